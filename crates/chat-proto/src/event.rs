@@ -1,0 +1,138 @@
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{CloseCode, ErrorCode, RoomName, User};
+
+/// What the server tells: one JSON object in one text frame.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the fields are those of protocol.md section 4, word for word")]
+pub enum Event {
+    /// The first event on every connection.
+    Welcome { connection: String, user: User, limits: LimitsNotice, ping_interval: u64 },
+    /// The reply to `join`.
+    Joined {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        room: RoomName,
+        epoch: String,
+        seq: u64,
+        first: u64,
+        recovered: bool,
+        members: usize,
+    },
+    /// The reply to `leave`.
+    Left {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        room: RoomName,
+    },
+    /// A message, as its room's log holds it.
+    Message {
+        room: RoomName,
+        seq: u64,
+        user: User,
+        at: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        body: Box<RawValue>,
+    },
+    /// The reply to `send`: the message is in the room's log.
+    Sent {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        room: RoomName,
+        seq: u64,
+        at: u64,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        duplicate: bool,
+    },
+    /// The reply to `history`.
+    History {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        room: RoomName,
+        epoch: String,
+        messages: Vec<Box<RawValue>>,
+        more: bool,
+    },
+    /// The reply to `members`.
+    Members {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        room: RoomName,
+        members: Vec<User>,
+    },
+    /// A user came with their first connection, or went with their last.
+    Presence { room: RoomName, user: User, state: PresenceState },
+    /// A user is, or is no longer, writing.
+    Typing { room: RoomName, user: User, active: bool },
+    /// Messages that will not come on this connection.
+    Gap { room: RoomName, epoch: String, from: u64, to: u64 },
+    /// The reply to `ping`.
+    Pong {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    /// The server is about to close this connection.
+    Closing {
+        code: u16,
+        reason: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reconnect_in_ms: Option<u64>,
+    },
+    /// A command that was not carried out.
+    Error {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        code: ErrorCode,
+        message: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<RoomName>,
+    },
+}
+
+impl Event {
+    /// The event as the text of one frame.
+    ///
+    /// # Panics
+    ///
+    /// Never: every event is a map of strings, numbers and JSON that was checked on its way in.
+    pub fn encode(&self) -> Bytes {
+        serde_json::to_vec(self).expect("an event is always JSON").into()
+    }
+
+    /// What announces a close that the server starts.
+    pub fn closing(code: CloseCode, reconnect_in_ms: Option<u64>) -> Self {
+        Self::Closing { code: code.code(), reason: code.reason(), reconnect_in_ms }
+    }
+
+    /// The answer to a command that was not carried out.
+    pub fn error(reference: Option<String>, code: ErrorCode, room: Option<RoomName>) -> Self {
+        Self::Error { reference, code, message: code.to_string(), room }
+    }
+}
+
+/// Whether a user came or went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PresenceState {
+    /// The user's first connection joined the room.
+    Joined,
+    /// The user's last connection left it.
+    Left,
+}
+
+/// The limits that a client is told about.
+#[derive(Debug, Serialize)]
+pub struct LimitsNotice {
+    /// See [`Limits::max_frame`](crate::Limits::max_frame).
+    pub max_frame: usize,
+    /// See [`Limits::max_rooms`](crate::Limits::max_rooms).
+    pub max_rooms: usize,
+    /// See [`Limits::max_body`](crate::Limits::max_body).
+    pub max_body: usize,
+    /// See [`Limits::max_page`](crate::Limits::max_page).
+    pub max_page: usize,
+}

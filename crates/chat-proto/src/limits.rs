@@ -1,0 +1,99 @@
+use std::time::Duration;
+
+/// Every number of the protocol that a server may choose, with the protocol's defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one message on the wire, fragments joined. Default 16 KiB.
+    pub max_frame: usize,
+    /// Bytes of text in one standard message. Default 4,096.
+    pub max_body: usize,
+    /// Rooms that one connection may be in at once. Default 100.
+    pub max_rooms: usize,
+    /// Rooms that are open in this process at once. Default 100,000.
+    pub max_open_rooms: usize,
+    /// Connections at once, those still being upgraded included. Default 100,000.
+    pub max_connections: usize,
+    /// Bytes of a `ref`. Default 64.
+    pub max_ref: usize,
+    /// Bytes of an idempotency key. Default 64.
+    pub max_key: usize,
+    /// Messages in a `history` that asks for no number, and after a resume that could not reach back.
+    /// Default 50.
+    pub default_page: usize,
+    /// Messages in one `history` at most. Default 200.
+    pub max_page: usize,
+    /// Bytes of messages in one `history`, and in one batch to a connection, where more than one message
+    /// is in it. Default 64 KiB.
+    pub max_batch: usize,
+    /// Commands of one connection that wait for the one in hand. Default 64.
+    pub max_backlog: usize,
+    /// Errors within [`error_window`](Self::error_window) that close a connection. Default 10.
+    pub max_errors: usize,
+    /// See [`max_errors`](Self::max_errors). Default 10 s.
+    pub error_window: Duration,
+    /// Silence after which the server pings. Default 20 s.
+    pub ping_interval: Duration,
+    /// Silence after that ping which ends the session. Default 20 s.
+    pub ping_timeout: Duration,
+    /// How long a peer may take nothing while something waits for it. Default 15 s.
+    pub write_timeout: Duration,
+    /// How long a room's log may take over one command. Default 5 s.
+    pub room_timeout: Duration,
+    /// How long an accepted upgrade may take until the connection is there. Default 5 s.
+    pub upgrade_timeout: Duration,
+    /// How long the closing handshake may take. Default 1 s.
+    pub close_timeout: Duration,
+    /// How long a request head may take to arrive. Default 10 s.
+    pub head_timeout: Duration,
+    /// Bytes of a request head. Default 16 KiB.
+    pub max_head: usize,
+    /// What `Retry-After` and `reconnect_in_ms` advise. Default 2 s.
+    pub retry_after: Duration,
+    /// Messages that a room in memory keeps. Default 1,000.
+    pub log_messages: usize,
+    /// Bytes of messages that a room in memory keeps, where more than one is kept. Default 1 MiB.
+    pub log_bytes: usize,
+    /// Idempotency keys that a room in memory remembers. Default 10,000.
+    pub log_keys: usize,
+    /// How long an idempotency key is remembered. Default 24 h.
+    pub key_window: Duration,
+    /// Events that a room keeps encoded for its members. Default 256.
+    pub tail_events: usize,
+    /// How long a room without members is kept. Default 10 min.
+    pub room_idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_frame: 16 * 1024,
+            max_body: 4_096,
+            max_rooms: 100,
+            max_open_rooms: 100_000,
+            max_connections: 100_000,
+            max_ref: 64,
+            max_key: 64,
+            default_page: 50,
+            max_page: 200,
+            max_batch: 64 * 1024,
+            max_backlog: 64,
+            max_errors: 10,
+            error_window: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(20),
+            write_timeout: Duration::from_secs(15),
+            room_timeout: Duration::from_secs(5),
+            upgrade_timeout: Duration::from_secs(5),
+            close_timeout: Duration::from_secs(1),
+            head_timeout: Duration::from_secs(10),
+            max_head: 16 * 1024,
+            retry_after: Duration::from_secs(2),
+            log_messages: 1_000,
+            log_bytes: 1024 * 1024,
+            log_keys: 10_000,
+            key_window: Duration::from_secs(24 * 60 * 60),
+            tail_events: 256,
+            room_idle: Duration::from_secs(10 * 60),
+        }
+    }
+}

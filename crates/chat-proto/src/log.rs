@@ -1,0 +1,230 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use sha1::{Digest, Sha1};
+
+use crate::{Event, Limits, RoomName, User};
+
+/// A message on its way into a room.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Who wrote it.
+    pub user: User,
+    /// The sender's idempotency key.
+    pub key: Option<String>,
+    /// The body, as it is to be delivered.
+    pub body: Box<RawValue>,
+}
+
+/// A message that a room's log holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its place in the room: 1, 2, 3, ... within one epoch.
+    pub seq: u64,
+    /// Its `message` event as the text of a frame.
+    pub frame: Bytes,
+}
+
+/// The answer to an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The message's place in the room.
+    pub seq: u64,
+    /// When it was committed: milliseconds since the Unix epoch, by the server's clock.
+    pub at: u64,
+    /// Whether an earlier append with the same key had stored it already.
+    pub duplicate: bool,
+}
+
+/// Why a message was not appended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The key was used before, for another body.
+    #[error("the key was used for another body")]
+    KeyConflict,
+    /// The log could not take it. Whether it is stored is not known, so a retry needs the same key.
+    #[error("the log is not available: {0}")]
+    Unavailable(String),
+}
+
+/// Which messages of a log to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// The newest before this position.
+    Before {
+        /// The first position not wanted.
+        seq: u64,
+        /// How many messages at most.
+        limit: usize,
+    },
+    /// The oldest after this position.
+    After {
+        /// The last position not wanted.
+        seq: u64,
+        /// How many messages at most.
+        limit: usize,
+    },
+}
+
+/// A part of a log, oldest message first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The epoch in which the positions count.
+    pub epoch: String,
+    /// The messages.
+    pub messages: Vec<Stored>,
+    /// Whether the log holds more in the direction that was asked.
+    pub more: bool,
+}
+
+/// How far a log reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Names one life of the log: positions of different epochs do not compare.
+    pub epoch: String,
+    /// The newest message, 0 if there is none.
+    pub head: u64,
+    /// The oldest message still readable; `head + 1` if there is none.
+    pub first: u64,
+}
+
+/// The state of a room that lives in memory: its newest messages and the keys they were sent with.
+#[derive(Debug)]
+pub struct Log {
+    room: RoomName,
+    epoch: String,
+    limits: Arc<Limits>,
+    entries: VecDeque<Stored>,
+    bytes: usize,
+    head: u64,
+    /// What each (user id, key) was used for.
+    keys: BTreeMap<(String, String), Keyed>,
+    key_order: VecDeque<(String, String)>,
+}
+
+#[derive(Debug)]
+struct Keyed {
+    seq: u64,
+    at: u64,
+    body: [u8; 20],
+}
+
+impl Log {
+    /// The empty log of a room.
+    pub fn new(room: RoomName, epoch: String, limits: Arc<Limits>) -> Self {
+        Self {
+            room,
+            epoch,
+            limits,
+            entries: VecDeque::new(),
+            bytes: 0,
+            head: 0,
+            keys: BTreeMap::new(),
+            key_order: VecDeque::new(),
+        }
+    }
+
+    /// Adds a message at the time `at` (ms since the Unix epoch), unless its key says that it is here.
+    ///
+    /// Returns the stored message with the answer if one was added.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::KeyConflict`] if the key was used for another body.
+    pub fn append(&mut self, at: u64, draft: Draft) -> Result<(Appended, Option<Stored>), AppendError> {
+        self.forget_keys(at);
+        let Draft { user, key, body } = draft;
+        let slot = key.map(|key| ((user.id().to_owned(), key), Sha1::digest(body.get()).into()));
+        if let Some((slot, digest)) = &slot
+            && let Some(known) = self.keys.get(slot)
+        {
+            return if known.body == *digest {
+                Ok((Appended { seq: known.seq, at: known.at, duplicate: true }, None))
+            } else {
+                Err(AppendError::KeyConflict)
+            };
+        }
+        let seq = self.head + 1;
+        let key = slot.as_ref().map(|((_, key), _)| key.clone());
+        let frame = Event::Message { room: self.room.clone(), seq, user, at, key, body }.encode();
+        let stored = Stored { seq, frame };
+        self.head = seq;
+        self.bytes += stored.frame.len();
+        self.entries.push_back(stored.clone());
+        if let Some((slot, body)) = slot {
+            self.key_order.push_back(slot.clone());
+            self.keys.insert(slot, Keyed { seq, at, body });
+        }
+        self.trim();
+        Ok((Appended { seq, at, duplicate: false }, Some(stored)))
+    }
+
+    /// Reads part of the log. A page of more than one message has at most
+    /// [`Limits::max_batch`] bytes.
+    pub fn read(&self, range: Range) -> Page {
+        let first = self.first();
+        let index = |seq: u64| usize::try_from(seq.clamp(first, self.head + 1) - first).unwrap_or(usize::MAX);
+        let (messages, more) = match range {
+            Range::Before { seq, limit } => {
+                let end = index(seq);
+                let taken = self.fitting(self.entries.range(..end).rev(), limit);
+                (self.entries.range(end - taken..end).cloned().collect(), taken < end)
+            }
+            Range::After { seq, limit } => {
+                let start = index(seq.saturating_add(1));
+                let taken = self.fitting(self.entries.range(start..), limit);
+                let end = start + taken;
+                (self.entries.range(start..end).cloned().collect(), end < self.entries.len())
+            }
+        };
+        Page { epoch: self.epoch.clone(), messages, more }
+    }
+
+    /// How far the log reaches.
+    pub fn standing(&self) -> Standing {
+        Standing { epoch: self.epoch.clone(), head: self.head, first: self.first() }
+    }
+
+    fn first(&self) -> u64 {
+        self.entries.front().map_or(self.head + 1, |oldest| oldest.seq)
+    }
+
+    fn fitting<'a>(&self, entries: impl Iterator<Item = &'a Stored>, limit: usize) -> usize {
+        let mut bytes = 0;
+        entries
+            .take(limit)
+            .enumerate()
+            .take_while(|(index, stored)| {
+                bytes += stored.frame.len();
+                *index == 0 || bytes <= self.limits.max_batch
+            })
+            .count()
+    }
+
+    fn trim(&mut self) {
+        while self.entries.len() > self.limits.log_messages.max(1)
+            || (self.bytes > self.limits.log_bytes && self.entries.len() > 1)
+        {
+            let Some(oldest) = self.entries.pop_front() else { break };
+            self.bytes -= oldest.frame.len();
+        }
+        while self.key_order.len() > self.limits.log_keys {
+            let Some(oldest) = self.key_order.pop_front() else { break };
+            self.keys.remove(&oldest);
+        }
+    }
+
+    fn forget_keys(&mut self, now: u64) {
+        while let Some(oldest) = self.key_order.front() {
+            let age = self.keys.get(oldest).map_or(u64::MAX, |keyed| now.saturating_sub(keyed.at));
+            if Duration::from_millis(age) < self.limits.key_window {
+                break;
+            }
+            self.keys.remove(oldest);
+            self.key_order.pop_front();
+        }
+    }
+}

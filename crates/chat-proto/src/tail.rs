@@ -1,0 +1,186 @@
+use std::collections::VecDeque;
+
+/// The newest events of a room, each encoded once and shared by everybody who is to get it.
+///
+/// A message has a `seq`, the other events have none: they stand between the messages and live only as long
+/// as the tail reaches back. What a member has taken is a [`Cursor`]. A member who fell behind the tail
+/// reads the messages between from the room's log, and goes on here.
+#[derive(Debug)]
+pub struct Tail<T> {
+    entries: VecDeque<Entry<T>>,
+    capacity: usize,
+    /// The position of the first entry.
+    start: u64,
+    /// The `seq` of the newest message before the first entry.
+    base: u64,
+    /// The `seq` of the newest message of all.
+    head: u64,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    /// The `seq` of the newest message up to here, this one included.
+    seq: u64,
+    is_message: bool,
+    frame: T,
+}
+
+/// How far one member has got in one room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The `seq` of the last message taken, or that the member did not want.
+    pub seq: u64,
+    /// The position in the tail of the next event to take.
+    position: u64,
+}
+
+/// What a member is to get next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next<T> {
+    /// These events; the cursor is past them now.
+    Events(Vec<T>),
+    /// The messages after the cursor's `seq` up to this one, from the log.
+    CatchUp {
+        /// The last message to read from the log.
+        upto: u64,
+    },
+    /// Nothing: the member has everything.
+    Nothing,
+}
+
+impl<T: Clone + AsRef<[u8]>> Tail<T> {
+    /// The tail of a room whose newest message is `head`, keeping at most `capacity` events.
+    pub fn new(head: u64, capacity: usize) -> Self {
+        Self { entries: VecDeque::new(), capacity: capacity.max(1), start: 0, base: head, head }
+    }
+
+    /// The `seq` of the newest message, 0 if there is none.
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// Adds a message that the log has committed.
+    ///
+    /// One that is already covered is ignored. One that leaves a hole empties the tail, so that everybody
+    /// gets the missing ones from the log.
+    pub fn push_message(&mut self, seq: u64, frame: T) {
+        if seq <= self.head {
+            return;
+        }
+        if seq != self.head + 1 {
+            self.start += self.entries.len() as u64;
+            self.entries.clear();
+            self.base = seq - 1;
+        }
+        self.head = seq;
+        self.push(Entry { seq, is_message: true, frame });
+    }
+
+    /// Adds an event that is not a message.
+    pub fn push_event(&mut self, frame: T) {
+        self.push(Entry { seq: self.head, is_message: false, frame });
+    }
+
+    /// The cursor of a member who gets the events to come, and before them the messages after `seq`.
+    pub fn cursor(&self, seq: u64) -> Cursor {
+        Cursor { seq, position: self.end() }
+    }
+
+    /// What the member at `cursor` gets next: events of at most `max_bytes`, or one that is longer.
+    pub fn next(&self, cursor: &mut Cursor, max_bytes: usize) -> Next<T> {
+        // Behind the tail: what lay between, other than messages, is gone.
+        cursor.position = cursor.position.max(self.start);
+        let offset = usize::try_from(cursor.position - self.start).unwrap_or(usize::MAX);
+        let before = offset.checked_sub(1).map_or(self.base, |last| self.entries[last].seq);
+        if cursor.seq < before {
+            return Next::CatchUp { upto: before };
+        }
+        let mut events = Vec::new();
+        let mut bytes = 0;
+        for entry in self.entries.range(offset..) {
+            let wanted = !entry.is_message || entry.seq > cursor.seq;
+            bytes += if wanted { entry.frame.as_ref().len() } else { 0 };
+            if wanted && !events.is_empty() && bytes > max_bytes {
+                break;
+            }
+            if wanted {
+                events.push(entry.frame.clone());
+            }
+            cursor.position += 1;
+            cursor.seq = cursor.seq.max(entry.seq);
+        }
+        if events.is_empty() { Next::Nothing } else { Next::Events(events) }
+    }
+
+    fn end(&self) -> u64 {
+        self.start + self.entries.len() as u64
+    }
+
+    fn push(&mut self, entry: Entry<T>) {
+        if self.entries.len() == self.capacity
+            && let Some(oldest) = self.entries.pop_front()
+        {
+            self.start += 1;
+            self.base = oldest.seq;
+        }
+        self.entries.push_back(entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tail(capacity: usize, messages: u64) -> Tail<Vec<u8>> {
+        let mut tail = Tail::new(0, capacity);
+        for seq in 1..=messages {
+            tail.push_message(seq, vec![b'm'; 10]);
+        }
+        tail
+    }
+
+    #[test]
+    fn a_member_gets_what_comes_after_its_cursor() {
+        let mut tail = tail(8, 3);
+        let mut cursor = tail.cursor(3);
+        assert_eq!(tail.next(&mut cursor, 1_000), Next::Nothing);
+        tail.push_event(b"presence".to_vec());
+        tail.push_message(4, b"four".to_vec());
+        assert_eq!(
+            tail.next(&mut cursor, 1_000),
+            Next::Events(vec![b"presence".to_vec(), b"four".to_vec()])
+        );
+        assert_eq!(cursor.seq, 4);
+    }
+
+    #[test]
+    fn a_member_who_fell_behind_is_sent_to_the_log_and_then_goes_on() {
+        let mut tail = tail(2, 1);
+        let mut cursor = tail.cursor(1);
+        for seq in 2..=5 {
+            tail.push_message(seq, vec![u8::try_from(seq).unwrap()]);
+        }
+        assert_eq!(tail.next(&mut cursor, 1_000), Next::CatchUp { upto: 3 });
+        cursor.seq = 3;
+        assert_eq!(tail.next(&mut cursor, 1_000), Next::Events(vec![vec![4], vec![5]]));
+    }
+
+    #[test]
+    fn a_batch_is_bounded_by_bytes_but_never_empty() {
+        let mut tail = tail(8, 0);
+        let mut cursor = tail.cursor(0);
+        tail.push_message(1, vec![0; 10]);
+        tail.push_message(2, vec![0; 10]);
+        assert!(matches!(tail.next(&mut cursor, 5), Next::Events(events) if events.len() == 1));
+        assert!(matches!(tail.next(&mut cursor, 5), Next::Events(events) if events.len() == 1));
+        assert_eq!(tail.next(&mut cursor, 5), Next::Nothing);
+    }
+
+    #[test]
+    fn a_hole_is_filled_from_the_log() {
+        let mut tail = tail(8, 2);
+        let mut cursor = tail.cursor(2);
+        tail.push_message(5, vec![5]);
+        assert_eq!(tail.next(&mut cursor, 1_000), Next::CatchUp { upto: 4 });
+    }
+}
