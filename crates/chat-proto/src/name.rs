@@ -3,6 +3,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
+use unicode_normalization::char::is_combining_mark;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
@@ -32,12 +33,18 @@ impl FromStr for RoomName {
 
     fn from_str(name: &str) -> Result<Self, ErrorCode> {
         let allowed = |c: char| is_letter_or_digit(c) || c == '-' || c == '_';
+        // Some upper-case letters (the mathematical ones) have no lower case to differ from.
         let fits = name.len() <= ROOM_BYTES
-            && name.starts_with(is_letter_or_digit)
+            && name.starts_with(|c| is_letter_or_digit(c) && !is_combining_mark(c))
             && name.chars().all(allowed)
             && is_nfc(name)
+            && !name.contains(char::is_uppercase)
             && name.to_lowercase() == name;
-        if fits { Ok(Self(name.into())) } else { Err(ErrorCode::BadRoom) }
+        if fits {
+            Ok(Self(name.into()))
+        } else {
+            Err(ErrorCode::BadRoom)
+        }
     }
 }
 
@@ -76,7 +83,10 @@ impl User {
     /// [`ErrorCode::BadName`] if the name, after NFKC, is not 1 to 32 visible characters of at most 128
     /// bytes, or holds a control, bidirectional, zero-width or tag character, or starts or ends in a space.
     pub fn new(id: &str, name: &str) -> Result<Self, ErrorCode> {
-        Ok(Self { id: id.into(), name: user_name(name)?.into() })
+        Ok(Self {
+            id: id.into(),
+            name: user_name(name)?.into(),
+        })
     }
 
     /// A guest: nobody vouches for them, so their name is also their id.
@@ -86,13 +96,19 @@ impl User {
     /// Those of [`User::new`].
     pub fn guest(name: &str) -> Result<Self, ErrorCode> {
         let name: Arc<str> = user_name(name)?.into();
-        Ok(Self { id: Arc::clone(&name), name })
+        Ok(Self {
+            id: Arc::clone(&name),
+            name,
+        })
     }
 
     /// The guest that a connection without a name speaks for.
     pub fn numbered_guest(number: u64) -> Self {
         let name: Arc<str> = format!("guest-{number}").into();
-        Self { id: Arc::clone(&name), name }
+        Self {
+            id: Arc::clone(&name),
+            name,
+        }
     }
 
     /// Who this is. Two users of one id are one user.
@@ -107,11 +123,8 @@ impl User {
 }
 
 fn user_name(given: &str) -> Result<String, ErrorCode> {
-    // NFKC can make a text up to 18 times as long: what is already too long is not normalised.
-    if given.len() > USER_BYTES {
-        return Err(ErrorCode::BadName);
-    }
-    let name: String = given.nfkc().collect();
+    // NFKC can make a text up to 18 times as long, and shorter: no more of it is made than can fit.
+    let name: String = given.nfkc().take(USER_CHARS + 1).collect();
     let fits = name.len() <= USER_BYTES
         && name.chars().count() <= USER_CHARS
         && name.chars().all(may_stand_in_name)

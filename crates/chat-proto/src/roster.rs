@@ -11,14 +11,19 @@ pub struct Roster {
 impl Roster {
     /// Counts one more connection of a user; true if it is the first.
     pub fn enter(&mut self, user: &User) -> bool {
-        let (_, count) = self.connections.entry(user.id().to_owned()).or_insert_with(|| (user.clone(), 0));
+        let (_, count) = self
+            .connections
+            .entry(user.id().to_owned())
+            .or_insert_with(|| (user.clone(), 0));
         *count += 1;
         *count == 1
     }
 
     /// Counts one connection of a user less; true if it was the last.
     pub fn leave(&mut self, user: &User) -> bool {
-        let Some((_, count)) = self.connections.get_mut(user.id()) else { return false };
+        let Some((_, count)) = self.connections.get_mut(user.id()) else {
+            return false;
+        };
         *count -= 1;
         let last = *count == 0;
         if last {

@@ -51,12 +51,28 @@ pub enum Next<T> {
 impl<T: Clone + AsRef<[u8]>> Tail<T> {
     /// The tail of a room whose newest message is `head`, keeping at most `capacity` events.
     pub fn new(head: u64, capacity: usize) -> Self {
-        Self { entries: VecDeque::new(), capacity: capacity.max(1), start: 0, base: head, head }
+        Self {
+            entries: VecDeque::new(),
+            capacity: capacity.max(1),
+            start: 0,
+            base: head,
+            head,
+        }
     }
 
     /// The `seq` of the newest message, 0 if there is none.
     pub fn head(&self) -> u64 {
         self.head
+    }
+
+    /// Takes note that the log has committed messages up to `head`, which need not have been pushed.
+    pub fn observe(&mut self, head: u64) {
+        if head > self.head {
+            self.start += self.entries.len() as u64;
+            self.entries.clear();
+            self.base = head;
+            self.head = head;
+        }
     }
 
     /// Adds a message that the log has committed.
@@ -67,23 +83,30 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         if seq <= self.head {
             return;
         }
-        if seq != self.head + 1 {
-            self.start += self.entries.len() as u64;
-            self.entries.clear();
-            self.base = seq - 1;
-        }
+        self.observe(seq - 1);
         self.head = seq;
-        self.push(Entry { seq, is_message: true, frame });
+        self.push(Entry {
+            seq,
+            is_message: true,
+            frame,
+        });
     }
 
     /// Adds an event that is not a message.
     pub fn push_event(&mut self, frame: T) {
-        self.push(Entry { seq: self.head, is_message: false, frame });
+        self.push(Entry {
+            seq: self.head,
+            is_message: false,
+            frame,
+        });
     }
 
     /// The cursor of a member who gets the events to come, and before them the messages after `seq`.
     pub fn cursor(&self, seq: u64) -> Cursor {
-        Cursor { seq, position: self.end() }
+        Cursor {
+            seq,
+            position: self.end(),
+        }
     }
 
     /// What the member at `cursor` gets next: events of at most `max_bytes`, or one that is longer.
@@ -91,7 +114,9 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         // Behind the tail: what lay between, other than messages, is gone.
         cursor.position = cursor.position.max(self.start);
         let offset = usize::try_from(cursor.position - self.start).unwrap_or(usize::MAX);
-        let before = offset.checked_sub(1).map_or(self.base, |last| self.entries[last].seq);
+        let before = offset
+            .checked_sub(1)
+            .map_or(self.base, |last| self.entries[last].seq);
         if cursor.seq < before {
             return Next::CatchUp { upto: before };
         }
@@ -109,7 +134,11 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
             cursor.position += 1;
             cursor.seq = cursor.seq.max(entry.seq);
         }
-        if events.is_empty() { Next::Nothing } else { Next::Events(events) }
+        if events.is_empty() {
+            Next::Nothing
+        } else {
+            Next::Events(events)
+        }
     }
 
     fn end(&self) -> u64 {
@@ -162,7 +191,10 @@ mod tests {
         }
         assert_eq!(tail.next(&mut cursor, 1_000), Next::CatchUp { upto: 3 });
         cursor.seq = 3;
-        assert_eq!(tail.next(&mut cursor, 1_000), Next::Events(vec![vec![4], vec![5]]));
+        assert_eq!(
+            tail.next(&mut cursor, 1_000),
+            Next::Events(vec![vec![4], vec![5]])
+        );
     }
 
     #[test]

@@ -1,0 +1,316 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use chat_proto::{Cursor, Event, Next, PresenceState, Resumption, Roster, Tail, command, resume};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::inbox::Inbox;
+use crate::rooms::Rooms;
+use crate::{ErrorCode, Limits, Outlet, Page, Room, RoomName, Standing, Stored, User};
+
+/// A room as this process has it open: its log, the tail of its events, and the connections in it.
+pub(crate) struct LiveRoom {
+    name: RoomName,
+    pub(crate) log: Arc<dyn Room>,
+    // Nothing is awaited while this is held.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    tail: Tail<Delivery>,
+    roster: Roster,
+    members: BTreeMap<u64, Member>,
+    /// Since when nobody is here and nothing happens.
+    idle_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Member {
+    inbox: Arc<Inbox>,
+    /// Whether the inbox holds this room's name, or the connection is taking from the room.
+    awake: bool,
+}
+
+/// An event in the tail.
+#[derive(Clone, Debug)]
+struct Delivery {
+    frame: Bytes,
+    /// The connection that caused it and is not to get it.
+    except: Option<u64>,
+}
+
+impl AsRef<[u8]> for Delivery {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
+    }
+}
+
+impl LiveRoom {
+    pub(crate) fn open(
+        name: RoomName,
+        limits: &Limits,
+        log: impl FnOnce(Outlet) -> Arc<dyn Room>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|room: &Weak<Self>| Self {
+            name,
+            log: log(Outlet(room.clone())),
+            state: Mutex::new(State {
+                tail: Tail::new(0, limits.tail_events),
+                roster: Roster::default(),
+                members: BTreeMap::new(),
+                idle_since: Some(Instant::now()),
+            }),
+        })
+    }
+
+    /// Hands a committed message to everybody here.
+    pub(crate) fn deliver(&self, stored: &Stored) {
+        let mut state = self.state.lock();
+        state.tail.push_message(
+            stored.seq,
+            Delivery {
+                frame: stored.frame.clone(),
+                except: None,
+            },
+        );
+        state.wake(&self.name);
+        if state.members.is_empty() {
+            state.idle_since = Some(Instant::now());
+        }
+    }
+
+    pub(crate) fn name(&self) -> &RoomName {
+        &self.name
+    }
+
+    pub(crate) fn members(&self) -> Vec<User> {
+        self.state.lock().roster.members()
+    }
+
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        self.state.lock().idle_since
+    }
+}
+
+impl std::fmt::Debug for LiveRoom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveRoom")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn announce(&mut self, room: &RoomName, event: &Event, except: Option<u64>) {
+        self.tail.push_event(Delivery {
+            frame: event.encode(),
+            except,
+        });
+        self.wake(room);
+    }
+
+    fn wake(&mut self, room: &RoomName) {
+        for member in self.members.values_mut() {
+            if !std::mem::replace(&mut member.awake, true) {
+                member.inbox.push(room.clone());
+            }
+        }
+    }
+}
+
+/// One connection's place in one room. Dropping it leaves the room, whatever dropped it.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    rooms: Arc<Rooms>,
+    room: Arc<LiveRoom>,
+    connection: u64,
+    user: User,
+    /// The epoch in which the cursor counts.
+    epoch: String,
+    cursor: Cursor,
+}
+
+/// What [`Membership::join`] and [`Membership::rejoin`] answer.
+pub(crate) struct Entered {
+    pub(crate) standing: Standing,
+    pub(crate) resumption: Resumption,
+    pub(crate) members: usize,
+}
+
+impl Membership {
+    /// Enters a room whose log stands at `standing`.
+    pub(crate) fn join(
+        rooms: Arc<Rooms>,
+        room: Arc<LiveRoom>,
+        (connection, user): (u64, User),
+        inbox: Arc<Inbox>,
+        mut standing: Standing,
+        from: &command::From,
+    ) -> Result<(Self, Entered), ErrorCode> {
+        let mut state = room.state.lock();
+        state.tail.observe(standing.head);
+        standing.head = state.tail.head();
+        let resumption = resume(from, &standing, &rooms.limits)?;
+        if state.roster.enter(&user) {
+            let presence = PresenceState::Joined;
+            let event = Event::Presence {
+                room: room.name.clone(),
+                user: user.clone(),
+                state: presence,
+            };
+            state.announce(&room.name, &event, None);
+        }
+        let cursor = state.tail.cursor(resumption.after);
+        inbox.push(room.name.clone());
+        state.members.insert(connection, Member { inbox, awake: true });
+        state.idle_since = None;
+        let members = state.roster.len();
+        drop(state);
+        let epoch = standing.epoch.clone();
+        Ok((
+            Self {
+                rooms,
+                room,
+                connection,
+                user,
+                epoch,
+                cursor,
+            },
+            Entered {
+                standing,
+                resumption,
+                members,
+            },
+        ))
+    }
+
+    /// Joins again: reads on as before, or from another place.
+    pub(crate) fn rejoin(
+        &mut self,
+        mut standing: Standing,
+        from: &command::From,
+    ) -> Result<Entered, ErrorCode> {
+        let mut state = self.room.state.lock();
+        state.tail.observe(standing.head);
+        standing.head = state.tail.head();
+        let resumption = resume(from, &standing, &self.rooms.limits)?;
+        if *from != command::From::Now {
+            self.epoch.clone_from(&standing.epoch);
+            self.cursor = state.tail.cursor(resumption.after);
+            if let Some(member) = state.members.get_mut(&self.connection)
+                && !std::mem::replace(&mut member.awake, true)
+            {
+                member.inbox.push(self.room.name.clone());
+            }
+        }
+        Ok(Entered {
+            standing,
+            resumption,
+            members: state.roster.len(),
+        })
+    }
+
+    pub(crate) fn room(&self) -> &Arc<LiveRoom> {
+        &self.room
+    }
+
+    /// The position up to which messages have been taken.
+    pub(crate) fn seq(&self) -> u64 {
+        self.cursor.seq
+    }
+
+    /// Takes a page of the log, read from [`seq`](Self::seq) on, as far as `upto`: the frames to send, a
+    /// `gap` among them if the log no longer reaches back. `None` if the log has begun another epoch.
+    pub(crate) fn catch_up(&mut self, page: Page, upto: u64) -> Option<Vec<Bytes>> {
+        if page.epoch != self.epoch {
+            return None;
+        }
+        let messages: Vec<Stored> = page
+            .messages
+            .into_iter()
+            .filter(|stored| stored.seq <= upto)
+            .collect();
+        let first = messages.first().map_or(upto + 1, |stored| stored.seq);
+        let from = self.cursor.seq + 1;
+        let gap = (first > from).then(|| {
+            let (room, epoch) = (self.room.name.clone(), self.epoch.clone());
+            Event::Gap {
+                room,
+                epoch,
+                from,
+                to: first - 1,
+            }
+            .encode()
+        });
+        self.cursor.seq = messages.last().map_or(upto, |stored| stored.seq);
+        Some(
+            gap.into_iter()
+                .chain(messages.into_iter().map(|stored| stored.frame))
+                .collect(),
+        )
+    }
+
+    /// Takes what comes next. After [`Next::Nothing`], the inbox is told when there is more.
+    pub(crate) fn take(&mut self) -> Next<Bytes> {
+        let mut state = self.room.state.lock();
+        loop {
+            match state.tail.next(&mut self.cursor, self.rooms.limits.max_batch) {
+                Next::Nothing => {
+                    if let Some(member) = state.members.get_mut(&self.connection) {
+                        member.awake = false;
+                    }
+                    return Next::Nothing;
+                }
+                Next::CatchUp { upto } => return Next::CatchUp { upto },
+                Next::Events(deliveries) => {
+                    let mine = |delivery: &Delivery| delivery.except != Some(self.connection);
+                    let frames: Vec<_> = deliveries
+                        .into_iter()
+                        .filter(mine)
+                        .map(|delivery| delivery.frame)
+                        .collect();
+                    if !frames.is_empty() {
+                        return Next::Events(frames);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells the others that this user is, or is no longer, writing.
+    pub(crate) fn typing(&self, active: bool) {
+        let event = Event::Typing {
+            room: self.room.name.clone(),
+            user: self.user.clone(),
+            active,
+        };
+        self.room
+            .state
+            .lock()
+            .announce(&self.room.name, &event, Some(self.connection));
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let mut state = self.room.state.lock();
+        state.members.remove(&self.connection);
+        if state.roster.leave(&self.user) {
+            let presence = PresenceState::Left;
+            let event = Event::Presence {
+                room: self.room.name.clone(),
+                user: self.user.clone(),
+                state: presence,
+            };
+            state.announce(&self.room.name, &event, None);
+        }
+        if state.members.is_empty() {
+            state.idle_since = Some(Instant::now());
+            drop(state);
+            self.rooms.sweep_later();
+        }
+    }
+}

@@ -1,0 +1,60 @@
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use chat_proto::Log;
+use parking_lot::Mutex;
+
+use crate::{
+    AppendError, Appended, Draft, Limits, Outlet, Page, Range, Room, RoomName, Standing, Unavailable,
+};
+
+/// A room whose log lives in memory and ends with the process, or earlier: a room that nobody is in is
+/// forgotten after [`Limits::room_idle`], its idempotency keys with it.
+#[derive(Debug)]
+pub struct MemoryRoom {
+    log: Mutex<Log>,
+    outlet: Outlet,
+}
+
+impl MemoryRoom {
+    /// An empty room, of a new epoch.
+    pub fn new(name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Self {
+        Self {
+            log: Mutex::new(Log::new(name, new_epoch(), limits)),
+            outlet,
+        }
+    }
+}
+
+#[async_trait]
+impl Room for MemoryRoom {
+    async fn append(&self, draft: Draft) -> Result<Appended, AppendError> {
+        // The outlet is told under the lock, since it must hear of messages in their order.
+        let mut log = self.log.lock();
+        let (appended, stored) = log.append(unix_millis(), draft)?;
+        if let Some(stored) = stored {
+            self.outlet.committed(&stored);
+        }
+        Ok(appended)
+    }
+
+    async fn read(&self, range: Range) -> Result<Page, Unavailable> {
+        Ok(self.log.lock().read(range))
+    }
+
+    async fn standing(&self) -> Result<Standing, Unavailable> {
+        Ok(self.log.lock().standing())
+    }
+}
+
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A name that no other life of the room has had: 64 random bits.
+fn new_epoch() -> String {
+    let number = getrandom::u64().expect("the operating system always has random numbers once it is up");
+    format!("{number:016x}")
+}

@@ -1,0 +1,60 @@
+use std::sync::Weak;
+
+use async_trait::async_trait;
+
+use crate::live::LiveRoom;
+use crate::{AppendError, Appended, Draft, Page, Range, Standing, Stored};
+
+/// One room's ordered log of messages.
+///
+/// # Contract
+///
+/// - Messages get `seq` 1, 2, 3, ... without holes within one epoch; an epoch's positions are never given
+///   out twice.
+/// - [`append`](Self::append) commits at the level that the log promises, then tells the [`Outlet`], then
+///   answers. The outlet hears of every message once, in order, those of other processes included.
+/// - A key repeated by the same user id within the key window answers the first append, and stores nothing.
+/// - A dropped `append` is stored and told, or neither.
+/// - [`read`](Self::read) returns messages without holes, oldest first, of
+///   [`Limits::max_batch`](crate::Limits::max_batch) bytes at most, or one that is longer.
+#[async_trait]
+pub trait Room: Send + Sync {
+    /// Adds a message.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::KeyConflict`] stores nothing; after [`AppendError::Unavailable`] a retry with the same
+    /// key is safe.
+    async fn append(&self, draft: Draft) -> Result<Appended, AppendError>;
+
+    /// Reads part of the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] if the log cannot be read now.
+    async fn read(&self, range: Range) -> Result<Page, Unavailable>;
+
+    /// How far the log reaches.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] if the log cannot be read now.
+    async fn standing(&self) -> Result<Standing, Unavailable>;
+}
+
+/// A log that cannot be used now; the text is for the server's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable(pub String);
+
+/// Where a [`Room`] says what it has committed; from here it reaches the members.
+#[derive(Clone, Debug)]
+pub struct Outlet(pub(crate) Weak<LiveRoom>);
+
+impl Outlet {
+    /// A message is committed. To be called in the order of `seq`, before the append is answered.
+    pub fn committed(&self, stored: &Stored) {
+        if let Some(room) = self.0.upgrade() {
+            room.deliver(stored);
+        }
+    }
+}

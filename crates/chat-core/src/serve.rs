@@ -1,0 +1,568 @@
+//! The one loop: performs what `chat-proto` decides for one session, on one connection.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::{poll_fn, ready};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chat_proto::session::{Action, Effect, Operation, Outcome, Session};
+use chat_proto::{Event, Next, command};
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tracing::{debug, error, info};
+
+use crate::chat::{Chat, Permit, Phase, append, within};
+use crate::connection::{Connection, Incoming, Outgoing};
+use crate::inbox::Inbox;
+use crate::live::{Entered, LiveRoom, Membership};
+use crate::{CloseCode, Draft, ErrorCode, Message, Page, Range, RoomName, Standing, User};
+
+/// Frames read, and rounds made, before other tasks get their turn.
+const BURST: usize = 32;
+
+/// Replies that wait to be sent before no more commands are read.
+const REPLIES: usize = 64;
+
+/// Serves one user on one connection, from the welcome to the end of the stream.
+pub(crate) async fn run<M: Message, C: Connection>(
+    chat: Chat<M>,
+    permit: Permit,
+    user: User,
+    mut connection: C,
+) {
+    let started = Instant::now();
+    let mut driver = Driver::new(chat.clone(), &permit, user, &mut connection);
+    let result = AssertUnwindSafe(poll_fn(|cx| driver.poll(cx)))
+        .catch_unwind()
+        .await;
+    let (replies, received, sent) = driver.leave();
+    permit.discharge();
+    let end = result.unwrap_or(End::Panicked);
+    let code = end.code();
+    if !matches!(end, End::Lost(_) | End::Abandoned) {
+        let last_words = match code {
+            Some(code) if code != CloseCode::SlowConsumer => {
+                let reconnect = reconnect_in(code, permit.connection(), chat.limits().retry_after);
+                Some(Event::closing(code, reconnect).encode())
+            }
+            _ => None,
+        };
+        let farewell = replies.into_iter().chain(last_words.map(Outgoing::Text));
+        close(&mut connection, farewell, code, chat.limits().close_timeout).await;
+    }
+    end.log(permit.connection(), started.elapsed(), received, sent);
+}
+
+/// How a session ended.
+#[derive(Debug)]
+enum End {
+    /// The server closes.
+    Closing(CloseCode),
+    /// The session failed.
+    Panicked,
+    /// The peer sent a close frame.
+    PeerClosed(Option<u16>),
+    /// The peer's stream ended without a close frame.
+    PeerGone,
+    /// The transport failed.
+    Lost(std::io::Error),
+    /// The drain's time was up.
+    Abandoned,
+}
+
+impl End {
+    /// What the server closes with, unless the peer did first or is gone.
+    fn code(&self) -> Option<CloseCode> {
+        match self {
+            Self::Closing(code) => Some(*code),
+            Self::Panicked => Some(CloseCode::InternalError),
+            Self::PeerClosed(_) | Self::PeerGone | Self::Lost(_) | Self::Abandoned => None,
+        }
+    }
+
+    fn log(&self, connection: u64, duration: Duration, received: u64, sent: u64) {
+        let (cause, close) = match self {
+            Self::Closing(code) => (code.reason(), Some(code.code())),
+            Self::Panicked => ("panic", Some(CloseCode::InternalError.code())),
+            Self::PeerClosed(code) => ("closed by peer", *code),
+            Self::PeerGone => ("peer gone", None),
+            Self::Lost(error) => {
+                debug!(connection, %error, "connection lost");
+                ("connection lost", None)
+            }
+            Self::Abandoned => ("drain time over", None),
+        };
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        if let Self::Panicked = self {
+            error!(
+                connection,
+                close, cause, duration_ms, received, sent, "session ended"
+            );
+        } else {
+            info!(
+                connection,
+                close, cause, duration_ms, received, sent, "session ended"
+            );
+        }
+    }
+}
+
+/// Spreads the return of a drained server's clients over one more `retry_after`.
+fn reconnect_in(code: CloseCode, connection: u64, retry_after: Duration) -> Option<u64> {
+    let base = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1);
+    (code == CloseCode::Restarting).then(|| base.saturating_add(connection.wrapping_mul(7_919) % base))
+}
+
+/// Sends what is left to say, then closes; each has `limit`.
+async fn close<C: Connection>(
+    connection: &mut C,
+    mut frames: impl Iterator<Item = Outgoing>,
+    code: Option<CloseCode>,
+    limit: Duration,
+) {
+    let said = timeout(limit, async {
+        loop {
+            poll_fn(|cx| connection.poll_ready(cx)).await?;
+            let Some(frame) = frames.next() else { break };
+            connection.send(frame)?;
+        }
+        poll_fn(|cx| connection.poll_flush(cx)).await
+    });
+    // A peer that is gone or takes nothing misses these; there is nobody else to tell.
+    let _unsaid = said.await;
+    let _unfinished = timeout(limit, poll_fn(|cx| connection.poll_close(cx, code))).await;
+}
+
+/// What has come of the operation in hand.
+enum Done {
+    Outcome(Result<Outcome, ErrorCode>),
+    Standing(Arc<LiveRoom>, command::From, Result<Standing, ErrorCode>),
+}
+
+/// Messages on their way from a room's log to a member who fell behind the room's tail.
+struct CatchUp {
+    room: RoomName,
+    upto: u64,
+    page: BoxFuture<'static, Result<Page, ErrorCode>>,
+}
+
+struct Driver<'c, M: Message, C> {
+    chat: Chat<M>,
+    connection: &'c mut C,
+    number: u64,
+    started: Instant,
+    session: Session,
+    inbox: Arc<Inbox>,
+    memberships: BTreeMap<RoomName, Membership>,
+    operation: Option<BoxFuture<'static, Done>>,
+    catch_up: Option<CatchUp>,
+    /// Rooms that wait for the catching up of another.
+    lagging: Vec<RoomName>,
+    /// What belongs to this connection alone; goes ahead of the rooms' events.
+    replies: VecDeque<Outgoing>,
+    /// What has been taken from the rooms.
+    batch: VecDeque<(RoomName, Bytes)>,
+    unflushed: bool,
+    /// The connection's progress when something began to wait, or last moved, and when that was.
+    waiting: Option<(u64, Instant)>,
+    timer: Pin<Box<Sleep>>,
+    peer_ended: bool,
+    draining: bool,
+    end: Option<End>,
+    received: u64,
+    sent: u64,
+}
+
+impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
+    fn new(chat: Chat<M>, permit: &Permit, user: User, connection: &'c mut C) -> Self {
+        let inbox = Arc::new(Inbox::default());
+        permit.enlist(Arc::clone(&inbox));
+        let number = permit.connection();
+        let limits = Arc::clone(chat.limits());
+        let (session, welcome) = Session::open(limits, user, number.to_string(), Duration::ZERO);
+        let started = Instant::now();
+        Self {
+            timer: Box::pin(sleep_until(started + session.deadline())),
+            chat,
+            connection,
+            number,
+            started,
+            session,
+            inbox,
+            memberships: BTreeMap::new(),
+            operation: None,
+            catch_up: None,
+            lagging: Vec::new(),
+            replies: VecDeque::from([Outgoing::Text(welcome.encode())]),
+            batch: VecDeque::new(),
+            unflushed: false,
+            waiting: None,
+            peer_ended: false,
+            draining: false,
+            end: None,
+            received: 0,
+            sent: 0,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.inbox.waker.register(cx.waker());
+        self.poll_phase();
+        for _ in 0..BURST {
+            let moved = self.poll_operation(cx)
+                | self.poll_input(cx)
+                | self.poll_catch_up(cx)
+                | self.poll_output(cx)
+                | self.poll_timer(cx);
+            if let Some(end) = self.end.take() {
+                return Poll::Ready(end);
+            }
+            if !moved {
+                return if self.is_finished() {
+                    Poll::Ready(End::PeerGone)
+                } else {
+                    Poll::Pending
+                };
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Whether the peer has ended its stream and has got all that it asked for.
+    fn is_finished(&self) -> bool {
+        self.peer_ended && self.operation.is_none() && self.replies.is_empty() && !self.unflushed
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn poll_phase(&mut self) {
+        let phase = self.chat.phase();
+        if phase == Phase::Ended {
+            self.end = Some(End::Abandoned);
+        } else if phase == Phase::Draining && !self.draining {
+            self.draining = true;
+            let effects = self.session.handle_drain();
+            self.perform(effects);
+        }
+    }
+
+    fn poll_operation(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(operation) = &mut self.operation else {
+            return false;
+        };
+        let Poll::Ready(done) = operation.poll_unpin(cx) else {
+            return false;
+        };
+        self.operation = None;
+        let outcome = match done {
+            Done::Outcome(outcome) => outcome,
+            Done::Standing(room, from, standing) => {
+                standing.and_then(|standing| self.enter(room, standing, &from))
+            }
+        };
+        let outcome = outcome.unwrap_or_else(Outcome::Refused);
+        let effects = self.session.handle_outcome(self.now(), outcome);
+        self.perform(effects);
+        true
+    }
+
+    fn reads(&self) -> bool {
+        self.end.is_none() && !self.peer_ended && self.session.wants_text() && self.replies.len() < REPLIES
+    }
+
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        for _ in 0..BURST {
+            if !self.reads() {
+                break;
+            }
+            let Poll::Ready(incoming) = self.connection.poll_receive(cx) else {
+                break;
+            };
+            moved = true;
+            self.received += 1;
+            self.handle(incoming);
+        }
+        moved
+    }
+
+    fn handle(&mut self, incoming: Incoming) {
+        let now = self.now();
+        let effects = match incoming {
+            Incoming::Text(text) => self.session.handle_text(now, text),
+            Incoming::Binary => self.session.handle_binary(),
+            Incoming::Ping | Incoming::Pong => {
+                // The pong leaves with the next flush.
+                self.unflushed = true;
+                self.session.handle_sign_of_life(now);
+                Vec::new()
+            }
+            Incoming::Violation(code) => self.session.handle_violation(code),
+            Incoming::Close(code) => {
+                self.end = Some(End::PeerClosed(code));
+                Vec::new()
+            }
+            Incoming::End => {
+                self.peer_ended = true;
+                Vec::new()
+            }
+            Incoming::Lost(error) => {
+                self.end = Some(End::Lost(error));
+                Vec::new()
+            }
+        };
+        self.perform(effects);
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Reply(event) => self.replies.push_back(Outgoing::Text(event.encode())),
+                Effect::Ping => self.replies.push_back(Outgoing::Ping),
+                Effect::Perform(operation) => self.begin(operation),
+                Effect::Typing(room, active) => {
+                    if let Some(membership) = self.memberships.get(&room) {
+                        membership.typing(active);
+                    }
+                }
+                // What the peer did itself says more about the end than what the server thinks of it.
+                Effect::Close(code) => self.end = self.end.take().or(Some(End::Closing(code))),
+            }
+        }
+    }
+
+    fn begin(&mut self, Operation { room: name, action }: Operation) {
+        let limits = Arc::clone(self.chat.limits());
+        let room = match self.chat.rooms().open(&name) {
+            Ok(room) => room,
+            Err(code) => return self.finish(Err(code)),
+        };
+        let operation = match action {
+            Action::Leave => {
+                self.forget_batch(&name);
+                self.memberships.remove(&name);
+                return self.finish(Ok(Outcome::Left));
+            }
+            Action::Members => return self.finish(Ok(Outcome::Members(room.members()))),
+            Action::Join(from) => async move {
+                let standing = within(&limits, room.log.standing()).await;
+                Done::Standing(room, from, standing)
+            }
+            .boxed(),
+            Action::Send { key, body } => {
+                let draft = Draft {
+                    user: self.session.user().clone(),
+                    key,
+                    body,
+                };
+                async move { Done::Outcome(append::<M>(&*room.log, draft, &limits).await.map(Outcome::Sent)) }
+                    .boxed()
+            }
+            Action::History(range) => async move {
+                Done::Outcome(within(&limits, room.log.read(range)).await.map(Outcome::History))
+            }
+            .boxed(),
+        };
+        self.operation = Some(operation);
+    }
+
+    /// Ends an operation that did not have to wait.
+    fn finish(&mut self, outcome: Result<Outcome, ErrorCode>) {
+        self.operation = Some(ready(Done::Outcome(outcome)).boxed());
+    }
+
+    fn enter(
+        &mut self,
+        room: Arc<LiveRoom>,
+        standing: Standing,
+        from: &command::From,
+    ) -> Result<Outcome, ErrorCode> {
+        let name = room.name().clone();
+        let entered = if let Some(membership) = self.memberships.get_mut(&name) {
+            let entered = membership.rejoin(standing, from)?;
+            if *from != command::From::Now {
+                self.forget_batch(&name);
+            }
+            entered
+        } else {
+            let who = (self.number, self.session.user().clone());
+            let rooms = Arc::clone(self.chat.rooms());
+            let (membership, entered) =
+                Membership::join(rooms, room, who, Arc::clone(&self.inbox), standing, from)?;
+            self.memberships.insert(name, membership);
+            entered
+        };
+        let Entered {
+            standing,
+            resumption,
+            members,
+        } = entered;
+        Ok(Outcome::Joined {
+            standing,
+            resumption,
+            members,
+        })
+    }
+
+    /// Drops what was taken from a room and not yet sent.
+    fn forget_batch(&mut self, room: &RoomName) {
+        self.batch.retain(|(from, _)| from != room);
+        if self
+            .catch_up
+            .as_ref()
+            .is_some_and(|catch_up| catch_up.room == *room)
+        {
+            self.catch_up = None;
+            self.inbox.requeue(room.clone());
+            self.resume_lagging();
+        }
+    }
+
+    fn resume_lagging(&mut self) {
+        for room in self.lagging.drain(..) {
+            self.inbox.requeue(room);
+        }
+    }
+
+    /// Takes what the rooms have, up to one batch; false if there is nothing to send.
+    fn fill_batch(&mut self) -> bool {
+        let mut bytes = 0;
+        while self.batch.is_empty() || bytes < self.chat.limits().max_batch {
+            let Some(room) = self.inbox.pop() else { break };
+            let Some(membership) = self.memberships.get_mut(&room) else {
+                continue;
+            };
+            match membership.take() {
+                Next::Nothing => {}
+                Next::Events(frames) => {
+                    bytes += frames.iter().map(Bytes::len).sum::<usize>();
+                    self.batch
+                        .extend(frames.into_iter().map(|frame| (room.clone(), frame)));
+                    self.inbox.requeue(room);
+                }
+                Next::CatchUp { .. } if self.catch_up.is_some() => self.lagging.push(room),
+                Next::CatchUp { upto } => {
+                    let limits = Arc::clone(self.chat.limits());
+                    let range = Range::After {
+                        seq: membership.seq(),
+                        limit: limits.max_page,
+                    };
+                    let log = Arc::clone(membership.room());
+                    let page = async move { within(&limits, log.log.read(range)).await }.boxed();
+                    self.catch_up = Some(CatchUp { room, upto, page });
+                }
+            }
+        }
+        !self.batch.is_empty()
+    }
+
+    fn poll_catch_up(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(CatchUp { page, .. }) = &mut self.catch_up else {
+            return false;
+        };
+        let Poll::Ready(page) = page.poll_unpin(cx) else {
+            return false;
+        };
+        if let Some(CatchUp { room, upto, .. }) = self.catch_up.take()
+            && let Some(membership) = self.memberships.get_mut(&room)
+        {
+            match page.ok().and_then(|page| membership.catch_up(page, upto)) {
+                Some(frames) => self
+                    .batch
+                    .extend(frames.into_iter().map(|frame| (room.clone(), frame))),
+                // The client resumes, and is told then what cannot be had.
+                None => self.end = self.end.take().or(Some(End::Closing(CloseCode::InternalError))),
+            }
+            self.inbox.requeue(room);
+        }
+        self.resume_lagging();
+        true
+    }
+
+    /// Sends what is there, at most one batch of the rooms' events, and flushes once.
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        if self.end.is_none() && self.batch.is_empty() {
+            self.fill_batch();
+        }
+        while self.end.is_none() && !(self.replies.is_empty() && self.batch.is_empty()) {
+            let Poll::Ready(ready) = self.connection.poll_ready(cx) else {
+                break;
+            };
+            moved = true;
+            let frame = self.replies.pop_front();
+            let frame = frame.or_else(|| self.batch.pop_front().map(|(_, text)| Outgoing::Text(text)));
+            let Some(frame) = frame else { break };
+            self.unflushed = true;
+            self.sent += 1;
+            if let Err(error) = ready.and_then(|()| self.connection.send(frame)) {
+                self.end = Some(End::Lost(error));
+            }
+        }
+        if self.end.is_none()
+            && self.unflushed
+            && let Poll::Ready(flushed) = self.connection.poll_flush(cx)
+        {
+            self.unflushed = false;
+            if let Err(error) = flushed {
+                self.end = Some(End::Lost(error));
+            }
+        }
+        self.note_progress();
+        moved || self.end.is_some()
+    }
+
+    fn note_progress(&mut self) {
+        let progress = self.connection.progress();
+        let waits = self.unflushed || !self.replies.is_empty() || !self.batch.is_empty();
+        self.waiting = match self.waiting {
+            _ if !waits => None,
+            Some((before, since)) if before == progress => Some((before, since)),
+            _ => Some((progress, Instant::now())),
+        };
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        let stall = self
+            .waiting
+            .map(|(_, since)| since + self.chat.limits().write_timeout);
+        let liveness = self.started + self.session.deadline();
+        let due = stall.map_or(liveness, |stall| stall.min(liveness));
+        if due < self.timer.deadline() {
+            self.timer.as_mut().reset(due);
+        }
+        if self.timer.poll_unpin(cx).is_pending() {
+            return false;
+        }
+        let now = Instant::now();
+        let mut effects = Vec::new();
+        if stall.is_some_and(|stall| stall <= now) {
+            effects = self.session.handle_stall();
+        } else if liveness <= now && !self.reads() {
+            // Whatever the peer sends waits here unread: its silence is ours.
+            self.session.handle_sign_of_life(self.now());
+        } else if liveness <= now {
+            effects = self.session.handle_timer(self.now());
+        }
+        self.perform(effects);
+        // The timer may have been set for a moment that is no longer due; the next round sets it.
+        let next = self.started + self.session.deadline();
+        self.timer
+            .as_mut()
+            .reset(next.max(now + Duration::from_millis(1)));
+        true
+    }
+
+    /// Leaves all rooms; what is left are the replies not sent yet and the numbers of frames received and
+    /// sent.
+    fn leave(self) -> (VecDeque<Outgoing>, u64, u64) {
+        (self.replies, self.received, self.sent)
+    }
+}

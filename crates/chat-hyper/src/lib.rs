@@ -1,0 +1,15 @@
+//! What the adapters for hyper-based frameworks share.
+//!
+//! An adapter turns its framework's request into a [`RequestHead`](chat_core::RequestHead) with [`head`],
+//! sends what the [`Endpoint`](chat_core::Endpoint) decides with [`answer`] or [`hijack`], and is wrapped in
+//! [`outermost`]. [`serve`] runs it with limits on the request head, which hyper leaves open by default.
+
+mod convert;
+mod outermost;
+mod serve;
+mod takeover;
+
+pub use convert::{Body, answer, head, switching_protocols};
+pub use outermost::{Outermost, outermost};
+pub use serve::serve;
+pub use takeover::{Hijacked, hijack, take_over};

@@ -1,0 +1,93 @@
+use std::convert::Infallible;
+use std::error::Error;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use chat_core::Limits;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tower_service::Service;
+use tracing::{debug, warn};
+
+/// How long accepting pauses when the process has no descriptor left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves HTTP/1.1 on `listener` until `stop` is ready.
+///
+/// A request head has [`Limits::head_timeout`] to arrive and twice [`Limits::max_head`] bytes at most (between
+/// once and twice, the chat's own answer says so). Running out of descriptors pauses accepting and ends nothing.
+pub async fn serve<S, B>(listener: TcpListener, service: S, limits: &Limits, stop: impl Future<Output = ()>)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(limits.max_head.saturating_mul(2).max(8 * 1024));
+    let (stopping, _) = watch::channel(());
+    let mut stop = pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                pause_after(&error).await;
+                continue;
+            }
+        };
+        without_delay(&stream);
+        let connection = http
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()))
+            .with_upgrades();
+        let mut stopped = stopping.subscribe();
+        tokio::spawn(async move {
+            let mut connection = pin!(connection);
+            let served = tokio::select! {
+                served = connection.as_mut() => served,
+                _ = stopped.changed() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = served {
+                debug!(%error, "connection ended before an upgrade");
+            }
+        });
+    }
+    // What is left are plain requests; a client that lingers over one does not hold up the end.
+    stopping.send_replace(());
+    let _unfinished = timeout(limits.close_timeout, stopping.closed()).await;
+}
+
+fn without_delay(stream: &TcpStream) {
+    // Fails only on a socket that is gone already, which the next read finds out.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "TCP_NODELAY");
+    }
+}
+
+async fn pause_after(error: &io::Error) {
+    // A peer that went away again is no reason to pause.
+    if matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    ) {
+        return;
+    }
+    warn!(%error, "cannot accept connections");
+    sleep(PAUSE).await;
+}

@@ -1,0 +1,19 @@
+//! The chat for services that speak hyper: the connection is hijacked.
+//!
+//! hyper parses the request and writes the 101; then the socket is taken from it, with the bytes it had
+//! already read, and tungstenite speaks WebSocket there.
+//!
+//! [`mount`] puts the chat in front of a service that has routes of its own, and [`serve`] runs the two.
+//! `examples/mount.rs` does that with a service that also posts into a room.
+
+mod hijack;
+
+use chat_core::{Endpoint, Message};
+pub use chat_hyper::{Outermost, outermost, serve};
+
+pub use hijack::{Route, route};
+
+/// The chat, and `host` for all that is not for the chat.
+pub fn mount<M: Message, S>(endpoint: Endpoint<M>, host: S) -> Outermost<Route<M, S>> {
+    outermost(route(endpoint, host))
+}

@@ -1,0 +1,137 @@
+use chat_core::CloseCode;
+
+/// Reads the frame headers of a client's byte stream ahead of a WebSocket implementation that believes the
+/// lengths they announce (RFC 6455 section 5.2).
+///
+/// It lets bytes pass as long as no frame, and no message of several frames, is longer than the limit, and a
+/// message has no more fragments than bytes are allowed in it.
+#[derive(Debug)]
+pub struct Guard {
+    max: u64,
+    header: Vec<u8>,
+    /// Bytes of the current frame's payload still to come.
+    payload: u64,
+    /// Bytes of the current message's payload so far, each fragment counted as one more.
+    message: u64,
+}
+
+impl Guard {
+    /// A guard for messages of at most `max` bytes.
+    pub fn new(max: usize) -> Self {
+        Self {
+            max: max as u64,
+            header: Vec::with_capacity(14),
+            payload: 0,
+            message: 0,
+        }
+    }
+
+    /// Looks at the next bytes.
+    ///
+    /// # Errors
+    ///
+    /// The number of bytes that may still pass, and the code to close with, if what follows them is too long.
+    pub fn check(&mut self, bytes: &[u8]) -> Result<(), (usize, CloseCode)> {
+        let mut at = 0;
+        let mut frame = 0;
+        while at < bytes.len() {
+            if self.payload > 0 {
+                let skipped = self.payload.min((bytes.len() - at) as u64);
+                self.payload -= skipped;
+                at += usize::try_from(skipped).unwrap_or(usize::MAX);
+                frame = at;
+                continue;
+            }
+            self.header.push(bytes[at]);
+            at += 1;
+            let Some(length) = announced(&self.header) else {
+                continue;
+            };
+            let (first, masked) = (self.header[0], self.header[1] & 0x80 != 0);
+            self.header.clear();
+            let is_control = first & 0x08 != 0;
+            let total = if is_control {
+                length
+            } else {
+                self.message.saturating_add(length)
+            };
+            if length > self.max || total > self.max.saturating_mul(2) {
+                return Err((frame, CloseCode::MessageTooBig));
+            }
+            if !is_control {
+                let is_last = first & 0x80 != 0;
+                self.message = if is_last { 0 } else { total + 1 };
+            }
+            self.payload = length + if masked { 4 } else { 0 };
+            frame = at;
+        }
+        Ok(())
+    }
+}
+
+/// The length that a header announces, once the header has arrived as far as that.
+fn announced(header: &[u8]) -> Option<u64> {
+    let short = header.get(1)? & 0x7f;
+    match (short, &header[2..]) {
+        (126, [a, b]) => Some(u64::from(u16::from_be_bytes([*a, *b]))),
+        (127, [a, b, c, d, e, f, g, h]) => Some(u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h])),
+        (126 | 127, _) => None,
+        (short, _) => Some(u64::from(short)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(first: u8, length: usize) -> Vec<u8> {
+        let mut frame = vec![first];
+        match u8::try_from(length) {
+            Ok(short) if short < 126 => frame.push(0x80 | short),
+            _ => {
+                frame.push(0x80 | 126);
+                frame.extend(u16::try_from(length).unwrap().to_be_bytes());
+            }
+        }
+        frame.extend([1, 2, 3, 4]);
+        frame.extend(vec![0; length]);
+        frame
+    }
+
+    #[test]
+    fn frames_up_to_the_limit_pass_however_they_are_cut() {
+        let bytes = [
+            frame(0x81, 1_000),
+            frame(0x89, 5),
+            frame(0x01, 500),
+            frame(0x80, 500),
+        ]
+        .concat();
+        for size in 1..bytes.len() {
+            let mut guard = Guard::new(1_000);
+            for part in bytes.chunks(size) {
+                assert_eq!(guard.check(part), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_that_announces_too_much_is_stopped_at_its_header() {
+        let mut bytes = frame(0x81, 3);
+        let good = bytes.len();
+        bytes.extend([0x81, 0xff]);
+        bytes.extend((1_u64 << 63).to_be_bytes());
+        assert_eq!(
+            Guard::new(1_000).check(&bytes),
+            Err((good, CloseCode::MessageTooBig))
+        );
+    }
+
+    #[test]
+    fn endless_fragments_are_stopped() {
+        let mut guard = Guard::new(100);
+        assert_eq!(guard.check(&frame(0x01, 0)), Ok(()));
+        let stopped = (0..1_000).find(|_| guard.check(&frame(0x00, 0)).is_err());
+        assert_eq!(stopped, Some(200));
+    }
+}

@@ -1,0 +1,242 @@
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use chat_core::{CloseCode, Connection, Incoming, Limits, Outgoing};
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::wire::{Endless, Wire};
+
+/// Bytes read at once; tungstenite keeps as many for each connection, and clears them before each read.
+const READ_BUFFER: usize = 4 * 1024;
+
+/// Bytes that wait to be written before no more are taken, pongs included.
+const HIGH_WATER: u64 = 64 * 1024;
+
+/// What tungstenite may hold at the most: what may wait, and one event of any size on top.
+const WRITE_BUFFER: usize = 16 * 1024 * 1024;
+
+/// Bytes on the wire that a message may cost for each of its own: a fragment of one byte costs seven.
+const COST: usize = 8;
+
+/// Bytes read and thrown away after the close, so that the peer's last ones do not cause a reset.
+const DRAIN: usize = 256 * 1024;
+
+/// A server's side of a WebSocket connection (RFC 6455) on a byte stream.
+#[derive(Debug)]
+pub struct WebSocket<S> {
+    stream: WebSocketStream<Wire<S>>,
+    /// Bytes given to tungstenite to be written.
+    queued: u64,
+    allowance: usize,
+    closing: Closing,
+    /// Whether the peer's frames can still be read.
+    readable: bool,
+}
+
+/// How far the closing handshake is.
+#[derive(Debug)]
+enum Closing {
+    Open,
+    Flushing,
+    Awaiting,
+    Ending,
+    Draining(usize),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// Speaks on `stream` as the server. `early` is what was read from it together with the request.
+    pub async fn accept(stream: S, early: Bytes, limits: &Limits) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .max_write_buffer_size(WRITE_BUFFER)
+            .max_message_size(Some(limits.max_frame))
+            .max_frame_size(Some(limits.max_frame));
+        let allowance = limits.max_frame.saturating_mul(COST).saturating_add(DRAIN);
+        let mut wire = Wire::new(stream, early);
+        wire.allow(allowance);
+        let stream = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
+        Self {
+            stream,
+            queued: 0,
+            allowance,
+            closing: Closing::Open,
+            readable: true,
+        }
+    }
+
+    fn wire(&mut self) -> &mut Wire<S> {
+        self.stream.get_mut()
+    }
+
+    fn waiting(&self) -> u64 {
+        self.queued.saturating_sub(self.stream.get_ref().written())
+    }
+
+    fn count(&mut self, payload: usize) {
+        let header = match payload {
+            ..126 => 2,
+            126..65_536 => 4,
+            _ => 10,
+        };
+        self.queued += header + payload as u64;
+    }
+
+    fn received(&mut self, message: Option<Result<Message, Error>>) -> Incoming {
+        match message {
+            Some(Ok(Message::Text(text))) => Incoming::Text(text.into()),
+            Some(Ok(Message::Binary(_) | Message::Frame(_))) => Incoming::Binary,
+            Some(Ok(Message::Ping(payload))) => {
+                self.count(payload.len());
+                Incoming::Ping
+            }
+            Some(Ok(Message::Pong(_))) => Incoming::Pong,
+            Some(Ok(Message::Close(frame))) => Incoming::Close(frame.map(|frame| frame.code.into())),
+            Some(Err(error)) => failed(error),
+            None => Incoming::End,
+        }
+    }
+
+    /// Reads and throws away until the peer has ended its side.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; 4 * 1024];
+        while let Closing::Draining(left) = &mut self.closing {
+            let left = left.checked_sub(scratch.len());
+            let Some(left) = left else { break };
+            self.closing = Closing::Draining(left);
+            let mut buf = ReadBuf::new(&mut scratch);
+            self.wire().allow(usize::MAX);
+            let read = ready!(Pin::new(self.wire()).poll_read(cx, &mut buf));
+            if read.is_err() || buf.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        if self.waiting() > HIGH_WATER {
+            // The pongs that this peer does not read would pile up.
+            if let Err(error) = ready!(self.poll_flush(cx)) {
+                return Poll::Ready(Incoming::Lost(error));
+            }
+        }
+        let allowance = self.allowance;
+        let message = ready!(self.stream.poll_next_unpin(cx));
+        self.wire().allow(allowance);
+        let incoming = self.received(message);
+        self.readable = matches!(
+            incoming,
+            Incoming::Text(_) | Incoming::Binary | Incoming::Ping | Incoming::Pong
+        );
+        Poll::Ready(incoming)
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.waiting() > HIGH_WATER {
+            self.poll_flush(cx)
+        } else {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn send(&mut self, frame: Outgoing) -> io::Result<()> {
+        let message = match frame {
+            // As a frame: tungstenite would check again, for each recipient, that it is UTF-8.
+            Outgoing::Text(text) => {
+                self.count(text.len());
+                Message::Frame(Frame::message(text, OpCode::Data(Data::Text), true))
+            }
+            Outgoing::Ping => {
+                self.count(0);
+                Message::Ping(Bytes::new())
+            }
+        };
+        self.stream.start_send_unpin(message).map_err(transport)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.stream.poll_flush_unpin(cx)).map_err(transport)?;
+        self.queued = self.stream.get_ref().written();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>, code: Option<CloseCode>) -> Poll<()> {
+        loop {
+            match self.closing {
+                Closing::Open => {
+                    if let Some(code) = code {
+                        let frame = CloseFrame {
+                            code: code.code().into(),
+                            reason: code.reason().into(),
+                        };
+                        // Fails if the transport has: then the next step finds out too.
+                        let _failed = self.stream.start_send_unpin(Message::Close(Some(frame)));
+                    }
+                    self.closing = Closing::Flushing;
+                }
+                Closing::Flushing => {
+                    let flushed = ready!(self.stream.poll_flush_unpin(cx));
+                    let gone = matches!(flushed, Err(Error::Io(_)));
+                    self.closing = match (gone, code.is_some() && self.readable) {
+                        (true, _) => return Poll::Ready(()),
+                        (false, true) => Closing::Awaiting,
+                        (false, false) => Closing::Ending,
+                    };
+                }
+                Closing::Awaiting => {
+                    let allowance = self.allowance;
+                    self.wire().allow(allowance);
+                    match ready!(self.stream.poll_next_unpin(cx)) {
+                        Some(Ok(Message::Close(_)) | Err(_)) | None => self.closing = Closing::Ending,
+                        Some(Ok(_)) => {}
+                    }
+                }
+                Closing::Ending => {
+                    if ready!(Pin::new(self.wire()).poll_shutdown(cx)).is_err() {
+                        return Poll::Ready(());
+                    }
+                    self.closing = Closing::Draining(DRAIN);
+                }
+                Closing::Draining(_) => return self.poll_drain(cx),
+            }
+        }
+    }
+
+    fn progress(&self) -> u64 {
+        self.stream.get_ref().written()
+    }
+}
+
+fn failed(error: Error) -> Incoming {
+    match error {
+        Error::Capacity(_) => Incoming::Violation(CloseCode::MessageTooBig),
+        Error::Utf8(_) => Incoming::Violation(CloseCode::InvalidPayload),
+        Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Incoming::End,
+        Error::Protocol(_) => Incoming::Violation(CloseCode::ProtocolError),
+        Error::Io(error) if matches!(error.get_ref(), Some(inner) if inner.is::<Endless>()) => {
+            Incoming::Violation(CloseCode::MessageTooBig)
+        }
+        Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => Incoming::End,
+        error => Incoming::Lost(transport(error)),
+    }
+}
+
+fn transport(error: Error) -> io::Error {
+    match error {
+        Error::Io(error) => error,
+        error => io::Error::other(error),
+    }
+}
