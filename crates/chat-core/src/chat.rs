@@ -106,11 +106,7 @@ impl<M: Message> Chat<M> {
             return Err(ErrorCode::BodyTooLarge);
         }
         let room = self.shared.rooms.open(room)?;
-        let draft = Draft {
-            user: user.clone(),
-            key: key.map(ToOwned::to_owned),
-            body,
-        };
+        let draft = Draft { user: user.clone(), key: key.map(ToOwned::to_owned), body };
         append::<M>(&*room.log, draft, limits).await
     }
 
@@ -126,11 +122,7 @@ impl<M: Message> Chat<M> {
 
     /// The users who are in a room now, sorted by name.
     pub fn members(&self, room: &RoomName) -> Vec<User> {
-        self.shared
-            .rooms
-            .find(room)
-            .map(|room| room.members())
-            .unwrap_or_default()
+        self.shared.rooms.find(room).map(|room| room.members()).unwrap_or_default()
     }
 
     /// How much there is of everything.
@@ -162,10 +154,7 @@ impl<M: Message> Chat<M> {
             Err(_) => self.counts().connections,
         };
         self.enter(Phase::Ended);
-        Drained {
-            connections,
-            abandoned,
-        }
+        Drained { connections, abandoned }
     }
 
     /// Waits until no connection is left.
@@ -180,7 +169,8 @@ impl<M: Message> Chat<M> {
     }
 
     fn enter(&self, phase: Phase) {
-        self.shared.phase.store(phase as u8, Ordering::Release);
+        // There is no way back, whoever else drains.
+        self.shared.phase.fetch_max(phase as u8, Ordering::AcqRel);
         for inbox in self.shared.sessions.lock().values() {
             inbox.waker.wake();
         }
@@ -214,10 +204,7 @@ impl<M: Message> Chat<M> {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more)
             .map_err(|_| Refusal::Overloaded)?;
         let connection = self.shared.next_connection.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Permit {
-            shared: Arc::clone(&self.shared),
-            connection,
-        })
+        Ok(Permit { shared: Arc::clone(&self.shared), connection })
     }
 }
 
@@ -257,10 +244,7 @@ pub(crate) async fn within<T>(
 
 impl<M: Message> Clone for Chat<M> {
     fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-            message: PhantomData,
-        }
+        Self { shared: Arc::clone(&self.shared), message: PhantomData }
     }
 }
 
@@ -272,9 +256,7 @@ impl<M: Message> Default for Chat<M> {
 
 impl<M: Message> std::fmt::Debug for Chat<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Chat")
-            .field("counts", &self.counts())
-            .finish_non_exhaustive()
+        f.debug_struct("Chat").field("counts", &self.counts()).finish_non_exhaustive()
     }
 }
 
@@ -317,18 +299,13 @@ impl<M: Message> Builder<M> {
             sessions: Mutex::default(),
             deserted: Notify::new(),
         };
-        Chat {
-            shared: Arc::new(shared),
-            message: PhantomData,
-        }
+        Chat { shared: Arc::new(shared), message: PhantomData }
     }
 }
 
 impl<M: Message> std::fmt::Debug for Builder<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder")
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+        f.debug_struct("Builder").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 

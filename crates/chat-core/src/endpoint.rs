@@ -16,6 +16,16 @@ pub struct Endpoint<M: Message> {
     site: bool,
 }
 
+/// Which of an adapter's ways to a connection is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mechanism {
+    /// The connection is taken over from the framework as a stream of bytes: the same on the wire for all.
+    #[default]
+    Hijack,
+    /// The framework's own WebSocket is used, and the framework stays in charge of the connection.
+    Context,
+}
+
 /// What is to be done with a request.
 #[derive(Debug)]
 pub enum Decision<M: Message> {
@@ -38,12 +48,7 @@ pub struct Answer {
 impl<M: Message> Endpoint<M> {
     /// The chat at `/ws`, for pages of its own origin and for clients that are no browsers.
     pub fn new(chat: Chat<M>) -> Self {
-        Self {
-            chat,
-            path: "/ws".into(),
-            origins: Arc::default(),
-            site: false,
-        }
+        Self { chat, path: "/ws".into(), origins: Arc::default(), site: false }
     }
 
     /// Puts the chat at another path.
@@ -72,6 +77,11 @@ impl<M: Message> Endpoint<M> {
         &self.chat
     }
 
+    /// Whether a request for this path is for the chat: one that is not, [`handle`](Self::handle) passes on.
+    pub fn concerns(&self, path: &str) -> bool {
+        self.site || path == &*self.path
+    }
+
     /// Decides what happens to a request. `watch` is the one that its outermost layer made; without one, the
     /// chat could not know what becomes of its answer, and refuses.
     pub fn handle(&self, head: &RequestHead<'_>, watch: Option<&Watch>) -> Decision<M> {
@@ -87,11 +97,7 @@ impl<M: Message> Endpoint<M> {
                 }
             };
         }
-        if self.site {
-            Decision::Answer(self.page(head))
-        } else {
-            Decision::Pass
-        }
+        if self.site { Decision::Answer(self.page(head)) } else { Decision::Pass }
     }
 
     fn upgrade(&self, head: &RequestHead<'_>, watch: Option<&Watch>) -> Result<Upgrade<M>, Refusal> {
@@ -118,11 +124,7 @@ impl<M: Message> Endpoint<M> {
             "/healthz" => Answer::new(200, "text/plain; charset=utf-8", "ok\n"),
             "/readyz" => {
                 let counts = self.chat.counts();
-                let (status, ready) = if self.chat.is_draining() {
-                    (503, false)
-                } else {
-                    (200, true)
-                };
+                let (status, ready) = if self.chat.is_draining() { (503, false) } else { (200, true) };
                 let body = serde_json::json!({
                     "ready": ready,
                     "connections": counts.connections,
@@ -131,11 +133,7 @@ impl<M: Message> Endpoint<M> {
                 });
                 Answer::new(status, "application/json", body.to_string())
             }
-            _ => Answer::new(
-                404,
-                "application/json",
-                r#"{"error":{"code":"not_found","message":"nothing is here"}}"#,
-            ),
+            _ => Answer::not_found(),
         }
     }
 }
@@ -153,21 +151,20 @@ impl<M: Message> Clone for Endpoint<M> {
 
 impl Answer {
     fn new(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
-        let headers = vec![
-            ("content-type", content_type.to_owned()),
-            ("cache-control", "no-store".to_owned()),
-        ];
-        Self {
-            status,
-            headers,
-            body: body.into(),
-        }
+        let headers =
+            vec![("content-type", content_type.to_owned()), ("cache-control", "no-store".to_owned())];
+        Self { status, headers, body: body.into() }
     }
 
     pub(crate) fn refusal(refusal: Refusal, headers: Vec<(&'static str, String)>) -> Self {
         let mut answer = Self::new(refusal.status(), "application/json", refusal.body());
         answer.headers.extend(headers);
         answer
+    }
+
+    /// 404, for whoever has nothing of its own to answer.
+    pub fn not_found() -> Self {
+        Self::new(404, "application/json", r#"{"error":{"code":"not_found","message":"nothing is here"}}"#)
     }
 
     /// The status.

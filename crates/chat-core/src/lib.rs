@@ -32,7 +32,7 @@ mod upgrade;
 
 pub use chat::{Builder, Chat, Counts, Drained};
 pub use connection::{Connection, Incoming, Outgoing};
-pub use endpoint::{Answer, Decision, Endpoint};
+pub use endpoint::{Answer, Decision, Endpoint, Mechanism};
 pub use memory::MemoryRoom;
 pub use message::{BodyError, Message, Text};
 pub use room::{Outlet, Room, Unavailable};

@@ -69,13 +69,7 @@ impl LiveRoom {
     /// Hands a committed message to everybody here.
     pub(crate) fn deliver(&self, stored: &Stored) {
         let mut state = self.state.lock();
-        state.tail.push_message(
-            stored.seq,
-            Delivery {
-                frame: stored.frame.clone(),
-                except: None,
-            },
-        );
+        state.tail.push_message(stored.seq, Delivery { frame: stored.frame.clone(), except: None });
         state.wake(&self.name);
         if state.members.is_empty() {
             state.idle_since = Some(Instant::now());
@@ -97,18 +91,13 @@ impl LiveRoom {
 
 impl std::fmt::Debug for LiveRoom {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LiveRoom")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("LiveRoom").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
 impl State {
     fn announce(&mut self, room: &RoomName, event: &Event, except: Option<u64>) {
-        self.tail.push_event(Delivery {
-            frame: event.encode(),
-            except,
-        });
+        self.tail.push_event(Delivery { frame: event.encode(), except });
         self.wake(room);
     }
 
@@ -156,11 +145,7 @@ impl Membership {
         let resumption = resume(from, &standing, &rooms.limits)?;
         if state.roster.enter(&user) {
             let presence = PresenceState::Joined;
-            let event = Event::Presence {
-                room: room.name.clone(),
-                user: user.clone(),
-                state: presence,
-            };
+            let event = Event::Presence { room: room.name.clone(), user: user.clone(), state: presence };
             state.announce(&room.name, &event, None);
         }
         let cursor = state.tail.cursor(resumption.after);
@@ -170,21 +155,7 @@ impl Membership {
         let members = state.roster.len();
         drop(state);
         let epoch = standing.epoch.clone();
-        Ok((
-            Self {
-                rooms,
-                room,
-                connection,
-                user,
-                epoch,
-                cursor,
-            },
-            Entered {
-                standing,
-                resumption,
-                members,
-            },
-        ))
+        Ok((Self { rooms, room, connection, user, epoch, cursor }, Entered { standing, resumption, members }))
     }
 
     /// Joins again: reads on as before, or from another place.
@@ -206,11 +177,7 @@ impl Membership {
                 member.inbox.push(self.room.name.clone());
             }
         }
-        Ok(Entered {
-            standing,
-            resumption,
-            members: state.roster.len(),
-        })
+        Ok(Entered { standing, resumption, members: state.roster.len() })
     }
 
     pub(crate) fn room(&self) -> &Arc<LiveRoom> {
@@ -228,29 +195,15 @@ impl Membership {
         if page.epoch != self.epoch {
             return None;
         }
-        let messages: Vec<Stored> = page
-            .messages
-            .into_iter()
-            .filter(|stored| stored.seq <= upto)
-            .collect();
+        let messages: Vec<Stored> = page.messages.into_iter().filter(|stored| stored.seq <= upto).collect();
         let first = messages.first().map_or(upto + 1, |stored| stored.seq);
         let from = self.cursor.seq + 1;
         let gap = (first > from).then(|| {
             let (room, epoch) = (self.room.name.clone(), self.epoch.clone());
-            Event::Gap {
-                room,
-                epoch,
-                from,
-                to: first - 1,
-            }
-            .encode()
+            Event::Gap { room, epoch, from, to: first - 1 }.encode()
         });
         self.cursor.seq = messages.last().map_or(upto, |stored| stored.seq);
-        Some(
-            gap.into_iter()
-                .chain(messages.into_iter().map(|stored| stored.frame))
-                .collect(),
-        )
+        Some(gap.into_iter().chain(messages.into_iter().map(|stored| stored.frame)).collect())
     }
 
     /// Takes what comes next. After [`Next::Nothing`], the inbox is told when there is more.
@@ -267,11 +220,8 @@ impl Membership {
                 Next::CatchUp { upto } => return Next::CatchUp { upto },
                 Next::Events(deliveries) => {
                     let mine = |delivery: &Delivery| delivery.except != Some(self.connection);
-                    let frames: Vec<_> = deliveries
-                        .into_iter()
-                        .filter(mine)
-                        .map(|delivery| delivery.frame)
-                        .collect();
+                    let frames: Vec<_> =
+                        deliveries.into_iter().filter(mine).map(|delivery| delivery.frame).collect();
                     if !frames.is_empty() {
                         return Next::Events(frames);
                     }
@@ -282,15 +232,8 @@ impl Membership {
 
     /// Tells the others that this user is, or is no longer, writing.
     pub(crate) fn typing(&self, active: bool) {
-        let event = Event::Typing {
-            room: self.room.name.clone(),
-            user: self.user.clone(),
-            active,
-        };
-        self.room
-            .state
-            .lock()
-            .announce(&self.room.name, &event, Some(self.connection));
+        let event = Event::Typing { room: self.room.name.clone(), user: self.user.clone(), active };
+        self.room.state.lock().announce(&self.room.name, &event, Some(self.connection));
     }
 }
 
@@ -300,11 +243,8 @@ impl Drop for Membership {
         state.members.remove(&self.connection);
         if state.roster.leave(&self.user) {
             let presence = PresenceState::Left;
-            let event = Event::Presence {
-                room: self.room.name.clone(),
-                user: self.user.clone(),
-                state: presence,
-            };
+            let event =
+                Event::Presence { room: self.room.name.clone(), user: self.user.clone(), state: presence };
             state.announce(&self.room.name, &event, None);
         }
         if state.members.is_empty() {

@@ -20,10 +20,7 @@ pub struct MemoryRoom {
 impl MemoryRoom {
     /// An empty room, of a new epoch.
     pub fn new(name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Self {
-        Self {
-            log: Mutex::new(Log::new(name, new_epoch(), limits)),
-            outlet,
-        }
+        Self { log: Mutex::new(Log::new(name, new_epoch(), limits)), outlet }
     }
 }
 

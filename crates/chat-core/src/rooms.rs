@@ -28,11 +28,7 @@ struct Open {
 
 impl Rooms {
     pub(crate) fn new(limits: Arc<Limits>, open_log: Box<OpenLog>) -> Self {
-        Self {
-            limits,
-            open_log,
-            open: Mutex::default(),
-        }
+        Self { limits, open_log, open: Mutex::default() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -99,9 +95,7 @@ impl Rooms {
 
 impl std::fmt::Debug for Rooms {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rooms")
-            .field("open", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Rooms").field("open", &self.len()).finish_non_exhaustive()
     }
 }
 

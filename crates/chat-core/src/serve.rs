@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{poll_fn, ready};
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::{CloseCode, Draft, ErrorCode, Message, Page, Range, RoomName, Standin
 /// Frames read, and rounds made, before other tasks get their turn.
 const BURST: usize = 32;
 
-/// Replies that wait to be sent before no more commands are read.
+/// Replies that wait to be sent before no more commands are read, nor begun.
 const REPLIES: usize = 64;
 
 /// Serves one user on one connection, from the welcome to the end of the stream.
@@ -36,9 +37,7 @@ pub(crate) async fn run<M: Message, C: Connection>(
 ) {
     let started = Instant::now();
     let mut driver = Driver::new(chat.clone(), &permit, user, &mut connection);
-    let result = AssertUnwindSafe(poll_fn(|cx| driver.poll(cx)))
-        .catch_unwind()
-        .await;
+    let result = AssertUnwindSafe(poll_fn(|cx| driver.poll(cx))).catch_unwind().await;
     let (replies, received, sent) = driver.leave();
     permit.discharge();
     let end = result.unwrap_or(End::Panicked);
@@ -69,7 +68,7 @@ enum End {
     /// The peer's stream ended without a close frame.
     PeerGone,
     /// The transport failed.
-    Lost(std::io::Error),
+    Lost(io::Error),
     /// The drain's time was up.
     Abandoned,
 }
@@ -98,15 +97,9 @@ impl End {
         };
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         if let Self::Panicked = self {
-            error!(
-                connection,
-                close, cause, duration_ms, received, sent, "session ended"
-            );
+            error!(connection, close, cause, duration_ms, received, sent, "session ended");
         } else {
-            info!(
-                connection,
-                close, cause, duration_ms, received, sent, "session ended"
-            );
+            info!(connection, close, cause, duration_ms, received, sent, "session ended");
         }
     }
 }
@@ -164,12 +157,18 @@ struct Driver<'c, M: Message, C> {
     lagging: Vec<RoomName>,
     /// What belongs to this connection alone; goes ahead of the rooms' events.
     replies: VecDeque<Outgoing>,
+    /// The bytes of their texts.
+    reply_bytes: usize,
     /// What has been taken from the rooms.
     batch: VecDeque<(RoomName, Bytes)>,
     unflushed: bool,
+    /// Why nothing can be sent any more. What the peer sent before, its close frame perhaps, can still be read.
+    mute: Option<io::Error>,
     /// The connection's progress when something began to wait, or last moved, and when that was.
     waiting: Option<(u64, Instant)>,
     timer: Pin<Box<Sleep>>,
+    /// How the peer ended, while commands ahead of that are in hand, and how long those may still take.
+    parting: Option<(Incoming, Instant)>,
     peer_ended: bool,
     draining: bool,
     end: Option<End>,
@@ -184,6 +183,7 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
         let number = permit.connection();
         let limits = Arc::clone(chat.limits());
         let (session, welcome) = Session::open(limits, user, number.to_string(), Duration::ZERO);
+        let welcome = welcome.encode();
         let started = Instant::now();
         Self {
             timer: Box::pin(sleep_until(started + session.deadline())),
@@ -197,10 +197,13 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
             operation: None,
             catch_up: None,
             lagging: Vec::new(),
-            replies: VecDeque::from([Outgoing::Text(welcome.encode())]),
+            reply_bytes: welcome.len(),
+            replies: VecDeque::from([Outgoing::Text(welcome)]),
             batch: VecDeque::new(),
             unflushed: false,
+            mute: None,
             waiting: None,
+            parting: None,
             peer_ended: false,
             draining: false,
             end: None,
@@ -219,14 +222,14 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
                 | self.poll_output(cx)
                 | self.poll_timer(cx);
             if let Some(end) = self.end.take() {
-                return Poll::Ready(end);
+                return Poll::Ready(match (end, self.parting.take()) {
+                    // What the peer did itself says more about the end than what the server thinks of it.
+                    (End::Closing(_), Some((Incoming::Close(code), _))) => End::PeerClosed(code),
+                    (end, _) => end,
+                });
             }
             if !moved {
-                return if self.is_finished() {
-                    Poll::Ready(End::PeerGone)
-                } else {
-                    Poll::Pending
-                };
+                return if self.is_finished() { Poll::Ready(End::PeerGone) } else { Poll::Pending };
             }
         }
         cx.waker().wake_by_ref();
@@ -254,6 +257,9 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
     }
 
     fn poll_operation(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.may_reply() {
+            return false;
+        }
         let Some(operation) = &mut self.operation else {
             return false;
         };
@@ -274,10 +280,25 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
     }
 
     fn reads(&self) -> bool {
-        self.end.is_none() && !self.peer_ended && self.session.wants_text() && self.replies.len() < REPLIES
+        self.end.is_none()
+            && self.parting.is_none()
+            && !self.peer_ended
+            && self.session.wants_text()
+            && self.may_reply()
+    }
+
+    /// Whether the peer takes its replies fast enough to get more of them.
+    fn may_reply(&self) -> bool {
+        self.replies.len() < REPLIES && self.reply_bytes < self.chat.limits().max_batch
     }
 
     fn poll_input(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.operation.is_none()
+            && let Some((incoming, _)) = self.parting.take()
+        {
+            self.handle(incoming);
+            return true;
+        }
         let mut moved = false;
         for _ in 0..BURST {
             if !self.reads() {
@@ -288,6 +309,14 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
             };
             moved = true;
             self.received += 1;
+            let parts =
+                !matches!(incoming, Incoming::Text(_) | Incoming::Ping | Incoming::Pong | Incoming::End);
+            if parts && self.operation.is_some() {
+                // What came ahead of it is served first.
+                let until = Instant::now() + self.chat.limits().room_timeout;
+                self.parting = Some((incoming, until));
+                break;
+            }
             self.handle(incoming);
         }
         moved
@@ -324,7 +353,11 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Reply(event) => self.replies.push_back(Outgoing::Text(event.encode())),
+                Effect::Reply(event) => {
+                    let text = event.encode();
+                    self.reply_bytes += text.len();
+                    self.replies.push_back(Outgoing::Text(text));
+                }
                 Effect::Ping => self.replies.push_back(Outgoing::Ping),
                 Effect::Perform(operation) => self.begin(operation),
                 Effect::Typing(room, active) => {
@@ -332,7 +365,6 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
                         membership.typing(active);
                     }
                 }
-                // What the peer did itself says more about the end than what the server thinks of it.
                 Effect::Close(code) => self.end = self.end.take().or(Some(End::Closing(code))),
             }
         }
@@ -357,11 +389,7 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
             }
             .boxed(),
             Action::Send { key, body } => {
-                let draft = Draft {
-                    user: self.session.user().clone(),
-                    key,
-                    body,
-                };
+                let draft = Draft { user: self.session.user().clone(), key, body };
                 async move { Done::Outcome(append::<M>(&*room.log, draft, &limits).await.map(Outcome::Sent)) }
                     .boxed()
             }
@@ -399,26 +427,14 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
             self.memberships.insert(name, membership);
             entered
         };
-        let Entered {
-            standing,
-            resumption,
-            members,
-        } = entered;
-        Ok(Outcome::Joined {
-            standing,
-            resumption,
-            members,
-        })
+        let Entered { standing, resumption, members } = entered;
+        Ok(Outcome::Joined { standing, resumption, members })
     }
 
     /// Drops what was taken from a room and not yet sent.
     fn forget_batch(&mut self, room: &RoomName) {
         self.batch.retain(|(from, _)| from != room);
-        if self
-            .catch_up
-            .as_ref()
-            .is_some_and(|catch_up| catch_up.room == *room)
-        {
+        if self.catch_up.as_ref().is_some_and(|catch_up| catch_up.room == *room) {
             self.catch_up = None;
             self.inbox.requeue(room.clone());
             self.resume_lagging();
@@ -431,9 +447,10 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
         }
     }
 
-    /// Takes what the rooms have, up to one batch; false if there is nothing to send.
+    /// Takes what the rooms have, up to one batch; false if there is nothing to send and no log to be read.
     fn fill_batch(&mut self) -> bool {
         let mut bytes = 0;
+        let mut reads = false;
         while self.batch.is_empty() || bytes < self.chat.limits().max_batch {
             let Some(room) = self.inbox.pop() else { break };
             let Some(membership) = self.memberships.get_mut(&room) else {
@@ -443,24 +460,21 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
                 Next::Nothing => {}
                 Next::Events(frames) => {
                     bytes += frames.iter().map(Bytes::len).sum::<usize>();
-                    self.batch
-                        .extend(frames.into_iter().map(|frame| (room.clone(), frame)));
+                    self.batch.extend(frames.into_iter().map(|frame| (room.clone(), frame)));
                     self.inbox.requeue(room);
                 }
                 Next::CatchUp { .. } if self.catch_up.is_some() => self.lagging.push(room),
                 Next::CatchUp { upto } => {
                     let limits = Arc::clone(self.chat.limits());
-                    let range = Range::After {
-                        seq: membership.seq(),
-                        limit: limits.max_page,
-                    };
+                    let range = Range::After { seq: membership.seq(), limit: limits.max_page };
                     let log = Arc::clone(membership.room());
                     let page = async move { within(&limits, log.log.read(range)).await }.boxed();
                     self.catch_up = Some(CatchUp { room, upto, page });
+                    reads = true;
                 }
             }
         }
-        !self.batch.is_empty()
+        reads || !self.batch.is_empty()
     }
 
     fn poll_catch_up(&mut self, cx: &mut Context<'_>) -> bool {
@@ -474,9 +488,7 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
             && let Some(membership) = self.memberships.get_mut(&room)
         {
             match page.ok().and_then(|page| membership.catch_up(page, upto)) {
-                Some(frames) => self
-                    .batch
-                    .extend(frames.into_iter().map(|frame| (room.clone(), frame))),
+                Some(frames) => self.batch.extend(frames.into_iter().map(|frame| (room.clone(), frame))),
                 // The client resumes, and is told then what cannot be had.
                 None => self.end = self.end.take().or(Some(End::Closing(CloseCode::InternalError))),
             }
@@ -490,33 +502,44 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
     fn poll_output(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
         if self.end.is_none() && self.batch.is_empty() {
-            self.fill_batch();
+            moved = self.fill_batch();
         }
-        while self.end.is_none() && !(self.replies.is_empty() && self.batch.is_empty()) {
+        while self.can_send() && !(self.replies.is_empty() && self.batch.is_empty()) {
             let Poll::Ready(ready) = self.connection.poll_ready(cx) else {
                 break;
             };
             moved = true;
             let frame = self.replies.pop_front();
+            if let Some(Outgoing::Text(text)) = &frame {
+                self.reply_bytes -= text.len();
+            }
             let frame = frame.or_else(|| self.batch.pop_front().map(|(_, text)| Outgoing::Text(text)));
             let Some(frame) = frame else { break };
             self.unflushed = true;
             self.sent += 1;
-            if let Err(error) = ready.and_then(|()| self.connection.send(frame)) {
-                self.end = Some(End::Lost(error));
-            }
+            self.mute = ready.and_then(|()| self.connection.send(frame)).err();
         }
-        if self.end.is_none()
+        if self.can_send()
             && self.unflushed
             && let Poll::Ready(flushed) = self.connection.poll_flush(cx)
         {
             self.unflushed = false;
-            if let Err(error) = flushed {
-                self.end = Some(End::Lost(error));
-            }
+            self.mute = flushed.err();
+            // Commands that waited for room among the replies can go on.
+            moved |= self.mute.is_some();
+        }
+        if self.mute.is_some() {
+            self.replies.clear();
+            self.reply_bytes = 0;
+            self.batch.clear();
+            self.unflushed = false;
         }
         self.note_progress();
-        moved || self.end.is_some()
+        moved
+    }
+
+    fn can_send(&self) -> bool {
+        self.end.is_none() && self.mute.is_none()
     }
 
     fn note_progress(&mut self) {
@@ -530,11 +553,10 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
-        let stall = self
-            .waiting
-            .map(|(_, since)| since + self.chat.limits().write_timeout);
+        let stall = self.waiting.map(|(_, since)| since + self.chat.limits().write_timeout);
         let liveness = self.started + self.session.deadline();
-        let due = stall.map_or(liveness, |stall| stall.min(liveness));
+        let parting = self.parting.as_ref().map(|(_, until)| *until);
+        let due = [stall, parting].into_iter().flatten().fold(liveness, Instant::min);
         if due < self.timer.deadline() {
             self.timer.as_mut().reset(due);
         }
@@ -545,6 +567,10 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
         let mut effects = Vec::new();
         if stall.is_some_and(|stall| stall <= now) {
             effects = self.session.handle_stall();
+        } else if parting.is_some_and(|until| until <= now) {
+            if let Some((incoming, _)) = self.parting.take() {
+                self.handle(incoming);
+            }
         } else if liveness <= now && !self.reads() {
             // Whatever the peer sends waits here unread: its silence is ours.
             self.session.handle_sign_of_life(self.now());
@@ -554,9 +580,7 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
         self.perform(effects);
         // The timer may have been set for a moment that is no longer due; the next round sets it.
         let next = self.started + self.session.deadline();
-        self.timer
-            .as_mut()
-            .reset(next.max(now + Duration::from_millis(1)));
+        self.timer.as_mut().reset(next.max(now + Duration::from_millis(1)));
         true
     }
 

@@ -24,19 +24,8 @@ impl<M: Message> Upgrade<M> {
         let (confirm, confirmed) = oneshot::channel();
         let user = accept.guest.clone().unwrap_or_else(|| chat.next_guest());
         watch.set(Watched::Accepted(confirm));
-        let ticket = Ticket {
-            chat,
-            permit,
-            user,
-            confirmed,
-        };
-        Self {
-            answer: SwitchingProtocols {
-                headers: accept.headers(),
-            },
-            ticket,
-            watch: watch.clone(),
-        }
+        let ticket = Ticket { chat, permit, user, confirmed };
+        Self { answer: SwitchingProtocols { headers: accept.headers() }, ticket, watch: watch.clone() }
     }
 
     /// Gives the upgrade up, because the framework has no connection to give; the answer is to be sent.
@@ -102,12 +91,7 @@ impl<M: Message> Ticket<M> {
         C: Connection,
         E: fmt::Display,
     {
-        let Self {
-            chat,
-            permit,
-            user,
-            confirmed,
-        } = self;
+        let Self { chat, permit, user, confirmed } = self;
         let connection = permit.connection();
         let deadline = Instant::now() + chat.limits().upgrade_timeout;
         let taken = timeout_at(deadline, async {
@@ -132,9 +116,7 @@ impl<M: Message> Ticket<M> {
 
 impl<M: Message> fmt::Debug for Ticket<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticket")
-            .field("connection", &self.permit.connection())
-            .finish_non_exhaustive()
+        f.debug_struct("Ticket").field("connection", &self.permit.connection()).finish_non_exhaustive()
     }
 }
 

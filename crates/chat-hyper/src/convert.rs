@@ -1,7 +1,8 @@
 use bytes::Bytes;
 use chat_core::{Answer, RequestHead, SwitchingProtocols, Version};
 use http::header::{HeaderName, HeaderValue};
-use http::{Response, StatusCode, request};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Response, StatusCode, request};
 use http_body_util::Full;
 
 /// The body of the chat's own answers.
@@ -9,42 +10,46 @@ pub type Body = Full<Bytes>;
 
 /// A request's head as the chat sees it.
 pub fn head(parts: &request::Parts) -> RequestHead<'_> {
+    let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    head_of(&parts.method, parts.version, target, &parts.headers)
+}
+
+/// A request's head as the chat sees it, for frameworks that show it in pieces.
+pub fn head_of<'a>(
+    method: &'a Method,
+    version: http::Version,
+    target: &'a str,
+    headers: &'a HeaderMap,
+) -> RequestHead<'a> {
     RequestHead {
-        method: parts.method.as_str(),
-        version: match parts.version {
+        method: method.as_str(),
+        version: match version {
             http::Version::HTTP_09 | http::Version::HTTP_10 => Version::Http10,
             http::Version::HTTP_11 => Version::Http11,
             _ => Version::Later,
         },
-        target: parts.uri.path_and_query().map_or("/", |target| target.as_str()),
-        headers: parts
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect(),
+        target,
+        headers: headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
     }
 }
 
 /// An answer of the chat as a response.
-pub fn answer(answer: Answer) -> Response<Body> {
-    let mut response = with_headers(answer.status(), answer.headers());
-    *response.body_mut() = Full::new(answer.into_body());
-    response
+pub fn answer<B: From<Bytes>>(answer: Answer) -> Response<B> {
+    let head = with_headers(answer.status(), answer.headers());
+    head.map(|()| B::from(answer.into_body()))
 }
 
 /// The 101 of an accepted upgrade as a response.
-pub fn switching_protocols(answer: &SwitchingProtocols) -> Response<Body> {
-    with_headers(answer.status(), answer.headers())
+pub fn switching_protocols<B: From<Bytes>>(answer: &SwitchingProtocols) -> Response<B> {
+    with_headers(answer.status(), answer.headers()).map(|()| B::from(Bytes::new()))
 }
 
-fn with_headers(status: u16, headers: &[(&'static str, String)]) -> Response<Body> {
-    let mut response = Response::new(Body::default());
+fn with_headers(status: u16, headers: &[(&'static str, String)]) -> Response<()> {
+    let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in headers {
         if let Ok(value) = HeaderValue::from_str(value) {
-            response
-                .headers_mut()
-                .append(HeaderName::from_static(name), value);
+            response.headers_mut().append(HeaderName::from_static(name), value);
         }
     }
     response

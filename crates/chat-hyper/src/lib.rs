@@ -5,11 +5,13 @@
 //! [`outermost`]. [`serve`] runs it with limits on the request head, which hyper leaves open by default.
 
 mod convert;
+mod not_found;
 mod outermost;
 mod serve;
 mod takeover;
 
-pub use convert::{Body, answer, head, switching_protocols};
+pub use convert::{Body, answer, head, head_of, switching_protocols};
+pub use not_found::NotFound;
 pub use outermost::{Outermost, outermost};
 pub use serve::serve;
 pub use takeover::{Hijacked, hijack, take_over};

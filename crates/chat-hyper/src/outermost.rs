@@ -37,6 +37,9 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let watch = Watch::default();
+        // Not every framework shows its handlers the HTTP version.
+        let version = request.version();
+        request.extensions_mut().insert(version);
         request.extensions_mut().insert(watch.clone());
         let response = self.service.call(request);
         Box::pin(async move {

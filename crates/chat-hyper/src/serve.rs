@@ -82,10 +82,7 @@ fn without_delay(stream: &TcpStream) {
 
 async fn pause_after(error: &io::Error) {
     // A peer that went away again is no reason to pause.
-    if matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
-    ) {
+    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
         return;
     }
     warn!(%error, "cannot accept connections");

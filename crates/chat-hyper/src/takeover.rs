@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chat_core::{Limits, Message, Upgrade};
 use chat_websocket::WebSocket;
 use http::Response;
@@ -9,7 +10,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio_util::either::Either;
 
-use crate::{Body, answer, switching_protocols};
+use crate::{answer, switching_protocols};
 
 /// A connection taken over from hyper: the socket itself or, where that is wrapped (in TLS, say), hyper's
 /// own view of it.
@@ -21,7 +22,7 @@ pub type Hijacked = WebSocket<Either<TcpStream, TokioIo<Upgraded>>>;
 /// # Panics
 ///
 /// Outside a tokio runtime.
-pub fn hijack<M: Message>(upgrade: Upgrade<M>, on_upgrade: Option<OnUpgrade>) -> Response<Body> {
+pub fn hijack<M: Message, B: From<Bytes>>(upgrade: Upgrade<M>, on_upgrade: Option<OnUpgrade>) -> Response<B> {
     let Some(on_upgrade) = on_upgrade else {
         return answer(upgrade.refuse());
     };
@@ -43,7 +44,7 @@ pub async fn take_over(on_upgrade: OnUpgrade, limits: &Limits) -> hyper::Result<
         // Servers that detect HTTP/2 first wrap the socket in a type of their own.
         Err(upgraded) => match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
             Ok(parts) => (Either::Left(parts.io.into_inner()), parts.read_buf),
-            Err(upgraded) => (Either::Right(TokioIo::new(upgraded)), bytes::Bytes::new()),
+            Err(upgraded) => (Either::Right(TokioIo::new(upgraded)), Bytes::new()),
         },
     };
     Ok(WebSocket::accept(stream, early, limits).await)

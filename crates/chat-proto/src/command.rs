@@ -92,21 +92,12 @@ pub fn parse(text: &[u8], limits: &Limits) -> Parsed {
             // Whoever sent a `ref` waits for a reply with it, however bad the rest is.
             let fields = Fields::salvage(text);
             let reference = fields.and_then(|fields| reference(&fields, limits).ok().flatten());
-            return Parsed {
-                reference,
-                command: Err(code),
-            };
+            return Parsed { reference, command: Err(code) };
         }
     };
     match reference(&fields, limits) {
-        Ok(reference) => Parsed {
-            reference,
-            command: command(&fields, limits),
-        },
-        Err(code) => Parsed {
-            reference: None,
-            command: Err(code),
-        },
+        Ok(reference) => Parsed { reference, command: command(&fields, limits) },
+        Err(code) => Parsed { reference: None, command: Err(code) },
     }
 }
 
@@ -127,39 +118,22 @@ fn command(fields: &Fields<'_>, limits: &Limits) -> Result<Command, ErrorCode> {
             fields.string("name", "`name` must be a string")?;
             Command::Hello
         }
-        "join" => Command::Join {
-            room: room(fields)?,
-            from: from(fields)?,
-        },
+        "join" => Command::Join { room: room(fields)?, from: from(fields)? },
         "leave" => Command::Leave { room: room(fields)? },
-        "send" => Command::Send {
-            room: room(fields)?,
-            key: key(fields, limits)?,
-            body: body(fields)?,
-        },
-        "history" => Command::History {
-            room: room(fields)?,
-            range: range(fields, limits)?,
-        },
+        "send" => Command::Send { room: room(fields)?, key: key(fields, limits)?, body: body(fields)? },
+        "history" => Command::History { room: room(fields)?, range: range(fields, limits)? },
         "members" => Command::Members { room: room(fields)? },
         "search" => {
             const QUERY: &str = "`query` must be a string";
-            fields
-                .string("query", QUERY)?
-                .ok_or(ErrorCode::BadCommand(QUERY))?;
+            fields.string("query", QUERY)?.ok_or(ErrorCode::BadCommand(QUERY))?;
             fields.integer("limit", LIMIT)?;
             fields.integer("before", BEFORE)?;
             Command::Search { room: room(fields)? }
         }
         "typing" => {
             const ACTIVE: &str = "`active` must be true or false";
-            let active = fields
-                .boolean("active", ACTIVE)?
-                .ok_or(ErrorCode::BadCommand(ACTIVE))?;
-            Command::Typing {
-                room: room(fields)?,
-                active,
-            }
+            let active = fields.boolean("active", ACTIVE)?.ok_or(ErrorCode::BadCommand(ACTIVE))?;
+            Command::Typing { room: room(fields)?, active }
         }
         "ping" => Command::Ping,
         _ => return Err(ErrorCode::UnknownType),
@@ -172,10 +146,7 @@ const BODY: &str = "`body` must be an object";
 
 fn room(fields: &Fields<'_>) -> Result<RoomName, ErrorCode> {
     const RULE: &str = "`room` must be a string";
-    fields
-        .string("room", RULE)?
-        .ok_or(ErrorCode::BadCommand(RULE))?
-        .parse()
+    fields.string("room", RULE)?.ok_or(ErrorCode::BadCommand(RULE))?.parse()
 }
 
 fn from(fields: &Fields<'_>) -> Result<From, ErrorCode> {
@@ -187,9 +158,7 @@ fn from(fields: &Fields<'_>) -> Result<From, ErrorCode> {
     if last.is_some() {
         return Err(ErrorCode::BadCommand("`after` and `last` exclude each other"));
     }
-    let epoch = after
-        .string("epoch", AFTER)?
-        .ok_or(ErrorCode::BadCommand(AFTER))?;
+    let epoch = after.string("epoch", AFTER)?.ok_or(ErrorCode::BadCommand(AFTER))?;
     let seq = after.integer("seq", AFTER)?.ok_or(ErrorCode::BadCommand(AFTER))?;
     Ok(From::After { epoch, seq })
 }
@@ -202,22 +171,15 @@ fn key(fields: &Fields<'_>, limits: &Limits) -> Result<Option<String>, ErrorCode
 }
 
 fn body(fields: &Fields<'_>) -> Result<Box<RawValue>, ErrorCode> {
-    fields
-        .object("body", BODY)?
-        .map(ToOwned::to_owned)
-        .ok_or(ErrorCode::BadCommand(BODY))
+    fields.object("body", BODY)?.map(ToOwned::to_owned).ok_or(ErrorCode::BadCommand(BODY))
 }
 
 fn range(fields: &Fields<'_>, limits: &Limits) -> Result<Range, ErrorCode> {
     let before = fields.integer("before", BEFORE)?;
     let after = fields.integer("after", "`after` must be an integer from 0 to 2^53-1")?;
-    let limit = fields
-        .integer("limit", LIMIT)?
-        .map_or(limits.default_page, |limit| {
-            usize::try_from(limit)
-                .unwrap_or(usize::MAX)
-                .clamp(1, limits.max_page)
-        });
+    let limit = fields.integer("limit", LIMIT)?.map_or(limits.default_page, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, limits.max_page)
+    });
     match (before, after) {
         (Some(_), Some(_)) => Err(ErrorCode::BadCursor),
         (Some(before), None) => Ok(Range::Before { seq: before, limit }),

@@ -7,18 +7,10 @@ use crate::{CloseCode, ErrorCode, RoomName, User};
 /// What the server tells: one JSON object in one text frame.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[expect(
-    missing_docs,
-    reason = "the fields are those of protocol.md section 4, word for word"
-)]
+#[expect(missing_docs, reason = "the fields are those of protocol.md section 4, word for word")]
 pub enum Event {
     /// The first event on every connection.
-    Welcome {
-        connection: String,
-        user: User,
-        limits: LimitsNotice,
-        ping_interval: u64,
-    },
+    Welcome { connection: String, user: User, limits: LimitsNotice, ping_interval: u64 },
     /// The reply to `join`.
     Joined {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -73,24 +65,11 @@ pub enum Event {
         members: Vec<User>,
     },
     /// A user came with their first connection, or went with their last.
-    Presence {
-        room: RoomName,
-        user: User,
-        state: PresenceState,
-    },
+    Presence { room: RoomName, user: User, state: PresenceState },
     /// A user is, or is no longer, writing.
-    Typing {
-        room: RoomName,
-        user: User,
-        active: bool,
-    },
+    Typing { room: RoomName, user: User, active: bool },
     /// Messages that will not come on this connection.
-    Gap {
-        room: RoomName,
-        epoch: String,
-        from: u64,
-        to: u64,
-    },
+    Gap { room: RoomName, epoch: String, from: u64, to: u64 },
     /// The reply to `ping`.
     Pong {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -126,21 +105,12 @@ impl Event {
 
     /// What announces a close that the server starts.
     pub fn closing(code: CloseCode, reconnect_in_ms: Option<u64>) -> Self {
-        Self::Closing {
-            code: code.code(),
-            reason: code.reason(),
-            reconnect_in_ms,
-        }
+        Self::Closing { code: code.code(), reason: code.reason(), reconnect_in_ms }
     }
 
     /// The answer to a command that was not carried out.
     pub fn error(reference: Option<String>, code: ErrorCode, room: Option<RoomName>) -> Self {
-        Self::Error {
-            reference,
-            code,
-            message: code.to_string(),
-            room,
-        }
+        Self::Error { reference, code, message: code.to_string(), room }
     }
 }
 

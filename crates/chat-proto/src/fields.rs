@@ -26,9 +26,7 @@ impl<'a> Fields<'a> {
             serde_json::error::Category::Data => ErrorCode::BadCommand("an object has a key twice"),
             _ => ErrorCode::BadJson,
         })?;
-        serde_json::from_str(text)
-            .map(Self)
-            .map_err(|_| ErrorCode::BadJson)
+        serde_json::from_str(text).map(Self).map_err(|_| ErrorCode::BadJson)
     }
 
     /// Reads a frame that [`parse`](Self::parse) refuses, as far as that goes; of equal keys the last counts.
@@ -72,18 +70,14 @@ impl<'a> Fields<'a> {
         let Some(raw) = self.object(name, otherwise)? else {
             return Ok(None);
         };
-        serde_json::from_str(raw.get())
-            .map(|fields| Some(Self(fields)))
-            .map_err(|_| ErrorCode::BadJson)
+        serde_json::from_str(raw.get()).map(|fields| Some(Self(fields))).map_err(|_| ErrorCode::BadJson)
     }
 
     fn read<T: Deserialize<'a>>(&self, name: &str, otherwise: &'static str) -> Result<Option<T>, ErrorCode> {
         let Some(raw) = self.0.get(name) else {
             return Ok(None);
         };
-        serde_json::from_str(raw.get())
-            .map(Some)
-            .map_err(|_| ErrorCode::BadCommand(otherwise))
+        serde_json::from_str(raw.get()).map(Some).map_err(|_| ErrorCode::BadCommand(otherwise))
     }
 }
 
@@ -190,29 +184,15 @@ mod tests {
         ];
         for text in bad {
             let shown: String = text.chars().take(40).collect();
-            assert_eq!(
-                Fields::parse(text.as_bytes()).unwrap_err(),
-                ErrorCode::BadJson,
-                "{shown}"
-            );
+            assert_eq!(Fields::parse(text.as_bytes()).unwrap_err(), ErrorCode::BadJson, "{shown}");
         }
-        assert_eq!(
-            Fields::parse(b"{\"a\":\"\xff\"}").unwrap_err(),
-            ErrorCode::BadJson
-        );
+        assert_eq!(Fields::parse(b"{\"a\":\"\xff\"}").unwrap_err(), ErrorCode::BadJson);
     }
 
     #[test]
     fn a_key_that_stands_twice_is_a_bad_command_at_any_depth() {
-        for text in [
-            "{\"a\":1,\"a\":2}",
-            "{\"x\":{\"a\":1,\"a\":1}}",
-            "{\"x\":[{\"a\":1,\"\\u0061\":1}]}",
-        ] {
-            assert!(
-                matches!(Fields::parse(text.as_bytes()), Err(ErrorCode::BadCommand(_))),
-                "{text}"
-            );
+        for text in ["{\"a\":1,\"a\":2}", "{\"x\":{\"a\":1,\"a\":1}}", "{\"x\":[{\"a\":1,\"\\u0061\":1}]}"] {
+            assert!(matches!(Fields::parse(text.as_bytes()), Err(ErrorCode::BadCommand(_))), "{text}");
         }
     }
 

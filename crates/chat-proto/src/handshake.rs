@@ -40,22 +40,14 @@ impl<'a> RequestHead<'a> {
     }
 
     fn values<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
-        self.headers
-            .iter()
-            .filter(move |(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, value)| *value)
+        self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
 
     /// The value of a header that stands exactly once.
     fn single(&self, name: &str) -> Option<&'a str> {
         let mut values = self.values(name);
         let value = values.next()?;
-        values
-            .next()
-            .is_none()
-            .then(|| std::str::from_utf8(value).ok())
-            .flatten()
-            .map(trim)
+        values.next().is_none().then(|| std::str::from_utf8(value).ok()).flatten().map(trim)
     }
 
     /// The members of a comma-separated header, over all its lines.
@@ -76,11 +68,7 @@ impl<'a> RequestHead<'a> {
     }
 
     fn size(&self) -> usize {
-        let lines: usize = self
-            .headers
-            .iter()
-            .map(|(name, value)| name.len() + value.len() + 4)
-            .sum();
+        let lines: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
         self.method.len() + self.target.len() + 12 + lines
     }
 
@@ -91,9 +79,7 @@ impl<'a> RequestHead<'a> {
             return Ok(None);
         };
         let spaced = value.replace('+', " ");
-        let decoded = percent_decode_str(&spaced)
-            .decode_utf8()
-            .map_err(|_| Refusal::BadName)?;
+        let decoded = percent_decode_str(&spaced).decode_utf8().map_err(|_| Refusal::BadName)?;
         Ok(Some(decoded.into_owned()))
     }
 }
@@ -208,10 +194,7 @@ impl Refusal {
     pub fn headers(self, limits: &Limits) -> Vec<(&'static str, String)> {
         match self {
             Self::UpgradeRequired => {
-                vec![
-                    ("upgrade", "websocket".to_owned()),
-                    ("connection", "Upgrade".to_owned()),
-                ]
+                vec![("upgrade", "websocket".to_owned()), ("connection", "Upgrade".to_owned())]
             }
             Self::MethodNotAllowed => vec![("allow", "GET".to_owned())],
             Self::UnsupportedVersion => vec![("sec-websocket-version", "13".to_owned())],
@@ -254,19 +237,9 @@ pub fn decide(head: &RequestHead<'_>, origins: &OriginPolicy, limits: &Limits) -
     if head.single("sec-websocket-version") != Some("13") {
         return Err(Refusal::UnsupportedVersion);
     }
-    let key = head
-        .single("sec-websocket-key")
-        .filter(|key| is_nonce(key))
-        .ok_or(Refusal::BadHandshake)?;
-    let host = head
-        .single("host")
-        .filter(|host| !host.is_empty())
-        .ok_or(Refusal::BadHandshake)?;
-    if head.has("origin")
-        && !head
-            .single("origin")
-            .is_some_and(|origin| allows(origins, origin, host))
-    {
+    let key = head.single("sec-websocket-key").filter(|key| is_nonce(key)).ok_or(Refusal::BadHandshake)?;
+    let host = head.single("host").filter(|host| !host.is_empty()).ok_or(Refusal::BadHandshake)?;
+    if head.has("origin") && !head.single("origin").is_some_and(|origin| allows(origins, origin, host)) {
         return Err(Refusal::OriginForbidden);
     }
     let mut offered = head.tokens("sec-websocket-protocol").peekable();
@@ -275,16 +248,9 @@ pub fn decide(head: &RequestHead<'_>, origins: &OriginPolicy, limits: &Limits) -
     if offers_any && !subprotocol {
         return Err(Refusal::UnsupportedSubprotocol);
     }
-    let guest = head
-        .query_name()?
-        .map(|name| User::guest(&name))
-        .transpose()
-        .map_err(|_| Refusal::BadName)?;
-    Ok(Accept {
-        accept_key: accept_key(key),
-        subprotocol,
-        guest,
-    })
+    let guest =
+        head.query_name()?.map(|name| User::guest(&name)).transpose().map_err(|_| Refusal::BadName)?;
+    Ok(Accept { accept_key: accept_key(key), subprotocol, guest })
 }
 
 /// `Sec-WebSocket-Accept` for a key (RFC 6455 section 4.2.2, step 5.4).
@@ -307,9 +273,7 @@ fn is_nonce(key: &str) -> bool {
 fn allows(policy: &OriginPolicy, origin: &str, host: &str) -> bool {
     if let OriginPolicy::SameOriginOr(listed) = policy
         && origin != "null"
-        && listed
-            .iter()
-            .any(|entry| entry == "*" || entry.eq_ignore_ascii_case(origin))
+        && listed.iter().any(|entry| entry == "*" || entry.eq_ignore_ascii_case(origin))
     {
         return true;
     }

@@ -63,6 +63,14 @@ pub struct Limits {
     pub room_idle: Duration,
 }
 
+impl Limits {
+    /// How long a transport that the session cannot end itself may keep a peer that takes nothing: longer than a
+    /// session does, with its last words.
+    pub fn abandon_timeout(&self) -> Duration {
+        (self.write_timeout + self.close_timeout) * 2
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

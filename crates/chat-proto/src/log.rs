@@ -142,29 +142,14 @@ impl Log {
             && let Some(known) = self.keys.get(slot)
         {
             return if known.body == *digest {
-                Ok((
-                    Appended {
-                        seq: known.seq,
-                        at: known.at,
-                        duplicate: true,
-                    },
-                    None,
-                ))
+                Ok((Appended { seq: known.seq, at: known.at, duplicate: true }, None))
             } else {
                 Err(AppendError::KeyConflict)
             };
         }
         let seq = self.head + 1;
         let key = slot.as_ref().map(|((_, key), _)| key.clone());
-        let frame = Event::Message {
-            room: self.room.clone(),
-            seq,
-            user,
-            at,
-            key,
-            body,
-        }
-        .encode();
+        let frame = Event::Message { room: self.room.clone(), seq, user, at, key, body }.encode();
         let stored = Stored { seq, frame };
         self.head = seq;
         self.bytes += stored.frame.len();
@@ -174,14 +159,7 @@ impl Log {
             self.keys.insert(slot, Keyed { seq, at, body });
         }
         self.trim();
-        Ok((
-            Appended {
-                seq,
-                at,
-                duplicate: false,
-            },
-            Some(stored),
-        ))
+        Ok((Appended { seq, at, duplicate: false }, Some(stored)))
     }
 
     /// Reads part of the log. A page of more than one message has at most
@@ -193,35 +171,21 @@ impl Log {
             Range::Before { seq, limit } => {
                 let end = index(seq);
                 let taken = self.fitting(self.entries.range(..end).rev(), limit);
-                (
-                    self.entries.range(end - taken..end).cloned().collect(),
-                    taken < end,
-                )
+                (self.entries.range(end - taken..end).cloned().collect(), taken < end)
             }
             Range::After { seq, limit } => {
                 let start = index(seq.saturating_add(1));
                 let taken = self.fitting(self.entries.range(start..), limit);
                 let end = start + taken;
-                (
-                    self.entries.range(start..end).cloned().collect(),
-                    end < self.entries.len(),
-                )
+                (self.entries.range(start..end).cloned().collect(), end < self.entries.len())
             }
         };
-        Page {
-            epoch: self.epoch.clone(),
-            messages,
-            more,
-        }
+        Page { epoch: self.epoch.clone(), messages, more }
     }
 
     /// How far the log reaches.
     pub fn standing(&self) -> Standing {
-        Standing {
-            epoch: self.epoch.clone(),
-            head: self.head,
-            first: self.first(),
-        }
+        Standing { epoch: self.epoch.clone(), head: self.head, first: self.first() }
     }
 
     fn first(&self) -> u64 {
@@ -259,10 +223,7 @@ impl Log {
 
     fn forget_keys(&mut self, now: u64) {
         while let Some(oldest) = self.key_order.front() {
-            let age = self
-                .keys
-                .get(oldest)
-                .map_or(u64::MAX, |keyed| now.saturating_sub(keyed.at));
+            let age = self.keys.get(oldest).map_or(u64::MAX, |keyed| now.saturating_sub(keyed.at));
             if Duration::from_millis(age) < self.limits.key_window {
                 break;
             }

@@ -40,11 +40,7 @@ impl FromStr for RoomName {
             && is_nfc(name)
             && !name.contains(char::is_uppercase)
             && name.to_lowercase() == name;
-        if fits {
-            Ok(Self(name.into()))
-        } else {
-            Err(ErrorCode::BadRoom)
-        }
+        if fits { Ok(Self(name.into())) } else { Err(ErrorCode::BadRoom) }
     }
 }
 
@@ -83,10 +79,7 @@ impl User {
     /// [`ErrorCode::BadName`] if the name, after NFKC, is not 1 to 32 visible characters of at most 128
     /// bytes, or holds a control, bidirectional, zero-width or tag character, or starts or ends in a space.
     pub fn new(id: &str, name: &str) -> Result<Self, ErrorCode> {
-        Ok(Self {
-            id: id.into(),
-            name: user_name(name)?.into(),
-        })
+        Ok(Self { id: id.into(), name: user_name(name)?.into() })
     }
 
     /// A guest: nobody vouches for them, so their name is also their id.
@@ -96,19 +89,13 @@ impl User {
     /// Those of [`User::new`].
     pub fn guest(name: &str) -> Result<Self, ErrorCode> {
         let name: Arc<str> = user_name(name)?.into();
-        Ok(Self {
-            id: Arc::clone(&name),
-            name,
-        })
+        Ok(Self { id: Arc::clone(&name), name })
     }
 
     /// The guest that a connection without a name speaks for.
     pub fn numbered_guest(number: u64) -> Self {
         let name: Arc<str> = format!("guest-{number}").into();
-        Self {
-            id: Arc::clone(&name),
-            name,
-        }
+        Self { id: Arc::clone(&name), name }
     }
 
     /// Who this is. Two users of one id are one user.

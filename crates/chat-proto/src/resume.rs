@@ -27,11 +27,7 @@ pub struct Gap {
 ///
 /// [`ErrorCode::BadCursor`] for a position that this epoch has not reached.
 pub fn resume(from: &From, log: &Standing, limits: &Limits) -> Result<Resumption, ErrorCode> {
-    let all = |after| Resumption {
-        after,
-        recovered: true,
-        gap: None,
-    };
+    let all = |after| Resumption { after, recovered: true, gap: None };
     let oldest = log.first - 1;
     match from {
         From::Now => Ok(all(log.head)),
@@ -41,15 +37,8 @@ pub fn resume(from: &From, log: &Standing, limits: &Limits) -> Result<Resumption
         From::After { epoch, seq } => {
             let seen = if *epoch == log.epoch { *seq } else { 0 };
             let after = log.head.saturating_sub(limits.default_page as u64).max(oldest);
-            let gap = (after > seen).then_some(Gap {
-                from: seen + 1,
-                to: after,
-            });
-            Ok(Resumption {
-                after,
-                recovered: false,
-                gap,
-            })
+            let gap = (after > seen).then_some(Gap { from: seen + 1, to: after });
+            Ok(Resumption { after, recovered: false, gap })
         }
     }
 }

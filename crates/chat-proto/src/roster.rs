@@ -11,10 +11,7 @@ pub struct Roster {
 impl Roster {
     /// Counts one more connection of a user; true if it is the first.
     pub fn enter(&mut self, user: &User) -> bool {
-        let (_, count) = self
-            .connections
-            .entry(user.id().to_owned())
-            .or_insert_with(|| (user.clone(), 0));
+        let (_, count) = self.connections.entry(user.id().to_owned()).or_insert_with(|| (user.clone(), 0));
         *count += 1;
         *count == 1
     }

@@ -202,11 +202,7 @@ impl Session {
     /// The server is about to stop: what is in hand is finished, then the connection is closed.
     pub fn handle_drain(&mut self) -> Vec<Effect> {
         self.draining = true;
-        if self.in_hand.is_some() {
-            Vec::new()
-        } else {
-            self.close(CloseCode::Restarting)
-        }
+        if self.in_hand.is_some() { Vec::new() } else { self.close(CloseCode::Restarting) }
     }
 
     /// The operation in hand is done.
@@ -281,43 +277,21 @@ impl Session {
         outcome: Outcome,
     ) -> Vec<Effect> {
         let event = match outcome {
-            Outcome::Joined {
-                standing,
-                resumption,
-                members,
-            } => {
+            Outcome::Joined { standing, resumption, members } => {
                 return self.joined(reference, room, standing, &resumption, members);
             }
             Outcome::Left => {
                 self.rooms.remove(&room);
                 Event::Left { reference, room }
             }
-            Outcome::Sent(Appended { seq, at, duplicate }) => Event::Sent {
-                reference,
-                room,
-                seq,
-                at,
-                duplicate,
-            },
-            Outcome::History(Page {
-                epoch,
-                messages,
-                more,
-            }) => {
-                let messages = messages.iter().filter_map(|stored| raw(&stored.frame)).collect();
-                Event::History {
-                    reference,
-                    room,
-                    epoch,
-                    messages,
-                    more,
-                }
+            Outcome::Sent(Appended { seq, at, duplicate }) => {
+                Event::Sent { reference, room, seq, at, duplicate }
             }
-            Outcome::Members(members) => Event::Members {
-                reference,
-                room,
-                members,
-            },
+            Outcome::History(Page { epoch, messages, more }) => {
+                let messages = messages.iter().filter_map(|stored| raw(&stored.frame)).collect();
+                Event::History { reference, room, epoch, messages, more }
+            }
+            Outcome::Members(members) => Event::Members { reference, room, members },
             Outcome::Refused(code) => return self.error(now, reference, code, Some(room)),
         };
         vec![Effect::Reply(event)]
@@ -334,23 +308,10 @@ impl Session {
         self.rooms.insert(room.clone());
         let Standing { epoch, head, first } = standing;
         let gap = resumption.gap.map(|gap| {
-            Effect::Reply(Event::Gap {
-                room: room.clone(),
-                epoch: epoch.clone(),
-                from: gap.from,
-                to: gap.to,
-            })
+            Effect::Reply(Event::Gap { room: room.clone(), epoch: epoch.clone(), from: gap.from, to: gap.to })
         });
         let recovered = resumption.recovered;
-        let joined = Event::Joined {
-            reference,
-            room,
-            epoch,
-            seq: head,
-            first,
-            recovered,
-            members,
-        };
+        let joined = Event::Joined { reference, room, epoch, seq: head, first, recovered, members };
         [Some(Effect::Reply(joined)), gap].into_iter().flatten().collect()
     }
 
@@ -367,11 +328,7 @@ impl Session {
             return effects;
         }
         self.errors.push_back(now);
-        while self
-            .errors
-            .front()
-            .is_some_and(|first| now.saturating_sub(*first) > self.limits.error_window)
-        {
+        while self.errors.front().is_some_and(|first| now.saturating_sub(*first) > self.limits.error_window) {
             self.errors.pop_front();
         }
         if self.errors.len() >= self.limits.max_errors {

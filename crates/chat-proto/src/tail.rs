@@ -51,13 +51,7 @@ pub enum Next<T> {
 impl<T: Clone + AsRef<[u8]>> Tail<T> {
     /// The tail of a room whose newest message is `head`, keeping at most `capacity` events.
     pub fn new(head: u64, capacity: usize) -> Self {
-        Self {
-            entries: VecDeque::new(),
-            capacity: capacity.max(1),
-            start: 0,
-            base: head,
-            head,
-        }
+        Self { entries: VecDeque::new(), capacity: capacity.max(1), start: 0, base: head, head }
     }
 
     /// The `seq` of the newest message, 0 if there is none.
@@ -85,28 +79,17 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         }
         self.observe(seq - 1);
         self.head = seq;
-        self.push(Entry {
-            seq,
-            is_message: true,
-            frame,
-        });
+        self.push(Entry { seq, is_message: true, frame });
     }
 
     /// Adds an event that is not a message.
     pub fn push_event(&mut self, frame: T) {
-        self.push(Entry {
-            seq: self.head,
-            is_message: false,
-            frame,
-        });
+        self.push(Entry { seq: self.head, is_message: false, frame });
     }
 
     /// The cursor of a member who gets the events to come, and before them the messages after `seq`.
     pub fn cursor(&self, seq: u64) -> Cursor {
-        Cursor {
-            seq,
-            position: self.end(),
-        }
+        Cursor { seq, position: self.end() }
     }
 
     /// What the member at `cursor` gets next: events of at most `max_bytes`, or one that is longer.
@@ -114,9 +97,7 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         // Behind the tail: what lay between, other than messages, is gone.
         cursor.position = cursor.position.max(self.start);
         let offset = usize::try_from(cursor.position - self.start).unwrap_or(usize::MAX);
-        let before = offset
-            .checked_sub(1)
-            .map_or(self.base, |last| self.entries[last].seq);
+        let before = offset.checked_sub(1).map_or(self.base, |last| self.entries[last].seq);
         if cursor.seq < before {
             return Next::CatchUp { upto: before };
         }
@@ -134,11 +115,7 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
             cursor.position += 1;
             cursor.seq = cursor.seq.max(entry.seq);
         }
-        if events.is_empty() {
-            Next::Nothing
-        } else {
-            Next::Events(events)
-        }
+        if events.is_empty() { Next::Nothing } else { Next::Events(events) }
     }
 
     fn end(&self) -> u64 {
@@ -175,10 +152,7 @@ mod tests {
         assert_eq!(tail.next(&mut cursor, 1_000), Next::Nothing);
         tail.push_event(b"presence".to_vec());
         tail.push_message(4, b"four".to_vec());
-        assert_eq!(
-            tail.next(&mut cursor, 1_000),
-            Next::Events(vec![b"presence".to_vec(), b"four".to_vec()])
-        );
+        assert_eq!(tail.next(&mut cursor, 1_000), Next::Events(vec![b"presence".to_vec(), b"four".to_vec()]));
         assert_eq!(cursor.seq, 4);
     }
 
@@ -191,10 +165,7 @@ mod tests {
         }
         assert_eq!(tail.next(&mut cursor, 1_000), Next::CatchUp { upto: 3 });
         cursor.seq = 3;
-        assert_eq!(
-            tail.next(&mut cursor, 1_000),
-            Next::Events(vec![vec![4], vec![5]])
-        );
+        assert_eq!(tail.next(&mut cursor, 1_000), Next::Events(vec![vec![4], vec![5]]));
     }
 
     #[test]

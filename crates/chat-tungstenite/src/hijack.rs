@@ -39,9 +39,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        let decision = self
-            .endpoint
-            .handle(&chat_hyper::head(&parts), parts.extensions.get::<Watch>());
+        let decision = self.endpoint.handle(&chat_hyper::head(&parts), parts.extensions.get::<Watch>());
         let answer = match decision {
             Decision::Upgrade(upgrade) => chat_hyper::hijack(upgrade, parts.extensions.remove::<OnUpgrade>()),
             Decision::Answer(answer) => chat_hyper::answer(answer),

@@ -9,11 +9,11 @@
 mod hijack;
 
 use chat_core::{Endpoint, Message};
-pub use chat_hyper::{Outermost, outermost, serve};
+pub use chat_hyper::{NotFound, Outermost, outermost, serve};
 
 pub use hijack::{Route, route};
 
-/// The chat, and `host` for all that is not for the chat.
+/// The chat, and `host` for all that is not for the chat: [`NotFound`] where there is nothing else.
 pub fn mount<M: Message, S>(endpoint: Endpoint<M>, host: S) -> Outermost<Route<M, S>> {
     outermost(route(endpoint, host))
 }

@@ -3,7 +3,7 @@ use chat_core::CloseCode;
 /// Reads the frame headers of a client's byte stream ahead of a WebSocket implementation that believes the
 /// lengths they announce (RFC 6455 section 5.2).
 ///
-/// It lets bytes pass as long as no frame, and no message of several frames, is longer than the limit, and a
+/// It lets them pass frame by frame, as long as no frame, and no message of several frames, is longer than the limit, and a
 /// message has no more fragments than bytes are allowed in it.
 #[derive(Debug)]
 pub struct Guard {
@@ -18,53 +18,55 @@ pub struct Guard {
 impl Guard {
     /// A guard for messages of at most `max` bytes.
     pub fn new(max: usize) -> Self {
-        Self {
-            max: max as u64,
-            header: Vec::with_capacity(14),
-            payload: 0,
-            message: 0,
-        }
+        Self { max: max as u64, header: Vec::with_capacity(14), payload: 0, message: 0 }
     }
 
-    /// Looks at the next bytes.
+    /// How many of the next bytes may pass: those of one frame. The next call goes on from there.
     ///
     /// # Errors
     ///
-    /// The number of bytes that may still pass, and the code to close with, if what follows them is too long.
-    pub fn check(&mut self, bytes: &[u8]) -> Result<(), (usize, CloseCode)> {
+    /// The code to close with, if their frame, or its message, is too long.
+    pub fn pass(&mut self, bytes: &[u8]) -> Result<usize, CloseCode> {
         let mut at = 0;
-        let mut frame = 0;
         while at < bytes.len() {
             if self.payload > 0 {
                 let skipped = self.payload.min((bytes.len() - at) as u64);
                 self.payload -= skipped;
                 at += usize::try_from(skipped).unwrap_or(usize::MAX);
-                frame = at;
-                continue;
-            }
-            self.header.push(bytes[at]);
-            at += 1;
-            let Some(length) = announced(&self.header) else {
-                continue;
-            };
-            let (first, masked) = (self.header[0], self.header[1] & 0x80 != 0);
-            self.header.clear();
-            let is_control = first & 0x08 != 0;
-            let total = if is_control {
-                length
             } else {
-                self.message.saturating_add(length)
-            };
-            if length > self.max || total > self.max.saturating_mul(2) {
-                return Err((frame, CloseCode::MessageTooBig));
+                self.header.push(bytes[at]);
+                at += 1;
+                let Some(length) = announced(&self.header) else {
+                    continue;
+                };
+                self.begin(length)?;
             }
-            if !is_control {
-                let is_last = first & 0x80 != 0;
-                self.message = if is_last { 0 } else { total + 1 };
+            if self.payload == 0 {
+                break;
             }
-            self.payload = length + if masked { 4 } else { 0 };
-            frame = at;
         }
+        Ok(at)
+    }
+
+    /// Whether what has passed ends with the end of a frame.
+    pub fn is_between_frames(&self) -> bool {
+        self.payload == 0 && self.header.is_empty()
+    }
+
+    /// Goes on from the header to the payload.
+    fn begin(&mut self, length: u64) -> Result<(), CloseCode> {
+        let (first, masked) = (self.header[0], self.header[1] & 0x80 != 0);
+        self.header.clear();
+        let is_control = first & 0x08 != 0;
+        let total = if is_control { length } else { self.message.saturating_add(length) };
+        if length > self.max || total > self.max.saturating_mul(2) {
+            return Err(CloseCode::MessageTooBig);
+        }
+        if !is_control {
+            let is_last = first & 0x80 != 0;
+            self.message = if is_last { 0 } else { total + 1 };
+        }
+        self.payload = length + if masked { 4 } else { 0 };
         Ok(())
     }
 }
@@ -98,40 +100,47 @@ mod tests {
         frame
     }
 
-    #[test]
-    fn frames_up_to_the_limit_pass_however_they_are_cut() {
-        let bytes = [
-            frame(0x81, 1_000),
-            frame(0x89, 5),
-            frame(0x01, 500),
-            frame(0x80, 500),
-        ]
-        .concat();
-        for size in 1..bytes.len() {
-            let mut guard = Guard::new(1_000);
-            for part in bytes.chunks(size) {
-                assert_eq!(guard.check(part), Ok(()));
+    /// Lets bytes pass that arrive in parts of `size`; the lengths of the frames that did.
+    fn pass(guard: &mut Guard, bytes: &[u8], size: usize) -> Result<Vec<usize>, CloseCode> {
+        let (mut frames, mut length) = (Vec::new(), 0);
+        for mut part in bytes.chunks(size) {
+            while !part.is_empty() {
+                let passed = guard.pass(part)?;
+                length += passed;
+                part = &part[passed..];
+                if guard.is_between_frames() {
+                    frames.push(std::mem::take(&mut length));
+                }
             }
+        }
+        Ok(frames)
+    }
+
+    #[test]
+    fn frames_up_to_the_limit_pass_one_by_one_however_they_are_cut() {
+        let frames = [frame(0x81, 1_000), frame(0x89, 5), frame(0x8a, 0), frame(0x01, 500), frame(0x80, 500)];
+        let bytes = frames.concat();
+        for size in 1..=bytes.len() {
+            let lengths = pass(&mut Guard::new(1_000), &bytes, size);
+            assert_eq!(lengths, Ok(frames.iter().map(Vec::len).collect()));
         }
     }
 
     #[test]
     fn a_frame_that_announces_too_much_is_stopped_at_its_header() {
-        let mut bytes = frame(0x81, 3);
-        let good = bytes.len();
-        bytes.extend([0x81, 0xff]);
-        bytes.extend((1_u64 << 63).to_be_bytes());
-        assert_eq!(
-            Guard::new(1_000).check(&bytes),
-            Err((good, CloseCode::MessageTooBig))
-        );
+        let mut guard = Guard::new(1_000);
+        let good = frame(0x81, 3);
+        assert_eq!(guard.pass(&good), Ok(good.len()));
+        let mut header = vec![0x81, 0xff];
+        header.extend((1_u64 << 63).to_be_bytes());
+        assert_eq!(guard.pass(&header), Err(CloseCode::MessageTooBig));
     }
 
     #[test]
     fn endless_fragments_are_stopped() {
         let mut guard = Guard::new(100);
-        assert_eq!(guard.check(&frame(0x01, 0)), Ok(()));
-        let stopped = (0..1_000).find(|_| guard.check(&frame(0x00, 0)).is_err());
+        assert!(guard.pass(&frame(0x01, 0)).is_ok());
+        let stopped = (0..1_000).find(|_| guard.pass(&frame(0x00, 0)).is_err());
         assert_eq!(stopped, Some(200));
     }
 }

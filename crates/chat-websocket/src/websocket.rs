@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use crate::wire::{Endless, Wire};
 
 /// Bytes read at once; tungstenite keeps as many for each connection, and clears them before each read.
-const READ_BUFFER: usize = 4 * 1024;
+const READ_BUFFER: usize = 2 * 1024;
 
 /// Bytes that wait to be written before no more are taken, pongs included.
 const HIGH_WATER: u64 = 64 * 1024;
@@ -30,6 +30,9 @@ const COST: usize = 8;
 /// Bytes read and thrown away after the close, so that the peer's last ones do not cause a reset.
 const DRAIN: usize = 256 * 1024;
 
+/// Bytes that an adapter takes from a [`WebSocket`] at the most before its framework has taken them.
+pub const CHUNK: usize = 16 * 1024;
+
 /// A server's side of a WebSocket connection (RFC 6455) on a byte stream.
 #[derive(Debug)]
 pub struct WebSocket<S> {
@@ -40,6 +43,9 @@ pub struct WebSocket<S> {
     closing: Closing,
     /// Whether the peer's frames can still be read.
     readable: bool,
+    /// Whether the peer may still be sending although its frames cannot be read.
+    violated: bool,
+    half_closes: bool,
 }
 
 /// How far the closing handshake is.
@@ -61,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             .max_message_size(Some(limits.max_frame))
             .max_frame_size(Some(limits.max_frame));
         let allowance = limits.max_frame.saturating_mul(COST).saturating_add(DRAIN);
-        let mut wire = Wire::new(stream, early);
+        let mut wire = Wire::new(stream, &early);
         wire.allow(allowance);
         let stream = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
         Self {
@@ -70,7 +76,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             allowance,
             closing: Closing::Open,
             readable: true,
+            violated: false,
+            half_closes: true,
         }
+    }
+
+    /// For a stream that ends both ways when it is shut down: what a peer sends that does not take part in
+    /// the closing handshake is read before that, not after it.
+    #[must_use]
+    pub fn without_half_close(mut self) -> Self {
+        self.half_closes = false;
+        self
     }
 
     fn wire(&mut self) -> &mut Wire<S> {
@@ -88,6 +104,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             _ => 10,
         };
         self.queued += header + payload as u64;
+    }
+
+    /// What follows the closing handshake.
+    fn ending(&self) -> Closing {
+        if self.half_closes || !self.violated { Closing::Ending } else { Closing::Draining(DRAIN) }
     }
 
     fn received(&mut self, message: Option<Result<Message, Error>>) -> Incoming {
@@ -135,19 +156,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
         let message = ready!(self.stream.poll_next_unpin(cx));
         self.wire().allow(allowance);
         let incoming = self.received(message);
-        self.readable = matches!(
-            incoming,
-            Incoming::Text(_) | Incoming::Binary | Incoming::Ping | Incoming::Pong
-        );
+        self.readable =
+            matches!(incoming, Incoming::Text(_) | Incoming::Binary | Incoming::Ping | Incoming::Pong);
+        self.violated = matches!(incoming, Incoming::Violation(_));
         Poll::Ready(incoming)
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.waiting() > HIGH_WATER {
-            self.poll_flush(cx)
-        } else {
-            Poll::Ready(Ok(()))
-        }
+        if self.waiting() > HIGH_WATER { self.poll_flush(cx) } else { Poll::Ready(Ok(())) }
     }
 
     fn send(&mut self, frame: Outgoing) -> io::Result<()> {
@@ -176,10 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
             match self.closing {
                 Closing::Open => {
                     if let Some(code) = code {
-                        let frame = CloseFrame {
-                            code: code.code().into(),
-                            reason: code.reason().into(),
-                        };
+                        let frame = CloseFrame { code: code.code().into(), reason: code.reason().into() };
                         // Fails if the transport has: then the next step finds out too.
                         let _failed = self.stream.start_send_unpin(Message::Close(Some(frame)));
                     }
@@ -191,24 +204,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
                     self.closing = match (gone, code.is_some() && self.readable) {
                         (true, _) => return Poll::Ready(()),
                         (false, true) => Closing::Awaiting,
-                        (false, false) => Closing::Ending,
+                        (false, false) => self.ending(),
                     };
                 }
                 Closing::Awaiting => {
                     let allowance = self.allowance;
                     self.wire().allow(allowance);
                     match ready!(self.stream.poll_next_unpin(cx)) {
-                        Some(Ok(Message::Close(_)) | Err(_)) | None => self.closing = Closing::Ending,
+                        Some(Ok(Message::Close(_))) | None => self.closing = Closing::Ending,
                         Some(Ok(_)) => {}
+                        Some(Err(error)) => {
+                            self.violated = matches!(failed(error), Incoming::Violation(_));
+                            self.closing = self.ending();
+                        }
                     }
                 }
+                Closing::Draining(_) => {
+                    ready!(self.poll_drain(cx));
+                    if self.half_closes {
+                        return Poll::Ready(());
+                    }
+                    self.closing = Closing::Ending;
+                }
                 Closing::Ending => {
-                    if ready!(Pin::new(self.wire()).poll_shutdown(cx)).is_err() {
+                    let ended = ready!(Pin::new(self.wire()).poll_shutdown(cx));
+                    if ended.is_err() || !self.half_closes {
                         return Poll::Ready(());
                     }
                     self.closing = Closing::Draining(DRAIN);
                 }
-                Closing::Draining(_) => return self.poll_drain(cx),
             }
         }
     }

@@ -17,13 +17,9 @@ pub(crate) struct Wire<S> {
 }
 
 impl<S> Wire<S> {
-    pub(crate) fn new(stream: S, early: Bytes) -> Self {
-        Self {
-            stream,
-            early,
-            written: 0,
-            allowance: 0,
-        }
+    pub(crate) fn new(stream: S, early: &Bytes) -> Self {
+        // Copied, since even no bytes at all would hold on to the buffer that the request was read into.
+        Self { stream, early: Bytes::copy_from_slice(early), written: 0, allowance: 0 }
     }
 
     /// Bytes that the transport has taken.
@@ -66,11 +62,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             buf.put_slice(&self.early[..take]);
             self.early.advance(take);
             if self.early.is_empty() {
-                // Frees what the request was read into.
                 self.early = Bytes::new();
             }
         }
         let read = buf.filled().len() - before;
+        if read == 0 && buf.remaining() > 0 {
+            // As an error: at a plain end tungstenite would stop writing, too.
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
         self.allowance = self.allowance.saturating_sub(read);
         Poll::Ready(Ok(()))
     }

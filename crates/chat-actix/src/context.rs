@@ -1,0 +1,272 @@
+//! The connection that actix-ws speaks on.
+//!
+//! What it cannot do as [`Connection`] asks, seen with actix-ws 0.4.0:
+//! - That a text message is not UTF-8 is found at its end, not in the fragment where it shows.
+//! - A control frame over 125 bytes is found once all of it has arrived, which [`Inbound`] bounds.
+//! - A close frame with a reason that is not UTF-8 is a protocol error (1002), not an invalid payload (1007); one
+//!   with a code that must not be sent ends the session as a breach of the protocol, not as a close.
+//! - A text is checked to be UTF-8 again for each of its recipients, and copied for each.
+//!
+//! What it does otherwise and is made up for here: it believes announced lengths, reports an error before the
+//! valid messages ahead of it, loses what came before a half-close, answers neither pings nor closes, and ends
+//! the connection right after its own close frame. So it is shown one frame at a time, by [`Inbound`], and
+//! what it writes goes the way of the hijacked connection.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest};
+use actix_web::{HttpMessage, HttpResponse, rt, web};
+use actix_ws::{
+    AggregatedMessage, AggregatedMessageStream, CloseReason, Message as WsMessage, ProtocolError, Session,
+};
+use bytes::{Buf, Bytes};
+use chat_core::{CloseCode, Connection, Incoming, Limits, Message, Outgoing, Upgrade};
+use futures_util::{SinkExt, StreamExt};
+
+use crate::convert::{answer, switching_protocols};
+use crate::hijack::{Writer, take_over};
+use crate::inbound::Inbound;
+
+/// Carries an upgrade out: a task waits for the 101 to be on its way and runs the session on what actix-ws
+/// makes of the request. The upgrade is refused if actix, or actix-ws, sees none in it.
+pub(crate) async fn context<M: Message>(
+    upgrade: Upgrade<M>,
+    limits: &Limits,
+    request: &mut ServiceRequest,
+) -> HttpResponse {
+    let max_frame = limits.max_frame;
+    let Some((reader, writer, body)) = take_over(request.take_payload()) else {
+        return answer(upgrade.refuse());
+    };
+    let inbound = Inbound::new(reader, max_frame);
+    request.set_payload(Payload::Stream { payload: Box::pin(inbound.clone()) });
+    let handled = match request.extract::<web::Payload>().await {
+        Ok(payload) => actix_ws::handle(request.request(), payload),
+        Err(error) => Err(error),
+    };
+    let Ok((response, session, messages)) = handled else {
+        return answer(upgrade.refuse());
+    };
+    let (answer, ticket) = upgrade.accept();
+    rt::spawn(ticket.start(async move {
+        Ok::<_, io::Error>(Context {
+            session,
+            messages: messages
+                .max_frame_size(max_frame)
+                .aggregate_continuations()
+                .max_continuation_size(max_frame),
+            inbound,
+            encoded: response.into_body(),
+            outbound: Bytes::new(),
+            writer: writer.started().await?,
+            written: 0,
+            pong: None,
+            echo: None,
+            closing: Closing::Open,
+        })
+    }));
+    switching_protocols(&answer, body)
+}
+
+struct Context {
+    session: Session,
+    messages: AggregatedMessageStream,
+    inbound: Inbound,
+    /// What has been given to the session, as frames.
+    encoded: BoxBody,
+    /// Of these, what has not been written.
+    outbound: Bytes,
+    writer: Writer,
+    written: u64,
+    /// The payload of a ping that has not been answered.
+    pong: Option<Bytes>,
+    /// The peer's close frame.
+    echo: Option<Option<CloseReason>>,
+    closing: Closing,
+}
+
+/// How far the closing handshake is.
+#[derive(Clone, Copy)]
+enum Closing {
+    Open,
+    /// The peer's frames cannot be read any more, but may still come.
+    Violated,
+    /// The peer has sent its last.
+    Received,
+    Flushing(After),
+    Awaiting,
+    Draining,
+}
+
+/// What follows once the close frame has been written.
+#[derive(Clone, Copy)]
+enum After {
+    Await,
+    Drain,
+    End,
+}
+
+impl Context {
+    fn poll_incoming(&mut self, cx: &mut TaskContext<'_>) -> Poll<Incoming> {
+        let message = match self.messages.poll_next_unpin(cx) {
+            Poll::Ready(message) => message,
+            Poll::Pending => match self.inbound.violation() {
+                Some(code) => return Poll::Ready(Incoming::Violation(code)),
+                None => return Poll::Pending,
+            },
+        };
+        Poll::Ready(match message {
+            Some(Ok(AggregatedMessage::Text(text))) => Incoming::Text(text.into_bytes()),
+            Some(Ok(AggregatedMessage::Binary(_))) => Incoming::Binary,
+            Some(Ok(AggregatedMessage::Ping(payload))) => {
+                self.pong = Some(payload);
+                Incoming::Ping
+            }
+            Some(Ok(AggregatedMessage::Pong(_))) => Incoming::Pong,
+            Some(Ok(AggregatedMessage::Close(reason))) => {
+                let code = reason.as_ref().map(|reason| reason.code.into());
+                self.echo = Some(reason);
+                Incoming::Close(code)
+            }
+            Some(Err(error)) => failed(error),
+            None => Incoming::End,
+        })
+    }
+
+    /// Writes all that the session has been given.
+    fn poll_write(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        loop {
+            while !self.outbound.is_empty() {
+                let written = ready!(self.writer.poll_write(cx, &self.outbound))?;
+                self.outbound.advance(written);
+                self.written += written as u64;
+            }
+            match Pin::new(&mut self.encoded).poll_next(cx) {
+                Poll::Ready(Some(Ok(bytes))) => self.outbound = bytes,
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Err(io::Error::other(error.to_string())));
+                }
+                Poll::Ready(None) | Poll::Pending => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    fn poll_pong(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        if self.pong.is_some() {
+            ready!(self.poll_ready(cx))?;
+        }
+        Poll::Ready(match self.pong.take() {
+            Some(payload) => self.give(WsMessage::Pong(payload)),
+            None => Ok(()),
+        })
+    }
+
+    fn give(&mut self, message: WsMessage) -> io::Result<()> {
+        self.session.start_send_unpin(message).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl Connection for Context {
+    fn poll_receive(&mut self, cx: &mut TaskContext<'_>) -> Poll<Incoming> {
+        // The pongs that a peer does not read would pile up.
+        if let Err(error) = ready!(self.poll_pong(cx)) {
+            return Poll::Ready(Incoming::Lost(error));
+        }
+        let incoming = ready!(self.poll_incoming(cx));
+        match incoming {
+            Incoming::Violation(_) => self.closing = Closing::Violated,
+            Incoming::Close(_) | Incoming::End | Incoming::Lost(_) => self.closing = Closing::Received,
+            Incoming::Text(_) | Incoming::Binary | Incoming::Ping | Incoming::Pong => {}
+        }
+        Poll::Ready(incoming)
+    }
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_write(cx))?;
+        self.session.poll_ready_unpin(cx).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn send(&mut self, frame: Outgoing) -> io::Result<()> {
+        let message = match frame {
+            Outgoing::Text(text) => {
+                let text =
+                    text.try_into().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                WsMessage::Text(text)
+            }
+            Outgoing::Ping => WsMessage::Ping(Bytes::new()),
+        };
+        self.give(message)
+    }
+
+    fn poll_flush(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_pong(cx))?;
+        self.poll_write(cx)
+    }
+
+    fn poll_close(&mut self, cx: &mut TaskContext<'_>, code: Option<CloseCode>) -> Poll<()> {
+        loop {
+            self.closing = match self.closing {
+                Closing::Open | Closing::Violated | Closing::Received => {
+                    let after = match self.closing {
+                        Closing::Violated => After::Drain,
+                        Closing::Open if code.is_some() => After::Await,
+                        _ => After::End,
+                    };
+                    let reason = code.map(|code| CloseReason {
+                        code: code.code().into(),
+                        description: Some(code.reason().to_owned()),
+                    });
+                    // A peer that is gone without a close frame gets none.
+                    if reason.is_some() || self.echo.is_some() {
+                        let reason = self.echo.take().unwrap_or(reason);
+                        let given = match ready!(self.poll_ready(cx)) {
+                            Ok(()) => self.give(WsMessage::Close(reason)),
+                            Err(error) => Err(error),
+                        };
+                        if given.is_err() {
+                            return Poll::Ready(());
+                        }
+                    }
+                    Closing::Flushing(after)
+                }
+                Closing::Flushing(after) => match (ready!(self.poll_write(cx)), after) {
+                    (Ok(()), After::Await) => Closing::Awaiting,
+                    (Ok(()), After::Drain) => Closing::Draining,
+                    (Ok(()), After::End) | (Err(_), _) => break,
+                },
+                Closing::Awaiting => match ready!(self.poll_incoming(cx)) {
+                    Incoming::Close(_) | Incoming::End | Incoming::Lost(_) => break,
+                    Incoming::Violation(_) => Closing::Draining,
+                    Incoming::Text(_) | Incoming::Binary | Incoming::Ping | Incoming::Pong => continue,
+                },
+                Closing::Draining => match ready!(self.inbound.poll_rest(cx)) {
+                    Ok(bytes) if !bytes.is_empty() => continue,
+                    _ => break,
+                },
+            };
+        }
+        self.writer.end();
+        Poll::Ready(())
+    }
+
+    fn progress(&self) -> u64 {
+        self.written
+    }
+}
+
+/// What actix-ws has to say about a breach, where it says it at all.
+fn failed(error: ProtocolError) -> Incoming {
+    Incoming::Violation(match error {
+        ProtocolError::Overflow => CloseCode::MessageTooBig,
+        ProtocolError::Io(error) => match (error.kind(), error.to_string()) {
+            (io::ErrorKind::InvalidData, text) if text.contains("reserved bits") => CloseCode::ProtocolError,
+            (io::ErrorKind::InvalidData, _) => CloseCode::InvalidPayload,
+            (_, text) if text.contains("continuation size") => CloseCode::MessageTooBig,
+            _ => return Incoming::Lost(error),
+        },
+        _ => CloseCode::ProtocolError,
+    })
+}

@@ -1,0 +1,43 @@
+use actix_web::body::MessageBody;
+use actix_web::http::{ConnectionType, StatusCode, Version as HttpVersion};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use chat_core::{Answer, RequestHead, SwitchingProtocols, Version};
+
+/// A request's head as the chat sees it.
+pub(crate) fn head(request: &HttpRequest) -> RequestHead<'_> {
+    let head = request.head();
+    RequestHead {
+        method: head.method.as_str(),
+        version: match head.version {
+            HttpVersion::HTTP_09 | HttpVersion::HTTP_10 => Version::Http10,
+            HttpVersion::HTTP_11 => Version::Http11,
+            _ => Version::Later,
+        },
+        target: head.uri.path_and_query().map_or("/", |target| target.as_str()),
+        headers: head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
+    }
+}
+
+/// An answer of the chat as a response.
+pub(crate) fn answer(answer: Answer) -> HttpResponse {
+    with_headers(answer.status(), answer.headers()).body(answer.into_body())
+}
+
+/// The 101 of an accepted upgrade as a response; `body` is what the peer gets from then on.
+pub(crate) fn switching_protocols(
+    answer: &SwitchingProtocols,
+    body: impl MessageBody + 'static,
+) -> HttpResponse {
+    let mut response = with_headers(answer.status(), answer.headers()).body(body);
+    response.head_mut().set_connection_type(ConnectionType::Upgrade);
+    response
+}
+
+fn with_headers(status: u16, headers: &[(&'static str, String)]) -> HttpResponseBuilder {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    for (name, value) in headers {
+        response.append_header((*name, value.as_str()));
+    }
+    response
+}

@@ -1,0 +1,79 @@
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use actix_web::error::PayloadError;
+use bytes::Bytes;
+use chat_core::CloseCode;
+use chat_websocket::Guard;
+use futures_util::Stream;
+
+use crate::hijack::Reader;
+
+/// What the peer sends, as the payload that actix-ws is to see: frame by frame, none over the limit.
+///
+/// A clone is another handle to the same.
+#[derive(Clone)]
+pub(crate) struct Inbound(Rc<RefCell<State>>);
+
+struct State {
+    reader: Reader,
+    guard: Guard,
+    /// What was received and has not been passed on.
+    bytes: Bytes,
+    /// A frame has been passed on: actix-ws has a message to give, and is to give it before it sees more.
+    paused: bool,
+    violation: Option<CloseCode>,
+}
+
+impl Inbound {
+    pub(crate) fn new(reader: Reader, max_frame: usize) -> Self {
+        Self(Rc::new(RefCell::new(State {
+            reader,
+            guard: Guard::new(max_frame),
+            bytes: Bytes::new(),
+            paused: false,
+            violation: None,
+        })))
+    }
+
+    /// Why no more is passed on. It has woken nobody: it is to be asked for once there is nothing else.
+    pub(crate) fn violation(&self) -> Option<CloseCode> {
+        self.0.borrow_mut().violation.take()
+    }
+
+    /// Reads on past actix-ws; none at the end.
+    pub(crate) fn poll_rest(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        self.0.borrow_mut().reader.poll_bytes(cx)
+    }
+}
+
+impl Stream for Inbound {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let state = &mut *self.0.borrow_mut();
+        if std::mem::take(&mut state.paused) {
+            return Poll::Pending;
+        }
+        if state.bytes.is_empty() {
+            state.bytes = ready!(state.reader.poll_bytes(cx)).map_err(PayloadError::Io)?;
+        }
+        if state.bytes.is_empty() {
+            return Poll::Ready(None);
+        }
+        match state.guard.pass(&state.bytes) {
+            Ok(passed) => {
+                state.paused = state.guard.is_between_frames();
+                Poll::Ready(Some(Ok(state.bytes.split_to(passed))))
+            }
+            Err(code) => {
+                // Not the end: actix-ws would not look at what comes before it.
+                state.violation = Some(code);
+                Poll::Pending
+            }
+        }
+    }
+}

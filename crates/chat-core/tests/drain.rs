@@ -1,0 +1,221 @@
+//! The end of a chat: everybody is told, and what is in hand is finished.
+
+mod support;
+
+use std::time::Duration;
+
+use chat_core::{Chat, Decision, Drained, Endpoint, Limits, Range, Watch};
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+use support::store::{Mode, Store};
+use support::{
+    Frame, Peer, chat, connect, handshake, lobby, member, pass, seconds_until, seqs, settle, ticket,
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Drains in a task of its own.
+fn drain(chat: &Chat, limit: Duration) -> tokio::task::JoinHandle<Drained> {
+    let chat = chat.clone();
+    tokio::spawn(async move { chat.drain(limit).await })
+}
+
+/// What comes up to a close with 1012, without the farewell, and the advice in the farewell.
+async fn until_restarting(peer: &mut Peer) -> (Vec<Value>, u64) {
+    let mut frames = peer.until_gone().await;
+    assert_eq!(frames.pop(), Some(Frame::Close(Some(1012))));
+    let events = frames.into_iter().map(|frame| match frame {
+        Frame::Text(text) => serde_json::from_str(&text).expect("JSON"),
+        other => panic!("{other:?}"),
+    });
+    let mut events: Vec<Value> = events.collect();
+    let mut closing = events.pop().expect("closing");
+    let advice = closing["reconnect_in_ms"].take().as_u64().expect("a number");
+    let expected = json!({"type": "closing", "code": 1012, "reason": "restarting", "reconnect_in_ms": null});
+    assert_eq!(closing, expected);
+    (events, advice)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_session_is_told_and_closed() {
+    let chat: Chat = Chat::default();
+    let mut peers = Vec::new();
+    for name in ["ann", "bob", "cid", "dan"] {
+        peers.push(connect(&chat, name).await);
+    }
+    assert!(!chat.is_draining());
+    let drained = drain(&chat, LIMIT);
+    let mut advised = Vec::new();
+    for peer in &mut peers {
+        let (events, advice) = until_restarting(peer).await;
+        assert_eq!(events, [] as [Value; 0]);
+        assert!((2_000..4_000).contains(&advice), "{advice}");
+        advised.push(advice);
+    }
+    advised.dedup();
+    assert_eq!(advised.len(), 4, "they do not come back all at once");
+    let mut result = None;
+    let waited = seconds_until(async { result = drained.await.ok() }).await;
+    assert!(waited < 0.1, "{waited}");
+    let expected = Drained { connections: 4, abandoned: 0 };
+    assert_eq!(result, Some(expected));
+    assert!(chat.is_draining());
+    assert_eq!((chat.counts().connections, chat.counts().sessions), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_without_connections_is_drained_at_once_and_lets_nobody_in() {
+    let chat: Chat = Chat::default();
+    let waited = seconds_until(async {
+        let expected = Drained { connections: 0, abandoned: 0 };
+        assert_eq!(chat.drain(LIMIT).await, expected);
+    });
+    assert!(waited.await < 0.01);
+    let decision = Endpoint::new(chat).handle(&handshake("/ws"), Some(&Watch::default()));
+    assert!(matches!(decision, Decision::Answer(answer) if answer.status() == 503));
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_in_hand_are_finished_and_answered_first() {
+    let store = Store::new();
+    let chat: Chat = store.chat(Limits::default());
+    let mut ann = member(&chat, "ann").await;
+    let mut bob = member(&chat, "bob").await;
+    ann.events().await;
+    store.append(Mode::Slow(Duration::from_secs(1)));
+    for number in ["1", "2", "3"] {
+        ann.send(json!({"type": "send", "ref": number, "room": "lobby", "body": {"text": number}}));
+    }
+    settle().await;
+    let drained = drain(&chat, LIMIT);
+    settle().await;
+    ann.send(json!({"type": "send", "ref": "4", "room": "lobby", "body": {"text": "too late"}}));
+    let decision = Endpoint::new(chat.clone()).handle(&handshake("/ws"), Some(&Watch::default()));
+    assert!(matches!(decision, Decision::Answer(answer) if answer.status() == 503));
+    until_restarting(&mut bob).await;
+    let mut events = Vec::new();
+    let waited = seconds_until(async { events = until_restarting(&mut ann).await.0 }).await;
+    assert!((2.9..3.1).contains(&waited), "{waited}");
+    let sent: Vec<_> = events.iter().filter(|event| event["type"] == "sent").collect();
+    let refs: Vec<_> = sent.iter().map(|event| event["ref"].as_str()).collect();
+    assert_eq!(refs, [Some("1"), Some("2"), Some("3")]);
+    let page = chat.history(&lobby(), Range::After { seq: 0, limit: 9 }).await;
+    let page = page.expect("a page").messages;
+    assert_eq!(page.len(), 3, "what was not begun is not stored");
+    assert_eq!(drained.await.map(|drained| drained.abandoned).ok(), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_is_cut_off_at_the_limit() {
+    let chat = chat(Limits {
+        write_timeout: Duration::from_secs(60),
+        close_timeout: Duration::from_secs(30),
+        ..Limits::default()
+    });
+    let mut slow = member(&chat, "slow").await;
+    let _quick = member(&chat, "quick").await;
+    slow.events().await;
+    slow.block();
+    let mut result = None;
+    let waited = seconds_until(async { result = Some(chat.drain(Duration::from_secs(5)).await) }).await;
+    assert!((5.0..5.1).contains(&waited), "{waited}");
+    let expected = Drained { connections: 2, abandoned: 1 };
+    assert_eq!(result, Some(expected));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_log_hangs_is_cut_off_at_the_limit() {
+    let store = Store::new();
+    let chat: Chat = store.chat(Limits { room_timeout: Duration::from_secs(60), ..Limits::default() });
+    let mut ann = member(&chat, "ann").await;
+    let waiting = ticket(&chat, "/ws");
+    store.append(Mode::Hangs);
+    ann.say("hi");
+    settle().await;
+    let drained = chat.drain(Duration::from_secs(2)).await;
+    assert_eq!(drained.connections, 2);
+    assert_eq!(drained.abandoned, 2, "and the upgrade that is not done");
+    let waited = seconds_until(async { assert_eq!(ann.until_gone().await, []) }).await;
+    assert!(waited < 0.01, "{waited}");
+    assert_eq!(ann.closed_with(), None);
+    assert!(ann.is_over().await);
+    drop(waiting);
+    assert_eq!((chat.counts().connections, chat.counts().sessions), (0, 0));
+    assert_eq!(chat.members(&lobby()), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_starts_while_the_chat_drains_is_told_like_the_others() {
+    let chat: Chat = Chat::default();
+    let (ticket, watch) = ticket(&chat, "/ws");
+    let drained = drain(&chat, LIMIT);
+    settle().await;
+    assert!(watch.leaving(101).is_none());
+    let mut late = Peer::new(|wire| ticket.start(async { Ok::<_, std::convert::Infallible>(wire) }));
+    let (events, _) = until_restarting(&mut late).await;
+    assert_eq!(support::types(&events), ["welcome"]);
+    let expected = Drained { connections: 1, abandoned: 0 };
+    assert_eq!(drained.await.ok(), Some(expected));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_drain_shortens_the_first_and_takes_nothing_back() {
+    let store = Store::new();
+    let chat: Chat = store.chat(Limits { room_timeout: Duration::from_secs(60), ..Limits::default() });
+    let mut ann = member(&chat, "ann").await;
+    store.append(Mode::Hangs);
+    ann.say("hi");
+    settle().await;
+    let first = drain(&chat, LIMIT);
+    pass(1.0).await;
+    assert_eq!(chat.drain(Duration::ZERO).await.abandoned, 1);
+    // Before the session has had its turn to hear of the end.
+    let mut third = Box::pin(chat.drain(LIMIT));
+    assert_eq!((&mut third).now_or_never(), None);
+    let waited = seconds_until(async {
+        ann.until_gone().await;
+        assert_eq!(third.await.abandoned, 0);
+        assert_eq!(first.await.map(|drained| drained.abandoned).ok(), Some(0));
+    });
+    let waited = waited.await;
+    assert!(waited < 0.01, "{waited}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_before_the_end_is_in_the_log_under_load() {
+    let store = Store::new();
+    let chat: Chat = store.chat(Limits::default());
+    let mut peers = Vec::new();
+    for name in ["ann", "bob", "cid"] {
+        peers.push(member(&chat, name).await);
+    }
+    store.append(Mode::Slow(Duration::from_millis(7)));
+    for round in 0..40 {
+        for peer in &peers {
+            peer.say(&format!("{round}"));
+        }
+    }
+    pass(0.1).await;
+    let drained = drain(&chat, LIMIT);
+    let mut acknowledged = Vec::new();
+    for peer in &mut peers {
+        let (events, _) = until_restarting(peer).await;
+        acknowledged.extend(
+            events
+                .iter()
+                .filter(|event| event["type"] == "sent")
+                .map(|event| event["seq"].as_u64().expect("a number")),
+        );
+    }
+    assert_eq!(drained.await.map(|drained| drained.abandoned).ok(), Some(0));
+    acknowledged.sort_unstable();
+    let page = chat.history(&lobby(), Range::After { seq: 0, limit: 1_000 }).await;
+    let stored: Vec<Value> = page
+        .expect("a page")
+        .messages
+        .iter()
+        .map(|stored| serde_json::from_slice(&stored.frame).expect("JSON"))
+        .collect();
+    assert_eq!(acknowledged, seqs(&stored), "stored and acknowledged are the same");
+    assert_eq!(stored.len(), 120, "all had been read when the drain began");
+}

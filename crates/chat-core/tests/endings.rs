@@ -1,0 +1,117 @@
+//! How a session ends, and what is still done before.
+
+mod support;
+
+use std::time::Duration;
+
+use chat_core::{Chat, CloseCode, Incoming, Limits};
+use serde_json::json;
+use support::store::{Mode, Store};
+use support::{Frame, chat, connect, member, pass, seconds_until, settle, types};
+
+/// What a peer gets last when the server closes.
+fn farewell(code: CloseCode) -> [Frame; 2] {
+    let closing = format!(r#"{{"type":"closing","code":{},"reason":"{}"}}"#, code.code(), code.reason());
+    [Frame::Text(closing), Frame::Close(Some(code.code()))]
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_errors_in_a_short_time_end_the_session() {
+    let chat = chat(Limits { max_errors: 3, error_window: Duration::from_secs(10), ..Limits::default() });
+    let mut ann = connect(&chat, "ann").await;
+    for _ in 0..4 {
+        ann.text("1");
+        pass(5.1).await;
+    }
+    assert_eq!(types(&ann.events().await), ["error"; 4], "two in any ten seconds");
+    ann.text("{}");
+    ann.text("{}");
+    ann.send(json!({"type": "ping"}));
+    let frames = ann.until_gone().await;
+    let closing = r#"{"type":"closing","code":4500,"reason":"too_many_errors"}"#;
+    assert_eq!(frames.len(), 4, "{frames:?}");
+    assert_eq!(frames[2], Frame::Text(closing.to_owned()));
+    assert_eq!(frames[3], Frame::Close(Some(4500)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_text_command_closes_with_its_code() {
+    let chat: Chat = Chat::default();
+    for (incoming, code) in [
+        (Incoming::Binary, CloseCode::UnsupportedData),
+        (Incoming::Violation(CloseCode::MessageTooBig), CloseCode::MessageTooBig),
+        (Incoming::Violation(CloseCode::InvalidPayload), CloseCode::InvalidPayload),
+    ] {
+        let mut ann = member(&chat, "ann").await;
+        ann.incoming(incoming);
+        assert_eq!(ann.until_gone().await, farewell(code));
+    }
+    assert_eq!(chat.counts().connections, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_ahead_of_the_end_is_still_carried_out() {
+    let chat: Chat = Chat::default();
+    let mut bob = member(&chat, "bob").await;
+    for (round, end) in [
+        Incoming::Close(Some(1000)),
+        Incoming::End,
+        Incoming::Binary,
+        Incoming::Violation(CloseCode::ProtocolError),
+        Incoming::Lost(std::io::ErrorKind::ConnectionReset.into()),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut ann = connect(&chat, "ann").await;
+        ann.send(json!({"type": "join", "room": "lobby"}));
+        for _ in 0..3 {
+            ann.say("my last words");
+        }
+        ann.incoming(end);
+        ann.until_gone().await;
+        let mut events = bob.events().await;
+        let round = round as u64;
+        assert_eq!(support::seqs(&events), [3 * round + 1, 3 * round + 2, 3 * round + 3]);
+        assert_eq!(events.pop().expect("presence")["state"], "left");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_ahead_of_a_breach_are_answered_before_the_close() {
+    let store = Store::new();
+    let chat: Chat = store.chat(Limits::default());
+    let mut ann = member(&chat, "ann").await;
+    store.append(Mode::Slow(Duration::from_secs(1)));
+    ann.say("slow");
+    ann.send(json!({"type": "leave", "room": "lobby", "ref": "1"}));
+    ann.incoming(Incoming::Binary);
+    ann.send(json!({"type": "ping", "ref": "too late"}));
+    let mut frames = Vec::new();
+    let waited = seconds_until(async { frames = ann.until_gone().await }).await;
+    assert!((1.0..1.1).contains(&waited), "{waited}");
+    let closed = frames.split_off(frames.len() - 2);
+    assert_eq!(closed, farewell(CloseCode::UnsupportedData));
+    let left = r#"{"type":"left","ref":"1","room":"lobby"}"#;
+    assert_eq!(frames.pop(), Some(Frame::Text(left.to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_closed_first_is_echoed_whatever_else_happens() {
+    let store = Store::new();
+    let chat: Chat = store.chat(Limits::default());
+    let mut ann = member(&chat, "ann").await;
+    store.append(Mode::Slow(Duration::from_secs(1)));
+    ann.say("slow");
+    ann.close(1001);
+    settle().await;
+    let drained = chat.drain(Duration::from_secs(9)).await;
+    assert_eq!(drained.abandoned, 0);
+    assert_eq!(ann.closed_with(), Some(None));
+    let frames = ann.until_gone().await;
+    assert_eq!(frames.last(), Some(&Frame::Close(Some(1001))));
+    assert!(
+        frames.iter().any(|frame| matches!(frame, Frame::Text(text) if text.contains("sent"))),
+        "{frames:?}"
+    );
+}

@@ -1,0 +1,280 @@
+//! Whatever several sessions do, in whatever order: one order, no hole, nothing twice, nothing to those who
+//! are not members, nothing acknowledged and lost, and nobody left behind.
+
+mod model;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use chat_core::{Chat, Incoming, Limits, Range, RoomName};
+use model::{Seat, Truth};
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use serde_json::{Value, json};
+use support::{Peer, connect, pass, settle};
+
+const ROOMS: [&str; 2] = ["lobby", "hall"];
+/// Longer than any history.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const NAMES: [&str; 4] = ["ann", "bob", "cid", "ann"];
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Join(usize, usize, Position),
+    Leave(usize, usize),
+    /// With a key out of a few, or without.
+    Send(usize, usize, Option<u8>),
+    /// So many messages at once.
+    Burst(usize, usize, u8),
+    Typing(usize, usize),
+    Block(usize),
+    Grant(usize, u8),
+    Unblock(usize),
+    Disconnect(usize, How),
+    /// Lets the sessions run; without it, steps come upon each other.
+    Settle,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Position {
+    Now,
+    Last(u8),
+    /// After what this seat last saw of the room.
+    Seen,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Close,
+    End,
+    Lost,
+    Killed,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let seat = 0..NAMES.len();
+    let place = (0..NAMES.len(), 0..ROOMS.len());
+    let position =
+        prop_oneof![Just(Position::Now), (0_u8..30).prop_map(Position::Last), Just(Position::Seen)];
+    let how = prop_oneof![Just(How::Close), Just(How::End), Just(How::Lost), Just(How::Killed)];
+    prop_oneof![
+        4 => (place.clone(), position).prop_map(|((seat, room), from)| Step::Join(seat, room, from)),
+        1 => place.clone().prop_map(|(seat, room)| Step::Leave(seat, room)),
+        4 => (place.clone(), proptest::option::of(0_u8..3))
+            .prop_map(|((seat, room), key)| Step::Send(seat, room, key)),
+        2 => (place.clone(), 2_u8..30).prop_map(|((seat, room), count)| Step::Burst(seat, room, count)),
+        1 => place.prop_map(|(seat, room)| Step::Typing(seat, room)),
+        1 => seat.clone().prop_map(Step::Block),
+        1 => (seat.clone(), 1_u8..6).prop_map(|(seat, frames)| Step::Grant(seat, frames)),
+        2 => seat.clone().prop_map(Step::Unblock),
+        1 => (seat, how).prop_map(|(seat, how)| Step::Disconnect(seat, how)),
+        5 => Just(Step::Settle),
+    ]
+}
+
+/// Few of everything, so that short histories reach every way that a message can take.
+fn limits() -> Limits {
+    Limits {
+        tail_events: 5,
+        max_page: 4,
+        default_page: 20,
+        log_messages: 20,
+        max_batch: 700,
+        max_errors: 1_000_000,
+        ping_interval: HOUR,
+        write_timeout: HOUR,
+        room_idle: HOUR,
+        ..Limits::default()
+    }
+}
+
+struct History {
+    chat: Chat,
+    seats: Vec<Seat>,
+    truth: Truth,
+    sent: u64,
+}
+
+impl History {
+    async fn perform(&mut self, step: Step) {
+        match step {
+            Step::Join(seat, room, from) => {
+                let (seat, room) = (&mut self.seats[seat], ROOMS[room]);
+                if seat.peer.is_none() {
+                    seat.peer = Some(connect(&self.chat, seat.name).await);
+                }
+                let mut command = json!({"type": "join", "room": room});
+                match from {
+                    Position::Now => {}
+                    Position::Last(count) => command["last"] = count.into(),
+                    Position::Seen => {
+                        if let Some(epoch) = self.truth.epochs.get(room) {
+                            let seq = seat.seen.get(room).copied().unwrap_or(0);
+                            command["after"] = json!({"epoch": epoch, "seq": seq});
+                        }
+                    }
+                }
+                seat.ask(command);
+            }
+            Step::Leave(seat, room) => self.seats[seat].ask(json!({"type": "leave", "room": ROOMS[room]})),
+            Step::Send(seat, room, Some(key)) => {
+                let key = format!("key-{key}");
+                let body = json!({"text": key});
+                let command = json!({"type": "send", "room": ROOMS[room], "key": key, "body": body});
+                self.seats[seat].ask(command);
+            }
+            Step::Send(seat, room, None) => self.send(seat, room, 1),
+            Step::Burst(seat, room, count) => self.send(seat, room, count),
+            Step::Typing(seat, room) => {
+                self.seats[seat].ask(json!({"type": "typing", "room": ROOMS[room], "active": true}));
+            }
+            Step::Block(seat) => self.with(seat, Peer::block),
+            Step::Grant(seat, frames) => self.with(seat, |peer| peer.grant(frames.into())),
+            Step::Unblock(seat) => self.with(seat, Peer::unblock),
+            Step::Disconnect(seat, how) => self.disconnect(seat, how).await,
+            Step::Settle => {
+                settle().await;
+                self.check();
+            }
+        }
+    }
+
+    fn with(&self, seat: usize, act: impl FnOnce(&Peer)) {
+        if let Some(peer) = &self.seats[seat].peer {
+            act(peer);
+        }
+    }
+
+    fn send(&mut self, seat: usize, room: usize, count: u8) {
+        for _ in 0..count {
+            self.sent += 1;
+            let body = json!({"text": format!("message {}", self.sent)});
+            self.seats[seat].ask(json!({"type": "send", "room": ROOMS[room], "body": body}));
+        }
+    }
+
+    async fn disconnect(&mut self, seat: usize, how: How) {
+        let seat = &mut self.seats[seat];
+        let Some(peer) = &seat.peer else { return };
+        match how {
+            How::Close => peer.close(1000),
+            How::End => peer.incoming(Incoming::End),
+            How::Lost => {
+                peer.fail();
+                peer.incoming(Incoming::Lost(std::io::ErrorKind::ConnectionReset.into()));
+            }
+            How::Killed => peer.kill(),
+        }
+        // A peer that does not read is given so long to take the farewell, and is not heard while it has
+        // too many replies to take.
+        pass(2.5).await;
+        peer.unblock();
+        settle().await;
+        seat.check(&mut self.truth);
+        seat.peer = None;
+        seat.asked.clear();
+        seat.next.clear();
+    }
+
+    fn check(&mut self) {
+        for seat in &mut self.seats {
+            seat.check(&mut self.truth);
+        }
+    }
+
+    /// What must hold when nothing moves any more and everybody reads.
+    async fn conclude(mut self) {
+        for seat in 0..self.seats.len() {
+            self.with(seat, Peer::unblock);
+        }
+        settle().await;
+        self.check();
+        let mut heads = BTreeMap::new();
+        for room in ROOMS {
+            let (kept, stored) = self.stored(room).await;
+            let forgotten = self.truth.gaps.get(room).copied().unwrap_or(0);
+            assert!(forgotten < *kept.start(), "{room}: a gap that need not be");
+            for (seq, event) in &stored {
+                let seen = self.truth.messages.get(&(room.to_owned(), *seq));
+                assert!(seen.is_none_or(|seen| seen == event), "{seen:?} and {event}");
+            }
+            for (_, seq, body) in self.truth.acknowledged.iter().filter(|(r, ..)| r == room) {
+                assert!(seq <= kept.end(), "{seq} was acknowledged and is lost");
+                let event = self.truth.messages.get(&(room.to_owned(), *seq));
+                if let Some(event) = stored.get(seq).or(event) {
+                    assert_eq!(event["body"], *body, "{room} {seq}");
+                }
+            }
+            heads.insert(room, *kept.end());
+        }
+        for seat in &self.seats {
+            for (room, next) in &seat.next {
+                assert_eq!(*next, heads[&**room] + 1, "{} has not got all of {room}", seat.name);
+            }
+        }
+        for seat in 0..self.seats.len() {
+            self.disconnect(seat, How::Close).await;
+        }
+        let counts = self.chat.counts();
+        assert_eq!((counts.connections, counts.sessions), (0, 0));
+        for room in ROOMS {
+            let room: RoomName = room.parse().expect("a room name");
+            assert_eq!(self.chat.members(&room), []);
+        }
+    }
+
+    /// What a room's log holds.
+    async fn stored(&self, room: &str) -> (RangeInclusive<u64>, BTreeMap<u64, Value>) {
+        let room: RoomName = room.parse().expect("a room name");
+        let mut stored = BTreeMap::new();
+        let mut last = 0;
+        loop {
+            let range = Range::After { seq: last, limit: 100 };
+            let page = self.chat.history(&room, range).await.expect("a page");
+            for message in &page.messages {
+                assert!(last == 0 || message.seq == last + 1, "a hole in the log");
+                last = message.seq;
+                stored.insert(last, serde_json::from_slice(&message.frame).expect("JSON"));
+            }
+            if !page.more {
+                let first = stored.keys().next().copied().unwrap_or(1);
+                return (first..=last, stored);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 300, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn any_history_keeps_the_promises(steps in proptest::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let seat = |name| Seat {
+                name,
+                peer: None,
+                asked: Vec::new(),
+                next: BTreeMap::new(),
+                seen: BTreeMap::new(),
+            };
+            let mut history = History {
+                chat: support::chat(limits()),
+                seats: NAMES.map(seat).into_iter().collect(),
+                truth: Truth::default(),
+                sent: 0,
+            };
+            for step in steps {
+                history.perform(step).await;
+            }
+            history.conclude().await;
+        });
+    }
+}

@@ -1,0 +1,65 @@
+//! A host service's own messages: the same code carries them, and changes nothing in them.
+
+mod support;
+
+use chat_core::{BodyError, Chat, Limits, Message};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use support::member;
+
+/// What a host service might send instead of text.
+#[derive(Debug)]
+struct Poll {
+    question: String,
+}
+
+impl Message for Poll {
+    fn parse(body: &RawValue, _: &Limits) -> Result<Self, BodyError> {
+        let body: Value = serde_json::from_str(body.get()).map_err(|_| BodyError::Invalid)?;
+        match body["poll"].as_str() {
+            Some("") => Err(BodyError::Empty),
+            Some(question) => Ok(Self { question: question.to_owned() }),
+            None => Err(BodyError::Invalid),
+        }
+    }
+
+    fn to_json(&self) -> String {
+        json!({"poll": self.question}).to_string()
+    }
+
+    fn kind(&self) -> &'static str {
+        "poll"
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hosts_own_messages_go_the_same_way() {
+    let chat: Chat<Poll> = Chat::builder().build();
+    let mut ann = member(&chat, "ann").await;
+    let send = |body| json!({"type": "send", "room": "lobby", "body": body});
+    for (body, code) in [(json!({"text": "hi"}), "bad_body"), (json!({"poll": ""}), "empty_body")] {
+        assert_eq!(ann.ask(send(body)).await["code"], code);
+    }
+    let poll = json!({"poll": "Tea?", "answers": ["yes", "no"]});
+    assert_eq!(ann.ask(send(poll.clone())).await["seq"], 1);
+    assert_eq!(ann.event().await["body"], poll);
+    let question = Poll { question: "Cake?".to_owned() };
+    let user = chat_core::User::guest("host").expect("a name");
+    let posted = chat.post(&support::lobby(), &user, &question, None).await;
+    assert_eq!(posted.map(|appended| appended.seq), Ok(2));
+    assert_eq!(ann.event().await["body"], json!({"poll": "Cake?"}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_passes_unchanged_byte_for_byte() {
+    let chat: Chat<Poll> = Chat::builder().build();
+    let mut ann = member(&chat, "ann").await;
+    let body = "{ \"b\" : 1.50e+01,\t\"poll\":\"\\u00e9\\/<\u{e9}\u{1f600}&\",\n \"a\":[ -0.0,12345678901234567890123 ] }";
+    ann.text(format!(r#"{{"body":{body},"room":"lobby","type":"send"}}"#));
+    ann.text_frame().await;
+    let message = ann.text_frame().await;
+    assert!(message.ends_with(&format!(r#""body":{body}}}"#)), "{message}");
+    ann.send(json!({"type": "history", "room": "lobby"}));
+    let page = ann.text_frame().await;
+    assert!(page.contains(&message), "{page}");
+}

@@ -1,0 +1,260 @@
+//! Peers that do not read, read slowly, or ask for more than they read: they harm only themselves.
+
+mod support;
+
+use std::time::Duration;
+
+use chat_core::{Chat, Limits, Range};
+use serde_json::json;
+use support::store::Store;
+use support::wire::HIGH_WATER;
+use support::{Frame, Peer, chat, connect, member, pass, seconds_until, seqs, settle, types};
+
+/// So many messages, small enough that all of them are one batch.
+fn say(peer: &Peer, messages: usize) {
+    for _ in 0..messages {
+        peer.say("x");
+    }
+}
+
+/// All `seq`s up to this one.
+fn upto(seq: u64) -> Vec<u64> {
+    (1..=seq).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_blocks_delays_nobody_and_misses_nothing() {
+    let chat = chat(Limits { tail_events: 16, max_page: 20, ..Limits::default() });
+    let mut slow = member(&chat, "slow").await;
+    let mut ann = member(&chat, "ann").await;
+    ann.events().await;
+    slow.block();
+    let waited = seconds_until(async {
+        for burst in 1..=4 {
+            say(&ann, 60);
+            let mut events = ann.events().await;
+            events.retain(|event| event["type"] == "message");
+            assert_eq!(events.last().expect("messages")["seq"], burst * 60);
+            assert_eq!(events.len(), 60);
+        }
+    });
+    let waited = waited.await;
+    assert!(waited < 0.01, "{waited}");
+    slow.unblock();
+    let events = slow.events().await;
+    assert_eq!(seqs(&events), upto(240));
+    assert!(!types(&events).contains(&"gap"));
+    ann.say("live again");
+    assert_eq!(seqs(&slow.events().await), [241]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_longer_than_the_tail_reaches_a_member_that_was_idle() {
+    let chat = chat(Limits { tail_events: 16, ..Limits::default() });
+    let mut ann = member(&chat, "ann").await;
+    settle().await;
+    let user = chat_core::User::guest("host").expect("a name");
+    for _ in 0..100 {
+        // Nothing in memory waits, so the member's task has no turn before the last one is posted.
+        let text = chat_core::Text::new("x");
+        let posted = chat.post(&support::lobby(), &user, &text, None).await;
+        assert!(posted.is_ok());
+    }
+    assert_eq!(seqs(&ann.events().await), upto(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_comes_back_after_the_log_has_forgotten_is_told_of_the_gap() {
+    let chat = chat(Limits { tail_events: 16, log_messages: 40, ..Limits::default() });
+    let mut slow = member(&chat, "slow").await;
+    let mut ann = member(&chat, "ann").await;
+    let epoch = ann.join("lobby").await["epoch"].clone();
+    slow.events().await;
+    slow.block();
+    say(&ann, 100);
+    settle().await;
+    slow.unblock();
+    let mut next = 1;
+    let mut gaps = 0;
+    for event in slow.events().await {
+        if event["type"] == "gap" {
+            assert_eq!((&event["from"], &event["epoch"]), (&json!(next), &epoch));
+            next = event["to"].as_u64().expect("a number") + 1;
+            assert!(next <= 61, "{event}: 61 can still be read");
+            gaps += 1;
+        } else {
+            assert_eq!((&event["type"], &event["seq"]), (&json!("message"), &json!(next)));
+            next += 1;
+        }
+    }
+    assert_eq!(next, 101, "every message came or was named");
+    assert!(gaps > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_is_closed_and_can_resume() {
+    let chat = chat(Limits { write_timeout: Duration::from_secs(9), ..Limits::default() });
+    let mut slow = member(&chat, "slow").await;
+    let ann = member(&chat, "ann").await;
+    pass(5.0).await;
+    slow.taken();
+    slow.block();
+    pass(5.0).await;
+    assert_eq!(slow.closed_with(), None, "nothing waits for it");
+    say(&ann, 300);
+    pass(8.9).await;
+    assert_eq!(chat.members(&support::lobby()).len(), 2);
+    pass(0.2).await;
+    assert_eq!(chat.members(&support::lobby()).len(), 1, "it leaves at once");
+    let waited = seconds_until(async { assert_eq!(slow.until_gone().await, []) }).await;
+    assert!(waited < 2.1, "{waited}");
+    assert_eq!(slow.closed_with(), Some(Some(4000)));
+    assert!(slow.is_over().await);
+    assert_eq!(chat.counts().connections, 1);
+
+    let mut back = connect(&chat, "slow").await;
+    let joined = back.ask(json!({"type": "join", "room": "lobby", "last": 300})).await;
+    assert_eq!(joined["recovered"], true);
+    assert_eq!(seqs(&back.events().await), upto(300));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_a_frame_now_and_then_is_kept() {
+    let chat = chat(Limits { write_timeout: Duration::from_secs(9), ..Limits::default() });
+    let mut slow = member(&chat, "slow").await;
+    let ann = member(&chat, "ann").await;
+    slow.events().await;
+    slow.block();
+    say(&ann, 20);
+    for _ in 0..20 {
+        pass(8.5).await;
+        slow.ping();
+        ann.ping();
+        ann.taken();
+        slow.grant(1);
+        settle().await;
+        assert_eq!(slow.taken().len(), 1);
+        assert_eq!(slow.closed_with(), None);
+    }
+    slow.unblock();
+    settle().await;
+    slow.taken();
+    ann.say("still here");
+    let events = slow.events().await;
+    assert_eq!(seqs(&events), [21]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_is_still_heard() {
+    let chat: Chat = Chat::default();
+    let mut slow = member(&chat, "slow").await;
+    let ann = member(&chat, "ann").await;
+    slow.events().await;
+    slow.block();
+    say(&ann, 100);
+    slow.say("from the one that does not read");
+    slow.ping();
+    settle().await;
+    assert_eq!(slow.unread(), 0);
+    let range = Range::After { seq: 100, limit: 9 };
+    let page = chat.history(&support::lobby(), range).await.expect("a page");
+    assert_eq!(page.messages.len(), 1);
+    slow.close(1001);
+    settle().await;
+    assert_eq!(chat.members(&support::lobby()).len(), 1, "its close was noticed");
+    slow.unblock();
+    let frames = slow.until_gone().await;
+    assert_eq!(frames.last(), Some(&Frame::Close(Some(1001))), "echoed");
+    assert_eq!(slow.closed_with(), Some(None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_messages_that_waited_leave_in_a_few_flushes() {
+    let chat: Chat = Chat::default();
+    let mut slow = member(&chat, "slow").await;
+    let ann = member(&chat, "ann").await;
+    slow.events().await;
+    slow.block();
+    say(&ann, 100);
+    settle().await;
+    let before = slow.flushes();
+    slow.unblock();
+    assert_eq!(slow.events().await.len(), 100);
+    let flushes = slow.flushes() - before;
+    assert!((1..=3).contains(&flushes), "{flushes}");
+
+    let before = slow.flushes();
+    say(&ann, 100);
+    assert_eq!(slow.events().await.len(), 100);
+    let flushes = slow.flushes() - before;
+    assert!((1..=8).contains(&flushes), "{flushes}: a burst costs few wakes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_asks_and_does_not_read_is_read_no_further() {
+    let chat: Chat = Chat::default();
+    let mut flood = member(&chat, "flood").await;
+    flood.block();
+    for _ in 0..10_000 {
+        flood.send(json!({"type": "ping"}));
+    }
+    settle().await;
+    let read = 10_000 - flood.unread();
+    assert!((1..300).contains(&read), "{read}");
+    flood.unblock();
+    assert_eq!(flood.events().await.len(), 10_000, "all of them are answered in the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_to_a_peer_that_does_not_read_are_bounded_in_bytes() {
+    let store = Store::new();
+    let limits = Limits::default();
+    let (page, backlog) = (limits.max_batch, limits.max_backlog);
+    let chat: Chat = store.chat(limits);
+    let mut flood = member(&chat, "flood").await;
+    let big = "x".repeat(4_000);
+    for _ in 0..20 {
+        flood.say(&big);
+    }
+    flood.events().await;
+    flood.block();
+    for _ in 0..1_000 {
+        flood.send(json!({"type": "history", "room": "lobby"}));
+    }
+    settle().await;
+    assert!(store.reads() * page < (HIGH_WATER + 4) * page, "{}", store.reads());
+    assert!(flood.unread() >= 1_000 - 2 * backlog);
+    flood.unblock();
+    assert_eq!(flood.events().await.len(), 1_000, "all of them are answered in the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_cannot_be_written_to_is_given_up() {
+    let chat: Chat = Chat::default();
+    let mut ann = member(&chat, "ann").await;
+    let bob = member(&chat, "bob").await;
+    ann.events().await;
+    ann.fail();
+    bob.say("hi");
+    let waited = seconds_until(async { assert_eq!(ann.until_gone().await, []) }).await;
+    assert!(waited < 45.0, "{waited}");
+    assert!(ann.is_over().await);
+    assert_eq!(chat.members(&support::lobby()).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_did_not_read_and_is_lost_is_noticed_at_once() {
+    let chat: Chat = Chat::default();
+    let mut flood = member(&chat, "flood").await;
+    flood.block();
+    for _ in 0..1_000 {
+        flood.send(json!({"type": "ping"}));
+    }
+    settle().await;
+    flood.close(1001);
+    flood.fail();
+    let waited = seconds_until(flood.until_gone()).await;
+    assert!(waited < 0.1, "{waited}");
+    assert_eq!(flood.unread(), 0, "its last words are heard");
+    assert_eq!(chat.counts().connections, 0);
+}

@@ -1,0 +1,206 @@
+//! Coming back: exactly what was missed, or word of what cannot be had.
+
+mod support;
+
+use chat_core::{Chat, Limits};
+use serde_json::{Value, json};
+use support::{Peer, chat, connect, lobby, member, seqs, settle, types};
+
+/// Joins the lobby from some position, and takes what comes of it.
+async fn join(peer: &mut Peer, from: Value) -> (Value, Vec<Value>) {
+    let mut command = json!({"type": "join", "room": "lobby"});
+    let command_fields = command.as_object_mut().expect("an object");
+    command_fields.extend(from.as_object().expect("an object").clone());
+    let joined = peer.ask(command).await;
+    let mut events = peer.events().await;
+    events.retain(|event| event["type"] != "presence");
+    (joined, events)
+}
+
+async fn post(chat: &Chat, messages: u64) {
+    let user = chat_core::User::guest("host").expect("a name");
+    for _ in 0..messages {
+        let text = chat_core::Text::new("x");
+        chat.post(&lobby(), &user, &text, None).await.expect("posted");
+    }
+}
+
+async fn epoch(chat: &Chat) -> String {
+    let range = chat_core::Range::After { seq: 0, limit: 1 };
+    chat.history(&lobby(), range).await.expect("a page").epoch
+}
+
+/// Few of everything, so that ten messages go through the tail, a page, and the log's end.
+fn small() -> Limits {
+    Limits { tail_events: 4, max_page: 3, default_page: 3, log_messages: 8, ..Limits::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resume_gives_exactly_what_was_missed_at_every_position() {
+    for messages in 0..=8 {
+        let chat = chat(small());
+        let _witness = member(&chat, "wim").await;
+        post(&chat, messages).await;
+        let epoch = epoch(&chat).await;
+        for seen in 0..=messages {
+            let mut ann = connect(&chat, "ann").await;
+            let after = json!({"after": {"epoch": epoch, "seq": seen}});
+            let (joined, missed) = join(&mut ann, after).await;
+            let place = format!("{seen} of {messages}");
+            assert_eq!(joined["recovered"], true, "{place}");
+            assert_eq!((&joined["seq"], &joined["first"]), (&json!(messages), &json!(1)));
+            assert_eq!(seqs(&missed), (seen + 1..=messages).collect::<Vec<_>>(), "{place}");
+            assert_eq!(missed.len(), seqs(&missed).len(), "no gap");
+            ann.kill();
+            settle().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_while_a_member_catches_up_follows_in_order() {
+    let chat = chat(small());
+    post(&chat, 8).await;
+    let epoch = epoch(&chat).await;
+    let mut ann = connect(&chat, "ann").await;
+    ann.block();
+    ann.send(json!({"type": "join", "room": "lobby", "after": {"epoch": epoch, "seq": 2}}));
+    settle().await;
+    post(&chat, 2).await;
+    ann.grant(3);
+    settle().await;
+    ann.unblock();
+    let bob = member(&chat, "bob").await;
+    bob.say("and more");
+    let events = ann.events().await;
+    assert_eq!(seqs(&events), (3..=11).collect::<Vec<_>>());
+    assert!(!types(&events).contains(&"gap"), "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn last_gives_so_many_of_the_newest() {
+    let chat = chat(small());
+    post(&chat, 10).await;
+    for (last, expected) in [(0, 11..11), (1, 10..11), (5, 6..11), (8, 3..11), (1_000, 3..11)] {
+        let mut ann = connect(&chat, "ann").await;
+        let (joined, messages) = join(&mut ann, json!({"last": last})).await;
+        assert_eq!(joined["recovered"], true, "{last}");
+        assert_eq!((&joined["seq"], &joined["first"]), (&json!(10), &json!(3)));
+        assert_eq!(seqs(&messages), expected.collect::<Vec<_>>(), "{last}");
+        ann.kill();
+        settle().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resume_from_where_the_log_has_forgotten_says_so() {
+    let chat = chat(small());
+    post(&chat, 20).await;
+    let epoch = epoch(&chat).await;
+    for (known, seen, from) in [(epoch.as_str(), 5, 6), (&epoch, 11, 12), ("another", 19, 1), ("", 0, 1)] {
+        let mut ann = connect(&chat, "ann").await;
+        let after = json!({"after": {"epoch": known, "seq": seen}});
+        let (joined, events) = join(&mut ann, after).await;
+        assert_eq!(joined["recovered"], false, "{known} {seen}");
+        assert_eq!(joined["epoch"], *epoch);
+        let gap = json!({"type": "gap", "room": "lobby", "epoch": epoch, "from": from, "to": 17});
+        assert_eq!(events[0], gap);
+        assert_eq!(seqs(&events), [18, 19, 20], "the newest follow");
+        assert_eq!(events.len(), 4);
+        ann.kill();
+        settle().await;
+    }
+    let mut ann = connect(&chat, "ann").await;
+    let (joined, events) = join(&mut ann, json!({"after": {"epoch": epoch, "seq": 12}})).await;
+    assert_eq!(joined["recovered"], true, "12 is the last one forgotten");
+    assert_eq!(seqs(&events), (13..=20).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_that_is_yet_to_come_is_refused_and_changes_nothing() {
+    let chat: Chat = Chat::default();
+    let mut ann = member(&chat, "ann").await;
+    post(&chat, 3).await;
+    let epoch = epoch(&chat).await;
+    let future = json!({"after": {"epoch": epoch, "seq": 4}});
+    let (refused, events) = join(&mut ann, future.clone()).await;
+    assert_eq!(refused["code"], "bad_cursor");
+    assert_eq!(seqs(&events), [1, 2, 3]);
+    post(&chat, 1).await;
+    assert_eq!(seqs(&ann.events().await), [4]);
+    let mut bob = connect(&chat, "bob").await;
+    let far = json!({"after": {"epoch": epoch, "seq": 9_007_199_254_740_991_u64}});
+    assert_eq!(join(&mut bob, far).await.0["code"], "bad_cursor");
+    assert_eq!(chat.members(&lobby()).len(), 1, "bob is not in");
+    let refused = bob.ask(json!({"type": "history", "room": "lobby"})).await;
+    assert_eq!(refused["code"], "not_joined");
+}
+
+#[tokio::test(start_paused = true)]
+async fn joining_again_without_a_position_changes_nothing() {
+    let chat: Chat = Chat::default();
+    let mut ann = member(&chat, "ann").await;
+    ann.block();
+    post(&chat, 20).await;
+    ann.send(json!({"type": "join", "room": "lobby"}));
+    settle().await;
+    ann.unblock();
+    let events = ann.events().await;
+    assert_eq!(seqs(&events), (1..=20).collect::<Vec<_>>());
+    assert_eq!(types(&events).iter().filter(|kind| **kind == "joined").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn joining_again_with_a_position_starts_over_there_and_stays_in_order() {
+    for tail_events in [256, 4] {
+        let chat = chat(Limits { tail_events, max_page: 3, ..Limits::default() });
+        let mut ann = member(&chat, "ann").await;
+        post(&chat, 3).await;
+        assert_eq!(seqs(&ann.events().await), [1, 2, 3]);
+        ann.block();
+        post(&chat, 10).await;
+        settle().await;
+        let after = json!({"epoch": epoch(&chat).await, "seq": 1});
+        ann.send(json!({"type": "join", "room": "lobby", "after": after}));
+        settle().await;
+        post(&chat, 1).await;
+        ann.unblock();
+        let events = ann.events().await;
+        let joined = types(&events).iter().position(|kind| *kind == "joined");
+        let (before, after) = events.split_at(joined.expect("joined"));
+        assert_eq!(seqs(before), [4, 5, 6, 7], "what the connection held");
+        assert_eq!(after[0]["recovered"], true);
+        assert_eq!(seqs(after), (2..=14).collect::<Vec<_>>());
+        post(&chat, 2).await;
+        assert_eq!(seqs(&ann.events().await), [15, 16]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_is_read_in_pages_in_both_directions() {
+    let chat = chat(small());
+    let mut ann = member(&chat, "ann").await;
+    post(&chat, 10).await;
+    ann.events().await;
+    for (range, expected, more) in [
+        (json!({}), 8..11, true),
+        (json!({"limit": 0}), 10..11, true),
+        (json!({"limit": 1_000_000_000}), 8..11, true),
+        (json!({"before": 6}), 3..6, false),
+        (json!({"before": 3}), 0..0, false),
+        (json!({"before": 0}), 0..0, false),
+        (json!({"after": 0}), 3..6, true),
+        (json!({"after": 8}), 9..11, false),
+        (json!({"after": 9_007_199_254_740_991_u64}), 0..0, false),
+    ] {
+        let mut command = json!({"type": "history", "room": "lobby"});
+        let fields = command.as_object_mut().expect("an object");
+        fields.extend(range.as_object().expect("an object").clone());
+        let page = ann.ask(command).await;
+        let messages = page["messages"].as_array().expect("a list");
+        assert_eq!(seqs(messages), expected.collect::<Vec<_>>(), "{range}");
+        assert_eq!(page["more"], more, "{range}");
+    }
+    let both = ann.ask(json!({"type": "history", "room": "lobby", "after": 1, "before": 5}));
+    assert_eq!(both.await["code"], "bad_cursor");
+}

@@ -1,0 +1,201 @@
+//! Rooms come and go, and the host service has its own way into them.
+
+mod support;
+
+use std::time::Duration;
+
+use chat_core::{Chat, ErrorCode, Limits, Range, RoomName, Text, User};
+use serde_json::{Value, json};
+use support::store::{Mode, Store};
+use support::{chat, connect, guest, lobby, member, pass, seconds_until, seqs, settle};
+
+fn limits() -> Limits {
+    Limits {
+        room_idle: Duration::from_secs(100),
+        ping_interval: Duration::from_secs(1_000_000),
+        ..Limits::default()
+    }
+}
+
+fn user() -> User {
+    User::new("42", "clock").expect("a name")
+}
+
+async fn post(chat: &Chat, room: &str, text: &str) -> Result<u64, ErrorCode> {
+    let room: RoomName = room.parse()?;
+    let posted = chat.post(&room, &user(), &Text::new(text), None).await;
+    posted.map(|appended| appended.seq)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_nobody_is_in_is_forgotten_in_time_and_begins_anew() {
+    let chat = chat(limits());
+    let mut ann = member(&chat, "ann").await;
+    let epoch = ann.join("lobby").await["epoch"].clone();
+    ann.ask(json!({"type": "send", "room": "lobby", "body": {"text": "hi"}})).await;
+    pass(1_000.0).await;
+    assert_eq!(chat.counts().rooms, 1, "not while somebody is in it");
+    ann.ask(json!({"type": "leave", "room": "lobby"})).await;
+    pass(99.0).await;
+    assert_eq!(chat.counts().rooms, 1);
+    assert_eq!(ann.join("lobby").await["seq"], 1);
+    pass(99.0).await;
+    ann.kill();
+    pass(99.0).await;
+    assert_eq!(chat.counts().rooms, 1, "the time begins when the last one goes");
+    pass(12.0).await;
+    assert_eq!(chat.counts().rooms, 0);
+    let mut ann = connect(&chat, "ann").await;
+    let joined = ann.join("lobby").await;
+    assert_eq!((&joined["seq"], &joined["first"]), (&json!(0), &json!(1)));
+    assert_ne!(joined["epoch"], epoch);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rooms_are_forgotten_each_in_its_own_time() {
+    let chat = chat(limits());
+    for room in 0..10 {
+        assert_eq!(post(&chat, &format!("room-{room}"), "hi").await, Ok(1));
+        pass(30.0).await;
+    }
+    assert_eq!(chat.counts().rooms, 3, "of the last 110 s");
+    pass(85.0).await;
+    assert_eq!(chat.counts().rooms, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_keeps_a_room_that_nobody_is_in() {
+    let chat = chat(limits());
+    for seq in 1..=10 {
+        assert_eq!(post(&chat, "lobby", "hi").await, Ok(seq));
+        pass(95.0).await;
+    }
+    pass(20.0).await;
+    assert_eq!(chat.counts().rooms, 0);
+    assert_eq!(post(&chat, "lobby", "hi").await, Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_is_not_forgotten_while_its_log_is_in_use() {
+    let store = Store::new();
+    let chat: Chat = store.chat(Limits { room_timeout: Duration::from_secs(500), ..limits() });
+    store.append(Mode::Slow(Duration::from_secs(400)));
+    let posting = tokio::spawn({
+        let chat = chat.clone();
+        async move { post(&chat, "lobby", "slow").await }
+    });
+    pass(390.0).await;
+    let mut ann = member(&chat, "ann").await;
+    assert_eq!(posting.await.ok(), Some(Ok(1)));
+    assert_eq!(seqs(&ann.events().await), [1], "it is the same room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_too_many_is_unavailable_until_one_is_forgotten() {
+    let chat = chat(Limits { max_open_rooms: 2, ..limits() });
+    let mut ann = member(&chat, "ann").await;
+    assert_eq!(post(&chat, "hall", "hi").await, Ok(1));
+    let join = json!({"type": "join", "room": "attic"});
+    assert_eq!(ann.ask(join.clone()).await["code"], "unavailable");
+    assert_eq!(post(&chat, "attic", "hi").await, Err(ErrorCode::Unavailable));
+    let attic: RoomName = "attic".parse().expect("a room name");
+    let page = chat.history(&attic, Range::After { seq: 0, limit: 1 }).await;
+    assert_eq!(page.map(|page| page.more), Err(ErrorCode::Unavailable));
+    assert_eq!(chat.members(&attic), [], "asking opens no room");
+    assert_eq!(post(&chat, "lobby", "hi").await, Ok(1), "those that are open go on");
+    pass(111.0).await;
+    assert_eq!(ann.ask(join).await["type"], "joined");
+    assert_eq!(chat.counts().rooms, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_may_be_in_so_many_rooms() {
+    let chat = chat(Limits { max_rooms: 2, ..limits() });
+    let mut ann = member(&chat, "ann").await;
+    ann.join("hall").await;
+    let refused = ann.ask(json!({"type": "join", "room": "attic"})).await;
+    assert_eq!(refused["code"], "too_many_rooms");
+    assert_eq!(chat.counts().rooms, 2);
+    ann.join("hall").await;
+    ann.ask(json!({"type": "leave", "room": "hall"})).await;
+    ann.join("attic").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_host_posts_reaches_the_members_and_the_log() {
+    let chat = chat(limits());
+    let mut ann = member(&chat, "ann").await;
+    let posted = chat.post(&lobby(), &user(), &Text::new("It is noon."), Some("noon")).await;
+    let posted = posted.expect("posted");
+    let message = json!({"type": "message", "room": "lobby", "seq": 1, "user": {"id": "42", "name": "clock"},
+        "at": posted.at, "key": "noon", "body": {"text": "It is noon."}});
+    assert_eq!(ann.events().await, std::slice::from_ref(&message));
+    ann.say("thanks");
+    settle().await;
+    let page = chat.history(&lobby(), Range::After { seq: 0, limit: 1 }).await;
+    let page = page.expect("a page");
+    assert_eq!((page.messages.len(), page.more), (1, true));
+    let stored: Value = serde_json::from_slice(&page.messages[0].frame).expect("JSON");
+    assert_eq!(stored, message);
+    let names: Vec<_> = chat.members(&lobby()).iter().map(|user| user.name().to_owned()).collect();
+    assert_eq!(names, ["ann"], "a host that posts is no member");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_is_checked_like_a_command() {
+    let chat = chat(Limits { max_frame: 100, max_body: 90, ..limits() });
+    let mut ann = member(&chat, "ann").await;
+    let (room, user) = (lobby(), user());
+    let long = "x".repeat(91);
+    let wide = "x".repeat(90);
+    for (text, key, expected) in [
+        ("", None, ErrorCode::EmptyBody),
+        (&long, None, ErrorCode::BodyTooLarge),
+        ("\u{7}", None, ErrorCode::BadBody),
+        ("hi", Some(""), ErrorCode::BadKey),
+        ("hi", Some(&*long), ErrorCode::BadKey),
+    ] {
+        let posted = chat.post(&room, &user, &Text::new(text), key).await;
+        assert_eq!(posted.map(|appended| appended.seq), Err(expected), "{text:?}");
+    }
+    let posted = chat.post(&room, &user, &Text::new(&wide), None).await;
+    assert_eq!(posted.map(|appended| appended.seq), Err(ErrorCode::BodyTooLarge), "no frame holds it");
+    let first = chat.post(&room, &user, &Text::new("hi"), Some("k")).await;
+    let again = chat.post(&room, &user, &Text::new("hi"), Some("k")).await;
+    let (first, again) = (first.expect("posted"), again.expect("posted"));
+    assert_eq!((first.seq, again.seq), (1, 1));
+    assert!(again.duplicate && !first.duplicate);
+    let other = chat.post(&room, &user, &Text::new("other"), Some("k")).await;
+    assert_eq!(other.map(|appended| appended.seq), Err(ErrorCode::KeyConflict));
+    assert_eq!(seqs(&ann.events().await), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_or_a_read_waits_for_the_log_so_long_and_no_longer() {
+    let store = Store::new();
+    let chat: Chat = store.chat(limits());
+    store.append(Mode::Hangs);
+    store.read(Mode::Hangs);
+    let waited = seconds_until(async {
+        assert_eq!(post(&chat, "lobby", "hi").await, Err(ErrorCode::Unavailable));
+        let page = chat.history(&lobby(), Range::After { seq: 0, limit: 1 }).await;
+        assert_eq!(page.map(|page| page.more), Err(ErrorCode::Unavailable));
+    });
+    let waited = waited.await;
+    assert!((10.0..10.1).contains(&waited), "{waited}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_are_users_sorted_by_name_each_once() {
+    let chat = chat(limits());
+    let mut peers = Vec::new();
+    for name in ["cid", "ann", "bob", "ann"] {
+        peers.push(member(&chat, name).await);
+    }
+    let expected = json!([guest("ann"), guest("bob"), guest("cid")]);
+    let reply = peers[0].ask(json!({"type": "members", "room": "lobby"})).await;
+    assert_eq!(reply["members"], expected);
+    let members: Vec<_> = chat.members(&lobby()).iter().map(|user| guest(user.name())).collect();
+    assert_eq!(json!(members), expected);
+    assert_eq!(peers[0].join("lobby").await["members"], 3);
+}

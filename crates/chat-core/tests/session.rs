@@ -1,0 +1,225 @@
+//! What a session does with each command, as protocol.md has it.
+
+mod support;
+
+use std::time::Duration;
+
+use chat_core::{Chat, Incoming, Limits};
+use serde_json::{Value, json};
+use support::{chat, connect, guest, member, settle, start, types};
+
+#[tokio::test(start_paused = true)]
+async fn the_welcome_comes_first_and_says_who_and_how_much() {
+    let chat = chat(Limits { ping_interval: Duration::from_secs(7), ..Limits::default() });
+    let mut peer = start(&chat, "/ws?name=ann");
+    peer.send(json!({"type": "ping", "ref": "1"}));
+    let text = peer.text_frame().await;
+    assert_eq!(
+        text,
+        r#"{"type":"welcome","connection":"1","user":{"id":"ann","name":"ann"},"limits":{"max_frame":16384,"max_rooms":100,"max_body":4096,"max_page":200},"ping_interval":7}"#
+    );
+    assert_eq!(peer.text_frame().await, r#"{"type":"pong","ref":"1"}"#);
+    assert_eq!(
+        start(&chat, "/ws?name=ann").event().await["connection"],
+        "2",
+        "another connection has another name"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_command_gets_its_one_reply_with_its_ref() {
+    let chat: Chat = Chat::default();
+    let mut ann = connect(&chat, "ann").await;
+    ann.send(json!({"type": "join", "room": "lobby", "ref": "1"}));
+    let joined = ann.event().await;
+    let epoch = joined["epoch"].clone();
+    assert!(epoch.is_string());
+    let expected = json!({"type": "joined", "ref": "1", "room": "lobby", "epoch": epoch, "seq": 0, "first": 1,
+        "recovered": true, "members": 1});
+    assert_eq!(joined, expected);
+
+    let body = json!({"text": "hi"});
+    ann.send(json!({"type": "send", "ref": "2", "room": "lobby", "key": "a1", "body": body}));
+    let sent = ann.event().await;
+    let at = sent["at"].clone();
+    assert!(at.as_u64() > Some(1_600_000_000_000));
+    let expected = json!({"type": "sent", "ref": "2", "room": "lobby", "seq": 1, "at": at});
+    assert_eq!(sent, expected);
+    let message = json!({"type": "message", "room": "lobby", "seq": 1, "user": guest("ann"), "at": at,
+        "key": "a1", "body": body});
+    assert_eq!(ann.event().await, message);
+
+    ann.send(json!({"type": "history", "ref": "3", "room": "lobby"}));
+    let expected = json!({"type": "history", "ref": "3", "room": "lobby", "epoch": epoch,
+        "messages": [message], "more": false});
+    assert_eq!(ann.event().await, expected);
+
+    ann.send(json!({"type": "members", "ref": "4", "room": "lobby"}));
+    let expected = json!({"type": "members", "ref": "4", "room": "lobby", "members": [guest("ann")]});
+    assert_eq!(ann.event().await, expected);
+
+    ann.send(json!({"type": "ping", "ref": ""}));
+    assert_eq!(ann.event().await, json!({"type": "pong", "ref": ""}));
+    ann.send(json!({"type": "ping"}));
+    assert_eq!(ann.event().await, json!({"type": "pong"}));
+
+    ann.send(json!({"type": "typing", "room": "lobby", "active": true, "ref": "5"}));
+    ann.send(json!({"type": "leave", "room": "lobby", "ref": "6"}));
+    let expected = json!({"type": "left", "ref": "6", "room": "lobby"});
+    assert_eq!(ann.event().await, expected, "typing is not answered");
+
+    ann.send(json!({"type": "send", "ref": "7", "room": "lobby", "body": body}));
+    let expected = json!({"type": "error", "ref": "7", "code": "not_joined", "message": "join the room first",
+        "room": "lobby"});
+    assert_eq!(ann.event().await, expected);
+    ann.text("nonsense");
+    let expected =
+        json!({"type": "error", "code": "bad_json", "message": "the frame is not one JSON object"});
+    assert_eq!(ann.event().await, expected);
+    assert_eq!(ann.events().await, [] as [Value; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_for_members_is_refused_to_others() {
+    let chat: Chat = Chat::default();
+    let _ann = member(&chat, "ann").await;
+    let mut bob = connect(&chat, "bob").await;
+    for command in [
+        json!({"type": "leave"}),
+        json!({"type": "send", "body": {"text": "hi"}}),
+        json!({"type": "history"}),
+        json!({"type": "members"}),
+        json!({"type": "search", "query": "hi"}),
+        json!({"type": "typing", "active": true}),
+    ] {
+        let mut command = command;
+        command["room"] = "lobby".into();
+        let refused = bob.ask(command.clone()).await;
+        assert_eq!(refused["code"], "not_joined", "{command}");
+    }
+    bob.join("lobby").await;
+    let refused = bob.ask(json!({"type": "search", "room": "lobby", "query": "hi"}));
+    assert_eq!(refused.await["code"], "unsupported");
+    let refused = bob.ask(json!({"type": "hello"})).await;
+    assert_eq!(refused["code"], "already_identified");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_members_see_the_same_messages_in_the_same_order() {
+    let chat: Chat = Chat::default();
+    let mut peers = [member(&chat, "ann").await, member(&chat, "bob").await, member(&chat, "cid").await];
+    for peer in &mut peers {
+        peer.events().await;
+    }
+    for round in 0..20 {
+        for peer in &peers {
+            peer.say(&format!("{round}"));
+        }
+    }
+    let mut streams = Vec::new();
+    for peer in &mut peers {
+        let mut stream = peer.events().await;
+        stream.retain(|event| event["type"] == "message");
+        assert_eq!(support::seqs(&stream), (1..=60).collect::<Vec<_>>());
+        streams.push(stream);
+    }
+    assert_eq!(streams[0], streams[1]);
+    assert_eq!(streams[1], streams[2]);
+    for name in ["ann", "bob", "cid"] {
+        let of_one = streams[0].iter().filter(|message| message["user"]["id"] == name);
+        let rounds: Vec<_> =
+            of_one.map(|message| message["body"]["text"].as_str().expect("text").to_owned()).collect();
+        assert_eq!(rounds, (0..20).map(|round| round.to_string()).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn presence_tells_of_a_users_first_and_last_connection_only() {
+    let chat: Chat = Chat::default();
+    let mut ann = member(&chat, "ann").await;
+    let mut phone = member(&chat, "bob").await;
+    let presence = |state| json!({"type": "presence", "room": "lobby", "user": guest("bob"), "state": state});
+    assert_eq!(ann.events().await, [presence("joined")]);
+    let mut laptop = connect(&chat, "bob").await;
+    assert_eq!(laptop.join("lobby").await["members"], 2);
+    assert_eq!(laptop.join("lobby").await["members"], 2, "once more changes nothing");
+    phone.ask(json!({"type": "leave", "room": "lobby"})).await;
+    assert_eq!(ann.events().await, [] as [Value; 0]);
+    laptop.incoming(Incoming::End);
+    laptop.until_gone().await;
+    assert_eq!(ann.events().await, [presence("left")]);
+    let members = ann.ask(json!({"type": "members", "room": "lobby"})).await;
+    assert_eq!(members["members"], json!([guest("ann")]));
+    assert_eq!(phone.events().await, [] as [Value; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn typing_is_shown_to_everybody_but_the_connection_it_came_from() {
+    let chat: Chat = Chat::default();
+    let mut ann = member(&chat, "ann").await;
+    let mut phone = member(&chat, "bob").await;
+    let mut laptop = member(&chat, "bob").await;
+    for peer in [&mut ann, &mut phone, &mut laptop] {
+        peer.events().await;
+    }
+    phone.send(json!({"type": "typing", "room": "lobby", "active": true}));
+    phone.send(json!({"type": "typing", "room": "lobby", "active": false}));
+    let typing = |active| json!({"type": "typing", "room": "lobby", "user": guest("bob"), "active": active});
+    assert_eq!(ann.events().await, [typing(true), typing(false)]);
+    assert_eq!(laptop.events().await, [typing(true), typing(false)]);
+    assert_eq!(phone.events().await, [] as [Value; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_makes_one_message_of_a_repeated_one() {
+    let chat: Chat = Chat::default();
+    let mut ann = member(&chat, "ann").await;
+    let mut bob = member(&chat, "bob").await;
+    let send = |key: &str, text| json!({"type": "send", "room": "lobby", "key": key, "body": {"text": text}});
+    let first = ann.ask(send("k", "once")).await;
+    let again = ann.ask(send("k", "once")).await;
+    let expected = json!({"type": "sent", "room": "lobby", "seq": 1, "at": first["at"], "duplicate": true});
+    assert_eq!(again, expected);
+    let conflict = ann.ask(send("k", "twice")).await;
+    assert_eq!(conflict["code"], "key_conflict");
+    assert_eq!(bob.ask(send("k", "mine")).await["seq"], 2, "another user's key");
+    ann.join("hall").await;
+    let mut elsewhere = send("k", "there");
+    elsewhere["room"] = "hall".into();
+    assert_eq!(ann.ask(elsewhere).await["seq"], 1, "another room's key");
+    for key in ["", &"k".repeat(65)] {
+        assert_eq!(ann.ask(send(key, "x")).await["code"], "bad_key");
+    }
+    let seen = bob.events().await;
+    assert_eq!(support::seqs(&seen), [1, 2]);
+    let page = ann.ask(json!({"type": "history", "room": "lobby"})).await;
+    assert_eq!(page["messages"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_a_room_comes_after_left_and_all_of_the_other_rooms_does() {
+    let chat: Chat = Chat::default();
+    let mut ann = member(&chat, "ann").await;
+    ann.join("hall").await;
+    let bob = member(&chat, "bob").await;
+    ann.events().await;
+    ann.block();
+    for _ in 0..50 {
+        bob.say("of the lobby");
+    }
+    bob.send(json!({"type": "join", "room": "hall"}));
+    bob.send(json!({"type": "send", "room": "hall", "body": {"text": "of the hall"}}));
+    settle().await;
+    ann.send(json!({"type": "leave", "room": "lobby", "ref": "1"}));
+    settle().await;
+    bob.say("once more");
+    ann.unblock();
+    let events = ann.events().await;
+    let left = events.iter().position(|event| event["type"] == "left");
+    let (before, after) = events.split_at(left.expect("left"));
+    assert_eq!(support::seqs(before), [1, 2, 3, 4], "what the connection held");
+    assert!(after[1..].iter().all(|event| event["room"] == "hall"), "{after:?}");
+    assert_eq!(types(after), ["left", "presence", "message"]);
+    assert_eq!(ann.join("lobby").await["seq"], 51);
+    assert_eq!(ann.events().await, [] as [Value; 0], "the old cursor is forgotten");
+}

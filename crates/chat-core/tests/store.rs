@@ -1,0 +1,275 @@
+//! Rooms whose log is slow, fails, or does not answer; and messages whose own code panics.
+
+mod support;
+
+use std::time::Duration;
+
+use chat_core::{BodyError, Chat, Limits, Message, Range};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use support::store::{Mode, Store};
+use support::{Frame, Peer, connect, guest, lobby, member, pass, seconds_until, seqs, settle, types};
+
+fn limits() -> Limits {
+    Limits { room_timeout: Duration::from_secs(3), tail_events: 8, max_page: 5, ..Limits::default() }
+}
+
+const SECOND: Mode = Mode::Slow(Duration::from_secs(1));
+
+async fn ask_for(peer: &mut Peer, command: Value) -> (Value, f64) {
+    let mut reply = Value::Null;
+    let waited = seconds_until(async { reply = peer.ask(command).await }).await;
+    (reply, waited)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_fails_or_hangs_is_unavailable_and_heals() {
+    let store = Store::new();
+    let chat: Chat = store.chat(limits());
+    let mut ann = member(&chat, "ann").await;
+    let send = json!({"type": "send", "room": "lobby", "key": "k", "body": {"text": "hi"}});
+    let history = json!({"type": "history", "room": "lobby"});
+    let join = json!({"type": "join", "room": "hall"});
+    for (mode, seconds) in [(Mode::Fails, 0.0), (Mode::Hangs, 3.0)] {
+        store.append(mode);
+        store.read(mode);
+        store.standing(mode);
+        for command in [&send, &history, &join] {
+            let (reply, waited) = ask_for(&mut ann, command.clone()).await;
+            let expected = json!({"type": "error", "code": "unavailable", "room": command["room"],
+                "message": "the room is not available; a retry with the same key is safe"});
+            assert_eq!(reply, expected);
+            assert!((seconds..seconds + 0.1).contains(&waited), "{waited}");
+        }
+    }
+    store.append(Mode::Works);
+    store.read(Mode::Works);
+    store.standing(Mode::Works);
+    assert_eq!(ann.ask(send).await["seq"], 1);
+    assert_eq!(ann.ask(history).await["messages"].as_array().map(Vec::len), Some(1));
+    assert_eq!(ann.ask(join).await["type"], "joined");
+}
+
+#[tokio::test(start_paused = true)]
+async fn unavailability_is_no_error_of_the_client() {
+    let store = Store::new();
+    let chat: Chat = store.chat(limits());
+    let mut ann = member(&chat, "ann").await;
+    store.append(Mode::Fails);
+    for _ in 0..50 {
+        ann.say("hi");
+    }
+    let events = ann.events().await;
+    assert_eq!(types(&events), ["error"; 50]);
+    assert_eq!(chat.counts().sessions, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_are_answered_while_the_log_is_slow_and_commands_stay_in_order() {
+    let store = Store::new();
+    let chat: Chat = store.chat(limits());
+    let mut ann = member(&chat, "ann").await;
+    store.append(SECOND);
+    for reference in ["1", "2"] {
+        ann.send(json!({"type": "send", "ref": reference, "room": "lobby", "body": {"text": reference}}));
+        ann.send(json!({"type": "ping", "ref": format!("after {reference}")}));
+    }
+    ann.send(json!({"type": "typing", "room": "hall", "active": true, "ref": "3"}));
+    ann.ping();
+    settle().await;
+    assert_eq!(ann.taken(), [Frame::Pong]);
+    pass(2.1).await;
+    let mut replies = ann.events().await;
+    replies.retain(|event| event["type"] != "message");
+    let order: Vec<_> = replies.iter().map(|event| event["ref"].as_str()).collect();
+    let expected = [Some("1"), Some("after 1"), Some("2"), Some("after 2"), Some("3")];
+    assert_eq!(order, expected);
+    assert_eq!((&replies[0]["seq"], &replies[2]["seq"]), (&json!(1), &json!(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_sees_a_message_before_it_is_committed() {
+    let store = Store::new();
+    let chat: Chat = store.chat(limits());
+    let mut ann = member(&chat, "ann").await;
+    let mut bob = member(&chat, "bob").await;
+    ann.events().await;
+    store.append(SECOND);
+    ann.say("slow");
+    pass(0.9).await;
+    assert_eq!(bob.events().await, [] as [Value; 0]);
+    assert_eq!(ann.events().await, [] as [Value; 0]);
+    pass(0.1).await;
+    assert_eq!(types(&bob.events().await), ["message"]);
+    ann.events().await;
+    store.append(Mode::Hangs);
+    ann.say("never");
+    pass(10.0).await;
+    assert_eq!(bob.events().await, [] as [Value; 0]);
+    assert_eq!(types(&ann.events().await), ["error"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_cannot_be_read_while_a_member_catches_up_ends_the_session() {
+    for mode in [Mode::Fails, Mode::Hangs] {
+        let store = Store::new();
+        let chat: Chat = store.chat(limits());
+        let mut ann = member(&chat, "ann").await;
+        for _ in 0..6 {
+            ann.say("hi");
+        }
+        ann.events().await;
+        let mut bob = connect(&chat, "bob").await;
+        store.read(mode);
+        assert_eq!(bob.ask(json!({"type": "join", "room": "lobby", "last": 6})).await["seq"], 6);
+        let closing = r#"{"type":"closing","code":1011,"reason":"internal_error"}"#;
+        let expected = [Frame::Text(closing.to_owned()), Frame::Close(Some(1011))];
+        assert_eq!(bob.until_gone().await, expected);
+        assert_eq!(chat.members(&lobby()).len(), 1);
+        ann.say("still here");
+        let events = ann.events().await;
+        assert_eq!(seqs(&events), [7]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_who_catches_up_slowly_gets_everything_in_order_and_its_replies_meanwhile() {
+    let store = Store::new();
+    let chat: Chat = store.chat(limits());
+    let ann = member(&chat, "ann").await;
+    let mut bob = connect(&chat, "bob").await;
+    for _ in 0..20 {
+        ann.say("hi");
+    }
+    settle().await;
+    store.read(SECOND);
+    bob.join("hall").await;
+    bob.ask(json!({"type": "join", "room": "lobby", "last": 20})).await;
+    ann.say("live");
+    bob.send(json!({"type": "send", "room": "hall", "ref": "1", "body": {"text": "elsewhere"}}));
+    let meanwhile = bob.events().await;
+    let mut kinds = types(&meanwhile);
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["message", "sent"], "another room waits for nothing");
+    pass(10.0).await;
+    assert_eq!(seqs(&bob.events().await), (1..=21).collect::<Vec<_>>());
+    ann.say("live");
+    assert_eq!(seqs(&bob.events().await), [22]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_closes_is_not_kept_by_a_log_that_hangs() {
+    let store = Store::new();
+    let chat: Chat = store.chat(limits());
+    let mut ann = member(&chat, "ann").await;
+    store.append(Mode::Hangs);
+    for _ in 0..20 {
+        ann.say("hi");
+    }
+    ann.close(1000);
+    let waited = seconds_until(ann.until_gone()).await;
+    assert!(waited < 3.1, "{waited}");
+    assert_eq!(ann.closed_with(), Some(None));
+    assert_eq!(chat.counts().connections, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_dropped_anywhere_leaves_its_rooms() {
+    let store = Store::new();
+    let chat: Chat = store.chat(limits());
+    let mut bob = member(&chat, "bob").await;
+    let presence = |state| json!({"type": "presence", "room": "lobby", "user": guest("ann"), "state": state});
+    // While it does nothing; joins; appends; reads; catches up; is blocked; closes.
+    let places: [fn(&Store, &Peer); 7] = [
+        |_, _| {},
+        |store, ann| {
+            store.standing(Mode::Hangs);
+            ann.send(json!({"type": "join", "room": "hall"}));
+        },
+        |store, ann| {
+            store.append(Mode::Hangs);
+            ann.say("hi");
+        },
+        |store, ann| {
+            store.read(Mode::Hangs);
+            ann.send(json!({"type": "history", "room": "lobby"}));
+        },
+        |store, ann| {
+            ann.say("hi");
+            store.read(Mode::Hangs);
+            ann.send(json!({"type": "join", "room": "lobby", "last": 1}));
+        },
+        |_, ann| {
+            ann.block();
+            for _ in 0..50 {
+                ann.send(json!({"type": "ping"}));
+            }
+        },
+        |_, ann| {
+            ann.keep_silent();
+            ann.incoming(chat_core::Incoming::Binary);
+        },
+    ];
+    for (place, reach) in places.into_iter().enumerate() {
+        let ann = member(&chat, "ann").await;
+        reach(&store, &ann);
+        settle().await;
+        assert_eq!(chat.counts().connections, 2, "{place}");
+        ann.kill();
+        settle().await;
+        let mut events = bob.events().await;
+        events.retain(|event| event["type"] == "presence");
+        assert_eq!(events, [presence("joined"), presence("left")], "{place}");
+        assert_eq!((chat.counts().connections, chat.counts().sessions), (1, 1), "{place}");
+        assert_eq!(chat.members(&lobby()).len(), 1);
+        store.append(Mode::Works);
+        store.read(Mode::Works);
+        store.standing(Mode::Works);
+    }
+}
+
+/// A message whose code is broken.
+#[derive(Debug)]
+struct Broken;
+
+impl Message for Broken {
+    fn parse(body: &RawValue, _: &Limits) -> Result<Self, BodyError> {
+        assert!(!body.get().contains("panic"), "this is the test's own panic");
+        Ok(Self)
+    }
+
+    fn to_json(&self) -> String {
+        "{}".to_owned()
+    }
+
+    fn kind(&self) -> &'static str {
+        "broken"
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_one_session_ends_that_session_and_nothing_else() {
+    let chat: Chat<Broken> = Chat::builder().build();
+    let mut ann = member(&chat, "ann").await;
+    let mut bob = member(&chat, "bob").await;
+    ann.events().await;
+    bob.send(json!({"type": "ping", "ref": "1"}));
+    bob.say("panic");
+    let closing = r#"{"type":"closing","code":1011,"reason":"internal_error"}"#;
+    let expected = [
+        Frame::Text(r#"{"type":"pong","ref":"1"}"#.to_owned()),
+        Frame::Text(closing.to_owned()),
+        Frame::Close(Some(1011)),
+    ];
+    assert_eq!(bob.until_gone().await, expected);
+    assert!(bob.is_over().await, "the panic goes no further");
+    let events = ann.events().await;
+    assert_eq!((types(&events), &events[0]["state"]), (vec!["presence"], &json!("left")));
+    assert_eq!((chat.counts().connections, chat.counts().sessions), (1, 1));
+    ann.say("the room goes on");
+    assert_eq!(seqs(&ann.events().await), [1]);
+    let range = Range::After { seq: 0, limit: 9 };
+    let page = chat.history(&lobby(), range).await.expect("a page");
+    assert_eq!(page.messages.len(), 1);
+    assert_eq!(member(&chat, "bob").await.ask(json!({"type": "ping"})).await["type"], "pong");
+}

@@ -1,0 +1,278 @@
+//! From a request to a session: who is let in, and that nobody is without a 101.
+
+mod support;
+
+use std::future::pending;
+use std::time::Duration;
+
+use chat_core::{Answer, Chat, Decision, Endpoint, Incoming, Limits, RequestHead, Watch};
+use serde_json::{Value, json};
+use support::{Peer, chat, connect, guest, handshake, plain, seconds_until, settle, start, ticket};
+
+type Failure = std::convert::Infallible;
+
+fn answer(endpoint: &Endpoint<chat_core::Text>, head: &RequestHead<'_>) -> Answer {
+    match endpoint.handle(head, Some(&Watch::default())) {
+        Decision::Answer(answer) => answer,
+        other => panic!("not answered: {other:?}"),
+    }
+}
+
+fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+    let mut values = answer.headers().iter().filter(|(n, _)| *n == name);
+    let value = values.next().map(|(_, value)| value.as_str());
+    assert!(values.next().is_none(), "{name} stands twice");
+    value
+}
+
+fn body(answer: Answer) -> Value {
+    serde_json::from_slice(&answer.into_body()).expect("JSON")
+}
+
+fn connections(chat: &Chat) -> (usize, usize) {
+    (chat.counts().connections, chat.counts().sessions)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_starts_when_the_101_has_passed_and_not_before() {
+    let chat = Chat::default();
+    let (ticket, watch) = ticket(&chat, "/ws");
+    let mut peer = Peer::new(|wire| ticket.start(async { Ok::<_, Failure>(wire) }));
+    settle().await;
+    assert_eq!(peer.taken(), []);
+    assert_eq!(connections(&chat), (1, 0));
+    assert!(watch.leaving(101).is_none());
+    assert_eq!(peer.event().await["type"], "welcome");
+    assert_eq!(connections(&chat), (1, 1));
+    peer.close(1000);
+    peer.until_gone().await;
+    assert!(peer.is_over().await);
+    assert_eq!(connections(&chat), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_that_is_never_confirmed_ends_with_its_time() {
+    let chat = chat(Limits { upgrade_timeout: Duration::from_secs(3), ..Limits::default() });
+    let (ticket, _watch) = ticket(&chat, "/ws");
+    let mut peer = Peer::new(|wire| ticket.start(async { Ok::<_, Failure>(wire) }));
+    let waited = seconds_until(async { assert_eq!(peer.until_gone().await, []) }).await;
+    assert!((3.0..3.1).contains(&waited), "{waited}");
+    assert!(peer.is_over().await);
+    assert_eq!(connections(&chat), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_that_another_layer_answers_becomes_a_500_and_no_session() {
+    let chat = Chat::default();
+    for status in [200, 302, 404, 500] {
+        let (ticket, watch) = ticket(&chat, "/ws");
+        let mut peer = Peer::new(|wire| ticket.start(async { Ok::<_, Failure>(wire) }));
+        let instead = watch.leaving(status).expect("an answer instead");
+        assert_eq!(instead.status(), 500);
+        assert_eq!(body(instead)["error"]["code"], "internal_error");
+        assert!(watch.leaving(101).is_none());
+        let waited = seconds_until(async { assert_eq!(peer.until_gone().await, []) }).await;
+        assert!(waited < 0.1, "{waited}");
+    }
+    assert_eq!(connections(&chat), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_whose_request_is_dropped_ends_at_once() {
+    let chat = Chat::default();
+    let (ticket, watch) = ticket(&chat, "/ws");
+    let mut peer = Peer::new(|wire| ticket.start(async { Ok::<_, Failure>(wire) }));
+    settle().await;
+    drop(watch);
+    let waited = seconds_until(async { assert_eq!(peer.until_gone().await, []) }).await;
+    assert!(waited < 0.1, "{waited}");
+    assert_eq!(connections(&chat), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_that_yields_no_connection_ends_without_a_session() {
+    let chat = chat(Limits { upgrade_timeout: Duration::from_secs(3), ..Limits::default() });
+    let (failing, watch) = ticket(&chat, "/ws");
+    assert!(watch.leaving(101).is_none());
+    let mut failing = Peer::new(|wire| {
+        failing.start(async move {
+            drop(wire);
+            Err::<support::wire::Wire, _>("the client went away")
+        })
+    });
+    assert!(failing.is_over().await);
+    assert_eq!(connections(&chat), (0, 0));
+
+    let (hanging, watch) = ticket(&chat, "/ws");
+    assert!(watch.leaving(101).is_none());
+    let mut hanging = Peer::new(|wire| {
+        hanging.start(async {
+            pending::<()>().await;
+            Ok::<_, Failure>(wire)
+        })
+    });
+    let waited = seconds_until(hanging.until_gone()).await;
+    assert!((3.0..3.1).contains(&waited), "{waited}");
+    assert!(hanging.is_over().await);
+    assert_eq!(connections(&chat), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_is_given_back_wherever_it_is_dropped() {
+    let chat = Chat::default();
+    let endpoint = Endpoint::new(chat.clone());
+    let upgrade = |watch: &Watch| match endpoint.handle(&handshake("/ws"), Some(watch)) {
+        Decision::Upgrade(upgrade) => upgrade,
+        other => panic!("not an upgrade: {other:?}"),
+    };
+    let watch = Watch::default();
+    let dropped = upgrade(&watch);
+    assert_eq!(connections(&chat), (1, 0));
+    drop(dropped);
+    assert_eq!(connections(&chat), (0, 0));
+    assert_eq!(watch.leaving(101).map(|answer| answer.status()), None);
+
+    let watch = Watch::default();
+    let refused = upgrade(&watch).refuse();
+    assert_eq!(refused.status(), 500);
+    assert!(watch.leaving(500).is_none(), "the 500 is the chat's own");
+    assert_eq!(connections(&chat), (0, 0));
+
+    let (answer, ticket) = upgrade(&Watch::default()).accept();
+    assert_eq!(answer.status(), 101);
+    drop(ticket);
+    assert_eq!(connections(&chat), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_watch_there_is_no_upgrade() {
+    let chat = Chat::default();
+    let decision = Endpoint::new(chat.clone()).handle(&handshake("/ws"), None);
+    let Decision::Answer(answer) = decision else {
+        panic!("{decision:?}");
+    };
+    assert_eq!(answer.status(), 500);
+    assert_eq!(connections(&chat), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_101_says_what_the_handshake_asks_for_and_nothing_else() {
+    let endpoint: Endpoint<chat_core::Text> = Endpoint::new(Chat::default());
+    let mut head = handshake("/ws");
+    let accept = [
+        ("upgrade", "websocket".to_owned()),
+        ("connection", "Upgrade".to_owned()),
+        ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned()),
+    ];
+    for offered in [None, Some("chat.v0, chat.v1")] {
+        let mut expected = accept.to_vec();
+        if let Some(offered) = offered {
+            head.headers.push(("Sec-WebSocket-Protocol", offered.as_bytes()));
+            expected.push(("sec-websocket-protocol", "chat.v1".to_owned()));
+        }
+        let Decision::Upgrade(upgrade) = endpoint.handle(&head, Some(&Watch::default())) else {
+            panic!("not an upgrade");
+        };
+        assert_eq!(upgrade.accept().0.headers(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_too_many_is_refused_until_one_ends() {
+    let chat = chat(Limits { max_connections: 2, retry_after: Duration::from_secs(7), ..Limits::default() });
+    let endpoint = Endpoint::new(chat.clone());
+    let first = connect(&chat, "ann").await;
+    let (second, _watch) = ticket(&chat, "/ws");
+    let refused = answer(&endpoint, &handshake("/ws"));
+    assert_eq!(refused.status(), 503);
+    assert_eq!(header(&refused, "retry-after"), Some("7"));
+    assert_eq!(header(&refused, "content-type"), Some("application/json"));
+    assert_eq!(body(refused)["error"]["code"], "overloaded");
+    assert_eq!(connections(&chat), (2, 1));
+    drop(second);
+    let third = connect(&chat, "cid").await;
+    assert_eq!(answer(&endpoint, &handshake("/ws")).status(), 503);
+    first.kill();
+    settle().await;
+    let fourth = connect(&chat, "dan").await;
+    assert_eq!(connections(&chat), (2, 2));
+    third.close(1000);
+    fourth.incoming(Incoming::Lost(std::io::ErrorKind::ConnectionReset.into()));
+    settle().await;
+    assert_eq!(connections(&chat), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_chat_refuses_and_says_when_to_come_back() {
+    let chat: Chat = Chat::default();
+    let endpoint = Endpoint::new(chat.clone()).with_site();
+    assert_eq!(answer(&endpoint, &plain("GET", "/readyz")).status(), 200);
+    chat.drain(Duration::ZERO).await;
+    let refused = answer(&endpoint, &handshake("/ws"));
+    assert_eq!(refused.status(), 503);
+    assert_eq!(header(&refused, "retry-after"), Some("2"));
+    assert_eq!(body(refused)["error"]["code"], "draining");
+    let ready = answer(&endpoint, &plain("GET", "/readyz"));
+    assert_eq!(ready.status(), 503);
+    assert_eq!(body(ready)["ready"], false);
+    assert_eq!(answer(&endpoint, &plain("GET", "/healthz")).status(), 200);
+    assert_eq!(connections(&chat), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_has_the_name_it_asks_for_or_a_number() {
+    let chat: Chat = Chat::default();
+    for (target, name) in [
+        ("/ws?name=%ED%95%9C%EA%B8%80", "한글"),
+        ("/ws?x=1&name=Ann+Lee", "Ann Lee"),
+        ("/ws", "guest-1"),
+        ("/ws?", "guest-2"),
+    ] {
+        let mut peer = start(&chat, target);
+        assert_eq!(peer.event().await["user"], guest(name), "{target}");
+        peer.close(1000);
+    }
+    let endpoint = Endpoint::new(chat.clone());
+    for target in ["/ws?name=", "/ws?name=+", "/ws?name=%ff", "/ws?name=a%00"] {
+        let refused = answer(&endpoint, &handshake(target));
+        assert_eq!(refused.status(), 400, "{target}");
+        assert_eq!(body(refused)["error"]["code"], "bad_name");
+    }
+    settle().await;
+    assert_eq!(connections(&chat), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_site_answers_for_everything_and_without_it_the_rest_is_left_to_the_host() {
+    let chat: Chat = Chat::default();
+    let _member = support::member(&chat, "ann").await;
+    let bare = Endpoint::new(chat.clone());
+    for target in ["/", "/healthz", "/readyz", "/other", "/ws/", "/WS"] {
+        let decision = bare.handle(&plain("GET", target), None);
+        assert!(matches!(decision, Decision::Pass), "{target}: {decision:?}");
+    }
+    let site = Endpoint::new(chat).at("/chat").with_site();
+    let health = answer(&site, &plain("GET", "/healthz?x"));
+    assert_eq!((health.status(), &health.into_body()[..]), (200, &b"ok\n"[..]));
+    let ready = answer(&site, &plain("HEAD", "/readyz"));
+    assert_eq!(ready.status(), 200);
+    assert_eq!(header(&ready, "cache-control"), Some("no-store"));
+    let expected = json!({"ready": true, "connections": 1, "sessions": 1, "rooms": 1});
+    assert_eq!(body(ready), expected);
+    let page = answer(&site, &plain("GET", "/"));
+    assert_eq!(header(&page, "content-type"), Some("text/html; charset=utf-8"));
+    let page = String::from_utf8(page.into_body().to_vec()).expect("UTF-8");
+    assert!(page.contains("/chat") && !page.contains("/ws"));
+    for target in ["/ws", "/%68ealthz", "//", "/healthz/"] {
+        let missing = answer(&site, &plain("GET", target));
+        assert_eq!(missing.status(), 404, "{target}");
+        assert_eq!(body(missing)["error"]["code"], "not_found");
+    }
+    let wrong = answer(&site, &plain("POST", "/readyz"));
+    assert_eq!((wrong.status(), header(&wrong, "allow")), (405, Some("GET, HEAD")));
+    let wrong = answer(&site, &plain("POST", "/chat"));
+    assert_eq!((wrong.status(), header(&wrong, "allow")), (405, Some("GET")));
+    let wrong = answer(&site, &plain("GET", "/chat"));
+    assert_eq!((wrong.status(), header(&wrong, "upgrade")), (426, Some("websocket")));
+    assert_eq!(body(wrong)["error"]["code"], "upgrade_required");
+}

@@ -1,0 +1,205 @@
+//! Commands as they come: what is read, what is refused and what a refusal tells.
+
+mod echo;
+mod json;
+mod refused;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chat_proto::command::{Command, From, parse};
+use chat_proto::session::{Effect, Outcome, Session};
+use chat_proto::{ErrorCode, Limits, Range, Resumption, Standing, User};
+use serde_json::Value;
+
+fn command(text: &str) -> Result<Command, ErrorCode> {
+    parse(text.as_bytes(), &Limits::default()).command
+}
+
+/// A session that is a member of `lobby`.
+fn member() -> Session {
+    let user = User::guest("ada").expect("a good name");
+    let (mut session, _) = Session::open(Arc::new(Limits::default()), user, "1".to_owned(), Duration::ZERO);
+    session.handle_text(Duration::ZERO, Bytes::from_static(br#"{"type":"join","room":"lobby"}"#));
+    let standing = Standing { epoch: "e".to_owned(), head: 0, first: 1 };
+    let resumption = Resumption { after: 0, recovered: true, gap: None };
+    session.handle_outcome(Duration::ZERO, Outcome::Joined { standing, resumption, members: 1 });
+    session
+}
+
+/// The event that a member gets in answer to one text.
+fn answer(text: impl AsRef<[u8]>) -> Value {
+    let effects = member().handle_text(Duration::ZERO, Bytes::copy_from_slice(text.as_ref()));
+    match effects.as_slice() {
+        [Effect::Reply(event)] => serde_json::from_slice(&event.encode()).expect("an event is JSON"),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn history(fields: &str) -> Range {
+    let text = format!(r#"{{"type":"history","room":"lobby"{fields}}}"#);
+    match command(&text) {
+        Ok(Command::History { room, range }) if room.as_str() == "lobby" => range,
+        other => panic!("{fields}: {other:?}"),
+    }
+}
+
+fn join(fields: &str) -> From {
+    let text = format!(r#"{{"type":"join","room":"lobby"{fields}}}"#);
+    match command(&text) {
+        Ok(Command::Join { room, from }) if room.as_str() == "lobby" => from,
+        other => panic!("{fields}: {other:?}"),
+    }
+}
+
+fn send(fields: &str) -> (Option<String>, String) {
+    let text = format!(r#"{{"type":"send","room":"lobby"{fields}}}"#);
+    match command(&text) {
+        Ok(Command::Send { room, key, body }) if room.as_str() == "lobby" => (key, body.get().to_owned()),
+        other => panic!("{fields}: {other:?}"),
+    }
+}
+
+#[test]
+fn every_command_of_the_table_is_read() {
+    let lobby = |room: &chat_proto::RoomName| room.as_str() == "lobby";
+    assert!(matches!(command(r#"{"type":"hello"}"#), Ok(Command::Hello)));
+    assert!(matches!(command(r#"{"type":"hello","token":"t","name":"n"}"#), Ok(Command::Hello)));
+    assert!(matches!(command(r#"{"type":"ping"}"#), Ok(Command::Ping)));
+    assert!(
+        matches!(command(r#"{"type":"leave","room":"lobby"}"#), Ok(Command::Leave { room }) if lobby(&room))
+    );
+    assert!(
+        matches!(command(r#"{"type":"members","room":"lobby"}"#), Ok(Command::Members { room }) if lobby(&room))
+    );
+    for active in [true, false] {
+        let text = format!(r#"{{"type":"typing","room":"lobby","active":{active}}}"#);
+        assert!(
+            matches!(command(&text), Ok(Command::Typing { room, active: a }) if lobby(&room) && a == active)
+        );
+    }
+    let search = r#"{"type":"search","room":"lobby","query":"*\"' OR 1","limit":5,"before":9}"#;
+    assert!(matches!(command(search), Ok(Command::Search { room }) if lobby(&room)));
+}
+
+#[test]
+fn white_space_order_and_escapes_are_the_senders_choice() {
+    for text in [
+        " {\n\t\"room\" : \"lobby\" ,\r\n \"type\":\"leave\" } ",
+        r#"{"\u0074ype":"\u006ceave","room":"l\u006fbby"}"#,
+        "{\"type\":\"leave\",\"room\":\"lobby\",\"ref\":\"\"}",
+    ] {
+        assert!(matches!(command(text), Ok(Command::Leave { room }) if room.as_str() == "lobby"), "{text}");
+    }
+}
+
+#[test]
+fn a_join_says_where_to_start() {
+    let position = |epoch: &str, seq| From::After { epoch: epoch.to_owned(), seq };
+    assert_eq!(join(""), From::Now);
+    assert_eq!(join(r#","last":0"#), From::Last(0));
+    assert_eq!(join(r#","last":9007199254740991"#), From::Last((1 << 53) - 1));
+    assert_eq!(join(r#","after":{"epoch":"k3f9","seq":41}"#), position("k3f9", 41));
+    assert_eq!(join(r#","after":{"seq":0,"epoch":"","other":[1]}"#), position("", 0));
+}
+
+#[test]
+fn a_history_is_of_50_messages_unless_asked_and_never_of_more_than_200() {
+    let newest = |limit| Range::Before { seq: u64::MAX, limit };
+    assert_eq!(history(""), newest(50));
+    for (asked, granted) in [
+        ("0", 1),
+        ("1", 1),
+        ("199", 199),
+        ("200", 200),
+        ("201", 200),
+        ("1000000000", 200),
+        ("9007199254740991", 200),
+    ] {
+        assert_eq!(history(&format!(r#","limit":{asked}"#)), newest(granted), "{asked}");
+    }
+    assert_eq!(history(r#","before":0"#), Range::Before { seq: 0, limit: 50 });
+    assert_eq!(history(r#","before":7,"limit":3"#), Range::Before { seq: 7, limit: 3 });
+    assert_eq!(history(r#","after":0"#), Range::After { seq: 0, limit: 50 });
+    assert_eq!(history(r#","after":9007199254740991"#), Range::After { seq: (1 << 53) - 1, limit: 50 });
+}
+
+#[test]
+fn a_body_passes_as_it_was_written() {
+    for body in [
+        r#"{}"#,
+        r#"{"text":"hi"}"#,
+        r#"{"text":""}"#,
+        r#"{ "text" : "<b>\u00e9\u0000\n" , "x":[1,{"y":null}] }"#,
+        r#"{"n":1.10,"m":12345678901234567890,"k":-0.0}"#,
+    ] {
+        assert_eq!(send(&format!(r#","body": {body} "#)), (None, body.to_owned()));
+    }
+    let long = format!(r#"{{"text":"{}"}}"#, "x".repeat(100_000));
+    assert_eq!(send(&format!(r#","body":{long}"#)).1, long);
+}
+
+#[test]
+fn what_only_the_server_may_say_has_no_effect() {
+    let plain = send(r#","body":{"text":"hi"}"#);
+    let forged = r#","body":{"text":"hi"},"user":{"id":"root","name":"root"},"seq":1,"at":0,"epoch":"x""#;
+    assert_eq!(send(forged), plain);
+}
+
+#[test]
+fn fields_that_no_command_has_are_ignored_whatever_they_hold() {
+    for value in
+        ["null", "[[],{}]", r#"{"type":"leave"}"#, "-1.5e3", "18446744073709551616", r#""\ud83d\ude00""#]
+    {
+        let text = format!(r#"{{"type":"ping","limit":{value},"x":{value},"":{value}}}"#);
+        assert!(matches!(command(&text), Ok(Command::Ping)), "{value}");
+    }
+}
+
+#[test]
+fn a_key_has_1_to_64_bytes() {
+    let body = r#","body":{}"#;
+    let keyed = |key: &str| command(&format!(r#"{{"type":"send","room":"lobby","key":"{key}"{body}}}"#));
+    for key in ["a", &"a".repeat(64), &"로".repeat(21), " ", "../..", "<>"] {
+        assert_eq!(send(&format!(r#","key":"{key}"{body}"#)).0.as_deref(), Some(key));
+    }
+    for key in ["", &"a".repeat(65), &"로".repeat(22), &"a".repeat(10_000)] {
+        assert_eq!(keyed(key).unwrap_err(), ErrorCode::BadKey);
+    }
+}
+
+#[test]
+fn a_ref_of_at_most_64_bytes_comes_back_and_no_other() {
+    let pong = |reference: &str| answer(format!(r#"{{"type":"ping","ref":{reference}}}"#));
+    for text in ["", "1", &"r".repeat(64), &"로".repeat(21), "<&>", " "] {
+        let event = pong(&format!(r#""{text}""#));
+        assert_eq!((event["type"].as_str(), event["ref"].as_str()), (Some("pong"), Some(text)));
+    }
+    for bad in [
+        format!(r#""{}""#, "r".repeat(65)),
+        format!(r#""{}""#, "로".repeat(22)),
+        format!(r#""{}""#, "r".repeat(1 << 20)),
+    ] {
+        check_bad_ref(&pong(&bad));
+    }
+    for bad in ["7", "null", "true", "[]", "{}"] {
+        check_bad_ref(&pong(bad));
+    }
+    assert_eq!(answer(r#"{"type":"ping"}"#), serde_json::json!({"type": "pong"}));
+}
+
+fn check_bad_ref(event: &Value) {
+    assert_eq!(event["code"], "bad_command");
+    assert!(event["message"].as_str().is_some_and(|message| message.contains("`ref`")), "{event}");
+    assert!(event.get("ref").is_none(), "{event}");
+}
+
+#[test]
+fn a_ref_may_be_used_again() {
+    let mut session = member();
+    for _ in 0..3 {
+        let text = Bytes::from_static(br#"{"type":"ping","ref":"1"}"#);
+        assert!(matches!(session.handle_text(Duration::ZERO, text).as_slice(), [Effect::Reply(_)]));
+    }
+}

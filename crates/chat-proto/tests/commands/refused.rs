@@ -1,0 +1,159 @@
+use chat_proto::ErrorCode;
+use serde_json::Value;
+
+use crate::{answer, command};
+
+pub(crate) fn check_error(event: &Value, code: &str, field: Option<&str>) {
+    assert_eq!((event["type"].as_str(), event["code"].as_str()), (Some("error"), Some(code)), "{event}");
+    let message = event["message"].as_str().expect("an error has a message");
+    if let Some(field) = field {
+        assert!(message.contains(&format!("`{field}`")), "{field}: {event}");
+    }
+}
+
+#[test]
+fn a_type_that_is_missing_or_no_text_is_a_bad_command_and_another_is_unknown() {
+    for text in ["{}", r#"{"x":1}"#, r#"{"type":1}"#, r#"{"type":null}"#, r#"{"type":["ping"]}"#] {
+        check_error(&answer(text), "bad_command", Some("type"));
+    }
+    for kind in ["", "Ping", "ping ", "message", "pong", "constructor", "__proto__", "\\u0000"] {
+        check_error(&answer(format!(r#"{{"type":"{kind}"}}"#)), "unknown_type", None);
+    }
+}
+
+/// Each field of each command: the other fields that the command needs, and an example of a good value.
+const FIELDS: [(&str, &str, &str, &str); 23] = [
+    ("hello", "", "token", r#""t""#),
+    ("hello", "", "name", r#""ada""#),
+    ("join", "", "room", r#""lobby""#),
+    ("join", r#","room":"lobby""#, "last", "1"),
+    ("join", r#","room":"lobby""#, "after", r#"{"epoch":"e","seq":1}"#),
+    ("leave", "", "room", r#""lobby""#),
+    ("send", r#","body":{}"#, "room", r#""lobby""#),
+    ("send", r#","room":"lobby""#, "body", "{}"),
+    ("send", r#","room":"lobby","body":{}"#, "key", r#""k""#),
+    ("history", "", "room", r#""lobby""#),
+    ("history", r#","room":"lobby""#, "before", "1"),
+    ("history", r#","room":"lobby""#, "after", "1"),
+    ("history", r#","room":"lobby""#, "limit", "1"),
+    ("members", "", "room", r#""lobby""#),
+    ("search", r#","query":"q""#, "room", r#""lobby""#),
+    ("search", r#","room":"lobby""#, "query", r#""q""#),
+    ("search", r#","room":"lobby","query":"q""#, "limit", "1"),
+    ("search", r#","room":"lobby","query":"q""#, "before", "1"),
+    ("typing", r#","active":true"#, "room", r#""lobby""#),
+    ("typing", r#","room":"lobby""#, "active", "true"),
+    ("ping", "", "ref", r#""r""#),
+    ("join", r#","room":"lobby""#, "ref", r#""r""#),
+    ("nonsense", "", "ref", r#""r""#),
+];
+
+#[test]
+fn a_wrong_type_names_the_field_and_not_its_value() {
+    let values =
+        ["null", "true", "4711", "-4711", "47.11", r#""Marker""#, r#"["Marker"]"#, r#"{"Marker":"Marker"}"#];
+    let kind = |value: &str| value.trim_start_matches('-').chars().next().filter(|c| !c.is_ascii_digit());
+    for (command, others, field, good) in FIELDS {
+        for value in values {
+            let fits = kind(value) == kind(good) && !value.starts_with('-') && !value.contains('.');
+            if fits || (value == "true" && good == "true") {
+                continue;
+            }
+            let event = answer(format!(r#"{{"type":"{command}"{others},"{field}":{value}}}"#));
+            check_error(&event, "bad_command", Some(field));
+            let text = event.to_string();
+            assert!(!text.contains("Marker") && !text.contains("4711") && !text.contains("47.11"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_field_that_a_command_needs_is_named_where_it_is_missing() {
+    for (text, field) in [
+        (r#"{"type":"join"}"#, "room"),
+        (r#"{"type":"leave"}"#, "room"),
+        (r#"{"type":"send","body":{}}"#, "room"),
+        (r#"{"type":"send","room":"lobby"}"#, "body"),
+        (r#"{"type":"history"}"#, "room"),
+        (r#"{"type":"members"}"#, "room"),
+        (r#"{"type":"search","query":"q"}"#, "room"),
+        (r#"{"type":"search","room":"lobby"}"#, "query"),
+        (r#"{"type":"typing","active":true}"#, "room"),
+        (r#"{"type":"typing","room":"lobby"}"#, "active"),
+        (r#"{"type":"join","room":"lobby","after":{}}"#, "after"),
+        (r#"{"type":"join","room":"lobby","after":{"epoch":"e"}}"#, "seq"),
+        (r#"{"type":"join","room":"lobby","after":{"seq":1}}"#, "epoch"),
+        (r#"{"type":"join","room":"lobby","after":{"epoch":1,"seq":1}}"#, "epoch"),
+        (r#"{"type":"join","room":"lobby","after":["e",1]}"#, "after"),
+    ] {
+        check_error(&answer(text), "bad_command", Some(field));
+    }
+}
+
+#[test]
+fn an_integer_outside_0_to_2_to_the_53_minus_1_is_a_bad_command() {
+    let digits = format!("1{}", "0".repeat(300));
+    for number in [
+        "9007199254740992",
+        "9007199254740993",
+        "18446744073709551615",
+        "18446744073709551616",
+        "-1",
+        "-0",
+        "1.0",
+        "1e2",
+        &digits,
+    ] {
+        for field in ["limit", "before", "after"] {
+            let event = answer(format!(r#"{{"type":"history","room":"lobby","{field}":{number}}}"#));
+            check_error(&event, "bad_command", Some(field));
+        }
+        check_error(
+            &answer(format!(r#"{{"type":"join","room":"lobby","last":{number}}}"#)),
+            "bad_command",
+            Some("last"),
+        );
+        let after = format!(r#"{{"type":"join","room":"lobby","after":{{"epoch":"e","seq":{number}}}}}"#);
+        check_error(&answer(after), "bad_command", Some("seq"));
+    }
+}
+
+#[test]
+fn ranges_that_contradict_themselves_are_refused() {
+    let both = r#"{"type":"history","room":"lobby","before":1,"after":9}"#;
+    assert_eq!(command(both).unwrap_err(), ErrorCode::BadCursor);
+    let both = r#"{"type":"join","room":"lobby","last":1,"after":{"epoch":"e","seq":1}}"#;
+    assert!(matches!(command(both).unwrap_err(), ErrorCode::BadCommand(_)));
+}
+
+#[test]
+fn a_room_that_cannot_be_is_bad_room_in_every_command() {
+    for kind in ["join", "leave", "send", "history", "members", "search", "typing"] {
+        for room in ["", "..", "a.b", "*", ">", "%2e", "$JS", "Lobby", "a b", "lobby\\u0000", "cafe\\u0301"] {
+            let event = answer(format!(
+                r#"{{"type":"{kind}","room":"{room}","body":{{}},"query":"","active":true,"ref":"1"}}"#
+            ));
+            check_error(&event, "bad_room", None);
+            assert_eq!(event["ref"], "1");
+            assert!(event.get("room").is_none(), "{event}");
+        }
+    }
+}
+
+#[test]
+fn a_command_for_members_is_not_joined_for_others() {
+    for kind in ["leave", "send", "history", "members", "search", "typing"] {
+        let event = answer(format!(
+            r#"{{"type":"{kind}","room":"elsewhere","body":{{}},"query":"","active":true,"ref":"1"}}"#
+        ));
+        check_error(&event, "not_joined", None);
+        assert_eq!((event["ref"].as_str(), event["room"].as_str()), (Some("1"), Some("elsewhere")));
+    }
+}
+
+#[test]
+fn what_this_server_does_not_offer_says_so() {
+    let event = answer(r#"{"type":"search","room":"lobby","query":"\"; drop table"}"#);
+    check_error(&event, "unsupported", None);
+    check_error(&answer(r#"{"type":"hello","token":"t"}"#), "already_identified", None);
+}

@@ -1,0 +1,133 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat_proto::{AppendError, Appended, Limits, Log};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::{draft, log, room};
+
+const DAY: u64 = 24 * 60 * 60 * 1_000;
+
+#[test]
+fn a_repeat_is_the_first_message_and_another_body_a_conflict() {
+    let mut log = log(&Limits::default());
+    let first = log.append(1, draft("ada", Some("k"), "hi")).unwrap();
+    assert!(first.1.is_some());
+    let (repeat, stored) = log.append(2, draft("ada", Some("k"), "hi")).unwrap();
+    assert_eq!((repeat, stored), (Appended { seq: 1, at: 1, duplicate: true }, None));
+    assert_eq!(log.append(3, draft("ada", Some("k"), "ho")), Err(AppendError::KeyConflict));
+    assert_eq!(log.standing().head, 1);
+}
+
+#[test]
+fn a_message_without_a_key_is_never_a_repeat() {
+    let mut log = log(&Limits::default());
+    for seq in 1..=3 {
+        assert_eq!(log.append(1, draft("ada", None, "hi")).unwrap().0.seq, seq);
+    }
+}
+
+#[test]
+fn a_key_is_known_after_its_message_is_forgotten() {
+    let mut log = log(&Limits { log_messages: 1, ..Limits::default() });
+    log.append(1, draft("ada", Some("k"), "hi")).unwrap();
+    log.append(2, draft("ada", None, "more")).unwrap();
+    assert_eq!(log.standing().first, 2);
+    assert_eq!(log.append(3, draft("ada", Some("k"), "hi")).unwrap().0.seq, 1);
+}
+
+#[test]
+fn a_key_is_known_for_24_hours() {
+    let mut log = log(&Limits::default());
+    log.append(5, draft("ada", Some("k"), "hi")).unwrap();
+    assert!(log.append(5 + DAY - 1, draft("ada", Some("k"), "hi")).unwrap().0.duplicate);
+    assert_eq!(
+        log.append(5 + DAY, draft("ada", Some("k"), "ho")).unwrap().0,
+        Appended { seq: 2, at: 5 + DAY, duplicate: false }
+    );
+}
+
+#[test]
+fn a_clock_that_goes_back_forgets_no_key() {
+    let mut log = log(&Limits::default());
+    log.append(DAY, draft("ada", Some("k"), "hi")).unwrap();
+    assert!(log.append(0, draft("ada", Some("k"), "hi")).unwrap().0.duplicate);
+}
+
+#[derive(Clone, Debug)]
+struct Sending {
+    wait: u64,
+    room: usize,
+    user: &'static str,
+    key: Option<&'static str>,
+    text: &'static str,
+}
+
+fn sending() -> impl Strategy<Value = Sending> {
+    let key = proptest::option::weighted(0.9, select(vec!["a", "b", "c", "ada"]));
+    let (user, text) = (select(vec!["ada", "bob"]), select(vec!["hi", "ho"]));
+    (0..40_u64, 0..2_usize, user, key, text).prop_map(|(wait, room, user, key, text)| Sending {
+        wait,
+        room,
+        user,
+        key,
+        text,
+    })
+}
+
+/// A key that was used, and what for.
+#[derive(Clone, Debug)]
+struct Used {
+    sending: Sending,
+    appended: Appended,
+}
+
+/// What appending must answer, given all that used a key in the room before.
+fn expected(
+    used: &[Used],
+    sending: &Sending,
+    now: u64,
+    limits: &Limits,
+) -> Option<Result<Appended, AppendError>> {
+    let remembered = used.iter().rev().take(limits.log_keys);
+    let forgotten = u128::from(now) - limits.key_window.as_millis();
+    let known = remembered
+        .take_while(|used| u128::from(used.appended.at) > forgotten)
+        .find(|used| (used.sending.user, used.sending.key) == (sending.user, sending.key))?;
+    Some(if known.sending.text == sending.text {
+        Ok(Appended { duplicate: true, ..known.appended })
+    } else {
+        Err(AppendError::KeyConflict)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_key_means_one_message_of_one_user_in_one_room(
+        sendings in proptest::collection::vec(sending(), 0..60),
+        log_keys in 0..10_usize,
+        window in 1..400_u64,
+    ) {
+        let key_window = Duration::from_millis(window);
+        let limits = Arc::new(Limits { log_keys, key_window, log_messages: 3, ..Limits::default() });
+        let mut logs = ["a", "b"].map(|name| Log::new(room(name), "e".to_owned(), Arc::clone(&limits)));
+        let mut used = [Vec::new(), Vec::new()];
+        let mut now = 1_000;
+        for sending in sendings {
+            now += sending.wait;
+            let (log, used) = (&mut logs[sending.room], &mut used[sending.room]);
+            let fresh = Appended { seq: log.standing().head + 1, at: now, duplicate: false };
+            let known = sending.key.and_then(|_| expected(used, &sending, now, &limits));
+            let answer = log.append(now, draft(sending.user, sending.key, sending.text));
+            let stores = known.is_none();
+            prop_assert_eq!(answer.as_ref().is_ok_and(|(_, stored)| stored.is_some()), stores);
+            prop_assert_eq!(answer.map(|(appended, _)| appended), known.unwrap_or(Ok(fresh)));
+            if stores && sending.key.is_some() {
+                used.push(Used { sending, appended: fresh });
+            }
+        }
+    }
+}

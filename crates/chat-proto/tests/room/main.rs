@@ -1,0 +1,45 @@
+//! A room: its log, its keys, its tail with the members who read it, and who is in it.
+
+mod keys;
+mod member;
+mod members;
+mod pages;
+mod resumption;
+mod roster;
+
+use std::sync::Arc;
+
+use chat_proto::{Draft, Limits, Log, RoomName, Stored, User};
+use serde_json::value::RawValue;
+
+const EPOCH: &str = "k3f9";
+
+fn room(name: &str) -> RoomName {
+    name.parse().expect("a good name")
+}
+
+fn log(limits: &Limits) -> Log {
+    Log::new(room("lobby"), EPOCH.to_owned(), Arc::new(limits.clone()))
+}
+
+fn body(text: &str) -> Box<RawValue> {
+    RawValue::from_string(format!(r#"{{"text":"{text}"}}"#)).expect("a body is JSON")
+}
+
+fn draft(user: &str, key: Option<&str>, text: &str) -> Draft {
+    let user = User::guest(user).expect("a good name");
+    Draft { user, key: key.map(str::to_owned), body: body(text) }
+}
+
+/// Appends a message whose frame has at least `size` bytes.
+fn append(log: &mut Log, size: usize) -> Stored {
+    let (appended, stored) =
+        log.append(7, draft("ada", None, &"x".repeat(size))).expect("no key, no conflict");
+    let stored = stored.expect("what has no key is always stored");
+    assert_eq!((appended.seq, appended.at, appended.duplicate), (stored.seq, 7, false));
+    stored
+}
+
+fn bytes<'a>(messages: impl IntoIterator<Item = &'a Stored>) -> usize {
+    messages.into_iter().map(|stored| stored.frame.len()).sum()
+}

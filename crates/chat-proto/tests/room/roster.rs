@@ -1,0 +1,40 @@
+use std::collections::BTreeSet;
+
+use chat_proto::{Roster, User};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+fn user() -> impl Strategy<Value = User> {
+    let ids = select(vec!["1", "2", "3", "4"]);
+    let names = select(vec!["ada", "Ada", "bob", "로비"]);
+    (ids, names).prop_map(|(id, name)| User::new(id, name).expect("a good name"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_user_is_here_from_the_first_connection_to_the_last(
+        steps in proptest::collection::vec((any::<bool>(), user()), 0..60),
+    ) {
+        let mut roster = Roster::default();
+        let mut connections: Vec<User> = Vec::new();
+        for (enters, user) in steps {
+            let before = connections.iter().filter(|other| other.id() == user.id()).count();
+            if enters {
+                prop_assert_eq!(roster.enter(&user), before == 0);
+                connections.push(user);
+            } else {
+                prop_assert_eq!(roster.leave(&user), before == 1);
+                if let Some(last) = connections.iter().rposition(|other| other.id() == user.id()) {
+                    connections.remove(last);
+                }
+            }
+            let mut seen = BTreeSet::new();
+            let mut here: Vec<User> = connections.iter().filter(|user| seen.insert(user.id())).cloned().collect();
+            here.sort_by(|a, b| (a.name(), a.id()).cmp(&(b.name(), b.id())));
+            prop_assert_eq!((roster.len(), roster.is_empty()), (here.len(), here.is_empty()));
+            prop_assert_eq!(roster.members(), here);
+        }
+    }
+}

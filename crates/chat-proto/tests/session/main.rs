@@ -1,0 +1,212 @@
+//! A session over time: what it answers, when it pings and why it ends.
+
+mod ask;
+mod model;
+
+use std::time::Duration;
+
+use chat_proto::{CloseCode, ErrorCode, Limits};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::ask::Ask;
+use crate::model::Model;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn limits() -> Limits {
+    Limits { max_rooms: 2, max_backlog: 4, ..Limits::default() }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Text(Ask),
+    Outcome(Option<ErrorCode>, bool),
+    Wait(Duration),
+    Deadline,
+    Timer,
+    SignOfLife,
+    Drain,
+    Binary,
+    Violation(CloseCode),
+    Stall,
+}
+
+impl Step {
+    fn take(self, model: &mut Model) {
+        match self {
+            Self::Text(ask) => model.text(ask),
+            Self::Outcome(refusal, gap) => model.outcome(refusal, gap),
+            Self::Wait(time) => model.wait(time),
+            Self::Deadline => {
+                model.wait_for_deadline();
+                model.timer();
+            }
+            Self::Timer => model.timer(),
+            Self::SignOfLife => model.sign_of_life(),
+            Self::Drain => model.drain(),
+            Self::Binary => model.binary(),
+            Self::Violation(code) => model.violation(code),
+            Self::Stall => model.stall(),
+        }
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let refusal = select(vec![
+        ErrorCode::Unavailable,
+        ErrorCode::BadCursor,
+        ErrorCode::KeyConflict,
+        ErrorCode::EmptyBody,
+        ErrorCode::TooManyRooms,
+    ]);
+    let violation =
+        select(vec![CloseCode::ProtocolError, CloseCode::InvalidPayload, CloseCode::MessageTooBig]);
+    prop_oneof![
+        200 => ask::ask().prop_map(Step::Text),
+        120 => (proptest::option::weighted(0.2, refusal), any::<bool>()).prop_map(|(r, gap)| Step::Outcome(r, gap)),
+        40 => (0..3_000_u64).prop_map(|ms| Step::Wait(Duration::from_millis(ms))),
+        15 => Just(Step::Deadline),
+        20 => Just(Step::Timer),
+        10 => Just(Step::SignOfLife),
+        2 => Just(Step::Drain),
+        1 => Just(Step::Binary),
+        1 => violation.prop_map(Step::Violation),
+        1 => Just(Step::Stall),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_ask_is_answered_once_and_in_order(steps in proptest::collection::vec(step(), 0..120)) {
+        let mut model = Model::new(limits());
+        for step in steps {
+            step.take(&mut model);
+        }
+        model.finish();
+    }
+
+    #[test]
+    fn errors_close_the_session_when_ten_fall_within_ten_seconds(
+        waits in proptest::collection::vec(0..2_500_u64, 1..40),
+    ) {
+        let mut model = Model::new(limits());
+        let mut times = Vec::new();
+        let mut now = 0;
+        for wait in waits {
+            now += wait;
+            times.push(now);
+            model.wait(Duration::from_millis(wait));
+            model.text(Ask::mistake());
+            let expected = times.len() >= 10 && now - times[times.len() - 10] <= 10_000;
+            prop_assert_eq!(model.closed, expected.then_some(CloseCode::TooManyErrors));
+            if expected {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn nine_errors_in_ten_seconds_are_forgiven_and_the_tenth_closes() {
+    let mut model = Model::new(limits());
+    for _ in 0..9 {
+        model.text(Ask::mistake());
+    }
+    model.wait(10 * SECOND + Duration::from_millis(1));
+    for _ in 0..9 {
+        model.text(Ask::mistake());
+    }
+    assert_eq!(model.closed, None);
+    model.wait(10 * SECOND);
+    model.text(Ask::mistake());
+    assert_eq!(model.closed, Some(CloseCode::TooManyErrors));
+}
+
+#[test]
+fn what_the_server_could_not_do_is_not_counted_as_an_error() {
+    let mut model = Model::new(limits());
+    for _ in 0..50 {
+        model.text(Ask::to_room("join", "a"));
+        model.outcome(Some(ErrorCode::Unavailable), false);
+    }
+    assert_eq!(model.closed, None);
+}
+
+#[test]
+fn a_silent_peer_is_pinged_and_then_given_up_within_45_seconds() {
+    let mut model = Model::new(Limits::default());
+    model.wait(20 * SECOND - Duration::from_millis(1));
+    model.timer();
+    model.wait(Duration::from_millis(1));
+    model.timer();
+    model.wait(20 * SECOND - Duration::from_millis(1));
+    model.timer();
+    assert_eq!(model.closed, None);
+    model.wait(Duration::from_millis(1));
+    model.timer();
+    assert_eq!(model.closed, Some(CloseCode::PingTimeout));
+}
+
+#[test]
+fn a_peer_that_answers_pings_stays_for_ever() {
+    let mut model = Model::new(limits());
+    for _ in 0..1_000 {
+        model.wait_for_deadline();
+        model.timer();
+        model.wait(SECOND);
+        model.sign_of_life();
+    }
+    assert_eq!(model.closed, None);
+}
+
+#[test]
+fn a_drain_finishes_what_was_asked_before_and_then_closes() {
+    let mut model = Model::new(limits());
+    model.text(Ask::to_room("join", "a"));
+    model.text(Ask::to_room("send", "a"));
+    model.text(Ask::to_room("history", "a"));
+    model.drain();
+    model.text(Ask::to_room("leave", "a"));
+    model.outcome(None, true);
+    model.outcome(None, false);
+    assert_eq!(model.closed, None);
+    model.outcome(None, false);
+    assert_eq!(model.closed, Some(CloseCode::Restarting));
+}
+
+#[test]
+fn a_drain_closes_an_idle_session_at_once() {
+    let mut model = Model::new(limits());
+    model.drain();
+    assert_eq!(model.closed, Some(CloseCode::Restarting));
+    model.drain();
+}
+
+#[test]
+fn an_outcome_that_comes_after_the_close_is_not_told() {
+    let mut model = Model::new(limits());
+    model.text(Ask::to_room("join", "a"));
+    model.binary();
+    model.outcome(None, true);
+    model.text(Ask::to_room("join", "a"));
+    model.drain();
+}
+
+#[test]
+fn joining_again_is_no_error_even_in_the_last_room_that_is_allowed() {
+    let mut model = Model::new(limits());
+    for room in ["a", "b", "a", "b", "c", "a"] {
+        model.text(Ask::to_room("join", room));
+        model.outcome(None, false);
+    }
+    model.text(Ask::to_room("leave", "a"));
+    model.outcome(None, false);
+    model.text(Ask::to_room("join", "c"));
+    model.outcome(None, false);
+    model.text(Ask::to_room("send", "c"));
+    model.finish();
+    assert_eq!(model.closed, None);
+}

@@ -1,0 +1,280 @@
+//! What a session owes, kept beside the session and compared with each of its effects.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chat_proto::session::{Effect, Operation, Outcome, Session};
+use chat_proto::{CloseCode, ErrorCode, Event, Limits, User};
+use serde_json::{Value, json};
+
+use crate::ask::{Answer, Ask, Wish, answer_to, kind_of, known, outcome};
+
+pub(crate) struct Model {
+    session: Session,
+    limits: Arc<Limits>,
+    now: Duration,
+    rooms: BTreeSet<&'static str>,
+    /// What was asked and not yet answered, oldest first.
+    owed: VecDeque<Ask>,
+    in_hand: Option<Operation>,
+    errors: Vec<Duration>,
+    heard: Duration,
+    pinged: Option<Duration>,
+    draining: bool,
+    pub(crate) closed: Option<CloseCode>,
+}
+
+impl Model {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let (limits, user) = (Arc::new(limits), User::guest("ada").expect("a good name"));
+        let now = Duration::from_secs(1_000);
+        let (session, welcome) = Session::open(Arc::clone(&limits), user, "7".to_owned(), now);
+        assert!(matches!(welcome, Event::Welcome { .. }));
+        Self {
+            session,
+            limits,
+            now,
+            rooms: BTreeSet::new(),
+            owed: VecDeque::new(),
+            in_hand: None,
+            errors: Vec::new(),
+            heard: now,
+            pinged: None,
+            draining: false,
+            closed: None,
+        }
+    }
+
+    pub(crate) fn wait(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    pub(crate) fn wait_for_deadline(&mut self) {
+        self.now = self.now.max(self.session.deadline());
+    }
+
+    pub(crate) fn text(&mut self, ask: Ask) {
+        let open = self.closed.is_none() && !self.draining;
+        let waiting = self.owed.len().saturating_sub(1);
+        let wants_text = self.session.wants_text();
+        if open {
+            assert_eq!(wants_text, waiting < self.limits.max_backlog);
+        }
+        if !wants_text {
+            return;
+        }
+        self.life();
+        let text = Bytes::from(ask.text.clone());
+        if open {
+            self.owed.push_back(ask);
+        }
+        let effects = self.session.handle_text(self.now, text);
+        self.check(effects);
+    }
+
+    pub(crate) fn sign_of_life(&mut self) {
+        self.life();
+        self.session.handle_sign_of_life(self.now);
+        self.check(Vec::new());
+    }
+
+    /// Ends what is in hand, in the way that was asked or with `refusal`.
+    pub(crate) fn outcome(&mut self, refusal: Option<ErrorCode>, gap: bool) {
+        let outcome = match (&self.in_hand, refusal) {
+            (_, Some(code)) => Outcome::Refused(code),
+            (Some(operation), None) => outcome(operation, gap),
+            (None, None) => Outcome::Left,
+        };
+        let Some(operation) = self.in_hand.take() else {
+            let effects = self.session.handle_outcome(self.now, outcome);
+            assert!(effects.is_empty(), "nothing was in hand: {effects:?}");
+            return;
+        };
+        let room = known(&operation.room);
+        let gaps = usize::from(gap && matches!(outcome, Outcome::Joined { .. }));
+        match outcome {
+            Outcome::Joined { .. } => drop(self.rooms.insert(room)),
+            Outcome::Left => drop(self.rooms.remove(room)),
+            _ => {}
+        }
+        let mut effects = self.session.handle_outcome(self.now, outcome);
+        if self.closed.is_some() {
+            return self.check(effects);
+        }
+        let rest = effects.split_off(1 + gaps);
+        self.check_outcome(refusal, effects);
+        self.check(rest);
+    }
+
+    pub(crate) fn timer(&mut self) {
+        let due = match self.pinged {
+            Some(pinged) => pinged + self.limits.ping_timeout,
+            None => self.heard + self.limits.ping_interval,
+        };
+        assert_eq!(self.session.deadline(), due);
+        let effects = self.session.handle_timer(self.now);
+        if self.closed.is_some() || self.now < due {
+            assert!(effects.is_empty(), "{effects:?}");
+        } else if self.pinged.is_some() {
+            self.check_close(&effects, CloseCode::PingTimeout);
+        } else {
+            assert!(matches!(effects.as_slice(), [Effect::Ping]), "{effects:?}");
+            self.pinged = Some(self.now);
+        }
+    }
+
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+        let effects = self.session.handle_drain();
+        self.check(effects);
+    }
+
+    pub(crate) fn binary(&mut self) {
+        let effects = self.session.handle_binary();
+        self.check_close(&effects, CloseCode::UnsupportedData);
+    }
+
+    pub(crate) fn violation(&mut self, code: CloseCode) {
+        let effects = self.session.handle_violation(code);
+        self.check_close(&effects, code);
+    }
+
+    pub(crate) fn stall(&mut self) {
+        let effects = self.session.handle_stall();
+        self.check_close(&effects, CloseCode::SlowConsumer);
+    }
+
+    /// Lets all that is in hand come to its end; then nothing is owed.
+    pub(crate) fn finish(&mut self) {
+        while self.in_hand.is_some() {
+            self.outcome(None, false);
+        }
+        assert!(self.owed.is_empty() || self.closed.is_some(), "{:?}", self.owed);
+    }
+
+    fn life(&mut self) {
+        self.heard = self.now;
+        self.pinged = None;
+    }
+
+    fn check_close(&mut self, effects: &[Effect], expected: CloseCode) {
+        match effects {
+            [] => assert!(self.closed.is_some(), "no {expected}"),
+            [Effect::Close(code)] if self.closed.is_none() => assert_eq!(*code, expected),
+            other => panic!("{other:?} after {:?}", self.closed),
+        }
+        self.closed = self.closed.or(Some(expected));
+    }
+
+    fn check_outcome(&mut self, refusal: Option<ErrorCode>, effects: Vec<Effect>) {
+        let Ask { wish: Wish::Room(kind, room), reference, .. } =
+            self.owed.pop_front().expect("something is owed")
+        else {
+            panic!("a room answered what no room was asked")
+        };
+        let mut events = effects.into_iter().map(|effect| match effect {
+            Effect::Reply(event) => encoded(&event),
+            other => panic!("{other:?}"),
+        });
+        let reply = events.next().expect("an outcome is answered");
+        let expected = refusal.map_or(Ok(answer_to(kind)), |code| Err(code.as_str()));
+        self.check_reply(&reply, expected, reference.as_deref(), Some(room));
+        for gap in events {
+            assert_eq!(gap, json!({"type": "gap", "room": room, "epoch": "e", "from": 1, "to": 5}));
+        }
+    }
+
+    /// Compares effects with what is owed, one ask after the other.
+    fn check(&mut self, effects: Vec<Effect>) {
+        let mut effects = effects.into_iter();
+        while self.closed.is_none() && self.in_hand.is_none() && !self.too_many_errors() {
+            let Some(ask) = self.owed.pop_front() else { break };
+            let effect = effects.next().unwrap_or_else(|| panic!("nothing for {ask:?}"));
+            self.check_effect(ask, effect);
+        }
+        let close = if self.closed.is_some() {
+            None
+        } else if self.too_many_errors() {
+            Some(CloseCode::TooManyErrors)
+        } else {
+            (self.draining && self.in_hand.is_none()).then_some(CloseCode::Restarting)
+        };
+        let left: Vec<_> = effects.collect();
+        match (left.as_slice(), close) {
+            ([], None) => {}
+            ([Effect::Close(code)], Some(expected)) => assert_eq!(*code, expected),
+            other => panic!("{other:?} after {:?}", self.closed),
+        }
+        self.closed = self.closed.or(close);
+    }
+
+    fn check_effect(&mut self, ask: Ask, effect: Effect) {
+        let expected = self.expected(&ask.wish);
+        let reference = ask.reference.as_deref();
+        match (effect, expected) {
+            (Effect::Reply(event), Answer::Event(kind)) => {
+                self.check_reply(&encoded(&event), Ok(kind), reference, None);
+            }
+            (Effect::Reply(event), Answer::Error(code, room)) => {
+                self.check_reply(&encoded(&event), Err(code), reference, room);
+            }
+            (Effect::Typing(room, active), Answer::Typing(expected, state)) => {
+                assert_eq!((room.as_str(), active), (expected, state));
+            }
+            (Effect::Perform(operation), Answer::Perform(kind, room)) => {
+                assert_eq!((kind_of(&operation.action), operation.room.as_str()), (kind, room));
+                self.in_hand = Some(operation);
+                self.owed.push_front(ask);
+            }
+            (effect, _) => panic!("{effect:?} for {ask:?}"),
+        }
+    }
+
+    fn expected(&self, wish: &Wish) -> Answer {
+        match *wish {
+            Wish::Pong => Answer::Event("pong"),
+            Wish::Refused(code) => Answer::Error(code, None),
+            Wish::Room("join", room)
+                if self.rooms.contains(room) || self.rooms.len() < self.limits.max_rooms =>
+            {
+                Answer::Perform("join", room)
+            }
+            Wish::Room("join", room) => Answer::Error("too_many_rooms", Some(room)),
+            Wish::Room(_, room) | Wish::Search(room) | Wish::Typing(room, _)
+                if !self.rooms.contains(room) =>
+            {
+                Answer::Error("not_joined", Some(room))
+            }
+            Wish::Room(kind, room) => Answer::Perform(kind, room),
+            Wish::Search(room) => Answer::Error("unsupported", Some(room)),
+            Wish::Typing(room, active) => Answer::Typing(room, active),
+        }
+    }
+
+    fn check_reply(
+        &mut self,
+        event: &Value,
+        expected: Result<&str, &str>,
+        reference: Option<&str>,
+        room: Option<&str>,
+    ) {
+        assert_eq!(event["type"], expected.unwrap_or("error"), "{event}");
+        assert_eq!(event["ref"].as_str(), reference, "{event}");
+        assert_eq!(event["code"].as_str(), expected.err(), "{event}");
+        assert_eq!(event["room"].as_str(), room, "{event}");
+        if expected.is_err_and(|code| code != "unavailable") {
+            self.errors.push(self.now);
+        }
+    }
+
+    fn too_many_errors(&self) -> bool {
+        let recent = self.errors.iter().filter(|at| self.now - **at <= self.limits.error_window).count();
+        recent >= self.limits.max_errors
+    }
+}
+
+fn encoded(event: &Event) -> Value {
+    serde_json::from_slice(&event.encode()).expect("an event is JSON")
+}

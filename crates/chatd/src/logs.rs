@@ -1,0 +1,28 @@
+use std::io;
+
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+
+/// Lines that wait for a reader of standard error that is slow; further ones are dropped.
+const BUFFERED_LINES: usize = 16 * 1024;
+
+/// Sends log lines to standard error, from `info` on or as `RUST_LOG` says, until the guard is dropped.
+///
+/// A full pipe or a closed one costs lines, never a session.
+pub(crate) fn start(format: LogFormat) -> WorkerGuard {
+    let (writer, guard) =
+        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).finish(io::stderr());
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(false)
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+    }
+    guard
+}

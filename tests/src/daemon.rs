@@ -1,0 +1,203 @@
+use std::collections::HashSet;
+use std::env;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Mutex;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::exchange;
+
+/// One of the chat binaries, and how it gets its connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Binary {
+    /// The name of the package and the program.
+    pub name: &'static str,
+    /// What `--upgrade` is given.
+    pub upgrade: &'static str,
+}
+
+/// Every binary with each of its mechanisms.
+pub const BINARIES: [Binary; 5] = [
+    Binary { name: "chatd-tungstenite", upgrade: "hijack" },
+    Binary { name: "chatd-warp", upgrade: "hijack" },
+    Binary { name: "chatd-warp", upgrade: "context" },
+    Binary { name: "chatd-actix", upgrade: "hijack" },
+    Binary { name: "chatd-actix", upgrade: "context" },
+];
+
+impl Binary {
+    /// A command that runs the binary, built as these tests are.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be built.
+    pub fn command(&self) -> Result<Command> {
+        static BUILT: Mutex<Option<HashSet<&'static str>>> = Mutex::new(None);
+        // The test sits in target/<profile>/deps.
+        let deps = env::current_exe()?;
+        let profile = deps.ancestors().nth(2).context("no profile folder")?.to_owned();
+        let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if built.get_or_insert_default().insert(self.name) {
+            let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            cargo.args(["build", "--quiet", "--package", self.name]);
+            if profile.ends_with("release") {
+                cargo.arg("--release");
+            }
+            if !cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status()?.success() {
+                bail!("{} does not build", self.name);
+            }
+        }
+        Ok(Command::new(profile.join(self.name)))
+    }
+
+    /// Runs the binary with these arguments until it ends by itself.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be run.
+    pub fn run(&self, arguments: &[&str]) -> Result<Output> {
+        Ok(self.command()?.args(arguments).stdin(Stdio::null()).output()?)
+    }
+}
+
+/// A running chat binary; killed when dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    address: SocketAddr,
+    log: Option<JoinHandle<String>>,
+}
+
+impl Daemon {
+    /// Starts a binary on a free port, with JSON logs and further arguments.
+    ///
+    /// # Errors
+    ///
+    /// If it does not say where it listens.
+    pub fn start(binary: Binary, arguments: &[&str]) -> Result<Self> {
+        Self::spawn(binary.command()?, binary, arguments)
+    }
+
+    /// Starts a binary by a command that runs it, such as one that limits it first.
+    ///
+    /// # Errors
+    ///
+    /// If it does not say where it listens.
+    pub fn spawn(mut command: Command, binary: Binary, arguments: &[&str]) -> Result<Self> {
+        let mut child = command
+            .args(["--listen", "127.0.0.1:0", "--log-format", "json", "--upgrade", binary.upgrade])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut errors = child.stderr.take().context("no standard error")?;
+        let log = std::thread::spawn(move || {
+            let mut log = String::new();
+            // A log that is not UTF-8 shows up as one that is cut short.
+            let _cut = errors.read_to_string(&mut log);
+            log
+        });
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut line)?;
+        let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next());
+        let address = address.context("it does not say where it listens")?.parse()?;
+        Ok(Self { child, address, log: Some(log) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What `/readyz` says.
+    ///
+    /// # Errors
+    ///
+    /// If that is not JSON.
+    pub async fn ready(&self) -> Result<Value> {
+        let request = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let answer = String::from_utf8(exchange(self.address, request).await?)?;
+        let (_, body) = answer.split_once("\r\n\r\n").context("no body")?;
+        serde_json::from_str(body).with_context(|| answer.clone())
+    }
+
+    /// Waits until `/readyz` counts this many sessions and, if none, no connection either.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come to that.
+    pub async fn sessions(&self, wanted: u64) -> Result<()> {
+        crate::within(async {
+            loop {
+                let ready = self.ready().await?;
+                if ready["sessions"] == wanted && (wanted > 0 || ready["connections"] == 0) {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await?
+    }
+
+    /// Sends a signal by its name, like `TERM`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be sent.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status()?;
+        if sent.success() { Ok(()) } else { bail!("kill -{name} failed") }
+    }
+
+    /// Waits for the end: how it ended, and the log, one object a line.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end within 30 s, or a line of the log is no JSON object.
+    pub fn wait(mut self) -> Result<(ExitStatus, Vec<Value>)> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            if Instant::now() > deadline {
+                bail!("it does not end");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let log = self.log.take().and_then(|log| log.join().ok()).context("no log")?;
+        let lines = log.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned()));
+        Ok((status, lines.collect::<Result<_>>()?))
+    }
+
+    /// Ends it with SIGTERM and returns its log.
+    ///
+    /// # Errors
+    ///
+    /// If it ends with another code than 0.
+    pub fn stop(self) -> Result<Vec<Value>> {
+        self.signal("TERM")?;
+        match self.wait()? {
+            (status, log) if status.success() => Ok(log),
+            (status, log) => bail!("ended with {status}: {log:#?}"),
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _gone = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
