@@ -27,6 +27,10 @@ const REQUESTS: [(&str, &str); 17] = [
     ("another method there", "DELETE /healthz HTTP/1.1\r\nHost: a\r\n\r\n"),
 ];
 
+/// Of these only the status is compared: actix's parser refuses them before anything of ours sees them, and
+/// says no more.
+const PARSERS: [&str; 1] = ["no host"];
+
 /// The rest of a valid handshake.
 const HANDSHAKE: &str = "Upgrade: websocket\r\nConnection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -81,23 +85,33 @@ pub async fn transcript(address: SocketAddr) -> Result<Vec<String>> {
         let request = request.replace("{filler}", &filler).replace("{}", HANDSHAKE);
         let request = request.replacen("Host: a\r\n", "Host: a\r\nConnection: close\r\n", 1);
         let answer = exchange(address, request.as_bytes()).await?;
-        lines.push(format!("{name}: {}", plain(&String::from_utf8_lossy(&answer))));
+        let answer = plain(&String::from_utf8_lossy(&answer));
+        let compared = if PARSERS.contains(&name) { &answer[..3] } else { &answer };
+        lines.push(format!("{name}: {compared}"));
     }
     let mut clients = [Client::connect(address, "a").await?, Client::connect(address, "b").await?];
     for (number, (who, command)) in COMMANDS.iter().enumerate() {
         let mut command: Value = serde_json::from_str(command)?;
         command["ref"] = json!(number.to_string());
         clients[usize::from(*who == "b")].send(command).await?;
-        // A ping of one's own comes back after all that the command caused for its sender; for the other, who
-        // may hear of it later, the sender's ping is not enough, so it pings after the sender has its reply.
+        // What happened before a command is told before its reply: so a ping brings all that there is, the
+        // sender's first, since only then has the command been carried out.
         for name in if *who == "a" { ["a", "b"] } else { ["b", "a"] } {
             let client = &mut clients[usize::from(name == "b")];
             client.send(json!({"type": "ping", "ref": "sync"})).await?;
             let mut events = Vec::new();
-            loop {
+            let (mut synced, mut replayed) = (false, None);
+            while !synced || replayed.is_some() {
                 let event = client.next().await?;
                 if event["ref"] == "sync" {
-                    break;
+                    synced = true;
+                    continue;
+                }
+                // What a join asks for is read from the log, and may come after replies to later commands.
+                if event["type"] == "joined" && event["seq"] != 0 {
+                    replayed = Some(event["seq"].clone());
+                } else if event["type"] == "message" && replayed.as_ref() == Some(&event["seq"]) {
+                    replayed = None;
                 }
                 events.push(format!("{number} {name}: {}", timeless(event)));
             }

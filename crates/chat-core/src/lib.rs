@@ -20,11 +20,13 @@
 
 mod chat;
 mod connection;
+mod driver;
 mod endpoint;
 mod inbox;
 mod live;
 mod memory;
 mod message;
+mod output;
 mod room;
 mod rooms;
 mod serve;

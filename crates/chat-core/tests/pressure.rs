@@ -65,7 +65,7 @@ async fn a_burst_longer_than_the_tail_reaches_a_member_that_was_idle() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_comes_back_after_the_log_has_forgotten_is_told_of_the_gap() {
-    let chat = chat(Limits { tail_events: 16, log_messages: 40, ..Limits::default() });
+    let chat = chat(Limits { tail_events: 16, log_messages: 40, max_batch: 1_000, ..Limits::default() });
     let mut slow = member(&chat, "slow").await;
     let mut ann = member(&chat, "ann").await;
     let epoch = ann.join("lobby").await["epoch"].clone();

@@ -35,9 +35,6 @@ use warp::ws::{self, WebSocket, Ws};
 
 use crate::{Decided, decided};
 
-/// Bytes of a frame besides its payload, about.
-const HEADER: usize = 4;
-
 /// The chat on warp's own WebSockets.
 pub(crate) fn routes<M: Message>(endpoint: Endpoint<M>) -> BoxedFilter<(Response,)> {
     // After the decision: warp takes the connection out of the request, which may be for another route.
@@ -80,7 +77,7 @@ fn open<M: Message>(upgrade: Upgrade<M>, ws: Option<Ws>) -> Response {
 struct Socket {
     socket: WebSocket,
     max_waiting: usize,
-    /// Bytes given to warp since everything was written, about.
+    /// Bytes given to warp since everything was written, a frame's header counted as one.
     waiting: usize,
     /// How often everything was written.
     progress: u64,
@@ -109,7 +106,7 @@ impl Socket {
         if message.is_text() {
             Incoming::Text(message.into_bytes())
         } else if message.is_ping() {
-            self.waiting += HEADER + message.as_bytes().len();
+            self.waiting += 1 + message.as_bytes().len();
             Incoming::Ping
         } else if message.is_pong() {
             Incoming::Pong
@@ -151,7 +148,7 @@ impl Connection for Socket {
             Outgoing::Text(text) => ws::Message::text(String::from_utf8_lossy(&text)),
             Outgoing::Ping => ws::Message::ping(""),
         };
-        self.waiting += HEADER + message.as_bytes().len();
+        self.waiting += 1 + message.as_bytes().len();
         self.socket().start_send(message).map_err(io::Error::other)
     }
 
