@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use actix_web::App;
 use anyhow::Result;
-use chat_core::{Chat, Endpoint, Mechanism};
+use chat_core::{Chat, Endpoint, Mechanism, Message};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -15,15 +15,19 @@ pub enum Adapter {
     Warp(Mechanism),
     /// actix's.
     Actix(Mechanism),
+    /// axum's.
+    Axum(Mechanism),
 }
 
 /// Every way of every adapter.
-pub const ADAPTERS: [Adapter; 5] = [
+pub const ADAPTERS: [Adapter; 7] = [
     Adapter::Tungstenite,
     Adapter::Warp(Mechanism::Hijack),
     Adapter::Warp(Mechanism::Context),
     Adapter::Actix(Mechanism::Hijack),
     Adapter::Actix(Mechanism::Context),
+    Adapter::Axum(Mechanism::Hijack),
+    Adapter::Axum(Mechanism::Context),
 ];
 
 /// A server in this process; it stops when dropped.
@@ -39,7 +43,7 @@ impl Server {
     /// # Errors
     ///
     /// If there is none.
-    pub async fn start(adapter: Adapter, chat: &Chat) -> Result<Self> {
+    pub async fn start<M: Message>(adapter: Adapter, chat: &Chat<M>) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let limits = chat.limits().clone();
@@ -64,6 +68,10 @@ impl Server {
                 let listener = listener.into_std()?;
                 let app = move || chat_actix::mount(App::new(), endpoint.clone(), mechanism);
                 tokio::spawn(async move { chat_actix::serve(listener, app, &limits, stopped).await });
+            }
+            Adapter::Axum(mechanism) => {
+                let service = chat_axum::mount(endpoint, mechanism, chat_axum::not_found());
+                tokio::spawn(async move { chat_axum::serve(listener, service, &limits, stopped).await });
             }
         }
         Ok(Self { address, _stop: stop })

@@ -22,12 +22,14 @@ pub struct Binary {
 }
 
 /// Every binary with each of its mechanisms.
-pub const BINARIES: [Binary; 5] = [
+pub const BINARIES: [Binary; 7] = [
     Binary { name: "chatd-tungstenite", upgrade: "hijack" },
     Binary { name: "chatd-warp", upgrade: "hijack" },
     Binary { name: "chatd-warp", upgrade: "context" },
     Binary { name: "chatd-actix", upgrade: "hijack" },
     Binary { name: "chatd-actix", upgrade: "context" },
+    Binary { name: "chatd-axum", upgrade: "hijack" },
+    Binary { name: "chatd-axum", upgrade: "context" },
 ];
 
 impl Binary {

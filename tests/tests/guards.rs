@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use syn::visit::{self, Visit};
 
-const ADAPTERS: [&str; 3] = ["chat-actix", "chat-tungstenite", "chat-warp"];
+const ADAPTERS: [&str; 4] = ["chat-actix", "chat-axum", "chat-tungstenite", "chat-warp"];
 
 /// What `chat-proto` may be built from: data, text, hashes; nothing that waits, listens or rolls dice.
 const PURE: [&str; 9] = [

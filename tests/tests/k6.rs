@@ -36,6 +36,16 @@ async fn actix_by_context() -> Result<()> {
     smoke(BINARIES[4]).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn axum_by_hijack() -> Result<()> {
+    smoke(BINARIES[5]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn axum_by_context() -> Result<()> {
+    smoke(BINARIES[6]).await
+}
+
 async fn smoke(binary: Binary) -> Result<()> {
     let daemon = Daemon::start(binary, &[])?;
     for _ in 0..DROPS {

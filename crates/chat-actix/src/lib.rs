@@ -5,6 +5,22 @@
 //! stay in place. [`Mechanism`] says who speaks WebSocket there: tungstenite, as behind every other adapter,
 //! or actix-ws, with deviations that `src/context.rs` lists.
 //!
+//! ```no_run
+//! # async fn main_of_a_shop(listener: std::net::TcpListener) -> std::io::Result<()> {
+//! use actix_web::{App, web};
+//! use chat_core::{Chat, Endpoint, Mechanism};
+//!
+//! let chat: Chat = Chat::default();
+//! let limits = chat.limits().clone();
+//! let app = move || {
+//!     // The service's own routes; they post with `chat.post(..)`.
+//!     let own = App::new().route("/hello", web::get().to(async || "hello"));
+//!     chat_actix::mount(own, Endpoint::new(chat.clone()), Mechanism::Hijack)
+//! };
+//! chat_actix::serve(listener, app, &limits, std::future::pending()).await
+//! # }
+//! ```
+//!
 //! [`mount`] adds the chat to an app that has routes of its own, and [`serve`] runs it.
 //! `examples/mount.rs` does that with a service that also posts into a room. A host that runs its own
 //! `HttpServer` does best to set what [`serve`] sets: actix has no limit on how long a peer takes nothing, and

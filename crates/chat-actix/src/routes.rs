@@ -18,10 +18,17 @@ pub fn routes<M: Message>(endpoint: Endpoint<M>, mechanism: Mechanism) -> Routes
 }
 
 /// The service that [`routes`] makes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Routes<M: Message> {
     endpoint: Endpoint<M>,
     mechanism: Mechanism,
+}
+
+// By hand: a host's message need not be `Clone`.
+impl<M: Message> Clone for Routes<M> {
+    fn clone(&self) -> Self {
+        Self { endpoint: self.endpoint.clone(), mechanism: self.mechanism }
+    }
 }
 
 impl<M: Message> HttpServiceFactory for Routes<M> {

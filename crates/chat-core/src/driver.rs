@@ -107,10 +107,11 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
         self.inbox.waker.register(cx.waker());
         self.poll_phase();
         for _ in 0..BURST {
-            let moved = self.poll_operation(cx)
+            // Output first: nothing goes out ahead of the welcome, not even a pong.
+            let moved = self.poll_output(cx)
+                | self.poll_operation(cx)
                 | self.poll_input(cx)
                 | self.poll_catch_up(cx)
-                | self.poll_output(cx)
                 | self.poll_timer(cx);
             if let Some(end) = self.end.take() {
                 return Poll::Ready(match (end, self.parting.take()) {

@@ -15,7 +15,7 @@ pub fn route<M: Message, S>(endpoint: Endpoint<M>, host: S) -> Route<M, S> {
 }
 
 /// The service that [`route`] makes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Route<M: Message, S> {
     endpoint: Endpoint<M>,
     host: S,
@@ -49,5 +49,12 @@ where
             }
         };
         Box::pin(async move { Ok(answer.map(Either::Right)) })
+    }
+}
+
+// By hand: a host's message need not be `Clone`.
+impl<M: Message, S: Clone> Clone for Route<M, S> {
+    fn clone(&self) -> Self {
+        Self { endpoint: self.endpoint.clone(), host: self.host.clone() }
     }
 }

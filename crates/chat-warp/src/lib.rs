@@ -4,6 +4,20 @@
 //! speaks there ([`Mechanism::Hijack`]), or warp's own WebSocket does ([`Mechanism::Context`]), which cannot
 //! do all that the first can: `context.rs` lists where it differs.
 //!
+//! ```no_run
+//! # async fn main_of_a_shop(listener: tokio::net::TcpListener) {
+//! use chat_core::{Chat, Endpoint, Mechanism};
+//! use warp::Filter;
+//!
+//! let chat: Chat = Chat::default();
+//! let limits = chat.limits().clone();
+//! // The service's own routes; they post with `chat.post(..)`.
+//! let own = warp::path!("hello").map(|| "hello");
+//! let service = chat_warp::mount(Endpoint::new(chat), Mechanism::Hijack, own);
+//! chat_warp::serve(listener, service, &limits, std::future::pending()).await;
+//! # }
+//! ```
+//!
 //! [`mount`] puts the chat in front of a filter that has routes of its own, and [`serve`] runs the two.
 //! `examples/mount.rs` does that with a service that also posts into a room.
 

@@ -9,4 +9,4 @@ mod websocket;
 mod wire;
 
 pub use guard::Guard;
-pub use websocket::{CHUNK, WebSocket};
+pub use websocket::{CHUNK, READ_BUFFER, WRITE_BUFFER, WebSocket};

@@ -16,13 +16,13 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use crate::wire::{Endless, Wire};
 
 /// Bytes read at once; tungstenite keeps as many for each connection, and clears them before each read.
-const READ_BUFFER: usize = 2 * 1024;
+pub const READ_BUFFER: usize = 2 * 1024;
 
 /// Bytes that wait to be written before no more are taken, pongs included.
 const HIGH_WATER: u64 = 64 * 1024;
 
 /// What tungstenite may hold at the most: what may wait, and one event of any size on top.
-const WRITE_BUFFER: usize = 16 * 1024 * 1024;
+pub const WRITE_BUFFER: usize = 16 * 1024 * 1024;
 
 /// Bytes on the wire that a message may cost for each of its own: a fragment of one byte costs seven.
 const COST: usize = 8;

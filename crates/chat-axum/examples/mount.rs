@@ -1,0 +1,41 @@
+//! A service with a route of its own, the chat next to it, and a handler that posts into a room.
+//!
+//! `cargo run -p chat-axum --example mount`, then join `lobby` at `ws://127.0.0.1:8080/ws` and
+//! `curl http://127.0.0.1:8080/announce`.
+
+use std::error::Error;
+use std::future::pending;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use chat_core::{Chat, Endpoint, ErrorCode, Mechanism, RoomName, Text, User};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let chat = Chat::default();
+    let limits = Arc::clone(chat.limits());
+    let own = Router::new().route("/announce", get(shop)).with_state(chat.clone());
+    let service = chat_axum::mount(Endpoint::new(chat), Mechanism::Hijack, own);
+    let listener = TcpListener::bind("127.0.0.1:8080").await?;
+    chat_axum::serve(listener, service, &limits, pending()).await;
+    Ok(())
+}
+
+async fn shop(State(chat): State<Chat>) -> impl IntoResponse {
+    match announce(&chat).await {
+        Ok(seq) => (StatusCode::OK, format!("message {seq}\n")),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+    }
+}
+
+async fn announce(chat: &Chat) -> Result<u64, ErrorCode> {
+    let lobby: RoomName = "lobby".parse()?;
+    let clerk = User::new("service:clerk", "Clerk")?;
+    let posted = chat.post(&lobby, &clerk, &Text::new("The shop is open."), None).await?;
+    Ok(posted.seq)
+}
