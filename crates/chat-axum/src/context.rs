@@ -15,16 +15,15 @@
 //! - Each event costs a check for UTF-8 for each recipient.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::FromRequestParts;
 use axum::extract::ws::{self, CloseFrame, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
-use chat_core::{CloseCode, Connection, Incoming, Message, Outgoing, Upgrade};
+use bytes::Bytes;
+use chat_core::{CloseCode, Incoming, Message, Upgrade};
+use chat_hyper::Messages;
 use chat_websocket::{READ_BUFFER, WRITE_BUFFER};
-use futures_util::{Sink, Stream};
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::request::Parts;
 use tokio::sync::oneshot;
@@ -46,9 +45,10 @@ pub(crate) async fn open<M: Message>(upgrade: Upgrade<M>, mut parts: Parts) -> R
         .max_write_buffer_size(WRITE_BUFFER)
         .max_frame_size(limits.max_frame)
         .max_message_size(limits.max_frame);
-    let max_waiting = limits.max_batch;
-    let (give, taken) = oneshot::channel();
-    tokio::spawn(ticket.start(async move { taken.await.map(|socket| Socket::new(socket, max_waiting)) }));
+    let limits = Arc::clone(limits);
+    let (give, taken) = oneshot::channel::<WebSocket>();
+    let connection = async move { taken.await.map(|socket| Messages::<_, Dialect>::new(socket, &limits)) };
+    tokio::spawn(ticket.start(connection));
     let theirs = ws.on_upgrade(|socket| async {
         // If nobody waits for it any more, this ends it.
         let _unwanted = give.send(socket);
@@ -58,138 +58,55 @@ pub(crate) async fn open<M: Message>(upgrade: Upgrade<M>, mut parts: Parts) -> R
     chat_hyper::switching_protocols(&answer)
 }
 
-/// A connection of axum's.
-struct Socket {
-    socket: WebSocket,
-    max_waiting: usize,
-    /// Bytes given to axum since everything was written, a frame's header counted as one.
-    waiting: usize,
-    /// How often everything was written.
-    progress: u64,
-    /// Whether the peer has broken the protocol: then axum reads no more.
-    deaf: bool,
-    closing: Closing,
-}
+/// axum's messages.
+struct Dialect;
 
-/// How far the closing handshake is.
-enum Closing {
-    Open,
-    Flushing,
-    Awaiting,
-}
+impl chat_hyper::Dialect for Dialect {
+    type Message = ws::Message;
+    type Error = axum::Error;
 
-impl Socket {
-    fn new(socket: WebSocket, max_waiting: usize) -> Self {
-        Self { socket, max_waiting, waiting: 0, progress: 0, deaf: false, closing: Closing::Open }
+    fn size(message: &ws::Message) -> usize {
+        match message {
+            ws::Message::Text(text) => text.len(),
+            ws::Message::Binary(payload) | ws::Message::Ping(payload) | ws::Message::Pong(payload) => {
+                payload.len()
+            }
+            ws::Message::Close(frame) => frame.as_ref().map_or(0, |frame| frame.reason.len()),
+        }
     }
 
-    fn socket(&mut self) -> Pin<&mut WebSocket> {
-        Pin::new(&mut self.socket)
-    }
-
-    fn received(&mut self, message: ws::Message) -> Incoming {
+    fn read(message: ws::Message) -> Incoming {
         match message {
             ws::Message::Text(text) => Incoming::Text(text.into()),
             ws::Message::Binary(_) => Incoming::Binary,
-            ws::Message::Ping(payload) => {
-                self.waiting += 1 + payload.len();
-                Incoming::Ping
-            }
+            ws::Message::Ping(_) => Incoming::Ping,
             ws::Message::Pong(_) => Incoming::Pong,
             ws::Message::Close(frame) => Incoming::Close(frame.map(|frame| frame.code)),
         }
     }
-}
 
-impl Connection for Socket {
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        if self.waiting > self.max_waiting {
-            // The pongs that this peer does not read would pile up.
-            if let Err(error) = ready!(self.poll_flush(cx)) {
-                return Poll::Ready(Incoming::Lost(error));
-            }
-        }
-        let incoming = match ready!(self.socket().poll_next(cx)) {
-            Some(Ok(message)) => self.received(message),
-            Some(Err(error)) => failed(error),
-            None => Incoming::End,
-        };
-        self.deaf = matches!(incoming, Incoming::Violation(_));
-        Poll::Ready(incoming)
-    }
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.waiting > self.max_waiting {
-            self.poll_flush(cx)
-        } else {
-            self.socket().poll_ready(cx).map_err(io::Error::other)
+    /// axum does not say what its errors mean; its codec's errors do, if they are of the very version that axum
+    /// uses: where the two part, the tests of every breach fail.
+    fn failed(error: axum::Error) -> Incoming {
+        let error = error.into_inner();
+        match error.downcast_ref() {
+            Some(Error::Capacity(_)) => Incoming::Violation(CloseCode::MessageTooBig),
+            Some(Error::Utf8(_)) => Incoming::Violation(CloseCode::InvalidPayload),
+            Some(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Incoming::End,
+            Some(Error::Protocol(_)) => Incoming::Violation(CloseCode::ProtocolError),
+            _ => Incoming::Lost(io::Error::other(error)),
         }
     }
 
-    fn send(&mut self, frame: Outgoing) -> io::Result<()> {
-        let message = match frame {
-            Outgoing::Text(text) => {
-                self.waiting += 1 + text.len();
-                ws::Message::Text(Utf8Bytes::try_from(text).map_err(io::Error::other)?)
-            }
-            Outgoing::Ping => {
-                self.waiting += 1;
-                ws::Message::Ping(Bytes::new())
-            }
-        };
-        self.socket().start_send(message).map_err(io::Error::other)
+    fn text(text: Bytes) -> io::Result<ws::Message> {
+        Utf8Bytes::try_from(text).map(ws::Message::Text).map_err(io::Error::other)
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.socket().poll_flush(cx)).map_err(io::Error::other)?;
-        self.waiting = 0;
-        self.progress += 1;
-        Poll::Ready(Ok(()))
+    fn ping() -> ws::Message {
+        ws::Message::Ping(Bytes::new())
     }
 
-    fn poll_close(&mut self, cx: &mut Context<'_>, code: Option<CloseCode>) -> Poll<()> {
-        loop {
-            match self.closing {
-                Closing::Open => {
-                    if let Some(code) = code {
-                        let frame = CloseFrame { code: code.code(), reason: code.reason().into() };
-                        // Fails if the transport has: then the next step finds out too.
-                        let _failed = self.socket().start_send(ws::Message::Close(Some(frame)));
-                    }
-                    self.closing = Closing::Flushing;
-                }
-                Closing::Flushing => {
-                    let flushed = ready!(self.poll_flush(cx));
-                    if flushed.is_err() || code.is_none() {
-                        return Poll::Ready(());
-                    }
-                    self.closing = Closing::Awaiting;
-                }
-                // Dropped with bytes in it that nobody read, the socket would take the close frame back. The
-                // caller's time is the peer's to read it.
-                Closing::Awaiting if self.deaf => return Poll::Pending,
-                Closing::Awaiting => match ready!(self.socket().poll_next(cx)) {
-                    Some(Ok(message)) if !matches!(message, ws::Message::Close(_)) => {}
-                    _ => return Poll::Ready(()),
-                },
-            }
-        }
-    }
-
-    fn progress(&self) -> u64 {
-        self.progress
-    }
-}
-
-/// What an error of axum's means. axum does not say; its codec's error does, if it is of the very version that
-/// axum uses: where the two part, the tests of every breach fail.
-fn failed(error: axum::Error) -> Incoming {
-    let error = error.into_inner();
-    match error.downcast_ref() {
-        Some(Error::Capacity(_)) => Incoming::Violation(CloseCode::MessageTooBig),
-        Some(Error::Utf8(_)) => Incoming::Violation(CloseCode::InvalidPayload),
-        Some(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Incoming::End,
-        Some(Error::Protocol(_)) => Incoming::Violation(CloseCode::ProtocolError),
-        _ => Incoming::Lost(io::Error::other(error)),
+    fn close(code: CloseCode) -> ws::Message {
+        ws::Message::Close(Some(CloseFrame { code: code.code(), reason: code.reason().into() }))
     }
 }

@@ -19,11 +19,11 @@
 
 use std::error::Error as _;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
 
-use chat_core::{CloseCode, Connection, Endpoint, Incoming, Message, Outgoing, Upgrade};
-use futures_util::{Sink, Stream};
+use bytes::Bytes;
+use chat_core::{CloseCode, Endpoint, Incoming, Message, Upgrade};
+use chat_hyper::Messages;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::oneshot;
 use tungstenite_of_warp::Error;
@@ -61,9 +61,10 @@ fn open<M: Message>(upgrade: Upgrade<M>, ws: Option<Ws>) -> Response {
     let (answer, ticket) = upgrade.accept();
     let limits = ticket.limits();
     let ws = ws.max_frame_size(limits.max_frame).max_message_size(limits.max_frame);
-    let max_waiting = limits.max_batch;
-    let (give, taken) = oneshot::channel();
-    tokio::spawn(ticket.start(async move { taken.await.map(|socket| Socket::new(socket, max_waiting)) }));
+    let limits = Arc::clone(limits);
+    let (give, taken) = oneshot::channel::<WebSocket>();
+    let connection = async move { taken.await.map(|socket| Messages::<_, Dialect>::new(socket, &limits)) };
+    tokio::spawn(ticket.start(connection));
     let theirs = ws.on_upgrade(|socket| async {
         // If nobody waits for it any more, this ends it.
         let _unwanted = give.send(socket);
@@ -73,40 +74,21 @@ fn open<M: Message>(upgrade: Upgrade<M>, ws: Option<Ws>) -> Response {
     chat_hyper::switching_protocols(&answer)
 }
 
-/// A connection of warp's.
-struct Socket {
-    socket: WebSocket,
-    max_waiting: usize,
-    /// Bytes given to warp since everything was written, a frame's header counted as one.
-    waiting: usize,
-    /// How often everything was written.
-    progress: u64,
-    /// Whether the peer has broken the protocol: then warp reads no more.
-    deaf: bool,
-    closing: Closing,
-}
+/// warp's messages.
+struct Dialect;
 
-/// How far the closing handshake is.
-enum Closing {
-    Open,
-    Flushing,
-    Awaiting,
-}
+impl chat_hyper::Dialect for Dialect {
+    type Message = ws::Message;
+    type Error = warp::Error;
 
-impl Socket {
-    fn new(socket: WebSocket, max_waiting: usize) -> Self {
-        Self { socket, max_waiting, waiting: 0, progress: 0, deaf: false, closing: Closing::Open }
+    fn size(message: &ws::Message) -> usize {
+        message.as_bytes().len()
     }
 
-    fn socket(&mut self) -> Pin<&mut WebSocket> {
-        Pin::new(&mut self.socket)
-    }
-
-    fn received(&mut self, message: ws::Message) -> Incoming {
+    fn read(message: ws::Message) -> Incoming {
         if message.is_text() {
             Incoming::Text(message.into_bytes())
         } else if message.is_ping() {
-            self.waiting += 1 + message.as_bytes().len();
             Incoming::Ping
         } else if message.is_pong() {
             Incoming::Pong
@@ -116,91 +98,28 @@ impl Socket {
             Incoming::Binary
         }
     }
-}
 
-impl Connection for Socket {
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        if self.waiting > self.max_waiting {
-            // The pongs that this peer does not read would pile up.
-            if let Err(error) = ready!(self.poll_flush(cx)) {
-                return Poll::Ready(Incoming::Lost(error));
-            }
-        }
-        let incoming = match ready!(self.socket().poll_next(cx)) {
-            Some(Ok(message)) => self.received(message),
-            Some(Err(error)) => failed(error),
-            None => Incoming::End,
-        };
-        self.deaf = matches!(incoming, Incoming::Violation(_));
-        Poll::Ready(incoming)
-    }
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.waiting > self.max_waiting {
-            self.poll_flush(cx)
-        } else {
-            self.socket().poll_ready(cx).map_err(io::Error::other)
+    /// warp does not say what its errors mean; its codec's errors do, if they are of the very version that warp
+    /// uses: where the two part, the tests of every breach fail.
+    fn failed(error: warp::Error) -> Incoming {
+        match error.source().and_then(|source| source.downcast_ref()) {
+            Some(Error::Capacity(_)) => Incoming::Violation(CloseCode::MessageTooBig),
+            Some(Error::Utf8(_)) => Incoming::Violation(CloseCode::InvalidPayload),
+            Some(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Incoming::End,
+            Some(Error::Protocol(_)) => Incoming::Violation(CloseCode::ProtocolError),
+            _ => Incoming::Lost(io::Error::other(error)),
         }
     }
 
-    fn send(&mut self, frame: Outgoing) -> io::Result<()> {
-        let message = match frame {
-            Outgoing::Text(text) => ws::Message::text(String::from_utf8_lossy(&text)),
-            Outgoing::Ping => ws::Message::ping(""),
-        };
-        self.waiting += 1 + message.as_bytes().len();
-        self.socket().start_send(message).map_err(io::Error::other)
+    fn text(text: Bytes) -> io::Result<ws::Message> {
+        Ok(ws::Message::text(String::from_utf8_lossy(&text)))
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.socket().poll_flush(cx)).map_err(io::Error::other)?;
-        self.waiting = 0;
-        self.progress += 1;
-        Poll::Ready(Ok(()))
+    fn ping() -> ws::Message {
+        ws::Message::ping("")
     }
 
-    fn poll_close(&mut self, cx: &mut Context<'_>, code: Option<CloseCode>) -> Poll<()> {
-        loop {
-            match self.closing {
-                Closing::Open => {
-                    if let Some(code) = code {
-                        let frame = ws::Message::close_with(code.code(), code.reason());
-                        // Fails if the transport has: then the next step finds out too.
-                        let _failed = self.socket().start_send(frame);
-                    }
-                    self.closing = Closing::Flushing;
-                }
-                Closing::Flushing => {
-                    let flushed = ready!(self.poll_flush(cx));
-                    if flushed.is_err() || code.is_none() {
-                        return Poll::Ready(());
-                    }
-                    self.closing = Closing::Awaiting;
-                }
-                // Dropped with bytes in it that nobody read, the socket would take the close frame back. The
-                // caller's time is the peer's to read it.
-                Closing::Awaiting if self.deaf => return Poll::Pending,
-                Closing::Awaiting => match ready!(self.socket().poll_next(cx)) {
-                    Some(Ok(message)) if !message.is_close() => {}
-                    _ => return Poll::Ready(()),
-                },
-            }
-        }
-    }
-
-    fn progress(&self) -> u64 {
-        self.progress
-    }
-}
-
-/// What an error of warp's means. warp does not say; its codec's error does, if it is of the very version that
-/// warp uses: where the two part, the tests of every breach fail.
-fn failed(error: warp::Error) -> Incoming {
-    match error.source().and_then(|source| source.downcast_ref()) {
-        Some(Error::Capacity(_)) => Incoming::Violation(CloseCode::MessageTooBig),
-        Some(Error::Utf8(_)) => Incoming::Violation(CloseCode::InvalidPayload),
-        Some(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Incoming::End,
-        Some(Error::Protocol(_)) => Incoming::Violation(CloseCode::ProtocolError),
-        _ => Incoming::Lost(io::Error::other(error)),
+    fn close(code: CloseCode) -> ws::Message {
+        ws::Message::close_with(code.code(), code.reason())
     }
 }
