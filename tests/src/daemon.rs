@@ -1,4 +1,3 @@
-use std::collections::HashSet;
 use std::env;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -39,20 +38,23 @@ impl Binary {
     ///
     /// If it cannot be built.
     pub fn command(&self) -> Result<Command> {
-        static BUILT: Mutex<Option<HashSet<&'static str>>> = Mutex::new(None);
+        static BUILT: Mutex<bool> = Mutex::new(false);
         // The test sits in target/<profile>/deps.
         let deps = env::current_exe()?;
         let profile = deps.ancestors().nth(2).context("no profile folder")?.to_owned();
         let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if built.get_or_insert_default().insert(self.name) {
+        if !*built {
             let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-            cargo.args(["build", "--quiet", "--package", self.name]);
+            // The whole workspace, as the tests are built: for one package, its dependencies would have other
+            // features and be built again.
+            cargo.args(["build", "--quiet", "--workspace", "--bins"]);
             if profile.ends_with("release") {
                 cargo.arg("--release");
             }
             if !cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status()?.success() {
-                bail!("{} does not build", self.name);
+                bail!("the binaries do not build");
             }
+            *built = true;
         }
         Ok(Command::new(profile.join(self.name)))
     }
