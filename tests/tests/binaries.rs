@@ -92,6 +92,7 @@ async fn variables_configure_and_flags_win() -> Result<()> {
     for binary in programs() {
         let mut command = binary.command()?;
         command.env("CHATD_LISTEN", "127.0.0.1:1").env("CHATD_MAX_CONNECTIONS", "1");
+        command.env("CHATD_PORT", "tcp://10.0.0.1:80").env("CHATD_SERVICE_HOST", "10.0.0.1");
         command.env("CHATD_ALLOW_ORIGIN", "https://a.example,https://b.example");
         let daemon = Daemon::spawn(command, binary, &[])?;
         for (origin, status) in [("https://b.example", "101"), ("https://c.example", "403")] {

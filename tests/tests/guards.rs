@@ -107,6 +107,7 @@ fn a_number_a_duration_a_close_code_json_or_a_room_in_an_adapter_would_be_notice
         "const WAIT: std::time::Duration = std::time::Duration::new(1, 0);",
         "fn f() { tokio::time::sleep(x); }",
         "fn f() { close(4000); }",
+        "fn f() -> CloseCode { CloseCode::Normal }",
         "fn f() { serde_json::json!({}); }",
         "use chat_core::RoomName;",
         "const BODY: &str = \"{\\\"error\\\":1}\";",
@@ -230,6 +231,9 @@ impl<'ast> Visit<'ast> for Policy {
     fn visit_expr_path(&mut self, path: &'ast syn::ExprPath) {
         let names: Vec<_> = path.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         if names.iter().any(|name| name == "Duration") && !names.iter().any(|name| name == "ZERO") {
+            self.0.push(names.join("::"));
+        }
+        if names.len() > 1 && names.iter().any(|name| name == "CloseCode") {
             self.0.push(names.join("::"));
         }
         visit::visit_expr_path(self, path);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use chat_tests::{BINARIES, Binary, Daemon};
+use chat_tests::{BINARIES, Daemon};
 use serde_json::Value;
 
 const USERS: u64 = 20;
@@ -13,40 +13,42 @@ const DROPS: u64 = 2;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tungstenite_by_hijack() -> Result<()> {
-    smoke(BINARIES[0]).await
+    smoke("chatd-tungstenite", "hijack").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn warp_by_hijack() -> Result<()> {
-    smoke(BINARIES[1]).await
+    smoke("chatd-warp", "hijack").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn warp_by_context() -> Result<()> {
-    smoke(BINARIES[2]).await
+    smoke("chatd-warp", "context").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn actix_by_hijack() -> Result<()> {
-    smoke(BINARIES[3]).await
+    smoke("chatd-actix", "hijack").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn actix_by_context() -> Result<()> {
-    smoke(BINARIES[4]).await
+    smoke("chatd-actix", "context").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn axum_by_hijack() -> Result<()> {
-    smoke(BINARIES[5]).await
+    smoke("chatd-axum", "hijack").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn axum_by_context() -> Result<()> {
-    smoke(BINARIES[6]).await
+    smoke("chatd-axum", "context").await
 }
 
-async fn smoke(binary: Binary) -> Result<()> {
+async fn smoke(name: &str, upgrade: &str) -> Result<()> {
+    let binary = BINARIES.into_iter().find(|binary| (binary.name, binary.upgrade) == (name, upgrade));
+    let binary = binary.context("no such binary")?;
     let daemon = Daemon::start(binary, &[])?;
     for _ in 0..DROPS {
         let mut staying = k6(&daemon)?.args(["-e", "STAY=1"]).spawn()?;

@@ -3,10 +3,10 @@
 //! `cargo run -p chat-actix --example mount`, then join `lobby` at `ws://127.0.0.1:8080/ws` and
 //! `curl http://127.0.0.1:8080/announce`.
 
-use std::future::pending;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::{App, HttpResponse, web};
 use chat_core::{Chat, Endpoint, ErrorCode, Mechanism, RoomName, Text, User};
@@ -15,12 +15,21 @@ use chat_core::{Chat, Endpoint, ErrorCode, Mechanism, RoomName, Text, User};
 async fn main() -> io::Result<()> {
     let chat: Chat = Chat::default();
     let limits = Arc::clone(chat.limits());
+    // Ctrl-C: every client is told, and may come back without missing anything.
+    let stop = {
+        let chat = chat.clone();
+        async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                chat.drain(Duration::from_secs(5)).await;
+            }
+        }
+    };
     let app = move || {
         let shop = App::new().app_data(web::Data::new(chat.clone())).route("/announce", web::get().to(shop));
         chat_actix::mount(shop, Endpoint::new(chat.clone()), Mechanism::Hijack)
     };
     let listener = TcpListener::bind("127.0.0.1:8080")?;
-    chat_actix::serve(listener, app, &limits, pending()).await
+    chat_actix::serve(listener, app, &limits, stop).await
 }
 
 async fn shop(chat: web::Data<Chat>) -> HttpResponse {

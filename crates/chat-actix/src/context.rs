@@ -23,7 +23,7 @@ use actix_ws::{
     AggregatedMessage, AggregatedMessageStream, CloseReason, Message as WsMessage, ProtocolError, Session,
 };
 use bytes::{Buf, Bytes};
-use chat_core::{CloseCode, Connection, Incoming, Limits, Message, Outgoing, Upgrade};
+use chat_core::{Breach, CloseCode, Connection, Incoming, Limits, Message, Outgoing, Upgrade};
 use futures_util::{SinkExt, StreamExt};
 
 use crate::convert::{answer, switching_protocols};
@@ -260,13 +260,13 @@ impl Connection for Context {
 /// What actix-ws has to say about a breach, where it says it at all.
 fn failed(error: ProtocolError) -> Incoming {
     Incoming::Violation(match error {
-        ProtocolError::Overflow => CloseCode::MessageTooBig,
+        ProtocolError::Overflow => Breach::TooBig,
         ProtocolError::Io(error) => match (error.kind(), error.to_string()) {
-            (io::ErrorKind::InvalidData, text) if text.contains("reserved bits") => CloseCode::ProtocolError,
-            (io::ErrorKind::InvalidData, _) => CloseCode::InvalidPayload,
-            (_, text) if text.contains("continuation size") => CloseCode::MessageTooBig,
+            (io::ErrorKind::InvalidData, text) if text.contains("reserved bits") => Breach::Protocol,
+            (io::ErrorKind::InvalidData, _) => Breach::Utf8,
+            (_, text) if text.contains("continuation size") => Breach::TooBig,
             _ => return Incoming::Lost(error),
         },
-        _ => CloseCode::ProtocolError,
+        _ => Breach::Protocol,
     })
 }

@@ -4,8 +4,8 @@
 //! `curl http://127.0.0.1:8080/announce`.
 
 use std::error::Error;
-use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -17,12 +17,21 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let chat = Chat::default();
+    let chat: Chat = Chat::default();
     let limits = Arc::clone(chat.limits());
+    // Ctrl-C: every client is told, and may come back without missing anything.
+    let stop = {
+        let chat = chat.clone();
+        async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                chat.drain(Duration::from_secs(5)).await;
+            }
+        }
+    };
     let own = Router::new().route("/announce", get(shop)).with_state(chat.clone());
     let service = chat_axum::mount(Endpoint::new(chat), Mechanism::Hijack, own);
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
-    chat_axum::serve(listener, service, &limits, pending()).await;
+    chat_axum::serve(listener, service, &limits, stop).await;
     Ok(())
 }
 

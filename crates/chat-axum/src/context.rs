@@ -21,7 +21,7 @@ use axum::extract::FromRequestParts;
 use axum::extract::ws::{self, CloseFrame, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use bytes::Bytes;
-use chat_core::{CloseCode, Incoming, Message, Upgrade};
+use chat_core::{Breach, CloseCode, Incoming, Message, Upgrade};
 use chat_hyper::Messages;
 use chat_websocket::{READ_BUFFER, WRITE_BUFFER};
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
@@ -90,10 +90,10 @@ impl chat_hyper::Dialect for Dialect {
     fn failed(error: axum::Error) -> Incoming {
         let error = error.into_inner();
         match error.downcast_ref() {
-            Some(Error::Capacity(_)) => Incoming::Violation(CloseCode::MessageTooBig),
-            Some(Error::Utf8(_)) => Incoming::Violation(CloseCode::InvalidPayload),
+            Some(Error::Capacity(_)) => Incoming::Violation(Breach::TooBig),
+            Some(Error::Utf8(_)) => Incoming::Violation(Breach::Utf8),
             Some(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Incoming::End,
-            Some(Error::Protocol(_)) => Incoming::Violation(CloseCode::ProtocolError),
+            Some(Error::Protocol(_)) => Incoming::Violation(Breach::Protocol),
             _ => Incoming::Lost(io::Error::other(error)),
         }
     }

@@ -14,7 +14,7 @@ use crate::inbox::Inbox;
 use crate::rooms::{OpenLog, Rooms};
 use crate::{
     AppendError, Appended, Draft, ErrorCode, Limits, MemoryRoom, Message, Outlet, Page, Range, Room,
-    RoomName, Text, User,
+    RoomName, Text, Unavailable, User,
 };
 
 /// The chat: all rooms and all sessions. Cloning gives another handle to the same chat.
@@ -69,7 +69,7 @@ pub struct Counts {
 pub struct Drained {
     /// Connections that were there when it began.
     pub connections: usize,
-    /// Those that were cut off at its end.
+    /// Those that were still there at its end.
     pub abandoned: usize,
 }
 
@@ -128,7 +128,7 @@ impl<M: Message> Chat<M> {
     /// How much there is of everything.
     pub fn counts(&self) -> Counts {
         Counts {
-            connections: self.shared.connections.load(Ordering::Acquire),
+            connections: self.shared.connections.load(Ordering::SeqCst),
             sessions: self.shared.sessions.lock().len(),
             rooms: self.shared.rooms.len(),
         }
@@ -145,23 +145,27 @@ impl<M: Message> Chat<M> {
     }
 
     /// Ends the chat without losing anything: no connection is let in any more, every session finishes the
-    /// commands it has, tells its client, and closes with 1012. What is left after `limit` is cut off.
+    /// commands it has, tells its client, and closes with 1012. Shortly before `limit` is over, those that are
+    /// not done are closed as they are.
     pub async fn drain(&self, limit: Duration) -> Drained {
         let connections = self.counts().connections;
         self.enter(Phase::Draining);
-        let abandoned = match timeout(limit, self.deserted()).await {
-            Ok(()) => 0,
-            Err(_) => self.counts().connections,
-        };
+        // The last words and the closing handshake of a session have this long each.
+        let farewell = (self.limits().close_timeout * 2).min(limit / 2);
+        if timeout(limit - farewell, self.deserted()).await.is_err() {
+            self.enter(Phase::Ended);
+            // What is left after this is counted.
+            let _left = timeout(farewell, self.deserted()).await;
+        }
         self.enter(Phase::Ended);
-        Drained { connections, abandoned }
+        Drained { connections, abandoned: self.counts().connections }
     }
 
     /// Waits until no connection is left.
     async fn deserted(&self) {
         loop {
             let deserted = self.shared.deserted.notified();
-            if self.shared.connections.load(Ordering::Acquire) == 0 {
+            if self.shared.connections.load(Ordering::SeqCst) == 0 {
                 return;
             }
             deserted.await;
@@ -170,14 +174,14 @@ impl<M: Message> Chat<M> {
 
     fn enter(&self, phase: Phase) {
         // There is no way back, whoever else drains.
-        self.shared.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        self.shared.phase.fetch_max(phase as u8, Ordering::SeqCst);
         for inbox in self.shared.sessions.lock().values() {
             inbox.waker.wake();
         }
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        match self.shared.phase.load(Ordering::Acquire) {
+        match self.shared.phase.load(Ordering::SeqCst) {
             0 => Phase::Open,
             1 => Phase::Draining,
             _ => Phase::Ended,
@@ -194,17 +198,16 @@ impl<M: Message> Chat<M> {
 
     /// Leave to have one connection more.
     pub(crate) fn permit(&self) -> Result<Permit, Refusal> {
-        if self.is_draining() {
-            return Err(Refusal::Draining);
-        }
         let max = self.limits().max_connections;
         let one_more = |count: usize| (count < max).then_some(count + 1);
         self.shared
             .connections
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more)
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
             .map_err(|_| Refusal::Overloaded)?;
         let connection = self.shared.next_connection.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Permit { shared: Arc::clone(&self.shared), connection })
+        let permit = Permit { shared: Arc::clone(&self.shared), connection };
+        // Counted first, asked then: a drain that does not see this connection is seen by it.
+        if self.is_draining() { Err(Refusal::Draining) } else { Ok(permit) }
     }
 }
 
@@ -216,30 +219,28 @@ pub(crate) async fn append<M: Message>(
 ) -> Result<Appended, ErrorCode> {
     let message = M::parse(&draft.body, limits)?;
     tracing::debug!(kind = message.kind(), "append");
-    match timeout(limits.room_timeout, log.append(draft)).await {
-        Ok(Ok(appended)) => Ok(appended),
-        Ok(Err(AppendError::KeyConflict)) => Err(ErrorCode::KeyConflict),
-        Ok(Err(AppendError::Unavailable(cause))) => {
-            tracing::warn!(cause, "room unavailable");
-            Err(ErrorCode::Unavailable)
+    let appended = async {
+        match log.append(draft).await {
+            Ok(appended) => Ok(Ok(appended)),
+            Err(AppendError::KeyConflict) => Ok(Err(ErrorCode::KeyConflict)),
+            Err(AppendError::Unavailable(cause)) => Err(Unavailable(cause)),
         }
-        Err(_) => Err(ErrorCode::Unavailable),
-    }
+    };
+    within(limits, appended).await?
 }
 
 /// Waits for a log's answer as long as a log has.
 pub(crate) async fn within<T>(
     limits: &Limits,
-    answer: impl Future<Output = Result<T, crate::Unavailable>>,
+    answer: impl Future<Output = Result<T, Unavailable>>,
 ) -> Result<T, ErrorCode> {
-    match timeout(limits.room_timeout, answer).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(crate::Unavailable(cause))) => {
-            tracing::warn!(cause, "room unavailable");
-            Err(ErrorCode::Unavailable)
-        }
-        Err(_) => Err(ErrorCode::Unavailable),
-    }
+    let cause = match timeout(limits.room_timeout, answer).await {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(Unavailable(cause))) => cause,
+        Err(_) => format!("no answer within {:?}", limits.room_timeout),
+    };
+    tracing::warn!(cause, "room unavailable");
+    Err(ErrorCode::Unavailable)
 }
 
 impl<M: Message> Clone for Chat<M> {
@@ -288,7 +289,7 @@ impl<M: Message> Builder<M> {
 
     /// The chat.
     pub fn build(self) -> Chat<M> {
-        let limits = Arc::new(self.limits);
+        let limits = Arc::new(self.limits.workable());
         let shared = Shared {
             rooms: Arc::new(Rooms::new(Arc::clone(&limits), self.open_log)),
             limits,
@@ -335,7 +336,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.discharge();
-        if self.shared.connections.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.shared.connections.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.shared.deserted.notify_waiters();
         }
     }

@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::CloseCode;
+use crate::{Breach, CloseCode};
 
 /// One upgraded connection, at the level of WebSocket messages.
 ///
@@ -74,8 +74,8 @@ pub enum Incoming {
     Pong,
     /// A close frame, with its code if it had one.
     Close(Option<u16>),
-    /// A breach of the WebSocket protocol, with the code to close with.
-    Violation(CloseCode),
+    /// A breach of the WebSocket protocol.
+    Violation(Breach),
     /// The end of the stream without a close frame. The peer may still be reading.
     End,
     /// The transport failed.

@@ -54,8 +54,9 @@ pub(crate) struct Driver<'c, M: Message, C> {
     lagging: Vec<RoomName>,
     output: Output,
     unflushed: bool,
-    /// Why nothing can be sent any more. What the peer sent before, its close frame perhaps, can still be read.
-    mute: Option<io::Error>,
+    /// Why nothing can be sent any more, and until when what the peer sent before, its close frame perhaps, is
+    /// still read.
+    mute: Option<(io::Error, Instant)>,
     /// The connection's progress when something began to wait, or last moved, and when that was.
     waiting: Option<(u64, Instant)>,
     timer: Pin<Box<Sleep>>,
@@ -140,7 +141,7 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
     fn poll_phase(&mut self) {
         let phase = self.chat.phase();
         if phase == Phase::Ended {
-            self.end = Some(End::Abandoned);
+            self.end = self.end.take().or(Some(End::Closing(CloseCode::Restarting)));
         } else if phase == Phase::Draining && !self.draining {
             self.draining = true;
             let effects = self.session.handle_drain();
@@ -201,7 +202,8 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
                 break;
             };
             moved = true;
-            self.received += 1;
+            let is_frame = !matches!(incoming, Incoming::End | Incoming::Lost(_) | Incoming::Violation(_));
+            self.received += u64::from(is_frame);
             let parts =
                 !matches!(incoming, Incoming::Text(_) | Incoming::Ping | Incoming::Pong | Incoming::End);
             if parts && self.operation.is_some() {
@@ -271,7 +273,7 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
         };
         let operation = match action {
             Action::Leave => {
-                self.forget_batch(&name);
+                self.forget(&name, true);
                 self.memberships.remove(&name);
                 return self.finish(Ok(Outcome::Left));
             }
@@ -309,7 +311,7 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
         let entered = if let Some(membership) = self.memberships.get_mut(&name) {
             let entered = membership.rejoin(standing, from)?;
             if *from != command::From::Now {
-                self.forget_batch(&name);
+                self.forget(&name, false);
             }
             entered
         } else {
@@ -324,9 +326,9 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
         Ok(Outcome::Joined { standing, resumption, members })
     }
 
-    /// Drops what was taken from a room and not yet sent.
-    fn forget_batch(&mut self, room: &RoomName) {
-        self.output.forget(room);
+    /// Drops the messages that were taken from a room and not yet sent, and all else if it has been left.
+    fn forget(&mut self, room: &RoomName, left: bool) {
+        self.output.forget(room, left);
         if self.catch_up.as_ref().is_some_and(|catch_up| catch_up.room == *room) {
             self.catch_up = None;
             self.inbox.requeue(room.clone());
@@ -403,15 +405,19 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
             let Some(frame) = self.output.pop() else { break };
             moved = true;
             self.unflushed = true;
-            self.sent += 1;
-            self.mute = ready.and_then(|()| self.connection.send(frame)).err();
+            match ready.and_then(|()| self.connection.send(frame)) {
+                Ok(()) => self.sent += 1,
+                Err(error) => self.fall_mute(error),
+            }
         }
         if self.can_send()
             && self.unflushed
             && let Poll::Ready(flushed) = self.connection.poll_flush(cx)
         {
             self.unflushed = false;
-            self.mute = flushed.err();
+            if let Err(error) = flushed {
+                self.fall_mute(error);
+            }
         }
         if self.mute.is_some() && !self.output.is_empty() {
             self.output = Output::default();
@@ -421,6 +427,10 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
         self.unflushed &= self.mute.is_none();
         self.note_progress();
         moved
+    }
+
+    fn fall_mute(&mut self, error: io::Error) {
+        self.mute = Some((error, Instant::now() + self.chat.limits().close_timeout));
     }
 
     fn can_send(&self) -> bool {
@@ -441,7 +451,8 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
         let stall = self.waiting.map(|(_, since)| since + self.chat.limits().write_timeout);
         let liveness = self.started + self.session.deadline();
         let parting = self.parting.as_ref().map(|(_, until)| *until);
-        let due = [stall, parting].into_iter().flatten().fold(liveness, Instant::min);
+        let mute = self.mute.as_ref().map(|(_, until)| *until);
+        let due = [stall, parting, mute].into_iter().flatten().fold(liveness, Instant::min);
         if due < self.timer.deadline() {
             self.timer.as_mut().reset(due);
         }
@@ -452,6 +463,8 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
         let mut effects = Vec::new();
         if stall.is_some_and(|stall| stall <= now) {
             effects = self.session.handle_stall();
+        } else if mute.is_some_and(|until| until <= now) {
+            self.end = self.mute.take().map(|(error, _)| End::Lost(error));
         } else if parting.is_some_and(|until| until <= now) {
             if let Some((incoming, _)) = self.parting.take() {
                 self.handle(incoming);

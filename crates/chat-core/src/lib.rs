@@ -42,5 +42,6 @@ pub use upgrade::{SwitchingProtocols, Ticket, Upgrade, Watch};
 
 pub use chat_proto::handshake::{RequestHead, Version};
 pub use chat_proto::{
-    AppendError, Appended, CloseCode, Draft, ErrorCode, Limits, Page, Range, RoomName, Standing, Stored, User,
+    AppendError, Appended, Breach, CloseCode, Draft, ErrorCode, Limits, Page, Range, RoomName, Standing,
+    Stored, User,
 };

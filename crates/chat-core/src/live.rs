@@ -40,6 +40,7 @@ struct Delivery {
     frame: Bytes,
     /// The connection that caused it and is not to get it.
     except: Option<u64>,
+    is_message: bool,
 }
 
 impl AsRef<[u8]> for Delivery {
@@ -58,7 +59,7 @@ impl LiveRoom {
             name,
             log: log(Outlet(room.clone())),
             state: Mutex::new(State {
-                tail: Tail::new(0, limits.tail_events),
+                tail: Tail::new(0, limits.tail_events, limits.log_bytes),
                 roster: Roster::default(),
                 members: BTreeMap::new(),
                 idle_since: Some(Instant::now()),
@@ -69,7 +70,10 @@ impl LiveRoom {
     /// Hands a committed message to everybody here.
     pub(crate) fn deliver(&self, stored: &Stored) {
         let mut state = self.state.lock();
-        state.tail.push_message(stored.seq, Delivery { frame: stored.frame.clone(), except: None });
+        state.tail.push_message(
+            stored.seq,
+            Delivery { frame: stored.frame.clone(), except: None, is_message: true },
+        );
         state.wake(&self.name);
         if state.members.is_empty() {
             state.idle_since = Some(Instant::now());
@@ -84,6 +88,12 @@ impl LiveRoom {
         self.state.lock().roster.members()
     }
 
+    /// Whether nobody is here and nothing was ever written.
+    pub(crate) fn is_blank(&self) -> bool {
+        let state = self.state.lock();
+        state.members.is_empty() && state.tail.head() == 0
+    }
+
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         self.state.lock().idle_since
     }
@@ -96,8 +106,17 @@ impl std::fmt::Debug for LiveRoom {
 }
 
 impl State {
+    /// Brings what the log and the tail know of the head together.
+    fn observe(&mut self, standing: &mut Standing) {
+        // With members here, the outlet tells the tail of everything: then the log is only a moment ahead.
+        if self.members.is_empty() {
+            self.tail.observe(standing.head);
+        }
+        standing.head = standing.head.max(self.tail.head());
+    }
+
     fn announce(&mut self, room: &RoomName, event: &Event, except: Option<u64>) {
-        self.tail.push_event(Delivery { frame: event.encode(), except });
+        self.tail.push_event(Delivery { frame: event.encode(), except, is_message: false });
         self.wake(room);
     }
 
@@ -122,6 +141,19 @@ pub(crate) struct Membership {
     cursor: Cursor,
 }
 
+/// An event that a member has taken from a room.
+pub(crate) struct Taken {
+    pub(crate) frame: Bytes,
+    /// Whether it is a message, or stands for some.
+    pub(crate) is_message: bool,
+}
+
+impl From<Delivery> for Taken {
+    fn from(delivery: Delivery) -> Self {
+        Self { frame: delivery.frame, is_message: delivery.is_message }
+    }
+}
+
 /// What [`Membership::join`] and [`Membership::rejoin`] answer.
 pub(crate) struct Entered {
     pub(crate) standing: Standing,
@@ -140,8 +172,7 @@ impl Membership {
         from: &command::From,
     ) -> Result<(Self, Entered), ErrorCode> {
         let mut state = room.state.lock();
-        state.tail.observe(standing.head);
-        standing.head = state.tail.head();
+        state.observe(&mut standing);
         let resumption = resume(from, &standing, &rooms.limits)?;
         if state.roster.enter(&user) {
             let presence = PresenceState::Joined;
@@ -165,12 +196,12 @@ impl Membership {
         from: &command::From,
     ) -> Result<Entered, ErrorCode> {
         let mut state = self.room.state.lock();
-        state.tail.observe(standing.head);
-        standing.head = state.tail.head();
+        state.observe(&mut standing);
         let resumption = resume(from, &standing, &self.rooms.limits)?;
         if *from != command::From::Now {
             self.epoch.clone_from(&standing.epoch);
-            self.cursor = state.tail.cursor(resumption.after);
+            // Events that are no messages go on from where they were.
+            self.cursor.seq = resumption.after;
             if let Some(member) = state.members.get_mut(&self.connection)
                 && !std::mem::replace(&mut member.awake, true)
             {
@@ -191,7 +222,7 @@ impl Membership {
 
     /// Takes a page of the log, read from [`seq`](Self::seq) on, as far as `upto`: the frames to send, a
     /// `gap` among them if the log no longer reaches back. `None` if the log has begun another epoch.
-    pub(crate) fn catch_up(&mut self, page: Page, upto: u64) -> Option<Vec<Bytes>> {
+    pub(crate) fn catch_up(&mut self, page: Page, upto: u64) -> Option<Vec<Taken>> {
         if page.epoch != self.epoch {
             return None;
         }
@@ -200,14 +231,18 @@ impl Membership {
         let from = self.cursor.seq + 1;
         let gap = (first > from).then(|| {
             let (room, epoch) = (self.room.name.clone(), self.epoch.clone());
-            Event::Gap { room, epoch, from, to: first - 1 }.encode()
+            Taken { frame: Event::Gap { room, epoch, from, to: first - 1 }.encode(), is_message: true }
         });
         self.cursor.seq = messages.last().map_or(upto, |stored| stored.seq);
-        Some(gap.into_iter().chain(messages.into_iter().map(|stored| stored.frame)).collect())
+        Some(
+            gap.into_iter()
+                .chain(messages.into_iter().map(|stored| Taken { frame: stored.frame, is_message: true }))
+                .collect(),
+        )
     }
 
     /// Takes what comes next. After [`Next::Nothing`], the inbox is told when there is more.
-    pub(crate) fn take(&mut self) -> Next<Bytes> {
+    pub(crate) fn take(&mut self) -> Next<Taken> {
         let mut state = self.room.state.lock();
         loop {
             match state.tail.next(&mut self.cursor, self.rooms.limits.max_batch) {
@@ -220,8 +255,7 @@ impl Membership {
                 Next::CatchUp { upto } => return Next::CatchUp { upto },
                 Next::Events(deliveries) => {
                     let mine = |delivery: &Delivery| delivery.except != Some(self.connection);
-                    let frames: Vec<_> =
-                        deliveries.into_iter().filter(mine).map(|delivery| delivery.frame).collect();
+                    let frames: Vec<_> = deliveries.into_iter().filter(mine).map(Taken::from).collect();
                     if !frames.is_empty() {
                         return Next::Events(frames);
                     }
@@ -250,7 +284,7 @@ impl Drop for Membership {
         if state.members.is_empty() {
             state.idle_since = Some(Instant::now());
             drop(state);
-            self.rooms.sweep_later();
+            self.rooms.left(&self.room);
         }
     }
 }

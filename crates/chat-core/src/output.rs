@@ -1,17 +1,23 @@
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
+use crate::live::Taken;
 use crate::{Outgoing, RoomName};
 
 /// What one connection is to send next, in order: replies of its own and events of rooms.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
-    /// Events carry the name of their room.
-    queue: VecDeque<(Option<RoomName>, Outgoing)>,
+    queue: VecDeque<(Origin, Outgoing)>,
     replies: usize,
     reply_bytes: usize,
     event_bytes: usize,
+}
+
+/// Where a frame comes from.
+#[derive(Debug, PartialEq, Eq)]
+enum Origin {
+    Session,
+    /// A room; whether it is a message, or stands for some.
+    Room(RoomName, bool),
 }
 
 impl Output {
@@ -32,31 +38,32 @@ impl Output {
     pub(crate) fn reply(&mut self, frame: Outgoing) {
         self.replies += 1;
         self.reply_bytes += size(&frame);
-        self.queue.push_back((None, frame));
+        self.queue.push_back((Origin::Session, frame));
     }
 
-    pub(crate) fn event(&mut self, room: RoomName, text: Bytes) {
-        self.event_bytes += text.len();
-        self.queue.push_back((Some(room), Outgoing::Text(text)));
+    pub(crate) fn event(&mut self, room: RoomName, taken: Taken) {
+        self.event_bytes += taken.frame.len();
+        self.queue.push_back((Origin::Room(room, taken.is_message), Outgoing::Text(taken.frame)));
     }
 
     pub(crate) fn pop(&mut self) -> Option<Outgoing> {
-        let (room, frame) = self.queue.pop_front()?;
-        if room.is_some() {
-            self.event_bytes -= size(&frame);
-        } else {
+        let (origin, frame) = self.queue.pop_front()?;
+        if origin == Origin::Session {
             self.replies -= 1;
             self.reply_bytes -= size(&frame);
+        } else {
+            self.event_bytes -= size(&frame);
         }
         Some(frame)
     }
 
-    /// Drops the events of a room.
-    pub(crate) fn forget(&mut self, room: &RoomName) {
-        self.queue.retain(|(from, frame)| {
-            let stays = from.as_ref() != Some(room);
-            self.event_bytes -= if stays { 0 } else { size(frame) };
-            stays
+    /// Drops the messages of a room, and its other events too if it has been left.
+    pub(crate) fn forget(&mut self, room: &RoomName, left: bool) {
+        self.queue.retain(|(origin, frame)| {
+            let goes =
+                matches!(origin, Origin::Room(from, is_message) if from == room && (left || *is_message));
+            self.event_bytes -= if goes { size(frame) } else { 0 };
+            !goes
         });
     }
 

@@ -25,11 +25,11 @@ pub(crate) async fn run<M: Message, C: Connection>(
     let started = Instant::now();
     let mut driver = Driver::new(chat.clone(), &permit, user, &mut connection);
     let result = AssertUnwindSafe(poll_fn(|cx| driver.poll(cx))).catch_unwind().await;
-    let (unsent, received, sent) = driver.leave();
+    let (unsent, received, mut sent) = driver.leave();
     permit.discharge();
     let end = result.unwrap_or(End::Panicked);
     let code = end.code();
-    if !matches!(end, End::Lost(_) | End::Abandoned) {
+    if !matches!(end, End::Lost(_)) {
         let limit = chat.limits().close_timeout;
         // A peer that takes nothing is not told more.
         if code != Some(CloseCode::SlowConsumer) {
@@ -37,7 +37,7 @@ pub(crate) async fn run<M: Message, C: Connection>(
                 let reconnect = reconnect_in(code, permit.connection(), chat.limits().retry_after);
                 Outgoing::Text(Event::closing(code, reconnect).encode())
             });
-            say(&mut connection, unsent.into_frames().chain(last_words), limit).await;
+            sent += say(&mut connection, unsent.into_frames().chain(last_words), limit).await;
         }
         // A peer that does not take part in the closing handshake has had its time for it.
         let _unfinished = timeout(limit, poll_fn(|cx| connection.poll_close(cx, code))).await;
@@ -58,8 +58,6 @@ pub(crate) enum End {
     PeerGone,
     /// The transport failed.
     Lost(io::Error),
-    /// The drain's time was up.
-    Abandoned,
 }
 
 impl End {
@@ -68,7 +66,7 @@ impl End {
         match self {
             Self::Closing(code) => Some(*code),
             Self::Panicked => Some(CloseCode::InternalError),
-            Self::PeerClosed(_) | Self::PeerGone | Self::Lost(_) | Self::Abandoned => None,
+            Self::PeerClosed(_) | Self::PeerGone | Self::Lost(_) => None,
         }
     }
 
@@ -82,7 +80,6 @@ impl End {
                 debug!(connection, %error, "connection lost");
                 ("connection lost", None)
             }
-            Self::Abandoned => ("drain time over", None),
         };
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         if let Self::Panicked = self {
@@ -99,16 +96,23 @@ fn reconnect_in(code: CloseCode, connection: u64, retry_after: Duration) -> Opti
     (code == CloseCode::Restarting).then(|| base.saturating_add(connection.wrapping_mul(7_919) % base))
 }
 
-/// Sends what is left to say, as far as the peer takes it in time.
-async fn say<C: Connection>(connection: &mut C, mut frames: impl Iterator<Item = Outgoing>, limit: Duration) {
+/// Sends what is left to say, as far as the peer takes it in time; the number of frames.
+async fn say<C: Connection>(
+    connection: &mut C,
+    mut frames: impl Iterator<Item = Outgoing>,
+    limit: Duration,
+) -> u64 {
+    let mut sent = 0;
     let said = timeout(limit, async {
         loop {
             poll_fn(|cx| connection.poll_ready(cx)).await?;
             let Some(frame) = frames.next() else { break };
             connection.send(frame)?;
+            sent += 1;
         }
         poll_fn(|cx| connection.poll_flush(cx)).await
     });
     // A peer that is gone or takes nothing misses these; there is nobody else to tell.
     let _unsaid = said.await;
+    sent
 }

@@ -109,7 +109,7 @@ impl<M: Message> Ticket<M> {
                 return;
             }
         };
-        info!(connection, user = ?user.id(), status = 101, "upgrade");
+        info!(connection, user = %user.id().escape_debug(), status = 101, "upgrade");
         serve::run(chat, permit, user, transport).await;
     }
 }

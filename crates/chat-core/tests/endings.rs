@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use chat_core::{Chat, CloseCode, Incoming, Limits};
+use chat_core::{Breach, Chat, CloseCode, Incoming, Limits};
 use serde_json::json;
 use support::store::{Mode, Store};
 use support::{Frame, chat, connect, member, pass, seconds_until, settle, types};
@@ -39,8 +39,8 @@ async fn what_is_no_text_command_closes_with_its_code() {
     let chat: Chat = Chat::default();
     for (incoming, code) in [
         (Incoming::Binary, CloseCode::UnsupportedData),
-        (Incoming::Violation(CloseCode::MessageTooBig), CloseCode::MessageTooBig),
-        (Incoming::Violation(CloseCode::InvalidPayload), CloseCode::InvalidPayload),
+        (Incoming::Violation(Breach::TooBig), CloseCode::MessageTooBig),
+        (Incoming::Violation(Breach::Utf8), CloseCode::InvalidPayload),
     ] {
         let mut ann = member(&chat, "ann").await;
         ann.incoming(incoming);
@@ -57,7 +57,7 @@ async fn what_came_ahead_of_the_end_is_still_carried_out() {
         Incoming::Close(Some(1000)),
         Incoming::End,
         Incoming::Binary,
-        Incoming::Violation(CloseCode::ProtocolError),
+        Incoming::Violation(Breach::Protocol),
         Incoming::Lost(std::io::ErrorKind::ConnectionReset.into()),
     ]
     .into_iter()

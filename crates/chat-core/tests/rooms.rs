@@ -91,10 +91,10 @@ async fn a_room_is_not_forgotten_while_its_log_is_in_use() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_room_too_many_is_unavailable_until_one_is_forgotten() {
+async fn a_room_too_many_is_unavailable_where_all_are_in_use() {
     let chat = chat(Limits { max_open_rooms: 2, ..limits() });
     let mut ann = member(&chat, "ann").await;
-    assert_eq!(post(&chat, "hall", "hi").await, Ok(1));
+    ann.join("hall").await;
     let join = json!({"type": "join", "room": "attic"});
     assert_eq!(ann.ask(join.clone()).await["code"], "unavailable");
     assert_eq!(post(&chat, "attic", "hi").await, Err(ErrorCode::Unavailable));
@@ -103,9 +103,37 @@ async fn a_room_too_many_is_unavailable_until_one_is_forgotten() {
     assert_eq!(page.map(|page| page.more), Err(ErrorCode::Unavailable));
     assert_eq!(chat.members(&attic), [], "asking opens no room");
     assert_eq!(post(&chat, "lobby", "hi").await, Ok(1), "those that are open go on");
-    pass(111.0).await;
+    ann.ask(json!({"type": "leave", "room": "hall"})).await;
     assert_eq!(ann.ask(join).await["type"], "joined");
     assert_eq!(chat.counts().rooms, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_too_many_takes_the_place_of_the_one_that_was_unused_for_the_longest() {
+    let chat = chat(Limits { max_open_rooms: 3, ..limits() });
+    let mut ann = member(&chat, "ann").await;
+    for room in ["hall", "attic"] {
+        assert_eq!(post(&chat, room, "hi").await, Ok(1));
+        pass(1.0).await;
+    }
+    assert_eq!(ann.join("cellar").await["seq"], 0);
+    assert_eq!(chat.counts().rooms, 3);
+    assert_eq!(post(&chat, "attic", "still there").await, Ok(2));
+    assert_eq!(post(&chat, "lobby", "and so is this").await, Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_in_which_nothing_was_written_goes_with_its_last_member() {
+    let chat = chat(limits());
+    let mut ann = member(&chat, "ann").await;
+    for n in 0..500 {
+        ann.join(&format!("room-{n}")).await;
+        ann.ask(json!({"type": "leave", "room": format!("room-{n}")})).await;
+    }
+    assert_eq!(chat.counts().rooms, 1);
+    assert_eq!(post(&chat, "lobby", "hi").await, Ok(1));
+    ann.ask(json!({"type": "leave", "room": "lobby"})).await;
+    assert_eq!(chat.counts().rooms, 1, "something was");
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,4 +226,18 @@ async fn members_are_users_sorted_by_name_each_once() {
     let members: Vec<_> = chat.members(&lobby()).iter().map(|user| guest(user.name())).collect();
     assert_eq!(json!(members), expected);
     assert_eq!(peers[0].join("lobby").await["members"], 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_is_never_the_user_whom_the_host_knows() {
+    let chat = chat(limits());
+    let clerk = User::new("service:clerk", "Clerk").expect("a name");
+    let mut thief = connect(&chat, "service:clerk").await;
+    thief.join("lobby").await;
+    let body = json!({"text": "stolen"});
+    let send = json!({"type": "send", "room": "lobby", "key": "k", "body": body});
+    assert_eq!(thief.ask(send).await["seq"], 1);
+    let lobby = lobby();
+    let posted = chat.post(&lobby, &clerk, &Text::new("ours"), Some("k")).await;
+    assert_eq!(posted.map(|appended| (appended.seq, appended.duplicate)), Ok((2, false)));
 }

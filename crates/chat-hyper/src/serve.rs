@@ -2,7 +2,6 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::pin::pin;
-use std::time::Duration;
 
 use chat_core::Limits;
 use http::{Request, Response};
@@ -10,19 +9,17 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 use tracing::{debug, warn};
 
-/// How long accepting pauses when the process has no descriptor left.
-const PAUSE: Duration = Duration::from_millis(100);
-
 /// Serves HTTP/1.1 on `listener` until `stop` is ready.
 ///
-/// A request head has [`Limits::head_timeout`] to arrive and twice [`Limits::max_head`] bytes at most (between
-/// once and twice, the chat's own answer says so). Running out of descriptors pauses accepting and ends nothing.
+/// A request head has [`Limits::head_timeout`] to arrive and [`Limits::head_buffer`] bytes at most. On Linux, a
+/// peer that takes nothing for [`Limits::abandon_timeout`] loses the connection. Running out of descriptors pauses accepting and ends nothing.
 pub async fn serve<S, B>(listener: TcpListener, service: S, limits: &Limits, stop: impl Future<Output = ()>)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -32,9 +29,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
-        .max_buf_size(limits.max_head.saturating_mul(2).max(8 * 1024));
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(limits.head_buffer());
     let (stopping, _) = watch::channel(());
     let mut stop = pin!(stop);
     loop {
@@ -45,11 +40,11 @@ where
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                pause_after(&error).await;
+                pause_after(&error, limits).await;
                 continue;
             }
         };
-        without_delay(&stream);
+        configure(&stream, limits);
         let connection = http
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()))
             .with_upgrades();
@@ -73,18 +68,24 @@ where
     let _unfinished = timeout(limits.close_timeout, stopping.closed()).await;
 }
 
-fn without_delay(stream: &TcpStream) {
+/// Sends without delay and, where the system can, ends a connection whose peer takes nothing: a session sees to
+/// that itself, plain answers do not.
+fn configure(stream: &TcpStream, limits: &Limits) {
+    let configured = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let configured =
+        configured.and_then(|()| SockRef::from(stream).set_tcp_user_timeout(Some(limits.abandon_timeout())));
     // Fails only on a socket that is gone already, which the next read finds out.
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, "TCP_NODELAY");
+    if let Err(error) = configured {
+        debug!(%error, "configuring a connection");
     }
 }
 
-async fn pause_after(error: &io::Error) {
+async fn pause_after(error: &io::Error, limits: &Limits) {
     // A peer that went away again is no reason to pause.
     if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
         return;
     }
     warn!(%error, "cannot accept connections");
-    sleep(PAUSE).await;
+    sleep(limits.accept_pause).await;
 }

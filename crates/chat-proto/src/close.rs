@@ -23,8 +23,29 @@ pub enum CloseCode {
     SlowConsumer,
     /// 4001: nothing complete came from the peer for too long.
     PingTimeout,
-    /// 4500: too many commands in a row were errors.
+    /// 4500: too many commands were errors in a short time.
     TooManyErrors,
+}
+
+/// How a peer broke the WebSocket protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Breach {
+    /// It sent what RFC 6455 forbids.
+    Protocol,
+    /// It sent text that is not UTF-8.
+    Utf8,
+    /// It sent, or announced, more than [`Limits::max_frame`](crate::Limits::max_frame).
+    TooBig,
+}
+
+impl From<Breach> for CloseCode {
+    fn from(breach: Breach) -> Self {
+        match breach {
+            Breach::Protocol => Self::ProtocolError,
+            Breach::Utf8 => Self::InvalidPayload,
+            Breach::TooBig => Self::MessageTooBig,
+        }
+    }
 }
 
 impl CloseCode {

@@ -17,7 +17,7 @@ pub enum ErrorCode {
     AlreadyIdentified,
     /// The room name breaks the rules for room names.
     #[error(
-        "a room name is 1 to 64 bytes of lower-case letters, digits, - and _, starting with a letter or digit"
+        "a room name is 1 to 64 bytes of lower-case letters, digits, - and _ in NFC, a letter or digit first"
     )]
     BadRoom,
     /// The user name breaks the rules for user names.

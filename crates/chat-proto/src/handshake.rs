@@ -128,7 +128,7 @@ pub enum Refusal {
     #[error("this is a WebSocket endpoint")]
     UpgradeRequired,
     /// The method is not GET.
-    #[error("a WebSocket handshake is a GET request")]
+    #[error("this method is not allowed here")]
     MethodNotAllowed,
     /// The request breaks RFC 6455 section 4.2.1.
     #[error("the WebSocket handshake is malformed")]

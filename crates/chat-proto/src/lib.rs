@@ -27,12 +27,12 @@ mod resume;
 mod roster;
 mod tail;
 
-pub use close::CloseCode;
+pub use close::{Breach, CloseCode};
 pub use error::ErrorCode;
 pub use event::{Event, LimitsNotice, PresenceState};
 pub use limits::Limits;
 pub use log::{AppendError, Appended, Draft, Log, Page, Range, Standing, Stored};
-pub use name::{RoomName, User};
+pub use name::{Identity, RoomName, User};
 pub use resume::{Gap, Resumption, resume};
 pub use roster::Roster;
 pub use tail::{Cursor, Next, Tail};

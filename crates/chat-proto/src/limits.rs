@@ -9,7 +9,8 @@ pub struct Limits {
     pub max_body: usize,
     /// Rooms that one connection may be in at once. Default 100.
     pub max_rooms: usize,
-    /// Rooms that are open in this process at once. Default 100,000.
+    /// Rooms that are open in this process at once; beyond it, those that have been empty for the longest are
+    /// forgotten. Default 10,000.
     pub max_open_rooms: usize,
     /// Connections at once, those still being upgraded included. Default 100,000.
     pub max_connections: usize,
@@ -43,11 +44,14 @@ pub struct Limits {
     pub upgrade_timeout: Duration,
     /// How long the closing handshake may take. Default 1 s.
     pub close_timeout: Duration,
+    /// How long accepting pauses when the process has no descriptor left. Default 100 ms.
+    pub accept_pause: Duration,
     /// How long a request head may take to arrive. Default 10 s.
     pub head_timeout: Duration,
     /// Bytes of a request head. Default 16 KiB.
     pub max_head: usize,
-    /// What `Retry-After` and `reconnect_in_ms` advise. Default 2 s.
+    /// What `Retry-After` advises; `reconnect_in_ms` advises up to twice as long, so that not all come back at
+    /// once. Default 2 s.
     pub retry_after: Duration,
     /// Messages that a room in memory keeps. Default 1,000.
     pub log_messages: usize,
@@ -57,13 +61,40 @@ pub struct Limits {
     pub log_keys: usize,
     /// How long an idempotency key is remembered. Default 24 h.
     pub key_window: Duration,
-    /// Events that a room keeps encoded for its members. Default 256.
+    /// Events that a room keeps encoded for its members, in at most [`log_bytes`](Self::log_bytes). Default
+    /// 256.
     pub tail_events: usize,
-    /// How long a room without members is kept. Default 10 min.
+    /// How long a room without members is kept, a tenth of it more or less; one in which nothing was written
+    /// is not kept. Default 10 min.
     pub room_idle: Duration,
 }
 
 impl Limits {
+    /// The same, with at least one of everything without which nothing would work.
+    #[must_use]
+    pub fn workable(mut self) -> Self {
+        let counts = [
+            &mut self.max_batch,
+            &mut self.max_backlog,
+            &mut self.max_page,
+            &mut self.default_page,
+            &mut self.max_errors,
+            &mut self.log_messages,
+            &mut self.tail_events,
+        ];
+        for count in counts {
+            *count = (*count).max(1);
+        }
+        self
+    }
+
+    /// Bytes that a server may read of a request head. Between [`max_head`](Self::max_head) and this the chat
+    /// itself says that it is too large.
+    pub fn head_buffer(&self) -> usize {
+        // hyper wants 8 KiB at the least.
+        self.max_head.saturating_mul(2).max(8 * 1024)
+    }
+
     /// How long a transport that the session cannot end itself may keep a peer that takes nothing: longer than a
     /// session does, with its last words.
     pub fn abandon_timeout(&self) -> Duration {
@@ -77,7 +108,7 @@ impl Default for Limits {
             max_frame: 16 * 1024,
             max_body: 4_096,
             max_rooms: 100,
-            max_open_rooms: 100_000,
+            max_open_rooms: 10_000,
             max_connections: 100_000,
             max_ref: 64,
             max_key: 64,
@@ -93,6 +124,7 @@ impl Default for Limits {
             room_timeout: Duration::from_secs(5),
             upgrade_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(1),
+            accept_pause: Duration::from_millis(100),
             head_timeout: Duration::from_secs(10),
             max_head: 16 * 1024,
             retry_after: Duration::from_secs(2),

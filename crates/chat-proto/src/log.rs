@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use sha1::{Digest, Sha1};
 
-use crate::{Event, Limits, RoomName, User};
+use crate::{Event, Identity, Limits, RoomName, User};
 
 /// A message on its way into a room.
 #[derive(Clone, Debug)]
@@ -100,9 +100,9 @@ pub struct Log {
     entries: VecDeque<Stored>,
     bytes: usize,
     head: u64,
-    /// What each (user id, key) was used for.
-    keys: BTreeMap<(String, String), Keyed>,
-    key_order: VecDeque<(String, String)>,
+    /// What each (user, key) was used for.
+    keys: BTreeMap<(Identity, String), Keyed>,
+    key_order: VecDeque<(Identity, String)>,
 }
 
 #[derive(Debug)]
@@ -137,7 +137,7 @@ impl Log {
     pub fn append(&mut self, at: u64, draft: Draft) -> Result<(Appended, Option<Stored>), AppendError> {
         self.forget_keys(at);
         let Draft { user, key, body } = draft;
-        let slot = key.map(|key| ((user.id().to_owned(), key), Sha1::digest(body.get()).into()));
+        let slot = key.map(|key| ((user.identity(), key), Sha1::digest(body.get()).into()));
         if let Some((slot, digest)) = &slot
             && let Some(known) = self.keys.get(slot)
         {

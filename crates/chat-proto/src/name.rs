@@ -64,9 +64,12 @@ impl Serialize for RoomName {
 
 /// Somebody who writes: an id, which says who it is, and a name, which people read.
 ///
-/// Cloning shares the texts.
+/// A guest is never the same user as one whom the host service knows, whatever they call themselves. Cloning
+/// shares the texts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct User {
+    #[serde(skip)]
+    guest: bool,
     id: Arc<str>,
     name: Arc<str>,
 }
@@ -79,7 +82,7 @@ impl User {
     /// [`ErrorCode::BadName`] if the name, after NFKC, is not 1 to 32 visible characters of at most 128
     /// bytes, or holds a control, bidirectional, zero-width or tag character, or starts or ends in a space.
     pub fn new(id: &str, name: &str) -> Result<Self, ErrorCode> {
-        Ok(Self { id: id.into(), name: user_name(name)?.into() })
+        Ok(Self { guest: false, id: id.into(), name: user_name(name)?.into() })
     }
 
     /// A guest: nobody vouches for them, so their name is also their id.
@@ -89,16 +92,21 @@ impl User {
     /// Those of [`User::new`].
     pub fn guest(name: &str) -> Result<Self, ErrorCode> {
         let name: Arc<str> = user_name(name)?.into();
-        Ok(Self { id: Arc::clone(&name), name })
+        Ok(Self { guest: true, id: Arc::clone(&name), name })
     }
 
     /// The guest that a connection without a name speaks for.
     pub fn numbered_guest(number: u64) -> Self {
         let name: Arc<str> = format!("guest-{number}").into();
-        Self { id: Arc::clone(&name), name }
+        Self { guest: true, id: Arc::clone(&name), name }
     }
 
-    /// Who this is. Two users of one id are one user.
+    /// What tells this user from all others.
+    pub fn identity(&self) -> Identity {
+        Identity { guest: self.guest, id: Arc::clone(&self.id) }
+    }
+
+    /// Who this is, as others see it.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -107,6 +115,13 @@ impl User {
     pub fn name(&self) -> &str {
         &self.name
     }
+}
+
+/// Who somebody is. Two users of one identity are one user, whatever their names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    guest: bool,
+    id: Arc<str>,
 }
 
 fn user_name(given: &str) -> Result<String, ErrorCode> {

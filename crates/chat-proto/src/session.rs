@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 
 use crate::command::{self, Command, From};
 use crate::{
-    Appended, CloseCode, ErrorCode, Event, Limits, LimitsNotice, Page, Range, Resumption, RoomName, Standing,
-    User,
+    Appended, Breach, CloseCode, ErrorCode, Event, Limits, LimitsNotice, Page, Range, Resumption, RoomName,
+    Standing, User,
 };
 
 /// Something to do for the session.
@@ -177,9 +177,9 @@ impl Session {
         self.pinged = None;
     }
 
-    /// The peer broke the WebSocket protocol in the way that `code` names.
-    pub fn handle_violation(&mut self, code: CloseCode) -> Vec<Effect> {
-        self.close(code)
+    /// The peer broke the WebSocket protocol.
+    pub fn handle_violation(&mut self, breach: Breach) -> Vec<Effect> {
+        self.close(breach.into())
     }
 
     /// The peer has taken nothing for too long.
@@ -288,7 +288,10 @@ impl Session {
                 Event::Sent { reference, room, seq, at, duplicate }
             }
             Outcome::History(Page { epoch, messages, more }) => {
-                let messages = messages.iter().filter_map(|stored| raw(&stored.frame)).collect();
+                let Some(messages) = messages.iter().map(|stored| raw(&stored.frame)).collect() else {
+                    // A log that holds what is no event.
+                    return self.error(now, reference, ErrorCode::Unavailable, Some(room));
+                };
                 Event::History { reference, room, epoch, messages, more }
             }
             Outcome::Members(members) => Event::Members { reference, room, members },

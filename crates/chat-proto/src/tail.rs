@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 pub struct Tail<T> {
     entries: VecDeque<Entry<T>>,
     capacity: usize,
+    max_bytes: usize,
+    bytes: usize,
     /// The position of the first entry.
     start: u64,
     /// The `seq` of the newest message before the first entry.
@@ -49,9 +51,11 @@ pub enum Next<T> {
 }
 
 impl<T: Clone + AsRef<[u8]>> Tail<T> {
-    /// The tail of a room whose newest message is `head`, keeping at most `capacity` events.
-    pub fn new(head: u64, capacity: usize) -> Self {
-        Self { entries: VecDeque::new(), capacity: capacity.max(1), start: 0, base: head, head }
+    /// The tail of a room whose newest message is `head`, keeping at most `capacity` events and, of more than
+    /// one, at most `max_bytes`.
+    pub fn new(head: u64, capacity: usize, max_bytes: usize) -> Self {
+        let capacity = capacity.max(1);
+        Self { entries: VecDeque::new(), capacity, max_bytes, bytes: 0, start: 0, base: head, head }
     }
 
     /// The `seq` of the newest message, 0 if there is none.
@@ -64,6 +68,7 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         if head > self.head {
             self.start += self.entries.len() as u64;
             self.entries.clear();
+            self.bytes = 0;
             self.base = head;
             self.head = head;
         }
@@ -123,13 +128,14 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
     }
 
     fn push(&mut self, entry: Entry<T>) {
-        if self.entries.len() == self.capacity
-            && let Some(oldest) = self.entries.pop_front()
-        {
+        self.bytes += entry.frame.as_ref().len();
+        self.entries.push_back(entry);
+        while self.entries.len() > self.capacity || (self.bytes > self.max_bytes && self.entries.len() > 1) {
+            let Some(oldest) = self.entries.pop_front() else { break };
+            self.bytes -= oldest.frame.as_ref().len();
             self.start += 1;
             self.base = oldest.seq;
         }
-        self.entries.push_back(entry);
     }
 }
 
@@ -138,7 +144,7 @@ mod tests {
     use super::*;
 
     fn tail(capacity: usize, messages: u64) -> Tail<Vec<u8>> {
-        let mut tail = Tail::new(0, capacity);
+        let mut tail = Tail::new(0, capacity, usize::MAX);
         for seq in 1..=messages {
             tail.push_message(seq, vec![b'm'; 10]);
         }

@@ -5,8 +5,8 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chat_core::{Chat, Endpoint, ErrorCode, RoomName, Text, User};
 use http::{Request, Response, StatusCode};
@@ -16,15 +16,24 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let chat = Chat::default();
+    let chat: Chat = Chat::default();
     let limits = Arc::clone(chat.limits());
+    // Ctrl-C: every client is told, and may come back without missing anything.
+    let stop = {
+        let chat = chat.clone();
+        async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                chat.drain(Duration::from_secs(5)).await;
+            }
+        }
+    };
     let own = tower::service_fn({
         let chat = chat.clone();
         move |request| shop(chat.clone(), request)
     });
     let service = chat_tungstenite::mount(Endpoint::new(chat), own);
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
-    chat_tungstenite::serve(listener, service, &limits, pending()).await;
+    chat_tungstenite::serve(listener, service, &limits, stop).await;
     Ok(())
 }
 

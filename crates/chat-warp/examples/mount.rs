@@ -4,8 +4,8 @@
 //! `curl http://127.0.0.1:8080/announce`.
 
 use std::error::Error;
-use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chat_core::{Chat, Endpoint, ErrorCode, Mechanism, RoomName, Text, User};
 use tokio::net::TcpListener;
@@ -14,15 +14,24 @@ use warp::{Filter, Reply};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let chat = Chat::default();
+    let chat: Chat = Chat::default();
     let limits = Arc::clone(chat.limits());
+    // Ctrl-C: every client is told, and may come back without missing anything.
+    let stop = {
+        let chat = chat.clone();
+        async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                chat.drain(Duration::from_secs(5)).await;
+            }
+        }
+    };
     let own = warp::path!("announce").then({
         let chat = chat.clone();
         move || shop(chat.clone())
     });
     let service = chat_warp::mount(Endpoint::new(chat), Mechanism::Hijack, own);
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
-    chat_warp::serve(listener, service, &limits, pending()).await;
+    chat_warp::serve(listener, service, &limits, stop).await;
     Ok(())
 }
 

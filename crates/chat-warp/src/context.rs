@@ -22,7 +22,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chat_core::{CloseCode, Endpoint, Incoming, Message, Upgrade};
+use chat_core::{Breach, CloseCode, Endpoint, Incoming, Message, Upgrade};
 use chat_hyper::Messages;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::oneshot;
@@ -103,10 +103,10 @@ impl chat_hyper::Dialect for Dialect {
     /// uses: where the two part, the tests of every breach fail.
     fn failed(error: warp::Error) -> Incoming {
         match error.source().and_then(|source| source.downcast_ref()) {
-            Some(Error::Capacity(_)) => Incoming::Violation(CloseCode::MessageTooBig),
-            Some(Error::Utf8(_)) => Incoming::Violation(CloseCode::InvalidPayload),
+            Some(Error::Capacity(_)) => Incoming::Violation(Breach::TooBig),
+            Some(Error::Utf8(_)) => Incoming::Violation(Breach::Utf8),
             Some(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Incoming::End,
-            Some(Error::Protocol(_)) => Incoming::Violation(CloseCode::ProtocolError),
+            Some(Error::Protocol(_)) => Incoming::Violation(Breach::Protocol),
             _ => Incoming::Lost(io::Error::other(error)),
         }
     }

@@ -3,7 +3,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use chat_core::{CloseCode, Connection, Incoming, Limits, Outgoing};
+use chat_core::{Breach, CloseCode, Connection, Incoming, Limits, Outgoing};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
@@ -244,14 +244,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
 
 fn failed(error: Error) -> Incoming {
     match error {
-        Error::Capacity(_) => Incoming::Violation(CloseCode::MessageTooBig),
-        Error::Utf8(_) => Incoming::Violation(CloseCode::InvalidPayload),
+        Error::Capacity(_) => Incoming::Violation(Breach::TooBig),
+        Error::Utf8(_) => Incoming::Violation(Breach::Utf8),
         Error::ConnectionClosed
         | Error::AlreadyClosed
         | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Incoming::End,
-        Error::Protocol(_) => Incoming::Violation(CloseCode::ProtocolError),
+        Error::Protocol(_) => Incoming::Violation(Breach::Protocol),
         Error::Io(error) if matches!(error.get_ref(), Some(inner) if inner.is::<Endless>()) => {
-            Incoming::Violation(CloseCode::MessageTooBig)
+            Incoming::Violation(Breach::TooBig)
         }
         Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => Incoming::End,
         error => Incoming::Lost(transport(error)),

@@ -15,8 +15,8 @@ const BACKLOG: u32 = 4096;
 /// A chat server: rooms with history, over WebSocket (subprotocol chat.v1).
 ///
 /// Open the page whose address it prints or, with any WebSocket client, connect to /ws and send
-/// {"type":"join","ref":"1","room":"lobby","last":20}. Every option is also read from the environment variable
-/// named with it.
+/// {"type":"join","ref":"1","room":"lobby","last":20}. Everybody is a guest: there is no authentication. Every
+/// option is also read from the environment variable named with it; other CHATD_ variables are refused.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Config {
@@ -79,7 +79,9 @@ impl Config {
             return Err(refuse(&format!("no option is read from {unknown}")));
         }
         if !mechanisms.contains(&config.mechanism()) {
-            return Err(refuse(&format!("{name} cannot upgrade by this mechanism: {:?}", config.upgrade)));
+            return Err(refuse(&format!(
+                "--upgrade: {name} has no framework whose context it could use, only hijack"
+            )));
         }
         Ok(config)
     }
@@ -134,8 +136,14 @@ fn unknown_variable() -> Option<String> {
     let known: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_env()).collect();
     env::vars_os()
         .map(|(name, _)| name)
-        .find(|name| name.to_string_lossy().starts_with("CHATD_") && !known.contains(&name.as_os_str()))
+        .filter(|name| !known.contains(&name.as_os_str()))
         .map(|name| name.to_string_lossy().escape_debug().to_string())
+        .find(|name| name.starts_with("CHATD_") && !is_service_link(name))
+}
+
+/// Kubernetes tells every container of a service named `chatd` where that is, in variables that are none of ours.
+fn is_service_link(name: &str) -> bool {
+    name.starts_with("CHATD_PORT") || name.starts_with("CHATD_SERVICE_")
 }
 
 /// What clap says is wrong, without the usage that follows it.

@@ -42,7 +42,7 @@ enum Position {
 
 impl Room {
     fn new(limits: Limits, reads_on: bool) -> Self {
-        let (log, tail) = (log(&limits), Tail::new(0, limits.tail_events));
+        let (log, tail) = (log(&limits), Tail::new(0, limits.tail_events, usize::MAX));
         Self {
             limits,
             reads_on,
@@ -195,7 +195,7 @@ impl Room {
 
 #[test]
 fn a_batch_may_have_exactly_as_many_bytes_as_allowed() {
-    let mut tail = Tail::new(0, 8);
+    let mut tail = Tail::new(0, 8, usize::MAX);
     let mut cursor = tail.cursor(0);
     for seq in 1..=4 {
         tail.push_message(seq, [b'x'; 10]);

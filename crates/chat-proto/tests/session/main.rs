@@ -5,7 +5,7 @@ mod model;
 
 use std::time::Duration;
 
-use chat_proto::{CloseCode, ErrorCode, Limits};
+use chat_proto::{Breach, CloseCode, ErrorCode, Limits};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -28,7 +28,7 @@ enum Step {
     SignOfLife,
     Drain,
     Binary,
-    Violation(CloseCode),
+    Violation(Breach),
     Stall,
 }
 
@@ -60,8 +60,7 @@ fn step() -> impl Strategy<Value = Step> {
         ErrorCode::EmptyBody,
         ErrorCode::TooManyRooms,
     ]);
-    let violation =
-        select(vec![CloseCode::ProtocolError, CloseCode::InvalidPayload, CloseCode::MessageTooBig]);
+    let violation = select(vec![Breach::Protocol, Breach::Utf8, Breach::TooBig]);
     prop_oneof![
         200 => ask::ask().prop_map(Step::Text),
         120 => (proptest::option::weighted(0.2, refusal), any::<bool>()).prop_map(|(r, gap)| Step::Outcome(r, gap)),

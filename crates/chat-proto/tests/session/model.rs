@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chat_proto::session::{Effect, Operation, Outcome, Session};
-use chat_proto::{CloseCode, ErrorCode, Event, Limits, User};
+use chat_proto::{Breach, CloseCode, ErrorCode, Event, Limits, User};
 use serde_json::{Value, json};
 
 use crate::ask::{Answer, Ask, Wish, answer_to, kind_of, known, outcome};
@@ -136,9 +136,9 @@ impl Model {
         self.check_close(&effects, CloseCode::UnsupportedData);
     }
 
-    pub(crate) fn violation(&mut self, code: CloseCode) {
-        let effects = self.session.handle_violation(code);
-        self.check_close(&effects, code);
+    pub(crate) fn violation(&mut self, breach: Breach) {
+        let effects = self.session.handle_violation(breach);
+        self.check_close(&effects, breach.into());
     }
 
     pub(crate) fn stall(&mut self) {
