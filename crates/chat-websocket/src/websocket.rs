@@ -8,8 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
-use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -19,7 +18,7 @@ use crate::wire::{Endless, Wire};
 pub const READ_BUFFER: usize = 2 * 1024;
 
 /// Bytes that wait to be written before no more are taken, pongs included.
-const HIGH_WATER: u64 = 64 * 1024;
+const HIGH_WATER: usize = 64 * 1024;
 
 /// What tungstenite may hold at the most: what may wait, and one event of any size on top.
 pub const WRITE_BUFFER: usize = 16 * 1024 * 1024;
@@ -37,8 +36,6 @@ pub const CHUNK: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct WebSocket<S> {
     stream: WebSocketStream<Wire<S>>,
-    /// Bytes given to tungstenite to be written.
-    queued: u64,
     allowance: usize,
     closing: Closing,
     /// Whether the peer's frames can still be read.
@@ -63,6 +60,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub async fn accept(stream: S, early: Bytes, limits: &Limits) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
+            // The wire buffers: tungstenite's own buffer would keep the size of the largest burst.
+            .write_buffer_size(0)
             .max_write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(limits.max_frame))
             .max_frame_size(Some(limits.max_frame));
@@ -70,15 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let mut wire = Wire::new(stream, &early);
         wire.allow(allowance);
         let stream = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
-        Self {
-            stream,
-            queued: 0,
-            allowance,
-            closing: Closing::Open,
-            readable: true,
-            violated: false,
-            half_closes: true,
-        }
+        Self { stream, allowance, closing: Closing::Open, readable: true, violated: false, half_closes: true }
     }
 
     /// For a stream that ends both ways when it is shut down: what a peer sends that does not take part in
@@ -93,37 +84,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.stream.get_mut()
     }
 
-    fn waiting(&self) -> u64 {
-        self.queued.saturating_sub(self.stream.get_ref().written())
-    }
-
-    fn count(&mut self, payload: usize) {
-        let header = match payload {
-            ..126 => 2,
-            126..65_536 => 4,
-            _ => 10,
-        };
-        self.queued += header + payload as u64;
+    fn waiting(&self) -> usize {
+        self.stream.get_ref().waiting()
     }
 
     /// What follows the closing handshake.
     fn ending(&self) -> Closing {
         if self.half_closes || !self.violated { Closing::Ending } else { Closing::Draining(DRAIN) }
-    }
-
-    fn received(&mut self, message: Option<Result<Message, Error>>) -> Incoming {
-        match message {
-            Some(Ok(Message::Text(text))) => Incoming::Text(text.into()),
-            Some(Ok(Message::Binary(_) | Message::Frame(_))) => Incoming::Binary,
-            Some(Ok(Message::Ping(payload))) => {
-                self.count(payload.len());
-                Incoming::Ping
-            }
-            Some(Ok(Message::Pong(_))) => Incoming::Pong,
-            Some(Ok(Message::Close(frame))) => Incoming::Close(frame.map(|frame| frame.code.into())),
-            Some(Err(error)) => failed(error),
-            None => Incoming::End,
-        }
     }
 
     /// Reads and throws away until the peer has ended its side.
@@ -155,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
         let allowance = self.allowance;
         let message = ready!(self.stream.poll_next_unpin(cx));
         self.wire().allow(allowance);
-        let incoming = self.received(message);
+        let incoming = received(message);
         self.readable =
             matches!(incoming, Incoming::Text(_) | Incoming::Binary | Incoming::Ping | Incoming::Pong);
         self.violated = matches!(incoming, Incoming::Violation(_));
@@ -167,24 +134,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
     }
 
     fn send(&mut self, frame: Outgoing) -> io::Result<()> {
-        let message = match frame {
-            // As a frame: tungstenite would check again, for each recipient, that it is UTF-8.
+        match frame {
+            // Past tungstenite, which would copy it for each recipient.
             Outgoing::Text(text) => {
-                self.count(text.len());
-                Message::Frame(Frame::message(text, OpCode::Data(Data::Text), true))
+                let wire = self.wire();
+                wire.push(text_header(text.len()));
+                wire.push(text);
+                Ok(())
             }
-            Outgoing::Ping => {
-                self.count(0);
-                Message::Ping(Bytes::new())
-            }
-        };
-        self.stream.start_send_unpin(message).map_err(transport)
+            Outgoing::Ping => self.stream.start_send_unpin(Message::Ping(Bytes::new())).map_err(transport),
+        }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.stream.poll_flush_unpin(cx)).map_err(transport)?;
-        self.queued = self.stream.get_ref().written();
-        Poll::Ready(Ok(()))
+        // First tungstenite's own frames, pongs and the like, go to the wire; then the wire is flushed, which
+        // tungstenite leaves out once its side is closed.
+        let own = ready!(self.stream.poll_flush_unpin(cx));
+        ready!(Pin::new(self.wire()).poll_flush(cx))?;
+        Poll::Ready(own.map_err(transport))
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>, code: Option<CloseCode>) -> Poll<()> {
@@ -200,7 +167,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
                 }
                 Closing::Flushing => {
                     let flushed = ready!(self.stream.poll_flush_unpin(cx));
-                    let gone = matches!(flushed, Err(Error::Io(_)));
+                    let gone = matches!(flushed, Err(Error::Io(_)))
+                        || ready!(Pin::new(self.wire()).poll_flush(cx)).is_err();
                     self.closing = match (gone, code.is_some() && self.readable) {
                         (true, _) => return Poll::Ready(()),
                         (false, true) => Closing::Awaiting,
@@ -239,6 +207,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
 
     fn progress(&self) -> u64 {
         self.stream.get_ref().written()
+    }
+}
+
+/// The header of a whole text message from a server (RFC 6455 section 5.2).
+fn text_header(length: usize) -> Bytes {
+    const TEXT: u8 = 0x81;
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(length @ ..126), _) => Bytes::copy_from_slice(&[TEXT, length]),
+        (_, Ok(length)) => {
+            let [a, b] = length.to_be_bytes();
+            Bytes::copy_from_slice(&[TEXT, 126, a, b])
+        }
+        _ => [&[TEXT, 127][..], &(length as u64).to_be_bytes()].concat().into(),
+    }
+}
+
+fn received(message: Option<Result<Message, Error>>) -> Incoming {
+    match message {
+        Some(Ok(Message::Text(text))) => Incoming::Text(text.into()),
+        Some(Ok(Message::Binary(_) | Message::Frame(_))) => Incoming::Binary,
+        Some(Ok(Message::Ping(_))) => Incoming::Ping,
+        Some(Ok(Message::Pong(_))) => Incoming::Pong,
+        Some(Ok(Message::Close(frame))) => Incoming::Close(frame.map(|frame| frame.code.into())),
+        Some(Err(error)) => failed(error),
+        None => Incoming::End,
     }
 }
 

@@ -1,17 +1,24 @@
-use std::io;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// Pieces that are written at once.
+const PIECES: usize = 64;
+
 /// A taken-over byte stream: the bytes that were read with the request come first, so they cannot be lost.
 ///
-/// It counts what it wrote, and lets only so much be read without a message coming of it.
+/// What is written waits, shared and not copied, until it is flushed; nothing of it is kept after that. It counts
+/// what the transport has taken, and lets only so much be read without a message coming of it.
 #[derive(Debug)]
 pub(crate) struct Wire<S> {
     stream: S,
     early: Bytes,
+    waiting: VecDeque<Bytes>,
+    waiting_bytes: usize,
     written: u64,
     allowance: usize,
 }
@@ -19,7 +26,41 @@ pub(crate) struct Wire<S> {
 impl<S> Wire<S> {
     pub(crate) fn new(stream: S, early: &Bytes) -> Self {
         // Copied, since even no bytes at all would hold on to the buffer that the request was read into.
-        Self { stream, early: Bytes::copy_from_slice(early), written: 0, allowance: 0 }
+        Self {
+            stream,
+            early: Bytes::copy_from_slice(early),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            written: 0,
+            allowance: 0,
+        }
+    }
+
+    /// Lets bytes wait for the next flush.
+    pub(crate) fn push(&mut self, bytes: Bytes) {
+        self.waiting_bytes += bytes.len();
+        self.waiting.push_back(bytes);
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Takes note that the transport has taken so many bytes.
+    fn took(&mut self, mut taken: usize) {
+        self.written += taken as u64;
+        self.waiting_bytes -= taken;
+        while let Some(first) = self.waiting.front_mut() {
+            if taken < first.len() {
+                first.advance(taken);
+                return;
+            }
+            taken -= first.len();
+            self.waiting.pop_front();
+        }
+        // Frees the room that a burst needed.
+        self.waiting = VecDeque::new();
     }
 
     /// Bytes that the transport has taken.
@@ -76,17 +117,74 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-        self.written += written as u64;
-        Poll::Ready(Ok(written))
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.push(Bytes::copy_from_slice(bytes));
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.waiting.is_empty() {
+            let wire = &mut *self;
+            let mut slices = [IoSlice::new(&[]); PIECES];
+            let pieces = wire.waiting.len().min(PIECES);
+            for (slice, bytes) in slices.iter_mut().zip(&wire.waiting) {
+                *slice = IoSlice::new(bytes);
+            }
+            let taken = ready!(Pin::new(&mut wire.stream).poll_write_vectored(cx, &slices[..pieces]))?;
+            if taken == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.took(taken);
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_is_written_in_order_in_pieces_of_any_size_and_then_forgotten() {
+        let (server, mut peer) = duplex(7);
+        let mut wire = Wire::new(server, &Bytes::new());
+        let mut expected: Vec<u8> = Vec::new();
+        for n in 0..300_usize {
+            let bytes = vec![u8::try_from(n % 251).unwrap(); n % 13 + 1];
+            expected.extend(&bytes);
+            wire.push(bytes.into());
+        }
+        wire.write_all(b"end").await.unwrap();
+        expected.extend(b"end");
+        assert_eq!(wire.waiting(), expected.len());
+        let mut read = vec![0; expected.len()];
+        let flush = poll_fn(|cx| Pin::new(&mut wire).poll_flush(cx));
+        let (flushed, received) = tokio::join!(flush, peer.read_exact(&mut read));
+        assert!(flushed.is_ok() && received.is_ok());
+        assert_eq!(read, expected);
+        assert_eq!((wire.waiting(), wire.written()), (0, expected.len() as u64));
+        assert_eq!(wire.waiting.capacity(), 0);
+    }
+
+    #[tokio::test]
+    async fn early_bytes_are_read_first_and_a_message_may_cost_only_so_many() {
+        let (server, mut peer) = duplex(64);
+        let mut wire = Wire::new(server, &Bytes::from_static(b"early "));
+        wire.allow(11);
+        peer.write_all(b"late and more").await.unwrap();
+        let mut read = [0; 11];
+        wire.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"early late ");
+        let refused = wire.read_u8().await.unwrap_err();
+        assert!(refused.get_ref().unwrap().is::<Endless>());
     }
 }
