@@ -3,7 +3,10 @@
 //! actix parses the request and writes the 101. From then on the request's payload is what the peer sends,
 //! and the response's body is what it gets; actix stays in charge of the socket, its routes and middleware
 //! stay in place. [`Mechanism`] says who speaks WebSocket there: tungstenite, as behind every other adapter,
-//! or actix-ws, with deviations that `src/context.rs` lists.
+//! or actix-ws, with deviations that `src/context.rs` lists. Two are of actix's parser, in both mechanisms: a
+//! request without `Host` is refused without our JSON, and one is an upgrade only if its `Upgrade` header is the
+//! bare word. Since actix closes both directions at once, a breach of the protocol ends up to the close timeout
+//! later than elsewhere.
 //!
 //! ```no_run
 //! # async fn main_of_a_shop(listener: std::net::TcpListener) -> std::io::Result<()> {

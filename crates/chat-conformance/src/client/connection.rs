@@ -1,0 +1,370 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Answer, Frame, Received};
+use crate::transcript::Direction;
+use crate::{Failure, Transcript};
+
+/// How long a server has for anything that the protocol gives no time for: long for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// One connection to the server.
+#[derive(Debug)]
+pub struct Client {
+    pub(crate) name: String,
+    pub(super) stream: TcpStream,
+    buffer: Vec<u8>,
+    /// The fragments of the server's message so far.
+    fragments: Option<(u8, Vec<u8>)>,
+    /// Events that were read while something else was waited for.
+    pub(super) held: VecDeque<Value>,
+    answers_pings: bool,
+    pub(super) references: u64,
+    patience: Duration,
+    transcript: Transcript,
+}
+
+/// What came from the server.
+#[derive(Debug)]
+pub enum Message {
+    /// A text message: an event.
+    Event(Value),
+    /// A ping. It has been answered, unless the client is not to.
+    Ping(Vec<u8>),
+    /// A pong.
+    Pong(Vec<u8>),
+    /// A close frame.
+    Close(Option<u16>),
+    /// The end of the stream.
+    End,
+    /// A reset of the connection.
+    Reset,
+    /// Nothing, for as long as the client is patient.
+    Nothing(Duration),
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(event) => {
+                let text = event.to_string();
+                let shown: String = text.chars().take(300).collect();
+                write!(f, "the event {shown}")
+            }
+            Self::Ping(payload) => write!(f, "a ping with \"{}\"", payload.escape_ascii()),
+            Self::Pong(payload) => write!(f, "a pong with \"{}\"", payload.escape_ascii()),
+            Self::Close(Some(code)) => write!(f, "a close frame with code {code}"),
+            Self::Close(None) => f.write_str("a close frame without a code"),
+            Self::End => f.write_str("the end of the stream (FIN)"),
+            Self::Reset => f.write_str("a reset of the connection (RST)"),
+            Self::Nothing(patience) => write!(f, "nothing for {patience:?}"),
+        }
+    }
+}
+
+impl Client {
+    /// Connects, and sends nothing. With `narrow`, little fits on the way to it.
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        name: String,
+        transcript: Transcript,
+        narrow: bool,
+    ) -> Result<Self, Failure> {
+        let connected = async {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            if narrow {
+                socket.set_recv_buffer_size(4 * 1024)?;
+            }
+            let stream = socket.connect(address).await?;
+            stream.set_nodelay(true)?;
+            io::Result::Ok(stream)
+        };
+        let stream = timeout_at(Instant::now() + PATIENCE, connected).await.map_err(io::Error::from);
+        let stream = stream.flatten().map_err(|error| Failure::new("a TCP connection", error))?;
+        transcript.record(&name, Direction::Noted, "connects", &[]);
+        Ok(Self {
+            name,
+            stream,
+            buffer: Vec::new(),
+            fragments: None,
+            held: VecDeque::new(),
+            answers_pings: true,
+            references: 0,
+            patience: PATIENCE,
+            transcript,
+        })
+    }
+
+    /// Waits so long for each thing, and no longer.
+    pub fn be_patient_for(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// Leaves pings unanswered from now on.
+    pub fn ignore_pings(&mut self) {
+        self.answers_pings = false;
+    }
+
+    /// A failure of this connection.
+    pub fn failure(&self, expected: impl fmt::Display, came: impl fmt::Display) -> Failure {
+        Failure { client: Some(self.name.clone()), ..Failure::new(expected, came) }
+    }
+
+    pub(super) fn note(&self, what: &str) {
+        self.transcript.record(&self.name, Direction::Noted, what, &[]);
+    }
+
+    /// Sends bytes as they are.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let what = if bytes.len() <= 1_000 && bytes.is_ascii() && !bytes.is_empty() && bytes[0] >= b' ' {
+            String::from_utf8_lossy(bytes).trim_end().to_owned()
+        } else {
+            format!("{} bytes", bytes.len())
+        };
+        self.write_as(what, bytes).await
+    }
+
+    pub(crate) async fn write_as(&mut self, what: String, bytes: &[u8]) -> Result<(), Failure> {
+        self.transcript.record(&self.name, Direction::Sent, what, bytes);
+        match timeout_at(Instant::now() + self.patience, self.stream.write_all(bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.failure("a server that reads on", error)),
+            Err(_) => {
+                Err(self.failure("a server that reads on", format!("no reading for {:?}", self.patience)))
+            }
+        }
+    }
+
+    /// Sends a frame.
+    pub async fn send(&mut self, frame: Frame) -> Result<(), Failure> {
+        self.write_as(frame.to_string(), &frame.encode()).await
+    }
+
+    /// Sends frames in one write.
+    pub async fn send_all(&mut self, frames: &[Frame]) -> Result<(), Failure> {
+        let bytes: Vec<u8> = frames.iter().flat_map(Frame::encode).collect();
+        let what = match frames {
+            [first, .., last] if frames.len() > 8 => format!("{} frames: {first} ... {last}", frames.len()),
+            frames => frames.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | "),
+        };
+        self.write_as(what, &bytes).await
+    }
+
+    /// Sends bytes while reading what comes, so that neither side has to wait for the other.
+    pub async fn pour(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.transcript.record(
+            &self.name,
+            Direction::Sent,
+            format!("{} bytes, while reading", bytes.len()),
+            bytes,
+        );
+        let deadline = Instant::now() + self.patience * 2;
+        let (mut reader, mut writer) = self.stream.split();
+        let buffer = &mut self.buffer;
+        let poured = timeout_at(deadline, async {
+            let mut writing = std::pin::pin!(writer.write_all(bytes));
+            loop {
+                tokio::select! {
+                    // A server that has had enough says so; what it says is read next.
+                    _ = &mut writing => return,
+                    read = reader.read_buf(buffer) => if !matches!(read, Ok(1..)) { return },
+                }
+            }
+        });
+        match poured.await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.failure("a server that reads on", "no reading")),
+        }
+    }
+
+    /// Sends bytes one by one, each in a packet of its own as far as TCP allows.
+    pub async fn trickle(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.transcript.record(
+            &self.name,
+            Direction::Sent,
+            format!("{} bytes, one at a time", bytes.len()),
+            bytes,
+        );
+        for byte in bytes {
+            let written = self.stream.write_all(&[*byte]).await;
+            written.map_err(|error| self.failure("a server that reads on", error))?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// Ends the writing side, and reads on.
+    pub async fn half_close(&mut self) -> Result<(), Failure> {
+        self.note("ends its side (FIN)");
+        self.stream.shutdown().await.map_err(|error| self.failure("a connection", error))
+    }
+
+    /// Goes without a word, as a lost network would: with a reset.
+    pub fn reset(self) {
+        self.note("resets the connection (RST)");
+        // Dropped without a linger time, the socket sends a reset: if it cannot be set, a FIN will do.
+        let _closed = self.stream.set_zero_linger();
+    }
+
+    /// Reads more into the buffer; how the stream stands if there is none.
+    async fn fill(&mut self, deadline: Instant) -> Option<Message> {
+        if self.buffer.capacity() - self.buffer.len() < 4_096 {
+            self.buffer.reserve(16 * 1024);
+        }
+        match timeout_at(deadline, self.stream.read_buf(&mut self.buffer)).await {
+            Ok(Ok(1..)) => None,
+            Ok(Ok(0)) => {
+                self.note("sees the end of the stream");
+                Some(Message::End)
+            }
+            Ok(Err(_)) => {
+                self.note("sees a reset");
+                Some(Message::Reset)
+            }
+            Err(_) => Some(Message::Nothing(self.patience)),
+        }
+    }
+
+    /// Whether the connection stays open for so long without an end or a reset.
+    pub async fn is_open_for(&mut self, time: Duration) -> bool {
+        matches!(self.fill(Instant::now() + time).await, None | Some(Message::Nothing(_)))
+    }
+
+    /// Reads up to so many bytes and forgets them, as a reader does that is too slow.
+    pub async fn sip(&mut self, bytes: usize) -> usize {
+        let mut sip = vec![0; bytes];
+        match timeout_at(Instant::now() + self.patience, self.stream.read(&mut sip)).await {
+            Ok(Ok(read)) => read,
+            _ => 0,
+        }
+    }
+
+    /// The next frame, or how the stream ended.
+    pub async fn frame(&mut self) -> Result<Result<Received, Message>, Failure> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let parsed = Received::parse(&self.buffer);
+            match parsed.map_err(|rule| self.failure("a frame as RFC 6455 asks of a server", rule))? {
+                Some((frame, length)) => {
+                    self.transcript.record(
+                        &self.name,
+                        Direction::Received,
+                        frame.to_string(),
+                        &self.buffer[..length],
+                    );
+                    self.buffer.drain(..length);
+                    return Ok(Ok(frame));
+                }
+                None => match self.fill(deadline).await {
+                    Some(Message::End) if !self.buffer.is_empty() => {
+                        return Err(self.failure("whole frames until the end", "an end within a frame"));
+                    }
+                    Some(end) => return Ok(Err(end)),
+                    None => {}
+                },
+            }
+        }
+    }
+
+    /// What the server says next, its fragments joined. Pings are answered.
+    pub async fn message(&mut self) -> Result<Message, Failure> {
+        loop {
+            let frame = match self.frame().await? {
+                Ok(frame) => frame,
+                Err(end) => return Ok(end),
+            };
+            let (opcode, payload) = match (frame.opcode, self.fragments.take()) {
+                (8, _) => return self.closed(&frame.payload),
+                (9, fragments) => {
+                    self.fragments = fragments;
+                    if self.answers_pings {
+                        self.send(Frame::pong(&frame.payload)).await?;
+                    }
+                    return Ok(Message::Ping(frame.payload));
+                }
+                (10, fragments) => {
+                    self.fragments = fragments;
+                    return Ok(Message::Pong(frame.payload));
+                }
+                (0, None) => return Err(self.failure("a message's start", "a continuation (section 5.4)")),
+                (0, Some((opcode, before))) => (opcode, [before, frame.payload].concat()),
+                (_, Some(_)) => {
+                    return Err(self.failure("a continuation", "a new message inside another (section 5.4)"));
+                }
+                (opcode, None) => (opcode, frame.payload),
+            };
+            if !frame.is_final {
+                self.fragments = Some((opcode, payload));
+                continue;
+            }
+            let event = serde_json::from_slice::<Value>(&payload).ok();
+            return match event.filter(|event| opcode == 1 && event["type"].is_string()) {
+                Some(event) => Ok(Message::Event(event)),
+                None => Err(self.failure(
+                    "an event: one JSON object with a `type` in a text frame (protocol.md sections 2 and 4)",
+                    format!("a message of opcode {opcode}: {}", payload.escape_ascii()),
+                )),
+            };
+        }
+    }
+
+    fn closed(&self, payload: &[u8]) -> Result<Message, Failure> {
+        let ([high, low], reason) = match payload {
+            [] => return Ok(Message::Close(None)),
+            [high, low, reason @ ..] => ([*high, *low], reason),
+            [_] => return Err(self.failure("a close frame with a whole code", "one with a single byte")),
+        };
+        let code = u16::from_be_bytes([high, low]);
+        if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+            return Err(self.failure("a close code that may be sent (section 7.4)", code));
+        }
+        if std::str::from_utf8(reason).is_err() {
+            return Err(self.failure("a close reason in UTF-8 (section 5.5.1)", reason.escape_ascii()));
+        }
+        Ok(Message::Close(Some(code)))
+    }
+
+    /// Reads an HTTP answer, its body too.
+    pub async fn answer(&mut self) -> Result<Answer, Failure> {
+        let deadline = Instant::now() + self.patience;
+        let end = loop {
+            if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
+            }
+            if let Some(end) = self.fill(deadline).await {
+                let unread = self.buffer.escape_ascii().to_string();
+                return Err(self.failure("an HTTP answer", format!("{end}, after \"{unread}\"")));
+            }
+        };
+        let head: Vec<u8> = self.buffer.drain(..end).collect();
+        let mut answer = Answer::parse(&head).map_err(|problem| self.failure("an HTTP answer", problem))?;
+        if answer.status >= 200 && answer.status != 204 {
+            let length = answer.content_length();
+            while self.buffer.len() < length.unwrap_or(usize::MAX) {
+                match self.fill(deadline).await {
+                    Some(Message::End) if length.is_none() => break,
+                    Some(end) => return Err(self.failure("the body that the head announces", end)),
+                    None => {}
+                }
+            }
+            answer.body = self.buffer.drain(..length.unwrap_or(self.buffer.len())).collect();
+        }
+        let text = String::from_utf8_lossy(&head).trim_end().to_owned();
+        let all = [head, answer.body.clone()].concat();
+        self.transcript.record(&self.name, Direction::Received, text, &all);
+        Ok(answer)
+    }
+
+    /// Whether everything that came has been looked at.
+    pub fn has_read_all(&self) -> bool {
+        self.buffer.is_empty() && self.held.is_empty()
+    }
+}

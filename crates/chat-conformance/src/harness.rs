@@ -1,0 +1,83 @@
+//! The suite as tests: every case of every mechanism is a test of its own.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::{Case, Failure, Outcome, Target, cases, run};
+
+/// Cases at once: most of them wait for the server most of the time.
+const THREADS: usize = 12;
+
+/// A mechanism, and where it is known not to do as the contract says.
+pub struct Mechanism {
+    target: Arc<dyn Target>,
+    deviations: Vec<(&'static str, &'static str)>,
+}
+
+impl Mechanism {
+    /// A mechanism that does everything as the contract says.
+    pub fn new(target: impl Target + 'static) -> Self {
+        Self { target: Arc::new(target), deviations: Vec::new() }
+    }
+
+    /// Expects the case `path` to fail, for this reason. It is run all the same, and fails if it passes.
+    #[must_use]
+    pub fn deviation(mut self, path: &'static str, reason: &'static str) -> Self {
+        self.deviations.push((path, reason));
+        self
+    }
+
+    fn trials(self) -> Vec<Trial> {
+        let Self { target, deviations } = self;
+        let mut expected = BTreeMap::new();
+        let mut trials = Vec::new();
+        let mut misnamed = |path: &str, problem: &'static str| {
+            let name = format!("{}::deviations::{path}", target.name());
+            trials.push(Trial::test(name, move || Err(problem.into())));
+        };
+        let cases = cases();
+        for (path, reason) in deviations {
+            if !cases.iter().any(|case| case.path() == path) {
+                misnamed(path, "the deviation names no case");
+            } else if expected.insert(path.to_owned(), reason).is_some() {
+                misnamed(path, "the deviation is listed twice");
+            }
+        }
+        for case in cases {
+            let (target, reason) = (Arc::clone(&target), expected.remove(&case.path()));
+            let name = format!("{}::{}", target.name(), case.path());
+            trials.push(Trial::test(name, move || judge(&*target, &case, reason)));
+        }
+        trials
+    }
+}
+
+impl std::fmt::Debug for Mechanism {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mechanism").field("deviations", &self.deviations).finish_non_exhaustive()
+    }
+}
+
+/// Runs all cases on all mechanisms: the `main` of a test without libtest's harness.
+pub fn certify(mechanisms: impl IntoIterator<Item = Mechanism>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(THREADS));
+    let trials = mechanisms.into_iter().flat_map(Mechanism::trials).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn judge(target: &dyn Target, case: &Case, deviation: Option<&str>) -> Result<(), Failed> {
+    let report = run(target, case);
+    match (report.outcome, deviation) {
+        (Outcome::Passed, None) | (Outcome::Failed(_), Some(_)) => Ok(()),
+        (Outcome::Passed, Some(reason)) => {
+            let came = format!("a pass: the deviation is no more, take it off the list ({reason})");
+            Err(Failure::new("the deviation that is listed", came).explain(case, &report.transcript).into())
+        }
+        (Outcome::Failed(failure), None) => Err(failure.explain(case, &report.transcript).into()),
+        (Outcome::NotRun(reason), _) => Err(format!("not run, which is no pass: {reason}").into()),
+    }
+}

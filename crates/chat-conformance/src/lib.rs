@@ -1,0 +1,37 @@
+//! The suite that certifies a server of `chat.v1`: named cases, each with what it shows and where that is
+//! written, and a client of its own that can speak wrongly.
+//!
+//! An adapter runs it as tests of its own (`tests/conformance.rs` in each of them):
+//!
+//! ```no_run
+//! use chat_conformance::{InProcess, Mechanism, Mounted, certify};
+//!
+//! fn main() -> std::process::ExitCode {
+//!     certify([Mechanism::new(InProcess::new("mine", |server: Mounted| async move {
+//!         // Serve `server.endpoint` on `server.listener` until `server.stop`.
+//!         server.stop.await;
+//!     }))])
+//! }
+//! ```
+//!
+//! Any other server is certified by the command: `chat-conformance ws://127.0.0.1:8080/ws`.
+
+mod case;
+mod cases;
+pub mod client;
+mod failure;
+mod harness;
+pub mod report;
+mod run;
+mod stage;
+pub mod target;
+mod transcript;
+
+pub use case::{Case, Needs, Running, Verdict};
+pub use cases::cases;
+pub use failure::Failure;
+pub use harness::{Mechanism, certify};
+pub use run::{Outcome, Report, run};
+pub use stage::Stage;
+pub use target::{Address, Exec, InProcess, Mounted, Server, Target};
+pub use transcript::{Direction, Entry, Transcript, hex_lines};

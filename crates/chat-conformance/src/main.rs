@@ -1,0 +1,189 @@
+//! Certifies servers of `chat.v1`, side by side.
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use chat_conformance::report::{self, Results, Row};
+use chat_conformance::{Address, Exec, Outcome, Report, Target, cases, run};
+use clap::Parser;
+
+/// Runs every case of the chat.v1 contract on servers, and says which they keep
+///
+/// Exits with 0 if no case failed, with 1 if one did, with 2 if it could not be run at all.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Servers that run already, like ws://127.0.0.1:8080/ws
+    addresses: Vec<String>,
+
+    /// A command that starts a server on {addr}; each case gets a process of its own. May be repeated
+    #[arg(long, value_name = "COMMAND")]
+    exec: Vec<String>,
+
+    /// Where the chat is on servers that --exec starts
+    #[arg(long, value_name = "PATH", default_value = "/ws")]
+    path: String,
+
+    /// Run only cases whose group::name contains this. May be repeated
+    #[arg(long, value_name = "TEXT")]
+    filter: Vec<String>,
+
+    /// List the cases, what they state and where that is written, and run none
+    #[arg(long)]
+    list: bool,
+
+    /// Cases at once
+    #[arg(long, value_name = "NUMBER", default_value = "8",
+          value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: u8,
+
+    /// Let servers be on other machines than this one: the suite floods, stalls and misbehaves
+    #[arg(long)]
+    allow_remote: bool,
+
+    /// Write the results as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Write the results as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+
+    /// Write the results as one HTML page
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match certify(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(problem) => {
+            say(&mut io::stderr(), &format!("error: {problem}\n"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn certify(arguments: &Arguments) -> Result<bool, String> {
+    let mut cases = cases();
+    cases.retain(|case| {
+        let path = case.path();
+        arguments.filter.is_empty() || arguments.filter.iter().any(|part| path.contains(part))
+    });
+    if cases.is_empty() {
+        return Err("the filter leaves no case".to_owned());
+    }
+    let mut out = io::stdout();
+    if arguments.list {
+        for case in &cases {
+            say(&mut out, &format!("{}\n    {}\n    {}\n", case.path(), case.statement, case.source));
+        }
+        return Ok(true);
+    }
+    let targets = targets(arguments)?;
+    let reports = run_all(&targets, &cases, arguments.jobs.into());
+    let mut columns: Vec<_> = reports.into_iter().map(Vec::into_iter).collect();
+    let rows = cases.into_iter().map(|case| {
+        let reports = columns.iter_mut().filter_map(Iterator::next).collect();
+        Row { case, reports }
+    });
+    let rows = rows.collect();
+    let results = Results { targets: targets.iter().map(|target| target.name().to_owned()).collect(), rows };
+    say(&mut out, &report::failures(&results));
+    say(&mut out, &report::table(&results));
+    say(&mut out, &format!("\n{}", report::summary(&results)));
+    for (file, text) in [
+        (&arguments.json, report::json(&results).to_string()),
+        (&arguments.junit, report::junit(&results)),
+        (&arguments.html, report::html(&results)),
+    ] {
+        if let Some(file) = file {
+            fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+    }
+    Ok(results.is_ok())
+}
+
+fn targets(arguments: &Arguments) -> Result<Vec<Box<dyn Target>>, String> {
+    let mut targets: Vec<Box<dyn Target>> = Vec::new();
+    for url in &arguments.addresses {
+        let address = Address::new(url)?;
+        if !address.is_loopback() && !arguments.allow_remote {
+            return Err(format!("{url} is another machine; if it is yours to flood, say --allow-remote"));
+        }
+        address.reach()?;
+        targets.push(Box::new(address));
+    }
+    for command in &arguments.exec {
+        targets.push(Box::new(Exec::new(command, &arguments.path)?));
+    }
+    if targets.is_empty() {
+        return Err("name a server: ws://127.0.0.1:8080/ws, or --exec 'server --listen {addr}'".to_owned());
+    }
+    Ok(targets)
+}
+
+/// For each target the reports of all cases, in their order. Says how it goes.
+fn run_all(targets: &[Box<dyn Target>], cases: &[chat_conformance::Case], jobs: usize) -> Vec<Vec<Report>> {
+    let (started, total) = (Instant::now(), targets.len() * cases.len());
+    // Those first that may have to wait for the clock.
+    let mut order: Vec<usize> = (0..total).collect();
+    order.sort_by_key(|number| std::cmp::Reverse(cases[number / targets.len()].needs));
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<Option<Report>>> = Mutex::new(vec![None; total]);
+    let finished = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                loop {
+                    let Some(&number) = order.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                        return;
+                    };
+                    // Targets in turn, so that each has about the same load at the same time.
+                    let (target, case) = (&targets[number % targets.len()], &cases[number / targets.len()]);
+                    let report = run(&**target, case);
+                    let count = finished.fetch_add(1, Ordering::Relaxed) + 1;
+                    progress(count, total, &case.path(), target.name(), &report.outcome);
+                    let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    done[number] = Some(report);
+                }
+            });
+        }
+    });
+    let mut reports: Vec<Vec<Report>> = targets.iter().map(|_| Vec::new()).collect();
+    let done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for (number, report) in done.into_iter().enumerate() {
+        reports[number % targets.len()].extend(report);
+    }
+    say(&mut io::stderr(), &format!("\n{total} cases in {:.1} s\n\n", started.elapsed().as_secs_f64()));
+    reports
+}
+
+/// One line that is written over on a terminal; elsewhere only what is not a pass is worth one.
+fn progress(count: usize, total: usize, case: &str, target: &str, outcome: &Outcome) {
+    let mut err = io::stderr();
+    let verdict = match outcome {
+        Outcome::Passed => "passed",
+        Outcome::Failed(_) => "FAILED",
+        Outcome::NotRun(_) => "not run",
+    };
+    if err.is_terminal() {
+        say(&mut err, &format!("\r\x1b[K[{count}/{total}] {verdict} {case} on {target}"));
+        if matches!(outcome, Outcome::Failed(_)) {
+            say(&mut err, "\n");
+        }
+    } else if matches!(outcome, Outcome::Failed(_)) || count.is_multiple_of(50) {
+        say(&mut err, &format!("[{count}/{total}] {verdict} {case} on {target}\n"));
+    }
+}
+
+fn say(out: &mut impl Write, text: &str) {
+    // Nobody may be reading.
+    let _unread = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

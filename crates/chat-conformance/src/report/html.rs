@@ -1,0 +1,98 @@
+use std::fmt::Write as _;
+
+use super::{Results, escaped};
+use crate::{Outcome, Report};
+
+/// The results as one page that needs nothing else: cases by targets, and under each failure its
+/// conversation as hex and text.
+pub fn html(results: &Results) -> String {
+    let mut page = String::from(HEAD);
+    page.push_str("<h1>chat.v1 conformance</h1>\n<table class=\"totals\"><tr><th>target</th><th>passed</th>");
+    page.push_str("<th>failed</th><th>not run</th></tr>\n");
+    for (number, target) in results.targets.iter().enumerate() {
+        let tally = results.tally(number, None);
+        // Writing to a string does not fail.
+        let _written = writeln!(
+            page,
+            "<tr><td>[{}] <code>{}</code></td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            number + 1,
+            escaped(target),
+            tally.passed,
+            tally.failed,
+            tally.not_run
+        );
+    }
+    page.push_str("</table>\n<p><label><input type=\"checkbox\" id=\"only\"> failures only</label></p>\n");
+    for group in results.groups() {
+        let columns: String =
+            (1..=results.targets.len()).map(|n| format!("<th class=\"t\">[{n}]</th>")).collect();
+        let _written = writeln!(page, "<h2>{group}</h2>\n<table><tr><th>case</th>{columns}</tr>");
+        for row in results.rows.iter().filter(|row| row.case.group == group) {
+            let failed = row.reports.iter().any(|report| matches!(report.outcome, Outcome::Failed(_)));
+            let class = if failed { "bad" } else { "good" };
+            let cells: String = row.reports.iter().map(cell).collect();
+            let _written = writeln!(
+                page,
+                "<tr class=\"{class}\" id=\"{}\"><td><b>{}</b><br>{}<br><small>{}</small></td>{cells}</tr>",
+                row.case.path(),
+                row.case.name.replace('_', " "),
+                escaped(row.case.statement),
+                escaped(row.case.source)
+            );
+            for (target, report) in results.targets.iter().zip(&row.reports) {
+                if let Outcome::Failed(failure) = &report.outcome {
+                    let _written = writeln!(
+                        page,
+                        "<tr class=\"bad\"><td colspan=\"{}\"><details><summary>{}: expected {}, \
+                         came {}</summary><pre>{}</pre></details></td></tr>",
+                        results.targets.len() + 1,
+                        escaped(target),
+                        escaped(&failure.expected),
+                        escaped(&failure.came),
+                        escaped(&failure.explain(&row.case, &report.transcript))
+                    );
+                }
+            }
+        }
+        page.push_str("</table>\n");
+    }
+    page.push_str(FOOT);
+    page
+}
+
+fn cell(report: &Report) -> String {
+    let seconds = report.took.as_secs_f64();
+    match &report.outcome {
+        Outcome::Passed => format!("<td class=\"t p\" title=\"{seconds:.2} s\">passed</td>"),
+        Outcome::Failed(_) => format!("<td class=\"t f\" title=\"{seconds:.2} s\">FAILED</td>"),
+        Outcome::NotRun(reason) => format!("<td class=\"t n\" title=\"{}\">not run</td>", escaped(reason)),
+    }
+}
+
+const HEAD: &str = r#"<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>chat.v1 conformance</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; margin-bottom: 1.5rem; }
+th, td { border: 1px solid #8886; padding: .4rem .6rem; text-align: left; vertical-align: top; }
+table.totals { width: auto; }
+.t { text-align: center; white-space: nowrap; width: 5rem; }
+.p { background: #2a82; } .f { background: #d335; font-weight: bold; } .n { opacity: .6; }
+small { opacity: .75; }
+pre { overflow-x: auto; font: 12px/1.4 ui-monospace, monospace; }
+summary { cursor: pointer; overflow-wrap: anywhere; }
+body.only .good { display: none; }
+</style></head><body>
+"#;
+
+const FOOT: &str = r#"<p>A case is one sentence of the contract, with the place where it is written.
+"Not run" is no pass: the target could not be asked. A failure shows what was sent, what was expected, what
+came, and the conversation: &gt; is sent, &lt; received.</p>
+<script>
+document.getElementById("only").addEventListener("change", event =>
+  document.body.classList.toggle("only", event.target.checked));
+</script>
+</body></html>
+"#;

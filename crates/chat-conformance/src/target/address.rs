@@ -1,0 +1,83 @@
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chat_core::Limits;
+
+use super::{Server, Target};
+use crate::Needs;
+
+/// How long a server may take to accept a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A server that runs already. Nothing can be asked of it but what a client asks.
+#[derive(Clone, Debug)]
+pub struct Address {
+    url: String,
+    address: SocketAddr,
+    host: String,
+    path: String,
+}
+
+impl Address {
+    /// The server at a `ws://` URL.
+    ///
+    /// # Errors
+    ///
+    /// If it is none, or its host has no address.
+    pub fn new(url: &str) -> Result<Self, String> {
+        let rest =
+            url.strip_prefix("ws://").ok_or("the address is ws://host:port/path; TLS is not spoken")?;
+        let (host, path) = rest.split_once('/').unwrap_or((rest, "ws"));
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };
+        let address = with_port.to_socket_addrs().map_err(|error| format!("{host}: {error}"))?.next();
+        let address = address.ok_or_else(|| format!("{host} has no address"))?;
+        Ok(Self { url: url.to_owned(), address, host: host.to_owned(), path: format!("/{path}") })
+    }
+
+    /// Connects once, to see whether there is a server at all.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn reach(&self) -> Result<(), String> {
+        let connected = TcpStream::connect_timeout(&self.address, PATIENCE);
+        connected.map(drop).map_err(|error| format!("no server at {}: {error}", self.url))
+    }
+
+    /// Whether the server is on this machine.
+    pub fn is_loopback(&self) -> bool {
+        self.address.ip().is_loopback()
+    }
+}
+
+#[async_trait]
+impl Target for Address {
+    fn name(&self) -> &str {
+        &self.url
+    }
+
+    fn lacks(&self, needs: Needs) -> Option<&'static str> {
+        match needs {
+            Needs::Address => None,
+            Needs::Fresh => Some("it needs a server of its own: use --exec"),
+            Needs::Drain => Some("it needs a server that it can stop: use --exec"),
+            Needs::Limits => Some("it needs a server with limits that it sets: run it in-process"),
+        }
+    }
+
+    async fn start(&self, _: Limits) -> Result<Server, String> {
+        Ok(Server {
+            address: self.address,
+            host: self.host.clone(),
+            path: self.path.clone(),
+            limits: Arc::new(Limits::default()),
+            is_shared: true,
+            chat: None,
+            on_drain: None,
+            end: None,
+        })
+    }
+}

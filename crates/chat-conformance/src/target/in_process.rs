@@ -1,0 +1,105 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chat_core::{Chat, Endpoint, Limits, Text};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::{Later, Server, Target};
+use crate::Needs;
+
+/// How long a drain may take before whoever is left is cut off.
+const DRAIN: Duration = Duration::from_secs(6);
+
+/// How long a server may take to stop.
+const STOP: Duration = Duration::from_secs(2);
+
+/// A mechanism of an adapter, served in this process: each case gets a chat of its own.
+pub struct InProcess {
+    name: String,
+    serve: Box<dyn Fn(Mounted) -> Later<()> + Send + Sync>,
+}
+
+/// What an adapter is to serve.
+pub struct Mounted {
+    /// The chat, at `/ws`.
+    pub endpoint: Endpoint<Text>,
+    /// Where connections come in.
+    pub listener: TcpListener,
+    /// The chat's limits.
+    pub limits: Arc<Limits>,
+    /// Ready when the server is to stop.
+    pub stop: Later<()>,
+}
+
+impl InProcess {
+    /// A target whose server is what `serve` does until it is told to stop.
+    pub fn new<F>(name: &str, serve: impl Fn(Mounted) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self { name: name.to_owned(), serve: Box::new(move |mounted| Box::pin(serve(mounted))) }
+    }
+}
+
+#[async_trait]
+impl Target for InProcess {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn lacks(&self, _: Needs) -> Option<&'static str> {
+        None
+    }
+
+    async fn start(&self, limits: Limits) -> Result<Server, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let chat = Chat::builder().limits(limits).build();
+        let limits = Arc::clone(chat.limits());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = Box::pin(async {
+            // It is told by being dropped.
+            let _told = stopped.await.is_err();
+        });
+        let endpoint = Endpoint::new(chat.clone());
+        let mounted = Mounted { endpoint, listener, limits: Arc::clone(&limits), stop: stopped };
+        let served = tokio::spawn((self.serve)(mounted));
+        let end = async move {
+            drop(stop);
+            // A server that does not stop is not what is tested here.
+            let _stopped = timeout(STOP, served).await;
+        };
+        let draining = chat.clone();
+        let on_drain = move || {
+            let chat = draining.clone();
+            let drained = tokio::spawn(async move { chat.drain(DRAIN).await });
+            Box::pin(async { drained.await.is_ok_and(|drained| drained.abandoned == 0) }) as Later<bool>
+        };
+        Ok(Server {
+            address,
+            host: "chat.test".to_owned(),
+            path: "/ws".to_owned(),
+            limits,
+            is_shared: false,
+            chat: Some(chat),
+            on_drain: Some(Box::new(on_drain)),
+            end: Some(Box::pin(end)),
+        })
+    }
+}
+
+impl fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InProcess").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Mounted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mounted").field("listener", &self.listener).finish_non_exhaustive()
+    }
+}

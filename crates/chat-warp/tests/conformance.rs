@@ -1,0 +1,35 @@
+//! The suite of `chat-conformance` on both mechanisms.
+
+use std::process::ExitCode;
+
+use chat_conformance::{InProcess, Mounted, certify};
+use chat_core::Mechanism;
+
+fn main() -> ExitCode {
+    let target = |name, mechanism| InProcess::new(name, move |server| serve(server, mechanism));
+    certify([
+        chat_conformance::Mechanism::new(target("warp_hijack", Mechanism::Hijack)),
+        chat_conformance::Mechanism::new(target("warp_context", Mechanism::Context))
+            .deviation(
+                "handshake::upgrade_may_name_websocket_among_others",
+                "`warp::ws` wants the bare word on the first line",
+            )
+            .deviation(
+                "fragments::endless_empty_fragments_are_capped",
+                "warp shows messages, not fragments, and its codec counts only their bytes",
+            )
+            .deviation(
+                "close::a_reply_still_arrives_after_a_half_close",
+                "warp's codec ends both directions when the peer ends one",
+            )
+            .deviation(
+                "close::a_breach_ends_in_a_clean_end_of_the_stream",
+                "after a breach warp reads no more, so the peer's answer to the close causes a reset",
+            ),
+    ])
+}
+
+async fn serve(server: Mounted, mechanism: Mechanism) {
+    let service = chat_warp::mount(server.endpoint, mechanism, chat_warp::not_found());
+    chat_warp::serve(server.listener, service, &server.limits, server.stop).await;
+}
