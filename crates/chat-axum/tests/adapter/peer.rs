@@ -19,9 +19,6 @@ use tokio::time::sleep;
 use tower_service::Service;
 
 pub(crate) const TEXT: u8 = 0x81;
-pub(crate) const CLOSE: u8 = 0x88;
-pub(crate) const PING: u8 = 0x89;
-pub(crate) const PONG: u8 = 0x8a;
 
 pub(crate) const HEAD: &str = "GET /ws?name=ann HTTP/1.1\r\nHost: chat.test\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -40,10 +37,6 @@ where
     let limits = limits.clone();
     tokio::spawn(async move { chat_axum::serve(listener, service, &limits, pending()).await });
     address
-}
-
-pub(crate) async fn start_chat(chat: &Chat, mechanism: Mechanism) -> SocketAddr {
-    start(mount(chat, mechanism), chat.limits()).await
 }
 
 /// One connection that holds a few bytes, and no more.
@@ -131,16 +124,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         let (first, payload) = self.frame().await;
         assert_eq!(first, TEXT);
         serde_json::from_slice(&payload).unwrap()
-    }
-
-    /// Skips events up to the close frame, and returns its code.
-    pub(crate) async fn close_code(&mut self) -> u16 {
-        loop {
-            let (first, payload) = self.frame().await;
-            if first == CLOSE {
-                return u16::from_be_bytes([payload[0], payload[1]]);
-            }
-        }
     }
 
     /// Reads so many bytes, a few at a time; whether they came.

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::future::pending;
 use std::net::SocketAddr;
 
-use chat_core::{Chat, Endpoint, Limits, Mechanism};
+use chat_core::Limits;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use serde_json::Value;
@@ -14,9 +14,6 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tower_service::Service;
 
 pub(crate) const TEXT: u8 = 0x81;
-pub(crate) const CLOSE: u8 = 0x88;
-pub(crate) const PING: u8 = 0x89;
-pub(crate) const PONG: u8 = 0x8a;
 
 pub(crate) const HEAD: &str = "GET /ws?name=ann HTTP/1.1\r\nHost: chat.test\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -35,12 +32,6 @@ where
     let limits = limits.clone();
     tokio::spawn(async move { chat_warp::serve(listener, service, &limits, pending()).await });
     address
-}
-
-pub(crate) async fn start_chat(chat: &Chat, mechanism: Mechanism) -> SocketAddr {
-    let host = chat_warp::not_found();
-    let service = chat_warp::mount(Endpoint::new(chat.clone()), mechanism, host);
-    start(service, chat.limits()).await
 }
 
 pub(crate) struct Peer {
@@ -110,16 +101,6 @@ impl Peer {
         let (first, payload) = self.frame().await;
         assert_eq!(first, TEXT);
         serde_json::from_slice(&payload).unwrap()
-    }
-
-    /// Skips events up to the close frame, and returns its code.
-    pub(crate) async fn close_code(&mut self) -> u16 {
-        loop {
-            let (first, payload) = self.frame().await;
-            if first == CLOSE {
-                return u16::from_be_bytes([payload[0], payload[1]]);
-            }
-        }
     }
 
     /// Whether the stream ends here, and not in a reset.
