@@ -270,6 +270,10 @@ pub(super) fn group() -> Group {
                     ann.write(&all[..all.len() * (number + 1) / 100]).await?;
                     ann.reset();
                 }
+                // Of those the server may not even have heard.
+                for _ in 0..10 {
+                    stage.member("ann").await?.reset();
+                }
                 stage.expect_alive().await
             },
         ),

@@ -18,7 +18,10 @@ pub(super) fn group() -> Group {
                 ann.expect_quiet().await
             },
         )
-        .with(|limits| limits.ping_interval = millis(200)),
+        .with(|limits| {
+            limits.ping_interval = millis(200);
+            limits.ping_timeout = millis(3_000);
+        }),
         case(
             "a_silent_client_is_given_up",
             "A client that does not answer the ping is closed with 4001.",

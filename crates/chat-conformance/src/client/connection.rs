@@ -351,7 +351,10 @@ impl Client {
             while self.buffer.len() < length.unwrap_or(usize::MAX) {
                 match self.fill(deadline).await {
                     Some(Message::End) if length.is_none() => break,
-                    Some(end) => return Err(self.failure("the body that the head announces", end)),
+                    Some(end) => {
+                        let came = format!("{end}, after \"{}\"", answer.line);
+                        return Err(self.failure("a whole body", came));
+                    }
                     None => {}
                 }
             }

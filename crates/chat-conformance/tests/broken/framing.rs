@@ -1,0 +1,141 @@
+use crate::frame::Frame;
+use crate::link::Link;
+use crate::{Defect, defect};
+
+pub(crate) fn defects() -> Vec<Defect> {
+    vec![
+        defect(
+            "a_server_that_accepts_unmasked_frames_is_caught",
+            "framing::an_unmasked_text_is_refused",
+            || Link::map_up(|frame| Some(Frame { masked: true, ..frame })),
+        ),
+        defect(
+            "a_server_that_overlooks_reserved_bits_is_caught",
+            "framing::rsv1_without_an_extension_is_refused",
+            || Link::map_up(|frame| Some(Frame { first: frame.first & 0x8f, ..frame })),
+        ),
+        defect(
+            "a_server_that_takes_reserved_opcodes_for_text_is_caught",
+            "framing::reserved_data_opcodes_are_refused",
+            || {
+                Link::map_up(|frame| match frame.opcode() {
+                    3..8 => Some(frame.with_opcode(1)),
+                    _ => Some(frame),
+                })
+            },
+        ),
+        defect(
+            "a_server_that_takes_binary_for_text_is_caught",
+            "framing::a_binary_message_is_refused",
+            || Link::map_up(|frame| Some(if frame.opcode() == 2 { frame.with_opcode(1) } else { frame })),
+        ),
+        defect(
+            "a_server_that_writes_lengths_in_the_long_form_is_caught",
+            "framing::the_server_writes_the_shortest_length",
+            || {
+                Link::down(|frame, wires| match u16::try_from(frame.payload.len()) {
+                    Ok(length) => {
+                        wires.to_client.extend([frame.first, 126]);
+                        wires.to_client.extend(length.to_be_bytes());
+                        wires.to_client.extend(frame.payload);
+                    }
+                    Err(_) => wires.client(&frame),
+                })
+            },
+        ),
+        defect("a_server_that_masks_is_caught", "framing::any_mask_is_taken_off", || {
+            Link::map_down(|frame| Some(Frame { masked: true, ..frame }))
+        }),
+        defect(
+            "a_server_that_reports_binary_as_text_is_caught",
+            "commands::every_command_gets_its_own_reply",
+            || Link::map_down(|frame| Some(if frame.opcode() == 1 { frame.with_opcode(2) } else { frame })),
+        ),
+        defect(
+            "a_server_that_takes_every_fragment_for_a_message_is_caught",
+            "fragments::a_text_in_two_fragments_is_one_message",
+            || {
+                Link::map_up(|frame| {
+                    Some(if frame.opcode() < 2 { Frame { first: 0x81, ..frame } } else { frame })
+                })
+            },
+        ),
+        defect(
+            "a_server_that_drops_empty_fragments_is_caught",
+            "fragments::empty_fragments_are_fragments",
+            || Link::map_up(|frame| if frame.payload.is_empty() { None } else { Some(frame) }),
+        ),
+        defect("a_server_that_repairs_surrogates_is_caught", "utf8::surrogates_are_refused", repair),
+        defect(
+            "a_server_that_repairs_a_cut_code_point_is_caught",
+            "utf8::a_code_point_may_be_cut_by_fragments",
+            repair,
+        ),
+        defect(
+            "a_server_that_serves_longer_messages_is_caught",
+            "limits::a_message_of_one_byte_more_is_refused",
+            || {
+                Link::map_up(|frame| {
+                    let text = if frame.opcode() == 1 { frame.payload.trim_ascii() } else { &frame.payload };
+                    let text = text.to_vec();
+                    Some(frame.with_payload(text))
+                })
+            },
+        ),
+        defect(
+            "a_server_that_leaves_pings_unanswered_is_caught",
+            "control::a_ping_is_answered_with_its_payload",
+            || Link::map_up(|frame| if frame.opcode() == 9 { None } else { Some(frame) }),
+        ),
+        defect(
+            "a_server_whose_pongs_are_empty_is_caught",
+            "control::a_ping_is_answered_while_much_is_queued",
+            || {
+                Link::map_down(|frame| {
+                    Some(if frame.opcode() == 10 { frame.with_payload("") } else { frame })
+                })
+            },
+        ),
+        defect(
+            "a_server_that_answers_pongs_is_caught",
+            "control::a_pong_that_nobody_asked_for_is_ignored",
+            || {
+                Link::up(|frame, wires| {
+                    if frame.opcode() == 10 {
+                        wires.client(&Frame { masked: false, ..frame.clone() });
+                    }
+                    wires.server(&frame);
+                })
+            },
+        ),
+        defect("a_server_that_never_pings_is_caught", "liveness::an_idle_connection_is_pinged", || {
+            Link::down(|frame, wires| match frame.opcode() {
+                9 => wires.server(&Frame { first: 0x8a, masked: true, ..frame }),
+                _ => wires.client(&frame),
+            })
+        }),
+        defect(
+            "a_server_that_gives_up_who_only_listens_is_caught",
+            "liveness::a_listener_that_answers_pings_stays",
+            || {
+                let mut pongs = 0;
+                Link::up(move |frame, wires| {
+                    pongs += usize::from(frame.opcode() == 10);
+                    wires.ends = pongs > 4;
+                    wires.server(&frame);
+                })
+            },
+        ),
+    ]
+}
+
+/// What is not UTF-8 in a text is replaced, fragment by fragment.
+fn repair() -> Link {
+    Link::map_up(|frame| match frame.opcode() {
+        0 | 1 => {
+            let text = String::from_utf8_lossy(&frame.payload).into_owned();
+            Some(frame.with_payload(text))
+        }
+        _ => Some(frame),
+    })
+}

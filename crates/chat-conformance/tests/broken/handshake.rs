@@ -1,0 +1,99 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::link::Link;
+use crate::{Defect, defect};
+
+pub(crate) fn defects() -> Vec<Defect> {
+    vec![
+        defect(
+            "a_server_that_answers_200_after_upgrading_is_caught",
+            "handshake::a_valid_handshake_is_answered_with_101",
+            || Link::answer(|head| head.replace("101 Switching Protocols", "200 OK")),
+        ),
+        defect(
+            "a_server_that_computes_another_accept_is_caught",
+            "handshake::the_accept_is_that_of_the_rfcs_example",
+            || {
+                Link::answer(|head| {
+                    with_line(&head, "sec-websocket-accept", Some("AAAAAAAAAAAAAAAAAAAAAAAAAAA="))
+                })
+            },
+        ),
+        defect(
+            "a_server_that_gives_everybody_the_first_accept_is_caught",
+            "handshake::every_key_has_an_accept_of_its_own",
+            remember_the_first_accept(),
+        ),
+        defect(
+            "a_server_that_names_a_subprotocol_that_was_not_offered_is_caught",
+            "handshake::no_subprotocol_is_named_that_was_not_offered",
+            || Link::answer(|head| with_line(&head, "sec-websocket-protocol", Some("chat.v1"))),
+        ),
+        defect(
+            "a_server_that_keeps_the_subprotocol_to_itself_is_caught",
+            "handshake::the_subprotocol_is_echoed_if_offered",
+            || Link::answer(|head| with_line(&head, "sec-websocket-protocol", None)),
+        ),
+        defect(
+            "a_server_that_agrees_to_compression_is_caught",
+            "handshake::an_offer_of_compression_is_not_accepted",
+            || Link::answer(|head| with_line(&head, "sec-websocket-extensions", Some("permessage-deflate"))),
+        ),
+        defect(
+            "a_server_that_announces_a_body_of_the_101_is_caught",
+            "handshake::nothing_stands_between_the_101_and_the_first_frame",
+            || Link::answer(|head| with_line(&head, "content-length", Some("0"))),
+        ),
+        defect(
+            "a_server_that_accepts_any_version_is_caught",
+            "refusal::another_version_is_refused_with_the_right_one",
+            || Link::request(|head| with_line(&head, "sec-websocket-version", Some("13"))),
+        ),
+        defect("a_server_that_upgrades_a_post_is_caught", "refusal::every_other_method_is_refused", || {
+            Link::request(|head| head.replacen("POST ", "GET ", 1))
+        }),
+        defect("a_server_that_upgrades_http_1_0_is_caught", "refusal::http_1_0_is_refused", || {
+            Link::request(|head| head.replacen("HTTP/1.0", "HTTP/1.1", 1))
+        }),
+        defect("a_server_that_does_without_a_key_is_caught", "refusal::a_missing_key_is_refused", || {
+            Link::request(|head| with_line(&head, "sec-websocket-key", Some("dGhlIHNhbXBsZSBub25jZQ==")))
+        }),
+        defect(
+            "a_server_that_accepts_foreign_origins_is_caught",
+            "origin::a_foreign_origin_is_refused",
+            || Link::request(|head| with_line(&head, "origin", None)),
+        ),
+        defect(
+            "a_server_that_compares_the_beginning_of_an_origin_is_caught",
+            "origin::an_origin_that_only_begins_like_the_host_is_refused",
+            || Link::request(|head| head.replace("http://chat.test.evil", "http://chat.test")),
+        ),
+        defect(
+            "a_server_that_loses_an_early_frame_is_caught",
+            "arrival::a_frame_in_the_packet_of_the_request_is_served",
+            || Link { loses_early_bytes: true, ..Link::sound() },
+        ),
+    ]
+}
+
+fn remember_the_first_accept() -> impl Fn() -> Link {
+    let first: Arc<Mutex<Option<String>>> = Arc::default();
+    move || {
+        let first = Arc::clone(&first);
+        Link::answer(move |head| {
+            let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert(head).clone()
+        })
+    }
+}
+
+/// The head with this header line, or without any of the name.
+fn with_line(head: &str, name: &str, value: Option<&str>) -> String {
+    let is_other = |line: &&str| {
+        let named = line.split_once(':').map(|(name, _)| name);
+        !line.is_empty() && !named.is_some_and(|named| named.eq_ignore_ascii_case(name))
+    };
+    let mut lines: Vec<_> = head.split("\r\n").filter(is_other).map(str::to_owned).collect();
+    lines.extend(value.map(|value| format!("{name}: {value}")));
+    lines.join("\r\n") + "\r\n\r\n"
+}

@@ -1,0 +1,136 @@
+use std::io;
+use std::time::Duration;
+
+use chat_conformance::Mounted;
+use chat_tungstenite::NotFound;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::frame::Frame;
+use crate::link::{Link, Wires};
+
+/// Serves the sound server behind a man in the middle who spoils each connection.
+pub(crate) async fn serve(server: Mounted, spoil: impl Fn() -> Link) {
+    let inner = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = inner.local_addr().expect("the port");
+    let service = chat_tungstenite::mount(server.endpoint, NotFound);
+    let sound = chat_tungstenite::serve(inner, service, &server.limits, server.stop);
+    let middle = async {
+        // Dropped with all the connections in it.
+        let mut connections = JoinSet::new();
+        while let Ok((client, _)) = server.listener.accept().await {
+            let link = spoil();
+            connections.spawn(async move { link.run(client, TcpStream::connect(address).await?).await });
+        }
+    };
+    tokio::select! {
+        () = sound => {}
+        () = middle => {}
+    }
+}
+
+impl Link {
+    async fn run(mut self, mut client: TcpStream, mut server: TcpStream) -> io::Result<()> {
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        let mut from_client = Vec::new();
+        let request = head(&mut client, &mut from_client).await?;
+        server.write_all((self.request)(request).as_bytes()).await?;
+        if self.loses_early_bytes {
+            from_client.clear();
+        }
+        let mut from_server = Vec::new();
+        let answer = head(&mut server, &mut from_server).await?;
+        let is_upgraded = answer.starts_with("HTTP/1.1 101");
+        client.write_all((self.answer)(answer).as_bytes()).await?;
+        if is_upgraded {
+            return self.relay(client, server, from_client, from_server).await;
+        }
+        server.write_all(&from_client).await?;
+        client.write_all(&from_server).await?;
+        copy_bidirectional(&mut client, &mut server).await.map(drop)
+    }
+
+    async fn relay(
+        mut self,
+        mut client: TcpStream,
+        mut server: TcpStream,
+        mut from_client: Vec<u8>,
+        mut from_server: Vec<u8>,
+    ) -> io::Result<()> {
+        let mut wires = Wires::default();
+        let mut half_closed = false;
+        loop {
+            pass(&mut from_client, &mut self.up, &mut wires);
+            pass(&mut from_server, &mut self.down, &mut wires);
+            // Nothing that is tested here sends more than the buffers on the way hold.
+            client.write_all(&std::mem::take(&mut wires.to_client)).await?;
+            server.write_all(&std::mem::take(&mut wires.to_server)).await?;
+            if wires.ends {
+                return client.shutdown().await;
+            }
+            tokio::select! {
+                read = read(&mut client, &mut from_client, false), if !half_closed => match read {
+                    Ok(1..) => {}
+                    _ if self.keeps_the_dead => return std::future::pending().await,
+                    Ok(0) if !self.ends_at_fin => {
+                        server.write_all(&from_client).await?;
+                        server.shutdown().await?;
+                        half_closed = true;
+                    }
+                    end => return end.map(drop),
+                },
+                read = read(&mut server, &mut from_server, self.lags) => if !matches!(read, Ok(1..)) {
+                    break;
+                },
+            }
+        }
+        if self.never_ends {
+            return std::future::pending().await;
+        }
+        if self.ends_with_a_reset {
+            return client.set_zero_linger();
+        }
+        client.shutdown().await?;
+        // What the client still says is read, or the end would be a reset.
+        while read(&mut client, &mut from_client, false).await? > 0 {}
+        Ok(())
+    }
+}
+
+/// Reads what there is, `later` once more has come together.
+async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>, later: bool) -> io::Result<usize> {
+    if later {
+        sleep(Duration::from_millis(20)).await;
+    }
+    buffer.reserve(64 * 1024);
+    stream.read_buf(buffer).await
+}
+
+/// Each whole frame in `bytes` through `change`.
+fn pass(bytes: &mut Vec<u8>, change: &mut impl FnMut(Frame, &mut Wires), wires: &mut Wires) {
+    let frames: Vec<_> = std::iter::from_fn(|| Frame::take(bytes)).collect();
+    let count = frames.len();
+    for (index, frame) in frames.into_iter().enumerate() {
+        wires.waiting = count - 1 - index;
+        change(frame, wires);
+        if wires.ends {
+            return;
+        }
+    }
+}
+
+/// The head of a request or an answer; what is behind it stays in `buffer`.
+async fn head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<String> {
+    loop {
+        if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = buffer.drain(..end + 4).collect();
+            return String::from_utf8(head).map_err(io::Error::other);
+        }
+        if read(stream, buffer, false).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
