@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use crate::inbox::Inbox;
 use crate::rooms::{OpenLog, Rooms};
 use crate::{
-    AppendError, Appended, Draft, ErrorCode, Limits, MemoryRoom, Message, Outlet, Page, Range, Room,
-    RoomName, Text, Unavailable, User,
+    AppendError, Appended, Draft, ErrorCode, Found, Limits, MemoryRoom, Message, Outlet, Page, Range, Room,
+    RoomName, Search, SearchError, Text, Unavailable, User,
 };
 
 /// The chat: all rooms and all sessions. Cloning gives another handle to the same chat.
@@ -118,6 +118,20 @@ impl<M: Message> Chat<M> {
     pub async fn history(&self, room: &RoomName, range: Range) -> Result<Page, ErrorCode> {
         let room = self.shared.rooms.open(room)?;
         within(self.limits(), room.log.read(range)).await
+    }
+
+    /// Searches a room's log.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::BadQuery`], [`ErrorCode::Unsupported`] if the log cannot search, [`ErrorCode::Unavailable`] if
+    /// it does not in time.
+    pub async fn search(&self, room: &RoomName, what: Search) -> Result<Found, ErrorCode> {
+        if !what.is_valid(self.limits()) {
+            return Err(ErrorCode::BadQuery);
+        }
+        let room = self.shared.rooms.open(room)?;
+        search(&*room.log, what, self.limits()).await
     }
 
     /// The users who are in a room now, sorted by name.
@@ -227,6 +241,19 @@ pub(crate) async fn append<M: Message>(
         }
     };
     within(limits, appended).await?
+}
+
+/// Searches, in the time that a log has.
+pub(crate) async fn search(log: &dyn Room, what: Search, limits: &Limits) -> Result<Found, ErrorCode> {
+    let found = async {
+        match log.search(what).await {
+            Ok(found) => Ok(Ok(found)),
+            Err(SearchError::Unsupported) => Ok(Err(ErrorCode::Unsupported)),
+            Err(SearchError::BadQuery) => Ok(Err(ErrorCode::BadQuery)),
+            Err(SearchError::Unavailable(cause)) => Err(Unavailable(cause)),
+        }
+    };
+    within(limits, found).await?
 }
 
 /// Waits for a log's answer as long as a log has.

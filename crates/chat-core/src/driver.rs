@@ -13,7 +13,7 @@ use chat_proto::{Next, command};
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::chat::{Chat, Permit, Phase, append, within};
+use crate::chat::{Chat, Permit, Phase, append, search, within};
 use crate::connection::{Connection, Incoming, Outgoing};
 use crate::inbox::Inbox;
 use crate::live::{Entered, LiveRoom, Membership};
@@ -292,6 +292,10 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
                 Done::Outcome(within(&limits, room.log.read(range)).await.map(Outcome::History))
             }
             .boxed(),
+            Action::Search(what) => {
+                async move { Done::Outcome(search(&*room.log, what, &limits).await.map(Outcome::Found)) }
+                    .boxed()
+            }
         };
         self.operation = Some(operation);
     }

@@ -42,6 +42,6 @@ pub use upgrade::{SwitchingProtocols, Ticket, Upgrade, Watch};
 
 pub use chat_proto::handshake::{RequestHead, Version};
 pub use chat_proto::{
-    AppendError, Appended, Breach, CloseCode, Draft, ErrorCode, Limits, Page, Range, RoomName, Standing,
-    Stored, User,
+    AppendError, Appended, Breach, CloseCode, Draft, ErrorCode, Found, Limits, Page, Range, RoomName, Search,
+    SearchError, Standing, Stored, User,
 };

@@ -2,11 +2,13 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use chat_proto::Log;
+use chat_proto::{Log, Scan};
 use parking_lot::Mutex;
+use tokio::task::yield_now;
 
 use crate::{
-    AppendError, Appended, Draft, Limits, Outlet, Page, Range, Room, RoomName, Standing, Unavailable,
+    AppendError, Appended, Draft, Found, Limits, Outlet, Page, Range, Room, RoomName, Search, SearchError,
+    Standing, Unavailable,
 };
 
 /// A room whose log lives in memory and ends with the process, or earlier: a room that nobody is in is
@@ -14,13 +16,14 @@ use crate::{
 #[derive(Debug)]
 pub struct MemoryRoom {
     log: Mutex<Log>,
+    limits: Arc<Limits>,
     outlet: Outlet,
 }
 
 impl MemoryRoom {
     /// An empty room, of a new epoch.
     pub fn new(name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Self {
-        Self { log: Mutex::new(Log::new(name, new_epoch(), limits)), outlet }
+        Self { log: Mutex::new(Log::new(name, new_epoch(), Arc::clone(&limits))), limits, outlet }
     }
 }
 
@@ -42,6 +45,26 @@ impl Room for MemoryRoom {
 
     async fn standing(&self) -> Result<Standing, Unavailable> {
         Ok(self.log.lock().standing())
+    }
+
+    /// Looks at all messages, as [`Scan`] does.
+    async fn search(&self, search: Search) -> Result<Found, SearchError> {
+        let mut scan = Scan::new(&search, &self.limits);
+        let mut before = search.before;
+        loop {
+            // A page at a time: neither the log nor the thread is held for longer.
+            let page = self.log.lock().read(Range::Before { seq: before, limit: usize::MAX });
+            for stored in page.messages.iter().rev() {
+                before = stored.seq;
+                if !scan.look(stored) {
+                    return Ok(scan.finish());
+                }
+            }
+            if !page.more {
+                return Ok(scan.finish());
+            }
+            yield_now().await;
+        }
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::Weak;
 use async_trait::async_trait;
 
 use crate::live::LiveRoom;
-use crate::{AppendError, Appended, Draft, Page, Range, Standing, Stored};
+use crate::{AppendError, Appended, Draft, Found, Page, Range, Search, SearchError, Standing, Stored};
 
 /// One room's ordered log of messages.
 ///
@@ -17,6 +17,8 @@ use crate::{AppendError, Appended, Draft, Page, Range, Standing, Stored};
 /// - A dropped `append` is stored and told, or neither.
 /// - [`read`](Self::read) returns messages without holes, oldest first, of
 ///   [`Limits::max_batch`](crate::Limits::max_batch) bytes at most, or one that is longer.
+/// - [`search`](Self::search), where a log can, finds the messages in which every word of the query occurs,
+///   newest first, in as many bytes. No query breaks it: it has operators of no kind.
 #[async_trait]
 pub trait Room: Send + Sync {
     /// Adds a message.
@@ -40,6 +42,15 @@ pub trait Room: Send + Sync {
     ///
     /// [`Unavailable`] if the log cannot be read now.
     async fn standing(&self) -> Result<Standing, Unavailable>;
+
+    /// Searches the log. What a word is, and where one occurs, is the log's affair.
+    ///
+    /// # Errors
+    ///
+    /// [`SearchError::Unsupported`], the default, if the log cannot search.
+    async fn search(&self, _search: Search) -> Result<Found, SearchError> {
+        Err(SearchError::Unsupported)
+    }
 }
 
 /// A log that cannot be used now; the text is for the server's log.

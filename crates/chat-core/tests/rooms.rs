@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use chat_core::{Chat, ErrorCode, Limits, Range, RoomName, Text, User};
+use chat_core::{Chat, ErrorCode, Limits, Range, RoomName, Search, Text, User};
 use serde_json::{Value, json};
 use support::store::{Mode, Store};
 use support::{chat, connect, guest, lobby, member, pass, seconds_until, seqs, settle};
@@ -196,6 +196,27 @@ async fn a_post_is_checked_like_a_command() {
     let other = chat.post(&room, &user, &Text::new("other"), Some("k")).await;
     assert_eq!(other.map(|appended| appended.seq), Err(ErrorCode::KeyConflict));
     assert_eq!(seqs(&ann.events().await), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_searches_all_that_a_room_holds() {
+    let limits = Limits { max_batch: 300, ..Limits::default() };
+    let chat: Chat = Chat::builder().limits(limits).build();
+    let lobby = lobby();
+    for text in ["an apple", "a pear", "a plum", "a peach", "a fig"] {
+        post(&chat, "lobby", text).await.expect("a post");
+    }
+    let search = |query: &str, before| {
+        let search = Search { query: query.to_owned(), limit: 2, before };
+        let found = chat.search(&lobby, search);
+        async { found.await.map(|found| (found.messages.iter().map(|m| m.seq).collect(), found.more)) }
+    };
+    assert_eq!(search("apple", u64::MAX).await, Ok((vec![1], false)), "pages behind the newest");
+    assert_eq!(search("p", u64::MAX).await, Ok((vec![4, 3], true)));
+    assert_eq!(search("P", 3).await, Ok((vec![2, 1], false)));
+    assert_eq!(search("kiwi", u64::MAX).await, Ok((vec![], false)));
+    assert_eq!(search(" ", u64::MAX).await, Err(ErrorCode::BadQuery));
+    assert_eq!(search(&"a".repeat(257), u64::MAX).await, Err(ErrorCode::BadQuery));
 }
 
 #[tokio::test(start_paused = true)]

@@ -98,10 +98,28 @@ async fn what_is_for_members_is_refused_to_others() {
         assert_eq!(refused["code"], "not_joined", "{command}");
     }
     bob.join("lobby").await;
-    let refused = bob.ask(json!({"type": "search", "room": "lobby", "query": "hi"}));
-    assert_eq!(refused.await["code"], "unsupported");
     let refused = bob.ask(json!({"type": "hello"})).await;
     assert_eq!(refused["code"], "already_identified");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_finds_messages_as_they_were_delivered_newest_first() {
+    let chat: Chat = Chat::default();
+    let mut ann = member(&chat, "ann").await;
+    let mut delivered = Vec::new();
+    for text in ["Pears and apples", "plums", "APPLES"] {
+        ann.send(json!({"type": "send", "room": "lobby", "body": {"text": text}}));
+        delivered.push(ann.event().await);
+        ann.event().await;
+    }
+    let found = ann.ask(json!({"type": "search", "room": "lobby", "query": "apple"})).await;
+    let expected = json!({"type": "found", "room": "lobby",
+        "messages": [delivered[2], delivered[0]], "more": false});
+    assert_eq!(found, expected);
+    let first = ann.ask(json!({"type": "search", "room": "lobby", "query": "apple", "limit": 1})).await;
+    assert_eq!((&first["messages"], &first["more"]), (&json!([delivered[2]]), &json!(true)));
+    let then = json!({"type": "search", "room": "lobby", "query": "apple", "before": 3});
+    assert_eq!(ann.ask(then).await["messages"], json!([delivered[0]]));
 }
 
 #[tokio::test(start_paused = true)]

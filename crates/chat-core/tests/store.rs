@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use chat_core::{BodyError, Chat, Limits, Message, Range};
+use chat_core::{BodyError, Chat, ErrorCode, Limits, Message, Range, Search};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use support::store::{Mode, Store};
@@ -48,6 +48,16 @@ async fn a_log_that_fails_or_hangs_is_unavailable_and_heals() {
     assert_eq!(ann.ask(send).await["seq"], 1);
     assert_eq!(ann.ask(history).await["messages"].as_array().map(Vec::len), Some(1));
     assert_eq!(ann.ask(join).await["type"], "joined");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_cannot_search_says_so() {
+    let chat: Chat = Store::new().chat(limits());
+    let mut ann = member(&chat, "ann").await;
+    let refused = ann.ask(json!({"type": "search", "room": "lobby", "query": "hi"})).await;
+    assert_eq!((&refused["code"], &refused["room"]), (&json!("unsupported"), &json!("lobby")));
+    let search = Search { query: "hi".to_owned(), limit: 9, before: u64::MAX };
+    assert_eq!(chat.search(&lobby(), search).await, Err(ErrorCode::Unsupported));
 }
 
 #[tokio::test(start_paused = true)]

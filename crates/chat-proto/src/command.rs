@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use crate::fields::Fields;
-use crate::{ErrorCode, Limits, Range, RoomName};
+use crate::{ErrorCode, Limits, Range, RoomName, Search};
 
 /// A command as its sender meant it, checked as far as that needs no state.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub enum Command {
     Search {
         /// Which room.
         room: RoomName,
+        /// What for.
+        search: Search,
     },
     /// Say that the user is, or is no longer, writing.
     Typing {
@@ -81,23 +83,37 @@ pub struct Parsed {
     /// The `ref`, where one was given that can be used.
     pub reference: Option<String>,
     /// What was asked.
-    pub command: Result<Command, ErrorCode>,
+    pub command: Result<Command, Invalid>,
+}
+
+/// Why a text is no command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// What is wrong.
+    pub code: ErrorCode,
+    /// The room that it was meant for, where one was named.
+    pub room: Option<RoomName>,
 }
 
 /// Reads one text frame.
 pub fn parse(text: &[u8], limits: &Limits) -> Parsed {
-    let fields = match Fields::parse(text) {
-        Ok(fields) => fields,
-        Err(code) => {
+    let invalid = |fields: &Fields<'_>, code| Invalid { code, room: room(fields).ok() };
+    match Fields::parse(text) {
+        Ok(fields) => match reference(&fields, limits) {
+            Ok(reference) => {
+                let command = command(&fields, limits).map_err(|code| invalid(&fields, code));
+                Parsed { reference, command }
+            }
+            Err(code) => Parsed { reference: None, command: Err(invalid(&fields, code)) },
+        },
+        Err(code) => match Fields::salvage(text) {
             // Whoever sent a `ref` waits for a reply with it, however bad the rest is.
-            let fields = Fields::salvage(text);
-            let reference = fields.and_then(|fields| reference(&fields, limits).ok().flatten());
-            return Parsed { reference, command: Err(code) };
-        }
-    };
-    match reference(&fields, limits) {
-        Ok(reference) => Parsed { reference, command: command(&fields, limits) },
-        Err(code) => Parsed { reference: None, command: Err(code) },
+            Some(fields) => {
+                let reference = reference(&fields, limits).ok().flatten();
+                Parsed { reference, command: Err(invalid(&fields, code)) }
+            }
+            None => Parsed { reference: None, command: Err(Invalid { code, room: None }) },
+        },
     }
 }
 
@@ -123,13 +139,7 @@ fn command(fields: &Fields<'_>, limits: &Limits) -> Result<Command, ErrorCode> {
         "send" => Command::Send { room: room(fields)?, key: key(fields, limits)?, body: body(fields)? },
         "history" => Command::History { room: room(fields)?, range: range(fields, limits)? },
         "members" => Command::Members { room: room(fields)? },
-        "search" => {
-            const QUERY: &str = "`query` must be a string";
-            fields.string("query", QUERY)?.ok_or(ErrorCode::BadCommand(QUERY))?;
-            fields.integer("limit", LIMIT)?;
-            fields.integer("before", BEFORE)?;
-            Command::Search { room: room(fields)? }
-        }
+        "search" => Command::Search { room: room(fields)?, search: search(fields, limits)? },
         "typing" => {
             const ACTIVE: &str = "`active` must be true or false";
             let active = fields.boolean("active", ACTIVE)?.ok_or(ErrorCode::BadCommand(ACTIVE))?;
@@ -140,7 +150,6 @@ fn command(fields: &Fields<'_>, limits: &Limits) -> Result<Command, ErrorCode> {
     })
 }
 
-const LIMIT: &str = "`limit` must be an integer from 0 to 2^53-1";
 const BEFORE: &str = "`before` must be an integer from 0 to 2^53-1";
 const BODY: &str = "`body` must be an object";
 
@@ -177,13 +186,26 @@ fn body(fields: &Fields<'_>) -> Result<Box<RawValue>, ErrorCode> {
 fn range(fields: &Fields<'_>, limits: &Limits) -> Result<Range, ErrorCode> {
     let before = fields.integer("before", BEFORE)?;
     let after = fields.integer("after", "`after` must be an integer from 0 to 2^53-1")?;
-    let limit = fields.integer("limit", LIMIT)?.map_or(limits.default_page, |limit| {
-        usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, limits.max_page)
-    });
+    let limit = limit(fields, limits.default_page, limits.max_page)?;
     match (before, after) {
         (Some(_), Some(_)) => Err(ErrorCode::BadCursor),
         (Some(before), None) => Ok(Range::Before { seq: before, limit }),
         (None, Some(after)) => Ok(Range::After { seq: after, limit }),
         (None, None) => Ok(Range::Before { seq: u64::MAX, limit }),
     }
+}
+
+fn search(fields: &Fields<'_>, limits: &Limits) -> Result<Search, ErrorCode> {
+    const QUERY: &str = "`query` must be a string";
+    let search = Search {
+        query: fields.string("query", QUERY)?.ok_or(ErrorCode::BadCommand(QUERY))?,
+        limit: limit(fields, limits.default_found, limits.max_found)?,
+        before: fields.integer("before", BEFORE)?.unwrap_or(u64::MAX),
+    };
+    if search.is_valid(limits) { Ok(search) } else { Err(ErrorCode::BadQuery) }
+}
+
+fn limit(fields: &Fields<'_>, default: usize, max: usize) -> Result<usize, ErrorCode> {
+    let limit = fields.integer("limit", "`limit` must be an integer from 0 to 2^53-1")?;
+    Ok(limit.map_or(default, |limit| usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, max)))
 }

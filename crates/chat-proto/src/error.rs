@@ -47,6 +47,10 @@ pub enum ErrorCode {
     /// The position does not exist in the room's log.
     #[error("no such position in this room")]
     BadCursor,
+    /// The query is empty or longer than [`Limits::max_query`](crate::Limits::max_query), or the log can make
+    /// nothing of it.
+    #[error("a query is 1 to 256 bytes that are not only white space")]
+    BadQuery,
     /// The log cannot do what was asked.
     #[error("this room's log cannot do that")]
     Unsupported,
@@ -73,6 +77,7 @@ impl ErrorCode {
             Self::BadKey => "bad_key",
             Self::KeyConflict => "key_conflict",
             Self::BadCursor => "bad_cursor",
+            Self::BadQuery => "bad_query",
             Self::Unsupported => "unsupported",
             Self::Unavailable => "unavailable",
         }

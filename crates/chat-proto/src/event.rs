@@ -57,6 +57,14 @@ pub enum Event {
         messages: Vec<Box<RawValue>>,
         more: bool,
     },
+    /// The reply to `search`.
+    Found {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        room: RoomName,
+        messages: Vec<Box<RawValue>>,
+        more: bool,
+    },
     /// The reply to `members`.
     Members {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]

@@ -25,6 +25,7 @@ mod log;
 mod name;
 mod resume;
 mod roster;
+mod search;
 mod tail;
 
 pub use close::{Breach, CloseCode};
@@ -35,6 +36,7 @@ pub use log::{AppendError, Appended, Draft, Log, Page, Range, Standing, Stored};
 pub use name::{Identity, RoomName, User};
 pub use resume::{Gap, Resumption, resume};
 pub use roster::Roster;
+pub use search::{Found, Scan, Search, SearchError};
 pub use tail::{Cursor, Next, Tail};
 
 /// The subprotocol token of this protocol, as offered in `Sec-WebSocket-Protocol`.

@@ -23,7 +23,13 @@ pub struct Limits {
     pub default_page: usize,
     /// Messages in one `history` at most. Default 200.
     pub max_page: usize,
-    /// Bytes of messages in one `history`, and in one batch to a connection, where more than one message
+    /// Messages in a `found` that asks for no number. Default 20.
+    pub default_found: usize,
+    /// Messages in one `found` at most. Default 100.
+    pub max_found: usize,
+    /// Bytes of a `query`. Default 256.
+    pub max_query: usize,
+    /// Bytes of messages in one `history` or `found`, and in one batch to a connection, where more than one message
     /// is in it. Default 64 KiB.
     pub max_batch: usize,
     /// Commands of one connection that wait for the one in hand. Default 64.
@@ -78,6 +84,8 @@ impl Limits {
             &mut self.max_backlog,
             &mut self.max_page,
             &mut self.default_page,
+            &mut self.max_found,
+            &mut self.default_found,
             &mut self.max_errors,
             &mut self.log_messages,
             &mut self.tail_events,
@@ -114,6 +122,9 @@ impl Default for Limits {
             max_key: 64,
             default_page: 50,
             max_page: 200,
+            default_found: 20,
+            max_found: 100,
+            max_query: 256,
             max_batch: 64 * 1024,
             max_backlog: 64,
             max_errors: 10,

@@ -11,10 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::command::{self, Command, From};
+use crate::command::{self, Command, From, Invalid};
 use crate::{
-    Appended, Breach, CloseCode, ErrorCode, Event, Limits, LimitsNotice, Page, Range, Resumption, RoomName,
-    Standing, User,
+    Appended, Breach, CloseCode, ErrorCode, Event, Found, Limits, LimitsNotice, Page, Range, Resumption,
+    RoomName, Search, Standing, Stored, User,
 };
 
 /// Something to do for the session.
@@ -57,6 +57,8 @@ pub enum Action {
     },
     /// Read the log.
     History(Range),
+    /// Search the log.
+    Search(Search),
     /// List the users.
     Members,
 }
@@ -79,6 +81,8 @@ pub enum Outcome {
     Sent(Appended),
     /// This is the part of the log.
     History(Page),
+    /// This is what was searched for.
+    Found(Found),
     /// These are the users.
     Members(Vec<User>),
     /// It was not done.
@@ -230,7 +234,7 @@ impl Session {
         let command::Parsed { reference, command } = command::parse(text, &self.limits);
         let command = match command {
             Ok(command) => command,
-            Err(code) => return self.error(now, reference, code, None),
+            Err(Invalid { code, room }) => return self.error(now, reference, code, room),
         };
         let (room, action) = match command {
             Command::Ping => return vec![Effect::Reply(Event::Pong { reference })],
@@ -251,12 +255,7 @@ impl Session {
             Command::Send { room, key, body } => (room, Action::Send { key, body }),
             Command::History { room, range } => (room, Action::History(range)),
             Command::Members { room } => (room, Action::Members),
-            Command::Search { room } if self.rooms.contains(&room) => {
-                return self.error(now, reference, ErrorCode::Unsupported, Some(room));
-            }
-            Command::Search { room } => {
-                return self.error(now, reference, ErrorCode::NotJoined, Some(room));
-            }
+            Command::Search { room, search } => (room, Action::Search(search)),
         };
         if !self.rooms.contains(&room) {
             return self.error(now, reference, ErrorCode::NotJoined, Some(room));
@@ -288,11 +287,16 @@ impl Session {
                 Event::Sent { reference, room, seq, at, duplicate }
             }
             Outcome::History(Page { epoch, messages, more }) => {
-                let Some(messages) = messages.iter().map(|stored| raw(&stored.frame)).collect() else {
-                    // A log that holds what is no event.
+                let Some(messages) = raw(&messages) else {
                     return self.error(now, reference, ErrorCode::Unavailable, Some(room));
                 };
                 Event::History { reference, room, epoch, messages, more }
+            }
+            Outcome::Found(Found { messages, more }) => {
+                let Some(messages) = raw(&messages) else {
+                    return self.error(now, reference, ErrorCode::Unavailable, Some(room));
+                };
+                Event::Found { reference, room, messages, more }
             }
             Outcome::Members(members) => Event::Members { reference, room, members },
             Outcome::Refused(code) => return self.error(now, reference, code, Some(room)),
@@ -349,7 +353,11 @@ impl Session {
     }
 }
 
-fn raw(frame: &Bytes) -> Option<Box<RawValue>> {
-    let text = std::str::from_utf8(frame).ok()?;
-    RawValue::from_string(text.to_owned()).ok()
+/// The messages as they are; `None` if the log holds what is no event.
+fn raw(messages: &[Stored]) -> Option<Vec<Box<RawValue>>> {
+    let event = |stored: &Stored| {
+        let text = std::str::from_utf8(&stored.frame).ok()?;
+        RawValue::from_string(text.to_owned()).ok()
+    };
+    messages.iter().map(event).collect()
 }

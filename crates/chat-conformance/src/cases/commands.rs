@@ -263,23 +263,6 @@ pub(super) fn group() -> Group {
             },
         ),
         case(
-            "hostile_searches_are_answered",
-            "A search for operators, wildcards, quotes or NULs is `found`, `unsupported` or `bad_query`.",
-            "protocol.md section 3; J23",
-            |stage| async move {
-                let mut ann = stage.member("ann").await?;
-                for query in ["\" OR 1=1 --", "a* NEAR(b)", "(((((", "\u{0}", "'; DROP TABLE x", "%_%"] {
-                    let command = json!({"type": "search", "room": stage.room(), "query": query});
-                    let reply = ann.ask(command).await?;
-                    let fits = reply["type"] == "found"
-                        || reply["code"] == "unsupported"
-                        || reply["code"] == "bad_query";
-                    ann.check(fits, "`found`, `unsupported` or `bad_query`", &reply)?;
-                }
-                ann.expect_quiet().await
-            },
-        ),
-        case(
             "typing_has_no_reply",
             "`typing` is answered by nothing, unless it is wrong; then with its `ref`.",
             "protocol.md section 3",

@@ -21,6 +21,7 @@ mod pressure;
 mod refusal;
 mod resume;
 mod rooms;
+mod search;
 mod utf8;
 
 use std::time::Duration;
@@ -53,6 +54,7 @@ pub fn cases() -> Vec<Case> {
         guarantees::group(),
         keys::group(),
         resume::group(),
+        search::group(),
         pressure::group(),
         liveness::group(),
         drain::group(),

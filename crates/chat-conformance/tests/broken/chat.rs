@@ -90,6 +90,47 @@ pub(crate) fn defects() -> Vec<Defect> {
             },
         ),
         defect(
+            "a_server_that_finds_the_oldest_first_is_caught",
+            "search::every_word_is_looked_for_newest_first",
+            || {
+                Link::event("found", |event| {
+                    if let Some(messages) = event["messages"].as_array_mut() {
+                        messages.reverse();
+                    }
+                })
+            },
+        ),
+        defect(
+            "a_server_that_searches_from_the_newest_every_time_is_caught",
+            "search::a_search_is_paged_with_limit_and_before",
+            || {
+                Link::command(|command| {
+                    if command["type"] == "search" {
+                        forget(command, "before");
+                    }
+                })
+            },
+        ),
+        defect(
+            "a_server_that_takes_a_word_for_an_operator_is_caught",
+            "search::a_query_has_no_operators",
+            || {
+                Link::command(|command| {
+                    let first = command["query"].as_str().and_then(|query| query.split(" OR ").next());
+                    if let Some(first) = first.map(ToOwned::to_owned) {
+                        command["query"] = json!(first);
+                    }
+                })
+            },
+        ),
+        defect("a_server_that_knows_no_end_of_a_search_is_caught", "search::a_search_is_bounded", || {
+            Link::command(|command| {
+                if command["type"] == "search" && command["limit"].is_null() {
+                    command["limit"] = json!(100);
+                }
+            })
+        }),
+        defect(
             "a_server_that_bears_any_number_of_errors_is_caught",
             "json::ten_errors_within_ten_seconds_close",
             || {

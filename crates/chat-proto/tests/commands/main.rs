@@ -10,11 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use chat_proto::command::{Command, From, parse};
 use chat_proto::session::{Effect, Outcome, Session};
-use chat_proto::{ErrorCode, Limits, Range, Resumption, Standing, User};
+use chat_proto::{ErrorCode, Limits, Range, Resumption, Search, Standing, User};
 use serde_json::Value;
 
 fn command(text: &str) -> Result<Command, ErrorCode> {
-    parse(text.as_bytes(), &Limits::default()).command
+    parse(text.as_bytes(), &Limits::default()).command.map_err(|invalid| invalid.code)
 }
 
 /// A session that is a member of `lobby`.
@@ -53,6 +53,14 @@ fn join(fields: &str) -> From {
     }
 }
 
+fn search(fields: &str) -> Search {
+    let text = format!(r#"{{"type":"search","room":"lobby"{fields}}}"#);
+    match command(&text) {
+        Ok(Command::Search { room, search }) if room.as_str() == "lobby" => search,
+        other => panic!("{fields}: {other:?}"),
+    }
+}
+
 fn send(fields: &str) -> (Option<String>, String) {
     let text = format!(r#"{{"type":"send","room":"lobby"{fields}}}"#);
     match command(&text) {
@@ -80,7 +88,7 @@ fn every_command_of_the_table_is_read() {
         );
     }
     let search = r#"{"type":"search","room":"lobby","query":"*\"' OR 1","limit":5,"before":9}"#;
-    assert!(matches!(command(search), Ok(Command::Search { room }) if lobby(&room)));
+    assert!(matches!(command(search), Ok(Command::Search { room, .. }) if lobby(&room)));
 }
 
 #[test]
@@ -123,6 +131,27 @@ fn a_history_is_of_50_messages_unless_asked_and_never_of_more_than_200() {
     assert_eq!(history(r#","before":7,"limit":3"#), Range::Before { seq: 7, limit: 3 });
     assert_eq!(history(r#","after":0"#), Range::After { seq: 0, limit: 50 });
     assert_eq!(history(r#","after":9007199254740991"#), Range::After { seq: (1 << 53) - 1, limit: 50 });
+}
+
+#[test]
+fn a_search_is_for_20_messages_unless_asked_and_never_for_more_than_100() {
+    let expected = |query: &str, limit, before| Search { query: query.to_owned(), limit, before };
+    assert_eq!(search(r#","query":"q""#), expected("q", 20, u64::MAX));
+    for (asked, granted) in [("0", 1), ("1", 1), ("100", 100), ("101", 100), ("9007199254740991", 100)] {
+        assert_eq!(search(&format!(r#","query":"q","limit":{asked}"#)), expected("q", granted, u64::MAX));
+    }
+    assert_eq!(search(r#","query":" \u0000\"* ","before":0,"limit":3"#), expected(" \0\"* ", 3, 0));
+}
+
+#[test]
+fn a_query_has_1_to_256_bytes_that_are_not_only_white_space() {
+    for query in ["a", " a ", &"a".repeat(256), &"로".repeat(85)] {
+        assert_eq!(search(&format!(r#","query":"{query}""#)).query, query);
+    }
+    for query in ["", " ", "\\n\\t", "\u{3000}\u{a0}", &"a".repeat(257), &"로".repeat(86)] {
+        let text = format!(r#"{{"type":"search","room":"lobby","query":"{query}"}}"#);
+        assert_eq!(command(&text).unwrap_err(), ErrorCode::BadQuery, "{query}");
+    }
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn a_room_that_cannot_be_is_bad_room_in_every_command() {
     for kind in ["join", "leave", "send", "history", "members", "search", "typing"] {
         for room in ["", "..", "a.b", "*", ">", "%2e", "$JS", "Lobby", "a b", "lobby\\u0000", "cafe\\u0301"] {
             let event = answer(format!(
-                r#"{{"type":"{kind}","room":"{room}","body":{{}},"query":"","active":true,"ref":"1"}}"#
+                r#"{{"type":"{kind}","room":"{room}","body":{{}},"query":"q","active":true,"ref":"1"}}"#
             ));
             check_error(&event, "bad_room", None);
             assert_eq!(event["ref"], "1");
@@ -144,7 +144,7 @@ fn a_room_that_cannot_be_is_bad_room_in_every_command() {
 fn a_command_for_members_is_not_joined_for_others() {
     for kind in ["leave", "send", "history", "members", "search", "typing"] {
         let event = answer(format!(
-            r#"{{"type":"{kind}","room":"elsewhere","body":{{}},"query":"","active":true,"ref":"1"}}"#
+            r#"{{"type":"{kind}","room":"elsewhere","body":{{}},"query":"q","active":true,"ref":"1"}}"#
         ));
         check_error(&event, "not_joined", None);
         assert_eq!((event["ref"].as_str(), event["room"].as_str()), (Some("1"), Some("elsewhere")));
@@ -153,7 +153,22 @@ fn a_command_for_members_is_not_joined_for_others() {
 
 #[test]
 fn what_this_server_does_not_offer_says_so() {
-    let event = answer(r#"{"type":"search","room":"lobby","query":"\"; drop table"}"#);
-    check_error(&event, "unsupported", None);
     check_error(&answer(r#"{"type":"hello","token":"t"}"#), "already_identified", None);
+}
+
+#[test]
+fn an_error_names_the_room_that_the_command_named() {
+    for (fields, code) in [
+        (r#""type":"send","body":{},"key":"""#, "bad_key"),
+        (r#""type":"send","body":[]"#, "bad_command"),
+        (r#""type":"send","body":{"x":1,"x":1}"#, "bad_command"),
+        (r#""type":"send","body":{},"ref":7"#, "bad_command"),
+        (r#""type":"history","before":1,"after":1"#, "bad_cursor"),
+        (r#""type":"search","query":"""#, "bad_query"),
+        (r#""type":"typing""#, "bad_command"),
+    ] {
+        let event = answer(format!(r#"{{{fields},"room":"lobby"}}"#));
+        check_error(&event, code, None);
+        assert_eq!(event["room"], "lobby", "{fields}");
+    }
 }

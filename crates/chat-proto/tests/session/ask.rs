@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use chat_proto::session::{Action, Operation, Outcome};
-use chat_proto::{Appended, Gap, Page, Resumption, RoomName, Standing, Stored, User};
+use chat_proto::{Appended, Found, Gap, Page, Resumption, RoomName, Standing, Stored, User};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -18,10 +18,8 @@ pub(crate) struct Ask {
 pub(crate) enum Wish {
     /// `ping`.
     Pong,
-    /// A command that is refused whatever the state, with this code.
-    Refused(&'static str),
-    /// `search`: refused, in a way that depends on membership.
-    Search(&'static str),
+    /// A command that is refused whatever the state, with this code, for this room.
+    Refused(&'static str, Option<&'static str>),
     /// `typing`.
     Typing(&'static str, bool),
     /// A command of this `type` that the room answers, with this event.
@@ -48,12 +46,12 @@ impl Ask {
     }
 
     pub(crate) fn mistake() -> Self {
-        Self { text: "mistake".to_owned(), reference: None, wish: Wish::Refused("bad_json") }
+        Self { text: "mistake".to_owned(), reference: None, wish: Wish::Refused("bad_json", None) }
     }
 }
 
 fn wish() -> impl Strategy<Value = (Wish, String)> {
-    let kind = select(vec!["join", "join", "join", "leave", "send", "send", "history", "members"]);
+    let kind = select(vec!["join", "join", "join", "leave", "send", "send", "history", "search", "members"]);
     let room = || select(ROOMS.to_vec());
     prop_oneof![
         10 => (kind, room()).prop_map(|(kind, room)| (Wish::Room(kind, room), to_room(kind, room))),
@@ -61,18 +59,18 @@ fn wish() -> impl Strategy<Value = (Wish, String)> {
             let fields = format!(r#""type":"typing","room":"{room}","active":{active}"#);
             (Wish::Typing(room, active), fields)
         }),
-        1 => room().prop_map(|room| (Wish::Search(room), format!(r#""type":"search","room":"{room}","query":"x""#))),
         2 => Just((Wish::Pong, r#""type":"ping""#.to_owned())),
         1 => select(vec![
-            (Wish::Refused("already_identified"), r#""type":"hello""#),
-            (Wish::Refused("unknown_type"), r#""type":"shout""#),
-            (Wish::Refused("bad_command"), r#""type":7"#),
-            (Wish::Refused("bad_command"), r#""type":"send","room":"a""#),
-            (Wish::Refused("bad_command"), r#""type":"ping","type":"ping""#),
-            (Wish::Refused("bad_room"), r#""type":"join","room":"..""#),
-            (Wish::Refused("bad_key"), r#""type":"send","room":"a","body":{},"key":"""#),
-            (Wish::Refused("bad_cursor"), r#""type":"history","room":"a","before":1,"after":1"#),
-        ]).prop_map(|(wish, fields)| (wish, fields.to_owned())),
+            ("already_identified", None, r#""type":"hello""#),
+            ("unknown_type", None, r#""type":"shout""#),
+            ("bad_command", None, r#""type":7"#),
+            ("bad_command", Some("a"), r#""type":"send","room":"a""#),
+            ("bad_command", None, r#""type":"ping","type":"ping""#),
+            ("bad_room", None, r#""type":"join","room":"..""#),
+            ("bad_key", Some("a"), r#""type":"send","room":"a","body":{},"key":"""#),
+            ("bad_cursor", Some("a"), r#""type":"history","room":"a","before":1,"after":1"#),
+            ("bad_query", Some("a"), r#""type":"search","room":"a","query":" ""#),
+        ]).prop_map(|(code, room, fields)| (Wish::Refused(code, room), fields.to_owned())),
     ]
 }
 
@@ -86,14 +84,21 @@ fn unreadable() -> impl Strategy<Value = Ask> {
         (r#"{"type":"ping","ref":1}"#, "bad_command"),
         (long.as_str(), "bad_command"),
     ];
-    let asks =
-        texts.map(|(text, code)| Ask { text: text.to_owned(), reference: None, wish: Wish::Refused(code) });
+    let asks = texts.map(|(text, code)| Ask {
+        text: text.to_owned(),
+        reference: None,
+        wish: Wish::Refused(code, None),
+    });
     select(asks.to_vec())
 }
 
 fn to_room(kind: &str, room: &str) -> String {
-    let body = if kind == "send" { r#","body":{"text":"hi"}"# } else { "" };
-    format!(r#""type":"{kind}","room":"{room}"{body}"#)
+    let rest = match kind {
+        "send" => r#","body":{"text":"hi"}"#,
+        "search" => r#","query":"hi""#,
+        _ => "",
+    };
+    format!(r#""type":"{kind}","room":"{room}"{rest}"#)
 }
 
 /// What a session must do for an ask.
@@ -114,6 +119,7 @@ pub(crate) fn answer_to(kind: &str) -> &'static str {
         "leave" => "left",
         "send" => "sent",
         "history" => "history",
+        "search" => "found",
         _ => "members",
     }
 }
@@ -124,12 +130,14 @@ pub(crate) fn kind_of(action: &Action) -> &'static str {
         Action::Leave => "leave",
         Action::Send { .. } => "send",
         Action::History(_) => "history",
+        Action::Search(_) => "search",
         Action::Members => "members",
     }
 }
 
 /// An outcome that fits the operation.
 pub(crate) fn outcome(operation: &Operation, gap: bool) -> Outcome {
+    let stored = Stored { seq: 9, frame: Bytes::from_static(br#"{"type":"message"}"#) };
     match operation.action {
         Action::Join(_) => Outcome::Joined {
             standing: Standing { epoch: "e".to_owned(), head: 9, first: 6 },
@@ -139,9 +147,9 @@ pub(crate) fn outcome(operation: &Operation, gap: bool) -> Outcome {
         Action::Leave => Outcome::Left,
         Action::Send { .. } => Outcome::Sent(Appended { seq: 10, at: 1, duplicate: gap }),
         Action::History(_) => {
-            let stored = Stored { seq: 9, frame: Bytes::from_static(br#"{"type":"message"}"#) };
             Outcome::History(Page { epoch: "e".to_owned(), messages: vec![stored], more: gap })
         }
+        Action::Search(_) => Outcome::Found(Found { messages: vec![stored], more: gap }),
         Action::Members => Outcome::Members(vec![User::numbered_guest(1)]),
     }
 }

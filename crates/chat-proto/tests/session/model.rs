@@ -235,20 +235,17 @@ impl Model {
     fn expected(&self, wish: &Wish) -> Answer {
         match *wish {
             Wish::Pong => Answer::Event("pong"),
-            Wish::Refused(code) => Answer::Error(code, None),
+            Wish::Refused(code, room) => Answer::Error(code, room),
             Wish::Room("join", room)
                 if self.rooms.contains(room) || self.rooms.len() < self.limits.max_rooms =>
             {
                 Answer::Perform("join", room)
             }
             Wish::Room("join", room) => Answer::Error("too_many_rooms", Some(room)),
-            Wish::Room(_, room) | Wish::Search(room) | Wish::Typing(room, _)
-                if !self.rooms.contains(room) =>
-            {
+            Wish::Room(_, room) | Wish::Typing(room, _) if !self.rooms.contains(room) => {
                 Answer::Error("not_joined", Some(room))
             }
             Wish::Room(kind, room) => Answer::Perform(kind, room),
-            Wish::Search(room) => Answer::Error("unsupported", Some(room)),
             Wish::Typing(room, active) => Answer::Typing(room, active),
         }
     }

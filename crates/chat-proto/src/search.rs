@@ -1,0 +1,206 @@
+use serde::Deserialize;
+use serde_json::Value;
+use unicode_normalization::UnicodeNormalization;
+
+use crate::{Limits, Stored};
+
+/// What is looked for in a room's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// The words that a message must have, as a person typed them.
+    pub query: String,
+    /// How many messages at most.
+    pub limit: usize,
+    /// The first position not wanted; `u64::MAX` for all of the log.
+    pub before: u64,
+}
+
+impl Search {
+    /// Whether the query says something, and no more than [`Limits::max_query`] allows.
+    pub fn is_valid(&self, limits: &Limits) -> bool {
+        self.query.len() <= limits.max_query && !self.query.trim().is_empty()
+    }
+}
+
+/// What a search has found, newest message first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The messages: of [`Limits::max_batch`] bytes at most, or one that is longer.
+    pub messages: Vec<Stored>,
+    /// Whether the log holds older ones that fit.
+    pub more: bool,
+}
+
+/// Why nothing was looked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SearchError {
+    /// The log cannot search.
+    #[error("the log cannot search")]
+    Unsupported,
+    /// The log can make nothing of the query.
+    #[error("the log can make nothing of the query")]
+    BadQuery,
+    /// The log cannot be read now.
+    #[error("the log is not available: {0}")]
+    Unavailable(String),
+}
+
+/// A search that looks at every message: for a log without an index.
+///
+/// A message fits if every word of the query occurs in one of the strings of its body, as a part of a word
+/// perhaps. What NFKC makes alike is alike, and so are upper and lower case.
+#[derive(Debug)]
+pub struct Scan {
+    words: Vec<String>,
+    limit: usize,
+    max_bytes: usize,
+    bytes: usize,
+    found: Found,
+}
+
+impl Scan {
+    /// Begins a search.
+    pub fn new(search: &Search, limits: &Limits) -> Self {
+        Self {
+            words: fold(&search.query).split_whitespace().map(ToOwned::to_owned).collect(),
+            limit: search.limit,
+            max_bytes: limits.max_batch,
+            bytes: 0,
+            found: Found { messages: Vec::new(), more: false },
+        }
+    }
+
+    /// Looks at a message; the newest comes first. False once no further one is wanted.
+    pub fn look(&mut self, stored: &Stored) -> bool {
+        if !self.fits(stored) {
+            return true;
+        }
+        self.bytes += stored.frame.len();
+        let is_full = self.found.messages.len() >= self.limit
+            || (self.bytes > self.max_bytes && !self.found.messages.is_empty());
+        if is_full {
+            self.found.more = true;
+            return false;
+        }
+        self.found.messages.push(stored.clone());
+        true
+    }
+
+    /// What has been found.
+    pub fn finish(self) -> Found {
+        self.found
+    }
+
+    fn fits(&self, stored: &Stored) -> bool {
+        #[derive(Deserialize)]
+        struct Message {
+            body: Value,
+        }
+        let Ok(message) = serde_json::from_slice::<Message>(&stored.frame) else {
+            return false;
+        };
+        let mut text = String::new();
+        collect(&message.body, &mut text);
+        self.words.iter().all(|word| text.contains(word))
+    }
+}
+
+/// Adds all strings of a body to `text`, each on a line of its own.
+fn collect(value: &Value, text: &mut String) {
+    match value {
+        Value::String(string) => {
+            text.push_str(&fold(string));
+            text.push('\n');
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect(value, text)),
+        Value::Object(fields) => fields.values().for_each(|value| collect(value, text)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The text without what a search makes no difference between.
+fn fold(text: &str) -> String {
+    // By way of the upper case, since letters of one upper case (the two small sigmas) are to be one.
+    text.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(seq: u64, body: &str) -> Stored {
+        Stored { seq, frame: format!(r#"{{"type":"message","seq":{seq},"body":{body}}}"#).into() }
+    }
+
+    fn search(query: &str, limit: usize, max_batch: usize, bodies: &[&str]) -> (Vec<u64>, bool) {
+        let search = Search { query: query.to_owned(), limit, before: u64::MAX };
+        let mut scan = Scan::new(&search, &Limits { max_batch, ..Limits::default() });
+        let stored: Vec<_> = (1..).zip(bodies).map(|(seq, body)| stored(seq, body)).collect();
+        let _wanted = stored.iter().rev().all(|stored| scan.look(stored));
+        let found = scan.finish();
+        (found.messages.iter().map(|stored| stored.seq).collect(), found.more)
+    }
+
+    fn finds(query: &str, text: &str) -> bool {
+        let body = serde_json::json!({ "text": text }).to_string();
+        search(query, 9, 9_999, &[&body]).0 == [1]
+    }
+
+    #[test]
+    fn every_word_must_occur_as_a_part_of_a_word_perhaps() {
+        assert!(finds("안녕", "여러분, 안녕하세요"));
+        assert!(finds("low  fox", "The fox is yellow"));
+        assert!(!finds("fox hen", "The fox is yellow"));
+        assert!(!finds("foxis", "fox is"));
+    }
+
+    #[test]
+    fn case_width_and_composition_make_no_difference() {
+        for (query, text) in [
+            ("HELLO", "hello"),
+            ("straße", "STRASSE"),
+            ("οδος", "ΟΔΟΣ"),
+            ("ｆｕｌｌ", "full"),
+            ("\u{1112}\u{1161}\u{11ab}", "한"),
+            ("e\u{301}", "É"),
+            ("a\u{3000}b", "b a"),
+        ] {
+            assert!(finds(query, text), "{query}");
+            assert!(finds(text, query), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_strings_of_the_body_are_looked_through() {
+        let body = r#"{"name":"Ann","deep":[{"x":"pe\u0061r"}],"n":4711,"flag":true}"#;
+        for (query, fits) in [
+            ("ann", true),
+            ("pear ann", true),
+            ("name", false),
+            ("4711", false),
+            ("true", false),
+            ("message", false),
+        ] {
+            assert_eq!(search(query, 9, 9_999, &[body]).0 == [1], fits, "{query}");
+        }
+    }
+
+    #[test]
+    fn the_newest_come_first_and_more_says_whether_older_ones_fit() {
+        let bodies = [r#"{"t":"a"}"#, r#"{"t":"b"}"#, r#"{"t":"a b"}"#, r#"{"t":"a"}"#];
+        assert_eq!(search("a", 3, 9_999, &bodies), (vec![4, 3, 1], false));
+        assert_eq!(search("a", 2, 9_999, &bodies), (vec![4, 3], true));
+        assert_eq!(search("b", 1, 9_999, &bodies), (vec![3], true));
+        assert_eq!(search("c", 1, 9_999, &bodies), (vec![], false));
+    }
+
+    #[test]
+    fn what_is_found_is_bounded_by_bytes_but_never_empty() {
+        let bodies = [r#"{"t":"a"}"#, r#"{"t":"a"}"#, r#"{"t":"a"}"#];
+        let length = stored(1, bodies[0]).frame.len();
+        assert_eq!(search("a", 9, length * 2, &bodies), (vec![3, 2], true));
+        assert_eq!(search("a", 9, length * 2 - 1, &bodies), (vec![3], true));
+        assert_eq!(search("a", 9, 1, &bodies), (vec![3], true));
+        assert_eq!(search("a", 9, length * 3, &bodies), (vec![3, 2, 1], false));
+    }
+}
