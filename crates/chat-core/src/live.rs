@@ -57,7 +57,7 @@ impl LiveRoom {
     ) -> Arc<Self> {
         Arc::new_cyclic(|room: &Weak<Self>| Self {
             name,
-            log: log(Outlet(room.clone())),
+            log: log(Self::outlet(room.clone())),
             state: Mutex::new(State {
                 tail: Tail::new(0, limits.tail_events, limits.log_bytes),
                 roster: Roster::default(),
@@ -67,8 +67,17 @@ impl LiveRoom {
         })
     }
 
+    /// The way from the room's log to this room, as long as there is one.
+    fn outlet(room: Weak<Self>) -> Outlet {
+        Outlet::new(move |stored| {
+            if let Some(room) = room.upgrade() {
+                room.deliver(stored);
+            }
+        })
+    }
+
     /// Hands a committed message to everybody here.
-    pub(crate) fn deliver(&self, stored: &Stored) {
+    fn deliver(&self, stored: &Stored) {
         let mut state = self.state.lock();
         state.tail.push_message(
             stored.seq,

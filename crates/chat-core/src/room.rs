@@ -1,8 +1,8 @@
-use std::sync::Weak;
+use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::live::LiveRoom;
 use crate::{AppendError, Appended, Draft, Found, Page, Range, Search, SearchError, Standing, Stored};
 
 /// One room's ordered log of messages.
@@ -58,14 +58,23 @@ pub trait Room: Send + Sync {
 pub struct Unavailable(pub String);
 
 /// Where a [`Room`] says what it has committed; from here it reaches the members.
-#[derive(Clone, Debug)]
-pub struct Outlet(pub(crate) Weak<LiveRoom>);
+#[derive(Clone)]
+pub struct Outlet(Arc<dyn Fn(&Stored) + Send + Sync>);
 
 impl Outlet {
+    /// An outlet that does this with each message: for who uses a room without a [`Chat`](crate::Chat).
+    pub fn new(told: impl Fn(&Stored) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(told))
+    }
+
     /// A message is committed. To be called in the order of `seq`, before the append is answered.
     pub fn committed(&self, stored: &Stored) {
-        if let Some(room) = self.0.upgrade() {
-            room.deliver(stored);
-        }
+        (self.0)(stored);
+    }
+}
+
+impl fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outlet").finish_non_exhaustive()
     }
 }
