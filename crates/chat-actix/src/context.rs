@@ -120,7 +120,7 @@ impl Context {
         };
         Poll::Ready(match message {
             Some(Ok(AggregatedMessage::Text(text))) => Incoming::Text(text.into_bytes()),
-            Some(Ok(AggregatedMessage::Binary(_))) => Incoming::Binary,
+            Some(Ok(AggregatedMessage::Binary(payload))) => Incoming::Binary(payload),
             Some(Ok(AggregatedMessage::Ping(payload))) => {
                 self.pong = Some(payload);
                 Incoming::Ping
@@ -179,7 +179,7 @@ impl Connection for Context {
         match incoming {
             Incoming::Violation(_) => self.closing = Closing::Violated,
             Incoming::Close(_) | Incoming::End | Incoming::Lost(_) => self.closing = Closing::Received,
-            Incoming::Text(_) | Incoming::Binary | Incoming::Ping | Incoming::Pong => {}
+            Incoming::Text(_) | Incoming::Binary(_) | Incoming::Ping | Incoming::Pong => {}
         }
         Poll::Ready(incoming)
     }
@@ -196,6 +196,7 @@ impl Connection for Context {
                     text.try_into().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
                 WsMessage::Text(text)
             }
+            Outgoing::Binary(payload) => WsMessage::Binary(payload),
             Outgoing::Ping => WsMessage::Ping(Bytes::new()),
         };
         self.give(message)
@@ -240,7 +241,7 @@ impl Connection for Context {
                 Closing::Awaiting => match ready!(self.poll_incoming(cx)) {
                     Incoming::Close(_) | Incoming::End | Incoming::Lost(_) => break,
                     Incoming::Violation(_) => Closing::Draining,
-                    Incoming::Text(_) | Incoming::Binary | Incoming::Ping | Incoming::Pong => continue,
+                    Incoming::Text(_) | Incoming::Binary(_) | Incoming::Ping | Incoming::Pong => continue,
                 },
                 Closing::Draining => match ready!(self.inbound.poll_rest(cx)) {
                     Ok(bytes) if !bytes.is_empty() => continue,

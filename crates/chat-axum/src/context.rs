@@ -78,7 +78,7 @@ impl chat_hyper::Dialect for Dialect {
     fn read(message: ws::Message) -> Incoming {
         match message {
             ws::Message::Text(text) => Incoming::Text(text.into()),
-            ws::Message::Binary(_) => Incoming::Binary,
+            ws::Message::Binary(payload) => Incoming::Binary(payload),
             ws::Message::Ping(_) => Incoming::Ping,
             ws::Message::Pong(_) => Incoming::Pong,
             ws::Message::Close(frame) => Incoming::Close(frame.map(|frame| frame.code)),
@@ -100,6 +100,10 @@ impl chat_hyper::Dialect for Dialect {
 
     fn text(text: Bytes) -> io::Result<ws::Message> {
         Utf8Bytes::try_from(text).map(ws::Message::Text).map_err(io::Error::other)
+    }
+
+    fn binary(payload: Bytes) -> ws::Message {
+        ws::Message::Binary(payload)
     }
 
     fn ping() -> ws::Message {

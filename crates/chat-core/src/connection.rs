@@ -67,7 +67,7 @@ pub enum Incoming {
     /// A text message. That it is UTF-8 has been checked.
     Text(Bytes),
     /// A binary message.
-    Binary,
+    Binary(Bytes),
     /// A ping, answered already.
     Ping,
     /// A pong, asked for or not.
@@ -82,11 +82,20 @@ pub enum Incoming {
     Lost(io::Error),
 }
 
+impl Incoming {
+    /// Whether the peer has sent a valid frame, or several that are a message.
+    pub(crate) fn is_frame(&self) -> bool {
+        !matches!(self, Self::End | Self::Lost(_) | Self::Violation(_))
+    }
+}
+
 /// What is sent to the peer.
 #[derive(Clone, Debug)]
 pub enum Outgoing {
     /// A text message; always UTF-8.
     Text(Bytes),
+    /// A binary message.
+    Binary(Bytes),
     /// A ping without payload.
     Ping,
 }

@@ -202,8 +202,7 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
                 break;
             };
             moved = true;
-            let is_frame = !matches!(incoming, Incoming::End | Incoming::Lost(_) | Incoming::Violation(_));
-            self.received += u64::from(is_frame);
+            self.received += u64::from(incoming.is_frame());
             let parts =
                 !matches!(incoming, Incoming::Text(_) | Incoming::Ping | Incoming::Pong | Incoming::End);
             if parts && self.operation.is_some() {
@@ -225,7 +224,7 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
                 self.take_events();
                 self.session.handle_text(now, text)
             }
-            Incoming::Binary => self.session.handle_binary(),
+            Incoming::Binary(_) => self.session.handle_binary(),
             Incoming::Ping | Incoming::Pong => {
                 // The pong leaves with the next flush.
                 self.unflushed = true;

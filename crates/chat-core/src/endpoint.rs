@@ -3,6 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chat_proto::handshake::{OriginPolicy, Refusal, decide};
 
+use crate::upgrade::Purpose;
 use crate::{Chat, Message, RequestHead, Upgrade, Watch};
 
 /// The chat as seen over HTTP: where it is, and whom it lets in.
@@ -14,6 +15,7 @@ pub struct Endpoint<M: Message> {
     path: Arc<str>,
     origins: Arc<OriginPolicy>,
     site: bool,
+    purpose: Purpose,
 }
 
 /// Which of an adapter's ways to a connection is taken.
@@ -48,7 +50,7 @@ pub struct Answer {
 impl<M: Message> Endpoint<M> {
     /// The chat at `/ws`, for pages of its own origin and for clients that are no browsers.
     pub fn new(chat: Chat<M>) -> Self {
-        Self { chat, path: "/ws".into(), origins: Arc::default(), site: false }
+        Self { chat, path: "/ws".into(), origins: Arc::default(), site: false, purpose: Purpose::Chat }
     }
 
     /// Puts the chat at another path.
@@ -69,6 +71,14 @@ impl<M: Message> Endpoint<M> {
     #[must_use]
     pub fn with_site(mut self) -> Self {
         self.site = true;
+        self
+    }
+
+    /// Serves an echo in the chat's place: each text or binary message comes back as it was. For examining or
+    /// measuring what is below the chat, with the chat's limits and drain.
+    #[must_use]
+    pub fn echo(mut self) -> Self {
+        self.purpose = Purpose::Echo;
         self
     }
 
@@ -107,7 +117,7 @@ impl<M: Message> Endpoint<M> {
             Refusal::Internal
         })?;
         let permit = self.chat.permit()?;
-        Ok(Upgrade::new(self.chat.clone(), permit, &accept, watch))
+        Ok(Upgrade::new(self.chat.clone(), self.purpose, permit, &accept, watch))
     }
 
     fn page(&self, head: &RequestHead<'_>) -> Answer {
@@ -145,6 +155,7 @@ impl<M: Message> Clone for Endpoint<M> {
             path: Arc::clone(&self.path),
             origins: Arc::clone(&self.origins),
             site: self.site,
+            purpose: self.purpose,
         }
     }
 }

@@ -21,6 +21,7 @@
 mod chat;
 mod connection;
 mod driver;
+mod echo;
 mod endpoint;
 mod inbox;
 mod live;

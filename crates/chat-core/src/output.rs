@@ -75,7 +75,7 @@ impl Output {
 
 fn size(frame: &Outgoing) -> usize {
     match frame {
-        Outgoing::Text(text) => text.len(),
+        Outgoing::Text(payload) | Outgoing::Binary(payload) => payload.len(),
         Outgoing::Ping => 0,
     }
 }

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::panic::AssertUnwindSafe;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chat_proto::Event;
@@ -24,24 +25,15 @@ pub(crate) async fn run<M: Message, C: Connection>(
 ) {
     let started = Instant::now();
     let mut driver = Driver::new(chat.clone(), &permit, user, &mut connection);
-    let result = AssertUnwindSafe(poll_fn(|cx| driver.poll(cx))).catch_unwind().await;
-    let (unsent, received, mut sent) = driver.leave();
+    let end = End::of(|cx| driver.poll(cx)).await;
+    let (unsent, received, sent) = driver.leave();
     permit.discharge();
-    let end = result.unwrap_or(End::Panicked);
-    let code = end.code();
-    if !matches!(end, End::Lost(_)) {
-        let limit = chat.limits().close_timeout;
-        // A peer that takes nothing is not told more.
-        if code != Some(CloseCode::SlowConsumer) {
-            let last_words = code.map(|code| {
-                let reconnect = reconnect_in(code, permit.connection(), chat.limits().retry_after);
-                Outgoing::Text(Event::closing(code, reconnect).encode())
-            });
-            sent += say(&mut connection, unsent.into_frames().chain(last_words), limit).await;
-        }
-        // A peer that does not take part in the closing handshake has had its time for it.
-        let _unfinished = timeout(limit, poll_fn(|cx| connection.poll_close(cx, code))).await;
-    }
+    let last_words = end.code().map(|code| {
+        let reconnect = reconnect_in(code, permit.connection(), chat.limits().retry_after);
+        Outgoing::Text(Event::closing(code, reconnect).encode())
+    });
+    let last = unsent.into_frames().chain(last_words);
+    let sent = sent + end.close(&mut connection, last, chat.limits().close_timeout).await;
     end.log(permit.connection(), started.elapsed(), received, sent);
 }
 
@@ -61,6 +53,30 @@ pub(crate) enum End {
 }
 
 impl End {
+    /// The end that a loop comes to, or a panic in it.
+    pub(crate) async fn of(poll: impl FnMut(&mut Context<'_>) -> Poll<Self>) -> Self {
+        AssertUnwindSafe(poll_fn(poll)).catch_unwind().await.unwrap_or(Self::Panicked)
+    }
+
+    /// Sends these last frames and closes, each in this time at the most; the number of frames sent.
+    pub(crate) async fn close<C: Connection>(
+        &self,
+        connection: &mut C,
+        last: impl Iterator<Item = Outgoing>,
+        limit: Duration,
+    ) -> u64 {
+        if let Self::Lost(_) = self {
+            return 0;
+        }
+        let code = self.code();
+        // A peer that takes nothing is not told more.
+        let tells = code != Some(CloseCode::SlowConsumer);
+        let sent = if tells { say(connection, last, limit).await } else { 0 };
+        // A peer that does not take part in the closing handshake has had its time for it.
+        let _unfinished = timeout(limit, poll_fn(|cx| connection.poll_close(cx, code))).await;
+        sent
+    }
+
     /// What the server closes with, unless the peer did first or is gone.
     fn code(&self) -> Option<CloseCode> {
         match self {
@@ -70,7 +86,7 @@ impl End {
         }
     }
 
-    fn log(&self, connection: u64, duration: Duration, received: u64, sent: u64) {
+    pub(crate) fn log(&self, connection: u64, duration: Duration, received: u64, sent: u64) {
         let (cause, close) = match self {
             Self::Closing(code) => (code.reason(), Some(code.code())),
             Self::Panicked => ("panic", Some(CloseCode::InternalError.code())),

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{error, info};
 
 use crate::chat::{Chat, Permit};
-use crate::{Answer, Connection, Limits, Message, User, serve};
+use crate::{Answer, Connection, Limits, Message, User, echo, serve};
 
 /// An upgrade that the chat agreed to. It has to be carried out or dropped; either ends it.
 #[must_use = "an upgrade that is dropped is an upgrade refused"]
@@ -20,11 +20,17 @@ pub struct Upgrade<M: Message> {
 }
 
 impl<M: Message> Upgrade<M> {
-    pub(crate) fn new(chat: Chat<M>, permit: Permit, accept: &Accept, watch: &Watch) -> Self {
+    pub(crate) fn new(
+        chat: Chat<M>,
+        purpose: Purpose,
+        permit: Permit,
+        accept: &Accept,
+        watch: &Watch,
+    ) -> Self {
         let (confirm, confirmed) = oneshot::channel();
         let user = accept.guest.clone().unwrap_or_else(|| chat.next_guest());
         watch.set(Watched::Accepted(confirm));
-        let ticket = Ticket { chat, permit, user, confirmed };
+        let ticket = Ticket { chat, purpose, permit, user, confirmed };
         Self { answer: SwitchingProtocols { headers: accept.headers() }, ticket, watch: watch.clone() }
     }
 
@@ -64,11 +70,19 @@ impl SwitchingProtocols {
     }
 }
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    Chat,
+    Echo,
+}
+
 /// The right to one session. It is good once, and only after the 101 has passed the [`Watch`] of its
 /// request.
 #[must_use = "a ticket that is dropped starts no session"]
 pub struct Ticket<M: Message> {
     chat: Chat<M>,
+    purpose: Purpose,
     permit: Permit,
     user: User,
     confirmed: oneshot::Receiver<()>,
@@ -91,7 +105,7 @@ impl<M: Message> Ticket<M> {
         C: Connection,
         E: fmt::Display,
     {
-        let Self { chat, permit, user, confirmed } = self;
+        let Self { chat, purpose, permit, user, confirmed } = self;
         let connection = permit.connection();
         let deadline = Instant::now() + chat.limits().upgrade_timeout;
         let taken = timeout_at(deadline, async {
@@ -110,7 +124,10 @@ impl<M: Message> Ticket<M> {
             }
         };
         info!(connection, user = %user.id().escape_debug(), status = 101, "upgrade");
-        serve::run(chat, permit, user, transport).await;
+        match purpose {
+            Purpose::Chat => serve::run(chat, permit, user, transport).await,
+            Purpose::Echo => echo::run(chat, permit, transport).await,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod support;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use chat_core::{Breach, Chat, CloseCode, Incoming, Limits};
 use serde_json::json;
 use support::store::{Mode, Store};
@@ -38,7 +39,7 @@ async fn too_many_errors_in_a_short_time_end_the_session() {
 async fn what_is_no_text_command_closes_with_its_code() {
     let chat: Chat = Chat::default();
     for (incoming, code) in [
-        (Incoming::Binary, CloseCode::UnsupportedData),
+        (Incoming::Binary(Bytes::new()), CloseCode::UnsupportedData),
         (Incoming::Violation(Breach::TooBig), CloseCode::MessageTooBig),
         (Incoming::Violation(Breach::Utf8), CloseCode::InvalidPayload),
     ] {
@@ -56,7 +57,7 @@ async fn what_came_ahead_of_the_end_is_still_carried_out() {
     for (round, end) in [
         Incoming::Close(Some(1000)),
         Incoming::End,
-        Incoming::Binary,
+        Incoming::Binary(Bytes::new()),
         Incoming::Violation(Breach::Protocol),
         Incoming::Lost(std::io::ErrorKind::ConnectionReset.into()),
     ]
@@ -85,7 +86,7 @@ async fn commands_ahead_of_a_breach_are_answered_before_the_close() {
     store.append(Mode::Slow(Duration::from_secs(1)));
     ann.say("slow");
     ann.send(json!({"type": "leave", "room": "lobby", "ref": "1"}));
-    ann.incoming(Incoming::Binary);
+    ann.incoming(Incoming::Binary(Bytes::new()));
     ann.send(json!({"type": "ping", "ref": "too late"}));
     let mut frames = Vec::new();
     let waited = seconds_until(async { frames = ann.until_gone().await }).await;

@@ -4,6 +4,7 @@ mod support;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use chat_core::{Chat, Incoming, Limits};
 use serde_json::{Value, json};
 use support::store::{Mode, Store};
@@ -139,7 +140,7 @@ async fn a_peer_that_leaves_the_close_unanswered_is_not_waited_for() {
     let chat = chat(Limits { close_timeout: Duration::from_secs(2), ..limits() });
     let mut ann = connect(&chat, "ann").await;
     ann.keep_silent();
-    ann.incoming(Incoming::Binary);
+    ann.incoming(Incoming::Binary(Bytes::new()));
     let waited = seconds_until(ann.until_gone()).await;
     assert!((2.0..2.1).contains(&waited), "{waited}");
     assert!(ann.is_over().await);

@@ -217,7 +217,7 @@ async fn a_session_that_is_dropped_anywhere_leaves_its_rooms() {
         },
         |_, ann| {
             ann.keep_silent();
-            ann.incoming(chat_core::Incoming::Binary);
+            ann.incoming(chat_core::Incoming::Binary(bytes::Bytes::new()));
         },
     ];
     for (place, reach) in places.into_iter().enumerate() {

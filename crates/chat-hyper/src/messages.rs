@@ -30,6 +30,9 @@ pub trait Dialect {
     /// If the framework does not take it for UTF-8.
     fn text(text: Bytes) -> io::Result<Self::Message>;
 
+    /// A binary message.
+    fn binary(payload: Bytes) -> Self::Message;
+
     /// A ping without payload.
     fn ping() -> Self::Message;
 
@@ -126,6 +129,7 @@ where
     fn send(&mut self, frame: Outgoing) -> io::Result<()> {
         let message = match frame {
             Outgoing::Text(text) => D::text(text)?,
+            Outgoing::Binary(payload) => D::binary(payload),
             Outgoing::Ping => D::ping(),
         };
         self.give(message)

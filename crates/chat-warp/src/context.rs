@@ -95,7 +95,7 @@ impl chat_hyper::Dialect for Dialect {
         } else if message.is_close() {
             Incoming::Close(message.close_frame().map(|(code, _)| code))
         } else {
-            Incoming::Binary
+            Incoming::Binary(message.into_bytes())
         }
     }
 
@@ -113,6 +113,10 @@ impl chat_hyper::Dialect for Dialect {
 
     fn text(text: Bytes) -> io::Result<ws::Message> {
         Ok(ws::Message::text(String::from_utf8_lossy(&text)))
+    }
+
+    fn binary(payload: Bytes) -> ws::Message {
+        ws::Message::binary(payload)
     }
 
     fn ping() -> ws::Message {

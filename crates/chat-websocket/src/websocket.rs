@@ -29,6 +29,12 @@ const COST: usize = 8;
 /// Bytes read and thrown away after the close, so that the peer's last ones do not cause a reset.
 const DRAIN: usize = 256 * 1024;
 
+/// The first byte of a text message in one frame.
+const TEXT: u8 = 0x81;
+
+/// The first byte of a binary message in one frame.
+const BINARY: u8 = 0x82;
+
 /// Bytes that an adapter takes from a [`WebSocket`] at the most before its framework has taken them.
 pub const CHUNK: usize = 16 * 1024;
 
@@ -88,6 +94,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.stream.get_ref().waiting()
     }
 
+    /// Sends a whole message past tungstenite, which would copy it for each recipient.
+    fn push(&mut self, first: u8, payload: Bytes) {
+        let wire = self.wire();
+        wire.push(header(first, payload.len()));
+        wire.push(payload);
+    }
+
     /// What follows the closing handshake.
     fn ending(&self) -> Closing {
         if self.half_closes || !self.violated { Closing::Ending } else { Closing::Draining(DRAIN) }
@@ -124,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
         self.wire().allow(allowance);
         let incoming = received(message);
         self.readable =
-            matches!(incoming, Incoming::Text(_) | Incoming::Binary | Incoming::Ping | Incoming::Pong);
+            matches!(incoming, Incoming::Text(_) | Incoming::Binary(_) | Incoming::Ping | Incoming::Pong);
         self.violated = matches!(incoming, Incoming::Violation(_));
         Poll::Ready(incoming)
     }
@@ -135,15 +148,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
 
     fn send(&mut self, frame: Outgoing) -> io::Result<()> {
         match frame {
-            // Past tungstenite, which would copy it for each recipient.
-            Outgoing::Text(text) => {
-                let wire = self.wire();
-                wire.push(text_header(text.len()));
-                wire.push(text);
-                Ok(())
+            Outgoing::Text(text) => self.push(TEXT, text),
+            Outgoing::Binary(payload) => self.push(BINARY, payload),
+            Outgoing::Ping => {
+                return self.stream.start_send_unpin(Message::Ping(Bytes::new())).map_err(transport);
             }
-            Outgoing::Ping => self.stream.start_send_unpin(Message::Ping(Bytes::new())).map_err(transport),
         }
+        Ok(())
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -210,23 +221,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
     }
 }
 
-/// The header of a whole text message from a server (RFC 6455 section 5.2).
-fn text_header(length: usize) -> Bytes {
-    const TEXT: u8 = 0x81;
+/// The header of a whole message from a server (RFC 6455 section 5.2).
+fn header(first: u8, length: usize) -> Bytes {
     match (u8::try_from(length), u16::try_from(length)) {
-        (Ok(length @ ..126), _) => Bytes::copy_from_slice(&[TEXT, length]),
+        (Ok(length @ ..126), _) => Bytes::copy_from_slice(&[first, length]),
         (_, Ok(length)) => {
             let [a, b] = length.to_be_bytes();
-            Bytes::copy_from_slice(&[TEXT, 126, a, b])
+            Bytes::copy_from_slice(&[first, 126, a, b])
         }
-        _ => [&[TEXT, 127][..], &(length as u64).to_be_bytes()].concat().into(),
+        _ => [&[first, 127][..], &(length as u64).to_be_bytes()].concat().into(),
     }
 }
 
 fn received(message: Option<Result<Message, Error>>) -> Incoming {
     match message {
         Some(Ok(Message::Text(text))) => Incoming::Text(text.into()),
-        Some(Ok(Message::Binary(_) | Message::Frame(_))) => Incoming::Binary,
+        Some(Ok(Message::Binary(payload))) => Incoming::Binary(payload),
+        // tungstenite reads none; it is for writing them.
+        Some(Ok(Message::Frame(frame))) => Incoming::Binary(frame.into_payload()),
         Some(Ok(Message::Ping(_))) => Incoming::Ping,
         Some(Ok(Message::Pong(_))) => Incoming::Pong,
         Some(Ok(Message::Close(frame))) => Incoming::Close(frame.map(|frame| frame.code.into())),

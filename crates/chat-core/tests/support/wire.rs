@@ -3,6 +3,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use chat_core::{CloseCode, Connection, Incoming, Outgoing};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -14,6 +15,7 @@ pub(crate) const HIGH_WATER: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
     Text(String),
+    Binary(Bytes),
     Ping,
     Pong,
     Close(Option<u16>),
@@ -99,7 +101,7 @@ impl Connection for Wire {
                 line.ended = true;
             }
             Incoming::End | Incoming::Violation(_) | Incoming::Lost(_) => line.ended = true,
-            Incoming::Text(_) | Incoming::Binary | Incoming::Pong => {}
+            Incoming::Text(_) | Incoming::Binary(_) | Incoming::Pong => {}
         }
         Poll::Ready(incoming)
     }
@@ -115,6 +117,7 @@ impl Connection for Wire {
     fn send(&mut self, frame: Outgoing) -> io::Result<()> {
         self.line.lock().buffer.push_back(match frame {
             Outgoing::Text(text) => Frame::Text(String::from_utf8(text.to_vec()).expect("text is UTF-8")),
+            Outgoing::Binary(payload) => Frame::Binary(payload),
             Outgoing::Ping => Frame::Ping,
         });
         Ok(())

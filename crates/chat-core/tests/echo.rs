@@ -1,0 +1,221 @@
+//! An echo in the chat's place: it gives back what it gets, within the same limits, and ends in the same ways.
+
+mod support;
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chat_core::{Breach, Chat, Decision, Endpoint, Incoming, Limits, Watch};
+use support::wire::HIGH_WATER;
+use support::{Frame, Peer, chat, handshake, pass, seconds_until, settle};
+
+/// Starts an echo the way that an adapter does, which has a clone of the endpoint.
+fn echo(chat: &Chat) -> Peer {
+    let (endpoint, watch) = (Endpoint::new(chat.clone()).echo(), Watch::default());
+    let Decision::Upgrade(upgrade) = endpoint.clone().handle(&handshake("/ws"), Some(&watch)) else {
+        panic!("not let in");
+    };
+    let (_, ticket) = upgrade.accept();
+    assert!(watch.leaving(101).is_none());
+    Peer::new(|wire| ticket.start(async { Ok::<_, std::convert::Infallible>(wire) }))
+}
+
+fn limits() -> Limits {
+    Limits {
+        ping_interval: Duration::from_secs(10),
+        ping_timeout: Duration::from_secs(4),
+        write_timeout: Duration::from_secs(6),
+        ..Limits::default()
+    }
+}
+
+fn text(number: usize) -> Frame {
+    Frame::Text(number.to_string())
+}
+
+fn say(peer: &Peer, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        peer.text(number.to_string());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_goes_back_as_it_was_in_order_and_nothing_else_does() {
+    let chat = Chat::default();
+    let mut peer = echo(&chat);
+    settle().await;
+    assert_eq!(peer.taken(), [], "no welcome");
+    let bytes = Bytes::from_static(&[0, 0xff, 0x80]);
+    peer.text("{\"type\":\"join\",\"room\":\"lobby\"}");
+    peer.incoming(Incoming::Binary(bytes.clone()));
+    peer.ping();
+    peer.text("");
+    peer.incoming(Incoming::Pong);
+    peer.incoming(Incoming::Binary(Bytes::new()));
+    settle().await;
+    let expected = [
+        Frame::Text("{\"type\":\"join\",\"room\":\"lobby\"}".to_owned()),
+        Frame::Binary(bytes),
+        Frame::Pong,
+        Frame::Text(String::new()),
+        Frame::Binary(Bytes::new()),
+    ];
+    assert_eq!(peer.taken(), expected);
+    assert_eq!((chat.counts().connections, chat.counts().sessions, chat.counts().rooms), (1, 1, 0));
+    peer.close(1000);
+    assert_eq!(peer.until_gone().await, [Frame::Close(Some(1000))]);
+    assert!(peer.is_over().await);
+    assert_eq!((chat.counts().connections, chat.counts().sessions), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_that_come_together_go_back_with_one_flush() {
+    let peer = echo(&Chat::default());
+    settle().await;
+    say(&peer, 0..HIGH_WATER);
+    settle().await;
+    assert_eq!(peer.taken(), (0..HIGH_WATER).map(text).collect::<Vec<_>>());
+    assert_eq!(peer.flushes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_ahead_of_the_end_goes_back_before_it() {
+    let chat = Chat::default();
+    for (end, close, frame) in [
+        (Incoming::Close(Some(3_000)), Some(None), Some(Frame::Close(Some(3_000)))),
+        (Incoming::Close(None), Some(None), Some(Frame::Close(None))),
+        (Incoming::Violation(Breach::Protocol), Some(Some(1002)), Some(Frame::Close(Some(1002)))),
+        (Incoming::Violation(Breach::Utf8), Some(Some(1007)), Some(Frame::Close(Some(1007)))),
+        (Incoming::Violation(Breach::TooBig), Some(Some(1009)), Some(Frame::Close(Some(1009)))),
+        (Incoming::End, Some(None), None),
+    ] {
+        let name = format!("{end:?}");
+        let mut peer = echo(&chat);
+        peer.block();
+        say(&peer, 0..10);
+        peer.incoming(end);
+        pass(1.0).await;
+        peer.unblock();
+        let expected: Vec<_> = (0..10).map(text).chain(frame).collect();
+        assert_eq!(peer.until_gone().await, expected, "{name}");
+        assert_eq!(peer.closed_with(), close, "{name}");
+        assert!(peer.is_over().await);
+    }
+    assert_eq!(chat.counts().connections, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_fails_is_dropped() {
+    let chat = Chat::default();
+    let mut peer = echo(&chat);
+    peer.incoming(Incoming::Lost(io::ErrorKind::ConnectionReset.into()));
+    assert_eq!(peer.until_gone().await, []);
+    let mut peer = echo(&chat);
+    peer.fail();
+    peer.text("x");
+    assert_eq!(peer.until_gone().await, []);
+    assert_eq!(peer.closed_with(), None);
+    settle().await;
+    assert_eq!(chat.counts().connections, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_peer_that_does_not_read_no_more_is_read_than_can_wait() {
+    let peer = echo(&Chat::default());
+    peer.block();
+    say(&peer, 0..1_000);
+    pass(1.0).await;
+    assert_eq!(peer.unread(), 1_000 - HIGH_WATER - 1, "one is held");
+    peer.unblock();
+    settle().await;
+    assert_eq!(peer.taken(), (0..1_000).map(text).collect::<Vec<_>>());
+
+    // The connection answers pings itself, and this one as often as it is let.
+    peer.block();
+    for _ in 0..1_000 {
+        peer.ping();
+    }
+    pass(1.0).await;
+    assert_eq!(peer.unread(), 1_000 - 64);
+    peer.unblock();
+    settle().await;
+    assert_eq!(peer.taken().len(), 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_is_closed_and_one_that_takes_little_is_not() {
+    let chat = chat(limits());
+    let mut slow = echo(&chat);
+    slow.block();
+    say(&slow, 0..100);
+    for _ in 0..20 {
+        pass(5.0).await;
+        slow.grant(1);
+    }
+    settle().await;
+    assert_eq!(slow.taken(), (0..20).map(text).collect::<Vec<_>>(), "no ping: its frames wait unread");
+    let waited = seconds_until(slow.until_gone()).await;
+    assert!((6.0..8.1).contains(&waited), "{waited}");
+    assert_eq!(slow.closed_with(), Some(Some(4000)));
+    assert!(slow.is_over().await);
+    assert_eq!(chat.counts().connections, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_pinged_and_then_given_up() {
+    let chat = chat(limits());
+    let signs: [fn(&Peer); 3] =
+        [|peer| peer.ping(), |peer| peer.incoming(Incoming::Pong), |peer| peer.text("x")];
+    for sign in signs {
+        let mut peer = echo(&chat);
+        settle().await;
+        for _ in 0..5 {
+            pass(9.0).await;
+            sign(&peer);
+            settle().await;
+            assert!(!peer.taken().contains(&Frame::Ping), "it was not silent");
+        }
+        let waited = seconds_until(async { assert_eq!(peer.frame().await, Frame::Ping) }).await;
+        assert!((9.9..10.1).contains(&waited), "{waited}");
+        pass(3.9).await;
+        sign(&peer);
+        settle().await;
+        peer.taken();
+        let waited = seconds_until(async { assert_eq!(peer.frame().await, Frame::Ping) }).await;
+        assert!((9.9..10.1).contains(&waited), "{waited}");
+        let waited = seconds_until(async {
+            assert_eq!(peer.until_gone().await, [Frame::Close(Some(4001))], "and not a word");
+        });
+        let waited = waited.await;
+        assert!((4.0..4.1).contains(&waited), "{waited}");
+    }
+    settle().await;
+    assert_eq!(chat.counts().connections, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_gives_back_what_was_read_and_closes() {
+    let chat = Chat::default();
+    let mut idle = echo(&chat);
+    let mut busy = echo(&chat);
+    settle().await;
+    busy.block();
+    say(&busy, 0..100);
+    settle().await;
+    let read = 100 - busy.unread();
+    let drain = {
+        let chat = chat.clone();
+        tokio::spawn(async move { chat.drain(Duration::from_secs(9)).await })
+    };
+    settle().await;
+    busy.unblock();
+    assert_eq!(idle.until_gone().await, [Frame::Close(Some(1012))]);
+    let expected: Vec<_> = (0..read).map(text).chain([Frame::Close(Some(1012))]).collect();
+    assert_eq!(busy.until_gone().await, expected);
+    let drained = drain.await.expect("no panic");
+    assert_eq!((drained.connections, drained.abandoned), (2, 0));
+    let watch = Watch::default();
+    let refused = Endpoint::new(chat).echo().handle(&handshake("/ws"), Some(&watch));
+    assert!(matches!(refused, Decision::Answer(answer) if answer.status() == 503));
+}
