@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chat_core::Mechanism;
+use clap::builder::BoolishValueParser;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum, value_parser};
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
@@ -47,6 +48,10 @@ pub(crate) struct Config {
     #[arg(long, env = "CHATD_DRAIN_TIMEOUT", value_name = "SECONDS", default_value = "10",
           value_parser = value_parser!(u32).range(1..=3_600))]
     drain_timeout: u32,
+
+    /// Serve an echo in the chat's place, to examine or measure the server
+    #[arg(long, env = "CHATD_ECHO", value_parser = BoolishValueParser::new())]
+    pub(crate) echo: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

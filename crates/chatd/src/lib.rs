@@ -24,6 +24,9 @@ use signals::Signals;
 /// How long tasks that are still running at the end have to notice it.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
 
+/// Bytes of one message that an echo sends back: more than those that examiners and load generators send.
+const MAX_ECHO: usize = 1024 * 1024;
+
 /// What a binary's adapter is to serve.
 #[derive(Debug)]
 pub struct Service {
@@ -84,10 +87,16 @@ where
 
     let mechanism = config.mechanism();
     let drain_timeout = config.drain_timeout();
-    let limits = Limits { max_connections: config.max_connections(), ..Limits::default() };
+    let mut limits = Limits { max_connections: config.max_connections(), ..Limits::default() };
+    if config.echo {
+        limits.max_frame = MAX_ECHO;
+    }
     let chat = Chat::builder().limits(limits).build();
     let limits = Arc::clone(chat.limits());
-    let endpoint = Endpoint::new(chat.clone()).allow_origins(config.allow_origin).with_site();
+    let mut endpoint = Endpoint::new(chat.clone()).allow_origins(config.allow_origin).with_site();
+    if config.echo {
+        endpoint = endpoint.echo();
+    }
     let (stopping, stop) = watch::channel(false);
     let mut serving = pin!(serve(Service { endpoint, mechanism, listener, limits, stop }));
 
