@@ -1,0 +1,306 @@
+//! A public examiner of RFC 6455 that nobody here wrote, on each binary: kosoku, which runs Autobahn's cases. What it
+//! does not find to be OK is listed here with the reason, and `docs/examiner.md` tells the same to its readers.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use chat_tests::{BINARIES, Binary, Daemon};
+use serde_json::Value;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// Cases that are run: all but those of speed and size (9) and of compression (12, 13), which is not offered.
+const CASES: usize = 247;
+
+/// How long the examiner may take. Most of its five seconds alone are waits of its own.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A case that is not OK, and why.
+#[derive(Debug)]
+struct Deviation {
+    case: &'static str,
+    verdict: &'static str,
+    /// The code with which the server closes.
+    code: u64,
+    reason: &'static str,
+}
+
+const EVERYWHERE: [Deviation; 5] = [
+    Deviation {
+        case: "6.4.3",
+        verdict: NON_STRICT,
+        code: 1007,
+        reason: "text is checked when its frame is complete, not while parts of the frame are missing",
+    },
+    Deviation { case: "6.4.4", verdict: NON_STRICT, code: 1007, reason: "the same, cut elsewhere" },
+    Deviation {
+        case: "7.1.6",
+        verdict: INFORMATIONAL,
+        code: 1000,
+        reason: "never judged; the messages ahead of the close come back, then the close is echoed",
+    },
+    Deviation {
+        case: "7.13.1",
+        verdict: INFORMATIONAL,
+        code: 1002,
+        reason: "never judged; 5000 is no close code, and is answered with 1002",
+    },
+    Deviation {
+        case: "7.13.2",
+        verdict: INFORMATIONAL,
+        code: 1002,
+        reason: "never judged; 65535 is no close code, and is answered with 1002",
+    },
+];
+
+const ACTIX_CONTEXT: [Deviation; 2] = [
+    Deviation {
+        case: "6.4.1",
+        verdict: NON_STRICT,
+        code: 1007,
+        reason: "actix-ws checks text at the end of its message, not in the fragment that is wrong",
+    },
+    Deviation { case: "6.4.2", verdict: NON_STRICT, code: 1007, reason: "the same, cut elsewhere" },
+];
+
+/// What actix-web's codec logs as errors although only the peer has made one, when it is shown a ping or a pong in
+/// fragments.
+const ACTIX_CONTEXT_LOGS: [&str; 2] = ["Unfinished fragment Ping", "Unfinished fragment Pong"];
+
+const OK: &str = "OK";
+const NON_STRICT: &str = "NON-STRICT";
+const INFORMATIONAL: &str = "INFORMATIONAL";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tungstenite_by_hijack() -> Result<()> {
+    examine("chatd-tungstenite", "hijack").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn warp_by_hijack() -> Result<()> {
+    examine("chatd-warp", "hijack").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn warp_by_context() -> Result<()> {
+    examine("chatd-warp", "context").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn actix_by_hijack() -> Result<()> {
+    examine("chatd-actix", "hijack").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn actix_by_context() -> Result<()> {
+    examine("chatd-actix", "context").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn axum_by_hijack() -> Result<()> {
+    examine("chatd-axum", "hijack").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn axum_by_context() -> Result<()> {
+    examine("chatd-axum", "context").await
+}
+
+#[test]
+fn every_deviation_is_published_as_it_is_expected() -> Result<()> {
+    let published = published()?;
+    for (deviations, whose) in [(&EVERYWHERE[..], "all"), (&ACTIX_CONTEXT, "actix context")] {
+        for Deviation { case, verdict, code, reason } in deviations {
+            let row = format!("| {case} | {whose} | {verdict}, {code} | {reason} |");
+            ensure!(published.contains(&row), "it lacks {row}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_surprise_a_stale_deviation_and_a_short_run_would_be_noticed() {
+    let outcome = |verdict: &str, close: &str, code| Outcome {
+        verdict: verdict.to_owned(),
+        close: close.to_owned(),
+        code,
+        details: "what happened".to_owned(),
+    };
+    let expected: Vec<_> = EVERYWHERE.iter().collect();
+    let mut good: BTreeMap<_, _> =
+        (0..CASES - expected.len()).map(|n| (format!("1.{n}"), outcome(OK, OK, None))).collect();
+    good.extend(EVERYWHERE.iter().map(|deviation| {
+        let close = if deviation.verdict == INFORMATIONAL { INFORMATIONAL } else { OK };
+        (deviation.case.to_owned(), outcome(deviation.verdict, close, Some(deviation.code)))
+    }));
+    assert_eq!(surprises(&good, &expected), [] as [String; 0]);
+    for (case, broken, complaint) in [
+        ("1.7", outcome("FAILED", OK, None), "1.7 came out FAILED, its close OK (no code): what happened"),
+        ("1.7", outcome(OK, "WRONG CODE", Some(1000)), "1.7 came out OK, its close WRONG CODE (1000)"),
+        ("1.7", outcome(NON_STRICT, OK, None), "1.7 came out NON-STRICT"),
+        ("6.4.3", outcome("FAILED", OK, Some(1007)), "6.4.3 came out FAILED, not NON-STRICT with 1007"),
+        ("6.4.3", outcome(NON_STRICT, OK, None), "6.4.3 came out NON-STRICT"),
+        ("6.4.3", outcome(NON_STRICT, "UNCLEAN", Some(1007)), "6.4.3 came out NON-STRICT"),
+        ("6.4.3", outcome(OK, OK, Some(1007)), "6.4.3 is OK: take it off the list"),
+    ] {
+        let mut results = good.clone();
+        results.insert(case.to_owned(), broken);
+        let surprises = surprises(&results, &expected);
+        assert!(surprises.len() == 1 && surprises[0].starts_with(complaint), "{surprises:?}");
+    }
+    let mut short = good.clone();
+    short.remove("1.7");
+    assert_eq!(surprises(&short, &expected), ["246 cases were run, not 247"]);
+    let mut without = good;
+    without.remove("6.4.3");
+    without.insert("1.999".to_owned(), outcome(OK, OK, None));
+    assert_eq!(surprises(&without, &expected), ["6.4.3 was not run"]);
+}
+
+async fn examine(name: &str, upgrade: &str) -> Result<()> {
+    let binary = BINARIES.into_iter().find(|binary| (binary.name, binary.upgrade) == (name, upgrade));
+    let binary = binary.context("no such binary")?;
+    let is_actix_context = (name, upgrade) == ("chatd-actix", "context");
+    let own = if is_actix_context { &ACTIX_CONTEXT[..] } else { &[] };
+    let logs = if is_actix_context { &ACTIX_CONTEXT_LOGS[..] } else { &[] };
+
+    let daemon = Daemon::start(binary, &["--echo"])?;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("examiner-{name}-{upgrade}"));
+    let said = kosoku(&daemon, &folder).await?;
+    let results = results(&folder).with_context(|| said.clone())?;
+    let surprises = surprises(&results, &EVERYWHERE.iter().chain(own).collect::<Vec<_>>());
+    ensure!(surprises.is_empty(), "{}\n{said}", surprises.join("\n"));
+    let row = row(binary, &results);
+    ensure!(published()?.contains(&row), "docs/examiner.md lacks {row}");
+    daemon.sessions(0).await?;
+    check(&daemon.stop()?, logs)
+}
+
+/// Runs the examiner, which leaves its report in a folder; what it says. `KOSOKU` says where it is, unless it is
+/// on the path.
+async fn kosoku(daemon: &Daemon, folder: &Path) -> Result<String> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    let kosoku = env::var_os("KOSOKU").map_or_else(|| PathBuf::from("kosoku"), PathBuf::from);
+    let mut command = Command::new(&kosoku);
+    command.arg(format!("ws://{}/ws", daemon.address()));
+    command.args(["-x", "9.*", "-x", "12.*", "-x", "13.*", "-p", "2", "-o"]).arg(folder);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let output = timeout(PATIENCE, command.output())
+        .await
+        .context("the examiner does not end")?
+        .with_context(|| format!("{} does not run: tests/run installs it", kosoku.display()))?;
+    // How it ended says less than its report, which it leaves of the failed cases alone if there are any.
+    let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    Ok(format!("kosoku ended with {}: {out}{error}", output.status))
+}
+
+/// How a case came out.
+#[derive(Clone, Debug)]
+struct Outcome {
+    verdict: String,
+    /// The verdict on the closing alone.
+    close: String,
+    code: Option<u64>,
+    details: String,
+}
+
+impl Outcome {
+    fn is_ok(&self) -> bool {
+        self.verdict == OK && self.close == OK
+    }
+
+    fn is(&self, deviation: &Deviation) -> bool {
+        let close = if deviation.verdict == INFORMATIONAL { INFORMATIONAL } else { OK };
+        self.verdict == deviation.verdict && self.close == close && self.code == Some(deviation.code)
+    }
+}
+
+/// What the report says of each case.
+fn results(folder: &Path) -> Result<BTreeMap<String, Outcome>> {
+    let read = |name: &str| -> Result<Value> {
+        let path = folder.join(name);
+        let text = fs::read_to_string(&path).with_context(|| format!("no {}", path.display()))?;
+        Ok(serde_json::from_str(&text)?)
+    };
+    let index = read("index.json")?;
+    let cases = index.as_object().and_then(|servers| servers.values().next()?.as_object());
+    let mut results = BTreeMap::new();
+    for (case, entry) in cases.context("a report on no server")? {
+        let report = read(entry["reportfile"].as_str().context("no report")?)?;
+        let details = ["description", "expected", "received", "result", "resultClose"]
+            .map(|name| format!("\n  {name}: {}", report[name]));
+        let text =
+            |name: &str| Ok::<_, anyhow::Error>(report[name].as_str().context("no verdict")?.to_owned());
+        let outcome = Outcome {
+            verdict: text("behavior")?,
+            close: text("behaviorClose")?,
+            code: report["remoteCloseCode"].as_u64(),
+            details: details.concat(),
+        };
+        results.insert(case.clone(), outcome);
+    }
+    Ok(results)
+}
+
+/// What came out otherwise than expected.
+fn surprises(results: &BTreeMap<String, Outcome>, expected: &[&Deviation]) -> Vec<String> {
+    let mut surprises = Vec::new();
+    for (case, outcome) in results {
+        let Outcome { verdict, close, code, details } = outcome;
+        let code = code.map_or_else(|| "no code".to_owned(), |code| code.to_string());
+        match expected.iter().find(|deviation| deviation.case == case) {
+            None if outcome.is_ok() => {}
+            None => {
+                surprises.push(format!("{case} came out {verdict}, its close {close} ({code}): {details}"));
+            }
+            Some(deviation) if outcome.is(deviation) => {}
+            Some(_) if outcome.is_ok() => surprises.push(format!("{case} is OK: take it off the list")),
+            Some(deviation) => surprises.push(format!(
+                "{case} came out {verdict}, not {} with {}; its close {close} ({code}): {details}",
+                deviation.verdict, deviation.code
+            )),
+        }
+    }
+    let missing = expected.iter().filter(|deviation| !results.contains_key(deviation.case));
+    surprises.extend(missing.map(|deviation| format!("{} was not run", deviation.case)));
+    if results.len() != CASES {
+        surprises.push(format!("{} cases were run, not {CASES}", results.len()));
+    }
+    surprises
+}
+
+/// The line of the published table that these results make.
+fn row(binary: Binary, results: &BTreeMap<String, Outcome>) -> String {
+    let count = |verdict| results.values().filter(|outcome| outcome.verdict == verdict).count();
+    let [ok, non_strict, informational] = [OK, NON_STRICT, INFORMATIONAL].map(count);
+    let failed = results.len() - ok - non_strict - informational;
+    let (adapter, mechanism) = (binary.name.trim_start_matches("chatd-"), binary.upgrade);
+    format!("| {adapter} | {mechanism} | {ok} | {non_strict} | {informational} | {failed} |")
+}
+
+fn published() -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examiner.md");
+    Ok(fs::read_to_string(path)?)
+}
+
+/// What the log has to say of it: every case was upgraded with a 101, every session has an end, nothing went wrong
+/// but what is listed.
+fn check(log: &[Value], listed: &[&str]) -> Result<()> {
+    let with = |message: &'static str| log.iter().filter(move |line| line["message"] == message);
+    let upgrades: Vec<_> = with("upgrade").map(|line| line["status"].as_u64()).collect();
+    ensure!(upgrades.len() == CASES && upgrades.iter().all(|status| *status == Some(101)), "{upgrades:?}");
+    let ended = with("session ended").count();
+    ensure!(ended == CASES, "{ended} sessions ended");
+    let grave = log.iter().filter(|line| line["level"] == "ERROR" || line["level"] == "WARN");
+    let mut grave: Vec<_> = grave.map(|line| line["message"].as_str().unwrap_or_default()).collect();
+    grave.sort_unstable();
+    ensure!(grave == listed, "the log says {grave:?}, not {listed:?}");
+    Ok(())
+}
