@@ -106,6 +106,31 @@ async fn what_came_ahead_of_the_end_goes_back_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_ends_its_stream_gets_what_it_waits_for() {
+    let mut peer = echo(&chat(limits()));
+    peer.block();
+    say(&peer, 0..3);
+    peer.incoming(Incoming::End);
+    pass(5.0).await;
+    peer.unblock();
+    assert_eq!(peer.until_gone().await, [text(0), text(1), text(2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_leaves_the_close_unanswered_is_no_session_and_is_not_waited_for() {
+    let chat = Chat::default();
+    let mut peer = echo(&chat);
+    peer.keep_silent();
+    peer.incoming(Incoming::Violation(Breach::Protocol));
+    settle().await;
+    assert_eq!((chat.counts().connections, chat.counts().sessions), (1, 0));
+    let waited = seconds_until(peer.until_gone()).await;
+    assert!((0.9..1.1).contains(&waited), "{waited}");
+    assert!(peer.is_over().await);
+    assert_eq!(chat.counts().connections, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_transport_that_fails_is_dropped() {
     let chat = Chat::default();
     let mut peer = echo(&chat);
@@ -154,12 +179,29 @@ async fn a_peer_that_takes_nothing_is_closed_and_one_that_takes_little_is_not() 
         slow.grant(1);
     }
     settle().await;
-    assert_eq!(slow.taken(), (0..20).map(text).collect::<Vec<_>>(), "no ping: its frames wait unread");
+    assert_eq!(slow.taken(), (0..20).map(text).collect::<Vec<_>>());
     let waited = seconds_until(slow.until_gone()).await;
     assert!((6.0..8.1).contains(&waited), "{waited}");
     assert_eq!(slow.closed_with(), Some(Some(4000)));
     assert!(slow.is_over().await);
     assert_eq!(chat.counts().connections, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_whose_frames_wait_unread_is_not_taken_for_silent() {
+    let chat = chat(limits());
+    let peer = echo(&chat);
+    peer.block();
+    for _ in 0..100 {
+        peer.ping();
+    }
+    for _ in 0..20 {
+        pass(5.0).await;
+        peer.grant(1);
+    }
+    settle().await;
+    assert_eq!(peer.taken(), vec![Frame::Pong; 20]);
+    assert_eq!((peer.unread(), peer.closed_with()), (36, None));
 }
 
 #[tokio::test(start_paused = true)]
