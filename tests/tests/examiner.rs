@@ -1,11 +1,11 @@
-//! A public examiner of RFC 6455 that nobody here wrote, on each binary: kosoku, which runs Autobahn's cases. What it
-//! does not find to be OK is listed here with the reason, and `docs/examiner.md` tells the same to its readers.
+//! A public examiner of RFC 6455 that nobody here wrote, on each binary: kosoku, which runs Autobahn's cases.
+//! What it does not find to be OK is listed here with the reason, and published in `docs/examiner.md`.
 
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -171,19 +171,20 @@ async fn examine(name: &str, upgrade: &str) -> Result<()> {
 
     let daemon = Daemon::start(binary, &["--echo"])?;
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("examiner-{name}-{upgrade}"));
-    let said = kosoku(&daemon, &folder).await?;
+    let (status, said) = kosoku(&daemon, &folder).await?;
     let results = results(&folder).with_context(|| said.clone())?;
     let surprises = surprises(&results, &EVERYWHERE.iter().chain(own).collect::<Vec<_>>());
     ensure!(surprises.is_empty(), "{}\n{said}", surprises.join("\n"));
+    ensure!(status.success(), "{said}");
     let row = row(binary, &results);
     ensure!(published()?.contains(&row), "docs/examiner.md lacks {row}");
     daemon.sessions(0).await?;
     check(&daemon.stop()?, logs)
 }
 
-/// Runs the examiner, which leaves its report in a folder; what it says. `KOSOKU` says where it is, unless it is
-/// on the path.
-async fn kosoku(daemon: &Daemon, folder: &Path) -> Result<String> {
+/// Runs the examiner, which leaves its report in a folder; how it ended and what it said. `KOSOKU` says where the
+/// examiner is, unless it is on the path.
+async fn kosoku(daemon: &Daemon, folder: &Path) -> Result<(ExitStatus, String)> {
     if folder.exists() {
         fs::remove_dir_all(folder)?;
     }
@@ -196,9 +197,8 @@ async fn kosoku(daemon: &Daemon, folder: &Path) -> Result<String> {
         .await
         .context("the examiner does not end")?
         .with_context(|| format!("{} does not run: tests/run installs it", kosoku.display()))?;
-    // How it ended says less than its report, which it leaves of the failed cases alone if there are any.
     let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    Ok(format!("kosoku ended with {}: {out}{error}", output.status))
+    Ok((output.status, format!("kosoku ended with {}: {out}{error}", output.status)))
 }
 
 /// How a case came out.
