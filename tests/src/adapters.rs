@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use actix_web::App;
 use anyhow::Result;
-use chat_core::{Chat, Endpoint, Mechanism, Message};
+use chat_core::{Chat, Endpoint, Limits, Mechanism, Message};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -30,6 +30,52 @@ pub const ADAPTERS: [Adapter; 7] = [
     Adapter::Axum(Mechanism::Context),
 ];
 
+impl Adapter {
+    /// What reports call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tungstenite => "tungstenite_hijack",
+            Self::Warp(Mechanism::Hijack) => "warp_hijack",
+            Self::Warp(Mechanism::Context) => "warp_context",
+            Self::Actix(Mechanism::Hijack) => "actix_hijack",
+            Self::Actix(Mechanism::Context) => "actix_context",
+            Self::Axum(Mechanism::Hijack) => "axum_hijack",
+            Self::Axum(Mechanism::Context) => "axum_context",
+        }
+    }
+
+    /// Serves a chat until it is told to stop.
+    pub async fn serve<M: Message>(
+        self,
+        listener: TcpListener,
+        endpoint: Endpoint<M>,
+        limits: &Limits,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) {
+        match self {
+            Self::Tungstenite => {
+                let service = chat_tungstenite::mount(endpoint, chat_tungstenite::NotFound);
+                chat_tungstenite::serve(listener, service, limits, stop).await;
+            }
+            Self::Warp(mechanism) => {
+                let service = chat_warp::mount(endpoint, mechanism, chat_warp::not_found());
+                chat_warp::serve(listener, service, limits, stop).await;
+            }
+            Self::Actix(mechanism) => {
+                let app = move || chat_actix::mount(App::new(), endpoint.clone(), mechanism);
+                // A server that cannot start serves no test.
+                if let Ok(listener) = listener.into_std() {
+                    let _ended = chat_actix::serve(listener, app, limits, stop).await;
+                }
+            }
+            Self::Axum(mechanism) => {
+                let service = chat_axum::mount(endpoint, mechanism, chat_axum::not_found());
+                chat_axum::serve(listener, service, limits, stop).await;
+            }
+        }
+    }
+}
+
 /// A server in this process; it stops when dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -53,27 +99,7 @@ impl Server {
             // Dropping the sender is how it is told.
             let _dropped = stopped.await.is_err();
         };
-        match adapter {
-            Adapter::Tungstenite => {
-                let service = chat_tungstenite::mount(endpoint, chat_tungstenite::NotFound);
-                tokio::spawn(
-                    async move { chat_tungstenite::serve(listener, service, &limits, stopped).await },
-                );
-            }
-            Adapter::Warp(mechanism) => {
-                let service = chat_warp::mount(endpoint, mechanism, chat_warp::not_found());
-                tokio::spawn(async move { chat_warp::serve(listener, service, &limits, stopped).await });
-            }
-            Adapter::Actix(mechanism) => {
-                let listener = listener.into_std()?;
-                let app = move || chat_actix::mount(App::new(), endpoint.clone(), mechanism);
-                tokio::spawn(async move { chat_actix::serve(listener, app, &limits, stopped).await });
-            }
-            Adapter::Axum(mechanism) => {
-                let service = chat_axum::mount(endpoint, mechanism, chat_axum::not_found());
-                tokio::spawn(async move { chat_axum::serve(listener, service, &limits, stopped).await });
-            }
-        }
+        tokio::spawn(async move { adapter.serve(listener, endpoint, &limits, stopped).await });
         Ok(Self { address, _stop: stop })
     }
 

@@ -25,6 +25,8 @@ pub struct Case {
     pub needs: Needs,
     /// Where in the code to look when it fails.
     pub look: &'static str,
+    /// Why what is said in it differs from run to run, if it does.
+    pub race: Option<&'static str>,
     limits: fn(&mut Limits),
     run: Box<dyn Fn(Stage) -> Running + Send + Sync>,
 }
@@ -69,7 +71,17 @@ where
     F: Future<Output = Verdict> + 'static,
 {
     let run = Box::new(move |stage| Box::pin(run(stage)) as Running);
-    Case { group: "", name, statement, source, needs: Needs::Address, look: "", limits: |_| {}, run }
+    Case {
+        group: "",
+        name,
+        statement,
+        source,
+        needs: Needs::Address,
+        look: "",
+        race: None,
+        limits: |_| {},
+        run,
+    }
 }
 
 impl Case {
@@ -93,6 +105,12 @@ impl Case {
 
     pub(crate) fn needs(mut self, needs: Needs) -> Self {
         self.needs = needs;
+        self
+    }
+
+    /// What is said in it is not the same each time, for this reason.
+    pub(crate) fn race(mut self, reason: &'static str) -> Self {
+        self.race = Some(reason);
         self
     }
 

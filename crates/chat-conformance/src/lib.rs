@@ -19,6 +19,7 @@
 mod case;
 mod cases;
 pub mod client;
+mod compare;
 mod failure;
 mod harness;
 pub mod report;
@@ -29,6 +30,7 @@ mod transcript;
 
 pub use case::{Case, Needs, Running, Verdict};
 pub use cases::cases;
+pub use compare::{Comparison, Difference, compare};
 pub use failure::Failure;
 pub use harness::{Mechanism, certify};
 pub use run::{Outcome, Report, run};

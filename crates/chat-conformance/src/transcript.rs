@@ -1,15 +1,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
-/// Bytes of one entry that are kept; of floods the rest says nothing new.
+/// Bytes of one sent entry that are kept; of floods the rest says nothing new. What is received is kept whole.
 const KEPT: usize = 512;
 
-/// Entries that are kept.
-const ENTRIES: usize = 2_000;
+/// Entries that are kept: more than the longest flood brings.
+const ENTRIES: usize = 100_000;
+
+/// Entries that are written out, from the start and from the end each.
+const SHOWN: usize = 500;
 
 /// Everything that the clients of one case sent and received, in order.
 ///
@@ -17,7 +18,15 @@ const ENTRIES: usize = 2_000;
 #[derive(Clone, Debug)]
 pub struct Transcript {
     started: Instant,
-    entries: Arc<Mutex<Vec<Entry>>>,
+    record: Arc<Mutex<Record>>,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    entries: Vec<Entry>,
+    /// How many connections each client has made.
+    connections: BTreeMap<String, usize>,
+    is_cut: bool,
 }
 
 /// One thing sent or received.
@@ -25,13 +34,13 @@ pub struct Transcript {
 pub struct Entry {
     /// Since the case began.
     pub at: Duration,
-    /// Which client.
+    /// Which client: its name, and from its second connection on the number of that.
     pub client: String,
     /// Which way.
     pub direction: Direction,
     /// What it was, in words.
     pub what: String,
-    /// Its first bytes.
+    /// Its bytes; of long ones that were sent the first.
     pub bytes: Vec<u8>,
     /// How many bytes there were.
     pub length: usize,
@@ -49,7 +58,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    fn sign(self) -> char {
+    pub(crate) fn sign(self) -> char {
         match self {
             Self::Sent => '>',
             Self::Received => '<',
@@ -60,27 +69,46 @@ impl Direction {
 
 impl Default for Transcript {
     fn default() -> Self {
-        Self { started: Instant::now(), entries: Arc::default() }
+        Self { started: Instant::now(), record: Arc::default() }
     }
 }
 
 impl Transcript {
     /// What there is so far.
     pub fn entries(&self) -> Vec<Entry> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().entries.clone()
+    }
+
+    /// Whether there was more than is kept.
+    pub fn is_cut(&self) -> bool {
+        self.lock().is_cut
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A name for one more connection of a client, which no other has.
+    pub(crate) fn connection(&self, client: &str) -> String {
+        let mut record = self.lock();
+        let number = record.connections.entry(client.to_owned()).or_default();
+        *number += 1;
+        if *number == 1 { client.to_owned() } else { format!("{client}#{number}") }
     }
 
     pub(crate) fn record(&self, client: &str, direction: Direction, what: impl Into<String>, bytes: &[u8]) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= ENTRIES {
+        let mut record = self.lock();
+        if record.entries.len() >= ENTRIES {
+            record.is_cut = true;
             return;
         }
-        entries.push(Entry {
+        let kept = if direction == Direction::Sent { bytes.len().min(KEPT) } else { bytes.len() };
+        record.entries.push(Entry {
             at: self.started.elapsed(),
             client: client.to_owned(),
             direction,
             what: what.into(),
-            bytes: bytes[..bytes.len().min(KEPT)].to_vec(),
+            bytes: bytes[..kept].to_vec(),
             length: bytes.len(),
         });
     }
@@ -88,26 +116,22 @@ impl Transcript {
     /// A line for each entry, and under it its bytes as hex and text.
     pub fn to_text(&self, indent: &str) -> String {
         let mut text = String::new();
-        for entry in self.entries() {
+        let entries = self.entries();
+        for (number, entry) in entries.iter().enumerate() {
+            if entries.len() > 2 * SHOWN && (SHOWN..entries.len() - SHOWN).contains(&number) {
+                if number == SHOWN {
+                    // Writing to a string does not fail.
+                    let _written = writeln!(text, "{indent}... {} entries", entries.len() - 2 * SHOWN);
+                }
+                continue;
+            }
             let (sign, seconds) = (entry.direction.sign(), entry.at.as_secs_f64());
-            // Writing to a string does not fail.
             let _written = writeln!(text, "{indent}{seconds:7.3} {} {sign} {}", entry.client, entry.what);
             for line in hex_lines(&entry.bytes[..entry.bytes.len().min(64)], entry.length) {
                 let _written = writeln!(text, "{indent}          {line}");
             }
         }
         text
-    }
-
-    /// What must be the same whichever mechanism served the case: for each client its own conversation,
-    /// without what is random or the time.
-    pub fn comparable(&self) -> BTreeMap<String, Vec<String>> {
-        let mut clients: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for entry in self.entries() {
-            let line = format!("{} {}", entry.direction.sign(), timeless(&entry.what));
-            clients.entry(entry.client).or_default().push(line);
-        }
-        clients
     }
 }
 
@@ -127,33 +151,4 @@ pub fn hex_lines(bytes: &[u8], length: usize) -> Vec<String> {
         lines.push(format!("... {length} bytes in all"));
     }
     lines
-}
-
-/// A description whose JSON, if it has one, is without what is random or the time.
-fn timeless(what: &str) -> String {
-    let Some((before, json)) = what.split_once('{') else {
-        return what.lines().filter(|line| !line.to_ascii_lowercase().starts_with("date:")).collect();
-    };
-    match serde_json::from_str::<Value>(&format!("{{{json}")) {
-        Ok(mut event) => {
-            forget(&mut event);
-            format!("{before}{event}")
-        }
-        Err(_) => what.to_owned(),
-    }
-}
-
-fn forget(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            for (name, field) in fields {
-                match name.as_str() {
-                    "at" | "epoch" | "connection" | "reconnect_in_ms" => *field = Value::from("..."),
-                    _ => forget(field),
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(forget),
-        _ => {}
-    }
 }

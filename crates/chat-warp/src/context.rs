@@ -7,6 +7,8 @@
 //!   line of that name.
 //! - A peer that ends its stream without a close frame gets no answers any more to what it had asked: the
 //!   codec ends both directions.
+//! - Commands that come in one packet with a close frame behind them are carried out and not answered: the codec
+//!   sends nothing more once it has read a close.
 //! - After a breach of the protocol nothing more can be read. The close frame goes out; then the connection is
 //!   held, unread, for as long as a close may take, and ends in a reset if the peer was still sending.
 //! - After a closing handshake, whatever the peer sends behind its close frame may cause a reset.

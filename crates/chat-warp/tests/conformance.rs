@@ -23,6 +23,10 @@ fn main() -> ExitCode {
                 "warp's codec ends both directions when the peer ends one",
             )
             .deviation(
+                "close::what_is_ahead_of_a_close_is_answered",
+                "warp's codec sends nothing more once it has read a close frame",
+            )
+            .deviation(
                 "close::a_breach_ends_in_a_clean_end_of_the_stream",
                 "after a breach warp reads no more, so the peer's answer to the close causes a reset",
             ),

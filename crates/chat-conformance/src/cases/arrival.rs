@@ -183,6 +183,7 @@ pub(super) fn group() -> Group {
                 fail(false, "a free place within 2 s", "none")
             },
         )
+        .race("how soon the place is free is open")
         .with(|limits| limits.max_connections = 1)
         .needs(Needs::Limits),
         case(

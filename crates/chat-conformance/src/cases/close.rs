@@ -112,6 +112,25 @@ pub(super) fn group() -> Group {
             },
         ),
         case(
+            "what_is_ahead_of_a_close_is_answered",
+            "Commands ahead of the close frame, in one packet with it, get their replies before the echo.",
+            "protocol.md section 3; RFC 6455 section 5.5.1; F14, F19",
+            |stage| async move {
+                let mut ann = stage.member("ann").await?;
+                let mut last = send(&stage.room(), "last words");
+                last["ref"] = json!("1");
+                let last = Frame::text(last.to_string());
+                ann.send_all(&[last, Frame::text(ping("2")), Frame::close(1000, "")]).await?;
+                let sent = ann.reply(&json!("1")).await?;
+                ann.check(sent["type"] == "sent", "the reply `sent`", &sent)?;
+                let pong = ann.reply(&json!("2")).await?;
+                ann.check(pong["type"] == "pong", "the reply `pong`", &pong)?;
+                let code = ann.expect_close_frame().await?;
+                fail(code == Some(1000), "a close frame with code 1000", format!("{code:?}"))?;
+                ann.expect_end().await
+            },
+        ),
+        case(
             "what_is_behind_a_close_is_ignored",
             "Nothing behind a close frame is carried out or answered.",
             "RFC 6455 section 5.5.1; F15",

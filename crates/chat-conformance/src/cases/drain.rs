@@ -80,7 +80,8 @@ pub(super) fn group() -> Group {
                 )?;
                 fail(drained.await, "a drain that cuts nobody off", "one that does, or does not end")
             },
-        ),
+        )
+        .race("the drain meets the commands anywhere"),
         case(
             "a_client_that_does_not_answer_does_not_hold_up_a_drain",
             "A client that ignores the close frame is let go, and the drain ends.",
@@ -123,7 +124,8 @@ pub(super) fn group() -> Group {
                 ann.expect_gone().await?;
                 fail(drained.await, "a drain that cuts nobody off", "one that does, or does not end")
             },
-        ),
+        )
+        .race("which close is first is open"),
         case(
             "commands_after_closing_are_not_begun",
             "What comes behind `closing` is not carried out: no reply, and no message for others.",

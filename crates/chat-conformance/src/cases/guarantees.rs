@@ -60,7 +60,8 @@ pub(super) fn group() -> Group {
                 }
                 Ok(())
             },
-        ),
+        )
+        .race("who is first of two is open"),
         case(
             "what_is_sent_in_one_packet_keeps_its_order",
             "A hundred sends in one packet are numbered in the order in which they were sent.",
@@ -202,7 +203,8 @@ pub(super) fn group() -> Group {
                 }
                 Ok(())
             },
-        ),
+        )
+        .race("the joins meet the flood anywhere"),
         case(
             "a_member_misses_nothing_from_joined_on",
             "From `joined` on every message comes, in order, however the join and the sends overlap.",
@@ -221,7 +223,8 @@ pub(super) fn group() -> Group {
                 let head = joined["seq"].as_u64().unwrap_or_default();
                 expect_messages(&mut bob, head + 1..=60).await
             },
-        ),
+        )
+        .race("the join meets the flood anywhere"),
         case(
             "a_leave_and_a_send_at_once_are_one_after_the_other",
             "A member that leaves and sends in one packet is told `left`, then `not_joined`.",

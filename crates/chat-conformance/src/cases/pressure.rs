@@ -246,7 +246,8 @@ pub(super) fn group() -> Group {
                 }
                 Ok(())
             },
-        ),
+        )
+        .race("thirty join at once, and one posts"),
         case(
             "a_hundred_idle_connections_are_served_when_they_wake",
             "A hundred connections that said nothing are all there when asked.",
@@ -291,7 +292,7 @@ async fn stuffed(stage: &Stage) -> Result<Client, Failure> {
 }
 
 async fn stuffed_as(stage: &Stage, name: &str) -> Result<Client, Failure> {
-    drop(filled(stage, "filler").await?);
+    filled(stage, "filler").await?.close(1000).await?;
     let mut slow = stage.narrow_client(name).await?;
     slow.join(&stage.room()).await?;
     let asked = Frame::text(json!({"type": "history", "room": stage.room()}).to_string()).encode();

@@ -42,7 +42,8 @@ pub(super) fn group() -> Group {
                 });
                 poured.and(joined)
             },
-        ),
+        )
+        .race("the resume meets the flood anywhere"),
         case(
             "a_client_that_reconnects_misses_nothing",
             "What was said while a client was away is there when it resumes.",

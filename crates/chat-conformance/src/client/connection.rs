@@ -89,6 +89,7 @@ impl Client {
         };
         let stream = timeout_at(Instant::now() + PATIENCE, connected).await.map_err(io::Error::from);
         let stream = stream.flatten().map_err(|error| Failure::new("a TCP connection", error))?;
+        let name = transcript.connection(&name);
         transcript.record(&name, Direction::Noted, "connects", &[]);
         Ok(Self {
             name,

@@ -3,6 +3,9 @@ use serde_json::{Value, json as value};
 use super::Results;
 use crate::{Direction, Outcome, Report};
 
+/// Bytes of one entry that are shown.
+const HEX: usize = 512;
+
 /// The results for machines: one object, with the transcripts of failures.
 pub fn json(results: &Results) -> Value {
     let rows = results.rows.iter().map(|row| {
@@ -35,7 +38,7 @@ fn of(target: &str, report: &Report) -> Value {
                     Direction::Received => "received",
                     Direction::Noted => "noted",
                 };
-                let hex: String = entry.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                let hex: String = entry.bytes.iter().take(HEX).map(|byte| format!("{byte:02x}")).collect();
                 value!({
                     "seconds": entry.at.as_secs_f64(),
                     "client": entry.client,

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::frame::Frame;
 use crate::link::Link;
 use crate::{Defect, defect};
@@ -78,6 +81,22 @@ pub(crate) fn defects() -> Vec<Defect> {
                         wires.server(&frame);
                     }
                 })
+            },
+        ),
+        defect(
+            "a_server_that_answers_nothing_once_it_has_seen_a_close_is_caught",
+            "close::what_is_ahead_of_a_close_is_answered",
+            || {
+                let closed = Arc::new(AtomicBool::new(false));
+                let closes = Arc::clone(&closed);
+                let up = Link::up(move |frame, wires| {
+                    closes.fetch_or(frame.opcode() == 8, Ordering::Relaxed);
+                    wires.server(&frame);
+                });
+                let down = Link::map_down(move |frame| {
+                    (frame.opcode() == 8 || !closed.load(Ordering::Relaxed)).then_some(frame)
+                });
+                Link { up: up.up, ..down }
             },
         ),
         defect(
