@@ -12,6 +12,7 @@
 //! | `sent` ahead of or behind the own message | section 4 says so |
 //! | where among the events a pong stands | a control frame may come anywhere (RFC 6455 section 5.4) |
 //! | where among a connection's replies it hears what others do in a room, whom of several it hears of first, and how much of that it has heard when the case ends | others are not waited for |
+//! | `members` of `joined` | how soon it shows that somebody has gone without a word is nobody's promise |
 //! | how often the same was written in a row | the server decides when it has had enough |
 //! | all but how each kind of thing looks, in cases that are declared a race | their reasons are with the cases |
 //!
@@ -274,8 +275,14 @@ fn looks(ours: &BTreeMap<String, Vec<Line>>, theirs: &BTreeMap<String, Vec<Line>
     comparison
 }
 
-/// JSON without the values of its fields and the length in the frame's header.
+/// JSON without the values of its fields and the length in the frame's header, a 101 without its answer to a key.
 fn shape(bytes: &[u8]) -> Vec<u8> {
+    if bytes.starts_with(b"HTTP/") {
+        let head = lossy(bytes);
+        let parts: Vec<_> =
+            head.split(" | ").filter(|part| !part.starts_with("sec-websocket-accept")).collect();
+        return parts.join(" | ").into_bytes();
+    }
     let Some(start) = bytes.iter().position(|byte| *byte == b'{') else { return bytes.to_vec() };
     let mut shape = vec![bytes[0]];
     let mut rest = &bytes[start..];
@@ -318,6 +325,11 @@ impl Lanes {
                 }
                 None if line.bytes.first() == Some(&0x8a) => {
                     lanes.others.entry(("pongs".to_owned(), None)).or_default().push(line.clone());
+                }
+                Some(event) if event.kind == "joined" => {
+                    let text = lossy(&without(&["members"], line.text.as_bytes()));
+                    let bytes = without(&["members"], &line.bytes);
+                    lanes.own.push(Line { text, bytes, event: line.event.clone() });
                 }
                 _ => lanes.own.push(line.clone()),
             }
@@ -387,10 +399,15 @@ fn timeless_text(text: &str) -> Vec<u8> {
     timeless(text.as_bytes())
 }
 
-/// JSON with `~` in place of each random value; all other bytes are as they were.
+/// JSON without what is random in it; all other bytes are as they were.
 fn timeless(json: &[u8]) -> Vec<u8> {
+    without(&RANDOM, json)
+}
+
+/// JSON with `~` in place of the value of each of these fields, numbers or short texts.
+fn without(fields: &[&str], json: &[u8]) -> Vec<u8> {
     let mut bytes = json.to_vec();
-    for field in RANDOM {
+    for field in fields {
         // A quote within a string is escaped: this is nowhere but where a field begins.
         let name = format!("\"{field}\":");
         let mut from = 0;

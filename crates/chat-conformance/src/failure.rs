@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::transcript::{Direction, Entry};
+use crate::transcript::{Direction, Entry, indented};
 use crate::{Case, Transcript};
 
 /// Why a case failed: what was expected, and what came instead.
@@ -26,8 +26,10 @@ impl Failure {
         let entries = transcript.entries();
         let mine = |entry: &&Entry| self.client.as_ref().is_none_or(|client| *client == entry.client);
         let sent = entries.iter().rfind(|entry| mine(entry) && entry.direction == Direction::Sent);
-        let sent =
-            sent.map_or_else(|| "nothing".to_owned(), |entry| format!("{}: {}", entry.client, entry.what));
+        let sent = sent.map_or_else(
+            || "nothing".to_owned(),
+            |entry| format!("{}: {}", entry.client, indented(&entry.what, "            ")),
+        );
         format!(
             "{}\n  sent      {sent}\n  expected  {}\n  as in     {}\n  came      {}\n  look at   {}\n  \
              transcript (seconds, client, > sent, < received)\n{}",

@@ -126,13 +126,19 @@ impl Transcript {
                 continue;
             }
             let (sign, seconds) = (entry.direction.sign(), entry.at.as_secs_f64());
-            let _written = writeln!(text, "{indent}{seconds:7.3} {} {sign} {}", entry.client, entry.what);
+            let what = indented(&entry.what, &format!("{indent}          "));
+            let _written = writeln!(text, "{indent}{seconds:7.3} {} {sign} {what}", entry.client);
             for line in hex_lines(&entry.bytes[..entry.bytes.len().min(64)], entry.length) {
                 let _written = writeln!(text, "{indent}          {line}");
             }
         }
         text
     }
+}
+
+/// Text whose lines are below each other, all but the first behind `indent`.
+pub(crate) fn indented(text: &str, indent: &str) -> String {
+    text.lines().collect::<Vec<_>>().join(&format!("\n{indent}"))
 }
 
 /// Bytes as hex on the left and text on the right, sixteen a line; `length` is how many there really were.

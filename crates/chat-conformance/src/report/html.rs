@@ -24,9 +24,17 @@ pub fn html(results: &Results) -> String {
     }
     page.push_str("</table>\n<p><label><input type=\"checkbox\" id=\"only\"> failures only</label></p>\n");
     for group in results.groups() {
-        let columns: String =
-            (1..=results.targets.len()).map(|n| format!("<th class=\"t\">[{n}]</th>")).collect();
-        let _written = writeln!(page, "<h2>{group}</h2>\n<table><tr><th>case</th>{columns}</tr>");
+        let columns: String = (1..)
+            .zip(&results.targets)
+            .map(|(n, target)| format!("<th class=\"t\" title=\"{}\">[{n}]</th>", escaped(target)))
+            .collect();
+        let failed = (0..results.targets.len()).any(|target| results.tally(target, Some(group)).failed > 0);
+        let class = if failed { "bad" } else { "good" };
+        let _written = writeln!(
+            page,
+            "<section class=\"{class}\"><h2>{group}</h2>\n<table class=\"cases\"><thead><tr><th>case</th>{columns}\
+             </tr></thead>"
+        );
         for row in results.rows.iter().filter(|row| row.case.group == group) {
             let failed = row.reports.iter().any(|report| matches!(report.outcome, Outcome::Failed(_)));
             let class = if failed { "bad" } else { "good" };
@@ -36,7 +44,7 @@ pub fn html(results: &Results) -> String {
                 "<tr class=\"{class}\" id=\"{}\"><td><b>{}</b><br>{}<br><small>{}</small></td>{cells}</tr>",
                 row.case.path(),
                 row.case.name.replace('_', " "),
-                escaped(row.case.statement),
+                marked(row.case.statement),
                 escaped(row.case.source)
             );
             for (target, report) in results.targets.iter().zip(&row.reports) {
@@ -47,17 +55,31 @@ pub fn html(results: &Results) -> String {
                          came {}</summary><pre>{}</pre></details></td></tr>",
                         results.targets.len() + 1,
                         escaped(target),
-                        escaped(&failure.expected),
+                        marked(&failure.expected),
                         escaped(&failure.came),
                         escaped(&failure.explain(&row.case, &report.transcript))
                     );
                 }
             }
         }
-        page.push_str("</table>\n");
+        page.push_str("</table></section>\n");
     }
     page.push_str(FOOT);
     page
+}
+
+/// Text in which what stands between backticks is code.
+fn marked(text: &str) -> String {
+    let parts = escaped(text);
+    let parts: Vec<_> = parts.split('`').collect();
+    if parts.len() % 2 == 0 {
+        return parts.join("`");
+    }
+    let part = |(number, part): (usize, &&str)| match number % 2 {
+        0 => (*part).to_owned(),
+        _ => format!("<code>{part}</code>"),
+    };
+    parts.iter().enumerate().map(part).collect()
 }
 
 fn cell(report: &Report) -> String {
@@ -78,10 +100,16 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto
 table { border-collapse: collapse; width: 100%; margin-bottom: 1.5rem; }
 th, td { border: 1px solid #8886; padding: .4rem .6rem; text-align: left; vertical-align: top; }
 table.totals { width: auto; }
-.t { text-align: center; white-space: nowrap; width: 5rem; }
+table.totals td + td { text-align: right; font-variant-numeric: tabular-nums; }
+/* Fixed, so that a long line scrolls within its transcript and not the page. */
+table.cases { table-layout: fixed; }
+thead th { position: sticky; top: 0; background: Canvas; }
+td { overflow-wrap: break-word; }
+.t { text-align: center; white-space: nowrap; width: 4rem; font-size: .9rem; }
 .p { background: #2a82; } .f { background: #d335; font-weight: bold; } .n { opacity: .6; }
 small { opacity: .75; }
 pre { overflow-x: auto; font: 12px/1.4 ui-monospace, monospace; }
+code { font: .9em ui-monospace, monospace; }
 summary { cursor: pointer; overflow-wrap: anywhere; }
 body.only .good { display: none; }
 </style></head><body>
