@@ -137,6 +137,7 @@ pub(super) fn group() -> Group {
                 }
             },
         )
+        .race("whether the end is read, or met by a write, is open")
         .with(|limits| limits.head_timeout = millis(1_000)),
         case(
             "silent_connections_do_not_delay_a_good_one",
