@@ -1,0 +1,43 @@
+//! The suite that certifies a store of rooms: named cases, each one sentence of what [`Room`](chat_core::Room)
+//! promises.
+//!
+//! A store runs it as tests of its own:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use chat_core::{Limits, MemoryRoom, Outlet, Room, RoomName};
+//! use chat_room_conformance::{Ability, Kind, Store, certify};
+//!
+//! struct Memory;
+//!
+//! #[async_trait::async_trait]
+//! impl Store for Memory {
+//!     fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Arc<dyn Room> {
+//!         Arc::new(MemoryRoom::new(name, limits, outlet))
+//!     }
+//!
+//!     async fn reopen(self: Box<Self>) -> Box<dyn Store> {
+//!         self
+//!     }
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     let memory = Kind::new("memory", |_: Arc<Limits>| async { Memory });
+//!     certify([memory.without(Ability::Lasting, "a log in memory ends with its room")])
+//! }
+//! ```
+
+mod case;
+mod cases;
+mod harness;
+mod kind;
+mod run;
+mod stage;
+
+pub use case::{Ability, Case, Failure, Running, Verdict};
+pub use cases::cases;
+pub use harness::certify;
+pub use kind::{Kind, Store};
+pub use run::run;
+pub use stage::{Opened, Stage, Told};

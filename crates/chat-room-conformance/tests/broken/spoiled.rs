@@ -1,0 +1,320 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chat_core::{
+    AppendError, Appended, Draft, Found, Limits, Outlet, Page, Range, Room, RoomName, Search, SearchError,
+    Standing, Stored, Unavailable, User,
+};
+use chat_room_conformance::Store;
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::task::yield_now;
+use tokio::time::sleep;
+
+use crate::kept::Kept;
+
+/// What a store does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Defect {
+    LeavesHoles,
+    NumbersRace,
+    CountsSeconds,
+    ForgetsUsers,
+    AnswersEarly,
+    TellsTwice,
+    TellsOutOfOrder,
+    TellsAnother,
+    TellsAhead,
+    TellsRepeats,
+    TellsConflicts,
+    DropsUntold,
+    HeadForgets,
+    FirstLags,
+    EpochsChange,
+    AfterIncludes,
+    BeforeIncludes,
+    BeforeReadsOldest,
+    ReadsBackwards,
+    NeverMore,
+    AlwaysMore,
+    BytesUnbounded,
+    SkipsLong,
+    KeysUnknown,
+    RepeatsUnmarked,
+    ConflictsPass,
+    KeysOfEverybody,
+    GuestsAreKnown,
+    UsersAreNames,
+    KeysOfAllRooms,
+    KeysFolded,
+    KeysRunTogether,
+    KeysCut,
+    FewKeys,
+    BodiesAnew,
+    EscapesResolved,
+    NamesCut,
+    SecondIsDeaf,
+    EpochsOfNames,
+    LivesAnew,
+    RestartForgetsKeys,
+    TellsAgain,
+    KeepsTooLittle,
+    FindsAnyWord,
+    FindsFromTheNewest,
+    FindsWholeWords,
+    QueriesBreakIt,
+}
+
+use Defect::*;
+
+/// A sound store with one defect.
+pub(crate) struct Spoiled {
+    defect: Defect,
+    kept: Kept,
+    life: u64,
+    keys: Arc<Mutex<BTreeMap<String, Appended>>>,
+    opened: Mutex<BTreeSet<RoomName>>,
+}
+
+impl Spoiled {
+    pub(crate) fn new(defect: Defect) -> Self {
+        let (keys, opened) = (Arc::default(), Mutex::default());
+        Self { defect, kept: Kept::default(), life: 1, keys, opened }
+    }
+}
+
+#[async_trait]
+impl Store for Spoiled {
+    fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Arc<dyn Room> {
+        let defect = self.defect;
+        let is_first = self.opened.lock().insert(name.clone());
+        let mut given = Limits::clone(&limits);
+        match defect {
+            BytesUnbounded => given.max_batch = usize::MAX,
+            FewKeys => given.log_keys -= 1,
+            KeepsTooLittle => given.log_messages -= 1,
+            _ => {}
+        }
+        let cut: String = name.as_str().chars().take(20).collect();
+        let stored_as = if defect == NamesCut { cut.parse().expect("a name") } else { name.clone() };
+        let pending = Arc::default();
+        let tells = if defect == SecondIsDeaf && !is_first { Outlet::new(|_| {}) } else { outlet.clone() };
+        let log = self.kept.room(stored_as, Arc::new(given), spoil(defect, tells, &pending));
+        if defect == TellsAgain {
+            let all = log.read(Range::After { seq: 0, limit: usize::MAX }).now_or_never();
+            let all = all.expect("a log in memory does not wait").expect("a page");
+            all.messages.iter().for_each(|stored| outlet.committed(stored));
+        }
+        let (life, keys, visible) = (self.life, Arc::clone(&self.keys), AtomicU64::new(0));
+        Arc::new(SpoiledRoom { defect, name, limits, log, outlet, pending, life, keys, visible })
+    }
+
+    async fn reopen(self: Box<Self>) -> Box<dyn Store> {
+        let forgets = matches!(self.defect, EpochsOfNames | LivesAnew);
+        let kept = if forgets { Kept::default() } else { self.kept };
+        Box::new(Self { kept, life: self.life + 1, opened: Mutex::default(), ..*self })
+    }
+}
+
+/// What the log tells on its way to the outlet.
+fn spoil(defect: Defect, outlet: Outlet, pending: &Arc<Mutex<Vec<Stored>>>) -> Outlet {
+    let pending = Arc::clone(pending);
+    Outlet::new(move |stored| match defect {
+        LeavesHoles => outlet.committed(&renumbered(stored)),
+        AnswersEarly => {
+            let (outlet, stored) = (outlet.clone(), stored.clone());
+            drop(tokio::spawn(async move {
+                sleep(Duration::from_millis(1)).await;
+                outlet.committed(&stored);
+            }));
+        }
+        TellsTwice if stored.seq % 10 == 7 => {
+            outlet.committed(stored);
+            outlet.committed(stored);
+        }
+        TellsOutOfOrder if stored.seq % 10 == 7 => pending.lock().push(stored.clone()),
+        TellsOutOfOrder => {
+            outlet.committed(stored);
+            pending.lock().drain(..).for_each(|held| outlet.committed(&held));
+        }
+        TellsAnother => outlet.committed(&anew(stored)),
+        DropsUntold => pending.lock().push(stored.clone()),
+        _ => outlet.committed(stored),
+    })
+}
+
+struct SpoiledRoom {
+    defect: Defect,
+    name: RoomName,
+    limits: Arc<Limits>,
+    log: Arc<dyn Room>,
+    outlet: Outlet,
+    /// What has been stored and not been told.
+    pending: Arc<Mutex<Vec<Stored>>>,
+    life: u64,
+    keys: Arc<Mutex<BTreeMap<String, Appended>>>,
+    /// The newest message that can be read.
+    visible: AtomicU64,
+}
+
+impl SpoiledRoom {
+    fn draft(&self, draft: &mut Draft) {
+        let (id, name) = (draft.user.id().to_owned(), draft.user.name().to_owned());
+        let known = |id: &str| User::new(id, &name).expect("a user");
+        let key = draft.key.take();
+        draft.key = match self.defect {
+            KeysUnknown => None,
+            KeysFolded => key.map(|key| key.to_lowercase()),
+            KeysCut => key.map(|key| key.chars().take(63).collect()),
+            KeysRunTogether => key.map(|key| format!("{id}{key}")),
+            RestartForgetsKeys => key.map(|key| format!("{key}{}", self.life)),
+            _ => key,
+        };
+        match self.defect {
+            ForgetsUsers | KeysOfEverybody | KeysRunTogether => {
+                draft.user = User::guest("somebody").expect("a user");
+            }
+            GuestsAreKnown => draft.user = known(&id),
+            UsersAreNames => draft.user = known(&name),
+            BodiesAnew => draft.body = json(&value(draft.body.get().as_bytes()).to_string()),
+            EscapesResolved => draft.body = json(&draft.body.get().replace("\\u00e9", "é")),
+            _ => {}
+        }
+    }
+
+    fn page(&self, mut page: Page) -> Page {
+        match self.defect {
+            LeavesHoles => page.messages.iter_mut().for_each(|stored| *stored = renumbered(stored)),
+            ReadsBackwards => page.messages.reverse(),
+            NeverMore => page.more = false,
+            AlwaysMore => page.more = true,
+            SkipsLong => page.messages.retain(|stored| stored.frame.len() <= self.limits.max_batch),
+            TellsAhead => page.messages.retain(|stored| stored.seq <= self.visible.load(Ordering::SeqCst)),
+            _ => {}
+        }
+        page
+    }
+}
+
+#[async_trait]
+impl Room for SpoiledRoom {
+    async fn append(&self, mut draft: Draft) -> Result<Appended, AppendError> {
+        let key = draft.key.clone().unwrap_or_default();
+        let body = draft.body.clone();
+        if self.defect == KeysOfAllRooms
+            && let Some(known) = self.keys.lock().get(&key)
+        {
+            return Ok(Appended { duplicate: true, ..*known });
+        }
+        self.draft(&mut draft);
+        let mut answer = self.log.append(draft).await;
+        let seq = answer.as_ref().map_or(0, |appended| appended.seq);
+        match (self.defect, &mut answer) {
+            (LeavesHoles, Ok(appended)) => appended.seq = renumber(appended.seq),
+            (NumbersRace, Ok(appended)) => {
+                sleep(Duration::from_millis(1)).await;
+                appended.seq = self.log.standing().await.map_or(0, |standing| standing.head);
+            }
+            (CountsSeconds, Ok(appended)) => appended.at /= 1_000,
+            (RepeatsUnmarked, Ok(appended)) => appended.duplicate = false,
+            (TellsRepeats, Ok(Appended { duplicate: true, .. })) | (TellsConflicts, Err(_)) => {
+                self.outlet.committed(&Stored { seq: seq.max(1), frame: body.get().to_owned().into() });
+            }
+            (ConflictsPass, Err(AppendError::KeyConflict)) => {
+                answer = Ok(Appended { seq: 1, at: 1, duplicate: true });
+            }
+            (TellsAhead, Ok(_)) => {
+                sleep(Duration::from_millis(1)).await;
+                self.visible.fetch_max(seq, Ordering::SeqCst);
+            }
+            (DropsUntold, Ok(_)) => {
+                let pending = std::mem::take(&mut *self.pending.lock());
+                yield_now().await;
+                pending.iter().for_each(|stored| self.outlet.committed(stored));
+            }
+            (KeysOfAllRooms, Ok(appended)) if !key.is_empty() => {
+                self.keys.lock().insert(key, *appended);
+            }
+            _ => {}
+        }
+        answer
+    }
+
+    async fn read(&self, range: Range) -> Result<Page, Unavailable> {
+        let range = match (self.defect, range) {
+            (AfterIncludes, Range::After { seq, limit }) => {
+                Range::After { seq: seq.saturating_sub(1), limit }
+            }
+            (BeforeIncludes, Range::Before { seq, limit }) => {
+                Range::Before { seq: seq.saturating_add(1), limit }
+            }
+            (BeforeReadsOldest, Range::Before { limit, .. }) => Range::After { seq: 0, limit },
+            (_, range) => range,
+        };
+        let mut page = self.page(self.log.read(range).await?);
+        page.epoch = self.standing().await?.epoch;
+        Ok(page)
+    }
+
+    async fn standing(&self) -> Result<Standing, Unavailable> {
+        let mut standing = self.log.standing().await?;
+        match self.defect {
+            HeadForgets => standing.head = standing.head + 1 - standing.first,
+            FirstLags => standing.first = standing.first.min(2),
+            EpochsChange => standing.epoch = format!("{}-{}", standing.epoch, standing.head),
+            EpochsOfNames => standing.epoch = self.name.to_string(),
+            _ => {}
+        }
+        Ok(standing)
+    }
+
+    async fn search(&self, mut search: Search) -> Result<Found, SearchError> {
+        match self.defect {
+            QueriesBreakIt if search.query.contains('"') => {
+                return Err(SearchError::Unavailable("syntax error".to_owned()));
+            }
+            FindsFromTheNewest => search.before = u64::MAX,
+            FindsAnyWord => search.query = search.query.split(' ').next().unwrap_or_default().to_owned(),
+            _ => {}
+        }
+        let query = search.query.clone();
+        let mut found = self.log.search(search).await?;
+        if self.defect == FindsWholeWords {
+            let has = |stored: &Stored| {
+                value(&stored.frame)["body"]["text"]
+                    .as_str()
+                    .is_some_and(|text| text.split(|c: char| !c.is_alphanumeric()).any(|word| word == query))
+            };
+            found.messages.retain(has);
+        }
+        Ok(found)
+    }
+}
+
+fn renumber(seq: u64) -> u64 {
+    if seq > 3 { seq + 1 } else { seq }
+}
+
+fn renumbered(stored: &Stored) -> Stored {
+    let mut event = value(&stored.frame);
+    event["seq"] = renumber(stored.seq).into();
+    Stored { seq: renumber(stored.seq), frame: event.to_string().into() }
+}
+
+/// The same message, written by somebody else.
+fn anew(stored: &Stored) -> Stored {
+    Stored { seq: stored.seq, frame: value(&stored.frame).to_string().into() }
+}
+
+fn value(json: &[u8]) -> Value {
+    serde_json::from_slice(json).expect("a frame is JSON")
+}
+
+fn json(text: &str) -> Box<RawValue> {
+    RawValue::from_string(text.to_owned()).expect("JSON")
+}

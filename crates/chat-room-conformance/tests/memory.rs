@@ -1,0 +1,34 @@
+//! The suite on rooms in memory: as they are, and held by a store that outlives its lives.
+
+#[path = "broken/kept.rs"]
+mod kept;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chat_core::{Limits, MemoryRoom, Outlet, Room, RoomName};
+use chat_room_conformance::{Ability, Kind, Store, certify};
+
+use kept::Kept;
+
+fn main() -> ExitCode {
+    certify([
+        Kind::new("memory", |_| async { Memory })
+            .without(Ability::Lasting, "a room in memory is its log, and another opening another log"),
+        Kind::new("kept", |_| async { Kept::default() }),
+    ])
+}
+
+struct Memory;
+
+#[async_trait]
+impl Store for Memory {
+    fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Arc<dyn Room> {
+        Arc::new(MemoryRoom::new(name, limits, outlet))
+    }
+
+    async fn reopen(self: Box<Self>) -> Box<dyn Store> {
+        self
+    }
+}
