@@ -43,6 +43,6 @@ pub use upgrade::{SwitchingProtocols, Ticket, Upgrade, Watch};
 
 pub use chat_proto::handshake::{RequestHead, Version};
 pub use chat_proto::{
-    AppendError, Appended, Breach, CloseCode, Draft, ErrorCode, Found, Limits, Page, Range, RoomName, Search,
-    SearchError, Standing, Stored, User,
+    AppendError, Appended, Breach, CloseCode, Draft, ErrorCode, Found, Limits, Page, Range, RoomName, Scan,
+    Search, SearchError, Standing, Stored, User,
 };

@@ -2,13 +2,13 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use chat_proto::{Log, Scan};
+use chat_proto::Log;
 use parking_lot::Mutex;
 use tokio::task::yield_now;
 
 use crate::{
-    AppendError, Appended, Draft, Found, Limits, Outlet, Page, Range, Room, RoomName, Search, SearchError,
-    Standing, Unavailable,
+    AppendError, Appended, Draft, Found, Limits, Outlet, Page, Range, Room, RoomName, Scan, Search,
+    SearchError, Standing, Unavailable,
 };
 
 /// A room whose log lives in memory and ends with the process, or earlier: a room that nobody is in is

@@ -9,6 +9,8 @@ use crate::{AppendError, Appended, Draft, Found, Page, Range, Search, SearchErro
 ///
 /// # Contract
 ///
+/// `chat-room-conformance` shows whether a store keeps it.
+///
 /// - Messages get `seq` 1, 2, 3, ... without holes within one epoch; an epoch's positions are never given
 ///   out twice.
 /// - [`append`](Self::append) commits at the level that the log promises, then tells the [`Outlet`], then
@@ -17,8 +19,8 @@ use crate::{AppendError, Appended, Draft, Found, Page, Range, Search, SearchErro
 /// - A dropped `append` is stored and told, or neither.
 /// - [`read`](Self::read) returns messages without holes, oldest first, of
 ///   [`Limits::max_batch`](crate::Limits::max_batch) bytes at most, or one that is longer.
-/// - [`search`](Self::search), where a log can, finds the messages in which every word of the query occurs,
-///   newest first, in as many bytes. No query breaks it: it has operators of no kind.
+/// - [`search`](Self::search), where a log can, finds what [`Scan`](crate::Scan) finds, newest first, in as
+///   many bytes. No query breaks it, and nothing in a query is an operator.
 #[async_trait]
 pub trait Room: Send + Sync {
     /// Adds a message.
@@ -43,7 +45,7 @@ pub trait Room: Send + Sync {
     /// [`Unavailable`] if the log cannot be read now.
     async fn standing(&self) -> Result<Standing, Unavailable>;
 
-    /// Searches the log. What a word is, and where one occurs, is the log's affair.
+    /// Searches the log.
     ///
     /// # Errors
     ///

@@ -45,7 +45,7 @@ pub enum SearchError {
     Unavailable(String),
 }
 
-/// A search that looks at every message: for a log without an index.
+/// A search that looks at messages one by one: for a log without an index, or behind one that finds too much.
 ///
 /// A message fits if every word of the query occurs in one of the strings of its body, as a part of a word
 /// perhaps. What NFKC makes alike is alike, and so are upper and lower case.

@@ -2,9 +2,9 @@
 //!
 //! The output is the table of defects and cases. A case passes on the same store without the defect.
 
-#[path = "broken/kept.rs"]
+#[path = "support/kept.rs"]
 mod kept;
-#[path = "broken/spoiled.rs"]
+#[path = "support/spoiled.rs"]
 mod spoiled;
 
 use std::process::ExitCode;

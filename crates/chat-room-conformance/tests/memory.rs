@@ -1,7 +1,10 @@
-//! The suite on rooms in memory: as they are, and held by a store that outlives its lives.
+//! The suite on rooms in memory: as they are; held by a store that outlives its lives; and written by a task, so
+//! that no case counts on an answer that is there at once.
 
-#[path = "broken/kept.rs"]
+#[path = "support/kept.rs"]
 mod kept;
+#[path = "support/queued.rs"]
+mod queued;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,12 +14,14 @@ use chat_core::{Limits, MemoryRoom, Outlet, Room, RoomName};
 use chat_room_conformance::{Ability, Kind, Store, certify};
 
 use kept::Kept;
+use queued::Queued;
 
 fn main() -> ExitCode {
     certify([
         Kind::new("memory", |_| async { Memory })
             .without(Ability::Lasting, "a room in memory is its log, and another opening another log"),
         Kind::new("kept", |_| async { Kept::default() }),
+        Kind::new("queued", |_| async { Queued::default() }),
     ])
 }
 

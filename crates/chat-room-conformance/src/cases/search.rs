@@ -71,6 +71,34 @@ pub(super) fn group() -> Group {
             &[("文章", &[1]), ("日本", &[1]), ("apple", &[2]), ("равств", &[3]), ("2025", &[4])],
         ),
         case(
+            "every_string_of_a_body_is_looked_through",
+            "The words of a query may stand in any strings of a body, at any depth, and in several.",
+            |stage| async move {
+                let room = stage.open("lobby")?;
+                for body in [
+                    r#"{"text":"apple","tags":["red",{"x":["pl\u0075m"]}],"n":4711,"yes":true}"#,
+                    r#"{"question":"apple","answers":{"a":"pear"}}"#,
+                ] {
+                    room.append(&ann(), None, body).await?;
+                }
+                for (query, expected) in [
+                    ("apple", vec![2, 1]),
+                    ("red apple", vec![1]),
+                    ("plum", vec![1]),
+                    ("pear apple", vec![2]),
+                    ("pear red", vec![]),
+                    ("tags", vec![]),
+                    ("4711", vec![]),
+                    ("true", vec![]),
+                ] {
+                    let found = room.find(query).await?;
+                    check(found == expected, format!("for {query:?} the messages {expected:?}"), found)?;
+                }
+                Ok(())
+            },
+        )
+        .needs(Ability::Search),
+        case(
             "limit_and_before_page_through_what_fits",
             "At most `limit` messages below `before`, and `more` where there are older ones that fit.",
             |stage| async move {
