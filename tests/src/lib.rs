@@ -4,9 +4,13 @@
 mod adapters;
 mod client;
 mod daemon;
+mod raw;
 mod script;
+mod scripts;
 
 pub use adapters::{ADAPTERS, Adapter, Server};
 pub use client::{Client, exchange, within};
 pub use daemon::{BINARIES, Binary, Daemon};
+pub use raw::{Heard, RawClient};
 pub use script::transcript;
+pub use scripts::{Failure, Stage, Step, script};

@@ -1,0 +1,101 @@
+//! Random scripts, played on every adapter and against a model of the protocol: all agree.
+//!
+//! Each script grows from a seed of its own. A failure prints the seed, and the shortest script that still fails;
+//! `CHAT_SEED=<seed> cargo test -p chat-tests --test scripts` plays it again, and `CHAT_SCRIPTS=<count>` plays more
+//! scripts than are played by default.
+
+use std::collections::hash_map::RandomState;
+use std::env;
+use std::fmt::Write as _;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+use chat_tests::{ADAPTERS, Stage, Step, script};
+use futures_util::future::join_all;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+/// Scripts that are played by default.
+const SCRIPTS: u64 = 100;
+
+#[test]
+fn any_script_is_played_by_every_adapter_as_the_model_says() -> Result<()> {
+    let runtime = Runtime::new()?;
+    let played = Mutex::new(JoinSet::new());
+    for seed in seeds()? {
+        let config =
+            Config { cases: 1, failure_persistence: None, max_shrink_time: 120_000, ..Config::default() };
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+        let result = runner.run(&script(), |script| {
+            let stages =
+                runtime.block_on(play(&script)).map_err(|why| TestCaseError::fail(format!("{why:#}")))?;
+            let _guard = runtime.enter();
+            let mut played = played.lock().unwrap();
+            stages.into_iter().for_each(|stage| drop(played.spawn(stage.clear())));
+            Ok(())
+        });
+        match result {
+            Ok(()) => {}
+            Err(TestError::Fail(why, script)) => panic!("{}", told(seed, &script, why.message())),
+            Err(TestError::Abort(why)) => bail!("seed {seed}: {why}"),
+        }
+    }
+    let played = played.into_inner()?;
+    runtime.block_on(played.join_all()).into_iter().collect()
+}
+
+/// Plays a script on every adapter at once; the stages that it was played on.
+async fn play(script: &[Step]) -> Result<Vec<Stage>> {
+    let mut stages = Vec::new();
+    for adapter in ADAPTERS {
+        stages.push(Stage::set(adapter).await?);
+    }
+    let played = join_all(stages.iter().map(|stage| stage.play(script))).await;
+    let failures: Vec<_> = played.iter().filter_map(|played| played.as_ref().err()).collect();
+    if let Some(first) = failures.first() {
+        bail!("{first}\n{} of {} adapters fail", failures.len(), stages.len());
+    }
+    let transcripts: Vec<_> = played.iter().flatten().collect();
+    for (adapter, transcript) in ADAPTERS.iter().zip(&transcripts) {
+        let differing = transcripts[0].iter().zip(*transcript).find(|(first, other)| first != other);
+        if let Some((first, other)) = differing {
+            bail!("{:?}: {first}\n{adapter:?}: {other}", ADAPTERS[0]);
+        }
+        if transcript.len() != transcripts[0].len() {
+            bail!(
+                "{adapter:?} has told of {} events, {:?} of {}",
+                transcript.len(),
+                ADAPTERS[0],
+                transcripts[0].len()
+            );
+        }
+    }
+    Ok(stages)
+}
+
+/// The seeds of the scripts to play.
+fn seeds() -> Result<Vec<u64>> {
+    if let Ok(seed) = env::var("CHAT_SEED") {
+        return Ok(vec![seed.parse().context("CHAT_SEED is a number")?]);
+    }
+    let count = match env::var("CHAT_SCRIPTS") {
+        Ok(count) => count.parse().context("CHAT_SCRIPTS is a number")?,
+        Err(_) => SCRIPTS,
+    };
+    let first = RandomState::new().build_hasher().finish();
+    Ok((0..count).map(|index| first.wrapping_add(index)).collect())
+}
+
+fn told(seed: u64, script: &[Step], why: &str) -> String {
+    let mut text = format!("seed {seed}: a script of {} steps\n", script.len());
+    for (index, step) in script.iter().enumerate() {
+        let _written = writeln!(text, "  {:>2} {step}", index + 1);
+    }
+    let _written =
+        write!(text, "{why}\nTo play it again: CHAT_SEED={seed} cargo test -p chat-tests --test scripts\n");
+    text
+}
