@@ -4,16 +4,13 @@
 //! `CHAT_SEED=<seed> cargo test -p chat-tests --test scripts` plays it again, and `CHAT_SCRIPTS=<count>` plays more
 //! scripts than are played by default.
 
-use std::collections::hash_map::RandomState;
-use std::env;
 use std::fmt::Write as _;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Mutex;
 
-use anyhow::{Context, Result, bail};
-use chat_tests::{ADAPTERS, Stage, Step, script};
+use anyhow::{Result, bail};
+use chat_tests::{ADAPTERS, Stage, Step, runner, script, seeds};
 use futures_util::future::join_all;
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use proptest::test_runner::{TestCaseError, TestError};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
@@ -24,13 +21,8 @@ const SCRIPTS: u64 = 100;
 fn any_script_is_played_by_every_adapter_as_the_model_says() -> Result<()> {
     let runtime = Runtime::new()?;
     let played = Mutex::new(JoinSet::new());
-    for seed in seeds()? {
-        let config =
-            Config { cases: 1, failure_persistence: None, max_shrink_time: 120_000, ..Config::default() };
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-        let result = runner.run(&script(), |script| {
+    for seed in seeds("CHAT_SCRIPTS", SCRIPTS)? {
+        let result = runner(seed).run(&script(), |script| {
             let stages =
                 runtime.block_on(play(&script)).map_err(|why| TestCaseError::fail(format!("{why:#}")))?;
             let _guard = runtime.enter();
@@ -75,19 +67,6 @@ async fn play(script: &[Step]) -> Result<Vec<Stage>> {
         }
     }
     Ok(stages)
-}
-
-/// The seeds of the scripts to play.
-fn seeds() -> Result<Vec<u64>> {
-    if let Ok(seed) = env::var("CHAT_SEED") {
-        return Ok(vec![seed.parse().context("CHAT_SEED is a number")?]);
-    }
-    let count = match env::var("CHAT_SCRIPTS") {
-        Ok(count) => count.parse().context("CHAT_SCRIPTS is a number")?,
-        Err(_) => SCRIPTS,
-    };
-    let first = RandomState::new().build_hasher().finish();
-    Ok((0..count).map(|index| first.wrapping_add(index)).collect())
 }
 
 fn told(seed: u64, script: &[Step], why: &str) -> String {
