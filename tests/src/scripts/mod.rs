@@ -1,11 +1,17 @@
 //! Random scripts for a few clients, played against a model of the protocol.
 
+mod command;
 mod model;
 mod play;
+mod room;
+mod stage;
 mod step;
+mod told;
 
-pub use play::{Failure, Stage};
+pub use stage::{Failure, Stage};
 pub use step::{Step, script};
+
+use serde_json::{Value, json};
 
 /// Bytes of a message on the wire, at most.
 const MAX_FRAME: usize = 1024;
@@ -16,8 +22,16 @@ const ROOMS_MOST: usize = 2;
 /// Errors of a connection that end it.
 const ERRORS: usize = 6;
 /// Messages that a room keeps.
-const KEPT: u64 = 12;
+const KEPT: u64 = 8;
 /// Messages in a page that nobody has given a number for.
 const HISTORY_DEFAULT: u64 = 3;
 /// Messages in a page, at most.
 const HISTORY_MOST: u64 = 4;
+
+/// Adds a `ref` to a command or its reply, if there is one.
+fn with_reference(reference: Option<&str>, mut object: Value) -> Value {
+    if let Some(reference) = reference {
+        object["ref"] = json!(reference);
+    }
+    object
+}

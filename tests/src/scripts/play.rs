@@ -1,130 +1,51 @@
-//! Plays a script on one adapter, against the model.
+//! Plays a script, step by step, and compares what comes with what must come.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::mem;
-use std::time::Duration;
+use std::net::SocketAddr;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use chat_conformance::client::Frame;
-use chat_core::{Chat, Limits};
+use chat_core::Chat;
 use serde_json::{Value, json};
 
-use super::model::{Ends, Expected, Lane, Leaving, Model, Told};
+use super::model::{Leaving, Model};
+use super::stage::until;
 use super::step::{CLIENTS, ROOMS, Step, label};
-use super::{ERRORS, HISTORY_DEFAULT, HISTORY_MOST, KEPT, MAX_BODY, MAX_FRAME, ROOMS_MOST};
+use super::told::{Ends, Expected, Told};
 use crate::raw::{Heard, RawClient};
-use crate::{Adapter, Server, within};
 
 /// Round trips after which what has not come will not come. What a join asks for is read from the log, and may come
 /// after replies to later commands; each of these gives the session another turn.
 const ROUNDS: usize = 50;
 
-/// Longer than any script.
-const HOUR: Duration = Duration::from_secs(60 * 60);
-
-/// A script that an adapter did not play as the model says.
-#[derive(Debug)]
-pub struct Failure {
-    adapter: Adapter,
-    step: usize,
-    why: String,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}, step {}: {}", self.adapter, self.step, self.why)
+/// Plays a script in a chat, against the model; what was told in each step, without what is random.
+///
+/// # Errors
+///
+/// The step in which it goes another way, the one after the last for the end, and how.
+pub(super) async fn play(
+    chat: &Chat,
+    address: SocketAddr,
+    script: &[Step],
+) -> Result<Vec<String>, (usize, Error)> {
+    let mut play = Play {
+        chat,
+        address,
+        model: Model::default(),
+        clients: [const { None }; CLIENTS.len()],
+        times: BTreeMap::new(),
+        transcript: Vec::new(),
+    };
+    for (index, step) in script.iter().enumerate() {
+        play.step(index + 1, step).await.map_err(|why| (index + 1, why))?;
     }
-}
-
-/// A chat of its own, served by one adapter.
-#[derive(Debug)]
-pub struct Stage {
-    adapter: Adapter,
-    chat: Chat,
-    server: Server,
-}
-
-impl Stage {
-    /// Serves a chat with few of everything, so that short scripts reach every limit.
-    ///
-    /// # Errors
-    ///
-    /// If there is no port.
-    pub async fn set(adapter: Adapter) -> Result<Self> {
-        let limits = Limits {
-            max_frame: MAX_FRAME,
-            max_body: MAX_BODY,
-            max_rooms: ROOMS_MOST,
-            max_errors: ERRORS,
-            error_window: HOUR,
-            default_page: usize::try_from(HISTORY_DEFAULT)?,
-            max_page: usize::try_from(HISTORY_MOST)?,
-            log_messages: usize::try_from(KEPT)?,
-            tail_events: 5,
-            ping_interval: HOUR,
-            write_timeout: HOUR,
-            room_idle: HOUR,
-            // Of those whose framework cannot say that the peer has read its close frame, none is reset before.
-            close_timeout: Duration::from_secs(5),
-            ..Limits::default()
-        };
-        let chat = Chat::builder().limits(limits).build();
-        let server = Server::start(adapter, &chat).await?;
-        Ok(Self { adapter, chat, server })
-    }
-
-    /// Plays a script; what was told in each step, without what is random.
-    ///
-    /// # Errors
-    ///
-    /// Where it went another way than the model.
-    pub async fn play(&self, script: &[Step]) -> Result<Vec<String>, Failure> {
-        let mut play = Play {
-            stage: self,
-            model: Model::default(),
-            clients: [const { None }; CLIENTS.len()],
-            times: BTreeMap::new(),
-            transcript: Vec::new(),
-        };
-        for (index, step) in script.iter().enumerate() {
-            play.step(index + 1, step).await.map_err(|why| Failure {
-                adapter: self.adapter,
-                step: index + 1,
-                why: format!("{why:#}"),
-            })?;
-        }
-        play.conclude().await.map_err(|why| Failure {
-            adapter: self.adapter,
-            step: script.len() + 1,
-            why: format!("after the last step: {why:#}"),
-        })
-    }
-
-    /// Waits until no connection is left.
-    ///
-    /// # Errors
-    ///
-    /// If one stays.
-    pub async fn clear(self) -> Result<()> {
-        until(|| self.chat.counts().connections == 0).await.context("a connection is left")?;
-        drop(self.server);
-        Ok(())
-    }
-}
-
-/// Waits until something is so that nothing announces.
-async fn until(holds: impl Fn() -> bool) -> Result<()> {
-    within(async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await
+    play.conclude().await.map_err(|why| (script.len() + 1, why))
 }
 
 struct Play<'s> {
-    stage: &'s Stage,
+    chat: &'s Chat,
+    address: SocketAddr,
     model: Model,
     clients: [Option<RawClient>; CLIENTS.len()],
     /// When each message was committed, by whoever told it first.
@@ -159,10 +80,10 @@ impl Play<'_> {
             }
         }
         let wanted = self.model.connections();
-        let has_left = || self.stage.chat.counts().sessions == wanted;
+        let has_left = || self.chat.counts().sessions == wanted;
         until(has_left)
             .await
-            .with_context(|| format!("{} sessions for {wanted}", self.stage.chat.counts().sessions))?;
+            .with_context(|| format!("{} sessions for {wanted}", self.chat.counts().sessions))?;
         self.others(number, Some(actor), &prediction.told).await
     }
 
@@ -184,10 +105,8 @@ impl Play<'_> {
     }
 
     async fn connect(&mut self, number: usize, client: usize) -> Result<()> {
-        let mut raw = RawClient::connect(self.stage.server.address(), CLIENTS[client], false).await?;
-        let mut told = Told::default();
-        let event = self.model.connect(client);
-        told.lanes.insert(Lane::Replies, vec![Expected { event, optional: false }]);
+        let mut raw = RawClient::connect(self.address, CLIENTS[client], false).await?;
+        let told = self.model.connect(client);
         let heard = vec![raw.next().await?];
         self.compare(number, client, &told, heard)?;
         self.clients[client] = Some(raw);
@@ -201,54 +120,27 @@ impl Play<'_> {
         for client in self.clients.iter_mut().filter_map(Option::take) {
             client.reset()?;
         }
-        until(|| self.stage.chat.counts().sessions == 0).await.context("a session is left")?;
+        until(|| self.chat.counts().sessions == 0).await.context("a session is left")?;
         for room in ROOMS {
-            let members = self.stage.chat.members(&room.parse()?);
+            let members = self.chat.members(&room.parse()?);
             ensure!(members.is_empty(), "{members:?} are left in {room}");
         }
         Ok(self.transcript)
     }
 
     fn compare(&mut self, number: usize, client: usize, told: &Told, heard: Vec<Heard>) -> Result<()> {
-        let mut lanes: Vec<&[Expected]> = told.lanes.values().map(Vec::as_slice).collect();
         let mut lines = Vec::new();
         let heard = heard.into_iter().map(|heard| self.plain(heard)).collect::<Result<Vec<_>>>()?;
-        let explain = |problem: String| {
-            let expected: Vec<_> = told
-                .lanes
-                .values()
-                .flatten()
-                .map(|Expected { event, optional }| {
-                    format!("{event}{}", if *optional { "  (or not)" } else { "" })
-                })
-                .collect();
-            let heard: Vec<_> = heard.iter().map(ToString::to_string).collect();
-            format!(
-                "{} {problem}\n  expected:\n    {}\n  observed:\n    {}",
-                label(client),
-                expected.join("\n    "),
-                heard.join("\n    ")
-            )
-        };
-        for event in &heard {
-            let taken = lanes.iter_mut().find_map(|lane| {
-                let index = lane.iter().position(|next| matches(&next.event, event) || !next.optional)?;
-                let taken = lane.get(index).filter(|next| matches(&next.event, event))?;
-                *lane = &lane[index + 1..];
-                Some(taken)
-            });
-            let Some(taken) = taken else { bail!(explain(format!("must not get {event}"))) };
+        let found = told.find(&heard).map_err(|why| anyhow::anyhow!("{} {why}", label(client)))?;
+        for (event, expected) in heard.iter().zip(found) {
             if event["type"] == "joined"
                 && let (Some(room), Some(epoch)) = (event["room"].as_str(), event["epoch"].as_str())
             {
                 self.model.learn_epoch(room, epoch);
             }
-            if !taken.optional {
-                lines.push(format!("{number} {}: {}", label(client), timeless(event, &taken.event)));
+            if !expected.optional {
+                lines.push(format!("{number} {}: {}", label(client), timeless(event, expected)));
             }
-        }
-        if let Some(missing) = lanes.into_iter().flatten().find(|expected| !expected.optional) {
-            bail!(explain(format!("does not get {}", missing.event)));
         }
         // Of lanes, any may be ahead.
         lines.sort();
@@ -313,7 +205,7 @@ async fn listen(client: &mut RawClient, told: &Told) -> Result<Vec<Heard>> {
                 other => heard.push(other),
             }
         }
-        if heard.len() >= told.lanes.values().flatten().count() || round == ROUNDS {
+        if heard.len() >= told.count() || round == ROUNDS {
             break;
         }
         ask(client).await?;
@@ -340,24 +232,8 @@ async fn farewell(client: &mut RawClient, ends: Ends) -> Result<Vec<Heard>> {
     }
 }
 
-/// Whether an event is the one expected.
-fn matches(expected: &Value, event: &Value) -> bool {
-    match (expected, event) {
-        (Value::Null, _) => true,
-        (Value::Array(any), event) if !event.is_array() => any.contains(event),
-        (Value::Array(expected), Value::Array(event)) => {
-            expected.len() == event.len() && expected.iter().zip(event).all(|(a, b)| matches(a, b))
-        }
-        (Value::Object(expected), Value::Object(event)) => {
-            expected.len() == event.len()
-                && expected.iter().all(|(key, a)| event.get(key).is_some_and(|b| matches(a, b)))
-        }
-        (expected, event) => expected == event,
-    }
-}
-
 /// An event without what differs from server to server.
-fn timeless(event: &Value, expected: &Value) -> String {
+fn timeless(event: &Value, expected: &Expected) -> String {
     let mut event = event.clone();
     for field in ["at", "epoch", "connection"] {
         if event.get(field).is_some() {
@@ -368,7 +244,7 @@ fn timeless(event: &Value, expected: &Value) -> String {
         message["at"] = json!("...");
     }
     // Which of several close codes is taken may be the framework's affair; what is wrong with a command never is.
-    if event["type"] != "error" && expected["code"].as_array().is_some_and(|codes| codes.len() > 1) {
+    if event["type"] != "error" && expected.leaves_code_open() {
         event["code"] = json!("...");
         event["reason"] = json!("...");
     }

@@ -1,10 +1,13 @@
-//! What the clients of a script can do, and how such scripts are made up.
+//! The steps of a script, and how scripts are made up.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use chat_conformance::client::Frame;
 use proptest::prelude::*;
 use proptest::sample::select;
+
+use super::command::{Command, From, Malformed, command, malformed};
 
 /// The clients: two of them are one user.
 pub(super) const CLIENTS: [&str; 4] = ["ann", "bob", "cid", "ann"];
@@ -44,98 +47,6 @@ pub(super) enum Manner {
     Bare,
 }
 
-#[derive(Clone, Debug)]
-pub(super) enum Command {
-    Join(usize, From),
-    Leave(usize),
-    Send(usize, Option<u8>, Body),
-    History(usize, Page),
-    Members(usize),
-    Typing(usize, bool),
-    Ping,
-}
-
-/// Where a member starts to read.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum From {
-    Now,
-    Last(u64),
-    /// After what this client last saw of the room, on whatever connection.
-    Seen,
-    /// After a message so far behind the newest.
-    Behind(u64),
-    /// After a message that is still so far away.
-    Ahead(u64),
-    /// After a message of an epoch that never was.
-    Stale(u64),
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Body {
-    /// One of a few texts.
-    Text(u8),
-    /// As long as may be.
-    Longest,
-    TooLong,
-    Empty,
-    Blank,
-    Control,
-    Other,
-}
-
-/// Which part of the history, as `before`, `after` and `limit` say.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Page {
-    pub(super) from: Option<(bool, u64)>,
-    pub(super) limit: Option<u64>,
-}
-
-/// A command that is wrong.
-#[derive(Debug)]
-pub(super) struct Malformed {
-    /// `REF` in it is replaced by the `ref`.
-    pub(super) text: &'static str,
-    pub(super) code: &'static str,
-    /// Whether one who is no member of the first room may as well be told that.
-    pub(super) for_members: bool,
-}
-
-const fn malformed(text: &'static str, code: &'static str, for_members: bool) -> Malformed {
-    Malformed { text, code, for_members }
-}
-
-const MALFORMED: &[Malformed] = &[
-    malformed("", "bad_json", false),
-    malformed("\u{feff}{}", "bad_json", false),
-    malformed("[\"ping\"]", "bad_json", false),
-    malformed(r#"{"type":"ping","#, "bad_json", false),
-    malformed(r#"{"type":"ping","ref":"REF","ref":"REF"}"#, "bad_command", false),
-    malformed(r#"{"type":"ping","ref":7}"#, "bad_command", false),
-    malformed(r#"{"ref":"REF"}"#, "bad_command", false),
-    malformed(r#"{"type":null,"ref":"REF"}"#, "bad_command", false),
-    malformed(r#"{"type":"dance","ref":"REF"}"#, "unknown_type", false),
-    malformed(r#"{"type":"hello","ref":"REF"}"#, "already_identified", false),
-    malformed(r#"{"type":"join","ref":"REF"}"#, "bad_command", false),
-    malformed(r#"{"type":"join","ref":"REF","room":"Lobby"}"#, "bad_room", false),
-    malformed(r#"{"type":"join","ref":"REF","room":["lobby"]}"#, "bad_command", false),
-    malformed(r#"{"type":"join","ref":"REF","room":"lobby","last":-1}"#, "bad_command", false),
-    malformed(r#"{"type":"join","ref":"REF","room":"lobby","last":9007199254740992}"#, "bad_command", false),
-    malformed(r#"{"type":"join","ref":"REF","room":"lobby","after":7}"#, "bad_command", false),
-    malformed(
-        r#"{"type":"join","ref":"REF","room":"lobby","last":1,"after":{"epoch":"e","seq":1}}"#,
-        "bad_command",
-        false,
-    ),
-    malformed(r#"{"type":"send","ref":"REF","room":"lobby"}"#, "bad_command", true),
-    malformed(r#"{"type":"send","ref":"REF","room":"lobby","body":"hi"}"#, "bad_command", true),
-    malformed(r#"{"type":"send","ref":"REF","room":"lobby","key":"","body":{"text":"hi"}}"#, "bad_key", true),
-    malformed(r#"{"type":"send","ref":"REF","room":"","body":{"text":"hi"}}"#, "bad_room", false),
-    malformed(r#"{"type":"history","ref":"REF","room":"lobby","before":2,"after":1}"#, "bad_cursor", true),
-    malformed(r#"{"type":"history","ref":"REF","room":"lobby","limit":1.5}"#, "bad_command", true),
-    malformed(r#"{"type":"typing","ref":"REF","room":"lobby","active":"yes"}"#, "bad_command", true),
-    malformed(r#"{"type":"search","ref":"REF","room":"lobby","query":"hi"}"#, "unsupported", true),
-];
-
 /// How a connection ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ending {
@@ -154,6 +65,43 @@ pub(super) struct Breach {
     frames: fn() -> Vec<Frame>,
     /// The codes that may be answered.
     pub(super) codes: &'static [u16],
+}
+
+impl Act {
+    /// The room whose members may do it.
+    fn wants_member(&self) -> Option<usize> {
+        match self {
+            Self::Ask(Command::Join(..) | Command::Ping, _) | Self::Say(_) | Self::Ping(_) => None,
+            Self::Ask(
+                Command::Leave(room)
+                | Command::Send(room, ..)
+                | Command::History(room, _)
+                | Command::Members(room)
+                | Command::Typing(room, _),
+                _,
+            )
+            | Self::Burst(room, _) => Some(*room),
+            Self::End(room, _) => *room,
+        }
+    }
+}
+
+impl Manner {
+    /// A text as the bytes of its frames.
+    pub(super) fn bytes(self, text: &str) -> Vec<u8> {
+        if self != Self::Fragments {
+            return Frame::text(text).encode();
+        }
+        let (first, rest) = text.as_bytes().split_at(text.len() / 3);
+        let (second, third) = rest.split_at(rest.len() / 2);
+        let frames = [
+            Frame::text(first).unfinished(),
+            Frame::pong("unasked"),
+            Frame::continuation(second).unfinished(),
+            Frame::continuation(third),
+        ];
+        frames.iter().flat_map(Frame::encode).collect()
+    }
 }
 
 impl Breach {
@@ -192,15 +140,39 @@ const BREACHES: &[Breach] = &[
     breach("a close reason that is not UTF-8", &[1002, 1007], || vec![Frame::close(1000, b"\xff")]),
 ];
 
-/// Scripts of up to this many steps.
+/// Steps that are made up for a script, at most.
 const LENGTH: usize = 40;
 
 /// Any script.
 pub fn script() -> impl Strategy<Value = Vec<Step>> {
-    proptest::collection::vec(
-        (0..CLIENTS.len(), act()).prop_map(|(client, act)| Step { client, act }),
-        1..LENGTH,
-    )
+    let step = (0..CLIENTS.len(), act()).prop_map(|(client, act)| Step { client, act });
+    let is_strange = prop_oneof![14 => Just(false), 1 => Just(true)];
+    proptest::collection::vec((step, is_strange), 1..LENGTH).prop_map(joining)
+}
+
+/// Has clients join the rooms in which they do something, but for the steps that are strange: most of what is made up
+/// would be refused.
+fn joining(steps: Vec<(Step, bool)>) -> Vec<Step> {
+    let mut joined = BTreeSet::new();
+    let mut script = Vec::new();
+    for (step, is_strange) in steps {
+        let client = step.client;
+        if let Some(room) = step.act.wants_member()
+            && !is_strange
+            && joined.insert((client, room))
+        {
+            let join = Act::Ask(Command::Join(room, From::Seen), Manner::Whole);
+            script.push(Step { client, act: join });
+        }
+        match &step.act {
+            Act::Ask(Command::Join(room, _), _) => drop(joined.insert((client, *room))),
+            Act::Ask(Command::Leave(room), _) => drop(joined.remove(&(client, *room))),
+            Act::End(..) => joined.retain(|(other, _)| *other != client),
+            _ => {}
+        }
+        script.push(step);
+    }
+    script
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -208,42 +180,15 @@ fn act() -> impl Strategy<Value = Act> {
     let words = prop_oneof![2 => Just(None), 1 => room().prop_map(Some)];
     prop_oneof![
         24 => (command(), manner).prop_map(|(command, manner)| Act::Ask(command, manner)),
-        2 => (0..MALFORMED.len()).prop_map(|index| Act::Say(&MALFORMED[index])),
+        2 => malformed().prop_map(Act::Say),
         4 => (room(), 2_usize..9).prop_map(|(room, count)| Act::Burst(room, count)),
         1 => (0_usize..126).prop_map(Act::Ping),
         3 => (words, ending()).prop_map(|(words, ending)| Act::End(words, ending)),
     ]
 }
 
-fn room() -> impl Strategy<Value = usize> {
-    prop_oneof![5 => Just(0_usize), 2 => Just(1), 1 => Just(2)]
-}
-
-fn command() -> impl Strategy<Value = Command> {
-    let from = prop_oneof![
-        3 => Just(From::Now),
-        2 => (0_u64..16).prop_map(From::Last),
-        4 => Just(From::Seen),
-        2 => (0_u64..16).prop_map(From::Behind),
-        1 => (1_u64..3).prop_map(From::Ahead),
-        1 => (0_u64..16).prop_map(From::Stale),
-    ];
-    let body = prop_oneof![
-        10 => (0_u8..2).prop_map(Body::Text),
-        1 => select(vec![Body::Longest, Body::TooLong, Body::Empty, Body::Blank, Body::Control, Body::Other]),
-    ];
-    let page = (proptest::option::of((any::<bool>(), 0_u64..24)), proptest::option::of(0_u64..8))
-        .prop_map(|(from, limit)| Page { from, limit });
-    prop_oneof![
-        7 => (room(), from).prop_map(|(room, from)| Command::Join(room, from)),
-        2 => room().prop_map(Command::Leave),
-        7 => (room(), proptest::option::of(0_u8..2), body)
-            .prop_map(|(room, key, body)| Command::Send(room, key, body)),
-        3 => (room(), page).prop_map(|(room, page)| Command::History(room, page)),
-        1 => room().prop_map(Command::Members),
-        1 => (room(), any::<bool>()).prop_map(|(room, active)| Command::Typing(room, active)),
-        1 => Just(Command::Ping),
-    ]
+pub(super) fn room() -> impl Strategy<Value = usize> {
+    prop_oneof![8 => Just(0_usize), 2 => Just(1), 1 => Just(2)]
 }
 
 fn ending() -> impl Strategy<Value = Ending> {
@@ -275,38 +220,6 @@ impl fmt::Display for Step {
 pub(super) fn label(client: usize) -> String {
     let again = CLIENTS[..client].contains(&CLIENTS[client]);
     format!("{}{}", CLIENTS[client], if again { "'" } else { "" })
-}
-
-impl fmt::Display for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Join(room, from) => match from {
-                From::Now => write!(f, "join {}", ROOMS[*room]),
-                From::Last(count) => write!(f, "join {}, last {count}", ROOMS[*room]),
-                From::Seen => write!(f, "join {} after what it has seen", ROOMS[*room]),
-                From::Behind(count) => write!(f, "join {} from {count} behind the head", ROOMS[*room]),
-                From::Ahead(count) => write!(f, "join {} from {count} ahead of the head", ROOMS[*room]),
-                From::Stale(seq) => write!(f, "join {} after {seq} of another epoch", ROOMS[*room]),
-            },
-            Self::Leave(room) => write!(f, "leave {}", ROOMS[*room]),
-            Self::Send(room, None, body) => write!(f, "send {body:?} to {}", ROOMS[*room]),
-            Self::Send(room, Some(key), body) => {
-                write!(f, "send {body:?} to {} with key {key}", ROOMS[*room])
-            }
-            Self::History(room, Page { from, limit }) => {
-                write!(f, "history of {}", ROOMS[*room])?;
-                match from {
-                    Some((true, seq)) => write!(f, " before {seq}")?,
-                    Some((false, seq)) => write!(f, " after {seq}")?,
-                    None => {}
-                }
-                limit.map_or(Ok(()), |limit| write!(f, ", limit {limit}"))
-            }
-            Self::Members(room) => write!(f, "members of {}", ROOMS[*room]),
-            Self::Typing(room, active) => write!(f, "typing in {}: {active}", ROOMS[*room]),
-            Self::Ping => f.write_str("ping"),
-        }
-    }
 }
 
 impl fmt::Display for Ending {

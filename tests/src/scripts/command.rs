@@ -1,0 +1,227 @@
+//! The commands of a script, right and wrong, and how they are made up.
+
+use std::fmt;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::{Value, json};
+
+use super::step::{ROOMS, room};
+use super::{MAX_BODY, with_reference};
+
+/// A command to a room, by its number.
+#[derive(Clone, Debug)]
+pub(super) enum Command {
+    Join(usize, From),
+    Leave(usize),
+    Send(usize, Option<u8>, Body),
+    History(usize, Page),
+    Members(usize),
+    Typing(usize, bool),
+    Ping,
+}
+
+/// Where a member starts to read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum From {
+    Now,
+    Last(u64),
+    /// After what this client last saw of the room, on whatever connection.
+    Seen,
+    /// After a message so far behind the newest.
+    Behind(u64),
+    /// After a message that is still so far away.
+    Ahead(u64),
+    /// After a message of an epoch that never was.
+    Stale(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Body {
+    /// One of a few texts.
+    Text(u8),
+    /// As long as may be.
+    Longest,
+    TooLong,
+    Empty,
+    Blank,
+    Control,
+    Other,
+}
+
+/// Which part of the history, as `before`, `after` and `limit` say.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Page {
+    pub(super) from: Option<(bool, u64)>,
+    pub(super) limit: Option<u64>,
+}
+
+/// A command that is wrong.
+#[derive(Debug)]
+pub(super) struct Malformed {
+    /// `REF` in it is replaced by the `ref`.
+    pub(super) text: &'static str,
+    pub(super) code: &'static str,
+    /// Whether one who is no member of the first room may as well be told that.
+    pub(super) for_members: bool,
+}
+
+const fn wrong(text: &'static str, code: &'static str, for_members: bool) -> Malformed {
+    Malformed { text, code, for_members }
+}
+
+const MALFORMED: &[Malformed] = &[
+    wrong("", "bad_json", false),
+    wrong("\u{feff}{}", "bad_json", false),
+    wrong("[\"ping\"]", "bad_json", false),
+    wrong(r#"{"type":"ping","#, "bad_json", false),
+    wrong(r#"{"type":"ping","ref":"REF","ref":"REF"}"#, "bad_command", false),
+    wrong(r#"{"type":"ping","ref":7}"#, "bad_command", false),
+    wrong(r#"{"ref":"REF"}"#, "bad_command", false),
+    wrong(r#"{"type":null,"ref":"REF"}"#, "bad_command", false),
+    wrong(r#"{"type":"dance","ref":"REF"}"#, "unknown_type", false),
+    wrong(r#"{"type":"hello","ref":"REF"}"#, "already_identified", false),
+    wrong(r#"{"type":"join","ref":"REF"}"#, "bad_command", false),
+    wrong(r#"{"type":"join","ref":"REF","room":"Lobby"}"#, "bad_room", false),
+    wrong(r#"{"type":"join","ref":"REF","room":["lobby"]}"#, "bad_command", false),
+    wrong(r#"{"type":"join","ref":"REF","room":"lobby","last":-1}"#, "bad_command", false),
+    wrong(r#"{"type":"join","ref":"REF","room":"lobby","last":9007199254740992}"#, "bad_command", false),
+    wrong(r#"{"type":"join","ref":"REF","room":"lobby","after":7}"#, "bad_command", false),
+    wrong(
+        r#"{"type":"join","ref":"REF","room":"lobby","last":1,"after":{"epoch":"e","seq":1}}"#,
+        "bad_command",
+        false,
+    ),
+    wrong(r#"{"type":"send","ref":"REF","room":"lobby"}"#, "bad_command", true),
+    wrong(r#"{"type":"send","ref":"REF","room":"lobby","body":"hi"}"#, "bad_command", true),
+    wrong(r#"{"type":"send","ref":"REF","room":"lobby","key":"","body":{"text":"hi"}}"#, "bad_key", true),
+    wrong(r#"{"type":"send","ref":"REF","room":"","body":{"text":"hi"}}"#, "bad_room", false),
+    wrong(r#"{"type":"history","ref":"REF","room":"lobby","before":2,"after":1}"#, "bad_cursor", true),
+    wrong(r#"{"type":"history","ref":"REF","room":"lobby","limit":1.5}"#, "bad_command", true),
+    wrong(r#"{"type":"typing","ref":"REF","room":"lobby","active":"yes"}"#, "bad_command", true),
+];
+
+impl Command {
+    /// The command as JSON. `after` is the position that a `join` names.
+    pub(super) fn json(&self, reference: Option<&str>, after: Option<&(String, u64)>) -> Value {
+        let mut command = match self {
+            Self::Join(room, _) => json!({"type": "join", "room": ROOMS[*room]}),
+            Self::Leave(room) => json!({"type": "leave", "room": ROOMS[*room]}),
+            Self::Send(room, _, body) => json!({"type": "send", "room": ROOMS[*room], "body": body.json()}),
+            Self::History(room, _) => json!({"type": "history", "room": ROOMS[*room]}),
+            Self::Members(room) => json!({"type": "members", "room": ROOMS[*room]}),
+            Self::Typing(room, active) => json!({"type": "typing", "room": ROOMS[*room], "active": active}),
+            Self::Ping => json!({"type": "ping"}),
+        };
+        if let Self::Send(_, Some(key), _) = self {
+            command["key"] = json!(key.to_string());
+        }
+        if let Self::Join(_, From::Last(count)) = self {
+            command["last"] = json!(count);
+        }
+        if let Some((epoch, seq)) = after {
+            command["after"] = json!({"epoch": epoch, "seq": seq});
+        }
+        if let Self::History(_, Page { from, limit }) = self {
+            match from {
+                Some((true, seq)) => command["before"] = json!(seq),
+                Some((false, seq)) => command["after"] = json!(seq),
+                None => {}
+            }
+            if let Some(limit) = limit {
+                command["limit"] = json!(limit);
+            }
+        }
+        with_reference(reference, command)
+    }
+}
+
+impl Body {
+    pub(super) fn json(self) -> Value {
+        match self {
+            Self::Text(number) => json!({"text": format!("안녕 {number}"), "mood": 1.50}),
+            Self::Longest => json!({"text": "x".repeat(MAX_BODY)}),
+            Self::TooLong => json!({"text": "x".repeat(MAX_BODY + 1)}),
+            Self::Empty => json!({"text": ""}),
+            Self::Blank => json!({"text": " \n\t"}),
+            Self::Control => json!({"text": "a\u{7}b"}),
+            Self::Other => json!({"words": "hi"}),
+        }
+    }
+
+    /// What is wrong with it.
+    pub(super) fn fault(self) -> Option<&'static str> {
+        match self {
+            Self::Text(_) | Self::Longest => None,
+            Self::TooLong => Some("body_too_large"),
+            Self::Empty | Self::Blank => Some("empty_body"),
+            Self::Control | Self::Other => Some("bad_body"),
+        }
+    }
+}
+
+/// Any command that is well made.
+pub(super) fn command() -> impl Strategy<Value = Command> {
+    let from = prop_oneof![
+        3 => Just(From::Now),
+        2 => (0_u64..12).prop_map(From::Last),
+        4 => Just(From::Seen),
+        2 => (0_u64..12).prop_map(From::Behind),
+        1 => (1_u64..3).prop_map(From::Ahead),
+        1 => (0_u64..12).prop_map(From::Stale),
+    ];
+    let body = prop_oneof![
+        9 => Just(Body::Text(0)),
+        3 => Just(Body::Text(1)),
+        1 => select(vec![Body::Longest, Body::TooLong, Body::Empty, Body::Blank, Body::Control, Body::Other]),
+    ];
+    let page = (proptest::option::of((any::<bool>(), 0_u64..20)), proptest::option::of(0_u64..8))
+        .prop_map(|(from, limit)| Page { from, limit });
+    prop_oneof![
+        6 => (room(), from).prop_map(|(room, from)| Command::Join(room, from)),
+        2 => room().prop_map(Command::Leave),
+        9 => (room(), proptest::option::weighted(0.6, 0_u8..2), body)
+            .prop_map(|(room, key, body)| Command::Send(room, key, body)),
+        3 => (room(), page).prop_map(|(room, page)| Command::History(room, page)),
+        1 => room().prop_map(Command::Members),
+        1 => (room(), any::<bool>()).prop_map(|(room, active)| Command::Typing(room, active)),
+        1 => Just(Command::Ping),
+    ]
+}
+
+/// Any that is not.
+pub(super) fn malformed() -> impl Strategy<Value = &'static Malformed> {
+    (0..MALFORMED.len()).prop_map(|index| &MALFORMED[index])
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Join(room, from) => match from {
+                From::Now => write!(f, "join {}", ROOMS[*room]),
+                From::Last(count) => write!(f, "join {}, last {count}", ROOMS[*room]),
+                From::Seen => write!(f, "join {} after what it has seen", ROOMS[*room]),
+                From::Behind(count) => write!(f, "join {} from {count} behind the head", ROOMS[*room]),
+                From::Ahead(count) => write!(f, "join {} from {count} ahead of the head", ROOMS[*room]),
+                From::Stale(seq) => write!(f, "join {} after {seq} of another epoch", ROOMS[*room]),
+            },
+            Self::Leave(room) => write!(f, "leave {}", ROOMS[*room]),
+            Self::Send(room, None, body) => write!(f, "send {body:?} to {}", ROOMS[*room]),
+            Self::Send(room, Some(key), body) => {
+                write!(f, "send {body:?} to {} with key {key}", ROOMS[*room])
+            }
+            Self::History(room, Page { from, limit }) => {
+                write!(f, "history of {}", ROOMS[*room])?;
+                match from {
+                    Some((true, seq)) => write!(f, " before {seq}")?,
+                    Some((false, seq)) => write!(f, " after {seq}")?,
+                    None => {}
+                }
+                limit.map_or(Ok(()), |limit| write!(f, ", limit {limit}"))
+            }
+            Self::Members(room) => write!(f, "members of {}", ROOMS[*room]),
+            Self::Typing(room, active) => write!(f, "typing in {}: {active}", ROOMS[*room]),
+            Self::Ping => f.write_str("ping"),
+        }
+    }
+}

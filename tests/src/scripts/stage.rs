@@ -1,0 +1,96 @@
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use chat_core::{Chat, Limits};
+
+use super::play::play;
+use super::step::Step;
+use super::{ERRORS, HISTORY_DEFAULT, HISTORY_MOST, KEPT, MAX_BODY, MAX_FRAME, ROOMS_MOST};
+use crate::{Adapter, Server, within};
+
+/// Longer than any script.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// A script that an adapter did not play as the model says.
+#[derive(Debug)]
+pub struct Failure {
+    adapter: Adapter,
+    step: usize,
+    why: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}, step {}: {}", self.adapter, self.step, self.why)
+    }
+}
+
+/// A chat of its own, served by one adapter.
+#[derive(Debug)]
+pub struct Stage {
+    adapter: Adapter,
+    chat: Chat,
+    server: Server,
+}
+
+impl Stage {
+    /// Serves a chat with few of everything, so that short scripts reach every limit.
+    ///
+    /// # Errors
+    ///
+    /// If there is no port.
+    pub async fn set(adapter: Adapter) -> Result<Self> {
+        let limits = Limits {
+            max_frame: MAX_FRAME,
+            max_body: MAX_BODY,
+            max_rooms: ROOMS_MOST,
+            max_errors: ERRORS,
+            error_window: HOUR,
+            default_page: usize::try_from(HISTORY_DEFAULT)?,
+            max_page: usize::try_from(HISTORY_MOST)?,
+            log_messages: usize::try_from(KEPT)?,
+            tail_events: 5,
+            ping_interval: HOUR,
+            write_timeout: HOUR,
+            room_idle: HOUR,
+            // Of those whose framework cannot say that the peer has read its close frame, none is reset before.
+            close_timeout: Duration::from_secs(5),
+            ..Limits::default()
+        };
+        let chat = Chat::builder().limits(limits).build();
+        let server = Server::start(adapter, &chat).await?;
+        Ok(Self { adapter, chat, server })
+    }
+
+    /// Plays a script; what was told in each step, without what is random.
+    ///
+    /// # Errors
+    ///
+    /// Where it went another way than the model.
+    pub async fn play(&self, script: &[Step]) -> Result<Vec<String>, Failure> {
+        let played = play(&self.chat, self.server.address(), script).await;
+        played.map_err(|(step, why)| Failure { adapter: self.adapter, step, why: format!("{why:#}") })
+    }
+
+    /// Waits until no connection is left.
+    ///
+    /// # Errors
+    ///
+    /// If one stays.
+    pub async fn clear(self) -> Result<()> {
+        until(|| self.chat.counts().connections == 0).await.context("a connection is left")?;
+        drop(self.server);
+        Ok(())
+    }
+}
+
+/// Waits until something is so that nothing announces.
+pub(super) async fn until(holds: impl Fn() -> bool) -> Result<()> {
+    within(async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+}
