@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 /// Scripts that are played by default.
-const SCRIPTS: u64 = 100;
+const SCRIPTS: u64 = 150;
 
 #[test]
 fn any_script_is_played_by_every_adapter_as_the_model_says() -> Result<()> {

@@ -1,89 +1,25 @@
 //! A crowd in one room: who writes, who only reads, how each comes and goes, and what each of them did and saw.
 
+mod plan;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use chat_conformance::client::Frame;
-use proptest::prelude::*;
-use proptest::sample::select;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use plan::{Parting, Stay, Stint};
+pub use plan::{Plan, crowd};
 
 use crate::history::{From, History, Message, Record};
 use crate::raw::{Heard, RawClient};
 use crate::within;
 
-/// What everybody in a crowd is going to do.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Each writer's connections, one after the other.
-    writers: Vec<Vec<Stint>>,
-    /// Each reader's.
-    readers: Vec<Vec<Stay>>,
-}
-
-/// One connection of a writer.
-#[derive(Clone, Debug)]
-struct Stint {
-    server: usize,
-    /// So many messages at once, so often.
-    batches: Vec<usize>,
-    parting: Parting,
-}
-
-/// One connection of a reader, counted in messages of the room.
-#[derive(Clone, Debug)]
-struct Stay {
-    server: usize,
-    /// So many of the newest are wanted, not all after the last one seen.
-    last: Option<u64>,
-    reads: u64,
-    pauses: u64,
-    parting: Parting,
-    stays_away: u64,
-}
-
-/// How a connection is left.
-#[derive(Clone, Copy, Debug)]
-enum Parting {
-    Close,
-    Fin,
-    Reset,
-    FinWithinFrame,
-    ResetWithinFrame,
-}
-
 /// Messages of one writer that are not acknowledged, at most, before it writes on.
 const UNANSWERED: usize = 6;
-
-/// Any crowd for so many servers.
-pub fn crowd(servers: usize) -> impl Strategy<Value = Plan> {
-    let parting = || {
-        use Parting::{Close, Fin, FinWithinFrame, Reset, ResetWithinFrame};
-        select(vec![Close, Fin, Reset, FinWithinFrame, ResetWithinFrame])
-    };
-    let batches = proptest::collection::vec(1_usize..9, 1..8);
-    let stint = (0..servers, batches, parting()).prop_map(|(server, batches, parting)| Stint {
-        server,
-        batches,
-        parting,
-    });
-    let last = prop_oneof![3 => Just(None), 1 => (0_u64..400).prop_map(Some)];
-    let stay = (0..servers, last, 0_u64..200, 0_u64..600, parting(), 0_u64..400).prop_map(
-        |(server, last, reads, pauses, parting, stays_away)| Stay {
-            server,
-            last,
-            reads,
-            pauses,
-            parting,
-            stays_away,
-        },
-    );
-    let writers = proptest::collection::vec(proptest::collection::vec(stint, 3..9), servers * 2);
-    let readers = proptest::collection::vec(proptest::collection::vec(stay, 0..4), servers);
-    (writers, readers).prop_map(|(writers, readers)| Plan { writers, readers })
-}
 
 /// Lets a crowd into the room `lobby` of these servers, until everybody has seen everything; what they did and saw.
 ///
@@ -93,18 +29,19 @@ pub fn crowd(servers: usize) -> impl Strategy<Value = Plan> {
 pub async fn gather(plan: Plan, servers: &[SocketAddr]) -> Result<Vec<History>> {
     let (progress, _) = watch::channel(Progress { newest: 0, writing: plan.writers.len() });
     let hall = Arc::new(Hall { servers: servers.to_vec(), progress });
-    let mut tasks = Vec::new();
+    let mut people = JoinSet::new();
     for (number, stints) in plan.writers.into_iter().enumerate() {
         let person = Person::new(&hall, format!("writer-{number}"), false);
-        tasks.push(tokio::spawn(person.write(number, stints)));
+        people.spawn(person.write(number, stints));
     }
     for (number, stays) in plan.readers.into_iter().enumerate() {
         let person = Person::new(&hall, format!("reader-{number}"), true);
-        tasks.push(tokio::spawn(person.read(number, stays)));
+        people.spawn(person.read(number, stays));
     }
     let mut histories = Vec::new();
-    for task in tasks {
-        histories.push(task.await??);
+    // Who fails first says why: the others wait for it.
+    while let Some(history) = people.join_next().await {
+        histories.push(history??);
     }
     Ok(histories)
 }
