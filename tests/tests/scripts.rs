@@ -32,7 +32,10 @@ fn any_script_is_played_by_every_adapter_as_the_model_says() -> Result<()> {
         });
         match result {
             Ok(()) => {}
-            Err(TestError::Fail(why, script)) => panic!("{}", told(seed, &script, why.message())),
+            Err(TestError::Fail(why, script)) => {
+                let (script, why) = runtime.block_on(shorten(script, why.message().to_owned()));
+                panic!("{}", told(seed, &script, &why));
+            }
             Err(TestError::Abort(why)) => bail!("seed {seed}: {why}"),
         }
     }
@@ -67,6 +70,21 @@ async fn play(script: &[Step]) -> Result<Vec<Stage>> {
         }
     }
     Ok(stages)
+}
+
+/// Leaves out of a script that fails, one by one, the steps without which it still does: those too that proptest does
+/// not see, since they came with others. How it fails then.
+async fn shorten(mut script: Vec<Step>, mut why: String) -> (Vec<Step>, String) {
+    let mut index = 0;
+    while index < script.len() {
+        let mut shorter = script.clone();
+        shorter.remove(index);
+        match play(&shorter).await {
+            Ok(_) => index += 1,
+            Err(error) => (script, why, index) = (shorter, format!("{error:#}"), 0),
+        }
+    }
+    (script, why)
 }
 
 fn told(seed: u64, script: &[Step], why: &str) -> String {

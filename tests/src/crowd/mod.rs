@@ -114,10 +114,13 @@ impl Person {
     }
 
     async fn read(mut self, number: usize, stays: Vec<Stay>) -> Result<History> {
-        for Stay { server, last, reads, pauses, parting, stays_away } in stays {
+        for Stay { server, last, reads, pauses, joins_again, parting, stays_away } in stays {
             self.enter(server, last).await?;
             self.see(reads).await?;
             self.pass(pauses).await?;
+            if joins_again {
+                self.join(last).await?;
+            }
             self.see(reads).await?;
             self.leave(parting).await?;
             self.pass(stays_away).await?;
@@ -166,11 +169,15 @@ impl Person {
         self.seen.as_ref().map_or(0, |(_, seq)| *seq)
     }
 
-    /// Connects and joins, from the last message seen on if nothing else is asked for; what was not acknowledged
-    /// is sent again.
+    /// Connects and joins.
     async fn enter(&mut self, server: usize, last: Option<u64>) -> Result<()> {
         let server = self.hall.servers[server % self.hall.servers.len()];
         self.client = Some(RawClient::connect(server, &self.history.user, self.narrow).await?);
+        self.join(last).await
+    }
+
+    /// Joins, from the last message seen on if nothing else is asked for; what was not acknowledged is sent again.
+    async fn join(&mut self, last: Option<u64>) -> Result<()> {
         let mut join = json!({"type": "join", "room": "lobby", "ref": "join"});
         self.from = match (last, &self.seen) {
             (Some(last), _) => {

@@ -27,6 +27,8 @@ pub(super) struct Stay {
     pub(super) last: Option<u64>,
     pub(super) reads: u64,
     pub(super) pauses: u64,
+    /// It joins again after that.
+    pub(super) joins_again: bool,
     pub(super) parting: Parting,
     pub(super) stays_away: u64,
 }
@@ -54,12 +56,14 @@ pub fn crowd(servers: usize) -> impl Strategy<Value = Plan> {
         parting,
     });
     let last = prop_oneof![3 => Just(None), 1 => (0_u64..400).prop_map(Some)];
-    let stay = (0..servers, last, 0_u64..200, 0_u64..600, parting(), 0_u64..400).prop_map(
-        |(server, last, reads, pauses, parting, stays_away)| Stay {
+    let counts = (0_u64..200, 0_u64..600, 0_u64..400);
+    let stay = (0..servers, last, counts, any::<bool>(), parting()).prop_map(
+        |(server, last, (reads, pauses, stays_away), joins_again, parting)| Stay {
             server,
             last,
             reads,
             pauses,
+            joins_again,
             parting,
             stays_away,
         },

@@ -156,7 +156,7 @@ impl Model {
                 told.hear(Lane::Replies, json!({"type": "closing", "code": breach.codes, "reason": null}));
                 told.excuse(|_| true);
                 told.hear(Lane::Replies, json!({"frame": "close", "code": breach.codes}));
-                told.ends = Some(Ends::AtClose);
+                told.ends = Some(Ends::AtGoodbye);
                 breach.bytes()
             }
             Ending::Breach(breach) => {

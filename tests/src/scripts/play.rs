@@ -61,8 +61,12 @@ impl Play<'_> {
         }
         let mut prediction = self.model.take(number, step);
         let mut client = self.clients[actor].take().context("not connected")?;
-        client.write(&prediction.bytes).await?;
         let told = mem::take(&mut prediction.told[actor]);
+        if told.ends == Some(Ends::AtClose) {
+            // Of a server that does not close, the reply shows that it does not.
+            prediction.bytes.extend(sync());
+        }
+        client.write(&prediction.bytes).await?;
         match prediction.leaving {
             Some(Leaving::Reset) => client.reset()?,
             leaving => {
@@ -188,7 +192,15 @@ impl Play<'_> {
 
 /// Sends the ping whose reply shows that everything before it has been told.
 async fn ask(client: &mut RawClient) -> Result<()> {
-    client.write(&Frame::text(r#"{"type":"ping","ref":"sync"}"#).encode()).await
+    client.write(&sync()).await
+}
+
+fn sync() -> Vec<u8> {
+    Frame::text(r#"{"type":"ping","ref":"sync"}"#).encode()
+}
+
+fn is_sync(event: &Value) -> bool {
+    event["type"] == "pong" && event["ref"] == "sync"
 }
 
 /// What comes until the reply to a ping, and until all that must come has come or never will.
@@ -197,7 +209,7 @@ async fn listen(client: &mut RawClient, told: &Told) -> Result<Vec<Heard>> {
     for round in 1.. {
         loop {
             match client.next().await? {
-                Heard::Event(event) if event["type"] == "pong" && event["ref"] == "sync" => break,
+                Heard::Event(event) if is_sync(&event) => break,
                 end @ (Heard::Close(_) | Heard::End | Heard::Reset) => {
                     heard.push(end);
                     return Ok(heard);
@@ -221,7 +233,8 @@ async fn farewell(client: &mut RawClient, ends: Ends) -> Result<Vec<Heard>> {
         heard.push(next.clone());
         match next {
             Heard::End | Heard::Reset => return Ok(heard),
-            Heard::Close(code) if ends == Ends::AtClose => {
+            Heard::Event(event) if is_sync(&event) => return Ok(heard),
+            Heard::Close(code) if ends != Ends::AtEnd => {
                 let payload = code.map(|code| code.to_be_bytes().to_vec()).unwrap_or_default();
                 // A server that has seen a breach may be gone already.
                 let _gone = client.write(&Frame::new(8, payload).encode()).await;

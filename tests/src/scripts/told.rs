@@ -23,6 +23,8 @@ pub(super) enum Lane {
 pub(super) enum Ends {
     /// The server's close frame, which the client answers.
     AtClose,
+    /// The server's close frame, after one of the client's that is wrong.
+    AtGoodbye,
     /// The end of the stream.
     AtEnd,
 }
