@@ -103,12 +103,10 @@ impl Model {
                 .flat_map(|index| self.write(client, *room, &format!("{number}.{index}")))
                 .collect(),
             Act::Ping(length) => {
-                self.reply(client, json!({"frame": "pong", "length": length}));
+                self.reply(client, json!({"frame": "pong", "payload": "p".repeat(*length)}));
                 Frame::ping(vec![b'p'; *length]).encode()
             }
             Act::End(words, ending) => {
-                // Whether what is ahead of a reset is read, nobody can know.
-                let words = words.filter(|_| !matches!(ending, Ending::Reset { .. }));
                 let mut bytes =
                     words.map(|room| self.write(client, room, &number.to_string())).unwrap_or_default();
                 if self.online.contains_key(&client) {

@@ -156,7 +156,9 @@ impl Play<'_> {
     fn plain(&mut self, heard: Heard) -> Result<Value> {
         let mut event = match heard {
             Heard::Event(event) => event,
-            Heard::Pong(payload) => return Ok(json!({"frame": "pong", "length": payload.len()})),
+            Heard::Pong(payload) => {
+                return Ok(json!({"frame": "pong", "payload": String::from_utf8(payload)?}));
+            }
             Heard::Close(code) => return Ok(json!({"frame": "close", "code": code})),
             Heard::End => return Ok(json!({"frame": "end"})),
             Heard::Reset => return Ok(json!({"frame": "reset"})),
