@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::command::{Command, From};
 use super::room::Room;
 use super::step::{Act, CLIENTS, Ending, Manner, ROOMS, Step};
-use super::told::{Ends, Lane, Told};
+use super::told::{Lane, Last, Told};
 use super::{ERRORS, HISTORY_DEFAULT, HISTORY_MOST, MAX_BODY, MAX_FRAME, ROOMS_MOST, with_reference};
 
 /// What the clients and the rooms have come to.
@@ -145,7 +145,7 @@ impl Model {
                 let echo = code.map_or(json!([null, 1000]), |code| json!(code));
                 told.hear(Lane::Replies, json!({"frame": "close", "code": echo}));
                 told.hear(Lane::Replies, json!({"frame": "end"}));
-                told.ends = Some(Ends::AtEnd);
+                told.ends = Some(Last::End);
                 Frame::new(8, code.map(u16::to_be_bytes).as_ref().map_or(&[][..], |code| code)).encode()
             }
             Ending::Breach(breach) if breach.is_close() => {
@@ -154,7 +154,7 @@ impl Model {
                 told.hear(Lane::Replies, json!({"type": "closing", "code": breach.codes, "reason": null}));
                 told.excuse(|_| true);
                 told.hear(Lane::Replies, json!({"frame": "close", "code": breach.codes}));
-                told.ends = Some(Ends::AtGoodbye);
+                told.ends = Some(Last::Goodbye);
                 breach.bytes()
             }
             Ending::Breach(breach) => {
@@ -165,7 +165,7 @@ impl Model {
                 // A framework that ends both ways when its peer ends one does not answer any more.
                 told.excuse(|_| true);
                 told.hear(Lane::Replies, json!({"frame": ["end", "reset"]}));
-                told.ends = Some(Ends::AtEnd);
+                told.ends = Some(Last::End);
                 if *within_frame { half.to_owned() } else { Vec::new() }
             }
             Ending::Reset { within_frame: true } => half.to_owned(),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::model::{Leaving, Model};
 use super::stage::until;
 use super::step::{CLIENTS, ROOMS, Step, label};
-use super::told::{Ends, Expected, Told};
+use super::told::{Expected, Last, Told};
 use crate::raw::{Heard, RawClient};
 
 /// Round trips after which what has not come will not come. What a join asks for is read from the log, and may come
@@ -62,7 +62,7 @@ impl Play<'_> {
         let mut prediction = self.model.take(number, step);
         let mut client = self.clients[actor].take().context("not connected")?;
         let told = mem::take(&mut prediction.told[actor]);
-        if told.ends == Some(Ends::AtClose) {
+        if told.ends == Some(Last::Close) {
             // Of a server that does not close, the reply shows that it does not.
             prediction.bytes.extend(sync());
         }
@@ -228,7 +228,7 @@ async fn listen(client: &mut RawClient, told: &Told) -> Result<Vec<Heard>> {
 }
 
 /// What comes until the end. The server's close frame is answered, if it closed first.
-async fn farewell(client: &mut RawClient, ends: Ends) -> Result<Vec<Heard>> {
+async fn farewell(client: &mut RawClient, ends: Last) -> Result<Vec<Heard>> {
     let mut heard = Vec::new();
     loop {
         let next = client.next().await?;
@@ -236,7 +236,7 @@ async fn farewell(client: &mut RawClient, ends: Ends) -> Result<Vec<Heard>> {
         match next {
             Heard::End | Heard::Reset => return Ok(heard),
             Heard::Event(event) if is_sync(&event) => return Ok(heard),
-            Heard::Close(code) if ends != Ends::AtEnd => {
+            Heard::Close(code) if ends != Last::End => {
                 let payload = code.map(|code| code.to_be_bytes().to_vec()).unwrap_or_default();
                 // A server that has seen a breach may be gone already.
                 let _gone = client.write(&Frame::new(8, payload).encode()).await;

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 #[derive(Debug, Default)]
 pub(super) struct Told {
     lanes: BTreeMap<Lane, Vec<Expected>>,
-    /// How the connection ends with it.
-    pub(super) ends: Option<Ends>,
+    /// The last of it, if the connection ends with it.
+    pub(super) ends: Option<Last>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,13 +20,13 @@ pub(super) enum Lane {
 
 /// The last that a client hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ends {
+pub(super) enum Last {
     /// The server's close frame, which the client answers.
-    AtClose,
+    Close,
     /// The server's close frame, after one of the client's that is wrong.
-    AtGoodbye,
+    Goodbye,
     /// The end of the stream.
-    AtEnd,
+    End,
 }
 
 /// An event. What is null in it may be anything, and of a list in the place of a single value one holds.
@@ -47,7 +47,7 @@ impl Told {
         self.excuse(|lane| lane != Lane::Replies);
         self.hear(Lane::Replies, json!({"type": "closing", "code": codes, "reason": null}));
         self.hear(Lane::Replies, json!({"frame": "close", "code": codes}));
-        self.ends = Some(Ends::AtClose);
+        self.ends = Some(Last::Close);
     }
 
     /// Nothing of these need come any more.
