@@ -118,3 +118,69 @@ fn matches(expected: &Value, event: &Value) -> bool {
         (expected, event) => expected == event,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(seq: u64) -> Value {
+        json!({"type": "message", "seq": seq, "at": 1_000 + seq})
+    }
+
+    fn told() -> Told {
+        let mut told = Told::default();
+        told.hear(Lane::Replies, json!({"type": "sent", "seq": 1, "at": null}));
+        told.hear(Lane::Replies, json!({"type": "error", "code": ["bad_key", "not_joined"]}));
+        told.hear(Lane::Room(0), json!({"type": "message", "seq": 1, "at": null}));
+        told.hear(Lane::Room(0), json!({"type": "message", "seq": 2, "at": null}));
+        told
+    }
+
+    fn heard() -> [Value; 4] {
+        let sent = json!({"type": "sent", "seq": 1, "at": 1_001});
+        [sent, message(1), json!({"type": "error", "code": "not_joined"}), message(2)]
+    }
+
+    #[test]
+    fn of_two_lanes_any_may_be_ahead() {
+        let [sent, first, error, second] = heard();
+        let told = told();
+        for order in [[&sent, &first, &error, &second], [&first, &second, &sent, &error]] {
+            assert_eq!(told.find(&order.map(Clone::clone)).map(|found| found.len()), Ok(4));
+        }
+    }
+
+    #[test]
+    fn what_is_missing_out_of_order_twice_or_different_is_found() {
+        let [sent, first, error, second] = heard();
+        let told = told();
+        let other = json!({"type": "error", "code": "bad_json"});
+        let more = json!({"type": "sent", "seq": 1, "at": 1_001, "duplicate": true});
+        for wrong in [
+            vec![&sent, &first, &error],
+            vec![&error, &sent, &first, &second],
+            vec![&sent, &second, &error, &first],
+            vec![&sent, &first, &first, &error, &second],
+            vec![&sent, &first, &other, &second],
+            vec![&more, &first, &error, &second],
+        ] {
+            let wrong: Vec<_> = wrong.into_iter().cloned().collect();
+            assert!(told.find(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_need_not_come_does_not_come_late() {
+        let [sent, first, error, second] = heard();
+        let mut told = told();
+        told.excuse(|lane| lane == Lane::Room(0));
+        let find = |heard: &[&Value]| {
+            let heard: Vec<_> = heard.iter().copied().cloned().collect();
+            told.find(&heard).is_ok()
+        };
+        assert!(find(&[&sent, &error]));
+        assert!(find(&[&sent, &first, &error]));
+        assert!(!find(&[&second, &first, &sent, &error]));
+        assert!(!find(&[&first, &second, &error]));
+    }
+}
