@@ -229,25 +229,38 @@ impl Membership {
         self.cursor.seq
     }
 
-    /// Takes a page of the log, read from [`seq`](Self::seq) on, as far as `upto`: the frames to send, a
-    /// `gap` among them if the log no longer reaches back. `None` if the log has begun another epoch.
+    /// Takes a page of the log, read from [`seq`](Self::seq) on, as far as `upto`: the frames to send, a `gap`
+    /// wherever the log has none. `None` if the log has begun another epoch.
     pub(crate) fn catch_up(&mut self, page: Page, upto: u64) -> Option<Vec<Taken>> {
         if page.epoch != self.epoch {
             return None;
         }
-        let messages: Vec<Stored> = page.messages.into_iter().filter(|stored| stored.seq <= upto).collect();
-        let first = messages.first().map_or(upto + 1, |stored| stored.seq);
+        let mut taken = Vec::new();
+        let is_empty = page.messages.is_empty();
+        for Stored { seq, frame } in page.messages {
+            let is_beyond = seq > upto;
+            taken.extend(self.gap(if is_beyond { upto } else { seq - 1 }));
+            if is_beyond {
+                return Some(taken);
+            }
+            taken.push(Taken { frame, is_message: true });
+            self.cursor.seq = seq;
+        }
+        if is_empty {
+            taken.extend(self.gap(upto));
+        }
+        Some(taken)
+    }
+
+    /// Passes over what follows as far as `to`: the event that says so, if anything does.
+    fn gap(&mut self, to: u64) -> Option<Taken> {
         let from = self.cursor.seq + 1;
-        let gap = (first > from).then(|| {
-            let (room, epoch) = (self.room.name.clone(), self.epoch.clone());
-            Taken { frame: Event::Gap { room, epoch, from, to: first - 1 }.encode(), is_message: true }
-        });
-        self.cursor.seq = messages.last().map_or(upto, |stored| stored.seq);
-        Some(
-            gap.into_iter()
-                .chain(messages.into_iter().map(|stored| Taken { frame: stored.frame, is_message: true }))
-                .collect(),
-        )
+        if from > to {
+            return None;
+        }
+        self.cursor.seq = to;
+        let (room, epoch) = (self.room.name.clone(), self.epoch.clone());
+        Some(Taken { frame: Event::Gap { room, epoch, from, to }.encode(), is_message: true })
     }
 
     /// Takes what comes next. After [`Next::Nothing`], the inbox is told when there is more.

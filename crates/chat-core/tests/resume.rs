@@ -4,6 +4,7 @@ mod support;
 
 use chat_core::{Chat, Limits};
 use serde_json::{Value, json};
+use support::store::Store;
 use support::{Peer, chat, connect, lobby, member, seqs, settle, types};
 
 /// Joins the lobby from some position, and takes what comes of it.
@@ -203,4 +204,33 @@ async fn history_is_read_in_pages_in_both_directions() {
     }
     let both = ann.ask(json!({"type": "history", "room": "lobby", "after": 1, "before": 5}));
     assert_eq!(both.await["code"], "bad_cursor");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_log_has_lost_is_named_in_its_place_and_nothing_else_is() {
+    let store = Store::new();
+    let chat: Chat = store.chat(Limits { tail_events: 4, max_page: 5, ..Limits::default() });
+    post(&chat, 20).await;
+    // Among others, ahead of a page, two in one hole, at the end of a page, and where the tail begins.
+    store.lose([2, 6, 7, 10, 16]);
+    let mut bob = connect(&chat, "bob").await;
+    let (joined, events) = join(&mut bob, json!({"last": 20})).await;
+    assert_eq!(joined["recovered"], true);
+    let mut told = Vec::new();
+    for event in &events {
+        match event["type"].as_str() {
+            Some("gap") => told.push((event["from"].as_u64(), event["to"].as_u64())),
+            Some("message") => told.push((event["seq"].as_u64(), None)),
+            _ => panic!("{event}"),
+        }
+    }
+    let expected: Vec<_> = (1..=20)
+        .filter(|seq| *seq != 7)
+        .map(|seq| match seq {
+            2 | 10 | 16 => (Some(seq), Some(seq)),
+            6 => (Some(6), Some(7)),
+            _ => (Some(seq), None),
+        })
+        .collect();
+    assert_eq!(told, expected);
 }

@@ -27,6 +27,7 @@ struct State {
     read: Mode,
     standing: Mode,
     reads: usize,
+    lost: Vec<u64>,
 }
 
 impl Store {
@@ -36,6 +37,7 @@ impl Store {
             read: Mode::Works,
             standing: Mode::Works,
             reads: 0,
+            lost: Vec::new(),
         })))
     }
 
@@ -59,6 +61,11 @@ impl Store {
 
     pub(crate) fn standing(&self, mode: Mode) {
         self.0.lock().standing = mode;
+    }
+
+    /// Cannot read these messages any more.
+    pub(crate) fn lose(&self, seqs: impl IntoIterator<Item = u64>) {
+        self.0.lock().lost.extend(seqs);
     }
 
     /// Reads begun.
@@ -87,7 +94,9 @@ impl Room for StoredRoom {
             state.read
         };
         obey(mode).await.map_err(Unavailable)?;
-        self.log.read(range).await
+        let mut page = self.log.read(range).await?;
+        page.messages.retain(|stored| !self.store.0.lock().lost.contains(&stored.seq));
+        Ok(page)
     }
 
     async fn standing(&self) -> Result<Standing, Unavailable> {
