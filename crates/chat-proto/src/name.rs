@@ -124,6 +124,18 @@ pub struct Identity {
     id: Arc<str>,
 }
 
+impl Identity {
+    /// Whether nobody vouches for this user.
+    pub fn is_guest(&self) -> bool {
+        self.guest
+    }
+
+    /// The id, which is unique among guests, and among users whom the host service knows.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 fn user_name(given: &str) -> Result<String, ErrorCode> {
     // NFKC can make a text up to 18 times as long, and shorter: no more of it is made than can fit.
     let name: String = given.nfkc().take(USER_CHARS + 1).collect();

@@ -1,0 +1,120 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chat_core::{Limits, Outlet, RoomName, Stored};
+use parking_lot::Mutex;
+
+use crate::Stats;
+use crate::pages::Unreadable;
+use crate::writer::unix_millis;
+
+/// Where the writer and the readers tell what has happened.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    listeners: Mutex<Listeners>,
+    /// How long keys are remembered, in milliseconds.
+    key_window: AtomicU64,
+    pub(crate) counters: Counters,
+    pub(crate) unreadable: Unreadable,
+}
+
+#[derive(Debug, Default)]
+struct Listeners {
+    /// Those who want to hear of a room: one, but where it is being opened anew.
+    rooms: HashMap<RoomName, Vec<(u64, Outlet)>>,
+    next: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    appends: AtomicU64,
+    commits: AtomicU64,
+    /// 0 if it does not fail.
+    failing_since: AtomicU64,
+}
+
+impl Hub {
+    /// Lets an outlet hear of a room's messages, whoever appends them, until [`forget`](Self::forget).
+    pub(crate) fn listen(&self, room: &RoomName, outlet: Outlet) -> u64 {
+        let mut listeners = self.listeners.lock();
+        listeners.next += 1;
+        let listener = listeners.next;
+        listeners.rooms.entry(room.clone()).or_default().push((listener, outlet));
+        listener
+    }
+
+    pub(crate) fn forget(&self, room: &RoomName, listener: u64) {
+        let mut listeners = self.listeners.lock();
+        if let Some(outlets) = listeners.rooms.get_mut(room) {
+            outlets.retain(|(number, _)| *number != listener);
+            if outlets.is_empty() {
+                listeners.rooms.remove(room);
+            }
+        }
+    }
+
+    /// Tells of a message that is committed.
+    pub(crate) fn tell(&self, room: &RoomName, stored: &Stored) {
+        // Told without the lock: with the last who holds a room, its listener goes.
+        let outlets = self.listeners.lock().rooms.get(room).cloned().unwrap_or_default();
+        for (_, outlet) in outlets {
+            outlet.committed(stored);
+        }
+    }
+
+    pub(crate) fn note_key_window(&self, limits: &Limits) {
+        let window = u64::try_from(limits.key_window.as_millis()).unwrap_or(u64::MAX);
+        self.key_window.fetch_max(window, Ordering::Relaxed);
+    }
+
+    pub(crate) fn key_window(&self) -> u64 {
+        self.key_window.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        let hub = Self {
+            listeners: Mutex::default(),
+            key_window: AtomicU64::new(0),
+            counters: Counters::default(),
+            unreadable: Unreadable::default(),
+        };
+        // Rooms that are not open may be remembered for as long.
+        hub.note_key_window(&Limits::default());
+        hub
+    }
+}
+
+impl Counters {
+    pub(crate) fn appended(&self) {
+        self.appends.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn committed(&self) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn failed(&self, cause: &str) {
+        let now = unix_millis().max(1);
+        if self.failing_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            tracing::error!(cause, "the store cannot be written to");
+        }
+    }
+
+    pub(crate) fn healed(&self) {
+        if self.failing_since.swap(0, Ordering::Relaxed) != 0 {
+            tracing::info!("the store can be written to again");
+        }
+    }
+
+    pub(crate) fn stats(&self, unreadable: &Unreadable) -> Stats {
+        let failing_since = self.failing_since.load(Ordering::Relaxed);
+        Stats {
+            appends: self.appends.load(Ordering::Relaxed),
+            commits: self.commits.load(Ordering::Relaxed),
+            unreadable: unreadable.count(),
+            failing_since: (failing_since != 0).then_some(failing_since),
+        }
+    }
+}

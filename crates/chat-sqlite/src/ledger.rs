@@ -1,0 +1,188 @@
+use std::collections::HashMap;
+
+use chat_core::{AppendError, Appended, RoomName, Stored, User};
+use chat_proto::Event;
+use rusqlite::{OptionalExtension, Transaction};
+use serde_json::value::RawValue;
+
+use crate::record::{self, LAST_ROOM, LAST_SEQ};
+
+/// A message on its way into a room, with all that can be known of it beforehand.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) room: RoomName,
+    pub(crate) user: User,
+    pub(crate) key: Option<Key>,
+    pub(crate) body: Box<RawValue>,
+    /// What it can be found by.
+    pub(crate) terms: String,
+}
+
+/// What makes a repeated message known.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) key: String,
+    pub(crate) digest: [u8; 20],
+    /// How long it is remembered, in milliseconds.
+    pub(crate) window: u64,
+}
+
+/// What has come of an append, once its transaction is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Stored(Appended, Stored),
+    Known(Appended),
+    Refused(AppendError),
+}
+
+/// The time of one transaction, in milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    /// What the clock says.
+    pub(crate) at: u64,
+    /// What ages are counted from: not later than the clock, nor than the time that has passed since it was first
+    /// read. So nothing is forgotten early, whichever way the clock jumps.
+    pub(crate) sure: u64,
+}
+
+/// One transaction that adds messages.
+pub(crate) struct Ledger<'t> {
+    transaction: &'t Transaction<'t>,
+    now: Now,
+    max_keys: u64,
+    rooms: HashMap<RoomName, Row>,
+    added: u64,
+}
+
+/// What is known of a room.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    id: i64,
+    head: u64,
+    keys: u64,
+}
+
+impl<'t> Ledger<'t> {
+    pub(crate) fn new(transaction: &'t Transaction<'t>, now: Now, max_keys: u64) -> Self {
+        Self { transaction, now, max_keys, rooms: HashMap::new(), added: 0 }
+    }
+
+    /// Adds a message, unless its key says that it is here.
+    pub(crate) fn append(&mut self, message: &Prepared) -> rusqlite::Result<Outcome> {
+        let mut row = self.row(&message.room)?;
+        let at = self.now.at;
+        let slot = match &message.key {
+            Some(key) => {
+                let slot = record::slot(row.id, &message.user.identity(), &key.key);
+                if let Some(outcome) = self.known(key, &slot)? {
+                    return Ok(outcome);
+                }
+                Some((slot, key))
+            }
+            None => None,
+        };
+        if row.head >= LAST_SEQ || row.id >= LAST_ROOM {
+            return Ok(Outcome::Refused(AppendError::Unavailable("the room is full".to_owned())));
+        }
+        let seq = row.head + 1;
+        let event = Event::Message {
+            room: message.room.clone(),
+            seq,
+            user: message.user.clone(),
+            at,
+            key: message.key.as_ref().map(|key| key.key.clone()),
+            body: message.body.clone(),
+        };
+        let stored = Stored { seq, frame: event.encode() };
+        let id = record::id(row.id, seq);
+        let sum = record::sum(&message.room, seq, &stored.frame);
+        self.transaction
+            .prepare_cached("INSERT INTO messages (id, at, sum, frame) VALUES (?1, ?2, ?3, ?4)")?
+            .execute((id, at, sum, &*stored.frame))?;
+        if !message.terms.is_empty() {
+            self.transaction
+                .prepare_cached("INSERT INTO search (rowid, terms) VALUES (?1, ?2)")?
+                .execute((id, &message.terms))?;
+        }
+        if let Some((slot, key)) = slot {
+            row.keys += 1;
+            self.remember(&mut row, id, &slot, key)?;
+        }
+        row.head = seq;
+        self.rooms.insert(message.room.clone(), row);
+        self.added += 1;
+        Ok(Outcome::Stored(Appended { seq, at, duplicate: false }, stored))
+    }
+
+    /// Writes down how far the rooms have got; the number of messages added.
+    pub(crate) fn finish(self) -> rusqlite::Result<u64> {
+        let mut update =
+            self.transaction.prepare_cached("UPDATE rooms SET head = ?2, keys = ?3 WHERE id = ?1")?;
+        for row in self.rooms.values() {
+            update.execute((row.id, row.head, row.keys))?;
+        }
+        Ok(self.added)
+    }
+
+    fn row(&mut self, room: &RoomName) -> rusqlite::Result<Row> {
+        if let Some(row) = self.rooms.get(room) {
+            return Ok(*row);
+        }
+        let row = self
+            .transaction
+            .prepare_cached("SELECT id, head, keys FROM rooms WHERE name = ?1")?
+            .query_row([room.as_str()], |row| {
+                Ok(Row { id: row.get(0)?, head: row.get(1)?, keys: row.get(2)? })
+            })
+            .optional()?;
+        if let Some(row) = row {
+            return Ok(row);
+        }
+        self.transaction
+            .prepare_cached("INSERT INTO rooms (name, head, first, keys) VALUES (?1, 0, 1, 0)")?
+            .execute([room.as_str()])?;
+        Ok(Row { id: self.transaction.last_insert_rowid(), head: 0, keys: 0 })
+    }
+
+    /// What a key was used for before, if that is not too long ago.
+    fn known(&self, key: &Key, slot: &[u8]) -> rusqlite::Result<Option<Outcome>> {
+        let known = self
+            .transaction
+            .prepare_cached("SELECT id, at, digest FROM keys WHERE slot = ?1")?
+            .query_row([slot], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Vec<u8>>(2)?)))
+            .optional()?;
+        let Some((id, at, digest)) = known else { return Ok(None) };
+        if self.now.sure.saturating_sub(at) >= key.window {
+            return Ok(None);
+        }
+        Ok(Some(if digest == key.digest {
+            Outcome::Known(Appended { seq: record::seq(id), at, duplicate: true })
+        } else {
+            Outcome::Refused(AppendError::KeyConflict)
+        }))
+    }
+
+    /// Keeps a key, in place of the room's oldest if there are too many; two go for one that comes, so that a
+    /// lowered bound is reached.
+    fn remember(&self, row: &mut Row, id: i64, slot: &[u8], key: &Key) -> rusqlite::Result<()> {
+        row.keys -=
+            self.transaction.prepare_cached("DELETE FROM keys WHERE slot = ?1")?.execute([slot])? as u64;
+        self.transaction
+            .prepare_cached("INSERT INTO keys (id, slot, at, digest) VALUES (?1, ?2, ?3, ?4)")?
+            .execute((id, slot, self.now.at, key.digest))?;
+        for _ in 0..row.keys.saturating_sub(self.max_keys).min(2) {
+            row.keys -= self
+                .transaction
+                .prepare_cached("DELETE FROM keys WHERE id = (SELECT min(id) FROM keys WHERE id > ?1)")?
+                .execute([record::id(row.id, 0)])? as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Counts one transaction more, in it; the number of those so far.
+pub(crate) fn count(transaction: &Transaction<'_>) -> rusqlite::Result<u64> {
+    transaction
+        .prepare_cached("UPDATE store SET commits = commits + 1 RETURNING commits")?
+        .query_row((), |row| row.get(0))
+}

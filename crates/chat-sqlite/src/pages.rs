@@ -1,0 +1,150 @@
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use chat_core::{Range, RoomName, Stored};
+use parking_lot::Mutex;
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::record;
+
+/// So many messages are remembered to be unreadable; of more, each reading counts.
+const REMEMBERED: usize = 10_000;
+
+/// The messages that were found to be other than they were written.
+#[derive(Debug, Default)]
+pub(crate) struct Unreadable {
+    seen: Mutex<BTreeSet<i64>>,
+    count: AtomicU64,
+}
+
+/// Messages in the order they were asked for.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub(crate) messages: Vec<Stored>,
+    /// Whether there are more in that direction.
+    pub(crate) more: bool,
+}
+
+/// How many messages, and how many bytes of more than one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Unreadable {
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, id: i64) {
+        let mut seen = self.seen.lock();
+        if seen.contains(&id) {
+            return;
+        }
+        if seen.len() < REMEMBERED {
+            seen.insert(id);
+        }
+        drop(seen);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        tracing::error!("a message is not as it was written: it is left out");
+    }
+}
+
+/// How far a room reaches: its newest message, and the oldest still there.
+pub(crate) fn standing(connection: &Connection, room: &RoomName) -> rusqlite::Result<(u64, u64)> {
+    let standing = connection
+        .prepare_cached("SELECT head, first FROM rooms WHERE name = ?1")?
+        .query_row([room.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(standing.unwrap_or((0, 1)))
+}
+
+/// Reads part of a room, oldest message first.
+pub(crate) fn read(
+    connection: &Connection,
+    room: &RoomName,
+    range: Range,
+    bytes: usize,
+    unreadable: &Unreadable,
+) -> rusqlite::Result<Rows> {
+    let Some(number) = number(connection, room)? else {
+        return Ok(Rows { messages: Vec::new(), more: false });
+    };
+    let (sql, from, to, messages) = match range {
+        Range::Before { seq, limit } => (
+            "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC",
+            0,
+            seq.saturating_sub(1),
+            limit,
+        ),
+        Range::After { seq, limit } => (
+            "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id",
+            seq,
+            u64::MAX,
+            limit,
+        ),
+    };
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query((record::id(number, from), record::id(number, to)))?;
+    let mut rows = take(rows, room, Bounds { messages, bytes }, unreadable)?;
+    if matches!(range, Range::Before { .. }) {
+        rows.messages.reverse();
+    }
+    Ok(rows)
+}
+
+/// Finds the messages of a room before a position that match, newest first.
+pub(crate) fn search(
+    connection: &Connection,
+    room: &RoomName,
+    pattern: &str,
+    before: u64,
+    bounds: Bounds,
+    unreadable: &Unreadable,
+) -> rusqlite::Result<Rows> {
+    let Some(number) = number(connection, room)? else {
+        return Ok(Rows { messages: Vec::new(), more: false });
+    };
+    let mut statement = connection.prepare_cached(
+        "SELECT m.id, m.sum, m.frame FROM search s JOIN messages m ON m.id = s.rowid
+         WHERE search MATCH ?1 AND s.rowid BETWEEN ?2 AND ?3 ORDER BY s.rowid DESC",
+    )?;
+    let range = (record::id(number, 1), record::id(number, before.saturating_sub(1)));
+    let rows = statement.query((pattern, range.0, range.1))?;
+    take(rows, room, bounds, unreadable)
+}
+
+fn number(connection: &Connection, room: &RoomName) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT id FROM rooms WHERE name = ?1")?
+        .query_row([room.as_str()], |row| row.get(0))
+        .optional()
+}
+
+fn take(
+    mut rows: rusqlite::Rows<'_>,
+    room: &RoomName,
+    bounds: Bounds,
+    unreadable: &Unreadable,
+) -> rusqlite::Result<Rows> {
+    let mut messages = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let (id, sum): (i64, u32) = (row.get(0)?, row.get(1)?);
+        let frame = row.get_ref(2)?.as_blob().unwrap_or_default();
+        let seq = record::seq(id);
+        // One that cannot be read is no more to be had than one that retention has taken.
+        if record::sum(room, seq, frame) != sum {
+            unreadable.note(id);
+            continue;
+        }
+        bytes += frame.len();
+        if messages.len() >= bounds.messages || (!messages.is_empty() && bytes > bounds.bytes) {
+            return Ok(Rows { messages, more: true });
+        }
+        messages.push(Stored { seq, frame: Bytes::copy_from_slice(frame) });
+    }
+    Ok(Rows { messages, more: false })
+}

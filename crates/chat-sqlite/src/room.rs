@@ -1,0 +1,81 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chat_core::{
+    AppendError, Appended, Draft, Limits, Outlet, Page, Range, Room, RoomName, Standing, Unavailable,
+};
+use sha1::{Digest, Sha1};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::ledger::{Key, Prepared};
+use crate::store::Shared;
+use crate::writer::Job;
+use crate::{pages, record, terms};
+
+/// A room in a store. Making one costs nothing; the room begins with its first message.
+#[derive(Debug)]
+pub(crate) struct SqliteRoom {
+    shared: Arc<Shared>,
+    name: RoomName,
+    epoch: String,
+    limits: Arc<Limits>,
+    /// Its number among those to be told of messages.
+    listener: u64,
+}
+
+impl SqliteRoom {
+    pub(crate) fn new(shared: Arc<Shared>, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Self {
+        let epoch = record::epoch(shared.epoch(), &name);
+        let listener = shared.hub().listen(&name, outlet);
+        Self { shared, name, epoch, limits, listener }
+    }
+
+    fn prepare(&self, draft: Draft) -> Prepared {
+        let Draft { user, key, body } = draft;
+        let window = u64::try_from(self.limits.key_window.as_millis()).unwrap_or(u64::MAX);
+        let key = key.map(|key| Key { key, digest: Sha1::digest(body.get()).into(), window });
+        let terms = terms::of_body(&body);
+        Prepared { room: self.name.clone(), user, key, body, terms }
+    }
+}
+
+#[async_trait]
+impl Room for SqliteRoom {
+    async fn append(&self, draft: Draft) -> Result<Appended, AppendError> {
+        let unavailable = |cause: &str| AppendError::Unavailable(cause.to_owned());
+        let place = timeout(self.limits.room_timeout, self.shared.queue())
+            .await
+            .map_err(|_| unavailable("too much waits to be written"))?
+            .ok_or_else(|| unavailable("the store is closed"))?;
+        let (answer, answered) = oneshot::channel();
+        self.shared.send(Job { message: self.prepare(draft), answer, place });
+        // The store may end, or its thread: both drop what waits.
+        answered.await.unwrap_or_else(|_| Err(unavailable("the store is closed")))
+    }
+
+    async fn read(&self, range: Range) -> Result<Page, Unavailable> {
+        let (hub, name, bytes) = (Arc::clone(self.shared.hub()), self.name.clone(), self.limits.max_batch);
+        let rows = self.shared.readers().run(self.limits.room_timeout, move |connection| {
+            pages::read(connection, &name, range, bytes, &hub.unreadable)
+        });
+        let rows = rows.await?;
+        Ok(Page { epoch: self.epoch.clone(), messages: rows.messages, more: rows.more })
+    }
+
+    async fn standing(&self) -> Result<Standing, Unavailable> {
+        let name = self.name.clone();
+        let standing = self
+            .shared
+            .readers()
+            .run(self.limits.room_timeout, move |connection| pages::standing(connection, &name));
+        let (head, first) = standing.await?;
+        Ok(Standing { epoch: self.epoch.clone(), head, first })
+    }
+}
+
+impl Drop for SqliteRoom {
+    fn drop(&mut self) {
+        self.shared.hub().forget(&self.name, self.listener);
+    }
+}

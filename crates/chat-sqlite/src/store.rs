@@ -1,0 +1,168 @@
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use chat_core::{Limits, Outlet, Room, RoomName};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::hub::Hub;
+use crate::open::{self, OpenError};
+use crate::readers::Readers;
+use crate::room::SqliteRoom;
+use crate::writer::{Job, Writer};
+
+/// What an acknowledged message survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The end of the machine: it is on the disk.
+    #[default]
+    Disk,
+    /// The end of the process: it is in the system's hands. If the machine ends, the newest messages may be lost,
+    /// and a new epoch begins.
+    Process,
+}
+
+/// How a store keeps its rooms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// What an acknowledged message survives. Default [`Durability::Disk`].
+    pub durability: Durability,
+    /// How old a message gets. Default: as old as it will.
+    pub retain_age: Option<Duration>,
+    /// How many messages a room keeps, those included that have come since the last sweep. Default: all.
+    pub retain_messages: Option<u64>,
+    /// How often what is not to be kept is forgotten. Default 60 s.
+    pub sweep_interval: Duration,
+    /// Idempotency keys that a room remembers. Default 100,000.
+    pub max_keys: u64,
+    /// Appends that wait or are being written; more wait for a place. Default 1,024.
+    pub max_queue: usize,
+    /// Messages in one transaction. Default 256.
+    pub max_batch: usize,
+    /// Reads at once. Default 4.
+    pub readers: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Disk,
+            retain_age: None,
+            retain_messages: None,
+            sweep_interval: Duration::from_secs(60),
+            max_keys: 100_000,
+            max_queue: 1_024,
+            max_batch: 256,
+            readers: 4,
+        }
+    }
+}
+
+/// How a store has fared since it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Messages stored.
+    pub appends: u64,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Messages that were found to be other than they were written, and are left out.
+    pub unreadable: u64,
+    /// Since when nothing could be written, in milliseconds since the Unix epoch; none if the last try succeeded.
+    pub failing_since: Option<u64>,
+}
+
+/// A directory of rooms that last. Cloning gives another handle to the same store.
+///
+/// One process has it at a time. It stays open until [`close`](Self::close), or shortly longer than the last
+/// handle and the last room.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Shared>);
+
+/// What the handles and the rooms share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    epoch: String,
+    /// None once the store is closed.
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    queue: Arc<Semaphore>,
+    readers: Arc<Readers>,
+    hub: Arc<Hub>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Opens the store in a directory; made if it is not there, in a directory that is.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], one line that says what to do. The database is then as it was.
+    pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        let dir = dir.as_ref();
+        let opened = open::open(dir, options.durability)?;
+        let hub = Arc::new(Hub::default());
+        let (jobs, waiting) = mpsc::channel();
+        let queue = Arc::new(Semaphore::new(options.max_queue.clamp(1, Semaphore::MAX_PERMITS)));
+        let readers = Arc::new(Readers::new(opened.paths.database.clone(), options.readers));
+        let epoch = opened.identity.epoch.clone();
+        let writer = Writer::new(opened, options, Arc::clone(&hub));
+        let thread = thread::Builder::new()
+            .name("chat-sqlite".to_owned())
+            .spawn(move || writer.run(&waiting))
+            .map_err(open::io_error("begin to write in", dir))?;
+        let (jobs, thread) = (Mutex::new(Some(jobs)), Mutex::new(Some(thread)));
+        Ok(Self(Arc::new(Shared { epoch, jobs, queue, readers, hub, thread })))
+    }
+
+    /// The room of this name, for [`Builder::rooms`](chat_core::Builder::rooms).
+    pub fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Arc<dyn Room> {
+        self.0.hub.note_key_window(&limits);
+        Arc::new(SqliteRoom::new(Arc::clone(&self.0), name, limits, outlet))
+    }
+
+    /// How the store has fared.
+    pub fn stats(&self) -> Stats {
+        self.0.hub.counters.stats(&self.0.hub.unreadable)
+    }
+
+    /// Writes what waits, and leaves everything in order; takes as long as the disk does. Rooms refuse from now
+    /// on.
+    pub fn close(&self) {
+        self.0.queue.close();
+        self.0.readers.close();
+        drop(self.0.jobs.lock().take());
+        let thread = self.0.thread.lock().take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that wrote has ended in a panic");
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    pub(crate) fn readers(&self) -> &Arc<Readers> {
+        &self.readers
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// Waits for a place in the queue; none if the store is closed.
+    pub(crate) async fn queue(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.queue).acquire_owned().await.ok()
+    }
+
+    /// Queues an append. If the store is closed, it is dropped, which is an answer too.
+    pub(crate) fn send(&self, job: Job) {
+        if let Some(jobs) = &*self.jobs.lock() {
+            let _closed = jobs.send(job);
+        }
+    }
+}

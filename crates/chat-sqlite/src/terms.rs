@@ -1,0 +1,159 @@
+use serde_json::Value;
+use serde_json::value::RawValue;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+/// Bytes of a query.
+const QUERY_BYTES: usize = 256;
+
+/// Words and runs of a query.
+const QUERY_TERMS: usize = 16;
+
+/// A part of a text by which it can be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Term {
+    /// Letters and digits of a script that puts spaces between words.
+    Word(String),
+    /// Characters of a script that puts none, or no reliable ones: Korean glues particles to its words.
+    Run(Vec<char>),
+}
+
+/// The terms of all texts in a message's body, with a space between; they hold nothing but letters, marks, digits.
+pub(crate) fn of_body(body: &RawValue) -> String {
+    let mut found = Vec::new();
+    // What is nested too deep to be read is stored, and not found.
+    if let Ok(value) = serde_json::from_str::<Value>(body.get()) {
+        collect(&value, &mut found);
+    }
+    found.join(" ")
+}
+
+/// What SQLite is to look for; none if the query says nothing that can be found, or too much.
+///
+/// Nothing of the query's own punctuation is left in it: each term stands in quotes, and has none.
+pub(crate) fn pattern(query: &str) -> Option<String> {
+    if query.len() > QUERY_BYTES {
+        return None;
+    }
+    let terms = split(query);
+    if terms.is_empty() || terms.len() > QUERY_TERMS {
+        return None;
+    }
+    let phrases = terms.into_iter().map(|term| match term {
+        Term::Word(word) => format!("\"{word}\"*"),
+        Term::Run(run) if run.len() == 1 => format!("\"{}\"*", run[0]),
+        Term::Run(run) => format!("\"{}\"", pairs(&run).join(" ")),
+    });
+    Some(phrases.collect::<Vec<_>>().join(" AND "))
+}
+
+fn collect(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => {
+            for term in split(text) {
+                match term {
+                    Term::Word(word) => found.push(word),
+                    Term::Run(run) => {
+                        found.extend(pairs(&run));
+                        // So that every character begins a term.
+                        found.extend(run.last().map(char::to_string));
+                    }
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect(value, found)),
+        Value::Object(fields) => fields.values().for_each(|value| collect(value, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn pairs(run: &[char]) -> Vec<String> {
+    run.windows(2).map(|pair| pair.iter().collect()).collect()
+}
+
+fn split(text: &str) -> Vec<Term> {
+    let mut terms = Vec::new();
+    for c in text.nfkc().flat_map(char::to_lowercase) {
+        let is_mark = is_combining_mark(c);
+        if !(c.is_alphanumeric() || is_mark) {
+            terms.push(None);
+            continue;
+        }
+        let starts_run = is_unspaced(c);
+        match terms.last_mut() {
+            Some(Some(Term::Run(run))) if starts_run || is_mark => run.push(c),
+            Some(Some(Term::Word(word))) if !starts_run => word.push(c),
+            _ if starts_run => terms.push(Some(Term::Run(vec![c]))),
+            // A mark on nothing says nothing.
+            _ if is_mark => {}
+            _ => terms.push(Some(Term::Word(c.to_string()))),
+        }
+    }
+    terms.into_iter().flatten().collect()
+}
+
+/// Thai, Lao, Tibetan, Myanmar, Khmer; Hangul; Kana, Bopomofo, Han and what stands among them.
+fn is_unspaced(c: char) -> bool {
+    matches!(
+        c,
+        '\u{e00}'..='\u{fff}'
+            | '\u{1000}'..='\u{109f}'
+            | '\u{1100}'..='\u{11ff}'
+            | '\u{1780}'..='\u{17ff}'
+            | '\u{2e80}'..='\u{2fdf}'
+            | '\u{3005}'..='\u{3007}'
+            | '\u{3021}'..='\u{303c}'
+            | '\u{3041}'..='\u{31ff}'
+            | '\u{3400}'..='\u{4dbf}'
+            | '\u{4e00}'..='\u{9fff}'
+            | '\u{a960}'..='\u{a97f}'
+            | '\u{ac00}'..='\u{d7ff}'
+            | '\u{f900}'..='\u{faff}'
+            | '\u{1aff0}'..='\u{1b16f}'
+            | '\u{20000}'..='\u{3ffff}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn indexed(text: &str) -> String {
+        let body = serde_json::json!({ "text": text }).to_string();
+        of_body(&RawValue::from_string(body).expect("JSON"))
+    }
+
+    #[test]
+    fn words_are_folded_and_runs_become_pairs() {
+        assert_eq!(indexed("Hello, WORLD-7!"), "hello world 7");
+        assert_eq!(indexed("안녕하세요 ok"), "안녕 녕하 하세 세요 요 ok");
+        assert_eq!(indexed("ﬁn Ⅳ ｶﾞ Ａ"), "fin iv ガ a");
+        assert_eq!(indexed("iPhone을 샀다"), "iphone 을 샀다 다");
+        assert_eq!(indexed("... \"' *"), "");
+    }
+
+    #[test]
+    fn all_texts_of_a_body_are_found_and_nothing_else() {
+        let body = r#"{"text":"one","more":[{"note":"two"},3,true,null],"key":{"a":"three"}}"#;
+        assert_eq!(of_body(&RawValue::from_string(body.to_owned()).expect("JSON")), "three two one");
+    }
+
+    #[test]
+    fn a_query_becomes_quoted_phrases() {
+        assert_eq!(pattern("Hel wor").as_deref(), Some("\"hel\"* AND \"wor\"*"));
+        assert_eq!(pattern("녕하세").as_deref(), Some("\"녕하 하세\""));
+        assert_eq!(pattern("녕").as_deref(), Some("\"녕\"*"));
+        assert_eq!(
+            pattern("terms:x OR y* NEAR(\"z\", 3)").as_deref().map(|p| p.matches(" AND ").count()),
+            Some(6)
+        );
+    }
+
+    #[test]
+    fn a_query_that_says_nothing_or_too_much_is_none() {
+        assert_eq!(pattern(" \"*?! "), None);
+        assert_eq!(pattern(&"a ".repeat(17)), None);
+        assert_eq!(pattern(&"a".repeat(257)), None);
+        assert!(pattern(&"a ".repeat(16)).is_some());
+    }
+}

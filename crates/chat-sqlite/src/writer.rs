@@ -1,0 +1,294 @@
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use chat_core::{AppendError, Appended};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::Options;
+use crate::hub::Hub;
+use crate::ledger::{self, Ledger, Now, Outcome, Prepared};
+use crate::mark::{Mark, MarkFile, boot};
+use crate::open::{Opened, checkpoint, connect};
+use crate::schema::{self, Identity};
+use crate::sweep::{Keep, Sweep};
+
+/// An append that waits for its turn.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) message: Prepared,
+    pub(crate) answer: oneshot::Sender<Result<Appended, AppendError>>,
+    /// Its place in the queue, given back when it is answered.
+    pub(crate) place: OwnedSemaphorePermit,
+}
+
+/// The thread that writes: all that waits in one transaction, then the outlets, then the answers.
+pub(crate) struct Writer {
+    hub: Arc<Hub>,
+    options: Options,
+    database: PathBuf,
+    identity: Identity,
+    /// None after a failure that a fresh connection may not have.
+    connection: Option<Connection>,
+    mark: MarkFile,
+    clock: Clock,
+    sweep: Option<Sweep>,
+    next_sweep: Instant,
+    // Held until the thread ends.
+    _lock: File,
+}
+
+/// Why a transaction was not committed.
+#[derive(Debug)]
+struct Failure {
+    cause: String,
+    /// Whether it may lie in one of the messages rather than in the store.
+    is_particular: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(opened: Opened, options: Options, hub: Arc<Hub>) -> Self {
+        Self {
+            hub,
+            database: opened.paths.database,
+            identity: opened.identity,
+            connection: Some(opened.connection),
+            mark: opened.mark,
+            clock: Clock::new(),
+            sweep: None,
+            next_sweep: Instant::now() + options.sweep_interval,
+            options,
+            _lock: opened.lock,
+        }
+    }
+
+    /// Serves until nobody can ask any more.
+    pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
+        loop {
+            let wait = match self.sweep {
+                Some(_) => Duration::ZERO,
+                None => self.next_sweep.saturating_duration_since(Instant::now()),
+            };
+            match jobs.recv_timeout(wait) {
+                Ok(first) => {
+                    let waiting = std::iter::once(first).chain(jobs.try_iter());
+                    let batch = waiting.take(self.options.max_batch.max(1)).collect();
+                    self.commit(batch);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.sweep();
+        }
+        self.end();
+    }
+
+    fn commit(&mut self, mut batch: Vec<Job>) {
+        // Nobody waits any more: whoever asked was told that it failed, or is gone.
+        batch.retain(|job| !job.answer.is_closed());
+        if batch.is_empty() {
+            return;
+        }
+        match self.write(&batch) {
+            Ok(outcomes) => {
+                self.hub.counters.healed();
+                for (job, outcome) in batch.into_iter().zip(outcomes) {
+                    self.answer(job, outcome);
+                }
+            }
+            Err(failure) if failure.is_particular && batch.len() > 1 => {
+                for job in batch {
+                    self.commit(vec![job]);
+                }
+            }
+            Err(Failure { cause, .. }) => {
+                self.hub.counters.failed(&cause);
+                for job in batch {
+                    self.answer(job, Outcome::Refused(AppendError::Unavailable(cause.clone())));
+                }
+            }
+        }
+    }
+
+    fn answer(&self, job: Job, outcome: Outcome) {
+        let Job { message, answer, place } = job;
+        let answered = match outcome {
+            Outcome::Stored(appended, stored) => {
+                self.hub.counters.appended();
+                self.hub.tell(&message.room, &stored);
+                Ok(appended)
+            }
+            Outcome::Known(appended) => Ok(appended),
+            Outcome::Refused(error) => Err(error),
+        };
+        // Whoever has gone meanwhile does not hear of it.
+        let _gone = answer.send(answered);
+        drop(place);
+    }
+
+    fn write(&mut self, batch: &[Job]) -> Result<Vec<Outcome>, Failure> {
+        let (now, max_keys) = (self.clock.now(), self.options.max_keys);
+        self.transact(|transaction| {
+            let mut ledger = Ledger::new(transaction, now, max_keys);
+            let outcomes =
+                batch.iter().map(|job| ledger.append(&job.message)).collect::<rusqlite::Result<Vec<_>>>()?;
+            Ok((ledger.finish()? > 0, outcomes))
+        })
+    }
+
+    /// Takes a step of the round that forgets what is old, or begins one, if it is time.
+    fn sweep(&mut self) {
+        if self.sweep.is_none() && self.next_sweep > Instant::now() {
+            return;
+        }
+        let mut sweep = self.sweep.take().unwrap_or_default();
+        let keep = Keep {
+            age: self.options.retain_age,
+            messages: self.options.retain_messages,
+            key_window: self.hub.key_window(),
+        };
+        let now = self.clock.now();
+        let swept = self.transact(|transaction| {
+            let swept = sweep.step(transaction, keep, now)?;
+            Ok((swept.rows > 0, swept))
+        });
+        match swept {
+            Ok(swept) if !swept.over => {
+                self.sweep = Some(sweep);
+                return;
+            }
+            Ok(_) => {}
+            Err(failure) => self.hub.counters.failed(&failure.cause),
+        }
+        self.next_sweep = Instant::now() + self.options.sweep_interval;
+    }
+
+    /// Runs a transaction, which says whether it has written anything; then it is committed, and marked.
+    fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<(bool, T)>,
+    ) -> Result<T, Failure> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.reconnect()?,
+        };
+        let result = (|| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let (has_written, value) = work(&transaction)?;
+            if !has_written {
+                transaction.rollback()?;
+                return Ok((None, value));
+            }
+            let commits = ledger::count(&transaction)?;
+            transaction.commit()?;
+            Ok((Some(commits), value))
+        })();
+        match result {
+            Ok((commits, value)) => {
+                self.connection = Some(connection);
+                if let Some(commits) = commits {
+                    self.identity.commits = commits;
+                    self.hub.counters.committed();
+                    self.mark(true);
+                }
+                Ok(value)
+            }
+            Err(error) => {
+                // What is full, or locked by others, is so for a new connection too. All else may be cured by it.
+                if is_passing(&error) && connection.is_autocommit() {
+                    self.connection = Some(connection);
+                }
+                Err(Failure::from(error))
+            }
+        }
+    }
+
+    fn reconnect(&self) -> Result<Connection, Failure> {
+        let connection = connect(&self.database, self.options.durability)?;
+        let found = schema::identity(&connection)?;
+        if found.store != self.identity.store
+            || found.epoch != self.identity.epoch
+            || found.commits < self.identity.commits
+        {
+            return Err(Failure {
+                cause: "the database was exchanged while it was in use".to_owned(),
+                is_particular: false,
+            });
+        }
+        Ok(connection)
+    }
+
+    fn mark(&mut self, open: bool) {
+        let mark = Mark {
+            store: self.identity.store.clone(),
+            commits: self.identity.commits,
+            open,
+            durability: self.options.durability,
+            boot: boot(),
+        };
+        let written = if open { self.mark.write(&mark) } else { self.mark.write_through(&mark) };
+        if let Err(error) = written {
+            // What is committed stays so. Without the mark a later loss might go unnoticed.
+            tracing::error!(%error, "the mark beside the database cannot be written");
+        }
+    }
+
+    fn end(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        match checkpoint(&connection) {
+            Ok(true) => self.mark(false),
+            Ok(false) => tracing::info!("the store is left to be tidied up when it is next opened"),
+            Err(error) => tracing::warn!(%error, "the store cannot be tidied up"),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error_code();
+        let lies_in_the_store = matches!(
+            code,
+            Some(
+                ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::DiskFull
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::NotADatabase
+            )
+        );
+        Self { cause: error.to_string(), is_particular: !lies_in_the_store }
+    }
+}
+
+fn is_passing(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DiskFull))
+}
+
+/// The system's clock, and how much time has passed for sure.
+#[derive(Debug)]
+struct Clock {
+    started_at: u64,
+    started: Instant,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self { started_at: unix_millis(), started: Instant::now() }
+    }
+
+    fn now(&self) -> Now {
+        let at = unix_millis();
+        let passed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Now { at, sure: at.min(self.started_at.saturating_add(passed)) }
+    }
+}
+
+pub(crate) fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
