@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test file uses another part of this")]
 
+pub(crate) mod disk;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
