@@ -8,7 +8,7 @@ use std::path::Path;
 
 use chat_sqlite::{OpenError, Options, Store};
 use rusqlite::Connection;
-use support::{Home, all, hash, room, say};
+use support::{Home, all, cut, hash, room, say};
 
 /// A store of a few messages, closed in order.
 async fn written(home: &Home) {
@@ -29,10 +29,6 @@ fn refused(home: &Home) -> OpenError {
     let line = error.to_string();
     assert!(!line.contains('\n') && line.contains(home.path().to_str().expect("UTF-8")), "{line}");
     error
-}
-
-fn cut(path: &Path, length: u64) {
-    fs::File::options().write(true).open(path).and_then(|file| file.set_len(length)).expect("cut");
 }
 
 fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
@@ -102,8 +98,10 @@ async fn a_newer_schema_is_refused_even_if_only_the_write_ahead_log_says_so() {
     let newer = home.database();
     newer.execute_batch("PRAGMA user_version = 99").expect("written");
     // What it would tidy up stays: as if that version had been killed.
-    let (database, wal) =
-        (fs::read(home.file("chat.db")).expect("a file"), fs::read(home.file("chat.db-wal")).expect("a file"));
+    let (database, wal) = (
+        fs::read(home.file("chat.db")).expect("a file"),
+        fs::read(home.file("chat.db-wal")).expect("a file"),
+    );
     drop(newer);
     fs::write(home.file("chat.db"), database).expect("written");
     fs::write(home.file("chat.db-wal"), wal).expect("written");
@@ -116,7 +114,10 @@ async fn a_store_whose_database_is_gone_does_not_begin_anew() {
     written(&home).await;
     fs::remove_file(home.file("chat.db")).expect("removed");
     let error = refused(&home);
-    assert!(matches!(&error, OpenError::Missing { .. }) && error.to_string().contains("chat.mark"), "{error}");
+    assert!(
+        matches!(&error, OpenError::Missing { .. }) && error.to_string().contains("chat.mark"),
+        "{error}"
+    );
     assert!(!home.file("chat.db").exists());
     fs::remove_file(home.file("chat.mark")).expect("removed");
     fs::write(home.file("chat.db-wal"), "x").expect("written");

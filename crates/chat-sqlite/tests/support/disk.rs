@@ -4,14 +4,34 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A tmpfs, unmounted at the end.
+/// A file system, unmounted at the end.
 pub(crate) struct Disk(PathBuf);
 
 impl Disk {
+    /// One in memory.
     pub(crate) fn mount(path: &Path, size: &str) -> Self {
         fs::create_dir(path).expect("a directory");
         run(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(path));
         Self(path.to_owned())
+    }
+
+    /// One on a block device, which can be frozen, and break.
+    pub(crate) fn on_a_device(path: &Path) -> Self {
+        let image = path.with_extension("image");
+        fs::File::create(&image).and_then(|image| image.set_len(32 * 1024 * 1024)).expect("an image");
+        run(Command::new("mkfs.ext4").arg("-q").arg(&image));
+        fs::create_dir(path).expect("a directory");
+        run(Command::new("mount").args(["-o", "loop"]).args([&image, path]));
+        Self(path.to_owned())
+    }
+
+    /// Takes no writes, and does not refuse them either, until it is thawed.
+    pub(crate) fn freeze(&self) {
+        run(Command::new("fsfreeze").arg("-f").arg(&self.0));
+    }
+
+    pub(crate) fn thaw(&self) {
+        run(Command::new("fsfreeze").arg("-u").arg(&self.0));
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -26,6 +46,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
+        let _thawed = Command::new("fsfreeze").arg("-u").arg(&self.0).output();
         // Lazily: a store that a failing test left open is still on it.
         let _unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
     }

@@ -129,6 +129,12 @@ pub(crate) fn hash(path: &Path) -> Option<String> {
     Some(Sha1::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// Gives a file another length.
+pub(crate) fn cut(path: &Path, length: u64) {
+    let file = std::fs::File::options().write(true).open(path).expect("a file");
+    file.set_len(length).expect("cut");
+}
+
 /// Waits until something is so.
 pub(crate) async fn until(what: impl AsyncFn() -> bool) {
     let waited = tokio::time::timeout(PATIENCE, async {
