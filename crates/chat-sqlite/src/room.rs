@@ -2,13 +2,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, Appended, Draft, Limits, Outlet, Page, Range, Room, RoomName, Standing, Unavailable,
+    AppendError, Appended, Draft, Found, Limits, Outlet, Page, Range, Room, RoomName, Search, SearchError,
+    Standing, Unavailable,
 };
 use sha1::{Digest, Sha1};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::ledger::{Key, Prepared};
+use crate::pages::Bounds;
 use crate::store::Shared;
 use crate::writer::Job;
 use crate::{pages, record, terms};
@@ -71,6 +73,18 @@ impl Room for SqliteRoom {
             .run(self.limits.room_timeout, move |connection| pages::standing(connection, &name));
         let (head, first) = standing.await?;
         Ok(Standing { epoch: self.epoch.clone(), head, first })
+    }
+
+    async fn search(&self, search: Search) -> Result<Found, SearchError> {
+        let Search { query, limit, before } = search;
+        let pattern = terms::pattern(&query).ok_or(SearchError::BadQuery)?;
+        let (hub, name) = (Arc::clone(self.shared.hub()), self.name.clone());
+        let bounds = Bounds { messages: limit, bytes: self.limits.max_batch };
+        let found = self.shared.readers().run(self.limits.room_timeout, move |connection| {
+            pages::search(connection, &name, &pattern, before, bounds, &hub.unreadable)
+        });
+        let rows = found.await.map_err(|Unavailable(cause)| SearchError::Unavailable(cause))?;
+        Ok(Found { messages: rows.messages, more: rows.more })
     }
 }
 

@@ -3,11 +3,8 @@ use serde_json::value::RawValue;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-/// Bytes of a query.
-const QUERY_BYTES: usize = 256;
-
-/// Words and runs of a query.
-const QUERY_TERMS: usize = 16;
+/// Words of a query that are looked for.
+const QUERY_WORDS: usize = 32;
 
 /// A part of a text by which it can be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +13,17 @@ enum Term {
     Word(String),
     /// Characters of a script that puts none, or no reliable ones: Korean glues particles to its words.
     Run(Vec<char>),
+}
+
+impl Term {
+    /// What stands in the index for it.
+    fn indexed(self) -> Vec<String> {
+        match self {
+            Self::Word(word) => vec![word],
+            // The last character once more, so that each begins something.
+            Self::Run(run) => pairs(&run).into_iter().chain(run.last().map(char::to_string)).collect(),
+        }
+    }
 }
 
 /// The terms of all texts in a message's body, with a space between; they hold nothing but letters, marks, digits.
@@ -28,39 +36,31 @@ pub(crate) fn of_body(body: &RawValue) -> String {
     found.join(" ")
 }
 
-/// What SQLite is to look for; none if the query says nothing that can be found, or too much.
+/// What SQLite is to look for: every word of a query, its parts side by side, the last of them perhaps longer.
+/// None if the query says nothing that can be found, or too much.
 ///
-/// Nothing of the query's own punctuation is left in it: each term stands in quotes, and has none.
+/// Nothing of the query's own punctuation is left in it: each phrase stands in quotes, and has none.
 pub(crate) fn pattern(query: &str) -> Option<String> {
-    if query.len() > QUERY_BYTES {
-        return None;
-    }
-    let terms = split(query);
-    if terms.is_empty() || terms.len() > QUERY_TERMS {
-        return None;
-    }
-    let phrases = terms.into_iter().map(|term| match term {
-        Term::Word(word) => format!("\"{word}\"*"),
-        Term::Run(run) if run.len() == 1 => format!("\"{}\"*", run[0]),
-        Term::Run(run) => format!("\"{}\"", pairs(&run).join(" ")),
-    });
-    Some(phrases.collect::<Vec<_>>().join(" AND "))
+    // What NFKC makes a space parts words too.
+    let query: String = query.nfkc().collect();
+    let phrases: Vec<_> = query.split_whitespace().filter_map(phrase).collect();
+    (1..=QUERY_WORDS).contains(&phrases.len()).then(|| phrases.join(" AND "))
+}
+
+fn phrase(word: &str) -> Option<String> {
+    let mut terms = split(word);
+    let last = match terms.pop()? {
+        Term::Run(run) if run.len() > 1 => format!("{}\"", pairs(&run).join(" ")),
+        Term::Run(run) => format!("{}\"*", String::from_iter(run)),
+        Term::Word(word) => format!("{word}\"*"),
+    };
+    let before: String = terms.into_iter().flat_map(Term::indexed).map(|term| term + " ").collect();
+    Some(format!("\"{before}{last}"))
 }
 
 fn collect(value: &Value, found: &mut Vec<String>) {
     match value {
-        Value::String(text) => {
-            for term in split(text) {
-                match term {
-                    Term::Word(word) => found.push(word),
-                    Term::Run(run) => {
-                        found.extend(pairs(&run));
-                        // So that every character begins a term.
-                        found.extend(run.last().map(char::to_string));
-                    }
-                }
-            }
-        }
+        Value::String(text) => found.extend(split(text).into_iter().flat_map(Term::indexed)),
         Value::Array(values) => values.iter().for_each(|value| collect(value, found)),
         Value::Object(fields) => fields.values().for_each(|value| collect(value, found)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
@@ -73,7 +73,8 @@ fn pairs(run: &[char]) -> Vec<String> {
 
 fn split(text: &str) -> Vec<Term> {
     let mut terms = Vec::new();
-    for c in text.nfkc().flat_map(char::to_lowercase) {
+    // By way of the upper case, since letters of one upper case (the two small sigmas) are to be one.
+    for c in text.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase) {
         let is_mark = is_combining_mark(c);
         if !(c.is_alphanumeric() || is_mark) {
             terms.push(None);
@@ -139,21 +140,26 @@ mod tests {
     }
 
     #[test]
-    fn a_query_becomes_quoted_phrases() {
-        assert_eq!(pattern("Hel wor").as_deref(), Some("\"hel\"* AND \"wor\"*"));
-        assert_eq!(pattern("녕하세").as_deref(), Some("\"녕하 하세\""));
-        assert_eq!(pattern("녕").as_deref(), Some("\"녕\"*"));
-        assert_eq!(
-            pattern("terms:x OR y* NEAR(\"z\", 3)").as_deref().map(|p| p.matches(" AND ").count()),
-            Some(6)
-        );
+    fn every_word_of_a_query_becomes_a_quoted_phrase() {
+        for (query, expected) in [
+            ("Hel wor", "\"hel\"* AND \"wor\"*"),
+            ("녕하세", "\"녕하 하세\""),
+            ("녕", "\"녕\"*"),
+            ("don't", "\"don t\"*"),
+            ("안녕x", "\"안녕 녕 x\"*"),
+            ("x안녕", "\"x 안녕\""),
+            ("a\u{3000}b", "\"a\"* AND \"b\"*"),
+            ("NEAR(\"z\", 3) OR terms:y*", "\"near z\"* AND \"3\"* AND \"or\"* AND \"terms y\"*"),
+        ] {
+            assert_eq!(pattern(query).as_deref(), Some(expected), "{query}");
+        }
     }
 
     #[test]
     fn a_query_that_says_nothing_or_too_much_is_none() {
         assert_eq!(pattern(" \"*?! "), None);
-        assert_eq!(pattern(&"a ".repeat(17)), None);
-        assert_eq!(pattern(&"a".repeat(257)), None);
-        assert!(pattern(&"a ".repeat(16)).is_some());
+        assert_eq!(pattern("\u{301}"), None);
+        assert_eq!(pattern(&"a ".repeat(33)), None);
+        assert!(pattern(&"a ".repeat(32)).is_some());
     }
 }

@@ -5,10 +5,10 @@
 pub(crate) mod disk;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{AppendError, Appended, Chat, Draft, Limits, Outlet, Range, Room, RoomName, Stored, User};
+use chat_core::{AppendError, Appended, Draft, Limits, Outlet, Range, Room, RoomName, Stored, User};
 use chat_sqlite::{Options, Store};
 use rusqlite::Connection;
 use serde_json::value::RawValue;
@@ -66,21 +66,7 @@ pub(crate) fn room(store: &Store, room: &str) -> Arc<dyn Room> {
 
 /// An outlet that nobody listens to.
 pub(crate) fn deaf() -> Outlet {
-    let given = Arc::new(Mutex::new(None));
-    let chat: Chat = Chat::builder()
-        .rooms({
-            let given = Arc::clone(&given);
-            move |name, limits, outlet: Outlet| {
-                *given.lock().expect("no panic") = Some(outlet.clone());
-                Arc::new(chat_core::MemoryRoom::new(name, limits, outlet))
-            }
-        })
-        .build();
-    let any = name("any");
-    let history = chat.history(&any, Range::After { seq: 0, limit: 1 });
-    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(history)).expect("a page");
-    let outlet = given.lock().expect("no panic").take();
-    outlet.expect("an outlet")
+    Outlet::new(|_| ())
 }
 
 pub(crate) fn guest(name: &str) -> User {
