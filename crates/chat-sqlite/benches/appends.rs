@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p chat-sqlite [-- DIR]`
 
+#![expect(clippy::print_stdout, reason = "figures are what it is run for")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,7 +35,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for round in 0..ROUNDS {
         for (way, (name, options)) in ways.iter().enumerate() {
             let store = match options {
-                Some(options) => Some(Store::open(dir.path().join(format!("{way}-{round}")), options.clone())?),
+                Some(options) => {
+                    Some(Store::open(dir.path().join(format!("{way}-{round}")), options.clone())?)
+                }
                 None => None,
             };
             let appends = appends(&room(store.as_ref())?).await;
@@ -99,7 +103,9 @@ async fn reads(store: Store) -> Result<(), Box<dyn std::error::Error>> {
     let appends: Vec<_> = (0..HISTORY)
         .map(|n| {
             let lobby = Arc::clone(&lobby);
-            tokio::spawn(async move { lobby.append(draft(&format!("message {n} of many, 안녕 {}", n % 97))).await })
+            tokio::spawn(async move {
+                lobby.append(draft(&format!("message {n} of many, 안녕 {}", n % 97))).await
+            })
         })
         .collect();
     for append in appends {

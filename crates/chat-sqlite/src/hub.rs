@@ -5,14 +5,14 @@ use chat_core::{Limits, Outlet, RoomName, Stored};
 use parking_lot::Mutex;
 
 use crate::Stats;
+use crate::clock::unix_millis;
 use crate::pages::Unreadable;
-use crate::writer::unix_millis;
 
 /// Where the writer and the readers tell what has happened.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Hub {
     listeners: Mutex<Listeners>,
-    /// How long keys are remembered, in milliseconds.
+    /// How long keys are remembered, in milliseconds; 0 as long as no room has said.
     key_window: AtomicU64,
     pub(crate) counters: Counters,
     pub(crate) unreadable: Unreadable,
@@ -67,22 +67,9 @@ impl Hub {
         self.key_window.fetch_max(window, Ordering::Relaxed);
     }
 
-    pub(crate) fn key_window(&self) -> u64 {
-        self.key_window.load(Ordering::Relaxed)
-    }
-}
-
-impl Default for Hub {
-    fn default() -> Self {
-        let hub = Self {
-            listeners: Mutex::default(),
-            key_window: AtomicU64::new(0),
-            counters: Counters::default(),
-            unreadable: Unreadable::default(),
-        };
-        // Rooms that are not open may be remembered for as long.
-        hub.note_key_window(&Limits::default());
-        hub
+    /// None if it is not known yet.
+    pub(crate) fn key_window(&self) -> Option<u64> {
+        Some(self.key_window.load(Ordering::Relaxed)).filter(|window| *window > 0)
     }
 }
 

@@ -4,7 +4,9 @@ use std::path::Path;
 use chat_core::RoomName;
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::open::{self, OpenError, Paths, connect_reading};
+use crate::error::OpenError;
+use crate::open::Paths;
+use crate::verify::look;
 use crate::{Store, record};
 
 /// Problems that a [`Report`] lists; of more it has the number.
@@ -137,12 +139,6 @@ struct Room {
     head: u64,
     first: u64,
     keys: u64,
-}
-
-fn look(paths: &Paths) -> Result<Connection, OpenError> {
-    open::verify_header(&paths.database, false)?;
-    let sqlite = |source| OpenError::Sqlite { path: paths.database.clone(), source };
-    connect_reading(&paths.database).map_err(sqlite)
 }
 
 fn rooms(connection: &Connection) -> rusqlite::Result<Vec<Room>> {

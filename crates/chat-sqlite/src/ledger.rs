@@ -5,6 +5,7 @@ use chat_proto::Event;
 use rusqlite::{OptionalExtension, Transaction};
 use serde_json::value::RawValue;
 
+use crate::clock::Now;
 use crate::record::{self, LAST_ROOM, LAST_SEQ};
 
 /// A message on its way into a room, with all that can be known of it beforehand.
@@ -33,16 +34,6 @@ pub(crate) enum Outcome {
     Stored(Appended, Stored),
     Known(Appended),
     Refused(AppendError),
-}
-
-/// The time of one transaction, in milliseconds since the Unix epoch.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Now {
-    /// What the clock says.
-    pub(crate) at: u64,
-    /// What ages are counted from: not later than the clock, nor than the time that has passed since it was first
-    /// read. So nothing is forgotten early, whichever way the clock jumps.
-    pub(crate) sure: u64,
 }
 
 /// One transaction that adds messages.
@@ -185,4 +176,84 @@ pub(crate) fn count(transaction: &Transaction<'_>) -> rusqlite::Result<u64> {
     transaction
         .prepare_cached("UPDATE store SET commits = commits + 1 RETURNING commits")?
         .query_row((), |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chat_core::User;
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::schema::migrate;
+    use crate::sweep::{Keep, Sweep, Swept};
+
+    const DAY: u64 = 24 * 60 * 60 * 1_000;
+
+    fn say(connection: &mut Connection, now: Now, key: &str, max_keys: u64) -> (u64, bool) {
+        let transaction = connection.transaction().expect("begun");
+        let key = Key { key: key.to_owned(), digest: [0; 20], window: DAY };
+        let message = Prepared {
+            room: "lobby".parse().expect("a room name"),
+            user: User::guest("ann").expect("a name"),
+            key: Some(key),
+            body: RawValue::from_string("{}".to_owned()).expect("JSON"),
+            terms: String::new(),
+        };
+        let mut ledger = Ledger::new(&transaction, now, max_keys);
+        let outcome = ledger.append(&message).expect("no error");
+        ledger.finish().expect("no error");
+        transaction.commit().expect("committed");
+        match outcome {
+            Outcome::Stored(appended, _) | Outcome::Known(appended) => (appended.seq, appended.duplicate),
+            Outcome::Refused(error) => panic!("{error}"),
+        }
+    }
+
+    fn sweep(connection: &mut Connection, now: Now) -> usize {
+        let keep = Keep { age: Some(Duration::from_millis(DAY)), messages: None, key_window: Some(DAY) };
+        let transaction = connection.transaction().expect("begun");
+        let Swept { rows, over } = Sweep::default().step(&transaction, keep, now).expect("no error");
+        assert!(over);
+        transaction.commit().expect("committed");
+        rows
+    }
+
+    #[test]
+    fn a_clock_that_jumps_makes_nothing_old_before_its_time() {
+        let mut connection = Connection::open_in_memory().expect("a database");
+        migrate(&mut connection).expect("a schema");
+        let start = 100 * DAY;
+        let jumps = |at: u64, passed: u64| Now { at, sure: at.min(start + passed) };
+        assert_eq!(say(&mut connection, jumps(start, 0), "a", 9), (1, false));
+        for (n, at) in (2..).zip([start + 50 * DAY, start - 50 * DAY, 0]) {
+            let now = jumps(at, DAY - 1);
+            assert_eq!(say(&mut connection, now, "a", 9), (1, true), "{at}");
+            assert_eq!(say(&mut connection, now, &n.to_string(), 9), (n, false), "{at}");
+            assert_eq!(sweep(&mut connection, now), 0, "{at}");
+        }
+        let later = jumps(start + DAY, DAY);
+        assert_eq!(sweep(&mut connection, later), 2, "the first and its key: what follows seems younger");
+        assert_eq!(say(&mut connection, later, "a", 9), (5, false));
+    }
+
+    #[test]
+    fn a_lowered_bound_on_keys_is_reached_in_time() {
+        let mut connection = Connection::open_in_memory().expect("a database");
+        migrate(&mut connection).expect("a schema");
+        let now = Now { at: DAY, sure: DAY };
+        for n in 0..20 {
+            say(&mut connection, now, &n.to_string(), 20);
+        }
+        let count = |connection: &Connection| {
+            let sql = "SELECT (SELECT count(*) FROM keys), keys FROM rooms";
+            connection.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?))).expect("counted")
+        };
+        for n in 20..35 {
+            say(&mut connection, now, &n.to_string(), 10);
+        }
+        assert_eq!(count(&connection), (10_u64, 10_u64));
+        assert_eq!(say(&mut connection, now, "25", 10), (26, true));
+    }
 }

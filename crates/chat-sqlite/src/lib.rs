@@ -21,6 +21,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod clock;
+mod connect;
+mod error;
 mod hub;
 mod inspect;
 mod ledger;
@@ -34,10 +37,11 @@ mod schema;
 mod store;
 mod sweep;
 mod terms;
+mod verify;
 mod writer;
 
+pub use error::OpenError;
 pub use inspect::{Exported, Progress, Report};
-pub use open::OpenError;
 pub use store::{Durability, Options, Stats, Store};
 
 /// 128 random bits, as text.

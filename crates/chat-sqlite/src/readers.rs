@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::open::connect_reading;
+use crate::connect;
 
 /// Steps of SQLite's machine between two looks at whether it is to go on.
 const STEPS: i32 = 1_000;
@@ -76,7 +76,7 @@ impl Readers {
         let idle = self.idle.lock().pop();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => connect_reading(&self.database)?,
+            None => connect::reading(&self.database)?,
         };
         connection.progress_handler(STEPS, Some(is_over))?;
         // A connection on which anything failed is not used again.

@@ -7,8 +7,9 @@ use chat_core::{Limits, Outlet, Room, RoomName};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::error::{OpenError, io_error};
 use crate::hub::Hub;
-use crate::open::{self, OpenError};
+use crate::open;
 use crate::readers::Readers;
 use crate::room::SqliteRoom;
 use crate::writer::{Job, Writer};
@@ -110,7 +111,7 @@ impl Store {
         let thread = thread::Builder::new()
             .name("chat-sqlite".to_owned())
             .spawn(move || writer.run(&waiting))
-            .map_err(open::io_error("begin to write in", dir))?;
+            .map_err(io_error("begin to write in", dir))?;
         let (jobs, thread) = (Mutex::new(Some(jobs)), Mutex::new(Some(thread)));
         Ok(Self(Arc::new(Shared { epoch, jobs, queue, readers, hub, thread })))
     }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use rusqlite::Transaction;
 
-use crate::ledger::Now;
+use crate::clock::Now;
 use crate::record;
 
 /// Rows that one step takes out, and rooms that it looks at.
@@ -14,7 +14,7 @@ pub(crate) struct Keep {
     pub(crate) age: Option<Duration>,
     pub(crate) messages: Option<u64>,
     /// How long keys are remembered, in milliseconds.
-    pub(crate) key_window: u64,
+    pub(crate) key_window: Option<u64>,
 }
 
 /// One round through all rooms that forgets what is old, in steps short enough to stand between two appends.
@@ -98,11 +98,11 @@ fn forget_messages(
 }
 
 fn forget_keys(transaction: &Transaction<'_>, room: Row, keep: Keep, now: Now) -> rusqlite::Result<usize> {
-    if room.keys == 0 {
+    let Some(window) = keep.key_window.filter(|_| room.keys > 0) else {
         return Ok(0);
-    }
+    };
     let sql = "SELECT id, at FROM keys WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3";
-    let ids = oldest(transaction, sql, room, |_, at| now.sure.saturating_sub(at) >= keep.key_window)?;
+    let ids = oldest(transaction, sql, room, |_, at| now.sure.saturating_sub(at) >= window)?;
     for id in &ids {
         transaction.prepare_cached("DELETE FROM keys WHERE id = ?1")?.execute([id])?;
     }

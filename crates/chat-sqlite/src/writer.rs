@@ -2,17 +2,19 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use chat_core::{AppendError, Appended};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::Options;
+use crate::clock::Clock;
+use crate::connect;
 use crate::hub::Hub;
-use crate::ledger::{self, Ledger, Now, Outcome, Prepared};
+use crate::ledger::{self, Ledger, Outcome, Prepared};
 use crate::mark::{Mark, MarkFile, boot};
-use crate::open::{Opened, checkpoint, connect};
+use crate::open::{Opened, checkpoint};
 use crate::schema::{self, Identity};
 use crate::sweep::{Keep, Sweep};
 
@@ -207,7 +209,7 @@ impl Writer {
     }
 
     fn reconnect(&self) -> Result<Connection, Failure> {
-        let connection = connect(&self.database, self.options.durability)?;
+        let connection = connect::writing(&self.database, self.options.durability)?;
         let found = schema::identity(&connection)?;
         if found.store != self.identity.store
             || found.epoch != self.identity.epoch
@@ -267,28 +269,4 @@ impl From<rusqlite::Error> for Failure {
 
 fn is_passing(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DiskFull))
-}
-
-/// The system's clock, and how much time has passed for sure.
-#[derive(Debug)]
-struct Clock {
-    started_at: u64,
-    started: Instant,
-}
-
-impl Clock {
-    fn new() -> Self {
-        Self { started_at: unix_millis(), started: Instant::now() }
-    }
-
-    fn now(&self) -> Now {
-        let at = unix_millis();
-        let passed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now { at, sure: at.min(self.started_at.saturating_add(passed)) }
-    }
-}
-
-pub(crate) fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

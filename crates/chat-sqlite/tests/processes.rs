@@ -162,8 +162,7 @@ fn kill_while_making() -> Result<(), Failed> {
         let home = Home::new();
         let mut child = writer(&mut this_program(), &home.path(), 1, Durability::Disk);
         std::thread::sleep(Duration::from_millis(delay * 2));
-        child.kill()?;
-        child.wait()?;
+        child.kill().and_then(|()| child.wait()).expect("killed");
         made += usize::from(home.file("chat.db").exists());
         home.open().close();
         assert!(Store::check(home.path(), |_| ())?.is_sound(), "{delay}");
@@ -182,12 +181,12 @@ fn watch(durability: Durability) -> Result<(), Failed> {
     strace.args(["-f", "-y", "-s", "200", "-e", "trace=write,pwrite64,fsync,fdatasync", "-o"]).arg(&trace);
     strace.arg(env::current_exe()?);
     let mut child = writer(&mut strace, &home.path(), 1, durability);
-    let pipe = child.stdout.take().ok_or("no pipe")?;
+    let pipe = child.stdout.take().expect("a pipe");
     let sent =
         BufReader::new(pipe).lines().map_while(Result::ok).filter(|line| line.starts_with("sent")).take(30);
     assert_eq!(sent.count(), 30);
     // With nobody to hear them, the process ends, and strace with it.
-    child.wait()?;
+    child.wait().expect("ended");
     let trace = std::fs::read_to_string(trace)?;
     let (mut written, mut synced, mut syncs, mut acknowledged) = (None, None, 0, 0);
     for (at, call) in finished(&trace).into_iter().enumerate() {

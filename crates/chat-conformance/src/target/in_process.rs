@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chat_core::{Chat, Endpoint, Limits, Text};
+use chat_core::{Builder, Chat, Endpoint, Limits, Text};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -21,6 +21,7 @@ const STOP: Duration = Duration::from_secs(2);
 pub struct InProcess {
     name: String,
     serve: Box<dyn Fn(Mounted) -> Later<()> + Send + Sync>,
+    set_up: Box<dyn Fn(Builder<Text>) -> Builder<Text> + Send + Sync>,
 }
 
 /// What an adapter is to serve.
@@ -41,7 +42,15 @@ impl InProcess {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Self { name: name.to_owned(), serve: Box::new(move |mounted| Box::pin(serve(mounted))) }
+        let serve = Box::new(move |mounted| Box::pin(serve(mounted)) as Later<()>);
+        Self { name: name.to_owned(), serve, set_up: Box::new(|builder| builder) }
+    }
+
+    /// Sets up each case's chat further: to keep its rooms elsewhere, say.
+    #[must_use]
+    pub fn set_up(mut self, set_up: impl Fn(Builder<Text>) -> Builder<Text> + Send + Sync + 'static) -> Self {
+        self.set_up = Box::new(set_up);
+        self
     }
 }
 
@@ -58,7 +67,7 @@ impl Target for InProcess {
     async fn start(&self, limits: Limits) -> Result<Server, String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
-        let chat = Chat::builder().limits(limits).build();
+        let chat = (self.set_up)(Chat::builder().limits(limits)).build();
         let limits = Arc::clone(chat.limits());
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = Box::pin(async {
