@@ -48,6 +48,8 @@ pub struct WebSocket<S> {
     readable: bool,
     /// Whether the peer may still be sending although its frames cannot be read.
     violated: bool,
+    /// Whether the peer has closed, and the echo is yet to come.
+    echoes: bool,
     half_closes: bool,
 }
 
@@ -75,7 +77,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let mut wire = Wire::new(stream, &early);
         wire.allow(allowance);
         let stream = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
-        Self { stream, allowance, closing: Closing::Open, readable: true, violated: false, half_closes: true }
+        Self {
+            stream,
+            allowance,
+            closing: Closing::Open,
+            readable: true,
+            violated: false,
+            echoes: false,
+            half_closes: true,
+        }
     }
 
     /// For a stream that ends both ways when it is shut down: what a peer sends that does not take part in
@@ -139,6 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
         self.readable =
             matches!(incoming, Incoming::Text(_) | Incoming::Binary(_) | Incoming::Ping | Incoming::Pong);
         self.violated = matches!(incoming, Incoming::Violation(_));
+        self.echoes = matches!(incoming, Incoming::Close(_));
         Poll::Ready(incoming)
     }
 
@@ -160,7 +171,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // First tungstenite's own frames, pongs and the like, go to the wire; then the wire is flushed, which
         // tungstenite leaves out once its side is closed.
-        let own = ready!(self.stream.poll_flush_unpin(cx));
+        // The echo of the peer's close frame is one of them: it waits for what the session still has to say.
+        let own = if self.echoes { Ok(()) } else { ready!(self.stream.poll_flush_unpin(cx)) };
         ready!(Pin::new(self.wire()).poll_flush(cx))?;
         Poll::Ready(own.map_err(transport))
     }
