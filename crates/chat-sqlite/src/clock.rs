@@ -10,6 +10,13 @@ pub(crate) struct Now {
     pub(crate) sure: u64,
 }
 
+impl Now {
+    /// The time by a clock that says `at`, when as much time has passed as would make it `passed`.
+    pub(crate) fn new(at: u64, passed: u64) -> Self {
+        Self { at, sure: at.min(passed) }
+    }
+}
+
 /// The system's clock, and how much time has passed for sure.
 #[derive(Debug)]
 pub(crate) struct Clock {
@@ -25,7 +32,7 @@ impl Clock {
     pub(crate) fn now(&self) -> Now {
         let at = unix_millis();
         let passed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now { at, sure: at.min(self.started_at.saturating_add(passed)) }
+        Now::new(at, self.started_at.saturating_add(passed))
     }
 }
 

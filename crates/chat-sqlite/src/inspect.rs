@@ -62,7 +62,8 @@ impl Report {
 }
 
 impl Store {
-    /// Looks at everything in the store of a directory, and changes nothing. A process may be using it meanwhile.
+    /// Looks at everything in the store of a directory, and changes nothing. A process may be using it meanwhile;
+    /// its write-ahead log grows for as long.
     ///
     /// # Errors
     ///

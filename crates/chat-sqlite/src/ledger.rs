@@ -225,7 +225,7 @@ mod tests {
         let mut connection = Connection::open_in_memory().expect("a database");
         migrate(&mut connection).expect("a schema");
         let start = 100 * DAY;
-        let jumps = |at: u64, passed: u64| Now { at, sure: at.min(start + passed) };
+        let jumps = |at, passed| Now::new(at, start + passed);
         assert_eq!(say(&mut connection, jumps(start, 0), "a", 9), (1, false));
         for (n, at) in (2..).zip([start + 50 * DAY, start - 50 * DAY, 0]) {
             let now = jumps(at, DAY - 1);
@@ -242,7 +242,7 @@ mod tests {
     fn a_lowered_bound_on_keys_is_reached_in_time() {
         let mut connection = Connection::open_in_memory().expect("a database");
         migrate(&mut connection).expect("a schema");
-        let now = Now { at: DAY, sure: DAY };
+        let now = Now::new(DAY, DAY);
         for n in 0..20 {
             say(&mut connection, now, &n.to_string(), 20);
         }

@@ -19,6 +19,8 @@ const STEPS: i32 = 1_000;
 pub(crate) struct Readers {
     database: PathBuf,
     places: Arc<Semaphore>,
+    /// Places for those that may take long: half of all, so that pages are always to be had.
+    long: Semaphore,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -33,7 +35,8 @@ impl Drop for Stop {
 
 impl Readers {
     pub(crate) fn new(database: PathBuf, count: usize) -> Self {
-        Self { database, places: Arc::new(Semaphore::new(count.max(1))), idle: Mutex::default() }
+        let places = Arc::new(Semaphore::new(count.max(1)));
+        Self { database, places, long: Semaphore::new((count / 2).max(1)), idle: Mutex::default() }
     }
 
     /// Reads in one transaction, for as long as `limit` at most, and as somebody waits.
@@ -45,7 +48,7 @@ impl Readers {
         let deadline = Instant::now() + limit;
         let place = timeout(limit, Arc::clone(&self.places).acquire_owned())
             .await
-            .map_err(|_| Unavailable("too many reads at once".to_owned()))?
+            .map_err(|_| busy())?
             .map_err(|_| closed())?;
         let stopped = Arc::new(AtomicBool::new(false));
         let _stop = Stop(Arc::clone(&stopped));
@@ -62,9 +65,20 @@ impl Readers {
         }
     }
 
+    /// Reads what may take long, beside few others that may.
+    pub(crate) async fn run_long<T: Send + 'static>(
+        self: &Arc<Self>,
+        limit: Duration,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let _place = timeout(limit, self.long.acquire()).await.map_err(|_| busy())?.map_err(|_| closed())?;
+        self.run(limit, work).await
+    }
+
     /// Lets nobody read any more.
     pub(crate) fn close(&self) {
         self.places.close();
+        self.long.close();
         self.idle.lock().clear();
     }
 
@@ -88,6 +102,10 @@ impl Readers {
         }
         Ok(value)
     }
+}
+
+fn busy() -> Unavailable {
+    Unavailable("too many reads at once".to_owned())
 }
 
 fn closed() -> Unavailable {

@@ -21,6 +21,8 @@ pub(crate) struct SqliteRoom {
     shared: Arc<Shared>,
     name: RoomName,
     epoch: String,
+    /// See [`terms::scope`].
+    scope: String,
     limits: Arc<Limits>,
     /// Its number among those to be told of messages.
     listener: u64,
@@ -29,15 +31,16 @@ pub(crate) struct SqliteRoom {
 impl SqliteRoom {
     pub(crate) fn new(shared: Arc<Shared>, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Self {
         let epoch = record::epoch(shared.epoch(), &name);
+        let scope = terms::scope(&name);
         let listener = shared.hub().listen(&name, outlet);
-        Self { shared, name, epoch, limits, listener }
+        Self { shared, name, epoch, scope, limits, listener }
     }
 
     fn prepare(&self, draft: Draft) -> Prepared {
         let Draft { user, key, body } = draft;
         let window = u64::try_from(self.limits.key_window.as_millis()).unwrap_or(u64::MAX);
         let key = key.map(|key| Key { key, digest: Sha1::digest(body.get()).into(), window });
-        let terms = terms::of_body(&body);
+        let terms = terms::of_body(&self.scope, &body);
         Prepared { room: self.name.clone(), user, key, body, terms }
     }
 }
@@ -77,10 +80,10 @@ impl Room for SqliteRoom {
 
     async fn search(&self, search: Search) -> Result<Found, SearchError> {
         let Search { query, limit, before } = search;
-        let pattern = terms::pattern(&query).ok_or(SearchError::BadQuery)?;
+        let pattern = terms::pattern(&self.scope, &query).ok_or(SearchError::BadQuery)?;
         let (hub, name) = (Arc::clone(self.shared.hub()), self.name.clone());
         let bounds = Bounds { messages: limit, bytes: self.limits.max_batch };
-        let found = self.shared.readers().run(self.limits.room_timeout, move |connection| {
+        let found = self.shared.readers().run_long(self.limits.room_timeout, move |connection| {
             pages::search(connection, &name, &pattern, before, bounds, &hub.unreadable)
         });
         let rows = found.await.map_err(|Unavailable(cause)| SearchError::Unavailable(cause))?;

@@ -1,3 +1,4 @@
+use chat_core::RoomName;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use unicode_normalization::UnicodeNormalization;
@@ -26,36 +27,56 @@ impl Term {
     }
 }
 
+/// With what the terms of a room begin, so that a search looks at its own room's alone. Rooms that share it by
+/// chance are told apart later.
+pub(crate) fn scope(room: &RoomName) -> String {
+    format!("{:08x}", crc32fast::hash(room.as_str().as_bytes()))
+}
+
 /// The terms of all texts in a message's body, with a space between; they hold nothing but letters, marks, digits.
-pub(crate) fn of_body(body: &RawValue) -> String {
+pub(crate) fn of_body(scope: &str, body: &RawValue) -> String {
     let mut found = Vec::new();
     // What is nested too deep to be read is stored, and not found.
     if let Ok(value) = serde_json::from_str::<Value>(body.get()) {
         collect(&value, &mut found);
     }
-    found.join(" ")
+    scoped(scope, &found)
 }
 
 /// What SQLite is to look for: every word of a query, its parts side by side, the last of them perhaps longer.
 /// None if the query says nothing that can be found, or too much.
 ///
 /// Nothing of the query's own punctuation is left in it: each phrase stands in quotes, and has none.
-pub(crate) fn pattern(query: &str) -> Option<String> {
+pub(crate) fn pattern(scope: &str, query: &str) -> Option<String> {
     // What NFKC makes a space parts words too.
     let query: String = query.nfkc().collect();
-    let phrases: Vec<_> = query.split_whitespace().filter_map(phrase).collect();
+    let phrases: Vec<_> = query.split_whitespace().filter_map(|word| phrase(scope, word)).collect();
     (1..=QUERY_WORDS).contains(&phrases.len()).then(|| phrases.join(" AND "))
 }
 
-fn phrase(word: &str) -> Option<String> {
+fn phrase(scope: &str, word: &str) -> Option<String> {
     let mut terms = split(word);
-    let last = match terms.pop()? {
-        Term::Run(run) if run.len() > 1 => format!("{}\"", pairs(&run).join(" ")),
-        Term::Run(run) => format!("{}\"*", String::from_iter(run)),
-        Term::Word(word) => format!("{word}\"*"),
+    let last = terms.pop()?;
+    let mut parts: Vec<_> = terms.into_iter().flat_map(Term::indexed).collect();
+    let goes_on = match last {
+        Term::Run(run) if run.len() > 1 => {
+            parts.extend(pairs(&run));
+            ""
+        }
+        Term::Run(run) => {
+            parts.extend(run.iter().map(char::to_string));
+            "*"
+        }
+        Term::Word(word) => {
+            parts.push(word);
+            "*"
+        }
     };
-    let before: String = terms.into_iter().flat_map(Term::indexed).map(|term| term + " ").collect();
-    Some(format!("\"{before}{last}"))
+    Some(format!("\"{}\"{goes_on}", scoped(scope, &parts)))
+}
+
+fn scoped(scope: &str, terms: &[String]) -> String {
+    terms.iter().map(|term| format!("{scope}{term}")).collect::<Vec<_>>().join(" ")
 }
 
 fn collect(value: &Value, found: &mut Vec<String>) {
@@ -121,7 +142,7 @@ mod tests {
 
     fn indexed(text: &str) -> String {
         let body = serde_json::json!({ "text": text }).to_string();
-        of_body(&RawValue::from_string(body).expect("JSON"))
+        of_body("", &RawValue::from_string(body).expect("JSON"))
     }
 
     #[test]
@@ -136,7 +157,7 @@ mod tests {
     #[test]
     fn all_texts_of_a_body_are_found_and_nothing_else() {
         let body = r#"{"text":"one","more":[{"note":"two"},3,true,null],"key":{"a":"three"}}"#;
-        assert_eq!(of_body(&RawValue::from_string(body.to_owned()).expect("JSON")), "three two one");
+        assert_eq!(of_body("", &RawValue::from_string(body.to_owned()).expect("JSON")), "three two one");
     }
 
     #[test]
@@ -151,15 +172,23 @@ mod tests {
             ("a\u{3000}b", "\"a\"* AND \"b\"*"),
             ("NEAR(\"z\", 3) OR terms:y*", "\"near z\"* AND \"3\"* AND \"or\"* AND \"terms y\"*"),
         ] {
-            assert_eq!(pattern(query).as_deref(), Some(expected), "{query}");
+            assert_eq!(pattern("", query).as_deref(), Some(expected), "{query}");
         }
     }
 
     #[test]
+    fn every_term_of_a_room_begins_like_its_others() {
+        let scope = scope(&"lobby".parse().expect("a room name"));
+        let body = RawValue::from_string(r#"{"text":"x 안녕"}"#.to_owned()).expect("JSON");
+        assert_eq!(of_body(&scope, &body), format!("{scope}x {scope}안녕 {scope}녕"));
+        assert_eq!(pattern(&scope, "x안녕"), Some(format!("\"{scope}x {scope}안녕\"")));
+    }
+
+    #[test]
     fn a_query_that_says_nothing_or_too_much_is_none() {
-        assert_eq!(pattern(" \"*?! "), None);
-        assert_eq!(pattern("\u{301}"), None);
-        assert_eq!(pattern(&"a ".repeat(33)), None);
-        assert!(pattern(&"a ".repeat(32)).is_some());
+        assert_eq!(pattern("", " \"*?! "), None);
+        assert_eq!(pattern("", "\u{301}"), None);
+        assert_eq!(pattern("", &"a ".repeat(33)), None);
+        assert!(pattern("", &"a ".repeat(32)).is_some());
     }
 }

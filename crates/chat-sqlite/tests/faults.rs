@@ -245,6 +245,36 @@ async fn a_page_that_is_lost_while_in_use_harms_one_room_and_can_be_checked_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_stored_spoils_no_other() {
+    let home = Home::new();
+    let store = home.open();
+    let (lobby, hall) = (room(&store, "lobby"), room(&store, "hall"));
+    say(&lobby, "fine").await.expect("appended");
+    // The first room's part of the database refuses everything, as a damaged one would.
+    let blocker = home.database();
+    let spoil = "CREATE TRIGGER spoil BEFORE INSERT ON messages WHEN NEW.id >> 36 = 1
+                 BEGIN SELECT RAISE(ABORT, 'spoilt'); END";
+    blocker.execute_batch(spoil).expect("spoilt");
+    blocker.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let appends: Vec<_> = (0..20)
+        .map(|n| {
+            let room = Arc::clone(if n % 2 == 0 { &lobby } else { &hall });
+            tokio::spawn(async move { say(&room, "hi").await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    blocker.execute_batch("ROLLBACK").expect("unlocked");
+    for (n, append) in appends.into_iter().enumerate() {
+        let appended = append.await.expect("no panic");
+        assert_eq!(appended.is_ok(), n % 2 == 1, "{appended:?}");
+    }
+    assert_eq!(seqs(&all(&hall).await), (1..=10).collect::<Vec<_>>());
+    blocker.execute_batch("DROP TRIGGER spoil").expect("mended");
+    assert_eq!(say(&lobby, "again").await.map(|appended| appended.seq), Ok(2));
+    assert_eq!(store.stats().failing_since, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn more_than_the_queue_holds_waits_its_turn_and_not_for_ever() {
     let home = Home::new();
     let store = home.open_with(Options { max_queue: 4, max_batch: 2, ..Options::default() });

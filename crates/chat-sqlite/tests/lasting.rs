@@ -163,7 +163,7 @@ async fn an_append_that_nobody_waits_for_is_stored_and_told_or_neither() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chat_finds_its_rooms_again_and_members_hear_of_posts() {
+async fn a_chat_finds_its_rooms_again() {
     let home = Home::new();
     for round in 1..=3u64 {
         let store = home.open();
