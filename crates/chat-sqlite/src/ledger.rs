@@ -231,6 +231,7 @@ mod tests {
             let now = jumps(at, DAY - 1);
             assert_eq!(say(&mut connection, now, "a", 9), (1, true), "{at}");
             assert_eq!(say(&mut connection, now, &n.to_string(), 9), (n, false), "{at}");
+            assert_eq!(say(&mut connection, now, &n.to_string(), 9), (n, true), "{at}");
             assert_eq!(sweep(&mut connection, now), 0, "{at}");
         }
         let later = jumps(start + DAY, DAY);

@@ -140,9 +140,17 @@ async fn a_store_without_its_own_mark_begins_a_new_epoch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_end_of_the_machine_only_what_was_on_the_disk_keeps_its_epoch() {
-    for (durability, goes_on) in [(Durability::Disk, true), (Durability::Process, false)] {
+    for (durability, in_order, goes_on) in [
+        (Durability::Disk, false, true),
+        (Durability::Process, false, false),
+        (Durability::Process, true, true),
+    ] {
         let home = Home::new();
-        let before = killed(&home, &Options { durability, ..Options::default() }).await;
+        let options = Options { durability, ..Options::default() };
+        let before = killed(&home, &options).await;
+        if in_order {
+            home.open_with(options).close();
+        }
         // As if it had been written in an earlier life of the machine.
         let mark = fs::read_to_string(home.file("chat.mark")).expect("a file");
         let (line, _) = mark.rsplit_once(" sum ").expect("a sum");
@@ -150,7 +158,7 @@ async fn after_the_end_of_the_machine_only_what_was_on_the_disk_keeps_its_epoch(
         let line = line.replace(boot, "00000000-0000-0000-0000-000000000000");
         let sum = crc32fast::hash(line.as_bytes());
         fs::write(home.file("chat.mark"), format!("{line} sum {sum:08x}\n")).expect("written");
-        assert_eq!(opened(&home).await.0 == before, goes_on, "{durability:?}");
+        assert_eq!(opened(&home).await.0 == before, goes_on, "{durability:?} {in_order}");
     }
 }
 
