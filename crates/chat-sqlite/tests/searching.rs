@@ -123,7 +123,7 @@ async fn a_search_that_takes_too_long_is_stopped_and_the_next_one_is_not() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 12, ..ProptestConfig::default() })]
 
     /// No query is an error of SQLite's, and a message is found by every part of itself that is found at all.
     #[test]
