@@ -6,13 +6,17 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::Durability;
 
-/// How long another program that has the database locked is waited for.
+/// How long a read waits for another program, which it hardly ever has to.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 /// A connection that writes to a database that is there.
-pub(crate) fn writing(database: &Path, durability: Durability) -> rusqlite::Result<Connection> {
+pub(crate) fn writing(
+    database: &Path,
+    durability: Durability,
+    lock_wait: Duration,
+) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    connection.busy_timeout(LOCK_WAIT)?;
+    connection.busy_timeout(lock_wait)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     set_durability(&connection, durability)?;
     connection.pragma_update(None, "temp_store", "memory")?;

@@ -9,7 +9,7 @@ use crate::error::{OpenError, io_error};
 use crate::mark::{Mark, MarkFile, boot};
 use crate::schema::{self, APPLICATION, Identity};
 use crate::verify::verify;
-use crate::{Durability, connect, random};
+use crate::{Durability, Options, connect, random};
 
 /// The files of a store.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ impl Paths {
 }
 
 /// Opens the store in a directory, made if there is none; the directory too, in one that exists.
-pub(crate) fn open(dir: &Path, durability: Durability) -> Result<Opened, OpenError> {
+pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
     let paths = Paths::of(dir);
     match fs::create_dir(dir).and_then(|()| dir.parent().map_or(Ok(()), sync)) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -65,7 +65,8 @@ pub(crate) fn open(dir: &Path, durability: Durability) -> Result<Opened, OpenErr
     }
     let (mut mark, last) = MarkFile::open(&paths.mark).map_err(io_error("open", &paths.mark))?;
     let sqlite = |source| OpenError::Sqlite { path: paths.database.clone(), source };
-    let mut connection = connect::writing(&paths.database, Durability::Disk).map_err(sqlite)?;
+    let mut connection =
+        connect::writing(&paths.database, Durability::Disk, options.lock_wait).map_err(sqlite)?;
     schema::migrate(&mut connection).map_err(sqlite)?;
     // What an earlier process left to the system to write is on the disk after this.
     checkpoint(&connection).map_err(sqlite)?;
@@ -81,11 +82,11 @@ pub(crate) fn open(dir: &Path, durability: Durability) -> Result<Opened, OpenErr
         store: identity.store.clone(),
         commits: identity.commits,
         open: true,
-        durability,
+        durability: options.durability,
         boot: boot(),
     };
     mark.write_through(&now).and_then(|()| sync(&paths.dir)).map_err(io_error("write", &paths.mark))?;
-    connect::set_durability(&connection, durability).map_err(sqlite)?;
+    connect::set_durability(&connection, options.durability).map_err(sqlite)?;
     Ok(Opened { paths, connection, identity, mark, lock })
 }
 

@@ -44,6 +44,8 @@ pub struct Options {
     pub max_batch: usize,
     /// Reads at once. Default 4.
     pub readers: usize,
+    /// How long another program that has the database locked is waited for. Default 1 s.
+    pub lock_wait: Duration,
 }
 
 impl Default for Options {
@@ -57,6 +59,7 @@ impl Default for Options {
             max_queue: 1_024,
             max_batch: 256,
             readers: 4,
+            lock_wait: Duration::from_secs(1),
         }
     }
 }
@@ -101,7 +104,7 @@ impl Store {
     /// [`OpenError`], one line that says what to do. The database is then as it was.
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         let dir = dir.as_ref();
-        let opened = open::open(dir, options.durability)?;
+        let opened = open::open(dir, &options)?;
         let hub = Arc::new(Hub::default());
         let (jobs, waiting) = mpsc::channel();
         let queue = Arc::new(Semaphore::new(options.max_queue.clamp(1, Semaphore::MAX_PERMITS)));

@@ -209,7 +209,7 @@ impl Writer {
     }
 
     fn reconnect(&self) -> Result<Connection, Failure> {
-        let connection = connect::writing(&self.database, self.options.durability)?;
+        let connection = connect::writing(&self.database, self.options.durability, self.options.lock_wait)?;
         let found = schema::identity(&connection)?;
         if found.store != self.identity.store
             || found.epoch != self.identity.epoch

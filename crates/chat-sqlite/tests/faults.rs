@@ -247,7 +247,7 @@ async fn a_page_that_is_lost_while_in_use_harms_one_room_and_can_be_checked_and_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_cannot_be_stored_spoils_no_other() {
     let home = Home::new();
-    let store = home.open();
+    let store = home.open_patient();
     let (lobby, hall) = (room(&store, "lobby"), room(&store, "hall"));
     say(&lobby, "fine").await.expect("appended");
     // The first room's part of the database refuses everything, as a damaged one would.
@@ -277,7 +277,12 @@ async fn a_message_that_cannot_be_stored_spoils_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn more_than_the_queue_holds_waits_its_turn_and_not_for_ever() {
     let home = Home::new();
-    let store = home.open_with(Options { max_queue: 4, max_batch: 2, ..Options::default() });
+    let store = home.open_with(Options {
+        max_queue: 4,
+        max_batch: 2,
+        lock_wait: support::PATIENCE,
+        ..Options::default()
+    });
     let lobby = room(&store, "lobby");
     let appends: Vec<_> = (0..100)
         .map(|_| {
@@ -299,7 +304,7 @@ async fn more_than_the_queue_holds_waits_its_turn_and_not_for_ever() {
             tokio::spawn(async move { say(&lobby, "hi").await })
         })
         .collect();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let refused = say(&hasty, "hi").await;
     assert!(
         matches!(&refused, Err(AppendError::Unavailable(cause)) if cause.contains("waits")),

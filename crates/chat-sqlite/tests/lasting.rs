@@ -50,7 +50,7 @@ async fn a_room_begins_with_its_first_message() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_is_committed_together() {
     let home = Home::new();
-    let store = home.open();
+    let store = home.open_patient();
     let lobby = room(&store, "lobby");
     // While another program has the database, appends gather.
     let blocker = home.database();
@@ -100,7 +100,7 @@ async fn a_key_is_known_across_restarts_to_its_user_in_its_room_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_spoils_nothing_that_is_committed_with_it() {
     let home = Home::new();
-    let store = home.open();
+    let store = home.open_patient();
     let lobby = room(&store, "lobby");
     say_once(&lobby, "k", "first").await.expect("appended");
     let blocker = home.database();

@@ -14,7 +14,7 @@ use support::{Home, all, cut, hash, room, say};
 async fn written(home: &Home) {
     let store = home.open();
     let lobby = room(&store, "lobby");
-    for n in 0..200 {
+    for n in 0..60 {
         say(&lobby, &format!("{n} {}", "x".repeat(500))).await.expect("appended");
     }
     store.close();
@@ -70,7 +70,7 @@ async fn half_a_database_is_damaged_wherever_it_is_cut() {
     }
     fs::write(home.file("chat.db"), &whole).expect("written");
     let store = home.open();
-    assert_eq!(all(&room(&store, "lobby")).await.len(), 200, "the copy put back is all it takes");
+    assert_eq!(all(&room(&store, "lobby")).await.len(), 60, "the copy put back is all it takes");
 }
 
 #[tokio::test(flavor = "multi_thread")]

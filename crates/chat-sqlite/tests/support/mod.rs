@@ -44,6 +44,11 @@ impl Home {
         Store::open(self.path(), options).expect("a store")
     }
 
+    /// A store that waits for whoever has locked its database, however busy the machine is.
+    pub(crate) fn open_patient(&self) -> Store {
+        self.open_with(Options { lock_wait: PATIENCE, ..Options::default() })
+    }
+
     /// The database, behind the store's back.
     pub(crate) fn database(&self) -> Connection {
         Connection::open(self.file("chat.db")).expect("a database")
