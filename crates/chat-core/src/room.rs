@@ -20,6 +20,8 @@ use crate::{AppendError, Appended, Draft, Found, Page, Range, Search, SearchErro
 /// - [`read`](Self::read) returns messages without holes, oldest first, of
 ///   [`Limits::max_batch`](crate::Limits::max_batch) bytes at most, or one that is longer. A message that the
 ///   log has lost is left out; a page is empty only if there is nothing more in that direction.
+/// - [`search`](Self::search), where a log can, finds what [`Scan`](crate::Scan) finds, newest first, in as
+///   many bytes. No query breaks it, and nothing in a query is an operator.
 #[async_trait]
 pub trait Room: Send + Sync {
     /// Adds a message.

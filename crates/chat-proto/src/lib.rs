@@ -36,7 +36,7 @@ pub use log::{AppendError, Appended, Draft, Log, Page, Range, Standing, Stored};
 pub use name::{Identity, RoomName, User};
 pub use resume::{Gap, Resumption, resume};
 pub use roster::Roster;
-pub use search::{Found, Scan, Search, SearchError};
+pub use search::{Found, Scan, Search, SearchError, fold};
 pub use tail::{Cursor, Next, Tail};
 
 /// The subprotocol token of this protocol, as offered in `Sec-WebSocket-Protocol`.

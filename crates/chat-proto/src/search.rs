@@ -118,8 +118,8 @@ fn collect(value: &Value, text: &mut String) {
     }
 }
 
-/// The text without what a search makes no difference between.
-fn fold(text: &str) -> String {
+/// The text without what a search makes no difference between: its words are those of `split_whitespace`.
+pub fn fold(text: &str) -> String {
     // By way of the upper case, since letters of one upper case (the two small sigmas) are to be one.
     text.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }

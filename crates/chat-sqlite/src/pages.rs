@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use chat_core::{Range, RoomName, Stored};
+use chat_core::{Found, Range, RoomName, Scan, Stored};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension};
 
@@ -18,19 +18,12 @@ pub(crate) struct Unreadable {
     count: AtomicU64,
 }
 
-/// Messages in the order they were asked for.
+/// A part of a room.
 #[derive(Debug)]
 pub(crate) struct Rows {
     pub(crate) messages: Vec<Stored>,
     /// Whether there are more in that direction.
     pub(crate) more: bool,
-}
-
-/// How many messages, and how many bytes of more than one.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    pub(crate) messages: usize,
-    pub(crate) bytes: usize,
 }
 
 impl Unreadable {
@@ -72,7 +65,7 @@ pub(crate) fn read(
     let Some(number) = number(connection, room)? else {
         return Ok(Rows { messages: Vec::new(), more: false });
     };
-    let (sql, from, to, messages) = match range {
+    let (sql, from, to, limit) = match range {
         Range::Before { seq, limit } => (
             "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC",
             0,
@@ -88,32 +81,40 @@ pub(crate) fn read(
     };
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query((record::id(number, from), record::id(number, to)))?;
-    let mut rows = take(rows, room, Bounds { messages, bytes }, unreadable)?;
+    let mut rows = take(rows, room, limit, bytes, unreadable)?;
     if matches!(range, Range::Before { .. }) {
         rows.messages.reverse();
     }
     Ok(rows)
 }
 
-/// Finds the messages of a room before a position that match, newest first.
+/// Finds the messages of a room before a position, newest first: those that match in the index, as far as the scan
+/// agrees.
 pub(crate) fn search(
     connection: &Connection,
     room: &RoomName,
     pattern: &str,
     before: u64,
-    bounds: Bounds,
+    mut scan: Scan,
     unreadable: &Unreadable,
-) -> rusqlite::Result<Rows> {
+) -> rusqlite::Result<Found> {
     let Some(number) = number(connection, room)? else {
-        return Ok(Rows { messages: Vec::new(), more: false });
+        return Ok(scan.finish());
     };
     let mut statement = connection.prepare_cached(
         "SELECT m.id, m.sum, m.frame FROM search s JOIN messages m ON m.id = s.rowid
          WHERE search MATCH ?1 AND s.rowid BETWEEN ?2 AND ?3 ORDER BY s.rowid DESC",
     )?;
-    let range = (record::id(number, 1), record::id(number, before.saturating_sub(1)));
-    let rows = statement.query((pattern, range.0, range.1))?;
-    take(rows, room, bounds, unreadable)
+    let (first, last) = (record::id(number, 1), record::id(number, before.saturating_sub(1)));
+    let mut rows = statement.query((pattern, first, last))?;
+    while let Some(row) = rows.next()? {
+        if let Some(stored) = stored(room, row, unreadable)?
+            && !scan.look(&stored)
+        {
+            break;
+        }
+    }
+    Ok(scan.finish())
 }
 
 fn number(connection: &Connection, room: &RoomName) -> rusqlite::Result<Option<i64>> {
@@ -126,25 +127,35 @@ fn number(connection: &Connection, room: &RoomName) -> rusqlite::Result<Option<i
 fn take(
     mut rows: rusqlite::Rows<'_>,
     room: &RoomName,
-    bounds: Bounds,
+    limit: usize,
+    max_bytes: usize,
     unreadable: &Unreadable,
 ) -> rusqlite::Result<Rows> {
     let mut messages = Vec::new();
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
-        let (id, sum): (i64, u32) = (row.get(0)?, row.get(1)?);
-        let frame = row.get_ref(2)?.as_blob().unwrap_or_default();
-        let seq = record::seq(id);
-        // One that cannot be read is no more to be had than one that retention has taken.
-        if record::sum(room, seq, frame) != sum {
-            unreadable.note(id);
-            continue;
-        }
-        bytes += frame.len();
-        if messages.len() >= bounds.messages || (!messages.is_empty() && bytes > bounds.bytes) {
+        let Some(stored) = stored(room, row, unreadable)? else { continue };
+        bytes += stored.frame.len();
+        if messages.len() >= limit || (!messages.is_empty() && bytes > max_bytes) {
             return Ok(Rows { messages, more: true });
         }
-        messages.push(Stored { seq, frame: Bytes::copy_from_slice(frame) });
+        messages.push(stored);
     }
     Ok(Rows { messages, more: false })
+}
+
+/// A message, if it is as it was written. If not, it is no more to be had than one that retention has taken.
+fn stored(
+    room: &RoomName,
+    row: &rusqlite::Row<'_>,
+    unreadable: &Unreadable,
+) -> rusqlite::Result<Option<Stored>> {
+    let (id, sum): (i64, u32) = (row.get(0)?, row.get(1)?);
+    let frame = row.get_ref(2)?.as_blob().unwrap_or_default();
+    let seq = record::seq(id);
+    if record::sum(room, seq, frame) != sum {
+        unreadable.note(id);
+        return Ok(None);
+    }
+    Ok(Some(Stored { seq, frame: Bytes::copy_from_slice(frame) }))
 }

@@ -2,15 +2,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, Appended, Draft, Found, Limits, Outlet, Page, Range, Room, RoomName, Search, SearchError,
-    Standing, Unavailable,
+    AppendError, Appended, Draft, Found, Limits, Outlet, Page, Range, Room, RoomName, Scan, Search,
+    SearchError, Standing, Unavailable,
 };
 use sha1::{Digest, Sha1};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::ledger::{Key, Prepared};
-use crate::pages::Bounds;
 use crate::store::Shared;
 use crate::writer::Job;
 use crate::{pages, record, terms};
@@ -79,15 +78,13 @@ impl Room for SqliteRoom {
     }
 
     async fn search(&self, search: Search) -> Result<Found, SearchError> {
-        let Search { query, limit, before } = search;
-        let pattern = terms::pattern(&self.scope, &query).ok_or(SearchError::BadQuery)?;
-        let (hub, name) = (Arc::clone(self.shared.hub()), self.name.clone());
-        let bounds = Bounds { messages: limit, bytes: self.limits.max_batch };
+        let pattern = terms::pattern(&self.scope, &search.query).ok_or(SearchError::BadQuery)?;
+        let scan = Scan::new(&search, &self.limits);
+        let (hub, name, before) = (Arc::clone(self.shared.hub()), self.name.clone(), search.before);
         let found = self.shared.readers().run_long(self.limits.room_timeout, move |connection| {
-            pages::search(connection, &name, &pattern, before, bounds, &hub.unreadable)
+            pages::search(connection, &name, &pattern, before, scan, &hub.unreadable)
         });
-        let rows = found.await.map_err(|Unavailable(cause)| SearchError::Unavailable(cause))?;
-        Ok(Found { messages: rows.messages, more: rows.more })
+        found.await.map_err(|Unavailable(cause)| SearchError::Unavailable(cause))
     }
 }
 
