@@ -1,0 +1,45 @@
+// A usual day, for hours: users come, talk now and then, lose the network once, and go. What leaks, leaks here:
+// `just k6 soak warp` compares connections, rooms, descriptors, threads and memory with those at the start.
+//
+// On `k6/ws`, for the codes of the closes: over hours, they say who ended what.
+
+import exec from 'k6/execution';
+import { User } from './lib/chat.js';
+import { recovered, rooms, SOUND } from './lib/metrics.js';
+import { size, TAGS } from './lib/settings.js';
+import { blocking } from './lib/wire.js';
+
+const USERS = size('USERS', 50);
+const MINUTES = size('MINUTES', 10);
+const STAY_MS = size('STAY_MS', 20000);
+const EVERY_MS = size('EVERY_MS', 2000);
+const ROOMS = size('ROOMS', 10);
+
+export const options = {
+  tags: TAGS,
+  scenarios: {
+    soak: {
+      executor: 'constant-vus',
+      vus: USERS,
+      duration: `${Math.ceil(MINUTES * 60)}s`,
+      gracefulStop: `${Math.ceil((2 * STAY_MS) / 1000) + 60}s`,
+    },
+  },
+  thresholds: { ...SOUND, chat_recovered: ['rate==1'] },
+};
+
+export function setup() {
+  rooms.add(ROOMS);
+}
+
+export default function () {
+  const user = new User(`soak-${exec.vu.idInTest}-${exec.vu.iterationInScenario}`, blocking);
+  const room = `soak-${exec.vu.idInTest % ROOMS}`;
+  const talk = (/** @type {() => void} */ end) => {
+    user.wire?.every(EVERY_MS, () => user.say(room));
+    user.wire?.after(STAY_MS * (0.5 + Math.random()), end);
+  };
+  const back = () => user.connect(() => talk(() => user.leave()));
+  user.connect(() => user.join(room, () => talk(() => user.cut())), back);
+  recovered.add(true);
+}
