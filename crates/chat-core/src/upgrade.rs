@@ -108,18 +108,20 @@ impl<M: Message> Ticket<M> {
         let Self { chat, purpose, permit, user, confirmed } = self;
         let connection = permit.connection();
         let deadline = Instant::now() + chat.limits().upgrade_timeout;
+        let mut status = None;
         let taken = timeout_at(deadline, async {
             confirmed.await.map_err(|_| "no 101 went out".to_owned())?;
+            status = Some(101);
             upgrade.await.map_err(|error| error.to_string())
         });
         let transport = match taken.await {
             Ok(Ok(transport)) => transport,
             Ok(Err(cause)) => {
-                info!(connection, cause, "upgrade abandoned");
+                info!(connection, status, cause, "upgrade abandoned");
                 return;
             }
             Err(_) => {
-                info!(connection, cause = "it took too long", "upgrade abandoned");
+                info!(connection, status, cause = "it took too long", "upgrade abandoned");
                 return;
             }
         };
@@ -157,7 +159,7 @@ impl Watch {
     /// The response that leaves has this status.
     ///
     /// Returns what is to be sent in its place if the chat accepted an upgrade and something between has
-    /// answered otherwise.
+    /// answered otherwise, or if nobody is left to start the session.
     #[must_use = "the answer replaces the response"]
     pub fn leaving(&self, status: u16) -> Option<Answer> {
         match std::mem::take(&mut *self.0.lock()) {
@@ -166,17 +168,19 @@ impl Watch {
                 info!(status, code = refusal.code(), "upgrade");
                 None
             }
-            Watched::Accepted(confirm) if status == 101 => {
-                // The ticket is gone if its task was: then there is no session to confirm.
-                let _gone = confirm.send(());
-                None
-            }
-            Watched::Accepted(_) => {
+            Watched::Accepted(confirm) => {
+                // Nobody takes the confirmation if the ticket has been dropped or has waited too long.
+                let problem = match status {
+                    101 if confirm.send(()).is_ok() => return None,
+                    101 => "nobody starts its session",
+                    _ => "another layer answered it",
+                };
                 let answer = Answer::refusal(Refusal::Internal, Vec::new());
                 error!(
                     status = answer.status(),
                     replaced = status,
-                    "upgrade accepted, but another layer answered it"
+                    problem,
+                    "upgrade accepted and not carried out"
                 );
                 Some(answer)
             }

@@ -53,12 +53,14 @@ async fn a_session_starts_when_the_101_has_passed_and_not_before() {
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_that_is_never_confirmed_ends_with_its_time() {
     let chat = chat(Limits { upgrade_timeout: Duration::from_secs(3), ..Limits::default() });
-    let (ticket, _watch) = ticket(&chat, "/ws");
+    let (ticket, watch) = ticket(&chat, "/ws");
     let mut peer = Peer::new(|wire| ticket.start(async { Ok::<_, Failure>(wire) }));
     let waited = seconds_until(async { assert_eq!(peer.until_gone().await, []) }).await;
     assert!((3.0..3.1).contains(&waited), "{waited}");
     assert!(peer.is_over().await);
     assert_eq!(connections(&chat), (0, 0));
+    let late = watch.leaving(101).map(|answer| answer.status());
+    assert_eq!(late, Some(500), "a 101 that comes too late");
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,7 +132,7 @@ async fn an_upgrade_is_given_back_wherever_it_is_dropped() {
     assert_eq!(connections(&chat), (1, 0));
     drop(dropped);
     assert_eq!(connections(&chat), (0, 0));
-    assert_eq!(watch.leaving(101).map(|answer| answer.status()), None);
+    assert_eq!(watch.leaving(101).map(|answer| answer.status()), Some(500), "a 101 for nobody");
 
     let watch = Watch::default();
     let refused = upgrade(&watch).refuse();
