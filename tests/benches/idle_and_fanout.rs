@@ -5,7 +5,6 @@
 
 #![expect(clippy::print_stdout, reason = "a table is what it is run for")]
 
-use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -87,7 +86,7 @@ async fn fan_out(daemon: &Daemon) -> Result<(f64, f64)> {
     }
     let mut sender = Client::connect(daemon.address(), "sender").await?;
     sender.ask(json!({"type": "join", "room": "lobby"}), "j").await?;
-    let cpu = cpu_seconds(daemon)?;
+    let cpu = daemon.footprint()?.cpu_seconds;
     let start = Instant::now();
     let tasks: Vec<_> = receivers
         .into_iter()
@@ -113,23 +112,12 @@ async fn fan_out(daemon: &Daemon) -> Result<(f64, f64)> {
     for task in tasks {
         task.await??;
     }
-    Ok((cpu_seconds(daemon)? - cpu, start.elapsed().as_secs_f64()))
+    Ok((daemon.footprint()?.cpu_seconds - cpu, start.elapsed().as_secs_f64()))
 }
 
 /// KiB that the server has in memory.
 fn resident(daemon: &Daemon) -> Result<f64> {
     // The allocator and the kernel settle.
     std::thread::sleep(Duration::from_millis(500));
-    let status = fs::read_to_string(format!("/proc/{}/status", daemon.id()))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).context("no VmRSS")?;
-    Ok(line.split_whitespace().nth(1).context("no number")?.parse()?)
-}
-
-/// User and system time, in units of 10 ms as Linux has them.
-fn cpu_seconds(daemon: &Daemon) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.id()))?;
-    let (_, fields) = stat.rsplit_once(')').context("no fields")?;
-    let ticks: Vec<f64> =
-        fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-    Ok(ticks.iter().sum::<f64>() / 100.0)
+    Ok(daemon.footprint()?.kib as f64)
 }

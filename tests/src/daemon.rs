@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::exchange;
+use crate::{Footprint, exchange};
 
 /// One of the chat binaries, and how it gets its connections.
 #[derive(Clone, Copy, Debug)]
@@ -32,31 +32,18 @@ pub const BINARIES: [Binary; 7] = [
 ];
 
 impl Binary {
+    /// The name without what all have in common.
+    pub fn adapter(&self) -> &'static str {
+        self.name.trim_start_matches("chatd-")
+    }
+
     /// A command that runs the binary, built as these tests are.
     ///
     /// # Errors
     ///
     /// If it cannot be built.
     pub fn command(&self) -> Result<Command> {
-        static BUILT: Mutex<bool> = Mutex::new(false);
-        // The test sits in target/<profile>/deps.
-        let deps = env::current_exe()?;
-        let profile = deps.ancestors().nth(2).context("no profile folder")?.to_owned();
-        let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !*built {
-            let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-            // The whole workspace, as the tests are built: for one package, its dependencies would have other
-            // features and be built again.
-            cargo.args(["build", "--quiet", "--workspace", "--bins"]);
-            if profile.ends_with("release") {
-                cargo.arg("--release");
-            }
-            if !cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status()?.success() {
-                bail!("the binaries do not build");
-            }
-            *built = true;
-        }
-        Ok(Command::new(profile.join(self.name)))
+        program(self.name)
     }
 
     /// Runs the binary with these arguments until it ends by itself.
@@ -69,9 +56,38 @@ impl Binary {
     }
 }
 
+/// A command that runs a program of this workspace, built as these tests are.
+///
+/// # Errors
+///
+/// If it cannot be built.
+pub fn program(name: &str) -> Result<Command> {
+    static BUILT: Mutex<bool> = Mutex::new(false);
+    // A test sits in target/<profile>/deps, a program in target/<profile>.
+    let executable = env::current_exe()?;
+    let mut folders = executable.ancestors().skip(1).skip_while(|folder| folder.ends_with("deps"));
+    let profile = folders.next().context("no profile folder")?;
+    let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if !*built {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        // The whole workspace, as the tests are built: for one package, its dependencies would have other
+        // features and be built again.
+        cargo.args(["build", "--quiet", "--workspace", "--bins"]);
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        if !cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status()?.success() {
+            bail!("the binaries do not build");
+        }
+        *built = true;
+    }
+    Ok(Command::new(profile.join(name)))
+}
+
 /// A running chat binary; killed when dropped.
 #[derive(Debug)]
 pub struct Daemon {
+    binary: Binary,
     child: Child,
     address: SocketAddr,
     log: Option<JoinHandle<String>>,
@@ -111,7 +127,12 @@ impl Daemon {
         BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut line)?;
         let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next());
         let address = address.context("it does not say where it listens")?.parse()?;
-        Ok(Self { child, address, log: Some(log) })
+        Ok(Self { binary, child, address, log: Some(log) })
+    }
+
+    /// What it runs.
+    pub fn binary(&self) -> Binary {
+        self.binary
     }
 
     /// Where it listens.
@@ -152,6 +173,15 @@ impl Daemon {
             }
         })
         .await?
+    }
+
+    /// What the process holds and has used so far.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone, or the system is not Linux.
+    pub fn footprint(&self) -> Result<Footprint> {
+        Footprint::of(self.id())
     }
 
     /// Sends a signal by its name, like `TERM`.

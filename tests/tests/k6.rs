@@ -1,110 +1,101 @@
-//! The story's load on each binary, and then its log: k6 cannot see there what the story was about.
+//! k6 on each binary, and then the binary's log: k6 cannot see there what the story was about.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use chat_tests::{BINARIES, Daemon};
-use serde_json::Value;
+use chat_tests::{BINARIES, Daemon, Summary, check_log, k6};
 
 const USERS: u64 = 20;
 const DROPS: u64 = 2;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tungstenite_by_hijack() -> Result<()> {
-    smoke("chatd-tungstenite", "hijack").await
+macro_rules! for_each_binary {
+    ($($name:ident: $binary:literal $upgrade:literal)*) => {$(
+        mod $name {
+            #[tokio::test(flavor = "multi_thread")]
+            async fn talks_and_loses_its_clients() -> anyhow::Result<()> {
+                super::talks_and_loses_its_clients($binary, $upgrade).await
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn resumes_whoever_is_cut_off() -> anyhow::Result<()> {
+                super::resumes_whoever_is_cut_off($binary, $upgrade).await
+            }
+        }
+    )*};
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn warp_by_hijack() -> Result<()> {
-    smoke("chatd-warp", "hijack").await
+for_each_binary! {
+    tungstenite_by_hijack: "chatd-tungstenite" "hijack"
+    warp_by_hijack: "chatd-warp" "hijack"
+    warp_by_context: "chatd-warp" "context"
+    actix_by_hijack: "chatd-actix" "hijack"
+    actix_by_context: "chatd-actix" "context"
+    axum_by_hijack: "chatd-axum" "hijack"
+    axum_by_context: "chatd-axum" "context"
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn warp_by_context() -> Result<()> {
-    smoke("chatd-warp", "context").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn actix_by_hijack() -> Result<()> {
-    smoke("chatd-actix", "hijack").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn actix_by_context() -> Result<()> {
-    smoke("chatd-actix", "context").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn axum_by_hijack() -> Result<()> {
-    smoke("chatd-axum", "hijack").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn axum_by_context() -> Result<()> {
-    smoke("chatd-axum", "context").await
-}
-
-async fn smoke(name: &str, upgrade: &str) -> Result<()> {
-    let binary = BINARIES.into_iter().find(|binary| (binary.name, binary.upgrade) == (name, upgrade));
-    let binary = binary.context("no such binary")?;
-    let daemon = Daemon::start(binary, &[])?;
+async fn talks_and_loses_its_clients(name: &str, upgrade: &str) -> Result<()> {
+    let daemon = start(name, upgrade)?;
     for _ in 0..DROPS {
-        let mut staying = k6(&daemon)?.args(["-e", "STAY=1"]).spawn()?;
+        let mut staying = k6("smoke", &daemon)?
+            .args(["-e", "STAY=1", "-e", &format!("USERS={USERS}")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
         daemon.sessions(USERS).await?;
         staying.kill()?;
         staying.wait()?;
         daemon.sessions(0).await?;
     }
-    let talked = k6(&daemon)?.stdout(Stdio::piped()).stderr(Stdio::piped()).output()?;
-    ensure!(
-        talked.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&talked.stdout),
-        String::from_utf8_lossy(&talked.stderr)
-    );
+    let users = run("smoke", &daemon, &[])?.count("chat_users")?;
     daemon.sessions(0).await?;
     let rooms = daemon.ready().await?["rooms"].clone();
     ensure!(rooms == 1, "{rooms} rooms");
-    check(&daemon.stop()?)
-}
 
-/// What the story's log did not show: every upgrade is a 101, nothing went wrong, every session has an end.
-fn check(log: &[Value]) -> Result<()> {
-    let with = |message: &'static str| log.iter().filter(move |line| line["message"] == message);
-    let wrong: Vec<_> =
-        log.iter().filter(|line| line["level"] == "ERROR" || line["level"] == "WARN").collect();
-    ensure!(wrong.is_empty(), "{wrong:#?}");
-    let other: Vec<_> = with("upgrade").filter(|line| line["status"] != 101).collect();
-    ensure!(other.is_empty(), "{other:#?}");
-
-    let upgrades = with("upgrade").count();
-    ensure!(upgrades >= usize::try_from(USERS * (DROPS + 1))?, "only {upgrades} upgrades");
-    let mut begun: Vec<_> = with("upgrade").map(|line| line["connection"].as_u64()).collect();
-    let mut ended: Vec<_> = with("session ended").map(|line| line["connection"].as_u64()).collect();
-    begun.sort_unstable();
-    ended.sort_unstable();
-    ensure!(begun == ended, "upgrades {begun:?} but ends {ended:?}");
-    let causes = ["closed by peer", "peer gone", "connection lost"];
-    let odd: Vec<_> =
-        with("session ended").filter(|line| !causes.iter().any(|cause| line["cause"] == *cause)).collect();
-    ensure!(odd.is_empty(), "{odd:#?}");
+    let log = daemon.stop()?;
+    let upgrades = check_log(&log)?;
+    ensure!(upgrades >= usize::try_from(USERS * DROPS + users)?, "only {upgrades} upgrades");
     for code in [1000, 1001] {
-        ensure!(with("session ended").any(|line| line["close"] == code), "no session closed with {code}");
+        let closed = |line: &&serde_json::Value| line["message"] == "session ended" && line["close"] == code;
+        ensure!(log.iter().any(|line| closed(&line)), "no session closed with {code}");
     }
     Ok(())
 }
 
-/// k6 with the smoke script, aimed at the daemon; `K6` says where k6 is, unless it is on the path.
-fn k6(daemon: &Daemon) -> Result<Command> {
-    let k6 = env::var_os("K6").map_or_else(|| PathBuf::from("k6"), PathBuf::from);
-    let found = Command::new(&k6).arg("version").stdout(Stdio::null()).status();
-    found.with_context(|| format!("{} does not run: tests/run installs it", k6.display()))?;
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../k6/smoke.js");
-    let mut command = Command::new(k6);
-    command.args(["run", "--quiet", "--no-usage-report"]);
-    command.args(["-e", &format!("URL=ws://{}/ws", daemon.address())]).arg(script);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    Ok(command)
+async fn resumes_whoever_is_cut_off(name: &str, upgrade: &str) -> Result<()> {
+    let daemon = start(name, upgrade)?;
+    let sizes = ["USERS=6", "CUTS=3", "STAY_MS=500", "EVERY_MS=50"];
+    let summary = run("resume", &daemon, &sizes)?;
+    daemon.sessions(0).await?;
+    let upgrades = check_log(&daemon.stop()?)?;
+    ensure!(upgrades == 6 * 4, "{upgrades} upgrades");
+    ensure!(summary.count("chat_replayed")? > 0, "nothing was cut off");
+    Ok(())
+}
+
+fn start(name: &str, upgrade: &str) -> Result<Daemon> {
+    let binary = BINARIES.into_iter().find(|binary| (binary.name, binary.upgrade) == (name, upgrade));
+    Daemon::start(binary.context("no such binary")?, &[])
+}
+
+/// Runs a script to its end: its thresholds hold, and every user's books are closed.
+fn run(script: &str, daemon: &Daemon, sizes: &[&str]) -> Result<Summary> {
+    let path = scratch(script, daemon);
+    let mut command: Command = k6(script, daemon)?;
+    command.args(sizes.iter().flat_map(|size| ["-e", size])).arg("--summary-export").arg(&path);
+    let output = command.output()?;
+    ensure!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let summary = Summary::read(&path)?;
+    summary.all_audited()?;
+    Ok(summary)
+}
+
+fn scratch(script: &str, daemon: &Daemon) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{script}-{}.json", daemon.id()))
 }

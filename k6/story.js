@@ -1,0 +1,39 @@
+// The story, for tests/tests/story.rs: connects to a host that spoils upgrades, once for each fault in FAULTS and
+// once without, and says what became of it, one line of JSON each.
+//
+// On `k6/ws`, which is what the story's users ran, and which tells the status of a refused handshake.
+
+import exec from 'k6/execution';
+import ws from 'k6/ws';
+import { URL } from './lib/settings.js';
+
+const FAULTS = ['', ...(__ENV.FAULTS || '').split(',')];
+
+export const options = {
+  scenarios: {
+    story: { executor: 'per-vu-iterations', vus: FAULTS.length, iterations: 1, maxDuration: '60s' },
+  },
+};
+
+export default function () {
+  const fault = FAULTS[exec.vu.idInTest - 1];
+  let events = 0;
+  let code = 0;
+  /** @type {Record<string, string>} */
+  const headers = { 'Sec-WebSocket-Protocol': 'chat.v1' };
+  if (fault) {
+    headers['X-Fault'] = fault;
+  }
+  const response = ws.connect(URL, { headers }, (socket) => {
+    socket.on('message', () => {
+      events += 1;
+      socket.close(1001);
+    });
+    socket.on('close', (/** @type {number} */ its) => {
+      code = its;
+    });
+    // A 101 behind which nobody speaks, for longer than any server of ours lets it stand.
+    socket.setTimeout(() => socket.close(4999), 30000);
+  });
+  console.log(JSON.stringify({ fault, status: response.status, events, code }));
+}
