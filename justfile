@@ -6,9 +6,15 @@ check:
 serve adapter='tungstenite' *arguments:
     cargo run --release -p chatd-{{adapter}} -- {{arguments}}
 
-# The story's load on a server that is already running.
-smoke url='ws://127.0.0.1:8080/ws':
-    k6 run -e URL={{url}} k6/smoke.js
+# A k6 scenario on a binary, and a look at the server afterwards: just k6 fanout warp, just k6 soak axum context, ...
+k6 scenario adapter upgrade='hijack' *arguments:
+    K6="${K6:-$(command -v k6 || tests/provide-k6)}" \
+        cargo run --quiet --release -p chat-tests --bin k6 -- {{scenario}} {{adapter}} --upgrade {{upgrade}} {{arguments}}
+
+# The same on all binaries by turns, and one table: just k6-compare fanout -e RATE=50, ...
+k6-compare scenario *arguments:
+    K6="${K6:-$(command -v k6 || tests/provide-k6)}" \
+        cargo run --quiet --release -p chat-tests --bin k6 -- {{scenario}} all --rounds 3 -e DURATION=8 {{arguments}}
 
 # Memory of an idle connection and cost of a delivery, for every binary.
 bench:
