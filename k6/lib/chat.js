@@ -2,6 +2,7 @@
 // and has got.
 
 import * as metrics from './metrics.js';
+import { size } from './settings.js';
 import { Stream } from './stream.js';
 
 /**
@@ -13,7 +14,7 @@ import { Stream } from './stream.js';
  */
 
 /** How long a leaving user waits for what is missing: long for any machine, since what is missing then is lost. */
-const PATIENCE_MS = 20000;
+const PATIENCE_MS = size('PATIENCE_MS', 20000);
 
 /** About as long as what people write. */
 const TEXT = '안녕하세요, is anybody here? '.repeat(3);

@@ -62,24 +62,30 @@ impl Binary {
 ///
 /// If it cannot be built.
 pub fn program(name: &str) -> Result<Command> {
-    static BUILT: Mutex<bool> = Mutex::new(false);
+    static BUILT: Mutex<Vec<&[&str]>> = Mutex::new(Vec::new());
     // A test sits in target/<profile>/deps, a program in target/<profile>.
     let executable = env::current_exe()?;
     let mut folders = executable.ancestors().skip(1).skip_while(|folder| folder.ends_with("deps"));
     let profile = folders.next().context("no profile folder")?;
-    let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if !*built {
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let is_release = profile.ends_with("release");
+    let packages: &[&str] = if is_release && BINARIES.iter().any(|binary| binary.name == name) {
+        &["-p", "chatd-actix", "-p", "chatd-axum", "-p", "chatd-tungstenite", "-p", "chatd-warp"]
+    } else {
         // The whole workspace, as the tests are built: for one package, its dependencies would have other
         // features and be built again.
-        cargo.args(["build", "--quiet", "--workspace", "--bins"]);
-        if profile.ends_with("release") {
+        &["--workspace", "--bins"]
+    };
+    let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if !built.contains(&packages) {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--quiet"]).args(packages);
+        if is_release {
             cargo.arg("--release");
         }
         if !cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status()?.success() {
             bail!("the binaries do not build");
         }
-        *built = true;
+        built.push(packages);
     }
     Ok(Command::new(profile.join(name)))
 }

@@ -1,10 +1,13 @@
 //! k6 on each binary, and then the binary's log: k6 cannot see there what the story was about.
 
+mod thief;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use chat_tests::{BINARIES, Daemon, Summary, check_log, k6};
+use thief::{Theft, thief};
 
 const USERS: u64 = 20;
 const DROPS: u64 = 2;
@@ -33,6 +36,27 @@ for_each_binary! {
     actix_by_context: "chatd-actix" "context"
     axum_by_hijack: "chatd-axum" "hijack"
     axum_by_context: "chatd-axum" "context"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stolen_between_server_and_client_is_missed() -> Result<()> {
+    let daemon = start("chatd-tungstenite", "hijack")?;
+    for (theft, counter) in
+        [(Theft::Lost, "chat_lost"), (Theft::Twice, "chat_duplicated"), (Theft::Late, "chat_reordered")]
+    {
+        let address = thief(daemon.address(), theft).await?;
+        let path = scratch(counter, &daemon);
+        let mut command = tokio::process::Command::from(k6("smoke", &daemon)?);
+        command.args(["-e", &format!("URL=ws://{address}/ws"), "-e", "USERS=5", "-e", "PATIENCE_MS=1000"]);
+        let output = command.arg("--summary-export").arg(&path).output().await?;
+        ensure!(output.status.code() == Some(99), "{theft:?}: {output:#?}");
+        let summary = Summary::read(&path)?;
+        for counted in ["chat_lost", "chat_duplicated", "chat_reordered"] {
+            let count = summary.count(counted)?;
+            ensure!((count > 0) == (counted == counter), "{theft:?}: {counted} is {count}");
+        }
+    }
+    Ok(())
 }
 
 async fn talks_and_loses_its_clients(name: &str, upgrade: &str) -> Result<()> {
