@@ -4,6 +4,7 @@ use std::io;
 use actix_web::body::BoxBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::error::ErrorInternalServerError;
+use actix_web::http::header::HeaderValue;
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpMessage, HttpResponse};
@@ -28,7 +29,7 @@ async fn spoiled(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse, Error> {
-    let fault = fault(request.headers().get("x-fault").map(|value| value.as_bytes()));
+    let fault = fault(request.headers().get("x-fault").map(HeaderValue::as_bytes));
     if let Some(Fault::Awaited | Fault::Forgotten) = fault {
         return Ok(upgraded_by_hand(&endpoint, request, fault == Some(Fault::Awaited)).await);
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use chat_core::{Decision, Endpoint, Text, Watch};
 use chat_hyper::{Body, head, switching_protocols, take_over};
 use chat_tests::Fault;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -37,7 +37,7 @@ where
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let fault = fault(request.headers().get("x-fault").map(http::HeaderValue::as_bytes));
+        let fault = fault(request.headers().get("x-fault").map(HeaderValue::as_bytes));
         if let Some(Fault::Awaited | Fault::Forgotten) = fault {
             let endpoint = self.endpoint.clone();
             return Box::pin(async move {
