@@ -61,10 +61,12 @@ export class User {
     this.plan = 'stay';
     this.replies.clear();
     this.way(`name=${encodeURIComponent(this.name)}`, {
+      // Not at the welcome: the event-based API loses what comes before it has told of `open`.
       opened: (wire) => {
         this.wire = wire;
+        this.goBack(begin);
       },
-      received: (text) => this.hear(JSON.parse(text), begin),
+      received: (text) => this.hear(JSON.parse(text)),
       ended: (status, code) => {
         this.wire = undefined;
         metrics.upgraded.add(status === 101, { status: `${status}` });
@@ -142,12 +144,9 @@ export class User {
     }
   }
 
-  /** @private @param {any} event @param {() => void} begin */
-  hear(event, begin) {
+  /** @private @param {any} event */
+  hear(event) {
     switch (event.type) {
-      case 'welcome':
-        this.goBack(begin);
-        break;
       case 'message':
         this.take(event);
         break;
