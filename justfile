@@ -8,12 +8,12 @@ serve adapter='tungstenite' *arguments:
 
 # A k6 scenario on a binary, and a look at the server afterwards: just k6 fanout warp, just k6 soak axum context, ...
 k6 scenario adapter upgrade='hijack' *arguments:
-    K6="${K6:-$(command -v k6 || tests/provide-k6)}" \
+    K6="${K6:-$(command -v k6 || echo "$(tests/provide)/k6")}" \
         cargo run --quiet --release -p chat-tests --bin k6 -- {{scenario}} {{adapter}} --upgrade {{upgrade}} {{arguments}}
 
 # The same on all binaries by turns, and one table: just k6-compare fanout -e RATE=50, ...
 k6-compare scenario *arguments:
-    K6="${K6:-$(command -v k6 || tests/provide-k6)}" \
+    K6="${K6:-$(command -v k6 || echo "$(tests/provide)/k6")}" \
         cargo run --quiet --release -p chat-tests --bin k6 -- {{scenario}} all --rounds 3 -e DURATION=5 {{arguments}}
 
 # Memory of an idle connection and cost of a delivery, for every binary.

@@ -17,7 +17,7 @@ pub fn k6(script: &str, daemon: &Daemon) -> Result<Command> {
     let k6 = env::var_os("K6").map_or_else(|| PathBuf::from("k6"), PathBuf::from);
     let found = Command::new(&k6).arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     found.with_context(|| {
-        format!("{} does not run: install k6, or let K6 be what tests/provide-k6 prints", k6.display())
+        format!("{} does not run: install k6, or let K6 be the one that tests/provide installs", k6.display())
     })?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../k6").join(script).with_extension("js");
     ensure!(path.exists(), "there is no k6/{script}.js");
