@@ -1,0 +1,166 @@
+use std::time::Duration;
+
+/// Advice of a server is followed up to here: a wrong one must not silence a client for days.
+const MAX_ADVICE: Duration = Duration::from_secs(300);
+
+/// How a client comes back: after a random part of a time that doubles with each failure ("full jitter"), so
+/// that the clients of a server that restarts do not come back all at once.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let patient = chat_client::Reconnect::default().max(Duration::from_secs(60));
+/// assert_ne!(patient, chat_client::Reconnect::never());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconnect {
+    first: Duration,
+    max: Duration,
+    settled: Duration,
+    give_up: Duration,
+}
+
+impl Reconnect {
+    /// A lost connection is the end.
+    pub fn never() -> Self {
+        Self { give_up: Duration::ZERO, ..Self::default() }
+    }
+
+    /// The longest first wait. Default 500 ms.
+    #[must_use]
+    pub fn first(self, first: Duration) -> Self {
+        Self { first, ..self }
+    }
+
+    /// The longest wait of all. Default 30 s.
+    #[must_use]
+    pub fn max(self, max: Duration) -> Self {
+        Self { max, ..self }
+    }
+
+    /// A connection that held for so long was a good one: the next wait is a first one again. Default 10 s.
+    #[must_use]
+    pub fn settled(self, settled: Duration) -> Self {
+        Self { settled, ..self }
+    }
+
+    /// When to give up: so long after the last good connection. Default 15 min.
+    #[must_use]
+    pub fn give_up(self, give_up: Duration) -> Self {
+        Self { give_up, ..self }
+    }
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(500),
+            max: Duration::from_secs(30),
+            settled: Duration::from_secs(10),
+            give_up: Duration::from_secs(15 * 60),
+        }
+    }
+}
+
+/// How far a client is in coming back. `now` is the time since some moment that stays the same.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    policy: Reconnect,
+    failures: u32,
+    connected: Duration,
+    /// When the last good connection was lost.
+    lost: Option<Duration>,
+}
+
+impl Backoff {
+    pub(crate) fn new(policy: Reconnect, now: Duration) -> Self {
+        Self { policy, failures: 0, connected: now, lost: None }
+    }
+
+    /// There is a connection.
+    pub(crate) fn handle_connected(&mut self, now: Duration) {
+        self.connected = now;
+    }
+
+    /// The connection was lost: how long to wait, or `None` if a client that does that gives up.
+    pub(crate) fn handle_lost(
+        &mut self,
+        now: Duration,
+        advice: Option<Duration>,
+        random: u64,
+    ) -> Option<Duration> {
+        if now.saturating_sub(self.connected) >= self.policy.settled {
+            self.failures = 0;
+            self.lost = None;
+        }
+        self.handle_failure(now, advice, random)
+    }
+
+    /// An attempt failed: the same.
+    pub(crate) fn handle_failure(
+        &mut self,
+        now: Duration,
+        advice: Option<Duration>,
+        random: u64,
+    ) -> Option<Duration> {
+        let since = *self.lost.get_or_insert(now);
+        let left = (since + self.policy.give_up).checked_sub(now).filter(|left| !left.is_zero())?;
+        let ceiling = self.policy.first.saturating_mul(1 << self.failures.min(20)).min(self.policy.max);
+        self.failures = self.failures.saturating_add(1);
+        let jittered = ceiling.mul_f64(random as f64 / u64::MAX as f64);
+        // A server that says when it is back has spread its clients itself.
+        let advised = advice.unwrap_or_default().min(MAX_ADVICE);
+        Some(jittered.max(advised).min(left.max(advised)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn policy() -> Reconnect {
+        Reconnect::default().first(SECOND).max(8 * SECOND).settled(10 * SECOND).give_up(100 * SECOND)
+    }
+
+    #[test]
+    fn waits_double_up_to_their_bound_and_start_again_after_a_good_connection() {
+        let mut backoff = Backoff::new(policy(), Duration::ZERO);
+        let mut now = Duration::ZERO;
+        let mut waits = vec![backoff.handle_lost(now, None, u64::MAX).unwrap()];
+        for _ in 0..4 {
+            waits.push(backoff.handle_failure(now, None, u64::MAX).unwrap());
+        }
+        assert_eq!(waits, [SECOND, 2 * SECOND, 4 * SECOND, 8 * SECOND, 8 * SECOND]);
+        backoff.handle_connected(now);
+        now += SECOND;
+        assert_eq!(backoff.handle_lost(now, None, u64::MAX), Some(8 * SECOND), "it hardly held");
+        backoff.handle_connected(now);
+        now += 10 * SECOND;
+        assert_eq!(backoff.handle_lost(now, None, u64::MAX), Some(SECOND));
+    }
+
+    #[test]
+    fn jitter_is_full() {
+        let mut backoff = Backoff::new(policy(), Duration::ZERO);
+        assert_eq!(backoff.handle_lost(SECOND, None, 0), Some(Duration::ZERO));
+        assert_eq!(backoff.handle_failure(SECOND, None, u64::MAX / 2).unwrap().as_secs_f64().round(), 1.0);
+    }
+
+    #[test]
+    fn advice_is_honoured_unless_it_is_absurd() {
+        let mut backoff = Backoff::new(policy(), Duration::ZERO);
+        assert_eq!(backoff.handle_lost(SECOND, Some(3 * SECOND), 0), Some(3 * SECOND));
+        assert_eq!(backoff.handle_failure(SECOND, Some(Duration::MAX), 0), Some(MAX_ADVICE));
+    }
+
+    #[test]
+    fn a_client_gives_up_in_the_end_and_one_that_never_reconnects_at_once() {
+        let mut backoff = Backoff::new(policy(), Duration::ZERO);
+        assert!(backoff.handle_lost(SECOND, None, 7).is_some());
+        assert!(backoff.handle_failure(100 * SECOND, None, u64::MAX).unwrap() <= SECOND);
+        assert_eq!(backoff.handle_failure(101 * SECOND, None, 7), None);
+        assert_eq!(Backoff::new(Reconnect::never(), SECOND).handle_lost(SECOND, None, 7), None);
+    }
+}

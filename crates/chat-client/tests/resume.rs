@@ -1,0 +1,252 @@
+//! A connection that is lost, in every way that happens, and what the consumer sees of it.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chat_client::{Client, Closed, Error, Event, JoinFrom, Lost, Reconnect, Text};
+use chat_core::{Chat, Limits};
+use support::{Proxy, Server, eager, lobby, message, next, url, within};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+#[tokio::test]
+async fn the_stream_goes_on_without_hole_or_duplicate() {
+    let server = Server::start(Chat::default());
+    let (writer, _) = Client::connect(&server.url()).await.unwrap();
+    writer.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (reader, mut events) = Client::builder(&server.url()).reconnect(eager()).connect().await.unwrap();
+    reader.join(&lobby(), JoinFrom::Now).await.unwrap();
+    for round in 0..5 {
+        for n in 1..=20 {
+            if n == 10 {
+                reader.reconnect().await.unwrap();
+            }
+            writer.send(&lobby(), &Text("hi")).await.unwrap();
+            if n < 10 {
+                assert_eq!(message(&mut events).await.seq, round * 20 + n);
+            }
+        }
+        for n in 10..=20 {
+            assert_eq!(message(&mut events).await.seq, round * 20 + n);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_consumer_is_told_of_the_connection_and_of_each_room() {
+    let server = Server::start(Chat::default());
+    let (client, mut events) = Client::builder(&server.url()).reconnect(eager()).connect().await.unwrap();
+    let rooms = ["a", "b"].map(|room| room.parse().unwrap());
+    for room in &rooms {
+        client.join(room, JoinFrom::Now).await.unwrap();
+        // A room in which nothing was written is forgotten with its last member, and another the next time.
+        client.send(room, &Text("hi")).await.unwrap();
+        message(&mut events).await;
+    }
+    client.reconnect().await.unwrap();
+    assert!(matches!(next(&mut events).await, Event::Disconnected { lost: Lost::Asked, .. }));
+    assert!(matches!(next(&mut events).await, Event::Reconnected));
+    let mut resumed = BTreeSet::new();
+    for _ in &rooms {
+        let Event::Resumed { room, recovered: true, .. } = next(&mut events).await else { panic!() };
+        resumed.insert(room);
+    }
+    assert_eq!(resumed, rooms.into());
+    // It is the same guest.
+    assert_eq!(client.members(&"a".parse().unwrap()).await.unwrap(), [client.user().clone()]);
+}
+
+#[tokio::test]
+async fn what_the_log_no_longer_has_is_told_as_a_gap() {
+    let limits = Limits { log_messages: 10, tail_events: 4, ..Limits::default() };
+    let server = Server::start(Chat::builder().limits(limits).build());
+    let proxy = Proxy::start(server.address).await;
+    let (client, mut events) =
+        Client::builder(&url(proxy.address)).reconnect(eager()).connect().await.unwrap();
+    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    client.send(&lobby(), &Text("1")).await.unwrap();
+    assert_eq!(message(&mut events).await.seq, 1);
+    let (writer, _) = Client::connect(&server.url()).await.unwrap();
+    writer.join(&lobby(), JoinFrom::Now).await.unwrap();
+    proxy.open(false);
+    proxy.cut();
+    for n in 2..=30 {
+        writer.send(&lobby(), &Text(&n.to_string())).await.unwrap();
+    }
+    proxy.open(true);
+    assert!(matches!(next(&mut events).await, Event::Disconnected { .. }));
+    assert!(matches!(next(&mut events).await, Event::Reconnected));
+    assert!(matches!(next(&mut events).await, Event::Resumed { recovered: false, .. }));
+    assert!(matches!(next(&mut events).await, Event::Gap { from: 2, to: 20, .. }));
+    for seq in 21..=30 {
+        assert_eq!(message(&mut events).await.seq, seq);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_begins_anew_is_no_recovery_and_no_silence() {
+    let server = Server::start(Chat::default());
+    let address = server.address;
+    let (client, mut events) = Client::builder(&server.url()).reconnect(eager()).connect().await.unwrap();
+    let before = client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    client.send(&lobby(), &Text("old")).await.unwrap();
+    assert_eq!(message(&mut events).await.seq, 1);
+    drop(server);
+    assert!(matches!(next(&mut events).await, Event::Disconnected { .. }));
+    let server = Server::start_at(address, Chat::default());
+    // The send waits for the new server.
+    let sent = within(client.send(&lobby(), &Text("new"))).await.unwrap();
+    assert_eq!((sent.seq, sent.duplicate), (1, false));
+    assert!(matches!(next(&mut events).await, Event::Reconnected));
+    let Event::Resumed { epoch, recovered, .. } = next(&mut events).await else { panic!() };
+    assert!(!recovered && epoch != before.epoch);
+    let read = message(&mut events).await;
+    assert_eq!((read.seq, &read.epoch, read.text().as_deref()), (1, &epoch, Some("new")));
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_drain_is_followed_by_a_return_when_the_server_says() {
+    let chat: Chat = Chat::builder()
+        .limits(Limits { retry_after: Duration::from_millis(400), ..Limits::default() })
+        .build();
+    let server = Server::start(chat.clone());
+    let address = server.address;
+    let never_soon = Reconnect::default().first(Duration::from_nanos(1)).max(Duration::from_nanos(1));
+    let (client, mut events) = Client::builder(&server.url()).reconnect(never_soon).connect().await.unwrap();
+    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    chat.drain(Duration::from_secs(20)).await;
+    let Event::Disconnected { lost, retry_in } = next(&mut events).await else { panic!() };
+    assert_eq!(lost, Lost::Close { code: 1012, reason: "restarting".to_owned() });
+    assert!(retry_in >= Duration::from_millis(400), "{retry_in:?} is what the back-off says, not the server");
+    drop(server);
+    let _next = Server::start_at(address, Chat::default());
+    assert!(matches!(next(&mut events).await, Event::Reconnected));
+}
+
+/// The long one: every connection is cut again and again, in the middle of whatever it does.
+#[tokio::test]
+async fn nothing_is_lost_or_doubled_over_a_network_that_fails_all_the_time() {
+    const SENDERS: usize = 3;
+    const CUTS: usize = 80;
+    // However far it gets meanwhile, the log reaches back.
+    let limits =
+        Limits { log_messages: 1_000_000, log_bytes: 1 << 30, log_keys: 1_000_000, ..Limits::default() };
+    let server = Server::start(Chat::builder().limits(limits).build());
+    let proxy = Proxy::start(server.address).await;
+    let builder =
+        || Client::builder(&url(proxy.address)).reconnect(eager()).command_timeout(Duration::from_secs(60));
+    let (reader, mut events) = builder().name("reader").connect().await.unwrap();
+    reader.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let mut senders = Vec::new();
+    for sender in 0..SENDERS {
+        let (client, events) = builder().name(format!("sender-{sender}")).connect().await.unwrap();
+        drop(events);
+        client.join(&lobby(), JoinFrom::Now).await.unwrap();
+        let stopped = stopped.clone();
+        senders.push(tokio::spawn(async move {
+            let (mut seqs, mut repeated) = (Vec::new(), 0);
+            while !*stopped.borrow() {
+                let sent = client.send(&lobby(), &Text(&format!("{sender} {}", seqs.len()))).await.unwrap();
+                seqs.push(sent.seq);
+                repeated += usize::from(sent.duplicate);
+            }
+            (seqs, repeated)
+        }));
+    }
+    let cutting = async {
+        let mut random = 7_u64;
+        for _ in 0..CUTS {
+            // A step of Knuth's generator: some cuts come in bursts, some after a while.
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            tokio::time::sleep(Duration::from_millis(random >> 57)).await;
+            proxy.cut();
+        }
+        stop.send_replace(true);
+        let mut acknowledged = Vec::new();
+        for sender in senders {
+            acknowledged.push(within(sender).await.unwrap());
+        }
+        let (last, _) = Client::connect(&server.url()).await.unwrap();
+        last.join(&lobby(), JoinFrom::Now).await.unwrap();
+        last.send(&lobby(), &Text("end")).await.unwrap();
+        acknowledged
+    };
+    let reading = async {
+        let (mut read, mut reconnects) = (Vec::new(), 0);
+        loop {
+            match next(&mut events).await {
+                Event::Message(message) => read.push((message.seq, message.text().unwrap())),
+                Event::Reconnected => reconnects += 1,
+                Event::Disconnected { .. } | Event::Resumed { recovered: true, .. } => {}
+                other => panic!("{other:?}"),
+            }
+            if read.last().is_some_and(|(_, text)| text == "end") {
+                return (read, reconnects);
+            }
+        }
+    };
+    let (acknowledged, (read, reconnects)) = tokio::join!(cutting, reading);
+    let repeated: usize = acknowledged.iter().map(|(_, repeated)| repeated).sum();
+    println!("{} messages, {reconnects} reconnects, {repeated} sends repeated", read.len());
+    assert!(reconnects > 5, "{reconnects} reconnects show nothing");
+    assert!(read.iter().map(|(seq, _)| *seq).eq(1..=read.len() as u64), "a hole or a duplicate");
+    for (sender, (seqs, _)) in acknowledged.into_iter().enumerate() {
+        let own = format!("{sender} ");
+        let kept = read.iter().filter(|(_, text)| text.starts_with(&own));
+        let kept: Vec<_> = kept.map(|(seq, text)| (*seq, text.clone())).collect();
+        let sent: Vec<_> = seqs.into_iter().enumerate().map(|(n, seq)| (seq, format!("{own}{n}"))).collect();
+        assert_eq!(kept, sent, "each once, in the order it was sent");
+    }
+}
+
+#[tokio::test]
+async fn commands_tell_what_may_have_happened_from_what_has_not() {
+    let server = Server::start(Chat::default());
+    let patient = Reconnect::default().first(Duration::from_millis(5)).max(Duration::from_millis(5));
+    let (client, mut events) = Client::builder(&server.url())
+        .reconnect(patient)
+        .command_timeout(Duration::from_millis(200))
+        .connect()
+        .await
+        .unwrap();
+    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    drop(server);
+    assert!(matches!(next(&mut events).await, Event::Disconnected { .. }));
+    let asked = Instant::now();
+    assert_eq!(within(client.send(&lobby(), &Text("hi"))).await, Err(Error::NotConnected));
+    assert!(asked.elapsed() >= Duration::from_millis(200));
+    assert_eq!(within(client.ping()).await, Err(Error::NotConnected));
+}
+
+#[tokio::test]
+async fn a_client_that_must_not_come_back_ends() {
+    let server = Server::start(Chat::default());
+    let (client, mut events) =
+        Client::builder(&server.url()).reconnect(Reconnect::never()).connect().await.unwrap();
+    client.reconnect().await.unwrap();
+    assert!(matches!(next(&mut events).await, Event::Closed(Closed::Lost(Lost::Asked))));
+    assert_eq!(client.ping().await, Err(Error::Closed(Closed::Lost(Lost::Asked))));
+}
+
+#[tokio::test]
+async fn a_client_gives_up_when_it_was_told_to() {
+    let server = Server::start(Chat::default());
+    let policy = eager().give_up(Duration::from_millis(300));
+    let (client, mut events) = Client::builder(&server.url()).reconnect(policy).connect().await.unwrap();
+    let ping = tokio::spawn(async move {
+        let (client, mut error) = (client, None);
+        while !matches!(error, Some(Error::Closed(_))) {
+            error = client.ping().await.err();
+            tokio::task::yield_now().await;
+        }
+        error
+    });
+    drop(server);
+    assert!(matches!(next(&mut events).await, Event::Disconnected { .. }));
+    assert!(matches!(next(&mut events).await, Event::Closed(Closed::GaveUp(_))));
+    assert!(matches!(within(ping).await.unwrap(), Some(Error::Closed(Closed::GaveUp(_)))));
+}

@@ -1,0 +1,215 @@
+//! What the tests of the client share: servers to talk to, good and bad, and a network that fails.
+
+#![expect(dead_code, reason = "each test takes what it needs")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chat_client::{Event, Events, Message, Reconnect, RoomName};
+use chat_core::{Chat, Endpoint};
+use chat_tungstenite::NotFound;
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{self, http};
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
+
+/// Longer than anything here takes on a busy machine: a bound, not a measure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, what).await.expect("nothing happened for 60 s")
+}
+
+pub(crate) fn lobby() -> RoomName {
+    "lobby".parse().unwrap()
+}
+
+/// A client comes back almost at once, and as often as it must.
+pub(crate) fn eager() -> Reconnect {
+    Reconnect::default()
+        .first(Duration::from_millis(20))
+        .max(Duration::from_millis(100))
+        .settled(Duration::ZERO)
+}
+
+/// A chat server in this process, on a runtime of its own: dropping it ends every connection at once, as the end
+/// of a process does.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) chat: Chat,
+    runtime: Option<Runtime>,
+}
+
+impl Server {
+    pub(crate) fn start(chat: Chat) -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap(), chat)
+    }
+
+    pub(crate) fn start_at(address: SocketAddr, chat: Chat) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = chat.limits().clone();
+        let service = chat_tungstenite::mount(Endpoint::new(chat.clone()), NotFound);
+        runtime.spawn(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            chat_tungstenite::serve(listener, service, &limits, pending()).await;
+        });
+        Self { address, chat, runtime: Some(runtime) }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        url(self.address)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Not on a thread of a runtime, which must not block.
+            let gone = std::thread::spawn(move || runtime.shutdown_timeout(PATIENCE));
+            gone.join().unwrap();
+        }
+    }
+}
+
+pub(crate) fn url(address: SocketAddr) -> String {
+    format!("ws://{address}/ws")
+}
+
+/// The next message; events of the connection are passed over, anything else fails the test.
+pub(crate) async fn message(events: &mut Events) -> Message {
+    loop {
+        match next(events).await {
+            Event::Message(message) => return message,
+            Event::Presence { .. } | Event::Disconnected { .. } | Event::Reconnected => {}
+            Event::Resumed { recovered: true, .. } => {}
+            other => panic!("no message but {other:?}"),
+        }
+    }
+}
+
+/// The next event that is about no bystander.
+pub(crate) async fn next(events: &mut Events) -> Event {
+    loop {
+        match within(events.next()).await.expect("an event") {
+            Event::Presence { .. } => {}
+            event => return event,
+        }
+    }
+}
+
+/// A network between clients and a server that can be cut.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    cut: watch::Sender<u64>,
+    open: watch::Sender<bool>,
+}
+
+impl Proxy {
+    pub(crate) async fn start(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (cut, cuts) = watch::channel(0);
+        let (open, is_open) = watch::channel(true);
+        tokio::spawn(async move {
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                if !*is_open.borrow() {
+                    continue;
+                }
+                let mut cuts = cuts.clone();
+                cuts.mark_unchanged();
+                tokio::spawn(async move {
+                    let Ok(mut server) = TcpStream::connect(server).await else { return };
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                        _ = cuts.changed() => {
+                            // A reset, not an orderly end.
+                            for stream in [client, server] {
+                                let _dead = stream.set_zero_linger();
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, cut, open }
+    }
+
+    /// Lets connections through, or none.
+    pub(crate) fn open(&self, open: bool) {
+        self.open.send_replace(open);
+    }
+
+    /// Cuts every connection there is, wherever it is in a frame.
+    pub(crate) fn cut(&self) {
+        self.cut.send_modify(|cuts| *cuts += 1);
+    }
+}
+
+pub(crate) type Peer = WebSocketStream<TcpStream>;
+
+/// A server that does as it is told: each connection is given to the test after its upgrade.
+pub(crate) async fn fake() -> (SocketAddr, mpsc::Receiver<Peer>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (connected, peers) = mpsc::channel(8);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            #[expect(clippy::result_large_err, reason = "tungstenite's type")]
+            let offer = |_: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
+                let protocol = http::HeaderValue::from_static("chat.v1");
+                response.headers_mut().insert("sec-websocket-protocol", protocol);
+                Ok(response)
+            };
+            if let Ok(peer) = accept_hdr_async(stream, offer).await
+                && connected.send(peer).await.is_err()
+            {
+                return;
+            }
+        }
+    });
+    (address, peers)
+}
+
+pub(crate) const WELCOME: &str = r#"{"type":"welcome","connection":"c1","user":{"id":"ann","name":"ann"},"limits":{"max_frame":16384,"max_rooms":100,"max_body":4096,"max_page":200},"ping_interval":20}"#;
+
+/// The next connection, welcomed.
+pub(crate) async fn welcomed(peers: &mut mpsc::Receiver<Peer>) -> Peer {
+    let mut peer = within(peers.recv()).await.unwrap();
+    tell(&mut peer, WELCOME).await;
+    peer
+}
+
+pub(crate) async fn tell(peer: &mut Peer, text: &str) {
+    within(peer.send(tungstenite::Message::text(text))).await.unwrap();
+}
+
+/// The next command.
+pub(crate) async fn asked(peer: &mut Peer) -> serde_json::Value {
+    loop {
+        match within(peer.next()).await {
+            Some(Ok(tungstenite::Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+            Some(Ok(tungstenite::Message::Ping(_) | tungstenite::Message::Pong(_))) => {}
+            other => panic!("no command but {other:?}"),
+        }
+    }
+}
+
+pub(crate) async fn close(peer: &mut Peer, code: u16) {
+    let frame = CloseFrame { code: code.into(), reason: "why".into() };
+    within(peer.close(Some(frame))).await.unwrap();
+}
