@@ -51,6 +51,12 @@ impl Builder {
         self
     }
 
+    /// Bytes that the kernel may hold unread. Default: the system's choice.
+    pub fn receive_buffer(mut self, bytes: u32) -> Self {
+        self.target.receive_buffer = Some(bytes);
+        self
+    }
+
     /// How the client comes back when its connection is lost.
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
         self.reconnect = reconnect;

@@ -2,7 +2,6 @@ use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -315,16 +314,7 @@ impl Link {
                 Happened::Connected(connecting.await.map(|(socket, _)| Box::new(socket)))
             }
             Self::Up(socket) => {
-                let happened = poll_fn(|cx| {
-                    while !outbox.is_empty() && socket.poll_ready(cx)?.is_ready() {
-                        if let Some(frame) = outbox.pop_front() {
-                            socket.start_send(frame)?;
-                        }
-                    }
-                    // Whether it is done shows when there is more to write.
-                    let _flushed = socket.poll_flush(cx)?.is_ready();
-                    if reads { socket.poll_receive(cx) } else { Poll::Pending }
-                });
+                let happened = poll_fn(|cx| socket.poll_exchange(cx, outbox, reads));
                 happened.await.map_or_else(Happened::Lost, Happened::Received)
             }
         }

@@ -1,6 +1,7 @@
 //! One connection and nothing more: no reconnecting, no replies matched to commands. A load test makes ten
 //! thousand of these; everybody else wants a [`Client`](crate::Client).
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -38,6 +39,8 @@ pub struct Target {
     pub max_event: usize,
     /// Bytes read at once, and kept for each connection. Default 8 KiB.
     pub read_buffer: usize,
+    /// Bytes that the kernel may hold unread. Default: the system's choice.
+    pub receive_buffer: Option<u32>,
     /// Offer the subprotocol. Default yes; a server that echoes frames knows none.
     pub offer: bool,
 }
@@ -51,6 +54,7 @@ impl Target {
             local_address: None,
             max_event: 1024 * 1024,
             read_buffer: 8 * 1024,
+            receive_buffer: None,
             offer: true,
         }
     }
@@ -90,8 +94,7 @@ impl Socket {
     /// All of [`ConnectError`] but [`Timeout`](ConnectError::Timeout).
     pub async fn connect(target: &Target) -> Result<Self, ConnectError> {
         let request = target.request()?;
-        let stream =
-            tcp(request.uri(), target.local_address).await.map_err(|e| ConnectError::Io(e.kind()))?;
+        let stream = tcp(request.uri(), target).await.map_err(|e| ConnectError::Io(e.kind()))?;
         let config = WebSocketConfig::default()
             .read_buffer_size(target.read_buffer)
             .write_buffer_size(WRITE_BUFFER)
@@ -151,31 +154,26 @@ impl Socket {
         })
     }
 
-    /// Ready when a frame can be taken.
+    /// Writes what waits in `outbox` and, if `reads`, takes what comes next: neither waits for the other, so a
+    /// server that does not read cannot keep this side from reading.
     ///
     /// # Errors
     ///
-    /// If the connection has ended.
-    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
-        self.stream.poll_ready_unpin(cx).map_err(lost)
-    }
-
-    /// Takes a text frame, to be written by [`poll_flush`](Self::poll_flush).
-    ///
-    /// # Errors
-    ///
-    /// If the connection has ended.
-    pub fn start_send(&mut self, frame: Utf8Bytes) -> Result<(), Lost> {
-        self.stream.start_send_unpin(Message::Text(frame)).map_err(lost)
-    }
-
-    /// Writes what was taken.
-    ///
-    /// # Errors
-    ///
-    /// If the connection has ended.
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
-        self.stream.poll_flush_unpin(cx).map_err(lost)
+    /// How the connection has ended.
+    pub fn poll_exchange(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbox: &mut VecDeque<Utf8Bytes>,
+        reads: bool,
+    ) -> Poll<Result<Received, Lost>> {
+        while !outbox.is_empty() && self.stream.poll_ready_unpin(cx).map_err(lost)?.is_ready() {
+            if let Some(frame) = outbox.pop_front() {
+                self.stream.start_send_unpin(Message::Text(frame)).map_err(lost)?;
+            }
+        }
+        // Whether it is done shows when there is more to write.
+        let _flushed = self.stream.poll_flush_unpin(cx).map_err(lost)?.is_ready();
+        if reads { self.poll_receive(cx) } else { Poll::Pending }
     }
 
     /// Asks for a sign of life.
@@ -229,13 +227,16 @@ fn port(uri: &Uri) -> Option<u16> {
     if authority.as_str().ends_with(authority.host()) { Some(80) } else { authority.port_u16() }
 }
 
-async fn tcp(uri: &Uri, local: Option<IpAddr>) -> io::Result<TcpStream> {
+async fn tcp(uri: &Uri, target: &Target) -> io::Result<TcpStream> {
     let missing = || io::Error::from(io::ErrorKind::NotFound);
     let host = uri.host().ok_or_else(missing)?.trim_matches(['[', ']']);
     let mut problem = missing();
     for address in lookup_host((host, port(uri).ok_or_else(missing)?)).await? {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if let Some(local) = local {
+        if let Some(bytes) = target.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(local) = target.local_address {
             socket.bind(SocketAddr::new(local, 0))?;
         }
         match socket.connect(address).await {
