@@ -23,3 +23,7 @@ bench:
 # All crates' documentation.
 doc:
     cargo doc --workspace --no-deps --open
+
+# Load on a chat server that is started for it: just load fanout axum --connections 200 --rate 500.
+load scenario adapter='tungstenite' *arguments:
+    apps/chat-load/against {{scenario}} {{adapter}} {{arguments}}

@@ -1,0 +1,243 @@
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use crate::check::Tally;
+use crate::load::Load;
+use crate::measure::Percentiles;
+use crate::scenarios::Outcome;
+
+/// A tool that uses more of its threads than this measures itself.
+const BUSY: f64 = 0.9;
+
+/// All that is told of a run.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// What was asked for.
+    pub scenario: String,
+    /// See [`crate::options::Common`].
+    pub url: String,
+    /// See [`crate::options::Common`].
+    pub connections: u32,
+    /// See [`crate::options::Common`].
+    pub rate: f64,
+    /// See [`crate::options::Common`].
+    pub size: u32,
+    /// Seconds that the load took.
+    pub seconds: f64,
+    /// Messages (connections, round trips) sent.
+    pub sent: u64,
+    /// Those that the server acknowledged.
+    pub acknowledged: u64,
+    /// Deliveries while the load lasted, a second.
+    pub deliveries_per_second: f64,
+    /// What was checked of each delivery.
+    pub deliveries: Tally,
+    /// Connections that came back.
+    pub reconnects: u64,
+    /// How connections ended, and what was refused.
+    pub endings: BTreeMap<String, u64>,
+    /// Latencies in microseconds, by name.
+    pub latencies: BTreeMap<&'static str, Percentiles>,
+    /// What the server's process used.
+    pub server: Option<Server>,
+    /// Cores that this tool used, of its threads.
+    pub own_cores: f64,
+    /// See [`crate::options::Common`].
+    pub own_threads: u32,
+    /// Whether this tool had nothing left to give, so that it measured itself.
+    pub saturated: bool,
+    /// Whether it was stopped before its time.
+    pub interrupted: bool,
+    /// What is to be known.
+    pub notes: Vec<String>,
+    /// What is not as it should be.
+    pub failures: Vec<String>,
+}
+
+/// What the server's process used.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Server {
+    /// Cores, on average.
+    pub cores: f64,
+    /// Microseconds of CPU for each delivery, or round trip, or connection.
+    pub cpu_us_per_delivery: f64,
+    /// KiB in memory before the connections, with them, and at the end.
+    pub rss_kib: [u64; 3],
+    /// KiB for each connection.
+    pub rss_kib_per_connection: f64,
+    /// Open descriptors at the end.
+    pub descriptors: u64,
+}
+
+impl Report {
+    pub(crate) fn new(scenario: String, load: &Load, outcome: Outcome) -> Self {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let common = &load.common;
+        let usages = load.usages.lock();
+        let (mut seconds, mut own_cores, mut rate, mut server) = (0.0, 0.0, 0.0, None);
+        if let (Some(began), Some(ended)) = (usages.began, usages.ended) {
+            seconds = (ended.at.saturating_sub(began.at) as f64 / 1e6).max(0.001);
+            own_cores = (ended.own.cpu_seconds - began.own.cpu_seconds) / seconds;
+            let delivered = ended.delivered.saturating_sub(began.delivered);
+            rate = delivered as f64 / seconds;
+            if let (Some(before), Some(connected), Some(first), Some(last)) =
+                (usages.before, usages.connected, began.server, ended.server)
+            {
+                let cpu = last.cpu_seconds - first.cpu_seconds;
+                let units = if delivered > 0 { delivered } else { count(&load.acknowledged) };
+                let grown = connected.rss_kib.saturating_sub(before.rss_kib);
+                server = Some(Server {
+                    cores: cpu / seconds,
+                    cpu_us_per_delivery: if units > 0 { cpu * 1e6 / units as f64 } else { 0.0 },
+                    rss_kib: [before.rss_kib, connected.rss_kib, last.rss_kib],
+                    rss_kib_per_connection: grown as f64 / f64::from(common.connections),
+                    descriptors: last.descriptors,
+                });
+            }
+        }
+        drop(usages);
+        let latencies = [
+            ("acknowledgement", &load.acknowledge),
+            ("delivery", &load.delivery),
+            ("connection", &load.connect),
+            ("round trip", &load.round_trip),
+        ];
+        let latencies =
+            latencies.into_iter().filter_map(|(name, of)| Some((name, of.percentiles()?))).collect();
+        let mut report = Self {
+            scenario,
+            url: common.url.clone(),
+            connections: common.connections,
+            rate: common.rate,
+            size: common.size,
+            seconds,
+            sent: count(&load.sent),
+            acknowledged: count(&load.acknowledged),
+            deliveries_per_second: rate,
+            deliveries: outcome.tally,
+            reconnects: count(&load.reconnects),
+            endings: load.endings.lock().clone(),
+            latencies,
+            server,
+            own_cores,
+            own_threads: common.threads,
+            saturated: own_cores > BUSY * f64::from(common.threads),
+            interrupted: load.is_stopped(),
+            notes: outcome.notes,
+            failures: outcome.failures,
+        };
+        report.judge(&outcome.expected_endings, outcome.expects_gaps);
+        report
+    }
+
+    fn judge(&mut self, expected_endings: &[&str], expects_gaps: bool) {
+        let Tally { lost, duplicated, out_of_order, altered, gaps, .. } = self.deliveries;
+        let faults = [
+            (lost, "messages were lost"),
+            (duplicated, "messages came twice"),
+            (out_of_order, "messages came out of order"),
+            (altered, "messages were not those acknowledged under their number"),
+            (if expects_gaps { 0 } else { gaps }, "holes were told of"),
+            (self.sent.saturating_sub(self.acknowledged), "were never acknowledged"),
+        ];
+        for (count, what) in faults.into_iter().filter(|(count, _)| *count > 0) {
+            self.failures.push(format!("{count} {what}"));
+        }
+        for (ending, count) in &self.endings {
+            if !expected_endings.iter().any(|expected| ending.starts_with(expected)) {
+                self.failures.push(format!("{count} x {ending}"));
+            }
+        }
+        if self.sent == 0 && self.scenario != "idle" && !self.interrupted {
+            self.failures.push("nothing was sent".to_owned());
+        }
+    }
+
+    /// Whether all was as it should be.
+    pub fn is_good(&self) -> bool {
+        self.failures.is_empty()
+    }
+
+    /// The report for people.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        let mut row = |name: &str, value: String, meaning: &str| {
+            // Writing to a string does not fail.
+            let _written = writeln!(text, "{name:<24} {value:>14}  {meaning}");
+        };
+        row("scenario", self.scenario.clone(), &format!("on {}", self.url));
+        row("connections", self.connections.to_string(), "asked for");
+        row("time", format!("{:.1} s", self.seconds), "from the first message due to the last acknowledged");
+        row(
+            "sent",
+            self.sent.to_string(),
+            "messages (storm: connections; echo: round trips), each when it was due",
+        );
+        row("acknowledged", self.acknowledged.to_string(), "by the server");
+        let tally = self.deliveries;
+        if tally.delivered > 0 {
+            let speed = format!("{:.0} a second while the load lasted", self.deliveries_per_second);
+            row("delivered", tally.delivered.to_string(), &speed);
+            row("lost", tally.lost.to_string(), "never came, and nobody said so");
+            row("duplicated", tally.duplicated.to_string(), "came again");
+            row("out of order", tally.out_of_order.to_string(), "came after a later one");
+            row("altered", tally.altered.to_string(), "not the message acknowledged under that number");
+            let skipped = format!("holes that the server told of, {} messages in all", tally.skipped);
+            row("gaps", tally.gaps.to_string(), &skipped);
+        }
+        if self.reconnects > 0 {
+            row("reconnects", self.reconnects.to_string(), "connections that were lost and came back");
+        }
+        for (ending, count) in &self.endings {
+            row("ending", count.to_string(), ending);
+        }
+        for (name, p) in &self.latencies {
+            let ms = |us: u64| format!("{:.2} ms", us as f64 / 1e3);
+            let meaning = format!(
+                "p50; p90 {}, p99 {}, p99.9 {}, max {}; from when it was due, {} of them",
+                ms(p.p90),
+                ms(p.p99),
+                ms(p.p99_9),
+                ms(p.max),
+                p.count
+            );
+            row(name, ms(p.p50), &meaning);
+        }
+        if let Some(server) = self.server {
+            row("server CPU", format!("{:.2} cores", server.cores), "of its process, all threads");
+            let each = format!("{:.2} us", server.cpu_us_per_delivery);
+            row("server CPU each", each, "for one delivery (storm: connection; echo: round trip)");
+            let [before, connected, end] = server.rss_kib;
+            let memory = format!("KiB; {before} before the connections, {end} at the end");
+            row("server memory", connected.to_string(), &memory);
+            let each = format!("{:.1} KiB", server.rss_kib_per_connection);
+            row("memory each", each, "for one connection, as far as they were there when the load began");
+            row("server descriptors", server.descriptors.to_string(), "open at the end");
+        }
+        let own = format!("of {}, used by this tool", self.own_threads);
+        row("own CPU", format!("{:.2} cores", self.own_cores), &own);
+        for note in &self.notes {
+            row("note", String::new(), note);
+        }
+        if self.saturated {
+            row(
+                "WARNING",
+                String::new(),
+                "this tool was itself at its limit: the latencies are its own; try --threads",
+            );
+        }
+        if self.interrupted {
+            row("interrupted", String::new(), "it was stopped: this is what there was until then");
+        }
+        for failure in &self.failures {
+            row("FAILED", String::new(), failure);
+        }
+        if self.is_good() {
+            row("good", String::new(), "all was as it should be");
+        }
+        text
+    }
+}

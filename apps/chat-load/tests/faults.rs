@@ -1,0 +1,60 @@
+//! A network that drops, repeats, exchanges or alters one delivery: the tool must say so.
+
+mod support;
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use support::proxy::{Fault, proxy};
+use support::{Server, chat_load};
+
+async fn report(fault: Fault) -> Result<(Option<i32>, Value)> {
+    let server = Server::start();
+    let (url, _) = proxy(server.address, fault).await?;
+    let arguments = [
+        "fanout",
+        "--connections",
+        "3",
+        "--senders",
+        "1",
+        "--rate",
+        "50",
+        "--duration",
+        "1",
+        "--patience",
+        "2",
+    ];
+    let (output, report) = chat_load(&url, &arguments).await?;
+    Ok((output.status.code(), report))
+}
+
+#[tokio::test]
+async fn a_network_without_a_fault_is_good() -> Result<()> {
+    let (code, report) = report(Fault::Nothing).await?;
+    ensure!(code == Some(0), "{report:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_fault_is_noticed_and_counted_as_what_it_is() -> Result<()> {
+    for (fault, field) in [
+        (Fault::Drop, "lost"),
+        (Fault::Repeat, "duplicated"),
+        (Fault::Exchange, "out_of_order"),
+        (Fault::Alter, "altered"),
+    ] {
+        let (code, report) = report(fault).await?;
+        ensure!(code == Some(1), "{fault:?}: {report:#}");
+        for other in ["lost", "duplicated", "out_of_order", "altered"] {
+            let expected = u64::from(other == field);
+            ensure!(report["deliveries"][other] == expected, "{fault:?}: {other} in {report:#}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn messages_that_are_never_acknowledged_are_noticed() -> Result<()> {
+    let (code, report) = report(Fault::DropAcknowledgements).await?;
+    ensure!(code == Some(1) && report["acknowledged"] == 0, "{report:#}");
+    Ok(())
+}
