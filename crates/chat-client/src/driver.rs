@@ -287,9 +287,11 @@ impl Driver {
     fn handle_lost(&mut self, lost: Lost) -> Result<(), Closed> {
         let now = Instant::now();
         let link = std::mem::replace(&mut self.link, Link::Down { until: now });
-        if let (Link::Up(socket), Lost::Close { .. }) = (link, &lost) {
-            // The closing handshake does not keep the next connection waiting.
-            tokio::spawn(socket.finish());
+        // Neither keeps the next connection waiting.
+        match (link, &lost) {
+            (Link::Up(socket), Lost::Close { .. }) => drop(tokio::spawn(socket.finish())),
+            (Link::Up(socket), Lost::Breach(_)) => drop(tokio::spawn(socket.close(1002))),
+            _ => {}
         }
         let advice = self.state.handle_lost();
         if !lost.is_temporary() {

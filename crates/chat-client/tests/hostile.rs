@@ -98,6 +98,8 @@ async fn a_server_that_breaks_the_protocol_is_left_for_good() {
     let (_client, mut events, mut peer) = connected(&mut peers, address).await;
     within(peer.send(tungstenite::Message::binary(vec![1]))).await.unwrap();
     assert!(matches!(next(&mut events).await, Event::Closed(Closed::Lost(Lost::Breach(_)))));
+    let farewell = within(peer.next()).await.unwrap().unwrap();
+    assert!(matches!(farewell, tungstenite::Message::Close(Some(frame)) if u16::from(frame.code) == 1002));
 }
 
 #[tokio::test]
