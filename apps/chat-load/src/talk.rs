@@ -369,7 +369,26 @@ pub(crate) fn check_size(load: &Load) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::options::Options;
+
+    #[test]
+    fn a_message_under_a_number_that_is_anothers_is_altered() {
+        let options = Options::parse_from(["chat-load", "fanout"]);
+        let load = Load::new(&options.common).unwrap();
+        let mut talk = Talk::new(&load, 1, 1.0).unwrap();
+        let [one, other] = [0, 1].map(|n| talk.add(n, 0, true));
+        one.take(1, "0.5");
+        other.take(1, "0.5");
+        assert!(talk.tally().is_whole());
+        other.take(2, "7.5");
+        one.take(2, "1.5");
+        one.take(3, "of somebody else");
+        other.take(3, "2.5");
+        assert_eq!(talk.tally(), Tally { delivered: 6, altered: 2, ..Tally::default() });
+    }
 
     #[test]
     fn a_spike_is_in_the_middle_third() {

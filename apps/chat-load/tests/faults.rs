@@ -45,8 +45,10 @@ async fn each_fault_is_noticed_and_counted_as_what_it_is() -> Result<()> {
         let (code, report) = report(fault).await?;
         ensure!(code == Some(1), "{fault:?}: {report:#}");
         for other in ["lost", "duplicated", "out_of_order", "altered"] {
-            let expected = u64::from(other == field);
-            ensure!(report["deliveries"][other] == expected, "{fault:?}: {other} in {report:#}");
+            let count = report["deliveries"][other].as_u64();
+            // Whoever sees the altered one first, disagrees with all others.
+            let many = (field, other) == ("altered", "altered") && count > Some(1);
+            ensure!(count == Some(u64::from(other == field)) || many, "{fault:?}: {other} in {report:#}");
         }
     }
     Ok(())
