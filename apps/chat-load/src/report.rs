@@ -45,6 +45,8 @@ pub struct Report {
     pub server: Option<Server>,
     /// Cores that this tool used, of its threads.
     pub own_cores: f64,
+    /// Microseconds of CPU of this tool for each delivery, or round trip, or connection.
+    pub own_cpu_us_per_delivery: f64,
     /// See [`crate::options::Common`].
     pub own_threads: u32,
     /// Whether this tool had nothing left to give, so that it measured itself.
@@ -66,7 +68,7 @@ pub struct Server {
     pub cpu_us_per_delivery: f64,
     /// KiB in memory before the connections, with them, and at the end.
     pub rss_kib: [u64; 3],
-    /// KiB for each connection.
+    /// KiB for each connection, where there is a moment with all and one with none.
     pub rss_kib_per_connection: f64,
     /// Open descriptors at the end.
     pub descriptors: u64,
@@ -77,23 +79,30 @@ impl Report {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let common = &load.common;
         let usages = load.usages.lock();
-        let (mut seconds, mut own_cores, mut rate, mut server) = (0.0, 0.0, 0.0, None);
+        let (mut seconds, mut own_cores, mut own_each, mut rate, mut server) = (0.0, 0.0, 0.0, 0.0, None);
         if let (Some(began), Some(ended)) = (usages.began, usages.ended) {
             seconds = (ended.at.saturating_sub(began.at) as f64 / 1e6).max(0.001);
-            own_cores = (ended.own.cpu_seconds - began.own.cpu_seconds) / seconds;
+            let own = ended.own.cpu_seconds - began.own.cpu_seconds;
             let delivered = ended.delivered.saturating_sub(began.delivered);
+            let units = if delivered > 0 { delivered } else { count(&load.acknowledged) };
+            let each = |cpu: f64| if units > 0 { cpu * 1e6 / units as f64 } else { 0.0 };
+            own_cores = own / seconds;
+            own_each = each(own);
             rate = delivered as f64 / seconds;
             if let (Some(before), Some(connected), Some(first), Some(last)) =
                 (usages.before, usages.connected, began.server, ended.server)
             {
                 let cpu = last.cpu_seconds - first.cpu_seconds;
-                let units = if delivered > 0 { delivered } else { count(&load.acknowledged) };
-                let grown = connected.rss_kib.saturating_sub(before.rss_kib);
+                // A storm has its connections only in the end.
+                let (all, connections) = match &*scenario {
+                    "storm" => (last.rss_kib, count(&load.acknowledged).max(1) as f64),
+                    _ => (connected.rss_kib, f64::from(common.connections)),
+                };
                 server = Some(Server {
                     cores: cpu / seconds,
-                    cpu_us_per_delivery: if units > 0 { cpu * 1e6 / units as f64 } else { 0.0 },
+                    cpu_us_per_delivery: each(cpu),
                     rss_kib: [before.rss_kib, connected.rss_kib, last.rss_kib],
-                    rss_kib_per_connection: grown as f64 / f64::from(common.connections),
+                    rss_kib_per_connection: all.saturating_sub(before.rss_kib) as f64 / connections,
                     descriptors: last.descriptors,
                 });
             }
@@ -123,6 +132,7 @@ impl Report {
             latencies,
             server,
             own_cores,
+            own_cpu_us_per_delivery: own_each,
             own_threads: common.threads,
             saturated: own_cores > BUSY * f64::from(common.threads),
             interrupted: load.is_stopped(),
@@ -168,15 +178,25 @@ impl Report {
             // Writing to a string does not fail.
             let _written = writeln!(text, "{name:<24} {value:>14}  {meaning}");
         };
+        // What is counted: messages and their deliveries, or something else.
+        let (units, unit) = match &*self.scenario {
+            "storm" => ("connections", "connection"),
+            "echo" => ("round trips", "round trip"),
+            _ => ("messages", "delivery"),
+        };
         row("scenario", self.scenario.clone(), &format!("on {}", self.url));
-        row("connections", self.connections.to_string(), "asked for");
-        row("time", format!("{:.1} s", self.seconds), "from the first message due to the last acknowledged");
+        if self.scenario != "storm" {
+            row("connections", self.connections.to_string(), "asked for");
+        }
         row(
-            "sent",
-            self.sent.to_string(),
-            "messages (storm: connections; echo: round trips), each when it was due",
+            "time",
+            format!("{:.1} s", self.seconds),
+            "that the load lasted, its last acknowledgement included",
         );
-        row("acknowledged", self.acknowledged.to_string(), "by the server");
+        if self.sent > 0 {
+            row("sent", self.sent.to_string(), &format!("{units}, each begun when it was due"));
+            row("acknowledged", self.acknowledged.to_string(), "of these, by the server");
+        }
         let tally = self.deliveries;
         if tally.delivered > 0 {
             let speed = format!("{:.0} a second while the load lasted", self.deliveries_per_second);
@@ -208,17 +228,23 @@ impl Report {
         }
         if let Some(server) = self.server {
             row("server CPU", format!("{:.2} cores", server.cores), "of its process, all threads");
-            let each = format!("{:.2} us", server.cpu_us_per_delivery);
-            row("server CPU each", each, "for one delivery (storm: connection; echo: round trip)");
+            if self.sent > 0 {
+                let each = format!("{:.2} us", server.cpu_us_per_delivery);
+                row("server CPU each", each, &format!("for one {unit}"));
+            }
             let [before, connected, end] = server.rss_kib;
             let memory = format!("KiB; {before} before the connections, {end} at the end");
             row("server memory", connected.to_string(), &memory);
             let each = format!("{:.1} KiB", server.rss_kib_per_connection);
-            row("memory each", each, "for one connection, as far as they were there when the load began");
+            row("memory each", each, "for one connection: less, where the server had memory from before");
             row("server descriptors", server.descriptors.to_string(), "open at the end");
         }
         let own = format!("of {}, used by this tool", self.own_threads);
         row("own CPU", format!("{:.2} cores", self.own_cores), &own);
+        if self.sent > 0 {
+            let each = format!("{:.2} us", self.own_cpu_us_per_delivery);
+            row("own CPU each", each, &format!("for one {unit}"));
+        }
         for note in &self.notes {
             row("note", String::new(), note);
         }
