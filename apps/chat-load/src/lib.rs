@@ -1,4 +1,18 @@
 //! Puts load on a chat server and checks every delivery. The program is `chat-load`; this is what it is made of.
+//!
+//! # What it checks
+//!
+//! Each message has a number of this tool's own in its key. Each reader follows the `seq` of its room without a hole
+//! ([`check::Stream`]), and all readers and the writer must have seen the same message under the same `seq`
+//! ([`check::Ledger`]). That is done for every delivery of every reader, nothing is sampled.
+//!
+//! # What it costs
+//!
+//! Readers and writers are [`chat_client::socket::Socket`]s: parsed as a whole and checked, a delivery costs 0.8 to 3
+//! microseconds of CPU, the less the more come at once. On one core (`taskset -c 0`, the server on the other,
+//! both shared with other work) it took and checked 356,000 deliveries a second with 0.29 of the core. The full
+//! [`chat_client::Client`], which `resume` and `slow` are made of, costs 1.9 where the socket costs 1.2. Each report says
+//! what its own run cost, and warns where the tool itself had nothing left to give.
 
 pub mod check;
 mod clock;
