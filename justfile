@@ -16,6 +16,10 @@ k6-compare scenario *arguments:
     K6="${K6:-$(command -v k6 || echo "$(tests/provide)/k6")}" \
         cargo run --quiet --release -p chat-tests --bin k6 -- {{scenario}} all --rounds 3 -e DURATION=5 {{arguments}}
 
+# Load on a chat server that is started for it: just load fanout axum --connections 200 --rate 500.
+load scenario adapter='tungstenite' *arguments:
+    apps/chat-load/against {{scenario}} {{adapter}} {{arguments}}
+
 # Memory of an idle connection and cost of a delivery, for every binary.
 bench:
     cargo bench -p chat-tests
@@ -23,7 +27,3 @@ bench:
 # All crates' documentation.
 doc:
     cargo doc --workspace --no-deps --open
-
-# Load on a chat server that is started for it: just load fanout axum --connections 200 --rate 500.
-load scenario adapter='tungstenite' *arguments:
-    apps/chat-load/against {{scenario}} {{adapter}} {{arguments}}
