@@ -123,7 +123,7 @@ mod tests {
         let text = command.encode();
         command::parse(text.as_bytes(), &Limits::default())
             .command
-            .unwrap_or_else(|code| panic!("{code}: {text}"))
+            .unwrap_or_else(|code| panic!("{code:?}: {text}"))
     }
 
     #[test]
