@@ -11,6 +11,19 @@ use crate::schema::{self, APPLICATION, Identity};
 use crate::verify::verify;
 use crate::{Durability, Options, connect, random};
 
+/// What a store was found to be when it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// It was made.
+    New,
+    /// Whoever had it last has closed it.
+    Closed,
+    /// Whoever had it last has ended without closing it. Nothing that was acknowledged is lost.
+    Crashed,
+    /// What was acknowledged may be lost, for this reason: a new epoch has begun.
+    NewEpoch(&'static str),
+}
+
 /// The files of a store.
 #[derive(Clone, Debug)]
 pub(crate) struct Paths {
@@ -27,6 +40,7 @@ pub(crate) struct Opened {
     pub(crate) connection: Connection,
     pub(crate) identity: Identity,
     pub(crate) mark: MarkFile,
+    pub(crate) opening: Opening,
     /// Held for as long as the store is used.
     pub(crate) lock: File,
 }
@@ -71,7 +85,8 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
     // What an earlier process left to the system to write is on the disk after this.
     checkpoint(&connection).map_err(sqlite)?;
     let mut identity = schema::identity(&connection).map_err(sqlite)?;
-    if let Some(why) = (!is_new).then(|| loss(last.as_ref(), &identity)).flatten() {
+    let opening = opening(is_new, last.as_ref(), &identity);
+    if let Opening::NewEpoch(why) = opening {
         tracing::warn!(why, "a new epoch begins: clients read their rooms anew");
         let before = last.map_or(0, |mark| mark.commits).max(identity.commits);
         identity.epoch = random();
@@ -86,8 +101,8 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
         boot: boot(),
     };
     mark.write_through(&now).and_then(|()| sync(&paths.dir)).map_err(io_error("write", &paths.mark))?;
-    connect::set_durability(&connection, options.durability).map_err(sqlite)?;
-    Ok(Opened { paths, connection, identity, mark, lock })
+    set_durability(&connection, durability).map_err(sqlite)?;
+    Ok(Opened { paths, connection, identity, mark, opening, lock })
 }
 
 /// Brings everything into the database and on the disk; false if a reader is in the way.
@@ -136,6 +151,17 @@ fn begin_epoch(connection: &mut Connection, identity: &Identity) -> rusqlite::Re
     let commits = i64::try_from(identity.commits).unwrap_or(i64::MAX);
     transaction.execute("UPDATE store SET epoch = ?1, commits = ?2", (&identity.epoch, commits))?;
     transaction.commit()
+}
+
+fn opening(is_new: bool, last: Option<&Mark>, identity: &Identity) -> Opening {
+    if is_new {
+        return Opening::New;
+    }
+    match loss(last, identity) {
+        Some(why) => Opening::NewEpoch(why),
+        None if last.is_some_and(|mark| mark.open) => Opening::Crashed,
+        None => Opening::Closed,
+    }
 }
 
 /// Why positions may have been given out that the database does not know of.

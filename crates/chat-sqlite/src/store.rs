@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{OpenError, io_error};
 use crate::hub::Hub;
-use crate::open;
+use crate::open::{self, OpenError, Opening};
 use crate::readers::Readers;
 use crate::room::SqliteRoom;
 use crate::writer::{Job, Writer};
@@ -87,6 +87,7 @@ pub struct Store(Arc<Shared>);
 /// What the handles and the rooms share.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    opening: Opening,
     epoch: String,
     /// None once the store is closed.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
@@ -109,20 +110,25 @@ impl Store {
         let (jobs, waiting) = mpsc::channel();
         let queue = Arc::new(Semaphore::new(options.max_queue.clamp(1, Semaphore::MAX_PERMITS)));
         let readers = Arc::new(Readers::new(opened.paths.database.clone(), options.readers));
-        let epoch = opened.identity.epoch.clone();
+        let (opening, epoch) = (opened.opening, opened.identity.epoch.clone());
         let writer = Writer::new(opened, options, Arc::clone(&hub));
         let thread = thread::Builder::new()
             .name("chat-sqlite".to_owned())
             .spawn(move || writer.run(&waiting))
             .map_err(io_error("begin to write in", dir))?;
         let (jobs, thread) = (Mutex::new(Some(jobs)), Mutex::new(Some(thread)));
-        Ok(Self(Arc::new(Shared { epoch, jobs, queue, readers, hub, thread })))
+        Ok(Self(Arc::new(Shared { opening, epoch, jobs, queue, readers, hub, thread })))
     }
 
     /// The room of this name, for [`Builder::rooms`](chat_core::Builder::rooms).
     pub fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Arc<dyn Room> {
         self.0.hub.note_key_window(&limits);
         Arc::new(SqliteRoom::new(Arc::clone(&self.0), name, limits, outlet))
+    }
+
+    /// What the store was found to be when it was opened.
+    pub fn opening(&self) -> Opening {
+        self.0.opening
     }
 
     /// How the store has fared.
