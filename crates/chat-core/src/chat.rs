@@ -107,7 +107,7 @@ impl<M: Message> Chat<M> {
         }
         let room = self.shared.rooms.open(room)?;
         let draft = Draft { user: user.clone(), key: key.map(ToOwned::to_owned), body };
-        append::<M>(&*room.log, draft, limits).await
+        append::<M>(&*room.log, draft, &self.shared.rooms).await
     }
 
     /// Reads part of a room's log.
@@ -117,7 +117,7 @@ impl<M: Message> Chat<M> {
     /// [`ErrorCode::Unavailable`] if the log cannot be read in time.
     pub async fn history(&self, room: &RoomName, range: Range) -> Result<Page, ErrorCode> {
         let room = self.shared.rooms.open(room)?;
-        within(self.limits(), room.log.read(range)).await
+        within(&self.shared.rooms, room.log.read(range)).await
     }
 
     /// Searches a room's log.
@@ -131,7 +131,7 @@ impl<M: Message> Chat<M> {
             return Err(ErrorCode::BadQuery);
         }
         let room = self.shared.rooms.open(room)?;
-        search(&*room.log, what, self.limits()).await
+        search(&*room.log, what, &self.shared.rooms).await
     }
 
     /// The users who are in a room now, sorted by name.
@@ -229,9 +229,9 @@ impl<M: Message> Chat<M> {
 pub(crate) async fn append<M: Message>(
     log: &dyn Room,
     draft: Draft,
-    limits: &Limits,
+    rooms: &Rooms,
 ) -> Result<Appended, ErrorCode> {
-    let message = M::parse(&draft.body, limits)?;
+    let message = M::parse(&draft.body, &rooms.limits)?;
     tracing::debug!(kind = message.kind(), "append");
     let appended = async {
         match log.append(draft).await {
@@ -240,11 +240,11 @@ pub(crate) async fn append<M: Message>(
             Err(AppendError::Unavailable(cause)) => Err(Unavailable(cause)),
         }
     };
-    within(limits, appended).await?
+    within(rooms, appended).await?
 }
 
 /// Searches, in the time that a log has.
-pub(crate) async fn search(log: &dyn Room, what: Search, limits: &Limits) -> Result<Found, ErrorCode> {
+pub(crate) async fn search(log: &dyn Room, what: Search, rooms: &Rooms) -> Result<Found, ErrorCode> {
     let found = async {
         match log.search(what).await {
             Ok(found) => Ok(Ok(found)),
@@ -253,20 +253,21 @@ pub(crate) async fn search(log: &dyn Room, what: Search, limits: &Limits) -> Res
             Err(SearchError::Unavailable(cause)) => Err(Unavailable(cause)),
         }
     };
-    within(limits, found).await?
+    within(rooms, found).await?
 }
 
 /// Waits for a log's answer as long as a log has.
 pub(crate) async fn within<T>(
-    limits: &Limits,
+    rooms: &Rooms,
     answer: impl Future<Output = Result<T, Unavailable>>,
 ) -> Result<T, ErrorCode> {
-    let cause = match timeout(limits.room_timeout, answer).await {
+    let limit = rooms.limits.room_timeout;
+    let cause = match timeout(limit, answer).await {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(Unavailable(cause))) => cause,
-        Err(_) => format!("no answer within {:?}", limits.room_timeout),
+        Err(_) => format!("no answer within {limit:?}"),
     };
-    tracing::warn!(cause, "room unavailable");
+    rooms.complaints.unavailable(&cause);
     Err(ErrorCode::Unavailable)
 }
 

@@ -265,8 +265,8 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
     }
 
     fn begin(&mut self, Operation { room: name, action }: Operation) {
-        let limits = Arc::clone(self.chat.limits());
-        let room = match self.chat.rooms().open(&name) {
+        let rooms = Arc::clone(self.chat.rooms());
+        let room = match rooms.open(&name) {
             Ok(room) => room,
             Err(code) => return self.finish(Err(code)),
         };
@@ -278,21 +278,21 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
             }
             Action::Members => return self.finish(Ok(Outcome::Members(room.members()))),
             Action::Join(from) => async move {
-                let standing = within(&limits, room.log.standing()).await;
+                let standing = within(&rooms, room.log.standing()).await;
                 Done::Standing(room, from, standing)
             }
             .boxed(),
             Action::Send { key, body } => {
                 let draft = Draft { user: self.session.user().clone(), key, body };
-                async move { Done::Outcome(append::<M>(&*room.log, draft, &limits).await.map(Outcome::Sent)) }
+                async move { Done::Outcome(append::<M>(&*room.log, draft, &rooms).await.map(Outcome::Sent)) }
                     .boxed()
             }
-            Action::History(range) => async move {
-                Done::Outcome(within(&limits, room.log.read(range)).await.map(Outcome::History))
+            Action::History(range) => {
+                async move { Done::Outcome(within(&rooms, room.log.read(range)).await.map(Outcome::History)) }
+                    .boxed()
             }
-            .boxed(),
             Action::Search(what) => {
-                async move { Done::Outcome(search(&*room.log, what, &limits).await.map(Outcome::Found)) }
+                async move { Done::Outcome(search(&*room.log, what, &rooms).await.map(Outcome::Found)) }
                     .boxed()
             }
         };
@@ -363,10 +363,10 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
                 }
                 Next::CatchUp { .. } if self.catch_up.is_some() => self.lagging.push(room),
                 Next::CatchUp { upto } => {
-                    let limits = Arc::clone(self.chat.limits());
-                    let range = Range::After { seq: membership.seq(), limit: limits.max_page };
+                    let rooms = Arc::clone(self.chat.rooms());
+                    let range = Range::After { seq: membership.seq(), limit: rooms.limits.max_page };
                     let log = Arc::clone(membership.room());
-                    let page = async move { within(&limits, log.log.read(range)).await }.boxed();
+                    let page = async move { within(&rooms, log.log.read(range)).await }.boxed();
                     self.catch_up = Some(CatchUp { room, upto, page });
                     reads = true;
                 }

@@ -1,7 +1,9 @@
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chat_proto::handshake::{OriginPolicy, Refusal, decide};
+use serde_json::{Map, Value};
 
 use crate::upgrade::Purpose;
 use crate::{Chat, Message, RequestHead, Upgrade, Watch};
@@ -15,6 +17,7 @@ pub struct Endpoint<M: Message> {
     path: Arc<str>,
     origins: Arc<OriginPolicy>,
     site: bool,
+    report: Report,
     purpose: Purpose,
 }
 
@@ -50,7 +53,14 @@ pub struct Answer {
 impl<M: Message> Endpoint<M> {
     /// The chat at `/ws`, for pages of its own origin and for clients that are no browsers.
     pub fn new(chat: Chat<M>) -> Self {
-        Self { chat, path: "/ws".into(), origins: Arc::default(), site: false, purpose: Purpose::Chat }
+        Self {
+            chat,
+            path: "/ws".into(),
+            origins: Arc::default(),
+            site: false,
+            report: Report::default(),
+            purpose: Purpose::Chat,
+        }
     }
 
     /// Puts the chat at another path.
@@ -71,6 +81,13 @@ impl<M: Message> Endpoint<M> {
     #[must_use]
     pub fn with_site(mut self) -> Self {
         self.site = true;
+        self
+    }
+
+    /// Lets `/readyz` also tell what the host has to report, as further fields.
+    #[must_use]
+    pub fn with_report(mut self, report: impl Fn() -> Map<String, Value> + Send + Sync + 'static) -> Self {
+        self.report = Report(Some(Arc::new(report)));
         self
     }
 
@@ -135,13 +152,16 @@ impl<M: Message> Endpoint<M> {
             "/readyz" => {
                 let counts = self.chat.counts();
                 let (status, ready) = if self.chat.is_draining() { (503, false) } else { (200, true) };
-                let body = serde_json::json!({
-                    "ready": ready,
-                    "connections": counts.connections,
-                    "sessions": counts.sessions,
-                    "rooms": counts.rooms,
-                });
-                Answer::new(status, "application/json", body.to_string())
+                let mut body = self.report.make();
+                body.insert("ready".to_owned(), ready.into());
+                for (name, count) in [
+                    ("connections", counts.connections),
+                    ("sessions", counts.sessions),
+                    ("rooms", counts.rooms),
+                ] {
+                    body.insert(name.to_owned(), count.into());
+                }
+                Answer::new(status, "application/json", Value::Object(body).to_string())
             }
             _ => Answer::not_found(),
         }
@@ -155,8 +175,25 @@ impl<M: Message> Clone for Endpoint<M> {
             path: Arc::clone(&self.path),
             origins: Arc::clone(&self.origins),
             site: self.site,
+            report: self.report.clone(),
             purpose: self.purpose,
         }
+    }
+}
+
+/// What a host has to say in `/readyz`.
+#[derive(Clone, Default)]
+struct Report(Option<Arc<dyn Fn() -> Map<String, Value> + Send + Sync>>);
+
+impl Report {
+    fn make(&self) -> Map<String, Value> {
+        self.0.as_ref().map_or_else(Map::new, |report| report())
+    }
+}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Report").finish_non_exhaustive()
     }
 }
 

@@ -19,6 +19,7 @@
 //! ```
 
 mod chat;
+mod complaints;
 mod connection;
 mod driver;
 mod echo;

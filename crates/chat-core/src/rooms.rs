@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
+use crate::complaints::Complaints;
 use crate::live::LiveRoom;
 use crate::{ErrorCode, Limits, Outlet, Room, RoomName};
 
@@ -19,6 +20,7 @@ pub(crate) type OpenLog = dyn Fn(RoomName, Arc<Limits>, Outlet) -> Arc<dyn Room>
 /// The rooms that this process has open.
 pub(crate) struct Rooms {
     pub(crate) limits: Arc<Limits>,
+    pub(crate) complaints: Complaints,
     open_log: Box<OpenLog>,
     // Nothing is awaited while this is held.
     open: Mutex<Open>,
@@ -33,7 +35,7 @@ struct Open {
 
 impl Rooms {
     pub(crate) fn new(limits: Arc<Limits>, open_log: Box<OpenLog>) -> Self {
-        Self { limits, open_log, open: Mutex::default() }
+        Self { limits, complaints: Complaints::default(), open_log, open: Mutex::default() }
     }
 
     pub(crate) fn len(&self) -> usize {
