@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::{Footprint, exchange};
 
@@ -97,10 +98,13 @@ pub struct Daemon {
     child: Child,
     address: SocketAddr,
     log: Option<JoinHandle<String>>,
+    /// Removed at the end.
+    _data: Option<TempDir>,
 }
 
 impl Daemon {
-    /// Starts a binary on a free port, with JSON logs and further arguments.
+    /// Starts a binary on a free port, with JSON logs and further arguments; its rooms are in a directory of its own
+    /// unless those name one.
     ///
     /// # Errors
     ///
@@ -115,6 +119,10 @@ impl Daemon {
     ///
     /// If it does not say where it listens.
     pub fn spawn(mut command: Command, binary: Binary, arguments: &[&str]) -> Result<Self> {
+        let data = if arguments.contains(&"--data") { None } else { Some(TempDir::new()?) };
+        if let Some(data) = &data {
+            command.arg("--data").arg(data.path());
+        }
         let mut child = command
             .args(["--listen", "127.0.0.1:0", "--log-format", "json", "--upgrade", binary.upgrade])
             .args(arguments)
@@ -133,12 +141,7 @@ impl Daemon {
         BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut line)?;
         let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next());
         let address = address.context("it does not say where it listens")?.parse()?;
-        Ok(Self { binary, child, address, log: Some(log) })
-    }
-
-    /// What it runs.
-    pub fn binary(&self) -> Binary {
-        self.binary
+        Ok(Self { child, address, log: Some(log), _data: data })
     }
 
     /// Where it listens.
@@ -219,6 +222,19 @@ impl Daemon {
         let log = self.log.take().and_then(|log| log.join().ok()).context("no log")?;
         let lines = log.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned()));
         Ok((status, lines.collect::<Result<_>>()?))
+    }
+
+    /// Ends it as a crash would, with SIGKILL, and returns its log up to then.
+    ///
+    /// # Errors
+    ///
+    /// If it has ended before, or a line of the log is no JSON object.
+    pub fn crash(mut self) -> Result<Vec<Value>> {
+        self.child.kill()?;
+        match self.wait()? {
+            (status, log) if status.code().is_none() => Ok(log),
+            (status, log) => bail!("ended with {status}: {log:#?}"),
+        }
     }
 
     /// Ends it with SIGTERM and returns its log.

@@ -22,6 +22,9 @@ fn help_tells_a_newcomer_what_to_do() -> Result<()> {
         ensure!(output.status.success() && output.stderr.is_empty());
         for word in [
             "--listen",
+            "--data",
+            "--durability",
+            "--retain",
             "--upgrade",
             "--log-format",
             "--allow-origin",
@@ -29,6 +32,9 @@ fn help_tells_a_newcomer_what_to_do() -> Result<()> {
             "--drain-timeout",
             "--echo",
             "CHATD_LISTEN",
+            "CHATD_DATA",
+            "CHATD_DURABILITY",
+            "CHATD_RETAIN",
             "CHATD_UPGRADE",
             "CHATD_LOG_FORMAT",
             "CHATD_ALLOW_ORIGIN",
@@ -36,6 +42,9 @@ fn help_tells_a_newcomer_what_to_do() -> Result<()> {
             "CHATD_DRAIN_TIMEOUT",
             "CHATD_ECHO",
             "127.0.0.1:8080",
+            "./chat-data",
+            "export",
+            "check",
             "join",
         ] {
             ensure!(text.contains(word), "{word} is missing in {text}");
@@ -48,7 +57,7 @@ fn help_tells_a_newcomer_what_to_do() -> Result<()> {
 fn a_bad_configuration_is_one_line_and_exit_code_2() -> Result<()> {
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let taken = taken.local_addr()?.to_string();
-    let bad: [&[&str]; 13] = [
+    let bad: [&[&str]; 27] = [
         &["--listen", "nowhere"],
         &["--listen", "127.0.0.1:70000"],
         &["--listen", &taken],
@@ -62,6 +71,20 @@ fn a_bad_configuration_is_one_line_and_exit_code_2() -> Result<()> {
         &["--max-connections", "99999999999999999999"],
         &["--drain-timeout", "soon"],
         &["--allow-origin", "https://chat.example/path"],
+        &["--data", ""],
+        &["--durability", "eternal"],
+        &["--retain", "30"],
+        &["--retain", "0d"],
+        &["--retain", "0msgs"],
+        &["--retain", "for a while"],
+        &["--retain", "1d", "--retain", "2d"],
+        &["--retain", "1msgs,2msgs"],
+        &["--data", ":memory:", "--durability", "disk"],
+        &["--data", ":memory:", "--retain", "1d"],
+        &["check", "--data", ":memory:"],
+        &["check", "--data", "/nowhere"],
+        &["export", "--data", "/nowhere"],
+        &["export", "--data", "/nowhere", "Lobby"],
     ];
     for binary in programs() {
         for arguments in bad {
@@ -84,8 +107,19 @@ fn a_bad_or_misspelt_variable_is_one_line_and_exit_code_2() -> Result<()> {
             ensure!(output.status.code() == Some(2) && text.lines().count() == 1, "{name}: {text}");
         }
     }
-    let tungstenite = BINARIES[0].run(&["--upgrade", "context"])?;
-    ensure!(tungstenite.status.code() == Some(2), "tungstenite has no context");
+    Ok(())
+}
+
+#[test]
+fn a_mechanism_that_a_binary_has_not_is_neither_offered_nor_taken() -> Result<()> {
+    for binary in programs() {
+        let has_context = binary.name != "chatd-tungstenite";
+        let help = String::from_utf8(binary.run(&["--help"])?.stdout)?;
+        ensure!(help.contains("- hijack:") && help.contains("- context:") == has_context, "{help}");
+        let refused = binary.run(&["--upgrade", "context", "--listen", "nowhere"])?;
+        let line = String::from_utf8(refused.stderr)?;
+        ensure!(line.contains("--upgrade") != has_context, "{line}");
+    }
     Ok(())
 }
 
@@ -233,7 +267,7 @@ async fn a_log_that_nobody_takes_stops_no_session() -> Result<()> {
     for binary in BINARIES {
         for target in ["/dev/full", "a pipe that is full"] {
             let mut command = binary.command()?;
-            command.args(["--listen", "127.0.0.1:0", "--upgrade", binary.upgrade]);
+            command.args(["--listen", "127.0.0.1:0", "--data", ":memory:", "--upgrade", binary.upgrade]);
             command.stdin(Stdio::null()).stdout(Stdio::piped()).env("RUST_LOG", "trace");
             let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
             command.stderr(if target == "/dev/full" { Stdio::from(full) } else { Stdio::piped() });

@@ -21,7 +21,8 @@ struct Arguments {
     /// Servers that run already, like ws://127.0.0.1:8080/ws
     addresses: Vec<String>,
 
-    /// A command that starts a server on {addr}; each case gets a process of its own. May be repeated
+    /// A command that starts a server on {addr}; each case gets a process of its own, and an empty directory {dir}
+    /// for what it keeps. May be repeated
     #[arg(long, value_name = "COMMAND")]
     exec: Vec<String>,
 

@@ -1,31 +1,61 @@
 use std::env;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chat_core::Mechanism;
-use clap::builder::BoolishValueParser;
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum, value_parser};
+use chat_core::{Mechanism, RoomName};
+use chat_sqlite::Options;
+use clap::builder::{BoolishValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, value_parser};
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use crate::refuse;
+use crate::retain::Retain;
 
 /// Connections that the kernel holds while the accept loop is busy.
 const BACKLOG: u32 = 4096;
 
+/// What `--data` is given if nothing is to be kept.
+const MEMORY: &str = ":memory:";
+
 /// A chat server: rooms with history, over WebSocket (subprotocol chat.v1).
 ///
 /// Open the page whose address it prints or, with any WebSocket client, connect to /ws and send
-/// {"type":"join","ref":"1","room":"lobby","last":20}. Everybody is a guest: there is no authentication. Every
-/// option is also read from the environment variable named with it; other CHATD_ variables are refused.
+/// {"type":"join","ref":"1","room":"lobby","last":20}. Everything is kept in ./chat-data, and what is acknowledged is
+/// on the disk. Everybody is a guest: there is no authentication. Every option is also read from the environment
+/// variable named with it; other CHATD_ variables are refused.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    subcommand_value_name = "TASK",
+    subcommand_help_heading = "Tasks, in place of serving"
+)]
 pub(crate) struct Config {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub(crate) task: Option<Task>,
+
     /// Address and port to listen on; port 0 takes a free one and prints it
     #[arg(long, env = "CHATD_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: String,
 
-    /// How connections are had: hijack takes the socket over, context leaves it to the web framework
+    /// Directory that keeps the rooms, made in one that is there; :memory: for rooms that end with the server
+    #[arg(long, env = "CHATD_DATA", value_name = "DIR", default_value = "./chat-data", global = true)]
+    data: PathBuf,
+
+    /// What an acknowledged message survives; if not said, disk
+    #[arg(long, env = "CHATD_DURABILITY", value_name = "LEVEL")]
+    durability: Option<Durability>,
+
+    /// Forget messages of a room that are older than an age (30d, 12h, 90m, 45s) or more than a number
+    /// (100000msgs); kept are all if neither is said. May be repeated (in the variable: separated by commas)
+    #[arg(long, env = "CHATD_RETAIN", value_name = "LIMIT", action = ArgAction::Append, value_delimiter = ',')]
+    retain: Vec<Retain>,
+
+    /// How connections are had
     #[arg(long, env = "CHATD_UPGRADE", value_name = "MECHANISM", default_value = "hijack")]
     upgrade: Upgrade,
 
@@ -56,8 +86,30 @@ pub(crate) struct Config {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Upgrade {
+    /// The socket is taken over from the web framework.
     Hijack,
+    /// The web framework's own WebSocket is used.
     Context,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Durability {
+    /// The end of the machine.
+    Disk,
+    /// The end of the server, kill -9 too; many times faster on slow disks.
+    Process,
+}
+
+/// What can be done with rooms besides serving them, also while a server does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Write a room's messages to standard output, oldest first, each as a line of JSON
+    Export {
+        /// The room's name
+        room: RoomName,
+    },
+    /// Look at everything that is kept; exit code 0 if it is sound, 1 if not, 2 if it cannot be looked at
+    Check,
 }
 
 /// How log lines look.
@@ -72,7 +124,7 @@ pub(crate) enum LogFormat {
 impl Config {
     /// Reads flags and environment; otherwise the exit code with which to stop, after saying why.
     pub(crate) fn read(name: &'static str, mechanisms: &[Mechanism]) -> Result<Self, ExitCode> {
-        let parsed = Self::command().name(name).try_get_matches().and_then(|m| Self::from_arg_matches(&m));
+        let parsed = command(name, mechanisms).try_get_matches().and_then(|m| Self::from_arg_matches(&m));
         let config = parsed.map_err(|error| {
             if error.use_stderr() {
                 refuse(&first_paragraph(&error.to_string()))
@@ -83,12 +135,26 @@ impl Config {
         if let Some(unknown) = unknown_variable() {
             return Err(refuse(&format!("no option is read from {unknown}")));
         }
-        if !mechanisms.contains(&config.mechanism()) {
-            return Err(refuse(&format!(
-                "--upgrade: {name} has no framework whose context it could use, only hijack"
-            )));
+        if let Some(problem) = config.contradiction() {
+            return Err(refuse(problem));
         }
         Ok(config)
+    }
+
+    /// What cannot be had together.
+    fn contradiction(&self) -> Option<&'static str> {
+        let ages = self.retain.iter().filter(|retain| matches!(retain, Retain::Age(_))).count();
+        if ages > 1 || self.retain.len() - ages > 1 {
+            return Some("--retain: one age and one number of messages at most");
+        }
+        if self.data().is_some() {
+            return None;
+        }
+        if self.task.is_some() {
+            return Some("--data: nothing is kept in memory that could be looked at");
+        }
+        (self.durability.is_some() || !self.retain.is_empty())
+            .then_some("--data: in memory nothing is kept, so --durability and --retain say nothing")
     }
 
     pub(crate) async fn bind(&self) -> io::Result<TcpListener> {
@@ -105,10 +171,21 @@ impl Config {
     }
 
     pub(crate) fn mechanism(&self) -> Mechanism {
-        match self.upgrade {
-            Upgrade::Hijack => Mechanism::Hijack,
-            Upgrade::Context => Mechanism::Context,
-        }
+        self.upgrade.mechanism()
+    }
+
+    /// The directory that keeps the rooms; none if nothing does.
+    pub(crate) fn data(&self) -> Option<&Path> {
+        (self.data.as_os_str() != MEMORY).then_some(&self.data)
+    }
+
+    /// How it keeps them.
+    pub(crate) fn options(&self) -> Options {
+        let durability = match self.durability.unwrap_or(Durability::Disk) {
+            Durability::Disk => chat_sqlite::Durability::Disk,
+            Durability::Process => chat_sqlite::Durability::Process,
+        };
+        Retain::apply(&self.retain, Options { durability, ..Options::default() })
     }
 
     pub(crate) fn max_connections(&self) -> usize {
@@ -118,6 +195,26 @@ impl Config {
     pub(crate) fn drain_timeout(&self) -> Duration {
         Duration::from_secs(self.drain_timeout.into())
     }
+}
+
+impl Upgrade {
+    fn mechanism(self) -> Mechanism {
+        match self {
+            Self::Hijack => Mechanism::Hijack,
+            Self::Context => Mechanism::Context,
+        }
+    }
+}
+
+/// The command line of a binary that has these mechanisms.
+fn command(name: &'static str, mechanisms: &[Mechanism]) -> Command {
+    let had: Vec<PossibleValue> = Upgrade::value_variants()
+        .iter()
+        .filter(|upgrade| mechanisms.contains(&upgrade.mechanism()))
+        .filter_map(Upgrade::to_possible_value)
+        .collect();
+    let upgrade = PossibleValuesParser::new(had).try_map(|value| Upgrade::from_str(&value, false));
+    Config::command().name(name).mut_arg("upgrade", |argument| argument.value_parser(upgrade))
 }
 
 /// An origin as browsers send it: scheme, host, and the port if it is not the scheme's own.

@@ -3,8 +3,11 @@
 //! A binary calls [`run`] with the function that serves its adapter; `apps/chatd-tungstenite` shows it.
 
 mod config;
+mod keeping;
 mod logs;
+mod retain;
 mod signals;
+mod tasks;
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -16,9 +19,11 @@ use std::time::Duration;
 use chat_core::{Chat, Endpoint, Limits, Mechanism, Text};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use config::Config;
+use keeping::Keeping;
 use signals::Signals;
 
 /// How long tasks that are still running at the end have to notice it.
@@ -52,10 +57,12 @@ impl Service {
     }
 }
 
-/// Runs a binary: reads the configuration, serves until a signal comes, drains.
+/// Runs a binary: reads the configuration, serves until a signal comes, drains, closes the store. Or carries out the
+/// task that it was given instead.
 ///
-/// Exits with 0 after a drain that cut nobody off; with 1 if it did, if a second signal ended it, or if the
-/// adapter failed; with 2 and one line on standard error if the configuration is bad or the address taken.
+/// Exits with 0 after a drain that cut nobody off; with 1 if it did, if a second signal ended it, if the adapter
+/// failed, or the store was not closed in time; with 2 and one line on standard error if the configuration is
+/// bad, the address taken, or the store not to be opened.
 pub fn run<F>(name: &'static str, mechanisms: &[Mechanism], serve: impl FnOnce(Service) -> F) -> ExitCode
 where
     F: Future<Output = io::Result<()>>,
@@ -64,6 +71,9 @@ where
         Ok(config) => config,
         Err(code) => return code,
     };
+    if let (Some(task), Some(dir)) = (&config.task, config.data()) {
+        return tasks::run(task, dir);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(problem) => return refuse(&format!("cannot start: {problem}")),
@@ -77,12 +87,20 @@ async fn supervise<F>(name: &'static str, config: Config, serve: impl FnOnce(Ser
 where
     F: Future<Output = io::Result<()>>,
 {
-    let started = config.bind().await.and_then(|listener| Ok((listener, Signals::listen()?)));
-    let (listener, mut signals) = match started {
-        Ok(started) => started,
+    let listener = match config.bind().await {
+        Ok(listener) => listener,
         Err(problem) => return refuse(&format!("cannot listen on {}: {problem}", config.listen)),
     };
     let _logs = logs::start(config.log_format);
+    // Blocks, while there is nothing else to do. A signal ends it at once, as a crash would.
+    let keeping = match Keeping::begin(&config) {
+        Ok(keeping) => keeping,
+        Err(problem) => return refuse(&problem.to_string()),
+    };
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(problem) => return refuse(&format!("cannot listen for signals: {problem}")),
+    };
     announce(name, &listener);
 
     let mechanism = config.mechanism();
@@ -91,9 +109,13 @@ where
     if config.echo {
         limits.max_frame = MAX_ECHO;
     }
-    let chat = Chat::builder().limits(limits).build();
+    let chat = keeping.rooms(Chat::builder().limits(limits)).build();
     let limits = Arc::clone(chat.limits());
-    let mut endpoint = Endpoint::new(chat.clone()).allow_origins(config.allow_origin).with_site();
+    let reported = keeping.clone();
+    let mut endpoint = Endpoint::new(chat.clone())
+        .allow_origins(config.allow_origin)
+        .with_site()
+        .with_report(move || reported.report());
     if config.echo {
         endpoint = endpoint.echo();
     }
@@ -101,13 +123,20 @@ where
     let mut serving = pin!(serve(Service { endpoint, mechanism, listener, limits, stop }));
 
     let signal = tokio::select! {
-        result = &mut serving => return failed(result),
+        result = &mut serving => {
+            keeping.end(drain_timeout).await;
+            return failed(result);
+        }
         signal = signals.next() => signal,
     };
     info!(signal, limit = ?drain_timeout, "draining");
+    let deadline = Instant::now() + drain_timeout;
     let drained = tokio::select! {
-        result = &mut serving => return failed(result),
-        drained = chat.drain(drain_timeout) => drained,
+        result = &mut serving => {
+            keeping.end(drain_timeout).await;
+            return failed(result);
+        }
+        drained = chat.drain(drain_timeout - keeping.share(drain_timeout)) => drained,
         signal = signals.next() => {
             warn!(signal, "ended without waiting");
             return ExitCode::from(1);
@@ -115,12 +144,13 @@ where
     };
     info!(connections = drained.connections, abandoned = drained.abandoned, "drained");
     stopping.send_replace(true);
-    let stopped = tokio::select! {
-        result = &mut serving => result,
+    let kept = keeping.end(deadline.saturating_duration_since(Instant::now()));
+    let (stopped, in_order) = tokio::select! {
+        ended = async { tokio::join!(serving, kept) } => ended,
         _ = signals.next() => return ExitCode::from(1),
     };
     match stopped {
-        Ok(()) if drained.abandoned == 0 => ExitCode::SUCCESS,
+        Ok(()) if drained.abandoned == 0 && in_order => ExitCode::SUCCESS,
         Ok(()) => ExitCode::from(1),
         Err(problem) => failed(Err(problem)),
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::Limits;
+use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
@@ -22,7 +23,8 @@ pub struct Exec {
 }
 
 impl Exec {
-    /// A shell command in which `{addr}` stands for the address to listen on.
+    /// A shell command in which `{addr}` stands for the address to listen on and `{dir}`, where it occurs, for an empty
+    /// directory of that server's own.
     ///
     /// # Errors
     ///
@@ -51,7 +53,9 @@ impl Target for Exec {
     async fn start(&self, _: Limits) -> Result<Server, String> {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free.map_err(|error| error.to_string())?;
-        let command = format!("exec {}", self.command.replace("{addr}", &address.to_string()));
+        let dir = TempDir::new().map_err(|error| error.to_string())?;
+        let command = self.command.replace("{addr}", &address.to_string());
+        let command = format!("exec {}", command.replace("{dir}", &dir.path().to_string_lossy()));
         let child = Command::new("sh")
             .args(["-c", &command])
             .stdin(Stdio::null())
@@ -59,7 +63,7 @@ impl Target for Exec {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| error.to_string())?;
-        let process = Arc::new(Process(Mutex::new(child)));
+        let process = Arc::new(Process { child: Mutex::new(child), _dir: dir });
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(address).await.is_err() {
             if process.ended().is_some() || Instant::now() > deadline {
@@ -82,11 +86,15 @@ impl Target for Exec {
 }
 
 /// A process that is killed when dropped.
-struct Process(Mutex<Child>);
+struct Process {
+    child: Mutex<Child>,
+    // Removed after that.
+    _dir: TempDir,
+}
 
 impl Process {
     fn with<T>(&self, look: impl FnOnce(&mut Child) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.child.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether it ended well, if it has ended.
