@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::{Frame, Group, case, expect_messages, packet, send};
 use crate::client::Client;
-use crate::{Failure, Stage};
+use crate::{Failure, Needs, Stage};
 
 pub(super) fn group() -> Group {
     let cases = vec![
@@ -168,7 +168,8 @@ pub(super) fn group() -> Group {
                 expect_messages(&mut bob, to + 1..=head).await
             },
         )
-        .with(|limits| limits.log_messages = 10),
+        .with(|limits| limits.log_messages = 10)
+        .needs(Needs::Limits),
         case(
             "a_resume_that_the_log_still_reaches_is_recovered",
             "The oldest position that the log reaches is recovered whole; only one before it has a hole.",
@@ -200,7 +201,8 @@ pub(super) fn group() -> Group {
                 ann.check(none && history["more"] == false, "no messages, more: false", &history)
             },
         )
-        .with(|limits| limits.log_messages = 10),
+        .with(|limits| limits.log_messages = 10)
+        .needs(Needs::Limits),
         case(
             "a_replay_longer_than_the_tail_is_whole",
             "A replay of more messages than the room keeps at hand is read from the log, in order.",
