@@ -1,0 +1,98 @@
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use chat_tests::{Client, Daemon};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::conversation::text;
+use crate::programs;
+
+const MESSAGES: usize = 100;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_is_exported_and_checked_while_it_is_served_and_afterwards() -> Result<()> {
+    for binary in programs() {
+        let home = TempDir::new()?;
+        let data = ["--data", text(home.path())?];
+        let daemon = Daemon::start(binary, &data)?;
+        fill(&daemon).await?;
+        let store = daemon.ready().await?["store"].clone();
+        ensure!(store["state"] == "ok" && store["appends"] == MESSAGES, "{store}");
+        let served = binary.run(&["export", "lobby", data[0], data[1]])?;
+        let checked = binary.run(&[data[0], data[1], "check"])?;
+        daemon.stop()?;
+        let closed = binary.run(&["export", "lobby", data[0], data[1]])?;
+        ensure!(served.status.success() && checked.status.success() && closed.status.success());
+        ensure!(served.stdout == closed.stdout && served.stderr.is_empty(), "a pipe has no progress bar");
+        let lines = String::from_utf8(closed.stdout)?;
+        for (line, seq) in lines.lines().zip(1..) {
+            let message: Value = serde_json::from_str(line)?;
+            ensure!(message["type"] == "message" && message["seq"] == seq, "{line}");
+        }
+        ensure!(lines.lines().count() == MESSAGES);
+        let summary = String::from_utf8(checked.stdout)?;
+        ensure!(summary.contains(": sound;") && summary.contains("messages 100,"), "{summary}");
+        ensure!(summary.lines().count() == 1 && checked.stderr.is_empty(), "{summary}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_is_found_said_and_left_out() -> Result<()> {
+    let home = TempDir::new()?;
+    let binary = programs()[0];
+    let data = ["--data", text(home.path())?];
+    let daemon = Daemon::start(binary, &data)?;
+    fill(&daemon).await?;
+    daemon.stop()?;
+    let path = home.path().join("chat.db");
+    let mut bytes = fs::read(&path)?;
+    let at = bytes.windows(9).position(|part| part == b"number-42").context("not there")?;
+    bytes[at] ^= 1;
+    fs::write(&path, bytes)?;
+    let checked = binary.run(&["check", data[0], data[1]])?;
+    let summary = String::from_utf8(checked.stdout)?;
+    ensure!(checked.status.code() == Some(1) && summary.contains("NOT SOUND"), "{summary}");
+    ensure!(summary.contains("message 42 ") && summary.contains("unreadable 1,"), "{summary}");
+    let exported = binary.run(&["export", "lobby", data[0], data[1]])?;
+    ensure!(
+        exported.status.code() == Some(1)
+            && String::from_utf8(exported.stdout)?.lines().count() == MESSAGES - 1
+    );
+    ensure!(String::from_utf8(exported.stderr)?.lines().count() == 1);
+    let missing = binary.run(&["export", "hall", data[0], data[1]])?;
+    ensure!(missing.status.code() == Some(2) && missing.stdout.is_empty());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_an_export_that_has_enough_is_no_error() -> Result<()> {
+    let home = TempDir::new()?;
+    let binary = programs()[0];
+    let daemon = Daemon::start(binary, &["--data", text(home.path())?])?;
+    fill(&daemon).await?;
+    let mut export = binary.command()?;
+    export.args(["export", "lobby", "--data"]).arg(home.path());
+    let mut export = export.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut first = String::new();
+    // Far more than a pipe holds follows.
+    BufReader::new(export.stdout.take().context("no output")?).read_line(&mut first)?;
+    let output = export.wait_with_output()?;
+    ensure!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    daemon.stop()?;
+    Ok(())
+}
+
+async fn fill(daemon: &Daemon) -> Result<()> {
+    let mut client = Client::connect(daemon.address(), "ann").await?;
+    client.ask(json!({"type": "join", "room": "lobby"}), "j").await?;
+    for number in 1..=MESSAGES {
+        let body = json!({"text": format!("number-{number} {}", "x".repeat(4_000))});
+        client.ask(json!({"type": "send", "room": "lobby", "body": body}), "s").await?;
+    }
+    client.close(1000).await?;
+    Ok(())
+}
