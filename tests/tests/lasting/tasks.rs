@@ -1,9 +1,10 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use chat_tests::{Client, Daemon};
+use chat_tests::{Client, Daemon, within};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -83,6 +84,32 @@ async fn a_reader_of_an_export_that_has_enough_is_no_error() -> Result<()> {
     let output = export.wait_with_output()?;
     ensure!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     daemon.stop()?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_older_than_retain_allows_is_forgotten_while_it_is_served() -> Result<()> {
+    for binary in programs() {
+        let home = TempDir::new()?;
+        let data = text(home.path())?;
+        let daemon = Daemon::start(binary, &["--data", data, "--retain", "1s", "--retain", "1000msgs"])?;
+        let mut client = Client::connect(daemon.address(), "ann").await?;
+        let join = json!({"type": "join", "room": "lobby"});
+        client.ask(join.clone(), "j").await?;
+        client.ask(json!({"type": "send", "room": "lobby", "body": {"text": "soon gone"}}), "s").await?;
+        within(async {
+            while client.ask(join.clone(), "j").await?["first"] != 2 {
+                // Nothing tells when it is gone.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            anyhow::Ok(())
+        })
+        .await??;
+        let page = client.ask(json!({"type": "history", "room": "lobby", "after": 0}), "h").await?;
+        ensure!(page["messages"] == json!([]) && page["more"] == false, "{page}");
+        client.close(1000).await?;
+        daemon.stop()?;
+    }
     Ok(())
 }
 
