@@ -27,7 +27,7 @@ async fn main() -> Result<()> {
     println!("|---|---|---|---|");
     let mut rows = Vec::new();
     for binary in BINARIES {
-        let daemon = Daemon::start(binary, &[])?;
+        let daemon = Daemon::start(binary, &["--data", ":memory:"])?;
         let warm = idle(daemon.address(), WARM).await?;
         let before = resident(&daemon)?;
         let connections = idle(daemon.address(), IDLE).await?;
@@ -37,7 +37,7 @@ async fn main() -> Result<()> {
     }
     for _ in 0..ROUNDS {
         for (binary, _, cpu, rate) in &mut rows {
-            let daemon = Daemon::start(*binary, &[])?;
+            let daemon = Daemon::start(*binary, &["--data", ":memory:"])?;
             let (cpu_seconds, seconds) = fan_out(&daemon).await?;
             let deliveries = (RECEIVERS * MESSAGES) as f64;
             cpu.push(cpu_seconds * 1e6 / deliveries);
