@@ -99,7 +99,7 @@ pub struct Daemon {
     address: SocketAddr,
     log: Option<JoinHandle<String>>,
     /// Removed at the end.
-    _data: Option<TempDir>,
+    _data: TempDir,
 }
 
 impl Daemon {
@@ -119,11 +119,9 @@ impl Daemon {
     ///
     /// If it does not say where it listens.
     pub fn spawn(mut command: Command, binary: Binary, arguments: &[&str]) -> Result<Self> {
-        let data = if arguments.contains(&"--data") { None } else { Some(TempDir::new()?) };
-        if let Some(data) = &data {
-            command.arg("--data").arg(data.path());
-        }
+        let data = TempDir::new()?;
         let mut child = command
+            .env("CHATD_DATA", data.path())
             .args(["--listen", "127.0.0.1:0", "--log-format", "json", "--upgrade", binary.upgrade])
             .args(arguments)
             .stdin(Stdio::null())
@@ -141,7 +139,12 @@ impl Daemon {
         BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut line)?;
         let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next());
         let address = address.context("it does not say where it listens")?.parse()?;
-        Ok(Self { child, address, log: Some(log), _data: data })
+        Ok(Self { binary, child, address, log: Some(log), _data: data })
+    }
+
+    /// What it runs.
+    pub fn binary(&self) -> Binary {
+        self.binary
     }
 
     /// Where it listens.

@@ -42,7 +42,7 @@ mod writer;
 
 pub use error::OpenError;
 pub use inspect::{Exported, Progress, Report};
-pub use open::{OpenError, Opening};
+pub use open::Opening;
 pub use store::{Durability, Options, Stats, Store};
 
 /// 128 random bits, as text.

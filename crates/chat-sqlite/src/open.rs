@@ -101,7 +101,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
         boot: boot(),
     };
     mark.write_through(&now).and_then(|()| sync(&paths.dir)).map_err(io_error("write", &paths.mark))?;
-    set_durability(&connection, durability).map_err(sqlite)?;
+    connect::set_durability(&connection, options.durability).map_err(sqlite)?;
     Ok(Opened { paths, connection, identity, mark, opening, lock })
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{OpenError, io_error};
 use crate::hub::Hub;
-use crate::open::{self, OpenError, Opening};
+use crate::open::{self, Opening};
 use crate::readers::Readers;
 use crate::room::SqliteRoom;
 use crate::writer::{Job, Writer};

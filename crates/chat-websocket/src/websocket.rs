@@ -46,8 +46,6 @@ pub struct WebSocket<S> {
     closing: Closing,
     /// Whether the peer's frames can still be read.
     readable: bool,
-    /// Whether tungstenite has an answer to the peer's close, which is to be the last frame.
-    answers_close: bool,
     /// Whether the peer may still be sending although its frames cannot be read.
     violated: bool,
     /// Whether the peer has closed, and the echo is yet to come.
@@ -84,8 +82,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             allowance,
             closing: Closing::Open,
             readable: true,
-            answers_close: false,
             violated: false,
+            echoes: false,
             half_closes: true,
         }
     }
@@ -150,7 +148,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
         let incoming = received(message);
         self.readable =
             matches!(incoming, Incoming::Text(_) | Incoming::Binary(_) | Incoming::Ping | Incoming::Pong);
-        self.answers_close = matches!(incoming, Incoming::Close(_));
         self.violated = matches!(incoming, Incoming::Violation(_));
         self.echoes = matches!(incoming, Incoming::Close(_));
         Poll::Ready(incoming)
@@ -164,8 +161,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
         match frame {
             Outgoing::Text(text) => self.push(TEXT, text),
             Outgoing::Binary(payload) => self.push(BINARY, payload),
-            // A peer that has closed would not answer it.
-            Outgoing::Ping if self.answers_close => {}
             Outgoing::Ping => {
                 return self.stream.start_send_unpin(Message::Ping(Bytes::new())).map_err(transport);
             }
@@ -175,8 +170,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // First tungstenite's own frames, pongs and the like, go to the wire; then the wire is flushed, which
-        // tungstenite leaves out once its side is closed. Its answer to a close waits for what is still to be said.
-        let own = if self.answers_close { Ok(()) } else { ready!(self.stream.poll_flush_unpin(cx)) };
+        // tungstenite leaves out once its side is closed.
+        // The echo of the peer's close frame is one of them: it waits for what the session still has to say.
+        let own = if self.echoes { Ok(()) } else { ready!(self.stream.poll_flush_unpin(cx)) };
         ready!(Pin::new(self.wire()).poll_flush(cx))?;
         Poll::Ready(own.map_err(transport))
     }
