@@ -1,13 +1,12 @@
 //! Serves an echo: what the peer sends comes back, and nothing else is said.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_util::future::FutureExt;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use crate::chat::{Chat, Permit, Phase};
+use crate::clocks::{Alarm, Stall};
 use crate::connection::{Connection, Incoming, Outgoing};
 use crate::inbox::Inbox;
 use crate::serve::End;
@@ -39,11 +38,10 @@ struct Echo<'c, M: Message, C> {
     held: Option<Outgoing>,
     /// Frames sent since the last flush.
     unflushed: usize,
-    /// The connection's progress when something began to wait, or last moved, and when that was.
-    waiting: Option<(u64, Instant)>,
+    stall: Stall,
     /// When the peer has been silent for too long, and whether it has been pinged for that already.
     silence: (Instant, bool),
-    timer: Pin<Box<Sleep>>,
+    alarm: Alarm,
     peer_ended: bool,
     received: u64,
     sent: u64,
@@ -60,9 +58,9 @@ impl<'c, M: Message, C: Connection> Echo<'c, M, C> {
             inbox,
             held: None,
             unflushed: 0,
-            waiting: None,
+            stall: Stall::default(),
             silence: (ping_at, false),
-            timer: Box::pin(sleep_until(ping_at)),
+            alarm: Alarm::new(ping_at),
             peer_ended: false,
             received: 0,
             sent: 0,
@@ -159,48 +157,30 @@ impl<'c, M: Message, C: Connection> Echo<'c, M, C> {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        self.note_progress();
+        self.stall.note(self.waits(), self.connection.progress());
         let limits = self.chat.limits();
-        let stall = self.waiting.map(|(_, since)| since + limits.write_timeout);
+        let stall = self.stall.due(limits.write_timeout);
         let (silent, pinged) = self.silence;
-        let due = stall.map_or(silent, |stall| stall.min(silent));
-        if due < self.timer.deadline() {
-            self.timer.as_mut().reset(due);
-        }
-        if self.timer.poll_unpin(cx).is_pending() {
+        let Poll::Ready(now) = self.alarm.poll(cx, stall.map_or(silent, |stall| stall.min(silent))) else {
             return Ok(false);
-        }
-        let now = Instant::now();
+        };
         if stall.is_some_and(|stall| stall <= now) {
             return Err(End::Closing(CloseCode::SlowConsumer));
         }
-        if silent <= now {
-            if !self.reads() {
-                // Whatever the peer sends waits here unread: its silence is ours.
-                self.hear();
-            } else if pinged {
-                return Err(End::Closing(CloseCode::PingTimeout));
-            } else {
-                self.held = Some(Outgoing::Ping);
-                self.silence = (now + limits.ping_timeout, true);
-            }
+        if !self.reads() {
+            // Whatever the peer sends waits here unread: its silence is ours.
+            self.hear();
+        } else if pinged {
+            return Err(End::Closing(CloseCode::PingTimeout));
+        } else {
+            self.held = Some(Outgoing::Ping);
+            self.silence = (now + limits.ping_timeout, true);
         }
-        // It may have been set for a moment that is no longer due; the next round sets it.
-        self.timer.as_mut().reset(self.silence.0);
         Ok(true)
     }
 
     /// The peer is there.
     fn hear(&mut self) {
         self.silence = (Instant::now() + self.chat.limits().ping_interval, false);
-    }
-
-    fn note_progress(&mut self) {
-        let progress = self.connection.progress();
-        self.waiting = match self.waiting {
-            _ if !self.waits() => None,
-            Some((before, since)) if before == progress => Some((before, since)),
-            _ => Some((progress, Instant::now())),
-        };
     }
 }

@@ -19,6 +19,7 @@
 //! ```
 
 mod chat;
+mod clocks;
 mod complaints;
 mod connection;
 mod driver;

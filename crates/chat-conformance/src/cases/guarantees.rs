@@ -245,5 +245,5 @@ pub(super) fn group() -> Group {
             },
         ),
     ];
-    Group { name: "guarantees", look: "chat-core/src/driver.rs and live.rs, chat-proto/src/tail.rs", cases }
+    Group { name: "guarantees", look: "chat-core/src/driver/ and live.rs, chat-proto/src/tail.rs", cases }
 }

@@ -220,7 +220,7 @@ pub(super) fn group() -> Group {
     ];
     Group {
         name: "resume",
-        look: "chat-proto/src/resume.rs and tail.rs; catching up in chat-core/src/driver.rs",
+        look: "chat-proto/src/resume.rs and tail.rs; chat-core/src/driver/catch_up.rs",
         cases,
     }
 }
