@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use chat_tests::{BINARIES, Binary, Client, Daemon, within};
+use chat_conformance::client::Frame;
+use chat_tests::{BINARIES, Binary, Client, Daemon, Heard, RawClient, exchange, within};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
@@ -315,6 +316,27 @@ async fn a_head_that_does_not_come_is_not_waited_for() -> Result<()> {
             .with_context(|| format!("{binary:?} still waits for the rest of {part:?}"))??;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         ensure!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{binary:?}: {answer}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_peer_does_wrong_is_no_error_of_the_server() -> Result<()> {
+    for binary in BINARIES {
+        let daemon = Daemon::start(binary, &[])?;
+        for request in ["\0\r\n\r\n", "GET /ws HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n"] {
+            exchange(daemon.address(), request.as_bytes()).await?;
+        }
+        for frame in
+            [Frame::ping("").unfinished(), Frame::new(3, ""), Frame::text(b"\xff"), Frame::close(5_000, "")]
+        {
+            let mut client = RawClient::connect(daemon.address(), "ann", false).await?;
+            client.write(&frame.encode()).await?;
+            while let Heard::Event(_) = client.next().await? {}
+        }
+        daemon.sessions(0).await?;
+        let log = daemon.stop()?;
+        ensure!(log.iter().all(|line| line["level"] == "INFO"), "{binary:?}: {log:#?}");
     }
     Ok(())
 }

@@ -68,10 +68,6 @@ const ACTIX_CONTEXT: [Deviation; 2] = [
     Deviation { case: "6.4.2", verdict: NON_STRICT, code: 1007, reason: "the same, cut elsewhere" },
 ];
 
-/// What actix-web's codec logs as errors although only the peer has made one, when it is shown a ping or a pong in
-/// fragments.
-const ACTIX_CONTEXT_LOGS: [&str; 2] = ["Unfinished fragment Ping", "Unfinished fragment Pong"];
-
 const OK: &str = "OK";
 const NON_STRICT: &str = "NON-STRICT";
 const INFORMATIONAL: &str = "INFORMATIONAL";
@@ -165,9 +161,7 @@ fn a_surprise_a_stale_deviation_and_a_short_run_would_be_noticed() {
 async fn examine(name: &str, upgrade: &str) -> Result<()> {
     let binary = BINARIES.into_iter().find(|binary| (binary.name, binary.upgrade) == (name, upgrade));
     let binary = binary.context("no such binary")?;
-    let is_actix_context = (name, upgrade) == ("chatd-actix", "context");
-    let own = if is_actix_context { &ACTIX_CONTEXT[..] } else { &[] };
-    let logs = if is_actix_context { &ACTIX_CONTEXT_LOGS[..] } else { &[] };
+    let own = if (name, upgrade) == ("chatd-actix", "context") { &ACTIX_CONTEXT[..] } else { &[] };
 
     let daemon = Daemon::start(binary, &["--echo"])?;
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("examiner-{name}-{upgrade}"));
@@ -179,7 +173,7 @@ async fn examine(name: &str, upgrade: &str) -> Result<()> {
     let row = row(binary, &results);
     ensure!(published()?.contains(&row), "docs/examiner.md lacks {row}");
     daemon.sessions(0).await?;
-    check(&daemon.stop()?, logs)
+    check(&daemon.stop()?)
 }
 
 /// Runs the examiner, which leaves its report in a folder; how it ended and what it said. `KOSOKU` says where the
@@ -290,17 +284,15 @@ fn published() -> Result<String> {
     Ok(fs::read_to_string(path)?)
 }
 
-/// What the log has to say of it: every case was upgraded with a 101, every session has an end, nothing went wrong
-/// but what is listed.
-fn check(log: &[Value], listed: &[&str]) -> Result<()> {
+/// What the log has to say of it: every case was upgraded with a 101, every session has an end, nothing went wrong.
+fn check(log: &[Value]) -> Result<()> {
     let with = |message: &'static str| log.iter().filter(move |line| line["message"] == message);
     let upgrades: Vec<_> = with("upgrade").map(|line| line["status"].as_u64()).collect();
     ensure!(upgrades.len() == CASES && upgrades.iter().all(|status| *status == Some(101)), "{upgrades:?}");
     let ended = with("session ended").count();
     ensure!(ended == CASES, "{ended} sessions ended");
-    let grave = log.iter().filter(|line| line["level"] == "ERROR" || line["level"] == "WARN");
-    let mut grave: Vec<_> = grave.map(|line| line["message"].as_str().unwrap_or_default()).collect();
-    grave.sort_unstable();
-    ensure!(grave == listed, "the log says {grave:?}, not {listed:?}");
+    let grave: Vec<_> =
+        log.iter().filter(|line| line["level"] == "ERROR" || line["level"] == "WARN").collect();
+    ensure!(grave.is_empty(), "{grave:?}");
     Ok(())
 }

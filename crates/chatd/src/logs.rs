@@ -8,13 +8,17 @@ use crate::config::LogFormat;
 /// Lines that wait for a reader of standard error that is slow; further ones are dropped.
 const BUFFERED_LINES: usize = 16 * 1024;
 
-/// Sends log lines to standard error, from `info` on or as `RUST_LOG` says, until the guard is dropped.
+/// What is logged unless `RUST_LOG` says otherwise. actix's HTTP logs as errors what only a peer has done wrong, a
+/// malformed request or a ping in fragments; what fails the server itself comes back from it as well.
+const DEFAULT: &str = "info,actix_http=off";
+
+/// Sends log lines to standard error, as `RUST_LOG` or else [`DEFAULT`] says, until the guard is dropped.
 ///
 /// A full pipe or a closed one costs lines, never a session.
 pub(crate) fn start(format: LogFormat) -> WorkerGuard {
     let (writer, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).finish(io::stderr());
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
