@@ -11,7 +11,7 @@ use crate::{Case, Failure, Stage, Target, Transcript, Verdict};
 const CASE: Duration = Duration::from_secs(60);
 
 /// How long a server may keep what belonged to clients that are gone.
-const BASELINE: Duration = Duration::from_secs(10);
+const BASELINE: Duration = Duration::from_secs(5);
 
 /// How one case went on one target.
 #[derive(Clone, Debug)]

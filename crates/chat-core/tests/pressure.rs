@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use chat_core::{Chat, Limits, Range};
+use chat_core::{Chat, Incoming, Limits, Range};
 use serde_json::json;
 use support::store::Store;
 use support::wire::HIGH_WATER;
@@ -240,6 +240,25 @@ async fn a_peer_that_cannot_be_written_to_is_given_up() {
     assert!(waited < 45.0, "{waited}");
     assert!(ann.is_over().await);
     assert_eq!(chat.members(&support::lobby()).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_read_for_a_peer_that_cannot_hear_it_and_its_messages_still_count() {
+    let store = Store::new();
+    let chat: Chat = store.chat(Limits::default());
+    let mut bob = member(&chat, "bob").await;
+    let ann = member(&chat, "ann").await;
+    bob.events().await;
+    ann.fail();
+    for _ in 0..50 {
+        ann.send(json!({"type": "history", "room": "lobby"}));
+        ann.send(json!({"type": "search", "room": "lobby", "query": "x"}));
+    }
+    ann.say("my last words");
+    ann.incoming(Incoming::End);
+    assert_eq!(bob.event().await["body"]["text"], "my last words");
+    // The first shows that it cannot be written to.
+    assert!(store.reads() <= 1, "{} reads", store.reads());
 }
 
 #[tokio::test(start_paused = true)]

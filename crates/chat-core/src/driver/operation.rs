@@ -50,6 +50,10 @@ impl<M: Message, C: Connection> Driver<'_, M, C> {
             Err(code) => return self.finish(Err(code)),
         };
         let operation = match action {
+            // Nobody would hear it, and whatever was sent behind it still counts.
+            Action::History(_) | Action::Search(_) | Action::Members if self.mute.is_some() => {
+                return self.finish(Ok(Outcome::Members(Vec::new())));
+            }
             Action::Leave => {
                 self.forget(&name, true);
                 self.memberships.remove(&name);
