@@ -1,0 +1,64 @@
+//! What a peer does not take is not kept for it. Alone in its process, whose memory it measures.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::future::pending;
+use std::time::Duration;
+
+use actix_web::App;
+use chat_actix::{mount, serve};
+use chat_core::{Chat, Endpoint, Limits, Mechanism, RoomName, Text, User};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::time::sleep;
+
+const MIB: usize = 1024 * 1024;
+
+/// An upgrade, and a masked frame with `{"type":"join","room":"lobby"}`.
+const JOINS: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\
+    \x81\x9e\0\0\0\0{\"type\":\"join\",\"room\":\"lobby\"}";
+
+#[tokio::test]
+async fn what_a_peer_does_not_take_is_not_kept_for_it() {
+    for mechanism in [Mechanism::Hijack, Mechanism::Context] {
+        let patient = Limits { write_timeout: Duration::from_secs(60 * 60), ..Limits::default() };
+        let chat: Chat = Chat::builder().limits(patient).build();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = listener.into_std().unwrap();
+        let (endpoint, limits) = (Endpoint::new(chat.clone()), chat.limits().clone());
+        let app = move || mount(App::new(), endpoint.clone(), mechanism);
+        tokio::spawn(async move { serve(listener, app, &limits, pending()).await });
+
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let mut peer = socket.connect(address).await.unwrap();
+        peer.write_all(JOINS).await.unwrap();
+        let lobby: RoomName = "lobby".parse().unwrap();
+        while chat.members(&lobby).is_empty() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        // Fills the log of the room and all buffers on the way.
+        post(&chat, &lobby, 8 * MIB).await;
+        let before = resident();
+        post(&chat, &lobby, 32 * MIB).await;
+        let grown = resident().saturating_sub(before) / MIB;
+        assert!(grown < 8, "{mechanism:?}: {grown} MiB more for 32 MiB that nobody takes");
+        assert_eq!(chat.counts().sessions, 1);
+    }
+}
+
+async fn post(chat: &Chat, room: &RoomName, bytes: usize) {
+    let (user, body) = (User::new("service:flood", "Flood").unwrap(), Text::new("x".repeat(4_096)));
+    for _ in 0..bytes / 4_096 {
+        chat.post(room, &user, &body, None).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+}
+
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4_096
+}
