@@ -17,6 +17,7 @@ pub(super) enum Command {
     Send(usize, Option<u8>, Body),
     History(usize, Page),
     Members(usize),
+    Search(usize, Query),
     Typing(usize, bool),
     Ping,
 }
@@ -55,6 +56,17 @@ pub(super) struct Page {
     pub(super) from: Option<(bool, u64)>,
     pub(super) limit: Option<u64>,
 }
+
+/// What is looked for, as `query`, `before` and `limit` say.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Query {
+    pub(super) words: &'static str,
+    pub(super) before: Option<u64>,
+    pub(super) limit: Option<u64>,
+}
+
+/// Queries for most texts, some, the longest, those of a burst, or none.
+const WORDS: [&str; 6] = ["안녕", "1 안녕", "녕\u{3000}0", "XXX", "1.5", "mood"];
 
 /// A command that is wrong.
 #[derive(Debug)]
@@ -98,6 +110,8 @@ const MALFORMED: &[Malformed] = &[
     wrong(r#"{"type":"send","ref":"REF","room":"","body":{"text":"hi"}}"#, "bad_room", false),
     wrong(r#"{"type":"history","ref":"REF","room":"lobby","before":2,"after":1}"#, "bad_cursor", true),
     wrong(r#"{"type":"history","ref":"REF","room":"lobby","limit":1.5}"#, "bad_command", true),
+    wrong(r#"{"type":"search","ref":"REF","room":"lobby","query":" \t"}"#, "bad_query", true),
+    wrong(r#"{"type":"search","ref":"REF","room":"lobby"}"#, "bad_command", true),
     wrong(r#"{"type":"typing","ref":"REF","room":"lobby","active":"yes"}"#, "bad_command", true),
 ];
 
@@ -110,6 +124,15 @@ impl Command {
             Self::Send(room, _, body) => json!({"type": "send", "room": ROOMS[*room], "body": body.json()}),
             Self::History(room, _) => json!({"type": "history", "room": ROOMS[*room]}),
             Self::Members(room) => json!({"type": "members", "room": ROOMS[*room]}),
+            Self::Search(room, Query { words, before, limit }) => {
+                let mut search = json!({"type": "search", "room": ROOMS[*room], "query": words});
+                for (field, number) in [("before", before), ("limit", limit)] {
+                    if let Some(number) = number {
+                        search[field] = json!(number);
+                    }
+                }
+                search
+            }
             Self::Typing(room, active) => json!({"type": "typing", "room": ROOMS[*room], "active": active}),
             Self::Ping => json!({"type": "ping"}),
         };
@@ -177,6 +200,8 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
     ];
     let page = (proptest::option::of((any::<bool>(), 0_u64..20)), proptest::option::of(0_u64..8))
         .prop_map(|(from, limit)| Page { from, limit });
+    let query = (select(&WORDS[..]), proptest::option::of(0_u64..20), proptest::option::of(0_u64..5))
+        .prop_map(|(words, before, limit)| Query { words, before, limit });
     prop_oneof![
         6 => (room(), from).prop_map(|(room, from)| Command::Join(room, from)),
         2 => room().prop_map(Command::Leave),
@@ -184,6 +209,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(room, key, body)| Command::Send(room, key, body)),
         3 => (room(), page).prop_map(|(room, page)| Command::History(room, page)),
         1 => room().prop_map(Command::Members),
+        2 => (room(), query).prop_map(|(room, query)| Command::Search(room, query)),
         1 => (room(), any::<bool>()).prop_map(|(room, active)| Command::Typing(room, active)),
         1 => Just(Command::Ping),
     ]
@@ -220,6 +246,7 @@ impl fmt::Display for Command {
                 limit.map_or(Ok(()), |limit| write!(f, ", limit {limit}"))
             }
             Self::Members(room) => write!(f, "members of {}", ROOMS[*room]),
+            Self::Search(room, query) => write!(f, "search {} for {query:?}", ROOMS[*room]),
             Self::Typing(room, active) => write!(f, "typing in {}: {active}", ROOMS[*room]),
             Self::Ping => f.write_str("ping"),
         }

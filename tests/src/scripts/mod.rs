@@ -27,6 +27,10 @@ const KEPT: u64 = 8;
 const HISTORY_DEFAULT: u64 = 3;
 /// Messages in a page, at most.
 const HISTORY_MOST: u64 = 4;
+/// Messages that a search finds for one that has given no number.
+const FOUND_DEFAULT: u64 = 2;
+/// Messages that a search finds, at most.
+const FOUND_MOST: u64 = 3;
 
 /// Adds a `ref` to a command or its reply, if there is one.
 fn with_reference(reference: Option<&str>, mut object: Value) -> Value {

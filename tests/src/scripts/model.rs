@@ -237,6 +237,7 @@ impl Model {
             Command::Leave(room)
             | Command::History(room, _)
             | Command::Members(room)
+            | Command::Search(room, _)
             | Command::Typing(room, _) => *room,
         };
         if !self.is_member(client, room) {
@@ -253,6 +254,10 @@ impl Model {
                 let users = self.users(room).into_iter();
                 let members: Vec<_> = users.map(|user| json!({"id": user, "name": user})).collect();
                 json!({"type": "members", "room": name, "members": members})
+            }
+            Command::Search(_, query) => {
+                let (messages, more) = self.rooms[room].find(*query);
+                json!({"type": "found", "room": name, "messages": messages, "more": more})
             }
             Command::Typing(_, active) => {
                 let event = json!({"type": "typing", "room": name, "user": user(client), "active": active});

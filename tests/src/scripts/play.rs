@@ -165,7 +165,7 @@ impl Play<'_> {
         };
         match event["type"].as_str() {
             Some("message" | "sent") => self.committed(&event["room"], &event)?,
-            Some("history") => {
+            Some("history" | "found") => {
                 for message in event["messages"].as_array().context("no messages")? {
                     self.committed(&event["room"], message)?;
                 }

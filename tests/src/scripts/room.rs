@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::command::Page;
-use super::{HISTORY_DEFAULT, HISTORY_MOST, KEPT};
+use super::command::{Page, Query};
+use super::{FOUND_DEFAULT, FOUND_MOST, HISTORY_DEFAULT, HISTORY_MOST, KEPT};
 
 /// All that was ever written into a room.
 #[derive(Debug, Default)]
@@ -68,5 +68,21 @@ impl Room {
             wanted.remove(if let Some((false, _)) = from { wanted.len() - 1 } else { 0 });
         }
         (wanted, more)
+    }
+
+    /// What can still be read and has all words in its text, newest first, and whether there is more.
+    pub(super) fn find(&self, Query { words, before, limit }: Query) -> (Vec<&Value>, bool) {
+        let limit = limit.unwrap_or(FOUND_DEFAULT).clamp(1, FOUND_MOST);
+        let words = words.to_lowercase();
+        let has_all = |message: &&Value| {
+            let text = message["body"]["text"].as_str().unwrap_or_default();
+            words.split_whitespace().all(|word| text.contains(word))
+        };
+        let is_before = |message: &&Value| message["seq"].as_u64() < before.or(Some(u64::MAX));
+        let mut found: Vec<_> = self.after(self.lost()).filter(is_before).filter(has_all).collect();
+        found.reverse();
+        let more = found.len() as u64 > limit;
+        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        (found, more)
     }
 }

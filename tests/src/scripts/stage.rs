@@ -6,7 +6,9 @@ use chat_core::{Chat, Limits};
 
 use super::play::play;
 use super::step::Step;
-use super::{ERRORS, HISTORY_DEFAULT, HISTORY_MOST, KEPT, MAX_BODY, MAX_FRAME, ROOMS_MOST};
+use super::{
+    ERRORS, FOUND_DEFAULT, FOUND_MOST, HISTORY_DEFAULT, HISTORY_MOST, KEPT, MAX_BODY, MAX_FRAME, ROOMS_MOST,
+};
 use crate::{Adapter, Server, within};
 
 /// Longer than any script.
@@ -49,6 +51,8 @@ impl Stage {
             error_window: HOUR,
             default_page: usize::try_from(HISTORY_DEFAULT)?,
             max_page: usize::try_from(HISTORY_MOST)?,
+            default_found: usize::try_from(FOUND_DEFAULT)?,
+            max_found: usize::try_from(FOUND_MOST)?,
             log_messages: usize::try_from(KEPT)?,
             tail_events: 5,
             ping_interval: HOUR,

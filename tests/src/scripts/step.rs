@@ -77,6 +77,7 @@ impl Act {
                 | Command::Send(room, ..)
                 | Command::History(room, _)
                 | Command::Members(room)
+                | Command::Search(room, _)
                 | Command::Typing(room, _),
                 _,
             )
