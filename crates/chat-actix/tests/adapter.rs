@@ -13,6 +13,7 @@ use actix_web::http::StatusCode;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, Error, web};
 use chat_actix::{mount, outermost, routes, serve};
+use chat_conformance::client::Frame;
 use chat_core::{Chat, Endpoint, Limits, Mechanism, RoomName, Text, User};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -135,12 +136,6 @@ async fn head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// A short frame of a client, masked with zeros.
-fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-    let length = 0x80 | u8::try_from(payload.len()).unwrap();
-    [&[first, length, 0, 0, 0, 0], payload].concat()
-}
-
 async fn the_hosts_own_routes_answer_beside_the_site(mechanism: Mechanism) {
     let server = server(mechanism).await;
     let (head, body) = server.http(b"GET /own HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
@@ -198,7 +193,7 @@ async fn the_end_of_a_connection_is_not_held_back(mechanism: Mechanism) {
     let ended = async {
         for _ in 0..60 {
             let mut client = server.connect().await;
-            client.write_all(&masked(0x88, &4321_u16.to_be_bytes())).await.unwrap();
+            client.write_all(&Frame::close(4321, "").encode()).await.unwrap();
             client.read_to_end(&mut Vec::new()).await.unwrap();
         }
     };
@@ -217,7 +212,7 @@ async fn a_peer_that_never_reads_is_dropped(mechanism: Mechanism) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     let mut client = socket.connect(server.address).await.unwrap();
-    let join = masked(0x81, br#"{"type":"join","room":"lobby"}"#);
+    let join = Frame::text(r#"{"type":"join","room":"lobby"}"#).encode();
     client.write_all(&[&handshake()[..], &join].concat()).await.unwrap();
     let lobby: RoomName = "lobby".parse().unwrap();
     while server.chat.members(&lobby).is_empty() {

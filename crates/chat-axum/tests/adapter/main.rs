@@ -12,11 +12,12 @@ use axum::middleware::{map_request, map_response};
 use axum::response::Response;
 use axum::routing::{any, get};
 use chat_axum::{mount, not_found, outermost, routes};
+use chat_conformance::client::Frame;
 use chat_core::{Chat, Endpoint, Limits, Mechanism, RoomName, Text, User};
 use futures_util::StreamExt;
 use http::StatusCode;
 use hyper::upgrade::OnUpgrade;
-use peer::{HEAD, Peer, TEXT, frame, start, start_chat_in_memory};
+use peer::{HEAD, Peer, TEXT, start, start_chat_in_memory};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
@@ -127,7 +128,7 @@ async fn a_host_keeps_its_routes_and_its_own_websockets(mechanism: Mechanism) {
     assert!(peer.head().await.starts_with("HTTP/1.1 200 "));
     let mut peer = Peer::send_first(address, HEAD.replace("/ws?", "/echo?").as_bytes()).await;
     assert!(peer.head().await.starts_with("HTTP/1.1 101 "));
-    peer.write(&frame(TEXT, b"one")).await;
+    peer.write(&Frame::text("one").encode()).await;
     assert_eq!(peer.frame().await, (TEXT, b"one".to_vec()));
     let mut peer = Peer::send_first(address, b"GET /nothing HTTP/1.1\r\nHost: chat.test\r\n\r\n").await;
     assert!(peer.head().await.starts_with("HTTP/1.1 404 "));
@@ -140,7 +141,7 @@ async fn a_host_may_keep_its_own_server(mechanism: Mechanism) {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async { axum::serve(listener, Router::new().fallback_service(service)).await });
     let mut peer = Peer::connect(address).await;
-    peer.write(&frame(TEXT, JOIN)).await;
+    peer.write(&Frame::text(JOIN).encode()).await;
     assert_eq!(peer.event().await["type"], "joined");
 }
 
@@ -156,8 +157,8 @@ async fn axum_shows_no_progress_before_everything_is_taken() {
             chat.post(&lobby, &clerk, &page, None).await.unwrap();
         }
         let mut peer = Peer::on(start_chat_in_memory(&chat, mechanism));
-        let history = frame(TEXT, br#"{"type":"history","ref":"2","room":"lobby"}"#);
-        peer.write(&[HEAD.as_bytes(), &frame(TEXT, JOIN), &history].concat()).await;
+        let history = Frame::text(br#"{"type":"history","ref":"2","room":"lobby"}"#).encode();
+        peer.write(&[HEAD.as_bytes(), &Frame::text(JOIN).encode(), &history].concat()).await;
         assert!(peer.head().await.starts_with("HTTP/1.1 101 "));
         for expected in ["welcome", "joined"] {
             assert_eq!(peer.event().await["type"], expected);

@@ -1,4 +1,4 @@
-//! A client that can also speak wrongly, and the servers it speaks to.
+//! A client at the level of bytes, and the servers it speaks to.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -143,19 +143,4 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     pub(crate) async fn has_ended(&mut self) -> bool {
         matches!(self.stream.read(&mut [0]).await, Ok(0))
     }
-}
-
-/// A client's frame, masked with zeros.
-pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        short @ ..126 => frame.push(0x80 | u8::try_from(short).unwrap()),
-        length => {
-            frame.push(0xfe);
-            frame.extend(u16::try_from(length).unwrap().to_be_bytes());
-        }
-    }
-    frame.extend([0; 4]);
-    frame.extend(payload);
-    frame
 }

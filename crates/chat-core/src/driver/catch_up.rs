@@ -1,3 +1,5 @@
+//! What the rooms have for the session, from their tails or, where it has fallen behind, from their logs.
+
 use std::sync::Arc;
 use std::task::{Context, Poll};
 

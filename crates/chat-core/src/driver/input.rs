@@ -1,3 +1,5 @@
+//! What comes in from the peer.
+
 use std::task::{Context, Poll};
 
 use tokio::time::Instant;

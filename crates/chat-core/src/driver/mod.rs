@@ -60,6 +60,7 @@ pub(crate) struct Driver<'c, M: Message, C> {
     received: u64,
     sent: u64,
 }
+
 impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
     pub(crate) fn new(chat: Chat<M>, permit: &Permit, user: User, connection: &'c mut C) -> Self {
         let inbox = Arc::new(Inbox::default());

@@ -1,3 +1,5 @@
+//! What the session asks of rooms, one thing at a time.
+
 use std::future::ready;
 use std::sync::Arc;
 use std::task::{Context, Poll};

@@ -1,3 +1,5 @@
+//! What goes out to the peer.
+
 use std::io;
 use std::task::{Context, Poll};
 

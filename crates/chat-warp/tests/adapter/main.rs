@@ -6,6 +6,7 @@ mod peer;
 
 use std::time::Duration;
 
+use chat_conformance::client::Frame;
 use chat_core::{Chat, Endpoint, Limits, Mechanism};
 use chat_warp::{mount, outermost, routes};
 use futures_util::StreamExt;
@@ -15,7 +16,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use peer::{HEAD, Peer, TEXT, frame, start};
+use peer::{HEAD, Peer, TEXT, start};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
@@ -128,7 +129,7 @@ async fn a_host_keeps_its_routes_and_its_own_websockets(mechanism: Mechanism) {
     assert!(peer.head().await.starts_with("HTTP/1.1 200 "));
     let mut peer = Peer::send_first(address, HEAD.replace("/ws?", "/echo?").as_bytes()).await;
     assert!(peer.head().await.starts_with("HTTP/1.1 101 "));
-    peer.write(&frame(TEXT, b"one")).await;
+    peer.write(&Frame::text("one").encode()).await;
     assert_eq!(peer.frame().await, (TEXT, b"one".to_vec()));
     let mut peer = Peer::send_first(address, b"GET /nothing HTTP/1.1\r\nHost: chat.test\r\n\r\n").await;
     assert!(peer.head().await.starts_with("HTTP/1.1 404 "));
@@ -146,6 +147,6 @@ async fn a_host_may_keep_its_own_server(mechanism: Mechanism) {
         builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await.unwrap();
     });
     let mut peer = Peer::connect(address).await;
-    peer.write(&frame(TEXT, JOIN)).await;
+    peer.write(&Frame::text(JOIN).encode()).await;
     assert_eq!(peer.event().await["type"], "joined");
 }
