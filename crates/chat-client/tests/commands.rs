@@ -49,8 +49,11 @@ async fn a_log_is_read_in_pages_and_joined_from_anywhere() {
     let oldest = client.history(&lobby(), Range::After { seq: 7, limit: 3 }).await.unwrap();
     assert_eq!((oldest.messages.len(), oldest.more), (2, false));
     assert_eq!(oldest.messages[0].text().as_deref(), Some("message 8"));
-    let found = client.search(&lobby(), "message", 20, None).await.unwrap_err();
-    assert!(matches!(found, Error::Refused(refusal) if refusal.code == ErrorCode::Unsupported));
+    let found = client.search(&lobby(), "message", 2, Some(9)).await.unwrap();
+    let seqs: Vec<_> = found.messages.iter().map(|message| message.seq).collect();
+    assert_eq!((seqs, found.more), (vec![8, 7], true));
+    let nothing = client.search(&lobby(), " ", 2, None).await.unwrap_err();
+    assert!(matches!(nothing, Error::Refused(refusal) if refusal.code == ErrorCode::BadQuery));
 
     let mut fifth = None;
     for n in 1..=9 {
