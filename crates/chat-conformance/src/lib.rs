@@ -1,7 +1,19 @@
 //! The suite that certifies a server of `chat.v1`: named cases, each with what it shows and where that is
 //! written, and a client of its own that can speak wrongly.
 //!
-//! An adapter runs it as tests of its own (`tests/conformance.rs` in each of them):
+//! An adapter runs it as tests of its own. Its `Cargo.toml` says that this test has a `main`: without the two lines of
+//! `[[test]]` no case is run, and the test passes.
+//!
+//! ```toml
+//! [dev-dependencies]
+//! chat-conformance = { path = "../chat-conformance" }
+//!
+//! [[test]]
+//! name = "conformance"
+//! harness = false
+//! ```
+//!
+//! And `tests/conformance.rs`:
 //!
 //! ```no_run
 //! use chat_conformance::{InProcess, Mechanism, Mounted, certify};
@@ -14,7 +26,9 @@
 //! }
 //! ```
 //!
-//! Any other server is certified by the command: `chat-conformance ws://127.0.0.1:8080/ws`.
+//! `cargo test --test conformance` then says how many it runs: all [`cases`], for each mechanism.
+//!
+//! Any other server is tested by the command: `chat-conformance ws://127.0.0.1:8080/ws`.
 
 mod case;
 mod cases;

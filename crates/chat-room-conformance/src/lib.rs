@@ -1,7 +1,21 @@
 //! The suite that certifies a store of rooms: named cases, each one sentence of what [`Room`](chat_core::Room)
 //! promises.
 //!
-//! A store runs it as tests of its own:
+//! A store runs it as tests of its own. Its `Cargo.toml` says that this test has a `main`: without the two lines of
+//! `[[test]]` no case is run, and the test passes.
+//!
+//! ```toml
+//! [dev-dependencies]
+//! async-trait = "0.1"
+//! chat-core = { path = "../chat-core" }
+//! chat-room-conformance = { path = "../chat-room-conformance" }
+//!
+//! [[test]]
+//! name = "conformance"
+//! harness = false
+//! ```
+//!
+//! And `tests/conformance.rs`, here of rooms in memory:
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -27,6 +41,8 @@
 //!     certify([memory.without(Ability::Lasting, "a log in memory ends with its room")])
 //! }
 //! ```
+//!
+//! `cargo test --test conformance` then says how many it runs: all [`cases`], for each kind of store.
 
 mod case;
 mod cases;
