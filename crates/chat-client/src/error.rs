@@ -46,7 +46,7 @@ macro_rules! error_codes {
         /// The `code` of an `error` event.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
-        #[expect(missing_docs, reason = "the codes are those of protocol.md section 7, word for word")]
+        #[expect(missing_docs, reason = "the codes are those of PROTOCOL.md, section 7.1, word for word")]
         pub enum ErrorCode {
             $($variant,)*
             /// One that this client does not know.
@@ -183,7 +183,7 @@ pub enum Lost {
 }
 
 impl Lost {
-    /// Whether the protocol lets a client connect again and resume (protocol.md section 7).
+    /// Whether the protocol lets a client connect again and resume (PROTOCOL.md, section 7.2).
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Io(_) | Self::End | Self::Silence | Self::Asked => true,

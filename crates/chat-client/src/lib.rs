@@ -35,7 +35,7 @@
 //!
 //! # When it does not come back
 //!
-//! After close codes that protocol.md section 7 does not let a client come back from (1000, 1002, 1003, 1007, 1009,
+//! After close codes that PROTOCOL.md, section 7.2, does not let a client come back from (1000, 1002, 1003, 1007, 1009,
 //! 4005 for want of a new token, 4500 and up), after a refusal that will not change (400, 401, 403 and the like),
 //! and when [`Reconnect::give_up`] has passed, the last event is [`Event::Closed`] and each command answers
 //! [`Error::Closed`].

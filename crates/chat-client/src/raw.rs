@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 /// load test. Text that an event does not have is empty.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "the fields are those of protocol.md section 4, word for word")]
+#[expect(missing_docs, reason = "the fields are those of PROTOCOL.md, section 4, word for word")]
 pub struct RawEvent<'a> {
     #[serde(rename = "type", borrow)]
     pub kind: Cow<'a, str>,

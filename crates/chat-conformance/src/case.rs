@@ -19,7 +19,7 @@ pub struct Case {
     pub name: &'static str,
     /// What a server does that passes.
     pub statement: &'static str,
-    /// Where that is written, and which row of the fault table it covers.
+    /// Where that is written: sections of PROTOCOL.md and of RFCs.
     pub source: &'static str,
     /// What it needs besides an address.
     pub needs: Needs,

@@ -1,4 +1,4 @@
-//! What a session does with each command, as protocol.md has it.
+//! What a session does with each command, as PROTOCOL.md has it.
 
 mod support;
 

@@ -7,7 +7,7 @@ use crate::{CloseCode, ErrorCode, RoomName, User};
 /// What the server tells: one JSON object in one text frame.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the fields are those of protocol.md section 4, word for word")]
+#[expect(missing_docs, reason = "the fields are those of PROTOCOL.md, section 4, word for word")]
 pub enum Event {
     /// The first event on every connection.
     Welcome { connection: String, user: User, limits: LimitsNotice, ping_interval: u64 },

@@ -1,4 +1,4 @@
-//! Room and user names: what protocol.md section 6 accepts, and nothing else.
+//! Room and user names: what PROTOCOL.md, section 6 accepts, and nothing else.
 
 use chat_proto::{ErrorCode, RoomName, User};
 use proptest::prelude::*;

@@ -1,6 +1,6 @@
 //! The protocol once more, as plainly as it can be written: what each client of a script must be told.
 //!
-//! It knows protocol.md and shares nothing with the code that it judges. It rests on scripts being played one step
+//! It knows PROTOCOL.md and shares nothing with the code that it judges. It rests on scripts being played one step
 //! at a time: at the beginning of each, everybody has got everything.
 
 use std::collections::{BTreeMap, BTreeSet};

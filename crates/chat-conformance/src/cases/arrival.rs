@@ -5,7 +5,7 @@ pub(super) fn group() -> Group {
         case(
             "a_frame_in_the_packet_of_the_request_is_served",
             "A command that comes in one packet with the request is not lost.",
-            "RFC 6455 section 4.1; H17",
+            "RFC 6455 section 4.1",
             |stage| async move {
                 let request = stage.handshake("ann");
                 let mut ann = stage.connect("ann").await?;
@@ -18,7 +18,7 @@ pub(super) fn group() -> Group {
         case(
             "half_a_frame_in_the_packet_of_the_request_is_kept",
             "A frame that begins in the packet of the request and ends after the 101 is one frame.",
-            "RFC 6455 section 5.2; H17",
+            "RFC 6455 section 5.2",
             |stage| async move {
                 let (request, frame) = (stage.handshake("ann"), Frame::text(ping("early")).encode());
                 for cut in [1, 5, 9] {
@@ -35,7 +35,7 @@ pub(super) fn group() -> Group {
         case(
             "many_frames_behind_the_request_keep_their_order",
             "A hundred commands behind the request, more than one read takes, are all answered in order.",
-            "RFC 6455 section 4.1; H17",
+            "RFC 6455 section 4.1",
             |stage| async move {
                 let request = stage.handshake("ann");
                 let fill = "x".repeat(250);
@@ -54,7 +54,7 @@ pub(super) fn group() -> Group {
         case(
             "a_handshake_may_come_byte_by_byte",
             "Where packets are cut says nothing: a request one byte at a time is a request.",
-            "RFC 9293 section 2; H17",
+            "RFC 9293 section 2",
             |stage| async move {
                 let request = stage.handshake("ann");
                 let mut ann = stage.connect("ann").await?;
@@ -68,7 +68,7 @@ pub(super) fn group() -> Group {
         case(
             "a_request_behind_another_is_answered_after_it",
             "A plain request ahead of the handshake, in one packet with it, is answered first.",
-            "RFC 9112 section 9.3.2; H25",
+            "RFC 9112 section 9.3.2",
             |stage| async move {
                 let plain = crate::client::Request::get("/nothing-is-here").add("Host", stage.host());
                 let request = stage.handshake("ann");
@@ -83,7 +83,7 @@ pub(super) fn group() -> Group {
         case(
             "a_request_after_the_upgrade_is_no_frame",
             "After the upgrade HTTP is over: the letters of a request are a broken frame.",
-            "RFC 6455 section 5.2; H26",
+            "RFC 6455 section 5.2",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 ann.write(&stage.handshake("ann").encode()).await?;
@@ -93,7 +93,7 @@ pub(super) fn group() -> Group {
         case(
             "a_silent_connection_is_ended",
             "A connection that sends nothing is gone once its head has had its time.",
-            "protocol.md section 1 (`timeout`); H19",
+            "PROTOCOL.md, section 1",
             |stage| async move {
                 let mut ann = stage.connect("ann").await?;
                 ann.be_patient_for(stage.limits().head_timeout + millis(4_000));
@@ -104,7 +104,7 @@ pub(super) fn group() -> Group {
         case(
             "half_a_head_is_ended",
             "A connection that sends part of a request and then nothing is gone in time.",
-            "protocol.md section 1 (`timeout`); H19",
+            "PROTOCOL.md, section 1",
             |stage| async move {
                 let mut ann = stage.connect("ann").await?;
                 ann.be_patient_for(stage.limits().head_timeout + millis(4_000));
@@ -117,7 +117,7 @@ pub(super) fn group() -> Group {
         case(
             "a_dripping_head_is_ended",
             "A head that comes a byte at a time for ever has the same time as any other.",
-            "protocol.md section 1 (`timeout`); H19",
+            "PROTOCOL.md, section 1",
             |stage| async move {
                 let mut ann = stage.connect("ann").await?;
                 let patience = stage.limits().head_timeout + millis(4_000);
@@ -142,7 +142,7 @@ pub(super) fn group() -> Group {
         case(
             "silent_connections_do_not_delay_a_good_one",
             "A hundred connections that send nothing, or half a head, do not keep others from being served.",
-            "faults.md H19",
+            "PROTOCOL.md, section 5",
             |stage| async move {
                 let mut silent = Vec::new();
                 for number in 0..100 {
@@ -162,7 +162,7 @@ pub(super) fn group() -> Group {
         case(
             "a_place_is_free_again_once_its_client_has_gone",
             "Beyond the greatest number of connections the answer is 503; a place that was left is free.",
-            "protocol.md section 1 (`overloaded`); I4",
+            "PROTOCOL.md, section 1 (`overloaded`)",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 let mut refused = stage.connect("bob").await?;
@@ -190,7 +190,7 @@ pub(super) fn group() -> Group {
         case(
             "a_client_gone_right_after_the_request_leaves_nothing",
             "A client that resets the connection behind its request leaves nothing, and harms nobody.",
-            "faults.md H20, I4",
+            "PROTOCOL.md, section 5",
             |stage| async move {
                 let mut bob = stage.member("bob").await?;
                 for _ in 0..20 {

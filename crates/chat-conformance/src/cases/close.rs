@@ -9,13 +9,13 @@ pub(super) fn group() -> Group {
         case(
             "client_close_is_echoed",
             "A close frame is answered with one of the same code, and then the server ends the stream.",
-            "RFC 6455 section 5.5.1; protocol.md section 2; F14",
+            "RFC 6455 section 5.5.1; PROTOCOL.md, section 2",
             |stage| async move { stage.client("ann").await?.close(1000).await },
         ),
         case(
             "every_code_that_may_be_sent_is_echoed",
             "The codes of the RFC, of libraries (3000) and of applications (4000 to 4999) are echoed.",
-            "RFC 6455 section 7.4; F14",
+            "RFC 6455 section 7.4",
             |stage| async move {
                 let codes = [1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4321, 4999];
                 for code in codes {
@@ -27,7 +27,7 @@ pub(super) fn group() -> Group {
         case(
             "a_close_without_a_code_is_answered",
             "A close frame without a code is answered with one, without a code or with 1000, and the end.",
-            "RFC 6455 section 5.5.1; F14",
+            "RFC 6455 section 5.5.1",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 ann.send(Frame::new(8, "")).await?;
@@ -39,7 +39,7 @@ pub(super) fn group() -> Group {
         case(
             "a_close_may_have_a_reason",
             "A reason of up to 123 bytes does not change the answer.",
-            "RFC 6455 section 5.5.1; F14",
+            "RFC 6455 section 5.5.1",
             |stage| async move {
                 for reason in ["enough", "한국어로도", &"x".repeat(123)] {
                     let mut ann = stage.client("ann").await?;
@@ -54,13 +54,13 @@ pub(super) fn group() -> Group {
         case(
             "a_close_of_one_byte_is_refused",
             "A code has two bytes: a close frame with a single one is 1002.",
-            "RFC 6455 section 5.5.1; F14",
+            "RFC 6455 section 5.5.1",
             |stage| async move { answered(&stage, Frame::new(8, [3]), &[1002]).await },
         ),
         case(
             "codes_that_must_not_be_sent_are_refused",
             "999, 1004, 1005, 1006, 1015 and what is above 4999 must not be on the wire: 1002, no echo.",
-            "RFC 6455 section 7.4; F14",
+            "RFC 6455 section 7.4",
             |stage| async move {
                 for code in [0, 999, 1004, 1005, 1006, 1015, 5000, 65_535] {
                     answered(&stage, Frame::close(code, ""), &[1002]).await?;
@@ -82,7 +82,7 @@ pub(super) fn group() -> Group {
         case(
             "a_reason_that_is_not_utf_8_is_refused",
             "A reason is UTF-8: otherwise 1007, or 1002.",
-            "RFC 6455 section 5.5.1; F14",
+            "RFC 6455 section 5.5.1",
             |stage| async move {
                 for reason in [&b"\xff"[..], b"\xed\xa0\x80", b"ok\xc3"] {
                     answered(&stage, Frame::close(1000, reason), &[1002, 1007]).await?;
@@ -93,13 +93,13 @@ pub(super) fn group() -> Group {
         case(
             "a_close_over_125_bytes_is_refused",
             "A close frame is a control frame: over 125 bytes it is 1002.",
-            "RFC 6455 section 5.5; F4",
+            "RFC 6455 section 5.5",
             |stage| async move { answered(&stage, Frame::close(1000, "x".repeat(124)), &[1002]).await },
         ),
         case(
             "what_is_ahead_of_a_close_is_carried_out",
             "A message ahead of the close frame, in one packet with it, is stored; then comes the echo.",
-            "RFC 6455 section 5.5.1; F14, F19",
+            "RFC 6455 section 5.5.1",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let last = Frame::text(send(&stage.room(), "last words").to_string());
@@ -114,7 +114,7 @@ pub(super) fn group() -> Group {
         case(
             "what_is_ahead_of_a_close_is_answered",
             "Commands ahead of the close frame, in one packet with it, get their replies before the echo.",
-            "protocol.md section 3; RFC 6455 section 5.5.1; F14, F19",
+            "PROTOCOL.md, section 3; RFC 6455 section 5.5.1",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let mut last = send(&stage.room(), "last words");
@@ -133,7 +133,7 @@ pub(super) fn group() -> Group {
         case(
             "what_is_behind_a_close_is_ignored",
             "Nothing behind a close frame is carried out or answered.",
-            "RFC 6455 section 5.5.1; F15",
+            "RFC 6455 section 5.5.1",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 ann.send_all(&[
@@ -155,7 +155,7 @@ pub(super) fn group() -> Group {
         case(
             "a_client_that_talks_on_after_its_close_can_read_the_echo",
             "Frames behind the close frame do not cost the client the echo and a clean end.",
-            "RFC 6455 section 7.1.1; F15; facts.md section 5",
+            "RFC 6455 section 7.1.1",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 ann.send_all(&[Frame::close(1000, ""), Frame::text(" ".repeat(10_000))]).await?;
@@ -167,7 +167,7 @@ pub(super) fn group() -> Group {
         case(
             "a_breach_ends_in_a_clean_end_of_the_stream",
             "After a breach and the client's answer to the close comes a FIN, not a reset.",
-            "RFC 6455 section 7.1.1; protocol.md section 2",
+            "RFC 6455 section 7.1.1; PROTOCOL.md, section 2",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 ann.send(Frame::new(3, "")).await?;
@@ -180,7 +180,7 @@ pub(super) fn group() -> Group {
         case(
             "a_client_that_never_answers_a_close_is_let_go",
             "A client that is closed and does not answer is let go in time.",
-            "RFC 6455 section 7.1.1; protocol.md section 2",
+            "RFC 6455 section 7.1.1; PROTOCOL.md, section 2",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 ann.be_patient_for(stage.limits().close_timeout + millis(4_000));
@@ -193,7 +193,7 @@ pub(super) fn group() -> Group {
         case(
             "a_server_close_is_announced_by_an_event",
             "`closing` with the code and its reason is the last event before a close that the server starts.",
-            "protocol.md sections 4 and 7",
+            "PROTOCOL.md, sections 4 and 7.1",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 ann.send(Frame::binary("")).await?;
@@ -209,7 +209,7 @@ pub(super) fn group() -> Group {
         case(
             "a_reply_still_arrives_after_a_half_close",
             "A client that ends its side behind its commands still gets every reply, and then the end.",
-            "RFC 9293 section 3.6; F18",
+            "RFC 9293 section 3.6",
             |stage| async move {
                 // Often, since a server that loses replies does so only if it sees the end soon enough.
                 for round in 0..30 {
@@ -228,7 +228,7 @@ pub(super) fn group() -> Group {
         case(
             "a_message_ahead_of_a_half_close_is_stored",
             "What a client sent whole before it ended its side is carried out.",
-            "RFC 9293 section 3.6; F18",
+            "RFC 9293 section 3.6",
             |stage| async move {
                 let mut bob = stage.member("bob").await?;
                 let mut ann = stage.member("ann").await?;
@@ -241,7 +241,7 @@ pub(super) fn group() -> Group {
         case(
             "a_fin_without_a_close_frame_ends_the_session",
             "A client that just ends its stream has left: others are told.",
-            "RFC 6455 section 7.1.5; F13",
+            "RFC 6455 section 7.1.5",
             |stage| async move {
                 let mut bob = stage.member("bob").await?;
                 let mut ann = stage.member("ann").await?;
@@ -253,7 +253,7 @@ pub(super) fn group() -> Group {
         case(
             "a_reset_ends_the_session",
             "A client whose connection is reset has left: others are told, and served on.",
-            "protocol.md section 4 (`presence`); F18",
+            "PROTOCOL.md, section 4 (`presence`)",
             |stage| async move {
                 let mut bob = stage.member("bob").await?;
                 stage.member("ann").await?.reset();
@@ -264,7 +264,7 @@ pub(super) fn group() -> Group {
         case(
             "half_a_frame_and_an_end_is_a_clean_end",
             "A client that ends its stream within a frame is gone without harm; the half is no message.",
-            "RFC 6455 section 7.1.5; F13",
+            "RFC 6455 section 7.1.5",
             |stage| async move {
                 let mut bob = stage.member("bob").await?;
                 let mut ann = stage.member("ann").await?;
@@ -279,7 +279,7 @@ pub(super) fn group() -> Group {
         case(
             "a_hundred_resets_leave_nothing",
             "A hundred clients that go without a word, at any moment, leave a server that serves.",
-            "faults.md I1, I4",
+            "PROTOCOL.md, section 5",
             |stage| async move {
                 for number in 0..100_usize {
                     let mut ann = stage.connect("ann").await?;

@@ -7,7 +7,7 @@ pub(super) fn group() -> Group {
         case(
             "every_command_gets_its_own_reply",
             "Each command is answered by its own event, with its `ref`, and by nothing else.",
-            "protocol.md section 3",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let room = stage.room();
                 let mut ann = stage.client("ann").await?;
@@ -27,7 +27,7 @@ pub(super) fn group() -> Group {
         case(
             "a_reply_to_no_ref_has_none",
             "A command without a `ref` is answered without one.",
-            "protocol.md section 3; J24",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 for command in [json!({"type": "ping"}), json!({"type": "join", "room": stage.room()})] {
@@ -43,7 +43,7 @@ pub(super) fn group() -> Group {
         case(
             "a_ref_of_64_bytes_is_the_longest",
             "A `ref` has at most 64 bytes, not characters; a longer one is `bad_command`.",
-            "protocol.md section 3; J24",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 for reference in ["x".repeat(64), "é".repeat(32), String::new()] {
@@ -59,7 +59,7 @@ pub(super) fn group() -> Group {
         case(
             "a_ref_that_is_no_string_is_a_bad_command",
             "A `ref` is a string; a number, null or an object is `bad_command`.",
-            "protocol.md section 3; J24",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 for reference in [json!(1), json!({}), json!(["x"]), json!(true)] {
@@ -72,7 +72,7 @@ pub(super) fn group() -> Group {
         case(
             "one_ref_may_be_used_again",
             "The server does not judge a `ref`: two commands with the same one get two replies.",
-            "protocol.md section 3; J24",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 for _ in 0..3 {
@@ -87,7 +87,7 @@ pub(super) fn group() -> Group {
         case(
             "a_second_hello_is_refused",
             "A connection that speaks for a user already is told so: `already_identified`.",
-            "protocol.md section 7; J15",
+            "PROTOCOL.md, section 7.1",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 ann.ask_in_vain("already_identified", json!({"type": "hello", "name": "Ann"})).await?;
@@ -98,7 +98,7 @@ pub(super) fn group() -> Group {
         case(
             "commands_of_a_room_are_for_its_members",
             "`leave`, `send`, `history`, `members`, `search` and `typing` are `not_joined` for others.",
-            "protocol.md section 3; J14",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let room = stage.room();
                 let mut ann = stage.client("ann").await?;
@@ -119,7 +119,7 @@ pub(super) fn group() -> Group {
         case(
             "a_member_who_left_is_no_member",
             "After `left`, the room's commands are `not_joined` again, `leave` among them.",
-            "protocol.md section 3; J14",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 ann.ask_for("left", json!({"type": "leave", "room": stage.room()})).await?;
@@ -130,7 +130,7 @@ pub(super) fn group() -> Group {
         case(
             "a_missing_field_is_a_bad_command",
             "A command without a field that it must have is `bad_command`.",
-            "protocol.md section 3; J5",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let room = stage.room();
                 let mut ann = stage.member("ann").await?;
@@ -151,7 +151,7 @@ pub(super) fn group() -> Group {
         case(
             "a_history_is_bounded",
             "`limit` is clamped to 200, 50 without one, and `more` says that there is more.",
-            "protocol.md section 3; J19",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let room = stage.room();
                 let mut ann = stage.member("ann").await?;
@@ -179,7 +179,7 @@ pub(super) fn group() -> Group {
         case(
             "a_history_is_paged_in_both_directions",
             "`before` pages back, `after` pages on, oldest first both ways, until there is no more.",
-            "protocol.md sections 3 and 4; J19",
+            "PROTOCOL.md, sections 3 and 4",
             |stage| async move {
                 let room = stage.room();
                 let mut ann = stage.member("ann").await?;
@@ -215,7 +215,7 @@ pub(super) fn group() -> Group {
         case(
             "a_history_has_one_direction",
             "`before` and `after` at once, a negative `limit` or a string are refused.",
-            "protocol.md section 3; J19",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let history =
@@ -229,7 +229,7 @@ pub(super) fn group() -> Group {
         case(
             "a_history_of_no_messages_asks_for_little",
             "`limit` 0 is no error and brings at most one message.",
-            "protocol.md section 3; J19",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 ann.post(&stage.room(), "one").await?;
@@ -243,7 +243,7 @@ pub(super) fn group() -> Group {
         case(
             "a_history_holds_messages_as_they_were_delivered",
             "What `history` shows is what `message` said, field by field.",
-            "protocol.md section 4",
+            "PROTOCOL.md, section 4",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 ann.command(
@@ -265,7 +265,7 @@ pub(super) fn group() -> Group {
         case(
             "typing_has_no_reply",
             "`typing` is answered by nothing, unless it is wrong; then with its `ref`.",
-            "protocol.md section 3",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 for active in [true, false] {

@@ -9,7 +9,7 @@ pub(super) fn group() -> Group {
         case(
             "everybody_is_told_of_a_restart",
             "A drain sends each client `closing` with 1012 and when to come back, then the close frame.",
-            "protocol.md section 5.6",
+            "PROTOCOL.md, section 5.6",
             |stage| async move {
                 let mut clients = Vec::new();
                 for name in ["ann", "bob", "cid"] {
@@ -29,7 +29,7 @@ pub(super) fn group() -> Group {
         case(
             "no_new_connections_are_let_in",
             "While the server drains, a handshake is 503 with `Retry-After`, or the door is closed.",
-            "protocol.md sections 1 and 5.6 (`draining`)",
+            "PROTOCOL.md, sections 1 and 5.6 (`draining`)",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 let mut late = stage.connect("late").await?;
@@ -49,7 +49,7 @@ pub(super) fn group() -> Group {
             "a_command_in_hand_is_finished",
             "Of messages sent right before a drain, each that is stored is acknowledged, and each \
              acknowledged one was stored.",
-            "protocol.md sections 5.2 and 5.6",
+            "PROTOCOL.md, sections 5.2 and 5.6",
             |stage| async move {
                 let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
                 let room = stage.room();
@@ -85,7 +85,7 @@ pub(super) fn group() -> Group {
         case(
             "a_client_that_does_not_answer_does_not_hold_up_a_drain",
             "A client that ignores the close frame is let go, and the drain ends.",
-            "protocol.md section 5.6",
+            "PROTOCOL.md, section 5.6",
             |stage| async move {
                 let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
                 let drained = stage.drain();
@@ -99,7 +99,7 @@ pub(super) fn group() -> Group {
         case(
             "a_drain_in_the_middle_of_a_message_is_clean",
             "A client in the middle of sending a fragmented message is closed with 1012 like others.",
-            "protocol.md section 5.6; RFC 6455 section 5.4",
+            "PROTOCOL.md, section 5.6; RFC 6455 section 5.4",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 ann.send(Frame::text("{\"type\":").unfinished()).await?;
@@ -113,7 +113,7 @@ pub(super) fn group() -> Group {
         case(
             "a_client_that_closes_while_draining_is_answered",
             "A close of the client and one of the server may cross: the stream ends well.",
-            "RFC 6455 section 7.1; protocol.md section 5.6",
+            "RFC 6455 section 7.1; PROTOCOL.md, section 5.6",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let drained = stage.drain();
@@ -129,7 +129,7 @@ pub(super) fn group() -> Group {
         case(
             "commands_after_closing_are_not_begun",
             "What comes behind `closing` is not carried out: no reply, and no message for others.",
-            "protocol.md section 5.6",
+            "PROTOCOL.md, section 5.6",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let mut bob = stage.member("bob").await?;
@@ -146,7 +146,7 @@ pub(super) fn group() -> Group {
         case(
             "a_drain_without_clients_ends_at_once",
             "A server that nobody is connected to ends right away.",
-            "protocol.md section 5.6",
+            "PROTOCOL.md, section 5.6",
             |stage| async move {
                 stage.client("ann").await?.close(1000).await?;
                 let started = std::time::Instant::now();

@@ -9,7 +9,7 @@ pub(super) fn group() -> Group {
         case(
             "the_welcome_comes_first_and_says_what_holds",
             "The first event is `welcome`, with connection, user, limits and the ping interval.",
-            "protocol.md section 4",
+            "PROTOCOL.md, section 4",
             |stage| async move {
                 let request = stage.handshake("ann");
                 let mut ann = stage.connect("ann").await?;
@@ -35,7 +35,7 @@ pub(super) fn group() -> Group {
         case(
             "every_connection_has_a_name_of_its_own",
             "`connection` of the welcome is another one for each connection, of one user too.",
-            "protocol.md section 4",
+            "PROTOCOL.md, section 4",
             |stage| async move {
                 let mut names: Vec<Value> = Vec::new();
                 for _ in 0..3 {
@@ -53,7 +53,7 @@ pub(super) fn group() -> Group {
         case(
             "joined_says_where_the_room_stands",
             "`joined` has epoch, head, oldest message, whether all was recovered, and the number of members.",
-            "protocol.md section 4",
+            "PROTOCOL.md, section 4",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 let empty = ann.join(&stage.room()).await?;
@@ -70,7 +70,7 @@ pub(super) fn group() -> Group {
         case(
             "a_message_says_who_what_and_when",
             "`message` has room, seq, user, time and body, and the key if there was one.",
-            "protocol.md section 4",
+            "PROTOCOL.md, section 4",
             |stage| async move {
                 let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
                 let body = json!({"text": "hi"});
@@ -93,7 +93,7 @@ pub(super) fn group() -> Group {
         case(
             "coming_and_going_is_told",
             "`presence` tells the others of a user's first connection and of its last.",
-            "protocol.md section 4",
+            "PROTOCOL.md, section 4",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let mut bob = stage.member("bob").await?;
@@ -109,7 +109,7 @@ pub(super) fn group() -> Group {
         case(
             "only_a_users_first_and_last_connection_are_told",
             "A second connection of a user comes and goes without `presence`.",
-            "protocol.md sections 1 and 4",
+            "PROTOCOL.md, sections 1 and 4",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let mut first = stage.member("bob").await?;
@@ -126,7 +126,7 @@ pub(super) fn group() -> Group {
         case(
             "who_joins_is_not_told_of_itself",
             "A member's own coming is `joined`, and no `presence`.",
-            "protocol.md section 4",
+            "PROTOCOL.md, section 4",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let came = ann.so_far().await?;
@@ -136,7 +136,7 @@ pub(super) fn group() -> Group {
         case(
             "typing_is_told_to_the_others",
             "`typing` reaches the other members, with user and state, and not the one who types.",
-            "protocol.md section 4",
+            "PROTOCOL.md, section 4",
             |stage| async move {
                 let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
                 for active in [true, false] {
@@ -159,7 +159,7 @@ pub(super) fn group() -> Group {
         case(
             "an_error_says_which_room",
             "An error of a room's command has code, message and `ref`, and names the room if it knows it.",
-            "protocol.md section 4",
+            "PROTOCOL.md, section 4",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 let error = ann.ask_in_vain("not_joined", super::send(&stage.room(), "hi")).await?;

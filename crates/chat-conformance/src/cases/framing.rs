@@ -67,7 +67,7 @@ pub(super) fn group() -> Group {
         case(
             "an_unmasked_text_is_refused",
             "A client masks; text without a mask closes with 1002, and is not carried out.",
-            "RFC 6455 section 5.1; F1",
+            "RFC 6455 section 5.1",
             |stage| async move {
                 let mut bob = stage.member("bob").await?;
                 let mut ann = stage.member("ann").await?;
@@ -79,13 +79,13 @@ pub(super) fn group() -> Group {
         case(
             "rsv1_without_an_extension_is_refused",
             "RSV1 means compression, which was not agreed on: 1002.",
-            "RFC 6455 section 5.2; F2",
+            "RFC 6455 section 5.2",
             |stage| async move { breach(&stage, Frame::text(ping("1")).reserved(4).encode(), 1002).await },
         ),
         case(
             "rsv2_and_rsv3_are_refused",
             "RSV2 and RSV3, alone or together, mean nothing here: 1002.",
-            "RFC 6455 section 5.2; F2",
+            "RFC 6455 section 5.2",
             |stage| async move {
                 for bits in [2, 1, 3, 7] {
                     breach(&stage, Frame::text(ping("1")).reserved(bits).encode(), 1002).await?;
@@ -96,7 +96,7 @@ pub(super) fn group() -> Group {
         case(
             "reserved_bits_on_a_continuation_are_refused",
             "A reserved bit on a later fragment closes with 1002.",
-            "RFC 6455 section 5.2; F2",
+            "RFC 6455 section 5.2",
             |stage| async move {
                 let frames = [Frame::text("{").unfinished(), Frame::continuation("}").reserved(4)];
                 breach(&stage, packet(&frames), 1002).await
@@ -105,7 +105,7 @@ pub(super) fn group() -> Group {
         case(
             "reserved_data_opcodes_are_refused",
             "Opcodes 3 to 7 mean nothing: 1002.",
-            "RFC 6455 section 5.2; F3",
+            "RFC 6455 section 5.2",
             |stage| async move {
                 for opcode in 3..=7 {
                     breach(&stage, Frame::new(opcode, "").encode(), 1002).await?;
@@ -116,7 +116,7 @@ pub(super) fn group() -> Group {
         case(
             "frames_may_come_byte_by_byte",
             "Where packets are cut says nothing: text, ping and text one byte at a time are served.",
-            "RFC 6455 section 5.2; H17",
+            "RFC 6455 section 5.2",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 let frames = [Frame::text(ping("1")), Frame::ping("between"), Frame::text(ping("2"))];
@@ -147,7 +147,7 @@ pub(super) fn group() -> Group {
         case(
             "many_frames_in_one_packet_are_served_in_order",
             "Two hundred commands in one packet get two hundred replies in their order.",
-            "RFC 6455 section 5.4; protocol.md section 3",
+            "RFC 6455 section 5.4; PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 let frames: Vec<_> = (0..200).map(|n| Frame::text(ping(&n.to_string()))).collect();
@@ -161,7 +161,7 @@ pub(super) fn group() -> Group {
         case(
             "what_is_ahead_of_a_breach_is_served",
             "Valid commands ahead of a bad frame in one packet are answered before the close.",
-            "RFC 6455 section 7.1.7; F19",
+            "RFC 6455 section 7.1.7",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 let frames = [Frame::text(ping("1")), Frame::text(ping("2")), Frame::new(3, "")];
@@ -174,7 +174,7 @@ pub(super) fn group() -> Group {
         case(
             "a_message_ahead_of_a_breach_is_acknowledged",
             "A message ahead of a bad frame is stored, and its sender is told so before the close.",
-            "protocol.md section 5.2; F19, I2",
+            "PROTOCOL.md, section 5.2",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let first = send(&stage.room(), "before the breach").to_string();
@@ -189,7 +189,7 @@ pub(super) fn group() -> Group {
         case(
             "what_is_behind_a_breach_is_not_served",
             "Nothing behind a bad frame is carried out, however valid it is.",
-            "RFC 6455 section 7.1.7; F15",
+            "RFC 6455 section 7.1.7",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let late = send(&stage.room(), "behind the breach").to_string();
@@ -202,7 +202,7 @@ pub(super) fn group() -> Group {
         case(
             "a_breach_harms_nobody_else",
             "While one connection breaks the protocol, another in the same room is served on.",
-            "faults.md I1",
+            "PROTOCOL.md, section 5",
             |stage| async move {
                 let mut bob = stage.member("bob").await?;
                 let breaches = [&[0xff; 14][..], b"GET / HTTP/1.1\r\n\r\n", b"\x81\x01x"];
@@ -218,7 +218,7 @@ pub(super) fn group() -> Group {
         case(
             "a_binary_message_is_refused",
             "The chat speaks text: a binary message, even of JSON, closes with 1003.",
-            "RFC 6455 section 7.4.1; protocol.md section 2; F10",
+            "RFC 6455 section 7.4.1; PROTOCOL.md, section 2",
             |stage| async move {
                 breach(&stage, Frame::binary(ping("1")).encode(), 1003).await?;
                 breach(&stage, Frame::binary("").encode(), 1003).await
@@ -227,7 +227,7 @@ pub(super) fn group() -> Group {
         case(
             "a_fragmented_binary_message_is_refused",
             "A binary message in fragments closes with 1003 too.",
-            "RFC 6455 section 7.4.1; protocol.md section 2; F10",
+            "RFC 6455 section 7.4.1; PROTOCOL.md, section 2",
             |stage| async move {
                 let frames = [Frame::binary([0, 1]).unfinished(), Frame::continuation([2, 3])];
                 breach(&stage, packet(&frames), 1003).await

@@ -7,7 +7,7 @@ pub(super) fn group() -> Group {
         case(
             "messages_are_numbered_without_holes",
             "A room's messages are 1, 2, 3, ...: no hole, whoever sends and whatever is refused between.",
-            "protocol.md section 5.1",
+            "PROTOCOL.md, section 5.1",
             |stage| async move {
                 let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
                 for n in 0..5 {
@@ -21,7 +21,7 @@ pub(super) fn group() -> Group {
         case(
             "all_members_see_one_order",
             "Of two who send at once, all members see the same interleaving, without holes.",
-            "protocol.md section 5.1",
+            "PROTOCOL.md, section 5.1",
             |stage| async move {
                 let room = stage.room();
                 let mut clients = Vec::new();
@@ -65,7 +65,7 @@ pub(super) fn group() -> Group {
         case(
             "what_is_sent_in_one_packet_keeps_its_order",
             "A hundred sends in one packet are numbered in the order in which they were sent.",
-            "protocol.md section 5.1",
+            "PROTOCOL.md, section 5.1",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let room = stage.room();
@@ -90,7 +90,7 @@ pub(super) fn group() -> Group {
         case(
             "replies_keep_the_order_of_the_commands",
             "Commands of one connection are answered in the order in which they came.",
-            "protocol.md sections 3 and 4",
+            "PROTOCOL.md, sections 3 and 4",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 let room = stage.room();
@@ -126,7 +126,7 @@ pub(super) fn group() -> Group {
         case(
             "what_is_acknowledged_is_in_the_log",
             "When `sent` has come, whoever looks finds the message in the history.",
-            "protocol.md section 5.2; I2",
+            "PROTOCOL.md, section 5.2",
             |stage| async move {
                 let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
                 for n in 1..=10_u64 {
@@ -143,7 +143,7 @@ pub(super) fn group() -> Group {
         case(
             "what_is_acknowledged_survives_its_sender",
             "A message is there after its sender is gone without a word.",
-            "protocol.md section 5.2; I2",
+            "PROTOCOL.md, section 5.2",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 ann.ask_for("sent", send(&stage.room(), "kept")).await?;
@@ -156,7 +156,7 @@ pub(super) fn group() -> Group {
         case(
             "what_a_member_sees_is_in_the_log",
             "No member sees a message that the history does not have, with the same `seq`.",
-            "protocol.md section 5.2; I3",
+            "PROTOCOL.md, section 5.2",
             |stage| async move {
                 let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
                 for n in 1..=10_u64 {
@@ -176,7 +176,7 @@ pub(super) fn group() -> Group {
         case(
             "what_happened_before_a_command_is_told_before_its_reply",
             "A member who asks after another's `sent` is told of the message before its own reply.",
-            "protocol.md section 4 (nothing else is unordered)",
+            "PROTOCOL.md, section 5.1",
             |stage| async move {
                 let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
                 for n in 1..=20_u64 {
@@ -191,7 +191,7 @@ pub(super) fn group() -> Group {
         case(
             "joined_comes_before_the_rooms_events",
             "`joined` is the first that a member hears of the room.",
-            "protocol.md section 5.4",
+            "PROTOCOL.md, section 5.4",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 for n in 0..10 {
@@ -208,7 +208,7 @@ pub(super) fn group() -> Group {
         case(
             "a_member_misses_nothing_from_joined_on",
             "From `joined` on every message comes, in order, however the join and the sends overlap.",
-            "protocol.md section 5.4",
+            "PROTOCOL.md, section 5.4",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let room = stage.room();
@@ -228,7 +228,7 @@ pub(super) fn group() -> Group {
         case(
             "a_leave_and_a_send_at_once_are_one_after_the_other",
             "A member that leaves and sends in one packet is told `left`, then `not_joined`.",
-            "protocol.md sections 3 and 5.1",
+            "PROTOCOL.md, sections 3 and 5.1",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let leave = json!({"type": "leave", "room": stage.room()}).to_string();

@@ -6,13 +6,13 @@ pub(super) fn group() -> Group {
         case(
             "an_empty_frame_is_bad_json",
             "Nothing, and nothing but white space, is no object.",
-            "protocol.md sections 2 and 7; J1",
+            "PROTOCOL.md, sections 2 and 7.1",
             |stage| async move { bad_json(&stage, &["", " ", "\n\t\r "]).await },
         ),
         case(
             "a_value_that_is_no_object_is_bad_json",
             "A number, a string, a word or an array is no command.",
-            "protocol.md section 2; J1",
+            "PROTOCOL.md, section 2",
             |stage| async move {
                 bad_json(
                     &stage,
@@ -24,13 +24,13 @@ pub(super) fn group() -> Group {
         case(
             "a_byte_order_mark_is_bad_json",
             "A byte order mark ahead of the object is no JSON.",
-            "RFC 8259 section 8.1; J1",
+            "RFC 8259 section 8.1",
             |stage| async move { bad_json(&stage, &["\u{feff}{\"type\":\"ping\"}"]).await },
         ),
         case(
             "what_only_looks_like_json_is_bad_json",
             "NaN, trailing commas, single quotes, comments and bare names are not JSON.",
-            "RFC 8259; J1",
+            "RFC 8259 section 2",
             |stage| async move {
                 bad_json(
                     &stage,
@@ -50,7 +50,7 @@ pub(super) fn group() -> Group {
         case(
             "two_values_in_one_frame_are_bad_json",
             "A frame is one object: neither two objects nor an object and more.",
-            "protocol.md section 2; J1",
+            "PROTOCOL.md, section 2",
             |stage| async move {
                 let two = r#"{"type":"ping"}{"type":"ping"}"#;
                 bad_json(&stage, &[two, r#"{"type":"ping"} x"#, r#"{"type":"ping"}]"#]).await
@@ -59,7 +59,7 @@ pub(super) fn group() -> Group {
         case(
             "a_cut_off_object_is_bad_json",
             "A frame that ends within the object is no object; the rest is not waited for.",
-            "RFC 8259; J1",
+            "RFC 8259 section 2",
             |stage| async move {
                 bad_json(&stage, &["{", r#"{"type""#, r#"{"type":"ping"#, r#"{"type":"ping""#]).await?;
                 let mut ann = stage.client("ann").await?;
@@ -70,7 +70,7 @@ pub(super) fn group() -> Group {
         case(
             "control_characters_in_strings_are_bad_json",
             "A raw line end or tab inside a string is no JSON.",
-            "RFC 8259 section 7; J1",
+            "RFC 8259 section 7",
             |stage| async move {
                 bad_json(&stage, &["{\"type\":\"ping\",\"x\":\"\n\"}", "{\"type\":\"ping\",\"x\":\"\t\"}"])
                     .await
@@ -79,7 +79,7 @@ pub(super) fn group() -> Group {
         case(
             "depth_is_refused_fast",
             "Thousands of brackets, at the top or in an unknown field, are `bad_json`, and cost no stack.",
-            "RFC 8259 section 9; J2",
+            "RFC 8259 section 9",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 let started = std::time::Instant::now();
@@ -95,7 +95,7 @@ pub(super) fn group() -> Group {
         case(
             "a_lone_surrogate_is_refused",
             "An escape of half a surrogate pair is no character: `bad_json` or `bad_command`.",
-            "RFC 8259 section 8.2; J9",
+            "RFC 8259 section 8.2",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 for text in [r#"{"type":"ping","ref":"\ud800"}"#, r#"{"type":"ping","x":"\udc00\ud800"}"#] {
@@ -107,7 +107,7 @@ pub(super) fn group() -> Group {
         case(
             "an_escaped_pair_is_one_character",
             "A surrogate pair in escapes is the character that it stands for.",
-            "RFC 8259 section 7; J9",
+            "RFC 8259 section 7",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 ann.text(r#"{"type":"ping","ref":"\ud83d\ude00"}"#).await?;
@@ -117,7 +117,7 @@ pub(super) fn group() -> Group {
         case(
             "a_key_that_stands_twice_is_a_bad_command",
             "Two equal keys, written differently or deep inside, could mean two things: `bad_command`.",
-            "protocol.md section 2; J4",
+            "PROTOCOL.md, section 2",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 for text in [
@@ -134,7 +134,7 @@ pub(super) fn group() -> Group {
         case(
             "an_array_in_place_of_an_object_is_a_bad_command",
             "An array is no `body` and no `after`, even with the right values in it.",
-            "protocol.md section 2; J3",
+            "PROTOCOL.md, section 2",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let room = stage.room();
@@ -151,7 +151,7 @@ pub(super) fn group() -> Group {
         case(
             "an_unknown_type_is_told",
             "A `type` that no command has is `unknown_type`, with the `ref`.",
-            "protocol.md section 7; J5",
+            "PROTOCOL.md, section 7.1",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 for kind in ["dance", "Join", "", "welcome", "message"] {
@@ -163,7 +163,7 @@ pub(super) fn group() -> Group {
         case(
             "a_missing_or_numeric_type_is_a_bad_command",
             "A command without a `type`, or with one that is no string, is `bad_command`.",
-            "protocol.md section 2; J5",
+            "PROTOCOL.md, section 2",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 for kind in ["{}", r#"{"type":1}"#, r#"{"type":null}"#, r#"{"type":["ping"]}"#] {
@@ -175,7 +175,7 @@ pub(super) fn group() -> Group {
         case(
             "unknown_fields_are_ignored",
             "Fields that a command does not have, of any shape, change nothing.",
-            "protocol.md section 2; J6",
+            "PROTOCOL.md, section 2",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 ann.text(r#"{"x":{"y":[1,{"z":null}]},"type":"ping","seq":-1,"ref":"1","":""}"#).await?;
@@ -185,7 +185,7 @@ pub(super) fn group() -> Group {
         case(
             "a_wrong_type_is_named_and_not_quoted",
             "An error names the field that is wrong, and never what stood in it.",
-            "protocol.md section 7; design invariant 9; J7",
+            "PROTOCOL.md, section 7.1",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 for (field, text) in [
@@ -205,7 +205,7 @@ pub(super) fn group() -> Group {
         case(
             "integers_are_whole_and_below_two_to_the_53",
             "2^53, 2^64, -1, 1.0 and a string are no integers: `bad_command`; 2^53-1 is one.",
-            "protocol.md section 2; J8",
+            "PROTOCOL.md, section 2",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 let join =
@@ -220,7 +220,7 @@ pub(super) fn group() -> Group {
         case(
             "numbers_beyond_measure_are_refused",
             "1e400 and ten thousand digits are refused, in a known field and in an unknown one.",
-            "RFC 8259 section 6; J8",
+            "RFC 8259 section 6",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 let digits = "9".repeat(10_000);
@@ -237,7 +237,7 @@ pub(super) fn group() -> Group {
         case(
             "an_error_leaves_the_connection_open",
             "After an error the same connection serves on, and stays in its rooms.",
-            "protocol.md section 7",
+            "PROTOCOL.md, section 7.1",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 ann.say_in_vain(&["bad_json"], "{").await?;
@@ -247,7 +247,7 @@ pub(super) fn group() -> Group {
         case(
             "ten_errors_within_ten_seconds_close",
             "Ten errors within ten seconds are too many: each is told, then 4500.",
-            "protocol.md section 7 (`too_many_errors`); U11",
+            "PROTOCOL.md, section 7.1 (`too_many_errors`)",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 for _ in 0..stage.limits().max_errors {
@@ -262,7 +262,7 @@ pub(super) fn group() -> Group {
         case(
             "nine_errors_do_not_close",
             "One error less than too many leaves the connection open, however many good commands follow.",
-            "protocol.md section 7 (`too_many_errors`)",
+            "PROTOCOL.md, section 7.1 (`too_many_errors`)",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 for _ in 1..stage.limits().max_errors {
@@ -277,7 +277,7 @@ pub(super) fn group() -> Group {
         case(
             "errors_are_forgiven_with_time",
             "Errors further apart than the window do not add up.",
-            "protocol.md section 7 (`too_many_errors`)",
+            "PROTOCOL.md, section 7.1 (`too_many_errors`)",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 for _ in 0..3 {
@@ -295,7 +295,7 @@ pub(super) fn group() -> Group {
         case(
             "bad_json_in_fragments_is_one_error",
             "A bad message in fragments is one error, as if it had come whole.",
-            "RFC 6455 section 5.4; protocol.md section 7",
+            "RFC 6455 section 5.4; PROTOCOL.md, section 7.1",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 ann.send_all(&[Frame::text("{").unfinished(), Frame::continuation("{}")]).await?;

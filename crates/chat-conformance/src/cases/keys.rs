@@ -7,7 +7,7 @@ pub(super) fn group() -> Group {
         case(
             "a_repeated_key_is_one_message",
             "The same key and body again get the first `seq` and `duplicate`, and are not delivered.",
-            "protocol.md section 5.3; J18",
+            "PROTOCOL.md, section 5.3",
             |stage| async move {
                 let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
                 let first = ann.ask_for("sent", keyed(&stage.room(), "k", "hi")).await?;
@@ -23,7 +23,7 @@ pub(super) fn group() -> Group {
         case(
             "a_key_belongs_to_the_user_not_to_the_connection",
             "A retry on a new connection of the same user is the same message.",
-            "protocol.md section 5.3; J18",
+            "PROTOCOL.md, section 5.3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 ann.command(keyed(&stage.room(), "k", "hi")).await?;
@@ -37,7 +37,7 @@ pub(super) fn group() -> Group {
         case(
             "a_key_with_another_body_is_a_conflict",
             "A key that was used for another body is `key_conflict`, and nothing is stored.",
-            "protocol.md section 5.3; J18",
+            "PROTOCOL.md, section 5.3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 ann.ask_for("sent", keyed(&stage.room(), "k", "hi")).await?;
@@ -49,7 +49,7 @@ pub(super) fn group() -> Group {
         case(
             "keys_of_two_users_never_meet",
             "The same key of another user is another message.",
-            "protocol.md section 5.3; J18",
+            "PROTOCOL.md, section 5.3",
             |stage| async move {
                 let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
                 let one = ann.ask_for("sent", keyed(&stage.room(), "k", "hi")).await?;
@@ -61,7 +61,7 @@ pub(super) fn group() -> Group {
         case(
             "keys_of_two_rooms_never_meet",
             "The same key in another room is another message.",
-            "protocol.md section 5.3; J18",
+            "PROTOCOL.md, section 5.3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let other = stage.named("other");
@@ -74,7 +74,7 @@ pub(super) fn group() -> Group {
         case(
             "messages_without_a_key_are_never_the_same",
             "Two equal messages without a key are two messages.",
-            "protocol.md section 5.3; J18",
+            "PROTOCOL.md, section 5.3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let seqs = [ann.post(&stage.room(), "hi").await?, ann.post(&stage.room(), "hi").await?];
@@ -84,7 +84,7 @@ pub(super) fn group() -> Group {
         case(
             "a_key_of_64_bytes_is_the_longest",
             "A key has 1 to 64 bytes: none and 65 are `bad_key`; a number is `bad_command`.",
-            "protocol.md section 3; J18",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 ann.ask_for("sent", keyed(&stage.room(), &"k".repeat(64), "hi")).await?;
@@ -99,7 +99,7 @@ pub(super) fn group() -> Group {
         case(
             "a_retry_in_the_same_packet_is_one_message",
             "A command and its repetition in one packet are one message and one duplicate.",
-            "protocol.md section 5.3; J18",
+            "PROTOCOL.md, section 5.3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let text = keyed(&stage.room(), "k", "hi").to_string();

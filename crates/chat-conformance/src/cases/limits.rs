@@ -5,7 +5,7 @@ pub(super) fn group() -> Group {
         case(
             "a_message_of_exactly_the_limit_is_served",
             "A message of exactly `max_frame` bytes passes.",
-            "protocol.md section 2; F11",
+            "PROTOCOL.md, section 2",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 ann.text(padded(stage.limits().max_frame)).await?;
@@ -15,7 +15,7 @@ pub(super) fn group() -> Group {
         case(
             "a_message_of_one_byte_more_is_refused",
             "A message of `max_frame` bytes and one more closes with 1009.",
-            "RFC 6455 section 7.4.1; protocol.md section 2; F11",
+            "RFC 6455 section 7.4.1; PROTOCOL.md, section 2",
             |stage| async move {
                 breach(&stage, Frame::text(padded(stage.limits().max_frame + 1)).encode(), 1009).await
             },
@@ -23,7 +23,7 @@ pub(super) fn group() -> Group {
         case(
             "a_fragmented_message_of_exactly_the_limit_is_served",
             "The limit counts the message, not its frames: in fragments too, exactly that many bytes pass.",
-            "protocol.md section 2; F11",
+            "PROTOCOL.md, section 2",
             |stage| async move {
                 let text = padded(stage.limits().max_frame);
                 let (first, rest) = text.split_at(100);
@@ -41,7 +41,7 @@ pub(super) fn group() -> Group {
         case(
             "a_fragmented_message_of_one_byte_more_is_refused",
             "Fragments that are each small close with 1009 once together they are over the limit.",
-            "RFC 6455 section 7.4.1; protocol.md section 2; F11",
+            "RFC 6455 section 7.4.1; PROTOCOL.md, section 2",
             |stage| async move {
                 let text = padded(stage.limits().max_frame + 1);
                 let (first, second) = text.split_at(text.len() / 2);
@@ -52,7 +52,7 @@ pub(super) fn group() -> Group {
         case(
             "the_limit_counts_for_each_message_anew",
             "Three messages of exactly the limit, one after the other, pass.",
-            "protocol.md section 2; F11",
+            "PROTOCOL.md, section 2",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 for _ in 0..3 {
@@ -65,7 +65,7 @@ pub(super) fn group() -> Group {
         case(
             "a_tebibyte_is_refused_at_its_announcement",
             "A header that announces 2^40 bytes closes with 1009, and nothing is waited for or allocated.",
-            "RFC 6455 section 10.4; F12",
+            "RFC 6455 section 10.4",
             |stage| async move {
                 let header = Frame::text("").announcing(1 << 40).encode();
                 breach(&stage, header, 1009).await
@@ -74,7 +74,7 @@ pub(super) fn group() -> Group {
         case(
             "one_byte_over_the_limit_is_refused_at_its_announcement",
             "A header that announces one byte too many is enough.",
-            "RFC 6455 section 10.4; F12",
+            "RFC 6455 section 10.4",
             |stage| async move {
                 let announced = stage.limits().max_frame as u64 + 1;
                 breach(&stage, Frame::text("").announcing(announced).encode(), 1009).await
@@ -83,7 +83,7 @@ pub(super) fn group() -> Group {
         case(
             "a_length_with_the_highest_bit_is_refused",
             "A length of 2^63 or more is no length: 1002, or 1009.",
-            "RFC 6455 section 5.2; F12",
+            "RFC 6455 section 5.2",
             |stage| async move {
                 for length in [1 << 63, u64::MAX] {
                     let mut ann = stage.client("ann").await?;
@@ -96,7 +96,7 @@ pub(super) fn group() -> Group {
         case(
             "a_continuation_of_a_tebibyte_is_refused_at_its_announcement",
             "A continuation that announces 2^40 bytes is refused at its header like a first frame: 1009.",
-            "RFC 6455 section 10.4; F12",
+            "RFC 6455 section 10.4",
             |stage| async move {
                 let frames = [Frame::text("{").unfinished(), Frame::continuation("").announcing(1 << 40)];
                 breach(&stage, packet(&frames), 1009).await
@@ -105,7 +105,7 @@ pub(super) fn group() -> Group {
         case(
             "a_sender_in_the_middle_of_too_much_can_read_why",
             "A client that is still sending when it is closed finds the close frame, not a reset.",
-            "RFC 6455 section 7.1.1; facts.md section 5",
+            "RFC 6455 section 7.1.1",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 let much = Frame::text(" ".repeat(60_000)).encode();
@@ -117,7 +117,7 @@ pub(super) fn group() -> Group {
         case(
             "a_ping_inside_a_big_message_is_answered",
             "Control frames do not count towards the message that they interrupt.",
-            "RFC 6455 section 5.4; F7, F11",
+            "RFC 6455 section 5.4",
             |stage| async move {
                 let text = padded(stage.limits().max_frame);
                 let (first, second) = text.split_at(text.len() - 1);
@@ -135,7 +135,7 @@ pub(super) fn group() -> Group {
         case(
             "the_welcome_says_the_limit_that_holds",
             "`limits.max_frame` of the welcome is the limit that closes, to the byte.",
-            "protocol.md sections 2 and 4",
+            "PROTOCOL.md, sections 2 and 4",
             |stage| async move {
                 let request = stage.handshake("ann");
                 let mut ann = stage.connect("ann").await?;

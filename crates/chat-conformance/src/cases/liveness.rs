@@ -9,7 +9,7 @@ pub(super) fn group() -> Group {
         case(
             "an_idle_connection_is_pinged",
             "A connection that says nothing gets a ping, and another later, as long as it answers.",
-            "protocol.md section 2; RFC 6455 section 5.5.2",
+            "PROTOCOL.md, section 2; RFC 6455 section 5.5.2",
             |stage| async move {
                 let mut ann = patient(&stage).await?;
                 for _ in 0..2 {
@@ -25,7 +25,7 @@ pub(super) fn group() -> Group {
         case(
             "a_silent_client_is_given_up",
             "A client that does not answer the ping is closed with 4001.",
-            "protocol.md section 2 (4001); F13",
+            "PROTOCOL.md, section 2 (4001)",
             |stage| async move {
                 let mut ann = patient(&stage).await?;
                 ann.ignore_pings();
@@ -37,7 +37,7 @@ pub(super) fn group() -> Group {
         case(
             "half_a_frame_and_silence_is_silence",
             "A client that stops in the middle of a frame is closed with 4001 like one that says nothing.",
-            "protocol.md section 2 (4001); F13",
+            "PROTOCOL.md, section 2 (4001)",
             |stage| async move {
                 let mut ann = patient(&stage).await?;
                 ann.ignore_pings();
@@ -50,7 +50,7 @@ pub(super) fn group() -> Group {
         case(
             "half_a_header_and_silence_is_silence",
             "A client that stops in the middle of a frame's header is closed with 4001.",
-            "protocol.md section 2 (4001); F13",
+            "PROTOCOL.md, section 2 (4001)",
             |stage| async move {
                 let mut ann = patient(&stage).await?;
                 ann.ignore_pings();
@@ -62,7 +62,7 @@ pub(super) fn group() -> Group {
         case(
             "half_a_message_and_silence_is_silence",
             "A client that stops between the fragments of a message is closed with 4001.",
-            "protocol.md section 2 (4001); F13",
+            "PROTOCOL.md, section 2 (4001)",
             |stage| async move {
                 let mut ann = patient(&stage).await?;
                 ann.ignore_pings();
@@ -74,7 +74,7 @@ pub(super) fn group() -> Group {
         case(
             "a_silent_member_leaves_its_rooms",
             "Others hear that a silent member has left, once it is given up.",
-            "protocol.md sections 2 and 4; I4",
+            "PROTOCOL.md, sections 2 and 4",
             |stage| async move {
                 let mut bob = patient(&stage).await?;
                 bob.join(&stage.room()).await?;
@@ -97,7 +97,7 @@ pub(super) fn group() -> Group {
         case(
             "commands_are_a_sign_of_life",
             "A client that sends commands and ignores pings is not given up.",
-            "protocol.md section 2",
+            "PROTOCOL.md, section 2",
             |stage| async move {
                 let mut ann = patient(&stage).await?;
                 ann.ignore_pings();
@@ -108,7 +108,7 @@ pub(super) fn group() -> Group {
         case(
             "pings_are_a_sign_of_life",
             "A client that sends pings of its own and ignores those of the server is not given up.",
-            "protocol.md section 2",
+            "PROTOCOL.md, section 2",
             |stage| async move {
                 let mut ann = patient(&stage).await?;
                 ann.ignore_pings();
@@ -119,7 +119,7 @@ pub(super) fn group() -> Group {
         case(
             "any_pong_is_a_sign_of_life",
             "A pong with another payload than the ping's is a sign of life too.",
-            "RFC 6455 section 5.5.3; F17",
+            "RFC 6455 section 5.5.3",
             |stage| async move {
                 let mut ann = patient(&stage).await?;
                 ann.ignore_pings();
@@ -130,7 +130,7 @@ pub(super) fn group() -> Group {
         case(
             "a_listener_that_answers_pings_stays",
             "A member who only listens, and answers pings, is still there after many intervals.",
-            "protocol.md section 2",
+            "PROTOCOL.md, section 2",
             |stage| async move {
                 let mut ann = patient(&stage).await?;
                 ann.join(&stage.room()).await?;
@@ -150,7 +150,7 @@ pub(super) fn group() -> Group {
         case(
             "events_are_delivered_while_a_ping_is_unanswered",
             "Between the ping and the giving up, a member gets its messages.",
-            "protocol.md section 5.4",
+            "PROTOCOL.md, section 5.4",
             |stage| async move {
                 let mut ann = patient(&stage).await?;
                 ann.ignore_pings();
@@ -168,7 +168,7 @@ pub(super) fn group() -> Group {
         case(
             "a_silent_client_is_given_up_in_time",
             "From the last sign of life to the end it takes ping interval and timeout, and not much more.",
-            "protocol.md section 2 (within 45 s by default)",
+            "PROTOCOL.md, section 2",
             |stage| async move {
                 let limits = stage.limits();
                 let due = limits.ping_interval + limits.ping_timeout;

@@ -9,7 +9,7 @@ pub(super) fn group() -> Group {
         case(
             "a_body_that_says_nothing_is_refused",
             "A text of nothing, or of white space only, is `empty_body`.",
-            "protocol.md section 3; J16",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 for text in ["", " ", "\n\t", "\u{3000}\u{a0}"] {
@@ -21,7 +21,7 @@ pub(super) fn group() -> Group {
         case(
             "a_text_of_exactly_the_limit_is_sent",
             "A text of 4,096 bytes passes; one more is `body_too_large`.",
-            "protocol.md section 3; J16",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let limit = stage.limits().max_body;
@@ -33,7 +33,7 @@ pub(super) fn group() -> Group {
         case(
             "the_limit_of_a_text_counts_bytes",
             "A text is measured in bytes of UTF-8, not in characters and not as it was escaped.",
-            "protocol.md section 3; J16",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let limit = stage.limits().max_body;
@@ -53,7 +53,7 @@ pub(super) fn group() -> Group {
         case(
             "a_body_of_another_shape_is_refused",
             "A body without a text, or whose text is no string, is no message of the standard kind.",
-            "protocol.md section 3",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 for body in [json!({}), json!({"text": 1}), json!({"text": null}), json!({"words": "hi"})] {
@@ -66,7 +66,7 @@ pub(super) fn group() -> Group {
         case(
             "control_characters_in_a_text_are_refused",
             "A text has no NUL, escape or bell; line feeds and tabs are fine.",
-            "faults.md J10",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 for text in ["a\0b", "\u{1b}[31m", "\u{7}", "a\u{7f}"] {
@@ -78,7 +78,7 @@ pub(super) fn group() -> Group {
         case(
             "markup_is_text",
             "Tags, scripts, quotes and entities arrive exactly as they were sent.",
-            "protocol.md section 3; J21",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 for text in [
@@ -96,7 +96,7 @@ pub(super) fn group() -> Group {
         case(
             "a_body_is_passed_on_unchanged",
             "A valid body is delivered as it was written: unknown fields, their order, numbers as spelt.",
-            "protocol.md section 3",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let (mut ann, room) = (stage.member("ann").await?, stage.room());
                 let body = r#"{"text":"hi", "mood" : 1.50,"a":{"z":1,"y":[ ]}}"#;
@@ -117,7 +117,7 @@ pub(super) fn group() -> Group {
         case(
             "a_client_cannot_speak_for_others",
             "`user`, `seq` and `at` in a command change nothing: the server says who, where and when.",
-            "protocol.md section 4; J17",
+            "PROTOCOL.md, section 4",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let mut command = send(&stage.room(), "forged");
@@ -136,7 +136,7 @@ pub(super) fn group() -> Group {
         case(
             "sent_and_message_agree",
             "`sent` and the message itself have the same `seq` and the same time.",
-            "protocol.md section 4",
+            "PROTOCOL.md, section 4",
             |stage| async move {
                 let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
                 let reply = ann.ask_for("sent", send(&stage.room(), "hi")).await?;
@@ -149,7 +149,7 @@ pub(super) fn group() -> Group {
         case(
             "a_text_of_limit_size_in_escapes_is_delivered",
             "A message whose encoding is larger than it came, by escapes, is still delivered and readable.",
-            "protocol.md sections 2 and 4; J16",
+            "PROTOCOL.md, sections 2 and 4",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let text = "\"\\".repeat(stage.limits().max_body / 2);

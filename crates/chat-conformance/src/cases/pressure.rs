@@ -11,7 +11,7 @@ pub(super) fn group() -> Group {
         case(
             "a_reader_that_stops_is_let_go",
             "A client for which much waits and that reads nothing is closed after the write timeout.",
-            "protocol.md section 5.5 (4000); S1",
+            "PROTOCOL.md, section 5.5 (4000)",
             |stage| async move {
                 let mut bob = watcher(&stage).await?;
                 let slow = stuffed(&stage).await?;
@@ -24,7 +24,7 @@ pub(super) fn group() -> Group {
         case(
             "a_reader_that_stops_delays_nobody",
             "While one member reads nothing, messages of others go round at once.",
-            "protocol.md section 5.5; S1",
+            "PROTOCOL.md, section 5.5",
             |stage| async move {
                 let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
                 let _slow = stuffed(&stage).await?;
@@ -42,7 +42,7 @@ pub(super) fn group() -> Group {
         case(
             "a_slow_reader_that_resumes_gets_exactly_what_it_missed",
             "A client that was let go for not reading resumes where it was, with nothing missing.",
-            "protocol.md sections 5.4 and 5.5; S1",
+            "PROTOCOL.md, sections 5.4 and 5.5",
             |stage| async move {
                 let mut bob = watcher(&stage).await?;
                 let epoch = bob.join(&stage.room()).await?["epoch"].clone();
@@ -63,7 +63,7 @@ pub(super) fn group() -> Group {
         case(
             "a_reader_that_is_slow_but_reads_gets_everything",
             "A client that pauses for less than the write timeout gets all its replies, in order.",
-            "protocol.md section 5.5",
+            "PROTOCOL.md, section 5.5",
             |stage| async move {
                 let mut ann = filled(&stage, "ann").await?;
                 let room = stage.room();
@@ -85,7 +85,7 @@ pub(super) fn group() -> Group {
         case(
             "a_reader_of_single_bytes_harms_only_itself",
             "A client that takes a few bytes now and then does not delay others, whatever becomes of it.",
-            "protocol.md section 5.5; S3",
+            "PROTOCOL.md, section 5.5",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let mut slow = stuffed(&stage).await?;
@@ -105,7 +105,7 @@ pub(super) fn group() -> Group {
         case(
             "a_room_lives_when_all_its_readers_stop",
             "When nobody in a room reads any more, newcomers are still served.",
-            "protocol.md section 5.5; S2",
+            "PROTOCOL.md, section 5.5",
             |stage| async move {
                 let mut sleepers = Vec::new();
                 for name in ["one", "two", "three"] {
@@ -118,7 +118,7 @@ pub(super) fn group() -> Group {
         case(
             "a_flood_of_pings_is_survived",
             "Ten thousand pings, read as they are answered, end with the last one's pong.",
-            "RFC 6455 section 5.5.3; F16",
+            "RFC 6455 section 5.5.3",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 let mut bytes = Frame::ping([b'p'; 60]).encode().repeat(10_000);
@@ -137,7 +137,7 @@ pub(super) fn group() -> Group {
         case(
             "a_flood_of_pings_that_nobody_reads_is_bounded",
             "A client that pings on and never reads is stopped, or let go; nothing grows without bound.",
-            "RFC 6455 section 10.4; F16",
+            "RFC 6455 section 10.4",
             |stage| async move {
                 let mut flooder = stage.narrow_client("flooder").await?;
                 flooder.be_patient_for(stage.limits().write_timeout + millis(2_000));
@@ -156,7 +156,7 @@ pub(super) fn group() -> Group {
         case(
             "a_flood_of_bad_json_is_closed_at_once",
             "Thousands of bad commands close with 4500 after the tenth, and are not all answered.",
-            "protocol.md section 7 (`too_many_errors`); U11",
+            "PROTOCOL.md, section 7.1 (`too_many_errors`)",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 let started = Instant::now();
@@ -172,7 +172,7 @@ pub(super) fn group() -> Group {
         case(
             "a_flood_of_tiny_fragments_harms_nobody_else",
             "While one client sends one-byte fragments without end, others are served.",
-            "RFC 6455 section 10.4; F8",
+            "RFC 6455 section 10.4",
             |stage| async move {
                 let (mut ann, mut flooder) = (stage.member("ann").await?, stage.client("flooder").await?);
                 let mut bytes = Frame::text("x").unfinished().encode();
@@ -189,7 +189,7 @@ pub(super) fn group() -> Group {
         case(
             "thousands_of_commands_in_a_row_are_all_answered",
             "Three thousand commands without a pause get three thousand replies, in order.",
-            "protocol.md section 3",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 let frames: Vec<_> = (0..3_000).map(|n| Frame::text(ping(&n.to_string()))).collect();
@@ -203,7 +203,7 @@ pub(super) fn group() -> Group {
         case(
             "a_burst_in_a_room_reaches_everybody_whole",
             "Five hundred messages in a row reach ten members in order, without a hole or a repetition.",
-            "protocol.md section 5.1; S6",
+            "PROTOCOL.md, section 5.1",
             |stage| async move {
                 let mut readers = Vec::new();
                 for n in 0..10 {
@@ -222,7 +222,7 @@ pub(super) fn group() -> Group {
         case(
             "many_resumes_at_once_do_not_stop_live_traffic",
             "Thirty resumes with long replays at once leave the room's live messages their way.",
-            "protocol.md section 5.5; S5",
+            "PROTOCOL.md, section 5.5",
             |stage| async move {
                 let mut ann = filled(&stage, "ann").await?;
                 let mut resuming = Vec::new();
@@ -251,7 +251,7 @@ pub(super) fn group() -> Group {
         case(
             "a_hundred_idle_connections_are_served_when_they_wake",
             "A hundred connections that said nothing are all there when asked.",
-            "faults.md S4",
+            "PROTOCOL.md, section 5",
             |stage| async move {
                 let mut idle = Vec::new();
                 for n in 0..100 {

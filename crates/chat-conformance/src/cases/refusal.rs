@@ -7,7 +7,7 @@ pub(super) fn group() -> Group {
         case(
             "a_plain_get_is_told_to_upgrade",
             "A GET without an upgrade is 426 and says to what: `Upgrade: websocket`.",
-            "RFC 9110 section 15.5.22; protocol.md section 1; H2",
+            "RFC 9110 section 15.5.22; PROTOCOL.md, section 1",
             |stage| async move {
                 let mut ann = stage.connect("ann").await?;
                 ann.write(&Request::get(stage.path()).add("Host", stage.host()).encode()).await?;
@@ -18,7 +18,7 @@ pub(super) fn group() -> Group {
         case(
             "every_other_method_is_refused",
             "A handshake is a GET; POST, PUT, DELETE and OPTIONS are 405 with `Allow: GET`.",
-            "RFC 6455 section 4.2.1; protocol.md section 1; H3",
+            "RFC 6455 section 4.2.1; PROTOCOL.md, section 1",
             |stage| async move {
                 for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
                     let mut request = stage.handshake("ann");
@@ -34,7 +34,7 @@ pub(super) fn group() -> Group {
         case(
             "http_1_0_is_refused",
             "HTTP/1.0 has no upgrade: 400, and no 101.",
-            "RFC 6455 section 4.2.1; protocol.md section 1; H4",
+            "RFC 6455 section 4.2.1; PROTOCOL.md, section 1",
             |stage| async move {
                 let mut request = stage.handshake("ann");
                 request.version = "HTTP/1.0".to_owned();
@@ -44,7 +44,7 @@ pub(super) fn group() -> Group {
         case(
             "an_upgrade_to_something_else_is_refused",
             "`Upgrade` must name `websocket` as a whole word: not `h2c`, not `xwebsocketx`.",
-            "RFC 6455 section 4.2.1; protocol.md section 1; H5",
+            "RFC 6455 section 4.2.1; PROTOCOL.md, section 1",
             |stage| async move {
                 for upgrade in ["h2c", "xwebsocketx", "web socket", "websocket/13x"] {
                     let request = stage.handshake("ann").set("Upgrade", upgrade);
@@ -56,7 +56,7 @@ pub(super) fn group() -> Group {
         case(
             "an_upgrade_that_the_connection_does_not_name_is_refused",
             "`Connection` must name `upgrade` as a whole word: not missing, not `notupgrade`.",
-            "RFC 6455 section 4.2.1; protocol.md section 1; H6",
+            "RFC 6455 section 4.2.1; PROTOCOL.md, section 1",
             |stage| async move {
                 let request = stage.handshake("ann").without("Connection");
                 stage.refused(&request, 426, "upgrade_required").await?;
@@ -70,7 +70,7 @@ pub(super) fn group() -> Group {
         case(
             "another_version_is_refused_with_the_right_one",
             "A version that is missing, 8, 14 or not a number is 426 with `Sec-WebSocket-Version: 13`.",
-            "RFC 6455 section 4.2.2 step 4; protocol.md section 1; H8",
+            "RFC 6455 section 4.2.2 step 4; PROTOCOL.md, section 1",
             |stage| async move {
                 for version in [None, Some("8"), Some("14"), Some("thirteen"), Some("013")] {
                     let request = stage.handshake("ann").without("Sec-WebSocket-Version");
@@ -89,7 +89,7 @@ pub(super) fn group() -> Group {
         case(
             "a_missing_key_is_refused",
             "Without a key there is nothing to answer: 400.",
-            "RFC 6455 section 4.2.1; protocol.md section 1; H9",
+            "RFC 6455 section 4.2.1; PROTOCOL.md, section 1",
             |stage| async move {
                 let request = stage.handshake("ann").without("Sec-WebSocket-Key");
                 stage.refused(&request, 400, "bad_handshake").await.map(drop)
@@ -98,7 +98,7 @@ pub(super) fn group() -> Group {
         case(
             "two_keys_are_refused",
             "A key stands once; two, even equal ones, are 400.",
-            "RFC 6455 section 11.3.1; protocol.md section 1; H9",
+            "RFC 6455 section 11.3.1; PROTOCOL.md, section 1",
             |stage| async move {
                 for second in [crate::client::key(1), crate::client::key(99)] {
                     let request = stage.handshake("ann").set("Sec-WebSocket-Key", &crate::client::key(1));
@@ -110,7 +110,7 @@ pub(super) fn group() -> Group {
         case(
             "a_key_that_is_not_16_bytes_of_base64_is_refused",
             "A key is base64 of 16 bytes: not empty, not shorter, not longer, not anything else.",
-            "RFC 6455 section 4.1 step 7; protocol.md section 1; H9",
+            "RFC 6455 section 4.1 step 7; PROTOCOL.md, section 1",
             |stage| async move {
                 let bad =
                     ["", "MTIzNDU2Nzg5MDEyMzQ1", "MTIzNDU2Nzg5MDEyMzQ1Njc=", "not base64 at all!!!!!!!"];
@@ -124,7 +124,7 @@ pub(super) fn group() -> Group {
         case(
             "a_missing_host_is_refused",
             "A request of HTTP/1.1 names its host: without one it is 400, said as every refusal is.",
-            "RFC 9112 section 3.2; protocol.md section 1; H10",
+            "RFC 9112 section 3.2; PROTOCOL.md, section 1",
             |stage| async move {
                 let request = stage.handshake("ann").without("Host");
                 stage.refused(&request, 400, "bad_handshake").await.map(drop)
@@ -133,7 +133,7 @@ pub(super) fn group() -> Group {
         case(
             "two_hosts_are_refused",
             "Two Host lines could mean two things to two programs: 400.",
-            "RFC 9112 section 3.2; H10",
+            "RFC 9112 section 3.2",
             |stage| async move {
                 let request = stage.handshake("ann").add("Host", "elsewhere.test");
                 expect_one_of(&stage, &request.encode(), &[400]).await
@@ -142,7 +142,7 @@ pub(super) fn group() -> Group {
         case(
             "a_head_over_16_kib_is_refused",
             "A head over the limit is 431, and says so.",
-            "protocol.md section 1 (`header_too_large`); H11",
+            "PROTOCOL.md, section 1 (`header_too_large`)",
             |stage| async move {
                 let request = stage.handshake("ann").add("X-Filler", &"x".repeat(stage.limits().max_head));
                 stage.refused(&request, 431, "header_too_large").await.map(drop)
@@ -151,7 +151,7 @@ pub(super) fn group() -> Group {
         case(
             "two_hundred_header_lines_are_refused",
             "A head of 200 lines is 431 or 400, and no session.",
-            "faults.md H11",
+            "PROTOCOL.md, section 1",
             |stage| async move {
                 let mut request = stage.handshake("ann");
                 for number in 0..200 {
@@ -163,7 +163,7 @@ pub(super) fn group() -> Group {
         case(
             "a_head_without_end_is_cut_off",
             "A head that goes on and on is ended before it has cost a mebibyte.",
-            "protocol.md section 1 (`header_too_large`); H11",
+            "PROTOCOL.md, section 1 (`header_too_large`)",
             |stage| async move {
                 let mut ann = stage.connect("ann").await?;
                 let line = format!("X-Filler: {}\r\n", "x".repeat(1_000));
@@ -181,7 +181,7 @@ pub(super) fn group() -> Group {
         case(
             "a_folded_header_line_is_refused",
             "A header line that goes on on the next one is obsolete, and dangerous: 400.",
-            "RFC 9112 section 5.2; H12",
+            "RFC 9112 section 5.2",
             |stage| async move {
                 let request = stage.handshake("ann").add("X-Folded", "one\r\n two");
                 expect_one_of(&stage, &request.encode(), &[400]).await
@@ -190,7 +190,7 @@ pub(super) fn group() -> Group {
         case(
             "a_nul_in_the_target_is_refused",
             "A target with a NUL in it is no target: 400.",
-            "RFC 9112 section 3.2; H12",
+            "RFC 9112 section 3.2",
             |stage| async move {
                 let mut request = stage.handshake("ann");
                 request.target.push_str("&x=\0");
@@ -200,7 +200,7 @@ pub(super) fn group() -> Group {
         case(
             "another_path_is_not_the_chat",
             "A valid handshake for another path is no 101.",
-            "RFC 6455 section 4.2.2 step 5; H13",
+            "RFC 6455 section 4.2.2 step 5",
             |stage| async move {
                 for path in ["/", "/ws/ws", "/WS", "/ws%2f.."] {
                     let request = stage.handshake("ann").to(path);
@@ -215,7 +215,7 @@ pub(super) fn group() -> Group {
         case(
             "a_body_is_refused_and_its_bytes_are_no_frames",
             "A handshake with a body is 400; what the body holds is never served as frames.",
-            "protocol.md section 1; H14",
+            "PROTOCOL.md, section 1",
             |stage| async move {
                 let mut bob = stage.member("bob").await?;
                 let body = Frame::text(send(&stage.room(), "smuggled").to_string()).encode();
@@ -229,7 +229,7 @@ pub(super) fn group() -> Group {
         case(
             "a_chunked_body_is_refused",
             "A handshake with `Transfer-Encoding: chunked` has a body: 400.",
-            "protocol.md section 1; H14",
+            "PROTOCOL.md, section 1",
             |stage| async move {
                 let request = stage.handshake("ann").add("Transfer-Encoding", "chunked");
                 let mut ann = stage.connect("ann").await?;
@@ -240,7 +240,7 @@ pub(super) fn group() -> Group {
         case(
             "two_lengths_are_refused",
             "`Content-Length` with `Transfer-Encoding` is how requests are smuggled: 400.",
-            "RFC 9112 section 6.1; protocol.md section 1; H14",
+            "RFC 9112 section 6.1; PROTOCOL.md, section 1",
             |stage| async move {
                 let request = stage.handshake("ann").add("Content-Length", "5");
                 let request = request.add("Transfer-Encoding", "chunked");
@@ -250,7 +250,7 @@ pub(super) fn group() -> Group {
         case(
             "only_unknown_subprotocols_are_refused",
             "A client that offers subprotocols, but not `chat.v1`, is 400.",
-            "protocol.md section 1; H15",
+            "PROTOCOL.md, section 1",
             |stage| async move {
                 for offer in ["chat.v2", "mqtt, soap", "chat.v1x", "xchat.v1"] {
                     let request = stage.handshake("ann").set("Sec-WebSocket-Protocol", offer);
@@ -262,7 +262,7 @@ pub(super) fn group() -> Group {
         case(
             "a_refusal_echoes_nothing",
             "What a refused request said, in any of its fields, is not in the answer.",
-            "protocol.md section 1; design invariant 9",
+            "PROTOCOL.md, section 1",
             |stage| async move {
                 let marked = |request: Request| request.add("X-Marker", "marker").set("User-Agent", "marker");
                 let requests = [
@@ -287,7 +287,7 @@ pub(super) fn group() -> Group {
         case(
             "a_refused_client_that_half_closes_has_no_session",
             "A refused client that ends its side gets the refusal and the end, and never a welcome.",
-            "facts.md section 4a; H24",
+            "PROTOCOL.md, section 1",
             |stage| async move {
                 let request = stage.handshake("ann").add("Origin", "https://elsewhere.test");
                 let mut ann = stage.refused(&request, 403, "origin_forbidden").await?;
@@ -298,7 +298,7 @@ pub(super) fn group() -> Group {
         case(
             "a_refused_client_gets_no_frames",
             "Frames behind a refused handshake are not served: what comes is HTTP, or the end.",
-            "protocol.md section 1; H24",
+            "PROTOCOL.md, section 1",
             |stage| async move {
                 let request = stage.handshake("ann").add("Origin", "https://elsewhere.test");
                 let mut ann = stage.connect("ann").await?;

@@ -9,7 +9,7 @@ pub(super) fn group() -> Group {
         case(
             "a_resume_at_every_position_gets_exactly_the_rest",
             "Whatever a client has seen last, it gets all after that, in order, once, then what is new.",
-            "protocol.md section 5.4",
+            "PROTOCOL.md, section 5.4",
             |stage| async move {
                 let (mut ann, epoch) = filled(&stage, 20).await?;
                 for seen in 0..=20_u64 {
@@ -28,7 +28,7 @@ pub(super) fn group() -> Group {
         case(
             "a_resume_while_messages_flow_has_no_hole",
             "A resume in the middle of a flood gets the old, then the live ones, nothing twice.",
-            "protocol.md section 5.4",
+            "PROTOCOL.md, section 5.4",
             |stage| async move {
                 let (mut ann, epoch) = filled(&stage, 50).await?;
                 let mut bob = stage.client("bob").await?;
@@ -47,7 +47,7 @@ pub(super) fn group() -> Group {
         case(
             "a_client_that_reconnects_misses_nothing",
             "What was said while a client was away is there when it resumes.",
-            "protocol.md section 5.4",
+            "PROTOCOL.md, section 5.4",
             |stage| async move {
                 let (mut ann, epoch) = filled(&stage, 1).await?;
                 let bob = stage.member("bob").await?;
@@ -64,7 +64,7 @@ pub(super) fn group() -> Group {
         case(
             "last_brings_the_newest_messages",
             "`last` brings that many of the newest, oldest first, or all if there are fewer; 0 brings none.",
-            "protocol.md section 3",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let (mut ann, _) = filled(&stage, 10).await?;
                 for (last, first) in [(3, 8), (10, 1), (1_000, 1), (0, 11)] {
@@ -80,7 +80,7 @@ pub(super) fn group() -> Group {
         case(
             "a_join_without_a_position_brings_only_what_is_new",
             "A join that asks for nothing gets what is said from then on, and nothing older.",
-            "protocol.md section 3",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let (mut ann, _) = filled(&stage, 5).await?;
                 let mut bob = stage.client("bob").await?;
@@ -93,7 +93,7 @@ pub(super) fn group() -> Group {
         case(
             "a_member_may_read_again_from_another_place",
             "A member who joins again with `after` or `last` gets those messages again, then the live ones.",
-            "protocol.md section 3",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let (mut ann, epoch) = filled(&stage, 6).await?;
                 ann.command(after(&stage.room(), &epoch, 4)).await?;
@@ -109,7 +109,7 @@ pub(super) fn group() -> Group {
         case(
             "a_position_of_the_future_is_refused",
             "A `seq` that this epoch has not reached is `bad_cursor`, and makes nobody a member.",
-            "protocol.md section 7; J20",
+            "PROTOCOL.md, section 7.1",
             |stage| async move {
                 let (_ann, epoch) = filled(&stage, 3).await?;
                 let mut bob = stage.client("bob").await?;
@@ -122,7 +122,7 @@ pub(super) fn group() -> Group {
         case(
             "another_epoch_is_not_recovered",
             "A position of another epoch, or of another room, is not recovered: the newest messages follow.",
-            "protocol.md section 5.4; J20",
+            "PROTOCOL.md, section 5.4",
             |stage| async move {
                 let (mut ann, _) = filled(&stage, 3).await?;
                 let elsewhere = ann.join(&stage.named("other")).await?["epoch"].clone();
@@ -139,7 +139,7 @@ pub(super) fn group() -> Group {
         case(
             "after_and_last_exclude_each_other",
             "A join says where it starts once: `after` and `last` together are `bad_command`.",
-            "protocol.md section 3",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let (_ann, epoch) = filled(&stage, 1).await?;
                 let mut bob = stage.client("bob").await?;
@@ -151,7 +151,7 @@ pub(super) fn group() -> Group {
         case(
             "a_hole_is_told",
             "Where the log no longer reaches back, `recovered` is false and `gap` says which are missing.",
-            "protocol.md section 5.4; D14",
+            "PROTOCOL.md, section 5.4",
             |stage| async move {
                 let kept = stage.limits().log_messages as u64;
                 let head = kept + 20;
@@ -173,7 +173,7 @@ pub(super) fn group() -> Group {
         case(
             "a_resume_that_the_log_still_reaches_is_recovered",
             "The oldest position that the log reaches is recovered whole; only one before it has a hole.",
-            "protocol.md section 5.4; D14",
+            "PROTOCOL.md, section 5.4",
             |stage| async move {
                 let kept = stage.limits().log_messages as u64;
                 let head = kept + 5;
@@ -191,7 +191,7 @@ pub(super) fn group() -> Group {
         case(
             "a_history_ends_where_the_log_does",
             "A history of what the log has forgotten is what is left of it, and says that there is no more.",
-            "protocol.md section 4; D14",
+            "PROTOCOL.md, section 4",
             |stage| async move {
                 let kept = stage.limits().log_messages as u64;
                 let (mut ann, _) = filled(&stage, kept + 5).await?;
@@ -206,7 +206,7 @@ pub(super) fn group() -> Group {
         case(
             "a_replay_longer_than_the_tail_is_whole",
             "A replay of more messages than the room keeps at hand is read from the log, in order.",
-            "protocol.md section 5.4; S5",
+            "PROTOCOL.md, section 5.4",
             |stage| async move {
                 let (mut ann, epoch) = filled(&stage, 400).await?;
                 let mut bob = stage.client("bob").await?;

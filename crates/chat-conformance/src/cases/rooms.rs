@@ -8,7 +8,7 @@ pub(super) fn group() -> Group {
         case(
             "names_of_any_script_are_rooms",
             "Letters and digits of any script, `-` and `_`, make a room's name.",
-            "protocol.md section 6; J12",
+            "PROTOCOL.md, section 6",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 for name in ["로비", "team-7", "a_b", "7", "комната", "部屋", "ñandú", "١٢"] {
@@ -20,7 +20,7 @@ pub(super) fn group() -> Group {
         case(
             "a_room_name_of_64_bytes_is_the_longest",
             "A name has 1 to 64 bytes, not characters: 65 and none are `bad_room`.",
-            "protocol.md section 6; J12",
+            "PROTOCOL.md, section 6",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 let tag = stage.named("");
@@ -31,25 +31,25 @@ pub(super) fn group() -> Group {
         case(
             "a_room_name_is_no_path",
             "Dots, slashes and percent signs do not stand in a name.",
-            "protocol.md section 6; J12",
+            "PROTOCOL.md, section 6",
             |stage| async move { bad(&stage, &[".", "..", "a/b", "a\\b", "%2e", "a.b", "~", "c:"]).await },
         ),
         case(
             "a_room_name_is_no_pattern",
             "Wildcards and the subjects of brokers do not stand in a name.",
-            "protocol.md section 6; J12",
+            "PROTOCOL.md, section 6",
             |stage| async move { bad(&stage, &["*", ">", "a*", "$js", "$JS.API", "a b", "#", "?"]).await },
         ),
         case(
             "a_room_name_is_in_lower_case",
             "A name has one spelling: upper and title case, in any script, is `bad_room`.",
-            "protocol.md section 6; J12",
+            "PROTOCOL.md, section 6",
             |stage| async move { bad(&stage, &["Lobby", "LOBBY", "Ñ", "Комната", "ǅ"]).await },
         ),
         case(
             "a_room_name_is_in_nfc",
             "A name has one spelling: decomposed Korean or accents are `bad_room`.",
-            "protocol.md section 6; J12",
+            "PROTOCOL.md, section 6",
             |stage| async move {
                 bad(&stage, &["\u{1105}\u{1169}\u{1107}\u{1175}", "n\u{303}", "e\u{301}"]).await
             },
@@ -57,7 +57,7 @@ pub(super) fn group() -> Group {
         case(
             "a_room_name_can_be_seen",
             "Emoji, controls, zero-width and bidirectional characters do not stand in a name.",
-            "protocol.md section 6; J10, J12",
+            "PROTOCOL.md, section 6",
             |stage| async move {
                 bad(&stage, &["😀", "a\0", "a\n", "a\u{200b}", "\u{202e}a", "\u{feff}a", "\u{3164}"]).await
             },
@@ -65,13 +65,13 @@ pub(super) fn group() -> Group {
         case(
             "a_room_name_begins_with_a_letter_or_digit",
             "`-` and `_` stand within a name, not at its beginning.",
-            "protocol.md section 6; J12",
+            "PROTOCOL.md, section 6",
             |stage| async move { bad(&stage, &["-a", "_a", "-", "--help"]).await },
         ),
         case(
             "every_command_checks_the_room_name",
             "A bad name is `bad_room` in every command, not `not_joined`.",
-            "protocol.md section 6; J12",
+            "PROTOCOL.md, section 6",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 for command in [
@@ -89,7 +89,7 @@ pub(super) fn group() -> Group {
         case(
             "a_connection_is_in_a_bounded_number_of_rooms",
             "One room more than `max_rooms` is `too_many_rooms`; after leaving one, there is place again.",
-            "protocol.md section 7; J13",
+            "PROTOCOL.md, section 7.1",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 let max = stage.limits().max_rooms;
@@ -106,7 +106,7 @@ pub(super) fn group() -> Group {
         case(
             "joining_again_is_no_error",
             "A member who joins again gets `joined`, is counted once, and gets nothing twice.",
-            "protocol.md section 3; J14",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 ann.post(&stage.room(), "one").await?;
@@ -121,7 +121,7 @@ pub(super) fn group() -> Group {
         case(
             "rooms_do_not_mix",
             "A message reaches the members of its room and nobody else, and each room counts for itself.",
-            "protocol.md section 5.1",
+            "PROTOCOL.md, section 5.1",
             |stage| async move {
                 let (left, right) = (stage.named("left"), stage.named("right"));
                 let (mut ann, mut bob) = (stage.client("ann").await?, stage.client("bob").await?);
@@ -144,7 +144,7 @@ pub(super) fn group() -> Group {
         case(
             "who_left_gets_nothing_more",
             "After `left` no event of the room comes, not even those that were on their way.",
-            "protocol.md section 3",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
                 ann.ask_for("left", json!({"type": "leave", "room": stage.room()})).await?;
@@ -159,7 +159,7 @@ pub(super) fn group() -> Group {
         case(
             "members_are_sorted_and_each_stands_once",
             "`members` lists users by name, each once however many connections it has.",
-            "protocol.md section 4",
+            "PROTOCOL.md, section 4",
             |stage| async move {
                 let mut ann = stage.member("bea").await?;
                 let _others =

@@ -11,7 +11,7 @@ pub(super) fn group() -> Group {
         case(
             "a_search_is_found_or_unsupported",
             "A search is answered with `found`, or every search of the room is `unsupported`.",
-            "protocol.md section 3",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let searches = search(&stage, &mut ann, json!({"query": "x"})).await?.is_some();
@@ -25,7 +25,7 @@ pub(super) fn group() -> Group {
         case(
             "every_word_is_looked_for_newest_first",
             "A log that can search finds the messages with every word, in any order and case, newest first.",
-            "protocol.md sections 3 and 4",
+            "PROTOCOL.md, sections 3 and 4",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 post(
@@ -50,7 +50,7 @@ pub(super) fn group() -> Group {
         case(
             "a_search_is_paged_with_limit_and_before",
             "At most `limit` messages before `before` are found, and `more` says whether there are older ones.",
-            "protocol.md sections 3 and 4",
+            "PROTOCOL.md, sections 3 and 4",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 post(&stage, &mut ann, &["apple", "apple", "pear", "apple", "apple"]).await?;
@@ -73,7 +73,7 @@ pub(super) fn group() -> Group {
         case(
             "a_search_is_bounded",
             "`limit` is clamped to 100, 20 without one, and `more` says that there is more.",
-            "protocol.md section 3",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let sends: Vec<_> = (0..110)
@@ -97,7 +97,7 @@ pub(super) fn group() -> Group {
         case(
             "what_is_found_is_what_was_delivered",
             "What `found` shows is what `message` said, field by field, and it is of this room alone.",
-            "protocol.md section 4",
+            "PROTOCOL.md, section 4",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let hall = stage.named("hall");
@@ -124,7 +124,7 @@ pub(super) fn group() -> Group {
         case(
             "hostile_searches_are_answered",
             "A search for quotes, wildcards, brackets or NULs is `found`, `unsupported` or `bad_query`.",
-            "protocol.md section 3; J23",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 ann.post(&stage.room(), "an apple").await?;
@@ -149,7 +149,7 @@ pub(super) fn group() -> Group {
         case(
             "a_query_has_no_operators",
             "OR, NOT and NEAR are words like any other: a message that lacks them is not found.",
-            "protocol.md section 3; J23",
+            "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 ann.post(&stage.room(), "an apple").await?;
@@ -163,7 +163,7 @@ pub(super) fn group() -> Group {
         case(
             "a_query_says_something_in_256_bytes",
             "An empty query, white space and more than 256 bytes are `bad_query`.",
-            "protocol.md sections 3 and 7",
+            "PROTOCOL.md, sections 3 and 7.1",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let long = "a".repeat(257);

@@ -295,10 +295,10 @@ impl Client {
                     self.fragments = fragments;
                     return Ok(Message::Pong(frame.payload));
                 }
-                (0, None) => return Err(self.failure("a message's start", "a continuation (section 5.4)")),
+                (0, None) => return Err(self.failure("a message's start", "a continuation (RFC 6455 section 5.4)")),
                 (0, Some((opcode, before))) => (opcode, [before, frame.payload].concat()),
                 (_, Some(_)) => {
-                    return Err(self.failure("a continuation", "a new message inside another (section 5.4)"));
+                    return Err(self.failure("a continuation", "a new message inside another (RFC 6455 section 5.4)"));
                 }
                 (opcode, None) => (opcode, frame.payload),
             };
@@ -310,7 +310,7 @@ impl Client {
             return match event.filter(|event| opcode == 1 && event["type"].is_string()) {
                 Some(event) => Ok(Message::Event(event)),
                 None => Err(self.failure(
-                    "an event: one JSON object with a `type` in a text frame (protocol.md sections 2 and 4)",
+                    "an event: one JSON object with a `type` in a text frame (PROTOCOL.md, sections 2 and 4)",
                     format!("a message of opcode {opcode}: {}", payload.escape_ascii()),
                 )),
             };
@@ -325,10 +325,10 @@ impl Client {
         };
         let code = u16::from_be_bytes([high, low]);
         if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-            return Err(self.failure("a close code that may be sent (section 7.4)", code));
+            return Err(self.failure("a close code that may be sent (RFC 6455 section 7.4)", code));
         }
         if std::str::from_utf8(reason).is_err() {
-            return Err(self.failure("a close reason in UTF-8 (section 5.5.1)", reason.escape_ascii()));
+            return Err(self.failure("a close reason in UTF-8 (RFC 6455 section 5.5.1)", reason.escape_ascii()));
         }
         Ok(Message::Close(Some(code)))
     }

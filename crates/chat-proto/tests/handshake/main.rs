@@ -1,4 +1,4 @@
-//! The opening handshake: each row of protocol.md section 1 that a request head decides.
+//! The opening handshake: each row of PROTOCOL.md, section 1 that a request head decides.
 
 mod acceptance;
 mod origin;

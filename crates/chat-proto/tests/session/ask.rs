@@ -6,7 +6,7 @@ use proptest::sample::select;
 
 pub(crate) const ROOMS: [&str; 4] = ["a", "b", "c", "로비"];
 
-/// What a text asks, in the words of the table in protocol.md section 3.
+/// What a text asks, in the words of the table in PROTOCOL.md, section 3.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
     pub(crate) text: String,
