@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chat_conformance::{Case, InProcess, Mounted, Outcome, Report, cases, compare, run};
+use chat_conformance::{Case, InProcess, Mounted, Report, cases, compare, run};
 use chat_tests::{ADAPTERS, Adapter};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -142,8 +142,8 @@ fn names() -> Result<(), Failed> {
 fn judge(case: &Case, tally: &Tally) -> Result<(), Failed> {
     let [reference, others @ ..] = ADAPTERS;
     let expected = play(reference, case);
-    if let Outcome::Failed(failure) = &expected.outcome {
-        return Err(failure.explain(case, &expected.transcript).into());
+    if let Some(problem) = expected.explain(case) {
+        return Err(problem.into());
     }
     let mut problems = String::new();
     for other in others {
@@ -177,8 +177,8 @@ fn difference(case: &Case, expected: &Report, came: &Report, tally: &Tally) -> O
     if let Some(difference) = comparison.difference {
         return Some(difference.to_string());
     }
-    if let Outcome::Failed(failure) = &came.outcome {
-        return Some(format!("  the case fails: {failure}"));
+    if let Some(problem) = came.problem() {
+        return Some(format!("  the case fails: {problem}"));
     }
     let kind = if comparison.open == 0 { &tally.exact } else { &tally.open };
     kind.fetch_add(1, Ordering::Relaxed);

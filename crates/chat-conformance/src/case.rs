@@ -56,7 +56,7 @@ impl Group {
     /// The cases, each with what it shares with the others.
     pub(crate) fn into_cases(self) -> impl Iterator<Item = Case> {
         let Self { name, look, cases } = self;
-        cases.into_iter().map(move |case| Case { group: name, look, ..case })
+        cases.into_iter().map(move |case| case.of(name, look))
     }
 }
 
@@ -101,6 +101,11 @@ impl Case {
     /// Starts the case.
     pub fn run(&self, stage: Stage) -> Running {
         (self.run)(stage)
+    }
+
+    /// The case as one of a group.
+    pub(crate) fn of(self, group: &'static str, look: &'static str) -> Self {
+        Self { group, look, ..self }
     }
 
     pub(crate) fn needs(mut self, needs: Needs) -> Self {

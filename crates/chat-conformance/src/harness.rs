@@ -78,6 +78,7 @@ fn judge(target: &dyn Target, case: &Case, deviation: Option<&str>) -> Result<()
             Err(Failure::new("the deviation that is listed", came).explain(case, &report.transcript).into())
         }
         (Outcome::Failed(failure), None) => Err(failure.explain(case, &report.transcript).into()),
+        (Outcome::NoServer(problem), _) => Err(problem.into()),
         (Outcome::NotRun(reason), _) => Err(format!("not run, which is no pass: {reason}").into()),
     }
 }

@@ -47,7 +47,7 @@ pub use cases::cases;
 pub use compare::{Comparison, Difference, compare};
 pub use failure::Failure;
 pub use harness::{Mechanism, certify};
-pub use run::{Outcome, Report, run};
+pub use run::{Outcome, Report, preflight, run};
 pub use stage::Stage;
 pub use target::{Address, Exec, InProcess, Mounted, Server, Target};
 pub use transcript::{Direction, Entry, Transcript, hex_lines};

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use chat_conformance::report::{self, Results, Row};
-use chat_conformance::{Address, Exec, Outcome, Report, Target, cases, run};
-use clap::Parser;
+use chat_conformance::{Address, Exec, Outcome, Report, Target, cases, preflight, run};
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 /// Runs every case of the chat.v1 contract on servers, and says which they keep
 ///
-/// Exits with 0 if no case failed, with 1 if one did, with 2 if it could not be run at all.
+/// Exits with 0 if no case failed, with 1 if one did, with 2 if there was no server to run them on.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -33,6 +33,10 @@ struct Arguments {
     /// Run only cases whose group::name contains this. May be repeated
     #[arg(long, value_name = "TEXT")]
     filter: Vec<String>,
+
+    /// Run all cases even on a server that welcomes nobody
+    #[arg(long)]
+    no_preflight: bool,
 
     /// List the cases, what they state and where that is written, and run none
     #[arg(long)]
@@ -61,7 +65,11 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match certify(&Arguments::parse()) {
+    let matches = Arguments::command().get_matches();
+    let order = |name| matches.indices_of(name).into_iter().flatten().collect::<Vec<_>>();
+    let order = [order("addresses"), order("exec")].concat();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match certify(&arguments, &order) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(problem) => {
@@ -71,7 +79,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn certify(arguments: &Arguments) -> Result<bool, String> {
+fn certify(arguments: &Arguments, order: &[usize]) -> Result<bool, String> {
     let mut cases = cases();
     cases.retain(|case| {
         let path = case.path();
@@ -87,7 +95,10 @@ fn certify(arguments: &Arguments) -> Result<bool, String> {
         }
         return Ok(true);
     }
-    let targets = targets(arguments)?;
+    let targets = targets(arguments, order)?;
+    if !arguments.no_preflight && !is_welcomed(&targets)? {
+        return Ok(false);
+    }
     let reports = run_all(&targets, &cases, arguments.jobs.into());
     let mut columns: Vec<_> = reports.into_iter().map(Vec::into_iter).collect();
     let rows = cases.into_iter().map(|case| {
@@ -98,6 +109,7 @@ fn certify(arguments: &Arguments) -> Result<bool, String> {
     let results = Results { targets: targets.iter().map(|target| target.name().to_owned()).collect(), rows };
     say(&mut out, &report::failures(&results));
     say(&mut out, &report::table(&results));
+    // Last, where it is seen.
     say(&mut out, &format!("\n{}", report::summary(&results)));
     for (file, text) in [
         (&arguments.json, report::json(&results).to_string()),
@@ -111,7 +123,8 @@ fn certify(arguments: &Arguments) -> Result<bool, String> {
     Ok(results.is_ok())
 }
 
-fn targets(arguments: &Arguments) -> Result<Vec<Box<dyn Target>>, String> {
+/// The targets as they stand on the command line: addresses first, then commands, have these places there.
+fn targets(arguments: &Arguments, order: &[usize]) -> Result<Vec<Box<dyn Target>>, String> {
     let mut targets: Vec<Box<dyn Target>> = Vec::new();
     for url in &arguments.addresses {
         let address = Address::new(url)?;
@@ -127,7 +140,32 @@ fn targets(arguments: &Arguments) -> Result<Vec<Box<dyn Target>>, String> {
     if targets.is_empty() {
         return Err("name a server: ws://127.0.0.1:8080/ws, or --exec 'server --listen {addr}'".to_owned());
     }
-    Ok(targets)
+    let mut targets: Vec<_> = order.iter().zip(targets).collect();
+    targets.sort_by_key(|(place, _)| **place);
+    Ok(targets.into_iter().map(|(_, target)| target).collect())
+}
+
+/// Whether each target welcomes a client; says what it does instead.
+fn is_welcomed(targets: &[Box<dyn Target>]) -> Result<bool, String> {
+    let mut err = io::stderr();
+    for target in targets {
+        let (case, report) = preflight(&**target);
+        if let Outcome::NoServer(problem) = &report.outcome {
+            return Err(problem.clone());
+        }
+        if let Some(explained) = report.explain(&case) {
+            say(
+                &mut err,
+                &format!(
+                    "{} seems to be no server of chat.v1, at that path, for guests:\n\n{explained}\n\
+                     --no-preflight runs the cases all the same.\n",
+                    target.name()
+                ),
+            );
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// For each target the reports of all cases, in their order. Says how it goes.
@@ -150,7 +188,7 @@ fn run_all(targets: &[Box<dyn Target>], cases: &[chat_conformance::Case], jobs: 
                     let (target, case) = (&targets[number % targets.len()], &cases[number / targets.len()]);
                     let report = run(&**target, case);
                     let count = finished.fetch_add(1, Ordering::Relaxed) + 1;
-                    progress(count, total, &case.path(), target.name(), &report.outcome);
+                    progress(count, total, &case.path(), target.name(), &report);
                     let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     done[number] = Some(report);
                 }
@@ -162,25 +200,26 @@ fn run_all(targets: &[Box<dyn Target>], cases: &[chat_conformance::Case], jobs: 
     for (number, report) in done.into_iter().enumerate() {
         reports[number % targets.len()].extend(report);
     }
-    say(&mut io::stderr(), &format!("\n{total} cases in {:.1} s\n\n", started.elapsed().as_secs_f64()));
+    say(
+        &mut io::stderr(),
+        &format!("\n{} in {:.1} s\n\n", report::counted(total), started.elapsed().as_secs_f64()),
+    );
     reports
 }
 
 /// One line that is written over on a terminal; elsewhere only what is not a pass is worth one.
-fn progress(count: usize, total: usize, case: &str, target: &str, outcome: &Outcome) {
+fn progress(count: usize, total: usize, case: &str, target: &str, report: &Report) {
     let mut err = io::stderr();
-    let verdict = match outcome {
-        Outcome::Passed => "passed",
-        Outcome::Failed(_) => "FAILED",
-        Outcome::NotRun(_) => "not run",
+    let (verdict, problem) = match (&report.outcome, report.problem()) {
+        (_, Some(problem)) => ("FAILED", format!("\n    {problem}\n")),
+        (Outcome::NotRun(_), None) => ("not run", String::new()),
+        (_, None) => ("passed", String::new()),
     };
     if err.is_terminal() {
-        say(&mut err, &format!("\r\x1b[K[{count}/{total}] {verdict} {case} on {target}"));
-        if matches!(outcome, Outcome::Failed(_)) {
-            say(&mut err, "\n");
-        }
-    } else if matches!(outcome, Outcome::Failed(_)) || count.is_multiple_of(50) {
-        say(&mut err, &format!("[{count}/{total}] {verdict} {case} on {target}\n"));
+        say(&mut err, &format!("\r\x1b[K[{count}/{total}] {verdict} {case} on {target}{problem}"));
+    } else if !problem.is_empty() || count.is_multiple_of(50) {
+        let end = if problem.is_empty() { "\n" } else { "" };
+        say(&mut err, &format!("[{count}/{total}] {verdict} {case} on {target}{problem}{end}"));
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chat_core::Chat;
 use tokio::time::{sleep, timeout};
 
-use crate::{Case, Failure, Stage, Target, Transcript, Verdict};
+use crate::{Case, Failure, Stage, Target, Transcript, Verdict, cases};
 
 /// How long a case may take, besides the times of a server that cannot be hurried.
 const CASE: Duration = Duration::from_secs(60);
@@ -22,6 +22,29 @@ pub struct Report {
     pub took: Duration,
     /// What was said.
     pub transcript: Transcript,
+    /// Whether the code of the server is that of this repository, so that it helps to be told where to look.
+    pub is_ours: bool,
+}
+
+impl Report {
+    /// Why it is no pass, in one line: `None` if it is one, or was not run.
+    pub fn problem(&self) -> Option<String> {
+        match &self.outcome {
+            Outcome::Passed | Outcome::NotRun(_) => None,
+            Outcome::Failed(failure) => Some(failure.to_string()),
+            Outcome::NoServer(problem) => Some(problem.clone()),
+        }
+    }
+
+    /// Why it is no pass, for somebody who has never seen the case.
+    pub fn explain(&self, case: &Case) -> Option<String> {
+        match &self.outcome {
+            Outcome::Passed | Outcome::NotRun(_) => None,
+            Outcome::Failed(failure) if self.is_ours => Some(failure.explain(case, &self.transcript)),
+            Outcome::Failed(failure) => Some(failure.explained(case, &self.transcript, "")),
+            Outcome::NoServer(problem) => Some(format!("the case could not be played: {problem}\n")),
+        }
+    }
 }
 
 /// What a case came to.
@@ -31,8 +54,17 @@ pub enum Outcome {
     Passed,
     /// It does not.
     Failed(Failure),
+    /// There was no server to ask: it did not start, or ended by itself.
+    NoServer(String),
     /// The target cannot be asked.
     NotRun(&'static str),
+}
+
+/// Sees whether there is a server of `chat.v1` at all: one valid handshake, and the welcome to it.
+pub fn preflight(target: &dyn Target) -> (Case, Report) {
+    let case = cases::preflight();
+    let report = run(target, &case);
+    (case, report)
 }
 
 /// Runs one case on one target, with a runtime of its own. It blocks until that is done.
@@ -42,21 +74,26 @@ pub fn run(target: &dyn Target, case: &Case) -> Report {
         Some(reason) => Outcome::NotRun(reason),
         None => {
             let played = catch_unwind(AssertUnwindSafe(|| play(target, case, &transcript)));
-            match played.unwrap_or_else(|panic| Err(panicked(&*panic))) {
-                Ok(()) => Outcome::Passed,
-                Err(failure) => Outcome::Failed(failure),
+            match played {
+                Ok(outcome) => outcome,
+                Err(panic) => Outcome::Failed(Failure::new("a case that runs", panicked(&*panic))),
             }
         }
     };
-    Report { outcome, took: started.elapsed(), transcript }
+    Report { outcome, took: started.elapsed(), transcript, is_ours: target.is_ours() }
 }
 
-fn play(target: &dyn Target, case: &Case, transcript: &Transcript) -> Verdict {
+fn play(target: &dyn Target, case: &Case, transcript: &Transcript) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new("a runtime", error))?;
-    let verdict = runtime.block_on(async {
-        let server = target.start(case.limits()).await;
-        let mut server = server.map_err(|problem| Failure::new("a server that starts", problem))?;
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return Outcome::NoServer(format!("no runtime: {error}")),
+    };
+    let outcome = runtime.block_on(async {
+        let mut server = match target.start(case.limits()).await {
+            Ok(server) => server,
+            Err(problem) => return Outcome::NoServer(problem),
+        };
         let end = server.end.take();
         let chat = server.chat.clone();
         let limit = CASE + (server.limits.ping_interval + server.limits.ping_timeout) * 3;
@@ -68,13 +105,19 @@ fn play(target: &dyn Target, case: &Case, transcript: &Transcript) -> Verdict {
         if let (Ok(()), Some(chat)) = (&verdict, chat) {
             verdict = expect_baseline(&chat).await;
         }
-        if let Some(end) = end {
-            end.await;
+        let ended = match end {
+            Some(end) => end.await,
+            None => Ok(()),
+        };
+        match (verdict, ended) {
+            (Ok(()), _) => Outcome::Passed,
+            (Err(failure), Ok(())) => Outcome::Failed(failure),
+            // What was seen of it is a consequence.
+            (Err(failure), Err(problem)) => Outcome::NoServer(format!("{problem}\n  seen of it: {failure}")),
         }
-        verdict
     });
     runtime.shutdown_background();
-    verdict
+    outcome
 }
 
 /// Nothing may be left of clients that are gone, in whatever way they went.
@@ -85,15 +128,20 @@ async fn expect_baseline(chat: &Chat) -> Verdict {
             sleep(Duration::from_millis(2)).await;
         }
     });
-    let left =
-        || Failure::new("no connection left once all clients are gone", format!("{:?}", chat.counts()));
+    let left = || {
+        Failure::new(
+            "no connection left once all clients are gone",
+            format!("{} of them", chat.counts().connections),
+        )
+    };
     deserted.await.map_err(|_| left())
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Failure {
+/// What a panic said.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of another type");
-    Failure::new("a case that runs", format!("a panic: {text}"))
+    format!("a panic: {text}")
 }
 
 /// A part of names that no other case, and no earlier run, has had.

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use chat_core::Limits;
 use serde_json::Value;
 
-use crate::client::{Client, Request, accept, key};
+use crate::client::{Client, Line, Request, accept, key};
 use crate::target::Server;
 use crate::transcript::Direction;
 use crate::{Failure, Transcript};
@@ -78,7 +78,7 @@ impl Stage {
         let mut client = self.connect(name).await?;
         client.write(&request.encode()).await?;
         self.expect_101(&mut client, request).await?;
-        client.expect("welcome").await?;
+        client.expect_welcome().await?;
         Ok(client)
     }
 
@@ -90,7 +90,12 @@ impl Stage {
         }
         if answer.status != 101 {
             let body = String::from_utf8_lossy(&answer.body);
-            return Err(client.failure("the HTTP status 101", format!("\"{}\" {body}", answer.line)));
+            let hint = if answer.status == 404 {
+                format!(": is the chat at {}?", self.server.path)
+            } else {
+                String::new()
+            };
+            return Err(client.failure("the HTTP status 101", format!("\"{}\"{hint} {body}", answer.line)));
         }
         client.check_header(&answer, "upgrade", "websocket")?;
         client.check_header(&answer, "connection", "upgrade")?;
@@ -98,7 +103,7 @@ impl Stage {
         let came = answer.header("sec-websocket-accept");
         if came.as_deref() != Some(&*accept(key)) {
             let expected = format!("`Sec-WebSocket-Accept: {}`", accept(key));
-            return Err(client.failure(expected, format!("{came:?}")));
+            return Err(client.failure(expected, Line("Sec-WebSocket-Accept", came.as_deref())));
         }
         Ok(())
     }
@@ -123,7 +128,7 @@ impl Stage {
         let request = self.handshake(name);
         client.write(&request.encode()).await?;
         self.expect_101(&mut client, &request).await?;
-        client.expect("welcome").await?;
+        client.expect_welcome().await?;
         Ok(client)
     }
 

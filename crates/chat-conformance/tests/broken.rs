@@ -64,8 +64,8 @@ fn main() -> ExitCode {
 fn judge(path: &str, spoil: Arc<dyn Fn() -> Link + Send + Sync>) -> Result<(), Failed> {
     let case = cases().into_iter().find(|case| case.path() == path).ok_or("there is no such case")?;
     let sound = run(&server("sound", Arc::new(Link::sound)), &case);
-    if let Outcome::Failed(failure) = sound.outcome {
-        return Err(format!("the sound server:\n{}", failure.explain(&case, &sound.transcript)).into());
+    if let Some(problem) = sound.explain(&case) {
+        return Err(format!("the sound server:\n{problem}").into());
     }
     let broken = run(&server("broken", spoil), &case);
     match broken.outcome {

@@ -169,7 +169,7 @@ pub(super) fn group() -> Group {
                 refused.write(&stage.handshake("bob").encode()).await?;
                 let answer = refused.expect_refusal(503, "overloaded").await?;
                 let advice = answer.header("retry-after").and_then(|value| value.parse::<u64>().ok());
-                fail(advice.is_some(), "`Retry-After` in seconds", format!("{:?}", answer.headers))?;
+                fail(advice.is_some(), "`Retry-After` in seconds", answer.head())?;
                 ann.close(1000).await?;
                 drop(ann);
                 for _ in 0..100 {
@@ -205,7 +205,7 @@ pub(super) fn group() -> Group {
     ];
     Group {
         name: "arrival",
-        look: "the adapter's serve and takeover: head limits, early bytes, places in chat-core/src/chat.rs",
+        look: "the adapter's serve and takeover: head limits, early bytes, places in crates/chat-core/src/chat.rs",
         cases,
     }
 }

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::{Frame, Group, case, fail, millis, ping, send};
-use crate::client::Message;
+use crate::client::{Events, Message, one_of};
 use crate::{Stage, Verdict};
 
 pub(super) fn group() -> Group {
@@ -32,7 +32,11 @@ pub(super) fn group() -> Group {
                 let mut ann = stage.client("ann").await?;
                 ann.send(Frame::new(8, "")).await?;
                 let code = ann.expect_close_frame().await?;
-                fail(matches!(code, None | Some(1000)), "a close frame without a code", format!("{code:?}"))?;
+                fail(
+                    matches!(code, None | Some(1000)),
+                    "a close frame without a code",
+                    Message::Close(code),
+                )?;
                 ann.expect_end().await
             },
         ),
@@ -45,7 +49,7 @@ pub(super) fn group() -> Group {
                     let mut ann = stage.client("ann").await?;
                     ann.send(Frame::close(1001, reason)).await?;
                     let code = ann.expect_close_frame().await?;
-                    fail(code == Some(1001), "a close frame with code 1001", format!("{code:?}"))?;
+                    fail(code == Some(1001), "a close frame with code 1001", Message::Close(code))?;
                     ann.expect_end().await?;
                 }
                 Ok(())
@@ -105,10 +109,10 @@ pub(super) fn group() -> Group {
                 let last = Frame::text(send(&stage.room(), "last words").to_string());
                 ann.send_all(&[last, Frame::text(ping("1")), Frame::close(1000, "")]).await?;
                 let code = ann.expect_close_frame().await?;
-                fail(code == Some(1000), "a close frame with code 1000", format!("{code:?}"))?;
+                fail(code == Some(1000), "a close frame with code 1000", Message::Close(code))?;
                 ann.expect_end().await?;
                 let history = stage.history().await?;
-                fail(history.len() == 1, "the message in the log", format!("{history:?}"))
+                fail(history.len() == 1, "the message in the log", Events(&history))
             },
         ),
         case(
@@ -126,7 +130,7 @@ pub(super) fn group() -> Group {
                 let pong = ann.reply(&json!("2")).await?;
                 ann.check(pong["type"] == "pong", "the reply `pong`", &pong)?;
                 let code = ann.expect_close_frame().await?;
-                fail(code == Some(1000), "a close frame with code 1000", format!("{code:?}"))?;
+                fail(code == Some(1000), "a close frame with code 1000", Message::Close(code))?;
                 ann.expect_end().await
             },
         ),
@@ -149,7 +153,7 @@ pub(super) fn group() -> Group {
                 }
                 ann.expect_gone().await?;
                 let history = stage.history().await?;
-                fail(history.is_empty(), "no message in the log", format!("{history:?}"))
+                fail(history.is_empty(), "no message in the log", Events(&history))
             },
         ),
         case(
@@ -160,7 +164,7 @@ pub(super) fn group() -> Group {
                 let mut ann = stage.client("ann").await?;
                 ann.send_all(&[Frame::close(1000, ""), Frame::text(" ".repeat(10_000))]).await?;
                 let code = ann.expect_close_frame().await?;
-                fail(code == Some(1000), "a close frame with code 1000", format!("{code:?}"))?;
+                fail(code == Some(1000), "a close frame with code 1000", Message::Close(code))?;
                 ann.expect_end().await
             },
         ),
@@ -172,7 +176,7 @@ pub(super) fn group() -> Group {
                 let mut ann = stage.client("ann").await?;
                 ann.send(Frame::new(3, "")).await?;
                 let code = ann.expect_close_frame().await?;
-                fail(code == Some(1002), "a close frame with code 1002", format!("{code:?}"))?;
+                fail(code == Some(1002), "a close frame with code 1002", Message::Close(code))?;
                 ann.send(Frame::close(1002, "")).await?;
                 ann.expect_end().await
             },
@@ -186,7 +190,7 @@ pub(super) fn group() -> Group {
                 ann.be_patient_for(stage.limits().close_timeout + millis(4_000));
                 ann.send(Frame::binary("")).await?;
                 let code = ann.expect_close_frame().await?;
-                fail(code == Some(1003), "a close frame with code 1003", format!("{code:?}"))?;
+                fail(code == Some(1003), "a close frame with code 1003", Message::Close(code))?;
                 ann.expect_gone().await
             },
         ),
@@ -299,7 +303,7 @@ pub(super) fn group() -> Group {
     ];
     Group {
         name: "close",
-        look: "Connection::poll_close and what poll_receive makes of a close frame; chat-core/src/serve.rs",
+        look: "Connection::poll_close and what poll_receive makes of a close frame; crates/chat-core/src/serve.rs",
         cases,
     }
 }
@@ -311,7 +315,9 @@ async fn answered(stage: &Stage, frame: Frame, codes: &[u16]) -> Verdict {
     match client.expect_close_frame().await? {
         Some(code) if codes.contains(&code) => {}
         other => {
-            return Err(client.failure(format!("a close frame, one of {codes:?}"), Message::Close(other)));
+            return Err(
+                client.failure(format!("a close frame with code {}", one_of(codes)), Message::Close(other))
+            );
         }
     }
     client.expect_gone().await

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::{Group, case, fail, send};
+use crate::client::Events;
 
 pub(super) fn group() -> Group {
     let cases = vec![
@@ -113,7 +114,7 @@ pub(super) fn group() -> Group {
                     ann.ask_in_vain("not_joined", command).await?;
                 }
                 let history = stage.history().await?;
-                fail(history.is_empty(), "no message in the log", format!("{history:?}"))
+                fail(history.is_empty(), "no message in the log", Events(&history))
             },
         ),
         case(
@@ -252,8 +253,7 @@ pub(super) fn group() -> Group {
                 .await?;
                 let events = ann.so_far().await?;
                 let message = events.iter().find(|event| event["type"] == "message");
-                let message =
-                    message.ok_or_else(|| ann.failure("the message", format!("{events:?}")))?.clone();
+                let message = message.ok_or_else(|| ann.failure("the message", Events(&events)))?.clone();
                 let history =
                     ann.ask_for("history", json!({"type": "history", "room": stage.room()})).await?;
                 let mut stored = history["messages"][0].clone();
@@ -274,11 +274,15 @@ pub(super) fn group() -> Group {
                     ann.command(typing).await?;
                 }
                 let came = ann.so_far().await?;
-                fail(came.is_empty(), "nothing", format!("{came:?}"))?;
+                fail(came.is_empty(), "nothing", Events(&came))?;
                 let typing = json!({"type": "typing", "room": stage.room(), "active": "yes"});
                 ann.ask_in_vain("bad_command", typing).await.map(drop)
             },
         ),
     ];
-    Group { name: "commands", look: "chat-proto/src/command.rs and chat-proto/src/session.rs", cases }
+    Group {
+        name: "commands",
+        look: "crates/chat-proto/src/command.rs and crates/chat-proto/src/session.rs",
+        cases,
+    }
 }

@@ -1,4 +1,5 @@
 use super::{Frame, Group, breach, case, fail, packet, ping, send};
+use crate::client::Message;
 
 pub(super) fn group() -> Group {
     let cases = vec![
@@ -11,7 +12,7 @@ pub(super) fn group() -> Group {
                 let mut ann = stage.client("ann").await?;
                 ann.send(Frame::close(1000, "").unmasked()).await?;
                 let code = ann.expect_close_frame().await?;
-                fail(code == Some(1002), "a close frame with code 1002", format!("{code:?}"))
+                fail(code == Some(1002), "a close frame with code 1002", Message::Close(code))
             },
         ),
         case(
@@ -58,7 +59,7 @@ pub(super) fn group() -> Group {
                 let mut last = None;
                 while last != Some(9) {
                     match ann.message().await? {
-                        crate::client::Message::Pong(payload) if payload.len() == 1 => {
+                        Message::Pong(payload) if payload.len() == 1 => {
                             let number = payload[0];
                             let fits = last.is_none_or(|last| number > last);
                             fail(
@@ -97,7 +98,7 @@ pub(super) fn group() -> Group {
                 ann.send_all(&[Frame::pong(""), Frame::pong("x"), Frame::pong([0xff; 125])]).await?;
                 ann.text(ping("1")).await?;
                 match ann.message().await? {
-                    crate::client::Message::Event(event) if event["ref"] == "1" => Ok(()),
+                    Message::Event(event) if event["ref"] == "1" => Ok(()),
                     other => Err(ann.failure("only the reply to the ping command", other)),
                 }
             },
@@ -131,13 +132,13 @@ pub(super) fn group() -> Group {
                 let mut ann = stage.client("ann").await?;
                 ann.send(Frame::close(1000, "").unfinished()).await?;
                 let code = ann.expect_close_frame().await?;
-                fail(code == Some(1002), "a close frame with code 1002", format!("{code:?}"))
+                fail(code == Some(1002), "a close frame with code 1002", Message::Close(code))
             },
         ),
     ];
     Group {
         name: "control",
-        look: "Connection::poll_receive: pings and pongs (chat-websocket/src/websocket.rs, or context.rs)",
+        look: "Connection::poll_receive: pings and pongs (crates/chat-websocket/src/websocket.rs, or context.rs)",
         cases,
     }
 }

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::{Frame, Group, Needs, case, fail, send};
 use crate::Verdict;
-use crate::client::{Client, Message};
+use crate::client::{Client, Events, Message};
 
 pub(super) fn group() -> Group {
     let cases = vec![
@@ -38,7 +38,7 @@ pub(super) fn group() -> Group {
                 late.write(&stage.handshake("late").encode()).await?;
                 let answer = late.expect_refusal(503, "draining").await?;
                 let advice = answer.header("retry-after").and_then(|value| value.parse::<u64>().ok());
-                fail(advice.is_some(), "`Retry-After` in seconds", format!("{:?}", answer.headers))?;
+                fail(advice.is_some(), "`Retry-After` in seconds", answer.head())?;
                 expect_restart(&mut ann).await?;
                 drop((ann, late));
                 drained.await;
@@ -62,7 +62,7 @@ pub(super) fn group() -> Group {
                 };
                 for client in [&mut ann, &mut bob] {
                     let code = client.expect_close_frame().await?;
-                    fail(code == Some(1012), "a close frame with code 1012", format!("{code:?}"))?;
+                    fail(code == Some(1012), "a close frame with code 1012", Message::Close(code))?;
                     client.send(Frame::close(1012, "")).await?;
                     client.expect_gone().await?;
                 }
@@ -91,7 +91,7 @@ pub(super) fn group() -> Group {
                 let drained = stage.drain();
                 expect_restart(&mut bob).await?;
                 let code = ann.expect_close_frame().await?;
-                fail(code == Some(1012), "a close frame with code 1012", format!("{code:?}"))?;
+                fail(code == Some(1012), "a close frame with code 1012", Message::Close(code))?;
                 ann.expect_gone().await?;
                 fail(drained.await, "a drain that ends in time", "one that does not")
             },
@@ -120,7 +120,7 @@ pub(super) fn group() -> Group {
                 ann.send(Frame::close(1000, "")).await?;
                 let code = ann.expect_close_frame().await?;
                 let crossed = matches!(code, Some(1000 | 1012));
-                fail(crossed, "a close frame with code 1000 or 1012", format!("{code:?}"))?;
+                fail(crossed, "a close frame with code 1000 or 1012", Message::Close(code))?;
                 ann.expect_gone().await?;
                 fail(drained.await, "a drain that cuts nobody off", "one that does, or does not end")
             },
@@ -139,7 +139,7 @@ pub(super) fn group() -> Group {
                 expect_restart(&mut ann).await?;
                 expect_restart(&mut bob).await?;
                 let late = bob.held().iter().any(|event| event["type"] == "message");
-                fail(!late, "no message after `closing`", format!("{:?}", bob.held()))?;
+                fail(!late, "no message after `closing`", Events(bob.held()))?;
                 fail(drained.await, "a drain that cuts nobody off", "one that does, or does not end")
             },
         ),
@@ -159,7 +159,7 @@ pub(super) fn group() -> Group {
     let cases = cases.into_iter().map(|case| case.needs(Needs::Drain)).collect();
     Group {
         name: "drain",
-        look: "Chat::drain and chat-core/src/serve.rs; poll_close of the mechanism",
+        look: "Chat::drain and crates/chat-core/src/serve.rs; poll_close of the mechanism",
         cases,
     }
 }

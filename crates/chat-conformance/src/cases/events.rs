@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{Group, case, fail};
-use crate::client::Client;
+use crate::client::{Client, Events};
 use crate::{Stage, Verdict};
 
 pub(super) fn group() -> Group {
@@ -130,7 +130,7 @@ pub(super) fn group() -> Group {
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
                 let came = ann.so_far().await?;
-                fail(came.is_empty(), "nothing but the reply", format!("{came:?}"))
+                fail(came.is_empty(), "nothing but the reply", Events(&came))
             },
         ),
         case(
@@ -153,7 +153,7 @@ pub(super) fn group() -> Group {
                     ann.check(fits, format!("`typing` of bob, active: {active}"), &typing)?;
                 }
                 let came = bob.so_far().await?;
-                fail(came.is_empty(), "nothing for who types", format!("{came:?}"))
+                fail(came.is_empty(), "nothing for who types", Events(&came))
             },
         ),
         case(
@@ -169,7 +169,11 @@ pub(super) fn group() -> Group {
             },
         ),
     ];
-    Group { name: "events", look: "chat-proto/src/event.rs and roster.rs; chat-core/src/live.rs", cases }
+    Group {
+        name: "events",
+        look: "crates/chat-proto/src/event.rs and roster.rs; crates/chat-core/src/live.rs",
+        cases,
+    }
 }
 
 /// The next event tells of this.

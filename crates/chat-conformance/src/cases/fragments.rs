@@ -1,4 +1,5 @@
 use super::{Frame, Group, breach, case, expect_pong_event, fail, packet, ping, send};
+use crate::client::{Events, Message};
 
 pub(super) fn group() -> Group {
     let cases = vec![
@@ -85,7 +86,7 @@ pub(super) fn group() -> Group {
                 ann.send(Frame::text(&text[..20]).unfinished()).await?;
                 ann.close(1000).await?;
                 let history = stage.history().await?;
-                fail(history.is_empty(), "no message in the log", format!("{history:?}"))
+                fail(history.is_empty(), "no message in the log", Events(&history))
             },
         ),
         case(
@@ -191,7 +192,7 @@ pub(super) fn group() -> Group {
                 let mut ann = stage.client("ann").await?;
                 ann.pour(&bytes).await?;
                 let code = ann.expect_close_frame().await?;
-                fail(matches!(code, Some(1008 | 1009)), "the close code 1009", format!("{code:?}"))
+                fail(matches!(code, Some(1008 | 1009)), "the close code 1009", Message::Close(code))
             },
         ),
         case(
@@ -205,10 +206,10 @@ pub(super) fn group() -> Group {
                 let mut ann = stage.client("ann").await?;
                 ann.pour(&bytes).await?;
                 match ann.message().await? {
-                    crate::client::Message::Event(event) => {
+                    Message::Event(event) => {
                         ann.check(event["type"] == "closing", "`closing`", &event)?;
                         let code = ann.expect_close_frame().await?;
-                        fail(matches!(code, Some(1008 | 1009)), "the close code 1009", format!("{code:?}"))
+                        fail(matches!(code, Some(1008 | 1009)), "the close code 1009", Message::Close(code))
                     }
                     other => Err(ann.failure("a close of a message that does not end", other)),
                 }

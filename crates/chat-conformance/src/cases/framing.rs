@@ -1,4 +1,5 @@
 use super::{Frame, Group, breach, case, expect_pong_event, fail, packet, ping, send};
+use crate::client::Events;
 
 pub(super) fn group() -> Group {
     let cases = vec![
@@ -181,9 +182,9 @@ pub(super) fn group() -> Group {
                 ann.send_all(&[Frame::text(first), Frame::text("x").reserved(4)]).await?;
                 ann.expect_closed(1002).await?;
                 let told = ann.held().iter().any(|event| event["type"] == "sent" && event["seq"] == 1);
-                fail(told, "`sent` ahead of the close", format!("{:?}", ann.held()))?;
+                fail(told, "`sent` ahead of the close", Events(ann.held()))?;
                 let history = stage.history().await?;
-                fail(history.len() == 1, "the message in the log", format!("{history:?}"))
+                fail(history.len() == 1, "the message in the log", Events(&history))
             },
         ),
         case(
@@ -196,7 +197,7 @@ pub(super) fn group() -> Group {
                 ann.send_all(&[Frame::new(7, ""), Frame::text(late)]).await?;
                 ann.expect_closed(1002).await?;
                 let history = stage.history().await?;
-                fail(history.is_empty(), "no message in the log", format!("{history:?}"))
+                fail(history.is_empty(), "no message in the log", Events(&history))
             },
         ),
         case(
@@ -236,7 +237,7 @@ pub(super) fn group() -> Group {
     ];
     Group {
         name: "framing",
-        look: "Connection::poll_receive (chat-websocket/src/websocket.rs, or the adapter's context.rs)",
+        look: "Connection::poll_receive (crates/chat-websocket/src/websocket.rs, or the adapter's context.rs)",
         cases,
     }
 }

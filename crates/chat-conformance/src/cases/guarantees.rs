@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::{Frame, Group, case, expect_messages, fail, packet, ping, send, seqs, text_of};
+use crate::client::Events;
 
 pub(super) fn group() -> Group {
     let cases = vec![
@@ -150,7 +151,7 @@ pub(super) fn group() -> Group {
                 ann.reset();
                 let history = stage.history().await?;
                 let kept = history.len() == 1 && text_of(&history[0]) == "kept";
-                fail(kept, "the message", format!("{history:?}"))
+                fail(kept, "the message", Events(&history))
             },
         ),
         case(
@@ -245,5 +246,9 @@ pub(super) fn group() -> Group {
             },
         ),
     ];
-    Group { name: "guarantees", look: "chat-core/src/driver/ and live.rs, chat-proto/src/tail.rs", cases }
+    Group {
+        name: "guarantees",
+        look: "crates/chat-core/src/driver.rs and live.rs, crates/chat-proto/src/tail.rs",
+        cases,
+    }
 }

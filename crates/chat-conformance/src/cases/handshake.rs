@@ -1,4 +1,5 @@
 use super::{Group, case, expect_pong_event, fail, ping};
+use crate::client::Line;
 
 pub(super) fn group() -> Group {
     let cases = vec![
@@ -113,7 +114,11 @@ pub(super) fn group() -> Group {
                 ann.write(&request.encode()).await?;
                 let answer = ann.expect_status(101).await?;
                 let named = answer.header("sec-websocket-protocol");
-                fail(named.is_none(), "no `Sec-WebSocket-Protocol`", format!("{named:?}"))?;
+                fail(
+                    named.is_none(),
+                    "no `Sec-WebSocket-Protocol`",
+                    Line("Sec-WebSocket-Protocol", named.as_deref()),
+                )?;
                 ann.expect("welcome").await.map(drop)
             },
         ),
@@ -147,7 +152,11 @@ pub(super) fn group() -> Group {
                 ann.write(&request.encode()).await?;
                 let answer = ann.expect_status(101).await?;
                 let accepted = answer.header("sec-websocket-extensions");
-                fail(accepted.is_none(), "no `Sec-WebSocket-Extensions`", format!("{accepted:?}"))?;
+                fail(
+                    accepted.is_none(),
+                    "no `Sec-WebSocket-Extensions`",
+                    Line("Sec-WebSocket-Extensions", accepted.as_deref()),
+                )?;
                 ann.expect("welcome").await?;
                 ann.text(ping("1")).await?;
                 expect_pong_event(&mut ann, "1").await
@@ -192,7 +201,7 @@ pub(super) fn group() -> Group {
     ];
     Group {
         name: "handshake",
-        look: "chat-proto/src/handshake.rs; how the adapter makes a RequestHead and keeps early bytes",
+        look: "crates/chat-proto/src/handshake.rs; how the adapter makes a RequestHead and keeps early bytes",
         cases,
     }
 }

@@ -305,7 +305,11 @@ pub(super) fn group() -> Group {
             },
         ),
     ];
-    Group { name: "json", look: "chat-proto/src/fields.rs and chat-proto/src/command.rs", cases }
+    Group {
+        name: "json",
+        look: "crates/chat-proto/src/fields.rs and crates/chat-proto/src/command.rs",
+        cases,
+    }
 }
 
 /// Each of these texts is `bad_json`.

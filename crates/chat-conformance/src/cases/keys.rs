@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{Group, case, fail};
+use crate::client::Events;
 
 pub(super) fn group() -> Group {
     let cases = vec![
@@ -43,7 +44,7 @@ pub(super) fn group() -> Group {
                 ann.ask_for("sent", keyed(&stage.room(), "k", "hi")).await?;
                 ann.ask_in_vain("key_conflict", keyed(&stage.room(), "k", "other")).await?;
                 let history = stage.history().await?;
-                fail(history.len() == 1, "one message", format!("{history:?}"))
+                fail(history.len() == 1, "one message", Events(&history))
             },
         ),
         case(
@@ -107,11 +108,11 @@ pub(super) fn group() -> Group {
                 let came = ann.so_far().await?;
                 let count = |kind: &str| came.iter().filter(|event| event["type"] == kind).count();
                 let once = count("message") == 1 && count("sent") == 2;
-                fail(once, "one `message` and two `sent`", format!("{came:?}"))
+                fail(once, "one `message` and two `sent`", Events(&came))
             },
         ),
     ];
-    Group { name: "keys", look: "chat-proto/src/log.rs (`append`), and the room's own log", cases }
+    Group { name: "keys", look: "crates/chat-proto/src/log.rs (`append`), and the room's own log", cases }
 }
 
 fn keyed(room: &str, key: &str, text: &str) -> Value {

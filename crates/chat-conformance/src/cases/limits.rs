@@ -1,4 +1,5 @@
 use super::{Frame, Group, breach, case, expect_pong_event, fail, packet, ping};
+use crate::client::Message;
 
 pub(super) fn group() -> Group {
     let cases = vec![
@@ -111,7 +112,7 @@ pub(super) fn group() -> Group {
                 let much = Frame::text(" ".repeat(60_000)).encode();
                 ann.pour(&much).await?;
                 let code = ann.expect_close_frame().await?;
-                fail(code == Some(1009), "a close frame with code 1009", format!("{code:?}"))
+                fail(code == Some(1009), "a close frame with code 1009", Message::Close(code))
             },
         ),
         case(

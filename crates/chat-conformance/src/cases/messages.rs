@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{Group, case, send, text_of};
-use crate::client::Client;
+use crate::client::{Client, Events};
 use crate::{Failure, Stage};
 
 pub(super) fn group() -> Group {
@@ -158,7 +158,11 @@ pub(super) fn group() -> Group {
             },
         ),
     ];
-    Group { name: "messages", look: "chat-core/src/message.rs and chat-proto/src/log.rs", cases }
+    Group {
+        name: "messages",
+        look: "crates/chat-core/src/message.rs and crates/chat-proto/src/log.rs",
+        cases,
+    }
 }
 
 /// Sends a message and returns it as it came back.
@@ -166,5 +170,5 @@ async fn sent(stage: &Stage, client: &mut Client, command: Value) -> Result<Valu
     client.command(command).await?;
     let came = client.so_far().await?;
     let message = came.iter().find(|event| event["type"] == "message" && event["room"] == *stage.room());
-    message.cloned().ok_or_else(|| client.failure("the own message", format!("{came:?}")))
+    message.cloned().ok_or_else(|| client.failure("the own message", Events(&came)))
 }

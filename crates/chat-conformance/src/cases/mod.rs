@@ -62,6 +62,17 @@ pub fn cases() -> Vec<Case> {
     groups.into_iter().flat_map(Group::into_cases).collect()
 }
 
+/// What a server must do for the other cases to say anything.
+pub(crate) fn preflight() -> Case {
+    let source = "PROTOCOL.md, sections 1 and 4";
+    let statement = "A valid handshake is answered with 101, and the event `welcome` comes.";
+    let welcomed = case("a_client_is_welcomed", statement, source, |stage| async move {
+        // The end of the connection is not what is asked.
+        stage.client("preflight").await.map(drop)
+    });
+    welcomed.of("preflight", "the adapter's routes: is the chat mounted, and at that path?")
+}
+
 /// The command of a text message.
 fn send(room: &str, text: &str) -> Value {
     json!({"type": "send", "room": room, "body": {"text": text}})

@@ -135,7 +135,7 @@ pub(super) fn group() -> Group {
     ];
     Group {
         name: "names",
-        look: "chat-proto/src/name.rs, and query_name in chat-proto/src/handshake.rs",
+        look: "crates/chat-proto/src/name.rs, and query_name in crates/chat-proto/src/handshake.rs",
         cases,
     }
 }

@@ -80,7 +80,7 @@ pub(super) fn group() -> Group {
             },
         ),
     ];
-    Group { name: "origin", look: "`allows` in chat-proto/src/handshake.rs", cases }
+    Group { name: "origin", look: "`allows` in crates/chat-proto/src/handshake.rs", cases }
 }
 
 async fn forbidden(stage: &Stage, origin: &str) -> Verdict {

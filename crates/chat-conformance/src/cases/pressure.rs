@@ -162,7 +162,7 @@ pub(super) fn group() -> Group {
                 let started = Instant::now();
                 ann.pour(&Frame::text("{").encode().repeat(20_000)).await?;
                 let code = ann.expect_close_frame().await?;
-                fail(code == Some(4500), "a close frame with code 4500", format!("{code:?}"))?;
+                fail(code == Some(4500), "a close frame with code 4500", Message::Close(code))?;
                 let errors = ann.held().iter().filter(|event| event["type"] == "error").count();
                 fail(errors == stage.limits().max_errors, "ten errors", errors)?;
                 let took = started.elapsed();
@@ -266,7 +266,7 @@ pub(super) fn group() -> Group {
     ];
     Group {
         name: "pressure",
-        look: "chat-core/src/driver/ (batches, write_timeout) and the mechanism's write buffer",
+        look: "crates/chat-core/src/driver.rs (batches, write_timeout) and the mechanism's write buffer",
         cases,
     }
 }

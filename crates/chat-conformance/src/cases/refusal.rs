@@ -1,5 +1,5 @@
 use super::{Frame, Group, case, fail, ping, send};
-use crate::client::Request;
+use crate::client::{Request, one_of};
 use crate::{Stage, Verdict};
 
 pub(super) fn group() -> Group {
@@ -277,7 +277,7 @@ pub(super) fn group() -> Group {
                     let mut ann = stage.connect("ann").await?;
                     ann.write(&marked(request).encode()).await?;
                     let answer = ann.answer().await?;
-                    let said = format!("{:?} {}", answer.headers, String::from_utf8_lossy(&answer.body));
+                    let said = format!("{} {}", answer.head(), String::from_utf8_lossy(&answer.body));
                     fail(answer.status >= 400, "a refusal", &answer.line)?;
                     fail(!said.contains("marker"), "an answer without the request's words", said)?;
                 }
@@ -314,7 +314,7 @@ pub(super) fn group() -> Group {
     ];
     Group {
         name: "refusal",
-        look: "chat-proto/src/handshake.rs; without JSON, it comes from the framework's parser",
+        look: "crates/chat-proto/src/handshake.rs; without JSON, it comes from the framework's parser",
         cases,
     }
 }
@@ -324,5 +324,5 @@ async fn expect_one_of(stage: &Stage, request: &[u8], statuses: &[u16]) -> Verdi
     let mut client = stage.connect("ann").await?;
     client.write(request).await?;
     let answer = client.answer().await?;
-    fail(statuses.contains(&answer.status), &format!("one of the statuses {statuses:?}"), &answer.line)
+    fail(statuses.contains(&answer.status), &format!("the HTTP status {}", one_of(statuses)), &answer.line)
 }

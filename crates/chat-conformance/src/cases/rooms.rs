@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::{Group, case, fail};
+use crate::client::Events;
 use crate::{Stage, Verdict};
 
 pub(super) fn group() -> Group {
@@ -153,7 +154,7 @@ pub(super) fn group() -> Group {
                     bob.post(&stage.room(), &n.to_string()).await?;
                 }
                 let came = ann.so_far().await?;
-                fail(came.is_empty(), "nothing of the room", format!("{came:?}"))
+                fail(came.is_empty(), "nothing of the room", Events(&came))
             },
         ),
         case(
@@ -175,7 +176,7 @@ pub(super) fn group() -> Group {
     ];
     Group {
         name: "rooms",
-        look: "chat-proto/src/name.rs, session.rs and roster.rs; chat-core/src/live.rs",
+        look: "crates/chat-proto/src/name.rs, session.rs and roster.rs; crates/chat-core/src/live.rs",
         cases,
     }
 }

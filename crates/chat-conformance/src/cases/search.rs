@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::{fail, seqs};
 use crate::case::{Group, case};
-use crate::client::Client;
+use crate::client::{Client, Events};
 use crate::{Failure, Stage};
 
 /// What is found in a room, if its log can search.
@@ -107,8 +107,7 @@ pub(super) fn group() -> Group {
                 ann.command(json!({"type": "send", "room": stage.room(), "key": "k", "body": body})).await?;
                 let events = ann.so_far().await?;
                 let message = events.iter().find(|event| event["type"] == "message");
-                let message =
-                    message.ok_or_else(|| ann.failure("the message", format!("{events:?}")))?.clone();
+                let message = message.ok_or_else(|| ann.failure("the message", Events(&events)))?.clone();
                 for query in ["apple", "사과"] {
                     let Some(found) = search(&stage, &mut ann, json!({"query": query})).await? else {
                         return Ok(());
@@ -177,7 +176,7 @@ pub(super) fn group() -> Group {
             },
         ),
     ];
-    Group { name: "search", look: "chat-proto/src/search.rs and the room's log", cases }
+    Group { name: "search", look: "crates/chat-proto/src/search.rs and the room's log", cases }
 }
 
 /// Searches the case's room. `None` if its log cannot search, or can make nothing of the query.

@@ -295,10 +295,14 @@ impl Client {
                     self.fragments = fragments;
                     return Ok(Message::Pong(frame.payload));
                 }
-                (0, None) => return Err(self.failure("a message's start", "a continuation (RFC 6455 section 5.4)")),
+                (0, None) => {
+                    return Err(self.failure("a message's start", "a continuation (RFC 6455 section 5.4)"));
+                }
                 (0, Some((opcode, before))) => (opcode, [before, frame.payload].concat()),
                 (_, Some(_)) => {
-                    return Err(self.failure("a continuation", "a new message inside another (RFC 6455 section 5.4)"));
+                    return Err(
+                        self.failure("a continuation", "a new message inside another (RFC 6455 section 5.4)")
+                    );
                 }
                 (opcode, None) => (opcode, frame.payload),
             };
@@ -328,7 +332,9 @@ impl Client {
             return Err(self.failure("a close code that may be sent (RFC 6455 section 7.4)", code));
         }
         if std::str::from_utf8(reason).is_err() {
-            return Err(self.failure("a close reason in UTF-8 (RFC 6455 section 5.5.1)", reason.escape_ascii()));
+            return Err(
+                self.failure("a close reason in UTF-8 (RFC 6455 section 5.5.1)", reason.escape_ascii())
+            );
         }
         Ok(Message::Close(Some(code)))
     }

@@ -2,12 +2,22 @@ use std::fmt::Display;
 
 use serde_json::{Value, json};
 
-use super::{Answer, Client, Frame, Message};
+use super::{Answer, Client, Frame, Line, Message};
 use crate::Failure;
 
 /// Events that come whenever others come, go or write, and that most cases are not about.
 pub fn is_noise(event: &Value) -> bool {
     matches!(event["type"].as_str(), Some("presence" | "typing"))
+}
+
+/// Events in words, for a failure.
+pub(crate) struct Events<I>(pub(crate) I);
+
+impl<'a, I: IntoIterator<Item = &'a Value> + Copy> Display for Events<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let events: Vec<String> = self.0.into_iter().map(Value::to_string).collect();
+        if events.is_empty() { f.write_str("no event") } else { f.write_str(&events.join(", ")) }
+    }
 }
 
 impl Client {
@@ -18,37 +28,48 @@ impl Client {
 
     /// The next event of any type.
     pub async fn any_event(&mut self) -> Result<Value, Failure> {
-        if let Some(event) = self.held.pop_front() {
-            return Ok(event);
-        }
-        loop {
-            match self.message().await? {
-                Message::Event(event) => return Ok(event),
-                Message::Ping(_) | Message::Pong(_) => {}
-                other => return Err(self.failure("an event", other)),
-            }
-        }
+        self.next_event("an event", |_| true).await
     }
 
     /// The next event; who comes, goes and writes is passed over.
     pub async fn event(&mut self) -> Result<Value, Failure> {
-        loop {
-            let event = self.any_event().await?;
-            if !is_noise(&event) {
-                return Ok(event);
-            }
-        }
+        self.next_event("an event", |event| !is_noise(event)).await
     }
 
     /// The next event, which is of this type.
     pub async fn expect(&mut self, kind: &str) -> Result<Value, Failure> {
-        let event = if matches!(kind, "presence" | "typing") {
-            self.any_event().await?
-        } else {
-            self.event().await?
-        };
-        self.check(event["type"] == kind, format!("the event `{kind}`"), &event)?;
+        self.expect_as(kind, &format!("the event `{kind}`")).await
+    }
+
+    /// The welcome, which comes first.
+    pub async fn expect_welcome(&mut self) -> Result<Value, Failure> {
+        self.expect_as("welcome", "the event `welcome`, first after the 101").await
+    }
+
+    async fn expect_as(&mut self, kind: &str, expected: &str) -> Result<Value, Failure> {
+        let is_about_noise = matches!(kind, "presence" | "typing");
+        let event = self.next_event(expected, |event| is_about_noise || !is_noise(event)).await?;
+        self.check(event["type"] == kind, expected, &event)?;
         Ok(event)
+    }
+
+    async fn next_event(
+        &mut self,
+        expected: &str,
+        counts: impl Fn(&Value) -> bool,
+    ) -> Result<Value, Failure> {
+        while let Some(event) = self.held.pop_front() {
+            if counts(&event) {
+                return Ok(event);
+            }
+        }
+        loop {
+            match self.message().await? {
+                Message::Event(event) if counts(&event) => return Ok(event),
+                Message::Event(_) | Message::Ping(_) | Message::Pong(_) => {}
+                other => return Err(self.failure(expected, other)),
+            }
+        }
     }
 
     /// Fails unless `holds`.
@@ -111,7 +132,7 @@ impl Client {
         self.text(text).await?;
         let error = self.expect("error").await?;
         let fits = error["code"].as_str().is_some_and(|code| codes.contains(&code));
-        self.check(fits, format!("an error, one of {codes:?}"), &error)?;
+        self.check(fits, format!("the error `{}`", codes.join("` or `")), &error)?;
         Ok(error)
     }
 
@@ -259,7 +280,7 @@ impl Client {
         let answer = self.expect_status(status).await?;
         let body = String::from_utf8_lossy(&answer.body).into_owned();
         if !answer.header("content-type").is_some_and(|kind| kind.starts_with("application/json")) {
-            return Err(self.failure("`Content-Type: application/json`", format!("{:?}", answer.headers)));
+            return Err(self.failure("`Content-Type: application/json`", answer.head()));
         }
         if answer.code().as_deref() != Some(code) {
             let expected = format!(r#"the body {{"error":{{"code":"{code}","message":"..."}}}}"#);
@@ -274,10 +295,11 @@ impl Client {
         if came.as_ref().is_some_and(|came| came.eq_ignore_ascii_case(value)) {
             return Ok(());
         }
-        Err(self.failure(format!("the header line `{name}: {value}`"), format!("{came:?}")))
+        Err(self.failure(format!("the header line `{name}: {value}`"), Line(name, came.as_deref())))
     }
 }
 
-fn one_of(codes: &[u16]) -> String {
+/// Numbers, any of which will do.
+pub(crate) fn one_of(codes: &[u16]) -> String {
     codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }

@@ -178,7 +178,9 @@ impl Received {
         };
         let (is_final, opcode) = (first & 0x80 != 0, first & 0x0f);
         if first & 0x70 != 0 {
-            return Err(format!("a frame with reserved bits ({first:02x}) and no extension (RFC 6455 section 5.2)"));
+            return Err(format!(
+                "a frame with reserved bits ({first:02x}) and no extension (RFC 6455 section 5.2)"
+            ));
         }
         if !matches!(opcode, 0..=2 | 8..=10) {
             return Err(format!("a frame of the reserved opcode {opcode} (RFC 6455 section 5.2)"));
@@ -201,7 +203,9 @@ impl Received {
             return Err(format!("a length of {length} in more bytes than needed (RFC 6455 section 5.2)"));
         }
         if opcode >= 8 && (!is_final || length > 125) {
-            return Err("a control frame that is fragmented or over 125 bytes (RFC 6455 section 5.5)".to_owned());
+            return Err(
+                "a control frame that is fragmented or over 125 bytes (RFC 6455 section 5.5)".to_owned()
+            );
         }
         let length = usize::try_from(length).map_err(|_| format!("a frame of {length} bytes"))?;
         let Some(payload) = bytes.get(header..header + length) else {

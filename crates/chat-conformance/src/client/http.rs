@@ -1,3 +1,5 @@
+use std::fmt;
+
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::Value;
 use sha1::{Digest, Sha1};
@@ -107,6 +109,12 @@ impl Answer {
         (!values.is_empty()).then(|| values.join(", "))
     }
 
+    /// Status and header lines, in one line.
+    pub fn head(&self) -> String {
+        let lines = self.headers.iter().map(|(name, value)| format!("; {name}: {value}"));
+        format!("\"{}{}\"", self.line, lines.collect::<String>())
+    }
+
     /// How many bytes of body follow, if the head says.
     pub fn content_length(&self) -> Option<usize> {
         self.header("content-length").and_then(|length| length.parse().ok())
@@ -117,6 +125,19 @@ impl Answer {
         let body: Value = serde_json::from_slice(&self.body).ok()?;
         body["error"]["message"].as_str()?;
         body["error"]["code"].as_str().map(ToOwned::to_owned)
+    }
+}
+
+/// A header line of an answer in words, or that there is none.
+pub(crate) struct Line<'a>(pub(crate) &'a str, pub(crate) Option<&'a str>);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(name, value) = self;
+        match value {
+            Some(value) => write!(f, "`{name}: {value}`"),
+            None => write!(f, "no line `{name}`"),
+        }
     }
 }
 

@@ -10,5 +10,7 @@ mod http;
 
 pub use connection::{Client, Message};
 pub use expect::is_noise;
+pub(crate) use expect::{Events, one_of};
 pub use frame::{Frame, Received};
+pub(crate) use http::Line;
 pub use http::{Answer, Request, accept, key};

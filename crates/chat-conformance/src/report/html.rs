@@ -36,7 +36,7 @@ pub fn html(results: &Results) -> String {
              </tr></thead>"
         );
         for row in results.rows.iter().filter(|row| row.case.group == group) {
-            let failed = row.reports.iter().any(|report| matches!(report.outcome, Outcome::Failed(_)));
+            let failed = row.reports.iter().any(|report| report.problem().is_some());
             let class = if failed { "bad" } else { "good" };
             let cells: String = row.reports.iter().map(cell).collect();
             let _written = writeln!(
@@ -48,18 +48,21 @@ pub fn html(results: &Results) -> String {
                 escaped(row.case.source)
             );
             for (target, report) in results.targets.iter().zip(&row.reports) {
-                if let Outcome::Failed(failure) = &report.outcome {
-                    let _written = writeln!(
-                        page,
-                        "<tr class=\"bad\"><td colspan=\"{}\"><details><summary>{}: expected {}, \
-                         came {}</summary><pre>{}</pre></details></td></tr>",
-                        results.targets.len() + 1,
-                        escaped(target),
-                        marked(&failure.expected),
-                        escaped(&failure.came),
-                        escaped(&failure.explain(&row.case, &report.transcript))
-                    );
-                }
+                let problem = match &report.outcome {
+                    Outcome::Failed(failure) => {
+                        format!("expected {}, came {}", marked(&failure.expected), escaped(&failure.came))
+                    }
+                    Outcome::NoServer(problem) => escaped(problem),
+                    Outcome::Passed | Outcome::NotRun(_) => continue,
+                };
+                let _written = writeln!(
+                    page,
+                    "<tr class=\"bad\"><td colspan=\"{}\"><details><summary>{}: {problem}</summary>\
+                     <pre>{}</pre></details></td></tr>",
+                    results.targets.len() + 1,
+                    escaped(target),
+                    escaped(&report.explain(&row.case).unwrap_or_default())
+                );
             }
         }
         page.push_str("</table></section>\n");
@@ -86,7 +89,9 @@ fn cell(report: &Report) -> String {
     let seconds = report.took.as_secs_f64();
     match &report.outcome {
         Outcome::Passed => format!("<td class=\"t p\" title=\"{seconds:.2} s\">passed</td>"),
-        Outcome::Failed(_) => format!("<td class=\"t f\" title=\"{seconds:.2} s\">FAILED</td>"),
+        Outcome::Failed(_) | Outcome::NoServer(_) => {
+            format!("<td class=\"t f\" title=\"{seconds:.2} s\">FAILED</td>")
+        }
         Outcome::NotRun(reason) => format!("<td class=\"t n\" title=\"{}\">not run</td>", escaped(reason)),
     }
 }

@@ -31,6 +31,9 @@ fn of(target: &str, report: &Report) -> Value {
     match &report.outcome {
         Outcome::Passed => value!({"target": target, "outcome": "passed", "seconds": took}),
         Outcome::NotRun(reason) => value!({"target": target, "outcome": "not_run", "reason": reason}),
+        Outcome::NoServer(problem) => {
+            value!({"target": target, "outcome": "no_server", "seconds": took, "reason": problem})
+        }
         Outcome::Failed(failure) => {
             let transcript = report.transcript.entries().into_iter().map(|entry| {
                 let direction = match entry.direction {

@@ -27,11 +27,11 @@ pub fn junit(results: &Results) -> String {
                 Outcome::NotRun(reason) => {
                     writeln!(xml, "><skipped message=\"{}\"/></testcase>", escaped(reason))
                 }
-                Outcome::Failed(failure) => writeln!(
+                Outcome::Failed(_) | Outcome::NoServer(_) => writeln!(
                     xml,
                     "><failure message=\"{}\">{}</failure></testcase>",
-                    escaped(&failure.to_string()),
-                    escaped(&failure.explain(&row.case, &report.transcript))
+                    escaped(&report.problem().unwrap_or_default()),
+                    escaped(&report.explain(&row.case).unwrap_or_default())
                 ),
             };
         }

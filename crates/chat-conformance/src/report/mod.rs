@@ -10,7 +10,7 @@ use crate::{Case, Outcome, Report};
 pub use html::html;
 pub use json::json;
 pub use junit::junit;
-pub use table::{failures, summary, table};
+pub use table::{counted, failures, summary, table};
 
 /// Every case on every target.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Results {
         for report in rows.filter_map(|row| row.reports.get(target)) {
             match report.outcome {
                 Outcome::Passed => tally.passed += 1,
-                Outcome::Failed(_) => tally.failed += 1,
+                Outcome::Failed(_) | Outcome::NoServer(_) => tally.failed += 1,
                 Outcome::NotRun(_) => tally.not_run += 1,
             }
         }

@@ -1,8 +1,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Results, Tally};
-use crate::Outcome;
+use super::{Results, Row, Tally};
+use crate::{Outcome, Report};
+
+/// So many failures that are alike are shown as one.
+const MANY: usize = 3;
+
+/// So many kinds of failure are in the summary.
+const COMMON: usize = 3;
 
 /// A line for each group, a column for each target.
 pub fn table(results: &Results) -> String {
@@ -33,14 +39,19 @@ fn cell(tally: Tally) -> String {
     format!("{verdict:>22}")
 }
 
-/// Every failure, explained.
+/// Every failure, explained; of many that are alike the first, and the names of the others.
 pub fn failures(results: &Results) -> String {
     let mut text = String::new();
-    for row in &results.rows {
-        for (target, report) in results.targets.iter().zip(&row.reports) {
-            if let Outcome::Failed(failure) = &report.outcome {
-                let explained = failure.explain(&row.case, &report.transcript);
+    for (number, target) in results.targets.iter().enumerate() {
+        for (problem, failed) in alike(results, number) {
+            let shown = if failed.len() >= MANY { 1 } else { failed.len() };
+            for row in &failed[..shown] {
+                let explained = row.reports[number].explain(&row.case).unwrap_or_default();
+                // Writing to a string does not fail.
                 let _written = writeln!(text, "---- {} on {target}\n{explained}", row.case.path());
+            }
+            if let Some(others) = failed.get(shown..).filter(|others| !others.is_empty()) {
+                let _written = writeln!(text, "     and {} more {problem}\n{}", others.len(), names(others));
             }
         }
     }
@@ -50,36 +61,52 @@ pub fn failures(results: &Results) -> String {
 /// The verdict, and how to read it.
 pub fn summary(results: &Results) -> String {
     let mut text = String::new();
-    let mut not_run: BTreeMap<&str, usize> = BTreeMap::new();
-    for report in results.rows.iter().flat_map(|row| &row.reports) {
-        if let Outcome::NotRun(reason) = report.outcome {
-            *not_run.entry(reason).or_default() += 1;
-        }
-    }
     for (number, target) in results.targets.iter().enumerate() {
         let Tally { passed, failed, not_run } = results.tally(number, None);
         let verdict = match (failed, not_run) {
-            (0, 0) => "certified: it does all that the contract says",
-            (0, _) => "does all that was asked; it is certified once the rest has been run too",
-            _ => "not certified: each failure above says what was expected, where, and what came",
+            (0, 0) => "it does all that these cases ask".to_owned(),
+            (0, _) => format!("every case that can be run this way passed; {} could not", counted(not_run)),
+            _ => "it does not do as the contract says: see above what was expected, and what came".to_owned(),
         };
         let _written =
             writeln!(text, "{target}: {passed} passed, {failed} failed, {not_run} not run: {verdict}");
-    }
-    for (reason, count) in not_run {
-        let _written = writeln!(text, "  not run, {count} times: {reason}");
-    }
-    let all_fail = |results: &Results| {
-        (0..results.targets.len()).any(|target| {
-            let tally = results.tally(target, None);
-            tally.failed > 20 && tally.failed > tally.passed
-        })
-    };
-    if all_fail(results) {
-        text.push_str(
-            "  Most cases fail: is that a server of chat.v1, at that path, with authentication off?\n  \
-             The first failure of the group `handshake` says what it answers instead.\n",
-        );
+        let mut problems = alike(results, number);
+        problems.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
+        for (problem, rows) in problems.iter().filter(|(_, rows)| rows.len() >= MANY).take(COMMON) {
+            let _written = writeln!(text, "  {}: {problem}", counted(rows.len()));
+        }
+        let mut not_run: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
+        for row in &results.rows {
+            if let Some(Outcome::NotRun(needed)) = row.reports.get(number).map(|report| &report.outcome) {
+                not_run.entry(needed).or_default().push(row);
+            }
+        }
+        for (needed, rows) in not_run {
+            let (needs, count) = (if rows.len() == 1 { "needs" } else { "need" }, counted(rows.len()));
+            let _written = writeln!(text, "  {count} {needs} {needed}:\n{}", names(&rows).trim_end());
+        }
     }
     text
+}
+
+/// What went wrong on a target, and the cases in which it did, in their order.
+fn alike(results: &Results, target: usize) -> Vec<(String, Vec<&Row>)> {
+    let mut alike: Vec<(String, Vec<&Row>)> = Vec::new();
+    for row in &results.rows {
+        let Some(problem) = row.reports.get(target).and_then(Report::problem) else { continue };
+        match alike.iter_mut().find(|(known, _)| *known == problem) {
+            Some((_, rows)) => rows.push(row),
+            None => alike.push((problem, vec![row])),
+        }
+    }
+    alike
+}
+
+fn names(rows: &[&Row]) -> String {
+    rows.iter().map(|row| format!("       {}\n", row.case.path())).collect()
+}
+
+/// So many cases.
+pub fn counted(cases: usize) -> String {
+    if cases == 1 { "1 case".to_owned() } else { format!("{cases} cases") }
 }

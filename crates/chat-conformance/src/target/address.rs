@@ -62,9 +62,9 @@ impl Target for Address {
     fn lacks(&self, needs: Needs) -> Option<&'static str> {
         match needs {
             Needs::Address => None,
-            Needs::Fresh => Some("it needs a server of its own: use --exec"),
-            Needs::Drain => Some("it needs a server that it can stop: use --exec"),
-            Needs::Limits => Some("it needs a server with limits that it sets: run it in-process"),
+            Needs::Fresh => Some("a server of its own (--exec)"),
+            Needs::Drain => Some("a server that it can stop (--exec)"),
+            Needs::Limits => Some("limits that only a server in the same process can be given"),
         }
     }
 

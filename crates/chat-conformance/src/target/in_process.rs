@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::{Later, Server, Target};
 use crate::Needs;
+use crate::run::panicked;
 
 /// How long a drain may take before whoever is left is cut off.
 const DRAIN: Duration = Duration::from_secs(6);
@@ -60,6 +61,10 @@ impl Target for InProcess {
         &self.name
     }
 
+    fn is_ours(&self) -> bool {
+        true
+    }
+
     fn lacks(&self, _: Needs) -> Option<&'static str> {
         None
     }
@@ -78,9 +83,21 @@ impl Target for InProcess {
         let mounted = Mounted { endpoint, listener, limits: Arc::clone(&limits), stop: stopped };
         let served = tokio::spawn((self.serve)(mounted));
         let end = async move {
+            let was_over = served.is_finished();
             drop(stop);
             // A server that does not stop is not what is tested here.
-            let _stopped = timeout(STOP, served).await;
+            let ended = timeout(STOP, served).await;
+            match ended {
+                Ok(Err(error)) if was_over && error.is_panic() => Err(format!(
+                    "the server did not run: `serve` ended with {}; see what it was given to serve",
+                    panicked(&*error.into_panic())
+                )),
+                Ok(Ok(())) if was_over => Err(
+                    "the server did not run: `serve` returned before `stop` was ready; it is to await `stop`"
+                        .to_owned(),
+                ),
+                _ => Ok(()),
+            }
         };
         let draining = chat.clone();
         let on_drain = move || {

@@ -27,6 +27,11 @@ pub trait Target: Send + Sync {
     /// Why a case with these needs cannot be run, if it cannot.
     fn lacks(&self, needs: Needs) -> Option<&'static str>;
 
+    /// Whether the code of the server is that of this repository.
+    fn is_ours(&self) -> bool {
+        false
+    }
+
     /// A server for one case: a fresh one wherever this can start one.
     ///
     /// # Errors
@@ -54,8 +59,9 @@ pub struct Server {
     pub chat: Option<Chat>,
     /// Begins a drain.
     pub on_drain: Option<Box<dyn Fn() -> Later<bool> + Send + Sync>>,
-    /// What ends it once the case is over, and has looked at what the case left behind.
-    pub end: Option<Later<()>>,
+    /// What ends it once the case is over, and has looked at what the case left behind; an error says that it had
+    /// ended by itself.
+    pub end: Option<Later<Result<(), String>>>,
 }
 
 impl Server {
