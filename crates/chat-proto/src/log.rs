@@ -19,6 +19,15 @@ pub struct Draft {
     pub body: Box<RawValue>,
 }
 
+impl Draft {
+    /// The message that this becomes at its place in a room: its event is encoded here, once, with what the sender
+    /// wrote byte for byte.
+    pub fn into_stored(self, room: RoomName, seq: u64, at: u64) -> Stored {
+        let Self { user, key, body } = self;
+        Stored { seq, frame: Event::Message { room, seq, user, at, key, body }.encode() }
+    }
+}
+
 /// A message that a room's log holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -136,8 +145,10 @@ impl Log {
     /// [`AppendError::KeyConflict`] if the key was used for another body.
     pub fn append(&mut self, at: u64, draft: Draft) -> Result<(Appended, Option<Stored>), AppendError> {
         self.forget_keys(at);
-        let Draft { user, key, body } = draft;
-        let slot = key.map(|key| ((user.identity(), key), Sha1::digest(body.get()).into()));
+        let slot = draft.key.clone().map(|key| {
+            let slot = (draft.user.identity(), key);
+            (slot, Sha1::digest(draft.body.get()).into())
+        });
         if let Some((slot, digest)) = &slot
             && let Some(known) = self.keys.get(slot)
         {
@@ -148,9 +159,7 @@ impl Log {
             };
         }
         let seq = self.head + 1;
-        let key = slot.as_ref().map(|((_, key), _)| key.clone());
-        let frame = Event::Message { room: self.room.clone(), seq, user, at, key, body }.encode();
-        let stored = Stored { seq, frame };
+        let stored = draft.into_stored(self.room.clone(), seq, at);
         self.head = seq;
         self.bytes += stored.frame.len();
         self.entries.push_back(stored.clone());

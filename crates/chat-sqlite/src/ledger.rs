@@ -1,7 +1,6 @@
 use std::collections::HashMap;
 
-use chat_core::{AppendError, Appended, RoomName, Stored, User};
-use chat_proto::Event;
+use chat_core::{AppendError, Appended, Draft, RoomName, Stored, User};
 use rusqlite::{OptionalExtension, Transaction};
 use serde_json::value::RawValue;
 
@@ -76,15 +75,12 @@ impl<'t> Ledger<'t> {
             return Ok(Outcome::Refused(AppendError::Unavailable("the room is full".to_owned())));
         }
         let seq = row.head + 1;
-        let event = Event::Message {
-            room: message.room.clone(),
-            seq,
+        let draft = Draft {
             user: message.user.clone(),
-            at,
             key: message.key.as_ref().map(|key| key.key.clone()),
             body: message.body.clone(),
         };
-        let stored = Stored { seq, frame: event.encode() };
+        let stored = draft.into_stored(message.room.clone(), seq, at);
         let id = record::id(row.id, seq);
         let sum = record::sum(&message.room, seq, &stored.frame);
         self.transaction
