@@ -34,16 +34,17 @@ impl Mechanism {
         let Self { target, deviations } = self;
         let mut expected = BTreeMap::new();
         let mut trials = Vec::new();
-        let mut misnamed = |path: &str, problem: &'static str| {
+        let mut misnamed = |path: &str, problem: String| {
             let name = format!("{}::deviations::{path}", target.name());
             trials.push(Trial::test(name, move || Err(problem.into())));
         };
         let cases = cases();
         for (path, reason) in deviations {
             if !cases.iter().any(|case| case.path() == path) {
-                misnamed(path, "the deviation names no case");
+                let nearest = nearest(path, cases.iter().map(Case::path));
+                misnamed(path, format!("the deviation names no case: is it {nearest}?"));
             } else if expected.insert(path.to_owned(), reason).is_some() {
-                misnamed(path, "the deviation is listed twice");
+                misnamed(path, "the deviation is listed twice".to_owned());
             }
         }
         for case in cases {
@@ -69,6 +70,11 @@ pub fn certify(mechanisms: impl IntoIterator<Item = Mechanism>) -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
+/// The name that is most like this one.
+fn nearest(name: &str, names: impl Iterator<Item = String>) -> String {
+    names.min_by_key(|known| strsim::levenshtein(name, known)).unwrap_or_default()
+}
+
 fn judge(target: &dyn Target, case: &Case, deviation: Option<&str>) -> Result<(), Failed> {
     let report = run(target, case);
     match (report.outcome, deviation) {
@@ -80,5 +86,17 @@ fn judge(target: &dyn Target, case: &Case, deviation: Option<&str>) -> Result<()
         (Outcome::Failed(failure), None) => Err(failure.explain(case, &report.transcript).into()),
         (Outcome::NoServer(problem), _) => Err(problem.into()),
         (Outcome::NotRun(reason), _) => Err(format!("not run, which is no pass: {reason}").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_mistyped_is_recognised() {
+        let paths = || cases().into_iter().map(|case| case.path());
+        assert_eq!(nearest("close::client_close_echoed", paths()), "close::client_close_is_echoed");
+        assert_eq!(nearest("client_close_is_echoed", paths()), "close::client_close_is_echoed");
     }
 }

@@ -20,7 +20,9 @@ fn trials(kind: Kind) -> Vec<Trial> {
     for path in kind.deviations() {
         if !cases.iter().any(|case| case.path() == path) {
             let name = format!("{}::deviations::{path}", kind.name());
-            trials.push(Trial::test(name, || Err("the deviation names no case".into())));
+            let nearest = cases.iter().map(Case::path).min_by_key(|known| strsim::levenshtein(path, known));
+            let problem = format!("the deviation names no case: is it {}?", nearest.unwrap_or_default());
+            trials.push(Trial::test(name, move || Err(problem.into())));
         }
     }
     for case in cases {

@@ -11,7 +11,7 @@ pub(super) fn group() -> Group {
                 let mut ann = stage.connect("ann").await?;
                 ann.write(&[request.encode(), Frame::text(ping("early")).encode()].concat()).await?;
                 stage.expect_101(&mut ann, &request).await?;
-                ann.expect("welcome").await?;
+                ann.expect_welcome().await?;
                 expect_pong_event(&mut ann, "early").await
             },
         ),
@@ -25,7 +25,7 @@ pub(super) fn group() -> Group {
                     let mut ann = stage.connect("ann").await?;
                     ann.write(&[&request.encode(), &frame[..cut]].concat()).await?;
                     stage.expect_101(&mut ann, &request).await?;
-                    ann.expect("welcome").await?;
+                    ann.expect_welcome().await?;
                     ann.write(&frame[cut..]).await?;
                     expect_pong_event(&mut ann, "early").await?;
                 }
@@ -44,7 +44,7 @@ pub(super) fn group() -> Group {
                 let mut ann = stage.connect("ann").await?;
                 ann.pour(&[request.encode(), packet(&frames)].concat()).await?;
                 stage.expect_101(&mut ann, &request).await?;
-                ann.expect("welcome").await?;
+                ann.expect_welcome().await?;
                 for n in 0..100 {
                     expect_pong_event(&mut ann, &n.to_string()).await?;
                 }
@@ -60,7 +60,7 @@ pub(super) fn group() -> Group {
                 let mut ann = stage.connect("ann").await?;
                 ann.trickle(&request.encode()).await?;
                 stage.expect_101(&mut ann, &request).await?;
-                ann.expect("welcome").await?;
+                ann.expect_welcome().await?;
                 ann.trickle(&Frame::text(ping("1")).encode()).await?;
                 expect_pong_event(&mut ann, "1").await
             },
@@ -77,7 +77,7 @@ pub(super) fn group() -> Group {
                 let first = ann.answer().await?;
                 fail(first.status >= 200, "the answer to the plain request", &first.line)?;
                 stage.expect_101(&mut ann, &request).await?;
-                ann.expect("welcome").await.map(drop)
+                ann.expect_welcome().await.map(drop)
             },
         ),
         case(
@@ -176,7 +176,7 @@ pub(super) fn group() -> Group {
                     let mut bob = stage.connect("bob").await?;
                     bob.write(&stage.handshake("bob").encode()).await?;
                     if bob.answer().await?.status == 101 {
-                        return bob.expect("welcome").await.map(drop);
+                        return bob.expect_welcome().await.map(drop);
                     }
                     // Nothing tells when a place is free.
                     tokio::time::sleep(millis(20)).await;

@@ -43,7 +43,7 @@ pub(super) fn group() -> Group {
                     let mut ann = stage.connect("ann").await?;
                     ann.write(&request.encode()).await?;
                     stage.expect_101(&mut ann, &request).await?;
-                    let name = ann.expect("welcome").await?["connection"].clone();
+                    let name = ann.expect_welcome().await?["connection"].clone();
                     fail(!names.contains(&name), "another `connection`", &name)?;
                     names.push(name);
                 }

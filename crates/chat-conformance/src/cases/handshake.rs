@@ -16,7 +16,7 @@ pub(super) fn group() -> Group {
                 fail(line, "a status line of HTTP/1.1", &answer.line)?;
                 ann.check_header(&answer, "upgrade", "websocket")?;
                 ann.check_header(&answer, "connection", "upgrade")?;
-                ann.expect("welcome").await.map(drop)
+                ann.expect_welcome().await.map(drop)
             },
         ),
         case(
@@ -53,7 +53,7 @@ pub(super) fn group() -> Group {
                 for header in ["content-length", "transfer-encoding", "content-encoding"] {
                     fail(answer.header(header).is_none(), "a 101 without a body", header)?;
                 }
-                ann.expect("welcome").await.map(drop)
+                ann.expect_welcome().await.map(drop)
             },
         ),
         case(
@@ -119,7 +119,7 @@ pub(super) fn group() -> Group {
                     "no `Sec-WebSocket-Protocol`",
                     Line("Sec-WebSocket-Protocol", named.as_deref()),
                 )?;
-                ann.expect("welcome").await.map(drop)
+                ann.expect_welcome().await.map(drop)
             },
         ),
         case(
@@ -157,7 +157,7 @@ pub(super) fn group() -> Group {
                     "no `Sec-WebSocket-Extensions`",
                     Line("Sec-WebSocket-Extensions", accepted.as_deref()),
                 )?;
-                ann.expect("welcome").await?;
+                ann.expect_welcome().await?;
                 ann.text(ping("1")).await?;
                 expect_pong_event(&mut ann, "1").await
             },

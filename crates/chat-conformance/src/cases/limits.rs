@@ -142,7 +142,7 @@ pub(super) fn group() -> Group {
                 let mut ann = stage.connect("ann").await?;
                 ann.write(&request.encode()).await?;
                 stage.expect_101(&mut ann, &request).await?;
-                let welcome = ann.expect("welcome").await?;
+                let welcome = ann.expect_welcome().await?;
                 let announced = welcome["limits"]["max_frame"].as_u64().and_then(|n| usize::try_from(n).ok());
                 let announced = announced.ok_or_else(|| ann.failure("`limits.max_frame`", &welcome))?;
                 ann.text(padded(announced)).await?;

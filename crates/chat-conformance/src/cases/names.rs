@@ -15,7 +15,7 @@ pub(super) fn group() -> Group {
                 let mut ann = stage.connect("ann").await?;
                 ann.write(&request.encode()).await?;
                 stage.expect_101(&mut ann, &request).await?;
-                let welcome = ann.expect("welcome").await?;
+                let welcome = ann.expect_welcome().await?;
                 let user = &welcome["user"];
                 ann.check(user["name"] == name && user["id"] == name, format!("the user {name}"), &welcome)
             },
@@ -31,7 +31,7 @@ pub(super) fn group() -> Group {
                     let mut guest = stage.connect("guest").await?;
                     guest.write(&request.encode()).await?;
                     stage.expect_101(&mut guest, &request).await?;
-                    let welcome = guest.expect("welcome").await?;
+                    let welcome = guest.expect_welcome().await?;
                     let name = welcome["user"]["name"].as_str().unwrap_or_default().to_owned();
                     let number = name.strip_prefix("guest-").and_then(|number| number.parse::<u64>().ok());
                     guest.check(number.is_some(), "a user `guest-<n>`", &welcome)?;
@@ -50,7 +50,7 @@ pub(super) fn group() -> Group {
                 let mut ann = stage.connect("ann").await?;
                 ann.write(&request.encode()).await?;
                 stage.expect_101(&mut ann, &request).await?;
-                let welcome = ann.expect("welcome").await?;
+                let welcome = ann.expect_welcome().await?;
                 ann.check(welcome["user"]["name"] == "Ann", "the user Ann", &welcome)
             },
         ),
