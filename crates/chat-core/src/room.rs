@@ -11,17 +11,25 @@ use crate::{AppendError, Appended, Draft, Found, Page, Range, Search, SearchErro
 ///
 /// `chat-room-conformance` shows whether a store keeps it.
 ///
-/// - Messages get `seq` 1, 2, 3, ... without holes within one epoch; an epoch's positions are never given
-///   out twice.
-/// - [`append`](Self::append) commits at the level that the log promises, then tells the [`Outlet`], then
-///   answers. The outlet hears of every message once, in order, those of other processes included.
-/// - A key repeated by the same user id within the key window answers the first append, and stores nothing.
-/// - A dropped `append` is stored and told, or neither.
-/// - [`read`](Self::read) returns messages without holes, oldest first, of
+/// - **Numbers.** Messages get `seq` 1, 2, 3, ... without holes within one epoch; an epoch's positions are never
+///   given out twice. No two rooms have the same epoch, nor two lives of a log that did not last.
+/// - **Telling.** [`append`](Self::append) commits at the level that the log promises, then tells the [`Outlet`],
+///   then answers. The outlet hears of every message once, in order, those of other processes included. A dropped
+///   `append` is stored and told, or neither.
+/// - **Openings.** A room may be opened several times at once, and again later: it is one log, and the outlet of each
+///   opening hears all that is appended from then on, whoever appends it and whoever closes.
+/// - **Keys.** A key repeated by the same [`User::identity`](crate::User::identity) within the key window answers the
+///   first append, and stores nothing. With another body it is a conflict: bodies are compared byte by byte.
+/// - **Bodies.** A body is delivered byte for byte as it was sent: [`Draft::into_stored`] makes the frame.
+/// - **Pages.** [`read`](Self::read) returns messages without holes, oldest first, of
 ///   [`Limits::max_batch`](crate::Limits::max_batch) bytes at most, or one that is longer. A message that the
 ///   log has lost is left out; a page is empty only if there is nothing more in that direction.
-/// - [`search`](Self::search), where a log can, finds what [`Scan`](crate::Scan) finds, newest first, in as
-///   many bytes. No query breaks it, and nothing in a query is an operator.
+/// - **Retention.** Old messages may go, the oldest first, and never the newest
+///   [`Limits::log_messages`](crate::Limits::log_messages) while those have fewer than
+///   [`Limits::log_bytes`](crate::Limits::log_bytes). Then `first` moves; `head`, and the keys, stay.
+/// - **Lives.** After a restart a room is the same log: messages, keys, epoch. Or it is empty, with another epoch.
+/// - **Search.** [`search`](Self::search), where a log can, finds what [`Scan`](crate::Scan) finds, newest first, in
+///   as many bytes. No query breaks it, and nothing in a query is an operator.
 #[async_trait]
 pub trait Room: Send + Sync {
     /// Adds a message.

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use chat_core::Limits;
 
 use crate::Stage;
+use crate::shown::number;
 
 /// Characters that are shown of what was expected, and of what came.
 const SHOWN: usize = 1_200;
@@ -18,6 +19,8 @@ pub type Running = Pin<Box<dyn Future<Output = Verdict>>>;
 pub struct Case {
     /// What the case is about, as in `keys::a_repeat_answers_the_first`.
     pub group: &'static str,
+    /// Which part of the contract of [`Room`](chat_core::Room) it shows: the word that this begins with there.
+    pub promise: &'static str,
     /// The case, as a sentence.
     pub name: &'static str,
     /// What a room does that passes.
@@ -43,6 +46,22 @@ pub enum Ability {
     Search,
 }
 
+impl Ability {
+    /// Which limits of the case it is about.
+    fn limits(self, limits: &Limits) -> Option<String> {
+        Some(match self {
+            Self::Lasting | Self::Search => return None,
+            Self::Retention => format!(
+                "Limits::log_messages is {}, Limits::log_bytes {}",
+                number(limits.log_messages as u64),
+                number(limits.log_bytes as u64)
+            ),
+            Self::KeyBound => format!("Limits::log_keys is {}", number(limits.log_keys as u64)),
+            Self::KeyWindow => format!("Limits::key_window is {:?}", limits.key_window),
+        })
+    }
+}
+
 /// Why a case failed: what was expected, and what came instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -55,6 +74,7 @@ pub struct Failure {
 /// Cases of one subject.
 pub(crate) struct Group {
     pub(crate) name: &'static str,
+    pub(crate) promise: &'static str,
     pub(crate) cases: Vec<Case>,
 }
 
@@ -68,14 +88,14 @@ where
     F: Future<Output = Verdict> + 'static,
 {
     let run = Box::new(move |stage| Box::pin(run(stage)) as Running);
-    Case { group: "", name, statement, needs: Vec::new(), limits: |_| {}, run }
+    Case { group: "", promise: "", name, statement, needs: Vec::new(), limits: |_| {}, run }
 }
 
 impl Group {
     /// The cases, each with the name of the group.
     pub(crate) fn into_cases(self) -> impl Iterator<Item = Case> {
-        let name = self.name;
-        self.cases.into_iter().map(move |case| Case { group: name, ..case })
+        let Self { name, promise, cases } = self;
+        cases.into_iter().map(move |case| Case { group: name, promise, ..case })
     }
 }
 
@@ -122,7 +142,20 @@ impl Failure {
 
     /// The failure as somebody reads it who has never seen the case.
     pub fn explain(&self, case: &Case) -> String {
-        format!("{}\n  expected  {}\n  came      {}", case.statement, self.expected, self.came)
+        let Case { statement, promise, .. } = case;
+        let mut text = format!(
+            "{statement}\n  expected  {}\n  as in     the contract of chat_core::Room, **{promise}**\n  came      {}",
+            self.expected, self.came
+        );
+        for ability in &case.needs {
+            if let Some(limits) = ability.limits(&case.limits()) {
+                text.push_str(&format!("\n  limits    {limits}"));
+            }
+            text.push_str(&format!(
+                "\n  unless    `without(Ability::{ability:?}, \"<why>\")`: the store is not to do this"
+            ));
+        }
+        text
     }
 }
 

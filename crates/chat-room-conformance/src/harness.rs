@@ -85,6 +85,25 @@ mod tests {
     }
 
     #[test]
+    fn each_case_cites_a_part_of_the_contract_that_is_there() {
+        let contract = include_str!("../../chat-core/src/room.rs");
+        for case in cases() {
+            let promise = format!("/// - **{}.** ", case.promise);
+            assert!(contract.contains(&promise), "{}: {promise}", case.path());
+        }
+    }
+
+    #[test]
+    fn a_failure_names_the_promise_the_limits_and_the_way_out() {
+        let case =
+            cases().into_iter().find(|case| case.path() == "retention::the_newest_stay").expect("a case");
+        let text = Failure::new("at least 3, 4", "none").explain(&case);
+        for part in ["**Retention**", "Limits::log_messages is 5", "without(Ability::Retention,"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
     fn a_store_that_cannot_is_expected_to_fail() {
         let (case, reason) = ("lives::a_restart_keeps_the_keys", "it is only memory");
         assert!(judged(&memory(), case).is_err());

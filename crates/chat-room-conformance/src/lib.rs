@@ -49,6 +49,7 @@ mod cases;
 mod harness;
 mod kind;
 mod run;
+mod shown;
 mod stage;
 
 pub use case::{Ability, Case, Failure, Running, Verdict};

@@ -9,6 +9,7 @@ use chat_core::{
 use serde_json::value::RawValue;
 use tokio::task::yield_now;
 
+use crate::shown::Shown;
 use crate::{Failure, Store};
 
 /// What a case plays on: a store of its own.
@@ -87,7 +88,7 @@ impl Opened {
         let appended = self.try_append(user, key, body).await?;
         let appended = appended.map_err(|error| Failure::new("a message that is stored", error))?;
         if appended.duplicate {
-            return Err(Failure::new("a new message", format!("a duplicate: {appended:?}, key {key:?}")));
+            return Err(Failure::new("a new message", format!("{}, key {key:?}", appended.shown())));
         }
         Ok(appended)
     }
@@ -125,7 +126,7 @@ impl Opened {
         let repeated = self.try_append(user, Some(key), body).await?;
         let repeated = repeated.map_err(|error| Failure::new("the first message again", error))?;
         if !repeated.duplicate {
-            return Err(Failure::new("a duplicate", format!("{repeated:?}, key {key:?}")));
+            return Err(Failure::new("a duplicate", format!("{}, key {key:?}", repeated.shown())));
         }
         Ok(repeated)
     }
@@ -146,7 +147,10 @@ impl Opened {
             let goes_on = !page.more || page.messages.last().is_some_and(|last| last.seq > after);
             if !goes_on {
                 let came = page.messages.iter().map(|stored| stored.seq).collect::<Vec<_>>();
-                return Err(Failure::new(format!("messages after {after}"), format!("{came:?}, and `more`")));
+                return Err(Failure::new(
+                    format!("messages after {after}"),
+                    crate::shown::Part(came, true).shown(),
+                ));
             }
             messages.extend(page.messages);
             if !page.more {

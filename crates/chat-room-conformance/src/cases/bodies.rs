@@ -131,7 +131,7 @@ pub(super) fn group() -> Group {
             },
         ),
     ];
-    Group { name: "bodies", cases }
+    Group { name: "bodies", promise: "Bodies", cases }
 }
 
 /// A case of bodies that are told and read as they were sent.

@@ -250,7 +250,7 @@ pub(super) fn group() -> Group {
         .with(|limits| limits.key_window = Duration::from_millis(300))
         .needs(Ability::KeyWindow),
     ];
-    Group { name: "keys", cases }
+    Group { name: "keys", promise: "Keys", cases }
 }
 
 fn known(id: &str, name: &str) -> Result<User, Failure> {

@@ -4,6 +4,7 @@ use tokio::task::yield_now;
 use super::{ann, body, check, same, seqs};
 use crate::Ability;
 use crate::case::{Group, case};
+use crate::shown::Shown;
 
 /// What a restart leaves.
 pub(super) fn group() -> Group {
@@ -19,7 +20,7 @@ pub(super) fn group() -> Group {
                 let room = stage.restart().await.open("lobby")?;
                 let after = (room.standing().await?, room.read_after(0).await?);
                 let holds = before.0.epoch != after.0.epoch || before == after;
-                check(holds, format!("another epoch, or {before:?}"), after)
+                check(holds, format!("another epoch, or {}", before.shown()), after)
             },
         ),
         case(
@@ -167,7 +168,7 @@ pub(super) fn group() -> Group {
                 drop(room);
                 let read = stage.restart().await.open("lobby")?.read_after(0).await?;
                 same(&seqs(&read), &(1..=read.len() as u64).collect())?;
-                check(read.starts_with(&told), format!("at least {:?}", seqs(&told)), seqs(&read))
+                check(read.starts_with(&told), format!("at least {}", seqs(&told).shown()), seqs(&read))
             },
         )
         .with(|limits| {
@@ -176,5 +177,5 @@ pub(super) fn group() -> Group {
         })
         .needs(Ability::Lasting),
     ];
-    Group { name: "lives", cases }
+    Group { name: "lives", promise: "Lives", cases }
 }

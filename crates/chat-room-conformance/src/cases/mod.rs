@@ -13,7 +13,6 @@ mod search;
 mod standing;
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::time::Duration;
 
 use chat_core::{Range, Stored};
@@ -22,6 +21,7 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
 
 use crate::case::Group;
+use crate::shown::{Part, Shown, number};
 use crate::stage::{Opened, ann, body, guest};
 use crate::{Case, Failure, Verdict};
 
@@ -47,13 +47,13 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Fails unless `holds`.
-fn check(holds: bool, expected: impl std::fmt::Display, came: impl Debug) -> Verdict {
-    if holds { Ok(()) } else { Err(Failure::new(expected, format!("{came:?}"))) }
+fn check(holds: bool, expected: impl std::fmt::Display, came: impl Shown) -> Verdict {
+    if holds { Ok(()) } else { Err(Failure::new(expected, came.shown())) }
 }
 
 /// Fails unless both are the same.
-fn same<T: PartialEq + Debug>(came: &T, expected: &T) -> Verdict {
-    check(came == expected, format!("{expected:?}"), came)
+fn same<T: PartialEq + Shown>(came: &T, expected: &T) -> Verdict {
+    check(came == expected, expected.shown(), came)
 }
 
 /// The `seq`s of messages.
@@ -86,10 +86,11 @@ async fn check_page(room: &Opened, log: &[Stored], range: Range, max_batch: usiz
     if matches!(range, Range::Before { .. }) {
         got.reverse();
     }
-    let shown = || format!("{:?}, more: {}", seqs(&page.messages), page.more);
+    let shown = || Part(seqs(&page.messages), page.more).shown();
     let expect = |holds: bool, expected: &str| {
         let order: Vec<u64> = wanted.iter().map(|stored| stored.seq).take(limit.max(1)).collect();
-        let expected = format!("for {range:?} the first of {order:?}, oldest first, {expected}");
+        let expected =
+            format!("for {} the first of {}, oldest first, {expected}", asked(range), order.shown());
         if holds { Ok(()) } else { Err(Failure::new(expected, shown())) }
     };
     expect(
@@ -102,6 +103,14 @@ async fn check_page(room: &Opened, log: &[Stored], range: Range, max_batch: usiz
     expect(got.len() <= 1 || bytes <= max_batch, "no more bytes than a batch has")?;
     expect(page.more == (got.len() < wanted.len()), "and `more` where there is more")?;
     Ok(got.len())
+}
+
+/// What was asked for, in words.
+fn asked(range: Range) -> String {
+    match range {
+        Range::Before { seq, limit } => format!("the {} before {}", number(limit as u64), number(seq)),
+        Range::After { seq, limit } => format!("the {} after {}", number(limit as u64), number(seq)),
+    }
 }
 
 /// Waits until this holds; the store does it in its own time, and tells nobody.

@@ -125,5 +125,5 @@ pub(super) fn group() -> Group {
             },
         ),
     ];
-    Group { name: "numbers", cases }
+    Group { name: "numbers", promise: "Numbers", cases }
 }

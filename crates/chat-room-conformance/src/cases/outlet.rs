@@ -158,7 +158,7 @@ pub(super) fn group() -> Group {
             },
         ),
     ];
-    Group { name: "outlet", cases }
+    Group { name: "outlet", promise: "Telling", cases }
 }
 
 /// Polls so many times, with time for others between, and no more.

@@ -1,7 +1,8 @@
 use chat_core::{Page, Range};
 
-use super::{at_once, check, check_page, same, seqs};
+use super::{asked, at_once, check, check_page, same, seqs};
 use crate::case::{Group, case};
+use crate::shown::Part;
 use crate::stage::Opened;
 use crate::{Failure, Verdict};
 
@@ -86,7 +87,7 @@ pub(super) fn group() -> Group {
                     (Range::After { seq: 0, limit: 9 }, 1, true),
                 ] {
                     let page = room.read(range).await?;
-                    same(&(seqs(&page.messages), page.more), &(vec![expected], more))?;
+                    same(&Part(seqs(&page.messages), page.more), &Part(vec![expected], more))?;
                 }
                 Ok(())
             },
@@ -149,17 +150,17 @@ pub(super) fn group() -> Group {
                 room.say_all(3).await?;
                 for seq in [3, 4, 1 << 53, u64::MAX] {
                     let page = room.read(Range::After { seq, limit: 5 }).await?;
-                    same(&(seqs(&page.messages), page.more), &(vec![], false))?;
+                    same(&Part(seqs(&page.messages), page.more), &Part(vec![], false))?;
                 }
                 for seq in [4, 5, 1 << 53, u64::MAX] {
                     let page = room.read(Range::Before { seq, limit: 2 }).await?;
-                    same(&(seqs(&page.messages), page.more), &(vec![2, 3], true))?;
+                    same(&Part(seqs(&page.messages), page.more), &Part(vec![2, 3], true))?;
                 }
                 Ok(())
             },
         ),
     ];
-    Group { name: "pages", cases }
+    Group { name: "pages", promise: "Pages", cases }
 }
 
 /// All pages of a room with a few short messages: each has as many as were asked for.
@@ -174,7 +175,7 @@ async fn every_page(room: &Opened, range: impl Fn(u64, usize) -> Range, max_batc
             });
             let expected = there.count().min(limit);
             let got = check_page(room, &log, range, max_batch).await?;
-            check(got == expected, format!("{expected} messages for {range:?}"), got)?;
+            check(got == expected, format!("{expected} messages for {}", asked(range)), got)?;
         }
     }
     Ok(())

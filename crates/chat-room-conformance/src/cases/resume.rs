@@ -94,7 +94,7 @@ pub(super) fn group() -> Group {
         .with(|limits| limits.log_messages = 5)
         .needs(crate::Ability::Retention),
     ];
-    Group { name: "resume", cases }
+    Group { name: "resume", promise: "Pages", cases }
 }
 
 /// Where a member goes on that has seen `seq` and misses nothing.

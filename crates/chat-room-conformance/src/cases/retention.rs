@@ -2,6 +2,7 @@ use chat_core::Range;
 
 use super::{ann, body, check, eventually, same, seqs};
 use crate::case::{Group, case};
+use crate::shown::{Part, Shown};
 use crate::stage::Opened;
 use crate::{Ability, Case, Verdict};
 
@@ -33,7 +34,7 @@ pub(super) fn group() -> Group {
                     let head = round * 10;
                     let read = seqs(&room.read_after(0).await?);
                     let newest: Vec<_> = (head - KEPT + 1..=head).collect();
-                    check(read.ends_with(&newest), format!("at least {newest:?}"), read)?;
+                    check(read.ends_with(&newest), format!("at least {}", newest.shown()), read)?;
                 }
                 first_moves(&room).await
             },
@@ -59,14 +60,14 @@ pub(super) fn group() -> Group {
                 let first = room.standing().await?.first;
                 for seq in 0..first {
                     let page = room.read(Range::After { seq, limit: 2 }).await?;
-                    same(&(seqs(&page.messages), page.more), &(vec![first, first + 1], true))?;
+                    same(&Part(seqs(&page.messages), page.more), &Part(vec![first, first + 1], true))?;
                 }
                 for seq in 0..=first {
                     let page = room.read(Range::Before { seq, limit: 2 }).await?;
-                    same(&(seqs(&page.messages), page.more), &(vec![], false))?;
+                    same(&Part(seqs(&page.messages), page.more), &Part(vec![], false))?;
                 }
                 let page = room.read(Range::Before { seq: first + 2, limit: 2 }).await?;
-                same(&(seqs(&page.messages), page.more), &(vec![first, first + 1], false))
+                same(&Part(seqs(&page.messages), page.more), &Part(vec![first, first + 1], false))
             },
         ),
         case(
@@ -82,7 +83,7 @@ pub(super) fn group() -> Group {
             },
         ),
     ];
-    Group { name: "retention", cases: cases.into_iter().map(few).collect() }
+    Group { name: "retention", promise: "Retention", cases: cases.into_iter().map(few).collect() }
 }
 
 fn few(case: Case) -> Case {

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use super::{ann, at_once, body, event, same, seqs};
 use crate::case::{Group, case};
+use crate::shown::Shown;
 use crate::{Ability, Failure};
 
 /// What rooms have to do with each other: nothing.
@@ -153,14 +154,12 @@ pub(super) fn group() -> Group {
                     same(&left.say("more").await?.seq, &2)?;
                     same(&seqs(&left.read_after(0).await?), &vec![1, 2])?;
                     let told = left.told.seqs();
-                    told.ends_with(&[2])
-                        .then_some(())
-                        .ok_or_else(|| Failure::new("2 told", format!("{told:?}")))?;
+                    told.ends_with(&[2]).then_some(()).ok_or_else(|| Failure::new("2 told", told.shown()))?;
                 }
                 Ok(())
             },
         )
         .needs(Ability::Lasting),
     ];
-    Group { name: "rooms", cases }
+    Group { name: "rooms", promise: "Openings", cases }
 }

@@ -2,6 +2,7 @@ use chat_core::SearchError;
 
 use super::{ann, body, check, same, seqs};
 use crate::case::{Group, case};
+use crate::shown::{Part, Shown};
 use crate::{Ability, Failure};
 
 /// What a search finds.
@@ -92,7 +93,11 @@ pub(super) fn group() -> Group {
                     ("true", vec![]),
                 ] {
                     let found = room.find(query).await?;
-                    check(found == expected, format!("for {query:?} the messages {expected:?}"), found)?;
+                    check(
+                        found == expected,
+                        format!("for {query:?} the messages {}", expected.shown()),
+                        found,
+                    )?;
                 }
                 Ok(())
             },
@@ -118,7 +123,8 @@ pub(super) fn group() -> Group {
                     (9, 1, vec![], false),
                     (9, 0, vec![], false),
                 ] {
-                    same(&room.search("apple", limit, before).await?, &(expected, more))?;
+                    let (found, found_more) = room.search("apple", limit, before).await?;
+                    same(&Part(found, found_more), &Part(expected, more))?;
                 }
                 Ok(())
             },
@@ -315,7 +321,7 @@ pub(super) fn group() -> Group {
         .needs(Ability::Search)
         .needs(Ability::Retention),
     ];
-    Group { name: "search", cases }
+    Group { name: "search", promise: "Search", cases }
 }
 
 /// A case of texts, and of queries with the messages that each finds.
@@ -332,7 +338,7 @@ fn finds(
         }
         for (query, expected) in queries {
             let found = room.find(query).await?;
-            check(found == *expected, format!("for {query:?} the messages {expected:?}"), found)?;
+            check(found == *expected, format!("for {query:?} the messages {}", expected.shown()), found)?;
         }
         Ok(())
     });

@@ -80,5 +80,5 @@ pub(super) fn group() -> Group {
             },
         ),
     ];
-    Group { name: "standing", cases }
+    Group { name: "standing", promise: "Numbers", cases }
 }
