@@ -5,7 +5,9 @@
 //! scripts than are played by default.
 
 use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
 use chat_tests::{ADAPTERS, Stage, Step, runner, script, seeds};
@@ -21,10 +23,13 @@ const SCRIPTS: u64 = 150;
 fn any_script_is_played_by_every_adapter_as_the_model_says() -> Result<()> {
     let runtime = Runtime::new()?;
     let played = Mutex::new(JoinSet::new());
-    for seed in seeds("CHAT_SCRIPTS", SCRIPTS)? {
+    let seeds = seeds("CHAT_SCRIPTS", SCRIPTS)?;
+    let steps = AtomicUsize::new(0);
+    for &seed in &seeds {
         let result = runner(seed).run(&script(), |script| {
             let stages =
                 runtime.block_on(play(&script)).map_err(|why| TestCaseError::fail(format!("{why:#}")))?;
+            steps.store(script.len(), Ordering::Relaxed);
             let _guard = runtime.enter();
             let mut played = played.lock().unwrap();
             stages.into_iter().for_each(|stage| drop(played.spawn(stage.clear())));
@@ -38,6 +43,13 @@ fn any_script_is_played_by_every_adapter_as_the_model_says() -> Result<()> {
             }
             Err(TestError::Abort(why)) => bail!("seed {seed}: {why}"),
         }
+    }
+    if let [seed] = seeds[..] {
+        writeln!(
+            io::stdout(),
+            "seed {seed} passes: {} steps on each adapter",
+            steps.load(Ordering::Relaxed)
+        )?;
     }
     let played = played.into_inner()?;
     runtime.block_on(played.join_all()).into_iter().collect()

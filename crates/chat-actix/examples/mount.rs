@@ -3,6 +3,8 @@
 //! `cargo run -p chat-actix --example mount`, then join `lobby` at `ws://127.0.0.1:8080/ws` and
 //! `curl http://127.0.0.1:8080/announce`.
 
+#![expect(clippy::print_stdout, reason = "it says where it listens")]
+
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -29,6 +31,7 @@ async fn main() -> io::Result<()> {
         chat_actix::mount(shop, Endpoint::new(chat.clone()), Mechanism::Hijack)
     };
     let listener = TcpListener::bind("127.0.0.1:8080")?;
+    println!("ws://{}/ws", listener.local_addr()?);
     chat_actix::serve(listener, app, &limits, stop).await
 }
 

@@ -3,6 +3,8 @@
 //! `cargo run -p chat-axum --example mount`, then join `lobby` at `ws://127.0.0.1:8080/ws` and
 //! `curl http://127.0.0.1:8080/announce`.
 
+#![expect(clippy::print_stdout, reason = "it says where it listens")]
+
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let own = Router::new().route("/announce", get(shop)).with_state(chat.clone());
     let service = chat_axum::mount(Endpoint::new(chat), Mechanism::Hijack, own);
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
+    println!("ws://{}/ws", listener.local_addr()?);
     chat_axum::serve(listener, service, &limits, stop).await;
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! `cargo run -p chat-tungstenite --example mount`, then join `lobby` at `ws://127.0.0.1:8080/ws` and
 //! `curl http://127.0.0.1:8080/announce`.
 
+#![expect(clippy::print_stdout, reason = "it says where it listens")]
+
 use std::convert::Infallible;
 use std::error::Error;
 use std::sync::Arc;
@@ -33,6 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
     let service = chat_tungstenite::mount(Endpoint::new(chat), own);
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
+    println!("ws://{}/ws", listener.local_addr()?);
     chat_tungstenite::serve(listener, service, &limits, stop).await;
     Ok(())
 }
