@@ -13,6 +13,9 @@ const CASE: Duration = Duration::from_secs(60);
 /// How long a server may keep what belonged to clients that are gone.
 const BASELINE: Duration = Duration::from_secs(5);
 
+/// How long a server has to end that has dropped its connections by itself.
+const WAY_OUT: Duration = Duration::from_millis(100);
+
 /// How one case went on one target.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -104,6 +107,10 @@ fn play(target: &dyn Target, case: &Case, transcript: &Transcript) -> Outcome {
         let mut verdict = verdict.map_err(late).flatten();
         if let (Ok(()), Some(chat)) = (&verdict, chat) {
             verdict = expect_baseline(&chat).await;
+        }
+        if verdict.is_err() {
+            // What a server drops on its way out is seen before it has ended.
+            sleep(WAY_OUT).await;
         }
         let ended = match end {
             Some(end) => end.await,

@@ -85,17 +85,15 @@ impl Target for InProcess {
         let end = async move {
             let was_over = served.is_finished();
             drop(stop);
-            // A server that does not stop is not what is tested here.
-            let ended = timeout(STOP, served).await;
-            match ended {
-                Ok(Err(error)) if was_over && error.is_panic() => Err(format!(
-                    "the server did not run: `serve` ended with {}; see what it was given to serve",
+            match timeout(STOP, served).await {
+                Ok(Err(error)) if error.is_panic() => Err(format!(
+                    "the server did not run: `serve` ended with {}",
                     panicked(&*error.into_panic())
                 )),
-                Ok(Ok(())) if was_over => Err(
-                    "the server did not run: `serve` returned before `stop` was ready; it is to await `stop`"
-                        .to_owned(),
-                ),
+                Ok(Ok(())) if was_over => {
+                    Err("the server did not run: `serve` returned, and is to await `stop`".to_owned())
+                }
+                // A server that does not stop is not what is tested here.
                 _ => Ok(()),
             }
         };
