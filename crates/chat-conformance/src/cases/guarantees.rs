@@ -248,7 +248,7 @@ pub(super) fn group() -> Group {
     ];
     Group {
         name: "guarantees",
-        look: "crates/chat-core/src/driver.rs and live.rs, crates/chat-proto/src/tail.rs",
+        look: "crates/chat-core/src/driver/ and live.rs, crates/chat-proto/src/tail.rs",
         cases,
     }
 }

@@ -185,7 +185,7 @@ pub(super) fn group() -> Group {
     ];
     Group {
         name: "liveness",
-        look: "Session::handle_timer in crates/chat-proto/src/session.rs; poll_timer in crates/chat-core/src/driver.rs",
+        look: "Session::handle_timer in crates/chat-proto/src/session.rs; poll_timer in crates/chat-core/src/driver/mod.rs",
         cases,
     }
 }

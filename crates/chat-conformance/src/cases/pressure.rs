@@ -266,7 +266,7 @@ pub(super) fn group() -> Group {
     ];
     Group {
         name: "pressure",
-        look: "crates/chat-core/src/driver.rs (batches, write_timeout) and the mechanism's write buffer",
+        look: "crates/chat-core/src/driver/ (batches, write_timeout) and the mechanism's write buffer",
         cases,
     }
 }

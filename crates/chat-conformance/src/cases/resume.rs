@@ -220,7 +220,7 @@ pub(super) fn group() -> Group {
     ];
     Group {
         name: "resume",
-        look: "crates/chat-proto/src/resume.rs and tail.rs; catching up in crates/chat-core/src/driver.rs",
+        look: "crates/chat-proto/src/resume.rs and tail.rs; crates/chat-core/src/driver/catch_up.rs",
         cases,
     }
 }

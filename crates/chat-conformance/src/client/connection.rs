@@ -88,7 +88,8 @@ impl Client {
             io::Result::Ok(stream)
         };
         let stream = timeout_at(Instant::now() + PATIENCE, connected).await.map_err(io::Error::from);
-        let stream = stream.flatten().map_err(|error| Failure::new("a TCP connection", error))?;
+        let refused = |error| Failure::new("a server that still takes connections", error);
+        let stream = stream.flatten().map_err(refused)?;
         let name = transcript.connection(&name);
         transcript.record(&name, Direction::Noted, "connects", &[]);
         Ok(Self {

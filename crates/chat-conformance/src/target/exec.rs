@@ -79,6 +79,8 @@ impl Target for Exec {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free.map_err(|error| error.to_string())?;
         let shown = self.command.replace("{addr}", &address.to_string());
+        let dir = TempDir::new().map_err(|error| error.to_string())?;
+        let shown = shown.replace("{dir}", &dir.path().to_string_lossy());
         let command = format!("exec {shown}");
         let mut child = Command::new("sh")
             .args(["-c", &command])
@@ -88,7 +90,7 @@ impl Target for Exec {
             .spawn()
             .map_err(|error| format!("the server did not start: {error}"))?;
         let complaints = Complaints::of(&mut child);
-        let process = Arc::new(Process(Mutex::new(child)));
+        let process = Arc::new(Process { child: Mutex::new(child), _dir: dir });
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(address).await.is_err() {
             if let Some(status) = process.ended() {
