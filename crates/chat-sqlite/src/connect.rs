@@ -42,6 +42,15 @@ pub(crate) fn reading(database: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// A connection that only reads, and that removes the files beside a database if it is the last to close it.
+pub(crate) fn looking(database: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.busy_timeout(LOCK_WAIT)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    Ok(connection)
+}
+
 /// A connection to a database that nobody writes to and that has no write-ahead log: it makes no files.
 pub(crate) fn immutable(path: &Path) -> rusqlite::Result<Connection> {
     let escaped = percent_encode(path.as_os_str().as_encoded_bytes(), NON_ALPHANUMERIC).to_string();

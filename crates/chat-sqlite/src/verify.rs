@@ -87,7 +87,11 @@ fn verify_header(path: &Path, whole: bool) -> Result<(), OpenError> {
 pub(crate) fn look(paths: &Paths) -> Result<Connection, OpenError> {
     let path = &paths.database;
     let not_a_store = |why: &str| OpenError::NotAStore { path: path.clone(), why: why.to_owned() };
-    let opened = connect::reading(path).and_then(|connection| Ok((header(&connection)?, connection)));
+    // Whoever looks last at a store that was closed in order takes away what SQLite made for looking; where there is a
+    // log, it is left alone, since it may be what a process that ended without closing has left.
+    let is_closed = !fs::exists(paths.wal()).map_err(io_error("look at", &paths.wal()))?;
+    let open = if is_closed { connect::looking } else { connect::reading };
+    let opened = open(path).and_then(|connection| Ok((header(&connection)?, connection)));
     let wal = fs::metadata(paths.wal()).map_or(0, |wal| wal.len());
     let ((application, found), connection) = match opened {
         // Where no files can be made beside it, nobody writes to it either.
