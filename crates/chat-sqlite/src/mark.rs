@@ -1,8 +1,9 @@
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use crate::Durability;
+use crate::open::private;
 
 /// What the database is to have at the least: kept beside it, written after each commit and before anybody hears
 /// of it, never in the way of one.
@@ -75,7 +76,7 @@ impl Mark {
 impl MarkFile {
     /// Opens the file, made if it is not there, and reads the mark in it, if that is whole.
     pub(crate) fn open(path: &Path) -> io::Result<(Self, Option<Mark>)> {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut file = private().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut bytes = Vec::new();
         (&mut file).take(4_096).read_to_end(&mut bytes)?;
         let mark = String::from_utf8(bytes).ok().and_then(|text| Mark::decode(&text));

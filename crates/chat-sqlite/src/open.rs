@@ -1,6 +1,7 @@
 use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -64,7 +65,7 @@ impl Paths {
 /// Opens the store in a directory, made if there is none; the directory too, in one that exists.
 pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
     let paths = Paths::of(dir);
-    match fs::create_dir(dir).and_then(|()| dir.parent().map_or(Ok(()), sync)) {
+    match DirBuilder::new().mode(0o700).create(dir).and_then(|()| dir.parent().map_or(Ok(()), sync)) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(io_error("make the directory", dir)(error));
         }
@@ -126,6 +127,8 @@ fn create(paths: &Paths) -> Result<(), OpenError> {
             _ => {}
         }
     }
+    // SQLite gives its other files the permissions of this one.
+    private().write(true).create_new(true).open(&unfinished).map_err(io_error("make", &unfinished))?;
     build(&unfinished).map_err(|source| OpenError::Sqlite { path: unfinished.clone(), source })?;
     let finish = || {
         File::open(&unfinished)?.sync_all()?;
@@ -182,13 +185,20 @@ fn loss(mark: Option<&Mark>, identity: &Identity) -> Option<&'static str> {
 }
 
 fn lock(path: &Path) -> Result<File, OpenError> {
-    let file = File::options().write(true).create(true).truncate(false).open(path);
+    let file = private().write(true).create(true).truncate(false).open(path);
     let file = file.map_err(io_error("open", path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(io_error("lock", path)(error)),
     }
+}
+
+/// Makes files that are for nobody else: what people wrote to each other is in them.
+pub(crate) fn private() -> OpenOptions {
+    let mut options = File::options();
+    options.mode(0o600);
+    options
 }
 
 fn exists(path: &Path) -> Result<bool, OpenError> {

@@ -22,6 +22,29 @@ fn files(home: &Home) -> BTreeMap<String, u32> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_may_read_what_people_wrote() {
+    let home = Home::new();
+    let store = home.open();
+    say(&room(&store, "lobby"), "between us").await.expect("appended");
+    let mode = fs::metadata(home.path()).expect("a directory").permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700);
+    let files = files(&home);
+    for made in ["chat.db", "chat.db-wal", "chat.db-shm", "chat.mark", "chat.lock"] {
+        assert_eq!(files.get(made), Some(&0o600), "{made}");
+    }
+    store.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_there_stays_as_open_as_it_is() {
+    let home = Home::new();
+    fs::create_dir(home.path()).expect("a directory");
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o750)).expect("set");
+    home.open().close();
+    assert_eq!(fs::metadata(home.path()).expect("a directory").permissions().mode() & 0o777, 0o750);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn looking_at_a_store_that_is_closed_leaves_nothing_behind() {
     let home = Home::new();
     let store = home.open();
