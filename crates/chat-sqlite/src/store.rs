@@ -112,9 +112,13 @@ impl Store {
         let readers = Arc::new(Readers::new(opened.paths.database.clone(), options.readers));
         let (opening, epoch) = (opened.opening, opened.identity.epoch.clone());
         let writer = Writer::new(opened, options, Arc::clone(&hub));
+        let ending = Ending(Arc::clone(&hub));
         let thread = thread::Builder::new()
             .name("chat-sqlite".to_owned())
-            .spawn(move || writer.run(&waiting))
+            .spawn(move || {
+                let _ending = ending;
+                writer.run(&waiting);
+            })
             .map_err(io_error("begin to write in", dir))?;
         let (jobs, thread) = (Mutex::new(Some(jobs)), Mutex::new(Some(thread)));
         Ok(Self(Arc::new(Shared { opening, epoch, jobs, queue, readers, hub, thread })))
@@ -173,6 +177,17 @@ impl Shared {
     pub(crate) fn send(&self, job: Job) {
         if let Some(jobs) = &*self.jobs.lock() {
             let _closed = jobs.send(job);
+        }
+    }
+}
+
+/// Tells if the thread that writes ends in a panic: what waits is refused then, and all that comes.
+struct Ending(Arc<Hub>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.counters.failed("the thread that writes has ended in a panic, and needs a new start");
         }
     }
 }
