@@ -35,7 +35,8 @@ impl Drop for Stop {
 
 impl Readers {
     pub(crate) fn new(database: PathBuf, count: usize) -> Self {
-        let places = Arc::new(Semaphore::new(count.max(1)));
+        let count = count.clamp(1, Semaphore::MAX_PERMITS);
+        let places = Arc::new(Semaphore::new(count));
         Self { database, places, long: Semaphore::new((count / 2).max(1)), idle: Mutex::default() }
     }
 
@@ -45,7 +46,8 @@ impl Readers {
         limit: Duration,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Unavailable> {
-        let deadline = Instant::now() + limit;
+        // None for a limit that ends after the clock does.
+        let deadline = Instant::now().checked_add(limit);
         let place = timeout(limit, Arc::clone(&self.places).acquire_owned())
             .await
             .map_err(|_| busy())?
@@ -56,7 +58,9 @@ impl Readers {
         let read = tokio::task::spawn_blocking(move || {
             // A read that hangs keeps its place.
             let _place = place;
-            readers.read(work, move || stopped.load(Ordering::Relaxed) || Instant::now() > deadline)
+            readers.read(work, move || {
+                stopped.load(Ordering::Relaxed) || deadline.is_some_and(|deadline| Instant::now() > deadline)
+            })
         });
         match read.await {
             Ok(Ok(value)) => Ok(value),

@@ -14,6 +14,9 @@ use crate::readers::Readers;
 use crate::room::SqliteRoom;
 use crate::writer::{Job, Writer};
 
+/// Longer than a sweep or a lock is ever meant to be waited for, and short enough for the clock and for SQLite.
+const LONGEST: Duration = Duration::from_secs(20 * 24 * 60 * 60);
+
 /// What an acknowledged message survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
@@ -64,6 +67,17 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// The same, with waits that can be counted.
+    fn countable(self) -> Self {
+        Self {
+            sweep_interval: self.sweep_interval.min(LONGEST),
+            lock_wait: self.lock_wait.min(LONGEST),
+            ..self
+        }
+    }
+}
+
 /// How a store has fared since it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
@@ -104,7 +118,7 @@ impl Store {
     ///
     /// [`OpenError`], one line that says what to do. The database is then as it was.
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
-        let dir = dir.as_ref();
+        let (dir, options) = (dir.as_ref(), options.countable());
         let opened = open::open(dir, &options)?;
         let hub = Arc::new(Hub::default());
         let (jobs, waiting) = mpsc::channel();

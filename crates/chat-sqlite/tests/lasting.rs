@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chat_core::{AppendError, Chat, Limits, Range, Room, User};
 use chat_sqlite::{Durability, Options};
-use support::{Home, all, draft, guest, hash, limits, name, room, say, say_once, seqs};
+use support::{Home, all, deaf, draft, guest, hash, limits, name, room, say, say_once, seqs};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_opened_again_has_everything_byte_for_byte() {
@@ -134,7 +134,7 @@ async fn a_key_is_forgotten_after_its_window_and_when_there_are_too_many() {
     assert!(say_once(&lobby, "2", "hi").await.expect("known").duplicate);
     assert!(!say_once(&lobby, "1", "hi").await.expect("appended").duplicate, "the oldest went first");
     let brief = Arc::new(Limits { key_window: Duration::ZERO, ..(*limits()).clone() });
-    let outlet = support::deaf();
+    let outlet = deaf();
     let brief = store.room(name("lobby"), brief, outlet);
     assert_eq!(say_once(&brief, "4", "another").await.map(|appended| appended.seq), Ok(7));
 }
@@ -212,7 +212,7 @@ async fn a_store_is_free_again_when_its_last_user_has_gone() {
 async fn pages_are_bounded_and_say_whether_there_is_more() {
     let home = Home::new();
     let store = home.open();
-    let outlet = support::deaf();
+    let outlet = deaf();
     let small = Arc::new(Limits { max_batch: 1_000, ..(*limits()).clone() });
     let lobby: Arc<dyn Room> = store.room(name("lobby"), small, outlet);
     for n in 1..=9 {
@@ -235,5 +235,42 @@ async fn pages_are_bounded_and_say_whether_there_is_more() {
     ] {
         let page = lobby.read(range).await.expect("a page");
         assert_eq!((seqs(&page.messages), page.more), (expected, more), "{range:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_option_is_too_large_or_too_small() {
+    let largest = Options {
+        retain_age: Some(Duration::MAX),
+        retain_messages: Some(u64::MAX),
+        sweep_interval: Duration::MAX,
+        max_keys: u64::MAX,
+        max_queue: usize::MAX,
+        max_batch: usize::MAX,
+        readers: usize::MAX,
+        lock_wait: Duration::MAX,
+        ..Options::default()
+    };
+    let smallest = Options {
+        retain_age: None,
+        retain_messages: None,
+        sweep_interval: Duration::ZERO,
+        max_keys: 0,
+        max_queue: 0,
+        max_batch: 0,
+        readers: 0,
+        lock_wait: Duration::ZERO,
+        ..Options::default()
+    };
+    for options in [largest, smallest] {
+        let home = Home::new();
+        let store = home.open_with(options);
+        let patient = Limits { room_timeout: Duration::MAX, ..Limits::default() };
+        let lobby: Arc<dyn Room> = store.room(name("lobby"), Arc::new(patient), deaf());
+        for seq in 1..=3 {
+            assert_eq!(say_once(&lobby, &seq.to_string(), "hi").await.map(|appended| appended.seq), Ok(seq));
+        }
+        assert_eq!(seqs(&all(&lobby).await), [1, 2, 3]);
+        store.close();
     }
 }
