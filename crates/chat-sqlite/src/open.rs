@@ -86,7 +86,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
     // What an earlier process left to the system to write is on the disk after this.
     checkpoint(&connection).map_err(sqlite)?;
     let mut identity = schema::identity(&connection).map_err(sqlite)?;
-    let opening = opening(is_new, last.as_ref(), &identity);
+    let opening = opening(is_new, last.as_ref(), mark.is_copy(), &identity);
     if let Opening::NewEpoch(why) = opening {
         tracing::warn!(why, "a new epoch begins: clients read their rooms anew");
         let before = last.map_or(0, |mark| mark.commits).max(identity.commits);
@@ -156,11 +156,11 @@ fn begin_epoch(connection: &mut Connection, identity: &Identity) -> rusqlite::Re
     transaction.commit()
 }
 
-fn opening(is_new: bool, last: Option<&Mark>, identity: &Identity) -> Opening {
+fn opening(is_new: bool, last: Option<&Mark>, is_copy: bool, identity: &Identity) -> Opening {
     if is_new {
         return Opening::New;
     }
-    match loss(last, identity) {
+    match loss(last, is_copy, identity) {
         Some(why) => Opening::NewEpoch(why),
         None if last.is_some_and(|mark| mark.open) => Opening::Crashed,
         None => Opening::Closed,
@@ -168,7 +168,7 @@ fn opening(is_new: bool, last: Option<&Mark>, identity: &Identity) -> Opening {
 }
 
 /// Why positions may have been given out that the database does not know of.
-fn loss(mark: Option<&Mark>, identity: &Identity) -> Option<&'static str> {
+fn loss(mark: Option<&Mark>, is_copy: bool, identity: &Identity) -> Option<&'static str> {
     let Some(mark) = mark else {
         return Some("the mark beside the database is missing or unreadable");
     };
@@ -177,6 +177,8 @@ fn loss(mark: Option<&Mark>, identity: &Identity) -> Option<&'static str> {
         Some("the mark is of another store")
     } else if mark.commits > identity.commits {
         Some("the database has less than was acknowledged")
+    } else if is_copy {
+        Some("the directory is a copy, and there may have been more after it was taken")
     } else if mark.open && mark.durability == Durability::Process && !same_boot {
         Some("the machine has stopped while messages were kept at the level of the process")
     } else {

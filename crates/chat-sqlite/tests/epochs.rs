@@ -154,7 +154,7 @@ async fn after_the_end_of_the_machine_only_what_was_on_the_disk_keeps_its_epoch(
         // As if it had been written in an earlier life of the machine.
         let mark = fs::read_to_string(home.file("chat.mark")).expect("a file");
         let (line, _) = mark.rsplit_once(" sum ").expect("a sum");
-        let boot = line.rsplit_once(' ').expect("a boot").1;
+        let boot = line.split(' ').skip_while(|word| *word != "boot").nth(1).expect("a boot");
         let line = line.replace(boot, "00000000-0000-0000-0000-000000000000");
         let sum = crc32fast::hash(line.as_bytes());
         fs::write(home.file("chat.mark"), format!("{line} sum {sum:08x}\n")).expect("written");
@@ -171,4 +171,33 @@ async fn a_store_that_was_half_made_is_made_anew() {
     }
     assert_eq!(opened(&home).await.1, [0; 0]);
     assert!(!home.file("chat.db.new").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_a_copy_begins_a_new_epoch_and_one_that_was_moved_goes_on() {
+    let home = Home::new();
+    let store = home.open();
+    let lobby = room(&store, "lobby");
+    say(&lobby, "hi").await.expect("appended");
+    let before = epoch(&lobby).await;
+    store.close();
+    let aside = home.path().with_extension("aside");
+    fs::rename(home.path(), &aside).expect("moved");
+    let mut epochs = vec![before.clone()];
+    // The second time the names, and perhaps the numbers, are those of files that have just been removed.
+    for _ in 0..2 {
+        fs::create_dir(home.path()).expect("a directory");
+        for entry in fs::read_dir(&aside).expect("a directory") {
+            let name = entry.expect("an entry").file_name();
+            fs::copy(aside.join(&name), home.path().join(&name)).expect("copied");
+        }
+        let (copied, messages) = opened(&home).await;
+        assert_eq!(messages, [1]);
+        assert!(!epochs.contains(&copied), "what came after the copy was taken has the same positions");
+        assert_eq!(opened(&home).await.0, copied, "once");
+        epochs.push(copied);
+        fs::remove_dir_all(home.path()).expect("removed");
+    }
+    fs::rename(&aside, home.path()).expect("moved");
+    assert_eq!(opened(&home).await, (before, vec![1]));
 }
