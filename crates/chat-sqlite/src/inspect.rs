@@ -210,7 +210,8 @@ fn check_room(
         }
     }
     if next != room.head + 1 {
-        report.problem(|| format!("room {name}: its head is {}, its last message {}", room.head, next - 1));
+        report
+            .problem(|| format!("room {name}: its head is {}, the next message would be {next}", room.head));
     }
     let keys: u64 =
         connection

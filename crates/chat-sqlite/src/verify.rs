@@ -87,6 +87,7 @@ fn verify_header(path: &Path, whole: bool) -> Result<(), OpenError> {
 pub(crate) fn look(paths: &Paths) -> Result<Connection, OpenError> {
     let path = &paths.database;
     let not_a_store = |why: &str| OpenError::NotAStore { path: path.clone(), why: why.to_owned() };
+    fs::metadata(path).map_err(io_error("look at", path))?;
     // Whoever looks last at a store that was closed in order takes away what SQLite made for looking; where there is a
     // log, it is left alone, since it may be what a process that ended without closing has left.
     let is_closed = !fs::exists(paths.wal()).map_err(io_error("look at", &paths.wal()))?;

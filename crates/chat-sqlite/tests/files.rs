@@ -57,6 +57,30 @@ async fn looking_at_a_store_that_is_closed_leaves_nothing_behind() {
     assert_eq!((files(&home), hash(&home.file("chat.db"))), (before, database));
 }
 
+#[test]
+fn looking_for_a_store_where_there_is_none_says_where() {
+    let home = Home::new();
+    let error = Store::check(home.path(), |_| ()).expect_err("none").to_string();
+    let path = home.file("chat.db");
+    assert!(error.contains(&format!("{}: No such file", path.display())), "{error}");
+    assert!(!home.path().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_that_no_store_writes_are_told_as_problems() {
+    let home = Home::new();
+    let store = home.open();
+    say(&room(&store, "lobby"), "hi").await.expect("appended");
+    store.close();
+    for spoil in ["first = 0, head = 0", "head = 9223372036854775807", "first = -1", "keys = -1"] {
+        let spoil = format!(
+            "DELETE FROM messages; UPDATE rooms SET first = 1, head = 1, keys = 0; UPDATE rooms SET {spoil}"
+        );
+        home.database().execute_batch(&spoil).expect("spoilt");
+        assert!(!Store::check(home.path(), |_| ()).expect("a report").is_sound(), "{spoil}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn looking_at_a_store_that_was_not_closed_leaves_its_log_alone() {
     let home = Home::new();
