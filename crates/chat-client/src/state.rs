@@ -1,6 +1,8 @@
 //! What a client decides: pure state, told what happened and when.
 
 mod inbound;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -117,7 +119,6 @@ impl State {
     pub(crate) fn handle_connected(&mut self, now: Instant) {
         self.up = true;
         self.advice = None;
-        self.lagging = !self.places.is_empty();
         self.catch_up(now);
         self.send_waiting(0);
     }
