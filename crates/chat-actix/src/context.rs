@@ -38,7 +38,7 @@ pub(crate) async fn context<M: Message>(
     request: &mut ServiceRequest,
 ) -> HttpResponse {
     let max_frame = limits.max_frame;
-    let Some((reader, writer, body)) = take_over(request.take_payload()) else {
+    let Some((reader, writer, body)) = take_over(upgrade.watch(), request.take_payload()) else {
         return answer(upgrade.refuse());
     };
     let inbound = Inbound::new(reader, max_frame);

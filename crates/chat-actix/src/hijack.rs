@@ -12,7 +12,7 @@ use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::{HttpResponse, rt};
 use bytes::{Buf, Bytes, BytesMut};
-use chat_core::{Message, Upgrade};
+use chat_core::{Message, Upgrade, Watch};
 use chat_websocket::{CHUNK, WebSocket};
 use futures_util::Stream as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -22,7 +22,7 @@ use crate::convert::{answer, switching_protocols};
 /// Carries an upgrade out: a task waits for the 101 to be on its way and runs the session on the payload and
 /// the body. A request without a payload is refused: actix has seen no upgrade in it.
 pub(crate) fn hijack<M: Message>(upgrade: Upgrade<M>, payload: Payload) -> HttpResponse {
-    let Some((reader, writer, body)) = take_over(payload) else {
+    let Some((reader, writer, body)) = take_over(upgrade.watch(), payload) else {
         return answer(upgrade.refuse());
     };
     let (answer, ticket) = upgrade.accept();
@@ -37,7 +37,7 @@ pub(crate) fn hijack<M: Message>(upgrade: Upgrade<M>, payload: Payload) -> HttpR
 
 /// Makes a connection of a request's payload and the body that is to go out with the 101; none if actix did
 /// not take the request for an upgrade.
-pub(crate) fn take_over(payload: Payload) -> Option<(Reader, Writer, Body)> {
+pub(crate) fn take_over(watch: &Watch, payload: Payload) -> Option<(Reader, Writer, Body)> {
     if matches!(payload, Payload::None) {
         return None;
     }
@@ -45,7 +45,7 @@ pub(crate) fn take_over(payload: Payload) -> Option<(Reader, Writer, Body)> {
     let reader = Reader { payload: Some(Rc::clone(&payload)) };
     let pipe = Rc::default();
     let writer = Writer { pipe: Rc::clone(&pipe) };
-    let body = Body { pipe, _payload: payload };
+    let body = Body { pipe, watch: watch.clone(), _payload: payload };
     Some((reader, writer, body))
 }
 
@@ -154,6 +154,8 @@ impl Drop for Writer {
 /// The body of the 101.
 pub(crate) struct Body {
     pipe: Rc<RefCell<Pipe>>,
+    /// It is told if a layer between puts another body in this one's place.
+    watch: Watch,
     /// Without it, actix would read on for nobody, and a peer that takes nothing could go on sending.
     _payload: Rc<RefCell<Payload>>,
 }
@@ -185,6 +187,7 @@ impl MessageBody for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
+        self.watch.abandon();
         let mut pipe = self.pipe.borrow_mut();
         pipe.gone = true;
         pipe.bytes = BytesMut::new();

@@ -34,6 +34,11 @@ impl<M: Message> Upgrade<M> {
         Self { answer: SwitchingProtocols { headers: accept.headers() }, ticket, watch: watch.clone() }
     }
 
+    /// The watch of its request.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
     /// Gives the upgrade up, because the framework has no connection to give; the answer is to be sent.
     pub fn refuse(self) -> Answer {
         self.watch.refuse(Refusal::Internal);
@@ -153,6 +158,7 @@ enum Watched {
     Nothing,
     Refused(Refusal),
     Accepted(oneshot::Sender<()>),
+    Abandoned,
 }
 
 impl Watch {
@@ -168,11 +174,14 @@ impl Watch {
                 info!(status, code = refusal.code(), "upgrade");
                 None
             }
-            Watched::Accepted(confirm) => {
-                // Nobody takes the confirmation if the ticket has been dropped or has waited too long.
-                let problem = match status {
-                    101 if confirm.send(()).is_ok() => return None,
-                    101 => "nobody starts its session",
+            accepted => {
+                let problem = match (status, accepted) {
+                    // Nobody takes the confirmation if the ticket has been dropped or has waited too long.
+                    (101, Watched::Accepted(confirm)) => match confirm.send(()) {
+                        Ok(()) => return None,
+                        Err(()) => "nobody starts its session",
+                    },
+                    (101, _) => "its connection was taken out of the answer",
                     _ => "another layer answered it",
                 };
                 let answer = Answer::refusal(Refusal::Internal, Vec::new());
@@ -184,6 +193,17 @@ impl Watch {
                 );
                 Some(answer)
             }
+        }
+    }
+
+    /// The 101 can no longer become a connection: what of it was to carry that is gone.
+    ///
+    /// For frameworks to which a part of the response is the connection, whose loss its status does not show.
+    /// Nothing changes once the response has left.
+    pub fn abandon(&self) {
+        let mut watched = self.0.lock();
+        if matches!(*watched, Watched::Accepted(_)) {
+            *watched = Watched::Abandoned;
         }
     }
 
