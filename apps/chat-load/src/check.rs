@@ -45,12 +45,8 @@ impl Stream {
     pub fn take(&mut self, seq: u64) {
         self.tally.delivered += 1;
         if seq >= self.next {
-            let hole = self.next..seq;
-            let remembered = REMEMBERED.saturating_sub(self.missing.len()) as u64;
-            let forgotten = (hole.end - hole.start).saturating_sub(remembered);
-            self.tally.lost += forgotten;
-            self.missing.extend(hole.start + forgotten..hole.end);
-            self.next = seq + 1;
+            self.miss(seq);
+            self.next = seq.saturating_add(1);
         } else if self.missing.remove(&seq) {
             self.tally.out_of_order += 1;
         } else {
@@ -61,11 +57,18 @@ impl Stream {
     /// The server says that these will not come.
     pub fn gap(&mut self, from: u64, to: u64) {
         self.tally.gaps += 1;
-        if from > self.next {
-            self.missing.extend((self.next..from).take(REMEMBERED));
-        }
-        self.tally.skipped += (to + 1).saturating_sub(from.max(self.next));
-        self.next = self.next.max(to + 1);
+        let after = to.saturating_add(1);
+        self.tally.skipped += after.saturating_sub(from.max(self.next));
+        self.miss(from);
+        self.next = self.next.max(after);
+    }
+
+    /// Those that are due ahead of `seq` have not come.
+    fn miss(&mut self, seq: u64) {
+        let remembered = REMEMBERED.saturating_sub(self.missing.len()) as u64;
+        let forgotten = seq.saturating_sub(self.next).saturating_sub(remembered);
+        self.tally.lost += forgotten;
+        self.missing.extend(self.next + forgotten..seq);
     }
 
     /// A message was another than the one that was acknowledged.
@@ -193,6 +196,9 @@ mod tests {
     fn a_hole_of_any_size_is_counted_and_bounded() {
         let tally = tally(&[1_000_000_000], 1_000_000_000);
         assert_eq!(tally.lost, 999_999_999);
+        let mut stream = Stream::after(0);
+        stream.gap(1_000_000_001, 1_000_000_002);
+        assert_eq!(stream.tally(1_000_000_002).lost, 1_000_000_000);
     }
 
     #[test]

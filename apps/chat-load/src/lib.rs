@@ -4,7 +4,7 @@
 //!
 //! Each message has a number of this tool's own in its key. Each reader follows the `seq` of its room without a hole
 //! ([`check::Stream`]), and all readers and the writer must have seen the same message under the same `seq`
-//! ([`check::Ledger`]). That is done for every delivery of every reader, nothing is sampled.
+//! ([`check::Ledger`]), with the body that was sent. That is done for every delivery of every reader, nothing is sampled.
 //!
 //! # What it costs
 //!

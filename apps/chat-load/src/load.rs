@@ -102,14 +102,14 @@ impl Load {
             .transpose()
     }
 
-    fn moment(&self) -> Result<Moment> {
+    fn moment(&self, server: Option<Usage>) -> Result<Moment> {
         let delivered = self.delivered.load(Ordering::Relaxed);
-        Ok(Moment { at: clock::now(), server: self.server()?, own: Process::own().usage()?, delivered })
+        Ok(Moment { at: clock::now(), server, own: Process::own().usage()?, delivered })
     }
 
     /// All connections are there and the load begins.
     pub(crate) fn begin(&self) -> Result<()> {
-        let moment = self.moment()?;
+        let moment = self.moment(self.server()?)?;
         let mut usages = self.usages.lock();
         usages.connected = moment.server;
         usages.began = Some(moment);
@@ -121,10 +121,8 @@ impl Load {
     /// The load has ended.
     pub(crate) fn end(&self) -> Result<()> {
         // A server that has crashed is told of by its connections.
-        let moment = self.moment().or_else(|_| {
-            anyhow::Ok(Moment { at: clock::now(), server: None, own: Process::own().usage()?, delivered: 0 })
-        })?;
-        self.usages.lock().ended = Some(moment);
+        let server = self.server().unwrap_or_default();
+        self.usages.lock().ended = Some(self.moment(server)?);
         Ok(())
     }
 

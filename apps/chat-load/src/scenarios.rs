@@ -72,9 +72,9 @@ async fn talk(
 fn finish(talk: &Talk, tally: Tally, mut outcome: Outcome) -> Outcome {
     if talk.unsent() > 0 {
         let unsent = talk.unsent();
-        outcome
-            .failures
-            .push(format!("{unsent} messages could not be sent: the server took them too slowly"));
+        outcome.failures.push(format!(
+            "{unsent} messages could not be sent: the server took them too slowly, or was gone"
+        ));
     }
     Outcome { tally, ..outcome }
 }
@@ -203,7 +203,9 @@ async fn resuming(load: &Arc<Load>, resume: &Resume) -> Result<Outcome> {
 async fn follow(load: Arc<Load>, reader: Arc<Reader>, mut events: Events) {
     while let Some(event) = events.next().await {
         match event {
-            Event::Message(message) => reader.take(message.seq, message.key.as_deref().unwrap_or_default()),
+            Event::Message(message) => {
+                reader.take(message.seq, message.key.as_deref().unwrap_or_default(), message.body.get());
+            }
             Event::Gap { from, to, .. } => reader.gap(from, to),
             Event::Disconnected { lost, .. } => load.lost(&lost),
             Event::Reconnected => {

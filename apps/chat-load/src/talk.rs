@@ -38,7 +38,6 @@ pub(crate) struct Talk {
     rooms: Vec<Arc<Room>>,
     readers: Vec<Arc<Reader>>,
     writers: Vec<mpsc::Sender<Token>>,
-    body: Arc<RawValue>,
     messages: u64,
     unsent: u64,
 }
@@ -47,6 +46,8 @@ pub(crate) struct Talk {
 pub(crate) struct Room {
     pub(crate) name: RoomName,
     ledger: Ledger,
+    /// Of each of its messages.
+    body: Arc<RawValue>,
 }
 
 /// One who reads a room, and all that came of it.
@@ -72,14 +73,17 @@ impl Talk {
         let messages = messages as u64;
         // Writers take turns, so rooms differ by one round at the most.
         let each = usize::try_from(messages)? / rooms + 2;
-        let rooms = (0..rooms).map(|n| Ok(Arc::new(Room { name: load.room(n)?, ledger: Ledger::new(each) })));
         let text = "x".repeat(common.size as usize);
+        let body: Arc<RawValue> = to_raw_value(&Text(&text))?.into();
+        let room = |n| {
+            let (name, ledger, body) = (load.room(n)?, Ledger::new(each), Arc::clone(&body));
+            Ok(Arc::new(Room { name, ledger, body }))
+        };
         Ok(Self {
             load: Arc::clone(load),
-            rooms: rooms.collect::<Result<_>>()?,
+            rooms: (0..rooms).map(room).collect::<Result<_>>()?,
             readers: Vec::new(),
             writers: Vec::new(),
-            body: to_raw_value(&Text(&text))?.into(),
             messages,
             unsent: 0,
         })
@@ -105,7 +109,7 @@ impl Talk {
             if n < writers {
                 let (due, tokens) = mpsc::channel(DUE);
                 self.writers.push(due);
-                tokio::spawn(write(reader, socket, tokens, Arc::clone(&self.body)));
+                tokio::spawn(write(reader, socket, tokens));
             } else {
                 tokio::spawn(read(reader, socket));
             }
@@ -185,10 +189,11 @@ impl Talk {
 }
 
 impl Reader {
-    /// A message came, with the key that [`write`] gave it.
-    pub(crate) fn take(&self, seq: u64, key: &str) {
+    /// A message came, with the key that [`write`] gave it, and the body that all have.
+    pub(crate) fn take(&self, seq: u64, key: &str, body: &str) {
         let sent = key.split_once('.').and_then(|(n, due)| Some((n.parse().ok()?, due.parse().ok()?)));
-        let agrees = sent.is_some_and(|(n, _)| self.room.ledger.agrees(seq, n));
+        let agrees =
+            sent.is_some_and(|(n, _)| self.room.ledger.agrees(seq, n)) && body == self.room.body.get();
         let mut stream = self.stream.lock();
         stream.take(seq);
         if !agrees {
@@ -221,7 +226,7 @@ impl Reader {
         };
         match &*event.kind {
             "message" if event.room == self.room.name.as_str() => {
-                self.take(event.seq.unwrap_or(0), &event.key);
+                self.take(event.seq.unwrap_or(0), &event.key, event.body.map_or("", RawValue::get));
             }
             "gap" => self.gap(event.from.unwrap_or(0), event.to.unwrap_or(0)),
             "sent" => {
@@ -259,12 +264,7 @@ async fn read(reader: Arc<Reader>, mut socket: Socket) {
     }
 }
 
-async fn write(
-    reader: Arc<Reader>,
-    mut socket: Socket,
-    mut tokens: mpsc::Receiver<Token>,
-    body: Arc<RawValue>,
-) {
+async fn write(reader: Arc<Reader>, mut socket: Socket, mut tokens: mpsc::Receiver<Token>) {
     let mut outbox = VecDeque::new();
     let mut unacknowledged = HashMap::new();
     loop {
@@ -272,7 +272,7 @@ async fn write(
         let received = tokio::select! {
             Some((number, due)) = tokens.recv(), if writable => {
                 let (reference, key) = (number.to_string(), format!("{number}.{due}"));
-                let command = Command::send(&reader.room.name, Some(&key), &body).with_ref(&reference);
+                let command = Command::send(&reader.room.name, Some(&key), &reader.room.body).with_ref(&reference);
                 outbox.push_back(command.encode().into());
                 unacknowledged.insert(number, due);
                 continue;
@@ -380,14 +380,17 @@ mod tests {
         let load = Load::new(&options.common).unwrap();
         let mut talk = Talk::new(&load, 1, 1.0).unwrap();
         let [one, other] = [0, 1].map(|n| talk.add(n, 0, true));
-        one.take(1, "0.5");
-        other.take(1, "0.5");
+        let body = &*one.room.body.get().to_owned();
+        one.take(1, "0.5", body);
+        other.take(1, "0.5", body);
         assert!(talk.tally().is_whole());
-        other.take(2, "7.5");
-        one.take(2, "1.5");
-        one.take(3, "of somebody else");
-        other.take(3, "2.5");
-        assert_eq!(talk.tally(), Tally { delivered: 6, altered: 2, ..Tally::default() });
+        other.take(2, "7.5", body);
+        one.take(2, "1.5", body);
+        one.take(3, "of somebody else", body);
+        other.take(3, "2.5", body);
+        one.take(4, "3.5", r#"{"text":"x"}"#);
+        other.take(4, "3.5", body);
+        assert_eq!(talk.tally(), Tally { delivered: 8, altered: 3, ..Tally::default() });
     }
 
     #[test]
