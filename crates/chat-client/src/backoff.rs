@@ -3,6 +3,9 @@ use std::time::Duration;
 /// Advice of a server is followed up to here: a wrong one must not silence a client for days.
 const MAX_ADVICE: Duration = Duration::from_secs(300);
 
+/// The longest wait, whatever the policy: one that can be added to any time.
+const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How a client comes back: after a random part of a time that doubles with each failure ("full jitter"), so
 /// that the clients of a server that restarts do not come back all at once.
 ///
@@ -104,8 +107,10 @@ impl Backoff {
         random: u64,
     ) -> Option<Duration> {
         let since = *self.lost.get_or_insert(now);
-        let left = (since + self.policy.give_up).checked_sub(now).filter(|left| !left.is_zero())?;
-        let ceiling = self.policy.first.saturating_mul(1 << self.failures.min(20)).min(self.policy.max);
+        let end = since.saturating_add(self.policy.give_up);
+        let left = end.checked_sub(now).filter(|left| !left.is_zero())?;
+        let ceiling = self.policy.first.saturating_mul(1 << self.failures.min(20));
+        let ceiling = ceiling.min(self.policy.max).min(MAX_WAIT);
         self.failures = self.failures.saturating_add(1);
         let jittered = ceiling.mul_f64(random as f64 / u64::MAX as f64);
         // A server that says when it is back has spread its clients itself.
@@ -162,5 +167,14 @@ mod tests {
         assert!(backoff.handle_failure(100 * SECOND, None, u64::MAX).unwrap() <= SECOND);
         assert_eq!(backoff.handle_failure(101 * SECOND, None, 7), None);
         assert_eq!(Backoff::new(Reconnect::never(), SECOND).handle_lost(SECOND, None, 7), None);
+    }
+
+    #[test]
+    fn one_that_never_gives_up_and_waits_for_ever_can_be_asked_for() {
+        let policy = policy().first(Duration::MAX).max(Duration::MAX).give_up(Duration::MAX);
+        let mut backoff = Backoff::new(policy, Duration::ZERO);
+        for _ in 0..3 {
+            assert_eq!(backoff.handle_lost(SECOND, None, u64::MAX), Some(MAX_WAIT));
+        }
     }
 }

@@ -14,6 +14,9 @@ use crate::{Client, ConnectError, Events, Reconnect};
 /// Requests on their way to the driver.
 const REQUESTS: usize = 32;
 
+/// As long as for ever, and still a time that can be added to another.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Sets up a [`Client`].
 #[derive(Clone, Debug)]
 #[must_use]
@@ -65,20 +68,20 @@ impl Builder {
 
     /// How long one attempt to connect may take, up to the welcome. Default 10 s.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.settings.connect_timeout = limit;
+        self.settings.connect_timeout = limit.min(FOREVER);
         self
     }
 
     /// How long a command may wait for its reply, lost connections included. Default 10 s.
     pub fn command_timeout(mut self, limit: Duration) -> Self {
-        self.command_timeout = limit;
+        self.command_timeout = limit.min(FOREVER);
         self
     }
 
     /// The silence after which the client pings; after twice that it takes the connection for lost. Default
     /// 30 s.
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
-        self.settings.heartbeat = heartbeat;
+        self.settings.heartbeat = heartbeat.min(FOREVER);
         self
     }
 

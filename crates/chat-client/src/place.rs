@@ -82,7 +82,7 @@ impl Place {
         if anew {
             self.seq = joined.seq;
         } else if !same {
-            self.seq = 0;
+            (self.seq, self.asked) = (0, None);
         }
         self.epoch = Arc::clone(&joined.epoch);
         self.phase = Phase::Live;
@@ -116,7 +116,7 @@ impl Place {
         }
         if *self.epoch != *epoch {
             self.epoch = Arc::from(epoch);
-            self.seq = 0;
+            (self.seq, self.asked) = (0, None);
         }
         if to <= self.seq {
             return None;

@@ -166,14 +166,33 @@ impl Socket {
         outbox: &mut VecDeque<Utf8Bytes>,
         reads: bool,
     ) -> Poll<Result<Received, Lost>> {
-        while !outbox.is_empty() && self.stream.poll_ready_unpin(cx).map_err(lost)?.is_ready() {
+        match self.write(cx, outbox) {
+            Ok(()) if reads => self.poll_receive(cx),
+            Ok(()) => Poll::Pending,
+            // A server that has closed takes no more, and its close frame says whether to come back.
+            Err(error) => match self.poll_receive(cx) {
+                Poll::Ready(Ok(received)) => Poll::Ready(Ok(received)),
+                Poll::Ready(Err(closed @ Lost::Close { .. })) => Poll::Ready(Err(closed)),
+                // A broken connection is at its end for reading, too, and is about to say so.
+                Poll::Pending if matches!(error, tungstenite::Error::Io(_)) => Poll::Pending,
+                _ => Poll::Ready(Err(lost(error))),
+            },
+        }
+    }
+
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbox: &mut VecDeque<Utf8Bytes>,
+    ) -> Result<(), tungstenite::Error> {
+        while !outbox.is_empty() && self.stream.poll_ready_unpin(cx)?.is_ready() {
             if let Some(frame) = outbox.pop_front() {
-                self.stream.start_send_unpin(Message::Text(frame)).map_err(lost)?;
+                self.stream.start_send_unpin(Message::Text(frame))?;
             }
         }
         // Whether it is done shows when there is more to write.
-        let _flushed = self.stream.poll_flush_unpin(cx).map_err(lost)?.is_ready();
-        if reads { self.poll_receive(cx) } else { Poll::Pending }
+        let _flushed = self.stream.poll_flush_unpin(cx)?.is_ready();
+        Ok(())
     }
 
     /// Asks for a sign of life.
@@ -299,5 +318,36 @@ fn lost(error: tungstenite::Error) -> Lost {
             Lost::End
         }
         _ => Lost::Breach("frames that RFC 6455 forbids"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_close_that_has_come_is_told_although_writing_fails() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+        let target = Target { offer: false, ..Target::new(url) };
+        let server = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio_tungstenite::accept_async(stream).await.unwrap()
+        };
+        let (mut server, client) = tokio::join!(server, Socket::connect(&target));
+        let mut client = client.unwrap();
+        client.send("unread").await.unwrap();
+        server.get_ref().readable().await.unwrap();
+        server
+            .send(Message::Close(Some(CloseFrame { code: 4503.into(), reason: "kicked".into() })))
+            .await
+            .unwrap();
+        // What it has not read makes this a reset.
+        drop(server);
+        let mut outbox = VecDeque::from(["lost".into()]);
+        let lost = poll_fn(|cx| client.poll_exchange(cx, &mut outbox, true)).await.unwrap_err();
+        assert_eq!(lost, Lost::Close { code: 4503, reason: "kicked".to_owned() });
     }
 }

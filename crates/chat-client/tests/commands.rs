@@ -52,8 +52,6 @@ async fn a_log_is_read_in_pages_and_joined_from_anywhere() {
     let found = client.search(&lobby(), "message", 2, Some(9)).await.unwrap();
     let seqs: Vec<_> = found.messages.iter().map(|message| message.seq).collect();
     assert_eq!((seqs, found.more), (vec![8, 7], true));
-    let nothing = client.search(&lobby(), " ", 2, None).await.unwrap_err();
-    assert!(matches!(nothing, Error::Refused(refusal) if refusal.code == ErrorCode::BadQuery));
 
     let mut fifth = None;
     for n in 1..=9 {
