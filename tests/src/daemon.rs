@@ -99,7 +99,7 @@ pub struct Daemon {
     address: SocketAddr,
     log: Option<JoinHandle<String>>,
     /// Removed at the end.
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Daemon {
@@ -139,7 +139,7 @@ impl Daemon {
         BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut line)?;
         let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next());
         let address = address.context("it does not say where it listens")?.parse()?;
-        Ok(Self { binary, child, address, log: Some(log), _data: data })
+        Ok(Self { binary, child, address, log: Some(log), data })
     }
 
     /// What it runs.
@@ -193,7 +193,7 @@ impl Daemon {
     ///
     /// If it is gone, or the system is not Linux.
     pub fn footprint(&self) -> Result<Footprint> {
-        Footprint::of(self.id())
+        Footprint::of(self.id(), self.data.path())
     }
 
     /// Sends a signal by its name, like `TERM`.

@@ -1,11 +1,12 @@
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
 /// What a process holds and has used, as Linux tells it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Footprint {
-    /// Open file descriptors.
+    /// Open file descriptors, but for those of the store, which opens some when it is first read.
     pub descriptors: usize,
     /// Threads.
     pub threads: usize,
@@ -18,7 +19,8 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    pub(crate) fn of(process: u32) -> Result<Self> {
+    /// `store` is the directory of its store.
+    pub(crate) fn of(process: u32, store: &Path) -> Result<Self> {
         let folder = format!("/proc/{process}");
         let status = fs::read_to_string(format!("{folder}/status"))?;
         let number = |name: &str| -> Result<usize> {
@@ -30,8 +32,11 @@ impl Footprint {
         let (_, fields) = stat.rsplit_once(')').context("no fields")?;
         let ticks: Vec<f64> =
             fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+        // One that has been closed meanwhile has no name.
+        let names =
+            fs::read_dir(format!("{folder}/fd"))?.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
         Ok(Self {
-            descriptors: fs::read_dir(format!("{folder}/fd"))?.count(),
+            descriptors: names.filter(|name| !name.starts_with(store)).count(),
             threads: number("Threads:")?,
             kib: number("VmRSS:")?,
             peak_kib: number("VmHWM:")?,

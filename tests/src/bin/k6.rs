@@ -50,7 +50,7 @@ async fn main() -> ExitCode {
     match run_all(&Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            println!("FAILED: {problem:?}");
+            println!("FAILED: {problem:#}");
             ExitCode::from(1)
         }
     }
