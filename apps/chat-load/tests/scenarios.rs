@@ -173,7 +173,7 @@ async fn an_interrupted_run_tells_what_there_was() -> Result<()> {
         .arg(&json)
         .stdout(std::process::Stdio::piped())
         .spawn()?;
-    support::until(|| messages.load(Ordering::Relaxed) > 20).await;
+    support::until(|| messages.load(Ordering::Relaxed) > 200).await;
     let pid = child.id().unwrap_or_default().to_string();
     ensure!(tokio::process::Command::new("kill").args(["-INT", &pid]).status().await?.success());
     let status = support::within(child.wait()).await?;
