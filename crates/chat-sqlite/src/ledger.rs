@@ -14,8 +14,6 @@ pub(crate) struct Prepared {
     pub(crate) user: User,
     pub(crate) key: Option<Key>,
     pub(crate) body: Box<RawValue>,
-    /// What it can be found by.
-    pub(crate) terms: String,
 }
 
 /// What makes a repeated message known.
@@ -42,6 +40,14 @@ pub(crate) struct Ledger<'t> {
     max_keys: u64,
     rooms: HashMap<RoomName, Row>,
     added: u64,
+}
+
+/// What a transaction has added.
+#[derive(Debug, Default)]
+pub(crate) struct Added {
+    pub(crate) messages: u64,
+    /// The numbers of the rooms that have got any.
+    pub(crate) rooms: Vec<i64>,
 }
 
 /// What is known of a room.
@@ -86,11 +92,6 @@ impl<'t> Ledger<'t> {
         self.transaction
             .prepare_cached("INSERT INTO messages (id, at, sum, frame) VALUES (?1, ?2, ?3, ?4)")?
             .execute((id, at, sum, &*stored.frame))?;
-        if !message.terms.is_empty() {
-            self.transaction
-                .prepare_cached("INSERT INTO search (rowid, terms) VALUES (?1, ?2)")?
-                .execute((id, &message.terms))?;
-        }
         if let Some((slot, key)) = slot {
             row.keys += 1;
             self.remember(&mut row, id, &slot, key)?;
@@ -101,14 +102,14 @@ impl<'t> Ledger<'t> {
         Ok(Outcome::Stored(Appended { seq, at, duplicate: false }, stored))
     }
 
-    /// Writes down how far the rooms have got; the number of messages added.
-    pub(crate) fn finish(self) -> rusqlite::Result<u64> {
+    /// Writes down how far the rooms have got.
+    pub(crate) fn finish(self) -> rusqlite::Result<Added> {
         let mut update =
             self.transaction.prepare_cached("UPDATE rooms SET head = ?2, keys = ?3 WHERE id = ?1")?;
         for row in self.rooms.values() {
             update.execute((row.id, row.head, row.keys))?;
         }
-        Ok(self.added)
+        Ok(Added { messages: self.added, rooms: self.rooms.values().map(|row| row.id).collect() })
     }
 
     fn row(&mut self, room: &RoomName) -> rusqlite::Result<Row> {
@@ -195,7 +196,6 @@ mod tests {
             user: User::guest("ann").expect("a name"),
             key: Some(key),
             body: RawValue::from_string("{}".to_owned()).expect("JSON"),
-            terms: String::new(),
         };
         let mut ledger = Ledger::new(&transaction, now, max_keys);
         let outcome = ledger.append(&message).expect("no error");

@@ -88,8 +88,8 @@ pub(crate) fn read(
     Ok(rows)
 }
 
-/// Finds the messages of a room before a position, newest first: those that match in the index, as far as the scan
-/// agrees.
+/// Finds the messages of a room before a position, newest first: those that are not indexed yet and those that
+/// match in the index, as far as the scan agrees.
 pub(crate) fn search(
     connection: &Connection,
     room: &RoomName,
@@ -98,23 +98,43 @@ pub(crate) fn search(
     mut scan: Scan,
     unreadable: &Unreadable,
 ) -> rusqlite::Result<Found> {
-    let Some(number) = number(connection, room)? else {
+    let Some((number, indexed)) = connection
+        .prepare_cached("SELECT id, indexed FROM rooms WHERE name = ?1")?
+        .query_row([room.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+    else {
         return Ok(scan.finish());
     };
-    let mut statement = connection.prepare_cached(
+    let (indexed, last) = (record::id(number, indexed), record::id(number, before.saturating_sub(1)));
+    let mut tail = connection
+        .prepare_cached("SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC")?;
+    if !look(tail.query((indexed, last))?, room, &mut scan, unreadable)? {
+        return Ok(scan.finish());
+    }
+    let mut matching = connection.prepare_cached(
         "SELECT m.id, m.sum, m.frame FROM search s JOIN messages m ON m.id = s.rowid
          WHERE search MATCH ?1 AND s.rowid BETWEEN ?2 AND ?3 ORDER BY s.rowid DESC",
     )?;
-    let (first, last) = (record::id(number, 1), record::id(number, before.saturating_sub(1)));
-    let mut rows = statement.query((pattern, first, last))?;
+    let rows = matching.query((pattern, record::id(number, 1), last.min(indexed)))?;
+    look(rows, room, &mut scan, unreadable)?;
+    Ok(scan.finish())
+}
+
+/// Shows messages to a scan; whether it wants more.
+fn look(
+    mut rows: rusqlite::Rows<'_>,
+    room: &RoomName,
+    scan: &mut Scan,
+    unreadable: &Unreadable,
+) -> rusqlite::Result<bool> {
     while let Some(row) = rows.next()? {
         if let Some(stored) = stored(room, row, unreadable)?
             && !scan.look(&stored)
         {
-            break;
+            return Ok(false);
         }
     }
-    Ok(scan.finish())
+    Ok(true)
 }
 
 fn number(connection: &Connection, room: &RoomName) -> rusqlite::Result<Option<i64>> {
@@ -145,7 +165,7 @@ fn take(
 }
 
 /// A message, if it is as it was written. If not, it is no more to be had than one that retention has taken.
-fn stored(
+pub(crate) fn stored(
     room: &RoomName,
     row: &rusqlite::Row<'_>,
     unreadable: &Unreadable,

@@ -6,6 +6,7 @@ use chat_core::{
     SearchError, Standing, Unavailable,
 };
 use sha1::{Digest, Sha1};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -20,8 +21,6 @@ pub(crate) struct SqliteRoom {
     shared: Arc<Shared>,
     name: RoomName,
     epoch: String,
-    /// See [`terms::scope`].
-    scope: String,
     limits: Arc<Limits>,
     /// Its number among those to be told of messages.
     listener: u64,
@@ -30,17 +29,15 @@ pub(crate) struct SqliteRoom {
 impl SqliteRoom {
     pub(crate) fn new(shared: Arc<Shared>, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Self {
         let epoch = record::epoch(shared.epoch(), &name);
-        let scope = terms::scope(&name);
         let listener = shared.hub().listen(&name, outlet);
-        Self { shared, name, epoch, scope, limits, listener }
+        Self { shared, name, epoch, limits, listener }
     }
 
     fn prepare(&self, draft: Draft) -> Prepared {
         let Draft { user, key, body } = draft;
         let window = u64::try_from(self.limits.key_window.as_millis()).unwrap_or(u64::MAX);
         let key = key.map(|key| Key { key, digest: Sha1::digest(body.get()).into(), window });
-        let terms = terms::of_body(&self.scope, &body);
-        Prepared { room: self.name.clone(), user, key, body, terms }
+        Prepared { room: self.name.clone(), user, key, body }
     }
 }
 
@@ -53,7 +50,8 @@ impl Room for SqliteRoom {
             .map_err(|_| unavailable("too much waits to be written"))?
             .ok_or_else(|| unavailable("the store is closed"))?;
         let (answer, answered) = oneshot::channel();
-        self.shared.send(Job { message: self.prepare(draft), answer, place });
+        let runtime = Handle::current();
+        self.shared.send(Job { message: self.prepare(draft), answer, place, runtime });
         // The store may end, or its thread: both drop what waits.
         answered.await.unwrap_or_else(|_| Err(unavailable("the store is closed")))
     }
@@ -78,7 +76,8 @@ impl Room for SqliteRoom {
     }
 
     async fn search(&self, search: Search) -> Result<Found, SearchError> {
-        let pattern = terms::pattern(&self.scope, &search.query).ok_or(SearchError::BadQuery)?;
+        let pattern =
+            terms::pattern(&terms::scope(&self.name), &search.query).ok_or(SearchError::BadQuery)?;
         let scan = Scan::new(&search, &self.limits);
         let (hub, name, before) = (Arc::clone(self.shared.hub()), self.name.clone(), search.before);
         let found = self.shared.readers().run_long(self.limits.room_timeout, move |connection| {

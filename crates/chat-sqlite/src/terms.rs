@@ -1,13 +1,16 @@
 use chat_core::RoomName;
 use chat_proto::fold;
+use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 /// Characters of a term, but for those with which a word ends.
 const LENGTH: usize = 3;
 
 /// Words of a query that are looked for.
 const QUERY_WORDS: usize = 32;
+
+/// Terms of a word that the index is asked for: more would hardly tell more messages apart.
+const WORD_TERMS: usize = 8;
 
 /// With what the terms of a room begin, so that a search looks at its own room's alone. Rooms that share it by
 /// chance are told apart later.
@@ -16,50 +19,58 @@ pub(crate) fn scope(room: &RoomName) -> String {
 }
 
 /// What the index has of a message: for each character of each word in its body's texts, a term that begins there.
-/// So a part of a word is a phrase, in every script.
-pub(crate) fn of_body(scope: &str, body: &RawValue) -> String {
-    let mut found = Vec::new();
-    // What is nested too deep to be read is stored, and not found.
-    if let Ok(value) = serde_json::from_str(body.get()) {
-        collect(scope, &value, &mut found);
+/// So a part of a word is made of terms, in every script.
+pub(crate) fn of_frame(scope: &str, frame: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Message {
+        body: Value,
     }
-    found.join(" ")
+    let mut found = String::new();
+    // What is nested too deep to be read is stored, and not found.
+    if let Ok(message) = serde_json::from_slice::<Message>(frame) {
+        collect(scope, &message.body, &mut found);
+    }
+    found
 }
 
-/// What the index is asked for: each word of a query as a phrase of the terms in it. It finds all that a
-/// [`Scan`](chat_core::Scan) does, and hardly more. None for a query of no words or too many.
+/// What the index is asked for: the terms in each word of a query. It finds all that a [`Scan`](chat_core::Scan)
+/// does, and hardly more. None for a query of no words or too many.
 ///
-/// No syntax of the query's own is left in it: each phrase stands in quotes, and has none.
+/// No syntax of the query's own is left in it: each term stands in quotes, and has none.
 pub(crate) fn pattern(scope: &str, query: &str) -> Option<String> {
     let folded = fold(query);
-    let phrases: Vec<_> = folded.split_whitespace().map(|word| phrase(scope, word)).collect();
-    (1..=QUERY_WORDS).contains(&phrases.len()).then(|| phrases.join(" AND "))
+    let words: Vec<_> = folded.split_whitespace().collect();
+    let terms: Vec<_> = words.iter().flat_map(|word| wanted(scope, word)).collect();
+    (1..=QUERY_WORDS).contains(&words.len()).then(|| terms.join(" AND "))
 }
 
-fn phrase(scope: &str, word: &str) -> String {
-    let terms = terms(scope, word);
-    match terms.len().checked_sub(LENGTH - 1) {
-        None | Some(0) => format!("\"{}\"*", terms[0]),
-        // The last ones of a word stand in the index only where it ends.
-        Some(whole) => format!("\"{}\"", terms[..whole].join(" ")),
+fn wanted(scope: &str, word: &str) -> Vec<String> {
+    let chars: Vec<_> = word.chars().map(plain).collect();
+    let quoted = |chars: &[char]| format!("\"{scope}{}\"", chars.iter().collect::<String>());
+    if chars.len() < LENGTH {
+        // It may stand anywhere in a word, or at its end.
+        return vec![quoted(&chars) + "*"];
     }
+    chars.windows(LENGTH).take(WORD_TERMS).map(quoted).collect()
 }
 
-fn collect(scope: &str, value: &Value, found: &mut Vec<String>) {
+fn collect(scope: &str, value: &Value, found: &mut String) {
     match value {
-        Value::String(text) => {
-            found.extend(fold(text).split_whitespace().flat_map(|word| terms(scope, word)));
-        }
+        Value::String(text) => fold(text).split_whitespace().for_each(|word| add(scope, word, found)),
         Value::Array(values) => values.iter().for_each(|value| collect(scope, value, found)),
         Value::Object(fields) => fields.values().for_each(|value| collect(scope, value, found)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
-fn terms(scope: &str, word: &str) -> Vec<String> {
-    let chars: Vec<_> = word.chars().map(plain).collect();
-    let term = |from| scope.chars().chain(chars[from..].iter().copied().take(LENGTH)).collect();
-    (0..chars.len()).map(term).collect()
+fn add(scope: &str, word: &str, found: &mut String) {
+    for (at, _) in word.char_indices() {
+        if !found.is_empty() {
+            found.push(' ');
+        }
+        found.push_str(scope);
+        found.extend(word[at..].chars().take(LENGTH).map(plain));
+    }
 }
 
 /// The character, or what stands for it in the index where it would part terms there.
@@ -74,7 +85,7 @@ mod tests {
     use super::*;
 
     fn indexed(body: &str) -> String {
-        of_body("", &RawValue::from_string(body.to_owned()).expect("JSON"))
+        of_frame("", format!(r#"{{"type":"message","body":{body}}}"#).as_bytes())
     }
 
     #[test]
@@ -85,12 +96,12 @@ mod tests {
     }
 
     #[test]
-    fn every_word_of_a_query_becomes_a_quoted_phrase() {
+    fn every_word_of_a_query_becomes_quoted_terms() {
         for (query, expected) in [
             ("ell", "\"ell\""),
             ("Hel lo", "\"hel\" AND \"lo\"*"),
             ("하세요", "\"하세요\""),
-            ("안녕하세", "\"안녕하 녕하세\""),
+            ("안녕하세", "\"안녕하\" AND \"녕하세\""),
             ("녕", "\"녕\"*"),
             ("\"*", "\"\u{e022}\u{e02a}\"*"),
             ("a\u{3000}b", "\"a\"* AND \"b\"*"),
@@ -102,9 +113,12 @@ mod tests {
     #[test]
     fn every_term_of_a_room_begins_like_its_others() {
         let scope = scope(&"lobby".parse().expect("a room name"));
-        let body = RawValue::from_string(r#"{"text":"안녕하세"}"#.to_owned()).expect("JSON");
-        assert_eq!(of_body(&scope, &body), format!("{scope}안녕하 {scope}녕하세 {scope}하세 {scope}세"));
-        assert_eq!(pattern(&scope, "안녕하세"), Some(format!("\"{scope}안녕하 {scope}녕하세\"")));
+        let frame = r#"{"body":{"text":"안녕하세"}}"#;
+        assert_eq!(
+            of_frame(&scope, frame.as_bytes()),
+            format!("{scope}안녕하 {scope}녕하세 {scope}하세 {scope}세")
+        );
+        assert_eq!(pattern(&scope, "안녕하세"), Some(format!("\"{scope}안녕하\" AND \"{scope}녕하세\"")));
     }
 
     #[test]

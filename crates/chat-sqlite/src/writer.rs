@@ -1,4 +1,5 @@
 use std::fs::File;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -6,17 +7,20 @@ use std::time::{Duration, Instant};
 
 use chat_core::{AppendError, Appended};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::Options;
 use crate::clock::Clock;
 use crate::connect;
 use crate::hub::Hub;
+use crate::index::Backlog;
 use crate::ledger::{self, Ledger, Outcome, Prepared};
 use crate::mark::{Mark, MarkFile, boot};
 use crate::open::{Opened, checkpoint};
 use crate::schema::{self, Identity};
 use crate::sweep::{Keep, Sweep};
+use crate::teller::Teller;
 
 /// An append that waits for its turn.
 #[derive(Debug)]
@@ -25,18 +29,24 @@ pub(crate) struct Job {
     pub(crate) answer: oneshot::Sender<Result<Appended, AppendError>>,
     /// Its place in the queue, given back when it is answered.
     pub(crate) place: OwnedSemaphorePermit,
+    /// Where it is waited for.
+    pub(crate) runtime: Handle,
 }
 
-/// The thread that writes: all that waits in one transaction, then the outlets, then the answers.
+/// The thread that writes: all that waits in one transaction, of which the [`Teller`] tells.
 pub(crate) struct Writer {
     hub: Arc<Hub>,
+    teller: Arc<Teller>,
     options: Options,
     database: PathBuf,
     identity: Identity,
     /// None after a failure that a fresh connection may not have.
     connection: Option<Connection>,
     mark: MarkFile,
+    /// The life of the machine, which does not change in that of a process.
+    boot: Option<String>,
     clock: Clock,
+    backlog: Backlog,
     sweep: Option<Sweep>,
     next_sweep: Instant,
     // Held until the thread ends.
@@ -52,14 +62,17 @@ struct Failure {
 }
 
 impl Writer {
-    pub(crate) fn new(opened: Opened, options: Options, hub: Arc<Hub>) -> Self {
+    pub(crate) fn new(opened: Opened, options: Options, hub: Arc<Hub>, teller: Arc<Teller>) -> Self {
         Self {
             hub,
+            teller,
             database: opened.paths.database,
             identity: opened.identity,
             connection: Some(opened.connection),
             mark: opened.mark,
+            boot: boot(),
             clock: Clock::new(),
+            backlog: Backlog::unknown(Instant::now()),
             sweep: None,
             next_sweep: Instant::now() + options.sweep_interval,
             options,
@@ -70,9 +83,11 @@ impl Writer {
     /// Serves until nobody can ask any more.
     pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
         loop {
-            let wait = match self.sweep {
-                Some(_) => Duration::ZERO,
-                None => self.next_sweep.saturating_duration_since(Instant::now()),
+            let wait = match (&self.sweep, self.backlog.due()) {
+                (Some(_), _) => Duration::ZERO,
+                (None, due) => due
+                    .map_or(self.next_sweep, |due| due.min(self.next_sweep))
+                    .saturating_duration_since(Instant::now()),
             };
             match jobs.recv_timeout(wait) {
                 Ok(first) => {
@@ -83,6 +98,7 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            self.index();
             self.sweep();
         }
         self.end();
@@ -97,9 +113,8 @@ impl Writer {
         match self.write(&batch) {
             Ok(outcomes) => {
                 self.hub.counters.healed();
-                for (job, outcome) in batch.into_iter().zip(outcomes) {
-                    self.answer(job, outcome);
-                }
+                let runtime = batch[0].runtime.clone();
+                self.teller.hand_over(&runtime, batch.into_iter().zip(outcomes).collect());
             }
             Err(failure) if failure.is_particular && batch.len() > 1 => {
                 for job in batch {
@@ -109,36 +124,39 @@ impl Writer {
             Err(Failure { cause, .. }) => {
                 self.hub.counters.failed(&cause);
                 for job in batch {
-                    self.answer(job, Outcome::Refused(AppendError::Unavailable(cause.clone())));
+                    let _gone = job.answer.send(Err(AppendError::Unavailable(cause.clone())));
                 }
             }
         }
     }
 
-    fn answer(&self, job: Job, outcome: Outcome) {
-        let Job { message, answer, place } = job;
-        let answered = match outcome {
-            Outcome::Stored(appended, stored) => {
-                self.hub.counters.appended();
-                self.hub.tell(&message.room, &stored);
-                Ok(appended)
-            }
-            Outcome::Known(appended) => Ok(appended),
-            Outcome::Refused(error) => Err(error),
-        };
-        // Whoever has gone meanwhile does not hear of it.
-        let _gone = answer.send(answered);
-        drop(place);
-    }
-
     fn write(&mut self, batch: &[Job]) -> Result<Vec<Outcome>, Failure> {
         let (now, max_keys) = (self.clock.now(), self.options.max_keys);
-        self.transact(|transaction| {
+        let (added, outcomes) = self.transact(|transaction| {
             let mut ledger = Ledger::new(transaction, now, max_keys);
             let outcomes =
                 batch.iter().map(|job| ledger.append(&job.message)).collect::<rusqlite::Result<Vec<_>>>()?;
-            Ok((ledger.finish()? > 0, outcomes))
-        })
+            let added = ledger.finish()?;
+            Ok((added.messages > 0, (added, outcomes)))
+        })?;
+        if added.messages > 0 {
+            self.backlog.grow(added, Instant::now());
+        }
+        Ok(outcomes)
+    }
+
+    /// Brings messages into the index, if it is time.
+    fn index(&mut self) {
+        if self.backlog.due().is_none_or(|due| due > Instant::now()) {
+            return;
+        }
+        let mut backlog = mem::replace(&mut self.backlog, Backlog::fail(Instant::now()));
+        let hub = Arc::clone(&self.hub);
+        let indexed = self.transact(|transaction| Ok((backlog.step(transaction, &hub.unreadable)?, ())));
+        match indexed {
+            Ok(()) => self.backlog = backlog,
+            Err(failure) => hub.counters.failed(&failure.cause),
+        }
     }
 
     /// Takes a step of the round that forgets what is old, or begins one, if it is time.
@@ -229,7 +247,7 @@ impl Writer {
             commits: self.identity.commits,
             open,
             durability: self.options.durability,
-            boot: boot(),
+            boot: self.boot.clone(),
         };
         let written = if open { self.mark.write(&mark) } else { self.mark.write_through(&mark) };
         if let Err(error) = written {

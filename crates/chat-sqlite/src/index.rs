@@ -1,0 +1,129 @@
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use chat_core::RoomName;
+use rusqlite::Transaction;
+
+use crate::ledger::Added;
+use crate::pages::{Unreadable, stored};
+use crate::{record, terms};
+
+/// Messages that are indexed in one transaction: so many that each costs little, so few that it is soon done.
+const STEP: usize = 512;
+
+/// How long nothing is to be written until fewer are indexed.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// What the search index lacks. Searches look at that message by message.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    /// The numbers of the rooms; none if they are not known.
+    rooms: Option<BTreeSet<i64>>,
+    messages: u64,
+    /// When it is to be worked off; none if there is nothing.
+    due: Option<Instant>,
+}
+
+impl Backlog {
+    /// One of which nothing is known yet.
+    pub(crate) fn unknown(due: Instant) -> Self {
+        Self { rooms: None, messages: 0, due: Some(due) }
+    }
+
+    /// When the next [`step`](Self::step) is to be taken; none if there is nothing to do.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Takes note of messages that are committed.
+    pub(crate) fn grow(&mut self, added: Added, now: Instant) {
+        let Some(rooms) = &mut self.rooms else { return };
+        rooms.extend(added.rooms);
+        self.messages += added.messages;
+        self.due = Some(if self.messages >= STEP as u64 { now } else { now + QUIET });
+    }
+
+    /// What failed is tried again later, from what the store says.
+    pub(crate) fn fail(now: Instant) -> Self {
+        Self::unknown(now + QUIET)
+    }
+
+    /// Indexes the oldest messages of the first rooms; whether anything was written.
+    pub(crate) fn step(
+        &mut self,
+        transaction: &Transaction<'_>,
+        unreadable: &Unreadable,
+    ) -> rusqlite::Result<bool> {
+        if self.rooms.is_none() {
+            self.look(transaction)?;
+        }
+        let rooms = self.rooms.get_or_insert_default();
+        let mut left = STEP;
+        let mut has_written = false;
+        while let Some(room) = rooms.first().copied().filter(|_| left > 0) {
+            let indexed = index(transaction, room, left, unreadable)?;
+            has_written = true;
+            if indexed < left {
+                rooms.remove(&room);
+            }
+            left -= indexed;
+        }
+        self.messages = self.messages.saturating_sub((STEP - left) as u64);
+        if rooms.is_empty() {
+            self.messages = 0;
+            self.due = None;
+        }
+        Ok(has_written)
+    }
+
+    fn look(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        let mut statement = transaction
+            .prepare_cached("SELECT id, head - max(indexed, first - 1) FROM rooms WHERE indexed < head")?;
+        let mut rows = statement.query(())?;
+        let mut rooms = BTreeSet::new();
+        self.messages = 0;
+        while let Some(row) = rows.next()? {
+            rooms.insert(row.get(0)?);
+            self.messages += row.get::<_, u64>(1)?;
+        }
+        self.rooms = Some(rooms);
+        Ok(())
+    }
+}
+
+/// Indexes so many messages of a room, if it has them, and writes down how far it has got; the number of them.
+fn index(
+    transaction: &Transaction<'_>,
+    room: i64,
+    limit: usize,
+    unreadable: &Unreadable,
+) -> rusqlite::Result<usize> {
+    let (name, head, from): (String, u64, u64) = transaction
+        .prepare_cached("SELECT name, head, indexed FROM rooms WHERE id = ?1")?
+        .query_row([room], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let mut indexed = 0;
+    let mut upto = head;
+    // A name that is none any more belongs to messages that cannot be read either.
+    if let Ok(name) = name.parse::<RoomName>() {
+        let scope = terms::scope(&name);
+        let mut messages = transaction.prepare_cached(
+            "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+        )?;
+        let mut insert = transaction.prepare_cached("INSERT INTO search (rowid, terms) VALUES (?1, ?2)")?;
+        let mut rows = messages.query((record::id(room, from), record::id(room, head), limit))?;
+        while let Some(row) = rows.next()? {
+            let id: i64 = row.get(0)?;
+            indexed += 1;
+            if indexed == limit {
+                upto = record::seq(id);
+            }
+            let Some(stored) = stored(&name, row, unreadable)? else { continue };
+            let terms = terms::of_frame(&scope, &stored.frame);
+            if !terms.is_empty() {
+                insert.execute((id, terms))?;
+            }
+        }
+    }
+    transaction.prepare_cached("UPDATE rooms SET indexed = ?2 WHERE id = ?1")?.execute((room, upto))?;
+    Ok(indexed)
+}
