@@ -97,6 +97,31 @@ async fn what_is_found_is_of_this_room_paged_and_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_indexed_and_what_is_not_yet_are_found_as_one() {
+    let home = Home::new();
+    let store = home.open();
+    let lobby = room(&store, "lobby");
+    let count = "SELECT count(*) FROM search_docsize";
+    let indexed = || home.database().query_row(count, (), |row| row.get::<_, u64>(0)).expect("counted");
+    for n in 1..=520 {
+        say(&lobby, if n % 100 == 0 || n > 518 { "an apple" } else { "a pear" }).await.expect("appended");
+    }
+    support::until(async || indexed() >= 512).await;
+    assert_eq!(find(&lobby, "apple").await, [520, 519, 500, 400, 300, 200, 100]);
+    let found = lobby.search(asked("apple", 2, 520)).await.expect("found");
+    assert_eq!((seqs(&found.messages), found.more), (vec![519, 500], true), "from both");
+    support::until(async || indexed() == 520).await;
+    assert_eq!(find(&lobby, "apple").await, [520, 519, 500, 400, 300, 200, 100]);
+    say(&lobby, "one apple more").await.expect("appended");
+    store.close();
+    assert_eq!(
+        find(&room(&home.open(), "lobby"), "apple").await[..2],
+        [521, 520],
+        "closed before it was indexed"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_has_no_words_or_too_many_is_a_bad_query() {
     let home = Home::new();
     let store = home.open();
