@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chat_core::{Limits, Outlet, RoomName, Stored};
@@ -58,7 +59,10 @@ impl Hub {
         // Told without the lock: with the last who holds a room, its listener goes.
         let outlets = self.listeners.lock().rooms.get(room).cloned().unwrap_or_default();
         for (_, outlet) in outlets {
-            outlet.committed(stored);
+            // It is the host's: what fails there costs neither the others nor the answer.
+            if catch_unwind(AssertUnwindSafe(|| outlet.committed(stored))).is_err() {
+                tracing::error!(%room, seq = stored.seq, "an outlet has panicked");
+            }
         }
     }
 

@@ -83,3 +83,86 @@ impl Teller {
         drop(place);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use chat_core::{AppendError, Appended, Draft, Outlet, RoomName, User};
+    use serde_json::value::RawValue;
+    use tokio::runtime::{Builder, Runtime};
+    use tokio::sync::{Semaphore, oneshot};
+
+    use super::*;
+    use crate::ledger::Prepared;
+
+    type Batch = Vec<(Job, Outcome)>;
+
+    fn runtime(threads: usize) -> Runtime {
+        Builder::new_multi_thread().worker_threads(threads).build().expect("a runtime")
+    }
+
+    /// A teller, and what it tells of the lobby.
+    fn teller() -> (Arc<Teller>, mpsc::Receiver<u64>) {
+        let hub = Arc::new(Hub::default());
+        let (told, tells) = mpsc::channel();
+        hub.listen(&lobby(), Outlet::new(move |stored| told.send(stored.seq).expect("somebody listens")));
+        (Arc::new(Teller::new(hub)), tells)
+    }
+
+    fn lobby() -> RoomName {
+        "lobby".parse().expect("a room name")
+    }
+
+    /// A batch of one message that is stored, and its answer.
+    fn batch(seq: u64, runtime: &Runtime) -> (Batch, oneshot::Receiver<Result<Appended, AppendError>>) {
+        let body = RawValue::from_string("{}".to_owned()).expect("JSON");
+        let user = User::guest("ann").expect("a name");
+        let draft = Draft { user: user.clone(), key: None, body: body.clone() };
+        let outcome =
+            Outcome::Stored(Appended { seq, at: 0, duplicate: false }, draft.into_stored(lobby(), seq, 0));
+        let message = Prepared { room: lobby(), user, key: None, body };
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a place");
+        let (answer, answered) = oneshot::channel();
+        (vec![(Job { message, answer, place, runtime: runtime.handle().clone() }, outcome)], answered)
+    }
+
+    #[test]
+    fn batches_are_told_in_the_order_of_their_commits_by_whichever_thread() {
+        let (teller, tells) = teller();
+        let runtime = runtime(4);
+        for seq in 1..=2_000 {
+            let (batch, _answered) = batch(seq, &runtime);
+            teller.hand_over(runtime.handle(), batch);
+        }
+        for seq in 1..=2_000 {
+            assert_eq!(tells.recv_timeout(Duration::from_secs(20)), Ok(seq));
+        }
+    }
+
+    #[test]
+    fn what_a_runtime_has_not_told_at_its_end_is_told_all_the_same() {
+        let (teller, tells) = teller();
+        let ended = runtime(1);
+        let (busy, is_busy) = mpsc::channel();
+        let (end, ends) = mpsc::channel::<()>();
+        ended.spawn(async move {
+            busy.send(()).expect("somebody waits");
+            let _ended = ends.recv();
+        });
+        is_busy.recv().expect("begun");
+        let (waits, mut answered) = batch(1, &ended);
+        teller.hand_over(ended.handle(), waits);
+        assert_eq!(tells.try_recv(), Err(mpsc::TryRecvError::Empty), "its only thread is busy");
+        let handle = ended.handle().clone();
+        drop(end);
+        drop(ended);
+        assert_eq!(tells.try_recv(), Ok(1));
+        assert!(answered.try_recv().expect("an answer").is_ok());
+        let (late, mut answered) = batch(2, &runtime(1));
+        teller.hand_over(&handle, late);
+        assert_eq!(tells.try_recv(), Ok(2));
+        assert!(answered.try_recv().expect("an answer").is_ok());
+    }
+}

@@ -315,28 +315,3 @@ async fn more_than_the_queue_holds_waits_its_turn_and_not_for_ever() {
         drop(append.await.expect("no panic"));
     }
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn after_a_panic_in_the_thread_that_writes_appends_are_refused_and_the_store_says_so() {
-    let home = Home::new();
-    let store = home.open();
-    let outlet = chat_core::Outlet::new(|_| panic!("as a host's outlet might"));
-    let lobby: Arc<dyn Room> = store.room(support::name("lobby"), support::limits(), outlet);
-    let appends: Vec<_> = (0..20)
-        .map(|_| {
-            let lobby = Arc::clone(&lobby);
-            tokio::spawn(async move { say(&lobby, "hi").await })
-        })
-        .collect();
-    for append in appends {
-        let refused = append.await.expect("no panic");
-        assert!(matches!(refused, Err(AppendError::Unavailable(_))), "{refused:?}");
-    }
-    store.close();
-    assert!(store.stats().failing_since.is_some());
-    let store = home.open();
-    let lobby = room(&store, "lobby");
-    let kept = all(&lobby).await.len() as u64;
-    assert!(kept > 0, "it was committed, though nobody was told");
-    assert_eq!(say(&lobby, "on").await.map(|appended| appended.seq), Ok(kept + 1));
-}
