@@ -107,7 +107,12 @@ mod tests {
     fn teller() -> (Arc<Teller>, mpsc::Receiver<u64>) {
         let hub = Arc::new(Hub::default());
         let (told, tells) = mpsc::channel();
-        hub.listen(&lobby(), Outlet::new(move |stored| told.send(stored.seq).expect("somebody listens")));
+        let outlet = Outlet::new(move |stored| {
+            // Another thread may go ahead, if it can.
+            std::thread::yield_now();
+            told.send(stored.seq).expect("somebody listens");
+        });
+        hub.listen(&lobby(), outlet);
         (Arc::new(Teller::new(hub)), tells)
     }
 

@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::AppendError;
+use chat_core::{AppendError, Search};
 use chat_sqlite::{Durability, Options, Store};
 use libtest_mimic::{Arguments, Failed, Trial};
 use support::{Home, all, draft, guest, room};
@@ -35,6 +35,10 @@ fn main() -> ExitCode {
             || kill_again_and_again(Durability::Process),
         ),
         Trial::test("a_process_that_is_killed_while_it_makes_a_store_leaves_one_or_none", kill_while_making),
+        Trial::test(
+            "a_process_that_is_killed_at_any_write_while_it_migrates_loses_nothing",
+            kill_while_migrating,
+        ),
         Trial::test("nothing_is_acknowledged_before_it_is_on_the_disk", || watch(Durability::Disk)),
         Trial::test("at_the_level_of_the_process_nothing_waits_for_the_disk", || watch(Durability::Process)),
     ];
@@ -70,6 +74,7 @@ async fn write(dir: &str) {
     for writer in writers {
         writer.await.expect("no panic");
     }
+    store.close();
 }
 
 fn say(line: &str) {
@@ -171,6 +176,59 @@ fn kill_while_making() -> Result<(), Failed> {
         delay += Duration::from_millis(2);
     }
     Ok(())
+}
+
+/// Makes a store what it was in its first version, and kills the process that opens it at its first write to the disk,
+/// then at its second, and so on until one gets through.
+fn kill_while_migrating() -> Result<(), Failed> {
+    let home = Home::new();
+    let runtime = tokio::runtime::Runtime::new()?;
+    let (epoch, messages) = runtime.block_on(async {
+        let store = home.open();
+        let lobby = room(&store, "lobby");
+        for n in 1..=50 {
+            lobby.append(draft(&guest("ann"), None, &format!("word{n}"))).await.expect("appended");
+        }
+        let before = (lobby.standing().await.expect("a standing").epoch, all(&lobby).await);
+        store.close();
+        before
+    });
+    for write in 1..1_000 {
+        age(&home);
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-o", "/dev/null", "-e"]);
+        strace.arg(format!("inject=pwrite64:signal=SIGKILL:when={write}")).arg(env::current_exe()?);
+        let status = writer(&mut strace, &home.path(), 0, Durability::Disk).wait()?;
+        assert!(Store::check(home.path(), |_| ())?.is_sound(), "after write {write}");
+        runtime.block_on(async {
+            let store = home.open();
+            let lobby = room(&store, "lobby");
+            assert_eq!(lobby.standing().await.expect("a standing").epoch, epoch, "after write {write}");
+            assert_eq!(all(&lobby).await, messages, "after write {write}");
+            let search = Search { query: "word50".to_owned(), limit: 2, before: u64::MAX };
+            let found = lobby.search(search).await.expect("found").messages;
+            assert_eq!(found, messages[49..], "after write {write}");
+            store.close();
+        });
+        if status.success() {
+            assert!(write > 20, "there were only {write} writes");
+            return Ok(());
+        }
+    }
+    Err("no process gets through".into())
+}
+
+/// Takes a store back to the first version of its schema.
+fn age(home: &Home) {
+    let first = "
+        BEGIN;
+        ALTER TABLE rooms DROP COLUMN indexed;
+        DROP TABLE search;
+        CREATE VIRTUAL TABLE search USING fts5 (terms, content = '', contentless_delete = 1, tokenize = 'ascii');
+        INSERT INTO search (rowid, terms) SELECT id, 'wor ord' FROM messages;
+        PRAGMA user_version = 1;
+        COMMIT;";
+    home.database().execute_batch(first).expect("as it was");
 }
 
 /// Looks at a process's calls to the system, in their order: a message reaches the write-ahead log, the log the
