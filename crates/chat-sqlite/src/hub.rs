@@ -99,6 +99,10 @@ impl Counters {
         }
     }
 
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing_since.load(Ordering::Relaxed) != 0
+    }
+
     pub(crate) fn stats(&self, unreadable: &Unreadable) -> Stats {
         let failing_since = self.failing_since.load(Ordering::Relaxed);
         Stats {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::record;
 
-/// So many messages are remembered to be unreadable; of more, each reading counts.
+/// So many messages are remembered to be unreadable; of more, each reading counts, and none is logged.
 const REMEMBERED: usize = 10_000;
 
 /// The messages that were found to be other than they were written.
@@ -36,12 +36,12 @@ impl Unreadable {
         if seen.contains(&id) {
             return;
         }
-        if seen.len() < REMEMBERED {
-            seen.insert(id);
-        }
+        let is_remembered = seen.len() < REMEMBERED && seen.insert(id);
         drop(seen);
         self.count.fetch_add(1, Ordering::Relaxed);
-        tracing::error!("a message is not as it was written: it is left out");
+        if is_remembered {
+            tracing::error!("a message is not as it was written: it is left out");
+        }
     }
 }
 

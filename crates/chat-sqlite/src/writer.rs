@@ -43,6 +43,8 @@ pub(crate) struct Writer {
     /// None after a failure that a fresh connection may not have.
     connection: Option<Connection>,
     mark: MarkFile,
+    /// Whether the mark could be written when it was last tried.
+    is_marked: bool,
     /// The life of the machine, which does not change in that of a process.
     boot: Option<String>,
     clock: Clock,
@@ -70,6 +72,7 @@ impl Writer {
             identity: opened.identity,
             connection: Some(opened.connection),
             mark: opened.mark,
+            is_marked: true,
             boot: boot(),
             clock: Clock::new(),
             backlog: Backlog::unknown(Instant::now()),
@@ -112,7 +115,6 @@ impl Writer {
         }
         match self.write(&batch) {
             Ok(outcomes) => {
-                self.hub.counters.healed();
                 let runtime = batch[0].runtime.clone();
                 self.teller.hand_over(&runtime, batch.into_iter().zip(outcomes).collect());
             }
@@ -195,10 +197,12 @@ impl Writer {
             Some(connection) => connection,
             None => self.reconnect()?,
         };
+        let is_failing = self.hub.counters.is_failing();
         let result = (|| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let (has_written, value) = work(&transaction)?;
-            if !has_written {
+            // Whether it fails still, only a commit can tell.
+            if !has_written && !is_failing {
                 transaction.rollback()?;
                 return Ok((None, value));
             }
@@ -212,6 +216,7 @@ impl Writer {
                 if let Some(commits) = commits {
                     self.identity.commits = commits;
                     self.hub.counters.committed();
+                    self.hub.counters.healed();
                     self.mark(true);
                 }
                 Ok(value)
@@ -250,9 +255,13 @@ impl Writer {
             boot: self.boot.clone(),
         };
         let written = if open { self.mark.write(&mark) } else { self.mark.write_through(&mark) };
-        if let Err(error) = written {
+        match written {
+            Ok(()) => self.is_marked = true,
             // What is committed stays so. Without the mark a later loss might go unnoticed.
-            tracing::error!(%error, "the mark beside the database cannot be written");
+            Err(error) if mem::replace(&mut self.is_marked, false) => {
+                tracing::error!(%error, "the mark beside the database cannot be written");
+            }
+            Err(_) => {}
         }
     }
 

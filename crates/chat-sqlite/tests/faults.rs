@@ -275,6 +275,18 @@ async fn a_message_that_cannot_be_stored_spoils_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_heals_though_nobody_appends() {
+    let home = Home::new();
+    let often = Duration::from_millis(10);
+    let store = home.open_with(Options { sweep_interval: often, lock_wait: often, ..Options::default() });
+    let blocker = home.database();
+    blocker.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    support::until(async || store.stats().failing_since.is_some()).await;
+    blocker.execute_batch("ROLLBACK").expect("unlocked");
+    support::until(async || store.stats().failing_since.is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn more_than_the_queue_holds_waits_its_turn_and_not_for_ever() {
     let home = Home::new();
     let store = home.open_with(Options {
