@@ -1,6 +1,6 @@
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
@@ -102,13 +102,12 @@ impl MarkFile {
     }
 
     /// Puts a mark in place of the last.
-    pub(crate) fn write(&mut self, mark: &Mark) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(0))?;
-        self.file.write_all(mark.encode(self.number).as_bytes())
+    pub(crate) fn write(&self, mark: &Mark) -> io::Result<()> {
+        self.file.write_all_at(mark.encode(self.number).as_bytes(), 0)
     }
 
     /// Puts a mark in place of whatever the file holds, and waits until it is on the disk.
-    pub(crate) fn write_through(&mut self, mark: &Mark) -> io::Result<()> {
+    pub(crate) fn write_through(&self, mark: &Mark) -> io::Result<()> {
         self.write(mark)?;
         self.file.set_len(mark.encode(self.number).len() as u64)?;
         self.file.sync_all()

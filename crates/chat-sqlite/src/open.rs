@@ -78,7 +78,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
     } else {
         verify(&paths)?;
     }
-    let (mut mark, last) = MarkFile::open(&paths.mark).map_err(io_error("open", &paths.mark))?;
+    let (mark, last) = MarkFile::open(&paths.mark).map_err(io_error("open", &paths.mark))?;
     let sqlite = |source| OpenError::Sqlite { path: paths.database.clone(), source };
     let mut connection =
         connect::writing(&paths.database, Durability::Disk, options.lock_wait).map_err(sqlite)?;
