@@ -1,29 +1,20 @@
-use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chat_core::{Limits, Outlet, RoomName, Stored};
-use parking_lot::Mutex;
+use chat_core::Limits;
 
 use crate::Stats;
 use crate::clock::unix_millis;
 use crate::pages::Unreadable;
+use crate::teller::Teller;
 
 /// Where the writer and the readers tell what has happened.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
-    listeners: Mutex<Listeners>,
+    pub(crate) teller: Teller,
     /// How long keys are remembered, in milliseconds; 0 as long as no room has said.
     key_window: AtomicU64,
     pub(crate) counters: Counters,
     pub(crate) unreadable: Unreadable,
-}
-
-#[derive(Debug, Default)]
-struct Listeners {
-    /// Those who want to hear of a room: one, but where it is being opened anew.
-    rooms: HashMap<RoomName, Vec<(u64, Outlet)>>,
-    next: u64,
 }
 
 #[derive(Debug, Default)]
@@ -35,37 +26,6 @@ pub(crate) struct Counters {
 }
 
 impl Hub {
-    /// Lets an outlet hear of a room's messages, whoever appends them, until [`forget`](Self::forget).
-    pub(crate) fn listen(&self, room: &RoomName, outlet: Outlet) -> u64 {
-        let mut listeners = self.listeners.lock();
-        listeners.next += 1;
-        let listener = listeners.next;
-        listeners.rooms.entry(room.clone()).or_default().push((listener, outlet));
-        listener
-    }
-
-    pub(crate) fn forget(&self, room: &RoomName, listener: u64) {
-        let mut listeners = self.listeners.lock();
-        if let Some(outlets) = listeners.rooms.get_mut(room) {
-            outlets.retain(|(number, _)| *number != listener);
-            if outlets.is_empty() {
-                listeners.rooms.remove(room);
-            }
-        }
-    }
-
-    /// Tells of a message that is committed.
-    pub(crate) fn tell(&self, room: &RoomName, stored: &Stored) {
-        // Told without the lock: with the last who holds a room, its listener goes.
-        let outlets = self.listeners.lock().rooms.get(room).cloned().unwrap_or_default();
-        for (_, outlet) in outlets {
-            // It is the host's: what fails there costs neither the others nor the answer.
-            if catch_unwind(AssertUnwindSafe(|| outlet.committed(stored))).is_err() {
-                tracing::error!(%room, seq = stored.seq, "an outlet has panicked");
-            }
-        }
-    }
-
     pub(crate) fn note_key_window(&self, limits: &Limits) {
         let window = u64::try_from(limits.key_window.as_millis()).unwrap_or(u64::MAX);
         self.key_window.fetch_max(window, Ordering::Relaxed);

@@ -6,7 +6,6 @@ use chat_core::{
     SearchError, Standing, Unavailable,
 };
 use sha1::{Digest, Sha1};
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -29,7 +28,7 @@ pub(crate) struct SqliteRoom {
 impl SqliteRoom {
     pub(crate) fn new(shared: Arc<Shared>, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Self {
         let epoch = record::epoch(shared.epoch(), &name);
-        let listener = shared.hub().listen(&name, outlet);
+        let listener = shared.hub().teller.listen(&name, outlet);
         Self { shared, name, epoch, limits, listener }
     }
 
@@ -50,10 +49,10 @@ impl Room for SqliteRoom {
             .map_err(|_| unavailable("too much waits to be written"))?
             .ok_or_else(|| unavailable("the store is closed"))?;
         let (answer, answered) = oneshot::channel();
-        let runtime = Handle::current();
-        self.shared.send(Job { message: self.prepare(draft), answer, place, runtime });
+        let pending = self.shared.hub().teller.pending(answered);
+        self.shared.send(Job { message: self.prepare(draft), answer, place });
         // The store may end, or its thread: both drop what waits.
-        answered.await.unwrap_or_else(|_| Err(unavailable("the store is closed")))
+        pending.wait().await.unwrap_or_else(|| Err(unavailable("the store is closed")))
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
@@ -89,6 +88,6 @@ impl Room for SqliteRoom {
 
 impl Drop for SqliteRoom {
     fn drop(&mut self) {
-        self.shared.hub().forget(&self.name, self.listener);
+        self.shared.hub().teller.forget(&self.name, self.listener);
     }
 }

@@ -12,7 +12,6 @@ use crate::hub::Hub;
 use crate::open::{self, Opening};
 use crate::readers::Readers;
 use crate::room::SqliteRoom;
-use crate::teller::Teller;
 use crate::writer::{Job, Writer};
 
 /// Longer than a sweep or a lock is ever meant to be waited for, and short enough for the clock and for SQLite.
@@ -109,7 +108,6 @@ pub(crate) struct Shared {
     queue: Arc<Semaphore>,
     readers: Arc<Readers>,
     hub: Arc<Hub>,
-    teller: Arc<Teller>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -127,8 +125,7 @@ impl Store {
         let queue = Arc::new(Semaphore::new(options.max_queue.clamp(1, Semaphore::MAX_PERMITS)));
         let readers = Arc::new(Readers::new(opened.paths.database.clone(), options.readers));
         let (opening, epoch) = (opened.opening, opened.identity.epoch.clone());
-        let teller = Arc::new(Teller::new(Arc::clone(&hub)));
-        let writer = Writer::new(opened, options, Arc::clone(&hub), Arc::clone(&teller));
+        let writer = Writer::new(opened, options, Arc::clone(&hub));
         let ending = Ending(Arc::clone(&hub));
         let thread = thread::Builder::new()
             .name("chat-sqlite".to_owned())
@@ -138,7 +135,7 @@ impl Store {
             })
             .map_err(io_error("begin to write in", dir))?;
         let (jobs, thread) = (Mutex::new(Some(jobs)), Mutex::new(Some(thread)));
-        Ok(Self(Arc::new(Shared { opening, epoch, jobs, queue, readers, hub, teller, thread })))
+        Ok(Self(Arc::new(Shared { opening, epoch, jobs, queue, readers, hub, thread })))
     }
 
     /// The room of this name, for [`Builder::rooms`](chat_core::Builder::rooms).
@@ -169,7 +166,7 @@ impl Store {
         {
             tracing::error!("the thread that wrote has ended in a panic");
         }
-        self.0.teller.finish();
+        self.0.hub.teller.tell(u64::MAX);
     }
 }
 

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use chat_core::{AppendError, Appended};
+use chat_core::AppendError;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
-use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::Options;
@@ -20,23 +19,20 @@ use crate::mark::{Mark, MarkFile, boot};
 use crate::open::{Opened, checkpoint};
 use crate::schema::{self, Identity};
 use crate::sweep::{Keep, Sweep};
-use crate::teller::Teller;
+use crate::teller::{Answer, Committed};
 
 /// An append that waits for its turn.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) message: Prepared,
-    pub(crate) answer: oneshot::Sender<Result<Appended, AppendError>>,
-    /// Its place in the queue, given back when it is answered.
+    pub(crate) answer: oneshot::Sender<Answer>,
+    /// Its place in the queue.
     pub(crate) place: OwnedSemaphorePermit,
-    /// Where it is waited for.
-    pub(crate) runtime: Handle,
 }
 
-/// The thread that writes: all that waits in one transaction, of which the [`Teller`] tells.
+/// The thread that writes: all that waits in one transaction, then the answers.
 pub(crate) struct Writer {
     hub: Arc<Hub>,
-    teller: Arc<Teller>,
     options: Options,
     database: PathBuf,
     identity: Identity,
@@ -64,10 +60,9 @@ struct Failure {
 }
 
 impl Writer {
-    pub(crate) fn new(opened: Opened, options: Options, hub: Arc<Hub>, teller: Arc<Teller>) -> Self {
+    pub(crate) fn new(opened: Opened, options: Options, hub: Arc<Hub>) -> Self {
         Self {
             hub,
-            teller,
             database: opened.paths.database,
             identity: opened.identity,
             connection: Some(opened.connection),
@@ -115,8 +110,9 @@ impl Writer {
         }
         match self.write(&batch) {
             Ok(outcomes) => {
-                let runtime = batch[0].runtime.clone();
-                self.teller.hand_over(&runtime, batch.into_iter().zip(outcomes).collect());
+                for (job, outcome) in batch.into_iter().zip(outcomes) {
+                    self.answer(job, outcome);
+                }
             }
             Err(failure) if failure.is_particular && batch.len() > 1 => {
                 for job in batch {
@@ -126,10 +122,24 @@ impl Writer {
             Err(Failure { cause, .. }) => {
                 self.hub.counters.failed(&cause);
                 for job in batch {
-                    let _gone = job.answer.send(Err(AppendError::Unavailable(cause.clone())));
+                    self.answer(job, Outcome::Refused(AppendError::Unavailable(cause.clone())));
                 }
             }
         }
+    }
+
+    fn answer(&self, job: Job, outcome: Outcome) {
+        let Job { message, answer, place } = job;
+        let result = match outcome {
+            Outcome::Stored(appended, stored) => {
+                self.hub.counters.appended();
+                self.hub.teller.push(Committed { room: message.room, stored, place });
+                Ok(appended)
+            }
+            Outcome::Known(appended) => Ok(appended),
+            Outcome::Refused(error) => Err(error),
+        };
+        self.hub.teller.answer(answer, result);
     }
 
     fn write(&mut self, batch: &[Job]) -> Result<Vec<Outcome>, Failure> {
