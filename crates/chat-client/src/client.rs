@@ -119,7 +119,7 @@ impl Client {
         self.send_with_key(room, body, &key).await
     }
 
-    /// The same with a key of the caller's, 1 to 64 bytes: a repeat with it, from whatever client of this user,
+    /// The same with a key of the caller's, not empty, and of 64 bytes at most by default: a repeat with it, from whatever client of this user,
     /// is the same message.
     ///
     /// # Errors

@@ -118,7 +118,7 @@ pub fn parse(text: &[u8], limits: &Limits) -> Parsed {
 }
 
 fn reference(fields: &Fields<'_>, limits: &Limits) -> Result<Option<String>, ErrorCode> {
-    const RULE: &str = "`ref` must be a string of at most 64 bytes";
+    const RULE: &str = "`ref` must be a string that is not too long";
     match fields.string("ref", RULE)? {
         Some(text) if text.len() > limits.max_ref => Err(ErrorCode::BadCommand(RULE)),
         reference => Ok(reference),

@@ -1,6 +1,8 @@
 use serde::{Serialize, Serializer};
 
 /// What an `error` event says went wrong with one command. The connection stays open.
+///
+/// The texts name no number of [`Limits`](crate::Limits): a host service may have chosen another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ErrorCode {
     /// The frame is not one JSON object.
@@ -39,7 +41,7 @@ pub enum ErrorCode {
     #[error("the body is not a message of this service")]
     BadBody,
     /// The idempotency key is empty or longer than [`Limits::max_key`](crate::Limits::max_key).
-    #[error("a key is 1 to 64 bytes")]
+    #[error("the key is empty or too long")]
     BadKey,
     /// The idempotency key was used before, for another body.
     #[error("this key was used for another body")]
@@ -49,7 +51,7 @@ pub enum ErrorCode {
     BadCursor,
     /// The query is empty or longer than [`Limits::max_query`](crate::Limits::max_query), or the log can make
     /// nothing of it.
-    #[error("a query is 1 to 256 bytes that are not only white space")]
+    #[error("the query is too long, or has nothing that can be searched for")]
     BadQuery,
     /// The log cannot do what was asked.
     #[error("this room's log cannot do that")]

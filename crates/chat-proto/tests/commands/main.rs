@@ -19,8 +19,12 @@ fn command(text: &str) -> Result<Command, ErrorCode> {
 
 /// A session that is a member of `lobby`.
 fn member() -> Session {
+    member_within(Limits::default())
+}
+
+fn member_within(limits: Limits) -> Session {
     let user = User::guest("ada").expect("a good name");
-    let (mut session, _) = Session::open(Arc::new(Limits::default()), user, "1".to_owned(), Duration::ZERO);
+    let (mut session, _) = Session::open(Arc::new(limits), user, "1".to_owned(), Duration::ZERO);
     session.handle_text(Duration::ZERO, Bytes::from_static(br#"{"type":"join","room":"lobby"}"#));
     let standing = Standing { epoch: "e".to_owned(), head: 0, first: 1 };
     let resumption = Resumption { after: 0, recovered: true, gap: None };
@@ -30,7 +34,11 @@ fn member() -> Session {
 
 /// The event that a member gets in answer to one text.
 fn answer(text: impl AsRef<[u8]>) -> Value {
-    let effects = member().handle_text(Duration::ZERO, Bytes::copy_from_slice(text.as_ref()));
+    answer_of(member(), text)
+}
+
+fn answer_of(mut session: Session, text: impl AsRef<[u8]>) -> Value {
+    let effects = session.handle_text(Duration::ZERO, Bytes::copy_from_slice(text.as_ref()));
     match effects.as_slice() {
         [Effect::Reply(event)] => serde_json::from_slice(&event.encode()).expect("an event is JSON"),
         other => panic!("{other:?}"),

@@ -1,7 +1,7 @@
-use chat_proto::ErrorCode;
+use chat_proto::{ErrorCode, Limits};
 use serde_json::Value;
 
-use crate::{answer, command};
+use crate::{answer, answer_of, command, member_within};
 
 pub(crate) fn check_error(event: &Value, code: &str, field: Option<&str>) {
     assert_eq!((event["type"].as_str(), event["code"].as_str()), (Some("error"), Some(code)), "{event}");
@@ -170,5 +170,21 @@ fn an_error_names_the_room_that_the_command_named() {
         let event = answer(format!(r#"{{{fields},"room":"lobby"}}"#));
         check_error(&event, code, None);
         assert_eq!(event["room"], "lobby", "{fields}");
+    }
+}
+
+#[test]
+fn no_error_names_a_limit_that_this_server_does_not_have() {
+    let limits = Limits { max_ref: 3, max_key: 3, max_query: 3, ..Limits::default() };
+    for (fields, code) in [
+        (r#""type":"ping","ref":"long""#, "bad_command"),
+        (r#""type":"send","room":"lobby","body":{},"key":"long""#, "bad_key"),
+        (r#""type":"search","room":"lobby","query":"long""#, "bad_query"),
+    ] {
+        let event = answer_of(member_within(limits.clone()), format!("{{{fields}}}"));
+        check_error(&event, code, None);
+        let message = event["message"].as_str().expect("an error has a message");
+        let mut numbers = message.split(|c: char| !c.is_ascii_digit()).filter(|number| !number.is_empty());
+        assert!(numbers.all(|number| number == "3"), "{message}");
     }
 }
