@@ -109,14 +109,18 @@ impl Backoff {
         let since = *self.lost.get_or_insert(now);
         let end = since.saturating_add(self.policy.give_up);
         let left = end.checked_sub(now).filter(|left| !left.is_zero())?;
-        let ceiling = self.policy.first.saturating_mul(1 << self.failures.min(20));
-        let ceiling = ceiling.min(self.policy.max).min(MAX_WAIT);
+        let jittered = jittered(self.policy.first, self.policy.max.min(MAX_WAIT), self.failures, random);
         self.failures = self.failures.saturating_add(1);
-        let jittered = ceiling.mul_f64(random as f64 / u64::MAX as f64);
         // A server that says when it is back has spread its clients itself.
         let advised = advice.unwrap_or_default().min(MAX_ADVICE);
         Some(jittered.max(advised).min(left.max(advised)))
     }
+}
+
+/// A random part of a time that doubles with each failure, from `first` up to `max`.
+pub(crate) fn jittered(first: Duration, max: Duration, failures: u32, random: u64) -> Duration {
+    let ceiling = first.saturating_mul(1 << failures.min(20)).min(max);
+    ceiling.mul_f64(random as f64 / u64::MAX as f64)
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::client::Shared;
-use crate::driver::{Driver, Settings, connect};
+use crate::driver::{Driver, Settings, random};
+use crate::link::connect;
 use crate::socket::Target;
 use crate::state::State;
 use crate::{Client, ConnectError, Events, Reconnect};
@@ -24,7 +25,6 @@ pub struct Builder {
     target: Target,
     settings: Settings,
     command_timeout: Duration,
-    reconnect: Reconnect,
 }
 
 impl Builder {
@@ -36,9 +36,9 @@ impl Builder {
                 heartbeat: Duration::from_secs(30),
                 event_buffer: 256,
                 max_in_flight: 256,
+                reconnect: Reconnect::default(),
             },
             command_timeout: Duration::from_secs(10),
-            reconnect: Reconnect::default(),
         }
     }
 
@@ -62,7 +62,7 @@ impl Builder {
 
     /// How the client comes back when its connection is lost.
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
-        self.reconnect = reconnect;
+        self.settings.reconnect = reconnect;
         self
     }
 
@@ -116,19 +116,25 @@ impl Builder {
         let ended = Arc::new(OnceLock::new());
         let (requests, driver_requests) = mpsc::channel(REQUESTS);
         let (driver_events, events) = mpsc::channel(self.settings.event_buffer);
-        let state = State::new(self.command_timeout, Arc::clone(&references));
+        let (closing, driver_closing) = watch::channel(false);
+        let state = State::new(self.command_timeout, Arc::clone(&references), random);
         let driver = Driver::new(
             self.target,
             self.settings,
-            self.reconnect,
             driver_requests,
+            driver_closing,
             driver_events,
             state,
             socket,
         );
         tokio::spawn(driver.run(Arc::clone(&ended)));
-        let shared =
-            Shared { welcome, references, ended: Arc::clone(&ended), command_timeout: self.command_timeout };
+        let shared = Shared {
+            welcome,
+            references,
+            closing,
+            ended: Arc::clone(&ended),
+            command_timeout: self.command_timeout,
+        };
         Ok((Client::new(shared, requests), Events::new(events, ended)))
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use chat_proto::{Range, RoomName};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::driver::{Request, random};
+use crate::driver::{DRAIN, Ending, Request, random};
 use crate::reply::{Ask, Reply};
 use crate::state::Waiting;
 use crate::{
@@ -17,8 +17,8 @@ use crate::{
     Welcome,
 };
 
-/// How long closing may take.
-const CLOSE: Duration = Duration::from_secs(5);
+/// How long a client may take to end: for one whose runtime stands still, as the driver keeps its own time.
+const CLOSE: Duration = DRAIN.saturating_add(Duration::from_secs(5));
 
 /// A standard message.
 ///
@@ -49,7 +49,9 @@ pub struct Client {
 pub(crate) struct Shared {
     pub(crate) welcome: Welcome,
     pub(crate) references: Arc<AtomicU64>,
-    pub(crate) ended: Arc<OnceLock<Closed>>,
+    /// Whether the client is to end; closed once it has.
+    pub(crate) closing: watch::Sender<bool>,
+    pub(crate) ended: Arc<OnceLock<Ending>>,
     pub(crate) command_timeout: Duration,
 }
 
@@ -119,8 +121,8 @@ impl Client {
         self.send_with_key(room, body, &key).await
     }
 
-    /// The same with a key of the caller's, not empty, and of 64 bytes at most by default: a repeat with it, from whatever client of this user,
-    /// is the same message.
+    /// The same with a key of the caller's, not empty and, on most servers, of 64 bytes at most: a repeat with it,
+    /// from whatever client of this user, is the same message.
     ///
     /// # Errors
     ///
@@ -206,15 +208,25 @@ impl Client {
         self.request(Request::Reconnect, Instant::now() + self.shared.command_timeout).await
     }
 
-    /// Ends the client, whoever else has a handle, with a closing handshake.
-    pub async fn close(self) {
-        let closed = async {
-            if self.requests.send(Request::Close).await.is_ok() {
-                self.requests.closed().await;
-            }
-        };
-        // Then the driver ends by itself.
-        let _ended = timeout(CLOSE, closed).await.is_ok();
+    /// Ends the client, whoever else has a handle. It takes no more commands, waits for the replies to those in hand
+    /// for 5 s at most, over another connection if it must, and ends with a closing handshake of 1 s at most.
+    ///
+    /// Dropping the last handle does the same, and nobody waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] if there was no reply to some command in that time. Each of these answers
+    /// [`Error::Closed`], as every later one does. [`Error::Closed`] if the client had ended for another reason
+    /// before all replies were there.
+    pub async fn close(self) -> Result<(), Error> {
+        self.shared.closing.send_replace(true);
+        let ended = timeout(CLOSE, self.shared.closing.closed()).await;
+        match self.shared.ended.get() {
+            Some(Ending { why: Closed::Here, answered: true }) => Ok(()),
+            Some(Ending { why: Closed::Here, answered: false }) => Err(Error::Timeout),
+            None if ended.is_err() => Err(Error::Timeout),
+            _ => Err(self.closed()),
+        }
     }
 
     async fn page(&self, ask: Ask, command: Command<'_>) -> Result<Page, Error> {
@@ -247,6 +259,7 @@ impl Client {
     }
 
     fn closed(&self) -> Error {
-        Error::Closed(self.shared.ended.get().cloned().unwrap_or(Closed::Runtime))
+        let soon = || if *self.shared.closing.borrow() { Closed::Here } else { Closed::Runtime };
+        Error::Closed(self.shared.ended.get().map_or_else(soon, |ending| ending.why.clone()))
     }
 }

@@ -1,20 +1,25 @@
+mod network;
+
 use std::collections::VecDeque;
-use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::backoff::Backoff;
-use crate::socket::{Received, Socket, Target};
+use crate::link::{Link, Turn, connect};
+use crate::socket::{Socket, Target};
 use crate::state::{State, Waiting};
-use crate::{Closed, ConnectError, Event, Lost, Welcome};
+use crate::{Closed, Event, Lost, Reconnect};
 
 /// What one frame can add to the events, at most.
 const EVENTS_OF_A_FRAME: usize = 2;
+
+/// How long the commands in hand may take once the client is to end.
+pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 
 /// When nothing is due.
 const LATER: Duration = Duration::from_secs(3_600);
@@ -28,8 +33,14 @@ pub(crate) enum Request {
     Notice(Utf8Bytes),
     /// Give up the connection for another.
     Reconnect,
-    /// End.
-    Close,
+}
+
+/// How a client has ended.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) why: Closed,
+    /// Whether every command had its answer before.
+    pub(crate) answered: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -38,6 +49,7 @@ pub(crate) struct Settings {
     pub(crate) heartbeat: Duration,
     pub(crate) event_buffer: usize,
     pub(crate) max_in_flight: usize,
+    pub(crate) reconnect: Reconnect,
 }
 
 /// The one task of a client: it owns the connection and waits for everything at once.
@@ -45,6 +57,12 @@ pub(crate) struct Driver {
     target: Target,
     settings: Settings,
     requests: mpsc::Receiver<Request>,
+    /// Whether there may be more requests.
+    open: bool,
+    /// Told when the client is to end, and gone when it has.
+    closing: watch::Receiver<bool>,
+    /// When it ends, if it is to: with the last reply, or then.
+    end: Option<Instant>,
     events: mpsc::Sender<Event>,
     /// Events that must not be left out and found no room; there are as many as rooms at the most.
     overflow: VecDeque<Event>,
@@ -58,40 +76,21 @@ pub(crate) struct Driver {
     timer: Pin<Box<Sleep>>,
 }
 
-enum Link {
-    Up(Box<Socket>),
-    Down { until: Instant },
-    Connecting(Connecting),
-}
-
-type Connecting = Pin<Box<dyn Future<Output = Result<(Socket, Welcome), ConnectError>> + Send>>;
-
 enum Happened {
     Request(Option<Request>),
-    Received(Received),
-    Lost(Lost),
-    Connected(Result<Box<Socket>, ConnectError>),
+    Closing,
+    Link(Turn),
     /// There is room for events.
     Room,
     Time,
-}
-
-/// Connects and takes the welcome, in the time that there is for both.
-pub(crate) async fn connect(target: &Target, limit: Duration) -> Result<(Socket, Welcome), ConnectError> {
-    let connected = async {
-        let mut socket = Socket::connect(target).await?;
-        let welcome = socket.welcome().await?;
-        Ok((socket, welcome))
-    };
-    timeout(limit, connected).await.unwrap_or(Err(ConnectError::Timeout))
 }
 
 impl Driver {
     pub(crate) fn new(
         target: Target,
         settings: Settings,
-        policy: crate::Reconnect,
         requests: mpsc::Receiver<Request>,
+        closing: watch::Receiver<bool>,
         events: mpsc::Sender<Event>,
         mut state: State,
         socket: Socket,
@@ -100,12 +99,15 @@ impl Driver {
         state.handle_connected(now);
         Self {
             target,
+            backoff: Backoff::new(settings.reconnect.clone(), Duration::ZERO),
             settings,
             requests,
+            open: true,
+            closing,
+            end: None,
             events,
             overflow: VecDeque::new(),
             state,
-            backoff: Backoff::new(policy, Duration::ZERO),
             started: now,
             link: Link::Up(Box::new(socket)),
             heard: now,
@@ -115,8 +117,11 @@ impl Driver {
     }
 
     /// Runs until the client has ended, and tells why before anybody can find it gone.
-    pub(crate) async fn run(mut self, ended: Arc<OnceLock<Closed>>) {
-        let closed = loop {
+    pub(crate) async fn run(mut self, ended: Arc<OnceLock<Ending>>) {
+        let why = loop {
+            if self.is_done() {
+                break Closed::Here;
+            }
             let happened = match self.next().await {
                 Happened::Request(Some(Request::Command(reference, waiting))) => {
                     self.state.handle_command(reference, waiting);
@@ -131,16 +136,16 @@ impl Driver {
                     // It is at it.
                     _ => Ok(()),
                 },
-                Happened::Request(Some(Request::Close) | None) => {
-                    let link = std::mem::replace(&mut self.link, Link::Down { until: Instant::now() });
-                    if let Link::Up(socket) = link {
-                        socket.close(1000).await;
-                    }
-                    Err(Closed::Here)
+                Happened::Request(None) => {
+                    self.open = false;
+                    self.handle_closing();
+                    Ok(())
                 }
-                Happened::Received(received) => self.handle_received(received),
-                Happened::Lost(lost) => self.handle_lost(lost),
-                Happened::Connected(connected) => self.handle_connected(connected),
+                Happened::Closing => {
+                    self.handle_closing();
+                    Ok(())
+                }
+                Happened::Link(turn) => self.handle_turn(turn),
                 Happened::Room => {
                     self.handle_room();
                     Ok(())
@@ -151,8 +156,24 @@ impl Driver {
                 break closed;
             }
         };
+        let answered = !self.open && !self.state.owes();
+        if let (Closed::Here, Link::Up(socket)) = (&why, self.link) {
+            socket.close(1000).await;
+        }
         // It is set once, here.
-        let _second = ended.set(closed);
+        let _second = ended.set(Ending { why, answered });
+    }
+
+    /// Whether the client is to end, and nothing is in hand any more or it has taken too long.
+    fn is_done(&self) -> bool {
+        let idle = !self.open && !self.state.owes() && self.state.outbox.is_empty();
+        self.end.is_some_and(|end| idle || end <= Instant::now())
+    }
+
+    /// No handle is left, or one of them asked for the end: what was asked before is still answered.
+    fn handle_closing(&mut self) {
+        self.requests.close();
+        self.end.get_or_insert(Instant::now() + DRAIN);
     }
 
     /// Whether a frame can be read and all that comes of it handed on.
@@ -174,12 +195,13 @@ impl Driver {
         let catch_up = self.state.catch_up_due(now);
         let wants_room = !self.has_room() || catch_up.is_some_and(|due| due <= now);
         self.set_timer(now, reads, catch_up);
-        let takes_requests = self.state.waiting() < self.settings.max_in_flight;
+        let takes_requests = self.open && self.state.waiting() < self.settings.max_in_flight;
         // Half of it at once: a room is not asked for again for the sake of one message.
         let room = self.settings.event_buffer / 2;
         tokio::select! {
             request = self.requests.recv(), if takes_requests => Happened::Request(request),
-            happened = self.link.next(&mut self.state.outbox, reads) => happened,
+            _ = self.closing.changed(), if self.end.is_none() => Happened::Closing,
+            turn = self.link.next(&mut self.state.outbox, reads) => Happened::Link(turn),
             _ = self.events.reserve_many(room), if wants_room => Happened::Room,
             () = &mut self.timer => Happened::Time,
         }
@@ -191,25 +213,15 @@ impl Driver {
             Link::Down { until } => Some(until),
             _ => None,
         };
-        let due =
-            [link, self.state.deadline(), catch_up.filter(|due| *due > now)].into_iter().flatten().min();
+        let due = [link, self.state.deadline(), catch_up.filter(|due| *due > now), self.end]
+            .into_iter()
+            .flatten()
+            .min();
         let due = due.unwrap_or(now + LATER);
         // One that fires too early does no harm, and most are put off before they fire.
         if due < self.timer.deadline() || self.timer.is_elapsed() {
             self.timer.as_mut().reset(due);
         }
-    }
-
-    fn handle_received(&mut self, received: Received) -> Result<(), Closed> {
-        let now = Instant::now();
-        self.heard = now;
-        self.pinged = false;
-        let Received::Text(text) = received else { return Ok(()) };
-        let mut events = Vec::new();
-        let room = self.has_room();
-        let read = self.state.handle_text(&text, now, room, &mut events);
-        events.into_iter().for_each(|event| self.hand_on(event));
-        read.or_else(|breach| self.handle_lost(Lost::Breach(breach)))
     }
 
     fn hand_on(&mut self, event: Event) {
@@ -255,70 +267,6 @@ impl Driver {
                 socket.ping().or_else(|lost| self.handle_lost(lost))
             }
             _ => Ok(()),
-        }
-    }
-
-    fn handle_connected(&mut self, connected: Result<Box<Socket>, ConnectError>) -> Result<(), Closed> {
-        let now = Instant::now();
-        match connected {
-            Ok(socket) => {
-                self.link = Link::Up(socket);
-                self.heard = now;
-                self.pinged = false;
-                self.backoff.handle_connected(now - self.started);
-                self.hand_on(Event::Reconnected);
-                self.state.handle_connected(now);
-                Ok(())
-            }
-            Err(error) if error.is_temporary() => {
-                let advice = match error {
-                    ConnectError::Refused { retry_after, .. } => retry_after,
-                    _ => None,
-                };
-                let wait = self.backoff.handle_failure(now - self.started, advice, random());
-                let wait = wait.ok_or(Closed::GaveUp(error))?;
-                self.link = Link::Down { until: now + wait };
-                Ok(())
-            }
-            Err(error) => Err(Closed::Refused(error)),
-        }
-    }
-
-    fn handle_lost(&mut self, lost: Lost) -> Result<(), Closed> {
-        let now = Instant::now();
-        let link = std::mem::replace(&mut self.link, Link::Down { until: now });
-        // Neither keeps the next connection waiting.
-        match (link, &lost) {
-            (Link::Up(socket), Lost::Close { .. }) => drop(tokio::spawn(socket.finish())),
-            (Link::Up(socket), Lost::Breach(_)) => drop(tokio::spawn(socket.close(1002))),
-            _ => {}
-        }
-        let advice = self.state.handle_lost();
-        if !lost.is_temporary() {
-            return Err(Closed::Lost(lost));
-        }
-        let wait = self.backoff.handle_lost(now - self.started, advice, random());
-        let Some(retry_in) = wait else { return Err(Closed::Lost(lost)) };
-        self.link = Link::Down { until: now + retry_in };
-        // A consumer that has not read of the last connection needs not read of two.
-        self.overflow.retain(|event| !matches!(event, Event::Disconnected { .. } | Event::Reconnected));
-        self.hand_on(Event::Disconnected { lost, retry_in });
-        Ok(())
-    }
-}
-
-impl Link {
-    /// What the network does next; frames are written meanwhile.
-    async fn next(&mut self, outbox: &mut VecDeque<Utf8Bytes>, reads: bool) -> Happened {
-        match self {
-            Self::Down { .. } => pending().await,
-            Self::Connecting(connecting) => {
-                Happened::Connected(connecting.await.map(|(socket, _)| Box::new(socket)))
-            }
-            Self::Up(socket) => {
-                let happened = poll_fn(|cx| socket.poll_exchange(cx, outbox, reads));
-                happened.await.map_or_else(Happened::Lost, Happened::Received)
-            }
         }
     }
 }

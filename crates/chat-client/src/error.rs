@@ -11,11 +11,17 @@ pub enum Error {
     /// The server said no: the command was not carried out.
     #[error("{0}")]
     Refused(Refusal),
+    /// The server said no to a `send`, and yet it may have been carried out: the room was
+    /// [`Unavailable`](ErrorCode::Unavailable), or an earlier attempt had no reply. A repeat with the same key is
+    /// safe.
+    #[error("{0} (it may have been carried out)")]
+    Unsure(Refusal),
     /// No reply came in time. The command may have been carried out; a repeat of a `send` with the same key is
     /// safe.
     #[error("no reply in time")]
     Timeout,
-    /// There was no connection to send it on in all that time: the command was not carried out.
+    /// There was no connection to send it on in all that time, or its room could not be resumed: the command was not
+    /// carried out.
     #[error("not connected")]
     NotConnected,
     /// The client has ended. A command that was under way may have been carried out.
@@ -24,6 +30,26 @@ pub enum Error {
     /// The command is longer than the server takes, or holds what cannot be written as JSON; it was not sent.
     #[error("the command cannot be sent: {0}")]
     Unfit(&'static str),
+}
+
+impl Error {
+    /// Whether the command may have been carried out. Where it was a `send`, only a repeat with its key tells.
+    pub fn may_have_happened(&self) -> bool {
+        match self {
+            Self::Unsure(_) | Self::Timeout | Self::Closed(_) => true,
+            Self::Refused(_) | Self::NotConnected | Self::Unfit(_) => false,
+        }
+    }
+
+    /// Whether the same command may succeed later, with this client: a `send` with the same key, lest it happen
+    /// twice.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Refused(refusal) | Self::Unsure(refusal) => refusal.code.is_temporary(),
+            Self::Timeout | Self::NotConnected => true,
+            Self::Closed(_) | Self::Unfit(_) => false,
+        }
+    }
 }
 
 /// An `error` event: what the server has against a command.

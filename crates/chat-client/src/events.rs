@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 use futures_util::Stream;
 use tokio::sync::mpsc;
 
+use crate::driver::Ending;
 use crate::{Closed, Event};
 
 /// What happens, in order. The last event is [`Event::Closed`].
@@ -14,12 +15,12 @@ use crate::{Closed, Event};
 #[derive(Debug)]
 pub struct Events {
     events: mpsc::Receiver<Event>,
-    ended: Arc<OnceLock<Closed>>,
+    ended: Arc<OnceLock<Ending>>,
     done: bool,
 }
 
 impl Events {
-    pub(crate) fn new(events: mpsc::Receiver<Event>, ended: Arc<OnceLock<Closed>>) -> Self {
+    pub(crate) fn new(events: mpsc::Receiver<Event>, ended: Arc<OnceLock<Ending>>) -> Self {
         Self { events, ended, done: false }
     }
 
@@ -39,6 +40,7 @@ impl Stream for Events {
         if std::mem::replace(&mut self.done, true) {
             return Poll::Ready(None);
         }
-        Poll::Ready(Some(Event::Closed(self.ended.get().cloned().unwrap_or(Closed::Runtime))))
+        let why = self.ended.get().map_or(Closed::Runtime, |ending| ending.why.clone());
+        Poll::Ready(Some(Event::Closed(why)))
     }
 }

@@ -26,10 +26,12 @@
 //!   again, after a wait that doubles and is random ([`Reconnect`]) or that the server asks for, and joins every
 //!   room again after the last message that the consumer was given. If the room's log no longer reaches back,
 //!   [`Event::Gap`] names the hole; if the room has begun anew, [`Event::Resumed`] says so.
-//! - **A send happens once.** It carries a key, and is repeated with it on each new connection until there is a
-//!   reply. The server keeps as many keys as it says; a guest's keys are those of their name.
-//! - **Every wait has a limit, every queue a bound.** A command that gets no reply is [`Error::Timeout`] if it may
-//!   have been carried out and [`Error::NotConnected`] if it was not.
+//! - **A send happens once.** It carries a key, and is repeated with it until there is a reply: on each new
+//!   connection, and where the server cannot take it now (`unavailable`, `rate_limited`), after a wait that doubles
+//!   or that the server asks for. Meanwhile later sends to that room wait behind it. The server keeps as many keys
+//!   as it says; a guest's keys are those of their name.
+//! - **Every wait has a limit, every queue a bound.** A command whose time is over is [`Error::Timeout`] or
+//!   [`Error::Unsure`] if it may have been carried out, [`Error::NotConnected`] or [`Error::Refused`] if it was not.
 //! - **The server's word is not taken on trust.** What is not `chat.v1`, or too long, ends the client with
 //!   [`Lost::Breach`]; an event of an unknown type is passed over.
 //!
@@ -64,6 +66,8 @@ mod driver;
 mod error;
 mod event;
 mod events;
+mod hold;
+mod link;
 mod place;
 mod raw;
 mod reply;

@@ -3,6 +3,8 @@ use std::sync::Arc;
 use chat_proto::RoomName;
 use tokio::time::Instant;
 
+use crate::hold::Hold;
+use crate::reply::Ask;
 use crate::{JoinFrom, Joined};
 
 /// How far the consumer has got in one room. It decides, for each message, whether that is the next one.
@@ -17,6 +19,8 @@ pub(crate) struct Place {
     pub(crate) present: bool,
     /// Whether the consumer knows that the room goes on, on this connection.
     pub(crate) announced: bool,
+    /// Whether it takes no messages now.
+    pub(crate) hold: Option<Hold>,
     /// Where a hole without a `gap` was last asked about: a server that cannot fill it is not asked twice.
     asked: Option<u64>,
 }
@@ -57,6 +61,7 @@ impl Place {
             phase: Phase::Live,
             present: true,
             announced: true,
+            hold: None,
             asked: None,
         };
         match (from, before) {
@@ -127,6 +132,12 @@ impl Place {
         Some(from)
     }
 
+    /// Whether a command is sent now: one about a room that is to be resumed comes after that.
+    pub(crate) fn admits(&self, ask: &Ask) -> bool {
+        let held = self.hold.as_ref().is_some_and(|hold| hold.until().is_some());
+        self.present && !(held && matches!(ask, Ask::Send(_)))
+    }
+
     /// What comes cannot be handed on now.
     pub(crate) fn fall_behind(&mut self) {
         if matches!(self.phase, Phase::Live | Phase::Starting) {
@@ -139,6 +150,7 @@ impl Place {
         self.phase = Phase::Behind;
         self.present = false;
         self.announced = false;
+        self.hold = None;
     }
 
     /// Where to go on.

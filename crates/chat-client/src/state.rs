@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::place::{Phase, Place};
 use crate::reply::{Ask, Reply};
-use crate::{Command, Error, JoinFrom};
+use crate::{Command, Error, JoinFrom, Refusal};
 
 /// The commands that wait for their replies, and how far each room has been read.
 #[derive(Debug)]
@@ -30,8 +30,11 @@ pub(crate) struct State {
     up: bool,
     /// Whether a place may be behind.
     lagging: bool,
+    /// Whether a place may be held.
+    holding: bool,
     /// When the server says that it will be back.
     pub(crate) advice: Option<Duration>,
+    random: fn() -> u64,
 }
 
 /// A command that waits for its reply.
@@ -43,8 +46,8 @@ pub(crate) struct Waiting {
     deadline: Instant,
     /// Whether it was sent on this connection.
     sent: bool,
-    /// Whether it was ever sent.
-    tried: bool,
+    /// Whether it may have been carried out, by an attempt that is over.
+    unsure: bool,
 }
 
 impl Waiting {
@@ -54,7 +57,7 @@ impl Waiting {
         reply: Option<oneshot::Sender<Result<Reply, Error>>>,
         deadline: Instant,
     ) -> Self {
-        Self { ask, frame, reply, deadline, sent: false, tried: false }
+        Self { ask, frame, reply, deadline, sent: false, unsure: false }
     }
 
     fn answer(self, answer: Result<Reply, Error>) {
@@ -63,10 +66,25 @@ impl Waiting {
             let _gone = reply.send(answer);
         }
     }
+
+    fn refuse(self, refusal: Refusal) {
+        let unsure = self.unsure && matches!(self.ask, Ask::Send(_));
+        self.answer(Err(if unsure { Error::Unsure(refusal) } else { Error::Refused(refusal) }));
+    }
+
+    /// Its time is over; `refusal` is what its room says of messages.
+    fn give_up(mut self, refusal: Option<Refusal>) {
+        self.unsure |= self.sent;
+        match refusal {
+            Some(refusal) => self.refuse(refusal),
+            None if self.unsure => self.answer(Err(Error::Timeout)),
+            None => self.answer(Err(Error::NotConnected)),
+        }
+    }
 }
 
 impl State {
-    pub(crate) fn new(command_timeout: Duration, references: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(command_timeout: Duration, references: Arc<AtomicU64>, random: fn() -> u64) -> Self {
         Self {
             command_timeout,
             references,
@@ -75,7 +93,9 @@ impl State {
             outbox: VecDeque::new(),
             up: false,
             lagging: false,
+            holding: false,
             advice: None,
+            random,
         }
     }
 
@@ -84,9 +104,21 @@ impl State {
         self.waiting.len()
     }
 
+    /// Whether a consumer waits for a reply.
+    pub(crate) fn owes(&self) -> bool {
+        self.waiting.values().any(|waiting| !matches!(waiting.ask, Ask::Resume(_)))
+    }
+
     /// When [`handle_time`](Self::handle_time) is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.waiting.first_key_value().map(|(_, waiting)| waiting.deadline)
+        let first = self.waiting.first_key_value().map(|(_, waiting)| waiting.deadline);
+        let held = if self.holding { self.held() } else { None };
+        first.into_iter().chain(held).min()
+    }
+
+    /// When the first of the rooms that are held is tried again.
+    fn held(&self) -> Option<Instant> {
+        self.places.values().filter_map(|place| place.hold.as_ref()?.until()).min()
     }
 
     /// When [`catch_up`](Self::catch_up) is due; it takes room for events.
@@ -129,20 +161,33 @@ impl State {
         self.outbox.clear();
         self.waiting.retain(|_, waiting| !matches!(waiting.ask, Ask::Resume(_)));
         for waiting in self.waiting.values_mut() {
+            waiting.unsure |= waiting.sent;
             waiting.sent = false;
         }
         self.places.values_mut().for_each(Place::lose);
         self.advice.take()
     }
 
-    /// Commands whose time is over are answered. Whether the server owes the client a room.
+    /// Commands whose time is over are answered, and rooms that were held tried again. Whether the server owes the
+    /// client a room.
     pub(crate) fn handle_time(&mut self, now: Instant) -> bool {
         let mut owed = false;
         while let Some(first) = self.waiting.first_entry().filter(|first| first.get().deadline <= now) {
             let waiting = first.remove();
             owed |= matches!(waiting.ask, Ask::Resume(_));
-            let error = if waiting.tried { Error::Timeout } else { Error::NotConnected };
-            waiting.answer(Err(error));
+            let hold = match &waiting.ask {
+                Ask::Send(room) => self.places.get(room.as_str()).and_then(|place| place.hold.as_ref()),
+                _ => None,
+            };
+            waiting.give_up(hold.map(|hold| hold.refusal().clone()));
+        }
+        if self.holding {
+            self.places
+                .values_mut()
+                .filter_map(|place| place.hold.as_mut())
+                .for_each(|hold| hold.release(now));
+            self.holding = self.held().is_some();
+            self.send_waiting(0);
         }
         owed
     }
@@ -181,16 +226,16 @@ impl State {
         self.waiting.insert(reference, Waiting { sent: true, ..waiting });
     }
 
-    /// Sends the commands from `first` on that can be: those about a room that is to be resumed come after that.
+    /// Sends the commands from `first` on that can be.
     fn send_waiting(&mut self, first: u64) {
         if !self.up {
             return;
         }
         for waiting in self.waiting.range_mut(first..).map(|(_, waiting)| waiting) {
             let place = waiting.ask.room().and_then(|room| self.places.get(room.as_str()));
-            if !waiting.sent && place.is_none_or(|place| place.present) {
+            if !waiting.sent && place.is_none_or(|place| place.admits(&waiting.ask)) {
                 self.outbox.push_back(waiting.frame.clone());
-                (waiting.sent, waiting.tried) = (true, true);
+                waiting.sent = true;
             }
         }
     }

@@ -124,7 +124,7 @@ async fn closing_ends_the_session_and_the_stream() {
     let server = Server::start(Chat::default());
     let (client, mut events) = Client::connect(&server.url()).await.unwrap();
     let other = client.clone();
-    within(client.close()).await;
+    within(client.close()).await.unwrap();
     assert!(matches!(next(&mut events).await, Event::Closed(chat_client::Closed::Here)));
     assert!(within(events.next()).await.is_none());
     assert_eq!(other.ping().await, Err(Error::Closed(chat_client::Closed::Here)));

@@ -7,10 +7,11 @@ use chat_proto::RoomName;
 use tokio::time::Instant;
 
 use super::{State, Waiting};
+use crate::hold::Hold;
 use crate::place::{Next, Phase, Place};
 use crate::raw::part;
 use crate::reply::{Ask, Reply};
-use crate::{Error, ErrorCode, Event, JoinFrom, Joined, Message, RawEvent, Refusal, User};
+use crate::{ErrorCode, Event, JoinFrom, Joined, Message, RawEvent, Refusal, User};
 
 /// How long a room that is not available now is left alone, where the server does not say.
 const HOLD: Duration = Duration::from_secs(1);
@@ -117,9 +118,10 @@ impl State {
         let Some(waiting) = self.waiting.remove(&reference) else { return Ok(()) };
         if raw.kind == "error" {
             let refusal = Refusal::read(raw).ok_or("a bad error")?;
-            match waiting.ask {
-                Ask::Resume(room) => self.handle_refused_resume(&room, refusal, now, events),
-                _ => waiting.answer(Err(Error::Refused(refusal))),
+            match &waiting.ask {
+                Ask::Resume(room) => self.handle_refused_resume(room, refusal, now, events),
+                Ask::Send(_) => self.handle_refused_send(reference, waiting, refusal, now),
+                _ => waiting.refuse(refusal),
             }
             return Ok(());
         }
@@ -131,9 +133,17 @@ impl State {
             (Ask::Join(name, from), Reply::Joined(joined)) => {
                 let place = Place::joined(self.places.remove(name.as_str()), joined, from);
                 self.places.insert(name.to_string(), place);
+                self.send_waiting(0);
             }
             (Ask::Leave(name), _) => {
                 self.places.remove(name.as_str());
+                self.send_waiting(0);
+            }
+            (Ask::Send(name), _) => {
+                let place = self.places.get_mut(name.as_str());
+                if place.and_then(|place| place.hold.take()).is_some() {
+                    self.send_waiting(0);
+                }
             }
             _ => {}
         }
@@ -159,6 +169,24 @@ impl State {
         self.send_waiting(0);
     }
 
+    /// A message that its room cannot take now stays in hand, if there is time to send it again.
+    fn handle_refused_send(&mut self, reference: u64, mut waiting: Waiting, refusal: Refusal, now: Instant) {
+        waiting.sent = false;
+        waiting.unsure |= refusal.code == ErrorCode::Unavailable;
+        let place = waiting.ask.room().and_then(|room| self.places.get_mut(room.as_str()));
+        let Some(place) = place.filter(|_| refusal.code.is_temporary()) else {
+            return waiting.refuse(refusal);
+        };
+        let hold = Hold::new(place.hold.take(), refusal.clone(), now, (self.random)());
+        let until = place.hold.insert(hold).until();
+        self.holding = true;
+        if until.is_some_and(|until| until < waiting.deadline) {
+            self.waiting.insert(reference, waiting);
+        } else {
+            waiting.refuse(refusal);
+        }
+    }
+
     fn handle_refused_resume(
         &mut self,
         room: &RoomName,
@@ -178,9 +206,7 @@ impl State {
             self.places.remove(room.as_str());
             let held = |waiting: &Waiting| !waiting.sent && waiting.ask.room() == Some(room);
             for (_, waiting) in self.waiting.extract_if(.., |_, waiting| held(waiting)) {
-                let refused = Error::Refused(refusal.clone());
-                let error = if waiting.tried { Error::Timeout } else { refused };
-                waiting.answer(Err(error));
+                waiting.refuse(refusal.clone());
             }
             events.push(Event::Expelled { room: room.clone(), refusal });
         }

@@ -38,6 +38,8 @@ enum Step {
     Repeat,
     /// It is too busy for the next return to the room.
     Refuse,
+    /// Its log fails with the next message, which it has kept or has not.
+    Fail(bool),
     /// A second goes by.
     Later,
 }
@@ -56,6 +58,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..4_u8).prop_map(Step::Forget),
         1 => Just(Step::Repeat),
         1 => Just(Step::Refuse),
+        2 => any::<bool>().prop_map(Step::Fail),
         1 => Just(Step::Later),
     ]
 }
@@ -81,6 +84,9 @@ struct Server {
     /// The oldest message that can be read.
     first: u64,
     refuses: bool,
+    fails: Option<bool>,
+    /// The keys of the messages that it failed with.
+    failed: HashSet<String>,
     commands: VecDeque<Utf8Bytes>,
     replies: VecDeque<String>,
     /// The last message delivered; none before `join`.
@@ -110,8 +116,8 @@ impl Server {
     }
 
     fn disconnect(&mut self) {
-        let (logs, first) = (std::mem::take(&mut self.logs), self.first);
-        *self = Self { logs, first, refuses: self.refuses, ..Self::default() };
+        let Self { logs, first, refuses, fails, failed, .. } = std::mem::take(self);
+        *self = Self { logs, first, refuses, fails, failed, ..Self::default() };
     }
 
     fn serve(&mut self) {
@@ -153,9 +159,20 @@ impl Server {
         assert!(self.cursor.is_some(), "a send ahead of its room");
         let key = command["key"].as_str().unwrap().to_owned();
         assert!(self.keys.insert(key.clone()), "{key} came twice on one connection");
+        let fails = self.fails.take();
+        if fails.is_some() {
+            self.keys.remove(&key);
+            self.failed.insert(key.clone());
+        }
+        if fails == Some(false) {
+            return json!({"type": "error", "room": "lobby", "code": "unavailable", "message": ""});
+        }
         let before = self.log().iter().position(|stored| *stored == key);
         if before.is_none() {
             self.log().push(key);
+        }
+        if fails == Some(true) {
+            return json!({"type": "error", "room": "lobby", "code": "unavailable", "message": ""});
         }
         let seq = before.map_or(self.head(), |place| place as u64 + 1);
         json!({"type": "sent", "room": "lobby", "seq": seq, "at": 1, "duplicate": before.is_some()})
@@ -207,7 +224,7 @@ impl World {
     fn new(from: &JoinFrom, before: u8) -> Self {
         let mut server = Server::default();
         server.restart();
-        let mut state = State::new(FOREVER, Arc::default());
+        let mut state = State::new(FOREVER, Arc::default(), || u64::MAX);
         let now = Instant::now();
         state.handle_connected(now);
         let join = ask(&mut state, now, Ask::Join(room(), from.clone()), Command::join(&room(), from));
@@ -258,7 +275,13 @@ impl World {
                 self.server.cursor = self.server.cursor.map(|seq| if seq < first { seq } else { seq - 1 });
             }
             Step::Refuse => self.server.refuses = true,
-            Step::Later => self.now += Duration::from_secs(1),
+            Step::Fail(kept) => self.server.fails = Some(kept),
+            Step::Later => {
+                self.now += Duration::from_secs(1);
+                if self.state.deadline().is_some_and(|due| due <= self.now) {
+                    self.state.handle_time(self.now);
+                }
+            }
         }
     }
 
@@ -330,7 +353,9 @@ impl World {
         assert_eq!(self.place, Some((self.server.epoch(), self.server.head())));
         assert!(self.sends.is_empty() && self.state.waiting.is_empty(), "{:?}", self.state);
         for log in &self.server.logs {
-            let mine: Vec<_> = log.iter().filter(|key| key.starts_with("mine")).collect();
+            // One that failed may have been overtaken by those that were under way.
+            let mine = log.iter().filter(|key| key.starts_with("mine") && !self.server.failed.contains(*key));
+            let mine: Vec<_> = mine.collect();
             assert!(mine.is_sorted_by(|one, next| one < next), "{mine:?}");
         }
     }

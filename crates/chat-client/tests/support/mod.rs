@@ -3,6 +3,8 @@
 #![expect(dead_code, reason = "each test takes what it needs")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub(crate) mod failing;
+
 use std::future::pending;
 use std::net::SocketAddr;
 use std::time::Duration;

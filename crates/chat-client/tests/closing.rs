@@ -1,0 +1,113 @@
+//! The end of a client: what is in hand is answered, or said to be not.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use chat_client::{Client, Closed, Error, JoinFrom, Lost, Sent, Text};
+use futures_util::future::join_all;
+use support::failing::{Failing, Mode};
+use support::{Proxy, Server, asked, close, eager, fake, lobby, url, welcomed, within};
+use tokio::time::Instant;
+
+/// So many sends at once.
+async fn sends(client: &Client, count: usize) -> Vec<Result<Sent, Error>> {
+    join_all((0..count).map(|_| async { client.send(&lobby(), &Text("hi")).await })).await
+}
+
+/// The `seq` of each.
+fn seqs(answers: Vec<Result<Sent, Error>>) -> Vec<u64> {
+    answers.into_iter().map(|sent| sent.unwrap().seq).collect()
+}
+
+#[tokio::test]
+async fn closing_waits_for_the_replies_to_what_was_asked_before() {
+    let rooms = Failing::new(Mode::Waits);
+    let server = Server::start(rooms.chat());
+    let (client, _events) = Client::builder(&server.url()).max_in_flight(3).connect().await.unwrap();
+    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let other = client.clone();
+    let late = async {
+        rooms.attempted(1).await;
+        // Nothing more is taken, and the room still waits.
+        assert_eq!(within(other.ping()).await, Err(Error::Closed(Closed::Here)));
+        rooms.set(Mode::Works);
+    };
+    let handle = other.clone();
+    let (sent, closed, ()) = tokio::join!(sends(&handle, 20), client.close(), late);
+    assert_eq!(closed, Ok(()));
+    assert_eq!(seqs(sent), (1..=20).collect::<Vec<_>>());
+    assert_eq!(other.close().await, Ok(()), "again");
+}
+
+#[tokio::test]
+async fn what_was_asked_before_is_repeated_on_another_connection_if_it_must() {
+    let rooms = Failing::new(Mode::Waits);
+    let server = Server::start(rooms.chat());
+    let proxy = Proxy::start(server.address).await;
+    let (client, _events) = Client::builder(&url(proxy.address)).reconnect(eager()).connect().await.unwrap();
+    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let handle = client.clone();
+    let lost = async {
+        rooms.attempted(1).await;
+        proxy.cut();
+        rooms.set(Mode::Works);
+    };
+    let (sent, closed, ()) = tokio::join!(sends(&handle, 5), client.close(), lost);
+    assert_eq!((closed, seqs(sent)), (Ok(()), vec![1, 2, 3, 4, 5]));
+}
+
+#[tokio::test]
+async fn commands_that_have_no_reply_in_time_are_answered_and_told() {
+    let (address, mut peers) = fake().await;
+    let connecting = tokio::spawn(Client::builder(&url(address)).max_in_flight(1).connect());
+    let peer = welcomed(&mut peers).await;
+    let (client, mut events) = connecting.await.unwrap().unwrap();
+    // From here on nothing but time happens: it keeps the connection, and does not read it.
+    tokio::time::pause();
+    let begun = Instant::now();
+    let handle = client.clone();
+    let (sent, closed) = tokio::join!(sends(&handle, 3), client.close());
+    assert_eq!(closed, Err(Error::Timeout));
+    assert_eq!(sent, vec![Err(Error::Closed(Closed::Here)); 3]);
+    let seconds = begun.elapsed().as_secs();
+    assert!((5..=7).contains(&seconds), "{seconds}");
+    let last = within(events.next()).await;
+    assert!(matches!(last, Some(chat_client::Event::Closed(Closed::Here))), "{last:?}");
+    drop(peer);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_for_good_meanwhile_is_what_closing_answers() {
+    let (address, mut peers) = fake().await;
+    let connecting = tokio::spawn(async move { Client::connect(&url(address)).await });
+    let mut peer = welcomed(&mut peers).await;
+    let (client, _events) = connecting.await.unwrap().unwrap();
+    let handle = client.clone();
+    let kicked = async {
+        asked(&mut peer).await;
+        close(&mut peer, 4503).await;
+    };
+    let (sent, closed, ()) = tokio::join!(sends(&handle, 2), client.close(), kicked);
+    let lost = Closed::Lost(Lost::Close { code: 4503, reason: "why".to_owned() });
+    assert_eq!(closed, Err(Error::Closed(lost.clone())));
+    assert_eq!(sent, vec![Err(Error::Closed(lost)); 2]);
+}
+
+#[tokio::test]
+async fn a_dropped_client_finishes_what_it_has() {
+    let rooms = Failing::new(Mode::Waits);
+    let server = Server::start(rooms.chat());
+    let (client, mut events) = Client::connect(&server.url()).await.unwrap();
+    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let room = lobby();
+    tokio::select! {
+        biased;
+        sent = client.send(&room, &Text("hi")) => panic!("{sent:?}"),
+        () = rooms.attempted(1) => {}
+    }
+    drop(client);
+    rooms.set(Mode::Works);
+    assert_eq!(support::message(&mut events).await.seq, 1);
+    assert!(matches!(support::next(&mut events).await, chat_client::Event::Closed(Closed::Here)));
+}
