@@ -107,13 +107,13 @@ impl Client {
         self.ask(Ask::Leave(room.clone()), Command::leave(room)).await.map(drop)
     }
 
-    /// Writes a message, exactly once: it is sent again with the same key until there is a reply. [`Text`] is
-    /// the standard body.
+    /// Writes a message, exactly once: it is sent again with the same key until there is a reply that says more
+    /// than "not now". [`Text`] is the standard body.
     ///
     /// # Errors
     ///
-    /// Those of every command: see [`Error`]. After [`Error::Timeout`] nobody knows; who wants to be able to try
-    /// again brings the key, with [`send_with_key`](Self::send_with_key).
+    /// Those of every command: see [`Error`]. Where it [may have happened](Error::may_have_happened), nobody knows;
+    /// who wants to be able to try again brings the key, with [`send_with_key`](Self::send_with_key).
     pub async fn send(&self, room: &RoomName, body: &impl Serialize) -> Result<Sent, Error> {
         let mut key = String::with_capacity(32);
         // Writing to a string does not fail.

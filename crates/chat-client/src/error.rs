@@ -265,6 +265,7 @@ mod tests {
             Proto::BadKey,
             Proto::KeyConflict,
             Proto::BadCursor,
+            Proto::BadQuery,
             Proto::Unsupported,
             Proto::Unavailable,
         ];
