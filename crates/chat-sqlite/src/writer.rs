@@ -36,8 +36,9 @@ pub(crate) struct Writer {
     options: Options,
     database: PathBuf,
     identity: Identity,
-    /// None after a failure that a fresh connection may not have.
-    connection: Option<Connection>,
+    connection: Connection,
+    /// Whether the last transaction met with a failure that a fresh connection may not have.
+    is_suspect: bool,
     mark: MarkFile,
     /// Whether the mark could be written when it was last tried.
     is_marked: bool,
@@ -65,7 +66,8 @@ impl Writer {
             hub,
             database: opened.paths.database,
             identity: opened.identity,
-            connection: Some(opened.connection),
+            connection: opened.connection,
+            is_suspect: false,
             mark: opened.mark,
             is_marked: true,
             boot: boot(),
@@ -203,13 +205,15 @@ impl Writer {
         &mut self,
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<(bool, T)>,
     ) -> Result<T, Failure> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.reconnect()?,
-        };
+        if self.is_suspect {
+            // The old one goes when the new one is there: if it were the last to close the write-ahead log, the next
+            // would find a commit in it whose synchronizing has failed, and take it for one that has not.
+            self.connection = self.reconnect()?;
+            self.is_suspect = false;
+        }
         let is_failing = self.hub.counters.is_failing();
         let result = (|| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let (has_written, value) = work(&transaction)?;
             // Whether it fails still, only a commit can tell.
             if !has_written && !is_failing {
@@ -222,7 +226,6 @@ impl Writer {
         })();
         match result {
             Ok((commits, value)) => {
-                self.connection = Some(connection);
                 if let Some(commits) = commits {
                     self.identity.commits = commits;
                     self.hub.counters.committed();
@@ -233,9 +236,7 @@ impl Writer {
             }
             Err(error) => {
                 // What is full, or locked by others, is so for a new connection too. All else may be cured by it.
-                if is_passing(&error) && connection.is_autocommit() {
-                    self.connection = Some(connection);
-                }
+                self.is_suspect = !is_passing(&error) || !self.connection.is_autocommit();
                 Err(Failure::from(error))
             }
         }
@@ -276,8 +277,10 @@ impl Writer {
     }
 
     fn end(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        match checkpoint(&connection) {
+        if self.is_suspect {
+            return;
+        }
+        match checkpoint(&self.connection) {
             Ok(true) => self.mark(false),
             Ok(false) => tracing::info!("the store is left to be tidied up when it is next opened"),
             Err(error) => tracing::warn!(%error, "the store cannot be tidied up"),

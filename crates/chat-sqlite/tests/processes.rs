@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{AppendError, Search};
+use chat_core::{AppendError, Outlet, Search};
 use chat_sqlite::{Durability, Options, Store};
 use libtest_mimic::{Arguments, Failed, Trial};
 use support::{Home, all, draft, guest, room};
@@ -18,12 +18,18 @@ use support::{Home, all, draft, guest, room};
 /// The directory that the process is to write in.
 const DIR: &str = "CHAT_STORE";
 
+/// Set if it is to say what its outlet hears, on a disk that fails now and then.
+const TELLS: &str = "CHAT_TELLS";
+
 /// How many writers it has at once.
 const WRITERS: &str = "CHAT_WRITERS";
 
 fn main() -> ExitCode {
     if let Ok(dir) = env::var(DIR) {
-        write(&dir);
+        match env::var_os(TELLS) {
+            Some(_) => tell(&dir),
+            None => write(&dir),
+        }
         return ExitCode::SUCCESS;
     }
     let trials = vec![
@@ -39,6 +45,7 @@ fn main() -> ExitCode {
             "a_process_that_is_killed_at_any_write_while_it_migrates_loses_nothing",
             kill_while_migrating,
         ),
+        Trial::test("what_is_stored_is_told_whichever_calls_to_the_disk_fail", fail_to_synchronize),
         Trial::test("nothing_is_acknowledged_before_it_is_on_the_disk", || watch(Durability::Disk)),
         Trial::test("at_the_level_of_the_process_nothing_waits_for_the_disk", || watch(Durability::Process)),
     ];
@@ -73,6 +80,23 @@ async fn write(dir: &str) {
         .collect();
     for writer in writers {
         writer.await.expect("no panic");
+    }
+    store.close();
+}
+
+/// The process on a disk that fails: what was refused, what was told, and what is there in the end.
+#[tokio::main]
+async fn tell(dir: &str) {
+    let Ok(store) = Store::open(dir, Options::default()) else { return };
+    let outlet = Outlet::new(|stored| say(&format!("told {}", stored.seq)));
+    let lobby = store.room(support::name("lobby"), support::limits(), outlet);
+    for n in 0..6 {
+        if support::say(&lobby, &format!("word{n}")).await.is_err() {
+            say("refused");
+        }
+    }
+    for stored in all(&lobby).await {
+        say(&format!("kept {}", stored.seq));
     }
     store.close();
 }
@@ -229,6 +253,28 @@ fn age(home: &Home) {
         PRAGMA user_version = 1;
         COMMIT;";
     home.database().execute_batch(first).expect("as it was");
+}
+
+/// Lets a process fail to bring to the disk what it has written, twice in a row, a little later each time. What was
+/// refused then is not there, and all that is there was told.
+fn fail_to_synchronize() -> Result<(), Failed> {
+    let mut refused = 0;
+    for first in 1..=12 {
+        let home = Home::new();
+        home.open().close();
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-o", "/dev/null", "-e"]);
+        strace.arg(format!("inject=fdatasync,fsync:error=EIO:when={first}..{}", first + 1));
+        let child = writer(strace.arg(env::current_exe()?).env(TELLS, ""), &home.path(), 1, Durability::Disk);
+        let lines = killed(child, usize::MAX);
+        let those = |what: &str| -> Vec<_> {
+            lines.iter().filter_map(|line| line.strip_prefix(what)).map(str::to_owned).collect()
+        };
+        assert_eq!(those("told "), those("kept "), "after call {first}");
+        refused += those("refused").len();
+    }
+    assert!(refused > 5, "only {refused} appends were refused");
+    Ok(())
 }
 
 /// Looks at a process's calls to the system, in their order: a message reaches the write-ahead log, the log the
