@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::mem;
 use std::time::{Duration, Instant};
 
 use chat_core::RoomName;
@@ -8,7 +9,8 @@ use crate::ledger::Added;
 use crate::pages::{Unreadable, stored};
 use crate::{record, terms};
 
-/// Messages that are indexed in one transaction: so many that each costs little, so few that it is soon done.
+/// Messages that are indexed in one transaction, and rooms that it looks at: so many that each costs little, so few that
+/// it is soon done.
 const STEP: usize = 512;
 
 /// How long nothing is to be written until fewer are indexed.
@@ -20,6 +22,8 @@ pub(crate) struct Backlog {
     /// The numbers of the rooms; none if they are not known.
     rooms: Option<BTreeSet<i64>>,
     messages: u64,
+    /// Those of them that have come since the last step, which is as long at least: it never grows for long.
+    new: u64,
     /// When it is to be worked off; none if there is nothing.
     due: Option<Instant>,
 }
@@ -27,7 +31,7 @@ pub(crate) struct Backlog {
 impl Backlog {
     /// One of which nothing is known yet.
     pub(crate) fn unknown(due: Instant) -> Self {
-        Self { rooms: None, messages: 0, due: Some(due) }
+        Self { rooms: None, messages: 0, new: 0, due: Some(due) }
     }
 
     /// When the next [`step`](Self::step) is to be taken; none if there is nothing to do.
@@ -40,6 +44,7 @@ impl Backlog {
         let Some(rooms) = &mut self.rooms else { return };
         rooms.extend(added.rooms);
         self.messages += added.messages;
+        self.new += added.messages;
         self.due = Some(if self.messages >= STEP as u64 { now } else { now + QUIET });
     }
 
@@ -58,17 +63,20 @@ impl Backlog {
             self.look(transaction)?;
         }
         let rooms = self.rooms.get_or_insert_default();
-        let mut left = STEP;
+        let mut left = STEP.max(usize::try_from(mem::take(&mut self.new)).unwrap_or(STEP));
         let mut has_written = false;
-        while let Some(room) = rooms.first().copied().filter(|_| left > 0) {
+        while left > 0
+            && let Some(room) = rooms.first().copied()
+        {
             let indexed = index(transaction, room, left, unreadable)?;
             has_written = true;
             if indexed < left {
                 rooms.remove(&room);
             }
-            left -= indexed;
+            self.messages = self.messages.saturating_sub(indexed as u64);
+            // A room costs something though nothing is left in it.
+            left -= indexed.max(1);
         }
-        self.messages = self.messages.saturating_sub((STEP - left) as u64);
         if rooms.is_empty() {
             self.messages = 0;
             self.due = None;
@@ -126,4 +134,54 @@ fn index(
     }
     transaction.prepare_cached("UPDATE rooms SET indexed = ?2 WHERE id = ?1")?.execute((room, upto))?;
     Ok(indexed)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::schema::migrate;
+
+    /// A database of which this has been done.
+    fn database(sql: &str) -> Connection {
+        let mut connection = Connection::open_in_memory().expect("a database");
+        migrate(&mut connection).expect("a schema");
+        connection.execute_batch(sql).expect("done");
+        connection
+    }
+
+    fn step(backlog: &mut Backlog, connection: &mut Connection) -> u64 {
+        let transaction = connection.transaction().expect("begun");
+        backlog.step(&transaction, &Unreadable::default()).expect("no error");
+        transaction.commit().expect("committed");
+        connection.query_row("SELECT sum(head - indexed) FROM rooms", (), |row| row.get(0)).expect("a number")
+    }
+
+    #[test]
+    fn rooms_in_which_nothing_is_left_are_indexed_in_steps_too() {
+        let mut connection = database(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
+             INSERT INTO rooms (name, head, first, keys) SELECT 'room' || i, 1, 2, 0 FROM n",
+        );
+        let mut backlog = Backlog::unknown(Instant::now());
+        for left in [1_200 - 512, 1_200 - 1_024, 0] {
+            assert_eq!(step(&mut backlog, &mut connection), left);
+        }
+        assert_eq!(backlog.due(), None);
+    }
+
+    #[test]
+    fn a_step_keeps_up_with_batches_of_any_length() {
+        let mut connection = database(
+            "INSERT INTO rooms (name, head, first, keys) VALUES ('lobby', 5000, 1, 0);
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+             INSERT INTO messages (id, at, sum, frame) SELECT (1 << 36) + i, 0, 0, x'' FROM n",
+        );
+        let mut backlog = Backlog::unknown(Instant::now());
+        assert_eq!(step(&mut backlog, &mut connection), 5_000 - 512);
+        backlog.grow(Added { messages: 4_000, rooms: vec![1] }, Instant::now());
+        assert_eq!(step(&mut backlog, &mut connection), 5_000 - 512 - 4_000);
+        assert_eq!(step(&mut backlog, &mut connection), 0);
+    }
 }
