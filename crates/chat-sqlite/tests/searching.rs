@@ -5,8 +5,9 @@ mod support;
 use std::sync::Arc;
 
 use chat_core::{Limits, Room, Scan, Search, SearchError};
+use chat_sqlite::Store;
 use proptest::prelude::*;
-use support::{Home, all, limits, name, room, say, seqs};
+use support::{Home, all, limits, name, room, say, seqs, until};
 
 fn asked(query: &str, limit: usize, before: u64) -> Search {
     Search { query: query.to_owned(), limit, before }
@@ -17,6 +18,15 @@ async fn find(room: &Arc<dyn Room>, query: &str) -> Vec<u64> {
         room.search(asked(query, 100, u64::MAX)).await.unwrap_or_else(|error| panic!("{query}: {error}"));
     assert!(!found.more);
     seqs(&found.messages)
+}
+
+/// A store in which all is in the index: what is new would be looked at one by one for a while.
+async fn indexed(home: &Home) -> Store {
+    // Of what it finds, a store indexes all at once.
+    let store = home.open();
+    let lacks = "SELECT count(*) FROM rooms WHERE indexed < head";
+    until(async || home.database().query_row(lacks, (), |row| row.get(0)) == Ok(0)).await;
+    store
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,6 +46,9 @@ async fn words_of_every_script_are_found_newest_first() {
     ] {
         say(&lobby, text).await.expect("appended");
     }
+    store.close();
+    let store = indexed(&home).await;
+    let lobby = room(&store, "lobby");
     for (query, expected) in [
         ("hello", vec![5, 1]),
         ("HELLO wor", vec![5, 1]),
@@ -106,11 +119,11 @@ async fn what_is_indexed_and_what_is_not_yet_are_found_as_one() {
     for n in 1..=520 {
         say(&lobby, if n % 100 == 0 || n > 518 { "an apple" } else { "a pear" }).await.expect("appended");
     }
-    support::until(async || indexed() >= 512).await;
+    until(async || indexed() >= 512).await;
     assert_eq!(find(&lobby, "apple").await, [520, 519, 500, 400, 300, 200, 100]);
     let found = lobby.search(asked("apple", 2, 520)).await.expect("found");
     assert_eq!((seqs(&found.messages), found.more), (vec![519, 500], true), "from both");
-    support::until(async || indexed() == 520).await;
+    until(async || indexed() == 520).await;
     assert_eq!(find(&lobby, "apple").await, [520, 519, 500, 400, 300, 200, 100]);
     say(&lobby, "one apple more").await.expect("appended");
     store.close();
@@ -170,6 +183,9 @@ proptest! {
             for text in &texts {
                 say(&lobby, text).await.expect("appended");
             }
+            store.close();
+            let store = indexed(&home).await;
+            let lobby = room(&store, "lobby");
             let messages = all(&lobby).await;
             for query in queries.iter().chain(&texts) {
                 let search = asked(query, 9, u64::MAX);
