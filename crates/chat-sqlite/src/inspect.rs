@@ -158,7 +158,7 @@ fn number(connection: &Connection, room: &RoomName) -> rusqlite::Result<Option<i
 
 /// The frame of a message, if it is as it was written.
 fn frame<'r>(room: &RoomName, row: &'r rusqlite::Row<'_>) -> rusqlite::Result<Option<&'r [u8]>> {
-    let (id, sum): (i64, u32) = (row.get(0)?, row.get(1)?);
+    let (id, sum): (i64, i64) = (row.get(0)?, row.get(1)?);
     let frame = row.get_ref(2)?.as_blob()?;
     Ok((record::sum(room, record::seq(id), frame) == sum).then_some(frame))
 }

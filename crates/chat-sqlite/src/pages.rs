@@ -170,7 +170,7 @@ pub(crate) fn stored(
     row: &rusqlite::Row<'_>,
     unreadable: &Unreadable,
 ) -> rusqlite::Result<Option<Stored>> {
-    let (id, sum): (i64, u32) = (row.get(0)?, row.get(1)?);
+    let (id, sum): (i64, i64) = (row.get(0)?, row.get(1)?);
     let frame = row.get_ref(2)?.as_blob().unwrap_or_default();
     let seq = record::seq(id);
     if record::sum(room, seq, frame) != sum {

@@ -21,15 +21,15 @@ pub(crate) fn seq(id: i64) -> u64 {
     id.unsigned_abs() & LAST_SEQ
 }
 
-/// What the checksum of a message is to be.
-pub(crate) fn sum(room: &RoomName, seq: u64, frame: &[u8]) -> u32 {
+/// What the checksum of a message is to be: 32 bits, in the type that a damaged one may have.
+pub(crate) fn sum(room: &RoomName, seq: u64, frame: &[u8]) -> i64 {
     let mut sum = crc32fast::Hasher::new();
     sum.update(room.as_str().as_bytes());
     // Stands in no text, so it ends the name.
     sum.update(&[0xff]);
     sum.update(&seq.to_le_bytes());
     sum.update(frame);
-    sum.finalize()
+    i64::from(sum.finalize())
 }
 
 /// Where a key stands among all keys: those of different rooms and users never meet.

@@ -126,7 +126,8 @@ fn oldest(
     let mut ids = Vec::new();
     while let Some(row) = rows.next()? {
         let id = row.get(0)?;
-        if !goes(id, row.get(1)?) {
+        // What no clock has said is damage, and is not to keep all that follows.
+        if !goes(id, u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default()) {
             break;
         }
         ids.push(id);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chat_core::{AppendError, Range, Room};
 use chat_sqlite::{Options, Store};
 use support::disk::Disk;
-use support::{Home, all, room, say, say_once, seqs};
+use support::{Home, all, room, say, say_once, seqs, until};
 
 /// Appends until it fails; what was acknowledged.
 async fn fill(room: &Arc<dyn Room>) -> Vec<u64> {
@@ -217,6 +217,32 @@ async fn a_flipped_bit_is_found_left_out_and_counted_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_bit_in_a_number_harms_no_other_message() {
+    let home = Home::new();
+    let often = Duration::from_millis(10);
+    let age = Some(Duration::from_secs(24 * 60 * 60));
+    let store = home.open_with(Options {
+        sweep_interval: often,
+        retain_age: age,
+        lock_wait: support::PATIENCE,
+        ..Options::default()
+    });
+    let lobby = room(&store, "lobby");
+    for n in 1..=9 {
+        say(&lobby, &format!("number-{n}")).await.expect("appended");
+    }
+    let flip = "UPDATE messages SET sum = sum + (1 << 40) WHERE id & 15 = 4";
+    home.database().execute_batch(flip).expect("flipped");
+    assert_eq!(seqs(&all(&lobby).await), [1, 2, 3, 5, 6, 7, 8, 9]);
+    let report = Store::check(home.path(), |_| ()).expect("a report");
+    assert_eq!((report.messages, report.unreadable), (8, 1), "{report:?}");
+    home.database().execute_batch("UPDATE messages SET at = -at WHERE id & 15 = 1").expect("flipped");
+    until(async || lobby.standing().await.expect("a standing").first == 2).await;
+    assert_eq!(store.stats().failing_since, None);
+    store.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_is_lost_while_in_use_harms_one_room_and_can_be_checked_and_exported() {
     let home = Home::new();
     let store = home.open();
@@ -281,9 +307,9 @@ async fn a_store_heals_though_nobody_appends() {
     let store = home.open_with(Options { sweep_interval: often, lock_wait: often, ..Options::default() });
     let blocker = home.database();
     blocker.execute_batch("BEGIN IMMEDIATE").expect("locked");
-    support::until(async || store.stats().failing_since.is_some()).await;
+    until(async || store.stats().failing_since.is_some()).await;
     blocker.execute_batch("ROLLBACK").expect("unlocked");
-    support::until(async || store.stats().failing_since.is_none()).await;
+    until(async || store.stats().failing_since.is_none()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
