@@ -17,7 +17,7 @@ const STEP: usize = 512;
 const QUIET: Duration = Duration::from_secs(1);
 
 /// What the search index lacks. Searches look at that message by message.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Backlog {
     /// The numbers of the rooms; none if they are not known.
     rooms: Option<BTreeSet<i64>>,
@@ -26,12 +26,16 @@ pub(crate) struct Backlog {
     new: u64,
     /// When it is to be worked off; none if there is nothing.
     due: Option<Instant>,
+    /// The room that is being indexed.
+    current: Option<i64>,
+    /// The rooms that could not be indexed, and are to keep no other from it.
+    given_up: BTreeSet<i64>,
 }
 
 impl Backlog {
     /// One of which nothing is known yet.
     pub(crate) fn unknown(due: Instant) -> Self {
-        Self { rooms: None, messages: 0, new: 0, due: Some(due) }
+        Self { due: Some(due), ..Self::default() }
     }
 
     /// When the next [`step`](Self::step) is to be taken; none if there is nothing to do.
@@ -42,15 +46,22 @@ impl Backlog {
     /// Takes note of messages that are committed.
     pub(crate) fn grow(&mut self, added: Added, now: Instant) {
         let Some(rooms) = &mut self.rooms else { return };
-        rooms.extend(added.rooms);
+        rooms.extend(added.rooms.into_iter().filter(|room| !self.given_up.contains(room)));
         self.messages += added.messages;
         self.new += added.messages;
         self.due = Some(if self.messages >= STEP as u64 { now } else { now + QUIET });
     }
 
-    /// What failed is tried again later, from what the store says.
-    pub(crate) fn fail(now: Instant) -> Self {
-        Self::unknown(now + QUIET)
+    /// Takes note that a step has failed: it is tried again later, from what the store says. If it may have failed at
+    /// the room, without that.
+    pub(crate) fn fail(&mut self, is_particular: bool, now: Instant) {
+        if let Some(room) = self.current.take()
+            && is_particular
+        {
+            tracing::error!(room, "a room cannot be indexed: a search looks at all of its messages");
+            self.given_up.insert(room);
+        }
+        *self = Self { given_up: mem::take(&mut self.given_up), ..Self::unknown(now + QUIET) };
     }
 
     /// Indexes the oldest messages of the first rooms; whether anything was written.
@@ -68,6 +79,7 @@ impl Backlog {
         while left > 0
             && let Some(room) = rooms.first().copied()
         {
+            self.current = Some(room);
             let indexed = index(transaction, room, left, unreadable)?;
             has_written = true;
             if indexed < left {
@@ -91,8 +103,11 @@ impl Backlog {
         let mut rooms = BTreeSet::new();
         self.messages = 0;
         while let Some(row) = rows.next()? {
-            rooms.insert(row.get(0)?);
-            self.messages += row.get::<_, u64>(1)?;
+            let room = row.get(0)?;
+            if !self.given_up.contains(&room) {
+                rooms.insert(room);
+                self.messages += row.get::<_, u64>(1)?;
+            }
         }
         self.rooms = Some(rooms);
         Ok(())

@@ -164,13 +164,16 @@ impl Writer {
         if self.backlog.due().is_none_or(|due| due > Instant::now()) {
             return;
         }
-        let mut backlog = mem::replace(&mut self.backlog, Backlog::fail(Instant::now()));
+        let mut backlog = mem::take(&mut self.backlog);
         let hub = Arc::clone(&self.hub);
         let indexed = self.transact(|transaction| Ok((backlog.step(transaction, &hub.unreadable)?, ())));
-        match indexed {
-            Ok(()) => self.backlog = backlog,
-            Err(failure) => hub.counters.failed(&failure.cause),
+        if let Err(failure) = indexed {
+            backlog.fail(failure.is_particular, Instant::now());
+            if !failure.is_particular {
+                hub.counters.failed(&failure.cause);
+            }
         }
+        self.backlog = backlog;
     }
 
     /// Takes a step of the round that forgets what is old, or begins one, if it is time.

@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{AppendError, Range, Room};
+use chat_core::{AppendError, Range, Room, Search};
 use chat_sqlite::{Options, Store};
 use support::disk::Disk;
 use support::{Home, all, room, say, say_once, seqs, until};
@@ -268,6 +268,30 @@ async fn a_page_that_is_lost_while_in_use_harms_one_room_and_can_be_checked_and_
     let report = Store::check(home.path(), |_| ()).expect("a report");
     assert!(!report.is_sound());
     assert!(Store::open(home.path(), Options::default()).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_that_cannot_be_indexed_keeps_no_other_from_it() {
+    let home = Home::new();
+    let store = home.open_patient();
+    let (lobby, hall) = (room(&store, "lobby"), room(&store, "hall"));
+    for _ in 0..3 {
+        say(&lobby, "hi").await.expect("appended");
+        say(&hall, "hi").await.expect("appended");
+    }
+    // The first room refuses to be indexed, as one with a damaged page would.
+    let spoil = "CREATE TRIGGER spoil BEFORE UPDATE OF indexed ON rooms WHEN NEW.name = 'lobby'
+                 BEGIN SELECT RAISE(ABORT, 'spoilt'); END";
+    home.database().execute_batch(spoil).expect("spoilt");
+    for room in [&lobby, &hall, &lobby] {
+        say(room, "more").await.expect("appended");
+    }
+    let indexed = "SELECT indexed FROM rooms WHERE name = 'hall'";
+    until(async || home.database().query_row(indexed, (), |row| row.get(0)) == Ok(4)).await;
+    assert_eq!(store.stats().failing_since, None, "it takes every message");
+    let search = Search { query: "more".to_owned(), limit: 9, before: u64::MAX };
+    assert_eq!(seqs(&lobby.search(search).await.expect("found").messages), [5, 4]);
+    store.close();
 }
 
 #[tokio::test(flavor = "multi_thread")]
