@@ -24,9 +24,10 @@ use crate::{AppendError, Appended, Draft, Found, Page, Range, Search, SearchErro
 /// - **Pages.** [`read`](Self::read) returns messages without holes, oldest first, of
 ///   [`Limits::max_batch`](crate::Limits::max_batch) bytes at most, or one that is longer. A message that the
 ///   log has lost is left out; a page is empty only if there is nothing more in that direction.
-/// - **Retention.** Old messages may go, the oldest first, and never the newest
-///   [`Limits::log_messages`](crate::Limits::log_messages) while those have fewer than
-///   [`Limits::log_bytes`](crate::Limits::log_bytes). Then `first` moves; `head`, and the keys, stay.
+/// - **Retention.** Old messages may go, the oldest first. The newest
+///   [`Limits::log_messages`](crate::Limits::log_messages), while those have fewer than
+///   [`Limits::log_bytes`](crate::Limits::log_bytes), stay, unless whoever runs the log has said otherwise. Then
+///   `first` moves; `head`, and the keys, stay.
 /// - **Lives.** After a restart a room is the same log: messages, keys, epoch. Or it is empty, with another epoch.
 /// - **Search.** [`search`](Self::search), where a log can, finds what [`Scan`](crate::Scan) finds, newest first, in
 ///   as many bytes. No query breaks it, and nothing in a query is an operator.

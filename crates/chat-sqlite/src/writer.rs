@@ -21,6 +21,9 @@ use crate::schema::{self, Identity};
 use crate::sweep::{Keep, Sweep};
 use crate::teller::{Answer, Committed};
 
+/// How soon a store that fails is tried again at the latest.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// An append that waits for its turn.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -83,13 +86,7 @@ impl Writer {
     /// Serves until nobody can ask any more.
     pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
         loop {
-            let wait = match (&self.sweep, self.backlog.due()) {
-                (Some(_), _) => Duration::ZERO,
-                (None, due) => due
-                    .map_or(self.next_sweep, |due| due.min(self.next_sweep))
-                    .saturating_duration_since(Instant::now()),
-            };
-            match jobs.recv_timeout(wait) {
+            match jobs.recv_timeout(self.rest()) {
                 Ok(first) => {
                     let waiting = std::iter::once(first).chain(jobs.try_iter());
                     let batch = waiting.take(self.options.max_batch.max(1)).collect();
@@ -102,6 +99,15 @@ impl Writer {
             self.sweep();
         }
         self.end();
+    }
+
+    /// How long there is nothing to do but to wait for appends.
+    fn rest(&self) -> Duration {
+        if self.sweep.is_some() {
+            return Duration::ZERO;
+        }
+        let next = self.backlog.due().map_or(self.next_sweep, |due| due.min(self.next_sweep));
+        next.saturating_duration_since(Instant::now())
     }
 
     fn commit(&mut self, mut batch: Vec<Job>) {
@@ -122,7 +128,7 @@ impl Writer {
                 }
             }
             Err(Failure { cause, .. }) => {
-                self.hub.counters.failed(&cause);
+                self.fail(&cause);
                 for job in batch {
                     self.answer(job, Outcome::Refused(AppendError::Unavailable(cause.clone())));
                 }
@@ -170,10 +176,16 @@ impl Writer {
         if let Err(failure) = indexed {
             backlog.fail(failure.is_particular, Instant::now());
             if !failure.is_particular {
-                hub.counters.failed(&failure.cause);
+                self.fail(&failure.cause);
             }
         }
         self.backlog = backlog;
+    }
+
+    /// Takes note that the store fails: if nobody appends, the next sweep finds out whether it still does.
+    fn fail(&mut self, cause: &str) {
+        self.hub.counters.failed(cause);
+        self.next_sweep = self.next_sweep.min(Instant::now() + RETRY);
     }
 
     /// Takes a step of the round that forgets what is old, or begins one, if it is time.
@@ -195,12 +207,13 @@ impl Writer {
         match swept {
             Ok(swept) if !swept.over => {
                 self.sweep = Some(sweep);
-                return;
             }
-            Ok(_) => {}
-            Err(failure) => self.hub.counters.failed(&failure.cause),
+            Ok(_) => self.next_sweep = Instant::now() + self.options.sweep_interval,
+            Err(failure) => {
+                self.next_sweep = Instant::now() + self.options.sweep_interval;
+                self.fail(&failure.cause);
+            }
         }
-        self.next_sweep = Instant::now() + self.options.sweep_interval;
     }
 
     /// Runs a transaction, which says whether it has written anything; then it is committed, and marked.
