@@ -1,12 +1,22 @@
 //! Whether what was delivered is what was sent: each message once, in order, to everybody.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
 /// Missing messages that one stream remembers; further ones are lost even if they come later.
 const REMEMBERED: usize = 10_000;
+
+/// Messages in the first part of a ledger.
+const FIRST: u64 = 1_024;
+
+/// Parts of a ledger.
+const PARTS: usize = 24;
+
+/// Messages that a ledger can have.
+const LONGEST: u64 = FIRST * ((1 << PARTS) - 1) - 1;
 
 /// One receiver's view of one room.
 #[derive(Debug)]
@@ -110,20 +120,21 @@ impl Tally {
 /// receivers and the sender must agree.
 #[derive(Debug)]
 pub struct Ledger {
-    /// By `seq`: the message, plus one.
-    messages: Vec<AtomicU64>,
+    limit: u64,
+    /// By `seq`: the message, plus one. Each part is twice as long as the one before and made when it is needed:
+    /// how many messages a closed loop has shows only in the end.
+    parts: [OnceLock<Box<[AtomicU64]>>; PARTS],
 }
 
 impl Ledger {
     /// For a room with so many messages at the most.
-    pub fn new(messages: usize) -> Self {
-        Self { messages: (0..=messages).map(|_| AtomicU64::new(0)).collect() }
+    pub fn new(messages: u64) -> Self {
+        Self { limit: messages.min(LONGEST), parts: [const { OnceLock::new() }; PARTS] }
     }
 
     /// Whether nobody has seen another message under this number.
     pub fn agrees(&self, seq: u64, message: u64) -> bool {
-        let slot = usize::try_from(seq).ok().and_then(|seq| self.messages.get(seq));
-        let Some(slot) = slot else { return false };
+        let Some(slot) = self.slot(seq) else { return false };
         let seen = slot.load(Ordering::Relaxed);
         let first =
             seen == 0 && slot.compare_exchange(0, message + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok();
@@ -132,16 +143,35 @@ impl Ledger {
 
     /// The last number that anybody has seen.
     pub fn last(&self) -> u64 {
-        self.messages.iter().rposition(|slot| slot.load(Ordering::Relaxed) > 0).unwrap_or(0) as u64
+        let seen = |(n, part): (usize, &OnceLock<Box<[AtomicU64]>>)| {
+            let last = part.get()?.iter().rposition(|slot| slot.load(Ordering::Relaxed) > 0)?;
+            Some(start(n) + last as u64)
+        };
+        self.parts.iter().enumerate().rev().find_map(seen).unwrap_or(0)
     }
 
     /// How many messages have more than one number: the server took them twice.
     pub fn repeats(&self) -> u64 {
-        let mut seen: Vec<_> = self.messages.iter().map(|slot| slot.load(Ordering::Relaxed)).collect();
+        let slots = self.parts.iter().filter_map(OnceLock::get).flatten();
+        let mut seen: Vec<_> = slots.map(|slot| slot.load(Ordering::Relaxed)).collect();
         seen.retain(|message| *message > 0);
         seen.sort_unstable();
         seen.windows(2).filter(|pair| pair[0] == pair[1]).count() as u64
     }
+
+    fn slot(&self, seq: u64) -> Option<&AtomicU64> {
+        if seq > self.limit {
+            return None;
+        }
+        let n = (seq / FIRST + 1).ilog2() as usize;
+        let part = self.parts[n].get_or_init(|| (0..FIRST << n).map(|_| AtomicU64::new(0)).collect());
+        usize::try_from(seq - start(n)).ok().map(|at| &part[at])
+    }
+}
+
+/// The number that a part of a ledger begins with.
+fn start(part: usize) -> u64 {
+    FIRST * ((1 << part) - 1)
 }
 
 #[cfg(test)]
@@ -210,5 +240,17 @@ mod tests {
         assert_eq!((ledger.last(), ledger.repeats()), (1, 0));
         assert!(ledger.agrees(3, 0));
         assert_eq!((ledger.last(), ledger.repeats()), (3, 1));
+    }
+
+    #[test]
+    fn a_ledger_holds_as_many_as_it_is_for_and_makes_room_as_they_come() {
+        let ledger = Ledger::new(10_000);
+        for seq in 1..=10_000 {
+            assert!(ledger.agrees(seq, seq) && ledger.last() == seq, "{seq}");
+        }
+        assert!((1..=10_000).all(|seq| ledger.agrees(seq, seq) && !ledger.agrees(seq, 0)));
+        assert!(!ledger.agrees(10_001, 10_001));
+        assert_eq!(ledger.repeats(), 0);
+        assert!(!Ledger::new(u64::MAX).agrees(u64::MAX, 1));
     }
 }

@@ -19,9 +19,11 @@ mod clock;
 mod load;
 mod measure;
 pub mod options;
+mod phases;
 mod report;
 mod scenarios;
 mod talk;
+pub mod walk;
 
 use std::fs;
 use std::sync::Arc;
@@ -31,6 +33,7 @@ use anyhow::{Context, Result};
 use load::Load;
 pub use measure::{Percentiles, Usage};
 use options::{Options, Scenario};
+pub use phases::{Paged, Phase};
 pub use report::{Report, Server};
 
 /// Puts the load on the server, unless it is stopped before by Ctrl-C; what came of it.
@@ -62,6 +65,7 @@ fn name(scenario: &Scenario) -> &'static str {
         Scenario::Fanout(_) => "fanout",
         Scenario::Rooms(_) => "rooms",
         Scenario::Spike(_) => "spike",
+        Scenario::Pages(_) => "pages",
         Scenario::Storm => "storm",
         Scenario::Resume(_) => "resume",
         Scenario::Slow(_) => "slow",

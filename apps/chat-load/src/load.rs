@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use crate::clock;
 use crate::measure::{Process, Recorder, Usage};
 use crate::options::Common;
+use crate::phases::Phases;
 
 /// Connections made at once.
 const CONNECTING: usize = 64;
@@ -38,6 +39,8 @@ pub(crate) struct Load {
     /// How connections ended, and what the server refused.
     pub(crate) endings: Mutex<BTreeMap<String, u64>>,
     pub(crate) usages: Mutex<Usages>,
+    /// Of a run whose parts are told apart.
+    pub(crate) phases: OnceLock<Phases>,
     stopped: AtomicBool,
     bar: ProgressBar,
 }
@@ -79,6 +82,7 @@ impl Load {
             reconnects: AtomicU64::new(0),
             endings: Mutex::default(),
             usages: Mutex::default(),
+            phases: OnceLock::new(),
             stopped: AtomicBool::new(false),
             bar,
         };
@@ -89,6 +93,11 @@ impl Load {
     /// The load is to end now.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// The number of the next message, which counts as sent.
+    pub(crate) fn next(&self) -> u64 {
+        self.sent.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -102,27 +111,31 @@ impl Load {
             .transpose()
     }
 
+    /// What was used and delivered up to now.
+    pub(crate) fn look(&self) -> Result<Moment> {
+        // A server that has crashed is told of by its connections.
+        self.moment(self.server().unwrap_or_default())
+    }
+
     fn moment(&self, server: Option<Usage>) -> Result<Moment> {
         let delivered = self.delivered.load(Ordering::Relaxed);
         Ok(Moment { at: clock::now(), server, own: Process::own().usage()?, delivered })
     }
 
-    /// All connections are there and the load begins.
-    pub(crate) fn begin(&self) -> Result<()> {
+    /// All connections are there and the load begins: when that is.
+    pub(crate) fn begin(&self) -> Result<u64> {
         let moment = self.moment(self.server()?)?;
         let mut usages = self.usages.lock();
         usages.connected = moment.server;
         usages.began = Some(moment);
         drop(usages);
         self.bar.reset_elapsed();
-        Ok(())
+        Ok(moment.at)
     }
 
     /// The load has ended.
     pub(crate) fn end(&self) -> Result<()> {
-        // A server that has crashed is told of by its connections.
-        let server = self.server().unwrap_or_default();
-        self.usages.lock().ended = Some(self.moment(server)?);
+        self.usages.lock().ended = Some(self.look()?);
         Ok(())
     }
 
@@ -215,6 +228,14 @@ impl Load {
             }
         };
         stream::iter((0..count).map(one)).buffer_unordered(CONNECTING).try_collect().await
+    }
+
+    /// A message came that was due then. `shard` spreads the callers.
+    pub(crate) fn came(&self, shard: usize, due: u64) {
+        self.delivery.record(shard, due);
+        if let Some(recorder) = self.phases.get().and_then(|phases| phases.recorder(due)) {
+            recorder.record(shard, due);
+        }
     }
 
     /// A connection ended that nobody ended.

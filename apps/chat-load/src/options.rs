@@ -87,6 +87,8 @@ pub enum Scenario {
     Spike(Fanout),
     /// New connections at a rate, from many addresses; each stays until the end
     Storm,
+    /// Like fanout, while others read the room's history, now and then: do the deliveries wait for them?
+    Pages(Pages),
     /// One room whose readers lose their connections again and again, and must find their streams whole
     Resume(Resume),
     /// One room some of whose readers stop to read, while the others are measured
@@ -111,6 +113,27 @@ pub struct Rooms {
     /// Connections in each room
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub members: u32,
+    /// Each writer sends its next message as soon as its last is acknowledged, whatever the rate
+    #[arg(long)]
+    pub closed: bool,
+}
+
+/// See [`Scenario::Pages`].
+#[derive(Args, Clone, Debug)]
+pub struct Pages {
+    /// Connections that write
+    #[arg(long, default_value = "4", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub senders: u32,
+    /// Connections that read the history, a page as soon as the last has come
+    #[arg(long, default_value = "4", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub pagers: u32,
+    /// Messages that the room has before the load begins
+    #[arg(long, value_name = "NUMBER", default_value = "5000",
+          value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub history: u32,
+    /// How often both are measured, by turns: deliveries without pages, and with
+    #[arg(long, value_name = "NUMBER", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub turns: u32,
 }
 
 /// See [`Scenario::Resume`].

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::check::Tally;
 use crate::load::Load;
 use crate::measure::Percentiles;
+use crate::phases::Paged;
 use crate::scenarios::Outcome;
 
 /// A tool that uses more of its threads than this measures itself.
@@ -21,8 +22,8 @@ pub struct Report {
     pub url: String,
     /// See [`crate::options::Common`].
     pub connections: u32,
-    /// See [`crate::options::Common`].
-    pub rate: f64,
+    /// See [`crate::options::Common`]; none if each writer waited for its acknowledgements.
+    pub rate: Option<f64>,
     /// See [`crate::options::Common`].
     pub size: u32,
     /// Seconds that the load took.
@@ -31,6 +32,8 @@ pub struct Report {
     pub sent: u64,
     /// Those that the server acknowledged.
     pub acknowledged: u64,
+    /// Those, a second.
+    pub acknowledged_per_second: f64,
     /// Deliveries while the load lasted, a second.
     pub deliveries_per_second: f64,
     /// What was checked of each delivery.
@@ -41,6 +44,8 @@ pub struct Report {
     pub endings: BTreeMap<String, u64>,
     /// Latencies in microseconds, by name.
     pub latencies: BTreeMap<&'static str, Percentiles>,
+    /// What reading the history did to deliveries.
+    pub paged: Option<Paged>,
     /// What the server's process used.
     pub server: Option<Server>,
     /// Cores that this tool used, of its threads.
@@ -116,25 +121,32 @@ impl Report {
         ];
         let latencies =
             latencies.into_iter().filter_map(|(name, of)| Some((name, of.percentiles()?))).collect();
+        let busiest = outcome.paged.map_or(own_cores, |paged| paged.with.own_cores.max(own_cores));
         let mut report = Self {
             scenario,
             url: common.url.clone(),
             connections: common.connections,
-            rate: common.rate,
+            rate: (!outcome.closed).then_some(common.rate),
             size: common.size,
             seconds,
             sent: count(&load.sent),
             acknowledged: count(&load.acknowledged),
+            acknowledged_per_second: if seconds > 0.0 {
+                count(&load.acknowledged) as f64 / seconds
+            } else {
+                0.0
+            },
             deliveries_per_second: rate,
             deliveries: outcome.tally,
             reconnects: count(&load.reconnects),
             endings: load.endings.lock().clone(),
             latencies,
+            paged: outcome.paged,
             server,
             own_cores,
             own_cpu_us_per_delivery: own_each,
             own_threads: common.threads,
-            saturated: own_cores > BUSY * f64::from(common.threads),
+            saturated: busiest > BUSY * f64::from(common.threads),
             interrupted: load.is_stopped(),
             notes: outcome.notes,
             failures: outcome.failures,
@@ -195,7 +207,8 @@ impl Report {
         );
         if self.sent > 0 {
             row("sent", self.sent.to_string(), &format!("{units}, each begun when it was due"));
-            row("acknowledged", self.acknowledged.to_string(), "of these, by the server");
+            let speed = format!("of these, by the server; {:.0} a second", self.acknowledged_per_second);
+            row("acknowledged", self.acknowledged.to_string(), &speed);
         }
         let tally = self.deliveries;
         if tally.delivered > 0 {
@@ -225,6 +238,9 @@ impl Report {
                 p.count
             );
             row(name, ms(p.p50), &meaning);
+        }
+        for (name, value, meaning) in self.paged.iter().flat_map(Paged::rows) {
+            row(name, value, &meaning);
         }
         if let Some(server) = self.server {
             row("server CPU", format!("{:.2} cores", server.cores), "of its process, all threads");

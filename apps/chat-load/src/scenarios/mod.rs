@@ -2,6 +2,7 @@
 
 mod connections;
 mod echo;
+mod pages;
 mod readers;
 
 use std::sync::Arc;
@@ -11,12 +12,16 @@ use anyhow::Result;
 use crate::check::Tally;
 use crate::load::Load;
 use crate::options::{Echo, Fanout, Options, Rooms, Scenario};
-use crate::talk::{Talk, check_size};
+use crate::phases::Paged;
+use crate::talk::{Talk, Tempo, check_size};
 
 /// What came of a scenario.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) tally: Tally,
+    pub(crate) paged: Option<Paged>,
+    /// Whether each writer waited for its acknowledgements, rather than for the time.
+    pub(crate) closed: bool,
     /// Endings of connections that are part of the scenario.
     pub(crate) expected_endings: Vec<&'static str>,
     /// Whether holes that are told of are part of the scenario.
@@ -30,12 +35,14 @@ pub(crate) struct Outcome {
 pub(crate) async fn run(load: &Arc<Load>, options: &Options) -> Result<Outcome> {
     let members = load.common.connections();
     match &options.scenario {
-        Scenario::Fanout(Fanout { senders }) => talk(load, 1, members, *senders as usize, 1.0).await,
-        Scenario::Spike(Fanout { senders }) => talk(load, 1, members, *senders as usize, 10.0).await,
-        Scenario::Rooms(Rooms { members: each }) => {
+        Scenario::Fanout(Fanout { senders }) => talk(load, 1, members, *senders as usize, Tempo::EVEN).await,
+        Scenario::Spike(Fanout { senders }) => talk(load, 1, members, *senders as usize, Tempo::SPIKE).await,
+        Scenario::Rooms(Rooms { members: each, closed }) => {
             let rooms = (members / *each as usize).max(1);
-            talk(load, rooms, rooms * *each as usize, rooms, 1.0).await
+            let tempo = if *closed { Tempo::Closed } else { Tempo::EVEN };
+            talk(load, rooms, rooms * *each as usize, rooms, tempo).await
         }
+        Scenario::Pages(options) => pages::pages(load, options).await,
         Scenario::Storm => connections::storm(load).await,
         Scenario::Resume(resume) => readers::resuming(load, resume).await,
         Scenario::Slow(slow) => readers::slow(load, slow).await,
@@ -49,16 +56,16 @@ async fn talk(
     rooms: usize,
     members: usize,
     writers: usize,
-    factor: f64,
+    tempo: Tempo,
 ) -> Result<Outcome> {
     check_size(load)?;
     // The writers of a fan-out are on top of those who only read.
     let members = if rooms == 1 { members + writers } else { members };
-    let busiest = if factor > 1.0 { (2.0 + factor) / 3.0 } else { 1.0 };
-    let mut talk = Talk::new(load, rooms, busiest)?;
+    let mut talk = Talk::new(load, rooms, tempo)?;
     talk.populate(members, writers).await?;
-    talk.run(factor).await?;
-    Ok(finish(&talk, talk.settle().await, Outcome::default()))
+    talk.run().await?;
+    let outcome = Outcome { closed: tempo == Tempo::Closed, ..Outcome::default() };
+    Ok(finish(&talk, talk.settle().await, outcome))
 }
 
 fn finish(talk: &Talk, tally: Tally, mut outcome: Outcome) -> Outcome {

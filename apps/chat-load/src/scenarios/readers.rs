@@ -13,14 +13,14 @@ use tokio::time::sleep;
 use super::{Outcome, finish};
 use crate::load::Load;
 use crate::options::{Pace, Resume, Slow};
-use crate::talk::{Reader, Talk, check_size};
+use crate::talk::{Reader, Talk, Tempo, check_size};
 
 /// Bytes that the kernel may hold for a reader that is to be slow.
 const SMALL: u32 = 4 * 1024;
 
 pub(super) async fn resuming(load: &Arc<Load>, resume: &Resume) -> Result<Outcome> {
     check_size(load)?;
-    let mut talk = Talk::new(load, 1, 1.0)?;
+    let mut talk = Talk::new(load, 1, Tempo::EVEN)?;
     talk.populate(1, 1).await?;
     let room = talk.room(0).name.clone();
     let connect = |n: usize| {
@@ -56,7 +56,7 @@ pub(super) async fn resuming(load: &Arc<Load>, resume: &Resume) -> Result<Outcom
             }
         });
     }
-    talk.run(1.0).await?;
+    talk.run().await?;
     let mut outcome = finish(&talk, talk.settle().await, Outcome::default());
     outcome.expected_endings.push("a reconnect was asked for");
     if load.reconnects.load(Ordering::Relaxed) == 0 && !load.is_stopped() {
@@ -92,7 +92,7 @@ pub(super) async fn slow(load: &Arc<Load>, slow: &Slow) -> Result<Outcome> {
     let all = load.common.connections();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of what fits")]
     let count = ((all as f64 * slow.share) as usize).max(1);
-    let mut talk = Talk::new(load, 1, 1.0)?;
+    let mut talk = Talk::new(load, 1, Tempo::EVEN)?;
     talk.populate(all.saturating_sub(count) + 4, 4).await?;
     let room = talk.room(0).name.clone();
     let mut outcome = Outcome {
@@ -113,7 +113,7 @@ pub(super) async fn slow(load: &Arc<Load>, slow: &Slow) -> Result<Outcome> {
             socket.send(Command::join(&room, &JoinFrom::Now).encode()).await?;
             tokio::spawn(trickle(Arc::clone(load), socket));
         }
-        talk.run(1.0).await?;
+        talk.run().await?;
         outcome.notes.push(format!("{count} readers took one byte a second; the rest is about the others"));
         return Ok(finish(&talk, talk.settle().await, outcome));
     }
@@ -125,7 +125,7 @@ pub(super) async fn slow(load: &Arc<Load>, slow: &Slow) -> Result<Outcome> {
         let seq = client.join(&room, JoinFrom::Now).await?.seq;
         sleepers.push((talk.add(n, seq, false), client, events));
     }
-    talk.run(1.0).await?;
+    talk.run().await?;
     // Now they wake, and must find everything, or be told.
     let (mut clients, mut woken) = (Vec::new(), Vec::new());
     for (reader, client, events) in sleepers {

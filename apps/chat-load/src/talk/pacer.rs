@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::Tempo;
 use crate::clock;
 use crate::load::Load;
 
@@ -24,33 +25,58 @@ pub(super) type Token = (u64, u64);
 #[derive(Debug)]
 pub(super) struct Pacer {
     pub(super) load: Arc<Load>,
+    pub(super) start: u64,
     pub(super) writers: Vec<mpsc::Sender<Token>>,
+    /// The number of the first message.
+    pub(super) first: u64,
     pub(super) messages: u64,
-    pub(super) factor: f64,
+    pub(super) tempo: Tempo,
 }
 
 impl Pacer {
     /// How many messages found no writer, and the writers, who end when they are dropped.
     pub(super) fn run(self) -> (u64, Vec<mpsc::Sender<Token>>) {
-        let start = clock::now();
+        let unsent = match self.tempo {
+            Tempo::Paced(middle) => self.pace(middle),
+            Tempo::Closed => self.set_off(),
+        };
+        (unsent, self.writers)
+    }
+
+    fn pace(&self, middle: f64) -> u64 {
         let limit = self.load.common.duration + self.load.common.patience;
-        let limit = start + u64::try_from(limit.as_micros()).unwrap_or(u64::MAX / 2);
+        let limit = self.start + u64::try_from(limit.as_micros()).unwrap_or(u64::MAX / 2);
         let mut unsent = 0;
-        for number in 0..self.messages {
-            let due = start + due_at(number, self.load.common.rate, self.load.common.duration, self.factor);
-            while clock::now() < due && !self.load.is_stopped() {
-                clock::sleep_until(due.min(clock::now() + GLANCE));
-            }
+        for n in 0..self.messages {
+            let due = self.start + due_at(n, self.load.common.rate, self.load.common.duration, middle);
+            self.sleep_until(due);
             if self.load.is_stopped() {
                 break;
             }
-            if self.hand_over(number, due, limit) {
+            if self.hand_over(self.first + n, due, limit) {
                 self.load.sent.fetch_add(1, Ordering::Relaxed);
             } else {
                 unsent += 1;
             }
         }
-        (unsent, self.writers)
+        unsent
+    }
+
+    /// Gives every writer its first message; from then on each has its own pace, until the time is over.
+    fn set_off(&self) -> u64 {
+        for writer in &self.writers {
+            // A writer that is gone says so itself.
+            let _gone = writer.try_send((self.load.next(), clock::now()));
+        }
+        let duration = u64::try_from(self.load.common.duration.as_micros()).unwrap_or(u64::MAX / 2);
+        self.sleep_until(self.start + duration);
+        0
+    }
+
+    fn sleep_until(&self, due: u64) {
+        while clock::now() < due && !self.load.is_stopped() {
+            clock::sleep_until(due.min(clock::now() + GLANCE));
+        }
     }
 
     /// Whether a writer took it.

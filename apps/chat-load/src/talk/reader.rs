@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chat_client::socket::Socket;
-use chat_client::{ErrorCode, RawEvent, RoomName};
+use chat_client::{Command, ErrorCode, RawEvent, RoomName};
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
@@ -18,6 +18,27 @@ pub(crate) struct Room {
     pub(super) ledger: Ledger,
     /// Of each of its messages.
     pub(super) body: Arc<RawValue>,
+}
+
+impl Room {
+    /// The command that sends a message, whose key says its number and when it was due.
+    pub(super) fn send(&self, number: u64, due: u64) -> String {
+        let (reference, key) = (number.to_string(), format!("{number}.{due}"));
+        Command::send(&self.name, Some(&key), &self.body).with_ref(&reference).encode()
+    }
+
+    /// Whether nobody has seen another message under this number.
+    pub(super) fn agrees(&self, seq: u64, number: u64) -> bool {
+        self.ledger.agrees(seq, number)
+    }
+
+    /// When this message was due, if it is the one that everybody else has seen under its number, with the body that
+    /// all have.
+    pub(crate) fn due(&self, seq: u64, key: &str, body: &str) -> Option<u64> {
+        let (number, due) = key.split_once('.')?;
+        let (number, due) = (number.parse().ok()?, due.parse().ok()?);
+        (self.agrees(seq, number) && body == self.body.get()).then_some(due)
+    }
 }
 
 /// One who reads a room, and all that came of it.
@@ -45,25 +66,27 @@ impl Reader {
         }
     }
 
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
+    }
+
     /// Whether it has everything that there is, or nothing more will come.
     pub(super) fn has_arrived(&self) -> bool {
         self.ended.load(Ordering::Relaxed) || self.stream.lock().reached(self.room.ledger.last())
     }
 
-    /// A message came, with the key that its writer gave it, and the body that all have.
+    /// A message came, with the key that its writer gave it.
     pub(crate) fn take(&self, seq: u64, key: &str, body: &str) {
-        let sent = key.split_once('.').and_then(|(n, due)| Some((n.parse().ok()?, due.parse().ok()?)));
-        let agrees =
-            sent.is_some_and(|(n, _)| self.room.ledger.agrees(seq, n)) && body == self.room.body.get();
+        let due = self.room.due(seq, key, body);
         let mut stream = self.stream.lock();
         stream.take(seq);
-        if !agrees {
+        if due.is_none() {
             stream.altered();
         }
         drop(stream);
         self.load.delivered.fetch_add(1, Ordering::Relaxed);
-        if let Some((_, due)) = sent.filter(|_| self.measured) {
-            self.load.delivery.record(self.number, due);
+        if let Some(due) = due.filter(|_| self.measured) {
+            self.load.came(self.number, due);
         }
     }
 
@@ -81,10 +104,14 @@ impl Reader {
     }
 
     pub(super) fn handle(&self, text: &str, unacknowledged: &mut HashMap<u64, u64>) {
-        let Some(event) = RawEvent::parse(text) else {
-            self.load.count("a frame that is no event".to_owned());
-            return;
-        };
+        match RawEvent::parse(text) {
+            Some(event) => self.note(&event, unacknowledged),
+            None => self.load.count("a frame that is no event".to_owned()),
+        }
+    }
+
+    /// Takes note of an event; of `sent` too, if it is in there.
+    pub(crate) fn note(&self, event: &RawEvent<'_>, unacknowledged: &mut HashMap<u64, u64>) {
         match &*event.kind {
             "message" if event.room == self.room.name.as_str() => {
                 self.take(event.seq.unwrap_or(0), &event.key, event.body.map_or("", RawValue::get));
@@ -98,7 +125,7 @@ impl Reader {
                 };
                 self.load.acknowledged.fetch_add(1, Ordering::Relaxed);
                 self.load.acknowledge.record(self.number, due);
-                if !self.room.ledger.agrees(event.seq.unwrap_or(0), number) {
+                if !self.room.agrees(event.seq.unwrap_or(0), number) {
                     self.stream.lock().altered();
                 }
             }
