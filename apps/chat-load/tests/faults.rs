@@ -7,24 +7,16 @@ use serde_json::Value;
 use support::proxy::{Fault, proxy};
 use support::{Server, chat_load};
 
-async fn report(fault: Fault) -> Result<(Option<i32>, Value)> {
+async fn through(fault: Fault, arguments: &[&str]) -> Result<(Option<i32>, Value)> {
     let server = Server::start();
     let (url, _) = proxy(server.address, fault).await?;
-    let arguments = [
-        "fanout",
-        "--connections",
-        "3",
-        "--senders",
-        "1",
-        "--rate",
-        "50",
-        "--duration",
-        "1",
-        "--patience",
-        "2",
-    ];
-    let (output, report) = chat_load(&url, &arguments).await?;
+    let (output, report) = chat_load(&url, &[arguments, &["--patience", "2"]].concat()).await?;
     Ok((output.status.code(), report))
+}
+
+async fn report(fault: Fault) -> Result<(Option<i32>, Value)> {
+    through(fault, &["fanout", "--connections", "3", "--senders", "1", "--rate", "50", "--duration", "1"])
+        .await
 }
 
 #[tokio::test]
@@ -58,5 +50,28 @@ async fn each_fault_is_noticed_and_counted_as_what_it_is() -> Result<()> {
 async fn messages_that_are_never_acknowledged_are_noticed() -> Result<()> {
     let (code, report) = report(Fault::DropAcknowledgements).await?;
     ensure!(code == Some(1) && report["acknowledged"] == 0, "{report:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_waits_for_an_acknowledgement_sends_nothing_more() -> Result<()> {
+    let arguments = ["rooms", "--closed", "--connections", "6", "--members", "2", "--duration", "1"];
+    let (code, report) = through(Fault::DropAcknowledgements, &arguments).await?;
+    ensure!(code == Some(1) && report["sent"] == 3 && report["deliveries"]["delivered"] == 6, "{report:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn pages_that_are_not_the_history_are_noticed() -> Result<()> {
+    for (fault, problem) in [
+        (Fault::StalePages, "a page that is not the next"),
+        (Fault::AlterPages, "a page with another message than was sent"),
+    ] {
+        let arguments =
+            ["pages", "--connections", "1", "--pagers", "1", "--history", "500", "--duration", "2"];
+        let (code, report) = through(fault, &arguments).await?;
+        ensure!(code == Some(1) && report["endings"][problem].as_u64() > Some(0), "{fault:?}: {report:#}");
+        ensure!(report["deliveries"]["altered"] == 0, "only the pages were: {report:#}");
+    }
     Ok(())
 }

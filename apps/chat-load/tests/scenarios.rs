@@ -41,6 +41,45 @@ async fn many_rooms_are_each_told_what_is_theirs() -> Result<()> {
 }
 
 #[tokio::test]
+async fn writers_that_wait_for_acknowledgements_have_one_message_each_on_its_way() -> Result<()> {
+    let report =
+        good(&["rooms", "--closed", "--connections", "8", "--members", "2", "--duration", "1"]).await?;
+    let sent = report["sent"].as_u64();
+    ensure!(sent > Some(4) && report["acknowledged"].as_u64() == sent, "{report:#}");
+    ensure!(report["deliveries"]["delivered"].as_u64() == sent.map(|sent| 2 * sent), "{report:#}");
+    ensure!(report["rate"].is_null(), "there was none: {report:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_history_is_read_to_its_first_message_while_deliveries_go_on() -> Result<()> {
+    let report = good(&[
+        "pages",
+        "--connections",
+        "5",
+        "--pagers",
+        "2",
+        "--history",
+        "700",
+        "--turns",
+        "2",
+        "--rate",
+        "50",
+        "--duration",
+        "4",
+    ])
+    .await?;
+    ensure!(report["sent"] == 200 && report["deliveries"]["delivered"] == 200 * (5 + 4 + 2), "{report:#}");
+    let paged = &report["paged"];
+    ensure!(paged["pages"].as_u64() >= Some(4) && paged["walks"].as_u64() > Some(0), "{report:#}");
+    ensure!(paged["longest"].as_u64() >= Some(700), "{report:#}");
+    let counted = |kind: &str| paged[kind]["delivery"]["count"].as_u64();
+    // A tenth of each part counts for neither, and what the pagers hear is not counted.
+    ensure!(counted("without") == Some(90 * 9) && counted("with") == Some(90 * 9), "{report:#}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_spike_sends_more_in_the_same_time() -> Result<()> {
     let report =
         good(&["spike", "--connections", "3", "--senders", "1", "--rate", "20", "--duration", "3"]).await?;
@@ -136,7 +175,7 @@ async fn an_echo_that_lies_or_answers_out_of_order_is_noticed() -> Result<()> {
 
 #[tokio::test]
 async fn what_cannot_be_asked_for_is_exit_code_2() -> Result<()> {
-    let bad: [&[&str]; 9] = [
+    let bad: [&[&str]; 11] = [
         &[],
         &["dance"],
         &["fanout", "--rate", "0"],
@@ -146,6 +185,8 @@ async fn what_cannot_be_asked_for_is_exit_code_2() -> Result<()> {
         &["fanout", "--url", "ws://192.0.2.1/ws"],
         &["fanout", "--url", "ws://127.0.0.1@192.0.2.1:80/ws"],
         &["slow", "--share", "2"],
+        &["pages", "--turns", "0"],
+        &["fanout", "--closed"],
     ];
     for arguments in bad {
         let output: Output = support::program().args(arguments).output().await?;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What happens to the tenth message that the server delivers to anybody.
+/// What happens to the tenth message that the server delivers to anybody, or to all of something else.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
     Nothing,
@@ -18,6 +18,10 @@ pub(crate) enum Fault {
     Alter,
     /// All acknowledgements from here on.
     DropAcknowledgements,
+    /// Each page of history is the first that came.
+    StalePages,
+    /// Each page has others' keys.
+    AlterPages,
 }
 
 /// Between the tool and the server, with an eye on the frames. Where it listens, and how many messages have gone
@@ -54,7 +58,7 @@ async fn deliver(
         head.push(from.read_u8().await?);
     }
     to.write_all(&head).await?;
-    let mut held = None;
+    let (mut held, mut page) = (None, None);
     loop {
         let frame = frame(&mut from).await?;
         let is = |kind: &str| String::from_utf8_lossy(&frame).contains(&format!(r#""type":"{kind}""#));
@@ -63,12 +67,9 @@ async fn deliver(
             Fault::Drop if tenth => {}
             Fault::Repeat if tenth => to.write_all(&[&frame[..], &frame].concat()).await?,
             Fault::Exchange if tenth => held = Some(frame),
-            Fault::Alter if tenth => {
-                let text = String::from_utf8_lossy(&frame[4..]).replace(r#""key":""#, r#""key":"9"#);
-                // One character more, in a frame of the middle length.
-                let length = u16::try_from(text.len()).unwrap_or(0).to_be_bytes();
-                to.write_all(&[&frame[..2], &length, text.as_bytes()].concat()).await?;
-            }
+            Fault::Alter if tenth => to.write_all(&altered(&frame)).await?,
+            Fault::StalePages if is("history") => to.write_all(page.get_or_insert(frame)).await?,
+            Fault::AlterPages if is("history") => to.write_all(&altered(&frame)).await?,
             Fault::DropAcknowledgements if is("sent") => {}
             _ => {
                 let exchanged = if is("message") { held.take() } else { None };
@@ -79,6 +80,13 @@ async fn deliver(
             }
         }
     }
+}
+
+/// The same frame, of the middle length, with a character more in each key.
+fn altered(frame: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(&frame[4..]).replace(r#""key":""#, r#""key":"9"#);
+    let length = u16::try_from(text.len()).unwrap_or(0).to_be_bytes();
+    [&frame[..2], &length, text.as_bytes()].concat()
 }
 
 /// A server's frame, as it is on the wire.

@@ -1,0 +1,26 @@
+//! A chat server that commits each message by itself: what `apps/chat-load/durability` compares groups with.
+//!
+//! `cargo run --release -p chat-sqlite --example one_by_one -- DIR`
+
+#![expect(clippy::print_stdout, reason = "whoever starts it needs the address")]
+
+use std::future::pending;
+
+use chat_core::{Chat, Endpoint};
+use chat_sqlite::{Options, Store};
+use chat_tungstenite::NotFound;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let dir = std::env::args_os().nth(1).ok_or("a directory is needed")?;
+    let store = Store::open(dir, Options { max_batch: 1, ..Options::default() })?;
+    let chat: Chat =
+        Chat::builder().rooms(move |name, limits, outlet| store.room(name, limits, outlet)).build();
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("listens on ws://{}/ws", listener.local_addr()?);
+    let limits = chat.limits().clone();
+    let service = chat_tungstenite::mount(Endpoint::new(chat), NotFound);
+    chat_tungstenite::serve(listener, service, &limits, pending()).await;
+    Ok(())
+}
