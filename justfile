@@ -20,6 +20,10 @@ k6-compare scenario *arguments:
 load scenario adapter='tungstenite' *arguments:
     apps/chat-load/against {{scenario}} {{adapter}} {{arguments}}
 
+# What it costs to keep messages: memory, process, disk, and a commit for each, by turns: just load-durability --rounds 5
+load-durability *arguments:
+    apps/chat-load/durability {{arguments}}
+
 # Memory of an idle connection and cost of a delivery, for every binary.
 bench:
     cargo bench -p chat-tests
