@@ -20,6 +20,8 @@ pub struct RawClient {
 pub enum Heard {
     /// An event.
     Event(Value),
+    /// A ping.
+    Ping(Vec<u8>),
     /// A pong.
     Pong(Vec<u8>),
     /// A close frame.
@@ -69,32 +71,43 @@ impl RawClient {
         within(self.stream.write_all(bytes)).await?.context("sending")
     }
 
-    /// What comes next. Pings are answered.
+    /// What comes next but pings, which are answered.
     ///
     /// # Errors
     ///
     /// If nothing comes, or it is not what a server of `chat.v1` may send.
     pub async fn next(&mut self) -> Result<Heard> {
         loop {
-            let Some((frame, length)) = Received::parse(&self.buffer).map_err(anyhow::Error::msg)? else {
-                match self.fill().await? {
-                    Some(end) => return Ok(end),
-                    None => continue,
-                }
-            };
-            self.buffer.drain(..length);
-            return Ok(match (frame.opcode, &*frame.payload) {
-                (1, text) if frame.is_final => Heard::Event(serde_json::from_slice(text)?),
-                (8, []) => Heard::Close(None),
-                (8, [high, low, ..]) => Heard::Close(Some(u16::from_be_bytes([*high, *low]))),
-                (9, payload) => {
-                    self.write(&Frame::pong(payload).encode()).await?;
-                    continue;
-                }
-                (10, payload) => Heard::Pong(payload.to_owned()),
-                _ => bail!("neither an event nor a control frame: {frame}"),
-            });
+            match self.hear().await? {
+                Heard::Ping(payload) => self.write(&Frame::pong(payload).encode()).await?,
+                heard => return Ok(heard),
+            }
         }
+    }
+
+    /// What comes next, pings too: whether they are answered is up to the caller.
+    ///
+    /// # Errors
+    ///
+    /// If nothing comes, or it is not what a server of `chat.v1` may send.
+    pub async fn hear(&mut self) -> Result<Heard> {
+        let (frame, length) = loop {
+            if let Some(parsed) = Received::parse(&self.buffer).map_err(anyhow::Error::msg)? {
+                break parsed;
+            }
+            if let Some(end) = self.fill().await? {
+                return Ok(end);
+            }
+        };
+        self.buffer.drain(..length);
+        Ok(match (frame.opcode, &*frame.payload) {
+            (1, text) if frame.is_final => Heard::Event(serde_json::from_slice(text)?),
+            (8, []) => Heard::Close(None),
+            (8, [high, low, ..]) => Heard::Close(Some(u16::from_be_bytes([*high, *low]))),
+            (9, payload) => Heard::Ping(payload.to_owned()),
+            (10, payload) => Heard::Pong(payload.to_owned()),
+            _ => bail!("neither an event nor a control frame: {frame}"),
+        })
     }
 
     /// Ends its side, and reads on.

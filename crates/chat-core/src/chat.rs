@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::clocks;
 use crate::inbox::Inbox;
 use crate::rooms::{OpenLog, Rooms};
 use crate::{
@@ -262,7 +263,7 @@ pub(crate) async fn within<T>(
     answer: impl Future<Output = Result<T, Unavailable>>,
 ) -> Result<T, ErrorCode> {
     let limit = rooms.limits.room_timeout;
-    let cause = match timeout(limit, answer).await {
+    let cause = match clocks::timeout(limit, answer).await {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(Unavailable(cause))) => cause,
         Err(_) => format!("no answer within {limit:?}"),

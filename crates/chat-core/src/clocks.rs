@@ -1,11 +1,12 @@
 //! The clocks of one connection.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::future::FutureExt;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::error::Elapsed;
+use tokio::time::{self, Instant, Sleep, sleep_until};
 
 /// Tells when something has waited for too long for a peer that takes nothing.
 #[derive(Debug, Default)]
@@ -30,28 +31,51 @@ impl Stall {
     }
 }
 
+/// Time that comes to its end later than this says that the process did not run, stopped or starved. Then there is as
+/// much again: what was done meanwhile has yet to be noticed, and the runtime may look at its timers first.
+const ABSENCE: Duration = Duration::from_millis(500);
+
+/// Waits for `what` for as long as `limit`, in which the process runs.
+pub(crate) async fn timeout<T>(limit: Duration, what: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let started = Instant::now();
+    let mut what = pin!(what);
+    let waited = time::timeout(limit, &mut what).await;
+    if waited.is_err() && started.elapsed().saturating_sub(limit) > ABSENCE {
+        return time::timeout(ABSENCE, what).await;
+    }
+    waited
+}
+
 /// A timer for a moment that mostly moves away before it comes, which costs it nothing.
 #[derive(Debug)]
-pub(crate) struct Alarm(Pin<Box<Sleep>>);
+pub(crate) struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    /// It does not go off before.
+    not_before: Instant,
+}
 
 impl Alarm {
     pub(crate) fn new(at: Instant) -> Self {
-        Self(Box::pin(sleep_until(at)))
+        Self { sleep: Box::pin(sleep_until(at)), not_before: Instant::now() }
     }
 
-    /// Ready with the present once `due` has come.
+    /// Ready with the present once `due` has come, and the process was there to see it come.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<Instant> {
-        if due < self.0.deadline() {
-            self.0.as_mut().reset(due);
+        let mut due = due.max(self.not_before);
+        if due < self.sleep.deadline() {
+            self.sleep.as_mut().reset(due);
         }
         loop {
-            ready!(self.0.poll_unpin(cx));
+            ready!(self.sleep.poll_unpin(cx));
             let now = Instant::now();
-            if due <= now {
+            if now.saturating_duration_since(self.sleep.deadline()) > ABSENCE {
+                self.not_before = now + ABSENCE;
+                due = due.max(self.not_before);
+            } else if due <= now {
                 return Poll::Ready(now);
             }
             // It was set for an earlier moment.
-            self.0.as_mut().reset(due);
+            self.sleep.as_mut().reset(due);
         }
     }
 }

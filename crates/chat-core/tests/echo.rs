@@ -237,6 +237,17 @@ async fn a_silent_peer_is_pinged_and_then_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pong_that_came_while_the_process_did_not_run_counts() {
+    let chat = chat(limits());
+    let mut peer = echo(&chat);
+    assert_eq!(peer.frame().await, Frame::Ping);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    settle().await;
+    peer.incoming(Incoming::Pong);
+    assert_eq!(peer.frame().await, Frame::Ping, "it is all over again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_gives_back_what_was_read_and_closes() {
     let chat = Chat::default();
     let mut idle = echo(&chat);

@@ -249,7 +249,7 @@ impl Person {
     fn hear(&mut self, heard: Heard) -> Result<bool> {
         let event = match heard {
             Heard::Event(event) => event,
-            Heard::Pong(_) => return Ok(true),
+            Heard::Ping(_) | Heard::Pong(_) => return Ok(true),
             Heard::Close(_) | Heard::End | Heard::Reset => return Ok(false),
         };
         let field = |name: &str| event[name].as_str().map(ToOwned::to_owned).context("no text");

@@ -156,6 +156,7 @@ impl Play<'_> {
     fn plain(&mut self, heard: Heard) -> Result<Value> {
         let mut event = match heard {
             Heard::Event(event) => event,
+            Heard::Ping(_) => return Ok(json!({"frame": "ping"})),
             Heard::Pong(payload) => {
                 return Ok(json!({"frame": "pong", "payload": String::from_utf8(payload)?}));
             }

@@ -3,6 +3,7 @@
 mod draining;
 mod options;
 mod pressure;
+mod stopped;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};

@@ -1,0 +1,103 @@
+//! A process that did not run for a while, stopped or starved: it finds its timers due before it has looked at what came.
+
+mod support;
+
+use std::time::Duration;
+
+use chat_core::{Chat, Incoming, Limits};
+use serde_json::json;
+use support::store::{Mode, Store};
+use support::{Frame, Peer, chat, connect, member, pass, seconds_until, settle};
+use tokio::time::advance;
+
+const AWAY: Duration = Duration::from_secs(60);
+
+fn limits() -> Limits {
+    Limits {
+        ping_interval: Duration::from_secs(10),
+        ping_timeout: Duration::from_secs(4),
+        write_timeout: Duration::from_secs(6),
+        room_timeout: Duration::from_secs(3),
+        ..Limits::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_of_life_that_came_meanwhile_counts_before_silence_is_judged() {
+    let chat = chat(limits());
+    let signs: [fn(&Peer); 3] =
+        [|peer| peer.incoming(Incoming::Pong), |peer| peer.ping(), |peer| peer.send(json!({"type": "ping"}))];
+    for sign in signs {
+        let mut ann = connect(&chat, "ann").await;
+        assert_eq!(ann.frame().await, Frame::Ping);
+        advance(AWAY).await;
+        settle().await;
+        sign(&ann);
+        pass(9.0).await;
+        assert!(!ann.taken().contains(&Frame::Ping), "it is all over again");
+        let waited = seconds_until(async { assert_eq!(ann.frame().await, Frame::Ping) }).await;
+        assert!((0.9..1.01).contains(&waited), "{waited}");
+        assert_eq!(ann.closed_with(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_was_silent_all_the_same_is_given_up() {
+    let chat = chat(limits());
+    let mut ann = connect(&chat, "ann").await;
+    assert_eq!(ann.frame().await, Frame::Ping);
+    advance(AWAY).await;
+    let waited = seconds_until(ann.until_gone()).await;
+    assert!(waited < 1.0, "{waited}");
+    assert_eq!(ann.closed_with(), Some(Some(4001)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_has_not_been_asked_yet_is_asked_once() {
+    let chat = chat(limits());
+    let mut ann = connect(&chat, "ann").await;
+    advance(AWAY).await;
+    let waited = seconds_until(async { assert_eq!(ann.frame().await, Frame::Ping) }).await;
+    assert!(waited < 1.0, "{waited}");
+    pass(3.9).await;
+    assert_eq!((ann.taken(), ann.closed_with()), (vec![], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_has_read_meanwhile_is_not_taken_for_stalled() {
+    let chat = chat(limits());
+    let ann = member(&chat, "ann").await;
+    ann.block();
+    ann.say("x");
+    settle().await;
+    advance(AWAY).await;
+    settle().await;
+    ann.unblock();
+    settle().await;
+    assert_eq!(ann.taken().len(), 2, "the message, and that it was sent");
+    ann.block();
+    ann.say("y");
+    pass(5.9).await;
+    assert_eq!(ann.closed_with(), None, "it has all its time again");
+    pass(1.0).await;
+    assert_eq!(ann.closed_with(), Some(Some(4000)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_answers_as_soon_as_it_runs_again_is_not_unavailable() {
+    let store = Store::new();
+    let chat: Chat = store.chat(limits());
+    let mut ann = member(&chat, "ann").await;
+    let send = json!({"type": "send", "room": "lobby", "body": {"text": "hi"}, "ref": "s"});
+    for (mode, expected) in [(Mode::Slow(AWAY + Duration::from_millis(100)), "sent"), (Mode::Hangs, "error")]
+    {
+        store.append(mode);
+        ann.send(send.clone());
+        settle().await;
+        advance(AWAY).await;
+        let waited = seconds_until(async { while ann.event().await["type"] != expected {} });
+        let waited = waited.await;
+        assert!(waited < 1.0, "{waited}");
+        assert_eq!(ann.closed_with(), None);
+    }
+}
