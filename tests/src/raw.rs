@@ -110,6 +110,21 @@ impl RawClient {
         })
     }
 
+    /// Waits for the server to close, pings unanswered; the events until then are passed over. The code it closed with.
+    ///
+    /// # Errors
+    ///
+    /// If the stream ends without a close frame.
+    pub async fn closed(&mut self) -> Result<Option<u16>> {
+        loop {
+            match self.hear().await? {
+                Heard::Close(code) => return Ok(code),
+                Heard::End | Heard::Reset => bail!("ended without a close frame"),
+                Heard::Event(_) | Heard::Ping(_) | Heard::Pong(_) => {}
+            }
+        }
+    }
+
     /// Ends its side, and reads on.
     ///
     /// # Errors

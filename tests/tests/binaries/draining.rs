@@ -1,8 +1,11 @@
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result, ensure};
-use chat_tests::{BINARIES, Client, Daemon, within};
+use anyhow::{Context, Result, bail, ensure};
+use chat_conformance::client::Frame;
+use chat_tests::{BINARIES, Client, Daemon, Heard, RawClient, within};
+use rusqlite::Connection;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::{silent, status_of};
 
@@ -71,9 +74,24 @@ async fn write_until_closed(address: SocketAddr, number: usize) -> Result<(u64, 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_draining_server_refuses_upgrades_and_says_it_is_not_ready() -> Result<()> {
     for binary in BINARIES {
-        let daemon = Daemon::start(binary, &["--drain-timeout", "30"])?;
-        // A peer that does not answer the close holds the drain for the second that it has.
-        let _silent = silent(daemon.address()).await?;
+        let home = TempDir::new()?;
+        let data = home.path().to_str().context("a path in UTF-8")?;
+        let daemon = Daemon::start(binary, &["--drain-timeout", "3600", "--data", data])?;
+        let mut busy = RawClient::connect(daemon.address(), "busy", false).await?;
+        let database = Connection::open(home.path().join("chat.db"))?;
+        database.execute_batch("BEGIN IMMEDIATE")?;
+        // Each waits its time for the database, one after the other.
+        let send = Frame::text(r#"{"type":"send","room":"lobby","body":{"text":"x"}}"#).encode();
+        let join = Frame::text(r#"{"type":"join","room":"lobby"}"#).encode();
+        busy.write(&[join, send.repeat(60), Frame::ping("").encode()].concat()).await?;
+        loop {
+            match busy.next().await? {
+                // What is ahead of the ping has been read.
+                Heard::Pong(_) => break,
+                Heard::Event(_) => {}
+                other => bail!("{other:?} instead of a pong"),
+            }
+        }
         daemon.signal("TERM")?;
         within(async {
             while daemon.ready().await?["ready"] != false {
@@ -83,6 +101,9 @@ async fn a_draining_server_refuses_upgrades_and_says_it_is_not_ready() -> Result
         })
         .await??;
         ensure!(status_of(daemon.address(), "").await? == "503", "{binary:?}");
+        database.execute_batch("ROLLBACK")?;
+        drop(database);
+        ensure!(busy.closed().await? == Some(1012), "{binary:?}");
         let (status, _) = daemon.wait()?;
         ensure!(status.success(), "{binary:?}: {status}");
     }

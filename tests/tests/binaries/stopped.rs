@@ -79,7 +79,7 @@ async fn stop(binary: Binary) -> Result<()> {
         let pings = answers(client).await?;
         ensure!(pings <= 1, "{pings} pings in a burst");
     }
-    ensure!(close(&mut dead).await? == Some(4001), "who never answers is given up");
+    ensure!(dead.closed().await? == Some(4001), "who never answers is given up");
     for client in &mut pinged {
         answers(client).await?;
     }
@@ -148,17 +148,6 @@ async fn answers(client: &mut RawClient) -> Result<usize> {
             Heard::Event(event) if event["ref"] == "p" => return Ok(pings),
             Heard::Event(event) => ensure!(event["type"] != "closing", "{event}"),
             other => bail!("{other:?} instead of an answer"),
-        }
-    }
-}
-
-/// The code of the close frame that comes.
-async fn close(client: &mut RawClient) -> Result<Option<u16>> {
-    loop {
-        match client.hear().await? {
-            Heard::Close(code) => return Ok(code),
-            Heard::Ping(_) | Heard::Event(_) => {}
-            other => bail!("{other:?} instead of a close"),
         }
     }
 }
