@@ -1,6 +1,7 @@
 //! The binaries as their users meet them: flags, signals, a drain, and an environment that fails them.
 
 mod draining;
+mod flood;
 mod options;
 mod pressure;
 mod stopped;
