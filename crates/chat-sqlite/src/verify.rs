@@ -96,8 +96,11 @@ pub(crate) fn look(paths: &Paths) -> Result<Connection, OpenError> {
     let wal = fs::metadata(paths.wal()).map_or(0, |wal| wal.len());
     let ((application, found), connection) = match opened {
         // Where no files can be made beside it, nobody writes to it either.
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && wal == 0 => {
-            connect::immutable(path).and_then(|connection| Ok((header(&connection)?, connection)))
+        Err(error) if wal == 0 && is_unwritable(&error) => {
+            let opened =
+                connect::immutable(path).and_then(|connection| Ok((header(&connection)?, connection)));
+            // Nor can it be read, and this says so with a name that whoever asked knows.
+            opened.map_err(|worse| if is_unwritable(&worse) { error } else { worse })
         }
         opened => opened,
     }
@@ -112,6 +115,10 @@ pub(crate) fn look(paths: &Paths) -> Result<Connection, OpenError> {
         return Err(OpenError::Newer { path: path.clone(), found });
     }
     Ok(connection)
+}
+
+fn is_unwritable(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
 }
 
 /// What the database says of itself: whose it is, and its schema's version.

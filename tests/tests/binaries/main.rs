@@ -5,6 +5,7 @@ mod flood;
 mod options;
 mod pressure;
 mod stopped;
+mod users;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
