@@ -91,7 +91,10 @@ where
         Ok(listener) => listener,
         Err(problem) => return refuse(&format!("cannot listen on {}: {problem}", config.listen)),
     };
-    let _logs = logs::start(config.log_format);
+    let _logs = match logs::start(config.log_format) {
+        Ok(logs) => logs,
+        Err(problem) => return refuse(&format!("RUST_LOG: {problem}")),
+    };
     // Blocks, while there is nothing else to do. A signal ends it at once, as a crash would.
     let keeping = match Keeping::begin(&config) {
         Ok(keeping) => keeping,

@@ -1,7 +1,8 @@
-use std::io;
+use std::{env, io};
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 use crate::config::LogFormat;
 
@@ -15,10 +16,11 @@ const DEFAULT: &str = "info,actix_http=off";
 /// Sends log lines to standard error, as `RUST_LOG` or else [`DEFAULT`] says, until the guard is dropped.
 ///
 /// A full pipe or a closed one costs lines, never a session.
-pub(crate) fn start(format: LogFormat) -> WorkerGuard {
+pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, ParseError> {
+    let wanted = env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let filter = EnvFilter::try_new(if wanted.is_empty() { DEFAULT } else { &wanted })?;
     let (writer, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).finish(io::stderr());
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
@@ -28,5 +30,5 @@ pub(crate) fn start(format: LogFormat) -> WorkerGuard {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),
     }
-    guard
+    Ok(guard)
 }

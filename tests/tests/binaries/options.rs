@@ -93,8 +93,12 @@ fn a_bad_configuration_is_one_line_and_exit_code_2() -> Result<()> {
 #[test]
 fn a_bad_or_misspelt_variable_is_one_line_and_exit_code_2() -> Result<()> {
     for binary in programs() {
-        for (name, value) in [("CHATD_MAX_CONNECTIONS", "0"), ("CHATD_LISTN", "127.0.0.1:0")] {
-            let output = binary.command()?.env(name, value).stdin(Stdio::null()).output()?;
+        for (name, value) in
+            [("CHATD_MAX_CONNECTIONS", "0"), ("CHATD_LISTN", "127.0.0.1:0"), ("RUST_LOG", "chat_core=loud")]
+        {
+            let mut command = binary.command()?;
+            command.args(["--listen", "127.0.0.1:0", "--data", ":memory:"]).env(name, value);
+            let output = command.stdin(Stdio::null()).output()?;
             let text = String::from_utf8(output.stderr)?;
             ensure!(output.status.code() == Some(2) && text.lines().count() == 1, "{name}: {text}");
         }
