@@ -8,6 +8,10 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::within;
 
+/// Bytes that a narrow client's system takes before it is read. Into 4 KiB the loopback's segments never fit: now and then
+/// TCP waits longer and longer before it tries again, a minute in all.
+const NARROW: u32 = 16 * 1024;
+
 /// A client at the level of frames: it sends what it is told to, right or wrong, and shows all that comes.
 #[derive(Debug)]
 pub struct RawClient {
@@ -41,7 +45,7 @@ impl RawClient {
     pub async fn connect(address: SocketAddr, name: &str, narrow: bool) -> Result<Self> {
         let socket = TcpSocket::new_v4()?;
         if narrow {
-            socket.set_recv_buffer_size(4 * 1024)?;
+            socket.set_recv_buffer_size(NARROW)?;
         }
         let stream = within(socket.connect(address)).await??;
         stream.set_nodelay(true)?;
