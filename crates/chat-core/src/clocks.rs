@@ -31,17 +31,17 @@ impl Stall {
     }
 }
 
-/// Time that comes to its end later than this says that the process did not run, stopped or starved. Then there is as
-/// much again: what was done meanwhile has yet to be noticed, and the runtime may look at its timers first.
+/// A moment that is noticed later than this says that the process did not run, stopped or starved. What was done meanwhile
+/// has then yet to be noticed too: the runtime may look at its timers before it looks at sockets and other threads.
 const ABSENCE: Duration = Duration::from_millis(500);
 
-/// Waits for `what` for as long as `limit`, in which the process runs.
+/// Waits for `what` as long as `limit`; once more as long, if the process was not there when that was over.
 pub(crate) async fn timeout<T>(limit: Duration, what: impl Future<Output = T>) -> Result<T, Elapsed> {
     let started = Instant::now();
     let mut what = pin!(what);
     let waited = time::timeout(limit, &mut what).await;
     if waited.is_err() && started.elapsed().saturating_sub(limit) > ABSENCE {
-        return time::timeout(ABSENCE, what).await;
+        return time::timeout(limit, what).await;
     }
     waited
 }
@@ -50,7 +50,7 @@ pub(crate) async fn timeout<T>(limit: Duration, what: impl Future<Output = T>) -
 #[derive(Debug)]
 pub(crate) struct Alarm {
     sleep: Pin<Box<Sleep>>,
-    /// It does not go off before.
+    /// It does not go off before: by then, what was done in an absence has been noticed.
     not_before: Instant,
 }
 
