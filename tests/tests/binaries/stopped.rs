@@ -67,21 +67,22 @@ async fn stop(binary: Binary) -> Result<()> {
     tokio::time::sleep(STOP).await;
     daemon.signal("CONT")?;
 
-    ensure!(newcomer.await?? == "101", "a connection that came meanwhile is not served");
-    let sent = talker.until("sent").await?;
+    let newcomer = newcomer.await?.context("a connection that came meanwhile")?;
+    ensure!(newcomer == "101", "a connection that came meanwhile is not served");
+    let sent = talker.until("sent").await.context("a command that came meanwhile")?;
     ensure!(sent["ref"] == "m", "{sent}");
     done.store(true, Ordering::Relaxed);
     let mut written = 2;
     while let Some(count) = writers.join_next().await {
-        written += count??;
+        written += count?.context("a command in hand")?;
     }
     for client in &mut pinged {
-        let pings = answers(client).await?;
+        let pings = answers(client).await.context("who was pinged")?;
         ensure!(pings <= 1, "{pings} pings in a burst");
     }
-    ensure!(dead.closed().await? == Some(4001), "who never answers is given up");
+    ensure!(dead.closed().await.context("who never answers")? == Some(4001), "who never answers is given up");
     for client in &mut pinged {
-        answers(client).await?;
+        answers(client).await.context("who was pinged, once more")?;
     }
     let joined = talker.ask(json!({"type": "join", "room": "lobby"}), "j").await?;
     ensure!(joined["seq"] == written, "{written} were acknowledged: {joined}");

@@ -89,15 +89,20 @@ impl Place {
 
     /// Runs the program as the user.
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        self.as_nobody(Command::new(&self.program))
+    }
+
+    fn as_nobody(&self, mut command: Command) -> Command {
         command.uid(NOBODY).gid(NOBODY).current_dir(self.home.path()).stdin(Stdio::null());
         command
     }
 
     /// Sees that the user is told of what is in a line with this word, and no more.
     fn refused(&self, arguments: &[&str], word: &str) -> Result<()> {
-        // Were it not refused, it would serve.
-        let output = self.command().args(arguments).env("CHATD_LISTEN", "127.0.0.1:0").output()?;
+        // Were it not refused, it would serve, for a minute at most.
+        let mut command = self.as_nobody(Command::new("timeout"));
+        command.arg("60").arg(&self.program).args(arguments).env("CHATD_LISTEN", "127.0.0.1:0");
+        let output = command.output()?;
         let line = String::from_utf8(output.stderr)?;
         ensure!(output.status.code() == Some(2), "{arguments:?}: {}: {line}", output.status);
         ensure!(line.starts_with("error: ") && line.lines().count() == 1, "{arguments:?}: {line}");
