@@ -14,7 +14,8 @@ use tracing::debug;
 
 /// Serves HTTP/1.1 on `listener` until `stop` is ready. Each of actix's workers makes itself an app with `app`.
 ///
-/// A request head has [`Limits::head_timeout`] to arrive. A peer for which something waits and that takes
+/// A request head has [`Limits::head_timeout`] to arrive; one that waited while the process did not run for so long may be
+/// answered 408, as actix's clock is a task that has yet to run. A peer for which something waits and that takes
 /// nothing for so long that its session has ended over it loses the connection, which actix would keep.
 ///
 /// # Errors

