@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::Durability;
 
@@ -23,6 +23,11 @@ pub(crate) fn writing(
     lock_wait: Duration,
 ) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    // SQLite makes do with reading where it may not write.
+    if connection.is_readonly(rusqlite::MAIN_DB)? {
+        let why = "it can be read, but not written to".to_owned();
+        return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CANTOPEN), Some(why)));
+    }
     connection.busy_timeout(lock_wait)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     set_durability(&connection, durability)?;
