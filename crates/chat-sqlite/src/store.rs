@@ -108,7 +108,7 @@ pub(crate) struct Shared {
     queue: Arc<Semaphore>,
     readers: Arc<Readers>,
     hub: Arc<Hub>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<JoinHandle<bool>>>,
 }
 
 impl Store {
@@ -131,7 +131,7 @@ impl Store {
             .name("chat-sqlite".to_owned())
             .spawn(move || {
                 let _ending = ending;
-                writer.run(&waiting);
+                writer.run(&waiting)
             })
             .map_err(io_error("begin to write in", dir))?;
         let (jobs, thread) = (Mutex::new(Some(jobs)), Mutex::new(Some(thread)));
@@ -156,17 +156,22 @@ impl Store {
 
     /// Writes what waits, and leaves everything in order; takes as long as the disk does. Rooms refuse from now
     /// on.
-    pub fn close(&self) {
+    ///
+    /// False if that failed: nothing that was acknowledged is lost, and the store is put in order when it is next
+    /// opened. True if it was closed before.
+    pub fn close(&self) -> bool {
         self.0.queue.close();
         self.0.readers.close();
         drop(self.0.jobs.lock().take());
-        let thread = self.0.thread.lock().take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
+        // Held until the thread has ended, so that whoever closes too waits for that.
+        let mut thread = self.0.thread.lock();
+        let Some(thread) = thread.take() else { return true };
+        let is_in_order = thread.join().unwrap_or_else(|_| {
             tracing::error!("the thread that wrote has ended in a panic");
-        }
+            false
+        });
         self.0.hub.teller.tell(u64::MAX);
+        is_in_order
     }
 }
 

@@ -1,3 +1,4 @@
+use std::fmt::Display;
 use std::fs::File;
 use std::mem;
 use std::path::PathBuf;
@@ -83,8 +84,8 @@ impl Writer {
         }
     }
 
-    /// Serves until nobody can ask any more.
-    pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
+    /// Serves until nobody can ask any more; whether everything is left in order.
+    pub(crate) fn run(mut self, jobs: &Receiver<Job>) -> bool {
         loop {
             match jobs.recv_timeout(self.rest()) {
                 Ok(first) => {
@@ -98,7 +99,7 @@ impl Writer {
             self.index();
             self.sweep();
         }
-        self.end();
+        self.end()
     }
 
     /// How long there is nothing to do but to wait for appends.
@@ -222,10 +223,7 @@ impl Writer {
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<(bool, T)>,
     ) -> Result<T, Failure> {
         if self.is_suspect {
-            // The old one goes when the new one is there: if it were the last to close the write-ahead log, the next
-            // would find a commit in it whose synchronizing has failed, and take it for one that has not.
-            self.connection = self.reconnect()?;
-            self.is_suspect = false;
+            self.reconnect()?;
         }
         let is_failing = self.hub.counters.is_failing();
         let result = (|| {
@@ -258,7 +256,8 @@ impl Writer {
         }
     }
 
-    fn reconnect(&self) -> Result<Connection, Failure> {
+    /// Puts a fresh connection in place of one that failed.
+    fn reconnect(&mut self) -> Result<(), Failure> {
         let connection = connect::writing(&self.database, self.options.durability, self.options.lock_wait)?;
         let found = schema::identity(&connection)?;
         if found.store != self.identity.store
@@ -270,10 +269,15 @@ impl Writer {
                 is_particular: false,
             });
         }
-        Ok(connection)
+        // Only now the old one goes: if it were the last to close the write-ahead log, the next would find a commit in it
+        // whose synchronizing has failed, and take it for one that has not.
+        self.connection = connection;
+        self.is_suspect = false;
+        Ok(())
     }
 
-    fn mark(&mut self, open: bool) {
+    /// Writes down how far the database has got; whether that could be done.
+    fn mark(&mut self, open: bool) -> bool {
         let mark = Mark {
             store: self.identity.store.clone(),
             commits: self.identity.commits,
@@ -282,7 +286,7 @@ impl Writer {
             boot: self.boot.clone(),
         };
         let written = if open { self.mark.write(&mark) } else { self.mark.write_through(&mark) };
-        match written {
+        match &written {
             Ok(()) => self.is_marked = true,
             // What is committed stays so. Without the mark a later loss might go unnoticed.
             Err(error) if mem::replace(&mut self.is_marked, false) => {
@@ -290,18 +294,30 @@ impl Writer {
             }
             Err(_) => {}
         }
+        written.is_ok()
     }
 
-    fn end(&mut self) {
-        if self.is_suspect {
-            return;
+    /// Brings everything into the database; whether that could be done, or is up to somebody who reads.
+    fn end(&mut self) -> bool {
+        if self.is_suspect
+            && let Err(failure) = self.reconnect()
+        {
+            return untidy(&failure.cause);
         }
         match checkpoint(&self.connection) {
             Ok(true) => self.mark(false),
-            Ok(false) => tracing::info!("the store is left to be tidied up when it is next opened"),
-            Err(error) => tracing::warn!(%error, "the store cannot be tidied up"),
+            Ok(false) => {
+                tracing::info!("the store is left to be tidied up when it is next opened");
+                true
+            }
+            Err(error) => untidy(&error),
         }
     }
+}
+
+fn untidy(cause: &dyn Display) -> bool {
+    tracing::warn!(%cause, "the store cannot be tidied up");
+    false
 }
 
 impl From<rusqlite::Error> for Failure {

@@ -74,18 +74,21 @@ impl Keeping {
         }
     }
 
-    /// Leaves everything in order; whether that was done in time.
+    /// Leaves everything in order; whether that could be done, and was in time.
     pub(crate) async fn end(&self, limit: Duration) -> bool {
         let Self::Disk(store) = self else { return true };
         let store = store.clone();
         let closed = tokio::task::spawn_blocking(move || store.close());
-        let in_time = timeout(limit, closed).await.is_ok();
-        if !in_time {
-            warn!(
-                "the store could not be closed in time: nothing is lost, and it will be put in order later"
-            );
+        match timeout(limit, closed).await {
+            // A panic was told where it was.
+            Ok(closed) => closed.unwrap_or(false),
+            Err(_) => {
+                warn!(
+                    "the store could not be closed in time: nothing is lost, and it will be put in order later"
+                );
+                false
+            }
         }
-        in_time
     }
 }
 

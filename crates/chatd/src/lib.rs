@@ -61,7 +61,7 @@ impl Service {
 /// task that it was given instead.
 ///
 /// Exits with 0 after a drain that cut nobody off; with 1 if it did, if a second signal ended it, if the adapter
-/// failed, or the store was not closed in time; with 2 and one line on standard error if the configuration is
+/// failed, or the store was not closed in time and in order; with 2 and one line on standard error if the configuration is
 /// bad, the address taken, or the store not to be opened.
 pub fn run<F>(name: &'static str, mechanisms: &[Mechanism], serve: impl FnOnce(Service) -> F) -> ExitCode
 where
