@@ -91,6 +91,15 @@ pub fn program(name: &str) -> Result<Command> {
     Ok(Command::new(profile.join(name)))
 }
 
+/// How a binary ended that has not started to serve.
+#[derive(Debug)]
+pub struct Refusal {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it wrote to standard error.
+    pub log: String,
+}
+
 /// A running chat binary; killed when dropped.
 #[derive(Debug)]
 pub struct Daemon {
@@ -118,7 +127,23 @@ impl Daemon {
     /// # Errors
     ///
     /// If it does not say where it listens.
-    pub fn spawn(mut command: Command, binary: Binary, arguments: &[&str]) -> Result<Self> {
+    pub fn spawn(command: Command, binary: Binary, arguments: &[&str]) -> Result<Self> {
+        match Self::attempt(command, binary, arguments)? {
+            Ok(daemon) => Ok(daemon),
+            Err(Refusal { status, log }) => bail!("it does not say where it listens: {status}: {log}"),
+        }
+    }
+
+    /// The same of a binary that may refuse to start.
+    ///
+    /// # Errors
+    ///
+    /// If it can not even be run.
+    pub fn attempt(
+        mut command: Command,
+        binary: Binary,
+        arguments: &[&str],
+    ) -> Result<Result<Self, Refusal>> {
         let data = TempDir::new()?;
         let mut child = command
             .env("CHATD_DATA", data.path())
@@ -137,9 +162,12 @@ impl Daemon {
         });
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut line)?;
+        if line.is_empty() {
+            return Ok(Err(Refusal { status: child.wait()?, log: log.join().unwrap_or_default() }));
+        }
         let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next());
         let address = address.context("it does not say where it listens")?.parse()?;
-        Ok(Self { binary, child, address, log: Some(log), data })
+        Ok(Ok(Self { binary, child, address, log: Some(log), data }))
     }
 
     /// What it runs.

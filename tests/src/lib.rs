@@ -18,7 +18,7 @@ pub use adapters::{ADAPTERS, Adapter, Server};
 pub use answers::answers;
 pub use client::{Client, exchange, within};
 pub use crowd::{Plan, crowd, gather};
-pub use daemon::{BINARIES, Binary, Daemon, program};
+pub use daemon::{BINARIES, Binary, Daemon, Refusal, program};
 pub use fault::Fault;
 pub use footprint::Footprint;
 pub use k6::{Summary, check_log, k6};

@@ -112,7 +112,7 @@ async fn verify(daemon: &Daemon, talkers: &mut [Talker]) -> Result<()> {
 }
 
 /// How a log says that the store was found.
-fn opened(log: &[serde_json::Value]) -> &str {
+pub(crate) fn opened(log: &[serde_json::Value]) -> &str {
     let line = log.iter().find(|line| line["message"] == "rooms are kept");
     line.and_then(|line| line["opened"].as_str()).unwrap_or_default()
 }

@@ -3,11 +3,14 @@
 mod closing;
 mod conversation;
 mod disk;
+mod faulty;
 mod full;
 mod histories;
+mod injected;
 mod order;
 mod refusals;
 mod slow;
+mod talk;
 mod talker;
 mod tasks;
 

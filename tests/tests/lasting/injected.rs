@@ -1,0 +1,245 @@
+//! Every call by which a store changes what is on the disk fails once, one after the other.
+//!
+//! One binary is enough: the calls are those of the store and of the code around it, which all binaries share. What an
+//! adapter makes of a refusal, `full.rs` looks at for each. `CHAT_FAULTS=all` leaves out none of the calls that are alike.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitStatus;
+
+use anyhow::{Context, Result, bail, ensure};
+use chat_tests::{BINARIES, Binary, Daemon, Refusal};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::conversation::{opened, text};
+use crate::faulty::{CALLS, Call, ERRORS, Fault, Tracer, calls, one_by_one, strace};
+use crate::order::whole;
+use crate::talk::{Said, Talk};
+
+const BINARY: Binary = BINARIES[0];
+
+/// What is said while something fails.
+const SAID: usize = 8;
+
+/// More than SQLite lets the write-ahead log have, which is 1,000 pages.
+const MANY: usize = 80;
+
+/// Servers at once.
+const AT_ONCE: usize = 4;
+
+/// How it ends that calls fail.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// They no longer do.
+    Healed,
+    /// The server is told to stop.
+    Stopped,
+    /// It is killed.
+    Killed,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn any_call_may_fail_while_a_store_serves_and_when_it_ends() -> Result<()> {
+    let calls = calls(&serve(None, 0, SAID).await?);
+    each(one_by_one(&calls, 0..calls.len()), |fault| serve(Some(fault), 0, SAID)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn any_call_may_fail_while_the_log_is_brought_into_the_database() -> Result<()> {
+    let is_write = |call: &Call, file| call.name == "pwrite64" && call.file == file;
+    let all = calls(&serve(None, 0, MANY).await?);
+    let moves = all.iter().position(|call| is_write(call, "chat.db")).context("it is not")?;
+    // Each message before has a mark; of the last of them the calls are seen again.
+    let before = all[..moves].iter().filter(|call| call.file == "chat.mark").count() - 1;
+    let calls = calls(&serve(None, before, 4).await?);
+    let first = calls.iter().position(|call| is_write(call, "chat.db")).context("it is not")?;
+    let next =
+        calls[first..].iter().position(|call| is_write(call, "chat.db-wal")).context("it is, at the end")?;
+    // The log's own synchronization is part of it, and so is its new beginning.
+    let range = first - 2..first + next + 3;
+    each(one_by_one(&calls, range), move |fault| serve(Some(fault), before, 4)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn what_fails_on_and_on_is_refused_until_it_no_longer_does() -> Result<()> {
+    let names: BTreeSet<_> = calls(&serve(None, 0, SAID).await?).into_iter().map(|call| call.name).collect();
+    let faults = names.into_iter().chain([CALLS.to_owned()]).flat_map(|calls| {
+        let fault = |(how, from)| Fault { calls: calls.clone(), how, from, lasts: true };
+        [(ERRORS[0], 1), (ERRORS[1], 1), (ERRORS[1], 3)].map(fault)
+    });
+    let faults: Vec<_> = faults.collect();
+    for end in [End::Healed, End::Stopped, End::Killed] {
+        each(faults.clone(), |fault| suffer(fault, end)).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn any_call_may_fail_while_a_store_is_made() -> Result<()> {
+    let calls = calls(&make(None).await?);
+    each(one_by_one(&calls, 0..calls.len()), |fault| make(Some(fault))).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn any_call_may_fail_while_a_store_is_opened_after_a_crash() -> Result<()> {
+    let calls = calls(&reopen(None).await?);
+    each(one_by_one(&calls, 0..calls.len()), |fault| reopen(Some(fault))).await
+}
+
+async fn each<F, T>(faults: Vec<Fault>, run: impl Fn(Fault) -> F) -> Result<()>
+where
+    F: Future<Output = Result<T>> + Send + 'static,
+    T: Send + 'static,
+{
+    ensure!(!faults.is_empty(), "nothing to fail");
+    let runs = faults.into_iter().map(|fault| {
+        let what = format!("{fault:?}");
+        let run = tokio::spawn(run(fault));
+        async move { run.await?.map(drop).context(what) }
+    });
+    stream::iter(runs).buffer_unordered(AT_ONCE).try_collect().await
+}
+
+/// A conversation in which one call fails, once so much was said before, and a look at what is left of it; the trace.
+async fn serve(fault: Option<Fault>, before: usize, after: usize) -> Result<String> {
+    let home = TempDir::new()?;
+    let dir = home.path().join("store");
+    let daemon = Daemon::start(BINARY, &["--data", text(&dir)?])?;
+    let mut talk = Talk::begin(&daemon, Said::default()).await?;
+    for number in 0..before {
+        ensure!(talk.say(&format!("said-{number}")).await?);
+    }
+    let tracer = Tracer::attach(&daemon, &dir, fault.as_ref()).await?;
+    for number in before..before + after {
+        let key = format!("said-{number}");
+        if !talk.say(&key).await? {
+            ensure!(daemon.ready().await?["store"]["state"] == "failing");
+            talk.say_again().await?;
+        }
+        talk.read().await?;
+        ensure!(daemon.ready().await?["store"]["state"] == "ok");
+    }
+    let (said, ended) = stop(daemon, talk).await?;
+    let trace = tracer.ended()?;
+    ensure!(trace.contains("(INJECTED)") == fault.is_some());
+    verify(&dir, said, ended).await?;
+    Ok(trace)
+}
+
+/// A conversation in which calls fail from one on, until it ends like this.
+async fn suffer(fault: Fault, end: End) -> Result<()> {
+    let home = TempDir::new()?;
+    let dir = home.path().join("store");
+    let daemon = Daemon::start(BINARY, &["--data", text(&dir)?])?;
+    let mut talk = Talk::begin(&daemon, Said::default()).await?;
+    let tracer = Tracer::attach(&daemon, &dir, Some(&fault)).await?;
+    for number in 0..SAID {
+        let state = if talk.say(&format!("said-{number}")).await? { "ok" } else { "failing" };
+        let ready = daemon.ready().await?;
+        ensure!(ready["store"]["state"] == state && ready["ready"] == true, "{ready}");
+        talk.read().await?;
+    }
+    match end {
+        End::Healed => {
+            tracer.detach()?;
+            talk.say_again().await?;
+            ensure!(talk.say("healed").await?);
+            ensure!(daemon.ready().await?["store"]["state"] == "ok");
+            let (said, ended) = stop(daemon, talk).await?;
+            verify(&dir, said, ended).await
+        }
+        End::Stopped => {
+            let (said, ended) = stop(daemon, talk).await?;
+            verify(&dir, said, ended).await
+        }
+        End::Killed => {
+            let said = talk.end().await?;
+            daemon.crash()?;
+            look(&dir, said).await.map(drop)
+        }
+    }
+}
+
+/// A store that is made, where one call fails.
+async fn make(fault: Option<Fault>) -> Result<String> {
+    let home = TempDir::new()?;
+    let dir = home.path().join("store");
+    begin(&dir, fault.as_ref(), Said::default()).await
+}
+
+/// A store that was left as a crash leaves it, and is opened, where one call fails.
+async fn reopen(fault: Option<Fault>) -> Result<String> {
+    let home = TempDir::new()?;
+    let dir = home.path().join("store");
+    let daemon = Daemon::start(BINARY, &["--data", text(&dir)?])?;
+    let mut talk = Talk::begin(&daemon, Said::default()).await?;
+    for number in 0..SAID {
+        ensure!(talk.say(&format!("said-{number}")).await?);
+    }
+    let said = talk.end().await?;
+    daemon.crash()?;
+    begin(&dir, fault.as_ref(), said).await
+}
+
+/// Opens a store, where one call fails: it serves all the same, or says in one line why it does not.
+async fn begin(dir: &Path, fault: Option<&Fault>, said: Said) -> Result<String> {
+    let path = dir.with_extension("trace");
+    let mut command = strace(dir, &path, fault);
+    command.arg("-D").arg(BINARY.command()?.get_program());
+    let said = match Daemon::attempt(command, BINARY, &["--data", text(dir)?])? {
+        Ok(daemon) => {
+            let mut talk = Talk::begin(&daemon, said).await?;
+            ensure!(talk.say("begun").await?);
+            let said = talk.end().await?;
+            daemon.stop()?;
+            said
+        }
+        Err(Refusal { status, log }) => {
+            ensure!(status.code() == Some(2), "{status}: {log}");
+            let errors = log.lines().filter(|line| line.starts_with("error: ")).count();
+            ensure!(errors == 1 && log.lines().count() == 1, "{log}");
+            said
+        }
+    };
+    let trace = whole(&path).await?;
+    ensure!(trace.contains("(INJECTED)") == fault.is_some());
+    look(dir, said).await?;
+    Ok(trace)
+}
+
+/// How a server has ended, and its log.
+type Ended = (ExitStatus, Vec<Value>);
+
+async fn stop(daemon: Daemon, talk: Talk) -> Result<(Said, Ended)> {
+    let said = talk.end().await?;
+    daemon.signal("TERM")?;
+    Ok((said, daemon.wait()?))
+}
+
+/// Looks at how a server has ended, which is to be with 1 and a line about it if its store is not in order, and at what it
+/// has left.
+async fn verify(dir: &Path, said: Said, (status, log): Ended) -> Result<()> {
+    let cannot = ["the store cannot be tidied up", "the mark beside the database cannot be written"];
+    let found = look(dir, said).await?;
+    match status.code() {
+        Some(0) => ensure!(found == "as it was closed", "{found}: {log:#?}"),
+        Some(1) => {
+            let last = log.last().and_then(|line| line["message"].as_str()).unwrap_or_default();
+            ensure!(cannot.contains(&last), "{found}: {log:#?}");
+        }
+        _ => bail!("{status}: {log:#?}"),
+    }
+    Ok(())
+}
+
+/// Looks, with nothing that fails, at what a server has left; how that was found.
+async fn look(dir: &Path, said: Said) -> Result<String> {
+    let daemon = Daemon::start(BINARY, &["--data", text(dir)?])?;
+    said.verify(&daemon).await?;
+    let log = daemon.stop()?;
+    let check = BINARY.run(&["check", "--data", text(dir)?])?;
+    ensure!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+    Ok(opened(&log).to_owned())
+}
