@@ -9,6 +9,7 @@ mod histories;
 mod injected;
 mod order;
 mod refusals;
+mod restored;
 mod slow;
 mod talk;
 mod talker;
