@@ -11,6 +11,7 @@ mod order;
 mod refusals;
 mod restored;
 mod slow;
+mod stopping;
 mod talk;
 mod talker;
 mod tasks;

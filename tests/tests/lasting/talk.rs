@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use chat_tests::{Client, Daemon};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::talker::read_afresh;
 
@@ -46,11 +46,7 @@ impl Talk {
 
     /// Says something; whether it was acknowledged, and if not, it was refused.
     pub(crate) async fn say(&mut self, key: &str) -> Result<bool> {
-        // Hardly two words are alike, and the index has to have each.
-        let words = (1..400_u64).map(|n| format!("{:x} ", n * 2_654_435_761 % 4_294_967_291));
-        let body = json!({"text": words.collect::<String>() + key});
-        let command = json!({"type": "send", "room": "lobby", "key": key, "body": body});
-        let reply = self.sender.ask(command, key).await?;
+        let reply = self.sender.ask(send(key), key).await?;
         self.said.refused.retain(|refused| refused != key);
         if reply["type"] != "sent" {
             ensure!(reply["code"] == "unavailable", "{reply}");
@@ -61,6 +57,33 @@ impl Talk {
         let before = self.said.acknowledged.insert(key.to_owned(), seq);
         ensure!(before.is_none_or(|before| before == seq), "{key} is at {seq}, and was at {before:?}");
         Ok(true)
+    }
+
+    /// Says something and does not wait for an answer; it counts as refused until there is one.
+    pub(crate) async fn call(&mut self, key: &str) -> Result<()> {
+        self.sender.send(send(key)).await?;
+        self.said.refused.push(key.to_owned());
+        Ok(())
+    }
+
+    /// What was said, and answered and seen until the server cuts both off.
+    pub(crate) async fn cut_off(mut self) -> Said {
+        while let Ok(event) = self.sender.next().await {
+            if let (Some("sent"), Some(key), Some(seq)) =
+                (event["type"].as_str(), event["ref"].as_str(), event["seq"].as_u64())
+            {
+                self.said.refused.retain(|refused| refused != key);
+                self.said.acknowledged.insert(key.to_owned(), seq);
+            }
+        }
+        while let Ok(event) = self.witness.next().await {
+            if let (Some("message"), Some(key), Some(seq)) =
+                (event["type"].as_str(), event["key"].as_str(), event["seq"].as_u64())
+            {
+                self.said.seen.insert(seq, key.to_owned());
+            }
+        }
+        self.said
     }
 
     /// Says again what was refused.
@@ -125,4 +148,11 @@ impl Said {
         }
         Ok(())
     }
+}
+
+/// A command that sends a long message, of which hardly two words are alike: the index has to have each.
+fn send(key: &str) -> Value {
+    let words = (1..400_u64).map(|n| format!("{:x} ", n * 2_654_435_761 % 4_294_967_291));
+    let body = json!({"text": words.collect::<String>() + key});
+    json!({"type": "send", "room": "lobby", "ref": key, "key": key, "body": body})
 }
