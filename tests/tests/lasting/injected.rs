@@ -116,6 +116,8 @@ async fn serve(fault: Option<Fault>, before: usize, after: usize) -> Result<Stri
         let key = format!("said-{number}");
         if !talk.say(&key).await? {
             ensure!(daemon.ready().await?["store"]["state"] == "failing");
+            // Had the witness seen it, then in the place of this.
+            ensure!(talk.say("instead").await?);
             talk.say_again().await?;
         }
         talk.read().await?;
@@ -144,8 +146,8 @@ async fn suffer(fault: Fault, end: End) -> Result<()> {
     match end {
         End::Healed => {
             tracer.detach()?;
+            ensure!(talk.say("instead").await?);
             talk.say_again().await?;
-            ensure!(talk.say("healed").await?);
             ensure!(daemon.ready().await?["store"]["state"] == "ok");
             let (said, ended) = stop(daemon, talk).await?;
             verify(&dir, said, ended).await
