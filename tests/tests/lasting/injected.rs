@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use chat_tests::{BINARIES, Binary, Daemon, Refusal};
+use chat_tests::{BINARIES, Binary, Daemon, Refusal, within};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -16,6 +17,7 @@ use tempfile::TempDir;
 use crate::conversation::{opened, text};
 use crate::faulty::{CALLS, Call, ERRORS, Fault, Tracer, calls, one_by_one, strace};
 use crate::order::whole;
+use crate::restored::copy_into;
 use crate::talk::{Said, Talk};
 
 const BINARY: Binary = BINARIES[0];
@@ -86,6 +88,30 @@ async fn any_call_may_fail_while_a_store_is_made() -> Result<()> {
 async fn any_call_may_fail_while_a_store_is_opened_after_a_crash() -> Result<()> {
     let calls = calls(&reopen(None).await?);
     each(one_by_one(&calls, 0..calls.len()), |fault| reopen(Some(fault))).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn any_call_may_fail_while_a_new_epoch_begins() -> Result<()> {
+    let calls = calls(&begin_anew(None).await?);
+    each(one_by_one(&calls, 0..calls.len()), |fault| begin_anew(Some(fault))).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn what_is_old_is_forgotten_once_that_no_longer_fails() -> Result<()> {
+    let home = TempDir::new()?;
+    let dir = home.path().join("store");
+    let daemon = Daemon::start(BINARY, &["--data", text(&dir)?, "--retain", "5s"])?;
+    let mut talk = Talk::begin(&daemon, Said::default()).await?;
+    let fault = Fault { calls: "pwrite64".to_owned(), how: ERRORS[1], from: 1, lasts: true };
+    ensure!(talk.say("soon gone").await?);
+    let tracer = Tracer::attach(&daemon, &dir, Some(&fault)).await?;
+    state(&daemon, "failing").await?;
+    tracer.detach()?;
+    // Nobody says anything that would tell.
+    state(&daemon, "ok").await?;
+    let (_, (status, _)) = stop(daemon, talk).await?;
+    ensure!(status.success(), "{status}");
+    Ok(())
 }
 
 async fn each<F, T>(faults: Vec<Fault>, run: impl Fn(Fault) -> F) -> Result<()>
@@ -185,6 +211,18 @@ async fn reopen(fault: Option<Fault>) -> Result<String> {
     begin(&dir, fault.as_ref(), said).await
 }
 
+/// A copy of a store, which is opened, where one call fails.
+async fn begin_anew(fault: Option<Fault>) -> Result<String> {
+    let home = TempDir::new()?;
+    let (original, dir) = (home.path().join("original"), home.path().join("store"));
+    let daemon = Daemon::start(BINARY, &["--data", text(&original)?])?;
+    let mut talk = Talk::begin(&daemon, Said::default()).await?;
+    ensure!(talk.say("said").await?);
+    let (said, _) = stop(daemon, talk).await?;
+    copy_into(&dir, &original, &["chat.db", "chat.mark"])?;
+    begin(&dir, fault.as_ref(), said.in_another_epoch()).await
+}
+
 /// Opens a store, where one call fails: it serves all the same, or says in one line why it does not.
 async fn begin(dir: &Path, fault: Option<&Fault>, said: Said) -> Result<String> {
     let path = dir.with_extension("trace");
@@ -200,8 +238,9 @@ async fn begin(dir: &Path, fault: Option<&Fault>, said: Said) -> Result<String> 
         }
         Err(Refusal { status, log }) => {
             ensure!(status.code() == Some(2), "{status}: {log}");
-            let errors = log.lines().filter(|line| line.starts_with("error: ")).count();
-            ensure!(errors == 1 && log.lines().count() == 1, "{log}");
+            // It may have said before that it begins a new epoch.
+            let lines: Vec<_> = log.lines().filter(|line| !line.starts_with('{')).collect();
+            ensure!(matches!(lines[..], [line] if line.starts_with("error: ")), "{log}");
             said
         }
     };
@@ -209,6 +248,17 @@ async fn begin(dir: &Path, fault: Option<&Fault>, said: Said) -> Result<String> 
     ensure!(trace.contains("(INJECTED)") == fault.is_some());
     look(dir, said).await?;
     Ok(trace)
+}
+
+/// Waits until a server says this of its store.
+async fn state(daemon: &Daemon, state: &str) -> Result<()> {
+    within(async {
+        while daemon.ready().await?["store"]["state"] != state {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    })
+    .await?
 }
 
 /// How a server has ended, and its log.

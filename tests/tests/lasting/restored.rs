@@ -195,7 +195,7 @@ async fn relay() -> Result<(SocketAddr, watch::Sender<Option<SocketAddr>>)> {
     Ok((address, servers))
 }
 
-fn copy_into(dir: &Path, from: &Path, names: &[&str]) -> Result<()> {
+pub(crate) fn copy_into(dir: &Path, from: &Path, names: &[&str]) -> Result<()> {
     fs::create_dir_all(dir)?;
     for name in names {
         fs::copy(from.join(name), dir.join(name))?;

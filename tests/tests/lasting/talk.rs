@@ -11,6 +11,8 @@ use crate::talker::read_afresh;
 pub(crate) struct Said {
     /// None before anybody has joined.
     epoch: Option<String>,
+    /// One that is over.
+    past: Option<String>,
     /// The position of what was acknowledged, by its key.
     acknowledged: BTreeMap<String, u64>,
     /// The keys of what was refused, and not acknowledged since.
@@ -39,6 +41,7 @@ impl Talk {
             ensure!(*before == epoch, "another epoch: no place was lost");
             join["after"] = json!({"epoch": epoch, "seq": said.seen.len()});
         }
+        ensure!(said.past.as_ref() != Some(&epoch), "an epoch that was over");
         said.epoch = Some(epoch);
         ensure!(witness.ask(join, "j").await?["recovered"] == true);
         Ok(Self { sender, witness, said })
@@ -119,6 +122,11 @@ impl Talk {
 }
 
 impl Said {
+    /// Another epoch is to begin, with all that was said.
+    pub(crate) fn in_another_epoch(self) -> Self {
+        Self { past: self.epoch, epoch: None, ..self }
+    }
+
     /// Looks, on a server where nothing fails, at what is stored: all that was acknowledged and all that was seen, where
     /// it was, and each once. Then what was refused is said again, and is there once as well.
     pub(crate) async fn verify(self, daemon: &Daemon) -> Result<()> {
