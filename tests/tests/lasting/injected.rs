@@ -114,6 +114,7 @@ async fn what_is_old_is_forgotten_once_that_no_longer_fails() -> Result<()> {
     Ok(())
 }
 
+/// Runs with one fault after the other, a few at a time.
 async fn each<F, T>(faults: Vec<Fault>, run: impl Fn(Fault) -> F) -> Result<()>
 where
     F: Future<Output = Result<T>> + Send + 'static,
@@ -266,6 +267,7 @@ type Ended = (ExitStatus, Vec<Value>);
 
 async fn stop(daemon: Daemon, talk: Talk) -> Result<(Said, Ended)> {
     let said = talk.end().await?;
+    ensure!(said.known == 0, "what was refused was there all the same");
     daemon.signal("TERM")?;
     Ok((said, daemon.wait()?))
 }

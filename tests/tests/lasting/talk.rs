@@ -17,6 +17,8 @@ pub(crate) struct Said {
     acknowledged: BTreeMap<String, u64>,
     /// The keys of what was refused, and not acknowledged since.
     refused: Vec<String>,
+    /// How often something was said again and was there already.
+    pub(crate) known: u64,
     /// The key of what was delivered to a witness, by its position.
     seen: BTreeMap<u64, String>,
 }
@@ -56,6 +58,7 @@ impl Talk {
             self.said.refused.push(key.to_owned());
             return Ok(false);
         }
+        self.said.known += u64::from(reply["duplicate"] == true);
         let seq = reply["seq"].as_u64().context("no position")?;
         let before = self.said.acknowledged.insert(key.to_owned(), seq);
         ensure!(before.is_none_or(|before| before == seq), "{key} is at {seq}, and was at {before:?}");
