@@ -25,11 +25,23 @@ const BINARY: Binary = BINARIES[0];
 /// What is said while something fails.
 const SAID: usize = 8;
 
+const SHORT: Course = Course { durability: "disk", before: 0, after: SAID };
+
 /// More than SQLite lets the write-ahead log have, which is 1,000 pages.
 const MANY: usize = 80;
 
 /// Servers at once.
 const AT_ONCE: usize = 4;
+
+/// How a conversation goes.
+#[derive(Clone, Copy, Debug)]
+struct Course {
+    durability: &'static str,
+    /// What is said before anything fails.
+    before: usize,
+    /// What is said then.
+    after: usize,
+}
 
 /// How it ends that calls fail.
 #[derive(Clone, Copy, Debug)]
@@ -44,29 +56,32 @@ enum End {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn any_call_may_fail_while_a_store_serves_and_when_it_ends() -> Result<()> {
-    let calls = calls(&serve(None, 0, SAID).await?);
-    each(one_by_one(&calls, 0..calls.len()), |fault| serve(Some(fault), 0, SAID)).await
+    let calls = calls(&serve(None, SHORT).await?);
+    each(one_by_one(&calls, 0..calls.len()), |fault| serve(Some(fault), SHORT)).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn any_call_may_fail_while_the_log_is_brought_into_the_database() -> Result<()> {
     let is_write = |call: &Call, file| call.name == "pwrite64" && call.file == file;
-    let all = calls(&serve(None, 0, MANY).await?);
-    let moves = all.iter().position(|call| is_write(call, "chat.db")).context("it is not")?;
-    // Each message before has a mark; of the last of them the calls are seen again.
-    let before = all[..moves].iter().filter(|call| call.file == "chat.mark").count() - 1;
-    let calls = calls(&serve(None, before, 4).await?);
-    let first = calls.iter().position(|call| is_write(call, "chat.db")).context("it is not")?;
-    let next =
-        calls[first..].iter().position(|call| is_write(call, "chat.db-wal")).context("it is, at the end")?;
-    // The log's own synchronization is part of it, and so is its new beginning.
-    let range = first - 2..first + next + 3;
-    each(one_by_one(&calls, range), move |fault| serve(Some(fault), before, 4)).await
+    for durability in ["disk", "process"] {
+        let all = calls(&serve(None, Course { durability, before: 0, after: MANY }).await?);
+        let moves = all.iter().position(|call| is_write(call, "chat.db")).context("it is not")?;
+        // Each message before has a mark; of the last of them the calls are seen again.
+        let before = all[..moves].iter().filter(|call| call.file == "chat.mark").count() - 1;
+        let course = Course { durability, before, after: 4 };
+        let calls = calls(&serve(None, course).await?);
+        let first = calls.iter().position(|call| is_write(call, "chat.db")).context("it is not")?;
+        let next = calls[first..].iter().position(|call| is_write(call, "chat.db-wal"));
+        let next = first + next.context("it is, at the end")?;
+        // The log's own synchronization is part of it, and so is its new beginning.
+        each(one_by_one(&calls, first - 2..next + 3), move |fault| serve(Some(fault), course)).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn what_fails_on_and_on_is_refused_until_it_no_longer_does() -> Result<()> {
-    let names: BTreeSet<_> = calls(&serve(None, 0, SAID).await?).into_iter().map(|call| call.name).collect();
+    let names: BTreeSet<_> = calls(&serve(None, SHORT).await?).into_iter().map(|call| call.name).collect();
     let faults = names.into_iter().chain([CALLS.to_owned()]).flat_map(|calls| {
         let fault = |(how, from)| Fault { calls: calls.clone(), how, from, lasts: true };
         [(ERRORS[0], 1), (ERRORS[1], 1), (ERRORS[1], 3)].map(fault)
@@ -129,11 +144,12 @@ where
     stream::iter(runs).buffer_unordered(AT_ONCE).try_collect().await
 }
 
-/// A conversation in which one call fails, once so much was said before, and a look at what is left of it; the trace.
-async fn serve(fault: Option<Fault>, before: usize, after: usize) -> Result<String> {
+/// A conversation in which one call fails, and a look at what is left of it; the trace.
+async fn serve(fault: Option<Fault>, course: Course) -> Result<String> {
+    let Course { durability, before, after } = course;
     let home = TempDir::new()?;
     let dir = home.path().join("store");
-    let daemon = Daemon::start(BINARY, &["--data", text(&dir)?])?;
+    let daemon = Daemon::start(BINARY, &["--data", text(&dir)?, "--durability", durability])?;
     let mut talk = Talk::begin(&daemon, Said::default()).await?;
     for number in 0..before {
         ensure!(talk.say(&format!("said-{number}")).await?);
