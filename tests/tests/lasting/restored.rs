@@ -71,7 +71,7 @@ async fn who_resumes_after_a_backup_was_put_back_is_told_and_reads_anew() -> Res
         server.send_replace(Some(daemon.address()));
         ann.read_anew().await.context(what)?;
         ann.talk(BACKED_UP, LOST).await.context(what)?;
-        ann.client.close().await;
+        ann.client.close().await?;
         ensure!(opened(&daemon.stop()?) == "with a new epoch", "{what}");
     }
     Ok(())
