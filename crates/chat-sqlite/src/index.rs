@@ -9,11 +9,13 @@ use crate::ledger::Added;
 use crate::pages::{Unreadable, stored};
 use crate::{record, terms};
 
-/// Messages that are indexed in one transaction, and rooms that it looks at: so many that each costs little, so few that
-/// it is soon done.
-const STEP: usize = 512;
+/// Bytes of messages that are indexed in one transaction: so many that each costs little, so few that it is soon done.
+const STEP: usize = 64 * 1024;
 
-/// How long nothing is to be written until fewer are indexed.
+/// What it costs to look at a room, in bytes of messages.
+const ROOM: usize = 128;
+
+/// How long nothing is to be written until less is indexed.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// What the search index lacks. Searches look at that message by message.
@@ -21,9 +23,10 @@ const QUIET: Duration = Duration::from_secs(1);
 pub(crate) struct Backlog {
     /// The numbers of the rooms; none if they are not known.
     rooms: Option<BTreeSet<i64>>,
-    messages: u64,
-    /// Those of them that have come since the last step, which is as long at least: it never grows for long.
-    new: u64,
+    /// Bytes that have come since there was nothing.
+    bytes: usize,
+    /// Those of them that have come since the last step, which is as long at least: the backlog never grows for long.
+    new: usize,
     /// When it is to be worked off; none if there is nothing.
     due: Option<Instant>,
     /// The room that is being indexed.
@@ -47,9 +50,9 @@ impl Backlog {
     pub(crate) fn grow(&mut self, added: Added, now: Instant) {
         let Some(rooms) = &mut self.rooms else { return };
         rooms.extend(added.rooms.into_iter().filter(|room| !self.given_up.contains(room)));
-        self.messages += added.messages;
-        self.new += added.messages;
-        self.due = Some(if self.messages >= STEP as u64 { now } else { now + QUIET });
+        self.bytes += added.bytes;
+        self.new += added.bytes;
+        self.due = Some(if self.bytes >= STEP { now } else { now + QUIET });
     }
 
     /// Takes note that a step has failed: it is tried again later, from what the store says. If it may have failed at
@@ -74,81 +77,71 @@ impl Backlog {
             self.look(transaction)?;
         }
         let rooms = self.rooms.get_or_insert_default();
-        let mut left = STEP.max(usize::try_from(mem::take(&mut self.new)).unwrap_or(STEP));
+        let mut left = STEP.max(mem::take(&mut self.new));
         let mut has_written = false;
         while left > 0
             && let Some(room) = rooms.first().copied()
         {
             self.current = Some(room);
-            let indexed = index(transaction, room, left, unreadable)?;
+            left = index(transaction, room, left, unreadable)?;
             has_written = true;
-            if indexed < left {
+            if left > 0 {
                 rooms.remove(&room);
+                left = left.saturating_sub(ROOM);
             }
-            self.messages = self.messages.saturating_sub(indexed as u64);
-            // A room costs something though nothing is left in it.
-            left -= indexed.max(1);
         }
         if rooms.is_empty() {
-            self.messages = 0;
+            self.bytes = 0;
             self.due = None;
         }
         Ok(has_written)
     }
 
     fn look(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        let mut statement = transaction
-            .prepare_cached("SELECT id, head - max(indexed, first - 1) FROM rooms WHERE indexed < head")?;
-        let mut rows = statement.query(())?;
-        let mut rooms = BTreeSet::new();
-        self.messages = 0;
-        while let Some(row) = rows.next()? {
-            let room = row.get(0)?;
-            if !self.given_up.contains(&room) {
-                rooms.insert(room);
-                self.messages += row.get::<_, u64>(1)?;
-            }
-        }
-        self.rooms = Some(rooms);
+        let mut statement = transaction.prepare_cached("SELECT id FROM rooms WHERE indexed < head")?;
+        let rooms = statement.query_map((), |row| row.get(0))?;
+        let rooms = rooms.filter(|room| !room.as_ref().is_ok_and(|room| self.given_up.contains(room)));
+        self.rooms = Some(rooms.collect::<rusqlite::Result<_>>()?);
         Ok(())
     }
 }
 
-/// Indexes so many messages of a room, if it has them, and writes down how far it has got; the number of them.
+/// Indexes so many bytes of a room's messages, and writes down how far it has got; the bytes left. With none left there
+/// may be more.
 fn index(
     transaction: &Transaction<'_>,
     room: i64,
-    limit: usize,
+    mut left: usize,
     unreadable: &Unreadable,
 ) -> rusqlite::Result<usize> {
-    let (name, head, from): (String, u64, u64) = transaction
+    let (name, mut upto, from): (String, u64, u64) = transaction
         .prepare_cached("SELECT name, head, indexed FROM rooms WHERE id = ?1")?
         .query_row([room], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let mut indexed = 0;
-    let mut upto = head;
     // A name that is none any more belongs to messages that cannot be read either.
     if let Ok(name) = name.parse::<RoomName>() {
         let scope = terms::scope(&name);
-        let mut messages = transaction.prepare_cached(
-            "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
-        )?;
+        let mut messages = transaction
+            .prepare_cached("SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id")?;
         let mut insert = transaction.prepare_cached("INSERT INTO search (rowid, terms) VALUES (?1, ?2)")?;
-        let mut rows = messages.query((record::id(room, from), record::id(room, head), limit))?;
+        let mut rows = messages.query((record::id(room, from), record::id(room, upto)))?;
         while let Some(row) = rows.next()? {
             let id: i64 = row.get(0)?;
-            indexed += 1;
-            if indexed == limit {
-                upto = record::seq(id);
+            let length = row.get_ref(2)?.as_blob().map_or(0, <[u8]>::len);
+            left = left.saturating_sub(length.max(1));
+            if let Some(stored) = stored(&name, row, unreadable)? {
+                let terms = terms::of_frame(&scope, &stored.frame);
+                if !terms.is_empty() {
+                    insert.execute((id, terms))?;
+                }
             }
-            let Some(stored) = stored(&name, row, unreadable)? else { continue };
-            let terms = terms::of_frame(&scope, &stored.frame);
-            if !terms.is_empty() {
-                insert.execute((id, terms))?;
+            if left == 0 {
+                upto = record::seq(id);
+                break;
             }
         }
     }
     transaction.prepare_cached("UPDATE rooms SET indexed = ?2 WHERE id = ?1")?.execute((room, upto))?;
-    Ok(indexed)
+    Ok(left)
 }
 
 #[cfg(test)]
@@ -187,16 +180,17 @@ mod tests {
     }
 
     #[test]
-    fn a_step_keeps_up_with_batches_of_any_length() {
+    fn a_step_is_short_and_yet_keeps_up_with_batches_of_any_length() {
         let mut connection = database(
-            "INSERT INTO rooms (name, head, first, keys) VALUES ('lobby', 5000, 1, 0);
-             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
-             INSERT INTO messages (id, at, sum, frame) SELECT (1 << 36) + i, 0, 0, x'' FROM n",
+            "INSERT INTO rooms (name, head, first, keys) VALUES ('lobby', 500, 1, 0);
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+             INSERT INTO messages (id, at, sum, frame) SELECT (1 << 36) + i, 0, 0, zeroblob(1024) FROM n",
         );
         let mut backlog = Backlog::unknown(Instant::now());
-        assert_eq!(step(&mut backlog, &mut connection), 5_000 - 512);
-        backlog.grow(Added { messages: 4_000, rooms: vec![1] }, Instant::now());
-        assert_eq!(step(&mut backlog, &mut connection), 5_000 - 512 - 4_000);
+        assert_eq!(step(&mut backlog, &mut connection), 500 - 64);
+        backlog.grow(Added { bytes: 400 * 1_024, rooms: vec![1] }, Instant::now());
+        assert_eq!(step(&mut backlog, &mut connection), 500 - 64 - 400);
         assert_eq!(step(&mut backlog, &mut connection), 0);
+        assert_eq!(backlog.due(), None);
     }
 }

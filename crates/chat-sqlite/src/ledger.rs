@@ -39,13 +39,14 @@ pub(crate) struct Ledger<'t> {
     now: Now,
     max_keys: u64,
     rooms: HashMap<RoomName, Row>,
-    added: u64,
+    bytes: usize,
 }
 
 /// What a transaction has added.
 #[derive(Debug, Default)]
 pub(crate) struct Added {
-    pub(crate) messages: u64,
+    /// Bytes of messages; 0 if there are none.
+    pub(crate) bytes: usize,
     /// The numbers of the rooms that have got any.
     pub(crate) rooms: Vec<i64>,
 }
@@ -60,7 +61,7 @@ struct Row {
 
 impl<'t> Ledger<'t> {
     pub(crate) fn new(transaction: &'t Transaction<'t>, now: Now, max_keys: u64) -> Self {
-        Self { transaction, now, max_keys, rooms: HashMap::new(), added: 0 }
+        Self { transaction, now, max_keys, rooms: HashMap::new(), bytes: 0 }
     }
 
     /// Adds a message, unless its key says that it is here.
@@ -98,7 +99,7 @@ impl<'t> Ledger<'t> {
         }
         row.head = seq;
         self.rooms.insert(message.room.clone(), row);
-        self.added += 1;
+        self.bytes += stored.frame.len();
         Ok(Outcome::Stored(Appended { seq, at, duplicate: false }, stored))
     }
 
@@ -109,7 +110,7 @@ impl<'t> Ledger<'t> {
         for row in self.rooms.values() {
             update.execute((row.id, row.head, row.keys))?;
         }
-        Ok(Added { messages: self.added, rooms: self.rooms.values().map(|row| row.id).collect() })
+        Ok(Added { bytes: self.bytes, rooms: self.rooms.values().map(|row| row.id).collect() })
     }
 
     fn row(&mut self, room: &RoomName) -> rusqlite::Result<Row> {

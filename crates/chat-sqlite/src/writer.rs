@@ -158,9 +158,9 @@ impl Writer {
             let outcomes =
                 batch.iter().map(|job| ledger.append(&job.message)).collect::<rusqlite::Result<Vec<_>>>()?;
             let added = ledger.finish()?;
-            Ok((added.messages > 0, (added, outcomes)))
+            Ok((added.bytes > 0, (added, outcomes)))
         })?;
-        if added.messages > 0 {
+        if added.bytes > 0 {
             self.backlog.grow(added, Instant::now());
         }
         Ok(outcomes)
