@@ -2,7 +2,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::{CloseCode, ErrorCode, RoomName, User};
+use crate::{CloseCode, ErrorCode, RoomName, Stored, User};
 
 /// What the server tells: one JSON object in one text frame.
 #[derive(Debug, Serialize)]
@@ -48,23 +48,12 @@ pub enum Event {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         duplicate: bool,
     },
-    /// The reply to `history`.
-    History {
-        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-        reference: Option<String>,
-        room: RoomName,
-        epoch: String,
-        messages: Vec<Box<RawValue>>,
-        more: bool,
-    },
-    /// The reply to `search`.
-    Found {
-        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-        reference: Option<String>,
-        room: RoomName,
-        messages: Vec<Box<RawValue>>,
-        more: bool,
-    },
+    /// The reply to `history`. Only [`encode`](Self::encode) writes it: its messages are JSON already.
+    #[serde(skip_serializing)]
+    History { reference: Option<String>, room: RoomName, epoch: String, messages: Vec<Stored>, more: bool },
+    /// The reply to `search`; for it the same holds.
+    #[serde(skip_serializing)]
+    Found { reference: Option<String>, room: RoomName, messages: Vec<Stored>, more: bool },
     /// The reply to `members`.
     Members {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -108,7 +97,15 @@ impl Event {
     ///
     /// Never: every event is a map of strings, numbers and JSON that was checked on its way in.
     pub fn encode(&self) -> Bytes {
-        serde_json::to_vec(self).expect("an event is always JSON").into()
+        match self {
+            Self::History { reference, room, epoch, messages, more } => {
+                Head::History { reference, room, epoch }.followed_by(messages, *more)
+            }
+            Self::Found { reference, room, messages, more } => {
+                Head::Found { reference, room }.followed_by(messages, *more)
+            }
+            event => json(event).into(),
+        }
     }
 
     /// What announces a close that the server starts.
@@ -143,4 +140,49 @@ pub struct LimitsNotice {
     pub max_body: usize,
     /// See [`Limits::max_page`](crate::Limits::max_page).
     pub max_page: usize,
+}
+
+/// The fields of an event that come before its messages.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Head<'a> {
+    History {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: &'a Option<String>,
+        room: &'a RoomName,
+        epoch: &'a str,
+    },
+    Found {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: &'a Option<String>,
+        room: &'a RoomName,
+    },
+}
+
+impl Head<'_> {
+    /// The whole event. Its messages are copied as they are: to read each again would cost more than all else that
+    /// a page needs.
+    fn followed_by(&self, messages: &[Stored], more: bool) -> Bytes {
+        let opening = br#","messages":["#;
+        let closing: &[u8] = if more { br#"],"more":true}"# } else { br#"],"more":false}"# };
+        let commas = messages.len().saturating_sub(1);
+        let frames: usize = messages.iter().map(|stored| stored.frame.len()).sum();
+        let mut event = json(self);
+        // The object goes on.
+        event.pop();
+        event.reserve_exact(opening.len() + frames + commas + closing.len());
+        event.extend_from_slice(opening);
+        for (n, stored) in messages.iter().enumerate() {
+            if n > 0 {
+                event.push(b',');
+            }
+            event.extend_from_slice(&stored.frame);
+        }
+        event.extend_from_slice(closing);
+        event.into()
+    }
+}
+
+fn json(event: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(event).expect("an event is always JSON")
 }

@@ -37,6 +37,14 @@ pub struct Stored {
     pub frame: Bytes,
 }
 
+impl Stored {
+    /// Whether the frame can be an event: text in braces. That it is one is up to the log, which keeps what
+    /// [`Draft::into_stored`] made. But one frame that is not even text would end the connection that gets it.
+    pub(crate) fn is_object(&self) -> bool {
+        matches!(*self.frame, [b'{', .., b'}']) && str::from_utf8(&self.frame).is_ok()
+    }
+}
+
 /// The answer to an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {

@@ -286,18 +286,15 @@ impl Session {
             Outcome::Sent(Appended { seq, at, duplicate }) => {
                 Event::Sent { reference, room, seq, at, duplicate }
             }
+            Outcome::History(Page { messages, .. }) | Outcome::Found(Found { messages, .. })
+                if !messages.iter().all(Stored::is_object) =>
+            {
+                return self.error(now, reference, ErrorCode::Unavailable, Some(room));
+            }
             Outcome::History(Page { epoch, messages, more }) => {
-                let Some(messages) = raw(&messages) else {
-                    return self.error(now, reference, ErrorCode::Unavailable, Some(room));
-                };
                 Event::History { reference, room, epoch, messages, more }
             }
-            Outcome::Found(Found { messages, more }) => {
-                let Some(messages) = raw(&messages) else {
-                    return self.error(now, reference, ErrorCode::Unavailable, Some(room));
-                };
-                Event::Found { reference, room, messages, more }
-            }
+            Outcome::Found(Found { messages, more }) => Event::Found { reference, room, messages, more },
             Outcome::Members(members) => Event::Members { reference, room, members },
             Outcome::Refused(code) => return self.error(now, reference, code, Some(room)),
         };
@@ -351,13 +348,4 @@ impl Session {
         self.backlog.clear();
         vec![Effect::Close(code)]
     }
-}
-
-/// The messages as they are; `None` if the log holds what is no event.
-fn raw(messages: &[Stored]) -> Option<Vec<Box<RawValue>>> {
-    let event = |stored: &Stored| {
-        let text = std::str::from_utf8(&stored.frame).ok()?;
-        RawValue::from_string(text.to_owned()).ok()
-    };
-    messages.iter().map(event).collect()
 }

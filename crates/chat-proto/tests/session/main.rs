@@ -2,6 +2,7 @@
 
 mod ask;
 mod model;
+mod pages;
 
 use std::time::Duration;
 

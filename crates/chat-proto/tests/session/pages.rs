@@ -1,0 +1,158 @@
+//! The replies that are made of stored messages: byte for byte what encoding all of it anew would give.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chat_proto::session::{Effect, Outcome, Session};
+use chat_proto::{Draft, Event, Found, Limits, Page, Resumption, RoomName, Standing, Stored, User};
+use proptest::prelude::*;
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+/// The events as PROTOCOL.md, section 4, has them, each message parsed and written like every other field.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Anew<'a> {
+    History {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<&'a str>,
+        room: &'a str,
+        epoch: &'a str,
+        messages: Vec<&'a RawValue>,
+        more: bool,
+    },
+    Found {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<&'a str>,
+        room: &'a str,
+        messages: Vec<&'a RawValue>,
+        more: bool,
+    },
+}
+
+fn parsed(messages: &[Stored]) -> Vec<&RawValue> {
+    messages.iter().map(|stored| serde_json::from_slice(&stored.frame).expect("JSON")).collect()
+}
+
+/// Text with what JSON escapes and what it need not.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![".{0,30}", "[ -~]{0,30}", r#"["\\/{}\[\],\u{0}-\u{1f}\u{2028}]{0,20}"#, "[가-힣 🙂]{0,20}"]
+}
+
+/// A body, spelled as a client may spell it.
+fn body() -> impl Strategy<Value = String> {
+    prop_oneof![
+        text().prop_map(|text| json!({ "text": text }).to_string()),
+        text().prop_map(|text| format!("{{ \"text\" :\t{}\n}}", json!(text))),
+        text().prop_map(|text| json!({"text": "hi", "more": [text, {"n": 1.5e9}, null]}).to_string()),
+        Just(r#"{"text":"\uc548\u0022\ud83d\ude42\/","n":1E2}"#.to_owned()),
+        Just("{}".to_owned()),
+    ]
+}
+
+fn room() -> impl Strategy<Value = RoomName> {
+    prop::sample::select(vec!["lobby", "로비", "team-7"]).prop_map(|name| name.parse().expect("a good name"))
+}
+
+fn messages() -> impl Strategy<Value = Vec<Stored>> {
+    let user = prop::sample::select(vec!["ann", "로비", r#"a"\b"#, "<i>"]);
+    let message = (room(), any::<u64>(), any::<u64>(), user, proptest::option::of(text()), body());
+    let message = message.prop_map(|(room, seq, at, user, key, body)| {
+        let user = User::guest(user).expect("a good name");
+        Draft { user, key, body: RawValue::from_string(body).expect("JSON") }.into_stored(room, seq, at)
+    });
+    proptest::collection::vec(message, 0..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_page_is_encoded_as_if_its_messages_were_encoded_anew(
+        reference in proptest::option::of(text()),
+        room in room(),
+        epoch in text(),
+        messages in messages(),
+        more in any::<bool>(),
+    ) {
+        let (asked, name) = (reference.as_deref(), room.clone());
+        let history =
+            Anew::History { reference: asked, room: name.as_str(), epoch: &epoch, messages: parsed(&messages), more };
+        let found = Anew::Found { reference: asked, room: name.as_str(), messages: parsed(&messages), more };
+        let anew = [history, found].map(|event| serde_json::to_string(&event).expect("JSON"));
+        let (reference, again) = (reference.clone(), messages.clone());
+        let joined = [
+            Event::History { reference: reference.clone(), room: room.clone(), epoch: epoch.clone(), messages, more },
+            Event::Found { reference, room, messages: again, more },
+        ];
+        prop_assert_eq!(joined.map(|event| String::from_utf8(event.encode().into()).expect("UTF-8")), anew);
+    }
+}
+
+#[test]
+fn a_page_of_none_one_or_two_messages_is_what_the_protocol_says() {
+    let stored = |seq| Stored { seq, frame: format!(r#"{{"type":"message","seq":{seq}}}"#).into() };
+    for (messages, expected) in [
+        (vec![], ""),
+        (vec![stored(7)], r#"{"type":"message","seq":7}"#),
+        (vec![stored(7), stored(8)], r#"{"type":"message","seq":7},{"type":"message","seq":8}"#),
+    ] {
+        let page = Page { epoch: "e".to_owned(), messages: messages.clone(), more: true };
+        let head = r#"{"type":"history","ref":"1","room":"lobby","epoch":"e","messages":["#;
+        assert_eq!(answer("history", Outcome::History(page)), format!(r#"{head}{expected}],"more":true}}"#));
+        let found = Found { messages, more: false };
+        let head = r#"{"type":"found","ref":"1","room":"lobby","messages":["#;
+        assert_eq!(answer("search", Outcome::Found(found)), format!(r#"{head}{expected}],"more":false}}"#));
+    }
+}
+
+#[test]
+fn a_log_that_returns_what_is_no_object_of_text_is_unavailable() {
+    let event = br#"{"type":"message","seq":8}"#;
+    let unavailable = r#"{"type":"error","ref":"1","code":"unavailable","message":"the room is not available; a retry with the same key is safe","room":"lobby"}"#;
+    let garbage: [&[u8]; 10] = [
+        b"",
+        b"{",
+        b"}",
+        b"garbage",
+        b"[1,2]",
+        b"null",
+        br#"{"type":"message","seq":"#,
+        b"\0\0\0\0\0\0\0\0",
+        b"{\"type\":\"message\",\"body\":\"\xff\"}",
+        // Half of a character: the other half would have to come from the next message.
+        b"{\"text\":\"\xec\x95}",
+    ];
+    for garbage in garbage.map(Bytes::from_static) {
+        for place in 0..3 {
+            let mut frames = vec![Bytes::from_static(event); 2];
+            frames.insert(place, garbage.clone());
+            let messages: Vec<_> = (7..).zip(frames).map(|(seq, frame)| Stored { seq, frame }).collect();
+            let page = Page { epoch: "e".to_owned(), messages: messages.clone(), more: false };
+            assert_eq!(answer("history", Outcome::History(page)), unavailable, "{garbage:?}");
+            let found = Found { messages, more: false };
+            assert_eq!(answer("search", Outcome::Found(found)), unavailable, "{garbage:?}");
+        }
+    }
+}
+
+/// What a member of the lobby is answered.
+fn answer(command: &'static str, outcome: Outcome) -> String {
+    let (now, user) = (Duration::ZERO, User::guest("ann").expect("a good name"));
+    let (mut session, _) = Session::open(Arc::new(Limits::default()), user, "7".to_owned(), now);
+    let mut ask = |kind: &str, outcome| {
+        let text = format!(r#"{{"type":"{kind}","ref":"1","room":"lobby","query":"hi"}}"#);
+        let asked = session.handle_text(now, text.into());
+        assert!(matches!(asked.as_slice(), [Effect::Perform(_)]), "{asked:?}");
+        session.handle_outcome(now, outcome)
+    };
+    let standing = Standing { epoch: "e".to_owned(), head: 9, first: 1 };
+    let resumption = Resumption { after: 9, recovered: true, gap: None };
+    ask("join", Outcome::Joined { standing, resumption, members: 1 });
+    match ask(command, outcome).as_slice() {
+        [Effect::Reply(event)] => String::from_utf8(event.encode().into()).expect("UTF-8"),
+        other => panic!("{other:?}"),
+    }
+}
