@@ -20,7 +20,8 @@ use crate::{AppendError, Appended, Draft, Found, Page, Range, Search, SearchErro
 ///   opening hears all that is appended from then on, whoever appends it and whoever closes.
 /// - **Keys.** A key repeated by the same [`User::identity`](crate::User::identity) within the key window answers the
 ///   first append, and stores nothing. With another body it is a conflict: bodies are compared byte by byte.
-/// - **Bodies.** A body is delivered byte for byte as it was sent: [`Draft::into_stored`] makes the frame.
+/// - **Bodies.** A body is delivered byte for byte as it was sent: [`Draft::into_stored`] makes the frame, which is
+///   sent as the log returns it and not read again.
 /// - **Pages.** [`read`](Self::read) returns messages without holes, oldest first, of
 ///   [`Limits::max_batch`](crate::Limits::max_batch) bytes at most, or one that is longer. A message that the
 ///   log has lost is left out; a page is empty only if there is nothing more in that direction.

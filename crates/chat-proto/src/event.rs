@@ -48,10 +48,10 @@ pub enum Event {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         duplicate: bool,
     },
-    /// The reply to `history`. Only [`encode`](Self::encode) writes it: its messages are JSON already.
+    /// The reply to `history`. Only [`encode`](Self::encode) writes it, as its messages are written already.
     #[serde(skip_serializing)]
     History { reference: Option<String>, room: RoomName, epoch: String, messages: Vec<Stored>, more: bool },
-    /// The reply to `search`; for it the same holds.
+    /// The reply to `search`, of which the same is true.
     #[serde(skip_serializing)]
     Found { reference: Option<String>, room: RoomName, messages: Vec<Stored>, more: bool },
     /// The reply to `members`.
@@ -160,8 +160,7 @@ enum Head<'a> {
 }
 
 impl Head<'_> {
-    /// The whole event. Its messages are copied as they are: to read each again would cost more than all else that
-    /// a page needs.
+    /// The whole event, with its messages as they are: to read them again would cost more than all the rest of a page.
     fn followed_by(&self, messages: &[Stored], more: bool) -> Bytes {
         let opening = br#","messages":["#;
         let closing: &[u8] = if more { br#"],"more":true}"# } else { br#"],"more":false}"# };

@@ -38,8 +38,10 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Whether the frame can be an event: text in braces. That it is one is up to the log, which keeps what
-    /// [`Draft::into_stored`] made. But one frame that is not even text would end the connection that gets it.
+    /// Whether the frame is text in braces.
+    ///
+    /// That it is an event is up to the log, which keeps what [`Draft::into_stored`] made. But a frame that is no
+    /// text ends the connection that gets it, and one that does not end takes the rest of its page with it.
     pub(crate) fn is_object(&self) -> bool {
         matches!(*self.frame, [b'{', .., b'}']) && str::from_utf8(&self.frame).is_ok()
     }
