@@ -13,6 +13,9 @@ const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// brought there once.
 const CHECKPOINT: i64 = 4_096;
 
+/// A connection is in one thread at a time, as its type sees to: it needs no lock around every step.
+const UNSHARED: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
+
 /// KiB of pages that the writer remembers: where each of many rooms ends.
 const CACHE: i64 = 16 * 1024;
 
@@ -22,7 +25,7 @@ pub(crate) fn writing(
     durability: Durability,
     lock_wait: Duration,
 ) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE | UNSHARED)?;
     // SQLite makes do with reading where it may not write.
     if connection.is_readonly(rusqlite::MAIN_DB)? {
         let why = "it can be read, but not written to".to_owned();
@@ -49,7 +52,7 @@ pub(crate) fn set_durability(connection: &Connection, durability: Durability) ->
 
 /// A connection that only reads.
 pub(crate) fn reading(database: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY | UNSHARED)?;
     connection.busy_timeout(LOCK_WAIT)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.set_prepared_statement_cache_capacity(16);
@@ -58,7 +61,7 @@ pub(crate) fn reading(database: &Path) -> rusqlite::Result<Connection> {
 
 /// A connection that only reads, and that removes the files beside a database if it is the last to close it.
 pub(crate) fn looking(database: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE | UNSHARED)?;
     connection.pragma_update(None, "query_only", true)?;
     connection.busy_timeout(LOCK_WAIT)?;
     connection.pragma_update(None, "temp_store", "memory")?;
@@ -69,5 +72,5 @@ pub(crate) fn looking(database: &Path) -> rusqlite::Result<Connection> {
 pub(crate) fn immutable(path: &Path) -> rusqlite::Result<Connection> {
     let escaped = percent_encode(path.as_os_str().as_encoded_bytes(), NON_ALPHANUMERIC).to_string();
     let uri = format!("file:{}?immutable=1", escaped.replace("%2F", "/"));
-    Connection::open_with_flags(uri, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
+    Connection::open_with_flags(uri, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | UNSHARED)
 }
