@@ -23,6 +23,7 @@
 
 mod clock;
 mod connect;
+mod database;
 mod error;
 mod hub;
 mod index;

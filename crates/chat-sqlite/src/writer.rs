@@ -1,24 +1,18 @@
-use std::fmt::Display;
-use std::fs::File;
 use std::mem;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use chat_core::AppendError;
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::Options;
 use crate::clock::Clock;
-use crate::connect;
+use crate::database::{Database, Failure};
 use crate::hub::Hub;
 use crate::index::Backlog;
-use crate::ledger::{self, Ledger, Outcome, Prepared};
-use crate::mark::{Mark, MarkFile, boot};
-use crate::open::{Opened, checkpoint};
-use crate::schema::{self, Identity};
+use crate::ledger::{Ledger, Outcome, Prepared};
+use crate::open::Opened;
 use crate::sweep::{Keep, Sweep};
 use crate::teller::{Answer, Committed};
 
@@ -38,49 +32,23 @@ pub(crate) struct Job {
 pub(crate) struct Writer {
     hub: Arc<Hub>,
     options: Options,
-    database: PathBuf,
-    identity: Identity,
-    connection: Connection,
-    /// Whether the last transaction met with a failure that a fresh connection may not have.
-    is_suspect: bool,
-    mark: MarkFile,
-    /// Whether the mark could be written when it was last tried.
-    is_marked: bool,
-    /// The life of the machine, which does not change in that of a process.
-    boot: Option<String>,
+    database: Database,
     clock: Clock,
     backlog: Backlog,
     sweep: Option<Sweep>,
     next_sweep: Instant,
-    // Held until the thread ends.
-    _lock: File,
-}
-
-/// Why a transaction was not committed.
-#[derive(Debug)]
-struct Failure {
-    cause: String,
-    /// Whether it may lie in one of the messages rather than in the store.
-    is_particular: bool,
 }
 
 impl Writer {
     pub(crate) fn new(opened: Opened, options: Options, hub: Arc<Hub>) -> Self {
         Self {
+            database: Database::new(opened, &options, Arc::clone(&hub)),
             hub,
-            database: opened.paths.database,
-            identity: opened.identity,
-            connection: opened.connection,
-            is_suspect: false,
-            mark: opened.mark,
-            is_marked: true,
-            boot: boot(),
             clock: Clock::new(),
             backlog: Backlog::unknown(Instant::now()),
             sweep: None,
             next_sweep: Instant::now() + options.sweep_interval,
             options,
-            _lock: opened.lock,
         }
     }
 
@@ -99,7 +67,7 @@ impl Writer {
             self.index();
             self.sweep();
         }
-        self.end()
+        self.database.close()
     }
 
     /// How long there is nothing to do but to wait for appends.
@@ -153,7 +121,7 @@ impl Writer {
 
     fn write(&mut self, batch: &[Job]) -> Result<Vec<Outcome>, Failure> {
         let (now, max_keys) = (self.clock.now(), self.options.max_keys);
-        let (added, outcomes) = self.transact(|transaction| {
+        let (added, outcomes) = self.database.transact(|transaction| {
             let mut ledger = Ledger::new(transaction, now, max_keys);
             let outcomes =
                 batch.iter().map(|job| ledger.append(&job.message)).collect::<rusqlite::Result<Vec<_>>>()?;
@@ -173,7 +141,8 @@ impl Writer {
         }
         let mut backlog = mem::take(&mut self.backlog);
         let hub = Arc::clone(&self.hub);
-        let indexed = self.transact(|transaction| Ok((backlog.step(transaction, &hub.unreadable)?, ())));
+        let indexed =
+            self.database.transact(|transaction| Ok((backlog.step(transaction, &hub.unreadable)?, ())));
         if let Err(failure) = indexed {
             backlog.fail(failure.is_particular, Instant::now());
             if !failure.is_particular {
@@ -201,14 +170,12 @@ impl Writer {
             key_window: self.hub.key_window(),
         };
         let now = self.clock.now();
-        let swept = self.transact(|transaction| {
+        let swept = self.database.transact(|transaction| {
             let swept = sweep.step(transaction, keep, now)?;
             Ok((swept.rows > 0, swept))
         });
         match swept {
-            Ok(swept) if !swept.over => {
-                self.sweep = Some(sweep);
-            }
+            Ok(swept) if !swept.over => self.sweep = Some(sweep),
             Ok(_) => self.next_sweep = Instant::now() + self.options.sweep_interval,
             Err(failure) => {
                 self.next_sweep = Instant::now() + self.options.sweep_interval;
@@ -216,129 +183,4 @@ impl Writer {
             }
         }
     }
-
-    /// Runs a transaction, which says whether it has written anything; then it is committed, and marked.
-    fn transact<T>(
-        &mut self,
-        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<(bool, T)>,
-    ) -> Result<T, Failure> {
-        if self.is_suspect {
-            self.reconnect()?;
-        }
-        let is_failing = self.hub.counters.is_failing();
-        let result = (|| {
-            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let (has_written, value) = work(&transaction)?;
-            // Whether it fails still, only a commit can tell.
-            if !has_written && !is_failing {
-                transaction.rollback()?;
-                return Ok((None, value));
-            }
-            let commits = ledger::count(&transaction)?;
-            transaction.commit()?;
-            Ok((Some(commits), value))
-        })();
-        match result {
-            Ok((commits, value)) => {
-                if let Some(commits) = commits {
-                    self.identity.commits = commits;
-                    self.hub.counters.committed();
-                    self.hub.counters.healed();
-                    self.mark(true);
-                }
-                Ok(value)
-            }
-            Err(error) => {
-                // What is full, or locked by others, is so for a new connection too. All else may be cured by it.
-                self.is_suspect = !is_passing(&error) || !self.connection.is_autocommit();
-                Err(Failure::from(error))
-            }
-        }
-    }
-
-    /// Puts a fresh connection in place of one that failed.
-    fn reconnect(&mut self) -> Result<(), Failure> {
-        let connection = connect::writing(&self.database, self.options.durability, self.options.lock_wait)?;
-        let found = schema::identity(&connection)?;
-        if found.store != self.identity.store
-            || found.epoch != self.identity.epoch
-            || found.commits < self.identity.commits
-        {
-            return Err(Failure {
-                cause: "the database was exchanged while it was in use".to_owned(),
-                is_particular: false,
-            });
-        }
-        // Only now the old one goes: if it were the last to close the write-ahead log, the next would find a commit in it
-        // whose synchronizing has failed, and take it for one that has not.
-        self.connection = connection;
-        self.is_suspect = false;
-        Ok(())
-    }
-
-    /// Writes down how far the database has got; whether that could be done.
-    fn mark(&mut self, open: bool) -> bool {
-        let mark = Mark {
-            store: self.identity.store.clone(),
-            commits: self.identity.commits,
-            open,
-            durability: self.options.durability,
-            boot: self.boot.clone(),
-        };
-        let written = if open { self.mark.write(&mark) } else { self.mark.write_through(&mark) };
-        match &written {
-            Ok(()) => self.is_marked = true,
-            // What is committed stays so. Without the mark a later loss might go unnoticed.
-            Err(error) if mem::replace(&mut self.is_marked, false) => {
-                tracing::error!(%error, "the mark beside the database cannot be written");
-            }
-            Err(_) => {}
-        }
-        written.is_ok()
-    }
-
-    /// Brings everything into the database; whether that could be done, or is up to somebody who reads.
-    fn end(&mut self) -> bool {
-        if self.is_suspect
-            && let Err(failure) = self.reconnect()
-        {
-            return untidy(&failure.cause);
-        }
-        match checkpoint(&self.connection) {
-            Ok(true) => self.mark(false),
-            Ok(false) => {
-                tracing::info!("the store is left to be tidied up when it is next opened");
-                true
-            }
-            Err(error) => untidy(&error),
-        }
-    }
-}
-
-fn untidy(cause: &dyn Display) -> bool {
-    tracing::warn!(%cause, "the store cannot be tidied up");
-    false
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        let code = error.sqlite_error_code();
-        let lies_in_the_store = matches!(
-            code,
-            Some(
-                ErrorCode::DatabaseBusy
-                    | ErrorCode::DatabaseLocked
-                    | ErrorCode::DiskFull
-                    | ErrorCode::SystemIoFailure
-                    | ErrorCode::ReadOnly
-                    | ErrorCode::CannotOpen
-                    | ErrorCode::NotADatabase
-            )
-        );
-        Self { cause: error.to_string(), is_particular: !lies_in_the_store }
-    }
-}
-
-fn is_passing(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DiskFull))
 }

@@ -119,7 +119,7 @@ async fn what_is_indexed_and_what_is_not_yet_are_found_as_one() {
     for n in 1..=800 {
         say(&lobby, if n % 100 == 0 { "an apple" } else { "a pear" }).await.expect("appended");
     }
-    support::until(async || indexed() == 800).await;
+    until(async || indexed() == 800).await;
     // What comes now is indexed when nothing has come for a while.
     for _ in 801..=802 {
         say(&lobby, "an apple").await.expect("appended");
@@ -128,7 +128,7 @@ async fn what_is_indexed_and_what_is_not_yet_are_found_as_one() {
     assert_eq!(find(&lobby, "apple").await, apples);
     let found = lobby.search(asked("apple", 2, 802)).await.expect("found");
     assert_eq!((seqs(&found.messages), found.more), (vec![801, 800], true), "from both");
-    support::until(async || indexed() == 802).await;
+    until(async || indexed() == 802).await;
     assert_eq!(find(&lobby, "apple").await, apples);
     say(&lobby, "one apple more").await.expect("appended");
     store.close();
