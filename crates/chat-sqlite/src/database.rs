@@ -1,5 +1,4 @@
 use std::fmt::Display;
-use std::fs::File;
 use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use crate::hub::Hub;
 use crate::mark::{Mark, MarkFile, boot};
-use crate::open::{Opened, checkpoint};
+use crate::open::{Lock, Opened, checkpoint};
 use crate::schema::{self, Identity};
 use crate::{Durability, Options, connect, ledger};
 
@@ -29,7 +28,7 @@ pub(crate) struct Database {
     /// The life of the machine, which does not change in that of a process.
     boot: Option<String>,
     // Held until nobody writes any more.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// Why a transaction was not committed.

@@ -43,7 +43,18 @@ pub(crate) struct Opened {
     pub(crate) mark: MarkFile,
     pub(crate) opening: Opening,
     /// Held for as long as the store is used.
-    pub(crate) lock: File,
+    pub(crate) lock: Lock,
+}
+
+/// A lock on a file, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // To close the file would not do: a process that is just being started has it too, until it is another program.
+        let _unlocked = self.0.unlock();
+    }
 }
 
 impl Paths {
@@ -186,11 +197,11 @@ fn loss(mark: Option<&Mark>, is_copy: bool, identity: &Identity) -> Option<&'sta
     }
 }
 
-fn lock(path: &Path) -> Result<File, OpenError> {
+fn lock(path: &Path) -> Result<Lock, OpenError> {
     let file = private().write(true).create(true).truncate(false).open(path);
     let file = file.map_err(io_error("open", path))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(io_error("lock", path)(error)),
     }
@@ -218,4 +229,21 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_though_a_process_that_is_being_started_has_its_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("chat.lock");
+        let held = lock(&path).expect("a lock");
+        let copy = held.0.try_clone().expect("a copy");
+        assert!(matches!(lock(&path), Err(OpenError::InUse(_))));
+        drop(held);
+        lock(&path).expect("free again");
+        drop(copy);
+    }
 }
