@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::clocks;
 use crate::inbox::Inbox;
+use crate::memory::unix_millis;
 use crate::rooms::{OpenLog, Rooms};
 use crate::{
     AppendError, Appended, Draft, ErrorCode, Found, Limits, MemoryRoom, Message, Outlet, Page, Range, Room,
@@ -80,6 +81,7 @@ impl<M: Message> Chat<M> {
         Builder {
             limits: Limits::default(),
             open_log: Box::new(|name, limits, outlet| Arc::new(MemoryRoom::new(name, limits, outlet))),
+            guests: 0,
             message: PhantomData,
         }
     }
@@ -294,6 +296,8 @@ impl<M: Message> std::fmt::Debug for Chat<M> {
 pub struct Builder<M: Message> {
     limits: Limits,
     open_log: Box<OpenLog>,
+    /// The number before that of the first guest.
+    guests: u64,
     message: PhantomData<fn() -> M>,
 }
 
@@ -313,6 +317,8 @@ impl<M: Message> Builder<M> {
         open: impl Fn(RoomName, Arc<Limits>, Outlet) -> Arc<dyn Room> + Send + Sync + 'static,
     ) -> Self {
         self.open_log = Box::new(open);
+        // The rooms may know the guests of an earlier process: none of these is to be one of them.
+        self.guests = unix_millis();
         self
     }
 
@@ -325,7 +331,7 @@ impl<M: Message> Builder<M> {
             phase: AtomicU8::new(Phase::Open as u8),
             connections: AtomicUsize::new(0),
             next_connection: AtomicU64::new(0),
-            next_guest: AtomicU64::new(0),
+            next_guest: AtomicU64::new(self.guests),
             sessions: Mutex::default(),
             deserted: Notify::new(),
         };

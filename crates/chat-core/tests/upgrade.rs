@@ -3,9 +3,10 @@
 mod support;
 
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{Answer, Chat, Decision, Endpoint, Incoming, Limits, RequestHead, Watch};
+use chat_core::{Answer, Chat, Decision, Endpoint, Incoming, Limits, MemoryRoom, RequestHead, Room, Watch};
 use serde_json::{Value, json};
 use support::{Peer, chat, connect, guest, handshake, plain, seconds_until, settle, start, ticket};
 
@@ -242,6 +243,26 @@ async fn a_guest_has_the_name_it_asks_for_or_a_number() {
     }
     settle().await;
     assert_eq!(connections(&chat), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_is_not_given_out_again_where_rooms_outlive_the_chat() {
+    let mut last = 0;
+    for _ in 0..3 {
+        let rooms = |name, limits, outlet| Arc::new(MemoryRoom::new(name, limits, outlet)) as Arc<dyn Room>;
+        let chat: Chat = Chat::builder().rooms(rooms).build();
+        for _ in 0..2 {
+            let mut peer = start(&chat, "/ws");
+            let welcome = peer.event().await;
+            let name = welcome["user"]["name"].as_str().expect("a name");
+            let number: u64 = name.strip_prefix("guest-").expect("a guest").parse().expect("a number");
+            assert!(number > last, "{number} after {last}");
+            last = number;
+            peer.close(1000);
+        }
+        // No process starts within so little of the last that it is the same time to it.
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,8 @@
 use std::fmt::Display;
+use std::fs;
 use std::mem;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use crate::{Durability, Options, connect, ledger};
 pub(crate) struct Database {
     hub: Arc<Hub>,
     path: PathBuf,
+    /// Which file it is.
+    file: Option<(u64, u64)>,
     durability: Durability,
     lock_wait: Duration,
     identity: Identity,
@@ -43,6 +47,7 @@ impl Database {
     pub(crate) fn new(opened: Opened, options: &Options, hub: Arc<Hub>) -> Self {
         Self {
             hub,
+            file: file(&opened.paths.database),
             path: opened.paths.database,
             durability: options.durability,
             lock_wait: options.lock_wait,
@@ -61,6 +66,7 @@ impl Database {
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<(bool, T)>,
     ) -> Result<T, Failure> {
+        self.look()?;
         if self.is_suspect {
             self.reconnect()?;
         }
@@ -93,6 +99,15 @@ impl Database {
                 Err(Failure::from(error))
             }
         }
+    }
+
+    /// Sees that what is written goes to the file that has the database's name, and not to one that nobody finds again.
+    fn look(&self) -> Result<(), Failure> {
+        if file(&self.path) == self.file {
+            return Ok(());
+        }
+        let cause = "the database was removed or exchanged while it was in use".to_owned();
+        Err(Failure { cause, is_particular: false })
     }
 
     /// Puts a fresh connection in place of one that failed.
@@ -138,9 +153,8 @@ impl Database {
 
     /// Brings everything into the database; whether that could be done, or is up to somebody who reads.
     pub(crate) fn close(mut self) -> bool {
-        if self.is_suspect
-            && let Err(failure) = self.reconnect()
-        {
+        let ready = self.look().and_then(|()| if self.is_suspect { self.reconnect() } else { Ok(()) });
+        if let Err(failure) = ready {
             return untidy(&failure.cause);
         }
         match checkpoint(&self.connection) {
@@ -152,6 +166,12 @@ impl Database {
             Err(error) => untidy(&error),
         }
     }
+}
+
+/// What tells a file from all others, if it is there.
+fn file(path: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 fn untidy(cause: &dyn Display) -> bool {

@@ -31,7 +31,7 @@ impl Unreadable {
         self.count.load(Ordering::Relaxed)
     }
 
-    fn note(&self, id: i64) {
+    fn note(&self, room: &RoomName, id: i64) {
         let mut seen = self.seen.lock();
         if seen.contains(&id) {
             return;
@@ -40,7 +40,8 @@ impl Unreadable {
         drop(seen);
         self.count.fetch_add(1, Ordering::Relaxed);
         if is_remembered {
-            tracing::error!("a message is not as it was written: it is left out");
+            let seq = record::seq(id);
+            tracing::error!(%room, seq, "a message is not as it was written: it is left out");
         }
     }
 }
@@ -174,7 +175,7 @@ pub(crate) fn stored(
     let frame = row.get_ref(2)?.as_blob().unwrap_or_default();
     let seq = record::seq(id);
     if record::sum(room, seq, frame) != sum {
-        unreadable.note(id);
+        unreadable.note(room, id);
         return Ok(None);
     }
     Ok(Some(Stored { seq, frame: Bytes::copy_from_slice(frame) }))

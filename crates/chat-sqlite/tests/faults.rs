@@ -325,6 +325,26 @@ async fn a_message_that_cannot_be_stored_spoils_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_removed_takes_nothing_until_it_is_back() {
+    let home = Home::new();
+    let store = home.open();
+    let lobby = room(&store, "lobby");
+    assert_eq!(say(&lobby, "kept").await.map(|appended| appended.seq), Ok(1));
+    fs::rename(home.file("chat.db"), home.file("aside")).expect("removed");
+    let refused = say(&lobby, "to nobody").await;
+    assert!(
+        matches!(&refused, Err(AppendError::Unavailable(cause)) if cause.contains("removed")),
+        "{refused:?}"
+    );
+    fs::rename(home.file("aside"), home.file("chat.db")).expect("back");
+    assert_eq!(say(&lobby, "kept").await.map(|appended| appended.seq), Ok(2));
+    fs::rename(home.file("chat.db"), home.file("aside")).expect("removed");
+    assert!(!store.close(), "it cannot be put in order");
+    fs::rename(home.file("aside"), home.file("chat.db")).expect("back");
+    assert_eq!(seqs(&all(&room(&home.open(), "lobby")).await), [1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_heals_though_nobody_appends() {
     let home = Home::new();
     let often = Duration::from_millis(10);
