@@ -17,7 +17,7 @@ use chat_core::{Chat, Endpoint, ErrorCode, Mechanism, RoomName, Text, User};
 async fn main() -> io::Result<()> {
     let chat: Chat = Chat::default();
     let limits = Arc::clone(chat.limits());
-    // Ctrl-C: every client is told, and may come back without missing anything.
+    // Ctrl-C: every client is told, and may come back at once.
     let stop = {
         let chat = chat.clone();
         async move {

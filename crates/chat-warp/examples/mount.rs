@@ -18,7 +18,7 @@ use warp::{Filter, Reply};
 async fn main() -> Result<(), Box<dyn Error>> {
     let chat: Chat = Chat::default();
     let limits = Arc::clone(chat.limits());
-    // Ctrl-C: every client is told, and may come back without missing anything.
+    // Ctrl-C: every client is told, and may come back at once.
     let stop = {
         let chat = chat.clone();
         async move {
