@@ -32,16 +32,15 @@ async fn a_crowd_on_all_adapters_sees_one_history() -> Result<()> {
 }
 
 async fn one_history(seed: u64) -> Result<()> {
-    let limits = Limits {
-        log_messages: KEPT,
-        default_page: KEPT,
-        max_page: 50,
-        tail_events: 32,
-        max_batch: 8 * 1024,
-        ping_interval: HOUR,
-        write_timeout: HOUR,
-        ..Limits::default()
-    };
+    let limits = Limits::default().with(|limits| {
+        limits.rooms.log_messages = KEPT;
+        limits.wire.default_page_messages = KEPT;
+        limits.wire.max_page_messages = 50;
+        limits.rooms.tail_events = 32;
+        limits.wire.max_batch_bytes = 8 * 1024;
+        limits.connection.ping_interval = HOUR;
+        limits.connection.write_timeout = HOUR;
+    });
     let chat = Chat::builder().limits(limits).build();
     let servers = start_all(&chat).await?;
     let addresses: Vec<_> = servers.iter().map(Server::address).collect();

@@ -23,7 +23,7 @@ use actix_ws::{
     AggregatedMessage, AggregatedMessageStream, CloseReason, Message as WsMessage, ProtocolError, Session,
 };
 use bytes::{Buf, Bytes};
-use chat_core::{Breach, CloseCode, Connection, Incoming, Limits, Message, Outgoing, Upgrade};
+use chat_core::{CloseCode, Connection, Incoming, Limits, Message, Outgoing, ProtocolViolation, Upgrade};
 use futures_util::{SinkExt, StreamExt};
 
 use crate::convert::{answer, switching_protocols};
@@ -37,7 +37,7 @@ pub(crate) async fn context<M: Message>(
     limits: &Limits,
     request: &mut ServiceRequest,
 ) -> HttpResponse {
-    let max_frame = limits.max_frame;
+    let max_frame = limits.wire.max_frame_bytes;
     let Some((reader, writer, body)) = take_over(upgrade.watch(), request.take_payload()) else {
         return answer(upgrade.refuse());
     };
@@ -261,13 +261,15 @@ impl Connection for Context {
 /// What actix-ws has to say about a breach, where it says it at all.
 fn failed(error: ProtocolError) -> Incoming {
     Incoming::Violation(match error {
-        ProtocolError::Overflow => Breach::TooBig,
+        ProtocolError::Overflow => ProtocolViolation::TooBig,
         ProtocolError::Io(error) => match (error.kind(), error.to_string()) {
-            (io::ErrorKind::InvalidData, text) if text.contains("reserved bits") => Breach::Protocol,
-            (io::ErrorKind::InvalidData, _) => Breach::Utf8,
-            (_, text) if text.contains("continuation size") => Breach::TooBig,
+            (io::ErrorKind::InvalidData, text) if text.contains("reserved bits") => {
+                ProtocolViolation::Protocol
+            }
+            (io::ErrorKind::InvalidData, _) => ProtocolViolation::Utf8,
+            (_, text) if text.contains("continuation size") => ProtocolViolation::TooBig,
             _ => return Incoming::Lost(error),
         },
-        _ => Breach::Protocol,
+        _ => ProtocolViolation::Protocol,
     })
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use actix_web::error::PayloadError;
 use bytes::Bytes;
-use chat_core::Breach;
+use chat_core::ProtocolViolation;
 use chat_websocket::Guard;
 use futures_util::Stream;
 
@@ -25,7 +25,7 @@ struct State {
     bytes: Bytes,
     /// A frame has been passed on: actix-ws has a message to give, and is to give it before it sees more.
     paused: bool,
-    violation: Option<Breach>,
+    violation: Option<ProtocolViolation>,
 }
 
 impl Inbound {
@@ -40,7 +40,7 @@ impl Inbound {
     }
 
     /// Why no more is passed on. It has woken nobody: it is to be asked for once there is nothing else.
-    pub(crate) fn violation(&self) -> Option<Breach> {
+    pub(crate) fn violation(&self) -> Option<ProtocolViolation> {
         self.0.borrow_mut().violation.take()
     }
 

@@ -14,7 +14,7 @@ use tracing::debug;
 
 /// Serves HTTP/1.1 on `listener` until `stop` is ready. Each of actix's workers makes itself an app with `app`.
 ///
-/// A request head has [`Limits::head_timeout`] to arrive; one that waited while the process did not run for so long may be
+/// A request head has [`HttpLimits::head_timeout`] to arrive; one that waited while the process did not run for so long may be
 /// answered 408, as actix's clock is a task that has yet to run. A peer for which something waits and that takes
 /// nothing for so long that its session has ended over it loses the connection, which actix would keep.
 ///
@@ -41,16 +41,16 @@ where
         > + 'static,
     B: MessageBody + 'static,
 {
-    let patience = limits.abandon_timeout();
+    let patience = limits.connection.abandon_timeout();
     let mut server = HttpServer::new(app)
-        .client_request_timeout(limits.head_timeout)
-        .keep_alive(limits.head_timeout)
+        .client_request_timeout(limits.http.head_timeout)
+        .keep_alive(limits.http.head_timeout)
         // The chat itself waits for the peer at the end.
         .client_disconnect_timeout(Duration::ZERO)
         .tcp_nodelay(true)
         // The chat counts, and says so to those whom it refuses.
         .max_connections(usize::MAX)
-        .shutdown_timeout(limits.close_timeout.as_secs())
+        .shutdown_timeout(limits.connection.close_timeout.as_secs())
         .disable_signals()
         .on_connect(move |stream, _| give_up_after(patience, stream))
         .listen(listener)?

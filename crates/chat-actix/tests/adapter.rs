@@ -203,11 +203,10 @@ async fn the_end_of_a_connection_is_not_held_back(mechanism: Mechanism) {
 }
 
 async fn a_peer_that_never_reads_is_dropped(mechanism: Mechanism) {
-    let limits = Limits {
-        write_timeout: Duration::from_secs(1),
-        close_timeout: Duration::from_millis(100),
-        ..Limits::default()
-    };
+    let limits = Limits::default().with(|limits| {
+        limits.connection.write_timeout = Duration::from_secs(1);
+        limits.connection.close_timeout = Duration::from_millis(100);
+    });
     let server = start!(limits, |endpoint| host!(endpoint, mechanism));
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();

@@ -22,7 +22,9 @@ const JOINS: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket
 #[tokio::test]
 async fn what_a_peer_does_not_take_is_not_kept_for_it() {
     for mechanism in [Mechanism::Hijack, Mechanism::Context] {
-        let patient = Limits { write_timeout: Duration::from_secs(60 * 60), ..Limits::default() };
+        let patient = Limits::default().with(|limits| {
+            limits.connection.write_timeout = Duration::from_secs(60 * 60);
+        });
         let chat: Chat = Chat::builder().limits(patient).build();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -23,7 +23,7 @@ use axum::extract::FromRequestParts;
 use axum::extract::ws::{self, CloseFrame, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use bytes::Bytes;
-use chat_core::{Breach, CloseCode, Incoming, Message, Upgrade};
+use chat_core::{CloseCode, Incoming, Message, ProtocolViolation, Upgrade};
 use chat_hyper::Messages;
 use chat_websocket::{READ_BUFFER, WRITE_BUFFER};
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
@@ -45,8 +45,8 @@ pub(crate) async fn open<M: Message>(upgrade: Upgrade<M>, mut parts: Parts) -> R
     let ws = ws
         .read_buffer_size(READ_BUFFER)
         .max_write_buffer_size(WRITE_BUFFER)
-        .max_frame_size(limits.max_frame)
-        .max_message_size(limits.max_frame);
+        .max_frame_size(limits.wire.max_frame_bytes)
+        .max_message_size(limits.wire.max_frame_bytes);
     let limits = Arc::clone(limits);
     let (give, taken) = oneshot::channel::<WebSocket>();
     let connection = async move { taken.await.map(|socket| Messages::<_, Dialect>::new(socket, &limits)) };
@@ -92,10 +92,10 @@ impl chat_hyper::Dialect for Dialect {
     fn failed(error: axum::Error) -> Incoming {
         let error = error.into_inner();
         match error.downcast_ref() {
-            Some(Error::Capacity(_)) => Incoming::Violation(Breach::TooBig),
-            Some(Error::Utf8(_)) => Incoming::Violation(Breach::Utf8),
+            Some(Error::Capacity(_)) => Incoming::Violation(ProtocolViolation::TooBig),
+            Some(Error::Utf8(_)) => Incoming::Violation(ProtocolViolation::Utf8),
             Some(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Incoming::End,
-            Some(Error::Protocol(_)) => Incoming::Violation(Breach::Protocol),
+            Some(Error::Protocol(_)) => Incoming::Violation(ProtocolViolation::Protocol),
             _ => Incoming::Lost(io::Error::other(error)),
         }
     }

@@ -161,9 +161,13 @@ pub struct ServerLimits {
 
 impl Default for ServerLimits {
     fn default() -> Self {
-        let chat_proto::Limits { max_frame, max_body, max_rooms, max_page, .. } =
-            chat_proto::Limits::default();
-        Self { max_frame, max_body, max_rooms, max_page }
+        let limits = chat_proto::Limits::default();
+        Self {
+            max_frame: limits.wire.max_frame_bytes,
+            max_body: limits.wire.max_body_bytes,
+            max_rooms: limits.connection.max_rooms,
+            max_page: limits.wire.max_page_messages,
+        }
     }
 }
 

@@ -84,5 +84,5 @@ pub use events::Events;
 pub use raw::RawEvent;
 pub use reply::{Joined, Page, Sent};
 
-pub use chat_proto::command::From as JoinFrom;
+pub use chat_proto::command::JoinFrom;
 pub use chat_proto::{Range, RoomName};

@@ -60,7 +60,10 @@ async fn the_consumer_is_told_of_the_connection_and_of_each_room() {
 
 #[tokio::test]
 async fn what_the_log_no_longer_has_is_told_as_a_gap() {
-    let limits = Limits { log_messages: 10, tail_events: 4, ..Limits::default() };
+    let limits = Limits::default().with(|limits| {
+        limits.rooms.log_messages = 10;
+        limits.rooms.tail_events = 4;
+    });
     let server = Server::start(Chat::builder().limits(limits).build());
     let proxy = Proxy::start(server.address).await;
     let (client, mut events) =
@@ -110,7 +113,9 @@ async fn a_server_that_begins_anew_is_no_recovery_and_no_silence() {
 #[tokio::test]
 async fn a_drain_is_followed_by_a_return_when_the_server_says() {
     let chat: Chat = Chat::builder()
-        .limits(Limits { retry_after: Duration::from_millis(400), ..Limits::default() })
+        .limits(Limits::default().with(|limits| {
+            limits.http.retry_after = Duration::from_millis(400);
+        }))
         .build();
     let server = Server::start(chat.clone());
     let address = server.address;
@@ -132,8 +137,11 @@ async fn nothing_is_lost_or_doubled_over_a_network_that_fails_all_the_time() {
     const SENDERS: usize = 3;
     const CUTS: usize = 80;
     // However far it gets meanwhile, the log reaches back.
-    let limits =
-        Limits { log_messages: 1_000_000, log_bytes: 1 << 30, log_keys: 1_000_000, ..Limits::default() };
+    let limits = Limits::default().with(|limits| {
+        limits.rooms.log_messages = 1_000_000;
+        limits.rooms.log_bytes = 1 << 30;
+        limits.rooms.log_keys = 1_000_000;
+    });
     let server = Server::start(Chat::builder().limits(limits).build());
     let proxy = Proxy::start(server.address).await;
     let builder =

@@ -46,8 +46,10 @@ async fn a_consumer_that_sleeps_gets_everything_when_it_wakes() {
 
 #[tokio::test]
 async fn a_consumer_that_the_server_gave_up_goes_on_where_it_was_or_is_told() {
-    let limits =
-        Limits { write_timeout: Duration::from_millis(300), log_bytes: 64 << 20, ..Limits::default() };
+    let limits = Limits::default().with(|limits| {
+        limits.connection.write_timeout = Duration::from_millis(300);
+        limits.rooms.log_bytes = 64 << 20;
+    });
     let server = Server::start(Chat::builder().limits(limits).build());
     let (reader, mut events) =
         Client::builder(&server.url()).event_buffer(4).reconnect(eager()).connect().await.unwrap();

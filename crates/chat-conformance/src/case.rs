@@ -93,7 +93,9 @@ impl Case {
     /// The limits of a server that is started for this case.
     pub fn limits(&self) -> Limits {
         // Some mechanisms hold a broken connection for as long as a close may take.
-        let mut limits = Limits { close_timeout: std::time::Duration::from_millis(400), ..Limits::default() };
+        let mut limits = Limits::default().with(|limits| {
+            limits.connection.close_timeout = std::time::Duration::from_millis(400);
+        });
         (self.limits)(&mut limits);
         limits
     }

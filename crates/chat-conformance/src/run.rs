@@ -99,7 +99,8 @@ fn play(target: &dyn Target, case: &Case, transcript: &Transcript) -> Outcome {
         };
         let end = server.end.take();
         let chat = server.chat.clone();
-        let limit = CASE + (server.limits.ping_interval + server.limits.ping_timeout) * 3;
+        let limit =
+            CASE + (server.limits.connection.ping_interval + server.limits.connection.ping_timeout) * 3;
         let tag = if server.is_shared { tag() } else { String::new() };
         let stage = Stage::new(server, transcript.clone(), tag);
         let verdict = timeout(limit, case.run(stage)).await;

@@ -15,8 +15,8 @@ use crate::inbox::Inbox;
 use crate::memory::unix_millis;
 use crate::rooms::{OpenLog, Rooms};
 use crate::{
-    AppendError, Appended, Draft, ErrorCode, Found, Limits, MemoryRoom, Message, Outlet, Page, Range, Room,
-    RoomName, Search, SearchError, Text, Unavailable, User,
+    AppendError, AppendReceipt, CommitSink, ErrorCode, Limits, MemoryRoom, Message, NewMessage, Page, Range,
+    Room, RoomName, Search, SearchError, SearchPage, Text, Unavailable, User,
 };
 
 /// The chat: all rooms and all sessions. Cloning gives another handle to the same chat.
@@ -24,7 +24,7 @@ use crate::{
 /// ```
 /// use chat_core::{Chat, Limits};
 ///
-/// let chat: Chat = Chat::builder().limits(Limits { max_connections: 5_000, ..Limits::default() }).build();
+/// let chat: Chat = Chat::builder().limits(Limits::default().with(|limits| { limits.connection.max_connections = 5_000; })).build();
 /// assert_eq!(chat.counts().connections, 0);
 /// ```
 pub struct Chat<M: Message = Text> {
@@ -99,17 +99,17 @@ impl<M: Message> Chat<M> {
         user: &User,
         message: &M,
         key: Option<&str>,
-    ) -> Result<Appended, ErrorCode> {
+    ) -> Result<AppendReceipt, ErrorCode> {
         let limits = self.limits();
-        if key.is_some_and(|key| key.is_empty() || key.len() > limits.max_key) {
+        if key.is_some_and(|key| key.is_empty() || key.len() > limits.wire.max_key_bytes) {
             return Err(ErrorCode::BadKey);
         }
         let body = RawValue::from_string(message.to_json()).map_err(|_| ErrorCode::BadBody)?;
-        if body.get().len() > limits.max_frame {
+        if body.get().len() > limits.wire.max_frame_bytes {
             return Err(ErrorCode::BodyTooLarge);
         }
         let room = self.shared.rooms.open(room)?;
-        let draft = Draft { user: user.clone(), key: key.map(ToOwned::to_owned), body };
+        let draft = NewMessage { user: user.clone(), key: key.map(ToOwned::to_owned), body };
         append::<M>(&*room.log, draft, &self.shared.rooms).await
     }
 
@@ -129,7 +129,7 @@ impl<M: Message> Chat<M> {
     ///
     /// [`ErrorCode::BadQuery`], [`ErrorCode::Unsupported`] if the log cannot search, [`ErrorCode::Unavailable`] if
     /// it does not in time.
-    pub async fn search(&self, room: &RoomName, what: Search) -> Result<Found, ErrorCode> {
+    pub async fn search(&self, room: &RoomName, what: Search) -> Result<SearchPage, ErrorCode> {
         if !what.is_valid(self.limits()) {
             return Err(ErrorCode::BadQuery);
         }
@@ -168,7 +168,7 @@ impl<M: Message> Chat<M> {
         let connections = self.counts().connections;
         self.enter(Phase::Draining);
         // The last words and the closing handshake of a session have this long each.
-        let farewell = (self.limits().close_timeout * 2).min(limit / 2);
+        let farewell = (self.limits().connection.close_timeout * 2).min(limit / 2);
         if timeout(limit - farewell, self.deserted()).await.is_err() {
             self.enter(Phase::Ended);
             // What is left after this is counted.
@@ -215,7 +215,7 @@ impl<M: Message> Chat<M> {
 
     /// Leave to have one connection more.
     pub(crate) fn permit(&self) -> Result<Permit, Refusal> {
-        let max = self.limits().max_connections;
+        let max = self.limits().connection.max_connections;
         let one_more = |count: usize| (count < max).then_some(count + 1);
         self.shared
             .connections
@@ -231,9 +231,9 @@ impl<M: Message> Chat<M> {
 /// Appends a message if it is one, in the time that a log has.
 pub(crate) async fn append<M: Message>(
     log: &dyn Room,
-    draft: Draft,
+    draft: NewMessage,
     rooms: &Rooms,
-) -> Result<Appended, ErrorCode> {
+) -> Result<AppendReceipt, ErrorCode> {
     let message = M::parse(&draft.body, &rooms.limits)?;
     tracing::debug!(kind = message.kind(), "append");
     let appended = async {
@@ -247,7 +247,7 @@ pub(crate) async fn append<M: Message>(
 }
 
 /// Searches, in the time that a log has.
-pub(crate) async fn search(log: &dyn Room, what: Search, rooms: &Rooms) -> Result<Found, ErrorCode> {
+pub(crate) async fn search(log: &dyn Room, what: Search, rooms: &Rooms) -> Result<SearchPage, ErrorCode> {
     let found = async {
         match log.search(what).await {
             Ok(found) => Ok(Ok(found)),
@@ -264,7 +264,7 @@ pub(crate) async fn within<T>(
     rooms: &Rooms,
     answer: impl Future<Output = Result<T, Unavailable>>,
 ) -> Result<T, ErrorCode> {
-    let limit = rooms.limits.room_timeout;
+    let limit = rooms.limits.rooms.call_timeout;
     let cause = match clocks::timeout(limit, answer).await {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(Unavailable(cause))) => cause,
@@ -314,7 +314,7 @@ impl<M: Message> Builder<M> {
     #[must_use]
     pub fn rooms(
         mut self,
-        open: impl Fn(RoomName, Arc<Limits>, Outlet) -> Arc<dyn Room> + Send + Sync + 'static,
+        open: impl Fn(RoomName, Arc<Limits>, CommitSink) -> Arc<dyn Room> + Send + Sync + 'static,
     ) -> Self {
         self.open_log = Box::new(open);
         // The rooms may know the guests of an earlier process: none of these is to be one of them.
@@ -324,7 +324,7 @@ impl<M: Message> Builder<M> {
 
     /// The chat.
     pub fn build(self) -> Chat<M> {
-        let limits = Arc::new(self.limits.workable());
+        let limits = Arc::new(self.limits.clamped());
         let shared = Shared {
             rooms: Arc::new(Rooms::new(Arc::clone(&limits), self.open_log)),
             limits,
@@ -345,7 +345,7 @@ impl<M: Message> std::fmt::Debug for Builder<M> {
     }
 }
 
-/// One connection's place among [`Limits::max_connections`]; dropping it gives the place back.
+/// One connection's place among [`ConnectionLimits::max_connections`]; dropping it gives the place back.
 pub(crate) struct Permit {
     shared: Arc<Shared>,
     connection: u64,

@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::{Breach, CloseCode};
+use crate::{CloseCode, ProtocolViolation};
 
 /// One upgraded connection, at the level of WebSocket messages.
 ///
@@ -75,7 +75,7 @@ pub enum Incoming {
     /// A close frame, with its code if it had one.
     Close(Option<u16>),
     /// A breach of the WebSocket protocol.
-    Violation(Breach),
+    Violation(ProtocolViolation),
     /// The end of the stream without a close frame. The peer may still be reading.
     End,
     /// The transport failed.

@@ -26,7 +26,8 @@ pub(crate) async fn run<M: Message, C: Connection>(chat: Chat<M>, permit: Permit
     let end = End::of(|cx| echo.poll(cx)).await;
     let Echo { held, received, sent, .. } = echo;
     permit.discharge();
-    let sent = sent + end.close(&mut connection, held.into_iter(), chat.limits().close_timeout).await;
+    let sent =
+        sent + end.close(&mut connection, held.into_iter(), chat.limits().connection.close_timeout).await;
     end.log(permit.connection(), started.elapsed(), received, sent);
 }
 
@@ -51,7 +52,7 @@ impl<'c, M: Message, C: Connection> Echo<'c, M, C> {
     fn new(chat: &'c Chat<M>, permit: &Permit, connection: &'c mut C) -> Self {
         let inbox = Arc::new(Inbox::default());
         permit.enlist(Arc::clone(&inbox));
-        let ping_at = Instant::now() + chat.limits().ping_interval;
+        let ping_at = Instant::now() + chat.limits().connection.ping_interval;
         Self {
             chat,
             connection,
@@ -159,7 +160,7 @@ impl<'c, M: Message, C: Connection> Echo<'c, M, C> {
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         self.stall.note(self.waits(), self.connection.progress());
         let limits = self.chat.limits();
-        let stall = self.stall.due(limits.write_timeout);
+        let stall = self.stall.due(limits.connection.write_timeout);
         let (silent, pinged) = self.silence;
         let Poll::Ready(now) = self.alarm.poll(cx, stall.map_or(silent, |stall| stall.min(silent))) else {
             return Ok(false);
@@ -174,13 +175,13 @@ impl<'c, M: Message, C: Connection> Echo<'c, M, C> {
             return Err(End::Closing(CloseCode::PingTimeout));
         } else {
             self.held = Some(Outgoing::Ping);
-            self.silence = (now + limits.ping_timeout, true);
+            self.silence = (now + limits.connection.ping_timeout, true);
         }
         Ok(true)
     }
 
     /// The peer is there.
     fn hear(&mut self) {
-        self.silence = (Instant::now() + self.chat.limits().ping_interval, false);
+        self.silence = (Instant::now() + self.chat.limits().connection.ping_interval, false);
     }
 }

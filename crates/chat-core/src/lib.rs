@@ -40,11 +40,11 @@ pub use connection::{Connection, Incoming, Outgoing};
 pub use endpoint::{Answer, Decision, Endpoint, Mechanism};
 pub use memory::MemoryRoom;
 pub use message::{BodyError, Message, Text};
-pub use room::{Outlet, Room, Unavailable};
+pub use room::{CommitSink, Room, Unavailable};
 pub use upgrade::{SwitchingProtocols, Ticket, Upgrade, Watch};
 
 pub use chat_proto::handshake::{RequestHead, Version};
 pub use chat_proto::{
-    AppendError, Appended, Breach, CloseCode, Draft, ErrorCode, Found, Limits, Page, Range, RoomName, Scan,
-    Search, SearchError, Standing, Stored, User,
+    AppendError, AppendReceipt, CloseCode, ErrorCode, Limits, LogBounds, NewMessage, Page, ProtocolViolation,
+    Range, RoomName, Scan, Search, SearchError, SearchPage, StoredMessage, User,
 };

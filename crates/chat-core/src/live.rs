@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::inbox::Inbox;
 use crate::rooms::Rooms;
-use crate::{ErrorCode, Limits, Outlet, Page, Room, RoomName, Standing, Stored, User};
+use crate::{CommitSink, ErrorCode, Limits, LogBounds, Page, Room, RoomName, StoredMessage, User};
 
 /// A room as this process has it open: its log, the tail of its events, and the connections in it.
 pub(crate) struct LiveRoom {
@@ -53,13 +53,13 @@ impl LiveRoom {
     pub(crate) fn open(
         name: RoomName,
         limits: &Limits,
-        log: impl FnOnce(Outlet) -> Arc<dyn Room>,
+        log: impl FnOnce(CommitSink) -> Arc<dyn Room>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|room: &Weak<Self>| Self {
             name,
             log: log(Self::outlet(room.clone())),
             state: Mutex::new(State {
-                tail: Tail::new(0, limits.tail_events, limits.log_bytes),
+                tail: Tail::new(0, limits.rooms.tail_events, limits.rooms.log_bytes),
                 roster: Roster::default(),
                 members: BTreeMap::new(),
                 idle_since: Some(Instant::now()),
@@ -68,8 +68,8 @@ impl LiveRoom {
     }
 
     /// The way from the room's log to this room, as long as there is one.
-    fn outlet(room: Weak<Self>) -> Outlet {
-        Outlet::new(move |stored| {
+    fn outlet(room: Weak<Self>) -> CommitSink {
+        CommitSink::new(move |stored| {
             if let Some(room) = room.upgrade() {
                 room.deliver(stored);
             }
@@ -77,7 +77,7 @@ impl LiveRoom {
     }
 
     /// Hands a committed message to everybody here.
-    fn deliver(&self, stored: &Stored) {
+    fn deliver(&self, stored: &StoredMessage) {
         let mut state = self.state.lock();
         state.tail.push_message(
             stored.seq,
@@ -116,12 +116,12 @@ impl std::fmt::Debug for LiveRoom {
 
 impl State {
     /// Brings what the log and the tail know of the head together.
-    fn observe(&mut self, standing: &mut Standing) {
+    fn observe(&mut self, bounds: &mut LogBounds) {
         // With members here, the outlet tells the tail of everything: then the log is only a moment ahead.
         if self.members.is_empty() {
-            self.tail.observe(standing.head);
+            self.tail.observe(bounds.head);
         }
-        standing.head = standing.head.max(self.tail.head());
+        bounds.head = bounds.head.max(self.tail.head());
     }
 
     fn announce(&mut self, room: &RoomName, event: &Event, except: Option<u64>) {
@@ -165,7 +165,7 @@ impl From<Delivery> for Taken {
 
 /// What [`Membership::join`] and [`Membership::rejoin`] answer.
 pub(crate) struct Entered {
-    pub(crate) standing: Standing,
+    pub(crate) bounds: LogBounds,
     pub(crate) resumption: Resumption,
     pub(crate) members: usize,
 }
@@ -177,12 +177,12 @@ impl Membership {
         room: Arc<LiveRoom>,
         (connection, user): (u64, User),
         inbox: Arc<Inbox>,
-        mut standing: Standing,
-        from: &command::From,
+        mut bounds: LogBounds,
+        from: &command::JoinFrom,
     ) -> Result<(Self, Entered), ErrorCode> {
         let mut state = room.state.lock();
-        state.observe(&mut standing);
-        let resumption = resume(from, &standing, &rooms.limits)?;
+        state.observe(&mut bounds);
+        let resumption = resume(from, &bounds, &rooms.limits)?;
         if state.roster.enter(&user) {
             let presence = PresenceState::Joined;
             let event = Event::Presence { room: room.name.clone(), user: user.clone(), state: presence };
@@ -194,21 +194,21 @@ impl Membership {
         state.idle_since = None;
         let members = state.roster.len();
         drop(state);
-        let epoch = standing.epoch.clone();
-        Ok((Self { rooms, room, connection, user, epoch, cursor }, Entered { standing, resumption, members }))
+        let epoch = bounds.epoch.clone();
+        Ok((Self { rooms, room, connection, user, epoch, cursor }, Entered { bounds, resumption, members }))
     }
 
     /// Joins again: reads on as before, or from another place.
     pub(crate) fn rejoin(
         &mut self,
-        mut standing: Standing,
-        from: &command::From,
+        mut bounds: LogBounds,
+        from: &command::JoinFrom,
     ) -> Result<Entered, ErrorCode> {
         let mut state = self.room.state.lock();
-        state.observe(&mut standing);
-        let resumption = resume(from, &standing, &self.rooms.limits)?;
-        if *from != command::From::Now {
-            self.epoch.clone_from(&standing.epoch);
+        state.observe(&mut bounds);
+        let resumption = resume(from, &bounds, &self.rooms.limits)?;
+        if *from != command::JoinFrom::Now {
+            self.epoch.clone_from(&bounds.epoch);
             // Events that are no messages go on from where they were.
             self.cursor.seq = resumption.after;
             if let Some(member) = state.members.get_mut(&self.connection)
@@ -217,7 +217,7 @@ impl Membership {
                 member.inbox.push(self.room.name.clone());
             }
         }
-        Ok(Entered { standing, resumption, members: state.roster.len() })
+        Ok(Entered { bounds, resumption, members: state.roster.len() })
     }
 
     pub(crate) fn room(&self) -> &Arc<LiveRoom> {
@@ -229,17 +229,17 @@ impl Membership {
         self.cursor.seq
     }
 
-    /// Takes a page of the log, read from [`seq`](Self::seq) on, as far as `upto`: the frames to send, a `gap`
+    /// Takes a page of the log, read from [`seq`](Self::seq) on, as far as `up_to`: the frames to send, a `gap`
     /// wherever the log has none. `None` if the log has begun another epoch.
-    pub(crate) fn catch_up(&mut self, page: Page, upto: u64) -> Option<Vec<Taken>> {
+    pub(crate) fn catch_up(&mut self, page: Page, up_to: u64) -> Option<Vec<Taken>> {
         if page.epoch != self.epoch {
             return None;
         }
         let mut taken = Vec::new();
         let is_empty = page.messages.is_empty();
-        for Stored { seq, frame } in page.messages {
-            let is_beyond = seq > upto;
-            taken.extend(self.gap(if is_beyond { upto } else { seq - 1 }));
+        for StoredMessage { seq, frame } in page.messages {
+            let is_beyond = seq > up_to;
+            taken.extend(self.gap(if is_beyond { up_to } else { seq - 1 }));
             if is_beyond {
                 return Some(taken);
             }
@@ -247,7 +247,7 @@ impl Membership {
             self.cursor.seq = seq;
         }
         if is_empty {
-            taken.extend(self.gap(upto));
+            taken.extend(self.gap(up_to));
         }
         Some(taken)
     }
@@ -267,14 +267,14 @@ impl Membership {
     pub(crate) fn take(&mut self) -> Next<Taken> {
         let mut state = self.room.state.lock();
         loop {
-            match state.tail.next(&mut self.cursor, self.rooms.limits.max_batch) {
+            match state.tail.next(&mut self.cursor, self.rooms.limits.wire.max_batch_bytes) {
                 Next::Nothing => {
                     if let Some(member) = state.members.get_mut(&self.connection) {
                         member.awake = false;
                     }
                     return Next::Nothing;
                 }
-                Next::CatchUp { upto } => return Next::CatchUp { upto },
+                Next::CatchUp { up_to } => return Next::CatchUp { up_to },
                 Next::Events(deliveries) => {
                     let mine = |delivery: &Delivery| delivery.except != Some(self.connection);
                     let frames: Vec<_> = deliveries.into_iter().filter(mine).map(Taken::from).collect();

@@ -7,29 +7,29 @@ use parking_lot::Mutex;
 use tokio::task::yield_now;
 
 use crate::{
-    AppendError, Appended, Draft, Found, Limits, Outlet, Page, Range, Room, RoomName, Scan, Search,
-    SearchError, Standing, Unavailable,
+    AppendError, AppendReceipt, CommitSink, Limits, LogBounds, NewMessage, Page, Range, Room, RoomName, Scan,
+    Search, SearchError, SearchPage, Unavailable,
 };
 
 /// A room whose log lives in memory and ends with the process, or earlier: a room that nobody is in is
-/// forgotten after [`Limits::room_idle`], its idempotency keys with it.
+/// forgotten after [`RoomLimits::idle_timeout`], its idempotency keys with it.
 #[derive(Debug)]
 pub struct MemoryRoom {
     log: Mutex<Log>,
     limits: Arc<Limits>,
-    outlet: Outlet,
+    outlet: CommitSink,
 }
 
 impl MemoryRoom {
     /// An empty room, of a new epoch.
-    pub fn new(name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Self {
+    pub fn new(name: RoomName, limits: Arc<Limits>, outlet: CommitSink) -> Self {
         Self { log: Mutex::new(Log::new(name, new_epoch(), Arc::clone(&limits))), limits, outlet }
     }
 }
 
 #[async_trait]
 impl Room for MemoryRoom {
-    async fn append(&self, draft: Draft) -> Result<Appended, AppendError> {
+    async fn append(&self, draft: NewMessage) -> Result<AppendReceipt, AppendError> {
         // The outlet is told under the lock, since it must hear of messages in their order.
         let mut log = self.log.lock();
         let (appended, stored) = log.append(unix_millis(), draft)?;
@@ -43,12 +43,12 @@ impl Room for MemoryRoom {
         Ok(self.log.lock().read(range))
     }
 
-    async fn standing(&self) -> Result<Standing, Unavailable> {
-        Ok(self.log.lock().standing())
+    async fn bounds(&self) -> Result<LogBounds, Unavailable> {
+        Ok(self.log.lock().bounds())
     }
 
     /// Looks at all messages, as [`Scan`] does.
-    async fn search(&self, search: Search) -> Result<Found, SearchError> {
+    async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {
         let mut scan = Scan::new(&search, &self.limits);
         let mut before = search.before;
         loop {

@@ -49,7 +49,7 @@ impl From<BodyError> for ErrorCode {
     }
 }
 
-/// The standard message: 1 to [`Limits::max_body`] bytes of text that is not only white space and has no
+/// The standard message: 1 to [`WireLimits::max_body_bytes`] bytes of text that is not only white space and has no
 /// control characters but tab and line ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Text {
@@ -72,7 +72,7 @@ impl Message for Text {
     fn parse(body: &RawValue, limits: &Limits) -> Result<Self, BodyError> {
         let message: Self = serde_json::from_str(body.get()).map_err(|_| BodyError::Invalid)?;
         let allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
-        if message.text.len() > limits.max_body {
+        if message.text.len() > limits.wire.max_body_bytes {
             Err(BodyError::TooLarge)
         } else if message.text.trim().is_empty() {
             Err(BodyError::Empty)

@@ -8,14 +8,14 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::complaints::Complaints;
 use crate::live::LiveRoom;
-use crate::{ErrorCode, Limits, Outlet, Room, RoomName};
+use crate::{CommitSink, ErrorCode, Limits, Room, RoomName};
 
 /// When there are too many rooms, one of so many is forgotten at once, so that not every newcomer has to look for
 /// one.
 const EVICTED: usize = 16;
 
 /// How a room's log is made or found.
-pub(crate) type OpenLog = dyn Fn(RoomName, Arc<Limits>, Outlet) -> Arc<dyn Room> + Send + Sync;
+pub(crate) type OpenLog = dyn Fn(RoomName, Arc<Limits>, CommitSink) -> Arc<dyn Room> + Send + Sync;
 
 /// The rooms that this process has open.
 pub(crate) struct Rooms {
@@ -56,12 +56,12 @@ impl Rooms {
             (self.open_log)(name.clone(), Arc::clone(&self.limits), outlet)
         });
         let mut open = self.open.lock();
-        let forgotten = if open.rooms.len() < self.limits.max_open_rooms {
+        let forgotten = if open.rooms.len() < self.limits.rooms.max_open {
             Vec::new()
         } else {
-            open.longest_idle(self.limits.max_open_rooms / EVICTED + 1)
+            open.longest_idle(self.limits.rooms.max_open / EVICTED + 1)
         };
-        if open.rooms.len() >= self.limits.max_open_rooms {
+        if open.rooms.len() >= self.limits.rooms.max_open {
             return Err(ErrorCode::Unavailable);
         }
         let room = Arc::clone(open.rooms.entry(name.clone()).or_insert(room));
@@ -107,7 +107,8 @@ impl Rooms {
             .rooms
             .extract_if(|_, room| {
                 let Some(since) = room.idle_since() else { return false };
-                let until = since + if room.is_blank() { Duration::ZERO } else { self.limits.room_idle };
+                let until =
+                    since + if room.is_blank() { Duration::ZERO } else { self.limits.rooms.idle_timeout };
                 let goes = until <= now && Arc::strong_count(room) == 1;
                 if !goes {
                     next = Some(next.map_or(until, |next: Instant| next.min(until)));
@@ -119,7 +120,7 @@ impl Rooms {
         drop(open);
         drop(forgotten);
         // A tenth more than the time is left: so many rooms are looked at ten times, not once each.
-        next.map(|until| until.max(now) + (self.limits.room_idle / 10).max(Duration::from_millis(1)))
+        next.map(|until| until.max(now) + (self.limits.rooms.idle_timeout / 10).max(Duration::from_millis(1)))
     }
 }
 

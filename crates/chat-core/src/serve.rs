@@ -29,11 +29,11 @@ pub(crate) async fn run<M: Message, C: Connection>(
     let (unsent, received, sent) = driver.leave();
     permit.discharge();
     let last_words = end.code().map(|code| {
-        let reconnect = reconnect_in(code, permit.connection(), chat.limits().retry_after);
+        let reconnect = reconnect_in(code, permit.connection(), chat.limits().http.retry_after);
         Outgoing::Text(Event::closing(code, reconnect).encode())
     });
     let last = unsent.into_frames().chain(last_words);
-    let sent = sent + end.close(&mut connection, last, chat.limits().close_timeout).await;
+    let sent = sent + end.close(&mut connection, last, chat.limits().connection.close_timeout).await;
     end.log(permit.connection(), started.elapsed(), received, sent);
 }
 

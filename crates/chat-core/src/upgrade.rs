@@ -103,7 +103,7 @@ impl<M: Message> Ticket<M> {
     ///
     /// `upgrade` is whatever turns the answered request into a connection. No session starts if the 101
     /// did not go out, if `upgrade` fails, or if either takes longer than
-    /// [`Limits::upgrade_timeout`](crate::Limits::upgrade_timeout). A panic in the session, the host's
+    /// [`HttpLimits::upgrade_timeout`](crate::HttpLimits::upgrade_timeout). A panic in the session, the host's
     /// [`Message`] included, closes the connection with 1011 and goes no further.
     pub async fn start<C, E>(self, upgrade: impl Future<Output = Result<C, E>>)
     where
@@ -112,7 +112,7 @@ impl<M: Message> Ticket<M> {
     {
         let Self { chat, purpose, permit, user, confirmed } = self;
         let connection = permit.connection();
-        let deadline = Instant::now() + chat.limits().upgrade_timeout;
+        let deadline = Instant::now() + chat.limits().http.upgrade_timeout;
         let mut status = None;
         let taken = timeout_at(deadline, async {
             confirmed.await.map_err(|_| "no 101 went out".to_owned())?;

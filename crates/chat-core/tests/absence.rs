@@ -13,13 +13,12 @@ use tokio::time::advance;
 const AWAY: Duration = Duration::from_secs(60);
 
 fn limits() -> Limits {
-    Limits {
-        ping_interval: Duration::from_secs(10),
-        ping_timeout: Duration::from_secs(4),
-        write_timeout: Duration::from_secs(6),
-        room_timeout: Duration::from_secs(3),
-        ..Limits::default()
-    }
+    Limits::default().with(|limits| {
+        limits.connection.ping_interval = Duration::from_secs(10);
+        limits.connection.ping_timeout = Duration::from_secs(4);
+        limits.connection.write_timeout = Duration::from_secs(6);
+        limits.rooms.call_timeout = Duration::from_secs(3);
+    })
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,7 +85,9 @@ async fn a_peer_that_has_read_meanwhile_is_not_taken_for_stalled() {
 #[tokio::test(start_paused = true)]
 async fn a_log_that_answers_as_soon_as_it_runs_again_is_not_unavailable() {
     let store = Store::new();
-    let chat: Chat = store.chat(Limits { ping_interval: AWAY * 3, ..limits() });
+    let chat: Chat = store.chat(limits().with(|limits| {
+        limits.connection.ping_interval = AWAY * 3;
+    }));
     let mut ann = member(&chat, "ann").await;
     let send = json!({"type": "send", "room": "lobby", "body": {"text": "hi"}, "ref": "s"});
     for (mode, expected) in [(Mode::Slow(AWAY + Duration::from_millis(100)), "sent"), (Mode::Hangs, "error")]

@@ -107,11 +107,10 @@ async fn commands_in_hand_are_finished_and_answered_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_read_is_cut_off_at_the_limit() {
-    let chat = chat(Limits {
-        write_timeout: Duration::from_secs(60),
-        close_timeout: Duration::from_secs(30),
-        ..Limits::default()
-    });
+    let chat = chat(Limits::default().with(|limits| {
+        limits.connection.write_timeout = Duration::from_secs(60);
+        limits.connection.close_timeout = Duration::from_secs(30);
+    }));
     let mut slow = member(&chat, "slow").await;
     let _quick = member(&chat, "quick").await;
     slow.events().await;
@@ -126,7 +125,9 @@ async fn a_peer_that_does_not_read_is_cut_off_at_the_limit() {
 #[tokio::test(start_paused = true)]
 async fn a_session_whose_log_hangs_is_closed_before_the_limit() {
     let store = Store::new();
-    let chat: Chat = store.chat(Limits { room_timeout: Duration::from_secs(60), ..Limits::default() });
+    let chat: Chat = store.chat(Limits::default().with(|limits| {
+        limits.rooms.call_timeout = Duration::from_secs(60);
+    }));
     let mut ann = member(&chat, "ann").await;
     let waiting = ticket(&chat, "/ws");
     store.append(Mode::Hangs);
@@ -160,7 +161,9 @@ async fn a_session_that_starts_while_the_chat_drains_is_told_like_the_others() {
 #[tokio::test(start_paused = true)]
 async fn a_second_drain_shortens_the_first_and_takes_nothing_back() {
     let store = Store::new();
-    let chat: Chat = store.chat(Limits { room_timeout: Duration::from_secs(60), ..Limits::default() });
+    let chat: Chat = store.chat(Limits::default().with(|limits| {
+        limits.rooms.call_timeout = Duration::from_secs(60);
+    }));
     let mut ann = member(&chat, "ann").await;
     store.append(Mode::Hangs);
     ann.say("hi");

@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chat_core::{Breach, Chat, Decision, Endpoint, Incoming, Limits, Watch};
+use chat_core::{Chat, Decision, Endpoint, Incoming, Limits, ProtocolViolation, Watch};
 use support::wire::HIGH_WATER;
 use support::{Frame, Peer, chat, handshake, pass, seconds_until, settle};
 
@@ -22,12 +22,11 @@ fn echo(chat: &Chat) -> Peer {
 }
 
 fn limits() -> Limits {
-    Limits {
-        ping_interval: Duration::from_secs(10),
-        ping_timeout: Duration::from_secs(4),
-        write_timeout: Duration::from_secs(6),
-        ..Limits::default()
-    }
+    Limits::default().with(|limits| {
+        limits.connection.ping_interval = Duration::from_secs(10);
+        limits.connection.ping_timeout = Duration::from_secs(4);
+        limits.connection.write_timeout = Duration::from_secs(6);
+    })
 }
 
 fn text(number: usize) -> Frame {
@@ -85,9 +84,9 @@ async fn what_came_ahead_of_the_end_goes_back_before_it() {
     for (end, close, frame) in [
         (Incoming::Close(Some(3_000)), Some(None), Some(Frame::Close(Some(3_000)))),
         (Incoming::Close(None), Some(None), Some(Frame::Close(None))),
-        (Incoming::Violation(Breach::Protocol), Some(Some(1002)), Some(Frame::Close(Some(1002)))),
-        (Incoming::Violation(Breach::Utf8), Some(Some(1007)), Some(Frame::Close(Some(1007)))),
-        (Incoming::Violation(Breach::TooBig), Some(Some(1009)), Some(Frame::Close(Some(1009)))),
+        (Incoming::Violation(ProtocolViolation::Protocol), Some(Some(1002)), Some(Frame::Close(Some(1002)))),
+        (Incoming::Violation(ProtocolViolation::Utf8), Some(Some(1007)), Some(Frame::Close(Some(1007)))),
+        (Incoming::Violation(ProtocolViolation::TooBig), Some(Some(1009)), Some(Frame::Close(Some(1009)))),
         (Incoming::End, Some(None), None),
     ] {
         let name = format!("{end:?}");
@@ -121,7 +120,7 @@ async fn a_peer_that_leaves_the_close_unanswered_is_no_session_and_is_not_waited
     let chat = Chat::default();
     let mut peer = echo(&chat);
     peer.keep_silent();
-    peer.incoming(Incoming::Violation(Breach::Protocol));
+    peer.incoming(Incoming::Violation(ProtocolViolation::Protocol));
     settle().await;
     assert_eq!((chat.counts().connections, chat.counts().sessions), (1, 0));
     let waited = seconds_until(peer.until_gone()).await;

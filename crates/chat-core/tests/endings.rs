@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chat_core::{Breach, Chat, CloseCode, Incoming, Limits};
+use chat_core::{Chat, CloseCode, Incoming, Limits, ProtocolViolation};
 use serde_json::json;
 use support::store::{Mode, Store};
 use support::{Frame, chat, connect, member, pass, seconds_until, settle, types};
@@ -18,7 +18,10 @@ fn farewell(code: CloseCode) -> [Frame; 2] {
 
 #[tokio::test(start_paused = true)]
 async fn too_many_errors_in_a_short_time_end_the_session() {
-    let chat = chat(Limits { max_errors: 3, error_window: Duration::from_secs(10), ..Limits::default() });
+    let chat = chat(Limits::default().with(|limits| {
+        limits.connection.max_errors = 3;
+        limits.connection.error_window = Duration::from_secs(10);
+    }));
     let mut ann = connect(&chat, "ann").await;
     for _ in 0..4 {
         ann.text("1");
@@ -40,8 +43,8 @@ async fn what_is_no_text_command_closes_with_its_code() {
     let chat: Chat = Chat::default();
     for (incoming, code) in [
         (Incoming::Binary(Bytes::new()), CloseCode::UnsupportedData),
-        (Incoming::Violation(Breach::TooBig), CloseCode::MessageTooBig),
-        (Incoming::Violation(Breach::Utf8), CloseCode::InvalidPayload),
+        (Incoming::Violation(ProtocolViolation::TooBig), CloseCode::MessageTooBig),
+        (Incoming::Violation(ProtocolViolation::Utf8), CloseCode::InvalidPayload),
     ] {
         let mut ann = member(&chat, "ann").await;
         ann.incoming(incoming);
@@ -58,7 +61,7 @@ async fn what_came_ahead_of_the_end_is_still_carried_out() {
         Incoming::Close(Some(1000)),
         Incoming::End,
         Incoming::Binary(Bytes::new()),
-        Incoming::Violation(Breach::Protocol),
+        Incoming::Violation(ProtocolViolation::Protocol),
         Incoming::Lost(std::io::ErrorKind::ConnectionReset.into()),
     ]
     .into_iter()

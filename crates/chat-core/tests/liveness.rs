@@ -11,11 +11,10 @@ use support::store::{Mode, Store};
 use support::{Frame, Peer, chat, connect, member, pass, seconds_until, settle};
 
 fn limits() -> Limits {
-    Limits {
-        ping_interval: Duration::from_secs(10),
-        ping_timeout: Duration::from_secs(4),
-        ..Limits::default()
-    }
+    Limits::default().with(|limits| {
+        limits.connection.ping_interval = Duration::from_secs(10);
+        limits.connection.ping_timeout = Duration::from_secs(4);
+    })
 }
 
 fn ping_timeout() -> [Frame; 2] {
@@ -101,7 +100,10 @@ async fn what_a_peer_is_sent_is_no_sign_of_life() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_whose_frames_wait_unread_is_not_taken_for_silent() {
     let store = Store::new();
-    let chat: Chat = store.chat(Limits { max_backlog: 2, room_timeout: Duration::from_secs(30), ..limits() });
+    let chat: Chat = store.chat(limits().with(|limits| {
+        limits.connection.max_backlog_commands = 2;
+        limits.rooms.call_timeout = Duration::from_secs(30);
+    }));
     let ann = member(&chat, "ann").await;
     store.append(Mode::Slow(Duration::from_secs(20)));
     for _ in 0..5 {
@@ -137,7 +139,9 @@ async fn a_peer_that_ends_its_stream_gets_the_replies_it_waits_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_leaves_the_close_unanswered_is_not_waited_for() {
-    let chat = chat(Limits { close_timeout: Duration::from_secs(2), ..limits() });
+    let chat = chat(limits().with(|limits| {
+        limits.connection.close_timeout = Duration::from_secs(2);
+    }));
     let mut ann = connect(&chat, "ann").await;
     ann.keep_silent();
     ann.incoming(Incoming::Binary(Bytes::new()));

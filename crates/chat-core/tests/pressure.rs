@@ -18,13 +18,16 @@ fn say(peer: &Peer, messages: usize) {
 }
 
 /// All `seq`s up to this one.
-fn upto(seq: u64) -> Vec<u64> {
+fn up_to(seq: u64) -> Vec<u64> {
     (1..=seq).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_blocks_delays_nobody_and_misses_nothing() {
-    let chat = chat(Limits { tail_events: 16, max_page: 20, ..Limits::default() });
+    let chat = chat(Limits::default().with(|limits| {
+        limits.rooms.tail_events = 16;
+        limits.wire.max_page_messages = 20;
+    }));
     let mut slow = member(&chat, "slow").await;
     let mut ann = member(&chat, "ann").await;
     ann.events().await;
@@ -42,7 +45,7 @@ async fn a_reader_that_blocks_delays_nobody_and_misses_nothing() {
     assert!(waited < 0.01, "{waited}");
     slow.unblock();
     let events = slow.events().await;
-    assert_eq!(seqs(&events), upto(240));
+    assert_eq!(seqs(&events), up_to(240));
     assert!(!types(&events).contains(&"gap"));
     ann.say("live again");
     assert_eq!(seqs(&slow.events().await), [241]);
@@ -50,7 +53,9 @@ async fn a_reader_that_blocks_delays_nobody_and_misses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_burst_longer_than_the_tail_reaches_a_member_that_was_idle() {
-    let chat = chat(Limits { tail_events: 16, ..Limits::default() });
+    let chat = chat(Limits::default().with(|limits| {
+        limits.rooms.tail_events = 16;
+    }));
     let mut ann = member(&chat, "ann").await;
     settle().await;
     let user = chat_core::User::guest("host").expect("a name");
@@ -60,12 +65,16 @@ async fn a_burst_longer_than_the_tail_reaches_a_member_that_was_idle() {
         let posted = chat.post(&support::lobby(), &user, &text, None).await;
         assert!(posted.is_ok());
     }
-    assert_eq!(seqs(&ann.events().await), upto(100));
+    assert_eq!(seqs(&ann.events().await), up_to(100));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_comes_back_after_the_log_has_forgotten_is_told_of_the_gap() {
-    let chat = chat(Limits { tail_events: 16, log_messages: 40, max_batch: 1_000, ..Limits::default() });
+    let chat = chat(Limits::default().with(|limits| {
+        limits.rooms.tail_events = 16;
+        limits.rooms.log_messages = 40;
+        limits.wire.max_batch_bytes = 1_000;
+    }));
     let mut slow = member(&chat, "slow").await;
     let mut ann = member(&chat, "ann").await;
     let epoch = ann.join("lobby").await["epoch"].clone();
@@ -93,7 +102,9 @@ async fn a_reader_that_comes_back_after_the_log_has_forgotten_is_told_of_the_gap
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_takes_nothing_is_closed_and_can_resume() {
-    let chat = chat(Limits { write_timeout: Duration::from_secs(9), ..Limits::default() });
+    let chat = chat(Limits::default().with(|limits| {
+        limits.connection.write_timeout = Duration::from_secs(9);
+    }));
     let mut slow = member(&chat, "slow").await;
     let ann = member(&chat, "ann").await;
     pass(5.0).await;
@@ -115,12 +126,14 @@ async fn a_peer_that_takes_nothing_is_closed_and_can_resume() {
     let mut back = connect(&chat, "slow").await;
     let joined = back.ask(json!({"type": "join", "room": "lobby", "last": 300})).await;
     assert_eq!(joined["recovered"], true);
-    assert_eq!(seqs(&back.events().await), upto(300));
+    assert_eq!(seqs(&back.events().await), up_to(300));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_takes_a_frame_now_and_then_is_kept() {
-    let chat = chat(Limits { write_timeout: Duration::from_secs(9), ..Limits::default() });
+    let chat = chat(Limits::default().with(|limits| {
+        limits.connection.write_timeout = Duration::from_secs(9);
+    }));
     let mut slow = member(&chat, "slow").await;
     let ann = member(&chat, "ann").await;
     slow.events().await;
@@ -209,7 +222,7 @@ async fn a_peer_that_asks_and_does_not_read_is_read_no_further() {
 async fn replies_to_a_peer_that_does_not_read_are_bounded_in_bytes() {
     let store = Store::new();
     let limits = Limits::default();
-    let (page, backlog) = (limits.max_batch, limits.max_backlog);
+    let (page, backlog) = (limits.wire.max_batch_bytes, limits.connection.max_backlog_commands);
     let chat: Chat = store.chat(limits);
     let mut flood = member(&chat, "flood").await;
     let big = "x".repeat(4_000);

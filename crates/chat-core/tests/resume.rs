@@ -33,7 +33,12 @@ async fn epoch(chat: &Chat) -> String {
 
 /// Few of everything, so that ten messages go through the tail, a page, and the log's end.
 fn small() -> Limits {
-    Limits { tail_events: 4, max_page: 3, default_page: 3, log_messages: 8, ..Limits::default() }
+    Limits::default().with(|limits| {
+        limits.rooms.tail_events = 4;
+        limits.wire.max_page_messages = 3;
+        limits.wire.default_page_messages = 3;
+        limits.rooms.log_messages = 8;
+    })
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +159,10 @@ async fn joining_again_without_a_position_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn joining_again_with_a_position_starts_over_there_and_stays_in_order() {
     for tail_events in [256, 4] {
-        let chat = chat(Limits { tail_events, max_page: 3, ..Limits::default() });
+        let chat = chat(Limits::default().with(|limits| {
+            limits.rooms.tail_events = tail_events;
+            limits.wire.max_page_messages = 3;
+        }));
         let mut ann = member(&chat, "ann").await;
         post(&chat, 3).await;
         assert_eq!(seqs(&ann.events().await), [1, 2, 3]);
@@ -209,7 +217,10 @@ async fn history_is_read_in_pages_in_both_directions() {
 #[tokio::test(start_paused = true)]
 async fn what_the_log_has_lost_is_named_in_its_place_and_nothing_else_is() {
     let store = Store::new();
-    let chat: Chat = store.chat(Limits { tail_events: 4, max_page: 5, ..Limits::default() });
+    let chat: Chat = store.chat(Limits::default().with(|limits| {
+        limits.rooms.tail_events = 4;
+        limits.wire.max_page_messages = 5;
+    }));
     post(&chat, 20).await;
     // Among others, ahead of a page, two in one hole, at the end of a page, and where the tail begins.
     store.lose([2, 6, 7, 10, 16]);

@@ -10,11 +10,10 @@ use support::store::{Mode, Store};
 use support::{chat, connect, guest, lobby, member, pass, seconds_until, seqs, settle};
 
 fn limits() -> Limits {
-    Limits {
-        room_idle: Duration::from_secs(100),
-        ping_interval: Duration::from_secs(1_000_000),
-        ..Limits::default()
-    }
+    Limits::default().with(|limits| {
+        limits.rooms.idle_timeout = Duration::from_secs(100);
+        limits.connection.ping_interval = Duration::from_secs(1_000_000);
+    })
 }
 
 fn user() -> User {
@@ -78,7 +77,9 @@ async fn a_post_keeps_a_room_that_nobody_is_in() {
 #[tokio::test(start_paused = true)]
 async fn a_room_is_not_forgotten_while_its_log_is_in_use() {
     let store = Store::new();
-    let chat: Chat = store.chat(Limits { room_timeout: Duration::from_secs(500), ..limits() });
+    let chat: Chat = store.chat(limits().with(|limits| {
+        limits.rooms.call_timeout = Duration::from_secs(500);
+    }));
     store.append(Mode::Slow(Duration::from_secs(400)));
     let posting = tokio::spawn({
         let chat = chat.clone();
@@ -92,7 +93,9 @@ async fn a_room_is_not_forgotten_while_its_log_is_in_use() {
 
 #[tokio::test(start_paused = true)]
 async fn a_room_too_many_is_unavailable_where_all_are_in_use() {
-    let chat = chat(Limits { max_open_rooms: 2, ..limits() });
+    let chat = chat(limits().with(|limits| {
+        limits.rooms.max_open = 2;
+    }));
     let mut ann = member(&chat, "ann").await;
     ann.join("hall").await;
     let join = json!({"type": "join", "room": "attic"});
@@ -110,7 +113,9 @@ async fn a_room_too_many_is_unavailable_where_all_are_in_use() {
 
 #[tokio::test(start_paused = true)]
 async fn a_room_too_many_takes_the_place_of_the_one_that_was_unused_for_the_longest() {
-    let chat = chat(Limits { max_open_rooms: 3, ..limits() });
+    let chat = chat(limits().with(|limits| {
+        limits.rooms.max_open = 3;
+    }));
     let mut ann = member(&chat, "ann").await;
     for room in ["hall", "attic"] {
         assert_eq!(post(&chat, room, "hi").await, Ok(1));
@@ -138,7 +143,9 @@ async fn a_room_in_which_nothing_was_written_goes_with_its_last_member() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_may_be_in_so_many_rooms() {
-    let chat = chat(Limits { max_rooms: 2, ..limits() });
+    let chat = chat(limits().with(|limits| {
+        limits.connection.max_rooms = 2;
+    }));
     let mut ann = member(&chat, "ann").await;
     ann.join("hall").await;
     let refused = ann.ask(json!({"type": "join", "room": "attic"})).await;
@@ -171,7 +178,10 @@ async fn what_the_host_posts_reaches_the_members_and_the_log() {
 
 #[tokio::test(start_paused = true)]
 async fn a_post_is_checked_like_a_command() {
-    let chat = chat(Limits { max_frame: 100, max_body: 90, ..limits() });
+    let chat = chat(limits().with(|limits| {
+        limits.wire.max_frame_bytes = 100;
+        limits.wire.max_body_bytes = 90;
+    }));
     let mut ann = member(&chat, "ann").await;
     let (room, user) = (lobby(), user());
     let long = "x".repeat(91);
@@ -200,7 +210,9 @@ async fn a_post_is_checked_like_a_command() {
 
 #[tokio::test(start_paused = true)]
 async fn a_host_searches_all_that_a_room_holds() {
-    let limits = Limits { max_batch: 300, ..Limits::default() };
+    let limits = Limits::default().with(|limits| {
+        limits.wire.max_batch_bytes = 300;
+    });
     let chat: Chat = Chat::builder().limits(limits).build();
     let lobby = lobby();
     for text in ["an apple", "a pear", "a plum", "a peach", "a fig"] {

@@ -10,7 +10,9 @@ use support::{chat, connect, guest, member, settle, start, types};
 
 #[tokio::test(start_paused = true)]
 async fn the_welcome_comes_first_and_says_who_and_how_much() {
-    let chat = chat(Limits { ping_interval: Duration::from_secs(7), ..Limits::default() });
+    let chat = chat(Limits::default().with(|limits| {
+        limits.connection.ping_interval = Duration::from_secs(7);
+    }));
     let mut peer = start(&chat, "/ws?name=ann");
     peer.send(json!({"type": "ping", "ref": "1"}));
     let text = peer.text_frame().await;

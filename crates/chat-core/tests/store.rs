@@ -11,7 +11,11 @@ use support::store::{Mode, Store};
 use support::{Frame, Peer, connect, guest, lobby, member, pass, seconds_until, seqs, settle, types};
 
 fn limits() -> Limits {
-    Limits { room_timeout: Duration::from_secs(3), tail_events: 8, max_page: 5, ..Limits::default() }
+    Limits::default().with(|limits| {
+        limits.rooms.call_timeout = Duration::from_secs(3);
+        limits.rooms.tail_events = 8;
+        limits.wire.max_page_messages = 5;
+    })
 }
 
 const SECOND: Mode = Mode::Slow(Duration::from_secs(1));
@@ -33,7 +37,7 @@ async fn a_log_that_fails_or_hangs_is_unavailable_and_heals() {
     for (mode, seconds) in [(Mode::Fails, 0.0), (Mode::Hangs, 3.0)] {
         store.append(mode);
         store.read(mode);
-        store.standing(mode);
+        store.bounds(mode);
         for command in [&send, &history, &join] {
             let (reply, waited) = ask_for(&mut ann, command.clone()).await;
             let expected = json!({"type": "error", "code": "unavailable", "room": command["room"],
@@ -44,7 +48,7 @@ async fn a_log_that_fails_or_hangs_is_unavailable_and_heals() {
     }
     store.append(Mode::Works);
     store.read(Mode::Works);
-    store.standing(Mode::Works);
+    store.bounds(Mode::Works);
     assert_eq!(ann.ask(send).await["seq"], 1);
     assert_eq!(ann.ask(history).await["messages"].as_array().map(Vec::len), Some(1));
     assert_eq!(ann.ask(join).await["type"], "joined");
@@ -193,7 +197,7 @@ async fn a_session_that_is_dropped_anywhere_leaves_its_rooms() {
     let places: [fn(&Store, &Peer); 7] = [
         |_, _| {},
         |store, ann| {
-            store.standing(Mode::Hangs);
+            store.bounds(Mode::Hangs);
             ann.send(json!({"type": "join", "room": "hall"}));
         },
         |store, ann| {
@@ -234,7 +238,7 @@ async fn a_session_that_is_dropped_anywhere_leaves_its_rooms() {
         assert_eq!(chat.members(&lobby()).len(), 1);
         store.append(Mode::Works);
         store.read(Mode::Works);
-        store.standing(Mode::Works);
+        store.bounds(Mode::Works);
     }
 }
 

@@ -53,7 +53,9 @@ async fn a_session_starts_when_the_101_has_passed_and_not_before() {
 
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_that_is_never_confirmed_ends_with_its_time() {
-    let chat = chat(Limits { upgrade_timeout: Duration::from_secs(3), ..Limits::default() });
+    let chat = chat(Limits::default().with(|limits| {
+        limits.http.upgrade_timeout = Duration::from_secs(3);
+    }));
     let (ticket, watch) = ticket(&chat, "/ws");
     let mut peer = Peer::new(|wire| ticket.start(async { Ok::<_, Failure>(wire) }));
     let waited = seconds_until(async { assert_eq!(peer.until_gone().await, []) }).await;
@@ -94,7 +96,9 @@ async fn an_upgrade_whose_request_is_dropped_ends_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_that_yields_no_connection_ends_without_a_session() {
-    let chat = chat(Limits { upgrade_timeout: Duration::from_secs(3), ..Limits::default() });
+    let chat = chat(Limits::default().with(|limits| {
+        limits.http.upgrade_timeout = Duration::from_secs(3);
+    }));
     let (failing, watch) = ticket(&chat, "/ws");
     assert!(watch.leaving(101).is_none());
     let mut failing = Peer::new(|wire| {
@@ -182,7 +186,10 @@ async fn the_101_says_what_the_handshake_asks_for_and_nothing_else() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_too_many_is_refused_until_one_ends() {
-    let chat = chat(Limits { max_connections: 2, retry_after: Duration::from_secs(7), ..Limits::default() });
+    let chat = chat(Limits::default().with(|limits| {
+        limits.connection.max_connections = 2;
+        limits.http.retry_after = Duration::from_secs(7);
+    }));
     let endpoint = Endpoint::new(chat.clone());
     let first = connect(&chat, "ann").await;
     let (second, _watch) = ticket(&chat, "/ws");

@@ -68,12 +68,12 @@ where
     D: Dialect,
     S: Stream<Item = Result<D::Message, D::Error>> + Sink<D::Message, Error = D::Error> + Unpin,
 {
-    /// A connection on the framework's WebSocket, to which [`Limits::max_batch`] and one event are given at the
+    /// A connection on the framework's WebSocket, to which [`WireLimits::max_batch_bytes`] and one event are given at the
     /// most before it has written them.
     pub fn new(socket: S, limits: &Limits) -> Self {
         Self {
             socket,
-            max_waiting: limits.max_batch,
+            max_waiting: limits.wire.max_batch_bytes,
             waiting: 0,
             progress: 0,
             deaf: false,

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 
 /// Serves HTTP/1.1 on `listener` until `stop` is ready.
 ///
-/// A request head has [`Limits::head_timeout`] to arrive and [`Limits::head_buffer`] bytes at most. On Linux, a
+/// A request head has [`HttpLimits::head_timeout`] to arrive and [`Limits::head_buffer`] bytes at most. On Linux, a
 /// peer that takes nothing for [`Limits::abandon_timeout`] loses the connection. Running out of descriptors pauses accepting and ends nothing.
 pub async fn serve<S, B>(listener: TcpListener, service: S, limits: &Limits, stop: impl Future<Output = ()>)
 where
@@ -29,7 +29,9 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(limits.head_buffer());
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.http.head_timeout)
+        .max_buf_size(limits.http.head_buffer_bytes());
     let (stopping, _) = watch::channel(());
     let mut stop = pin!(stop);
     loop {
@@ -65,7 +67,7 @@ where
     }
     // What is left are plain requests; a client that lingers over one does not hold up the end.
     stopping.send_replace(());
-    let _unfinished = timeout(limits.close_timeout, stopping.closed()).await;
+    let _unfinished = timeout(limits.connection.close_timeout, stopping.closed()).await;
 }
 
 /// Sends without delay and, where the system can, ends a connection whose peer takes nothing: a session sees to
@@ -73,8 +75,8 @@ where
 fn configure(stream: &TcpStream, limits: &Limits) {
     let configured = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
-    let configured =
-        configured.and_then(|()| SockRef::from(stream).set_tcp_user_timeout(Some(limits.abandon_timeout())));
+    let configured = configured
+        .and_then(|()| SockRef::from(stream).set_tcp_user_timeout(Some(limits.connection.abandon_timeout())));
     // Fails only on a socket that is gone already, which the next read finds out.
     if let Err(error) = configured {
         debug!(%error, "configuring a connection");
@@ -87,5 +89,5 @@ async fn pause_after(error: &io::Error, limits: &Limits) {
         return;
     }
     warn!(%error, "cannot accept connections");
-    sleep(limits.accept_pause).await;
+    sleep(limits.http.accept_pause).await;
 }

@@ -13,13 +13,13 @@ pub enum CloseCode {
     UnsupportedData,
     /// 1007: the peer sent text that is not UTF-8.
     InvalidPayload,
-    /// 1009: the peer sent more than [`Limits::max_frame`](crate::Limits::max_frame).
+    /// 1009: the peer sent more than [`WireLimits::max_frame_bytes`](crate::WireLimits::max_frame_bytes).
     MessageTooBig,
     /// 1011: the session failed on the server's side.
     InternalError,
     /// 1012: the server is draining.
     Restarting,
-    /// 4000: the peer took nothing for [`Limits::write_timeout`](crate::Limits::write_timeout).
+    /// 4000: the peer took nothing for [`ConnectionLimits::write_timeout`](crate::ConnectionLimits::write_timeout).
     SlowConsumer,
     /// 4001: nothing complete came from the peer for too long.
     PingTimeout,
@@ -29,21 +29,21 @@ pub enum CloseCode {
 
 /// How a peer broke the WebSocket protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Breach {
+pub enum ProtocolViolation {
     /// It sent what RFC 6455 forbids.
     Protocol,
     /// It sent text that is not UTF-8.
     Utf8,
-    /// It sent, or announced, more than [`Limits::max_frame`](crate::Limits::max_frame).
+    /// It sent, or announced, more than [`WireLimits::max_frame_bytes`](crate::WireLimits::max_frame_bytes).
     TooBig,
 }
 
-impl From<Breach> for CloseCode {
-    fn from(breach: Breach) -> Self {
+impl From<ProtocolViolation> for CloseCode {
+    fn from(breach: ProtocolViolation) -> Self {
         match breach {
-            Breach::Protocol => Self::ProtocolError,
-            Breach::Utf8 => Self::InvalidPayload,
-            Breach::TooBig => Self::MessageTooBig,
+            ProtocolViolation::Protocol => Self::ProtocolError,
+            ProtocolViolation::Utf8 => Self::InvalidPayload,
+            ProtocolViolation::TooBig => Self::MessageTooBig,
         }
     }
 }

@@ -15,7 +15,7 @@ pub enum Command {
         /// Which room.
         room: RoomName,
         /// Which messages are wanted first.
-        from: From,
+        from: JoinFrom,
     },
     /// Stop being a member of a room.
     Leave {
@@ -63,7 +63,7 @@ pub enum Command {
 
 /// Which messages a member wants first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum JoinFrom {
     /// Those to come.
     Now,
     /// The newest so many, then those to come.
@@ -120,7 +120,7 @@ pub fn parse(text: &[u8], limits: &Limits) -> Parsed {
 fn reference(fields: &Fields<'_>, limits: &Limits) -> Result<Option<String>, ErrorCode> {
     const RULE: &str = "`ref` must be a string that is not too long";
     match fields.string("ref", RULE)? {
-        Some(text) if text.len() > limits.max_ref => Err(ErrorCode::BadCommand(RULE)),
+        Some(text) if text.len() > limits.wire.max_ref_bytes => Err(ErrorCode::BadCommand(RULE)),
         reference => Ok(reference),
     }
 }
@@ -158,23 +158,23 @@ fn room(fields: &Fields<'_>) -> Result<RoomName, ErrorCode> {
     fields.string("room", RULE)?.ok_or(ErrorCode::BadCommand(RULE))?.parse()
 }
 
-fn from(fields: &Fields<'_>) -> Result<From, ErrorCode> {
+fn from(fields: &Fields<'_>) -> Result<JoinFrom, ErrorCode> {
     const AFTER: &str = "`after` must be an object with a string `epoch` and an integer `seq`";
     let last = fields.integer("last", "`last` must be an integer from 0 to 2^53-1")?;
     let Some(after) = fields.nested("after", AFTER)? else {
-        return Ok(last.map_or(From::Now, From::Last));
+        return Ok(last.map_or(JoinFrom::Now, JoinFrom::Last));
     };
     if last.is_some() {
         return Err(ErrorCode::BadCommand("`after` and `last` exclude each other"));
     }
     let epoch = after.string("epoch", AFTER)?.ok_or(ErrorCode::BadCommand(AFTER))?;
     let seq = after.integer("seq", AFTER)?.ok_or(ErrorCode::BadCommand(AFTER))?;
-    Ok(From::After { epoch, seq })
+    Ok(JoinFrom::After { epoch, seq })
 }
 
 fn key(fields: &Fields<'_>, limits: &Limits) -> Result<Option<String>, ErrorCode> {
     match fields.string("key", "`key` must be a string")? {
-        Some(key) if key.is_empty() || key.len() > limits.max_key => Err(ErrorCode::BadKey),
+        Some(key) if key.is_empty() || key.len() > limits.wire.max_key_bytes => Err(ErrorCode::BadKey),
         key => Ok(key),
     }
 }
@@ -186,7 +186,7 @@ fn body(fields: &Fields<'_>) -> Result<Box<RawValue>, ErrorCode> {
 fn range(fields: &Fields<'_>, limits: &Limits) -> Result<Range, ErrorCode> {
     let before = fields.integer("before", BEFORE)?;
     let after = fields.integer("after", "`after` must be an integer from 0 to 2^53-1")?;
-    let limit = limit(fields, limits.default_page, limits.max_page)?;
+    let limit = limit(fields, limits.wire.default_page_messages, limits.wire.max_page_messages)?;
     match (before, after) {
         (Some(_), Some(_)) => Err(ErrorCode::BadCursor),
         (Some(before), None) => Ok(Range::Before { seq: before, limit }),
@@ -199,7 +199,7 @@ fn search(fields: &Fields<'_>, limits: &Limits) -> Result<Search, ErrorCode> {
     const QUERY: &str = "`query` must be a string";
     let search = Search {
         query: fields.string("query", QUERY)?.ok_or(ErrorCode::BadCommand(QUERY))?,
-        limit: limit(fields, limits.default_found, limits.max_found)?,
+        limit: limit(fields, limits.wire.default_search_messages, limits.wire.max_search_messages)?,
         before: fields.integer("before", BEFORE)?.unwrap_or(u64::MAX),
     };
     if search.is_valid(limits) { Ok(search) } else { Err(ErrorCode::BadQuery) }

@@ -28,7 +28,7 @@ pub enum ErrorCode {
     /// The command is for members of the room.
     #[error("join the room first")]
     NotJoined,
-    /// The connection is in [`Limits::max_rooms`](crate::Limits::max_rooms) rooms already.
+    /// The connection is in [`ConnectionLimits::max_rooms`](crate::ConnectionLimits::max_rooms) rooms already.
     #[error("this connection is in as many rooms as it may join")]
     TooManyRooms,
     /// The message says nothing.
@@ -40,7 +40,7 @@ pub enum ErrorCode {
     /// The body is not a message of this service.
     #[error("the body is not a message of this service")]
     BadBody,
-    /// The idempotency key is empty or longer than [`Limits::max_key`](crate::Limits::max_key).
+    /// The idempotency key is empty or longer than [`WireLimits::max_key_bytes`](crate::WireLimits::max_key_bytes).
     #[error("the key is empty or too long")]
     BadKey,
     /// The idempotency key was used before, for another body.
@@ -49,7 +49,7 @@ pub enum ErrorCode {
     /// The position does not exist in the room's log.
     #[error("no such position in this room")]
     BadCursor,
-    /// The query is empty or longer than [`Limits::max_query`](crate::Limits::max_query), or the log can make
+    /// The query is empty or longer than [`WireLimits::max_query_bytes`](crate::WireLimits::max_query_bytes), or the log can make
     /// nothing of it.
     #[error("the query is too long, or has nothing that can be searched for")]
     BadQuery,

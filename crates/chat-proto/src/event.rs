@@ -2,7 +2,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::{CloseCode, ErrorCode, RoomName, Stored, User};
+use crate::{CloseCode, ErrorCode, RoomName, StoredMessage, User};
 
 /// What the server tells: one JSON object in one text frame.
 #[derive(Debug, Serialize)]
@@ -50,10 +50,16 @@ pub enum Event {
     },
     /// The reply to `history`. Only [`encode`](Self::encode) writes it, as its messages are written already.
     #[serde(skip_serializing)]
-    History { reference: Option<String>, room: RoomName, epoch: String, messages: Vec<Stored>, more: bool },
+    History {
+        reference: Option<String>,
+        room: RoomName,
+        epoch: String,
+        messages: Vec<StoredMessage>,
+        more: bool,
+    },
     /// The reply to `search`, of which the same is true.
     #[serde(skip_serializing)]
-    Found { reference: Option<String>, room: RoomName, messages: Vec<Stored>, more: bool },
+    Found { reference: Option<String>, room: RoomName, messages: Vec<StoredMessage>, more: bool },
     /// The reply to `members`.
     Members {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -132,13 +138,13 @@ pub enum PresenceState {
 /// The limits that a client is told about.
 #[derive(Debug, Serialize)]
 pub struct LimitsNotice {
-    /// See [`Limits::max_frame`](crate::Limits::max_frame).
+    /// See [`WireLimits::max_frame_bytes`](crate::WireLimits::max_frame_bytes).
     pub max_frame: usize,
-    /// See [`Limits::max_rooms`](crate::Limits::max_rooms).
+    /// See [`ConnectionLimits::max_rooms`](crate::ConnectionLimits::max_rooms).
     pub max_rooms: usize,
-    /// See [`Limits::max_body`](crate::Limits::max_body).
+    /// See [`WireLimits::max_body_bytes`](crate::WireLimits::max_body_bytes).
     pub max_body: usize,
-    /// See [`Limits::max_page`](crate::Limits::max_page).
+    /// See [`WireLimits::max_page_messages`](crate::WireLimits::max_page_messages).
     pub max_page: usize,
 }
 
@@ -161,7 +167,7 @@ enum Head<'a> {
 
 impl Head<'_> {
     /// The whole event, with its messages as they are: to read them again would cost more than all the rest of a page.
-    fn followed_by(&self, messages: &[Stored], more: bool) -> Bytes {
+    fn followed_by(&self, messages: &[StoredMessage], more: bool) -> Bytes {
         let opening = br#","messages":["#;
         let closing: &[u8] = if more { br#"],"more":true}"# } else { br#"],"more":false}"# };
         let commas = messages.len().saturating_sub(1);

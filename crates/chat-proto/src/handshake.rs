@@ -151,7 +151,7 @@ pub enum Refusal {
     /// The server is about to stop.
     #[error("the server is restarting")]
     Draining,
-    /// The request head is larger than [`Limits::max_head`].
+    /// The request head is larger than [`HttpLimits::max_head_bytes`].
     #[error("the request head is too large")]
     HeaderTooLarge,
     /// The host service mounted the chat without the part that watches its answers.
@@ -199,7 +199,7 @@ impl Refusal {
             Self::MethodNotAllowed => vec![("allow", "GET".to_owned())],
             Self::UnsupportedVersion => vec![("sec-websocket-version", "13".to_owned())],
             Self::Overloaded | Self::Draining => {
-                vec![("retry-after", limits.retry_after.as_secs().max(1).to_string())]
+                vec![("retry-after", limits.http.retry_after.as_secs().max(1).to_string())]
             }
             _ => Vec::new(),
         }
@@ -221,7 +221,7 @@ pub fn decide(head: &RequestHead<'_>, origins: &OriginPolicy, limits: &Limits) -
     if head.method != "GET" {
         return Err(Refusal::MethodNotAllowed);
     }
-    if head.size() > limits.max_head {
+    if head.size() > limits.http.max_head_bytes {
         return Err(Refusal::HeaderTooLarge);
     }
     if head.version == Version::Http10 {

@@ -28,15 +28,15 @@ mod roster;
 mod search;
 mod tail;
 
-pub use close::{Breach, CloseCode};
+pub use close::{CloseCode, ProtocolViolation};
 pub use error::ErrorCode;
 pub use event::{Event, LimitsNotice, PresenceState};
-pub use limits::Limits;
-pub use log::{AppendError, Appended, Draft, Log, Page, Range, Standing, Stored};
-pub use name::{Identity, RoomName, User};
+pub use limits::{ConnectionLimits, HttpLimits, Limits, RoomLimits, WireLimits};
+pub use log::{AppendError, AppendReceipt, Log, LogBounds, NewMessage, Page, Range, StoredMessage};
+pub use name::{RoomName, User, UserKey};
 pub use resume::{Gap, Resumption, resume};
 pub use roster::Roster;
-pub use search::{Found, Scan, Search, SearchError, fold};
+pub use search::{Scan, Search, SearchError, SearchPage, fold};
 pub use tail::{Cursor, Next, Tail};
 
 /// The subprotocol token of this protocol, as offered in `Sec-WebSocket-Protocol`.

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use sha1::{Digest, Sha1};
 
-use crate::{Event, Identity, Limits, RoomName, User};
+use crate::{Event, Limits, RoomName, User, UserKey};
 
 /// A message on its way into a room.
 #[derive(Clone, Debug)]
-pub struct Draft {
+pub struct NewMessage {
     /// Who wrote it.
     pub user: User,
     /// The sender's idempotency key.
@@ -19,28 +19,28 @@ pub struct Draft {
     pub body: Box<RawValue>,
 }
 
-impl Draft {
+impl NewMessage {
     /// The message that this becomes at its place in a room: its event is encoded here, once, with what the sender
     /// wrote byte for byte.
-    pub fn into_stored(self, room: RoomName, seq: u64, at: u64) -> Stored {
+    pub fn into_stored(self, room: RoomName, seq: u64, at: u64) -> StoredMessage {
         let Self { user, key, body } = self;
-        Stored { seq, frame: Event::Message { room, seq, user, at, key, body }.encode() }
+        StoredMessage { seq, frame: Event::Message { room, seq, user, at, key, body }.encode() }
     }
 }
 
 /// A message that a room's log holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredMessage {
     /// Its place in the room: 1, 2, 3, ... within one epoch.
     pub seq: u64,
     /// Its `message` event as the text of a frame.
     pub frame: Bytes,
 }
 
-impl Stored {
+impl StoredMessage {
     /// Whether the frame is text in braces.
     ///
-    /// That it is an event is up to the log, which keeps what [`Draft::into_stored`] made. But a frame that is no
+    /// That it is an event is up to the log, which keeps what [`NewMessage::into_stored`] made. But a frame that is no
     /// text ends the connection that gets it, and one that does not end takes the rest of its page with it.
     pub(crate) fn is_object(&self) -> bool {
         matches!(*self.frame, [b'{', .., b'}']) && str::from_utf8(&self.frame).is_ok()
@@ -49,7 +49,7 @@ impl Stored {
 
 /// The answer to an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
+pub struct AppendReceipt {
     /// The message's place in the room.
     pub seq: u64,
     /// When it was committed: milliseconds since the Unix epoch, by the server's clock.
@@ -94,14 +94,14 @@ pub struct Page {
     /// The epoch in which the positions count.
     pub epoch: String,
     /// The messages.
-    pub messages: Vec<Stored>,
+    pub messages: Vec<StoredMessage>,
     /// Whether the log holds more in the direction that was asked.
     pub more: bool,
 }
 
 /// How far a log reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct LogBounds {
     /// Names one life of the log: positions of different epochs do not compare.
     pub epoch: String,
     /// The newest message, 0 if there is none.
@@ -116,12 +116,12 @@ pub struct Log {
     room: RoomName,
     epoch: String,
     limits: Arc<Limits>,
-    entries: VecDeque<Stored>,
+    entries: VecDeque<StoredMessage>,
     bytes: usize,
     head: u64,
     /// What each (user, key) was used for.
-    keys: BTreeMap<(Identity, String), Keyed>,
-    key_order: VecDeque<(Identity, String)>,
+    keys: BTreeMap<(UserKey, String), Keyed>,
+    key_order: VecDeque<(UserKey, String)>,
 }
 
 #[derive(Debug)]
@@ -153,17 +153,21 @@ impl Log {
     /// # Errors
     ///
     /// [`AppendError::KeyConflict`] if the key was used for another body.
-    pub fn append(&mut self, at: u64, draft: Draft) -> Result<(Appended, Option<Stored>), AppendError> {
+    pub fn append(
+        &mut self,
+        at: u64,
+        draft: NewMessage,
+    ) -> Result<(AppendReceipt, Option<StoredMessage>), AppendError> {
         self.forget_keys(at);
         let slot = draft.key.clone().map(|key| {
-            let slot = (draft.user.identity(), key);
+            let slot = (draft.user.key(), key);
             (slot, Sha1::digest(draft.body.get()).into())
         });
         if let Some((slot, digest)) = &slot
             && let Some(known) = self.keys.get(slot)
         {
             return if known.body == *digest {
-                Ok((Appended { seq: known.seq, at: known.at, duplicate: true }, None))
+                Ok((AppendReceipt { seq: known.seq, at: known.at, duplicate: true }, None))
             } else {
                 Err(AppendError::KeyConflict)
             };
@@ -178,11 +182,11 @@ impl Log {
             self.keys.insert(slot, Keyed { seq, at, body });
         }
         self.trim();
-        Ok((Appended { seq, at, duplicate: false }, Some(stored)))
+        Ok((AppendReceipt { seq, at, duplicate: false }, Some(stored)))
     }
 
     /// Reads part of the log. A page of more than one message has at most
-    /// [`Limits::max_batch`] bytes.
+    /// [`WireLimits::max_batch_bytes`] bytes.
     pub fn read(&self, range: Range) -> Page {
         let first = self.first();
         let index = |seq: u64| usize::try_from(seq.clamp(first, self.head + 1) - first).unwrap_or(usize::MAX);
@@ -203,36 +207,36 @@ impl Log {
     }
 
     /// How far the log reaches.
-    pub fn standing(&self) -> Standing {
-        Standing { epoch: self.epoch.clone(), head: self.head, first: self.first() }
+    pub fn bounds(&self) -> LogBounds {
+        LogBounds { epoch: self.epoch.clone(), head: self.head, first: self.first() }
     }
 
     fn first(&self) -> u64 {
         self.entries.front().map_or(self.head + 1, |oldest| oldest.seq)
     }
 
-    fn fitting<'a>(&self, entries: impl Iterator<Item = &'a Stored>, limit: usize) -> usize {
+    fn fitting<'a>(&self, entries: impl Iterator<Item = &'a StoredMessage>, limit: usize) -> usize {
         let mut bytes = 0;
         entries
             .take(limit)
             .enumerate()
             .take_while(|(index, stored)| {
                 bytes += stored.frame.len();
-                *index == 0 || bytes <= self.limits.max_batch
+                *index == 0 || bytes <= self.limits.wire.max_batch_bytes
             })
             .count()
     }
 
     fn trim(&mut self) {
-        while self.entries.len() > self.limits.log_messages.max(1)
-            || (self.bytes > self.limits.log_bytes && self.entries.len() > 1)
+        while self.entries.len() > self.limits.rooms.log_messages.max(1)
+            || (self.bytes > self.limits.rooms.log_bytes && self.entries.len() > 1)
         {
             let Some(oldest) = self.entries.pop_front() else {
                 break;
             };
             self.bytes -= oldest.frame.len();
         }
-        while self.key_order.len() > self.limits.log_keys {
+        while self.key_order.len() > self.limits.rooms.log_keys {
             let Some(oldest) = self.key_order.pop_front() else {
                 break;
             };
@@ -243,7 +247,7 @@ impl Log {
     fn forget_keys(&mut self, now: u64) {
         while let Some(oldest) = self.key_order.front() {
             let age = self.keys.get(oldest).map_or(u64::MAX, |keyed| now.saturating_sub(keyed.at));
-            if Duration::from_millis(age) < self.limits.key_window {
+            if Duration::from_millis(age) < self.limits.rooms.key_window {
                 break;
             }
             self.keys.remove(oldest);

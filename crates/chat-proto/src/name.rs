@@ -102,8 +102,8 @@ impl User {
     }
 
     /// What tells this user from all others.
-    pub fn identity(&self) -> Identity {
-        Identity { guest: self.guest, id: Arc::clone(&self.id) }
+    pub fn key(&self) -> UserKey {
+        UserKey { guest: self.guest, id: Arc::clone(&self.id) }
     }
 
     /// Who this is, as others see it.
@@ -119,12 +119,12 @@ impl User {
 
 /// Who somebody is. Two users of one identity are one user, whatever their names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Identity {
+pub struct UserKey {
     guest: bool,
     id: Arc<str>,
 }
 
-impl Identity {
+impl UserKey {
     /// Whether nobody vouches for this user.
     pub fn is_guest(&self) -> bool {
         self.guest

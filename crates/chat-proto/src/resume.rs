@@ -1,5 +1,5 @@
-use crate::command::From;
-use crate::{ErrorCode, Limits, Standing};
+use crate::command::JoinFrom;
+use crate::{ErrorCode, Limits, LogBounds};
 
 /// Where a member starts to read, and what it is told about that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,17 +26,17 @@ pub struct Gap {
 /// # Errors
 ///
 /// [`ErrorCode::BadCursor`] for a position that this epoch has not reached.
-pub fn resume(from: &From, log: &Standing, limits: &Limits) -> Result<Resumption, ErrorCode> {
+pub fn resume(from: &JoinFrom, log: &LogBounds, limits: &Limits) -> Result<Resumption, ErrorCode> {
     let all = |after| Resumption { after, recovered: true, gap: None };
     let oldest = log.first - 1;
     match from {
-        From::Now => Ok(all(log.head)),
-        From::Last(count) => Ok(all(log.head.saturating_sub(*count).max(oldest))),
-        From::After { epoch, seq } if *epoch == log.epoch && *seq > log.head => Err(ErrorCode::BadCursor),
-        From::After { epoch, seq } if *epoch == log.epoch && *seq >= oldest => Ok(all(*seq)),
-        From::After { epoch, seq } => {
+        JoinFrom::Now => Ok(all(log.head)),
+        JoinFrom::Last(count) => Ok(all(log.head.saturating_sub(*count).max(oldest))),
+        JoinFrom::After { epoch, seq } if *epoch == log.epoch && *seq > log.head => Err(ErrorCode::BadCursor),
+        JoinFrom::After { epoch, seq } if *epoch == log.epoch && *seq >= oldest => Ok(all(*seq)),
+        JoinFrom::After { epoch, seq } => {
             let seen = if *epoch == log.epoch { *seq } else { 0 };
-            let after = log.head.saturating_sub(limits.default_page as u64).max(oldest);
+            let after = log.head.saturating_sub(limits.wire.default_page_messages as u64).max(oldest);
             let gap = (after > seen).then_some(Gap { from: seen + 1, to: after });
             Ok(Resumption { after, recovered: false, gap })
         }

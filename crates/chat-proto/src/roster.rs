@@ -1,30 +1,30 @@
 use std::collections::BTreeMap;
 
-use crate::{Identity, User};
+use crate::{User, UserKey};
 
 /// Who is in a room: each user with the number of their connections.
 #[derive(Debug, Default)]
 pub struct Roster {
-    connections: BTreeMap<Identity, (User, usize)>,
+    connections: BTreeMap<UserKey, (User, usize)>,
 }
 
 impl Roster {
     /// Counts one more connection of a user; true if it is the first.
     pub fn enter(&mut self, user: &User) -> bool {
-        let (_, count) = self.connections.entry(user.identity()).or_insert_with(|| (user.clone(), 0));
+        let (_, count) = self.connections.entry(user.key()).or_insert_with(|| (user.clone(), 0));
         *count += 1;
         *count == 1
     }
 
     /// Counts one connection of a user less; true if it was the last.
     pub fn leave(&mut self, user: &User) -> bool {
-        let Some((_, count)) = self.connections.get_mut(&user.identity()) else {
+        let Some((_, count)) = self.connections.get_mut(&user.key()) else {
             return false;
         };
         *count -= 1;
         let last = *count == 0;
         if last {
-            self.connections.remove(&user.identity());
+            self.connections.remove(&user.key());
         }
         last
     }

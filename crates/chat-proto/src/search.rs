@@ -2,7 +2,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::{Limits, Stored};
+use crate::{Limits, StoredMessage};
 
 /// What is looked for in a room's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,17 +16,17 @@ pub struct Search {
 }
 
 impl Search {
-    /// Whether the query says something, and no more than [`Limits::max_query`] allows.
+    /// Whether the query says something, and no more than [`WireLimits::max_query_bytes`] allows.
     pub fn is_valid(&self, limits: &Limits) -> bool {
-        self.query.len() <= limits.max_query && !self.query.trim().is_empty()
+        self.query.len() <= limits.wire.max_query_bytes && !self.query.trim().is_empty()
     }
 }
 
 /// What a search has found, newest message first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The messages: of [`Limits::max_batch`] bytes at most, or one that is longer.
-    pub messages: Vec<Stored>,
+pub struct SearchPage {
+    /// The messages: of [`WireLimits::max_batch_bytes`] bytes at most, or one that is longer.
+    pub messages: Vec<StoredMessage>,
     /// Whether the log holds older ones that fit.
     pub more: bool,
 }
@@ -55,7 +55,7 @@ pub struct Scan {
     limit: usize,
     max_bytes: usize,
     bytes: usize,
-    found: Found,
+    found: SearchPage,
 }
 
 impl Scan {
@@ -64,14 +64,14 @@ impl Scan {
         Self {
             words: fold(&search.query).split_whitespace().map(ToOwned::to_owned).collect(),
             limit: search.limit,
-            max_bytes: limits.max_batch,
+            max_bytes: limits.wire.max_batch_bytes,
             bytes: 0,
-            found: Found { messages: Vec::new(), more: false },
+            found: SearchPage { messages: Vec::new(), more: false },
         }
     }
 
     /// Looks at a message; the newest comes first. False once no further one is wanted.
-    pub fn look(&mut self, stored: &Stored) -> bool {
+    pub fn look(&mut self, stored: &StoredMessage) -> bool {
         if !self.fits(stored) {
             return true;
         }
@@ -87,11 +87,11 @@ impl Scan {
     }
 
     /// What has been found.
-    pub fn finish(self) -> Found {
+    pub fn finish(self) -> SearchPage {
         self.found
     }
 
-    fn fits(&self, stored: &Stored) -> bool {
+    fn fits(&self, stored: &StoredMessage) -> bool {
         #[derive(Deserialize)]
         struct Message {
             body: Value,
@@ -128,13 +128,18 @@ pub fn fold(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn stored(seq: u64, body: &str) -> Stored {
-        Stored { seq, frame: format!(r#"{{"type":"message","seq":{seq},"body":{body}}}"#).into() }
+    fn stored(seq: u64, body: &str) -> StoredMessage {
+        StoredMessage { seq, frame: format!(r#"{{"type":"message","seq":{seq},"body":{body}}}"#).into() }
     }
 
     fn search(query: &str, limit: usize, max_batch: usize, bodies: &[&str]) -> (Vec<u64>, bool) {
         let search = Search { query: query.to_owned(), limit, before: u64::MAX };
-        let mut scan = Scan::new(&search, &Limits { max_batch, ..Limits::default() });
+        let mut scan = Scan::new(
+            &search,
+            &Limits::default().with(|limits| {
+                limits.wire.max_batch_bytes = max_batch;
+            }),
+        );
         let stored: Vec<_> = (1..).zip(bodies).map(|(seq, body)| stored(seq, body)).collect();
         let _wanted = stored.iter().rev().all(|stored| scan.look(stored));
         let found = scan.finish();

@@ -11,10 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::command::{self, Command, From, Invalid};
+use crate::command::{self, Command, Invalid, JoinFrom};
 use crate::{
-    Appended, Breach, CloseCode, ErrorCode, Event, Found, Limits, LimitsNotice, Page, Range, Resumption,
-    RoomName, Search, Standing, Stored, User,
+    AppendReceipt, CloseCode, ErrorCode, Event, Limits, LimitsNotice, LogBounds, Page, ProtocolViolation,
+    Range, Resumption, RoomName, Search, SearchPage, StoredMessage, User,
 };
 
 /// Something to do for the session.
@@ -45,7 +45,7 @@ pub struct Operation {
 #[derive(Debug)]
 pub enum Action {
     /// Become a member, or read again from another place.
-    Join(From),
+    Join(JoinFrom),
     /// Stop being a member.
     Leave,
     /// Append a message.
@@ -69,7 +69,7 @@ pub enum Outcome {
     /// The connection is a member.
     Joined {
         /// How far the room's log reaches.
-        standing: Standing,
+        bounds: LogBounds,
         /// Where the member starts.
         resumption: Resumption,
         /// How many users the room has.
@@ -78,11 +78,11 @@ pub enum Outcome {
     /// The connection is no member any more.
     Left,
     /// The message is in the log.
-    Sent(Appended),
+    Sent(AppendReceipt),
     /// This is the part of the log.
     History(Page),
     /// This is what was searched for.
-    Found(Found),
+    Found(SearchPage),
     /// These are the users.
     Members(Vec<User>),
     /// It was not done.
@@ -96,7 +96,7 @@ pub struct Session {
     user: User,
     rooms: BTreeSet<RoomName>,
     /// The `ref` and the room of the operation in hand.
-    in_hand: Option<(Option<String>, RoomName)>,
+    in_flight: Option<(Option<String>, RoomName)>,
     /// Commands that came while an operation was in hand.
     backlog: VecDeque<Bytes>,
     /// When the last errors happened.
@@ -117,18 +117,18 @@ impl Session {
             connection,
             user: user.clone(),
             limits: LimitsNotice {
-                max_frame: limits.max_frame,
-                max_rooms: limits.max_rooms,
-                max_body: limits.max_body,
-                max_page: limits.max_page,
+                max_frame: limits.wire.max_frame_bytes,
+                max_rooms: limits.connection.max_rooms,
+                max_body: limits.wire.max_body_bytes,
+                max_page: limits.wire.max_page_messages,
             },
-            ping_interval: limits.ping_interval.as_secs(),
+            ping_interval: limits.connection.ping_interval.as_secs(),
         };
         let session = Self {
             limits,
             user,
             rooms: BTreeSet::new(),
-            in_hand: None,
+            in_flight: None,
             backlog: VecDeque::new(),
             errors: VecDeque::new(),
             heard: now,
@@ -146,14 +146,14 @@ impl Session {
 
     /// Whether the session can take another text frame now.
     pub fn wants_text(&self) -> bool {
-        self.backlog.len() < self.limits.max_backlog
+        self.backlog.len() < self.limits.connection.max_backlog_commands
     }
 
     /// When [`handle_timer`](Self::handle_timer) is due.
     pub fn deadline(&self) -> Duration {
         match self.pinged {
-            Some(pinged) => pinged + self.limits.ping_timeout,
-            None => self.heard + self.limits.ping_interval,
+            Some(pinged) => pinged + self.limits.connection.ping_timeout,
+            None => self.heard + self.limits.connection.ping_interval,
         }
     }
 
@@ -163,7 +163,7 @@ impl Session {
         if self.closed || self.draining {
             return Vec::new();
         }
-        if self.in_hand.is_some() {
+        if self.in_flight.is_some() {
             self.backlog.push_back(text);
             return Vec::new();
         }
@@ -182,7 +182,7 @@ impl Session {
     }
 
     /// The peer broke the WebSocket protocol.
-    pub fn handle_violation(&mut self, breach: Breach) -> Vec<Effect> {
+    pub fn handle_violation(&mut self, breach: ProtocolViolation) -> Vec<Effect> {
         self.close(breach.into())
     }
 
@@ -206,25 +206,25 @@ impl Session {
     /// The server is about to stop: what is in hand is finished, then the connection is closed.
     pub fn handle_drain(&mut self) -> Vec<Effect> {
         self.draining = true;
-        if self.in_hand.is_some() { Vec::new() } else { self.close(CloseCode::Restarting) }
+        if self.in_flight.is_some() { Vec::new() } else { self.close(CloseCode::Restarting) }
     }
 
     /// The operation in hand is done.
     pub fn handle_outcome(&mut self, now: Duration, outcome: Outcome) -> Vec<Effect> {
-        let Some((reference, room)) = self.in_hand.take() else {
+        let Some((reference, room)) = self.in_flight.take() else {
             return Vec::new();
         };
         if self.closed {
             return Vec::new();
         }
         let mut effects = self.reply(now, reference, room, outcome);
-        while !self.closed && self.in_hand.is_none() {
+        while !self.closed && self.in_flight.is_none() {
             let Some(text) = self.backlog.pop_front() else {
                 break;
             };
             effects.extend(self.carry_out(now, &text));
         }
-        if self.in_hand.is_none() && self.draining {
+        if self.in_flight.is_none() && self.draining {
             effects.extend(self.close(CloseCode::Restarting));
         }
         effects
@@ -240,7 +240,7 @@ impl Session {
             Command::Ping => return vec![Effect::Reply(Event::Pong { reference })],
             Command::Hello => return self.error(now, reference, ErrorCode::AlreadyIdentified, None),
             Command::Join { room, from } => {
-                if !self.rooms.contains(&room) && self.rooms.len() >= self.limits.max_rooms {
+                if !self.rooms.contains(&room) && self.rooms.len() >= self.limits.connection.max_rooms {
                     return self.error(now, reference, ErrorCode::TooManyRooms, Some(room));
                 }
                 return self.perform(reference, room, Action::Join(from));
@@ -264,7 +264,7 @@ impl Session {
     }
 
     fn perform(&mut self, reference: Option<String>, room: RoomName, action: Action) -> Vec<Effect> {
-        self.in_hand = Some((reference, room.clone()));
+        self.in_flight = Some((reference, room.clone()));
         vec![Effect::Perform(Operation { room, action })]
     }
 
@@ -276,25 +276,25 @@ impl Session {
         outcome: Outcome,
     ) -> Vec<Effect> {
         let event = match outcome {
-            Outcome::Joined { standing, resumption, members } => {
-                return self.joined(reference, room, standing, &resumption, members);
+            Outcome::Joined { bounds, resumption, members } => {
+                return self.joined(reference, room, bounds, &resumption, members);
             }
             Outcome::Left => {
                 self.rooms.remove(&room);
                 Event::Left { reference, room }
             }
-            Outcome::Sent(Appended { seq, at, duplicate }) => {
+            Outcome::Sent(AppendReceipt { seq, at, duplicate }) => {
                 Event::Sent { reference, room, seq, at, duplicate }
             }
-            Outcome::History(Page { messages, .. }) | Outcome::Found(Found { messages, .. })
-                if !messages.iter().all(Stored::is_object) =>
+            Outcome::History(Page { messages, .. }) | Outcome::Found(SearchPage { messages, .. })
+                if !messages.iter().all(StoredMessage::is_object) =>
             {
                 return self.error(now, reference, ErrorCode::Unavailable, Some(room));
             }
             Outcome::History(Page { epoch, messages, more }) => {
                 Event::History { reference, room, epoch, messages, more }
             }
-            Outcome::Found(Found { messages, more }) => Event::Found { reference, room, messages, more },
+            Outcome::Found(SearchPage { messages, more }) => Event::Found { reference, room, messages, more },
             Outcome::Members(members) => Event::Members { reference, room, members },
             Outcome::Refused(code) => return self.error(now, reference, code, Some(room)),
         };
@@ -305,12 +305,12 @@ impl Session {
         &mut self,
         reference: Option<String>,
         room: RoomName,
-        standing: Standing,
+        bounds: LogBounds,
         resumption: &Resumption,
         members: usize,
     ) -> Vec<Effect> {
         self.rooms.insert(room.clone());
-        let Standing { epoch, head, first } = standing;
+        let LogBounds { epoch, head, first } = bounds;
         let gap = resumption.gap.map(|gap| {
             Effect::Reply(Event::Gap { room: room.clone(), epoch: epoch.clone(), from: gap.from, to: gap.to })
         });
@@ -332,10 +332,14 @@ impl Session {
             return effects;
         }
         self.errors.push_back(now);
-        while self.errors.front().is_some_and(|first| now.saturating_sub(*first) > self.limits.error_window) {
+        while self
+            .errors
+            .front()
+            .is_some_and(|first| now.saturating_sub(*first) > self.limits.connection.error_window)
+        {
             self.errors.pop_front();
         }
-        if self.errors.len() >= self.limits.max_errors {
+        if self.errors.len() >= self.limits.connection.max_errors {
             effects.extend(self.close(CloseCode::TooManyErrors));
         }
         effects

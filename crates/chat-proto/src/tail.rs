@@ -44,7 +44,7 @@ pub enum Next<T> {
     /// The messages after the cursor's `seq` up to this one, from the log.
     CatchUp {
         /// The last message to read from the log.
-        upto: u64,
+        up_to: u64,
     },
     /// Nothing: the member has everything.
     Nothing,
@@ -104,7 +104,7 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         let offset = usize::try_from(cursor.position - self.start).unwrap_or(usize::MAX);
         let before = offset.checked_sub(1).map_or(self.base, |last| self.entries[last].seq);
         if cursor.seq < before {
-            return Next::CatchUp { upto: before };
+            return Next::CatchUp { up_to: before };
         }
         let mut events = Vec::new();
         let mut bytes = 0;
@@ -169,7 +169,7 @@ mod tests {
         for seq in 2..=5 {
             tail.push_message(seq, vec![u8::try_from(seq).unwrap()]);
         }
-        assert_eq!(tail.next(&mut cursor, 1_000), Next::CatchUp { upto: 3 });
+        assert_eq!(tail.next(&mut cursor, 1_000), Next::CatchUp { up_to: 3 });
         cursor.seq = 3;
         assert_eq!(tail.next(&mut cursor, 1_000), Next::Events(vec![vec![4], vec![5]]));
     }
@@ -190,6 +190,6 @@ mod tests {
         let mut tail = tail(8, 2);
         let mut cursor = tail.cursor(2);
         tail.push_message(5, vec![5]);
-        assert_eq!(tail.next(&mut cursor, 1_000), Next::CatchUp { upto: 4 });
+        assert_eq!(tail.next(&mut cursor, 1_000), Next::CatchUp { up_to: 4 });
     }
 }

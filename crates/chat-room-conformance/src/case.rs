@@ -36,11 +36,11 @@ pub struct Case {
 pub enum Ability {
     /// A room that is opened again is the same log, after a restart too.
     Lasting,
-    /// Of more than [`Limits::log_messages`] messages the oldest go, sooner or later.
+    /// Of more than [`RoomLimits::log_messages`] messages the oldest go, sooner or later.
     Retention,
-    /// Of more than [`Limits::log_keys`] keys the oldest are forgotten.
+    /// Of more than [`RoomLimits::log_keys`] keys the oldest are forgotten.
     KeyBound,
-    /// A key is forgotten after [`Limits::key_window`].
+    /// A key is forgotten after [`RoomLimits::key_window`].
     KeyWindow,
     /// Messages can be searched for.
     Search,
@@ -52,12 +52,12 @@ impl Ability {
         Some(match self {
             Self::Lasting | Self::Search => return None,
             Self::Retention => format!(
-                "Limits::log_messages is {}, Limits::log_bytes {}",
-                number(limits.log_messages as u64),
-                number(limits.log_bytes as u64)
+                "RoomLimits::log_messages is {}, RoomLimits::log_bytes {}",
+                number(limits.rooms.log_messages as u64),
+                number(limits.rooms.log_bytes as u64)
             ),
-            Self::KeyBound => format!("Limits::log_keys is {}", number(limits.log_keys as u64)),
-            Self::KeyWindow => format!("Limits::key_window is {:?}", limits.key_window),
+            Self::KeyBound => format!("RoomLimits::log_keys is {}", number(limits.rooms.log_keys as u64)),
+            Self::KeyWindow => format!("RoomLimits::key_window is {:?}", limits.rooms.key_window),
         })
     }
 }

@@ -47,7 +47,7 @@ fn judge(kind: &Kind, case: &Case, deviation: Option<&str>) -> Result<(), Failed
 
 #[cfg(test)]
 mod tests {
-    use chat_core::{Limits, MemoryRoom, Outlet, Room, RoomName};
+    use chat_core::{CommitSink, Limits, MemoryRoom, Room, RoomName};
 
     use super::*;
     use crate::{Ability, Store};
@@ -56,7 +56,7 @@ mod tests {
 
     #[async_trait::async_trait]
     impl Store for Memory {
-        fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Arc<dyn Room> {
+        fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: CommitSink) -> Arc<dyn Room> {
             Arc::new(MemoryRoom::new(name, limits, outlet))
         }
 
@@ -98,7 +98,7 @@ mod tests {
         let case =
             cases().into_iter().find(|case| case.path() == "retention::the_newest_stay").expect("a case");
         let text = Failure::new("at least 3, 4", "none").explain(&case);
-        for part in ["**Retention**", "Limits::log_messages is 5", "without(Ability::Retention,"] {
+        for part in ["**Retention**", "RoomLimits::log_messages is 5", "without(Ability::Retention,"] {
             assert!(text.contains(part), "{text}");
         }
     }

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat_core::{Limits, Outlet, Room, RoomName};
+use chat_core::{CommitSink, Limits, Room, RoomName};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
@@ -12,7 +12,7 @@ use crate::{Ability, Case};
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Makes or finds the log of a room: what is given to [`Builder::rooms`](chat_core::Builder::rooms).
-    fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Arc<dyn Room>;
+    fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: CommitSink) -> Arc<dyn Room>;
 
     /// Ends this life of the store and begins the next, as a restart of the process does.
     async fn reopen(self: Box<Self>) -> Box<dyn Store>;

@@ -20,14 +20,14 @@
 //! ```no_run
 //! use std::sync::Arc;
 //!
-//! use chat_core::{Limits, MemoryRoom, Outlet, Room, RoomName};
+//! use chat_core::{Limits, MemoryRoom, CommitSink, Room, RoomName};
 //! use chat_room_conformance::{Ability, Kind, Store, certify};
 //!
 //! struct Memory;
 //!
 //! #[async_trait::async_trait]
 //! impl Store for Memory {
-//!     fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Arc<dyn Room> {
+//!     fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: CommitSink) -> Arc<dyn Room> {
 //!         Arc::new(MemoryRoom::new(name, limits, outlet))
 //!     }
 //!

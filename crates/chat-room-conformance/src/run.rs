@@ -24,7 +24,7 @@ fn play(kind: &Kind, case: &Case) -> Verdict {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new("a runtime", error))?;
     let verdict = runtime.block_on(async {
-        let limits = Arc::new(case.limits().workable());
+        let limits = Arc::new(case.limits().clamped());
         let store = kind.open(Arc::clone(&limits)).await;
         timeout(CASE, case.run(Stage::new(store, limits))).await
     });

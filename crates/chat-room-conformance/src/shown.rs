@@ -1,6 +1,8 @@
 use std::fmt::Display;
 
-use chat_core::{AppendError, Appended, ErrorCode, Found, Page, SearchError, Standing, Stored};
+use chat_core::{
+    AppendError, AppendReceipt, ErrorCode, LogBounds, Page, SearchError, SearchPage, StoredMessage,
+};
 use chat_proto::{Gap, Resumption};
 use serde_json::Value;
 
@@ -74,13 +76,13 @@ impl<A: Shown, B: Shown> Shown for (A, B) {
     }
 }
 
-impl Shown for Stored {
+impl Shown for StoredMessage {
     fn shown(&self) -> String {
         format!("{}: {}", self.seq, String::from_utf8_lossy(&self.frame))
     }
 }
 
-impl Shown for Standing {
+impl Shown for LogBounds {
     fn shown(&self) -> String {
         format!("head {}, first {}, epoch {}", self.head, self.first, self.epoch)
     }
@@ -92,20 +94,20 @@ impl Shown for Page {
     }
 }
 
-impl Shown for Appended {
+impl Shown for AppendReceipt {
     fn shown(&self) -> String {
         let of = if self.duplicate { "the duplicate of " } else { "" };
         format!("{of}message {} at {}", self.seq, self.at)
     }
 }
 
-impl Shown for Result<Appended, AppendError> {
+impl Shown for Result<AppendReceipt, AppendError> {
     fn shown(&self) -> String {
         answer(self, Shown::shown)
     }
 }
 
-impl Shown for Result<Found, SearchError> {
+impl Shown for Result<SearchPage, SearchError> {
     fn shown(&self) -> String {
         answer(self, |found| format!("{}, {}", found.messages.shown(), more(found.more)))
     }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chat_core::{
-    AppendError, Appended, Draft, Limits, Outlet, Page, Range, Room, RoomName, Search, SearchError, Standing,
-    Stored, User,
+    AppendError, AppendReceipt, CommitSink, Limits, LogBounds, NewMessage, Page, Range, Room, RoomName,
+    Search, SearchError, StoredMessage, User,
 };
 use serde_json::value::RawValue;
 use tokio::task::yield_now;
@@ -33,11 +33,11 @@ impl Stage {
     pub fn open(&self, name: &str) -> Result<Opened, Failure> {
         let told = Told::default();
         let hears = told.clone();
-        self.open_with(name, told, Outlet::new(move |stored| hears.lock().push(stored.clone())))
+        self.open_with(name, told, CommitSink::new(move |stored| hears.lock().push(stored.clone())))
     }
 
     /// Opens a room with this outlet.
-    pub fn open_with(&self, name: &str, told: Told, outlet: Outlet) -> Result<Opened, Failure> {
+    pub fn open_with(&self, name: &str, told: Told, outlet: CommitSink) -> Result<Opened, Failure> {
         let name: RoomName = name.parse().map_err(|error| Failure::new("the name of a room", error))?;
         Ok(Opened { log: self.store.room(name, Arc::clone(&self.limits), outlet), told })
     }
@@ -56,11 +56,11 @@ impl std::fmt::Debug for Stage {
 
 /// What an outlet has been told, in its order.
 #[derive(Clone, Debug, Default)]
-pub struct Told(Arc<Mutex<Vec<Stored>>>);
+pub struct Told(Arc<Mutex<Vec<StoredMessage>>>);
 
 impl Told {
     /// All of it.
-    pub fn all(&self) -> Vec<Stored> {
+    pub fn all(&self) -> Vec<StoredMessage> {
         self.lock().clone()
     }
 
@@ -69,7 +69,7 @@ impl Told {
         self.lock().iter().map(|stored| stored.seq).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Stored>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<StoredMessage>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,7 +84,7 @@ pub struct Opened {
 
 impl Opened {
     /// Appends a message that is new: no duplicate.
-    pub async fn append(&self, user: &User, key: Option<&str>, body: &str) -> Result<Appended, Failure> {
+    pub async fn append(&self, user: &User, key: Option<&str>, body: &str) -> Result<AppendReceipt, Failure> {
         let appended = self.try_append(user, key, body).await?;
         let appended = appended.map_err(|error| Failure::new("a message that is stored", error))?;
         if appended.duplicate {
@@ -99,17 +99,17 @@ impl Opened {
         user: &User,
         key: Option<&str>,
         body: &str,
-    ) -> Result<Result<Appended, AppendError>, Failure> {
+    ) -> Result<Result<AppendReceipt, AppendError>, Failure> {
         let key = key.map(ToOwned::to_owned);
         turn().await;
-        match self.log.append(Draft { user: user.clone(), key, body: raw(body)? }).await {
+        match self.log.append(NewMessage { user: user.clone(), key, body: raw(body)? }).await {
             Err(AppendError::Unavailable(cause)) => Err(Failure::new("a room that is available", cause)),
             appended => Ok(appended),
         }
     }
 
     /// Ann writes a text.
-    pub async fn say(&self, text: &str) -> Result<Appended, Failure> {
+    pub async fn say(&self, text: &str) -> Result<AppendReceipt, Failure> {
         self.append(&ann(), None, &body(text)).await
     }
 
@@ -122,7 +122,7 @@ impl Opened {
     }
 
     /// Repeats an append that has been made; its answer.
-    pub async fn repeat(&self, user: &User, key: &str, body: &str) -> Result<Appended, Failure> {
+    pub async fn repeat(&self, user: &User, key: &str, body: &str) -> Result<AppendReceipt, Failure> {
         let repeated = self.try_append(user, Some(key), body).await?;
         let repeated = repeated.map_err(|error| Failure::new("the first message again", error))?;
         if !repeated.duplicate {
@@ -139,8 +139,8 @@ impl Opened {
     }
 
     /// Reads on from a position to the end, page by page.
-    pub async fn read_after(&self, seq: u64) -> Result<Vec<Stored>, Failure> {
-        let mut messages: Vec<Stored> = Vec::new();
+    pub async fn read_after(&self, seq: u64) -> Result<Vec<StoredMessage>, Failure> {
+        let mut messages: Vec<StoredMessage> = Vec::new();
         loop {
             let after = messages.last().map_or(seq, |last| last.seq);
             let page = self.read(Range::After { seq: after, limit: 100 }).await?;
@@ -160,10 +160,10 @@ impl Opened {
     }
 
     /// How far the log reaches.
-    pub async fn standing(&self) -> Result<Standing, Failure> {
+    pub async fn bounds(&self) -> Result<LogBounds, Failure> {
         turn().await;
-        let standing = self.log.standing().await;
-        standing.map_err(|unavailable| Failure::new("a room that can be read", unavailable.0))
+        let bounds = self.log.bounds().await;
+        bounds.map_err(|unavailable| Failure::new("a room that can be read", unavailable.0))
     }
 
     /// Searches all of the log for at most 100 messages: their `seq`s.
@@ -184,7 +184,7 @@ impl Opened {
         query: &str,
         limit: usize,
         before: u64,
-    ) -> Result<chat_core::Found, SearchError> {
+    ) -> Result<chat_core::SearchPage, SearchError> {
         turn().await;
         self.log.search(Search { query: query.to_owned(), limit, before }).await
     }

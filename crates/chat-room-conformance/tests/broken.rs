@@ -39,7 +39,7 @@ const DEFECTS: [(Defect, &str, &str); 47] = [
     (
         EpochsChange,
         "begins_a_new_epoch_with_every_question",
-        "standing::the_epoch_stays_while_the_room_is_open",
+        "bounds::the_epoch_stays_while_the_room_is_open",
     ),
     (AfterIncludes, "reads_after_a_position_with_that_position", "pages::after_is_right_at_every_position"),
     (

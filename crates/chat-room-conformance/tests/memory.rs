@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat_core::{Limits, MemoryRoom, Outlet, Room, RoomName};
+use chat_core::{CommitSink, Limits, MemoryRoom, Room, RoomName};
 use chat_room_conformance::{Ability, Kind, Store, certify};
 
 use kept::Kept;
@@ -29,7 +29,7 @@ struct Memory;
 
 #[async_trait]
 impl Store for Memory {
-    fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Arc<dyn Room> {
+    fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: CommitSink) -> Arc<dyn Room> {
         Arc::new(MemoryRoom::new(name, limits, outlet))
     }
 

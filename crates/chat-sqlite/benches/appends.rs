@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chat_core::{Draft, Limits, MemoryRoom, Outlet, Range, Room, User};
+use chat_core::{CommitSink, Limits, MemoryRoom, NewMessage, Range, Room, User};
 use chat_sqlite::{Durability, Options, Store};
 use serde_json::value::RawValue;
 
@@ -59,17 +59,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn room(store: Option<&Store>) -> Result<Arc<dyn Room>, Box<dyn std::error::Error>> {
-    let (name, limits, outlet) = ("lobby".parse()?, Arc::new(Limits::default()), Outlet::new(|_| ()));
+    let (name, limits, outlet) = ("lobby".parse()?, Arc::new(Limits::default()), CommitSink::new(|_| ()));
     Ok(match store {
         Some(store) => store.room(name, limits, outlet),
         None => Arc::new(MemoryRoom::new(name, limits, outlet)),
     })
 }
 
-fn draft(text: &str) -> Draft {
+fn draft(text: &str) -> NewMessage {
     let body = serde_json::json!({ "text": text }).to_string();
     let user = User::guest("ann").expect("a name");
-    Draft { user, key: None, body: RawValue::from_string(body).expect("JSON") }
+    NewMessage { user, key: None, body: RawValue::from_string(body).expect("JSON") }
 }
 
 /// Acknowledged appends in a second, of writers who each wait for one before the next.

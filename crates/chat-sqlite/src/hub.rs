@@ -27,7 +27,7 @@ pub(crate) struct Counters {
 
 impl Hub {
     pub(crate) fn note_key_window(&self, limits: &Limits) {
-        let window = u64::try_from(limits.key_window.as_millis()).unwrap_or(u64::MAX);
+        let window = u64::try_from(limits.rooms.key_window.as_millis()).unwrap_or(u64::MAX);
         self.key_window.fetch_max(window, Ordering::Relaxed);
     }
 

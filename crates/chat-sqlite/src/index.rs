@@ -114,7 +114,7 @@ fn index(
     mut left: usize,
     unreadable: &Unreadable,
 ) -> rusqlite::Result<usize> {
-    let (name, mut upto, from): (String, u64, u64) = transaction
+    let (name, mut up_to, from): (String, u64, u64) = transaction
         .prepare_cached("SELECT name, head, indexed FROM rooms WHERE id = ?1")?
         .query_row([room], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     // A name that is none any more belongs to messages that cannot be read either.
@@ -123,7 +123,7 @@ fn index(
         let mut messages = transaction
             .prepare_cached("SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id")?;
         let mut insert = transaction.prepare_cached("INSERT INTO search (rowid, terms) VALUES (?1, ?2)")?;
-        let mut rows = messages.query((record::id(room, from), record::id(room, upto)))?;
+        let mut rows = messages.query((record::id(room, from), record::id(room, up_to)))?;
         while let Some(row) = rows.next()? {
             let id: i64 = row.get(0)?;
             let length = row.get_ref(2)?.as_blob().map_or(0, <[u8]>::len);
@@ -135,12 +135,12 @@ fn index(
                 }
             }
             if left == 0 {
-                upto = record::seq(id);
+                up_to = record::seq(id);
                 break;
             }
         }
     }
-    transaction.prepare_cached("UPDATE rooms SET indexed = ?2 WHERE id = ?1")?.execute((room, upto))?;
+    transaction.prepare_cached("UPDATE rooms SET indexed = ?2 WHERE id = ?1")?.execute((room, up_to))?;
     Ok(left)
 }
 

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use chat_core::{AppendError, Appended, Draft, RoomName, Stored, User};
+use chat_core::{AppendError, AppendReceipt, NewMessage, RoomName, StoredMessage, User};
 use rusqlite::{OptionalExtension, Transaction};
 use serde_json::value::RawValue;
 
@@ -28,8 +28,8 @@ pub(crate) struct Key {
 /// What has come of an append, once its transaction is committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    Stored(Appended, Stored),
-    Known(Appended),
+    Stored(AppendReceipt, StoredMessage),
+    Known(AppendReceipt),
     Refused(AppendError),
 }
 
@@ -70,7 +70,7 @@ impl<'t> Ledger<'t> {
         let at = self.now.at;
         let slot = match &message.key {
             Some(key) => {
-                let slot = record::slot(row.id, &message.user.identity(), &key.key);
+                let slot = record::slot(row.id, &message.user.key(), &key.key);
                 if let Some(outcome) = self.known(key, &slot)? {
                     return Ok(outcome);
                 }
@@ -82,7 +82,7 @@ impl<'t> Ledger<'t> {
             return Ok(Outcome::Refused(AppendError::Unavailable("the room is full".to_owned())));
         }
         let seq = row.head + 1;
-        let draft = Draft {
+        let draft = NewMessage {
             user: message.user.clone(),
             key: message.key.as_ref().map(|key| key.key.clone()),
             body: message.body.clone(),
@@ -100,7 +100,7 @@ impl<'t> Ledger<'t> {
         row.head = seq;
         self.rooms.insert(message.room.clone(), row);
         self.bytes += stored.frame.len();
-        Ok(Outcome::Stored(Appended { seq, at, duplicate: false }, stored))
+        Ok(Outcome::Stored(AppendReceipt { seq, at, duplicate: false }, stored))
     }
 
     /// Writes down how far the rooms have got.
@@ -145,7 +145,7 @@ impl<'t> Ledger<'t> {
             return Ok(None);
         }
         Ok(Some(if digest == key.digest {
-            Outcome::Known(Appended { seq: record::seq(id), at, duplicate: true })
+            Outcome::Known(AppendReceipt { seq: record::seq(id), at, duplicate: true })
         } else {
             Outcome::Refused(AppendError::KeyConflict)
         }))

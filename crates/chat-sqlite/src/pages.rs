@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use chat_core::{Found, Range, RoomName, Scan, Stored};
+use chat_core::{Range, RoomName, Scan, SearchPage, StoredMessage};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension};
 
@@ -21,7 +21,7 @@ pub(crate) struct Unreadable {
 /// A part of a room.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    pub(crate) messages: Vec<Stored>,
+    pub(crate) messages: Vec<StoredMessage>,
     /// Whether there are more in that direction.
     pub(crate) more: bool,
 }
@@ -47,12 +47,12 @@ impl Unreadable {
 }
 
 /// How far a room reaches: its newest message, and the oldest still there.
-pub(crate) fn standing(connection: &Connection, room: &RoomName) -> rusqlite::Result<(u64, u64)> {
-    let standing = connection
+pub(crate) fn bounds(connection: &Connection, room: &RoomName) -> rusqlite::Result<(u64, u64)> {
+    let bounds = connection
         .prepare_cached("SELECT head, first FROM rooms WHERE name = ?1")?
         .query_row([room.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    Ok(standing.unwrap_or((0, 1)))
+    Ok(bounds.unwrap_or((0, 1)))
 }
 
 /// Reads part of a room, oldest message first.
@@ -98,7 +98,7 @@ pub(crate) fn search(
     before: u64,
     mut scan: Scan,
     unreadable: &Unreadable,
-) -> rusqlite::Result<Found> {
+) -> rusqlite::Result<SearchPage> {
     let Some((number, indexed)) = connection
         .prepare_cached("SELECT id, indexed FROM rooms WHERE name = ?1")?
         .query_row([room.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -170,7 +170,7 @@ pub(crate) fn stored(
     room: &RoomName,
     row: &rusqlite::Row<'_>,
     unreadable: &Unreadable,
-) -> rusqlite::Result<Option<Stored>> {
+) -> rusqlite::Result<Option<StoredMessage>> {
     let (id, sum): (i64, i64) = (row.get(0)?, row.get(1)?);
     let frame = row.get_ref(2)?.as_blob().unwrap_or_default();
     let seq = record::seq(id);
@@ -178,5 +178,5 @@ pub(crate) fn stored(
         unreadable.note(room, id);
         return Ok(None);
     }
-    Ok(Some(Stored { seq, frame: Bytes::copy_from_slice(frame) }))
+    Ok(Some(StoredMessage { seq, frame: Bytes::copy_from_slice(frame) }))
 }

@@ -1,5 +1,5 @@
 use chat_core::RoomName;
-use chat_proto::Identity;
+use chat_proto::UserKey;
 use sha1::{Digest, Sha1};
 
 /// Bits of a message's id that say its place in the room; those above say the room.
@@ -33,7 +33,7 @@ pub(crate) fn sum(room: &RoomName, seq: u64, frame: &[u8]) -> i64 {
 }
 
 /// Where a key stands among all keys: those of different rooms and users never meet.
-pub(crate) fn slot(room: i64, user: &Identity, key: &str) -> Vec<u8> {
+pub(crate) fn slot(room: i64, user: &UserKey, key: &str) -> Vec<u8> {
     let id = user.id().as_bytes();
     let mut slot = room.to_be_bytes().to_vec();
     slot.push(u8::from(user.is_guest()));

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, Appended, Draft, Found, Limits, Outlet, Page, Range, Room, RoomName, Scan, Search,
-    SearchError, Standing, Unavailable,
+    AppendError, AppendReceipt, CommitSink, Limits, LogBounds, NewMessage, Page, Range, Room, RoomName, Scan,
+    Search, SearchError, SearchPage, Unavailable,
 };
 use sha1::{Digest, Sha1};
 use tokio::sync::oneshot;
@@ -26,15 +26,15 @@ pub(crate) struct SqliteRoom {
 }
 
 impl SqliteRoom {
-    pub(crate) fn new(shared: Arc<Shared>, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, name: RoomName, limits: Arc<Limits>, outlet: CommitSink) -> Self {
         let epoch = record::epoch(shared.epoch(), &name);
         let listener = shared.hub().teller.listen(&name, outlet);
         Self { shared, name, epoch, limits, listener }
     }
 
-    fn prepare(&self, draft: Draft) -> Prepared {
-        let Draft { user, key, body } = draft;
-        let window = u64::try_from(self.limits.key_window.as_millis()).unwrap_or(u64::MAX);
+    fn prepare(&self, draft: NewMessage) -> Prepared {
+        let NewMessage { user, key, body } = draft;
+        let window = u64::try_from(self.limits.rooms.key_window.as_millis()).unwrap_or(u64::MAX);
         let key = key.map(|key| Key { key, digest: Sha1::digest(body.get()).into(), window });
         Prepared { room: self.name.clone(), user, key, body }
     }
@@ -42,9 +42,9 @@ impl SqliteRoom {
 
 #[async_trait]
 impl Room for SqliteRoom {
-    async fn append(&self, draft: Draft) -> Result<Appended, AppendError> {
+    async fn append(&self, draft: NewMessage) -> Result<AppendReceipt, AppendError> {
         let unavailable = |cause: &str| AppendError::Unavailable(cause.to_owned());
-        let place = timeout(self.limits.room_timeout, self.shared.queue())
+        let place = timeout(self.limits.rooms.call_timeout, self.shared.queue())
             .await
             .map_err(|_| unavailable("too much waits to be written"))?
             .ok_or_else(|| unavailable("the store is closed"))?;
@@ -56,30 +56,31 @@ impl Room for SqliteRoom {
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
-        let (hub, name, bytes) = (Arc::clone(self.shared.hub()), self.name.clone(), self.limits.max_batch);
-        let rows = self.shared.readers().run(self.limits.room_timeout, move |connection| {
+        let (hub, name, bytes) =
+            (Arc::clone(self.shared.hub()), self.name.clone(), self.limits.wire.max_batch_bytes);
+        let rows = self.shared.readers().run(self.limits.rooms.call_timeout, move |connection| {
             pages::read(connection, &name, range, bytes, &hub.unreadable)
         });
         let rows = rows.await?;
         Ok(Page { epoch: self.epoch.clone(), messages: rows.messages, more: rows.more })
     }
 
-    async fn standing(&self) -> Result<Standing, Unavailable> {
+    async fn bounds(&self) -> Result<LogBounds, Unavailable> {
         let name = self.name.clone();
-        let standing = self
+        let bounds = self
             .shared
             .readers()
-            .run(self.limits.room_timeout, move |connection| pages::standing(connection, &name));
-        let (head, first) = standing.await?;
-        Ok(Standing { epoch: self.epoch.clone(), head, first })
+            .run(self.limits.rooms.call_timeout, move |connection| pages::bounds(connection, &name));
+        let (head, first) = bounds.await?;
+        Ok(LogBounds { epoch: self.epoch.clone(), head, first })
     }
 
-    async fn search(&self, search: Search) -> Result<Found, SearchError> {
+    async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {
         let pattern =
             terms::pattern(&terms::scope(&self.name), &search.query).ok_or(SearchError::BadQuery)?;
         let scan = Scan::new(&search, &self.limits);
         let (hub, name, before) = (Arc::clone(self.shared.hub()), self.name.clone(), search.before);
-        let found = self.shared.readers().run_long(self.limits.room_timeout, move |connection| {
+        let found = self.shared.readers().run_long(self.limits.rooms.call_timeout, move |connection| {
             pages::search(connection, &name, &pattern, before, scan, &hub.unreadable)
         });
         found.await.map_err(|Unavailable(cause)| SearchError::Unavailable(cause))

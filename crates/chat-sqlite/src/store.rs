@@ -3,7 +3,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use chat_core::{Limits, Outlet, Room, RoomName};
+use chat_core::{CommitSink, Limits, Room, RoomName};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -69,7 +69,7 @@ impl Default for Options {
 
 impl Options {
     /// The same, with waits that can be counted.
-    fn countable(self) -> Self {
+    fn clamped(self) -> Self {
         Self {
             sweep_interval: self.sweep_interval.min(LONGEST),
             lock_wait: self.lock_wait.min(LONGEST),
@@ -118,7 +118,7 @@ impl Store {
     ///
     /// [`OpenError`], one line that says what to do. The database is then as it was.
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
-        let (dir, options) = (dir.as_ref(), options.countable());
+        let (dir, options) = (dir.as_ref(), options.clamped());
         let opened = open::open(dir, &options)?;
         let hub = Arc::new(Hub::default());
         let (jobs, waiting) = mpsc::channel();
@@ -139,7 +139,7 @@ impl Store {
     }
 
     /// The room of this name, for [`Builder::rooms`](chat_core::Builder::rooms).
-    pub fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Arc<dyn Room> {
+    pub fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: CommitSink) -> Arc<dyn Room> {
         self.0.hub.note_key_window(&limits);
         Arc::new(SqliteRoom::new(Arc::clone(&self.0), name, limits, outlet))
     }

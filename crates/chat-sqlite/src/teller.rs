@@ -1,7 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use chat_core::{AppendError, Appended, Outlet, RoomName, Stored};
+use chat_core::{AppendError, AppendReceipt, CommitSink, RoomName, StoredMessage};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -20,7 +20,7 @@ pub(crate) struct Teller {
 #[derive(Debug, Default)]
 struct Listeners {
     /// Those who want to hear of a room: one, but where it is being opened anew.
-    rooms: HashMap<RoomName, Vec<(u64, Outlet)>>,
+    rooms: HashMap<RoomName, Vec<(u64, CommitSink)>>,
     next: u64,
 }
 
@@ -35,7 +35,7 @@ struct Waiting {
 #[derive(Debug)]
 pub(crate) struct Committed {
     pub(crate) room: RoomName,
-    pub(crate) stored: Stored,
+    pub(crate) stored: StoredMessage,
     /// Its place in the queue, given back when it is told of.
     pub(crate) place: OwnedSemaphorePermit,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Committed {
 /// What became of an append.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) result: Result<Appended, AppendError>,
+    pub(crate) result: Result<AppendReceipt, AppendError>,
     /// The messages that are told of before anybody hears of it, counted from the first of all.
     pub(crate) after: u64,
 }
@@ -57,7 +57,7 @@ pub(crate) struct Pending<'t> {
 
 impl Teller {
     /// Lets an outlet hear of a room's messages, whoever appends them, until [`forget`](Self::forget).
-    pub(crate) fn listen(&self, room: &RoomName, outlet: Outlet) -> u64 {
+    pub(crate) fn listen(&self, room: &RoomName, outlet: CommitSink) -> u64 {
         let mut listeners = self.listeners.lock();
         listeners.next += 1;
         let listener = listeners.next;
@@ -87,7 +87,7 @@ impl Teller {
     }
 
     /// Answers an append. If nobody waits, what is to be told of before is told of here.
-    pub(crate) fn answer(&self, to: oneshot::Sender<Answer>, result: Result<Appended, AppendError>) {
+    pub(crate) fn answer(&self, to: oneshot::Sender<Answer>, result: Result<AppendReceipt, AppendError>) {
         if let Err(unheard) = to.send(Answer { result, after: self.pushed() }) {
             self.tell(unheard.after);
         }
@@ -99,16 +99,16 @@ impl Teller {
     }
 
     /// Tells of so many messages, counted from the first of all: on return that is done, whoever did it.
-    pub(crate) fn tell(&self, upto: u64) {
+    pub(crate) fn tell(&self, up_to: u64) {
         let _turn = self.turn.lock();
-        while let Some(message) = self.take(upto) {
+        while let Some(message) = self.take(up_to) {
             self.tell_of(message);
         }
     }
 
-    fn take(&self, upto: u64) -> Option<Committed> {
+    fn take(&self, up_to: u64) -> Option<Committed> {
         let mut waiting = self.waiting.lock();
-        if waiting.taken >= upto {
+        if waiting.taken >= up_to {
             return None;
         }
         let message = waiting.messages.pop_front()?;
@@ -131,7 +131,7 @@ impl Teller {
 
 impl Pending<'_> {
     /// The answer; none if the store, or its thread, has ended without one.
-    pub(crate) async fn wait(mut self) -> Option<Result<Appended, AppendError>> {
+    pub(crate) async fn wait(mut self) -> Option<Result<AppendReceipt, AppendError>> {
         let Answer { result, after } = (&mut self.answer).await.ok()?;
         self.teller.tell(after);
         Some(result)
@@ -153,7 +153,7 @@ mod tests {
     use std::sync::{Arc, mpsc};
     use std::thread;
 
-    use chat_core::{Draft, User};
+    use chat_core::{NewMessage, User};
     use serde_json::value::RawValue;
     use tokio::runtime::Builder;
     use tokio::sync::Semaphore;
@@ -168,7 +168,7 @@ mod tests {
     fn teller() -> (Arc<Teller>, mpsc::Receiver<u64>) {
         let teller = Teller::default();
         let (told, tells) = mpsc::channel();
-        let outlet = Outlet::new(move |stored| {
+        let outlet = CommitSink::new(move |stored| {
             // Another thread may go ahead, if it can.
             thread::yield_now();
             told.send(stored.seq).expect("somebody listens");
@@ -180,11 +180,11 @@ mod tests {
     /// Does what the writer does with a message that it has stored.
     fn commit(teller: &Teller, seq: u64, answer: oneshot::Sender<Answer>) {
         let body = RawValue::from_string("{}".to_owned()).expect("JSON");
-        let draft = Draft { user: User::guest("ann").expect("a name"), key: None, body };
+        let draft = NewMessage { user: User::guest("ann").expect("a name"), key: None, body };
         let stored = draft.into_stored(lobby(), seq, 0);
         let place = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a place");
         teller.push(Committed { room: lobby(), stored, place });
-        teller.answer(answer, Ok(Appended { seq, at: 0, duplicate: false }));
+        teller.answer(answer, Ok(AppendReceipt { seq, at: 0, duplicate: false }));
     }
 
     #[test]

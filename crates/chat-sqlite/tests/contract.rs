@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chat_core::{Limits, Outlet, Room, RoomName};
+use chat_core::{CommitSink, Limits, Room, RoomName};
 use chat_room_conformance::{Kind, Store, certify};
 use chat_sqlite::{Durability, Options};
 
@@ -19,8 +19,8 @@ fn main() -> ExitCode {
             let dir = tempfile::tempdir_in(&dir).expect("a directory").keep();
             let options = Options {
                 durability,
-                retain_messages: Some(limits.log_messages as u64),
-                max_keys: limits.log_keys as u64,
+                retain_messages: Some(limits.rooms.log_messages as u64),
+                max_keys: limits.rooms.log_keys as u64,
                 sweep_interval: Duration::from_millis(20),
                 ..Options::default()
             };
@@ -44,7 +44,7 @@ impl Sqlite {
 
 #[async_trait]
 impl Store for Sqlite {
-    fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Arc<dyn Room> {
+    fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: CommitSink) -> Arc<dyn Room> {
         self.store.room(name, limits, outlet)
     }
 

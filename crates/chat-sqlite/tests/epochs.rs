@@ -31,7 +31,7 @@ impl Copies {
 const ALL: [&str; 3] = ["chat.db", "chat.db-wal", "chat.mark"];
 
 async fn epoch(room: &Arc<dyn Room>) -> String {
-    room.standing().await.expect("a standing").epoch
+    room.bounds().await.expect("a standing").epoch
 }
 
 /// A store of three messages, as a process leaves it that is killed; its epoch.

@@ -237,7 +237,7 @@ async fn a_flipped_bit_in_a_number_harms_no_other_message() {
     let report = Store::check(home.path(), |_| ()).expect("a report");
     assert_eq!((report.messages, report.unreadable), (8, 1), "{report:?}");
     home.database().execute_batch("UPDATE messages SET at = -at WHERE id & 15 = 1").expect("flipped");
-    until(async || lobby.standing().await.expect("a standing").first == 2).await;
+    until(async || lobby.bounds().await.expect("a standing").first == 2).await;
     assert_eq!(store.stats().failing_since, None);
     store.close();
 }
@@ -376,7 +376,9 @@ async fn more_than_the_queue_holds_waits_its_turn_and_not_for_ever() {
         assert!(append.await.expect("no panic").is_ok());
     }
     assert_eq!(seqs(&all(&lobby).await), (1..=100).collect::<Vec<_>>());
-    let hasty = chat_core::Limits { room_timeout: Duration::from_millis(50), ..Default::default() };
+    let hasty = chat_core::Limits::default().with(|limits| {
+        limits.rooms.call_timeout = Duration::from_millis(50);
+    });
     let hasty: Arc<dyn Room> = store.room(support::name("lobby"), Arc::new(hasty), support::deaf());
     let blocker = home.database();
     blocker.execute_batch("BEGIN IMMEDIATE").expect("locked");

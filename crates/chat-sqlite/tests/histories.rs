@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chat_core::{AppendError, Limits, Range, Room, Search, Standing, User};
+use chat_core::{AppendError, Limits, LogBounds, Range, Room, Search, User};
 use chat_proto::Log;
 use chat_sqlite::{Options, Store};
 use proptest::prelude::*;
@@ -51,18 +51,21 @@ struct Model {
 
 impl Model {
     fn new(room: &str, epoch: String) -> Self {
-        let limits = Limits { log_messages: usize::MAX, log_bytes: usize::MAX, ..Limits::default() };
+        let limits = Limits::default().with(|limits| {
+            limits.rooms.log_messages = usize::MAX;
+            limits.rooms.log_bytes = usize::MAX;
+        });
         Self { log: Log::new(name(room), epoch, Arc::new(limits)), messages: BTreeMap::new() }
     }
 
-    fn standing(&self) -> Standing {
-        let standing = self.log.standing();
-        let first = self.messages.first_key_value().map_or(standing.head + 1, |(seq, _)| *seq);
-        Standing { first, ..standing }
+    fn bounds(&self) -> LogBounds {
+        let bounds = self.log.bounds();
+        let first = self.messages.first_key_value().map_or(bounds.head + 1, |(seq, _)| *seq);
+        LogBounds { first, ..bounds }
     }
 
     fn retain(&mut self, messages: u64) {
-        let head = self.log.standing().head;
+        let head = self.log.bounds().head;
         self.messages.retain(|seq, _| *seq + messages > head);
     }
 
@@ -94,7 +97,7 @@ impl World {
         let store = home.open();
         let mut epochs = Vec::new();
         for room in ROOMS {
-            epochs.push(support::room(&store, room).standing().await.expect("a standing").epoch);
+            epochs.push(support::room(&store, room).bounds().await.expect("a standing").epoch);
         }
         assert_ne!(epochs[0], epochs[1]);
         let models = [0, 1].map(|room| Model::new(ROOMS[room], epochs[room].clone()));
@@ -102,7 +105,9 @@ impl World {
     }
 
     fn room(&self, room: usize) -> Arc<dyn Room> {
-        let limits = Limits { max_batch: BATCH, ..(*limits()).clone() };
+        let limits = (*limits()).clone().with(|limits| {
+            limits.wire.max_batch_bytes = BATCH;
+        });
         self.store.room(name(ROOMS[room]), Arc::new(limits), support::deaf())
     }
 
@@ -137,14 +142,14 @@ impl World {
                 self.restart(false, options);
                 for room in 0..ROOMS.len() {
                     self.models[room].retain(messages);
-                    let (log, first) = (self.room(room), self.models[room].standing().first);
-                    until(async || log.standing().await.is_ok_and(|standing| standing.first == first)).await;
+                    let (log, first) = (self.room(room), self.models[room].bounds().first);
+                    until(async || log.bounds().await.is_ok_and(|bounds| bounds.first == first)).await;
                 }
                 self.restart(false, Options::default());
             }
         }
         for room in 0..ROOMS.len() {
-            assert_eq!(self.room(room).standing().await.expect("a standing"), self.models[room].standing());
+            assert_eq!(self.room(room).bounds().await.expect("a standing"), self.models[room].bounds());
         }
     }
 

@@ -20,16 +20,16 @@ async fn a_store_that_is_opened_again_has_everything_byte_for_byte() {
             say(&lobby, &format!("\u{1f600} \"{n}\" \\ 안녕")).await.expect("appended");
         }
         say_once(&hall, "k", "hi").await.expect("appended");
-        let (before, standing) = (all(&lobby).await, lobby.standing().await);
-        let other = hall.standing().await.expect("a standing");
+        let (before, bounds) = (all(&lobby).await, lobby.bounds().await);
+        let other = hall.bounds().await.expect("a standing");
         store.close();
         assert!(!home.file("chat.db-wal").exists(), "nothing is left to be brought in");
         let store = home.open_with(options);
         let (lobby, hall) = (room(&store, "lobby"), room(&store, "로비"));
         assert_eq!(all(&lobby).await, before);
-        assert_eq!(lobby.standing().await, standing);
-        assert_eq!(hall.standing().await.as_ref(), Ok(&other));
-        assert_ne!(standing.map(|standing| standing.epoch), Ok(other.epoch), "each room has its own");
+        assert_eq!(lobby.bounds().await, bounds);
+        assert_eq!(hall.bounds().await.as_ref(), Ok(&other));
+        assert_ne!(bounds.map(|bounds| bounds.epoch), Ok(other.epoch), "each room has its own");
         assert_eq!(say(&lobby, "on").await.map(|appended| appended.seq), Ok(11));
     }
 }
@@ -39,10 +39,10 @@ async fn a_room_begins_with_its_first_message() {
     let home = Home::new();
     let store = home.open();
     let lobby = room(&store, "lobby");
-    let standing = lobby.standing().await.expect("a standing");
-    assert_eq!((standing.head, standing.first, standing.epoch.len()), (0, 1, 16));
+    let bounds = lobby.bounds().await.expect("a standing");
+    assert_eq!((bounds.head, bounds.first, bounds.epoch.len()), (0, 1, 16));
     let page = lobby.read(Range::Before { seq: u64::MAX, limit: 9 }).await.expect("a page");
-    assert_eq!((page.messages.len(), page.more, page.epoch), (0, false, standing.epoch));
+    assert_eq!((page.messages.len(), page.more, page.epoch), (0, false, bounds.epoch));
     store.close();
     assert_eq!(chat_sqlite::Store::rooms(home.path()).expect("rooms"), [], "looking makes no room");
 }
@@ -133,7 +133,9 @@ async fn a_key_is_forgotten_after_its_window_and_when_there_are_too_many() {
     assert!(say_once(&lobby, "4", "hi").await.expect("known").duplicate);
     assert!(say_once(&lobby, "2", "hi").await.expect("known").duplicate);
     assert!(!say_once(&lobby, "1", "hi").await.expect("appended").duplicate, "the oldest went first");
-    let brief = Arc::new(Limits { key_window: Duration::ZERO, ..(*limits()).clone() });
+    let brief = Arc::new((*limits()).clone().with(|limits| {
+        limits.rooms.key_window = Duration::ZERO;
+    }));
     let outlet = deaf();
     let brief = store.room(name("lobby"), brief, outlet);
     assert_eq!(say_once(&brief, "4", "another").await.map(|appended| appended.seq), Ok(7));
@@ -168,7 +170,9 @@ async fn a_chat_finds_its_rooms_again() {
     for round in 1..=3u64 {
         let store = home.open();
         let rooms = store.clone();
-        let limits = Limits { room_timeout: support::PATIENCE, ..Limits::default() };
+        let limits = Limits::default().with(|limits| {
+            limits.rooms.call_timeout = support::PATIENCE;
+        });
         let chat: Chat = Chat::builder()
             .limits(limits)
             .rooms(move |name, limits, outlet| rooms.room(name, limits, outlet))
@@ -195,7 +199,7 @@ async fn a_store_that_is_closed_is_left_in_peace() {
     let before = hash(&home.file("chat.db"));
     assert!(matches!(say(&lobby, "late").await, Err(AppendError::Unavailable(_))));
     assert!(lobby.read(Range::After { seq: 0, limit: 1 }).await.is_err());
-    assert!(lobby.standing().await.is_err());
+    assert!(lobby.bounds().await.is_err());
     assert_eq!(hash(&home.file("chat.db")), before);
 }
 
@@ -213,7 +217,9 @@ async fn pages_are_bounded_and_say_whether_there_is_more() {
     let home = Home::new();
     let store = home.open();
     let outlet = deaf();
-    let small = Arc::new(Limits { max_batch: 1_000, ..(*limits()).clone() });
+    let small = Arc::new((*limits()).clone().with(|limits| {
+        limits.wire.max_batch_bytes = 1_000;
+    }));
     let lobby: Arc<dyn Room> = store.room(name("lobby"), small, outlet);
     for n in 1..=9 {
         let text = if n == 5 { "x".repeat(2_000) } else { "x".repeat(300) };
@@ -265,7 +271,9 @@ async fn no_option_is_too_large_or_too_small() {
     for options in [largest, smallest] {
         let home = Home::new();
         let store = home.open_with(options);
-        let patient = Limits { room_timeout: Duration::MAX, ..Limits::default() };
+        let patient = Limits::default().with(|limits| {
+            limits.rooms.call_timeout = Duration::MAX;
+        });
         let lobby: Arc<dyn Room> = store.room(name("lobby"), Arc::new(patient), deaf());
         for seq in 1..=3 {
             assert_eq!(say_once(&lobby, &seq.to_string(), "hi").await.map(|appended| appended.seq), Ok(seq));

@@ -5,7 +5,7 @@ mod support;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use chat_core::{AppendError, Outlet, Room};
+use chat_core::{AppendError, CommitSink, Room};
 use support::{Home, all, room, say, seqs};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -14,9 +14,9 @@ use tracing::{Event, Metadata, Subscriber};
 async fn an_outlet_that_panics_costs_neither_the_answers_nor_what_the_others_hear() {
     let home = Home::new();
     let store = home.open();
-    let broken = Outlet::new(|_| panic!("as a host's outlet might"));
+    let broken = CommitSink::new(|_| panic!("as a host's outlet might"));
     let (heard, hears) = mpsc::channel();
-    let outlet = Outlet::new(move |stored| heard.send(stored.seq).expect("somebody listens"));
+    let outlet = CommitSink::new(move |stored| heard.send(stored.seq).expect("somebody listens"));
     let lobby: Arc<dyn Room> = store.room(support::name("lobby"), support::limits(), broken);
     let _other = store.room(support::name("lobby"), support::limits(), outlet);
     for seq in 1..=20 {

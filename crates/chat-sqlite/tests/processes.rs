@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{AppendError, Outlet, Search};
+use chat_core::{AppendError, CommitSink, Search};
 use chat_sqlite::{Durability, Options, Store};
 use libtest_mimic::{Arguments, Failed, Trial};
 use support::{Home, all, draft, guest, room};
@@ -61,8 +61,8 @@ async fn write(dir: &str) {
     };
     let store = Store::open(dir, Options { durability, ..Options::default() }).expect("a store");
     let lobby = room(&store, "lobby");
-    let standing = lobby.standing().await.expect("a standing");
-    say(&format!("epoch {}", standing.epoch));
+    let bounds = lobby.bounds().await.expect("a standing");
+    say(&format!("epoch {}", bounds.epoch));
     let writers = env::var(WRITERS).expect("a number").parse().expect("a number");
     let run = std::process::id();
     let writers: Vec<_> = (0..writers)
@@ -88,7 +88,7 @@ async fn write(dir: &str) {
 #[tokio::main]
 async fn tell(dir: &str) {
     let Ok(store) = Store::open(dir, Options::default()) else { return };
-    let outlet = Outlet::new(|stored| say(&format!("told {}", stored.seq)));
+    let outlet = CommitSink::new(|stored| say(&format!("told {}", stored.seq)));
     let lobby = store.room(support::name("lobby"), support::limits(), outlet);
     for n in 0..6 {
         if support::say(&lobby, &format!("word{n}")).await.is_err() {
@@ -162,7 +162,7 @@ fn kill_again_and_again(durability: Durability) -> Result<(), Failed> {
 async fn verify(home: &Home, acknowledged: &BTreeMap<u64, String>, epoch: &str) {
     let store = home.open();
     let lobby = room(&store, "lobby");
-    assert_eq!(lobby.standing().await.expect("a standing").epoch, epoch);
+    assert_eq!(lobby.bounds().await.expect("a standing").epoch, epoch);
     let mut keys = BTreeMap::new();
     for (at, stored) in (1..).zip(all(&lobby).await) {
         assert_eq!(stored.seq, at, "no hole");
@@ -213,7 +213,7 @@ fn kill_while_migrating() -> Result<(), Failed> {
         for n in 1..=50 {
             lobby.append(draft(&guest("ann"), None, &format!("word{n}"))).await.expect("appended");
         }
-        let before = (lobby.standing().await.expect("a standing").epoch, all(&lobby).await);
+        let before = (lobby.bounds().await.expect("a standing").epoch, all(&lobby).await);
         store.close();
         before
     });
@@ -227,7 +227,7 @@ fn kill_while_migrating() -> Result<(), Failed> {
         runtime.block_on(async {
             let store = home.open();
             let lobby = room(&store, "lobby");
-            assert_eq!(lobby.standing().await.expect("a standing").epoch, epoch, "after write {write}");
+            assert_eq!(lobby.bounds().await.expect("a standing").epoch, epoch, "after write {write}");
             assert_eq!(all(&lobby).await, messages, "after write {write}");
             let search = Search { query: "word50".to_owned(), limit: 2, before: u64::MAX };
             let found = lobby.search(search).await.expect("found").messages;

@@ -19,7 +19,11 @@ fn brief() -> Options {
 fn chat(store: &Store) -> Chat {
     let rooms = store.clone();
     // A tail too short for what is written at once, and batches of a few.
-    let limits = Limits { room_timeout: PATIENCE, tail_events: 8, max_batch: 1_000, ..Limits::default() };
+    let limits = Limits::default().with(|limits| {
+        limits.rooms.call_timeout = PATIENCE;
+        limits.rooms.tail_events = 8;
+        limits.wire.max_batch_bytes = 1_000;
+    });
     Chat::builder().limits(limits).rooms(move |name, limits, outlet| rooms.room(name, limits, outlet)).build()
 }
 
@@ -37,7 +41,7 @@ async fn a_room_keeps_its_newest_messages_and_its_head() {
     store.close();
     let store = home.open_with(Options { retain_messages: Some(10), ..brief() });
     let (lobby, hall) = (room(&store, "lobby"), room(&store, "hall"));
-    until(async || lobby.standing().await.expect("a standing").first == 691).await;
+    until(async || lobby.bounds().await.expect("a standing").first == 691).await;
     assert_eq!(seqs(&all(&lobby).await), (691..=700).collect::<Vec<_>>());
     assert_eq!(seqs(&all(&hall).await), [1, 2, 3, 4, 5]);
     let find = async |query: &str| {
@@ -64,19 +68,19 @@ async fn a_room_of_which_nothing_is_left_goes_on_where_it_was() {
         let appended = say_once(&lobby, &round.to_string(), "hi").await.expect("appended");
         assert_eq!(appended.seq, round);
         until(async || all(&lobby).await.is_empty()).await;
-        let standing = lobby.standing().await.expect("a standing");
-        assert_eq!((standing.head, standing.first), (round, round + 1));
+        let bounds = lobby.bounds().await.expect("a standing");
+        assert_eq!((bounds.head, bounds.first), (round, round + 1));
         assert!(
             say_once(&lobby, &round.to_string(), "hi").await.expect("known").duplicate,
             "its key is kept"
         );
     }
-    let epoch = lobby.standing().await.expect("a standing").epoch;
+    let epoch = lobby.bounds().await.expect("a standing").epoch;
     store.close();
     let store = home.open();
     let lobby = room(&store, "lobby");
-    let standing = lobby.standing().await.expect("a standing");
-    assert_eq!((standing.head, standing.first, standing.epoch), (3, 4, epoch));
+    let bounds = lobby.bounds().await.expect("a standing");
+    assert_eq!((bounds.head, bounds.first, bounds.epoch), (3, 4, epoch));
     assert_eq!(say(&lobby, "on").await.map(|appended| appended.seq), Ok(4));
     store.close();
     assert!(Store::check(home.path(), |_| ()).expect("a report").is_sound());

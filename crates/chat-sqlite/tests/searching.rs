@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use chat_core::{Limits, Room, Scan, Search, SearchError};
+use chat_core::{Room, Scan, Search, SearchError};
 use chat_sqlite::Store;
 use proptest::prelude::*;
 use support::{Home, all, limits, name, room, say, seqs, until};
@@ -103,7 +103,9 @@ async fn what_is_found_is_of_this_room_paged_and_bounded() {
     let page = lobby.read(chat_core::Range::After { seq: 12, limit: 1 }).await.expect("a page");
     let found = lobby.search(asked("apple", 1, u64::MAX)).await.expect("found");
     assert_eq!(found.messages, page.messages, "byte for byte");
-    let small = Arc::new(Limits { max_batch: page.messages[0].frame.len() * 2, ..(*limits()).clone() });
+    let small = Arc::new((*limits()).clone().with(|limits| {
+        limits.wire.max_batch_bytes = page.messages[0].frame.len() * 2;
+    }));
     let small = store.room(name("lobby"), small, support::deaf());
     let found = small.search(asked("apple", 9, u64::MAX)).await.expect("found");
     assert_eq!((seqs(&found.messages), found.more), (vec![13, 11], true));
@@ -161,7 +163,9 @@ async fn a_search_that_takes_too_long_is_stopped_and_the_next_one_is_not() {
     for n in 0..300 {
         say(&lobby, &format!("a{n} b{n} c{n}")).await.expect("appended");
     }
-    let hasty = Arc::new(Limits { room_timeout: std::time::Duration::ZERO, ..(*limits()).clone() });
+    let hasty = Arc::new((*limits()).clone().with(|limits| {
+        limits.rooms.call_timeout = std::time::Duration::ZERO;
+    }));
     let hasty = store.room(name("lobby"), hasty, support::deaf());
     let found = hasty.search(asked("a b c", 300, u64::MAX)).await;
     assert!(matches!(found, Err(SearchError::Unavailable(_))), "{found:?}");

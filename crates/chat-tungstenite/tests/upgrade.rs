@@ -219,7 +219,9 @@ async fn a_panic_in_the_hosts_own_message_closes_that_session_with_1011_and_no_o
 
 fn chat() -> Chat {
     Chat::builder()
-        .limits(Limits { upgrade_timeout: Duration::from_millis(200), ..Limits::default() })
+        .limits(Limits::default().with(|limits| {
+            limits.http.upgrade_timeout = Duration::from_millis(200);
+        }))
         .build()
 }
 

@@ -24,7 +24,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chat_core::{Breach, CloseCode, Endpoint, Incoming, Message, Upgrade};
+use chat_core::{CloseCode, Endpoint, Incoming, Message, ProtocolViolation, Upgrade};
 use chat_hyper::Messages;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::oneshot;
@@ -62,7 +62,7 @@ fn open<M: Message>(upgrade: Upgrade<M>, ws: Option<Ws>) -> Response {
     };
     let (answer, ticket) = upgrade.accept();
     let limits = ticket.limits();
-    let ws = ws.max_frame_size(limits.max_frame).max_message_size(limits.max_frame);
+    let ws = ws.max_frame_size(limits.wire.max_frame_bytes).max_message_size(limits.wire.max_frame_bytes);
     let limits = Arc::clone(limits);
     let (give, taken) = oneshot::channel::<WebSocket>();
     let connection = async move { taken.await.map(|socket| Messages::<_, Dialect>::new(socket, &limits)) };
@@ -105,10 +105,10 @@ impl chat_hyper::Dialect for Dialect {
     /// uses: where the two part, the tests of every breach fail.
     fn failed(error: warp::Error) -> Incoming {
         match error.source().and_then(|source| source.downcast_ref()) {
-            Some(Error::Capacity(_)) => Incoming::Violation(Breach::TooBig),
-            Some(Error::Utf8(_)) => Incoming::Violation(Breach::Utf8),
+            Some(Error::Capacity(_)) => Incoming::Violation(ProtocolViolation::TooBig),
+            Some(Error::Utf8(_)) => Incoming::Violation(ProtocolViolation::Utf8),
             Some(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Incoming::End,
-            Some(Error::Protocol(_)) => Incoming::Violation(Breach::Protocol),
+            Some(Error::Protocol(_)) => Incoming::Violation(ProtocolViolation::Protocol),
             _ => Incoming::Lost(io::Error::other(error)),
         }
     }

@@ -1,4 +1,4 @@
-use chat_core::Breach;
+use chat_core::ProtocolViolation;
 
 /// Reads the frame headers of a client's byte stream ahead of a WebSocket implementation that believes the
 /// lengths they announce (RFC 6455 section 5.2).
@@ -26,7 +26,7 @@ impl Guard {
     /// # Errors
     ///
     /// The code to close with, if their frame, or its message, is too long.
-    pub fn pass(&mut self, bytes: &[u8]) -> Result<usize, Breach> {
+    pub fn pass(&mut self, bytes: &[u8]) -> Result<usize, ProtocolViolation> {
         let mut at = 0;
         while at < bytes.len() {
             if self.payload > 0 {
@@ -54,13 +54,13 @@ impl Guard {
     }
 
     /// Goes on from the header to the payload.
-    fn begin(&mut self, length: u64) -> Result<(), Breach> {
+    fn begin(&mut self, length: u64) -> Result<(), ProtocolViolation> {
         let (first, masked) = (self.header[0], self.header[1] & 0x80 != 0);
         self.header.clear();
         let is_control = first & 0x08 != 0;
         let total = if is_control { length } else { self.message.saturating_add(length) };
         if length > self.max || total > self.max.saturating_mul(2) {
-            return Err(Breach::TooBig);
+            return Err(ProtocolViolation::TooBig);
         }
         if !is_control {
             let is_last = first & 0x80 != 0;
@@ -101,7 +101,7 @@ mod tests {
     }
 
     /// Lets bytes pass that arrive in parts of `size`; the lengths of the frames that did.
-    fn pass(guard: &mut Guard, bytes: &[u8], size: usize) -> Result<Vec<usize>, Breach> {
+    fn pass(guard: &mut Guard, bytes: &[u8], size: usize) -> Result<Vec<usize>, ProtocolViolation> {
         let (mut frames, mut length) = (Vec::new(), 0);
         for mut part in bytes.chunks(size) {
             while !part.is_empty() {
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(guard.pass(&good), Ok(good.len()));
         let mut header = vec![0x81, 0xff];
         header.extend((1_u64 << 63).to_be_bytes());
-        assert_eq!(guard.pass(&header), Err(Breach::TooBig));
+        assert_eq!(guard.pass(&header), Err(ProtocolViolation::TooBig));
     }
 
     #[test]

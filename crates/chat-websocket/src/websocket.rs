@@ -3,7 +3,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use chat_core::{Breach, CloseCode, Connection, Incoming, Limits, Outgoing};
+use chat_core::{CloseCode, Connection, Incoming, Limits, Outgoing, ProtocolViolation};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
@@ -71,9 +71,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             // The wire buffers: tungstenite's own buffer would keep the size of the largest burst.
             .write_buffer_size(0)
             .max_write_buffer_size(WRITE_BUFFER)
-            .max_message_size(Some(limits.max_frame))
-            .max_frame_size(Some(limits.max_frame));
-        let allowance = limits.max_frame.saturating_mul(COST).saturating_add(DRAIN);
+            .max_message_size(Some(limits.wire.max_frame_bytes))
+            .max_frame_size(Some(limits.wire.max_frame_bytes));
+        let allowance = limits.wire.max_frame_bytes.saturating_mul(COST).saturating_add(DRAIN);
         let mut wire = Wire::new(stream, &early);
         wire.allow(allowance);
         let stream = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
@@ -263,14 +263,14 @@ fn received(message: Option<Result<Message, Error>>) -> Incoming {
 
 fn failed(error: Error) -> Incoming {
     match error {
-        Error::Capacity(_) => Incoming::Violation(Breach::TooBig),
-        Error::Utf8(_) => Incoming::Violation(Breach::Utf8),
+        Error::Capacity(_) => Incoming::Violation(ProtocolViolation::TooBig),
+        Error::Utf8(_) => Incoming::Violation(ProtocolViolation::Utf8),
         Error::ConnectionClosed
         | Error::AlreadyClosed
         | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Incoming::End,
-        Error::Protocol(_) => Incoming::Violation(Breach::Protocol),
+        Error::Protocol(_) => Incoming::Violation(ProtocolViolation::Protocol),
         Error::Io(error) if matches!(error.get_ref(), Some(inner) if inner.is::<Endless>()) => {
-            Incoming::Violation(Breach::TooBig)
+            Incoming::Violation(ProtocolViolation::TooBig)
         }
         Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => Incoming::End,
         error => Incoming::Lost(transport(error)),

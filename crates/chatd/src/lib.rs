@@ -108,9 +108,11 @@ where
 
     let mechanism = config.mechanism();
     let drain_timeout = config.drain_timeout();
-    let mut limits = Limits { max_connections: config.max_connections(), ..Limits::default() };
+    let mut limits = Limits::default().with(|limits| {
+        limits.connection.max_connections = config.max_connections();
+    });
     if config.echo {
-        limits.max_frame = MAX_ECHO;
+        limits.wire.max_frame_bytes = MAX_ECHO;
     }
     let chat = keeping.rooms(Chat::builder().limits(limits)).build();
     let limits = Arc::clone(chat.limits());

@@ -115,7 +115,7 @@ impl Model {
                     leaving = match ending {
                         Ending::Fin { .. } => Some(Leaving::Fin),
                         Ending::Reset { .. } => Some(Leaving::Reset),
-                        Ending::Close(_) | Ending::Breach(_) => None,
+                        Ending::Close(_) | Ending::ProtocolViolation(_) => None,
                     };
                 }
                 bytes
@@ -149,7 +149,7 @@ impl Model {
                 told.ends = Some(Last::End);
                 Frame::new(8, code.map(u16::to_be_bytes).as_ref().map_or(&[][..], |code| code)).encode()
             }
-            Ending::Breach(breach) if breach.is_close() => {
+            Ending::ProtocolViolation(breach) if breach.is_close() => {
                 // A close frame that is wrong is a breach to some and a goodbye to others.
                 told.excuse(|_| true);
                 told.hear(Lane::Replies, json!({"type": "closing", "code": breach.codes, "reason": null}));
@@ -158,7 +158,7 @@ impl Model {
                 told.ends = Some(Last::Goodbye);
                 breach.bytes()
             }
-            Ending::Breach(breach) => {
+            Ending::ProtocolViolation(breach) => {
                 told.closed(breach.codes);
                 breach.bytes()
             }

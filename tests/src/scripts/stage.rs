@@ -43,25 +43,23 @@ impl Stage {
     ///
     /// If there is no port.
     pub async fn set(adapter: Adapter) -> Result<Self> {
-        let limits = Limits {
-            max_frame: MAX_FRAME,
-            max_body: MAX_BODY,
-            max_rooms: ROOMS_MOST,
-            max_errors: ERRORS,
-            error_window: HOUR,
-            default_page: usize::try_from(HISTORY_DEFAULT)?,
-            max_page: usize::try_from(HISTORY_MOST)?,
-            default_found: usize::try_from(FOUND_DEFAULT)?,
-            max_found: usize::try_from(FOUND_MOST)?,
-            log_messages: usize::try_from(KEPT)?,
-            tail_events: 5,
-            ping_interval: HOUR,
-            write_timeout: HOUR,
-            room_idle: HOUR,
-            // Of those whose framework cannot say that the peer has read its close frame, none is reset before.
-            close_timeout: Duration::from_secs(5),
-            ..Limits::default()
-        };
+        let mut limits = Limits::default();
+        limits.wire.max_frame_bytes = MAX_FRAME;
+        limits.wire.max_body_bytes = MAX_BODY;
+        limits.wire.default_page_messages = usize::try_from(HISTORY_DEFAULT)?;
+        limits.wire.max_page_messages = usize::try_from(HISTORY_MOST)?;
+        limits.wire.default_search_messages = usize::try_from(FOUND_DEFAULT)?;
+        limits.wire.max_search_messages = usize::try_from(FOUND_MOST)?;
+        limits.connection.max_rooms = ROOMS_MOST;
+        limits.connection.max_errors = ERRORS;
+        limits.connection.error_window = HOUR;
+        limits.connection.ping_interval = HOUR;
+        limits.connection.write_timeout = HOUR;
+        // An adapter that cannot see whether the peer has read its close frame must not reset the connection before.
+        limits.connection.close_timeout = Duration::from_secs(5);
+        limits.rooms.log_messages = usize::try_from(KEPT)?;
+        limits.rooms.tail_events = 5;
+        limits.rooms.idle_timeout = HOUR;
         let chat = Chat::builder().limits(limits).build();
         let server = Server::start(adapter, &chat).await?;
         Ok(Self { adapter, chat, server })

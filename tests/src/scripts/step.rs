@@ -57,10 +57,10 @@ pub(super) enum Ending {
     /// A reset, within a frame or not.
     Reset { within_frame: bool },
     /// Something that RFC 6455 or the protocol forbids.
-    Breach(&'static Breach),
+    ProtocolViolation(&'static ProtocolViolation),
 }
 
-pub(super) struct Breach {
+pub(super) struct ProtocolViolation {
     name: &'static str,
     frames: fn() -> Vec<Frame>,
     /// The codes that may be answered.
@@ -105,7 +105,7 @@ impl Manner {
     }
 }
 
-impl Breach {
+impl ProtocolViolation {
     pub(super) fn bytes(&self) -> Vec<u8> {
         (self.frames)().iter().flat_map(Frame::encode).collect()
     }
@@ -116,11 +116,11 @@ impl Breach {
     }
 }
 
-const fn breach(name: &'static str, codes: &'static [u16], frames: fn() -> Vec<Frame>) -> Breach {
-    Breach { name, frames, codes }
+const fn breach(name: &'static str, codes: &'static [u16], frames: fn() -> Vec<Frame>) -> ProtocolViolation {
+    ProtocolViolation { name, frames, codes }
 }
 
-const BREACHES: &[Breach] = &[
+const BREACHES: &[ProtocolViolation] = &[
     breach("a binary frame", &[1003], || vec![Frame::binary("{}")]),
     breach("an unmasked frame", &[1002], || vec![Frame::text("{}").unmasked()]),
     breach("a reserved bit", &[1002], || vec![Frame::text("{}").reserved(4)]),
@@ -201,7 +201,7 @@ fn ending() -> impl Strategy<Value = Ending> {
         2 => select(vec![None, Some(1000), Some(1001), Some(3000), Some(4000), Some(4999)]).prop_map(Ending::Close),
         1 => any::<bool>().prop_map(|within_frame| Ending::Fin { within_frame }),
         2 => any::<bool>().prop_map(|within_frame| Ending::Reset { within_frame }),
-        2 => (0..BREACHES.len()).prop_map(|index| Ending::Breach(&BREACHES[index])),
+        2 => (0..BREACHES.len()).prop_map(|index| Ending::ProtocolViolation(&BREACHES[index])),
     ]
 }
 
@@ -238,12 +238,12 @@ impl fmt::Display for Ending {
             Self::Reset { within_frame } => {
                 write!(f, "RST{}", if *within_frame { " within a frame" } else { "" })
             }
-            Self::Breach(breach) => f.write_str(breach.name),
+            Self::ProtocolViolation(breach) => f.write_str(breach.name),
         }
     }
 }
 
-impl fmt::Debug for Breach {
+impl fmt::Debug for ProtocolViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
     }

@@ -70,15 +70,13 @@ async fn a_slow_reader_that_retention_overtakes_is_told_of_exactly_what_it_misse
 fn chat(home: &TempDir, options: Options) -> Result<Chat> {
     let store = Store::open(home.path().join("store"), options)?;
     let patience = Duration::from_secs(600);
-    let limits = Limits {
-        // Less than retention leaves: the tail is not what is looked at here.
-        tail_events: 16,
-        // It is slow, not gone, however long this takes.
-        write_timeout: patience,
-        ping_interval: patience,
-        room_timeout: patience,
-        ..Limits::default()
-    };
+    let limits = Limits::default().with(|limits| {
+        // Shorter than what retention leaves: this test is not about the tail.
+        limits.rooms.tail_events = 16;
+        limits.rooms.call_timeout = patience;
+        limits.connection.write_timeout = patience;
+        limits.connection.ping_interval = patience;
+    });
     let open = move |name, limits: Arc<Limits>, outlet| store.room(name, limits, outlet);
     Ok(Chat::builder().limits(limits).rooms(open).build())
 }

@@ -55,11 +55,10 @@ async fn in_time(case: impl Future<Output = ()>) {
 
 fn chat() -> Chat {
     Chat::builder()
-        .limits(Limits {
-            close_timeout: Duration::from_millis(200),
-            write_timeout: Duration::from_millis(300),
-            ..Limits::default()
-        })
+        .limits(Limits::default().with(|limits| {
+            limits.connection.close_timeout = Duration::from_millis(200);
+            limits.connection.write_timeout = Duration::from_millis(300);
+        }))
         .build()
 }
 

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat_core::{AppendError, Appended, Chat, Draft, MemoryRoom, Page, Range, Room, Standing, Unavailable};
+use chat_core::{
+    AppendError, AppendReceipt, Chat, LogBounds, MemoryRoom, NewMessage, Page, Range, Room, Unavailable,
+};
 use tokio::sync::watch;
 
 use super::within;
@@ -62,7 +64,7 @@ struct FailingRoom {
 
 #[async_trait]
 impl Room for FailingRoom {
-    async fn append(&self, draft: Draft) -> Result<Appended, AppendError> {
+    async fn append(&self, draft: NewMessage) -> Result<AppendReceipt, AppendError> {
         self.rooms.attempts.send_modify(|attempts| *attempts += 1);
         let mut modes = self.rooms.mode.subscribe();
         let mode = *modes.wait_for(|mode| !matches!(mode, Mode::Waits)).await.unwrap();
@@ -78,7 +80,7 @@ impl Room for FailingRoom {
         self.log.read(range).await
     }
 
-    async fn standing(&self) -> Result<Standing, Unavailable> {
-        self.log.standing().await
+    async fn bounds(&self) -> Result<LogBounds, Unavailable> {
+        self.log.bounds().await
     }
 }

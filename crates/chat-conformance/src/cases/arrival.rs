@@ -96,31 +96,31 @@ pub(super) fn group() -> Group {
             "PROTOCOL.md, section 1",
             |stage| async move {
                 let mut ann = stage.connect("ann").await?;
-                ann.be_patient_for(stage.limits().head_timeout + millis(4_000));
+                ann.be_patient_for(stage.limits().http.head_timeout + millis(4_000));
                 silence(&mut ann).await
             },
         )
-        .with(|limits| limits.head_timeout = millis(1_000)),
+        .with(|limits| limits.http.head_timeout = millis(1_000)),
         case(
             "half_a_head_is_ended",
             "A connection that sends part of a request and then nothing is gone in time.",
             "PROTOCOL.md, section 1",
             |stage| async move {
                 let mut ann = stage.connect("ann").await?;
-                ann.be_patient_for(stage.limits().head_timeout + millis(4_000));
+                ann.be_patient_for(stage.limits().http.head_timeout + millis(4_000));
                 let head = stage.handshake("ann").encode();
                 ann.write(&head[..head.len() / 2]).await?;
                 silence(&mut ann).await
             },
         )
-        .with(|limits| limits.head_timeout = millis(1_000)),
+        .with(|limits| limits.http.head_timeout = millis(1_000)),
         case(
             "a_dripping_head_is_ended",
             "A head that comes a byte at a time for ever has the same time as any other.",
             "PROTOCOL.md, section 1",
             |stage| async move {
                 let mut ann = stage.connect("ann").await?;
-                let patience = stage.limits().head_timeout + millis(4_000);
+                let patience = stage.limits().http.head_timeout + millis(4_000);
                 let drip = async {
                     ann.write(format!("GET {} HTTP/1.1\r\nX: ", stage.path()).as_bytes()).await?;
                     ann.be_patient_for(millis(50));
@@ -138,7 +138,7 @@ pub(super) fn group() -> Group {
             },
         )
         .race("whether the end is read, or met by a write, is open")
-        .with(|limits| limits.head_timeout = millis(1_000)),
+        .with(|limits| limits.http.head_timeout = millis(1_000)),
         case(
             "silent_connections_do_not_delay_a_good_one",
             "A hundred connections that send nothing, or half a head, do not keep others from being served.",
@@ -185,7 +185,7 @@ pub(super) fn group() -> Group {
             },
         )
         .race("how soon the place is free is open")
-        .with(|limits| limits.max_connections = 1)
+        .with(|limits| limits.connection.max_connections = 1)
         .needs(Needs::Limits),
         case(
             "a_client_gone_right_after_the_request_leaves_nothing",

@@ -187,7 +187,7 @@ pub(super) fn group() -> Group {
             "RFC 6455 section 7.1.1; PROTOCOL.md, section 2",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
-                ann.be_patient_for(stage.limits().close_timeout + millis(4_000));
+                ann.be_patient_for(stage.limits().connection.close_timeout + millis(4_000));
                 ann.send(Frame::binary("")).await?;
                 let code = ann.expect_close_frame().await?;
                 fail(code == Some(1003), "a close frame with code 1003", Message::Close(code))?;

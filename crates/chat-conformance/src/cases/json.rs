@@ -250,10 +250,10 @@ pub(super) fn group() -> Group {
             "PROTOCOL.md, section 7.1 (`too_many_errors`)",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
-                for _ in 0..stage.limits().max_errors {
+                for _ in 0..stage.limits().connection.max_errors {
                     ann.text("x").await?;
                 }
-                for _ in 0..stage.limits().max_errors {
+                for _ in 0..stage.limits().connection.max_errors {
                     ann.expect("error").await?;
                 }
                 ann.expect_closed(4500).await
@@ -265,7 +265,7 @@ pub(super) fn group() -> Group {
             "PROTOCOL.md, section 7.1 (`too_many_errors`)",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
-                for _ in 1..stage.limits().max_errors {
+                for _ in 1..stage.limits().connection.max_errors {
                     ann.say_in_vain(&["bad_json"], "x").await?;
                 }
                 for _ in 0..20 {
@@ -281,17 +281,17 @@ pub(super) fn group() -> Group {
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 for _ in 0..3 {
-                    for _ in 1..stage.limits().max_errors {
+                    for _ in 1..stage.limits().connection.max_errors {
                         ann.say_in_vain(&["bad_json"], "x").await?;
                     }
                     // That time passes is what this is about.
-                    tokio::time::sleep(stage.limits().error_window + super::millis(200)).await;
+                    tokio::time::sleep(stage.limits().connection.error_window + super::millis(200)).await;
                 }
                 ann.text(ping("1")).await?;
                 expect_pong_event(&mut ann, "1").await
             },
         )
-        .with(|limits| limits.error_window = super::millis(300)),
+        .with(|limits| limits.connection.error_window = super::millis(300)),
         case(
             "bad_json_in_fragments_is_one_error",
             "A bad message in fragments is one error, as if it had come whole.",

@@ -9,7 +9,7 @@ pub(super) fn group() -> Group {
             "PROTOCOL.md, section 2",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
-                ann.text(padded(stage.limits().max_frame)).await?;
+                ann.text(padded(stage.limits().wire.max_frame_bytes)).await?;
                 expect_pong_event(&mut ann, "1").await
             },
         ),
@@ -18,7 +18,8 @@ pub(super) fn group() -> Group {
             "A message of `max_frame` bytes and one more closes with 1009.",
             "RFC 6455 section 7.4.1; PROTOCOL.md, section 2",
             |stage| async move {
-                breach(&stage, Frame::text(padded(stage.limits().max_frame + 1)).encode(), 1009).await
+                breach(&stage, Frame::text(padded(stage.limits().wire.max_frame_bytes + 1)).encode(), 1009)
+                    .await
             },
         ),
         case(
@@ -26,7 +27,7 @@ pub(super) fn group() -> Group {
             "The limit counts the message, not its frames: in fragments too, exactly that many bytes pass.",
             "PROTOCOL.md, section 2",
             |stage| async move {
-                let text = padded(stage.limits().max_frame);
+                let text = padded(stage.limits().wire.max_frame_bytes);
                 let (first, rest) = text.split_at(100);
                 let (second, third) = rest.split_at(rest.len() / 2);
                 let frames = [
@@ -44,7 +45,7 @@ pub(super) fn group() -> Group {
             "Fragments that are each small close with 1009 once together they are over the limit.",
             "RFC 6455 section 7.4.1; PROTOCOL.md, section 2",
             |stage| async move {
-                let text = padded(stage.limits().max_frame + 1);
+                let text = padded(stage.limits().wire.max_frame_bytes + 1);
                 let (first, second) = text.split_at(text.len() / 2);
                 let frames = [Frame::text(first).unfinished(), Frame::continuation(second)];
                 breach(&stage, packet(&frames), 1009).await
@@ -57,7 +58,7 @@ pub(super) fn group() -> Group {
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
                 for _ in 0..3 {
-                    ann.text(padded(stage.limits().max_frame)).await?;
+                    ann.text(padded(stage.limits().wire.max_frame_bytes)).await?;
                     expect_pong_event(&mut ann, "1").await?;
                 }
                 Ok(())
@@ -77,7 +78,7 @@ pub(super) fn group() -> Group {
             "A header that announces one byte too many is enough.",
             "RFC 6455 section 10.4",
             |stage| async move {
-                let announced = stage.limits().max_frame as u64 + 1;
+                let announced = stage.limits().wire.max_frame_bytes as u64 + 1;
                 breach(&stage, Frame::text("").announcing(announced).encode(), 1009).await
             },
         ),
@@ -120,7 +121,7 @@ pub(super) fn group() -> Group {
             "Control frames do not count towards the message that they interrupt.",
             "RFC 6455 section 5.4",
             |stage| async move {
-                let text = padded(stage.limits().max_frame);
+                let text = padded(stage.limits().wire.max_frame_bytes);
                 let (first, second) = text.split_at(text.len() - 1);
                 let mut ann = stage.client("ann").await?;
                 ann.send_all(&[
@@ -135,7 +136,7 @@ pub(super) fn group() -> Group {
         ),
         case(
             "the_welcome_says_the_limit_that_holds",
-            "`limits.max_frame` of the welcome is the limit that closes, to the byte.",
+            "`limits.wire.max_frame_bytes` of the welcome is the limit that closes, to the byte.",
             "PROTOCOL.md, sections 2 and 4",
             |stage| async move {
                 let request = stage.handshake("ann");
@@ -144,14 +145,15 @@ pub(super) fn group() -> Group {
                 stage.expect_101(&mut ann, &request).await?;
                 let welcome = ann.expect_welcome().await?;
                 let announced = welcome["limits"]["max_frame"].as_u64().and_then(|n| usize::try_from(n).ok());
-                let announced = announced.ok_or_else(|| ann.failure("`limits.max_frame`", &welcome))?;
+                let announced =
+                    announced.ok_or_else(|| ann.failure("`limits.wire.max_frame_bytes`", &welcome))?;
                 ann.text(padded(announced)).await?;
                 expect_pong_event(&mut ann, "1").await?;
                 ann.text(padded(announced + 1)).await?;
                 ann.expect_closed(1009).await
             },
         )
-        .with(|limits| limits.max_frame = 1_000),
+        .with(|limits| limits.wire.max_frame_bytes = 1_000),
     ];
     Group {
         name: "limits",

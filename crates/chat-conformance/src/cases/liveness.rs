@@ -19,8 +19,8 @@ pub(super) fn group() -> Group {
             },
         )
         .with(|limits| {
-            limits.ping_interval = millis(200);
-            limits.ping_timeout = millis(3_000);
+            limits.connection.ping_interval = millis(200);
+            limits.connection.ping_timeout = millis(3_000);
         }),
         case(
             "a_silent_client_is_given_up",
@@ -143,8 +143,8 @@ pub(super) fn group() -> Group {
             },
         )
         .with(|limits| {
-            limits.ping_interval = millis(100);
-            limits.ping_timeout = millis(3_000);
+            limits.connection.ping_interval = millis(100);
+            limits.connection.ping_timeout = millis(3_000);
         })
         .needs(crate::Needs::Limits),
         case(
@@ -162,8 +162,8 @@ pub(super) fn group() -> Group {
             },
         )
         .with(|limits| {
-            limits.ping_interval = millis(200);
-            limits.ping_timeout = millis(4_000);
+            limits.connection.ping_interval = millis(200);
+            limits.connection.ping_timeout = millis(4_000);
         }),
         case(
             "a_silent_client_is_given_up_in_time",
@@ -171,7 +171,7 @@ pub(super) fn group() -> Group {
             "PROTOCOL.md, section 2",
             |stage| async move {
                 let limits = stage.limits();
-                let due = limits.ping_interval + limits.ping_timeout;
+                let due = limits.connection.ping_interval + limits.connection.ping_timeout;
                 let mut ann = patient(&stage).await?;
                 ann.ignore_pings();
                 let started = Instant::now();
@@ -191,15 +191,15 @@ pub(super) fn group() -> Group {
 }
 
 fn hurried(limits: &mut chat_core::Limits) {
-    limits.ping_interval = millis(400);
-    limits.ping_timeout = millis(400);
+    limits.connection.ping_interval = millis(400);
+    limits.connection.ping_timeout = millis(400);
 }
 
 /// A client that waits as long as the server may take.
 async fn patient(stage: &Stage) -> Result<Client, crate::Failure> {
     let mut client = stage.client("ann").await?;
     let limits = stage.limits();
-    client.be_patient_for(limits.ping_interval + limits.ping_timeout + millis(5_000));
+    client.be_patient_for(limits.connection.ping_interval + limits.connection.ping_timeout + millis(5_000));
     Ok(client)
 }
 
@@ -216,7 +216,7 @@ async fn expect_ping(client: &mut Client) -> Verdict {
 /// Sends this for longer than a silent client is borne, and is still served.
 async fn alive(stage: &Stage, client: &mut Client, sign: impl Fn(usize) -> Frame) -> Verdict {
     let limits = stage.limits();
-    let pause = (limits.ping_interval + limits.ping_timeout) / 4;
+    let pause = (limits.connection.ping_interval + limits.connection.ping_timeout) / 4;
     for n in 0..6 {
         client.send(sign(n)).await?;
         // That time passes is what this is about.

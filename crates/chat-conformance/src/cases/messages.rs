@@ -24,7 +24,7 @@ pub(super) fn group() -> Group {
             "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
-                let limit = stage.limits().max_body;
+                let limit = stage.limits().wire.max_body_bytes;
                 ann.post(&stage.room(), &"x".repeat(limit)).await?;
                 let over = send(&stage.room(), &"x".repeat(limit + 1));
                 ann.ask_in_vain("body_too_large", over).await.map(drop)
@@ -36,7 +36,7 @@ pub(super) fn group() -> Group {
             "PROTOCOL.md, section 3",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
-                let limit = stage.limits().max_body;
+                let limit = stage.limits().wire.max_body_bytes;
                 ann.post(&stage.room(), &"é".repeat(limit / 2)).await?;
                 let over = send(&stage.room(), &"é".repeat(limit / 2 + 1));
                 ann.ask_in_vain("body_too_large", over).await?;
@@ -152,7 +152,7 @@ pub(super) fn group() -> Group {
             "PROTOCOL.md, sections 2 and 4",
             |stage| async move {
                 let mut ann = stage.member("ann").await?;
-                let text = "\"\\".repeat(stage.limits().max_body / 2);
+                let text = "\"\\".repeat(stage.limits().wire.max_body_bytes / 2);
                 let message = sent(&stage, &mut ann, send(&stage.room(), &text)).await?;
                 ann.check(text_of(&message) == text, "the text as sent", &json!(text_of(&message).len()))
             },

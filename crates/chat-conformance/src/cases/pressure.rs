@@ -20,7 +20,7 @@ pub(super) fn group() -> Group {
                 bob.post(&stage.room(), "on we go").await.map(drop)
             },
         )
-        .with(|limits| limits.write_timeout = millis(500)),
+        .with(|limits| limits.connection.write_timeout = millis(500)),
         case(
             "a_reader_that_stops_delays_nobody",
             "While one member reads nothing, messages of others go round at once.",
@@ -59,7 +59,7 @@ pub(super) fn group() -> Group {
                 expect_messages(&mut back, [seen + 1, seen + 2]).await
             },
         )
-        .with(|limits| limits.write_timeout = millis(500)),
+        .with(|limits| limits.connection.write_timeout = millis(500)),
         case(
             "a_reader_that_is_slow_but_reads_gets_everything",
             "A client that pauses for less than the write timeout gets all its replies, in order.",
@@ -140,7 +140,7 @@ pub(super) fn group() -> Group {
             "RFC 6455 section 10.4",
             |stage| async move {
                 let mut flooder = stage.narrow_client("flooder").await?;
-                flooder.be_patient_for(stage.limits().write_timeout + millis(2_000));
+                flooder.be_patient_for(stage.limits().connection.write_timeout + millis(2_000));
                 let pings = Frame::ping([0; 125]).encode().repeat(1_000);
                 let mut written = 0;
                 // 64 MiB in all, were they all taken.
@@ -152,7 +152,7 @@ pub(super) fn group() -> Group {
                 stage.expect_alive().await
             },
         )
-        .with(|limits| limits.write_timeout = millis(500)),
+        .with(|limits| limits.connection.write_timeout = millis(500)),
         case(
             "a_flood_of_bad_json_is_closed_at_once",
             "Thousands of bad commands close with 4500 after the tenth, and are not all answered.",
@@ -164,7 +164,7 @@ pub(super) fn group() -> Group {
                 let code = ann.expect_close_frame().await?;
                 fail(code == Some(4500), "a close frame with code 4500", Message::Close(code))?;
                 let errors = ann.held().iter().filter(|event| event["type"] == "error").count();
-                fail(errors == stage.limits().max_errors, "ten errors", errors)?;
+                fail(errors == stage.limits().connection.max_errors, "ten errors", errors)?;
                 let took = started.elapsed();
                 fail(took < millis(4_000), "the end within 4 s", format!("{took:?}"))
             },
@@ -304,7 +304,7 @@ async fn stuffed_as(stage: &Stage, name: &str) -> Result<Client, Failure> {
 
 /// The others hear that the user has left.
 async fn expect_left(stage: &Stage, client: &mut Client, name: &str) -> Verdict {
-    client.be_patient_for(stage.limits().write_timeout + millis(6_000));
+    client.be_patient_for(stage.limits().connection.write_timeout + millis(6_000));
     let name = stage.named(name);
     loop {
         let event = client.any_event().await?;

@@ -144,7 +144,8 @@ pub(super) fn group() -> Group {
             "A head over the limit is 431, and says so.",
             "PROTOCOL.md, section 1 (`header_too_large`)",
             |stage| async move {
-                let request = stage.handshake("ann").add("X-Filler", &"x".repeat(stage.limits().max_head));
+                let request =
+                    stage.handshake("ann").add("X-Filler", &"x".repeat(stage.limits().http.max_head_bytes));
                 stage.refused(&request, 431, "header_too_large").await.map(drop)
             },
         ),

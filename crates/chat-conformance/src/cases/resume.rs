@@ -153,7 +153,7 @@ pub(super) fn group() -> Group {
             "Where the log no longer reaches back, `recovered` is false and `gap` says which are missing.",
             "PROTOCOL.md, section 5.4",
             |stage| async move {
-                let kept = stage.limits().log_messages as u64;
+                let kept = stage.limits().rooms.log_messages as u64;
                 let head = kept + 20;
                 let (_ann, epoch) = filled(&stage, head).await?;
                 let mut bob = stage.client("bob").await?;
@@ -168,14 +168,14 @@ pub(super) fn group() -> Group {
                 expect_messages(&mut bob, to + 1..=head).await
             },
         )
-        .with(|limits| limits.log_messages = 10)
+        .with(|limits| limits.rooms.log_messages = 10)
         .needs(Needs::Limits),
         case(
             "a_resume_that_the_log_still_reaches_is_recovered",
             "The oldest position that the log reaches is recovered whole; only one before it has a hole.",
             "PROTOCOL.md, section 5.4",
             |stage| async move {
-                let kept = stage.limits().log_messages as u64;
+                let kept = stage.limits().rooms.log_messages as u64;
                 let head = kept + 5;
                 let (_ann, epoch) = filled(&stage, head).await?;
                 let mut bob = stage.client("bob").await?;
@@ -187,13 +187,13 @@ pub(super) fn group() -> Group {
                 expect_messages(&mut cid, first..=head).await
             },
         )
-        .with(|limits| limits.log_messages = 10),
+        .with(|limits| limits.rooms.log_messages = 10),
         case(
             "a_history_ends_where_the_log_does",
             "A history of what the log has forgotten is what is left of it, and says that there is no more.",
             "PROTOCOL.md, section 4",
             |stage| async move {
-                let kept = stage.limits().log_messages as u64;
+                let kept = stage.limits().rooms.log_messages as u64;
                 let (mut ann, _) = filled(&stage, kept + 5).await?;
                 let asked = json!({"type": "history", "room": stage.room(), "before": 6, "limit": 10});
                 let history = ann.ask_for("history", asked).await?;
@@ -201,7 +201,7 @@ pub(super) fn group() -> Group {
                 ann.check(none && history["more"] == false, "no messages, more: false", &history)
             },
         )
-        .with(|limits| limits.log_messages = 10)
+        .with(|limits| limits.rooms.log_messages = 10)
         .needs(Needs::Limits),
         case(
             "a_replay_longer_than_the_tail_is_whole",
@@ -216,7 +216,7 @@ pub(super) fn group() -> Group {
                 expect_messages(&mut bob, 1..=401).await
             },
         )
-        .with(|limits| limits.tail_events = 16),
+        .with(|limits| limits.rooms.tail_events = 16),
     ];
     Group {
         name: "resume",

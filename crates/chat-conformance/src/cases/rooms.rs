@@ -93,7 +93,7 @@ pub(super) fn group() -> Group {
             "PROTOCOL.md, section 7.1",
             |stage| async move {
                 let mut ann = stage.client("ann").await?;
-                let max = stage.limits().max_rooms;
+                let max = stage.limits().connection.max_rooms;
                 for n in 0..max {
                     ann.join(&stage.named(&format!("room{n}"))).await?;
                 }

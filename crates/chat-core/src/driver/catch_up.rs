@@ -15,7 +15,7 @@ use crate::{CloseCode, ErrorCode, Message, Page, Range, RoomName};
 /// Messages on their way from a room's log to a member who fell behind the room's tail.
 pub(super) struct CatchUp {
     room: RoomName,
-    upto: u64,
+    up_to: u64,
     page: BoxFuture<'static, Result<Page, ErrorCode>>,
 }
 
@@ -39,7 +39,7 @@ impl<M: Message, C: Connection> Driver<'_, M, C> {
     /// Takes what the rooms have, as far as there is room for it; true if a log is to be read for more.
     pub(super) fn take_events(&mut self) -> bool {
         let mut reads = false;
-        while self.output.takes_events(self.chat.limits().max_batch) {
+        while self.output.takes_events(self.chat.limits().wire.max_batch_bytes) {
             let Some(room) = self.inbox.pop() else { break };
             let Some(membership) = self.memberships.get_mut(&room) else {
                 continue;
@@ -53,12 +53,13 @@ impl<M: Message, C: Connection> Driver<'_, M, C> {
                     self.inbox.requeue(room);
                 }
                 Next::CatchUp { .. } if self.catch_up.is_some() => self.lagging.push(room),
-                Next::CatchUp { upto } => {
+                Next::CatchUp { up_to } => {
                     let rooms = Arc::clone(self.chat.rooms());
-                    let range = Range::After { seq: membership.seq(), limit: rooms.limits.max_page };
+                    let range =
+                        Range::After { seq: membership.seq(), limit: rooms.limits.wire.max_page_messages };
                     let log = Arc::clone(membership.room());
                     let page = async move { within(&rooms, log.log.read(range)).await }.boxed();
-                    self.catch_up = Some(CatchUp { room, upto, page });
+                    self.catch_up = Some(CatchUp { room, up_to, page });
                     reads = true;
                 }
             }
@@ -73,10 +74,10 @@ impl<M: Message, C: Connection> Driver<'_, M, C> {
         let Poll::Ready(page) = page.poll_unpin(cx) else {
             return false;
         };
-        if let Some(CatchUp { room, upto, .. }) = self.catch_up.take()
+        if let Some(CatchUp { room, up_to, .. }) = self.catch_up.take()
             && let Some(membership) = self.memberships.get_mut(&room)
         {
-            match page.ok().and_then(|page| membership.catch_up(page, upto)) {
+            match page.ok().and_then(|page| membership.catch_up(page, up_to)) {
                 Some(frames) => {
                     for frame in frames {
                         self.output.event(room.clone(), frame);

@@ -20,7 +20,7 @@ impl<M: Message, C: Connection> Driver<'_, M, C> {
 
     /// Whether the peer takes its replies fast enough to get more of them.
     pub(super) fn may_reply(&self) -> bool {
-        self.output.takes_replies(REPLIES, self.chat.limits().max_batch)
+        self.output.takes_replies(REPLIES, self.chat.limits().wire.max_batch_bytes)
     }
 
     pub(super) fn poll_input(&mut self, cx: &mut Context<'_>) -> bool {
@@ -44,7 +44,7 @@ impl<M: Message, C: Connection> Driver<'_, M, C> {
                 !matches!(incoming, Incoming::Text(_) | Incoming::Ping | Incoming::Pong | Incoming::End);
             if parts && self.operation.is_some() {
                 // What came ahead of it is served first.
-                let until = Instant::now() + self.chat.limits().room_timeout;
+                let until = Instant::now() + self.chat.limits().rooms.call_timeout;
                 self.parting = Some((incoming, until));
                 break;
             }

@@ -142,7 +142,7 @@ impl<'c, M: Message, C: Connection> Driver<'c, M, C> {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
-        let stall = self.stall.due(self.chat.limits().write_timeout);
+        let stall = self.stall.due(self.chat.limits().connection.write_timeout);
         let liveness = self.started + self.session.deadline();
         let parting = self.parting.as_ref().map(|(_, until)| *until);
         let mute = self.mute.as_ref().map(|(_, until)| *until);

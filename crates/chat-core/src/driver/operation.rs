@@ -12,12 +12,12 @@ use super::Driver;
 use crate::chat::{append, search, within};
 use crate::connection::Connection;
 use crate::live::{Entered, LiveRoom, Membership};
-use crate::{Draft, ErrorCode, Message, Standing};
+use crate::{ErrorCode, LogBounds, Message, NewMessage};
 
 /// What has come of the operation in hand.
 pub(super) enum Done {
     Outcome(Result<Outcome, ErrorCode>),
-    Standing(Arc<LiveRoom>, command::From, Result<Standing, ErrorCode>),
+    LogBounds(Arc<LiveRoom>, command::JoinFrom, Result<LogBounds, ErrorCode>),
 }
 
 impl<M: Message, C: Connection> Driver<'_, M, C> {
@@ -35,9 +35,7 @@ impl<M: Message, C: Connection> Driver<'_, M, C> {
         self.take_events();
         let outcome = match done {
             Done::Outcome(outcome) => outcome,
-            Done::Standing(room, from, standing) => {
-                standing.and_then(|standing| self.enter(room, standing, &from))
-            }
+            Done::LogBounds(room, from, bounds) => bounds.and_then(|bounds| self.enter(room, bounds, &from)),
         };
         let outcome = outcome.unwrap_or_else(Outcome::Refused);
         let effects = self.session.handle_outcome(self.now(), outcome);
@@ -63,12 +61,12 @@ impl<M: Message, C: Connection> Driver<'_, M, C> {
             }
             Action::Members => return self.finish(Ok(Outcome::Members(room.members()))),
             Action::Join(from) => async move {
-                let standing = within(&rooms, room.log.standing()).await;
-                Done::Standing(room, from, standing)
+                let bounds = within(&rooms, room.log.bounds()).await;
+                Done::LogBounds(room, from, bounds)
             }
             .boxed(),
             Action::Send { key, body } => {
-                let draft = Draft { user: self.session.user().clone(), key, body };
+                let draft = NewMessage { user: self.session.user().clone(), key, body };
                 async move { Done::Outcome(append::<M>(&*room.log, draft, &rooms).await.map(Outcome::Sent)) }
                     .boxed()
             }
@@ -92,13 +90,13 @@ impl<M: Message, C: Connection> Driver<'_, M, C> {
     fn enter(
         &mut self,
         room: Arc<LiveRoom>,
-        standing: Standing,
-        from: &command::From,
+        bounds: LogBounds,
+        from: &command::JoinFrom,
     ) -> Result<Outcome, ErrorCode> {
         let name = room.name().clone();
         let entered = if let Some(membership) = self.memberships.get_mut(&name) {
-            let entered = membership.rejoin(standing, from)?;
-            if *from != command::From::Now {
+            let entered = membership.rejoin(bounds, from)?;
+            if *from != command::JoinFrom::Now {
                 self.forget(&name, false);
             }
             entered
@@ -106,11 +104,11 @@ impl<M: Message, C: Connection> Driver<'_, M, C> {
             let who = (self.number, self.session.user().clone());
             let rooms = Arc::clone(self.chat.rooms());
             let (membership, entered) =
-                Membership::join(rooms, room, who, Arc::clone(&self.inbox), standing, from)?;
+                Membership::join(rooms, room, who, Arc::clone(&self.inbox), bounds, from)?;
             self.memberships.insert(name, membership);
             entered
         };
-        let Entered { standing, resumption, members } = entered;
-        Ok(Outcome::Joined { standing, resumption, members })
+        let Entered { bounds, resumption, members } = entered;
+        Ok(Outcome::Joined { bounds, resumption, members })
     }
 }

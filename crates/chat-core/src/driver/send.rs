@@ -46,7 +46,7 @@ impl<M: Message, C: Connection> Driver<'_, M, C> {
 
     /// Sends nothing more.
     fn fall_mute(&mut self, error: io::Error) {
-        self.mute = Some((error, Instant::now() + self.chat.limits().close_timeout));
+        self.mute = Some((error, Instant::now() + self.chat.limits().connection.close_timeout));
     }
 
     fn can_send(&self) -> bool {

@@ -77,18 +77,17 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Few of everything, so that short histories reach every way that a message can take.
 fn limits() -> Limits {
-    Limits {
-        tail_events: 5,
-        max_page: 4,
-        default_page: 20,
-        log_messages: 20,
-        max_batch: 700,
-        max_errors: 1_000_000,
-        ping_interval: HOUR,
-        write_timeout: HOUR,
-        room_idle: HOUR,
-        ..Limits::default()
-    }
+    Limits::default().with(|limits| {
+        limits.rooms.tail_events = 5;
+        limits.wire.max_page_messages = 4;
+        limits.wire.default_page_messages = 20;
+        limits.rooms.log_messages = 20;
+        limits.wire.max_batch_bytes = 700;
+        limits.connection.max_errors = 1_000_000;
+        limits.connection.ping_interval = HOUR;
+        limits.connection.write_timeout = HOUR;
+        limits.rooms.idle_timeout = HOUR;
+    })
 }
 
 struct History {

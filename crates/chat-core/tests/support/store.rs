@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, Appended, Chat, Draft, Limits, MemoryRoom, Message, Page, Range, Room, Standing, Unavailable,
+    AppendError, AppendReceipt, Chat, Limits, LogBounds, MemoryRoom, Message, NewMessage, Page, Range, Room,
+    Unavailable,
 };
 use parking_lot::Mutex;
 use tokio::time::sleep;
@@ -25,7 +26,7 @@ pub(crate) struct Store(Arc<Mutex<State>>);
 struct State {
     append: Mode,
     read: Mode,
-    standing: Mode,
+    bounds: Mode,
     reads: usize,
     lost: Vec<u64>,
 }
@@ -35,7 +36,7 @@ impl Store {
         Self(Arc::new(Mutex::new(State {
             append: Mode::Works,
             read: Mode::Works,
-            standing: Mode::Works,
+            bounds: Mode::Works,
             reads: 0,
             lost: Vec::new(),
         })))
@@ -59,8 +60,8 @@ impl Store {
         self.0.lock().read = mode;
     }
 
-    pub(crate) fn standing(&self, mode: Mode) {
-        self.0.lock().standing = mode;
+    pub(crate) fn bounds(&self, mode: Mode) {
+        self.0.lock().bounds = mode;
     }
 
     /// Cannot read these messages any more.
@@ -81,7 +82,7 @@ struct StoredRoom {
 
 #[async_trait]
 impl Room for StoredRoom {
-    async fn append(&self, draft: Draft) -> Result<Appended, AppendError> {
+    async fn append(&self, draft: NewMessage) -> Result<AppendReceipt, AppendError> {
         let mode = self.store.0.lock().append;
         obey(mode).await.map_err(AppendError::Unavailable)?;
         self.log.append(draft).await
@@ -99,10 +100,10 @@ impl Room for StoredRoom {
         Ok(page)
     }
 
-    async fn standing(&self) -> Result<Standing, Unavailable> {
-        let mode = self.store.0.lock().standing;
+    async fn bounds(&self) -> Result<LogBounds, Unavailable> {
+        let mode = self.store.0.lock().bounds;
         obey(mode).await.map_err(Unavailable)?;
-        self.log.standing().await
+        self.log.bounds().await
     }
 }
 

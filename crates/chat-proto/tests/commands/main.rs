@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chat_proto::command::{Command, From, parse};
+use chat_proto::command::{Command, JoinFrom, parse};
 use chat_proto::session::{Effect, Outcome, Session};
-use chat_proto::{ErrorCode, Limits, Range, Resumption, Search, Standing, User};
+use chat_proto::{ErrorCode, Limits, LogBounds, Range, Resumption, Search, User};
 use serde_json::Value;
 
 fn command(text: &str) -> Result<Command, ErrorCode> {
@@ -26,9 +26,9 @@ fn member_within(limits: Limits) -> Session {
     let user = User::guest("ada").expect("a good name");
     let (mut session, _) = Session::open(Arc::new(limits), user, "1".to_owned(), Duration::ZERO);
     session.handle_text(Duration::ZERO, Bytes::from_static(br#"{"type":"join","room":"lobby"}"#));
-    let standing = Standing { epoch: "e".to_owned(), head: 0, first: 1 };
+    let bounds = LogBounds { epoch: "e".to_owned(), head: 0, first: 1 };
     let resumption = Resumption { after: 0, recovered: true, gap: None };
-    session.handle_outcome(Duration::ZERO, Outcome::Joined { standing, resumption, members: 1 });
+    session.handle_outcome(Duration::ZERO, Outcome::Joined { bounds, resumption, members: 1 });
     session
 }
 
@@ -53,7 +53,7 @@ fn history(fields: &str) -> Range {
     }
 }
 
-fn join(fields: &str) -> From {
+fn join(fields: &str) -> JoinFrom {
     let text = format!(r#"{{"type":"join","room":"lobby"{fields}}}"#);
     match command(&text) {
         Ok(Command::Join { room, from }) if room.as_str() == "lobby" => from,
@@ -112,10 +112,10 @@ fn white_space_order_and_escapes_are_the_senders_choice() {
 
 #[test]
 fn a_join_says_where_to_start() {
-    let position = |epoch: &str, seq| From::After { epoch: epoch.to_owned(), seq };
-    assert_eq!(join(""), From::Now);
-    assert_eq!(join(r#","last":0"#), From::Last(0));
-    assert_eq!(join(r#","last":9007199254740991"#), From::Last((1 << 53) - 1));
+    let position = |epoch: &str, seq| JoinFrom::After { epoch: epoch.to_owned(), seq };
+    assert_eq!(join(""), JoinFrom::Now);
+    assert_eq!(join(r#","last":0"#), JoinFrom::Last(0));
+    assert_eq!(join(r#","last":9007199254740991"#), JoinFrom::Last((1 << 53) - 1));
     assert_eq!(join(r#","after":{"epoch":"k3f9","seq":41}"#), position("k3f9", 41));
     assert_eq!(join(r#","after":{"seq":0,"epoch":"","other":[1]}"#), position("", 0));
 }

@@ -175,7 +175,11 @@ fn an_error_names_the_room_that_the_command_named() {
 
 #[test]
 fn no_error_names_a_limit_that_this_server_does_not_have() {
-    let limits = Limits { max_ref: 3, max_key: 3, max_query: 3, ..Limits::default() };
+    let limits = Limits::default().with(|limits| {
+        limits.wire.max_ref_bytes = 3;
+        limits.wire.max_key_bytes = 3;
+        limits.wire.max_query_bytes = 3;
+    });
     for (fields, code) in [
         (r#""type":"ping","ref":"long""#, "bad_command"),
         (r#""type":"send","room":"lobby","body":{},"key":"long""#, "bad_key"),

@@ -74,7 +74,7 @@ fn the_size_of_a_head_is_that_of_its_bytes() {
         let lines: usize = request.headers.iter().map(|(n, v)| format!("{n}: \r\n").len() + v.len()).sum();
         format!("{} {} HTTP/1.1\r\n", request.method, request.target).len() + lines
     };
-    let room_left = Limits::default().max_head - bytes(&request(0));
+    let room_left = Limits::default().http.max_head_bytes - bytes(&request(0));
     assert!(request(room_left).decide().is_ok());
     assert_eq!(request(room_left + 1).decide(), Err(Refusal::HeaderTooLarge));
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_proto::{AppendError, Appended, Limits, Log};
+use chat_proto::{AppendError, AppendReceipt, Limits, Log};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -15,9 +15,9 @@ fn a_repeat_is_the_first_message_and_another_body_a_conflict() {
     let first = log.append(1, draft("ada", Some("k"), "hi")).unwrap();
     assert!(first.1.is_some());
     let (repeat, stored) = log.append(2, draft("ada", Some("k"), "hi")).unwrap();
-    assert_eq!((repeat, stored), (Appended { seq: 1, at: 1, duplicate: true }, None));
+    assert_eq!((repeat, stored), (AppendReceipt { seq: 1, at: 1, duplicate: true }, None));
     assert_eq!(log.append(3, draft("ada", Some("k"), "ho")), Err(AppendError::KeyConflict));
-    assert_eq!(log.standing().head, 1);
+    assert_eq!(log.bounds().head, 1);
 }
 
 #[test]
@@ -30,10 +30,12 @@ fn a_message_without_a_key_is_never_a_repeat() {
 
 #[test]
 fn a_key_is_known_after_its_message_is_forgotten() {
-    let mut log = log(&Limits { log_messages: 1, ..Limits::default() });
+    let mut log = log(&Limits::default().with(|limits| {
+        limits.rooms.log_messages = 1;
+    }));
     log.append(1, draft("ada", Some("k"), "hi")).unwrap();
     log.append(2, draft("ada", None, "more")).unwrap();
-    assert_eq!(log.standing().first, 2);
+    assert_eq!(log.bounds().first, 2);
     assert_eq!(log.append(3, draft("ada", Some("k"), "hi")).unwrap().0.seq, 1);
 }
 
@@ -44,7 +46,7 @@ fn a_key_is_known_for_24_hours() {
     assert!(log.append(5 + DAY - 1, draft("ada", Some("k"), "hi")).unwrap().0.duplicate);
     assert_eq!(
         log.append(5 + DAY, draft("ada", Some("k"), "ho")).unwrap().0,
-        Appended { seq: 2, at: 5 + DAY, duplicate: false }
+        AppendReceipt { seq: 2, at: 5 + DAY, duplicate: false }
     );
 }
 
@@ -80,7 +82,7 @@ fn sending() -> impl Strategy<Value = Sending> {
 #[derive(Clone, Debug)]
 struct Used {
     sending: Sending,
-    appended: Appended,
+    appended: AppendReceipt,
 }
 
 /// What appending must answer, given all that used a key in the room before.
@@ -89,14 +91,14 @@ fn expected(
     sending: &Sending,
     now: u64,
     limits: &Limits,
-) -> Option<Result<Appended, AppendError>> {
-    let remembered = used.iter().rev().take(limits.log_keys);
-    let forgotten = u128::from(now) - limits.key_window.as_millis();
+) -> Option<Result<AppendReceipt, AppendError>> {
+    let remembered = used.iter().rev().take(limits.rooms.log_keys);
+    let forgotten = u128::from(now) - limits.rooms.key_window.as_millis();
     let known = remembered
         .take_while(|used| u128::from(used.appended.at) > forgotten)
         .find(|used| (used.sending.user, used.sending.key) == (sending.user, sending.key))?;
     Some(if known.sending.text == sending.text {
-        Ok(Appended { duplicate: true, ..known.appended })
+        Ok(AppendReceipt { duplicate: true, ..known.appended })
     } else {
         Err(AppendError::KeyConflict)
     })
@@ -112,14 +114,14 @@ proptest! {
         window in 1..400_u64,
     ) {
         let key_window = Duration::from_millis(window);
-        let limits = Arc::new(Limits { log_keys, key_window, log_messages: 3, ..Limits::default() });
+        let limits = Arc::new(Limits::default().with(|limits| { limits.rooms.log_keys = log_keys; limits.rooms.key_window = key_window; limits.rooms.log_messages = 3; }));
         let mut logs = ["a", "b"].map(|name| Log::new(room(name), "e".to_owned(), Arc::clone(&limits)));
         let mut used = [Vec::new(), Vec::new()];
         let mut now = 1_000;
         for sending in sendings {
             now += sending.wait;
             let (log, used) = (&mut logs[sending.room], &mut used[sending.room]);
-            let fresh = Appended { seq: log.standing().head + 1, at: now, duplicate: false };
+            let fresh = AppendReceipt { seq: log.bounds().head + 1, at: now, duplicate: false };
             let known = sending.key.and_then(|_| expected(used, &sending, now, &limits));
             let answer = log.append(now, draft(sending.user, sending.key, sending.text));
             let stores = known.is_none();

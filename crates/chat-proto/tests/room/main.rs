@@ -9,7 +9,7 @@ mod roster;
 
 use std::sync::Arc;
 
-use chat_proto::{Draft, Limits, Log, RoomName, Stored, User};
+use chat_proto::{Limits, Log, NewMessage, RoomName, StoredMessage, User};
 use serde_json::value::RawValue;
 
 const EPOCH: &str = "k3f9";
@@ -26,13 +26,13 @@ fn body(text: &str) -> Box<RawValue> {
     RawValue::from_string(format!(r#"{{"text":"{text}"}}"#)).expect("a body is JSON")
 }
 
-fn draft(user: &str, key: Option<&str>, text: &str) -> Draft {
+fn draft(user: &str, key: Option<&str>, text: &str) -> NewMessage {
     let user = User::guest(user).expect("a good name");
-    Draft { user, key: key.map(str::to_owned), body: body(text) }
+    NewMessage { user, key: key.map(str::to_owned), body: body(text) }
 }
 
 /// Appends a message whose frame has at least `size` bytes.
-fn append(log: &mut Log, size: usize) -> Stored {
+fn append(log: &mut Log, size: usize) -> StoredMessage {
     let (appended, stored) =
         log.append(7, draft("ada", None, &"x".repeat(size))).expect("no key, no conflict");
     let stored = stored.expect("what has no key is always stored");
@@ -40,6 +40,6 @@ fn append(log: &mut Log, size: usize) -> Stored {
     stored
 }
 
-fn bytes<'a>(messages: impl IntoIterator<Item = &'a Stored>) -> usize {
+fn bytes<'a>(messages: impl IntoIterator<Item = &'a StoredMessage>) -> usize {
     messages.into_iter().map(|stored| stored.frame.len()).sum()
 }

@@ -1,10 +1,10 @@
 use bytes::Bytes;
-use chat_proto::{Cursor, Page, Stored};
+use chat_proto::{Cursor, Page, StoredMessage};
 
 /// What stands in the tail: a message, or an event between two messages.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Entry {
-    Message(Stored),
+    Message(StoredMessage),
     Event { number: u64, head: u64 },
 }
 
@@ -41,16 +41,17 @@ impl Member {
         }
     }
 
-    fn take_message(&mut self, message: &Stored, stored: &[Bytes]) {
+    fn take_message(&mut self, message: &StoredMessage, stored: &[Bytes]) {
         assert_eq!(message.seq, self.next);
         assert_eq!(message.frame, stored[usize::try_from(message.seq).expect("a small number") - 1]);
         self.next += 1;
     }
 
-    /// Takes a page as far as `upto`; what the log, which began with `first`, had forgotten is a gap.
-    pub(crate) fn take_page(&mut self, page: Page, upto: u64, first: u64, stored: &[Bytes]) {
-        let messages: Vec<Stored> = page.messages.into_iter().filter(|stored| stored.seq <= upto).collect();
-        let resumes = messages.first().map_or(upto + 1, |message| message.seq);
+    /// Takes a page as far as `up_to`; what the log, which began with `first`, had forgotten is a gap.
+    pub(crate) fn take_page(&mut self, page: Page, up_to: u64, first: u64, stored: &[Bytes]) {
+        let messages: Vec<StoredMessage> =
+            page.messages.into_iter().filter(|stored| stored.seq <= up_to).collect();
+        let resumes = messages.first().map_or(up_to + 1, |message| message.seq);
         assert!(resumes >= self.next);
         if resumes > self.next {
             assert!(resumes <= first, "{} to {resumes} are missing in a log from {first} on", self.next);
@@ -59,7 +60,7 @@ impl Member {
         for message in &messages {
             self.take_message(message, stored);
         }
-        self.cursor.seq = messages.last().map_or(upto, |last| last.seq);
+        self.cursor.seq = messages.last().map_or(up_to, |last| last.seq);
         assert_eq!(self.cursor.seq + 1, self.next);
     }
 }

@@ -1,6 +1,6 @@
 use bytes::Bytes;
-use chat_proto::command::From;
-use chat_proto::{Limits, Log, Next, Range, Stored, Tail, resume};
+use chat_proto::command::JoinFrom;
+use chat_proto::{Limits, Log, Next, Range, StoredMessage, Tail, resume};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -42,7 +42,7 @@ enum Position {
 
 impl Room {
     fn new(limits: Limits, reads_on: bool) -> Self {
-        let (log, tail) = (log(&limits), Tail::new(0, limits.tail_events, usize::MAX));
+        let (log, tail) = (log(&limits), Tail::new(0, limits.rooms.tail_events, usize::MAX));
         Self {
             limits,
             reads_on,
@@ -69,7 +69,7 @@ impl Room {
                 let index = at.index(self.stored.len());
                 if index < usize::try_from(self.tail.head()).expect("a small number") {
                     let (seq, frame) = (index as u64 + 1, self.stored[index].clone());
-                    self.tail.push_message(seq, Entry::Message(Stored { seq, frame }));
+                    self.tail.push_message(seq, Entry::Message(StoredMessage { seq, frame }));
                 }
             }
             Step::Event => {
@@ -105,7 +105,7 @@ impl Room {
         }
     }
 
-    fn push(&mut self, stored: Stored) {
+    fn push(&mut self, stored: StoredMessage) {
         if stored.seq != self.tail.head() + 1 {
             self.pushed.clear();
         }
@@ -114,7 +114,7 @@ impl Room {
     }
 
     fn observe(&mut self) {
-        let head = self.log.standing().head;
+        let head = self.log.bounds().head;
         if head > self.tail.head() {
             self.pushed.clear();
         }
@@ -124,17 +124,17 @@ impl Room {
 
     fn join(&mut self, position: &Position) -> Member {
         self.observe();
-        let standing = self.log.standing();
+        let bounds = self.log.bounds();
         let from = match position {
-            Position::Last(count) => From::Last(*count),
+            Position::Last(count) => JoinFrom::Last(*count),
             Position::After(at) => {
                 let seq = at.index(self.stored.len() + 1) as u64;
-                From::After { epoch: EPOCH.to_owned(), seq }
+                JoinFrom::After { epoch: EPOCH.to_owned(), seq }
             }
-            Position::Lost => From::After { epoch: "gone".to_owned(), seq: 5 },
+            Position::Lost => JoinFrom::After { epoch: "gone".to_owned(), seq: 5 },
         };
-        let resumption = resume(&from, &standing, &self.limits).expect("a position that was reached");
-        assert!(resumption.after + 1 >= standing.first && resumption.after <= standing.head);
+        let resumption = resume(&from, &bounds, &self.limits).expect("a position that was reached");
+        assert!(resumption.after + 1 >= bounds.first && resumption.after <= bounds.head);
         let cursor = self.tail.cursor(resumption.after);
         Member {
             cursor,
@@ -148,30 +148,33 @@ impl Room {
     /// Gives a member what comes next; false if there is nothing.
     fn take(&mut self, index: usize) -> bool {
         let member = &mut self.members[index];
-        if let Some((page, upto, first)) = member.page.take() {
-            member.take_page(page, upto, first, &self.stored);
+        if let Some((page, up_to, first)) = member.page.take() {
+            member.take_page(page, up_to, first, &self.stored);
             return true;
         }
-        match self.tail.next(&mut member.cursor, self.limits.max_batch) {
+        match self.tail.next(&mut member.cursor, self.limits.wire.max_batch_bytes) {
             Next::Nothing => {
                 assert!(member.next > self.tail.head());
-                let readable = self.pushed.iter().rev().take(self.limits.tail_events).rev();
+                let readable = self.pushed.iter().rev().take(self.limits.rooms.tail_events).rev();
                 let expected: Vec<u64> =
                     readable.flatten().copied().filter(|e| *e >= member.first_event).collect();
                 assert!(member.events.ends_with(&expected), "{:?} lacks some of {expected:?}", member.events);
                 false
             }
-            Next::CatchUp { upto } => {
-                assert!(member.next <= upto && upto <= self.tail.head());
-                let range = Range::After { seq: member.cursor.seq, limit: self.limits.max_page };
+            Next::CatchUp { up_to } => {
+                assert!(member.next <= up_to && up_to <= self.tail.head());
+                let range =
+                    Range::After { seq: member.cursor.seq, limit: self.limits.wire.max_page_messages };
                 let page = self.log.read(range);
-                let last = page.messages.last().filter(|_| self.reads_on).map_or(upto, |last| last.seq);
-                member.page = Some((page, upto.max(last), self.log.standing().first));
+                let last = page.messages.last().filter(|_| self.reads_on).map_or(up_to, |last| last.seq);
+                member.page = Some((page, up_to.max(last), self.log.bounds().first));
                 true
             }
             Next::Events(entries) => {
                 let size: usize = entries.iter().map(|entry| entry.as_ref().len()).sum();
-                assert!(!entries.is_empty() && (entries.len() == 1 || size <= self.limits.max_batch));
+                assert!(
+                    !entries.is_empty() && (entries.len() == 1 || size <= self.limits.wire.max_batch_bytes)
+                );
                 for entry in entries {
                     if let Entry::Event { head, .. } = entry {
                         assert!(self.reads_on || head + 1 == member.next, "{entry:?} came late");
@@ -206,14 +209,15 @@ fn a_batch_may_have_exactly_as_many_bytes_as_allowed() {
 
 fn limits() -> impl Strategy<Value = Limits> {
     (1..20_usize, 150..3_000_usize, 1..8_usize, 1..5_usize, 0..600_usize).prop_map(
-        |(log_messages, log_bytes, tail_events, max_page, max_batch)| Limits {
-            log_messages,
-            log_bytes,
-            tail_events,
-            max_page,
-            max_batch,
-            default_page: 3,
-            ..Limits::default()
+        |(log_messages, log_bytes, tail_events, max_page, max_batch)| {
+            Limits::default().with(|limits| {
+                limits.rooms.log_messages = log_messages;
+                limits.rooms.log_bytes = log_bytes;
+                limits.rooms.tail_events = tail_events;
+                limits.wire.max_page_messages = max_page;
+                limits.wire.max_batch_bytes = max_batch;
+                limits.wire.default_page_messages = 3;
+            })
         },
     )
 }

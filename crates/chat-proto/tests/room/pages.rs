@@ -1,4 +1,4 @@
-use chat_proto::{Limits, Log, Page, Range, Stored};
+use chat_proto::{Limits, Log, Page, Range, StoredMessage};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -7,8 +7,8 @@ use crate::{EPOCH, append, body, bytes, draft, log};
 #[test]
 fn an_empty_log_reads_as_nothing() {
     let log = log(&Limits::default());
-    let standing = log.standing();
-    assert_eq!((standing.epoch.as_str(), standing.head, standing.first), (EPOCH, 0, 1));
+    let bounds = log.bounds();
+    assert_eq!((bounds.epoch.as_str(), bounds.head, bounds.first), (EPOCH, 0, 1));
     for seq in [0, 1, 2, u64::MAX] {
         for range in [Range::Before { seq, limit: 5 }, Range::After { seq, limit: 5 }] {
             let nothing = Page { epoch: EPOCH.to_owned(), messages: Vec::new(), more: false };
@@ -35,10 +35,13 @@ fn a_message_is_kept_as_the_event_that_members_get() {
 
 #[test]
 fn a_message_larger_than_a_page_is_a_page() {
-    let mut log = log(&Limits { max_batch: 10, log_bytes: 10, ..Limits::default() });
+    let mut log = log(&Limits::default().with(|limits| {
+        limits.wire.max_batch_bytes = 10;
+        limits.rooms.log_bytes = 10;
+    }));
     append(&mut log, 100);
     let stored = append(&mut log, 100);
-    assert_eq!(log.standing().first, 2);
+    assert_eq!(log.bounds().first, 2);
     assert_eq!(log.read(Range::After { seq: 0, limit: 9 }).messages, [stored]);
 }
 
@@ -46,7 +49,9 @@ fn a_message_larger_than_a_page_is_a_page() {
 fn a_page_may_have_exactly_as_many_bytes_as_a_batch() {
     let frame = append(&mut log(&Limits::default()), 10).frame.len();
     for (max_batch, messages) in [(2 * frame, 2), (2 * frame - 1, 1)] {
-        let mut log = log(&Limits { max_batch, ..Limits::default() });
+        let mut log = log(&Limits::default().with(|limits| {
+            limits.wire.max_batch_bytes = max_batch;
+        }));
         for _ in 0..3 {
             append(&mut log, 10);
         }
@@ -56,11 +61,12 @@ fn a_page_may_have_exactly_as_many_bytes_as_a_batch() {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    (0..40_usize, 100..4_000_usize, 0..1_500_usize).prop_map(|(log_messages, log_bytes, max_batch)| Limits {
-        log_messages,
-        log_bytes,
-        max_batch,
-        ..Limits::default()
+    (0..40_usize, 100..4_000_usize, 0..1_500_usize).prop_map(|(log_messages, log_bytes, max_batch)| {
+        Limits::default().with(|limits| {
+            limits.rooms.log_messages = log_messages;
+            limits.rooms.log_bytes = log_bytes;
+            limits.wire.max_batch_bytes = max_batch;
+        })
     })
 }
 
@@ -69,15 +75,17 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
 }
 
 /// A log with messages of these sizes, and those of them that it must still hold.
-fn filled(limits: &Limits, sizes: &[usize]) -> (Log, Vec<Stored>) {
+fn filled(limits: &Limits, sizes: &[usize]) -> (Log, Vec<StoredMessage>) {
     let (mut log, mut kept) = (log(limits), Vec::new());
     for size in sizes {
         kept.push(append(&mut log, *size));
-        while kept.len() > 1 && (kept.len() > limits.log_messages || bytes(&kept) > limits.log_bytes) {
+        while kept.len() > 1
+            && (kept.len() > limits.rooms.log_messages || bytes(&kept) > limits.rooms.log_bytes)
+        {
             kept.remove(0);
         }
-        let standing = log.standing();
-        assert_eq!((Some(standing.head), standing.first), (kept.last().map(|kept| kept.seq), kept[0].seq));
+        let bounds = log.bounds();
+        assert_eq!((Some(bounds.head), bounds.first), (kept.last().map(|kept| kept.seq), kept[0].seq));
     }
     (log, kept)
 }
@@ -96,7 +104,7 @@ proptest! {
         let (mut forth, mut seq, mut more) = (Vec::new(), 0, true);
         while more {
             let page = log.read(Range::After { seq, limit });
-            check_page(&page, limit, limits.max_batch);
+            check_page(&page, limit, limits.wire.max_batch_bytes);
             let last = page.messages.last().map_or(seq, |last| last.seq);
             prop_assert!(!page.more || last > seq, "no way forward from {}", seq);
             seq = last;
@@ -107,7 +115,7 @@ proptest! {
         let (mut back, mut seq, mut more) = (Vec::new(), u64::MAX, true);
         while more {
             let page = log.read(Range::Before { seq, limit });
-            check_page(&page, limit, limits.max_batch);
+            check_page(&page, limit, limits.wire.max_batch_bytes);
             let first = page.messages.first().map_or(seq, |first| first.seq);
             prop_assert!(!page.more || first < seq, "no way back from {}", seq);
             seq = first;
@@ -132,7 +140,7 @@ proptest! {
         } else {
             kept.retain(|stored| stored.seq > seq);
         }
-        let fits = |count: &usize| *count <= 1 || bytes(&kept[..*count]) <= limits.max_batch;
+        let fits = |count: &usize| *count <= 1 || bytes(&kept[..*count]) <= limits.wire.max_batch_bytes;
         let count = (0..=limit.min(kept.len())).filter(fits).max().unwrap_or(0);
         let more = count < kept.len();
         kept.truncate(count);

@@ -1,21 +1,27 @@
-use chat_proto::command::From;
-use chat_proto::{ErrorCode, Gap, Limits, Resumption, Standing, resume};
+use chat_proto::command::JoinFrom;
+use chat_proto::{ErrorCode, Gap, Limits, LogBounds, Resumption, resume};
 
 use crate::EPOCH;
 
 const HEADS: std::ops::RangeInclusive<u64> = 0..=9;
 const PAGE: u32 = 3;
 
-fn standing(head: u64, first: u64) -> Standing {
-    Standing { epoch: EPOCH.to_owned(), head, first }
+fn bounds(head: u64, first: u64) -> LogBounds {
+    LogBounds { epoch: EPOCH.to_owned(), head, first }
 }
 
-fn resumed(from: &From, log: &Standing) -> Result<Resumption, ErrorCode> {
-    resume(from, log, &Limits { default_page: PAGE as usize, ..Limits::default() })
+fn resumed(from: &JoinFrom, log: &LogBounds) -> Result<Resumption, ErrorCode> {
+    resume(
+        from,
+        log,
+        &Limits::default().with(|limits| {
+            limits.wire.default_page_messages = PAGE as usize;
+        }),
+    )
 }
 
-fn after(epoch: &str, seq: u64) -> From {
-    From::After { epoch: epoch.to_owned(), seq }
+fn after(epoch: &str, seq: u64) -> JoinFrom {
+    JoinFrom::After { epoch: epoch.to_owned(), seq }
 }
 
 fn whole(after: u64) -> Result<Resumption, ErrorCode> {
@@ -23,14 +29,14 @@ fn whole(after: u64) -> Result<Resumption, ErrorCode> {
 }
 
 /// Every way in which a log of at most nine messages can stand.
-fn standings() -> impl Iterator<Item = Standing> {
-    HEADS.flat_map(|head| (1..=head + 1).map(move |first| standing(head, first)))
+fn standings() -> impl Iterator<Item = LogBounds> {
+    HEADS.flat_map(|head| (1..=head + 1).map(move |first| bounds(head, first)))
 }
 
 #[test]
 fn a_join_without_a_position_starts_at_the_head() {
     for log in standings() {
-        assert_eq!(resumed(&From::Now, &log), whole(log.head), "{log:?}");
+        assert_eq!(resumed(&JoinFrom::Now, &log), whole(log.head), "{log:?}");
     }
 }
 
@@ -39,7 +45,11 @@ fn a_join_for_the_last_messages_gets_as_many_as_are_readable() {
     for log in standings() {
         for wanted in [0, 1, 2, 5, 9, 10, (1 << 53) - 1] {
             let readable = log.head + 1 - log.first;
-            assert_eq!(resumed(&From::Last(wanted), &log), whole(log.head - wanted.min(readable)), "{log:?}");
+            assert_eq!(
+                resumed(&JoinFrom::Last(wanted), &log),
+                whole(log.head - wanted.min(readable)),
+                "{log:?}"
+            );
         }
     }
 }
@@ -87,7 +97,7 @@ fn a_resume_of_another_epoch_gets_the_newest_messages_and_is_told_of_the_rest() 
 }
 
 /// The last message that is not among the newest page of what is readable.
-fn newest(log: &Standing) -> u64 {
+fn newest(log: &LogBounds) -> u64 {
     let readable = log.head + 1 - log.first;
     log.head - readable.min(PAGE.into())
 }

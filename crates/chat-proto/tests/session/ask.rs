@@ -1,6 +1,8 @@
 use bytes::Bytes;
 use chat_proto::session::{Action, Operation, Outcome};
-use chat_proto::{Appended, Found, Gap, Page, Resumption, RoomName, Standing, Stored, User};
+use chat_proto::{
+    AppendReceipt, Gap, LogBounds, Page, Resumption, RoomName, SearchPage, StoredMessage, User,
+};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -137,19 +139,19 @@ pub(crate) fn kind_of(action: &Action) -> &'static str {
 
 /// An outcome that fits the operation.
 pub(crate) fn outcome(operation: &Operation, gap: bool) -> Outcome {
-    let stored = Stored { seq: 9, frame: Bytes::from_static(br#"{"type":"message"}"#) };
+    let stored = StoredMessage { seq: 9, frame: Bytes::from_static(br#"{"type":"message"}"#) };
     match operation.action {
         Action::Join(_) => Outcome::Joined {
-            standing: Standing { epoch: "e".to_owned(), head: 9, first: 6 },
+            bounds: LogBounds { epoch: "e".to_owned(), head: 9, first: 6 },
             resumption: Resumption { after: 5, recovered: !gap, gap: gap.then_some(Gap { from: 1, to: 5 }) },
             members: 1,
         },
         Action::Leave => Outcome::Left,
-        Action::Send { .. } => Outcome::Sent(Appended { seq: 10, at: 1, duplicate: gap }),
+        Action::Send { .. } => Outcome::Sent(AppendReceipt { seq: 10, at: 1, duplicate: gap }),
         Action::History(_) => {
             Outcome::History(Page { epoch: "e".to_owned(), messages: vec![stored], more: gap })
         }
-        Action::Search(_) => Outcome::Found(Found { messages: vec![stored], more: gap }),
+        Action::Search(_) => Outcome::Found(SearchPage { messages: vec![stored], more: gap }),
         Action::Members => Outcome::Members(vec![User::numbered_guest(1)]),
     }
 }

@@ -6,7 +6,7 @@ mod pages;
 
 use std::time::Duration;
 
-use chat_proto::{Breach, CloseCode, ErrorCode, Limits};
+use chat_proto::{CloseCode, ErrorCode, Limits, ProtocolViolation};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -16,7 +16,10 @@ use crate::model::Model;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn limits() -> Limits {
-    Limits { max_rooms: 2, max_backlog: 4, ..Limits::default() }
+    Limits::default().with(|limits| {
+        limits.connection.max_rooms = 2;
+        limits.connection.max_backlog_commands = 4;
+    })
 }
 
 #[derive(Clone, Debug)]
@@ -29,7 +32,7 @@ enum Step {
     SignOfLife,
     Drain,
     Binary,
-    Violation(Breach),
+    Violation(ProtocolViolation),
     Stall,
 }
 
@@ -61,7 +64,8 @@ fn step() -> impl Strategy<Value = Step> {
         ErrorCode::EmptyBody,
         ErrorCode::TooManyRooms,
     ]);
-    let violation = select(vec![Breach::Protocol, Breach::Utf8, Breach::TooBig]);
+    let violation =
+        select(vec![ProtocolViolation::Protocol, ProtocolViolation::Utf8, ProtocolViolation::TooBig]);
     prop_oneof![
         200 => ask::ask().prop_map(Step::Text),
         120 => (proptest::option::weighted(0.2, refusal), any::<bool>()).prop_map(|(r, gap)| Step::Outcome(r, gap)),

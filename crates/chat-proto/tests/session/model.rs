@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chat_proto::session::{Effect, Operation, Outcome, Session};
-use chat_proto::{Breach, CloseCode, ErrorCode, Event, Limits, User};
+use chat_proto::{CloseCode, ErrorCode, Event, Limits, ProtocolViolation, User};
 use serde_json::{Value, json};
 
 use crate::ask::{Answer, Ask, Wish, answer_to, kind_of, known, outcome};
@@ -18,7 +18,7 @@ pub(crate) struct Model {
     rooms: BTreeSet<&'static str>,
     /// What was asked and not yet answered, oldest first.
     owed: VecDeque<Ask>,
-    in_hand: Option<Operation>,
+    in_flight: Option<Operation>,
     errors: Vec<Duration>,
     heard: Duration,
     pinged: Option<Duration>,
@@ -38,7 +38,7 @@ impl Model {
             now,
             rooms: BTreeSet::new(),
             owed: VecDeque::new(),
-            in_hand: None,
+            in_flight: None,
             errors: Vec::new(),
             heard: now,
             pinged: None,
@@ -60,7 +60,7 @@ impl Model {
         let waiting = self.owed.len().saturating_sub(1);
         let wants_text = self.session.wants_text();
         if open {
-            assert_eq!(wants_text, waiting < self.limits.max_backlog);
+            assert_eq!(wants_text, waiting < self.limits.connection.max_backlog_commands);
         }
         if !wants_text {
             return;
@@ -82,12 +82,12 @@ impl Model {
 
     /// Ends what is in hand, in the way that was asked or with `refusal`.
     pub(crate) fn outcome(&mut self, refusal: Option<ErrorCode>, gap: bool) {
-        let outcome = match (&self.in_hand, refusal) {
+        let outcome = match (&self.in_flight, refusal) {
             (_, Some(code)) => Outcome::Refused(code),
             (Some(operation), None) => outcome(operation, gap),
             (None, None) => Outcome::Left,
         };
-        let Some(operation) = self.in_hand.take() else {
+        let Some(operation) = self.in_flight.take() else {
             let effects = self.session.handle_outcome(self.now, outcome);
             assert!(effects.is_empty(), "nothing was in hand: {effects:?}");
             return;
@@ -110,8 +110,8 @@ impl Model {
 
     pub(crate) fn timer(&mut self) {
         let due = match self.pinged {
-            Some(pinged) => pinged + self.limits.ping_timeout,
-            None => self.heard + self.limits.ping_interval,
+            Some(pinged) => pinged + self.limits.connection.ping_timeout,
+            None => self.heard + self.limits.connection.ping_interval,
         };
         assert_eq!(self.session.deadline(), due);
         let effects = self.session.handle_timer(self.now);
@@ -136,7 +136,7 @@ impl Model {
         self.check_close(&effects, CloseCode::UnsupportedData);
     }
 
-    pub(crate) fn violation(&mut self, breach: Breach) {
+    pub(crate) fn violation(&mut self, breach: ProtocolViolation) {
         let effects = self.session.handle_violation(breach);
         self.check_close(&effects, breach.into());
     }
@@ -148,7 +148,7 @@ impl Model {
 
     /// Lets all that is in hand come to its end; then nothing is owed.
     pub(crate) fn finish(&mut self) {
-        while self.in_hand.is_some() {
+        while self.in_flight.is_some() {
             self.outcome(None, false);
         }
         assert!(self.owed.is_empty() || self.closed.is_some(), "{:?}", self.owed);
@@ -189,7 +189,7 @@ impl Model {
     /// Compares effects with what is owed, one ask after the other.
     fn check(&mut self, effects: Vec<Effect>) {
         let mut effects = effects.into_iter();
-        while self.closed.is_none() && self.in_hand.is_none() && !self.too_many_errors() {
+        while self.closed.is_none() && self.in_flight.is_none() && !self.too_many_errors() {
             let Some(ask) = self.owed.pop_front() else { break };
             let effect = effects.next().unwrap_or_else(|| panic!("nothing for {ask:?}"));
             self.check_effect(ask, effect);
@@ -199,7 +199,7 @@ impl Model {
         } else if self.too_many_errors() {
             Some(CloseCode::TooManyErrors)
         } else {
-            (self.draining && self.in_hand.is_none()).then_some(CloseCode::Restarting)
+            (self.draining && self.in_flight.is_none()).then_some(CloseCode::Restarting)
         };
         let left: Vec<_> = effects.collect();
         match (left.as_slice(), close) {
@@ -225,7 +225,7 @@ impl Model {
             }
             (Effect::Perform(operation), Answer::Perform(kind, room)) => {
                 assert_eq!((kind_of(&operation.action), operation.room.as_str()), (kind, room));
-                self.in_hand = Some(operation);
+                self.in_flight = Some(operation);
                 self.owed.push_front(ask);
             }
             (effect, _) => panic!("{effect:?} for {ask:?}"),
@@ -237,7 +237,7 @@ impl Model {
             Wish::Pong => Answer::Event("pong"),
             Wish::Refused(code, room) => Answer::Error(code, room),
             Wish::Room("join", room)
-                if self.rooms.contains(room) || self.rooms.len() < self.limits.max_rooms =>
+                if self.rooms.contains(room) || self.rooms.len() < self.limits.connection.max_rooms =>
             {
                 Answer::Perform("join", room)
             }
@@ -267,8 +267,9 @@ impl Model {
     }
 
     fn too_many_errors(&self) -> bool {
-        let recent = self.errors.iter().filter(|at| self.now - **at <= self.limits.error_window).count();
-        recent >= self.limits.max_errors
+        let recent =
+            self.errors.iter().filter(|at| self.now - **at <= self.limits.connection.error_window).count();
+        recent >= self.limits.connection.max_errors
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chat_proto::session::{Effect, Outcome, Session};
-use chat_proto::{Draft, Event, Found, Limits, Page, Resumption, RoomName, Standing, Stored, User};
+use chat_proto::{
+    Event, Limits, LogBounds, NewMessage, Page, Resumption, RoomName, SearchPage, StoredMessage, User,
+};
 use proptest::prelude::*;
 use serde::Serialize;
 use serde_json::json;
@@ -32,7 +34,7 @@ enum Anew<'a> {
     },
 }
 
-fn parsed(messages: &[Stored]) -> Vec<&RawValue> {
+fn parsed(messages: &[StoredMessage]) -> Vec<&RawValue> {
     messages.iter().map(|stored| serde_json::from_slice(&stored.frame).expect("JSON")).collect()
 }
 
@@ -56,12 +58,12 @@ fn room() -> impl Strategy<Value = RoomName> {
     prop::sample::select(vec!["lobby", "로비", "team-7"]).prop_map(|name| name.parse().expect("a good name"))
 }
 
-fn messages() -> impl Strategy<Value = Vec<Stored>> {
+fn messages() -> impl Strategy<Value = Vec<StoredMessage>> {
     let user = prop::sample::select(vec!["ann", "로비", r#"a"\b"#, "<i>"]);
     let message = (room(), any::<u64>(), any::<u64>(), user, proptest::option::of(text()), body());
     let message = message.prop_map(|(room, seq, at, user, key, body)| {
         let user = User::guest(user).expect("a good name");
-        Draft { user, key, body: RawValue::from_string(body).expect("JSON") }.into_stored(room, seq, at)
+        NewMessage { user, key, body: RawValue::from_string(body).expect("JSON") }.into_stored(room, seq, at)
     });
     proptest::collection::vec(message, 0..8)
 }
@@ -93,7 +95,7 @@ proptest! {
 
 #[test]
 fn a_page_of_none_one_or_two_messages_is_what_the_protocol_says() {
-    let stored = |seq| Stored { seq, frame: format!(r#"{{"type":"message","seq":{seq}}}"#).into() };
+    let stored = |seq| StoredMessage { seq, frame: format!(r#"{{"type":"message","seq":{seq}}}"#).into() };
     for (messages, expected) in [
         (vec![], ""),
         (vec![stored(7)], r#"{"type":"message","seq":7}"#),
@@ -102,7 +104,7 @@ fn a_page_of_none_one_or_two_messages_is_what_the_protocol_says() {
         let page = Page { epoch: "e".to_owned(), messages: messages.clone(), more: true };
         let head = r#"{"type":"history","ref":"1","room":"lobby","epoch":"e","messages":["#;
         assert_eq!(answer("history", Outcome::History(page)), format!(r#"{head}{expected}],"more":true}}"#));
-        let found = Found { messages, more: false };
+        let found = SearchPage { messages, more: false };
         let head = r#"{"type":"found","ref":"1","room":"lobby","messages":["#;
         assert_eq!(answer("search", Outcome::Found(found)), format!(r#"{head}{expected}],"more":false}}"#));
     }
@@ -129,10 +131,11 @@ fn a_log_that_returns_what_is_no_object_of_text_is_unavailable() {
         for place in 0..3 {
             let mut frames = vec![Bytes::from_static(event); 2];
             frames.insert(place, garbage.clone());
-            let messages: Vec<_> = (7..).zip(frames).map(|(seq, frame)| Stored { seq, frame }).collect();
+            let messages: Vec<_> =
+                (7..).zip(frames).map(|(seq, frame)| StoredMessage { seq, frame }).collect();
             let page = Page { epoch: "e".to_owned(), messages: messages.clone(), more: false };
             assert_eq!(answer("history", Outcome::History(page)), unavailable, "{garbage:?}");
-            let found = Found { messages, more: false };
+            let found = SearchPage { messages, more: false };
             assert_eq!(answer("search", Outcome::Found(found)), unavailable, "{garbage:?}");
         }
     }
@@ -148,9 +151,9 @@ fn answer(command: &'static str, outcome: Outcome) -> String {
         assert!(matches!(asked.as_slice(), [Effect::Perform(_)]), "{asked:?}");
         session.handle_outcome(now, outcome)
     };
-    let standing = Standing { epoch: "e".to_owned(), head: 9, first: 1 };
+    let bounds = LogBounds { epoch: "e".to_owned(), head: 9, first: 1 };
     let resumption = Resumption { after: 9, recovered: true, gap: None };
-    ask("join", Outcome::Joined { standing, resumption, members: 1 });
+    ask("join", Outcome::Joined { bounds, resumption, members: 1 });
     match ask(command, outcome).as_slice() {
         [Effect::Reply(event)] => String::from_utf8(event.encode().into()).expect("UTF-8"),
         other => panic!("{other:?}"),

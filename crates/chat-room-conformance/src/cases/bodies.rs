@@ -69,7 +69,7 @@ pub(super) fn group() -> Group {
             "Bodies from the smallest to as many bytes as a frame has are stored whole.",
             |stage| async move {
                 let room = stage.open("lobby")?;
-                let largest = stage.limits().max_frame;
+                let largest = stage.limits().wire.max_frame_bytes;
                 for size in [11, 12, 255, 256, 4_095, 4_096, 4_097, largest - 1, largest] {
                     let body = format!(r#"{{"text":"{}"}}"#, "x".repeat(size - 11));
                     pass(&room, &body).await?;

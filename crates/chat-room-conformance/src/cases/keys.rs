@@ -228,7 +228,7 @@ pub(super) fn group() -> Group {
                 Ok(())
             },
         )
-        .with(|limits| limits.log_keys = 4),
+        .with(|limits| limits.rooms.log_keys = 4),
         case(
             "no_more_keys_are_remembered_than_asked",
             "Once there are more than `log_keys`, the oldest key is free again.",
@@ -240,14 +240,14 @@ pub(super) fn group() -> Group {
                 is_free_in_time(&room, "k1").await
             },
         )
-        .with(|limits| limits.log_keys = 4)
+        .with(|limits| limits.rooms.log_keys = 4)
         .needs(Ability::KeyBound),
         case(
             "a_key_is_free_after_its_time",
             "After `key_window` a key is unknown: its body is a new message, whatever it was before.",
             |stage| async move { expires(&stage).await },
         )
-        .with(|limits| limits.key_window = Duration::from_millis(300))
+        .with(|limits| limits.rooms.key_window = Duration::from_millis(300))
         .needs(Ability::KeyWindow),
     ];
     Group { name: "keys", promise: "Keys", cases }

@@ -15,10 +15,10 @@ pub(super) fn group() -> Group {
             |stage| async move {
                 let room = stage.open("lobby")?;
                 room.say_all(3).await?;
-                let before = (room.standing().await?, room.read_after(0).await?);
+                let before = (room.bounds().await?, room.read_after(0).await?);
                 drop(room);
                 let room = stage.restart().await.open("lobby")?;
-                let after = (room.standing().await?, room.read_after(0).await?);
+                let after = (room.bounds().await?, room.read_after(0).await?);
                 let holds = before.0.epoch != after.0.epoch || before == after;
                 check(holds, format!("another epoch, or {}", before.shown()), after)
             },
@@ -31,7 +31,7 @@ pub(super) fn group() -> Group {
                 room.say_all(3).await?;
                 drop(room);
                 let room = stage.restart().await.open("lobby")?;
-                let head = room.standing().await?.head;
+                let head = room.bounds().await?.head;
                 same(&room.say("hi").await?.seq, &(head + 1))?;
                 same(&room.told.seqs(), &vec![head + 1])?;
                 same(&room.read_after(head).await?, &room.told.all())
@@ -39,7 +39,7 @@ pub(super) fn group() -> Group {
         ),
         case(
             "a_restart_keeps_every_message",
-            "After a restart every room has the same messages, byte for byte, the same standing and epoch.",
+            "After a restart every room has the same messages, byte for byte, the same bounds and epoch.",
             |stage| async move {
                 let names = ["lobby", "로비", "a-b", "0"];
                 let mut before = Vec::new();
@@ -47,12 +47,12 @@ pub(super) fn group() -> Group {
                     let room = stage.open(name)?;
                     room.append(&ann(), Some("k"), r#"{ "text":"\u00e9\u0000", "n":1.50 }"#).await?;
                     room.say_all(number * 3).await?;
-                    before.push((room.standing().await?, room.read_after(0).await?));
+                    before.push((room.bounds().await?, room.read_after(0).await?));
                 }
                 let stage = stage.restart().await;
                 for (name, before) in names.into_iter().zip(before) {
                     let room = stage.open(name)?;
-                    same(&(room.standing().await?, room.read_after(0).await?), &before)?;
+                    same(&(room.bounds().await?, room.read_after(0).await?), &before)?;
                 }
                 Ok(())
             },
@@ -83,7 +83,7 @@ pub(super) fn group() -> Group {
             |mut stage| async move {
                 for life in 0..4 {
                     let room = stage.open("lobby")?;
-                    same(&room.standing().await?.head, &(life * 2))?;
+                    same(&room.bounds().await?.head, &(life * 2))?;
                     same(&room.say("hi").await?.seq, &(life * 2 + 1))?;
                     same(&room.say("hi").await?.seq, &(life * 2 + 2))?;
                     drop(room);
@@ -113,14 +113,14 @@ pub(super) fn group() -> Group {
             |stage| async move {
                 let room = stage.open("lobby")?;
                 room.say_all(5).await?;
-                let seen = room.standing().await?;
+                let seen = room.bounds().await?;
                 drop(room);
                 let stage = stage.restart().await;
                 let room = stage.open("lobby")?;
                 room.say_all(2).await?;
-                let standing = room.standing().await?;
-                same(&standing.epoch, &seen.epoch)?;
-                let after = super::resume::resumed(&stage, &standing, 4)?;
+                let bounds = room.bounds().await?;
+                same(&bounds.epoch, &seen.epoch)?;
+                let after = super::resume::resumed(&stage, &bounds, 4)?;
                 same(&seqs(&room.read_after(after).await?), &vec![5, 6, 7])
             },
         )
@@ -132,16 +132,16 @@ pub(super) fn group() -> Group {
                 let room = stage.open("lobby")?;
                 room.say_all(30).await?;
                 super::retention::first_moves(&room).await?;
-                let before = room.standing().await?;
+                let before = room.bounds().await?;
                 drop(room);
                 let room = stage.restart().await.open("lobby")?;
-                let after = room.standing().await?;
+                let after = room.bounds().await?;
                 same(&(&after.epoch, after.head), &(&before.epoch, 30))?;
                 check(after.first >= before.first, format!("first {} or more", before.first), &after)?;
                 same(&seqs(&room.read_after(0).await?), &(after.first..=30).collect())
             },
         )
-        .with(|limits| limits.log_messages = 5)
+        .with(|limits| limits.rooms.log_messages = 5)
         .needs(Ability::Lasting)
         .needs(Ability::Retention),
         case(
@@ -172,8 +172,8 @@ pub(super) fn group() -> Group {
             },
         )
         .with(|limits| {
-            limits.log_messages = usize::MAX;
-            limits.log_bytes = usize::MAX;
+            limits.rooms.log_messages = usize::MAX;
+            limits.rooms.log_bytes = usize::MAX;
         })
         .needs(Ability::Lasting),
     ];

@@ -1,6 +1,7 @@
 //! All cases, a file for each group.
 
 mod bodies;
+mod bounds;
 mod keys;
 mod lives;
 mod numbers;
@@ -10,12 +11,11 @@ mod resume;
 mod retention;
 mod rooms;
 mod search;
-mod standing;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chat_core::{Range, Stored};
+use chat_core::{Range, StoredMessage};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
@@ -33,7 +33,7 @@ pub fn cases() -> Vec<Case> {
     let groups = [
         numbers::group(),
         outlet::group(),
-        standing::group(),
+        bounds::group(),
         pages::group(),
         keys::group(),
         bodies::group(),
@@ -57,18 +57,18 @@ fn same<T: PartialEq + Shown>(came: &T, expected: &T) -> Verdict {
 }
 
 /// The `seq`s of messages.
-fn seqs(messages: &[Stored]) -> Vec<u64> {
+fn seqs(messages: &[StoredMessage]) -> Vec<u64> {
     messages.iter().map(|stored| stored.seq).collect()
 }
 
 /// The event that a message is.
-fn event(stored: &Stored) -> Result<Value, Failure> {
+fn event(stored: &StoredMessage) -> Result<Value, Failure> {
     serde_json::from_slice(&stored.frame)
         .map_err(|error| Failure::new("a frame that is JSON", format!("{error}: {:?}", stored.frame)))
 }
 
 /// The bytes of a message's body, as it is delivered.
-fn body_of(stored: &Stored) -> Result<String, Failure> {
+fn body_of(stored: &StoredMessage) -> Result<String, Failure> {
     let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(&stored.frame)
         .map_err(|error| Failure::new("a frame that is a JSON object", error))?;
     Ok(fields.get("body").map(|body| body.get().to_owned()).unwrap_or_default())
@@ -76,13 +76,18 @@ fn body_of(stored: &Stored) -> Result<String, Failure> {
 
 /// The page that a range asks for is this: whole, in order, in its bounds, and right about `more`. `log` is all
 /// that can be read, oldest first.
-async fn check_page(room: &Opened, log: &[Stored], range: Range, max_batch: usize) -> Result<usize, Failure> {
+async fn check_page(
+    room: &Opened,
+    log: &[StoredMessage],
+    range: Range,
+    max_batch: usize,
+) -> Result<usize, Failure> {
     let page = room.read(range).await?;
-    let (limit, wanted): (usize, Vec<&Stored>) = match range {
+    let (limit, wanted): (usize, Vec<&StoredMessage>) = match range {
         Range::Before { seq, limit } => (limit, log.iter().rev().filter(|stored| stored.seq < seq).collect()),
         Range::After { seq, limit } => (limit, log.iter().filter(|stored| stored.seq > seq).collect()),
     };
-    let mut got: Vec<&Stored> = page.messages.iter().collect();
+    let mut got: Vec<&StoredMessage> = page.messages.iter().collect();
     if matches!(range, Range::Before { .. }) {
         got.reverse();
     }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use chat_core::Outlet;
+use chat_core::CommitSink;
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
@@ -64,7 +64,7 @@ pub(super) fn group() -> Group {
             "Who is told of a message finds it in the log: it is committed first.",
             |stage| async move {
                 let (sender, mut receiver) = mpsc::unbounded_channel();
-                let outlet = Outlet::new(move |stored| drop(sender.send(stored.clone())));
+                let outlet = CommitSink::new(move |stored| drop(sender.send(stored.clone())));
                 let room = stage.open_with("lobby", Told::default(), outlet)?;
                 let writer = room.clone();
                 let writing = tokio::spawn(async move { writer.say_all(100).await });

@@ -14,7 +14,7 @@ pub(super) fn group() -> Group {
             "Whatever is asked of an empty room, there is nothing, and no more.",
             |stage| async move {
                 let room = stage.open("lobby")?;
-                let epoch = room.standing().await?.epoch;
+                let epoch = room.bounds().await?.epoch;
                 for seq in [0, 1, 2, 1 << 53, u64::MAX] {
                     for range in [Range::Before { seq, limit: 5 }, Range::After { seq, limit: 5 }] {
                         let nothing = Page { epoch: epoch.clone(), messages: Vec::new(), more: false };
@@ -30,7 +30,12 @@ pub(super) fn group() -> Group {
             |stage| async move {
                 let room = stage.open("lobby")?;
                 room.say_all(7).await?;
-                every_page(&room, |seq, limit| Range::Before { seq, limit }, stage.limits().max_batch).await
+                every_page(
+                    &room,
+                    |seq, limit| Range::Before { seq, limit },
+                    stage.limits().wire.max_batch_bytes,
+                )
+                .await
             },
         ),
         case(
@@ -39,7 +44,12 @@ pub(super) fn group() -> Group {
             |stage| async move {
                 let room = stage.open("lobby")?;
                 room.say_all(7).await?;
-                every_page(&room, |seq, limit| Range::After { seq, limit }, stage.limits().max_batch).await
+                every_page(
+                    &room,
+                    |seq, limit| Range::After { seq, limit },
+                    stage.limits().wire.max_batch_bytes,
+                )
+                .await
             },
         ),
         case("a_limit_of_none_is_no_error", "A page of 0 messages has one at most.", |stage| async move {
@@ -60,7 +70,7 @@ pub(super) fn group() -> Group {
                     room.say(&"x".repeat(number * 53 % 400)).await?;
                 }
                 let log = room.told.all();
-                let max_batch = stage.limits().max_batch;
+                let max_batch = stage.limits().wire.max_batch_bytes;
                 for seq in 0..=25 {
                     let limit = usize::MAX;
                     let back = check_page(&room, &log, Range::Before { seq, limit }, max_batch).await?;
@@ -70,7 +80,7 @@ pub(super) fn group() -> Group {
                 Ok(())
             },
         )
-        .with(|limits| limits.max_batch = 1_500),
+        .with(|limits| limits.wire.max_batch_bytes = 1_500),
         case(
             "a_message_longer_than_a_page_comes_alone",
             "A message of more than `max_batch` bytes is a page by itself, from both sides.",
@@ -92,7 +102,7 @@ pub(super) fn group() -> Group {
                 Ok(())
             },
         )
-        .with(|limits| limits.max_batch = 1_500),
+        .with(|limits| limits.wire.max_batch_bytes = 1_500),
         case(
             "paging_back_meets_every_message_once",
             "Who asks `Before` the first one it has, as long as there is more, has all in the end.",
@@ -115,7 +125,7 @@ pub(super) fn group() -> Group {
                 same(&seen, &room.told.all())
             },
         )
-        .with(|limits| limits.max_batch = 1_000),
+        .with(|limits| limits.wire.max_batch_bytes = 1_000),
         case(
             "reading_on_while_others_write_misses_nothing",
             "Who reads on from its last message while others write meets every message once, in order.",
@@ -133,7 +143,7 @@ pub(super) fn group() -> Group {
                     seen.extend(seqs(&page.messages));
                     if page.messages.is_empty() {
                         check(!page.more, "messages, where there is more", &page)?;
-                        let alive = !writing.is_finished() || room.standing().await?.head > after;
+                        let alive = !writing.is_finished() || room.bounds().await?.head > after;
                         check(alive, "200 messages", seen.len())?;
                         tokio::task::yield_now().await;
                     }

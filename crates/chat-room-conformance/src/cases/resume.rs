@@ -1,5 +1,5 @@
-use chat_core::{ErrorCode, Standing};
-use chat_proto::command::From;
+use chat_core::{ErrorCode, LogBounds};
+use chat_proto::command::JoinFrom;
 use chat_proto::{Gap, resume};
 
 use super::{check, same, seqs};
@@ -15,9 +15,9 @@ pub(super) fn group() -> Group {
             |stage| async move {
                 let room = stage.open("lobby")?;
                 room.say_all(12).await?;
-                let standing = room.standing().await?;
+                let bounds = room.bounds().await?;
                 for seq in 0..=12 {
-                    let after = resumed(&stage, &standing, seq)?;
+                    let after = resumed(&stage, &bounds, seq)?;
                     same(&seqs(&room.read_after(after).await?), &(seq + 1..=12).collect())?;
                 }
                 Ok(())
@@ -29,9 +29,9 @@ pub(super) fn group() -> Group {
             |stage| async move {
                 let room = stage.open("lobby")?;
                 for head in 0..3 {
-                    let standing = room.standing().await?;
-                    let from = From::After { epoch: standing.epoch.clone(), seq: head + 1 };
-                    same(&resume(&from, &standing, stage.limits()).err(), &Some(ErrorCode::BadCursor))?;
+                    let bounds = room.bounds().await?;
+                    let from = JoinFrom::After { epoch: bounds.epoch.clone(), seq: head + 1 };
+                    same(&resume(&from, &bounds, stage.limits()).err(), &Some(ErrorCode::BadCursor))?;
                     room.say("hi").await?;
                 }
                 Ok(())
@@ -44,9 +44,9 @@ pub(super) fn group() -> Group {
                 let (lobby, hall) = (stage.open("lobby")?, stage.open("hall")?);
                 lobby.say_all(3).await?;
                 hall.say_all(3).await?;
-                let seen = lobby.standing().await?;
-                let from = From::After { epoch: seen.epoch, seq: 2 };
-                let resumption = resume(&from, &hall.standing().await?, stage.limits());
+                let seen = lobby.bounds().await?;
+                let from = JoinFrom::After { epoch: seen.epoch, seq: 2 };
+                let resumption = resume(&from, &hall.bounds().await?, stage.limits());
                 let resumption = resumption.map_err(|error| Failure::new("a resumption", error))?;
                 check(!resumption.recovered, "nothing recovered", resumption)
             },
@@ -60,14 +60,14 @@ pub(super) fn group() -> Group {
                 let writing = tokio::spawn(async move { writer.say_all(150).await });
                 let mut reached = 0;
                 while reached < 150 {
-                    let standing = room.standing().await?;
-                    check(standing.head >= reached, format!("a head of {reached} or more"), &standing)?;
-                    reached = standing.head;
+                    let bounds = room.bounds().await?;
+                    check(bounds.head >= reached, format!("a head of {reached} or more"), &bounds)?;
+                    reached = bounds.head;
                     let read = seqs(&room.read_after(0).await?);
                     let whole =
                         read == (1..=read.len() as u64).collect::<Vec<_>>() && read.len() as u64 >= reached;
                     check(whole, format!("1 to {reached} at least"), read)?;
-                    let dead = writing.is_finished() && room.standing().await?.head < 150;
+                    let dead = writing.is_finished() && room.bounds().await?.head < 150;
                     check(!dead, "150 messages", reached)?;
                 }
                 writing.await.map_err(|panic| Failure::new("a writer that ends", panic))??;
@@ -81,9 +81,9 @@ pub(super) fn group() -> Group {
                 let room = stage.open("lobby")?;
                 room.say_all(30).await?;
                 super::retention::first_moves(&room).await?;
-                let standing = room.standing().await?;
-                let from = From::After { epoch: standing.epoch.clone(), seq: 1 };
-                let resumption = resume(&from, &standing, stage.limits());
+                let bounds = room.bounds().await?;
+                let from = JoinFrom::After { epoch: bounds.epoch.clone(), seq: 1 };
+                let resumption = resume(&from, &bounds, stage.limits());
                 let resumption = resumption.map_err(|error| Failure::new("a resumption", error))?;
                 let gap = Gap { from: 2, to: resumption.after };
                 same(&(resumption.recovered, resumption.gap), &(false, Some(gap)))?;
@@ -91,16 +91,16 @@ pub(super) fn group() -> Group {
                 same(&rest, &(resumption.after + 1..=30).collect())
             },
         )
-        .with(|limits| limits.log_messages = 5)
+        .with(|limits| limits.rooms.log_messages = 5)
         .needs(crate::Ability::Retention),
     ];
     Group { name: "resume", promise: "Pages", cases }
 }
 
 /// Where a member goes on that has seen `seq` and misses nothing.
-pub(super) fn resumed(stage: &Stage, standing: &Standing, seq: u64) -> Result<u64, Failure> {
-    let from = From::After { epoch: standing.epoch.clone(), seq };
-    let resumption = resume(&from, standing, stage.limits());
+pub(super) fn resumed(stage: &Stage, bounds: &LogBounds, seq: u64) -> Result<u64, Failure> {
+    let from = JoinFrom::After { epoch: bounds.epoch.clone(), seq };
+    let resumption = resume(&from, bounds, stage.limits());
     let resumption = resumption.map_err(|error| Failure::new("a resumption", error))?;
     check(resumption.recovered && resumption.gap.is_none(), "all recovered", &resumption)?;
     Ok(resumption.after)

@@ -20,7 +20,7 @@ pub(super) fn group() -> Group {
                 room.say_all(30).await?;
                 first_moves(&room).await?;
                 while_it_stays(&room, async |first| {
-                    same(&room.standing().await?.head, &30)?;
+                    same(&room.bounds().await?.head, &30)?;
                     same(&seqs(&room.read_after(0).await?), &(first..=30).collect())
                 })
                 .await
@@ -83,7 +83,7 @@ pub(super) fn group() -> Group {
                 room.say_all(30).await?;
                 first_moves(&room).await?;
                 same(&room.repeat(&ann(), "k", &body("hi")).await?.seq, &1)?;
-                same(&room.standing().await?.head, &31)
+                same(&room.bounds().await?.head, &31)
             },
         ),
     ];
@@ -91,20 +91,20 @@ pub(super) fn group() -> Group {
 }
 
 fn few(case: Case) -> Case {
-    case.with(|limits| limits.log_messages = 5).needs(Ability::Retention)
+    case.with(|limits| limits.rooms.log_messages = 5).needs(Ability::Retention)
 }
 
 /// Waits until old messages have gone.
 pub(super) async fn first_moves(room: &Opened) -> Verdict {
-    eventually("old messages gone", || async { Ok(room.standing().await?.first > 1) }).await
+    eventually("old messages gone", || async { Ok(room.bounds().await?.first > 1) }).await
 }
 
 /// Looks at a room again and again until first has not moved meanwhile.
 async fn while_it_stays(room: &Opened, look: impl AsyncFn(u64) -> Verdict) -> Verdict {
-    let mut first = room.standing().await?.first;
+    let mut first = room.bounds().await?.first;
     loop {
         let verdict = look(first).await;
-        let now = room.standing().await?.first;
+        let now = room.bounds().await?.first;
         if now <= first {
             return verdict;
         }

@@ -99,7 +99,7 @@ pub(super) fn group() -> Group {
         case("rooms_have_epochs_of_their_own", "No two rooms have the same epoch.", |stage| async move {
             let mut epochs = BTreeSet::new();
             for number in 0..50 {
-                epochs.insert(stage.open(&format!("r{number}"))?.standing().await?.epoch);
+                epochs.insert(stage.open(&format!("r{number}"))?.bounds().await?.epoch);
             }
             same(&epochs.len(), &50)
         }),
@@ -110,10 +110,10 @@ pub(super) fn group() -> Group {
                 let room = stage.open("lobby")?;
                 room.say("hi").await?;
                 room.append(&ann(), Some("k"), &body("hi")).await?;
-                let before = (room.standing().await?, room.read_after(0).await?);
+                let before = (room.bounds().await?, room.read_after(0).await?);
                 drop(room);
                 let room = stage.open("lobby")?;
-                same(&(room.standing().await?, room.read_after(0).await?), &before)?;
+                same(&(room.bounds().await?, room.read_after(0).await?), &before)?;
                 same(&room.repeat(&ann(), "k", &body("hi")).await?.seq, &2)?;
                 same(&room.say("more").await?.seq, &3)?;
                 same(&room.told.seqs(), &vec![3])

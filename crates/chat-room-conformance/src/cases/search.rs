@@ -157,7 +157,7 @@ pub(super) fn group() -> Group {
             "What is found has `max_batch` bytes at most, or is one message that is longer.",
             |stage| async move {
                 let room = stage.open("lobby")?;
-                let max_batch = stage.limits().max_batch;
+                let max_batch = stage.limits().wire.max_batch_bytes;
                 for size in [300, 300, 300, 300, 300, 3_000, 300] {
                     room.say(&format!("apple {}", "x".repeat(size))).await?;
                 }
@@ -177,7 +177,7 @@ pub(super) fn group() -> Group {
                 same(&seen, &(1..=7).rev().collect())
             },
         )
-        .with(|limits| limits.max_batch = 1_500)
+        .with(|limits| limits.wire.max_batch_bytes = 1_500)
         .needs(Ability::Search),
         case(
             "what_is_found_is_what_was_told",
@@ -313,11 +313,11 @@ pub(super) fn group() -> Group {
                     room.say("apple").await?;
                 }
                 super::retention::first_moves(&room).await?;
-                let first = room.standing().await?.first;
+                let first = room.bounds().await?.first;
                 same(&room.find("apple").await?, &(first..=30).rev().collect())
             },
         )
-        .with(|limits| limits.log_messages = 5)
+        .with(|limits| limits.rooms.log_messages = 5)
         .needs(Ability::Search)
         .needs(Ability::Retention),
     ];

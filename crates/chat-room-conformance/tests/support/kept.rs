@@ -3,8 +3,8 @@ use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, Appended, Draft, Found, Limits, MemoryRoom, Outlet, Page, Range, Room, RoomName, Search,
-    SearchError, Standing, Unavailable,
+    AppendError, AppendReceipt, CommitSink, Limits, LogBounds, MemoryRoom, NewMessage, Page, Range, Room,
+    RoomName, Search, SearchError, SearchPage, Unavailable,
 };
 use chat_room_conformance::Store;
 use parking_lot::Mutex;
@@ -17,19 +17,19 @@ pub(crate) struct Kept {
 
 struct Log {
     room: MemoryRoom,
-    openings: Arc<Mutex<Vec<Weak<Outlet>>>>,
+    openings: Arc<Mutex<Vec<Weak<CommitSink>>>>,
 }
 
 /// One opening of a room.
 struct Opening {
     log: Arc<Log>,
     /// Told for as long as this is here.
-    _outlet: Arc<Outlet>,
+    _outlet: Arc<CommitSink>,
 }
 
 #[async_trait]
 impl Store for Kept {
-    fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Arc<dyn Room> {
+    fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: CommitSink) -> Arc<dyn Room> {
         let mut rooms = self.rooms.lock();
         let log = rooms.entry(name.clone()).or_insert_with(|| Arc::new(Log::new(name, limits)));
         let outlet = Arc::new(outlet);
@@ -44,9 +44,9 @@ impl Store for Kept {
 
 impl Log {
     fn new(name: RoomName, limits: Arc<Limits>) -> Self {
-        let openings: Arc<Mutex<Vec<Weak<Outlet>>>> = Arc::default();
+        let openings: Arc<Mutex<Vec<Weak<CommitSink>>>> = Arc::default();
         let told = Arc::clone(&openings);
-        let outlet = Outlet::new(move |stored| {
+        let outlet = CommitSink::new(move |stored| {
             told.lock().retain(|outlet| {
                 let outlet = outlet.upgrade();
                 outlet.inspect(|outlet| outlet.committed(stored)).is_some()
@@ -58,7 +58,7 @@ impl Log {
 
 #[async_trait]
 impl Room for Opening {
-    async fn append(&self, draft: Draft) -> Result<Appended, AppendError> {
+    async fn append(&self, draft: NewMessage) -> Result<AppendReceipt, AppendError> {
         self.log.room.append(draft).await
     }
 
@@ -66,11 +66,11 @@ impl Room for Opening {
         self.log.room.read(range).await
     }
 
-    async fn standing(&self) -> Result<Standing, Unavailable> {
-        self.log.room.standing().await
+    async fn bounds(&self) -> Result<LogBounds, Unavailable> {
+        self.log.room.bounds().await
     }
 
-    async fn search(&self, search: Search) -> Result<Found, SearchError> {
+    async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {
         self.log.room.search(search).await
     }
 }

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, Appended, Draft, Found, Limits, Outlet, Page, Range, Room, RoomName, Search, SearchError,
-    Standing, Unavailable,
+    AppendError, AppendReceipt, CommitSink, Limits, LogBounds, NewMessage, Page, Range, Room, RoomName,
+    Search, SearchError, SearchPage, Unavailable,
 };
 use chat_room_conformance::Store;
 use tokio::sync::{mpsc, oneshot};
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::kept::Kept;
 
-type Answer = Result<Appended, AppendError>;
+type Answer = Result<AppendReceipt, AppendError>;
 
 /// A sound store that is never done at once: a task writes, as that of a database would, and what was handed to it
 /// is written, whoever still waits for the answer.
@@ -22,12 +22,12 @@ pub(crate) struct Queued(Kept);
 
 struct Queue {
     log: Arc<dyn Room>,
-    drafts: mpsc::UnboundedSender<(Draft, oneshot::Sender<Answer>)>,
+    drafts: mpsc::UnboundedSender<(NewMessage, oneshot::Sender<Answer>)>,
 }
 
 #[async_trait]
 impl Store for Queued {
-    fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Arc<dyn Room> {
+    fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: CommitSink) -> Arc<dyn Room> {
         let log = self.0.room(name, limits, outlet);
         let (drafts, queue) = mpsc::unbounded_channel();
         drop(tokio::spawn(write(Arc::clone(&log), queue)));
@@ -39,7 +39,10 @@ impl Store for Queued {
     }
 }
 
-async fn write(log: Arc<dyn Room>, mut queue: mpsc::UnboundedReceiver<(Draft, oneshot::Sender<Answer>)>) {
+async fn write(
+    log: Arc<dyn Room>,
+    mut queue: mpsc::UnboundedReceiver<(NewMessage, oneshot::Sender<Answer>)>,
+) {
     while let Some((draft, asked)) = queue.recv().await {
         let answer = log.append(draft).await;
         if answer.as_ref().is_ok_and(|appended| appended.seq % 16 == 0) {
@@ -52,7 +55,7 @@ async fn write(log: Arc<dyn Room>, mut queue: mpsc::UnboundedReceiver<(Draft, on
 
 #[async_trait]
 impl Room for Queue {
-    async fn append(&self, draft: Draft) -> Answer {
+    async fn append(&self, draft: NewMessage) -> Answer {
         let (asked, answer) = oneshot::channel();
         let gone = || AppendError::Unavailable("the writer is gone".to_owned());
         self.drafts.send((draft, asked)).map_err(|_| gone())?;
@@ -64,12 +67,12 @@ impl Room for Queue {
         self.log.read(range).await
     }
 
-    async fn standing(&self) -> Result<Standing, Unavailable> {
+    async fn bounds(&self) -> Result<LogBounds, Unavailable> {
         yield_now().await;
-        self.log.standing().await
+        self.log.bounds().await
     }
 
-    async fn search(&self, search: Search) -> Result<Found, SearchError> {
+    async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {
         yield_now().await;
         self.log.search(search).await
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, Appended, Draft, Found, Limits, Outlet, Page, Range, Room, RoomName, Search, SearchError,
-    Standing, Stored, Unavailable, User,
+    AppendError, AppendReceipt, CommitSink, Limits, LogBounds, NewMessage, Page, Range, Room, RoomName,
+    Search, SearchError, SearchPage, StoredMessage, Unavailable, User,
 };
 use chat_room_conformance::Store;
 use futures_util::FutureExt;
@@ -77,7 +77,7 @@ pub(crate) struct Spoiled {
     defect: Defect,
     kept: Kept,
     life: u64,
-    keys: Arc<Mutex<BTreeMap<String, Appended>>>,
+    keys: Arc<Mutex<BTreeMap<String, AppendReceipt>>>,
     opened: Mutex<BTreeSet<RoomName>>,
 }
 
@@ -90,20 +90,21 @@ impl Spoiled {
 
 #[async_trait]
 impl Store for Spoiled {
-    fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: Outlet) -> Arc<dyn Room> {
+    fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: CommitSink) -> Arc<dyn Room> {
         let defect = self.defect;
         let is_first = self.opened.lock().insert(name.clone());
         let mut given = Limits::clone(&limits);
         match defect {
-            BytesUnbounded => given.max_batch = usize::MAX,
-            FewKeys => given.log_keys -= 1,
-            KeepsTooLittle => given.log_messages -= 1,
+            BytesUnbounded => given.wire.max_batch_bytes = usize::MAX,
+            FewKeys => given.rooms.log_keys -= 1,
+            KeepsTooLittle => given.rooms.log_messages -= 1,
             _ => {}
         }
         let cut: String = name.as_str().chars().take(20).collect();
         let stored_as = if defect == NamesCut { cut.parse().expect("a name") } else { name.clone() };
         let pending = Arc::default();
-        let tells = if defect == SecondIsDeaf && !is_first { Outlet::new(|_| {}) } else { outlet.clone() };
+        let tells =
+            if defect == SecondIsDeaf && !is_first { CommitSink::new(|_| {}) } else { outlet.clone() };
         let log = self.kept.room(stored_as, Arc::new(given), spoil(defect, tells, &pending));
         if defect == TellsAgain {
             let all = log.read(Range::After { seq: 0, limit: usize::MAX }).now_or_never();
@@ -122,9 +123,9 @@ impl Store for Spoiled {
 }
 
 /// What the log tells on its way to the outlet.
-fn spoil(defect: Defect, outlet: Outlet, pending: &Arc<Mutex<Vec<Stored>>>) -> Outlet {
+fn spoil(defect: Defect, outlet: CommitSink, pending: &Arc<Mutex<Vec<StoredMessage>>>) -> CommitSink {
     let pending = Arc::clone(pending);
-    Outlet::new(move |stored| match defect {
+    CommitSink::new(move |stored| match defect {
         LeavesHoles => outlet.committed(&renumbered(stored)),
         AnswersEarly => {
             let (outlet, stored) = (outlet.clone(), stored.clone());
@@ -153,17 +154,17 @@ struct SpoiledRoom {
     name: RoomName,
     limits: Arc<Limits>,
     log: Arc<dyn Room>,
-    outlet: Outlet,
+    outlet: CommitSink,
     /// What has been stored and not been told.
-    pending: Arc<Mutex<Vec<Stored>>>,
+    pending: Arc<Mutex<Vec<StoredMessage>>>,
     life: u64,
-    keys: Arc<Mutex<BTreeMap<String, Appended>>>,
+    keys: Arc<Mutex<BTreeMap<String, AppendReceipt>>>,
     /// The newest message that can be read.
     visible: AtomicU64,
 }
 
 impl SpoiledRoom {
-    fn draft(&self, draft: &mut Draft) {
+    fn draft(&self, draft: &mut NewMessage) {
         let (id, name) = (draft.user.id().to_owned(), draft.user.name().to_owned());
         let known = |id: &str| User::new(id, &name).expect("a user");
         let key = draft.key.take();
@@ -193,7 +194,9 @@ impl SpoiledRoom {
             ReadsBackwards => page.messages.reverse(),
             NeverMore => page.more = false,
             AlwaysMore => page.more = true,
-            SkipsLong => page.messages.retain(|stored| stored.frame.len() <= self.limits.max_batch),
+            SkipsLong => {
+                page.messages.retain(|stored| stored.frame.len() <= self.limits.wire.max_batch_bytes)
+            }
             TellsAhead => page.messages.retain(|stored| stored.seq <= self.visible.load(Ordering::SeqCst)),
             _ => {}
         }
@@ -203,13 +206,13 @@ impl SpoiledRoom {
 
 #[async_trait]
 impl Room for SpoiledRoom {
-    async fn append(&self, mut draft: Draft) -> Result<Appended, AppendError> {
+    async fn append(&self, mut draft: NewMessage) -> Result<AppendReceipt, AppendError> {
         let key = draft.key.clone().unwrap_or_default();
         let body = draft.body.clone();
         if self.defect == KeysOfAllRooms
             && let Some(known) = self.keys.lock().get(&key)
         {
-            return Ok(Appended { duplicate: true, ..*known });
+            return Ok(AppendReceipt { duplicate: true, ..*known });
         }
         self.draft(&mut draft);
         let mut answer = self.log.append(draft).await;
@@ -218,15 +221,16 @@ impl Room for SpoiledRoom {
             (LeavesHoles, Ok(appended)) => appended.seq = renumber(appended.seq),
             (NumbersRace, Ok(appended)) => {
                 sleep(Duration::from_millis(1)).await;
-                appended.seq = self.log.standing().await.map_or(0, |standing| standing.head);
+                appended.seq = self.log.bounds().await.map_or(0, |bounds| bounds.head);
             }
             (CountsSeconds, Ok(appended)) => appended.at /= 1_000,
             (RepeatsUnmarked, Ok(appended)) => appended.duplicate = false,
-            (TellsRepeats, Ok(Appended { duplicate: true, .. })) | (TellsConflicts, Err(_)) => {
-                self.outlet.committed(&Stored { seq: seq.max(1), frame: body.get().to_owned().into() });
+            (TellsRepeats, Ok(AppendReceipt { duplicate: true, .. })) | (TellsConflicts, Err(_)) => {
+                self.outlet
+                    .committed(&StoredMessage { seq: seq.max(1), frame: body.get().to_owned().into() });
             }
             (ConflictsPass, Err(AppendError::KeyConflict)) => {
-                answer = Ok(Appended { seq: 1, at: 1, duplicate: true });
+                answer = Ok(AppendReceipt { seq: 1, at: 1, duplicate: true });
             }
             (TellsAhead, Ok(_)) => {
                 sleep(Duration::from_millis(1)).await;
@@ -257,23 +261,23 @@ impl Room for SpoiledRoom {
             (_, range) => range,
         };
         let mut page = self.page(self.log.read(range).await?);
-        page.epoch = self.standing().await?.epoch;
+        page.epoch = self.bounds().await?.epoch;
         Ok(page)
     }
 
-    async fn standing(&self) -> Result<Standing, Unavailable> {
-        let mut standing = self.log.standing().await?;
+    async fn bounds(&self) -> Result<LogBounds, Unavailable> {
+        let mut bounds = self.log.bounds().await?;
         match self.defect {
-            HeadForgets => standing.head = standing.head + 1 - standing.first,
-            FirstLags => standing.first = standing.first.min(2),
-            EpochsChange => standing.epoch = format!("{}-{}", standing.epoch, standing.head),
-            EpochsOfNames => standing.epoch = self.name.to_string(),
+            HeadForgets => bounds.head = bounds.head + 1 - bounds.first,
+            FirstLags => bounds.first = bounds.first.min(2),
+            EpochsChange => bounds.epoch = format!("{}-{}", bounds.epoch, bounds.head),
+            EpochsOfNames => bounds.epoch = self.name.to_string(),
             _ => {}
         }
-        Ok(standing)
+        Ok(bounds)
     }
 
-    async fn search(&self, mut search: Search) -> Result<Found, SearchError> {
+    async fn search(&self, mut search: Search) -> Result<SearchPage, SearchError> {
         match self.defect {
             QueriesBreakIt if search.query.contains('"') => {
                 return Err(SearchError::Unavailable("syntax error".to_owned()));
@@ -285,7 +289,7 @@ impl Room for SpoiledRoom {
         let query = search.query.clone();
         let mut found = self.log.search(search).await?;
         if self.defect == FindsWholeWords {
-            let has = |stored: &Stored| {
+            let has = |stored: &StoredMessage| {
                 value(&stored.frame)["body"]["text"]
                     .as_str()
                     .is_some_and(|text| text.split(|c: char| !c.is_alphanumeric()).any(|word| word == query))
@@ -300,15 +304,15 @@ fn renumber(seq: u64) -> u64 {
     if seq > 3 { seq + 1 } else { seq }
 }
 
-fn renumbered(stored: &Stored) -> Stored {
+fn renumbered(stored: &StoredMessage) -> StoredMessage {
     let mut event = value(&stored.frame);
     event["seq"] = renumber(stored.seq).into();
-    Stored { seq: renumber(stored.seq), frame: event.to_string().into() }
+    StoredMessage { seq: renumber(stored.seq), frame: event.to_string().into() }
 }
 
 /// The same message, written by somebody else.
-fn anew(stored: &Stored) -> Stored {
-    Stored { seq: stored.seq, frame: value(&stored.frame).to_string().into() }
+fn anew(stored: &StoredMessage) -> StoredMessage {
+    StoredMessage { seq: stored.seq, frame: value(&stored.frame).to_string().into() }
 }
 
 fn value(json: &[u8]) -> Value {

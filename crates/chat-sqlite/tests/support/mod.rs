@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{AppendError, Appended, Draft, Limits, Outlet, Range, Room, RoomName, Stored, User};
+use chat_core::{
+    AppendError, AppendReceipt, CommitSink, Limits, NewMessage, Range, Room, RoomName, StoredMessage, User,
+};
 use chat_sqlite::{Options, Store};
 use rusqlite::Connection;
 use serde_json::value::RawValue;
@@ -57,7 +59,9 @@ impl Home {
 
 /// No limit of time that a busy machine could reach.
 pub(crate) fn limits() -> Arc<Limits> {
-    Arc::new(Limits { room_timeout: PATIENCE, ..Limits::default() })
+    Arc::new(Limits::default().with(|limits| {
+        limits.rooms.call_timeout = PATIENCE;
+    }))
 }
 
 pub(crate) fn name(room: &str) -> RoomName {
@@ -70,17 +74,17 @@ pub(crate) fn room(store: &Store, room: &str) -> Arc<dyn Room> {
 }
 
 /// An outlet that nobody listens to.
-pub(crate) fn deaf() -> Outlet {
-    Outlet::new(|_| ())
+pub(crate) fn deaf() -> CommitSink {
+    CommitSink::new(|_| ())
 }
 
 pub(crate) fn guest(name: &str) -> User {
     User::guest(name).expect("a name")
 }
 
-pub(crate) fn draft(user: &User, key: Option<&str>, text: &str) -> Draft {
+pub(crate) fn draft(user: &User, key: Option<&str>, text: &str) -> NewMessage {
     let body = serde_json::json!({ "text": text }).to_string();
-    Draft {
+    NewMessage {
         user: user.clone(),
         key: key.map(ToOwned::to_owned),
         body: RawValue::from_string(body).expect("JSON"),
@@ -88,18 +92,22 @@ pub(crate) fn draft(user: &User, key: Option<&str>, text: &str) -> Draft {
 }
 
 /// Ann says something.
-pub(crate) async fn say(room: &Arc<dyn Room>, text: &str) -> Result<Appended, AppendError> {
+pub(crate) async fn say(room: &Arc<dyn Room>, text: &str) -> Result<AppendReceipt, AppendError> {
     room.append(draft(&guest("ann"), None, text)).await
 }
 
 /// Ann says something with a key.
-pub(crate) async fn say_once(room: &Arc<dyn Room>, key: &str, text: &str) -> Result<Appended, AppendError> {
+pub(crate) async fn say_once(
+    room: &Arc<dyn Room>,
+    key: &str,
+    text: &str,
+) -> Result<AppendReceipt, AppendError> {
     room.append(draft(&guest("ann"), Some(key), text)).await
 }
 
 /// All that a room holds, read from its beginning.
-pub(crate) async fn all(room: &Arc<dyn Room>) -> Vec<Stored> {
-    let mut messages: Vec<Stored> = Vec::new();
+pub(crate) async fn all(room: &Arc<dyn Room>) -> Vec<StoredMessage> {
+    let mut messages: Vec<StoredMessage> = Vec::new();
     loop {
         let seq = messages.last().map_or(0, |stored| stored.seq);
         let page = room.read(Range::After { seq, limit: 100 }).await.expect("a page");
@@ -110,7 +118,7 @@ pub(crate) async fn all(room: &Arc<dyn Room>) -> Vec<Stored> {
     }
 }
 
-pub(crate) fn seqs(messages: &[Stored]) -> Vec<u64> {
+pub(crate) fn seqs(messages: &[StoredMessage]) -> Vec<u64> {
     messages.iter().map(|stored| stored.seq).collect()
 }
 

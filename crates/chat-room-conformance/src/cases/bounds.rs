@@ -10,9 +10,9 @@ pub(super) fn group() -> Group {
             "an_empty_room_stands_at_nothing",
             "A room in which nothing was written has head 0, first 1 and an epoch.",
             |stage| async move {
-                let standing = stage.open("lobby")?.standing().await?;
-                same(&(standing.head, standing.first), &(0, 1))?;
-                check(!standing.epoch.is_empty(), "an epoch", standing)
+                let bounds = stage.open("lobby")?.bounds().await?;
+                same(&(bounds.head, bounds.first), &(0, 1))?;
+                check(!bounds.epoch.is_empty(), "an epoch", bounds)
             },
         ),
         case(
@@ -22,21 +22,21 @@ pub(super) fn group() -> Group {
                 let room = stage.open("lobby")?;
                 for _ in 0..5 {
                     let seq = room.say("hi").await?.seq;
-                    let standing = room.standing().await?;
-                    same(&(standing.head, standing.first), &(seq, 1))?;
+                    let bounds = room.bounds().await?;
+                    same(&(bounds.head, bounds.first), &(seq, 1))?;
                 }
                 Ok(())
             },
         ),
         case(
             "the_epoch_stays_while_the_room_is_open",
-            "Every standing and every page of an open room names the same epoch.",
+            "Every bounds and every page of an open room names the same epoch.",
             |stage| async move {
                 let room = stage.open("lobby")?;
-                let epoch = room.standing().await?.epoch;
+                let epoch = room.bounds().await?.epoch;
                 for _ in 0..3 {
                     room.say("hi").await?;
-                    same(&room.standing().await?.epoch, &epoch)?;
+                    same(&room.bounds().await?.epoch, &epoch)?;
                     same(&room.read(Range::After { seq: 0, limit: 9 }).await?.epoch, &epoch)?;
                     same(&room.read(Range::Before { seq: 1, limit: 9 }).await?.epoch, &epoch)?;
                 }
@@ -48,11 +48,11 @@ pub(super) fn group() -> Group {
             "A room that is only read, asked and searched stays empty, and keeps its epoch.",
             |stage| async move {
                 let room = stage.open("lobby")?;
-                let before = room.standing().await?;
+                let before = room.bounds().await?;
                 room.read(Range::After { seq: 0, limit: 9 }).await?;
                 room.read(Range::Before { seq: u64::MAX, limit: 9 }).await?;
                 let _found = room.try_search("hi", 9, u64::MAX).await;
-                same(&room.standing().await?, &before)?;
+                same(&room.bounds().await?, &before)?;
                 same(&room.say("hi").await?.seq, &1)
             },
         ),
@@ -62,10 +62,10 @@ pub(super) fn group() -> Group {
             |stage| async move {
                 let room = stage.open("lobby")?;
                 room.append(&ann(), Some("k"), &body("hi")).await?;
-                let before = room.standing().await?;
+                let before = room.bounds().await?;
                 room.repeat(&ann(), "k", &body("hi")).await?;
                 let _conflict = room.try_append(&ann(), Some("k"), &body("ho")).await?;
-                same(&room.standing().await?, &before)?;
+                same(&room.bounds().await?, &before)?;
                 same(&room.say("more").await?.seq, &2)
             },
         ),
@@ -73,7 +73,7 @@ pub(super) fn group() -> Group {
             "an_epoch_can_be_told_to_a_client",
             "An epoch has 1 to 64 bytes of printable ASCII.",
             |stage| async move {
-                let epoch = stage.open("lobby")?.standing().await?.epoch;
+                let epoch = stage.open("lobby")?.bounds().await?.epoch;
                 let fits =
                     (1..=64).contains(&epoch.len()) && epoch.bytes().all(|byte| byte.is_ascii_graphic());
                 check(fits, "1 to 64 printable characters", epoch)
