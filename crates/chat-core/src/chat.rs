@@ -1,378 +1,325 @@
-use std::collections::HashMap;
-use std::marker::PhantomData;
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chat_proto::handshake::Refusal;
-use parking_lot::Mutex;
 use serde_json::value::RawValue;
-use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::clocks;
-use crate::inbox::Inbox;
-use crate::memory::unix_millis;
-use crate::rooms::{OpenLog, Rooms};
+use crate::bus::{BusSink, Heard, Notice};
+use crate::error::PostError;
+use crate::room::{self, Inbox, LiveRoom, Membership, Rooms, Subscription, within};
+use crate::session::{Phase, Sessions, Ticket};
 use crate::{
-    AppendError, AppendReceipt, CommitSink, ErrorCode, Limits, MemoryRoom, Message, NewMessage, Page, Range,
-    Room, RoomName, Search, SearchError, SearchPage, Text, Unavailable, User,
+    AppendReceipt, Authorize, Builder, Health, Identity, Limits, Message, NewMessage, NodeId, Page, Range,
+    RoomName, Search, SearchError, SearchPage, Unavailable, User,
 };
 
-/// The chat: all rooms and all sessions. Cloning gives another handle to the same chat.
+/// A chat: all its rooms and all its sessions. A clone is another handle to the same chat.
 ///
 /// ```
 /// use chat_core::{Chat, Limits};
 ///
-/// let chat: Chat = Chat::builder().limits(Limits::default().with(|limits| { limits.connection.max_connections = 5_000; })).build();
+/// let limits = Limits::default().with(|limits| limits.connection.max_connections = 5_000);
+/// let chat = Chat::builder().limits(limits).build();
 /// assert_eq!(chat.counts().connections, 0);
 /// ```
-pub struct Chat<M: Message = Text> {
+#[derive(Clone)]
+pub struct Chat {
     shared: Arc<Shared>,
-    message: PhantomData<fn() -> M>,
 }
 
-struct Shared {
-    limits: Arc<Limits>,
-    rooms: Arc<Rooms>,
-    phase: AtomicU8,
-    connections: AtomicUsize,
-    next_connection: AtomicU64,
-    next_guest: AtomicU64,
-    /// Those who are to hear that the phase has changed.
-    sessions: Mutex<HashMap<u64, Arc<Inbox>>>,
-    /// Told when the last connection is gone.
-    deserted: Notify,
+pub(crate) struct Shared {
+    pub(crate) rooms: Arc<Rooms>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) authorize: Option<Arc<dyn Authorize>>,
+    /// The name of this node in front of guests' numbers.
+    pub(crate) node: Option<NodeId>,
+    /// The number of the last guest.
+    pub(crate) guests: AtomicU64,
+    /// The number of the last subscription, counted down from the largest: those of connections count up.
+    pub(crate) subscriptions: AtomicU64,
 }
 
-/// How far the chat is on its way to the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
-    Open,
-    /// Sessions finish what they have in hand.
-    Draining,
-    /// Sessions end where they are.
-    Ended,
-}
-
-/// How much there is of everything.
+/// The numbers of what a chat has open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Counts {
-    /// Connections, those still being upgraded or closed included.
+    /// Connections, including those that are being upgraded or closed.
     pub connections: usize,
     /// Sessions.
     pub sessions: usize,
-    /// Rooms that are open.
+    /// Open rooms.
     pub rooms: usize,
 }
 
-/// How a drain ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The result of a drain.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Drained {
-    /// Connections that were there when it began.
+    /// Connections at the beginning.
     pub connections: usize,
-    /// Those that were still there at its end.
+    /// Connections that were still there at the end.
     pub abandoned: usize,
+    /// The error of a store that could not be left in order. No acknowledged message is lost.
+    pub store: Result<(), Unavailable>,
 }
 
-impl<M: Message> Chat<M> {
-    /// A chat to be set up.
-    pub fn builder() -> Builder<M> {
-        Builder {
-            limits: Limits::default(),
-            open_log: Box::new(|name, limits, outlet| Arc::new(MemoryRoom::new(name, limits, outlet))),
-            guests: 0,
-            message: PhantomData,
-        }
+impl Default for Chat {
+    /// Returns a chat of guests with rooms in memory.
+    fn default() -> Self {
+        Self::builder().build()
+    }
+}
+
+impl Chat {
+    /// Returns a builder.
+    pub fn builder() -> Builder {
+        Builder::new()
     }
 
-    /// Posts a message into a room, as `user`. With a `key`, a repeated call posts it once.
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Admits a user to one session, over any connection.
+    ///
+    /// [`Endpoint`](crate::Endpoint) calls it for WebSockets. Other transports call it themselves and serve the
+    /// session with [`Ticket::serve`].
     ///
     /// # Errors
     ///
-    /// What [`Message::parse`] has against the message; [`ErrorCode::BodyTooLarge`] if it does not fit in a
-    /// frame; [`ErrorCode::BadKey`], [`ErrorCode::KeyConflict`]; [`ErrorCode::Unavailable`] if the log could not
-    /// take it in time, after which a retry with the same key is safe.
-    pub async fn post(
+    /// [`Refusal::Overloaded`] beyond
+    /// [`ConnectionLimits::max_connections`](crate::ConnectionLimits::max_connections); [`Refusal::Draining`] once the
+    /// chat drains.
+    pub fn admit(&self, identity: Identity) -> Result<Ticket, Refusal> {
+        let permit = self.shared.sessions.admit(&identity.user)?;
+        Ok(Ticket::new(Arc::clone(&self.shared.rooms), self.shared.authorize.clone(), permit, identity.user))
+    }
+
+    /// Returns the identity of a guest without a name of its own.
+    pub fn next_guest(&self) -> Identity {
+        let number = self.shared.guests.fetch_add(1, Ordering::Relaxed) + 1;
+        User::numbered_guest(self.shared.node.as_ref().map(NodeId::as_str), number).into()
+    }
+
+    /// Posts a message into a room as `user`.
+    ///
+    /// # Errors
+    ///
+    /// [`PostError`]. After [`PostError::Unavailable`] it is not known whether the message is stored:
+    /// [`post_with_key`](Self::post_with_key) makes a retry safe.
+    pub async fn post<M: Message>(
         &self,
         room: &RoomName,
         user: &User,
         message: &M,
-        key: Option<&str>,
-    ) -> Result<AppendReceipt, ErrorCode> {
-        let limits = self.limits();
-        if key.is_some_and(|key| key.is_empty() || key.len() > limits.wire.max_key_bytes) {
-            return Err(ErrorCode::BadKey);
+    ) -> Result<AppendReceipt, PostError> {
+        self.append(room, user, message, None).await
+    }
+
+    /// Posts a message into a room as `user`, once for each `key`: a repeated call answers the first one.
+    ///
+    /// # Errors
+    ///
+    /// [`PostError`]. After [`PostError::Unavailable`] a retry with the same key is safe.
+    pub async fn post_with_key<M: Message>(
+        &self,
+        room: &RoomName,
+        user: &User,
+        message: &M,
+        key: &str,
+    ) -> Result<AppendReceipt, PostError> {
+        if key.is_empty() || key.len() > self.limits().wire.max_key_bytes {
+            return Err(PostError::InvalidKey);
         }
-        let body = RawValue::from_string(message.to_json()).map_err(|_| ErrorCode::BadBody)?;
-        if body.get().len() > limits.wire.max_frame_bytes {
-            return Err(ErrorCode::BodyTooLarge);
+        self.append(room, user, message, Some(key.to_owned())).await
+    }
+
+    async fn append<M: Message>(
+        &self,
+        room: &RoomName,
+        user: &User,
+        message: &M,
+        key: Option<String>,
+    ) -> Result<AppendReceipt, PostError> {
+        let json = message.to_json().and_then(RawValue::from_string);
+        let body = json.map_err(|error| PostError::Json(Arc::new(error)))?;
+        if body.get().len() > self.limits().wire.max_frame_bytes {
+            return Err(PostError::TooLarge);
         }
-        let room = self.shared.rooms.open(room)?;
-        let draft = NewMessage { user: user.clone(), key: key.map(ToOwned::to_owned), body };
-        append::<M>(&*room.log, draft, &self.shared.rooms).await
+        (self.rooms().check_body)(&body, self.limits())?;
+        let room = self.open(room).await?;
+        Ok(room::append(room.log(), NewMessage { user: user.clone(), key, body }, self.rooms()).await?)
     }
 
     /// Reads part of a room's log.
     ///
     /// # Errors
     ///
-    /// [`ErrorCode::Unavailable`] if the log cannot be read in time.
-    pub async fn history(&self, room: &RoomName, range: Range) -> Result<Page, ErrorCode> {
-        let room = self.shared.rooms.open(room)?;
-        within(&self.shared.rooms, room.log.read(range)).await
+    /// [`Unavailable`] if the log cannot be read in time.
+    pub async fn history(&self, room: &RoomName, range: Range) -> Result<Page, Unavailable> {
+        let room = self.open(room).await?;
+        within(self.rooms(), room.log().read(range)).await
     }
 
     /// Searches a room's log.
     ///
     /// # Errors
     ///
-    /// [`ErrorCode::BadQuery`], [`ErrorCode::Unsupported`] if the log cannot search, [`ErrorCode::Unavailable`] if
-    /// it does not in time.
-    pub async fn search(&self, room: &RoomName, what: Search) -> Result<SearchPage, ErrorCode> {
-        if !what.is_valid(self.limits()) {
-            return Err(ErrorCode::BadQuery);
+    /// [`SearchError::BadQuery`] for a query that is empty or too long; [`SearchError::Unsupported`] if the log has no
+    /// search; [`SearchError::Unavailable`] if it does not answer in time.
+    pub async fn search(&self, room: &RoomName, search: Search) -> Result<SearchPage, SearchError> {
+        if !search.is_valid(self.limits()) {
+            return Err(SearchError::BadQuery);
         }
-        let room = self.shared.rooms.open(room)?;
-        search(&*room.log, what, &self.shared.rooms).await
+        let room = self.open(room).await?;
+        room::search(room.log(), search, self.rooms()).await
     }
 
-    /// The users who are in a room now, sorted by name.
+    /// Follows a room from now on, without being seen in it.
+    ///
+    /// ```
+    /// use chat_core::{Chat, RoomName, Text, User};
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    /// # runtime.block_on(async {
+    /// let chat = Chat::default();
+    /// let lobby: RoomName = "lobby".parse()?;
+    /// let mut events = chat.subscribe(&lobby).await?;
+    /// chat.post(&lobby, &User::guest("clock")?, &Text::new("It is noon.")).await?;
+    /// let event = events.next().await?.expect("the log goes on");
+    /// assert!(event.starts_with(br#"{"type":"message","room":"lobby","seq":1"#));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] if the log cannot be opened in time.
+    pub async fn subscribe(&self, room: &RoomName) -> Result<Subscription, Unavailable> {
+        let room = self.open(room).await?;
+        let bounds = within(self.rooms(), room.log().bounds()).await?;
+        let inbox = Arc::<Inbox>::default();
+        let id = self.shared.subscriptions.fetch_sub(1, Ordering::Relaxed);
+        let membership =
+            Membership::subscribe(Arc::clone(self.rooms()), room, id, Arc::clone(&inbox), bounds);
+        Ok(Subscription::new(membership, inbox))
+    }
+
+    /// Returns the users who are in a room now, sorted by name.
     pub fn members(&self, room: &RoomName) -> Vec<User> {
-        self.shared.rooms.find(room).map(|room| room.members()).unwrap_or_default()
+        self.rooms().find(room).map(|room| room.members()).unwrap_or_default()
     }
 
-    /// How much there is of everything.
+    /// Returns the names of the open rooms, sorted. A store may keep more.
+    pub fn open_rooms(&self) -> Vec<RoomName> {
+        let mut names = self.rooms().names();
+        names.sort_unstable();
+        names
+    }
+
+    /// Returns the open rooms in which a user is now, sorted.
+    pub fn rooms_of(&self, user: &User) -> Vec<RoomName> {
+        let is_there = |name: &RoomName| {
+            self.rooms().find(name).is_some_and(|room| room.state().roster().contains(user))
+        };
+        self.open_rooms().into_iter().filter(is_there).collect()
+    }
+
+    /// Closes all connections of a user with 4503, on all nodes. Returns the number of those on this node.
+    ///
+    /// The user may connect again, unless [`Identify`](crate::Identify) refuses that.
+    pub fn kick(&self, user: &User) -> usize {
+        let key = user.key();
+        let rooms = self.rooms();
+        if let Some(bus) = &rooms.bus {
+            bus.publish(&rooms.node, &Notice::Kick { user: key.clone() });
+        }
+        self.shared.sessions.kick(&key)
+    }
+
+    /// Returns the numbers of what is open.
     pub fn counts(&self) -> Counts {
         Counts {
-            connections: self.shared.connections.load(Ordering::SeqCst),
-            sessions: self.shared.sessions.lock().len(),
-            rooms: self.shared.rooms.len(),
+            connections: self.shared.sessions.connections(),
+            sessions: self.shared.sessions.serving(),
+            rooms: self.rooms().len(),
         }
     }
 
-    /// What was decided when the chat was built.
+    /// Returns the limits.
     pub fn limits(&self) -> &Arc<Limits> {
-        &self.shared.limits
+        &self.rooms().limits
     }
 
-    /// Whether [`drain`](Self::drain) has begun.
+    /// Returns the state of the store.
+    pub fn health(&self) -> Health {
+        self.rooms().store.health()
+    }
+
+    /// Returns true once [`drain`](Self::drain) has begun.
     pub fn is_draining(&self) -> bool {
-        self.phase() != Phase::Open
+        self.shared.sessions.phase() != Phase::Open
     }
 
-    /// Ends the chat without losing anything: no connection is let in any more, every session finishes the
-    /// commands it has, tells its client, and closes with 1012. Shortly before `limit` is over, those that are
-    /// not done are closed as they are.
+    /// Ends the chat without losing anything.
+    ///
+    /// No further connection is admitted. Each session finishes the commands that it has, sends `closing`, and closes
+    /// with 1012. Shortly before `limit` is over, the remaining sessions are closed as they are. Then the store is
+    /// closed, which takes as long as the store needs.
     pub async fn drain(&self, limit: Duration) -> Drained {
-        let connections = self.counts().connections;
-        self.enter(Phase::Draining);
-        // The last words and the closing handshake of a session have this long each.
+        let sessions = &self.shared.sessions;
+        let connections = sessions.connections();
+        sessions.enter(Phase::Draining);
+        // The last frames and the closing handshake of a session have this long each.
         let farewell = (self.limits().connection.close_timeout * 2).min(limit / 2);
-        if timeout(limit - farewell, self.deserted()).await.is_err() {
-            self.enter(Phase::Ended);
+        if timeout(limit - farewell, sessions.all_closed()).await.is_err() {
+            sessions.enter(Phase::Ended);
             // What is left after this is counted.
-            let _left = timeout(farewell, self.deserted()).await;
+            let _left = timeout(farewell, sessions.all_closed()).await;
         }
-        self.enter(Phase::Ended);
-        Drained { connections, abandoned: self.counts().connections }
+        sessions.enter(Phase::Ended);
+        let abandoned = sessions.connections();
+        let store = self.rooms().store.close().await;
+        Drained { connections, abandoned, store }
     }
 
-    /// Waits until no connection is left.
-    async fn deserted(&self) {
-        loop {
-            let deserted = self.shared.deserted.notified();
-            if self.shared.connections.load(Ordering::SeqCst) == 0 {
-                return;
+    /// Opens a room for the host's own call.
+    async fn open(&self, room: &RoomName) -> Result<Arc<LiveRoom>, Unavailable> {
+        self.rooms().open(room).await
+    }
+
+    /// Returns the receiver of what a bus brings, as long as the chat is there.
+    pub(crate) fn bus_sink(&self) -> BusSink {
+        let shared = Arc::downgrade(&self.shared);
+        BusSink::new(move |heard| {
+            if let Some(shared) = shared.upgrade() {
+                shared.hear(&heard);
             }
-            deserted.await;
-        }
+        })
     }
 
-    fn enter(&self, phase: Phase) {
-        // There is no way back, whoever else drains.
-        self.shared.phase.fetch_max(phase as u8, Ordering::SeqCst);
-        for inbox in self.shared.sessions.lock().values() {
-            inbox.waker.wake();
-        }
-    }
-
-    pub(crate) fn phase(&self) -> Phase {
-        match self.shared.phase.load(Ordering::SeqCst) {
-            0 => Phase::Open,
-            1 => Phase::Draining,
-            _ => Phase::Ended,
-        }
-    }
-
-    pub(crate) fn rooms(&self) -> &Arc<Rooms> {
+    fn rooms(&self) -> &Arc<Rooms> {
         &self.shared.rooms
     }
-
-    pub(crate) fn next_guest(&self) -> User {
-        User::numbered_guest(self.shared.next_guest.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-
-    /// Leave to have one connection more.
-    pub(crate) fn permit(&self) -> Result<Permit, Refusal> {
-        let max = self.limits().connection.max_connections;
-        let one_more = |count: usize| (count < max).then_some(count + 1);
-        self.shared
-            .connections
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
-            .map_err(|_| Refusal::Overloaded)?;
-        let connection = self.shared.next_connection.fetch_add(1, Ordering::Relaxed) + 1;
-        let permit = Permit { shared: Arc::clone(&self.shared), connection };
-        // Counted first, asked then: a drain that does not see this connection is seen by it.
-        if self.is_draining() { Err(Refusal::Draining) } else { Ok(permit) }
-    }
 }
 
-/// Appends a message if it is one, in the time that a log has.
-pub(crate) async fn append<M: Message>(
-    log: &dyn Room,
-    draft: NewMessage,
-    rooms: &Rooms,
-) -> Result<AppendReceipt, ErrorCode> {
-    let message = M::parse(&draft.body, &rooms.limits)?;
-    tracing::debug!(kind = message.kind(), "append");
-    let appended = async {
-        match log.append(draft).await {
-            Ok(appended) => Ok(Ok(appended)),
-            Err(AppendError::KeyConflict) => Ok(Err(ErrorCode::KeyConflict)),
-            Err(AppendError::Unavailable(cause)) => Err(Unavailable(cause)),
+impl Shared {
+    /// Takes what the bus brings.
+    fn hear(&self, heard: &Heard<'_>) {
+        if let Heard::Notice(_, Notice::Kick { user }) = heard {
+            self.sessions.kick(user);
+        } else {
+            self.rooms.hear(heard);
         }
-    };
-    within(rooms, appended).await?
-}
-
-/// Searches, in the time that a log has.
-pub(crate) async fn search(log: &dyn Room, what: Search, rooms: &Rooms) -> Result<SearchPage, ErrorCode> {
-    let found = async {
-        match log.search(what).await {
-            Ok(found) => Ok(Ok(found)),
-            Err(SearchError::Unsupported) => Ok(Err(ErrorCode::Unsupported)),
-            Err(SearchError::BadQuery) => Ok(Err(ErrorCode::BadQuery)),
-            Err(SearchError::Unavailable(cause)) => Err(Unavailable(cause)),
-        }
-    };
-    within(rooms, found).await?
-}
-
-/// Waits for a log's answer as long as a log has.
-pub(crate) async fn within<T>(
-    rooms: &Rooms,
-    answer: impl Future<Output = Result<T, Unavailable>>,
-) -> Result<T, ErrorCode> {
-    let limit = rooms.limits.rooms.call_timeout;
-    let cause = match clocks::timeout(limit, answer).await {
-        Ok(Ok(value)) => return Ok(value),
-        Ok(Err(Unavailable(cause))) => cause,
-        Err(_) => format!("no answer within {limit:?}"),
-    };
-    rooms.complaints.unavailable(&cause);
-    Err(ErrorCode::Unavailable)
-}
-
-impl<M: Message> Clone for Chat<M> {
-    fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), message: PhantomData }
     }
 }
 
-impl<M: Message> Default for Chat<M> {
-    fn default() -> Self {
-        Self::builder().build()
-    }
-}
-
-impl<M: Message> std::fmt::Debug for Chat<M> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Chat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Chat").field("counts", &self.counts()).finish_non_exhaustive()
-    }
-}
-
-/// Sets up a [`Chat`].
-pub struct Builder<M: Message> {
-    limits: Limits,
-    open_log: Box<OpenLog>,
-    /// The number before that of the first guest.
-    guests: u64,
-    message: PhantomData<fn() -> M>,
-}
-
-impl<M: Message> Builder<M> {
-    /// Sets the limits.
-    #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Keeps rooms elsewhere than in memory. `open` makes or finds the log of a room; it does not wait, and
-    /// may be called again for a room that was idle.
-    #[must_use]
-    pub fn rooms(
-        mut self,
-        open: impl Fn(RoomName, Arc<Limits>, CommitSink) -> Arc<dyn Room> + Send + Sync + 'static,
-    ) -> Self {
-        self.open_log = Box::new(open);
-        // The rooms may know the guests of an earlier process: none of these is to be one of them.
-        self.guests = unix_millis();
-        self
-    }
-
-    /// The chat.
-    pub fn build(self) -> Chat<M> {
-        let limits = Arc::new(self.limits.clamped());
-        let shared = Shared {
-            rooms: Arc::new(Rooms::new(Arc::clone(&limits), self.open_log)),
-            limits,
-            phase: AtomicU8::new(Phase::Open as u8),
-            connections: AtomicUsize::new(0),
-            next_connection: AtomicU64::new(0),
-            next_guest: AtomicU64::new(self.guests),
-            sessions: Mutex::default(),
-            deserted: Notify::new(),
-        };
-        Chat { shared: Arc::new(shared), message: PhantomData }
-    }
-}
-
-impl<M: Message> std::fmt::Debug for Builder<M> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder").field("limits", &self.limits).finish_non_exhaustive()
-    }
-}
-
-/// One connection's place among [`ConnectionLimits::max_connections`]; dropping it gives the place back.
-pub(crate) struct Permit {
-    shared: Arc<Shared>,
-    connection: u64,
-}
-
-impl Permit {
-    /// The connection's number in this process.
-    pub(crate) fn connection(&self) -> u64 {
-        self.connection
-    }
-
-    /// Counts a session and lets it hear of phases.
-    pub(crate) fn enlist(&self, inbox: Arc<Inbox>) {
-        self.shared.sessions.lock().insert(self.connection, inbox);
-    }
-
-    /// The session is over; the connection may still be closing.
-    pub(crate) fn discharge(&self) {
-        self.shared.sessions.lock().remove(&self.connection);
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.discharge();
-        if self.shared.connections.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.shared.deserted.notify_waiters();
-        }
     }
 }

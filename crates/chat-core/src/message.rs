@@ -1,41 +1,72 @@
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{ErrorCode, Limits};
 
-/// What may be a message's `body`.
+/// A type of message: the `body` of a `send` command.
 ///
-/// A host service that sends more than text brings its own type; the adapters do not see it. A body that
-/// parses is stored and delivered exactly as it was sent.
+/// A service that sends more than text brings its own type, with [`Builder::messages`](crate::Builder::messages). A body
+/// that parses is stored and delivered exactly as it was sent. A type that serde reads and writes needs no code:
+///
+/// ```
+/// use chat_core::{Chat, Message};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Poll {
+///     question: String,
+///     options: Vec<String>,
+/// }
+///
+/// impl Message for Poll {}
+///
+/// let chat = Chat::builder().messages::<Poll>().build();
+/// # drop(chat);
+/// ```
 ///
 /// # Contract
 ///
-/// - [`parse`](Self::parse) depends on nothing but its arguments and is quick: it runs in the session's task.
-/// - `parse` takes what [`to_json`](Self::to_json) makes of a valid message, for the same message.
+/// - [`parse`](Self::parse) depends on its arguments alone and is quick: it runs in the session's task.
+/// - `parse` accepts the JSON that [`to_json`](Self::to_json) makes of a valid message.
 /// - [`kind`](Self::kind) says nothing of the content.
-pub trait Message: Sized + Send + Sync + 'static {
-    /// Reads and checks a body. It is one JSON object in which no key stands twice.
+pub trait Message: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// Reads a body and checks it. The body is one JSON object in which no key occurs twice.
     ///
     /// # Errors
     ///
-    /// Why it is no message of this service.
-    fn parse(body: &RawValue, limits: &Limits) -> Result<Self, BodyError>;
+    /// [`BodyError`] if it is no message of this type. By default that is what serde cannot read.
+    fn parse(body: &RawValue, _limits: &Limits) -> Result<Self, BodyError> {
+        serde_json::from_str(body.get()).map_err(|_| BodyError::Invalid)
+    }
 
-    /// The message as one JSON object.
-    fn to_json(&self) -> String;
+    /// Returns the message as one JSON object.
+    ///
+    /// # Errors
+    ///
+    /// The error of serde if it cannot write the message as JSON.
+    fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
 
-    /// What kind of message it is, for logs.
-    fn kind(&self) -> &'static str;
+    /// Returns the kind of the message, for logs.
+    fn kind(&self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
 }
 
-/// Why a body is no message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An error of a message's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BodyError {
-    /// It says nothing.
+    /// The message says nothing.
+    #[error("the message is empty")]
     Empty,
-    /// It is longer than its kind allows.
+    /// The message is longer than its type allows.
+    #[error("the message is too long")]
     TooLarge,
-    /// It is something else.
+    /// The body is not a message of this type.
+    #[error("the body is not a message of this service")]
     Invalid,
 }
 
@@ -81,10 +112,6 @@ impl Message for Text {
         } else {
             Err(BodyError::Invalid)
         }
-    }
-
-    fn to_json(&self) -> String {
-        serde_json::json!({ "text": self.text }).to_string()
     }
 
     fn kind(&self) -> &'static str {

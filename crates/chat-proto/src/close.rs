@@ -23,6 +23,10 @@ pub enum CloseCode {
     SlowConsumer,
     /// 4001: nothing complete came from the peer for too long.
     PingTimeout,
+    /// 4003: the log of a room was lost or restored while the peer was a member.
+    LogRenewed,
+    /// 4503: the host removed the user.
+    Kicked,
     /// 4500: too many commands were errors in a short time.
     TooManyErrors,
 }
@@ -61,7 +65,9 @@ impl CloseCode {
             Self::Restarting => 1012,
             Self::SlowConsumer => 4000,
             Self::PingTimeout => 4001,
+            Self::LogRenewed => 4003,
             Self::TooManyErrors => 4500,
+            Self::Kicked => 4503,
         }
     }
 
@@ -77,7 +83,9 @@ impl CloseCode {
             Self::Restarting => "restarting",
             Self::SlowConsumer => "slow_consumer",
             Self::PingTimeout => "ping_timeout",
+            Self::LogRenewed => "log_renewed",
             Self::TooManyErrors => "too_many_errors",
+            Self::Kicked => "kicked",
         }
     }
 }

@@ -56,6 +56,12 @@ pub enum ErrorCode {
     /// The log cannot do what was asked.
     #[error("this room's log cannot do that")]
     Unsupported,
+    /// The rights of the user do not allow this in this room.
+    #[error("you may not do that in this room")]
+    Forbidden,
+    /// The host refused this; the event's `detail` says why.
+    #[error("the service refused this")]
+    Rejected,
     /// The log could not take it; a retry with the same key is safe.
     #[error("the room is not available; a retry with the same key is safe")]
     Unavailable,
@@ -81,6 +87,8 @@ impl ErrorCode {
             Self::BadCursor => "bad_cursor",
             Self::BadQuery => "bad_query",
             Self::Unsupported => "unsupported",
+            Self::Forbidden => "forbidden",
+            Self::Rejected => "rejected",
             Self::Unavailable => "unavailable",
         }
     }

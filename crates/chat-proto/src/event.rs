@@ -93,6 +93,8 @@ pub enum Event {
         message: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         room: Option<RoomName>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
     },
 }
 
@@ -120,8 +122,13 @@ impl Event {
     }
 
     /// The answer to a command that was not carried out.
-    pub fn error(reference: Option<String>, code: ErrorCode, room: Option<RoomName>) -> Self {
-        Self::Error { reference, code, message: code.to_string(), room }
+    pub fn error(
+        reference: Option<String>,
+        code: ErrorCode,
+        detail: Option<String>,
+        room: Option<RoomName>,
+    ) -> Self {
+        Self::Error { reference, code, message: code.to_string(), room, detail }
     }
 }
 

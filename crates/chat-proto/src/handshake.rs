@@ -151,6 +151,12 @@ pub enum Refusal {
     /// The server is about to stop.
     #[error("the server is restarting")]
     Draining,
+    /// The host did not accept the identity of the request.
+    #[error("the credentials are missing or not valid")]
+    Unauthorized,
+    /// The host could not identify the user in time.
+    #[error("the identity cannot be checked now")]
+    Unavailable,
     /// The request head is larger than [`HttpLimits::max_head_bytes`].
     #[error("the request head is too large")]
     HeaderTooLarge,
@@ -167,7 +173,8 @@ impl Refusal {
             Self::MethodNotAllowed => 405,
             Self::BadHandshake | Self::UnsupportedSubprotocol | Self::BadName => 400,
             Self::OriginForbidden => 403,
-            Self::Overloaded | Self::Draining => 503,
+            Self::Unauthorized => 401,
+            Self::Overloaded | Self::Draining | Self::Unavailable => 503,
             Self::HeaderTooLarge => 431,
             Self::Internal => 500,
         }
@@ -185,6 +192,8 @@ impl Refusal {
             Self::BadName => "bad_name",
             Self::Overloaded => "overloaded",
             Self::Draining => "draining",
+            Self::Unauthorized => "unauthorized",
+            Self::Unavailable => "unavailable",
             Self::HeaderTooLarge => "header_too_large",
             Self::Internal => "internal_error",
         }
@@ -198,7 +207,8 @@ impl Refusal {
             }
             Self::MethodNotAllowed => vec![("allow", "GET".to_owned())],
             Self::UnsupportedVersion => vec![("sec-websocket-version", "13".to_owned())],
-            Self::Overloaded | Self::Draining => {
+            Self::Unauthorized => vec![("www-authenticate", "Bearer".to_owned())],
+            Self::Overloaded | Self::Draining | Self::Unavailable => {
                 vec![("retry-after", limits.http.retry_after.as_secs().max(1).to_string())]
             }
             _ => Vec::new(),

@@ -14,6 +14,7 @@
 
 pub mod command;
 pub mod handshake;
+pub mod room;
 pub mod session;
 
 mod close;
@@ -21,23 +22,18 @@ mod error;
 mod event;
 mod fields;
 mod limits;
-mod log;
 mod name;
-mod resume;
-mod roster;
-mod search;
-mod tail;
 
 pub use close::{CloseCode, ProtocolViolation};
 pub use error::ErrorCode;
 pub use event::{Event, LimitsNotice, PresenceState};
 pub use limits::{ConnectionLimits, HttpLimits, Limits, RoomLimits, WireLimits};
-pub use log::{AppendError, AppendReceipt, Log, LogBounds, NewMessage, Page, Range, StoredMessage};
 pub use name::{RoomName, User, UserKey};
-pub use resume::{Gap, Resumption, resume};
-pub use roster::Roster;
-pub use search::{Scan, Search, SearchError, SearchPage, fold};
-pub use tail::{Cursor, Next, Tail};
+
+pub use room::{
+    AppendError, AppendReceipt, Cursor, Gap, Log, LogBounds, NewMessage, Next, Page, Range, Resumption,
+    Roster, Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Unavailable, fold, resume,
+};
 
 /// The subprotocol token of this protocol, as offered in `Sec-WebSocket-Protocol`.
 pub const SUBPROTOCOL: &str = "chat.v1";

@@ -95,9 +95,12 @@ impl User {
         Ok(Self { guest: true, id: Arc::clone(&name), name })
     }
 
-    /// The guest that a connection without a name speaks for.
-    pub fn numbered_guest(number: u64) -> Self {
-        let name: Arc<str> = format!("guest-{number}").into();
+    /// Returns the guest that a connection without a name speaks for. `node` makes the id unique among nodes.
+    pub fn numbered_guest(node: Option<&str>, number: u64) -> Self {
+        let name: Arc<str> = match node {
+            Some(node) => format!("guest-{node}-{number}").into(),
+            None => format!("guest-{number}").into(),
+        };
         Self { guest: true, id: Arc::clone(&name), name }
     }
 

@@ -3,8 +3,7 @@
 //! The methods named `handle_*` say what happened; each returns [`Effect`]s to be performed in order. `now`
 //! is the time since some moment that stays the same for one session.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::mem;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,39 +11,40 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::command::{self, Command, Invalid, JoinFrom};
+use crate::room::Joined;
 use crate::{
     AppendReceipt, CloseCode, ErrorCode, Event, Limits, LimitsNotice, LogBounds, Page, ProtocolViolation,
-    Range, Resumption, RoomName, Search, SearchPage, StoredMessage, User,
+    Range, RoomName, Search, SearchPage, StoredMessage, User,
 };
 
-/// Something to do for the session.
+/// An effect of a session, to be performed.
 #[derive(Debug)]
 pub enum Effect {
     /// Send this event.
     Reply(Event),
     /// Send a ping.
     Ping,
-    /// Do this in a room, and tell [`Session::handle_outcome`] how it went. There is one at a time.
+    /// Perform this in a room, and report it to [`Session::handle_outcome`]. There is one at a time.
     Perform(Operation),
-    /// Announce that a user is writing; nothing is answered.
+    /// Announce that the user is, or is no longer, writing. Nothing is answered.
     Typing(RoomName, bool),
     /// Close the connection: the `closing` event, then a close frame.
     Close(CloseCode),
 }
 
-/// What is to be done in a room.
+/// An operation in a room.
 #[derive(Debug)]
 pub struct Operation {
-    /// Which room.
+    /// The room.
     pub room: RoomName,
-    /// What to do there.
+    /// The operation.
     pub action: Action,
 }
 
-/// See [`Operation`].
+/// The kinds of [`Operation`].
 #[derive(Debug)]
 pub enum Action {
-    /// Become a member, or read again from another place.
+    /// Become a member, or read again from another position.
     Join(JoinFrom),
     /// Stop being a member.
     Leave,
@@ -63,54 +63,71 @@ pub enum Action {
     Members,
 }
 
-/// How an operation went.
+/// The result of an operation. `M` is a membership of a room; dropping it leaves the room.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum Outcome<M> {
     /// The connection is a member.
     Joined {
-        /// How far the room's log reaches.
-        bounds: LogBounds,
-        /// Where the member starts.
-        resumption: Resumption,
-        /// How many users the room has.
-        members: usize,
+        /// The membership; `None` if the connection was a member before.
+        membership: Option<M>,
+        /// The answer of the room.
+        joined: Joined,
     },
-    /// The connection is no member any more.
+    /// The connection has left.
     Left,
     /// The message is in the log.
     Sent(AppendReceipt),
-    /// This is the part of the log.
+    /// A part of the log.
     History(Page),
-    /// This is what was searched for.
+    /// A part of the messages that fit a search.
     Found(SearchPage),
-    /// These are the users.
+    /// The users in the room.
     Members(Vec<User>),
-    /// It was not done.
-    Refused(ErrorCode),
+    /// An error; `detail` is a text of the host's code for the client.
+    Refused {
+        /// The code on the wire.
+        code: ErrorCode,
+        /// The text of the host.
+        detail: Option<String>,
+    },
+    /// Nothing was done, because no answer can reach the peer.
+    Skipped,
 }
 
-/// The state of one session.
+impl<M> From<ErrorCode> for Outcome<M> {
+    fn from(code: ErrorCode) -> Self {
+        Self::Refused { code, detail: None }
+    }
+}
+
+/// The state of one session. It holds the memberships of its rooms, each an `M`.
 #[derive(Debug)]
-pub struct Session {
+pub struct Session<M> {
     limits: Arc<Limits>,
     user: User,
-    rooms: BTreeSet<RoomName>,
-    /// The `ref` and the room of the operation in hand.
+    rooms: BTreeMap<RoomName, M>,
+    /// The `ref` and the room of the operation in flight.
     in_flight: Option<(Option<String>, RoomName)>,
-    /// Commands that came while an operation was in hand.
+    /// Commands that came while an operation was in flight.
     backlog: VecDeque<Bytes>,
-    /// When the last errors happened.
+    /// The times of the last errors.
     errors: VecDeque<Duration>,
-    /// When the peer last sent something complete.
-    heard: Duration,
-    /// When a ping was sent that nothing has answered.
+    /// The time at which the peer last sent something complete.
+    last_heard: Duration,
+    /// The time of a ping that nothing has answered.
     pinged: Option<Duration>,
-    /// The server is about to stop: nothing new is begun.
-    draining: bool,
-    closed: bool,
+    phase: Phase,
 }
 
-impl Session {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// The server is about to stop: nothing new is begun.
+    Draining,
+    Closed,
+}
+
+impl<M> Session<M> {
     /// Starts a session for `user`; the welcome comes first.
     pub fn open(limits: Arc<Limits>, user: User, connection: String, now: Duration) -> (Self, Event) {
         let welcome = Event::Welcome {
@@ -127,14 +144,13 @@ impl Session {
         let session = Self {
             limits,
             user,
-            rooms: BTreeSet::new(),
+            rooms: BTreeMap::new(),
             in_flight: None,
             backlog: VecDeque::new(),
             errors: VecDeque::new(),
-            heard: now,
+            last_heard: now,
             pinged: None,
-            draining: false,
-            closed: false,
+            phase: Phase::Open,
         };
         (session, welcome)
     }
@@ -142,6 +158,16 @@ impl Session {
     /// Who the session speaks for.
     pub fn user(&self) -> &User {
         &self.user
+    }
+
+    /// Returns the membership of a room.
+    pub fn membership(&self, room: &RoomName) -> Option<&M> {
+        self.rooms.get(room)
+    }
+
+    /// Returns the membership of a room.
+    pub fn membership_mut(&mut self, room: &RoomName) -> Option<&mut M> {
+        self.rooms.get_mut(room)
     }
 
     /// Whether the session can take another text frame now.
@@ -153,14 +179,14 @@ impl Session {
     pub fn deadline(&self) -> Duration {
         match self.pinged {
             Some(pinged) => pinged + self.limits.connection.ping_timeout,
-            None => self.heard + self.limits.connection.ping_interval,
+            None => self.last_heard + self.limits.connection.ping_interval,
         }
     }
 
     /// A text frame came.
     pub fn handle_text(&mut self, now: Duration, text: Bytes) -> Vec<Effect> {
         self.handle_sign_of_life(now);
-        if self.closed || self.draining {
+        if self.phase != Phase::Open {
             return Vec::new();
         }
         if self.in_flight.is_some() {
@@ -177,13 +203,18 @@ impl Session {
 
     /// A ping, a pong or anything else complete came.
     pub fn handle_sign_of_life(&mut self, now: Duration) {
-        self.heard = now;
+        self.last_heard = now;
         self.pinged = None;
     }
 
     /// The peer broke the WebSocket protocol.
     pub fn handle_violation(&mut self, breach: ProtocolViolation) -> Vec<Effect> {
         self.close(breach.into())
+    }
+
+    /// The host closes the connection.
+    pub fn handle_close(&mut self, code: CloseCode) -> Vec<Effect> {
+        self.close(code)
     }
 
     /// The peer has taken nothing for too long.
@@ -193,7 +224,7 @@ impl Session {
 
     /// The time of [`deadline`](Self::deadline) has come.
     pub fn handle_timer(&mut self, now: Duration) -> Vec<Effect> {
-        if self.closed || now < self.deadline() {
+        if self.phase == Phase::Closed || now < self.deadline() {
             return Vec::new();
         }
         if self.pinged.is_some() {
@@ -205,26 +236,28 @@ impl Session {
 
     /// The server is about to stop: what is in hand is finished, then the connection is closed.
     pub fn handle_drain(&mut self) -> Vec<Effect> {
-        self.draining = true;
+        if self.phase == Phase::Open {
+            self.phase = Phase::Draining;
+        }
         if self.in_flight.is_some() { Vec::new() } else { self.close(CloseCode::Restarting) }
     }
 
     /// The operation in hand is done.
-    pub fn handle_outcome(&mut self, now: Duration, outcome: Outcome) -> Vec<Effect> {
+    pub fn handle_outcome(&mut self, now: Duration, outcome: Outcome<M>) -> Vec<Effect> {
         let Some((reference, room)) = self.in_flight.take() else {
             return Vec::new();
         };
-        if self.closed {
+        if self.phase == Phase::Closed {
             return Vec::new();
         }
         let mut effects = self.reply(now, reference, room, outcome);
-        while !self.closed && self.in_flight.is_none() {
+        while self.phase != Phase::Closed && self.in_flight.is_none() {
             let Some(text) = self.backlog.pop_front() else {
                 break;
             };
             effects.extend(self.carry_out(now, &text));
         }
-        if self.in_flight.is_none() && self.draining {
+        if self.in_flight.is_none() && self.phase == Phase::Draining {
             effects.extend(self.close(CloseCode::Restarting));
         }
         effects
@@ -234,22 +267,22 @@ impl Session {
         let command::Parsed { reference, command } = command::parse(text, &self.limits);
         let command = match command {
             Ok(command) => command,
-            Err(Invalid { code, room }) => return self.error(now, reference, code, room),
+            Err(Invalid { code, room }) => return self.error(now, reference, code, None, room),
         };
         let (room, action) = match command {
             Command::Ping => return vec![Effect::Reply(Event::Pong { reference })],
-            Command::Hello => return self.error(now, reference, ErrorCode::AlreadyIdentified, None),
+            Command::Hello => return self.error(now, reference, ErrorCode::AlreadyIdentified, None, None),
             Command::Join { room, from } => {
-                if !self.rooms.contains(&room) && self.rooms.len() >= self.limits.connection.max_rooms {
-                    return self.error(now, reference, ErrorCode::TooManyRooms, Some(room));
+                if !self.rooms.contains_key(&room) && self.rooms.len() >= self.limits.connection.max_rooms {
+                    return self.error(now, reference, ErrorCode::TooManyRooms, None, Some(room));
                 }
                 return self.perform(reference, room, Action::Join(from));
             }
             Command::Typing { room, active } => {
-                if self.rooms.contains(&room) {
+                if self.rooms.contains_key(&room) {
                     return vec![Effect::Typing(room, active)];
                 }
-                return self.error(now, reference, ErrorCode::NotJoined, Some(room));
+                return self.error(now, reference, ErrorCode::NotJoined, None, Some(room));
             }
             Command::Leave { room } => (room, Action::Leave),
             Command::Send { room, key, body } => (room, Action::Send { key, body }),
@@ -257,8 +290,11 @@ impl Session {
             Command::Members { room } => (room, Action::Members),
             Command::Search { room, search } => (room, Action::Search(search)),
         };
-        if !self.rooms.contains(&room) {
-            return self.error(now, reference, ErrorCode::NotJoined, Some(room));
+        if !self.rooms.contains_key(&room) {
+            return self.error(now, reference, ErrorCode::NotJoined, None, Some(room));
+        }
+        if matches!(action, Action::Leave) {
+            self.rooms.remove(&room);
         }
         self.perform(reference, room, action)
     }
@@ -273,44 +309,37 @@ impl Session {
         now: Duration,
         reference: Option<String>,
         room: RoomName,
-        outcome: Outcome,
+        outcome: Outcome<M>,
     ) -> Vec<Effect> {
         let event = match outcome {
-            Outcome::Joined { bounds, resumption, members } => {
-                return self.joined(reference, room, bounds, &resumption, members);
+            Outcome::Joined { membership, joined } => {
+                if let Some(membership) = membership {
+                    self.rooms.insert(room.clone(), membership);
+                }
+                return Self::joined(reference, room, joined);
             }
-            Outcome::Left => {
-                self.rooms.remove(&room);
-                Event::Left { reference, room }
-            }
+            Outcome::Left => Event::Left { reference, room },
             Outcome::Sent(AppendReceipt { seq, at, duplicate }) => {
                 Event::Sent { reference, room, seq, at, duplicate }
             }
             Outcome::History(Page { messages, .. }) | Outcome::Found(SearchPage { messages, .. })
                 if !messages.iter().all(StoredMessage::is_object) =>
             {
-                return self.error(now, reference, ErrorCode::Unavailable, Some(room));
+                return self.error(now, reference, ErrorCode::Unavailable, None, Some(room));
             }
             Outcome::History(Page { epoch, messages, more }) => {
                 Event::History { reference, room, epoch, messages, more }
             }
             Outcome::Found(SearchPage { messages, more }) => Event::Found { reference, room, messages, more },
             Outcome::Members(members) => Event::Members { reference, room, members },
-            Outcome::Refused(code) => return self.error(now, reference, code, Some(room)),
+            Outcome::Refused { code, detail } => return self.error(now, reference, code, detail, Some(room)),
+            Outcome::Skipped => return Vec::new(),
         };
         vec![Effect::Reply(event)]
     }
 
-    fn joined(
-        &mut self,
-        reference: Option<String>,
-        room: RoomName,
-        bounds: LogBounds,
-        resumption: &Resumption,
-        members: usize,
-    ) -> Vec<Effect> {
-        self.rooms.insert(room.clone());
-        let LogBounds { epoch, head, first } = bounds;
+    fn joined(reference: Option<String>, room: RoomName, joined: Joined) -> Vec<Effect> {
+        let Joined { bounds: LogBounds { epoch, head, first }, resumption, members } = joined;
         let gap = resumption.gap.map(|gap| {
             Effect::Reply(Event::Gap { room: room.clone(), epoch: epoch.clone(), from: gap.from, to: gap.to })
         });
@@ -324,9 +353,10 @@ impl Session {
         now: Duration,
         reference: Option<String>,
         code: ErrorCode,
+        detail: Option<String>,
         room: Option<RoomName>,
     ) -> Vec<Effect> {
-        let mut effects = vec![Effect::Reply(Event::error(reference, code, room))];
+        let mut effects = vec![Effect::Reply(Event::error(reference, code, detail, room))];
         // What the server could not do is not the client's error.
         if code == ErrorCode::Unavailable {
             return effects;
@@ -346,7 +376,7 @@ impl Session {
     }
 
     fn close(&mut self, code: CloseCode) -> Vec<Effect> {
-        if mem::replace(&mut self.closed, true) {
+        if std::mem::replace(&mut self.phase, Phase::Closed) == Phase::Closed {
             return Vec::new();
         }
         self.backlog.clear();

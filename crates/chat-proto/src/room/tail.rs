@@ -66,12 +66,17 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
     /// Takes note that the log has committed messages up to `head`, which need not have been pushed.
     pub fn observe(&mut self, head: u64) {
         if head > self.head {
-            self.start += self.entries.len() as u64;
-            self.entries.clear();
-            self.bytes = 0;
-            self.base = head;
-            self.head = head;
+            self.restart(head);
         }
+    }
+
+    /// Forgets everything: the log has begun another life, and its newest message is `head`.
+    pub fn restart(&mut self, head: u64) {
+        self.start += self.entries.len() as u64;
+        self.entries.clear();
+        self.bytes = 0;
+        self.base = head;
+        self.head = head;
     }
 
     /// Adds a message that the log has committed.

@@ -8,35 +8,51 @@ use tokio::task::yield_now;
 
 use crate::{
     AppendError, AppendReceipt, CommitSink, Limits, LogBounds, NewMessage, Page, Range, Room, RoomName, Scan,
-    Search, SearchError, SearchPage, Unavailable,
+    Search, SearchError, SearchPage, Store, Unavailable,
 };
 
-/// A room whose log lives in memory and ends with the process, or earlier: a room that nobody is in is
-/// forgotten after [`RoomLimits::idle_timeout`], its idempotency keys with it.
+/// The store of a chat that was given no other: each room is a [`MemoryRoom`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MemoryStore;
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn open(
+        &self,
+        room: &RoomName,
+        limits: &Arc<Limits>,
+        sink: CommitSink,
+    ) -> Result<Arc<dyn Room>, Unavailable> {
+        Ok(Arc::new(MemoryRoom::new(room.clone(), Arc::clone(limits), sink)))
+    }
+}
+
+/// A room whose log is in memory. It ends with the process, or earlier: an empty room is closed after
+/// [`RoomLimits::idle_timeout`](crate::RoomLimits::idle_timeout), and its idempotency keys are forgotten with it.
 #[derive(Debug)]
 pub struct MemoryRoom {
     log: Mutex<Log>,
     limits: Arc<Limits>,
-    outlet: CommitSink,
+    sink: CommitSink,
 }
 
 impl MemoryRoom {
-    /// An empty room, of a new epoch.
-    pub fn new(name: RoomName, limits: Arc<Limits>, outlet: CommitSink) -> Self {
-        Self { log: Mutex::new(Log::new(name, new_epoch(), Arc::clone(&limits))), limits, outlet }
+    /// Returns an empty room of a new epoch.
+    pub fn new(name: RoomName, limits: Arc<Limits>, sink: CommitSink) -> Self {
+        Self { log: Mutex::new(Log::new(name, new_epoch(), Arc::clone(&limits))), limits, sink }
     }
 }
 
 #[async_trait]
 impl Room for MemoryRoom {
-    async fn append(&self, draft: NewMessage) -> Result<AppendReceipt, AppendError> {
-        // The outlet is told under the lock, since it must hear of messages in their order.
+    async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
+        // Publishing under the lock keeps the order, which spares the sink from sorting.
         let mut log = self.log.lock();
-        let (appended, stored) = log.append(unix_millis(), draft)?;
+        let (receipt, stored) = log.append(unix_millis(), message)?;
         if let Some(stored) = stored {
-            self.outlet.committed(&stored);
+            self.sink.publish(&stored);
         }
-        Ok(appended)
+        Ok(receipt)
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {

@@ -2,7 +2,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::{Limits, StoredMessage};
+use super::{StoredMessage, Unavailable};
+use crate::Limits;
 
 /// What is looked for in a room's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub struct SearchPage {
 
 /// Why nothing was looked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SearchError {
     /// The log cannot search.
     #[error("the log cannot search")]
@@ -41,8 +43,8 @@ pub enum SearchError {
     #[error("the log can make nothing of the query")]
     BadQuery,
     /// The log cannot be read now.
-    #[error("the log is not available: {0}")]
-    Unavailable(String),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
 }
 
 /// A search that looks at messages one by one: for a log without an index, or behind one that finds too much.

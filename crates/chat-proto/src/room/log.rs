@@ -60,13 +60,48 @@ pub struct AppendReceipt {
 
 /// Why a message was not appended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AppendError {
     /// The key was used before, for another body.
     #[error("the key was used for another body")]
     KeyConflict,
     /// The log could not take it. Whether it is stored is not known, so a retry needs the same key.
-    #[error("the log is not available: {0}")]
-    Unavailable(String),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// A log that cannot be used now. A later attempt may succeed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the log is not available: {cause}")]
+pub struct Unavailable {
+    cause: String,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+impl PartialEq for Unavailable {
+    /// Compares the causes.
+    fn eq(&self, other: &Self) -> bool {
+        self.cause == other.cause
+    }
+}
+
+impl Eq for Unavailable {}
+
+impl Unavailable {
+    /// Returns an error with a cause for the server's log.
+    pub fn new(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), source: None }
+    }
+
+    /// Returns an error that another one has caused.
+    pub fn from_source(source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self { cause: source.to_string(), source: Some(Arc::new(source)) }
+    }
+
+    /// Returns the cause, for the server's log.
+    pub fn cause(&self) -> &str {
+        &self.cause
+    }
 }
 
 /// Which messages of a log to read.
@@ -119,6 +154,8 @@ pub struct Log {
     entries: VecDeque<StoredMessage>,
     bytes: usize,
     head: u64,
+    /// The time of the newest message.
+    last_at: u64,
     /// What each (user, key) was used for.
     keys: BTreeMap<(UserKey, String), Keyed>,
     key_order: VecDeque<(UserKey, String)>,
@@ -141,6 +178,7 @@ impl Log {
             entries: VecDeque::new(),
             bytes: 0,
             head: 0,
+            last_at: 0,
             keys: BTreeMap::new(),
             key_order: VecDeque::new(),
         }
@@ -173,6 +211,9 @@ impl Log {
             };
         }
         let seq = self.head + 1;
+        // A clock that is set back must not make a message older than the one before it.
+        let at = at.max(self.last_at);
+        self.last_at = at;
         let stored = draft.into_stored(self.room.clone(), seq, at);
         self.head = seq;
         self.bytes += stored.frame.len();

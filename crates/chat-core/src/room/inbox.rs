@@ -5,8 +5,8 @@ use parking_lot::Mutex;
 
 use crate::RoomName;
 
-/// Where rooms tell one connection that they have something for it: the rooms' names, each at most once,
-/// never the messages.
+/// The rooms that have something for one connection or subscription: their names, each at most once, never the
+/// events.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     rooms: Mutex<VecDeque<RoomName>>,
@@ -19,7 +19,7 @@ impl Inbox {
         self.waker.wake();
     }
 
-    /// Puts a room back that has more, by the connection itself, which is awake.
+    /// Puts a room back that has more. Only the connection itself calls it, which is awake.
     pub(crate) fn requeue(&self, room: RoomName) {
         self.rooms.lock().push_back(room);
     }

@@ -3,25 +3,30 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde_json::value::RawValue;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::complaints::Complaints;
-use crate::live::LiveRoom;
-use crate::{CommitSink, ErrorCode, Limits, Room, RoomName};
+use crate::bus::{Bus, Heard, NodeId, Notice};
+use crate::room::LiveRoom;
+use crate::room::throttle::WarnThrottle;
+use crate::{BodyError, Limits, RoomName, Store, Unavailable};
 
-/// When there are too many rooms, one of so many is forgotten at once, so that not every newcomer has to look for
-/// one.
-const EVICTED: usize = 16;
+/// When too many rooms are open, this fraction of them is closed at once, so that not every further room has to look
+/// for one to close.
+const EVICTION_FRACTION: usize = 16;
 
-/// How a room's log is made or found.
-pub(crate) type OpenLog = dyn Fn(RoomName, Arc<Limits>, CommitSink) -> Arc<dyn Room> + Send + Sync;
+/// The check of a message's body.
+pub(crate) type CheckBody = fn(&RawValue, &Limits) -> Result<(), BodyError>;
 
 /// The rooms that this process has open.
 pub(crate) struct Rooms {
     pub(crate) limits: Arc<Limits>,
-    pub(crate) complaints: Complaints,
-    open_log: Box<OpenLog>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) check_body: CheckBody,
+    pub(crate) node: NodeId,
+    pub(crate) bus: Option<Arc<dyn Bus>>,
+    pub(crate) warnings: WarnThrottle,
     // Nothing is awaited while this is held.
     open: Mutex<Open>,
 }
@@ -29,13 +34,19 @@ pub(crate) struct Rooms {
 #[derive(Default)]
 struct Open {
     rooms: HashMap<RoomName, Arc<LiveRoom>>,
-    /// Whether a task is waiting to forget idle rooms.
+    /// Whether a task waits to close idle rooms.
     sweeping: bool,
 }
 
 impl Rooms {
-    pub(crate) fn new(limits: Arc<Limits>, open_log: Box<OpenLog>) -> Self {
-        Self { limits, complaints: Complaints::default(), open_log, open: Mutex::default() }
+    pub(crate) fn new(
+        limits: Arc<Limits>,
+        store: Arc<dyn Store>,
+        check_body: CheckBody,
+        (node, bus): (NodeId, Option<Arc<dyn Bus>>),
+    ) -> Self {
+        let (warnings, open) = (WarnThrottle::default(), Mutex::default());
+        Self { limits, store, check_body, node, bus, warnings, open }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -46,30 +57,74 @@ impl Rooms {
         self.open.lock().rooms.get(name).cloned()
     }
 
-    /// The room of this name, opened if it is not open.
-    pub(crate) fn open(self: &Arc<Self>, name: &RoomName) -> Result<Arc<LiveRoom>, ErrorCode> {
+    /// Returns the names of the rooms that are open.
+    pub(crate) fn names(&self) -> Vec<RoomName> {
+        self.open.lock().rooms.keys().cloned().collect()
+    }
+
+    /// Returns the room of this name, and opens it if it is not open.
+    pub(crate) async fn open(self: &Arc<Self>, name: &RoomName) -> Result<Arc<LiveRoom>, Unavailable> {
         if let Some(room) = self.find(name) {
             return Ok(room);
         }
-        // Made without the lock: how a host makes its logs is its own affair. Of two made at once, one goes.
-        let room = LiveRoom::open(name.clone(), &self.limits, |outlet| {
-            (self.open_log)(name.clone(), Arc::clone(&self.limits), outlet)
-        });
+        // Opened without the lock, since a store may take its time. Of two rooms opened at once, one goes.
+        let opened = LiveRoom::open(self, name).await?;
+        let room = self.insert(name, opened)?;
+        self.learn_roster(&room).await;
+        Ok(room)
+    }
+
+    fn insert(self: &Arc<Self>, name: &RoomName, opened: LiveRoom) -> Result<Arc<LiveRoom>, Unavailable> {
         let mut open = self.open.lock();
-        let forgotten = if open.rooms.len() < self.limits.rooms.max_open {
+        let closed = if open.rooms.len() < self.limits.rooms.max_open {
             Vec::new()
         } else {
-            open.longest_idle(self.limits.rooms.max_open / EVICTED + 1)
+            open.longest_idle(self.limits.rooms.max_open / EVICTION_FRACTION + 1)
         };
-        if open.rooms.len() >= self.limits.rooms.max_open {
-            return Err(ErrorCode::Unavailable);
+        if open.rooms.len() >= self.limits.rooms.max_open && !open.rooms.contains_key(name) {
+            return Err(Unavailable::new("too many rooms are open"));
         }
-        let room = Arc::clone(open.rooms.entry(name.clone()).or_insert(room));
+        let room = Arc::clone(open.rooms.entry(name.clone()).or_insert_with(|| Arc::new(opened)));
         drop(open);
-        drop(forgotten);
+        drop(closed);
         // Nobody is in it yet, and perhaps nobody will be.
         self.sweep_later();
         Ok(room)
+    }
+
+    /// Learns who is in a room on other nodes.
+    async fn learn_roster(&self, room: &LiveRoom) {
+        let Some(bus) = &self.bus else { return };
+        if let Ok(users) = super::within(self, bus.roster(&self.node, room.name())).await {
+            room.change(|state| {
+                for (node, user, connections) in &users {
+                    state.set_remote(node.as_str(), user, *connections);
+                }
+            });
+        }
+    }
+
+    /// Takes what the bus brings about rooms.
+    pub(crate) fn hear(&self, heard: &Heard<'_>) {
+        match heard {
+            Heard::Notice(node, Notice::Presence { room, user, connections }) => {
+                if let Some(room) = self.find(room) {
+                    room.change(|state| state.set_remote(node.as_str(), user, *connections));
+                }
+            }
+            Heard::Notice(_, Notice::Typing { room, user, active }) => {
+                if let Some(room) = self.find(room) {
+                    room.change(|state| state.remote_typing(user, *active));
+                }
+            }
+            Heard::Notice(_, Notice::Kick { .. }) => {}
+            Heard::NodeLost(node) => {
+                let rooms: Vec<_> = self.open.lock().rooms.values().cloned().collect();
+                for room in rooms {
+                    room.change(|state| state.remove_node(node.as_str()));
+                }
+            }
+        }
     }
 
     /// A connection has left a room: one that is empty is forgotten, at once or later.

@@ -4,30 +4,24 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::{BURST, Driver, REPLIES};
-use crate::Message;
+use super::driver::{BURST, Driver, MAX_REPLIES, State};
+use super::end::End;
 use crate::connection::{Connection, Incoming};
-use crate::serve::End;
 
-impl<M: Message, C: Connection> Driver<'_, M, C> {
+impl<C: Connection> Driver<'_, C> {
+    /// Returns true if the next frame can be read.
     pub(super) fn reads(&self) -> bool {
-        self.end.is_none()
-            && self.parting.is_none()
-            && !self.peer_ended
-            && self.session.wants_text()
-            && self.may_reply()
+        matches!(self.state, State::Open) && self.session.wants_text() && self.may_reply()
     }
 
-    /// Whether the peer takes its replies fast enough to get more of them.
+    /// Returns true if the peer takes its replies fast enough to get more of them.
     pub(super) fn may_reply(&self) -> bool {
-        self.output.takes_replies(REPLIES, self.chat.limits().wire.max_batch_bytes)
+        self.output.takes_replies(MAX_REPLIES, self.limits().wire.max_batch_bytes)
     }
 
     pub(super) fn poll_input(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.operation.is_none()
-            && let Some((incoming, _)) = self.parting.take()
-        {
-            self.handle(incoming);
+        if self.in_flight.is_none() && matches!(self.state, State::Deferred(..)) {
+            self.handle_deferred();
             return true;
         }
         let mut moved = false;
@@ -40,12 +34,12 @@ impl<M: Message, C: Connection> Driver<'_, M, C> {
             };
             moved = true;
             self.received += u64::from(incoming.is_frame());
-            let parts =
+            let ends =
                 !matches!(incoming, Incoming::Text(_) | Incoming::Ping | Incoming::Pong | Incoming::End);
-            if parts && self.operation.is_some() {
+            if ends && self.in_flight.is_some() {
                 // What came ahead of it is served first.
-                let until = Instant::now() + self.chat.limits().rooms.call_timeout;
-                self.parting = Some((incoming, until));
+                let until = Instant::now() + self.limits().rooms.call_timeout;
+                self.state = State::Deferred(incoming, until);
                 break;
             }
             self.handle(incoming);
@@ -53,32 +47,38 @@ impl<M: Message, C: Connection> Driver<'_, M, C> {
         moved
     }
 
-    pub(super) fn handle(&mut self, incoming: Incoming) {
+    /// Handles what had to wait for the operation in flight.
+    pub(super) fn handle_deferred(&mut self) {
+        if let State::Deferred(incoming, _) = std::mem::replace(&mut self.state, State::Open) {
+            self.handle(incoming);
+        }
+    }
+
+    fn handle(&mut self, incoming: Incoming) {
         let now = self.now();
         let effects = match incoming {
             Incoming::Text(text) => {
-                // What had happened before the command is told before its reply.
+                // What had happened before the command is sent before its reply.
                 self.take_events();
                 self.session.handle_text(now, text)
             }
             Incoming::Binary(_) => self.session.handle_binary(),
             Incoming::Ping | Incoming::Pong => {
-                // The pong leaves with the next flush.
-                self.unflushed = true;
+                self.pong_waits();
                 self.session.handle_sign_of_life(now);
                 Vec::new()
             }
-            Incoming::Violation(code) => self.session.handle_violation(code),
+            Incoming::Violation(violation) => self.session.handle_violation(violation),
             Incoming::Close(code) => {
-                self.end = Some(End::PeerClosed(code));
+                self.end(End::PeerClosed(code));
                 Vec::new()
             }
             Incoming::End => {
-                self.peer_ended = true;
+                self.state = State::PeerEnded;
                 Vec::new()
             }
             Incoming::Lost(error) => {
-                self.end = Some(End::Lost(error));
+                self.end(End::Lost(error));
                 Vec::new()
             }
         };

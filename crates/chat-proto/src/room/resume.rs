@@ -1,5 +1,6 @@
+use super::LogBounds;
+use crate::ErrorCode;
 use crate::command::JoinFrom;
-use crate::{ErrorCode, Limits, LogBounds};
 
 /// Where a member starts to read, and what it is told about that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,12 +22,13 @@ pub struct Gap {
     pub to: u64,
 }
 
-/// Decides where a member starts in a log.
+/// Returns the position at which a member starts in a log. A member that cannot be brought up to date gets the
+/// newest `default_page` entries.
 ///
 /// # Errors
 ///
 /// [`ErrorCode::BadCursor`] for a position that this epoch has not reached.
-pub fn resume(from: &JoinFrom, log: &LogBounds, limits: &Limits) -> Result<Resumption, ErrorCode> {
+pub fn resume(from: &JoinFrom, log: &LogBounds, default_page: u64) -> Result<Resumption, ErrorCode> {
     let all = |after| Resumption { after, recovered: true, gap: None };
     let oldest = log.first - 1;
     match from {
@@ -36,7 +38,7 @@ pub fn resume(from: &JoinFrom, log: &LogBounds, limits: &Limits) -> Result<Resum
         JoinFrom::After { epoch, seq } if *epoch == log.epoch && *seq >= oldest => Ok(all(*seq)),
         JoinFrom::After { epoch, seq } => {
             let seen = if *epoch == log.epoch { *seq } else { 0 };
-            let after = log.head.saturating_sub(limits.wire.default_page_messages as u64).max(oldest);
+            let after = log.head.saturating_sub(default_page).max(oldest);
             let gap = (after > seen).then_some(Gap { from: seen + 1, to: after });
             Ok(Resumption { after, recovered: false, gap })
         }

@@ -1,0 +1,73 @@
+use async_trait::async_trait;
+use serde_json::value::RawValue;
+
+use crate::{RoomName, Unavailable, User};
+
+/// The host's decision about what a user may do in a room.
+///
+/// Without one, each user may do everything: [`Builder::authorize`](crate::Builder::authorize) sets it. The chat waits
+/// for an answer for [`RoomLimits::call_timeout`](crate::RoomLimits::call_timeout); no answer forbids. Posts of the
+/// host itself, with [`Chat::post`](crate::Chat::post), are not asked about.
+///
+/// A closure that needs no `await` is an `Authorize`:
+///
+/// ```
+/// use chat_core::{Action, Chat, Forbidden, RoomName, User};
+///
+/// let chat = Chat::builder()
+///     .authorize(|user: &User, room: &RoomName, action: &Action<'_>| match action {
+///         Action::Join if room.as_str() == "staff" && !user.id().starts_with("staff:") => {
+///             Err(Forbidden::Rights)
+///         }
+///         _ => Ok(()),
+///     })
+///     .build();
+/// # drop(chat);
+/// ```
+#[async_trait]
+pub trait Authorize: Send + Sync + 'static {
+    /// Returns `Ok` if the user may do this in the room.
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`]; the client gets the error code that its variant names.
+    async fn authorize(&self, user: &User, room: &RoomName, action: &Action<'_>) -> Result<(), Forbidden>;
+}
+
+#[async_trait]
+impl<F> Authorize for F
+where
+    F: Fn(&User, &RoomName, &Action<'_>) -> Result<(), Forbidden> + Send + Sync + 'static,
+{
+    async fn authorize(&self, user: &User, room: &RoomName, action: &Action<'_>) -> Result<(), Forbidden> {
+        self(user, room, action)
+    }
+}
+
+/// An action of a user in a room.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Action<'a> {
+    /// Become a member, which includes reading, searching, and seeing who is there.
+    Join,
+    /// Append a message.
+    Send {
+        /// The body, which has passed the check of the chat's [`Message`](crate::Message).
+        body: &'a RawValue,
+    },
+}
+
+/// A refusal of [`Authorize`].
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Forbidden {
+    /// The user has not the rights: `forbidden`.
+    #[error("the user's rights do not allow this")]
+    Rights,
+    /// The host does not want this: `rejected`, with this text for the client.
+    #[error("rejected: {0}")]
+    Rejected(String),
+    /// The host cannot tell now: `unavailable`.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}

@@ -1,0 +1,103 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use crate::chat::Shared;
+use crate::room::{CheckBody, MemoryStore, Rooms, unix_millis};
+use crate::session::Sessions;
+use crate::{Authorize, Bus, Chat, Limits, Message, NodeId, Store, Text};
+
+/// The parts of a [`Chat`]: by default guests, text messages, and rooms in memory.
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    limits: Limits,
+    store: Option<Arc<dyn Store>>,
+    check_body: CheckBody,
+    authorize: Option<Arc<dyn Authorize>>,
+    node: Option<NodeId>,
+    bus: Option<Arc<dyn Bus>>,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            limits: Limits::default(),
+            store: None,
+            check_body: check::<Text>,
+            authorize: None,
+            node: None,
+            bus: None,
+        }
+    }
+
+    /// Sets the limits.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets the store that keeps the rooms.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Sets the type of messages that clients may send.
+    pub fn messages<M: Message>(mut self) -> Self {
+        self.check_body = check::<M>;
+        self
+    }
+
+    /// Sets the host's decision about what a user may do in a room.
+    pub fn authorize(mut self, authorize: impl Authorize) -> Self {
+        self.authorize = Some(Arc::new(authorize));
+        self
+    }
+
+    /// Sets the name of this server. It makes the ids of guests and of connections unique among several servers.
+    pub fn node(mut self, node: NodeId) -> Self {
+        self.node = Some(node);
+        self
+    }
+
+    /// Sets the bus to the other servers of this chat. They share a store, and each has a [`node`](Self::node) of its
+    /// own.
+    pub fn bus(mut self, bus: impl Bus) -> Self {
+        self.bus = Some(Arc::new(bus));
+        self
+    }
+
+    /// Returns the chat.
+    pub fn build(self) -> Chat {
+        let limits = Arc::new(self.limits.clamped());
+        // A store may know the guests of an earlier process: none of the new ones may be one of them.
+        let first_guest = if self.store.is_some() { unix_millis() } else { 0 };
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore));
+        let name = self.node.clone().unwrap_or_else(NodeId::random);
+        let sessions = Sessions::new(limits.connection.max_connections, self.node.clone());
+        let chat = Chat::new(Shared {
+            rooms: Arc::new(Rooms::new(limits, store, self.check_body, (name.clone(), self.bus.clone()))),
+            sessions: Arc::new(sessions),
+            authorize: self.authorize,
+            node: self.node,
+            guests: AtomicU64::new(first_guest),
+            subscriptions: AtomicU64::new(u64::MAX),
+        });
+        if let Some(bus) = self.bus {
+            bus.connect(&name, chat.bus_sink());
+        }
+        chat
+    }
+}
+
+fn check<M: Message>(body: &serde_json::value::RawValue, limits: &Limits) -> Result<(), crate::BodyError> {
+    let message = M::parse(body, limits)?;
+    tracing::debug!(kind = message.kind(), "append");
+    Ok(())
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

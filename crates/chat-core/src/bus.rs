@@ -1,0 +1,142 @@
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{RoomName, Unavailable, User, UserKey};
+
+/// The name of one server of a chat.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(Arc<str>);
+
+/// A name that is not the name of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the name of a node is 1 to 32 ASCII letters, digits and -, with a letter or digit first")]
+pub struct InvalidNodeId;
+
+impl NodeId {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns a name that no other node has.
+    pub(crate) fn random() -> Self {
+        let number = getrandom::u64().expect("the operating system always has random numbers once it is up");
+        Self(format!("{number:016x}").into())
+    }
+}
+
+impl std::str::FromStr for NodeId {
+    type Err = InvalidNodeId;
+
+    fn from_str(name: &str) -> Result<Self, InvalidNodeId> {
+        let fits = (1..=32).contains(&name.len())
+            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        if fits { Ok(Self(name.into())) } else { Err(InvalidNodeId) }
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The way on which the servers of one chat tell each other what no log carries: presence, typing, and kicks.
+///
+/// A chat on one server needs none: without a bus, the chat is this process.
+///
+/// # Contract
+///
+/// - [`publish`](Self::publish) returns at once. It is called while a connection joins or leaves, in `Drop` too.
+/// - A notice reaches each other node at least once, or [`BusSink::node_lost`] is called there. Notices of one node
+///   about one user in one room arrive in order. The latest [`Notice::Presence`] is the state; earlier ones may be
+///   left out.
+/// - A node never hears its own notices.
+#[async_trait]
+pub trait Bus: Send + Sync + 'static {
+    /// Starts to deliver the notices of other nodes to `sink`. The chat calls it once, when it is built.
+    fn connect(&self, node: &NodeId, sink: BusSink);
+
+    /// Tells the other nodes.
+    fn publish(&self, node: &NodeId, notice: &Notice);
+
+    /// Returns the users that other nodes have in a room, with the number of their connections. The chat calls it when
+    /// it opens the room.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] if that cannot be known now. The room opens all the same, with the users that it hears of.
+    async fn roster(&self, node: &NodeId, room: &RoomName)
+    -> Result<Vec<(NodeId, User, usize)>, Unavailable>;
+}
+
+/// A message between nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A user has this many connections in a room on the node that says so.
+    Presence {
+        /// The room.
+        room: RoomName,
+        /// The user.
+        user: User,
+        /// The number of connections; 0 if the last one has left.
+        connections: usize,
+    },
+    /// A user is, or is no longer, writing.
+    Typing {
+        /// The room.
+        room: RoomName,
+        /// The user.
+        user: User,
+        /// Whether the user is writing.
+        active: bool,
+    },
+    /// All connections of a user must be closed.
+    Kick {
+        /// The user.
+        user: UserKey,
+    },
+}
+
+/// A notice, or the loss of a node.
+#[derive(Debug)]
+pub(crate) enum Heard<'a> {
+    Notice(&'a NodeId, &'a Notice),
+    NodeLost(&'a NodeId),
+}
+
+/// The receiver of what a [`Bus`] brings. It may be called from any thread.
+#[derive(Clone)]
+pub struct BusSink(Arc<dyn Fn(Heard<'_>) + Send + Sync>);
+
+impl BusSink {
+    pub(crate) fn new(hear: impl Fn(Heard<'_>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hear))
+    }
+
+    /// Takes a notice of another node.
+    pub fn receive(&self, from: &NodeId, notice: &Notice) {
+        (self.0)(Heard::Notice(from, notice));
+    }
+
+    /// Takes note that a node has gone: its users leave the rooms here.
+    pub fn node_lost(&self, node: &NodeId) {
+        (self.0)(Heard::NodeLost(node));
+    }
+}
+
+impl fmt::Debug for BusSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BusSink").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,35 @@
+use crate::{AppendError, BodyError, Unavailable};
+
+/// A message that [`Chat::post`](crate::Chat::post) did not store.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PostError {
+    /// The message did not pass its own check.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// serde could not write the message as JSON.
+    #[error("the message cannot be written as JSON")]
+    Json(#[source] std::sync::Arc<serde_json::Error>),
+    /// The message does not fit in a frame.
+    #[error("the message does not fit in a frame")]
+    TooLarge,
+    /// The key is empty or too long.
+    #[error("the key is empty or too long")]
+    InvalidKey,
+    /// The key was used before, for another message.
+    #[error("the key was used for another message")]
+    KeyConflict,
+    /// The log could not take the message in time.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+impl From<AppendError> for PostError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::KeyConflict => Self::KeyConflict,
+            AppendError::Unavailable(unavailable) => Self::Unavailable(unavailable),
+            error => Self::Unavailable(Unavailable::from_source(error)),
+        }
+    }
+}

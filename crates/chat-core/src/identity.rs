@@ -1,0 +1,106 @@
+use async_trait::async_trait;
+
+use crate::{RequestHead, Unavailable, User};
+
+/// The host's decision about the user behind a request.
+///
+/// Without one, each connection is a guest: [`Endpoint::identify`](crate::Endpoint::identify) sets it. The chat waits
+/// for an answer for [`HttpLimits::identify_timeout`](crate::HttpLimits::identify_timeout). No answer refuses the
+/// upgrade, as an error does.
+///
+/// A closure that needs no `await` is an `Identify`:
+///
+/// ```
+/// use chat_core::{Chat, Denied, Endpoint, Identity, IdentifyRequest, User};
+///
+/// let endpoint = Endpoint::new(Chat::default()).identify(|request: &IdentifyRequest<'_>| {
+///     match request.header("x-user") {
+///         Some("7") => Ok(Identity::from(User::new("7", "Ann").map_err(|_| Denied::Unauthorized)?)),
+///         _ => Err(Denied::Unauthorized),
+///     }
+/// });
+/// # drop(endpoint);
+/// ```
+#[async_trait]
+pub trait Identify: Send + Sync + 'static {
+    /// Returns the user for whom a connection will speak.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::Unauthorized`] answers the request with 401, all else with 503.
+    async fn identify(&self, request: &IdentifyRequest<'_>) -> Result<Identity, Denied>;
+}
+
+#[async_trait]
+impl<F> Identify for F
+where
+    F: Fn(&IdentifyRequest<'_>) -> Result<Identity, Denied> + Send + Sync + 'static,
+{
+    async fn identify(&self, request: &IdentifyRequest<'_>) -> Result<Identity, Denied> {
+        self(request)
+    }
+}
+
+/// A request whose user is asked for. Its handshake is valid.
+#[derive(Debug)]
+pub struct IdentifyRequest<'a> {
+    head: &'a RequestHead<'a>,
+    guest: Option<&'a User>,
+}
+
+impl<'a> IdentifyRequest<'a> {
+    pub(crate) fn new(head: &'a RequestHead<'a>, guest: Option<&'a User>) -> Self {
+        Self { head, guest }
+    }
+
+    /// Returns the request's head.
+    pub fn head(&self) -> &RequestHead<'a> {
+        self.head
+    }
+
+    /// Returns the value of a header that occurs once and is visible ASCII. `name` is lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.head.headers.iter().filter(|(header, _)| header.eq_ignore_ascii_case(name));
+        let (_, value) = values.next()?;
+        let is_only = values.next().is_none();
+        str::from_utf8(value).ok().filter(|_| is_only).map(|value| value.trim_matches([' ', '\t']))
+    }
+
+    /// Returns the value of a cookie. Of several cookies of that name it is the first.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let pairs = self.header("cookie")?.split(';').filter_map(|pair| pair.trim().split_once('='));
+        pairs.into_iter().find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// Returns the guest that the request asks for with `?name=`.
+    pub fn guest(&self) -> Option<&User> {
+        self.guest
+    }
+}
+
+/// The user for whom a connection speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Identity {
+    /// The user. One [`User::key`](crate::User::key) is one user, on sockets and in
+    /// [`Chat::post`](crate::Chat::post).
+    pub user: User,
+}
+
+impl From<User> for Identity {
+    fn from(user: User) -> Self {
+        Self { user }
+    }
+}
+
+/// A refusal of [`Identify`].
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Denied {
+    /// The request carries no valid credentials.
+    #[error("the credentials are missing or not valid")]
+    Unauthorized,
+    /// The host cannot tell now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}

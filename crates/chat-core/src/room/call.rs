@@ -1,0 +1,51 @@
+//! Calls of a store, each with a time limit.
+
+use crate::room::Rooms;
+use crate::timer;
+use crate::{AppendError, AppendReceipt, NewMessage, Room, Search, SearchError, SearchPage, Unavailable};
+
+/// Appends a message whose body was checked.
+pub(crate) async fn append(
+    room: &dyn Room,
+    message: NewMessage,
+    rooms: &Rooms,
+) -> Result<AppendReceipt, AppendError> {
+    let appended = async {
+        match room.append(message).await {
+            Err(AppendError::Unavailable(unavailable)) => Err(unavailable),
+            answer => Ok(answer),
+        }
+    };
+    within(rooms, appended).await?
+}
+
+/// Searches a log.
+pub(crate) async fn search(
+    room: &dyn Room,
+    search: Search,
+    rooms: &Rooms,
+) -> Result<SearchPage, SearchError> {
+    let found = async {
+        match room.search(search).await {
+            Err(SearchError::Unavailable(unavailable)) => Err(unavailable),
+            answer => Ok(answer),
+        }
+    };
+    within(rooms, found).await?
+}
+
+/// Waits for the answer of a store for [`RoomLimits::call_timeout`](crate::RoomLimits::call_timeout), and logs a
+/// failure.
+pub(crate) async fn within<T>(
+    rooms: &Rooms,
+    answer: impl Future<Output = Result<T, Unavailable>>,
+) -> Result<T, Unavailable> {
+    let limit = rooms.limits.rooms.call_timeout;
+    let unavailable = match timer::timeout(limit, answer).await {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(unavailable)) => unavailable,
+        Err(_) => Unavailable::new(format!("no answer within {limit:?}")),
+    };
+    rooms.warnings.unavailable(unavailable.cause());
+    Err(unavailable)
+}

@@ -1,0 +1,19 @@
+//! Open rooms: what a store keeps, and who is there now.
+
+mod call;
+mod inbox;
+mod live;
+mod membership;
+mod memory;
+mod registry;
+mod subscription;
+mod throttle;
+
+pub(crate) use call::{append, search, within};
+pub(crate) use inbox::Inbox;
+pub(crate) use live::LiveRoom;
+pub(crate) use membership::Membership;
+pub(crate) use memory::unix_millis;
+pub use memory::{MemoryRoom, MemoryStore};
+pub(crate) use registry::{CheckBody, Rooms};
+pub use subscription::Subscription;

@@ -1,0 +1,68 @@
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use chat_proto::room::{Delivery, RoomEvent};
+
+use crate::room::{Inbox, Membership};
+use crate::{RoomName, Unavailable};
+
+/// The events of one room, for host code: see [`Chat::subscribe`](crate::Chat::subscribe).
+///
+/// A subscription is a cursor in the room's log like a member, but no user sees it. One that is slow reads what it
+/// has missed from the log; a `gap` event names what the log no longer has. Dropping it ends it.
+#[derive(Debug)]
+pub struct Subscription {
+    membership: Membership,
+    inbox: Arc<Inbox>,
+    events: VecDeque<RoomEvent>,
+}
+
+impl Subscription {
+    pub(crate) fn new(membership: Membership, inbox: Arc<Inbox>) -> Self {
+        Self { membership, inbox, events: VecDeque::new() }
+    }
+
+    /// Returns the room.
+    pub fn room(&self) -> &RoomName {
+        self.membership.name()
+    }
+
+    /// Waits for the next event, as the text that a client gets: `message`, `presence`, `typing` or `gap`. `None` if
+    /// the log has begun another life; then [`Chat::subscribe`](crate::Chat::subscribe) again.
+    ///
+    /// Nothing is lost if the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] if the log cannot be read now. The next call tries again.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Unavailable> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Some(event.frame));
+            }
+            match self.membership.take() {
+                Delivery::Events(events) => self.events.extend(events),
+                Delivery::CatchUp { up_to } => {
+                    let page = self.membership.read_on().await?;
+                    match self.membership.catch_up(page, up_to) {
+                        Some(events) => self.events.extend(events),
+                        None => return Ok(None),
+                    }
+                }
+                Delivery::Nothing => self.woken().await,
+                Delivery::Renewed => return Ok(None),
+            }
+        }
+    }
+
+    async fn woken(&self) {
+        poll_fn(|cx| {
+            self.inbox.waker.register(cx.waker());
+            if self.inbox.pop().is_some() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}

@@ -1,0 +1,103 @@
+//! What the rooms have for the session, from their tails or, where it is behind, from their logs.
+
+use std::task::{Context, Poll};
+
+use chat_proto::room::Delivery;
+use futures_util::future::{BoxFuture, FutureExt};
+
+use super::driver::Driver;
+use super::end::End;
+use crate::connection::Connection;
+use crate::{CloseCode, Page, RoomName, Unavailable};
+
+/// The rooms whose tails the session is behind. One log is read at a time.
+#[derive(Default)]
+pub(super) struct CatchUps {
+    reading: Option<CatchUp>,
+    /// Rooms that wait for their turn.
+    waiting: Vec<RoomName>,
+}
+
+struct CatchUp {
+    room: RoomName,
+    up_to: u64,
+    page: BoxFuture<'static, Result<Page, Unavailable>>,
+}
+
+impl<C: Connection> Driver<'_, C> {
+    /// Drops the entries that were taken from a room and not yet sent, and all its events if it has been left.
+    pub(super) fn forget(&mut self, room: &RoomName, has_left: bool) {
+        self.output.forget(room, has_left);
+        if self.catch_ups.reading.as_ref().is_some_and(|catch_up| catch_up.room == *room) {
+            self.catch_ups.reading = None;
+            self.requeue(room.clone());
+            self.requeue_waiting();
+        }
+    }
+
+    /// Takes what the rooms have, as far as there is space for it. Returns true if a log must be read for more.
+    pub(super) fn take_events(&mut self) -> bool {
+        let mut reads = false;
+        while self.output.takes_events(self.limits().wire.max_batch_bytes) {
+            let Some(room) = self.ticket.permit.inbox().pop() else { break };
+            let Some(membership) = self.session.membership_mut(&room) else {
+                continue;
+            };
+            match membership.take() {
+                Delivery::Nothing => {}
+                Delivery::Events(events) => {
+                    for event in events {
+                        self.output.event(room.clone(), event);
+                    }
+                    self.requeue(room);
+                }
+                Delivery::CatchUp { .. } if self.catch_ups.reading.is_some() => {
+                    self.catch_ups.waiting.push(room);
+                }
+                Delivery::CatchUp { up_to } => {
+                    let page = membership.read_on().boxed();
+                    self.catch_ups.reading = Some(CatchUp { room, up_to, page });
+                    reads = true;
+                }
+                Delivery::Renewed => self.end(End::Closing(CloseCode::LogRenewed)),
+            }
+        }
+        reads
+    }
+
+    pub(super) fn poll_catch_up(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(CatchUp { page, .. }) = &mut self.catch_ups.reading else {
+            return false;
+        };
+        let Poll::Ready(page) = page.poll_unpin(cx) else {
+            return false;
+        };
+        if let Some(CatchUp { room, up_to, .. }) = self.catch_ups.reading.take()
+            && let Some(membership) = self.session.membership_mut(&room)
+        {
+            match page.map(|page| membership.catch_up(page, up_to)) {
+                Ok(Some(events)) => {
+                    for event in events {
+                        self.output.event(room.clone(), event);
+                    }
+                }
+                // The client resumes, and hears then what it cannot get.
+                Ok(None) => self.end(End::Closing(CloseCode::LogRenewed)),
+                Err(_) => self.end(End::Closing(CloseCode::InternalError)),
+            }
+            self.requeue(room);
+        }
+        self.requeue_waiting();
+        true
+    }
+
+    fn requeue(&self, room: RoomName) {
+        self.ticket.permit.inbox().requeue(room);
+    }
+
+    fn requeue_waiting(&mut self) {
+        for room in std::mem::take(&mut self.catch_ups.waiting) {
+            self.requeue(room);
+        }
+    }
+}

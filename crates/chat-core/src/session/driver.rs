@@ -1,0 +1,222 @@
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use chat_proto::session::{Effect, Session};
+use tokio::time::Instant;
+
+use super::catch_up::CatchUps;
+use super::end::End;
+use super::operation::InFlight;
+use super::output::Output;
+use super::registry::{Permit, Phase};
+use super::ticket::Ticket;
+use crate::Limits;
+use crate::connection::{Connection, Incoming, Outgoing};
+use crate::room::Membership;
+use crate::timer::{Alarm, Stall};
+
+/// Frames read, and rounds made, before other tasks get their turn.
+pub(super) const BURST: usize = 32;
+
+/// Replies that wait to be sent before no more commands are read or begun.
+pub(super) const MAX_REPLIES: usize = 64;
+
+/// The loop of one session: what it waits for, and what it does about it.
+pub(super) struct Driver<'c, C> {
+    pub(super) ticket: Ticket,
+    pub(super) connection: &'c mut C,
+    pub(super) session: Session<Membership>,
+    pub(super) in_flight: Option<InFlight>,
+    pub(super) catch_ups: CatchUps,
+    pub(super) output: Output,
+    pub(super) writer: Writer,
+    pub(super) state: State,
+    pub(super) received: u64,
+    pub(super) sent: u64,
+    started: Instant,
+    stall: Stall,
+    alarm: Alarm,
+}
+
+/// The way of a session to its end.
+#[derive(Debug)]
+pub(super) enum State {
+    /// The peer speaks.
+    Open,
+    /// The peer has ended its stream, and gets the answers to what it asked.
+    PeerEnded,
+    /// The peer has closed or broken the protocol while a command ahead of that is in flight, which has until this
+    /// time.
+    Deferred(Incoming, Instant),
+    /// The session is over.
+    Ended(End),
+}
+
+/// The sending half of the connection.
+#[derive(Debug)]
+pub(super) enum Writer {
+    /// Frames can be sent; true while some are not flushed.
+    Open { unflushed: bool },
+    /// Nothing can be sent any more. What the peer sent before, perhaps its close frame, is read until this time.
+    Failed(io::Error, Instant),
+}
+
+impl<'c, C: Connection> Driver<'c, C> {
+    pub(super) fn new(mut ticket: Ticket, connection: &'c mut C) -> Self {
+        ticket.permit.begin_session();
+        let (limits, user) = (Arc::clone(ticket.limits()), ticket.user.clone());
+        let (session, welcome) = Session::open(limits, user, ticket.permit.connection_id(), Duration::ZERO);
+        let mut output = Output::default();
+        output.reply(Outgoing::Text(welcome.encode()));
+        let started = Instant::now();
+        Self {
+            alarm: Alarm::new(started + session.deadline()),
+            ticket,
+            connection,
+            session,
+            in_flight: None,
+            catch_ups: CatchUps::default(),
+            output,
+            writer: Writer::Open { unflushed: false },
+            state: State::Open,
+            received: 0,
+            sent: 0,
+            started,
+            stall: Stall::default(),
+        }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.ticket.permit.inbox().waker.register(cx.waker());
+        self.poll_phase();
+        for _ in 0..BURST {
+            // Output first: nothing goes out ahead of the welcome, not even a pong.
+            let moved = self.poll_output(cx)
+                | self.poll_operation(cx)
+                | self.poll_input(cx)
+                | self.poll_catch_up(cx)
+                | self.poll_timer(cx);
+            if let State::Ended(end) = &mut self.state {
+                return Poll::Ready(std::mem::replace(end, End::PeerGone));
+            }
+            if !moved {
+                return if self.is_finished() { Poll::Ready(End::PeerGone) } else { Poll::Pending };
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Leaves all rooms. Returns the permit, what has not been sent, and the numbers of frames received and sent.
+    pub(super) fn leave(self) -> (Permit, Output, u64, u64) {
+        (self.ticket.permit, self.output, self.received, self.sent)
+    }
+
+    pub(super) fn limits(&self) -> &Arc<Limits> {
+        self.ticket.limits()
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Ends the session, unless it has ended.
+    pub(super) fn end(&mut self, end: End) {
+        match (&self.state, end) {
+            (State::Ended(_), _) => {}
+            // What the peer did itself says more about the end than what the server thinks of it.
+            (State::Deferred(Incoming::Close(code), _), End::Closing(_)) => {
+                self.state = State::Ended(End::PeerClosed(*code));
+            }
+            (_, end) => self.state = State::Ended(end),
+        }
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        matches!(self.state, State::Ended(_))
+    }
+
+    pub(super) fn perform(&mut self, effects: Vec<Effect>) {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Reply(event) => self.output.reply(Outgoing::Text(event.encode())),
+                Effect::Ping => self.output.reply(Outgoing::Ping),
+                Effect::Perform(operation) => self.begin(operation),
+                Effect::Typing(room, active) => {
+                    if let Some(membership) = self.session.membership(&room) {
+                        membership.typing(active);
+                    }
+                }
+                Effect::Close(code) => self.end(End::Closing(code)),
+            }
+        }
+    }
+
+    /// Notes whether something waits for the peer.
+    pub(super) fn note_stall(&mut self) {
+        let waits = self.has_unflushed() || !self.output.is_empty();
+        self.stall.note(waits, self.connection.progress());
+    }
+
+    pub(super) fn has_unflushed(&self) -> bool {
+        matches!(self.writer, Writer::Open { unflushed: true })
+    }
+
+    /// Returns true if the peer has ended its stream and has got all that it asked for.
+    fn is_finished(&self) -> bool {
+        matches!(self.state, State::PeerEnded)
+            && self.in_flight.is_none()
+            && self.output.is_empty()
+            && !self.has_unflushed()
+    }
+
+    fn poll_phase(&mut self) {
+        if let Some(code) = self.ticket.permit.close_now() {
+            self.end(End::Closing(code));
+        } else if self.ticket.permit.phase() == Phase::Draining {
+            let effects = self.session.handle_drain();
+            self.perform(effects);
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        let stall = self.stall.due(self.limits().connection.write_timeout);
+        let liveness = self.started + self.session.deadline();
+        let deferred = match &self.state {
+            State::Deferred(_, until) => Some(*until),
+            _ => None,
+        };
+        let failed = match &self.writer {
+            Writer::Failed(_, until) => Some(*until),
+            Writer::Open { .. } => None,
+        };
+        let first = [stall, deferred, failed].into_iter().flatten().fold(liveness, Instant::min);
+        let Poll::Ready(now) = self.alarm.poll(cx, first) else {
+            return false;
+        };
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let mut effects = Vec::new();
+        if is_due(stall) {
+            effects = self.session.handle_stall();
+        } else if is_due(failed) {
+            if let Writer::Failed(error, _) =
+                std::mem::replace(&mut self.writer, Writer::Open { unflushed: false })
+            {
+                self.end(End::Lost(error));
+            }
+        } else if is_due(deferred) {
+            self.handle_deferred();
+        } else if self.reads() {
+            effects = self.session.handle_timer(self.now());
+        } else {
+            // Whatever the peer sends waits here unread, so its silence is the server's.
+            self.session.handle_sign_of_life(self.now());
+        }
+        self.perform(effects);
+        true
+    }
+}

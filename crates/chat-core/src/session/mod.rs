@@ -1,0 +1,14 @@
+//! One session: from a ticket to the end of its connection.
+
+mod catch_up;
+mod driver;
+mod end;
+mod input;
+mod operation;
+mod output;
+mod registry;
+mod send;
+mod ticket;
+
+pub(crate) use registry::{Phase, Sessions};
+pub use ticket::Ticket;

@@ -1,0 +1,198 @@
+//! What the session asks of rooms, one operation at a time.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use chat_proto::command::JoinFrom;
+use chat_proto::session::{Action as Asked, Operation, Outcome};
+use futures_util::future::{BoxFuture, FutureExt};
+use tracing::{Instrument, Span};
+
+use super::driver::Driver;
+use crate::connection::Connection;
+use crate::room::{LiveRoom, Membership, Rooms, append, search, within};
+use crate::timer;
+use crate::{
+    Action, AppendError, Authorize, ErrorCode, Forbidden, LogBounds, NewMessage, RoomName, SearchError,
+    Unavailable, User,
+};
+
+/// The operation in flight.
+pub(super) enum InFlight {
+    /// It has an answer, which waits for its turn among the replies.
+    Answered(Outcome<Membership>),
+    /// It waits for a store or for the host's code.
+    Waiting(BoxFuture<'static, Result<Done, Refused>>),
+}
+
+/// The result of an operation that had to wait.
+pub(super) enum Done {
+    Outcome(Outcome<Membership>),
+    /// The room may be joined.
+    Bounds(Arc<LiveRoom>, JoinFrom, LogBounds),
+}
+
+impl<C: Connection> Driver<'_, C> {
+    pub(super) fn poll_operation(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.may_reply() {
+            return false;
+        }
+        let done = match self.in_flight.take() {
+            None => return false,
+            Some(InFlight::Answered(outcome)) => Done::Outcome(outcome),
+            Some(InFlight::Waiting(mut operation)) => match operation.poll_unpin(cx) {
+                Poll::Ready(done) => done
+                    .unwrap_or_else(|Refused(code, detail)| Done::Outcome(Outcome::Refused { code, detail })),
+                Poll::Pending => {
+                    self.in_flight = Some(InFlight::Waiting(operation));
+                    return false;
+                }
+            },
+        };
+        self.take_events();
+        let outcome = match done {
+            Done::Outcome(outcome) => outcome,
+            Done::Bounds(room, from, bounds) => self.enter(room, bounds, &from),
+        };
+        let effects = self.session.handle_outcome(self.now(), outcome);
+        self.perform(effects);
+        true
+    }
+
+    pub(super) fn begin(&mut self, Operation { room: name, action }: Operation) {
+        let rooms = Arc::clone(&self.ticket.rooms);
+        let host = Host { rooms: Arc::clone(&rooms), authorize: self.ticket.authorize.clone() };
+        let user = self.ticket.user.clone();
+        let membership = self.session.membership(&name);
+        let span = self.ticket.span.clone();
+        let operation = match (action, membership.map(|membership| Arc::clone(membership.room()))) {
+            (Asked::Leave, _) => {
+                self.forget(&name, true);
+                return self.answer(Outcome::Left);
+            }
+            // Nobody would hear the answer, and whatever was sent behind the command still counts.
+            (Asked::History(_) | Asked::Search(_) | Asked::Members, _) if self.has_failed() => {
+                return self.answer(Outcome::Skipped);
+            }
+            (Asked::Members, Some(room)) => return self.answer(Outcome::Members(room.members())),
+            (Asked::Join(from), joined) => wait(span, async move {
+                host.may(&user, &name, Action::Join).await?;
+                let room = match joined {
+                    Some(room) => room,
+                    None => rooms.open(&name).await?,
+                };
+                let bounds = within(&rooms, room.log().bounds()).await?;
+                Ok(Done::Bounds(room, from, bounds))
+            }),
+            (Asked::Send { key, body }, Some(room)) => wait(span, async move {
+                (rooms.check_body)(&body, &rooms.limits).map_err(ErrorCode::from)?;
+                host.may(&user, &name, Action::Send { body: &body }).await?;
+                let receipt = append(room.log(), NewMessage { user, key, body }, &rooms).await?;
+                Ok(Done::Outcome(Outcome::Sent(receipt)))
+            }),
+            (Asked::History(range), Some(room)) => wait(span, async move {
+                let page = within(&rooms, room.log().read(range)).await?;
+                Ok(Done::Outcome(Outcome::History(page)))
+            }),
+            (Asked::Search(query), Some(room)) => wait(span, async move {
+                Ok(Done::Outcome(Outcome::Found(search(room.log(), query, &rooms).await?)))
+            }),
+            _ => return self.answer(ErrorCode::NotJoined.into()),
+        };
+        self.in_flight = Some(InFlight::Waiting(operation));
+    }
+
+    /// Answers an operation that did not have to wait.
+    fn answer(&mut self, outcome: Outcome<Membership>) {
+        self.in_flight = Some(InFlight::Answered(outcome));
+    }
+
+    fn enter(&mut self, room: Arc<LiveRoom>, bounds: LogBounds, from: &JoinFrom) -> Outcome<Membership> {
+        let name = room.name().clone();
+        if let Some(membership) = self.session.membership_mut(&name) {
+            let rejoined = membership.rejoin(bounds, from);
+            return match rejoined {
+                Ok(joined) => {
+                    if *from != JoinFrom::Now {
+                        self.forget(&name, false);
+                    }
+                    Outcome::Joined { membership: None, joined }
+                }
+                Err(code) => code.into(),
+            };
+        }
+        let who = (self.ticket.permit.connection(), self.ticket.user.clone());
+        let inbox = Arc::clone(self.ticket.permit.inbox());
+        let rooms = Arc::clone(&self.ticket.rooms);
+        match Membership::join(rooms, room, who, inbox, bounds, from) {
+            Ok((membership, joined)) => Outcome::Joined { membership: Some(membership), joined },
+            Err(code) => code.into(),
+        }
+    }
+}
+
+/// The host's code that a session asks.
+struct Host {
+    rooms: Arc<Rooms>,
+    authorize: Option<Arc<dyn Authorize>>,
+}
+
+/// An error for the client, perhaps with a text of the host.
+pub(super) struct Refused(ErrorCode, Option<String>);
+
+impl From<ErrorCode> for Refused {
+    fn from(code: ErrorCode) -> Self {
+        Self(code, None)
+    }
+}
+
+impl Host {
+    /// Asks whether a user may do something in a room.
+    async fn may(&self, user: &User, room: &RoomName, action: Action<'_>) -> Result<(), Refused> {
+        let Some(authorize) = &self.authorize else { return Ok(()) };
+        let limit = self.rooms.limits.rooms.call_timeout;
+        let unavailable = match timer::timeout(limit, authorize.authorize(user, room, &action)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(Forbidden::Rights)) => return Err(ErrorCode::Forbidden.into()),
+            Ok(Err(Forbidden::Rejected(detail))) => {
+                return Err(Refused(ErrorCode::Rejected, Some(detail)));
+            }
+            Ok(Err(Forbidden::Unavailable(unavailable))) => unavailable,
+            Err(_) => Unavailable::new(format!("the host did not authorize within {limit:?}")),
+        };
+        self.rooms.warnings.unavailable(unavailable.cause());
+        Err(ErrorCode::Unavailable.into())
+    }
+}
+
+impl From<Unavailable> for Refused {
+    fn from(_: Unavailable) -> Self {
+        ErrorCode::Unavailable.into()
+    }
+}
+
+impl From<AppendError> for Refused {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::KeyConflict => ErrorCode::KeyConflict.into(),
+            _ => ErrorCode::Unavailable.into(),
+        }
+    }
+}
+
+impl From<SearchError> for Refused {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Unsupported => ErrorCode::Unsupported.into(),
+            SearchError::BadQuery => ErrorCode::BadQuery.into(),
+            _ => ErrorCode::Unavailable.into(),
+        }
+    }
+}
+
+fn wait(
+    span: Span,
+    operation: impl Future<Output = Result<Done, Refused>> + Send + 'static,
+) -> BoxFuture<'static, Result<Done, Refused>> {
+    operation.instrument(span).boxed()
+}

@@ -1,0 +1,111 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use chat_proto::Event;
+use tokio::time::Instant;
+use tracing::{Span, info_span};
+
+use super::driver::Driver;
+use super::end::End;
+use super::registry::{Permit, Phase};
+use crate::connection::{Connection, Outgoing};
+use crate::room::Rooms;
+use crate::{Authorize, CloseCode, Limits, User};
+
+/// The right of one user to one session, whatever carries it. [`Chat::admit`](crate::Chat::admit) gives it.
+///
+/// It counts as a connection until it is dropped or its session has ended.
+#[must_use = "a ticket that is dropped starts no session"]
+pub struct Ticket {
+    pub(super) rooms: Arc<Rooms>,
+    pub(super) authorize: Option<Arc<dyn Authorize>>,
+    pub(super) permit: Permit,
+    pub(super) user: User,
+    pub(super) span: Span,
+}
+
+impl Ticket {
+    pub(crate) fn new(
+        rooms: Arc<Rooms>,
+        authorize: Option<Arc<dyn Authorize>>,
+        permit: Permit,
+        user: User,
+    ) -> Self {
+        let span = info_span!(
+            "connection",
+            id = %permit.connection_id(),
+            user = %user.id().escape_debug()
+        );
+        Self { rooms, authorize, permit, user, span }
+    }
+
+    /// Returns the limits of the chat.
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.rooms.limits
+    }
+
+    /// Returns the user for whom the session speaks.
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
+    /// Returns the name of the connection, which the `welcome` event and the log have too.
+    pub fn connection_id(&self) -> String {
+        self.permit.connection_id()
+    }
+
+    /// Returns the span of the connection's log lines.
+    pub fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Serves the session on a connection, to the end of the stream.
+    ///
+    /// A panic in the session, including the host's code that it calls, closes the connection with 1011 and goes no
+    /// further.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with a timer.
+    pub async fn serve<C: Connection>(self, mut connection: C) {
+        let started = Instant::now();
+        let (limits, span) = (Arc::clone(self.limits()), self.span.clone());
+        let number = self.permit.connection();
+        let mut driver = Driver::new(self, &mut connection);
+        let end = End::of(|cx| driver.poll(cx)).await;
+        let (mut permit, unsent, received, sent) = driver.leave();
+        permit.end_session();
+        let closing = end.code().map(|code| {
+            let reconnect = reconnect_in(code, number, limits.http.retry_after);
+            Outgoing::Text(Event::closing(code, reconnect).encode())
+        });
+        let last = unsent.into_frames().chain(closing);
+        let sent = sent + end.close(&mut connection, last, limits.connection.close_timeout).await;
+        span.in_scope(|| end.log(started.elapsed(), received, sent));
+    }
+
+    /// Returns, when it is so, the code with which the chat wants this connection closed: the chat drains, or the host
+    /// has kicked the user. Code that serves a connection itself, instead of [`serve`](Self::serve), polls it.
+    pub fn poll_close(&self, cx: &mut Context<'_>) -> Poll<CloseCode> {
+        self.permit.inbox().waker.register(cx.waker());
+        match self.permit.close_now() {
+            Some(code) => Poll::Ready(code),
+            None if self.permit.phase() == Phase::Draining => Poll::Ready(CloseCode::Restarting),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").field("connection", &self.connection_id()).finish_non_exhaustive()
+    }
+}
+
+/// Spreads the return of a drained server's clients over one more `retry_after`.
+fn reconnect_in(code: CloseCode, connection: u64, retry_after: Duration) -> Option<u64> {
+    let base = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1);
+    (code == CloseCode::Restarting).then(|| base.saturating_add(connection.wrapping_mul(7_919) % base))
+}

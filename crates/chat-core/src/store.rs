@@ -1,0 +1,202 @@
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{
+    AppendError, AppendReceipt, Limits, LogBounds, NewMessage, Page, Range, RoomName, Search, SearchError,
+    SearchPage, StoredMessage, Unavailable,
+};
+
+/// A place that keeps the logs of rooms.
+///
+/// # Contract
+///
+/// The contract of a log is at [`Room`]; `chat-store-conformance` shows whether a store keeps it.
+///
+/// - Rooms of one name are one log, however often they are opened and by however many processes.
+/// - [`open`](Self::open) may fail and may take time; the chat limits that time by
+///   [`RoomLimits::call_timeout`](crate::RoomLimits::call_timeout).
+/// - From the answer of `open` on, the sink hears of each entry, whoever has appended it, until the room is dropped.
+///
+/// # Examples
+///
+/// A store that keeps rooms in memory:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use chat_core::{Chat, CommitSink, Limits, MemoryRoom, Room, RoomName, Store, Unavailable};
+///
+/// struct InMemory;
+///
+/// #[async_trait::async_trait]
+/// impl Store for InMemory {
+///     async fn open(
+///         &self,
+///         room: &RoomName,
+///         limits: &Arc<Limits>,
+///         sink: CommitSink,
+///     ) -> Result<Arc<dyn Room>, Unavailable> {
+///         Ok(Arc::new(MemoryRoom::new(room.clone(), limits.clone(), sink)))
+///     }
+/// }
+///
+/// let chat = Chat::builder().store(InMemory).build();
+/// # drop(chat);
+/// ```
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Opens the log of a room, and makes it with the first message. `limits` are those of the chat: the store
+    /// takes from them the size of a page and the time for which keys are remembered.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] if the store cannot be used now.
+    async fn open(
+        &self,
+        room: &RoomName,
+        limits: &Arc<Limits>,
+        sink: CommitSink,
+    ) -> Result<Arc<dyn Room>, Unavailable>;
+
+    /// Returns the state of the store, which `/readyz` reports. It must return at once.
+    fn health(&self) -> Health {
+        Health::Ready
+    }
+
+    /// Completes what was begun and releases the store. Rooms refuse from now on. [`Chat::drain`](crate::Chat::drain)
+    /// calls it when the last session has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] if the store could not be left in order. No acknowledged entry is lost.
+    async fn close(&self) -> Result<(), Unavailable> {
+        Ok(())
+    }
+}
+
+/// The state of a [`Store`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Health {
+    /// The store can be used.
+    Ready,
+    /// The store cannot do everything, for this cause. Another process could do no better, so this one stays in
+    /// service.
+    Degraded(String),
+    /// The store is out of reach for this process, for this cause. Another process may serve its rooms, so
+    /// `/readyz` answers 503.
+    Unreachable(String),
+}
+
+/// The log of one room.
+///
+/// # Contract
+///
+/// `chat-store-conformance` shows whether a store keeps it.
+///
+/// - **Numbers.** Entries get `seq` 1, 2, 3, ... without holes within one epoch. An epoch's positions are never
+///   given out twice. No two rooms have the same epoch, and neither have two lives of a log that did not last. The
+///   times of entries never decrease.
+/// - **Commits.** [`append`](Self::append) commits at the level that the log promises, then answers. The
+///   [`CommitSink`] of each opening hears of each entry at least once, in any order, before or after the answer,
+///   including entries of other processes. An entry is reported, or the sink is told the new head, although the
+///   future of `append` was dropped.
+/// - **Bounds.** [`bounds`](Self::bounds) never goes back: its `head` is at least each `seq` that an answer or a sink
+///   of this log, on any node, has named.
+/// - **Openings.** A room may be opened several times at once, and again later. All openings are one log.
+/// - **Keys.** A key repeated by the same [`User::key`](crate::User::key) within the key window answers the first
+///   append, and stores nothing. With another body it is a conflict. Bodies are compared byte by byte.
+/// - **Bodies.** A body is delivered byte for byte as it was sent. [`NewMessage::into_stored`] makes the frame, which
+///   is sent as the log returns it and not read again.
+/// - **Pages.** [`read`](Self::read) returns entries without holes, oldest first, of
+///   [`WireLimits::max_batch_bytes`](crate::WireLimits::max_batch_bytes) at most, or a single longer one. An entry
+///   that the log has lost is left out. A page is empty only if there is nothing more in that direction.
+/// - **Retention.** Old entries may be removed, the oldest first. The newest
+///   [`RoomLimits::log_messages`](crate::RoomLimits::log_messages) stay, as long as they have fewer than
+///   [`RoomLimits::log_bytes`](crate::RoomLimits::log_bytes), unless the operator of the log has decided otherwise.
+///   `first` moves then; `head` and the keys stay.
+/// - **Lives.** After a restart a room is the same log: entries, keys, epoch. Or it is empty and has another epoch. A
+///   log that begins another life while it is open tells its sinks with [`CommitSink::renewed`].
+/// - **Search.** [`search`](Self::search), where a log supports it, finds what [`Scan`](crate::Scan) finds, newest
+///   first, in as many bytes. No query breaks it, and nothing in a query is an operator.
+#[async_trait]
+pub trait Room: Send + Sync {
+    /// Adds a message.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::KeyConflict`] stores nothing. After [`AppendError::Unavailable`] a retry with the same key is
+    /// safe.
+    async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError>;
+
+    /// Reads part of the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] if the log cannot be read now.
+    async fn read(&self, range: Range) -> Result<Page, Unavailable>;
+
+    /// Returns the extent of the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] if the log cannot be read now.
+    async fn bounds(&self) -> Result<LogBounds, Unavailable>;
+
+    /// Searches the log.
+    ///
+    /// # Errors
+    ///
+    /// [`SearchError::Unsupported`], the default, if the log has no search.
+    async fn search(&self, _search: Search) -> Result<SearchPage, SearchError> {
+        Err(SearchError::Unsupported)
+    }
+}
+
+/// A receiver of what a [`Room`] has committed. It may be called from any thread, in any order and more than once
+/// for an entry: the chat brings entries into the order of their `seq`, and reads the log if one does not come.
+#[derive(Clone)]
+pub struct CommitSink(Arc<dyn Fn(Commit<'_>) + Send + Sync>);
+
+/// A report of a store to a [`CommitSink`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Commit<'a> {
+    /// This entry is committed.
+    Entry(&'a StoredMessage),
+    /// All entries up to this `seq` are committed, although they may not have been reported.
+    Head(u64),
+    /// The log has begun another life, with these bounds.
+    Renewed(&'a LogBounds),
+}
+
+impl CommitSink {
+    /// Returns a sink that calls `report` for each commit, for code that uses a room without a
+    /// [`Chat`](crate::Chat).
+    pub fn new(report: impl Fn(Commit<'_>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(report))
+    }
+
+    /// Reports that an entry is committed.
+    pub fn publish(&self, stored: &StoredMessage) {
+        (self.0)(Commit::Entry(stored));
+    }
+
+    /// Reports that all entries up to `head` are committed. It repairs the loss of the report of the last entry.
+    pub fn advance(&self, head: u64) {
+        (self.0)(Commit::Head(head));
+    }
+
+    /// Reports that the log has begun another life. The members are closed with a code that lets them resume.
+    pub fn renewed(&self, bounds: &LogBounds) {
+        (self.0)(Commit::Renewed(bounds));
+    }
+}
+
+impl fmt::Debug for CommitSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommitSink").finish_non_exhaustive()
+    }
+}

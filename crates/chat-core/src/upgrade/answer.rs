@@ -1,0 +1,50 @@
+use bytes::Bytes;
+use chat_proto::handshake::Refusal;
+
+use crate::Limits;
+
+/// A complete HTTP response that upgrades nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+}
+
+impl Answer {
+    pub(super) fn new(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
+        let headers =
+            vec![("content-type", content_type.to_owned()), ("cache-control", "no-store".to_owned())];
+        Self { status, headers, body: body.into() }
+    }
+
+    /// Returns the response to a request that the chat refuses.
+    pub fn refusal(refusal: Refusal, limits: &Limits) -> Self {
+        Self::new(refusal.status(), "application/json", refusal.body()).with_headers(refusal.headers(limits))
+    }
+
+    pub(super) fn with_headers(mut self, headers: Vec<(&'static str, String)>) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
+    /// Returns a 404, for a service that has no other routes.
+    pub fn not_found() -> Self {
+        Self::new(404, "application/json", r#"{"error":{"code":"not_found","message":"nothing is here"}}"#)
+    }
+
+    /// Returns the status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Returns the header lines, without the length. The names are lower case.
+    pub fn headers(&self) -> &[(&'static str, String)] {
+        &self.headers
+    }
+
+    /// Returns the body.
+    pub fn into_body(self) -> Bytes {
+        self.body
+    }
+}

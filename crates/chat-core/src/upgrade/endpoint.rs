@@ -1,0 +1,273 @@
+use std::fmt;
+use std::sync::Arc;
+
+use chat_proto::handshake::{Accept, OriginPolicy, Refusal, decide};
+use serde_json::{Map, Value};
+
+use super::handler::{Handler, MakeHandler};
+use crate::{
+    Answer, Chat, Denied, Health, Identify, IdentifyRequest, Identity, Limits, RequestHead, Ticket, Upgrade,
+    UpgradeGuard, timer,
+};
+
+/// The chat as an HTTP service sees it: the path, the origins, and the identity of those who may connect.
+///
+/// A clone is another handle to the same chat.
+///
+/// ```
+/// use chat_core::{Chat, Endpoint};
+///
+/// let endpoint = Endpoint::new(Chat::default())
+///     .path("/chat")
+///     .allow_origins(vec!["https://app.example".to_owned()])
+///     .with_status_pages();
+/// assert!(endpoint.matches("/chat") && endpoint.matches("/healthz"));
+/// ```
+#[derive(Clone)]
+pub struct Endpoint {
+    chat: Chat,
+    path: Arc<str>,
+    origins: Arc<OriginPolicy>,
+    mode: UpgradeMode,
+    has_status_pages: bool,
+    readiness: Option<Arc<dyn Fn() -> Readiness + Send + Sync>>,
+    identify: Option<Arc<dyn Identify>>,
+    handler: Option<MakeHandler>,
+}
+
+/// The two ways of an adapter to a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UpgradeMode {
+    /// The adapter takes the connection over from the framework as a stream of bytes. All adapters are then the same
+    /// on the wire.
+    #[default]
+    Hijack,
+    /// The framework's own WebSocket is used, and the framework stays in charge of the connection.
+    Framework,
+}
+
+/// A decision about a request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Decision {
+    /// The request becomes a connection.
+    Upgrade(Upgrade),
+    /// The request gets this response.
+    Answer(Answer),
+    /// The request is not for the chat.
+    Pass,
+}
+
+/// What `/readyz` answers besides the chat's own fields.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Readiness {
+    /// False takes this process out of service: `/readyz` answers 503.
+    pub is_ready: bool,
+    /// Further fields of the JSON body.
+    pub fields: Map<String, Value>,
+}
+
+impl Default for Readiness {
+    /// Returns a readiness without further fields.
+    fn default() -> Self {
+        Self { is_ready: true, fields: Map::new() }
+    }
+}
+
+impl Readiness {
+    /// Adds a field.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.fields.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+impl Endpoint {
+    /// Returns the chat at `/ws`, for pages of its own origin and for clients that are no browsers.
+    pub fn new(chat: Chat) -> Self {
+        Self {
+            chat,
+            path: "/ws".into(),
+            origins: Arc::default(),
+            mode: UpgradeMode::default(),
+            has_status_pages: false,
+            readiness: None,
+            identify: None,
+            handler: None,
+        }
+    }
+
+    /// Puts the chat at another path.
+    #[must_use]
+    pub fn path(mut self, path: &str) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Admits pages of these origins too: `https://chat.example`, or `*` for all.
+    #[must_use]
+    pub fn allow_origins(mut self, origins: Vec<String>) -> Self {
+        self.origins = Arc::new(OriginPolicy::SameOriginOr(origins));
+        self
+    }
+
+    /// Sets the host's decision about the user behind a request. Without it, each connection is a guest.
+    #[must_use]
+    pub fn identify(mut self, identify: impl Identify) -> Self {
+        self.identify = Some(Arc::new(identify));
+        self
+    }
+
+    /// Sets the way to a connection. Default [`UpgradeMode::Hijack`].
+    #[must_use]
+    pub fn mode(mut self, mode: UpgradeMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Also serves `/`, `/healthz` and `/readyz`, and answers 404 for all other paths.
+    #[must_use]
+    pub fn with_status_pages(mut self) -> Self {
+        self.has_status_pages = true;
+        self
+    }
+
+    /// Adds the host's readiness to `/readyz`.
+    #[must_use]
+    pub fn with_readiness(mut self, readiness: impl Fn() -> Readiness + Send + Sync + 'static) -> Self {
+        self.readiness = Some(Arc::new(readiness));
+        self
+    }
+
+    /// Serves upgraded connections with other code than the chat's session: an echo that examines what is below the
+    /// chat, for example.
+    #[must_use]
+    pub fn handler(mut self, make: impl Fn(Ticket) -> Box<dyn Handler> + Send + Sync + 'static) -> Self {
+        self.handler = Some(MakeHandler::new(make));
+        self
+    }
+
+    /// Returns the chat.
+    pub fn chat(&self) -> &Chat {
+        &self.chat
+    }
+
+    /// Returns the way to a connection, which the adapter takes.
+    pub fn upgrade_mode(&self) -> UpgradeMode {
+        self.mode
+    }
+
+    /// Returns true if a request for this path is for the chat. [`handle`](Self::handle) passes all others on.
+    pub fn matches(&self, path: &str) -> bool {
+        self.has_status_pages || path == &*self.path
+    }
+
+    /// Decides about a request. `guard` is the one that the outermost layer made for this request; without it the chat
+    /// cannot know what becomes of its answer, and refuses.
+    pub async fn handle(&self, head: &RequestHead<'_>, guard: Option<&UpgradeGuard>) -> Decision {
+        if head.path() != &*self.path {
+            return if self.has_status_pages { Decision::Answer(self.page(head)) } else { Decision::Pass };
+        }
+        match self.upgrade(head, guard).await {
+            Ok(upgrade) => Decision::Upgrade(upgrade),
+            Err(refusal) => {
+                if let Some(guard) = guard {
+                    guard.refuse(refusal);
+                }
+                Decision::Answer(Answer::refusal(refusal, self.limits()))
+            }
+        }
+    }
+
+    fn limits(&self) -> &Limits {
+        self.chat.limits()
+    }
+
+    async fn upgrade(
+        &self,
+        head: &RequestHead<'_>,
+        guard: Option<&UpgradeGuard>,
+    ) -> Result<Upgrade, Refusal> {
+        let accept = decide(head, &self.origins, self.limits())?;
+        let guard = guard.ok_or_else(|| {
+            tracing::error!("upgrade refused: the chat's layer is missing around its routes");
+            Refusal::Internal
+        })?;
+        let identity = self.identity(head, &accept).await?;
+        let ticket = self.chat.admit(identity)?;
+        Ok(Upgrade::new(ticket, self.handler.clone(), &accept, guard))
+    }
+
+    async fn identity(&self, head: &RequestHead<'_>, accept: &Accept) -> Result<Identity, Refusal> {
+        let Some(identify) = &self.identify else {
+            return Ok(accept.guest.clone().map_or_else(|| self.chat.next_guest(), Identity::from));
+        };
+        let limit = self.limits().http.identify_timeout;
+        let request = IdentifyRequest::new(head, accept.guest.as_ref());
+        match timer::timeout(limit, identify.identify(&request)).await {
+            Ok(Ok(identity)) => Ok(identity),
+            Ok(Err(Denied::Unauthorized)) => Err(Refusal::Unauthorized),
+            Ok(Err(Denied::Unavailable(unavailable))) => {
+                tracing::warn!(cause = unavailable.cause(), "identity unavailable");
+                Err(Refusal::Unavailable)
+            }
+            Err(_) => {
+                tracing::warn!(cause = %format_args!("no answer within {limit:?}"), "identity unavailable");
+                Err(Refusal::Unavailable)
+            }
+        }
+    }
+
+    fn page(&self, head: &RequestHead<'_>) -> Answer {
+        let is_page = matches!(head.path(), "/" | "/healthz" | "/readyz");
+        if is_page && head.method != "GET" && head.method != "HEAD" {
+            let refusal = Refusal::MethodNotAllowed;
+            return Answer::new(refusal.status(), "application/json", refusal.body())
+                .with_headers(vec![("allow", "GET, HEAD".to_owned())]);
+        }
+        match head.path() {
+            "/" => Answer::new(
+                200,
+                "text/html; charset=utf-8",
+                include_str!("page.html").replace("{{path}}", &self.path),
+            ),
+            "/healthz" => Answer::new(200, "text/plain; charset=utf-8", "ok\n"),
+            "/readyz" => self.readyz(),
+            _ => Answer::not_found(),
+        }
+    }
+
+    fn readyz(&self) -> Answer {
+        let host = self.readiness.as_ref().map_or_else(Readiness::default, |readiness| readiness());
+        let (is_reachable, cause) = match self.chat.health() {
+            Health::Ready => (true, None),
+            Health::Degraded(cause) => (true, Some(cause)),
+            Health::Unreachable(cause) => (false, Some(cause)),
+        };
+        let is_ready = host.is_ready && is_reachable && !self.chat.is_draining();
+        let counts = self.chat.counts();
+        let mut readiness = Readiness { is_ready, ..host }
+            .with("ready", is_ready)
+            .with("connections", counts.connections)
+            .with("sessions", counts.sessions)
+            .with("rooms", counts.rooms);
+        if let Some(cause) = cause {
+            readiness = readiness.with("store_problem", cause);
+        }
+        let status = if is_ready { 200 } else { 503 };
+        Answer::new(status, "application/json", Value::Object(readiness.fields).to_string())
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("chat", &self.chat)
+            .field("path", &self.path)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,79 @@
+use std::sync::Arc;
+
+use chat_proto::handshake::Refusal;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+use crate::{Answer, Limits};
+
+/// A witness of one request: it follows the request through the framework and its response back out, so that what the
+/// chat believes of an upgrade is what the client got.
+///
+/// The outermost layer of an adapter makes one for each request, puts it into the request's extensions, and shows it
+/// the status of the response that leaves.
+#[derive(Clone, Debug, Default)]
+pub struct UpgradeGuard(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+enum State {
+    /// The request was not for the chat.
+    #[default]
+    Unused,
+    Refused(Refusal),
+    Accepted(oneshot::Sender<()>),
+    Abandoned,
+}
+
+impl UpgradeGuard {
+    /// Takes note of the status of the response that leaves.
+    ///
+    /// Returns the response to send in its place, if the chat has accepted an upgrade that cannot happen: a layer has
+    /// changed the answer, or no task is left to start the session.
+    #[must_use = "the answer replaces the response"]
+    pub fn observe(&self, status: u16) -> Option<Answer> {
+        match std::mem::take(&mut *self.0.lock()) {
+            State::Unused => None,
+            State::Refused(refusal) => {
+                info!(status, code = refusal.code(), "upgrade refused");
+                None
+            }
+            accepted => {
+                let cause = match (status, accepted) {
+                    // The receiver is gone if the ticket was dropped or has waited too long.
+                    (101, State::Accepted(confirm)) => match confirm.send(()) {
+                        Ok(()) => return None,
+                        Err(()) => "no task waits for the connection",
+                    },
+                    (101, _) => "the body that carries the connection was taken out of the response",
+                    _ => "another layer changed the response",
+                };
+                let answer = Answer::refusal(Refusal::Internal, &Limits::default());
+                error!(status = answer.status(), replaced = status, cause, "upgrade failed");
+                Some(answer)
+            }
+        }
+    }
+
+    /// Takes note that the 101 can no longer become a connection, because the part of the response that carries it is
+    /// gone.
+    ///
+    /// It is for frameworks in which a part of the response is the connection: the status does not show its loss. It
+    /// changes nothing once the response has left.
+    pub fn abandon(&self) {
+        let mut state = self.0.lock();
+        if matches!(*state, State::Accepted(_)) {
+            *state = State::Abandoned;
+        }
+    }
+
+    pub(super) fn refuse(&self, refusal: Refusal) {
+        *self.0.lock() = State::Refused(refusal);
+    }
+
+    pub(super) fn accept(&self) -> oneshot::Receiver<()> {
+        let (confirm, confirmed) = oneshot::channel();
+        *self.0.lock() = State::Accepted(confirm);
+        confirmed
+    }
+}

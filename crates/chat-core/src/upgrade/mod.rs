@@ -1,0 +1,13 @@
+//! The WebSocket front of a chat: from a request to a connection.
+
+mod answer;
+mod endpoint;
+mod guard;
+mod handler;
+mod ticket;
+
+pub use answer::Answer;
+pub use endpoint::{Decision, Endpoint, Readiness, UpgradeMode};
+pub use guard::UpgradeGuard;
+pub use handler::Handler;
+pub use ticket::{SwitchingProtocols, Upgrade, UpgradeTicket};

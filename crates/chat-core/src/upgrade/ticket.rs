@@ -1,0 +1,129 @@
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+
+use chat_proto::handshake::{Accept, Refusal};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+use tracing::info;
+
+use super::handler::MakeHandler;
+use crate::{Answer, Connection, Limits, Ticket, UpgradeGuard};
+
+/// An upgrade that the chat has agreed to. [`accept`](Self::accept) carries it out; dropping it gives it up.
+#[must_use = "an upgrade that is dropped is an upgrade refused"]
+pub struct Upgrade {
+    answer: SwitchingProtocols,
+    ticket: UpgradeTicket,
+    guard: UpgradeGuard,
+}
+
+impl Upgrade {
+    pub(super) fn new(
+        ticket: Ticket,
+        handler: Option<MakeHandler>,
+        accept: &Accept,
+        guard: &UpgradeGuard,
+    ) -> Self {
+        let ticket = UpgradeTicket { ticket, handler, confirmed: guard.accept() };
+        Self { answer: SwitchingProtocols { headers: accept.headers() }, ticket, guard: guard.clone() }
+    }
+
+    /// Returns the guard of the request.
+    pub fn guard(&self) -> &UpgradeGuard {
+        &self.guard
+    }
+
+    /// Gives the upgrade up, because the framework has no connection to give. Returns the response to send.
+    pub fn refuse(self) -> Answer {
+        self.guard.refuse(Refusal::Internal);
+        Answer::refusal(Refusal::Internal, self.ticket.limits())
+    }
+
+    /// Carries the upgrade out. Returns the response to send, and the ticket that starts the session once it was sent.
+    pub fn accept(self) -> (SwitchingProtocols, UpgradeTicket) {
+        (self.answer, self.ticket)
+    }
+}
+
+impl fmt::Debug for Upgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upgrade").finish_non_exhaustive()
+    }
+}
+
+/// The response to an accepted upgrade: status 101 and these header lines, and nothing else.
+#[derive(Debug)]
+pub struct SwitchingProtocols {
+    headers: Vec<(&'static str, String)>,
+}
+
+impl SwitchingProtocols {
+    /// Returns the status, 101.
+    pub fn status(&self) -> u16 {
+        101
+    }
+
+    /// Returns the header lines. The names are lower case.
+    pub fn headers(&self) -> &[(&'static str, String)] {
+        &self.headers
+    }
+}
+
+/// The right to one session, once the 101 of its request has passed the [`UpgradeGuard`].
+#[must_use = "a ticket that is dropped starts no session"]
+pub struct UpgradeTicket {
+    ticket: Ticket,
+    handler: Option<MakeHandler>,
+    confirmed: oneshot::Receiver<()>,
+}
+
+impl UpgradeTicket {
+    /// Returns the limits of the chat.
+    pub fn limits(&self) -> &Arc<Limits> {
+        self.ticket.limits()
+    }
+
+    /// Runs the session on the connection that `upgrade` yields, to its end.
+    ///
+    /// `upgrade` turns the answered request into a connection. No session starts if the 101 did not go out, if
+    /// `upgrade` fails, or if either takes longer than
+    /// [`HttpLimits::upgrade_timeout`](crate::HttpLimits::upgrade_timeout).
+    pub async fn start<C, E>(self, upgrade: impl Future<Output = Result<C, E>>)
+    where
+        C: Connection,
+        E: fmt::Display,
+    {
+        let Self { ticket, handler, confirmed } = self;
+        let span = ticket.span().clone();
+        let deadline = Instant::now() + ticket.limits().http.upgrade_timeout;
+        let mut status = None;
+        let upgraded = timeout_at(deadline, async {
+            confirmed.await.map_err(|_| "no 101 was sent".to_owned())?;
+            status = Some(101);
+            upgrade.await.map_err(|error| error.to_string())
+        });
+        let cause = match upgraded.await {
+            Ok(Ok(mut connection)) => {
+                span.in_scope(|| info!(status = 101, "upgrade accepted"));
+                match handler {
+                    None => ticket.serve(connection).await,
+                    Some(handler) => {
+                        let mut handler = handler.make(ticket);
+                        poll_fn(|cx| handler.poll(cx, &mut connection)).await;
+                    }
+                }
+                return;
+            }
+            Ok(Err(cause)) => cause,
+            Err(_) => "timed out".to_owned(),
+        };
+        span.in_scope(|| info!(status, cause, "upgrade abandoned"));
+    }
+}
+
+impl fmt::Debug for UpgradeTicket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpgradeTicket").field("ticket", &self.ticket).finish_non_exhaustive()
+    }
+}
