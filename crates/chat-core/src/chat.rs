@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chat_proto::handshake::Refusal;
 use serde_json::value::RawValue;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::bus::{BusSink, Heard, Notice};
 use crate::error::PostError;
@@ -15,6 +15,9 @@ use crate::{
     AppendReceipt, Authorize, Builder, Health, Identity, Limits, Message, NewMessage, NodeId, Page, Range,
     RoomName, Search, SearchError, SearchPage, Unavailable, User,
 };
+
+/// The part of a drain's time that is left for the store, if that is less than a fifth of it.
+const CLOSE_SHARE: Duration = Duration::from_secs(1);
 
 /// A chat: all its rooms and all its sessions. A clone is another handle to the same chat.
 ///
@@ -265,25 +268,28 @@ impl Chat {
         self.shared.sessions.phase() != Phase::Open
     }
 
-    /// Ends the chat without losing anything.
+    /// Ends the chat within `limit`, without losing anything.
     ///
     /// No further connection is admitted. Each session finishes the commands that it has, sends `closing`, and closes
-    /// with 1012. Shortly before `limit` is over, the remaining sessions are closed as they are. Then the store is
-    /// closed, which takes as long as the store needs.
+    /// with 1012. Shortly before the time is over, the remaining sessions are closed as they are. Then the store is
+    /// closed.
     pub async fn drain(&self, limit: Duration) -> Drained {
+        let started = Instant::now();
         let sessions = &self.shared.sessions;
         let connections = sessions.connections();
+        let limit_of_sessions = limit - CLOSE_SHARE.min(limit / 5);
         sessions.enter(Phase::Draining);
         // The last frames and the closing handshake of a session have this long each.
-        let farewell = (self.limits().connection.close_timeout * 2).min(limit / 2);
-        if timeout(limit - farewell, sessions.all_closed()).await.is_err() {
+        let farewell = (self.limits().connection.close_timeout * 2).min(limit_of_sessions / 2);
+        if timeout(limit_of_sessions - farewell, sessions.all_closed()).await.is_err() {
             sessions.enter(Phase::Ended);
             // What is left after this is counted.
             let _left = timeout(farewell, sessions.all_closed()).await;
         }
         sessions.enter(Phase::Ended);
         let abandoned = sessions.connections();
-        let store = self.rooms().store.close().await;
+        let closed = timeout(limit.saturating_sub(started.elapsed()), self.rooms().store.close()).await;
+        let store = closed.unwrap_or_else(|_| Err(Unavailable::new("the store was not closed in time")));
         Drained { connections, abandoned, store }
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chat_core::{Mechanism, RoomName};
+use chat_core::{RoomName, UpgradeMode};
 use chat_sqlite::Options;
 use clap::builder::{BoolishValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, value_parser};
@@ -16,115 +16,116 @@ use crate::retain::Retain;
 /// Connections that the kernel holds while the accept loop is busy.
 const BACKLOG: u32 = 4096;
 
-/// What `--data` is given if nothing is to be kept.
+/// The value of `--data` for rooms in memory.
 const MEMORY: &str = ":memory:";
 
-/// A chat server: rooms with history, over WebSocket (subprotocol chat.v1).
+/// Serve a chat over WebSocket: rooms with history, subprotocol chat.v1.
 ///
-/// Open the page whose address it prints or, with any WebSocket client, connect to /ws and send
-/// {"type":"join","ref":"1","room":"lobby","last":20}. Everything is kept in ./chat-data, and what is acknowledged is
-/// on the disk. Everybody is a guest: there is no authentication. Every option is also read from the environment
-/// variable named with it; other CHATD_ variables are refused.
+/// Connect to /ws with any WebSocket client and send {"type":"join","ref":"1","room":"lobby","last":20}. Rooms are
+/// stored in ./chat-data, and an acknowledged message is on the disk. There is no authentication: each client is a
+/// guest. Each option can also be set by the environment variable that is named with it. The server refuses to start
+/// with an unknown CHATD_ variable.
 #[derive(Debug, Parser)]
 #[command(
     version,
     max_term_width = 100,
     disable_help_subcommand = true,
     subcommand_value_name = "TASK",
-    subcommand_help_heading = "Tasks, in place of serving"
+    subcommand_help_heading = "Tasks, instead of serving"
 )]
 pub(crate) struct Config {
-    /// What to do instead of serving.
+    /// The task to run instead of serving.
     #[command(subcommand)]
     pub(crate) task: Option<Task>,
 
-    /// Address and port to listen on; port 0 takes a free one and prints it
+    /// Listen on this address and port; port 0 takes a free port and prints it
     #[arg(long, env = "CHATD_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: String,
 
-    /// Directory that keeps the rooms, made in one that is there; :memory: for rooms that end with the server
+    /// Store rooms in this directory, which is created if its parent exists; :memory: stores nothing
     #[arg(long, env = "CHATD_DATA", value_name = "DIR", default_value = "./chat-data", global = true)]
     data: PathBuf,
 
-    /// What an acknowledged message survives; if not said, disk
+    /// Set what an acknowledged message survives [default: disk]
     #[arg(long, env = "CHATD_DURABILITY", value_name = "LEVEL")]
     durability: Option<Durability>,
 
-    /// Forget messages of a room that are older than an age (30d, 12h, 90m, 45s) or more than a number
-    /// (100000msgs); kept are all if neither is said. May be repeated (in the variable: separated by commas)
+    /// Delete messages that are older than an age (30d, 12h, 90m, 45s), or that exceed a number in a room
+    /// (100000msgs); repeatable, in the variable separated by commas [default: keep all]
     #[arg(long, env = "CHATD_RETAIN", value_name = "LIMIT", action = ArgAction::Append, value_delimiter = ',')]
     retain: Vec<Retain>,
 
-    /// How connections are had
-    #[arg(long, env = "CHATD_UPGRADE", value_name = "MECHANISM", default_value = "hijack")]
+    /// Set the way from an HTTP request to a WebSocket
+    #[arg(long, env = "CHATD_UPGRADE", value_name = "MODE", default_value = "hijack")]
     upgrade: Upgrade,
 
-    /// How log lines on standard error look
+    /// Set the format of log lines on standard error
     #[arg(long, env = "CHATD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
 
-    /// Let web pages of this origin connect, like https://chat.example, besides those of the server's own; *
-    /// for all. May be repeated (in the variable: separated by commas)
+    /// Admit web pages of this origin, like https://chat.example, besides those of the server's own; * admits
+    /// all; repeatable, in the variable separated by commas
     #[arg(long, env = "CHATD_ALLOW_ORIGIN", value_name = "ORIGIN", action = ArgAction::Append,
           value_delimiter = ',', value_parser = origin)]
     pub(crate) allow_origin: Vec<String>,
 
-    /// Answer 503 to connections beyond this many
+    /// Answer 503 to further connections beyond this number
     #[arg(long, env = "CHATD_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "100000",
           value_parser = value_parser!(u32).range(1..=10_000_000))]
     max_connections: u32,
 
-    /// Seconds that sessions have to end after SIGTERM or SIGINT; a second signal ends at once
+    /// Give sessions this many seconds to end after SIGTERM or SIGINT; a second signal ends them at once
     #[arg(long, env = "CHATD_DRAIN_TIMEOUT", value_name = "SECONDS", default_value = "10",
           value_parser = value_parser!(u32).range(1..=3_600))]
     drain_timeout: u32,
 
-    /// Serve an echo in the chat's place, to examine or measure the server
+    /// Serve an echo instead of the chat, to test or measure the WebSocket layer
     #[arg(long, env = "CHATD_ECHO", value_parser = BoolishValueParser::new())]
     pub(crate) echo: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Upgrade {
-    /// The socket is taken over from the web framework.
+    /// Take the socket over from the web framework.
     Hijack,
-    /// The web framework's own WebSocket is used.
-    Context,
+    /// Use the web framework's own WebSocket.
+    #[value(alias = "context")]
+    Framework,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Durability {
-    /// The end of the machine.
+    /// Survives a crash of the machine: the message is on the disk.
     Disk,
-    /// The end of the server, kill -9 too; many times faster on slow disks.
+    /// Survives a crash of the server, including kill -9; many times faster on slow disks.
     Process,
 }
 
-/// What can be done with rooms besides serving them, also while a server does.
+/// A task on stored rooms. It may run while a server serves them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
-    /// Write a room's messages to standard output, oldest first, each as a line of JSON
+    /// Write the messages of a room to standard output, oldest first, one JSON object per line
     Export {
-        /// The room's name
+        /// Name of the room
         room: RoomName,
     },
-    /// Look at everything that is kept; exit code 0 if it is sound, 1 if not, 2 if it cannot be looked at
+    /// Verify everything that is stored; exit code 0 if it is sound, 1 if not, 2 if it cannot be read
     Check,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people.
+    /// Plain text.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 impl Config {
-    /// Reads flags and environment; otherwise the exit code with which to stop, after saying why.
-    pub(crate) fn read(name: &'static str, mechanisms: &[Mechanism]) -> Result<Self, ExitCode> {
-        let parsed = command(name, mechanisms).try_get_matches().and_then(|m| Self::from_arg_matches(&m));
+    /// Reads the options and the environment. The error is the exit code, after a line on standard error.
+    pub(crate) fn read(name: &'static str, modes: &[UpgradeMode]) -> Result<Self, ExitCode> {
+        let parsed = command(name, modes).try_get_matches().and_then(|m| Self::from_arg_matches(&m));
         let config = parsed.map_err(|error| {
             if error.use_stderr() {
                 refuse(&first_paragraph(&error.to_string()))
@@ -133,7 +134,7 @@ impl Config {
             }
         })?;
         if let Some(unknown) = unknown_variable() {
-            return Err(refuse(&format!("no option is read from {unknown}")));
+            return Err(refuse(&format!("unknown environment variable {unknown}")));
         }
         if let Some(problem) = config.contradiction() {
             return Err(refuse(problem));
@@ -141,24 +142,24 @@ impl Config {
         Ok(config)
     }
 
-    /// What cannot be had together.
+    /// Returns the error of options that exclude each other.
     fn contradiction(&self) -> Option<&'static str> {
         let ages = self.retain.iter().filter(|retain| matches!(retain, Retain::Age(_))).count();
         if ages > 1 || self.retain.len() - ages > 1 {
-            return Some("--retain: one age and one number of messages at most");
+            return Some("--retain: give at most one age and one number of messages");
         }
         if self.data().is_some() {
             return None;
         }
         if self.task.is_some() {
-            return Some("--data: nothing is kept in memory that could be looked at");
+            return Some("--data: a task needs a directory, not :memory:");
         }
         (self.durability.is_some() || !self.retain.is_empty())
-            .then_some("--data: in memory nothing is kept, so --durability and --retain say nothing")
+            .then_some("--data: --durability and --retain need a directory, not :memory:")
     }
 
     pub(crate) async fn bind(&self) -> io::Result<TcpListener> {
-        let mut problem = io::Error::new(io::ErrorKind::NotFound, "no such address");
+        let mut problem = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in lookup_host(&self.listen).await? {
             let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
             socket.set_reuseaddr(true)?;
@@ -170,16 +171,16 @@ impl Config {
         Err(problem)
     }
 
-    pub(crate) fn mechanism(&self) -> Mechanism {
-        self.upgrade.mechanism()
+    pub(crate) fn upgrade_mode(&self) -> UpgradeMode {
+        self.upgrade.mode()
     }
 
-    /// The directory that keeps the rooms; none if nothing does.
+    /// Returns the directory of the rooms; `None` for rooms in memory.
     pub(crate) fn data(&self) -> Option<&Path> {
         (self.data.as_os_str() != MEMORY).then_some(&self.data)
     }
 
-    /// How it keeps them.
+    /// Returns the options of the store.
     pub(crate) fn options(&self) -> Options {
         let durability = match self.durability.unwrap_or(Durability::Disk) {
             Durability::Disk => chat_sqlite::Durability::Disk,
@@ -198,26 +199,26 @@ impl Config {
 }
 
 impl Upgrade {
-    fn mechanism(self) -> Mechanism {
+    fn mode(self) -> UpgradeMode {
         match self {
-            Self::Hijack => Mechanism::Hijack,
-            Self::Context => Mechanism::Context,
+            Self::Hijack => UpgradeMode::Hijack,
+            Self::Framework => UpgradeMode::Framework,
         }
     }
 }
 
-/// The command line of a binary that has these mechanisms.
-fn command(name: &'static str, mechanisms: &[Mechanism]) -> Command {
-    let had: Vec<PossibleValue> = Upgrade::value_variants()
+/// Returns the command line of a binary whose adapter has these modes.
+fn command(name: &'static str, modes: &[UpgradeMode]) -> Command {
+    let values: Vec<PossibleValue> = Upgrade::value_variants()
         .iter()
-        .filter(|upgrade| mechanisms.contains(&upgrade.mechanism()))
+        .filter(|upgrade| modes.contains(&upgrade.mode()))
         .filter_map(Upgrade::to_possible_value)
         .collect();
-    let upgrade = PossibleValuesParser::new(had).try_map(|value| Upgrade::from_str(&value, false));
+    let upgrade = PossibleValuesParser::new(values).try_map(|value| Upgrade::from_str(&value, false));
     Config::command().name(name).mut_arg("upgrade", |argument| argument.value_parser(upgrade))
 }
 
-/// An origin as browsers send it: scheme, host, and the port if it is not the scheme's own.
+/// Parses an origin as browsers send it: scheme, host, and the port if it is not the scheme's default.
 fn origin(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     let is_origin = text.split_once("://").is_some_and(|(scheme, authority)| {
@@ -232,7 +233,7 @@ fn origin(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// A variable that looks like one of ours and is none: a misspelt one would otherwise do nothing, silently.
+/// Returns a variable that looks like an option and is none. Otherwise a misspelt one would be ignored silently.
 fn unknown_variable() -> Option<String> {
     let command = Config::command();
     let known: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_env()).collect();
@@ -243,12 +244,12 @@ fn unknown_variable() -> Option<String> {
         .find(|name| name.starts_with("CHATD_") && !is_service_link(name))
 }
 
-/// Kubernetes tells every container of a service named `chatd` where that is, in variables that are none of ours.
+/// Returns true for the variables that Kubernetes sets for a service named `chatd`.
 fn is_service_link(name: &str) -> bool {
     name.starts_with("CHATD_PORT") || name.starts_with("CHATD_SERVICE_")
 }
 
-/// What clap says is wrong, without the usage that follows it.
+/// Returns the first paragraph of an error of clap, without the usage that follows it.
 fn first_paragraph(message: &str) -> String {
     let message = message.strip_prefix("error: ").unwrap_or(message);
     let lines: Vec<_> = message.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
@@ -256,7 +257,7 @@ fn first_paragraph(message: &str) -> String {
 }
 
 fn show(text: &str) -> ExitCode {
-    // Nobody may be reading.
-    let _unread = io::stdout().write_all(text.as_bytes());
+    // The reader may be gone.
+    let _ignored = io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }

@@ -1,73 +1,70 @@
-//! What the chat binaries share, so that they differ in nothing but their adapter.
+//! The common part of the chat binaries: options, logs, the store, signals, drain. The binaries differ in their adapter
+//! alone.
 //!
-//! A binary calls [`run`] with the function that serves its adapter; `apps/chatd-tungstenite` shows it.
+//! A binary calls [`run`] with the function that serves its adapter: see `apps/chatd-tungstenite`.
+
+pub mod echo;
 
 mod config;
-mod keeping;
 mod logs;
 mod retain;
 mod signals;
+mod storage;
 mod tasks;
 
 use std::future::Future;
 use std::io::{self, Write};
 use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{Chat, Endpoint, Limits, Mechanism, Text};
+use chat_core::{Chat, Drained, Endpoint, Limits, UpgradeMode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use config::Config;
-use keeping::Keeping;
 use signals::Signals;
+use storage::Storage;
 
-/// How long tasks that are still running at the end have to notice it.
-const LAST_MOMENT: Duration = Duration::from_millis(500);
+/// Time for tasks that are still running at the end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Bytes of one message that an echo sends back: more than those that examiners and load generators send.
-const MAX_ECHO: usize = 1024 * 1024;
+/// Bytes of one message that an echo sends back: more than test tools and load generators send.
+const MAX_ECHO_BYTES: usize = 1024 * 1024;
 
-/// What a binary's adapter is to serve.
+/// The parts that the adapter of a binary serves.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Service {
-    /// The chat, with its pages.
-    pub endpoint: Endpoint<Text>,
-    /// Which of the adapter's ways to a connection to take.
-    pub mechanism: Mechanism,
-    /// Where connections come in.
+    /// The chat, with its status pages.
+    pub endpoint: Endpoint,
+    /// The socket on which connections arrive.
     pub listener: TcpListener,
-    /// The limits of the chat.
-    pub limits: Arc<Limits>,
     stop: watch::Receiver<bool>,
 }
 
 impl Service {
-    /// Ready when the adapter is to stop; the sessions have ended by then.
+    /// Returns a future that is ready when the adapter must stop. The sessions have ended by then.
     pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut stop = self.stop.clone();
         async move {
-            // An error means that nobody is left who could say stop: that is one.
+            // An error means that the sender is gone, which is a stop too.
             let _stopped = stop.wait_for(|stop| *stop).await.is_ok();
         }
     }
 }
 
-/// Runs a binary: reads the configuration, serves until a signal comes, drains, closes the store. Or carries out the
-/// task that it was given instead.
+/// Runs a binary: reads the options, serves until a signal, drains, closes the store. Or runs a task instead.
 ///
-/// Exits with 0 after a drain that cut nobody off; with 1 if it did, if a second signal ended it, if the adapter
-/// failed, or the store was not closed in time and in order; with 2 and one line on standard error if the configuration is
-/// bad, the address taken, or the store not to be opened.
-pub fn run<F>(name: &'static str, mechanisms: &[Mechanism], serve: impl FnOnce(Service) -> F) -> ExitCode
+/// The exit code is 0 after a drain that abandoned no connection. It is 1 if a connection was abandoned, a second signal
+/// came, the adapter failed, or the store was not closed in time and in order. It is 2, with one line on standard error,
+/// if an option is wrong, the address is in use, or the store cannot be opened.
+pub fn run<F>(name: &'static str, modes: &[UpgradeMode], serve: impl FnOnce(Service) -> F) -> ExitCode
 where
     F: Future<Output = io::Result<()>>,
 {
-    let config = match Config::read(name, mechanisms) {
+    let config = match Config::read(name, modes) {
         Ok(config) => config,
         Err(code) => return code,
     };
@@ -76,10 +73,10 @@ where
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(problem) => return refuse(&format!("cannot start: {problem}")),
+        Err(error) => return refuse(&format!("cannot start threads: {error}")),
     };
     let code = runtime.block_on(supervise(name, config, serve));
-    runtime.shutdown_timeout(LAST_MOMENT);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     code
 }
 
@@ -89,97 +86,101 @@ where
 {
     let listener = match config.bind().await {
         Ok(listener) => listener,
-        Err(problem) => return refuse(&format!("cannot listen on {}: {problem}", config.listen)),
+        Err(error) => return refuse(&format!("cannot listen on {}: {error}", config.listen)),
     };
     let _logs = match logs::start(config.log_format) {
         Ok(logs) => logs,
-        Err(problem) => return refuse(&format!("RUST_LOG: {problem}")),
+        Err(error) => return refuse(&format!("RUST_LOG: {error}")),
     };
-    // Blocks, while there is nothing else to do. A signal ends it at once, as a crash would.
-    let keeping = match Keeping::begin(&config) {
-        Ok(keeping) => keeping,
-        Err(problem) => return refuse(&problem.to_string()),
+    // This blocks, while there is nothing else to do. A signal ends the process at once, as a crash would.
+    let storage = match Storage::open(&config) {
+        Ok(storage) => storage,
+        Err(error) => return refuse(&error.to_string()),
     };
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
-        Err(problem) => return refuse(&format!("cannot listen for signals: {problem}")),
+        Err(error) => return refuse(&format!("cannot listen for signals: {error}")),
     };
     announce(name, &listener);
 
-    let mechanism = config.mechanism();
     let drain_timeout = config.drain_timeout();
-    let mut limits = Limits::default().with(|limits| {
-        limits.connection.max_connections = config.max_connections();
-    });
-    if config.echo {
-        limits.wire.max_frame_bytes = MAX_ECHO;
-    }
-    let chat = keeping.rooms(Chat::builder().limits(limits)).build();
-    let limits = Arc::clone(chat.limits());
-    let reported = keeping.clone();
-    let mut endpoint = Endpoint::new(chat.clone())
-        .allow_origins(config.allow_origin)
-        .with_site()
-        .with_report(move || reported.report());
-    if config.echo {
-        endpoint = endpoint.echo();
-    }
+    let chat = storage.attach(Chat::builder().limits(limits(&config))).build();
     let (stopping, stop) = watch::channel(false);
-    let mut serving = pin!(serve(Service { endpoint, mechanism, listener, limits, stop }));
+    let service = Service { endpoint: endpoint(&chat, config, storage), listener, stop };
+    let mut serving = pin!(serve(service));
 
     let signal = tokio::select! {
         result = &mut serving => {
-            keeping.end(drain_timeout).await;
-            return failed(result);
+            log_failure(result);
+            chat.drain(drain_timeout).await;
+            return ExitCode::from(1);
         }
         signal = signals.next() => signal,
     };
-    info!(signal, limit = ?drain_timeout, "draining");
-    let deadline = Instant::now() + drain_timeout;
+    info!(signal, timeout = ?drain_timeout, "drain started");
     let drained = tokio::select! {
-        result = &mut serving => {
-            keeping.end(drain_timeout).await;
-            return failed(result);
-        }
-        drained = chat.drain(drain_timeout - keeping.share(drain_timeout)) => drained,
+        drained = chat.drain(drain_timeout) => drained,
         signal = signals.next() => {
-            warn!(signal, "ended without waiting");
+            warn!(signal, "drain aborted");
             return ExitCode::from(1);
         }
     };
-    info!(connections = drained.connections, abandoned = drained.abandoned, "drained");
+    let Drained { connections, abandoned, ref store, .. } = drained;
+    info!(connections, abandoned, "drain finished");
+    if let Err(error) = store {
+        warn!(cause = error.cause(), "store not closed cleanly; the next start repairs it");
+    }
     stopping.send_replace(true);
-    let kept = keeping.end(deadline.saturating_duration_since(Instant::now()));
-    let (stopped, in_order) = tokio::select! {
-        ended = async { tokio::join!(serving, kept) } => ended,
+    let stopped = tokio::select! {
+        stopped = &mut serving => stopped,
         _ = signals.next() => return ExitCode::from(1),
     };
     match stopped {
-        Ok(()) if drained.abandoned == 0 && in_order => ExitCode::SUCCESS,
+        Ok(()) if abandoned == 0 && store.is_ok() => ExitCode::SUCCESS,
         Ok(()) => ExitCode::from(1),
-        Err(problem) => failed(Err(problem)),
+        failed => {
+            log_failure(failed);
+            ExitCode::from(1)
+        }
     }
 }
 
-fn failed(result: io::Result<()>) -> ExitCode {
+fn limits(config: &Config) -> Limits {
+    Limits::default().with(|limits| {
+        limits.connection.max_connections = config.max_connections();
+        if config.echo {
+            limits.wire.max_frame_bytes = MAX_ECHO_BYTES;
+        }
+    })
+}
+
+fn endpoint(chat: &Chat, config: Config, storage: Storage) -> Endpoint {
+    let endpoint = Endpoint::new(chat.clone())
+        .mode(config.upgrade_mode())
+        .allow_origins(config.allow_origin)
+        .with_status_pages()
+        .with_readiness(move || storage.readiness());
+    if config.echo { endpoint.handler(echo::handler) } else { endpoint }
+}
+
+fn log_failure(result: io::Result<()>) {
     match result {
-        Ok(()) => error!("the server ended by itself"),
-        Err(problem) => error!(%problem, "the server failed"),
+        Ok(()) => error!("server ended without a signal"),
+        Err(error) => error!(%error, "server failed"),
     }
-    ExitCode::from(1)
 }
 
-/// Says where the server is: in the log and, for whoever asked for port 0, as one line on standard output.
+/// Says where the server is: in the log and, for those who asked for port 0, as one line on standard output.
 fn announce(name: &str, listener: &TcpListener) {
     let Ok(address) = listener.local_addr() else { return };
     info!(%address, "listening");
-    // Nobody may be reading.
-    let _unread = writeln!(io::stdout(), "{name} listens on ws://{address}/ws, page http://{address}/");
+    // The reader may be gone.
+    let _ignored = writeln!(io::stdout(), "{name} listens on ws://{address}/ws, page http://{address}/");
 }
 
-/// One line on standard error, and the exit code of a server that does not start.
+/// Writes one line to standard error. Returns the exit code of a server that does not start.
 fn refuse(problem: &str) -> ExitCode {
-    // Nobody may be reading.
-    let _unread = writeln!(io::stderr(), "error: {}", problem.replace(['\n', '\r'], " "));
+    // The reader may be gone.
+    let _ignored = writeln!(io::stderr(), "error: {}", problem.replace(['\n', '\r'], " "));
     ExitCode::from(2)
 }

@@ -6,16 +6,16 @@ use tracing_subscriber::filter::ParseError;
 
 use crate::config::LogFormat;
 
-/// Lines that wait for a reader of standard error that is slow; further ones are dropped.
+/// Lines that wait for a slow reader of standard error. Further lines are dropped.
 const BUFFERED_LINES: usize = 16 * 1024;
 
-/// What is logged unless `RUST_LOG` says otherwise. actix's HTTP logs as errors what only a peer has done wrong, a
-/// malformed request or a ping in fragments; what fails the server itself comes back from it as well.
+/// The filter of log lines without `RUST_LOG`. actix logs errors for requests that are merely malformed; errors of the
+/// server itself are returned to it, so nothing is lost.
 const DEFAULT: &str = "info,actix_http=off";
 
-/// Sends log lines to standard error, as `RUST_LOG` or else [`DEFAULT`] says, until the guard is dropped.
+/// Sends log lines to standard error until the guard is dropped, filtered by `RUST_LOG` or by [`DEFAULT`].
 ///
-/// A full pipe or a closed one costs lines, never a session.
+/// A pipe that is full or closed costs lines, never a session.
 pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, ParseError> {
     let wanted = env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
     let filter = EnvFilter::try_new(if wanted.is_empty() { DEFAULT } else { &wanted })?;

@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use chat_sqlite::Options;
 
-/// How often it is looked for what is too old: so late may it go at the most.
-const SWEEP: Duration = Duration::from_secs(60);
+/// The longest time between two sweeps, and so the longest time for which a message may outlive its limit.
+const MAX_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// One limit to what is kept of a room.
+/// One limit of what a room keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retain {
     Age(Duration),
@@ -14,15 +14,15 @@ pub(crate) enum Retain {
 }
 
 impl Retain {
-    /// The options with these limits.
+    /// Returns the options with these limits.
     pub(crate) fn apply(limits: &[Self], mut options: Options) -> Options {
-        options.sweep_interval = SWEEP;
+        options.sweep_interval = MAX_SWEEP_INTERVAL;
         for limit in limits {
             match *limit {
                 Self::Age(age) => {
                     options.retain_age = Some(age);
-                    // A short age is to be meant as exactly as a long one.
-                    options.sweep_interval = SWEEP.min(age / 10);
+                    // A short age must be as exact as a long one.
+                    options.sweep_interval = MAX_SWEEP_INTERVAL.min(age / 10);
                 }
                 Self::Messages(messages) => options.retain_messages = Some(messages),
             }
@@ -41,7 +41,7 @@ impl FromStr for Retain {
         let (number, unit) = text.split_at(digits);
         let number: u64 = number.parse().map_err(|_| FORM)?;
         if number == 0 {
-            return Err("something must be kept");
+            return Err("the limit must not be 0");
         }
         let seconds = match unit {
             "msgs" => return Ok(Self::Messages(number)),
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_and_numbers_are_read() {
+    fn ages_and_numbers_are_parsed() {
         let age = |seconds| Ok(Retain::Age(Duration::from_secs(seconds)));
         for (text, expected) in [
             ("45s", age(45)),

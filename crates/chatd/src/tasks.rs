@@ -10,10 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::config::Task;
 use crate::refuse;
 
-/// How often a terminal sees that something is done.
+/// Time between two updates of a progress bar.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Carries out a task on the store in a directory.
+/// Runs a task on the store in a directory.
 pub(crate) fn run(task: &Task, dir: &Path) -> ExitCode {
     match task {
         Task::Export { room } => export(dir, room),
@@ -23,7 +23,7 @@ pub(crate) fn run(task: &Task, dir: &Path) -> ExitCode {
 
 fn export(dir: &Path, room: &RoomName) -> ExitCode {
     match Store::rooms(dir) {
-        Ok(rooms) if !rooms.contains(room) => return refuse(&format!("nothing was ever written to {room}")),
+        Ok(rooms) if !rooms.contains(room) => return refuse(&format!("no message was ever written to the room {room}")),
         Ok(_) => {}
         Err(problem) => return refuse(&problem.to_string()),
     }
@@ -35,12 +35,11 @@ fn export(dir: &Path, room: &RoomName) -> ExitCode {
     match exported {
         Ok(exported) if exported.unreadable == 0 => ExitCode::SUCCESS,
         Ok(exported) => {
-            let problem =
-                format!("left out, as they are not as they were written: {} messages", exported.unreadable);
-            let _unread = writeln!(io::stderr(), "error: {problem}");
+            let problem = format!("{} messages are damaged and were left out", exported.unreadable);
+            let _ignored = writeln!(io::stderr(), "error: {problem}");
             ExitCode::from(1)
         }
-        // Whoever reads has seen enough.
+        // The reader has seen enough.
         Err(problem) if problem.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(problem) => refuse(&format!("cannot export: {problem}")),
     }
@@ -48,7 +47,7 @@ fn export(dir: &Path, room: &RoomName) -> ExitCode {
 
 fn check(dir: &Path) -> ExitCode {
     let bar = bar("{spinner} {msg}");
-    bar.set_message("looking at the pages");
+    bar.set_message("verifying pages");
     let report = Store::check(dir, |Progress { messages, of }| {
         if bar.length().is_none() {
             bar.set_style(style("{spinner} [{wide_bar}] {human_pos}/{human_len} messages, {eta} left"));
@@ -61,8 +60,8 @@ fn check(dir: &Path) -> ExitCode {
         Ok(report) => report,
         Err(problem) => return refuse(&problem.to_string()),
     };
-    // Nobody may be reading.
-    let _unread = io::stdout().write_all(summary(dir, &report).as_bytes());
+    // The reader may be gone.
+    let _ignored = io::stdout().write_all(summary(dir, &report).as_bytes());
     if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
@@ -77,7 +76,7 @@ fn summary(dir: &Path, report: &Report) -> String {
     text
 }
 
-/// What a terminal shows while something takes long; nothing is shown elsewhere.
+/// Returns a progress bar, which is visible on a terminal only.
 fn bar(template: &str) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_style(style(template));
     bar.enable_steady_tick(TICK);

@@ -1,0 +1,65 @@
+use std::path::Path;
+
+use chat_core::{Builder, Readiness};
+use chat_sqlite::{Durability, OpenError, Opening, Options, Store};
+use serde_json::{Value, json};
+use tracing::info;
+
+use crate::config::Config;
+
+/// The place of the rooms: a directory, or `None` for rooms that end with the process.
+#[derive(Clone, Debug)]
+pub(crate) struct Storage(Option<Store>);
+
+impl Storage {
+    /// Opens the store that the configuration names, and logs the state in which it was found.
+    pub(crate) fn open(config: &Config) -> Result<Self, OpenError> {
+        let Some(dir) = config.data().filter(|_| !config.echo) else {
+            info!(data = ":memory:", "store opened");
+            return Ok(Self(None));
+        };
+        let options = config.options();
+        let store = Store::open(dir, options.clone())?;
+        log_opening(dir, &options, store.opening());
+        Ok(Self(Some(store)))
+    }
+
+    /// Gives the store to a chat.
+    pub(crate) fn attach(&self, chat: Builder) -> Builder {
+        match self.0.clone() {
+            Some(store) => chat.store(store),
+            None => chat,
+        }
+    }
+
+    /// Returns the store's part of `/readyz`.
+    pub(crate) fn readiness(&self) -> Readiness {
+        Readiness::default().with("store", self.state())
+    }
+
+    fn state(&self) -> Value {
+        let Some(store) = &self.0 else { return json!({ "state": "memory" }) };
+        let stats = store.stats();
+        json!({
+            "state": if stats.failing_since.is_none() { "ok" } else { "failing" },
+            "failing_since": stats.failing_since,
+            "appends": stats.appends,
+            "commits": stats.commits,
+            "unreadable": stats.unreadable,
+        })
+    }
+}
+
+fn log_opening(dir: &Path, options: &Options, opening: Opening) {
+    let durability = match options.durability {
+        Durability::Disk => "disk",
+        Durability::Process => "process",
+    };
+    let (found, cause) = match opening {
+        Opening::New => ("new", None),
+        Opening::Closed => ("closed cleanly", None),
+        Opening::Crashed => ("crashed, nothing lost", None),
+        Opening::NewEpoch(cause) => ("new epoch", Some(cause)),
+    };
+    info!(data = %dir.display(), durability, found, cause, "store opened");
+}
