@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Draws docs/adapters.svg from the table of measurements in docs/load-testing.md: docs/chart.py"""
+"""Draws docs/adapters.svg from the first table in docs/measurements.md. Run it without arguments: docs/chart.py"""
 
 import pathlib
 from html import escape
 
 HERE = pathlib.Path(__file__).parent
-# Of the table's columns: those that are drawn, with what they are and the colour of their bars.
-CHARTS = [(2, "µs of CPU for a delivery", "#f58518"), (9, "KiB of memory at most, 202 connections", "#4c78a8")]
+# Column of the table, title of its chart, colour of its bars.
+CHARTS = [(2, "CPU per delivery, µs", "#f58518"), (9, "Peak memory, KiB, 202 connections", "#4c78a8")]
 NAMES, BAR, WIDTH, ROW = 150, 210, 400, 22
 
 
 def rows():
-    lines = (HERE / "load-testing.md").read_text().splitlines()
+    lines = (HERE / "measurements.md").read_text().splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("| binary | delivered |"))
     for line in lines[start + 2 :]:
         if not line.startswith("|"):
@@ -37,7 +37,7 @@ def main():
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {len(CHARTS) * WIDTH + 40} {height}"'
         ' font-family="sans-serif" font-size="12">',
-        # Pages may be dark.
+        # The page around the chart may be dark.
         '<rect width="100%" height="100%" fill="white"/>',
     ]
     for n, (column, title, colour) in enumerate(CHARTS):

@@ -1,9 +1,9 @@
-// How many messages a second one room of so many takes: the rate rises step by step until half of a step's deliveries
-// take longer than LIMIT_MS, or are still under way, or until the last step. `chat_sustained` is the last rate that
-// held; the run passes whatever that is.
+// Finds how many messages a second one room sustains. The rate rises step by step. It stops rising when half of the
+// deliveries of a step take longer than LIMIT_MS or have not arrived, or after the last step. `chat_sustained` is the
+// last rate that the room sustained. The run passes with any rate.
 //
-// On the event-based API and in one VU, so that the step sees all its deliveries. So it is about one core of k6 as
-// much as about the server: compare the CPU of both, and the figure with that of a native tool.
+// Uses the event-based API in one VU, so that each step sees all of its deliveries. The result depends on one core of
+// k6 as much as on the server: compare the CPU of both, and the rate with that of chat-load.
 
 import { Gauge } from 'k6/metrics';
 import { User } from './lib/chat.js';
@@ -36,7 +36,7 @@ export function setup() {
 }
 
 export default function () {
-  /** @type {number[]} of the step of the moment */
+  /** @type {number[]} latencies of the current step, in milliseconds */
   let latencies = [];
   let joined = 0;
   for (let n = 0; n < RECEIVERS; n += 1) {
@@ -51,48 +51,48 @@ export default function () {
       user.join(ROOM, () => {
         joined += 1;
         if (joined === RECEIVERS) {
-          write(() => latencies.splice(0));
+          writeInSteps(() => latencies.splice(0));
         }
       });
     });
   }
 }
 
-/** @param {() => number[]} delivered the latencies since it was last called */
-function write(delivered) {
+/** @param {() => number[]} takeLatencies returns the latencies since its last call */
+function writeInSteps(takeLatencies) {
   const user = new User('writer', evented);
   let rate = START;
   let step = 1;
   let due = 0;
-  let then = Date.now();
-  let held = 0;
+  let lastTick = Date.now();
+  let sustainedRate = 0;
 
-  const rise = () => {
-    const latencies = delivered().sort((a, b) => a - b);
+  const finishStep = () => {
+    const latencies = takeLatencies().sort((a, b) => a - b);
     const half = Math.floor((rate * STEP_MS * RECEIVERS) / 2000);
     if (latencies.length > half && latencies[half] <= LIMIT_MS) {
-      held = rate;
+      sustainedRate = rate;
       step += 1;
       rate *= FACTOR;
     } else {
       step = STEPS + 1;
     }
     if (step > STEPS) {
-      sustained.add(held);
-      user.say(ROOM, { last: true });
+      sustained.add(sustainedRate);
+      user.sendMessage(ROOM, { last: true });
       user.leave();
     }
   };
   user.connect(() => {
     user.join(ROOM, () => {
-      then = Date.now();
-      user.wire?.every(STEP_MS, () => step <= STEPS && rise());
+      lastTick = Date.now();
+      user.wire?.every(STEP_MS, () => step <= STEPS && finishStep());
       user.wire?.every(TICK_MS, () => {
         const now = Date.now();
-        due += (rate * (now - then)) / 1000;
-        then = now;
+        due += (rate * (now - lastTick)) / 1000;
+        lastTick = now;
         for (; due >= 1 && step <= STEPS; due -= 1) {
-          user.say(ROOM);
+          user.sendMessage(ROOM);
         }
       });
     });

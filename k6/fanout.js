@@ -1,8 +1,8 @@
-// One big room: a few write, everybody reads. What a server does most, and where one wake or one write too many per
-// recipient shows.
+// One big room with a few writers and many readers. This is most of a server's work, and it shows one wake-up or one
+// write too many for each recipient.
 //
-// On the event-based API: a VU of `k6/ws` has one connection, and hundreds of VUs would measure k6's own engines. k6
-// itself takes about 12,000 deliveries a second for each core; beyond that, `chat_delivery` is about k6.
+// Uses the event-based API: a VU of `k6/ws` has one connection, and hundreds of VUs would measure k6's own engines. k6
+// handles about 12,000 deliveries a second on each core. Beyond that, `chat_delivery` measures k6.
 
 import exec from 'k6/execution';
 import { User } from './lib/chat.js';
@@ -23,7 +23,7 @@ export const options = {
   tags: TAGS,
   scenarios: {
     read: { executor: 'per-vu-iterations', exec: 'read', vus: VUS, iterations: 1, maxDuration: `${DURATION + 120}s` },
-    // By then everybody is there; who is not, begins later in the room.
+    // Most readers have joined by then. A later reader starts at a later message.
     write: {
       executor: 'per-vu-iterations',
       exec: 'write',
@@ -40,17 +40,17 @@ export function setup() {
   rooms.add(1);
 }
 
-/** Some of the receivers: each stays until every sender has had its last word. */
+/** Runs a share of the readers. Each stays until it has the last message of every sender. */
 export function read() {
   const first = exec.vu.iterationInInstance + exec.vu.idInTest;
   for (let n = 0; n < share(exec.scenario.iterationInTest); n += 1) {
     const user = new User(`reader-${first}-${n}`, evented);
-    let speakers = SENDERS;
+    let activeSenders = SENDERS;
     user.onmessage = (message) => {
       if (message.body.last) {
-        speakers -= 1;
+        activeSenders -= 1;
       }
-      if (speakers === 0) {
+      if (activeSenders === 0) {
         user.leave(1000);
       }
     };
@@ -58,6 +58,7 @@ export function read() {
   }
 }
 
+/** Runs the senders. */
 export function write() {
   for (let n = 0; n < SENDERS; n += 1) {
     const user = new User(`writer-${n}`, evented);
@@ -67,7 +68,7 @@ export function write() {
         user.wire?.every((1000 * SENDERS) / RATE, () => {
           left -= 1;
           if (left >= 0) {
-            user.say(ROOM, { last: left === 0 });
+            user.sendMessage(ROOM, { last: left === 0 });
           }
           if (left === 0) {
             user.leave(1001);
@@ -78,7 +79,7 @@ export function write() {
   }
 }
 
-/** @param {number} nth */
+/** The number of readers of one VU. @param {number} nth */
 function share(nth) {
   return Math.floor(RECEIVERS / VUS) + (nth < RECEIVERS % VUS ? 1 : 0);
 }

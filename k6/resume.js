@@ -1,7 +1,7 @@
-// Lost networks: every user is cut off every few seconds, with messages on their way in both directions, comes back
-// under its name, and must find its streams whole: nothing twice, nothing missing, in order.
+// Lost networks: every user loses its connection every few seconds, with messages in flight in both directions. It
+// reconnects with the same name, and its streams must be complete: nothing twice, nothing missing, in order.
 //
-// On `k6/ws`: its close throws away whatever arrives after it, so each cut is one.
+// Uses `k6/ws`: after its close, it discards everything that arrives, like a lost network.
 
 import exec from 'k6/execution';
 import { User } from './lib/chat.js';
@@ -20,7 +20,7 @@ export const options = {
   scenarios: {
     resume: { executor: 'per-vu-iterations', vus: USERS, iterations: 1, maxDuration: '10m' },
   },
-  // Without the last two, nothing was cut off.
+  // The last two prove that messages were in flight when connections were cut.
   thresholds: {
     ...SOUND,
     chat_recovered: ['rate==1'],
@@ -35,14 +35,14 @@ export function setup() {
 
 export default function () {
   const user = new User(`resume-${exec.vu.idInTest}`, blocking);
-  // Two rooms each, so that streams cross.
+  // Each user is in two rooms, so that streams of several rooms mix.
   const mine = [0, 1].map((n) => `resume-${(exec.vu.idInTest + n) % ROOMS}`);
   let cuts = CUTS;
-  const talk = () => {
-    let said = 0;
+  const sendRegularly = () => {
+    let sent = 0;
     user.wire?.every(EVERY_MS, () => {
-      said += 1;
-      user.say(mine[said % mine.length]);
+      sent += 1;
+      user.sendMessage(mine[sent % mine.length]);
     });
     user.wire?.after(STAY_MS * (0.5 + Math.random()), () => {
       if (cuts === 0) {
@@ -50,11 +50,11 @@ export default function () {
         return;
       }
       cuts -= 1;
-      // What is said now is cut off on its way.
-      mine.forEach((room) => user.say(room));
+      // These messages are in flight when the connection ends.
+      mine.forEach((room) => user.sendMessage(room));
       user.cut(cuts % 2 ? 1000 : 1001);
     });
   };
-  const back = () => user.connect(talk, back);
-  user.connect(() => user.join(mine[0], () => user.join(mine[1], talk)), back);
+  const reconnect = () => user.connect(sendRegularly, reconnect);
+  user.connect(() => user.join(mine[0], () => user.join(mine[1], sendRegularly)), reconnect);
 }

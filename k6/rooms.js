@@ -1,6 +1,6 @@
-// Many small rooms: every member writes now and then. What most chats look like; nothing is shared but the server.
+// Many small rooms in which every member writes from time to time, as in most chats. The rooms share only the server.
 //
-// On the event-based API: a VU carries the members of several rooms.
+// Uses the event-based API: a VU runs the members of several rooms.
 
 import exec from 'k6/execution';
 import { User } from './lib/chat.js';
@@ -40,6 +40,8 @@ export default function () {
 }
 
 /**
+ * Runs one member.
+ *
  * @param {string} room
  * @param {string} name
  */
@@ -48,12 +50,12 @@ function member(room, name) {
   let left = MESSAGES;
   user.connect(() => {
     user.join(room, () => {
-      // Not all at the same moment.
+      // Spreads the members over the interval.
       user.wire?.after(Math.random() * EVERY_MS, () => {
         user.wire?.every(EVERY_MS, () => {
           left -= 1;
           if (left >= 0) {
-            user.say(room);
+            user.sendMessage(room);
           }
           if (left === 0) {
             user.leave();

@@ -1,8 +1,8 @@
-// The story's load: 20 users with `ws.connect` join a room, talk, and close with 1000 and with 1001, again and
+// The 20-user smoke test: 20 users with `ws.connect` join a room, send messages, and close with 1000 or 1001, again and
 // again. With STAY=1 they stay instead, so that killing k6 drops every connection without a close frame.
 //
-// k6 cannot see the server's log, where the story's bug showed: `just k6 smoke warp` reads it afterwards, and so does
-// tests/tests/k6.rs for each binary.
+// k6 cannot see errors in the server's log. `just k6 smoke warp` reads it afterwards, and so does tests/tests/k6 for
+// each binary.
 //
 //   k6 run -e URL=ws://127.0.0.1:8080/ws k6/smoke.js
 
@@ -16,7 +16,7 @@ const USERS = size('USERS', 20);
 const MESSAGES = size('MESSAGES', 3);
 const ITERATIONS = size('ITERATIONS', 4);
 const STAY = __ENV.STAY === '1';
-const ENDINGS = [1000, 1001];
+const CLOSE_CODES = [1000, 1001];
 
 export const options = {
   tags: TAGS,
@@ -32,14 +32,14 @@ export function setup() {
 
 export default function () {
   const user = new User(`user-${exec.vu.idInTest}-${exec.vu.iterationInScenario}`, blocking);
-  const ending = ENDINGS[(exec.vu.idInTest + exec.vu.iterationInScenario) % ENDINGS.length];
+  const closeCode = CLOSE_CODES[(exec.vu.idInTest + exec.vu.iterationInScenario) % CLOSE_CODES.length];
   user.connect(() => {
     user.join('lobby', () => {
       for (let n = 0; n < MESSAGES; n += 1) {
-        user.say('lobby');
+        user.sendMessage('lobby');
       }
       if (!STAY) {
-        user.leave(ending);
+        user.leave(closeCode);
       }
     });
   });

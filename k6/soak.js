@@ -1,7 +1,7 @@
-// A usual day, for hours: users come, talk now and then, lose the network once, and go. What leaks, leaks here:
-// `just k6 soak warp` compares connections, rooms, descriptors, threads and memory with those at the start.
+// Ordinary use for a long time: users arrive, write from time to time, lose the network once, and leave. This shows
+// leaks: `just k6 soak warp` compares connections, rooms, descriptors, threads and memory with those at the start.
 //
-// On `k6/ws`, for the codes of the closes: over hours, they say who ended what.
+// Uses `k6/ws`, because its close codes say which side ended a connection.
 
 import exec from 'k6/execution';
 import { User } from './lib/chat.js';
@@ -35,11 +35,11 @@ export function setup() {
 export default function () {
   const user = new User(`soak-${exec.vu.idInTest}-${exec.vu.iterationInScenario}`, blocking);
   const room = `soak-${exec.vu.idInTest % ROOMS}`;
-  const talk = (/** @type {() => void} */ end) => {
-    user.wire?.every(EVERY_MS, () => user.say(room));
+  const sendRegularly = (/** @type {() => void} */ end) => {
+    user.wire?.every(EVERY_MS, () => user.sendMessage(room));
     user.wire?.after(STAY_MS * (0.5 + Math.random()), end);
   };
-  const back = () => user.connect(() => talk(() => user.leave()));
-  user.connect(() => user.join(room, () => talk(() => user.cut())), back);
+  const reconnect = () => user.connect(() => sendRegularly(() => user.leave()));
+  user.connect(() => user.join(room, () => sendRegularly(() => user.cut())), reconnect);
   recovered.add(true);
 }

@@ -1,5 +1,5 @@
-// A quiet chat, then a crowd within a second, then quiet again: a link was shared, or the office came back online. A
-// server that is over its limit answers 503, and that shows here.
+// A quiet chat, then many users within a second, then quiet again, as when a link is shared or an office comes back
+// online. A server over its connection limit answers 503, which fails the run.
 
 import { arrivals, visit } from './lib/arrivals.js';
 import { rooms } from './lib/metrics.js';
@@ -32,7 +32,7 @@ export function setup() {
 export default function () {
   visit('spike', ROOMS, (user, room) => {
     user.wire?.after(STAY_MS, () => {
-      user.say(room);
+      user.sendMessage(room);
       user.leave();
     });
   });

@@ -1,6 +1,7 @@
-// A storm of connections: so many a second. Each joins one of many rooms, says one thing, and leaves.
+// A storm of new connections at a fixed rate. Each joins one of many rooms, sends one message, and leaves.
 //
-// Iterations that k6 itself could not start in time are `dropped_iterations`: with more than a few, it was no storm.
+// `dropped_iterations` counts those that k6 could not start in time. If there are more than a few, the rate was not
+// reached.
 
 import { arrivals, visit } from './lib/arrivals.js';
 import { rooms } from './lib/metrics.js';

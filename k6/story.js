@@ -1,7 +1,7 @@
-// The story, for tests/tests/story.rs: connects to a host that spoils upgrades, once for each fault in FAULTS and
-// once without, and says what became of it, one line of JSON each.
+// For tests/tests/story.rs: connects to a host that spoils upgrades, once for each fault in FAULTS and once without a
+// fault. Prints the result of each connection as one line of JSON.
 //
-// On `k6/ws`, which is what the story's users ran, and which tells the status of a refused handshake.
+// Uses `k6/ws`, which reports the status of a refused handshake.
 
 import exec from 'k6/execution';
 import ws from 'k6/ws';
@@ -11,7 +11,7 @@ const FAULTS = ['', ...(__ENV.FAULTS || '').split(',')];
 
 export const options = {
   scenarios: {
-    story: { executor: 'per-vu-iterations', vus: FAULTS.length, iterations: 1, maxDuration: '60s' },
+    faults: { executor: 'per-vu-iterations', vus: FAULTS.length, iterations: 1, maxDuration: '60s' },
   },
 };
 
@@ -29,10 +29,10 @@ export default function () {
       events += 1;
       socket.close(1001);
     });
-    socket.on('close', (/** @type {number} */ its) => {
-      code = its;
+    socket.on('close', (/** @type {number} */ closeCode) => {
+      code = closeCode;
     });
-    // A 101 behind which nobody speaks, for longer than any server of ours lets it stand.
+    // Ends a connection that has no session. The wait is longer than any time limit of the server.
     socket.setTimeout(() => socket.close(4999), 30000);
   });
   console.log(JSON.stringify({ fault, status: response.status, events, code }));

@@ -1,6 +1,6 @@
-// Users who come at a rate, whether or not the server keeps up (an open model), and go.
+// Users that arrive at a rate, even if the server falls behind (an open model).
 //
-// On `k6/ws`, for the statuses of the handshakes and the codes of the closes.
+// Uses `k6/ws`, which reports the status of handshakes and the close codes.
 
 import exec from 'k6/execution';
 import { User } from './chat.js';
@@ -9,11 +9,12 @@ import { TAGS } from './settings.js';
 import { blocking } from './wire.js';
 
 /**
- * The options of a scenario.
+ * Returns the options of a scenario.
  *
  * @param {string} name
- * @param {{ startRate: number, preAllocatedVUs: number, maxVUs: number, stages: { target: number, duration: string }[] }} rates
- *   `preAllocatedVUs`: as many as are there at once, since k6 makes further ones too slowly for a crowd
+ * @param {{
+ *   startRate: number, preAllocatedVUs: number, maxVUs: number, stages: { target: number, duration: string }[]
+ * }} rates `preAllocatedVUs` must be the number of users at one time, because k6 adds VUs too slowly for a crowd
  */
 export function arrivals(name, rates) {
   return {
@@ -26,19 +27,19 @@ export function arrivals(name, rates) {
 }
 
 /**
- * The next user comes, joins one of many rooms and says one thing.
+ * Connects the next user, joins one of the rooms and sends one message.
  *
  * @param {string} name
- * @param {number} many
- * @param {(user: User, room: string, n: number) => void} then it must leave in the end
+ * @param {number} rooms the number of rooms
+ * @param {(user: User, room: string, n: number) => void} then runs afterwards; it must make the user leave
  */
-export function visit(name, many, then) {
+export function visit(name, rooms, then) {
   const n = exec.scenario.iterationInTest;
   const user = new User(`${name}-${n}`, blocking);
-  const room = `${name}-${n % many}`;
+  const room = `${name}-${n % rooms}`;
   user.connect(() => {
     user.join(room, () => {
-      user.say(room);
+      user.sendMessage(room);
       then(user, room, n);
     });
   });

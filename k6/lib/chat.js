@@ -1,5 +1,5 @@
-// A chat.v1 client for k6, after PROTOCOL.md, which also keeps the books: what its user must have got of each room,
-// and has got.
+// A chat.v1 client for k6, written after PROTOCOL.md. It also records what its user must get from each room, and what
+// has arrived.
 
 import * as metrics from './metrics.js';
 import { size } from './settings.js';
@@ -8,65 +8,65 @@ import { Stream } from './stream.js';
 /**
  * @typedef {{ room: string, epoch: string, seq: number, recovered: boolean }} Joined
  * @typedef {{ room: string, seq: number, user: { id: string }, key?: string, body: Body }} Message
- * @typedef {{ text: string, t: number, last?: boolean }} Body `t` is when it was sent; `last` says that its sender
- *   will say no more
- * @typedef {{ room: string, key: string, body: Body, acknowledged: boolean, seq?: number }} Saying
+ * @typedef {{ text: string, t: number, last?: boolean }} Body `t` is the time of sending; `last` marks the last message
+ *   of its sender
+ * @typedef {{ room: string, key: string, body: Body, acknowledged: boolean, seq?: number }} PendingSend
  */
 
-/** How long a leaving user waits for what is missing: long for any machine, since what is missing then is lost. */
+/** Time for which a leaving user waits for missing messages. What is missing after it counts as lost. */
 const PATIENCE_MS = size('PATIENCE_MS', 20000);
 
-/** About as long as what people write. */
+/** A text of about the length that people write. */
 const TEXT = '안녕하세요, is anybody here? '.repeat(3);
 
-/** One user of the chat: on one connection after the other, the same streams go on. */
+/** One user of the chat. Its streams continue over all of its connections. */
 export class User {
   /**
    * @param {string} name
-   * @param {import('./wire.js').Way} way
+   * @param {import('./wire.js').Connect} connectWire
    */
-  constructor(name, way) {
+  constructor(name, connectWire) {
     this.name = name;
-    this.way = way;
+    this.connectWire = connectWire;
     /** @type {Map<string, Stream>} */
     this.streams = new Map();
-    /** @type {Map<string, Saying>} what was sent, until it was both acknowledged and delivered */
-    this.sayings = new Map();
+    /** @type {Map<string, PendingSend>} by key: messages that are not yet both acknowledged and delivered */
+    this.pending = new Map();
     /** @type {(message: Message) => void} */
     this.onmessage = () => {};
     this.lost = 0;
-    this.said = 0;
-    // Names come again with the next run, keys must not.
+    this.sent = 0;
+    // User names are the same in the next run. Keys must differ.
     this.prefix = Math.random().toString(36).slice(2, 10);
     this.refs = 0;
     /** @type {Map<string, (event: any) => void>} */
     this.replies = new Map();
     /** @type {import('./wire.js').Wire | undefined} */
     this.wire = undefined;
-    /** What it is about to do: nothing else may end its connection. */
+    /** @type {'stay' | 'leave' | 'cut' | 'gone'} the only reason for which the connection may end */
     this.plan = 'stay';
-    this.ending = 1000;
+    this.closeCode = 1000;
     this.unaudited = 0;
     metrics.users.add(1);
   }
 
   /**
-   * Connects, goes back to its rooms, sends again what was not acknowledged, and begins. With `blocking`, this
-   * returns at the connection's end.
+   * Connects, joins the user's rooms again, repeats the sends that were not acknowledged, then calls `begin`. With
+   * `blocking`, this function returns when the connection has ended.
    *
    * @param {() => void} begin
-   * @param {() => void} [then] what comes after the connection, unless the user has left
+   * @param {() => void} [then] runs after a cut connection has ended
    */
   connect(begin, then = () => {}) {
     this.plan = 'stay';
     this.replies.clear();
-    this.way(`name=${encodeURIComponent(this.name)}`, {
-      // Not at the welcome: the event-based API loses what comes before it has told of `open`.
+    this.connectWire(`name=${encodeURIComponent(this.name)}`, {
+      // Does not wait for `welcome`: the event-based API loses frames that arrive before it reports `open`.
       opened: (wire) => {
         this.wire = wire;
-        this.goBack(begin);
+        this.rejoin(begin);
       },
-      received: (text) => this.hear(JSON.parse(text)),
+      received: (text) => this.handleEvent(JSON.parse(text)),
       ended: (status, code) => {
         this.wire = undefined;
         metrics.upgraded.add(status === 101, { status: `${status}` });
@@ -75,41 +75,41 @@ export class User {
         if (this.plan === 'cut') {
           then();
         } else {
-          this.settle();
+          this.report();
         }
       },
     });
   }
 
   /**
-   * Joins a room, from now on.
+   * Joins a room without replay.
    *
    * @param {string} room
    * @param {() => void} [then]
    */
   join(room, then = () => {}) {
-    this.ask({ type: 'join', room }, (joined) => {
+    this.request({ type: 'join', room }, (joined) => {
       this.streams.set(room, new Stream(joined));
       then();
     });
   }
 
   /**
-   * Says something in a room that it is in.
+   * Sends a message to a room that the user has joined.
    *
    * @param {string} room
    * @param {{ last?: boolean }} [more]
    */
-  say(room, more = {}) {
-    this.said += 1;
-    const key = `${this.prefix}-${this.said}`;
-    const saying = { room, key, body: { text: TEXT, t: Date.now(), ...more }, acknowledged: false };
-    this.sayings.set(key, saying);
-    this.send(saying);
+  sendMessage(room, more = {}) {
+    this.sent += 1;
+    const key = `${this.prefix}-${this.sent}`;
+    const send = { room, key, body: { text: TEXT, t: Date.now(), ...more }, acknowledged: false };
+    this.pending.set(key, send);
+    this.transmit(send);
   }
 
   /**
-   * Leaves for good: asks each room how far it is, waits for what is missing, closes.
+   * Leaves for good: asks each room for its newest `seq`, waits for missing messages, and closes.
    *
    * @param {number} [code]
    */
@@ -118,22 +118,22 @@ export class User {
       return;
     }
     this.plan = 'leave';
-    this.ending = code;
+    this.closeCode = code;
     this.unaudited = this.streams.size;
     for (const stream of this.streams.values()) {
-      // Joining again changes nothing, and its reply is fresh. It also follows the replies to all that was sent.
-      this.ask({ type: 'join', room: stream.room }, (joined) => {
-        stream.knows(joined.seq);
+      // Joining again changes nothing, and the reply is current. It also follows the replies to all earlier sends.
+      this.request({ type: 'join', room: stream.room }, (joined) => {
+        stream.raiseHead(joined.seq);
         this.unaudited -= 1;
-        this.mayGo();
+        this.closeIfComplete();
       });
     }
-    this.mayGo();
-    this.wire?.after(PATIENCE_MS, () => this.go());
+    this.closeIfComplete();
+    this.wire?.after(PATIENCE_MS, () => this.close());
   }
 
   /**
-   * Ends the connection here and now, with all that is under way on it.
+   * Ends the connection immediately, with everything that is in flight on it.
    *
    * @param {number} [code]
    */
@@ -145,48 +145,48 @@ export class User {
   }
 
   /** @private @param {any} event */
-  hear(event) {
+  handleEvent(event) {
     switch (event.type) {
       case 'message':
-        this.take(event);
+        this.handleMessage(event);
         break;
       case 'gap':
-        this.streams.get(event.room)?.skips(event.from, event.to);
+        this.streams.get(event.room)?.skip(event.from, event.to);
         break;
       case 'error':
         metrics.errors.add(1, { code: event.code });
         break;
       default:
-        this.answer(event);
+        this.handleReply(event);
     }
     if (this.plan === 'leave') {
-      this.mayGo();
+      this.closeIfComplete();
     }
   }
 
   /** @private @param {() => void} begin */
-  goBack(begin) {
-    let away = this.streams.size;
+  rejoin(begin) {
+    let remaining = this.streams.size;
     for (const stream of this.streams.values()) {
       const after = { epoch: stream.epoch, seq: stream.seq };
-      this.ask({ type: 'join', room: stream.room, after }, (joined) => {
-        metrics.recovered.add(stream.rejoined(joined));
-        away -= 1;
-        if (away === 0) {
-          this.unanswered().forEach((saying) => this.send(saying));
+      this.request({ type: 'join', room: stream.room, after }, (joined) => {
+        metrics.recovered.add(stream.rejoin(joined));
+        remaining -= 1;
+        if (remaining === 0) {
+          this.unanswered().forEach((send) => this.transmit(send));
           begin();
         }
       });
     }
-    if (away === 0) {
+    if (remaining === 0) {
       begin();
     }
   }
 
   /** @private @param {Message} message */
-  take(message) {
+  handleMessage(message) {
     const stream = this.streams.get(message.room);
-    if (!stream || !stream.takes(message.seq)) {
+    if (!stream || !stream.receive(message.seq)) {
       return;
     }
     if (message.seq > stream.live) {
@@ -200,37 +200,37 @@ export class User {
     this.onmessage(message);
   }
 
-  /** @private @param {Saying} saying */
-  send(saying) {
-    const { room, key, body } = saying;
-    this.ask({ type: 'send', room, key, body }, (sent) => {
-      saying.acknowledged = true;
+  /** @private @param {PendingSend} send */
+  transmit(send) {
+    const { room, key, body } = send;
+    this.request({ type: 'send', room, key, body }, (sent) => {
+      send.acknowledged = true;
       metrics.acknowledged.add(1);
       metrics.repeated.add(sent.duplicate ? 1 : 0);
       metrics.acknowledgement.add(Date.now() - body.t);
-      this.streams.get(room)?.knows(sent.seq);
+      this.streams.get(room)?.raiseHead(sent.seq);
       this.compare(key, sent.seq);
     });
   }
 
-  /** What was said is told twice: as acknowledged and as a message. @private @param {string} key @param {number} seq */
+  /** Compares the `seq` of `sent` with the `seq` of `message`. @private @param {string} key @param {number} seq */
   compare(key, seq) {
-    const saying = this.sayings.get(key);
-    if (!saying) {
+    const send = this.pending.get(key);
+    if (!send) {
       return;
     }
-    if (saying.seq === undefined) {
-      saying.seq = seq;
+    if (send.seq === undefined) {
+      send.seq = seq;
       return;
     }
-    if (saying.seq !== seq) {
+    if (send.seq !== seq) {
       this.lost += 1;
     }
-    this.sayings.delete(key);
+    this.pending.delete(key);
   }
 
   /** @private @param {object} command @param {(reply: any) => void} then */
-  ask(command, then) {
+  request(command, then) {
     this.refs += 1;
     const ref = `${this.refs}`;
     this.replies.set(ref, then);
@@ -238,7 +238,7 @@ export class User {
   }
 
   /** @private @param {{ ref?: string }} event */
-  answer(event) {
+  handleReply(event) {
     const then = event.ref && this.replies.get(event.ref);
     if (event.ref && then) {
       this.replies.delete(event.ref);
@@ -248,29 +248,30 @@ export class User {
 
   /** @private */
   unanswered() {
-    return [...this.sayings.values()].filter((saying) => !saying.acknowledged);
+    return [...this.pending.values()].filter((send) => !send.acknowledged);
   }
 
   /** @private */
-  mayGo() {
-    const all = this.unaudited === 0 && [...this.streams.values()].every((stream) => stream.absent === 0);
-    if (all && this.sayings.size === 0) {
-      this.go();
+  closeIfComplete() {
+    const complete = this.unaudited === 0 && [...this.streams.values()].every((stream) => stream.absent === 0);
+    if (complete && this.pending.size === 0) {
+      this.close();
     }
   }
 
   /** @private */
-  go() {
+  close() {
     if (this.plan === 'leave') {
       this.plan = 'gone';
-      this.wire?.close(this.ending);
+      this.wire?.close(this.closeCode);
     }
   }
 
-  /** @private */
-  settle() {
+  /** Adds the user's results to the metrics. @private */
+  report() {
     const streams = [...this.streams.values()];
-    const sum = (/** @type {(stream: Stream) => number} */ of) => streams.reduce((total, stream) => total + of(stream), 0);
+    const sum = (/** @type {(stream: Stream) => number} */ of) =>
+      streams.reduce((total, stream) => total + of(stream), 0);
     metrics.audited.add(this.plan === 'gone' && this.unaudited === 0);
     metrics.expected.add(sum((stream) => stream.expected));
     metrics.delivered.add(sum((stream) => stream.delivered));

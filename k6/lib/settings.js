@@ -1,23 +1,23 @@
-/** Where the chat is. */
+/** Address of the chat server. */
 export const URL = __ENV.URL || 'ws://127.0.0.1:8080/ws';
 
-/** Marks every sample, so that the reports of several servers can be put side by side. */
+/** Tags of every sample, so that reports of several servers can be compared. */
 export const TAGS = {
   adapter: __ENV.ADAPTER || 'unknown',
   upgrade: __ENV.UPGRADE || 'unknown',
 };
 
 /**
- * A size from the environment: `-e USERS=50`.
+ * Reads a positive number from the environment: `-e USERS=50`.
  *
  * @param {string} name
- * @param {number} usual
+ * @param {number} fallback the value if the variable is not set
  * @returns {number}
  */
-export function size(name, usual) {
-  const value = Number(__ENV[name] || usual);
+export function size(name, fallback) {
+  const value = Number(__ENV[name] || fallback);
   if (!Number.isFinite(value) || value <= 0) {
-    throw new Error(`${name} is no size: ${__ENV[name]}`);
+    throw new Error(`${name} must be a positive number, not ${__ENV[name]}`);
   }
   return value;
 }

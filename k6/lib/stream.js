@@ -1,21 +1,21 @@
 /**
- * What one user must get of one room, and has got: the messages after the `joined` that began it, over any number
- * of connections.
+ * The messages that one user must get from one room after its first `joined`, and those that have arrived. A stream
+ * continues over any number of connections.
  */
 export class Stream {
-  /** @param {import('./chat.js').Joined} joined the first one */
+  /** @param {import('./chat.js').Joined} joined the first `joined` of the room */
   constructor(joined) {
     this.room = joined.room;
     this.epoch = joined.epoch;
-    /** The last message before it. */
+    /** The last message before the stream. */
     this.base = joined.seq;
-    /** The newest message that has come. */
+    /** The newest message that has arrived. */
     this.seq = joined.seq;
-    /** Where the room was when the connection of the moment joined: what is older is told again, not live. */
+    /** The newest message when the current connection joined. Messages up to here are replayed, not live. */
     this.live = joined.seq;
     /** The newest message that the room is known to have. */
     this.head = joined.seq;
-    /** @type {Set<number>} messages that were passed over */
+    /** @type {Set<number>} positions below `seq` that have not arrived */
     this.missing = new Set();
     this.delivered = 0;
     this.duplicated = 0;
@@ -24,24 +24,24 @@ export class Stream {
   }
 
   /**
-   * The room was joined again, after `seq`.
+   * Continues the stream after the room was joined again with `after`.
    *
    * @param {import('./chat.js').Joined} joined
-   * @returns {boolean} whether the stream goes on where it was
+   * @returns {boolean} true if nothing is missing between the connections
    */
-  rejoined(joined) {
+  rejoin(joined) {
     this.live = joined.seq;
-    this.knows(joined.seq);
+    this.raiseHead(joined.seq);
     return joined.recovered && joined.epoch === this.epoch;
   }
 
   /**
-   * A message has come.
+   * Records a message.
    *
    * @param {number} seq
-   * @returns {boolean} whether it has come for the first time
+   * @returns {boolean} true if the message has arrived for the first time
    */
-  takes(seq) {
+  receive(seq) {
     if (seq > this.seq) {
       for (let passed = this.seq + 1; passed < seq; passed += 1) {
         this.missing.add(passed);
@@ -58,31 +58,31 @@ export class Stream {
   }
 
   /**
-   * A `gap` has come.
+   * Records a `gap`.
    *
    * @param {number} from
    * @param {number} to
    */
-  skips(from, to) {
+  skip(from, to) {
     this.skipped += to - from + 1;
     this.seq = Math.max(this.seq, to);
   }
 
   /**
-   * The room has this message, whoever says so.
+   * Records that the room has this message.
    *
    * @param {number} seq
    */
-  knows(seq) {
+  raiseHead(seq) {
     this.head = Math.max(this.head, seq);
   }
 
-  /** How many messages the user was to get. */
+  /** The number of messages that the user must get. */
   get expected() {
     return Math.max(this.head, this.seq) - this.base;
   }
 
-  /** How many of them are not there. */
+  /** The number of expected messages that have not arrived. */
   get absent() {
     return this.missing.size + Math.max(0, this.head - this.seq);
   }
