@@ -1,5 +1,5 @@
 //! A public examiner of RFC 6455 that nobody here wrote, on each binary: kosoku, which runs Autobahn's cases.
-//! What it does not find to be OK is listed here with the reason, and published in `docs/examiner.md`.
+//! What it does not find to be OK is listed here with the reason, and published in `docs/rfc6455.md`.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -171,7 +171,7 @@ async fn examine(name: &str, upgrade: &str) -> Result<()> {
     ensure!(surprises.is_empty(), "{}\n{said}", surprises.join("\n"));
     ensure!(status.success(), "{said}");
     let row = row(binary, &results);
-    ensure!(published()?.contains(&row), "docs/examiner.md lacks {row}");
+    ensure!(published()?.contains(&row), "docs/rfc6455.md lacks {row}");
     daemon.sessions(0).await?;
     check(&daemon.stop()?)
 }
@@ -280,7 +280,7 @@ fn row(binary: Binary, results: &BTreeMap<String, Outcome>) -> String {
 }
 
 fn published() -> Result<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examiner.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/rfc6455.md");
     Ok(fs::read_to_string(path)?)
 }
 
