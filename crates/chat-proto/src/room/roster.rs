@@ -55,10 +55,15 @@ impl Roster {
 
     /// Removes the connections of a node. Returns the users who are gone with it.
     pub fn remove_node(&mut self, node: &str) -> Vec<User> {
-        let gone = self
-            .users
-            .extract_if(.., |_, present| present.remote.remove(node).is_some() && present.is_gone());
-        gone.map(|(_, present)| present.user).collect()
+        let mut gone = Vec::new();
+        self.users.retain(|_, present| {
+            let is_gone = present.remote.remove(node).is_some() && present.is_gone();
+            if is_gone {
+                gone.push(present.user.clone());
+            }
+            !is_gone
+        });
+        gone
     }
 
     /// Returns the connections of a user on this node.
