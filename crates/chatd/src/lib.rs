@@ -2,6 +2,8 @@
 //!
 //! A binary calls [`run`] with the function that serves its adapter; `apps/chatd-tungstenite` shows it.
 
+pub mod echo;
+
 mod config;
 mod keeping;
 mod logs;
