@@ -149,10 +149,10 @@ impl Chat {
     ) -> Result<AppendReceipt, PostError> {
         let json = message.to_json().and_then(RawValue::from_string);
         let body = json.map_err(|error| PostError::Json(Arc::new(error)))?;
+        (self.rooms().check_body)(&body, self.limits())?;
         if body.get().len() > self.limits().wire.max_frame_bytes {
             return Err(PostError::TooLarge);
         }
-        (self.rooms().check_body)(&body, self.limits())?;
         let room = self.open(room).await?;
         Ok(room::append(room.log(), NewMessage { user: user.clone(), key, body }, self.rooms()).await?)
     }

@@ -1,13 +1,11 @@
 //! A process that did not run for a while, stopped or starved: it finds its timers due before it has looked at what came.
 
-mod support;
-
 use std::time::Duration;
 
-use chat_core::{Chat, Incoming, Limits};
+use chat_core::{Incoming, Limits};
+use chat_testkit::{Frame, Peer, chat, connect, member, pass, seconds_until, settle};
+use chat_testkit::{Mode, Store};
 use serde_json::json;
-use support::store::{Mode, Store};
-use support::{Frame, Peer, chat, connect, member, pass, seconds_until, settle};
 use tokio::time::advance;
 
 const AWAY: Duration = Duration::from_secs(60);
@@ -85,7 +83,7 @@ async fn a_peer_that_has_read_meanwhile_is_not_taken_for_stalled() {
 #[tokio::test(start_paused = true)]
 async fn a_log_that_answers_as_soon_as_it_runs_again_is_not_unavailable() {
     let store = Store::new();
-    let chat: Chat = store.chat(limits().with(|limits| {
+    let chat = store.chat(limits().with(|limits| {
         limits.connection.ping_interval = AWAY * 3;
     }));
     let mut ann = member(&chat, "ann").await;

@@ -1,16 +1,14 @@
 //! The end of a chat: everybody is told, and what is in hand is finished.
 
-mod support;
-
 use std::time::Duration;
 
-use chat_core::{Chat, Decision, Drained, Endpoint, Limits, Range, Watch};
-use futures_util::FutureExt;
-use serde_json::{Value, json};
-use support::store::{Mode, Store};
-use support::{
+use chat_core::{Chat, Decision, Drained, Endpoint, Limits, Range, UpgradeGuard};
+use chat_testkit::{
     Frame, Peer, chat, connect, handshake, lobby, member, pass, seconds_until, seqs, settle, ticket,
 };
+use chat_testkit::{Mode, Store};
+use futures_util::FutureExt;
+use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -18,6 +16,13 @@ const LIMIT: Duration = Duration::from_secs(20);
 fn drain(chat: &Chat, limit: Duration) -> tokio::task::JoinHandle<Drained> {
     let chat = chat.clone();
     tokio::spawn(async move { chat.drain(limit).await })
+}
+
+/// The connections at the beginning, and those that were left. The store was closed in order.
+#[expect(clippy::needless_pass_by_value, reason = "it is the end of a chain of calls")]
+fn numbers(drained: Drained) -> (usize, usize) {
+    assert_eq!(drained.store, Ok(()));
+    (drained.connections, drained.abandoned)
 }
 
 /// What comes up to a close with 1012, without the farewell, and the advice in the farewell.
@@ -38,7 +43,7 @@ async fn until_restarting(peer: &mut Peer) -> (Vec<Value>, u64) {
 
 #[tokio::test(start_paused = true)]
 async fn every_session_is_told_and_closed() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut peers = Vec::new();
     for name in ["ann", "bob", "cid", "dan"] {
         peers.push(connect(&chat, name).await);
@@ -57,28 +62,26 @@ async fn every_session_is_told_and_closed() {
     let mut result = None;
     let waited = seconds_until(async { result = drained.await.ok() }).await;
     assert!(waited < 0.1, "{waited}");
-    let expected = Drained { connections: 4, abandoned: 0 };
-    assert_eq!(result, Some(expected));
+    assert_eq!(result.map(numbers), Some((4, 0)));
     assert!(chat.is_draining());
     assert_eq!((chat.counts().connections, chat.counts().sessions), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_chat_without_connections_is_drained_at_once_and_lets_nobody_in() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let waited = seconds_until(async {
-        let expected = Drained { connections: 0, abandoned: 0 };
-        assert_eq!(chat.drain(LIMIT).await, expected);
+        assert_eq!(numbers(chat.drain(LIMIT).await), (0, 0));
     });
     assert!(waited.await < 0.01);
-    let decision = Endpoint::new(chat).handle(&handshake("/ws"), Some(&Watch::default()));
+    let decision = Endpoint::new(chat).handle(&handshake("/ws"), Some(&UpgradeGuard::default())).await;
     assert!(matches!(decision, Decision::Answer(answer) if answer.status() == 503));
 }
 
 #[tokio::test(start_paused = true)]
 async fn commands_in_hand_are_finished_and_answered_first() {
     let store = Store::new();
-    let chat: Chat = store.chat(Limits::default());
+    let chat = store.chat(Limits::default());
     let mut ann = member(&chat, "ann").await;
     let mut bob = member(&chat, "bob").await;
     ann.events().await;
@@ -90,7 +93,8 @@ async fn commands_in_hand_are_finished_and_answered_first() {
     let drained = drain(&chat, LIMIT);
     settle().await;
     ann.send(json!({"type": "send", "ref": "4", "room": "lobby", "body": {"text": "too late"}}));
-    let decision = Endpoint::new(chat.clone()).handle(&handshake("/ws"), Some(&Watch::default()));
+    let decision =
+        Endpoint::new(chat.clone()).handle(&handshake("/ws"), Some(&UpgradeGuard::default())).await;
     assert!(matches!(decision, Decision::Answer(answer) if answer.status() == 503));
     until_restarting(&mut bob).await;
     let mut events = Vec::new();
@@ -118,18 +122,17 @@ async fn a_peer_that_does_not_read_is_cut_off_at_the_limit() {
     let mut result = None;
     let waited = seconds_until(async { result = Some(chat.drain(Duration::from_secs(5)).await) }).await;
     assert!((5.0..5.1).contains(&waited), "{waited}");
-    let expected = Drained { connections: 2, abandoned: 1 };
-    assert_eq!(result, Some(expected));
+    assert_eq!(result.map(numbers), Some((2, 1)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_session_whose_log_hangs_is_closed_before_the_limit() {
     let store = Store::new();
-    let chat: Chat = store.chat(Limits::default().with(|limits| {
+    let chat = store.chat(Limits::default().with(|limits| {
         limits.rooms.call_timeout = Duration::from_secs(60);
     }));
     let mut ann = member(&chat, "ann").await;
-    let waiting = ticket(&chat, "/ws");
+    let waiting = ticket(&chat, "/ws").await;
     store.append(Mode::Hangs);
     ann.say("hi");
     settle().await;
@@ -146,22 +149,21 @@ async fn a_session_whose_log_hangs_is_closed_before_the_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_session_that_starts_while_the_chat_drains_is_told_like_the_others() {
-    let chat: Chat = Chat::default();
-    let (ticket, watch) = ticket(&chat, "/ws");
+    let chat = Chat::default();
+    let (ticket, guard) = ticket(&chat, "/ws").await;
     let drained = drain(&chat, LIMIT);
     settle().await;
-    assert!(watch.leaving(101).is_none());
+    assert!(guard.observe(101).is_none());
     let mut late = Peer::new(|wire| ticket.start(async { Ok::<_, std::convert::Infallible>(wire) }));
     let (events, _) = until_restarting(&mut late).await;
-    assert_eq!(support::types(&events), ["welcome"]);
-    let expected = Drained { connections: 1, abandoned: 0 };
-    assert_eq!(drained.await.ok(), Some(expected));
+    assert_eq!(chat_testkit::types(&events), ["welcome"]);
+    assert_eq!(drained.await.ok().map(numbers), Some((1, 0)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_second_drain_shortens_the_first_and_takes_nothing_back() {
     let store = Store::new();
-    let chat: Chat = store.chat(Limits::default().with(|limits| {
+    let chat = store.chat(Limits::default().with(|limits| {
         limits.rooms.call_timeout = Duration::from_secs(60);
     }));
     let mut ann = member(&chat, "ann").await;
@@ -173,7 +175,7 @@ async fn a_second_drain_shortens_the_first_and_takes_nothing_back() {
     assert_eq!(chat.drain(Duration::ZERO).await.abandoned, 1);
     // Before the session has had its turn to hear of the end.
     let mut third = Box::pin(chat.drain(LIMIT));
-    assert_eq!((&mut third).now_or_never(), None);
+    assert!((&mut third).now_or_never().is_none());
     let waited = seconds_until(async {
         ann.until_gone().await;
         assert_eq!(third.await.abandoned, 0);
@@ -186,7 +188,7 @@ async fn a_second_drain_shortens_the_first_and_takes_nothing_back() {
 #[tokio::test(start_paused = true)]
 async fn what_was_acknowledged_before_the_end_is_in_the_log_under_load() {
     let store = Store::new();
-    let chat: Chat = store.chat(Limits::default());
+    let chat = store.chat(Limits::default());
     let mut peers = Vec::new();
     for name in ["ann", "bob", "cid"] {
         peers.push(member(&chat, name).await);

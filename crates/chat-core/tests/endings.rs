@@ -1,14 +1,12 @@
 //! How a session ends, and what is still done before.
 
-mod support;
-
 use std::time::Duration;
 
 use bytes::Bytes;
 use chat_core::{Chat, CloseCode, Incoming, Limits, ProtocolViolation};
+use chat_testkit::{Frame, chat, connect, member, pass, seconds_until, settle, types};
+use chat_testkit::{Mode, Store};
 use serde_json::json;
-use support::store::{Mode, Store};
-use support::{Frame, chat, connect, member, pass, seconds_until, settle, types};
 
 /// What a peer gets last when the server closes.
 fn farewell(code: CloseCode) -> [Frame; 2] {
@@ -40,7 +38,7 @@ async fn too_many_errors_in_a_short_time_end_the_session() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_no_text_command_closes_with_its_code() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     for (incoming, code) in [
         (Incoming::Binary(Bytes::new()), CloseCode::UnsupportedData),
         (Incoming::Violation(ProtocolViolation::TooBig), CloseCode::MessageTooBig),
@@ -55,7 +53,7 @@ async fn what_is_no_text_command_closes_with_its_code() {
 
 #[tokio::test(start_paused = true)]
 async fn what_came_ahead_of_the_end_is_still_carried_out() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut bob = member(&chat, "bob").await;
     for (round, end) in [
         Incoming::Close(Some(1000)),
@@ -76,7 +74,7 @@ async fn what_came_ahead_of_the_end_is_still_carried_out() {
         ann.until_gone().await;
         let mut events = bob.events().await;
         let round = round as u64;
-        assert_eq!(support::seqs(&events), [3 * round + 1, 3 * round + 2, 3 * round + 3]);
+        assert_eq!(chat_testkit::seqs(&events), [3 * round + 1, 3 * round + 2, 3 * round + 3]);
         assert_eq!(events.pop().expect("presence")["state"], "left");
     }
 }
@@ -84,7 +82,7 @@ async fn what_came_ahead_of_the_end_is_still_carried_out() {
 #[tokio::test(start_paused = true)]
 async fn commands_ahead_of_a_breach_are_answered_before_the_close() {
     let store = Store::new();
-    let chat: Chat = store.chat(Limits::default());
+    let chat = store.chat(Limits::default());
     let mut ann = member(&chat, "ann").await;
     store.append(Mode::Slow(Duration::from_secs(1)));
     ann.say("slow");
@@ -103,7 +101,7 @@ async fn commands_ahead_of_a_breach_are_answered_before_the_close() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_closed_first_is_echoed_whatever_else_happens() {
     let store = Store::new();
-    let chat: Chat = store.chat(Limits::default());
+    let chat = store.chat(Limits::default());
     let mut ann = member(&chat, "ann").await;
     store.append(Mode::Slow(Duration::from_secs(1)));
     ann.say("slow");

@@ -1,14 +1,12 @@
 //! Silence, and what ends it.
 
-mod support;
-
 use std::time::Duration;
 
 use bytes::Bytes;
 use chat_core::{Chat, Incoming, Limits};
+use chat_testkit::{Frame, Peer, chat, connect, member, pass, seconds_until, settle};
+use chat_testkit::{Mode, Store};
 use serde_json::{Value, json};
-use support::store::{Mode, Store};
-use support::{Frame, Peer, chat, connect, member, pass, seconds_until, settle};
 
 fn limits() -> Limits {
     Limits::default().with(|limits| {
@@ -39,7 +37,7 @@ async fn a_silent_peer_is_pinged_and_then_given_up() {
     assert!((4.0..4.01).contains(&waited), "{waited}");
     assert!(ann.is_over().await);
     assert_eq!(chat.counts().connections, 0);
-    assert_eq!(chat.members(&support::lobby()), []);
+    assert_eq!(chat.members(&chat_testkit::lobby()), []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,7 +98,7 @@ async fn what_a_peer_is_sent_is_no_sign_of_life() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_whose_frames_wait_unread_is_not_taken_for_silent() {
     let store = Store::new();
-    let chat: Chat = store.chat(limits().with(|limits| {
+    let chat = store.chat(limits().with(|limits| {
         limits.connection.max_backlog_commands = 2;
         limits.rooms.call_timeout = Duration::from_secs(30);
     }));
@@ -121,7 +119,7 @@ async fn a_peer_whose_frames_wait_unread_is_not_taken_for_silent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_ends_its_stream_gets_the_replies_it_waits_for() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     ann.block();
     for number in 0..10 {

@@ -1,14 +1,12 @@
 //! Peers that do not read, read slowly, or ask for more than they read: they harm only themselves.
 
-mod support;
-
 use std::time::Duration;
 
 use chat_core::{Chat, Incoming, Limits, Range};
+use chat_testkit::HIGH_WATER;
+use chat_testkit::Store;
+use chat_testkit::{Frame, Peer, chat, connect, member, pass, seconds_until, seqs, settle, types};
 use serde_json::json;
-use support::store::Store;
-use support::wire::HIGH_WATER;
-use support::{Frame, Peer, chat, connect, member, pass, seconds_until, seqs, settle, types};
 
 /// So many messages, small enough that all of them are one batch.
 fn say(peer: &Peer, messages: usize) {
@@ -62,7 +60,7 @@ async fn a_burst_longer_than_the_tail_reaches_a_member_that_was_idle() {
     for _ in 0..100 {
         // Nothing in memory waits, so the member's task has no turn before the last one is posted.
         let text = chat_core::Text::new("x");
-        let posted = chat.post(&support::lobby(), &user, &text, None).await;
+        let posted = chat.post(&chat_testkit::lobby(), &user, &text).await;
         assert!(posted.is_ok());
     }
     assert_eq!(seqs(&ann.events().await), up_to(100));
@@ -114,9 +112,9 @@ async fn a_peer_that_takes_nothing_is_closed_and_can_resume() {
     assert_eq!(slow.closed_with(), None, "nothing waits for it");
     say(&ann, 300);
     pass(8.9).await;
-    assert_eq!(chat.members(&support::lobby()).len(), 2);
+    assert_eq!(chat.members(&chat_testkit::lobby()).len(), 2);
     pass(0.2).await;
-    assert_eq!(chat.members(&support::lobby()).len(), 1, "it leaves at once");
+    assert_eq!(chat.members(&chat_testkit::lobby()).len(), 1, "it leaves at once");
     let waited = seconds_until(async { assert_eq!(slow.until_gone().await, []) }).await;
     assert!(waited < 2.1, "{waited}");
     assert_eq!(slow.closed_with(), Some(Some(4000)));
@@ -159,7 +157,7 @@ async fn a_peer_that_takes_a_frame_now_and_then_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_takes_nothing_is_still_heard() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut slow = member(&chat, "slow").await;
     let ann = member(&chat, "ann").await;
     slow.events().await;
@@ -170,11 +168,11 @@ async fn a_peer_that_takes_nothing_is_still_heard() {
     settle().await;
     assert_eq!(slow.unread(), 0);
     let range = Range::After { seq: 100, limit: 9 };
-    let page = chat.history(&support::lobby(), range).await.expect("a page");
+    let page = chat.history(&chat_testkit::lobby(), range).await.expect("a page");
     assert_eq!(page.messages.len(), 1);
     slow.close(1001);
     settle().await;
-    assert_eq!(chat.members(&support::lobby()).len(), 1, "its close was noticed");
+    assert_eq!(chat.members(&chat_testkit::lobby()).len(), 1, "its close was noticed");
     slow.unblock();
     let frames = slow.until_gone().await;
     assert_eq!(frames.last(), Some(&Frame::Close(Some(1001))), "echoed");
@@ -183,7 +181,7 @@ async fn a_peer_that_takes_nothing_is_still_heard() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hundred_messages_that_waited_leave_in_a_few_flushes() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut slow = member(&chat, "slow").await;
     let ann = member(&chat, "ann").await;
     slow.events().await;
@@ -205,7 +203,7 @@ async fn a_hundred_messages_that_waited_leave_in_a_few_flushes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_asks_and_does_not_read_is_read_no_further() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut flood = member(&chat, "flood").await;
     flood.block();
     for _ in 0..10_000 {
@@ -223,7 +221,7 @@ async fn replies_to_a_peer_that_does_not_read_are_bounded_in_bytes() {
     let store = Store::new();
     let limits = Limits::default();
     let (page, backlog) = (limits.wire.max_batch_bytes, limits.connection.max_backlog_commands);
-    let chat: Chat = store.chat(limits);
+    let chat = store.chat(limits);
     let mut flood = member(&chat, "flood").await;
     let big = "x".repeat(4_000);
     for _ in 0..20 {
@@ -243,7 +241,7 @@ async fn replies_to_a_peer_that_does_not_read_are_bounded_in_bytes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_cannot_be_written_to_is_given_up() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     let bob = member(&chat, "bob").await;
     ann.events().await;
@@ -252,13 +250,13 @@ async fn a_peer_that_cannot_be_written_to_is_given_up() {
     let waited = seconds_until(async { assert_eq!(ann.until_gone().await, []) }).await;
     assert!(waited < 45.0, "{waited}");
     assert!(ann.is_over().await);
-    assert_eq!(chat.members(&support::lobby()).len(), 1);
+    assert_eq!(chat.members(&chat_testkit::lobby()).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_read_for_a_peer_that_cannot_hear_it_and_its_messages_still_count() {
     let store = Store::new();
-    let chat: Chat = store.chat(Limits::default());
+    let chat = store.chat(Limits::default());
     let mut bob = member(&chat, "bob").await;
     let ann = member(&chat, "ann").await;
     bob.events().await;
@@ -276,7 +274,7 @@ async fn nothing_is_read_for_a_peer_that_cannot_hear_it_and_its_messages_still_c
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_did_not_read_and_is_lost_is_noticed_at_once() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut flood = member(&chat, "flood").await;
     flood.block();
     for _ in 0..1_000 {

@@ -1,11 +1,9 @@
 //! Coming back: exactly what was missed, or word of what cannot be had.
 
-mod support;
-
 use chat_core::{Chat, Limits};
+use chat_testkit::Store;
+use chat_testkit::{Peer, chat, connect, lobby, member, seqs, settle, types};
 use serde_json::{Value, json};
-use support::store::Store;
-use support::{Peer, chat, connect, lobby, member, seqs, settle, types};
 
 /// Joins the lobby from some position, and takes what comes of it.
 async fn join(peer: &mut Peer, from: Value) -> (Value, Vec<Value>) {
@@ -22,7 +20,7 @@ async fn post(chat: &Chat, messages: u64) {
     let user = chat_core::User::guest("host").expect("a name");
     for _ in 0..messages {
         let text = chat_core::Text::new("x");
-        chat.post(&lobby(), &user, &text, None).await.expect("posted");
+        chat.post(&lobby(), &user, &text).await.expect("posted");
     }
 }
 
@@ -124,7 +122,7 @@ async fn a_resume_from_where_the_log_has_forgotten_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_position_that_is_yet_to_come_is_refused_and_changes_nothing() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     post(&chat, 3).await;
     let epoch = epoch(&chat).await;
@@ -144,7 +142,7 @@ async fn a_position_that_is_yet_to_come_is_refused_and_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn joining_again_without_a_position_changes_nothing() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     ann.block();
     post(&chat, 20).await;
@@ -217,7 +215,7 @@ async fn history_is_read_in_pages_in_both_directions() {
 #[tokio::test(start_paused = true)]
 async fn what_the_log_has_lost_is_named_in_its_place_and_nothing_else_is() {
     let store = Store::new();
-    let chat: Chat = store.chat(Limits::default().with(|limits| {
+    let chat = store.chat(Limits::default().with(|limits| {
         limits.rooms.tail_events = 4;
         limits.wire.max_page_messages = 5;
     }));

@@ -1,19 +1,17 @@
 //! What a session does with each command, as PROTOCOL.md has it.
 
-mod support;
-
 use std::time::Duration;
 
 use chat_core::{Chat, Incoming, Limits};
+use chat_testkit::{chat, connect, guest, member, settle, start, types};
 use serde_json::{Value, json};
-use support::{chat, connect, guest, member, settle, start, types};
 
 #[tokio::test(start_paused = true)]
 async fn the_welcome_comes_first_and_says_who_and_how_much() {
     let chat = chat(Limits::default().with(|limits| {
         limits.connection.ping_interval = Duration::from_secs(7);
     }));
-    let mut peer = start(&chat, "/ws?name=ann");
+    let mut peer = start(&chat, "/ws?name=ann").await;
     peer.send(json!({"type": "ping", "ref": "1"}));
     let text = peer.text_frame().await;
     assert_eq!(
@@ -22,7 +20,7 @@ async fn the_welcome_comes_first_and_says_who_and_how_much() {
     );
     assert_eq!(peer.text_frame().await, r#"{"type":"pong","ref":"1"}"#);
     assert_eq!(
-        start(&chat, "/ws?name=ann").event().await["connection"],
+        start(&chat, "/ws?name=ann").await.event().await["connection"],
         "2",
         "another connection has another name"
     );
@@ -30,7 +28,7 @@ async fn the_welcome_comes_first_and_says_who_and_how_much() {
 
 #[tokio::test(start_paused = true)]
 async fn every_command_gets_its_one_reply_with_its_ref() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut ann = connect(&chat, "ann").await;
     ann.send(json!({"type": "join", "room": "lobby", "ref": "1"}));
     let joined = ann.event().await;
@@ -83,7 +81,7 @@ async fn every_command_gets_its_one_reply_with_its_ref() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_for_members_is_refused_to_others() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let _ann = member(&chat, "ann").await;
     let mut bob = connect(&chat, "bob").await;
     for command in [
@@ -106,7 +104,7 @@ async fn what_is_for_members_is_refused_to_others() {
 
 #[tokio::test(start_paused = true)]
 async fn a_search_finds_messages_as_they_were_delivered_newest_first() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     let mut delivered = Vec::new();
     for text in ["Pears and apples", "plums", "APPLES"] {
@@ -126,7 +124,7 @@ async fn a_search_finds_messages_as_they_were_delivered_newest_first() {
 
 #[tokio::test(start_paused = true)]
 async fn all_members_see_the_same_messages_in_the_same_order() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut peers = [member(&chat, "ann").await, member(&chat, "bob").await, member(&chat, "cid").await];
     for peer in &mut peers {
         peer.events().await;
@@ -140,7 +138,7 @@ async fn all_members_see_the_same_messages_in_the_same_order() {
     for peer in &mut peers {
         let mut stream = peer.events().await;
         stream.retain(|event| event["type"] == "message");
-        assert_eq!(support::seqs(&stream), (1..=60).collect::<Vec<_>>());
+        assert_eq!(chat_testkit::seqs(&stream), (1..=60).collect::<Vec<_>>());
         streams.push(stream);
     }
     assert_eq!(streams[0], streams[1]);
@@ -155,7 +153,7 @@ async fn all_members_see_the_same_messages_in_the_same_order() {
 
 #[tokio::test(start_paused = true)]
 async fn presence_tells_of_a_users_first_and_last_connection_only() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     let mut phone = member(&chat, "bob").await;
     let presence = |state| json!({"type": "presence", "room": "lobby", "user": guest("bob"), "state": state});
@@ -175,7 +173,7 @@ async fn presence_tells_of_a_users_first_and_last_connection_only() {
 
 #[tokio::test(start_paused = true)]
 async fn typing_is_shown_to_everybody_but_the_connection_it_came_from() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     let mut phone = member(&chat, "bob").await;
     let mut laptop = member(&chat, "bob").await;
@@ -192,7 +190,7 @@ async fn typing_is_shown_to_everybody_but_the_connection_it_came_from() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_makes_one_message_of_a_repeated_one() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     let mut bob = member(&chat, "bob").await;
     let send = |key: &str, text| json!({"type": "send", "room": "lobby", "key": key, "body": {"text": text}});
@@ -211,14 +209,14 @@ async fn a_key_makes_one_message_of_a_repeated_one() {
         assert_eq!(ann.ask(send(key, "x")).await["code"], "bad_key");
     }
     let seen = bob.events().await;
-    assert_eq!(support::seqs(&seen), [1, 2]);
+    assert_eq!(chat_testkit::seqs(&seen), [1, 2]);
     let page = ann.ask(json!({"type": "history", "room": "lobby"})).await;
     assert_eq!(page["messages"].as_array().map(Vec::len), Some(2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_of_a_room_comes_after_left_and_all_of_the_other_rooms_does() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     ann.join("hall").await;
     let bob = member(&chat, "bob").await;
@@ -238,7 +236,7 @@ async fn nothing_of_a_room_comes_after_left_and_all_of_the_other_rooms_does() {
     let left = events.iter().position(|event| event["type"] == "left");
     let (before, after) = events.split_at(left.expect("left"));
     let (hall, lobby): (Vec<_>, Vec<_>) = before.iter().cloned().partition(|event| event["room"] == "hall");
-    assert_eq!(support::seqs(&lobby), [1, 2, 3, 4], "what the connection held");
+    assert_eq!(chat_testkit::seqs(&lobby), [1, 2, 3, 4], "what the connection held");
     assert_eq!(types(&hall), ["presence", "message"]);
     assert_eq!(types(after), ["left"]);
     assert_eq!(ann.join("lobby").await["seq"], 51);
@@ -247,7 +245,7 @@ async fn nothing_of_a_room_comes_after_left_and_all_of_the_other_rooms_does() {
 
 #[tokio::test(start_paused = true)]
 async fn what_happened_before_a_command_is_told_before_its_reply() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     let mut bob = member(&chat, "bob").await;
     ann.events().await;

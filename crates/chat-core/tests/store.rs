@@ -1,14 +1,13 @@
 //! Rooms whose log is slow, fails, or does not answer; and messages whose own code panics.
 
-mod support;
-
 use std::time::Duration;
 
-use chat_core::{BodyError, Chat, ErrorCode, Limits, Message, Range, Search};
+use chat_core::{BodyError, Chat, Limits, Message, Range, Search, SearchError};
+use chat_testkit::{Frame, Peer, connect, guest, lobby, member, pass, seconds_until, seqs, settle, types};
+use chat_testkit::{Mode, Store};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use support::store::{Mode, Store};
-use support::{Frame, Peer, connect, guest, lobby, member, pass, seconds_until, seqs, settle, types};
 
 fn limits() -> Limits {
     Limits::default().with(|limits| {
@@ -29,7 +28,7 @@ async fn ask_for(peer: &mut Peer, command: Value) -> (Value, f64) {
 #[tokio::test(start_paused = true)]
 async fn a_log_that_fails_or_hangs_is_unavailable_and_heals() {
     let store = Store::new();
-    let chat: Chat = store.chat(limits());
+    let chat = store.chat(limits());
     let mut ann = member(&chat, "ann").await;
     let send = json!({"type": "send", "room": "lobby", "key": "k", "body": {"text": "hi"}});
     let history = json!({"type": "history", "room": "lobby"});
@@ -56,18 +55,18 @@ async fn a_log_that_fails_or_hangs_is_unavailable_and_heals() {
 
 #[tokio::test(start_paused = true)]
 async fn a_log_that_cannot_search_says_so() {
-    let chat: Chat = Store::new().chat(limits());
+    let chat = Store::new().chat(limits());
     let mut ann = member(&chat, "ann").await;
     let refused = ann.ask(json!({"type": "search", "room": "lobby", "query": "hi"})).await;
     assert_eq!((&refused["code"], &refused["room"]), (&json!("unsupported"), &json!("lobby")));
     let search = Search { query: "hi".to_owned(), limit: 9, before: u64::MAX };
-    assert_eq!(chat.search(&lobby(), search).await, Err(ErrorCode::Unsupported));
+    assert_eq!(chat.search(&lobby(), search).await, Err(SearchError::Unsupported));
 }
 
 #[tokio::test(start_paused = true)]
 async fn unavailability_is_no_error_of_the_client() {
     let store = Store::new();
-    let chat: Chat = store.chat(limits());
+    let chat = store.chat(limits());
     let mut ann = member(&chat, "ann").await;
     store.append(Mode::Fails);
     for _ in 0..50 {
@@ -81,7 +80,7 @@ async fn unavailability_is_no_error_of_the_client() {
 #[tokio::test(start_paused = true)]
 async fn pings_are_answered_while_the_log_is_slow_and_commands_stay_in_order() {
     let store = Store::new();
-    let chat: Chat = store.chat(limits());
+    let chat = store.chat(limits());
     let mut ann = member(&chat, "ann").await;
     store.append(SECOND);
     for reference in ["1", "2"] {
@@ -104,7 +103,7 @@ async fn pings_are_answered_while_the_log_is_slow_and_commands_stay_in_order() {
 #[tokio::test(start_paused = true)]
 async fn nobody_sees_a_message_before_it_is_committed() {
     let store = Store::new();
-    let chat: Chat = store.chat(limits());
+    let chat = store.chat(limits());
     let mut ann = member(&chat, "ann").await;
     let mut bob = member(&chat, "bob").await;
     ann.events().await;
@@ -127,7 +126,7 @@ async fn nobody_sees_a_message_before_it_is_committed() {
 async fn a_log_that_cannot_be_read_while_a_member_catches_up_ends_the_session() {
     for mode in [Mode::Fails, Mode::Hangs] {
         let store = Store::new();
-        let chat: Chat = store.chat(limits());
+        let chat = store.chat(limits());
         let mut ann = member(&chat, "ann").await;
         for _ in 0..6 {
             ann.say("hi");
@@ -149,7 +148,7 @@ async fn a_log_that_cannot_be_read_while_a_member_catches_up_ends_the_session() 
 #[tokio::test(start_paused = true)]
 async fn a_member_who_catches_up_slowly_gets_everything_in_order_and_its_replies_meanwhile() {
     let store = Store::new();
-    let chat: Chat = store.chat(limits());
+    let chat = store.chat(limits());
     let ann = member(&chat, "ann").await;
     let mut bob = connect(&chat, "bob").await;
     for _ in 0..20 {
@@ -174,7 +173,7 @@ async fn a_member_who_catches_up_slowly_gets_everything_in_order_and_its_replies
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_closes_is_not_kept_by_a_log_that_hangs() {
     let store = Store::new();
-    let chat: Chat = store.chat(limits());
+    let chat = store.chat(limits());
     let mut ann = member(&chat, "ann").await;
     store.append(Mode::Hangs);
     for _ in 0..20 {
@@ -190,7 +189,7 @@ async fn a_peer_that_closes_is_not_kept_by_a_log_that_hangs() {
 #[tokio::test(start_paused = true)]
 async fn a_session_that_is_dropped_anywhere_leaves_its_rooms() {
     let store = Store::new();
-    let chat: Chat = store.chat(limits());
+    let chat = store.chat(limits());
     let mut bob = member(&chat, "bob").await;
     let presence = |state| json!({"type": "presence", "room": "lobby", "user": guest("ann"), "state": state});
     // While it does nothing; joins; appends; reads; catches up; is blocked; closes.
@@ -243,17 +242,13 @@ async fn a_session_that_is_dropped_anywhere_leaves_its_rooms() {
 }
 
 /// A message whose code is broken.
-#[derive(Debug)]
-struct Broken;
+#[derive(Debug, Serialize, Deserialize)]
+struct Broken {}
 
 impl Message for Broken {
     fn parse(body: &RawValue, _: &Limits) -> Result<Self, BodyError> {
         assert!(!body.get().contains("panic"), "this is the test's own panic");
-        Ok(Self)
-    }
-
-    fn to_json(&self) -> String {
-        "{}".to_owned()
+        Ok(Self {})
     }
 
     fn kind(&self) -> &'static str {
@@ -263,7 +258,7 @@ impl Message for Broken {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_one_session_ends_that_session_and_nothing_else() {
-    let chat: Chat<Broken> = Chat::builder().build();
+    let chat = Chat::builder().messages::<Broken>().build();
     let mut ann = member(&chat, "ann").await;
     let mut bob = member(&chat, "bob").await;
     ann.events().await;

@@ -1,19 +1,16 @@
 //! From a request to a session: who is let in, and that nobody is without a 101.
 
-mod support;
-
 use std::future::pending;
-use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{Answer, Chat, Decision, Endpoint, Incoming, Limits, MemoryRoom, RequestHead, Room, Watch};
+use chat_core::{Answer, Chat, Decision, Endpoint, Incoming, Limits, MemoryStore, RequestHead, UpgradeGuard};
+use chat_testkit::{Peer, chat, connect, guest, handshake, plain, seconds_until, settle, start, ticket};
 use serde_json::{Value, json};
-use support::{Peer, chat, connect, guest, handshake, plain, seconds_until, settle, start, ticket};
 
 type Failure = std::convert::Infallible;
 
-fn answer(endpoint: &Endpoint<chat_core::Text>, head: &RequestHead<'_>) -> Answer {
-    match endpoint.handle(head, Some(&Watch::default())) {
+async fn answer(endpoint: &Endpoint, head: &RequestHead<'_>) -> Answer {
+    match endpoint.handle(head, Some(&UpgradeGuard::default())).await {
         Decision::Answer(answer) => answer,
         other => panic!("not answered: {other:?}"),
     }
@@ -37,12 +34,12 @@ fn connections(chat: &Chat) -> (usize, usize) {
 #[tokio::test(start_paused = true)]
 async fn a_session_starts_when_the_101_has_passed_and_not_before() {
     let chat = Chat::default();
-    let (ticket, watch) = ticket(&chat, "/ws");
+    let (ticket, guard) = ticket(&chat, "/ws").await;
     let mut peer = Peer::new(|wire| ticket.start(async { Ok::<_, Failure>(wire) }));
     settle().await;
     assert_eq!(peer.taken(), []);
     assert_eq!(connections(&chat), (1, 0));
-    assert!(watch.leaving(101).is_none());
+    assert!(guard.observe(101).is_none());
     assert_eq!(peer.event().await["type"], "welcome");
     assert_eq!(connections(&chat), (1, 1));
     peer.close(1000);
@@ -56,13 +53,13 @@ async fn an_upgrade_that_is_never_confirmed_ends_with_its_time() {
     let chat = chat(Limits::default().with(|limits| {
         limits.http.upgrade_timeout = Duration::from_secs(3);
     }));
-    let (ticket, watch) = ticket(&chat, "/ws");
+    let (ticket, guard) = ticket(&chat, "/ws").await;
     let mut peer = Peer::new(|wire| ticket.start(async { Ok::<_, Failure>(wire) }));
     let waited = seconds_until(async { assert_eq!(peer.until_gone().await, []) }).await;
     assert!((3.0..3.1).contains(&waited), "{waited}");
     assert!(peer.is_over().await);
     assert_eq!(connections(&chat), (0, 0));
-    let late = watch.leaving(101).map(|answer| answer.status());
+    let late = guard.observe(101).map(|answer| answer.status());
     assert_eq!(late, Some(500), "a 101 that comes too late");
 }
 
@@ -70,12 +67,12 @@ async fn an_upgrade_that_is_never_confirmed_ends_with_its_time() {
 async fn an_upgrade_that_another_layer_answers_becomes_a_500_and_no_session() {
     let chat = Chat::default();
     for status in [200, 302, 404, 500] {
-        let (ticket, watch) = ticket(&chat, "/ws");
+        let (ticket, guard) = ticket(&chat, "/ws").await;
         let mut peer = Peer::new(|wire| ticket.start(async { Ok::<_, Failure>(wire) }));
-        let instead = watch.leaving(status).expect("an answer instead");
+        let instead = guard.observe(status).expect("an answer instead");
         assert_eq!(instead.status(), 500);
         assert_eq!(body(instead)["error"]["code"], "internal_error");
-        assert!(watch.leaving(101).is_none());
+        assert!(guard.observe(101).is_none());
         let waited = seconds_until(async { assert_eq!(peer.until_gone().await, []) }).await;
         assert!(waited < 0.1, "{waited}");
     }
@@ -85,10 +82,10 @@ async fn an_upgrade_that_another_layer_answers_becomes_a_500_and_no_session() {
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_whose_request_is_dropped_ends_at_once() {
     let chat = Chat::default();
-    let (ticket, watch) = ticket(&chat, "/ws");
+    let (ticket, guard) = ticket(&chat, "/ws").await;
     let mut peer = Peer::new(|wire| ticket.start(async { Ok::<_, Failure>(wire) }));
     settle().await;
-    drop(watch);
+    drop(guard);
     let waited = seconds_until(async { assert_eq!(peer.until_gone().await, []) }).await;
     assert!(waited < 0.1, "{waited}");
     assert_eq!(connections(&chat), (0, 0));
@@ -99,19 +96,19 @@ async fn an_upgrade_that_yields_no_connection_ends_without_a_session() {
     let chat = chat(Limits::default().with(|limits| {
         limits.http.upgrade_timeout = Duration::from_secs(3);
     }));
-    let (failing, watch) = ticket(&chat, "/ws");
-    assert!(watch.leaving(101).is_none());
+    let (failing, guard) = ticket(&chat, "/ws").await;
+    assert!(guard.observe(101).is_none());
     let mut failing = Peer::new(|wire| {
         failing.start(async move {
             drop(wire);
-            Err::<support::wire::Wire, _>("the client went away")
+            Err::<chat_testkit::Wire, _>("the client went away")
         })
     });
     assert!(failing.is_over().await);
     assert_eq!(connections(&chat), (0, 0));
 
-    let (hanging, watch) = ticket(&chat, "/ws");
-    assert!(watch.leaving(101).is_none());
+    let (hanging, guard) = ticket(&chat, "/ws").await;
+    assert!(guard.observe(101).is_none());
     let mut hanging = Peer::new(|wire| {
         hanging.start(async {
             pending::<()>().await;
@@ -128,33 +125,33 @@ async fn an_upgrade_that_yields_no_connection_ends_without_a_session() {
 async fn an_upgrade_is_given_back_wherever_it_is_dropped() {
     let chat = Chat::default();
     let endpoint = Endpoint::new(chat.clone());
-    let upgrade = |watch: &Watch| match endpoint.handle(&handshake("/ws"), Some(watch)) {
+    let upgrade = async |guard: &UpgradeGuard| match endpoint.handle(&handshake("/ws"), Some(guard)).await {
         Decision::Upgrade(upgrade) => upgrade,
         other => panic!("not an upgrade: {other:?}"),
     };
-    let watch = Watch::default();
-    let dropped = upgrade(&watch);
+    let guard = UpgradeGuard::default();
+    let dropped = upgrade(&guard).await;
     assert_eq!(connections(&chat), (1, 0));
     drop(dropped);
     assert_eq!(connections(&chat), (0, 0));
-    assert_eq!(watch.leaving(101).map(|answer| answer.status()), Some(500), "a 101 for nobody");
+    assert_eq!(guard.observe(101).map(|answer| answer.status()), Some(500), "a 101 for nobody");
 
-    let watch = Watch::default();
-    let refused = upgrade(&watch).refuse();
+    let guard = UpgradeGuard::default();
+    let refused = upgrade(&guard).await.refuse();
     assert_eq!(refused.status(), 500);
-    assert!(watch.leaving(500).is_none(), "the 500 is the chat's own");
+    assert!(guard.observe(500).is_none(), "the 500 is the chat's own");
     assert_eq!(connections(&chat), (0, 0));
 
-    let (answer, ticket) = upgrade(&Watch::default()).accept();
+    let (answer, ticket) = upgrade(&UpgradeGuard::default()).await.accept();
     assert_eq!(answer.status(), 101);
     drop(ticket);
     assert_eq!(connections(&chat), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_watch_there_is_no_upgrade() {
+async fn without_a_guard_there_is_no_upgrade() {
     let chat = Chat::default();
-    let decision = Endpoint::new(chat.clone()).handle(&handshake("/ws"), None);
+    let decision = Endpoint::new(chat.clone()).handle(&handshake("/ws"), None).await;
     let Decision::Answer(answer) = decision else {
         panic!("{decision:?}");
     };
@@ -164,7 +161,7 @@ async fn without_a_watch_there_is_no_upgrade() {
 
 #[tokio::test(start_paused = true)]
 async fn the_101_says_what_the_handshake_asks_for_and_nothing_else() {
-    let endpoint: Endpoint<chat_core::Text> = Endpoint::new(Chat::default());
+    let endpoint = Endpoint::new(Chat::default());
     let mut head = handshake("/ws");
     let accept = [
         ("upgrade", "websocket".to_owned()),
@@ -177,7 +174,7 @@ async fn the_101_says_what_the_handshake_asks_for_and_nothing_else() {
             head.headers.push(("Sec-WebSocket-Protocol", offered.as_bytes()));
             expected.push(("sec-websocket-protocol", "chat.v1".to_owned()));
         }
-        let Decision::Upgrade(upgrade) = endpoint.handle(&head, Some(&Watch::default())) else {
+        let Decision::Upgrade(upgrade) = endpoint.handle(&head, Some(&UpgradeGuard::default())).await else {
             panic!("not an upgrade");
         };
         assert_eq!(upgrade.accept().0.headers(), expected);
@@ -192,8 +189,8 @@ async fn a_connection_too_many_is_refused_until_one_ends() {
     }));
     let endpoint = Endpoint::new(chat.clone());
     let first = connect(&chat, "ann").await;
-    let (second, _watch) = ticket(&chat, "/ws");
-    let refused = answer(&endpoint, &handshake("/ws"));
+    let (second, _guard) = ticket(&chat, "/ws").await;
+    let refused = answer(&endpoint, &handshake("/ws")).await;
     assert_eq!(refused.status(), 503);
     assert_eq!(header(&refused, "retry-after"), Some("7"));
     assert_eq!(header(&refused, "content-type"), Some("application/json"));
@@ -201,7 +198,7 @@ async fn a_connection_too_many_is_refused_until_one_ends() {
     assert_eq!(connections(&chat), (2, 1));
     drop(second);
     let third = connect(&chat, "cid").await;
-    assert_eq!(answer(&endpoint, &handshake("/ws")).status(), 503);
+    assert_eq!(answer(&endpoint, &handshake("/ws")).await.status(), 503);
     first.kill();
     settle().await;
     let fourth = connect(&chat, "dan").await;
@@ -214,37 +211,37 @@ async fn a_connection_too_many_is_refused_until_one_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn a_draining_chat_refuses_and_says_when_to_come_back() {
-    let chat: Chat = Chat::default();
-    let endpoint = Endpoint::new(chat.clone()).with_site();
-    assert_eq!(answer(&endpoint, &plain("GET", "/readyz")).status(), 200);
+    let chat = Chat::default();
+    let endpoint = Endpoint::new(chat.clone()).with_status_pages();
+    assert_eq!(answer(&endpoint, &plain("GET", "/readyz")).await.status(), 200);
     chat.drain(Duration::ZERO).await;
-    let refused = answer(&endpoint, &handshake("/ws"));
+    let refused = answer(&endpoint, &handshake("/ws")).await;
     assert_eq!(refused.status(), 503);
     assert_eq!(header(&refused, "retry-after"), Some("2"));
     assert_eq!(body(refused)["error"]["code"], "draining");
-    let ready = answer(&endpoint, &plain("GET", "/readyz"));
+    let ready = answer(&endpoint, &plain("GET", "/readyz")).await;
     assert_eq!(ready.status(), 503);
     assert_eq!(body(ready)["ready"], false);
-    assert_eq!(answer(&endpoint, &plain("GET", "/healthz")).status(), 200);
+    assert_eq!(answer(&endpoint, &plain("GET", "/healthz")).await.status(), 200);
     assert_eq!(connections(&chat), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_guest_has_the_name_it_asks_for_or_a_number() {
-    let chat: Chat = Chat::default();
+    let chat = Chat::default();
     for (target, name) in [
         ("/ws?name=%ED%95%9C%EA%B8%80", "한글"),
         ("/ws?x=1&name=Ann+Lee", "Ann Lee"),
         ("/ws", "guest-1"),
         ("/ws?", "guest-2"),
     ] {
-        let mut peer = start(&chat, target);
+        let mut peer = start(&chat, target).await;
         assert_eq!(peer.event().await["user"], guest(name), "{target}");
         peer.close(1000);
     }
     let endpoint = Endpoint::new(chat.clone());
     for target in ["/ws?name=", "/ws?name=+", "/ws?name=%ff", "/ws?name=a%00"] {
-        let refused = answer(&endpoint, &handshake(target));
+        let refused = answer(&endpoint, &handshake(target)).await;
         assert_eq!(refused.status(), 400, "{target}");
         assert_eq!(body(refused)["error"]["code"], "bad_name");
     }
@@ -256,10 +253,9 @@ async fn a_guest_has_the_name_it_asks_for_or_a_number() {
 async fn a_number_is_not_given_out_again_where_rooms_outlive_the_chat() {
     let mut last = 0;
     for _ in 0..3 {
-        let rooms = |name, limits, outlet| Arc::new(MemoryRoom::new(name, limits, outlet)) as Arc<dyn Room>;
-        let chat: Chat = Chat::builder().rooms(rooms).build();
+        let chat = Chat::builder().store(MemoryStore).build();
         for _ in 0..2 {
-            let mut peer = start(&chat, "/ws");
+            let mut peer = start(&chat, "/ws").await;
             let welcome = peer.event().await;
             let name = welcome["user"]["name"].as_str().expect("a name");
             let number: u64 = name.strip_prefix("guest-").expect("a guest").parse().expect("a number");
@@ -274,35 +270,35 @@ async fn a_number_is_not_given_out_again_where_rooms_outlive_the_chat() {
 
 #[tokio::test(start_paused = true)]
 async fn the_site_answers_for_everything_and_without_it_the_rest_is_left_to_the_host() {
-    let chat: Chat = Chat::default();
-    let _member = support::member(&chat, "ann").await;
+    let chat = Chat::default();
+    let _member = chat_testkit::member(&chat, "ann").await;
     let bare = Endpoint::new(chat.clone());
     for target in ["/", "/healthz", "/readyz", "/other", "/ws/", "/WS"] {
-        let decision = bare.handle(&plain("GET", target), None);
+        let decision = bare.handle(&plain("GET", target), None).await;
         assert!(matches!(decision, Decision::Pass), "{target}: {decision:?}");
     }
-    let site = Endpoint::new(chat).at("/chat").with_site();
-    let health = answer(&site, &plain("GET", "/healthz?x"));
+    let site = Endpoint::new(chat).path("/chat").with_status_pages();
+    let health = answer(&site, &plain("GET", "/healthz?x")).await;
     assert_eq!((health.status(), &health.into_body()[..]), (200, &b"ok\n"[..]));
-    let ready = answer(&site, &plain("HEAD", "/readyz"));
+    let ready = answer(&site, &plain("HEAD", "/readyz")).await;
     assert_eq!(ready.status(), 200);
     assert_eq!(header(&ready, "cache-control"), Some("no-store"));
     let expected = json!({"ready": true, "connections": 1, "sessions": 1, "rooms": 1});
     assert_eq!(body(ready), expected);
-    let page = answer(&site, &plain("GET", "/"));
+    let page = answer(&site, &plain("GET", "/")).await;
     assert_eq!(header(&page, "content-type"), Some("text/html; charset=utf-8"));
     let page = String::from_utf8(page.into_body().to_vec()).expect("UTF-8");
     assert!(page.contains("/chat") && !page.contains("/ws"));
     for target in ["/ws", "/%68ealthz", "//", "/healthz/"] {
-        let missing = answer(&site, &plain("GET", target));
+        let missing = answer(&site, &plain("GET", target)).await;
         assert_eq!(missing.status(), 404, "{target}");
         assert_eq!(body(missing)["error"]["code"], "not_found");
     }
-    let wrong = answer(&site, &plain("POST", "/readyz"));
+    let wrong = answer(&site, &plain("POST", "/readyz")).await;
     assert_eq!((wrong.status(), header(&wrong, "allow")), (405, Some("GET, HEAD")));
-    let wrong = answer(&site, &plain("POST", "/chat"));
+    let wrong = answer(&site, &plain("POST", "/chat")).await;
     assert_eq!((wrong.status(), header(&wrong, "allow")), (405, Some("GET")));
-    let wrong = answer(&site, &plain("GET", "/chat"));
+    let wrong = answer(&site, &plain("GET", "/chat")).await;
     assert_eq!((wrong.status(), header(&wrong, "upgrade")), (426, Some("websocket")));
     assert_eq!(body(wrong)["error"]["code"], "upgrade_required");
 }

@@ -216,7 +216,7 @@ fn what_is_no_user_name_is_bad_name() {
 #[test]
 fn a_numbered_guest_has_a_name_that_a_guest_may_have() {
     for number in [0, 1, u64::MAX] {
-        let user = User::numbered_guest(number);
+        let user = User::numbered_guest(None, number);
         check_accepted_user(&user);
         assert_eq!(user.name(), format!("guest-{number}"));
     }

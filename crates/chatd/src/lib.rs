@@ -5,6 +5,8 @@
 
 pub mod echo;
 
+pub mod echo;
+
 mod config;
 mod logs;
 mod retain;

@@ -162,8 +162,9 @@ impl Permit {
 
     /// Counts a session.
     pub(crate) fn begin_session(&mut self) {
-        self.is_serving = true;
-        self.sessions.serving.fetch_add(1, Ordering::SeqCst);
+        if !std::mem::replace(&mut self.is_serving, true) {
+            self.sessions.serving.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     /// Ends the session. The connection may still be closing.

@@ -61,6 +61,18 @@ impl Ticket {
         &self.span
     }
 
+    /// Counts this connection in [`Counts::sessions`](crate::Counts::sessions), until
+    /// [`end_session`](Self::end_session) or until the ticket is dropped. [`serve`](Self::serve) calls it.
+    pub fn begin_session(&mut self) {
+        self.permit.begin_session();
+    }
+
+    /// Ends the session. The connection still counts in [`Counts::connections`](crate::Counts::connections) while it
+    /// closes.
+    pub fn end_session(&mut self) {
+        self.permit.end_session();
+    }
+
     /// Serves the session on a connection, to the end of the stream.
     ///
     /// A panic in the session, including the host's code that it calls, closes the connection with 1011 and goes no

@@ -2,19 +2,16 @@
 //! are not members, nothing acknowledged and lost, and nobody left behind.
 
 mod model;
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use chat_core::{Chat, Incoming, Limits, Range, RoomName};
+use chat_testkit::{Peer, connect, pass, settle};
 use model::{Seat, Truth};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use serde_json::{Value, json};
-use support::{Peer, connect, pass, settle};
 
 const ROOMS: [&str; 2] = ["lobby", "hall"];
 /// Longer than any history.
@@ -265,7 +262,7 @@ proptest! {
                 seen: BTreeMap::new(),
             };
             let mut history = History {
-                chat: support::chat(limits()),
+                chat: chat_testkit::chat(limits()),
                 seats: NAMES.map(seat).into_iter().collect(),
                 truth: Truth::default(),
                 sent: 0,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::support::{Frame, Peer};
+use chat_testkit::{Frame, Peer};
 
 /// What is known of the rooms, from whoever saw it first.
 #[derive(Default)]

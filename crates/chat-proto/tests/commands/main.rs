@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chat_proto::command::{Command, JoinFrom, parse};
+use chat_proto::room::Joined;
 use chat_proto::session::{Effect, Outcome, Session};
 use chat_proto::{ErrorCode, Limits, LogBounds, Range, Resumption, Search, User};
 use serde_json::Value;
@@ -18,17 +19,18 @@ fn command(text: &str) -> Result<Command, ErrorCode> {
 }
 
 /// A session that is a member of `lobby`.
-fn member() -> Session {
+fn member() -> Session<()> {
     member_within(Limits::default())
 }
 
-fn member_within(limits: Limits) -> Session {
+fn member_within(limits: Limits) -> Session<()> {
     let user = User::guest("ada").expect("a good name");
     let (mut session, _) = Session::open(Arc::new(limits), user, "1".to_owned(), Duration::ZERO);
     session.handle_text(Duration::ZERO, Bytes::from_static(br#"{"type":"join","room":"lobby"}"#));
     let bounds = LogBounds { epoch: "e".to_owned(), head: 0, first: 1 };
     let resumption = Resumption { after: 0, recovered: true, gap: None };
-    session.handle_outcome(Duration::ZERO, Outcome::Joined { bounds, resumption, members: 1 });
+    let joined = Joined { bounds, resumption, members: 1 };
+    session.handle_outcome(Duration::ZERO, Outcome::Joined { membership: Some(()), joined });
     session
 }
 
@@ -37,7 +39,7 @@ fn answer(text: impl AsRef<[u8]>) -> Value {
     answer_of(member(), text)
 }
 
-fn answer_of(mut session: Session, text: impl AsRef<[u8]>) -> Value {
+fn answer_of(mut session: Session<()>, text: impl AsRef<[u8]>) -> Value {
     let effects = session.handle_text(Duration::ZERO, Bytes::copy_from_slice(text.as_ref()));
     match effects.as_slice() {
         [Effect::Reply(event)] => serde_json::from_slice(&event.encode()).expect("an event is JSON"),

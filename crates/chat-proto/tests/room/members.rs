@@ -133,7 +133,8 @@ impl Room {
             }
             Position::Lost => JoinFrom::After { epoch: "gone".to_owned(), seq: 5 },
         };
-        let resumption = resume(&from, &bounds, &self.limits).expect("a position that was reached");
+        let resumption = resume(&from, &bounds, self.limits.wire.default_page_messages as u64)
+            .expect("a position that was reached");
         assert!(resumption.after + 1 >= bounds.first && resumption.after <= bounds.head);
         let cursor = self.tail.cursor(resumption.after);
         Member {

@@ -1,23 +1,17 @@
 use chat_proto::command::JoinFrom;
-use chat_proto::{ErrorCode, Gap, Limits, LogBounds, Resumption, resume};
+use chat_proto::{ErrorCode, Gap, LogBounds, Resumption, resume};
 
 use crate::EPOCH;
 
 const HEADS: std::ops::RangeInclusive<u64> = 0..=9;
-const PAGE: u32 = 3;
+const PAGE: u64 = 3;
 
 fn bounds(head: u64, first: u64) -> LogBounds {
     LogBounds { epoch: EPOCH.to_owned(), head, first }
 }
 
 fn resumed(from: &JoinFrom, log: &LogBounds) -> Result<Resumption, ErrorCode> {
-    resume(
-        from,
-        log,
-        &Limits::default().with(|limits| {
-            limits.wire.default_page_messages = PAGE as usize;
-        }),
-    )
+    resume(from, log, PAGE)
 }
 
 fn after(epoch: &str, seq: u64) -> JoinFrom {
@@ -28,21 +22,21 @@ fn whole(after: u64) -> Result<Resumption, ErrorCode> {
     Ok(Resumption { after, recovered: true, gap: None })
 }
 
-/// Every way in which a log of at most nine messages can stand.
-fn standings() -> impl Iterator<Item = LogBounds> {
+/// Returns every possible extent of a log of at most nine messages.
+fn extents() -> impl Iterator<Item = LogBounds> {
     HEADS.flat_map(|head| (1..=head + 1).map(move |first| bounds(head, first)))
 }
 
 #[test]
 fn a_join_without_a_position_starts_at_the_head() {
-    for log in standings() {
+    for log in extents() {
         assert_eq!(resumed(&JoinFrom::Now, &log), whole(log.head), "{log:?}");
     }
 }
 
 #[test]
 fn a_join_for_the_last_messages_gets_as_many_as_are_readable() {
-    for log in standings() {
+    for log in extents() {
         for wanted in [0, 1, 2, 5, 9, 10, (1 << 53) - 1] {
             let readable = log.head + 1 - log.first;
             assert_eq!(
@@ -56,7 +50,7 @@ fn a_join_for_the_last_messages_gets_as_many_as_are_readable() {
 
 #[test]
 fn a_resume_within_the_log_gets_all_that_came_after_it() {
-    for log in standings() {
+    for log in extents() {
         for seq in log.first - 1..=log.head {
             assert_eq!(resumed(&after(EPOCH, seq), &log), whole(seq), "{log:?}");
         }
@@ -65,7 +59,7 @@ fn a_resume_within_the_log_gets_all_that_came_after_it() {
 
 #[test]
 fn a_resume_from_the_future_is_a_bad_cursor() {
-    for log in standings() {
+    for log in extents() {
         for seq in [log.head + 1, log.head + 2, (1 << 53) - 1] {
             assert_eq!(resumed(&after(EPOCH, seq), &log), Err(ErrorCode::BadCursor), "{log:?}");
         }
@@ -74,7 +68,7 @@ fn a_resume_from_the_future_is_a_bad_cursor() {
 
 #[test]
 fn a_resume_that_the_log_no_longer_reaches_is_told_of_the_gap() {
-    for log in standings() {
+    for log in extents() {
         for seq in 0..log.first - 1 {
             let resumption = resumed(&after(EPOCH, seq), &log).unwrap();
             assert!(!resumption.recovered, "{log:?}");
@@ -86,7 +80,7 @@ fn a_resume_that_the_log_no_longer_reaches_is_told_of_the_gap() {
 
 #[test]
 fn a_resume_of_another_epoch_gets_the_newest_messages_and_is_told_of_the_rest() {
-    for log in standings() {
+    for log in extents() {
         for seq in [0, 1, log.head, log.head + 1, (1 << 53) - 1] {
             let resumption = resumed(&after("gone", seq), &log).unwrap();
             let missing = newest(&log);
@@ -99,5 +93,5 @@ fn a_resume_of_another_epoch_gets_the_newest_messages_and_is_told_of_the_rest() 
 /// The last message that is not among the newest page of what is readable.
 fn newest(log: &LogBounds) -> u64 {
     let readable = log.head + 1 - log.first;
-    log.head - readable.min(PAGE.into())
+    log.head - readable.min(PAGE)
 }

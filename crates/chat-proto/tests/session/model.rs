@@ -9,10 +9,11 @@ use chat_proto::session::{Effect, Operation, Outcome, Session};
 use chat_proto::{CloseCode, ErrorCode, Event, Limits, ProtocolViolation, User};
 use serde_json::{Value, json};
 
-use crate::ask::{Answer, Ask, Wish, answer_to, kind_of, known, outcome};
+use crate::ask::{Answer, Ask, ROOMS, Wish, answer_to, kind_of, known, outcome};
 
 pub(crate) struct Model {
-    session: Session,
+    /// A membership is the name of its room.
+    session: Session<&'static str>,
     limits: Arc<Limits>,
     now: Duration,
     rooms: BTreeSet<&'static str>,
@@ -83,8 +84,8 @@ impl Model {
     /// Ends what is in hand, in the way that was asked or with `refusal`.
     pub(crate) fn outcome(&mut self, refusal: Option<ErrorCode>, gap: bool) {
         let outcome = match (&self.in_flight, refusal) {
-            (_, Some(code)) => Outcome::Refused(code),
-            (Some(operation), None) => outcome(operation, gap),
+            (_, Some(code)) => code.into(),
+            (Some(operation), None) => outcome(operation, gap, self.rooms.contains(known(&operation.room))),
             (None, None) => Outcome::Left,
         };
         let Some(operation) = self.in_flight.take() else {
@@ -94,10 +95,8 @@ impl Model {
         };
         let room = known(&operation.room);
         let gaps = usize::from(gap && matches!(outcome, Outcome::Joined { .. }));
-        match outcome {
-            Outcome::Joined { .. } => drop(self.rooms.insert(room)),
-            Outcome::Left => drop(self.rooms.remove(room)),
-            _ => {}
+        if let Outcome::Joined { .. } = outcome {
+            self.rooms.insert(room);
         }
         let mut effects = self.session.handle_outcome(self.now, outcome);
         if self.closed.is_some() {
@@ -208,6 +207,16 @@ impl Model {
             other => panic!("{other:?} after {:?}", self.closed),
         }
         self.closed = self.closed.or(close);
+        if self.closed.is_none() {
+            self.check_memberships();
+        }
+    }
+
+    fn check_memberships(&self) {
+        for room in ROOMS {
+            let name = room.parse().expect("a room name");
+            assert_eq!(self.session.membership(&name).is_some(), self.rooms.contains(room), "{room}");
+        }
     }
 
     fn check_effect(&mut self, ask: Ask, effect: Effect) {
@@ -225,6 +234,9 @@ impl Model {
             }
             (Effect::Perform(operation), Answer::Perform(kind, room)) => {
                 assert_eq!((kind_of(&operation.action), operation.room.as_str()), (kind, room));
+                if kind == "leave" {
+                    self.rooms.remove(room);
+                }
                 self.in_flight = Some(operation);
                 self.owed.push_front(ask);
             }

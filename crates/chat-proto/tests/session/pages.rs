@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chat_proto::room::Joined;
 use chat_proto::session::{Effect, Outcome, Session};
 use chat_proto::{
     Event, Limits, LogBounds, NewMessage, Page, Resumption, RoomName, SearchPage, StoredMessage, User,
@@ -142,7 +143,7 @@ fn a_log_that_returns_what_is_no_object_of_text_is_unavailable() {
 }
 
 /// What a member of the lobby is answered.
-fn answer(command: &'static str, outcome: Outcome) -> String {
+fn answer(command: &'static str, outcome: Outcome<()>) -> String {
     let (now, user) = (Duration::ZERO, User::guest("ann").expect("a good name"));
     let (mut session, _) = Session::open(Arc::new(Limits::default()), user, "7".to_owned(), now);
     let mut ask = |kind: &str, outcome| {
@@ -153,7 +154,8 @@ fn answer(command: &'static str, outcome: Outcome) -> String {
     };
     let bounds = LogBounds { epoch: "e".to_owned(), head: 9, first: 1 };
     let resumption = Resumption { after: 9, recovered: true, gap: None };
-    ask("join", Outcome::Joined { bounds, resumption, members: 1 });
+    let joined = Joined { bounds, resumption, members: 1 };
+    ask("join", Outcome::Joined { membership: Some(()), joined });
     match ask(command, outcome).as_slice() {
         [Effect::Reply(event)] => String::from_utf8(event.encode().into()).expect("UTF-8"),
         other => panic!("{other:?}"),

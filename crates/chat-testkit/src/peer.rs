@@ -10,21 +10,23 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::settle;
-use super::wire::{Frame, Line, Wire};
+use crate::settle;
+use crate::wire::{Frame, Line, Wire};
 
-/// Paused time after which a test gives up waiting. Longer than anything that a session waits for.
+/// Paused time after which a test fails. It is longer than any time limit of a session.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The test's side, and the task in which the session runs.
-pub(crate) struct Peer {
+/// The client's side of a connection in memory, with the task that runs the session on the other side.
+#[derive(Debug)]
+pub struct Peer {
     line: Arc<Mutex<Line>>,
     news: Arc<Notify>,
     session: JoinHandle<()>,
 }
 
 impl Peer {
-    pub(crate) fn new<S>(session: impl FnOnce(Wire) -> S) -> Self
+    /// Starts a session in a task. `session` gets the connection.
+    pub fn new<S>(session: impl FnOnce(Wire) -> S) -> Self
     where
         S: Future<Output = ()> + Send + 'static,
     {
@@ -36,57 +38,60 @@ impl Peer {
     }
 
     /// Sends a text frame.
-    pub(crate) fn text(&self, text: impl Into<Bytes>) {
+    pub fn text(&self, text: impl Into<Bytes>) {
         self.incoming(Incoming::Text(text.into()));
     }
 
     /// Sends a command.
     #[expect(clippy::needless_pass_by_value, reason = "it is always a `json!`")]
-    pub(crate) fn send(&self, command: Value) {
+    pub fn send(&self, command: Value) {
         self.text(command.to_string());
     }
 
-    /// Sends a message into the lobby, unasked for a reply.
-    pub(crate) fn say(&self, text: &str) {
+    /// Sends a message into the lobby, without a `ref`.
+    pub fn say(&self, text: &str) {
         self.send(json!({"type": "send", "room": "lobby", "body": {"text": text}}));
     }
 
-    pub(crate) fn ping(&self) {
+    /// Sends a ping.
+    pub fn ping(&self) {
         self.incoming(Incoming::Ping);
     }
 
-    pub(crate) fn close(&self, code: u16) {
+    /// Sends a close frame with this code.
+    pub fn close(&self, code: u16) {
         self.incoming(Incoming::Close(Some(code)));
     }
 
-    pub(crate) fn incoming(&self, incoming: Incoming) {
+    /// Sends anything that a connection can report.
+    pub fn incoming(&self, incoming: Incoming) {
         let mut line = self.line.lock();
         line.incoming.push_back(incoming);
         line.reader.take().into_iter().for_each(Waker::wake);
     }
 
-    /// Takes nothing from now on.
-    pub(crate) fn block(&self) {
+    /// Stops reading.
+    pub fn block(&self) {
         self.line.lock().allowance = Some(0);
     }
 
-    /// Takes so many frames, then nothing.
-    pub(crate) fn grant(&self, frames: usize) {
+    /// Reads this many frames, then stops.
+    pub fn grant(&self, frames: usize) {
         self.change(|line| line.allowance = Some(line.allowance.unwrap_or(0) + frames));
     }
 
-    /// Takes everything again.
-    pub(crate) fn unblock(&self) {
+    /// Reads everything again.
+    pub fn unblock(&self) {
         self.change(|line| line.allowance = None);
     }
 
     /// Fails every write from now on.
-    pub(crate) fn fail(&self) {
+    pub fn fail(&self) {
         self.change(|line| line.failing = true);
     }
 
-    /// Leaves the session's close frame unanswered.
-    pub(crate) fn keep_silent(&self) {
+    /// Does not answer the session's close frame.
+    pub fn keep_silent(&self) {
         self.line.lock().keeps_silent = true;
     }
 
@@ -96,8 +101,12 @@ impl Peer {
         line.writer.take().into_iter().for_each(Waker::wake);
     }
 
-    /// The next frame, once it comes.
-    pub(crate) async fn frame(&mut self) -> Frame {
+    /// Waits for the next frame.
+    ///
+    /// # Panics
+    ///
+    /// If none comes in time.
+    pub async fn frame(&mut self) -> Frame {
         let next = async {
             loop {
                 if let Some(frame) = self.line.lock().taken.pop_front() {
@@ -109,21 +118,29 @@ impl Peer {
         timeout(PATIENCE, next).await.expect("a frame in time")
     }
 
-    /// The next frame, which is a text, as it stands.
-    pub(crate) async fn text_frame(&mut self) -> String {
+    /// Waits for the next frame, which must be a text.
+    ///
+    /// # Panics
+    ///
+    /// If it is another frame.
+    pub async fn text_frame(&mut self) -> String {
         match self.frame().await {
             Frame::Text(text) => text,
             other => panic!("{other:?} instead of an event"),
         }
     }
 
-    /// The next frame, which is an event.
-    pub(crate) async fn event(&mut self) -> Value {
+    /// Waits for the next frame, which must be an event.
+    pub async fn event(&mut self) -> Value {
         parse(&self.text_frame().await)
     }
 
-    /// The events that are there or come now, all of them.
-    pub(crate) async fn events(&mut self) -> Vec<Value> {
+    /// Returns all events that are there or come now.
+    ///
+    /// # Panics
+    ///
+    /// If another frame is among them.
+    pub async fn events(&mut self) -> Vec<Value> {
         settle().await;
         let texts = self.taken().into_iter().map(|frame| match frame {
             Frame::Text(text) => parse(&text),
@@ -132,13 +149,17 @@ impl Peer {
         texts.collect()
     }
 
-    /// The frames that are there.
-    pub(crate) fn taken(&self) -> Vec<Frame> {
+    /// Returns the frames that are there.
+    pub fn taken(&self) -> Vec<Frame> {
         self.line.lock().taken.drain(..).collect()
     }
 
-    /// Sends a command with a `ref` and waits for the reply; events that come before it stay to be read.
-    pub(crate) async fn ask(&mut self, mut command: Value) -> Value {
+    /// Sends a command with a `ref` and waits for the reply. Events before the reply can be read later.
+    ///
+    /// # Panics
+    ///
+    /// If no reply comes in time.
+    pub async fn ask(&mut self, mut command: Value) -> Value {
         command["ref"] = "ask".into();
         self.send(command);
         let mut others = Vec::new();
@@ -158,15 +179,19 @@ impl Peer {
         reply
     }
 
-    /// Joins a room.
-    pub(crate) async fn join(&mut self, room: &str) -> Value {
+    /// Joins a room and returns the reply.
+    ///
+    /// # Panics
+    ///
+    /// If the reply is an error.
+    pub async fn join(&mut self, room: &str) -> Value {
         let joined = self.ask(json!({"type": "join", "room": room})).await;
         assert_eq!(joined["type"], "joined", "{joined}");
         joined
     }
 
-    /// Everything that comes up to the end of the connection, with the end not in it.
-    pub(crate) async fn until_gone(&mut self) -> Vec<Frame> {
+    /// Waits for the end of the connection. Returns the frames before it.
+    pub async fn until_gone(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
         loop {
             match self.frame().await {
@@ -176,27 +201,28 @@ impl Peer {
         }
     }
 
-    /// What the session has closed with: `None` if it has not yet, `Some(None)` if the peer did first.
-    pub(crate) fn closed_with(&self) -> Option<Option<u16>> {
+    /// Returns the code with which the session has closed: `None` if it is open, `Some(None)` if the peer closed first.
+    pub fn closed_with(&self) -> Option<Option<u16>> {
         self.line.lock().closed_with
     }
 
-    pub(crate) fn flushes(&self) -> usize {
+    /// Returns the number of flushes that had something to write.
+    pub fn flushes(&self) -> usize {
         self.line.lock().flushes
     }
 
-    /// Frames that the session has not read.
-    pub(crate) fn unread(&self) -> usize {
+    /// Returns the number of frames that the session has not read.
+    pub fn unread(&self) -> usize {
         self.line.lock().incoming.len()
     }
 
-    /// Drops the session where it is.
-    pub(crate) fn kill(&self) {
+    /// Aborts the task of the session.
+    pub fn kill(&self) {
         self.session.abort();
     }
 
-    /// Whether the session's task is over, and has not panicked.
-    pub(crate) async fn is_over(&mut self) -> bool {
+    /// Returns true if the task of the session has ended without a panic.
+    pub async fn is_over(&mut self) -> bool {
         settle().await;
         self.session.is_finished() && (&mut self.session).await.is_ok()
     }

@@ -1,24 +1,16 @@
 //! An echo in the chat's place: it gives back what it gets, within the same limits, and ends in the same ways.
 
-mod support;
-
 use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chat_core::{Chat, Decision, Endpoint, Incoming, Limits, ProtocolViolation, Watch};
-use support::wire::HIGH_WATER;
-use support::{Frame, Peer, chat, handshake, pass, seconds_until, settle};
+use chat_core::{Chat, Decision, Endpoint, Incoming, Limits, ProtocolViolation, UpgradeGuard};
+use chat_testkit::HIGH_WATER;
+use chat_testkit::{Frame, Peer, chat, handshake, pass, seconds_until, settle, start_on};
 
-/// Starts an echo the way that an adapter does, which has a clone of the endpoint.
-fn echo(chat: &Chat) -> Peer {
-    let (endpoint, watch) = (Endpoint::new(chat.clone()).echo(), Watch::default());
-    let Decision::Upgrade(upgrade) = endpoint.clone().handle(&handshake("/ws"), Some(&watch)) else {
-        panic!("not let in");
-    };
-    let (_, ticket) = upgrade.accept();
-    assert!(watch.leaving(101).is_none());
-    Peer::new(|wire| ticket.start(async { Ok::<_, std::convert::Infallible>(wire) }))
+/// Starts an echo as an adapter does.
+async fn echo(chat: &Chat) -> Peer {
+    start_on(&Endpoint::new(chat.clone()).handler(chatd::echo::handler), "/ws").await
 }
 
 fn limits() -> Limits {
@@ -42,7 +34,7 @@ fn say(peer: &Peer, numbers: std::ops::Range<usize>) {
 #[tokio::test(start_paused = true)]
 async fn what_comes_goes_back_as_it_was_in_order_and_nothing_else_does() {
     let chat = Chat::default();
-    let mut peer = echo(&chat);
+    let mut peer = echo(&chat).await;
     settle().await;
     assert_eq!(peer.taken(), [], "no welcome");
     let bytes = Bytes::from_static(&[0, 0xff, 0x80]);
@@ -70,7 +62,7 @@ async fn what_comes_goes_back_as_it_was_in_order_and_nothing_else_does() {
 
 #[tokio::test(start_paused = true)]
 async fn frames_that_come_together_go_back_with_one_flush() {
-    let peer = echo(&Chat::default());
+    let peer = echo(&Chat::default()).await;
     settle().await;
     say(&peer, 0..HIGH_WATER);
     settle().await;
@@ -90,7 +82,7 @@ async fn what_came_ahead_of_the_end_goes_back_before_it() {
         (Incoming::End, Some(None), None),
     ] {
         let name = format!("{end:?}");
-        let mut peer = echo(&chat);
+        let mut peer = echo(&chat).await;
         peer.block();
         say(&peer, 0..10);
         peer.incoming(end);
@@ -106,7 +98,7 @@ async fn what_came_ahead_of_the_end_goes_back_before_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_ends_its_stream_gets_what_it_waits_for() {
-    let mut peer = echo(&chat(limits()));
+    let mut peer = echo(&chat(limits())).await;
     peer.block();
     say(&peer, 0..3);
     peer.incoming(Incoming::End);
@@ -118,7 +110,7 @@ async fn a_peer_that_ends_its_stream_gets_what_it_waits_for() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_leaves_the_close_unanswered_is_no_session_and_is_not_waited_for() {
     let chat = Chat::default();
-    let mut peer = echo(&chat);
+    let mut peer = echo(&chat).await;
     peer.keep_silent();
     peer.incoming(Incoming::Violation(ProtocolViolation::Protocol));
     settle().await;
@@ -132,10 +124,10 @@ async fn a_peer_that_leaves_the_close_unanswered_is_no_session_and_is_not_waited
 #[tokio::test(start_paused = true)]
 async fn a_transport_that_fails_is_dropped() {
     let chat = Chat::default();
-    let mut peer = echo(&chat);
+    let mut peer = echo(&chat).await;
     peer.incoming(Incoming::Lost(io::ErrorKind::ConnectionReset.into()));
     assert_eq!(peer.until_gone().await, []);
-    let mut peer = echo(&chat);
+    let mut peer = echo(&chat).await;
     peer.fail();
     peer.text("x");
     assert_eq!(peer.until_gone().await, []);
@@ -146,7 +138,7 @@ async fn a_transport_that_fails_is_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn of_a_peer_that_does_not_read_no_more_is_read_than_can_wait() {
-    let peer = echo(&Chat::default());
+    let peer = echo(&Chat::default()).await;
     peer.block();
     say(&peer, 0..1_000);
     pass(1.0).await;
@@ -170,7 +162,7 @@ async fn of_a_peer_that_does_not_read_no_more_is_read_than_can_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_takes_nothing_is_closed_and_one_that_takes_little_is_not() {
     let chat = chat(limits());
-    let mut slow = echo(&chat);
+    let mut slow = echo(&chat).await;
     slow.block();
     say(&slow, 0..100);
     for _ in 0..20 {
@@ -189,7 +181,7 @@ async fn a_peer_that_takes_nothing_is_closed_and_one_that_takes_little_is_not() 
 #[tokio::test(start_paused = true)]
 async fn a_peer_whose_frames_wait_unread_is_not_taken_for_silent() {
     let chat = chat(limits());
-    let peer = echo(&chat);
+    let peer = echo(&chat).await;
     peer.block();
     for _ in 0..100 {
         peer.ping();
@@ -209,7 +201,7 @@ async fn a_silent_peer_is_pinged_and_then_given_up() {
     let signs: [fn(&Peer); 3] =
         [|peer| peer.ping(), |peer| peer.incoming(Incoming::Pong), |peer| peer.text("x")];
     for sign in signs {
-        let mut peer = echo(&chat);
+        let mut peer = echo(&chat).await;
         settle().await;
         for _ in 0..5 {
             pass(9.0).await;
@@ -238,7 +230,7 @@ async fn a_silent_peer_is_pinged_and_then_given_up() {
 #[tokio::test(start_paused = true)]
 async fn a_pong_that_came_while_the_process_did_not_run_counts() {
     let chat = chat(limits());
-    let mut peer = echo(&chat);
+    let mut peer = echo(&chat).await;
     assert_eq!(peer.frame().await, Frame::Ping);
     tokio::time::advance(Duration::from_secs(60)).await;
     settle().await;
@@ -249,8 +241,8 @@ async fn a_pong_that_came_while_the_process_did_not_run_counts() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_gives_back_what_was_read_and_closes() {
     let chat = Chat::default();
-    let mut idle = echo(&chat);
-    let mut busy = echo(&chat);
+    let mut idle = echo(&chat).await;
+    let mut busy = echo(&chat).await;
     settle().await;
     busy.block();
     say(&busy, 0..100);
@@ -267,7 +259,8 @@ async fn a_drain_gives_back_what_was_read_and_closes() {
     assert_eq!(busy.until_gone().await, expected);
     let drained = drain.await.expect("no panic");
     assert_eq!((drained.connections, drained.abandoned), (2, 0));
-    let watch = Watch::default();
-    let refused = Endpoint::new(chat).echo().handle(&handshake("/ws"), Some(&watch));
+    let guard = UpgradeGuard::default();
+    let refused =
+        Endpoint::new(chat).handler(chatd::echo::handler).handle(&handshake("/ws"), Some(&guard)).await;
     assert!(matches!(refused, Decision::Answer(answer) if answer.status() == 503));
 }

@@ -8,36 +8,41 @@ use chat_core::{CloseCode, Connection, Incoming, Outgoing};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Frames that the connection holds for a peer that takes none.
-pub(crate) const HIGH_WATER: usize = 4;
+/// The number of frames that the connection holds for a peer that does not read.
+pub const HIGH_WATER: usize = 4;
 
-/// What the peer gets, in order.
+/// A frame that the peer gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Frame {
+pub enum Frame {
+    /// A text message.
     Text(String),
+    /// A binary message.
     Binary(Bytes),
+    /// A ping.
     Ping,
+    /// A pong.
     Pong,
+    /// A close frame, with its code if it has one.
     Close(Option<u16>),
     /// The session has dropped the connection.
     Gone,
 }
 
-/// What is between the two sides.
-#[derive(Default)]
+/// The state between the two sides.
+#[derive(Debug, Default)]
 pub(super) struct Line {
     pub(super) incoming: VecDeque<Incoming>,
-    /// What the session has sent and the peer has not taken.
+    /// Frames that the session has sent and the peer has not taken.
     pub(super) buffer: VecDeque<Frame>,
     pub(super) taken: VecDeque<Frame>,
     /// Frames that the peer takes until it blocks; `None` for all there are.
     pub(super) allowance: Option<usize>,
     pub(super) failing: bool,
-    /// What the peer has sent in its close frame.
+    /// The code of the peer's close frame.
     pub(super) peer_closed: Option<Option<u16>>,
-    /// What the session closes with.
+    /// The code with which the session closes.
     pub(super) closed_with: Option<Option<u16>>,
-    /// Whether the peer leaves the session's close frame unanswered.
+    /// True if the peer does not answer the session's close frame.
     pub(super) keeps_silent: bool,
     /// Flushes that had something to write.
     pub(super) flushes: usize,
@@ -69,8 +74,9 @@ impl Line {
     }
 }
 
-/// The session's side.
-pub(crate) struct Wire {
+/// The session's side of the connection.
+#[derive(Debug)]
+pub struct Wire {
     pub(super) line: Arc<Mutex<Line>>,
     pub(super) news: Arc<Notify>,
 }

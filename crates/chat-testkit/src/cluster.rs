@@ -1,0 +1,219 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chat_core::{
+    AppendError, AppendReceipt, Builder, Bus, BusSink, Chat, Commit, CommitSink, Limits, LogBounds,
+    MemoryRoom, NewMessage, NodeId, Notice, Page, Range, Room, RoomName, Search, SearchError, SearchPage,
+    Unavailable, User, UserKey,
+};
+use parking_lot::Mutex;
+
+/// The nodes of one chat in this process: a store that all of them open, and a bus between them.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    store: SharedStore,
+    bus: InProcessBus,
+}
+
+impl Cluster {
+    /// Returns a cluster without nodes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns the builder of a further node.
+    ///
+    /// # Panics
+    ///
+    /// If `name` is not the name of a node.
+    pub fn builder(&self, name: &str) -> Builder {
+        let node = name.parse().expect("a node's name");
+        Chat::builder().node(node).store(self.store.clone()).bus(self.bus.clone())
+    }
+
+    /// Adds a node with the default limits.
+    ///
+    /// # Panics
+    ///
+    /// If `name` is not the name of a node.
+    pub fn node(&self, name: &str) -> Chat {
+        self.builder(name).build()
+    }
+
+    /// Returns the store that the nodes share.
+    pub fn store(&self) -> &SharedStore {
+        &self.store
+    }
+
+    /// Takes a node off the bus, as if its process had died. The others notice the loss.
+    ///
+    /// # Panics
+    ///
+    /// If `name` is not the name of a node.
+    pub fn lose(&self, name: &str) {
+        let node: NodeId = name.parse().expect("a node's name");
+        let sinks = {
+            let mut state = self.bus.0.lock();
+            state.sinks.remove(&node);
+            state.present.retain(|(from, ..), _| *from != node);
+            state.sinks.values().cloned().collect::<Vec<_>>()
+        };
+        for sink in sinks {
+            sink.node_lost(&node);
+        }
+    }
+}
+
+/// A bus between chats of one process. It delivers each notice at once.
+#[derive(Clone, Debug, Default)]
+struct InProcessBus(Arc<Mutex<BusState>>);
+
+#[derive(Debug, Default)]
+struct BusState {
+    sinks: BTreeMap<NodeId, BusSink>,
+    /// The users with connections, by node and room.
+    present: BTreeMap<(NodeId, RoomName, UserKey), (User, usize)>,
+}
+
+#[async_trait]
+impl Bus for InProcessBus {
+    fn connect(&self, node: &NodeId, sink: BusSink) {
+        self.0.lock().sinks.insert(node.clone(), sink);
+    }
+
+    fn publish(&self, node: &NodeId, notice: &Notice) {
+        let sinks = {
+            let mut state = self.0.lock();
+            if !state.sinks.contains_key(node) {
+                return;
+            }
+            if let Notice::Presence { room, user, connections } = notice {
+                let place = (node.clone(), room.clone(), user.key());
+                if *connections == 0 {
+                    state.present.remove(&place);
+                } else {
+                    state.present.insert(place, (user.clone(), *connections));
+                }
+            }
+            let others = state.sinks.iter().filter(|(other, _)| *other != node);
+            others.map(|(_, sink)| sink.clone()).collect::<Vec<_>>()
+        };
+        for sink in sinks {
+            sink.receive(node, notice);
+        }
+    }
+
+    async fn roster(
+        &self,
+        node: &NodeId,
+        room: &RoomName,
+    ) -> Result<Vec<(NodeId, User, usize)>, Unavailable> {
+        let state = self.0.lock();
+        let elsewhere = state.present.iter().filter(|((from, name, _), _)| from != node && name == room);
+        Ok(elsewhere.map(|((from, ..), (user, count))| (from.clone(), user.clone(), *count)).collect())
+    }
+}
+
+/// A store of rooms in memory that several chats open. Each opening hears of the commits of all of them.
+#[derive(Clone, Debug, Default)]
+pub struct SharedStore(Arc<Mutex<BTreeMap<RoomName, SharedRoom>>>);
+
+impl SharedStore {
+    /// Stops the reports to all sinks of a room. Commits go on.
+    pub fn mute(&self, room: &RoomName, is_muted: bool) {
+        if let Some(room) = self.0.lock().get(room) {
+            room.openings.lock().is_muted = is_muted;
+        }
+    }
+}
+
+/// One log, with the sinks of those who have opened it.
+#[derive(Clone, Debug)]
+struct SharedRoom {
+    log: Arc<MemoryRoom>,
+    openings: Arc<Mutex<Openings>>,
+}
+
+#[derive(Debug, Default)]
+struct Openings {
+    next: u64,
+    sinks: BTreeMap<u64, CommitSink>,
+    is_muted: bool,
+}
+
+impl SharedRoom {
+    fn new(name: RoomName, limits: Arc<Limits>) -> Self {
+        let openings = Arc::<Mutex<Openings>>::default();
+        let all = Arc::clone(&openings);
+        let sink = CommitSink::new(move |commit| {
+            let state = all.lock();
+            let sinks: Vec<_> = state.sinks.values().filter(|_| !state.is_muted).cloned().collect();
+            drop(state);
+            for sink in sinks {
+                match commit {
+                    Commit::Entry(stored) => sink.publish(stored),
+                    Commit::Head(head) => sink.advance(head),
+                    Commit::Renewed(bounds) => sink.renewed(bounds),
+                    _ => {}
+                }
+            }
+        });
+        Self { log: Arc::new(MemoryRoom::new(name, limits, sink)), openings }
+    }
+}
+
+#[async_trait]
+impl chat_core::Store for SharedStore {
+    async fn open(
+        &self,
+        room: &RoomName,
+        limits: &Arc<Limits>,
+        sink: CommitSink,
+    ) -> Result<Arc<dyn Room>, Unavailable> {
+        let mut rooms = self.0.lock();
+        let shared = rooms
+            .entry(room.clone())
+            .or_insert_with(|| SharedRoom::new(room.clone(), Arc::clone(limits)))
+            .clone();
+        let id = {
+            let mut openings = shared.openings.lock();
+            openings.next += 1;
+            let id = openings.next;
+            openings.sinks.insert(id, sink);
+            id
+        };
+        Ok(Arc::new(Opening { shared, id }))
+    }
+}
+
+/// One opening of a shared room. Dropping it removes its sink.
+struct Opening {
+    shared: SharedRoom,
+    id: u64,
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.shared.openings.lock().sinks.remove(&self.id);
+    }
+}
+
+#[async_trait]
+impl Room for Opening {
+    async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
+        self.shared.log.append(message).await
+    }
+
+    async fn read(&self, range: Range) -> Result<Page, Unavailable> {
+        self.shared.log.read(range).await
+    }
+
+    async fn bounds(&self) -> Result<LogBounds, Unavailable> {
+        self.shared.log.bounds().await
+    }
+
+    async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {
+        self.shared.log.search(search).await
+    }
+}

@@ -1,0 +1,198 @@
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chat_core::{
+    AppendError, AppendReceipt, Chat, CommitSink, Health, Limits, LogBounds, MemoryRoom, NewMessage, Page,
+    Range, Room, RoomName, Unavailable,
+};
+use parking_lot::Mutex;
+use tokio::time::sleep;
+
+/// The behaviour of one kind of call to a [`Store`].
+#[derive(Clone, Copy, Debug)]
+pub enum Mode {
+    /// The call succeeds at once.
+    Works,
+    /// The call succeeds after this time.
+    Slow(Duration),
+    /// The call fails at once.
+    Fails,
+    /// The call never returns.
+    Hangs,
+}
+
+/// A store of rooms in memory whose calls behave as the test says. It has no search.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    open: Mode,
+    append: Mode,
+    read: Mode,
+    bounds: Mode,
+    health: Health,
+    opens: usize,
+    reads: usize,
+    closes: usize,
+    lost: Vec<u64>,
+    sink: Option<CommitSink>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Store {
+    /// Returns a store in which all calls succeed.
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(State {
+            open: Mode::Works,
+            append: Mode::Works,
+            read: Mode::Works,
+            bounds: Mode::Works,
+            health: Health::Ready,
+            opens: 0,
+            reads: 0,
+            closes: 0,
+            lost: Vec::new(),
+            sink: None,
+        })))
+    }
+
+    /// Returns a chat on this store.
+    pub fn chat(&self, limits: Limits) -> Chat {
+        Chat::builder().limits(limits).store(self.clone()).build()
+    }
+
+    /// Sets the behaviour of opening a room.
+    pub fn open(&self, mode: Mode) {
+        self.0.lock().open = mode;
+    }
+
+    /// Sets the behaviour of appends.
+    pub fn append(&self, mode: Mode) {
+        self.0.lock().append = mode;
+    }
+
+    /// Sets the behaviour of reads.
+    pub fn read(&self, mode: Mode) {
+        self.0.lock().read = mode;
+    }
+
+    /// Sets the behaviour of asking for the bounds.
+    pub fn bounds(&self, mode: Mode) {
+        self.0.lock().bounds = mode;
+    }
+
+    /// Sets the health that the store reports.
+    pub fn health(&self, health: Health) {
+        self.0.lock().health = health;
+    }
+
+    /// Loses these messages: reads leave them out.
+    pub fn lose(&self, seqs: impl IntoIterator<Item = u64>) {
+        self.0.lock().lost.extend(seqs);
+    }
+
+    /// Returns the number of times that a room was opened.
+    pub fn opens(&self) -> usize {
+        self.0.lock().opens
+    }
+
+    /// Returns the number of reads that have begun.
+    pub fn reads(&self) -> usize {
+        self.0.lock().reads
+    }
+
+    /// Returns the number of times that the store was closed.
+    pub fn closes(&self) -> usize {
+        self.0.lock().closes
+    }
+
+    /// Returns the sink of the room that was opened last.
+    ///
+    /// # Panics
+    ///
+    /// If no room was opened.
+    pub fn sink(&self) -> CommitSink {
+        self.0.lock().sink.clone().expect("a room was opened")
+    }
+}
+
+#[async_trait]
+impl chat_core::Store for Store {
+    async fn open(
+        &self,
+        room: &RoomName,
+        limits: &Arc<Limits>,
+        sink: CommitSink,
+    ) -> Result<Arc<dyn Room>, Unavailable> {
+        let mode = {
+            let mut state = self.0.lock();
+            state.opens += 1;
+            state.sink = Some(sink.clone());
+            state.open
+        };
+        obey(mode).await?;
+        let log = MemoryRoom::new(room.clone(), Arc::clone(limits), sink);
+        Ok(Arc::new(StoredRoom { store: self.clone(), log }))
+    }
+
+    fn health(&self) -> Health {
+        self.0.lock().health.clone()
+    }
+
+    async fn close(&self) -> Result<(), Unavailable> {
+        self.0.lock().closes += 1;
+        Ok(())
+    }
+}
+
+struct StoredRoom {
+    store: Store,
+    log: MemoryRoom,
+}
+
+#[async_trait]
+impl Room for StoredRoom {
+    async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
+        let mode = self.store.0.lock().append;
+        obey(mode).await?;
+        self.log.append(message).await
+    }
+
+    async fn read(&self, range: Range) -> Result<Page, Unavailable> {
+        let mode = {
+            let mut state = self.store.0.lock();
+            state.reads += 1;
+            state.read
+        };
+        obey(mode).await?;
+        let mut page = self.log.read(range).await?;
+        page.messages.retain(|stored| !self.store.0.lock().lost.contains(&stored.seq));
+        Ok(page)
+    }
+
+    async fn bounds(&self) -> Result<LogBounds, Unavailable> {
+        let mode = self.store.0.lock().bounds;
+        obey(mode).await?;
+        self.log.bounds().await
+    }
+}
+
+async fn obey(mode: Mode) -> Result<(), Unavailable> {
+    match mode {
+        Mode::Works => Ok(()),
+        Mode::Slow(time) => {
+            sleep(time).await;
+            Ok(())
+        }
+        Mode::Fails => Err(Unavailable::new("the disk is full")),
+        Mode::Hangs => pending().await,
+    }
+}
