@@ -1,38 +1,47 @@
 //! The `chat.v1` protocol as pure functions of (state, now, input).
 //!
-//! Everything here can be called without a runtime, a socket or a clock: time and ids are arguments, and
-//! what has to happen comes back as a value. `chat-core` performs what this crate decides.
+//! Everything in this crate works without a runtime, a socket or a clock: times and ids are arguments, and the
+//! actions to perform are return values. `chat-core` performs what this crate decides.
+//!
+//! The wire is symmetric: a [`Command`](command::Command) is written by a client and read by a server, an
+//! [`Event`] is written by a server and read by a client.
+//!
+//! # Examples
 //!
 //! ```
-//! use chat_proto::RoomName;
+//! use chat_proto::command::{self, Command, JoinFrom};
+//! use chat_proto::{Event, Limits};
 //!
-//! let room: RoomName = "로비".parse()?;
-//! assert_eq!(room.as_str(), "로비");
-//! assert!("Lobby".parse::<RoomName>().is_err());
-//! # Ok::<(), chat_proto::ErrorCode>(())
+//! let join = Command::Join { room: "로비".parse()?, from: JoinFrom::Last(20) };
+//! let text = join.encode(Some("1"));
+//! let parsed = command::parse(text.as_bytes(), &Limits::default());
+//! assert_eq!(parsed.reference.as_deref(), Some("1"));
+//! assert!(matches!(parsed.command, Ok(Command::Join { .. })));
+//!
+//! let event = Event::parse(r#"{"type":"left","ref":"2","room":"로비"}"#)?;
+//! assert_eq!(event.reference(), Some("2"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod command;
 pub mod handshake;
 pub mod room;
 pub mod session;
 
-mod close;
-mod error;
-mod event;
-mod fields;
 mod limits;
 mod name;
+mod user;
+mod wire;
 
-pub use close::{CloseCode, ProtocolViolation};
-pub use error::ErrorCode;
-pub use event::{Event, LimitsNotice, PresenceState};
 pub use limits::{ConnectionLimits, HttpLimits, Limits, RoomLimits, WireLimits};
-pub use name::{RoomName, User, UserKey};
-
+pub use name::{InvalidRoomName, RoomName};
 pub use room::{
     AppendError, AppendReceipt, Cursor, Gap, Log, LogBounds, NewMessage, Next, Page, Range, Resumption,
     Roster, Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Unavailable, fold, resume,
+};
+pub use user::{InvalidUserName, User, UserKey};
+pub use wire::{
+    CloseCode, ErrorCode, Event, InvalidEvent, LimitsNotice, OtherCode, PresenceState, ProtocolViolation,
+    RawEvent, ReconnectAdvice, command,
 };
 
 /// The subprotocol token of this protocol, as offered in `Sec-WebSocket-Protocol`.

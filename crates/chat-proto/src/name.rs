@@ -2,45 +2,96 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use unicode_normalization::char::is_combining_mark;
-use unicode_normalization::{UnicodeNormalization, is_nfc};
-use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
+use unicode_normalization::is_nfc;
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 use crate::ErrorCode;
 
-const ROOM_BYTES: usize = 64;
-const USER_CHARS: usize = 32;
-const USER_BYTES: usize = 128;
+const MAX_BYTES: usize = 64;
 
 /// The name of a room: 1 to 64 bytes of letters and digits of any script, `-` and `_`, starting with a
 /// letter or digit, in NFC and in lower case.
 ///
-/// A value of this type cannot break those rules, so nothing that takes one checks it again. Cloning shares
-/// the text.
+/// A value of this type always follows these rules, so code that takes one does not check it again. A clone
+/// shares the text.
+///
+/// # Examples
+///
+/// ```
+/// use chat_proto::{InvalidRoomName, RoomName};
+///
+/// let room: RoomName = "team-7".parse()?;
+/// assert_eq!(room.as_str(), "team-7");
+/// assert_eq!("Team-7".parse::<RoomName>(), Err(InvalidRoomName::UpperCase));
+/// # Ok::<(), InvalidRoomName>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomName(Arc<str>);
 
+/// The rule that a room name breaks.
+///
+/// The text of this error repeats nothing of the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRoomName {
+    /// The name is empty.
+    #[error("a room name must not be empty")]
+    Empty,
+    /// The name is longer than 64 bytes.
+    #[error("a room name has at most 64 bytes")]
+    TooLong,
+    /// The first character is not a letter or a digit.
+    #[error("a room name starts with a letter or a digit")]
+    FirstCharacter,
+    /// A character is not a letter, a digit, `-` or `_`.
+    #[error("a room name has only letters, digits, - and _")]
+    Character,
+    /// The name is not in Unicode's normalization form C.
+    #[error("a room name must be in NFC")]
+    NotNormalized,
+    /// The name is not in lower case.
+    #[error("a room name must be in lower case")]
+    UpperCase,
+}
+
+impl From<InvalidRoomName> for ErrorCode {
+    fn from(_: InvalidRoomName) -> Self {
+        Self::BadRoom
+    }
+}
+
 impl RoomName {
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl FromStr for RoomName {
-    type Err = ErrorCode;
+    type Err = InvalidRoomName;
 
-    fn from_str(name: &str) -> Result<Self, ErrorCode> {
+    fn from_str(name: &str) -> Result<Self, InvalidRoomName> {
         let allowed = |c: char| is_letter_or_digit(c) || c == '-' || c == '_';
-        // Some upper-case letters (the mathematical ones) have no lower case to differ from.
-        let fits = name.len() <= ROOM_BYTES
-            && name.starts_with(|c| is_letter_or_digit(c) && !is_combining_mark(c))
-            && name.chars().all(allowed)
-            && is_nfc(name)
-            && !name.contains(char::is_uppercase)
-            && name.to_lowercase() == name;
-        if fits { Ok(Self(name.into())) } else { Err(ErrorCode::BadRoom) }
+        if name.len() > MAX_BYTES {
+            return Err(InvalidRoomName::TooLong);
+        }
+        let first = name.chars().next().ok_or(InvalidRoomName::Empty)?;
+        if !is_letter_or_digit(first) || is_combining_mark(first) {
+            return Err(InvalidRoomName::FirstCharacter);
+        }
+        if !name.chars().all(allowed) {
+            return Err(InvalidRoomName::Character);
+        }
+        if !is_nfc(name) {
+            return Err(InvalidRoomName::NotNormalized);
+        }
+        // Some upper-case letters, such as the mathematical ones, have no lower-case form.
+        if name.contains(char::is_uppercase) || name.to_lowercase() != name {
+            return Err(InvalidRoomName::UpperCase);
+        }
+        Ok(Self(name.into()))
     }
 }
 
@@ -62,112 +113,19 @@ impl Serialize for RoomName {
     }
 }
 
-/// Somebody who writes: an id, which says who it is, and a name, which people read.
-///
-/// A guest is never the same user as one whom the host service knows, whatever they call themselves. Cloning
-/// shares the texts.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct User {
-    #[serde(skip)]
-    guest: bool,
-    id: Arc<str>,
-    name: Arc<str>,
-}
-
-impl User {
-    /// A user whose id the host service knows, with the name that others read.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorCode::BadName`] if the name, after NFKC, is not 1 to 32 visible characters of at most 128
-    /// bytes, or holds a control, bidirectional, zero-width or tag character, or starts or ends in a space.
-    pub fn new(id: &str, name: &str) -> Result<Self, ErrorCode> {
-        Ok(Self { guest: false, id: id.into(), name: user_name(name)?.into() })
+impl<'de> Deserialize<'de> for RoomName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
-
-    /// A guest: nobody vouches for them, so their name is also their id.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`User::new`].
-    pub fn guest(name: &str) -> Result<Self, ErrorCode> {
-        let name: Arc<str> = user_name(name)?.into();
-        Ok(Self { guest: true, id: Arc::clone(&name), name })
-    }
-
-    /// Returns the guest that a connection without a name speaks for. `node` makes the id unique among nodes.
-    pub fn numbered_guest(node: Option<&str>, number: u64) -> Self {
-        let name: Arc<str> = match node {
-            Some(node) => format!("guest-{node}-{number}").into(),
-            None => format!("guest-{number}").into(),
-        };
-        Self { guest: true, id: Arc::clone(&name), name }
-    }
-
-    /// What tells this user from all others.
-    pub fn key(&self) -> UserKey {
-        UserKey { guest: self.guest, id: Arc::clone(&self.id) }
-    }
-
-    /// Who this is, as others see it.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// What others read.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-/// Who somebody is. Two users of one identity are one user, whatever their names.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserKey {
-    guest: bool,
-    id: Arc<str>,
-}
-
-impl UserKey {
-    /// Whether nobody vouches for this user.
-    pub fn is_guest(&self) -> bool {
-        self.guest
-    }
-
-    /// The id, which is unique among guests, and among users whom the host service knows.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-}
-
-fn user_name(given: &str) -> Result<String, ErrorCode> {
-    // NFKC can make a text up to 18 times as long, and shorter: no more of it is made than can fit.
-    let name: String = given.nfkc().take(USER_CHARS + 1).collect();
-    let fits = name.len() <= USER_BYTES
-        && name.chars().count() <= USER_CHARS
-        && name.chars().all(may_stand_in_name)
-        && name.chars().any(is_visible)
-        && !name.starts_with(' ')
-        && !name.ends_with(' ');
-    if fits { Ok(name) } else { Err(ErrorCode::BadName) }
 }
 
 fn is_letter_or_digit(c: char) -> bool {
     (c.is_alphabetic() || c.general_category() == GeneralCategory::DecimalNumber) && !is_blank(c)
 }
 
-fn may_stand_in_name(c: char) -> bool {
-    use GeneralCategoryGroup::{Other, Separator};
-    c == ' ' || !(is_blank(c) || matches!(c.general_category_group(), Other | Separator))
-}
-
-fn is_visible(c: char) -> bool {
-    use GeneralCategoryGroup::{Letter, Number, Punctuation, Symbol};
-    matches!(c.general_category_group(), Letter | Number | Punctuation | Symbol)
-}
-
-/// Characters that Unicode counts as letters, marks or symbols and that show nothing: fillers, variation
-/// selectors, the grapheme joiner, the Braille blank.
-fn is_blank(c: char) -> bool {
+/// Returns whether a character shows nothing although Unicode counts it as a letter, a mark or a symbol: fillers,
+/// variation selectors, the grapheme joiner and the Braille blank.
+pub(crate) fn is_blank(c: char) -> bool {
     matches!(
         c,
         '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}'

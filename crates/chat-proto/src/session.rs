@@ -356,7 +356,7 @@ impl<M> Session<M> {
         detail: Option<String>,
         room: Option<RoomName>,
     ) -> Vec<Effect> {
-        let mut effects = vec![Effect::Reply(Event::error(reference, code, detail, room))];
+        let mut effects = vec![Effect::Reply(Event::error(reference, code, detail.as_deref(), room))];
         // What the server could not do is not the client's error.
         if code == ErrorCode::Unavailable {
             return effects;

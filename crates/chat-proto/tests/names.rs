@@ -1,11 +1,11 @@
-//! Room and user names: what PROTOCOL.md, section 6 accepts, and nothing else.
+//! Room and user names: exactly the names of PROTOCOL.md, section 6, are accepted.
 
-use chat_proto::{ErrorCode, RoomName, User};
+use chat_proto::{ErrorCode, InvalidRoomName, InvalidUserName, RoomName, User};
 use proptest::prelude::*;
 use unicode_normalization::{UnicodeNormalization, is_nfc, is_nfkc};
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
-fn room(name: &str) -> Result<RoomName, ErrorCode> {
+fn room(name: &str) -> Result<RoomName, InvalidRoomName> {
     name.parse()
 }
 
@@ -79,7 +79,7 @@ fn rooms_in_any_script_are_accepted() {
 }
 
 #[test]
-fn what_is_no_room_name_is_bad_room() {
+fn an_invalid_room_name_is_bad_room() {
     let nfd: String = "로비".nfd().collect();
     let too_long = "a".repeat(65);
     let too_long_in_bytes = "로".repeat(22);
@@ -141,12 +141,36 @@ fn what_is_no_room_name_is_bad_room() {
         ("full stop of another script", "a。b"),
     ];
     for (case, name) in cases {
-        assert_eq!(room(name), Err(ErrorCode::BadRoom), "{case}");
+        assert_eq!(room(name).map_err(ErrorCode::from), Err(ErrorCode::BadRoom), "{case}");
     }
 }
 
 #[test]
-fn user_names_are_kept_as_nfkc() {
+fn the_error_of_a_name_says_which_rule_it_breaks() {
+    for (name, error) in [
+        ("", InvalidRoomName::Empty),
+        (&"a".repeat(65), InvalidRoomName::TooLong),
+        ("-a", InvalidRoomName::FirstCharacter),
+        ("a b", InvalidRoomName::Character),
+        ("\u{1105}\u{1169}", InvalidRoomName::NotNormalized),
+        ("Lobby", InvalidRoomName::UpperCase),
+    ] {
+        assert_eq!(room(name), Err(error), "{name}");
+        let read = serde_json::from_str::<RoomName>(&format!("\"{name}\"")).unwrap_err().to_string();
+        assert!(read.contains(&error.to_string()), "{read}");
+    }
+    for (name, error) in [
+        ("", InvalidUserName::Empty),
+        (&"a".repeat(33), InvalidUserName::TooLong),
+        ("a\u{202e}b", InvalidUserName::Character),
+        (" a", InvalidUserName::OuterSpace),
+    ] {
+        assert_eq!(User::guest(name), Err(error), "{name}");
+    }
+}
+
+#[test]
+fn a_user_name_is_stored_as_nfkc() {
     let nfd: String = "가나다라마바사아자차카타파하각난닫랄맘밥".nfd().collect();
     let nfc: String = nfd.nfc().collect();
     let widest = "𝄞".repeat(32);
@@ -170,7 +194,7 @@ fn user_names_are_kept_as_nfkc() {
 }
 
 #[test]
-fn what_is_no_user_name_is_bad_name() {
+fn an_invalid_user_name_is_bad_name() {
     let too_many = "a".repeat(33);
     let too_many_after_nfkc = "ﷺ".repeat(2);
     let marks = "\u{301}".repeat(100_000);
@@ -208,13 +232,13 @@ fn what_is_no_user_name_is_bad_name() {
         ("unassigned", "a\u{378}"),
     ];
     for (case, name) in cases {
-        assert_eq!(User::guest(name).err(), Some(ErrorCode::BadName), "{case}");
-        assert_eq!(User::new("id", name).err(), Some(ErrorCode::BadName), "{case}");
+        assert_eq!(User::guest(name).err().map(ErrorCode::from), Some(ErrorCode::BadName), "{case}");
+        assert_eq!(User::new("id", name).err(), User::guest(name).err(), "{case}");
     }
 }
 
 #[test]
-fn a_numbered_guest_has_a_name_that_a_guest_may_have() {
+fn a_numbered_guest_has_a_valid_guest_name() {
     for number in [0, 1, u64::MAX] {
         let user = User::numbered_guest(None, number);
         check_accepted_user(&user);
@@ -223,13 +247,13 @@ fn a_numbered_guest_has_a_name_that_a_guest_may_have() {
 }
 
 #[test]
-fn a_known_user_keeps_their_id_whatever_it_is() {
+fn a_known_user_keeps_any_id() {
     let user = User::new("SUB|Ａ ", "Ａda").unwrap();
     assert_eq!((user.id(), user.name()), ("SUB|Ａ ", "Ada"));
 }
 
 #[test]
-fn every_character_keeps_the_rules_wherever_it_stands() {
+fn an_accepted_name_follows_the_rules_for_every_character() {
     let assigned = ('\0'..='\u{323af}').chain('\u{e0000}'..='\u{e01ff}');
     for c in assigned {
         let alone = c.to_string();
@@ -244,7 +268,7 @@ fn every_character_keeps_the_rules_wherever_it_stands() {
     }
 }
 
-/// Texts of which about half are names.
+/// Generates texts. About half of them are valid names.
 fn name_like() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         12 => "[a-z0-9_-]{1,12}",

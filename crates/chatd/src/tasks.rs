@@ -23,7 +23,9 @@ pub(crate) fn run(task: &Task, dir: &Path) -> ExitCode {
 
 fn export(dir: &Path, room: &RoomName) -> ExitCode {
     match Store::rooms(dir) {
-        Ok(rooms) if !rooms.contains(room) => return refuse(&format!("no message was ever written to the room {room}")),
+        Ok(rooms) if !rooms.contains(room) => {
+            return refuse(&format!("no message was ever written to the room {room}"));
+        }
         Ok(_) => {}
         Err(problem) => return refuse(&problem.to_string()),
     }

@@ -25,7 +25,7 @@ fn good_value(field: &str) -> Value {
     }
 }
 
-/// A value that holds `marker` somewhere.
+/// Generates a value that has `marker` somewhere.
 fn marked_value(marker: String) -> impl Strategy<Value = Value> {
     let leaf = Just(json!(marker));
     leaf.prop_recursive(3, 6, 2, move |inner| {
@@ -39,7 +39,7 @@ fn marked_value(marker: String) -> impl Strategy<Value = Value> {
     })
 }
 
-/// A command of which some fields hold a marker, and the marker.
+/// Generates a command with a marker in some of its fields, and the marker.
 fn marked_command() -> impl Strategy<Value = (String, Map<String, Value>)> {
     "qz[a-z0-9]{6}".prop_flat_map(|marker| {
         let field = (select(FIELDS.to_vec()), marked_value(marker.clone()));
@@ -66,7 +66,7 @@ fn events(text: String) -> Vec<Value> {
         .collect()
 }
 
-/// The event without the fields in which the protocol says the sender's words again.
+/// Returns the event without the fields that repeat the sender's text by design.
 fn in_own_words(mut event: Value) -> String {
     let fields = event.as_object_mut().expect("an event is an object");
     fields.remove("ref");
@@ -94,7 +94,7 @@ proptest! {
     }
 
     #[test]
-    fn broken_text_is_never_repeated(
+    fn an_error_never_repeats_broken_text(
         (marker, fields) in marked_command(),
         at in any::<Index>(),
         junk in "[\\]}{,:\"x\\\\]{0,2}",
@@ -111,7 +111,7 @@ proptest! {
     }
 
     #[test]
-    fn a_usable_ref_comes_back_however_bad_the_rest_is(
+    fn a_valid_ref_is_returned_even_if_the_rest_is_invalid(
         (_, mut fields) in marked_command(),
         reference in "\\PC{0,16}",
         last_twice in any::<bool>(),
@@ -133,7 +133,7 @@ proptest! {
     }
 
     #[test]
-    fn a_command_with_a_byte_changed_gets_one_answer(
+    fn a_command_with_one_changed_byte_gets_one_answer(
         (_, fields) in marked_command(),
         at in any::<Index>(),
         byte in any::<u8>(),

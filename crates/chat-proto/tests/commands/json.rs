@@ -2,7 +2,7 @@ use crate::answer;
 use crate::refused::check_error;
 
 #[test]
-fn what_is_not_one_json_object_is_bad_json() {
+fn a_frame_that_is_not_one_json_object_is_bad_json() {
     let frames: [&[u8]; 26] = [
         b"",
         b" \n",
@@ -37,7 +37,7 @@ fn what_is_not_one_json_object_is_bad_json() {
 }
 
 #[test]
-fn a_lone_surrogate_is_bad_json_wherever_it_stands() {
+fn a_lone_surrogate_is_bad_json_everywhere() {
     for field in [
         r#""x":"\ud800""#,
         r#""x":"\udc00\ud800""#,
@@ -61,7 +61,7 @@ fn hostile_depth_is_bad_json() {
 }
 
 #[test]
-fn a_key_that_stands_twice_is_a_bad_command_and_is_still_answered_by_ref() {
+fn a_duplicate_key_is_a_bad_command_and_is_answered_by_ref() {
     for fields in [
         r#""type":"ping","type":"ping""#,
         r#""type":"leave","room":"lobby","room":"lobby""#,
@@ -78,7 +78,7 @@ fn a_key_that_stands_twice_is_a_bad_command_and_is_still_answered_by_ref() {
 }
 
 #[test]
-fn a_number_that_no_reader_can_hold_is_refused() {
+fn a_number_out_of_range_is_refused() {
     for number in ["1e400", "-1e400", &"9".repeat(100_000), &format!("0.{}e999999", "1".repeat(10_000))] {
         let event = answer(format!(r#"{{"type":"history","room":"lobby","limit":{number},"ref":"1"}}"#));
         assert!(matches!(event["code"].as_str(), Some("bad_json" | "bad_command")), "{event}");

@@ -1,4 +1,4 @@
-//! Commands as they come: what is read, what is refused and what a refusal tells.
+//! Commands as a server reads them, and the errors for invalid ones.
 
 mod echo;
 mod json;
@@ -18,7 +18,7 @@ fn command(text: &str) -> Result<Command, ErrorCode> {
     parse(text.as_bytes(), &Limits::default()).command.map_err(|invalid| invalid.code)
 }
 
-/// A session that is a member of `lobby`.
+/// Returns a session that is a member of `lobby`.
 fn member() -> Session<()> {
     member_within(Limits::default())
 }
@@ -34,7 +34,7 @@ fn member_within(limits: Limits) -> Session<()> {
     session
 }
 
-/// The event that a member gets in answer to one text.
+/// Returns the reply that a member gets for one text.
 fn answer(text: impl AsRef<[u8]>) -> Value {
     answer_of(member(), text)
 }
@@ -102,7 +102,7 @@ fn every_command_of_the_table_is_read() {
 }
 
 #[test]
-fn white_space_order_and_escapes_are_the_senders_choice() {
+fn white_space_field_order_and_escapes_do_not_matter() {
     for text in [
         " {\n\t\"room\" : \"lobby\" ,\r\n \"type\":\"leave\" } ",
         r#"{"\u0074ype":"\u006ceave","room":"l\u006fbby"}"#,
@@ -113,7 +113,7 @@ fn white_space_order_and_escapes_are_the_senders_choice() {
 }
 
 #[test]
-fn a_join_says_where_to_start() {
+fn a_join_reads_its_start() {
     let position = |epoch: &str, seq| JoinFrom::After { epoch: epoch.to_owned(), seq };
     assert_eq!(join(""), JoinFrom::Now);
     assert_eq!(join(r#","last":0"#), JoinFrom::Last(0));
@@ -123,7 +123,7 @@ fn a_join_says_where_to_start() {
 }
 
 #[test]
-fn a_history_is_of_50_messages_unless_asked_and_never_of_more_than_200() {
+fn a_history_has_50_messages_by_default_and_at_most_200() {
     let newest = |limit| Range::Before { seq: u64::MAX, limit };
     assert_eq!(history(""), newest(50));
     for (asked, granted) in [
@@ -144,7 +144,7 @@ fn a_history_is_of_50_messages_unless_asked_and_never_of_more_than_200() {
 }
 
 #[test]
-fn a_search_is_for_20_messages_unless_asked_and_never_for_more_than_100() {
+fn a_search_has_20_messages_by_default_and_at_most_100() {
     let expected = |query: &str, limit, before| Search { query: query.to_owned(), limit, before };
     assert_eq!(search(r#","query":"q""#), expected("q", 20, u64::MAX));
     for (asked, granted) in [("0", 1), ("1", 1), ("100", 100), ("101", 100), ("9007199254740991", 100)] {
@@ -165,7 +165,7 @@ fn a_query_has_1_to_256_bytes_that_are_not_only_white_space() {
 }
 
 #[test]
-fn a_body_passes_as_it_was_written() {
+fn a_body_passes_byte_for_byte() {
     for body in [
         r#"{}"#,
         r#"{"text":"hi"}"#,
@@ -180,14 +180,14 @@ fn a_body_passes_as_it_was_written() {
 }
 
 #[test]
-fn what_only_the_server_may_say_has_no_effect() {
+fn fields_that_only_the_server_sets_are_ignored() {
     let plain = send(r#","body":{"text":"hi"}"#);
     let forged = r#","body":{"text":"hi"},"user":{"id":"root","name":"root"},"seq":1,"at":0,"epoch":"x""#;
     assert_eq!(send(forged), plain);
 }
 
 #[test]
-fn fields_that_no_command_has_are_ignored_whatever_they_hold() {
+fn unknown_fields_are_ignored_with_any_value() {
     for value in
         ["null", "[[],{}]", r#"{"type":"leave"}"#, "-1.5e3", "18446744073709551616", r#""\ud83d\ude00""#]
     {
@@ -209,7 +209,7 @@ fn a_key_has_1_to_64_bytes() {
 }
 
 #[test]
-fn a_ref_of_at_most_64_bytes_comes_back_and_no_other() {
+fn a_ref_of_at_most_64_bytes_is_returned_and_a_longer_one_is_refused() {
     let pong = |reference: &str| answer(format!(r#"{{"type":"ping","ref":{reference}}}"#));
     for text in ["", "1", &"r".repeat(64), &"로".repeat(21), "<&>", " "] {
         let event = pong(&format!(r#""{text}""#));

@@ -12,7 +12,7 @@ pub(crate) fn check_error(event: &Value, code: &str, field: Option<&str>) {
 }
 
 #[test]
-fn a_type_that_is_missing_or_no_text_is_a_bad_command_and_another_is_unknown() {
+fn a_missing_type_is_a_bad_command_and_another_type_is_unknown() {
     for text in ["{}", r#"{"x":1}"#, r#"{"type":1}"#, r#"{"type":null}"#, r#"{"type":["ping"]}"#] {
         check_error(&answer(text), "bad_command", Some("type"));
     }
@@ -21,7 +21,7 @@ fn a_type_that_is_missing_or_no_text_is_a_bad_command_and_another_is_unknown() {
     }
 }
 
-/// Each field of each command: the other fields that the command needs, and an example of a good value.
+/// The fields of the commands: command, other fields that it needs, field, valid value.
 const FIELDS: [(&str, &str, &str, &str); 23] = [
     ("hello", "", "token", r#""t""#),
     ("hello", "", "name", r#""ada""#),
@@ -49,7 +49,7 @@ const FIELDS: [(&str, &str, &str, &str); 23] = [
 ];
 
 #[test]
-fn a_wrong_type_names_the_field_and_not_its_value() {
+fn an_error_about_a_wrong_type_names_the_field_and_not_its_value() {
     let values =
         ["null", "true", "4711", "-4711", "47.11", r#""Marker""#, r#"["Marker"]"#, r#"{"Marker":"Marker"}"#];
     let kind = |value: &str| value.trim_start_matches('-').chars().next().filter(|c| !c.is_ascii_digit());
@@ -68,7 +68,7 @@ fn a_wrong_type_names_the_field_and_not_its_value() {
 }
 
 #[test]
-fn a_field_that_a_command_needs_is_named_where_it_is_missing() {
+fn an_error_about_a_missing_field_names_the_field() {
     for (text, field) in [
         (r#"{"type":"join"}"#, "room"),
         (r#"{"type":"leave"}"#, "room"),
@@ -119,7 +119,7 @@ fn an_integer_outside_0_to_2_to_the_53_minus_1_is_a_bad_command() {
 }
 
 #[test]
-fn ranges_that_contradict_themselves_are_refused() {
+fn contradicting_ranges_are_refused() {
     let both = r#"{"type":"history","room":"lobby","before":1,"after":9}"#;
     assert_eq!(command(both).unwrap_err(), ErrorCode::BadCursor);
     let both = r#"{"type":"join","room":"lobby","last":1,"after":{"epoch":"e","seq":1}}"#;
@@ -127,7 +127,7 @@ fn ranges_that_contradict_themselves_are_refused() {
 }
 
 #[test]
-fn a_room_that_cannot_be_is_bad_room_in_every_command() {
+fn an_invalid_room_is_bad_room_in_every_command() {
     for kind in ["join", "leave", "send", "history", "members", "search", "typing"] {
         for room in ["", "..", "a.b", "*", ">", "%2e", "$JS", "Lobby", "a b", "lobby\\u0000", "cafe\\u0301"] {
             let event = answer(format!(
@@ -141,7 +141,7 @@ fn a_room_that_cannot_be_is_bad_room_in_every_command() {
 }
 
 #[test]
-fn a_command_for_members_is_not_joined_for_others() {
+fn a_command_for_members_is_not_joined_outside_the_room() {
     for kind in ["leave", "send", "history", "members", "search", "typing"] {
         let event = answer(format!(
             r#"{{"type":"{kind}","room":"elsewhere","body":{{}},"query":"q","active":true,"ref":"1"}}"#
@@ -152,12 +152,12 @@ fn a_command_for_members_is_not_joined_for_others() {
 }
 
 #[test]
-fn what_this_server_does_not_offer_says_so() {
+fn a_hello_is_already_identified() {
     check_error(&answer(r#"{"type":"hello","token":"t"}"#), "already_identified", None);
 }
 
 #[test]
-fn an_error_names_the_room_that_the_command_named() {
+fn an_error_names_the_room_of_its_command() {
     for (fields, code) in [
         (r#""type":"send","body":{},"key":"""#, "bad_key"),
         (r#""type":"send","body":[]"#, "bad_command"),
@@ -174,7 +174,7 @@ fn an_error_names_the_room_that_the_command_named() {
 }
 
 #[test]
-fn no_error_names_a_limit_that_this_server_does_not_have() {
+fn an_error_text_names_only_the_limits_of_this_server() {
     let limits = Limits::default().with(|limits| {
         limits.wire.max_ref_bytes = 3;
         limits.wire.max_key_bytes = 3;

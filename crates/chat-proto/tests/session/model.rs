@@ -178,7 +178,7 @@ impl Model {
             other => panic!("{other:?}"),
         });
         let reply = events.next().expect("an outcome is answered");
-        let expected = refusal.map_or(Ok(answer_to(kind)), |code| Err(code.as_str()));
+        let expected = refusal.as_ref().map_or(Ok(answer_to(kind)), |code| Err(code.as_str()));
         self.check_reply(&reply, expected, reference.as_deref(), Some(room));
         for gap in events {
             assert_eq!(gap, json!({"type": "gap", "room": room, "epoch": "e", "from": 1, "to": 5}));

@@ -1,101 +1,24 @@
-//! What a client asks: one JSON object in one text frame.
-
 use serde_json::value::RawValue;
 
-use crate::fields::Fields;
+use super::{Command, Invalid, JoinFrom, Parsed};
+use crate::wire::json::Fields;
 use crate::{ErrorCode, Limits, Range, RoomName, Search};
 
-/// A command as its sender meant it, checked as far as that needs no state.
-#[derive(Debug)]
-pub enum Command {
-    /// Speak for a user from now on.
-    Hello,
-    /// Become a member of a room.
-    Join {
-        /// Which room.
-        room: RoomName,
-        /// Which messages are wanted first.
-        from: JoinFrom,
-    },
-    /// Stop being a member of a room.
-    Leave {
-        /// Which room.
-        room: RoomName,
-    },
-    /// Write a message.
-    Send {
-        /// Where to.
-        room: RoomName,
-        /// The idempotency key.
-        key: Option<String>,
-        /// The message as it came.
-        body: Box<RawValue>,
-    },
-    /// Read a room's log.
-    History {
-        /// Which room.
-        room: RoomName,
-        /// Which part of it.
-        range: Range,
-    },
-    /// Ask who is in a room.
-    Members {
-        /// Which room.
-        room: RoomName,
-    },
-    /// Search a room's log.
-    Search {
-        /// Which room.
-        room: RoomName,
-        /// What for.
-        search: Search,
-    },
-    /// Say that the user is, or is no longer, writing.
-    Typing {
-        /// Where.
-        room: RoomName,
-        /// Whether they are.
-        active: bool,
-    },
-    /// Ask for a sign of life above the WebSocket's own.
-    Ping,
-}
-
-/// Which messages a member wants first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JoinFrom {
-    /// Those to come.
-    Now,
-    /// The newest so many, then those to come.
-    Last(u64),
-    /// All after this position, then those to come.
-    After {
-        /// The `epoch` in which the position was seen.
-        epoch: String,
-        /// The `seq` of the last message seen.
-        seq: u64,
-    },
-}
-
-/// A command, or why it is none, with the `ref` that its reply must carry.
-#[derive(Debug)]
-pub struct Parsed {
-    /// The `ref`, where one was given that can be used.
-    pub reference: Option<String>,
-    /// What was asked.
-    pub command: Result<Command, Invalid>,
-}
-
-/// Why a text is no command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid {
-    /// What is wrong.
-    pub code: ErrorCode,
-    /// The room that it was meant for, where one was named.
-    pub room: Option<RoomName>,
-}
-
 /// Reads one text frame.
+///
+/// # Examples
+///
+/// ```
+/// use chat_proto::command::{self, Command};
+/// use chat_proto::{ErrorCode, Limits};
+///
+/// let parsed = command::parse(br#"{"type":"ping","ref":"7"}"#, &Limits::default());
+/// assert_eq!(parsed.reference.as_deref(), Some("7"));
+/// assert!(matches!(parsed.command, Ok(Command::Ping)));
+///
+/// let parsed = command::parse(br#"["ping"]"#, &Limits::default());
+/// assert_eq!(parsed.command.unwrap_err().code, ErrorCode::BadJson);
+/// ```
 pub fn parse(text: &[u8], limits: &Limits) -> Parsed {
     let invalid = |fields: &Fields<'_>, code| Invalid { code, room: room(fields).ok() };
     match Fields::parse(text) {
@@ -106,8 +29,8 @@ pub fn parse(text: &[u8], limits: &Limits) -> Parsed {
             }
             Err(code) => Parsed { reference: None, command: Err(invalid(&fields, code)) },
         },
-        Err(code) => match Fields::salvage(text) {
-            // Whoever sent a `ref` waits for a reply with it, however bad the rest is.
+        Err(code) => match Fields::parse_lenient(text) {
+            // A client that sent a `ref` waits for a reply with it, even if the rest is invalid.
             Some(fields) => {
                 let reference = reference(&fields, limits).ok().flatten();
                 Parsed { reference, command: Err(invalid(&fields, code)) }
@@ -155,7 +78,7 @@ const BODY: &str = "`body` must be an object";
 
 fn room(fields: &Fields<'_>) -> Result<RoomName, ErrorCode> {
     const RULE: &str = "`room` must be a string";
-    fields.string("room", RULE)?.ok_or(ErrorCode::BadCommand(RULE))?.parse()
+    Ok(fields.string("room", RULE)?.ok_or(ErrorCode::BadCommand(RULE))?.parse()?)
 }
 
 fn from(fields: &Fields<'_>) -> Result<JoinFrom, ErrorCode> {

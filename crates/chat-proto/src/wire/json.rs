@@ -1,7 +1,7 @@
-//! JSON read strictly: one object, no key twice at any depth, every string decodable.
+//! A strict JSON reader: one object, no key twice at any depth, every string decodable.
 //!
-//! `serde_json` alone would take an array for a struct, keep the last of two equal keys, skip unknown
-//! values to any depth unread, and quote the input in its errors.
+//! `serde_json` alone accepts an array for a struct, keeps the last of two equal keys, skips unknown values
+//! without checking them, and quotes the input in its errors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,18 +9,16 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::MAX_INTEGER;
 use crate::ErrorCode;
 
-/// The largest integer that every JSON reader can hold (2^53 - 1).
-const MAX_INTEGER: u64 = (1 << 53) - 1;
-
-/// The fields of one JSON object, each as the text it was sent as.
+/// The fields of one JSON object. Each value is the text that was sent.
 #[derive(Debug)]
-pub(crate) struct Fields<'a>(BTreeMap<String, &'a RawValue>);
+pub(in crate::wire) struct Fields<'a>(BTreeMap<String, &'a RawValue>);
 
 impl<'a> Fields<'a> {
     /// Reads a whole frame.
-    pub(crate) fn parse(text: &'a [u8]) -> Result<Self, ErrorCode> {
+    pub(in crate::wire) fn parse(text: &'a [u8]) -> Result<Self, ErrorCode> {
         let text = std::str::from_utf8(text).map_err(|_| ErrorCode::BadJson)?;
         serde_json::from_str::<Strict>(text).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => ErrorCode::BadCommand("an object has a key twice"),
@@ -29,59 +27,63 @@ impl<'a> Fields<'a> {
         serde_json::from_str(text).map(Self).map_err(|_| ErrorCode::BadJson)
     }
 
-    /// Reads a frame that [`parse`](Self::parse) refuses, as far as that goes; of equal keys the last counts.
-    pub(crate) fn salvage(text: &'a [u8]) -> Option<Self> {
+    /// Reads a frame that [`parse`](Self::parse) refuses. Of equal keys, the last counts.
+    pub(in crate::wire) fn parse_lenient(text: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(text).ok().map(Self)
     }
 
-    /// A string field.
-    pub(crate) fn string(&self, name: &str, otherwise: &'static str) -> Result<Option<String>, ErrorCode> {
-        self.read(name, otherwise)
+    /// Returns a string field.
+    pub(in crate::wire) fn string(
+        &self,
+        name: &str,
+        rule: &'static str,
+    ) -> Result<Option<String>, ErrorCode> {
+        self.read(name, rule)
     }
 
-    /// A field that is `true` or `false`.
-    pub(crate) fn boolean(&self, name: &str, otherwise: &'static str) -> Result<Option<bool>, ErrorCode> {
-        self.read(name, otherwise)
+    /// Returns a field that is `true` or `false`.
+    pub(in crate::wire) fn boolean(&self, name: &str, rule: &'static str) -> Result<Option<bool>, ErrorCode> {
+        self.read(name, rule)
     }
 
-    /// An integer field from 0 to 2^53 - 1.
-    pub(crate) fn integer(&self, name: &str, otherwise: &'static str) -> Result<Option<u64>, ErrorCode> {
-        match self.read::<u64>(name, otherwise)? {
-            Some(number) if number > MAX_INTEGER => Err(ErrorCode::BadCommand(otherwise)),
+    /// Returns an integer field from 0 to 2^53 - 1.
+    pub(in crate::wire) fn integer(&self, name: &str, rule: &'static str) -> Result<Option<u64>, ErrorCode> {
+        match self.read::<u64>(name, rule)? {
+            Some(number) if number > MAX_INTEGER => Err(ErrorCode::BadCommand(rule)),
             number => Ok(number),
         }
     }
 
-    /// A field that is an object, as its text.
-    pub(crate) fn object(
+    /// Returns a field that is an object, as its text.
+    pub(in crate::wire) fn object(
         &self,
         name: &str,
-        otherwise: &'static str,
+        rule: &'static str,
     ) -> Result<Option<&'a RawValue>, ErrorCode> {
         match self.0.get(name) {
             Some(raw) if raw.get().starts_with('{') => Ok(Some(raw)),
-            Some(_) => Err(ErrorCode::BadCommand(otherwise)),
+            Some(_) => Err(ErrorCode::BadCommand(rule)),
             None => Ok(None),
         }
     }
 
-    /// The fields of a field that is an object.
-    pub(crate) fn nested(&self, name: &str, otherwise: &'static str) -> Result<Option<Self>, ErrorCode> {
-        let Some(raw) = self.object(name, otherwise)? else {
+    /// Returns the fields of a field that is an object.
+    pub(in crate::wire) fn nested(&self, name: &str, rule: &'static str) -> Result<Option<Self>, ErrorCode> {
+        let Some(raw) = self.object(name, rule)? else {
             return Ok(None);
         };
         serde_json::from_str(raw.get()).map(|fields| Some(Self(fields))).map_err(|_| ErrorCode::BadJson)
     }
 
-    fn read<T: Deserialize<'a>>(&self, name: &str, otherwise: &'static str) -> Result<Option<T>, ErrorCode> {
+    fn read<T: Deserialize<'a>>(&self, name: &str, rule: &'static str) -> Result<Option<T>, ErrorCode> {
         let Some(raw) = self.0.get(name) else {
             return Ok(None);
         };
-        serde_json::from_str(raw.get()).map(Some).map_err(|_| ErrorCode::BadCommand(otherwise))
+        serde_json::from_str(raw.get()).map(Some).map_err(|_| ErrorCode::BadCommand(rule))
     }
 }
 
-/// Accepts one JSON object in which, at every depth, no key stands twice; keeps nothing of it.
+/// A JSON value in which no object, at any depth, has a key twice. The value itself is not kept.
 struct Strict;
 
 impl<'de> Deserialize<'de> for Strict {
@@ -90,7 +92,7 @@ impl<'de> Deserialize<'de> for Strict {
     }
 }
 
-/// Reads any value to its end. Depth is bounded by `serde_json`'s own recursion limit (128).
+/// A visitor that reads any value to its end. The recursion limit of `serde_json` (128) bounds the depth.
 struct Walk;
 
 impl<'de> Visitor<'de> for Walk {
@@ -103,16 +105,16 @@ impl<'de> Visitor<'de> for Walk {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen = BTreeSet::new();
         while let Some(key) = map.next_key::<String>()? {
-            map.next_value_seed(self.again())?;
+            map.next_value_seed(Self)?;
             if !seen.insert(key) {
-                return Err(de::Error::custom("a key stands twice"));
+                return Err(de::Error::custom("an object has a key twice"));
             }
         }
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(self.again())?.is_some() {}
+        while seq.next_element_seed(Self)?.is_some() {}
         Ok(())
     }
 
@@ -141,12 +143,6 @@ impl<'de> Visitor<'de> for Walk {
     }
 }
 
-impl Walk {
-    fn again(&self) -> Self {
-        Self
-    }
-}
-
 impl<'de> de::DeserializeSeed<'de> for Walk {
     type Value = ();
 
@@ -160,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_one_object_is_bad_json() {
+    fn a_text_that_is_not_one_object_is_bad_json() {
         let deep = format!("{{\"x\":{}{}}}", "[".repeat(8_000), "]".repeat(8_000));
         let bad = [
             "",
@@ -190,14 +186,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_stands_twice_is_a_bad_command_at_any_depth() {
+    fn a_duplicate_key_is_a_bad_command_at_any_depth() {
         for text in ["{\"a\":1,\"a\":2}", "{\"x\":{\"a\":1,\"a\":1}}", "{\"x\":[{\"a\":1,\"\\u0061\":1}]}"] {
             assert!(matches!(Fields::parse(text.as_bytes()), Err(ErrorCode::BadCommand(_))), "{text}");
         }
     }
 
     #[test]
-    fn integers_are_whole_not_negative_and_below_two_to_the_53() {
+    fn an_integer_is_whole_not_negative_and_below_2_to_the_53() {
         for (number, expected) in [
             ("0", Some(0)),
             ("9007199254740991", Some(MAX_INTEGER)),

@@ -1,0 +1,112 @@
+//! Commands: the requests of a client, each one JSON object in one text frame.
+
+mod read;
+mod write;
+
+use serde_json::value::RawValue;
+
+use crate::{ErrorCode, Range, RoomName, Search};
+
+pub use read::parse;
+
+/// A request of a client, checked as far as that needs no state.
+///
+/// # Examples
+///
+/// ```
+/// use chat_proto::command::{self, Command};
+///
+/// let typing = Command::Typing { room: "lobby".parse()?, active: true };
+/// assert_eq!(typing.encode(None), r#"{"type":"typing","room":"lobby","active":true}"#);
+/// # Ok::<(), chat_proto::InvalidRoomName>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Command {
+    /// Identifies the user of the connection.
+    Hello,
+    /// Makes the connection a member of a room.
+    Join {
+        /// The room.
+        room: RoomName,
+        /// The messages that are delivered first.
+        from: JoinFrom,
+    },
+    /// Ends the membership in a room.
+    Leave {
+        /// The room.
+        room: RoomName,
+    },
+    /// Appends a message to a room.
+    Send {
+        /// The room.
+        room: RoomName,
+        /// The idempotency key.
+        key: Option<String>,
+        /// The body, as the client wrote it.
+        body: Box<RawValue>,
+    },
+    /// Reads a part of a room's log.
+    History {
+        /// The room.
+        room: RoomName,
+        /// The part of the log.
+        range: Range,
+    },
+    /// Lists the users in a room.
+    Members {
+        /// The room.
+        room: RoomName,
+    },
+    /// Searches a room's log.
+    Search {
+        /// The room.
+        room: RoomName,
+        /// The query.
+        search: Search,
+    },
+    /// Announces that the user started or stopped typing.
+    Typing {
+        /// The room.
+        room: RoomName,
+        /// Whether the user is typing.
+        active: bool,
+    },
+    /// Asks for a `pong`.
+    Ping,
+}
+
+/// The messages that a new member gets first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinFrom {
+    /// Only new messages.
+    Now,
+    /// The given number of the newest messages, then new ones.
+    Last(u64),
+    /// All messages after a position, then new ones.
+    After {
+        /// The `epoch` in which the position counts.
+        epoch: String,
+        /// The `seq` of the last entry that the client has.
+        seq: u64,
+    },
+}
+
+/// The result of reading one frame: a command or an error, and the `ref` that the reply must carry.
+#[derive(Debug)]
+pub struct Parsed {
+    /// The `ref`, if the frame has a valid one.
+    pub reference: Option<String>,
+    /// The command.
+    pub command: Result<Command, Invalid>,
+}
+
+/// The reason why a text is not a command.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}")]
+pub struct Invalid {
+    /// The error code of the reply.
+    pub code: ErrorCode,
+    /// The room that the command names, if it names a valid one.
+    pub room: Option<RoomName>,
+}

@@ -1,0 +1,105 @@
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{Command, JoinFrom};
+use crate::wire::MAX_INTEGER;
+use crate::{Range, RoomName};
+
+impl Command {
+    /// Writes the command as the text of one frame, with the `ref` that the reply must carry.
+    ///
+    /// A position above 2^53 - 1, which the protocol cannot express, is left out: `before: u64::MAX` asks for the
+    /// newest messages. The number in [`JoinFrom::Last`] is clamped to 2^53 - 1.
+    ///
+    /// # Panics
+    ///
+    /// Never: every command is a map of strings, numbers and JSON.
+    pub fn encode(&self, reference: Option<&str>) -> String {
+        let mut frame = Frame { reference, ..Frame::default() };
+        match self {
+            Self::Hello => frame.kind = "hello",
+            Self::Join { room, from } => {
+                frame = frame.of("join", room);
+                match from {
+                    JoinFrom::Now => {}
+                    JoinFrom::Last(count) => frame.last = Some((*count).min(MAX_INTEGER)),
+                    JoinFrom::After { epoch, seq } => frame.after = Some(After::Cursor { epoch, seq: *seq }),
+                }
+            }
+            Self::Leave { room } => frame = frame.of("leave", room),
+            Self::Send { room, key, body } => {
+                frame = Frame { key: key.as_deref(), body: Some(body), ..frame.of("send", room) };
+            }
+            Self::History { room, range } => {
+                frame = frame.of("history", room);
+                match *range {
+                    Range::Before { seq, limit } => {
+                        (frame.before, frame.limit) = (position(seq), Some(limit));
+                    }
+                    Range::After { seq, limit } => {
+                        (frame.after, frame.limit) = (Some(After::Seq(seq)), Some(limit));
+                    }
+                }
+            }
+            Self::Members { room } => frame = frame.of("members", room),
+            Self::Search { room, search } => {
+                frame = Frame {
+                    query: Some(&search.query),
+                    limit: Some(search.limit),
+                    before: position(search.before),
+                    ..frame.of("search", room)
+                };
+            }
+            Self::Typing { room, active } => {
+                frame = Frame { active: Some(*active), ..frame.of("typing", room) };
+            }
+            Self::Ping => frame.kind = "ping",
+        }
+        serde_json::to_string(&frame).expect("a command is always JSON")
+    }
+}
+
+fn position(seq: u64) -> Option<u64> {
+    Some(seq).filter(|seq| *seq <= MAX_INTEGER)
+}
+
+/// The fields of all commands, in the order in which they are written.
+#[derive(Debug, Default, Serialize)]
+struct Frame<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<&'a RoomName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<After<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    active: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a RawValue>,
+}
+
+/// The field `after`: a cursor in `join`, a `seq` in `history`.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum After<'a> {
+    Cursor { epoch: &'a str, seq: u64 },
+    Seq(u64),
+}
+
+impl<'a> Frame<'a> {
+    fn of(self, kind: &'static str, room: &'a RoomName) -> Self {
+        Self { kind, room: Some(room), ..self }
+    }
+}

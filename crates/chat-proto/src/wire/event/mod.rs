@@ -1,0 +1,287 @@
+mod read;
+mod write;
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+pub use read::RawEvent;
+
+use crate::{CloseCode, ErrorCode, Limits, RoomName, StoredMessage, User};
+
+/// An event of the server: one JSON object in one text frame.
+///
+/// # Examples
+///
+/// ```
+/// use chat_proto::{ErrorCode, Event};
+///
+/// let event = Event::error(Some("7".to_owned()), ErrorCode::NotJoined, Some("lobby".parse()?));
+/// let text = event.encode();
+/// let read = Event::parse(str::from_utf8(&text)?)?;
+/// assert!(matches!(read, Event::Error { code: ErrorCode::NotJoined, .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the fields are those of PROTOCOL.md, section 4, word for word")]
+pub enum Event {
+    /// The first event on every connection.
+    Welcome { connection: String, user: User, limits: LimitsNotice, ping_interval: u64 },
+    /// The reply to `join`.
+    Joined {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        room: RoomName,
+        epoch: String,
+        seq: u64,
+        first: u64,
+        recovered: bool,
+        members: usize,
+    },
+    /// The reply to `leave`.
+    Left {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        room: RoomName,
+    },
+    /// A message, as the log of its room has it.
+    Message {
+        room: RoomName,
+        seq: u64,
+        user: User,
+        at: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        body: Box<RawValue>,
+    },
+    /// The reply to `send`: the message is in the room's log.
+    Sent {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        room: RoomName,
+        seq: u64,
+        at: u64,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        duplicate: bool,
+    },
+    /// The reply to `history`. Only [`encode`](Self::encode) writes it: its messages are encoded already.
+    #[serde(skip_serializing)]
+    History {
+        reference: Option<String>,
+        room: RoomName,
+        epoch: String,
+        messages: Vec<StoredMessage>,
+        more: bool,
+    },
+    /// The reply to `search`. Only [`encode`](Self::encode) writes it: its messages are encoded already.
+    #[serde(skip_serializing)]
+    Found { reference: Option<String>, room: RoomName, messages: Vec<StoredMessage>, more: bool },
+    /// The reply to `members`.
+    Members {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        room: RoomName,
+        members: Vec<User>,
+    },
+    /// The first connection of a user joined the room, or the last one left it.
+    Presence { room: RoomName, user: User, state: PresenceState },
+    /// A user started or stopped typing.
+    Typing { room: RoomName, user: User, active: bool },
+    /// A range of entries that this connection does not get.
+    Gap { room: RoomName, epoch: String, from: u64, to: u64 },
+    /// The reply to `ping`.
+    Pong {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    /// The announcement that the server closes this connection.
+    Closing {
+        code: CloseCode,
+        reason: Cow<'static, str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reconnect_in_ms: Option<u64>,
+    },
+    /// The reply to a command that failed.
+    Error {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        code: ErrorCode,
+        message: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<RoomName>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<Box<RawValue>>,
+    },
+    /// An event of a type that this version does not know, with the fields that a client needs to go on.
+    ///
+    /// A client must advance its cursor over an [`entry`](Self::entry) that it does not know.
+    #[serde(skip_serializing)]
+    Unknown {
+        kind: String,
+        reference: Option<String>,
+        room: Option<RoomName>,
+        seq: Option<u64>,
+        at: Option<u64>,
+    },
+}
+
+/// The reason why a text is not an event.
+///
+/// The text of this error repeats nothing of the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidEvent {
+    /// The text is not one JSON object with a `type`, or a field of it has a wrong type.
+    #[error("the text is not an event")]
+    NotAnEvent,
+    /// A field that the event needs is missing or invalid.
+    #[error("the field `{field}` of the event `{event}` is missing or invalid")]
+    Field {
+        /// The `type` of the event.
+        event: &'static str,
+        /// The name of the field.
+        field: &'static str,
+    },
+}
+
+impl Event {
+    /// Reads the text of one frame.
+    ///
+    /// Fields that the event does not have are ignored. An event of an unknown type is [`Event::Unknown`]. The
+    /// messages of a page are kept as their text: [`StoredMessage::event`] reads one. An empty `ref` or `key` counts
+    /// as none.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEvent`] if the text is not an event, or a field that its type needs is missing or invalid.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use chat_proto::{Event, InvalidEvent};
+    ///
+    /// let event = Event::parse(r#"{"type":"pinned","room":"lobby","seq":9,"at":1700000000000}"#)?;
+    /// assert_eq!(event.entry().map(|(room, seq)| (room.as_str(), seq)), Some(("lobby", 9)));
+    ///
+    /// let invalid = Event::parse(r#"{"type":"gap","room":"lobby"}"#).unwrap_err();
+    /// assert_eq!(invalid, InvalidEvent::Field { event: "gap", field: "epoch" });
+    /// # Ok::<(), InvalidEvent>(())
+    /// ```
+    pub fn parse(text: &str) -> Result<Self, InvalidEvent> {
+        RawEvent::parse(text)?.to_event()
+    }
+
+    /// Creates the announcement of a close that the server starts.
+    pub fn closing(code: CloseCode, reconnect_in_ms: Option<u64>) -> Self {
+        Self::Closing { code, reason: code.reason().into(), reconnect_in_ms }
+    }
+
+    /// Creates the reply to a command that failed.
+    pub fn error(
+        reference: Option<String>,
+        code: ErrorCode,
+        detail: Option<&str>,
+        room: Option<RoomName>,
+    ) -> Self {
+        let message = code.to_string();
+        let detail = detail.and_then(|detail| to_raw_value(detail).ok());
+        Self::Error { reference, code, message, retry_after_ms: None, room, detail }
+    }
+
+    /// Returns the `ref` of the command that this event replies to.
+    pub fn reference(&self) -> Option<&str> {
+        match self {
+            Self::Joined { reference, .. }
+            | Self::Left { reference, .. }
+            | Self::Sent { reference, .. }
+            | Self::History { reference, .. }
+            | Self::Found { reference, .. }
+            | Self::Members { reference, .. }
+            | Self::Pong { reference }
+            | Self::Error { reference, .. }
+            | Self::Unknown { reference, .. } => reference.as_deref(),
+            Self::Welcome { .. }
+            | Self::Message { .. }
+            | Self::Presence { .. }
+            | Self::Typing { .. }
+            | Self::Gap { .. }
+            | Self::Closing { .. } => None,
+        }
+    }
+
+    /// Returns the place of this event in the log of its room, if it is an entry of that log.
+    ///
+    /// An event of an unknown type is an entry if it has `room`, `seq` and `at`, and is no reply: entries are the only
+    /// events with these three fields.
+    pub fn entry(&self) -> Option<(&RoomName, u64)> {
+        match self {
+            Self::Message { room, seq, .. } => Some((room, *seq)),
+            Self::Unknown { reference: None, room: Some(room), seq: Some(seq), at: Some(_), .. } => {
+                Some((room, *seq))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl StoredMessage {
+    /// Reads the frame of this message.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEvent`] if the frame is not the text of an event.
+    pub fn event(&self) -> Result<Event, InvalidEvent> {
+        Event::parse(str::from_utf8(&self.frame).map_err(|_| InvalidEvent::NotAnEvent)?)
+    }
+}
+
+/// The change that a `presence` event announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PresenceState {
+    /// The user's first connection joined the room.
+    Joined,
+    /// The user's last connection left the room.
+    Left,
+}
+
+/// The limits that the server announces in `welcome`.
+///
+/// A limit that the server does not announce has its default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct LimitsNotice {
+    /// Bytes of one command. See [`WireLimits::max_frame_bytes`](crate::WireLimits::max_frame_bytes).
+    pub max_frame: usize,
+    /// Rooms of one connection. See [`ConnectionLimits::max_rooms`](crate::ConnectionLimits::max_rooms).
+    pub max_rooms: usize,
+    /// Bytes of text in one standard message. See
+    /// [`WireLimits::max_body_bytes`](crate::WireLimits::max_body_bytes).
+    pub max_body: usize,
+    /// Messages in one `history`. See [`WireLimits::max_page_messages`](crate::WireLimits::max_page_messages).
+    pub max_page: usize,
+}
+
+impl From<&Limits> for LimitsNotice {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            max_frame: limits.wire.max_frame_bytes,
+            max_rooms: limits.connection.max_rooms,
+            max_body: limits.wire.max_body_bytes,
+            max_page: limits.wire.max_page_messages,
+        }
+    }
+}
+
+impl Default for LimitsNotice {
+    fn default() -> Self {
+        Self::from(&Limits::default())
+    }
+}

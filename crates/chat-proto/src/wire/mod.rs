@@ -1,0 +1,15 @@
+//! The `chat.v1` wire, in both directions: commands and events, read and written.
+
+pub mod command;
+
+mod close;
+mod error;
+mod event;
+mod json;
+
+pub use close::{CloseCode, ProtocolViolation, ReconnectAdvice};
+pub use error::{ErrorCode, OtherCode};
+pub use event::{Event, InvalidEvent, LimitsNotice, PresenceState, RawEvent};
+
+/// The largest integer that every JSON reader can hold (2^53 - 1).
+const MAX_INTEGER: u64 = (1 << 53) - 1;

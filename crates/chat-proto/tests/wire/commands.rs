@@ -1,0 +1,67 @@
+use chat_proto::command::{Command, JoinFrom, parse};
+use chat_proto::{Limits, Range, RoomName, Search};
+use proptest::prelude::*;
+
+use crate::{body, integer, reference, room, text};
+
+/// Generates positions. `u64::MAX` asks for the newest messages.
+fn position() -> impl Strategy<Value = u64> {
+    prop_oneof![integer(), Just(u64::MAX)]
+}
+
+fn join_from() -> impl Strategy<Value = JoinFrom> {
+    prop_oneof![
+        Just(JoinFrom::Now),
+        integer().prop_map(JoinFrom::Last),
+        (text(), integer()).prop_map(|(epoch, seq)| JoinFrom::After { epoch, seq }),
+    ]
+}
+
+fn range() -> impl Strategy<Value = Range> {
+    prop_oneof![
+        (position(), 1..=200_usize).prop_map(|(seq, limit)| Range::Before { seq, limit }),
+        (integer(), 1..=200_usize).prop_map(|(seq, limit)| Range::After { seq, limit }),
+    ]
+}
+
+fn search() -> impl Strategy<Value = Search> {
+    let query = text().prop_filter("not only white space", |query| !query.trim().is_empty());
+    (query, 1..=100_usize, position()).prop_map(|(query, limit, before)| Search { query, limit, before })
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        Just(Command::Hello),
+        Just(Command::Ping),
+        (room(), join_from()).prop_map(|(room, from)| Command::Join { room, from }),
+        room().prop_map(|room| Command::Leave { room }),
+        (room(), reference(), body()).prop_map(|(room, key, body)| Command::Send { room, key, body }),
+        (room(), range()).prop_map(|(room, range)| Command::History { room, range }),
+        room().prop_map(|room| Command::Members { room }),
+        (room(), search()).prop_map(|(room, search)| Command::Search { room, search }),
+        (room(), any::<bool>()).prop_map(|(room, active)| Command::Typing { room, active }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_server_reads_the_command_that_a_client_wrote(command in command(), reference in reference()) {
+        let text = command.encode(reference.as_deref());
+        let parsed = parse(text.as_bytes(), &Limits::default());
+        prop_assert_eq!(&parsed.reference, &reference);
+        let read = parsed.command.map_err(|invalid| TestCaseError::fail(format!("{invalid:?}: {text}")))?;
+        prop_assert_eq!(format!("{read:?}"), format!("{command:?}"));
+        prop_assert_eq!(read.encode(reference.as_deref()), text);
+    }
+}
+
+#[test]
+fn a_number_that_the_protocol_cannot_express_is_not_written() {
+    let room: RoomName = "lobby".parse().expect("a valid name");
+    let last = Command::Join { room: room.clone(), from: JoinFrom::Last(u64::MAX) };
+    assert_eq!(last.encode(None), r#"{"type":"join","room":"lobby","last":9007199254740991}"#);
+    let newest = Command::History { room, range: Range::Before { seq: u64::MAX, limit: 5 } };
+    assert_eq!(newest.encode(None), r#"{"type":"history","room":"lobby","limit":5}"#);
+}

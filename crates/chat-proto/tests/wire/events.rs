@@ -1,0 +1,251 @@
+use chat_proto::{
+    CloseCode, ErrorCode, Event, InvalidEvent, LimitsNotice, NewMessage, PresenceState, StoredMessage, User,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::{body, integer, reference, room, text, user};
+
+fn message() -> impl Strategy<Value = Event> {
+    (room(), 1..1_000_u64, user(), integer(), reference(), body())
+        .prop_map(|(room, seq, user, at, key, body)| Event::Message { room, seq, user, at, key, body })
+}
+
+fn stored() -> impl Strategy<Value = Vec<StoredMessage>> {
+    let stored = (room(), 1..1_000_u64, user(), integer(), reference(), body()).prop_map(
+        |(room, seq, user, at, key, body)| NewMessage { user, key, body }.into_stored(room, seq, at),
+    );
+    vec(stored, 0..4)
+}
+
+fn presence_state() -> impl Strategy<Value = PresenceState> {
+    select(vec![PresenceState::Joined, PresenceState::Left])
+}
+
+/// Generates codes that the protocol has, and others.
+fn error_code() -> impl Strategy<Value = ErrorCode> {
+    let known = ["bad_json", "bad_command", "rate_limited", "muted", "room_exists", "rejected", "gone"];
+    prop_oneof![
+        select(known.to_vec()).prop_map(ErrorCode::from),
+        "[a-z_]{1,40}".prop_map(|code| ErrorCode::from(&*code))
+    ]
+}
+
+fn error() -> impl Strategy<Value = Event> {
+    (reference(), error_code(), text(), option::of(integer()), option::of(room()), option::of(body()))
+        .prop_map(|(reference, code, message, retry_after_ms, room, detail)| Event::Error {
+            reference,
+            code,
+            message,
+            retry_after_ms,
+            room,
+            detail,
+        })
+}
+
+fn unknown() -> impl Strategy<Value = Event> {
+    ("[a-z]{1,3}_[a-z]{1,9}", reference(), option::of(room()), option::of(integer()), option::of(integer()))
+        .prop_map(|(kind, reference, room, seq, at)| Event::Unknown { kind, reference, room, seq, at })
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let joined = (reference(), room(), text(), integer(), 1..100_u64, any::<bool>(), 0..9_usize).prop_map(
+        |(reference, room, epoch, seq, first, recovered, members)| Event::Joined {
+            reference,
+            room,
+            epoch,
+            seq,
+            first,
+            recovered,
+            members,
+        },
+    );
+    let history = (reference(), room(), text(), stored(), any::<bool>()).prop_map(
+        |(reference, room, epoch, messages, more)| Event::History { reference, room, epoch, messages, more },
+    );
+    let closing =
+        (any::<u16>(), text(), option::of(integer())).prop_map(|(code, reason, reconnect_in_ms)| {
+            Event::Closing { code: CloseCode::from(code), reason: reason.into(), reconnect_in_ms }
+        });
+    prop_oneof![
+        (text(), user(), integer()).prop_map(|(connection, user, ping_interval)| {
+            Event::Welcome { connection, user, limits: LimitsNotice::default(), ping_interval }
+        }),
+        joined,
+        (reference(), room()).prop_map(|(reference, room)| Event::Left { reference, room }),
+        message(),
+        (reference(), room(), integer(), integer(), any::<bool>()).prop_map(
+            |(reference, room, seq, at, duplicate)| Event::Sent { reference, room, seq, at, duplicate }
+        ),
+        history,
+        (reference(), room(), stored(), any::<bool>()).prop_map(|(reference, room, messages, more)| {
+            Event::Found { reference, room, messages, more }
+        }),
+        (reference(), room(), vec(user(), 0..4)).prop_map(|(reference, room, members)| Event::Members {
+            reference,
+            room,
+            members
+        }),
+        (room(), user(), presence_state()).prop_map(|(room, user, state)| Event::Presence {
+            room,
+            user,
+            state
+        }),
+        (room(), user(), any::<bool>()).prop_map(|(room, user, active)| Event::Typing { room, user, active }),
+        (room(), text(), integer(), integer()).prop_map(|(room, epoch, from, to)| Event::Gap {
+            room,
+            epoch,
+            from,
+            to
+        }),
+        reference().prop_map(|reference| Event::Pong { reference }),
+        closing,
+        error(),
+        unknown(),
+    ]
+}
+
+fn encoded(event: &Event) -> String {
+    String::from_utf8(event.encode().to_vec()).expect("an event is text")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_client_reads_the_event_that_a_server_wrote(event in event()) {
+        let text = encoded(&event);
+        let read = Event::parse(&text).map_err(|invalid| TestCaseError::fail(format!("{invalid}: {text}")))?;
+        prop_assert_eq!(format!("{read:?}"), format!("{event:?}"));
+        prop_assert_eq!(encoded(&read), &*text);
+        let reference = serde_json::from_str::<Value>(&text).expect("JSON")["ref"].clone();
+        prop_assert_eq!(read.reference(), reference.as_str());
+    }
+
+    #[test]
+    fn a_field_that_an_event_does_not_have_is_ignored(event in event(), value in body()) {
+        let text = encoded(&event);
+        let more = format!(r#"{{"x_new":{value},{}"#, &text[1..]);
+        let read = Event::parse(&more).map_err(|invalid| TestCaseError::fail(format!("{invalid}: {more}")))?;
+        prop_assert_eq!(encoded(&read), text);
+    }
+
+    #[test]
+    fn a_cut_event_is_an_error(event in event(), end in any::<proptest::sample::Index>()) {
+        let text = encoded(&event);
+        let cut: String = text.chars().take(end.index(text.chars().count())).collect();
+        prop_assert_eq!(Event::parse(&cut).err(), Some(InvalidEvent::NotAnEvent));
+    }
+
+    #[test]
+    fn a_stored_message_is_read_as_the_message_that_was_appended(
+        room in room(), seq in 1..1_000_u64, at in integer(), key in reference(), body in body(),
+    ) {
+        let user = User::new("7", "Ann").expect("a valid name");
+        let stored = NewMessage { user, key: key.clone(), body: body.clone() }.into_stored(room.clone(), seq, at);
+        let event = stored.event().expect("a message");
+        prop_assert_eq!(event.entry(), Some((&room, seq)));
+        let Event::Message { user, at: read_at, key: read_key, body: read_body, .. } = event else {
+            return Err(TestCaseError::fail("another event"));
+        };
+        prop_assert_eq!((user.id(), user.name(), read_at, read_key), ("7", "Ann", at, key));
+        prop_assert_eq!(read_body.get(), body.get());
+    }
+}
+
+/// One event of each known type, with all its fields.
+fn examples() -> Vec<Value> {
+    let user = json!({"id": "a", "name": "a"});
+    let message = json!({"type": "message", "room": "lobby", "seq": 1, "user": user, "at": 1, "body": {}});
+    vec![
+        json!({"type": "welcome", "connection": "1", "user": user, "ping_interval": 20}),
+        json!({"type": "joined", "room": "lobby", "epoch": "e", "seq": 1, "first": 1, "recovered": true, "members": 1}),
+        json!({"type": "left", "room": "lobby"}),
+        message.clone(),
+        json!({"type": "sent", "room": "lobby", "seq": 1, "at": 1}),
+        json!({"type": "history", "room": "lobby", "epoch": "e", "messages": [message]}),
+        json!({"type": "found", "room": "lobby", "messages": [message]}),
+        json!({"type": "members", "room": "lobby", "members": [user]}),
+        json!({"type": "presence", "room": "lobby", "user": user, "state": "left"}),
+        json!({"type": "typing", "room": "lobby", "user": user, "active": true}),
+        json!({"type": "gap", "room": "lobby", "epoch": "e", "from": 1, "to": 2}),
+        json!({"type": "pong"}),
+        json!({"type": "closing", "code": 1012}),
+        json!({"type": "error", "code": "gone"}),
+    ]
+}
+
+#[test]
+fn an_event_without_a_field_that_it_needs_is_an_error() {
+    for example in examples() {
+        let text = example.to_string();
+        assert!(Event::parse(&text).is_ok(), "{text}");
+        let fields: Vec<_> = example.as_object().expect("an object").keys().cloned().collect();
+        for field in fields.iter().filter(|field| !["type", "connection"].contains(&field.as_str())) {
+            let mut without = example.clone();
+            without.as_object_mut().expect("an object").remove(field);
+            let error = Event::parse(&without.to_string()).expect_err(field);
+            assert!(error.to_string().contains(field), "{error}: {field} of {text}");
+            for value in [json!(null), json!([null]), json!({"x": 1}), json!("A B"), json!(-7)] {
+                if field == "body"
+                    || (field == "epoch" && value.is_string())
+                    || (field == "code" && value.is_string())
+                {
+                    continue;
+                }
+                let mut other = example.clone();
+                other[field] = value;
+                assert!(Event::parse(&other.to_string()).is_err(), "{other}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_event_of_an_unknown_type_is_an_entry_if_it_has_a_room_a_seq_and_a_time() {
+    for (fields, entry) in [
+        (r#""room":"lobby","seq":9,"at":1"#, true),
+        (r#""room":"lobby","seq":9,"at":1,"by":{"id":"a"},"target":4,"what":"edited","body":{}"#, true),
+        (r#""room":"lobby","seq":9,"user":{"id":"a","name":"a"}"#, false),
+        (r#""room":"lobby","seq":9,"unread":1,"mentions":0"#, false),
+        (r#""room":"lobby","seq":9,"at":1,"ref":"1""#, false),
+        (r#""room":"No Room","seq":9,"at":1"#, false),
+        (r#""at":1"#, false),
+    ] {
+        let event = Event::parse(&format!(r#"{{"type":"changed",{fields}}}"#)).expect(fields);
+        assert!(matches!(&event, Event::Unknown { kind, .. } if kind == "changed"), "{fields}");
+        assert_eq!(event.entry().map(|(_, seq)| seq), entry.then_some(9), "{fields}");
+    }
+    let reply = Event::parse(r#"{"type":"done","ref":"7","room":"lobby","seq":9}"#).expect("an event");
+    assert_eq!((reply.reference(), reply.entry()), (Some("7"), None));
+}
+
+#[test]
+fn a_limit_that_the_server_does_not_announce_has_its_default() {
+    let text = r#"{"type":"welcome","connection":"1","user":{"id":"a","name":"a"},"limits":{"max_frame":7,"x":1},"ping_interval":20}"#;
+    let Ok(Event::Welcome { limits, .. }) = Event::parse(text) else { panic!("no welcome") };
+    assert_eq!((limits.max_frame, limits.max_page), (7, LimitsNotice::default().max_page));
+}
+
+#[test]
+fn an_error_of_reading_repeats_nothing_of_the_event() {
+    for text in [r#"{"type":"message","room":"secret"}"#, r#"{"type":"secret","seq":"secret"}"#, "secret"] {
+        let error = Event::parse(text).expect_err(text);
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+    }
+    let detail: Box<RawValue> = serde_json::from_str(r#"{"word":3}"#).expect("JSON");
+    let event = Event::Error {
+        reference: None,
+        code: ErrorCode::Rejected,
+        message: String::new(),
+        retry_after_ms: Some(7),
+        room: None,
+        detail: Some(detail),
+    };
+    let text = r#"{"type":"error","code":"rejected","message":"","retry_after_ms":7,"detail":{"word":3}}"#;
+    assert_eq!(encoded(&event), text);
+}
