@@ -121,7 +121,8 @@ async fn a_peer_that_does_not_read_is_cut_off_at_the_limit() {
     slow.block();
     let mut result = None;
     let waited = seconds_until(async { result = Some(chat.drain(Duration::from_secs(5)).await) }).await;
-    assert!((5.0..5.1).contains(&waited), "{waited}");
+    // A second of the five is left for the store.
+    assert!((4.0..4.1).contains(&waited), "{waited}");
     assert_eq!(result.map(numbers), Some((2, 1)));
 }
 
