@@ -1,4 +1,4 @@
-//! The suite of `chat-room-conformance` on rooms in a store, at each level.
+//! The conformance suite of `chat-room-conformance`, with each durability.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,19 +11,18 @@ use chat_room_conformance::{Kind, Store, certify};
 use chat_sqlite::{Durability, Options};
 
 fn main() -> ExitCode {
-    // The cases let go of a store while they use its rooms.
+    // A case may drop a store while it uses the store's rooms, so the directories are removed at the end.
     let stores = tempfile::tempdir().expect("a directory");
     certify([("disk", Durability::Disk), ("process", Durability::Process)].map(|(name, durability)| {
         let dir = stores.path().to_owned();
         Kind::new(name, move |limits: Arc<Limits>| {
             let dir = tempfile::tempdir_in(&dir).expect("a directory").keep();
-            let options = Options {
-                durability,
-                retain_messages: Some(limits.rooms.log_messages as u64),
-                max_keys: limits.rooms.log_keys as u64,
-                sweep_interval: Duration::from_millis(20),
-                ..Options::default()
-            };
+            let options = Options::default().with(|options| {
+                options.durability = durability;
+                options.retain_messages = Some(limits.rooms.log_messages as u64);
+                options.max_keys_per_room = limits.rooms.log_keys as u64;
+                options.sweep_interval = Duration::from_millis(20);
+            });
             async { Sqlite::open(dir, options) }
         })
     }))
@@ -44,8 +43,8 @@ impl Sqlite {
 
 #[async_trait]
 impl Store for Sqlite {
-    fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: CommitSink) -> Arc<dyn Room> {
-        self.store.room(name, limits, outlet)
+    fn room(&self, name: RoomName, limits: Arc<Limits>, sink: CommitSink) -> Arc<dyn Room> {
+        self.store.room(name, limits, sink)
     }
 
     async fn reopen(self: Box<Self>) -> Box<dyn Store> {

@@ -101,7 +101,8 @@ fn tell(dir: &Path, options: &Options, opening: Opening) {
         Opening::New => ("new", None),
         Opening::Closed => ("as it was closed", None),
         Opening::Crashed => ("after a crash, nothing lost", None),
-        Opening::NewEpoch(why) => ("with a new epoch", Some(why)),
+        Opening::NewEpoch { reason } => ("with a new epoch", Some(reason)),
+        _ => ("in an unknown state", None),
     };
     info!(?dir, durability, opened, why, "rooms are kept");
 }

@@ -49,11 +49,11 @@ fn export(dir: &Path, room: &RoomName) -> ExitCode {
 fn check(dir: &Path) -> ExitCode {
     let bar = bar("{spinner} {msg}");
     bar.set_message("looking at the pages");
-    let report = Store::check(dir, |Progress { messages, of }| {
+    let report = Store::check(dir, |Progress { messages, total, .. }| {
         if bar.length().is_none() {
             bar.set_style(style("{spinner} [{wide_bar}] {human_pos}/{human_len} messages, {eta} left"));
         }
-        bar.set_length(of);
+        bar.set_length(total);
         bar.set_position(messages);
     });
     bar.finish_and_clear();
@@ -67,7 +67,7 @@ fn check(dir: &Path) -> ExitCode {
 }
 
 fn summary(dir: &Path, report: &Report) -> String {
-    let Report { rooms, messages, unreadable, missing, problems } = report;
+    let Report { rooms, messages, unreadable, missing, problems, .. } = report;
     let mut text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
     let verdict = if report.is_sound() { "sound" } else { "NOT SOUND" };
     text += &format!(

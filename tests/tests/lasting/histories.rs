@@ -50,8 +50,11 @@ struct Running {
 impl Running {
     async fn start(dir: &Path) -> Result<Self> {
         let sweep_interval = Duration::from_millis(5);
-        let store =
-            Store::open(dir, Options { retain_messages: Some(KEPT), sweep_interval, ..Options::default() })?;
+        let options = Options::default().with(|options| {
+            options.retain_messages = Some(KEPT);
+            options.sweep_interval = sweep_interval;
+        });
+        let store = Store::open(dir, options)?;
         let rooms = store.clone();
         let chat: Chat =
             Chat::builder().rooms(move |name, limits, outlet| rooms.room(name, limits, outlet)).build();

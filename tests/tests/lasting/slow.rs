@@ -40,8 +40,11 @@ async fn a_slow_reader_that_retention_overtakes_is_told_of_exactly_what_it_misse
     for adapter in SLOW {
         let home = TempDir::new()?;
         let sweep_interval = Duration::from_millis(10);
-        let chat =
-            chat(&home, Options { retain_messages: Some(KEPT), sweep_interval, ..Options::default() })?;
+        let options = Options::default().with(|options| {
+            options.retain_messages = Some(KEPT);
+            options.sweep_interval = sweep_interval;
+        });
+        let chat = chat(&home, options)?;
         let server = Server::start(adapter, &chat).await?;
         let mut reader = reader(server.address()).await?;
         write(&chat).await?;
