@@ -1,11 +1,15 @@
 use std::collections::HashMap;
 
 use chat_core::{AppendError, AppendReceipt, NewMessage, RoomName, StoredMessage, User};
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::{ErrorCode, OptionalExtension, Transaction};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::clock::Now;
-use crate::database::row::{LAST_ROOM, LAST_SEQ, checksum, key_slot, message_id, seq_of};
+use crate::database::row::{LAST_ROOM, LAST_SEQ, checksum, key_slot, message_id, seq_of, verified_frame};
+use crate::write::clock::Now;
+
+/// Damaged messages at the end of a room that are skipped to find the time of its newest message.
+const MAX_DAMAGED: usize = 16;
 
 /// A message that waits for its `seq`.
 #[derive(Debug)]
@@ -58,6 +62,8 @@ struct RoomRow {
     id: i64,
     head: u64,
     keys: u64,
+    /// Time of the newest message that this batch has stored, or `None` if there is none.
+    last_at: Option<u64>,
 }
 
 impl<'t> AppendBatch<'t> {
@@ -68,7 +74,6 @@ impl<'t> AppendBatch<'t> {
     /// Stores a message, unless its key shows that it is stored already.
     pub(crate) fn append(&mut self, message: &PreparedMessage) -> rusqlite::Result<Outcome> {
         let mut row = self.row(&message.room)?;
-        let at = self.now.at;
         let slot = match &message.key {
             Some(key) => {
                 let slot = key_slot(row.id, &message.user.key(), &key.key);
@@ -83,6 +88,12 @@ impl<'t> AppendBatch<'t> {
             return Ok(Outcome::Refused(AppendError::Unavailable("the room is full".to_owned())));
         }
         let seq = row.head + 1;
+        let last_at = match row.last_at {
+            Some(at) => at,
+            None => self.last_time(&message.room, row)?,
+        };
+        // The system clock may have been set back.
+        let at = self.now.at.max(last_at);
         let draft = NewMessage {
             user: message.user.clone(),
             key: message.key.as_ref().map(|key| key.key.clone()),
@@ -96,9 +107,10 @@ impl<'t> AppendBatch<'t> {
             .execute((id, at, sum, &*stored.frame))?;
         if let Some((slot, key)) = slot {
             row.keys += 1;
-            self.insert_key(&mut row, id, &slot, key)?;
+            self.insert_key(&mut row, id, &slot, at, key)?;
         }
         row.head = seq;
+        row.last_at = Some(at);
         self.rooms.insert(message.room.clone(), row);
         self.bytes += stored.frame.len();
         Ok(Outcome::Stored(AppendReceipt { seq, at, duplicate: false }, stored))
@@ -122,7 +134,7 @@ impl<'t> AppendBatch<'t> {
             .transaction
             .prepare_cached("SELECT id, head, keys FROM rooms WHERE name = ?1")?
             .query_row([room.as_str()], |row| {
-                Ok(RoomRow { id: row.get(0)?, head: row.get(1)?, keys: row.get(2)? })
+                Ok(RoomRow { id: row.get(0)?, head: row.get(1)?, keys: row.get(2)?, last_at: None })
             })
             .optional()?;
         if let Some(row) = row {
@@ -131,7 +143,40 @@ impl<'t> AppendBatch<'t> {
         self.transaction
             .prepare_cached("INSERT INTO rooms (name, head, first, keys) VALUES (?1, 0, 1, 0)")?
             .execute([room.as_str()])?;
-        Ok(RoomRow { id: self.transaction.last_insert_rowid(), head: 0, keys: 0 })
+        Ok(RoomRow { id: self.transaction.last_insert_rowid(), head: 0, keys: 0, last_at: None })
+    }
+
+    /// Returns the time of a room's newest readable message, or 0 if there is none.
+    ///
+    /// The time is read from the frame, because the `at` column has no checksum. A damaged time in the future would
+    /// become the time of all later messages.
+    fn last_time(&self, room: &RoomName, row: RoomRow) -> rusqlite::Result<u64> {
+        #[derive(Deserialize)]
+        struct Message {
+            at: u64,
+        }
+        if row.head == 0 {
+            return Ok(0);
+        }
+        let read = || -> rusqlite::Result<u64> {
+            let sql =
+                "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC LIMIT ?3";
+            let mut statement = self.transaction.prepare_cached(sql)?;
+            let range = (message_id(row.id, 0), message_id(row.id, row.head), MAX_DAMAGED);
+            let mut rows = statement.query(range)?;
+            while let Some(row) = rows.next()? {
+                let (_, frame) = verified_frame(room, row)?;
+                if let Some(Ok(Message { at })) = frame.map(serde_json::from_slice) {
+                    return Ok(at);
+                }
+            }
+            Ok(0)
+        };
+        match read() {
+            // A damaged page of the previous message must not refuse the next one.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => Ok(0),
+            result => result,
+        }
     }
 
     /// Returns the result of an append with a known key, or `None` if the key is new or has expired.
@@ -158,13 +203,14 @@ impl<'t> AppendBatch<'t> {
         row: &mut RoomRow,
         id: i64,
         slot: &[u8],
+        at: u64,
         key: &IdempotencyKey,
     ) -> rusqlite::Result<()> {
         row.keys -=
             self.transaction.prepare_cached("DELETE FROM keys WHERE slot = ?1")?.execute([slot])? as u64;
         self.transaction
             .prepare_cached("INSERT INTO keys (id, slot, at, digest) VALUES (?1, ?2, ?3, ?4)")?
-            .execute((id, slot, self.now.at, key.digest))?;
+            .execute((id, slot, at, key.digest))?;
         for _ in 0..row.keys.saturating_sub(self.max_keys).min(2) {
             row.keys -= self
                 .transaction
@@ -176,87 +222,4 @@ impl<'t> AppendBatch<'t> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use chat_core::User;
-    use rusqlite::Connection;
-
-    use super::*;
-    use crate::database::migrate;
-    use crate::write::retention::{RetentionPolicy, RetentionSweep, SweepStep};
-
-    const DAY: u64 = 24 * 60 * 60 * 1_000;
-
-    fn say(connection: &mut Connection, now: Now, key: &str, max_keys: u64) -> (u64, bool) {
-        let transaction = connection.transaction().expect("begun");
-        let key = IdempotencyKey { key: key.to_owned(), digest: [0; 20], window: DAY };
-        let message = PreparedMessage {
-            room: "lobby".parse().expect("a room name"),
-            user: User::guest("ann").expect("a name"),
-            key: Some(key),
-            body: RawValue::from_string("{}".to_owned()).expect("JSON"),
-        };
-        let mut batch = AppendBatch::new(&transaction, now, max_keys);
-        let outcome = batch.append(&message).expect("no error");
-        batch.finish().expect("no error");
-        transaction.commit().expect("committed");
-        match outcome {
-            Outcome::Stored(receipt, _) | Outcome::Duplicate(receipt) => (receipt.seq, receipt.duplicate),
-            Outcome::Refused(error) => panic!("{error}"),
-        }
-    }
-
-    fn sweep(connection: &mut Connection, now: Now) -> usize {
-        let policy =
-            RetentionPolicy { age: Some(Duration::from_millis(DAY)), messages: None, key_window: Some(DAY) };
-        let transaction = connection.transaction().expect("begun");
-        let step = RetentionSweep::default().step(&transaction, policy, now).expect("no error");
-        let SweepStep { deleted_rows, is_last } = step;
-        assert!(is_last);
-        transaction.commit().expect("committed");
-        deleted_rows
-    }
-
-    #[test]
-    fn a_clock_jump_expires_no_message_or_key_early() {
-        let mut connection = Connection::open_in_memory().expect("a database");
-        migrate(&mut connection).expect("a schema");
-        let start = 100 * DAY;
-        let jumps = |at, passed| Now::new(at, start + passed);
-        assert_eq!(say(&mut connection, jumps(start, 0), "a", 9), (1, false));
-        for (n, at) in (2..).zip([start + 50 * DAY, start - 50 * DAY, 0]) {
-            let now = jumps(at, DAY - 1);
-            assert_eq!(say(&mut connection, now, "a", 9), (1, true), "{at}");
-            assert_eq!(say(&mut connection, now, &n.to_string(), 9), (n, false), "{at}");
-            assert_eq!(say(&mut connection, now, &n.to_string(), 9), (n, true), "{at}");
-            assert_eq!(sweep(&mut connection, now), 0, "{at}");
-        }
-        let later = jumps(start + DAY, DAY);
-        assert_eq!(
-            sweep(&mut connection, later),
-            2,
-            "the first message and its key; the next ones seem younger"
-        );
-        assert_eq!(say(&mut connection, later, "a", 9), (5, false));
-    }
-
-    #[test]
-    fn a_lowered_key_limit_is_reached_by_later_appends() {
-        let mut connection = Connection::open_in_memory().expect("a database");
-        migrate(&mut connection).expect("a schema");
-        let now = Now::new(DAY, DAY);
-        for n in 0..20 {
-            say(&mut connection, now, &n.to_string(), 20);
-        }
-        let count = |connection: &Connection| {
-            let sql = "SELECT (SELECT count(*) FROM keys), keys FROM rooms";
-            connection.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?))).expect("counted")
-        };
-        for n in 20..35 {
-            say(&mut connection, now, &n.to_string(), 10);
-        }
-        assert_eq!(count(&connection), (10_u64, 10_u64));
-        assert_eq!(say(&mut connection, now, "25", 10), (26, true));
-    }
-}
+mod tests;
