@@ -69,3 +69,7 @@ pub use open::Opening;
 pub use options::{Durability, Options};
 pub use store::Store;
 pub use write::Stats;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

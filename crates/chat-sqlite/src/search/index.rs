@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn step(backlog: &mut IndexBacklog, connection: &mut Connection) -> u64 {
-        let transaction = connection.transaction().expect("begun");
+        let transaction = connection.transaction().expect("a transaction");
         backlog.step(&transaction, &UnreadableMessages::default()).expect("no error");
         transaction.commit().expect("committed");
         connection.query_row("SELECT sum(head - indexed) FROM rooms", (), |row| row.get(0)).expect("a number")

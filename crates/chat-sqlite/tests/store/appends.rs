@@ -125,10 +125,10 @@ async fn extreme_options_are_accepted() {
     for options in [largest, smallest] {
         let dir = StoreDir::new();
         let store = dir.open_with(options);
-        let patient = Limits::default().with(|limits| {
+        let limits = Limits::default().with(|limits| {
             limits.rooms.call_timeout = Duration::MAX;
         });
-        let lobby: Arc<dyn Room> = store.room(name("lobby"), Arc::new(patient), ignore_commits());
+        let lobby: Arc<dyn Room> = store.room(name("lobby"), Arc::new(limits), ignore_commits());
         for seq in 1..=3 {
             assert_eq!(
                 append_with_key(&lobby, &seq.to_string(), "hi").await.map(|appended| appended.seq),

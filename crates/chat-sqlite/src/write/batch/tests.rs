@@ -11,7 +11,7 @@ const DAY: u64 = 24 * 60 * 60 * 1_000;
 
 /// Appends a message for each key in one batch.
 fn append(connection: &mut Connection, now: Now, keys: &[&str], max_keys: u64) -> Vec<AppendReceipt> {
-    let transaction = connection.transaction().expect("begun");
+    let transaction = connection.transaction().expect("a transaction");
     let mut batch = AppendBatch::new(&transaction, now, max_keys);
     let mut append = |key: &str| {
         let key = IdempotencyKey { key: key.to_owned(), digest: [0; 20], window: DAY };
@@ -51,7 +51,7 @@ fn times(connection: &mut Connection, clock: u64, keys: &[&str]) -> Vec<u64> {
 fn sweep(connection: &mut Connection, now: Now) -> usize {
     let policy =
         RetentionPolicy { age: Some(Duration::from_millis(DAY)), messages: None, key_window: Some(DAY) };
-    let transaction = connection.transaction().expect("begun");
+    let transaction = connection.transaction().expect("a transaction");
     let step = RetentionSweep::default().step(&transaction, policy, now).expect("no error");
     let SweepStep { deleted_rows, is_last } = step;
     assert!(is_last);
