@@ -98,7 +98,7 @@ impl Writer {
     }
 
     fn commit(&mut self, mut batch: Vec<AppendRequest>) {
-        // The callers of these appends were told that they failed, or are gone.
+        // The callers of these appends do not wait any more.
         batch.retain(|request| !request.reply.is_closed());
         if batch.is_empty() {
             return;
