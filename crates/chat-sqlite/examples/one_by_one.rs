@@ -1,22 +1,22 @@
-//! A chat server that commits each message by itself: what `apps/chat-load/durability` compares groups with.
+//! A chat server that commits each message in a transaction of its own. `apps/chat-load/durability` compares it with the
+//! default.
 //!
 //! `cargo run --release -p chat-sqlite --example one_by_one -- DIR`
 
-#![expect(clippy::print_stdout, reason = "whoever starts it needs the address")]
+#![expect(clippy::print_stdout, reason = "the caller needs the address")]
 
 use std::future::pending;
 
 use chat_core::{Chat, Endpoint};
-use chat_sqlite::{Options, Store};
+use chat_sqlite::{Options, SqliteStore};
 use chat_tungstenite::NotFound;
 use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let dir = std::env::args_os().nth(1).ok_or("a directory is needed")?;
-    let store = Store::open(dir, Options { max_batch: 1, ..Options::default() })?;
-    let chat: Chat =
-        Chat::builder().rooms(move |name, limits, outlet| store.room(name, limits, outlet)).build();
+    let dir = std::env::args_os().nth(1).ok_or("usage: one_by_one DIR")?;
+    let store = SqliteStore::open(dir, Options::default().with(|options| options.max_batch_messages = 1))?;
+    let chat: Chat = Chat::builder().store(store.clone()).build();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listens on ws://{}/ws", listener.local_addr()?);
     let limits = chat.limits().clone();

@@ -1,71 +1,109 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::schema::VERSION;
-
-/// Why a store cannot be opened. Whatever it is, the database is left as it was.
+/// A reason for which a store cannot be opened. The database is unchanged.
+///
+/// The text is one line: it names the file and says what to do.
+///
+/// ```
+/// use chat_sqlite::{OpenError, Options, SqliteStore};
+///
+/// let dir = tempfile::tempdir()?;
+/// let store = SqliteStore::open(dir.path(), Options::default())?;
+/// match SqliteStore::open(dir.path(), Options::default()) {
+///     Err(OpenError::InUse(lock)) => assert!(lock.ends_with("chat.lock")),
+///     result => panic!("{result:?}"),
+/// }
+/// store.close();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// A second process, or a second store in this one.
-    #[error("the store is in use: another process has locked {}", .0.display())]
-    InUse(PathBuf),
-    /// The database is not there, and something says that it was.
+    /// Another process, or another [`SqliteStore`](crate::SqliteStore) of this process, holds the lock file.
     #[error(
-        "{} is missing, but {} is there: put the database back, or remove that to begin anew",
-        .database.display(), .witness.display()
+        "the store is in use: another process has locked {}; stop that process, or choose another directory",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// The database is missing, but another file of the store exists.
+    #[error(
+        "{} is missing, but {} exists: restore the database, or remove that file to start an empty store",
+        .database.display(), .remaining.display()
     )]
     Missing {
-        /// Where it should be.
+        /// Path of the missing database.
         database: PathBuf,
-        /// What says that it was there.
-        witness: PathBuf,
+        /// The file that shows that there was a database.
+        remaining: PathBuf,
     },
-    /// A file of another kind, or of another program.
-    #[error("{} is no chat store: {why}; choose another directory, or put the database back", .path.display())]
+    /// The file is not a database of this crate.
+    #[error(
+        "{} is not a chat store: {reason}; choose another directory, or restore the database",
+        .path.display()
+    )]
     NotAStore {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What tells.
-        why: String,
+        /// The difference from a store.
+        reason: String,
     },
-    /// A store of which something is lost.
-    #[error("{} is damaged: {why}; put a copy of the database back, or export what can be read", .path.display())]
+    /// The database is a store, but part of it is lost.
+    #[error(
+        "{} is damaged: {reason}; restore a copy of the database, or export the messages that can be read",
+        .path.display()
+    )]
     Damaged {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
-        /// What is wrong with it.
-        why: String,
+        /// The damage that was found.
+        reason: String,
     },
-    /// A store that a later version of this software has written.
-    #[error("{} has schema {found}, this version knows up to {VERSION}: use a newer version", .path.display())]
+    /// A newer version of this crate has written the database.
+    #[error(
+        "{} has schema version {found}, but this program supports versions up to {supported}: use a newer version",
+        .path.display()
+    )]
     Newer {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
-        /// Its schema's version.
+        /// Schema version of the database.
         found: u32,
+        /// Newest schema version that this crate supports.
+        supported: u32,
     },
-    /// The system does not let us.
+    /// A file operation failed.
     #[error("cannot {action} {}: {source}", .path.display())]
     Io {
-        /// What was tried.
+        /// The operation, as a verb phrase.
         action: &'static str,
-        /// On what.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// Why not.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// SQLite does not let us.
+    /// SQLite reported an error.
     #[error("cannot use {}: {source}", .path.display())]
     Sqlite {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
-        /// Why not.
+        /// Error of SQLite.
         source: rusqlite::Error,
     },
 }
 
-pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
-    let path = path.to_owned();
-    move |source| OpenError::Io { action, path, source }
+impl OpenError {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    pub(crate) fn sqlite(path: &Path) -> impl Fn(rusqlite::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Sqlite { path: path.clone(), source }
+    }
+
+    pub(crate) fn not_a_store(path: &Path, reason: &str) -> Self {
+        Self::NotAStore { path: path.to_owned(), reason: reason.to_owned() }
+    }
 }

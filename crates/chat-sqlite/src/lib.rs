@@ -1,56 +1,75 @@
-//! Rooms that last, in one SQLite file.
+//! Chat rooms that survive a restart, in one SQLite database.
 //!
-//! A [`Store`] is a directory that one process has for itself. It hands out the rooms of a
-//! [`Chat`](chat_core::Chat), commits what is written to them in groups, and reads beside that.
+//! A [`SqliteStore`] is a directory that one process uses at a time. It provides the rooms of a
+//! [`Chat`](chat_core::Chat). One thread writes: it commits all waiting messages in one transaction. A few
+//! connections read and search at the same time.
+//!
+//! # Mount a store
 //!
 //! ```
 //! use chat_core::{Chat, Text, User};
-//! use chat_sqlite::{Options, Store};
+//! use chat_sqlite::{Options, SqliteStore};
 //!
 //! # let dir = tempfile::tempdir()?;
 //! # let dir = dir.path();
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
 //! # runtime.block_on(async {
-//! let store = Store::open(dir, Options::default())?;
+//! let store = SqliteStore::open(dir, Options::default())?;
 //! let rooms = store.clone();
-//! let chat: Chat = Chat::builder().rooms(move |name, limits, outlet| rooms.room(name, limits, outlet)).build();
+//! let chat: Chat = Chat::builder().store(store.clone()).build();
 //! chat.post(&"lobby".parse()?, &User::guest("clock")?, &Text::new("It is noon."), None).await?;
 //! store.close();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Guarantees
+//!
+//! - An acknowledged message survives the end of the process, and with [`Durability::Disk`] also a power failure.
+//! - The `seq` of a message is never used twice within one epoch. If acknowledged messages may be lost, for example
+//!   because an older copy of the database was restored, the next [`SqliteStore::open`] starts a new epoch. See [`Opening`].
+//! - The time of a message is never earlier than the time of the room's previous message, as long as the store still
+//!   has that message.
+//! - Each message has a checksum. A message that fails it is not returned. [`Stats::unreadable`] counts it.
+//!
+//! # Retention
+//!
+//! [`Options::retain_age`] and [`Options::retain_messages`] limit the messages that a room keeps. Both are off by
+//! default.
+//!
+//! # Maintenance
+//!
+//! [`SqliteStore::check`], [`SqliteStore::export`] and [`SqliteStore::rooms`] read the store of a directory without opening it. They
+//! work while another process uses the store.
+//!
+//! # Platforms
+//!
+//! The crate supports Unix only, because it uses file modes, inode numbers and positioned writes. It does not compile
+//! on other systems. The tests run on Linux. Other Unix systems do not provide Linux's boot id. There, a store that was
+//! not closed starts a new epoch if it used [`Durability::Process`].
 
-mod clock;
-mod connect;
+#[cfg(not(unix))]
+compile_error!("chat-sqlite supports Unix only: it uses file modes, inode numbers and positioned writes");
+
 mod database;
 mod error;
-mod hub;
-mod index;
-mod inspect;
-mod ledger;
-mod mark;
+mod maintenance;
 mod open;
-mod pages;
-mod readers;
-mod record;
+mod options;
+mod read;
 mod room;
-mod schema;
+mod search;
 mod store;
-mod sweep;
-mod teller;
-mod terms;
-mod verify;
-mod writer;
+mod write;
 
 pub use error::OpenError;
-pub use inspect::{Exported, Progress, Report};
+pub use maintenance::{Exported, Progress, Report};
 pub use open::Opening;
-pub use store::{Durability, Options, Stats, Store};
+pub use options::{Durability, Options};
+pub use store::SqliteStore;
+pub use write::Stats;
 
-/// 128 random bits, as text.
-fn random() -> String {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the operating system always has random numbers once it is up");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

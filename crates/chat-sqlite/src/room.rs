@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{
@@ -9,86 +10,99 @@ use sha1::{Digest, Sha1};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::ledger::{Key, Prepared};
-use crate::store::Shared;
-use crate::writer::Job;
-use crate::{pages, record, terms};
+use crate::read::{self, ReaderPool};
+use crate::search::{self, match_expression, room_prefix};
+use crate::write::{AppendQueue, AppendRequest, IdempotencyKey, PreparedMessage, StoreState};
 
-/// A room in a store. Making one costs nothing; the room begins with its first message.
+/// A room of a store. Its row in the database is created by its first message.
 #[derive(Debug)]
 pub(crate) struct SqliteRoom {
-    shared: Arc<Shared>,
     name: RoomName,
     epoch: String,
     limits: Arc<Limits>,
-    /// Its number among those to be told of messages.
-    listener: u64,
+    queue: Arc<AppendQueue>,
+    readers: Arc<ReaderPool>,
+    state: Arc<StoreState>,
+    subscription: u64,
 }
 
 impl SqliteRoom {
-    pub(crate) fn new(shared: Arc<Shared>, name: RoomName, limits: Arc<Limits>, outlet: CommitSink) -> Self {
-        let epoch = record::epoch(shared.epoch(), &name);
-        let listener = shared.hub().teller.listen(&name, outlet);
-        Self { shared, name, epoch, limits, listener }
+    pub(crate) fn new(
+        name: RoomName,
+        epoch: String,
+        limits: Arc<Limits>,
+        sink: CommitSink,
+        (queue, readers, state): (Arc<AppendQueue>, Arc<ReaderPool>, Arc<StoreState>),
+    ) -> Self {
+        state.extend_key_window(key_window(&limits));
+        let subscription = state.notifier.subscribe(&name, sink);
+        Self { name, epoch, limits, queue, readers, state, subscription }
     }
 
-    fn prepare(&self, draft: NewMessage) -> Prepared {
-        let NewMessage { user, key, body } = draft;
-        let window = u64::try_from(self.limits.rooms.key_window.as_millis()).unwrap_or(u64::MAX);
-        let key = key.map(|key| Key { key, digest: Sha1::digest(body.get()).into(), window });
-        Prepared { room: self.name.clone(), user, key, body }
+    fn call_timeout(&self) -> Duration {
+        self.limits.rooms.call_timeout
+    }
+
+    fn prepare(&self, message: NewMessage) -> PreparedMessage {
+        let NewMessage { user, key, body } = message;
+        let window = key_window(&self.limits);
+        let key = key.map(|key| IdempotencyKey { key, digest: Sha1::digest(body.get()).into(), window });
+        PreparedMessage { room: self.name.clone(), user, key, body }
     }
 }
 
 #[async_trait]
 impl Room for SqliteRoom {
-    async fn append(&self, draft: NewMessage) -> Result<AppendReceipt, AppendError> {
-        let unavailable = |cause: &str| AppendError::Unavailable(cause.to_owned());
-        let place = timeout(self.limits.rooms.call_timeout, self.shared.queue())
+    async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
+        let unavailable = |cause: &str| AppendError::from(Unavailable::new(cause));
+        let permit = timeout(self.call_timeout(), self.queue.reserve())
             .await
-            .map_err(|_| unavailable("too much waits to be written"))?
+            .map_err(|_| unavailable("the append queue is full"))?
             .ok_or_else(|| unavailable("the store is closed"))?;
-        let (answer, answered) = oneshot::channel();
-        let pending = self.shared.hub().teller.pending(answered);
-        self.shared.send(Job { message: self.prepare(draft), answer, place });
-        // The store may end, or its thread: both drop what waits.
+        let (reply, receiver) = oneshot::channel();
+        let pending = self.state.notifier.pending(receiver);
+        self.queue.push(AppendRequest { message: self.prepare(message), reply, permit });
+        // The reply channel is closed if the store was closed or the writer thread panicked.
         pending.wait().await.unwrap_or_else(|| Err(unavailable("the store is closed")))
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
-        let (hub, name, bytes) =
-            (Arc::clone(self.shared.hub()), self.name.clone(), self.limits.wire.max_batch_bytes);
-        let rows = self.shared.readers().run(self.limits.rooms.call_timeout, move |connection| {
-            pages::read(connection, &name, range, bytes, &hub.unreadable)
+        let (state, name) = (Arc::clone(&self.state), self.name.clone());
+        let max_bytes = self.limits.wire.max_batch_bytes;
+        let page = self.readers.read(self.call_timeout(), move |connection| {
+            read::read_page(connection, &name, range, max_bytes, &state.unreadable)
         });
-        let rows = rows.await?;
-        Ok(Page { epoch: self.epoch.clone(), messages: rows.messages, more: rows.more })
+        let page = page.await?;
+        Ok(Page { epoch: self.epoch.clone(), messages: page.messages, more: page.more })
     }
 
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {
         let name = self.name.clone();
-        let bounds = self
-            .shared
-            .readers()
-            .run(self.limits.rooms.call_timeout, move |connection| pages::bounds(connection, &name));
+        let bounds =
+            self.readers.read(self.call_timeout(), move |connection| read::bounds(connection, &name));
         let (head, first) = bounds.await?;
         Ok(LogBounds { epoch: self.epoch.clone(), head, first })
     }
 
     async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {
-        let pattern =
-            terms::pattern(&terms::scope(&self.name), &search.query).ok_or(SearchError::BadQuery)?;
+        let expression =
+            match_expression(&room_prefix(&self.name), &search.query).ok_or(SearchError::BadQuery)?;
         let scan = Scan::new(&search, &self.limits);
-        let (hub, name, before) = (Arc::clone(self.shared.hub()), self.name.clone(), search.before);
-        let found = self.shared.readers().run_long(self.limits.rooms.call_timeout, move |connection| {
-            pages::search(connection, &name, &pattern, before, scan, &hub.unreadable)
+        let (state, name) = (Arc::clone(&self.state), self.name.clone());
+        let found = self.readers.read_long(self.call_timeout(), move |connection| {
+            search::search(connection, &name, &expression, search.before, scan, &state.unreadable)
         });
-        found.await.map_err(|Unavailable(cause)| SearchError::Unavailable(cause))
+        Ok(found.await?)
     }
 }
 
 impl Drop for SqliteRoom {
     fn drop(&mut self) {
-        self.shared.hub().teller.forget(&self.name, self.listener);
+        self.state.notifier.unsubscribe(&self.name, self.subscription);
     }
+}
+
+/// Returns the key window in milliseconds.
+fn key_window(limits: &Limits) -> u64 {
+    u64::try_from(limits.rooms.key_window.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,213 +1,211 @@
+use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
-use chat_core::{CommitSink, Limits, Room, RoomName};
+use async_trait::async_trait;
+use chat_core::{CommitSink, Health, Limits, Room, RoomName, Store, Unavailable};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::error::{OpenError, io_error};
-use crate::hub::Hub;
-use crate::open::{self, Opening};
-use crate::readers::Readers;
+use crate::database::room_epoch;
+use crate::read::ReaderPool;
 use crate::room::SqliteRoom;
-use crate::writer::{Job, Writer};
+use crate::write::{AppendQueue, Stats, StoreState};
+use crate::{Exported, OpenError, Opening, Options, Progress, Report, maintenance, open, write};
 
-/// Longer than a sweep or a lock is ever meant to be waited for, and short enough for the clock and for SQLite.
-const LONGEST: Duration = Duration::from_secs(20 * 24 * 60 * 60);
-
-/// What an acknowledged message survives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// The end of the machine: it is on the disk.
-    #[default]
-    Disk,
-    /// The end of the process: it is in the system's hands. If the machine ends, the newest messages may be lost,
-    /// and a new epoch begins.
-    Process,
-}
-
-/// How a store keeps its rooms.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// What an acknowledged message survives. Default [`Durability::Disk`].
-    pub durability: Durability,
-    /// How old a message gets. Default: as old as it will.
-    pub retain_age: Option<Duration>,
-    /// How many messages a room keeps, those included that have come since the last sweep. Default: all.
-    pub retain_messages: Option<u64>,
-    /// How often what is not to be kept is forgotten. Default 60 s.
-    pub sweep_interval: Duration,
-    /// Idempotency keys that a room remembers. Default 100,000.
-    pub max_keys: u64,
-    /// Appends that wait or are being written; more wait for a place. Default 1,024.
-    pub max_queue: usize,
-    /// Messages in one transaction. Default 256.
-    pub max_batch: usize,
-    /// Reads at once. Default 4.
-    pub readers: usize,
-    /// How long another program that has the database locked is waited for. Default 1 s.
-    pub lock_wait: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            durability: Durability::Disk,
-            retain_age: None,
-            retain_messages: None,
-            sweep_interval: Duration::from_secs(60),
-            max_keys: 100_000,
-            max_queue: 1_024,
-            max_batch: 256,
-            readers: 4,
-            lock_wait: Duration::from_secs(1),
-        }
-    }
-}
-
-impl Options {
-    /// The same, with waits that can be counted.
-    fn clamped(self) -> Self {
-        Self {
-            sweep_interval: self.sweep_interval.min(LONGEST),
-            lock_wait: self.lock_wait.min(LONGEST),
-            ..self
-        }
-    }
-}
-
-/// How a store has fared since it was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stats {
-    /// Messages stored.
-    pub appends: u64,
-    /// Transactions committed.
-    pub commits: u64,
-    /// Messages that were found to be other than they were written, and are left out.
-    pub unreadable: u64,
-    /// Since when nothing could be written, in milliseconds since the Unix epoch; none if the last try succeeded.
-    pub failing_since: Option<u64>,
-}
-
-/// A directory of rooms that last. Cloning gives another handle to the same store.
+/// A directory with the rooms of a chat. A clone is another handle to the same store.
 ///
-/// One process has it at a time. It stays open until [`close`](Self::close), or shortly longer than the last
-/// handle and the last room.
+/// One process uses a store at a time. The store is open until [`close`](Self::close), or until shortly after the last
+/// handle and the last room are dropped.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use chat_core::{CommitSink, Limits, NewMessage, User};
+/// use chat_sqlite::{Options, SqliteStore};
+/// use serde_json::value::to_raw_value;
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path();
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+/// # runtime.block_on(async {
+/// let store = SqliteStore::open(dir, Options::default())?;
+/// let sink = CommitSink::new(|commit| println!("{commit:?}"));
+/// let lobby = store.room("lobby".parse()?, Arc::new(Limits::default()), sink);
+///
+/// let body = to_raw_value(&serde_json::json!({ "text": "hello" }))?;
+/// let message = NewMessage { user: User::guest("ann")?, key: None, body };
+/// assert_eq!(lobby.append(message).await?.seq, 1);
+/// assert_eq!(store.stats().appends, 1);
+/// assert!(store.close());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
-pub struct Store(Arc<Shared>);
+pub struct SqliteStore(Arc<Inner>);
 
-/// What the handles and the rooms share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+struct Inner {
     opening: Opening,
     epoch: String,
-    /// None once the store is closed.
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
-    queue: Arc<Semaphore>,
-    readers: Arc<Readers>,
-    hub: Arc<Hub>,
+    queue: Arc<AppendQueue>,
+    readers: Arc<ReaderPool>,
+    state: Arc<StoreState>,
+    /// The writer thread. `None` after [`SqliteStore::close`].
     thread: Mutex<Option<JoinHandle<bool>>>,
 }
 
-impl Store {
-    /// Opens the store in a directory; made if it is not there, in a directory that is.
+impl SqliteStore {
+    /// Opens the store of a directory. Creates the store and its directory if they do not exist.
+    ///
+    /// The parent directory must exist. New files and directories are accessible to the owner only.
     ///
     /// # Errors
     ///
-    /// [`OpenError`], one line that says what to do. The database is then as it was.
+    /// Returns an [`OpenError`] whose text is one line that says what to do. The database is unchanged.
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         let (dir, options) = (dir.as_ref(), options.clamped());
-        let opened = open::open(dir, &options)?;
-        let hub = Arc::new(Hub::default());
-        let (jobs, waiting) = mpsc::channel();
-        let queue = Arc::new(Semaphore::new(options.max_queue.clamp(1, Semaphore::MAX_PERMITS)));
-        let readers = Arc::new(Readers::new(opened.paths.database.clone(), options.readers));
-        let (opening, epoch) = (opened.opening, opened.identity.epoch.clone());
-        let writer = Writer::new(opened, options, Arc::clone(&hub));
-        let ending = Ending(Arc::clone(&hub));
-        let thread = thread::Builder::new()
-            .name("chat-sqlite".to_owned())
-            .spawn(move || {
-                let _ending = ending;
-                writer.run(&waiting)
-            })
-            .map_err(io_error("begin to write in", dir))?;
-        let (jobs, thread) = (Mutex::new(Some(jobs)), Mutex::new(Some(thread)));
-        Ok(Self(Arc::new(Shared { opening, epoch, jobs, queue, readers, hub, thread })))
+        let (database, opening) = open::open(dir, &options)?;
+        let epoch = database.identity.epoch.clone();
+        let readers = ReaderPool::new(database.paths.database.clone(), options.max_concurrent_reads);
+        let state = Arc::new(StoreState::default());
+        let spawned = write::spawn(database, options, &state);
+        let (queue, thread) = spawned.map_err(OpenError::io("start the writer thread of", dir))?;
+        let (queue, readers) = (Arc::new(queue), Arc::new(readers));
+        Ok(Self(Arc::new(Inner { opening, epoch, queue, readers, state, thread: Mutex::new(Some(thread)) })))
     }
 
-    /// The room of this name, for [`Builder::rooms`](chat_core::Builder::rooms).
-    pub fn room(&self, name: RoomName, limits: Arc<Limits>, outlet: CommitSink) -> Arc<dyn Room> {
-        self.0.hub.note_key_window(&limits);
-        Arc::new(SqliteRoom::new(Arc::clone(&self.0), name, limits, outlet))
+    /// Returns the room with this name, for code that uses a room without a [`Chat`](chat_core::Chat).
+    ///
+    /// The room is stored with its first message.
+    pub fn room(&self, name: RoomName, limits: Arc<Limits>, sink: CommitSink) -> Arc<dyn Room> {
+        let Inner { queue, readers, state, .. } = &*self.0;
+        let epoch = room_epoch(&self.0.epoch, &name);
+        let parts = (Arc::clone(queue), Arc::clone(readers), Arc::clone(state));
+        Arc::new(SqliteRoom::new(name, epoch, limits, sink, parts))
     }
 
-    /// What the store was found to be when it was opened.
+    /// Returns the state in which the store was found.
     pub fn opening(&self) -> Opening {
         self.0.opening
     }
 
-    /// How the store has fared.
+    /// Returns the counters of the store.
     pub fn stats(&self) -> Stats {
-        self.0.hub.counters.stats(&self.0.hub.unreadable)
+        self.0.state.stats()
     }
 
-    /// Writes what waits, and leaves everything in order; takes as long as the disk does. Rooms refuse from now
-    /// on.
+    /// Commits the waiting appends and closes the database. Blocks until the disk has finished.
     ///
-    /// False if that failed: nothing that was acknowledged is lost, and the store is put in order when it is next
-    /// opened. True if it was closed before.
+    /// Further calls of the rooms fail. Returns `false` if the database cannot be closed cleanly. Then all acknowledged
+    /// messages are safe, and the next start repairs the store. Returns `true` if the store was closed before.
     pub fn close(&self) -> bool {
-        self.0.queue.close();
+        // The writer's connection must close last: the last connection removes the write-ahead log.
         self.0.readers.close();
-        drop(self.0.jobs.lock().take());
-        // Held until the thread has ended, so that whoever closes too waits for that.
+        self.0.queue.close();
+        // Held until the thread has ended, so that a concurrent call waits for it too.
         let mut thread = self.0.thread.lock();
         let Some(thread) = thread.take() else { return true };
-        let is_in_order = thread.join().unwrap_or_else(|_| {
-            tracing::error!("the thread that wrote has ended in a panic");
+        let is_clean = thread.join().unwrap_or_else(|_| {
+            tracing::error!("writer thread panicked; the next start repairs the store");
             false
         });
-        self.0.hub.teller.tell(u64::MAX);
-        is_in_order
+        self.0.state.notifier.publish_backlog();
+        is_clean
+    }
+
+    /// Checks all pages and messages of the store of a directory. Changes nothing.
+    ///
+    /// A process may use the store at the same time. Its write-ahead log grows until the check ends. `progress` is
+    /// called after each 10,000 messages.
+    ///
+    /// # Errors
+    ///
+    /// Returns an [`OpenError`] if there is no store, or if it cannot be read at all.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use chat_sqlite::{Options, SqliteStore};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// SqliteStore::open(dir.path(), Options::default())?.close();
+    /// let report = SqliteStore::check(dir.path(), |progress| {
+    ///     eprintln!("{} of {} messages", progress.messages, progress.total);
+    /// })?;
+    /// assert!(report.is_sound(), "{:?}", report.problems);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn check(dir: impl AsRef<Path>, progress: impl FnMut(Progress)) -> Result<Report, OpenError> {
+        maintenance::check(dir.as_ref(), progress)
+    }
+
+    /// Writes the messages of a room to `to`, oldest first, each as the JSON of its event on one line.
+    ///
+    /// A process may use the store at the same time. A room without messages writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of `to`, and those of [`check`](Self::check) as [`io::ErrorKind::Other`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use chat_sqlite::{Options, SqliteStore};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// SqliteStore::open(dir.path(), Options::default())?.close();
+    /// let mut lines = Vec::new();
+    /// for room in SqliteStore::rooms(dir.path())? {
+    ///     let exported = SqliteStore::export(dir.path(), &room, &mut lines)?;
+    ///     eprintln!("{room}: {} messages, {} unreadable", exported.messages, exported.unreadable);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn export(dir: impl AsRef<Path>, room: &RoomName, to: impl Write) -> io::Result<Exported> {
+        maintenance::export(dir.as_ref(), room, to)
+    }
+
+    /// Returns the rooms of the store of a directory that have or had messages, ordered by name.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`check`](Self::check).
+    pub fn rooms(dir: impl AsRef<Path>) -> Result<Vec<RoomName>, OpenError> {
+        maintenance::rooms(dir.as_ref())
     }
 }
 
-impl Shared {
-    pub(crate) fn epoch(&self) -> &str {
-        &self.epoch
+#[async_trait]
+impl Store for SqliteStore {
+    async fn open(
+        &self,
+        room: &RoomName,
+        limits: &Arc<Limits>,
+        sink: CommitSink,
+    ) -> Result<Arc<dyn Room>, Unavailable> {
+        Ok(self.room(room.clone(), Arc::clone(limits), sink))
     }
 
-    pub(crate) fn readers(&self) -> &Arc<Readers> {
-        &self.readers
-    }
-
-    pub(crate) fn hub(&self) -> &Arc<Hub> {
-        &self.hub
-    }
-
-    /// Waits for a place in the queue; none if the store is closed.
-    pub(crate) async fn queue(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.queue).acquire_owned().await.ok()
-    }
-
-    /// Queues an append. If the store is closed, it is dropped, which is an answer too.
-    pub(crate) fn send(&self, job: Job) {
-        if let Some(jobs) = &*self.jobs.lock() {
-            let _closed = jobs.send(job);
+    /// Returns [`Health::Degraded`] while nothing can be written. The store still reads, and no other process could
+    /// take its rooms over.
+    fn health(&self) -> Health {
+        match self.stats().failing_since {
+            None => Health::Ready,
+            Some(_) => Health::Degraded("the store cannot be written to".to_owned()),
         }
     }
-}
 
-/// Tells if the thread that writes ends in a panic: what waits is refused then, and all that comes.
-struct Ending(Arc<Hub>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.counters.failed("the thread that writes has ended in a panic, and needs a new start");
+    async fn close(&self) -> Result<(), Unavailable> {
+        let store = self.clone();
+        let closed = tokio::task::spawn_blocking(move || Self::close(&store)).await;
+        match closed {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                Err(Unavailable::new("the database was not closed cleanly; the next start repairs it"))
+            }
+            Err(error) => Err(Unavailable::from_source(error)),
         }
     }
 }

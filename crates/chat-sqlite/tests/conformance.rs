@@ -1,9 +1,9 @@
-//! The suite of `chat-conformance` on rooms in a store, a new one for each case.
+//! The conformance suite of `chat-conformance`, with a new store for each case.
 
 use std::process::ExitCode;
 
 use chat_conformance::{InProcess, Mechanism, Mounted, certify};
-use chat_sqlite::{Options, Store};
+use chat_sqlite::{Options, SqliteStore};
 use chat_tungstenite::NotFound;
 
 fn main() -> ExitCode {
@@ -11,13 +11,14 @@ fn main() -> ExitCode {
     let path = stores.path().to_owned();
     let target = InProcess::new("sqlite", serve).set_up(move |builder| {
         let dir = tempfile::tempdir_in(&path).expect("a directory").keep();
-        let store = Store::open(dir, Options::default()).expect("a store");
-        builder.rooms(move |name, limits, outlet| store.room(name, limits, outlet))
+        let store = SqliteStore::open(dir, Options::default()).expect("a store");
+        builder.rooms(move |name, limits, sink| store.room(name, limits, sink))
     });
-    let keeps = "a store keeps what its own options say, whatever `log_messages` is: tests/retention.rs";
+    let retention =
+        "the options of a store decide its retention, not `log_messages`: tests/store/retention.rs";
     certify([Mechanism::new(target)
-        .deviation("resume::a_history_ends_where_the_log_does", keeps)
-        .deviation("resume::a_hole_is_told", keeps)])
+        .deviation("resume::a_history_ends_where_the_log_does", retention)
+        .deviation("resume::a_hole_is_told", retention)])
 }
 
 async fn serve(server: Mounted) {

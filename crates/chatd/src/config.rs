@@ -186,7 +186,7 @@ impl Config {
             Durability::Disk => chat_sqlite::Durability::Disk,
             Durability::Process => chat_sqlite::Durability::Process,
         };
-        Retain::apply(&self.retain, Options { durability, ..Options::default() })
+        Retain::apply(&self.retain, Options::default().with(|options| options.durability = durability))
     }
 
     pub(crate) fn max_connections(&self) -> usize {

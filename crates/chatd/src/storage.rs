@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use chat_core::{Builder, Readiness};
-use chat_sqlite::{Durability, OpenError, Opening, Options, Store};
+use chat_sqlite::{Durability, OpenError, Opening, Options, SqliteStore};
 use serde_json::{Value, json};
 use tracing::info;
 
@@ -9,7 +9,7 @@ use crate::config::Config;
 
 /// The place of the rooms: a directory, or `None` for rooms that end with the process.
 #[derive(Clone, Debug)]
-pub(crate) struct Storage(Option<Store>);
+pub(crate) struct Storage(Option<SqliteStore>);
 
 impl Storage {
     /// Opens the store that the configuration names, and logs the state in which it was found.
@@ -19,7 +19,7 @@ impl Storage {
             return Ok(Self(None));
         };
         let options = config.options();
-        let store = Store::open(dir, options.clone())?;
+        let store = SqliteStore::open(dir, options.clone())?;
         log_opening(dir, &options, store.opening());
         Ok(Self(Some(store)))
     }
@@ -59,7 +59,8 @@ fn log_opening(dir: &Path, options: &Options, opening: Opening) {
         Opening::New => ("new", None),
         Opening::Closed => ("closed cleanly", None),
         Opening::Crashed => ("crashed, nothing lost", None),
-        Opening::NewEpoch(cause) => ("new epoch", Some(cause)),
+        Opening::NewEpoch { reason } => ("new epoch", Some(reason)),
+        _ => ("unknown", None),
     };
     info!(data = %dir.display(), durability, found, cause, "store opened");
 }

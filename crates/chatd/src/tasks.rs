@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chat_core::RoomName;
-use chat_sqlite::{Progress, Report, Store};
+use chat_sqlite::{Progress, Report, SqliteStore};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::config::Task;
@@ -22,7 +22,7 @@ pub(crate) fn run(task: &Task, dir: &Path) -> ExitCode {
 }
 
 fn export(dir: &Path, room: &RoomName) -> ExitCode {
-    match Store::rooms(dir) {
+    match SqliteStore::rooms(dir) {
         Ok(rooms) if !rooms.contains(room) => {
             return refuse(&format!("no message was ever written to the room {room}"));
         }
@@ -32,7 +32,7 @@ fn export(dir: &Path, room: &RoomName) -> ExitCode {
     let out = io::stdout();
     let bar =
         if out.is_terminal() { ProgressBar::hidden() } else { bar("{spinner} {bytes}, {bytes_per_sec}") };
-    let exported = Store::export(dir, room, bar.wrap_write(BufWriter::new(out.lock())));
+    let exported = SqliteStore::export(dir, room, bar.wrap_write(BufWriter::new(out.lock())));
     bar.finish_and_clear();
     match exported {
         Ok(exported) if exported.unreadable == 0 => ExitCode::SUCCESS,
@@ -50,11 +50,11 @@ fn export(dir: &Path, room: &RoomName) -> ExitCode {
 fn check(dir: &Path) -> ExitCode {
     let bar = bar("{spinner} {msg}");
     bar.set_message("verifying pages");
-    let report = Store::check(dir, |Progress { messages, of }| {
+    let report = SqliteStore::check(dir, |Progress { messages, total, .. }| {
         if bar.length().is_none() {
             bar.set_style(style("{spinner} [{wide_bar}] {human_pos}/{human_len} messages, {eta} left"));
         }
-        bar.set_length(of);
+        bar.set_length(total);
         bar.set_position(messages);
     });
     bar.finish_and_clear();
@@ -68,7 +68,7 @@ fn check(dir: &Path) -> ExitCode {
 }
 
 fn summary(dir: &Path, report: &Report) -> String {
-    let Report { rooms, messages, unreadable, missing, problems } = report;
+    let Report { rooms, messages, unreadable, missing, problems, .. } = report;
     let mut text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
     let verdict = if report.is_sound() { "sound" } else { "NOT SOUND" };
     text += &format!(

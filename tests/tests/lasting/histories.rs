@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use chat_core::{Chat, Mechanism, RoomName, Text, User};
-use chat_sqlite::{Options, Store};
+use chat_sqlite::{Options, SqliteStore};
 use chat_tests::{Adapter, Client, Server};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// The server, with all that it keeps on disk.
 struct Running {
-    store: Store,
+    store: SqliteStore,
     chat: Chat,
     server: Server,
 }
@@ -50,8 +50,11 @@ struct Running {
 impl Running {
     async fn start(dir: &Path) -> Result<Self> {
         let sweep_interval = Duration::from_millis(5);
-        let store =
-            Store::open(dir, Options { retain_messages: Some(KEPT), sweep_interval, ..Options::default() })?;
+        let options = Options::default().with(|options| {
+            options.retain_messages = Some(KEPT);
+            options.sweep_interval = sweep_interval;
+        });
+        let store = SqliteStore::open(dir, options)?;
         let rooms = store.clone();
         let chat: Chat =
             Chat::builder().rooms(move |name, limits, outlet| rooms.room(name, limits, outlet)).build();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use chat_core::{Chat, Limits, Mechanism, Range, RoomName, Text, User};
-use chat_sqlite::{Options, Store};
+use chat_sqlite::{Options, SqliteStore};
 use chat_tests::{Adapter, Client, Server};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -40,8 +40,11 @@ async fn a_slow_reader_that_retention_overtakes_is_told_of_exactly_what_it_misse
     for adapter in SLOW {
         let home = TempDir::new()?;
         let sweep_interval = Duration::from_millis(10);
-        let chat =
-            chat(&home, Options { retain_messages: Some(KEPT), sweep_interval, ..Options::default() })?;
+        let options = Options::default().with(|options| {
+            options.retain_messages = Some(KEPT);
+            options.sweep_interval = sweep_interval;
+        });
+        let chat = chat(&home, options)?;
         let server = Server::start(adapter, &chat).await?;
         let mut reader = reader(server.address()).await?;
         write(&chat).await?;
@@ -68,7 +71,7 @@ async fn a_slow_reader_that_retention_overtakes_is_told_of_exactly_what_it_misse
 }
 
 fn chat(home: &TempDir, options: Options) -> Result<Chat> {
-    let store = Store::open(home.path().join("store"), options)?;
+    let store = SqliteStore::open(home.path().join("store"), options)?;
     let patience = Duration::from_secs(600);
     let limits = Limits::default().with(|limits| {
         // Shorter than what retention leaves: this test is not about the tail.

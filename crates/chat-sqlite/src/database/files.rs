@@ -1,0 +1,109 @@
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::OpenError;
+
+/// The files of a store.
+#[derive(Clone, Debug)]
+pub(crate) struct Paths {
+    pub(crate) dir: PathBuf,
+    pub(crate) database: PathBuf,
+    pub(crate) mark: PathBuf,
+    pub(crate) lock: PathBuf,
+}
+
+impl Paths {
+    pub(crate) fn of(dir: &Path) -> Self {
+        let file = |name| dir.join(name);
+        let (database, mark, lock) = (file("chat.db"), file("chat.mark"), file("chat.lock"));
+        Self { dir: dir.to_owned(), database, mark, lock }
+    }
+
+    /// Name of the database while it is being created.
+    pub(crate) fn unfinished(&self) -> PathBuf {
+        self.dir.join("chat.db.new")
+    }
+
+    pub(crate) fn wal(&self) -> PathBuf {
+        with_suffix(&self.database, "-wal")
+    }
+}
+
+/// An exclusive lock on a file, released on drop.
+#[derive(Debug)]
+pub(crate) struct FileLock(File);
+
+impl FileLock {
+    pub(crate) fn acquire(path: &Path) -> Result<Self, OpenError> {
+        let file = private_file().write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(OpenError::io("open", path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => Err(OpenError::io("lock", path)(error)),
+        }
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: between fork and exec a child process has the same open file.
+        let _unlocked = self.0.unlock();
+    }
+}
+
+/// Device and inode number, which identify a file while it exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId(u64, u64);
+
+impl FileId {
+    /// Returns `None` if there is no such file.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self(metadata.dev(), metadata.ino()))
+    }
+}
+
+/// Options to create a file that other users cannot read, because it contains private messages.
+pub(crate) fn private_file() -> OpenOptions {
+    let mut options = File::options();
+    options.mode(0o600);
+    options
+}
+
+pub(crate) fn exists(path: &Path) -> Result<bool, OpenError> {
+    path.try_exists().map_err(OpenError::io("look for", path))
+}
+
+/// Waits until the entries of a directory are on the disk.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    // The parent of a plain name is the current directory.
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    File::open(dir)?.sync_all()
+}
+
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_lock_is_released_although_its_file_has_another_descriptor() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("chat.lock");
+        let held = FileLock::acquire(&path).expect("a lock");
+        let copy = held.0.try_clone().expect("a copy");
+        assert!(matches!(FileLock::acquire(&path), Err(OpenError::InUse(_))));
+        drop(held);
+        FileLock::acquire(&path).expect("free again");
+        drop(copy);
+    }
+}

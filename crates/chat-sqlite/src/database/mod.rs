@@ -1,0 +1,26 @@
+//! The files of a store and the format of its database, shared by all other modules.
+
+mod commit_mark;
+pub(crate) mod connection;
+mod files;
+mod identity;
+pub(crate) mod row;
+mod schema;
+
+use rusqlite::Connection;
+
+pub(crate) use commit_mark::{CommitMark, CommitMarkFile, boot_id};
+pub(crate) use files::{FileId, FileLock, Paths, exists, private_file, sync_dir, with_suffix};
+pub(crate) use identity::{Identity, random_id, room_epoch};
+pub(crate) use schema::{APPLICATION_ID, VERSION, migrate};
+
+/// A database that this process may write to, with the lock that excludes other processes.
+#[derive(Debug)]
+pub(crate) struct LockedDatabase {
+    pub(crate) paths: Paths,
+    pub(crate) connection: Connection,
+    pub(crate) identity: Identity,
+    pub(crate) mark: CommitMarkFile,
+    /// Held until the writer thread ends.
+    pub(crate) lock: FileLock,
+}

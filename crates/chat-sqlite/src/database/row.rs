@@ -1,0 +1,75 @@
+//! The encoding of rows: ids, checksums and key slots.
+
+use chat_core::RoomName;
+use chat_proto::UserKey;
+use rusqlite::Row;
+
+/// Low bits of a message's id, which contain its `seq`. The bits above contain the number of the room.
+const SEQ_BITS: u32 = 36;
+
+/// The last `seq` of a room, about 68 billion.
+pub(crate) const LAST_SEQ: u64 = (1 << SEQ_BITS) - 1;
+
+/// The last number of a room that fits into an id, about 134 million.
+pub(crate) const LAST_ROOM: i64 = i64::MAX >> SEQ_BITS;
+
+/// Returns the id of a message. A `seq` above [`LAST_SEQ`] counts as [`LAST_SEQ`].
+pub(crate) fn message_id(room: i64, seq: u64) -> i64 {
+    (room << SEQ_BITS) | i64::try_from(seq.min(LAST_SEQ)).unwrap_or(i64::MAX)
+}
+
+/// Returns the `seq` of a message's id.
+pub(crate) fn seq_of(id: i64) -> u64 {
+    id.unsigned_abs() & LAST_SEQ
+}
+
+/// Returns the checksum of a message: 32 bits, in SQLite's integer type.
+pub(crate) fn checksum(room: &RoomName, seq: u64, frame: &[u8]) -> i64 {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(room.as_str().as_bytes());
+    // This byte does not occur in UTF-8, so it marks the end of the name.
+    sum.update(&[0xff]);
+    sum.update(&seq.to_le_bytes());
+    sum.update(frame);
+    i64::from(sum.finalize())
+}
+
+/// Returns the `seq` and the frame of a row `(id, sum, frame)`. The frame is `None` if the checksum does not match.
+pub(crate) fn verified_frame<'r>(
+    room: &RoomName,
+    row: &'r Row<'_>,
+) -> rusqlite::Result<(u64, Option<&'r [u8]>)> {
+    let (id, sum): (i64, i64) = (row.get(0)?, row.get(1)?);
+    let seq = seq_of(id);
+    let frame = row.get_ref(2)?.as_blob().ok().filter(|frame| checksum(room, seq, frame) == sum);
+    Ok((seq, frame))
+}
+
+/// Returns the unique column of an idempotency key. Keys of different rooms or users never have the same slot.
+pub(crate) fn key_slot(room: i64, user: &UserKey, key: &str) -> Vec<u8> {
+    let id = user.id().as_bytes();
+    let mut slot = room.to_be_bytes().to_vec();
+    slot.push(u8::from(user.is_guest()));
+    slot.extend((id.len() as u64).to_be_bytes());
+    slot.extend(id);
+    slot.extend(key.as_bytes());
+    slot
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_contains_room_and_seq_and_orders_by_room_first() {
+        for room in [1, 2, LAST_ROOM] {
+            for seq in [0, 1, LAST_SEQ] {
+                let id = message_id(room, seq);
+                assert_eq!((id >> SEQ_BITS, seq_of(id)), (room, seq));
+            }
+            assert_eq!(message_id(room, u64::MAX), message_id(room, LAST_SEQ));
+        }
+        assert!(message_id(1, LAST_SEQ) < message_id(2, 0));
+        assert_eq!(message_id(LAST_ROOM, LAST_SEQ), i64::MAX);
+    }
+}

@@ -1,0 +1,81 @@
+use rusqlite::{Connection, TransactionBehavior};
+
+/// The `application_id` in the header of a database that is a chat store: `chat` in ASCII.
+pub(crate) const APPLICATION_ID: u32 = 0x6368_6174;
+
+/// The migrations from an empty database. The version of a schema is the number of its migrations.
+const MIGRATIONS: [&str; 2] = [V1, V2];
+
+// A message's id combines the number of its room and its `seq` (`row::message_id`). So a room is one range of ids, in
+// order, in `messages` and in `search`.
+const V1: &str = "
+    CREATE TABLE store (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        identity TEXT NOT NULL,
+        epoch TEXT NOT NULL,
+        commits INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE rooms (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        head INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        keys INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE messages (
+        id INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        sum INTEGER NOT NULL,
+        frame BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE keys (
+        id INTEGER PRIMARY KEY,
+        slot BLOB NOT NULL UNIQUE,
+        at INTEGER NOT NULL,
+        digest BLOB NOT NULL
+    ) STRICT;
+    CREATE VIRTUAL TABLE search USING fts5 (terms, content = '', contentless_delete = 1, tokenize = 'ascii');
+";
+
+// The index is written after the messages, many at a time: it contains a room's messages up to `indexed`. It stores no
+// positions (`detail = 'none'`), because they are most of its cost. The old index is dropped and built again.
+const V2: &str = "
+    ALTER TABLE rooms ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
+    DROP TABLE search;
+    CREATE VIRTUAL TABLE search USING fts5
+        (terms, content = '', contentless_delete = 1, tokenize = 'ascii', detail = 'none');
+";
+
+/// The schema version that this crate writes.
+#[expect(clippy::cast_possible_truncation, reason = "there are few migrations")]
+pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
+
+/// Brings a database to [`VERSION`]. Each migration is one transaction, so a crash between two of them does no harm.
+pub(crate) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    for (done, migration) in MIGRATIONS.iter().enumerate().skip(version as usize) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", done + 1)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migration_to_version_2_drops_the_search_index_of_version_1() {
+        let mut connection = Connection::open_in_memory().expect("a database");
+        let first = "PRAGMA user_version = 1;
+            INSERT INTO rooms (name, head, first, keys) VALUES ('lobby', 1, 1, 0);
+            INSERT INTO search (rowid, terms) VALUES (1, 'hel ell llo');";
+        connection.execute_batch(&format!("{V1}{first}")).expect("a database of version 1");
+        migrate(&mut connection).expect("a schema");
+        let read = "SELECT head, indexed, (SELECT count(*) FROM search_docsize) FROM rooms";
+        let row = connection.query_row(read, (), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        assert_eq!(row, Ok((1, 0, 0)));
+    }
+}

@@ -1,0 +1,93 @@
+use std::time::Duration;
+
+/// The longest wait that timers and SQLite accept without overflow.
+const MAX_WAIT: Duration = Duration::from_secs(20 * 24 * 60 * 60);
+
+/// The failures that an acknowledged message survives.
+///
+/// ```
+/// use chat_sqlite::{Durability, Options};
+///
+/// assert_eq!(Options::default().durability, Durability::Disk);
+/// let fast = Options::default().with(|options| options.durability = Durability::Process);
+/// assert_eq!(fast.durability, Durability::Process);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// A crash of the process and a power failure. Each transaction waits until the disk has synchronized it.
+    #[default]
+    Disk,
+    /// A crash of the process. After a power failure or a kernel panic the newest messages may be lost, and a new
+    /// epoch starts.
+    Process,
+}
+
+/// The configuration of a [`SqliteStore`](crate::SqliteStore).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use chat_sqlite::Options;
+///
+/// let options = Options::default().with(|options| {
+///     options.retain_age = Some(Duration::from_secs(30 * 24 * 60 * 60));
+///     options.retain_messages = Some(100_000);
+/// });
+/// assert_eq!(options.max_batch_messages, 256);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// Failures that an acknowledged message survives. Default [`Durability::Disk`].
+    pub durability: Durability,
+    /// Age at which a message is deleted. Default `None`: messages do not expire.
+    pub retain_age: Option<Duration>,
+    /// Newest messages that a room keeps. Until the next sweep a room may have more. Default `None`: all.
+    pub retain_messages: Option<u64>,
+    /// Time between two sweeps that delete expired messages and keys. Default 60 s.
+    pub sweep_interval: Duration,
+    /// Idempotency keys that a room remembers. Default 100,000.
+    pub max_keys_per_room: u64,
+    /// Appends in the queue of the writer thread. Further appends wait for a permit. Default 1,024.
+    pub max_queued_appends: usize,
+    /// Messages in one transaction. Default 256.
+    pub max_batch_messages: usize,
+    /// Reads at the same time. Default 4.
+    pub max_concurrent_reads: usize,
+    /// Time to wait for a program that has locked the database. Default 1 s.
+    pub lock_wait: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Disk,
+            retain_age: None,
+            retain_messages: None,
+            sweep_interval: Duration::from_secs(60),
+            max_keys_per_room: 100_000,
+            max_queued_appends: 1_024,
+            max_batch_messages: 256,
+            max_concurrent_reads: 4,
+            lock_wait: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Options {
+    /// Returns these options after `change`.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    /// Returns these options with waits that timers accept.
+    pub(crate) fn clamped(self) -> Self {
+        Self {
+            sweep_interval: self.sweep_interval.min(MAX_WAIT),
+            lock_wait: self.lock_wait.min(MAX_WAIT),
+            ..self
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Reading messages: a pool of connections, pages of a room's history, and damaged messages.
+
+mod history;
+mod message;
+mod pool;
+
+pub(crate) use history::{bounds, read_page};
+pub(crate) use message::{UnreadableMessages, stored_message};
+pub(crate) use pool::ReaderPool;

@@ -1,0 +1,129 @@
+use std::time::Duration;
+
+use chat_core::User;
+use rusqlite::Connection;
+
+use super::*;
+use crate::database::migrate;
+use crate::write::retention::{RetentionPolicy, RetentionSweep, SweepStep};
+
+const DAY: u64 = 24 * 60 * 60 * 1_000;
+
+/// Appends a message for each key in one batch.
+fn append(connection: &mut Connection, now: Now, keys: &[&str], max_keys: u64) -> Vec<AppendReceipt> {
+    let transaction = connection.transaction().expect("a transaction");
+    let mut batch = AppendBatch::new(&transaction, now, max_keys);
+    let mut append = |key: &str| {
+        let key = IdempotencyKey { key: key.to_owned(), digest: [0; 20], window: DAY };
+        let message = PreparedMessage {
+            room: "lobby".parse().expect("a room name"),
+            user: User::guest("ann").expect("a name"),
+            key: Some(key),
+            body: RawValue::from_string("{}".to_owned()).expect("JSON"),
+        };
+        match batch.append(&message).expect("no error") {
+            Outcome::Stored(receipt, stored) => {
+                let frame: serde_json::Value = serde_json::from_slice(&stored.frame).expect("JSON");
+                assert_eq!(frame["at"], receipt.at);
+                receipt
+            }
+            Outcome::Duplicate(receipt) => receipt,
+            Outcome::Refused(error) => panic!("{error}"),
+        }
+    };
+    let receipts = keys.iter().map(|key| append(key)).collect();
+    batch.finish().expect("no error");
+    transaction.commit().expect("committed");
+    receipts
+}
+
+/// Appends one message. Returns its `seq`, and `true` for a duplicate.
+fn append_one(connection: &mut Connection, now: Now, key: &str, max_keys: u64) -> (u64, bool) {
+    let receipt = append(connection, now, &[key], max_keys)[0];
+    (receipt.seq, receipt.duplicate)
+}
+
+/// Appends messages at `clock`, the time of the system clock. Returns the times of the messages.
+fn times(connection: &mut Connection, clock: u64, keys: &[&str]) -> Vec<u64> {
+    append(connection, Now::new(clock, clock), keys, 9).iter().map(|receipt| receipt.at).collect()
+}
+
+fn sweep(connection: &mut Connection, now: Now) -> usize {
+    let policy =
+        RetentionPolicy { age: Some(Duration::from_millis(DAY)), messages: None, key_window: Some(DAY) };
+    let transaction = connection.transaction().expect("a transaction");
+    let step = RetentionSweep::default().step(&transaction, policy, now).expect("no error");
+    let SweepStep { deleted_rows, is_last } = step;
+    assert!(is_last);
+    transaction.commit().expect("committed");
+    deleted_rows
+}
+
+#[test]
+fn the_time_of_a_room_never_runs_backwards() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let open = || Connection::open(dir.path().join("chat.db")).expect("a database");
+    let mut connection = open();
+    migrate(&mut connection).expect("a schema");
+    assert_eq!(times(&mut connection, 2_000, &["a", "b"]), [2_000, 2_000]);
+    assert_eq!(times(&mut connection, 1_000, &["c", "d"]), [2_000, 2_000], "the clock was set back");
+    drop(connection);
+    let mut connection = open();
+    assert_eq!(times(&mut connection, 500, &["e"]), [2_000], "the clock was set back during a restart");
+    assert_eq!(times(&mut connection, 2_001, &["f", "g"]), [2_001, 2_001]);
+    assert_eq!(times(&mut connection, 3_000, &["c", "e", "f"]), [2_000, 2_000, 2_001], "duplicates");
+    let stored = "SELECT count(*) FROM messages JOIN keys USING (id, at) WHERE at = 2000";
+    assert_eq!(connection.query_row(stored, (), |row| row.get(0)), Ok(5));
+}
+
+#[test]
+fn a_damaged_time_is_not_the_time_of_later_messages() {
+    let mut connection = Connection::open_in_memory().expect("a database");
+    migrate(&mut connection).expect("a schema");
+    assert_eq!(times(&mut connection, 2_000, &["a"]), [2_000]);
+    assert_eq!(times(&mut connection, 3_000, &["b"]), [3_000]);
+    connection.execute("UPDATE messages SET at = at + (1 << 40)", ()).expect("updated");
+    assert_eq!(times(&mut connection, 1_000, &["c"]), [3_000], "the column is not used");
+    connection.execute("UPDATE messages SET sum = sum + 1 WHERE id & 15 > 1", ()).expect("updated");
+    assert_eq!(times(&mut connection, 1_000, &["d"]), [2_000], "the newest readable message counts");
+    connection.execute("DELETE FROM messages", ()).expect("deleted");
+    assert_eq!(times(&mut connection, 1_000, &["e"]), [1_000], "no message is left");
+}
+
+#[test]
+fn a_clock_jump_expires_no_message_or_key_early() {
+    let mut connection = Connection::open_in_memory().expect("a database");
+    migrate(&mut connection).expect("a schema");
+    let start = 100 * DAY;
+    let jumps = |at, passed| Now::new(at, start + passed);
+    assert_eq!(append_one(&mut connection, jumps(start, 0), "a", 9), (1, false));
+    for (n, at) in (2..).zip([start + 50 * DAY, start - 50 * DAY, 0]) {
+        let now = jumps(at, DAY - 1);
+        assert_eq!(append_one(&mut connection, now, "a", 9), (1, true), "{at}");
+        assert_eq!(append_one(&mut connection, now, &n.to_string(), 9), (n, false), "{at}");
+        assert_eq!(append_one(&mut connection, now, &n.to_string(), 9), (n, true), "{at}");
+        assert_eq!(sweep(&mut connection, now), 0, "{at}");
+    }
+    let later = jumps(start + DAY, DAY);
+    assert_eq!(sweep(&mut connection, later), 2, "the first message and its key; the next ones seem younger");
+    assert_eq!(append_one(&mut connection, later, "a", 9), (5, false));
+}
+
+#[test]
+fn a_lowered_key_limit_is_reached_by_later_appends() {
+    let mut connection = Connection::open_in_memory().expect("a database");
+    migrate(&mut connection).expect("a schema");
+    let now = Now::new(DAY, DAY);
+    for n in 0..20 {
+        append_one(&mut connection, now, &n.to_string(), 20);
+    }
+    let count = |connection: &Connection| {
+        let sql = "SELECT (SELECT count(*) FROM keys), keys FROM rooms";
+        connection.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?))).expect("counted")
+    };
+    for n in 20..35 {
+        append_one(&mut connection, now, &n.to_string(), 10);
+    }
+    assert_eq!(count(&connection), (10_u64, 10_u64));
+    assert_eq!(append_one(&mut connection, now, "25", 10), (26, true));
+}

@@ -1,0 +1,19 @@
+//! Writing: one thread commits all waiting appends in one transaction, maintains the search index and applies
+//! retention.
+
+mod batch;
+mod clock;
+mod connection;
+mod counters;
+mod error;
+mod notifier;
+mod queue;
+mod retention;
+mod state;
+mod writer;
+
+pub(crate) use batch::{IdempotencyKey, PreparedMessage};
+pub use counters::Stats;
+pub(crate) use queue::{AppendQueue, AppendRequest};
+pub(crate) use state::StoreState;
+pub(crate) use writer::spawn;

@@ -1,0 +1,214 @@
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use chat_core::{AppendError, AppendReceipt, CommitSink, RoomName, StoredMessage};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// The publisher of committed messages to the sinks.
+///
+/// Tasks that append publish, not the writer thread: waking members from a thread of the runtime costs much less. The
+/// order among threads does not matter, because the chat orders what its sink hears.
+#[derive(Debug, Default)]
+pub(crate) struct CommitNotifier {
+    subscriptions: Mutex<Subscriptions>,
+    /// The messages that are committed but not published.
+    backlog: Mutex<VecDeque<CommittedMessage>>,
+}
+
+#[derive(Debug, Default)]
+struct Subscriptions {
+    /// A room has one sink, or several while it is opened several times.
+    rooms: HashMap<RoomName, Vec<(u64, CommitSink)>>,
+    last_id: u64,
+}
+
+/// A committed message that waits for publication.
+#[derive(Debug)]
+pub(crate) struct CommittedMessage {
+    pub(crate) room: RoomName,
+    pub(crate) stored: StoredMessage,
+    /// Permit of the append queue, released after the publication.
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+/// The reply to an append.
+pub(crate) type Reply = Result<AppendReceipt, AppendError>;
+
+/// An append that waits for its reply. Its message is published even if this is dropped.
+#[derive(Debug)]
+pub(crate) struct PendingReply<'n> {
+    notifier: &'n CommitNotifier,
+    reply: oneshot::Receiver<Reply>,
+}
+
+impl CommitNotifier {
+    /// Publishes the messages of a room to `sink` until [`unsubscribe`](Self::unsubscribe). Returns the subscription id.
+    pub(crate) fn subscribe(&self, room: &RoomName, sink: CommitSink) -> u64 {
+        let mut subscriptions = self.subscriptions.lock();
+        subscriptions.last_id += 1;
+        let id = subscriptions.last_id;
+        subscriptions.rooms.entry(room.clone()).or_default().push((id, sink));
+        id
+    }
+
+    pub(crate) fn unsubscribe(&self, room: &RoomName, id: u64) {
+        let mut subscriptions = self.subscriptions.lock();
+        if let Some(sinks) = subscriptions.rooms.get_mut(room) {
+            sinks.retain(|(subscription, _)| *subscription != id);
+            if sinks.is_empty() {
+                subscriptions.rooms.remove(room);
+            }
+        }
+    }
+
+    /// Adds a message to the backlog.
+    pub(crate) fn enqueue(&self, message: CommittedMessage) {
+        self.backlog.lock().push_back(message);
+    }
+
+    /// Sends the reply to an append. If its receiver is gone, publishes the backlog.
+    pub(crate) fn reply(&self, to: oneshot::Sender<Reply>, result: Reply) {
+        if to.send(result).is_err() {
+            self.publish_backlog();
+        }
+    }
+
+    pub(crate) fn pending(&self, reply: oneshot::Receiver<Reply>) -> PendingReply<'_> {
+        PendingReply { notifier: self, reply }
+    }
+
+    /// Publishes the messages that no other thread has taken.
+    pub(crate) fn publish_backlog(&self) {
+        while let Some(message) = self.dequeue() {
+            self.publish(message);
+        }
+    }
+
+    fn dequeue(&self) -> Option<CommittedMessage> {
+        self.backlog.lock().pop_front()
+    }
+
+    fn publish(&self, CommittedMessage { room, stored, permit }: CommittedMessage) {
+        // The lock must not be held: a sink may drop the last handle of a room, which unsubscribes.
+        let sinks = self.subscriptions.lock().rooms.get(&room).cloned().unwrap_or_default();
+        for (_, sink) in sinks {
+            // A sink is code of the host. Its panic must not affect other sinks or the reply.
+            if catch_unwind(AssertUnwindSafe(|| sink.publish(&stored))).is_err() {
+                tracing::error!(seq = stored.seq, "commit sink panicked");
+            }
+        }
+        drop(permit);
+    }
+}
+
+impl PendingReply<'_> {
+    /// Waits for the reply. Returns `None` if the writer thread ended without one.
+    pub(crate) async fn wait(mut self) -> Option<Reply> {
+        let reply = (&mut self.reply).await.ok()?;
+        self.notifier.publish_backlog();
+        Some(reply)
+    }
+}
+
+impl Drop for PendingReply<'_> {
+    fn drop(&mut self) {
+        // After this, the writer thread publishes when it cannot send the reply.
+        self.reply.close();
+        if self.reply.try_recv().is_ok() {
+            self.notifier.publish_backlog();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+    use std::thread;
+
+    use chat_core::{Commit, NewMessage, User};
+    use serde_json::value::RawValue;
+    use tokio::runtime::Builder;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn lobby() -> RoomName {
+        "lobby".parse().expect("a room name")
+    }
+
+    /// A notifier, and the `seq` of each message that it publishes in the lobby.
+    fn subscribed() -> (Arc<CommitNotifier>, mpsc::Receiver<u64>) {
+        let notifier = CommitNotifier::default();
+        let (sender, published) = mpsc::channel();
+        let sink = CommitSink::new(move |commit| {
+            // Gives another thread the opportunity to overtake.
+            thread::yield_now();
+            if let Commit::Entry(stored) = commit {
+                sender.send(stored.seq).expect("a receiver");
+            }
+        });
+        notifier.subscribe(&lobby(), sink);
+        (Arc::new(notifier), published)
+    }
+
+    /// Does the same as the writer thread after a commit.
+    fn commit(notifier: &CommitNotifier, seq: u64, reply: oneshot::Sender<Reply>) {
+        let body = RawValue::from_string("{}".to_owned()).expect("JSON");
+        let message = NewMessage { user: User::guest("ann").expect("a name"), key: None, body };
+        let stored = message.into_stored(lobby(), seq, 0);
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a permit");
+        notifier.enqueue(CommittedMessage { room: lobby(), stored, permit });
+        notifier.reply(reply, Ok(AppendReceipt { seq, at: 0, duplicate: false }));
+    }
+
+    #[test]
+    fn concurrent_appends_are_each_published_once() {
+        let (notifier, published) = subscribed();
+        let runtime = Builder::new_multi_thread().worker_threads(4).build().expect("a runtime");
+        let mut appends = Vec::new();
+        for seq in 1..=2_000 {
+            let (reply, receiver) = oneshot::channel();
+            let waiting = Arc::clone(&notifier);
+            appends
+                .push(runtime.spawn(async move { waiting.pending(receiver).wait().await.expect("a reply") }));
+            commit(&notifier, seq, reply);
+        }
+        runtime.block_on(async {
+            for (seq, append) in (1..).zip(appends) {
+                let reply = append.await.expect("no panic");
+                assert_eq!(reply.map(|receipt| receipt.seq), Ok(seq));
+            }
+        });
+        drop(runtime);
+        let mut published: Vec<_> = published.try_iter().collect();
+        published.sort_unstable();
+        assert_eq!(published, (1..=2_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_message_is_published_although_its_append_was_dropped() {
+        let (notifier, published) = subscribed();
+        let (reply, receiver) = oneshot::channel();
+        drop(notifier.pending(receiver));
+        commit(&notifier, 1, reply);
+        assert_eq!(published.try_recv(), Ok(1), "dropped before the reply was sent");
+        let (reply, receiver) = oneshot::channel();
+        let pending = notifier.pending(receiver);
+        commit(&notifier, 2, reply);
+        assert_eq!(published.try_recv(), Err(mpsc::TryRecvError::Empty), "the waiting append publishes it");
+        drop(pending);
+        assert_eq!(published.try_recv(), Ok(2), "dropped before the reply was received");
+    }
+
+    #[test]
+    fn an_append_publishes_what_other_appends_have_committed() {
+        let (notifier, published) = subscribed();
+        let (replies, mut receivers): (Vec<_>, Vec<_>) = (1..=3).map(|_| oneshot::channel()).unzip();
+        for (seq, reply) in (1..).zip(replies) {
+            commit(&notifier, seq, reply);
+        }
+        drop(notifier.pending(receivers.remove(1)));
+        assert_eq!(published.try_iter().collect::<Vec<_>>(), [1, 2, 3], "no append waits for a slow one");
+    }
+}

@@ -1,0 +1,140 @@
+use std::time::Duration;
+
+use rusqlite::Transaction;
+
+use super::clock::Now;
+use crate::database::row::{message_id, seq_of};
+
+/// The largest number of rows that one step deletes per room and table, and of rooms that it visits.
+const STEP_ROWS: usize = 256;
+
+/// The rules for the rows that a room keeps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RetentionPolicy {
+    pub(crate) age: Option<Duration>,
+    pub(crate) messages: Option<u64>,
+    /// Time for which keys are remembered, in milliseconds.
+    pub(crate) key_window: Option<u64>,
+}
+
+/// One pass over all rooms that deletes expired rows. Its steps are short, so that appends can run in between.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RetentionSweep {
+    /// Id of the last completed room.
+    last_room: i64,
+}
+
+/// The result of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SweepStep {
+    pub(crate) deleted_rows: usize,
+    /// `true` after the last room.
+    pub(crate) is_last: bool,
+}
+
+#[derive(Clone, Copy)]
+struct RoomRow {
+    id: i64,
+    head: u64,
+    first: u64,
+    keys: u64,
+}
+
+impl RetentionSweep {
+    /// Runs the next step.
+    pub(crate) fn step(
+        &mut self,
+        transaction: &Transaction<'_>,
+        policy: RetentionPolicy,
+        now: Now,
+    ) -> rusqlite::Result<SweepStep> {
+        let mut rooms = transaction
+            .prepare_cached("SELECT id, head, first, keys FROM rooms WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+        let rooms = rooms
+            .query_map((self.last_room, STEP_ROWS), |row| {
+                Ok(RoomRow { id: row.get(0)?, head: row.get(1)?, first: row.get(2)?, keys: row.get(3)? })
+            })?
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        let visited = rooms.len();
+        let mut deleted_rows = 0;
+        let mut last_room = self.last_room;
+        for room in rooms {
+            deleted_rows += delete_messages(transaction, room, policy, now)?;
+            deleted_rows += delete_keys(transaction, room, policy, now)?;
+            if deleted_rows >= STEP_ROWS {
+                // This room may have more expired rows.
+                self.last_room = last_room;
+                return Ok(SweepStep { deleted_rows, is_last: false });
+            }
+            last_room = room.id;
+        }
+        self.last_room = last_room;
+        Ok(SweepStep { deleted_rows, is_last: visited < STEP_ROWS })
+    }
+}
+
+fn delete_messages(
+    transaction: &Transaction<'_>,
+    room: RoomRow,
+    policy: RetentionPolicy,
+    now: Now,
+) -> rusqlite::Result<usize> {
+    let last_excess = policy.messages.map_or(0, |messages| room.head.saturating_sub(messages));
+    if room.first > room.head || (policy.age.is_none() && room.first > last_excess) {
+        return Ok(0);
+    }
+    let is_old = |at| policy.age.is_some_and(|age| Duration::from_millis(now.safe.saturating_sub(at)) >= age);
+    let sql = "SELECT id, at FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3";
+    let ids = expired(transaction, sql, room, |id, at| seq_of(id) <= last_excess || is_old(at))?;
+    let Some(last) = ids.last() else { return Ok(0) };
+    for id in &ids {
+        transaction.prepare_cached("DELETE FROM messages WHERE id = ?1")?.execute([id])?;
+        transaction.prepare_cached("DELETE FROM search WHERE rowid = ?1")?.execute([id])?;
+    }
+    let first = seq_of(*last) + 1;
+    transaction.prepare_cached("UPDATE rooms SET first = ?2 WHERE id = ?1")?.execute((room.id, first))?;
+    Ok(ids.len())
+}
+
+fn delete_keys(
+    transaction: &Transaction<'_>,
+    room: RoomRow,
+    policy: RetentionPolicy,
+    now: Now,
+) -> rusqlite::Result<usize> {
+    let Some(window) = policy.key_window.filter(|_| room.keys > 0) else {
+        return Ok(0);
+    };
+    let sql = "SELECT id, at FROM keys WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3";
+    let ids = expired(transaction, sql, room, |_, at| now.safe.saturating_sub(at) >= window)?;
+    for id in &ids {
+        transaction.prepare_cached("DELETE FROM keys WHERE id = ?1")?.execute([id])?;
+    }
+    if !ids.is_empty() {
+        transaction
+            .prepare_cached("UPDATE rooms SET keys = keys - ?2 WHERE id = ?1")?
+            .execute((room.id, ids.len()))?;
+    }
+    Ok(ids.len())
+}
+
+/// Returns the ids of a room's oldest rows, up to the first that is not expired.
+fn expired(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    room: RoomRow,
+    is_expired: impl Fn(i64, u64) -> bool,
+) -> rusqlite::Result<Vec<i64>> {
+    let mut statement = transaction.prepare_cached(sql)?;
+    let mut rows = statement.query((message_id(room.id, 0), message_id(room.id, u64::MAX), STEP_ROWS))?;
+    let mut ids = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id = row.get(0)?;
+        // A negative time is damage. It counts as 0, so that the row does not keep all later ones.
+        if !is_expired(id, u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default()) {
+            break;
+        }
+        ids.push(id);
+    }
+    Ok(ids)
+}

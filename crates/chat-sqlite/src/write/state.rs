@@ -1,0 +1,32 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Stats;
+use super::counters::Counters;
+use super::notifier::CommitNotifier;
+use crate::read::UnreadableMessages;
+
+/// The state that the writer thread shares with the rooms.
+#[derive(Debug, Default)]
+pub(crate) struct StoreState {
+    pub(crate) notifier: CommitNotifier,
+    pub(crate) counters: Counters,
+    pub(crate) unreadable: UnreadableMessages,
+    /// Time for which keys are remembered, in milliseconds. 0 until the first room is opened.
+    key_window: AtomicU64,
+}
+
+impl StoreState {
+    /// Raises the key window to that of a room.
+    pub(crate) fn extend_key_window(&self, millis: u64) {
+        self.key_window.fetch_max(millis, Ordering::Relaxed);
+    }
+
+    /// Returns the longest key window of all rooms in milliseconds, or `None` if no room was opened.
+    pub(crate) fn key_window(&self) -> Option<u64> {
+        Some(self.key_window.load(Ordering::Relaxed)).filter(|window| *window > 0)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.counters.stats(self.unreadable.count())
+    }
+}

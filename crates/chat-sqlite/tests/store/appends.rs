@@ -1,0 +1,141 @@
+//! Appends, and pages of a room's history.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat_core::{Limits, Range, Room};
+use chat_sqlite::{Options, SqliteStore};
+
+use crate::support::{StoreDir, append, append_with_key, ignore_commits, limits, name, read_all, room, seqs};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_is_created_by_its_first_message() {
+    let dir = StoreDir::new();
+    let store = dir.open();
+    let lobby = room(&store, "lobby");
+    let bounds = lobby.bounds().await.expect("bounds");
+    assert_eq!((bounds.head, bounds.first, bounds.epoch.len()), (0, 1, 16));
+    let page = lobby.read(Range::Before { seq: u64::MAX, limit: 9 }).await.expect("a page");
+    assert_eq!((page.messages.len(), page.more, page.epoch), (0, false, bounds.epoch));
+    store.close();
+    assert_eq!(SqliteStore::rooms(dir.path()).expect("rooms"), [], "reading creates no room");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_appends_are_committed_in_one_transaction() {
+    let dir = StoreDir::new();
+    let store = dir.open_with_long_lock_wait();
+    let lobby = room(&store, "lobby");
+    // Appends wait while another program has locked the database.
+    let blocker = dir.database();
+    blocker.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let appends: Vec<_> = (0..64)
+        .map(|n| {
+            let lobby = Arc::clone(&lobby);
+            tokio::spawn(async move { append(&lobby, &n.to_string()).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    blocker.execute_batch("ROLLBACK").expect("unlocked");
+    let mut assigned = Vec::new();
+    for append in appends {
+        assigned.push(append.await.expect("no panic").expect("appended").seq);
+    }
+    assigned.sort_unstable();
+    assert_eq!(assigned, (1..=64).collect::<Vec<_>>());
+    let stats = store.stats();
+    assert_eq!((stats.appends, stats.failing_since), (64, None));
+    assert!(stats.commits <= 16, "{stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropped_appends_leave_no_holes() {
+    let dir = StoreDir::new();
+    let store = dir.open();
+    let lobby = room(&store, "lobby");
+    let mut acknowledged = 0;
+    for n in 0..200u64 {
+        let append = tokio::spawn({
+            let lobby = Arc::clone(&lobby);
+            async move { append(&lobby, "hi").await }
+        });
+        if n % 2 == 0 {
+            tokio::time::sleep(Duration::from_micros(n * 3)).await;
+            append.abort();
+        }
+        acknowledged += u64::from(matches!(append.await, Ok(Ok(_))));
+    }
+    let messages = read_all(&lobby).await;
+    assert_eq!(seqs(&messages), (1..=messages.len() as u64).collect::<Vec<_>>());
+    assert!(acknowledged >= 100 && messages.len() as u64 >= acknowledged);
+    assert_eq!(store.stats().appends, messages.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_limited_and_report_further_messages() {
+    let dir = StoreDir::new();
+    let store = dir.open();
+    let small = Arc::new((*limits()).clone().with(|limits| {
+        limits.wire.max_batch_bytes = 1_000;
+    }));
+    let lobby: Arc<dyn Room> = store.room(name("lobby"), small, ignore_commits());
+    for n in 1..=9 {
+        let text = if n == 5 { "x".repeat(2_000) } else { "x".repeat(300) };
+        append(&lobby, &text).await.expect("appended");
+    }
+    for (range, expected, more) in [
+        (Range::After { seq: 0, limit: 9 }, vec![1, 2], true),
+        (Range::After { seq: 2, limit: 1 }, vec![3], true),
+        (Range::After { seq: 4, limit: 9 }, vec![5], true),
+        (Range::After { seq: 7, limit: 9 }, vec![8, 9], false),
+        (Range::After { seq: 8, limit: 0 }, vec![], true),
+        (Range::After { seq: 9, limit: 9 }, vec![], false),
+        (Range::After { seq: u64::MAX, limit: 9 }, vec![], false),
+        (Range::Before { seq: u64::MAX, limit: 9 }, vec![8, 9], true),
+        (Range::Before { seq: 6, limit: 9 }, vec![5], true),
+        (Range::Before { seq: 3, limit: 2 }, vec![1, 2], false),
+        (Range::Before { seq: 1, limit: 2 }, vec![], false),
+        (Range::Before { seq: 0, limit: 2 }, vec![], false),
+    ] {
+        let page = lobby.read(range).await.expect("a page");
+        assert_eq!((seqs(&page.messages), page.more), (expected, more), "{range:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn extreme_options_are_accepted() {
+    let largest = Options::default().with(|options| {
+        options.retain_age = Some(Duration::MAX);
+        options.retain_messages = Some(u64::MAX);
+        options.sweep_interval = Duration::MAX;
+        options.max_keys_per_room = u64::MAX;
+        options.max_queued_appends = usize::MAX;
+        options.max_batch_messages = usize::MAX;
+        options.max_concurrent_reads = usize::MAX;
+        options.lock_wait = Duration::MAX;
+    });
+    let smallest = Options::default().with(|options| {
+        options.sweep_interval = Duration::ZERO;
+        options.max_keys_per_room = 0;
+        options.max_queued_appends = 0;
+        options.max_batch_messages = 0;
+        options.max_concurrent_reads = 0;
+        options.lock_wait = Duration::ZERO;
+    });
+    for options in [largest, smallest] {
+        let dir = StoreDir::new();
+        let store = dir.open_with(options);
+        let limits = Limits::default().with(|limits| {
+            limits.rooms.call_timeout = Duration::MAX;
+        });
+        let lobby: Arc<dyn Room> = store.room(name("lobby"), Arc::new(limits), ignore_commits());
+        for seq in 1..=3 {
+            assert_eq!(
+                append_with_key(&lobby, &seq.to_string(), "hi").await.map(|appended| appended.seq),
+                Ok(seq)
+            );
+        }
+        assert_eq!(seqs(&read_all(&lobby).await), [1, 2, 3]);
+        store.close();
+    }
+}

@@ -1,0 +1,18 @@
+//! Tests of a store through its public API.
+//!
+//! Some tests mount file systems or run `strace`. They need root and Linux.
+
+mod appends;
+mod epochs;
+mod faults;
+mod fsync;
+mod histories;
+mod keys;
+mod maintenance;
+mod open_errors;
+mod panics;
+mod processes;
+mod reopening;
+mod retention;
+mod search;
+mod support;

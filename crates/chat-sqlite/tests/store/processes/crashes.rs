@@ -1,0 +1,147 @@
+use std::collections::BTreeMap;
+use std::env;
+use std::process::Command;
+use std::time::Duration;
+
+use chat_core::{AppendError, Search};
+use chat_sqlite::{Durability, SqliteStore};
+use tokio::runtime::Runtime;
+
+use super::{reports, spawn};
+use crate::support::{StoreDir, draft, guest, read_all, room};
+
+#[test]
+fn a_process_killed_while_writing_loses_no_message_with_durability_disk() {
+    kill_repeatedly(Durability::Disk);
+}
+
+#[test]
+fn a_process_killed_while_writing_loses_no_message_with_durability_process() {
+    kill_repeatedly(Durability::Process);
+}
+
+/// Kills writing processes. `CHAT_CRASHES` sets the number of processes.
+fn kill_repeatedly(durability: Durability) {
+    let crashes = env::var("CHAT_CRASHES").map_or(10, |number| number.parse().expect("a number"));
+    let dir = StoreDir::new();
+    let mut acknowledged = BTreeMap::new();
+    let mut epochs = Vec::new();
+    for crash in 0..crashes {
+        // Some processes are killed before the first acknowledgement.
+        let child = spawn(None, &dir.path(), 32, durability);
+        for line in reports(child, 1 + (crash * 37) % 300) {
+            let words: Vec<_> = line.split(' ').collect();
+            match words[..] {
+                ["sent", seq, key] => {
+                    let seq: u64 = seq.parse().expect("a number");
+                    let before = acknowledged.insert(seq, key.to_owned());
+                    assert_eq!(before, None, "seq {seq} was used twice");
+                }
+                ["epoch", epoch] => epochs.push(epoch.to_owned()),
+                _ => panic!("unexpected report {line:?}"),
+            }
+        }
+    }
+    assert!(acknowledged.len() > crashes * 10, "{}", acknowledged.len());
+    epochs.dedup();
+    assert_eq!(epochs.len(), 1, "the epoch continues");
+    Runtime::new().expect("a runtime").block_on(verify(&dir, &acknowledged, &epochs[0]));
+    assert!(SqliteStore::check(dir.path(), |_| ()).expect("a report").is_sound());
+}
+
+async fn verify(dir: &StoreDir, acknowledged: &BTreeMap<u64, String>, epoch: &str) {
+    let store = dir.open();
+    let lobby = room(&store, "lobby");
+    assert_eq!(lobby.bounds().await.expect("bounds").epoch, epoch);
+    let mut keys = BTreeMap::new();
+    for (seq, stored) in (1..).zip(read_all(&lobby).await) {
+        assert_eq!(stored.seq, seq, "no hole");
+        let event: serde_json::Value = serde_json::from_slice(&stored.frame).expect("JSON");
+        assert_eq!(event["seq"], stored.seq);
+        let key = event["key"].as_str().expect("a key").to_owned();
+        assert_eq!(event["body"]["text"], key.as_str());
+        assert_eq!(keys.insert(key, stored.seq), None, "no message is stored twice");
+    }
+    for (seq, key) in acknowledged {
+        assert_eq!(keys.get(key), Some(seq), "{key} was acknowledged");
+    }
+    // A client repeats a message that was stored but not acknowledged.
+    for (key, seq) in keys.iter().rev().take(100) {
+        let again = lobby.append(draft(&guest("ann"), Some(key), key)).await.expect("known");
+        assert_eq!((again.seq, again.duplicate), (*seq, true));
+        let other = lobby.append(draft(&guest("ann"), Some(key), "other")).await;
+        assert_eq!(other, Err(AppendError::KeyConflict));
+    }
+    store.close();
+}
+
+/// Kills each process a little later, until five of them have created a store.
+#[test]
+fn a_process_killed_while_creating_a_store_leaves_a_complete_store_or_none() {
+    let mut created = 0;
+    let mut delay = Duration::ZERO;
+    while created < 5 {
+        let dir = StoreDir::new();
+        let mut child = spawn(None, &dir.path(), 1, Durability::Disk);
+        std::thread::sleep(delay);
+        child.kill().and_then(|()| child.wait()).expect("killed");
+        created += usize::from(dir.file("chat.db").exists());
+        dir.open().close();
+        assert!(SqliteStore::check(dir.path(), |_| ()).expect("a report").is_sound(), "{delay:?}");
+        delay += Duration::from_millis(2);
+    }
+}
+
+/// Kills a migrating process at its first write to the disk, the next one at its second write, and so on until one
+/// process finishes.
+#[test]
+fn a_process_killed_at_any_write_of_a_migration_loses_no_message() {
+    let dir = StoreDir::new();
+    let runtime = Runtime::new().expect("a runtime");
+    let (epoch, messages) = runtime.block_on(async {
+        let store = dir.open();
+        let lobby = room(&store, "lobby");
+        for n in 1..=50 {
+            lobby.append(draft(&guest("ann"), None, &format!("word{n}"))).await.expect("appended");
+        }
+        let before = (lobby.bounds().await.expect("bounds").epoch, read_all(&lobby).await);
+        store.close();
+        before
+    });
+    for write in 1..1_000 {
+        downgrade(&dir);
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-o", "/dev/null", "-e"]);
+        strace.arg(format!("inject=pwrite64:signal=SIGKILL:when={write}"));
+        let status = spawn(Some(strace), &dir.path(), 0, Durability::Disk).wait().expect("ended");
+        assert!(SqliteStore::check(dir.path(), |_| ()).expect("a report").is_sound(), "after write {write}");
+        runtime.block_on(async {
+            let store = dir.open();
+            let lobby = room(&store, "lobby");
+            assert_eq!(lobby.bounds().await.expect("bounds").epoch, epoch, "after write {write}");
+            assert_eq!(read_all(&lobby).await, messages, "after write {write}");
+            let search = Search { query: "word50".to_owned(), limit: 2, before: u64::MAX };
+            let found = lobby.search(search).await.expect("found").messages;
+            assert_eq!(found, messages[49..], "after write {write}");
+            store.close();
+        });
+        if status.success() {
+            assert!(write > 20, "there were only {write} writes");
+            return;
+        }
+    }
+    panic!("no process finished the migration");
+}
+
+/// Reverts a store to version 1 of its schema.
+fn downgrade(dir: &StoreDir) {
+    let version_1 = "
+        BEGIN;
+        ALTER TABLE rooms DROP COLUMN indexed;
+        DROP TABLE search;
+        CREATE VIRTUAL TABLE search USING fts5 (terms, content = '', contentless_delete = 1, tokenize = 'ascii');
+        INSERT INTO search (rowid, terms) SELECT id, 'wor ord' FROM messages;
+        PRAGMA user_version = 1;
+        COMMIT;";
+    dir.database().execute_batch(version_1).expect("executed");
+}

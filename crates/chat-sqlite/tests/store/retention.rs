@@ -1,0 +1,218 @@
+//! Retention: expired messages and keys are deleted, and members receive `gap` events.
+
+#[path = "../../../chat-core/tests/support/mod.rs"]
+mod session;
+
+use std::time::Duration;
+
+use crate::support::{
+    StoreDir, TEST_TIMEOUT, append, append_with_key, guest, read_all, room, seqs, wait_until,
+};
+use chat_core::{Chat, Limits, Range, Search};
+use chat_sqlite::{Options, SqliteStore};
+use serde_json::{Value, json};
+
+/// Options with frequent sweeps.
+fn frequent_sweeps() -> Options {
+    Options::default().with(|options| options.sweep_interval = Duration::from_millis(10))
+}
+
+fn chat(store: &SqliteStore) -> Chat {
+    let rooms = store.clone();
+    // The tail is shorter than the messages written at once, and a batch has few messages.
+    let limits = Limits::default().with(|limits| {
+        limits.rooms.call_timeout = TEST_TIMEOUT;
+        limits.rooms.tail_events = 8;
+        limits.wire.max_batch_bytes = 1_000;
+    });
+    Chat::builder().limits(limits).rooms(move |name, limits, sink| rooms.room(name, limits, sink)).build()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_keeps_its_newest_messages_and_its_head() {
+    let dir = StoreDir::new();
+    let store = dir.open();
+    let (lobby, hall) = (room(&store, "lobby"), room(&store, "hall"));
+    for n in 1..=700 {
+        append(&lobby, &format!("word{n} common")).await.expect("appended");
+        if n <= 5 {
+            append(&hall, "common").await.expect("appended");
+        }
+    }
+    store.close();
+    let store = dir.open_with(frequent_sweeps().with(|options| options.retain_messages = Some(10)));
+    let (lobby, hall) = (room(&store, "lobby"), room(&store, "hall"));
+    wait_until(async || lobby.bounds().await.expect("bounds").first == 691).await;
+    assert_eq!(seqs(&read_all(&lobby).await), (691..=700).collect::<Vec<_>>());
+    assert_eq!(seqs(&read_all(&hall).await), [1, 2, 3, 4, 5]);
+    let find = async |query: &str| {
+        let search = Search { query: query.to_owned(), limit: 100, before: u64::MAX };
+        seqs(&lobby.search(search).await.expect("found").messages)
+    };
+    assert_eq!(find("common").await, (691..=700).rev().collect::<Vec<_>>());
+    assert_eq!((find("word690").await, find("word691").await), (vec![], vec![691]));
+    let indexed = "SELECT count(*) FROM search_docsize";
+    // The newest messages are indexed, and the deleted ones are removed from the index.
+    wait_until(async || dir.database().query_row(indexed, (), |row| row.get(0)) == Ok(15)).await;
+    assert_eq!(append(&lobby, "on").await.map(|appended| appended.seq), Ok(701));
+    store.close();
+    let report = SqliteStore::check(dir.path(), |_| ()).expect("a report");
+    assert!(report.is_sound(), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_without_remaining_messages_continues_its_seq() {
+    let dir = StoreDir::new();
+    let store = dir.open_with(frequent_sweeps().with(|options| options.retain_age = Some(Duration::ZERO)));
+    let lobby = room(&store, "lobby");
+    for round in 1..=3u64 {
+        let appended = append_with_key(&lobby, &round.to_string(), "hi").await.expect("appended");
+        assert_eq!(appended.seq, round);
+        wait_until(async || read_all(&lobby).await.is_empty()).await;
+        let bounds = lobby.bounds().await.expect("bounds");
+        assert_eq!((bounds.head, bounds.first), (round, round + 1));
+        assert!(
+            append_with_key(&lobby, &round.to_string(), "hi").await.expect("known").duplicate,
+            "its key remains"
+        );
+    }
+    let epoch = lobby.bounds().await.expect("bounds").epoch;
+    store.close();
+    let store = dir.open();
+    let lobby = room(&store, "lobby");
+    let bounds = lobby.bounds().await.expect("bounds");
+    assert_eq!((bounds.head, bounds.first, bounds.epoch), (3, 4, epoch));
+    assert_eq!(append(&lobby, "on").await.map(|appended| appended.seq), Ok(4));
+    store.close();
+    assert!(SqliteStore::check(dir.path(), |_| ()).expect("a report").is_sound());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_keys_are_deleted_from_rooms_without_appends() {
+    let dir = StoreDir::new();
+    let store = dir.open_with(frequent_sweeps());
+    let lobby = room(&store, "lobby");
+    append_with_key(&lobby, "old", "hi").await.expect("appended");
+    append_with_key(&lobby, "new", "hi").await.expect("appended");
+    let count = "SELECT count(*) FROM keys";
+    let database = dir.database();
+    database.busy_timeout(TEST_TIMEOUT).expect("set");
+    database
+        .execute("UPDATE keys SET at = at - 86400000 WHERE id = (SELECT min(id) FROM keys)", ())
+        .expect("aged");
+    wait_until(async || database.query_row(count, (), |row| row.get(0)) == Ok(1)).await;
+    assert!(append_with_key(&lobby, "new", "hi").await.expect("known").duplicate);
+    assert!(!append_with_key(&lobby, "old", "hi").await.expect("appended").duplicate);
+    drop(database);
+    store.close();
+    assert!(SqliteStore::check(dir.path(), |_| ()).expect("a report").is_sound());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_member_receives_a_gap_for_deleted_messages() {
+    let dir = StoreDir::new();
+    let store = dir.open_with(frequent_sweeps().with(|options| options.retain_messages = Some(5)));
+    let chat = chat(&store);
+    let mut slow = session::connect(&chat, "slow").await;
+    slow.join("lobby").await;
+    slow.block();
+    let lobby = session::lobby();
+    let user = guest("host");
+    for n in 0..300 {
+        chat.post(&lobby, &user, &chat_core::Text::new(n.to_string()), None).await.expect("posted");
+    }
+    let first = async || {
+        chat.history(&lobby, Range::After { seq: 0, limit: 1 }).await.expect("a page").messages[0].seq
+    };
+    wait_until(async || first().await == 296).await;
+    slow.unblock();
+    let (mut next, mut gaps) = (1, 0);
+    while next <= 300 {
+        let event = slow.event().await;
+        match event["type"].as_str() {
+            Some("gap") => {
+                assert_eq!(event["from"], json!(next), "{event}");
+                next = event["to"].as_u64().expect("a number") + 1;
+                gaps += 1;
+            }
+            Some("message") => {
+                assert_eq!(event["seq"], json!(next), "{event}");
+                next += 1;
+            }
+            _ => assert_eq!(event["type"], "presence"),
+        }
+    }
+    assert!(gaps > 0);
+    store.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_joining_member_receives_a_gap_for_unreadable_messages() {
+    let dir = StoreDir::new();
+    let store = dir.open();
+    let lobby = room(&store, "lobby");
+    for n in 1..=6 {
+        append(&lobby, &n.to_string()).await.expect("appended");
+    }
+    let database = dir.database();
+    database.execute("UPDATE messages SET sum = sum + 1 WHERE id & 15 IN (3, 4)", ()).expect("executed");
+    drop(database);
+    let chat = chat(&store);
+    let mut ann = session::connect(&chat, "ann").await;
+    ann.ask(json!({"type": "join", "room": "lobby", "last": 10})).await;
+    let mut events = Vec::new();
+    while events.len() < 5 {
+        let event = ann.event().await;
+        if event["type"] != "presence" {
+            events.push(event);
+        }
+    }
+    let received: Vec<_> = events.iter().map(|event| (&event["seq"], &event["from"], &event["to"])).collect();
+    let (null, numbers) = (&Value::Null, [1, 2, 3, 4, 5, 6].map(Value::from));
+    let [one, two, three, four, five, six] = &numbers;
+    let expected =
+        [(one, null, null), (two, null, null), (null, three, four), (five, null, null), (six, null, null)];
+    assert_eq!(received, expected);
+    store.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_receive_each_message_once_and_in_order_from_all_writers() {
+    let dir = StoreDir::new();
+    let store = dir.open();
+    let chat = chat(&store);
+    let mut bob = session::connect(&chat, "bob").await;
+    bob.join("lobby").await;
+    let writers: Vec<_> = (0..8)
+        .map(|n| {
+            let (chat, store) = (chat.clone(), store.clone());
+            tokio::spawn(async move {
+                let other = room(&store, "lobby");
+                for m in 0..20 {
+                    let text = format!("{n} {m}");
+                    // Through the chat, and through another handle of the room.
+                    if m % 2 == 0 {
+                        let text = chat_core::Text::new(text);
+                        chat.post(&session::lobby(), &guest("host"), &text, None).await.expect("posted");
+                    } else {
+                        append(&other, &text).await.expect("appended");
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut next = 1;
+    while next <= 160 {
+        let event = bob.event().await;
+        if event["type"] == "message" {
+            assert_eq!(event["seq"], json!(next));
+            next += 1;
+        } else {
+            assert_eq!(event["type"], "presence", "{event}");
+        }
+    }
+    for writer in writers {
+        writer.await.expect("no panic");
+    }
+    store.close();
+}

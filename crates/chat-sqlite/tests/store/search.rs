@@ -1,0 +1,218 @@
+//! Full-text search.
+
+use std::sync::Arc;
+
+use crate::support::{StoreDir, append, ignore_commits, limits, name, read_all, room, seqs, wait_until};
+use chat_core::{Room, Scan, Search, SearchError};
+use chat_sqlite::SqliteStore;
+use proptest::prelude::*;
+
+fn search_for(query: &str, limit: usize, before: u64) -> Search {
+    Search { query: query.to_owned(), limit, before }
+}
+
+async fn find(room: &Arc<dyn Room>, query: &str) -> Vec<u64> {
+    let found = room
+        .search(search_for(query, 100, u64::MAX))
+        .await
+        .unwrap_or_else(|error| panic!("{query}: {error}"));
+    assert!(!found.more);
+    seqs(&found.messages)
+}
+
+/// Opens a store and waits until its index contains all messages.
+async fn open_indexed(dir: &StoreDir) -> SqliteStore {
+    // After opening, a store indexes its backlog without delay.
+    let store = dir.open();
+    let not_indexed = "SELECT count(*) FROM rooms WHERE indexed < head";
+    wait_until(async || dir.database().query_row(not_indexed, (), |row| row.get(0)) == Ok(0)).await;
+    store
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_of_all_scripts_are_found_newest_first() {
+    let dir = StoreDir::new();
+    let store = dir.open();
+    let lobby = room(&store, "lobby");
+    for text in [
+        "Hello World",
+        "여러분, 안녕하세요!",
+        "東京都に行きました",
+        "สวัสดีครับ",
+        "hello again, ＷＯＲＬＤ",
+        "don't panic: iPhone을 샀다",
+        "한국어 검색 테스트",
+        "ΟΔΟΣ Straße",
+    ] {
+        append(&lobby, text).await.expect("appended");
+    }
+    store.close();
+    let store = open_indexed(&dir).await;
+    let lobby = room(&store, "lobby");
+    for (query, expected) in [
+        ("hello", vec![5, 1]),
+        ("HELLO wor", vec![5, 1]),
+        ("world again", vec![5]),
+        ("안녕", vec![2]),
+        ("녕하세", vec![2]),
+        ("요", vec![2]),
+        ("안", vec![2]),
+        ("안요", vec![]),
+        ("京都", vec![3]),
+        ("都", vec![3]),
+        ("都京", vec![]),
+        ("สวัสดี", vec![4]),
+        ("iphone", vec![6]),
+        ("iphone을", vec![6]),
+        ("don't", vec![6]),
+        ("t'don", vec![]),
+        ("검색", vec![7]),
+        ("테스트 한국어", vec![7]),
+        ("\u{1100}\u{1165}\u{11b7}\u{1109}\u{1162}\u{11a8}", vec![7]),
+        ("οδος STRASSE", vec![8]),
+        ("text", vec![]),
+        ("hello OR 안녕", vec![]),
+        ("hello NOT world", vec![]),
+    ] {
+        assert_eq!(find(&lobby, query).await, expected, "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_returns_limited_pages_of_one_room() {
+    let dir = StoreDir::new();
+    let store = dir.open();
+    let (lobby, hall) = (room(&store, "lobby"), room(&store, "hall"));
+    for _ in 0..7 {
+        append(&hall, "apple").await.expect("appended");
+        append(&lobby, "an apple").await.expect("appended");
+        append(&lobby, "a pear").await.expect("appended");
+    }
+    for (limit, before, expected, more) in [
+        (3, u64::MAX, vec![13, 11, 9], true),
+        (3, 9, vec![7, 5, 3], true),
+        (3, 3, vec![1], false),
+        (7, u64::MAX, vec![13, 11, 9, 7, 5, 3, 1], false),
+        (7, 1, vec![], false),
+        (7, 0, vec![], false),
+    ] {
+        let found = lobby.search(search_for("apple", limit, before)).await.expect("found");
+        assert_eq!((seqs(&found.messages), found.more), (expected, more), "{limit} {before}");
+    }
+    assert_eq!(find(&room(&store, "never"), "apple").await, [0; 0]);
+    let page = lobby.read(chat_core::Range::After { seq: 12, limit: 1 }).await.expect("a page");
+    let found = lobby.search(search_for("apple", 1, u64::MAX)).await.expect("found");
+    assert_eq!(found.messages, page.messages, "byte for byte");
+    let small = Arc::new((*limits()).clone().with(|limits| {
+        limits.wire.max_batch_bytes = page.messages[0].frame.len() * 2;
+    }));
+    let small = store.room(name("lobby"), small, ignore_commits());
+    let found = small.search(search_for("apple", 9, u64::MAX)).await.expect("found");
+    assert_eq!((seqs(&found.messages), found.more), (vec![13, 11], true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_finds_indexed_and_recent_messages() {
+    let dir = StoreDir::new();
+    let store = dir.open();
+    let lobby = room(&store, "lobby");
+    let count = "SELECT count(*) FROM search_docsize";
+    let indexed = || dir.database().query_row(count, (), |row| row.get::<_, u64>(0)).expect("counted");
+    for n in 1..=800 {
+        append(&lobby, if n % 100 == 0 { "an apple" } else { "a pear" }).await.expect("appended");
+    }
+    wait_until(async || indexed() == 800).await;
+    // Later messages are indexed after a quiet time.
+    for _ in 801..=802 {
+        append(&lobby, "an apple").await.expect("appended");
+    }
+    let apples = [802, 801, 800, 700, 600, 500, 400, 300, 200, 100];
+    assert_eq!(find(&lobby, "apple").await, apples);
+    let found = lobby.search(search_for("apple", 2, 802)).await.expect("found");
+    assert_eq!((seqs(&found.messages), found.more), (vec![801, 800], true), "from both");
+    wait_until(async || indexed() == 802).await;
+    assert_eq!(find(&lobby, "apple").await, apples);
+    append(&lobby, "one apple more").await.expect("appended");
+    store.close();
+    assert_eq!(
+        find(&room(&dir.open(), "lobby"), "apple").await[..2],
+        [803, 802],
+        "closed before it was indexed"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_without_words_or_with_too_many_is_rejected() {
+    let dir = StoreDir::new();
+    let store = dir.open();
+    let lobby = room(&store, "lobby");
+    append(&lobby, "... \u{1f600} !").await.expect("appended");
+    for query in ["", " \t", "\u{3000}", &"a ".repeat(33)] {
+        assert_eq!(
+            lobby.search(search_for(query, 9, u64::MAX)).await,
+            Err(SearchError::BadQuery),
+            "{query:?}"
+        );
+    }
+    for query in ["\u{1f600}", "!", "..", "... !"] {
+        assert_eq!(find(&lobby, query).await, [1], "{query:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_stops_at_its_time_limit_and_the_next_one_works() {
+    let dir = StoreDir::new();
+    let store = dir.open();
+    let lobby = room(&store, "lobby");
+    for n in 0..300 {
+        append(&lobby, &format!("a{n} b{n} c{n}")).await.expect("appended");
+    }
+    let impatient = Arc::new((*limits()).clone().with(|limits| {
+        limits.rooms.call_timeout = std::time::Duration::ZERO;
+    }));
+    let impatient = store.room(name("lobby"), impatient, ignore_commits());
+    let found = impatient.search(search_for("a b c", 300, u64::MAX)).await;
+    assert!(matches!(found, Err(SearchError::Unavailable(_))), "{found:?}");
+    assert_eq!(find(&lobby, "a299 b").await, [300]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 12, ..ProptestConfig::default() })]
+
+    /// The index finds the same messages as a scan of all messages, for all queries.
+    #[test]
+    fn a_search_finds_the_same_messages_as_a_scan(
+        texts in prop::collection::vec("(\\PC|[a-c한글東 \"'*():^{}-]){1,24}", 1..12),
+        queries in prop::collection::vec(
+            "(\\PC|[a-c한글東\"'*():^{}\0-]){1,3}|(\\PC|[a-c \"'*():^{}\0-]){0,24}|NEAR\\(a b\\)|terms ?: ?a|-a|a OR|\\{a",
+            1..12,
+        ),
+    ) {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let dir = StoreDir::new();
+            let store = dir.open();
+            let lobby = room(&store, "lobby");
+            for text in &texts {
+                append(&lobby, text).await.expect("appended");
+            }
+            store.close();
+            let store = open_indexed(&dir).await;
+            let lobby = room(&store, "lobby");
+            let messages = read_all(&lobby).await;
+            for query in queries.iter().chain(&texts) {
+                let search = search_for(query, 9, u64::MAX);
+                let mut scan = Scan::new(&search, &limits());
+                let _wanted = messages.iter().rev().all(|stored| scan.look(stored));
+                match lobby.search(search).await {
+                    Ok(found) => assert_eq!(found, scan.finish(), "{query:?}"),
+                    Err(error) => {
+                        assert_eq!(error, SearchError::BadQuery, "{query:?}");
+                        assert!(query.trim().is_empty(), "{query:?}");
+                    }
+                }
+            }
+            store.close();
+        });
+    }
+}
