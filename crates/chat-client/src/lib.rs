@@ -22,7 +22,7 @@
 //!             assert_eq!((message.user.name(), message.text().as_deref()), ("Ann", Some("hi")));
 //!             client.clone().close().await?;
 //!         }
-//!         Event::Gap { from, to, .. } => println!("{} messages are missing", to - from + 1),
+//!         Event::Gap { from, to, .. } => println!("entries {from} to {to} are missing"),
 //!         Event::Closed(reason) => println!("the client has ended: {reason}"),
 //!         _ => {}
 //!     }
