@@ -193,7 +193,8 @@ impl Load {
     pub(crate) async fn member(&self, n: usize, room: &RoomName) -> Result<(Socket, u64)> {
         let mut socket = self.connect(n).await?;
         let joined = async {
-            socket.send(Command::join(room, &JoinFrom::Now).with_ref("join").encode()).await?;
+            let join = Command::Join { room: room.clone(), from: JoinFrom::Now };
+            socket.send(join.encode(Some("join"))).await?;
             loop {
                 let text = socket.receive().await?;
                 let event = RawEvent::parse(&text).context("no event")?;
@@ -241,7 +242,7 @@ impl Load {
     /// A connection ended that nobody ended.
     pub(crate) fn lost(&self, lost: &Lost) {
         let how = match lost {
-            Lost::Close { code, reason } => format!("closed with {code} {reason}"),
+            Lost::Violation(violation) => format!("{lost}: {violation}"),
             other => other.to_string(),
         };
         self.count(how);
@@ -249,7 +250,7 @@ impl Load {
 
     /// The server refused a command.
     pub(crate) fn refused(&self, code: &ErrorCode) {
-        self.count(format!("refused: {code}"));
+        self.count(format!("refused: {}", code.as_str()));
     }
 
     pub(crate) fn count(&self, what: String) {

@@ -1,13 +1,15 @@
 use std::time::Duration;
 
-/// Advice of a server is followed up to here: a wrong one must not silence a client for days.
+/// The longest wait that a server can advise. Wrong advice must not stop a client for days.
 const MAX_ADVICE: Duration = Duration::from_secs(300);
 
-/// The longest wait, whatever the policy: one that can be added to any time.
+/// The longest wait of any policy, which can still be added to any time.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How a client comes back: after a random part of a time that doubles with each failure ("full jitter"), so
-/// that the clients of a server that restarts do not come back all at once.
+/// The policy for reconnects. Each wait is a random part of a time that doubles with each failure ("full jitter"), so
+/// that the clients of a restarted server do not reconnect all at once.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,30 +26,31 @@ pub struct Reconnect {
 }
 
 impl Reconnect {
-    /// A lost connection is the end.
+    /// Returns the policy of a client that ends with its first connection.
     pub fn never() -> Self {
         Self { give_up: Duration::ZERO, ..Self::default() }
     }
 
-    /// The longest first wait. Default 500 ms.
+    /// Sets the longest first wait. Default 500 ms.
     #[must_use]
     pub fn first(self, first: Duration) -> Self {
         Self { first, ..self }
     }
 
-    /// The longest wait of all. Default 30 s.
+    /// Sets the longest wait. Default 30 s.
     #[must_use]
     pub fn max(self, max: Duration) -> Self {
         Self { max, ..self }
     }
 
-    /// A connection that held for so long was a good one: the next wait is a first one again. Default 10 s.
+    /// Sets the time after which a connection counts as stable. The wait after it is a first wait again. Default
+    /// 10 s.
     #[must_use]
     pub fn settled(self, settled: Duration) -> Self {
         Self { settled, ..self }
     }
 
-    /// When to give up: so long after the last good connection. Default 15 min.
+    /// Sets the time since the last stable connection after which the client gives up. Default 15 min.
     #[must_use]
     pub fn give_up(self, give_up: Duration) -> Self {
         Self { give_up, ..self }
@@ -65,13 +68,13 @@ impl Default for Reconnect {
     }
 }
 
-/// How far a client is in coming back. `now` is the time since some moment that stays the same.
+/// The state of the reconnects. `now` is the time since a fixed moment.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     policy: Reconnect,
     failures: u32,
     connected: Duration,
-    /// When the last good connection was lost.
+    /// The time at which the last stable connection was lost.
     lost: Option<Duration>,
 }
 
@@ -80,12 +83,12 @@ impl Backoff {
         Self { policy, failures: 0, connected: now, lost: None }
     }
 
-    /// There is a connection.
+    /// Handles a new connection.
     pub(crate) fn handle_connected(&mut self, now: Duration) {
         self.connected = now;
     }
 
-    /// The connection was lost: how long to wait, or `None` if a client that does that gives up.
+    /// Handles the loss of the connection. Returns the wait before the next attempt, or `None` to give up.
     pub(crate) fn handle_lost(
         &mut self,
         now: Duration,
@@ -99,7 +102,7 @@ impl Backoff {
         self.handle_failure(now, advice, random)
     }
 
-    /// An attempt failed: the same.
+    /// Handles a failed attempt. Returns the wait before the next attempt, or `None` to give up.
     pub(crate) fn handle_failure(
         &mut self,
         now: Duration,
@@ -111,13 +114,13 @@ impl Backoff {
         let left = end.checked_sub(now).filter(|left| !left.is_zero())?;
         let jittered = jittered(self.policy.first, self.policy.max.min(MAX_WAIT), self.failures, random);
         self.failures = self.failures.saturating_add(1);
-        // A server that says when it is back has spread its clients itself.
+        // A server that gives advice spreads its clients itself.
         let advised = advice.unwrap_or_default().min(MAX_ADVICE);
         Some(jittered.max(advised).min(left.max(advised)))
     }
 }
 
-/// A random part of a time that doubles with each failure, from `first` up to `max`.
+/// Returns a random part of a time that doubles with each failure, from `first` up to `max`.
 pub(crate) fn jittered(first: Duration, max: Duration, failures: u32, random: u64) -> Duration {
     let ceiling = first.saturating_mul(1 << failures.min(20)).min(max);
     ceiling.mul_f64(random as f64 / u64::MAX as f64)
@@ -134,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_their_bound_and_start_again_after_a_good_connection() {
+    fn waits_double_up_to_their_bound_and_restart_after_a_stable_connection() {
         let mut backoff = Backoff::new(policy(), Duration::ZERO);
         let mut now = Duration::ZERO;
         let mut waits = vec![backoff.handle_lost(now, None, u64::MAX).unwrap()];
@@ -144,7 +147,7 @@ mod tests {
         assert_eq!(waits, [SECOND, 2 * SECOND, 4 * SECOND, 8 * SECOND, 8 * SECOND]);
         backoff.handle_connected(now);
         now += SECOND;
-        assert_eq!(backoff.handle_lost(now, None, u64::MAX), Some(8 * SECOND), "it hardly held");
+        assert_eq!(backoff.handle_lost(now, None, u64::MAX), Some(8 * SECOND), "it was not stable");
         backoff.handle_connected(now);
         now += 10 * SECOND;
         assert_eq!(backoff.handle_lost(now, None, u64::MAX), Some(SECOND));
@@ -158,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn advice_is_honoured_unless_it_is_absurd() {
+    fn advice_is_followed_up_to_its_bound() {
         let mut backoff = Backoff::new(policy(), Duration::ZERO);
         assert_eq!(backoff.handle_lost(SECOND, Some(3 * SECOND), 0), Some(3 * SECOND));
         assert_eq!(backoff.handle_failure(SECOND, Some(Duration::MAX), 0), Some(MAX_ADVICE));
     }
 
     #[test]
-    fn a_client_gives_up_in_the_end_and_one_that_never_reconnects_at_once() {
+    fn a_client_gives_up_after_its_limit_and_without_reconnects_at_once() {
         let mut backoff = Backoff::new(policy(), Duration::ZERO);
         assert!(backoff.handle_lost(SECOND, None, 7).is_some());
         assert!(backoff.handle_failure(100 * SECOND, None, u64::MAX).unwrap() <= SECOND);
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_never_gives_up_and_waits_for_ever_can_be_asked_for() {
+    fn a_policy_with_the_longest_durations_is_valid() {
         let policy = policy().first(Duration::MAX).max(Duration::MAX).give_up(Duration::MAX);
         let mut backoff = Backoff::new(policy, Duration::ZERO);
         for _ in 0..3 {

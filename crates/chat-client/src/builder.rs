@@ -6,19 +6,36 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::client::Shared;
-use crate::driver::{Driver, Settings, random};
-use crate::link::connect;
+use crate::driver::{Driver, Settings, connect, random};
 use crate::socket::Target;
 use crate::state::State;
 use crate::{Client, ConnectError, Events, Reconnect};
 
-/// Requests on their way to the driver.
+/// The capacity of the channel from the handles to the driver.
 const REQUESTS: usize = 32;
 
-/// As long as for ever, and still a time that can be added to another.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// The longest duration, which can still be added to any time.
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Sets up a [`Client`].
+/// The settings of a [`Client`].
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use chat_client::{Client, Reconnect};
+///
+/// # async fn example() -> Result<(), chat_client::ConnectError> {
+/// let (client, events) = Client::builder("ws://127.0.0.1:8080/ws")
+///     .name("Ann")
+///     .command_timeout(Duration::from_secs(5))
+///     .reconnect(Reconnect::default().give_up(Duration::from_secs(60)))
+///     .connect()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder {
@@ -42,76 +59,76 @@ impl Builder {
         }
     }
 
-    /// The guest's name. Without one the server makes one up, and the client keeps it when it reconnects.
+    /// Sets the guest's name. By default the server chooses one, and the client keeps it when it reconnects.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.target.name = Some(name.into());
         self
     }
 
-    /// The address of this machine to connect from. Default: the system's choice.
+    /// Sets the address of this machine to connect from. By default, the system chooses one.
     pub fn local_address(mut self, address: IpAddr) -> Self {
         self.target.local_address = Some(address);
         self
     }
 
-    /// Bytes that the kernel may hold unread. Default: the system's choice.
+    /// Sets the bytes of the kernel's receive buffer. By default, the system chooses.
     pub fn receive_buffer(mut self, bytes: u32) -> Self {
         self.target.receive_buffer = Some(bytes);
         self
     }
 
-    /// How the client comes back when its connection is lost.
+    /// Sets the policy for reconnects.
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
         self.settings.reconnect = reconnect;
         self
     }
 
-    /// How long one attempt to connect may take, up to the welcome. Default 10 s.
+    /// Sets the time for one attempt to connect, up to the welcome. Default 10 s.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.settings.connect_timeout = limit.min(FOREVER);
+        self.settings.connect_timeout = limit.min(MAX_DURATION);
         self
     }
 
-    /// How long a command may wait for its reply, lost connections included. Default 10 s.
+    /// Sets the time for a command to get its reply, including reconnects. Default 10 s.
     pub fn command_timeout(mut self, limit: Duration) -> Self {
-        self.command_timeout = limit.min(FOREVER);
+        self.command_timeout = limit.min(MAX_DURATION);
         self
     }
 
-    /// The silence after which the client pings; after twice that it takes the connection for lost. Default
-    /// 30 s.
+    /// Sets the time without a frame after which the client sends a ping. After twice this time, the connection is
+    /// lost. Default 30 s.
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
-        self.settings.heartbeat = heartbeat.min(FOREVER);
+        self.settings.heartbeat = heartbeat.min(MAX_DURATION);
         self
     }
 
-    /// Events that wait for the consumer at the most, 4 at the least. Default 256.
+    /// Sets the number of events that may wait for the consumer, at least 4. Default 256.
     pub fn event_buffer(mut self, events: usize) -> Self {
         self.settings.event_buffer = events.max(4);
         self
     }
 
-    /// Commands that wait for their replies at the most; further ones wait to be sent. Default 256.
+    /// Sets the number of commands that may wait for their replies. Further commands wait to be sent. Default 256.
     pub fn max_in_flight(mut self, commands: usize) -> Self {
         self.settings.max_in_flight = commands.max(1);
         self
     }
 
-    /// Bytes of one event: a server that sends more breaks the protocol. Default 1 MiB.
+    /// Sets the bytes of the largest event. A server that sends more breaks the protocol. Default 1 MiB.
     pub fn max_event(mut self, bytes: usize) -> Self {
         self.target.max_event = bytes;
         self
     }
 
-    /// Connects; the first attempt is not repeated.
+    /// Connects. The first attempt is not repeated.
     ///
     /// # Errors
     ///
-    /// If there is no connection, or no welcome on it.
+    /// [`ConnectError`] if the connection fails or its first event is not a welcome.
     pub async fn connect(mut self) -> Result<(Client, Events), ConnectError> {
         let (socket, welcome) = connect(&self.target, self.settings.connect_timeout).await?;
-        // Keys count for one user: a guest who came back under another name would send twice.
-        self.target.name.get_or_insert_with(|| welcome.user.name.clone());
+        // A key counts for one user. A guest with another name would send a message twice.
+        self.target.name.get_or_insert_with(|| welcome.user.name().to_owned());
         let references = Arc::new(AtomicU64::new(1));
         let ended = Arc::new(OnceLock::new());
         let (requests, driver_requests) = mpsc::channel(REQUESTS);

@@ -3,24 +3,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use chat_proto::{Range, RoomName};
+use chat_proto::command::{Command, JoinFrom};
+use chat_proto::{LimitsNotice, Range, RoomName, Search, User};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::driver::{DRAIN, Ending, Request, random};
-use crate::reply::{Ask, Reply};
-use crate::state::Waiting;
+use crate::driver::{DRAIN_TIMEOUT, DriverRequest, Ending, random};
+use crate::state::PendingCommand;
+use crate::state::request::{Reply, Request};
 use crate::{
-    Builder, Closed, Command, ConnectError, Error, Events, JoinFrom, Joined, Page, Sent, ServerLimits, User,
-    Welcome,
+    Builder, Closed, ConnectError, Error, Events, InvalidCommand, Joined, MessagePage, Sent, Welcome,
 };
 
-/// How long a client may take to end: for one whose runtime stands still, as the driver keeps its own time.
-const CLOSE: Duration = DRAIN.saturating_add(Duration::from_secs(5));
+/// The time for a client to end. It only matters if the runtime does not run the driver, which has its own timeout.
+const CLOSE_TIMEOUT: Duration = DRAIN_TIMEOUT.saturating_add(Duration::from_secs(5));
 
-/// A standard message.
+/// The body of a standard message.
+///
+/// # Examples
 ///
 /// ```
 /// assert_eq!(serde_json::to_string(&chat_client::Text("hi"))?, r#"{"text":"hi"}"#);
@@ -35,222 +37,269 @@ impl Serialize for Text<'_> {
     }
 }
 
-/// A handle to a client. Cloning gives another handle to the same one; dropping the last ends it.
+/// A handle to a client. A clone is another handle to the same client. The client ends when the last handle is dropped.
 ///
-/// A command waits for its reply, however often the connection is lost meanwhile, up to
-/// [`Builder::command_timeout`]. Dropping its future does not take it back.
+/// A command waits for its reply up to [`Builder::command_timeout`], also while the client reconnects. To drop the
+/// future of a command does not cancel the command.
+///
+/// # Examples
+///
+/// ```no_run
+/// use chat_client::{Client, JoinFrom, RoomName, Text};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let (client, events) = Client::connect("ws://127.0.0.1:8080/ws").await?;
+/// let lobby: RoomName = "lobby".parse()?;
+/// client.join(&lobby, JoinFrom::Now).await?;
+/// let sent = client.send(&lobby, &Text("hi")).await?;
+/// println!("stored as entry {}", sent.seq);
+/// client.close().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Client {
     shared: Arc<Shared>,
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<DriverRequest>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) welcome: Welcome,
     pub(crate) references: Arc<AtomicU64>,
-    /// Whether the client is to end; closed once it has.
+    /// Becomes true when the client must close. The channel closes when the client has ended.
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) ended: Arc<OnceLock<Ending>>,
     pub(crate) command_timeout: Duration,
 }
 
 impl Client {
-    pub(crate) fn new(shared: Shared, requests: mpsc::Sender<Request>) -> Self {
+    pub(crate) fn new(shared: Shared, requests: mpsc::Sender<DriverRequest>) -> Self {
         Self { shared: Arc::new(shared), requests }
     }
 
-    /// Connects with the defaults, as a guest whom the server names.
+    /// Connects with the default settings, as a guest whose name the server chooses.
     ///
     /// # Errors
     ///
-    /// If there is no connection, or no welcome on it.
+    /// [`ConnectError`] if the connection fails or its first event is not a welcome.
     pub async fn connect(url: &str) -> Result<(Self, Events), ConnectError> {
         Self::builder(url).connect().await
     }
 
-    /// A client to be set up.
+    /// Returns the default settings of a client.
     pub fn builder(url: &str) -> Builder {
         Builder::new(url)
     }
 
-    /// Who the client speaks for.
+    /// Returns the user of this client.
     pub fn user(&self) -> &User {
         &self.shared.welcome.user
     }
 
-    /// What the server takes.
-    pub fn limits(&self) -> &ServerLimits {
+    /// Returns the limits of the server.
+    pub fn limits(&self) -> &LimitsNotice {
         &self.shared.welcome.limits
     }
 
-    /// Becomes a member of a room: its events come from here on, and over every later connection, until
-    /// [`leave`](Self::leave). In a room that was joined already, reads again from another place.
+    /// Joins a room. Its events arrive until [`leave`](Self::leave), also after a reconnect. In a room that the client
+    /// has joined before, it reads again from the given start.
     ///
     /// # Errors
     ///
-    /// Those of every command: see [`Error`].
+    /// [`Error`], as for every command.
     pub async fn join(&self, room: &RoomName, from: JoinFrom) -> Result<Joined, Error> {
-        let command = Command::join(room, &from);
-        match self.ask(Ask::Join(room.clone(), from.clone()), command).await? {
+        let command = Command::Join { room: room.clone(), from: from.clone() };
+        match self.call(Request::Join(room.clone(), from), &command).await? {
             Reply::Joined(joined) => Ok(joined),
             _ => Err(self.closed()),
         }
     }
 
-    /// Stops being a member of a room.
+    /// Leaves a room.
     ///
     /// # Errors
     ///
-    /// Those of every command: see [`Error`].
+    /// [`Error`], as for every command.
     pub async fn leave(&self, room: &RoomName) -> Result<(), Error> {
-        self.ask(Ask::Leave(room.clone()), Command::leave(room)).await.map(drop)
+        let command = Command::Leave { room: room.clone() };
+        self.call(Request::Leave(room.clone()), &command).await.map(drop)
     }
 
-    /// Writes a message, exactly once: it is sent again with the same key until there is a reply that says more
-    /// than "not now". [`Text`] is the standard body.
+    /// Sends a message, exactly once. The client repeats it with the same random key until the server stores or
+    /// finally refuses it. [`Text`] is the standard body.
     ///
     /// # Errors
     ///
-    /// Those of every command: see [`Error`]. Where it [may have happened](Error::may_have_happened), nobody knows;
-    /// who wants to be able to try again brings the key, with [`send_with_key`](Self::send_with_key).
+    /// [`Error`], as for every command. If the message [may have been stored](Error::may_have_happened), only a repeat
+    /// with the same key tells. A caller that wants to repeat a message chooses its key with
+    /// [`send_with_key`](Self::send_with_key).
     pub async fn send(&self, room: &RoomName, body: &impl Serialize) -> Result<Sent, Error> {
         let mut key = String::with_capacity(32);
-        // Writing to a string does not fail.
+        // A write to a string does not fail.
         let _written = write!(key, "{:016x}{:016x}", random(), random());
         self.send_with_key(room, body, &key).await
     }
 
-    /// The same with a key of the caller's, not empty and, on most servers, of 64 bytes at most: a repeat with it,
-    /// from whatever client of this user, is the same message.
+    /// Sends a message with the given key. A repeat with the same key, from any client of this user, is the same
+    /// message. The key must not be empty, and most servers accept at most 64 bytes.
     ///
     /// # Errors
     ///
-    /// Those of every command: see [`Error`].
+    /// [`Error`], as for every command.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: chat_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use chat_client::Text;
+    ///
+    /// let lobby = "lobby".parse()?;
+    /// let first = client.send_with_key(&lobby, &Text("hi"), "order-7").await?;
+    /// let again = client.send_with_key(&lobby, &Text("hi"), "order-7").await?;
+    /// assert_eq!((again.seq, again.duplicate), (first.seq, true));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn send_with_key(
         &self,
         room: &RoomName,
         body: &impl Serialize,
         key: &str,
     ) -> Result<Sent, Error> {
-        let body = to_raw_value(body).map_err(|_| Error::Unfit("the body cannot be written as JSON"))?;
-        match self.ask(Ask::Send(room.clone()), Command::send(room, Some(key), &body)).await? {
+        let body = to_raw_value(body).map_err(|_| InvalidCommand::Body)?;
+        let command = Command::Send { room: room.clone(), key: Some(key.to_owned()), body };
+        match self.call(Request::Send(room.clone()), &command).await? {
             Reply::Sent(sent) => Ok(sent),
             _ => Err(self.closed()),
         }
     }
 
-    /// Reads a part of a room's log. The newest messages are those before `u64::MAX`.
+    /// Reads a part of a room's log. The newest messages are the ones before `u64::MAX`.
     ///
     /// # Errors
     ///
-    /// Those of every command: see [`Error`].
-    pub async fn history(&self, room: &RoomName, range: Range) -> Result<Page, Error> {
-        self.page(Ask::History(room.clone()), Command::history(room, range)).await
+    /// [`Error`], as for every command.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: chat_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use chat_client::Range;
+    ///
+    /// let newest = Range::Before { seq: u64::MAX, limit: 50 };
+    /// let page = client.history(&"lobby".parse()?, newest).await?;
+    /// println!("{} messages, more: {}", page.messages.len(), page.more);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn history(&self, room: &RoomName, range: Range) -> Result<MessagePage, Error> {
+        let command = Command::History { room: room.clone(), range };
+        self.page(Request::History(room.clone()), &command).await
     }
 
-    /// Searches a room's log, the newest messages first; `before` goes on from an earlier page.
+    /// Searches a room's log, newest message first. `before` continues after an earlier page.
     ///
     /// # Errors
     ///
-    /// Those of every command: see [`Error`]. Not every log can search.
+    /// [`Error`], as for every command. Some logs do not support search.
     pub async fn search(
         &self,
         room: &RoomName,
         query: &str,
         limit: usize,
         before: Option<u64>,
-    ) -> Result<Page, Error> {
-        self.page(Ask::Search(room.clone()), Command::search(room, query, limit, before)).await
+    ) -> Result<MessagePage, Error> {
+        let search = Search { query: query.to_owned(), limit, before: before.unwrap_or(u64::MAX) };
+        let command = Command::Search { room: room.clone(), search };
+        self.page(Request::Search(room.clone()), &command).await
     }
 
-    /// The users who are in a room, sorted by name.
+    /// Lists the users in a room, sorted by name.
     ///
     /// # Errors
     ///
-    /// Those of every command: see [`Error`].
+    /// [`Error`], as for every command.
     pub async fn members(&self, room: &RoomName) -> Result<Vec<User>, Error> {
-        match self.ask(Ask::Members(room.clone()), Command::members(room)).await? {
+        let command = Command::Members { room: room.clone() };
+        match self.call(Request::Members(room.clone()), &command).await? {
             Reply::Members(members) => Ok(members),
             _ => Err(self.closed()),
         }
     }
 
-    /// Says that the user is, or is no longer, writing. It is said once, on the connection there is, or not at
-    /// all.
+    /// Announces that the user started or stopped typing. It is sent once on the current connection, or not at all.
     ///
     /// # Errors
     ///
     /// [`Error::Closed`] and [`Error::NotConnected`].
     pub async fn typing(&self, room: &RoomName, active: bool) -> Result<(), Error> {
-        let frame = Command::typing(room, active).encode().into();
-        self.request(Request::Notice(frame), Instant::now() + self.shared.command_timeout).await
+        let frame = Command::Typing { room: room.clone(), active }.encode(None).into();
+        self.request(DriverRequest::Notice(frame), Instant::now() + self.shared.command_timeout).await
     }
 
-    /// Asks for a sign of life; how long it took.
+    /// Sends a `ping` and returns the time until its reply.
     ///
     /// # Errors
     ///
-    /// Those of every command: see [`Error`].
+    /// [`Error`], as for every command.
     pub async fn ping(&self) -> Result<Duration, Error> {
-        let asked = Instant::now();
-        self.ask(Ask::Ping, Command::ping()).await?;
-        Ok(asked.elapsed())
+        let start = Instant::now();
+        self.call(Request::Ping, &Command::Ping).await?;
+        Ok(start.elapsed())
     }
 
-    /// Drops the connection as a lost network would, and resumes on another: for who knows that the network has
-    /// changed.
+    /// Drops the connection and resumes on another. It is made for programs that know that the network has changed.
     ///
     /// # Errors
     ///
     /// [`Error::Closed`] and [`Error::NotConnected`].
     pub async fn reconnect(&self) -> Result<(), Error> {
-        self.request(Request::Reconnect, Instant::now() + self.shared.command_timeout).await
+        self.request(DriverRequest::Reconnect, Instant::now() + self.shared.command_timeout).await
     }
 
-    /// Ends the client, whoever else has a handle. It takes no more commands, waits for the replies to those in hand
-    /// for 5 s at most, over another connection if it must, and ends with a closing handshake of 1 s at most.
+    /// Ends the client, even if other handles exist. It accepts no more commands, waits up to 5 s for the replies of
+    /// the commands in flight, also over another connection, and ends with a closing handshake of up to 1 s.
     ///
-    /// Dropping the last handle does the same, and nobody waits for it.
+    /// To drop the last handle does the same without waiting.
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] if there was no reply to some command in that time. Each of these answers
-    /// [`Error::Closed`], as every later one does. [`Error::Closed`] if the client had ended for another reason
-    /// before all replies were there.
+    /// [`Error::Timeout`] if a command had no reply in that time. Such a command returns [`Error::Closed`], as every
+    /// later command does. [`Error::Closed`] if the client ended for another reason before all replies arrived.
     pub async fn close(self) -> Result<(), Error> {
         self.shared.closing.send_replace(true);
-        let ended = timeout(CLOSE, self.shared.closing.closed()).await;
+        let ended = timeout(CLOSE_TIMEOUT, self.shared.closing.closed()).await;
         match self.shared.ended.get() {
-            Some(Ending { why: Closed::Here, answered: true }) => Ok(()),
-            Some(Ending { why: Closed::Here, answered: false }) => Err(Error::Timeout),
+            Some(Ending { reason: Closed::Locally, answered: true }) => Ok(()),
+            Some(Ending { reason: Closed::Locally, answered: false }) => Err(Error::Timeout),
             None if ended.is_err() => Err(Error::Timeout),
             _ => Err(self.closed()),
         }
     }
 
-    async fn page(&self, ask: Ask, command: Command<'_>) -> Result<Page, Error> {
-        match self.ask(ask, command).await? {
+    async fn page(&self, request: Request, command: &Command) -> Result<MessagePage, Error> {
+        match self.call(request, command).await? {
             Reply::Page(page) => Ok(page),
             _ => Err(self.closed()),
         }
     }
 
-    async fn ask(&self, ask: Ask, command: Command<'_>) -> Result<Reply, Error> {
+    async fn call(&self, request: Request, command: &Command) -> Result<Reply, Error> {
         let deadline = Instant::now() + self.shared.command_timeout;
         let reference = self.shared.references.fetch_add(1, Ordering::Relaxed);
-        let frame = command.with_ref(&reference.to_string()).encode();
+        let frame = command.encode(Some(&reference.to_string()));
         if frame.len() > self.limits().max_frame {
-            return Err(Error::Unfit("it is longer than the server takes"));
+            return Err(InvalidCommand::TooLong.into());
         }
         let (reply, answer) = oneshot::channel();
-        let waiting = Waiting::new(ask, frame.into(), Some(reply), deadline);
-        self.request(Request::Command(reference, waiting), deadline).await?;
-        // The driver answers before the deadline, or is gone.
+        let pending = PendingCommand::new(request, frame.into(), Some(reply), deadline);
+        self.request(DriverRequest::Command(reference, pending), deadline).await?;
+        // The driver answers before the deadline, or has ended.
         answer.await.unwrap_or_else(|_| Err(self.closed()))
     }
 
-    async fn request(&self, request: Request, deadline: Instant) -> Result<(), Error> {
+    async fn request(&self, request: DriverRequest, deadline: Instant) -> Result<(), Error> {
         match timeout_at(deadline, self.requests.send(request)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(self.closed()),
@@ -259,7 +308,7 @@ impl Client {
     }
 
     fn closed(&self) -> Error {
-        let soon = || if *self.shared.closing.borrow() { Closed::Here } else { Closed::Runtime };
-        Error::Closed(self.shared.ended.get().map_or_else(soon, |ending| ending.why.clone()))
+        let unknown = || if *self.shared.closing.borrow() { Closed::Locally } else { Closed::Runtime };
+        Error::Closed(self.shared.ended.get().map_or_else(unknown, |ending| ending.reason.clone()))
     }
 }

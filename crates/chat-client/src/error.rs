@@ -1,174 +1,148 @@
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use chat_proto::RoomName;
+use chat_proto::{CloseCode, ErrorCode, InvalidEvent, ProtocolViolation, ReconnectAdvice, RoomName};
+use serde_json::value::RawValue;
 
-/// Why a command has no reply to show.
+/// The reason why a command has no reply.
+///
+/// # Examples
+///
+/// ```
+/// use chat_client::{Closed, Error};
+///
+/// assert!(Error::NotConnected.is_temporary() && !Error::NotConnected.may_have_happened());
+/// assert!(Error::Closed(Closed::Locally).may_have_happened());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The server said no: the command was not carried out.
-    #[error("{0}")]
-    Refused(Refusal),
-    /// The server said no to a `send`, and yet it may have been carried out: the room was
+    /// The server refused the command. The command was not carried out.
+    #[error(transparent)]
+    Refused(ServerError),
+    /// The server refused a `send`, but may have stored the message: the room was
     /// [`Unavailable`](ErrorCode::Unavailable), or an earlier attempt had no reply. A repeat with the same key is
     /// safe.
-    #[error("{0} (it may have been carried out)")]
-    Unsure(Refusal),
-    /// No reply came in time. The command may have been carried out; a repeat of a `send` with the same key is
+    #[error("the message may have been stored")]
+    Unsure(#[source] ServerError),
+    /// No reply arrived in time. The command may have been carried out. A repeat of a `send` with the same key is
     /// safe.
-    #[error("no reply in time")]
+    #[error("no reply arrived in time")]
     Timeout,
-    /// There was no connection to send it on in all that time, or its room could not be resumed: the command was not
-    /// carried out.
-    #[error("not connected")]
+    /// The client had no connection in all that time, or the room could not be resumed. The command was not carried
+    /// out.
+    #[error("the client is not connected")]
     NotConnected,
-    /// The client has ended. A command that was under way may have been carried out.
-    #[error("the client has ended: {0}")]
-    Closed(Closed),
-    /// The command is longer than the server takes, or holds what cannot be written as JSON; it was not sent.
-    #[error("the command cannot be sent: {0}")]
-    Unfit(&'static str),
+    /// The client has ended. A command in flight may have been carried out.
+    #[error("the client has ended")]
+    Closed(#[source] Closed),
+    /// The command was not sent because no server accepts it.
+    #[error(transparent)]
+    InvalidCommand(#[from] InvalidCommand),
 }
 
 impl Error {
-    /// Whether the command may have been carried out. Where it was a `send`, only a repeat with its key tells.
+    /// Returns whether the command may have been carried out. For a `send`, only a repeat with its key tells.
     pub fn may_have_happened(&self) -> bool {
         match self {
             Self::Unsure(_) | Self::Timeout | Self::Closed(_) => true,
-            Self::Refused(_) | Self::NotConnected | Self::Unfit(_) => false,
+            Self::Refused(_) | Self::NotConnected | Self::InvalidCommand(_) => false,
         }
     }
 
-    /// Whether the same command may succeed later, with this client: a `send` with the same key, lest it happen
-    /// twice.
+    /// Returns whether the same command may succeed later with this client. A repeated `send` needs the same key,
+    /// otherwise the message may be stored twice.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Refused(refusal) | Self::Unsure(refusal) => refusal.code.is_temporary(),
+            Self::Refused(error) | Self::Unsure(error) => error.code.is_temporary(),
             Self::Timeout | Self::NotConnected => true,
-            Self::Closed(_) | Self::Unfit(_) => false,
+            Self::Closed(_) | Self::InvalidCommand(_) => false,
         }
     }
 }
 
-/// An `error` event: what the server has against a command.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{code}: {message}")]
+/// The reason why a command cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub struct Refusal {
-    /// What for programs.
+pub enum InvalidCommand {
+    /// The body cannot be written as JSON.
+    #[error("the body cannot be written as JSON")]
+    Body,
+    /// The command is longer than [`LimitsNotice::max_frame`](crate::LimitsNotice::max_frame).
+    #[error("the command is longer than the server accepts")]
+    TooLong,
+}
+
+/// An `error` event: the reason why the server refused a command.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}: {message}", .code.as_str())]
+#[non_exhaustive]
+pub struct ServerError {
+    /// The code, for programs.
     pub code: ErrorCode,
-    /// What for people.
+    /// The text, for people.
     pub message: String,
-    /// The room that it is about.
+    /// The room of the command.
     pub room: Option<RoomName>,
-    /// When a repeat may succeed.
+    /// The time after which a repeat may succeed.
     pub retry_after: Option<Duration>,
+    /// Details from the host service, as JSON.
+    pub detail: Option<Box<RawValue>>,
 }
 
-macro_rules! error_codes {
-    ($($variant:ident = $code:literal),* $(,)?) => {
-        /// The `code` of an `error` event.
-        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-        #[non_exhaustive]
-        #[expect(missing_docs, reason = "the codes are those of PROTOCOL.md, section 7.1, word for word")]
-        pub enum ErrorCode {
-            $($variant,)*
-            /// One that this client does not know.
-            Unknown(String),
-        }
-
-        impl ErrorCode {
-            /// The code on the wire.
-            pub fn as_str(&self) -> &str {
-                match self {
-                    $(Self::$variant => $code,)*
-                    Self::Unknown(code) => code,
-                }
-            }
-        }
-
-        impl From<&str> for ErrorCode {
-            fn from(code: &str) -> Self {
-                match code {
-                    $($code => Self::$variant,)*
-                    unknown => Self::Unknown(unknown.to_owned()),
-                }
-            }
-        }
-    };
-}
-
-error_codes! {
-    BadJson = "bad_json",
-    BadCommand = "bad_command",
-    UnknownType = "unknown_type",
-    HelloRequired = "hello_required",
-    AlreadyIdentified = "already_identified",
-    BadRoom = "bad_room",
-    BadName = "bad_name",
-    NotJoined = "not_joined",
-    TooManyRooms = "too_many_rooms",
-    EmptyBody = "empty_body",
-    BodyTooLarge = "body_too_large",
-    BadBody = "bad_body",
-    BadKey = "bad_key",
-    KeyConflict = "key_conflict",
-    BadCursor = "bad_cursor",
-    BadQuery = "bad_query",
-    Unsupported = "unsupported",
-    RateLimited = "rate_limited",
-    Forbidden = "forbidden",
-    Unavailable = "unavailable",
-}
-
-impl ErrorCode {
-    /// Whether the same command may succeed later.
-    pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::RateLimited | Self::Unavailable)
+impl PartialEq for ServerError {
+    fn eq(&self, other: &Self) -> bool {
+        let detail = |error: &Self| error.detail.as_ref().map(|detail| detail.get().to_owned());
+        (self.code, &self.message, &self.room, self.retry_after)
+            == (other.code, &other.message, &other.room, other.retry_after)
+            && detail(self) == detail(other)
     }
 }
 
-impl fmt::Display for ErrorCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+impl Eq for ServerError {}
 
-/// Why there is no connection.
+/// The reason why the client has no connection.
+///
+/// # Examples
+///
+/// ```
+/// use chat_client::ConnectError;
+///
+/// assert!(ConnectError::Timeout.is_temporary());
+/// assert!(!ConnectError::Protocol.is_temporary());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The address is none that this client can use.
-    #[error("bad address: {0}")]
+    /// This client cannot use the address.
+    #[error("invalid address: {0}")]
     Address(&'static str),
-    /// The network's.
+    /// The network failed.
     #[error("{0}")]
     Io(io::ErrorKind),
     /// The server refused the upgrade.
-    #[error("refused with {status} {code}")]
+    #[error("the server refused the upgrade with {status} {code}")]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// The `code` in the body, empty where there is none.
+        /// The `code` in the body, empty if there is none.
         code: String,
-        /// What `Retry-After` says.
+        /// The value of `Retry-After`.
         retry_after: Option<Duration>,
     },
-    /// It took too long.
+    /// The attempt took longer than [`Builder::connect_timeout`](crate::Builder::connect_timeout).
     #[error("no connection in time")]
     Timeout,
-    /// Whoever answered does not speak WebSocket, or not `chat.v1`.
+    /// The server does not speak WebSocket, or not `chat.v1`.
     #[error("the server does not speak chat.v1")]
     Protocol,
     /// The connection ended before its first event.
-    #[error("ended before its welcome: {0}")]
-    Ended(Lost),
+    #[error("the connection ended before its welcome")]
+    Ended(#[source] Lost),
 }
 
 impl ConnectError {
-    /// Whether another attempt may succeed.
+    /// Returns whether another attempt may succeed.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Address(_) | Self::Protocol => false,
@@ -179,112 +153,135 @@ impl ConnectError {
     }
 }
 
-/// How a connection ended.
+/// The reason why a connection ended.
+///
+/// # Examples
+///
+/// ```
+/// use chat_client::{CloseCode, Lost};
+///
+/// let close = |code: u16| Lost::Close { code: CloseCode::from(code), reason: String::new() };
+/// assert!(close(4000).is_temporary());
+/// assert!(!close(4503).is_temporary());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Lost {
-    /// With a close frame.
-    #[error("closed with {code} {reason}")]
+    /// The server sent a close frame.
+    #[error("closed with {} {reason}", .code.code())]
     Close {
-        /// The code; 1005 if the frame had none.
-        code: u16,
-        /// The reason, as the server gave it.
+        /// The code, 1005 if the frame has none.
+        code: CloseCode,
+        /// The reason, as the server sent it.
         reason: String,
     },
-    /// The network's.
+    /// The network failed.
     #[error("{0}")]
     Io(io::ErrorKind),
     /// The stream ended without a close frame.
     #[error("the connection ended")]
     End,
-    /// Nothing came for too long, not even an answer to a ping.
-    #[error("the server is silent")]
-    Silence,
-    /// The server sent what is not `chat.v1`, or more than the client takes.
-    #[error("the server broke the protocol: {0}")]
-    Breach(&'static str),
+    /// The server sent nothing for too long and did not answer a ping.
+    #[error("the server does not answer")]
+    PingTimeout,
+    /// The server broke the protocol.
+    #[error("the server broke the protocol")]
+    Violation(#[source] Violation),
     /// [`Client::reconnect`](crate::Client::reconnect) was called.
-    #[error("a reconnect was asked for")]
-    Asked,
+    #[error("a reconnect was requested")]
+    ReconnectRequested,
 }
 
 impl Lost {
-    /// Whether the protocol lets a client connect again and resume (PROTOCOL.md, section 7.2).
+    /// Returns whether the client may connect again and resume (PROTOCOL.md, section 7.2).
+    ///
+    /// This client has no way to obtain a new token, so 4005 is final.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Io(_) | Self::End | Self::Silence | Self::Asked => true,
-            Self::Breach(_) => false,
-            // 4005 wants a new token, and this client has none. 1005: whoever closed had nothing to say.
-            Self::Close { code, .. } => {
-                matches!(code, 1001 | 1005 | 1006 | 1011..=1014 | 4000..=4499) && *code != 4005
-            }
+            Self::Io(_) | Self::End | Self::PingTimeout | Self::ReconnectRequested => true,
+            Self::Violation(_) => false,
+            Self::Close { code, .. } => code.advice() == ReconnectAdvice::Resume,
         }
     }
 }
 
-/// Why a client has ended for good.
+/// The way in which a server broke the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// The server broke the WebSocket protocol, or sent more than [`Builder::max_event`](crate::Builder::max_event).
+    #[error("the server sent {0}")]
+    WebSocket(ProtocolViolation),
+    /// The server sent a binary frame.
+    #[error("the server sent a binary frame")]
+    BinaryFrame,
+    /// The server sent a text that is not an event.
+    #[error(transparent)]
+    InvalidEvent(#[from] InvalidEvent),
+    /// The server replied to a command that this client cannot have sent.
+    #[error("the server replied to a command that was never sent")]
+    UnknownReference,
+    /// The server sent a reply that does not belong to the command.
+    #[error("the server sent a reply of the wrong type")]
+    UnexpectedReply,
+}
+
+/// The reason why a client has ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Closed {
-    /// [`Client::close`](crate::Client::close) was called, or the last [`Client`](crate::Client) dropped.
-    #[error("closed by this side")]
-    Here,
-    /// The connection ended in a way after which a client must not come back.
-    #[error("{0}")]
+    /// [`Client::close`](crate::Client::close) was called, or the last [`Client`](crate::Client) was dropped.
+    #[error("the client was closed")]
+    Locally,
+    /// The connection ended in a way after which a client must not reconnect.
+    #[error(transparent)]
     Lost(Lost),
-    /// The server would not have the client back.
-    #[error("{0}")]
+    /// The server refused to accept the client again.
+    #[error(transparent)]
     Refused(ConnectError),
-    /// There was no connection for as long as [`Reconnect`](crate::Reconnect) allows; this was the last failure.
-    #[error("gave up: {0}")]
-    GaveUp(ConnectError),
-    /// The runtime that the client lived on has ended.
+    /// The client had no connection for as long as [`Reconnect`](crate::Reconnect) allows. The source is the last
+    /// failure.
+    #[error("the client gave up reconnecting")]
+    GaveUp(#[source] ConnectError),
+    /// The runtime of the client has ended.
     #[error("the runtime has ended")]
     Runtime,
 }
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
 
     #[test]
-    fn every_code_of_the_protocol_is_known() {
-        use chat_proto::ErrorCode as Proto;
-        let codes = [
-            Proto::BadJson,
-            Proto::BadCommand(""),
-            Proto::UnknownType,
-            Proto::AlreadyIdentified,
-            Proto::BadRoom,
-            Proto::BadName,
-            Proto::NotJoined,
-            Proto::TooManyRooms,
-            Proto::EmptyBody,
-            Proto::BodyTooLarge,
-            Proto::BadBody,
-            Proto::BadKey,
-            Proto::KeyConflict,
-            Proto::BadCursor,
-            Proto::BadQuery,
-            Proto::Unsupported,
-            Proto::Unavailable,
-        ];
-        for code in codes {
-            let known = ErrorCode::from(code.as_str());
-            assert!(!matches!(known, ErrorCode::Unknown(_)), "{code}");
-            assert_eq!(known.as_str(), code.as_str());
+    fn a_client_reconnects_after_the_codes_that_allow_it_and_after_no_others() {
+        let reconnects = |code: u16| Lost::Close { code: code.into(), reason: String::new() }.is_temporary();
+        for code in [1001, 1011, 1012, 4000, 4001, 4002, 4003, 4499] {
+            assert!(reconnects(code), "{code}");
         }
-        assert_eq!(ErrorCode::from("new_one").as_str(), "new_one");
+        for code in [1000, 1002, 1003, 1007, 1009, 3000, 4005, 4500, 4501, 4502, 4503, 4504, 4999, 5000] {
+            assert!(!reconnects(code), "{code}");
+        }
     }
 
     #[test]
-    fn a_client_comes_back_after_the_codes_that_allow_it_and_no_others() {
-        let comes_back = |code| Lost::Close { code, reason: String::new() }.is_temporary();
-        for code in [1001, 1011, 1012, 4000, 4001, 4002, 4499] {
-            assert!(comes_back(code), "{code}");
+    fn an_error_names_its_source_once() {
+        let violation = Violation::InvalidEvent(InvalidEvent::NotAnEvent);
+        let error = Error::Closed(Closed::GaveUp(ConnectError::Ended(Lost::Violation(violation))));
+        let mut texts = vec![error.to_string()];
+        let mut next = error.source();
+        while let Some(source) = next {
+            texts.push(source.to_string());
+            next = source.source();
         }
-        for code in [1000, 1002, 1003, 1007, 1009, 3000, 4005, 4500, 4501, 4502, 4503, 4504, 4999, 5000] {
-            assert!(!comes_back(code), "{code}");
-        }
+        let expected = [
+            "the client has ended",
+            "the client gave up reconnecting",
+            "the connection ended before its welcome",
+            "the server broke the protocol",
+            "the text is not an event",
+        ];
+        assert_eq!(texts, expected);
     }
 }

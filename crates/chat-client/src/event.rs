@@ -1,81 +1,82 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_proto::RoomName;
+use chat_proto::command::JoinFrom;
+use chat_proto::{LimitsNotice, PresenceState, RoomName, User};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::raw::part;
-use crate::{Closed, ErrorCode, JoinFrom, Lost, RawEvent, Refusal};
+use crate::{Closed, Lost, ServerError};
 
-/// What a client tells: what the server told it, and how the connection is.
+/// An event of a client: something that the server sent, or a change of the connection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A message. Those of one room come in order, each once, from wherever [`join`](crate::Client::join) began.
+    /// A message. The messages of one room arrive in order and once, from the start that
+    /// [`join`](crate::Client::join) was given.
     Message(Message),
-    /// Messages that will not come: the room's log no longer reached back. `history` may still have some.
+    /// A range of entries that the client does not get, because the room's log no longer reached back.
     Gap {
         /// The room.
         room: RoomName,
         /// The epoch in which the positions count.
         epoch: Arc<str>,
-        /// The first message missing.
+        /// The first entry that is missing.
         from: u64,
-        /// The last message missing.
+        /// The last entry that is missing.
         to: u64,
     },
-    /// A user came with their first connection, or went with their last.
+    /// The first connection of a user joined a room, or the last one left it.
     Presence {
         /// The room.
         room: RoomName,
-        /// Who.
+        /// The user.
         user: User,
-        /// Whether they are there now.
-        joined: bool,
+        /// The change: the user joined or left.
+        state: PresenceState,
     },
-    /// A user is, or is no longer, writing.
+    /// A user started or stopped typing.
     Typing {
         /// The room.
         room: RoomName,
-        /// Who.
+        /// The user.
         user: User,
-        /// Whether they are.
+        /// True if the user is typing.
         active: bool,
     },
-    /// The connection is lost; commands wait for the next.
+    /// The connection is lost. Commands wait for the next one.
     Disconnected {
-        /// How.
+        /// The reason.
         lost: Lost,
-        /// When the client tries to connect again.
+        /// The time until the client tries to reconnect.
         retry_in: Duration,
     },
-    /// There is a connection again; a [`Resumed`](Self::Resumed) for each room follows.
+    /// The client has a connection again. A [`Resumed`](Self::Resumed) follows for each room.
     Reconnected,
-    /// A room goes on, on a new connection.
+    /// A room continues on the new connection.
     Resumed {
         /// The room.
         room: RoomName,
         /// The room's epoch now.
         epoch: Arc<str>,
-        /// Whether it goes on exactly where it stopped. If not, what is known to be missing is in the
-        /// [`Gap`](Self::Gap) that follows; in another epoch that is all that was not read of the old one, too.
+        /// True if the room continues exactly where it stopped. If not, a [`Gap`](Self::Gap) follows for the entries
+        /// that are known to be missing. In another epoch, the unread entries of the old epoch are missing too.
         recovered: bool,
     },
-    /// The server would not have the client back in a room: nothing more comes from there.
+    /// The server refused to let the client back into a room. The room sends nothing more.
     Expelled {
         /// The room.
         room: RoomName,
-        /// Why.
-        refusal: Refusal,
+        /// The reason.
+        error: ServerError,
     },
-    /// An error that belongs to no command that waits, such as one of `typing`.
-    Error(Refusal),
-    /// The client has ended; the last event.
+    /// An error that belongs to no pending command, such as an error of `typing`.
+    Error(ServerError),
+    /// The client has ended. This is the last event.
     Closed(Closed),
 }
 
-/// What a person wrote into a room.
+/// A message in a room.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Message {
@@ -83,114 +84,63 @@ pub struct Message {
     pub room: RoomName,
     /// The epoch in which `seq` counts.
     pub epoch: Arc<str>,
-    /// Its place in the room: 1, 2, 3 and so on.
+    /// The position of the message in the room's log.
     pub seq: u64,
-    /// Who wrote it.
+    /// The user who wrote the message.
     pub user: User,
-    /// When, in ms since the Unix epoch by the server's clock.
+    /// The time of the commit, in ms since the Unix epoch by the server's clock.
     pub at: u64,
-    /// The idempotency key it was sent with.
+    /// The idempotency key of the message.
     pub key: Option<String>,
-    /// The body as it came.
+    /// The body, as the server sent it.
     pub body: Box<RawValue>,
 }
 
 impl Message {
-    /// The text of a standard message.
+    /// Returns the text of a standard message, or `None` if the body is of another kind.
     pub fn text(&self) -> Option<String> {
         #[derive(Deserialize)]
         struct Text {
             text: String,
         }
-        part::<Text>(Some(&self.body)).map(|body| body.text)
+        serde_json::from_str::<Text>(self.body.get()).ok().map(|body| body.text)
     }
 
-    /// Where a later [`join`](crate::Client::join) goes on after this message.
+    /// Returns the start of a later [`join`](crate::Client::join) that continues after this message.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(last: chat_client::Message) -> Result<(), Box<dyn std::error::Error>> {
+    /// let (client, events) = chat_client::Client::connect("ws://127.0.0.1:8080/ws").await?;
+    /// let joined = client.join(&last.room, last.resume()).await?;
+    /// println!("all later messages follow: {}", joined.recovered);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn resume(&self) -> JoinFrom {
         JoinFrom::After { epoch: self.epoch.to_string(), seq: self.seq }
     }
 
-    pub(crate) fn read(raw: &RawEvent<'_>, room: &RoomName, epoch: &Arc<str>) -> Option<Self> {
-        Some(Self {
-            room: room.clone(),
-            epoch: Arc::clone(epoch),
-            seq: raw.seq.filter(|seq| *seq > 0)?,
-            user: part(raw.user)?,
-            at: raw.at?,
-            key: (!raw.key.is_empty()).then(|| raw.key.to_string()),
-            body: raw.body?.to_owned(),
-        })
+    /// Takes the fields of a `message` event, or `None` if the event is another one.
+    pub(crate) fn from_wire(event: chat_proto::Event, epoch: &Arc<str>) -> Option<Self> {
+        match event {
+            chat_proto::Event::Message { room, seq, user, at, key, body } => {
+                Some(Self { room, epoch: Arc::clone(epoch), seq, user, at, key, body })
+            }
+            _ => None,
+        }
     }
-}
-
-/// Somebody who writes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
-pub struct User {
-    /// Who it is.
-    pub id: String,
-    /// What people read.
-    pub name: String,
 }
 
 /// The first event on a connection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Welcome {
-    /// The connection's name in the server's log.
+    /// The id of the connection in the server's log.
     pub connection: String,
-    /// Who the client speaks for.
+    /// The user of the connection.
     pub user: User,
-    /// What the server takes.
-    pub limits: ServerLimits,
-}
-
-/// What the server takes from a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-#[non_exhaustive]
-pub struct ServerLimits {
-    /// Bytes of one command.
-    pub max_frame: usize,
-    /// Bytes of text in one standard message.
-    pub max_body: usize,
-    /// Rooms at once.
-    pub max_rooms: usize,
-    /// Messages in one `history`.
-    pub max_page: usize,
-}
-
-impl Default for ServerLimits {
-    fn default() -> Self {
-        let limits = chat_proto::Limits::default();
-        Self {
-            max_frame: limits.wire.max_frame_bytes,
-            max_body: limits.wire.max_body_bytes,
-            max_rooms: limits.connection.max_rooms,
-            max_page: limits.wire.max_page_messages,
-        }
-    }
-}
-
-impl Welcome {
-    /// Reads a `welcome`; `None` if it is something else.
-    pub fn read(raw: &RawEvent<'_>) -> Option<Self> {
-        if raw.kind != "welcome" {
-            return None;
-        }
-        let limits = part(raw.limits).unwrap_or_default();
-        Some(Self { connection: raw.connection.to_string(), user: part(raw.user)?, limits })
-    }
-}
-
-impl Refusal {
-    /// Reads an `error`.
-    pub(crate) fn read(raw: &RawEvent<'_>) -> Option<Self> {
-        let code: &str = part(raw.code)?;
-        Some(Self {
-            code: ErrorCode::from(code),
-            message: raw.message.to_string(),
-            room: raw.room.parse().ok(),
-            retry_after: raw.retry_after_ms.map(Duration::from_millis),
-        })
-    }
+    /// The limits of the server.
+    pub limits: LimitsNotice,
 }

@@ -8,10 +8,24 @@ use tokio::sync::mpsc;
 use crate::driver::Ending;
 use crate::{Closed, Event};
 
-/// What happens, in order. The last event is [`Event::Closed`].
+/// The stream of a client's events, in order. The last event is [`Event::Closed`].
 ///
-/// The stream is bounded: see [what a slow consumer causes](crate#a-consumer-that-is-slow). Who does not want it
-/// drops it.
+/// The stream is bounded: see [slow consumers](crate#slow-consumers). A program that does not need the events drops
+/// it.
+///
+/// # Examples
+///
+/// ```no_run
+/// use chat_client::{Event, Events};
+///
+/// async fn print(mut events: Events) {
+///     while let Some(event) = events.next().await {
+///         if let Event::Message(message) = event {
+///             println!("{}: {:?}", message.user.name(), message.text());
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Events {
     events: mpsc::Receiver<Event>,
@@ -24,7 +38,7 @@ impl Events {
         Self { events, ended, done: false }
     }
 
-    /// The next event; `None` after the last. Dropping the future loses nothing.
+    /// Waits for the next event and returns `None` after the last one. To drop the future loses no event.
     pub async fn next(&mut self) -> Option<Event> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
@@ -40,7 +54,7 @@ impl Stream for Events {
         if std::mem::replace(&mut self.done, true) {
             return Poll::Ready(None);
         }
-        let why = self.ended.get().map_or(Closed::Runtime, |ending| ending.why.clone());
-        Poll::Ready(Some(Event::Closed(why)))
+        let reason = self.ended.get().map_or(Closed::Runtime, |ending| ending.reason.clone());
+        Poll::Ready(Some(Event::Closed(reason)))
     }
 }

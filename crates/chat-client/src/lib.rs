@@ -1,75 +1,84 @@
 //! A client of `chat.v1` that reconnects and resumes.
 //!
-//! ```no_run
+//! ```
+//! # use chat_core::{Chat, Endpoint};
+//! # use chat_tungstenite::{NotFound, mount, serve};
 //! use chat_client::{Client, Event, JoinFrom, RoomName, Text};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let (client, mut events) = Client::builder("ws://127.0.0.1:8080/ws").name("Ann").connect().await?;
+//! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # let url = format!("ws://{}/ws", listener.local_addr()?);
+//! # let chat: Chat = Chat::default();
+//! # let limits = chat.limits().clone();
+//! # let service = mount(Endpoint::new(chat), NotFound);
+//! # tokio::spawn(async move { serve(listener, service, &limits, std::future::pending()).await });
+//! let (client, mut events) = Client::builder(&url).name("Ann").connect().await?;
 //! let lobby: RoomName = "lobby".parse()?;
 //! client.join(&lobby, JoinFrom::Last(20)).await?;
-//! let sent = client.send(&lobby, &Text("hi")).await?;
+//! client.send(&lobby, &Text("hi")).await?;
 //! while let Some(event) = events.next().await {
 //!     match event {
-//!         Event::Message(message) => println!("{}: {:?}", message.user.name, message.text()),
-//!         Event::Gap { from, to, .. } => println!("{} messages are missing", to - from + 1),
-//!         Event::Closed(why) => println!("over: {why}"),
+//!         Event::Message(message) => {
+//!             assert_eq!((message.user.name(), message.text().as_deref()), ("Ann", Some("hi")));
+//!             client.clone().close().await?;
+//!         }
+//!         Event::Gap { from, to, .. } => println!("entries {from} to {to} are missing"),
+//!         Event::Closed(reason) => println!("the client has ended: {reason}"),
 //!         _ => {}
 //!     }
 //! }
 //! # Ok(())
 //! # }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(example())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! - **Each message once, in order, or told what is missing.** When a connection is lost, the client connects
-//!   again, after a wait that doubles and is random ([`Reconnect`]) or that the server asks for, and joins every
-//!   room again after the last message that the consumer was given. If the room's log no longer reaches back,
-//!   [`Event::Gap`] names the hole; if the room has begun anew, [`Event::Resumed`] says so.
-//! - **A send happens once.** It carries a key, and is repeated with it until there is a reply: on each new
-//!   connection, and where the server cannot take it now (`unavailable`, `rate_limited`), after a wait that doubles
-//!   or that the server asks for. Meanwhile later sends to that room wait behind it. The server keeps as many keys
-//!   as it says; a guest's keys are those of their name.
-//! - **Every wait has a limit, every queue a bound.** A command whose time is over is [`Error::Timeout`] or
-//!   [`Error::Unsure`] if it may have been carried out, [`Error::NotConnected`] or [`Error::Refused`] if it was not.
-//! - **The server's word is not taken on trust.** What is not `chat.v1`, or too long, ends the client with
-//!   [`Lost::Breach`]; an event of an unknown type is passed over.
+//! - **Each message arrives once and in order, or an event names the gap.** When the connection is lost, the client
+//!   connects again and resumes every room after the last entry that the consumer got. The wait before that doubles
+//!   and is random ([`Reconnect`]), or is the one that the server asks for. If the room's log no longer reaches back,
+//!   [`Event::Gap`] names the missing entries. If the room has a new log, [`Event::Resumed`] says so. The client
+//!   advances over entries of a type that it does not know.
+//! - **A message is stored once.** A send carries a key and is repeated with it until the server stores or finally
+//!   refuses the message: on each new connection, and after a wait if the server refuses it for now (`unavailable`,
+//!   `rate_limited`). Later sends to that room wait behind it. The server limits for how long it knows a key. The keys
+//!   of a guest belong to the guest's name.
+//! - **Every wait has a limit and every queue a bound.** A command without a reply in time ends with
+//!   [`Error::Timeout`] or [`Error::Unsure`] if it may have been carried out, and with [`Error::NotConnected`] or
+//!   [`Error::Refused`] if not.
+//! - **The client does not trust the server.** A frame that is not `chat.v1`, or too long, ends the client with
+//!   [`Lost::Violation`]. Events of unknown types are ignored.
 //!
-//! # When it does not come back
+//! # The end of a client
 //!
-//! After close codes that PROTOCOL.md, section 7.2, does not let a client come back from (1000, 1002, 1003, 1007, 1009,
-//! 4005 for want of a new token, 4500 and up), after a refusal that will not change (400, 401, 403 and the like),
-//! and when [`Reconnect::give_up`] has passed, the last event is [`Event::Closed`] and each command answers
-//! [`Error::Closed`].
+//! The client does not reconnect after a close code that forbids it (see [`CloseCode::advice`]; 4005 too, because the
+//! client has no new token), after a refused upgrade that will not change (400, 401, 403 and similar), and after
+//! [`Reconnect::give_up`]. The last event is [`Event::Closed`], and each command returns [`Error::Closed`].
 //!
-//! # A consumer that is slow
+//! # Slow consumers
 //!
-//! [`Events`] holds [`Builder::event_buffer`] events. When it is full, the client stops to read: the server then
-//! keeps what is to come in the room's log, and closes with 4000 if nothing is read for long, after which the client
-//! resumes once there is room. Nothing of that is lost while the log reaches back.
+//! [`Events`] holds [`Builder::event_buffer`] events. When it is full, the client stops reading. The server keeps the
+//! entries in the room's log, and closes with 4000 if the client reads nothing for long. The client resumes when the
+//! consumer has read enough. No entry is lost while the log reaches back.
 //!
-//! A command's reply may stand behind events for which there is no room. So while a command waits, the client reads
-//! on: what does not fit is left out, and asked for again from the log once half of the buffer is free. A single task
-//! can therefore send and read in turn without waiting for itself. Only presence and typing, which no log has, are
-//! lost then.
+//! The reply to a command may arrive after events that do not fit. So while a command waits for its reply, the client
+//! continues to read. It drops the events that do not fit, and asks the log for them again when half of the buffer is
+//! free. A single task can therefore send and read in turn without a deadlock. Only presence and typing, which no log
+//! has, are lost then.
 //!
-//! # Below it
+//! # Lower levels
 //!
-//! [`socket::Socket`] is one connection without any of this, [`RawEvent`] and [`Command`] are its events and
-//! commands. There is no TLS: where it is needed, a proxy in front of the server has it, and the client is near.
+//! [`socket::Socket`] is a single connection without these guarantees. [`Command`] and [`RawEvent`] are the frames on
+//! it, from `chat-proto`. The client does not support TLS: use a proxy in front of the server.
 
 mod backoff;
 mod builder;
 mod client;
-mod command;
 mod driver;
 mod error;
 mod event;
 mod events;
-mod hold;
-mod link;
-mod place;
-mod raw;
 mod reply;
 pub mod socket;
 mod state;
@@ -77,12 +86,18 @@ mod state;
 pub use backoff::Reconnect;
 pub use builder::Builder;
 pub use client::{Client, Text};
-pub use command::Command;
-pub use error::{Closed, ConnectError, Error, ErrorCode, Lost, Refusal};
-pub use event::{Event, Message, ServerLimits, User, Welcome};
+pub use error::{Closed, ConnectError, Error, InvalidCommand, Lost, ServerError, Violation};
+pub use event::{Event, Message, Welcome};
 pub use events::Events;
-pub use raw::RawEvent;
-pub use reply::{Joined, Page, Sent};
+pub use reply::{Joined, MessagePage, Sent};
 
-pub use chat_proto::command::JoinFrom;
-pub use chat_proto::{Range, RoomName};
+pub use chat_proto::command::{Command, JoinFrom};
+pub use chat_proto::{
+    CloseCode, ErrorCode, InvalidEvent, InvalidRoomName, LimitsNotice, PresenceState, ProtocolViolation,
+    Range, RawEvent, RoomName, User,
+};
+
+/// The example in the README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,36 +1,36 @@
-//! The end of a client: what is in hand is answered, or said to be not.
+//! The end of a client: commands in flight get their replies or an error.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
-use chat_client::{Client, Closed, Error, JoinFrom, Lost, Sent, Text};
+use chat_client::{Client, CloseCode, Closed, Error, JoinFrom, Lost, Sent, Text};
 use futures_util::future::join_all;
 use support::failing::{Failing, Mode};
 use support::{Proxy, Server, asked, close, eager, fake, lobby, url, welcomed, within};
 use tokio::time::Instant;
 
-/// So many sends at once.
+/// Sends this many messages at once.
 async fn sends(client: &Client, count: usize) -> Vec<Result<Sent, Error>> {
     join_all((0..count).map(|_| async { client.send(&lobby(), &Text("hi")).await })).await
 }
 
-/// The `seq` of each.
+/// Returns the `seq` of each reply.
 fn seqs(answers: Vec<Result<Sent, Error>>) -> Vec<u64> {
     answers.into_iter().map(|sent| sent.unwrap().seq).collect()
 }
 
 #[tokio::test]
-async fn closing_waits_for_the_replies_to_what_was_asked_before() {
+async fn close_waits_for_the_replies_of_earlier_commands() {
     let rooms = Failing::new(Mode::Waits);
     let server = Server::start(rooms.chat());
     let (client, _events) = Client::builder(&server.url()).max_in_flight(3).connect().await.unwrap();
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
     let other = client.clone();
     let late = async {
-        rooms.attempted(1).await;
-        // Nothing more is taken, and the room still waits.
-        assert_eq!(within(other.ping()).await, Err(Error::Closed(Closed::Here)));
+        rooms.wait_for_attempts(1).await;
+        // The client accepts no more commands, and the room still waits.
+        assert_eq!(within(other.ping()).await, Err(Error::Closed(Closed::Locally)));
         rooms.set(Mode::Works);
     };
     let handle = other.clone();
@@ -41,7 +41,7 @@ async fn closing_waits_for_the_replies_to_what_was_asked_before() {
 }
 
 #[tokio::test]
-async fn what_was_asked_before_is_repeated_on_another_connection_if_it_must() {
+async fn close_repeats_earlier_commands_on_another_connection() {
     let rooms = Failing::new(Mode::Waits);
     let server = Server::start(rooms.chat());
     let proxy = Proxy::start(server.address).await;
@@ -49,7 +49,7 @@ async fn what_was_asked_before_is_repeated_on_another_connection_if_it_must() {
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
     let handle = client.clone();
     let lost = async {
-        rooms.attempted(1).await;
+        rooms.wait_for_attempts(1).await;
         proxy.cut();
         rooms.set(Mode::Works);
     };
@@ -58,27 +58,27 @@ async fn what_was_asked_before_is_repeated_on_another_connection_if_it_must() {
 }
 
 #[tokio::test]
-async fn commands_that_have_no_reply_in_time_are_answered_and_told() {
+async fn close_ends_commands_without_a_reply_after_its_timeout() {
     let (address, mut peers) = fake().await;
     let connecting = tokio::spawn(Client::builder(&url(address)).max_in_flight(1).connect());
     let peer = welcomed(&mut peers).await;
     let (client, mut events) = connecting.await.unwrap().unwrap();
-    // From here on nothing but time happens: it keeps the connection, and does not read it.
+    // From here on only time passes: the server keeps the connection and does not read.
     tokio::time::pause();
     let begun = Instant::now();
     let handle = client.clone();
     let (sent, closed) = tokio::join!(sends(&handle, 3), client.close());
     assert_eq!(closed, Err(Error::Timeout));
-    assert_eq!(sent, vec![Err(Error::Closed(Closed::Here)); 3]);
+    assert_eq!(sent, vec![Err(Error::Closed(Closed::Locally)); 3]);
     let seconds = begun.elapsed().as_secs();
     assert!((5..=7).contains(&seconds), "{seconds}");
     let last = within(events.next()).await;
-    assert!(matches!(last, Some(chat_client::Event::Closed(Closed::Here))), "{last:?}");
+    assert!(matches!(last, Some(chat_client::Event::Closed(Closed::Locally))), "{last:?}");
     drop(peer);
 }
 
 #[tokio::test]
-async fn a_connection_that_is_lost_for_good_meanwhile_is_what_closing_answers() {
+async fn close_returns_the_reason_of_a_connection_that_is_lost_for_good() {
     let (address, mut peers) = fake().await;
     let connecting = tokio::spawn(async move { Client::connect(&url(address)).await });
     let mut peer = welcomed(&mut peers).await;
@@ -89,13 +89,13 @@ async fn a_connection_that_is_lost_for_good_meanwhile_is_what_closing_answers() 
         close(&mut peer, 4503).await;
     };
     let (sent, closed, ()) = tokio::join!(sends(&handle, 2), client.close(), kicked);
-    let lost = Closed::Lost(Lost::Close { code: 4503, reason: "why".to_owned() });
+    let lost = Closed::Lost(Lost::Close { code: CloseCode::Kicked, reason: "why".to_owned() });
     assert_eq!(closed, Err(Error::Closed(lost.clone())));
     assert_eq!(sent, vec![Err(Error::Closed(lost)); 2]);
 }
 
 #[tokio::test]
-async fn a_dropped_client_finishes_what_it_has() {
+async fn a_dropped_client_finishes_its_commands() {
     let rooms = Failing::new(Mode::Waits);
     let server = Server::start(rooms.chat());
     let (client, mut events) = Client::connect(&server.url()).await.unwrap();
@@ -104,10 +104,10 @@ async fn a_dropped_client_finishes_what_it_has() {
     tokio::select! {
         biased;
         sent = client.send(&room, &Text("hi")) => panic!("{sent:?}"),
-        () = rooms.attempted(1) => {}
+        () = rooms.wait_for_attempts(1) => {}
     }
     drop(client);
     rooms.set(Mode::Works);
     assert_eq!(support::message(&mut events).await.seq, 1);
-    assert!(matches!(support::next(&mut events).await, chat_client::Event::Closed(Closed::Here)));
+    assert!(matches!(support::next(&mut events).await, chat_client::Event::Closed(Closed::Locally)));
 }

@@ -9,11 +9,11 @@ use chat_core::Chat;
 use support::{Server, lobby, message, next, url, within};
 
 #[tokio::test]
-async fn what_one_client_sends_another_reads() {
+async fn a_message_of_one_client_reaches_another() {
     let server = Server::start(Chat::default());
     let (ann, mut anns) = Client::builder(&server.url()).name("Ann Ö").connect().await.unwrap();
     let (bob, mut bobs) = Client::connect(&server.url()).await.unwrap();
-    assert_eq!((ann.user().name.as_str(), bob.user().name.as_str()), ("Ann Ö", "guest-1"));
+    assert_eq!((ann.user().name(), bob.user().name()), ("Ann Ö", "guest-1"));
     assert_eq!(ann.limits().max_frame, 16 * 1024);
     let joined = ann.join(&lobby(), JoinFrom::Now).await.unwrap();
     assert_eq!((joined.seq, joined.first, joined.recovered, joined.members), (0, 1, true, 1));
@@ -32,11 +32,11 @@ async fn what_one_client_sends_another_reads() {
 
     bob.leave(&lobby()).await.unwrap();
     let refused = bob.members(&lobby()).await.unwrap_err();
-    assert!(matches!(refused, Error::Refused(refusal) if refusal.code == ErrorCode::NotJoined));
+    assert!(matches!(refused, Error::Refused(error) if error.code == ErrorCode::NotJoined));
 }
 
 #[tokio::test]
-async fn a_log_is_read_in_pages_and_joined_from_anywhere() {
+async fn a_log_is_read_in_pages_and_joined_at_any_entry() {
     let server = Server::start(Chat::default());
     let (client, mut events) = Client::connect(&server.url()).await.unwrap();
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
@@ -59,21 +59,21 @@ async fn a_log_is_read_in_pages_and_joined_from_anywhere() {
         assert_eq!(message.seq, n);
         fifth = if n == 5 { Some(message.resume()) } else { fifth };
     }
-    // Another client goes on where this one was.
+    // Another client continues at the fifth message.
     let (other, mut others) = Client::connect(&server.url()).await.unwrap();
     assert!(other.join(&lobby(), fifth.unwrap()).await.unwrap().recovered);
     assert_eq!(message(&mut others).await.seq, 6);
     let (last, mut lasts) = Client::connect(&server.url()).await.unwrap();
     last.join(&lobby(), JoinFrom::Last(2)).await.unwrap();
     assert_eq!((message(&mut lasts).await.seq, message(&mut lasts).await.seq), (8, 9));
-    // Joined again, it reads again.
+    // A repeated join reads again.
     last.join(&lobby(), JoinFrom::Last(1)).await.unwrap();
     last.join(&lobby(), JoinFrom::Now).await.unwrap();
     assert_eq!(message(&mut lasts).await.seq, 9);
 }
 
 #[tokio::test]
-async fn a_key_makes_two_sends_one() {
+async fn two_sends_with_one_key_are_one_message() {
     let server = Server::start(Chat::default());
     let (client, mut events) = Client::connect(&server.url()).await.unwrap();
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
@@ -81,24 +81,24 @@ async fn a_key_makes_two_sends_one() {
     let again = client.send_with_key(&lobby(), &Text("hi"), "k").await.unwrap();
     assert_eq!((again.seq, again.at, again.duplicate), (first.seq, first.at, true));
     let other = client.send_with_key(&lobby(), &Text("ho"), "k").await.unwrap_err();
-    assert!(matches!(other, Error::Refused(refusal) if refusal.code == ErrorCode::KeyConflict));
+    assert!(matches!(other, Error::Refused(error) if error.code == ErrorCode::KeyConflict));
     client.send(&lobby(), &Text("end")).await.unwrap();
     assert_eq!(message(&mut events).await.text().as_deref(), Some("hi"));
     assert_eq!(message(&mut events).await.text().as_deref(), Some("end"));
 }
 
 #[tokio::test]
-async fn what_the_server_would_close_for_is_not_sent() {
+async fn a_command_that_is_too_long_is_not_sent() {
     let server = Server::start(Chat::default());
     let (client, _events) = Client::connect(&server.url()).await.unwrap();
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
     let long = client.send(&lobby(), &Text(&"x".repeat(20_000))).await.unwrap_err();
-    assert!(matches!(long, Error::Unfit(_)));
+    assert!(matches!(long, Error::InvalidCommand(_)));
     client.ping().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_hundred_commands_at_once_are_all_answered() {
+async fn a_hundred_commands_at_once_all_get_replies() {
     let server = Server::start(Chat::default());
     let (client, mut events) = Client::builder(&server.url()).max_in_flight(7).connect().await.unwrap();
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
@@ -120,18 +120,18 @@ async fn a_hundred_commands_at_once_are_all_answered() {
 }
 
 #[tokio::test]
-async fn closing_ends_the_session_and_the_stream() {
+async fn close_ends_the_session_and_the_events() {
     let server = Server::start(Chat::default());
     let (client, mut events) = Client::connect(&server.url()).await.unwrap();
     let other = client.clone();
     within(client.close()).await.unwrap();
-    assert!(matches!(next(&mut events).await, Event::Closed(chat_client::Closed::Here)));
+    assert!(matches!(next(&mut events).await, Event::Closed(chat_client::Closed::Locally)));
     assert!(within(events.next()).await.is_none());
-    assert_eq!(other.ping().await, Err(Error::Closed(chat_client::Closed::Here)));
-    // So does dropping the last handle.
+    assert_eq!(other.ping().await, Err(Error::Closed(chat_client::Closed::Locally)));
+    // The drop of the last handle does the same.
     let (client, mut events) = Client::connect(&server.url()).await.unwrap();
     drop(client);
-    assert!(matches!(next(&mut events).await, Event::Closed(chat_client::Closed::Here)));
+    assert!(matches!(next(&mut events).await, Event::Closed(chat_client::Closed::Locally)));
     within(async {
         while server.chat.counts().connections > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -141,7 +141,7 @@ async fn closing_ends_the_session_and_the_stream() {
 }
 
 #[tokio::test]
-async fn a_connection_that_cannot_be_had_says_why() {
+async fn a_failed_connection_returns_its_reason() {
     let server = Server::start(Chat::default());
     let refused = |status| move |error: &ConnectError| matches!(error, ConnectError::Refused { status: s, .. } if *s == status);
     let error = Client::builder(&server.url()).name("\u{202e}").connect().await.unwrap_err();
@@ -160,7 +160,7 @@ async fn a_connection_that_cannot_be_had_says_why() {
     let server = Server::start(drained);
     let error = Client::connect(&server.url()).await.unwrap_err();
     assert!(refused(503)(&error) && error.is_temporary(), "{error}");
-    // Somebody who accepts and says nothing.
+    // This server accepts and sends nothing.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = url(silent.local_addr().unwrap());
     let error =

@@ -1,4 +1,4 @@
-//! Servers that no test can make a real one be: they close with codes of their own, fall silent, or lie.
+//! Servers that misbehave: they close with other codes, stop sending, or send invalid events.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -25,8 +25,8 @@ async fn connected(
     (client, events, peer)
 }
 
-/// Answers a join as a room whose newest message is `seq`.
-async fn let_in(peer: &mut Peer, epoch: &str, seq: u64, recovered: bool) -> serde_json::Value {
+/// Answers a join as a room whose newest entry is `seq`.
+async fn answer_join(peer: &mut Peer, epoch: &str, seq: u64, recovered: bool) -> serde_json::Value {
     let join = asked(peer).await;
     assert_eq!(join["type"], "join", "{join}");
     let reference = &join["ref"];
@@ -37,25 +37,25 @@ async fn let_in(peer: &mut Peer, epoch: &str, seq: u64, recovered: bool) -> serd
     join
 }
 
-fn said(seq: u64) -> String {
+fn message_event(seq: u64) -> String {
     format!(
         r#"{{"type":"message","room":"lobby","seq":{seq},"user":{{"id":"b","name":"b"}},"at":1,"body":{{"text":"{seq}"}}}}"#
     )
 }
 
 #[tokio::test]
-async fn some_close_codes_are_the_end_and_some_are_not() {
+async fn a_client_reconnects_only_after_the_close_codes_that_allow_it() {
     for code in [1000, 1002, 1003, 1007, 1009, 4005, 4500, 4501, 4502, 4503, 4504] {
         let (address, mut peers) = fake().await;
         let (client, mut events, mut peer) = connected(&mut peers, address).await;
         close(&mut peer, code).await;
-        let lost = Lost::Close { code, reason: "why".to_owned() };
+        let lost = Lost::Close { code: code.into(), reason: "why".to_owned() };
         let Event::Closed(closed) = next(&mut events).await else { panic!("{code}") };
         assert_eq!(closed, Closed::Lost(lost));
         assert_eq!(client.ping().await, Err(Error::Closed(closed)));
-        assert!(peers.try_recv().is_err(), "it came back after {code}");
+        assert!(peers.try_recv().is_err(), "the client reconnected after {code}");
     }
-    for code in [1001, 1011, 1012, 4000, 4001, 4002] {
+    for code in [1001, 1011, 1012, 4000, 4001, 4002, 4003] {
         let (address, mut peers) = fake().await;
         let (_client, mut events, mut peer) = connected(&mut peers, address).await;
         close(&mut peer, code).await;
@@ -66,7 +66,7 @@ async fn some_close_codes_are_the_end_and_some_are_not() {
 }
 
 #[tokio::test]
-async fn a_server_that_breaks_the_protocol_is_left_for_good() {
+async fn a_server_that_breaks_the_protocol_ends_the_client() {
     let long = format!(r#"{{"type":"x","y":"{}"}}"#, "y".repeat(1_100_000));
     let bad = [
         "",
@@ -87,23 +87,23 @@ async fn a_server_that_breaks_the_protocol_is_left_for_good() {
         let (client, mut events, mut peer) = connected(&mut peers, address).await;
         let joining = client.clone();
         let joined = tokio::spawn(async move { joining.join(&lobby(), JoinFrom::Now).await });
-        let_in(&mut peer, "e", 0, true).await;
+        answer_join(&mut peer, "e", 0, true).await;
         joined.await.unwrap().unwrap();
-        // The client may go before it has read all.
+        // The client may disconnect before it has read everything.
         let _gone = peer.send(tungstenite::Message::text(text)).await.is_err();
         let event = next(&mut events).await;
-        assert!(matches!(event, Event::Closed(Closed::Lost(Lost::Breach(_)))), "{text:.60}: {event:?}");
+        assert!(matches!(event, Event::Closed(Closed::Lost(Lost::Violation(_)))), "{text:.60}: {event:?}");
     }
     let (address, mut peers) = fake().await;
     let (_client, mut events, mut peer) = connected(&mut peers, address).await;
     within(peer.send(tungstenite::Message::binary(vec![1]))).await.unwrap();
-    assert!(matches!(next(&mut events).await, Event::Closed(Closed::Lost(Lost::Breach(_)))));
-    let farewell = within(peer.next()).await.unwrap().unwrap();
-    assert!(matches!(farewell, tungstenite::Message::Close(Some(frame)) if u16::from(frame.code) == 1002));
+    assert!(matches!(next(&mut events).await, Event::Closed(Closed::Lost(Lost::Violation(_)))));
+    let answer = within(peer.next()).await.unwrap().unwrap();
+    assert!(matches!(answer, tungstenite::Message::Close(Some(frame)) if u16::from(frame.code) == 1002));
 }
 
 #[tokio::test]
-async fn what_a_later_protocol_may_bring_is_passed_over() {
+async fn events_of_a_later_protocol_are_ignored() {
     let (address, mut peers) = fake().await;
     let (client, mut events, mut peer) = connected(&mut peers, address).await;
     for text in [
@@ -116,10 +116,40 @@ async fn what_a_later_protocol_may_bring_is_passed_over() {
         tell(&mut peer, text).await;
     }
     tell(&mut peer, r#"{"type":"error","code":"made_up","message":"no","retry_after_ms":5}"#).await;
-    let Event::Error(refusal) = next(&mut events).await else { panic!() };
-    assert_eq!(refusal.code, ErrorCode::Unknown("made_up".to_owned()));
-    assert_eq!(refusal.retry_after, Some(Duration::from_millis(5)));
+    let Event::Error(error) = next(&mut events).await else { panic!() };
+    assert_eq!(error.code, ErrorCode::from("made_up"));
+    assert_eq!(error.code.as_str(), "made_up");
+    assert_eq!(error.retry_after, Some(Duration::from_millis(5)));
     drop(client);
+}
+
+#[tokio::test]
+async fn the_cursor_advances_over_entries_of_an_unknown_type() {
+    let (address, mut peers) = fake().await;
+    let (client, mut events, mut peer) = connected(&mut peers, address).await;
+    let joining = tokio::spawn(async move {
+        client.join(&lobby(), JoinFrom::Now).await.unwrap();
+        client
+    });
+    answer_join(&mut peer, "e", 5, true).await;
+    let _client = joining.await.unwrap();
+    let changed = |seq: u64| {
+        format!(
+            r#"{{"type":"changed","room":"lobby","seq":{seq},"at":1,"target":2,"what":"edited","body":{{}}}}"#
+        )
+    };
+    tell(&mut peer, &message_event(6)).await;
+    tell(&mut peer, &changed(7)).await;
+    // A marker has a `seq` too and is not an entry.
+    tell(&mut peer, r#"{"type":"read","room":"lobby","seq":8,"user":{"id":"b","name":"b"}}"#).await;
+    tell(&mut peer, &message_event(8)).await;
+    assert_eq!([message(&mut events).await.seq, message(&mut events).await.seq], [6, 8]);
+    tell(&mut peer, &changed(9)).await;
+    // The client has read the entry before it notices the end.
+    drop(peer);
+    let mut peer = welcomed(&mut peers).await;
+    let join = answer_join(&mut peer, "e", 9, true).await;
+    assert_eq!(join["after"], serde_json::json!({"epoch": "e", "seq": 9}));
 }
 
 #[tokio::test]
@@ -133,27 +163,27 @@ async fn the_first_event_must_be_a_welcome() {
 }
 
 #[tokio::test]
-async fn a_hole_that_the_server_does_not_tell_of_is_asked_for_and_then_told() {
+async fn a_hole_without_a_gap_event_is_asked_for_and_then_reported() {
     let (address, mut peers) = fake().await;
     let (client, mut events, mut peer) = connected(&mut peers, address).await;
     let joining = tokio::spawn(async move {
         client.join(&lobby(), JoinFrom::Now).await.unwrap();
         client
     });
-    let_in(&mut peer, "e", 5, true).await;
-    tell(&mut peer, &said(6)).await;
-    tell(&mut peer, &said(6)).await;
+    answer_join(&mut peer, "e", 5, true).await;
+    tell(&mut peer, &message_event(6)).await;
+    tell(&mut peer, &message_event(6)).await;
     assert_eq!(message(&mut events).await.seq, 6);
-    tell(&mut peer, &said(9)).await;
-    let join = let_in(&mut peer, "e", 9, true).await;
+    tell(&mut peer, &message_event(9)).await;
+    let join = answer_join(&mut peer, "e", 9, true).await;
     assert_eq!(join["after"], serde_json::json!({"epoch": "e", "seq": 6}));
     for seq in [7, 8, 9] {
-        tell(&mut peer, &said(seq)).await;
+        tell(&mut peer, &message_event(seq)).await;
         assert_eq!(message(&mut events).await.seq, seq);
     }
-    tell(&mut peer, &said(12)).await;
-    let_in(&mut peer, "e", 12, true).await;
-    tell(&mut peer, &said(12)).await;
+    tell(&mut peer, &message_event(12)).await;
+    answer_join(&mut peer, "e", 12, true).await;
+    tell(&mut peer, &message_event(12)).await;
     assert!(matches!(next(&mut events).await, Event::Gap { from: 10, to: 11, .. }));
     assert_eq!(message(&mut events).await.seq, 12);
     drop(joining.await.unwrap());
@@ -168,12 +198,12 @@ async fn a_send_without_a_reply_is_repeated_with_its_key_after_the_room_is_resum
         let sent = client.send(&lobby(), &Text("hi")).await;
         (client, sent)
     });
-    let_in(&mut peer, "e", 0, true).await;
+    answer_join(&mut peer, "e", 0, true).await;
     let first = asked(&mut peer).await;
     assert_eq!(first["key"].as_str().unwrap().len(), 32);
     drop(peer);
     let mut peer = welcomed(&mut peers).await;
-    let_in(&mut peer, "e", 0, true).await;
+    answer_join(&mut peer, "e", 0, true).await;
     let again = asked(&mut peer).await;
     assert_eq!(again, first);
     let reference = &again["ref"];
@@ -189,7 +219,7 @@ async fn a_send_without_a_reply_is_repeated_with_its_key_after_the_room_is_resum
 }
 
 #[tokio::test]
-async fn a_room_that_does_not_let_the_client_back_in_is_told() {
+async fn a_refused_resume_expels_the_client_from_the_room() {
     let (address, mut peers) = fake().await;
     let (client, mut events, mut peer) = connected(&mut peers, address).await;
     let task = tokio::spawn(async move {
@@ -197,44 +227,44 @@ async fn a_room_that_does_not_let_the_client_back_in_is_told() {
         let sent = client.send(&lobby(), &Text("hi")).await;
         (client, sent)
     });
-    let_in(&mut peer, "e", 0, true).await;
+    answer_join(&mut peer, "e", 0, true).await;
     asked(&mut peer).await;
     drop(peer);
     let mut peer = welcomed(&mut peers).await;
     for code in ["unavailable", "bad_cursor", "forbidden"] {
         let join = asked(&mut peer).await;
         let reference = &join["ref"];
-        let refusal = format!(
+        let error = format!(
             r#"{{"type":"error","ref":{reference},"code":"{code}","message":"no","room":"lobby","retry_after_ms":1}}"#
         );
-        tell(&mut peer, &refusal).await;
+        tell(&mut peer, &error).await;
     }
     loop {
         match next(&mut events).await {
-            Event::Expelled { room, refusal } => {
-                assert_eq!((room, refusal.code), (lobby(), ErrorCode::Forbidden));
+            Event::Expelled { room, error } => {
+                assert_eq!((room, error.code), (lobby(), ErrorCode::Forbidden));
                 break;
             }
             Event::Disconnected { .. } | Event::Reconnected => {}
             other => panic!("{other:?}"),
         }
     }
-    // It was sent once, so nobody knows.
+    // The send had no reply, so the message may have been stored.
     let sent = within(task).await.unwrap().1;
-    assert!(matches!(sent, Err(Error::Unsure(refusal)) if refusal.code == ErrorCode::Forbidden));
+    assert!(matches!(sent, Err(Error::Unsure(error)) if error.code == ErrorCode::Forbidden));
 }
 
 #[tokio::test]
-async fn a_silent_server_is_pinged_and_then_left() {
+async fn a_silent_server_is_pinged_and_then_disconnected() {
     let (address, mut peers) = fake().await;
     let builder = Client::builder(&url(address)).heartbeat(Duration::from_secs(10)).reconnect(eager());
     let connecting = tokio::spawn(builder.connect());
     let peer = welcomed(&mut peers).await;
     let (_client, mut events) = connecting.await.unwrap().unwrap();
-    // From here on nothing but time happens: it keeps the connection, and does not read it.
+    // From here on only time passes: the server keeps the connection and does not read.
     tokio::time::pause();
     let connected = Instant::now();
-    assert!(matches!(next(&mut events).await, Event::Disconnected { lost: Lost::Silence, .. }));
+    assert!(matches!(next(&mut events).await, Event::Disconnected { lost: Lost::PingTimeout, .. }));
     let waited = connected.elapsed().as_secs();
     assert!((19..=21).contains(&waited), "{waited}");
     drop(peer);
@@ -250,7 +280,7 @@ async fn a_ping_of_the_server_is_answered() {
 }
 
 #[tokio::test]
-async fn advice_is_followed_but_not_for_days() {
+async fn advice_is_followed_up_to_its_bound() {
     let (address, mut peers) = fake().await;
     let (_client, mut events, mut peer) = connected(&mut peers, address).await;
     tell(

@@ -1,18 +1,18 @@
-//! A connection that is lost, in every way that happens, and what the consumer sees of it.
+//! Lost connections, and the events that the consumer gets.
 
 mod support;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chat_client::{Client, Closed, Error, Event, JoinFrom, Lost, Reconnect, Text};
+use chat_client::{Client, CloseCode, Closed, Error, Event, JoinFrom, Lost, Reconnect, Text};
 use chat_core::{Chat, Limits};
 use support::{Proxy, Server, eager, lobby, message, next, url, within};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 #[tokio::test]
-async fn the_stream_goes_on_without_hole_or_duplicate() {
+async fn events_continue_without_a_hole_or_a_duplicate_after_a_reconnect() {
     let server = Server::start(Chat::default());
     let (writer, _) = Client::connect(&server.url()).await.unwrap();
     writer.join(&lobby(), JoinFrom::Now).await.unwrap();
@@ -35,18 +35,18 @@ async fn the_stream_goes_on_without_hole_or_duplicate() {
 }
 
 #[tokio::test]
-async fn the_consumer_is_told_of_the_connection_and_of_each_room() {
+async fn the_consumer_gets_events_of_the_connection_and_of_each_room() {
     let server = Server::start(Chat::default());
     let (client, mut events) = Client::builder(&server.url()).reconnect(eager()).connect().await.unwrap();
     let rooms = ["a", "b"].map(|room| room.parse().unwrap());
     for room in &rooms {
         client.join(room, JoinFrom::Now).await.unwrap();
-        // A room in which nothing was written is forgotten with its last member, and another the next time.
+        // An empty room is closed with its last member, and has another epoch the next time.
         client.send(room, &Text("hi")).await.unwrap();
         message(&mut events).await;
     }
     client.reconnect().await.unwrap();
-    assert!(matches!(next(&mut events).await, Event::Disconnected { lost: Lost::Asked, .. }));
+    assert!(matches!(next(&mut events).await, Event::Disconnected { lost: Lost::ReconnectRequested, .. }));
     assert!(matches!(next(&mut events).await, Event::Reconnected));
     let mut resumed = BTreeSet::new();
     for _ in &rooms {
@@ -54,12 +54,12 @@ async fn the_consumer_is_told_of_the_connection_and_of_each_room() {
         resumed.insert(room);
     }
     assert_eq!(resumed, rooms.into());
-    // It is the same guest.
+    // The client is the same guest.
     assert_eq!(client.members(&"a".parse().unwrap()).await.unwrap(), [client.user().clone()]);
 }
 
 #[tokio::test]
-async fn what_the_log_no_longer_has_is_told_as_a_gap() {
+async fn entries_that_the_log_no_longer_has_are_a_gap() {
     let limits = Limits::default().with(|limits| {
         limits.rooms.log_messages = 10;
         limits.rooms.tail_events = 4;
@@ -89,7 +89,7 @@ async fn what_the_log_no_longer_has_is_told_as_a_gap() {
 }
 
 #[tokio::test]
-async fn a_server_that_begins_anew_is_no_recovery_and_no_silence() {
+async fn a_server_with_a_new_log_is_resumed_without_recovery() {
     let server = Server::start(Chat::default());
     let address = server.address;
     let (client, mut events) = Client::builder(&server.url()).reconnect(eager()).connect().await.unwrap();
@@ -111,7 +111,7 @@ async fn a_server_that_begins_anew_is_no_recovery_and_no_silence() {
 }
 
 #[tokio::test]
-async fn a_drain_is_followed_by_a_return_when_the_server_says() {
+async fn a_client_reconnects_after_a_drain_when_the_server_says() {
     let chat: Chat = Chat::builder()
         .limits(Limits::default().with(|limits| {
             limits.http.retry_after = Duration::from_millis(400);
@@ -124,19 +124,22 @@ async fn a_drain_is_followed_by_a_return_when_the_server_says() {
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
     chat.drain(Duration::from_secs(20)).await;
     let Event::Disconnected { lost, retry_in } = next(&mut events).await else { panic!() };
-    assert_eq!(lost, Lost::Close { code: 1012, reason: "restarting".to_owned() });
-    assert!(retry_in >= Duration::from_millis(400), "{retry_in:?} is what the back-off says, not the server");
+    assert_eq!(lost, Lost::Close { code: CloseCode::Restarting, reason: "restarting".to_owned() });
+    assert!(
+        retry_in >= Duration::from_millis(400),
+        "{retry_in:?} is the wait of the policy, not of the server"
+    );
     drop(server);
     let _next = Server::start_at(address, Chat::default());
     assert!(matches!(next(&mut events).await, Event::Reconnected));
 }
 
-/// The long one: every connection is cut again and again, in the middle of whatever it does.
+/// Cuts every connection again and again, at any byte.
 #[tokio::test]
-async fn nothing_is_lost_or_doubled_over_a_network_that_fails_all_the_time() {
+async fn no_message_is_lost_or_duplicated_over_a_failing_network() {
     const SENDERS: usize = 3;
     const CUTS: usize = 80;
-    // However far it gets meanwhile, the log reaches back.
+    // The log reaches back to the first message.
     let limits = Limits::default().with(|limits| {
         limits.rooms.log_messages = 1_000_000;
         limits.rooms.log_bytes = 1 << 30;
@@ -168,7 +171,7 @@ async fn nothing_is_lost_or_doubled_over_a_network_that_fails_all_the_time() {
     let cutting = async {
         let mut random = 7_u64;
         for _ in 0..CUTS {
-            // A step of Knuth's generator: some cuts come in bursts, some after a while.
+            // A step of Knuth's generator: some cuts follow at once, some after a while.
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             tokio::time::sleep(Duration::from_millis(random >> 57)).await;
             proxy.cut();
@@ -200,19 +203,19 @@ async fn nothing_is_lost_or_doubled_over_a_network_that_fails_all_the_time() {
     let (acknowledged, (read, reconnects)) = tokio::join!(cutting, reading);
     let repeated: usize = acknowledged.iter().map(|(_, repeated)| repeated).sum();
     println!("{} messages, {reconnects} reconnects, {repeated} sends repeated", read.len());
-    assert!(reconnects > 5, "{reconnects} reconnects show nothing");
+    assert!(reconnects > 5, "only {reconnects} reconnects");
     assert!(read.iter().map(|(seq, _)| *seq).eq(1..=read.len() as u64), "a hole or a duplicate");
     for (sender, (seqs, _)) in acknowledged.into_iter().enumerate() {
         let own = format!("{sender} ");
         let kept = read.iter().filter(|(_, text)| text.starts_with(&own));
         let kept: Vec<_> = kept.map(|(seq, text)| (*seq, text.clone())).collect();
         let sent: Vec<_> = seqs.into_iter().enumerate().map(|(n, seq)| (seq, format!("{own}{n}"))).collect();
-        assert_eq!(kept, sent, "each once, in the order it was sent");
+        assert_eq!(kept, sent, "each message once, in the order of the sends");
     }
 }
 
 #[tokio::test]
-async fn commands_tell_what_may_have_happened_from_what_has_not() {
+async fn a_command_without_a_connection_is_not_carried_out() {
     let server = Server::start(Chat::default());
     let patient = Reconnect::default().first(Duration::from_millis(5)).max(Duration::from_millis(5));
     let (client, mut events) = Client::builder(&server.url())
@@ -231,17 +234,17 @@ async fn commands_tell_what_may_have_happened_from_what_has_not() {
 }
 
 #[tokio::test]
-async fn a_client_that_must_not_come_back_ends() {
+async fn a_client_without_reconnects_ends_with_its_connection() {
     let server = Server::start(Chat::default());
     let (client, mut events) =
         Client::builder(&server.url()).reconnect(Reconnect::never()).connect().await.unwrap();
     client.reconnect().await.unwrap();
-    assert!(matches!(next(&mut events).await, Event::Closed(Closed::Lost(Lost::Asked))));
-    assert_eq!(client.ping().await, Err(Error::Closed(Closed::Lost(Lost::Asked))));
+    assert!(matches!(next(&mut events).await, Event::Closed(Closed::Lost(Lost::ReconnectRequested))));
+    assert_eq!(client.ping().await, Err(Error::Closed(Closed::Lost(Lost::ReconnectRequested))));
 }
 
 #[tokio::test]
-async fn a_client_gives_up_when_it_was_told_to() {
+async fn a_client_gives_up_after_its_limit() {
     let server = Server::start(Chat::default());
     let policy = eager().give_up(Duration::from_millis(300));
     let (client, mut events) = Client::builder(&server.url()).reconnect(policy).connect().await.unwrap();

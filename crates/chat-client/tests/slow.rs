@@ -1,4 +1,4 @@
-//! A consumer that does not keep up: bounded, and still complete.
+//! Slow consumers: memory is bounded, and no message is lost.
 
 mod support;
 
@@ -9,12 +9,12 @@ use chat_core::{Chat, Limits};
 use support::{Server, eager, lobby, message, next, within};
 
 #[tokio::test]
-async fn one_task_can_send_and_read_in_turn_however_small_the_buffer_is() {
+async fn one_task_sends_and_reads_in_turn_with_the_smallest_buffer() {
     const MESSAGES: u64 = 200;
     let server = Server::start(Chat::default());
     let (writer, mut echoes) = Client::builder(&server.url()).event_buffer(4).connect().await.unwrap();
     writer.join(&lobby(), JoinFrom::Now).await.unwrap();
-    // Nobody reads while all of these are sent, and each brings an event.
+    // The consumer does not read meanwhile, and each send causes an event.
     for n in 1..=MESSAGES {
         assert_eq!(within(writer.send(&lobby(), &Text("hi"))).await.unwrap().seq, n);
     }
@@ -24,7 +24,7 @@ async fn one_task_can_send_and_read_in_turn_however_small_the_buffer_is() {
 }
 
 #[tokio::test]
-async fn a_consumer_that_sleeps_gets_everything_when_it_wakes() {
+async fn a_consumer_that_stops_reading_gets_every_message_later() {
     const MESSAGES: u64 = 900;
     let server = Server::start(Chat::default());
     let (reader, mut events) = Client::builder(&server.url()).event_buffer(8).connect().await.unwrap();
@@ -38,14 +38,14 @@ async fn a_consumer_that_sleeps_gets_everything_when_it_wakes() {
     for seq in 1..=MESSAGES {
         assert_eq!(message(&mut events).await.seq, seq);
         if seq % 100 == 0 {
-            // A command between has the same answer as ever.
+            // A command between gets its reply.
             within(reader.ping()).await.unwrap();
         }
     }
 }
 
 #[tokio::test]
-async fn a_consumer_that_the_server_gave_up_goes_on_where_it_was_or_is_told() {
+async fn a_consumer_that_the_server_disconnects_continues_or_gets_a_gap() {
     let limits = Limits::default().with(|limits| {
         limits.connection.write_timeout = Duration::from_millis(300);
         limits.rooms.log_bytes = 64 << 20;
@@ -56,7 +56,7 @@ async fn a_consumer_that_the_server_gave_up_goes_on_where_it_was_or_is_told() {
     reader.join(&lobby(), JoinFrom::Now).await.unwrap();
     let (writer, _) = Client::connect(&server.url()).await.unwrap();
     writer.join(&lobby(), JoinFrom::Now).await.unwrap();
-    // More than the kernel takes for a peer that does not read.
+    // The messages are more than the kernel buffers for a peer that does not read.
     let text = "x".repeat(4_000);
     let mut sent = 0;
     within(async {
@@ -82,11 +82,11 @@ async fn a_consumer_that_the_server_gave_up_goes_on_where_it_was_or_is_told() {
             other => panic!("{other:?}"),
         }
     }
-    assert!(slow, "the server never gave it up");
+    assert!(slow, "the server never closed the connection");
 }
 
 #[tokio::test]
-async fn events_that_nobody_wants_are_in_nobodys_way() {
+async fn dropped_events_do_not_block_commands() {
     let server = Server::start(Chat::default());
     let (client, events) = Client::builder(&server.url()).event_buffer(4).connect().await.unwrap();
     drop(events);

@@ -1,4 +1,4 @@
-//! A room that cannot take a message now: it is sent again, and it is one message.
+//! Rooms that refuse a message for now: the message is sent again and stored once.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,13 +13,13 @@ use support::{Peer, Server, asked, fake, lobby, message, tell, url, welcomed, wi
 use tokio::time::Instant;
 
 #[tokio::test]
-async fn a_send_is_repeated_until_the_room_takes_it() {
+async fn a_send_is_repeated_until_the_room_stores_it() {
     let rooms = Failing::new(Mode::Fails);
     let server = Server::start(rooms.chat());
     let (client, mut events) = Client::connect(&server.url()).await.unwrap();
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
     let healed = async {
-        rooms.attempted(3).await;
+        rooms.wait_for_attempts(3).await;
         rooms.set(Mode::Works);
     };
     let (sent, ()) = tokio::join!(async { client.send(&lobby(), &Text("hi")).await }, healed);
@@ -31,13 +31,13 @@ async fn a_send_is_repeated_until_the_room_takes_it() {
 }
 
 #[tokio::test]
-async fn one_that_was_stored_all_the_same_is_one_message() {
-    let rooms = Failing::new(Mode::Mistaken);
+async fn a_repeated_send_that_was_stored_before_is_one_message() {
+    let rooms = Failing::new(Mode::StoresAndFails);
     let server = Server::start(rooms.chat());
     let (client, mut events) = Client::connect(&server.url()).await.unwrap();
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
     let healed = async {
-        rooms.attempted(1).await;
+        rooms.wait_for_attempts(1).await;
         assert_eq!(message(&mut events).await.seq, 1);
         rooms.set(Mode::Works);
     };
@@ -49,17 +49,17 @@ async fn one_that_was_stored_all_the_same_is_one_message() {
 }
 
 #[tokio::test]
-async fn a_send_whose_time_is_over_says_that_it_may_have_happened() {
-    let rooms = Failing::new(Mode::Mistaken);
+async fn a_send_that_times_out_may_have_happened() {
+    let rooms = Failing::new(Mode::StoresAndFails);
     let server = Server::start(rooms.chat());
     let builder = Client::builder(&server.url()).command_timeout(Duration::from_secs(4));
     let (client, _events) = builder.connect().await.unwrap();
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
     let error = within(client.send_with_key(&lobby(), &Text("hi"), "k")).await.unwrap_err();
-    let Error::Unsure(refusal) = &error else { panic!("{error:?}") };
-    assert_eq!(refusal.code, ErrorCode::Unavailable);
+    let Error::Unsure(reason) = &error else { panic!("{error:?}") };
+    assert_eq!(reason.code, ErrorCode::Unavailable);
     assert!(error.may_have_happened() && error.is_temporary(), "{error}");
-    // Waits of a quarter of a second and more, each a random part of that.
+    // Each wait is a random part of 250 ms or more.
     assert!((2..100).contains(&rooms.attempts()), "{} attempts", rooms.attempts());
     rooms.set(Mode::Works);
     let again = within(client.send_with_key(&lobby(), &Text("hi"), "k")).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_send_whose_time_is_over_says_that_it_may_have_happened() {
 }
 
 #[tokio::test]
-async fn the_server_says_when_and_a_send_that_has_not_the_time_is_answered_at_once() {
+async fn a_send_that_cannot_wait_for_the_advice_is_refused_at_once() {
     let (client, mut peer) = joined().await;
     let talk = tokio::spawn(async move {
         let first = client.send(&lobby(), &Text("hi")).await;
@@ -84,17 +84,17 @@ async fn the_server_says_when_and_a_send_that_has_not_the_time_is_answered_at_on
     assert_eq!(first.unwrap().seq, 1);
     let error = second.unwrap_err();
     assert!(!error.may_have_happened() && error.is_temporary(), "{error}");
-    let Error::Refused(refusal) = error else { panic!("{error:?}") };
-    assert_eq!(refusal.retry_after, Some(Duration::from_secs(3_600)));
+    let Error::Refused(error) = error else { panic!("{error:?}") };
+    assert_eq!(error.retry_after, Some(Duration::from_secs(3_600)));
 }
 
 #[tokio::test]
-async fn later_sends_wait_behind_it_and_other_commands_do_not() {
+async fn later_sends_wait_behind_a_refused_send_and_other_commands_do_not() {
     let (client, mut peer) = joined().await;
     let talk = tokio::spawn(async move {
         let send = async |text| client.send(&lobby(), &Text(text)).await.unwrap().seq;
         let second = async {
-            // Its reply comes after the refusal.
+            // The reply to the ping arrives after the refusal.
             client.ping().await.unwrap();
             send("second").await
         };
@@ -107,8 +107,8 @@ async fn later_sends_wait_behind_it_and_other_commands_do_not() {
             (Some("ping"), _) => reply(&mut peer, &command, "pong", r#""x":1"#).await,
             (_, text) if first.is_none() => {
                 assert_eq!(text, "first");
-                let refusal = r#""code":"unavailable","message":"","retry_after_ms":300"#;
-                reply(&mut peer, &command, "error", refusal).await;
+                let error = r#""code":"unavailable","message":"","retry_after_ms":300"#;
+                reply(&mut peer, &command, "error", error).await;
                 first = Some(command);
             }
             (_, text) => {
@@ -121,7 +121,7 @@ async fn later_sends_wait_behind_it_and_other_commands_do_not() {
     assert_eq!(within(talk).await.unwrap(), (1, 2));
 }
 
-/// A client that is in the lobby of a server that does as it is told.
+/// Returns a client in the lobby of a fake server.
 async fn joined() -> (Client, Peer) {
     let (address, mut peers) = fake().await;
     let connecting = tokio::spawn(async move { Client::connect(&url(address)).await });
@@ -134,7 +134,7 @@ async fn joined() -> (Client, Peer) {
     (client, peer)
 }
 
-/// Answers the next command, and gives it back.
+/// Answers the next command and returns it.
 async fn answer(peer: &mut Peer, kind: &str, rest: &str) -> Value {
     let command = asked(peer).await;
     reply(peer, &command, kind, rest).await;

@@ -66,7 +66,7 @@ async fn round_trips(load: Arc<Load>, what: What, mut socket: Socket, n: usize, 
     let (total, gap) = ((rate * load.common.duration.as_secs_f64()).ceil() as u64, (1e6 / rate) as u64);
     let filler = "x".repeat(load.common.size as usize);
     let text = |number: u64| match what {
-        What::Ping => Command::ping().with_ref(&number.to_string()).encode(),
+        What::Ping => Command::Ping.encode(Some(&number.to_string())),
         What::Text => format!("{number} {filler}"),
     };
     // Connections begin one after another, or all would be due at once.
@@ -90,6 +90,7 @@ async fn round_trips(load: Arc<Load>, what: What, mut socket: Socket, n: usize, 
             Ok(Received::Text(came)) => {
                 let number = match what {
                     What::Ping => RawEvent::parse(&came)
+                        .ok()
                         .filter(|event| event.kind == "pong")
                         .and_then(|event| event.reference.parse().ok()),
                     What::Text => came.split(' ').next().and_then(|number| number.parse().ok()),
@@ -100,7 +101,7 @@ async fn round_trips(load: Arc<Load>, what: What, mut socket: Socket, n: usize, 
                 load.acknowledged.fetch_add(1, Ordering::Relaxed);
                 load.round_trip.record(n, first + gap * number.unwrap_or(1).saturating_sub(1));
             }
-            Ok(Received::Other) => {}
+            Ok(Received::Control) => {}
             Err(lost) => {
                 load.lost(&lost);
                 break;

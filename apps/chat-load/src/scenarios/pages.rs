@@ -123,15 +123,16 @@ impl Pager {
 
     /// Asks for the next page or, before the first and after the last, how far the room reaches.
     fn command(&self) -> String {
-        let room = &self.reader.room().name;
-        match self.walk.as_ref().and_then(Walk::before) {
-            Some(seq) => Command::history(room, Range::Before { seq, limit: PAGE }).with_ref(ASKED).encode(),
-            None => Command::join(room, &JoinFrom::Now).with_ref(ASKED).encode(),
-        }
+        let room = self.reader.room().name.clone();
+        let command = match self.walk.as_ref().and_then(Walk::before) {
+            Some(seq) => Command::History { room, range: Range::Before { seq, limit: PAGE } },
+            None => Command::Join { room, from: JoinFrom::Now },
+        };
+        command.encode(Some(ASKED))
     }
 
     fn take(&mut self, text: &str) {
-        let Some(event) = RawEvent::parse(text) else {
+        let Ok(event) = RawEvent::parse(text) else {
             self.load.count("a frame that is no event".to_owned());
             return;
         };

@@ -58,7 +58,7 @@ pub(super) async fn resuming(load: &Arc<Load>, resume: &Resume) -> Result<Outcom
     }
     talk.run().await?;
     let mut outcome = finish(&talk, talk.settle().await, Outcome::default());
-    outcome.expected_endings.push("a reconnect was asked for");
+    outcome.expected_endings.push("a reconnect was requested");
     if load.reconnects.load(Ordering::Relaxed) == 0 && !load.is_stopped() {
         outcome.failures.push("no connection was ever cut: the run was too short".to_owned());
     }
@@ -78,9 +78,9 @@ async fn follow(load: Arc<Load>, reader: Arc<Reader>, mut events: Events) {
                 load.reconnects.fetch_add(1, Ordering::Relaxed);
             }
             Event::Resumed { recovered: false, .. } => load.count("resumed without recovery".to_owned()),
-            Event::Expelled { refusal, .. } => load.refused(&refusal.code),
-            Event::Closed(Closed::Here) => {}
-            Event::Closed(why) => load.count(format!("ended: {why}")),
+            Event::Expelled { error, .. } => load.refused(&error.code),
+            Event::Closed(Closed::Locally) => {}
+            Event::Closed(why) => load.count(format!("ended: {:#}", anyhow::Error::from(why))),
             _ => {}
         }
     }
@@ -110,7 +110,8 @@ pub(super) async fn slow(load: &Arc<Load>, slow: &Slow) -> Result<Outcome> {
             let target = Target { receive_buffer: Some(SMALL), ..load.target(n) };
             let mut socket = Socket::connect(&target).await?;
             socket.welcome().await?;
-            socket.send(Command::join(&room, &JoinFrom::Now).encode()).await?;
+            let join = Command::Join { room: room.clone(), from: JoinFrom::Now };
+            socket.send(join.encode(None)).await?;
             tokio::spawn(trickle(Arc::clone(load), socket));
         }
         talk.run().await?;

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 
 use anyhow::{Context, Result, bail, ensure};
-use chat_client::RawEvent;
 use chat_client::socket::Received;
+use chat_client::{CloseCode, RawEvent};
 use tokio::time::timeout;
 
 use super::reader::Room;
@@ -40,6 +40,6 @@ pub(super) async fn fill(load: &Load, room: &Room, count: u64) -> Result<()> {
             load.show(&format!("{acknowledged} of {count} messages of history"));
         }
     }
-    socket.close(1000).await;
+    socket.close(CloseCode::Normal).await;
     Ok(())
 }

@@ -195,7 +195,7 @@ impl Talk {
 
 /// The text that a message is sent with must be one that the server takes.
 pub(crate) fn check_size(load: &Load) -> Result<()> {
-    let limit = chat_client::ServerLimits::default().max_body;
+    let limit = chat_client::LimitsNotice::default().max_body;
     let size = load.common.size as usize;
     Some(())
         .filter(|()| size <= limit)

@@ -24,7 +24,8 @@ impl Room {
     /// The command that sends a message, whose key says its number and when it was due.
     pub(super) fn send(&self, number: u64, due: u64) -> String {
         let (reference, key) = (number.to_string(), format!("{number}.{due}"));
-        Command::send(&self.name, Some(&key), &self.body).with_ref(&reference).encode()
+        let body = RawValue::to_owned(&self.body);
+        Command::Send { room: self.name.clone(), key: Some(key), body }.encode(Some(&reference))
     }
 
     /// Whether nobody has seen another message under this number.
@@ -105,8 +106,8 @@ impl Reader {
 
     pub(super) fn handle(&self, text: &str, unacknowledged: &mut HashMap<u64, u64>) {
         match RawEvent::parse(text) {
-            Some(event) => self.note(&event, unacknowledged),
-            None => self.load.count("a frame that is no event".to_owned()),
+            Ok(event) => self.note(&event, unacknowledged),
+            Err(_) => self.load.count("a frame that is no event".to_owned()),
         }
     }
 
@@ -130,8 +131,7 @@ impl Reader {
                 }
             }
             "error" => {
-                let code = event.code.and_then(|code| serde_json::from_str::<&str>(code.get()).ok());
-                self.load.refused(&ErrorCode::from(code.unwrap_or_default()));
+                self.load.refused(&event.error_code().unwrap_or_else(|| ErrorCode::from("")));
             }
             _ => {}
         }

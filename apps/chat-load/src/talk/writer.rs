@@ -44,7 +44,7 @@ pub(super) async fn write(
                     unacknowledged.insert(number, due);
                 }
             }
-            Ok(Received::Other) => {}
+            Ok(Received::Control) => {}
             Err(lost) => {
                 reader.load.lost(&lost);
                 reader.end();

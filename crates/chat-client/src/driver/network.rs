@@ -1,18 +1,19 @@
-//! What a driver makes of the network's turns.
+//! The driver's handling of the network's events.
 
+use chat_proto::CloseCode;
 use tokio::time::Instant;
 
+use super::connection::{ConnState, NetEvent};
 use super::{Driver, random};
-use crate::link::{Link, Turn};
 use crate::socket::{Received, Socket};
 use crate::{Closed, ConnectError, Event, Lost};
 
 impl Driver {
-    pub(super) fn handle_turn(&mut self, turn: Turn) -> Result<(), Closed> {
-        match turn {
-            Turn::Received(received) => self.handle_received(received),
-            Turn::Lost(lost) => self.handle_lost(lost),
-            Turn::Connected(connected) => self.handle_connected(connected),
+    pub(super) fn handle_network(&mut self, event: NetEvent) -> Result<(), Closed> {
+        match event {
+            NetEvent::Received(received) => self.handle_received(received),
+            NetEvent::Lost(lost) => self.handle_lost(lost),
+            NetEvent::Connected(connected) => self.handle_connected(connected),
         }
     }
 
@@ -22,21 +23,21 @@ impl Driver {
         self.pinged = false;
         let Received::Text(text) = received else { return Ok(()) };
         let mut events = Vec::new();
-        let room = self.has_room();
-        let read = self.state.handle_text(&text, now, room, &mut events);
-        events.into_iter().for_each(|event| self.hand_on(event));
-        read.or_else(|breach| self.handle_lost(Lost::Breach(breach)))
+        let has_capacity = self.has_capacity();
+        let handled = self.state.handle_text(&text, now, has_capacity, &mut events);
+        events.into_iter().for_each(|event| self.deliver(event));
+        handled.or_else(|violation| self.handle_lost(Lost::Violation(violation)))
     }
 
     fn handle_connected(&mut self, connected: Result<Box<Socket>, ConnectError>) -> Result<(), Closed> {
         let now = Instant::now();
         match connected {
             Ok(socket) => {
-                self.link = Link::Up(socket);
+                self.connection = ConnState::Connected(socket);
                 self.heard = now;
                 self.pinged = false;
                 self.backoff.handle_connected(now - self.started);
-                self.hand_on(Event::Reconnected);
+                self.deliver(Event::Reconnected);
                 self.state.handle_connected(now);
                 Ok(())
             }
@@ -47,7 +48,7 @@ impl Driver {
                 };
                 let wait = self.backoff.handle_failure(now - self.started, advice, random());
                 let wait = wait.ok_or(Closed::GaveUp(error))?;
-                self.link = Link::Down { until: now + wait };
+                self.connection = ConnState::Waiting { until: now + wait };
                 Ok(())
             }
             Err(error) => Err(Closed::Refused(error)),
@@ -56,11 +57,13 @@ impl Driver {
 
     pub(super) fn handle_lost(&mut self, lost: Lost) -> Result<(), Closed> {
         let now = Instant::now();
-        let link = std::mem::replace(&mut self.link, Link::Down { until: now });
-        // Neither keeps the next connection waiting.
-        match (link, &lost) {
-            (Link::Up(socket), Lost::Close { .. }) => drop(tokio::spawn(socket.finish())),
-            (Link::Up(socket), Lost::Breach(_)) => drop(tokio::spawn(socket.close(1002))),
+        let connection = std::mem::replace(&mut self.connection, ConnState::Waiting { until: now });
+        // The closing handshake does not delay the next connection.
+        match (connection, &lost) {
+            (ConnState::Connected(socket), Lost::Close { .. }) => drop(tokio::spawn(socket.finish())),
+            (ConnState::Connected(socket), Lost::Violation(_)) => {
+                drop(tokio::spawn(socket.close(CloseCode::ProtocolError)));
+            }
             _ => {}
         }
         let advice = self.state.handle_lost();
@@ -69,10 +72,10 @@ impl Driver {
         }
         let wait = self.backoff.handle_lost(now - self.started, advice, random());
         let Some(retry_in) = wait else { return Err(Closed::Lost(lost)) };
-        self.link = Link::Down { until: now + retry_in };
-        // A consumer that has not read of the last connection needs not read of two.
+        self.connection = ConnState::Waiting { until: now + retry_in };
+        // A consumer that has not read the events of the last connection does not need them any more.
         self.overflow.retain(|event| !matches!(event, Event::Disconnected { .. } | Event::Reconnected));
-        self.hand_on(Event::Disconnected { lost, retry_in });
+        self.deliver(Event::Disconnected { lost, retry_in });
         Ok(())
     }
 }

@@ -1,218 +1,221 @@
-//! What a client makes of the events that come in.
+//! The handling of the events that a server sends.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_proto::RoomName;
+use chat_proto::command::JoinFrom;
+use chat_proto::{ErrorCode, Event as WireEvent, RoomName};
 use tokio::time::Instant;
 
-use super::{State, Waiting};
-use crate::hold::Hold;
-use crate::place::{Next, Phase, Place};
-use crate::raw::part;
-use crate::reply::{Ask, Reply};
-use crate::{ErrorCode, Event, JoinFrom, Joined, Message, RawEvent, Refusal, User};
+use super::cursor::{Delivery, Phase, RoomCursor};
+use super::request::{Reply, Request};
+use super::send_backoff::SendBackoff;
+use super::{PendingCommand, State};
+use crate::{Event, Joined, Message, ServerError, Violation};
 
-/// How long a room that is not available now is left alone, where the server does not say.
-const HOLD: Duration = Duration::from_secs(1);
+/// The wait before a room is resumed again that refused for now, if the server gives no advice.
+const RESUME_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest that it is left alone, whatever the server says.
-const MAX_HOLD: Duration = Duration::from_secs(60);
+/// The longest such wait, even if the server advises a longer one.
+const MAX_RESUME_WAIT: Duration = Duration::from_secs(60);
 
 impl State {
-    /// A text frame came. What is to be handed on is added to `events`; without `room` for that, the rooms that
-    /// it is about fall behind, and are asked for again.
+    /// Handles a text frame and adds the events for the consumer to `events`. If the consumer has no capacity, the
+    /// rooms of dropped entries fall behind and are resumed later.
     ///
     /// # Errors
     ///
-    /// What the server did that `chat.v1` forbids.
+    /// The way in which the server broke the protocol.
     pub(crate) fn handle_text(
         &mut self,
         text: &str,
         now: Instant,
-        room: bool,
+        has_capacity: bool,
         events: &mut Vec<Event>,
-    ) -> Result<(), &'static str> {
-        let raw = RawEvent::parse(text).ok_or("a frame that is no event")?;
-        if !raw.reference.is_empty() {
-            return self.handle_reply(&raw, now, room, events);
+    ) -> Result<(), Violation> {
+        let event = WireEvent::parse(text)?;
+        if let Some(reference) = event.reference() {
+            let reference = reference.parse().map_err(|_| Violation::UnknownReference)?;
+            return self.handle_reply(reference, event, now, has_capacity, events);
         }
-        match &*raw.kind {
-            "message" => self.handle_message(&raw, room, events),
-            "gap" => {
-                let to = raw.to.ok_or("a bad gap")?;
-                if let Some(place) = self.places.get_mut(&*raw.room) {
-                    if !room {
-                        place.fall_behind();
-                        self.lagging = true;
-                    } else if let Some(from) = place.skip(&raw.epoch, to) {
-                        events.push(gap(place, from, to));
-                    }
-                }
-                Ok(())
-            }
-            "presence" | "typing" if room => {
-                events.extend(self.bystander(&raw));
-                Ok(())
-            }
-            "closing" => {
-                self.advice = raw.reconnect_in_ms.map(Duration::from_millis);
-                Ok(())
-            }
-            "error" => {
-                let refusal = Refusal::read(&raw).ok_or("a bad error")?;
-                events.extend(room.then_some(Event::Error(refusal)));
-                Ok(())
-            }
-            // Of a later protocol, or there was no room.
-            _ => Ok(()),
-        }
-    }
-
-    fn handle_message(
-        &mut self,
-        raw: &RawEvent<'_>,
-        room: bool,
-        events: &mut Vec<Event>,
-    ) -> Result<(), &'static str> {
-        const BAD: &str = "a bad message";
-        // One of a room that was never joined, or left, is nobody's.
-        let Some(place) = self.places.get_mut(&*raw.room) else { return Ok(()) };
-        if !room {
-            place.fall_behind();
-            self.lagging = true;
+        if event.entry().is_some() {
+            self.handle_entry(event, has_capacity, events);
             return Ok(());
         }
-        let seq = raw.seq.ok_or(BAD)?;
-        let next = place.take(seq);
-        match next {
-            Next::Take => {}
-            Next::Drop => {
-                self.lagging |= place.phase == Phase::Behind;
-                return Ok(());
+        match event {
+            WireEvent::Gap { room, epoch, to, .. } => {
+                let Some(cursor) = self.cursors.get_mut(&room) else { return Ok(()) };
+                if !has_capacity {
+                    cursor.fall_behind();
+                    self.lagging = true;
+                } else if let Some(from) = cursor.handle_gap(&epoch, to) {
+                    events.push(gap(cursor, from, to));
+                }
             }
-            Next::TakeAfterGap(from) => events.push(gap(place, from, seq - 1)),
+            WireEvent::Presence { room, user, state } if has_capacity && self.cursors.contains_key(&room) => {
+                events.push(Event::Presence { room, user, state });
+            }
+            WireEvent::Typing { room, user, active } if has_capacity && self.cursors.contains_key(&room) => {
+                events.push(Event::Typing { room, user, active });
+            }
+            WireEvent::Closing { reconnect_in_ms, .. } => {
+                self.advice = reconnect_in_ms.map(Duration::from_millis);
+            }
+            WireEvent::Error { .. } if has_capacity => {
+                events.extend(server_error(event).map(Event::Error));
+            }
+            // An event of a later protocol, or one that the consumer has no capacity for.
+            _ => {}
         }
-        events.push(Event::Message(Message::read(raw, &place.room, &place.epoch).ok_or(BAD)?));
         Ok(())
     }
 
-    fn bystander(&self, raw: &RawEvent<'_>) -> Option<Event> {
-        let room = self.places.get(&*raw.room)?.room.clone();
-        let user: User = part(raw.user)?;
-        match &*raw.kind {
-            "presence" => Some(Event::Presence { room, user, joined: raw.state == "joined" }),
-            _ => Some(Event::Typing { room, user, active: raw.active? }),
+    /// Handles an entry of a room's log. The cursor advances over entries of unknown types too.
+    fn handle_entry(&mut self, event: WireEvent, has_capacity: bool, events: &mut Vec<Event>) {
+        let Some((room, seq)) = event.entry() else { return };
+        // The room was never joined, or was left.
+        let Some(cursor) = self.cursors.get_mut(room) else { return };
+        if !has_capacity {
+            cursor.fall_behind();
+            self.lagging = true;
+            return;
         }
+        match cursor.handle_entry(seq) {
+            Delivery::Deliver => {}
+            Delivery::Drop => {
+                self.lagging |= cursor.phase == Phase::Behind;
+                return;
+            }
+            Delivery::DeliverAfterGap(from) => events.push(gap(cursor, from, seq - 1)),
+        }
+        events.extend(Message::from_wire(event, &cursor.epoch).map(Event::Message));
     }
 
     fn handle_reply(
         &mut self,
-        raw: &RawEvent<'_>,
+        reference: u64,
+        event: WireEvent,
         now: Instant,
-        room: bool,
+        has_capacity: bool,
         events: &mut Vec<Event>,
-    ) -> Result<(), &'static str> {
-        let reference = raw.reference.parse().map_err(|_| "a reply to nothing")?;
-        // The time of a command may have been over.
-        let Some(waiting) = self.waiting.remove(&reference) else { return Ok(()) };
-        if raw.kind == "error" {
-            let refusal = Refusal::read(raw).ok_or("a bad error")?;
-            match &waiting.ask {
-                Ask::Resume(room) => self.handle_refused_resume(room, refusal, now, events),
-                Ask::Send(_) => self.handle_refused_send(reference, waiting, refusal, now),
-                _ => waiting.refuse(refusal),
+    ) -> Result<(), Violation> {
+        // The command may have expired.
+        let Some(pending) = self.pending.remove(&reference) else { return Ok(()) };
+        if let WireEvent::Error { .. } = event {
+            let Some(error) = server_error(event) else { return Ok(()) };
+            match &pending.request {
+                Request::Resume(room) => self.handle_refused_resume(room, error, now, events),
+                Request::Send(_) => self.handle_refused_send(reference, pending, error, now),
+                _ => pending.refuse(error),
             }
             return Ok(());
         }
-        let place = waiting.ask.room().and_then(|room| self.places.get(room.as_str()));
-        let epoch = place.map_or_else(|| Arc::from(""), |place| Arc::clone(&place.epoch));
-        let reply = waiting.ask.read(raw, &epoch).ok_or("a reply that is none to what was asked")?;
-        match (&waiting.ask, &reply) {
-            (Ask::Resume(_), Reply::Joined(joined)) => self.handle_resumed(joined, room, events),
-            (Ask::Join(name, from), Reply::Joined(joined)) => {
-                let place = Place::joined(self.places.remove(name.as_str()), joined, from);
-                self.places.insert(name.to_string(), place);
-                self.send_waiting(0);
+        let cursor = pending.request.room().and_then(|room| self.cursors.get(room));
+        let epoch = cursor.map_or_else(|| Arc::from(""), |cursor| Arc::clone(&cursor.epoch));
+        let reply = pending.request.read(event, &epoch)?;
+        match (&pending.request, &reply) {
+            (Request::Resume(_), Reply::Joined(joined)) => self.handle_resumed(joined, has_capacity, events),
+            (Request::Join(room, from), Reply::Joined(joined)) => {
+                let cursor = RoomCursor::new(self.cursors.remove(room), joined, from);
+                self.cursors.insert(room.clone(), cursor);
+                self.send_pending(0);
             }
-            (Ask::Leave(name), _) => {
-                self.places.remove(name.as_str());
-                self.send_waiting(0);
+            (Request::Leave(room), _) => {
+                self.cursors.remove(room);
+                self.send_pending(0);
             }
-            (Ask::Send(name), _) => {
-                let place = self.places.get_mut(name.as_str());
-                if place.and_then(|place| place.hold.take()).is_some() {
-                    self.send_waiting(0);
+            (Request::Send(room), _) => {
+                let cursor = self.cursors.get_mut(room);
+                if cursor.and_then(|cursor| cursor.send_backoff.take()).is_some() {
+                    self.send_pending(0);
                 }
             }
             _ => {}
         }
-        waiting.answer(Ok(reply));
+        pending.answer(Ok(reply));
         Ok(())
     }
 
-    fn handle_resumed(&mut self, joined: &Joined, room: bool, events: &mut Vec<Event>) {
-        let Some(place) = self.places.get_mut(joined.room.as_str()) else { return };
-        if room {
-            let recovered = place.resumed(joined);
-            if !place.announced || !recovered {
-                let (room, epoch) = (place.room.clone(), Arc::clone(&place.epoch));
+    fn handle_resumed(&mut self, joined: &Joined, has_capacity: bool, events: &mut Vec<Event>) {
+        let Some(cursor) = self.cursors.get_mut(&joined.room) else { return };
+        if has_capacity {
+            let recovered = cursor.handle_resumed(joined);
+            if !cursor.announced || !recovered {
+                let (room, epoch) = (cursor.room.clone(), Arc::clone(&cursor.epoch));
                 events.push(Event::Resumed { room, epoch, recovered });
             }
-            place.announced = true;
+            cursor.announced = true;
         } else {
-            // The consumer would not hear of it: asked for once more when it can.
-            place.present = true;
-            place.phase = Phase::Behind;
+            // The consumer would not get the event, so the room is resumed again when it has capacity.
+            cursor.joined = true;
+            cursor.phase = Phase::Behind;
             self.lagging = true;
         }
-        self.send_waiting(0);
+        self.send_pending(0);
     }
 
-    /// A message that its room cannot take now stays in hand, if there is time to send it again.
-    fn handle_refused_send(&mut self, reference: u64, mut waiting: Waiting, refusal: Refusal, now: Instant) {
-        waiting.sent = false;
-        waiting.unsure |= refusal.code == ErrorCode::Unavailable;
-        let place = waiting.ask.room().and_then(|room| self.places.get_mut(room.as_str()));
-        let Some(place) = place.filter(|_| refusal.code.is_temporary()) else {
-            return waiting.refuse(refusal);
+    /// Handles a refused `send`. A message that the room refuses for now is sent again if its deadline allows that.
+    fn handle_refused_send(
+        &mut self,
+        reference: u64,
+        mut pending: PendingCommand,
+        error: ServerError,
+        now: Instant,
+    ) {
+        pending.sent = false;
+        pending.unsure |= error.code == ErrorCode::Unavailable;
+        let cursor = pending.request.room().and_then(|room| self.cursors.get_mut(room));
+        let Some(cursor) = cursor.filter(|_| error.code.is_temporary()) else {
+            return pending.refuse(error);
         };
-        let hold = Hold::new(place.hold.take(), refusal.clone(), now, (self.random)());
-        let until = place.hold.insert(hold).until();
-        self.holding = true;
-        if until.is_some_and(|until| until < waiting.deadline) {
-            self.waiting.insert(reference, waiting);
+        let backoff = SendBackoff::after(cursor.send_backoff.take(), error.clone(), now, (self.random)());
+        let until = cursor.send_backoff.insert(backoff).until();
+        self.backing_off = true;
+        if until.is_some_and(|until| until < pending.deadline) {
+            self.pending.insert(reference, pending);
         } else {
-            waiting.refuse(refusal);
+            pending.refuse(error);
         }
     }
 
     fn handle_refused_resume(
         &mut self,
         room: &RoomName,
-        refusal: Refusal,
+        error: ServerError,
         now: Instant,
         events: &mut Vec<Event>,
     ) {
-        let Some(place) = self.places.get_mut(room.as_str()) else { return };
-        if refusal.code.is_temporary() {
-            place.phase = Phase::Held(now + refusal.retry_after.unwrap_or(HOLD).min(MAX_HOLD));
+        let Some(cursor) = self.cursors.get_mut(room) else { return };
+        if error.code.is_temporary() {
+            let wait = error.retry_after.unwrap_or(RESUME_WAIT).min(MAX_RESUME_WAIT);
+            cursor.phase = Phase::Deferred(now + wait);
             self.lagging = true;
-        } else if refusal.code == ErrorCode::BadCursor && place.phase != (Phase::Resuming { anew: true }) {
-            // A log that has lost what it had.
-            place.phase = Phase::Resuming { anew: true };
-            self.resume(room.clone(), &JoinFrom::Now, now);
+        } else if error.code == ErrorCode::BadCursor && cursor.phase != (Phase::Resuming { from_now: true }) {
+            // The log has lost entries that this client has seen.
+            cursor.phase = Phase::Resuming { from_now: true };
+            self.resume(room.clone(), JoinFrom::Now, now);
         } else {
-            self.places.remove(room.as_str());
-            let held = |waiting: &Waiting| !waiting.sent && waiting.ask.room() == Some(room);
-            for (_, waiting) in self.waiting.extract_if(.., |_, waiting| held(waiting)) {
-                waiting.refuse(refusal.clone());
+            self.cursors.remove(room);
+            let unsent = |pending: &PendingCommand| !pending.sent && pending.request.room() == Some(room);
+            for (_, pending) in self.pending.extract_if(.., |_, pending| unsent(pending)) {
+                pending.refuse(error.clone());
             }
-            events.push(Event::Expelled { room: room.clone(), refusal });
+            events.push(Event::Expelled { room: room.clone(), error });
         }
     }
 }
 
-fn gap(place: &Place, from: u64, to: u64) -> Event {
-    Event::Gap { room: place.room.clone(), epoch: Arc::clone(&place.epoch), from, to }
+fn gap(cursor: &RoomCursor, from: u64, to: u64) -> Event {
+    Event::Gap { room: cursor.room.clone(), epoch: Arc::clone(&cursor.epoch), from, to }
+}
+
+/// Takes the fields of an `error` event.
+fn server_error(event: WireEvent) -> Option<ServerError> {
+    match event {
+        WireEvent::Error { code, message, room, retry_after_ms, detail, .. } => {
+            let retry_after = retry_after_ms.map(Duration::from_millis);
+            Some(ServerError { code, message, room, retry_after, detail })
+        }
+        _ => None,
+    }
 }

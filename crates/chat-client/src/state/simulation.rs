@@ -1,5 +1,5 @@
-//! A client and a server, with all that happens between them drawn at random: what the consumer is given is the
-//! room's log from where it joined, and each of its sends is in there once.
+//! A client and a server with random events between them. The consumer gets the room's log from where it joined, and
+//! each of its sends is in the log once.
 
 use std::collections::HashSet;
 
@@ -9,63 +9,66 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{Event, Joined};
+use crate::{Event, Joined, Message};
 
-/// No command times out here.
+/// A command timeout that no command reaches.
 const FOREVER: Duration = Duration::from_secs(1_000_000);
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// The consumer writes.
+    /// The consumer sends a message.
     Send,
-    /// Somebody else does.
+    /// Another user sends a message.
     Write,
-    /// The server reads so many commands.
+    /// The log gets an entry of a type that the client does not know.
+    Change,
+    /// The server handles this many commands.
     Serve(u8),
-    /// The client reads so many events, replies first or messages first.
-    Hear(u8, bool),
-    /// The same while the consumer has no room for them.
+    /// The client reads this many events, replies first or entries first.
+    Receive(u8, bool),
+    /// The client reads this many events while the consumer has no capacity.
     Miss(u8),
-    /// The consumer has room again.
+    /// The consumer has capacity again.
     CatchUp,
-    Cut,
+    Disconnect,
     Connect,
-    /// The server loses its rooms, and all connections.
+    /// The server loses its rooms and all connections.
     Restart,
-    /// The log gives up so many of its oldest messages.
-    Forget(u8),
-    /// The server tells its last message again.
+    /// The log drops this many of its oldest entries.
+    Trim(u8),
+    /// The server delivers its last entry again.
     Repeat,
-    /// It is too busy for the next return to the room.
+    /// The server refuses the next resume for now.
     Refuse,
-    /// Its log fails with the next message, which it has kept or has not.
+    /// The log fails at the next message. The flag says whether the message was stored.
     Fail(bool),
-    /// A second goes by.
-    Later,
+    /// One second passes.
+    Wait,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => Just(Step::Send),
         3 => Just(Step::Write),
+        2 => Just(Step::Change),
         6 => (1..6_u8).prop_map(Step::Serve),
-        6 => (1..6_u8, any::<bool>()).prop_map(|(n, replies)| Step::Hear(n, replies)),
+        6 => (1..6_u8, any::<bool>()).prop_map(|(n, replies)| Step::Receive(n, replies)),
         1 => (1..4_u8).prop_map(Step::Miss),
         2 => Just(Step::CatchUp),
-        2 => Just(Step::Cut),
+        2 => Just(Step::Disconnect),
         4 => Just(Step::Connect),
         1 => Just(Step::Restart),
-        1 => (1..4_u8).prop_map(Step::Forget),
+        1 => (1..4_u8).prop_map(Step::Trim),
         1 => Just(Step::Repeat),
         1 => Just(Step::Refuse),
         2 => any::<bool>().prop_map(Step::Fail),
-        1 => Just(Step::Later),
+        1 => Just(Step::Wait),
     ]
 }
 
 proptest! {
     #[test]
-    fn the_stream_is_the_log_and_each_send_is_in_it_once(
+    fn the_consumer_gets_the_log_and_each_send_is_in_it_once(
         from in sample::select(vec![JoinFrom::Now, JoinFrom::Last(0), JoinFrom::Last(3)]),
         before in 0..6_u8,
         steps in collection::vec(step(), 0..120),
@@ -76,24 +79,24 @@ proptest! {
     }
 }
 
-/// One room, and the one connection to it.
+/// A server with one room and one connection.
 #[derive(Default)]
 struct Server {
-    /// The keys of each epoch's messages, the last epoch being the present one.
+    /// The keys of the entries of each epoch. The last epoch is the current one.
     logs: Vec<Vec<String>>,
-    /// The oldest message that can be read.
+    /// The oldest entry that can be read.
     first: u64,
     refuses: bool,
     fails: Option<bool>,
-    /// The keys of the messages that it failed with.
+    /// The keys of the messages at which the log failed.
     failed: HashSet<String>,
     commands: VecDeque<Utf8Bytes>,
     replies: VecDeque<String>,
-    /// The last message delivered; none before `join`.
+    /// The last entry that was delivered, or `None` before `join`.
     cursor: Option<u64>,
-    /// Where the client joined.
+    /// The position after which the client joined.
     base: u64,
-    /// Keys that came on this connection.
+    /// The keys that were sent on this connection.
     keys: HashSet<String>,
 }
 
@@ -141,11 +144,11 @@ impl Server {
             }
             let same = after["epoch"] == *self.epoch();
             let seq = if same { after["seq"].as_u64().unwrap() } else { 0 };
-            assert!(seq <= head, "a place that the room never had");
+            assert!(seq <= head, "a position that the room never had");
             recovered = same && seq >= oldest;
             seq
         } else {
-            assert!(self.cursor.is_none(), "joined anew");
+            assert!(self.cursor.is_none(), "joined without a cursor");
             self.base =
                 head - command.get("last").map_or(0, |last| last.as_u64().unwrap()).min(head - oldest);
             self.base
@@ -156,9 +159,9 @@ impl Server {
     }
 
     fn append(&mut self, command: &Value) -> Value {
-        assert!(self.cursor.is_some(), "a send ahead of its room");
+        assert!(self.cursor.is_some(), "a send before the join of its room");
         let key = command["key"].as_str().unwrap().to_owned();
-        assert!(self.keys.insert(key.clone()), "{key} came twice on one connection");
+        assert!(self.keys.insert(key.clone()), "{key} was sent twice on one connection");
         let fails = self.fails.take();
         if fails.is_some() {
             self.keys.remove(&key);
@@ -174,12 +177,12 @@ impl Server {
         if fails == Some(true) {
             return json!({"type": "error", "room": "lobby", "code": "unavailable", "message": ""});
         }
-        let seq = before.map_or(self.head(), |place| place as u64 + 1);
+        let seq = before.map_or(self.head(), |index| index as u64 + 1);
         json!({"type": "sent", "room": "lobby", "seq": seq, "at": 1, "duplicate": before.is_some()})
     }
 
-    /// The next event for the client, whose reply to `join` is ahead of what it brings.
-    fn tell(&mut self, replies_first: bool) -> Option<String> {
+    /// Returns the next event for the client. The reply to a `join` precedes the entries that it asks for.
+    fn next_event(&mut self, replies_first: bool) -> Option<String> {
         let joining = self.replies.iter().any(|reply| !reply.contains("\"sent\""));
         if replies_first || joining {
             self.replies.pop_front().or_else(|| self.deliver())
@@ -199,6 +202,11 @@ impl Server {
         }
         let key = self.log().get(usize::try_from(seq).unwrap() - 1)?.clone();
         self.cursor = Some(seq);
+        if is_unknown(&key) {
+            let changed =
+                json!({"type": "changed", "room": "lobby", "seq": seq, "at": 1, "target": 1, "what": "x"});
+            return Some(changed.to_string());
+        }
         let user = json!({"id": "a", "name": "a"});
         let message = json!({"type": "message", "room": "lobby", "seq": seq, "user": user, "at": 1, "key": key,
                              "body": {"text": "hi"}});
@@ -213,8 +221,8 @@ struct World {
     state: State,
     now: Instant,
     join: Answer,
-    /// What the consumer was given last: the epoch and the `seq`. None before it has joined.
-    place: Option<(String, u64)>,
+    /// The epoch and the `seq` of the last entry that the consumer got, or `None` before it has joined.
+    position: Option<(String, u64)>,
     sends: Vec<(String, Answer)>,
     sent: u64,
     written: u64,
@@ -227,22 +235,22 @@ impl World {
         let mut state = State::new(FOREVER, Arc::default(), || u64::MAX);
         let now = Instant::now();
         state.handle_connected(now);
-        let join = ask(&mut state, now, Ask::Join(room(), from.clone()), Command::join(&room(), from));
+        let command = Command::Join { room: room(), from: from.clone() };
+        let join = ask(&mut state, now, Request::Join(room(), from.clone()), &command);
         let mut world =
-            Self { server, state, now, join, place: None, sends: Vec::new(), sent: 0, written: 0 };
+            Self { server, state, now, join, position: None, sends: Vec::new(), sent: 0, written: 0 };
         (0..before).for_each(|_| world.handle(Step::Write));
         world
     }
 
     fn handle(&mut self, step: Step) {
         match step {
-            Step::Send if self.place.is_some() => {
+            Step::Send if self.position.is_some() => {
                 self.sent += 1;
                 let key = format!("mine-{:04}", self.sent);
                 let body: Box<RawValue> = serde_json::from_str(r#"{"text":"hi"}"#).unwrap();
-                let lobby = room();
-                let command = Command::send(&lobby, Some(&key), &body);
-                let answer = ask(&mut self.state, self.now, Ask::Send(room()), command);
+                let command = Command::Send { room: room(), key: Some(key.clone()), body };
+                let answer = ask(&mut self.state, self.now, Request::Send(room()), &command);
                 self.sends.push((key, answer));
             }
             Step::Send => {}
@@ -250,24 +258,28 @@ impl World {
                 self.written += 1;
                 self.server.log().push(format!("other-{}", self.written));
             }
+            Step::Change => {
+                self.written += 1;
+                self.server.log().push(format!("{UNKNOWN}{}", self.written));
+            }
             Step::Serve(count) => {
                 self.server.commands.extend(self.state.outbox.drain(..));
                 (0..count).for_each(|_| self.server.serve());
             }
-            Step::Hear(count, replies_first) => (0..count).for_each(|_| self.hear(replies_first, true)),
-            Step::Miss(count) => (0..count).for_each(|_| self.hear(true, false)),
+            Step::Receive(count, replies_first) => (0..count).for_each(|_| self.receive(replies_first, true)),
+            Step::Miss(count) => (0..count).for_each(|_| self.receive(true, false)),
             Step::CatchUp if self.state.catch_up_due(self.now).is_some_and(|due| due <= self.now) => {
                 self.state.catch_up(self.now);
             }
             Step::CatchUp => {}
-            Step::Cut => self.cut(),
-            Step::Connect if !self.state.up => self.state.handle_connected(self.now),
+            Step::Disconnect => self.disconnect(),
+            Step::Connect if !self.state.connected => self.state.handle_connected(self.now),
             Step::Connect => {}
             Step::Restart => {
-                self.cut();
+                self.disconnect();
                 self.server.restart();
             }
-            Step::Forget(count) => {
+            Step::Trim(count) => {
                 self.server.first = (self.server.first + u64::from(count)).min(self.server.head() + 1);
             }
             Step::Repeat => {
@@ -276,7 +288,7 @@ impl World {
             }
             Step::Refuse => self.server.refuses = true,
             Step::Fail(kept) => self.server.fails = Some(kept),
-            Step::Later => {
+            Step::Wait => {
                 self.now += Duration::from_secs(1);
                 if self.state.deadline().is_some_and(|due| due <= self.now) {
                     self.state.handle_time(self.now);
@@ -285,23 +297,23 @@ impl World {
         }
     }
 
-    fn cut(&mut self) {
+    fn disconnect(&mut self) {
         self.server.disconnect();
-        if self.state.up {
+        if self.state.connected {
             self.state.handle_lost();
         }
     }
 
-    fn hear(&mut self, replies_first: bool, room: bool) {
-        let Some(text) = self.server.tell(replies_first) else { return };
+    fn receive(&mut self, replies_first: bool, has_capacity: bool) {
+        let Some(text) = self.server.next_event(replies_first) else { return };
         let mut events = Vec::new();
-        self.state.handle_text(&text, self.now, room, &mut events).unwrap();
-        assert!(room || events.is_empty(), "{events:?}");
+        self.state.handle_text(&text, self.now, has_capacity, &mut events).unwrap();
+        assert!(has_capacity || events.is_empty(), "{events:?}");
         if let Ok(answer) = self.join.try_recv() {
             let Ok(Reply::Joined(Joined { epoch, .. })) = answer else { panic!("{answer:?}") };
-            self.place = Some((epoch.to_string(), self.server.base));
+            self.position = Some((epoch.to_string(), self.server.base));
         }
-        events.into_iter().for_each(|event| self.give(event));
+        events.into_iter().for_each(|event| self.check(event));
         let log = self.server.logs.last().unwrap();
         self.sends.retain_mut(|(key, answer)| {
             let Ok(answer) = answer.try_recv() else { return true };
@@ -311,8 +323,11 @@ impl World {
         });
     }
 
-    fn give(&mut self, event: Event) {
-        let (epoch, seq) = self.place.as_mut().unwrap();
+    fn check(&mut self, event: Event) {
+        if let Event::Message(Message { seq, .. }) | Event::Gap { from: seq, .. } = &event {
+            self.pass_unknown(*seq);
+        }
+        let (epoch, seq) = self.position.as_mut().unwrap();
         match event {
             Event::Message(message) => {
                 *seq += 1;
@@ -320,40 +335,53 @@ impl World {
                 let log = self.server.logs.last().unwrap();
                 assert_eq!(message.key.as_ref(), log.get(usize::try_from(*seq).unwrap() - 1));
             }
-            Event::Gap { epoch: its, from, to, .. } => {
-                assert_eq!((&*its, from), (epoch.as_str(), *seq + 1));
+            Event::Gap { epoch: current, from, to, .. } => {
+                assert_eq!((&*current, from), (epoch.as_str(), *seq + 1));
                 assert!(to < self.server.first, "{to} can be read");
                 *seq = to;
             }
-            Event::Resumed { epoch: its, recovered, .. } => {
-                assert_eq!(*its, *self.server.epoch());
-                if *its != **epoch {
+            Event::Resumed { epoch: current, recovered, .. } => {
+                assert_eq!(*current, *self.server.epoch());
+                if *current != **epoch {
                     assert!(!recovered);
-                    (*epoch, *seq) = (its.to_string(), 0);
+                    (*epoch, *seq) = (current.to_string(), 0);
                 } else {
-                    assert!(recovered || *seq + 1 < self.server.first, "{seq} is where it goes on");
+                    assert!(recovered || *seq + 1 < self.server.first, "the room continues at {seq}");
                 }
             }
             other => panic!("{other:?}"),
         }
     }
 
-    /// Everything that is under way arrives.
+    /// Advances the consumer's position over entries that the client does not know, up to `end` exclusive.
+    fn pass_unknown(&mut self, end: u64) {
+        let log = self.server.logs.last().unwrap();
+        let (_, seq) = self.position.as_mut().unwrap();
+        let next_is_unknown =
+            |seq: u64| log.get(usize::try_from(seq).unwrap()).is_some_and(|key| is_unknown(key));
+        while *seq + 1 < end && next_is_unknown(*seq) {
+            *seq += 1;
+        }
+    }
+
+    /// Delivers everything that is in flight.
     fn settle(&mut self) {
         self.handle(Step::Connect);
-        // Some returns are refused once, and some holes asked about again.
+        // Some resumes are refused once, and some holes are asked for again.
         for _ in 0..5 {
-            (0..3).for_each(|_| self.handle(Step::Later));
+            (0..3).for_each(|_| self.handle(Step::Wait));
             self.handle(Step::CatchUp);
             while !self.state.outbox.is_empty() || !self.server.commands.is_empty() {
                 self.handle(Step::Serve(1));
             }
-            (0..300).for_each(|_| self.hear(false, true));
+            (0..300).for_each(|_| self.receive(false, true));
         }
-        assert_eq!(self.place, Some((self.server.epoch(), self.server.head())));
-        assert!(self.sends.is_empty() && self.state.waiting.is_empty(), "{:?}", self.state);
+        assert_eq!(self.state.cursors[&room()].seq, self.server.head());
+        self.pass_unknown(self.server.head() + 1);
+        assert_eq!(self.position, Some((self.server.epoch(), self.server.head())));
+        assert!(self.sends.is_empty() && self.state.pending.is_empty(), "{:?}", self.state);
         for log in &self.server.logs {
-            // One that failed may have been overtaken by those that were under way.
+            // Messages that were in flight may have overtaken one that failed.
             let mine = log.iter().filter(|key| key.starts_with("mine") && !self.server.failed.contains(*key));
             let mine: Vec<_> = mine.collect();
             assert!(mine.is_sorted_by(|one, next| one < next), "{mine:?}");
@@ -365,10 +393,18 @@ fn room() -> RoomName {
     "lobby".parse().unwrap()
 }
 
-fn ask(state: &mut State, now: Instant, ask: Ask, command: Command<'_>) -> Answer {
+/// The prefix of the keys of entries that the client does not know.
+const UNKNOWN: &str = "unknown-";
+
+fn is_unknown(key: &str) -> bool {
+    key.starts_with(UNKNOWN)
+}
+
+fn ask(state: &mut State, now: Instant, request: Request, command: &Command) -> Answer {
     let reference = state.references.fetch_add(1, Ordering::Relaxed);
-    let frame = command.with_ref(&reference.to_string()).encode();
+    let frame = command.encode(Some(&reference.to_string()));
     let (reply, answer) = oneshot::channel();
-    state.handle_command(reference, Waiting::new(ask, frame.into(), Some(reply), now + FOREVER));
+    let pending = PendingCommand::new(request, frame.into(), Some(reply), now + FOREVER);
+    state.handle_command(reference, pending);
     answer
 }

@@ -8,19 +8,19 @@ use tokio::sync::watch;
 
 use super::within;
 
-/// What a room does with the next message.
+/// The behaviour of a room at the next message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Mode {
     Works,
-    /// Nothing until it does something else.
+    /// The room waits for another mode.
     Waits,
-    /// It says that it cannot.
+    /// The room returns an error.
     Fails,
-    /// It keeps the message, and says that it cannot.
-    Mistaken,
+    /// The room stores the message and returns an error.
+    StoresAndFails,
 }
 
-/// Rooms in memory that fail when they are told to.
+/// Rooms in memory that fail on demand.
 #[derive(Clone, Debug)]
 pub(crate) struct Failing {
     mode: Arc<watch::Sender<Mode>>,
@@ -45,15 +45,15 @@ impl Failing {
         self.mode.send_replace(mode);
     }
 
-    /// How often a message was to be stored.
+    /// Returns the number of appends.
     pub(crate) fn attempts(&self) -> usize {
         *self.attempts.borrow()
     }
 
-    /// Waits until a message was to be stored so often.
-    pub(crate) async fn attempted(&self, often: usize) {
+    /// Waits for this many appends.
+    pub(crate) async fn wait_for_attempts(&self, count: usize) {
         let mut attempts = self.attempts.subscribe();
-        within(attempts.wait_for(|attempts| *attempts >= often)).await.unwrap();
+        within(attempts.wait_for(|attempts| *attempts >= count)).await.unwrap();
     }
 }
 
@@ -68,10 +68,10 @@ impl Room for FailingRoom {
         self.rooms.attempts.send_modify(|attempts| *attempts += 1);
         let mut modes = self.rooms.mode.subscribe();
         let mode = *modes.wait_for(|mode| !matches!(mode, Mode::Waits)).await.unwrap();
-        let failed = || AppendError::Unavailable("as it was told".to_owned());
+        let failed = || AppendError::Unavailable("the test wants an error".to_owned());
         match mode {
             Mode::Fails => Err(failed()),
-            Mode::Mistaken => self.log.append(draft).await.and(Err(failed())),
+            Mode::StoresAndFails => self.log.append(draft).await.and(Err(failed())),
             Mode::Works | Mode::Waits => self.log.append(draft).await,
         }
     }

@@ -1,6 +1,6 @@
-//! What the tests of the client share: servers to talk to, good and bad, and a network that fails.
+//! Servers, fake servers and a failing network for the tests of the client.
 
-#![expect(dead_code, reason = "each test takes what it needs")]
+#![expect(dead_code, reason = "each test uses a part of this module")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub(crate) mod failing;
@@ -22,18 +22,18 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{self, http};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
-/// Longer than anything here takes on a busy machine: a bound, not a measure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit of every wait. It is longer than any step takes on a busy machine.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, what).await.expect("nothing happened for 60 s")
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(TIMEOUT, future).await.expect("nothing happened for 60 s")
 }
 
 pub(crate) fn lobby() -> RoomName {
     "lobby".parse().unwrap()
 }
 
-/// A client comes back almost at once, and as often as it must.
+/// Returns a policy that reconnects almost at once.
 pub(crate) fn eager() -> Reconnect {
     Reconnect::default()
         .first(Duration::from_millis(20))
@@ -41,8 +41,7 @@ pub(crate) fn eager() -> Reconnect {
         .settled(Duration::ZERO)
 }
 
-/// A chat server in this process, on a runtime of its own: dropping it ends every connection at once, as the end
-/// of a process does.
+/// A chat server on a runtime of its own. Its drop ends every connection at once, like the end of a process.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -78,8 +77,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Not on a thread of a runtime, which must not block.
-            let gone = std::thread::spawn(move || runtime.shutdown_timeout(PATIENCE));
+            // A thread of a runtime must not block.
+            let gone = std::thread::spawn(move || runtime.shutdown_timeout(TIMEOUT));
             gone.join().unwrap();
         }
     }
@@ -89,19 +88,19 @@ pub(crate) fn url(address: SocketAddr) -> String {
     format!("ws://{address}/ws")
 }
 
-/// The next message; events of the connection are passed over, anything else fails the test.
+/// Waits for the next message. Events of the connection are skipped, any other event fails the test.
 pub(crate) async fn message(events: &mut Events) -> Message {
     loop {
         match next(events).await {
             Event::Message(message) => return message,
             Event::Presence { .. } | Event::Disconnected { .. } | Event::Reconnected => {}
             Event::Resumed { recovered: true, .. } => {}
-            other => panic!("no message but {other:?}"),
+            other => panic!("expected a message, got {other:?}"),
         }
     }
 }
 
-/// The next event that is about no bystander.
+/// Waits for the next event that is not a presence event.
 pub(crate) async fn next(events: &mut Events) -> Event {
     loop {
         match within(events.next()).await.expect("an event") {
@@ -111,7 +110,7 @@ pub(crate) async fn next(events: &mut Events) -> Event {
     }
 }
 
-/// A network between clients and a server that can be cut.
+/// A network between clients and a server. A test can cut it.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
@@ -138,7 +137,7 @@ impl Proxy {
                     tokio::select! {
                         _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
                         _ = cuts.changed() => {
-                            // A reset, not an orderly end.
+                            // The connections end with a reset.
                             for stream in [client, server] {
                                 let _dead = stream.set_zero_linger();
                             }
@@ -150,12 +149,12 @@ impl Proxy {
         Self { address, cut, open }
     }
 
-    /// Lets connections through, or none.
+    /// Allows or refuses new connections.
     pub(crate) fn open(&self, open: bool) {
         self.open.send_replace(open);
     }
 
-    /// Cuts every connection there is, wherever it is in a frame.
+    /// Cuts every connection, also in the middle of a frame.
     pub(crate) fn cut(&self) {
         self.cut.send_modify(|cuts| *cuts += 1);
     }
@@ -163,7 +162,7 @@ impl Proxy {
 
 pub(crate) type Peer = WebSocketStream<TcpStream>;
 
-/// A server that does as it is told: each connection is given to the test after its upgrade.
+/// Starts a fake server. The test gets each connection after its upgrade.
 pub(crate) async fn fake() -> (SocketAddr, mpsc::Receiver<Peer>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -189,7 +188,7 @@ pub(crate) async fn fake() -> (SocketAddr, mpsc::Receiver<Peer>) {
 
 pub(crate) const WELCOME: &str = r#"{"type":"welcome","connection":"c1","user":{"id":"ann","name":"ann"},"limits":{"max_frame":16384,"max_rooms":100,"max_body":4096,"max_page":200},"ping_interval":20}"#;
 
-/// The next connection, welcomed.
+/// Waits for the next connection and sends its welcome.
 pub(crate) async fn welcomed(peers: &mut mpsc::Receiver<Peer>) -> Peer {
     let mut peer = within(peers.recv()).await.unwrap();
     tell(&mut peer, WELCOME).await;
@@ -200,13 +199,13 @@ pub(crate) async fn tell(peer: &mut Peer, text: &str) {
     within(peer.send(tungstenite::Message::text(text))).await.unwrap();
 }
 
-/// The next command.
+/// Waits for the next command.
 pub(crate) async fn asked(peer: &mut Peer) -> serde_json::Value {
     loop {
         match within(peer.next()).await {
             Some(Ok(tungstenite::Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
             Some(Ok(tungstenite::Message::Ping(_) | tungstenite::Message::Pong(_))) => {}
-            other => panic!("no command but {other:?}"),
+            other => panic!("expected a command, got {other:?}"),
         }
     }
 }

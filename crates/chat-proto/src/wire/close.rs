@@ -57,7 +57,7 @@ pub enum CloseCode {
     Other(u16),
 }
 
-/// What a client may do after a close.
+/// The advice for a client after a close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReconnectAdvice {

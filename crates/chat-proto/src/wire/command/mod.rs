@@ -69,7 +69,7 @@ pub enum Command {
     Typing {
         /// The room.
         room: RoomName,
-        /// Whether the user is typing.
+        /// True if the user is typing.
         active: bool,
     },
     /// Asks for a `pong`.

@@ -9,39 +9,42 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::socket::{Received, Socket, Target};
 use crate::{ConnectError, Lost, Welcome};
 
-/// The connection, or the way to the next.
-pub(crate) enum Link {
-    Up(Box<Socket>),
-    Down { until: Instant },
+/// The state of the connection.
+pub(crate) enum ConnState {
+    Connected(Box<Socket>),
+    /// The client waits before it connects again.
+    Waiting {
+        until: Instant,
+    },
     Connecting(Connecting),
 }
 
 pub(crate) type Connecting = Pin<Box<dyn Future<Output = Result<(Socket, Welcome), ConnectError>> + Send>>;
 
-/// What the network did.
-pub(crate) enum Turn {
+/// An event of the network.
+pub(crate) enum NetEvent {
     Received(Received),
     Lost(Lost),
     Connected(Result<Box<Socket>, ConnectError>),
 }
 
-impl Link {
-    /// What the network does next; frames are written meanwhile.
-    pub(crate) async fn next(&mut self, outbox: &mut VecDeque<Utf8Bytes>, reads: bool) -> Turn {
+impl ConnState {
+    /// Waits for the next event of the network, and writes the frames in `outbox` meanwhile.
+    pub(crate) async fn next(&mut self, outbox: &mut VecDeque<Utf8Bytes>, reads: bool) -> NetEvent {
         match self {
-            Self::Down { .. } => pending().await,
+            Self::Waiting { .. } => pending().await,
             Self::Connecting(connecting) => {
-                Turn::Connected(connecting.await.map(|(socket, _)| Box::new(socket)))
+                NetEvent::Connected(connecting.await.map(|(socket, _)| Box::new(socket)))
             }
-            Self::Up(socket) => {
-                let happened = poll_fn(|cx| socket.poll_exchange(cx, outbox, reads));
-                happened.await.map_or_else(Turn::Lost, Turn::Received)
+            Self::Connected(socket) => {
+                let received = poll_fn(|cx| socket.poll_exchange(cx, outbox, reads));
+                received.await.map_or_else(NetEvent::Lost, NetEvent::Received)
             }
         }
     }
 }
 
-/// Connects and takes the welcome, in the time that there is for both.
+/// Connects and reads the welcome. `limit` is the time for both.
 pub(crate) async fn connect(target: &Target, limit: Duration) -> Result<(Socket, Welcome), ConnectError> {
     let connected = async {
         let mut socket = Socket::connect(target).await?;

@@ -1,0 +1,67 @@
+use std::net::IpAddr;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, Uri};
+
+use crate::ConnectError;
+
+/// The server to connect to, and the settings of the connection.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// `ws://host:port/path`.
+    pub url: String,
+    /// The guest's name. By default, the server chooses one.
+    pub name: Option<String>,
+    /// The address of this machine to connect from. By default, the system chooses one.
+    pub local_address: Option<IpAddr>,
+    /// Bytes of the largest event. A server that sends more breaks the protocol. Default 1 MiB.
+    pub max_event: usize,
+    /// Bytes of the read buffer of the connection. Default 8 KiB.
+    pub read_buffer: usize,
+    /// Bytes of the kernel's receive buffer. By default, the system chooses.
+    pub receive_buffer: Option<u32>,
+    /// True to offer the subprotocol `chat.v1`. Default true.
+    pub offer: bool,
+}
+
+impl Target {
+    /// Creates a target with the default settings.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            name: None,
+            local_address: None,
+            max_event: 1024 * 1024,
+            read_buffer: 8 * 1024,
+            receive_buffer: None,
+            offer: true,
+        }
+    }
+
+    pub(super) fn request(&self) -> Result<Request<()>, ConnectError> {
+        const ADDRESS: ConnectError = ConnectError::Address("it must have the form ws://host:port/ws");
+        let mut url = self.url.clone();
+        if let Some(name) = &self.name {
+            let separator = if url.contains('?') { '&' } else { '?' };
+            url = format!("{url}{separator}name={}", utf8_percent_encode(name, NON_ALPHANUMERIC));
+        }
+        let mut request = url.into_client_request().map_err(|_| ADDRESS)?;
+        match request.uri().scheme_str() {
+            Some("ws") if port(request.uri()).is_some() => {}
+            Some("wss") => return Err(ConnectError::Address("this client does not support TLS")),
+            _ => return Err(ADDRESS),
+        }
+        if self.offer {
+            let offered = HeaderValue::from_static(chat_proto::SUBPROTOCOL);
+            request.headers_mut().insert("sec-websocket-protocol", offered);
+        }
+        Ok(request)
+    }
+}
+
+/// Returns the port, or `None` if it is invalid. `http` does not distinguish an invalid port from a missing one.
+pub(super) fn port(uri: &Uri) -> Option<u16> {
+    let authority = uri.authority()?;
+    if authority.as_str().ends_with(authority.host()) { Some(80) } else { authority.port_u16() }
+}

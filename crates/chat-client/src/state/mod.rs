@@ -1,0 +1,247 @@
+//! The decisions of a client: pure state. Events and times are arguments.
+
+pub(crate) mod cursor;
+mod inbound;
+pub(crate) mod request;
+mod send_backoff;
+#[cfg(test)]
+mod simulation;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use chat_proto::RoomName;
+use chat_proto::command::{Command, JoinFrom};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::{Error, ServerError};
+use cursor::{Phase, RoomCursor};
+use request::{Reply, Request};
+
+/// The commands that wait for their replies, and the cursor of each room.
+#[derive(Debug)]
+pub(crate) struct State {
+    command_timeout: Duration,
+    references: Arc<AtomicU64>,
+    cursors: HashMap<RoomName, RoomCursor>,
+    pending: BTreeMap<u64, PendingCommand>,
+    /// The frames to write on the current connection.
+    pub(crate) outbox: VecDeque<Utf8Bytes>,
+    connected: bool,
+    /// True if a cursor may be behind.
+    lagging: bool,
+    /// True if a room may have a send back-off.
+    backing_off: bool,
+    /// The time until the server is back, as its `closing` event said.
+    pub(crate) advice: Option<Duration>,
+    random: fn() -> u64,
+}
+
+/// A command that waits for its reply.
+#[derive(Debug)]
+pub(crate) struct PendingCommand {
+    request: Request,
+    frame: Utf8Bytes,
+    reply: Option<oneshot::Sender<Result<Reply, Error>>>,
+    deadline: Instant,
+    /// True if the frame was sent on the current connection.
+    sent: bool,
+    /// True if an earlier attempt may have been carried out.
+    unsure: bool,
+}
+
+impl PendingCommand {
+    pub(crate) fn new(
+        request: Request,
+        frame: Utf8Bytes,
+        reply: Option<oneshot::Sender<Result<Reply, Error>>>,
+        deadline: Instant,
+    ) -> Self {
+        Self { request, frame, reply, deadline, sent: false, unsure: false }
+    }
+
+    fn answer(self, answer: Result<Reply, Error>) {
+        if let Some(reply) = self.reply {
+            // The caller may have dropped its future.
+            let _dropped = reply.send(answer);
+        }
+    }
+
+    fn refuse(self, error: ServerError) {
+        let unsure = self.unsure && matches!(self.request, Request::Send(_));
+        self.answer(Err(if unsure { Error::Unsure(error) } else { Error::Refused(error) }));
+    }
+
+    /// Ends the command at its deadline. `error` is the last error of the room's send back-off.
+    fn expire(mut self, error: Option<ServerError>) {
+        self.unsure |= self.sent;
+        match error {
+            Some(error) => self.refuse(error),
+            None if self.unsure => self.answer(Err(Error::Timeout)),
+            None => self.answer(Err(Error::NotConnected)),
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn new(command_timeout: Duration, references: Arc<AtomicU64>, random: fn() -> u64) -> Self {
+        Self {
+            command_timeout,
+            references,
+            cursors: HashMap::new(),
+            pending: BTreeMap::new(),
+            outbox: VecDeque::new(),
+            connected: false,
+            lagging: false,
+            backing_off: false,
+            advice: None,
+            random,
+        }
+    }
+
+    /// Returns the number of commands that wait for their replies.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Returns whether a caller waits for a reply.
+    pub(crate) fn has_callers(&self) -> bool {
+        self.pending.values().any(|pending| !matches!(pending.request, Request::Resume(_)))
+    }
+
+    /// Returns the time at which [`handle_time`](Self::handle_time) is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let first = self.pending.first_key_value().map(|(_, pending)| pending.deadline);
+        let backoff = if self.backing_off { self.send_backoff_end() } else { None };
+        first.into_iter().chain(backoff).min()
+    }
+
+    /// Returns the end of the send back-off that ends first.
+    fn send_backoff_end(&self) -> Option<Instant> {
+        self.cursors.values().filter_map(|cursor| cursor.send_backoff.as_ref()?.until()).min()
+    }
+
+    /// Returns the time at which [`catch_up`](Self::catch_up) is due. It needs capacity for events.
+    pub(crate) fn catch_up_due(&self, now: Instant) -> Option<Instant> {
+        if !(self.connected && self.lagging) {
+            return None;
+        }
+        let due = |cursor: &RoomCursor| match cursor.phase {
+            Phase::Behind => Some(now),
+            Phase::Deferred(until) => Some(until),
+            _ => None,
+        };
+        self.cursors.values().filter_map(due).min()
+    }
+
+    /// Handles a command of a caller.
+    pub(crate) fn handle_command(&mut self, reference: u64, pending: PendingCommand) {
+        self.pending.insert(reference, pending);
+        self.send_pending(reference);
+    }
+
+    /// Handles a frame without a reply. It is dropped if there is no connection.
+    pub(crate) fn handle_notice(&mut self, frame: Utf8Bytes) {
+        if self.connected {
+            self.outbox.push_back(frame);
+        }
+    }
+
+    /// Handles a new connection: every room is resumed, then every command is repeated.
+    pub(crate) fn handle_connected(&mut self, now: Instant) {
+        self.connected = true;
+        self.advice = None;
+        self.catch_up(now);
+        self.send_pending(0);
+    }
+
+    /// Handles the loss of the connection. Returns the time until the server is back, if it said so.
+    pub(crate) fn handle_lost(&mut self) -> Option<Duration> {
+        self.connected = false;
+        self.outbox.clear();
+        self.pending.retain(|_, pending| !matches!(pending.request, Request::Resume(_)));
+        for pending in self.pending.values_mut() {
+            pending.unsure |= pending.sent;
+            pending.sent = false;
+        }
+        self.cursors.values_mut().for_each(RoomCursor::handle_lost);
+        self.advice.take()
+    }
+
+    /// Ends the commands whose deadline has passed and the back-offs that are over. Returns whether the server did
+    /// not answer a resume in time.
+    pub(crate) fn handle_time(&mut self, now: Instant) -> bool {
+        let mut resume_expired = false;
+        while let Some(first) = self.pending.first_entry().filter(|first| first.get().deadline <= now) {
+            let pending = first.remove();
+            resume_expired |= matches!(pending.request, Request::Resume(_));
+            let backoff = match &pending.request {
+                Request::Send(room) => self.cursors.get(room).and_then(|cursor| cursor.send_backoff.as_ref()),
+                _ => None,
+            };
+            pending.expire(backoff.map(|backoff| backoff.error().clone()));
+        }
+        if self.backing_off {
+            self.cursors
+                .values_mut()
+                .filter_map(|cursor| cursor.send_backoff.as_mut())
+                .for_each(|backoff| backoff.handle_time(now));
+            self.backing_off = self.send_backoff_end().is_some();
+            self.send_pending(0);
+        }
+        resume_expired
+    }
+
+    /// Resumes the rooms that are behind.
+    pub(crate) fn catch_up(&mut self, now: Instant) {
+        if !self.connected {
+            return;
+        }
+        self.lagging = false;
+        let mut behind = Vec::new();
+        for cursor in self.cursors.values_mut() {
+            match cursor.phase {
+                Phase::Behind => {}
+                Phase::Deferred(until) if until <= now => {}
+                Phase::Deferred(_) => {
+                    self.lagging = true;
+                    continue;
+                }
+                _ => continue,
+            }
+            cursor.phase = Phase::Resuming { from_now: false };
+            behind.push((cursor.room.clone(), cursor.resume_from()));
+        }
+        for (room, from) in behind {
+            self.resume(room, from, now);
+        }
+    }
+
+    fn resume(&mut self, room: RoomName, from: JoinFrom, now: Instant) {
+        let reference = self.references.fetch_add(1, Ordering::Relaxed);
+        let command = Command::Join { room: room.clone(), from };
+        let frame = Utf8Bytes::from(command.encode(Some(&reference.to_string())));
+        self.outbox.push_back(frame.clone());
+        let deadline = now + self.command_timeout;
+        let pending = PendingCommand::new(Request::Resume(room), frame, None, deadline);
+        self.pending.insert(reference, PendingCommand { sent: true, ..pending });
+    }
+
+    /// Sends the pending commands from `first` on that may be sent.
+    fn send_pending(&mut self, first: u64) {
+        if !self.connected {
+            return;
+        }
+        for pending in self.pending.range_mut(first..).map(|(_, pending)| pending) {
+            let cursor = pending.request.room().and_then(|room| self.cursors.get(room));
+            if !pending.sent && cursor.is_none_or(|cursor| cursor.admits(&pending.request)) {
+                self.outbox.push_back(pending.frame.clone());
+                pending.sent = true;
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+use std::sync::Arc;
+
+use chat_proto::command::JoinFrom;
+use chat_proto::{Event, RoomName, StoredMessage, User};
+
+use crate::{Joined, Message, MessagePage, Sent, Violation};
+
+/// The reply to a command.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Joined(Joined),
+    Left,
+    Sent(Sent),
+    Page(MessagePage),
+    Members(Vec<User>),
+    Pong,
+}
+
+/// The part of a command that its reply is checked against.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Join(RoomName, JoinFrom),
+    Leave(RoomName),
+    Send(RoomName),
+    History(RoomName),
+    Search(RoomName),
+    Members(RoomName),
+    Ping,
+    /// A `join` of the client itself, which resumes a room at its cursor.
+    Resume(RoomName),
+}
+
+impl Request {
+    pub(crate) fn room(&self) -> Option<&RoomName> {
+        match self {
+            Self::Join(room, _)
+            | Self::Leave(room)
+            | Self::Send(room)
+            | Self::History(room)
+            | Self::Search(room)
+            | Self::Members(room)
+            | Self::Resume(room) => Some(room),
+            Self::Ping => None,
+        }
+    }
+
+    /// Reads the reply. `epoch` is the epoch of the room before the reply.
+    pub(crate) fn read(&self, event: Event, epoch: &Arc<str>) -> Result<Reply, Violation> {
+        Ok(match (self, event) {
+            (
+                Self::Join(room, _) | Self::Resume(room),
+                Event::Joined { epoch, seq, first, recovered, members, .. },
+            ) => Reply::Joined(Joined {
+                room: room.clone(),
+                epoch: epoch.into(),
+                seq,
+                first,
+                recovered,
+                members,
+            }),
+            (Self::Leave(_), Event::Left { .. }) => Reply::Left,
+            (Self::Send(_), Event::Sent { seq, at, duplicate, .. }) => {
+                Reply::Sent(Sent { seq, at, duplicate })
+            }
+            (Self::History(_), Event::History { epoch, messages, more, .. }) => {
+                Reply::Page(page(&messages, more, &epoch.into())?)
+            }
+            (Self::Search(_), Event::Found { messages, more, .. }) => {
+                Reply::Page(page(&messages, more, epoch)?)
+            }
+            (Self::Members(_), Event::Members { members, .. }) => Reply::Members(members),
+            (Self::Ping, Event::Pong { .. }) => Reply::Pong,
+            _ => return Err(Violation::UnexpectedReply),
+        })
+    }
+}
+
+fn page(stored: &[StoredMessage], more: bool, epoch: &Arc<str>) -> Result<MessagePage, Violation> {
+    let message =
+        |stored: &StoredMessage| Message::from_wire(stored.event()?, epoch).ok_or(Violation::UnexpectedReply);
+    Ok(MessagePage { messages: stored.iter().map(message).collect::<Result<_, _>>()?, more })
+}
