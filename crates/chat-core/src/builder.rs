@@ -2,6 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use tokio::sync::OnceCell;
+
 use crate::chat::Shared;
 use crate::room::{CheckBody, MemoryStore, Rooms, unix_millis};
 use crate::session::Sessions;
@@ -74,14 +76,17 @@ impl Builder {
         let first_guest = if self.store.is_some() { unix_millis() } else { 0 };
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore));
         let name = self.node.clone().unwrap_or_else(NodeId::random);
-        let sessions = Sessions::new(limits.connection.max_connections, self.node.clone());
+        // Ids are plain numbers on a server that has no others beside it.
+        let node = self.node.or_else(|| self.bus.is_some().then(|| name.clone()));
+        let sessions = Sessions::new(limits.connection.max_connections, node.clone());
         let chat = Chat::new(Shared {
             rooms: Arc::new(Rooms::new(limits, store, self.check_body, (name.clone(), self.bus.clone()))),
             sessions: Arc::new(sessions),
             authorize: self.authorize,
-            node: self.node,
+            node,
             guests: AtomicU64::new(first_guest),
             subscriptions: AtomicU64::new(u64::MAX),
+            closed: OnceCell::new(),
         });
         if let Some(bus) = self.bus {
             bus.connect(&name, chat.bus_sink());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chat_proto::handshake::Refusal;
 use serde_json::value::RawValue;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use crate::bus::{BusSink, Heard, Notice};
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) guests: AtomicU64,
     /// The number of the last subscription, counted down from the largest: those of connections count up.
     pub(crate) subscriptions: AtomicU64,
+    /// The result of closing the store, which is closed once.
+    pub(crate) closed: OnceCell<Result<(), Unavailable>>,
 }
 
 /// The numbers of what a chat has open.
@@ -151,7 +154,7 @@ impl Chat {
             return Err(PostError::TooLarge);
         }
         let room = self.open(room).await?;
-        Ok(room::append(room.log(), NewMessage { user: user.clone(), key, body }, self.rooms()).await?)
+        Ok(room::append(&room, NewMessage { user: user.clone(), key, body }, self.rooms()).await?)
     }
 
     /// Reads part of a room's log.
@@ -201,11 +204,12 @@ impl Chat {
     /// [`Unavailable`] if the log cannot be opened in time.
     pub async fn subscribe(&self, room: &RoomName) -> Result<Subscription, Unavailable> {
         let room = self.open(room).await?;
-        let bounds = within(self.rooms(), room.log().bounds()).await?;
+        let bounds = room.bounds(self.rooms()).await?;
         let inbox = Arc::<Inbox>::default();
         let id = self.shared.subscriptions.fetch_sub(1, Ordering::Relaxed);
         let membership =
-            Membership::subscribe(Arc::clone(self.rooms()), room, id, Arc::clone(&inbox), bounds);
+            Membership::subscribe(Arc::clone(self.rooms()), room, id, Arc::clone(&inbox), bounds)
+                .map_err(|_| Unavailable::new("the log has begun another life"))?;
         Ok(Subscription::new(membership, inbox))
     }
 
@@ -283,7 +287,7 @@ impl Chat {
         }
         sessions.enter(Phase::Ended);
         let abandoned = sessions.connections();
-        let store = self.rooms().store.close().await;
+        let store = self.shared.closed.get_or_init(|| self.rooms().store.close()).await.clone();
         Drained { connections, abandoned, store }
     }
 

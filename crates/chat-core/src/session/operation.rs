@@ -81,13 +81,13 @@ impl<C: Connection> Driver<'_, C> {
                     Some(room) => room,
                     None => rooms.open(&name).await?,
                 };
-                let bounds = within(&rooms, room.log().bounds()).await?;
+                let bounds = room.bounds(&rooms).await?;
                 Ok(Done::Bounds(room, from, bounds))
             }),
             (Asked::Send { key, body }, Some(room)) => wait(span, async move {
                 (rooms.check_body)(&body, &rooms.limits).map_err(ErrorCode::from)?;
                 host.may(&user, &name, Action::Send { body: &body }).await?;
-                let receipt = append(room.log(), NewMessage { user, key, body }, &rooms).await?;
+                let receipt = append(&room, NewMessage { user, key, body }, &rooms).await?;
                 Ok(Done::Outcome(Outcome::Sent(receipt)))
             }),
             (Asked::History(range), Some(room)) => wait(span, async move {
