@@ -120,6 +120,19 @@ pub enum Range {
     },
 }
 
+impl Range {
+    /// Returns the range of the newest messages of a log, at most `limit`.
+    ///
+    /// ```
+    /// use chat_proto::Range;
+    ///
+    /// assert_eq!(Range::newest(10), Range::Before { seq: u64::MAX, limit: 10 });
+    /// ```
+    pub fn newest(limit: usize) -> Self {
+        Self::Before { seq: u64::MAX, limit }
+    }
+}
+
 /// A part of a log, oldest message first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
