@@ -1,7 +1,12 @@
 //! The `chat.v1` protocol as pure functions of (state, now, input).
 //!
-//! Everything here can be called without a runtime, a socket or a clock: time and ids are arguments, and
-//! what has to happen comes back as a value. `chat-core` performs what this crate decides.
+//! Nothing here needs a runtime, a socket or a clock. Time and ids are arguments, and effects are returned as values.
+//! `chat-core` performs the decisions of this crate.
+//!
+//! - [`handshake::decide`] accepts or refuses an upgrade.
+//! - [`session::Session`] turns the frames of one connection into replies and operations in rooms.
+//! - [`room::Room`] orders the entries of a room and holds its members.
+//! - [`Log`] is the log of a room in memory, [`Scan`] a search in any log.
 //!
 //! ```
 //! use chat_proto::RoomName;

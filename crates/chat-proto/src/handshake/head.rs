@@ -11,23 +11,23 @@ pub struct RequestHead<'a> {
     pub version: Version,
     /// Path and query, without scheme and authority.
     pub target: &'a str,
-    /// The header lines in order; names in any case.
+    /// The header lines in their order. Names may have any case.
     pub headers: Vec<(&'a str, &'a [u8])>,
 }
 
-/// The HTTP version of a request, as far as the handshake cares.
+/// The HTTP version of a request, as far as the handshake distinguishes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// HTTP/1.0 or older: no upgrade.
+    /// HTTP/1.0 or older, which has no upgrade.
     Http10,
     /// HTTP/1.1.
     Http11,
-    /// HTTP/2 or later: no `Upgrade` header exists there.
+    /// HTTP/2 or later, which has no `Upgrade` header.
     Later,
 }
 
 impl<'a> RequestHead<'a> {
-    /// The path of the request, still percent-encoded.
+    /// Returns the path of the request, still percent-encoded.
     pub fn path(&self) -> &'a str {
         self.target.split_once('?').map_or(self.target, |(path, _)| path)
     }
@@ -36,14 +36,14 @@ impl<'a> RequestHead<'a> {
         self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
 
-    /// The value of a header that stands exactly once.
+    /// Returns the value of a header that occurs exactly once.
     pub(super) fn single(&self, name: &str) -> Option<&'a str> {
         let mut values = self.values(name);
         let value = values.next()?;
         values.next().is_none().then(|| std::str::from_utf8(value).ok()).flatten().map(trim)
     }
 
-    /// The members of a comma-separated header, over all its lines.
+    /// Returns the members of a comma-separated header, over all its lines.
     pub(super) fn tokens<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a str> + 's {
         self.values(name)
             .filter_map(|value| std::str::from_utf8(value).ok())
@@ -65,7 +65,7 @@ impl<'a> RequestHead<'a> {
         self.method.len() + self.target.len() + 12 + lines
     }
 
-    /// The first `name` in the query, percent-decoded; `Err` if that is not UTF-8.
+    /// Returns the first `name` in the query, percent-decoded. It must be UTF-8.
     pub(super) fn query_name(&self) -> Result<Option<String>, Refusal> {
         let query = self.target.split_once('?').map_or("", |(_, query)| query);
         let Some(value) = query.split('&').find_map(|pair| pair.strip_prefix("name=")) else {

@@ -1,7 +1,7 @@
 //! The opening handshake (RFC 6455 section 4.2) as one function from a request head to a decision.
 //!
-//! Whatever parsed the request, the same head gets the same answer: the checks that frameworks leave out,
-//! or make differently, are all made here.
+//! The same head gets the same answer behind each HTTP implementation. Frameworks leave some of these checks out, or
+//! make them differently.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use sha1::{Digest, Sha1};
@@ -14,30 +14,30 @@ pub use refusal::Refusal;
 
 use crate::{Limits, SUBPROTOCOL, User};
 
-/// Which origins may connect (RFC 6455 section 10.2). A request without `Origin` comes from no browser and
+/// The origins that may connect (RFC 6455 section 10.2). A request without `Origin` does not come from a browser, and
 /// is always allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OriginPolicy {
     /// The origin's host and port must be those of `Host`.
     #[default]
     SameOrigin,
-    /// Besides the same origin, these; `*` stands for every one but `null`.
+    /// The same origin, and these. `*` stands for every origin except `null`.
     SameOriginOr(Vec<String>),
 }
 
-/// A handshake that may go ahead.
+/// A handshake that is accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accept {
     /// The value of `Sec-WebSocket-Accept`.
     pub accept_key: String,
-    /// Whether the client offered the subprotocol, which is then echoed.
+    /// True if the client offered the subprotocol. Then the answer names it.
     pub subprotocol: bool,
     /// The guest that the query names.
     pub guest: Option<User>,
 }
 
 impl Accept {
-    /// The header lines of the 101.
+    /// Returns the header lines of the 101.
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         let mut headers = vec![
             ("upgrade", "websocket".to_owned()),
@@ -51,7 +51,32 @@ impl Accept {
     }
 }
 
-/// Decides whether a request may become a WebSocket connection.
+/// Decides about the upgrade of a request to a WebSocket connection.
+///
+/// ```
+/// use chat_proto::Limits;
+/// use chat_proto::handshake::{OriginPolicy, Refusal, RequestHead, Version, decide};
+///
+/// let mut head = RequestHead {
+///     method: "GET",
+///     version: Version::Http11,
+///     target: "/ws?name=ann",
+///     headers: vec![
+///         ("Host", b"chat.example"),
+///         ("Connection", b"Upgrade"),
+///         ("Upgrade", b"websocket"),
+///         ("Sec-WebSocket-Version", b"13"),
+///         ("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+///     ],
+/// };
+/// let accept = decide(&head, &OriginPolicy::SameOrigin, &Limits::default())?;
+/// assert_eq!(accept.accept_key, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+///
+/// head.headers.push(("Origin", b"https://elsewhere.example"));
+/// let refusal = decide(&head, &OriginPolicy::SameOrigin, &Limits::default());
+/// assert_eq!(refusal, Err(Refusal::OriginForbidden));
+/// # Ok::<(), Refusal>(())
+/// ```
 ///
 /// # Errors
 ///
@@ -93,7 +118,7 @@ pub fn decide(head: &RequestHead<'_>, origins: &OriginPolicy, limits: &Limits) -
     Ok(Accept { accept_key: accept_key(key), subprotocol, guest })
 }
 
-/// `Sec-WebSocket-Accept` for a key (RFC 6455 section 4.2.2, step 5.4).
+/// Returns the `Sec-WebSocket-Accept` for a key (RFC 6455 section 4.2.2, step 5.4).
 fn accept_key(key: &str) -> String {
     let mut hash = Sha1::new();
     hash.update(key.as_bytes());
@@ -112,8 +137,8 @@ fn allows(policy: &OriginPolicy, origin: &str, host: &str) -> bool {
     {
         return true;
     }
-    // The scheme that the browser saw is not known here: TLS may end in front of the server. So a default
-    // port is that of the origin's own scheme.
+    // TLS may end in front of the server, so the scheme is not known here. The default port is that of the
+    // origin's own scheme.
     let (authority, port) = match origin.split_once("://") {
         Some(("http", authority)) => (authority, ":80"),
         Some(("https", authority)) => (authority, ":443"),

@@ -1,9 +1,10 @@
 use crate::Limits;
 
-/// Why a request is not upgraded.
+/// A reason for which a request is not upgraded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Refusal {
-    /// The request asks for no WebSocket.
+    /// The request does not ask for a WebSocket.
     #[error("this is a WebSocket endpoint")]
     UpgradeRequired,
     /// The method is not GET.
@@ -15,10 +16,10 @@ pub enum Refusal {
     /// The WebSocket version is not 13.
     #[error("the WebSocket version must be 13")]
     UnsupportedVersion,
-    /// Subprotocols are offered, ours is not among them.
+    /// The request offers subprotocols, but not `chat.v1`.
     #[error("the subprotocol is chat.v1")]
     UnsupportedSubprotocol,
-    /// The page that asks is of another origin.
+    /// The page is of an origin that may not connect.
     #[error("this origin may not connect")]
     OriginForbidden,
     /// The name in the query breaks the rules for user names.
@@ -36,16 +37,16 @@ pub enum Refusal {
     /// The host could not identify the user in time.
     #[error("the identity cannot be checked now")]
     Unavailable,
-    /// The request head is larger than [`HttpLimits::max_head_bytes`].
+    /// The request head is larger than [`HttpLimits::max_head_bytes`](crate::HttpLimits::max_head_bytes).
     #[error("the request head is too large")]
     HeaderTooLarge,
-    /// The host service mounted the chat without the part that watches its answers.
+    /// The upgrade cannot be carried out, because the host service has not mounted the chat's layer.
     #[error("the upgrade cannot be carried out")]
     Internal,
 }
 
 impl Refusal {
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn status(self) -> u16 {
         match self {
             Self::UpgradeRequired | Self::UnsupportedVersion => 426,
@@ -59,7 +60,7 @@ impl Refusal {
         }
     }
 
-    /// The code in the body.
+    /// Returns the code in the body.
     pub fn code(self) -> &'static str {
         match self {
             Self::UpgradeRequired => "upgrade_required",
@@ -78,7 +79,7 @@ impl Refusal {
         }
     }
 
-    /// The header lines that this refusal needs, besides those that describe the body.
+    /// Returns the header lines of the answer, except those that describe the body.
     pub fn headers(self, limits: &Limits) -> Vec<(&'static str, String)> {
         match self {
             Self::UpgradeRequired => {
@@ -94,7 +95,7 @@ impl Refusal {
         }
     }
 
-    /// The JSON body.
+    /// Returns the JSON body.
     pub fn body(self) -> String {
         format!(r#"{{"error":{{"code":"{}","message":"{self}"}}}}"#, self.code())
     }

@@ -8,37 +8,48 @@ use crate::{Event, RoomName, User};
 /// A message on its way into a room.
 #[derive(Clone, Debug)]
 pub struct NewMessage {
-    /// Who wrote it.
+    /// The author.
     pub user: User,
-    /// The sender's idempotency key.
+    /// The author's idempotency key.
     pub key: Option<String>,
-    /// The body, as it is to be delivered.
+    /// The body, which is delivered byte for byte.
     pub body: Box<RawValue>,
 }
 
 impl NewMessage {
-    /// The message that this becomes at its place in a room: its event is encoded here, once, with what the sender
-    /// wrote byte for byte.
+    /// Returns the stored message at its position in a room. Its event is encoded here, once.
+    ///
+    /// ```
+    /// use chat_proto::{NewMessage, User};
+    /// use serde_json::value::RawValue;
+    ///
+    /// let body = RawValue::from_string(r#"{"text":"hi"}"#.to_owned())?;
+    /// let message = NewMessage { user: User::guest("ann")?, key: None, body };
+    /// let stored = message.into_stored("lobby".parse()?, 7, 1_700_000_000_000);
+    /// let event: serde_json::Value = serde_json::from_slice(&stored.frame)?;
+    /// assert_eq!((&event["type"], &event["seq"]), (&"message".into(), &7.into()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_stored(self, room: RoomName, seq: u64, at: u64) -> StoredMessage {
         let Self { user, key, body } = self;
         StoredMessage { seq, frame: Event::Message { room, seq, user, at, key, body }.encode() }
     }
 }
 
-/// A message that a room's log holds.
+/// A message in the log of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredMessage {
-    /// Its place in the room: 1, 2, 3, ... within one epoch.
+    /// The position in the room: 1, 2, 3, ... within one epoch.
     pub seq: u64,
-    /// Its `message` event as the text of a frame.
+    /// The `message` event as the text of a frame.
     pub frame: Bytes,
 }
 
 impl StoredMessage {
-    /// Whether the frame is text in braces.
+    /// Returns true if the frame is text in braces.
     ///
-    /// That it is an event is up to the log, which keeps what [`NewMessage::into_stored`] made. But a frame that is no
-    /// text ends the connection that gets it, and one that does not end takes the rest of its page with it.
+    /// The log is trusted to keep the events that [`NewMessage::into_stored`] made. But a frame that is not text would
+    /// end the connection that gets it, and a frame that is cut off would spoil its page.
     pub(crate) fn is_object(&self) -> bool {
         matches!(*self.frame, [b'{', .., b'}']) && str::from_utf8(&self.frame).is_ok()
     }
@@ -47,27 +58,27 @@ impl StoredMessage {
 /// The answer to an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppendReceipt {
-    /// The message's place in the room.
+    /// The message's position in the room.
     pub seq: u64,
-    /// When it was committed: milliseconds since the Unix epoch, by the server's clock.
+    /// The time of the commit, by the server's clock, in milliseconds since the Unix epoch.
     pub at: u64,
-    /// Whether an earlier append with the same key had stored it already.
+    /// True if an earlier append with the same key has stored the message.
     pub duplicate: bool,
 }
 
-/// Why a message was not appended.
+/// An error of an append.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
     /// The key was used before, for another body.
     #[error("the key was used for another body")]
     KeyConflict,
-    /// The log could not take it. Whether it is stored is not known, so a retry needs the same key.
+    /// The log could not take the message now. It may be stored or not, so a retry needs the same key.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
 
-/// A log that cannot be used now. A later attempt may succeed.
+/// An error of a log that cannot be used now. A later attempt may succeed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the log is not available: {cause}")]
 pub struct Unavailable {
@@ -101,21 +112,21 @@ impl Unavailable {
     }
 }
 
-/// Which messages of a log to read.
+/// A range of messages to read from a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Range {
-    /// The newest before this position.
+    /// The newest messages before a position.
     Before {
-        /// The first position not wanted.
+        /// The first position that is not in the range.
         seq: u64,
-        /// How many messages at most.
+        /// The largest number of messages.
         limit: usize,
     },
-    /// The oldest after this position.
+    /// The oldest messages after a position.
     After {
-        /// The last position not wanted.
+        /// The last position that is not in the range.
         seq: u64,
-        /// How many messages at most.
+        /// The largest number of messages.
         limit: usize,
     },
 }
@@ -140,17 +151,17 @@ pub struct Page {
     pub epoch: String,
     /// The messages.
     pub messages: Vec<StoredMessage>,
-    /// Whether the log holds more in the direction that was asked.
+    /// True if the log has more messages in the direction of the range.
     pub more: bool,
 }
 
-/// How far a log reaches.
+/// The extent of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogBounds {
-    /// Names one life of the log: positions of different epochs do not compare.
+    /// The name of one life of the log. Positions of different epochs do not compare.
     pub epoch: String,
-    /// The newest message, 0 if there is none.
+    /// The `seq` of the newest message, 0 if there is none.
     pub head: u64,
-    /// The oldest message still readable; `head + 1` if there is none.
+    /// The `seq` of the oldest message that can be read; `head + 1` if there is none.
     pub first: u64,
 }

@@ -7,7 +7,28 @@ use sha1::{Digest, Sha1};
 use super::{AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, StoredMessage};
 use crate::{Limits, RoomName, UserKey};
 
-/// The state of a room that lives in memory: its newest messages and the keys they were sent with.
+/// The log of a room in memory: its newest messages and the keys of their authors.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use chat_proto::{Limits, Log, NewMessage, Range, User};
+/// use serde_json::value::RawValue;
+///
+/// let mut log = Log::new("lobby".parse()?, "k3f9".to_owned(), Arc::new(Limits::default()));
+/// let message = NewMessage {
+///     user: User::guest("ann")?,
+///     key: Some("a1".to_owned()),
+///     body: RawValue::from_string(r#"{"text":"hi"}"#.to_owned())?,
+/// };
+/// let (receipt, stored) = log.append(1_700_000_000_000, message.clone())?;
+/// assert_eq!((receipt.seq, receipt.duplicate, stored.is_some()), (1, false, true));
+///
+/// let (repeated, stored) = log.append(1_700_000_000_001, message)?;
+/// assert_eq!((repeated.seq, repeated.duplicate, stored.is_some()), (1, true, false));
+/// assert_eq!(log.read(Range::newest(10)).messages.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Log {
     room: RoomName,
@@ -18,7 +39,7 @@ pub struct Log {
     head: u64,
     /// The time of the newest message.
     last_at: u64,
-    /// What each (user, key) was used for.
+    /// The message of each user and key.
     keys: BTreeMap<(UserKey, String), Keyed>,
     key_order: VecDeque<(UserKey, String)>,
 }
@@ -31,7 +52,7 @@ struct Keyed {
 }
 
 impl Log {
-    /// The empty log of a room.
+    /// Returns the empty log of a room.
     pub fn new(room: RoomName, epoch: String, limits: Arc<Limits>) -> Self {
         Self {
             room,
@@ -46,9 +67,9 @@ impl Log {
         }
     }
 
-    /// Adds a message at the time `at` (ms since the Unix epoch), unless its key says that it is here.
+    /// Adds a message at the time `at`, in milliseconds since the Unix epoch, unless its key is known.
     ///
-    /// Returns the stored message with the answer if one was added.
+    /// Returns the receipt and, if a message was added, the stored message.
     ///
     /// # Errors
     ///
@@ -89,7 +110,7 @@ impl Log {
     }
 
     /// Reads part of the log. A page of more than one message has at most
-    /// [`WireLimits::max_batch_bytes`] bytes.
+    /// [`WireLimits::max_batch_bytes`](crate::WireLimits::max_batch_bytes) bytes.
     pub fn read(&self, range: Range) -> Page {
         let first = self.first();
         let index = |seq: u64| usize::try_from(seq.clamp(first, self.head + 1) - first).unwrap_or(usize::MAX);
@@ -109,7 +130,7 @@ impl Log {
         Page { epoch: self.epoch.clone(), messages, more }
     }
 
-    /// How far the log reaches.
+    /// Returns the extent of the log.
     pub fn bounds(&self) -> LogBounds {
         LogBounds { epoch: self.epoch.clone(), head: self.head, first: self.first() }
     }

@@ -31,7 +31,6 @@ pub enum Committed {
 /// let bounds = LogBounds { epoch: "e".to_owned(), head: 0, first: 1 };
 /// let (mut ann, joined) = room.join(1, &User::guest("ann")?, "wake ann", bounds, &JoinFrom::Now)?;
 /// assert_eq!(joined.members, 1);
-/// assert!(matches!(room.take(&mut ann), Delivery::Events(events) if events.is_empty() == false));
 /// assert!(matches!(room.take(&mut ann), Delivery::Nothing));
 ///
 /// // A store reports its commits in any order.

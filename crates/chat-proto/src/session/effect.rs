@@ -11,9 +11,10 @@ pub enum Effect {
     Reply(Event),
     /// Send a ping.
     Ping,
-    /// Perform this in a room, and report it to [`Session::handle_outcome`]. There is one at a time.
+    /// Perform this in a room, and pass the result to [`Session::handle_outcome`](super::Session::handle_outcome).
+    /// One operation is in flight at a time.
     Perform(Operation),
-    /// Announce that the user is, or is no longer, writing. Nothing is answered.
+    /// Announce that the user is, or is no longer, writing. There is no reply.
     Typing(RoomName, bool),
     /// Close the connection: the `closing` event, then a close frame.
     Close(CloseCode),
@@ -66,18 +67,18 @@ pub enum Outcome<M> {
     Sent(AppendReceipt),
     /// A part of the log.
     History(Page),
-    /// A part of the messages that fit a search.
+    /// A page of a search.
     Found(SearchPage),
     /// The users in the room.
     Members(Vec<User>),
-    /// An error; `detail` is a text of the host's code for the client.
+    /// An error.
     Refused {
         /// The code on the wire.
         code: ErrorCode,
-        /// The text of the host.
+        /// A text of the host for the client.
         detail: Option<String>,
     },
-    /// Nothing was done, because no answer can reach the peer.
+    /// Nothing. The operation was skipped, because no reply can reach the peer.
     Skipped,
 }
 
