@@ -9,7 +9,18 @@ use crate::room::{CheckBody, MemoryStore, Rooms, unix_millis};
 use crate::session::Sessions;
 use crate::{Authorize, Bus, Chat, Limits, Message, NodeId, Store, Text};
 
-/// The parts of a [`Chat`]: by default guests, text messages, and rooms in memory.
+/// A builder of a [`Chat`]. The default is a chat of guests who send text, with rooms in memory.
+///
+/// ```
+/// use chat_core::{Chat, Limits, MemoryStore, Text};
+///
+/// let chat = Chat::builder()
+///     .limits(Limits::default().with(|limits| limits.connection.max_rooms = 10))
+///     .store(MemoryStore)
+///     .messages::<Text>()
+///     .build();
+/// assert_eq!(chat.limits().connection.max_rooms, 10);
+/// ```
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
     limits: Limits,
@@ -72,7 +83,7 @@ impl Builder {
     /// Returns the chat.
     pub fn build(self) -> Chat {
         let limits = Arc::new(self.limits.clamped());
-        // A store may know the guests of an earlier process: none of the new ones may be one of them.
+        // A store may know the guests of an earlier process, so their numbers are not used again.
         let first_guest = if self.store.is_some() { unix_millis() } else { 0 };
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore));
         let name = self.node.clone().unwrap_or_else(NodeId::random);

@@ -4,7 +4,7 @@ use crate::room::{LiveRoom, Rooms};
 use crate::timer;
 use crate::{AppendError, AppendReceipt, NewMessage, Room, Search, SearchError, SearchPage, Unavailable};
 
-/// Appends a message whose body was checked.
+/// Appends a message with a body that was checked.
 pub(crate) async fn append(
     room: &LiveRoom,
     message: NewMessage,

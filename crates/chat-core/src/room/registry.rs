@@ -14,8 +14,7 @@ use crate::room::outbox::Outbox;
 use crate::room::throttle::WarnThrottle;
 use crate::{BodyError, Limits, RoomName, Store, Unavailable};
 
-/// When too many rooms are open, this fraction of them is closed at once, so that not every further room has to look
-/// for one to close.
+/// The fraction of the rooms that is closed at once when too many are open. Then most further rooms find space.
 const EVICTION_FRACTION: usize = 16;
 
 /// The check of a message's body.
@@ -112,7 +111,7 @@ impl Rooms {
     }
 
     /// Takes the notices of other nodes about rooms.
-    pub(crate) fn hear(&self, heard: &Heard<'_>) {
+    pub(crate) fn receive(&self, heard: &Heard<'_>) {
         match heard {
             Heard::Notice(node, Notice::Presence { room, user, connections }) => {
                 if let Some(room) = self.find(room) {
