@@ -6,8 +6,8 @@ use crate::{RoomName, Unavailable, User};
 /// The host's decision about what a user may do in a room.
 ///
 /// Without one, each user may do everything: [`Builder::authorize`](crate::Builder::authorize) sets it. The chat waits
-/// for an answer for [`RoomLimits::call_timeout`](crate::RoomLimits::call_timeout); no answer forbids. Posts of the
-/// host itself, with [`Chat::post`](crate::Chat::post), are not asked about.
+/// for an answer for [`RoomLimits::call_timeout`](crate::RoomLimits::call_timeout). Without an answer, the action is
+/// refused. [`Chat::post`](crate::Chat::post) does not ask, since it is a call of the host itself.
 ///
 /// A closure that needs no `await` is an `Authorize`:
 ///
@@ -26,11 +26,11 @@ use crate::{RoomName, Unavailable, User};
 /// ```
 #[async_trait]
 pub trait Authorize: Send + Sync + 'static {
-    /// Returns `Ok` if the user may do this in the room.
+    /// Decides about an action of the user in the room.
     ///
     /// # Errors
     ///
-    /// [`Forbidden`]; the client gets the error code that its variant names.
+    /// [`Forbidden`] if the user must not do this. The client gets the error code that the variant names.
     async fn authorize(&self, user: &User, room: &RoomName, action: &Action<'_>) -> Result<(), Forbidden>;
 }
 
@@ -48,7 +48,7 @@ where
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Action<'a> {
-    /// Become a member, which includes reading, searching, and seeing who is there.
+    /// Become a member, which includes reading, searching, and listing the members.
     Join,
     /// Append a message.
     Send {
@@ -61,13 +61,13 @@ pub enum Action<'a> {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Forbidden {
-    /// The user has not the rights: `forbidden`.
+    /// The user does not have the right: `forbidden`.
     #[error("the user's rights do not allow this")]
     Rights,
-    /// The host does not want this: `rejected`, with this text for the client.
+    /// The host rejects this message or join: `rejected`, with this text for the client.
     #[error("rejected: {0}")]
     Rejected(String),
-    /// The host cannot tell now: `unavailable`.
+    /// The host cannot decide now: `unavailable`.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }

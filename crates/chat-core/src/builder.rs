@@ -2,12 +2,25 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use tokio::sync::OnceCell;
+
 use crate::chat::Shared;
 use crate::room::{CheckBody, MemoryStore, Rooms, unix_millis};
 use crate::session::Sessions;
 use crate::{Authorize, Bus, Chat, Limits, Message, NodeId, Store, Text};
 
-/// The parts of a [`Chat`]: by default guests, text messages, and rooms in memory.
+/// A builder of a [`Chat`]. The default is a chat of guests who send text, with rooms in memory.
+///
+/// ```
+/// use chat_core::{Chat, Limits, MemoryStore, Text};
+///
+/// let chat = Chat::builder()
+///     .limits(Limits::default().with(|limits| limits.connection.max_rooms = 10))
+///     .store(MemoryStore)
+///     .messages::<Text>()
+///     .build();
+/// assert_eq!(chat.limits().connection.max_rooms, 10);
+/// ```
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
     limits: Limits,
@@ -70,18 +83,21 @@ impl Builder {
     /// Returns the chat.
     pub fn build(self) -> Chat {
         let limits = Arc::new(self.limits.clamped());
-        // A store may know the guests of an earlier process: none of the new ones may be one of them.
+        // A store may know the guests of an earlier process, so their numbers are not used again.
         let first_guest = if self.store.is_some() { unix_millis() } else { 0 };
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore));
         let name = self.node.clone().unwrap_or_else(NodeId::random);
-        let sessions = Sessions::new(limits.connection.max_connections, self.node.clone());
+        // Ids are plain numbers on a server that has no others beside it.
+        let node = self.node.or_else(|| self.bus.is_some().then(|| name.clone()));
+        let sessions = Sessions::new(limits.connection.max_connections, node.clone());
         let chat = Chat::new(Shared {
             rooms: Arc::new(Rooms::new(limits, store, self.check_body, (name.clone(), self.bus.clone()))),
             sessions: Arc::new(sessions),
             authorize: self.authorize,
-            node: self.node,
+            node,
             guests: AtomicU64::new(first_guest),
             subscriptions: AtomicU64::new(u64::MAX),
+            closed: OnceCell::new(),
         });
         if let Some(bus) = self.bus {
             bus.connect(&name, chat.bus_sink());

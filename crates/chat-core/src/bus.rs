@@ -6,10 +6,19 @@ use async_trait::async_trait;
 use crate::{RoomName, Unavailable, User, UserKey};
 
 /// The name of one server of a chat.
+///
+/// ```
+/// use chat_core::{Chat, NodeId};
+///
+/// let node: NodeId = "eu-1".parse()?;
+/// let chat = Chat::builder().node(node).build();
+/// assert!(chat.next_guest().user.id().starts_with("guest-eu-1-"));
+/// # Ok::<(), chat_core::InvalidNodeId>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(Arc<str>);
 
-/// A name that is not the name of a node.
+/// The error of a name that is not valid for a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the name of a node is 1 to 32 ASCII letters, digits and -, with a letter or digit first")]
 pub struct InvalidNodeId;
@@ -50,23 +59,54 @@ impl fmt::Debug for NodeId {
     }
 }
 
-/// The way on which the servers of one chat tell each other what no log carries: presence, typing, and kicks.
+/// A transport between the servers of one chat, for the notices that no log carries: presence, typing, and kicks.
 ///
-/// A chat on one server needs none: without a bus, the chat is this process.
+/// A chat on one server needs no bus.
 ///
 /// # Contract
 ///
 /// - [`publish`](Self::publish) returns at once. It is called while a connection joins or leaves, in `Drop` too.
 /// - A notice reaches each other node at least once, or [`BusSink::node_lost`] is called there. Notices of one node
-///   about one user in one room arrive in order. The latest [`Notice::Presence`] is the state; earlier ones may be
+///   about one user in one room arrive in order. The latest [`Notice::Presence`] is the state, so earlier ones may be
 ///   left out.
-/// - A node never hears its own notices.
+/// - A node does not receive its own notices.
+///
+/// # Examples
+///
+/// A bus to no other server:
+///
+/// ```
+/// use chat_core::{Bus, BusSink, Chat, NodeId, Notice, RoomName, Unavailable, User};
+///
+/// struct Alone;
+///
+/// #[async_trait::async_trait]
+/// impl Bus for Alone {
+///     fn connect(&self, _node: &NodeId, _sink: BusSink) {}
+///
+///     fn publish(&self, node: &NodeId, notice: &Notice) {
+///         println!("{node}: {notice:?}");
+///     }
+///
+///     async fn roster(
+///         &self,
+///         _node: &NodeId,
+///         _room: &RoomName,
+///     ) -> Result<Vec<(NodeId, User, usize)>, Unavailable> {
+///         Ok(Vec::new())
+///     }
+/// }
+///
+/// let chat = Chat::builder().node("eu-1".parse()?).bus(Alone).build();
+/// # drop(chat);
+/// # Ok::<(), chat_core::InvalidNodeId>(())
+/// ```
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
     /// Starts to deliver the notices of other nodes to `sink`. The chat calls it once, when it is built.
     fn connect(&self, node: &NodeId, sink: BusSink);
 
-    /// Tells the other nodes.
+    /// Publishes a notice to the other nodes.
     fn publish(&self, node: &NodeId, notice: &Notice);
 
     /// Returns the users that other nodes have in a room, with the number of their connections. The chat calls it when
@@ -74,7 +114,7 @@ pub trait Bus: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] if that cannot be known now. The room opens all the same, with the users that it hears of.
+    /// [`Unavailable`] if the users cannot be known now. The room opens without them, and learns of them by notices.
     async fn roster(&self, node: &NodeId, room: &RoomName)
     -> Result<Vec<(NodeId, User, usize)>, Unavailable>;
 }
@@ -83,7 +123,7 @@ pub trait Bus: Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
-    /// A user has this many connections in a room on the node that says so.
+    /// A user has this many connections in a room on the node that publishes the notice.
     Presence {
         /// The room.
         room: RoomName,
@@ -98,7 +138,7 @@ pub enum Notice {
         room: RoomName,
         /// The user.
         user: User,
-        /// Whether the user is writing.
+        /// True if the user is writing.
         active: bool,
     },
     /// All connections of a user must be closed.
@@ -115,7 +155,7 @@ pub(crate) enum Heard<'a> {
     NodeLost(&'a NodeId),
 }
 
-/// The receiver of what a [`Bus`] brings. It may be called from any thread.
+/// The receiver of the notices of a [`Bus`]. It may be called from any thread.
 #[derive(Clone)]
 pub struct BusSink(Arc<dyn Fn(Heard<'_>) + Send + Sync>);
 
@@ -129,7 +169,7 @@ impl BusSink {
         (self.0)(Heard::Notice(from, notice));
     }
 
-    /// Takes note that a node has gone: its users leave the rooms here.
+    /// Takes note that a node is lost. Its users leave the rooms on this node.
     pub fn node_lost(&self, node: &NodeId) {
         (self.0)(Heard::NodeLost(node));
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chat_proto::handshake::Refusal;
 use serde_json::value::RawValue;
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
 use crate::bus::{BusSink, Heard, Notice};
@@ -41,8 +42,10 @@ pub(crate) struct Shared {
     pub(crate) node: Option<NodeId>,
     /// The number of the last guest.
     pub(crate) guests: AtomicU64,
-    /// The number of the last subscription, counted down from the largest: those of connections count up.
+    /// The number of the next subscription. It counts down, since the numbers of connections count up.
     pub(crate) subscriptions: AtomicU64,
+    /// The result of closing the store, which is closed once.
+    pub(crate) closed: OnceCell<Result<(), Unavailable>>,
 }
 
 /// The numbers of what a chat has open.
@@ -65,7 +68,7 @@ pub struct Drained {
     pub connections: usize,
     /// Connections that were still there at the end.
     pub abandoned: usize,
-    /// The error of a store that could not be left in order. No acknowledged message is lost.
+    /// The result of closing the store. No acknowledged message is lost, even after an error.
     pub store: Result<(), Unavailable>,
 }
 
@@ -91,6 +94,17 @@ impl Chat {
     /// [`Endpoint`](crate::Endpoint) calls it for WebSockets. Other transports call it themselves and serve the
     /// session with [`Ticket::serve`].
     ///
+    /// ```
+    /// use chat_core::{Chat, Identity, Limits, Refusal, User};
+    ///
+    /// let limits = Limits::default().with(|limits| limits.connection.max_connections = 1);
+    /// let chat = Chat::builder().limits(limits).build();
+    /// let ticket = chat.admit(Identity::from(User::new("7", "Ann")?))?;
+    /// assert_eq!(ticket.user().name(), "Ann");
+    /// assert_eq!(chat.admit(chat.next_guest()).err(), Some(Refusal::Overloaded));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Refusal::Overloaded`] beyond
@@ -101,13 +115,27 @@ impl Chat {
         Ok(Ticket::new(Arc::clone(&self.shared.rooms), self.shared.authorize.clone(), permit, identity.user))
     }
 
-    /// Returns the identity of a guest without a name of its own.
+    /// Returns the identity of a guest that has not chosen a name: `guest-1`, `guest-2`, and so on.
     pub fn next_guest(&self) -> Identity {
         let number = self.shared.guests.fetch_add(1, Ordering::Relaxed) + 1;
         User::numbered_guest(self.shared.node.as_ref().map(NodeId::as_str), number).into()
     }
 
     /// Posts a message into a room as `user`.
+    ///
+    /// ```
+    /// use chat_core::{Chat, RoomName, Text, User};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let chat = Chat::default();
+    /// let lobby: RoomName = "lobby".parse()?;
+    /// let clock = User::new("service:clock", "Clock")?;
+    /// let receipt = chat.post(&lobby, &clock, &Text::new("It is noon.")).await?;
+    /// assert_eq!(receipt.seq, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -122,7 +150,21 @@ impl Chat {
         self.append(room, user, message, None).await
     }
 
-    /// Posts a message into a room as `user`, once for each `key`: a repeated call answers the first one.
+    /// Posts a message into a room as `user`, once for each `key`. A repeated call returns the receipt of the first.
+    ///
+    /// ```
+    /// use chat_core::{Chat, RoomName, Text, User};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let (chat, lobby): (Chat, RoomName) = (Chat::default(), "lobby".parse()?);
+    /// let (shop, text) = (User::new("service:shop", "Shop")?, Text::new("Order 7 is on its way."));
+    /// let first = chat.post_with_key(&lobby, &shop, &text, "order-7").await?;
+    /// let again = chat.post_with_key(&lobby, &shop, &text, "order-7").await?;
+    /// assert_eq!((first.seq, again.seq, again.duplicate), (1, 1, true));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -154,10 +196,26 @@ impl Chat {
             return Err(PostError::TooLarge);
         }
         let room = self.open(room).await?;
-        Ok(room::append(room.log(), NewMessage { user: user.clone(), key, body }, self.rooms()).await?)
+        Ok(room::append(&room, NewMessage { user: user.clone(), key, body }, self.rooms()).await?)
     }
 
     /// Reads part of a room's log.
+    ///
+    /// ```
+    /// use chat_core::{Chat, Range, RoomName, Text, User};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let (chat, lobby): (Chat, RoomName) = (Chat::default(), "lobby".parse()?);
+    /// for text in ["one", "two", "three"] {
+    ///     chat.post(&lobby, &User::guest("ann")?, &Text::new(text)).await?;
+    /// }
+    /// let page = chat.history(&lobby, Range::newest(2)).await?;
+    /// let seqs: Vec<u64> = page.messages.iter().map(|stored| stored.seq).collect();
+    /// assert_eq!((seqs, page.more), (vec![2, 3], true));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -168,6 +226,19 @@ impl Chat {
     }
 
     /// Searches a room's log.
+    ///
+    /// ```
+    /// use chat_core::{Chat, RoomName, Search, Text, User};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let (chat, lobby): (Chat, RoomName) = (Chat::default(), "lobby".parse()?);
+    /// chat.post(&lobby, &User::guest("ann")?, &Text::new("Pears and apples")).await?;
+    /// let search = Search { query: "apple".to_owned(), limit: 20, before: u64::MAX };
+    /// assert_eq!(chat.search(&lobby, search).await?.messages.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -181,13 +252,12 @@ impl Chat {
         room::search(room.log(), search, self.rooms()).await
     }
 
-    /// Follows a room from now on, without being seen in it.
+    /// Subscribes to a room from now on. No user sees the subscription.
     ///
     /// ```
     /// use chat_core::{Chat, RoomName, Text, User};
     ///
-    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    /// # runtime.block_on(async {
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// let chat = Chat::default();
     /// let lobby: RoomName = "lobby".parse()?;
     /// let mut events = chat.subscribe(&lobby).await?;
@@ -204,15 +274,25 @@ impl Chat {
     /// [`Unavailable`] if the log cannot be opened in time.
     pub async fn subscribe(&self, room: &RoomName) -> Result<Subscription, Unavailable> {
         let room = self.open(room).await?;
-        let bounds = within(self.rooms(), room.log().bounds()).await?;
+        let bounds = room.bounds(self.rooms()).await?;
         let inbox = Arc::<Inbox>::default();
         let id = self.shared.subscriptions.fetch_sub(1, Ordering::Relaxed);
         let membership =
-            Membership::subscribe(Arc::clone(self.rooms()), room, id, Arc::clone(&inbox), bounds);
+            Membership::subscribe(Arc::clone(self.rooms()), room, id, Arc::clone(&inbox), bounds)
+                .map_err(|_| Unavailable::new("the log has begun another life"))?;
         Ok(Subscription::new(membership, inbox))
     }
 
-    /// Returns the users who are in a room now, sorted by name.
+    /// Returns the users in a room now, sorted by name. The users on other nodes are known while the room is open here.
+    ///
+    /// ```
+    /// use chat_core::Chat;
+    ///
+    /// let (chat, lobby) = (Chat::default(), "lobby".parse()?);
+    /// assert!(chat.members(&lobby).is_empty());
+    /// assert!(chat.open_rooms().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn members(&self, room: &RoomName) -> Vec<User> {
         self.rooms().find(room).map(|room| room.members()).unwrap_or_default()
     }
@@ -224,7 +304,7 @@ impl Chat {
         names
     }
 
-    /// Returns the open rooms in which a user is now, sorted.
+    /// Returns the open rooms that a user is in now, sorted.
     pub fn rooms_of(&self, user: &User) -> Vec<RoomName> {
         let is_there = |name: &RoomName| {
             self.rooms().find(name).is_some_and(|room| room.state().roster().contains(user))
@@ -234,7 +314,16 @@ impl Chat {
 
     /// Closes all connections of a user with 4503, on all nodes. Returns the number of those on this node.
     ///
-    /// The user may connect again, unless [`Identify`](crate::Identify) refuses that.
+    /// The user may connect again, unless [`Identify`](crate::Identify) refuses it.
+    ///
+    /// ```
+    /// use chat_core::{Chat, Identity, User};
+    ///
+    /// let (chat, ann) = (Chat::default(), User::new("7", "Ann")?);
+    /// let _ticket = chat.admit(Identity::from(ann.clone()))?;
+    /// assert_eq!(chat.kick(&ann), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn kick(&self, user: &User) -> usize {
         let key = user.key();
         let rooms = self.rooms();
@@ -271,25 +360,43 @@ impl Chat {
     /// Ends the chat within `limit`, without losing anything.
     ///
     /// No further connection is admitted. Each session finishes the commands that it has, sends `closing`, and closes
-    /// with 1012. Shortly before the time is over, the remaining sessions are closed as they are. Then the store is
-    /// closed.
+    /// with 1012. Shortly before `limit` is over, the remaining sessions are closed without waiting for their
+    /// commands. Then the store is closed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use chat_core::Chat;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let chat = Chat::default();
+    /// let drained = chat.drain(Duration::from_secs(20)).await;
+    /// assert_eq!((drained.connections, drained.abandoned), (0, 0));
+    /// assert!(drained.store.is_ok() && chat.is_draining());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn drain(&self, limit: Duration) -> Drained {
         let started = Instant::now();
         let sessions = &self.shared.sessions;
         let connections = sessions.connections();
         let limit_of_sessions = limit - CLOSE_SHARE.min(limit / 5);
         sessions.enter(Phase::Draining);
-        // The last frames and the closing handshake of a session have this long each.
-        let farewell = (self.limits().connection.close_timeout * 2).min(limit_of_sessions / 2);
-        if timeout(limit_of_sessions - farewell, sessions.all_closed()).await.is_err() {
+        // The last frames of a session and its closing handshake each have the close timeout.
+        let closing = (self.limits().connection.close_timeout * 2).min(limit_of_sessions / 2);
+        if timeout(limit_of_sessions - closing, sessions.all_closed()).await.is_err() {
             sessions.enter(Phase::Ended);
-            // What is left after this is counted.
-            let _left = timeout(farewell, sessions.all_closed()).await;
+            // The connections that are left are counted below.
+            let _left = timeout(closing, sessions.all_closed()).await;
         }
         sessions.enter(Phase::Ended);
         let abandoned = sessions.connections();
-        let closed = timeout(limit.saturating_sub(started.elapsed()), self.rooms().store.close()).await;
-        let store = closed.unwrap_or_else(|_| Err(Unavailable::new("the store was not closed in time")));
+        let left = limit.saturating_sub(started.elapsed());
+        let close = || async {
+            let closed = timeout(left, self.rooms().store.close()).await;
+            closed.unwrap_or_else(|_| Err(Unavailable::new("the store was not closed in time")))
+        };
+        let store = self.shared.closed.get_or_init(close).await.clone();
         Drained { connections, abandoned, store }
     }
 
@@ -298,12 +405,12 @@ impl Chat {
         self.rooms().open(room).await
     }
 
-    /// Returns the receiver of what a bus brings, as long as the chat is there.
+    /// Returns the receiver of the bus's notices, which ends with the chat.
     pub(crate) fn bus_sink(&self) -> BusSink {
         let shared = Arc::downgrade(&self.shared);
         BusSink::new(move |heard| {
             if let Some(shared) = shared.upgrade() {
-                shared.hear(&heard);
+                shared.receive(&heard);
             }
         })
     }
@@ -314,12 +421,12 @@ impl Chat {
 }
 
 impl Shared {
-    /// Takes what the bus brings.
-    fn hear(&self, heard: &Heard<'_>) {
+    /// Takes a notice of the bus.
+    fn receive(&self, heard: &Heard<'_>) {
         if let Heard::Notice(_, Notice::Kick { user }) = heard {
             self.sessions.kick(user);
         } else {
-            self.rooms.hear(heard);
+            self.rooms.receive(heard);
         }
     }
 }

@@ -5,76 +5,140 @@ use bytes::Bytes;
 
 use crate::{CloseCode, ProtocolViolation};
 
-/// One upgraded connection, at the level of WebSocket messages.
+/// A connection that carries frames in both directions, such as a WebSocket.
 ///
-/// An adapter implements it once for each mechanism. The session polls receiving and sending from one task,
-/// in turn: neither may wait for the other, so that a peer that does not read can still be heard.
+/// An adapter implements it once for each kind of connection. The session polls receiving and sending in turn, from
+/// one task. Neither may wait for the other, so that the commands of a peer that does not read are still received.
 ///
 /// # Contract
 ///
 /// - Messages arrive whole, in the order sent; valid messages ahead of a bad one arrive first.
-/// - A ping is answered with its own payload by the implementation, in turn with what is being sent, and is
-///   reported as [`Incoming::Ping`]. What waits for a peer that does not read stays bounded.
-/// - A message over the limit, text that is not UTF-8, or any breach of RFC 6455 is reported as
-///   [`Incoming::Violation`], once, without having stored more than the limit.
+/// - The implementation answers a ping with the ping's payload, in turn with the frames that are sent, and reports it
+///   as [`Incoming::Ping`]. The pongs that wait for a peer that does not read are bounded.
+/// - A message over the limit, text that is not UTF-8, or another violation of RFC 6455 is reported once, as
+///   [`Incoming::Violation`]. No more than the limit is buffered.
 /// - The peer's close frame is reported as [`Incoming::Close`] and echoed by [`poll_close`](Self::poll_close).
-/// - Frames leave in the order of [`send`](Self::send), each unaltered, none before it is flushed or the
-///   buffer is full, and a batch leaves with as few writes as its size allows.
-/// - Dropping the connection at any moment frees everything it held, the socket included.
+/// - Frames leave unaltered, in the order of [`send`](Self::send). They are written when they are flushed or when the
+///   buffer is full, so that a batch needs few writes.
+/// - Dropping the connection closes the socket and frees everything else.
+///
+/// # Examples
+///
+/// A connection over two channels in memory. `tests/duplex.rs` has one over any byte stream.
+///
+/// ```
+/// use std::io;
+/// use std::task::{Context, Poll, ready};
+///
+/// use chat_core::{Chat, CloseCode, Connection, Incoming, Outgoing};
+/// use tokio::sync::mpsc;
+///
+/// struct Channels {
+///     from_peer: mpsc::UnboundedReceiver<String>,
+///     to_peer: mpsc::UnboundedSender<Outgoing>,
+///     sent: u64,
+/// }
+///
+/// impl Connection for Channels {
+///     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+///         let text = ready!(self.from_peer.poll_recv(cx));
+///         Poll::Ready(text.map_or(Incoming::End, |text| Incoming::Text(text.into())))
+///     }
+///
+///     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+///         Poll::Ready(Ok(()))
+///     }
+///
+///     fn send(&mut self, frame: Outgoing) -> io::Result<()> {
+///         self.sent += 1;
+///         self.to_peer.send(frame).map_err(|_| io::ErrorKind::BrokenPipe.into())
+///     }
+///
+///     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+///         Poll::Ready(Ok(()))
+///     }
+///
+///     fn poll_close(&mut self, _: &mut Context<'_>, _: Option<CloseCode>) -> Poll<()> {
+///         Poll::Ready(())
+///     }
+///
+///     fn progress(&self) -> u64 {
+///         self.sent
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let chat = Chat::default();
+/// let ((commands, from_peer), (to_peer, mut events)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+/// let ticket = chat.admit(chat.next_guest())?;
+/// let session = ticket.serve(Channels { from_peer, to_peer, sent: 0 });
+/// commands.send(r#"{"type":"ping"}"#.to_owned())?;
+/// drop(commands);
+/// session.await;
+/// let Some(Outgoing::Text(welcome)) = events.recv().await else { panic!() };
+/// assert!(welcome.starts_with(br#"{"type":"welcome""#));
+/// let Some(Outgoing::Text(pong)) = events.recv().await else { panic!() };
+/// assert_eq!(&pong[..], br#"{"type":"pong"}"#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Connection {
-    /// What the peer sent next.
+    /// Receives the next input from the peer.
     ///
-    /// After [`Incoming::Close`], [`Incoming::Violation`], [`Incoming::End`] or [`Incoming::Lost`] it is not
-    /// polled again.
+    /// It is not polled again after [`Incoming::Close`], [`Incoming::Violation`], [`Incoming::End`] or
+    /// [`Incoming::Lost`].
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Incoming>;
 
-    /// Whether another frame can be taken. Ready while what waits to be written is below the connection's
-    /// own bound; otherwise it writes, and is ready once there is room.
+    /// Waits until another frame can be taken. It is ready while fewer frames wait than the connection's own bound.
+    /// Otherwise it writes, and is ready once there is space.
     ///
     /// # Errors
     ///
-    /// The transport's, after which nothing can be sent.
+    /// An error of the transport, after which nothing can be sent.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Takes one frame, without writing it yet. Called only after [`poll_ready`](Self::poll_ready) said yes.
+    /// Takes one frame, without writing it yet. It is called only after [`poll_ready`](Self::poll_ready) was ready.
     ///
     /// # Errors
     ///
-    /// The transport's, after which nothing can be sent.
+    /// An error of the transport, after which nothing can be sent.
     fn send(&mut self, frame: Outgoing) -> io::Result<()>;
 
-    /// Writes everything taken so far, pongs included.
+    /// Writes all frames taken so far, including pongs.
     ///
     /// # Errors
     ///
-    /// The transport's, after which nothing can be sent.
+    /// An error of the transport, after which nothing can be sent.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Closes: with a close frame of this code or, if the peer closed first or is gone, with `None`, which
-    /// echoes the peer's. Then waits for the peer's close frame, ends the stream, and reads on a little, so that
-    /// the close frame is not lost to a reset (RFC 6455 section 7.1.1). Ready when that is done or cannot be done;
-    /// the caller bounds the time.
+    /// Closes the connection, with a close frame of this code. `None` means that the peer has closed first, and gets
+    /// its own code back, or that the peer is gone.
+    ///
+    /// It then waits for the peer's close frame, ends the stream, and reads a little longer, so that a reset does not
+    /// destroy the close frame on its way (RFC 6455 section 7.1.1). It is ready when that is done or impossible. The
+    /// caller limits the time.
     fn poll_close(&mut self, cx: &mut Context<'_>, code: Option<CloseCode>) -> Poll<()>;
 
-    /// A number that grows whenever the peer's side has taken something. The session gives up on a peer for
-    /// which something waits and this stands still.
+    /// Returns a number that grows with each byte or frame that the peer's side has taken. The session closes the
+    /// connection if frames wait for the peer and this number stays the same.
     fn progress(&self) -> u64;
 }
 
-/// What came from the peer.
+/// An input from the peer.
 #[derive(Debug)]
 pub enum Incoming {
-    /// A text message. That it is UTF-8 has been checked.
+    /// A text message, which is valid UTF-8.
     Text(Bytes),
     /// A binary message.
     Binary(Bytes),
-    /// A ping, answered already.
+    /// A ping, which the connection has answered.
     Ping,
-    /// A pong, asked for or not.
+    /// A pong, solicited or not.
     Pong,
     /// A close frame, with its code if it had one.
     Close(Option<u16>),
-    /// A breach of the WebSocket protocol.
+    /// A violation of the WebSocket protocol.
     Violation(ProtocolViolation),
     /// The end of the stream without a close frame. The peer may still be reading.
     End,
@@ -83,16 +147,16 @@ pub enum Incoming {
 }
 
 impl Incoming {
-    /// Whether the peer has sent a valid frame, or several that are a message.
+    /// Returns true for a valid frame or message.
     pub(crate) fn is_frame(&self) -> bool {
         !matches!(self, Self::End | Self::Lost(_) | Self::Violation(_))
     }
 }
 
-/// What is sent to the peer.
+/// A frame for the peer.
 #[derive(Clone, Debug)]
 pub enum Outgoing {
-    /// A text message; always UTF-8.
+    /// A text message, which is valid UTF-8.
     Text(Bytes),
     /// A binary message.
     Binary(Bytes),

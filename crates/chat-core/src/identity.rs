@@ -27,7 +27,7 @@ pub trait Identify: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Denied::Unauthorized`] answers the request with 401, all else with 503.
+    /// [`Denied::Unauthorized`] answers the request with 401, and [`Denied::Unavailable`] with 503.
     async fn identify(&self, request: &IdentifyRequest<'_>) -> Result<Identity, Denied>;
 }
 
@@ -41,7 +41,7 @@ where
     }
 }
 
-/// A request whose user is asked for. Its handshake is valid.
+/// A request with a valid handshake, whose user must be identified.
 #[derive(Debug)]
 pub struct IdentifyRequest<'a> {
     head: &'a RequestHead<'a>,
@@ -100,7 +100,7 @@ pub enum Denied {
     /// The request carries no valid credentials.
     #[error("the credentials are missing or not valid")]
     Unauthorized,
-    /// The host cannot tell now.
+    /// The host cannot identify the user now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }

@@ -1,23 +1,86 @@
-//! A chat behind any WebSocket: rooms with an ordered, durable log, sessions that resume exactly, and nothing about how a
-//! connection came to be.
+//! An embeddable chat: rooms with an ordered log, sessions that resume exactly, and no knowledge of where a connection
+//! comes from.
 //!
-//! A [`Connection`] carries frames, a session speaks for a user, a [`Room`] orders messages, the [`Chat`] holds them
-//! all. An adapter shows its framework's request to an [`Endpoint`], sends the answer, and gives the connection to the
-//! [`UpgradeTicket`] that came with it. Any other transport calls [`Chat::admit`] and serves the [`Ticket`].
+//! A [`Connection`] carries frames, a session speaks for a [`User`], a [`Room`] orders messages, and the [`Chat`] holds
+//! them all. An adapter crate mounts the chat in a web framework, and a store crate keeps the rooms.
+//!
+//! # Mount it
+//!
+//! An adapter shows each request to an [`Endpoint`], sends the answer, and gives the connection to the [`UpgradeTicket`]
+//! that came with the answer. A host chooses the path, the origins and the status pages:
+//!
+//! ```
+//! use chat_core::{Chat, Endpoint};
+//!
+//! let endpoint = Endpoint::new(Chat::default()).path("/chat").with_status_pages();
+//! # drop(endpoint);
+//! ```
+//!
+//! A transport that is not a WebSocket implements [`Connection`] and makes two calls: [`Chat::admit`] for a user, and
+//! [`Ticket::serve`] for the connection.
+//!
+//! # Users
+//!
+//! Without further code, each connection is a guest. [`Identify`] names the user behind a request, and [`Authorize`]
+//! decides which rooms the user may join and what the user may send:
+//!
+//! ```
+//! use chat_core::{Action, Chat, Denied, Endpoint, Forbidden, Identity, IdentifyRequest, RoomName, User};
+//!
+//! let chat = Chat::builder()
+//!     .authorize(|user: &User, room: &RoomName, _: &Action<'_>| match room.as_str() {
+//!         "staff" if user.key().is_guest() => Err(Forbidden::Rights),
+//!         _ => Ok(()),
+//!     })
+//!     .build();
+//! let endpoint = Endpoint::new(chat).identify(|request: &IdentifyRequest<'_>| {
+//!     match (request.cookie("session"), request.guest()) {
+//!         (Some("s1"), _) => Ok(Identity::from(User::new("7", "Ann").map_err(|_| Denied::Unauthorized)?)),
+//!         (None, Some(guest)) => Ok(Identity::from(guest.clone())),
+//!         _ => Err(Denied::Unauthorized),
+//!     }
+//! });
+//! # drop(endpoint);
+//! ```
+//!
+//! Each call has a time limit, and a call that fails or does not return refuses. [`Chat::kick`] closes the connections of
+//! a user.
+//!
+//! # Rooms from host code
+//!
+//! [`Chat::post`], [`Chat::history`], [`Chat::search`] and [`Chat::subscribe`] are a host's own way into rooms:
 //!
 //! ```
 //! use chat_core::{Chat, RoomName, Text, User};
 //!
-//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-//! # runtime.block_on(async {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! let chat = Chat::default();
 //! let lobby: RoomName = "lobby".parse()?;
-//! let receipt = chat.post(&lobby, &User::guest("clock")?, &Text::new("It is noon.")).await?;
+//! let mut events = chat.subscribe(&lobby).await?;
+//! let receipt = chat.post(&lobby, &User::new("service:clock", "Clock")?, &Text::new("It is noon.")).await?;
 //! assert_eq!(receipt.seq, 1);
+//! assert!(events.next().await?.is_some());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A service that sends more than text defines a [`Message`]: see [`Builder::messages`].
+//!
+//! # Stores
+//!
+//! Rooms are in memory by default. A [`Store`] keeps them elsewhere: see [`Builder::store`]. Several servers can share a
+//! store. They need a [`NodeId`] each, and a [`Bus`] for presence, typing and kicks.
+//!
+//! # Guarantees
+//!
+//! - The members of a room get the same messages in the same order, each once. A message that a member cannot get is
+//!   named in a `gap` event.
+//! - A message is delivered and acknowledged only after the store has committed it.
+//! - A client that returns with its position gets exactly what it has missed.
+//! - A client that reads slowly delays no other client. Each queue has a bound, and each wait has a limit: see
+//!   [`Limits`].
+//! - [`Chat::drain`] answers the commands that were received, and loses no message.
 
 mod authorize;
 mod builder;

@@ -6,7 +6,7 @@ use crate::{ErrorCode, Limits};
 
 /// A type of message: the `body` of a `send` command.
 ///
-/// A service that sends more than text brings its own type, with [`Builder::messages`](crate::Builder::messages). A body
+/// A service that sends more than text defines its own type, with [`Builder::messages`](crate::Builder::messages). A body
 /// that parses is stored and delivered exactly as it was sent. A type that serde reads and writes needs no code:
 ///
 /// ```
@@ -27,15 +27,15 @@ use crate::{ErrorCode, Limits};
 ///
 /// # Contract
 ///
-/// - [`parse`](Self::parse) depends on its arguments alone and is quick: it runs in the session's task.
+/// - [`parse`](Self::parse) depends on its arguments alone. It is quick, since it runs in the task of a session.
 /// - `parse` accepts the JSON that [`to_json`](Self::to_json) makes of a valid message.
-/// - [`kind`](Self::kind) says nothing of the content.
+/// - [`kind`](Self::kind) contains nothing of the message's content.
 pub trait Message: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Reads a body and checks it. The body is one JSON object in which no key occurs twice.
     ///
     /// # Errors
     ///
-    /// [`BodyError`] if it is no message of this type. By default that is what serde cannot read.
+    /// [`BodyError`] if the body is not a message of this type. By default, serde decides.
     fn parse(body: &RawValue, _limits: &Limits) -> Result<Self, BodyError> {
         serde_json::from_str(body.get()).map_err(|_| BodyError::Invalid)
     }
@@ -59,7 +59,7 @@ pub trait Message: Serialize + DeserializeOwned + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {
-    /// The message says nothing.
+    /// The message is empty.
     #[error("the message is empty")]
     Empty,
     /// The message is longer than its type allows.
@@ -80,20 +80,33 @@ impl From<BodyError> for ErrorCode {
     }
 }
 
-/// The standard message: 1 to [`WireLimits::max_body_bytes`] bytes of text that is not only white space and has no
-/// control characters but tab and line ends.
+/// The standard message: 1 to [`WireLimits::max_body_bytes`](crate::WireLimits::max_body_bytes) bytes of text. It must
+/// not be blank, and tab and line ends are its only control characters.
+///
+/// ```
+/// use chat_core::{BodyError, Limits, Message, Text};
+/// use serde_json::value::RawValue;
+///
+/// let body = RawValue::from_string(Text::new("hi").to_json()?)?;
+/// assert_eq!(body.get(), r#"{"text":"hi"}"#);
+/// assert_eq!(Text::parse(&body, &Limits::default())?.as_str(), "hi");
+///
+/// let blank = RawValue::from_string(Text::new("  ").to_json()?)?;
+/// assert_eq!(Text::parse(&blank, &Limits::default()), Err(BodyError::Empty));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Text {
     text: String,
 }
 
 impl Text {
-    /// A text to post.
+    /// Returns a message of this text.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into() }
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.text
     }

@@ -8,7 +8,7 @@ use crate::{
     SearchPage, StoredMessage, Unavailable,
 };
 
-/// A place that keeps the logs of rooms.
+/// A store of the logs of rooms.
 ///
 /// # Contract
 ///
@@ -17,7 +17,8 @@ use crate::{
 /// - Rooms of one name are one log, however often they are opened and by however many processes.
 /// - [`open`](Self::open) may fail and may take time; the chat limits that time by
 ///   [`RoomLimits::call_timeout`](crate::RoomLimits::call_timeout).
-/// - From the answer of `open` on, the sink hears of each entry, whoever has appended it, until the room is dropped.
+/// - From the answer of `open` on, each entry is reported to the sink, including those of other processes, until the
+///   room is dropped.
 ///
 /// # Examples
 ///
@@ -47,7 +48,7 @@ use crate::{
 /// ```
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Opens the log of a room, and makes it with the first message. `limits` are those of the chat: the store
+    /// Opens the log of a room. A new log begins with its first message. `limits` are those of the chat: the store
     /// takes from them the size of a page and the time for which keys are remembered.
     ///
     /// # Errors
@@ -65,12 +66,12 @@ pub trait Store: Send + Sync + 'static {
         Health::Ready
     }
 
-    /// Completes what was begun and releases the store. Rooms refuse from now on. [`Chat::drain`](crate::Chat::drain)
-    /// calls it when the last session has ended.
+    /// Completes the calls in flight and releases the store. Rooms refuse further calls. [`Chat::drain`](crate::Chat::drain)
+    /// calls it once, when the last session has ended.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] if the store could not be left in order. No acknowledged entry is lost.
+    /// [`Unavailable`] if the store could not be closed cleanly. No acknowledged entry is lost.
     async fn close(&self) -> Result<(), Unavailable> {
         Ok(())
     }
@@ -100,9 +101,9 @@ pub enum Health {
 ///   given out twice. No two rooms have the same epoch, and neither have two lives of a log that did not last. The
 ///   times of entries never decrease.
 /// - **Commits.** [`append`](Self::append) commits at the level that the log promises, then answers. The
-///   [`CommitSink`] of each opening hears of each entry at least once, in any order, before or after the answer,
-///   including entries of other processes. An entry is reported, or the sink is told the new head, although the
-///   future of `append` was dropped.
+///   [`CommitSink`] of each opening gets each entry at least once, in any order, before or after the answer,
+///   including entries of other processes. An entry is reported, or the new head is, even if the future of `append`
+///   was dropped.
 /// - **Bounds.** [`bounds`](Self::bounds) never goes back: its `head` is at least each `seq` that an answer or a sink
 ///   of this log, on any node, has named.
 /// - **Openings.** A room may be opened several times at once, and again later. All openings are one log.
@@ -118,9 +119,57 @@ pub enum Health {
 ///   [`RoomLimits::log_bytes`](crate::RoomLimits::log_bytes), unless the operator of the log has decided otherwise.
 ///   `first` moves then; `head` and the keys stay.
 /// - **Lives.** After a restart a room is the same log: entries, keys, epoch. Or it is empty and has another epoch. A
-///   log that begins another life while it is open tells its sinks with [`CommitSink::renewed`].
+///   log that begins another life while it is open reports it with [`CommitSink::renewed`], and reports no entry of
+///   the earlier life after that.
 /// - **Search.** [`search`](Self::search), where a log supports it, finds what [`Scan`](crate::Scan) finds, newest
 ///   first, in as many bytes. No query breaks it, and nothing in a query is an operator.
+///
+/// # Examples
+///
+/// A room that counts the appends to another one:
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// use chat_core::{
+///     AppendError, AppendReceipt, CommitSink, Limits, LogBounds, MemoryRoom, NewMessage, Page, Range, Room, Unavailable,
+///     User,
+/// };
+/// use serde_json::value::RawValue;
+///
+/// struct Counting {
+///     room: MemoryRoom,
+///     appends: AtomicU64,
+/// }
+///
+/// #[async_trait::async_trait]
+/// impl Room for Counting {
+///     async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
+///         self.appends.fetch_add(1, Ordering::Relaxed);
+///         self.room.append(message).await
+///     }
+///
+///     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
+///         self.room.read(range).await
+///     }
+///
+///     async fn bounds(&self) -> Result<LogBounds, Unavailable> {
+///         self.room.bounds().await
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let sink = CommitSink::new(|commit| println!("{commit:?}"));
+/// let room = MemoryRoom::new("lobby".parse()?, Arc::new(Limits::default()), sink);
+/// let room = Counting { room, appends: AtomicU64::new(0) };
+/// let body = RawValue::from_string(r#"{"text":"hi"}"#.to_owned())?;
+/// let receipt = room.append(NewMessage { user: User::guest("ann")?, key: None, body }).await?;
+/// assert_eq!((receipt.seq, room.appends.load(Ordering::Relaxed)), (1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[async_trait]
 pub trait Room: Send + Sync {
     /// Adds a message.
@@ -155,7 +204,7 @@ pub trait Room: Send + Sync {
     }
 }
 
-/// A receiver of what a [`Room`] has committed. It may be called from any thread, in any order and more than once
+/// A receiver of the commits of a [`Room`]. It may be called from any thread, in any order and more than once
 /// for an entry: the chat brings entries into the order of their `seq`, and reads the log if one does not come.
 #[derive(Clone)]
 pub struct CommitSink(Arc<dyn Fn(Commit<'_>) + Send + Sync>);

@@ -1,4 +1,4 @@
-//! The clocks of one connection.
+//! The timers of one connection.
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -8,15 +8,15 @@ use futures_util::future::FutureExt;
 use tokio::time::error::Elapsed;
 use tokio::time::{self, Instant, Sleep, sleep_until};
 
-/// Tells when something has waited for too long for a peer that takes nothing.
+/// A detector of a peer that takes nothing while frames wait for it.
 #[derive(Debug, Default)]
 pub(crate) struct Stall {
-    /// The connection's progress when something began to wait, or last moved, and when that was.
+    /// The connection's progress when something began to wait, or when it last moved, and the time of that.
     since: Option<(u64, Instant)>,
 }
 
 impl Stall {
-    /// Takes note of whether something waits, and of the connection's progress.
+    /// Takes note of the connection's progress. `waits` is true if something waits for the peer.
     pub(crate) fn note(&mut self, waits: bool, progress: u64) {
         self.since = match self.since {
             _ if !waits => None,
@@ -25,17 +25,17 @@ impl Stall {
         };
     }
 
-    /// When the peer will have taken nothing for so long, if something waits for it.
+    /// Returns the time at which the peer has taken nothing for `limit`. Returns `None` if nothing waits for it.
     pub(crate) fn due(&self, limit: Duration) -> Option<Instant> {
         self.since.map(|(_, since)| since + limit)
     }
 }
 
-/// A moment that is noticed later than this says that the process did not run, stopped or starved. What was done meanwhile
-/// has then yet to be noticed too: the runtime may look at its timers before it looks at sockets and other threads.
+/// The delay of a timer that shows that the process did not run. The runtime may then fire its timers before it has
+/// looked at sockets and at other threads.
 const ABSENCE: Duration = Duration::from_millis(500);
 
-/// Waits for `what` as long as `limit`; once more as long, if the process was not there when that was over.
+/// Waits for a future for `limit`. If the process did not run when that was over, it waits for `limit` once more.
 pub(crate) async fn timeout<T>(limit: Duration, what: impl Future<Output = T>) -> Result<T, Elapsed> {
     let started = Instant::now();
     let mut what = pin!(what);
@@ -46,11 +46,11 @@ pub(crate) async fn timeout<T>(limit: Duration, what: impl Future<Output = T>) -
     waited
 }
 
-/// A timer for a moment that mostly moves away before it comes, which costs it nothing.
+/// A timer for a time that mostly moves away before it comes. Moving it away costs nothing.
 #[derive(Debug)]
 pub(crate) struct Alarm {
     sleep: Pin<Box<Sleep>>,
-    /// It does not go off before: by then, what was done in an absence has been noticed.
+    /// The end of the pause after an absence of the process. The timer does not fire before.
     not_before: Instant,
 }
 
@@ -59,7 +59,8 @@ impl Alarm {
         Self { sleep: Box::pin(sleep_until(at)), not_before: Instant::now() }
     }
 
-    /// Ready with the present once `due` has come, and the process was there to see it come.
+    /// Ready with the present once `due` has come. If the process did not run at that time, it waits a little longer, so
+    /// that what arrived meanwhile is noticed first.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<Instant> {
         let mut due = due.max(self.not_before);
         if due < self.sleep.deadline() {

@@ -1,12 +1,15 @@
 //! The `chat.v1` protocol as pure functions of (state, now, input).
 //!
-//! Everything in this crate works without a runtime, a socket or a clock: times and ids are arguments, and the
-//! actions to perform are return values. `chat-core` performs what this crate decides.
+//! Nothing here needs a runtime, a socket or a clock. Time and ids are arguments, and effects are returned as values.
+//! `chat-core` performs the decisions of this crate.
+//!
+//! - [`handshake::decide`] accepts or refuses an upgrade.
+//! - [`session::Session`] turns the frames of one connection into replies and operations in rooms.
+//! - [`room::Room`] orders the entries of a room and holds its members.
+//! - [`Log`] is the log of a room in memory, [`Scan`] a search in any log.
 //!
 //! The wire is symmetric: a [`Command`](command::Command) is written by a client and read by a server, an
 //! [`Event`] is written by a server and read by a client.
-//!
-//! # Examples
 //!
 //! ```
 //! use chat_proto::command::{self, Command, JoinFrom};

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// The numbers of the protocol that a server may choose, by subject.
+/// The limits of a chat, by subject.
 ///
 /// ```
 /// use chat_proto::Limits;
@@ -14,17 +14,17 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Sizes of what is sent and received.
+    /// Sizes of frames, messages and pages.
     pub wire: WireLimits,
     /// Numbers and times of connections.
     pub connection: ConnectionLimits,
     /// Sizes and times of requests and upgrades.
     pub http: HttpLimits,
-    /// Numbers and times of rooms, and what a room in memory keeps.
+    /// Numbers and times of rooms, and the sizes of a room in memory.
     pub rooms: RoomLimits,
 }
 
-/// Sizes of what is sent and received.
+/// Sizes of frames, messages and pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WireLimits {
@@ -38,7 +38,7 @@ pub struct WireLimits {
     pub max_key_bytes: usize,
     /// Bytes of a `query`. Default 256.
     pub max_query_bytes: usize,
-    /// Messages in a `history` without `limit`, and after a resume that could not reach back. Default 50.
+    /// Messages in a `history` without `limit`, and after a resume with a gap. Default 50.
     pub default_page_messages: usize,
     /// Messages in one `history`. Default 200.
     pub max_page_messages: usize,
@@ -67,9 +67,9 @@ pub struct ConnectionLimits {
     pub error_window: Duration,
     /// Silence after which the server pings. Default 20 s.
     pub ping_interval: Duration,
-    /// Silence after that ping which ends the session. Default 20 s.
+    /// Silence after that ping that ends the session. Default 20 s.
     pub ping_timeout: Duration,
-    /// Time in which a peer may take nothing while something waits for it. Default 15 s.
+    /// Time for which a peer may read nothing while frames wait for it. Default 15 s.
     pub write_timeout: Duration,
     /// Time for the closing handshake. Default 1 s.
     pub close_timeout: Duration,
@@ -89,12 +89,12 @@ pub struct HttpLimits {
     pub upgrade_timeout: Duration,
     /// Pause of accepting when the process has no file descriptor left. Default 100 ms.
     pub accept_pause: Duration,
-    /// The advice in `Retry-After`. `reconnect_in_ms` advises up to twice as long, so that clients do not all
-    /// return at once. Default 2 s.
+    /// The advice in `Retry-After`, rounded down to seconds, at least 1. `reconnect_in_ms` is up to twice as long, so
+    /// that clients do not return all at once. Default 2 s.
     pub retry_after: Duration,
 }
 
-/// Numbers and times of rooms, and what a room in memory keeps.
+/// Numbers and times of rooms, and the sizes of a room in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoomLimits {
@@ -103,11 +103,10 @@ pub struct RoomLimits {
     pub max_open: usize,
     /// Time for one call of a store, or of the host's code that authorizes. Default 5 s.
     pub call_timeout: Duration,
-    /// Time after which an empty room is closed, give or take a tenth. A room without any message is closed at
+    /// Time after which an empty room is closed, up to a tenth later. An empty room without a message is closed at
     /// once. Default 10 min.
     pub idle_timeout: Duration,
-    /// Events that an open room keeps encoded for its members, within [`log_bytes`](Self::log_bytes). Default
-    /// 256.
+    /// Events in the tail of an open room, which has at most [`log_bytes`](Self::log_bytes). Default 256.
     pub tail_events: usize,
     /// Messages that a room in memory keeps. Default 1,000.
     pub log_messages: usize,
@@ -127,7 +126,7 @@ impl Limits {
         self
     }
 
-    /// Returns these limits with at least 1 for each count that must not be 0.
+    /// Returns these limits with at least 1 for each count that cannot be 0. [`Limits`] of a chat are clamped.
     #[must_use]
     pub fn clamped(self) -> Self {
         self.with(|limits| {
@@ -150,17 +149,30 @@ impl Limits {
 }
 
 impl ConnectionLimits {
-    /// Returns the time for which a transport that the session cannot end itself may keep a peer that takes
-    /// nothing. It is longer than the session's own time, including its last frames.
+    /// Returns the time after which a transport drops a peer that reads nothing. It is longer than the time that the
+    /// session itself needs to close such a peer.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use chat_proto::Limits;
+    ///
+    /// assert_eq!(Limits::default().connection.abandon_timeout(), Duration::from_secs(32));
+    /// ```
     pub fn abandon_timeout(&self) -> Duration {
         (self.write_timeout + self.close_timeout) * 2
     }
 }
 
 impl HttpLimits {
-    /// Returns the bytes of a request head that a server may read. Between
-    /// [`max_head_bytes`](Self::max_head_bytes) and this number the chat itself answers that the head is too
-    /// large.
+    /// Returns the bytes of a request head that a server reads. To a head between
+    /// [`max_head_bytes`](Self::max_head_bytes) and this number, the chat itself answers that it is too large.
+    ///
+    /// ```
+    /// use chat_proto::Limits;
+    ///
+    /// assert_eq!(Limits::default().http.head_buffer_bytes(), 32 * 1024);
+    /// ```
     pub fn head_buffer_bytes(&self) -> usize {
         self.max_head_bytes.saturating_mul(2)
     }

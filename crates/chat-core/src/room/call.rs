@@ -1,22 +1,30 @@
 //! Calls of a store, each with a time limit.
 
-use crate::room::Rooms;
+use crate::room::{LiveRoom, Rooms};
 use crate::timer;
 use crate::{AppendError, AppendReceipt, NewMessage, Room, Search, SearchError, SearchPage, Unavailable};
 
-/// Appends a message whose body was checked.
+/// Appends a message with a body that was checked.
 pub(crate) async fn append(
-    room: &dyn Room,
+    room: &LiveRoom,
     message: NewMessage,
     rooms: &Rooms,
 ) -> Result<AppendReceipt, AppendError> {
     let appended = async {
-        match room.append(message).await {
+        match room.log().append(message).await {
             Err(AppendError::Unavailable(unavailable)) => Err(unavailable),
             answer => Ok(answer),
         }
     };
-    within(rooms, appended).await?
+    let life = room.state().life();
+    let receipt = within(rooms, appended).await??;
+    // The report of the entry may come late, or be lost.
+    room.change(|state| {
+        if state.life() == life {
+            state.note_committed(receipt.seq);
+        }
+    });
+    Ok(receipt)
 }
 
 /// Searches a log.

@@ -5,8 +5,7 @@ use parking_lot::Mutex;
 
 use crate::RoomName;
 
-/// The rooms that have something for one connection or subscription: their names, each at most once, never the
-/// events.
+/// The names of the rooms that have events for one connection or subscription. Each name occurs at most once.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     rooms: Mutex<VecDeque<RoomName>>,

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use chat_proto::room::{Committed, Member, Room as RoomState};
+use chat_proto::room::{Member, Room as RoomState};
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
@@ -10,30 +10,30 @@ use crate::room::{Inbox, Rooms, within};
 use crate::store::Commit;
 use crate::{CommitSink, LogBounds, Room, RoomName, Unavailable, User};
 
-/// Time for which an entry waits for earlier ones before the members read the log.
+/// Time for which the room waits for the report of a committed entry. Then the members read it from the log.
 const REPAIR_DELAY: Duration = Duration::from_millis(200);
 
-/// A room that this process has open: its log, and who is there.
+/// A room that this process has open: its log, and its members.
 pub(crate) struct LiveRoom {
     log: Arc<dyn Room>,
     shared: Arc<Shared>,
 }
 
-/// What the sink of the log reaches.
+/// The part of a room that the sink of its log reaches.
 struct Shared {
     name: RoomName,
     // Nothing is awaited while this is held.
     state: Mutex<State>,
-    /// The runtime of the repair task; a store may report from a thread of its own.
-    runtime: Handle,
 }
 
 struct State {
     room: RoomState<Arc<Inbox>>,
-    /// The time since which nobody is here and nothing happens.
+    /// The time since which the room has no member and nothing happens in it.
     idle_since: Option<Instant>,
-    /// Whether a task waits to repair a hole.
+    /// True while a task waits to repair a hole.
     repairing: bool,
+    /// The runtime of the repair task. A store may report from a thread that has none.
+    runtime: Handle,
 }
 
 impl LiveRoom {
@@ -43,9 +43,9 @@ impl LiveRoom {
             room: RoomState::new(name.clone(), &rooms.limits),
             idle_since: Some(Instant::now()),
             repairing: false,
+            runtime: Handle::current(),
         };
-        let shared =
-            Arc::new(Shared { name: name.clone(), state: Mutex::new(state), runtime: Handle::current() });
+        let shared = Arc::new(Shared { name: name.clone(), state: Mutex::new(state) });
         let sink = sink(Arc::downgrade(&shared));
         let log = within(rooms, rooms.store.open(name, &rooms.limits, sink)).await?;
         Ok(Self { log, shared })
@@ -59,12 +59,28 @@ impl LiveRoom {
         &*self.log
     }
 
-    /// Returns the state. Those who must hear of a change are woken by [`wake`](Self::wake) on it.
+    /// Reads the extent of the log for a member that is about to join.
+    pub(crate) async fn bounds(&self, rooms: &Rooms) -> Result<LogBounds, Unavailable> {
+        loop {
+            let life = self.state().life();
+            let bounds = within(rooms, self.log.bounds()).await?;
+            let is_current = self.shared.change(|state| {
+                // The runtime that opened the room may end before the runtime of a member.
+                state.runtime = Handle::current();
+                state.room.observe(life, &bounds)
+            });
+            if is_current {
+                return Ok(bounds);
+            }
+        }
+    }
+
+    /// Returns the state. A change goes through [`change`](Self::change), which wakes the members.
     pub(crate) fn state(&self) -> MappedMutexGuard<'_, RoomState<Arc<Inbox>>> {
         MutexGuard::map(self.shared.state.lock(), |state| &mut state.room)
     }
 
-    /// Changes the state and wakes those who must hear of it.
+    /// Changes the state and wakes the members that have something to take.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut RoomState<Arc<Inbox>>) -> T) -> T {
         self.shared.change(|state| change(&mut state.room))
     }
@@ -73,22 +89,14 @@ impl LiveRoom {
         self.state().roster().members()
     }
 
-    /// Wakes one member, which has more to take.
+    /// Wakes one member, which may have entries to read from the log.
     pub(crate) fn wake(&self, member: &Member) {
         if let Some(inbox) = self.state().wake(member) {
             inbox.push(self.shared.name.clone());
         }
     }
 
-    /// Removes a member. Returns true if the room is empty now.
-    pub(crate) fn leave(&self, member: &Member) -> bool {
-        self.change(|room| {
-            room.leave(member);
-            room.is_empty()
-        })
-    }
-
-    /// Returns true if nobody is here and no entry is known.
+    /// Returns true if the room has no member and no entry of it is known.
     pub(crate) fn is_blank(&self) -> bool {
         let room = self.state();
         room.is_empty() && room.head() == 0
@@ -106,62 +114,73 @@ impl std::fmt::Debug for LiveRoom {
 }
 
 impl Shared {
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock();
         let changed = change(&mut state);
         for inbox in state.room.to_wake() {
             inbox.push(self.name.clone());
         }
         state.idle_since = state.room.is_empty().then(Instant::now);
-        changed
-    }
-
-    fn report(self: &Arc<Self>, commit: Commit<'_>) {
-        let needs_repair = self.change(|state| match commit {
-            Commit::Entry(stored) => {
-                let is_early = state.room.commit(stored) == Committed::Early;
-                is_early && !std::mem::replace(&mut state.repairing, true)
-            }
-            Commit::Head(head) => {
-                state.room.advance(head);
-                false
-            }
-            Commit::Renewed(LogBounds { head, .. }) => {
-                state.room.renew(*head);
-                false
-            }
+        let needs_repair = state.room.has_hole() && !std::mem::replace(&mut state.repairing, true);
+        let repair = needs_repair.then(|| {
+            let task = Repair { room: Arc::downgrade(self), head: state.room.head(), done: false };
+            (Handle::try_current().unwrap_or_else(|_| state.runtime.clone()), task)
         });
-        if needs_repair {
-            self.runtime.spawn(repair(Arc::downgrade(self)));
+        drop(state);
+        if let Some((runtime, task)) = repair {
+            runtime.spawn(task.run());
         }
+        changed
     }
 }
 
-/// The way from the log to the room, as long as the room is open.
+/// Returns the way from the log to the room, which ends with the room.
 fn sink(shared: Weak<Shared>) -> CommitSink {
     CommitSink::new(move |commit| {
-        if let Some(shared) = shared.upgrade() {
-            shared.report(commit);
-        }
+        let Some(shared) = shared.upgrade() else { return };
+        shared.change(|state| match commit {
+            Commit::Entry(stored) => {
+                state.room.commit(stored);
+            }
+            Commit::Head(head) => state.room.advance(head),
+            Commit::Renewed(bounds) => state.room.renew(bounds),
+        });
     })
 }
 
-/// Lets the members of a room read the log if a hole among the reported entries stays.
-async fn repair(room: Weak<Shared>) {
-    let mut hole = None;
-    loop {
-        sleep(REPAIR_DELAY).await;
-        let Some(room) = room.upgrade() else { return };
-        let goes_on = room.change(|state| {
-            let head = state.room.head();
-            if hole.replace(head) == Some(head) {
-                state.room.repair();
-            }
-            state.repairing = state.room.has_hole();
-            state.repairing
-        });
-        if !goes_on {
-            return;
+/// The task that lets the members read the log if committed entries are not reported.
+struct Repair {
+    room: Weak<Shared>,
+    /// The last entry before the hole.
+    head: u64,
+    /// True if the task has ended by itself.
+    done: bool,
+}
+
+impl Repair {
+    async fn run(mut self) {
+        while !self.done {
+            sleep(REPAIR_DELAY).await;
+            let Some(room) = self.room.upgrade() else { return };
+            room.change(|state| {
+                if state.room.head() == self.head {
+                    state.room.repair();
+                }
+                self.head = state.room.head();
+                state.repairing = state.room.has_hole();
+                self.done = !state.repairing;
+            });
+        }
+    }
+}
+
+impl Drop for Repair {
+    // The runtime of the task has ended: the next change starts another one.
+    fn drop(&mut self) {
+        if !self.done
+            && let Some(room) = self.room.upgrade()
+        {
+            room.state.lock().repairing = false;
         }
     }
 }

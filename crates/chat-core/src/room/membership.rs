@@ -7,7 +7,7 @@ use crate::bus::Notice;
 use crate::room::{Inbox, LiveRoom, Rooms, within};
 use crate::{ErrorCode, LogBounds, Page, Range, RoomName, Unavailable, User};
 
-/// A position in one room, of a connection or of a subscription. Dropping it leaves the room, whatever dropped it.
+/// A position in one room, of a connection or of a subscription. Dropping it leaves the room.
 #[derive(Debug)]
 pub(crate) struct Membership {
     rooms: Arc<Rooms>,
@@ -27,22 +27,27 @@ impl Membership {
         bounds: LogBounds,
         from: &JoinFrom,
     ) -> Result<(Self, Joined), ErrorCode> {
-        let (member, joined) = room.change(|state| state.join(connection, &user, inbox, bounds, from))?;
+        let (member, joined) = room.change(|state| {
+            let joined = state.join(connection, &user, inbox, bounds, from)?;
+            rooms.announce_presence(state, &user);
+            Ok::<_, ErrorCode>(joined)
+        })?;
         let membership = Self { rooms, room, member, user: Some(user) };
-        membership.publish_presence();
+        membership.room.wake(&membership.member);
+        membership.rooms.publish_announced();
         Ok((membership, joined))
     }
 
-    /// Follows a room without being seen in it.
+    /// Follows a room. No user sees it.
     pub(crate) fn subscribe(
         rooms: Arc<Rooms>,
         room: Arc<LiveRoom>,
         id: u64,
         inbox: Arc<Inbox>,
         bounds: LogBounds,
-    ) -> Self {
-        let member = room.change(|state| state.subscribe(id, inbox, bounds));
-        Self { rooms, room, member, user: None }
+    ) -> Result<Self, ErrorCode> {
+        let member = room.change(|state| state.subscribe(id, inbox, bounds))?;
+        Ok(Self { rooms, room, member, user: None })
     }
 
     /// Joins again: reads on as before, or from another position.
@@ -60,7 +65,7 @@ impl Membership {
         self.room.name()
     }
 
-    /// Takes what comes next. After [`Delivery::Nothing`], the inbox hears when there is more.
+    /// Takes the next events. After [`Delivery::Nothing`], the inbox is notified when there is more.
     pub(crate) fn take(&mut self) -> Delivery {
         self.room.state().take(&mut self.member)
     }
@@ -77,31 +82,26 @@ impl Membership {
         self.member.catch_up(self.room.name(), page, up_to)
     }
 
-    /// Tells the others that this user is, or is no longer, writing.
+    /// Announces that this user is, or is no longer, writing.
     pub(crate) fn typing(&self, active: bool) {
         self.room.change(|state| state.typing(&self.member, active));
-        self.publish(|room, user| Notice::Typing { room, user, active });
-    }
-
-    /// Tells the other nodes how many connections of this user are here.
-    fn publish_presence(&self) {
-        self.publish(|room, user| {
-            let connections = self.room.state().roster().local_connections(&user);
-            Notice::Presence { room, user, connections }
-        });
-    }
-
-    fn publish(&self, notice: impl FnOnce(RoomName, User) -> Notice) {
-        if let (Some(bus), Some(user)) = (&self.rooms.bus, &self.user) {
-            bus.publish(&self.rooms.node, &notice(self.name().clone(), user.clone()));
+        if let Some(user) = self.user.clone() {
+            self.rooms.announce(|| Notice::Typing { room: self.name().clone(), user, active });
+            self.rooms.publish_announced();
         }
     }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let is_empty = self.room.leave(&self.member);
-        self.publish_presence();
+        let is_empty = self.room.change(|state| {
+            state.leave(&self.member);
+            if let Some(user) = &self.user {
+                self.rooms.announce_presence(state, user);
+            }
+            state.is_empty()
+        });
+        self.rooms.publish_announced();
         if is_empty {
             self.rooms.left(&self.room);
         }

@@ -11,7 +11,7 @@ use crate::{
     Search, SearchError, SearchPage, Store, Unavailable,
 };
 
-/// The store of a chat that was given no other: each room is a [`MemoryRoom`].
+/// The default store of a chat. Each room is a [`MemoryRoom`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MemoryStore;
 
@@ -46,7 +46,7 @@ impl MemoryRoom {
 #[async_trait]
 impl Room for MemoryRoom {
     async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
-        // Publishing under the lock keeps the order, which spares the sink from sorting.
+        // The lock keeps the order of the reports, so that the room does not have to sort them.
         let mut log = self.log.lock();
         let (receipt, stored) = log.append(unix_millis(), message)?;
         if let Some(stored) = stored {
@@ -89,7 +89,7 @@ pub(crate) fn unix_millis() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A name that no other life of the room has had: 64 random bits.
+/// Returns a name that no other life of the room has: 64 random bits.
 fn new_epoch() -> String {
     let number = getrandom::u64().expect("the operating system always has random numbers once it is up");
     format!("{number:016x}")

@@ -1,10 +1,11 @@
-//! Open rooms: what a store keeps, and who is there now.
+//! Open rooms: the log of each in a store, and its members.
 
 mod call;
 mod inbox;
 mod live;
 mod membership;
 mod memory;
+mod outbox;
 mod registry;
 mod subscription;
 mod throttle;

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use chat_proto::room::Room as RoomState;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tokio::runtime::Handle;
@@ -9,11 +10,11 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::bus::{Bus, Heard, NodeId, Notice};
 use crate::room::LiveRoom;
+use crate::room::outbox::Outbox;
 use crate::room::throttle::WarnThrottle;
 use crate::{BodyError, Limits, RoomName, Store, Unavailable};
 
-/// When too many rooms are open, this fraction of them is closed at once, so that not every further room has to look
-/// for one to close.
+/// The fraction of the rooms that is closed at once when too many are open. Then most further rooms find space.
 const EVICTION_FRACTION: usize = 16;
 
 /// The check of a message's body.
@@ -27,6 +28,7 @@ pub(crate) struct Rooms {
     pub(crate) node: NodeId,
     pub(crate) bus: Option<Arc<dyn Bus>>,
     pub(crate) warnings: WarnThrottle,
+    pub(crate) outbox: Outbox,
     // Nothing is awaited while this is held.
     open: Mutex<Open>,
 }
@@ -34,7 +36,7 @@ pub(crate) struct Rooms {
 #[derive(Default)]
 struct Open {
     rooms: HashMap<RoomName, Arc<LiveRoom>>,
-    /// Whether a task waits to close idle rooms.
+    /// True while a task waits to close idle rooms.
     sweeping: bool,
 }
 
@@ -45,8 +47,8 @@ impl Rooms {
         check_body: CheckBody,
         (node, bus): (NodeId, Option<Arc<dyn Bus>>),
     ) -> Self {
-        let (warnings, open) = (WarnThrottle::default(), Mutex::default());
-        Self { limits, store, check_body, node, bus, warnings, open }
+        let (warnings, outbox, open) = (WarnThrottle::default(), Outbox::default(), Mutex::default());
+        Self { limits, store, check_body, node, bus, warnings, outbox, open }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -67,45 +69,49 @@ impl Rooms {
         if let Some(room) = self.find(name) {
             return Ok(room);
         }
-        // Opened without the lock, since a store may take its time. Of two rooms opened at once, one goes.
-        let opened = LiveRoom::open(self, name).await?;
-        let room = self.insert(name, opened)?;
-        self.learn_roster(&room).await;
+        // Opened without the lock, since a store may take its time. Of two rooms opened at once, one is dropped.
+        let opened = Arc::new(LiveRoom::open(self, name).await?);
+        if self.bus.is_some() {
+            // What the other nodes report from now on is newer than their answer.
+            opened.change(RoomState::begin_roster);
+        }
+        let room = self.insert(&opened)?;
+        if Arc::ptr_eq(&room, &opened)
+            && let Some(bus) = self.bus.clone()
+        {
+            // A task, so that it is finished although the caller goes away.
+            let learning = tokio::spawn(learn_roster(Arc::clone(self), bus, opened));
+            // A panic of the bus leaves the users of other nodes unknown.
+            let _finished = learning.await;
+        }
         Ok(room)
     }
 
-    fn insert(self: &Arc<Self>, name: &RoomName, opened: LiveRoom) -> Result<Arc<LiveRoom>, Unavailable> {
-        let mut open = self.open.lock();
-        let closed = if open.rooms.len() < self.limits.rooms.max_open {
-            Vec::new()
-        } else {
-            open.longest_idle(self.limits.rooms.max_open / EVICTION_FRACTION + 1)
-        };
-        if open.rooms.len() >= self.limits.rooms.max_open && !open.rooms.contains_key(name) {
-            return Err(Unavailable::new("too many rooms are open"));
+    /// Enters a room into the map. Returns the room of its name, which another task may have entered before.
+    fn insert(self: &Arc<Self>, opened: &Arc<LiveRoom>) -> Result<Arc<LiveRoom>, Unavailable> {
+        // Dropped after the lock, since the store's code runs then.
+        let evicted: Vec<Arc<LiveRoom>>;
+        {
+            let mut open = self.open.lock();
+            if let Some(room) = open.rooms.get(opened.name()) {
+                return Ok(Arc::clone(room));
+            }
+            let max = self.limits.rooms.max_open;
+            let excess = if open.rooms.len() < max { 0 } else { max / EVICTION_FRACTION + 1 };
+            evicted = open.longest_idle(excess);
+            if open.rooms.len() >= max {
+                return Err(Unavailable::new("too many rooms are open"));
+            }
+            open.rooms.insert(opened.name().clone(), Arc::clone(opened));
         }
-        let room = Arc::clone(open.rooms.entry(name.clone()).or_insert_with(|| Arc::new(opened)));
-        drop(open);
-        drop(closed);
-        // Nobody is in it yet, and perhaps nobody will be.
+        drop(evicted);
+        // The room has no member yet, and may never have one.
         self.sweep_later();
-        Ok(room)
+        Ok(Arc::clone(opened))
     }
 
-    /// Learns who is in a room on other nodes.
-    async fn learn_roster(&self, room: &LiveRoom) {
-        let Some(bus) = &self.bus else { return };
-        if let Ok(users) = super::within(self, bus.roster(&self.node, room.name())).await {
-            room.change(|state| {
-                for (node, user, connections) in &users {
-                    state.set_remote(node.as_str(), user, *connections);
-                }
-            });
-        }
-    }
-
-    /// Takes what the bus brings about rooms.
-    pub(crate) fn hear(&self, heard: &Heard<'_>) {
+    /// Takes the notices of other nodes about rooms.
+    pub(crate) fn receive(&self, heard: &Heard<'_>) {
         match heard {
             Heard::Notice(node, Notice::Presence { room, user, connections }) => {
                 if let Some(room) = self.find(room) {
@@ -127,11 +133,11 @@ impl Rooms {
         }
     }
 
-    /// A connection has left a room: one that is empty is forgotten, at once or later.
+    /// Takes note that a connection has left a room. An empty room is closed, at once or later.
     pub(crate) fn left(self: &Arc<Self>, room: &Arc<LiveRoom>) {
         if room.is_blank() {
             let mut open = self.open.lock();
-            // Two holders are this call and the map: nobody else uses the room.
+            // The two holders are this call and the map, so the room is not in use.
             let forgotten = (room.is_blank() && Arc::strong_count(room) == 2)
                 .then(|| open.rooms.remove(room.name()))
                 .flatten();
@@ -143,7 +149,7 @@ impl Rooms {
         self.sweep_later();
     }
 
-    /// Sees to it that rooms which stay empty are forgotten.
+    /// Starts the task that closes idle rooms, unless it runs.
     fn sweep_later(self: &Arc<Self>) {
         let Ok(runtime) = Handle::try_current() else { return };
         if std::mem::replace(&mut self.open.lock().sweeping, true) {
@@ -152,12 +158,12 @@ impl Rooms {
         runtime.spawn(Sweeper { rooms: Arc::downgrade(self), done: false }.run());
     }
 
-    /// Forgets the rooms that have been empty for long enough; says when to look again.
+    /// Closes the rooms that have been empty for long enough. Returns the time of the next look.
     fn sweep(&self) -> Option<Instant> {
         let now = Instant::now();
         let mut next = None;
         let mut open = self.open.lock();
-        // Others hold the room while they use it; a new holder needs the lock held here.
+        // A room in use has another holder, and a new holder needs this lock.
         let forgotten: Vec<_> = open
             .rooms
             .extract_if(|_, room| {
@@ -174,14 +180,25 @@ impl Rooms {
         open.sweeping = next.is_some();
         drop(open);
         drop(forgotten);
-        // A tenth more than the time is left: so many rooms are looked at ten times, not once each.
+        // The tenth more lets one look close many rooms.
         next.map(|until| until.max(now) + (self.limits.rooms.idle_timeout / 10).max(Duration::from_millis(1)))
     }
 }
 
+/// Learns which users of other nodes are in a room.
+async fn learn_roster(rooms: Arc<Rooms>, bus: Arc<dyn Bus>, room: Arc<LiveRoom>) {
+    let users = super::within(&rooms, bus.roster(&rooms.node, room.name())).await.unwrap_or_default();
+    room.change(|state| {
+        state.finish_roster(users.iter().map(|(node, user, count)| (node.as_str(), user, *count)));
+    });
+}
+
 impl Open {
-    /// Takes out this many of the rooms that nobody uses, those first that nobody has used for the longest.
+    /// Takes out this many of the rooms that are not in use, those with the longest idle time first.
     fn longest_idle(&mut self, count: usize) -> Vec<Arc<LiveRoom>> {
+        if count == 0 {
+            return Vec::new();
+        }
         let unused = |room: &Arc<LiveRoom>| room.idle_since().filter(|_| Arc::strong_count(room) == 1);
         let mut idle: Vec<_> =
             self.rooms.iter().filter_map(|(name, room)| Some((unused(room)?, name.clone()))).collect();
@@ -196,10 +213,10 @@ impl std::fmt::Debug for Rooms {
     }
 }
 
-/// The task that forgets idle rooms. It lives while there are any.
+/// The task that closes idle rooms. It runs while there are any.
 struct Sweeper {
     rooms: Weak<Rooms>,
-    /// Whether it has ended by itself, and said so.
+    /// True if it has ended by itself.
     done: bool,
 }
 
@@ -217,7 +234,7 @@ impl Sweeper {
 }
 
 impl Drop for Sweeper {
-    // Where the runtime that it ran on has ended: the next room that empties starts another.
+    // The runtime of the task has ended: the next room that becomes empty starts another one.
     fn drop(&mut self) {
         if !self.done
             && let Some(rooms) = self.rooms.upgrade()

@@ -11,8 +11,9 @@ use crate::{RoomName, Unavailable};
 
 /// The events of one room, for host code: see [`Chat::subscribe`](crate::Chat::subscribe).
 ///
-/// A subscription is a cursor in the room's log like a member, but no user sees it. One that is slow reads what it
-/// has missed from the log; a `gap` event names what the log no longer has. Dropping it ends it.
+/// A subscription is a cursor in the room's log, like a member, but no user sees it. A slow subscription reads the
+/// messages that it has missed from the log, and gets a `gap` event for those that the log no longer has. Dropping it
+/// ends it.
 #[derive(Debug)]
 pub struct Subscription {
     membership: Membership,
@@ -30,10 +31,10 @@ impl Subscription {
         self.membership.name()
     }
 
-    /// Waits for the next event, as the text that a client gets: `message`, `presence`, `typing` or `gap`. `None` if
-    /// the log has begun another life; then [`Chat::subscribe`](crate::Chat::subscribe) again.
+    /// Waits for the next event, as the text that a client gets: `message`, `presence`, `typing` or `gap`. Returns `None`
+    /// if the log has begun another life. The caller then [subscribes](crate::Chat::subscribe) again.
     ///
-    /// Nothing is lost if the future is dropped.
+    /// No event is lost if the future is dropped.
     ///
     /// # Errors
     ///

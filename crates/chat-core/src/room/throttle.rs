@@ -13,12 +13,12 @@ pub(crate) struct WarnThrottle(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     last: Option<Instant>,
-    /// Warnings that were not logged since.
+    /// Warnings since then that were not logged.
     suppressed: u64,
 }
 
 impl WarnThrottle {
-    /// A call failed for this cause.
+    /// Takes note of a call that failed for this cause.
     pub(crate) fn unavailable(&self, cause: &str) {
         let now = Instant::now();
         let mut state = self.0.lock();

@@ -1,4 +1,4 @@
-//! What the rooms have for the session, from their tails or, where it is behind, from their logs.
+//! The events of rooms for the session, from their tails or, if it is behind, from their logs.
 
 use std::task::{Context, Poll};
 
@@ -81,7 +81,7 @@ impl<C: Connection> Driver<'_, C> {
                         self.output.event(room.clone(), event);
                     }
                 }
-                // The client resumes, and hears then what it cannot get.
+                // The client resumes, and gets a gap for the entries that are lost.
                 Ok(None) => self.end(End::Closing(CloseCode::LogRenewed)),
                 Err(_) => self.end(End::Closing(CloseCode::InternalError)),
             }

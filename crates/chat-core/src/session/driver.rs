@@ -24,7 +24,7 @@ pub(super) const BURST: usize = 32;
 /// Replies that wait to be sent before no more commands are read or begun.
 pub(super) const MAX_REPLIES: usize = 64;
 
-/// The loop of one session: what it waits for, and what it does about it.
+/// The loop of one session. It polls the connection, the operation in flight, and the timer.
 pub(super) struct Driver<'c, C> {
     pub(super) ticket: Ticket,
     pub(super) connection: &'c mut C,
@@ -41,7 +41,7 @@ pub(super) struct Driver<'c, C> {
     alarm: Alarm,
 }
 
-/// The way of a session to its end.
+/// The progress of a session towards its end.
 #[derive(Debug)]
 pub(super) enum State {
     /// The peer speaks.
@@ -127,7 +127,7 @@ impl<'c, C: Connection> Driver<'c, C> {
     pub(super) fn end(&mut self, end: End) {
         match (&self.state, end) {
             (State::Ended(_), _) => {}
-            // What the peer did itself says more about the end than what the server thinks of it.
+            // The close of the peer came before that of the server.
             (State::Deferred(Incoming::Close(code), _), End::Closing(_)) => {
                 self.state = State::Ended(End::PeerClosed(*code));
             }
@@ -213,7 +213,7 @@ impl<'c, C: Connection> Driver<'c, C> {
         } else if self.reads() {
             effects = self.session.handle_timer(self.now());
         } else {
-            // Whatever the peer sends waits here unread, so its silence is the server's.
+            // Frames of the peer may wait unread, so its silence is not known.
             self.session.handle_sign_of_life(self.now());
         }
         self.perform(effects);

@@ -1,4 +1,4 @@
-//! What comes in from the peer.
+//! The input of a session: frames from the peer.
 
 use std::task::{Context, Poll};
 

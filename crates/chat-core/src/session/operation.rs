@@ -1,4 +1,4 @@
-//! What the session asks of rooms, one operation at a time.
+//! The operations of a session in rooms, one at a time.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -70,7 +70,7 @@ impl<C: Connection> Driver<'_, C> {
                 self.forget(&name, true);
                 return self.answer(Outcome::Left);
             }
-            // Nobody would hear the answer, and whatever was sent behind the command still counts.
+            // The answer cannot be sent. The commands after this one are still carried out.
             (Asked::History(_) | Asked::Search(_) | Asked::Members, _) if self.has_failed() => {
                 return self.answer(Outcome::Skipped);
             }
@@ -81,13 +81,13 @@ impl<C: Connection> Driver<'_, C> {
                     Some(room) => room,
                     None => rooms.open(&name).await?,
                 };
-                let bounds = within(&rooms, room.log().bounds()).await?;
+                let bounds = room.bounds(&rooms).await?;
                 Ok(Done::Bounds(room, from, bounds))
             }),
             (Asked::Send { key, body }, Some(room)) => wait(span, async move {
                 (rooms.check_body)(&body, &rooms.limits).map_err(ErrorCode::from)?;
                 host.may(&user, &name, Action::Send { body: &body }).await?;
-                let receipt = append(room.log(), NewMessage { user, key, body }, &rooms).await?;
+                let receipt = append(&room, NewMessage { user, key, body }, &rooms).await?;
                 Ok(Done::Outcome(Outcome::Sent(receipt)))
             }),
             (Asked::History(range), Some(room)) => wait(span, async move {
@@ -147,7 +147,7 @@ impl From<ErrorCode> for Refused {
 }
 
 impl Host {
-    /// Asks whether a user may do something in a room.
+    /// Asks the host to authorize an action.
     async fn may(&self, user: &User, room: &RoomName, action: Action<'_>) -> Result<(), Refused> {
         let Some(authorize) = &self.authorize else { return Ok(()) };
         let limit = self.rooms.limits.rooms.call_timeout;

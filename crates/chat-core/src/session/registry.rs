@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::room::Inbox;
 use crate::{CloseCode, NodeId, User, UserKey};
 
-/// The connections of a chat, and its way to the end.
+/// The connections of a chat, and its progress towards its end.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     max: usize,
@@ -24,7 +24,7 @@ pub(crate) struct Sessions {
     all_closed: Notify,
 }
 
-/// What the chat tells one session.
+/// The notices of the chat to one session.
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) inbox: Arc<Inbox>,
@@ -67,7 +67,7 @@ impl Sessions {
             Arc::new(Control { inbox: Arc::default(), user: user.key(), kicked: AtomicBool::new(false) });
         self.admitted.lock().insert(connection, Arc::clone(&control));
         let permit = Permit { sessions: Arc::clone(self), connection, control, is_serving: false };
-        // Counted first, asked then: a drain that does not see this connection is seen by it.
+        // The connection is counted before the phase is read, so that a drain cannot miss it.
         if self.phase() == Phase::Open { Ok(permit) } else { Err(Refusal::Draining) }
     }
 
@@ -87,7 +87,7 @@ impl Sessions {
         }
     }
 
-    /// Enters a phase. There is no way back, whoever else drains.
+    /// Enters a phase. A later phase is never left for an earlier one.
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::SeqCst);
         for control in self.admitted.lock().values() {

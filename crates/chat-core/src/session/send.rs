@@ -1,4 +1,4 @@
-//! What goes out to the peer.
+//! The output of a session: frames for the peer.
 
 use std::io;
 use std::task::{Context, Poll};

@@ -14,9 +14,27 @@ use crate::connection::{Connection, Outgoing};
 use crate::room::Rooms;
 use crate::{Authorize, CloseCode, Limits, User};
 
-/// The right of one user to one session, whatever carries it. [`Chat::admit`](crate::Chat::admit) gives it.
+/// The right of one user to one session, over any connection. [`Chat::admit`](crate::Chat::admit) returns it.
 ///
 /// It counts as a connection until it is dropped or its session has ended.
+///
+/// ```
+/// use chat_core::{Chat, Connection, Identity, User};
+///
+/// async fn handle<C: Connection>(chat: &Chat, user: User, connection: C) {
+///     match chat.admit(Identity::from(user)) {
+///         Ok(ticket) => ticket.serve(connection).await,
+///         Err(refusal) => eprintln!("refused: {refusal}"),
+///     }
+/// }
+///
+/// let chat = Chat::default();
+/// let ticket = chat.admit(chat.next_guest())?;
+/// assert_eq!((ticket.connection_id().as_str(), chat.counts().connections), ("1", 1));
+/// drop(ticket);
+/// assert_eq!(chat.counts().connections, 0);
+/// # Ok::<(), chat_core::Refusal>(())
+/// ```
 #[must_use = "a ticket that is dropped starts no session"]
 pub struct Ticket {
     pub(super) rooms: Arc<Rooms>,
@@ -51,7 +69,7 @@ impl Ticket {
         &self.user
     }
 
-    /// Returns the name of the connection, which the `welcome` event and the log have too.
+    /// Returns the name of the connection, which is also in the `welcome` event and in the log.
     pub fn connection_id(&self) -> String {
         self.permit.connection_id()
     }
@@ -98,8 +116,10 @@ impl Ticket {
         span.in_scope(|| end.log(started.elapsed(), received, sent));
     }
 
-    /// Returns, when it is so, the code with which the chat wants this connection closed: the chat drains, or the host
-    /// has kicked the user. Code that serves a connection itself, instead of [`serve`](Self::serve), polls it.
+    /// Waits until the chat wants this connection closed, because it drains or because the user was kicked. Returns the
+    /// close code.
+    ///
+    /// Code that serves a connection itself, instead of [`serve`](Self::serve), polls it.
     pub fn poll_close(&self, cx: &mut Context<'_>) -> Poll<CloseCode> {
         self.permit.inbox().waker.register(cx.waker());
         match self.permit.close_now() {

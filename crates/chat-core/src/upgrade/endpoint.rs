@@ -10,7 +10,7 @@ use crate::{
     UpgradeGuard, timer,
 };
 
-/// The chat as an HTTP service sees it: the path, the origins, and the identity of those who may connect.
+/// The chat as part of an HTTP service: its path, the origins that may connect, and the identity of users.
 ///
 /// A clone is another handle to the same chat.
 ///
@@ -35,7 +35,7 @@ pub struct Endpoint {
     handler: Option<MakeHandler>,
 }
 
-/// The two ways of an adapter to a connection.
+/// The origin of an adapter's connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UpgradeMode {
@@ -59,7 +59,16 @@ pub enum Decision {
     Pass,
 }
 
-/// What `/readyz` answers besides the chat's own fields.
+/// The host's part of the answer of `/readyz`.
+///
+/// ```
+/// use chat_core::{Chat, Endpoint, Readiness};
+///
+/// let endpoint = Endpoint::new(Chat::default())
+///     .with_status_pages()
+///     .with_readiness(|| Readiness::default().with("version", "1.2.3"));
+/// # drop(endpoint);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Readiness {
@@ -121,7 +130,7 @@ impl Endpoint {
         self
     }
 
-    /// Sets the way to a connection. Default [`UpgradeMode::Hijack`].
+    /// Sets the origin of the connections. Default [`UpgradeMode::Hijack`].
     #[must_use]
     pub fn mode(mut self, mode: UpgradeMode) -> Self {
         self.mode = mode;
@@ -155,7 +164,7 @@ impl Endpoint {
         &self.chat
     }
 
-    /// Returns the way to a connection, which the adapter takes.
+    /// Returns the origin of the connections, for the adapter.
     pub fn upgrade_mode(&self) -> UpgradeMode {
         self.mode
     }
@@ -165,8 +174,8 @@ impl Endpoint {
         self.has_status_pages || path == &*self.path
     }
 
-    /// Decides about a request. `guard` is the one that the outermost layer made for this request; without it the chat
-    /// cannot know what becomes of its answer, and refuses.
+    /// Decides about a request. `guard` is the one that the outermost layer made for this request. Without it, the chat
+    /// cannot know the fate of its answer, and refuses.
     pub async fn handle(&self, head: &RequestHead<'_>, guard: Option<&UpgradeGuard>) -> Decision {
         if head.path() != &*self.path {
             return if self.has_status_pages { Decision::Answer(self.page(head)) } else { Decision::Pass };

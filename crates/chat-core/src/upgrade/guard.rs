@@ -7,11 +7,40 @@ use tracing::{error, info};
 
 use crate::{Answer, Limits};
 
-/// A witness of one request: it follows the request through the framework and its response back out, so that what the
-/// chat believes of an upgrade is what the client got.
+/// A guard of one request. It compares the chat's decision about an upgrade with the response that the client gets.
 ///
 /// The outermost layer of an adapter makes one for each request, puts it into the request's extensions, and shows it
 /// the status of the response that leaves.
+///
+/// ```
+/// use chat_core::{Chat, Decision, Endpoint, RequestHead, UpgradeGuard, Version};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let (endpoint, guard) = (Endpoint::new(Chat::default()), UpgradeGuard::default());
+/// let head = RequestHead {
+///     method: "GET",
+///     version: Version::Http11,
+///     target: "/ws",
+///     headers: vec![
+///         ("Host", b"chat.example"),
+///         ("Connection", b"Upgrade"),
+///         ("Upgrade", b"websocket"),
+///         ("Sec-WebSocket-Version", b"13"),
+///         ("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+///     ],
+/// };
+/// let Decision::Upgrade(upgrade) = endpoint.handle(&head, Some(&guard)).await else { panic!() };
+/// let (response, ticket) = upgrade.accept();
+/// assert_eq!(response.status(), 101);
+///
+/// // Another layer has replaced the 101: no session starts, and the client gets a 500.
+/// let replacement = guard.observe(200).expect("a replacement");
+/// assert_eq!(replacement.status(), 500);
+/// # drop(ticket);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct UpgradeGuard(Arc<Mutex<State>>);
 
@@ -28,8 +57,8 @@ enum State {
 impl UpgradeGuard {
     /// Takes note of the status of the response that leaves.
     ///
-    /// Returns the response to send in its place, if the chat has accepted an upgrade that cannot happen: a layer has
-    /// changed the answer, or no task is left to start the session.
+    /// Returns the response to send in its place if the chat has accepted an upgrade that cannot happen, because a layer
+    /// has changed the answer, or because no task is left to start the session.
     #[must_use = "the answer replaces the response"]
     pub fn observe(&self, status: u16) -> Option<Answer> {
         match std::mem::take(&mut *self.0.lock()) {

@@ -11,7 +11,7 @@ pub trait Handler: Send {
     fn poll(&mut self, cx: &mut Context<'_>, connection: &mut dyn Connection) -> Poll<()>;
 }
 
-/// How a [`Handler`] is made for each connection.
+/// The function that makes a [`Handler`] for each connection.
 #[derive(Clone)]
 pub(super) struct MakeHandler(Arc<dyn Fn(Ticket) -> Box<dyn Handler> + Send + Sync>);
 

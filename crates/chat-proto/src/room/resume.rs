@@ -2,28 +2,43 @@ use super::LogBounds;
 use crate::ErrorCode;
 use crate::command::JoinFrom;
 
-/// Where a member starts to read, and what it is told about that.
+/// The position at which a member starts to read, and its answer to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resumption {
-    /// The last message that the member does not get.
+    /// The last message before the position.
     pub after: u64,
-    /// Whether the member gets all that it asked for.
+    /// True if the member gets everything that it asked for.
     pub recovered: bool,
-    /// The messages between what it asked for and what it gets.
+    /// The messages that the member asked for and does not get.
     pub gap: Option<Gap>,
 }
 
-/// A hole, first and last `seq` included.
+/// A range of missing messages, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// The first message missing.
+    /// The first missing message.
     pub from: u64,
-    /// The last message missing.
+    /// The last missing message.
     pub to: u64,
 }
 
 /// Returns the position at which a member starts in a log. A member that cannot be brought up to date gets the
 /// newest `default_page` entries.
+///
+/// ```
+/// use chat_proto::command::JoinFrom;
+/// use chat_proto::{Gap, LogBounds, resume};
+///
+/// let log = LogBounds { epoch: "k3f9".to_owned(), head: 100, first: 21 };
+/// let after = |seq| JoinFrom::After { epoch: "k3f9".to_owned(), seq };
+/// let resumed = resume(&after(90), &log, 50)?;
+/// assert_eq!((resumed.after, resumed.recovered), (90, true));
+///
+/// let resumed = resume(&after(10), &log, 50)?;
+/// assert_eq!((resumed.after, resumed.recovered), (50, false));
+/// assert_eq!(resumed.gap, Some(Gap { from: 11, to: 50 }));
+/// # Ok::<(), chat_proto::ErrorCode>(())
+/// ```
 ///
 /// # Errors
 ///

@@ -3,6 +3,17 @@ use std::collections::BTreeMap;
 use crate::{User, UserKey};
 
 /// The users in a room, with their connections on this node and on others.
+///
+/// ```
+/// use chat_proto::{Roster, User};
+///
+/// let (mut roster, ann) = (Roster::default(), User::guest("ann")?);
+/// assert!(roster.enter(&ann), "the first connection");
+/// roster.set_remote("node-b", &ann, 1);
+/// assert!(!roster.leave(&ann), "ann is still on the other node");
+/// assert_eq!(roster.members(), [ann]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Roster {
     users: BTreeMap<UserKey, Present>,

@@ -5,52 +5,68 @@ use unicode_normalization::UnicodeNormalization;
 use super::{StoredMessage, Unavailable};
 use crate::Limits;
 
-/// What is looked for in a room's log.
+/// A search in a room's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Search {
-    /// The words that a message must have, as a person typed them.
+    /// The words that a message must have, as a user typed them.
     pub query: String,
-    /// How many messages at most.
+    /// The largest number of messages.
     pub limit: usize,
-    /// The first position not wanted; `u64::MAX` for all of the log.
+    /// The first position that is not searched; `u64::MAX` for the whole log.
     pub before: u64,
 }
 
 impl Search {
-    /// Whether the query says something, and no more than [`WireLimits::max_query_bytes`] allows.
+    /// Returns true if the query is not blank and not longer than
+    /// [`WireLimits::max_query_bytes`](crate::WireLimits::max_query_bytes).
     pub fn is_valid(&self, limits: &Limits) -> bool {
         self.query.len() <= limits.wire.max_query_bytes && !self.query.trim().is_empty()
     }
 }
 
-/// What a search has found, newest message first.
+/// A page of the messages that a search has found, newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchPage {
-    /// The messages: of [`WireLimits::max_batch_bytes`] bytes at most, or one that is longer.
+    /// The messages: at most [`WireLimits::max_batch_bytes`](crate::WireLimits::max_batch_bytes) bytes, or one that is
+    /// longer.
     pub messages: Vec<StoredMessage>,
-    /// Whether the log holds older ones that fit.
+    /// True if older messages match too.
     pub more: bool,
 }
 
-/// Why nothing was looked for.
+/// An error of a search.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SearchError {
     /// The log cannot search.
     #[error("the log cannot search")]
     Unsupported,
-    /// The log can make nothing of the query.
-    #[error("the log can make nothing of the query")]
+    /// The query is blank or too long.
+    #[error("the query is blank or too long")]
     BadQuery,
     /// The log cannot be read now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
 
-/// A search that looks at messages one by one: for a log without an index, or behind one that finds too much.
+/// A search that looks at messages one by one. It serves a log without an index, and checks the candidates of an
+/// index.
 ///
-/// A message fits if every word of the query occurs in one of the strings of its body, as a part of a word
-/// perhaps. What NFKC makes alike is alike, and so are upper and lower case.
+/// A message matches if every word of the query occurs in a string of its body, as a word or as a part of one. Upper
+/// and lower case are equal, and so are texts that NFKC makes equal: see [`fold`].
+///
+/// ```
+/// use chat_proto::{Limits, Scan, Search, StoredMessage};
+///
+/// let search = Search { query: "PEAR".to_owned(), limit: 10, before: u64::MAX };
+/// let mut scan = Scan::new(&search, &Limits::default());
+/// for (seq, text) in [(3, "Spears"), (2, "a plum"), (1, "pears")] {
+///     let frame = format!(r#"{{"type":"message","body":{{"text":"{text}"}}}}"#).into();
+///     assert!(scan.look(&StoredMessage { seq, frame }));
+/// }
+/// let found: Vec<u64> = scan.finish().messages.iter().map(|stored| stored.seq).collect();
+/// assert_eq!(found, [3, 1]);
+/// ```
 #[derive(Debug)]
 pub struct Scan {
     words: Vec<String>,
@@ -61,7 +77,7 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Begins a search.
+    /// Returns a search that has looked at nothing.
     pub fn new(search: &Search, limits: &Limits) -> Self {
         Self {
             words: fold(&search.query).split_whitespace().map(ToOwned::to_owned).collect(),
@@ -72,7 +88,7 @@ impl Scan {
         }
     }
 
-    /// Looks at a message; the newest comes first. False once no further one is wanted.
+    /// Looks at a message. The newest comes first. Returns false once the page is full.
     pub fn look(&mut self, stored: &StoredMessage) -> bool {
         if !self.fits(stored) {
             return true;
@@ -88,7 +104,7 @@ impl Scan {
         true
     }
 
-    /// What has been found.
+    /// Returns the page.
     pub fn finish(self) -> SearchPage {
         self.found
     }
@@ -120,9 +136,16 @@ fn collect(value: &Value, text: &mut String) {
     }
 }
 
-/// The text without what a search makes no difference between: its words are those of `split_whitespace`.
+/// Returns a text in the form in which a search compares it. The words are those of `split_whitespace`.
+///
+/// ```
+/// use chat_proto::fold;
+///
+/// assert_eq!(fold("Stra\u{df}e"), fold("STRASSE"));
+/// assert_eq!(fold("\u{ff46}\u{ff55}\u{ff4c}\u{ff4c}"), "full");
+/// ```
 pub fn fold(text: &str) -> String {
-    // By way of the upper case, since letters of one upper case (the two small sigmas) are to be one.
+    // The upper case comes first, since letters with one upper case (the two small sigmas) must be equal.
     text.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
@@ -154,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_must_occur_as_a_part_of_a_word_perhaps() {
+    fn every_word_of_a_query_must_occur_as_a_word_or_a_part_of_one() {
         assert!(finds("안녕", "여러분, 안녕하세요"));
         assert!(finds("low  fox", "The fox is yellow"));
         assert!(!finds("fox hen", "The fox is yellow"));
@@ -178,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn only_strings_of_the_body_are_looked_through() {
+    fn only_strings_of_the_body_are_searched() {
         let body = r#"{"name":"Ann","deep":[{"x":"pe\u0061r"}],"n":4711,"flag":true}"#;
         for (query, fits) in [
             ("ann", true),
@@ -193,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_come_first_and_more_says_whether_older_ones_fit() {
+    fn the_newest_come_first_and_more_is_true_if_older_ones_match() {
         let bodies = [r#"{"t":"a"}"#, r#"{"t":"b"}"#, r#"{"t":"a b"}"#, r#"{"t":"a"}"#];
         assert_eq!(search("a", 3, 9_999, &bodies), (vec![4, 3, 1], false));
         assert_eq!(search("a", 2, 9_999, &bodies), (vec![4, 3], true));
@@ -202,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_found_is_bounded_by_bytes_but_never_empty() {
+    fn a_page_is_bounded_by_bytes_but_never_empty() {
         let bodies = [r#"{"t":"a"}"#, r#"{"t":"a"}"#, r#"{"t":"a"}"#];
         let length = stored(1, bodies[0]).frame.len();
         assert_eq!(search("a", 9, length * 2, &bodies), (vec![3, 2], true));

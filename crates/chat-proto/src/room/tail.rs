@@ -1,10 +1,27 @@
 use std::collections::VecDeque;
 
-/// The newest events of a room, each encoded once and shared by everybody who is to get it.
+/// The newest events of a room, each encoded once and shared by all members.
 ///
-/// A message has a `seq`, the other events have none: they stand between the messages and live only as long
-/// as the tail reaches back. What a member has taken is a [`Cursor`]. A member who fell behind the tail
-/// reads the messages between from the room's log, and goes on here.
+/// A message has a `seq`. Other events stand between the messages and have none; they are lost when the tail drops
+/// them. A [`Cursor`] is the position of a member. A member that is behind the tail reads the messages between from
+/// the room's log, and then continues here.
+///
+/// ```
+/// use chat_proto::{Next, Tail};
+///
+/// let mut tail = Tail::new(0, 2, 1_000);
+/// let mut quick = tail.cursor(0);
+/// let mut slow = tail.cursor(0);
+/// tail.push_message(1, "one");
+/// assert_eq!(tail.next(&mut quick, 1_000), Next::Events(vec!["one"]));
+///
+/// tail.push_event("ann is writing");
+/// tail.push_message(2, "two");
+/// assert_eq!(tail.next(&mut quick, 1_000), Next::Events(vec!["ann is writing", "two"]));
+/// assert_eq!(tail.next(&mut slow, 1_000), Next::CatchUp { up_to: 1 });
+/// slow.seq = 1;
+/// assert_eq!(tail.next(&mut slow, 1_000), Next::Events(vec!["ann is writing", "two"]));
+/// ```
 #[derive(Debug)]
 pub struct Tail<T> {
     entries: VecDeque<Entry<T>>,
@@ -21,44 +38,44 @@ pub struct Tail<T> {
 
 #[derive(Debug)]
 struct Entry<T> {
-    /// The `seq` of the newest message up to here, this one included.
+    /// The `seq` of the newest message up to this entry.
     seq: u64,
     is_message: bool,
     frame: T,
 }
 
-/// How far one member has got in one room.
+/// The position of one member in one room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The `seq` of the last message taken, or that the member did not want.
+    /// The `seq` of the last message that the member has taken, or that it does not get.
     pub seq: u64,
     /// The position in the tail of the next event to take.
     position: u64,
 }
 
-/// What a member is to get next.
+/// The next step of a reader of a [`Tail`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next<T> {
-    /// These events; the cursor is past them now.
+    /// These events. The cursor is past them now.
     Events(Vec<T>),
-    /// The messages after the cursor's `seq` up to this one, from the log.
+    /// The messages after the cursor's `seq`, up to this one, must be read from the log.
     CatchUp {
         /// The last message to read from the log.
         up_to: u64,
     },
-    /// Nothing: the member has everything.
+    /// Nothing. The reader has everything.
     Nothing,
 }
 
 impl<T: Clone + AsRef<[u8]>> Tail<T> {
-    /// The tail of a room whose newest message is `head`, keeping at most `capacity` events and, of more than
-    /// one, at most `max_bytes`.
+    /// Returns the empty tail of a room whose newest message is `head`. It keeps at most `capacity` events and, of
+    /// more than one, at most `max_bytes`.
     pub fn new(head: u64, capacity: usize, max_bytes: usize) -> Self {
         let capacity = capacity.max(1);
         Self { entries: VecDeque::new(), capacity, max_bytes, bytes: 0, start: 0, base: head, head }
     }
 
-    /// The `seq` of the newest message, 0 if there is none.
+    /// Returns the `seq` of the newest message, 0 if there is none.
     pub fn head(&self) -> u64 {
         self.head
     }
@@ -70,7 +87,7 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         }
     }
 
-    /// Forgets everything: the log has begun another life, and its newest message is `head`.
+    /// Drops all events, because the log has begun another life. Its newest message is `head`.
     pub fn restart(&mut self, head: u64) {
         self.start += self.entries.len() as u64;
         self.entries.clear();
@@ -81,8 +98,8 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
 
     /// Adds a message that the log has committed.
     ///
-    /// One that is already covered is ignored. One that leaves a hole empties the tail, so that everybody
-    /// gets the missing ones from the log.
+    /// A repeated message changes nothing. A message that leaves a hole empties the tail, so that all readers get
+    /// the missing ones from the log.
     pub fn push_message(&mut self, seq: u64, frame: T) {
         if seq <= self.head {
             return;
@@ -97,14 +114,14 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         self.push(Entry { seq: self.head, is_message: false, frame });
     }
 
-    /// The cursor of a member who gets the events to come, and before them the messages after `seq`.
+    /// Returns the cursor of a reader that gets the messages after `seq`, and then the events to come.
     pub fn cursor(&self, seq: u64) -> Cursor {
         Cursor { seq, position: self.end() }
     }
 
-    /// What the member at `cursor` gets next: events of at most `max_bytes`, or one that is longer.
+    /// Returns the next events of the reader at `cursor`: of at most `max_bytes`, or one that is longer.
     pub fn next(&self, cursor: &mut Cursor, max_bytes: usize) -> Next<T> {
-        // Behind the tail: what lay between, other than messages, is gone.
+        // A reader behind the tail has lost the events between that are not messages.
         cursor.position = cursor.position.max(self.start);
         let offset = usize::try_from(cursor.position - self.start).unwrap_or(usize::MAX);
         let before = offset.checked_sub(1).map_or(self.base, |last| self.entries[last].seq);
@@ -157,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_gets_what_comes_after_its_cursor() {
+    fn a_member_gets_the_events_after_its_cursor() {
         let mut tail = tail(8, 3);
         let mut cursor = tail.cursor(3);
         assert_eq!(tail.next(&mut cursor, 1_000), Next::Nothing);
@@ -168,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_who_fell_behind_is_sent_to_the_log_and_then_goes_on() {
+    fn a_member_behind_the_tail_reads_the_log_and_then_continues() {
         let mut tail = tail(2, 1);
         let mut cursor = tail.cursor(1);
         for seq in 2..=5 {

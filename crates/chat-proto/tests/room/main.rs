@@ -1,11 +1,15 @@
-//! A room: its log, its keys, its tail with the members who read it, and who is in it.
+//! A room: its log, its keys, its tail, its members, and its presence.
 
+mod histories;
 mod keys;
-mod member;
-mod members;
+mod model;
 mod pages;
+mod reader;
+mod renewal;
 mod resumption;
 mod roster;
+mod tail;
+mod waking;
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use chat_proto::{Cursor, Page, StoredMessage};
 
-/// What stands in the tail: a message, or an event between two messages.
+/// An entry of the tail: a message, or an event between two messages.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Entry {
     Message(StoredMessage),
@@ -17,19 +17,19 @@ impl AsRef<[u8]> for Entry {
     }
 }
 
-/// A member, and what it must get.
-pub(crate) struct Member {
+/// A reader of a tail, and the events that it must get.
+pub(crate) struct Reader {
     pub(crate) cursor: Cursor,
     /// The `seq` that must come next.
     pub(crate) next: u64,
-    /// The events taken, and the first one that was announced after this member came.
+    /// The events taken, and the first one after this reader joined.
     pub(crate) events: Vec<u64>,
     pub(crate) first_event: u64,
-    /// A page that was read from the log and is still on its way.
+    /// A page that was read from the log and not yet taken.
     pub(crate) page: Option<(Page, u64, u64)>,
 }
 
-impl Member {
+impl Reader {
     pub(crate) fn take_entry(&mut self, entry: Entry, stored: &[Bytes]) {
         match entry {
             Entry::Message(message) => self.take_message(&message, stored),
@@ -47,7 +47,7 @@ impl Member {
         self.next += 1;
     }
 
-    /// Takes a page as far as `up_to`; what the log, which began with `first`, had forgotten is a gap.
+    /// Takes a page as far as `up_to`. The messages that the log, which began with `first`, had removed are a gap.
     pub(crate) fn take_page(&mut self, page: Page, up_to: u64, first: u64, stored: &[Bytes]) {
         let messages: Vec<StoredMessage> =
             page.messages.into_iter().filter(|stored| stored.seq <= up_to).collect();

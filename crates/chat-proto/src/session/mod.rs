@@ -1,106 +1,51 @@
-//! What one session decides: pure state, told what happened and when, answering what to do.
+//! A session: the state of one connection, as a function of its inputs and the time.
 //!
-//! The methods named `handle_*` say what happened; each returns [`Effect`]s to be performed in order. `now`
-//! is the time since some moment that stays the same for one session.
+//! A method named `handle_*` takes one input and returns the [`Effect`]s to perform, in order. `now` is the time since
+//! a fixed moment, such as the start of the session.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
-use crate::command::{self, Command, Invalid, JoinFrom};
+mod effect;
+
+pub use effect::{Action, Effect, Operation, Outcome};
+
+use crate::command::{self, Command, Invalid};
 use crate::room::Joined;
 use crate::{
     AppendReceipt, CloseCode, ErrorCode, Event, Limits, LimitsNotice, LogBounds, Page, ProtocolViolation,
-    Range, RoomName, Search, SearchPage, StoredMessage, User,
+    RoomName, SearchPage, StoredMessage, User,
 };
 
-/// An effect of a session, to be performed.
-#[derive(Debug)]
-pub enum Effect {
-    /// Send this event.
-    Reply(Event),
-    /// Send a ping.
-    Ping,
-    /// Perform this in a room, and report it to [`Session::handle_outcome`]. There is one at a time.
-    Perform(Operation),
-    /// Announce that the user is, or is no longer, writing. Nothing is answered.
-    Typing(RoomName, bool),
-    /// Close the connection: the `closing` event, then a close frame.
-    Close(CloseCode),
-}
-
-/// An operation in a room.
-#[derive(Debug)]
-pub struct Operation {
-    /// The room.
-    pub room: RoomName,
-    /// The operation.
-    pub action: Action,
-}
-
-/// The kinds of [`Operation`].
-#[derive(Debug)]
-pub enum Action {
-    /// Become a member, or read again from another position.
-    Join(JoinFrom),
-    /// Stop being a member.
-    Leave,
-    /// Append a message.
-    Send {
-        /// The idempotency key.
-        key: Option<String>,
-        /// The body, not yet checked.
-        body: Box<RawValue>,
-    },
-    /// Read the log.
-    History(Range),
-    /// Search the log.
-    Search(Search),
-    /// List the users.
-    Members,
-}
-
-/// The result of an operation. `M` is a membership of a room; dropping it leaves the room.
-#[derive(Debug)]
-pub enum Outcome<M> {
-    /// The connection is a member.
-    Joined {
-        /// The membership; `None` if the connection was a member before.
-        membership: Option<M>,
-        /// The answer of the room.
-        joined: Joined,
-    },
-    /// The connection has left.
-    Left,
-    /// The message is in the log.
-    Sent(AppendReceipt),
-    /// A part of the log.
-    History(Page),
-    /// A part of the messages that fit a search.
-    Found(SearchPage),
-    /// The users in the room.
-    Members(Vec<User>),
-    /// An error; `detail` is a text of the host's code for the client.
-    Refused {
-        /// The code on the wire.
-        code: ErrorCode,
-        /// The text of the host.
-        detail: Option<String>,
-    },
-    /// Nothing was done, because no answer can reach the peer.
-    Skipped,
-}
-
-impl<M> From<ErrorCode> for Outcome<M> {
-    fn from(code: ErrorCode) -> Self {
-        Self::Refused { code, detail: None }
-    }
-}
-
 /// The state of one session. It holds the memberships of its rooms, each an `M`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use chat_proto::session::{Action, Effect, Session};
+/// use chat_proto::{Event, Limits, User};
+///
+/// let (limits, start) = (Arc::new(Limits::default()), Duration::ZERO);
+/// let (mut session, welcome) = Session::<()>::open(limits, User::guest("ann")?, "1".to_owned(), start);
+/// assert!(matches!(welcome, Event::Welcome { .. }));
+///
+/// let effects = session.handle_text(start, r#"{"type":"ping"}"#.into());
+/// assert!(matches!(effects[..], [Effect::Reply(Event::Pong { .. })]));
+///
+/// // An operation in a room is performed by the caller, who returns its outcome.
+/// let effects = session.handle_text(start, r#"{"type":"join","room":"lobby"}"#.into());
+/// let [Effect::Perform(operation)] = &effects[..] else { panic!("{effects:?}") };
+/// assert!(matches!(operation.action, Action::Join(_)));
+///
+/// // A silent peer is pinged.
+/// let effects = session.handle_timer(session.deadline());
+/// assert!(matches!(effects[..], [Effect::Ping]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Session<M> {
     limits: Arc<Limits>,
@@ -108,13 +53,13 @@ pub struct Session<M> {
     rooms: BTreeMap<RoomName, M>,
     /// The `ref` and the room of the operation in flight.
     in_flight: Option<(Option<String>, RoomName)>,
-    /// Commands that came while an operation was in flight.
+    /// Commands that wait for the operation in flight.
     backlog: VecDeque<Bytes>,
     /// The times of the last errors.
     errors: VecDeque<Duration>,
-    /// The time at which the peer last sent something complete.
+    /// The time of the last complete frame of the peer.
     last_heard: Duration,
-    /// The time of a ping that nothing has answered.
+    /// The time of a ping without an answer.
     pinged: Option<Duration>,
     phase: Phase,
 }
@@ -122,13 +67,13 @@ pub struct Session<M> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// The server is about to stop: nothing new is begun.
+    /// The chat drains. No further command is taken.
     Draining,
     Closed,
 }
 
 impl<M> Session<M> {
-    /// Starts a session for `user`; the welcome comes first.
+    /// Returns a session for `user`, and the welcome, which is sent first.
     pub fn open(limits: Arc<Limits>, user: User, connection: String, now: Duration) -> (Self, Event) {
         let welcome = Event::Welcome {
             connection,
@@ -155,7 +100,7 @@ impl<M> Session<M> {
         (session, welcome)
     }
 
-    /// Who the session speaks for.
+    /// Returns the user for whom the session speaks.
     pub fn user(&self) -> &User {
         &self.user
     }
@@ -170,12 +115,12 @@ impl<M> Session<M> {
         self.rooms.get_mut(room)
     }
 
-    /// Whether the session can take another text frame now.
+    /// Returns true if the session can take another text frame now.
     pub fn wants_text(&self) -> bool {
         self.backlog.len() < self.limits.connection.max_backlog_commands
     }
 
-    /// When [`handle_timer`](Self::handle_timer) is due.
+    /// Returns the time at which [`handle_timer`](Self::handle_timer) is due.
     pub fn deadline(&self) -> Duration {
         match self.pinged {
             Some(pinged) => pinged + self.limits.connection.ping_timeout,
@@ -183,7 +128,7 @@ impl<M> Session<M> {
         }
     }
 
-    /// A text frame came.
+    /// Takes a text frame.
     pub fn handle_text(&mut self, now: Duration, text: Bytes) -> Vec<Effect> {
         self.handle_sign_of_life(now);
         if self.phase != Phase::Open {
@@ -196,33 +141,33 @@ impl<M> Session<M> {
         self.carry_out(now, &text)
     }
 
-    /// A binary frame came.
+    /// Takes a binary frame, which closes the connection.
     pub fn handle_binary(&mut self) -> Vec<Effect> {
         self.close(CloseCode::UnsupportedData)
     }
 
-    /// A ping, a pong or anything else complete came.
+    /// Takes note of a complete frame, such as a ping or a pong.
     pub fn handle_sign_of_life(&mut self, now: Duration) {
         self.last_heard = now;
         self.pinged = None;
     }
 
-    /// The peer broke the WebSocket protocol.
-    pub fn handle_violation(&mut self, breach: ProtocolViolation) -> Vec<Effect> {
-        self.close(breach.into())
+    /// Takes note that the peer violated the WebSocket protocol.
+    pub fn handle_violation(&mut self, violation: ProtocolViolation) -> Vec<Effect> {
+        self.close(violation.into())
     }
 
-    /// The host closes the connection.
+    /// Closes the connection for the host.
     pub fn handle_close(&mut self, code: CloseCode) -> Vec<Effect> {
         self.close(code)
     }
 
-    /// The peer has taken nothing for too long.
+    /// Takes note that the peer has not read for too long.
     pub fn handle_stall(&mut self) -> Vec<Effect> {
         self.close(CloseCode::SlowConsumer)
     }
 
-    /// The time of [`deadline`](Self::deadline) has come.
+    /// Takes note that the [`deadline`](Self::deadline) has passed.
     pub fn handle_timer(&mut self, now: Duration) -> Vec<Effect> {
         if self.phase == Phase::Closed || now < self.deadline() {
             return Vec::new();
@@ -234,7 +179,7 @@ impl<M> Session<M> {
         vec![Effect::Ping]
     }
 
-    /// The server is about to stop: what is in hand is finished, then the connection is closed.
+    /// Takes note that the chat drains. The commands that were taken are finished, then the connection is closed.
     pub fn handle_drain(&mut self) -> Vec<Effect> {
         if self.phase == Phase::Open {
             self.phase = Phase::Draining;
@@ -242,7 +187,7 @@ impl<M> Session<M> {
         if self.in_flight.is_some() { Vec::new() } else { self.close(CloseCode::Restarting) }
     }
 
-    /// The operation in hand is done.
+    /// Takes the result of the operation in flight.
     pub fn handle_outcome(&mut self, now: Duration, outcome: Outcome<M>) -> Vec<Effect> {
         let Some((reference, room)) = self.in_flight.take() else {
             return Vec::new();
@@ -357,7 +302,7 @@ impl<M> Session<M> {
         room: Option<RoomName>,
     ) -> Vec<Effect> {
         let mut effects = vec![Effect::Reply(Event::error(reference, code, detail.as_deref(), room))];
-        // What the server could not do is not the client's error.
+        // A failure of the server is not an error of the client.
         if code == ErrorCode::Unavailable {
             return effects;
         }

@@ -4,12 +4,13 @@ use chat_proto::{Limits, Log, Next, Range, StoredMessage, Tail, resume};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::member::{Entry, Member};
+use crate::reader::{Entry, Reader};
 use crate::{EPOCH, append, log};
 
-struct Room {
+/// A tail with its log and its readers.
+struct Model {
     limits: Limits,
-    /// Whether members take what a page holds beyond the message up to which they had to catch up.
+    /// True if readers take the messages of a page beyond the one up to which they had to catch up.
     reads_on: bool,
     log: Log,
     tail: Tail<Entry>,
@@ -18,7 +19,7 @@ struct Room {
     /// What was pushed since the tail last had a hole, the newest last.
     pushed: Vec<Option<u64>>,
     events: u64,
-    members: Vec<Member>,
+    members: Vec<Reader>,
 }
 
 #[derive(Clone, Debug)]
@@ -40,7 +41,7 @@ enum Position {
     Lost,
 }
 
-impl Room {
+impl Model {
     fn new(limits: Limits, reads_on: bool) -> Self {
         let (log, tail) = (log(&limits), Tail::new(0, limits.rooms.tail_events, usize::MAX));
         Self {
@@ -56,7 +57,7 @@ impl Room {
     }
 
     fn take_step(&mut self, step: Step) {
-        let chosen = |at: Index, members: &[Member]| (!members.is_empty()).then(|| at.index(members.len()));
+        let chosen = |at: Index, members: &[Reader]| (!members.is_empty()).then(|| at.index(members.len()));
         match step {
             Step::Append { size, reaches_tail } => {
                 let stored = append(&mut self.log, size);
@@ -122,7 +123,7 @@ impl Room {
         assert_eq!(self.tail.head(), head);
     }
 
-    fn join(&mut self, position: &Position) -> Member {
+    fn join(&mut self, position: &Position) -> Reader {
         self.observe();
         let bounds = self.log.bounds();
         let from = match position {
@@ -137,7 +138,7 @@ impl Room {
             .expect("a position that was reached");
         assert!(resumption.after + 1 >= bounds.first && resumption.after <= bounds.head);
         let cursor = self.tail.cursor(resumption.after);
-        Member {
+        Reader {
             cursor,
             next: resumption.after + 1,
             events: Vec::new(),
@@ -146,7 +147,7 @@ impl Room {
         }
     }
 
-    /// Gives a member what comes next; false if there is nothing.
+    /// Gives a reader its next events. Returns false if there are none.
     fn take(&mut self, index: usize) -> bool {
         let member = &mut self.members[index];
         if let Some((page, up_to, first)) = member.page.take() {
@@ -249,15 +250,15 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_member_gets_every_message_once_and_in_order(
+    fn every_reader_of_a_tail_gets_every_message_once_and_in_order(
         limits in limits(),
         reads_on: bool,
         steps in proptest::collection::vec(step(), 0..150),
     ) {
-        let mut room = Room::new(limits, reads_on);
+        let mut model = Model::new(limits, reads_on);
         for step in steps {
-            room.take_step(step);
+            model.take_step(step);
         }
-        room.finish();
+        model.finish();
     }
 }

@@ -1,0 +1,103 @@
+use std::time::Duration;
+
+use chat_core::{Answer, Chat, Decision, Endpoint, Health, Limits, Readiness, Text, User};
+use chat_testkit::{Mode, Store, connect, lobby, plain, seconds_until};
+use serde_json::{Value, json};
+
+async fn readyz(endpoint: &Endpoint) -> (u16, Value) {
+    let Decision::Answer(answer) = endpoint.handle(&plain("GET", "/readyz"), None).await else {
+        panic!("no answer");
+    };
+    (answer.status(), body(answer))
+}
+
+fn body(answer: Answer) -> Value {
+    serde_json::from_slice(&answer.into_body()).expect("JSON")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_cannot_be_opened_is_unavailable_until_it_can() {
+    let store = Store::new();
+    let chat = store.chat(Limits::default());
+    let mut ann = connect(&chat, "ann").await;
+    let join = json!({"type": "join", "room": "lobby"});
+    for (mode, seconds) in [(Mode::Fails, 0.0), (Mode::Hangs, 5.0)] {
+        store.open(mode);
+        let waited = seconds_until(async {
+            assert_eq!(ann.ask(join.clone()).await["code"], "unavailable");
+        });
+        let waited = waited.await;
+        assert!((seconds..seconds + 0.1).contains(&waited), "{waited}");
+        assert!(chat.subscribe(&lobby()).await.is_err());
+        let user = User::guest("ann").expect("a name");
+        assert!(chat.post(&lobby(), &user, &Text::new("hi")).await.is_err());
+    }
+    assert_eq!((chat.counts().rooms, chat.counts().sessions), (0, 1));
+    store.open(Mode::Works);
+    assert_eq!(ann.ask(join).await["type"], "joined");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_is_opened_twice_at_once_is_one_room() {
+    let store = Store::new();
+    let chat = store.chat(Limits::default());
+    store.open(Mode::Slow(Duration::from_secs(1)));
+    let (mut ann, mut bob) = (connect(&chat, "ann").await, connect(&chat, "bob").await);
+    let join = json!({"type": "join", "room": "lobby"});
+    let (one, two) = tokio::join!(ann.ask(join.clone()), bob.ask(join));
+    assert_eq!(one["epoch"], two["epoch"]);
+    assert_eq!((store.opens(), chat.counts().rooms), (2, 1));
+    ann.say("hi");
+    assert_eq!(chat_testkit::seqs(&bob.events().await), [1]);
+    assert_eq!(chat.members(&lobby()).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_closes_the_store_once_when_the_sessions_have_ended() {
+    let store = Store::new();
+    let chat = store.chat(Limits::default());
+    let ann = connect(&chat, "ann").await;
+    ann.block();
+    let (first, second) = tokio::join!(chat.drain(Duration::from_secs(20)), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(store.closes(), 0);
+        ann.unblock();
+        chat.drain(Duration::from_secs(20)).await
+    });
+    assert_eq!((first.store, second.store), (Ok(()), Ok(())));
+    assert_eq!(store.closes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn readyz_reports_the_health_of_the_store() {
+    let store = Store::new();
+    let endpoint = Endpoint::new(store.chat(Limits::default())).with_status_pages();
+    assert_eq!(
+        readyz(&endpoint).await,
+        (200, json!({"ready": true, "connections": 0, "sessions": 0, "rooms": 0}))
+    );
+    store.health(Health::Degraded("no space left".to_owned()));
+    let (status, body) = readyz(&endpoint).await;
+    assert_eq!(
+        (status, &body["ready"], &body["store_problem"]),
+        (200, &json!(true), &json!("no space left"))
+    );
+    store.health(Health::Unreachable("no route".to_owned()));
+    let (status, body) = readyz(&endpoint).await;
+    assert_eq!((status, &body["ready"], &body["store_problem"]), (503, &json!(false), &json!("no route")));
+    assert_eq!(endpoint.chat().health(), Health::Unreachable("no route".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_not_ready_takes_the_chat_out_of_service() {
+    for (is_ready, expected) in [(true, 200), (false, 503)] {
+        let endpoint = Endpoint::new(Chat::default()).with_status_pages().with_readiness(move || {
+            let mut readiness = Readiness::default().with("database", "primary");
+            readiness.is_ready = is_ready;
+            readiness
+        });
+        let (status, body) = readyz(&endpoint).await;
+        assert_eq!((status, &body["ready"]), (expected, &json!(is_ready)));
+        assert_eq!(body["database"], "primary");
+    }
+}

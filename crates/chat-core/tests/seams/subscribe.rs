@@ -1,0 +1,101 @@
+use std::time::Duration;
+
+use chat_core::{Chat, Limits, LogBounds, Subscription};
+use chat_testkit::{Mode, Store, lobby, member, settle};
+use futures_util::FutureExt;
+use serde_json::Value;
+
+use crate::post;
+
+async fn next(events: &mut Subscription) -> Value {
+    let event = events.next().await.expect("the log can be read").expect("the log goes on");
+    serde_json::from_slice(&event).expect("JSON")
+}
+
+fn small() -> Limits {
+    Limits::default().with(|limits| {
+        limits.rooms.tail_events = 4;
+        limits.wire.max_page_messages = 3;
+        limits.rooms.log_messages = 10;
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_gets_the_events_of_a_member_and_no_user_sees_it() {
+    let chat = Chat::default();
+    post(&chat, 3).await;
+    let mut events = chat.subscribe(&lobby()).await.expect("a subscription");
+    assert_eq!(events.room(), &lobby());
+    let mut ann = member(&chat, "ann").await;
+    assert_eq!(chat.members(&lobby()).len(), 1, "a subscription is no member");
+    assert_eq!(ann.join("lobby").await["members"], 1);
+    assert_eq!(next(&mut events).await["state"], "joined");
+    ann.say("hi");
+    ann.send(serde_json::json!({"type": "typing", "room": "lobby", "active": true}));
+    assert_eq!(next(&mut events).await["seq"], 4, "from now on");
+    assert_eq!(next(&mut events).await["type"], "typing");
+    ann.kill();
+    assert_eq!(next(&mut events).await["state"], "left");
+    assert!(events.next().now_or_never().is_none());
+    assert_eq!(chat.counts().sessions, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_subscription_reads_the_log_and_is_told_what_the_log_has_removed() {
+    let chat = chat_testkit::chat(small());
+    let mut events = chat.subscribe(&lobby()).await.expect("a subscription");
+    post(&chat, 8).await;
+    for seq in 1..=8 {
+        assert_eq!(next(&mut events).await["seq"], seq);
+    }
+    post(&chat, 30).await;
+    let gap = next(&mut events).await;
+    assert_eq!((&gap["type"], &gap["from"], &gap["to"]), (&"gap".into(), &9.into(), &28.into()));
+    for seq in 29..=38 {
+        assert_eq!(next(&mut events).await["seq"], seq);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_or_fails_loses_nothing() {
+    let store = Store::new();
+    let chat = store.chat(small());
+    let mut events = chat.subscribe(&lobby()).await.expect("a subscription");
+    post(&chat, 6).await;
+    store.read(Mode::Slow(Duration::from_secs(1)));
+    for _ in 0..3 {
+        assert!(events.next().now_or_never().is_none(), "it reads the log");
+    }
+    store.read(Mode::Fails);
+    assert!(events.next().await.is_err());
+    store.read(Mode::Works);
+    for seq in 1..=6 {
+        let none = tokio::time::timeout(Duration::ZERO, std::future::pending::<()>()).await;
+        assert!(none.is_err());
+        assert_eq!(next(&mut events).await["seq"], seq);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_ends_with_the_life_of_its_log() {
+    let store = Store::new();
+    let chat = store.chat(small());
+    let mut events = chat.subscribe(&lobby()).await.expect("a subscription");
+    post(&chat, 1).await;
+    assert_eq!(next(&mut events).await["seq"], 1);
+    store.sink().renewed(&LogBounds { epoch: "another".to_owned(), head: 0, first: 1 });
+    for _ in 0..2 {
+        assert_eq!(events.next().await.expect("no error"), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_keeps_its_room_open_until_it_is_dropped() {
+    let chat = Chat::default();
+    let events = chat.subscribe(&lobby()).await.expect("a subscription");
+    tokio::time::sleep(Duration::from_secs(10_000)).await;
+    assert_eq!(chat.open_rooms(), [lobby()]);
+    drop(events);
+    settle().await;
+    assert_eq!(chat.counts().rooms, 0, "nothing was written in it");
+}

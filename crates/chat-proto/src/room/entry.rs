@@ -1,0 +1,167 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::{Event, RoomName, User};
+
+/// A message on its way into a room.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// The author.
+    pub user: User,
+    /// The author's idempotency key.
+    pub key: Option<String>,
+    /// The body, which is delivered byte for byte.
+    pub body: Box<RawValue>,
+}
+
+impl NewMessage {
+    /// Returns the stored message at its position in a room. Its event is encoded here, once.
+    ///
+    /// ```
+    /// use chat_proto::{NewMessage, User};
+    /// use serde_json::value::RawValue;
+    ///
+    /// let body = RawValue::from_string(r#"{"text":"hi"}"#.to_owned())?;
+    /// let message = NewMessage { user: User::guest("ann")?, key: None, body };
+    /// let stored = message.into_stored("lobby".parse()?, 7, 1_700_000_000_000);
+    /// let event: serde_json::Value = serde_json::from_slice(&stored.frame)?;
+    /// assert_eq!((&event["type"], &event["seq"]), (&"message".into(), &7.into()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn into_stored(self, room: RoomName, seq: u64, at: u64) -> StoredMessage {
+        let Self { user, key, body } = self;
+        StoredMessage { seq, frame: Event::Message { room, seq, user, at, key, body }.encode() }
+    }
+}
+
+/// A message in the log of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// The position in the room: 1, 2, 3, ... within one epoch.
+    pub seq: u64,
+    /// The `message` event as the text of a frame.
+    pub frame: Bytes,
+}
+
+impl StoredMessage {
+    /// Returns true if the frame is text in braces.
+    ///
+    /// The log is trusted to keep the events that [`NewMessage::into_stored`] made. But a frame that is not text would
+    /// end the connection that gets it, and a frame that is cut off would spoil its page.
+    pub(crate) fn is_object(&self) -> bool {
+        matches!(*self.frame, [b'{', .., b'}']) && str::from_utf8(&self.frame).is_ok()
+    }
+}
+
+/// The answer to an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendReceipt {
+    /// The message's position in the room.
+    pub seq: u64,
+    /// The time of the commit, by the server's clock, in milliseconds since the Unix epoch.
+    pub at: u64,
+    /// True if an earlier append with the same key has stored the message.
+    pub duplicate: bool,
+}
+
+/// An error of an append.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The key was used before, for another body.
+    #[error("the key was used for another body")]
+    KeyConflict,
+    /// The log could not take the message now. It may be stored or not, so a retry needs the same key.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// An error of a log that cannot be used now. A later attempt may succeed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the log is not available: {cause}")]
+pub struct Unavailable {
+    cause: String,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+impl PartialEq for Unavailable {
+    /// Compares the causes.
+    fn eq(&self, other: &Self) -> bool {
+        self.cause == other.cause
+    }
+}
+
+impl Eq for Unavailable {}
+
+impl Unavailable {
+    /// Returns an error with a cause for the server's log.
+    pub fn new(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), source: None }
+    }
+
+    /// Returns an error that another one has caused.
+    pub fn from_source(source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self { cause: source.to_string(), source: Some(Arc::new(source)) }
+    }
+
+    /// Returns the cause, for the server's log.
+    pub fn cause(&self) -> &str {
+        &self.cause
+    }
+}
+
+/// A range of messages to read from a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// The newest messages before a position.
+    Before {
+        /// The first position that is not in the range.
+        seq: u64,
+        /// The largest number of messages.
+        limit: usize,
+    },
+    /// The oldest messages after a position.
+    After {
+        /// The last position that is not in the range.
+        seq: u64,
+        /// The largest number of messages.
+        limit: usize,
+    },
+}
+
+impl Range {
+    /// Returns the range of the newest messages of a log, at most `limit`.
+    ///
+    /// ```
+    /// use chat_proto::Range;
+    ///
+    /// assert_eq!(Range::newest(10), Range::Before { seq: u64::MAX, limit: 10 });
+    /// ```
+    pub fn newest(limit: usize) -> Self {
+        Self::Before { seq: u64::MAX, limit }
+    }
+}
+
+/// A part of a log, oldest message first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The epoch in which the positions count.
+    pub epoch: String,
+    /// The messages.
+    pub messages: Vec<StoredMessage>,
+    /// True if the log has more messages in the direction of the range.
+    pub more: bool,
+}
+
+/// The extent of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogBounds {
+    /// The name of one life of the log. Positions of different epochs do not compare.
+    pub epoch: String,
+    /// The `seq` of the newest message, 0 if there is none.
+    pub head: u64,
+    /// The `seq` of the oldest message that can be read; `head + 1` if there is none.
+    pub first: u64,
+}

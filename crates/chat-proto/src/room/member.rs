@@ -1,0 +1,84 @@
+use super::{Cursor, LogBounds, Page, Resumption, RoomEvent, StoredMessage};
+use crate::{Event, RoomName, User};
+
+/// One connection's position in one room: see [`Room::join`](super::Room::join).
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub(super) id: u64,
+    /// `None` for a subscriber, which no user sees.
+    pub(super) user: Option<User>,
+    /// The epoch in which the cursor counts.
+    pub(super) epoch: String,
+    pub(super) life: u64,
+    pub(super) cursor: Cursor,
+}
+
+/// The answer to a join.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The extent of the log.
+    pub bounds: LogBounds,
+    /// The position at which the member starts.
+    pub resumption: Resumption,
+    /// The number of users in the room.
+    pub members: usize,
+}
+
+/// The next step of a member: see [`Room::take`](super::Room::take).
+#[derive(Debug)]
+pub enum Delivery {
+    /// These events. The member's cursor is past them now.
+    Events(Vec<RoomEvent>),
+    /// The entries after the member's cursor must be read from the log, up to this one.
+    CatchUp {
+        /// The last entry to read from the log.
+        up_to: u64,
+    },
+    /// Nothing. The member has everything, and is woken when there is more.
+    Nothing,
+    /// Nothing any more. The log has begun another life, and the member must join again.
+    Renewed,
+}
+
+impl Member {
+    /// Returns the `seq` of the last entry that was taken.
+    pub fn seq(&self) -> u64 {
+        self.cursor.seq
+    }
+
+    /// Takes a page of the log, read from [`seq`](Self::seq) on, as far as `up_to`.
+    ///
+    /// Returns the frames to send, with a `gap` for the entries that the log no longer has. Returns `None` if the
+    /// log has begun another epoch.
+    pub fn catch_up(&mut self, room: &RoomName, page: Page, up_to: u64) -> Option<Vec<RoomEvent>> {
+        if page.epoch != self.epoch {
+            return None;
+        }
+        let mut events = Vec::new();
+        let is_empty = page.messages.is_empty();
+        for StoredMessage { seq, frame } in page.messages {
+            let is_beyond = seq > up_to;
+            events.extend(self.gap(room, if is_beyond { up_to } else { seq - 1 }));
+            if is_beyond {
+                return Some(events);
+            }
+            events.push(RoomEvent::entry(frame));
+            self.cursor.seq = seq;
+        }
+        if is_empty {
+            events.extend(self.gap(room, up_to));
+        }
+        Some(events)
+    }
+
+    /// Passes over the entries up to `to`. Returns the event that reports them, if there are any.
+    fn gap(&mut self, room: &RoomName, to: u64) -> Option<RoomEvent> {
+        let from = self.cursor.seq + 1;
+        if from > to {
+            return None;
+        }
+        self.cursor.seq = to;
+        let gap = Event::Gap { room: room.clone(), epoch: self.epoch.clone(), from, to };
+        Some(RoomEvent::entry(gap.encode()))
+    }
+}

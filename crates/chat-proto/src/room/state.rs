@@ -1,0 +1,343 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::presence::RemoteChanges;
+use super::{
+    Delivery, Joined, LogBounds, Member, Next, Resumption, RoomEvent, Roster, StoredMessage, Tail, resume,
+};
+use crate::command::JoinFrom;
+use crate::{ErrorCode, Limits, PresenceState, RoomName, User};
+
+/// The effect of one committed entry on a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// The entry is in the tail, with those that had waited for it.
+    InOrder,
+    /// The room had the entry already.
+    Repeat,
+    /// The entry waits for earlier ones. If they do not come, [`Room::repair`] lets the members read the log.
+    Early,
+}
+
+/// An open room. `W` wakes one member. The room never calls it: [`to_wake`](Self::to_wake) returns those to call.
+///
+/// ```
+/// use chat_proto::command::JoinFrom;
+/// use chat_proto::room::{Delivery, Room};
+/// use chat_proto::{Limits, LogBounds, StoredMessage, User};
+///
+/// let mut room = Room::new("lobby".parse()?, &Limits::default());
+/// let bounds = LogBounds { epoch: "e".to_owned(), head: 0, first: 1 };
+/// let (mut ann, joined) = room.join(1, &User::guest("ann")?, "wake ann", bounds, &JoinFrom::Now)?;
+/// assert_eq!(joined.members, 1);
+/// assert!(matches!(room.take(&mut ann), Delivery::Nothing));
+///
+/// // A store reports its commits in any order.
+/// let stored = |seq| StoredMessage { seq, frame: format!(r#"{{"seq":{seq}}}"#).into() };
+/// room.commit(&stored(2));
+/// room.commit(&stored(1));
+/// assert_eq!(room.to_wake().collect::<Vec<_>>(), [&"wake ann"]);
+/// let Delivery::Events(events) = room.take(&mut ann) else { panic!() };
+/// assert_eq!(&events[0].frame[..], br#"{"seq":1}"#);
+/// assert_eq!(&events[1].frame[..], br#"{"seq":2}"#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Room<W> {
+    pub(super) name: RoomName,
+    pub(super) tail: Tail<RoomEvent>,
+    /// Entries whose predecessors have not been reported yet.
+    early: BTreeMap<u64, Bytes>,
+    /// The newest entry that is known to be committed. The reports of the last ones may still come.
+    committed: u64,
+    max_early: usize,
+    max_batch: usize,
+    default_page: u64,
+    /// The epoch of the log, once it is known.
+    epoch: Option<String>,
+    /// A number that grows when the log begins another life. A member of an earlier life gets nothing more.
+    life: u64,
+    pub(super) roster: Roster,
+    pub(super) remote_changes: Option<RemoteChanges>,
+    members: BTreeMap<u64, Waiting<W>>,
+    /// True if something has happened since the last [`to_wake`](Self::to_wake).
+    pub(super) has_news: bool,
+}
+
+#[derive(Debug)]
+struct Waiting<W> {
+    waker: W,
+    /// True if the member was woken and has not yet taken everything.
+    is_awake: bool,
+}
+
+impl<W> Room<W> {
+    /// Returns an empty room.
+    pub fn new(name: RoomName, limits: &Limits) -> Self {
+        Self {
+            name,
+            tail: Tail::new(0, limits.rooms.tail_events, limits.rooms.log_bytes),
+            early: BTreeMap::new(),
+            committed: 0,
+            max_early: limits.rooms.tail_events,
+            max_batch: limits.wire.max_batch_bytes,
+            default_page: limits.wire.default_page_messages as u64,
+            epoch: None,
+            life: 0,
+            roster: Roster::default(),
+            remote_changes: None,
+            members: BTreeMap::new(),
+            has_news: false,
+        }
+    }
+
+    /// Returns the room's name.
+    pub fn name(&self) -> &RoomName {
+        &self.name
+    }
+
+    /// Returns the `seq` of the newest entry that the room has taken, 0 if there is none.
+    pub fn head(&self) -> u64 {
+        self.tail.head()
+    }
+
+    /// Returns the users in the room.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// Returns true if the room has no member and no subscriber.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Returns the number of the log's life. The caller takes it before it reads the log's bounds, for
+    /// [`observe`](Self::observe).
+    pub fn life(&self) -> u64 {
+        self.life
+    }
+
+    /// Takes note of the log's bounds, which were read in this `life` of the room.
+    ///
+    /// Another epoch than before means that the log has begun another life, so that the room is renewed. Returns
+    /// false if the room was renewed since the bounds were read: then they are stale and must be read again.
+    pub fn observe(&mut self, life: u64, bounds: &LogBounds) -> bool {
+        if life != self.life {
+            return false;
+        }
+        if self.epoch.as_ref().is_some_and(|epoch| *epoch != bounds.epoch) {
+            self.renew(bounds);
+        }
+        self.epoch.get_or_insert_with(|| bounds.epoch.clone());
+        self.note_head(bounds.head);
+        true
+    }
+
+    /// Adds a member. `id` is unique among the members. `bounds` is the extent of the log, read just before and
+    /// [observed](Self::observe).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::BadCursor`] for a position that this epoch has not reached. [`ErrorCode::Unavailable`] if the
+    /// bounds are of another epoch than the room.
+    pub fn join(
+        &mut self,
+        id: u64,
+        user: &User,
+        waker: W,
+        bounds: LogBounds,
+        from: &JoinFrom,
+    ) -> Result<(Member, Joined), ErrorCode> {
+        let (bounds, resumption) = self.resume(bounds, from)?;
+        if self.roster.enter(user) {
+            self.announce(user, PresenceState::Joined);
+        }
+        let member = self.add(id, Some(user.clone()), waker, &bounds, resumption.after);
+        Ok((member, Joined { bounds, resumption, members: self.roster.len() }))
+    }
+
+    /// Adds a subscriber. It gets the events of a member, and no user sees it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::Unavailable`] if the bounds are of another epoch than the room.
+    pub fn subscribe(&mut self, id: u64, waker: W, bounds: LogBounds) -> Result<Member, ErrorCode> {
+        let (bounds, resumption) = self.resume(bounds, &JoinFrom::Now)?;
+        Ok(self.add(id, None, waker, &bounds, resumption.after))
+    }
+
+    /// Lets a member that joins again read on as before, or from another position.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`join`](Self::join).
+    pub fn rejoin(
+        &mut self,
+        member: &mut Member,
+        bounds: LogBounds,
+        from: &JoinFrom,
+    ) -> Result<Joined, ErrorCode> {
+        let (bounds, resumption) = self.resume(bounds, from)?;
+        if *from != JoinFrom::Now {
+            member.epoch.clone_from(&bounds.epoch);
+            member.life = self.life;
+            // The position among the other events stays.
+            member.cursor.seq = resumption.after;
+        }
+        Ok(Joined { bounds, resumption, members: self.roster.len() })
+    }
+
+    /// Removes a member or a subscriber. A second call for the same member changes nothing.
+    pub fn leave(&mut self, member: &Member) {
+        let was_here = self.members.remove(&member.id).is_some();
+        if let Some(user) = &member.user
+            && was_here
+            && self.roster.leave(user)
+        {
+            self.announce(user, PresenceState::Left);
+        }
+    }
+
+    /// Takes an entry that the log has committed. Entries may come in any order, and more than once.
+    pub fn commit(&mut self, stored: &StoredMessage) -> Committed {
+        let (seq, head) = (stored.seq, self.tail.head());
+        if seq <= head {
+            return Committed::Repeat;
+        }
+        self.note_committed(seq);
+        // Without members there is no order to keep. The next member reads the log.
+        if seq > head + 1 && !self.members.is_empty() {
+            self.early.insert(seq, stored.frame.clone());
+            if self.early.len() > self.max_early {
+                self.repair();
+            }
+            return Committed::Early;
+        }
+        self.push_entry(seq, stored.frame.clone());
+        while let Some(next) = self.early.first_entry()
+            && *next.key() <= self.tail.head() + 1
+        {
+            let (seq, frame) = next.remove_entry();
+            self.push_entry(seq, frame);
+        }
+        Committed::InOrder
+    }
+
+    /// Takes note that the log has committed entries up to `head`. Their reports may still come:
+    /// [`has_hole`](Self::has_hole) is true until then.
+    pub fn note_committed(&mut self, head: u64) {
+        self.committed = self.committed.max(head);
+    }
+
+    /// Takes note that the log has committed entries up to `head`, whose reports will not come. Members read them
+    /// from the log.
+    pub fn advance(&mut self, head: u64) {
+        self.note_committed(head);
+        if head > self.tail.head() {
+            self.tail.observe(head);
+            self.early.retain(|seq, _| *seq > head);
+            self.has_news = true;
+        }
+    }
+
+    /// Stops waiting for entries that were not reported: members read them from the log.
+    pub fn repair(&mut self) {
+        self.advance(self.committed);
+    }
+
+    /// Returns true if the members wait for the report of a committed entry.
+    pub fn has_hole(&self) -> bool {
+        self.committed > self.tail.head() && !self.members.is_empty()
+    }
+
+    /// Takes note that the log has begun another life, with these bounds. The present members get nothing more.
+    pub fn renew(&mut self, bounds: &LogBounds) {
+        self.life += 1;
+        self.epoch = Some(bounds.epoch.clone());
+        self.early.clear();
+        self.committed = bounds.head;
+        self.tail.restart(bounds.head);
+        self.has_news = true;
+    }
+
+    /// Takes the next events of a member.
+    pub fn take(&mut self, member: &mut Member) -> Delivery {
+        if member.life != self.life {
+            return Delivery::Renewed;
+        }
+        loop {
+            match self.tail.next(&mut member.cursor, self.max_batch) {
+                Next::Nothing => {
+                    if let Some(waiting) = self.members.get_mut(&member.id) {
+                        waiting.is_awake = false;
+                    }
+                    return Delivery::Nothing;
+                }
+                Next::CatchUp { up_to } => return Delivery::CatchUp { up_to },
+                Next::Events(mut events) => {
+                    events.retain(|event| event.except != Some(member.id));
+                    if !events.is_empty() {
+                        return Delivery::Events(events);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns the wakers to call because something has happened. Each member is woken once until it has taken
+    /// everything.
+    pub fn to_wake(&mut self) -> impl Iterator<Item = &W> {
+        let has_news = std::mem::take(&mut self.has_news);
+        let members = has_news.then(|| self.members.values_mut()).into_iter().flatten();
+        members.filter_map(Waiting::wake)
+    }
+
+    /// Returns the waker of a member, unless it is awake. A member that has joined, or joined again, may have
+    /// entries to read before anything happens.
+    pub fn wake(&mut self, member: &Member) -> Option<&W> {
+        self.members.get_mut(&member.id)?.wake()
+    }
+
+    fn resume(
+        &mut self,
+        mut bounds: LogBounds,
+        from: &JoinFrom,
+    ) -> Result<(LogBounds, Resumption), ErrorCode> {
+        if *self.epoch.get_or_insert_with(|| bounds.epoch.clone()) != bounds.epoch {
+            return Err(ErrorCode::Unavailable);
+        }
+        self.note_head(bounds.head);
+        bounds.head = bounds.head.max(self.tail.head());
+        let resumption = resume(from, &bounds, self.default_page)?;
+        Ok((bounds, resumption))
+    }
+
+    /// Takes note of the newest entry in the log. Members wait for the reports of the entries up to it; without
+    /// members, no report has to come.
+    fn note_head(&mut self, head: u64) {
+        if self.members.is_empty() {
+            self.advance(head);
+        } else {
+            self.note_committed(head);
+        }
+    }
+
+    fn add(&mut self, id: u64, user: Option<User>, waker: W, bounds: &LogBounds, after: u64) -> Member {
+        self.members.insert(id, Waiting { waker, is_awake: false });
+        let cursor = self.tail.cursor(after);
+        Member { id, user, epoch: bounds.epoch.clone(), life: self.life, cursor }
+    }
+
+    fn push_entry(&mut self, seq: u64, frame: Bytes) {
+        self.tail.push_message(seq, RoomEvent::entry(frame));
+        self.has_news = true;
+    }
+}
+
+impl<W> Waiting<W> {
+    /// Returns the waker, unless the member is awake.
+    fn wake(&mut self) -> Option<&W> {
+        (!std::mem::replace(&mut self.is_awake, true)).then_some(&self.waker)
+    }
+}

@@ -1,0 +1,89 @@
+use serde_json::value::RawValue;
+
+use crate::command::JoinFrom;
+use crate::room::Joined;
+use crate::{AppendReceipt, CloseCode, ErrorCode, Event, Page, Range, RoomName, Search, SearchPage, User};
+
+/// An effect of a session, to be performed.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send this event.
+    Reply(Event),
+    /// Send a ping.
+    Ping,
+    /// Perform this in a room, and pass the result to [`Session::handle_outcome`](super::Session::handle_outcome).
+    /// One operation is in flight at a time.
+    Perform(Operation),
+    /// Announce that the user is, or is no longer, writing. There is no reply.
+    Typing(RoomName, bool),
+    /// Close the connection: the `closing` event, then a close frame.
+    Close(CloseCode),
+}
+
+/// An operation in a room.
+#[derive(Debug)]
+pub struct Operation {
+    /// The room.
+    pub room: RoomName,
+    /// The operation.
+    pub action: Action,
+}
+
+/// The kinds of [`Operation`].
+#[derive(Debug)]
+pub enum Action {
+    /// Become a member, or read again from another position.
+    Join(JoinFrom),
+    /// Stop being a member.
+    Leave,
+    /// Append a message.
+    Send {
+        /// The idempotency key.
+        key: Option<String>,
+        /// The body, not yet checked.
+        body: Box<RawValue>,
+    },
+    /// Read the log.
+    History(Range),
+    /// Search the log.
+    Search(Search),
+    /// List the users.
+    Members,
+}
+
+/// The result of an operation. `M` is a membership of a room; dropping it leaves the room.
+#[derive(Debug)]
+pub enum Outcome<M> {
+    /// The connection is a member.
+    Joined {
+        /// The membership; `None` if the connection was a member before.
+        membership: Option<M>,
+        /// The answer of the room.
+        joined: Joined,
+    },
+    /// The connection has left.
+    Left,
+    /// The message is in the log.
+    Sent(AppendReceipt),
+    /// A part of the log.
+    History(Page),
+    /// A page of a search.
+    Found(SearchPage),
+    /// The users in the room.
+    Members(Vec<User>),
+    /// An error.
+    Refused {
+        /// The code on the wire.
+        code: ErrorCode,
+        /// A text of the host for the client.
+        detail: Option<String>,
+    },
+    /// Nothing. The operation was skipped, because no reply can reach the peer.
+    Skipped,
+}
+
+impl<M> From<ErrorCode> for Outcome<M> {
+    fn from(code: ErrorCode) -> Self {
+        Self::Refused { code, detail: None }
+    }
+}

@@ -1,0 +1,116 @@
+use chat_proto::Limits;
+use proptest::prelude::*;
+
+use crate::model::{Model, Position, USERS};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(usize),
+    Report(usize),
+    ReportAgain(usize),
+    Lose(usize),
+    Advance,
+    NoteCommitted,
+    Repair,
+    Renew(bool),
+    Join(usize, Position),
+    Subscribe,
+    Rejoin(usize, Position),
+    Leave(usize),
+    Typing(usize),
+    SetRemote(&'static str, usize, usize),
+    LoseNode(&'static str),
+    Take(usize),
+    TakeAll(usize),
+}
+
+impl Step {
+    fn perform(self, model: &mut Model) {
+        match self {
+            Self::Append(size) => model.append(size),
+            Self::Report(which) => model.report(which),
+            Self::ReportAgain(which) => model.report_again(which),
+            Self::Lose(which) => model.lose(which),
+            Self::Advance => model.advance(),
+            Self::NoteCommitted => model.note_committed(),
+            Self::Repair => model.repair(),
+            Self::Renew(is_reported) => model.renew(is_reported),
+            Self::Join(user, position) => model.join(user, &position),
+            Self::Subscribe => drop(model.subscribe()),
+            Self::Rejoin(which, position) => model.rejoin(which, &position),
+            Self::Leave(which) => model.leave(which),
+            Self::Typing(which) => model.typing(which),
+            Self::SetRemote(node, user, connections) => model.set_remote(node, user, connections),
+            Self::LoseNode(node) => model.lose_node(node),
+            Self::Take(which) => model.take_one(which),
+            Self::TakeAll(which) => model.take_all(which),
+        }
+    }
+}
+
+/// Small limits, so that short histories reach the tail, a page, and the end of the log.
+fn limits() -> impl Strategy<Value = Limits> {
+    (1..20_usize, 600..4_000_usize, 4..10_usize, 1..5_usize, 0..600_usize).prop_map(
+        |(log_messages, log_bytes, tail_events, max_page, max_batch)| {
+            Limits::default().with(|limits| {
+                limits.rooms.log_messages = log_messages;
+                limits.rooms.log_bytes = log_bytes;
+                limits.rooms.tail_events = tail_events;
+                limits.wire.max_page_messages = max_page;
+                limits.wire.max_batch_bytes = max_batch;
+                limits.wire.default_page_messages = 3;
+            })
+        },
+    )
+}
+
+fn position() -> impl Strategy<Value = Position> {
+    prop_oneof![
+        2 => Just(Position::Now),
+        1 => (0..9_u64).prop_map(Position::Last),
+        2 => any::<u8>().prop_map(Position::After),
+        1 => Just(Position::OtherEpoch),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (which, user) = (0..1_000_usize, 0..USERS.len());
+    let node = proptest::sample::select(vec!["b", "c"]);
+    prop_oneof![
+        12 => (0..60_usize).prop_map(Step::Append),
+        14 => prop_oneof![3 => Just(0), 1 => which.clone()].prop_map(Step::Report),
+        2 => which.clone().prop_map(Step::ReportAgain),
+        1 => which.clone().prop_map(Step::Lose),
+        1 => Just(Step::Advance),
+        1 => Just(Step::NoteCommitted),
+        1 => Just(Step::Repair),
+        1 => any::<bool>().prop_map(Step::Renew),
+        4 => (user.clone(), position()).prop_map(|(user, position)| Step::Join(user, position)),
+        1 => Just(Step::Subscribe),
+        2 => (which.clone(), position()).prop_map(|(which, position)| Step::Rejoin(which, position)),
+        2 => which.clone().prop_map(Step::Leave),
+        1 => which.clone().prop_map(Step::Typing),
+        3 => (node.clone(), user, 0..3_usize).prop_map(|(node, user, count)| Step::SetRemote(node, user, count)),
+        1 => node.prop_map(Step::LoseNode),
+        10 => which.clone().prop_map(Step::Take),
+        3 => which.prop_map(Step::TakeAll),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_member_gets_every_message_once_and_in_order(
+        limits in limits(),
+        has_witness: bool,
+        steps in proptest::collection::vec(step(), 0..150),
+    ) {
+        let mut model = Model::new(limits, has_witness);
+        for step in steps {
+            step.perform(&mut model);
+            model.check();
+        }
+        model.finish();
+    }
+}

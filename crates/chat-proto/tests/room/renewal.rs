@@ -1,0 +1,57 @@
+use chat_proto::command::JoinFrom;
+use chat_proto::room::{Committed, Delivery, Room};
+use chat_proto::{ErrorCode, Limits, LogBounds, StoredMessage, User};
+
+use crate::room;
+
+fn lobby() -> Room<()> {
+    Room::new(room("lobby"), &Limits::default())
+}
+
+fn bounds(epoch: &str, head: u64) -> LogBounds {
+    LogBounds { epoch: epoch.to_owned(), head, first: 1 }
+}
+
+fn stored(seq: u64) -> StoredMessage {
+    StoredMessage { seq, frame: format!(r#"{{"seq":{seq}}}"#).into() }
+}
+
+fn ada() -> User {
+    User::guest("ada").expect("a good name")
+}
+
+#[test]
+fn bounds_that_were_read_before_a_renewal_are_stale() {
+    let mut room = lobby();
+    let life = room.life();
+    room.renew(&bounds("new", 0));
+    assert!(!room.observe(life, &bounds("old", 100)));
+    let joined = room.join(1, &ada(), (), bounds("old", 100), &JoinFrom::Now);
+    assert_eq!(joined.err(), Some(ErrorCode::Unavailable), "a position in a log that has ended");
+    assert!(room.is_empty() && room.roster().is_empty());
+    assert_eq!(room.head(), 0);
+}
+
+#[test]
+fn another_epoch_in_the_bounds_renews_the_room() {
+    let mut room = lobby();
+    let (mut ada, _) = room.join(1, &ada(), (), bounds("old", 100), &JoinFrom::Now).unwrap();
+    let life = room.life();
+    assert!(room.observe(life, &bounds("new", 3)));
+    assert!(matches!(room.take(&mut ada), Delivery::Renewed));
+    assert_eq!((room.head(), room.has_hole()), (3, false));
+    assert_eq!(room.commit(&stored(4)), Committed::InOrder);
+}
+
+#[test]
+fn a_member_of_an_earlier_life_reads_on_after_it_has_joined_with_a_position() {
+    let mut room = lobby();
+    let (mut member, _) = room.join(1, &ada(), (), bounds("old", 5), &JoinFrom::Now).unwrap();
+    room.renew(&bounds("new", 0));
+    room.rejoin(&mut member, bounds("new", 0), &JoinFrom::Now).unwrap();
+    assert!(matches!(room.take(&mut member), Delivery::Renewed), "it reads on as before");
+    room.rejoin(&mut member, bounds("new", 0), &JoinFrom::Last(9)).unwrap();
+    room.commit(&stored(1));
+    let Delivery::Events(events) = room.take(&mut member) else { panic!("no events") };
+    assert_eq!(events.last().map(|event| event.frame.clone()), Some(stored(1).frame));
+}
