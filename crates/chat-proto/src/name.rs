@@ -139,6 +139,32 @@ impl UserKey {
     }
 }
 
+/// The form of a user in a log, which says more than the form in an event: a guest is not a user with the same id.
+pub(crate) mod user_record {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::User;
+
+    #[derive(Serialize, Deserialize)]
+    struct UserRecord<'a> {
+        guest: bool,
+        id: Cow<'a, str>,
+        name: Cow<'a, str>,
+    }
+
+    pub(crate) fn serialize<S: Serializer>(user: &User, serializer: S) -> Result<S::Ok, S::Error> {
+        let User { guest, id, name } = user;
+        UserRecord { guest: *guest, id: (&**id).into(), name: (&**name).into() }.serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<User, D::Error> {
+        let UserRecord { guest, id, name } = UserRecord::deserialize(deserializer)?;
+        Ok(User { guest, id: (&*id).into(), name: (&*name).into() })
+    }
+}
+
 fn user_name(given: &str) -> Result<String, ErrorCode> {
     // NFKC can make a text up to 18 times as long, and shorter: no more of it is made than can fit.
     let name: String = given.nfkc().take(USER_CHARS + 1).collect();

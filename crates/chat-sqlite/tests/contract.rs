@@ -1,4 +1,4 @@
-//! The suite of `chat-room-conformance` on rooms in a store, at each level.
+//! The suite of `chat-store-conformance` on rooms in a store, at each level.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{CommitSink, Limits, Room, RoomName};
-use chat_room_conformance::{Kind, Store, certify};
 use chat_sqlite::{Durability, Options};
+use chat_store_conformance::{Kind, Store, certify};
 
 fn main() -> ExitCode {
     // The cases let go of a store while they use its rooms.

@@ -3,15 +3,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha1::{Digest, Sha1};
 
 use crate::{Event, Limits, RoomName, User, UserKey};
 
 /// A message on its way into a room.
-#[derive(Clone, Debug)]
+///
+/// A store that learns `seq` only as it writes keeps the message in the form that serde gives it, and calls
+/// [`into_stored`](Self::into_stored) when it reads. The form keeps the body byte for byte, and [`User::key`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewMessage {
     /// Who wrote it.
+    #[serde(with = "crate::name::user_record")]
     pub user: User,
     /// The sender's idempotency key.
     pub key: Option<String>,
