@@ -76,17 +76,28 @@ chat_suite::cases!(
         let highest = Arc::clone(&answered);
         let writing = tokio::spawn(concurrently(4, move |_| {
             let (room, answered) = (writer.clone(), Arc::clone(&highest));
-            async move {
-                for _ in 0..50 {
-                    answered.fetch_max(room.say("hi").await?.seq, Ordering::SeqCst);
-                }
-                Ok(())
-            }
+            async move { append_and_check(&room, &room, &answered, 50).await }
         }));
         check_bounds(&room, &answered, 200).await?;
         writing.await.map_err(|panic| Failure::new("writers that end", panic))?
     }
 );
+
+/// Appends messages. After each answer the head that `reader` gets is not below it.
+pub(super) async fn append_and_check(
+    writer: &OpenRoom,
+    reader: &OpenRoom,
+    answered: &AtomicU64,
+    count: usize,
+) -> Verdict {
+    for _ in 0..count {
+        let seq = writer.say("hi").await?.seq;
+        answered.fetch_max(seq, Ordering::SeqCst);
+        let bounds = reader.bounds().await?;
+        check(bounds.head >= seq, format!("a head of {seq} or more"), &bounds)?;
+    }
+    Ok(())
+}
 
 /// Reads the bounds until the head is `end`. No head is below what was answered or reported before, and first does not
 /// go back.

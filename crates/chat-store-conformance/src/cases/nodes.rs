@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chat_core::AppendError;
 
-use super::bounds::check_bounds;
+use super::bounds::{append_and_check, check_bounds};
 use super::members::{post_concurrently, seqs_of};
 use super::numbers::check_times;
 use super::{ann, body, check, concurrently, same, seqs};
@@ -46,13 +46,9 @@ chat_suite::cases!(
         let answered = Arc::new(AtomicU64::new(0));
         let (rooms, highest) = ([a.clone(), b.clone()], Arc::clone(&answered));
         let writing = tokio::spawn(concurrently(4, move |number| {
-            let (room, answered) = (rooms[number % 2].clone(), Arc::clone(&highest));
-            async move {
-                for _ in 0..50 {
-                    answered.fetch_max(room.say("hi").await?.seq, Ordering::SeqCst);
-                }
-                Ok(())
-            }
+            let (writer, reader) = (rooms[number % 2].clone(), rooms[1 - number % 2].clone());
+            let answered = Arc::clone(&highest);
+            async move { append_and_check(&writer, &reader, &answered, 50).await }
         }));
         tokio::try_join!(check_bounds(&a, &answered, 200), check_bounds(&b, &answered, 200))?;
         writing.await.map_err(|panic| Failure::new("writers that end", panic))?

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use chat_core::{
     Chat, CommitSink, Health, Limits, Range, Room, RoomName, Store, Subscription, Text, Unavailable,
 };
@@ -66,16 +67,15 @@ impl TestChat {
         Ok(posted.map_err(|error| Failure::new("a message that is stored", error))?.seq)
     }
 
-    /// Reads the oldest messages of a room, as events.
+    /// Reads the frames of the oldest messages of a room.
     ///
     /// # Errors
     ///
     /// A failure if the log cannot be read.
-    pub async fn history(&self, room: &str) -> Result<Vec<Value>, Failure> {
+    pub async fn history(&self, room: &str) -> Result<Vec<Bytes>, Failure> {
         let page = self.0.history(&room_name(room)?, Range::After { seq: 0, limit: usize::MAX }).await;
         let page = page.map_err(|unavailable| Failure::new("a page", unavailable))?;
-        let events = page.messages.iter().map(|stored| serde_json::from_slice(&stored.frame));
-        events.collect::<Result<_, _>>().map_err(|error| Failure::new("frames that are JSON", error))
+        Ok(page.messages.into_iter().map(|stored| stored.frame).collect())
     }
 
     /// Posts this number of texts, one after the other.
@@ -102,16 +102,26 @@ impl std::fmt::Debug for TestChat {
 pub struct Subscriber(Subscription);
 
 impl Subscriber {
+    /// Waits for the frame of the next event. `None` if the log has begun another life.
+    ///
+    /// # Errors
+    ///
+    /// A failure if none comes within the limit.
+    pub async fn next_frame(&mut self) -> Result<Option<Bytes>, Failure> {
+        let next = timeout(TIME_LIMIT, self.0.next()).await;
+        let next = next.map_err(|_| Failure::new("an event", format!("none within {TIME_LIMIT:?}")))?;
+        next.map_err(|unavailable| Failure::new("an event", unavailable))
+    }
+
     /// Waits for the next event. `None` if the log has begun another life.
     ///
     /// # Errors
     ///
     /// A failure if none comes within the limit.
     pub async fn next(&mut self) -> Result<Option<Value>, Failure> {
-        let next = timeout(TIME_LIMIT, self.0.next()).await;
-        let next = next.map_err(|_| Failure::new("an event", format!("none within {TIME_LIMIT:?}")))?;
-        let next = next.map_err(|unavailable| Failure::new("an event", unavailable))?;
-        next.map(|frame| serde_json::from_slice(&frame))
+        let frame = self.next_frame().await?;
+        frame
+            .map(|frame| serde_json::from_slice(&frame))
             .transpose()
             .map_err(|error| Failure::new("an event that is JSON", error))
     }
