@@ -125,3 +125,68 @@ fn hints(case: &Case, limits: &Limits) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use chat_core::MemoryStore;
+    use chat_suite::{Failure, trials};
+
+    use super::*;
+    use crate::cases;
+
+    struct InMemory;
+
+    #[async_trait]
+    impl Fixture for InMemory {
+        fn store(&self, node: usize) -> Option<Arc<dyn Store>> {
+            (node == 0).then(|| Arc::new(MemoryStore) as Arc<dyn Store>)
+        }
+
+        async fn restart(&mut self) {}
+    }
+
+    fn memory() -> Backend {
+        Backend::new("memory", |_| async { InMemory })
+    }
+
+    fn case(path: &str) -> Case {
+        cases().into_iter().find(|case| case.path() == path).expect("a case")
+    }
+
+    #[test]
+    fn a_failure_shows_the_promise_the_limits_and_the_capability() {
+        let case = case("retention::the_newest_entries_stay");
+        let failure = Failure::new("at least 3, 4", "none");
+        let text = case.explain(&failure) + &hints(&case, &case.conditions.limits_of_chat());
+        for part in
+            ["chat_core::Room, Retention", "RoomLimits::log_messages is 5", "without(Capability::Retention,"]
+        {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_lacks_a_capability_is_expected_to_fail() {
+        let (case, reason) = (case("lives::a_restart_keeps_the_keys"), "it is only memory");
+        assert!(matches!(memory().run(&case), Outcome::Failed(_)));
+        assert_eq!(memory().lacks(&case), None);
+        assert_eq!(memory().without(Capability::Persistence, reason).lacks(&case), Some(reason));
+        let deviating = memory().deviation("lives::a_restart_keeps_the_keys", reason);
+        assert_eq!(deviating.deviations().reason(&case.path()), Some(reason));
+    }
+
+    #[test]
+    fn a_store_that_has_a_capability_listed_as_lacking_still_runs_the_case() {
+        let case = case("search::a_search_covers_one_room");
+        let backend = memory().without(Capability::Search, "an earlier version had no search");
+        assert!(backend.lacks(&case).is_some());
+        assert_eq!(backend.run(&case), Outcome::Passed);
+    }
+
+    #[test]
+    fn a_deviation_that_names_no_case_is_a_test_that_fails() {
+        let trials = trials(cases(), memory().deviation("keys::no_such_case", "the case was renamed"));
+        assert!(trials.iter().any(|trial| trial.name() == "memory::deviations::keys::no_such_case"));
+        assert_eq!(trials.len(), cases().len() + 1);
+    }
+}

@@ -1,7 +1,7 @@
 //! The suite on five stores: rooms in memory; rooms that a store holds through its lives; rooms that a task writes;
 //! a store that learns `seq` as it writes; and a store with two nodes whose sinks hear by a subscription.
 
-#[path = "support/assigns_on_write.rs"]
+#[path = "support/assigns_on_write/mod.rs"]
 mod assigns_on_write;
 #[path = "support/by_subscription.rs"]
 mod by_subscription;

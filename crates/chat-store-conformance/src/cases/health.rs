@@ -56,7 +56,7 @@ chat_suite::cases!(
         room.check_reports(1..=3).await
     }
 
-    /// A room that is open during an outage refuses messages, loses none that was answered, and works again later.
+    /// A room that is open during an outage refuses messages, loses no answered message, and works again later.
     #[source = "chat_core::Store, health"]
     #[with(needs(Capability::Outage))]
     async fn an_open_room_survives_an_outage(stage: Stage) -> Verdict {

@@ -15,6 +15,7 @@ mod resume;
 mod retention;
 mod rooms;
 mod search;
+mod search_pages;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -41,6 +42,7 @@ pub fn cases() -> Vec<Case> {
         ("lives", "chat_core::Room, Lives", lives::cases()),
         ("retention", "chat_core::Room, Retention", retention::cases()),
         ("search", "chat_core::Room, Search", search::cases()),
+        ("search", "chat_core::Room, Search", search_pages::cases()),
         ("members", "chat_core::Room, Commits", members::cases()),
         ("nodes", "chat_core::Room, Openings", nodes::cases()),
         ("renewal", "chat_core::Room, Lives", renewal::cases()),

@@ -133,11 +133,11 @@ chat_suite::cases!(
         for (name, first_goes) in [("lobby", true), ("hall", false)] {
             let (one, two) = (stage.open(name).await?, stage.open(name).await?);
             one.say("hi").await?;
-            let (left, gone) = if first_goes { (two, one) } else { (one, two) };
-            drop(gone);
-            same(&left.say("more").await?.seq, &2)?;
-            same(&seqs(&left.read_after(0).await?), &vec![1, 2])?;
-            left.reports.cover(2..=2).await?;
+            let (kept, dropped) = if first_goes { (two, one) } else { (one, two) };
+            drop(dropped);
+            same(&kept.say("more").await?.seq, &2)?;
+            same(&seqs(&kept.read_after(0).await?), &vec![1, 2])?;
+            kept.reports.cover(2..=2).await?;
         }
         Ok(())
     }

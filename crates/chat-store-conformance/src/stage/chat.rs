@@ -106,7 +106,7 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// A failure if none comes within the limit.
+    /// A failure if it does not come within the limit.
     pub async fn next_frame(&mut self) -> Result<Option<Bytes>, Failure> {
         let next = timeout(TIME_LIMIT, self.0.next()).await;
         let next = next.map_err(|_| Failure::new("an event", format!("none within {TIME_LIMIT:?}")))?;
@@ -117,7 +117,7 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// A failure if none comes within the limit.
+    /// A failure if it does not come within the limit.
     pub async fn next(&mut self) -> Result<Option<Value>, Failure> {
         let frame = self.next_frame().await?;
         frame

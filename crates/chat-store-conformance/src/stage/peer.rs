@@ -48,7 +48,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// A failure if none comes within the limit.
+    /// A failure if it does not come within the limit.
     pub async fn next(&mut self) -> Result<Frame, Failure> {
         match timeout(TIME_LIMIT, self.outgoing.recv()).await {
             Ok(Some(frame)) => Ok(frame),
@@ -61,7 +61,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// A failure if the session is closed, or if none comes within the limit.
+    /// A failure if the session is closed, or if it does not come within the limit.
     pub async fn event(&mut self, kind: &str) -> Result<Value, Failure> {
         loop {
             match self.next().await? {

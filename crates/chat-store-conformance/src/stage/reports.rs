@@ -21,7 +21,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     entries: BTreeMap<u64, StoredMessage>,
-    /// The highest `seq` of which [`CommitSink::advance`] has told.
+    /// The highest head that [`CommitSink::advance`] has reported.
     head: u64,
     renewals: usize,
     /// Two reports of one `seq` that differ.
@@ -40,7 +40,7 @@ impl Reports {
         self.lock().entries.values().cloned().collect()
     }
 
-    /// Returns the highest `seq` of which the sink has heard, 0 if there is none.
+    /// Returns the highest `seq` that the sink has heard of, or 0.
     pub fn head(&self) -> u64 {
         let state = self.lock();
         state.entries.last_key_value().map_or(0, |(seq, _)| *seq).max(state.head)

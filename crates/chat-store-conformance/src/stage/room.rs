@@ -115,8 +115,8 @@ impl OpenRoom {
         bounds.map_err(|unavailable| Failure::new("a room that can be read", unavailable))
     }
 
-    /// Waits until the sink has heard of these entries. Returns all reported entries, with those from the log of which
-    /// the sink has heard by a new head only.
+    /// Waits until the sink has heard of these entries, and returns all reported entries. Those of these entries that
+    /// the sink has heard of by a new head only are read from the log.
     pub async fn reported(&self, seqs: RangeInclusive<u64>) -> Result<Vec<StoredMessage>, Failure> {
         self.reports.cover(seqs.clone()).await?;
         let mut entries = self.reports.entries();

@@ -68,7 +68,7 @@ impl SpoiledRoom {
             NeverMore => page.more = false,
             AlwaysMore => page.more = true,
             SkipsLong => {
-                page.messages.retain(|stored| stored.frame.len() <= self.limits.wire.max_batch_bytes)
+                page.messages.retain(|stored| stored.frame.len() <= self.limits.wire.max_batch_bytes);
             }
             ReportsEarly => page.messages.retain(|stored| stored.seq <= self.visible.load(Ordering::SeqCst)),
             _ => {}

@@ -92,9 +92,9 @@ async fn write(
 impl Room for Queue {
     async fn append(&self, message: NewMessage) -> Answer {
         let (asked, answer) = oneshot::channel();
-        let gone = || Unavailable::new("the writer has ended");
-        self.messages.send((message, asked)).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        let ended = || Unavailable::new("the writer has ended");
+        self.messages.send((message, asked)).map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
