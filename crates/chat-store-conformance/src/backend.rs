@@ -90,7 +90,7 @@ impl Subject for Backend {
     }
 
     fn run(&self, case: &Case) -> Outcome {
-        let limits = Arc::new(case.conditions.limits_of_chat());
+        let limits = Arc::new(case.conditions.chat_limits());
         let verdict = block_on(async {
             let fixture = (self.open)(Arc::clone(&limits)).await;
             within(CASE_TIMEOUT, case.run(Stage::new(fixture, Arc::clone(&limits)))).await
@@ -157,7 +157,7 @@ mod tests {
     fn a_failure_shows_the_promise_the_limits_and_the_capability() {
         let case = case("retention::the_newest_entries_stay");
         let failure = Failure::new("at least 3, 4", "none");
-        let text = case.explain(&failure) + &hints(&case, &case.conditions.limits_of_chat());
+        let text = case.explain(&failure) + &hints(&case, &case.conditions.chat_limits());
         for part in
             ["chat_core::Room, Retention", "RoomLimits::log_messages is 5", "without(Capability::Retention,"]
         {

@@ -48,7 +48,7 @@ pub struct Conditions {
 
 impl Conditions {
     /// Returns the limits of the chat in this case.
-    pub fn limits_of_chat(&self) -> Limits {
+    pub fn chat_limits(&self) -> Limits {
         let mut limits = Limits::default();
         if let Some(change) = self.change {
             change(&mut limits);

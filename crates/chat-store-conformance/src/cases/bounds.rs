@@ -79,7 +79,7 @@ chat_suite::cases!(
             async move { append_and_check(&room, &room, &answered, 50).await }
         }));
         check_bounds(&room, &answered, 200).await?;
-        writing.await.map_err(|panic| Failure::new("writers that end", panic))?
+        writing.await.map_err(|panic| Failure::new("writers that do not fail", panic))?
     }
 );
 

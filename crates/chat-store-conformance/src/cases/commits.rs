@@ -79,7 +79,7 @@ chat_suite::cases!(
             };
             check(is_there, format!("the entry {seq} in the log"), seqs(&read))?;
         }
-        writing.await.map_err(|panic| Failure::new("a writer that ends", panic))?
+        writing.await.map_err(|panic| Failure::new("a writer that does not fail", panic))?
     }
 
     /// The sink hears of no other entry after a repeat.

@@ -46,7 +46,7 @@ chat_suite::cases!(
             check(joined["recovered"] == true, "a position that is recovered", &joined)?;
             same(&seqs_of(&messages(&mut member, 166).await?), &(5..=170).collect())?;
         }
-        writing.await.map_err(|panic| Failure::new("writers that end", panic))?
+        writing.await.map_err(|panic| Failure::new("writers that do not fail", panic))?
     }
 
     /// A message that is acknowledged to its sender reaches each member within the limit, one message at a time.

@@ -56,7 +56,7 @@ chat_suite::cases!(
             let limit = usize::MAX;
             let back = check_page(&room, &log, Range::Before { seq, limit }, max_batch).await?;
             let on = check_page(&room, &log, Range::After { seq, limit }, max_batch).await?;
-            check(back < 24 && on < 24, "less than all at once", (back, on))?;
+            check(back < 24 && on < 24, "a page with fewer than all entries", (back, on))?;
         }
         Ok(())
     }
@@ -96,7 +96,7 @@ chat_suite::cases!(
             if !page.more {
                 break;
             }
-            check(before > 0, "messages, where there is more", seqs(&seen))?;
+            check(before > 0, "entries, as `more` is true", seqs(&seen))?;
         }
         same(&seqs(&seen), &(1..=60).collect())?;
         same(&seen, &room.reported(1..=60).await?)
@@ -116,13 +116,13 @@ chat_suite::cases!(
             let page = room.read(Range::After { seq: after, limit: 9 }).await?;
             seen.extend(seqs(&page.messages));
             if page.messages.is_empty() {
-                check(!page.more, "messages, where there is more", &page)?;
+                check(!page.more, "entries, as `more` is true", &page)?;
                 let alive = !writing.is_finished() || room.bounds().await?.head > after;
                 check(alive, "200 messages", seen.len())?;
                 tokio::task::yield_now().await;
             }
         }
-        writing.await.map_err(|panic| Failure::new("writers that end", panic))??;
+        writing.await.map_err(|panic| Failure::new("writers that do not fail", panic))??;
         same(&seen, &(1..=200).collect())
     }
 
@@ -142,7 +142,7 @@ chat_suite::cases!(
     }
 );
 
-/// All pages of a room with a few short messages: each has as many as were asked for.
+/// Checks all pages of a room with a few short messages. Each page has as many entries as were requested.
 async fn every_page(room: &OpenRoom, range: impl Fn(u64, usize) -> Range, max_batch: usize) -> Verdict {
     let log = room.reported(1..=7).await?;
     for seq in (0..=9).chain([1 << 53, u64::MAX - 1, u64::MAX]) {

@@ -62,7 +62,7 @@ chat_suite::cases!(
             let dead = writing.is_finished() && room.bounds().await?.head < 150;
             check(!dead, "150 messages", reached)?;
         }
-        writing.await.map_err(|panic| Failure::new("a writer that ends", panic))??;
+        writing.await.map_err(|panic| Failure::new("a writer that does not fail", panic))??;
         room.check_reports(1..=150).await
     }
 
@@ -84,7 +84,7 @@ chat_suite::cases!(
     }
 );
 
-/// Where a member goes on that has seen `seq` and misses nothing.
+/// Returns the position at which a member resumes that has seen `seq`, and checks that it misses nothing.
 pub(super) fn resumed(stage: &Stage, bounds: &LogBounds, seq: u64) -> Result<u64, Failure> {
     let from = JoinFrom::After { epoch: bounds.epoch.clone(), seq };
     let resumption = resume(&from, bounds, stage.limits().wire.default_page_messages as u64);

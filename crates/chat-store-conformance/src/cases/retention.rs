@@ -7,7 +7,7 @@ use crate::{Capability, Case, OpenRoom, Stage, Verdict};
 const KEPT: u64 = 5;
 
 chat_suite::cases!(
-    /// When old entries are removed, first is the oldest one that is left, and head stays.
+    /// After old entries are removed, first is the oldest one that is left, and head is the same.
     #[with(limits(|limits| limits.rooms.log_messages = 5))]
     #[with(needs(Capability::Retention))]
     async fn first_moves_and_head_stays(stage: Stage) -> Verdict {

@@ -14,7 +14,7 @@ chat_suite::cases!(
                 true
             }
             Err(SearchError::Unsupported) => false,
-            Err(error) => return Err(Failure::new("found or unsupported", error)),
+            Err(error) => return Err(Failure::new("a page of matches or `Unsupported`", error)),
         };
         room.say("an apple").await?;
         for query in ["apple", "사과", "x"] {
@@ -181,7 +181,7 @@ chat_suite::cases!(
         for query in queries.into_iter().chain(long.iter().map(String::as_str)) {
             let found = room.try_search(query, 9, u64::MAX).await;
             let answered = matches!(&found, Ok(_) | Err(SearchError::BadQuery));
-            check(answered, "found, or a bad query", (query, found))?;
+            check(answered, "a page of matches or `BadQuery`", (query, found))?;
         }
         same(&room.find("apple").await?, &vec![1])?;
         same(&room.say("more").await?.seq, &2)

@@ -42,7 +42,7 @@ chat_suite::cases!(
             if !more {
                 break;
             }
-            check(before > 0, "messages, where there is more", &seen)?;
+            check(before > 0, "entries, as `more` is true", &seen)?;
         }
         same(&seen, &(1..=30).rev().map(|number| number * 3).collect())
     }
@@ -59,7 +59,7 @@ chat_suite::cases!(
         let (mut seen, mut before) = (Vec::new(), u64::MAX);
         loop {
             let found = room.try_search("apple", 100, before).await;
-            let found = found.map_err(|error| Failure::new("what was searched for", error))?;
+            let found = found.map_err(|error| Failure::new("a page of matches", error))?;
             let bytes: usize = found.messages.iter().map(|stored| stored.frame.len()).sum();
             let fits = found.messages.len() == 1 || bytes <= max_batch;
             check(fits && !found.messages.is_empty(), format!("{max_batch} bytes"), (bytes, &seen))?;
@@ -78,7 +78,7 @@ chat_suite::cases!(
         let room = stage.open("lobby").await?;
         room.append(&ann(), Some("k"), r#"{ "text":"\u0061pple \u0000 1.50", "n": 1.50 }"#).await?;
         let found = room.try_search("apple", 9, u64::MAX).await;
-        let found = found.map_err(|error| Failure::new("what was searched for", error))?;
+        let found = found.map_err(|error| Failure::new("a page of matches", error))?;
         same(&found.messages, &room.reported(1..=1).await?)
     }
 

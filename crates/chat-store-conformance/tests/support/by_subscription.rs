@@ -152,7 +152,14 @@ struct Subscription {
 
 impl Subscription {
     fn new(log: Arc<ServerLog>, gate: Arc<Gate>, sink: CommitSink) -> Self {
-        Self { log, gate, sink, in_flight: Vec::new() }
+        let mut subscription = Self { log, gate, sink, in_flight: Vec::new() };
+        // A subscription begins before the head, so that it misses nothing. The first reports are repeats.
+        let last = subscription.log.log.lock().read(Range::Before { seq: u64::MAX, limit: 3 });
+        for stored in &last.messages {
+            subscription.sink.publish(stored);
+            subscription.delay(stored);
+        }
+        subscription
     }
 
     async fn run(mut self, mut notices: broadcast::Receiver<Notice>) {
