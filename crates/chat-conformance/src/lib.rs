@@ -30,11 +30,10 @@
 //!
 //! Any other server is tested by the command: `chat-conformance ws://127.0.0.1:8080/ws`.
 
-mod case;
 mod cases;
 pub mod client;
 mod compare;
-mod failure;
+mod conditions;
 mod harness;
 pub mod report;
 mod run;
@@ -42,11 +41,11 @@ mod stage;
 pub mod target;
 mod transcript;
 
-pub use case::{Case, Needs, Running, Verdict};
 pub use cases::cases;
+pub use chat_suite::{Failure, Verdict};
 pub use compare::{Comparison, Difference, compare};
-pub use failure::Failure;
-pub use harness::{Mechanism, certify};
+pub use conditions::{Case, Conditions, Needs};
+pub use harness::{Mechanism, TUNGSTENITE_DEVIATIONS, certify};
 pub use run::{Outcome, Report, preflight, run};
 pub use stage::Stage;
 pub use target::{Address, Exec, InProcess, Mounted, Server, Target};

@@ -2,15 +2,15 @@ use std::fmt::Display;
 
 use serde_json::{Value, json};
 
-use super::{Answer, Client, Frame, Line, Message};
+use super::{Answer, Client, Frame, HeaderLine, Message, Request, accept};
 use crate::Failure;
 
-/// Events that come whenever others come, go or write, and that most cases are not about.
-pub fn is_noise(event: &Value) -> bool {
+/// Returns true for events about other users that most cases ignore: `presence` and `typing`.
+pub fn is_presence_or_typing(event: &Value) -> bool {
     matches!(event["type"].as_str(), Some("presence" | "typing"))
 }
 
-/// Events in words, for a failure.
+/// Events as text, for a failure.
 pub(crate) struct Events<I>(pub(crate) I);
 
 impl<'a, I: IntoIterator<Item = &'a Value> + Copy> Display for Events<I> {
@@ -21,34 +21,76 @@ impl<'a, I: IntoIterator<Item = &'a Value> + Copy> Display for Events<I> {
 }
 
 impl Client {
-    /// Events that came while something else was waited for.
-    pub fn held(&self) -> &std::collections::VecDeque<Value> {
-        &self.held
+    /// Returns the events that arrived while the client waited for something else.
+    pub fn buffered_events(&self) -> &std::collections::VecDeque<Value> {
+        &self.buffered
     }
 
-    /// The next event of any type.
+    /// Returns the next event of any type.
     pub async fn any_event(&mut self) -> Result<Value, Failure> {
         self.next_event("an event", |_| true).await
     }
 
-    /// The next event; who comes, goes and writes is passed over.
+    /// Returns the next event. Skips `presence` and `typing`.
     pub async fn event(&mut self) -> Result<Value, Failure> {
-        self.next_event("an event", |event| !is_noise(event)).await
+        self.next_event("an event", |event| !is_presence_or_typing(event)).await
     }
 
-    /// The next event, which is of this type.
+    /// Expects an event of this type as the next one.
     pub async fn expect(&mut self, kind: &str) -> Result<Value, Failure> {
         self.expect_as(kind, &format!("the event `{kind}`")).await
     }
 
-    /// The welcome, which comes first.
+    /// Returns the next event of this type. Skips all others.
+    pub async fn until(&mut self, kind: &str) -> Result<Value, Failure> {
+        self.next_event(&format!("the event `{kind}`"), |event| event["type"] == kind).await
+    }
+
+    /// Sends a handshake, and expects the 101 and the `welcome`, which it returns.
+    pub async fn upgrade(&mut self, request: &Request) -> Result<Value, Failure> {
+        self.write(&request.encode()).await?;
+        self.expect_upgraded(request).await
+    }
+
+    /// Expects the 101 to a handshake that was sent, and the `welcome`, which it returns.
+    pub async fn expect_upgraded(&mut self, request: &Request) -> Result<Value, Failure> {
+        self.expect_101(request).await?;
+        self.expect_welcome().await
+    }
+
+    /// Expects the 101 to a handshake that was sent.
+    pub async fn expect_101(&mut self, request: &Request) -> Result<(), Failure> {
+        let mut answer = self.answer().await?;
+        if answer.status == 100 {
+            answer = self.answer().await?;
+        }
+        if answer.status != 101 {
+            let path = request.target.split('?').next().unwrap_or_default();
+            let hint = if answer.status == 404 { format!(": is the chat at {path}?") } else { String::new() };
+            let body = String::from_utf8_lossy(&answer.body);
+            return Err(self.failure("the HTTP status 101", format!("\"{}\"{hint} {body}", answer.line)));
+        }
+        self.check_header(&answer, "upgrade", "websocket")?;
+        self.check_header(&answer, "connection", "upgrade")?;
+        let key = request.header("Sec-WebSocket-Key").unwrap_or_default();
+        let (name, expected) = ("sec-websocket-accept", accept(key));
+        match answer.header(name) {
+            Some(came) if came == expected => Ok(()),
+            came => {
+                let came = HeaderLine(name, came.as_deref()).to_string();
+                Err(self.failure(format!("the header `{name}: {expected}`"), came))
+            }
+        }
+    }
+
+    /// Expects the `welcome`, which is the first event.
     pub async fn expect_welcome(&mut self) -> Result<Value, Failure> {
         self.expect_as("welcome", "the event `welcome`, first after the 101").await
     }
 
     async fn expect_as(&mut self, kind: &str, expected: &str) -> Result<Value, Failure> {
-        let is_about_noise = matches!(kind, "presence" | "typing");
-        let event = self.next_event(expected, |event| is_about_noise || !is_noise(event)).await?;
+        let includes_all = matches!(kind, "presence" | "typing");
+        let event = self.next_event(expected, |event| includes_all || !is_presence_or_typing(event)).await?;
         self.check(event["type"] == kind, expected, &event)?;
         Ok(event)
     }
@@ -58,7 +100,7 @@ impl Client {
         expected: &str,
         counts: impl Fn(&Value) -> bool,
     ) -> Result<Value, Failure> {
-        while let Some(event) = self.held.pop_front() {
+        while let Some(event) = self.buffered.pop_front() {
             if counts(&event) {
                 return Ok(event);
             }
@@ -82,12 +124,12 @@ impl Client {
         self.send(Frame::text(text)).await
     }
 
-    /// Sends a command as it is.
+    /// Sends a command.
     pub async fn command(&mut self, command: Value) -> Result<(), Failure> {
         self.text(command.to_string()).await
     }
 
-    /// Sends a command with a `ref` and returns its reply; other events are kept for later.
+    /// Sends a command with a new `ref` and returns its reply. Buffers other events.
     pub async fn ask(&mut self, mut command: Value) -> Result<Value, Failure> {
         self.references += 1;
         let reference = json!(format!("r{}", self.references));
@@ -96,39 +138,39 @@ impl Client {
         self.reply(&reference).await
     }
 
-    /// The reply with this `ref`; other events are kept for later.
+    /// Returns the reply with this `ref`. Buffers other events.
     pub async fn reply(&mut self, reference: &Value) -> Result<Value, Failure> {
-        if let Some(index) = self.held.iter().position(|event| event["ref"] == *reference)
-            && let Some(event) = self.held.remove(index)
+        if let Some(index) = self.buffered.iter().position(|event| event["ref"] == *reference)
+            && let Some(event) = self.buffered.remove(index)
         {
             return Ok(event);
         }
         loop {
             match self.message().await? {
                 Message::Event(event) if event["ref"] == *reference => return Ok(event),
-                Message::Event(event) => self.held.push_back(event),
+                Message::Event(event) => self.buffered.push_back(event),
                 Message::Ping(_) | Message::Pong(_) => {}
                 other => return Err(self.failure(format!("a reply with the ref {reference}"), other)),
             }
         }
     }
 
-    /// Sends a command and returns its reply, which is of this type.
+    /// Sends a command and expects a reply of this type.
     pub async fn ask_for(&mut self, kind: &str, command: Value) -> Result<Value, Failure> {
         let reply = self.ask(command).await?;
         self.check(reply["type"] == kind, format!("the reply `{kind}`"), &reply)?;
         Ok(reply)
     }
 
-    /// Sends a command that is refused with this code.
-    pub async fn ask_in_vain(&mut self, code: &str, command: Value) -> Result<Value, Failure> {
+    /// Sends a command and expects the `error` with this code.
+    pub async fn ask_for_error(&mut self, code: &str, command: Value) -> Result<Value, Failure> {
         let reply = self.ask_for("error", command).await?;
         self.check(reply["code"] == code, format!("the error `{code}`"), &reply)?;
         Ok(reply)
     }
 
-    /// Sends a text that is refused with one of these codes.
-    pub async fn say_in_vain(&mut self, codes: &[&str], text: impl AsRef<[u8]>) -> Result<Value, Failure> {
+    /// Sends a text and expects an `error` with one of these codes.
+    pub async fn text_for_error(&mut self, codes: &[&str], text: impl AsRef<[u8]>) -> Result<Value, Failure> {
         self.text(text).await?;
         let error = self.expect("error").await?;
         let fits = error["code"].as_str().is_some_and(|code| codes.contains(&code));
@@ -141,7 +183,7 @@ impl Client {
         self.ask_for("joined", json!({"type": "join", "room": room})).await
     }
 
-    /// Posts a text and returns its `seq`, once both the reply and the own message are here.
+    /// Sends a text to a room and returns its `seq`, after both the reply and the sender's own message.
     pub async fn post(&mut self, room: &str, text: &str) -> Result<u64, Failure> {
         let send = json!({"type": "send", "room": room, "body": {"text": text}});
         let sent = self.ask_for("sent", send).await?;
@@ -149,84 +191,93 @@ impl Client {
             event["type"] == "message" && event["room"] == room && event["seq"] == sent["seq"]
         };
         loop {
-            if let Some(index) = self.held.iter().position(own) {
-                self.held.remove(index);
+            if let Some(index) = self.buffered.iter().position(own) {
+                self.buffered.remove(index);
                 return sent["seq"].as_u64().ok_or_else(|| self.failure("a `seq`", &sent));
             }
             match self.message().await? {
-                Message::Event(event) => self.held.push_back(event),
+                Message::Event(event) => self.buffered.push_back(event),
                 Message::Ping(_) | Message::Pong(_) => {}
                 other => return Err(self.failure("the sender's own message", other)),
             }
         }
     }
 
-    /// Everything that has happened up to now: a `ping` brings it.
-    pub async fn so_far(&mut self) -> Result<Vec<Value>, Failure> {
+    /// Returns all events up to now. A `ping` command marks the end.
+    pub async fn events_so_far(&mut self) -> Result<Vec<Value>, Failure> {
         self.ask_for("pong", json!({"type": "ping"})).await?;
-        Ok(self.held.drain(..).collect())
+        Ok(self.buffered.drain(..).collect())
     }
 
-    /// The connection works, and nothing unexpected has come but who came, went or wrote.
-    pub async fn expect_quiet(&mut self) -> Result<(), Failure> {
-        match self.so_far().await?.iter().find(|event| !is_noise(event)) {
+    /// Expects that the connection works, and that there are no events other than `presence` and `typing`.
+    pub async fn expect_no_events(&mut self) -> Result<(), Failure> {
+        match self.events_so_far().await?.iter().find(|event| !is_presence_or_typing(event)) {
             Some(event) => Err(self.failure("no further event", event)),
             None => Ok(()),
         }
     }
 
-    /// A pong with this payload; events are kept for later.
+    /// Expects a pong with this payload. Buffers events.
     pub async fn expect_pong(&mut self, payload: &[u8]) -> Result<(), Failure> {
         let expected = format!("a pong with \"{}\"", payload.escape_ascii());
         loop {
             match self.message().await? {
                 Message::Pong(got) if got == payload => return Ok(()),
-                Message::Event(event) => self.held.push_back(event),
+                Message::Event(event) => self.buffered.push_back(event),
                 Message::Ping(_) => {}
                 other => return Err(self.failure(expected, other)),
             }
         }
     }
 
-    /// A close frame, whatever comes before it. Its code.
+    /// Expects a close frame, and returns its code. Buffers events.
     pub async fn expect_close_frame(&mut self) -> Result<Option<u16>, Failure> {
         loop {
             match self.message().await? {
                 Message::Close(code) => return Ok(code),
-                Message::Event(event) => self.held.push_back(event),
+                Message::Event(event) => self.buffered.push_back(event),
                 Message::Ping(_) | Message::Pong(_) => {}
                 other => return Err(self.failure("a close frame", other)),
             }
         }
     }
 
-    /// The server closes with this code: `closing`, a close frame, and, once that is answered, the end.
+    /// Expects a close frame with one of these codes, after any events.
+    pub async fn expect_close_code(&mut self, codes: &[u16]) -> Result<(), Failure> {
+        let code = self.expect_close_frame().await?;
+        if code.is_some_and(|code| codes.contains(&code)) {
+            return Ok(());
+        }
+        Err(self.failure(format!("a close frame with code {}", one_of(codes)), Message::Close(code)))
+    }
+
+    /// Expects that the server closes with this code: `closing`, a close frame, and, after the answer, the end.
     pub async fn expect_closed(&mut self, code: u16) -> Result<(), Failure> {
         self.expect_closed_with(&[code]).await
     }
 
-    /// The server closes with one of these codes.
+    /// Expects that the server closes with one of these codes.
     pub async fn expect_closed_with(&mut self, codes: &[u16]) -> Result<(), Failure> {
         let expected = format!("a close frame with code {}", one_of(codes));
         loop {
             match self.message().await? {
                 Message::Close(Some(code)) if codes.contains(&code) => {
-                    let last = self.held.back().cloned().unwrap_or(Value::Null);
+                    let last = self.buffered.back().cloned().unwrap_or(Value::Null);
                     let told = last["type"] == "closing" && last["code"] == code;
-                    self.check(told, format!("`closing` with code {code} ahead of the close frame"), &last)?;
+                    self.check(told, format!("`closing` with code {code} before the close frame"), &last)?;
                     break;
                 }
-                Message::Event(event) => self.held.push_back(event),
+                Message::Event(event) => self.buffered.push_back(event),
                 Message::Ping(_) | Message::Pong(_) => {}
                 other => return Err(self.failure(expected, other)),
             }
         }
-        // The server may have gone already.
+        // The server may have disconnected already.
         let _answered = self.send(Frame::new(8, codes[0].to_be_bytes())).await;
-        self.expect_gone().await
+        self.expect_disconnect().await
     }
 
-    /// The server ends the stream, and sends nothing before that.
+    /// Expects a FIN as the next thing.
     pub async fn expect_end(&mut self) -> Result<(), Failure> {
         match self.message().await? {
             Message::End => Ok(()),
@@ -234,39 +285,36 @@ impl Client {
         }
     }
 
-    /// The connection ends, with a FIN or a reset, and nothing comes before that.
-    pub async fn expect_gone(&mut self) -> Result<(), Failure> {
+    /// Expects a FIN or a reset as the next thing.
+    pub async fn expect_disconnect(&mut self) -> Result<(), Failure> {
         match self.message().await? {
             Message::End | Message::Reset => Ok(()),
             other => Err(self.failure("the end of the connection", other)),
         }
     }
 
-    /// The connection ends, whatever comes before that.
-    pub async fn expect_gone_after_all(&mut self) -> Result<(), Failure> {
+    /// Expects a FIN or a reset, after any messages.
+    pub async fn expect_disconnect_after_events(&mut self) -> Result<(), Failure> {
         loop {
             match self.message().await? {
                 Message::End | Message::Reset => return Ok(()),
                 Message::Nothing(patience) => {
                     return Err(self.failure("the end of the connection", Message::Nothing(patience)));
                 }
-                Message::Event(event) => self.held.push_back(event),
+                Message::Event(event) => self.buffered.push_back(event),
                 Message::Ping(_) | Message::Pong(_) | Message::Close(_) => {}
             }
         }
     }
 
-    /// Closes as RFC 6455 asks, and sees it answered.
+    /// Closes with this code, and expects the echo and a FIN.
     pub async fn close(&mut self, code: u16) -> Result<(), Failure> {
         self.send(Frame::close(code, "")).await?;
-        let echoed = self.expect_close_frame().await?;
-        if echoed != Some(code) {
-            return Err(self.failure(format!("a close frame with code {code}"), Message::Close(echoed)));
-        }
+        self.expect_close_code(&[code]).await?;
         self.expect_end().await
     }
 
-    /// An HTTP answer of this status.
+    /// Expects an HTTP answer with this status.
     pub async fn expect_status(&mut self, status: u16) -> Result<Answer, Failure> {
         let answer = self.answer().await?;
         if answer.status == status {
@@ -275,7 +323,7 @@ impl Client {
         Err(self.failure(format!("the HTTP status {status}"), format!("\"{}\"", answer.line)))
     }
 
-    /// A refusal before the upgrade: status, JSON, code.
+    /// Expects the refusal of a handshake: this status, and JSON with this code.
     pub async fn expect_refusal(&mut self, status: u16, code: &str) -> Result<Answer, Failure> {
         let answer = self.expect_status(status).await?;
         let body = String::from_utf8_lossy(&answer.body).into_owned();
@@ -289,17 +337,17 @@ impl Client {
         Ok(answer)
     }
 
-    /// This answer has this header line.
+    /// Expects this header in the answer.
     pub fn check_header(&self, answer: &Answer, name: &str, value: &str) -> Result<(), Failure> {
         let came = answer.header(name);
         if came.as_ref().is_some_and(|came| came.eq_ignore_ascii_case(value)) {
             return Ok(());
         }
-        Err(self.failure(format!("the header line `{name}: {value}`"), Line(name, came.as_deref())))
+        Err(self.failure(format!("the header `{name}: {value}`"), HeaderLine(name, came.as_deref())))
     }
 }
 
-/// Numbers, any of which will do.
+/// The numbers as text: `1008 or 1009`.
 pub(crate) fn one_of(codes: &[u16]) -> String {
     codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }
