@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(problem) => {
-            say(&mut io::stderr(), &format!("error: {problem}\n"));
+            print(&mut io::stderr(), &format!("error: {problem}\n"));
             ExitCode::from(2)
         }
     }
@@ -91,7 +91,7 @@ fn certify(arguments: &Arguments, order: &[usize]) -> Result<bool, String> {
     let mut out = io::stdout();
     if arguments.list {
         for case in &cases {
-            say(&mut out, &format!("{}\n    {}\n    {}\n", case.path(), case.statement, case.source));
+            print(&mut out, &format!("{}\n    {}\n    {}\n", case.path(), case.statement, case.source));
         }
         return Ok(true);
     }
@@ -107,10 +107,10 @@ fn certify(arguments: &Arguments, order: &[usize]) -> Result<bool, String> {
     });
     let rows = rows.collect();
     let results = Results { targets: targets.iter().map(|target| target.name().to_owned()).collect(), rows };
-    say(&mut out, &report::failures(&results));
-    say(&mut out, &report::table(&results));
+    print(&mut out, &report::failures(&results));
+    print(&mut out, &report::table(&results));
     // The summary is last, where it is easy to see.
-    say(&mut out, &format!("\n{}", report::summary(&results)));
+    print(&mut out, &format!("\n{}", report::summary(&results)));
     for (file, text) in [
         (&arguments.json, report::json(&results).to_string()),
         (&arguments.junit, report::junit(&results)),
@@ -156,7 +156,7 @@ fn are_welcoming(targets: &[Box<dyn Target>]) -> Result<bool, String> {
             return Err(problem.clone());
         }
         if let Some(explained) = report.explain(&case) {
-            say(
+            print(
                 &mut err,
                 &format!(
                     "{} does not welcome a guest as a server of chat.v1 must:\n\n{explained}\n\
@@ -202,7 +202,7 @@ fn run_all(targets: &[Box<dyn Target>], cases: &[chat_conformance::Case], jobs: 
     for (number, report) in done.into_iter().enumerate() {
         reports[number % targets.len()].extend(report);
     }
-    say(
+    print(
         &mut io::stderr(),
         &format!("\n{} in {:.1} s\n\n", report::counted(total), started.elapsed().as_secs_f64()),
     );
@@ -218,14 +218,14 @@ fn progress(count: usize, total: usize, case: &str, target: &str, report: &Repor
         (_, None) => ("passed", String::new()),
     };
     if err.is_terminal() {
-        say(&mut err, &format!("\r\x1b[K[{count}/{total}] {verdict} {case} on {target}{problem}"));
+        print(&mut err, &format!("\r\x1b[K[{count}/{total}] {verdict} {case} on {target}{problem}"));
     } else if !problem.is_empty() || count.is_multiple_of(50) {
         let end = if problem.is_empty() { "\n" } else { "" };
-        say(&mut err, &format!("[{count}/{total}] {verdict} {case} on {target}{problem}{end}"));
+        print(&mut err, &format!("[{count}/{total}] {verdict} {case} on {target}{problem}{end}"));
     }
 }
 
-fn say(out: &mut impl Write, text: &str) {
+fn print(out: &mut impl Write, text: &str) {
     // The reader may be gone.
     let _unread = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -52,7 +52,7 @@ impl Report {
         }
     }
 
-    /// Returns the problem for a reader who does not know the case: the rule, what was expected and what came, and the
+    /// Returns the problem for a reader who does not know the case: the rule, what was expected and what happened, and the
     /// conversation.
     pub fn explain(&self, case: &Case) -> Option<String> {
         match &self.outcome {

@@ -68,6 +68,13 @@ impl Stage {
         Client::connect_as(self.server.address, name, self.transcript.clone(), false).await
     }
 
+    /// Connects and sends this request.
+    pub async fn send_request(&self, name: &str, request: &Request) -> Result<Client, Failure> {
+        let mut client = self.connect(name).await?;
+        client.write(&request.encode()).await?;
+        Ok(client)
+    }
+
     /// Connects with this handshake, up to and including the `welcome`.
     pub async fn accepted(&self, name: &str, request: &Request) -> Result<Client, Failure> {
         self.welcomed(name, request).await.map(|(client, _)| client)
@@ -82,8 +89,7 @@ impl Stage {
 
     /// Connects with this handshake, and expects its refusal with this status and code.
     pub async fn refused(&self, request: &Request, status: u16, code: &str) -> Result<Client, Failure> {
-        let mut client = self.connect("refused").await?;
-        client.write(&request.encode()).await?;
+        let mut client = self.send_request("refused", request).await?;
         client.expect_refusal(status, code).await?;
         Ok(client)
     }

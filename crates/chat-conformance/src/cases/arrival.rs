@@ -139,16 +139,14 @@ chat_suite::cases!(
     #[with(needs(Needs::Limits))]
     async fn a_connection_is_accepted_again_after_another_has_ended(stage: Stage) -> Verdict {
         let mut ann = stage.client("ann").await?;
-        let mut refused = stage.connect("bob").await?;
-        refused.write(&stage.handshake("bob").encode()).await?;
+        let mut refused = stage.send_request("bob", &stage.handshake("bob")).await?;
         let answer = refused.expect_refusal(503, "overloaded").await?;
         let advice = answer.header("retry-after").and_then(|value| value.parse::<u64>().ok());
         check(advice.is_some(), "`Retry-After` in seconds", answer.head())?;
         ann.close(1000).await?;
         drop(ann);
         for _ in 0..100 {
-            let mut bob = stage.connect("bob").await?;
-            bob.write(&stage.handshake("bob").encode()).await?;
+            let mut bob = stage.send_request("bob", &stage.handshake("bob")).await?;
             if bob.answer().await?.status == 101 {
                 return bob.expect_welcome().await.map(drop);
             }
@@ -176,7 +174,7 @@ chat_suite::cases!(
 async fn expect_late(client: &mut Client) -> Verdict {
     match client.answer().await {
         Ok(answer) => check(matches!(answer.status, 400 | 408), "the status 408", &answer.line),
-        Err(failure) if failure.came.contains("end of the stream") || failure.came.contains("reset") => {
+        Err(failure) if failure.actual.contains("end of the stream") || failure.actual.contains("reset") => {
             Ok(())
         }
         Err(failure) => Err(failure),

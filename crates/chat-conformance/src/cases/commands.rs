@@ -233,8 +233,8 @@ chat_suite::cases!(
             let typing = json!({"type": "typing", "room": stage.room(), "active": active, "ref": "t"});
             ann.command(typing).await?;
         }
-        let came = ann.events_so_far().await?;
-        check(came.is_empty(), "nothing", Events(&came))?;
+        let events = ann.events_so_far().await?;
+        check(events.is_empty(), "nothing", Events(&events))?;
         let typing = json!({"type": "typing", "room": stage.room(), "active": "yes"});
         ann.ask_for_error("bad_command", typing).await.map(drop)
     }

@@ -53,10 +53,10 @@ chat_suite::cases!(
             client.send(Frame::close(1012, "")).await?;
             client.expect_disconnect().await?;
         }
-        let (sent, told) = (count(&ann, "sent"), count(&ann, "message"));
+        let (sent, own) = (count(&ann, "sent"), count(&ann, "message"));
         let seen = count(&bob, "message");
         check(seen <= sent, "no message in the history without `sent`", format!("{seen} of {sent}"))?;
-        check(told <= sent, "no message in the history without `sent`", format!("{told} of {sent}"))?;
+        check(own <= sent, "no message in the history without `sent`", format!("{own} of {sent}"))?;
         expect_drained(drained).await
     }
 

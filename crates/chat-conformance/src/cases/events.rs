@@ -26,8 +26,7 @@ chat_suite::cases!(
         let mut names: Vec<Value> = Vec::new();
         for _ in 0..3 {
             let request = stage.handshake("ann");
-            let mut ann = stage.connect("ann").await?;
-            ann.write(&request.encode()).await?;
+            let mut ann = stage.send_request("ann", &request).await?;
             ann.expect_101(&request).await?;
             let name = ann.expect_welcome().await?["connection"].clone();
             check(!names.contains(&name), "another `connection`", &name)?;
@@ -105,8 +104,8 @@ chat_suite::cases!(
     #[source = "PROTOCOL.md, section 4"]
     async fn a_member_gets_no_presence_of_itself(stage: Stage) -> Verdict {
         let mut ann = stage.member("ann").await?;
-        let came = ann.events_so_far().await?;
-        check(came.is_empty(), "nothing but the reply", Events(&came))
+        let events = ann.events_so_far().await?;
+        check(events.is_empty(), "nothing but the reply", Events(&events))
     }
 
     /// The event `typing` reaches the other members, with user and state, but not the user who types.
@@ -126,8 +125,8 @@ chat_suite::cases!(
                 && typing["user"]["id"] == *stage.named("bob");
             ann.check(fits, format!("`typing` of bob, active: {active}"), &typing)?;
         }
-        let came = bob.events_so_far().await?;
-        check(came.is_empty(), "nothing for the user who types", Events(&came))
+        let events = bob.events_so_far().await?;
+        check(events.is_empty(), "nothing for the user who types", Events(&events))
     }
 
     /// An error of a room's command has code, message and `ref`, and names the room if it is valid.

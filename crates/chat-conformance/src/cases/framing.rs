@@ -149,8 +149,9 @@ chat_suite::cases!(
         let first = send(&stage.room(), "before the breach").to_string();
         ann.send_all(&[Frame::text(first), Frame::text("x").reserved(4)]).await?;
         ann.expect_closed(1002).await?;
-        let told = ann.buffered_events().iter().any(|event| event["type"] == "sent" && event["seq"] == 1);
-        check(told, "`sent` before the close", Events(ann.buffered_events()))?;
+        let is_acknowledged =
+            ann.buffered_events().iter().any(|event| event["type"] == "sent" && event["seq"] == 1);
+        check(is_acknowledged, "`sent` before the close", Events(ann.buffered_events()))?;
         let history = stage.history().await?;
         check(history.len() == 1, "the message in the log", Events(&history))
     }

@@ -60,16 +60,16 @@ chat_suite::cases!(
         let room = stage.room();
         let frames = sends(&room, 1..=100);
         ann.send_all_while_reading(&frames).await?;
-        let (mut sent, mut told) = (0, 0);
-        while told < 100 || sent < 100 {
+        let (mut sent, mut received) = (0, 0);
+        while received < 100 || sent < 100 {
             let event = ann.event().await?;
             if event["type"] == "sent" {
                 sent += 1;
                 ann.check(event["seq"] == sent, format!("`sent` {sent}"), &event)?;
             } else {
-                told += 1;
-                let fits = event["seq"] == told && text_of(&event) == told.to_string();
-                ann.check(fits, format!("the message {told}"), &event)?;
+                received += 1;
+                let fits = event["seq"] == received && text_of(&event) == received.to_string();
+                ann.check(fits, format!("the message {received}"), &event)?;
             }
         }
         Ok(())

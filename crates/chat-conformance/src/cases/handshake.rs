@@ -5,8 +5,7 @@ chat_suite::cases!(
     #[source = "RFC 6455 section 4.2.2; PROTOCOL.md, section 1"]
     async fn a_valid_handshake_is_answered_with_101(stage: Stage) -> Verdict {
         let request = stage.handshake("ann");
-        let mut ann = stage.connect("ann").await?;
-        ann.write(&request.encode()).await?;
+        let mut ann = stage.send_request("ann", &request).await?;
         let answer = ann.expect_status(101).await?;
         let line = answer.line.starts_with("HTTP/1.1 101");
         check(line, "a status line of HTTP/1.1", &answer.line)?;
@@ -19,8 +18,7 @@ chat_suite::cases!(
     #[source = "RFC 6455 section 1.3"]
     async fn the_rfc_example_key_gets_the_rfc_example_accept(stage: Stage) -> Verdict {
         let request = stage.handshake("ann").set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
-        let mut ann = stage.connect("ann").await?;
-        ann.write(&request.encode()).await?;
+        let mut ann = stage.send_request("ann", &request).await?;
         let answer = ann.expect_status(101).await?;
         ann.check_header(&answer, "sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
     }
@@ -37,11 +35,10 @@ chat_suite::cases!(
     /// The 101 announces no body and has none: the first frame follows its empty line.
     #[source = "RFC 9110 section 15.2; RFC 6455 section 4.2.2"]
     async fn the_first_frame_follows_the_101_directly(stage: Stage) -> Verdict {
-        let mut ann = stage.connect("ann").await?;
-        ann.write(&stage.handshake("ann").encode()).await?;
+        let mut ann = stage.send_request("ann", &stage.handshake("ann")).await?;
         let answer = ann.expect_status(101).await?;
         for header in ["content-length", "transfer-encoding", "content-encoding"] {
-            check(answer.header(header).is_none(), "a 101 without a body", header)?;
+            ann.check_no_header(&answer, header)?;
         }
         ann.expect_welcome().await.map(drop)
     }
@@ -78,8 +75,7 @@ chat_suite::cases!(
     /// A client that offers `chat.v1` gets it back, once.
     #[source = "RFC 6455 section 4.2.2; PROTOCOL.md, section 1"]
     async fn an_offered_subprotocol_is_echoed(stage: Stage) -> Verdict {
-        let mut ann = stage.connect("ann").await?;
-        ann.write(&stage.handshake("ann").encode()).await?;
+        let mut ann = stage.send_request("ann", &stage.handshake("ann")).await?;
         let answer = ann.expect_status(101).await?;
         ann.check_header(&answer, "sec-websocket-protocol", "chat.v1")
     }
@@ -88,15 +84,9 @@ chat_suite::cases!(
     #[source = "RFC 6455 section 4.1; PROTOCOL.md, section 1"]
     async fn a_subprotocol_that_is_not_offered_is_not_named(stage: Stage) -> Verdict {
         let request = stage.handshake("ann").without("Sec-WebSocket-Protocol");
-        let mut ann = stage.connect("ann").await?;
-        ann.write(&request.encode()).await?;
+        let mut ann = stage.send_request("ann", &request).await?;
         let answer = ann.expect_status(101).await?;
-        let named = answer.header("sec-websocket-protocol");
-        check(
-            named.is_none(),
-            "no `Sec-WebSocket-Protocol`",
-            HeaderLine("Sec-WebSocket-Protocol", named.as_deref()),
-        )?;
+        ann.check_no_header(&answer, "sec-websocket-protocol")?;
         ann.expect_welcome().await.map(drop)
     }
 
@@ -109,8 +99,7 @@ chat_suite::cases!(
             for line in lines {
                 request = request.add("Sec-WebSocket-Protocol", line);
             }
-            let mut ann = stage.connect("ann").await?;
-            ann.write(&request.encode()).await?;
+            let mut ann = stage.send_request("ann", &request).await?;
             let answer = ann.expect_status(101).await?;
             ann.check_header(&answer, "sec-websocket-protocol", "chat.v1")?;
         }
@@ -122,15 +111,9 @@ chat_suite::cases!(
     async fn an_offer_of_compression_is_not_accepted(stage: Stage) -> Verdict {
         let offer = "permessage-deflate; client_max_window_bits";
         let request = stage.handshake("ann").add("Sec-WebSocket-Extensions", offer);
-        let mut ann = stage.connect("ann").await?;
-        ann.write(&request.encode()).await?;
+        let mut ann = stage.send_request("ann", &request).await?;
         let answer = ann.expect_status(101).await?;
-        let accepted = answer.header("sec-websocket-extensions");
-        check(
-            accepted.is_none(),
-            "no `Sec-WebSocket-Extensions`",
-            HeaderLine("Sec-WebSocket-Extensions", accepted.as_deref()),
-        )?;
+        ann.check_no_header(&answer, "sec-websocket-extensions")?;
         ann.expect_welcome().await?;
         ann.text(ping("1")).await?;
         expect_pong_event(&mut ann, "1").await
@@ -155,13 +138,11 @@ chat_suite::cases!(
     async fn an_absolute_target_is_checked_like_a_path(stage: Stage) -> Verdict {
         let mut request = stage.handshake("ann");
         request.target = format!("http://{}{}", stage.host(), request.target);
-        let mut ann = stage.connect("ann").await?;
-        ann.write(&request.encode()).await?;
+        let mut ann = stage.send_request("ann", &request).await?;
         let answer = ann.answer().await?;
         check(matches!(answer.status, 101 | 400), "the status 101 or 400", &answer.line)?;
         let foreign = request.add("Origin", "https://elsewhere.test");
-        let mut bob = stage.connect("bob").await?;
-        bob.write(&foreign.encode()).await?;
+        let mut bob = stage.send_request("bob", &foreign).await?;
         let answer = bob.answer().await?;
         check(matches!(answer.status, 400 | 403), "the status 400 or 403", &answer.line)
     }

@@ -189,6 +189,7 @@ chat_suite::cases!(
             r#"{"type":"join","room":"lobby","last":1e400}"#.to_owned(),
             format!(r#"{{"type":"join","room":"lobby","last":{digits}}}"#),
             format!(r#"{{"type":"join","room":"lobby","last":-{digits}}}"#),
+            r#"{"type":"ping","x":1e400}"#.to_owned(),
         ] {
             ann.text_for_error(&["bad_json", "bad_command"], text).await?;
         }

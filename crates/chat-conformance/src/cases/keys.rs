@@ -85,10 +85,10 @@ chat_suite::cases!(
         let mut ann = stage.member("ann").await?;
         let text = keyed(&stage.room(), "k", "hi").to_string();
         ann.send_all(&[Frame::text(&text), Frame::text(&text)]).await?;
-        let came = ann.events_so_far().await?;
-        let count = |kind: &str| came.iter().filter(|event| event["type"] == kind).count();
+        let events = ann.events_so_far().await?;
+        let count = |kind: &str| events.iter().filter(|event| event["type"] == kind).count();
         let once = count("message") == 1 && count("sent") == 2;
-        check(once, "one `message` and two `sent`", Events(&came))
+        check(once, "one `message` and two `sent`", Events(&events))
     }
 );
 

@@ -137,7 +137,7 @@ chat_suite::cases!(
         ann.expect_closed(4001).await?;
         let took = started.elapsed();
         let in_time = took + millis(100) > due && took < due + millis(5_000);
-        check(in_time, &format!("the end after about {due:?}"), format!("{took:?}"))
+        check(in_time, format!("the end after about {due:?}"), format!("{took:?}"))
     }
 );
 

@@ -32,9 +32,9 @@ chat_suite::cases!(
         let escaped = r"\u00e9".repeat(limit / 2);
         let room = stage.room();
         ann.text(format!(r#"{{"type":"send","room":"{room}","body":{{"text":"{escaped}"}}}}"#)).await?;
-        ann.events_so_far().await.and_then(|came| {
-            let sent = came.iter().any(|event| event["type"] == "sent");
-            ann.check(sent, "`sent`", &json!(came.len()))
+        ann.events_so_far().await.and_then(|events| {
+            let sent = events.iter().any(|event| event["type"] == "sent");
+            ann.check(sent, "`sent`", &json!(events.len()))
         })
     }
 
@@ -131,7 +131,7 @@ chat_suite::cases!(
 /// Sends a message and returns the event `message` for it.
 async fn sent(stage: &Stage, client: &mut Client, command: Value) -> Result<Value, Failure> {
     client.command(command).await?;
-    let came = client.events_so_far().await?;
-    let message = came.iter().find(|event| event["type"] == "message" && event["room"] == *stage.room());
-    message.cloned().ok_or_else(|| client.failure("the sender's own message", Events(&came)))
+    let events = client.events_so_far().await?;
+    let message = events.iter().find(|event| event["type"] == "message" && event["room"] == *stage.room());
+    message.cloned().ok_or_else(|| client.failure("the sender's own message", Events(&events)))
 }

@@ -34,7 +34,7 @@ use chat_suite::check;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::client::{Client, Events, Frame, HeaderLine, Message, Request, key, one_of};
+use crate::client::{Client, Events, Frame, Message, Request, key, one_of};
 use crate::{Case, Failure, Needs, Stage, Verdict};
 
 /// Returns every case, in the order of the groups.

@@ -4,8 +4,8 @@ chat_suite::cases!(
     /// A GET without an upgrade is answered with 426, which names the protocol: `Upgrade: websocket`.
     #[source = "RFC 9110 section 15.5.22; PROTOCOL.md, section 1"]
     async fn a_plain_get_is_refused_with_426(stage: Stage) -> Verdict {
-        let mut ann = stage.connect("ann").await?;
-        ann.write(&Request::get(stage.path()).add("Host", stage.host()).encode()).await?;
+        let mut ann =
+            stage.send_request("ann", &Request::get(stage.path()).add("Host", stage.host())).await?;
         let answer = ann.expect_refusal(426, "upgrade_required").await?;
         ann.check_header(&answer, "upgrade", "websocket")
     }
@@ -16,8 +16,7 @@ chat_suite::cases!(
         for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
             let mut request = stage.handshake("ann");
             request.method = method.to_owned();
-            let mut ann = stage.connect("ann").await?;
-            ann.write(&request.encode()).await?;
+            let mut ann = stage.send_request("ann", &request).await?;
             let answer = ann.expect_refusal(405, "method_not_allowed").await?;
             ann.check_header(&answer, "allow", "GET")?;
         }
@@ -54,8 +53,7 @@ chat_suite::cases!(
         Ok(())
     }
 
-    /// A missing version, 8, 14 and a version that is no number are answered with 426 and `Sec-WebSocket-Version:
-    /// 13`.
+    /// A missing version, 8, 14 and a version that is no number are answered with 426, and the answer names version 13.
     #[source = "RFC 6455 section 4.2.2 step 4; PROTOCOL.md, section 1"]
     async fn another_version_is_refused_with_the_supported_version(stage: Stage) -> Verdict {
         for version in [None, Some("8"), Some("14"), Some("thirteen"), Some("013")] {
@@ -64,8 +62,7 @@ chat_suite::cases!(
                 Some(version) => request.add("Sec-WebSocket-Version", version),
                 None => request,
             };
-            let mut ann = stage.connect("ann").await?;
-            ann.write(&request.encode()).await?;
+            let mut ann = stage.send_request("ann", &request).await?;
             let answer = ann.expect_refusal(426, "unsupported_version").await?;
             ann.check_header(&answer, "sec-websocket-version", "13")?;
         }
@@ -140,7 +137,7 @@ chat_suite::cases!(
         ann.write_while_reading(head.as_bytes()).await?;
         match ann.answer().await {
             Ok(answer) => check(matches!(answer.status, 431 | 400 | 413), "the status 431", &answer.line),
-            Err(failure) if failure.came.contains("nothing") => Err(failure),
+            Err(failure) if failure.actual.contains("nothing") => Err(failure),
             Err(_) => Ok(()),
         }
     }
@@ -165,8 +162,7 @@ chat_suite::cases!(
     async fn another_path_is_not_upgraded(stage: Stage) -> Verdict {
         for path in ["/", "/ws/ws", "/WS", "/ws%2f.."] {
             let request = stage.handshake("ann").to(path);
-            let mut ann = stage.connect("ann").await?;
-            ann.write(&request.encode()).await?;
+            let mut ann = stage.send_request("ann", &request).await?;
             let answer = ann.answer().await?;
             check(answer.status != 101, "no 101", format!("{path}: {}", answer.line))?;
         }
@@ -225,12 +221,11 @@ chat_suite::cases!(
             stage.handshake("ann").to(&format!("{}?name=marker%00", stage.path())),
         ];
         for request in requests {
-            let mut ann = stage.connect("ann").await?;
-            ann.write(&marked(request).encode()).await?;
+            let mut ann = stage.send_request("ann", &marked(request)).await?;
             let answer = ann.answer().await?;
             let said = format!("{} {}", answer.head(), String::from_utf8_lossy(&answer.body));
             check(answer.status >= 400, "a refusal", &answer.line)?;
-            check(!said.contains("marker"), "an answer without the request's words", said)?;
+            check(!said.contains("marker"), "an answer without a value of the request", said)?;
         }
         Ok(())
     }
@@ -253,7 +248,7 @@ chat_suite::cases!(
         ann.expect_refusal(403, "origin_forbidden").await?;
         match ann.answer().await {
             Ok(answer) => check(answer.status >= 400, "another refusal, or the end", &answer.line),
-            Err(failure) if failure.came.contains("ping") => Err(failure),
+            Err(failure) if failure.actual.contains("ping") => Err(failure),
             Err(_) => Ok(()),
         }
     }
@@ -264,5 +259,5 @@ async fn expect_one_of(stage: &Stage, request: &[u8], statuses: &[u16]) -> Verdi
     let mut client = stage.connect("ann").await?;
     client.write(request).await?;
     let answer = client.answer().await?;
-    check(statuses.contains(&answer.status), &format!("the HTTP status {}", one_of(statuses)), &answer.line)
+    check(statuses.contains(&answer.status), format!("the HTTP status {}", one_of(statuses)), &answer.line)
 }

@@ -114,8 +114,8 @@ chat_suite::cases!(
             check(ann.post(&left, "l").await? == n, "a `seq` of the room's own", n)?;
             check(bob.post(&right, "r").await? == n, "a `seq` of the room's own", n)?;
         }
-        let came = both.events_so_far().await?;
-        let count = came.iter().filter(|event| event["type"] == "message").count();
+        let events = both.events_so_far().await?;
+        let count = events.iter().filter(|event| event["type"] == "message").count();
         check(count == 6, "six messages for the member of both rooms", count)?;
         ann.expect_no_events().await?;
         bob.expect_no_events().await
@@ -130,8 +130,8 @@ chat_suite::cases!(
         for n in 0..5 {
             bob.post(&stage.room(), &n.to_string()).await?;
         }
-        let came = ann.events_so_far().await?;
-        check(came.is_empty(), "nothing of the room", Events(&came))
+        let events = ann.events_so_far().await?;
+        check(events.is_empty(), "nothing of the room", Events(&events))
     }
 
     /// The reply `members` lists users by name, each once for any number of connections.

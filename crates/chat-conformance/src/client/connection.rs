@@ -136,8 +136,8 @@ impl Client {
     }
 
     /// A failure that this client saw.
-    pub fn failure(&self, expected: impl fmt::Display, came: impl fmt::Display) -> Failure {
-        Failure { client: Some(self.name.clone()), ..Failure::new(expected, came) }
+    pub fn failure(&self, expected: impl fmt::Display, actual: impl fmt::Display) -> Failure {
+        Failure { client: Some(self.name.clone()), ..Failure::new(expected, actual) }
     }
 
     pub(super) fn note(&self, what: &str) {
@@ -273,18 +273,14 @@ impl Client {
         }
     }
 
-    /// Reads and drops bytes until the connection ends, and returns their number. Stops earlier if there are more than `max`.
-    pub async fn read_to_end(&mut self, max: usize) -> Result<usize, Failure> {
-        let mut read = 0;
-        while read <= max {
-            match self.fill(Instant::now() + self.patience).await {
-                None => read += self.buffer.len(),
-                Some(Message::End | Message::Reset) => break,
-                Some(other) => return Err(self.failure("the end of the connection", other)),
-            }
-            self.buffer.clear();
+    /// Sends `bytes` again and again, and reads nothing, until the server ends the connection. Fails after `limit`.
+    pub async fn write_until_disconnect(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Failure> {
+        self.note("sends without end and reads nothing");
+        let writing = async { while self.stream.write_all(bytes).await.is_ok() {} };
+        if timeout_at(Instant::now() + limit, writing).await.is_ok() {
+            return Ok(());
         }
-        Ok(read)
+        Err(self.failure("the end of the connection", format!("none for {limit:?}")))
     }
 
     /// Returns the next frame, or the end of the stream.
@@ -407,8 +403,8 @@ impl Client {
                 match self.fill(deadline).await {
                     Some(Message::End) if length.is_none() => break,
                     Some(end) => {
-                        let came = format!("{end}, after \"{}\"", answer.line);
-                        return Err(self.failure("a complete body", came));
+                        let actual = format!("{end}, after \"{}\"", answer.line);
+                        return Err(self.failure("a complete body", actual));
                     }
                     None => {}
                 }

@@ -75,10 +75,10 @@ impl Client {
         let key = request.header("Sec-WebSocket-Key").unwrap_or_default();
         let (name, expected) = ("sec-websocket-accept", accept(key));
         match answer.header(name) {
-            Some(came) if came == expected => Ok(()),
-            came => {
-                let came = HeaderLine(name, came.as_deref()).to_string();
-                Err(self.failure(format!("the header `{name}: {expected}`"), came))
+            Some(actual) if actual == expected => Ok(()),
+            actual => {
+                let actual = HeaderLine(name, actual.as_deref()).to_string();
+                Err(self.failure(format!("the header `{name}: {expected}`"), actual))
             }
         }
     }
@@ -115,8 +115,8 @@ impl Client {
     }
 
     /// Fails unless `holds`.
-    pub fn check(&self, holds: bool, expected: impl Display, came: &Value) -> Result<(), Failure> {
-        if holds { Ok(()) } else { Err(self.failure(expected, came)) }
+    pub fn check(&self, holds: bool, expected: impl Display, actual: &Value) -> Result<(), Failure> {
+        if holds { Ok(()) } else { Err(self.failure(expected, actual)) }
     }
 
     /// Sends a text frame.
@@ -263,8 +263,12 @@ impl Client {
             match self.message().await? {
                 Message::Close(Some(code)) if codes.contains(&code) => {
                     let last = self.buffered.back().cloned().unwrap_or(Value::Null);
-                    let told = last["type"] == "closing" && last["code"] == code;
-                    self.check(told, format!("`closing` with code {code} before the close frame"), &last)?;
+                    let is_announced = last["type"] == "closing" && last["code"] == code;
+                    self.check(
+                        is_announced,
+                        format!("`closing` with code {code} before the close frame"),
+                        &last,
+                    )?;
                     break;
                 }
                 Message::Event(event) => self.buffered.push_back(event),
@@ -337,13 +341,21 @@ impl Client {
         Ok(answer)
     }
 
+    /// Expects that the answer does not have this header.
+    pub fn check_no_header(&self, answer: &Answer, name: &str) -> Result<(), Failure> {
+        match answer.header(name) {
+            None => Ok(()),
+            Some(value) => Err(self.failure(format!("no header `{name}`"), HeaderLine(name, Some(&value)))),
+        }
+    }
+
     /// Expects this header in the answer.
     pub fn check_header(&self, answer: &Answer, name: &str, value: &str) -> Result<(), Failure> {
-        let came = answer.header(name);
-        if came.as_ref().is_some_and(|came| came.eq_ignore_ascii_case(value)) {
+        let actual = answer.header(name);
+        if actual.as_ref().is_some_and(|actual| actual.eq_ignore_ascii_case(value)) {
             return Ok(());
         }
-        Err(self.failure(format!("the header `{name}: {value}`"), HeaderLine(name, came.as_deref())))
+        Err(self.failure(format!("the header `{name}: {value}`"), HeaderLine(name, actual.as_deref())))
     }
 }
 

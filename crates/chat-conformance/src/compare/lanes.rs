@@ -95,6 +95,6 @@ fn difference(ours: &[Line], theirs: &[Line]) -> Difference {
         client: String::new(),
         before: ours[at.saturating_sub(CONTEXT)..at].iter().map(|line| line.text.clone()).collect(),
         expected: shown(ours),
-        came: shown(theirs),
+        actual: shown(theirs),
     }
 }

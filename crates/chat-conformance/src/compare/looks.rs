@@ -24,7 +24,7 @@ pub(super) fn looks(ours: &BTreeMap<String, Vec<Line>>, theirs: &BTreeMap<String
                 client: "any".to_owned(),
                 before: vec![format!("the shape of `{kind}`")],
                 expected: lines(&ours),
-                came: lines(theirs),
+                actual: lines(theirs),
             });
         }
     }

@@ -11,7 +11,7 @@
 //! | FIN or RST | it depends on the data that the client has sent; cases about it expect a FIN |
 //! | `sent` before or after the sender's own message | section 4 allows both |
 //! | the position of a pong among the events | a control frame may be anywhere (RFC 6455 section 5.4) |
-//! | where among a connection's replies it hears what others do in a room, whom of several it hears of first, and how much of that it has heard when the case ends | others are not waited for |
+//! | the position of events about other users among the replies, their order between users, and their number when the case ends | the case does not wait for other users |
 //! | `members` of `joined` | the time until a lost client counts as gone is not specified |
 //! | the number of equal writes in a row | the server decides when it stops reading |
 //! | everything except the shape of each kind of message, in cases with a race | the case states the reason |
@@ -58,7 +58,7 @@ pub struct Difference {
     /// The entries of the reference, from the difference on.
     pub expected: Vec<String>,
     /// The entries of the other transcript, from the difference on.
-    pub came: Vec<String>,
+    pub actual: Vec<String>,
 }
 
 /// Compares the transcript of a mechanism with that of the reference.
@@ -94,9 +94,9 @@ pub fn compare(case: &Case, reference: &Transcript, other: &Transcript) -> Compa
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { client, before, expected, came } = self;
+        let Self { client, before, expected, actual } = self;
         writeln!(f, "  client {client}")?;
-        for (sign, lines) in [(' ', before), ('-', expected), ('+', came)] {
+        for (sign, lines) in [(' ', before), ('-', expected), ('+', actual)] {
             for line in lines.iter().flat_map(|line| line.lines()) {
                 writeln!(f, "  {sign} {line}")?;
             }

@@ -49,7 +49,7 @@ pub fn html(results: &Results) -> String {
             for (target, report) in results.targets.iter().zip(&row.reports) {
                 let problem = match &report.outcome {
                     Outcome::Failed(failure) => {
-                        format!("expected {}, came {}", marked(&failure.expected), escaped(&failure.came))
+                        format!("expected {}, got {}", marked(&failure.expected), escaped(&failure.actual))
                     }
                     Outcome::NoServer(problem) => escaped(problem),
                     Outcome::Passed | Outcome::NotRun(_) => continue,
@@ -120,7 +120,7 @@ body.only .good { display: none; }
 "#;
 
 const FOOT: &str = r#"<p>A case is one rule of the contract, with the place where it is written. "Not run" is not a pass: the target cannot
-run the case. A failure shows what was expected, what came, and the transcript: &gt; is sent, &lt; received.</p>
+run the case. A failure shows what was expected, what actual, and the transcript: &gt; is sent, &lt; received.</p>
 <script>
 document.getElementById("only").addEventListener("change", event =>
   document.body.classList.toggle("only", event.target.checked));

@@ -56,7 +56,7 @@ fn of(target: &str, report: &Report) -> Value {
                 "outcome": "failed",
                 "seconds": took,
                 "expected": failure.expected,
-                "came": failure.came,
+                "actual": failure.actual,
                 "transcript": transcript.collect::<Vec<_>>(),
             })
         }

@@ -180,10 +180,11 @@ impl Process {
     /// Sends SIGTERM. The future returns true if the process then ends with success.
     fn drain(self: Arc<Self>) -> Later<bool> {
         let id = self.with(|child| child.id()).to_string();
-        let told = Command::new("kill").args(["-TERM", &id]).status().is_ok_and(|status| status.success());
+        let signalled =
+            Command::new("kill").args(["-TERM", &id]).status().is_ok_and(|status| status.success());
         Box::pin(async move {
             let deadline = Instant::now() + PATIENCE;
-            while told && Instant::now() < deadline {
+            while signalled && Instant::now() < deadline {
                 if let Some(status) = self.ended() {
                     return status.success();
                 }

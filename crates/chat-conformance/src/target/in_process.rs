@@ -76,7 +76,7 @@ impl Target for InProcess {
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = Box::pin(async {
             // A drop of the sender stops the server.
-            let _told = stopped.await.is_err();
+            let _dropped = stopped.await.is_err();
         });
         let endpoint = Endpoint::new(chat.clone());
         let mounted = Mounted { endpoint, listener, limits: Arc::clone(&limits), stop: stopped };
