@@ -40,77 +40,29 @@ use crate::{Case, Failure, Needs, Stage, Verdict};
 /// Returns every case, in the order of the groups.
 pub fn cases() -> Vec<Case> {
     let groups = [
-        group(
-            "handshake",
-            "the handshake in chat-proto; the adapter: how it makes a RequestHead and keeps early bytes",
-            handshake::cases(),
-        ),
-        group(
-            "refusal",
-            "the handshake in chat-proto; a refusal without JSON comes from the framework's parser",
-            refusal::cases(),
-        ),
+        group("handshake", "the handshake in chat-proto, and the adapter's RequestHead", handshake::cases()),
+        group("refusal", "the handshake in chat-proto, or the framework's HTTP parser", refusal::cases()),
         group("origin", "the origin check of the handshake in chat-proto", origin::cases()),
-        group("names", "the user names of chat-proto, and the query of its handshake", names::cases()),
-        group(
-            "arrival",
-            "the adapter: `serve`, head limits and early bytes; the connection count in chat-core",
-            arrival::cases(),
-        ),
-        group(
-            "framing",
-            "Connection::poll_receive of chat-websocket, or of the adapter's framework WebSocket",
-            framing::cases(),
-        ),
-        group(
-            "control",
-            "Connection::poll_receive: pings and pongs in chat-websocket, or in the framework's WebSocket",
-            control::cases(),
-        ),
-        group("limits", "Connection::poll_receive, and the limits of the mechanism's codec", limits::cases()),
-        group(
-            "fragments",
-            "Connection::poll_receive: how the codec joins fragments and limits their number",
-            fragments::cases(),
-        ),
-        group("utf8", "Connection::poll_receive: when and how the codec checks text", utf8::cases()),
-        group(
-            "close",
-            "Connection::poll_close, and how poll_receive treats a close frame; the session in chat-core",
-            close::cases(),
-        ),
+        group("names", "the user names and the query of the handshake in chat-proto", names::cases()),
+        group("arrival", "the adapter's `serve`: head limits and early bytes", arrival::cases()),
+        group("framing", "Connection::poll_receive of the mechanism", framing::cases()),
+        group("control", "Connection::poll_receive: pings and pongs", control::cases()),
+        group("limits", "Connection::poll_receive, and the limits of its codec", limits::cases()),
+        group("fragments", "Connection::poll_receive: joining and counting of fragments", fragments::cases()),
+        group("utf8", "Connection::poll_receive: the check of text", utf8::cases()),
+        group("close", "Connection::poll_close and poll_receive; the session in chat-core", close::cases()),
         group("json", "the command parser in chat-proto", json::cases()),
         group("commands", "the command parser and the session in chat-proto", commands::cases()),
         group("messages", "Message in chat-core, and the log in chat-proto", messages::cases()),
-        group("rooms", "room names and roster in chat-proto; the live room in chat-core", rooms::cases()),
-        group(
-            "events",
-            "the events and the roster in chat-proto; the live room in chat-core",
-            events::cases(),
-        ),
-        group(
-            "guarantees",
-            "the session and the live room in chat-core; the room's tail in chat-proto",
-            guarantees::cases(),
-        ),
-        group(
-            "keys",
-            "the idempotency keys of the log in chat-proto, and of the room's store",
-            keys::cases(),
-        ),
-        group(
-            "resume",
-            "resume and tail in chat-proto; the catch-up of the session in chat-core",
-            resume::cases(),
-        ),
-        group("search", "the search query in chat-proto, and the room's store", search::cases()),
-        group(
-            "pressure",
-            "batches and write_timeout of the session in chat-core; the mechanism's write buffer",
-            pressure::cases(),
-        ),
+        group("rooms", "room names and roster in chat-proto; the room in chat-core", rooms::cases()),
+        group("events", "events and roster in chat-proto; the room in chat-core", events::cases()),
+        group("guarantees", "the session and the room in chat-core; the room's tail", guarantees::cases()),
+        group("keys", "the idempotency keys of the log in chat-proto or of the store", keys::cases()),
+        group("resume", "resume and tail in chat-proto; the session in chat-core", resume::cases()),
+        group("search", "the search query in chat-proto, and the store", search::cases()),
+        group("pressure", "write_timeout and batches in chat-core; the write buffer", pressure::cases()),
         group("liveness", "the timers of the session in chat-proto and chat-core", liveness::cases()),
-        group("drain", "Chat::drain in chat-core; Connection::poll_close of the mechanism", drain::cases()),
+        group("drain", "Chat::drain in chat-core; Connection::poll_close", drain::cases()),
     ];
     groups.into_iter().flatten().collect()
 }

@@ -2,7 +2,7 @@ use std::fmt::Display;
 
 use serde_json::{Value, json};
 
-use super::{Answer, Client, Frame, HeaderLine, Message, Request, accept};
+use super::{Client, Frame, Message};
 use crate::Failure;
 
 /// Returns true for events about other users that most cases ignore: `presence` and `typing`.
@@ -46,43 +46,6 @@ impl Client {
         self.next_event(&format!("the event `{kind}`"), |event| event["type"] == kind).await
     }
 
-    /// Sends a handshake, and expects the 101 and the `welcome`, which it returns.
-    pub async fn upgrade(&mut self, request: &Request) -> Result<Value, Failure> {
-        self.write(&request.encode()).await?;
-        self.expect_upgraded(request).await
-    }
-
-    /// Expects the 101 to a handshake that was sent, and the `welcome`, which it returns.
-    pub async fn expect_upgraded(&mut self, request: &Request) -> Result<Value, Failure> {
-        self.expect_101(request).await?;
-        self.expect_welcome().await
-    }
-
-    /// Expects the 101 to a handshake that was sent.
-    pub async fn expect_101(&mut self, request: &Request) -> Result<(), Failure> {
-        let mut answer = self.answer().await?;
-        if answer.status == 100 {
-            answer = self.answer().await?;
-        }
-        if answer.status != 101 {
-            let path = request.target.split('?').next().unwrap_or_default();
-            let hint = if answer.status == 404 { format!(": is the chat at {path}?") } else { String::new() };
-            let body = String::from_utf8_lossy(&answer.body);
-            return Err(self.failure("the HTTP status 101", format!("\"{}\"{hint} {body}", answer.line)));
-        }
-        self.check_header(&answer, "upgrade", "websocket")?;
-        self.check_header(&answer, "connection", "upgrade")?;
-        let key = request.header("Sec-WebSocket-Key").unwrap_or_default();
-        let (name, expected) = ("sec-websocket-accept", accept(key));
-        match answer.header(name) {
-            Some(actual) if actual == expected => Ok(()),
-            actual => {
-                let actual = HeaderLine(name, actual.as_deref()).to_string();
-                Err(self.failure(format!("the header `{name}: {expected}`"), actual))
-            }
-        }
-    }
-
     /// Expects the `welcome`, which is the first event.
     pub async fn expect_welcome(&mut self) -> Result<Value, Failure> {
         self.expect_as("welcome", "the event `welcome`, first after the 101").await
@@ -109,6 +72,25 @@ impl Client {
             match self.message().await? {
                 Message::Event(event) if counts(&event) => return Ok(event),
                 Message::Event(_) | Message::Ping(_) | Message::Pong(_) => {}
+                other => return Err(self.failure(expected, other)),
+            }
+        }
+    }
+
+    /// Returns the first message that `accept` accepts. Buffers other events, and skips pings and pongs.
+    pub(super) async fn find<T>(
+        &mut self,
+        expected: impl Display,
+        accept: impl Fn(&Message) -> Option<T>,
+    ) -> Result<T, Failure> {
+        loop {
+            let message = self.message().await?;
+            if let Some(accepted) = accept(&message) {
+                return Ok(accepted);
+            }
+            match message {
+                Message::Event(event) => self.buffered.push_back(event),
+                Message::Ping(_) | Message::Pong(_) => {}
                 other => return Err(self.failure(expected, other)),
             }
         }
@@ -145,14 +127,11 @@ impl Client {
         {
             return Ok(event);
         }
-        loop {
-            match self.message().await? {
-                Message::Event(event) if event["ref"] == *reference => return Ok(event),
-                Message::Event(event) => self.buffered.push_back(event),
-                Message::Ping(_) | Message::Pong(_) => {}
-                other => return Err(self.failure(format!("a reply with the ref {reference}"), other)),
-            }
-        }
+        self.find(format!("a reply with the ref {reference}"), |message| match message {
+            Message::Event(event) if event["ref"] == *reference => Some(event.clone()),
+            _ => None,
+        })
+        .await
     }
 
     /// Sends a command and expects a reply of this type.
@@ -190,17 +169,16 @@ impl Client {
         let own = |event: &Value| {
             event["type"] == "message" && event["room"] == room && event["seq"] == sent["seq"]
         };
-        loop {
-            if let Some(index) = self.buffered.iter().position(own) {
-                self.buffered.remove(index);
-                return sent["seq"].as_u64().ok_or_else(|| self.failure("a `seq`", &sent));
-            }
-            match self.message().await? {
-                Message::Event(event) => self.buffered.push_back(event),
-                Message::Ping(_) | Message::Pong(_) => {}
-                other => return Err(self.failure("the sender's own message", other)),
+        match self.buffered.iter().position(own) {
+            Some(index) => drop(self.buffered.remove(index)),
+            None => {
+                self.find("the sender's own message", |message| {
+                    matches!(message, Message::Event(event) if own(event)).then_some(())
+                })
+                .await?;
             }
         }
+        sent["seq"].as_u64().ok_or_else(|| self.failure("a `seq`", &sent))
     }
 
     /// Returns all events up to now. A `ping` command marks the end.
@@ -229,137 +207,4 @@ impl Client {
             }
         }
     }
-
-    /// Expects a close frame, and returns its code. Buffers events.
-    pub async fn expect_close_frame(&mut self) -> Result<Option<u16>, Failure> {
-        loop {
-            match self.message().await? {
-                Message::Close(code) => return Ok(code),
-                Message::Event(event) => self.buffered.push_back(event),
-                Message::Ping(_) | Message::Pong(_) => {}
-                other => return Err(self.failure("a close frame", other)),
-            }
-        }
-    }
-
-    /// Expects a close frame with one of these codes, after any events.
-    pub async fn expect_close_code(&mut self, codes: &[u16]) -> Result<(), Failure> {
-        let code = self.expect_close_frame().await?;
-        if code.is_some_and(|code| codes.contains(&code)) {
-            return Ok(());
-        }
-        Err(self.failure(format!("a close frame with code {}", one_of(codes)), Message::Close(code)))
-    }
-
-    /// Expects that the server closes with this code: `closing`, a close frame, and, after the answer, the end.
-    pub async fn expect_closed(&mut self, code: u16) -> Result<(), Failure> {
-        self.expect_closed_with(&[code]).await
-    }
-
-    /// Expects that the server closes with one of these codes.
-    pub async fn expect_closed_with(&mut self, codes: &[u16]) -> Result<(), Failure> {
-        let expected = format!("a close frame with code {}", one_of(codes));
-        loop {
-            match self.message().await? {
-                Message::Close(Some(code)) if codes.contains(&code) => {
-                    let last = self.buffered.back().cloned().unwrap_or(Value::Null);
-                    let is_announced = last["type"] == "closing" && last["code"] == code;
-                    self.check(
-                        is_announced,
-                        format!("`closing` with code {code} before the close frame"),
-                        &last,
-                    )?;
-                    break;
-                }
-                Message::Event(event) => self.buffered.push_back(event),
-                Message::Ping(_) | Message::Pong(_) => {}
-                other => return Err(self.failure(expected, other)),
-            }
-        }
-        // The server may have disconnected already.
-        let _answered = self.send(Frame::new(8, codes[0].to_be_bytes())).await;
-        self.expect_disconnect().await
-    }
-
-    /// Expects a FIN as the next thing.
-    pub async fn expect_end(&mut self) -> Result<(), Failure> {
-        match self.message().await? {
-            Message::End => Ok(()),
-            other => Err(self.failure("the end of the stream (FIN)", other)),
-        }
-    }
-
-    /// Expects a FIN or a reset as the next thing.
-    pub async fn expect_disconnect(&mut self) -> Result<(), Failure> {
-        match self.message().await? {
-            Message::End | Message::Reset => Ok(()),
-            other => Err(self.failure("the end of the connection", other)),
-        }
-    }
-
-    /// Expects a FIN or a reset, after any messages.
-    pub async fn expect_disconnect_after_events(&mut self) -> Result<(), Failure> {
-        loop {
-            match self.message().await? {
-                Message::End | Message::Reset => return Ok(()),
-                Message::Nothing(patience) => {
-                    return Err(self.failure("the end of the connection", Message::Nothing(patience)));
-                }
-                Message::Event(event) => self.buffered.push_back(event),
-                Message::Ping(_) | Message::Pong(_) | Message::Close(_) => {}
-            }
-        }
-    }
-
-    /// Closes with this code, and expects the echo and a FIN.
-    pub async fn close(&mut self, code: u16) -> Result<(), Failure> {
-        self.send(Frame::close(code, "")).await?;
-        self.expect_close_code(&[code]).await?;
-        self.expect_end().await
-    }
-
-    /// Expects an HTTP answer with this status.
-    pub async fn expect_status(&mut self, status: u16) -> Result<Answer, Failure> {
-        let answer = self.answer().await?;
-        if answer.status == status {
-            return Ok(answer);
-        }
-        Err(self.failure(format!("the HTTP status {status}"), format!("\"{}\"", answer.line)))
-    }
-
-    /// Expects the refusal of a handshake: this status, and JSON with this code.
-    pub async fn expect_refusal(&mut self, status: u16, code: &str) -> Result<Answer, Failure> {
-        let answer = self.expect_status(status).await?;
-        let body = String::from_utf8_lossy(&answer.body).into_owned();
-        if !answer.header("content-type").is_some_and(|kind| kind.starts_with("application/json")) {
-            return Err(self.failure("`Content-Type: application/json`", answer.head()));
-        }
-        if answer.code().as_deref() != Some(code) {
-            let expected = format!(r#"the body {{"error":{{"code":"{code}","message":"..."}}}}"#);
-            return Err(self.failure(expected, body));
-        }
-        Ok(answer)
-    }
-
-    /// Expects that the answer does not have this header.
-    pub fn check_no_header(&self, answer: &Answer, name: &str) -> Result<(), Failure> {
-        match answer.header(name) {
-            None => Ok(()),
-            Some(value) => Err(self.failure(format!("no header `{name}`"), HeaderLine(name, Some(&value)))),
-        }
-    }
-
-    /// Expects this header in the answer.
-    pub fn check_header(&self, answer: &Answer, name: &str, value: &str) -> Result<(), Failure> {
-        let actual = answer.header(name);
-        if actual.as_ref().is_some_and(|actual| actual.eq_ignore_ascii_case(value)) {
-            return Ok(());
-        }
-        Err(self.failure(format!("the header `{name}: {value}`"), HeaderLine(name, actual.as_deref())))
-    }
-}
-
-/// The numbers as text: `1008 or 1009`.
-pub(crate) fn one_of(codes: &[u16]) -> String {
-    codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }

@@ -24,14 +24,18 @@
 
 #![expect(clippy::missing_errors_doc, reason = "each fails if the server does something else")]
 
+mod closing;
 mod connection;
 mod expect;
 mod frame;
+mod handshake;
 mod http;
+mod receive;
 
+pub(crate) use closing::one_of;
 pub use connection::{Client, Message};
+pub(crate) use expect::Events;
 pub use expect::is_presence_or_typing;
-pub(crate) use expect::{Events, one_of};
 pub use frame::{Frame, Received};
 pub(crate) use http::HeaderLine;
 pub use http::{Answer, Request, accept, key};
