@@ -16,8 +16,8 @@ fn main() -> ExitCode {
     });
     let keeps = "a store keeps what its own options say, whatever `log_messages` is: tests/retention.rs";
     certify([Mechanism::new(target)
-        .deviation("resume::a_history_ends_where_the_log_does", keeps)
-        .deviation("resume::a_hole_is_told", keeps)])
+        .deviation("resume::a_history_ends_at_the_oldest_message", keeps)
+        .deviation("resume::a_gap_is_announced", keeps)])
 }
 
 async fn serve(server: Mounted) {

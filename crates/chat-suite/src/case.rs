@@ -60,10 +60,13 @@ impl<S, C> Case<S, C> {
     }
 
     /// Describes a failure to a reader who does not know the case: the rule, what was expected, where that is written, and
-    /// what came instead.
+    /// what happened instead.
     pub fn explain(&self, failure: &Failure) -> String {
-        let Failure { expected, came, .. } = failure;
-        format!("{}\n  expected  {expected}\n  source    {}\n  came      {came}", self.statement, self.source)
+        let Failure { expected, actual, .. } = failure;
+        format!(
+            "{}\n  expected  {expected}\n  source    {}\n  actual    {actual}",
+            self.statement, self.source
+        )
     }
 }
 
@@ -175,7 +178,7 @@ mod tests {
         assert_eq!((even.conditions.0, any.conditions.0), (5, 0));
         let verdicts = [2, 3].map(|number| crate::block_on(even.run(number)).flatten());
         assert!(verdicts[0].is_ok());
-        assert_eq!(verdicts[1].as_ref().unwrap_err().to_string(), "expected an even number, came 3");
+        assert_eq!(verdicts[1].as_ref().unwrap_err().to_string(), "expected an even number, got 3");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::Verdict;
 /// The number of characters of an expectation or a result that are kept.
 const MAX_CHARS: usize = 1_200;
 
-/// The reason why a case failed: what was expected, and what came instead.
+/// The reason why a case failed: what was expected, and what happened instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The client that saw the failure, if the suite has clients and one saw it.
@@ -13,19 +13,19 @@ pub struct Failure {
     /// The behaviour that the contract requires.
     pub expected: String,
     /// The behaviour that was observed.
-    pub came: String,
+    pub actual: String,
 }
 
 impl Failure {
     /// A failure that belongs to no client in particular. Long texts are cut.
-    pub fn new(expected: impl fmt::Display, came: impl fmt::Display) -> Self {
-        Self { client: None, expected: cut(expected.to_string()), came: cut(came.to_string()) }
+    pub fn new(expected: impl fmt::Display, actual: impl fmt::Display) -> Self {
+        Self { client: None, expected: cut(expected.to_string()), actual: cut(actual.to_string()) }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {}, came {}", self.expected, self.came)
+        write!(f, "expected {}, got {}", self.expected, self.actual)
     }
 }
 
@@ -35,9 +35,9 @@ impl std::error::Error for Failure {}
 ///
 /// # Errors
 ///
-/// A [`Failure`] of `expected` and `came`, if the condition does not hold.
-pub fn check(holds: bool, expected: impl fmt::Display, came: impl fmt::Display) -> Verdict {
-    if holds { Ok(()) } else { Err(Failure::new(expected, came)) }
+/// A [`Failure`] of `expected` and `actual`, if the condition does not hold.
+pub fn check(holds: bool, expected: impl fmt::Display, actual: impl fmt::Display) -> Verdict {
+    if holds { Ok(()) } else { Err(Failure::new(expected, actual)) }
 }
 
 /// Returns `text` with all lines but the first behind `indent`.

@@ -94,7 +94,7 @@ fn judge<S: Subject>(
     match (subject.run(case), deviation) {
         (Outcome::Passed, None) | (Outcome::Failed(_), Some(_)) => Ok(()),
         (Outcome::Passed, Some(reason)) => Err(format!(
-            "{}\n  expected  a failure: the case is listed as a deviation ({reason})\n  came      a pass: remove the \
+            "{}\n  expected  a failure: the case is listed as a deviation ({reason})\n  actual    a pass: remove the \
              deviation from the list",
             case.statement
         )
@@ -106,7 +106,7 @@ fn judge<S: Subject>(
     }
 }
 
-/// A reason why all cases fail is told once in full.
+/// Shows a reason that all failures share in full only once.
 fn explain(
     name: &str,
     explained: String,
@@ -218,12 +218,13 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_that_all_failures_have_is_told_once() {
+    fn a_reason_that_all_failures_share_is_shown_once() {
         let subject = Number { number: 3, preflight: Some("not a number".to_owned()), ..Number::default() };
         let preflight = Preflight::new();
-        let told: Vec<_> = (0..3).map(|_| message(judge(&subject, &cases()[0], None, &preflight))).collect();
-        let in_full: Vec<_> = told.iter().map(|text| text.contains("not a number")).collect();
-        assert_eq!(in_full, [true, false, false], "{told:#?}");
-        assert!(told.iter().all(|text| text.contains("3 fails most cases")), "{told:#?}");
+        let messages: Vec<_> =
+            (0..3).map(|_| message(judge(&subject, &cases()[0], None, &preflight))).collect();
+        let in_full: Vec<_> = messages.iter().map(|text| text.contains("not a number")).collect();
+        assert_eq!(in_full, [true, false, false], "{messages:#?}");
+        assert!(messages.iter().all(|text| text.contains("3 fails most cases")), "{messages:#?}");
     }
 }

@@ -75,3 +75,7 @@ pub use deviations::Deviations;
 pub use failure::{Failure, check, indented};
 pub use harness::{Outcome, Subject, certify, trials};
 pub use run::{block_on, panic_text, within};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

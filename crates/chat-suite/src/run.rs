@@ -46,8 +46,8 @@ mod tests {
     #[test]
     fn a_case_that_panics_or_does_not_end_fails() {
         let panicked = block_on(async { panic!("no such disk") }).map(|(): ()| ());
-        assert!(panicked.unwrap_err().came.contains("no such disk"));
+        assert!(panicked.unwrap_err().actual.contains("no such disk"));
         let late = block_on(within(Duration::from_millis(5), Box::pin(std::future::pending()))).flatten();
-        assert_eq!(late.unwrap_err().came, "none within 5ms");
+        assert_eq!(late.unwrap_err().actual, "none within 5ms");
     }
 }
