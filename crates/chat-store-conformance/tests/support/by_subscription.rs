@@ -18,8 +18,9 @@ use tokio::time::{Instant, interval, sleep_until};
 
 use crate::gate::Gate;
 
-/// The interval at which a node asks for the head, which repairs lost notices.
-const DIGEST_INTERVAL: Duration = Duration::from_millis(20);
+/// The interval at which a node asks for the head, which repairs lost notices. A chat waits for a shorter time for a
+/// missing entry, so both repairs happen.
+const DIGEST_INTERVAL: Duration = Duration::from_millis(300);
 
 /// The notices that the server keeps for a subscription. A subscription that is slower loses some.
 const MAX_NOTICES: usize = 64;
