@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     let mechanism = |name, mechanism| {
         chat_conformance::Mechanism::new(target(name, mechanism))
             .deviation(
-                "handshake::upgrade_may_name_websocket_among_others",
+                "handshake::an_upgrade_header_with_several_protocols_is_accepted",
                 "actix's parser takes a request for an upgrade only if its `Upgrade` is the bare word",
             )
             .deviation(
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     certify([
         mechanism("actix_hijack", Mechanism::Hijack),
         mechanism("actix_context", Mechanism::Context).deviation(
-            "utf8::bad_bytes_are_found_in_the_fragment_where_they_stand",
+            "utf8::invalid_utf_8_is_refused_in_its_own_fragment",
             "actix-ws checks text at the end of its message",
         ),
     ])

@@ -1,151 +1,144 @@
-//! The suite as tests: every case of every mechanism is a test of its own.
+//! The suite as tests: each case of each mechanism is a test of its own.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use chat_suite::Deviations;
 
-use crate::{Case, Failure, Outcome, Target, Transcript, cases, preflight, run};
+use crate::{Case, Conditions, Outcome, Stage, Target, cases, preflight, run};
 
-/// Cases at once: most of them wait for the server most of the time.
+/// The number of cases that run at once: most of them wait for the server most of the time.
 const THREADS: usize = 12;
 
-/// A mechanism, and where it is known not to do as the contract says.
+/// The cases that a WebSocket of a framework fails if the framework builds it on the crate `tungstenite`.
+///
+/// Such a WebSocket hides single fragments, and stops reading or writing earlier than the protocol requires. Some
+/// frameworks, axum among them, also fail `close::a_client_that_sends_after_its_close_can_read_the_echo`.
+///
+/// ```
+/// use chat_conformance::{InProcess, Mechanism, Mounted, TUNGSTENITE_DEVIATIONS};
+///
+/// # async fn serve(server: Mounted) {}
+/// let mechanism = Mechanism::new(InProcess::new("mine_framework", serve)).deviations(TUNGSTENITE_DEVIATIONS);
+/// ```
+pub const TUNGSTENITE_DEVIATIONS: [(&str, &str); 4] = [
+    (
+        "fragments::endless_empty_fragments_are_refused",
+        "the framework's WebSocket returns messages, not fragments, and its codec counts only their bytes",
+    ),
+    (
+        "close::replies_arrive_after_a_half_close",
+        "the framework's codec ends both directions when the peer ends one",
+    ),
+    (
+        "close::commands_before_a_close_are_answered",
+        "the framework's codec sends nothing after it has read a close frame",
+    ),
+    (
+        "close::a_violation_ends_with_a_fin",
+        "the framework reads nothing after a violation, so the peer's answer to the close causes a reset",
+    ),
+];
+
+/// A way in which an adapter gets its connections, and the cases that it is known to fail.
 pub struct Mechanism {
-    target: Arc<dyn Target>,
-    deviations: Vec<(&'static str, &'static str)>,
+    target: Box<dyn Target>,
+    deviations: Deviations,
 }
 
 impl Mechanism {
-    /// A mechanism that does everything as the contract says.
+    /// A mechanism that passes every case.
     pub fn new(target: impl Target + 'static) -> Self {
-        Self { target: Arc::new(target), deviations: Vec::new() }
+        Self { target: Box::new(target), deviations: Deviations::new() }
     }
 
-    /// Expects the case `path` to fail, for this reason. It is run all the same, and fails if it passes.
+    /// Expects the case `path` to fail, for this reason. The case still runs, and the test fails if the case passes.
     #[must_use]
-    pub fn deviation(mut self, path: &'static str, reason: &'static str) -> Self {
-        self.deviations.push((path, reason));
-        self
+    pub fn deviation(self, path: &'static str, reason: &'static str) -> Self {
+        self.deviations([(path, reason)])
     }
 
-    fn trials(self) -> Vec<Trial> {
-        let Self { target, deviations } = self;
-        let mut expected = BTreeMap::new();
-        let mut trials = Vec::new();
-        let mut misnamed = |path: &str, problem: String| {
-            let name = format!("{}::deviations::{path}", target.name());
-            trials.push(Trial::test(name, move || Err(problem.into())));
-        };
-        let cases = cases();
-        for (path, reason) in deviations {
-            if !cases.iter().any(|case| case.path() == path) {
-                let nearest = nearest(path, cases.iter().map(Case::path));
-                misnamed(path, format!("the deviation names no case: is it {nearest}?"));
-            } else if expected.insert(path.to_owned(), reason).is_some() {
-                misnamed(path, "the deviation is listed twice".to_owned());
-            }
+    /// Expects each of these cases to fail, as [`deviation`](Self::deviation) does.
+    #[must_use]
+    pub fn deviations(mut self, list: impl IntoIterator<Item = (&'static str, &'static str)>) -> Self {
+        for (path, reason) in list {
+            self.deviations.add(path, reason);
         }
-        let welcome = Arc::new(Welcome::default());
-        for case in cases {
-            let (target, welcome) = (Arc::clone(&target), Arc::clone(&welcome));
-            let reason = expected.remove(&case.path());
-            let name = format!("{}::{}", target.name(), case.path());
-            trials.push(Trial::test(name, move || judge(&*target, &case, reason, &welcome)));
-        }
-        trials
+        self
     }
 }
 
-impl std::fmt::Debug for Mechanism {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl chat_suite::Subject for Mechanism {
+    type Stage = Stage;
+    type Conditions = Conditions;
+
+    fn name(&self) -> String {
+        self.target.name().to_owned()
+    }
+
+    fn deviations(&self) -> &Deviations {
+        &self.deviations
+    }
+
+    fn run(&self, case: &Case) -> chat_suite::Outcome {
+        let report = run(&*self.target, case);
+        match &report.outcome {
+            Outcome::Passed => chat_suite::Outcome::Passed,
+            Outcome::Failed(_) => chat_suite::Outcome::Failed(report.explain(case).unwrap_or_default()),
+            Outcome::NoServer(problem) => chat_suite::Outcome::NotRun(problem.clone()),
+            Outcome::NotRun(needed) => {
+                chat_suite::Outcome::NotRun(format!("not run: the case needs {needed}"))
+            }
+        }
+    }
+
+    fn preflight(&self) -> Option<String> {
+        let (case, report) = preflight(&*self.target);
+        report.explain(&case)
+    }
+}
+
+impl fmt::Debug for Mechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mechanism").field("deviations", &self.deviations).finish_non_exhaustive()
     }
 }
 
-/// Runs all cases on all mechanisms: the `main` of a test without libtest's harness.
+/// Runs all cases on all mechanisms: the `main` of a test with `harness = false`.
 pub fn certify(mechanisms: impl IntoIterator<Item = Mechanism>) -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = arguments.test_threads.or(Some(THREADS));
-    let trials = mechanisms.into_iter().flat_map(Mechanism::trials).collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-/// The name that is most like this one.
-fn nearest(name: &str, names: impl Iterator<Item = String>) -> String {
-    names.min_by_key(|known| strsim::levenshtein(name, known)).unwrap_or_default()
-}
-
-/// Why a mechanism welcomes nobody, if it does not: asked once, when a case has failed.
-type Welcome = OnceLock<Option<String>>;
-
-fn judge(target: &dyn Target, case: &Case, deviation: Option<&str>, welcome: &Welcome) -> Result<(), Failed> {
-    let report = run(target, case);
-    match (report.outcome, deviation) {
-        (Outcome::Passed, None) | (Outcome::Failed(_), Some(_)) => Ok(()),
-        (Outcome::Passed, Some(reason)) => {
-            let came = format!("a pass: the deviation is no more, take it off the list ({reason})");
-            Err(Failure::new("the deviation that is listed", came).explain(case, &report.transcript).into())
-        }
-        (Outcome::Failed(failure), None) => {
-            Err(explain(target, case, &failure, &report.transcript, welcome).into())
-        }
-        (Outcome::NoServer(problem), _) => Err(problem.into()),
-        (Outcome::NotRun(reason), _) => Err(format!("not run, which is no pass: {reason}").into()),
-    }
-}
-
-/// Who welcomes nobody fails most cases for one reason, and is told it once.
-fn explain(
-    target: &dyn Target,
-    case: &Case,
-    failure: &Failure,
-    transcript: &Transcript,
-    welcome: &Welcome,
-) -> String {
-    let mut is_first = false;
-    let refused = welcome.get_or_init(|| {
-        is_first = true;
-        let (case, report) = preflight(target);
-        report.explain(&case)
-    });
-    match refused {
-        None => failure.explain(case, transcript),
-        Some(refused) if is_first => {
-            format!("{failure}\n\n{} welcomes nobody, so most cases fail:\n\n{refused}", target.name())
-        }
-        Some(_) => format!("{failure}\n\n{} welcomes nobody: another failure says why", target.name()),
-    }
+    chat_suite::certify(cases, mechanisms, Some(THREADS))
 }
 
 #[cfg(test)]
 mod tests {
+    use chat_suite::Subject;
+
     use super::*;
     use crate::{InProcess, Mounted};
 
     #[test]
-    fn a_mechanism_that_welcomes_nobody_is_told_why_once() {
-        let mute = InProcess::new("mute", |server: Mounted| async move {
+    fn cases_have_a_path_a_statement_and_a_source() {
+        chat_suite::assert_well_formed(&cases());
+    }
+
+    #[test]
+    fn the_common_deviations_name_cases() {
+        let target = InProcess::new("mine", |_: Mounted| async {});
+        let mechanism = Mechanism::new(target).deviations(TUNGSTENITE_DEVIATIONS);
+        let paths: Vec<_> = cases().iter().map(Case::path).collect();
+        assert_eq!(mechanism.deviations.problems(&paths), []);
+    }
+
+    #[test]
+    fn a_server_that_welcomes_no_client_fails_the_preflight() {
+        let silent = InProcess::new("silent", |server: Mounted| async move {
             let refusing = async { while server.listener.accept().await.is_ok() {} };
             tokio::select! {
                 () = refusing => {}
                 () = server.stop => {}
             }
         });
-        let (welcome, statement) = (Welcome::default(), cases::preflight().statement);
-        let cases = cases().into_iter().filter(|case| case.path().starts_with("close::")).take(3);
-        let told = cases.map(|case| judge(&mute, &case, None, &welcome).unwrap_err());
-        let told: Vec<_> = told.map(|failed| failed.message().unwrap_or_default().to_owned()).collect();
-        let says_why: Vec<_> = told.iter().map(|text| text.contains(&*statement)).collect();
-        assert_eq!(says_why, [true, false, false], "{told:#?}");
-        assert!(told.iter().all(|text| text.contains("mute welcomes nobody")), "{told:#?}");
-    }
-
-    #[test]
-    fn a_name_that_is_mistyped_is_recognised() {
-        let paths = || cases().into_iter().map(|case| case.path());
-        assert_eq!(nearest("close::client_close_echoed", paths()), "close::client_close_is_echoed");
-        assert_eq!(nearest("client_close_is_echoed", paths()), "close::client_close_is_echoed");
+        let problem = Mechanism::new(silent).preflight().expect("a failure");
+        assert!(problem.contains(&cases::preflight().statement), "{problem}");
     }
 }

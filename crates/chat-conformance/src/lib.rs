@@ -1,8 +1,11 @@
-//! The suite that certifies a server of `chat.v1`: named cases, each with what it shows and where that is
-//! written, and a client of its own that can speak wrongly.
+//! The conformance suite for servers of the protocol `chat.v1`.
 //!
-//! An adapter runs it as tests of its own. Its `Cargo.toml` says that this test has a `main`: without the two lines of
-//! `[[test]]` no case is run, and the test passes.
+//! The suite has more than 300 named cases. Each states one rule of PROTOCOL.md or of an RFC, and shows it with a raw client that can
+//! also send invalid data. There are two ways to run them: as tests of an adapter, and as a command for any server.
+//!
+//! # As tests of an adapter
+//!
+//! The test needs its own `main`. Without `harness = false` in `Cargo.toml`, no case runs and the test passes:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -13,7 +16,7 @@
 //! harness = false
 //! ```
 //!
-//! And `tests/conformance.rs`:
+//! The file `tests/conformance.rs` tells the suite how to run a server:
 //!
 //! ```no_run
 //! use chat_conformance::{InProcess, Mechanism, Mounted, certify};
@@ -26,15 +29,44 @@
 //! }
 //! ```
 //!
-//! `cargo test --test conformance` then says how many it runs: all [`cases`], for each mechanism.
+//! `cargo test --test conformance` runs all [`cases`] on each mechanism, and `cargo test --test conformance -- close::`
+//! those of one group. The output says how many ran.
 //!
-//! Any other server is tested by the command: `chat-conformance ws://127.0.0.1:8080/ws`.
+//! A case that the framework makes impossible is a [`deviation`](Mechanism::deviation) with a reason. The case still runs,
+//! and the test fails when the case passes. [`TUNGSTENITE_DEVIATIONS`] are those that frameworks share.
+//!
+//! # From outside this workspace
+//!
+//! An adapter in another repository uses the same two files. These points differ:
+//!
+//! - The dependency on `chat-conformance` must come from the same source as the one on `chat-core`: the same path or the
+//!   same git revision. Otherwise there are two types `Endpoint`, and the test does not compile.
+//! - The hint `look at` of a failure names code in this repository.
+//! - Two steps apply only inside: the comparison of transcripts between mechanisms (`tests/tests/transcripts.rs`), and the
+//!   list `ADAPTERS` of the other tests in `tests/`. An adapter outside skips both.
+//! - The limits of a case are in [`Mounted::limits`]. Pass them to the server: the suite shortens them so that a case does
+//!   not wait for long.
+//!
+//! # As a command
+//!
+//! ```text
+//! chat-conformance ws://127.0.0.1:8080/ws
+//! chat-conformance --exec 'my-server --listen {addr}'
+//! chat-conformance --list
+//! ```
+//!
+//! A server that only has an address runs the cases that need nothing else. A server that the command starts with `--exec`
+//! also runs those that need a server of their own or a drain. Only a server in the same process runs all cases, because
+//! the others need short limits.
+//!
+//! # The client alone
+//!
+//! [`client`] is a raw WebSocket client that other tests can use.
 
-mod case;
 mod cases;
 pub mod client;
 mod compare;
-mod failure;
+mod conditions;
 mod harness;
 pub mod report;
 mod run;
@@ -42,12 +74,16 @@ mod stage;
 pub mod target;
 mod transcript;
 
-pub use case::{Case, Needs, Running, Verdict};
 pub use cases::cases;
+pub use chat_suite::{Failure, Verdict};
 pub use compare::{Comparison, Difference, compare};
-pub use failure::Failure;
-pub use harness::{Mechanism, certify};
+pub use conditions::{Case, Conditions, Needs};
+pub use harness::{Mechanism, TUNGSTENITE_DEVIATIONS, certify};
 pub use run::{Outcome, Report, preflight, run};
 pub use stage::Stage;
 pub use target::{Address, Exec, InProcess, Mounted, Server, Target};
 pub use transcript::{Direction, Entry, Transcript, hex_lines};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,4 @@
-//! Certifies servers of `chat.v1`, side by side.
+//! The command `chat-conformance`, which certifies servers of `chat.v1`.
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
@@ -12,54 +12,54 @@ use chat_conformance::report::{self, Results, Row};
 use chat_conformance::{Address, Exec, Outcome, Report, Target, cases, preflight, run};
 use clap::{CommandFactory, FromArgMatches, Parser};
 
-/// Runs every case of the chat.v1 contract on servers, and says which they keep
+/// Run the conformance cases of the protocol chat.v1 on servers
 ///
-/// Exits with 0 if no case failed, with 1 if one did, with 2 if there was no server to run them on.
+/// Exit status: 0 if no case failed, 1 if a case failed, 2 if there is no server or an argument is wrong.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// Servers that run already, like ws://127.0.0.1:8080/ws
+    /// Address of a running server, for example ws://127.0.0.1:8080/ws
     addresses: Vec<String>,
 
-    /// A command that starts a server on {addr}; each case gets a process of its own, and an empty directory {dir}
-    /// for what it keeps. May be repeated
+    /// Start a server with this command for each case. {addr} becomes its address, {dir} an empty directory. Can be
+    /// repeated
     #[arg(long, value_name = "COMMAND")]
     exec: Vec<String>,
 
-    /// Where the chat is on servers that --exec starts
+    /// Path of the chat on servers that --exec starts
     #[arg(long, value_name = "PATH", default_value = "/ws")]
     path: String,
 
-    /// Run only cases whose group::name contains this. May be repeated
+    /// Run only cases whose path (group::name) contains this text. Can be repeated
     #[arg(long, value_name = "TEXT")]
     filter: Vec<String>,
 
-    /// Run all cases even on a server that welcomes nobody
+    /// Run all cases even if the server does not welcome a client
     #[arg(long)]
     no_preflight: bool,
 
-    /// List the cases, what they state and where that is written, and run none
+    /// List the cases with their statements and sources, and exit
     #[arg(long)]
     list: bool,
 
-    /// Cases at once
+    /// Number of cases that run at the same time, 1 to 64
     #[arg(long, value_name = "NUMBER", default_value = "8",
           value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
 
-    /// Let servers be on other machines than this one: the suite floods, stalls and misbehaves
+    /// Allow servers on other machines. The suite floods the server and sends invalid data
     #[arg(long)]
     allow_remote: bool,
 
-    /// Write the results as JSON
+    /// Write the results as JSON to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// Write the results as JUnit XML
+    /// Write the results as JUnit XML to this file
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 
-    /// Write the results as one HTML page
+    /// Write the results as an HTML page to this file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(problem) => {
-            say(&mut io::stderr(), &format!("error: {problem}\n"));
+            print(&mut io::stderr(), &format!("error: {problem}\n"));
             ExitCode::from(2)
         }
     }
@@ -86,17 +86,17 @@ fn certify(arguments: &Arguments, order: &[usize]) -> Result<bool, String> {
         arguments.filter.is_empty() || arguments.filter.iter().any(|part| path.contains(part))
     });
     if cases.is_empty() {
-        return Err("the filter leaves no case".to_owned());
+        return Err("no case matches --filter; --list shows all cases".to_owned());
     }
     let mut out = io::stdout();
     if arguments.list {
         for case in &cases {
-            say(&mut out, &format!("{}\n    {}\n    {}\n", case.path(), case.statement, case.source));
+            print(&mut out, &format!("{}\n    {}\n    {}\n", case.path(), case.statement, case.source));
         }
         return Ok(true);
     }
     let targets = targets(arguments, order)?;
-    if !arguments.no_preflight && !is_welcomed(&targets)? {
+    if !arguments.no_preflight && !are_welcoming(&targets)? {
         return Ok(false);
     }
     let reports = run_all(&targets, &cases, arguments.jobs.into());
@@ -107,10 +107,10 @@ fn certify(arguments: &Arguments, order: &[usize]) -> Result<bool, String> {
     });
     let rows = rows.collect();
     let results = Results { targets: targets.iter().map(|target| target.name().to_owned()).collect(), rows };
-    say(&mut out, &report::failures(&results));
-    say(&mut out, &report::table(&results));
-    // Last, where it is seen.
-    say(&mut out, &format!("\n{}", report::summary(&results)));
+    print(&mut out, &report::failures(&results));
+    print(&mut out, &report::table(&results));
+    // The summary is last, where it is easy to see.
+    print(&mut out, &format!("\n{}", report::summary(&results)));
     for (file, text) in [
         (&arguments.json, report::json(&results).to_string()),
         (&arguments.junit, report::junit(&results)),
@@ -123,13 +123,13 @@ fn certify(arguments: &Arguments, order: &[usize]) -> Result<bool, String> {
     Ok(results.is_ok())
 }
 
-/// The targets as they stand on the command line: addresses first, then commands, have these places there.
+/// Returns the targets in the order of the command line. `order` has the positions of the addresses, then of the commands.
 fn targets(arguments: &Arguments, order: &[usize]) -> Result<Vec<Box<dyn Target>>, String> {
     let mut targets: Vec<Box<dyn Target>> = Vec::new();
     for url in &arguments.addresses {
         let address = Address::new(url)?;
         if !address.is_loopback() && !arguments.allow_remote {
-            return Err(format!("{url} is another machine; if it is yours to flood, say --allow-remote"));
+            return Err(format!("{url} is on another machine: pass --allow-remote if you may flood it"));
         }
         address.reach()?;
         targets.push(Box::new(address));
@@ -138,15 +138,17 @@ fn targets(arguments: &Arguments, order: &[usize]) -> Result<Vec<Box<dyn Target>
         targets.push(Box::new(Exec::new(command, &arguments.path)?));
     }
     if targets.is_empty() {
-        return Err("name a server: ws://127.0.0.1:8080/ws, or --exec 'server --listen {addr}'".to_owned());
+        return Err(
+            "no server is given: pass ws://127.0.0.1:8080/ws, or --exec 'server --listen {addr}'".to_owned()
+        );
     }
     let mut targets: Vec<_> = order.iter().zip(targets).collect();
-    targets.sort_by_key(|(place, _)| **place);
+    targets.sort_by_key(|(position, _)| **position);
     Ok(targets.into_iter().map(|(_, target)| target).collect())
 }
 
-/// Whether each target welcomes a client; says what it does instead.
-fn is_welcomed(targets: &[Box<dyn Target>]) -> Result<bool, String> {
+/// Returns true if each target welcomes a client. Prints the reason if one does not.
+fn are_welcoming(targets: &[Box<dyn Target>]) -> Result<bool, String> {
     let mut err = io::stderr();
     for target in targets {
         let (case, report) = preflight(&**target);
@@ -154,11 +156,11 @@ fn is_welcomed(targets: &[Box<dyn Target>]) -> Result<bool, String> {
             return Err(problem.clone());
         }
         if let Some(explained) = report.explain(&case) {
-            say(
+            print(
                 &mut err,
                 &format!(
-                    "{} seems to be no server of chat.v1, at that path, for guests:\n\n{explained}\n\
-                     --no-preflight runs the cases all the same.\n",
+                    "{} does not welcome a guest as a server of chat.v1 must:\n\n{explained}\n\
+                     Pass --no-preflight to run the cases anyway.\n",
                     target.name()
                 ),
             );
@@ -168,12 +170,12 @@ fn is_welcomed(targets: &[Box<dyn Target>]) -> Result<bool, String> {
     Ok(true)
 }
 
-/// For each target the reports of all cases, in their order. Says how it goes.
+/// Returns the reports of all cases for each target. Prints the progress.
 fn run_all(targets: &[Box<dyn Target>], cases: &[chat_conformance::Case], jobs: usize) -> Vec<Vec<Report>> {
     let (started, total) = (Instant::now(), targets.len() * cases.len());
-    // Those first that may have to wait for the clock.
+    // Cases that wait for a timer start first.
     let mut order: Vec<usize> = (0..total).collect();
-    order.sort_by_key(|number| std::cmp::Reverse(cases[number / targets.len()].needs));
+    order.sort_by_key(|number| std::cmp::Reverse(cases[number / targets.len()].conditions.needs));
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<Option<Report>>> = Mutex::new(vec![None; total]);
     let finished = AtomicUsize::new(0);
@@ -184,7 +186,7 @@ fn run_all(targets: &[Box<dyn Target>], cases: &[chat_conformance::Case], jobs: 
                     let Some(&number) = order.get(next.fetch_add(1, Ordering::Relaxed)) else {
                         return;
                     };
-                    // Targets in turn, so that each has about the same load at the same time.
+                    // The targets take turns, so that each has about the same load.
                     let (target, case) = (&targets[number % targets.len()], &cases[number / targets.len()]);
                     let report = run(&**target, case);
                     let count = finished.fetch_add(1, Ordering::Relaxed) + 1;
@@ -200,14 +202,14 @@ fn run_all(targets: &[Box<dyn Target>], cases: &[chat_conformance::Case], jobs: 
     for (number, report) in done.into_iter().enumerate() {
         reports[number % targets.len()].extend(report);
     }
-    say(
+    print(
         &mut io::stderr(),
         &format!("\n{} in {:.1} s\n\n", report::counted(total), started.elapsed().as_secs_f64()),
     );
     reports
 }
 
-/// One line that is written over on a terminal; elsewhere only what is not a pass is worth one.
+/// Prints one line that is overwritten on a terminal. Elsewhere, prints failures and every fiftieth case.
 fn progress(count: usize, total: usize, case: &str, target: &str, report: &Report) {
     let mut err = io::stderr();
     let (verdict, problem) = match (&report.outcome, report.problem()) {
@@ -216,14 +218,14 @@ fn progress(count: usize, total: usize, case: &str, target: &str, report: &Repor
         (_, None) => ("passed", String::new()),
     };
     if err.is_terminal() {
-        say(&mut err, &format!("\r\x1b[K[{count}/{total}] {verdict} {case} on {target}{problem}"));
+        print(&mut err, &format!("\r\x1b[K[{count}/{total}] {verdict} {case} on {target}{problem}"));
     } else if !problem.is_empty() || count.is_multiple_of(50) {
         let end = if problem.is_empty() { "\n" } else { "" };
-        say(&mut err, &format!("[{count}/{total}] {verdict} {case} on {target}{problem}{end}"));
+        print(&mut err, &format!("[{count}/{total}] {verdict} {case} on {target}{problem}{end}"));
     }
 }
 
-fn say(out: &mut impl Write, text: &str) {
-    // Nobody may be reading.
+fn print(out: &mut impl Write, text: &str) {
+    // The reader may be gone.
     let _unread = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

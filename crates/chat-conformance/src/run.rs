@@ -1,36 +1,49 @@
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use chat_core::Chat;
+use chat_suite::{Failure, Verdict, block_on, indented, within};
 use tokio::time::{sleep, timeout};
 
-use crate::{Case, Failure, Stage, Target, Transcript, Verdict, cases};
+use crate::transcript::{Direction, Entry};
+use crate::{Case, Stage, Target, Transcript, cases};
 
-/// How long a case may take, besides the times of a server that cannot be hurried.
-const CASE: Duration = Duration::from_secs(60);
+/// The time limit of a case, besides the times of a server that cannot be set.
+const CASE_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long a server may keep what belonged to clients that are gone.
-const BASELINE: Duration = Duration::from_secs(5);
+/// The time in which a server must release the connections of clients that are gone.
+const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a server has to end that has dropped its connections by itself.
-const WAY_OUT: Duration = Duration::from_millis(100);
+/// The time in which a server that drops its connections by itself must end.
+const EXIT_LIMIT: Duration = Duration::from_millis(100);
 
-/// How one case went on one target.
+/// The result of one case on one target.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// What it came to.
+    /// The outcome.
     pub outcome: Outcome,
-    /// How long it took.
+    /// The time that the case took.
     pub took: Duration,
-    /// What was said.
+    /// Everything that the clients sent and received.
     pub transcript: Transcript,
-    /// Whether the code of the server is that of this repository, so that it helps to be told where to look.
+    /// True if the server's code is in this repository, so that a hint into the code helps.
     pub is_ours: bool,
 }
 
+/// The outcome of a case on a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server keeps the rule.
+    Passed,
+    /// The server breaks the rule.
+    Failed(Failure),
+    /// There was no server: it did not start, or ended by itself.
+    NoServer(String),
+    /// The case cannot run on this target, which does not have this.
+    NotRun(&'static str),
+}
+
 impl Report {
-    /// Why it is no pass, in one line: `None` if it is one, or was not run.
+    /// Returns the problem in one line, or `None` if the case passed or did not run.
     pub fn problem(&self) -> Option<String> {
         match &self.outcome {
             Outcome::Passed | Outcome::NotRun(_) => None,
@@ -39,120 +52,98 @@ impl Report {
         }
     }
 
-    /// Why it is no pass, for somebody who has never seen the case.
+    /// Returns the problem for a reader who does not know the case: the rule, what was expected and what happened, and the
+    /// conversation.
     pub fn explain(&self, case: &Case) -> Option<String> {
         match &self.outcome {
             Outcome::Passed | Outcome::NotRun(_) => None,
-            Outcome::Failed(failure) if self.is_ours => Some(failure.explain(case, &self.transcript)),
-            Outcome::Failed(failure) => Some(failure.explained(case, &self.transcript, "")),
-            Outcome::NoServer(problem) => Some(format!("the case could not be played: {problem}\n")),
+            Outcome::Failed(failure) => Some(self.explain_failure(case, failure)),
+            Outcome::NoServer(problem) => Some(format!("the case could not run: {problem}\n")),
         }
+    }
+
+    fn explain_failure(&self, case: &Case, failure: &Failure) -> String {
+        let entries = self.transcript.entries();
+        let is_own = |entry: &&Entry| failure.client.as_ref().is_none_or(|client| *client == entry.client);
+        let sent = entries.iter().rfind(|entry| is_own(entry) && entry.direction == Direction::Sent);
+        let sent = sent.map_or_else(
+            || "nothing".to_owned(),
+            |entry| format!("{}: {}", entry.client, indented(&entry.what, "            ")),
+        );
+        let hint =
+            if self.is_ours { format!("  look at   {}\n", case.conditions.hint) } else { String::new() };
+        format!(
+            "{}\n  last sent {sent}\n{hint}  transcript (seconds, client, > sent, < received)\n{}",
+            case.explain(failure),
+            self.transcript.to_text("    "),
+        )
     }
 }
 
-/// What a case came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The server does as the case says.
-    Passed,
-    /// It does not.
-    Failed(Failure),
-    /// There was no server to ask: it did not start, or ended by itself.
-    NoServer(String),
-    /// The target cannot be asked.
-    NotRun(&'static str),
-}
-
-/// Sees whether there is a server of `chat.v1` at all: one valid handshake, and the welcome to it.
+/// Checks that there is a server of `chat.v1` at all: one valid handshake, and its `welcome`.
 pub fn preflight(target: &dyn Target) -> (Case, Report) {
     let case = cases::preflight();
     let report = run(target, &case);
     (case, report)
 }
 
-/// Runs one case on one target, with a runtime of its own. It blocks until that is done.
+/// Runs one case on one target, on a runtime of its own. Blocks until the case is done.
 pub fn run(target: &dyn Target, case: &Case) -> Report {
     let (started, transcript) = (Instant::now(), Transcript::default());
-    let outcome = match target.lacks(case.needs) {
+    let outcome = match target.lacks(case.conditions.needs) {
         Some(reason) => Outcome::NotRun(reason),
-        None => {
-            let played = catch_unwind(AssertUnwindSafe(|| play(target, case, &transcript)));
-            match played {
-                Ok(outcome) => outcome,
-                Err(panic) => Outcome::Failed(Failure::new("a case that runs", panicked(&*panic))),
-            }
-        }
+        None => block_on(play(target, case, &transcript)).unwrap_or_else(Outcome::Failed),
     };
     Report { outcome, took: started.elapsed(), transcript, is_ours: target.is_ours() }
 }
 
-fn play(target: &dyn Target, case: &Case, transcript: &Transcript) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => return Outcome::NoServer(format!("no runtime: {error}")),
+async fn play(target: &dyn Target, case: &Case, transcript: &Transcript) -> Outcome {
+    let mut server = match target.start(case.conditions.limits_of_server()).await {
+        Ok(server) => server,
+        Err(problem) => return Outcome::NoServer(problem),
     };
-    let outcome = runtime.block_on(async {
-        let mut server = match target.start(case.limits()).await {
-            Ok(server) => server,
-            Err(problem) => return Outcome::NoServer(problem),
-        };
-        let end = server.end.take();
-        let chat = server.chat.clone();
-        let limit =
-            CASE + (server.limits.connection.ping_interval + server.limits.connection.ping_timeout) * 3;
-        let tag = if server.is_shared { tag() } else { String::new() };
-        let stage = Stage::new(server, transcript.clone(), tag);
-        let verdict = timeout(limit, case.run(stage)).await;
-        let late = |_| Failure::new("an end of the case", format!("none within {limit:?}"));
-        let mut verdict = verdict.map_err(late).flatten();
-        if let (Ok(()), Some(chat)) = (&verdict, chat) {
-            verdict = expect_baseline(&chat).await;
-        }
-        if verdict.is_err() {
-            // What a server drops on its way out is seen before it has ended.
-            sleep(WAY_OUT).await;
-        }
-        let ended = match end {
-            Some(end) => end.await,
-            None => Ok(()),
-        };
-        match (verdict, ended) {
-            (Ok(()), _) => Outcome::Passed,
-            (Err(failure), Ok(())) => Outcome::Failed(failure),
-            // What was seen of it is a consequence.
-            (Err(failure), Err(problem)) => Outcome::NoServer(format!("{problem}\n  seen of it: {failure}")),
-        }
-    });
-    runtime.shutdown_background();
-    outcome
+    let end = server.end.take();
+    let chat = server.chat.clone();
+    let connection = &server.limits.connection;
+    let limit = CASE_LIMIT + (connection.ping_interval + connection.ping_timeout) * 3;
+    let tag = if server.is_shared { tag() } else { String::new() };
+    let stage = Stage::new(server, transcript.clone(), tag);
+    let mut verdict = within(limit, case.run(stage)).await;
+    if let (Ok(()), Some(chat)) = (&verdict, chat) {
+        verdict = expect_no_connections(&chat).await;
+    }
+    if verdict.is_err() {
+        // A failure that is caused by a server that ends is seen before the server has ended.
+        sleep(EXIT_LIMIT).await;
+    }
+    let ended = match end {
+        Some(end) => end.await,
+        None => Ok(()),
+    };
+    match (verdict, ended) {
+        (Ok(()), _) => Outcome::Passed,
+        (Err(failure), Ok(())) => Outcome::Failed(failure),
+        // The failure is a consequence of the problem.
+        (Err(failure), Err(problem)) => Outcome::NoServer(format!("{problem}\n  the case saw: {failure}")),
+    }
 }
 
-/// Nothing may be left of clients that are gone, in whatever way they went.
-async fn expect_baseline(chat: &Chat) -> Verdict {
-    let deserted = timeout(BASELINE, async {
+/// Checks that no connection is left of clients that are gone.
+async fn expect_no_connections(chat: &Chat) -> Verdict {
+    let all_closed = timeout(RELEASE_LIMIT, async {
         while chat.counts().connections > 0 {
-            // Nothing tells when a connection is gone.
+            // There is no event for the end of a connection.
             sleep(Duration::from_millis(2)).await;
         }
     });
-    let left = || {
-        Failure::new(
-            "no connection left once all clients are gone",
-            format!("{} of them", chat.counts().connections),
-        )
+    let left = |_| {
+        let count = chat.counts().connections;
+        Failure::new("no open connection after all clients are gone", format!("{count} open"))
     };
-    deserted.await.map_err(|_| left())
+    all_closed.await.map_err(left)
 }
 
-/// What a panic said.
-pub(crate) fn panicked(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of another type");
-    format!("a panic: {text}")
-}
-
-/// A part of names that no other case, and no earlier run, has had.
+/// Returns a part of names that no other case, and no earlier run, has used.
 fn tag() -> String {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);

@@ -5,148 +5,127 @@ use std::cell::Cell;
 use chat_core::Limits;
 use serde_json::Value;
 
-use crate::client::{Client, Line, Request, accept, key};
+use crate::client::{Client, Request, key};
 use crate::target::Server;
 use crate::transcript::Direction;
 use crate::{Failure, Transcript};
 
-/// What a case plays on: one server, and as many clients as it wants.
+/// The value that a case works with: one server, and any number of clients.
 #[derive(Debug)]
 pub struct Stage {
     server: Server,
     transcript: Transcript,
-    /// Set apart from the other cases on the same server: part of each name.
+    /// A part of each name, which separates the case from other cases on the same server.
     tag: String,
     keys: Cell<u64>,
 }
 
 impl Stage {
-    /// A stage with a server. `tag` keeps its rooms and users apart from others on the same server.
+    /// A stage with this server. `tag` separates its rooms and users from others on the same server.
     pub fn new(server: Server, transcript: Transcript, tag: String) -> Self {
         Self { server, transcript, tag, keys: Cell::new(0) }
     }
 
-    /// The limits of the server, or the protocol's if those are not known.
+    /// Returns the limits of the server, or the protocol's if those are not known.
     pub fn limits(&self) -> &Limits {
         &self.server.limits
     }
 
-    /// The room of the case.
+    /// Returns the room of the case.
     pub fn room(&self) -> String {
         self.named("lobby")
     }
 
-    /// A name that is this case's own.
+    /// Returns a name that only this case uses.
     pub fn named(&self, name: &str) -> String {
         format!("{name}{}", self.tag)
     }
 
-    /// Tells the transcript what goes on.
+    /// Adds a note to the transcript.
     pub fn note(&self, what: &str) {
         self.transcript.record("stage", Direction::Noted, what, &[]);
     }
 
-    /// A complete, valid handshake for a guest.
+    /// Returns a complete, valid handshake for a guest.
     pub fn handshake(&self, name: &str) -> Request {
         self.keys.set(self.keys.get() + 1);
-        Request::get(&format!("{}?name={}", self.server.path, self.named(name)))
-            .add("Host", &self.server.host)
-            .add("Upgrade", "websocket")
-            .add("Connection", "Upgrade")
-            .add("Sec-WebSocket-Version", "13")
-            .add("Sec-WebSocket-Key", &key(self.keys.get()))
-            .add("Sec-WebSocket-Protocol", "chat.v1")
+        let target = format!("{}?name={}", self.server.path, self.named(name));
+        Request::handshake(&self.server.host, &target).set("Sec-WebSocket-Key", &key(self.keys.get()))
     }
 
-    /// The path of the chat.
+    /// Returns the path of the chat.
     pub fn path(&self) -> &str {
         &self.server.path
     }
 
-    /// The host that requests name.
+    /// Returns the host that requests name.
     pub fn host(&self) -> &str {
         &self.server.host
     }
 
-    /// A TCP connection on which nothing has been sent.
+    /// Connects, and sends nothing.
     pub async fn connect(&self, name: &str) -> Result<Client, Failure> {
-        Client::connect(self.server.address, name.to_owned(), self.transcript.clone(), false).await
+        Client::connect_as(self.server.address, name, self.transcript.clone(), false).await
     }
 
-    /// A connection whose handshake this is, once it was accepted and the welcome has come.
-    pub async fn accepted(&self, name: &str, request: &Request) -> Result<Client, Failure> {
+    /// Connects and sends this request.
+    pub async fn send_request(&self, name: &str, request: &Request) -> Result<Client, Failure> {
         let mut client = self.connect(name).await?;
         client.write(&request.encode()).await?;
-        self.expect_101(&mut client, request).await?;
-        client.expect_welcome().await?;
         Ok(client)
     }
 
-    /// Reads the 101 to a handshake and checks it.
-    pub async fn expect_101(&self, client: &mut Client, request: &Request) -> Result<(), Failure> {
-        let mut answer = client.answer().await?;
-        if answer.status == 100 {
-            answer = client.answer().await?;
-        }
-        if answer.status != 101 {
-            let body = String::from_utf8_lossy(&answer.body);
-            let hint = if answer.status == 404 {
-                format!(": is the chat at {}?", self.server.path)
-            } else {
-                String::new()
-            };
-            return Err(client.failure("the HTTP status 101", format!("\"{}\"{hint} {body}", answer.line)));
-        }
-        client.check_header(&answer, "upgrade", "websocket")?;
-        client.check_header(&answer, "connection", "upgrade")?;
-        let key = request.header("Sec-WebSocket-Key").unwrap_or_default();
-        let came = answer.header("sec-websocket-accept");
-        if came.as_deref() != Some(&*accept(key)) {
-            let expected = format!("`Sec-WebSocket-Accept: {}`", accept(key));
-            return Err(client.failure(expected, Line("Sec-WebSocket-Accept", came.as_deref())));
-        }
-        Ok(())
+    /// Connects with this handshake, up to and including the `welcome`.
+    pub async fn accepted(&self, name: &str, request: &Request) -> Result<Client, Failure> {
+        self.welcomed(name, request).await.map(|(client, _)| client)
     }
 
-    /// A connection whose handshake this is, once it was refused so.
+    /// Connects with this handshake, and returns the client and its `welcome`.
+    pub async fn welcomed(&self, name: &str, request: &Request) -> Result<(Client, Value), Failure> {
+        let mut client = self.connect(name).await?;
+        let welcome = client.upgrade(request).await?;
+        Ok((client, welcome))
+    }
+
+    /// Connects with this handshake, and expects its refusal with this status and code.
     pub async fn refused(&self, request: &Request, status: u16, code: &str) -> Result<Client, Failure> {
-        let mut client = self.connect("refused").await?;
-        client.write(&request.encode()).await?;
+        let mut client = self.send_request("refused", request).await?;
         client.expect_refusal(status, code).await?;
         Ok(client)
     }
 
-    /// A guest, welcomed.
+    /// Connects a guest.
     pub async fn client(&self, name: &str) -> Result<Client, Failure> {
         self.accepted(name, &self.handshake(name)).await
     }
 
-    /// A guest to whom little is on its way at once.
-    pub async fn narrow_client(&self, name: &str) -> Result<Client, Failure> {
-        let mut client =
-            Client::connect(self.server.address, name.to_owned(), self.transcript.clone(), true).await?;
-        let request = self.handshake(name);
-        client.write(&request.encode()).await?;
-        self.expect_101(&mut client, &request).await?;
-        client.expect_welcome().await?;
+    /// Connects with a small receive buffer, and sends nothing.
+    pub async fn connect_with_small_buffer(&self, name: &str) -> Result<Client, Failure> {
+        Client::connect_as(self.server.address, name, self.transcript.clone(), true).await
+    }
+
+    /// Connects a guest with a small receive buffer.
+    pub async fn client_with_small_buffer(&self, name: &str) -> Result<Client, Failure> {
+        let mut client = self.connect_with_small_buffer(name).await?;
+        client.upgrade(&self.handshake(name)).await?;
         Ok(client)
     }
 
-    /// A guest, welcomed, in the room of the case.
+    /// Connects a guest who joins the room of the case.
     pub async fn member(&self, name: &str) -> Result<Client, Failure> {
         let mut client = self.client(name).await?;
         client.join(&self.room()).await?;
         Ok(client)
     }
 
-    /// The server still serves others.
-    pub async fn expect_alive(&self) -> Result<(), Failure> {
+    /// Expects that the server still serves a new client.
+    pub async fn expect_served(&self) -> Result<(), Failure> {
         let mut probe = self.client("probe").await?;
         probe.ask_for("pong", serde_json::json!({"type": "ping"})).await?;
         probe.close(1000).await
     }
 
-    /// The whole history of the case's room, oldest first, as somebody reads it who was not there.
+    /// Returns the whole history of the case's room, oldest first, as a new member reads it.
     pub async fn history(&self) -> Result<Vec<Value>, Failure> {
         let mut reader = self.member("historian").await?;
         let asked = serde_json::json!({"type": "history", "room": self.room(), "limit": 200});
@@ -154,9 +133,9 @@ impl Stage {
         Ok(history["messages"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Tells the server to drain; true once it has, and nobody was cut off.
+    /// Starts a drain. The future returns true if the drain ends and abandons no connection.
     pub fn drain(&self) -> impl Future<Output = bool> + use<> {
-        self.note("the server is told to drain");
+        self.note("the server starts to drain");
         self.server.drain()
     }
 }

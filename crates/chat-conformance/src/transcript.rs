@@ -3,18 +3,20 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Bytes of one sent entry that are kept; of floods the rest says nothing new. What is received is kept whole.
-const KEPT: usize = 512;
+use chat_suite::indented;
 
-/// Entries that are kept: more than the longest flood brings.
-const ENTRIES: usize = 100_000;
+/// The number of bytes of a sent entry that are kept. Received entries are kept completely.
+const MAX_SENT_BYTES: usize = 512;
 
-/// Entries that are written out, from the start and from the end each.
+/// The number of entries that are kept: more than the longest case has.
+const MAX_ENTRIES: usize = 100_000;
+
+/// The number of entries at the start and at the end that are shown.
 const SHOWN: usize = 500;
 
-/// Everything that the clients of one case sent and received, in order.
+/// The data that the clients of one case sent and received, in order.
 ///
-/// A clone is another handle to the same.
+/// A clone is another handle to the same transcript.
 #[derive(Clone, Debug)]
 pub struct Transcript {
     started: Instant,
@@ -24,36 +26,36 @@ pub struct Transcript {
 #[derive(Debug, Default)]
 struct Record {
     entries: Vec<Entry>,
-    /// How many connections each client has made.
+    /// The number of connections of each client.
     connections: BTreeMap<String, usize>,
     is_cut: bool,
 }
 
-/// One thing sent or received.
+/// One entry of a transcript.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Since the case began.
+    /// The time since the start of the case.
     pub at: Duration,
-    /// Which client: its name, and from its second connection on the number of that.
+    /// The client: its name, with a number from its second connection on.
     pub client: String,
-    /// Which way.
+    /// The direction.
     pub direction: Direction,
-    /// What it was, in words.
+    /// A description.
     pub what: String,
-    /// Its bytes; of long ones that were sent the first.
+    /// The bytes. Of a long entry that was sent, the first ones.
     pub bytes: Vec<u8>,
-    /// How many bytes there were.
+    /// The number of bytes, including those that were not kept.
     pub length: usize,
 }
 
-/// Which way something went.
+/// The direction of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// To the server.
     Sent,
     /// From the server.
     Received,
-    /// Neither: something that the client did or saw.
+    /// Neither: an action or an observation of the client.
     Noted,
 }
 
@@ -74,12 +76,12 @@ impl Default for Transcript {
 }
 
 impl Transcript {
-    /// What there is so far.
+    /// Returns the entries up to now.
     pub fn entries(&self) -> Vec<Entry> {
         self.lock().entries.clone()
     }
 
-    /// Whether there was more than is kept.
+    /// Returns true if entries were dropped, because there were too many.
     pub fn is_cut(&self) -> bool {
         self.lock().is_cut
     }
@@ -88,7 +90,7 @@ impl Transcript {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A name for one more connection of a client, which no other has.
+    /// Returns a unique name for another connection of a client.
     pub(crate) fn connection(&self, client: &str) -> String {
         let mut record = self.lock();
         let number = record.connections.entry(client.to_owned()).or_default();
@@ -98,11 +100,11 @@ impl Transcript {
 
     pub(crate) fn record(&self, client: &str, direction: Direction, what: impl Into<String>, bytes: &[u8]) {
         let mut record = self.lock();
-        if record.entries.len() >= ENTRIES {
+        if record.entries.len() >= MAX_ENTRIES {
             record.is_cut = true;
             return;
         }
-        let kept = if direction == Direction::Sent { bytes.len().min(KEPT) } else { bytes.len() };
+        let kept = if direction == Direction::Sent { bytes.len().min(MAX_SENT_BYTES) } else { bytes.len() };
         record.entries.push(Entry {
             at: self.started.elapsed(),
             client: client.to_owned(),
@@ -113,14 +115,14 @@ impl Transcript {
         });
     }
 
-    /// A line for each entry, and under it its bytes as hex and text.
+    /// Returns a line for each entry, and below it the bytes as hex and text.
     pub fn to_text(&self, indent: &str) -> String {
         let mut text = String::new();
         let entries = self.entries();
         for (number, entry) in entries.iter().enumerate() {
             if entries.len() > 2 * SHOWN && (SHOWN..entries.len() - SHOWN).contains(&number) {
                 if number == SHOWN {
-                    // Writing to a string does not fail.
+                    // A write to a string does not fail.
                     let _written = writeln!(text, "{indent}... {} entries", entries.len() - 2 * SHOWN);
                 }
                 continue;
@@ -136,12 +138,7 @@ impl Transcript {
     }
 }
 
-/// Text whose lines are below each other, all but the first behind `indent`.
-pub(crate) fn indented(text: &str, indent: &str) -> String {
-    text.lines().collect::<Vec<_>>().join(&format!("\n{indent}"))
-}
-
-/// Bytes as hex on the left and text on the right, sixteen a line; `length` is how many there really were.
+/// Returns bytes as hex on the left and text on the right, sixteen in a line. `length` is the number before any cut.
 pub fn hex_lines(bytes: &[u8], length: usize) -> Vec<String> {
     let mut lines: Vec<String> = bytes
         .chunks(16)

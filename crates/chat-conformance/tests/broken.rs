@@ -1,7 +1,7 @@
-//! The suite is tested itself: servers with one defect each, and the case that is meant to catch it.
+//! Tests of the suite: servers with one defect each, and the case that must detect it.
 //!
-//! The output is the table of defects and cases. A case passes behind the same man in the middle as long as he
-//! spoils nothing, so it is the defect that it catches.
+//! The output is the table of defects and cases. Each case passes behind the same proxy if the proxy changes nothing. So
+//! the case detects the defect and not the proxy.
 
 #[path = "broken/chat.rs"]
 mod chat;
@@ -28,25 +28,21 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use link::Link;
 
-/// Trials at once: most of them wait most of the time.
+/// The number of trials that run at once: most of them wait most of the time.
 const THREADS: usize = 80;
 
-/// A server that does one thing wrong.
+/// A server with one defect.
 struct Defect {
     /// The defect, as a sentence.
     name: &'static str,
-    /// The path of the case that is meant to catch it.
+    /// The path of the case that must detect it.
     case: &'static str,
-    /// What becomes of each connection.
-    spoil: Arc<dyn Fn() -> Link + Send + Sync>,
+    /// The changes on each connection.
+    link: Arc<dyn Fn() -> Link + Send + Sync>,
 }
 
-fn defect(
-    name: &'static str,
-    case: &'static str,
-    spoil: impl Fn() -> Link + Send + Sync + 'static,
-) -> Defect {
-    Defect { name, case, spoil: Arc::new(spoil) }
+fn defect(name: &'static str, case: &'static str, link: impl Fn() -> Link + Send + Sync + 'static) -> Defect {
+    Defect { name, case, link: Arc::new(link) }
 }
 
 fn main() -> ExitCode {
@@ -55,28 +51,28 @@ fn main() -> ExitCode {
     let defects =
         [handshake::defects(), framing::defects(), closing::defects(), chat::defects(), messages::defects()];
     let trial = |defect: Defect| {
-        Trial::test(defect.name, move || judge(defect.case, defect.spoil)).with_kind(defect.case)
+        Trial::test(defect.name, move || judge(defect.case, defect.link)).with_kind(defect.case)
     };
     let trials = defects.into_iter().flatten().map(trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn judge(path: &str, spoil: Arc<dyn Fn() -> Link + Send + Sync>) -> Result<(), Failed> {
-    let case = cases().into_iter().find(|case| case.path() == path).ok_or("there is no such case")?;
-    let sound = run(&server("sound", Arc::new(Link::sound)), &case);
-    if let Some(problem) = sound.explain(&case) {
-        return Err(format!("the sound server:\n{problem}").into());
+fn judge(path: &str, link: Arc<dyn Fn() -> Link + Send + Sync>) -> Result<(), Failed> {
+    let case = cases().into_iter().find(|case| case.path() == path).ok_or("no case has this path")?;
+    let correct = run(&server("correct", Arc::new(Link::unchanged)), &case);
+    if let Some(problem) = correct.explain(&case) {
+        return Err(format!("the correct server fails:\n{problem}").into());
     }
-    let broken = run(&server("broken", spoil), &case);
+    let broken = run(&server("broken", link), &case);
     match broken.outcome {
         Outcome::Failed(_) => Ok(()),
-        _ => Err(format!("{path} does not catch it\n{}", broken.transcript.to_text("  ")).into()),
+        _ => Err(format!("{path} does not detect the defect\n{}", broken.transcript.to_text("  ")).into()),
     }
 }
 
-fn server(name: &str, spoil: Arc<dyn Fn() -> Link + Send + Sync>) -> InProcess {
+fn server(name: &str, link: Arc<dyn Fn() -> Link + Send + Sync>) -> InProcess {
     InProcess::new(name, move |server| {
-        let spoil = Arc::clone(&spoil);
-        proxy::serve(server, move || spoil())
+        let link = Arc::clone(&link);
+        proxy::serve(server, move || link())
     })
 }

@@ -1,4 +1,4 @@
-//! Where the cases say that a rule is written, it can be looked up.
+//! Tests that the source of each case exists.
 
 use std::collections::BTreeSet;
 
@@ -43,7 +43,7 @@ fn the_headings_of_the_protocol_are_numbered_in_order() {
     assert_eq!(top, ["1", "2", "3", "4", "5", "6", "7"]);
 }
 
-/// The numbers of the headings: `1`, `5.3`.
+/// Returns the numbers of the headings: `1`, `5.3`.
 fn headings() -> BTreeSet<String> {
     let titles = PROTOCOL.lines().filter(|line| line.starts_with("##"));
     let numbers = titles.filter_map(|line| line.split_whitespace().nth(1));
@@ -51,7 +51,7 @@ fn headings() -> BTreeSet<String> {
     numbers.map(number).filter(|word| is_number(word)).collect()
 }
 
-/// What `section 5.3 (4000)`, `section 4.2.2 step 5` or `sections 2 and 4` names.
+/// Returns the sections that `section 5.3 (4000)`, `section 4.2.2 step 5` or `sections 2 and 4` names.
 fn sections(text: &str) -> Option<Vec<String>> {
     let mut words = text.split(' ');
     let cited: Vec<_> = match words.next()? {

@@ -1,4 +1,4 @@
-//! What is said of a server that does not run, or is none of `chat.v1`: that, and no breach of the protocol.
+//! Tests of the report for a server that does not run or does not serve `chat.v1`.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use chat_conformance::report::{self, Results, Row};
 use chat_conformance::{Address, Exec, InProcess, Mounted, Outcome, Target, cases, preflight};
 
 #[test]
-fn a_command_that_ends_is_told_with_its_status_and_what_it_said() {
+fn a_command_that_ends_is_reported_with_its_status_and_stderr() {
     let exec = Exec::new("sh -c 'echo no such disk >&2; exit 3' {addr}", "/ws").expect("a command");
     let problem = no_server(&exec);
     assert!(problem.contains("did not start") && problem.contains("exit status: 3"), "{problem}");
@@ -16,19 +16,19 @@ fn a_command_that_ends_is_told_with_its_status_and_what_it_said() {
 }
 
 #[test]
-fn a_serve_that_panics_is_told_with_its_words() {
+fn a_serve_that_panics_is_reported_with_its_message() {
     let problem = no_server(&InProcess::new("mine", |_: Mounted| async { panic!("no such disk") }));
     assert!(problem.contains("`serve` ended with a panic: no such disk"), "{problem}");
 }
 
 #[test]
-fn a_serve_that_returns_is_told_to_wait() {
+fn a_serve_that_returns_is_reported() {
     let problem = no_server(&InProcess::new("mine", |_: Mounted| async {}));
     assert!(problem.contains("await `stop`"), "{problem}");
 }
 
 #[test]
-fn an_http_server_without_a_chat_is_asked_for_its_path() {
+fn an_http_server_without_a_chat_gets_a_hint_about_the_path() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     thread::spawn(move || {
@@ -48,7 +48,7 @@ fn an_http_server_without_a_chat_is_asked_for_its_path() {
 }
 
 #[test]
-fn failures_that_are_alike_are_told_once_and_the_others_named() {
+fn similar_failures_are_explained_once() {
     let target = InProcess::new("mine", |_: Mounted| async {});
     let (_, report) = preflight(&target);
     let rows = cases().into_iter().take(5).map(|case| Row { case, reports: vec![report.clone()] }).collect();
@@ -60,7 +60,7 @@ fn failures_that_are_alike_are_told_once_and_the_others_named() {
 }
 
 #[test]
-fn a_target_is_called_as_its_program_is() {
+fn a_target_has_the_name_of_its_program() {
     let name = |command| Exec::new(command, "/ws").expect("a command").name().to_owned();
     assert_eq!(
         name("target/debug/chatd-warp --listen {addr} --mechanism context"),

@@ -155,3 +155,29 @@ fn is_visible(c: char) -> bool {
     use GeneralCategoryGroup::{Letter, Number, Punctuation, Symbol};
     matches!(c.general_category_group(), Letter | Number | Punctuation | Symbol)
 }
+
+/// The form of a user in a log, which says more than the form in an event: a guest is not a user with the same id.
+pub(crate) mod user_record {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::User;
+
+    #[derive(Serialize, Deserialize)]
+    struct UserRecord<'a> {
+        guest: bool,
+        id: Cow<'a, str>,
+        name: Cow<'a, str>,
+    }
+
+    pub(crate) fn serialize<S: Serializer>(user: &User, serializer: S) -> Result<S::Ok, S::Error> {
+        let User { guest, id, name } = user;
+        UserRecord { guest: *guest, id: (&**id).into(), name: (&**name).into() }.serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<User, D::Error> {
+        let UserRecord { guest, id, name } = UserRecord::deserialize(deserializer)?;
+        Ok(User { guest, id: (&*id).into(), name: (&*name).into() })
+    }
+}

@@ -1,4 +1,4 @@
-//! The conformance suite of `chat-room-conformance`, with each durability.
+//! The suite of `chat-store-conformance` on rooms in a file, at each level of durability.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chat_core::{CommitSink, Limits, Room, RoomName};
-use chat_room_conformance::{Kind, SqliteStore, certify};
-use chat_sqlite::{Durability, Options};
+use chat_core::{Limits, Store};
+use chat_sqlite::{Durability, Options, SqliteStore};
+use chat_store_conformance::{Backend, Capability, Fixture, certify};
 
 fn main() -> ExitCode {
-    // A case may drop a store while it uses the store's rooms, so the directories are removed at the end.
+    // The fixture of a case may be dropped before its rooms, so the directories stay until the end.
     let stores = tempfile::tempdir().expect("a directory");
     certify([("disk", Durability::Disk), ("process", Durability::Process)].map(|(name, durability)| {
         let dir = stores.path().to_owned();
-        Kind::new(name, move |limits: Arc<Limits>| {
+        Backend::new(name, move |limits: Arc<Limits>| {
             let dir = tempfile::tempdir_in(&dir).expect("a directory").keep();
             let options = Options::default().with(|options| {
                 options.durability = durability;
@@ -25,31 +25,34 @@ fn main() -> ExitCode {
             });
             async { Sqlite::open(dir, options) }
         })
+        .without(Capability::MultipleNodes, "one process has the file open")
+        .without(Capability::Outage, "the suite cannot make a local file unreachable")
+        .without(Capability::Renewal, "the suite does not replace the file of an open store")
     }))
 }
 
 struct Sqlite {
-    store: chat_sqlite::SqliteStore,
+    store: Arc<SqliteStore>,
     dir: PathBuf,
     options: Options,
 }
 
 impl Sqlite {
     fn open(dir: PathBuf, options: Options) -> Self {
-        let store = chat_sqlite::SqliteStore::open(&dir, options.clone()).expect("a store");
+        let store = Arc::new(SqliteStore::open(&dir, options.clone()).expect("a store"));
         Self { store, dir, options }
     }
 }
 
 #[async_trait]
-impl SqliteStore for Sqlite {
-    fn room(&self, name: RoomName, limits: Arc<Limits>, sink: CommitSink) -> Arc<dyn Room> {
-        self.store.room(name, limits, sink)
+impl Fixture for Sqlite {
+    fn store(&self, node: usize) -> Option<Arc<dyn Store>> {
+        (node == 0).then(|| Arc::clone(&self.store) as Arc<dyn Store>)
     }
 
-    async fn reopen(self: Box<Self>) -> Box<dyn SqliteStore> {
-        let Self { store, dir, options } = *self;
-        store.close();
-        Box::new(Self::open(dir, options))
+    async fn restart(&mut self) {
+        // The file is released even if `health::a_close_loses_no_acknowledged_entry` has closed the store before.
+        let _closed_before = Store::close(&*self.store).await;
+        *self = Self::open(self.dir.clone(), self.options.clone());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use chat_conformance::{InProcess, Mounted, certify};
+use chat_conformance::{InProcess, Mounted, TUNGSTENITE_DEVIATIONS, certify};
 use chat_core::Mechanism;
 
 fn main() -> ExitCode {
@@ -10,25 +10,10 @@ fn main() -> ExitCode {
     certify([
         chat_conformance::Mechanism::new(target("warp_hijack", Mechanism::Hijack)),
         chat_conformance::Mechanism::new(target("warp_context", Mechanism::Context))
+            .deviations(TUNGSTENITE_DEVIATIONS)
             .deviation(
-                "handshake::upgrade_may_name_websocket_among_others",
+                "handshake::an_upgrade_header_with_several_protocols_is_accepted",
                 "`warp::ws` wants the bare word on the first line",
-            )
-            .deviation(
-                "fragments::endless_empty_fragments_are_capped",
-                "warp shows messages, not fragments, and its codec counts only their bytes",
-            )
-            .deviation(
-                "close::a_reply_still_arrives_after_a_half_close",
-                "warp's codec ends both directions when the peer ends one",
-            )
-            .deviation(
-                "close::what_is_ahead_of_a_close_is_answered",
-                "warp's codec sends nothing more once it has read a close frame",
-            )
-            .deviation(
-                "close::a_breach_ends_in_a_clean_end_of_the_stream",
-                "after a breach warp reads no more, so the peer's answer to the close causes a reset",
             ),
     ])
 }

@@ -1,4 +1,7 @@
-//! All cases, a file for each group.
+//! All cases, one file for each group.
+//!
+//! Each file declares its cases with [`chat_suite::cases!`]. The doc comment of a function is the statement of its case,
+//! and `source` says where the rule is written. This file has the list of groups and the helpers that groups share.
 
 mod arrival;
 mod close;
@@ -24,53 +27,72 @@ mod rooms;
 mod search;
 mod utf8;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chat_core::Limits;
+use chat_suite::check;
 use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
-use crate::case::{Group, case};
-use crate::client::{Client, Frame};
+use crate::client::{Client, Events, Frame, Message, Request, key, one_of};
 use crate::{Case, Failure, Needs, Stage, Verdict};
 
-/// Every case, in the order of the groups.
+/// Returns every case, in the order of the groups.
 pub fn cases() -> Vec<Case> {
     let groups = [
-        handshake::group(),
-        refusal::group(),
-        origin::group(),
-        names::group(),
-        arrival::group(),
-        framing::group(),
-        control::group(),
-        limits::group(),
-        fragments::group(),
-        utf8::group(),
-        close::group(),
-        json::group(),
-        commands::group(),
-        messages::group(),
-        rooms::group(),
-        events::group(),
-        guarantees::group(),
-        keys::group(),
-        resume::group(),
-        search::group(),
-        pressure::group(),
-        liveness::group(),
-        drain::group(),
+        group("handshake", "the handshake in chat-proto, and the adapter's RequestHead", handshake::cases()),
+        group("refusal", "the handshake in chat-proto, or the framework's HTTP parser", refusal::cases()),
+        group("origin", "the origin check of the handshake in chat-proto", origin::cases()),
+        group("names", "the user names and the query of the handshake in chat-proto", names::cases()),
+        group("arrival", "the adapter's `serve`: head limits and early bytes", arrival::cases()),
+        group("framing", "Connection::poll_receive of the mechanism", framing::cases()),
+        group("control", "Connection::poll_receive: pings and pongs", control::cases()),
+        group("limits", "Connection::poll_receive, and the limits of its codec", limits::cases()),
+        group("fragments", "Connection::poll_receive: joining and counting of fragments", fragments::cases()),
+        group("utf8", "Connection::poll_receive: the check of text", utf8::cases()),
+        group("close", "Connection::poll_close and poll_receive; the session in chat-core", close::cases()),
+        group("json", "the command parser in chat-proto", json::cases()),
+        group("commands", "the command parser and the session in chat-proto", commands::cases()),
+        group("messages", "Message in chat-core, and the log in chat-proto", messages::cases()),
+        group("rooms", "room names and roster in chat-proto; the room in chat-core", rooms::cases()),
+        group("events", "events and roster in chat-proto; the room in chat-core", events::cases()),
+        group("guarantees", "the session and the room in chat-core; the room's tail", guarantees::cases()),
+        group("keys", "the idempotency keys of the log in chat-proto or of the store", keys::cases()),
+        group("resume", "resume and tail in chat-proto; the session in chat-core", resume::cases()),
+        group("search", "the search query in chat-proto, and the store", search::cases()),
+        group("pressure", "write_timeout and batches in chat-core; the write buffer", pressure::cases()),
+        group("liveness", "the timers of the session in chat-proto and chat-core", liveness::cases()),
+        group("drain", "Chat::drain in chat-core; Connection::poll_close", drain::cases()),
     ];
-    groups.into_iter().flat_map(Group::into_cases).collect()
+    groups.into_iter().flatten().collect()
 }
 
-/// What a server must do for the other cases to say anything.
+/// Names the group of these cases, and the place to look at when one fails.
+fn group(name: &'static str, hint: &'static str, cases: Vec<Case>) -> Vec<Case> {
+    let with_group = |mut case: Case| {
+        case.conditions.hint = hint;
+        case.in_group(name)
+    };
+    cases.into_iter().map(with_group).collect()
+}
+
+/// The case that a server must pass before the result of any other case means something.
 pub(crate) fn preflight() -> Case {
-    let source = "PROTOCOL.md, sections 1 and 4";
-    let statement = "A valid handshake is answered with 101, and the event `welcome` comes.";
-    let welcomed = case("a_client_is_welcomed", statement, source, |stage| async move {
-        // The end of the connection is not what is asked.
-        stage.client("preflight").await.map(drop)
-    });
-    welcomed.of("preflight", "the adapter's routes: is the chat mounted, and at that path?")
+    let hint = "the adapter's routes: is the chat mounted, and at that path?";
+    group("preflight", hint, welcome::cases()).remove(0)
+}
+
+mod welcome {
+    use super::*;
+
+    chat_suite::cases!(
+        /// A valid handshake is answered with 101, and then the event `welcome` arrives.
+        #[source = "PROTOCOL.md, sections 1 and 4"]
+        async fn a_client_is_welcomed(stage: Stage) -> Verdict {
+            // The end of the connection is not a part of this case.
+            stage.client("preflight").await.map(drop)
+        }
+    );
 }
 
 /// The command of a text message.
@@ -78,25 +100,43 @@ fn send(room: &str, text: &str) -> Value {
     json!({"type": "send", "room": room, "body": {"text": text}})
 }
 
-/// A ping command as text, with its reference.
+/// A ping command as text, with this reference.
 fn ping(reference: &str) -> String {
     json!({"type": "ping", "ref": reference}).to_string()
 }
 
-/// A new client sends these bytes, and is closed with this code.
-async fn breach(stage: &Stage, bytes: impl AsRef<[u8]>, code: u16) -> Verdict {
+/// Expects that a client that sends these bytes is closed with this code.
+async fn expect_refused(stage: &Stage, bytes: impl AsRef<[u8]>, code: u16) -> Verdict {
     let mut client = stage.client("ann").await?;
     client.write(bytes.as_ref()).await?;
     client.expect_closed(code).await
 }
 
-/// The reply to a ping command, which is the next event.
+/// Commands that send these numbers as texts.
+fn sends(room: &str, numbers: impl IntoIterator<Item = u64>) -> Vec<Frame> {
+    numbers.into_iter().map(|number| Frame::json(&send(room, &number.to_string()))).collect()
+}
+
+/// Ping commands with these numbers as references.
+fn pings(numbers: impl IntoIterator<Item = u64>) -> Vec<Frame> {
+    numbers.into_iter().map(|number| Frame::text(ping(&number.to_string()))).collect()
+}
+
+/// Expects the replies to ping commands with these numbers as the next events.
+async fn expect_pongs(client: &mut Client, numbers: impl IntoIterator<Item = u64>) -> Verdict {
+    for number in numbers {
+        expect_pong_event(client, &number.to_string()).await?;
+    }
+    Ok(())
+}
+
+/// Expects the reply to a ping command as the next event.
 async fn expect_pong_event(client: &mut Client, reference: &str) -> Verdict {
     let pong = client.expect("pong").await?;
     client.check(pong["ref"] == reference, format!("the reply to the ping {reference}"), &pong)
 }
 
-/// The next events are the messages with these `seq`s.
+/// Expects the messages with these `seq`s as the next events.
 async fn expect_messages(client: &mut Client, seqs: impl IntoIterator<Item = u64>) -> Verdict {
     for seq in seqs {
         let event = client.expect("message").await?;
@@ -109,7 +149,7 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// All of these frames in one packet.
+/// The encoding of these frames in one packet.
 fn packet(frames: &[Frame]) -> Vec<u8> {
     frames.iter().flat_map(Frame::encode).collect()
 }
@@ -122,9 +162,4 @@ fn seqs(messages: &[Value]) -> Vec<u64> {
 /// The text of a message.
 fn text_of(message: &Value) -> &str {
     message["body"]["text"].as_str().unwrap_or_default()
-}
-
-/// A failure of the stage, not of a client.
-fn fail(holds: bool, expected: &str, came: impl std::fmt::Display) -> Verdict {
-    if holds { Ok(()) } else { Err(Failure::new(expected, came)) }
 }

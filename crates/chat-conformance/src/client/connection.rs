@@ -9,45 +9,49 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Answer, Frame, Received};
+use super::{Frame, Request};
 use crate::transcript::Direction;
 use crate::{Failure, Transcript};
 
-/// How long a server has for anything that the protocol gives no time for: long for a busy machine.
+/// The default time limit of a wait that the protocol gives no time for. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(8);
+
+/// The size of a small receive buffer, in bytes. Segments of the loopback interface do not fit into 4 KiB: now and then TCP
+/// then waits up to a minute before it tries again.
+const SMALL_BUFFER: u32 = 16 * 1024;
 
 /// One connection to the server.
 #[derive(Debug)]
 pub struct Client {
     pub(crate) name: String,
     pub(super) stream: TcpStream,
-    buffer: Vec<u8>,
-    /// The fragments of the server's message so far.
-    fragments: Option<(u8, Vec<u8>)>,
-    /// Events that were read while something else was waited for.
-    pub(super) held: VecDeque<Value>,
-    answers_pings: bool,
+    pub(super) buffer: Vec<u8>,
+    /// The opcode and the fragments so far of the server's unfinished message.
+    pub(super) fragments: Option<(u8, Vec<u8>)>,
+    /// Events that arrived while the client waited for something else.
+    pub(super) buffered: VecDeque<Value>,
+    pub(super) answers_pings: bool,
     pub(super) references: u64,
-    patience: Duration,
-    transcript: Transcript,
+    pub(super) patience: Duration,
+    pub(super) transcript: Transcript,
 }
 
-/// What came from the server.
+/// One thing that arrives from the server.
 #[derive(Debug)]
 pub enum Message {
-    /// A text message: an event.
+    /// A text message with an event.
     Event(Value),
-    /// A ping. It has been answered, unless the client is not to.
+    /// A ping. The client has answered it, unless [`Client::ignore_pings`] was called.
     Ping(Vec<u8>),
     /// A pong.
     Pong(Vec<u8>),
-    /// A close frame.
+    /// A close frame, with its code.
     Close(Option<u16>),
     /// The end of the stream.
     End,
     /// A reset of the connection.
     Reset,
-    /// Nothing, for as long as the client is patient.
+    /// Nothing, for this time.
     Nothing(Duration),
 }
 
@@ -71,33 +75,49 @@ impl fmt::Display for Message {
 }
 
 impl Client {
-    /// Connects, and sends nothing. With `narrow`, little fits on the way to it.
-    pub(crate) async fn connect(
+    /// Connects to the server, and sends nothing.
+    pub async fn connect(address: SocketAddr) -> Result<Self, Failure> {
+        Self::connect_as(address, "client", Transcript::default(), false).await
+    }
+
+    /// Connects with a receive buffer of 16 KiB, so that the server cannot write much before the client reads.
+    pub async fn connect_with_small_buffer(address: SocketAddr) -> Result<Self, Failure> {
+        Self::connect_as(address, "client", Transcript::default(), true).await
+    }
+
+    /// Connects as a guest of this name at the path `/ws`, up to and including the `welcome`.
+    pub async fn guest(address: SocketAddr, name: &str) -> Result<Self, Failure> {
+        let mut client = Self::connect(address).await?;
+        client.upgrade(&Request::handshake(&address.to_string(), &format!("/ws?name={name}"))).await?;
+        Ok(client)
+    }
+
+    pub(crate) async fn connect_as(
         address: SocketAddr,
-        name: String,
+        name: &str,
         transcript: Transcript,
-        narrow: bool,
+        has_small_buffer: bool,
     ) -> Result<Self, Failure> {
         let connected = async {
             let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-            if narrow {
-                socket.set_recv_buffer_size(4 * 1024)?;
+            if has_small_buffer {
+                socket.set_recv_buffer_size(SMALL_BUFFER)?;
             }
             let stream = socket.connect(address).await?;
             stream.set_nodelay(true)?;
             io::Result::Ok(stream)
         };
         let stream = timeout_at(Instant::now() + PATIENCE, connected).await.map_err(io::Error::from);
-        let refused = |error| Failure::new("a server that still takes connections", error);
+        let refused = |error| Failure::new("a server that accepts connections", error);
         let stream = stream.flatten().map_err(refused)?;
-        let name = transcript.connection(&name);
+        let name = transcript.connection(name);
         transcript.record(&name, Direction::Noted, "connects", &[]);
         Ok(Self {
             name,
             stream,
             buffer: Vec::new(),
             fragments: None,
-            held: VecDeque::new(),
+            buffered: VecDeque::new(),
             answers_pings: true,
             references: 0,
             patience: PATIENCE,
@@ -105,8 +125,8 @@ impl Client {
         })
     }
 
-    /// Waits so long for each thing, and no longer.
-    pub fn be_patient_for(&mut self, patience: Duration) {
+    /// Sets the time limit of each wait.
+    pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
     }
 
@@ -115,16 +135,16 @@ impl Client {
         self.answers_pings = false;
     }
 
-    /// A failure of this connection.
-    pub fn failure(&self, expected: impl fmt::Display, came: impl fmt::Display) -> Failure {
-        Failure { client: Some(self.name.clone()), ..Failure::new(expected, came) }
+    /// A failure that this client saw.
+    pub fn failure(&self, expected: impl fmt::Display, actual: impl fmt::Display) -> Failure {
+        Failure { client: Some(self.name.clone()), ..Failure::new(expected, actual) }
     }
 
     pub(super) fn note(&self, what: &str) {
         self.transcript.record(&self.name, Direction::Noted, what, &[]);
     }
 
-    /// Sends bytes as they are.
+    /// Sends these bytes.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let what = if bytes.len() <= 1_000 && bytes.is_ascii() && !bytes.is_empty() && bytes[0] >= b' ' {
             String::from_utf8_lossy(bytes).trim_end().to_owned()
@@ -138,10 +158,8 @@ impl Client {
         self.transcript.record(&self.name, Direction::Sent, what, bytes);
         match timeout_at(Instant::now() + self.patience, self.stream.write_all(bytes)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.failure("a server that reads on", error)),
-            Err(_) => {
-                Err(self.failure("a server that reads on", format!("no reading for {:?}", self.patience)))
-            }
+            Ok(Err(error)) => Err(self.failure("a server that reads", error)),
+            Err(_) => Err(self.failure("a server that reads", format!("no read for {:?}", self.patience))),
         }
     }
 
@@ -160,8 +178,8 @@ impl Client {
         self.write_as(what, &bytes).await
     }
 
-    /// Sends bytes while reading what comes, so that neither side has to wait for the other.
-    pub async fn pour(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    /// Sends bytes and reads at the same time, so that neither side waits for the other.
+    pub async fn write_while_reading(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.transcript.record(
             &self.name,
             Direction::Sent,
@@ -171,24 +189,30 @@ impl Client {
         let deadline = Instant::now() + self.patience * 2;
         let (mut reader, mut writer) = self.stream.split();
         let buffer = &mut self.buffer;
-        let poured = timeout_at(deadline, async {
+        let written = timeout_at(deadline, async {
             let mut writing = std::pin::pin!(writer.write_all(bytes));
             loop {
                 tokio::select! {
-                    // A server that has had enough says so; what it says is read next.
+                    // A server that refuses the rest closes. The caller reads its answer next.
                     _ = &mut writing => return,
                     read = reader.read_buf(buffer) => if !matches!(read, Ok(1..)) { return },
                 }
             }
         });
-        match poured.await {
+        match written.await {
             Ok(()) => Ok(()),
-            Err(_) => Err(self.failure("a server that reads on", "no reading")),
+            Err(_) => Err(self.failure("a server that reads", "no read in time")),
         }
     }
 
-    /// Sends bytes one by one, each in a packet of its own as far as TCP allows.
-    pub async fn trickle(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    /// Sends frames and reads at the same time, as [`write_while_reading`](Self::write_while_reading) does.
+    pub async fn send_all_while_reading(&mut self, frames: &[Frame]) -> Result<(), Failure> {
+        let bytes: Vec<u8> = frames.iter().flat_map(Frame::encode).collect();
+        self.write_while_reading(&bytes).await
+    }
+
+    /// Sends bytes one by one, each in its own packet as far as TCP allows.
+    pub async fn write_byte_by_byte(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.transcript.record(
             &self.name,
             Direction::Sent,
@@ -197,185 +221,32 @@ impl Client {
         );
         for byte in bytes {
             let written = self.stream.write_all(&[*byte]).await;
-            written.map_err(|error| self.failure("a server that reads on", error))?;
+            written.map_err(|error| self.failure("a server that reads", error))?;
             tokio::task::yield_now().await;
         }
         Ok(())
     }
 
-    /// Ends the writing side, and reads on.
+    /// Ends the writing side. The client can still read.
     pub async fn half_close(&mut self) -> Result<(), Failure> {
         self.note("ends its side (FIN)");
         self.stream.shutdown().await.map_err(|error| self.failure("a connection", error))
     }
 
-    /// Goes without a word, as a lost network would: with a reset.
+    /// Disconnects with a reset and without a close frame.
     pub fn reset(self) {
         self.note("resets the connection (RST)");
-        // Dropped without a linger time, the socket sends a reset: if it cannot be set, a FIN will do.
+        // Without a linger time, the drop sends a reset. A FIN is good enough if the option cannot be set.
         let _closed = self.stream.set_zero_linger();
     }
 
-    /// Reads more into the buffer; how the stream stands if there is none.
-    async fn fill(&mut self, deadline: Instant) -> Option<Message> {
-        if self.buffer.capacity() - self.buffer.len() < 4_096 {
-            self.buffer.reserve(16 * 1024);
+    /// Sends `bytes` again and again, and reads nothing, until the server ends the connection. Fails after `limit`.
+    pub async fn write_until_disconnect(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Failure> {
+        self.note("sends without end and reads nothing");
+        let writing = async { while self.stream.write_all(bytes).await.is_ok() {} };
+        if timeout_at(Instant::now() + limit, writing).await.is_ok() {
+            return Ok(());
         }
-        match timeout_at(deadline, self.stream.read_buf(&mut self.buffer)).await {
-            Ok(Ok(1..)) => None,
-            Ok(Ok(0)) => {
-                self.note("sees the end of the stream");
-                Some(Message::End)
-            }
-            Ok(Err(_)) => {
-                self.note("sees a reset");
-                Some(Message::Reset)
-            }
-            Err(_) => Some(Message::Nothing(self.patience)),
-        }
-    }
-
-    /// Whether the connection stays open for so long without an end or a reset.
-    pub async fn is_open_for(&mut self, time: Duration) -> bool {
-        matches!(self.fill(Instant::now() + time).await, None | Some(Message::Nothing(_)))
-    }
-
-    /// Reads up to so many bytes and forgets them, as a reader does that is too slow.
-    pub async fn sip(&mut self, bytes: usize) -> usize {
-        let mut sip = vec![0; bytes];
-        match timeout_at(Instant::now() + self.patience, self.stream.read(&mut sip)).await {
-            Ok(Ok(read)) => read,
-            _ => 0,
-        }
-    }
-
-    /// The next frame, or how the stream ended.
-    pub async fn frame(&mut self) -> Result<Result<Received, Message>, Failure> {
-        let deadline = Instant::now() + self.patience;
-        loop {
-            let parsed = Received::parse(&self.buffer);
-            match parsed.map_err(|rule| self.failure("a frame as RFC 6455 asks of a server", rule))? {
-                Some((frame, length)) => {
-                    self.transcript.record(
-                        &self.name,
-                        Direction::Received,
-                        frame.to_string(),
-                        &self.buffer[..length],
-                    );
-                    self.buffer.drain(..length);
-                    return Ok(Ok(frame));
-                }
-                None => match self.fill(deadline).await {
-                    Some(Message::End) if !self.buffer.is_empty() => {
-                        return Err(self.failure("whole frames until the end", "an end within a frame"));
-                    }
-                    Some(end) => return Ok(Err(end)),
-                    None => {}
-                },
-            }
-        }
-    }
-
-    /// What the server says next, its fragments joined. Pings are answered.
-    pub async fn message(&mut self) -> Result<Message, Failure> {
-        loop {
-            let frame = match self.frame().await? {
-                Ok(frame) => frame,
-                Err(end) => return Ok(end),
-            };
-            let (opcode, payload) = match (frame.opcode, self.fragments.take()) {
-                (8, _) => return self.closed(&frame.payload),
-                (9, fragments) => {
-                    self.fragments = fragments;
-                    if self.answers_pings {
-                        self.send(Frame::pong(&frame.payload)).await?;
-                    }
-                    return Ok(Message::Ping(frame.payload));
-                }
-                (10, fragments) => {
-                    self.fragments = fragments;
-                    return Ok(Message::Pong(frame.payload));
-                }
-                (0, None) => {
-                    return Err(self.failure("a message's start", "a continuation (RFC 6455 section 5.4)"));
-                }
-                (0, Some((opcode, before))) => (opcode, [before, frame.payload].concat()),
-                (_, Some(_)) => {
-                    return Err(
-                        self.failure("a continuation", "a new message inside another (RFC 6455 section 5.4)")
-                    );
-                }
-                (opcode, None) => (opcode, frame.payload),
-            };
-            if !frame.is_final {
-                self.fragments = Some((opcode, payload));
-                continue;
-            }
-            let event = serde_json::from_slice::<Value>(&payload).ok();
-            return match event.filter(|event| opcode == 1 && event["type"].is_string()) {
-                Some(event) => Ok(Message::Event(event)),
-                None => Err(self.failure(
-                    "an event: one JSON object with a `type` in a text frame (PROTOCOL.md, sections 2 and 4)",
-                    format!("a message of opcode {opcode}: {}", payload.escape_ascii()),
-                )),
-            };
-        }
-    }
-
-    fn closed(&self, payload: &[u8]) -> Result<Message, Failure> {
-        let ([high, low], reason) = match payload {
-            [] => return Ok(Message::Close(None)),
-            [high, low, reason @ ..] => ([*high, *low], reason),
-            [_] => return Err(self.failure("a close frame with a whole code", "one with a single byte")),
-        };
-        let code = u16::from_be_bytes([high, low]);
-        if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-            return Err(self.failure("a close code that may be sent (RFC 6455 section 7.4)", code));
-        }
-        if std::str::from_utf8(reason).is_err() {
-            return Err(
-                self.failure("a close reason in UTF-8 (RFC 6455 section 5.5.1)", reason.escape_ascii())
-            );
-        }
-        Ok(Message::Close(Some(code)))
-    }
-
-    /// Reads an HTTP answer, its body too.
-    pub async fn answer(&mut self) -> Result<Answer, Failure> {
-        let deadline = Instant::now() + self.patience;
-        let end = loop {
-            if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-                break end + 4;
-            }
-            if let Some(end) = self.fill(deadline).await {
-                let unread = self.buffer.escape_ascii().to_string();
-                return Err(self.failure("an HTTP answer", format!("{end}, after \"{unread}\"")));
-            }
-        };
-        let head: Vec<u8> = self.buffer.drain(..end).collect();
-        let mut answer = Answer::parse(&head).map_err(|problem| self.failure("an HTTP answer", problem))?;
-        if answer.status >= 200 && answer.status != 204 {
-            let length = answer.content_length();
-            while self.buffer.len() < length.unwrap_or(usize::MAX) {
-                match self.fill(deadline).await {
-                    Some(Message::End) if length.is_none() => break,
-                    Some(end) => {
-                        let came = format!("{end}, after \"{}\"", answer.line);
-                        return Err(self.failure("a whole body", came));
-                    }
-                    None => {}
-                }
-            }
-            answer.body = self.buffer.drain(..length.unwrap_or(self.buffer.len())).collect();
-        }
-        let text = String::from_utf8_lossy(&head).trim_end().to_owned();
-        let all = [head, answer.body.clone()].concat();
-        self.transcript.record(&self.name, Direction::Received, text, &all);
-        Ok(answer)
-    }
-
-    /// Whether everything that came has been looked at.
-    pub fn has_read_all(&self) -> bool {
-        self.buffer.is_empty() && self.held.is_empty()
+        Err(self.failure("the end of the connection", format!("none for {limit:?}")))
     }
 }

@@ -1,9 +1,11 @@
 use std::fmt;
 
+use serde_json::Value;
+
 /// The mask of the examples in RFC 6455 section 5.7.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// A frame to be sent, right or wrong in any way (RFC 6455 section 5.2).
+/// A frame to send, which can be wrong in any way (RFC 6455 section 5.2).
 #[derive(Clone, Debug)]
 pub struct Frame {
     is_final: bool,
@@ -15,7 +17,7 @@ pub struct Frame {
     announced: Option<u64>,
 }
 
-/// How the length is written.
+/// The encoding of the length.
 #[derive(Clone, Copy, Debug)]
 enum Form {
     Shortest,
@@ -24,7 +26,7 @@ enum Form {
 }
 
 impl Frame {
-    /// Any opcode.
+    /// A final, masked frame of this opcode.
     pub fn new(opcode: u8, payload: impl AsRef<[u8]>) -> Self {
         Self {
             is_final: true,
@@ -37,12 +39,17 @@ impl Frame {
         }
     }
 
-    /// The rest, or a part, of a fragmented message.
+    /// A continuation of a fragmented message.
     pub fn continuation(payload: impl AsRef<[u8]>) -> Self {
         Self::new(0, payload)
     }
 
-    /// A text message; that it is UTF-8 is up to the caller.
+    /// A text message of this JSON value.
+    pub fn json(value: &Value) -> Self {
+        Self::text(value.to_string())
+    }
+
+    /// A text message, also of bytes that are not UTF-8.
     pub fn text(payload: impl AsRef<[u8]>) -> Self {
         Self::new(1, payload)
     }
@@ -67,56 +74,56 @@ impl Frame {
         Self::new(10, payload)
     }
 
-    /// With FIN not set: more of the message follows.
+    /// Clears FIN: more of the message follows.
     #[must_use]
     pub fn unfinished(mut self) -> Self {
         self.is_final = false;
         self
     }
 
-    /// With RSV1 (4), RSV2 (2) or RSV3 (1) set.
+    /// Sets RSV1 (4), RSV2 (2) or RSV3 (1).
     #[must_use]
     pub fn reserved(mut self, bits: u8) -> Self {
         self.reserved = bits;
         self
     }
 
-    /// Without a mask.
+    /// Removes the mask.
     #[must_use]
     pub fn unmasked(mut self) -> Self {
         self.mask = None;
         self
     }
 
-    /// With another mask.
+    /// Sets another mask.
     #[must_use]
     pub fn masked_with(mut self, mask: [u8; 4]) -> Self {
         self.mask = Some(mask);
         self
     }
 
-    /// With a length that is not that of the payload.
+    /// Announces a length that is not the length of the payload.
     #[must_use]
     pub fn announcing(mut self, length: u64) -> Self {
         self.announced = Some(length);
         self
     }
 
-    /// With its length in 16 bits although it would fit in 7.
+    /// Encodes the length in 16 bits, even if it fits into 7.
     #[must_use]
     pub fn in_sixteen_bits(mut self) -> Self {
         self.form = Form::Sixteen;
         self
     }
 
-    /// With its length in 64 bits although it would fit in fewer.
+    /// Encodes the length in 64 bits, even if it fits into fewer.
     #[must_use]
     pub fn in_sixty_four_bits(mut self) -> Self {
         self.form = Form::SixtyFour;
         self
     }
 
-    /// The frame on the wire.
+    /// Returns the bytes of the frame.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![u8::from(self.is_final) << 7 | self.reserved << 4 | self.opcode];
         let length = self.announced.unwrap_or(self.payload.len() as u64);
@@ -155,23 +162,23 @@ impl fmt::Display for Frame {
     }
 }
 
-/// A frame that the server sent, which keeps all rules for one.
+/// A valid frame from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Whether it is the last of its message.
+    /// True if it is the last frame of its message.
     pub is_final: bool,
-    /// What it is.
+    /// The opcode.
     pub opcode: u8,
-    /// What it carries.
+    /// The payload.
     pub payload: Vec<u8>,
 }
 
 impl Received {
-    /// The first frame in `bytes`, and how many of them it takes; `None` if it has not arrived yet.
+    /// Parses the first frame in `bytes`, and returns it with its length in bytes. Returns `None` if the frame is incomplete.
     ///
     /// # Errors
     ///
-    /// Which rule of RFC 6455 it breaks.
+    /// If the frame violates a rule of RFC 6455. The text names the rule.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, String> {
         let [first, second, rest @ ..] = bytes else {
             return Ok(None);
@@ -231,7 +238,7 @@ fn describe(f: &mut fmt::Formatter<'_>, is_final: bool, opcode: u8, payload: &[u
         10 => "pong",
         _ => "reserved",
     };
-    write!(f, "{kind}{}", if is_final { "" } else { ", not the last" })?;
+    write!(f, "{kind}{}", if is_final { "" } else { ", not final" })?;
     match (opcode, payload) {
         (8, [high, low, reason @ ..]) => {
             write!(f, " {} {}", u16::from_be_bytes([*high, *low]), reason.escape_ascii())
@@ -262,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_breaks_a_rule_is_noticed() {
+    fn a_frame_that_violates_a_rule_is_an_error() {
         for bad in [
             Frame::text("x").encode(),
             Frame::text("x").unmasked().reserved(4).encode(),

@@ -4,12 +4,12 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::Value;
 use sha1::{Digest, Sha1};
 
-/// An HTTP request to be sent, right or wrong in any way.
+/// An HTTP request, which can be wrong in any way.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The method.
     pub method: String,
-    /// Path and query, or whatever else is to stand there.
+    /// The target, which is usually path and query.
     pub target: String,
     /// The version, `HTTP/1.1`.
     pub version: String,
@@ -17,6 +17,17 @@ pub struct Request {
 }
 
 impl Request {
+    /// A complete, valid handshake for the subprotocol `chat.v1`.
+    pub fn handshake(host: &str, target: &str) -> Self {
+        Self::get(target)
+            .add("Host", host)
+            .add("Upgrade", "websocket")
+            .add("Connection", "Upgrade")
+            .add("Sec-WebSocket-Version", "13")
+            .add("Sec-WebSocket-Key", &key(0))
+            .add("Sec-WebSocket-Protocol", "chat.v1")
+    }
+
     /// A GET without header lines.
     pub fn get(target: &str) -> Self {
         let [method, version] = ["GET", "HTTP/1.1"].map(str::to_owned);
@@ -30,7 +41,7 @@ impl Request {
         self
     }
 
-    /// Takes all lines of a header away.
+    /// Removes all lines of a header.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(header, _)| !header.eq_ignore_ascii_case(name));
@@ -43,18 +54,18 @@ impl Request {
         self.without(name).add(name, value)
     }
 
-    /// Asks for something else.
+    /// Replaces the target.
     #[must_use]
     pub fn to(self, target: &str) -> Self {
         Self { target: target.to_owned(), ..self }
     }
 
-    /// The value of a header.
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
     }
 
-    /// The request on the wire.
+    /// Returns the bytes of the request.
     pub fn encode(&self) -> Vec<u8> {
         let mut text = format!("{} {} {}\r\n", self.method, self.target, self.version);
         for (name, value) in &self.headers {
@@ -65,27 +76,27 @@ impl Request {
     }
 }
 
-/// The head of the server's answer, and its body if it is no 101.
+/// The answer of the server, with its body unless it is a 101.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status.
     pub status: u16,
     /// The status line.
     pub line: String,
-    /// The header lines; names are lower case.
+    /// The header lines, with names in lower case.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The head, read from `head`, which ends with an empty line.
+    /// Parses a head that ends with an empty line.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// If it is no head of HTTP/1. The text names the problem.
     pub fn parse(head: &[u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(head).map_err(|_| "an answer whose head is not UTF-8".to_owned())?;
+        let text = std::str::from_utf8(head).map_err(|_| "a head that is not UTF-8".to_owned())?;
         let mut lines = text.trim_end().split("\r\n");
         let line = lines.next().unwrap_or_default().to_owned();
         let status =
@@ -98,7 +109,7 @@ impl Answer {
         Ok(Self { status, headers: headers.collect::<Result<_, String>>()?, line, body: Vec::new() })
     }
 
-    /// The value of a header that stands once; several lines are joined.
+    /// Returns the value of a header, with several lines joined by commas.
     pub fn header(&self, name: &str) -> Option<String> {
         let values: Vec<_> = self
             .headers
@@ -109,18 +120,18 @@ impl Answer {
         (!values.is_empty()).then(|| values.join(", "))
     }
 
-    /// Status and header lines, in one line.
+    /// Returns the status and the header lines in one line.
     pub fn head(&self) -> String {
         let lines = self.headers.iter().map(|(name, value)| format!("; {name}: {value}"));
         format!("\"{}{}\"", self.line, lines.collect::<String>())
     }
 
-    /// How many bytes of body follow, if the head says.
+    /// Returns the value of `Content-Length`.
     pub fn content_length(&self) -> Option<usize> {
         self.header("content-length").and_then(|length| length.parse().ok())
     }
 
-    /// The code of a refusal: `error.code` of the JSON body.
+    /// Returns the code of a refusal: `error.code` of the JSON body.
     pub fn code(&self) -> Option<String> {
         let body: Value = serde_json::from_slice(&self.body).ok()?;
         body["error"]["message"].as_str()?;
@@ -128,26 +139,26 @@ impl Answer {
     }
 }
 
-/// A header line of an answer in words, or that there is none.
-pub(crate) struct Line<'a>(pub(crate) &'a str, pub(crate) Option<&'a str>);
+/// A header line of an answer as text, for a failure.
+pub(crate) struct HeaderLine<'a>(pub(crate) &'a str, pub(crate) Option<&'a str>);
 
-impl fmt::Display for Line<'_> {
+impl fmt::Display for HeaderLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(name, value) = self;
         match value {
             Some(value) => write!(f, "`{name}: {value}`"),
-            None => write!(f, "no line `{name}`"),
+            None => write!(f, "no header `{name}`"),
         }
     }
 }
 
-/// A key for the handshake: 16 bytes that no other number gives.
+/// Returns a key for the handshake: 16 bytes in base64, different for each number.
 pub fn key(number: u64) -> String {
     let digest = Sha1::digest(number.to_be_bytes());
     BASE64_STANDARD.encode(&digest[..16])
 }
 
-/// What `Sec-WebSocket-Accept` must say for a key (RFC 6455 section 4.2.2).
+/// Returns the value of `Sec-WebSocket-Accept` for a key (RFC 6455 section 4.2.2).
 pub fn accept(key: &str) -> String {
     BASE64_STANDARD.encode(Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11")))
 }

@@ -1,11 +1,11 @@
 use super::line::Line;
 use super::random::lossy;
 
-/// Header lines that the HTTP library writes as it likes.
+/// Headers that the HTTP library controls.
 const FRAMING: [&str; 3] = ["date", "content-length", "transfer-encoding"];
 
 impl Line {
-    /// An HTTP answer as it is whichever library writes it.
+    /// An HTTP answer without the details that depend on the HTTP library.
     pub(super) fn answer(bytes: &[u8]) -> Self {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
         let (head, body) = bytes.split_at(end);

@@ -5,7 +5,7 @@ use super::random::{lossy, timeless_text};
 use crate::Transcript;
 use crate::transcript::Direction;
 
-/// What each connection sent, received and saw.
+/// Returns the conversation of each connection.
 pub(super) fn conversations(transcript: &Transcript) -> BTreeMap<String, Vec<Line>> {
     let mut conversations: BTreeMap<String, Vec<Line>> = BTreeMap::new();
     let mut pings: BTreeSet<(String, String)> = BTreeSet::new();

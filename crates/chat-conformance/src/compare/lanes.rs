@@ -4,14 +4,14 @@ use super::Difference;
 use super::line::{Event, Line};
 use super::random::{lossy, without};
 
-/// Lines ahead of a difference that are shown.
+/// The number of lines before a difference that are shown.
 const CONTEXT: usize = 4;
 
-/// A conversation, and apart from it what others do.
+/// A conversation, and separately the events about other users.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     own: Vec<Line>,
-    /// The messages of each room, what else each user does in it, and pongs.
+    /// For each room the messages and the events about each user, and the pongs.
     others: BTreeMap<(String, Option<String>), Vec<Line>>,
 }
 
@@ -23,7 +23,7 @@ impl Lanes {
         let mut lanes = Self::default();
         for line in lines {
             match &line.event {
-                Some(event) if event.is_told() && event.user != me => {
+                Some(event) if event.is_about_a_user() && event.user != me => {
                     let who = event.user.clone().filter(|_| event.kind != "message");
                     lanes.others.entry((event.room.clone(), who)).or_default().push(line.clone());
                 }
@@ -42,7 +42,7 @@ impl Lanes {
         lanes
     }
 
-    /// Puts each `sent` right behind its message.
+    /// Moves each `sent` directly after its message.
     fn pair_sent(&mut self) {
         let is = |line: &Line, kind: &str, of: &Event| {
             line.event
@@ -74,7 +74,7 @@ impl Lanes {
         lanes.into_iter().find_map(|lane| {
             let ours = self.others.get(lane).unwrap_or(&nothing);
             let theirs = other.others.get(lane).unwrap_or(&nothing);
-            // What was still on its way when the case ended.
+            // The rest was still on its way when the case ended.
             let both = ours.len().min(theirs.len());
             (ours[..both] != theirs[..both]).then(|| difference(ours, theirs))
         })
@@ -95,6 +95,6 @@ fn difference(ours: &[Line], theirs: &[Line]) -> Difference {
         client: String::new(),
         before: ours[at.saturating_sub(CONTEXT)..at].iter().map(|line| line.text.clone()).collect(),
         expected: shown(ours),
-        came: shown(theirs),
+        actual: shown(theirs),
     }
 }

@@ -6,7 +6,7 @@ use super::random::{lossy, timeless, timeless_text};
 use crate::hex_lines;
 use crate::transcript::Entry;
 
-/// One thing sent, received or seen, without what is left open.
+/// One entry without the open details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) text: String,
@@ -14,7 +14,7 @@ pub(super) struct Line {
     pub(super) event: Option<Event>,
 }
 
-/// What of an event its place depends on.
+/// The fields of an event that determine its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Event {
     pub(super) kind: String,
@@ -35,8 +35,8 @@ impl Event {
         })
     }
 
-    /// Whether it tells what somebody does in a room.
-    pub(super) fn is_told(&self) -> bool {
+    /// Returns true for an event about a user in a room.
+    pub(super) fn is_about_a_user(&self) -> bool {
         matches!(&*self.kind, "message" | "presence" | "typing")
     }
 }
@@ -67,7 +67,7 @@ impl Line {
         }
     }
 
-    /// An event's type, or how the description begins: `close 1000`, `HTTP/1.1 101`.
+    /// Returns an event's type, or the start of the description: `close 1000`, `HTTP/1.1 101`.
     pub(super) fn kind(&self) -> String {
         match &self.event {
             Some(event) => event.kind.clone(),
@@ -78,8 +78,8 @@ impl Line {
     pub(super) fn shown(&self, around: usize) -> String {
         let mut text: String = self.text.chars().take(400).collect();
         let from = around.saturating_sub(32) / 16 * 16;
-        let upto = self.bytes.len().min(from + 96);
-        if let Some(bytes) = self.bytes.get(from..upto) {
+        let up_to = self.bytes.len().min(from + 96);
+        if let Some(bytes) = self.bytes.get(from..up_to) {
             for (number, line) in hex_lines(bytes, bytes.len()).iter().enumerate() {
                 // Writing to a string does not fail.
                 let _written = write!(text, "\n      {:06x}  {line}", from + number * 16);

@@ -4,7 +4,7 @@ use super::line::Line;
 use super::random::lossy;
 use super::{Comparison, Difference};
 
-/// Compares how each kind of thing looks that both servers sent.
+/// Compares the shape of each kind of message that both servers sent.
 pub(super) fn looks(ours: &BTreeMap<String, Vec<Line>>, theirs: &BTreeMap<String, Vec<Line>>) -> Comparison {
     let looks = |conversations: &BTreeMap<String, Vec<Line>>| {
         let mut looks: BTreeMap<String, BTreeSet<Vec<u8>>> = BTreeMap::new();
@@ -22,16 +22,16 @@ pub(super) fn looks(ours: &BTreeMap<String, Vec<Line>>, theirs: &BTreeMap<String
             let lines = |looks: &BTreeSet<Vec<u8>>| looks.iter().map(|bytes| lossy(bytes)).collect();
             comparison.difference = Some(Difference {
                 client: "any".to_owned(),
-                before: vec![format!("how `{kind}` looks")],
+                before: vec![format!("the shape of `{kind}`")],
                 expected: lines(&ours),
-                came: lines(theirs),
+                actual: lines(theirs),
             });
         }
     }
     comparison
 }
 
-/// JSON without the values of its fields and the length in the frame's header, a 101 without its answer to a key.
+/// Returns the shape of a message: JSON without values and length, or a 101 without `Sec-WebSocket-Accept`.
 fn shape(bytes: &[u8]) -> Vec<u8> {
     if bytes.starts_with(b"HTTP/") {
         let head = lossy(bytes);

@@ -1,23 +1,23 @@
-//! What must be the same whichever mechanism served a case.
+//! The comparison of one case on two mechanisms.
 //!
-//! Two transcripts are compared connection by connection, and what the server sent byte for byte. This is all that
-//! is left open, since the protocol leaves it open:
+//! Two transcripts are compared connection by connection, and the server's data byte for byte. Only these details are
+//! open, because the protocol leaves them open:
 //!
-//! | left open | because |
+//! | open detail | reason |
 //! |---|---|
-//! | the values of `at`, `epoch`, `connection`, `reconnect_in_ms`, `retry_after_ms` | they are random, a time, or made of one |
-//! | order, casing and reason phrase of an HTTP head; `Date`; how the length of a body is told; the casing of `Connection`, and all of it in a refusal | the HTTP library writes them; status, all other lines and the body are compared |
-//! | pings of the server and the pongs to them | they come when the timer says so |
-//! | FIN or RST | it depends on what the client had sent by then; cases that are about it ask for a FIN |
-//! | `sent` ahead of or behind the own message | section 4 says so |
-//! | where among the events a pong stands | a control frame may come anywhere (RFC 6455 section 5.4) |
-//! | where among a connection's replies it hears what others do in a room, whom of several it hears of first, and how much of that it has heard when the case ends | others are not waited for |
-//! | `members` of `joined` | how soon it shows that somebody has gone without a word is nobody's promise |
-//! | how often the same was written in a row | the server decides when it has had enough |
-//! | all but how each kind of thing looks, in cases that are declared a race | their reasons are with the cases |
+//! | the values of `at`, `epoch`, `connection`, `reconnect_in_ms`, `retry_after_ms` | they are random, or derived from a time |
+//! | order, casing and reason phrase of an HTTP head; `Date`; the framing of the body; the casing of `Connection`, and the whole header in a refusal | the HTTP library writes them; status, all other headers and the body are compared |
+//! | pings of the server and the pongs to them | a timer sends them |
+//! | FIN or RST | it depends on the data that the client has sent; cases about it expect a FIN |
+//! | `sent` before or after the sender's own message | section 4 allows both |
+//! | the position of a pong among the events | a control frame may be anywhere (RFC 6455 section 5.4) |
+//! | the position of events about other users among the replies, their order between users, and their number when the case ends | the case does not wait for other users |
+//! | `members` of `joined` | the time until a lost client counts as gone is not specified |
+//! | the number of equal writes in a row | the server decides when it stops reading |
+//! | everything except the shape of each kind of message, in cases with a race | the case states the reason |
 //!
-//! Casing, pings, FIN and repeated writes are always left open; the order of things only where two conversations are
-//! not the same as they stand.
+//! Casing, pings, FIN and repeated writes are always open. The order is open only if the two conversations are not equal
+//! as they are.
 
 mod answer;
 mod conversation;
@@ -37,35 +37,35 @@ use looks::looks;
 
 use crate::{Case, Transcript};
 
-/// How two transcripts compare.
+/// The result of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// Entries that are the same, in the same places.
+    /// The number of entries that are equal and in the same position.
     pub exact: usize,
-    /// Entries that are the same but for what is left open, most of them their places.
+    /// The number of entries that are equal except for open details, usually their positions.
     pub open: usize,
-    /// The first entry that is not the same.
+    /// The first entry that differs.
     pub difference: Option<Difference>,
 }
 
-/// Where two transcripts part.
+/// The first difference of two transcripts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// The connection.
     pub client: String,
-    /// What both have ahead of it.
+    /// The entries before it, which both have.
     pub before: Vec<String>,
-    /// What the reference has there, and a little more.
+    /// The entries of the reference, from the difference on.
     pub expected: Vec<String>,
-    /// What the other has there, and a little more.
-    pub came: Vec<String>,
+    /// The entries of the other transcript, from the difference on.
+    pub actual: Vec<String>,
 }
 
-/// Compares what one mechanism did in a case with what the reference did.
+/// Compares the transcript of a mechanism with that of the reference.
 pub fn compare(case: &Case, reference: &Transcript, other: &Transcript) -> Comparison {
     let (ours, theirs) = (conversations(reference), conversations(other));
     let mut comparison = Comparison::default();
-    if case.race.is_some() {
+    if case.conditions.race.is_some() {
         return looks(&ours, &theirs);
     }
     let clients: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
@@ -94,9 +94,9 @@ pub fn compare(case: &Case, reference: &Transcript, other: &Transcript) -> Compa
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { client, before, expected, came } = self;
+        let Self { client, before, expected, actual } = self;
         writeln!(f, "  client {client}")?;
-        for (sign, lines) in [(' ', before), ('-', expected), ('+', came)] {
+        for (sign, lines) in [(' ', before), ('-', expected), ('+', actual)] {
             for line in lines.iter().flat_map(|line| line.lines()) {
                 writeln!(f, "  {sign} {line}")?;
             }

@@ -1,20 +1,20 @@
-/// Fields whose values are random, a time, or made of one.
+/// Fields whose values are random, or derived from a time.
 const RANDOM: [&str; 5] = ["at", "epoch", "connection", "reconnect_in_ms", "retry_after_ms"];
 
 pub(super) fn timeless_text(text: &str) -> Vec<u8> {
     timeless(text.as_bytes())
 }
 
-/// JSON without what is random in it; all other bytes are as they were.
+/// Replaces the random values in JSON. All other bytes stay.
 pub(super) fn timeless(json: &[u8]) -> Vec<u8> {
     without(&RANDOM, json)
 }
 
-/// JSON with `~` in place of the value of each of these fields, numbers or short texts.
+/// Replaces the value of each of these fields, a number or a short text, by `~`.
 pub(super) fn without(fields: &[&str], json: &[u8]) -> Vec<u8> {
     let mut bytes = json.to_vec();
     for field in fields {
-        // A quote within a string is escaped: this is nowhere but where a field begins.
+        // A quote inside a string is escaped: so this matches only the start of a field.
         let name = format!("\"{field}\":");
         let mut from = 0;
         while let Some(found) = bytes[from..].windows(name.len()).position(|window| window == name.as_bytes())

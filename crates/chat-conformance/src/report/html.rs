@@ -3,15 +3,14 @@ use std::fmt::Write as _;
 use super::{Results, escaped};
 use crate::{Outcome, Report};
 
-/// The results as one page that needs nothing else: cases by targets, and under each failure its
-/// conversation as hex and text.
+/// Returns the results as one self-contained page: a table of cases and targets, and each failure with its transcript.
 pub fn html(results: &Results) -> String {
     let mut page = String::from(HEAD);
     page.push_str("<h1>chat.v1 conformance</h1>\n<table class=\"totals\"><tr><th>target</th><th>passed</th>");
     page.push_str("<th>failed</th><th>not run</th></tr>\n");
     for (number, target) in results.targets.iter().enumerate() {
         let tally = results.tally(number, None);
-        // Writing to a string does not fail.
+        // A write to a string does not fail.
         let _written = writeln!(
             page,
             "<tr><td>[{}] <code>{}</code></td><td>{}</td><td>{}</td><td>{}</td></tr>",
@@ -44,13 +43,13 @@ pub fn html(results: &Results) -> String {
                 "<tr class=\"{class}\" id=\"{}\"><td><b>{}</b><br>{}<br><small>{}</small></td>{cells}</tr>",
                 row.case.path(),
                 row.case.name.replace('_', " "),
-                marked(row.case.statement),
+                marked(&row.case.statement),
                 escaped(row.case.source)
             );
             for (target, report) in results.targets.iter().zip(&row.reports) {
                 let problem = match &report.outcome {
                     Outcome::Failed(failure) => {
-                        format!("expected {}, came {}", marked(&failure.expected), escaped(&failure.came))
+                        format!("expected {}, got {}", marked(&failure.expected), escaped(&failure.actual))
                     }
                     Outcome::NoServer(problem) => escaped(problem),
                     Outcome::Passed | Outcome::NotRun(_) => continue,
@@ -71,7 +70,7 @@ pub fn html(results: &Results) -> String {
     page
 }
 
-/// Text in which what stands between backticks is code.
+/// Escapes the text, and turns backticks into `<code>`.
 fn marked(text: &str) -> String {
     let parts = escaped(text);
     let parts: Vec<_> = parts.split('`').collect();
@@ -120,9 +119,8 @@ body.only .good { display: none; }
 </style></head><body>
 "#;
 
-const FOOT: &str = r#"<p>A case is one sentence of the contract, with the place where it is written.
-"Not run" is no pass: the target could not be asked. A failure shows what was sent, what was expected, what
-came, and the conversation: &gt; is sent, &lt; received.</p>
+const FOOT: &str = r#"<p>A case is one rule of the contract, with the place where it is written. "Not run" is not a pass: the target cannot
+run the case. A failure shows what was expected, what actual, and the transcript: &gt; is sent, &lt; received.</p>
 <script>
 document.getElementById("only").addEventListener("change", event =>
   document.body.classList.toggle("only", event.target.checked));

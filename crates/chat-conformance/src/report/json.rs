@@ -3,10 +3,10 @@ use serde_json::{Value, json as value};
 use super::Results;
 use crate::{Direction, Outcome, Report};
 
-/// Bytes of one entry that are shown.
+/// The number of bytes of one entry that are shown.
 const HEX: usize = 512;
 
-/// The results for machines: one object, with the transcripts of failures.
+/// Returns the results as one JSON object, with the transcripts of failures.
 pub fn json(results: &Results) -> Value {
     let rows = results.rows.iter().map(|row| {
         let case = &row.case;
@@ -56,7 +56,7 @@ fn of(target: &str, report: &Report) -> Value {
                 "outcome": "failed",
                 "seconds": took,
                 "expected": failure.expected,
-                "came": failure.came,
+                "actual": failure.actual,
                 "transcript": transcript.collect::<Vec<_>>(),
             })
         }

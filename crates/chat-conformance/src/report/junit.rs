@@ -3,12 +3,12 @@ use std::fmt::Write as _;
 use super::{Results, escaped};
 use crate::Outcome;
 
-/// The results as JUnit XML, a suite for each target: a case that was not run is a skipped one.
+/// Returns the results as JUnit XML, with a suite for each target. A case that could not run is skipped.
 pub fn junit(results: &Results) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
     for (number, target) in results.targets.iter().enumerate() {
         let tally = results.tally(number, None);
-        // Writing to a string does not fail.
+        // A write to a string does not fail.
         let _written = writeln!(
             xml,
             "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" skipped=\"{}\">",

@@ -1,4 +1,4 @@
-//! What a run says: in the terminal, and as files for machines and people.
+//! Reports of a run: in the terminal, and as JSON, JUnit XML and HTML.
 
 mod html;
 mod json;
@@ -12,37 +12,37 @@ pub use json::json;
 pub use junit::junit;
 pub use table::{counted, failures, summary, table};
 
-/// Every case on every target.
+/// The results of all cases on all targets.
 #[derive(Debug)]
 pub struct Results {
-    /// What was run on, in the order of the columns.
+    /// The names of the targets, in the order of the columns.
     pub targets: Vec<String>,
-    /// The cases with one report for each target, in the order of the groups.
+    /// The cases, in the order of the groups.
     pub rows: Vec<Row>,
 }
 
-/// One case on every target.
+/// The results of one case on all targets.
 #[derive(Debug)]
 pub struct Row {
     /// The case.
     pub case: Case,
-    /// One for each target.
+    /// One report for each target.
     pub reports: Vec<Report>,
 }
 
-/// How many cases came to what.
+/// The number of cases for each outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Those that the server passes.
+    /// Cases that passed.
     pub passed: usize,
-    /// Those that it fails.
+    /// Cases that failed.
     pub failed: usize,
-    /// Those that could not be asked.
+    /// Cases that could not run.
     pub not_run: usize,
 }
 
 impl Results {
-    /// What one target came to in one group, or in all.
+    /// Counts the outcomes of one target in one group, or in all groups.
     pub fn tally(&self, target: usize, group: Option<&str>) -> Tally {
         let mut tally = Tally::default();
         let rows = self.rows.iter().filter(|row| group.is_none_or(|group| row.case.group == group));
@@ -56,12 +56,12 @@ impl Results {
         tally
     }
 
-    /// Whether no case failed on any target.
+    /// Returns true if no case failed on any target.
     pub fn is_ok(&self) -> bool {
         (0..self.targets.len()).all(|target| self.tally(target, None).failed == 0)
     }
 
-    /// The groups, in order.
+    /// Returns the groups, in order.
     pub fn groups(&self) -> Vec<&'static str> {
         let mut groups: Vec<_> = self.rows.iter().map(|row| row.case.group).collect();
         groups.dedup();
@@ -69,7 +69,7 @@ impl Results {
     }
 }
 
-/// Text that may stand in HTML and XML, where that allows it at all.
+/// Escapes a text for HTML and XML.
 fn escaped(text: &str) -> String {
     text.chars()
         .map(|c| match c {

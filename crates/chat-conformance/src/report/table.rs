@@ -4,17 +4,17 @@ use std::fmt::Write as _;
 use super::{Results, Row, Tally};
 use crate::{Outcome, Report};
 
-/// So many failures that are alike are shown as one.
-const MANY: usize = 3;
+/// The number of similar failures from which only the first is shown.
+const MIN_SIMILAR: usize = 3;
 
-/// So many kinds of failure are in the summary.
-const COMMON: usize = 3;
+/// The maximum number of kinds of failure in the summary.
+const MAX_PROBLEMS: usize = 3;
 
-/// A line for each group, a column for each target.
+/// Returns a table with a line for each group and a column for each target.
 pub fn table(results: &Results) -> String {
     let mut text = String::new();
     for (number, target) in results.targets.iter().enumerate() {
-        // Writing to a string does not fail.
+        // A write to a string does not fail.
         let _written = writeln!(text, "[{}] {target}", number + 1);
     }
     let header: String = (1..=results.targets.len()).map(|n| format!("{:>22}", format!("[{n}]"))).collect();
@@ -39,15 +39,15 @@ fn cell(tally: Tally) -> String {
     format!("{verdict:>22}")
 }
 
-/// Every failure, explained; of many that are alike the first, and the names of the others.
+/// Explains every failure. If several are similar, explains the first and names the others.
 pub fn failures(results: &Results) -> String {
     let mut text = String::new();
     for (number, target) in results.targets.iter().enumerate() {
-        for (problem, failed) in alike(results, number) {
-            let shown = if failed.len() >= MANY { 1 } else { failed.len() };
+        for (problem, failed) in similar(results, number) {
+            let shown = if failed.len() >= MIN_SIMILAR { 1 } else { failed.len() };
             for row in &failed[..shown] {
                 let explained = row.reports[number].explain(&row.case).unwrap_or_default();
-                // Writing to a string does not fail.
+                // A write to a string does not fail.
                 let _written = writeln!(text, "---- {} on {target}\n{explained}", row.case.path());
             }
             if let Some(others) = failed.get(shown..).filter(|others| !others.is_empty()) {
@@ -58,21 +58,25 @@ pub fn failures(results: &Results) -> String {
     text
 }
 
-/// The verdict, and how to read it.
+/// Returns the counts and the verdict for each target.
 pub fn summary(results: &Results) -> String {
     let mut text = String::new();
     for (number, target) in results.targets.iter().enumerate() {
         let Tally { passed, failed, not_run } = results.tally(number, None);
         let verdict = match (failed, not_run) {
-            (0, 0) => "it does all that these cases ask".to_owned(),
-            (0, _) => format!("every case that can be run this way passed; {} could not", counted(not_run)),
-            _ => "it does not do as the contract says: see above what was expected, and what came".to_owned(),
+            (0, 0) => "it keeps the contract in all these cases".to_owned(),
+            (0, _) => {
+                format!("all cases that can run on this target passed; {} could not run", counted(not_run))
+            }
+            _ => "it breaks the contract: see the failures above".to_owned(),
         };
         let _written =
             writeln!(text, "{target}: {passed} passed, {failed} failed, {not_run} not run: {verdict}");
-        let mut problems = alike(results, number);
+        let mut problems = similar(results, number);
         problems.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
-        for (problem, rows) in problems.iter().filter(|(_, rows)| rows.len() >= MANY).take(COMMON) {
+        for (problem, rows) in
+            problems.iter().filter(|(_, rows)| rows.len() >= MIN_SIMILAR).take(MAX_PROBLEMS)
+        {
             let _written = writeln!(text, "  {}: {problem}", counted(rows.len()));
         }
         let mut not_run: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
@@ -89,24 +93,24 @@ pub fn summary(results: &Results) -> String {
     text
 }
 
-/// What went wrong on a target, and the cases in which it did, in their order.
-fn alike(results: &Results, target: usize) -> Vec<(String, Vec<&Row>)> {
-    let mut alike: Vec<(String, Vec<&Row>)> = Vec::new();
+/// Groups the failed cases of a target by their problem.
+fn similar(results: &Results, target: usize) -> Vec<(String, Vec<&Row>)> {
+    let mut similar: Vec<(String, Vec<&Row>)> = Vec::new();
     for row in &results.rows {
         let Some(problem) = row.reports.get(target).and_then(Report::problem) else { continue };
-        match alike.iter_mut().find(|(known, _)| *known == problem) {
+        match similar.iter_mut().find(|(known, _)| *known == problem) {
             Some((_, rows)) => rows.push(row),
-            None => alike.push((problem, vec![row])),
+            None => similar.push((problem, vec![row])),
         }
     }
-    alike
+    similar
 }
 
 fn names(rows: &[&Row]) -> String {
     rows.iter().map(|row| format!("       {}\n", row.case.path())).collect()
 }
 
-/// So many cases.
+/// Returns the number of cases as text: `1 case`, `2 cases`.
 pub fn counted(cases: usize) -> String {
     if cases == 1 { "1 case".to_owned() } else { format!("{cases} cases") }
 }

@@ -8,10 +8,10 @@ use chat_core::Limits;
 use super::{Server, Target};
 use crate::Needs;
 
-/// How long a server may take to accept a connection.
+/// The time in which a server must accept a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A server that runs already. Nothing can be asked of it but what a client asks.
+/// A server that runs already. The suite is only a client of it.
 #[derive(Clone, Debug)]
 pub struct Address {
     url: String,
@@ -25,10 +25,11 @@ impl Address {
     ///
     /// # Errors
     ///
-    /// If it is none, or its host has no address.
+    /// If the URL is invalid or its host has no address.
     pub fn new(url: &str) -> Result<Self, String> {
-        let rest =
-            url.strip_prefix("ws://").ok_or("the address is ws://host:port/path; TLS is not spoken")?;
+        let rest = url
+            .strip_prefix("ws://")
+            .ok_or("the address must have the form ws://host:port/path; TLS is not supported")?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, "ws"));
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };
@@ -37,17 +38,17 @@ impl Address {
         Ok(Self { url: url.to_owned(), address, host: host.to_owned(), path: format!("/{path}") })
     }
 
-    /// Connects once, to see whether there is a server at all.
+    /// Connects once, to check that there is a server.
     ///
     /// # Errors
     ///
-    /// If there is none.
+    /// If the connection is refused or takes too long.
     pub fn reach(&self) -> Result<(), String> {
         let connected = TcpStream::connect_timeout(&self.address, PATIENCE);
         connected.map(drop).map_err(|error| format!("no server at {}: {error}", self.url))
     }
 
-    /// Whether the server is on this machine.
+    /// Returns true if the server is on this machine.
     pub fn is_loopback(&self) -> bool {
         self.address.ip().is_loopback()
     }
@@ -63,8 +64,8 @@ impl Target for Address {
         match needs {
             Needs::Address => None,
             Needs::Fresh => Some("a server of its own (--exec)"),
-            Needs::Drain => Some("a server that it can stop (--exec)"),
-            Needs::Limits => Some("limits that only a server in the same process can be given"),
+            Needs::Drain => Some("a server that the suite can stop (--exec)"),
+            Needs::Limits => Some("limits that can be set only for a server in this process"),
         }
     }
 

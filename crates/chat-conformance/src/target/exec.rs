@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep};
 use super::{Later, Server, Target};
 use crate::Needs;
 
-/// Bytes of what a server says that are kept.
-const COMPLAINT: usize = 2_000;
+/// The number of bytes of stderr that are kept.
+const MAX_STDERR_BYTES: usize = 2_000;
 
-/// How long a server has to start, and to end.
+/// The time in which a server must start, and in which it must end.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A command that starts a server: each case gets a process of its own.
@@ -29,21 +29,21 @@ pub struct Exec {
 }
 
 impl Exec {
-    /// A shell command in which `{addr}` stands for the address to listen on and `{dir}`, where it occurs, for an empty
-    /// directory of that server's own.
+    /// A shell command. The suite replaces `{addr}` by the address to listen on, and `{dir}` by an empty directory for this
+    /// server.
     ///
     /// # Errors
     ///
-    /// If it does not say where the address goes.
+    /// If the command does not contain `{addr}`.
     pub fn new(command: &str, path: &str) -> Result<Self, String> {
         if !command.contains("{addr}") {
-            return Err("the command must say where the address goes: {addr}".to_owned());
+            return Err("the command must contain {addr}, the address to listen on".to_owned());
         }
         Ok(Self { name: short(command), command: command.to_owned(), path: path.to_owned() })
     }
 }
 
-/// The program without its directory, and its arguments but for the address.
+/// Returns the program without its directory, and the arguments without the address.
 fn short(command: &str) -> String {
     let mut words: Vec<&str> = Vec::new();
     for word in command.split_whitespace() {
@@ -71,7 +71,7 @@ impl Target for Exec {
     fn lacks(&self, needs: Needs) -> Option<&'static str> {
         match needs {
             Needs::Address | Needs::Fresh | Needs::Drain => None,
-            Needs::Limits => Some("limits that only a server in the same process can be given"),
+            Needs::Limits => Some("limits that can be set only for a server in this process"),
         }
     }
 
@@ -89,24 +89,24 @@ impl Target for Exec {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| format!("the server did not start: {error}"))?;
-        let complaints = Complaints::of(&mut child);
+        let stderr = StderrReader::of(&mut child);
         let process = Arc::new(Process { child: Mutex::new(child), _dir: dir });
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(address).await.is_err() {
             if let Some(status) = process.ended() {
-                let said = complaints.all().await;
+                let said = stderr.all().await;
                 return Err(format!(
                     "the server did not start: `{shown}` ended with {status}; its stderr: {said}"
                 ));
             }
             if Instant::now() > deadline {
-                let said = complaints.so_far();
+                let said = stderr.events_so_far();
                 return Err(format!(
                     "the server did not start: `{shown}` runs, but nothing listens on {address} after {PATIENCE:?}; \
-                     is that where the command puts the address? Its stderr: {said}"
+                     does the command use {{addr}}? Its stderr: {said}"
                 ));
             }
-            // Nothing tells when a process listens.
+            // There is no event for a process that listens.
             sleep(Duration::from_millis(20)).await;
         }
         Ok(Server {
@@ -122,13 +122,13 @@ impl Target for Exec {
     }
 }
 
-/// What a process says on its stderr, which is read on so that it never waits for a reader.
-struct Complaints {
+/// The stderr of a process. A thread reads it, so that the process never waits for a reader.
+struct StderrReader {
     said: Arc<Mutex<Vec<u8>>>,
     reader: JoinHandle<()>,
 }
 
-impl Complaints {
+impl StderrReader {
     fn of(child: &mut Child) -> Self {
         let (said, stderr) = (Arc::new(Mutex::new(Vec::new())), child.stderr.take());
         let heard = Arc::clone(&said);
@@ -136,34 +136,34 @@ impl Complaints {
             let (Some(mut stderr), mut buffer) = (stderr, [0; 4_096]) else { return };
             while let Ok(read @ 1..) = stderr.read(&mut buffer) {
                 let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-                let room = COMPLAINT.saturating_sub(heard.len()).min(read);
+                let room = MAX_STDERR_BYTES.saturating_sub(heard.len()).min(read);
                 heard.extend_from_slice(&buffer[..room]);
             }
         });
         Self { said, reader }
     }
 
-    /// What it has said up to now.
-    fn so_far(&self) -> String {
+    /// Returns the text up to now.
+    fn events_so_far(&self) -> String {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let said = String::from_utf8_lossy(&said).trim().to_owned();
         if said.is_empty() { "nothing".to_owned() } else { said }
     }
 
-    /// All that a process said that has ended. A child of its own may hold the pipe open, and is not waited for.
+    /// Returns the text of a process that has ended. A child of the process can hold the pipe open: the wait has a limit.
     async fn all(&self) -> String {
         let deadline = Instant::now() + Duration::from_secs(1);
         while !self.reader.is_finished() && Instant::now() < deadline {
             sleep(Duration::from_millis(5)).await;
         }
-        self.so_far()
+        self.events_so_far()
     }
 }
 
 /// A process that is killed when dropped.
 struct Process {
     child: Mutex<Child>,
-    // Removed after that.
+    // Removed after the process.
     _dir: TempDir,
 }
 
@@ -172,22 +172,23 @@ impl Process {
         look(&mut self.child.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How it ended, if it has ended.
+    /// Returns the exit status, if the process has ended.
     fn ended(&self) -> Option<ExitStatus> {
         self.with(|child| child.try_wait().ok().flatten())
     }
 
-    /// Sends SIGTERM; true once the process has ended well.
+    /// Sends SIGTERM. The future returns true if the process then ends with success.
     fn drain(self: Arc<Self>) -> Later<bool> {
         let id = self.with(|child| child.id()).to_string();
-        let told = Command::new("kill").args(["-TERM", &id]).status().is_ok_and(|status| status.success());
+        let signalled =
+            Command::new("kill").args(["-TERM", &id]).status().is_ok_and(|status| status.success());
         Box::pin(async move {
             let deadline = Instant::now() + PATIENCE;
-            while told && Instant::now() < deadline {
+            while signalled && Instant::now() < deadline {
                 if let Some(status) = self.ended() {
                     return status.success();
                 }
-                // Nothing tells when a process has ended.
+                // There is no event for the end of a process.
                 sleep(Duration::from_millis(20)).await;
             }
             false
@@ -198,7 +199,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.with(|child| {
-            // It may have ended by itself.
+            // The process may have ended by itself.
             let _gone = child.kill().and_then(|()| child.wait());
         });
     }

@@ -10,35 +10,34 @@ use tokio::time::timeout;
 
 use super::{Later, Server, Target};
 use crate::Needs;
-use crate::run::panicked;
 
-/// How long a drain may take before whoever is left is cut off.
+/// The time limit of a drain, after which the server abandons connections.
 const DRAIN: Duration = Duration::from_secs(6);
 
-/// How long a server may take to stop.
+/// The time in which a server must stop.
 const STOP: Duration = Duration::from_secs(2);
 
-/// A mechanism of an adapter, served in this process: each case gets a chat of its own.
+/// A mechanism of an adapter, served in this process. Each case gets its own chat.
 pub struct InProcess {
     name: String,
     serve: Box<dyn Fn(Mounted) -> Later<()> + Send + Sync>,
     set_up: Box<dyn Fn(Builder<Text>) -> Builder<Text> + Send + Sync>,
 }
 
-/// What an adapter is to serve.
+/// The server that an adapter must run for one case.
 pub struct Mounted {
     /// The chat, at `/ws`.
     pub endpoint: Endpoint<Text>,
-    /// Where connections come in.
+    /// The listener for connections.
     pub listener: TcpListener,
-    /// The chat's limits.
+    /// The limits of the chat.
     pub limits: Arc<Limits>,
-    /// Ready when the server is to stop.
+    /// A future that completes when the server must stop.
     pub stop: Later<()>,
 }
 
 impl InProcess {
-    /// A target whose server is what `serve` does until it is told to stop.
+    /// A target whose server is `serve`, which must run until `stop` completes.
     pub fn new<F>(name: &str, serve: impl Fn(Mounted) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -47,7 +46,7 @@ impl InProcess {
         Self { name: name.to_owned(), serve, set_up: Box::new(|builder| builder) }
     }
 
-    /// Sets up each case's chat further: to keep its rooms elsewhere, say.
+    /// Changes the builder of each case's chat, for example to set another store.
     #[must_use]
     pub fn set_up(mut self, set_up: impl Fn(Builder<Text>) -> Builder<Text> + Send + Sync + 'static) -> Self {
         self.set_up = Box::new(set_up);
@@ -76,8 +75,8 @@ impl Target for InProcess {
         let limits = Arc::clone(chat.limits());
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = Box::pin(async {
-            // It is told by being dropped.
-            let _told = stopped.await.is_err();
+            // A drop of the sender stops the server.
+            let _dropped = stopped.await.is_err();
         });
         let endpoint = Endpoint::new(chat.clone());
         let mounted = Mounted { endpoint, listener, limits: Arc::clone(&limits), stop: stopped };
@@ -88,12 +87,12 @@ impl Target for InProcess {
             match timeout(STOP, served).await {
                 Ok(Err(error)) if error.is_panic() => Err(format!(
                     "the server did not run: `serve` ended with {}",
-                    panicked(&*error.into_panic())
+                    chat_suite::panic_text(&*error.into_panic())
                 )),
                 Ok(Ok(())) if was_over => {
-                    Err("the server did not run: `serve` returned, and is to await `stop`".to_owned())
+                    Err("the server did not run: `serve` returned, but must await `stop`".to_owned())
                 }
-                // A server that does not stop is not what is tested here.
+                // The suite does not test the stop of a server.
                 _ => Ok(()),
             }
         };

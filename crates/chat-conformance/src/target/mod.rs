@@ -1,4 +1,4 @@
-//! What the suite runs on.
+//! The targets of the suite: ways to get a server for a case.
 
 mod address;
 mod exec;
@@ -18,54 +18,53 @@ pub use address::Address;
 pub use exec::Exec;
 pub use in_process::{InProcess, Mounted};
 
-/// A way to a server.
+/// A way to get a server for a case.
 #[async_trait]
 pub trait Target: Send + Sync {
-    /// What reports call it.
+    /// Returns the name that reports use.
     fn name(&self) -> &str;
 
-    /// Why a case with these needs cannot be run, if it cannot.
+    /// Returns the thing that this target lacks for a case with these needs, or `None` if it can run the case.
     fn lacks(&self, needs: Needs) -> Option<&'static str>;
 
-    /// Whether the code of the server is that of this repository.
+    /// Returns true if the code of the server is in this repository.
     fn is_ours(&self) -> bool {
         false
     }
 
-    /// A server for one case: a fresh one wherever this can start one.
+    /// Returns a server for one case. It is a new one, if the target can start one.
     ///
     /// # Errors
     ///
-    /// Why there is none.
+    /// If there is no server. The text gives the reason.
     async fn start(&self, limits: Limits) -> Result<Server, String>;
 }
 
-/// Something that is done later.
+/// A boxed future.
 pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A server that runs.
+/// A running server.
 pub struct Server {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
-    /// What `Host` says.
+    /// The value of the header `Host`.
     pub host: String,
-    /// Where the chat is.
+    /// The path of the chat.
     pub path: String,
-    /// Its limits, or the protocol's if those are not known.
+    /// The limits, or the protocol's if those are not known.
     pub limits: Arc<Limits>,
-    /// Whether others use it at the same time.
+    /// True if other cases use the server at the same time.
     pub is_shared: bool,
-    /// The chat, if it is in this process.
+    /// The chat, if the server is in this process.
     pub chat: Option<Chat>,
-    /// Begins a drain.
+    /// Starts a drain.
     pub on_drain: Option<Box<dyn Fn() -> Later<bool> + Send + Sync>>,
-    /// What ends it once the case is over, and has looked at what the case left behind; an error says that it had
-    /// ended by itself.
+    /// Ends the server after the case. The error says that the server had ended by itself.
     pub end: Option<Later<Result<(), String>>>,
 }
 
 impl Server {
-    /// Begins a drain; true once it is over and nobody was cut off.
+    /// Starts a drain. The future returns true if the drain ends and abandons no connection.
     pub(crate) fn drain(&self) -> Later<bool> {
         match &self.on_drain {
             Some(drain) => drain(),

@@ -7,22 +7,22 @@ use crate::{Defect, defect};
 
 pub(crate) fn defects() -> Vec<Defect> {
     vec![
-        defect("a_server_that_echoes_no_close_code_is_caught", "close::client_close_is_echoed", || {
+        defect("a_server_that_echoes_no_close_code_is_caught", "close::a_client_close_is_echoed", || {
             on_close(|_| Some(Frame::close(b"")))
         }),
         defect(
             "a_server_that_always_closes_with_1000_is_caught",
-            "close::every_code_that_may_be_sent_is_echoed",
+            "close::every_valid_close_code_is_echoed",
             || on_close(|_| Some(Frame::close(&1000_u16.to_be_bytes()))),
         ),
         defect(
             "a_server_that_closes_without_a_close_frame_is_caught",
-            "close::a_close_may_have_a_reason",
+            "close::a_close_with_a_reason_is_echoed",
             || on_close(|_| None),
         ),
         defect(
             "a_server_that_echoes_any_code_is_caught",
-            "close::codes_that_are_not_assigned_are_refused",
+            "close::unassigned_close_codes_are_refused",
             || {
                 Link::up(|frame, wires| {
                     if frame.opcode() == 8 {
@@ -46,16 +46,15 @@ pub(crate) fn defects() -> Vec<Defect> {
         defect(
             "a_server_that_never_ends_the_stream_is_caught",
             "close::a_close_without_a_code_is_answered",
-            || Link { never_ends: true, ..Link::sound() },
+            || Link { never_ends: true, ..Link::unchanged() },
         ),
+        defect("a_server_that_ends_with_a_reset_is_caught", "close::a_violation_ends_with_a_fin", || Link {
+            ends_with_a_reset: true,
+            ..Link::unchanged()
+        }),
         defect(
-            "a_server_that_ends_with_a_reset_is_caught",
-            "close::a_breach_ends_in_a_clean_end_of_the_stream",
-            || Link { ends_with_a_reset: true, ..Link::sound() },
-        ),
-        defect(
-            "a_server_that_serves_what_is_behind_a_close_is_caught",
-            "close::what_is_behind_a_close_is_ignored",
+            "a_server_that_serves_commands_after_a_close_is_caught",
+            "close::commands_after_a_close_are_ignored",
             || {
                 let mut held = None;
                 Link::up(move |frame, wires| {
@@ -73,8 +72,8 @@ pub(crate) fn defects() -> Vec<Defect> {
             },
         ),
         defect(
-            "a_server_that_forgets_what_is_ahead_of_a_close_is_caught",
-            "close::what_is_ahead_of_a_close_is_carried_out",
+            "a_server_that_drops_commands_before_a_close_is_caught",
+            "close::a_message_before_a_close_is_stored",
             || {
                 Link::up(|frame, wires| {
                     if frame.opcode() == 8 || wires.waiting == 0 {
@@ -84,8 +83,8 @@ pub(crate) fn defects() -> Vec<Defect> {
             },
         ),
         defect(
-            "a_server_that_answers_nothing_once_it_has_seen_a_close_is_caught",
-            "close::what_is_ahead_of_a_close_is_answered",
+            "a_server_that_stops_answering_at_a_close_is_caught",
+            "close::commands_before_a_close_are_answered",
             || {
                 let closed = Arc::new(AtomicBool::new(false));
                 let closes = Arc::clone(&closed);
@@ -100,25 +99,26 @@ pub(crate) fn defects() -> Vec<Defect> {
             },
         ),
         defect(
-            "a_server_that_takes_a_half_close_for_the_end_is_caught",
-            "close::a_reply_still_arrives_after_a_half_close",
-            || Link { ends_at_fin: true, ..Link::sound() },
+            "a_server_that_treats_a_half_close_as_the_end_is_caught",
+            "close::replies_arrive_after_a_half_close",
+            || Link { ends_at_fin: true, ..Link::unchanged() },
         ),
-        defect("a_server_that_keeps_the_dead_is_caught", "close::a_hundred_resets_leave_nothing", || Link {
-            keeps_the_dead: true,
-            ..Link::sound()
-        }),
+        defect(
+            "a_server_that_ignores_disconnects_is_caught",
+            "close::a_hundred_resets_leave_no_connection",
+            || Link { ignores_disconnects: true, ..Link::unchanged() },
+        ),
         defect("a_server_that_leaks_a_member_is_caught", "close::a_reset_ends_the_session", || Link {
-            keeps_the_dead: true,
-            ..Link::sound()
+            ignores_disconnects: true,
+            ..Link::unchanged()
         }),
         defect(
             "a_server_that_does_not_announce_its_close_is_caught",
             "close::a_server_close_is_announced_by_an_event",
-            || Link::swallow(|event| event["type"] == "closing"),
+            || Link::drop_events(|event| event["type"] == "closing"),
         ),
         defect(
-            "a_server_that_talks_on_after_announcing_its_close_is_caught",
+            "a_server_that_sends_events_after_closing_is_caught",
             "close::a_server_close_is_announced_by_an_event",
             || {
                 Link::down(|frame, wires| {
@@ -130,29 +130,29 @@ pub(crate) fn defects() -> Vec<Defect> {
             },
         ),
         defect(
-            "a_server_that_drains_without_closing_is_caught",
-            "drain::everybody_is_told_of_a_restart",
-            || Link::swallow(|event| event["type"] == "closing"),
+            "a_server_that_drains_without_the_closing_event_is_caught",
+            "drain::a_drain_announces_the_restart_to_every_client",
+            || Link::drop_events(|event| event["type"] == "closing"),
         ),
         defect(
             "a_server_that_drains_without_a_close_frame_is_caught",
-            "drain::a_drain_in_the_middle_of_a_message_is_clean",
+            "drain::a_drain_closes_a_client_inside_a_message",
             || on_close(|_| None),
         ),
         defect(
             "a_server_that_drains_with_another_code_is_caught",
-            "drain::a_client_that_does_not_answer_does_not_hold_up_a_drain",
+            "drain::an_unresponsive_client_does_not_delay_a_drain",
             || on_close(|_| Some(Frame::close(&1001_u16.to_be_bytes()))),
         ),
         defect(
-            "a_server_that_lets_clients_in_while_it_drains_is_caught",
-            "drain::no_new_connections_are_let_in",
+            "a_server_that_accepts_clients_during_a_drain_is_caught",
+            "drain::a_draining_server_refuses_new_connections",
             || Link::answer(|head| head.replace("503 Service Unavailable", "101 Switching Protocols")),
         ),
     ]
 }
 
-/// The server's close frame is replaced by another, or by none.
+/// Replaces the server's close frame by another, or by none.
 fn on_close(mut change: impl FnMut(Frame) -> Option<Frame> + Send + 'static) -> Link {
     Link::map_down(move |frame| if frame.opcode() == 8 { change(frame) } else { Some(frame) })
 }

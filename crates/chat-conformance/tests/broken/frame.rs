@@ -1,12 +1,12 @@
 use serde_json::Value;
 
-/// A frame as it is on the wire, whatever rules it breaks.
+/// A frame on the wire, which can be invalid.
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
-    /// The last of its message, the reserved bits and the opcode.
+    /// The first byte: FIN, the reserved bits and the opcode.
     pub(crate) first: u8,
     pub(crate) masked: bool,
-    /// Without the mask.
+    /// The unmasked payload.
     pub(crate) payload: Vec<u8>,
 }
 
@@ -27,13 +27,13 @@ impl Frame {
         Self { payload: payload.into(), ..self }
     }
 
-    /// What it says, if it is a whole text.
+    /// Returns the JSON of an unfragmented text.
     pub(crate) fn json(&self) -> Option<Value> {
         let text = self.first == 0x81;
         text.then(|| serde_json::from_slice(&self.payload).ok()).flatten()
     }
 
-    /// The first frame in `bytes`, which is taken out, once it is whole.
+    /// Removes the first frame from `bytes`, if it is complete.
     pub(crate) fn take(bytes: &mut Vec<u8>) -> Option<Self> {
         let [first, second, ..] = bytes[..] else { return None };
         let extended = match second & 0x7f {
@@ -55,7 +55,7 @@ impl Frame {
         Some(Self { first, masked, payload })
     }
 
-    /// With a mask of zeros, if with any.
+    /// Returns the bytes of the frame. A mask is zero.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let (bit, length) = (if self.masked { 0x80 } else { 0 }, self.payload.len());
         let mut bytes = vec![self.first];

@@ -10,12 +10,12 @@ pub(crate) fn defects() -> Vec<Defect> {
             || Link::map_up(|frame| Some(Frame { masked: true, ..frame })),
         ),
         defect(
-            "a_server_that_overlooks_reserved_bits_is_caught",
+            "a_server_that_ignores_reserved_bits_is_caught",
             "framing::rsv1_without_an_extension_is_refused",
             || Link::map_up(|frame| Some(Frame { first: frame.first & 0x8f, ..frame })),
         ),
         defect(
-            "a_server_that_takes_reserved_opcodes_for_text_is_caught",
+            "a_server_that_treats_reserved_opcodes_as_text_is_caught",
             "framing::reserved_data_opcodes_are_refused",
             || {
                 Link::map_up(|frame| match frame.opcode() {
@@ -25,7 +25,7 @@ pub(crate) fn defects() -> Vec<Defect> {
             },
         ),
         defect(
-            "a_server_that_takes_binary_for_text_is_caught",
+            "a_server_that_treats_binary_as_text_is_caught",
             "framing::a_binary_message_is_refused",
             || Link::map_up(|frame| Some(if frame.opcode() == 2 { frame.with_opcode(1) } else { frame })),
         ),
@@ -43,16 +43,16 @@ pub(crate) fn defects() -> Vec<Defect> {
                 })
             },
         ),
-        defect("a_server_that_masks_is_caught", "framing::any_mask_is_taken_off", || {
+        defect("a_server_that_masks_its_frames_is_caught", "framing::every_mask_is_removed", || {
             Link::map_down(|frame| Some(Frame { masked: true, ..frame }))
         }),
         defect(
-            "a_server_that_reports_binary_as_text_is_caught",
-            "commands::every_command_gets_its_own_reply",
+            "a_server_that_sends_text_as_binary_is_caught",
+            "commands::each_command_gets_its_own_reply",
             || Link::map_down(|frame| Some(if frame.opcode() == 1 { frame.with_opcode(2) } else { frame })),
         ),
         defect(
-            "a_server_that_takes_every_fragment_for_a_message_is_caught",
+            "a_server_that_treats_every_fragment_as_a_message_is_caught",
             "fragments::a_text_in_two_fragments_is_one_message",
             || {
                 Link::map_up(|frame| {
@@ -62,18 +62,18 @@ pub(crate) fn defects() -> Vec<Defect> {
         ),
         defect(
             "a_server_that_drops_empty_fragments_is_caught",
-            "fragments::empty_fragments_are_fragments",
+            "fragments::empty_fragments_are_accepted",
             || Link::map_up(|frame| if frame.payload.is_empty() { None } else { Some(frame) }),
         ),
         defect("a_server_that_repairs_surrogates_is_caught", "utf8::surrogates_are_refused", repair),
         defect(
-            "a_server_that_repairs_a_cut_code_point_is_caught",
-            "utf8::a_code_point_may_be_cut_by_fragments",
+            "a_server_that_repairs_a_split_code_point_is_caught",
+            "utf8::a_code_point_split_by_fragments_is_accepted",
             repair,
         ),
         defect(
             "a_server_that_serves_longer_messages_is_caught",
-            "limits::a_message_of_one_byte_more_is_refused",
+            "limits::a_message_of_one_byte_over_the_limit_is_refused",
             || {
                 Link::map_up(|frame| {
                     let text = if frame.opcode() == 1 { frame.payload.trim_ascii() } else { &frame.payload };
@@ -83,31 +83,27 @@ pub(crate) fn defects() -> Vec<Defect> {
             },
         ),
         defect(
-            "a_server_that_leaves_pings_unanswered_is_caught",
+            "a_server_that_does_not_answer_pings_is_caught",
             "control::a_ping_is_answered_with_its_payload",
             || Link::map_up(|frame| if frame.opcode() == 9 { None } else { Some(frame) }),
         ),
         defect(
             "a_server_whose_pongs_are_empty_is_caught",
-            "control::a_ping_is_answered_while_much_is_queued",
+            "control::a_ping_behind_many_commands_is_answered",
             || {
                 Link::map_down(|frame| {
                     Some(if frame.opcode() == 10 { frame.with_payload("") } else { frame })
                 })
             },
         ),
-        defect(
-            "a_server_that_answers_pongs_is_caught",
-            "control::a_pong_that_nobody_asked_for_is_ignored",
-            || {
-                Link::up(|frame, wires| {
-                    if frame.opcode() == 10 {
-                        wires.client(&Frame { masked: false, ..frame.clone() });
-                    }
-                    wires.server(&frame);
-                })
-            },
-        ),
+        defect("a_server_that_answers_pongs_is_caught", "control::an_unsolicited_pong_is_ignored", || {
+            Link::up(|frame, wires| {
+                if frame.opcode() == 10 {
+                    wires.client(&Frame { masked: false, ..frame.clone() });
+                }
+                wires.server(&frame);
+            })
+        }),
         defect("a_server_that_never_pings_is_caught", "liveness::an_idle_connection_is_pinged", || {
             Link::down(|frame, wires| match frame.opcode() {
                 9 => wires.server(&Frame { first: 0x8a, masked: true, ..frame }),
@@ -115,8 +111,8 @@ pub(crate) fn defects() -> Vec<Defect> {
             })
         }),
         defect(
-            "a_server_that_gives_up_who_only_listens_is_caught",
-            "liveness::a_listener_that_answers_pings_stays",
+            "a_server_that_disconnects_a_listener_is_caught",
+            "liveness::a_member_that_answers_pings_stays",
             || {
                 let mut pongs = 0;
                 Link::up(move |frame, wires| {
@@ -129,7 +125,7 @@ pub(crate) fn defects() -> Vec<Defect> {
     ]
 }
 
-/// What is not UTF-8 in a text is replaced, fragment by fragment.
+/// Replaces invalid UTF-8 in each fragment of a text.
 fn repair() -> Link {
     Link::map_up(|frame| match frame.opcode() {
         0 | 1 => {

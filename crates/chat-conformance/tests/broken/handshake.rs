@@ -11,8 +11,8 @@ pub(crate) fn defects() -> Vec<Defect> {
             || Link::answer(|head| head.replace("101 Switching Protocols", "200 OK")),
         ),
         defect(
-            "a_server_that_computes_another_accept_is_caught",
-            "handshake::the_accept_is_that_of_the_rfcs_example",
+            "a_server_that_computes_a_wrong_accept_is_caught",
+            "handshake::the_rfc_example_key_gets_the_rfc_example_accept",
             || {
                 Link::answer(|head| {
                     with_line(&head, "sec-websocket-accept", Some("AAAAAAAAAAAAAAAAAAAAAAAAAAA="))
@@ -20,33 +20,33 @@ pub(crate) fn defects() -> Vec<Defect> {
             },
         ),
         defect(
-            "a_server_that_gives_everybody_the_first_accept_is_caught",
-            "handshake::every_key_has_an_accept_of_its_own",
+            "a_server_that_repeats_the_first_accept_is_caught",
+            "handshake::each_key_gets_its_own_accept",
             remember_the_first_accept(),
         ),
         defect(
-            "a_server_that_names_a_subprotocol_that_was_not_offered_is_caught",
-            "handshake::no_subprotocol_is_named_that_was_not_offered",
+            "a_server_that_names_a_subprotocol_that_is_not_offered_is_caught",
+            "handshake::a_subprotocol_that_is_not_offered_is_not_named",
             || Link::answer(|head| with_line(&head, "sec-websocket-protocol", Some("chat.v1"))),
         ),
         defect(
-            "a_server_that_keeps_the_subprotocol_to_itself_is_caught",
-            "handshake::the_subprotocol_is_echoed_if_offered",
+            "a_server_that_does_not_echo_the_subprotocol_is_caught",
+            "handshake::an_offered_subprotocol_is_echoed",
             || Link::answer(|head| with_line(&head, "sec-websocket-protocol", None)),
         ),
         defect(
-            "a_server_that_agrees_to_compression_is_caught",
+            "a_server_that_accepts_compression_is_caught",
             "handshake::an_offer_of_compression_is_not_accepted",
             || Link::answer(|head| with_line(&head, "sec-websocket-extensions", Some("permessage-deflate"))),
         ),
         defect(
-            "a_server_that_announces_a_body_of_the_101_is_caught",
-            "handshake::nothing_stands_between_the_101_and_the_first_frame",
+            "a_server_that_announces_a_body_in_the_101_is_caught",
+            "handshake::the_first_frame_follows_the_101_directly",
             || Link::answer(|head| with_line(&head, "content-length", Some("0"))),
         ),
         defect(
             "a_server_that_accepts_any_version_is_caught",
-            "refusal::another_version_is_refused_with_the_right_one",
+            "refusal::another_version_is_refused_with_the_supported_version",
             || Link::request(|head| with_line(&head, "sec-websocket-version", Some("13"))),
         ),
         defect("a_server_that_upgrades_a_post_is_caught", "refusal::every_other_method_is_refused", || {
@@ -55,7 +55,7 @@ pub(crate) fn defects() -> Vec<Defect> {
         defect("a_server_that_upgrades_http_1_0_is_caught", "refusal::http_1_0_is_refused", || {
             Link::request(|head| head.replacen("HTTP/1.0", "HTTP/1.1", 1))
         }),
-        defect("a_server_that_does_without_a_key_is_caught", "refusal::a_missing_key_is_refused", || {
+        defect("a_server_that_accepts_a_missing_key_is_caught", "refusal::a_missing_key_is_refused", || {
             Link::request(|head| with_line(&head, "sec-websocket-key", Some("dGhlIHNhbXBsZSBub25jZQ==")))
         }),
         defect(
@@ -64,14 +64,19 @@ pub(crate) fn defects() -> Vec<Defect> {
             || Link::request(|head| with_line(&head, "origin", None)),
         ),
         defect(
-            "a_server_that_compares_the_beginning_of_an_origin_is_caught",
-            "origin::an_origin_that_only_begins_like_the_host_is_refused",
+            "a_server_that_compares_the_start_of_an_origin_is_caught",
+            "origin::an_origin_that_starts_with_the_host_is_refused",
             || Link::request(|head| head.replace("http://chat.test.evil", "http://chat.test")),
+        ),
+        defect(
+            "a_server_that_waits_without_limit_for_a_reader_is_caught",
+            "pressure::a_client_that_does_not_read_http_answers_is_disconnected",
+            || Link { keeps_unread_answers: true, ..Link::unchanged() },
         ),
         defect(
             "a_server_that_loses_an_early_frame_is_caught",
             "arrival::a_frame_in_the_packet_of_the_request_is_served",
-            || Link { loses_early_bytes: true, ..Link::sound() },
+            || Link { loses_early_bytes: true, ..Link::unchanged() },
         ),
     ]
 }
@@ -87,7 +92,7 @@ fn remember_the_first_accept() -> impl Fn() -> Link {
     }
 }
 
-/// The head with this header line, or without any of the name.
+/// Returns the head with this header, or without any header of the name.
 fn with_line(head: &str, name: &str, value: Option<&str>) -> String {
     let is_other = |line: &&str| {
         let named = line.split_once(':').map(|(name, _)| name);

@@ -5,35 +5,37 @@ use crate::frame::Frame;
 type OnHead = Box<dyn FnMut(String) -> String + Send>;
 type OnFrame = Box<dyn FnMut(Frame, &mut Wires) + Send>;
 
-/// How one connection through the man in the middle is spoiled.
+/// The changes that the proxy makes on one connection.
 pub(crate) struct Link {
     pub(crate) request: OnHead,
     pub(crate) answer: OnHead,
-    /// What is done with a frame of the client.
+    /// The change of a frame from the client.
     pub(crate) up: OnFrame,
-    /// What is done with a frame of the server.
+    /// The change of a frame from the server.
     pub(crate) down: OnFrame,
     pub(crate) loses_early_bytes: bool,
-    /// Whether the end of the client's side is the end of everything.
+    /// True if a FIN of the client ends the connection.
     pub(crate) ends_at_fin: bool,
-    /// Whether the server never hears that the client is gone.
-    pub(crate) keeps_the_dead: bool,
-    /// Whether the client never hears that the server has ended the stream.
+    /// True if the server does not learn that the client is gone.
+    pub(crate) ignores_disconnects: bool,
+    /// True if the client does not learn that the server has ended the stream.
     pub(crate) never_ends: bool,
-    /// Whether it reads from the server only now and then, so that frames come together.
+    /// True if a connection with an HTTP answer stays open although the client does not read.
+    pub(crate) keeps_unread_answers: bool,
+    /// True if the proxy reads from the server with pauses, so that several frames arrive at once.
     pub(crate) lags: bool,
-    /// Whether the stream ends with a reset.
+    /// True if the stream ends with a reset.
     pub(crate) ends_with_a_reset: bool,
 }
 
-/// What goes out, on either side, because of one frame.
+/// The output in both directions for one frame.
 #[derive(Debug, Default)]
 pub(crate) struct Wires {
     pub(crate) to_server: Vec<u8>,
     pub(crate) to_client: Vec<u8>,
-    /// Frames that came together with this one, and behind it.
+    /// The number of frames that arrived with this one, after it.
     pub(crate) waiting: usize,
-    /// Whether the stream to the client ends after that.
+    /// True if the stream to the client ends after this output.
     pub(crate) ends: bool,
 }
 
@@ -48,8 +50,8 @@ impl Wires {
 }
 
 impl Link {
-    /// Everything arrives as it was sent.
-    pub(crate) fn sound() -> Self {
+    /// Changes nothing.
+    pub(crate) fn unchanged() -> Self {
         Self {
             request: Box::new(|head| head),
             answer: Box::new(|head| head),
@@ -57,30 +59,31 @@ impl Link {
             down: Box::new(|frame, wires| wires.client(&frame)),
             loses_early_bytes: false,
             ends_at_fin: false,
-            keeps_the_dead: false,
+            ignores_disconnects: false,
             never_ends: false,
+            keeps_unread_answers: false,
             lags: false,
             ends_with_a_reset: false,
         }
     }
 
     pub(crate) fn request(change: impl FnMut(String) -> String + Send + 'static) -> Self {
-        Self { request: Box::new(change), ..Self::sound() }
+        Self { request: Box::new(change), ..Self::unchanged() }
     }
 
     pub(crate) fn answer(change: impl FnMut(String) -> String + Send + 'static) -> Self {
-        Self { answer: Box::new(change), ..Self::sound() }
+        Self { answer: Box::new(change), ..Self::unchanged() }
     }
 
     pub(crate) fn up(change: impl FnMut(Frame, &mut Wires) + Send + 'static) -> Self {
-        Self { up: Box::new(change), ..Self::sound() }
+        Self { up: Box::new(change), ..Self::unchanged() }
     }
 
     pub(crate) fn down(change: impl FnMut(Frame, &mut Wires) + Send + 'static) -> Self {
-        Self { down: Box::new(change), ..Self::sound() }
+        Self { down: Box::new(change), ..Self::unchanged() }
     }
 
-    /// Each frame of the client is replaced by another, or by none.
+    /// Replaces each frame of the client by another, or by none.
     pub(crate) fn map_up(mut change: impl FnMut(Frame) -> Option<Frame> + Send + 'static) -> Self {
         Self::up(move |frame, wires| {
             if let Some(frame) = change(frame) {
@@ -89,7 +92,7 @@ impl Link {
         })
     }
 
-    /// Each frame of the server is replaced by another, or by none.
+    /// Replaces each frame of the server by another, or by none.
     pub(crate) fn map_down(mut change: impl FnMut(Frame) -> Option<Frame> + Send + 'static) -> Self {
         Self::down(move |frame, wires| {
             if let Some(frame) = change(frame) {
@@ -98,7 +101,7 @@ impl Link {
         })
     }
 
-    /// Each command is altered.
+    /// Changes each command.
     pub(crate) fn command(mut change: impl FnMut(&mut Value) + Send + 'static) -> Self {
         Self::map_up(move |frame| {
             let Some(mut command) = frame.json() else { return Some(frame) };
@@ -107,7 +110,7 @@ impl Link {
         })
     }
 
-    /// Each event of this type is altered.
+    /// Changes each event of this type.
     pub(crate) fn event(kind: &'static str, mut change: impl FnMut(&mut Value) + Send + 'static) -> Self {
         Self::map_down(move |frame| {
             let Some(mut event) = frame.json().filter(|event| event["type"] == kind) else {
@@ -118,15 +121,15 @@ impl Link {
         })
     }
 
-    /// Events of which this holds are swallowed.
-    pub(crate) fn swallow(mut holds: impl FnMut(&Value) -> bool + Send + 'static) -> Self {
+    /// Drops the events for which `holds` is true.
+    pub(crate) fn drop_events(mut holds: impl FnMut(&Value) -> bool + Send + 'static) -> Self {
         Self::map_down(move |frame| match frame.json() {
             Some(event) if holds(&event) => None,
             _ => Some(frame),
         })
     }
 
-    /// Every other event of this type is held back until the event after it has gone.
+    /// Swaps every second event of this type with the event after it.
     pub(crate) fn swap(kind: &'static str) -> Self {
         let mut held: Option<Frame> = None;
         Self::down(move |frame, wires| {
@@ -143,8 +146,11 @@ impl Link {
     }
 }
 
-/// Commands of this type are answered so, and not carried out.
-pub(crate) fn answered(kind: &'static str, mut reply: impl FnMut(&Value) -> Value + Send + 'static) -> Link {
+/// Answers commands of this type, and does not pass them on.
+pub(crate) fn answer_instead(
+    kind: &'static str,
+    mut reply: impl FnMut(&Value) -> Value + Send + 'static,
+) -> Link {
     Link::up(move |frame, wires| match frame.json() {
         Some(command) if command["type"] == kind => {
             let reply = frame.with_payload(reply(&command).to_string());
@@ -154,7 +160,7 @@ pub(crate) fn answered(kind: &'static str, mut reply: impl FnMut(&Value) -> Valu
     })
 }
 
-pub(crate) fn forget(value: &mut Value, field: &str) {
+pub(crate) fn remove_field(value: &mut Value, field: &str) {
     if let Some(fields) = value.as_object_mut() {
         fields.remove(field);
     }

@@ -2,35 +2,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::link::{Link, answered, forget};
+use crate::link::{Link, answer_instead, remove_field};
 use crate::{Defect, defect};
 
-/// What becomes of messages.
+/// Defects of messages.
 pub(crate) fn defects() -> Vec<Defect> {
     vec![
         defect(
             "a_server_that_delivers_out_of_order_is_caught",
-            "guarantees::what_is_sent_in_one_packet_keeps_its_order",
+            "guarantees::messages_in_one_packet_keep_their_order",
             || swap_messages(|_, _| {}),
         ),
         defect(
             "a_server_that_shows_members_different_orders_is_caught",
-            "guarantees::all_members_see_one_order",
+            "guarantees::all_members_see_the_same_order",
             every_other_sees_another_order(),
         ),
         defect(
             "a_server_that_reuses_a_seq_is_caught",
-            "guarantees::messages_are_numbered_without_holes",
+            "guarantees::messages_are_numbered_without_gaps",
             || renumber(|seq| if seq > 3 { seq - 1 } else { seq }),
         ),
         defect(
             "a_server_that_skips_a_seq_is_caught",
-            "guarantees::messages_are_numbered_without_holes",
+            "guarantees::messages_are_numbered_without_gaps",
             || renumber(|seq| if seq > 3 { seq + 1 } else { seq }),
         ),
         defect(
             "a_server_that_drops_the_oldest_message_of_a_slow_reader_is_caught",
-            "pressure::a_burst_in_a_room_reaches_everybody_whole",
+            "pressure::a_burst_reaches_all_members_complete",
             || {
                 let oldest = Link::down(|frame, wires| {
                     let is_message = frame.json().is_some_and(|event| event["type"] == "message");
@@ -42,46 +42,44 @@ pub(crate) fn defects() -> Vec<Defect> {
             },
         ),
         defect(
-            "a_server_that_acknowledges_what_it_did_not_store_is_caught",
-            "guarantees::what_is_acknowledged_is_in_the_log",
+            "a_server_that_acknowledges_messages_that_it_does_not_store_is_caught",
+            "guarantees::an_acknowledged_message_is_in_the_history",
             acknowledge_only,
         ),
         defect(
-            "a_server_that_shows_what_it_did_not_store_is_caught",
-            "guarantees::what_a_member_sees_is_in_the_log",
+            "a_server_that_delivers_messages_that_it_does_not_store_is_caught",
+            "guarantees::a_delivered_message_is_in_the_history",
             || Link::event("message", |event| event["body"]["text"] = json!("another text")),
         ),
-        defect(
-            "a_server_that_does_not_know_a_key_again_is_caught",
-            "keys::a_repeated_key_is_one_message",
-            || Link::command(|command| forget(command, "key")),
-        ),
+        defect("a_server_that_forgets_keys_is_caught", "keys::a_repeated_key_is_not_delivered_again", || {
+            Link::command(|command| remove_field(command, "key"))
+        }),
         defect(
             "a_server_whose_keys_belong_to_connections_is_caught",
-            "keys::a_key_belongs_to_the_user_not_to_the_connection",
+            "keys::a_key_is_kept_across_connections",
             keys_of_connections(),
         ),
         defect(
             "a_server_that_delivers_a_retry_again_is_caught",
-            "keys::a_retry_in_the_same_packet_is_one_message",
+            "keys::a_retry_in_the_same_packet_is_a_duplicate",
             deliver_retries,
         ),
         defect(
-            "a_server_that_ignores_where_a_client_was_is_caught",
-            "resume::a_client_that_reconnects_misses_nothing",
-            || Link::command(|command| forget(command, "after")),
+            "a_server_that_ignores_the_resume_position_is_caught",
+            "resume::a_client_that_reconnects_gets_the_missed_messages",
+            || Link::command(|command| remove_field(command, "after")),
         ),
         defect(
             "a_server_that_resumes_one_message_too_late_is_caught",
-            "resume::a_resume_at_every_position_gets_exactly_the_rest",
+            "resume::a_resume_from_any_position_brings_the_rest",
             || {
                 let mut is_first = true;
-                Link::swallow(move |event| event["type"] == "message" && std::mem::take(&mut is_first))
+                Link::drop_events(move |event| event["type"] == "message" && std::mem::take(&mut is_first))
             },
         ),
         defect(
             "a_server_that_delivers_a_message_twice_is_caught",
-            "resume::a_resume_while_messages_flow_has_no_hole",
+            "resume::a_resume_during_a_flood_has_no_gap",
             || {
                 Link::down(|frame, wires| {
                     wires.client(&frame);
@@ -91,20 +89,20 @@ pub(crate) fn defects() -> Vec<Defect> {
                 })
             },
         ),
-        defect("a_server_that_escapes_markup_is_caught", "messages::markup_is_text", || {
+        defect("a_server_that_escapes_markup_is_caught", "messages::markup_is_delivered_as_text", || {
             Link::event("message", |event| {
                 let escaped = event["body"]["text"].as_str().map(|text| text.replace('<', "&lt;"));
                 event["body"]["text"] = json!(escaped);
             })
         }),
         defect(
-            "a_server_that_writes_bodies_anew_is_caught",
-            "messages::a_body_is_passed_on_unchanged",
+            "a_server_that_re_encodes_bodies_is_caught",
+            "messages::a_body_is_delivered_unchanged",
             || Link::event("message", |_| {}),
         ),
         defect(
-            "a_server_that_tells_time_in_seconds_is_caught",
-            "events::a_message_says_who_what_and_when",
+            "a_server_that_sends_the_time_in_seconds_is_caught",
+            "events::a_message_has_user_body_and_time",
             || {
                 Link::event("message", |event| {
                     event["at"] = json!(event["at"].as_u64().unwrap_or_default() / 1_000);
@@ -114,7 +112,7 @@ pub(crate) fn defects() -> Vec<Defect> {
     ]
 }
 
-/// Messages have another `seq`, for their senders too.
+/// Changes the `seq` of messages, for their senders too.
 fn renumber(number: fn(u64) -> u64) -> Link {
     Link::map_down(move |frame| match frame.json() {
         Some(mut event) if event["type"] == "sent" || event["type"] == "message" => {
@@ -125,16 +123,16 @@ fn renumber(number: fn(u64) -> u64) -> Link {
     })
 }
 
-/// `send` is answered, and nothing else becomes of it.
+/// Answers `send`, and does not store the message.
 fn acknowledge_only() -> Link {
     let mut seq = 0;
-    answered("send", move |command| {
+    answer_instead("send", move |command| {
         seq += 1;
         json!({"type": "sent", "room": command["room"], "seq": seq, "at": 0, "ref": command["ref"]})
     })
 }
 
-/// Each connection has keys of its own.
+/// Makes keys different for each connection.
 fn keys_of_connections() -> impl Fn() -> Link {
     let connections = AtomicUsize::new(0);
     move || {
@@ -148,19 +146,19 @@ fn keys_of_connections() -> impl Fn() -> Link {
     }
 }
 
-/// A message comes again with each duplicate.
+/// Delivers a message again with each duplicate.
 fn deliver_retries() -> Link {
     Link::down(|frame, wires| {
         wires.client(&frame);
         if let Some(mut event) = frame.json().filter(|event| event["duplicate"] == true) {
             event["type"] = json!("message");
-            forget(&mut event, "ref");
+            remove_field(&mut event, "ref");
             wires.client(&frame.with_payload(event.to_string()));
         }
     })
 }
 
-/// Every other message of a connection comes after the one behind it; the two go through `adjust` before.
+/// Swaps each pair of messages of a connection, after `adjust` has changed them.
 fn swap_messages(mut adjust: impl FnMut(&mut Value, &mut Value) + Send + 'static) -> Link {
     let mut held: Option<Value> = None;
     Link::down(move |frame, wires| {
@@ -178,11 +176,11 @@ fn swap_messages(mut adjust: impl FnMut(&mut Value, &mut Value) + Send + 'static
     })
 }
 
-/// Each `seq` is in its place, but half of the members read other messages under it.
+/// Shows half of the members other messages under the right `seq`s.
 fn every_other_sees_another_order() -> impl Fn() -> Link {
     let connections = AtomicUsize::new(0);
     move || match connections.fetch_add(1, Ordering::Relaxed) % 2 {
-        0 => Link::sound(),
+        0 => Link::unchanged(),
         _ => swap_messages(|first, second| std::mem::swap(&mut first["seq"], &mut second["seq"])),
     }
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use chat_conformance::Mounted;
 use chat_tungstenite::NotFound;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -11,30 +12,42 @@ use tokio::time::sleep;
 use crate::frame::Frame;
 use crate::link::{Link, Wires};
 
-/// Serves the sound server behind a man in the middle who spoils each connection.
-pub(crate) async fn serve(server: Mounted, spoil: impl Fn() -> Link) {
+/// Serves the correct server behind a proxy that changes each connection.
+pub(crate) async fn serve(server: Mounted, link: impl Fn() -> Link) {
     let inner = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = inner.local_addr().expect("the port");
     let service = chat_tungstenite::mount(server.endpoint, NotFound);
-    let sound = chat_tungstenite::serve(inner, service, &server.limits, server.stop);
-    let middle = async {
+    let correct = chat_tungstenite::serve(inner, service, &server.limits, server.stop);
+    let abandon_timeout = server.limits.connection.abandon_timeout();
+    let proxy = async {
         // Dropped with all the connections in it.
         let mut connections = JoinSet::new();
         while let Ok((client, _)) = server.listener.accept().await {
-            let link = spoil();
-            connections.spawn(async move { link.run(client, TcpStream::connect(address).await?).await });
+            let link = link();
+            connections.spawn(async move {
+                link.run(client, TcpStream::connect(address).await?, abandon_timeout).await
+            });
         }
     };
     tokio::select! {
-        () = sound => {}
-        () = middle => {}
+        () = correct => {}
+        () = proxy => {}
     }
 }
 
 impl Link {
-    async fn run(mut self, mut client: TcpStream, mut server: TcpStream) -> io::Result<()> {
+    async fn run(
+        mut self,
+        mut client: TcpStream,
+        mut server: TcpStream,
+        abandon_timeout: Duration,
+    ) -> io::Result<()> {
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
+        #[cfg(target_os = "linux")]
+        if !self.keeps_unread_answers {
+            SockRef::from(&client).set_tcp_user_timeout(Some(abandon_timeout))?;
+        }
         let mut from_client = Vec::new();
         let request = head(&mut client, &mut from_client).await?;
         server.write_all((self.request)(request).as_bytes()).await?;
@@ -50,7 +63,11 @@ impl Link {
         }
         server.write_all(&from_client).await?;
         client.write_all(&from_server).await?;
-        copy_bidirectional(&mut client, &mut server).await.map(drop)
+        let ended = copy_bidirectional(&mut client, &mut server).await;
+        if self.keeps_unread_answers {
+            return std::future::pending().await;
+        }
+        ended.map(drop)
     }
 
     async fn relay(
@@ -65,7 +82,7 @@ impl Link {
         loop {
             pass(&mut from_client, &mut self.up, &mut wires);
             pass(&mut from_server, &mut self.down, &mut wires);
-            // Nothing that is tested here sends more than the buffers on the way hold.
+            // No case here sends more than the buffers on the way hold.
             client.write_all(&std::mem::take(&mut wires.to_client)).await?;
             server.write_all(&std::mem::take(&mut wires.to_server)).await?;
             if wires.ends {
@@ -74,7 +91,7 @@ impl Link {
             tokio::select! {
                 read = read(&mut client, &mut from_client, false), if !half_closed => match read {
                     Ok(1..) => {}
-                    _ if self.keeps_the_dead => return std::future::pending().await,
+                    _ if self.ignores_disconnects => return std::future::pending().await,
                     Ok(0) if !self.ends_at_fin => {
                         server.write_all(&from_client).await?;
                         server.shutdown().await?;
@@ -94,13 +111,13 @@ impl Link {
             return client.set_zero_linger();
         }
         client.shutdown().await?;
-        // What the client still says is read, or the end would be a reset.
+        // The rest of the client's data is read: otherwise the end is a reset.
         while read(&mut client, &mut from_client, false).await? > 0 {}
         Ok(())
     }
 }
 
-/// Reads what there is, `later` once more has come together.
+/// Reads from the stream. With `later`, waits until more data has arrived.
 async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>, later: bool) -> io::Result<usize> {
     if later {
         sleep(Duration::from_millis(20)).await;
@@ -109,7 +126,7 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>, later: bool) -> io::
     stream.read_buf(buffer).await
 }
 
-/// Each whole frame in `bytes` through `change`.
+/// Passes each complete frame in `bytes` to `change`.
 fn pass(bytes: &mut Vec<u8>, change: &mut impl FnMut(Frame, &mut Wires), wires: &mut Wires) {
     let frames: Vec<_> = std::iter::from_fn(|| Frame::take(bytes)).collect();
     let count = frames.len();
@@ -122,7 +139,7 @@ fn pass(bytes: &mut Vec<u8>, change: &mut impl FnMut(Frame, &mut Wires), wires: 
     }
 }
 
-/// The head of a request or an answer; what is behind it stays in `buffer`.
+/// Reads the head of a request or an answer. The data after it stays in `buffer`.
 async fn head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<String> {
     loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {

@@ -1,14 +1,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{Event, RoomName, User};
 
 /// A message on its way into a room.
-#[derive(Clone, Debug)]
+///
+/// A store that learns `seq` only as it writes keeps the message in the form that serde gives it, and calls
+/// [`into_stored`](Self::into_stored) when it reads. The form keeps the body byte for byte, and [`User::key`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewMessage {
     /// The author.
+    #[serde(with = "crate::user::user_record")]
     pub user: User,
     /// The author's idempotency key.
     pub key: Option<String>,

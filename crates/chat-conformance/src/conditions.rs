@@ -1,0 +1,61 @@
+use std::time::Duration;
+
+use chat_core::Limits;
+
+use crate::Stage;
+
+/// A case of the suite: one rule of the contract, and the function that shows it on a [`Stage`].
+pub type Case = chat_suite::Case<Stage, Conditions>;
+
+/// The conditions under which a case runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Conditions {
+    /// The things that the case needs besides an address.
+    pub needs: Needs,
+    /// The reason why the conversation of the case differs from run to run, if it does.
+    pub race: Option<&'static str>,
+    /// The place in the code of this repository to look at when the case fails.
+    pub hint: &'static str,
+    limits: Option<fn(&mut Limits)>,
+}
+
+/// The things that a case needs of a server besides its address. Each includes those before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Needs {
+    /// Nothing else.
+    #[default]
+    Address,
+    /// A server of its own. Its times are short if they can be set.
+    Fresh,
+    /// A server of its own that can be drained.
+    Drain,
+    /// A server of its own with exactly the limits of the case.
+    Limits,
+}
+
+impl Conditions {
+    /// Returns the limits of a server that is started for this case.
+    pub fn limits_of_server(&self) -> Limits {
+        // Some mechanisms hold a broken connection for as long as a close may take.
+        let mut limits = Limits::default().with(|limits| {
+            limits.connection.close_timeout = Duration::from_millis(400);
+        });
+        if let Some(set) = self.limits {
+            set(&mut limits);
+        }
+        limits
+    }
+
+    pub(crate) fn needs(self, needs: Needs) -> Self {
+        Self { needs, ..self }
+    }
+
+    pub(crate) fn race(self, reason: &'static str) -> Self {
+        Self { race: Some(reason), ..self }
+    }
+
+    /// The case runs on a server of its own, with other limits where they can be set.
+    pub(crate) fn limits(self, set: fn(&mut Limits)) -> Self {
+        Self { limits: Some(set), needs: self.needs.max(Needs::Fresh), ..self }
+    }
+}

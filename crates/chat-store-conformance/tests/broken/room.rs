@@ -1,0 +1,207 @@
+//! The defects of a room.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chat_core::{
+    AppendError, AppendReceipt, CommitSink, Limits, LogBounds, NewMessage, Page, Range, Room, RoomName,
+    Search, SearchError, SearchPage, StoredMessage, Unavailable, User,
+};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::task::yield_now;
+use tokio::time::sleep;
+
+use crate::defects::Defect::{self, *};
+use crate::sink::Pending;
+use crate::spoiled::Shared;
+
+/// A room of a sound store with one defect.
+pub(crate) struct SpoiledRoom {
+    pub(crate) defect: Defect,
+    pub(crate) node: usize,
+    pub(crate) name: RoomName,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) log: Arc<dyn Room>,
+    pub(crate) sink: CommitSink,
+    pub(crate) pending: Pending,
+    pub(crate) shared: Arc<Shared>,
+    /// The newest entry that can be read.
+    pub(crate) visible: AtomicU64,
+    /// The number of calls of `bounds`.
+    pub(crate) calls: AtomicU64,
+}
+
+impl SpoiledRoom {
+    fn spoil(&self, message: &mut NewMessage) {
+        let (id, name) = (message.user.id().to_owned(), message.user.name().to_owned());
+        let known = |id: &str| User::new(id, &name).expect("a user");
+        let key = message.key.take();
+        message.key = match self.defect {
+            KeysUnknown => None,
+            KeysFolded => key.map(|key| key.to_lowercase()),
+            KeysCut => key.map(|key| key.chars().take(63).collect()),
+            KeysJoined => key.map(|key| format!("{id}{key}")),
+            RestartLosesKeys => key.map(|key| format!("{key}{}", self.shared.life)),
+            KeysOfOneNode => key.map(|key| format!("{key}{}", self.node)),
+            _ => key,
+        };
+        match self.defect {
+            NoUser | KeysOfAllUsers | KeysJoined => {
+                message.user = User::guest("one").expect("a user");
+            }
+            GuestsAreKnown => message.user = known(&id),
+            UsersAreNames => message.user = known(&name),
+            BodiesRewritten => message.body = json(&value(message.body.get().as_bytes()).to_string()),
+            EscapesResolved => message.body = json(&message.body.get().replace("\\u00e9", "é")),
+            _ => {}
+        }
+    }
+
+    fn page(&self, mut page: Page) -> Page {
+        match self.defect {
+            LeavesHoles => page.messages.iter_mut().for_each(|stored| *stored = renumbered(stored)),
+            TimesDecrease => page.messages.iter_mut().for_each(|stored| *stored = earlier(stored)),
+            NewestFirst => page.messages.reverse(),
+            NeverMore => page.more = false,
+            AlwaysMore => page.more = true,
+            SkipsLong => {
+                page.messages.retain(|stored| stored.frame.len() <= self.limits.wire.max_batch_bytes);
+            }
+            ReportsEarly => page.messages.retain(|stored| stored.seq <= self.visible.load(Ordering::SeqCst)),
+            _ => {}
+        }
+        page
+    }
+}
+
+#[async_trait]
+impl Room for SpoiledRoom {
+    async fn append(&self, mut message: NewMessage) -> Result<AppendReceipt, AppendError> {
+        let key = message.key.clone().unwrap_or_default();
+        let body = message.body.clone();
+        if matches!(self.defect, KeysOfAllRooms | RenewalKeepsKeys)
+            && let Some(known) = self.shared.keys.lock().get(&key)
+        {
+            return Ok(AppendReceipt { duplicate: true, ..*known });
+        }
+        self.spoil(&mut message);
+        let mut answer = self.log.append(message).await;
+        let seq = answer.as_ref().map_or(0, |appended| appended.seq);
+        match (self.defect, &mut answer) {
+            (LeavesHoles, Ok(appended)) => appended.seq = renumber(appended.seq),
+            (AnswersOthersSeq, Ok(appended)) => {
+                sleep(Duration::from_millis(1)).await;
+                appended.seq = self.log.bounds().await.map_or(0, |bounds| bounds.head);
+            }
+            (TimesInSeconds, Ok(appended)) => appended.at /= 1_000,
+            (RepeatsUnmarked, Ok(appended)) => appended.duplicate = false,
+            (ReportsRepeats, Ok(AppendReceipt { duplicate: true, .. })) | (ReportsConflicts, Err(_)) => {
+                self.sink.publish(&StoredMessage { seq: seq.max(1), frame: body.get().to_owned().into() });
+            }
+            (ConflictsAccepted, Err(AppendError::KeyConflict)) => {
+                answer = Ok(AppendReceipt { seq: 1, at: 1, duplicate: true });
+            }
+            (ReportsEarly, Ok(_)) => {
+                sleep(Duration::from_millis(1)).await;
+                self.visible.fetch_max(seq, Ordering::SeqCst);
+            }
+            (ReportsLostWhenDropped, Ok(_)) => {
+                let pending = std::mem::take(&mut *self.pending.lock());
+                yield_now().await;
+                pending.iter().for_each(|stored| self.sink.publish(stored));
+            }
+            (KeysOfAllRooms | RenewalKeepsKeys, Ok(appended)) if !key.is_empty() => {
+                self.shared.keys.lock().insert(key, *appended);
+            }
+            _ => {}
+        }
+        answer
+    }
+
+    async fn read(&self, range: Range) -> Result<Page, Unavailable> {
+        let range = match (self.defect, range) {
+            (AfterInclusive, Range::After { seq, limit }) => {
+                Range::After { seq: seq.saturating_sub(1), limit }
+            }
+            (BeforeInclusive, Range::Before { seq, limit }) => {
+                Range::Before { seq: seq.saturating_add(1), limit }
+            }
+            (BeforeOldest, Range::Before { limit, .. }) => Range::After { seq: 0, limit },
+            (_, range) => range,
+        };
+        let mut page = self.page(self.log.read(range).await?);
+        page.epoch = self.bounds().await?.epoch;
+        Ok(page)
+    }
+
+    async fn bounds(&self) -> Result<LogBounds, Unavailable> {
+        let mut bounds = self.log.bounds().await?;
+        match self.defect {
+            HeadGoesBack if self.calls.fetch_add(1, Ordering::SeqCst) % 3 == 2 => {
+                bounds.head = bounds.head.saturating_sub(1);
+            }
+            OtherNodeBoundsLag if self.node == 1 => bounds.head -= bounds.head % 10,
+            HeadIsCount => bounds.head = bounds.head + 1 - bounds.first,
+            FirstStays => bounds.first = bounds.first.min(2),
+            EpochPerAppend => bounds.epoch = format!("{}-{}", bounds.epoch, bounds.head),
+            EpochIsName => bounds.epoch = self.name.to_string(),
+            _ => {}
+        }
+        Ok(bounds)
+    }
+
+    async fn search(&self, mut search: Search) -> Result<SearchPage, SearchError> {
+        match self.defect {
+            QuotesBreakSearch if search.query.contains('"') => {
+                return Err(Unavailable::new("syntax error").into());
+            }
+            SearchIgnoresBefore => search.before = u64::MAX,
+            MatchesOneWord => search.query = search.query.split(' ').next().unwrap_or_default().to_owned(),
+            _ => {}
+        }
+        let query = search.query.clone();
+        let mut found = self.log.search(search).await?;
+        if self.defect == MatchesWholeWords {
+            let has = |stored: &StoredMessage| {
+                value(&stored.frame)["body"]["text"]
+                    .as_str()
+                    .is_some_and(|text| text.split(|c: char| !c.is_alphanumeric()).any(|word| word == query))
+            };
+            found.messages.retain(has);
+        }
+        Ok(found)
+    }
+}
+
+fn renumber(seq: u64) -> u64 {
+    if seq > 3 { seq + 1 } else { seq }
+}
+
+pub(crate) fn renumbered(stored: &StoredMessage) -> StoredMessage {
+    let mut event = value(&stored.frame);
+    event["seq"] = renumber(stored.seq).into();
+    StoredMessage { seq: renumber(stored.seq), frame: event.to_string().into() }
+}
+
+/// Returns the entry with a time that decreases from one entry to the next but one.
+pub(crate) fn earlier(stored: &StoredMessage) -> StoredMessage {
+    let mut event = value(&stored.frame);
+    event["at"] = (event["at"].as_u64().unwrap_or_default() - stored.seq % 3 * 1_000).into();
+    StoredMessage { seq: stored.seq, frame: event.to_string().into() }
+}
+
+/// Returns the same entry with another spelling.
+pub(crate) fn rewritten(stored: &StoredMessage) -> StoredMessage {
+    StoredMessage { seq: stored.seq, frame: value(&stored.frame).to_string().into() }
+}
+
+fn value(json: &[u8]) -> Value {
+    serde_json::from_slice(json).expect("a frame is JSON")
+}
+
+fn json(text: &str) -> Box<RawValue> {
+    RawValue::from_string(text.to_owned()).expect("JSON")
+}

@@ -1,0 +1,52 @@
+//! The suite on five stores: rooms in memory; rooms that a store holds through its lives; rooms that a task writes;
+//! a store that learns `seq` as it writes; and a store with two nodes whose sinks hear by a subscription.
+
+#[path = "support/assigns_on_write/mod.rs"]
+mod assigns_on_write;
+#[path = "support/by_subscription.rs"]
+mod by_subscription;
+#[path = "support/gate.rs"]
+mod gate;
+#[path = "support/held.rs"]
+mod held;
+#[path = "support/queued.rs"]
+mod queued;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chat_core::{MemoryStore, Store};
+use chat_store_conformance::{Backend, Capability, Fixture, certify};
+
+use assigns_on_write::AssignsOnWrite;
+use by_subscription::BySubscription;
+use held::Held;
+use queued::Queued;
+
+fn main() -> ExitCode {
+    certify([
+        Backend::new("memory", |_| async { InMemory })
+            .without(Capability::Persistence, "each opening of a room in memory is a log of its own")
+            .without(Capability::MultipleNodes, "the log is in one process")
+            .without(Capability::Outage, "memory is always reachable")
+            .without(Capability::Renewal, "a log in memory is not lost while it is open")
+            .deviation("health::a_closed_store_refuses", "there is nothing to close"),
+        Backend::new("held", |_| async { Held::new() }),
+        Backend::new("queued", |_| async { Queued::new() }),
+        Backend::new("assigns_on_write", |_| async { AssignsOnWrite::new() })
+            .without(Capability::MultipleNodes, "one process has the files open"),
+        Backend::new("by_subscription", |_| async { BySubscription::new() }),
+    ])
+}
+
+struct InMemory;
+
+#[async_trait]
+impl Fixture for InMemory {
+    fn store(&self, node: usize) -> Option<Arc<dyn Store>> {
+        (node == 0).then(|| Arc::new(MemoryStore) as Arc<dyn Store>)
+    }
+
+    async fn restart(&mut self) {}
+}
