@@ -28,27 +28,26 @@ const PURE: [&str; 9] = [
 const DOCUMENTED: &[&str] = &["tests/src", "apps/chat-load/src"];
 
 /// Words that must not open a doc comment.
-const OPENINGS: [&str; 12] = [
-    "What", "How", "Why", "Whether", "Who", "Whoever", "Where", "When", "Which", "To be", "If", "None if",
-];
+const OPENINGS: [&str; 12] =
+    ["What", "How", "Why", "Whether", "Who", "Whoever", "Where", "When", "Which", "To be", "If", "None if"];
 
 /// Words that must not occur in a doc comment.
 const WORDS: [&str; 4] = ["whoever", "anew", "told of", "so many"];
 
 #[test]
-fn chat_proto_depends_on_nothing_impure() -> Result<()> {
+fn chat_proto_has_only_pure_dependencies() -> Result<()> {
     assert_eq!(impure(&dependencies("chat-proto")?), Vec::<String>::new());
     Ok(())
 }
 
 #[test]
-fn a_runtime_in_chat_proto_would_be_noticed() {
+fn a_runtime_in_chat_proto_is_found() {
     let broken = ["serde".to_owned(), "tokio".to_owned(), "rand".to_owned()];
     assert_eq!(impure(&broken), ["tokio", "rand"]);
 }
 
 #[test]
-fn nothing_lower_depends_on_anything_higher() -> Result<()> {
+fn no_crate_depends_on_a_higher_layer() -> Result<()> {
     let order = ["chat-proto", "chat-core", "chat-websocket", "chat-hyper"];
     for (height, name) in order.iter().enumerate() {
         let dependencies = dependencies(name)?;
@@ -77,7 +76,7 @@ fn chat_proto_reads_no_clock_and_takes_no_lock() -> Result<()> {
 }
 
 #[test]
-fn a_clock_a_lock_a_thread_or_an_await_in_chat_proto_would_be_noticed() -> Result<()> {
+fn a_clock_a_lock_a_thread_or_an_await_in_chat_proto_is_found() -> Result<()> {
     for broken in [
         "fn f() -> std::time::Instant { std::time::Instant::now() }",
         "use std::time::{Duration, SystemTime};",
@@ -111,7 +110,7 @@ fn adapters_hold_no_policy() -> Result<()> {
 }
 
 #[test]
-fn a_number_a_duration_a_close_code_json_or_a_room_in_an_adapter_would_be_noticed() -> Result<()> {
+fn a_number_a_duration_a_close_code_json_or_a_room_in_an_adapter_is_found() -> Result<()> {
     for broken in [
         "const SIZE: usize = 64 * 1024;",
         "fn f() { wait(15); }",
@@ -213,7 +212,8 @@ fn doc_problems(source: &str) -> Vec<String> {
             rest.is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
         };
         if comment.starts_with(char::is_lowercase) || OPENINGS.into_iter().any(opens_with) {
-            problems.push(format!("{number}: opens with \"{}\"", comment.chars().take(60).collect::<String>()));
+            problems
+                .push(format!("{number}: opens with \"{}\"", comment.chars().take(60).collect::<String>()));
         }
         let lower = comment.to_lowercase();
         let found = WORDS.into_iter().filter(|word| {
