@@ -55,6 +55,8 @@ impl Conversation {
         let seq = reply["seq"].as_u64().context("no seq")?;
         let before = self.sent.known.acknowledged.insert(key.to_owned(), seq);
         ensure!(before.is_none_or(|before| before == seq), "{key} is at {seq}, and was at {before:?}");
+        // A witness that does not read for a long time would be disconnected.
+        self.receive_up_to(seq).await?;
         Ok(true)
     }
 
@@ -102,16 +104,22 @@ impl Conversation {
         Ok(())
     }
 
-    /// Waits until the witness has received every acknowledged message, and closes both connections.
-    pub(crate) async fn finish(mut self) -> Result<SentMessages> {
-        let KnownMessages { acknowledged, received } = &mut self.sent.known;
-        let last = acknowledged.values().max().copied().unwrap_or_default();
-        while (received.len() as u64) < last {
+    /// Waits until the witness has received every message up to `seq`.
+    async fn receive_up_to(&mut self, seq: u64) -> Result<()> {
+        let received = &mut self.sent.known.received;
+        while (received.len() as u64) < seq {
             let message = self.witness.until("message").await?;
             let next = received.len() as u64 + 1;
             ensure!(message["seq"] == next, "{message} instead of {next}");
             received.insert(next, message["key"].as_str().context("no key")?.to_owned());
         }
+        Ok(())
+    }
+
+    /// Waits until the witness has received every acknowledged message, and closes both connections.
+    pub(crate) async fn finish(mut self) -> Result<SentMessages> {
+        let last = self.sent.known.acknowledged.values().max().copied().unwrap_or_default();
+        self.receive_up_to(last).await?;
         self.sender.close(1000).await?;
         self.witness.close(1000).await?;
         Ok(self.sent)

@@ -78,7 +78,7 @@ async fn read_events(load: Arc<Load>, reader: Arc<Reader>, mut events: Events) {
                 load.reconnects.fetch_add(1, Ordering::Relaxed);
             }
             Event::Resumed { recovered: false, .. } => {
-                load.record_ending("resumed without recovery".to_owned())
+                load.record_ending("resumed without recovery".to_owned());
             }
             Event::Expelled { refusal, .. } => load.record_refusal(&refusal.code),
             Event::Closed(Closed::Here) => {}
