@@ -1,23 +1,26 @@
-//! What an idle connection costs in memory, and a delivery in time, for each binary and mechanism.
+//! Measures the memory of an idle connection and the CPU time of a delivery, for each binary and upgrade mode.
 //!
-//! `cargo bench -p chat-tests`; needs 5,100 descriptors (`ulimit -n`). Compare figures of one run only: the
-//! rounds are interleaved, since machines are noisy.
+//! Run it with `cargo bench -p chat-tests`. It needs 5,100 file descriptors (`ulimit -n`). Compare only figures of the same
+//! run: its rounds are interleaved, because machines are noisy.
 
-#![expect(clippy::print_stdout, reason = "a table is what it is run for")]
+#![expect(clippy::print_stdout, reason = "the program prints a table")]
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use chat_tests::{BINARIES, Client, Daemon};
+use chat_tests::{BINARIES, Binary, Client, Daemon, handshake};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// The number of idle connections.
 const IDLE: usize = 5_000;
-const WARM: usize = 100;
+/// The number of idle connections before the first measurement.
+const WARM_UP: usize = 100;
 const RECEIVERS: usize = 200;
 const MESSAGES: usize = 2_000;
+/// The limit of unacknowledged messages.
 const WINDOW: usize = 50;
 const ROUNDS: usize = 3;
 
@@ -28,27 +31,45 @@ async fn main() -> Result<()> {
     let mut rows = Vec::new();
     for binary in BINARIES {
         let daemon = Daemon::start(binary, &["--data", ":memory:"])?;
-        let warm = idle(daemon.address(), WARM).await?;
+        let warm_up = idle(daemon.address(), WARM_UP).await?;
         let before = resident(&daemon)?;
         let connections = idle(daemon.address(), IDLE).await?;
         let after = resident(&daemon)?;
-        drop((warm, connections));
-        rows.push((binary, (after - before) / IDLE as f64, Vec::new(), Vec::new()));
+        drop((warm_up, connections));
+        rows.push(Row { binary, kib: (after - before) / IDLE as f64, cpu: Vec::new(), rate: Vec::new() });
     }
     for _ in 0..ROUNDS {
-        for (binary, _, cpu, rate) in &mut rows {
-            let daemon = Daemon::start(*binary, &["--data", ":memory:"])?;
-            let (cpu_seconds, seconds) = fan_out(&daemon).await?;
+        for row in &mut rows {
+            let daemon = Daemon::start(row.binary, &["--data", ":memory:"])?;
+            let elapsed = fan_out(&daemon).await?;
             let deliveries = (RECEIVERS * MESSAGES) as f64;
-            cpu.push(cpu_seconds * 1e6 / deliveries);
-            rate.push(deliveries / seconds);
+            row.cpu.push(elapsed.cpu_seconds * 1e6 / deliveries);
+            row.rate.push(deliveries / elapsed.seconds);
         }
     }
-    for (binary, kib, mut cpu, mut rate) in rows {
+    for Row { binary, kib, mut cpu, mut rate } in rows {
         let (cpu, rate) = (median(&mut cpu), median(&mut rate));
         println!("| {} {} | {kib:.1} | {cpu:.2} | {rate:.0} |", binary.name, binary.upgrade);
     }
     Ok(())
+}
+
+/// The figures of one binary.
+struct Row {
+    binary: Binary,
+    /// Memory of an idle connection, in KiB.
+    kib: f64,
+    /// CPU time of a delivery in each round, in microseconds.
+    cpu: Vec<f64>,
+    /// Deliveries per second in each round.
+    rate: Vec<f64>,
+}
+
+/// The duration of a fan-out.
+struct Elapsed {
+    /// CPU time of the server.
+    cpu_seconds: f64,
+    seconds: f64,
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -56,12 +77,9 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// Connections that have had their welcome, and then say nothing.
+/// Opens connections that receive their welcome and then send nothing.
 async fn idle(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
-    let request = format!(
-        "GET /ws HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
+    let request = handshake("");
     let mut connections = Vec::with_capacity(count);
     for _ in 0..count {
         let mut stream = TcpStream::connect(address).await.context("see ulimit -n")?;
@@ -75,17 +93,13 @@ async fn idle(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
     Ok(connections)
 }
 
-/// One sender, with a window of unacknowledged messages, and many receivers: CPU seconds of the server, and
-/// seconds.
-async fn fan_out(daemon: &Daemon) -> Result<(f64, f64)> {
+/// Sends messages to many receivers, with a window of unacknowledged messages.
+async fn fan_out(daemon: &Daemon) -> Result<Elapsed> {
     let mut receivers = Vec::new();
     for n in 0..RECEIVERS {
-        let mut receiver = Client::connect(daemon.address(), &format!("receiver-{n}")).await?;
-        receiver.ask(json!({"type": "join", "room": "lobby"}), "j").await?;
-        receivers.push(receiver);
+        receivers.push(Client::member(daemon.address(), &format!("receiver-{n}")).await?);
     }
-    let mut sender = Client::connect(daemon.address(), "sender").await?;
-    sender.ask(json!({"type": "join", "room": "lobby"}), "j").await?;
+    let mut sender = Client::member(daemon.address(), "sender").await?;
     let cpu = daemon.footprint()?.cpu_seconds;
     let start = Instant::now();
     let tasks: Vec<_> = receivers
@@ -99,25 +113,26 @@ async fn fan_out(daemon: &Daemon) -> Result<(f64, f64)> {
             })
         })
         .collect();
-    let mut open = 0;
+    let mut unacknowledged = 0;
     for _ in 0..MESSAGES {
         let body = json!({"text": "a message of a usual length, as people write them"});
         sender.send(json!({"type": "send", "ref": "s", "room": "lobby", "body": body})).await?;
-        open += 1;
-        while open >= WINDOW {
+        unacknowledged += 1;
+        while unacknowledged >= WINDOW {
             sender.until("sent").await?;
-            open -= 1;
+            unacknowledged -= 1;
         }
     }
     for task in tasks {
         task.await??;
     }
-    Ok((daemon.footprint()?.cpu_seconds - cpu, start.elapsed().as_secs_f64()))
+    let cpu_seconds = daemon.footprint()?.cpu_seconds - cpu;
+    Ok(Elapsed { cpu_seconds, seconds: start.elapsed().as_secs_f64() })
 }
 
-/// KiB that the server has in memory.
+/// Returns the resident memory of the server, in KiB.
 fn resident(daemon: &Daemon) -> Result<f64> {
-    // The allocator and the kernel settle.
+    // The allocator and the kernel need a moment to settle.
     std::thread::sleep(Duration::from_millis(500));
     Ok(daemon.footprint()?.kib as f64)
 }

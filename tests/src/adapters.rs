@@ -2,24 +2,24 @@ use std::net::SocketAddr;
 
 use actix_web::App;
 use anyhow::Result;
-use chat_core::{Chat, Endpoint, Limits, Mechanism, Message};
+use chat_core::{Chat, Endpoint, Limits, Mechanism, Message, Text};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// One way to a connection, of one adapter.
+/// An adapter with one of its upgrade modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adapter {
-    /// hyper's connection, hijacked.
+    /// The adapter for plain hyper, which always hijacks the connection.
     Tungstenite,
-    /// warp's.
+    /// The adapter for warp.
     Warp(Mechanism),
-    /// actix's.
+    /// The adapter for actix-web.
     Actix(Mechanism),
-    /// axum's.
+    /// The adapter for axum.
     Axum(Mechanism),
 }
 
-/// Every way of every adapter.
+/// Every adapter with each of its upgrade modes.
 pub const ADAPTERS: [Adapter; 7] = [
     Adapter::Tungstenite,
     Adapter::Warp(Mechanism::Hijack),
@@ -31,7 +31,7 @@ pub const ADAPTERS: [Adapter; 7] = [
 ];
 
 impl Adapter {
-    /// What reports call it.
+    /// Returns the name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tungstenite => "tungstenite_hijack",
@@ -44,7 +44,7 @@ impl Adapter {
         }
     }
 
-    /// Serves a chat until it is told to stop.
+    /// Serves a chat until `stop` is ready.
     pub async fn serve<M: Message>(
         self,
         listener: TcpListener,
@@ -63,7 +63,7 @@ impl Adapter {
             }
             Self::Actix(mechanism) => {
                 let app = move || chat_actix::mount(App::new(), endpoint.clone(), mechanism);
-                // A server that cannot start serves no test.
+                // A test notices a server that did not start: it cannot connect.
                 if let Ok(listener) = listener.into_std() {
                     let _ended = chat_actix::serve(listener, app, limits, stop).await;
                 }
@@ -76,7 +76,7 @@ impl Adapter {
     }
 }
 
-/// A server in this process; it stops when dropped.
+/// A server in this process. It stops when it is dropped.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -84,11 +84,12 @@ pub struct Server {
 }
 
 impl Server {
+    /// Serves a chat with the default limits on a free port.
+    pub async fn with_defaults(adapter: Adapter) -> Result<Self> {
+        Self::start(adapter, &Chat::<Text>::default()).await
+    }
+
     /// Serves a chat on a free port.
-    ///
-    /// # Errors
-    ///
-    /// If there is none.
     pub async fn start<M: Message>(adapter: Adapter, chat: &Chat<M>) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -96,14 +97,14 @@ impl Server {
         let endpoint = Endpoint::new(chat.clone());
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
-            // Dropping the sender is how it is told.
+            // Dropping the sender stops the server.
             let _dropped = stopped.await.is_err();
         };
         tokio::spawn(async move { adapter.serve(listener, endpoint, &limits, stopped).await });
         Ok(Self { address, _stop: stop })
     }
 
-    /// Where it listens.
+    /// Returns the address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

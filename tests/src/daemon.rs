@@ -1,27 +1,28 @@
 use std::env;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Mutex;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Footprint, exchange};
+use crate::{Footprint, eventually, exchange};
 
-/// One of the chat binaries, and how it gets its connections.
-#[derive(Clone, Copy, Debug)]
+/// A chat binary with one of its upgrade modes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binary {
-    /// The name of the package and the program.
+    /// The name of the package and of the program.
     pub name: &'static str,
-    /// What `--upgrade` is given.
+    /// The value of `--upgrade`.
     pub upgrade: &'static str,
 }
 
-/// Every binary with each of its mechanisms.
+/// Every binary with each of its upgrade modes.
 pub const BINARIES: [Binary; 7] = [
     Binary { name: "chatd-tungstenite", upgrade: "hijack" },
     Binary { name: "chatd-warp", upgrade: "hijack" },
@@ -33,38 +34,38 @@ pub const BINARIES: [Binary; 7] = [
 ];
 
 impl Binary {
-    /// The name without what all have in common.
+    /// Returns one binary for each adapter.
+    pub fn one_per_adapter() -> impl Iterator<Item = Self> + Clone {
+        BINARIES.into_iter().filter(|binary| binary.upgrade == "hijack")
+    }
+
+    /// Returns the name of the adapter.
     pub fn adapter(&self) -> &'static str {
         self.name.trim_start_matches("chatd-")
     }
 
-    /// A command that runs the binary, built as these tests are.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be built.
+    /// Returns a command that runs the binary, built with the profile of the tests.
     pub fn command(&self) -> Result<Command> {
         program(self.name)
     }
 
-    /// Runs the binary with these arguments until it ends by itself.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be run.
+    /// Runs the binary with these arguments until it exits.
     pub fn run(&self, arguments: &[&str]) -> Result<Output> {
         Ok(self.command()?.args(arguments).stdin(Stdio::null()).output()?)
     }
+
+    /// Runs `check` on the store in a directory.
+    pub fn check_store(&self, dir: &Path) -> Result<()> {
+        let output = self.command()?.arg("check").arg("--data").arg(dir).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        Ok(())
+    }
 }
 
-/// A command that runs a program of this workspace, built as these tests are.
-///
-/// # Errors
-///
-/// If it cannot be built.
+/// Returns a command that runs a program of this workspace, built with the profile of the tests.
 pub fn program(name: &str) -> Result<Command> {
     static BUILT: Mutex<Vec<&[&str]>> = Mutex::new(Vec::new());
-    // A test sits in target/<profile>/deps, a program in target/<profile>.
+    // A test is in target/<profile>/deps, a program in target/<profile>.
     let executable = env::current_exe()?;
     let mut folders = executable.ancestors().skip(1).skip_while(|folder| folder.ends_with("deps"));
     let profile = folders.next().context("no profile folder")?;
@@ -72,8 +73,7 @@ pub fn program(name: &str) -> Result<Command> {
     let packages: &[&str] = if is_release && BINARIES.iter().any(|binary| binary.name == name) {
         &["-p", "chatd-actix", "-p", "chatd-axum", "-p", "chatd-tungstenite", "-p", "chatd-warp"]
     } else {
-        // The whole workspace, as the tests are built: for one package, its dependencies would have other
-        // features and be built again.
+        // A build of one package alone would use other features and build its dependencies again.
         &["--workspace", "--bins"]
     };
     let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -91,59 +91,54 @@ pub fn program(name: &str) -> Result<Command> {
     Ok(Command::new(profile.join(name)))
 }
 
-/// How a binary ended that has not started to serve.
+/// The end of a binary that did not start to serve.
 #[derive(Debug)]
-pub struct Refusal {
-    /// How it ended.
+pub struct StartFailure {
+    /// The exit status.
     pub status: ExitStatus,
-    /// What it wrote to standard error.
+    /// The content of standard error.
     pub log: String,
 }
 
-/// A running chat binary; killed when dropped.
+/// A running chat binary. It is killed when it is dropped.
 #[derive(Debug)]
 pub struct Daemon {
     binary: Binary,
     child: Child,
     address: SocketAddr,
     log: Option<JoinHandle<String>>,
-    /// Removed at the end.
+    /// The default store, removed at the end.
     data: TempDir,
 }
 
 impl Daemon {
-    /// Starts a binary on a free port, with JSON logs and further arguments; its rooms are in a directory of its own
-    /// unless those name one.
-    ///
-    /// # Errors
-    ///
-    /// If it does not say where it listens.
+    /// Starts a binary on a free port, with JSON logs and further arguments. Its store is a temporary directory unless
+    /// the arguments name one.
     pub fn start(binary: Binary, arguments: &[&str]) -> Result<Self> {
         Self::spawn(binary.command()?, binary, arguments)
     }
 
-    /// Starts a binary by a command that runs it, such as one that limits it first.
-    ///
-    /// # Errors
-    ///
-    /// If it does not say where it listens.
+    /// Starts a binary with its store in a directory.
+    pub fn start_in(dir: &Path, binary: Binary, arguments: &[&str]) -> Result<Self> {
+        let mut command = binary.command()?;
+        command.arg("--data").arg(dir);
+        Self::spawn(command, binary, arguments)
+    }
+
+    /// Starts a binary with a command that runs it, such as `prlimit`.
     pub fn spawn(command: Command, binary: Binary, arguments: &[&str]) -> Result<Self> {
         match Self::attempt(command, binary, arguments)? {
             Ok(daemon) => Ok(daemon),
-            Err(Refusal { status, log }) => bail!("it does not say where it listens: {status}: {log}"),
+            Err(StartFailure { status, log }) => bail!("it prints no address: {status}: {log}"),
         }
     }
 
-    /// The same of a binary that may refuse to start.
-    ///
-    /// # Errors
-    ///
-    /// If it can not even be run.
+    /// Starts a binary that may exit instead of serving.
     pub fn attempt(
         mut command: Command,
         binary: Binary,
         arguments: &[&str],
-    ) -> Result<Result<Self, Refusal>> {
+    ) -> Result<Result<Self, StartFailure>> {
         let data = TempDir::new()?;
         let mut child = command
             .env("CHATD_DATA", data.path())
@@ -156,40 +151,36 @@ impl Daemon {
         let mut errors = child.stderr.take().context("no standard error")?;
         let log = std::thread::spawn(move || {
             let mut log = String::new();
-            // A log that is not UTF-8 shows up as one that is cut short.
+            // A log that is not UTF-8 is cut short, which the tests notice.
             let _cut = errors.read_to_string(&mut log);
             log
         });
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut line)?;
         if line.is_empty() {
-            return Ok(Err(Refusal { status: child.wait()?, log: log.join().unwrap_or_default() }));
+            return Ok(Err(StartFailure { status: child.wait()?, log: log.join().unwrap_or_default() }));
         }
         let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next());
-        let address = address.context("it does not say where it listens")?.parse()?;
+        let address = address.context("it prints no address")?.parse()?;
         Ok(Ok(Self { binary, child, address, log: Some(log), data }))
     }
 
-    /// What it runs.
+    /// Returns the binary.
     pub fn binary(&self) -> Binary {
         self.binary
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its process id.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What `/readyz` says.
-    ///
-    /// # Errors
-    ///
-    /// If that is not JSON.
+    /// Returns the JSON of `/readyz`.
     pub async fn ready(&self) -> Result<Value> {
         let request = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         let answer = String::from_utf8(exchange(self.address, request).await?)?;
@@ -197,48 +188,27 @@ impl Daemon {
         serde_json::from_str(body).with_context(|| answer.clone())
     }
 
-    /// Waits until `/readyz` counts this many sessions and, if none, no connection either.
-    ///
-    /// # Errors
-    ///
-    /// If it does not come to that.
+    /// Waits until `/readyz` counts this many sessions and, if that is zero, no connection.
     pub async fn sessions(&self, wanted: u64) -> Result<()> {
-        crate::within(async {
-            loop {
-                let ready = self.ready().await?;
-                if ready["sessions"] == wanted && (wanted > 0 || ready["connections"] == 0) {
-                    return Ok(());
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+        eventually(|| async {
+            let ready = self.ready().await?;
+            Ok(ready["sessions"] == wanted && (wanted > 0 || ready["connections"] == 0))
         })
-        .await?
+        .await
     }
 
-    /// What the process holds and has used so far.
-    ///
-    /// # Errors
-    ///
-    /// If it is gone, or the system is not Linux.
+    /// Returns the resources that the process uses.
     pub fn footprint(&self) -> Result<Footprint> {
         Footprint::of(self.id(), self.data.path())
     }
 
-    /// Sends a signal by its name, like `TERM`.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be sent.
+    /// Sends a signal, such as `TERM`.
     pub fn signal(&self, name: &str) -> Result<()> {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status()?;
         if sent.success() { Ok(()) } else { bail!("kill -{name} failed") }
     }
 
-    /// Waits for the end: how it ended, and the log, one object a line.
-    ///
-    /// # Errors
-    ///
-    /// If it does not end within 30 s, or a line of the log is no JSON object.
+    /// Waits until the process exits. Returns its status and the lines of its log.
     pub fn wait(mut self) -> Result<(ExitStatus, Vec<Value>)> {
         let deadline = Instant::now() + Duration::from_secs(30);
         let status = loop {
@@ -246,7 +216,7 @@ impl Daemon {
                 break status;
             }
             if Instant::now() > deadline {
-                bail!("it does not end");
+                bail!("it does not exit");
             }
             std::thread::sleep(Duration::from_millis(10));
         };
@@ -255,11 +225,7 @@ impl Daemon {
         Ok((status, lines.collect::<Result<_>>()?))
     }
 
-    /// Ends it as a crash would, with SIGKILL, and returns its log up to then.
-    ///
-    /// # Errors
-    ///
-    /// If it has ended before, or a line of the log is no JSON object.
+    /// Kills the process with SIGKILL and returns its log.
     pub fn crash(mut self) -> Result<Vec<Value>> {
         self.child.kill()?;
         match self.wait()? {
@@ -268,11 +234,7 @@ impl Daemon {
         }
     }
 
-    /// Ends it with SIGTERM and returns its log.
-    ///
-    /// # Errors
-    ///
-    /// If it ends with another code than 0.
+    /// Stops the process with SIGTERM and returns its log.
     pub fn stop(self) -> Result<Vec<Value>> {
         self.signal("TERM")?;
         match self.wait()? {
@@ -284,7 +246,14 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _gone = self.child.kill().and_then(|()| self.child.wait());
+        // The process may have exited already.
+        let _exited = self.child.kill().and_then(|()| self.child.wait());
     }
+}
+
+/// Checks that every line of a log has the level `INFO`.
+pub fn check_levels(log: &[Value]) -> Result<()> {
+    let other: Vec<_> = log.iter().filter(|line| line["level"] != "INFO").collect();
+    ensure!(other.is_empty(), "{other:#?}");
+    Ok(())
 }

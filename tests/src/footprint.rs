@@ -3,23 +3,23 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// What a process holds and has used, as Linux tells it.
+/// The resources of a process, read from `/proc`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Footprint {
-    /// Open file descriptors, but for those of the store, which opens some when it is first read.
+    /// Open file descriptors, without those of the store, which opens some at its first read.
     pub descriptors: usize,
-    /// Threads.
+    /// The number of threads.
     pub threads: usize,
-    /// KiB in memory.
+    /// Resident memory, in KiB.
     pub kib: usize,
-    /// The most KiB there ever were.
+    /// The peak of the resident memory, in KiB.
     pub peak_kib: usize,
-    /// User and system time, in steps of 10 ms.
+    /// User and system time, in seconds. The resolution is 10 ms.
     pub cpu_seconds: f64,
 }
 
 impl Footprint {
-    /// `store` is the directory of its store.
+    /// Reads the resources of a process whose store is in the directory `store`.
     pub(crate) fn of(process: u32, store: &Path) -> Result<Self> {
         let folder = format!("/proc/{process}");
         let status = fs::read_to_string(format!("{folder}/status"))?;
@@ -32,7 +32,7 @@ impl Footprint {
         let (_, fields) = stat.rsplit_once(')').context("no fields")?;
         let ticks: Vec<f64> =
             fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-        // One that has been closed meanwhile has no name.
+        // A descriptor that was closed in the meantime has no name.
         let names =
             fs::read_dir(format!("{folder}/fd"))?.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
         Ok(Self {

@@ -6,70 +6,55 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::Daemon;
+use crate::{Daemon, check_levels};
 
-/// k6 with one of the scripts in `k6/`, aimed at the daemon. `K6` says where k6 is, unless it is on the path.
-///
-/// # Errors
-///
-/// If it is neither, or there is no such script.
+/// Returns a command that runs a script of `k6/` against a daemon. The environment variable `K6` names the k6 program; it
+/// defaults to `k6`.
 pub fn k6(script: &str, daemon: &Daemon) -> Result<Command> {
     let k6 = env::var_os("K6").map_or_else(|| PathBuf::from("k6"), PathBuf::from);
     let found = Command::new(&k6).arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     found.with_context(|| {
-        format!("{} does not run: install k6, or let K6 be the one that tests/provide installs", k6.display())
+        format!("{} does not run: install k6, or set K6 to the one that tests/provide installs", k6.display())
     })?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../k6").join(script).with_extension("js");
     ensure!(path.exists(), "there is no k6/{script}.js");
     let binary = daemon.binary();
     let mut command = Command::new(k6);
     command.args(["run", "--quiet", "--no-usage-report", "--no-color"]);
-    command.args(["-e", &format!("URL=ws://{}/ws", daemon.address())]);
-    command.args([
-        "-e",
-        &format!("ADAPTER={}", binary.adapter()),
-        "-e",
-        &format!("UPGRADE={}", binary.upgrade),
-    ]);
+    for variable in [
+        format!("URL=ws://{}/ws", daemon.address()),
+        format!("ADAPTER={}", binary.adapter()),
+        format!("UPGRADE={}", binary.upgrade),
+    ] {
+        command.args(["-e", &variable]);
+    }
     command.arg(path).stdin(Stdio::null());
     Ok(command)
 }
 
-/// What `k6 run --summary-export` wrote.
+/// The summary that `k6 run --summary-export` writes.
 #[derive(Debug)]
 pub struct Summary(Value);
 
 impl Summary {
-    /// Reads it.
-    ///
-    /// # Errors
-    ///
-    /// If it is not there or no JSON.
+    /// Reads a summary.
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
         Ok(Self(serde_json::from_str(&text)?))
     }
 
-    /// One figure of a metric, like `p(95)` of `chat_delivery`; none if the metric has no samples.
+    /// Returns one figure of a metric, such as `p(95)` of `chat_delivery`, or `None` if the metric has no samples.
     pub fn figure(&self, metric: &str, name: &str) -> Option<f64> {
         self.0["metrics"][metric][name].as_f64()
     }
 
-    /// How often something happened.
-    ///
-    /// # Errors
-    ///
-    /// If the script does not count that, or never came to it.
+    /// Returns the value of a counter.
     pub fn count(&self, metric: &str) -> Result<u64> {
         let count = self.0["metrics"][metric]["count"].as_u64();
         count.with_context(|| format!("k6 has no {metric}"))
     }
 
-    /// That every user who began has compared what came with what had to.
-    ///
-    /// # Errors
-    ///
-    /// If one has not, or there was none.
+    /// Checks that every user compared all received messages with the expected ones.
     pub fn all_audited(&self) -> Result<()> {
         let users = self.count("chat_users")?;
         let audited = self.0["metrics"]["chat_audited"]["passes"].as_u64();
@@ -78,17 +63,11 @@ impl Summary {
     }
 }
 
-/// What the story's log did not show: every upgrade is a 101, nothing went wrong, every session has an end and
-/// that is its client's doing. Returns the number of upgrades.
-///
-/// # Errors
-///
-/// If it is not so.
+/// Checks the log of a server under load: every upgrade is a 101, every session has ended, and the client ended it. Returns
+/// the number of upgrades.
 pub fn check_log(log: &[Value]) -> Result<usize> {
     let with = |message: &'static str| log.iter().filter(move |line| line["message"] == message);
-    let wrong: Vec<_> =
-        log.iter().filter(|line| line["level"] == "ERROR" || line["level"] == "WARN").collect();
-    ensure!(wrong.is_empty(), "{wrong:#?}");
+    check_levels(log)?;
     let other: Vec<_> = with("upgrade").filter(|line| line["status"] != 101).collect();
     ensure!(other.is_empty(), "{other:#?}");
 
@@ -96,7 +75,7 @@ pub fn check_log(log: &[Value]) -> Result<usize> {
     let mut ended: Vec<_> = with("session ended").map(|line| line["connection"].as_u64()).collect();
     begun.sort_unstable();
     ended.sort_unstable();
-    ensure!(begun == ended, "upgrades {begun:?} but ends {ended:?}");
+    ensure!(begun == ended, "upgrades {begun:?}, but ended sessions {ended:?}");
     let causes = ["closed by peer", "peer gone", "connection lost"];
     let odd: Vec<_> =
         with("session ended").filter(|line| !causes.iter().any(|cause| line["cause"] == *cause)).collect();

@@ -1,27 +1,58 @@
-//! What the proofs across adapters share: the adapters in this process, the binaries as processes, clients, random
-//! scripts with a model of the protocol, and a crowd with a check of what it saw.
+//! Shared parts of the tests that run all adapters: servers in this process, the binaries as processes, a client, a faulty
+//! proxy, random scripts with a model of the protocol, and concurrent participants whose histories are checked.
+
+#![expect(clippy::missing_errors_doc, reason = "each function fails if a server or the system misbehaves")]
 
 mod adapters;
-mod answers;
 mod client;
-mod crowd;
 mod daemon;
-mod fault;
 mod footprint;
 pub mod history;
+mod host_fault;
 mod k6;
-mod raw;
+mod participants;
+mod proxy;
+mod responses;
 mod scripts;
 mod seed;
 
 pub use adapters::{ADAPTERS, Adapter, Server};
-pub use answers::answers;
-pub use client::{Client, exchange, within};
-pub use crowd::{Plan, crowd, gather};
-pub use daemon::{BINARIES, Binary, Daemon, Refusal, program};
-pub use fault::Fault;
+pub use client::{Client, Incoming, eventually, exchange, handshake, request_upgrade, within};
+pub use daemon::{BINARIES, Binary, Daemon, StartFailure, check_levels, program};
 pub use footprint::Footprint;
+pub use host_fault::HostFault;
 pub use k6::{Summary, check_log, k6};
-pub use raw::{Heard, RawClient};
-pub use scripts::{Failure, Stage, Step, script};
+pub use participants::{Plan, plan, run_plan};
+pub use proxy::{Affected, Proxy, ProxyFault};
+pub use responses::http_responses;
+pub use scripts::{Failure, ScriptServer, Step, script};
 pub use seed::{runner, seeds};
+
+/// Defines one test for each binary and upgrade mode. Each calls a function with the [`Binary`].
+#[macro_export]
+macro_rules! for_each_binary {
+    ($($test:ident)*) => {
+        $crate::for_each_binary! { @modules [$($test)*]
+            tungstenite_by_hijack: "chatd-tungstenite" "hijack",
+            warp_by_hijack: "chatd-warp" "hijack",
+            warp_by_context: "chatd-warp" "context",
+            actix_by_hijack: "chatd-actix" "hijack",
+            actix_by_context: "chatd-actix" "context",
+            axum_by_hijack: "chatd-axum" "hijack",
+            axum_by_context: "chatd-axum" "context",
+        }
+    };
+    (@modules $tests:tt $($name:ident: $binary:literal $upgrade:literal,)*) => {
+        $($crate::for_each_binary! { @module $tests $name $binary $upgrade })*
+    };
+    (@module [$($test:ident)*] $name:ident $binary:literal $upgrade:literal) => {
+        mod $name {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $test() -> anyhow::Result<()> {
+                    super::$test($crate::Binary { name: $binary, upgrade: $upgrade }).await
+                }
+            )*
+        }
+    };
+}

@@ -5,11 +5,12 @@ use std::hash::{BuildHasher, Hasher};
 use anyhow::{Context, Result};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-/// The one seed that `CHAT_SEED` gives, or else random ones: as many as the variable `count` says, or `default`.
+/// Returns the seed in `CHAT_SEED` or, if that is not set, random seeds. The environment variable named `count` gives their
+/// number; it defaults to `default`.
 ///
 /// # Errors
 ///
-/// If one of the variables is no number.
+/// Fails if a variable is not a number.
 pub fn seeds(count: &str, default: u64) -> Result<Vec<u64>> {
     let number = |name: &str| {
         let value = env::var(name).ok();
@@ -23,7 +24,7 @@ pub fn seeds(count: &str, default: u64) -> Result<Vec<u64>> {
     Ok((0..count).map(|index| first.wrapping_add(index)).collect())
 }
 
-/// What makes up a value, and a shorter one where that fails: the same from the same seed.
+/// Returns a test runner that generates and shrinks the same values for the same seed.
 pub fn runner(seed: u64) -> TestRunner {
     let config = Config {
         cases: 1,

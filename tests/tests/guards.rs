@@ -1,4 +1,5 @@
-//! The rules that keep `chat-proto` pure and the adapters free of policy, and the proof that each rule bites.
+//! Rules about the source code: `chat-proto` is pure, adapters hold no policy, and doc comments are plain English.
+//! Each rule has a test which shows that it finds a violation.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use syn::visit::{self, Visit};
 
 const ADAPTERS: [&str; 4] = ["chat-actix", "chat-axum", "chat-tungstenite", "chat-warp"];
 
-/// What `chat-proto` may be built from: data, text, hashes; nothing that waits, listens or rolls dice.
+/// Dependencies that `chat-proto` may have: data, text and hashes, but no I/O, no runtime and no randomness.
 const PURE: [&str; 9] = [
     "base64",
     "bytes",
@@ -23,20 +24,30 @@ const PURE: [&str; 9] = [
     "unicode-properties",
 ];
 
+/// Directories whose doc comments are checked. A `*` stands for any directory name.
+const DOCUMENTED: &[&str] = &["tests/src", "apps/chat-load/src"];
+
+/// Words that must not open a doc comment.
+const OPENINGS: [&str; 12] =
+    ["What", "How", "Why", "Whether", "Who", "Whoever", "Where", "When", "Which", "To be", "If", "None if"];
+
+/// Words that must not occur in a doc comment.
+const WORDS: [&str; 4] = ["whoever", "anew", "told of", "so many"];
+
 #[test]
-fn chat_proto_depends_on_nothing_impure() -> Result<()> {
+fn chat_proto_has_only_pure_dependencies() -> Result<()> {
     assert_eq!(impure(&dependencies("chat-proto")?), Vec::<String>::new());
     Ok(())
 }
 
 #[test]
-fn a_runtime_in_chat_proto_would_be_noticed() {
+fn a_runtime_in_chat_proto_is_found() {
     let broken = ["serde".to_owned(), "tokio".to_owned(), "rand".to_owned()];
     assert_eq!(impure(&broken), ["tokio", "rand"]);
 }
 
 #[test]
-fn nothing_lower_depends_on_anything_higher() -> Result<()> {
+fn no_crate_depends_on_a_higher_layer() -> Result<()> {
     let order = ["chat-proto", "chat-core", "chat-websocket", "chat-hyper"];
     for (height, name) in order.iter().enumerate() {
         let dependencies = dependencies(name)?;
@@ -44,7 +55,7 @@ fn nothing_lower_depends_on_anything_higher() -> Result<()> {
             .iter()
             .filter(|d| d.starts_with("chat"))
             .find(|d| !order[..height].contains(&d.as_str()));
-        assert_eq!(higher, None, "{name} depends on what is above it");
+        assert_eq!(higher, None, "{name} depends on a higher layer");
     }
     for name in ADAPTERS {
         let dependencies = dependencies(name)?;
@@ -65,7 +76,7 @@ fn chat_proto_reads_no_clock_and_takes_no_lock() -> Result<()> {
 }
 
 #[test]
-fn a_clock_a_lock_a_thread_or_an_await_in_chat_proto_would_be_noticed() -> Result<()> {
+fn a_clock_a_lock_a_thread_or_an_await_in_chat_proto_is_found() -> Result<()> {
     for broken in [
         "fn f() -> std::time::Instant { std::time::Instant::now() }",
         "use std::time::{Duration, SystemTime};",
@@ -99,7 +110,7 @@ fn adapters_hold_no_policy() -> Result<()> {
 }
 
 #[test]
-fn a_number_a_duration_a_close_code_json_or_a_room_in_an_adapter_would_be_noticed() -> Result<()> {
+fn a_number_a_duration_a_close_code_json_or_a_room_in_an_adapter_is_found() -> Result<()> {
     for broken in [
         "const SIZE: usize = 64 * 1024;",
         "fn f() { wait(15); }",
@@ -118,11 +129,110 @@ fn a_number_a_duration_a_close_code_json_or_a_room_in_an_adapter_would_be_notice
     Ok(())
 }
 
+#[test]
+fn doc_comments_are_plain_english() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut problems = Vec::new();
+    for pattern in DOCUMENTED {
+        for folder in matching(&root, pattern)? {
+            for (path, source) in rust_files(&folder)? {
+                let path = path.strip_prefix(&root)?.display().to_string();
+                problems.extend(doc_problems(&source).into_iter().map(|problem| format!("{path}:{problem}")));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{} doc comments:\n{}", problems.len(), problems.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn doc_comments_that_are_not_plain_english_are_found() {
+    for broken in [
+        "/// What a client sends.",
+        "//! How it works.",
+        "    /// Whether it is open.",
+        "/// None if it is closed.",
+        "/// To be called once.",
+        "/// When\n/// it is due.",
+        "/// lower case",
+        "//! A server.\n/// Which one.",
+        "/// A list.\n\n/// Where it is.",
+        "/// The server, whoever runs it.",
+        "/// A room.\n///\n/// It starts anew.",
+        "/// A member is told of a\n/// gap.",
+        "/// Waits for so\n/// many messages.",
+    ] {
+        assert_eq!(doc_problems(broken).len(), 1, "{broken}");
+    }
+    let plain = "//! A server.\n\n/// Returns the room.\n///\n/// What it holds is kept.\n// how\n//// What?\n/// `seq`.";
+    assert_eq!(doc_problems(plain), [] as [String; 0]);
+}
+
+/// Returns the directories that match a pattern in which `*` is any directory name.
+fn matching(root: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
+    let mut folders = vec![root.to_owned()];
+    for name in pattern.split('/') {
+        let mut next = Vec::new();
+        for folder in folders {
+            if name == "*" {
+                next.extend(fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path())));
+            } else {
+                next.push(folder.join(name));
+            }
+        }
+        folders = next.into_iter().filter(|folder| folder.is_dir()).collect();
+    }
+    assert!(!folders.is_empty(), "no directory matches {pattern}");
+    Ok(folders)
+}
+
+/// Returns the doc comments of a source that open or read badly, each with its line number.
+fn doc_problems(source: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    // Each doc comment: the line number and the marker of its first line, and its text.
+    let mut comments: Vec<(usize, &str, String)> = Vec::new();
+    let mut in_comment = false;
+    for (number, line) in (1..).zip(source.lines()) {
+        let line = line.trim_start();
+        let marker = ["///", "//!"].into_iter().find(|marker| line.starts_with(marker));
+        let Some(marker) = marker.filter(|_| !line.starts_with("////")) else {
+            in_comment = false;
+            continue;
+        };
+        let text = line[marker.len()..].trim();
+        match comments.last_mut().filter(|(_, other, _)| in_comment && *other == marker) {
+            Some((.., comment)) => *comment += &format!(" {text}"),
+            None => comments.push((number, marker, text.to_owned())),
+        }
+        in_comment = true;
+    }
+    for (number, _, comment) in comments {
+        let opens_with = |opening: &str| {
+            let rest = comment.strip_prefix(opening);
+            rest.is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+        };
+        if comment.starts_with(char::is_lowercase) || OPENINGS.into_iter().any(opens_with) {
+            problems
+                .push(format!("{number}: opens with \"{}\"", comment.chars().take(60).collect::<String>()));
+        }
+        let lower = comment.to_lowercase();
+        let found = WORDS.into_iter().filter(|word| {
+            let bounded = |at: usize| {
+                let (before, after) = (&lower[..at], &lower[at + word.len()..]);
+                !before.ends_with(char::is_alphanumeric) && !after.starts_with(char::is_alphanumeric)
+            };
+            lower.match_indices(word).any(|(at, _)| bounded(at))
+        });
+        problems.extend(found.map(|word| format!("{number}: says \"{word}\"")));
+    }
+    problems
+}
+
 fn impure(dependencies: &[String]) -> Vec<String> {
     dependencies.iter().filter(|name| !PURE.contains(&name.as_str())).cloned().collect()
 }
 
-/// The packages that a crate of this workspace is built from, those of its tests left out.
+/// Returns the dependencies of a crate of this workspace, without those of its tests.
 fn dependencies(name: &str) -> Result<Vec<String>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
@@ -142,15 +252,24 @@ fn dependencies(name: &str) -> Result<Vec<String>> {
 
 fn sources(name: &str) -> Result<Vec<(PathBuf, String)>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates").join(name).join("src");
-    let mut sources = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "rs") {
-            sources.push((path.clone(), fs::read_to_string(&path)?));
-        }
-    }
+    let sources = rust_files(&folder)?;
     assert!(!sources.is_empty(), "{name} has no sources");
     Ok(sources)
+}
+
+/// Returns the Rust files of a directory and of those below it.
+fn rust_files(folder: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(rust_files(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push((path.clone(), fs::read_to_string(&path)?));
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn impurities(source: &str) -> Result<Vec<String>> {
@@ -159,7 +278,7 @@ fn impurities(source: &str) -> Result<Vec<String>> {
     Ok(purity.0)
 }
 
-/// Finds what a pure crate does not name.
+/// Finds names that a pure crate must not use.
 struct Purity(Vec<String>);
 
 impl<'ast> Visit<'ast> for Purity {
@@ -208,7 +327,7 @@ fn policies(source: &str) -> Result<Vec<String>> {
     Ok(policy.0)
 }
 
-/// Finds what an adapter does not decide.
+/// Finds decisions that an adapter must not make.
 struct Policy(Vec<String>);
 
 impl<'ast> Visit<'ast> for Policy {
@@ -240,7 +359,7 @@ impl<'ast> Visit<'ast> for Policy {
     }
 
     fn visit_attribute(&mut self, _: &'ast syn::Attribute) {
-        // Documentation may say what it likes.
+        // Numbers and durations in documentation are no policy.
     }
 
     fn visit_lit_int(&mut self, literal: &'ast syn::LitInt) {

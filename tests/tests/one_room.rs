@@ -1,40 +1,38 @@
-//! Users on different adapters, in one room of one chat, see one history.
+//! Users on different adapters, in one room of one chat, receive the same messages.
 //!
-//! What a crowd does grows from a seed. A failure prints it; `CHAT_SEED=<seed> cargo test -p chat-tests --test one_room`
-//! lets the same crowd do the same again, though not in the same order: that is up to the scheduler. `CHAT_CROWDS=<count>`
-//! makes more crowds than are made by default.
+//! Each plan is generated from a seed, which a failure prints. `CHAT_SEED=<seed> cargo test -p chat-tests --test one_room`
+//! runs the same plan again, possibly in another order of events. `CHAT_PLANS=<count>` sets the number of plans.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use chat_core::{Chat, Counts, Limits, RoomName, Text, User};
-use chat_tests::{ADAPTERS, Client, Server, crowd, gather, history, runner, seeds, within};
+use chat_tests::{ADAPTERS, Client, Server, eventually, history, plan, run_plan, runner, seeds};
 use proptest::strategy::{Strategy, ValueTree};
-use serde_json::json;
 
-/// Crowds that are made by default.
-const CROWDS: u64 = 5;
+/// The default number of plans.
+const PLANS: u64 = 5;
 
-/// Messages that the room keeps: fewer than some of its readers miss.
-const KEPT: usize = 200;
+/// The number of messages that the room retains. Some readers miss more than that.
+const RETAINED: usize = 200;
 
-/// Longer than any crowd stays.
+/// A time limit that no plan reaches.
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crowd_on_all_adapters_sees_one_history() -> Result<()> {
-    for seed in seeds("CHAT_CROWDS", CROWDS)? {
+async fn participants_on_all_adapters_see_one_history() -> Result<()> {
+    for seed in seeds("CHAT_PLANS", PLANS)? {
         one_history(seed)
             .await
-            .with_context(|| format!("again: CHAT_SEED={seed} cargo test -p chat-tests --test one_room"))?;
+            .with_context(|| format!("run CHAT_SEED={seed} cargo test -p chat-tests --test one_room"))?;
     }
     Ok(())
 }
 
 async fn one_history(seed: u64) -> Result<()> {
     let limits = Limits::default().with(|limits| {
-        limits.rooms.log_messages = KEPT;
-        limits.wire.default_page_messages = KEPT;
+        limits.rooms.log_messages = RETAINED;
+        limits.wire.default_page_messages = RETAINED;
         limits.wire.max_page_messages = 50;
         limits.rooms.tail_events = 32;
         limits.wire.max_batch_bytes = 8 * 1024;
@@ -44,22 +42,21 @@ async fn one_history(seed: u64) -> Result<()> {
     let chat = Chat::builder().limits(limits).build();
     let servers = start_all(&chat).await?;
     let addresses: Vec<_> = servers.iter().map(Server::address).collect();
-    let plan = crowd(servers.len()).new_tree(&mut runner(seed)).map_err(anyhow::Error::msg)?.current();
-    let histories = gather(plan, &addresses).await?;
-    let head = history::check(&histories, KEPT as u64).map_err(|flaw| anyhow::anyhow!("{flaw:?}"))?;
-    ensure!(head > 100, "a crowd that says next to nothing");
-    gone(&chat).await
+    let plan = plan(servers.len()).new_tree(&mut runner(seed)).map_err(anyhow::Error::msg)?.current();
+    let histories = run_plan(plan, &addresses).await?;
+    let head =
+        history::check(&histories, RETAINED as u64).map_err(|violation| anyhow::anyhow!("{violation:?}"))?;
+    ensure!(head > 100, "only {head} messages");
+    wait_until_empty(&chat).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_the_host_posts_reaches_users_on_all_adapters() -> Result<()> {
+async fn a_message_posted_by_the_host_reaches_users_on_all_adapters() -> Result<()> {
     let chat = Chat::default();
     let servers = start_all(&chat).await?;
     let mut users = Vec::new();
     for (number, server) in servers.iter().enumerate() {
-        let mut user = Client::connect(server.address(), &format!("user-{number}")).await?;
-        user.ask(json!({"type": "join", "room": "lobby"}), "j").await?;
-        users.push(user);
+        users.push(Client::member(server.address(), &format!("user-{number}")).await?);
     }
     let lobby: RoomName = "lobby".parse()?;
     let posted = chat.post(&lobby, &User::new("bot", "Bot")?, &Text::new("It is noon."), None).await?;
@@ -69,10 +66,8 @@ async fn a_message_that_the_host_posts_reaches_users_on_all_adapters() -> Result
     }
     let members = chat.members(&lobby);
     ensure!(members.len() == servers.len(), "{members:?}");
-    for user in users {
-        user.vanish();
-    }
-    gone(&chat).await
+    drop(users);
+    wait_until_empty(&chat).await
 }
 
 async fn start_all(chat: &Chat) -> Result<Vec<Server>> {
@@ -83,12 +78,7 @@ async fn start_all(chat: &Chat) -> Result<Vec<Server>> {
     Ok(servers)
 }
 
-/// Waits until every connection is gone, and with it every session.
-async fn gone(chat: &Chat) -> Result<()> {
-    within(async {
-        while !matches!(chat.counts(), Counts { connections: 0, sessions: 0, .. }) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
+/// Waits until no connection and no session is left.
+async fn wait_until_empty(chat: &Chat) -> Result<()> {
+    eventually(|| async { Ok(matches!(chat.counts(), Counts { connections: 0, sessions: 0, .. })) }).await
 }

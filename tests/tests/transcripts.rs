@@ -1,5 +1,5 @@
-//! Every case of the suite has one transcript, whichever mechanism serves it: what each puts on the wire is
-//! compared with what the first does, byte for byte wherever the protocol leaves nothing open.
+//! The transcripts of every case of the conformance suite, compared between all adapters. They must be equal byte for byte
+//! wherever the protocol prescribes the bytes.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -10,94 +10,92 @@ use chat_conformance::{Case, InProcess, Mounted, Report, cases, compare, run};
 use chat_tests::{ADAPTERS, Adapter};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// Cases at once: most of them wait for the server most of the time.
+/// The number of cases that run at the same time. Most of them wait for the server.
 const THREADS: usize = 12;
 
-/// Differences that are known: the case, the mechanisms, and the reason. Each fails once it is gone.
+/// Known differences: the case, the adapters, and the reason. A difference that no longer occurs fails the test.
 const DIFFERENCES: &[(&str, &[&str], &str)] = &[
     (
-        "handshake::an_upgrade_header_with_several_protocols_is_accepted",
+        "handshake::upgrade_may_name_websocket_among_others",
         &["warp_context", "actix_hijack", "actix_context"],
-        "they take a request for an upgrade only if its `Upgrade` is the bare word",
+        "they accept an upgrade only if `Upgrade` has no other value",
     ),
     (
-        "handshake::an_expect_header_does_not_prevent_the_upgrade",
+        "handshake::an_expectation_does_not_stand_in_the_way",
         ACTIX,
         "actix answers 100 itself, ahead of the 101",
     ),
-    ("refusal::two_hosts_are_refused", ACTIX, BY_ITSELF),
-    ("refusal::a_missing_host_is_refused", ACTIX, BY_ITSELF),
-    ("refusal::content_length_with_transfer_encoding_is_refused", ACTIX, BY_ITSELF),
+    ("refusal::two_hosts_are_refused", ACTIX, OWN_RESPONSE),
+    ("refusal::a_missing_host_is_refused", ACTIX, OWN_RESPONSE),
+    ("refusal::two_lengths_are_refused", ACTIX, OWN_RESPONSE),
     (
-        "refusal::frames_after_a_refused_handshake_are_not_served",
+        "refusal::a_refused_client_gets_no_frames",
         ACTIX,
-        "what comes behind a refused request is one more malformed request to hyper; actix just ends",
+        "hyper reads the bytes after a refused request as another malformed request; actix ends the connection",
     ),
-    ("refusal::another_path_is_not_upgraded", ACTIX, NOT_FOUND),
-    ("arrival::a_request_before_the_handshake_is_answered_first", ACTIX, NOT_FOUND),
-    ("arrival::a_partial_head_is_closed", ACTIX, TOO_LATE),
-    ("arrival::a_silent_connection_is_closed", ACTIX, TOO_LATE),
+    ("refusal::another_path_is_not_the_chat", ACTIX, NOT_FOUND),
+    ("arrival::a_request_behind_another_is_answered_after_it", ACTIX, NOT_FOUND),
+    ("arrival::half_a_head_is_ended", ACTIX, TOO_LATE),
+    ("arrival::a_silent_connection_is_ended", ACTIX, TOO_LATE),
     (
-        "framing::a_violation_does_not_affect_other_connections",
+        "framing::a_breach_harms_nobody_else",
         &["actix_context"],
-        "of two breaches in one header (reserved bits, a length too big) it names the other",
+        "of two violations in one header (reserved bits, excessive length) it reports the other one",
     ),
-    ("fragments::endless_empty_fragments_are_refused", CODEC, "the codec shows messages, not fragments"),
+    ("fragments::endless_empty_fragments_are_capped", CODEC, "the codec shows messages, not fragments"),
     (
-        "utf8::invalid_utf_8_is_refused_in_its_own_fragment",
+        "utf8::bad_bytes_are_found_in_the_fragment_where_they_stand",
         &["actix_context"],
         "actix-ws checks text at the end of its message",
     ),
-    ("close::unassigned_close_codes_are_refused", &["actix_context"], AS_A_BREACH),
-    ("close::reserved_close_codes_are_refused", &["actix_context"], AS_A_BREACH),
+    ("close::codes_that_are_not_assigned_are_refused", &["actix_context"], AS_A_VIOLATION),
+    ("close::codes_that_must_not_be_sent_are_refused", &["actix_context"], AS_A_VIOLATION),
     (
-        "close::a_close_reason_that_is_not_utf_8_is_refused",
+        "close::a_reason_that_is_not_utf_8_is_refused",
         &["actix_context"],
-        "actix-ws takes it for a breach of the protocol (1002), not for an invalid payload (1007)",
+        "actix-ws reports a protocol violation (1002) instead of an invalid payload (1007)",
     ),
-    ("close::a_message_before_a_close_is_stored", CODEC, DEAF),
-    ("close::commands_before_a_close_are_answered", CODEC, DEAF),
+    ("close::what_is_ahead_of_a_close_is_carried_out", CODEC, SENDS_NOTHING),
+    ("close::what_is_ahead_of_a_close_is_answered", CODEC, SENDS_NOTHING),
     (
-        "close::replies_arrive_after_a_half_close",
+        "close::a_reply_still_arrives_after_a_half_close",
         CODEC,
         "the codec ends both directions when the peer ends one",
     ),
     (
-        "close::a_violation_ends_with_a_fin",
+        "close::a_breach_ends_in_a_clean_end_of_the_stream",
         CODEC,
-        "after a breach nothing more is read, so the peer's answer to the close causes a reset",
+        "the codec reads nothing after a violation, so the answer to its close frame causes a reset",
     ),
     (
-        "close::a_client_that_sends_after_its_close_can_read_the_echo",
+        "close::a_client_that_talks_on_after_its_close_can_read_the_echo",
         &["axum_context"],
-        "after a close axum reads no more, so what the peer still sends causes a reset",
+        "axum reads nothing after a close, so further bytes of the client cause a reset",
     ),
 ];
 
 const ACTIX: &[&str] = &["actix_hijack", "actix_context"];
 const CODEC: &[&str] = &["warp_context", "axum_context"];
-const BY_ITSELF: &str = "actix's parser answers 400 itself, without a body";
-const NOT_FOUND: &str = "what is not the chat's the host answers, and actix's 404 has no body";
-const TOO_LATE: &str =
-    "a head that is late is answered with 408 by actix, with the end by hyper: section 1 allows both";
-const AS_A_BREACH: &str =
-    "a close that must not be sent is a breach to actix-ws; tungstenite answers it itself, as a close";
-const DEAF: &str = "the codec sends nothing more once it has read a close frame";
+const OWN_RESPONSE: &str = "actix's parser answers 400 itself, without a body";
+const NOT_FOUND: &str = "the host answers other paths, and the 404 of actix has no body";
+const TOO_LATE: &str = "actix answers a late head with 408, hyper ends the connection: section 1 allows both";
+const AS_A_VIOLATION: &str =
+    "actix-ws reports an invalid close frame as a violation; tungstenite answers it as a close";
+const SENDS_NOTHING: &str = "the codec sends nothing more once it has read a close frame";
 
-/// Comparisons that come out the same byte for byte and in the same order, of six for each case: fewer of them would
-/// say that what is left open has grown.
-const EXACT: usize = 1_600;
+/// The minimum number of comparisons, of six for each case, that are equal byte for byte and in the same order.
+const MIN_EXACT: usize = 1_600;
 
-/// How the comparisons came out.
+/// The results of the comparisons.
 #[derive(Debug, Default)]
 struct Tally {
-    /// Nothing that is left open was needed.
+    /// Equal byte for byte.
     exact: AtomicUsize,
-    /// Something was.
+    /// Equal in everything that the protocol prescribes.
     open: AtomicUsize,
-    /// A difference that is known.
+    /// Different as listed.
     known: AtomicUsize,
-    /// What was the same, in the same place.
+    /// Equal entries.
     entries: AtomicUsize,
 }
 
@@ -110,7 +108,7 @@ fn main() -> ExitCode {
         Trial::test(format!("transcripts::{}", case.path()), move || judge(&case, &tally))
     };
     let mut trials: Vec<_> = cases().into_iter().map(trial).collect();
-    trials.push(Trial::test("the_known_differences_name_cases_and_mechanisms", names));
+    trials.push(Trial::test("known_differences_name_existing_cases_and_adapters", check_names));
     let conclusion = libtest_mimic::run(&arguments, trials);
     if arguments.list || conclusion.num_filtered_out > 0 || conclusion.has_failed() {
         return conclusion.exit_code();
@@ -118,16 +116,16 @@ fn main() -> ExitCode {
     let [exact, open, known, entries] =
         [&tally.exact, &tally.open, &tally.known, &tally.entries].map(|count| count.load(Ordering::Relaxed));
     let counts = format!(
-        "{exact} comparisons byte for byte ({entries} entries), {open} up to what is open, {known} known differences"
+        "{exact} comparisons equal byte for byte ({entries} entries), {open} equal where prescribed, {known} known differences"
     );
-    let told = match exact {
-        ..EXACT => writeln!(io::stderr(), "{counts}: at least {EXACT} are to be byte for byte"),
-        EXACT.. => writeln!(io::stdout(), "{counts}"),
+    let printed = match exact {
+        ..MIN_EXACT => writeln!(io::stderr(), "{counts}: at least {MIN_EXACT} must be equal byte for byte"),
+        MIN_EXACT.. => writeln!(io::stdout(), "{counts}"),
     };
-    if exact < EXACT || told.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if exact < MIN_EXACT || printed.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn names() -> Result<(), Failed> {
+fn check_names() -> Result<(), Failed> {
     let cases: Vec<_> = cases().iter().map(Case::path).collect();
     for (path, mechanisms, _) in DIFFERENCES {
         let twice = DIFFERENCES.iter().filter(|(other, ..)| other == path).count() > 1;
@@ -165,7 +163,7 @@ fn judge(case: &Case, tally: &Tally) -> Result<(), Failed> {
             }
             (None, Some((_, _, reason))) => {
                 let name = other.name();
-                problems.push_str(&format!("{name} differs no more, take it off the list ({reason})\n"));
+                problems.push_str(&format!("{name} no longer differs, remove it from the list ({reason})\n"));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Whether what was delivered is what was sent: each message once, in order, to everybody.
+//! Checks that each message is delivered to each reader once and in order.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -6,19 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-/// Missing messages that one stream remembers; further ones are lost even if they come later.
-const REMEMBERED: usize = 10_000;
+/// The limit of missing messages that a stream remembers. Further ones count as lost even if they come later.
+const MAX_MISSING: usize = 10_000;
 
-/// Messages in the first part of a ledger.
-const FIRST: u64 = 1_024;
+/// The number of positions in the first part of a table.
+const FIRST_PART: u64 = 1_024;
 
-/// Parts of a ledger.
+/// The maximum number of parts of a table.
 const PARTS: usize = 24;
 
-/// Messages that a ledger can have.
-const LONGEST: u64 = FIRST * ((1 << PARTS) - 1) - 1;
+/// The maximum number of messages in a table.
+const MAX_MESSAGES: u64 = FIRST_PART * ((1 << PARTS) - 1) - 1;
 
-/// One receiver's view of one room.
+/// The messages that one reader receives in one room.
 #[derive(Debug)]
 pub struct Stream {
     next: u64,
@@ -26,36 +26,36 @@ pub struct Stream {
     tally: Tally,
 }
 
-/// What a stream has seen.
+/// The result of checking streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
-    /// Messages delivered, repeats included.
+    /// Delivered messages, including repeated ones.
     pub delivered: u64,
-    /// Messages that never came although nobody said so.
+    /// Messages that never came and were not in a gap.
     pub lost: u64,
-    /// Messages that came again.
+    /// Repeated messages.
     pub duplicated: u64,
     /// Messages that came after a later one.
     pub out_of_order: u64,
-    /// Messages that are not those that were acknowledged under their number.
+    /// Messages that differ from the one acknowledged at their `seq`.
     pub altered: u64,
-    /// Holes that the server told of.
+    /// Gaps that the server announced.
     pub gaps: u64,
-    /// Messages in those holes.
+    /// Messages in these gaps.
     pub skipped: u64,
 }
 
 impl Stream {
-    /// A stream whose first message is the one after `seq`.
+    /// Starts a stream after the position `seq`.
     pub fn after(seq: u64) -> Self {
         Self { next: seq + 1, missing: BTreeSet::new(), tally: Tally::default() }
     }
 
-    /// A message came.
-    pub fn take(&mut self, seq: u64) {
+    /// Counts a received message.
+    pub fn receive(&mut self, seq: u64) {
         self.tally.delivered += 1;
         if seq >= self.next {
-            self.miss(seq);
+            self.mark_missing(seq);
             self.next = seq.saturating_add(1);
         } else if self.missing.remove(&seq) {
             self.tally.out_of_order += 1;
@@ -64,34 +64,34 @@ impl Stream {
         }
     }
 
-    /// The server says that these will not come.
+    /// Counts a gap that the server announced.
     pub fn gap(&mut self, from: u64, to: u64) {
         self.tally.gaps += 1;
         let after = to.saturating_add(1);
         self.tally.skipped += after.saturating_sub(from.max(self.next));
-        self.miss(from);
+        self.mark_missing(from);
         self.next = self.next.max(after);
     }
 
-    /// Those that are due ahead of `seq` have not come.
-    fn miss(&mut self, seq: u64) {
-        let remembered = REMEMBERED.saturating_sub(self.missing.len()) as u64;
-        let forgotten = seq.saturating_sub(self.next).saturating_sub(remembered);
+    /// Marks the expected messages before `seq` as missing.
+    fn mark_missing(&mut self, seq: u64) {
+        let space = MAX_MISSING.saturating_sub(self.missing.len()) as u64;
+        let forgotten = seq.saturating_sub(self.next).saturating_sub(space);
         self.tally.lost += forgotten;
         self.missing.extend(self.next + forgotten..seq);
     }
 
-    /// A message was another than the one that was acknowledged.
-    pub fn altered(&mut self) {
+    /// Counts a message that differs from the acknowledged one.
+    pub fn count_altered(&mut self) {
         self.tally.altered += 1;
     }
 
-    /// Whether all up to `seq` have come, or were missed.
+    /// Returns true if all messages up to `seq` have come or are missing.
     pub fn reached(&self, seq: u64) -> bool {
         self.next > seq
     }
 
-    /// What came, now that `seq` is the last message there is.
+    /// Returns the result, if `seq` is the last message of the room.
     pub fn tally(&self, seq: u64) -> Tally {
         let end = (seq + 1).saturating_sub(self.next);
         Tally { lost: self.tally.lost + self.missing.len() as u64 + end, ..self.tally }
@@ -99,12 +99,12 @@ impl Stream {
 }
 
 impl Tally {
-    /// Whether each message came once and in order; holes that were told of are no fault.
-    pub fn is_whole(&self) -> bool {
+    /// Returns true if each message came once and in order. Announced gaps are allowed.
+    pub fn is_correct(&self) -> bool {
         self.lost + self.duplicated + self.out_of_order + self.altered == 0
     }
 
-    /// Both together.
+    /// Adds another result to this one.
     pub fn add(&mut self, other: &Self) {
         self.delivered += other.delivered;
         self.lost += other.lost;
@@ -116,23 +116,23 @@ impl Tally {
     }
 }
 
-/// Which of our messages has which number in a room, as the server acknowledged or first delivered it. All
-/// receivers and the sender must agree.
+/// The message at each `seq` of a room, as the server first acknowledged or delivered it. All readers and the writer must
+/// agree with it.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct SeqTable {
     limit: u64,
-    /// By `seq`: the message, plus one. Each part is twice as long as the one before and made when it is needed:
-    /// how many messages a closed loop has shows only in the end.
+    /// The number of the message at each `seq`, plus one. Each part is twice as long as the one before, and is allocated on
+    /// first use: the number of messages of a closed loop is not known in advance.
     parts: [OnceLock<Box<[AtomicU64]>>; PARTS],
 }
 
-impl Ledger {
-    /// For a room with so many messages at the most.
+impl SeqTable {
+    /// Creates a table for a room with at most this number of messages.
     pub fn new(messages: u64) -> Self {
-        Self { limit: messages.min(LONGEST), parts: [const { OnceLock::new() }; PARTS] }
+        Self { limit: messages.min(MAX_MESSAGES), parts: [const { OnceLock::new() }; PARTS] }
     }
 
-    /// Whether nobody has seen another message under this number.
+    /// Records a message at a `seq`. Returns false if another message is recorded there, or `seq` is over the limit.
     pub fn agrees(&self, seq: u64, message: u64) -> bool {
         let Some(slot) = self.slot(seq) else { return false };
         let seen = slot.load(Ordering::Relaxed);
@@ -141,7 +141,7 @@ impl Ledger {
         first || slot.load(Ordering::Relaxed) == message + 1
     }
 
-    /// The last number that anybody has seen.
+    /// Returns the last recorded `seq`.
     pub fn last(&self) -> u64 {
         let seen = |(n, part): (usize, &OnceLock<Box<[AtomicU64]>>)| {
             let last = part.get()?.iter().rposition(|slot| slot.load(Ordering::Relaxed) > 0)?;
@@ -150,8 +150,8 @@ impl Ledger {
         self.parts.iter().enumerate().rev().find_map(seen).unwrap_or(0)
     }
 
-    /// How many messages have more than one number: the server took them twice.
-    pub fn repeats(&self) -> u64 {
+    /// Returns the number of messages that the server stored twice, at two positions.
+    pub fn duplicates(&self) -> u64 {
         let slots = self.parts.iter().filter_map(OnceLock::get).flatten();
         let mut seen: Vec<_> = slots.map(|slot| slot.load(Ordering::Relaxed)).collect();
         seen.retain(|message| *message > 0);
@@ -163,15 +163,15 @@ impl Ledger {
         if seq > self.limit {
             return None;
         }
-        let n = (seq / FIRST + 1).ilog2() as usize;
-        let part = self.parts[n].get_or_init(|| (0..FIRST << n).map(|_| AtomicU64::new(0)).collect());
+        let n = (seq / FIRST_PART + 1).ilog2() as usize;
+        let part = self.parts[n].get_or_init(|| (0..FIRST_PART << n).map(|_| AtomicU64::new(0)).collect());
         usize::try_from(seq - start(n)).ok().map(|at| &part[at])
     }
 }
 
-/// The number that a part of a ledger begins with.
+/// Returns the first `seq` of a part.
 fn start(part: usize) -> u64 {
-    FIRST * ((1 << part) - 1)
+    FIRST_PART * ((1 << part) - 1)
 }
 
 #[cfg(test)]
@@ -180,50 +180,53 @@ mod tests {
 
     fn tally(seqs: &[u64], last: u64) -> Tally {
         let mut stream = Stream::after(0);
-        seqs.iter().for_each(|seq| stream.take(*seq));
+        seqs.iter().for_each(|seq| stream.receive(*seq));
         stream.tally(last)
     }
 
     #[test]
-    fn a_whole_stream_is_whole() {
+    fn a_complete_stream_is_correct() {
         assert_eq!(tally(&[1, 2, 3], 3), Tally { delivered: 3, ..Tally::default() });
-        assert!(tally(&[1, 2, 3], 3).is_whole());
+        assert!(tally(&[1, 2, 3], 3).is_correct());
     }
 
     #[test]
-    fn a_message_that_never_comes_is_lost_wherever_it_is() {
+    fn a_missing_message_is_lost_at_any_position() {
         for (seqs, lost) in [(&[2, 3][..], 1), (&[1, 3], 1), (&[1, 2], 1), (&[], 3), (&[3], 2)] {
-            let tally = tally(seqs, 3);
-            assert_eq!((tally.lost, tally.is_whole()), (lost, false), "{seqs:?}");
+            let delivered = seqs.len() as u64;
+            assert_eq!(tally(seqs, 3), Tally { delivered, lost, ..Tally::default() });
+            assert!(!tally(seqs, 3).is_correct(), "{seqs:?}");
         }
     }
 
     #[test]
-    fn a_message_that_comes_twice_is_a_duplicate() {
+    fn a_repeated_message_is_a_duplicate() {
         let tally = tally(&[1, 2, 2, 3, 1], 3);
-        assert_eq!((tally.duplicated, tally.lost, tally.out_of_order, tally.is_whole()), (2, 0, 0, false));
+        assert_eq!(tally, Tally { delivered: 5, duplicated: 2, ..Tally::default() });
+        assert!(!tally.is_correct());
     }
 
     #[test]
-    fn messages_that_change_places_are_out_of_order_and_not_lost() {
+    fn swapped_messages_are_out_of_order_and_not_lost() {
         let tally = tally(&[1, 3, 2, 4], 4);
-        assert_eq!((tally.out_of_order, tally.lost, tally.duplicated, tally.is_whole()), (1, 0, 0, false));
+        assert_eq!(tally, Tally { delivered: 4, out_of_order: 1, ..Tally::default() });
+        assert!(!tally.is_correct());
     }
 
     #[test]
-    fn a_hole_that_is_told_of_is_no_loss_but_one_next_to_it_is() {
+    fn an_announced_gap_is_no_loss_but_a_hole_beside_it_is() {
         let mut stream = Stream::after(0);
-        stream.take(1);
+        stream.receive(1);
         stream.gap(2, 5);
-        stream.take(6);
+        stream.receive(6);
         assert_eq!(stream.tally(6), Tally { delivered: 2, gaps: 1, skipped: 4, ..Tally::default() });
         stream.gap(9, 10);
-        stream.take(11);
+        stream.receive(11);
         assert_eq!(stream.tally(11).lost, 2);
     }
 
     #[test]
-    fn a_hole_of_any_size_is_counted_and_bounded() {
+    fn a_hole_of_any_size_is_counted_in_bounded_memory() {
         let tally = tally(&[1_000_000_000], 1_000_000_000);
         assert_eq!(tally.lost, 999_999_999);
         let mut stream = Stream::after(0);
@@ -232,25 +235,27 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_notices_another_message_under_a_number_and_another_number_for_a_message() {
-        let ledger = Ledger::new(3);
-        assert!(ledger.agrees(1, 0) && ledger.agrees(1, 0));
-        assert!(!ledger.agrees(1, 7));
-        assert!(!ledger.agrees(9, 1), "more than were sent");
-        assert_eq!((ledger.last(), ledger.repeats()), (1, 0));
-        assert!(ledger.agrees(3, 0));
-        assert_eq!((ledger.last(), ledger.repeats()), (3, 1));
+    fn a_seq_table_finds_two_messages_at_a_seq_and_two_seqs_of_a_message() {
+        let table = SeqTable::new(3);
+        assert!(table.agrees(1, 0) && table.agrees(1, 0));
+        assert!(!table.agrees(1, 7));
+        assert!(!table.agrees(9, 1), "over the limit");
+        assert_eq!(table.last(), 1);
+        assert_eq!(table.duplicates(), 0);
+        assert!(table.agrees(3, 0));
+        assert_eq!(table.last(), 3);
+        assert_eq!(table.duplicates(), 1);
     }
 
     #[test]
-    fn a_ledger_holds_as_many_as_it_is_for_and_makes_room_as_they_come() {
-        let ledger = Ledger::new(10_000);
+    fn a_seq_table_grows_up_to_its_limit() {
+        let table = SeqTable::new(10_000);
         for seq in 1..=10_000 {
-            assert!(ledger.agrees(seq, seq) && ledger.last() == seq, "{seq}");
+            assert!(table.agrees(seq, seq) && table.last() == seq, "{seq}");
         }
-        assert!((1..=10_000).all(|seq| ledger.agrees(seq, seq) && !ledger.agrees(seq, 0)));
-        assert!(!ledger.agrees(10_001, 10_001));
-        assert_eq!(ledger.repeats(), 0);
-        assert!(!Ledger::new(u64::MAX).agrees(u64::MAX, 1));
+        assert!((1..=10_000).all(|seq| table.agrees(seq, seq) && !table.agrees(seq, 0)));
+        assert!(!table.agrees(10_001, 10_001));
+        assert_eq!(table.duplicates(), 0);
+        assert!(!SeqTable::new(u64::MAX).agrees(u64::MAX, 1));
     }
 }

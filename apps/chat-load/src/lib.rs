@@ -1,29 +1,29 @@
-//! Puts load on a chat server and checks every delivery. The program is `chat-load`; this is what it is made of.
+//! The library behind `chat-load`, a program that puts load on a chat server and checks every delivery.
 //!
-//! # What it checks
+//! # Checks
 //!
-//! Each message has a number of this tool's own in its key. Each reader follows the `seq` of its room without a hole
-//! ([`check::Stream`]), and all readers and the writer must have seen the same message under the same `seq`
-//! ([`check::Ledger`]), with the body that was sent. That is done for every delivery of every reader, nothing is sampled.
+//! The key of each message contains a number. Each reader checks that the `seq` of its room has no hole ([`check::Stream`]).
+//! All readers and the writer must see the same message at the same `seq` ([`check::SeqTable`]), with the body that was sent.
+//! The tool checks every delivery of every reader; it takes no samples.
 //!
-//! # What it costs
+//! # Cost
 //!
-//! Readers and writers are [`chat_client::socket::Socket`]s: parsed as a whole and checked, a delivery costs 0.8 to 3
-//! microseconds of CPU, the less the more come at once. On one core (`taskset -c 0`, the server on the other,
-//! both shared with other work) it took and checked 356,000 deliveries a second with 0.29 of the core. The full
-//! [`chat_client::Client`], which `resume` and `slow` are made of, costs 1.9 where the socket costs 1.2. Each report says
-//! what its own run cost, and warns where the tool itself had nothing left to give.
+//! Readers and writers are [`chat_client::socket::Socket`]s. To parse and check a delivery costs 0.8 to 3 microseconds of CPU
+//! time, and less if many arrive together. On one core (`taskset -c 0`, with the server on another one, both shared with
+//! other work) the tool checked 356,000 deliveries per second with 0.29 of the core. The scenarios `resume` and `slow` use
+//! the full [`chat_client::Client`], which costs 1.9 microseconds where the socket costs 1.2. Each report includes the cost
+//! of the tool, and a warning if the tool was saturated.
 
 pub mod check;
 mod clock;
+pub mod history_reader;
 mod load;
 mod measure;
 pub mod options;
 mod phases;
 mod report;
 mod scenarios;
-mod talk;
-pub mod walk;
+mod workload;
 
 use std::fs;
 use std::sync::Arc;
@@ -33,14 +33,14 @@ use anyhow::{Context, Result};
 use load::Load;
 pub use measure::{Percentiles, Usage};
 use options::{Options, Scenario};
-pub use phases::{Paged, Phase};
+pub use phases::{PagingReport, Phase};
 pub use report::{Report, Server};
 
-/// Puts the load on the server, unless it is stopped before by Ctrl-C; what came of it.
+/// Runs a scenario until its end or until Ctrl-C, and returns the report.
 ///
 /// # Errors
 ///
-/// If there is no server, or the report cannot be written.
+/// Fails if the server cannot be reached, or the report cannot be written.
 pub async fn run(options: &Options) -> Result<Report> {
     let load = Load::new(&options.common)?;
     let stop = Arc::clone(&load);
@@ -51,7 +51,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     });
     let outcome = scenarios::run(&load, options).await;
     interrupt.abort();
-    load.hide();
+    load.clear_progress();
     let report = Report::new(name(&options.scenario).to_owned(), &load, outcome?);
     if let Some(path) = &options.common.json {
         let json = serde_json::to_vec_pretty(&report)?;

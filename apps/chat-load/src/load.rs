@@ -16,17 +16,17 @@ use crate::measure::{Process, Recorder, Usage};
 use crate::options::Common;
 use crate::phases::Phases;
 
-/// Connections made at once.
-const CONNECTING: usize = 64;
+/// The limit of concurrent connection attempts.
+const CONCURRENT_CONNECTS: usize = 64;
 
-/// How long one may take.
-const CONNECT: Duration = Duration::from_secs(30);
+/// The time limit of a connection attempt.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the parts of one run share.
+/// The shared state of one run.
 #[derive(Debug)]
 pub(crate) struct Load {
     pub(crate) common: Common,
-    /// Told apart from other runs on the same server.
+    /// The name of the run, unique on its server.
     pub(crate) run: String,
     pub(crate) acknowledge: Recorder,
     pub(crate) delivery: Recorder,
@@ -36,26 +36,26 @@ pub(crate) struct Load {
     pub(crate) acknowledged: AtomicU64,
     pub(crate) delivered: AtomicU64,
     pub(crate) reconnects: AtomicU64,
-    /// How connections ended, and what the server refused.
+    /// The number of each kind of connection end and refusal.
     pub(crate) endings: Mutex<BTreeMap<String, u64>>,
     pub(crate) usages: Mutex<Usages>,
-    /// Of a run whose parts are told apart.
+    /// The parts of the run, if the scenario measures parts.
     pub(crate) phases: OnceLock<Phases>,
     stopped: AtomicBool,
     bar: ProgressBar,
 }
 
-/// What the processes used, at the turns of a run.
+/// The resources in use at the phases of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Usages {
     pub(crate) before: Option<Usage>,
     pub(crate) connected: Option<Usage>,
-    pub(crate) began: Option<Moment>,
-    pub(crate) ended: Option<Moment>,
+    pub(crate) began: Option<Snapshot>,
+    pub(crate) ended: Option<Snapshot>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
+pub(crate) struct Snapshot {
     pub(crate) at: u64,
     pub(crate) server: Option<Usage>,
     pub(crate) own: Usage,
@@ -90,13 +90,13 @@ impl Load {
         Ok(Arc::new(load))
     }
 
-    /// The load is to end now.
+    /// Ends the load now.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// The number of the next message, which counts as sent.
-    pub(crate) fn next(&self) -> u64 {
+    /// Counts a message as sent and returns its number.
+    pub(crate) fn next_message(&self) -> u64 {
         self.sent.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -111,36 +111,36 @@ impl Load {
             .transpose()
     }
 
-    /// What was used and delivered up to now.
-    pub(crate) fn look(&self) -> Result<Moment> {
-        // A server that has crashed is told of by its connections.
-        self.moment(self.server().unwrap_or_default())
+    /// Returns the resources in use and the number of deliveries.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
+        // If the server has crashed, its connections report it.
+        self.snapshot_with(self.server().unwrap_or_default())
     }
 
-    fn moment(&self, server: Option<Usage>) -> Result<Moment> {
+    fn snapshot_with(&self, server: Option<Usage>) -> Result<Snapshot> {
         let delivered = self.delivered.load(Ordering::Relaxed);
-        Ok(Moment { at: clock::now(), server, own: Process::own().usage()?, delivered })
+        Ok(Snapshot { at: clock::now(), server, own: Process::own().usage()?, delivered })
     }
 
-    /// All connections are there and the load begins: when that is.
+    /// Starts the load after all connections are open. Returns the start time in microseconds.
     pub(crate) fn begin(&self) -> Result<u64> {
-        let moment = self.moment(self.server()?)?;
+        let snapshot = self.snapshot_with(self.server()?)?;
         let mut usages = self.usages.lock();
-        usages.connected = moment.server;
-        usages.began = Some(moment);
+        usages.connected = snapshot.server;
+        usages.began = Some(snapshot);
         drop(usages);
         self.bar.reset_elapsed();
-        Ok(moment.at)
+        Ok(snapshot.at)
     }
 
-    /// The load has ended.
+    /// Records the end of the load.
     pub(crate) fn end(&self) -> Result<()> {
-        self.usages.lock().ended = Some(self.look()?);
+        self.usages.lock().ended = Some(self.snapshot()?);
         Ok(())
     }
 
-    /// Says how far it is.
-    pub(crate) fn show(&self, phase: &str) {
+    /// Shows the progress.
+    pub(crate) fn show_progress(&self, phase: &str) {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let elapsed = self.usages.lock().began.map_or(0, |began| (clock::now() - began.at) / 1_000);
         self.bar.set_position(elapsed);
@@ -152,25 +152,25 @@ impl Load {
         ));
     }
 
-    pub(crate) fn hide(&self) {
+    pub(crate) fn clear_progress(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// Waits until `done`, or the load is stopped, or `limit` is over.
+    /// Waits until `done` returns true, the load is stopped, or the time limit is over.
     pub(crate) async fn wait(&self, phase: &str, limit: Duration, mut done: impl FnMut() -> bool) {
         let until = clock::now() + u64::try_from(limit.as_micros()).unwrap_or(u64::MAX / 2);
         while !done() && !self.is_stopped() && clock::now() < until {
-            self.show(phase);
+            self.show_progress(phase);
             sleep(Duration::from_millis(50).min(limit)).await;
         }
     }
 
-    /// A room of this run.
+    /// Returns the name of a room of this run.
     pub(crate) fn room(&self, n: usize) -> Result<RoomName> {
         format!("{}-{n}", self.run).parse().map_err(|code| anyhow!("{code}"))
     }
 
-    /// Where connection `n` goes. They are all one user: the presence of thousands would be another load.
+    /// Returns the target of connection `n`. All connections are the same user, so that presence adds no load.
     pub(crate) fn target(&self, n: usize) -> Target {
         Target {
             name: Some(self.run.clone()),
@@ -179,17 +179,20 @@ impl Load {
         }
     }
 
-    /// A connection that has been welcomed.
+    /// Connects and receives the welcome.
     pub(crate) async fn connect(&self, n: usize) -> Result<Socket> {
         let connected = async {
             let mut socket = Socket::connect(&self.target(n)).await?;
             socket.welcome().await?;
             anyhow::Ok(socket)
         };
-        timeout(CONNECT, connected).await.context("no welcome in time")?.context("connecting (see ulimit -n)")
+        timeout(CONNECT_TIMEOUT, connected)
+            .await
+            .context("no welcome in time")?
+            .context("connecting (see ulimit -n)")
     }
 
-    /// A connection that has joined a room, and the room's newest message.
+    /// Connects and joins a room. Returns the connection and the newest message.
     pub(crate) async fn member(&self, n: usize, room: &RoomName) -> Result<(Socket, u64)> {
         let mut socket = self.connect(n).await?;
         let joined = async {
@@ -205,12 +208,12 @@ impl Load {
                 }
             }
         };
-        let seq = timeout(CONNECT, joined).await.context("not joined in time")??;
+        let seq = timeout(CONNECT_TIMEOUT, joined).await.context("not joined in time")??;
         Ok((socket, seq))
     }
 
-    /// Makes `count` connections, many at once.
-    pub(crate) async fn many<T, F>(&self, count: usize, make: impl Fn(usize) -> F) -> Result<Vec<T>>
+    /// Makes `count` connections, many of them at the same time.
+    pub(crate) async fn connect_all<T, F>(&self, count: usize, make: impl Fn(usize) -> F) -> Result<Vec<T>>
     where
         F: Future<Output = Result<T>>,
     {
@@ -223,37 +226,38 @@ impl Load {
                 let one = making.await?;
                 let made = made.fetch_add(1, Ordering::Relaxed) + 1;
                 if made.is_multiple_of(64) {
-                    self.show(&format!("{made} of {count} connected"));
+                    self.show_progress(&format!("{made} of {count} connected"));
                 }
                 anyhow::Ok(one)
             }
         };
-        stream::iter((0..count).map(one)).buffer_unordered(CONNECTING).try_collect().await
+        stream::iter((0..count).map(one)).buffer_unordered(CONCURRENT_CONNECTS).try_collect().await
     }
 
-    /// A message came that was due then. `shard` spreads the callers.
-    pub(crate) fn came(&self, shard: usize, due: u64) {
+    /// Records the latency of a delivery whose message was due at `due`. `shard` spreads the callers.
+    pub(crate) fn record_delivery(&self, shard: usize, due: u64) {
         self.delivery.record(shard, due);
         if let Some(recorder) = self.phases.get().and_then(|phases| phases.recorder(due)) {
             recorder.record(shard, due);
         }
     }
 
-    /// A connection ended that nobody ended.
-    pub(crate) fn lost(&self, lost: &Lost) {
+    /// Records the unexpected end of a connection.
+    pub(crate) fn record_lost(&self, lost: &Lost) {
         let how = match lost {
             Lost::Violation(violation) => format!("{lost}: {violation}"),
             other => other.to_string(),
         };
-        self.count(how);
+        self.record_ending(how);
     }
 
-    /// The server refused a command.
-    pub(crate) fn refused(&self, code: &ErrorCode) {
-        self.count(format!("refused: {}", code.as_str()));
+    /// Records an error reply.
+    pub(crate) fn record_refusal(&self, code: &ErrorCode) {
+        self.record_ending(format!("refused: {}", code.as_str()));
     }
 
-    pub(crate) fn count(&self, what: String) {
+    /// Counts an ending by its description.
+    pub(crate) fn record_ending(&self, what: String) {
         *self.endings.lock().entry(what).or_default() += 1;
     }
 }

@@ -1,4 +1,4 @@
-//! Puts load on a chat server and checks every delivery: `chat-load --help`.
+//! The program `chat-load`. See `chat-load --help`.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -8,31 +8,31 @@ use clap::Parser;
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
-    // Ends the process with 2 by itself if it is asked for what there is not.
+    // Exits with 2 if the options are invalid.
     let options = Options::parse();
     if let Err(problem) = options.common.check() {
-        return refuse(&problem, 2);
+        return fail(&problem, 2);
     }
     let threads = options.common.threads as usize;
     let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     let runtime = match builder.worker_threads(threads).enable_all().build() {
         Ok(runtime) => runtime,
-        Err(problem) => return refuse(&problem.into(), 1),
+        Err(problem) => return fail(&problem.into(), 1),
     };
     let ran = runtime.block_on(chat_load::run(&options));
-    // What still runs has nothing more to say.
+    // The remaining tasks have no further results.
     runtime.shutdown_background();
     match ran {
         Ok(report) => {
-            // Nobody may be reading.
+            // Standard output may be closed.
             let _unread = io::stdout().write_all(report.table().as_bytes());
             if report.is_good() { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
-        Err(problem) => refuse(&problem, 1),
+        Err(problem) => fail(&problem, 1),
     }
 }
 
-fn refuse(problem: &anyhow::Error, code: u8) -> ExitCode {
+fn fail(problem: &anyhow::Error, code: u8) -> ExitCode {
     let _unread = writeln!(io::stderr(), "error: {problem:#}");
     ExitCode::from(code)
 }

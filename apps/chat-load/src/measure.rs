@@ -1,4 +1,4 @@
-//! Latencies, and what processes use.
+//! Latencies, and the resources of processes.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,51 +10,52 @@ use serde::Serialize;
 
 use crate::clock;
 
-/// The longest latency told apart: 10 minutes.
-const LONGEST: u64 = 600_000_000;
+/// The longest recorded latency in microseconds: 10 minutes.
+const MAX_LATENCY_US: u64 = 600_000_000;
 
-/// So many histograms share the work, so that threads do not wait for each other.
+/// The number of histograms. Several reduce the waiting of threads for each other.
 const SHARDS: usize = 8;
 
-/// Latencies in microseconds, to three digits.
+/// Recorded latencies in microseconds, with three significant digits.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     shards: Vec<Mutex<Histogram<u64>>>,
 }
 
-/// What is told of latencies, in microseconds.
+/// Percentiles of latencies, in microseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Percentiles {
-    /// How many there are.
+    /// The number of latencies.
     pub count: u64,
-    /// Half are no longer than this.
+    /// The median.
     pub p50: u64,
-    /// Nine in ten.
+    /// The 90th percentile.
     pub p90: u64,
-    /// All but one in a hundred.
+    /// The 99th percentile.
     pub p99: u64,
-    /// All but one in a thousand.
+    /// The 99.9th percentile.
     pub p99_9: u64,
-    /// The longest.
+    /// The maximum.
     pub max: u64,
 }
 
 impl Recorder {
     pub(crate) fn new() -> Self {
-        let histogram = || Histogram::new_with_bounds(1, LONGEST, 3).expect("these bounds are in order");
+        let histogram =
+            || Histogram::new_with_bounds(1, MAX_LATENCY_US, 3).expect("these bounds are in order");
         Self { shards: (0..SHARDS).map(|_| Mutex::new(histogram())).collect() }
     }
 
-    /// Takes note of what was due at `intended` and is done now. `shard` spreads the callers.
-    pub(crate) fn record(&self, shard: usize, intended: u64) {
-        let latency = clock::now().saturating_sub(intended).clamp(1, LONGEST);
+    /// Records the latency of an event that was due at `due` and happens now. `shard` spreads the callers.
+    pub(crate) fn record(&self, shard: usize, due: u64) {
+        let latency = clock::now().saturating_sub(due).clamp(1, MAX_LATENCY_US);
         self.shards[shard % SHARDS].lock().saturating_record(latency);
     }
 
     pub(crate) fn percentiles(&self) -> Option<Percentiles> {
         let mut all = self.shards[0].lock().clone();
         for shard in &self.shards[1..] {
-            // All have the same bounds.
+            // All histograms have the same bounds.
             let _fits = all.add(&*shard.lock()).is_ok();
         }
         (!all.is_empty()).then(|| Percentiles {
@@ -68,20 +69,20 @@ impl Recorder {
     }
 }
 
-/// A process, as Linux tells of it.
+/// A process, read from `/proc`.
 #[derive(Clone, Debug)]
 pub(crate) struct Process {
     folder: PathBuf,
 }
 
-/// What a process used up to now.
+/// The resources of a process.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Usage {
-    /// Seconds of CPU of all its threads, in steps of 10 ms.
+    /// CPU time of all threads, in seconds. The resolution is 10 ms.
     pub cpu_seconds: f64,
-    /// KiB in memory.
+    /// Resident memory, in KiB.
     pub rss_kib: u64,
-    /// Open descriptors.
+    /// The number of open file descriptors.
     pub descriptors: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What the program is asked for.
+//! The command line options.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -7,189 +7,191 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Puts load on a chat server and checks every delivery.
+/// Put load on a chat server and check every delivery.
 ///
-/// Messages are sent when they are due, whether or not the server is ready (an open model), and latencies count
-/// from then. Ends with 0 if all is well, with 1 if anything was lost, doubled, out of order or otherwise not as
-/// expected, with 2 if it was asked for what it cannot do.
+/// Messages are sent when they are due, even if the server is not ready (open loop). Latencies count from the due time. The
+/// exit code is 0 if every check passes, 1 if a check fails (lost, repeated or reordered messages, errors), and 2 if the
+/// options are invalid.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Options {
-    /// What to do
+    /// Scenario to run
     #[command(subcommand)]
     pub scenario: Scenario,
-    /// What holds for all scenarios
+    /// Options of all scenarios
     #[command(flatten)]
     pub common: Common,
 }
 
-/// What holds for all scenarios.
+/// Options of all scenarios.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Common {
-    /// The server
+    /// Server address
     #[arg(long, global = true, default_value = "ws://127.0.0.1:8080/ws")]
     pub url: String,
 
-    /// Let the server be on another machine. Ask whoever runs it first
+    /// Allow a server on another machine. Ask its operator first
     #[arg(long, global = true)]
     pub allow_remote: bool,
 
-    /// Connections: receivers, users or clients, by scenario
+    /// Number of connections
     #[arg(long, global = true, value_name = "NUMBER", default_value = "100",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub connections: u32,
 
-    /// Messages (storm: connections) a second in all
+    /// Messages per second in total (storm: connections per second)
     #[arg(long, global = true, value_name = "NUMBER", default_value = "100", value_parser = rate)]
     pub rate: f64,
 
-    /// Seconds of load
+    /// Duration of the load in seconds
     #[arg(long, global = true, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub duration: Duration,
 
-    /// Bytes of text in a message
+    /// Text size of a message in bytes
     #[arg(long, global = true, value_name = "BYTES", default_value = "64",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub size: u32,
 
-    /// The server's process: what it costs is told, too
+    /// Process id of the server, to report its CPU time and memory
     #[arg(long, global = true)]
     pub pid: Option<u32>,
 
-    /// Write the report here as JSON
+    /// Write the report to a file as JSON
     #[arg(long, global = true, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Threads of this tool
+    /// Number of threads of this tool
     #[arg(long, global = true, value_name = "NUMBER", default_value = "1",
           value_parser = clap::value_parser!(u32).range(1..=64))]
     pub threads: u32,
 
-    /// Addresses 127.0.0.1, 127.0.0.2 and so on to connect from; one has about 28,000 ports
+    /// Number of source addresses (127.0.0.1, 127.0.0.2, ...). One address has about 28,000 ports
     #[arg(long, global = true, value_name = "NUMBER", default_value = "1",
           value_parser = clap::value_parser!(u32).range(1..=65_000))]
     pub sources: u32,
 
-    /// Seconds that the last deliveries may take after the load has ended
+    /// Time limit in seconds for the last deliveries after the load
     #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub patience: Duration,
 }
 
-/// What to do.
+/// The scenarios.
 #[derive(Debug, Subcommand)]
 pub enum Scenario {
-    /// One room: a few write, all read
+    /// One room with a few writers and many readers
     Fanout(Fanout),
-    /// Many small rooms, one writer in each
+    /// Many small rooms with one writer each
     Rooms(Rooms),
     /// Like fanout, with ten times the rate in the middle third
     Spike(Fanout),
-    /// New connections at a rate, from many addresses; each stays until the end
+    /// New connections at a rate. Each stays open until the end
     Storm,
-    /// Like fanout, while others read the room's history, now and then: do the deliveries wait for them?
+    /// Like fanout, with other members that read the history in turns. Shows whether they delay deliveries
     Pages(Pages),
-    /// One room whose readers lose their connections again and again, and must find their streams whole
+    /// One room whose readers lose their connections repeatedly and must receive complete streams
     Resume(Resume),
-    /// One room some of whose readers stop to read, while the others are measured
+    /// One room with some slow readers. The other readers are measured
     Slow(Slow),
-    /// Connections that say nothing: memory of each
+    /// Idle connections. Measures the memory of each
     Idle,
-    /// Round trips on each connection, one after another from each one's view
+    /// Round trips on each connection
     Echo(Echo),
 }
 
-/// See [`Scenario::Fanout`].
+/// Options of [`Scenario::Fanout`] and [`Scenario::Spike`].
 #[derive(Args, Clone, Debug)]
 pub struct Fanout {
-    /// Connections that write
+    /// Number of connections that write
     #[arg(long, default_value = "4", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub senders: u32,
 }
 
-/// See [`Scenario::Rooms`].
+/// Options of [`Scenario::Rooms`].
 #[derive(Args, Clone, Debug)]
 pub struct Rooms {
-    /// Connections in each room
+    /// Number of connections in each room
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub members: u32,
-    /// Each writer sends its next message as soon as its last is acknowledged, whatever the rate
+    /// Send the next message when the last one is acknowledged (closed loop). Ignores --rate
     #[arg(long)]
     pub closed: bool,
 }
 
-/// See [`Scenario::Pages`].
+/// Options of [`Scenario::Pages`].
 #[derive(Args, Clone, Debug)]
 pub struct Pages {
-    /// Connections that write
+    /// Number of connections that write
     #[arg(long, default_value = "4", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub senders: u32,
-    /// Connections that read the history, a page as soon as the last has come
+    /// Number of connections that read the history
     #[arg(long, default_value = "4", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub pagers: u32,
-    /// Messages that the room has before the load begins
+    /// Number of messages in the room before the load
     #[arg(long, value_name = "NUMBER", default_value = "5000",
           value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub history: u32,
-    /// How often both are measured, by turns: deliveries without pages, and with
+    /// Number of turns. Each turn measures deliveries without and with history reads
     #[arg(long, value_name = "NUMBER", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub turns: u32,
 }
 
-/// See [`Scenario::Resume`].
+/// Options of [`Scenario::Resume`].
 #[derive(Args, Clone, Debug)]
 pub struct Resume {
-    /// Seconds between two cuts of a connection, on average
+    /// Average time in seconds between two cuts of a connection
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
     pub every: Duration,
 }
 
-/// See [`Scenario::Slow`].
+/// Options of [`Scenario::Slow`].
 #[derive(Args, Clone, Debug)]
 pub struct Slow {
-    /// The share of the readers that is slow
+    /// Share of slow readers, from 0 to 0.9
     #[arg(long, default_value = "0.2", value_parser = share)]
     pub share: f64,
-    /// How slow
+    /// Speed of slow readers
     #[arg(long, value_enum, default_value = "stop")]
     pub pace: Pace,
 }
 
-/// How slow a slow reader is.
+/// The speed of slow readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Pace {
-    /// Reads nothing until the load has ended, then everything
+    /// Read nothing until the load has ended, then everything
     Stop,
-    /// Reads one byte a second
+    /// Read one byte per second
     Trickle,
 }
 
-/// See [`Scenario::Echo`].
+/// Options of [`Scenario::Echo`].
 #[derive(Args, Clone, Debug)]
 pub struct Echo {
-    /// What comes back
+    /// Kind of round trip
     #[arg(long, value_enum, default_value = "ping")]
-    pub what: What,
+    pub what: RoundTrip,
 }
 
-/// What comes back.
+/// The kind of round trip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum What {
-    /// A `pong` for each `ping` command, from any chat server
+pub enum RoundTrip {
+    /// Send `ping` commands and expect `pong` events
     Ping,
-    /// The text as it was sent, from a server started with --echo
+    /// Send texts and expect them back. The server needs --echo
     Text,
 }
 
 impl Common {
-    /// Refuses a server elsewhere.
+    /// Checks that the server is on this machine, unless `--allow-remote` is given.
     ///
     /// # Errors
     ///
-    /// If the address cannot be used, or may not.
+    /// Fails if the address is invalid, or on another machine.
     pub fn check(&self) -> Result<()> {
-        let rest =
-            self.url.strip_prefix("ws://").context("--url: an address is like ws://127.0.0.1:8080/ws")?;
+        let rest = self
+            .url
+            .strip_prefix("ws://")
+            .context("--url: expected an address such as ws://127.0.0.1:8080/ws")?;
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
         let authority = authority.rsplit('@').next().unwrap_or_default();
         let with_port = if authority.rsplit(']').next().is_some_and(|rest| rest.contains(':')) {
@@ -201,12 +203,12 @@ impl Common {
             with_port.to_socket_addrs().with_context(|| format!("--url: {authority}"))?.collect();
         ensure!(
             self.allow_remote || addresses.iter().all(|address| address.ip().is_loopback()),
-            "--url: {authority} is not this machine; --allow-remote if its owner agrees"
+            "--url: {authority} is not this machine; use --allow-remote if its operator agrees"
         );
         Ok(())
     }
 
-    /// The address that connection `n` comes from.
+    /// Returns the source address of connection `n`.
     pub(crate) fn source(&self, n: usize) -> Option<IpAddr> {
         let [a, b, ..] = (u32::try_from(n).unwrap_or(0) % self.sources + 1).to_le_bytes();
         (self.sources > 1).then_some(IpAddr::V4(Ipv4Addr::new(127, 0, b, a)))
@@ -219,15 +221,15 @@ impl Common {
 
 fn rate(text: &str) -> Result<f64, &'static str> {
     let rate = text.parse().ok().filter(|rate| (0.001..=10_000_000.0).contains(rate));
-    rate.ok_or("a rate is a number from 0.001 to 10000000")
+    rate.ok_or("expected a number from 0.001 to 10000000")
 }
 
 fn share(text: &str) -> Result<f64, &'static str> {
     let share = text.parse().ok().filter(|share| (0.0..=0.9).contains(share));
-    share.ok_or("a share is a number from 0 to 0.9")
+    share.ok_or("expected a number from 0 to 0.9")
 }
 
 fn seconds(text: &str) -> Result<Duration, &'static str> {
     let seconds = text.parse().ok().filter(|seconds| (0.1..=1_000_000.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or("a time is a number of seconds from 0.1 to 1000000")
+    seconds.map(Duration::from_secs_f64).ok_or("expected seconds from 0.1 to 1000000")
 }

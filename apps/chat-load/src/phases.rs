@@ -1,70 +1,79 @@
-//! Parts of a run, by turns without and with something beside it.
+//! Parts of a run, alternately without and with history reads.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::load::Moment;
+use crate::load::Snapshot;
 use crate::measure::{Percentiles, Recorder};
 
-/// The parts of a run: without, with, without, with, ...
+/// The parts of a run. Parts without and with history reads alternate, and the first part is without.
 #[derive(Debug)]
 pub(crate) struct Phases {
     start: u64,
-    /// Microseconds of one part.
+    /// The length of a part, in microseconds.
     length: u64,
     count: u64,
     recorders: [Recorder; 2],
 }
 
-/// What reading the history did to the deliveries of the same run.
+/// A part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) with_reads: bool,
+    /// The end of the part, in microseconds.
+    pub(crate) end: u64,
+}
+
+/// The effect of history reads on the deliveries of the same run.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Paged {
-    /// Pages read.
+pub struct PagingReport {
+    /// The number of pages read.
     pub pages: u64,
-    /// Pages a second, while they were read.
+    /// Pages per second, in the parts with history reads.
     pub per_second: f64,
-    /// Readings that came to the room's first message.
+    /// The number of readings that reached the first message of the room.
     pub walks: u64,
-    /// Messages in the longest of them.
+    /// The number of messages in the longest reading.
     pub longest: u64,
-    /// The parts of the run in which no pages were read.
+    /// The parts without history reads.
     pub without: Phase,
-    /// The parts in which they were.
+    /// The parts with history reads.
     pub with: Phase,
-    /// The median latency with pages, over that without.
+    /// The median latency with history reads, divided by the one without.
     pub p50_ratio: f64,
-    /// The same of the 99th percentile.
+    /// The 99th percentile with history reads, divided by the one without.
     pub p99_ratio: f64,
 }
 
-/// One kind of part.
+/// The sum of all parts of one kind.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Phase {
-    /// How long these parts took together.
+    /// The duration, in seconds.
     pub seconds: f64,
-    /// Latencies of what was due in them, but for the first tenth of each.
+    /// Latencies of the messages that were due in the parts, without the first tenth of each.
     pub delivery: Option<Percentiles>,
-    /// Cores that the server used.
+    /// The number of cores that the server used.
     pub server_cores: Option<f64>,
-    /// Cores that this tool used.
+    /// The number of cores that this tool used.
     pub own_cores: f64,
 }
 
 impl Phases {
-    /// So many turns of two parts each.
+    /// Divides the duration into turns of two parts each.
     pub(crate) fn new(start: u64, duration: Duration, turns: u32) -> Self {
         let count = 2 * u64::from(turns);
         let length = (u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 2) / count).max(1);
         Self { start, length, count, recorders: [Recorder::new(), Recorder::new()] }
     }
 
-    /// Each part: whether it is one with, and when it ends.
-    pub(crate) fn parts(&self) -> impl Iterator<Item = (bool, u64)> {
-        (0..self.count).map(|n| (n % 2 == 1, self.start + (n + 1) * self.length))
+    /// Returns all parts, in order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = Part> {
+        (0..self.count).map(|n| Part { with_reads: n % 2 == 1, end: self.start + (n + 1) * self.length })
     }
 
-    /// Where the latency of a message that was due then belongs. What the part before has left may delay the first.
+    /// Returns the recorder for a message that was due at `due`. The first tenth of a part has none: the part before it may
+    /// still cause delays.
     pub(crate) fn recorder(&self, due: u64) -> Option<&Recorder> {
         let since = due.checked_sub(self.start)?;
         let part = (since / self.length).min(self.count - 1);
@@ -72,7 +81,7 @@ impl Phases {
         is_settled.then(|| &self.recorders[usize::from(part % 2 == 1)])
     }
 
-    /// What the parts without and those with came to.
+    /// Adds the latencies to the sums of both kinds of parts.
     pub(crate) fn sum(&self, mut phases: [Phase; 2]) -> [Phase; 2] {
         for (phase, recorder) in phases.iter_mut().zip(&self.recorders) {
             phase.delivery = recorder.percentiles();
@@ -82,8 +91,8 @@ impl Phases {
 }
 
 impl Phase {
-    /// Another part of this kind.
-    pub(crate) fn add(&mut self, from: &Moment, to: &Moment) {
+    /// Adds a part.
+    pub(crate) fn add(&mut self, from: &Snapshot, to: &Snapshot) {
         let seconds = to.at.saturating_sub(from.at) as f64 / 1e6;
         let total = self.seconds + seconds;
         let mean = |cores: f64, spent: f64| (cores * self.seconds + spent) / total.max(1e-6);
@@ -96,7 +105,7 @@ impl Phase {
     }
 }
 
-impl Paged {
+impl PagingReport {
     pub(crate) fn new(pages: u64, walks: u64, longest: u64, [without, with]: [Phase; 2]) -> Self {
         let ratio = |of: fn(&Percentiles) -> u64| {
             let latencies = with.delivery.as_ref().zip(without.delivery.as_ref());
@@ -114,7 +123,7 @@ impl Paged {
         }
     }
 
-    /// The report for people: names, values and what they mean.
+    /// Returns the rows of the table: name, value and meaning.
     pub(crate) fn rows(&self) -> Vec<(&'static str, String, String)> {
         let phase = |name, phase: &Phase| {
             let ms = |us: u64| format!("{:.2} ms", us as f64 / 1e3);
@@ -122,17 +131,17 @@ impl Paged {
             let server =
                 phase.server_cores.map_or(String::new(), |cores| format!("server {cores:.2} cores, "));
             let meaning = format!(
-                "delivery p50; p99 {}, {count} of them; {server}this tool {:.2}",
+                "delivery p50; p99 {}, {count} deliveries; {server}this tool {:.2}",
                 ms(p99),
                 phase.own_cores
             );
             (name, ms(p50), meaning)
         };
         let walks = format!(
-            "{:.0} a second; {} times to the first message, {} messages at most",
+            "{:.0} per second; {} complete readings, up to {} messages",
             self.per_second, self.walks, self.longest
         );
-        let ratio = format!("of the p50 with pages to that without; p99 {:.2}", self.p99_ratio);
+        let ratio = format!("p50 with pages divided by p50 without; p99 {:.2}", self.p99_ratio);
         vec![
             ("pages", self.pages.to_string(), walks),
             phase("without pages", &self.without),
@@ -147,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_due_belongs_to_the_part_that_it_was_due_in() {
+    fn a_message_counts_for_the_part_in_which_it_was_due() {
         let phases = Phases::new(1_000, Duration::from_millis(4), 2);
         let part = |due| {
             let recorder = phases.recorder(due)?;
@@ -158,9 +167,10 @@ mod tests {
         assert_eq!(
             parts,
             [None, None, None, without, without, None, with, without, with, with],
-            "the first tenth of each counts for neither"
+            "the first tenth of each part has no recorder"
         );
-        let ends: Vec<_> = phases.parts().collect();
-        assert_eq!(ends, [(false, 2_000), (true, 3_000), (false, 4_000), (true, 5_000)]);
+        let parts: Vec<_> = phases.parts().collect();
+        let part = |with_reads, end| Part { with_reads, end };
+        assert_eq!(parts, [part(false, 2_000), part(true, 3_000), part(false, 4_000), part(true, 5_000)]);
     }
 }

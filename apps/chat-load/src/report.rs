@@ -7,75 +7,75 @@ use serde::Serialize;
 use crate::check::Tally;
 use crate::load::Load;
 use crate::measure::Percentiles;
-use crate::phases::Paged;
+use crate::phases::PagingReport;
 use crate::scenarios::Outcome;
 
-/// A tool that uses more of its threads than this measures itself.
-const BUSY: f64 = 0.9;
+/// The share of its threads above which the tool counts as saturated.
+const SATURATION: f64 = 0.9;
 
-/// All that is told of a run.
+/// The report of a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// What was asked for.
+    /// The name of the scenario.
     pub scenario: String,
     /// See [`crate::options::Common`].
     pub url: String,
     /// See [`crate::options::Common`].
     pub connections: u32,
-    /// See [`crate::options::Common`]; none if each writer waited for its acknowledgements.
+    /// See [`crate::options::Common`]. `None` in a closed loop.
     pub rate: Option<f64>,
     /// See [`crate::options::Common`].
     pub size: u32,
-    /// Seconds that the load took.
+    /// The duration of the load, in seconds.
     pub seconds: f64,
-    /// Messages (connections, round trips) sent.
+    /// The number of messages, connections or round trips sent.
     pub sent: u64,
-    /// Those that the server acknowledged.
+    /// The number of acknowledged ones.
     pub acknowledged: u64,
-    /// Those, a second.
+    /// Acknowledged ones per second.
     pub acknowledged_per_second: f64,
-    /// Deliveries while the load lasted, a second.
+    /// Deliveries per second during the load.
     pub deliveries_per_second: f64,
-    /// What was checked of each delivery.
+    /// The result of checking all deliveries.
     pub deliveries: Tally,
-    /// Connections that came back.
+    /// The number of reconnects.
     pub reconnects: u64,
-    /// How connections ended, and what was refused.
+    /// The number of each kind of connection end and refusal.
     pub endings: BTreeMap<String, u64>,
     /// Latencies in microseconds, by name.
     pub latencies: BTreeMap<&'static str, Percentiles>,
-    /// What reading the history did to deliveries.
-    pub paged: Option<Paged>,
-    /// What the server's process used.
+    /// The effect of history reads on deliveries.
+    pub paged: Option<PagingReport>,
+    /// The resources of the server process.
     pub server: Option<Server>,
-    /// Cores that this tool used, of its threads.
+    /// The number of cores that this tool used.
     pub own_cores: f64,
-    /// Microseconds of CPU of this tool for each delivery, or round trip, or connection.
+    /// CPU time of this tool for each delivery, round trip or connection, in microseconds.
     pub own_cpu_us_per_delivery: f64,
     /// See [`crate::options::Common`].
     pub own_threads: u32,
-    /// Whether this tool had nothing left to give, so that it measured itself.
+    /// True if this tool was saturated, so that the latencies are its own.
     pub saturated: bool,
-    /// Whether it was stopped before its time.
+    /// True if the run was stopped early.
     pub interrupted: bool,
-    /// What is to be known.
+    /// Remarks.
     pub notes: Vec<String>,
-    /// What is not as it should be.
+    /// Failed checks.
     pub failures: Vec<String>,
 }
 
-/// What the server's process used.
+/// The resources of the server process.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Server {
-    /// Cores, on average.
+    /// The average number of cores.
     pub cores: f64,
-    /// Microseconds of CPU for each delivery, or round trip, or connection.
+    /// CPU time for each delivery, round trip or connection, in microseconds.
     pub cpu_us_per_delivery: f64,
-    /// KiB in memory before the connections, with them, and at the end.
+    /// Resident memory in KiB: before the connections, with all of them, and at the end.
     pub rss_kib: [u64; 3],
-    /// KiB for each connection, where there is a moment with all and one with none.
+    /// Memory of a connection, in KiB.
     pub rss_kib_per_connection: f64,
-    /// Open descriptors at the end.
+    /// The number of open file descriptors at the end.
     pub descriptors: u64,
 }
 
@@ -98,7 +98,7 @@ impl Report {
                 (usages.before, usages.connected, began.server, ended.server)
             {
                 let cpu = last.cpu_seconds - first.cpu_seconds;
-                // A storm has its connections only in the end.
+                // A storm has all its connections only at the end.
                 let (all, connections) = match &*scenario {
                     "storm" => (last.rss_kib, count(&load.acknowledged).max(1) as f64),
                     _ => (connected.rss_kib, f64::from(common.connections)),
@@ -146,23 +146,23 @@ impl Report {
             own_cores,
             own_cpu_us_per_delivery: own_each,
             own_threads: common.threads,
-            saturated: busiest > BUSY * f64::from(common.threads),
+            saturated: busiest > SATURATION * f64::from(common.threads),
             interrupted: load.is_stopped(),
             notes: outcome.notes,
             failures: outcome.failures,
         };
-        report.judge(&outcome.expected_endings, outcome.expects_gaps);
+        report.check(&outcome.expected_endings, outcome.expects_gaps);
         report
     }
 
-    fn judge(&mut self, expected_endings: &[&str], expects_gaps: bool) {
+    fn check(&mut self, expected_endings: &[&str], expects_gaps: bool) {
         let Tally { lost, duplicated, out_of_order, altered, gaps, .. } = self.deliveries;
         let faults = [
             (lost, "messages were lost"),
-            (duplicated, "messages came twice"),
+            (duplicated, "messages were repeated"),
             (out_of_order, "messages came out of order"),
-            (altered, "messages were not those acknowledged under their number"),
-            (if expects_gaps { 0 } else { gaps }, "holes were told of"),
+            (altered, "messages differ from the acknowledged ones"),
+            (if expects_gaps { 0 } else { gaps }, "gaps were announced"),
             (self.sent.saturating_sub(self.acknowledged), "were never acknowledged"),
         ];
         for (count, what) in faults.into_iter().filter(|(count, _)| *count > 0) {
@@ -178,19 +178,19 @@ impl Report {
         }
     }
 
-    /// Whether all was as it should be.
+    /// Returns true if every check passed.
     pub fn is_good(&self) -> bool {
         self.failures.is_empty()
     }
 
-    /// The report for people.
+    /// Returns the report as a table.
     pub fn table(&self) -> String {
         let mut text = String::new();
         let mut row = |name: &str, value: String, meaning: &str| {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _written = writeln!(text, "{name:<24} {value:>14}  {meaning}");
         };
-        // What is counted: messages and their deliveries, or something else.
+        // The names of the counted units.
         let (units, unit) = match &*self.scenario {
             "storm" => ("connections", "connection"),
             "echo" => ("round trips", "round trip"),
@@ -198,31 +198,27 @@ impl Report {
         };
         row("scenario", self.scenario.clone(), &format!("on {}", self.url));
         if self.scenario != "storm" {
-            row("connections", self.connections.to_string(), "asked for");
+            row("connections", self.connections.to_string(), "as requested");
         }
-        row(
-            "time",
-            format!("{:.1} s", self.seconds),
-            "that the load lasted, its last acknowledgement included",
-        );
+        row("time", format!("{:.1} s", self.seconds), "until the last acknowledgement");
         if self.sent > 0 {
-            row("sent", self.sent.to_string(), &format!("{units}, each begun when it was due"));
-            let speed = format!("of these, by the server; {:.0} a second", self.acknowledged_per_second);
+            row("sent", self.sent.to_string(), &format!("{units}, each when it was due"));
+            let speed = format!("by the server; {:.0} per second", self.acknowledged_per_second);
             row("acknowledged", self.acknowledged.to_string(), &speed);
         }
         let tally = self.deliveries;
         if tally.delivered > 0 {
-            let speed = format!("{:.0} a second while the load lasted", self.deliveries_per_second);
+            let speed = format!("{:.0} per second during the load", self.deliveries_per_second);
             row("delivered", tally.delivered.to_string(), &speed);
-            row("lost", tally.lost.to_string(), "never came, and nobody said so");
-            row("duplicated", tally.duplicated.to_string(), "came again");
+            row("lost", tally.lost.to_string(), "never came, and not in a gap");
+            row("duplicated", tally.duplicated.to_string(), "came more than once");
             row("out of order", tally.out_of_order.to_string(), "came after a later one");
-            row("altered", tally.altered.to_string(), "not the message acknowledged under that number");
-            let skipped = format!("holes that the server told of, {} messages in all", tally.skipped);
+            row("altered", tally.altered.to_string(), "differ from the acknowledged message");
+            let skipped = format!("announced by the server, {} messages in total", tally.skipped);
             row("gaps", tally.gaps.to_string(), &skipped);
         }
         if self.reconnects > 0 {
-            row("reconnects", self.reconnects.to_string(), "connections that were lost and came back");
+            row("reconnects", self.reconnects.to_string(), "lost connections that were replaced");
         }
         for (ending, count) in &self.endings {
             row("ending", count.to_string(), ending);
@@ -230,7 +226,7 @@ impl Report {
         for (name, p) in &self.latencies {
             let ms = |us: u64| format!("{:.2} ms", us as f64 / 1e3);
             let meaning = format!(
-                "p50; p90 {}, p99 {}, p99.9 {}, max {}; from when it was due, {} of them",
+                "p50; p90 {}, p99 {}, p99.9 {}, max {}; from the due time, {} samples",
                 ms(p.p90),
                 ms(p.p99),
                 ms(p.p99_9),
@@ -239,11 +235,11 @@ impl Report {
             );
             row(name, ms(p.p50), &meaning);
         }
-        for (name, value, meaning) in self.paged.iter().flat_map(Paged::rows) {
+        for (name, value, meaning) in self.paged.iter().flat_map(PagingReport::rows) {
             row(name, value, &meaning);
         }
         if let Some(server) = self.server {
-            row("server CPU", format!("{:.2} cores", server.cores), "of its process, all threads");
+            row("server CPU", format!("{:.2} cores", server.cores), "all threads of its process");
             if self.sent > 0 {
                 let each = format!("{:.2} us", server.cpu_us_per_delivery);
                 row("server CPU each", each, &format!("for one {unit}"));
@@ -252,7 +248,7 @@ impl Report {
             let memory = format!("KiB; {before} before the connections, {end} at the end");
             row("server memory", connected.to_string(), &memory);
             let each = format!("{:.1} KiB", server.rss_kib_per_connection);
-            row("memory each", each, "for one connection: less, where the server had memory from before");
+            row("memory each", each, "for one connection; less if the server had free memory before");
             row("server descriptors", server.descriptors.to_string(), "open at the end");
         }
         let own = format!("of {}, used by this tool", self.own_threads);
@@ -268,17 +264,17 @@ impl Report {
             row(
                 "WARNING",
                 String::new(),
-                "this tool was itself at its limit: the latencies are its own; try --threads",
+                "this tool was saturated: the latencies are its own; try --threads",
             );
         }
         if self.interrupted {
-            row("interrupted", String::new(), "it was stopped: this is what there was until then");
+            row("interrupted", String::new(), "the run was stopped early");
         }
         for failure in &self.failures {
             row("FAILED", String::new(), failure);
         }
         if self.is_good() {
-            row("good", String::new(), "all was as it should be");
+            row("good", String::new(), "every check passed");
         }
         text
     }

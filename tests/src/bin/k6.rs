@@ -1,6 +1,6 @@
-//! Runs a k6 scenario on a chat binary, or on all of them in turn, and then looks at the server, which k6 cannot.
+//! Runs a k6 scenario against one chat binary or all of them, and checks the server afterwards.
 
-#![expect(clippy::print_stdout, reason = "a table is what it is run for")]
+#![expect(clippy::print_stdout, reason = "the program prints a table")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,36 +11,36 @@ use anyhow::{Context, Result, ensure};
 use chat_tests::{BINARIES, Binary, Daemon, Footprint, Summary, check_log, k6};
 use clap::Parser;
 
-/// What an allocator may keep of memory that was freed; and a quarter of what there was at most.
-const KEPT_KIB: usize = 8 * 1024;
-/// A message in its room, with its key.
+/// Freed memory that an allocator may keep, in KiB. A quarter of the peak is allowed on top of it.
+const ALLOCATOR_KIB: usize = 8 * 1024;
+/// The memory of a message with its key, in KiB.
 const MESSAGE_KIB: usize = 1;
-/// How many a room remembers, at least the keys of them.
-const REMEMBERED: usize = 10_000;
-/// What a server has to come to rest.
-const REST: Duration = Duration::from_secs(15);
+/// The number of messages whose keys a room retains.
+const RETAINED_KEYS: usize = 10_000;
+/// The time limit for a server to become idle.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Runs a k6 scenario on a chat binary and checks the server afterwards: its log, its sessions, connections and
-/// rooms, its descriptors, threads and memory
+/// Run a k6 scenario against a chat binary, then check the server: its log, sessions, connections, rooms, descriptors,
+/// threads and memory
 ///
-/// Reports are in target/k6-reports. Exits with 1 if anything is wrong.
+/// Reports are written to target/k6-reports. The exit code is 1 if a check fails.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// A script in k6/: smoke, storm, fanout, rooms, spike, soak, breakpoint, resume
+    /// Script in k6/: smoke, storm, fanout, rooms, spike, soak, breakpoint, resume
     scenario: String,
 
-    /// tungstenite, warp, actix, axum; or all, to compare them with each other
+    /// Adapter: tungstenite, warp, actix, axum, or all to compare them
     adapter: String,
 
-    /// hijack or context; with all, both
+    /// Upgrade mode: hijack or context [default: hijack; both with all]
     #[arg(long)]
     upgrade: Option<String>,
 
-    /// A size of the scenario, like USERS=50. May be repeated
+    /// Set a size of the scenario, such as USERS=50. Repeatable
     #[arg(short = 'e', long = "env", value_name = "NAME=VALUE")]
     sizes: Vec<String>,
 
-    /// How often each one runs, by turns
+    /// Number of rounds. Each round runs every binary once
     #[arg(long, default_value = "1", value_parser = clap::value_parser!(u8).range(1..=100))]
     rounds: u8,
 }
@@ -78,7 +78,7 @@ async fn run_all(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// What one run showed.
+/// The result of one run.
 struct Outcome {
     summary: Summary,
     before: Footprint,
@@ -101,7 +101,7 @@ async fn run(arguments: &Arguments, binary: Binary, name: &str) -> Result<Outcom
     let output = command.output()?;
     fs::write(reports.join("k6.txt"), [&output.stdout[..], &output.stderr].concat())?;
 
-    let rested = rest(&daemon, before).await;
+    let idle = wait_until_idle(&daemon, before).await;
     let rooms = daemon.ready().await?["rooms"].as_u64();
     let after = daemon.footprint()?;
     let log = daemon.stop()?;
@@ -114,21 +114,21 @@ async fn run(arguments: &Arguments, binary: Binary, name: &str) -> Result<Outcom
     let upgrades = check_log(&log)?;
     let closed = usize::try_from(summary.count("chat_closed")?)?;
     ensure!(upgrades == closed, "{upgrades} upgrades in the log, but {closed} for k6");
-    rested?;
+    idle?;
     let written = summary.figure("chat_rooms", "value").context("k6 names no rooms")?;
     let rooms = rooms.context("no rooms")?;
     ensure!(rooms as f64 <= written, "{rooms} rooms, but k6 wrote in {written}");
     let sent = usize::try_from(summary.count("chat_acknowledged")?)?;
-    let stored = sent.min(REMEMBERED * usize::try_from(rooms)?) * MESSAGE_KIB;
-    let bound = before.kib + KEPT_KIB + (after.peak_kib - before.kib) / 4 + stored;
-    ensure!(after.kib <= bound, "{} KiB are left, over {bound}: {before:?}, {after:?}", after.kib);
+    let stored = sent.min(RETAINED_KEYS * usize::try_from(rooms)?) * MESSAGE_KIB;
+    let bound = before.kib + ALLOCATOR_KIB + (after.peak_kib - before.kib) / 4 + stored;
+    ensure!(after.kib <= bound, "{} KiB in use, more than {bound}: {before:?}, {after:?}", after.kib);
     Ok(Outcome { summary, before, after })
 }
 
-/// Waits until nothing is left of a load: no session, no connection, no more descriptors and threads than before.
-async fn rest(daemon: &Daemon, before: Footprint) -> Result<()> {
+/// Waits until the server has no session, no connection, and no more descriptors and threads than before the load.
+async fn wait_until_idle(daemon: &Daemon, before: Footprint) -> Result<()> {
     daemon.sessions(0).await?;
-    let deadline = Instant::now() + REST;
+    let deadline = Instant::now() + IDLE_TIMEOUT;
     loop {
         let now = daemon.footprint()?;
         if now.descriptors <= before.descriptors && now.threads <= before.threads {
@@ -145,7 +145,7 @@ fn reports(name: &str) -> Result<PathBuf> {
     Ok(folder.canonicalize()?)
 }
 
-/// One line for each binary: medians over the rounds, and the CPU time as a ratio to the first one's.
+/// Prints one line for each binary: medians over the rounds, and the CPU time relative to the first binary.
 fn print(rows: &[(Binary, Vec<Outcome>)]) {
     println!(
         "| binary | delivered | us of CPU per delivery | ratio | delivery ms: median | p95 | p99 | handshake ms: p95 | \

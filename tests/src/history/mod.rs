@@ -1,117 +1,117 @@
-//! What the clients of one room did and saw, and whether one room can have shown them that.
+//! The histories of the clients of one room, and the check that one room can have produced all of them.
 
 mod check;
 
 pub use check::check;
 
-/// What one client did and saw, in that order, over all its connections.
+/// The history of one client over all its connections.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    /// Who it is. Whoever writes has a name of its own.
+    /// The name of the user. Each writer has a name of its own.
     pub user: String,
-    /// What it did and saw.
+    /// The records, in order.
     pub records: Vec<Record>,
 }
 
-/// One thing done or seen.
+/// An action of a client, or something that it received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// It asked for a message to be stored, for the first time or again.
-    Asked {
+    /// It sent a message, for the first time or again.
+    Sent {
         /// The idempotency key.
         key: String,
         /// The text.
         text: String,
     },
-    /// It was told that a message is stored.
+    /// It received an acknowledgement.
     Acknowledged {
         /// The idempotency key.
         key: String,
-        /// Where the message is.
+        /// The position of the message.
         seq: u64,
-        /// Whether it was there already.
+        /// True if the server had the message already.
         duplicate: bool,
     },
-    /// It has become a member.
+    /// It joined.
     Joined {
-        /// From where on it wanted messages.
-        from: From,
-        /// The room's life.
+        /// The start that it asked for.
+        from: JoinFrom,
+        /// The epoch of the room.
         epoch: String,
         /// The newest message.
         head: u64,
-        /// The oldest that could be read.
+        /// The oldest readable message.
         first: u64,
-        /// Whether it was to get all that it asked for.
+        /// The value of `recovered`.
         recovered: bool,
     },
-    /// It saw a message.
-    Saw(Message),
-    /// It was told of messages that it will not see.
+    /// It received a message.
+    Received(Message),
+    /// It was notified of a gap.
     Gap {
-        /// The first of them.
+        /// The first missing message.
         from: u64,
-        /// The last.
+        /// The last missing message.
         to: u64,
     },
     /// Its connection ended.
-    Gone,
+    Disconnected,
 }
 
-/// From where on a member wants messages.
+/// The start of the messages that a join asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
-    /// Those to come.
+pub enum JoinFrom {
+    /// Future messages only.
     Now,
-    /// The newest so many, and those to come.
+    /// This number of the newest messages.
     Last(u64),
-    /// All after this one.
+    /// All messages after this position.
     After(u64),
 }
 
-/// A message as somebody saw it.
+/// A message as a client received it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Its place.
+    /// The position in the room.
     pub seq: u64,
-    /// Who wrote it.
+    /// The user who sent it.
     pub user: String,
-    /// When it was committed.
+    /// The commit time.
     pub at: u64,
-    /// Its idempotency key.
+    /// The idempotency key.
     pub key: String,
-    /// What it says.
+    /// The text.
     pub text: String,
 }
 
-/// Why no room can have shown this.
+/// The reason why no room can have produced the histories.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields are what the words before them are about")]
-pub enum Flaw {
-    /// Two saw different messages in one place, or the same in two lives of the room.
-    TwoOrders { seq: u64 },
-    /// A message came that another should have come before.
-    Hole { user: String, expected: u64, came: u64 },
-    /// A message came again.
-    Again { user: String, seq: u64 },
-    /// Something came to one who was no member.
-    Uninvited { user: String, seq: u64 },
-    /// A gap was told of messages that were still there, or that were not the next.
-    NeedlessGap { user: String, from: u64, to: u64 },
-    /// `recovered` said something else than what could be read.
-    Misled { user: String, after: u64, first: u64 },
-    /// One who stayed did not get the newest messages.
-    LeftBehind { user: String, next: u64, head: u64 },
-    /// A message that nobody wrote, or that says something else than what was written.
-    Foreign { seq: u64 },
-    /// A message is in the room twice.
+#[expect(missing_docs, reason = "the doc of each variant explains its fields")]
+pub enum Violation {
+    /// Two clients saw different messages at one position, or different epochs.
+    ConflictingOrder { seq: u64 },
+    /// A message came before its predecessor.
+    MissingMessage { user: String, expected: u64, came: u64 },
+    /// A message came twice.
+    Repeated { user: String, seq: u64 },
+    /// A message came to a client that was not a member.
+    NotAMember { user: String, seq: u64 },
+    /// A gap covers messages that were still readable, or that were not the next ones.
+    UnjustifiedGap { user: String, from: u64, to: u64 },
+    /// The value of `recovered` contradicts the readable messages.
+    WrongRecovered { user: String, after: u64, first: u64 },
+    /// A client that stayed did not receive the newest messages.
+    Incomplete { user: String, next: u64, head: u64 },
+    /// A message was never sent, or differs from the one that was sent.
+    NeverSent { seq: u64 },
+    /// A message was stored twice.
     StoredTwice { user: String, key: String },
-    /// What was acknowledged is not where it was said to be.
+    /// An acknowledged message is not at its position.
     Lost { user: String, key: String, seq: u64 },
-    /// What was asked was never answered.
-    Unanswered { user: String, key: String },
-    /// A message was called a duplicate, or not called one, against what had been asked.
-    Miscalled { user: String, key: String },
-    /// A writer's messages are not in the order written.
+    /// A message was never acknowledged.
+    Unacknowledged { user: String, key: String },
+    /// The value of `duplicate` contradicts the messages sent.
+    WrongDuplicate { user: String, key: String },
+    /// The messages of a writer are not in the order sent.
     OutOfOrder { user: String, key: String },
 }

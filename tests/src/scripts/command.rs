@@ -1,4 +1,4 @@
-//! The commands of a script, right and wrong, and how they are made up.
+//! The commands of a script, valid and invalid, and their generators.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::step::{ROOMS, room};
 use super::{MAX_BODY, with_reference};
 
-/// A command to a room, by its number.
+/// A command. A room is an index into [`ROOMS`].
 #[derive(Clone, Debug)]
 pub(super) enum Command {
     Join(usize, From),
@@ -22,26 +22,26 @@ pub(super) enum Command {
     Ping,
 }
 
-/// Where a member starts to read.
+/// The position from which a member reads.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum From {
     Now,
     Last(u64),
-    /// After what this client last saw of the room, on whatever connection.
+    /// After the last message that this client saw of the room, on any connection.
     Seen,
-    /// After a message so far behind the newest.
+    /// After the message this far behind the newest.
     Behind(u64),
-    /// After a message that is still so far away.
+    /// After the message this far ahead of the newest, which does not exist yet.
     Ahead(u64),
-    /// After a message of an epoch that never was.
+    /// After a message of an epoch that never existed.
     Stale(u64),
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Body {
-    /// One of a few texts.
+    /// A short text, one for each number.
     Text(u8),
-    /// As long as may be.
+    /// A text of the maximum length.
     Longest,
     TooLong,
     Empty,
@@ -50,14 +50,14 @@ pub(super) enum Body {
     Other,
 }
 
-/// Which part of the history, as `before`, `after` and `limit` say.
+/// The part of the history that `before`, `after` and `limit` select.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Page {
     pub(super) from: Option<(bool, u64)>,
     pub(super) limit: Option<u64>,
 }
 
-/// What is looked for, as `query`, `before` and `limit` say.
+/// The parameters of a search.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Query {
     pub(super) words: &'static str,
@@ -65,58 +65,70 @@ pub(super) struct Query {
     pub(super) limit: Option<u64>,
 }
 
-/// Queries for most texts, some, the longest, those of a burst, or none.
+/// Queries that find most texts, some, the longest, those of a burst, or none.
 const WORDS: [&str; 6] = ["안녕", "1 안녕", "녕\u{3000}0", "XXX", "1.5", "mood"];
 
-/// A command that is wrong.
+/// An invalid command.
 #[derive(Debug)]
 pub(super) struct Malformed {
-    /// `REF` in it is replaced by the `ref`.
+    /// The text to send. `REF` in it stands for the `ref`.
     pub(super) text: &'static str,
     pub(super) code: &'static str,
-    /// Whether one who is no member of the first room may as well be told that.
+    /// True if a client that is not a member of the first room may get `not_joined` instead.
     pub(super) for_members: bool,
 }
 
-const fn wrong(text: &'static str, code: &'static str, for_members: bool) -> Malformed {
+const fn malformed_command(text: &'static str, code: &'static str, for_members: bool) -> Malformed {
     Malformed { text, code, for_members }
 }
 
 const MALFORMED: &[Malformed] = &[
-    wrong("", "bad_json", false),
-    wrong("\u{feff}{}", "bad_json", false),
-    wrong("[\"ping\"]", "bad_json", false),
-    wrong(r#"{"type":"ping","#, "bad_json", false),
-    wrong(r#"{"type":"ping","ref":"REF","ref":"REF"}"#, "bad_command", false),
-    wrong(r#"{"type":"ping","ref":7}"#, "bad_command", false),
-    wrong(r#"{"ref":"REF"}"#, "bad_command", false),
-    wrong(r#"{"type":null,"ref":"REF"}"#, "bad_command", false),
-    wrong(r#"{"type":"dance","ref":"REF"}"#, "unknown_type", false),
-    wrong(r#"{"type":"hello","ref":"REF"}"#, "already_identified", false),
-    wrong(r#"{"type":"join","ref":"REF"}"#, "bad_command", false),
-    wrong(r#"{"type":"join","ref":"REF","room":"Lobby"}"#, "bad_room", false),
-    wrong(r#"{"type":"join","ref":"REF","room":["lobby"]}"#, "bad_command", false),
-    wrong(r#"{"type":"join","ref":"REF","room":"lobby","last":-1}"#, "bad_command", false),
-    wrong(r#"{"type":"join","ref":"REF","room":"lobby","last":9007199254740992}"#, "bad_command", false),
-    wrong(r#"{"type":"join","ref":"REF","room":"lobby","after":7}"#, "bad_command", false),
-    wrong(
+    malformed_command("", "bad_json", false),
+    malformed_command("\u{feff}{}", "bad_json", false),
+    malformed_command("[\"ping\"]", "bad_json", false),
+    malformed_command(r#"{"type":"ping","#, "bad_json", false),
+    malformed_command(r#"{"type":"ping","ref":"REF","ref":"REF"}"#, "bad_command", false),
+    malformed_command(r#"{"type":"ping","ref":7}"#, "bad_command", false),
+    malformed_command(r#"{"ref":"REF"}"#, "bad_command", false),
+    malformed_command(r#"{"type":null,"ref":"REF"}"#, "bad_command", false),
+    malformed_command(r#"{"type":"dance","ref":"REF"}"#, "unknown_type", false),
+    malformed_command(r#"{"type":"hello","ref":"REF"}"#, "already_identified", false),
+    malformed_command(r#"{"type":"join","ref":"REF"}"#, "bad_command", false),
+    malformed_command(r#"{"type":"join","ref":"REF","room":"Lobby"}"#, "bad_room", false),
+    malformed_command(r#"{"type":"join","ref":"REF","room":["lobby"]}"#, "bad_command", false),
+    malformed_command(r#"{"type":"join","ref":"REF","room":"lobby","last":-1}"#, "bad_command", false),
+    malformed_command(
+        r#"{"type":"join","ref":"REF","room":"lobby","last":9007199254740992}"#,
+        "bad_command",
+        false,
+    ),
+    malformed_command(r#"{"type":"join","ref":"REF","room":"lobby","after":7}"#, "bad_command", false),
+    malformed_command(
         r#"{"type":"join","ref":"REF","room":"lobby","last":1,"after":{"epoch":"e","seq":1}}"#,
         "bad_command",
         false,
     ),
-    wrong(r#"{"type":"send","ref":"REF","room":"lobby"}"#, "bad_command", true),
-    wrong(r#"{"type":"send","ref":"REF","room":"lobby","body":"hi"}"#, "bad_command", true),
-    wrong(r#"{"type":"send","ref":"REF","room":"lobby","key":"","body":{"text":"hi"}}"#, "bad_key", true),
-    wrong(r#"{"type":"send","ref":"REF","room":"","body":{"text":"hi"}}"#, "bad_room", false),
-    wrong(r#"{"type":"history","ref":"REF","room":"lobby","before":2,"after":1}"#, "bad_cursor", true),
-    wrong(r#"{"type":"history","ref":"REF","room":"lobby","limit":1.5}"#, "bad_command", true),
-    wrong(r#"{"type":"search","ref":"REF","room":"lobby","query":" \t"}"#, "bad_query", true),
-    wrong(r#"{"type":"search","ref":"REF","room":"lobby"}"#, "bad_command", true),
-    wrong(r#"{"type":"typing","ref":"REF","room":"lobby","active":"yes"}"#, "bad_command", true),
+    malformed_command(r#"{"type":"send","ref":"REF","room":"lobby"}"#, "bad_command", true),
+    malformed_command(r#"{"type":"send","ref":"REF","room":"lobby","body":"hi"}"#, "bad_command", true),
+    malformed_command(
+        r#"{"type":"send","ref":"REF","room":"lobby","key":"","body":{"text":"hi"}}"#,
+        "bad_key",
+        true,
+    ),
+    malformed_command(r#"{"type":"send","ref":"REF","room":"","body":{"text":"hi"}}"#, "bad_room", false),
+    malformed_command(
+        r#"{"type":"history","ref":"REF","room":"lobby","before":2,"after":1}"#,
+        "bad_cursor",
+        true,
+    ),
+    malformed_command(r#"{"type":"history","ref":"REF","room":"lobby","limit":1.5}"#, "bad_command", true),
+    malformed_command(r#"{"type":"search","ref":"REF","room":"lobby","query":" \t"}"#, "bad_query", true),
+    malformed_command(r#"{"type":"search","ref":"REF","room":"lobby"}"#, "bad_command", true),
+    malformed_command(r#"{"type":"typing","ref":"REF","room":"lobby","active":"yes"}"#, "bad_command", true),
 ];
 
 impl Command {
-    /// The command as JSON. `after` is the position that a `join` names.
+    /// Returns the command as JSON. `after` is the position in a `join`.
     pub(super) fn json(&self, reference: Option<&str>, after: Option<&(String, u64)>) -> Value {
         let mut command = match self {
             Self::Join(room, _) => json!({"type": "join", "room": ROOMS[*room]}),
@@ -172,8 +184,8 @@ impl Body {
         }
     }
 
-    /// What is wrong with it.
-    pub(super) fn fault(self) -> Option<&'static str> {
+    /// Returns the error code of a body that the server must refuse.
+    pub(super) fn error_code(self) -> Option<&'static str> {
         match self {
             Self::Text(_) | Self::Longest => None,
             Self::TooLong => Some("body_too_large"),
@@ -183,7 +195,7 @@ impl Body {
     }
 }
 
-/// Any command that is well made.
+/// Generates a valid command.
 pub(super) fn command() -> impl Strategy<Value = Command> {
     let from = prop_oneof![
         3 => Just(From::Now),
@@ -215,7 +227,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// Any that is not.
+/// Generates an invalid command.
 pub(super) fn malformed() -> impl Strategy<Value = &'static Malformed> {
     (0..MALFORMED.len()).prop_map(|index| &MALFORMED[index])
 }
@@ -226,7 +238,7 @@ impl fmt::Display for Command {
             Self::Join(room, from) => match from {
                 From::Now => write!(f, "join {}", ROOMS[*room]),
                 From::Last(count) => write!(f, "join {}, last {count}", ROOMS[*room]),
-                From::Seen => write!(f, "join {} after what it has seen", ROOMS[*room]),
+                From::Seen => write!(f, "join {} after the last message seen", ROOMS[*room]),
                 From::Behind(count) => write!(f, "join {} from {count} behind the head", ROOMS[*room]),
                 From::Ahead(count) => write!(f, "join {} from {count} ahead of the head", ROOMS[*room]),
                 From::Stale(seq) => write!(f, "join {} after {seq} of another epoch", ROOMS[*room]),

@@ -1,38 +1,40 @@
-//! Random scripts for a few clients, played against a model of the protocol.
+//! Random scripts for a few clients, and a model of the protocol that predicts the events of each step.
+//!
+//! The limits are small, so that short scripts reach all of them.
 
 mod command;
+mod expected;
 mod model;
 mod play;
 mod room;
-mod stage;
+mod server;
 mod step;
-mod told;
 
-pub use stage::{Failure, Stage};
+pub use server::{Failure, ScriptServer};
 pub use step::{Step, script};
 
 use serde_json::{Value, json};
 
-/// Bytes of a message on the wire, at most.
+/// The limit of a message on the wire, in bytes.
 const MAX_FRAME: usize = 1024;
-/// Bytes of a text, at most.
+/// The limit of a text, in bytes.
 const MAX_BODY: usize = 64;
-/// Rooms that a connection may be in.
-const ROOMS_MOST: usize = 2;
-/// Errors of a connection that end it.
-const ERRORS: usize = 6;
-/// Messages that a room keeps.
-const KEPT: u64 = 8;
-/// Messages in a page that nobody has given a number for.
-const HISTORY_DEFAULT: u64 = 3;
-/// Messages in a page, at most.
-const HISTORY_MOST: u64 = 4;
-/// Messages that a search finds for one that has given no number.
-const FOUND_DEFAULT: u64 = 2;
-/// Messages that a search finds, at most.
-const FOUND_MOST: u64 = 3;
+/// The limit of rooms for one connection.
+const MAX_ROOMS: usize = 2;
+/// The number of errors that closes a connection.
+const MAX_ERRORS: usize = 6;
+/// The number of messages that a room retains.
+const RETAINED: u64 = 8;
+/// The default number of messages in a page.
+const DEFAULT_PAGE: u64 = 3;
+/// The limit of messages in a page.
+const MAX_PAGE: u64 = 4;
+/// The default number of messages that a search returns.
+const DEFAULT_FOUND: u64 = 2;
+/// The limit of messages that a search returns.
+const MAX_FOUND: u64 = 3;
 
-/// Adds a `ref` to a command or its reply, if there is one.
+/// Adds a `ref`, if there is one, to a command or a reply.
 fn with_reference(reference: Option<&str>, mut object: Value) -> Value {
     if let Some(reference) = reference {
         object["ref"] = json!(reference);

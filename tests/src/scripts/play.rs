@@ -1,4 +1,4 @@
-//! Plays a script, step by step, and compares what comes with what must come.
+//! Plays a script step by step and compares the received events with the predicted ones.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -9,21 +9,21 @@ use chat_conformance::client::Frame;
 use chat_core::Chat;
 use serde_json::{Value, json};
 
-use super::model::{Leaving, Model};
-use super::stage::until;
+use super::expected::{Expectation, ExpectedEvent, Termination};
+use super::model::{ClientEnd, Model};
 use super::step::{CLIENTS, ROOMS, Step, label};
-use super::told::{Expected, Last, Told};
-use crate::raw::{Heard, RawClient};
+use crate::{Client, Incoming, eventually};
 
-/// Round trips after which what has not come will not come. What a join asks for is read from the log, and may come
-/// after replies to later commands; each of these gives the session another turn.
+/// Round trips after which a missing event counts as lost. A join reads its messages from the log, so they may come after
+/// replies to later commands. Each round trip gives the session another turn.
 const ROUNDS: usize = 50;
 
-/// Plays a script in a chat, against the model; what was told in each step, without what is random.
+/// Plays a script in a chat. Returns the received events without their random parts.
 ///
 /// # Errors
 ///
-/// The step in which it goes another way, the one after the last for the end, and how.
+/// Fails with the number of the first step that contradicts the model, and the reason. The end of the script counts as one
+/// more step.
 pub(super) async fn play(
     chat: &Chat,
     address: SocketAddr,
@@ -47,8 +47,8 @@ struct Play<'s> {
     chat: &'s Chat,
     address: SocketAddr,
     model: Model,
-    clients: [Option<RawClient>; CLIENTS.len()],
-    /// When each message was committed, by whoever told it first.
+    clients: [Option<Client>; CLIENTS.len()],
+    /// The commit time of each message, as first received.
     times: BTreeMap<(String, u64), Value>,
     transcript: Vec<String>,
 }
@@ -59,40 +59,39 @@ impl Play<'_> {
         if self.clients[actor].is_none() {
             self.connect(number, actor).await?;
         }
-        let mut prediction = self.model.take(number, step);
+        let mut prediction = self.model.apply(number, step);
         let mut client = self.clients[actor].take().context("not connected")?;
-        let told = mem::take(&mut prediction.told[actor]);
-        if told.ends == Some(Last::Close) {
-            // Of a server that does not close, the reply shows that it does not.
+        let expected = mem::take(&mut prediction.expected[actor]);
+        if expected.ends == Some(Termination::Close) {
+            // A server that does not close answers this ping.
             prediction.bytes.extend(sync());
         }
         client.write(&prediction.bytes).await?;
-        match prediction.leaving {
-            Some(Leaving::Reset) => client.reset()?,
-            leaving => {
-                if leaving.is_some() {
+        match prediction.client_end {
+            Some(ClientEnd::Reset) => client.reset()?,
+            client_end => {
+                if client_end.is_some() {
                     client.half_close().await?;
                 }
-                let heard = if let Some(ends) = told.ends {
-                    farewell(&mut client, ends).await?
+                let received = if let Some(ends) = expected.ends {
+                    receive_until_end(&mut client, ends).await?
                 } else {
                     ask(&mut client).await?;
-                    listen(&mut client, &told).await?
+                    receive_until_sync(&mut client, &expected).await?
                 };
-                self.compare(number, actor, &told, heard)?;
-                self.clients[actor] = told.ends.is_none().then_some(client);
+                self.compare(number, actor, &expected, received)?;
+                self.clients[actor] = expected.ends.is_none().then_some(client);
             }
         }
         let wanted = self.model.connections();
-        let has_left = || self.chat.counts().sessions == wanted;
-        until(has_left)
+        eventually(|| async { Ok(self.chat.counts().sessions == wanted) })
             .await
             .with_context(|| format!("{} sessions for {wanted}", self.chat.counts().sessions))?;
-        self.others(number, Some(actor), &prediction.told).await
+        self.others(number, Some(actor), &prediction.expected).await
     }
 
-    /// Everybody else gets what they must, and nothing but that.
-    async fn others(&mut self, number: usize, actor: Option<usize>, told: &[Told]) -> Result<()> {
+    /// Checks that all other clients receive exactly the predicted events.
+    async fn others(&mut self, number: usize, actor: Option<usize>, expected: &[Expectation]) -> Result<()> {
         let others = || (0..CLIENTS.len()).filter(|other| Some(*other) != actor);
         for other in others() {
             if let Some(client) = &mut self.clients[other] {
@@ -101,30 +100,30 @@ impl Play<'_> {
         }
         for other in others() {
             if let Some(client) = &mut self.clients[other] {
-                let heard = listen(client, &told[other]).await?;
-                self.compare(number, other, &told[other], heard)?;
+                let received = receive_until_sync(client, &expected[other]).await?;
+                self.compare(number, other, &expected[other], received)?;
             }
         }
         Ok(())
     }
 
     async fn connect(&mut self, number: usize, client: usize) -> Result<()> {
-        let mut raw = RawClient::connect(self.address, CLIENTS[client], false).await?;
-        let told = self.model.connect(client);
-        let heard = vec![raw.next().await?];
-        self.compare(number, client, &told, heard)?;
+        let mut raw = Client::open(self.address, CLIENTS[client]).await?;
+        let expected = self.model.connect(client);
+        let received = vec![raw.receive().await?];
+        self.compare(number, client, &expected, received)?;
         self.clients[client] = Some(raw);
         Ok(())
     }
 
-    /// Nothing more comes, and everything can be left.
+    /// Checks that no event is left over, and that every session ends.
     async fn conclude(mut self) -> Result<Vec<String>> {
-        let nothing: [Told; CLIENTS.len()] = Default::default();
+        let nothing: [Expectation; CLIENTS.len()] = Default::default();
         self.others(0, None, &nothing).await?;
         for client in self.clients.iter_mut().filter_map(Option::take) {
             client.reset()?;
         }
-        until(|| self.chat.counts().sessions == 0).await.context("a session is left")?;
+        eventually(|| async { Ok(self.chat.counts().sessions == 0) }).await.context("a session is left")?;
         for room in ROOMS {
             let members = self.chat.members(&room.parse()?);
             ensure!(members.is_empty(), "{members:?} are left in {room}");
@@ -132,11 +131,18 @@ impl Play<'_> {
         Ok(self.transcript)
     }
 
-    fn compare(&mut self, number: usize, client: usize, told: &Told, heard: Vec<Heard>) -> Result<()> {
+    fn compare(
+        &mut self,
+        number: usize,
+        client: usize,
+        expected: &Expectation,
+        received: Vec<Incoming>,
+    ) -> Result<()> {
         let mut lines = Vec::new();
-        let heard = heard.into_iter().map(|heard| self.plain(heard)).collect::<Result<Vec<_>>>()?;
-        let found = told.find(&heard).map_err(|why| anyhow::anyhow!("{} {why}", label(client)))?;
-        for (event, expected) in heard.iter().zip(found) {
+        let received =
+            received.into_iter().map(|received| self.plain(received)).collect::<Result<Vec<_>>>()?;
+        let found = expected.find(&received).map_err(|why| anyhow::anyhow!("{} {why}", label(client)))?;
+        for (event, expected) in received.iter().zip(found) {
             if event["type"] == "joined"
                 && let (Some(room), Some(epoch)) = (event["room"].as_str(), event["epoch"].as_str())
             {
@@ -146,23 +152,23 @@ impl Play<'_> {
                 lines.push(format!("{number} {}: {}", label(client), timeless(event, expected)));
             }
         }
-        // Of lanes, any may be ahead.
+        // Events of different sources may come in any order.
         lines.sort();
         self.transcript.extend(lines);
         Ok(())
     }
 
-    /// What was heard, as JSON without what nobody can foretell, once that has been checked.
-    fn plain(&mut self, heard: Heard) -> Result<Value> {
-        let mut event = match heard {
-            Heard::Event(event) => event,
-            Heard::Ping(_) => return Ok(json!({"frame": "ping"})),
-            Heard::Pong(payload) => {
+    /// Checks the unpredictable parts of a received message and returns the rest as JSON.
+    fn plain(&mut self, received: Incoming) -> Result<Value> {
+        let mut event = match received {
+            Incoming::Event(event) => event,
+            Incoming::Ping(_) => return Ok(json!({"frame": "ping"})),
+            Incoming::Pong(payload) => {
                 return Ok(json!({"frame": "pong", "payload": String::from_utf8(payload)?}));
             }
-            Heard::Close(code) => return Ok(json!({"frame": "close", "code": code})),
-            Heard::End => return Ok(json!({"frame": "end"})),
-            Heard::Reset => return Ok(json!({"frame": "reset"})),
+            Incoming::Close(code) => return Ok(json!({"frame": "close", "code": code})),
+            Incoming::End => return Ok(json!({"frame": "end"})),
+            Incoming::Reset => return Ok(json!({"frame": "reset"})),
         };
         match event["type"].as_str() {
             Some("message" | "sent") => self.committed(&event["room"], &event)?,
@@ -172,7 +178,7 @@ impl Play<'_> {
                 }
             }
             Some("error") => {
-                ensure!(event["message"].is_string(), "an error that says nothing: {event}");
+                ensure!(event["message"].is_string(), "an error without a message: {event}");
                 if event.get("room").is_none() {
                     event["room"] = Value::Null;
                 }
@@ -182,7 +188,7 @@ impl Play<'_> {
         Ok(event)
     }
 
-    /// Whoever tells of a message tells the same time.
+    /// Checks that a message always has the same commit time.
     fn committed(&mut self, room: &Value, message: &Value) -> Result<()> {
         let room = room.as_str().context("no room")?.to_owned();
         let seq = message["seq"].as_u64().context("no seq")?;
@@ -193,8 +199,8 @@ impl Play<'_> {
     }
 }
 
-/// Sends the ping whose reply shows that everything before it has been told.
-async fn ask(client: &mut RawClient) -> Result<()> {
+/// Sends a ping. Its reply shows that the server has processed everything before it.
+async fn ask(client: &mut Client) -> Result<()> {
     client.write(&sync()).await
 }
 
@@ -206,50 +212,50 @@ fn is_sync(event: &Value) -> bool {
     event["type"] == "pong" && event["ref"] == "sync"
 }
 
-/// What comes until the reply to a ping, and until all that must come has come or never will.
-async fn listen(client: &mut RawClient, told: &Told) -> Result<Vec<Heard>> {
-    let mut heard = Vec::new();
+/// Receives until the reply to a ping, and until all expected events have come or count as lost.
+async fn receive_until_sync(client: &mut Client, expected: &Expectation) -> Result<Vec<Incoming>> {
+    let mut received = Vec::new();
     for round in 1.. {
         loop {
-            match client.next().await? {
-                Heard::Event(event) if is_sync(&event) => break,
-                end @ (Heard::Close(_) | Heard::End | Heard::Reset) => {
-                    heard.push(end);
-                    return Ok(heard);
+            match client.receive().await? {
+                Incoming::Event(event) if is_sync(&event) => break,
+                end @ (Incoming::Close(_) | Incoming::End | Incoming::Reset) => {
+                    received.push(end);
+                    return Ok(received);
                 }
-                other => heard.push(other),
+                other => received.push(other),
             }
         }
-        if heard.len() >= told.count() || round == ROUNDS {
+        if received.len() >= expected.count() || round == ROUNDS {
             break;
         }
         ask(client).await?;
     }
-    Ok(heard)
+    Ok(received)
 }
 
-/// What comes until the end. The server's close frame is answered, if it closed first.
-async fn farewell(client: &mut RawClient, ends: Last) -> Result<Vec<Heard>> {
-    let mut heard = Vec::new();
+/// Receives until the end of the connection. Answers the close frame of a server that closed first.
+async fn receive_until_end(client: &mut Client, ends: Termination) -> Result<Vec<Incoming>> {
+    let mut received = Vec::new();
     loop {
-        let next = client.next().await?;
-        heard.push(next.clone());
+        let next = client.receive().await?;
+        received.push(next.clone());
         match next {
-            Heard::End | Heard::Reset => return Ok(heard),
-            Heard::Event(event) if is_sync(&event) => return Ok(heard),
-            Heard::Close(code) if ends != Last::End => {
+            Incoming::End | Incoming::Reset => return Ok(received),
+            Incoming::Event(event) if is_sync(&event) => return Ok(received),
+            Incoming::Close(code) if ends != Termination::End => {
                 let payload = code.map(|code| code.to_be_bytes().to_vec()).unwrap_or_default();
-                // A server that has seen a breach may be gone already.
-                let _gone = client.write(&Frame::new(8, payload).encode()).await;
-                return Ok(heard);
+                // After a violation the server may have ended the connection already.
+                let _answered = client.write(&Frame::new(8, payload).encode()).await;
+                return Ok(received);
             }
             _ => {}
         }
     }
 }
 
-/// An event without what differs from server to server.
-fn timeless(event: &Value, expected: &Expected) -> String {
+/// Returns an event without the parts that differ between servers.
+fn timeless(event: &Value, expected: &ExpectedEvent) -> String {
     let mut event = event.clone();
     for field in ["at", "epoch", "connection"] {
         if event.get(field).is_some() {
@@ -259,7 +265,7 @@ fn timeless(event: &Value, expected: &Expected) -> String {
     for message in event.get_mut("messages").and_then(Value::as_array_mut).into_iter().flatten() {
         message["at"] = json!("...");
     }
-    // Which of several close codes is taken may be the framework's affair; what is wrong with a command never is.
+    // A framework may choose between several close codes, but not between errors of a command.
     if event["type"] != "error" && expected.leaves_code_open() {
         event["code"] = json!("...");
         event["reason"] = json!("...");

@@ -1,20 +1,20 @@
-//! A room as the model has it.
+//! The model of a room.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::command::{Page, Query};
-use super::{FOUND_DEFAULT, FOUND_MOST, HISTORY_DEFAULT, HISTORY_MOST, KEPT};
+use super::{DEFAULT_FOUND, DEFAULT_PAGE, MAX_FOUND, MAX_PAGE, RETAINED};
 
-/// All that was ever written into a room.
+/// Everything that was ever written into a room.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    /// The `message` events; `seq` is the index and one.
+    /// The `message` events. The `seq` of a message is its index plus one.
     messages: Vec<Value>,
-    /// What each (user, key) was used for: the `seq` and the body.
+    /// The `seq` and the body of the message for each user and key.
     keys: BTreeMap<(&'static str, String), (u64, Value)>,
-    /// Its present life, as far as that is certain.
+    /// The current epoch, if it is known for certain.
     pub(super) epoch: Option<String>,
 }
 
@@ -23,22 +23,22 @@ impl Room {
         self.messages.len() as u64
     }
 
-    /// The last message that cannot be read any more.
-    pub(super) fn lost(&self) -> u64 {
-        self.head().saturating_sub(KEPT)
+    /// Returns the last message that can no longer be read.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.head().saturating_sub(RETAINED)
     }
 
-    /// The messages after one, up to the newest.
+    /// Returns the messages after a position.
     pub(super) fn after(&self, seq: u64) -> impl Iterator<Item = &Value> {
         self.messages.iter().skip(usize::try_from(seq).unwrap_or(usize::MAX))
     }
 
-    /// What a key was used for.
+    /// Returns the `seq` and the body of the message with this key.
     pub(super) fn known(&self, user: &'static str, key: Option<&str>) -> Option<&(u64, Value)> {
         self.keys.get(&(user, key?.to_owned()))
     }
 
-    /// Adds a message to the room of this name.
+    /// Adds a message. `room` is the name of the room.
     pub(super) fn write(&mut self, room: &str, user: &'static str, key: Option<&str>, body: Value) -> &Value {
         let seq = self.head() + 1;
         let mut message = json!({
@@ -52,10 +52,10 @@ impl Room {
         &self.messages[self.messages.len() - 1]
     }
 
-    /// Part of what can still be read, oldest first, and whether there is more in the direction asked.
+    /// Returns a page of the history, oldest first, and true if there is more in the same direction.
     pub(super) fn page(&self, Page { from, limit }: Page) -> (Vec<&Value>, bool) {
-        let limit = limit.unwrap_or(HISTORY_DEFAULT).clamp(1, HISTORY_MOST);
-        let readable = self.after(self.lost());
+        let limit = limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
+        let readable = self.after(self.forgotten());
         let seq = |message: &&Value| message["seq"].as_u64().unwrap_or_default();
         let mut wanted: Vec<_> = match from {
             None => readable.collect(),
@@ -64,22 +64,22 @@ impl Room {
         };
         let more = wanted.len() as u64 > limit;
         while wanted.len() as u64 > limit {
-            // Those farthest from where reading began.
+            // Remove the message farthest from where the reading began.
             wanted.remove(if let Some((false, _)) = from { wanted.len() - 1 } else { 0 });
         }
         (wanted, more)
     }
 
-    /// What can still be read and has all words in its text, newest first, and whether there is more.
+    /// Returns the messages that contain all words, newest first, and true if there are more.
     pub(super) fn find(&self, Query { words, before, limit }: Query) -> (Vec<&Value>, bool) {
-        let limit = limit.unwrap_or(FOUND_DEFAULT).clamp(1, FOUND_MOST);
+        let limit = limit.unwrap_or(DEFAULT_FOUND).clamp(1, MAX_FOUND);
         let words = words.to_lowercase();
         let has_all = |message: &&Value| {
             let text = message["body"]["text"].as_str().unwrap_or_default();
             words.split_whitespace().all(|word| text.contains(word))
         };
         let is_before = |message: &&Value| message["seq"].as_u64() < before.or(Some(u64::MAX));
-        let mut found: Vec<_> = self.after(self.lost()).filter(is_before).filter(has_all).collect();
+        let mut found: Vec<_> = self.after(self.forgotten()).filter(is_before).filter(has_all).collect();
         found.reverse();
         let more = found.len() as u64 > limit;
         found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

@@ -1,4 +1,4 @@
-//! Connections, and nothing said on them.
+//! Scenarios with idle connections.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,7 +20,7 @@ pub(super) async fn storm(load: &Arc<Load>) -> Result<Outcome> {
     let start = clock::now();
     let mut connections = tokio::task::JoinSet::new();
     for n in 0..count {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shorter than an age")]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a run is short")]
         let due = start + (n as f64 / load.common.rate * 1e6) as u64;
         if load.is_stopped() {
             break;
@@ -29,7 +29,7 @@ pub(super) async fn storm(load: &Arc<Load>) -> Result<Outcome> {
             sleep(Duration::from_micros(due - clock::now())).await;
         }
         load.sent.fetch_add(1, Ordering::Relaxed);
-        load.show("connecting");
+        load.show_progress("connecting");
         let load = Arc::clone(load);
         connections.spawn(async move {
             match load.connect(n).await {
@@ -39,7 +39,7 @@ pub(super) async fn storm(load: &Arc<Load>) -> Result<Outcome> {
                     Some(socket)
                 }
                 Err(error) => {
-                    load.count(format!("{error:#}"));
+                    load.record_ending(format!("{error:#}"));
                     None
                 }
             }
@@ -56,15 +56,15 @@ pub(super) async fn storm(load: &Arc<Load>) -> Result<Outcome> {
     load.end()?;
     let mut outcome = Outcome::default();
     if !in_time {
-        outcome.failures.push(format!("not all connections were there after {limit:?}"));
+        outcome.failures.push(format!("not all connections were open after {limit:?}"));
     }
-    outcome.notes.push(format!("{} connections stand at the end", sockets.len()));
+    outcome.notes.push(format!("{} connections were open at the end", sockets.len()));
     Ok(outcome)
 }
 
 pub(super) async fn idle(load: &Arc<Load>) -> Result<Outcome> {
-    let sockets = load.many(load.common.connections(), |n| load.connect(n)).await?;
-    // The server's allocator settles.
+    let sockets = load.connect_all(load.common.connections(), |n| load.connect(n)).await?;
+    // The allocator of the server needs a moment to settle.
     sleep(Duration::from_millis(500)).await;
     load.begin()?;
     let held = sockets.len();
@@ -73,7 +73,7 @@ pub(super) async fn idle(load: &Arc<Load>) -> Result<Outcome> {
         tokio::spawn(async move {
             loop {
                 if let Err(lost) = socket.receive().await {
-                    load.lost(&lost);
+                    load.record_lost(&lost);
                     return;
                 }
             }
@@ -81,5 +81,5 @@ pub(super) async fn idle(load: &Arc<Load>) -> Result<Outcome> {
     }
     load.wait("idle", load.common.duration, || false).await;
     load.end()?;
-    Ok(Outcome { notes: vec![format!("{held} connections were held")], ..Outcome::default() })
+    Ok(Outcome { notes: vec![format!("{held} connections were held open")], ..Outcome::default() })
 }

@@ -1,4 +1,4 @@
-//! Round trips.
+//! The scenario of round trips.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -15,13 +15,13 @@ use super::Outcome;
 use crate::check::Stream;
 use crate::clock;
 use crate::load::Load;
-use crate::options::What;
+use crate::options::RoundTrip;
 
-pub(super) async fn echo(load: &Arc<Load>, what: What) -> Result<Outcome> {
+pub(super) async fn echo(load: &Arc<Load>, what: RoundTrip) -> Result<Outcome> {
     let connect = |n: usize| {
         let load = Arc::clone(load);
         async move {
-            if what == What::Ping {
+            if what == RoundTrip::Ping {
                 return load.connect(n).await;
             }
             let target = Target { offer: false, name: None, ..load.target(n) };
@@ -29,7 +29,7 @@ pub(super) async fn echo(load: &Arc<Load>, what: What) -> Result<Outcome> {
         }
     };
     let count = load.common.connections();
-    let sockets = load.many(count, connect).await?;
+    let sockets = load.connect_all(count, connect).await?;
     load.begin()?;
     let start = clock::now();
     let mut tasks = tokio::task::JoinSet::new();
@@ -51,25 +51,21 @@ pub(super) async fn echo(load: &Arc<Load>, what: What) -> Result<Outcome> {
     outcome.tally.lost = sent.saturating_sub(back);
     let disordered = load.delivered.load(Ordering::Relaxed);
     if disordered > 0 {
-        outcome.failures.push(format!("{disordered} answers were not the next one that was due"));
+        outcome.failures.push(format!("{disordered} replies were out of order"));
     }
     Ok(outcome)
 }
 
-/// One connection's round trips, each due `1/rate` after the one before; they may overlap.
-async fn round_trips(load: Arc<Load>, what: What, mut socket: Socket, n: usize, start: u64, rate: f64) {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a run is shorter than an age"
-    )]
+/// Runs the round trips of one connection. Each is due `1/rate` after the one before. They may overlap.
+async fn round_trips(load: Arc<Load>, what: RoundTrip, mut socket: Socket, n: usize, start: u64, rate: f64) {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a run is short")]
     let (total, gap) = ((rate * load.common.duration.as_secs_f64()).ceil() as u64, (1e6 / rate) as u64);
     let filler = "x".repeat(load.common.size as usize);
     let text = |number: u64| match what {
-        What::Ping => Command::Ping.encode(Some(&number.to_string())),
-        What::Text => format!("{number} {filler}"),
+        RoundTrip::Ping => Command::Ping.encode(Some(&number.to_string())),
+        RoundTrip::Text => format!("{number} {filler}"),
     };
-    // Connections begin one after another, or all would be due at once.
+    // The connections start one after another, so that their round trips are not due at the same time.
     let first = start + gap * n as u64 / u64::from(load.common.connections).max(1);
     let mut outbox = VecDeque::new();
     let mut stream = Stream::after(0);
@@ -89,26 +85,26 @@ async fn round_trips(load: Arc<Load>, what: What, mut socket: Socket, n: usize, 
         match received {
             Ok(Received::Text(came)) => {
                 let number = match what {
-                    What::Ping => RawEvent::parse(&came)
+                    RoundTrip::Ping => RawEvent::parse(&came)
                         .ok()
                         .filter(|event| event.kind == "pong")
                         .and_then(|event| event.reference.parse().ok()),
-                    What::Text => came.split(' ').next().and_then(|number| number.parse().ok()),
+                    RoundTrip::Text => came.split(' ').next().and_then(|number| number.parse().ok()),
                 };
-                let number = number.filter(|number| what == What::Ping || *came == *text(*number));
-                stream.take(number.unwrap_or(0));
+                let number = number.filter(|number| what == RoundTrip::Ping || *came == *text(*number));
+                stream.receive(number.unwrap_or(0));
                 back += 1;
                 load.acknowledged.fetch_add(1, Ordering::Relaxed);
                 load.round_trip.record(n, first + gap * number.unwrap_or(1).saturating_sub(1));
             }
             Ok(Received::Control) => {}
             Err(lost) => {
-                load.lost(&lost);
+                load.record_lost(&lost);
                 break;
             }
         }
     }
     let tally = stream.tally(back);
-    // Here only the order is looked at; what never came back is what was sent and did not.
+    // This counts only the order. The caller counts the missing round trips.
     load.delivered.fetch_add(tally.duplicated + tally.out_of_order + tally.lost, Ordering::Relaxed);
 }

@@ -1,4 +1,4 @@
-//! The scenarios: each puts its load on the server and says what came of it.
+//! The scenarios.
 
 mod connections;
 mod echo;
@@ -12,35 +12,39 @@ use anyhow::Result;
 use crate::check::Tally;
 use crate::load::Load;
 use crate::options::{Echo, Fanout, Options, Rooms, Scenario};
-use crate::phases::Paged;
-use crate::talk::{Talk, Tempo, check_size};
+use crate::phases::PagingReport;
+use crate::workload::{Schedule, Workload, check_size};
 
-/// What came of a scenario.
+/// The result of a scenario.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) tally: Tally,
-    pub(crate) paged: Option<Paged>,
-    /// Whether each writer waited for its acknowledgements, rather than for the time.
+    pub(crate) paged: Option<PagingReport>,
+    /// True for a closed loop: each writer waits for its acknowledgement.
     pub(crate) closed: bool,
-    /// Endings of connections that are part of the scenario.
+    /// Connection ends that are part of the scenario.
     pub(crate) expected_endings: Vec<&'static str>,
-    /// Whether holes that are told of are part of the scenario.
+    /// True if gaps are part of the scenario.
     pub(crate) expects_gaps: bool,
-    /// What else was not as it should be.
+    /// Other failed checks.
     pub(crate) failures: Vec<String>,
-    /// What else there is to say.
+    /// Remarks.
     pub(crate) notes: Vec<String>,
 }
 
 pub(crate) async fn run(load: &Arc<Load>, options: &Options) -> Result<Outcome> {
     let members = load.common.connections();
     match &options.scenario {
-        Scenario::Fanout(Fanout { senders }) => talk(load, 1, members, *senders as usize, Tempo::EVEN).await,
-        Scenario::Spike(Fanout { senders }) => talk(load, 1, members, *senders as usize, Tempo::SPIKE).await,
+        Scenario::Fanout(Fanout { senders }) => {
+            run_workload(load, 1, members, *senders as usize, Schedule::EVEN).await
+        }
+        Scenario::Spike(Fanout { senders }) => {
+            run_workload(load, 1, members, *senders as usize, Schedule::SPIKE).await
+        }
         Scenario::Rooms(Rooms { members: each, closed }) => {
             let rooms = (members / *each as usize).max(1);
-            let tempo = if *closed { Tempo::Closed } else { Tempo::EVEN };
-            talk(load, rooms, rooms * *each as usize, rooms, tempo).await
+            let schedule = if *closed { Schedule::Closed } else { Schedule::EVEN };
+            run_workload(load, rooms, rooms * *each as usize, rooms, schedule).await
         }
         Scenario::Pages(options) => pages::pages(load, options).await,
         Scenario::Storm => connections::storm(load).await,
@@ -51,29 +55,29 @@ pub(crate) async fn run(load: &Arc<Load>, options: &Options) -> Result<Outcome> 
     }
 }
 
-async fn talk(
+async fn run_workload(
     load: &Arc<Load>,
     rooms: usize,
     members: usize,
     writers: usize,
-    tempo: Tempo,
+    schedule: Schedule,
 ) -> Result<Outcome> {
     check_size(load)?;
-    // The writers of a fan-out are on top of those who only read.
+    // In a single room, the writers are added to the readers.
     let members = if rooms == 1 { members + writers } else { members };
-    let mut talk = Talk::new(load, rooms, tempo)?;
-    talk.populate(members, writers).await?;
-    talk.run().await?;
-    let outcome = Outcome { closed: tempo == Tempo::Closed, ..Outcome::default() };
-    Ok(finish(&talk, talk.settle().await, outcome))
+    let mut workload = Workload::new(load, rooms, schedule)?;
+    workload.connect_members(members, writers).await?;
+    workload.run().await?;
+    let outcome = Outcome { closed: schedule == Schedule::Closed, ..Outcome::default() };
+    Ok(finish(&workload, workload.wait_for_deliveries().await, outcome))
 }
 
-fn finish(talk: &Talk, tally: Tally, mut outcome: Outcome) -> Outcome {
-    if talk.unsent() > 0 {
-        let unsent = talk.unsent();
-        outcome.failures.push(format!(
-            "{unsent} messages could not be sent: the server took them too slowly, or was gone"
-        ));
+fn finish(workload: &Workload, tally: Tally, mut outcome: Outcome) -> Outcome {
+    if workload.unsent() > 0 {
+        let unsent = workload.unsent();
+        outcome
+            .failures
+            .push(format!("{unsent} messages could not be sent: the server was too slow or unreachable"));
     }
     Outcome { tally, ..outcome }
 }

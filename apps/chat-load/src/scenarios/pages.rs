@@ -1,4 +1,4 @@
-//! Deliveries while others read the room's history.
+//! The scenario of deliveries during history reads.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,99 +13,99 @@ use tokio::time::sleep;
 
 use super::{Outcome, finish};
 use crate::clock;
+use crate::history_reader::HistoryReader;
 use crate::load::Load;
 use crate::options::Pages;
-use crate::phases::{Paged, Phase, Phases};
-use crate::talk::{Reader, Talk, Tempo, check_size};
-use crate::walk::Walk;
+use crate::phases::{PagingReport, Part, Phase, Phases};
+use crate::workload::{Reader, Schedule, Workload, check_size};
 
-/// Messages in a page: as many as a server gives.
+/// The number of messages in a page, which is the limit of the server.
 const PAGE: usize = 200;
 
-/// The reference of what a pager asks.
-const ASKED: &str = "pages";
+/// The `ref` of the commands of a pager.
+const REFERENCE: &str = "pages";
 
 pub(super) async fn pages(load: &Arc<Load>, options: &Pages) -> Result<Outcome> {
     check_size(load)?;
-    let mut talk = Talk::with_history(load, 1, Tempo::EVEN, options.history.into())?;
-    talk.fill().await?;
+    let mut workload = Workload::with_history(load, 1, Schedule::EVEN, options.history.into())?;
+    workload.fill().await?;
     let senders = options.senders as usize;
-    talk.populate(load.common.connections() + senders, senders).await?;
+    workload.connect_members(load.common.connections() + senders, senders).await?;
     let (turn, turns) = watch::channel(false);
-    let read = Arc::new(Mutex::new(Read::default()));
-    let room = talk.room(0).name.clone();
+    let read = Arc::new(Mutex::new(ReadTotals::default()));
+    let room = workload.room(0).name.clone();
     for (n, (socket, seq)) in
-        load.many(options.pagers as usize, |n| load.member(n, &room)).await?.into_iter().enumerate()
+        load.connect_all(options.pagers as usize, |n| load.member(n, &room)).await?.into_iter().enumerate()
     {
         let pager = Pager {
             load: Arc::clone(load),
             number: n,
-            reader: talk.add(n, seq, false),
+            reader: workload.add_reader(n, seq, false),
             socket,
-            walk: None,
-            asked: None,
+            reading: None,
+            asked_at: None,
             read: Arc::clone(&read),
         };
         tokio::spawn(pager.run(turns.clone()));
     }
     let start = load.begin()?;
     let phases = load.phases.get_or_init(|| Phases::new(start, load.common.duration, options.turns));
-    let (ran, spent) = tokio::join!(talk.run_from(start), take_turns(load, phases, &turn));
+    let (ran, spent) = tokio::join!(workload.run_from(start), take_turns(load, phases, &turn));
     ran?;
     let spent = spent?;
-    let mut outcome = finish(&talk, talk.settle().await, Outcome::default());
-    let Read { pages, walks, longest } = *read.lock();
+    let mut outcome = finish(&workload, workload.wait_for_deliveries().await, Outcome::default());
+    let ReadTotals { pages, walks, longest } = *read.lock();
     if pages == 0 && !load.is_stopped() {
         outcome.failures.push("no page was read".to_owned());
     }
-    outcome.paged = Some(Paged::new(pages, walks, longest, phases.sum(spent)));
+    outcome.paged = Some(PagingReport::new(pages, walks, longest, phases.sum(spent)));
     Ok(outcome)
 }
 
-/// Says whose turn it is, and what each took.
+/// Switches the pagers on and off, and measures each part.
 async fn take_turns(load: &Load, phases: &Phases, turn: &watch::Sender<bool>) -> Result<[Phase; 2]> {
     let mut spent = [Phase::default(); 2];
-    for (with, end) in phases.parts() {
-        turn.send_replace(with);
-        let from = load.look()?;
+    for Part { with_reads, end } in phases.parts() {
+        turn.send_replace(with_reads);
+        let from = load.snapshot()?;
         while clock::now() < end && !load.is_stopped() {
             sleep(Duration::from_micros(end.saturating_sub(clock::now()).min(50_000))).await;
         }
-        spent[usize::from(with)].add(&from, &load.look()?);
+        spent[usize::from(with_reads)].add(&from, &load.snapshot()?);
     }
     turn.send_replace(false);
     Ok(spent)
 }
 
-/// What all pagers have read.
+/// The totals of all pagers.
 #[derive(Debug, Default)]
-struct Read {
+struct ReadTotals {
     pages: u64,
-    /// Readings that came to the room's first message.
+    /// The number of readings that reached the first message of the room.
     walks: u64,
-    /// Messages in the longest of them.
+    /// The number of messages in the longest reading.
     longest: u64,
 }
 
-/// A member who reads a room's history backwards, from end to end, again and again, while it is its turn.
+/// A member that reads the whole history of the room backwards, repeatedly, while it is switched on.
 struct Pager {
     load: Arc<Load>,
     number: usize,
-    /// What comes beside the pages is checked as everybody's.
+    /// The checks of the messages that are delivered in the meantime.
     reader: Arc<Reader>,
     socket: Socket,
-    walk: Option<Walk>,
-    /// When it asked for what has not come yet.
-    asked: Option<u64>,
-    read: Arc<Mutex<Read>>,
+    reading: Option<HistoryReader>,
+    /// The time of the pending command.
+    asked_at: Option<u64>,
+    read: Arc<Mutex<ReadTotals>>,
 }
 
 impl Pager {
     async fn run(mut self, mut turn: watch::Receiver<bool>) {
         loop {
-            if self.asked.is_none() && *turn.borrow_and_update() {
+            if self.asked_at.is_none() && *turn.borrow_and_update() {
                 let command = self.command();
-                self.asked = Some(clock::now());
+                self.asked_at = Some(clock::now());
                 if let Err(lost) = self.socket.send(command).await {
                     return self.end(&lost);
                 }
@@ -115,52 +115,51 @@ impl Pager {
                 received = self.socket.receive() => received,
             };
             match received {
-                Ok(text) => self.take(&text),
+                Ok(text) => self.handle(&text),
                 Err(lost) => return self.end(&lost),
             }
         }
     }
 
-    /// Asks for the next page or, before the first and after the last, how far the room reaches.
+    /// Returns the command for the next page. Between two readings it is a join, whose reply has the bounds of the room.
     fn command(&self) -> String {
         let room = self.reader.room().name.clone();
-        let command = match self.walk.as_ref().and_then(Walk::before) {
+        let command = match self.reading.as_ref().and_then(HistoryReader::next_before) {
             Some(seq) => Command::History { room, range: Range::Before { seq, limit: PAGE } },
             None => Command::Join { room, from: JoinFrom::Now },
         };
-        command.encode(Some(ASKED))
+        command.encode(Some(REFERENCE))
     }
 
-    fn take(&mut self, text: &str) {
+    fn handle(&mut self, text: &str) {
         let Ok(event) = RawEvent::parse(text) else {
-            self.load.count("a frame that is no event".to_owned());
+            self.load.record_ending("a frame that is not an event".to_owned());
             return;
         };
-        if event.reference != ASKED {
-            return self.reader.note(&event, &mut HashMap::new());
+        if event.reference != REFERENCE {
+            return self.reader.record(&event, &mut HashMap::new());
         }
-        let asked = self.asked.take();
-        let taken = match &*event.kind {
-            "joined" => self.turn_round(&event),
+        let asked = self.asked_at.take();
+        let checked = match &*event.kind {
+            "joined" => self.start_next_reading(&event),
             "history" => {
                 self.load.round_trip.record(self.number, asked.unwrap_or_default());
                 self.page(&event)
             }
-            _ => return self.reader.note(&event, &mut HashMap::new()),
+            _ => return self.reader.record(&event, &mut HashMap::new()),
         };
-        if let Err(problem) = taken {
-            self.load.count(format!("{problem:#}"));
-            self.walk = None;
+        if let Err(problem) = checked {
+            self.load.record_ending(format!("{problem:#}"));
+            self.reading = None;
         }
     }
 
-    /// Ends one reading and begins the next.
-    fn turn_round(&mut self, event: &RawEvent<'_>) -> Result<()> {
-        let (first, head) =
-            event.first.zip(event.seq).context("a room that does not say how far it reaches")?;
-        let walk = self.walk.replace(Walk::new(first, head));
-        if let Some(walk) = walk {
-            let messages = walk.end(first).map_err(anyhow::Error::msg)?;
+    /// Ends a reading and starts the next one.
+    fn start_next_reading(&mut self, event: &RawEvent<'_>) -> Result<()> {
+        let (first, head) = event.first.zip(event.seq).context("a join without the bounds of the room")?;
+        let reading = self.reading.replace(HistoryReader::new(first, head));
+        if let Some(reading) = reading {
+            let messages = reading.finish(first).map_err(anyhow::Error::msg)?;
             let mut read = self.read.lock();
             read.walks += 1;
             read.longest = read.longest.max(messages);
@@ -171,7 +170,7 @@ impl Pager {
     fn page(&mut self, event: &RawEvent<'_>) -> Result<()> {
         let messages = event.messages.context("a page without messages")?;
         let messages: Vec<RawEvent<'_>> =
-            serde_json::from_str(messages.get()).context("a page of no messages")?;
+            serde_json::from_str(messages.get()).context("a page with invalid messages")?;
         let mut seqs = Vec::with_capacity(PAGE);
         for message in &messages {
             let seq = message.seq.unwrap_or_default();
@@ -182,15 +181,15 @@ impl Pager {
                 .context("a page with another message than was sent")?;
             seqs.push(seq);
         }
-        anyhow::ensure!(seqs.len() <= PAGE, "a page of more than was asked for");
-        let walk = self.walk.as_mut().context("a page that nobody asked for")?;
-        walk.page(&seqs, event.more).map_err(anyhow::Error::msg)?;
+        anyhow::ensure!(seqs.len() <= PAGE, "a page that exceeds its limit");
+        let reading = self.reading.as_mut().context("an unexpected page")?;
+        reading.page(&seqs, event.more).map_err(anyhow::Error::msg)?;
         self.read.lock().pages += 1;
         Ok(())
     }
 
     fn end(&self, lost: &chat_client::Lost) {
-        self.load.lost(lost);
+        self.load.record_lost(lost);
         self.reader.end();
     }
 }

@@ -1,16 +1,16 @@
-//! What comes of a command.
+//! The results of commands.
 
 use serde_json::{Value, json};
 
 use super::{Model, user};
 use crate::scripts::command::{Command, From};
+use crate::scripts::expected::Source;
 use crate::scripts::room::Room;
 use crate::scripts::step::{CLIENTS, ROOMS};
-use crate::scripts::told::Lane;
-use crate::scripts::{HISTORY_DEFAULT, ROOMS_MOST, with_reference};
+use crate::scripts::{DEFAULT_PAGE, MAX_ROOMS, with_reference};
 
 impl Model {
-    /// Carries a command out.
+    /// Executes a command.
     pub(super) fn ask(
         &mut self,
         client: usize,
@@ -23,7 +23,7 @@ impl Model {
             Command::Join(room, from) => return self.join(client, *room, *from, reference, after),
             Command::Send(room, key, body) => {
                 let key = key.map(|key| key.to_string());
-                return self.send(client, *room, key.as_deref(), body.json(), body.fault(), reference);
+                return self.send(client, *room, key.as_deref(), body.json(), body.error_code(), reference);
             }
             Command::Leave(room)
             | Command::History(room, _)
@@ -52,7 +52,7 @@ impl Model {
             }
             Command::Typing(_, active) => {
                 let event = json!({"type": "typing", "room": name, "user": user(client), "active": active});
-                return self.tell_others(client, room, &event);
+                return self.send_to_others(client, room, &event);
             }
             _ => {
                 if let Some(connection) = self.online.get_mut(&client) {
@@ -65,7 +65,7 @@ impl Model {
         self.reply(client, with_reference(reference, reply));
     }
 
-    /// The position that a client names when it joins.
+    /// Returns the position in a `join`.
     pub(super) fn position(&self, client: usize, command: &Command) -> Option<(String, u64)> {
         let Command::Join(room, from) = command else { return None };
         let Room { epoch, .. } = &self.rooms[*room];
@@ -77,7 +77,7 @@ impl Model {
             From::Ahead(count) => head + count,
             From::Stale(seq) => return Some(("another".to_owned(), *seq)),
         };
-        // Where nobody can be certain of the epoch, it is another.
+        // If the epoch is not known for certain, any other will do.
         Some((epoch.clone().unwrap_or_else(|| "another".to_owned()), seq))
     }
 
@@ -89,12 +89,12 @@ impl Model {
         reference: Option<&str>,
         asked: Option<&(String, u64)>,
     ) {
-        let (head, lost) = (self.rooms[room].head(), self.rooms[room].lost());
+        let (head, forgotten) = (self.rooms[room].head(), self.rooms[room].forgotten());
         let epoch = self.rooms[room].epoch.clone();
         let is_same = asked.is_some_and(|(asked, _)| Some(asked) == epoch.as_ref());
         let mut wrong = Vec::new();
         let connection = &self.online[&client];
-        if !connection.rooms.contains(&room) && connection.rooms.len() == ROOMS_MOST {
+        if !connection.rooms.contains(&room) && connection.rooms.len() == MAX_ROOMS {
             wrong.push("too_many_rooms");
         }
         if is_same && asked.is_some_and(|(_, seq)| *seq > head) {
@@ -103,13 +103,13 @@ impl Model {
         if !wrong.is_empty() {
             return self.refuse(client, reference, &wrong);
         }
-        // The last message that it does not get, and what is missing before that.
+        // The messages after `after` are replayed; those in `missing` are reported as a gap.
         let (after, missing) = match (from, asked) {
-            (From::Last(count), _) => (head.saturating_sub(count).max(lost), None),
+            (From::Last(count), _) => (head.saturating_sub(count).max(forgotten), None),
             (_, None) => (head, None),
-            (_, Some((_, seq))) if is_same && *seq >= lost => (*seq, None),
+            (_, Some((_, seq))) if is_same && *seq >= forgotten => (*seq, None),
             (_, Some((_, seq))) => {
-                let after = head.saturating_sub(HISTORY_DEFAULT).max(lost);
+                let after = head.saturating_sub(DEFAULT_PAGE).max(forgotten);
                 (after, Some(if is_same { *seq } else { 0 } + 1..=after))
             }
         };
@@ -121,19 +121,19 @@ impl Model {
             self.announce(client, room, "joined");
         }
         let joined = json!({
-            "type": "joined", "room": ROOMS[room], "epoch": epoch, "seq": head, "first": lost + 1,
+            "type": "joined", "room": ROOMS[room], "epoch": epoch, "seq": head, "first": forgotten + 1,
             "recovered": missing.is_none(), "members": self.users(room).len(),
         });
-        // The messages come after the reply: so they share a lane.
-        let told = &mut self.told[client];
-        told.hear(Lane::Room(room), with_reference(reference, joined));
+        // The messages must come after the reply, so both have the same source.
+        let expected = &mut self.expected[client];
+        expected.add(Source::Room(room), with_reference(reference, joined));
         if let Some(missing) = missing.filter(|missing| !missing.is_empty()) {
             let (from, to) = missing.into_inner();
             let gap = json!({"type": "gap", "room": ROOMS[room], "epoch": epoch, "from": from, "to": to});
-            told.hear(Lane::Room(room), gap);
+            expected.add(Source::Room(room), gap);
         }
         for message in self.rooms[room].after(after) {
-            told.hear(Lane::Room(room), message.clone());
+            expected.add(Source::Room(room), message.clone());
         }
         self.seen.insert((client, room), head);
     }
@@ -144,11 +144,11 @@ impl Model {
         room: usize,
         key: Option<&str>,
         body: Value,
-        fault: Option<&'static str>,
+        error_code: Option<&'static str>,
         reference: Option<&str>,
     ) {
         let user = CLIENTS[client];
-        let mut wrong: Vec<_> = fault.into_iter().collect();
+        let mut wrong: Vec<_> = error_code.into_iter().collect();
         if !self.is_member(client, room) {
             wrong.push("not_joined");
         }
@@ -168,7 +168,7 @@ impl Model {
         let message = self.rooms[room].write(ROOMS[room], user, key, body).clone();
         let head = self.rooms[room].head();
         for member in self.members(room) {
-            self.told[member].hear(Lane::Room(room), message.clone());
+            self.expected[member].add(Source::Room(room), message.clone());
             self.seen.insert((member, room), head);
         }
         sent["seq"] = json!(head);

@@ -1,0 +1,118 @@
+use std::net::TcpListener;
+use std::process::Stdio;
+
+use anyhow::{Result, ensure};
+use chat_tests::{Binary, Client, Daemon, request_upgrade};
+
+#[test]
+fn help_lists_all_options_variables_and_commands() -> Result<()> {
+    for binary in Binary::one_per_adapter() {
+        let output = binary.run(&["--help"])?;
+        let text = String::from_utf8(output.stdout)?;
+        ensure!(output.status.success() && output.stderr.is_empty());
+        let options = "listen data durability retain upgrade log-format allow-origin max-connections drain-timeout echo";
+        for option in options.split(' ') {
+            let variable = format!("CHATD_{}", option.to_uppercase().replace('-', "_"));
+            ensure!(text.contains(&format!("--{option}")), "--{option} is missing in {text}");
+            ensure!(text.contains(&variable), "{variable} is missing in {text}");
+        }
+        for word in ["127.0.0.1:8080", "./chat-data", "export", "check", "join"] {
+            ensure!(text.contains(word), "{word} is missing in {text}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_bad_option_gives_one_line_and_exit_code_2() -> Result<()> {
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let taken = taken.local_addr()?.to_string();
+    let bad: [&[&str]; 27] = [
+        &["--listen", "nowhere"],
+        &["--listen", "127.0.0.1:70000"],
+        &["--listen", &taken],
+        &["--listen", "192.0.2.1:1"],
+        &["--frobnicate"],
+        &["stray"],
+        &["--log-format", "xml"],
+        &["--upgrade", "magic"],
+        &["--max-connections", "0"],
+        &["--max-connections", "-1"],
+        &["--max-connections", "99999999999999999999"],
+        &["--drain-timeout", "soon"],
+        &["--allow-origin", "https://chat.example/path"],
+        &["--data", ""],
+        &["--durability", "eternal"],
+        &["--retain", "30"],
+        &["--retain", "0d"],
+        &["--retain", "0msgs"],
+        &["--retain", "for a while"],
+        &["--retain", "1d", "--retain", "2d"],
+        &["--retain", "1msgs,2msgs"],
+        &["--data", ":memory:", "--durability", "disk"],
+        &["--data", ":memory:", "--retain", "1d"],
+        &["check", "--data", ":memory:"],
+        &["check", "--data", "/nowhere"],
+        &["export", "--data", "/nowhere"],
+        &["export", "--data", "/nowhere", "Lobby"],
+    ];
+    for binary in Binary::one_per_adapter() {
+        for arguments in bad {
+            let output = binary.run(arguments)?;
+            let text = String::from_utf8(output.stderr)?;
+            ensure!(output.status.code() == Some(2), "{arguments:?}: {}", output.status);
+            ensure!(text.lines().count() == 1 && text.starts_with("error: "), "{arguments:?}: {text}");
+            ensure!(output.stdout.is_empty(), "{arguments:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_bad_or_misspelled_variable_gives_one_line_and_exit_code_2() -> Result<()> {
+    for binary in Binary::one_per_adapter() {
+        for (name, value) in
+            [("CHATD_MAX_CONNECTIONS", "0"), ("CHATD_LISTN", "127.0.0.1:0"), ("RUST_LOG", "chat_core=loud")]
+        {
+            let mut command = binary.command()?;
+            command.args(["--listen", "127.0.0.1:0", "--data", ":memory:"]).env(name, value);
+            let output = command.stdin(Stdio::null()).output()?;
+            let text = String::from_utf8(output.stderr)?;
+            ensure!(output.status.code() == Some(2) && text.lines().count() == 1, "{name}: {text}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn an_unsupported_upgrade_mode_is_not_listed_and_not_accepted() -> Result<()> {
+    for binary in Binary::one_per_adapter() {
+        let has_context = binary.name != "chatd-tungstenite";
+        let help = String::from_utf8(binary.run(&["--help"])?.stdout)?;
+        ensure!(help.contains("- hijack:") && help.contains("- context:") == has_context, "{help}");
+        let refused = binary.run(&["--upgrade", "context", "--listen", "nowhere"])?;
+        let line = String::from_utf8(refused.stderr)?;
+        ensure!(line.contains("--upgrade") != has_context, "{line}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_override_variables() -> Result<()> {
+    for binary in Binary::one_per_adapter() {
+        let mut command = binary.command()?;
+        command.env("CHATD_LISTEN", "127.0.0.1:1").env("CHATD_MAX_CONNECTIONS", "1");
+        command.env("CHATD_PORT", "tcp://10.0.0.1:80").env("CHATD_SERVICE_HOST", "10.0.0.1");
+        command.env("CHATD_ALLOW_ORIGIN", "https://a.example,https://b.example");
+        let daemon = Daemon::spawn(command, binary, &[])?;
+        for (origin, expected) in [("https://b.example", 101), ("https://c.example", 403)] {
+            let (_, status) = request_upgrade(daemon.address(), &format!("Origin: {origin}\r\n")).await?;
+            ensure!(status == expected, "{origin}: {status}");
+        }
+        daemon.sessions(0).await?;
+        let _one = Client::connect(daemon.address(), "one").await?;
+        let (_, status) = request_upgrade(daemon.address(), "").await?;
+        ensure!(status == 503, "over --max-connections: {status}");
+    }
+    Ok(())
+}
