@@ -19,6 +19,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 #[command(version)]
 struct Arguments {
     /// Address of a running server, for example ws://127.0.0.1:8080/ws
+    #[arg(value_name = "ADDRESS")]
     addresses: Vec<String>,
 
     /// Start a server with this command for each case. {addr} becomes its address, {dir} an empty directory. Can be
