@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chat_core::{Builder, Chat, Endpoint, Limits, Text};
+use chat_core::{Builder, Chat, Endpoint, Limits};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -22,13 +22,13 @@ const STOP: Duration = Duration::from_secs(2);
 pub struct InProcess {
     name: String,
     serve: Box<dyn Fn(Mounted) -> Later<()> + Send + Sync>,
-    set_up: Box<dyn Fn(Builder<Text>) -> Builder<Text> + Send + Sync>,
+    set_up: Box<dyn Fn(Builder) -> Builder + Send + Sync>,
 }
 
 /// What an adapter is to serve.
 pub struct Mounted {
     /// The chat, at `/ws`.
-    pub endpoint: Endpoint<Text>,
+    pub endpoint: Endpoint,
     /// Where connections come in.
     pub listener: TcpListener,
     /// The chat's limits.
@@ -49,7 +49,7 @@ impl InProcess {
 
     /// Sets up each case's chat further: to keep its rooms elsewhere, say.
     #[must_use]
-    pub fn set_up(mut self, set_up: impl Fn(Builder<Text>) -> Builder<Text> + Send + Sync + 'static) -> Self {
+    pub fn set_up(mut self, set_up: impl Fn(Builder) -> Builder + Send + Sync + 'static) -> Self {
         self.set_up = Box::new(set_up);
         self
     }
