@@ -2,15 +2,20 @@
 
 use std::process::ExitCode;
 
-use actix_web::App;
-use chat_core::Mechanism;
+use actix_web::{App, web};
+use chat_core::UpgradeMode;
 use chatd::Service;
 
 fn main() -> ExitCode {
-    chatd::run("chatd-actix", &[Mechanism::Hijack, Mechanism::Context], |service: Service| async {
-        let stop = service.stopped();
-        let Service { endpoint, mechanism, listener, limits, .. } = service;
-        let app = move || chat_actix::mount(App::new(), endpoint.clone(), mechanism);
-        chat_actix::serve(listener.into_std()?, app, &limits, stop).await
+    chatd::run("chatd-actix", &[UpgradeMode::Hijack, UpgradeMode::Framework], |service: Service| async {
+        let (chat, stop) = (service.endpoint.chat().clone(), service.stopped());
+        let endpoint = service.endpoint;
+        let app = move || {
+            App::new()
+                .configure(chat_actix::routes(endpoint.clone()))
+                .default_service(web::to(chat_actix::not_found))
+                .wrap(chat_actix::UpgradeLayer::new())
+        };
+        chat_actix::serve(service.listener, app, &chat, stop).await
     })
 }

@@ -2,15 +2,17 @@
 
 use std::process::ExitCode;
 
-use chat_core::Mechanism;
+use axum::Router;
+use chat_core::UpgradeMode;
 use chatd::Service;
 
 fn main() -> ExitCode {
-    chatd::run("chatd-axum", &[Mechanism::Hijack, Mechanism::Context], |service: Service| async {
-        let stop = service.stopped();
-        let Service { endpoint, mechanism, listener, limits, .. } = service;
-        let service = chat_axum::mount(endpoint, mechanism, chat_axum::not_found());
-        chat_axum::serve(listener, service, &limits, stop).await;
-        Ok(())
+    chatd::run("chatd-axum", &[UpgradeMode::Hijack, UpgradeMode::Framework], |service: Service| async {
+        let (chat, stop) = (service.endpoint.chat().clone(), service.stopped());
+        let app = Router::new()
+            .merge(chat_axum::routes(service.endpoint))
+            .fallback(chat_axum::not_found)
+            .layer(chat_axum::UpgradeLayer::new());
+        chat_axum::serve(service.listener, app, &chat, stop).await
     })
 }

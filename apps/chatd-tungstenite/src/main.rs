@@ -1,16 +1,15 @@
-//! The chat server on hijacked connections: hyper and tungstenite.
+//! The chat server on plain hyper and tungstenite.
 
 use std::process::ExitCode;
 
-use chat_core::Mechanism;
+use chat_core::UpgradeMode;
 use chatd::Service;
+use tower_layer::Layer;
 
 fn main() -> ExitCode {
-    chatd::run("chatd-tungstenite", &[Mechanism::Hijack], |service: Service| async {
-        let stop = service.stopped();
-        let Service { endpoint, listener, limits, .. } = service;
-        let service = chat_tungstenite::mount(endpoint, chat_tungstenite::NotFound);
-        chat_tungstenite::serve(listener, service, &limits, stop).await;
-        Ok(())
+    chatd::run("chatd-tungstenite", &[UpgradeMode::Hijack], |service: Service| async {
+        let (chat, stop) = (service.endpoint.chat().clone(), service.stopped());
+        let app = chat_tungstenite::UpgradeLayer::new().layer(chat_tungstenite::routes(service.endpoint));
+        chat_tungstenite::serve(service.listener, app, &chat, stop).await
     })
 }

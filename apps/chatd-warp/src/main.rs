@@ -2,15 +2,16 @@
 
 use std::process::ExitCode;
 
-use chat_core::Mechanism;
+use chat_core::UpgradeMode;
 use chatd::Service;
+use tower_layer::Layer;
+use warp::Filter;
 
 fn main() -> ExitCode {
-    chatd::run("chatd-warp", &[Mechanism::Hijack, Mechanism::Context], |service: Service| async {
-        let stop = service.stopped();
-        let Service { endpoint, mechanism, listener, limits, .. } = service;
-        let service = chat_warp::mount(endpoint, mechanism, chat_warp::not_found());
-        chat_warp::serve(listener, service, &limits, stop).await;
-        Ok(())
+    chatd::run("chatd-warp", &[UpgradeMode::Hijack, UpgradeMode::Framework], |service: Service| async {
+        let (chat, stop) = (service.endpoint.chat().clone(), service.stopped());
+        let routes = chat_warp::routes(service.endpoint).or(chat_warp::not_found());
+        let app = chat_warp::UpgradeLayer::new().layer(warp::service(routes));
+        chat_warp::serve(service.listener, app, &chat, stop).await
     })
 }

@@ -3,8 +3,8 @@ use actix_web::http::{ConnectionType, StatusCode, Version as HttpVersion};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use chat_core::{Answer, RequestHead, SwitchingProtocols, Version};
 
-/// A request's head as the chat sees it.
-pub(crate) fn head(request: &HttpRequest) -> RequestHead<'_> {
+/// Returns a request's head as the chat sees it.
+pub(crate) fn head<'a>(request: &'a HttpRequest, target: &'a str) -> RequestHead<'a> {
     let head = request.head();
     RequestHead {
         method: head.method.as_str(),
@@ -13,17 +13,17 @@ pub(crate) fn head(request: &HttpRequest) -> RequestHead<'_> {
             HttpVersion::HTTP_11 => Version::Http11,
             _ => Version::Later,
         },
-        target: head.uri.path_and_query().map_or("/", |target| target.as_str()),
+        target,
         headers: head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
     }
 }
 
-/// An answer of the chat as a response.
+/// Returns an answer of the chat as a response.
 pub(crate) fn answer(answer: Answer) -> HttpResponse {
     with_headers(answer.status(), answer.headers()).body(answer.into_body())
 }
 
-/// The 101 of an accepted upgrade as a response; `body` is what the peer gets from then on.
+/// Returns the 101 of an accepted upgrade as a response. `body` is what the peer gets from then on.
 pub(crate) fn switching_protocols(
     answer: &SwitchingProtocols,
     body: impl MessageBody + 'static,

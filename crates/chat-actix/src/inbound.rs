@@ -7,23 +7,23 @@ use std::task::{Context, Poll, ready};
 use actix_web::error::PayloadError;
 use bytes::Bytes;
 use chat_core::ProtocolViolation;
-use chat_websocket::Guard;
+use chat_websocket::FrameLimiter;
 use futures_util::Stream;
 
-use crate::hijack::Reader;
+use crate::pipe::Reader;
 
-/// What the peer sends, as the payload that actix-ws is to see: frame by frame, none over the limit.
+/// The bytes of the peer as the payload that actix-ws sees: frame by frame, and no frame over the limit.
 ///
-/// A clone is another handle to the same.
+/// A clone is another handle to the same payload.
 #[derive(Clone)]
 pub(crate) struct Inbound(Rc<RefCell<State>>);
 
 struct State {
     reader: Reader,
-    guard: Guard,
-    /// What was received and has not been passed on.
+    limiter: FrameLimiter,
+    /// Bytes that were received and have not been passed on.
     bytes: Bytes,
-    /// A frame has been passed on: actix-ws has a message to give, and is to give it before it sees more.
+    /// A frame has been passed on. actix-ws has a message to return, and must return it before it sees more.
     paused: bool,
     violation: Option<ProtocolViolation>,
 }
@@ -32,19 +32,19 @@ impl Inbound {
     pub(crate) fn new(reader: Reader, max_frame: usize) -> Self {
         Self(Rc::new(RefCell::new(State {
             reader,
-            guard: Guard::new(max_frame),
+            limiter: FrameLimiter::new(max_frame),
             bytes: Bytes::new(),
             paused: false,
             violation: None,
         })))
     }
 
-    /// Why no more is passed on. It has woken nobody: it is to be asked for once there is nothing else.
+    /// Returns the reason for which no more is passed on. It wakes no task, so the caller asks when it has nothing else.
     pub(crate) fn violation(&self) -> Option<ProtocolViolation> {
         self.0.borrow_mut().violation.take()
     }
 
-    /// Reads on past actix-ws; none at the end.
+    /// Reads on past actix-ws. Returns no bytes at the end.
     pub(crate) fn poll_rest(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         self.0.borrow_mut().reader.poll_bytes(cx)
     }
@@ -64,13 +64,13 @@ impl Stream for Inbound {
         if state.bytes.is_empty() {
             return Poll::Ready(None);
         }
-        match state.guard.pass(&state.bytes) {
+        match state.limiter.pass(&state.bytes) {
             Ok(passed) => {
-                state.paused = state.guard.is_between_frames();
+                state.paused = state.limiter.is_between_frames();
                 Poll::Ready(Some(Ok(state.bytes.split_to(passed))))
             }
             Err(code) => {
-                // Not the end: actix-ws would not look at what comes before it.
+                // An end would make actix-ws ignore the frames before it.
                 state.violation = Some(code);
                 Poll::Pending
             }

@@ -1,62 +1,77 @@
+use std::sync::Arc;
+
 use actix_web::dev::{
     AppService, HttpServiceFactory, ResourceDef, ServiceRequest, ServiceResponse, fn_service,
 };
 use actix_web::guard::{Guard, fn_guard};
-use actix_web::{Error, HttpMessage};
-use chat_core::{Answer, Decision, Endpoint, Mechanism, Message, Watch};
+use actix_web::web::ServiceConfig;
+use actix_web::{Error, HttpMessage, HttpResponse};
+use chat_core::{Answer, Decision, Endpoint, UpgradeGuard, UpgradeMode};
 
-use crate::context::context;
 use crate::convert::{answer, head};
-use crate::hijack::hijack;
+use crate::{framework, hijack};
 
-/// The chat as a service of an app, inside [`outermost`](crate::outermost).
+/// Returns the chat as the configuration of an app or a scope: one resource for each of the endpoint's
+/// [`paths`](Endpoint::paths).
 ///
-/// It takes every request for the endpoint's path, whatever the method; with the endpoint's site, all that
-/// no service before it took.
-pub fn routes<M: Message>(endpoint: Endpoint<M>, mechanism: Mechanism) -> Routes<M> {
-    Routes { endpoint, mechanism }
-}
-
-/// The service that [`routes`] makes.
-#[derive(Debug)]
-pub struct Routes<M: Message> {
-    endpoint: Endpoint<M>,
-    mechanism: Mechanism,
-}
-
-// By hand: a host's message need not be `Clone`.
-impl<M: Message> Clone for Routes<M> {
-    fn clone(&self) -> Self {
-        Self { endpoint: self.endpoint.clone(), mechanism: self.mechanism }
+/// The paths are relative to the scope. Requests for other paths go to the host's routes and to its default service.
+/// [`UpgradeLayer`](crate::UpgradeLayer) must be around the app.
+///
+/// ```
+/// use actix_web::{App, web};
+/// use chat_core::{Chat, Endpoint};
+///
+/// let endpoint = Endpoint::new(Chat::default()).path("/chat");
+/// let app = App::new()
+///     .service(web::scope("/api").configure(chat_actix::routes(endpoint))) // /api/chat
+///     .default_service(web::to(chat_actix::not_found))
+///     .wrap(chat_actix::UpgradeLayer::new());
+/// # drop(app);
+/// ```
+pub fn routes(endpoint: Endpoint) -> impl FnOnce(&mut ServiceConfig) {
+    move |config| {
+        for path in endpoint.paths() {
+            config.service(Route { endpoint: endpoint.clone(), path: path.into() });
+        }
     }
 }
 
-impl<M: Message> HttpServiceFactory for Routes<M> {
+/// Answers 404 as the chat's own answers do: a handler for [`App::default_service`](actix_web::App::default_service).
+pub async fn not_found() -> HttpResponse {
+    answer(Answer::not_found())
+}
+
+struct Route {
+    endpoint: Endpoint,
+    path: Arc<str>,
+}
+
+impl HttpServiceFactory for Route {
     fn register(self, config: &mut AppService) {
-        let Self { endpoint, mechanism } = self;
-        let chat = endpoint.clone();
-        let guard = fn_guard(move |request| chat.concerns(request.head().uri.path()));
+        let Self { endpoint, path } = self;
+        let resource = ResourceDef::new(&*path);
+        // actix decodes a path before it matches. The chat's paths are matched as they were sent.
+        let sent = Arc::clone(&path);
+        let guard = fn_guard(move |request| request.head().uri.path().ends_with(&*sent));
         let guards: Vec<Box<dyn Guard>> = vec![Box::new(guard)];
-        let service = fn_service(move |request| respond(endpoint.clone(), mechanism, request));
-        config.register_service(ResourceDef::prefix(""), Some(guards), service, None);
+        let service = fn_service(move |request| respond(endpoint.clone(), Arc::clone(&path), request));
+        config.register_service(resource, Some(guards), service, None);
     }
 }
 
-async fn respond<M: Message>(
-    endpoint: Endpoint<M>,
-    mechanism: Mechanism,
+async fn respond(
+    endpoint: Endpoint,
+    path: Arc<str>,
     mut request: ServiceRequest,
 ) -> Result<ServiceResponse, Error> {
-    let watch = request.extensions().get::<Watch>().cloned();
-    let decision = endpoint.handle(&head(request.request()), watch.as_ref());
-    let response = match (decision, mechanism) {
-        (Decision::Upgrade(upgrade), Mechanism::Hijack) => hijack(upgrade, request.take_payload()),
-        (Decision::Upgrade(upgrade), Mechanism::Context) => {
-            context(upgrade, endpoint.chat().limits(), &mut request).await
-        }
-        (Decision::Answer(instead), _) => answer(instead),
-        // The guard has asked already.
-        (Decision::Pass, _) => answer(Answer::not_found()),
+    let guard = request.extensions().get::<UpgradeGuard>().cloned();
+    let target = format!("{path}?{}", request.query_string());
+    let decision = endpoint.handle(&head(request.request(), &target), guard.as_ref()).await;
+    let response = match (decision, endpoint.upgrade_mode()) {
+        (Decision::Upgrade(upgrade), UpgradeMode::Framework) => framework::open(upgrade, &mut request).await,
+        (Decision::Upgrade(upgrade), _) => hijack::open(upgrade, request.take_payload()),
+        (Decision::Answer(response), _) => answer(response),
+        _ => not_found().await,
     };
     Ok(request.into_response(response))
 }

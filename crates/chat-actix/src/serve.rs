@@ -1,6 +1,5 @@
 use std::any::Any;
 use std::io;
-use std::net::TcpListener;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -8,19 +7,22 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, Error, HttpServer};
-use chat_core::Limits;
+use chat_core::Chat;
 use socket2::SockRef;
+use tokio::net::TcpListener;
 use tracing::debug;
 
-/// Serves HTTP/1.1 on `listener` until `stop` is ready. Each of actix's workers makes itself an app with `app`.
+/// Serves HTTP/1.1 on `listener` until `stop` is ready, with the limits of the chat on requests. Each of actix's workers
+/// makes an app with `app`.
 ///
-/// A request head has [`HttpLimits::head_timeout`] to arrive; one that waited while the process did not run for so long may be
-/// answered 408, as actix's clock is a task that has yet to run. A peer for which something waits and that takes
-/// nothing for so long that its session has ended over it loses the connection, which actix would keep.
+/// A request head has [`HttpLimits::head_timeout`](chat_core::HttpLimits::head_timeout) to arrive. A head that waited
+/// while the process was stopped for that time may be answered with 408. On Linux, a peer that takes nothing for
+/// [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the connection, which actix
+/// would keep. `stop` ends accepting; [`Chat::drain`] ends the sessions, so a host awaits it first.
 ///
 /// # Errors
 ///
-/// Those of the listener.
+/// The error of the listener or of actix.
 ///
 /// # Panics
 ///
@@ -28,7 +30,7 @@ use tracing::debug;
 pub async fn serve<T, B>(
     listener: TcpListener,
     app: impl Fn() -> App<T> + Clone + Send + 'static,
-    limits: &Limits,
+    chat: &Chat,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()>
 where
@@ -41,19 +43,20 @@ where
         > + 'static,
     B: MessageBody + 'static,
 {
-    let patience = limits.connection.abandon_timeout();
+    let limits = chat.limits();
+    let abandon_timeout = limits.connection.abandon_timeout();
     let mut server = HttpServer::new(app)
         .client_request_timeout(limits.http.head_timeout)
         .keep_alive(limits.http.head_timeout)
-        // The chat itself waits for the peer at the end.
+        // The chat's session waits for the peer at the end.
         .client_disconnect_timeout(Duration::ZERO)
         .tcp_nodelay(true)
-        // The chat counts, and says so to those whom it refuses.
+        // The chat limits the connections, and tells the clients that it refuses.
         .max_connections(usize::MAX)
         .shutdown_timeout(limits.connection.close_timeout.as_secs())
         .disable_signals()
-        .on_connect(move |stream, _| give_up_after(patience, stream))
-        .listen(listener)?
+        .on_connect(move |stream, _| set_user_timeout(abandon_timeout, stream))
+        .listen(listener.into_std()?)?
         .run();
     let handle = server.handle();
     let mut stop = pin!(stop);
@@ -66,12 +69,12 @@ where
     ended
 }
 
-/// Lets the kernel end a connection whose peer takes nothing for so long: actix waits for ever.
-fn give_up_after(patience: Duration, stream: &dyn Any) {
+/// Makes the kernel end a connection whose peer takes nothing for this time. actix has no such limit.
+fn set_user_timeout(limit: Duration, stream: &dyn Any) {
     #[cfg(target_os = "linux")]
     if let Some(stream) = stream.downcast_ref::<TcpStream>()
-        && let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(patience))
+        && let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(limit))
     {
-        debug!(%error, "TCP_USER_TIMEOUT");
+        debug!(%error, "socket option failed");
     }
 }

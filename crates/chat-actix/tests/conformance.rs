@@ -1,15 +1,15 @@
-//! The suite of `chat-conformance` on both mechanisms.
+//! The suite of `chat-conformance` in both modes.
 
 use std::process::ExitCode;
 
-use actix_web::App;
+use actix_web::{App, web};
 use chat_conformance::{InProcess, Mounted, certify};
-use chat_core::Mechanism;
+use chat_core::UpgradeMode;
 
 fn main() -> ExitCode {
-    let target = |name, mechanism| InProcess::new(name, move |server| serve(server, mechanism));
-    let mechanism = |name, mechanism| {
-        chat_conformance::Mechanism::new(target(name, mechanism))
+    let target = |name, mode| InProcess::new(name, move |server| serve(server, mode));
+    let mechanism = |name, mode| {
+        chat_conformance::Mechanism::new(target(name, mode))
             .deviation(
                 "handshake::an_upgrade_header_with_several_protocols_is_accepted",
                 "actix's parser takes a request for an upgrade only if its `Upgrade` is the bare word",
@@ -20,19 +20,23 @@ fn main() -> ExitCode {
             )
     };
     certify([
-        mechanism("actix_hijack", Mechanism::Hijack),
-        mechanism("actix_context", Mechanism::Context).deviation(
+        mechanism("actix_hijack", UpgradeMode::Hijack),
+        mechanism("actix_framework", UpgradeMode::Framework).deviation(
             "utf8::invalid_utf_8_is_refused_in_its_own_fragment",
             "actix-ws checks text at the end of its message",
         ),
     ])
 }
 
-async fn serve(server: Mounted, mechanism: Mechanism) {
-    let Mounted { endpoint, listener, limits, stop } = server;
-    let app = move || chat_actix::mount(App::new(), endpoint.clone(), mechanism);
+async fn serve(server: Mounted, mode: UpgradeMode) {
+    let endpoint = server.endpoint.mode(mode);
+    let chat = endpoint.chat().clone();
+    let app = move || {
+        App::new()
+            .configure(chat_actix::routes(endpoint.clone()))
+            .default_service(web::to(chat_actix::not_found))
+            .wrap(chat_actix::UpgradeLayer::new())
+    };
     // A server that cannot start serves no case.
-    if let Ok(listener) = listener.into_std() {
-        let _ended = chat_actix::serve(listener, app, &limits, stop).await;
-    }
+    let _ended = chat_actix::serve(server.listener, app, &chat, server.stop).await;
 }

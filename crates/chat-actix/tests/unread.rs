@@ -1,4 +1,5 @@
-//! What a peer does not take is not kept for it. Alone in its process, whose memory it measures.
+//! Memory for a peer that does not read. The test is alone in its process, because it measures the memory of the
+//! process.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -6,8 +7,8 @@ use std::future::pending;
 use std::time::Duration;
 
 use actix_web::App;
-use chat_actix::{mount, serve};
-use chat_core::{Chat, Endpoint, Limits, Mechanism, RoomName, Text, User};
+use chat_actix::{UpgradeLayer, routes, serve};
+use chat_core::{Chat, Endpoint, Limits, RoomName, Text, UpgradeMode, User};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::sleep;
@@ -20,18 +21,17 @@ const JOINS: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket
     \x81\x9e\0\0\0\0{\"type\":\"join\",\"room\":\"lobby\"}";
 
 #[tokio::test]
-async fn what_a_peer_does_not_take_is_not_kept_for_it() {
-    for mechanism in [Mechanism::Hijack, Mechanism::Context] {
+async fn a_peer_that_does_not_read_costs_bounded_memory() {
+    for mode in [UpgradeMode::Hijack, UpgradeMode::Framework] {
         let patient = Limits::default().with(|limits| {
             limits.connection.write_timeout = Duration::from_secs(60 * 60);
         });
-        let chat: Chat = Chat::builder().limits(patient).build();
+        let chat = Chat::builder().limits(patient).build();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let listener = listener.into_std().unwrap();
-        let (endpoint, limits) = (Endpoint::new(chat.clone()), chat.limits().clone());
-        let app = move || mount(App::new(), endpoint.clone(), mechanism);
-        tokio::spawn(async move { serve(listener, app, &limits, pending()).await });
+        let (endpoint, served) = (Endpoint::new(chat.clone()).mode(mode), chat.clone());
+        let app = move || App::new().configure(routes(endpoint.clone())).wrap(UpgradeLayer::new());
+        tokio::spawn(async move { serve(listener, app, &served, pending()).await });
 
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
@@ -46,7 +46,7 @@ async fn what_a_peer_does_not_take_is_not_kept_for_it() {
         let before = resident();
         post(&chat, &lobby, 32 * MIB).await;
         let grown = resident().saturating_sub(before) / MIB;
-        assert!(grown < 8, "{mechanism:?}: {grown} MiB more for 32 MiB that nobody takes");
+        assert!(grown < 8, "{mode:?}: {grown} MiB more for 32 MiB that the peer does not read");
         assert_eq!(chat.counts().sessions, 1);
     }
 }
@@ -54,7 +54,7 @@ async fn what_a_peer_does_not_take_is_not_kept_for_it() {
 async fn post(chat: &Chat, room: &RoomName, bytes: usize) {
     let (user, body) = (User::new("service:flood", "Flood").unwrap(), Text::new("x".repeat(4_096)));
     for _ in 0..bytes / 4_096 {
-        chat.post(room, &user, &body, None).await.unwrap();
+        chat.post(room, &user, &body).await.unwrap();
         tokio::task::yield_now().await;
     }
 }

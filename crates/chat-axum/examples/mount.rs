@@ -1,53 +1,40 @@
-//! A service with a route of its own, the chat next to it, and a handler that posts into a room.
+//! A service with a route of its own that posts into a room of the chat.
 //!
 //! `cargo run -p chat-axum --example mount`, then join `lobby` at `ws://127.0.0.1:8080/ws` and
 //! `curl http://127.0.0.1:8080/announce`.
 
-#![expect(clippy::print_stdout, reason = "it says where it listens")]
-
 use std::error::Error;
-use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
 use axum::routing::get;
-use chat_core::{Chat, Endpoint, ErrorCode, Mechanism, RoomName, Text, User};
+use chat_core::{Chat, Endpoint, Text, User};
 use tokio::net::TcpListener;
+
+async fn announce(State(chat): State<Chat>) -> Result<String, (StatusCode, String)> {
+    let receipt = post(&chat).await.map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
+    Ok(format!("message {receipt}\n"))
+}
+
+async fn post(chat: &Chat) -> Result<u64, Box<dyn Error + Send + Sync>> {
+    let clerk = User::new("service:clerk", "Clerk")?;
+    Ok(chat.post(&"lobby".parse()?, &clerk, &Text::new("The shop is open.")).await?.seq)
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let chat: Chat = Chat::default();
-    let limits = Arc::clone(chat.limits());
-    // Ctrl-C: every client is told, and may come back at once.
-    let stop = {
-        let chat = chat.clone();
-        async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                chat.drain(Duration::from_secs(5)).await;
-            }
-        }
-    };
-    let own = Router::new().route("/announce", get(shop)).with_state(chat.clone());
-    let service = chat_axum::mount(Endpoint::new(chat), Mechanism::Hijack, own);
+    // The chat is mounted in these five lines.
+    let chat = Chat::default();
+    let app = Router::new().route("/announce", get(announce)).with_state(chat.clone());
+    let app = app.merge(chat_axum::routes(Endpoint::new(chat.clone()))).layer(chat_axum::UpgradeLayer::new());
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
-    println!("ws://{}/ws", listener.local_addr()?);
-    chat_axum::serve(listener, service, &limits, stop).await;
-    Ok(())
+    Ok(chat_axum::serve(listener, app, &chat, stop(&chat)).await?)
 }
 
-async fn shop(State(chat): State<Chat>) -> impl IntoResponse {
-    match announce(&chat).await {
-        Ok(seq) => (StatusCode::OK, format!("message {seq}\n")),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+/// Waits for Ctrl-C, and ends the sessions so that clients can come back at once.
+async fn stop(chat: &Chat) {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        chat.drain(std::time::Duration::from_secs(5)).await;
     }
-}
-
-async fn announce(chat: &Chat) -> Result<u64, ErrorCode> {
-    let lobby: RoomName = "lobby".parse()?;
-    let clerk = User::new("service:clerk", "Clerk")?;
-    let posted = chat.post(&lobby, &clerk, &Text::new("The shop is open."), None).await?;
-    Ok(posted.seq)
 }

@@ -1,15 +1,16 @@
-//! The suite of `chat-conformance` on both mechanisms.
+//! The suite of `chat-conformance` in both modes.
 
 use std::process::ExitCode;
 
+use axum::Router;
 use chat_conformance::{InProcess, Mounted, TUNGSTENITE_DEVIATIONS, certify};
-use chat_core::Mechanism;
+use chat_core::UpgradeMode;
 
 fn main() -> ExitCode {
-    let target = |name, mechanism| InProcess::new(name, move |server| serve(server, mechanism));
+    let target = |name, mode| InProcess::new(name, move |server| serve(server, mode));
     certify([
-        chat_conformance::Mechanism::new(target("axum_hijack", Mechanism::Hijack)),
-        chat_conformance::Mechanism::new(target("axum_context", Mechanism::Context))
+        chat_conformance::Mechanism::new(target("axum_hijack", UpgradeMode::Hijack)),
+        chat_conformance::Mechanism::new(target("axum_framework", UpgradeMode::Framework))
             .deviations(TUNGSTENITE_DEVIATIONS)
             .deviation(
                 "close::a_client_that_sends_after_its_close_can_read_the_echo",
@@ -18,7 +19,12 @@ fn main() -> ExitCode {
     ])
 }
 
-async fn serve(server: Mounted, mechanism: Mechanism) {
-    let service = chat_axum::mount(server.endpoint, mechanism, chat_axum::not_found());
-    chat_axum::serve(server.listener, service, &server.limits, server.stop).await;
+async fn serve(server: Mounted, mode: UpgradeMode) {
+    let chat = server.endpoint.chat().clone();
+    let app = Router::new()
+        .merge(chat_axum::routes(server.endpoint.mode(mode)))
+        .fallback(chat_axum::not_found)
+        .layer(chat_axum::UpgradeLayer::new());
+    // A server that cannot start serves no case.
+    let _ended = chat_axum::serve(server.listener, app, &chat, server.stop).await;
 }

@@ -1,31 +1,40 @@
-//! The chat for services that speak hyper: the connection is hijacked.
-//!
-//! hyper parses the request and writes the 101; then the socket is taken from it, with the bytes it had
-//! already read, and tungstenite speaks WebSocket there.
+//! The adapter for plain hyper, without a web framework: the chat as a tower service, and a layer.
 //!
 //! ```no_run
-//! # async fn main_of_a_shop(listener: tokio::net::TcpListener) {
 //! use chat_core::{Chat, Endpoint};
+//! use tower_layer::Layer;
 //!
-//! let chat: Chat = Chat::default();
-//! let limits = chat.limits().clone();
-//! // `NotFound` stands for the service's own routes; they post with `chat.post(..)`.
-//! let service = chat_tungstenite::mount(Endpoint::new(chat), chat_tungstenite::NotFound);
-//! chat_tungstenite::serve(listener, service, &limits, std::future::pending()).await;
+//! # async fn hello<B>(_: http::Request<B>) -> Result<http::Response<http_body_util::Full<hyper::body::Bytes>>, std::convert::Infallible> {
+//! #     Ok(http::Response::default())
+//! # }
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+//! let chat = Chat::default();
+//! let routes = chat_tungstenite::routes(Endpoint::new(chat.clone())).fallback(tower::service_fn(hello));
+//! let app = chat_tungstenite::UpgradeLayer::new().layer(routes);
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! chat_tungstenite::serve(listener, app, &chat, std::future::pending()).await
 //! # }
 //! ```
 //!
-//! [`mount`] puts the chat in front of a service that has routes of its own, and [`serve`] runs the two.
-//! `examples/mount.rs` does that with a service that also posts into a room.
+//! - [`routes`] is the chat as a service. Its [`fallback`](Routes::fallback) is the host's own service.
+//! - [`UpgradeLayer`] goes around them, so that it sees each response as it leaves. Without it, the chat refuses each
+//!   upgrade with 500 and logs that the layer is missing.
+//! - [`serve`] runs the service with limits for clients that do not finish a request. Any hyper server that allows
+//!   upgrades runs it too.
+//!
+//! hyper parses the request and writes the 101. Then the socket is taken from hyper, with the bytes that it has already
+//! read, and tungstenite speaks WebSocket on it. hyper has no WebSocket of its own, so
+//! [`UpgradeMode`](chat_core::UpgradeMode) makes no difference here.
+//!
+//! `examples/mount.rs` adds a handler that posts into a room. `examples/orders.rs` has messages of its own.
 
-mod hijack;
+mod not_found;
+mod routes;
 
-use chat_core::{Endpoint, Message};
-pub use chat_hyper::{NotFound, Outermost, outermost, serve};
+pub use chat_adapter::{UpgradeLayer, UpgradeService, serve};
+pub use not_found::NotFound;
+pub use routes::{Routes, routes};
 
-pub use hijack::{Route, route};
-
-/// The chat, and `host` for all that is not for the chat: [`NotFound`] where there is nothing else.
-pub fn mount<M: Message, S>(endpoint: Endpoint<M>, host: S) -> Outermost<Route<M, S>> {
-    outermost(route(endpoint, host))
-}
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -3,13 +3,15 @@
 use std::process::ExitCode;
 
 use chat_conformance::{InProcess, Mechanism, Mounted, certify};
-use chat_tungstenite::NotFound;
+use tower_layer::Layer;
 
 fn main() -> ExitCode {
     certify([Mechanism::new(InProcess::new("tungstenite_hijack", serve))])
 }
 
 async fn serve(server: Mounted) {
-    let service = chat_tungstenite::mount(server.endpoint, NotFound);
-    chat_tungstenite::serve(server.listener, service, &server.limits, server.stop).await;
+    let chat = server.endpoint.chat().clone();
+    let app = chat_tungstenite::UpgradeLayer::new().layer(chat_tungstenite::routes(server.endpoint));
+    // A server that cannot start serves no case.
+    let _ended = chat_tungstenite::serve(server.listener, app, &chat, server.stop).await;
 }

@@ -1,4 +1,4 @@
-//! What can go wrong between an accepted upgrade and its session, where the types cannot forbid it.
+//! Failures between an accepted upgrade and its session, beyond `tests/conformance.rs`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,8 +7,9 @@ use std::future::pending;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chat_core::{BodyError, Chat, Endpoint, Limits, Message, Text};
-use chat_tungstenite::{NotFound, Route, outermost, route, serve};
+use chat_adapter_tests::{Host, in_time, serve_tower};
+use chat_core::{BodyError, Chat, Endpoint, Limits, Message};
+use chat_tungstenite::{NotFound, Routes, UpgradeLayer, routes, serve};
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
@@ -16,33 +17,41 @@ use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite};
 use tower::util::MapResponse;
 use tower::{Service, ServiceExt};
+use tower_layer::Layer;
 
 const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-#[tokio::test]
-async fn a_layer_that_changes_the_101_to_a_200_gets_a_500_sent_and_no_session() {
-    let chat = chat();
-    let service = changed(&chat, |mut response| {
-        *response.status_mut() = StatusCode::OK;
-        response
+chat_adapter_tests::cases! {
+    serve_host, Hijack in hijack;
+    [
+        changed_101_starts_no_session
+        change_between_two_layers_starts_no_session
+        chat_without_the_layer_refuses_each_upgrade
+        taken_connection_refuses_the_upgrade
+        host_keeps_its_routes
+        host_keeps_its_own_server
+    ]
+}
+
+async fn serve_host(host: Host, endpoint: Endpoint, listener: TcpListener) {
+    let chat = endpoint.chat().clone();
+    let own = tower::service_fn(async |request: Request<Incoming>| {
+        let is_hello = request.uri().path() == "/hello";
+        let (status, body) = if is_hello { (StatusCode::OK, "hello") } else { (StatusCode::NOT_FOUND, "") };
+        let mut response = Response::new(body.to_owned());
+        *response.status_mut() = status;
+        Ok::<_, Infallible>(response)
     });
-    let address = start(&chat, outermost(service)).await;
-    let (mut stream, status) = ask(address, "").await;
-    assert_eq!(status, "500");
-    deserted(&chat).await;
-    // A client that ends its side of a refused request gets no session for that either.
-    stream.shutdown().await.unwrap();
-    read_to_end(&mut stream).await;
-    deserted(&chat).await;
+    serve_tower(host, routes(endpoint).fallback(own), &chat, listener).await;
 }
 
 #[tokio::test]
-async fn a_layer_that_answers_something_else_altogether_leaves_no_session() {
+async fn a_101_that_a_layer_replaces_starts_no_session() {
     let chat = chat();
     let service = changed(&chat, |response| {
         drop(response);
@@ -50,25 +59,25 @@ async fn a_layer_that_answers_something_else_altogether_leaves_no_session() {
         *redirect.status_mut() = StatusCode::FOUND;
         redirect
     });
-    let address = start(&chat, outermost(service)).await;
+    let address = start(&chat, UpgradeLayer::new().layer(service)).await;
     assert_eq!(ask(address, "").await.1, "500");
-    deserted(&chat).await;
+    closed(&chat).await;
 }
 
 #[tokio::test]
-async fn a_layer_that_adds_a_header_to_the_101_is_welcome() {
+async fn a_layer_may_add_a_header_to_the_101() {
     let chat = chat();
     let service = changed(&chat, |mut response| {
         response.headers_mut().insert("x-served-by", HeaderValue::from_static("shop"));
         response
     });
-    let address = start(&chat, outermost(service)).await;
+    let address = start(&chat, UpgradeLayer::new().layer(service)).await;
     let mut client = connect(address).await;
     assert!(client.next().await.unwrap().unwrap().to_text().unwrap().contains("welcome"));
 }
 
 #[tokio::test]
-async fn a_client_that_is_gone_before_the_101_leaves_no_session() {
+async fn a_client_that_leaves_before_the_101_starts_no_session() {
     let chat = chat();
     let (accepted, mut was_accepted) = mpsc::channel(1);
     let inner = service(&chat);
@@ -77,22 +86,22 @@ async fn a_client_that_is_gone_before_the_101_leaves_no_session() {
         async move {
             let response = inner.call(request).await;
             accepted.send(()).await.unwrap();
-            // An authorisation, say, that takes longer than the client waits.
+            // For example a check of rights that takes longer than the client waits.
             pending::<()>().await;
             response
         }
     });
-    let address = start(&chat, outermost(slow)).await;
+    let address = start(&chat, UpgradeLayer::new().layer(slow)).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(format!("{HANDSHAKE}\r\n").as_bytes()).await.unwrap();
     in_time(was_accepted.recv()).await.unwrap();
     assert_eq!(chat.counts().connections, 1);
     drop(stream);
-    deserted(&chat).await;
+    closed(&chat).await;
 }
 
 #[tokio::test]
-async fn an_upgrade_that_is_never_answered_is_given_up() {
+async fn an_upgrade_without_an_answer_times_out() {
     let chat = chat();
     let inner = service(&chat);
     let silent = tower::service_fn(move |request| {
@@ -103,7 +112,7 @@ async fn an_upgrade_that_is_never_answered_is_given_up() {
             response
         }
     });
-    let address = start(&chat, outermost(silent)).await;
+    let address = start(&chat, UpgradeLayer::new().layer(silent)).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(format!("{HANDSHAKE}\r\n").as_bytes()).await.unwrap();
     in_time(async {
@@ -113,11 +122,11 @@ async fn an_upgrade_that_is_never_answered_is_given_up() {
     })
     .await;
     // The client is still there.
-    deserted(&chat).await;
+    closed(&chat).await;
 }
 
 #[tokio::test]
-async fn a_panic_after_accepting_leaves_no_session_and_the_server_lives() {
+async fn a_panic_after_accepting_starts_no_session_and_the_server_goes_on() {
     let chat = chat();
     let inner = service(&chat);
     let broken = tower::service_fn(move |request: Request<Incoming>| {
@@ -125,41 +134,33 @@ async fn a_panic_after_accepting_leaves_no_session_and_the_server_lives() {
         async move {
             let breaks = request.headers().contains_key("x-break");
             let response = inner.call(request).await;
-            assert!(!breaks, "as the test wants it");
+            assert!(!breaks, "the panic of this test");
             response
         }
     });
-    let address = start(&chat, outermost(broken)).await;
+    let address = start(&chat, UpgradeLayer::new().layer(broken)).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(format!("{HANDSHAKE}x-break: 1\r\n\r\n").as_bytes()).await.unwrap();
     assert_eq!(read_to_end(&mut stream).await, "");
-    deserted(&chat).await;
+    closed(&chat).await;
     connect(address).await;
 }
 
 #[tokio::test]
-async fn a_refused_client_that_ends_its_side_gets_no_session() {
+async fn a_refused_client_that_ends_its_side_starts_no_session() {
     let chat = chat();
-    let address = start(&chat, outermost(service(&chat))).await;
+    let address = start(&chat, UpgradeLayer::new().layer(service(&chat))).await;
     let (mut stream, status) = ask(address, "Origin: http://elsewhere\r\n").await;
     assert_eq!(status, "403");
     stream.shutdown().await.unwrap();
     read_to_end(&mut stream).await;
-    deserted(&chat).await;
+    closed(&chat).await;
 }
 
 #[tokio::test]
-async fn without_the_outermost_layer_every_upgrade_is_refused() {
+async fn a_request_before_the_upgrade_is_answered_first_and_frames_behind_it_are_served() {
     let chat = chat();
-    let address = start(&chat, service(&chat)).await;
-    assert_eq!(ask(address, "").await.1, "500");
-    deserted(&chat).await;
-}
-
-#[tokio::test]
-async fn a_request_ahead_of_the_upgrade_is_answered_first_and_frames_behind_it_are_served() {
-    let chat = chat();
-    let address = start(&chat, outermost(service(&chat))).await;
+    let address = start(&chat, UpgradeLayer::new().layer(service(&chat))).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     let ping = [&[0x89, 0x85, 0, 0, 0, 0][..], b"early"].concat();
     let bytes = [b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n", HANDSHAKE.as_bytes(), b"\r\n", &ping].concat();
@@ -179,26 +180,21 @@ async fn a_request_ahead_of_the_upgrade_is_answered_first_and_frames_behind_it_a
 }
 
 #[tokio::test]
-async fn a_panic_in_the_hosts_own_message_closes_that_session_with_1011_and_no_other() {
-    struct Bomb;
+async fn a_panic_in_the_hosts_message_closes_only_that_session_with_1011() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Bomb {}
     impl Message for Bomb {
         fn parse(body: &RawValue, _: &Limits) -> Result<Self, BodyError> {
-            assert!(!body.get().contains("boom"), "as the test wants it");
-            Ok(Self)
-        }
-        fn to_json(&self) -> String {
-            "{}".to_owned()
-        }
-        fn kind(&self) -> &'static str {
-            "bomb"
+            assert!(!body.get().contains("boom"), "the panic of this test");
+            Ok(Self {})
         }
     }
-    let chat: Chat<Bomb> = Chat::builder().build();
-    let service = chat_tungstenite::mount(Endpoint::new(chat.clone()), NotFound);
+    let chat = Chat::builder().messages::<Bomb>().build();
+    let service = UpgradeLayer::new().layer(service(&chat));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let limits = chat.limits().clone();
-    tokio::spawn(async move { serve(listener, service, &limits, pending()).await });
+    let served = chat.clone();
+    tokio::spawn(async move { serve(listener, service, &served, pending()).await });
 
     let mut other = connect(address).await;
     let mut victim = connect(address).await;
@@ -225,14 +221,14 @@ fn chat() -> Chat {
         .build()
 }
 
-fn service(chat: &Chat) -> Route<Text, NotFound> {
-    route(Endpoint::new(chat.clone()), NotFound)
+fn service(chat: &Chat) -> Routes<NotFound> {
+    routes(Endpoint::new(chat.clone()))
 }
 
-type Answered = <Route<Text, NotFound> as Service<Request<Incoming>>>::Response;
+type Answered = <Routes<NotFound> as Service<Request<Incoming>>>::Response;
 
 /// The chat inside a layer that changes its responses.
-fn changed<B, F>(chat: &Chat, change: F) -> MapResponse<Route<Text, NotFound>, F>
+fn changed<B, F>(chat: &Chat, change: F) -> MapResponse<Routes<NotFound>, F>
 where
     F: Fn(Answered) -> Response<B> + Clone + Send + 'static,
 {
@@ -249,12 +245,12 @@ where
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let limits = chat.limits().clone();
-    tokio::spawn(async move { serve(listener, service, &limits, pending()).await });
+    let chat = chat.clone();
+    tokio::spawn(async move { serve(listener, service, &chat, pending()).await });
     address
 }
 
-/// Asks for an upgrade; the connection, and the status of the answer.
+/// Asks for an upgrade. Returns the connection and the status of the answer.
 async fn ask(address: SocketAddr, headers: &str) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(format!("{HANDSHAKE}{headers}\r\n").as_bytes()).await.unwrap();
@@ -274,16 +270,12 @@ async fn read_to_end(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&rest).into_owned()
 }
 
-/// Nothing tells when a connection is gone, so this looks again and again.
-async fn deserted(chat: &Chat) {
+/// Waits until the chat has no connection and no session. It polls, because the chat does not report their end.
+async fn closed(chat: &Chat) {
     in_time(async {
         while chat.counts().connections > 0 || chat.counts().sessions > 0 {
             sleep(Duration::from_millis(1)).await;
         }
     })
     .await;
-}
-
-async fn in_time<T>(what: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(30), what).await.unwrap()
 }

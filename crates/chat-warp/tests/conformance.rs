@@ -1,15 +1,17 @@
-//! The suite of `chat-conformance` on both mechanisms.
+//! The suite of `chat-conformance` in both modes.
 
 use std::process::ExitCode;
 
 use chat_conformance::{InProcess, Mounted, TUNGSTENITE_DEVIATIONS, certify};
-use chat_core::Mechanism;
+use chat_core::UpgradeMode;
+use tower_layer::Layer;
+use warp::Filter;
 
 fn main() -> ExitCode {
-    let target = |name, mechanism| InProcess::new(name, move |server| serve(server, mechanism));
+    let target = |name, mode| InProcess::new(name, move |server| serve(server, mode));
     certify([
-        chat_conformance::Mechanism::new(target("warp_hijack", Mechanism::Hijack)),
-        chat_conformance::Mechanism::new(target("warp_context", Mechanism::Context))
+        chat_conformance::Mechanism::new(target("warp_hijack", UpgradeMode::Hijack)),
+        chat_conformance::Mechanism::new(target("warp_framework", UpgradeMode::Framework))
             .deviations(TUNGSTENITE_DEVIATIONS)
             .deviation(
                 "handshake::an_upgrade_header_with_several_protocols_is_accepted",
@@ -18,7 +20,10 @@ fn main() -> ExitCode {
     ])
 }
 
-async fn serve(server: Mounted, mechanism: Mechanism) {
-    let service = chat_warp::mount(server.endpoint, mechanism, chat_warp::not_found());
-    chat_warp::serve(server.listener, service, &server.limits, server.stop).await;
+async fn serve(server: Mounted, mode: UpgradeMode) {
+    let chat = server.endpoint.chat().clone();
+    let routes = chat_warp::routes(server.endpoint.mode(mode)).or(chat_warp::not_found());
+    let app = chat_warp::UpgradeLayer::new().layer(warp::service(routes));
+    // A server that cannot start serves no case.
+    let _ended = chat_warp::serve(server.listener, app, &chat, server.stop).await;
 }

@@ -1,12 +1,18 @@
-//! WebSocket on a byte stream that somebody else upgraded.
+//! A WebSocket on a byte stream that other code has upgraded.
 //!
-//! [`WebSocket`] is the [`Connection`](chat_core::Connection) of every mechanism that hands over raw bytes.
-//! Since they all share it, what they do on the wire is the same by construction. tungstenite reads and
-//! writes the frames; its defaults are for clients of trusted servers, and are all set here.
+//! [`WebSocket`] is the [`Connection`](chat_core::Connection) of each adapter that hijacks the connection. They all
+//! share it, so they behave alike on the wire. tungstenite reads and writes the frames. Its default limits are for
+//! clients of trusted servers, and this crate sets them all.
+//!
+//! [`FrameLimiter`] stands in front of a framework's own WebSocket that believes the lengths that a peer announces.
 
-mod guard;
+mod limiter;
 mod websocket;
 mod wire;
 
-pub use guard::Guard;
-pub use websocket::{CHUNK, READ_BUFFER, WRITE_BUFFER, WebSocket};
+pub use limiter::FrameLimiter;
+pub use websocket::{CHUNK_BYTES, READ_BUFFER_BYTES, WRITE_BUFFER_BYTES, WebSocket};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -12,22 +12,28 @@ use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::wire::{Endless, Wire};
+use crate::wire::{UnfinishedMessage, Wire};
 
-/// Bytes read at once; tungstenite keeps as many for each connection, and clears them before each read.
-pub const READ_BUFFER: usize = 2 * 1024;
+/// Bytes read at once. tungstenite keeps a buffer of this size for each connection.
+pub const READ_BUFFER_BYTES: usize = 2 * 1024;
+
+/// Bytes that tungstenite may hold at most: those below the high-water mark, and one event of any size.
+pub const WRITE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes that an adapter takes from a [`WebSocket`] at most before its framework has taken them.
+pub const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Bytes that wait to be written before no more are taken, pongs included.
-const HIGH_WATER: usize = 64 * 1024;
+const HIGH_WATER_BYTES: usize = 64 * 1024;
 
-/// What tungstenite may hold at the most: what may wait, and one event of any size on top.
-pub const WRITE_BUFFER: usize = 16 * 1024 * 1024;
+/// Bytes on the wire that a message may cost for each byte of its payload. A fragment of one byte costs seven.
+const MAX_OVERHEAD: usize = 8;
 
-/// Bytes on the wire that a message may cost for each of its own: a fragment of one byte costs seven.
-const COST: usize = 8;
+/// Bytes that are read and discarded after the close, so that the last bytes of the peer do not cause a reset.
+const DRAIN_BYTES: usize = 256 * 1024;
 
-/// Bytes read and thrown away after the close, so that the peer's last ones do not cause a reset.
-const DRAIN: usize = 256 * 1024;
+/// Bytes that are discarded at once.
+const DRAIN_BUFFER_BYTES: usize = 4 * 1024;
 
 /// The first byte of a text message in one frame.
 const TEXT: u8 = 0x81;
@@ -35,64 +41,101 @@ const TEXT: u8 = 0x81;
 /// The first byte of a binary message in one frame.
 const BINARY: u8 = 0x82;
 
-/// Bytes that an adapter takes from a [`WebSocket`] at the most before its framework has taken them.
-pub const CHUNK: usize = 16 * 1024;
-
-/// A server's side of a WebSocket connection (RFC 6455) on a byte stream.
+/// The server's side of a WebSocket connection (RFC 6455) on a byte stream.
+///
+/// ```
+/// use std::future::poll_fn;
+///
+/// use bytes::Bytes;
+/// use chat_core::{Connection, Incoming, Limits};
+/// use chat_websocket::WebSocket;
+/// use tokio::io::AsyncWriteExt;
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # runtime.block_on(async {
+/// let (mut client, server) = tokio::io::duplex(64);
+/// let mut websocket = WebSocket::accept(server, Bytes::new(), &Limits::default()).await;
+/// // A masked text frame of two bytes.
+/// client.write_all(b"\x81\x82\0\0\0\0hi").await?;
+/// let incoming = poll_fn(|cx| websocket.poll_receive(cx)).await;
+/// assert!(matches!(incoming, Incoming::Text(text) if text == "hi"));
+/// # Ok::<(), std::io::Error>(())
+/// # })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct WebSocket<S> {
     stream: WebSocketStream<Wire<S>>,
-    allowance: usize,
+    /// Bytes that may be read before the next message.
+    max_read_bytes: usize,
+    /// False for a stream that ends both ways when it is shut down.
+    can_half_close: bool,
+    reading: Reading,
     closing: Closing,
-    /// Whether the peer's frames can still be read.
-    readable: bool,
-    /// Whether the peer may still be sending although its frames cannot be read.
-    violated: bool,
-    /// Whether the peer has closed, and the echo is yet to come.
-    echoes: bool,
-    half_closes: bool,
 }
 
-/// How far the closing handshake is.
+/// The state of the peer's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// Frames may come.
+    Open,
+    /// The peer has sent a close frame. tungstenite holds the answer.
+    CloseReceived,
+    /// The peer has violated the protocol. Bytes may come, but no frame is read from them.
+    Violated,
+    /// The stream has ended or failed.
+    Ended,
+}
+
+/// The progress of the close.
 #[derive(Debug)]
 enum Closing {
     Open,
+    /// Writes the last frames.
     Flushing,
-    Awaiting,
-    Ending,
+    /// Awaits the peer's close frame.
+    AwaitingPeer,
+    /// Ends the stream.
+    ShuttingDown,
+    /// Discards this many bytes at most.
     Draining(usize),
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// Speaks on `stream` as the server. `early` is what was read from it together with the request.
-    pub async fn accept(stream: S, early: Bytes, limits: &Limits) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            // The wire buffers: tungstenite's own buffer would keep the size of the largest burst.
-            .write_buffer_size(0)
-            .max_write_buffer_size(WRITE_BUFFER)
-            .max_message_size(Some(limits.wire.max_frame_bytes))
-            .max_frame_size(Some(limits.wire.max_frame_bytes));
-        let allowance = limits.wire.max_frame_bytes.saturating_mul(COST).saturating_add(DRAIN);
-        let mut wire = Wire::new(stream, &early);
-        wire.allow(allowance);
-        let stream = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
-        Self {
-            stream,
-            allowance,
-            closing: Closing::Open,
-            readable: true,
-            violated: false,
-            echoes: false,
-            half_closes: true,
+impl Reading {
+    fn after(incoming: &Incoming) -> Self {
+        match incoming {
+            Incoming::Close(_) => Self::CloseReceived,
+            Incoming::Violation(_) => Self::Violated,
+            Incoming::Text(_) | Incoming::Binary(_) | Incoming::Ping | Incoming::Pong => Self::Open,
+            _ => Self::Ended,
         }
     }
+}
 
-    /// For a stream that ends both ways when it is shut down: what a peer sends that does not take part in
-    /// the closing handshake is read before that, not after it.
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// Returns the server's side of the connection on `stream`. `early` is what was read from it together with the
+    /// request.
+    pub async fn accept(stream: S, early: Bytes, limits: &Limits) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            // The wire buffers. tungstenite's own buffer would keep the size of the largest burst.
+            .write_buffer_size(0)
+            .max_write_buffer_size(WRITE_BUFFER_BYTES)
+            .max_message_size(Some(limits.wire.max_frame_bytes))
+            .max_frame_size(Some(limits.wire.max_frame_bytes));
+        let max_read_bytes =
+            limits.wire.max_frame_bytes.saturating_mul(MAX_OVERHEAD).saturating_add(DRAIN_BYTES);
+        let mut wire = Wire::new(stream, &early);
+        wire.allow(max_read_bytes);
+        let stream = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
+        Self { stream, max_read_bytes, can_half_close: true, reading: Reading::Open, closing: Closing::Open }
+    }
+
+    /// Adapts to a stream that ends both ways when it is shut down. What a peer sends that has violated the protocol is
+    /// then read before the end, not after it.
     #[must_use]
     pub fn without_half_close(mut self) -> Self {
-        self.half_closes = false;
+        self.can_half_close = false;
         self
     }
 
@@ -111,14 +154,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         wire.push(payload);
     }
 
-    /// What follows the closing handshake.
-    fn ending(&self) -> Closing {
-        if self.half_closes || !self.violated { Closing::Ending } else { Closing::Draining(DRAIN) }
+    /// Returns the step after the closing handshake.
+    fn after_handshake(&self) -> Closing {
+        if self.can_half_close || self.reading != Reading::Violated {
+            Closing::ShuttingDown
+        } else {
+            Closing::Draining(DRAIN_BYTES)
+        }
     }
 
-    /// Reads and throws away until the peer has ended its side.
+    /// Reads and discards until the peer has ended its side.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut scratch = [0; 4 * 1024];
+        let mut scratch = [0; DRAIN_BUFFER_BYTES];
         while let Closing::Draining(left) = &mut self.closing {
             let left = left.checked_sub(scratch.len());
             let Some(left) = left else { break };
@@ -136,47 +183,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        if self.waiting() > HIGH_WATER {
-            // The pongs that this peer does not read would pile up.
+        if self.waiting() > HIGH_WATER_BYTES {
+            // The pongs of a peer that does not read would use memory without a bound.
             if let Err(error) = ready!(self.poll_flush(cx)) {
                 return Poll::Ready(Incoming::Lost(error));
             }
         }
-        let allowance = self.allowance;
+        let max_read_bytes = self.max_read_bytes;
         let message = ready!(self.stream.poll_next_unpin(cx));
-        self.wire().allow(allowance);
-        let incoming = received(message);
-        self.readable =
-            matches!(incoming, Incoming::Text(_) | Incoming::Binary(_) | Incoming::Ping | Incoming::Pong);
-        self.violated = matches!(incoming, Incoming::Violation(_));
-        self.echoes = matches!(incoming, Incoming::Close(_));
+        self.wire().allow(max_read_bytes);
+        let incoming = decode(message);
+        self.reading = Reading::after(&incoming);
         Poll::Ready(incoming)
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.waiting() > HIGH_WATER { self.poll_flush(cx) } else { Poll::Ready(Ok(())) }
+        if self.waiting() > HIGH_WATER_BYTES { self.poll_flush(cx) } else { Poll::Ready(Ok(())) }
     }
 
     fn send(&mut self, frame: Outgoing) -> io::Result<()> {
         match frame {
             Outgoing::Text(text) => self.push(TEXT, text),
             Outgoing::Binary(payload) => self.push(BINARY, payload),
-            // A ping asks whether the peer is there, and it has just said goodbye. tungstenite would refuse it.
-            Outgoing::Ping if self.echoes => {}
+            // A peer that closes needs no ping, and tungstenite would refuse it.
+            Outgoing::Ping if self.reading == Reading::CloseReceived => {}
             Outgoing::Ping => {
-                return self.stream.start_send_unpin(Message::Ping(Bytes::new())).map_err(transport);
+                return self.stream.start_send_unpin(Message::Ping(Bytes::new())).map_err(into_io_error);
             }
         }
         Ok(())
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // First tungstenite's own frames, pongs and the like, go to the wire; then the wire is flushed, which
-        // tungstenite leaves out once its side is closed.
-        // The echo of the peer's close frame is one of them: it waits for what the session still has to say.
-        let own = if self.echoes { Ok(()) } else { ready!(self.stream.poll_flush_unpin(cx)) };
+        // First tungstenite's own frames, such as pongs, go to the wire. Then the wire is flushed, because tungstenite
+        // does not flush it once its side is closed. The answer to the peer's close frame is one of tungstenite's
+        // frames, and it must follow the last frames of the session.
+        let own = match self.reading {
+            Reading::CloseReceived => Ok(()),
+            _ => ready!(self.stream.poll_flush_unpin(cx)),
+        };
         ready!(Pin::new(self.wire()).poll_flush(cx))?;
-        Poll::Ready(own.map_err(transport))
+        Poll::Ready(own.map_err(into_io_error))
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>, code: Option<CloseCode>) -> Poll<()> {
@@ -185,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
                 Closing::Open => {
                     if let Some(code) = code {
                         let frame = CloseFrame { code: code.code().into(), reason: code.reason().into() };
-                        // Fails if the transport has: then the next step finds out too.
+                        // An error of the transport shows again in the next step.
                         let _failed = self.stream.start_send_unpin(Message::Close(Some(frame)));
                     }
                     self.closing = Closing::Flushing;
@@ -194,37 +241,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
                     let flushed = ready!(self.stream.poll_flush_unpin(cx));
                     let gone = matches!(flushed, Err(Error::Io(_)))
                         || ready!(Pin::new(self.wire()).poll_flush(cx)).is_err();
-                    self.closing = match (gone, code.is_some() && self.readable) {
+                    self.closing = match (gone, code.is_some() && self.reading == Reading::Open) {
                         (true, _) => return Poll::Ready(()),
-                        (false, true) => Closing::Awaiting,
-                        (false, false) => self.ending(),
+                        (false, true) => Closing::AwaitingPeer,
+                        (false, false) => self.after_handshake(),
                     };
                 }
-                Closing::Awaiting => {
-                    let allowance = self.allowance;
-                    self.wire().allow(allowance);
+                Closing::AwaitingPeer => {
+                    let max_read_bytes = self.max_read_bytes;
+                    self.wire().allow(max_read_bytes);
                     match ready!(self.stream.poll_next_unpin(cx)) {
-                        Some(Ok(Message::Close(_))) | None => self.closing = Closing::Ending,
+                        Some(Ok(Message::Close(_))) | None => self.closing = Closing::ShuttingDown,
                         Some(Ok(_)) => {}
                         Some(Err(error)) => {
-                            self.violated = matches!(failed(error), Incoming::Violation(_));
-                            self.closing = self.ending();
+                            self.reading = Reading::after(&map_error(error));
+                            self.closing = self.after_handshake();
                         }
                     }
                 }
                 Closing::Draining(_) => {
                     ready!(self.poll_drain(cx));
-                    if self.half_closes {
+                    if self.can_half_close {
                         return Poll::Ready(());
                     }
-                    self.closing = Closing::Ending;
+                    self.closing = Closing::ShuttingDown;
                 }
-                Closing::Ending => {
+                Closing::ShuttingDown => {
                     let ended = ready!(Pin::new(self.wire()).poll_shutdown(cx));
-                    if ended.is_err() || !self.half_closes {
+                    if ended.is_err() || !self.can_half_close {
                         return Poll::Ready(());
                     }
-                    self.closing = Closing::Draining(DRAIN);
+                    self.closing = Closing::Draining(DRAIN_BYTES);
                 }
             }
         }
@@ -235,7 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
     }
 }
 
-/// The header of a whole message from a server (RFC 6455 section 5.2).
+/// Returns the header of a whole message from a server (RFC 6455 section 5.2).
 fn header(first: u8, length: usize) -> Bytes {
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(length @ ..126), _) => Bytes::copy_from_slice(&[first, length]),
@@ -247,21 +294,21 @@ fn header(first: u8, length: usize) -> Bytes {
     }
 }
 
-fn received(message: Option<Result<Message, Error>>) -> Incoming {
+fn decode(message: Option<Result<Message, Error>>) -> Incoming {
     match message {
         Some(Ok(Message::Text(text))) => Incoming::Text(text.into()),
         Some(Ok(Message::Binary(payload))) => Incoming::Binary(payload),
-        // tungstenite reads none; it is for writing them.
+        // tungstenite writes such frames and does not read them.
         Some(Ok(Message::Frame(frame))) => Incoming::Binary(frame.into_payload()),
         Some(Ok(Message::Ping(_))) => Incoming::Ping,
         Some(Ok(Message::Pong(_))) => Incoming::Pong,
         Some(Ok(Message::Close(frame))) => Incoming::Close(frame.map(|frame| frame.code.into())),
-        Some(Err(error)) => failed(error),
+        Some(Err(error)) => map_error(error),
         None => Incoming::End,
     }
 }
 
-fn failed(error: Error) -> Incoming {
+fn map_error(error: Error) -> Incoming {
     match error {
         Error::Capacity(_) => Incoming::Violation(ProtocolViolation::TooBig),
         Error::Utf8(_) => Incoming::Violation(ProtocolViolation::Utf8),
@@ -269,15 +316,15 @@ fn failed(error: Error) -> Incoming {
         | Error::AlreadyClosed
         | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Incoming::End,
         Error::Protocol(_) => Incoming::Violation(ProtocolViolation::Protocol),
-        Error::Io(error) if matches!(error.get_ref(), Some(inner) if inner.is::<Endless>()) => {
+        Error::Io(error) if matches!(error.get_ref(), Some(inner) if inner.is::<UnfinishedMessage>()) => {
             Incoming::Violation(ProtocolViolation::TooBig)
         }
         Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => Incoming::End,
-        error => Incoming::Lost(transport(error)),
+        error => Incoming::Lost(into_io_error(error)),
     }
 }
 
-fn transport(error: Error) -> io::Error {
+fn into_io_error(error: Error) -> io::Error {
     match error {
         Error::Io(error) => error,
         error => io::Error::other(error),

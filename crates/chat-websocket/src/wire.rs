@@ -6,13 +6,13 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Pieces that are written at once.
-const PIECES: usize = 64;
+/// Slices that are written at once.
+const MAX_SLICES: usize = 64;
 
-/// A taken-over byte stream: the bytes that were read with the request come first, so they cannot be lost.
+/// A hijacked byte stream. The bytes that were read with the request come first, so that they are not lost.
 ///
-/// What is written waits, shared and not copied, until it is flushed; nothing of it is kept after that. It counts
-/// what the transport has taken, and lets only so much be read without a message coming of it.
+/// Frames wait, shared and not copied, until they are flushed, and no memory is kept after that. The stream counts the
+/// bytes that the transport has taken, and limits the bytes that are read for one message.
 #[derive(Debug)]
 pub(crate) struct Wire<S> {
     stream: S,
@@ -25,7 +25,7 @@ pub(crate) struct Wire<S> {
 
 impl<S> Wire<S> {
     pub(crate) fn new(stream: S, early: &Bytes) -> Self {
-        // Copied, since even no bytes at all would hold on to the buffer that the request was read into.
+        // Copied, because even an empty slice would keep the buffer of the request alive.
         Self {
             stream,
             early: Bytes::copy_from_slice(early),
@@ -36,18 +36,18 @@ impl<S> Wire<S> {
         }
     }
 
-    /// Lets bytes wait for the next flush.
+    /// Adds bytes to the next flush.
     pub(crate) fn push(&mut self, bytes: Bytes) {
         self.waiting_bytes += bytes.len();
         self.waiting.push_back(bytes);
     }
 
-    /// Bytes that wait.
+    /// Returns the bytes that wait.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting_bytes
     }
 
-    /// Takes note that the transport has taken so many bytes.
+    /// Takes note that the transport has taken this many bytes.
     fn took(&mut self, mut taken: usize) {
         self.written += taken as u64;
         self.waiting_bytes -= taken;
@@ -59,32 +59,25 @@ impl<S> Wire<S> {
             taken -= first.len();
             self.waiting.pop_front();
         }
-        // Frees the room that a burst needed.
+        // Frees the memory that a burst needed.
         self.waiting = VecDeque::new();
     }
 
-    /// Bytes that the transport has taken.
+    /// Returns the bytes that the transport has taken.
     pub(crate) fn written(&self) -> u64 {
         self.written
     }
 
-    /// Lets so many bytes more be read before the next call.
+    /// Allows this many bytes to be read before the next call.
     pub(crate) fn allow(&mut self, bytes: usize) {
         self.allowance = bytes;
     }
 }
 
-/// More bytes came than any message needs.
-#[derive(Debug)]
-pub(crate) struct Endless;
-
-impl std::fmt::Display for Endless {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the fragments of a message do not end")
-    }
-}
-
-impl std::error::Error for Endless {}
+/// The fragments of a message do not end within the bytes that a message may cost.
+#[derive(Debug, thiserror::Error)]
+#[error("the fragments of a message do not end")]
+pub(crate) struct UnfinishedMessage;
 
 impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(
@@ -93,7 +86,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.allowance == 0 {
-            return Poll::Ready(Err(io::Error::other(Endless)));
+            return Poll::Ready(Err(io::Error::other(UnfinishedMessage)));
         }
         let before = buf.filled().len();
         if self.early.is_empty() {
@@ -108,7 +101,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         }
         let read = buf.filled().len() - before;
         if read == 0 && buf.remaining() > 0 {
-            // As an error: at a plain end tungstenite would stop writing, too.
+            // An error, because at a plain end tungstenite would stop writing too.
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         self.allowance = self.allowance.saturating_sub(read);
@@ -125,8 +118,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.waiting.is_empty() {
             let wire = &mut *self;
-            let mut slices = [IoSlice::new(&[]); PIECES];
-            let pieces = wire.waiting.len().min(PIECES);
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let pieces = wire.waiting.len().min(MAX_SLICES);
             for (slice, bytes) in slices.iter_mut().zip(&wire.waiting) {
                 *slice = IoSlice::new(bytes);
             }
@@ -154,7 +147,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_waits_is_written_in_order_in_pieces_of_any_size_and_then_forgotten() {
+    async fn waiting_bytes_are_written_in_order_and_free_their_memory() {
         let (server, mut peer) = duplex(7);
         let mut wire = Wire::new(server, &Bytes::new());
         let mut expected: Vec<u8> = Vec::new();
@@ -176,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn early_bytes_are_read_first_and_a_message_may_cost_only_so_many() {
+    async fn early_bytes_are_read_first_and_count_towards_the_read_limit() {
         let (server, mut peer) = duplex(64);
         let mut wire = Wire::new(server, &Bytes::from_static(b"early "));
         wire.allow(11);
@@ -185,6 +178,6 @@ mod tests {
         wire.read_exact(&mut read).await.unwrap();
         assert_eq!(&read, b"early late ");
         let refused = wire.read_u8().await.unwrap_err();
-        assert!(refused.get_ref().unwrap().is::<Endless>());
+        assert!(refused.get_ref().unwrap().is::<UnfinishedMessage>());
     }
 }

@@ -1,4 +1,4 @@
-//! A session that still has something to say when its peer closes.
+//! Frames of the session after the peer's close frame.
 
 use std::future::poll_fn;
 
@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const CLOSE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
 
 #[tokio::test]
-async fn a_ping_that_is_due_before_the_echo_of_a_close_is_left_out() {
+async fn a_ping_after_the_peers_close_frame_is_not_sent() {
     let (server, mut client) = tokio::io::duplex(1_024);
     let mut socket = WebSocket::accept(server, Bytes::new(), &Limits::default()).await;
     client.write_all(&CLOSE).await.expect("written");

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chat_core::{Builder, Chat, Endpoint, Limits, Text};
+use chat_core::{Builder, Chat, Endpoint, Limits};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -21,13 +21,13 @@ const STOP: Duration = Duration::from_secs(2);
 pub struct InProcess {
     name: String,
     serve: Box<dyn Fn(Mounted) -> Later<()> + Send + Sync>,
-    set_up: Box<dyn Fn(Builder<Text>) -> Builder<Text> + Send + Sync>,
+    set_up: Box<dyn Fn(Builder) -> Builder + Send + Sync>,
 }
 
 /// The server that an adapter must run for one case.
 pub struct Mounted {
     /// The chat, at `/ws`.
-    pub endpoint: Endpoint<Text>,
+    pub endpoint: Endpoint,
     /// The listener for connections.
     pub listener: TcpListener,
     /// The limits of the chat.
@@ -48,7 +48,7 @@ impl InProcess {
 
     /// Changes the builder of each case's chat, for example to set another store.
     #[must_use]
-    pub fn set_up(mut self, set_up: impl Fn(Builder<Text>) -> Builder<Text> + Send + Sync + 'static) -> Self {
+    pub fn set_up(mut self, set_up: impl Fn(Builder) -> Builder + Send + Sync + 'static) -> Self {
         self.set_up = Box::new(set_up);
         self
     }

@@ -1,5 +1,5 @@
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, iter};
 
 use chat_proto::handshake::{Accept, OriginPolicy, Refusal, decide};
 use serde_json::{Map, Value};
@@ -10,9 +10,12 @@ use crate::{
     UpgradeGuard, timer,
 };
 
+/// The pages of [`Endpoint::with_status_pages`].
+const STATUS_PAGES: [&str; 3] = ["/", "/healthz", "/readyz"];
+
 /// The chat as part of an HTTP service: its path, the origins that may connect, and the identity of users.
 ///
-/// A clone is another handle to the same chat.
+/// An adapter makes a route of it for each of its [`paths`](Self::paths). A clone is another handle to the same chat.
 ///
 /// ```
 /// use chat_core::{Chat, Endpoint};
@@ -21,7 +24,7 @@ use crate::{
 ///     .path("/chat")
 ///     .allow_origins(vec!["https://app.example".to_owned()])
 ///     .with_status_pages();
-/// assert!(endpoint.matches("/chat") && endpoint.matches("/healthz"));
+/// assert_eq!(endpoint.paths(), ["/chat", "/", "/healthz", "/readyz"]);
 /// ```
 #[derive(Clone)]
 pub struct Endpoint {
@@ -137,7 +140,7 @@ impl Endpoint {
         self
     }
 
-    /// Also serves `/`, `/healthz` and `/readyz`, and answers 404 for all other paths.
+    /// Also serves `/` (a page to try the chat), `/healthz` and `/readyz`.
     #[must_use]
     pub fn with_status_pages(mut self) -> Self {
         self.has_status_pages = true;
@@ -169,16 +172,18 @@ impl Endpoint {
         self.mode
     }
 
-    /// Returns true if a request for this path is for the chat. [`handle`](Self::handle) passes all others on.
-    pub fn matches(&self, path: &str) -> bool {
-        self.has_status_pages || path == &*self.path
+    /// Returns the paths of the requests that are for the chat. [`handle`](Self::handle) passes all others on.
+    pub fn paths(&self) -> Vec<&str> {
+        let pages = STATUS_PAGES.into_iter().filter(|page| self.has_status_pages && *page != &*self.path);
+        iter::once(&*self.path).chain(pages).collect()
     }
 
     /// Decides about a request. `guard` is the one that the outermost layer made for this request. Without it, the chat
     /// cannot know the fate of its answer, and refuses.
     pub async fn handle(&self, head: &RequestHead<'_>, guard: Option<&UpgradeGuard>) -> Decision {
         if head.path() != &*self.path {
-            return if self.has_status_pages { Decision::Answer(self.page(head)) } else { Decision::Pass };
+            let page = self.has_status_pages.then(|| self.page(head)).flatten();
+            return page.map_or(Decision::Pass, Decision::Answer);
         }
         match self.upgrade(head, guard).await {
             Ok(upgrade) => Decision::Upgrade(upgrade),
@@ -230,23 +235,23 @@ impl Endpoint {
         }
     }
 
-    fn page(&self, head: &RequestHead<'_>) -> Answer {
-        let is_page = matches!(head.path(), "/" | "/healthz" | "/readyz");
-        if is_page && head.method != "GET" && head.method != "HEAD" {
-            let refusal = Refusal::MethodNotAllowed;
-            return Answer::new(refusal.status(), "application/json", refusal.body())
-                .with_headers(vec![("allow", "GET, HEAD".to_owned())]);
+    fn page(&self, head: &RequestHead<'_>) -> Option<Answer> {
+        if !STATUS_PAGES.contains(&head.path()) {
+            return None;
         }
-        match head.path() {
-            "/" => Answer::new(
-                200,
-                "text/html; charset=utf-8",
-                include_str!("page.html").replace("{{path}}", &self.path),
-            ),
+        if head.method != "GET" && head.method != "HEAD" {
+            let refusal = Refusal::MethodNotAllowed;
+            let answer = Answer::new(refusal.status(), "application/json", refusal.body());
+            return Some(answer.with_headers(vec![("allow", "GET, HEAD".to_owned())]));
+        }
+        Some(match head.path() {
             "/healthz" => Answer::new(200, "text/plain; charset=utf-8", "ok\n"),
             "/readyz" => self.readyz(),
-            _ => Answer::not_found(),
-        }
+            _ => {
+                let page = include_str!("page.html").replace("{{path}}", &self.path);
+                Answer::new(200, "text/html; charset=utf-8", page)
+            }
+        })
     }
 
     fn readyz(&self) -> Answer {

@@ -34,6 +34,11 @@ impl Upgrade {
         &self.guard
     }
 
+    /// Returns the limits of the chat.
+    pub fn limits(&self) -> &Arc<Limits> {
+        self.ticket.limits()
+    }
+
     /// Gives the upgrade up, because the framework has no connection to give. Returns the response to send.
     pub fn refuse(self) -> Answer {
         self.guard.refuse(Refusal::Internal);

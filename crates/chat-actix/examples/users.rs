@@ -1,0 +1,66 @@
+//! A service with users of its own: a session cookie, rights for rooms, a handler that posts, and one that kicks.
+//!
+//! `cargo run -p chat-actix --example users`, then connect to `ws://127.0.0.1:8080/ws` with `Cookie: session=ann-1`.
+
+use std::io;
+
+use actix_web::error::{ErrorBadRequest, ErrorNotFound, ErrorServiceUnavailable};
+use actix_web::web::{Data, Path, ServiceConfig, post};
+use actix_web::{App, HttpResponse};
+use chat_core::{Action, Chat, Denied, Endpoint, Forbidden, IdentifyRequest, Identity, RoomName, Text, User};
+use tokio::net::TcpListener;
+
+/// The service's sessions. A real one asks its database.
+fn user_of_session(session: &str) -> Option<User> {
+    match session {
+        "ann-1" => User::new("staff:1", "Ann").ok(),
+        "bob-2" => User::new("customer:2", "Bob").ok(),
+        _ => None,
+    }
+}
+
+fn identify(request: &IdentifyRequest<'_>) -> Result<Identity, Denied> {
+    let user = request.cookie("session").and_then(user_of_session);
+    user.map(Identity::from).ok_or(Denied::Unauthorized)
+}
+
+fn authorize(user: &User, room: &RoomName, _: &Action<'_>) -> Result<(), Forbidden> {
+    let is_allowed = room.as_str() != "staff" || user.id().starts_with("staff:");
+    is_allowed.then_some(()).ok_or(Forbidden::Rights)
+}
+
+async fn announce(chat: Data<Chat>, room: Path<String>, text: String) -> actix_web::Result<HttpResponse> {
+    let room = room.parse().map_err(|_| ErrorBadRequest("not a room"))?;
+    let clerk = User::new("service:clerk", "Clerk").map_err(|_| ErrorBadRequest("not a user"))?;
+    chat.post(&room, &clerk, &Text::new(text)).await.map_err(ErrorServiceUnavailable)?;
+    Ok(HttpResponse::Created().finish())
+}
+
+async fn kick(chat: Data<Chat>, session: Path<String>) -> actix_web::Result<String> {
+    let user = user_of_session(&session).ok_or_else(|| ErrorNotFound("no such session"))?;
+    Ok(format!("{} connections closed\n", chat.kick(&user)))
+}
+
+pub(crate) fn app(chat: &Chat) -> impl FnOnce(&mut ServiceConfig) + use<> {
+    let chat = chat.clone();
+    move |config| {
+        config
+            .app_data(Data::new(chat.clone()))
+            .route("/rooms/{room}", post().to(announce))
+            .route("/kick/{session}", post().to(kick))
+            .configure(chat_actix::routes(Endpoint::new(chat).identify(identify)));
+    }
+}
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let chat = chat();
+    let handle = chat.clone();
+    let app = move || App::new().configure(app(&handle)).wrap(chat_actix::UpgradeLayer::new());
+    let listener = TcpListener::bind("127.0.0.1:8080").await?;
+    chat_actix::serve(listener, app, &chat, std::future::pending()).await
+}
+
+pub(crate) fn chat() -> Chat {
+    Chat::builder().authorize(authorize).build()
+}

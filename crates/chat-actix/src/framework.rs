@@ -1,0 +1,274 @@
+//! The chat on actix-ws.
+//!
+//! These parts of the contract of [`Connection`] actix-ws 0.4.0 cannot keep:
+//!
+//! - A text message that is not UTF-8 is found at its end, and not in the bad fragment.
+//! - A control frame over 125 bytes is found once all of it has arrived, which [`Inbound`] bounds.
+//! - A close frame with a reason that is not UTF-8 is a protocol error (1002), and not an invalid payload (1007). A
+//!   close frame with a forbidden code ends the session as a violation of the protocol, and not as a close.
+//! - A text is copied, and checked for UTF-8 again, for each of its recipients.
+//!
+//! This module makes up for the rest: actix-ws believes announced lengths, reports an error before the valid messages
+//! ahead of it, loses the bytes before a half-close, answers neither pings nor closes, and ends the connection right
+//! after its own close frame. So [`Inbound`] shows it one frame at a time, and what it writes goes the way of the
+//! hijacked connection.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest};
+use actix_web::{HttpMessage, HttpResponse, rt, web};
+use actix_ws::{
+    AggregatedMessage, AggregatedMessageStream, CloseReason, Message as WsMessage, ProtocolError, Session,
+};
+use bytes::{Buf, Bytes};
+use chat_core::{CloseCode, Connection, Incoming, Outgoing, ProtocolViolation, Upgrade};
+use futures_util::{SinkExt, StreamExt};
+
+use crate::convert::{answer, switching_protocols};
+use crate::error::ConnectionError;
+use crate::inbound::Inbound;
+use crate::pipe::{Writer, split};
+
+/// Carries an upgrade out: a task waits until the 101 is on its way and runs the session on actix-ws. If actix or
+/// actix-ws sees no upgrade in the request, it is refused.
+pub(crate) async fn open(upgrade: Upgrade, request: &mut ServiceRequest) -> HttpResponse {
+    let Some((reader, writer, body)) = split(upgrade.guard(), request.take_payload()) else {
+        return answer(upgrade.refuse());
+    };
+    let max_frame_bytes = upgrade.limits().wire.max_frame_bytes;
+    let inbound = Inbound::new(reader, max_frame_bytes);
+    request.set_payload(Payload::Stream { payload: Box::pin(inbound.clone()) });
+    let handled = match request.extract::<web::Payload>().await {
+        Ok(payload) => actix_ws::handle(request.request(), payload),
+        Err(error) => Err(error),
+    };
+    let Ok((response, session, messages)) = handled else {
+        return answer(upgrade.refuse());
+    };
+    let (answer, ticket) = upgrade.accept();
+    rt::spawn(ticket.start(async move {
+        Ok::<_, io::Error>(FrameworkSocket {
+            session,
+            messages: messages
+                .max_frame_size(max_frame_bytes)
+                .aggregate_continuations()
+                .max_continuation_size(max_frame_bytes),
+            inbound,
+            encoded: response.into_body(),
+            outbound: Bytes::new(),
+            writer: writer.started().await?,
+            written: 0,
+            pong: None,
+            echo: None,
+            closing: Closing::Open,
+        })
+    }));
+    switching_protocols(&answer, body)
+}
+
+struct FrameworkSocket {
+    session: Session,
+    messages: AggregatedMessageStream,
+    inbound: Inbound,
+    /// The frames that were given to the session.
+    encoded: BoxBody,
+    /// The part of them that has not been written.
+    outbound: Bytes,
+    writer: Writer,
+    written: u64,
+    /// The payload of a ping that has not been answered.
+    pong: Option<Bytes>,
+    /// The peer's close frame.
+    echo: Option<Option<CloseReason>>,
+    closing: Closing,
+}
+
+/// The progress of the close.
+#[derive(Clone, Copy)]
+enum Closing {
+    Open,
+    /// The peer has violated the protocol. Bytes may come, but no frame is read from them.
+    Violated,
+    /// The peer has sent its last frame.
+    Received,
+    Flushing(After),
+    Awaiting,
+    Draining,
+}
+
+/// The step after the close frame has been written.
+#[derive(Clone, Copy)]
+enum After {
+    Await,
+    Drain,
+    End,
+}
+
+impl FrameworkSocket {
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let message = match self.messages.poll_next_unpin(cx) {
+            Poll::Ready(message) => message,
+            Poll::Pending => match self.inbound.violation() {
+                Some(code) => return Poll::Ready(Incoming::Violation(code)),
+                None => return Poll::Pending,
+            },
+        };
+        Poll::Ready(match message {
+            Some(Ok(AggregatedMessage::Text(text))) => Incoming::Text(text.into_bytes()),
+            Some(Ok(AggregatedMessage::Binary(payload))) => Incoming::Binary(payload),
+            Some(Ok(AggregatedMessage::Ping(payload))) => {
+                self.pong = Some(payload);
+                Incoming::Ping
+            }
+            Some(Ok(AggregatedMessage::Pong(_))) => Incoming::Pong,
+            Some(Ok(AggregatedMessage::Close(reason))) => {
+                let code = reason.as_ref().map(|reason| reason.code.into());
+                self.echo = Some(reason);
+                Incoming::Close(code)
+            }
+            Some(Err(error)) => map_error(error),
+            None => Incoming::End,
+        })
+    }
+
+    /// Writes all frames that were given to the session.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            while !self.outbound.is_empty() {
+                let written = ready!(self.writer.poll_write(cx, &self.outbound))?;
+                self.outbound.advance(written);
+                self.written += written as u64;
+            }
+            match Pin::new(&mut self.encoded).poll_next(cx) {
+                Poll::Ready(Some(Ok(bytes))) => self.outbound = bytes,
+                Poll::Ready(Some(Err(error))) => {
+                    let error = ConnectionError::Frame(error.to_string());
+                    return Poll::Ready(Err(io::Error::other(error)));
+                }
+                Poll::Ready(None) | Poll::Pending => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    fn poll_pong(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.pong.is_some() {
+            ready!(self.poll_ready(cx))?;
+        }
+        Poll::Ready(match self.pong.take() {
+            Some(payload) => self.start_send(WsMessage::Pong(payload)),
+            None => Ok(()),
+        })
+    }
+
+    fn start_send(&mut self, message: WsMessage) -> io::Result<()> {
+        self.session.start_send_unpin(message).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl Connection for FrameworkSocket {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        // The pongs of a peer that does not read would use memory without a bound.
+        if let Err(error) = ready!(self.poll_pong(cx)) {
+            return Poll::Ready(Incoming::Lost(error));
+        }
+        let incoming = ready!(self.poll_incoming(cx));
+        match incoming {
+            Incoming::Violation(_) => self.closing = Closing::Violated,
+            Incoming::Close(_) | Incoming::End | Incoming::Lost(_) => self.closing = Closing::Received,
+            Incoming::Text(_) | Incoming::Binary(_) | Incoming::Ping | Incoming::Pong => {}
+        }
+        Poll::Ready(incoming)
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_write(cx))?;
+        self.session.poll_ready_unpin(cx).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn send(&mut self, frame: Outgoing) -> io::Result<()> {
+        let message = match frame {
+            Outgoing::Text(text) => {
+                let text =
+                    text.try_into().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                WsMessage::Text(text)
+            }
+            Outgoing::Binary(payload) => WsMessage::Binary(payload),
+            Outgoing::Ping => WsMessage::Ping(Bytes::new()),
+        };
+        self.start_send(message)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_pong(cx))?;
+        self.poll_write(cx)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>, code: Option<CloseCode>) -> Poll<()> {
+        loop {
+            self.closing = match self.closing {
+                Closing::Open | Closing::Violated | Closing::Received => {
+                    let after = match self.closing {
+                        Closing::Violated => After::Drain,
+                        Closing::Open if code.is_some() => After::Await,
+                        _ => After::End,
+                    };
+                    let reason = code.map(|code| CloseReason {
+                        code: code.code().into(),
+                        description: Some(code.reason().to_owned()),
+                    });
+                    // A peer that is gone without a close frame gets no close frame.
+                    if reason.is_some() || self.echo.is_some() {
+                        let reason = self.echo.take().unwrap_or(reason);
+                        let sent = match ready!(self.poll_ready(cx)) {
+                            Ok(()) => self.start_send(WsMessage::Close(reason)),
+                            Err(error) => Err(error),
+                        };
+                        if sent.is_err() {
+                            return Poll::Ready(());
+                        }
+                    }
+                    Closing::Flushing(after)
+                }
+                Closing::Flushing(after) => match (ready!(self.poll_write(cx)), after) {
+                    (Ok(()), After::Await) => Closing::Awaiting,
+                    (Ok(()), After::Drain) => Closing::Draining,
+                    (Ok(()), After::End) | (Err(_), _) => break,
+                },
+                Closing::Awaiting => match ready!(self.poll_incoming(cx)) {
+                    Incoming::Close(_) | Incoming::End | Incoming::Lost(_) => break,
+                    Incoming::Violation(_) => Closing::Draining,
+                    Incoming::Text(_) | Incoming::Binary(_) | Incoming::Ping | Incoming::Pong => continue,
+                },
+                Closing::Draining => match ready!(self.inbound.poll_rest(cx)) {
+                    Ok(bytes) if !bytes.is_empty() => continue,
+                    _ => break,
+                },
+            };
+        }
+        self.writer.end();
+        Poll::Ready(())
+    }
+
+    fn progress(&self) -> u64 {
+        self.written
+    }
+}
+
+/// Returns the cause of an error, as far as actix-ws tells it.
+fn map_error(error: ProtocolError) -> Incoming {
+    Incoming::Violation(match error {
+        ProtocolError::Overflow => ProtocolViolation::TooBig,
+        ProtocolError::Io(error) => match (error.kind(), error.to_string()) {
+            (io::ErrorKind::InvalidData, text) if text.contains("reserved bits") => {
+                ProtocolViolation::Protocol
+            }
+            (io::ErrorKind::InvalidData, _) => ProtocolViolation::Utf8,
+            (_, text) if text.contains("continuation size") => ProtocolViolation::TooBig,
+            _ => return Incoming::Lost(error),
+        },
+        _ => ProtocolViolation::Protocol,
+    })
+}

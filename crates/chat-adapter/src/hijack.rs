@@ -1,0 +1,51 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chat_core::{Limits, Upgrade};
+use chat_websocket::WebSocket;
+use http::Response;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio_util::either::Either;
+
+use crate::{answer, switching_protocols};
+
+/// A WebSocket on a connection that was hijacked from hyper: on the socket itself, or on hyper's view of it where the
+/// socket is wrapped, for example in TLS.
+pub type HyperWebSocket = WebSocket<Either<TcpStream, TokioIo<Upgraded>>>;
+
+/// Carries an upgrade out: a task waits for the connection and runs the session on it. The response must reach hyper as
+/// it is. Without hyper's promise of the connection, the upgrade is refused.
+///
+/// # Panics
+///
+/// Outside a tokio runtime.
+pub fn hijack<B: From<Bytes>>(upgrade: Upgrade, on_upgrade: Option<OnUpgrade>) -> Response<B> {
+    let Some(on_upgrade) = on_upgrade else {
+        return answer(upgrade.refuse());
+    };
+    let (answer, ticket) = upgrade.accept();
+    let limits = Arc::clone(ticket.limits());
+    tokio::spawn(ticket.start(async move { websocket(on_upgrade, &limits).await }));
+    switching_protocols(&answer)
+}
+
+/// Takes the connection from hyper once hyper has written the 101.
+///
+/// # Errors
+///
+/// hyper's error, if the connection is gone before that.
+pub async fn websocket(on_upgrade: OnUpgrade, limits: &Limits) -> hyper::Result<HyperWebSocket> {
+    let upgraded = on_upgrade.await?;
+    let (stream, early) = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => (Either::Left(parts.io.into_inner()), parts.read_buf),
+        // Servers that detect HTTP/2 first wrap the socket in a type of their own.
+        Err(upgraded) => match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+            Ok(parts) => (Either::Left(parts.io.into_inner()), parts.read_buf),
+            Err(upgraded) => (Either::Right(TokioIo::new(upgraded)), Bytes::new()),
+        },
+    };
+    Ok(WebSocket::accept(stream, early, limits).await)
+}

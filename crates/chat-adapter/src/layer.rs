@@ -1,0 +1,84 @@
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use chat_core::UpgradeGuard;
+use http::{Request, Response};
+use http_body_util::Either;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{Body, answer};
+
+/// The layer around a host's service that sees each response as it leaves.
+///
+/// The chat starts a session only for a 101 that has passed this layer. It must be the outermost one, so it is added
+/// last. Routes of the chat without it refuse each upgrade with 500 and log that the layer is missing.
+///
+/// ```
+/// use chat_adapter::UpgradeLayer;
+/// use tower_layer::Layer;
+///
+/// # let service = ();
+/// let service = UpgradeLayer::new().layer(service);
+/// # let _: chat_adapter::UpgradeService<()> = service;
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UpgradeLayer {
+    _private: (),
+}
+
+impl UpgradeLayer {
+    /// Returns the layer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl<S> Layer<S> for UpgradeLayer {
+    type Service = UpgradeService<S>;
+
+    fn layer(&self, service: S) -> UpgradeService<S> {
+        UpgradeService { service }
+    }
+}
+
+/// The service that [`UpgradeLayer`] makes.
+#[derive(Clone, Debug)]
+pub struct UpgradeService<S> {
+    service: S,
+}
+
+impl<S, B, R> Service<Request<B>> for UpgradeService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Either<R, Body>>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if request.extensions().get::<UpgradeGuard>().is_some() {
+            // A layer further out watches already, and it is the one that sees what leaves.
+            let response = self.service.call(request);
+            return Box::pin(async move { Ok(response.await?.map(Either::Left)) });
+        }
+        let guard = UpgradeGuard::default();
+        // Not every framework shows its handlers the HTTP version.
+        let version = request.version();
+        request.extensions_mut().insert(version);
+        request.extensions_mut().insert(guard.clone());
+        let response = self.service.call(request);
+        Box::pin(async move {
+            let response = response.await?;
+            Ok(match guard.observe(response.status().as_u16()) {
+                None => response.map(Either::Left),
+                Some(replacement) => answer(replacement).map(Either::Right),
+            })
+        })
+    }
+}

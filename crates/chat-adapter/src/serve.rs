@@ -1,0 +1,191 @@
+use std::convert::Infallible;
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+
+use chat_core::{Chat, Limits};
+use http::{Extensions, Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tower_service::Service;
+use tracing::{debug, warn};
+
+/// Bytes of a connection's read buffer below which hyper panics.
+const HYPER_MIN_BUFFER_BYTES: usize = 8 * 1024;
+
+/// Serves HTTP/1.1 on `listener` until `stop` is ready.
+///
+/// The peer's [`SocketAddr`] is in the extensions of each request. A request head has
+/// [`HttpLimits::head_timeout`](chat_core::HttpLimits::head_timeout) to arrive and
+/// [`HttpLimits::head_buffer_bytes`](chat_core::HttpLimits::head_buffer_bytes) at most. On Linux, a peer that takes
+/// nothing for [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the
+/// connection. When the process has no file descriptor left, accepting pauses.
+///
+/// `stop` ends accepting, not the sessions: [`Chat::drain`] does that.
+///
+/// # Errors
+///
+/// The error of a listener that can accept nothing any more.
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    service: S,
+    chat: &Chat,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    serve_with(listener, service, chat, stop, |_, _| {}).await
+}
+
+/// Serves as [`serve`] does, and has `extend` add to the extensions of each request.
+///
+/// # Errors
+///
+/// As [`serve`].
+pub async fn serve_with<S, B>(
+    listener: TcpListener,
+    service: S,
+    chat: &Chat,
+    stop: impl Future<Output = ()>,
+    extend: impl Fn(&mut Extensions, SocketAddr) + Clone + Send + 'static,
+) -> io::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let limits = chat.limits();
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.http.head_timeout)
+        .max_buf_size(limits.http.head_buffer_bytes().max(HYPER_MIN_BUFFER_BYTES));
+    let (stopping, _) = watch::channel(false);
+    let mut stop = pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                pause_after(error, limits).await?;
+                continue;
+            }
+        };
+        configure(&stream, limits);
+        let (service, extend) = (TowerToHyperService::new(service.clone()), extend.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            extend(request.extensions_mut(), peer);
+            service.call(request)
+        });
+        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let mut stopped = stopping.subscribe();
+        tokio::spawn(async move {
+            let mut connection = pin!(connection);
+            let served = tokio::select! {
+                served = connection.as_mut() => served,
+                _ = stopped.changed() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = served {
+                debug!(%error, "http connection failed");
+            }
+        });
+    }
+    // The connections that are left are plain requests. A slow client must not hold up the end.
+    stopping.send_replace(true);
+    let _unfinished = timeout(limits.connection.close_timeout, stopping.closed()).await;
+    Ok(())
+}
+
+/// Sends without delay and, on Linux, limits the time for which a peer may take nothing. A session limits that itself,
+/// a plain response does not.
+fn configure(stream: &TcpStream, limits: &Limits) {
+    let configured = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let configured = configured
+        .and_then(|()| SockRef::from(stream).set_tcp_user_timeout(Some(limits.connection.abandon_timeout())));
+    // It fails only on a socket that is gone already, and the next read finds that out.
+    if let Err(error) = configured {
+        debug!(%error, "socket option failed");
+    }
+}
+
+/// Pauses before the next attempt to accept, where another attempt makes sense.
+async fn pause_after(error: io::Error, limits: &Limits) -> io::Result<()> {
+    match error.kind() {
+        // The peer has gone away, and the listener is well.
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => Ok(()),
+        // The listener does not listen any more.
+        io::ErrorKind::InvalidInput => Err(error),
+        _ => {
+            warn!(%error, "accept failed");
+            sleep(limits.http.accept_pause).await;
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::net::Shutdown;
+
+    use bytes::Bytes;
+    use http_body_util::Empty;
+
+    use super::*;
+
+    #[derive(Clone)]
+    struct NoContent;
+
+    impl Service<Request<Incoming>> for NoContent {
+        type Response = Response<Empty<Bytes>>;
+        type Error = Infallible;
+        type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<Incoming>) -> Self::Future {
+            std::future::ready(Ok(Response::default()))
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_listener_that_was_shut_down_ends_the_server_with_its_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        SockRef::from(&listener).shutdown(Shutdown::Both).expect("an open listener");
+        let ended = serve(listener, NoContent, &Chat::default(), pending()).await;
+        assert_eq!(ended.map_err(|error| error.kind()), Err(io::ErrorKind::InvalidInput));
+    }
+
+    #[tokio::test]
+    async fn a_small_limit_on_request_heads_does_not_panic() {
+        let limits = Limits::default().with(|limits| limits.http.max_head_bytes = 1);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let chat = Chat::builder().limits(limits).build();
+        serve(listener, NoContent, &chat, async {}).await.expect("a server that stops");
+    }
+}

@@ -1,0 +1,66 @@
+//! A service with users of its own: a session cookie, rights for rooms, a handler that posts, and one that kicks.
+//!
+//! `cargo run -p chat-axum --example users`, then connect to `ws://127.0.0.1:8080/ws` with `Cookie: session=ann-1`.
+
+use std::io;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::post;
+use chat_core::{Action, Chat, Denied, Endpoint, Forbidden, IdentifyRequest, Identity, RoomName, Text, User};
+use tokio::net::TcpListener;
+
+/// The service's sessions. A real one asks its database.
+fn user_of_session(session: &str) -> Option<User> {
+    match session {
+        "ann-1" => User::new("staff:1", "Ann").ok(),
+        "bob-2" => User::new("customer:2", "Bob").ok(),
+        _ => None,
+    }
+}
+
+fn identify(request: &IdentifyRequest<'_>) -> Result<Identity, Denied> {
+    let user = request.cookie("session").and_then(user_of_session);
+    user.map(Identity::from).ok_or(Denied::Unauthorized)
+}
+
+fn authorize(user: &User, room: &RoomName, _: &Action<'_>) -> Result<(), Forbidden> {
+    let is_allowed = room.as_str() != "staff" || user.id().starts_with("staff:");
+    is_allowed.then_some(()).ok_or(Forbidden::Rights)
+}
+
+async fn announce(State(chat): State<Chat>, Path(room): Path<String>, text: String) -> StatusCode {
+    let (Ok(room), Ok(clerk)) = (room.parse(), User::new("service:clerk", "Clerk")) else {
+        return StatusCode::BAD_REQUEST;
+    };
+    match chat.post(&room, &clerk, &Text::new(text)).await {
+        Ok(_) => StatusCode::CREATED,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+async fn kick(State(chat): State<Chat>, Path(session): Path<String>) -> Result<String, StatusCode> {
+    let user = user_of_session(&session).ok_or(StatusCode::NOT_FOUND)?;
+    Ok(format!("{} connections closed\n", chat.kick(&user)))
+}
+
+pub(crate) fn app(chat: &Chat) -> Router {
+    Router::new()
+        .route("/rooms/{room}", post(announce))
+        .route("/kick/{session}", post(kick))
+        .with_state(chat.clone())
+        .merge(chat_axum::routes(Endpoint::new(chat.clone()).identify(identify)))
+        .layer(chat_axum::UpgradeLayer::new())
+}
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let chat = chat();
+    let listener = TcpListener::bind("127.0.0.1:8080").await?;
+    chat_axum::serve(listener, app(&chat), &chat, std::future::pending()).await
+}
+
+pub(crate) fn chat() -> Chat {
+    Chat::builder().authorize(authorize).build()
+}
