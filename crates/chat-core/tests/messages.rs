@@ -62,3 +62,32 @@ async fn a_body_passes_unchanged_byte_for_byte() {
     let page = ann.text_frame().await;
     assert!(page.contains(&message), "{page}");
 }
+
+/// A message that serde alone reads and writes.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    item: String,
+    count: u8,
+}
+
+impl Message for Order {}
+
+#[tokio::test(start_paused = true)]
+async fn a_type_that_serde_reads_and_writes_is_a_message() {
+    let chat = Chat::builder().messages::<Order>().build();
+    let mut ann = member(&chat, "ann").await;
+    let send = |body| json!({"type": "send", "room": "lobby", "body": body});
+    for body in [json!({"item": "tea"}), json!({"item": "tea", "count": 256}), json!({"text": "hi"})] {
+        assert_eq!(ann.ask(send(body)).await["code"], "bad_body");
+    }
+    assert_eq!(ann.ask(send(json!({"item": "tea", "count": 2}))).await["seq"], 1);
+    let user = chat_core::User::guest("host").expect("a name");
+    let order = Order { item: "cake".to_owned(), count: 1 };
+    let posted = chat.post(&chat_testkit::lobby(), &user, &order).await;
+    assert_eq!(posted.expect("posted").seq, 2);
+    assert_eq!(ann.event().await["body"], json!({"item": "tea", "count": 2}));
+    assert_eq!(ann.event().await["body"], json!({"item": "cake", "count": 1}));
+    let text = chat.post(&chat_testkit::lobby(), &user, &chat_core::Text::new("hi")).await;
+    assert!(text.is_err(), "the chat takes orders alone: {text:?}");
+}

@@ -244,7 +244,7 @@ impl History {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 300, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(Config { cases: 100, failure_persistence: None, ..Config::default() })]
 
     #[test]
     fn any_history_keeps_the_promises(steps in proptest::collection::vec(step(), 1..60)) {
