@@ -1,4 +1,4 @@
-//! A host service's own messages: the same code carries them, and changes nothing in them.
+//! Messages of a host's own type, which are stored and delivered unchanged.
 
 use chat_core::{BodyError, Chat, Limits, Message};
 use chat_testkit::member;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-/// What a host service might send instead of text.
+/// A message of a host, with a parser of its own.
 #[derive(Debug, Serialize, Deserialize)]
 struct Poll {
     question: String,
@@ -32,7 +32,7 @@ impl Message for Poll {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hosts_own_messages_go_the_same_way() {
+async fn a_host_defines_its_own_messages() {
     let chat = Chat::builder().messages::<Poll>().build();
     let mut ann = member(&chat, "ann").await;
     let send = |body| json!({"type": "send", "room": "lobby", "body": body});
