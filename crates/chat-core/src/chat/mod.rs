@@ -9,7 +9,7 @@ use chat_proto::handshake::Refusal;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use crate::bus::{BusSink, Heard, Notice};
+use crate::bus::{BusSink, Notice, Received};
 use crate::room::Rooms;
 use crate::session::{Phase, Sessions, Ticket};
 use crate::{Authorize, Builder, Health, Identity, Limits, NodeId, RoomName, Unavailable, User};
@@ -228,9 +228,9 @@ impl Chat {
     /// Returns the receiver of the bus's notices, which ends with the chat.
     pub(crate) fn bus_sink(&self) -> BusSink {
         let shared = Arc::downgrade(&self.shared);
-        BusSink::new(move |heard| {
+        BusSink::new(move |received| {
             if let Some(shared) = shared.upgrade() {
-                shared.receive(&heard);
+                shared.receive(&received);
             }
         })
     }
@@ -242,11 +242,11 @@ impl Chat {
 
 impl Shared {
     /// Takes a notice of the bus.
-    fn receive(&self, heard: &Heard<'_>) {
-        if let Heard::Notice(_, Notice::Kick { user }) = heard {
+    fn receive(&self, received: &Received<'_>) {
+        if let Received::Notice(_, Notice::Kick { user }) = received {
             self.sessions.kick(user);
         } else {
-            self.rooms.receive(heard);
+            self.rooms.receive(received);
         }
     }
 }
