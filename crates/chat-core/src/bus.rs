@@ -150,28 +150,28 @@ pub enum Notice {
 
 /// A notice, or the loss of a node.
 #[derive(Debug)]
-pub(crate) enum Heard<'a> {
+pub(crate) enum Received<'a> {
     Notice(&'a NodeId, &'a Notice),
     NodeLost(&'a NodeId),
 }
 
 /// The receiver of the notices of a [`Bus`]. It may be called from any thread.
 #[derive(Clone)]
-pub struct BusSink(Arc<dyn Fn(Heard<'_>) + Send + Sync>);
+pub struct BusSink(Arc<dyn Fn(Received<'_>) + Send + Sync>);
 
 impl BusSink {
-    pub(crate) fn new(hear: impl Fn(Heard<'_>) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(hear))
+    pub(crate) fn new(receive: impl Fn(Received<'_>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(receive))
     }
 
     /// Takes a notice of another node.
     pub fn receive(&self, from: &NodeId, notice: &Notice) {
-        (self.0)(Heard::Notice(from, notice));
+        (self.0)(Received::Notice(from, notice));
     }
 
     /// Takes note that a node is lost. Its users leave the rooms on this node.
     pub fn node_lost(&self, node: &NodeId) {
-        (self.0)(Heard::NodeLost(node));
+        (self.0)(Received::NodeLost(node));
     }
 }
 

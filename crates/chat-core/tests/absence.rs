@@ -1,4 +1,4 @@
-//! A process that did not run for a while, stopped or starved: it finds its timers due before it has looked at what came.
+//! A process that did not run for a while. Its timers fire before it has looked at its sockets.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn limits() -> Limits {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sign_of_life_that_came_meanwhile_counts_before_silence_is_judged() {
+async fn a_frame_that_arrived_during_an_absence_ends_the_silence() {
     let chat = chat(limits());
     let signs: [fn(&Peer); 3] =
         [|peer| peer.incoming(Incoming::Pong), |peer| peer.ping(), |peer| peer.send(json!({"type": "ping"}))];
@@ -31,7 +31,7 @@ async fn a_sign_of_life_that_came_meanwhile_counts_before_silence_is_judged() {
         settle().await;
         sign(&ann);
         pass(9.0).await;
-        assert!(!ann.taken().contains(&Frame::Ping), "it is all over again");
+        assert!(!ann.taken().contains(&Frame::Ping), "the silence starts again");
         let waited = seconds_until(async { assert_eq!(ann.frame().await, Frame::Ping) }).await;
         assert!((0.9..1.01).contains(&waited), "{waited}");
         assert_eq!(ann.closed_with(), None);
@@ -39,7 +39,7 @@ async fn a_sign_of_life_that_came_meanwhile_counts_before_silence_is_judged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_was_silent_all_the_same_is_given_up() {
+async fn a_peer_that_is_silent_after_an_absence_is_closed() {
     let chat = chat(limits());
     let mut ann = connect(&chat, "ann").await;
     assert_eq!(ann.frame().await, Frame::Ping);
@@ -50,7 +50,7 @@ async fn a_peer_that_was_silent_all_the_same_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_has_not_been_asked_yet_is_asked_once() {
+async fn a_peer_that_was_not_pinged_before_an_absence_is_pinged_once() {
     let chat = chat(limits());
     let mut ann = connect(&chat, "ann").await;
     advance(AWAY).await;
@@ -61,7 +61,7 @@ async fn a_peer_that_has_not_been_asked_yet_is_asked_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_has_read_meanwhile_is_not_taken_for_stalled() {
+async fn a_peer_that_reads_after_an_absence_is_not_closed_as_slow() {
     let chat = chat(limits());
     let ann = member(&chat, "ann").await;
     ann.block();
@@ -75,13 +75,13 @@ async fn a_peer_that_has_read_meanwhile_is_not_taken_for_stalled() {
     ann.block();
     ann.say("y");
     pass(5.9).await;
-    assert_eq!(ann.closed_with(), None, "it has all its time again");
+    assert_eq!(ann.closed_with(), None, "the time starts again");
     pass(1.0).await;
     assert_eq!(ann.closed_with(), Some(Some(4000)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_that_answers_as_soon_as_it_runs_again_is_not_unavailable() {
+async fn a_log_that_answers_when_the_process_runs_again_is_available() {
     let store = Store::new();
     let chat = store.chat(limits().with(|limits| {
         limits.connection.ping_interval = AWAY * 3;

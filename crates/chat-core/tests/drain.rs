@@ -1,4 +1,4 @@
-//! The end of a chat: everybody is told, and what is in hand is finished.
+//! The drain of a chat: the commands received are answered, and each session is closed with a reason.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn numbers(drained: Drained) -> (usize, usize) {
     (drained.connections, drained.abandoned)
 }
 
-/// What comes up to a close with 1012, without the farewell, and the advice in the farewell.
+/// Waits for a close with 1012. Returns the events before the `closing` event, and the advice in it.
 async fn until_restarting(peer: &mut Peer) -> (Vec<Value>, u64) {
     let mut frames = peer.until_gone().await;
     assert_eq!(frames.pop(), Some(Frame::Close(Some(1012))));
@@ -42,7 +42,7 @@ async fn until_restarting(peer: &mut Peer) -> (Vec<Value>, u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_session_is_told_and_closed() {
+async fn a_drain_announces_and_closes_every_session() {
     let chat = Chat::default();
     let mut peers = Vec::new();
     for name in ["ann", "bob", "cid", "dan"] {
@@ -58,7 +58,7 @@ async fn every_session_is_told_and_closed() {
         advised.push(advice);
     }
     advised.dedup();
-    assert_eq!(advised.len(), 4, "they do not come back all at once");
+    assert_eq!(advised.len(), 4, "they do not return all at once");
     let mut result = None;
     let waited = seconds_until(async { result = drained.await.ok() }).await;
     assert!(waited < 0.1, "{waited}");
@@ -68,7 +68,7 @@ async fn every_session_is_told_and_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chat_without_connections_is_drained_at_once_and_lets_nobody_in() {
+async fn a_chat_without_connections_drains_at_once_and_refuses_upgrades() {
     let chat = Chat::default();
     let waited = seconds_until(async {
         assert_eq!(numbers(chat.drain(LIMIT).await), (0, 0));
@@ -79,7 +79,7 @@ async fn a_chat_without_connections_is_drained_at_once_and_lets_nobody_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn commands_in_hand_are_finished_and_answered_first() {
+async fn commands_that_were_received_are_answered_before_a_drain_closes() {
     let store = Store::new();
     let chat = store.chat(Limits::default());
     let mut ann = member(&chat, "ann").await;
@@ -110,7 +110,7 @@ async fn commands_in_hand_are_finished_and_answered_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_does_not_read_is_cut_off_at_the_limit() {
+async fn a_peer_that_does_not_read_is_abandoned_at_the_limit_of_a_drain() {
     let chat = chat(Limits::default().with(|limits| {
         limits.connection.write_timeout = Duration::from_secs(60);
         limits.connection.close_timeout = Duration::from_secs(30);
@@ -149,7 +149,7 @@ async fn a_session_whose_log_hangs_is_closed_before_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_starts_while_the_chat_drains_is_told_like_the_others() {
+async fn a_session_that_starts_while_the_chat_drains_is_closed_with_restarting() {
     let chat = Chat::default();
     let (ticket, guard) = ticket(&chat, "/ws").await;
     let drained = drain(&chat, LIMIT);
@@ -162,7 +162,7 @@ async fn a_session_that_starts_while_the_chat_drains_is_told_like_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_drain_shortens_the_first_and_takes_nothing_back() {
+async fn a_second_drain_shortens_the_first_and_never_reopens_the_chat() {
     let store = Store::new();
     let chat = store.chat(Limits::default().with(|limits| {
         limits.rooms.call_timeout = Duration::from_secs(60);
@@ -174,7 +174,7 @@ async fn a_second_drain_shortens_the_first_and_takes_nothing_back() {
     let first = drain(&chat, LIMIT);
     pass(1.0).await;
     assert_eq!(chat.drain(Duration::ZERO).await.abandoned, 1);
-    // Before the session has had its turn to hear of the end.
+    // The session has not run since the second drain.
     let mut third = Box::pin(chat.drain(LIMIT));
     assert!((&mut third).now_or_never().is_none());
     let waited = seconds_until(async {
@@ -187,7 +187,7 @@ async fn a_second_drain_shortens_the_first_and_takes_nothing_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_acknowledged_before_the_end_is_in_the_log_under_load() {
+async fn messages_acknowledged_during_a_drain_under_load_are_in_the_log() {
     let store = Store::new();
     let chat = store.chat(Limits::default());
     let mut peers = Vec::new();

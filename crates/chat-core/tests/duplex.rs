@@ -84,7 +84,6 @@ fn connect(chat: &Chat, user: User) -> Client {
 struct Client(Framed<DuplexStream, LinesCodec>);
 
 impl Client {
-    #[expect(clippy::needless_pass_by_value, reason = "it is always a `json!`")]
     async fn send(&mut self, command: Value) {
         self.0.send(command.to_string()).await.expect("the stream is open");
     }

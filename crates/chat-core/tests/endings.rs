@@ -1,4 +1,4 @@
-//! How a session ends, and what is still done before.
+//! The ends of a session, and the commands before them.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use chat_testkit::{Frame, chat, connect, member, pass, seconds_until, settle, ty
 use chat_testkit::{Mode, Store};
 use serde_json::json;
 
-/// What a peer gets last when the server closes.
-fn farewell(code: CloseCode) -> [Frame; 2] {
+/// Returns the last frames when the server closes.
+fn last_frames(code: CloseCode) -> [Frame; 2] {
     let closing = format!(r#"{{"type":"closing","code":{},"reason":"{}"}}"#, code.code(), code.reason());
     [Frame::Text(closing), Frame::Close(Some(code.code()))]
 }
@@ -37,7 +37,7 @@ async fn too_many_errors_in_a_short_time_end_the_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_text_command_closes_with_its_code() {
+async fn frames_that_are_not_text_close_with_their_code() {
     let chat = Chat::default();
     for (incoming, code) in [
         (Incoming::Binary(Bytes::new()), CloseCode::UnsupportedData),
@@ -46,13 +46,13 @@ async fn what_is_no_text_command_closes_with_its_code() {
     ] {
         let mut ann = member(&chat, "ann").await;
         ann.incoming(incoming);
-        assert_eq!(ann.until_gone().await, farewell(code));
+        assert_eq!(ann.until_gone().await, last_frames(code));
     }
     assert_eq!(chat.counts().connections, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_came_ahead_of_the_end_is_still_carried_out() {
+async fn commands_before_the_end_of_a_connection_are_carried_out() {
     let chat = Chat::default();
     let mut bob = member(&chat, "bob").await;
     for (round, end) in [
@@ -80,7 +80,7 @@ async fn what_came_ahead_of_the_end_is_still_carried_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn commands_ahead_of_a_breach_are_answered_before_the_close() {
+async fn commands_before_a_violation_are_answered_before_the_close() {
     let store = Store::new();
     let chat = store.chat(Limits::default());
     let mut ann = member(&chat, "ann").await;
@@ -93,13 +93,13 @@ async fn commands_ahead_of_a_breach_are_answered_before_the_close() {
     let waited = seconds_until(async { frames = ann.until_gone().await }).await;
     assert!((1.0..1.1).contains(&waited), "{waited}");
     let closed = frames.split_off(frames.len() - 2);
-    assert_eq!(closed, farewell(CloseCode::UnsupportedData));
+    assert_eq!(closed, last_frames(CloseCode::UnsupportedData));
     let left = r#"{"type":"left","ref":"1","room":"lobby"}"#;
     assert_eq!(frames.pop(), Some(Frame::Text(left.to_owned())));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_closed_first_is_echoed_whatever_else_happens() {
+async fn a_close_of_the_peer_is_echoed_although_the_chat_drains() {
     let store = Store::new();
     let chat = store.chat(Limits::default());
     let mut ann = member(&chat, "ann").await;

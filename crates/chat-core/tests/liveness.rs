@@ -1,4 +1,4 @@
-//! Silence, and what ends it.
+//! Silent peers, pings, and the close of a connection.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn ping_timeout() -> [Frame; 2] {
     [Frame::Text(closing.to_owned()), Frame::Close(Some(4001))]
 }
 
-/// The next frame, which comes after so many seconds.
+/// Waits for the next frame, which must come after this many seconds.
 async fn next_after(peer: &mut Peer, seconds: f64) -> Frame {
     let mut frame = Frame::Gone;
     let waited = seconds_until(async { frame = peer.frame().await }).await;
@@ -29,7 +29,7 @@ async fn next_after(peer: &mut Peer, seconds: f64) -> Frame {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_peer_is_pinged_and_then_given_up() {
+async fn a_silent_peer_is_pinged_and_then_closed() {
     let chat = chat(limits());
     let mut ann = member(&chat, "ann").await;
     assert_eq!(next_after(&mut ann, 10.0).await, Frame::Ping);
@@ -62,14 +62,14 @@ async fn any_complete_frame_ends_the_silence() {
         sign(&ann);
         settle().await;
         ann.taken();
-        assert_eq!(next_after(&mut ann, 9.999).await, Frame::Ping, "all over again");
+        assert_eq!(next_after(&mut ann, 9.999).await, Frame::Ping, "the silence starts again");
         let waited = seconds_until(async { assert_eq!(ann.until_gone().await, ping_timeout()) }).await;
         assert!((4.0..4.01).contains(&waited), "{waited}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_answers_pings_may_be_idle_for_as_long_as_it_likes() {
+async fn a_peer_that_answers_pings_is_never_closed() {
     let chat = chat(limits());
     let mut ann = member(&chat, "ann").await;
     for _ in 0..100 {
@@ -80,7 +80,7 @@ async fn a_peer_that_answers_pings_may_be_idle_for_as_long_as_it_likes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_peer_is_sent_is_no_sign_of_life() {
+async fn frames_to_a_peer_do_not_end_its_silence() {
     let chat = chat(limits());
     let mut ann = member(&chat, "ann").await;
     let bob = member(&chat, "bob").await;
@@ -96,7 +96,7 @@ async fn what_a_peer_is_sent_is_no_sign_of_life() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_whose_frames_wait_unread_is_not_taken_for_silent() {
+async fn a_peer_whose_frames_wait_unread_is_not_silent() {
     let store = Store::new();
     let chat = store.chat(limits().with(|limits| {
         limits.connection.max_backlog_commands = 2;
@@ -114,11 +114,11 @@ async fn a_peer_whose_frames_wait_unread_is_not_taken_for_silent() {
     let sent = |frame: &&Frame| matches!(frame, Frame::Text(text) if text.contains("sent"));
     assert_eq!(frames.iter().filter(sent).count(), 1);
     assert_eq!((ann.unread(), ann.closed_with()), (1, None));
-    assert!(!frames.contains(&Frame::Ping), "it has spoken, and was not heard");
+    assert!(!frames.contains(&Frame::Ping), "its frames were not read");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_ends_its_stream_gets_the_replies_it_waits_for() {
+async fn a_peer_that_ends_its_stream_gets_its_replies() {
     let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     ann.block();
@@ -132,11 +132,11 @@ async fn a_peer_that_ends_its_stream_gets_the_replies_it_waits_for() {
     let replies = ann.until_gone().await;
     let expected = |number| Frame::Text(format!(r#"{{"type":"pong","ref":"{number}"}}"#));
     assert_eq!(replies, (0..10).map(expected).collect::<Vec<_>>());
-    assert_eq!(ann.closed_with(), Some(None), "there is nobody to tell a code");
+    assert_eq!(ann.closed_with(), Some(None), "no peer is left for a code");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_leaves_the_close_unanswered_is_not_waited_for() {
+async fn a_peer_that_does_not_answer_the_close_is_dropped_in_time() {
     let chat = chat(limits().with(|limits| {
         limits.connection.close_timeout = Duration::from_secs(2);
     }));

@@ -1,4 +1,4 @@
-//! A host service's own messages: the same code carries them, and changes nothing in them.
+//! Messages of a host's own type, which are stored and delivered unchanged.
 
 use chat_core::{BodyError, Chat, Limits, Message};
 use chat_testkit::member;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-/// What a host service might send instead of text.
+/// A message of a host, with a parser of its own.
 #[derive(Debug, Serialize, Deserialize)]
 struct Poll {
     question: String,
@@ -32,7 +32,7 @@ impl Message for Poll {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hosts_own_messages_go_the_same_way() {
+async fn a_host_defines_its_own_messages() {
     let chat = Chat::builder().messages::<Poll>().build();
     let mut ann = member(&chat, "ann").await;
     let send = |body| json!({"type": "send", "room": "lobby", "body": body});
@@ -61,4 +61,33 @@ async fn a_body_passes_unchanged_byte_for_byte() {
     ann.send(json!({"type": "history", "room": "lobby"}));
     let page = ann.text_frame().await;
     assert!(page.contains(&message), "{page}");
+}
+
+/// A message that serde alone reads and writes.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    item: String,
+    count: u8,
+}
+
+impl Message for Order {}
+
+#[tokio::test(start_paused = true)]
+async fn a_type_that_serde_reads_and_writes_is_a_message() {
+    let chat = Chat::builder().messages::<Order>().build();
+    let mut ann = member(&chat, "ann").await;
+    let send = |body| json!({"type": "send", "room": "lobby", "body": body});
+    for body in [json!({"item": "tea"}), json!({"item": "tea", "count": 256}), json!({"text": "hi"})] {
+        assert_eq!(ann.ask(send(body)).await["code"], "bad_body");
+    }
+    assert_eq!(ann.ask(send(json!({"item": "tea", "count": 2}))).await["seq"], 1);
+    let user = chat_core::User::guest("host").expect("a name");
+    let order = Order { item: "cake".to_owned(), count: 1 };
+    let posted = chat.post(&chat_testkit::lobby(), &user, &order).await;
+    assert_eq!(posted.expect("posted").seq, 2);
+    assert_eq!(ann.event().await["body"], json!({"item": "tea", "count": 2}));
+    assert_eq!(ann.event().await["body"], json!({"item": "cake", "count": 1}));
+    let text = chat.post(&chat_testkit::lobby(), &user, &chat_core::Text::new("hi")).await;
+    assert!(text.is_err(), "the chat takes orders alone: {text:?}");
 }

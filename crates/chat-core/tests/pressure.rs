@@ -1,4 +1,4 @@
-//! Peers that do not read, read slowly, or ask for more than they read: they harm only themselves.
+//! Peers that do not read, or read slowly. They delay no other peer, and their memory is bounded.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use chat_testkit::Store;
 use chat_testkit::{Frame, Peer, chat, connect, member, pass, seconds_until, seqs, settle, types};
 use serde_json::json;
 
-/// So many messages, small enough that all of them are one batch.
+/// Sends this many messages. Together they fit in one batch.
 fn say(peer: &Peer, messages: usize) {
     for _ in 0..messages {
         peer.say("x");
     }
 }
 
-/// All `seq`s up to this one.
+/// Returns all `seq` up to this one.
 fn up_to(seq: u64) -> Vec<u64> {
     (1..=seq).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_blocks_delays_nobody_and_misses_nothing() {
+async fn a_blocked_reader_delays_no_other_member_and_misses_nothing() {
     let chat = chat(Limits::default().with(|limits| {
         limits.rooms.tail_events = 16;
         limits.wire.max_page_messages = 20;
@@ -50,7 +50,7 @@ async fn a_reader_that_blocks_delays_nobody_and_misses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_burst_longer_than_the_tail_reaches_a_member_that_was_idle() {
+async fn a_burst_longer_than_the_tail_reaches_an_idle_member() {
     let chat = chat(Limits::default().with(|limits| {
         limits.rooms.tail_events = 16;
     }));
@@ -67,7 +67,7 @@ async fn a_burst_longer_than_the_tail_reaches_a_member_that_was_idle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_comes_back_after_the_log_has_forgotten_is_told_of_the_gap() {
+async fn a_reader_behind_the_log_gets_a_gap() {
     let chat = chat(Limits::default().with(|limits| {
         limits.rooms.tail_events = 16;
         limits.rooms.log_messages = 40;
@@ -99,7 +99,7 @@ async fn a_reader_that_comes_back_after_the_log_has_forgotten_is_told_of_the_gap
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_takes_nothing_is_closed_and_can_resume() {
+async fn a_peer_that_reads_nothing_is_closed_and_can_resume() {
     let chat = chat(Limits::default().with(|limits| {
         limits.connection.write_timeout = Duration::from_secs(9);
     }));
@@ -128,7 +128,7 @@ async fn a_peer_that_takes_nothing_is_closed_and_can_resume() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_takes_a_frame_now_and_then_is_kept() {
+async fn a_peer_that_reads_slowly_stays_connected() {
     let chat = chat(Limits::default().with(|limits| {
         limits.connection.write_timeout = Duration::from_secs(9);
     }));
@@ -156,7 +156,7 @@ async fn a_peer_that_takes_a_frame_now_and_then_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_takes_nothing_is_still_heard() {
+async fn commands_of_a_peer_that_reads_nothing_are_carried_out() {
     let chat = Chat::default();
     let mut slow = member(&chat, "slow").await;
     let ann = member(&chat, "ann").await;
@@ -202,7 +202,7 @@ async fn a_hundred_messages_that_waited_leave_in_a_few_flushes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_asks_and_does_not_read_is_read_no_further() {
+async fn commands_of_a_peer_that_does_not_read_are_not_read() {
     let chat = Chat::default();
     let mut flood = member(&chat, "flood").await;
     flood.block();
@@ -240,7 +240,7 @@ async fn replies_to_a_peer_that_does_not_read_are_bounded_in_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_cannot_be_written_to_is_given_up() {
+async fn a_peer_that_cannot_be_written_to_is_dropped() {
     let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     let bob = member(&chat, "bob").await;
@@ -254,7 +254,7 @@ async fn a_peer_that_cannot_be_written_to_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_read_for_a_peer_that_cannot_hear_it_and_its_messages_still_count() {
+async fn the_log_is_not_read_for_a_lost_peer_and_its_messages_are_stored() {
     let store = Store::new();
     let chat = store.chat(Limits::default());
     let mut bob = member(&chat, "bob").await;
@@ -273,7 +273,7 @@ async fn nothing_is_read_for_a_peer_that_cannot_hear_it_and_its_messages_still_c
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_did_not_read_and_is_lost_is_noticed_at_once() {
+async fn the_loss_of_a_peer_that_does_not_read_is_noticed_at_once() {
     let chat = Chat::default();
     let mut flood = member(&chat, "flood").await;
     flood.block();
@@ -285,6 +285,6 @@ async fn a_peer_that_did_not_read_and_is_lost_is_noticed_at_once() {
     flood.fail();
     let waited = seconds_until(flood.until_gone()).await;
     assert!(waited < 0.1, "{waited}");
-    assert_eq!(flood.unread(), 0, "its last words are heard");
+    assert_eq!(flood.unread(), 0, "its last commands are read");
     assert_eq!(chat.counts().connections, 0);
 }

@@ -1,11 +1,11 @@
-//! Coming back: exactly what was missed, or word of what cannot be had.
+//! Resuming: a client gets exactly what it has missed, or a gap.
 
 use chat_core::{Chat, Limits};
 use chat_testkit::Store;
 use chat_testkit::{Peer, chat, connect, lobby, member, seqs, settle, types};
 use serde_json::{Value, json};
 
-/// Joins the lobby from some position, and takes what comes of it.
+/// Joins the lobby from a position. Returns the reply and the events after it, without presence.
 async fn join(peer: &mut Peer, from: Value) -> (Value, Vec<Value>) {
     let mut command = json!({"type": "join", "room": "lobby"});
     let command_fields = command.as_object_mut().expect("an object");
@@ -29,7 +29,7 @@ async fn epoch(chat: &Chat) -> String {
     chat.history(&lobby(), range).await.expect("a page").epoch
 }
 
-/// Few of everything, so that ten messages go through the tail, a page, and the log's end.
+/// Returns small limits, so that ten messages reach the tail, a page, and the end of the log.
 fn small() -> Limits {
     Limits::default().with(|limits| {
         limits.rooms.tail_events = 4;
@@ -62,7 +62,7 @@ async fn a_resume_gives_exactly_what_was_missed_at_every_position() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_sent_while_a_member_catches_up_follows_in_order() {
+async fn messages_sent_while_a_member_catches_up_follow_in_order() {
     let chat = chat(small());
     post(&chat, 8).await;
     let epoch = epoch(&chat).await;
@@ -82,7 +82,7 @@ async fn what_is_sent_while_a_member_catches_up_follows_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn last_gives_so_many_of_the_newest() {
+async fn a_join_with_last_gets_that_many_messages() {
     let chat = chat(small());
     post(&chat, 10).await;
     for (last, expected) in [(0, 11..11), (1, 10..11), (5, 6..11), (8, 3..11), (1_000, 3..11)] {
@@ -97,7 +97,7 @@ async fn last_gives_so_many_of_the_newest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resume_from_where_the_log_has_forgotten_says_so() {
+async fn a_resume_from_before_the_log_gets_a_gap() {
     let chat = chat(small());
     post(&chat, 20).await;
     let epoch = epoch(&chat).await;
@@ -121,7 +121,7 @@ async fn a_resume_from_where_the_log_has_forgotten_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_position_that_is_yet_to_come_is_refused_and_changes_nothing() {
+async fn a_position_in_the_future_is_refused_and_changes_nothing() {
     let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     post(&chat, 3).await;
@@ -213,7 +213,7 @@ async fn history_is_read_in_pages_in_both_directions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_log_has_lost_is_named_in_its_place_and_nothing_else_is() {
+async fn messages_that_the_log_has_lost_are_named_in_their_place() {
     let store = Store::new();
     let chat = store.chat(Limits::default().with(|limits| {
         limits.rooms.tail_events = 4;

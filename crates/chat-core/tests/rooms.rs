@@ -1,4 +1,4 @@
-//! Rooms come and go, and the host service has its own way into them.
+//! Opening and closing of rooms, and the host's own calls.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn is_unavailable(posted: Result<u64, String>) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_room_that_nobody_is_in_is_forgotten_in_time_and_begins_anew() {
+async fn an_empty_room_in_memory_is_closed_in_time_and_starts_again() {
     let chat = chat(limits());
     let mut ann = member(&chat, "ann").await;
     let epoch = ann.join("lobby").await["epoch"].clone();
@@ -57,7 +57,7 @@ async fn a_room_that_nobody_is_in_is_forgotten_in_time_and_begins_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rooms_are_forgotten_each_in_its_own_time() {
+async fn each_empty_room_is_closed_in_its_own_time() {
     let chat = chat(limits());
     for room in 0..10 {
         assert_eq!(post(&chat, &format!("room-{room}"), "hi").await, Ok(1));
@@ -69,7 +69,7 @@ async fn rooms_are_forgotten_each_in_its_own_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_post_keeps_a_room_that_nobody_is_in() {
+async fn a_post_keeps_an_empty_room_open() {
     let chat = chat(limits());
     for seq in 1..=10 {
         assert_eq!(post(&chat, "lobby", "hi").await, Ok(seq));
@@ -81,7 +81,7 @@ async fn a_post_keeps_a_room_that_nobody_is_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_room_is_not_forgotten_while_its_log_is_in_use() {
+async fn a_room_is_not_closed_while_its_log_is_in_use() {
     let store = Store::new();
     let chat = store.chat(limits().with(|limits| {
         limits.rooms.call_timeout = Duration::from_secs(500);
@@ -98,7 +98,7 @@ async fn a_room_is_not_forgotten_while_its_log_is_in_use() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_room_too_many_is_unavailable_where_all_are_in_use() {
+async fn a_room_over_the_limit_is_unavailable_while_all_are_in_use() {
     let chat = chat(limits().with(|limits| {
         limits.rooms.max_open = 2;
     }));
@@ -118,7 +118,7 @@ async fn a_room_too_many_is_unavailable_where_all_are_in_use() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_room_too_many_takes_the_place_of_the_one_that_was_unused_for_the_longest() {
+async fn a_room_over_the_limit_replaces_the_one_that_was_idle_the_longest() {
     let chat = chat(limits().with(|limits| {
         limits.rooms.max_open = 3;
     }));
@@ -134,7 +134,7 @@ async fn a_room_too_many_takes_the_place_of_the_one_that_was_unused_for_the_long
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_room_in_which_nothing_was_written_goes_with_its_last_member() {
+async fn a_room_without_messages_is_closed_with_its_last_member() {
     let chat = chat(limits());
     let mut ann = member(&chat, "ann").await;
     for n in 0..500 {
@@ -148,7 +148,7 @@ async fn a_room_in_which_nothing_was_written_goes_with_its_last_member() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_may_be_in_so_many_rooms() {
+async fn a_connection_may_be_in_a_limited_number_of_rooms() {
     let chat = chat(limits().with(|limits| {
         limits.connection.max_rooms = 2;
     }));
@@ -163,7 +163,7 @@ async fn a_connection_may_be_in_so_many_rooms() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_host_posts_reaches_the_members_and_the_log() {
+async fn a_post_of_the_host_reaches_the_members_and_the_log() {
     let chat = chat(limits());
     let mut ann = member(&chat, "ann").await;
     let posted = chat.post_with_key(&lobby(), &user(), &Text::new("It is noon."), "noon").await;
@@ -242,7 +242,7 @@ async fn a_host_searches_all_that_a_room_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_post_or_a_read_waits_for_the_log_so_long_and_no_longer() {
+async fn a_post_or_a_read_waits_for_the_log_for_a_limited_time() {
     let store = Store::new();
     let chat = store.chat(limits());
     store.append(Mode::Hangs);
@@ -257,7 +257,7 @@ async fn a_post_or_a_read_waits_for_the_log_so_long_and_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn members_are_users_sorted_by_name_each_once() {
+async fn members_lists_each_user_once_sorted_by_name() {
     let chat = chat(limits());
     let mut peers = Vec::new();
     for name in ["cid", "ann", "bob", "ann"] {
@@ -272,14 +272,14 @@ async fn members_are_users_sorted_by_name_each_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_guest_is_never_the_user_whom_the_host_knows() {
+async fn a_guest_is_never_a_user_of_the_host() {
     let chat = chat(limits());
     let clerk = User::new("service:clerk", "Clerk").expect("a name");
-    let mut thief = connect(&chat, "service:clerk").await;
-    thief.join("lobby").await;
+    let mut guest_of_that_name = connect(&chat, "service:clerk").await;
+    guest_of_that_name.join("lobby").await;
     let body = json!({"text": "stolen"});
     let send = json!({"type": "send", "room": "lobby", "key": "k", "body": body});
-    assert_eq!(thief.ask(send).await["seq"], 1);
+    assert_eq!(guest_of_that_name.ask(send).await["seq"], 1);
     let lobby = lobby();
     let posted = chat.post_with_key(&lobby, &clerk, &Text::new("ours"), "k").await;
     let posted = posted.expect("posted");

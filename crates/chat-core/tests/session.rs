@@ -1,4 +1,4 @@
-//! What a session does with each command, as PROTOCOL.md has it.
+//! The commands of a session, as PROTOCOL.md defines them.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use chat_testkit::{chat, connect, guest, member, settle, start, types};
 use serde_json::{Value, json};
 
 #[tokio::test(start_paused = true)]
-async fn the_welcome_comes_first_and_says_who_and_how_much() {
+async fn the_welcome_comes_first_with_the_user_and_the_limits() {
     let chat = chat(Limits::default().with(|limits| {
         limits.connection.ping_interval = Duration::from_secs(7);
     }));
@@ -27,7 +27,7 @@ async fn the_welcome_comes_first_and_says_who_and_how_much() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_command_gets_its_one_reply_with_its_ref() {
+async fn every_command_gets_one_reply_with_its_ref() {
     let chat = Chat::default();
     let mut ann = connect(&chat, "ann").await;
     ann.send(json!({"type": "join", "room": "lobby", "ref": "1"}));
@@ -80,7 +80,7 @@ async fn every_command_gets_its_one_reply_with_its_ref() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_for_members_is_refused_to_others() {
+async fn commands_for_members_are_refused_to_others() {
     let chat = Chat::default();
     let _ann = member(&chat, "ann").await;
     let mut bob = connect(&chat, "bob").await;
@@ -152,7 +152,7 @@ async fn all_members_see_the_same_messages_in_the_same_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn presence_tells_of_a_users_first_and_last_connection_only() {
+async fn presence_reports_only_the_first_and_the_last_connection_of_a_user() {
     let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     let mut phone = member(&chat, "bob").await;
@@ -172,7 +172,7 @@ async fn presence_tells_of_a_users_first_and_last_connection_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn typing_is_shown_to_everybody_but_the_connection_it_came_from() {
+async fn typing_is_sent_to_all_members_except_its_own_connection() {
     let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     let mut phone = member(&chat, "bob").await;
@@ -189,7 +189,7 @@ async fn typing_is_shown_to_everybody_but_the_connection_it_came_from() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_makes_one_message_of_a_repeated_one() {
+async fn a_repeated_key_stores_one_message() {
     let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     let mut bob = member(&chat, "bob").await;
@@ -215,7 +215,7 @@ async fn a_key_makes_one_message_of_a_repeated_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_of_a_room_comes_after_left_and_all_of_the_other_rooms_does() {
+async fn no_event_of_a_room_follows_left_and_other_rooms_continue() {
     let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     ann.join("hall").await;
@@ -244,7 +244,7 @@ async fn nothing_of_a_room_comes_after_left_and_all_of_the_other_rooms_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_happened_before_a_command_is_told_before_its_reply() {
+async fn events_before_a_command_are_sent_before_its_reply() {
     let chat = Chat::default();
     let mut ann = member(&chat, "ann").await;
     let mut bob = member(&chat, "bob").await;

@@ -1,4 +1,4 @@
-//! Rooms whose log is slow, fails, or does not answer; and messages whose own code panics.
+//! Logs that are slow, fail or hang, and messages with code that panics.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn ask_for(peer: &mut Peer, command: Value) -> (Value, f64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_that_fails_or_hangs_is_unavailable_and_heals() {
+async fn a_log_that_fails_or_hangs_is_unavailable_until_it_works() {
     let store = Store::new();
     let chat = store.chat(limits());
     let mut ann = member(&chat, "ann").await;
@@ -54,7 +54,7 @@ async fn a_log_that_fails_or_hangs_is_unavailable_and_heals() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_that_cannot_search_says_so() {
+async fn a_search_without_support_of_the_log_is_unsupported() {
     let chat = Store::new().chat(limits());
     let mut ann = member(&chat, "ann").await;
     let refused = ann.ask(json!({"type": "search", "room": "lobby", "query": "hi"})).await;
@@ -64,7 +64,7 @@ async fn a_log_that_cannot_search_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unavailability_is_no_error_of_the_client() {
+async fn unavailable_is_no_error_of_the_client() {
     let store = Store::new();
     let chat = store.chat(limits());
     let mut ann = member(&chat, "ann").await;
@@ -101,7 +101,7 @@ async fn pings_are_answered_while_the_log_is_slow_and_commands_stay_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_sees_a_message_before_it_is_committed() {
+async fn a_message_is_not_delivered_before_it_is_committed() {
     let store = Store::new();
     let chat = store.chat(limits());
     let mut ann = member(&chat, "ann").await;
@@ -171,7 +171,7 @@ async fn a_member_who_catches_up_slowly_gets_everything_in_order_and_its_replies
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_closes_is_not_kept_by_a_log_that_hangs() {
+async fn a_peer_that_closes_does_not_wait_for_a_log_that_hangs() {
     let store = Store::new();
     let chat = store.chat(limits());
     let mut ann = member(&chat, "ann").await;
@@ -187,7 +187,7 @@ async fn a_peer_that_closes_is_not_kept_by_a_log_that_hangs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_is_dropped_anywhere_leaves_its_rooms() {
+async fn a_session_that_is_dropped_in_any_state_leaves_its_rooms() {
     let store = Store::new();
     let chat = store.chat(limits());
     let mut bob = member(&chat, "bob").await;
@@ -241,7 +241,7 @@ async fn a_session_that_is_dropped_anywhere_leaves_its_rooms() {
     }
 }
 
-/// A message whose code is broken.
+/// A message with a parser that panics.
 #[derive(Debug, Serialize, Deserialize)]
 struct Broken {}
 
@@ -257,7 +257,7 @@ impl Message for Broken {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_one_session_ends_that_session_and_nothing_else() {
+async fn a_panic_in_one_session_ends_only_that_session() {
     let chat = Chat::builder().messages::<Broken>().build();
     let mut ann = member(&chat, "ann").await;
     let mut bob = member(&chat, "bob").await;

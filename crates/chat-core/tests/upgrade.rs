@@ -1,4 +1,4 @@
-//! From a request to a session: who is let in, and that nobody is without a 101.
+//! Upgrades: from a request to a session. No session starts without a 101.
 
 use std::future::pending;
 use std::time::Duration;
@@ -122,7 +122,7 @@ async fn an_upgrade_that_yields_no_connection_ends_without_a_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upgrade_is_given_back_wherever_it_is_dropped() {
+async fn an_upgrade_that_is_dropped_frees_its_connection() {
     let chat = Chat::default();
     let endpoint = Endpoint::new(chat.clone());
     let upgrade = async |guard: &UpgradeGuard| match endpoint.handle(&handshake("/ws"), Some(guard)).await {
@@ -134,7 +134,7 @@ async fn an_upgrade_is_given_back_wherever_it_is_dropped() {
     assert_eq!(connections(&chat), (1, 0));
     drop(dropped);
     assert_eq!(connections(&chat), (0, 0));
-    assert_eq!(guard.observe(101).map(|answer| answer.status()), Some(500), "a 101 for nobody");
+    assert_eq!(guard.observe(101).map(|answer| answer.status()), Some(500), "a 101 without a session");
 
     let guard = UpgradeGuard::default();
     let refused = upgrade(&guard).await.refuse();
@@ -149,7 +149,7 @@ async fn an_upgrade_is_given_back_wherever_it_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_guard_there_is_no_upgrade() {
+async fn an_upgrade_without_a_guard_is_refused() {
     let chat = Chat::default();
     let decision = Endpoint::new(chat.clone()).handle(&handshake("/ws"), None).await;
     let Decision::Answer(answer) = decision else {
@@ -160,7 +160,7 @@ async fn without_a_guard_there_is_no_upgrade() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_101_says_what_the_handshake_asks_for_and_nothing_else() {
+async fn the_101_has_the_headers_of_the_handshake_alone() {
     let endpoint = Endpoint::new(Chat::default());
     let mut head = handshake("/ws");
     let accept = [
@@ -182,7 +182,7 @@ async fn the_101_says_what_the_handshake_asks_for_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_too_many_is_refused_until_one_ends() {
+async fn a_connection_over_the_limit_is_refused_until_one_ends() {
     let chat = chat(Limits::default().with(|limits| {
         limits.connection.max_connections = 2;
         limits.http.retry_after = Duration::from_secs(7);
@@ -210,7 +210,7 @@ async fn a_connection_too_many_is_refused_until_one_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_draining_chat_refuses_and_says_when_to_come_back() {
+async fn a_draining_chat_refuses_and_advises_when_to_retry() {
     let chat = Chat::default();
     let endpoint = Endpoint::new(chat.clone()).with_status_pages();
     assert_eq!(answer(&endpoint, &plain("GET", "/readyz")).await.status(), 200);
@@ -250,7 +250,7 @@ async fn a_guest_has_the_name_it_asks_for_or_a_number() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_number_is_not_given_out_again_where_rooms_outlive_the_chat() {
+async fn numbers_of_guests_are_not_reused_with_a_store() {
     let mut last = 0;
     for _ in 0..3 {
         let chat = Chat::builder().store(MemoryStore).build();
@@ -269,7 +269,7 @@ async fn a_number_is_not_given_out_again_where_rooms_outlive_the_chat() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_site_answers_for_everything_and_without_it_the_rest_is_left_to_the_host() {
+async fn status_pages_answer_all_paths_and_without_them_the_host_does() {
     let chat = Chat::default();
     let _member = chat_testkit::member(&chat, "ann").await;
     let bare = Endpoint::new(chat.clone());

@@ -115,7 +115,7 @@ impl Bus for InProcessBus {
     }
 }
 
-/// A store of rooms in memory that several chats open. Each opening hears of the commits of all of them.
+/// A store of rooms in memory that several chats open. The commits of all of them are reported to each opening.
 #[derive(Clone, Debug, Default)]
 pub struct SharedStore(Arc<Mutex<BTreeMap<RoomName, SharedRoom>>>);
 

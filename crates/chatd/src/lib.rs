@@ -5,8 +5,6 @@
 
 pub mod echo;
 
-pub mod echo;
-
 mod config;
 mod logs;
 mod retain;

@@ -1,4 +1,4 @@
-//! An echo in the chat's place: it gives back what it gets, within the same limits, and ends in the same ways.
+//! An echo in place of the chat. It has the limits and the ends of a session.
 
 use std::io;
 use std::time::Duration;
@@ -32,7 +32,7 @@ fn say(peer: &Peer, numbers: std::ops::Range<usize>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_goes_back_as_it_was_in_order_and_nothing_else_does() {
+async fn frames_are_echoed_unchanged_in_order_and_nothing_else_is_sent() {
     let chat = Chat::default();
     let mut peer = echo(&chat).await;
     settle().await;
@@ -61,7 +61,7 @@ async fn what_comes_goes_back_as_it_was_in_order_and_nothing_else_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn frames_that_come_together_go_back_with_one_flush() {
+async fn frames_that_arrive_together_are_echoed_with_one_flush() {
     let peer = echo(&Chat::default()).await;
     settle().await;
     say(&peer, 0..HIGH_WATER);
@@ -71,7 +71,7 @@ async fn frames_that_come_together_go_back_with_one_flush() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_came_ahead_of_the_end_goes_back_before_it() {
+async fn frames_before_the_end_are_echoed_before_it() {
     let chat = Chat::default();
     for (end, close, frame) in [
         (Incoming::Close(Some(3_000)), Some(None), Some(Frame::Close(Some(3_000)))),
@@ -97,7 +97,7 @@ async fn what_came_ahead_of_the_end_goes_back_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_ends_its_stream_gets_what_it_waits_for() {
+async fn a_peer_that_ends_its_stream_gets_its_echoes() {
     let mut peer = echo(&chat(limits())).await;
     peer.block();
     say(&peer, 0..3);
@@ -108,7 +108,7 @@ async fn a_peer_that_ends_its_stream_gets_what_it_waits_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_leaves_the_close_unanswered_is_no_session_and_is_not_waited_for() {
+async fn a_peer_that_does_not_answer_the_close_has_no_session_and_is_dropped_in_time() {
     let chat = Chat::default();
     let mut peer = echo(&chat).await;
     peer.keep_silent();
@@ -137,7 +137,7 @@ async fn a_transport_that_fails_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_peer_that_does_not_read_no_more_is_read_than_can_wait() {
+async fn the_echo_reads_no_more_from_a_peer_than_can_wait_for_it() {
     let peer = echo(&Chat::default()).await;
     peer.block();
     say(&peer, 0..1_000);
@@ -160,7 +160,7 @@ async fn of_a_peer_that_does_not_read_no_more_is_read_than_can_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_takes_nothing_is_closed_and_one_that_takes_little_is_not() {
+async fn a_peer_that_reads_nothing_is_closed_and_one_that_reads_slowly_is_not() {
     let chat = chat(limits());
     let mut slow = echo(&chat).await;
     slow.block();
@@ -179,7 +179,7 @@ async fn a_peer_that_takes_nothing_is_closed_and_one_that_takes_little_is_not() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_whose_frames_wait_unread_is_not_taken_for_silent() {
+async fn a_peer_whose_frames_wait_unread_is_not_silent() {
     let chat = chat(limits());
     let peer = echo(&chat).await;
     peer.block();
@@ -196,7 +196,7 @@ async fn a_peer_whose_frames_wait_unread_is_not_taken_for_silent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_peer_is_pinged_and_then_given_up() {
+async fn a_silent_peer_is_pinged_and_then_closed() {
     let chat = chat(limits());
     let signs: [fn(&Peer); 3] =
         [|peer| peer.ping(), |peer| peer.incoming(Incoming::Pong), |peer| peer.text("x")];
@@ -218,7 +218,7 @@ async fn a_silent_peer_is_pinged_and_then_given_up() {
         let waited = seconds_until(async { assert_eq!(peer.frame().await, Frame::Ping) }).await;
         assert!((9.9..10.1).contains(&waited), "{waited}");
         let waited = seconds_until(async {
-            assert_eq!(peer.until_gone().await, [Frame::Close(Some(4001))], "and not a word");
+            assert_eq!(peer.until_gone().await, [Frame::Close(Some(4001))], "and nothing else");
         });
         let waited = waited.await;
         assert!((4.0..4.1).contains(&waited), "{waited}");
@@ -235,11 +235,11 @@ async fn a_pong_that_came_while_the_process_did_not_run_counts() {
     tokio::time::advance(Duration::from_secs(60)).await;
     settle().await;
     peer.incoming(Incoming::Pong);
-    assert_eq!(peer.frame().await, Frame::Ping, "it is all over again");
+    assert_eq!(peer.frame().await, Frame::Ping, "the silence starts again");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_gives_back_what_was_read_and_closes() {
+async fn a_drain_echoes_the_frames_that_were_read_and_closes() {
     let chat = Chat::default();
     let mut idle = echo(&chat).await;
     let mut busy = echo(&chat).await;

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::bus::{Bus, Heard, NodeId, Notice};
+use crate::bus::{Bus, NodeId, Notice, Received};
 use crate::room::LiveRoom;
 use crate::room::outbox::Outbox;
 use crate::room::throttle::WarnThrottle;
@@ -111,20 +111,20 @@ impl Rooms {
     }
 
     /// Takes the notices of other nodes about rooms.
-    pub(crate) fn receive(&self, heard: &Heard<'_>) {
-        match heard {
-            Heard::Notice(node, Notice::Presence { room, user, connections }) => {
+    pub(crate) fn receive(&self, received: &Received<'_>) {
+        match received {
+            Received::Notice(node, Notice::Presence { room, user, connections }) => {
                 if let Some(room) = self.find(room) {
                     room.change(|state| state.set_remote(node.as_str(), user, *connections));
                 }
             }
-            Heard::Notice(_, Notice::Typing { room, user, active }) => {
+            Received::Notice(_, Notice::Typing { room, user, active }) => {
                 if let Some(room) = self.find(room) {
                     room.change(|state| state.remote_typing(user, *active));
                 }
             }
-            Heard::Notice(_, Notice::Kick { .. }) => {}
-            Heard::NodeLost(node) => {
+            Received::Notice(_, Notice::Kick { .. }) => {}
+            Received::NodeLost(node) => {
                 let rooms: Vec<_> = self.open.lock().rooms.values().cloned().collect();
                 for room in rooms {
                     room.change(|state| state.remove_node(node.as_str()));

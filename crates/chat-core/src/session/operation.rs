@@ -19,9 +19,9 @@ use crate::{
 
 /// The operation in flight.
 pub(super) enum InFlight {
-    /// It has an answer, which waits for its turn among the replies.
-    Answered(Outcome<Membership>),
-    /// It waits for a store or for the host's code.
+    /// The operation has an answer, which waits for its turn among the replies.
+    Answered(Box<Outcome<Membership>>),
+    /// The operation waits for a store or for the host's code.
     Waiting(BoxFuture<'static, Result<Done, Refused>>),
 }
 
@@ -39,7 +39,7 @@ impl<C: Connection> Driver<'_, C> {
         }
         let done = match self.in_flight.take() {
             None => return false,
-            Some(InFlight::Answered(outcome)) => Done::Outcome(outcome),
+            Some(InFlight::Answered(outcome)) => Done::Outcome(*outcome),
             Some(InFlight::Waiting(mut operation)) => match operation.poll_unpin(cx) {
                 Poll::Ready(done) => done
                     .unwrap_or_else(|Refused(code, detail)| Done::Outcome(Outcome::Refused { code, detail })),
@@ -104,7 +104,7 @@ impl<C: Connection> Driver<'_, C> {
 
     /// Answers an operation that did not have to wait.
     fn answer(&mut self, outcome: Outcome<Membership>) {
-        self.in_flight = Some(InFlight::Answered(outcome));
+        self.in_flight = Some(InFlight::Answered(Box::new(outcome)));
     }
 
     fn enter(&mut self, room: Arc<LiveRoom>, bounds: LogBounds, from: &JoinFrom) -> Outcome<Membership> {

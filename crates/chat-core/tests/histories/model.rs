@@ -1,4 +1,4 @@
-//! What the peers of a history may be shown.
+//! The events that the peers of a history may get.
 
 use std::collections::BTreeMap;
 
@@ -6,29 +6,29 @@ use serde_json::Value;
 
 use chat_testkit::{Frame, Peer};
 
-/// What is known of the rooms, from whoever saw it first.
+/// The state of the rooms, as the first peer saw it.
 #[derive(Default)]
 pub(crate) struct Truth {
     pub(crate) epochs: BTreeMap<String, String>,
     /// The epochs that have messages.
     pub(crate) written: BTreeMap<String, String>,
-    /// The event that stands at (room, seq).
+    /// The event of each room and `seq`.
     pub(crate) messages: BTreeMap<(String, u64), Value>,
-    /// The room, `seq` and body of what was acknowledged.
+    /// The room, `seq` and body of the messages that were acknowledged.
     pub(crate) acknowledged: Vec<(String, u64, Value)>,
-    /// The `seq` of what (user, room, key) was used for.
+    /// The `seq` of each user, room and key.
     pub(crate) keys: BTreeMap<(String, String, String), u64>,
-    /// The last message that somebody was told it will not get.
+    /// The last message in a `gap`.
     pub(crate) gaps: BTreeMap<String, u64>,
 }
 
-/// One user's place, and what its present connection has shown of the rooms.
+/// A user, with the events of its present connection.
 pub(crate) struct Seat {
     pub(crate) name: &'static str,
     pub(crate) peer: Option<Peer>,
-    /// What was asked with each `ref`.
+    /// The command of each `ref`.
     pub(crate) asked: Vec<Value>,
-    /// In which rooms the connection is, with the message that must come next.
+    /// The rooms of the connection, with the message that must come next.
     pub(crate) next: BTreeMap<String, u64>,
     /// The last message seen in each room, over all connections.
     pub(crate) seen: BTreeMap<String, u64>,
@@ -42,7 +42,7 @@ impl Seat {
         self.asked.push(command);
     }
 
-    /// Checks what has come.
+    /// Checks the frames that have arrived.
     pub(crate) fn check(&mut self, truth: &mut Truth) {
         let frames = self.peer.as_ref().map(Peer::taken).unwrap_or_default();
         for frame in frames {

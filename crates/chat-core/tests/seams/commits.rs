@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use chat_core::{Chat, CommitSink, Limits, LogBounds, Range};
 use chat_testkit::{
-    Cluster, Frame, Peer, Store, connect, lobby, member, pass, seconds_until, seqs, settle, types,
+    Cluster, Frame, Mode, Peer, Store, connect, lobby, member, pass, seconds_until, seqs, settle, types,
 };
 use serde_json::json;
 
@@ -134,7 +134,7 @@ async fn a_log_that_has_begun_another_life_without_a_report_is_noticed_by_the_ne
 async fn reports_that_come_while_the_room_opens_or_after_it_is_closed_are_harmless() {
     let store = Store::new();
     let chat = store.chat(Limits::default());
-    store.open(chat_testkit::Mode::Slow(Duration::from_secs(1)));
+    store.open(Mode::Slow(Duration::from_secs(1)));
     let opening = tokio::spawn({
         let chat = chat.clone();
         async move { member(&chat, "ann").await }
@@ -152,4 +152,49 @@ async fn reports_that_come_while_the_room_opens_or_after_it_is_closed_are_harmle
     assert_eq!(chat.counts().rooms, 0);
     send_all(&sink, &[5, 7]);
     assert_eq!(chat.history(&lobby(), Range::After { seq: 0, limit: 9 }).await.expect("a page").messages, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_committed_while_a_member_joins_are_delivered_once() {
+    for has_member in [false, true] {
+        let store = Store::new();
+        let chat = store.chat(Limits::default());
+        post(&chat, 2).await;
+        let _ann = if has_member { Some(member(&chat, "ann").await) } else { None };
+        store.bounds(Mode::Slow(Duration::from_secs(1)));
+        for (from, expected) in [(json!({"last": 3}), vec![3, 4, 5, 6, 7]), (json!({}), vec![11, 12])] {
+            let mut bob = connect(&chat, "bob").await;
+            let mut join = json!({"type": "join", "room": "lobby"});
+            join.as_object_mut().expect("an object").extend(from.as_object().expect("an object").clone());
+            bob.send(join);
+            settle().await;
+            post(&chat, 3).await;
+            pass(1.1).await;
+            post(&chat, 2).await;
+            let events = bob.events().await;
+            let joined = events.iter().find(|event| event["type"] == "joined").expect("joined");
+            assert_eq!(joined["seq"], expected[expected.len() - 1] - 2, "{joined}");
+            assert_eq!(seqs(&events), expected, "{has_member}");
+            bob.kill();
+            settle().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_leaves_while_it_reads_the_log_gets_no_more_of_it() {
+    let store = Store::new();
+    let chat = store.chat(Limits::default().with(|limits| limits.rooms.tail_events = 2));
+    post(&chat, 10).await;
+    let mut ann = connect(&chat, "ann").await;
+    store.read(Mode::Slow(Duration::from_secs(1)));
+    let join = json!({"type": "join", "room": "lobby", "last": 10});
+    assert_eq!(ann.ask(join.clone()).await["recovered"], true);
+    settle().await;
+    assert_eq!(ann.ask(json!({"type": "leave", "room": "lobby"})).await["type"], "left");
+    pass(3.0).await;
+    assert_eq!(ann.events().await.len(), 0);
+    ann.ask(join).await;
+    pass(3.0).await;
+    assert_eq!(seqs(&ann.events().await), (1..=10).collect::<Vec<_>>());
 }

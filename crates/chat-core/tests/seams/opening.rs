@@ -1,6 +1,11 @@
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use chat_core::{Answer, Chat, Decision, Endpoint, Health, Limits, Readiness, Text, User};
+use async_trait::async_trait;
+use chat_core::{
+    Answer, AppendError, AppendReceipt, Chat, CommitSink, Decision, Endpoint, Health, Limits, LogBounds,
+    MemoryRoom, NewMessage, Page, Range, Readiness, Room, RoomName, Text, Unavailable, User,
+};
 use chat_testkit::{Mode, Store, connect, lobby, plain, seconds_until};
 use serde_json::{Value, json};
 
@@ -100,4 +105,70 @@ async fn a_host_that_is_not_ready_takes_the_chat_out_of_service() {
         assert_eq!((status, &body["ready"]), (expected, &json!(is_ready)));
         assert_eq!(body["database"], "primary");
     }
+}
+
+/// A store whose rooms use the chat when they are dropped.
+#[derive(Clone, Default)]
+struct Reentrant(Arc<OnceLock<Chat>>);
+
+struct ReentrantRoom {
+    log: MemoryRoom,
+    store: Reentrant,
+}
+
+impl Drop for ReentrantRoom {
+    fn drop(&mut self) {
+        if let Some(chat) = self.store.0.get() {
+            chat.open_rooms();
+        }
+    }
+}
+
+#[async_trait]
+impl chat_core::Store for Reentrant {
+    async fn open(
+        &self,
+        room: &RoomName,
+        limits: &Arc<Limits>,
+        sink: CommitSink,
+    ) -> Result<Arc<dyn Room>, Unavailable> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let log = MemoryRoom::new(room.clone(), Arc::clone(limits), sink);
+        Ok(Arc::new(ReentrantRoom { log, store: self.clone() }))
+    }
+}
+
+#[async_trait]
+impl Room for ReentrantRoom {
+    async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
+        self.log.append(message).await
+    }
+
+    async fn read(&self, range: Range) -> Result<Page, Unavailable> {
+        self.log.read(range).await
+    }
+
+    async fn bounds(&self) -> Result<LogBounds, Unavailable> {
+        self.log.bounds().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_of_a_store_is_dropped_without_a_lock() {
+    let store = Reentrant::default();
+    let limits = Limits::default().with(|limits| limits.rooms.max_open = 1);
+    let chat = Chat::builder().limits(limits).store(store.clone()).build();
+    assert!(store.0.set(chat.clone()).is_ok());
+    let user = User::guest("ann").expect("a name");
+    let (lobby, hall): (RoomName, RoomName) = (lobby(), "hall".parse().expect("a room name"));
+    let text = Text::new("hi");
+    // Of two rooms opened at once, one is dropped.
+    let (one, two) = tokio::join!(chat.post(&lobby, &user, &text), chat.post(&lobby, &user, &text));
+    assert_eq!(one.expect("posted").seq + two.expect("posted").seq, 1 + 2, "they are one room");
+    // The idle room is evicted.
+    assert_eq!(chat.post(&hall, &user, &text).await.expect("posted").seq, 1);
+    assert_eq!(chat.open_rooms(), [hall]);
+    // The empty room is closed after its time.
+    tokio::time::sleep(Duration::from_secs(10_000)).await;
+    assert_eq!(chat.counts().rooms, 0);
 }

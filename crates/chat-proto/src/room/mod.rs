@@ -4,6 +4,7 @@
 //! order of their `seq`. A member is a [`Cursor`] in the room's [`Tail`]; a member that is behind the tail reads
 //! from the log. [`Log`] is the log of a room in memory.
 
+mod commits;
 mod entry;
 mod event;
 mod log;
@@ -15,6 +16,7 @@ mod search;
 mod state;
 mod tail;
 
+pub use commits::Committed;
 pub use entry::{AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, StoredMessage, Unavailable};
 pub use event::RoomEvent;
 pub use log::Log;
@@ -22,5 +24,5 @@ pub use member::{Delivery, Joined, Member};
 pub use resume::{Gap, Resumption, resume};
 pub use roster::Roster;
 pub use search::{Scan, Search, SearchError, SearchPage, fold};
-pub use state::{Committed, Room};
+pub use state::Room;
 pub use tail::{Cursor, Next, Tail};

@@ -3,22 +3,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::presence::RemoteChanges;
-use super::{
-    Delivery, Joined, LogBounds, Member, Next, Resumption, RoomEvent, Roster, StoredMessage, Tail, resume,
-};
+use super::{Delivery, Joined, LogBounds, Member, Next, Resumption, RoomEvent, Roster, Tail, resume};
 use crate::command::JoinFrom;
 use crate::{ErrorCode, Limits, PresenceState, RoomName, User};
-
-/// The effect of one committed entry on a room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Committed {
-    /// The entry is in the tail, with those that had waited for it.
-    InOrder,
-    /// The room had the entry already.
-    Repeat,
-    /// The entry waits for earlier ones. If they do not come, [`Room::repair`] lets the members read the log.
-    Early,
-}
 
 /// An open room. `W` wakes one member. The room never calls it: [`to_wake`](Self::to_wake) returns those to call.
 ///
@@ -48,25 +35,25 @@ pub struct Room<W> {
     pub(super) name: RoomName,
     pub(super) tail: Tail<RoomEvent>,
     /// Entries whose predecessors have not been reported yet.
-    early: BTreeMap<u64, Bytes>,
+    pub(super) early: BTreeMap<u64, Bytes>,
     /// The newest entry that is known to be committed. The reports of the last ones may still come.
-    committed: u64,
-    max_early: usize,
+    pub(super) committed: u64,
+    pub(super) max_early: usize,
     max_batch: usize,
     default_page: u64,
     /// The epoch of the log, once it is known.
-    epoch: Option<String>,
+    pub(super) epoch: Option<String>,
     /// A number that grows when the log begins another life. A member of an earlier life gets nothing more.
-    life: u64,
+    pub(super) life: u64,
     pub(super) roster: Roster,
     pub(super) remote_changes: Option<RemoteChanges>,
-    members: BTreeMap<u64, Waiting<W>>,
+    pub(super) members: BTreeMap<u64, Waiting<W>>,
     /// True if something has happened since the last [`to_wake`](Self::to_wake).
     pub(super) has_news: bool,
 }
 
 #[derive(Debug)]
-struct Waiting<W> {
+pub(super) struct Waiting<W> {
     waker: W,
     /// True if the member was woken and has not yet taken everything.
     is_awake: bool,
@@ -110,28 +97,6 @@ impl<W> Room<W> {
     /// Returns true if the room has no member and no subscriber.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
-    }
-
-    /// Returns the number of the log's life. The caller takes it before it reads the log's bounds, for
-    /// [`observe`](Self::observe).
-    pub fn life(&self) -> u64 {
-        self.life
-    }
-
-    /// Takes note of the log's bounds, which were read in this `life` of the room.
-    ///
-    /// Another epoch than before means that the log has begun another life, so that the room is renewed. Returns
-    /// false if the room was renewed since the bounds were read: then they are stale and must be read again.
-    pub fn observe(&mut self, life: u64, bounds: &LogBounds) -> bool {
-        if life != self.life {
-            return false;
-        }
-        if self.epoch.as_ref().is_some_and(|epoch| *epoch != bounds.epoch) {
-            self.renew(bounds);
-        }
-        self.epoch.get_or_insert_with(|| bounds.epoch.clone());
-        self.note_head(bounds.head);
-        true
     }
 
     /// Adds a member. `id` is unique among the members. `bounds` is the extent of the log, read just before and
@@ -199,68 +164,6 @@ impl<W> Room<W> {
         }
     }
 
-    /// Takes an entry that the log has committed. Entries may come in any order, and more than once.
-    pub fn commit(&mut self, stored: &StoredMessage) -> Committed {
-        let (seq, head) = (stored.seq, self.tail.head());
-        if seq <= head {
-            return Committed::Repeat;
-        }
-        self.note_committed(seq);
-        // Without members there is no order to keep. The next member reads the log.
-        if seq > head + 1 && !self.members.is_empty() {
-            self.early.insert(seq, stored.frame.clone());
-            if self.early.len() > self.max_early {
-                self.repair();
-            }
-            return Committed::Early;
-        }
-        self.push_entry(seq, stored.frame.clone());
-        while let Some(next) = self.early.first_entry()
-            && *next.key() <= self.tail.head() + 1
-        {
-            let (seq, frame) = next.remove_entry();
-            self.push_entry(seq, frame);
-        }
-        Committed::InOrder
-    }
-
-    /// Takes note that the log has committed entries up to `head`. Their reports may still come:
-    /// [`has_hole`](Self::has_hole) is true until then.
-    pub fn note_committed(&mut self, head: u64) {
-        self.committed = self.committed.max(head);
-    }
-
-    /// Takes note that the log has committed entries up to `head`, whose reports will not come. Members read them
-    /// from the log.
-    pub fn advance(&mut self, head: u64) {
-        self.note_committed(head);
-        if head > self.tail.head() {
-            self.tail.observe(head);
-            self.early.retain(|seq, _| *seq > head);
-            self.has_news = true;
-        }
-    }
-
-    /// Stops waiting for entries that were not reported: members read them from the log.
-    pub fn repair(&mut self) {
-        self.advance(self.committed);
-    }
-
-    /// Returns true if the members wait for the report of a committed entry.
-    pub fn has_hole(&self) -> bool {
-        self.committed > self.tail.head() && !self.members.is_empty()
-    }
-
-    /// Takes note that the log has begun another life, with these bounds. The present members get nothing more.
-    pub fn renew(&mut self, bounds: &LogBounds) {
-        self.life += 1;
-        self.epoch = Some(bounds.epoch.clone());
-        self.early.clear();
-        self.committed = bounds.head;
-        self.tail.restart(bounds.head);
-        self.has_news = true;
-    }
-
     /// Takes the next events of a member.
     pub fn take(&mut self, member: &mut Member) -> Delivery {
         if member.life != self.life {
@@ -313,25 +216,10 @@ impl<W> Room<W> {
         Ok((bounds, resumption))
     }
 
-    /// Takes note of the newest entry in the log. Members wait for the reports of the entries up to it; without
-    /// members, no report has to come.
-    fn note_head(&mut self, head: u64) {
-        if self.members.is_empty() {
-            self.advance(head);
-        } else {
-            self.note_committed(head);
-        }
-    }
-
     fn add(&mut self, id: u64, user: Option<User>, waker: W, bounds: &LogBounds, after: u64) -> Member {
         self.members.insert(id, Waiting { waker, is_awake: false });
         let cursor = self.tail.cursor(after);
         Member { id, user, epoch: bounds.epoch.clone(), life: self.life, cursor }
-    }
-
-    fn push_entry(&mut self, seq: u64, frame: Bytes) {
-        self.tail.push_message(seq, RoomEvent::entry(frame));
-        self.has_news = true;
     }
 }
 

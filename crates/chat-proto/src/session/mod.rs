@@ -9,16 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+mod command;
 mod effect;
 
 pub use effect::{Action, Effect, Operation, Outcome};
 
-use crate::command::{self, Command, Invalid};
-use crate::room::Joined;
-use crate::{
-    AppendReceipt, CloseCode, ErrorCode, Event, Limits, LimitsNotice, LogBounds, Page, ProtocolViolation,
-    RoomName, SearchPage, StoredMessage, User,
-};
+use crate::{CloseCode, Event, Limits, LimitsNotice, ProtocolViolation, RoomName, User};
 
 /// The state of one session. It holds the memberships of its rooms, each an `M`.
 ///
@@ -206,125 +202,5 @@ impl<M> Session<M> {
             effects.extend(self.close(CloseCode::Restarting));
         }
         effects
-    }
-
-    fn carry_out(&mut self, now: Duration, text: &[u8]) -> Vec<Effect> {
-        let command::Parsed { reference, command } = command::parse(text, &self.limits);
-        let command = match command {
-            Ok(command) => command,
-            Err(Invalid { code, room }) => return self.error(now, reference, code, None, room),
-        };
-        let (room, action) = match command {
-            Command::Ping => return vec![Effect::Reply(Event::Pong { reference })],
-            Command::Hello => return self.error(now, reference, ErrorCode::AlreadyIdentified, None, None),
-            Command::Join { room, from } => {
-                if !self.rooms.contains_key(&room) && self.rooms.len() >= self.limits.connection.max_rooms {
-                    return self.error(now, reference, ErrorCode::TooManyRooms, None, Some(room));
-                }
-                return self.perform(reference, room, Action::Join(from));
-            }
-            Command::Typing { room, active } => {
-                if self.rooms.contains_key(&room) {
-                    return vec![Effect::Typing(room, active)];
-                }
-                return self.error(now, reference, ErrorCode::NotJoined, None, Some(room));
-            }
-            Command::Leave { room } => (room, Action::Leave),
-            Command::Send { room, key, body } => (room, Action::Send { key, body }),
-            Command::History { room, range } => (room, Action::History(range)),
-            Command::Members { room } => (room, Action::Members),
-            Command::Search { room, search } => (room, Action::Search(search)),
-        };
-        if !self.rooms.contains_key(&room) {
-            return self.error(now, reference, ErrorCode::NotJoined, None, Some(room));
-        }
-        if matches!(action, Action::Leave) {
-            self.rooms.remove(&room);
-        }
-        self.perform(reference, room, action)
-    }
-
-    fn perform(&mut self, reference: Option<String>, room: RoomName, action: Action) -> Vec<Effect> {
-        self.in_flight = Some((reference, room.clone()));
-        vec![Effect::Perform(Operation { room, action })]
-    }
-
-    fn reply(
-        &mut self,
-        now: Duration,
-        reference: Option<String>,
-        room: RoomName,
-        outcome: Outcome<M>,
-    ) -> Vec<Effect> {
-        let event = match outcome {
-            Outcome::Joined { membership, joined } => {
-                if let Some(membership) = membership {
-                    self.rooms.insert(room.clone(), membership);
-                }
-                return Self::joined(reference, room, joined);
-            }
-            Outcome::Left => Event::Left { reference, room },
-            Outcome::Sent(AppendReceipt { seq, at, duplicate }) => {
-                Event::Sent { reference, room, seq, at, duplicate }
-            }
-            Outcome::History(Page { messages, .. }) | Outcome::Found(SearchPage { messages, .. })
-                if !messages.iter().all(StoredMessage::is_object) =>
-            {
-                return self.error(now, reference, ErrorCode::Unavailable, None, Some(room));
-            }
-            Outcome::History(Page { epoch, messages, more }) => {
-                Event::History { reference, room, epoch, messages, more }
-            }
-            Outcome::Found(SearchPage { messages, more }) => Event::Found { reference, room, messages, more },
-            Outcome::Members(members) => Event::Members { reference, room, members },
-            Outcome::Refused { code, detail } => return self.error(now, reference, code, detail, Some(room)),
-            Outcome::Skipped => return Vec::new(),
-        };
-        vec![Effect::Reply(event)]
-    }
-
-    fn joined(reference: Option<String>, room: RoomName, joined: Joined) -> Vec<Effect> {
-        let Joined { bounds: LogBounds { epoch, head, first }, resumption, members } = joined;
-        let gap = resumption.gap.map(|gap| {
-            Effect::Reply(Event::Gap { room: room.clone(), epoch: epoch.clone(), from: gap.from, to: gap.to })
-        });
-        let recovered = resumption.recovered;
-        let joined = Event::Joined { reference, room, epoch, seq: head, first, recovered, members };
-        [Some(Effect::Reply(joined)), gap].into_iter().flatten().collect()
-    }
-
-    fn error(
-        &mut self,
-        now: Duration,
-        reference: Option<String>,
-        code: ErrorCode,
-        detail: Option<String>,
-        room: Option<RoomName>,
-    ) -> Vec<Effect> {
-        let mut effects = vec![Effect::Reply(Event::error(reference, code, detail.as_deref(), room))];
-        // A failure of the server is not an error of the client.
-        if code == ErrorCode::Unavailable {
-            return effects;
-        }
-        self.errors.push_back(now);
-        while self
-            .errors
-            .front()
-            .is_some_and(|first| now.saturating_sub(*first) > self.limits.connection.error_window)
-        {
-            self.errors.pop_front();
-        }
-        if self.errors.len() >= self.limits.connection.max_errors {
-            effects.extend(self.close(CloseCode::TooManyErrors));
-        }
-        effects
-    }
-
-    fn close(&mut self, code: CloseCode) -> Vec<Effect> {
-        if std::mem::replace(&mut self.phase, Phase::Closed) == Phase::Closed {
-            return Vec::new();
-        }
-        self.backlog.clear();
-        vec![Effect::Close(code)]
     }
 }

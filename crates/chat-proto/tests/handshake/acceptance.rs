@@ -3,7 +3,7 @@ use chat_proto::handshake::{Accept, Refusal};
 
 use crate::request::{KEY, Request};
 
-/// What RFC 6455 section 1.3 answers to [`KEY`].
+/// The answer of RFC 6455 section 1.3 to [`KEY`].
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 #[test]
@@ -21,7 +21,7 @@ fn the_example_of_rfc_6455_is_answered_as_there() {
 }
 
 #[test]
-fn a_handshake_that_keeps_the_rules_is_accepted() {
+fn a_valid_handshake_is_accepted() {
     let good = Request::good;
     let cases = [
         ("H7 several tokens", good().set("Connection", "keep-alive, Upgrade")),
@@ -77,7 +77,7 @@ fn only_an_offered_subprotocol_is_echoed() {
 }
 
 #[test]
-fn a_guest_is_named_by_the_query() {
+fn the_query_names_the_guest() {
     for (target, expected) in [
         ("/ws", Ok(None)),
         ("/ws?", Ok(None)),

@@ -68,7 +68,7 @@ fn a_handshake_that_breaks_a_rule_is_refused() {
 }
 
 #[test]
-fn the_size_of_a_head_is_that_of_its_bytes() {
+fn the_size_of_a_head_is_the_number_of_its_bytes() {
     let request = |filler: usize| Request::good().with("X-Filler", vec![b'x'; filler]);
     let bytes = |request: &Request| {
         let lines: usize = request.headers.iter().map(|(n, v)| format!("{n}: \r\n").len() + v.len()).sum();
@@ -80,7 +80,7 @@ fn the_size_of_a_head_is_that_of_its_bytes() {
 }
 
 #[test]
-fn the_first_rule_broken_is_the_one_named() {
+fn a_refusal_names_the_first_rule_that_is_broken() {
     let mut request = Request::good();
     type Break = fn(Request) -> Request;
     let steps: [(Refusal, Break); 11] = [

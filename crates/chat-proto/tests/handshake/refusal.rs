@@ -50,7 +50,7 @@ fn each_refusal_has_the_status_the_code_and_the_headers_of_the_table() {
 }
 
 #[test]
-fn a_refusal_never_advises_to_come_back_at_once() {
+fn a_refusal_advises_to_wait_at_least_one_second() {
     let limits = Limits::default().with(|limits| {
         limits.http.retry_after = std::time::Duration::from_millis(5);
     });
@@ -180,7 +180,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_request_is_accepted_by_the_rules_or_refused_in_json(request in request()) {
+    fn a_random_request_is_accepted_by_the_rules_or_refused_in_json(request in request()) {
         match request.decide() {
             Ok(accept) => {
                 check_acceptable(&request);
@@ -194,7 +194,7 @@ proptest! {
     }
 
     #[test]
-    fn no_refusal_holds_what_was_sent(mut request in request(), marker in "[B-Y]{6}", at in any::<Index>()) {
+    fn a_refusal_contains_no_value_of_the_request(mut request in request(), marker in "[B-Y]{6}", at in any::<Index>()) {
         request.target = format!("/ws?name={marker}%00");
         for (_, value) in &mut request.headers {
             value.truncate(at.index(value.len() + 1));

@@ -78,14 +78,14 @@ fn sending() -> impl Strategy<Value = Sending> {
     })
 }
 
-/// A key that was used, and what for.
+/// An earlier append with a key.
 #[derive(Clone, Debug)]
 struct Used {
     sending: Sending,
     appended: AppendReceipt,
 }
 
-/// What appending must answer, given all that used a key in the room before.
+/// Returns the answer to an append of a known key, given all earlier appends with keys in the room.
 fn expected(
     used: &[Used],
     sending: &Sending,

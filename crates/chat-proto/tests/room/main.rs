@@ -1,5 +1,6 @@
 //! A room: its log, its keys, its tail, its members, and its presence.
 
+mod checks;
 mod histories;
 mod keys;
 mod model;

@@ -34,7 +34,7 @@ fn a_message_is_kept_as_the_event_that_members_get() {
 }
 
 #[test]
-fn a_message_larger_than_a_page_is_a_page() {
+fn a_message_larger_than_a_page_is_a_page_of_its_own() {
     let mut log = log(&Limits::default().with(|limits| {
         limits.wire.max_batch_bytes = 10;
         limits.rooms.log_bytes = 10;

@@ -49,7 +49,7 @@ fn a_join_for_the_last_messages_gets_as_many_as_are_readable() {
 }
 
 #[test]
-fn a_resume_within_the_log_gets_all_that_came_after_it() {
+fn a_resume_within_the_log_gets_all_later_messages() {
     for log in extents() {
         for seq in log.first - 1..=log.head {
             assert_eq!(resumed(&after(EPOCH, seq), &log), whole(seq), "{log:?}");
@@ -67,7 +67,7 @@ fn a_resume_from_the_future_is_a_bad_cursor() {
 }
 
 #[test]
-fn a_resume_that_the_log_no_longer_reaches_is_told_of_the_gap() {
+fn a_resume_from_before_the_log_gets_the_newest_messages_and_a_gap() {
     for log in extents() {
         for seq in 0..log.first - 1 {
             let resumption = resumed(&after(EPOCH, seq), &log).unwrap();
@@ -79,7 +79,7 @@ fn a_resume_that_the_log_no_longer_reaches_is_told_of_the_gap() {
 }
 
 #[test]
-fn a_resume_of_another_epoch_gets_the_newest_messages_and_is_told_of_the_rest() {
+fn a_resume_of_another_epoch_gets_the_newest_messages_and_a_gap() {
     for log in extents() {
         for seq in [0, 1, log.head, log.head + 1, (1 << 53) - 1] {
             let resumption = resumed(&after("gone", seq), &log).unwrap();

@@ -14,7 +14,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_user_is_here_from_the_first_connection_to_the_last(
+    fn a_user_is_present_from_the_first_connection_to_the_last(
         steps in proptest::collection::vec((any::<bool>(), user()), 0..60),
     ) {
         let mut roster = Roster::default();

@@ -16,7 +16,7 @@ struct Model {
     tail: Tail<Entry>,
     /// Every message ever stored.
     stored: Vec<Bytes>,
-    /// What was pushed since the tail last had a hole, the newest last.
+    /// The entries pushed since the tail last had a hole, the newest last.
     pushed: Vec<Option<u64>>,
     events: u64,
     members: Vec<Reader>,
@@ -199,7 +199,7 @@ impl Model {
 }
 
 #[test]
-fn a_batch_may_have_exactly_as_many_bytes_as_allowed() {
+fn a_batch_may_have_exactly_the_bytes_that_are_allowed() {
     let mut tail = Tail::new(0, 8, usize::MAX);
     let mut cursor = tail.cursor(0);
     for seq in 1..=4 {

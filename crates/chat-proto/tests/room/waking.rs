@@ -16,7 +16,7 @@ fn guest(name: &str) -> User {
 fn room_with_member(limits: &Limits) -> (Room<&'static str>, Member) {
     let mut room = Room::new(room("lobby"), limits);
     let bounds = LogBounds { epoch: "e".to_owned(), head: 0, first: 1 };
-    let (mut ada, _) = room.join(1, &guest("ada"), "ada", bounds, &JoinFrom::Now).unwrap();
+    let (mut ada, _) = room.join(1, &guest("ada"), "ada", bounds, &JoinFrom::Now).expect("joined");
     while !matches!(room.take(&mut ada), Delivery::Nothing) {}
     room.to_wake().for_each(drop);
     while !matches!(room.take(&mut ada), Delivery::Nothing) {}

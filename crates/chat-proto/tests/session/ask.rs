@@ -9,7 +9,7 @@ use proptest::sample::select;
 
 pub(crate) const ROOMS: [&str; 4] = ["a", "b", "c", "로비"];
 
-/// What a text asks, in the words of the table in PROTOCOL.md, section 3.
+/// A text with the command in it, in the terms of the table in PROTOCOL.md, section 3.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
     pub(crate) text: String,
@@ -29,7 +29,7 @@ pub(crate) enum Wish {
     Room(&'static str, &'static str),
 }
 
-/// Any text that a peer may send, with a `ref` or without.
+/// Returns any text that a peer may send, with or without a `ref`.
 pub(crate) fn ask() -> impl Strategy<Value = Ask> {
     let reference = proptest::option::weighted(0.8, "[a-z]{0,3}|[가-힣]{21}");
     prop_oneof![20 => (wish(), reference).prop_map(|((wish, fields), reference)| Ask::new(wish, &fields, reference)), 2 => unreadable()]
@@ -104,7 +104,7 @@ fn to_room(kind: &str, room: &str) -> String {
     format!(r#""type":"{kind}","room":"{room}"{rest}"#)
 }
 
-/// What a session must do for an ask.
+/// The effect that a session must have for an ask.
 pub(crate) enum Answer {
     Event(&'static str),
     Error(&'static str, Option<&'static str>),

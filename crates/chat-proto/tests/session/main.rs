@@ -1,4 +1,4 @@
-//! A session over time: what it answers, when it pings and why it ends.
+//! A session over time: its answers, its pings, and its ends.
 
 mod ask;
 mod model;
@@ -84,7 +84,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_ask_is_answered_once_and_in_order(steps in proptest::collection::vec(step(), 0..120)) {
+    fn every_command_is_answered_once_and_in_order(steps in proptest::collection::vec(step(), 0..120)) {
         let mut model = Model::new(limits());
         for step in steps {
             step.take(&mut model);
@@ -114,7 +114,7 @@ proptest! {
 }
 
 #[test]
-fn nine_errors_in_ten_seconds_are_forgiven_and_the_tenth_closes() {
+fn the_tenth_error_within_ten_seconds_closes() {
     let mut model = Model::new(limits());
     for _ in 0..9 {
         model.text(Ask::mistake());
@@ -130,7 +130,7 @@ fn nine_errors_in_ten_seconds_are_forgiven_and_the_tenth_closes() {
 }
 
 #[test]
-fn what_the_server_could_not_do_is_not_counted_as_an_error() {
+fn unavailable_is_not_counted_as_an_error() {
     let mut model = Model::new(limits());
     for _ in 0..50 {
         model.text(Ask::to_room("join", "a"));
@@ -140,7 +140,7 @@ fn what_the_server_could_not_do_is_not_counted_as_an_error() {
 }
 
 #[test]
-fn a_silent_peer_is_pinged_and_then_given_up_within_45_seconds() {
+fn a_silent_peer_is_pinged_and_closed_within_45_seconds() {
     let mut model = Model::new(Limits::default());
     model.wait(20 * SECOND - Duration::from_millis(1));
     model.timer();
@@ -155,7 +155,7 @@ fn a_silent_peer_is_pinged_and_then_given_up_within_45_seconds() {
 }
 
 #[test]
-fn a_peer_that_answers_pings_stays_for_ever() {
+fn a_peer_that_answers_pings_stays_forever() {
     let mut model = Model::new(limits());
     for _ in 0..1_000 {
         model.wait_for_deadline();
@@ -167,7 +167,7 @@ fn a_peer_that_answers_pings_stays_for_ever() {
 }
 
 #[test]
-fn a_drain_finishes_what_was_asked_before_and_then_closes() {
+fn a_drain_finishes_earlier_commands_and_then_closes() {
     let mut model = Model::new(limits());
     model.text(Ask::to_room("join", "a"));
     model.text(Ask::to_room("send", "a"));
@@ -190,7 +190,7 @@ fn a_drain_closes_an_idle_session_at_once() {
 }
 
 #[test]
-fn an_outcome_that_comes_after_the_close_is_not_told() {
+fn an_outcome_after_the_close_is_dropped() {
     let mut model = Model::new(limits());
     model.text(Ask::to_room("join", "a"));
     model.binary();
@@ -200,7 +200,7 @@ fn an_outcome_that_comes_after_the_close_is_not_told() {
 }
 
 #[test]
-fn joining_again_is_no_error_even_in_the_last_room_that_is_allowed() {
+fn joining_again_is_no_error_at_the_limit_of_rooms() {
     let mut model = Model::new(limits());
     for room in ["a", "b", "a", "b", "c", "a"] {
         model.text(Ask::to_room("join", room));

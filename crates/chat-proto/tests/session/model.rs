@@ -1,4 +1,4 @@
-//! What a session owes, kept beside the session and compared with each of its effects.
+//! A model of a session, which is compared with each effect of the session.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(crate) struct Model {
     limits: Arc<Limits>,
     now: Duration,
     rooms: BTreeSet<&'static str>,
-    /// What was asked and not yet answered, oldest first.
+    /// The commands without an answer, oldest first.
     owed: VecDeque<Ask>,
     in_flight: Option<Operation>,
     errors: Vec<Duration>,
@@ -81,7 +81,7 @@ impl Model {
         self.check(Vec::new());
     }
 
-    /// Ends what is in hand, in the way that was asked or with `refusal`.
+    /// Ends the operation in flight, with a fitting outcome or with `refusal`.
     pub(crate) fn outcome(&mut self, refusal: Option<ErrorCode>, gap: bool) {
         let outcome = match (&self.in_flight, refusal) {
             (_, Some(code)) => code.into(),
@@ -145,7 +145,7 @@ impl Model {
         self.check_close(&effects, CloseCode::SlowConsumer);
     }
 
-    /// Lets all that is in hand come to its end; then nothing is owed.
+    /// Ends all operations. Then no answer is missing.
     pub(crate) fn finish(&mut self) {
         while self.in_flight.is_some() {
             self.outcome(None, false);
@@ -185,7 +185,7 @@ impl Model {
         }
     }
 
-    /// Compares effects with what is owed, one ask after the other.
+    /// Compares effects with the commands without an answer, in their order.
     fn check(&mut self, effects: Vec<Effect>) {
         let mut effects = effects.into_iter();
         while self.closed.is_none() && self.in_flight.is_none() && !self.too_many_errors() {

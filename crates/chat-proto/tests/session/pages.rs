@@ -1,4 +1,4 @@
-//! The replies that are made of stored messages: byte for byte what encoding all of it anew would give.
+//! The replies that contain stored messages. They equal the encoding of the whole, byte for byte.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-/// The events as PROTOCOL.md, section 4, has them, each message parsed and written like every other field.
+/// The events of PROTOCOL.md, section 4, with each message parsed and written like every other field.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Anew<'a> {
+enum Encoded<'a> {
     History {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a str>,
@@ -73,7 +73,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_page_is_encoded_as_if_its_messages_were_encoded_anew(
+    fn a_page_is_encoded_as_if_its_messages_were_encoded_again(
         reference in proptest::option::of(text()),
         room in room(),
         epoch in text(),
@@ -82,15 +82,15 @@ proptest! {
     ) {
         let (asked, name) = (reference.as_deref(), room.clone());
         let history =
-            Anew::History { reference: asked, room: name.as_str(), epoch: &epoch, messages: parsed(&messages), more };
-        let found = Anew::Found { reference: asked, room: name.as_str(), messages: parsed(&messages), more };
-        let anew = [history, found].map(|event| serde_json::to_string(&event).expect("JSON"));
+            Encoded::History { reference: asked, room: name.as_str(), epoch: &epoch, messages: parsed(&messages), more };
+        let found = Encoded::Found { reference: asked, room: name.as_str(), messages: parsed(&messages), more };
+        let expected = [history, found].map(|event| serde_json::to_string(&event).expect("JSON"));
         let (reference, again) = (reference.clone(), messages.clone());
         let joined = [
             Event::History { reference: reference.clone(), room: room.clone(), epoch: epoch.clone(), messages, more },
             Event::Found { reference, room, messages: again, more },
         ];
-        prop_assert_eq!(joined.map(|event| String::from_utf8(event.encode().into()).expect("UTF-8")), anew);
+        prop_assert_eq!(joined.map(|event| String::from_utf8(event.encode().into()).expect("UTF-8")), expected);
     }
 }
 
@@ -112,7 +112,7 @@ fn a_page_of_none_one_or_two_messages_is_what_the_protocol_says() {
 }
 
 #[test]
-fn a_log_that_returns_what_is_no_object_of_text_is_unavailable() {
+fn a_log_that_returns_no_objects_of_text_is_unavailable() {
     let event = br#"{"type":"message","seq":8}"#;
     let unavailable = r#"{"type":"error","ref":"1","code":"unavailable","message":"the room is not available; a retry with the same key is safe","room":"lobby"}"#;
     let garbage: [&[u8]; 10] = [
@@ -142,7 +142,7 @@ fn a_log_that_returns_what_is_no_object_of_text_is_unavailable() {
     }
 }
 
-/// What a member of the lobby is answered.
+/// Returns the reply to a member of the lobby.
 fn answer(command: &'static str, outcome: Outcome<()>) -> String {
     let (now, user) = (Duration::ZERO, User::guest("ann").expect("a good name"));
     let (mut session, _) = Session::open(Arc::new(Limits::default()), user, "7".to_owned(), now);

@@ -1,0 +1,183 @@
+//! The host's own way into rooms.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use serde_json::value::RawValue;
+
+use super::Chat;
+use crate::error::PostError;
+use crate::room::{self, Inbox, LiveRoom, Membership, Subscription, within};
+use crate::{
+    AppendReceipt, Message, NewMessage, Page, Range, RoomName, Search, SearchError, SearchPage, Unavailable,
+    User,
+};
+
+impl Chat {
+    /// Posts a message into a room as `user`.
+    ///
+    /// ```
+    /// use chat_core::{Chat, RoomName, Text, User};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let chat = Chat::default();
+    /// let lobby: RoomName = "lobby".parse()?;
+    /// let clock = User::new("service:clock", "Clock")?;
+    /// let receipt = chat.post(&lobby, &clock, &Text::new("It is noon.")).await?;
+    /// assert_eq!(receipt.seq, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PostError`]. After [`PostError::Unavailable`] it is not known whether the message is stored:
+    /// [`post_with_key`](Self::post_with_key) makes a retry safe.
+    pub async fn post<M: Message>(
+        &self,
+        room: &RoomName,
+        user: &User,
+        message: &M,
+    ) -> Result<AppendReceipt, PostError> {
+        self.append(room, user, message, None).await
+    }
+
+    /// Posts a message into a room as `user`, once for each `key`. A repeated call returns the receipt of the first.
+    ///
+    /// ```
+    /// use chat_core::{Chat, RoomName, Text, User};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let (chat, lobby): (Chat, RoomName) = (Chat::default(), "lobby".parse()?);
+    /// let (shop, text) = (User::new("service:shop", "Shop")?, Text::new("Order 7 is on its way."));
+    /// let first = chat.post_with_key(&lobby, &shop, &text, "order-7").await?;
+    /// let again = chat.post_with_key(&lobby, &shop, &text, "order-7").await?;
+    /// assert_eq!((first.seq, again.seq, again.duplicate), (1, 1, true));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PostError`]. After [`PostError::Unavailable`] a retry with the same key is safe.
+    pub async fn post_with_key<M: Message>(
+        &self,
+        room: &RoomName,
+        user: &User,
+        message: &M,
+        key: &str,
+    ) -> Result<AppendReceipt, PostError> {
+        if key.is_empty() || key.len() > self.limits().wire.max_key_bytes {
+            return Err(PostError::InvalidKey);
+        }
+        self.append(room, user, message, Some(key.to_owned())).await
+    }
+
+    async fn append<M: Message>(
+        &self,
+        room: &RoomName,
+        user: &User,
+        message: &M,
+        key: Option<String>,
+    ) -> Result<AppendReceipt, PostError> {
+        let json = message.to_json().and_then(RawValue::from_string);
+        let body = json.map_err(|error| PostError::Json(Arc::new(error)))?;
+        (self.rooms().check_body)(&body, self.limits())?;
+        if body.get().len() > self.limits().wire.max_frame_bytes {
+            return Err(PostError::TooLarge);
+        }
+        let room = self.open(room).await?;
+        Ok(room::append(&room, NewMessage { user: user.clone(), key, body }, self.rooms()).await?)
+    }
+
+    /// Reads part of a room's log.
+    ///
+    /// ```
+    /// use chat_core::{Chat, Range, RoomName, Text, User};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let (chat, lobby): (Chat, RoomName) = (Chat::default(), "lobby".parse()?);
+    /// for text in ["one", "two", "three"] {
+    ///     chat.post(&lobby, &User::guest("ann")?, &Text::new(text)).await?;
+    /// }
+    /// let page = chat.history(&lobby, Range::newest(2)).await?;
+    /// let seqs: Vec<u64> = page.messages.iter().map(|stored| stored.seq).collect();
+    /// assert_eq!((seqs, page.more), (vec![2, 3], true));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] if the log cannot be read in time.
+    pub async fn history(&self, room: &RoomName, range: Range) -> Result<Page, Unavailable> {
+        let room = self.open(room).await?;
+        within(self.rooms(), room.log().read(range)).await
+    }
+
+    /// Searches a room's log.
+    ///
+    /// ```
+    /// use chat_core::{Chat, RoomName, Search, Text, User};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let (chat, lobby): (Chat, RoomName) = (Chat::default(), "lobby".parse()?);
+    /// chat.post(&lobby, &User::guest("ann")?, &Text::new("Pears and apples")).await?;
+    /// let search = Search { query: "apple".to_owned(), limit: 20, before: u64::MAX };
+    /// assert_eq!(chat.search(&lobby, search).await?.messages.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SearchError::BadQuery`] for a query that is empty or too long; [`SearchError::Unsupported`] if the log has no
+    /// search; [`SearchError::Unavailable`] if it does not answer in time.
+    pub async fn search(&self, room: &RoomName, search: Search) -> Result<SearchPage, SearchError> {
+        if !search.is_valid(self.limits()) {
+            return Err(SearchError::BadQuery);
+        }
+        let room = self.open(room).await?;
+        room::search(room.log(), search, self.rooms()).await
+    }
+
+    /// Subscribes to a room from now on. No user sees the subscription.
+    ///
+    /// ```
+    /// use chat_core::{Chat, RoomName, Text, User};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let chat = Chat::default();
+    /// let lobby: RoomName = "lobby".parse()?;
+    /// let mut events = chat.subscribe(&lobby).await?;
+    /// chat.post(&lobby, &User::guest("clock")?, &Text::new("It is noon.")).await?;
+    /// let event = events.next().await?.expect("the log goes on");
+    /// assert!(event.starts_with(br#"{"type":"message","room":"lobby","seq":1"#));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] if the log cannot be opened in time.
+    pub async fn subscribe(&self, room: &RoomName) -> Result<Subscription, Unavailable> {
+        let room = self.open(room).await?;
+        let bounds = room.bounds(self.rooms()).await?;
+        let inbox = Arc::<Inbox>::default();
+        let id = self.shared.subscriptions.fetch_sub(1, Ordering::Relaxed);
+        let membership =
+            Membership::subscribe(Arc::clone(self.rooms()), room, id, Arc::clone(&inbox), bounds)
+                .map_err(|_| Unavailable::new("the log has begun another life"))?;
+        Ok(Subscription::new(membership, inbox))
+    }
+
+    /// Opens a room for the host's own call.
+    async fn open(&self, room: &RoomName) -> Result<Arc<LiveRoom>, Unavailable> {
+        self.rooms().open(room).await
+    }
+}

@@ -1,0 +1,132 @@
+//! The promises of a room, checked after each step of a history.
+
+use std::collections::BTreeSet;
+
+use chat_proto::Range;
+use chat_proto::room::{Delivery, RoomEvent};
+use serde_json::Value;
+
+use crate::model::{Model, USERS};
+
+impl Model {
+    /// Checks what must hold after each step.
+    pub(crate) fn check(&mut self) {
+        for id in self.room.to_wake().copied().collect::<Vec<_>>() {
+            let reader = self.readers.get_mut(&id).expect("only members are woken");
+            assert!(!reader.is_awake, "{id} is woken twice");
+            reader.is_awake = true;
+        }
+        for reader in self.readers.values().filter(|reader| !reader.is_awake) {
+            let next = self.room.take(&mut reader.member.clone());
+            assert!(matches!(next, Delivery::Nothing), "a member that sleeps misses {next:?}");
+        }
+        let mut present: Vec<String> = self.present().into_iter().collect();
+        present.sort();
+        let members: Vec<_> =
+            self.room.roster().members().iter().map(|user| user.name().to_owned()).collect();
+        assert_eq!(members, present);
+        self.check_witness();
+    }
+
+    fn check_witness(&mut self) {
+        let Some((id, _)) = self.witness else { return };
+        while self.take(id) {}
+        if self.readers[&id].is_renewed {
+            let reader = self.readers.remove(&id).expect("the witness");
+            self.room.leave(&reader.member);
+            let id = self.subscribe();
+            self.witness = self.witness.take().map(|(_, seen)| (id, seen));
+        }
+        let present = self.present();
+        assert_eq!(self.witness.as_ref().map(|(_, seen)| seen), Some(&present), "seen and present");
+    }
+
+    /// Brings all readers up to date.
+    pub(crate) fn finish(mut self) {
+        self.room.advance(self.head());
+        self.check();
+        for id in self.readers.keys().copied().collect::<Vec<_>>() {
+            while self.take(id) {}
+            let reader = &self.readers[&id];
+            assert!(reader.is_renewed || reader.next == self.head() + 1, "{id} has not got everything");
+        }
+    }
+
+    /// Returns the users with a connection on any node.
+    fn present(&self) -> BTreeSet<String> {
+        let local = self.readers.values().filter_map(|reader| reader.user);
+        let remote = self.remote.iter().filter(|(_, count)| **count > 0).map(|((_, user), _)| *user);
+        local.chain(remote).map(|user| USERS[user].to_owned()).collect()
+    }
+
+    /// Gives a reader its next events. Returns false if there are none.
+    pub(crate) fn take(&mut self, id: u64) -> bool {
+        let reader = self.readers.get_mut(&id).expect("a reader");
+        if let Some((page, up_to, first)) = reader.page.take() {
+            match reader.member.catch_up(self.room.name(), page, up_to) {
+                Some(events) if !reader.is_renewed => self.see(id, events, first),
+                // A page of the log's earlier life.
+                _ => assert!(reader.is_renewed),
+            }
+            return true;
+        }
+        match self.room.take(&mut reader.member) {
+            Delivery::Nothing => {
+                assert!(!reader.is_renewed && reader.next > self.room.head());
+                reader.is_awake = false;
+                false
+            }
+            Delivery::Renewed => {
+                assert!(reader.is_renewed);
+                false
+            }
+            Delivery::CatchUp { up_to } => {
+                assert!(reader.next <= up_to && up_to <= self.room.head());
+                let limit = self.limits.wire.max_page_messages;
+                let page = self.log.read(Range::After { seq: reader.member.seq(), limit });
+                reader.page = Some((page, up_to, self.log.bounds().first));
+                true
+            }
+            Delivery::Events(events) => {
+                let bytes: usize = events.iter().map(|event| event.frame.len()).sum();
+                assert!(events.len() == 1 || bytes <= self.limits.wire.max_batch_bytes);
+                self.see(id, events, 0);
+                true
+            }
+        }
+    }
+
+    /// Checks events that a reader gets. `first` is where the log began when they were read.
+    fn see(&mut self, id: u64, events: Vec<RoomEvent>, first: u64) {
+        for RoomEvent { frame, is_entry, .. } in events {
+            let event: Value = serde_json::from_slice(&frame).expect("JSON");
+            let reader = self.readers.get_mut(&id).expect("a reader");
+            match event["type"].as_str() {
+                Some("message") => {
+                    assert!(is_entry);
+                    assert_eq!(event["seq"], reader.next, "in order, without a hole");
+                    let index = usize::try_from(reader.next - 1).expect("a small number");
+                    assert_eq!(frame, self.stored[index]);
+                    reader.next += 1;
+                }
+                Some("gap") => {
+                    assert!(is_entry);
+                    assert_eq!(event["from"], reader.next);
+                    let to = event["to"].as_u64().expect("a number");
+                    assert!(to < first, "{to} can be read in a log from {first} on");
+                    reader.next = to + 1;
+                }
+                Some("presence") => {
+                    assert!(!is_entry);
+                    let user = event["user"]["name"].as_str().expect("a name").to_owned();
+                    if let Some((_, seen)) = self.witness.as_mut().filter(|(witness, _)| *witness == id) {
+                        let is_change =
+                            if event["state"] == "joined" { seen.insert(user) } else { seen.remove(&user) };
+                        assert!(is_change, "twice: {event}");
+                    }
+                }
+                _ => assert_eq!(event["type"], "typing"),
+            }
+        }
+    }
+}
