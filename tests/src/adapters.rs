@@ -1,10 +1,15 @@
+use std::io;
 use std::net::SocketAddr;
 
-use actix_web::App;
+use actix_web::{App, web};
 use anyhow::Result;
-use chat_core::{Chat, Endpoint, Limits, Mechanism, Message, Text};
+use axum::Router;
+use chat_adapter::UpgradeLayer;
+use chat_core::{Chat, Endpoint, UpgradeMode};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tower_layer::Layer;
+use warp::Filter;
 
 /// An adapter with one of its upgrade modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,22 +17,22 @@ pub enum Adapter {
     /// The adapter for plain hyper, which always hijacks the connection.
     Tungstenite,
     /// The adapter for warp.
-    Warp(Mechanism),
+    Warp(UpgradeMode),
     /// The adapter for actix-web.
-    Actix(Mechanism),
+    Actix(UpgradeMode),
     /// The adapter for axum.
-    Axum(Mechanism),
+    Axum(UpgradeMode),
 }
 
 /// Every adapter with each of its upgrade modes.
 pub const ADAPTERS: [Adapter; 7] = [
     Adapter::Tungstenite,
-    Adapter::Warp(Mechanism::Hijack),
-    Adapter::Warp(Mechanism::Context),
-    Adapter::Actix(Mechanism::Hijack),
-    Adapter::Actix(Mechanism::Context),
-    Adapter::Axum(Mechanism::Hijack),
-    Adapter::Axum(Mechanism::Context),
+    Adapter::Warp(UpgradeMode::Hijack),
+    Adapter::Warp(UpgradeMode::Framework),
+    Adapter::Actix(UpgradeMode::Hijack),
+    Adapter::Actix(UpgradeMode::Framework),
+    Adapter::Axum(UpgradeMode::Hijack),
+    Adapter::Axum(UpgradeMode::Framework),
 ];
 
 impl Adapter {
@@ -35,42 +40,54 @@ impl Adapter {
     pub fn name(self) -> &'static str {
         match self {
             Self::Tungstenite => "tungstenite_hijack",
-            Self::Warp(Mechanism::Hijack) => "warp_hijack",
-            Self::Warp(Mechanism::Context) => "warp_context",
-            Self::Actix(Mechanism::Hijack) => "actix_hijack",
-            Self::Actix(Mechanism::Context) => "actix_context",
-            Self::Axum(Mechanism::Hijack) => "axum_hijack",
-            Self::Axum(Mechanism::Context) => "axum_context",
+            Self::Warp(UpgradeMode::Hijack) => "warp_hijack",
+            Self::Warp(UpgradeMode::Framework) => "warp_framework",
+            Self::Actix(UpgradeMode::Hijack) => "actix_hijack",
+            Self::Actix(UpgradeMode::Framework) => "actix_framework",
+            Self::Axum(UpgradeMode::Hijack) => "axum_hijack",
+            Self::Axum(UpgradeMode::Framework) => "axum_framework",
+            _ => "unknown",
         }
     }
 
     /// Serves a chat until `stop` is ready.
-    pub async fn serve<M: Message>(
+    ///
+    /// # Errors
+    ///
+    /// The error of an adapter that cannot start.
+    pub async fn serve(
         self,
         listener: TcpListener,
-        endpoint: Endpoint<M>,
-        limits: &Limits,
+        endpoint: Endpoint,
         stop: impl Future<Output = ()> + Send + 'static,
-    ) {
+    ) -> io::Result<()> {
+        let chat = endpoint.chat().clone();
         match self {
             Self::Tungstenite => {
-                let service = chat_tungstenite::mount(endpoint, chat_tungstenite::NotFound);
-                chat_tungstenite::serve(listener, service, limits, stop).await;
+                let service = UpgradeLayer::new().layer(chat_tungstenite::routes(endpoint));
+                chat_tungstenite::serve(listener, service, &chat, stop).await
             }
-            Self::Warp(mechanism) => {
-                let service = chat_warp::mount(endpoint, mechanism, chat_warp::not_found());
-                chat_warp::serve(listener, service, limits, stop).await;
+            Self::Warp(mode) => {
+                let routes = chat_warp::routes(endpoint.mode(mode)).or(chat_warp::not_found());
+                let service = UpgradeLayer::new().layer(warp::service(routes));
+                chat_warp::serve(listener, service, &chat, stop).await
             }
-            Self::Actix(mechanism) => {
-                let app = move || chat_actix::mount(App::new(), endpoint.clone(), mechanism);
-                // A test notices a server that did not start: it cannot connect.
-                if let Ok(listener) = listener.into_std() {
-                    let _ended = chat_actix::serve(listener, app, limits, stop).await;
-                }
+            Self::Actix(mode) => {
+                let endpoint = endpoint.mode(mode);
+                let app = move || {
+                    App::new()
+                        .configure(chat_actix::routes(endpoint.clone()))
+                        .default_service(web::to(chat_actix::not_found))
+                        .wrap(chat_actix::UpgradeLayer::new())
+                };
+                chat_actix::serve(listener, app, &chat, stop).await
             }
-            Self::Axum(mechanism) => {
-                let service = chat_axum::mount(endpoint, mechanism, chat_axum::not_found());
-                chat_axum::serve(listener, service, limits, stop).await;
+            Self::Axum(mode) => {
+                let router = Router::new()
+                    .merge(chat_axum::routes(endpoint.mode(mode)))
+                    .fallback(chat_axum::not_found)
+                    .layer(UpgradeLayer::new());
+                chat_axum::serve(listener, router, &chat, stop).await
             }
         }
     }
@@ -86,21 +103,20 @@ pub struct Server {
 impl Server {
     /// Serves a chat with the default limits on a free port.
     pub async fn with_defaults(adapter: Adapter) -> Result<Self> {
-        Self::start(adapter, &Chat::<Text>::default()).await
+        Self::start(adapter, &Chat::default()).await
     }
 
     /// Serves a chat on a free port.
-    pub async fn start<M: Message>(adapter: Adapter, chat: &Chat<M>) -> Result<Self> {
+    pub async fn start(adapter: Adapter, chat: &Chat) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let limits = chat.limits().clone();
         let endpoint = Endpoint::new(chat.clone());
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
             // Dropping the sender stops the server.
             let _dropped = stopped.await.is_err();
         };
-        tokio::spawn(async move { adapter.serve(listener, endpoint, &limits, stopped).await });
+        tokio::spawn(async move { adapter.serve(listener, endpoint, stopped).await });
         Ok(Self { address, _stop: stop })
     }
 

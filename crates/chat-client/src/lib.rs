@@ -2,16 +2,16 @@
 //!
 //! ```
 //! # use chat_core::{Chat, Endpoint};
-//! # use chat_tungstenite::{NotFound, mount, serve};
+//! # use chat_tungstenite::{UpgradeLayer, routes, serve};
+//! # use tower_layer::Layer;
 //! use chat_client::{Client, Event, JoinFrom, RoomName, Text};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 //! # let url = format!("ws://{}/ws", listener.local_addr()?);
-//! # let chat: Chat = Chat::default();
-//! # let limits = chat.limits().clone();
-//! # let service = mount(Endpoint::new(chat), NotFound);
-//! # tokio::spawn(async move { serve(listener, service, &limits, std::future::pending()).await });
+//! # let chat = Chat::default();
+//! # let service = UpgradeLayer::new().layer(routes(Endpoint::new(chat.clone())));
+//! # tokio::spawn(async move { serve(listener, service, &chat, std::future::pending()).await });
 //! let (client, mut events) = Client::builder(&url).name("Ann").connect().await?;
 //! let lobby: RoomName = "lobby".parse()?;
 //! client.join(&lobby, JoinFrom::Last(20)).await?;

@@ -9,18 +9,17 @@ use std::future::pending;
 
 use chat_core::{Chat, Endpoint};
 use chat_sqlite::{Options, SqliteStore};
-use chat_tungstenite::NotFound;
+use chat_tungstenite::UpgradeLayer;
 use tokio::net::TcpListener;
+use tower_layer::Layer;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = std::env::args_os().nth(1).ok_or("usage: one_by_one DIR")?;
     let store = SqliteStore::open(dir, Options::default().with(|options| options.max_batch_messages = 1))?;
-    let chat: Chat = Chat::builder().store(store.clone()).build();
+    let chat = Chat::builder().store(store).build();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listens on ws://{}/ws", listener.local_addr()?);
-    let limits = chat.limits().clone();
-    let service = chat_tungstenite::mount(Endpoint::new(chat), NotFound);
-    chat_tungstenite::serve(listener, service, &limits, pending()).await;
-    Ok(())
+    let service = UpgradeLayer::new().layer(chat_tungstenite::routes(Endpoint::new(chat.clone())));
+    Ok(chat_tungstenite::serve(listener, service, &chat, pending()).await?)
 }

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use chat_conformance::{InProcess, Mechanism, Mounted, certify};
 use chat_sqlite::{Options, SqliteStore};
-use chat_tungstenite::NotFound;
+use chat_tungstenite::UpgradeLayer;
+use tower_layer::Layer;
 
 fn main() -> ExitCode {
     let stores = tempfile::tempdir().expect("a directory");
@@ -12,16 +13,18 @@ fn main() -> ExitCode {
     let target = InProcess::new("sqlite", serve).set_up(move |builder| {
         let dir = tempfile::tempdir_in(&path).expect("a directory").keep();
         let store = SqliteStore::open(dir, Options::default()).expect("a store");
-        builder.rooms(move |name, limits, sink| store.room(name, limits, sink))
+        builder.store(store)
     });
     let retention =
         "the options of a store decide its retention, not `log_messages`: tests/store/retention.rs";
     certify([Mechanism::new(target)
-        .deviation("resume::a_history_ends_where_the_log_does", retention)
-        .deviation("resume::a_hole_is_told", retention)])
+        .deviation("resume::a_history_ends_at_the_oldest_message", retention)
+        .deviation("resume::a_gap_is_announced", retention)])
 }
 
 async fn serve(server: Mounted) {
-    let service = chat_tungstenite::mount(server.endpoint, NotFound);
-    chat_tungstenite::serve(server.listener, service, &server.limits, server.stop).await;
+    let chat = server.endpoint.chat().clone();
+    let service = UpgradeLayer::new().layer(chat_tungstenite::routes(server.endpoint));
+    // A server that cannot start serves no case.
+    let _ended = chat_tungstenite::serve(server.listener, service, &chat, server.stop).await;
 }

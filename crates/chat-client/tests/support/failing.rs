@@ -33,12 +33,7 @@ impl Failing {
     }
 
     pub(crate) fn chat(&self) -> Chat {
-        let rooms = self.clone();
-        let open = move |name, limits, outlet| {
-            Arc::new(FailingRoom { rooms: rooms.clone(), log: MemoryRoom::new(name, limits, outlet) })
-                as Arc<dyn Room>
-        };
-        Chat::builder().rooms(open).build()
+        Chat::builder().store(self.clone()).build()
     }
 
     pub(crate) fn set(&self, mode: Mode) {
@@ -57,6 +52,19 @@ impl Failing {
     }
 }
 
+#[async_trait]
+impl Store for Failing {
+    async fn open(
+        &self,
+        room: &RoomName,
+        limits: &Arc<Limits>,
+        sink: CommitSink,
+    ) -> Result<Arc<dyn Room>, Unavailable> {
+        let log = MemoryRoom::new(room.clone(), Arc::clone(limits), sink);
+        Ok(Arc::new(FailingRoom { rooms: self.clone(), log }))
+    }
+}
+
 struct FailingRoom {
     rooms: Failing,
     log: MemoryRoom,
@@ -68,7 +76,7 @@ impl Room for FailingRoom {
         self.rooms.attempts.send_modify(|attempts| *attempts += 1);
         let mut modes = self.rooms.mode.subscribe();
         let mode = *modes.wait_for(|mode| !matches!(mode, Mode::Waits)).await.unwrap();
-        let failed = || AppendError::Unavailable("the test wants an error".to_owned());
+        let failed = || AppendError::from(Unavailable::new("the test wants an error"));
         match mode {
             Mode::Fails => Err(failed()),
             Mode::StoresAndFails => self.log.append(draft).await.and(Err(failed())),

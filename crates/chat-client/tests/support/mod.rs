@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use chat_client::{Event, Events, Message, Reconnect, RoomName};
 use chat_core::{Chat, Endpoint};
-use chat_tungstenite::NotFound;
+use chat_tungstenite::UpgradeLayer;
 use futures_util::{SinkExt, StreamExt};
+use tower_layer::Layer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -60,11 +61,11 @@ impl Server {
         let listener = std::net::TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let limits = chat.limits().clone();
-        let service = chat_tungstenite::mount(Endpoint::new(chat.clone()), NotFound);
+        let service = UpgradeLayer::new().layer(chat_tungstenite::routes(Endpoint::new(chat.clone())));
+        let served = chat.clone();
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
-            chat_tungstenite::serve(listener, service, &limits, pending()).await;
+            chat_tungstenite::serve(listener, service, &served, pending()).await.unwrap();
         });
         Self { address, chat, runtime: Some(runtime) }
     }

@@ -2,12 +2,13 @@ use std::io;
 use std::time::Duration;
 
 use chat_conformance::Mounted;
-use chat_tungstenite::NotFound;
+use chat_tungstenite::UpgradeLayer;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tower_layer::Layer;
 
 use crate::frame::Frame;
 use crate::link::{Link, Wires};
@@ -16,8 +17,9 @@ use crate::link::{Link, Wires};
 pub(crate) async fn serve(server: Mounted, link: impl Fn() -> Link) {
     let inner = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = inner.local_addr().expect("the port");
-    let service = chat_tungstenite::mount(server.endpoint, NotFound);
-    let correct = chat_tungstenite::serve(inner, service, &server.limits, server.stop);
+    let chat = server.endpoint.chat().clone();
+    let service = UpgradeLayer::new().layer(chat_tungstenite::routes(server.endpoint));
+    let correct = chat_tungstenite::serve(inner, service, &chat, server.stop);
     let abandon_timeout = server.limits.connection.abandon_timeout();
     let proxy = async {
         // Dropped with all the connections in it.
@@ -30,7 +32,7 @@ pub(crate) async fn serve(server: Mounted, link: impl Fn() -> Link) {
         }
     };
     tokio::select! {
-        () = correct => {}
+        _ended = correct => {}
         () = proxy => {}
     }
 }

@@ -1,8 +1,5 @@
 //! Retention: expired messages and keys are deleted, and members receive `gap` events.
 
-#[path = "../../../chat-core/tests/support/mod.rs"]
-mod session;
-
 use std::time::Duration;
 
 use crate::support::{
@@ -10,6 +7,7 @@ use crate::support::{
 };
 use chat_core::{Chat, Limits, Range, Search};
 use chat_sqlite::{Options, SqliteStore};
+use chat_testkit as session;
 use serde_json::{Value, json};
 
 /// Options with frequent sweeps.
@@ -18,14 +16,13 @@ fn frequent_sweeps() -> Options {
 }
 
 fn chat(store: &SqliteStore) -> Chat {
-    let rooms = store.clone();
     // The tail is shorter than the messages written at once, and a batch has few messages.
     let limits = Limits::default().with(|limits| {
         limits.rooms.call_timeout = TEST_TIMEOUT;
         limits.rooms.tail_events = 8;
         limits.wire.max_batch_bytes = 1_000;
     });
-    Chat::builder().limits(limits).rooms(move |name, limits, sink| rooms.room(name, limits, sink)).build()
+    Chat::builder().limits(limits).store(store.clone()).build()
 }
 
 #[tokio::test(flavor = "multi_thread")]
