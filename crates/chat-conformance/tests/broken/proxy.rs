@@ -2,7 +2,7 @@ use std::io;
 use std::time::Duration;
 
 use chat_conformance::Mounted;
-use chat_tungstenite::NotFound;
+use chat_tungstenite::UpgradeLayer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -15,8 +15,9 @@ use crate::link::{Link, Wires};
 pub(crate) async fn serve(server: Mounted, spoil: impl Fn() -> Link) {
     let inner = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = inner.local_addr().expect("the port");
-    let service = chat_tungstenite::mount(server.endpoint, NotFound);
-    let sound = chat_tungstenite::serve(inner, service, &server.limits, server.stop);
+    let chat = server.endpoint.chat().clone();
+    let service = UpgradeLayer::new().layer(chat_tungstenite::routes(server.endpoint));
+    let sound = chat_tungstenite::serve(inner, service, &chat, server.stop);
     let middle = async {
         // Dropped with all the connections in it.
         let mut connections = JoinSet::new();
@@ -26,7 +27,7 @@ pub(crate) async fn serve(server: Mounted, spoil: impl Fn() -> Link) {
         }
     };
     tokio::select! {
-        () = sound => {}
+        ended = sound => ended.expect("a listener that listens"),
         () = middle => {}
     }
 }
