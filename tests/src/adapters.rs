@@ -8,7 +8,6 @@ use chat_adapter::UpgradeLayer;
 use chat_core::{Chat, Endpoint, UpgradeMode};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tower_layer::Layer;
 use warp::Filter;
 
 /// An adapter with one of its upgrade modes.

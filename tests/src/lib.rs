@@ -35,11 +35,11 @@ macro_rules! for_each_binary {
         $crate::for_each_binary! { @modules [$($test)*]
             tungstenite_by_hijack: "chatd-tungstenite" "hijack",
             warp_by_hijack: "chatd-warp" "hijack",
-            warp_by_context: "chatd-warp" "context",
+            warp_by_framework: "chatd-warp" "framework",
             actix_by_hijack: "chatd-actix" "hijack",
-            actix_by_context: "chatd-actix" "context",
+            actix_by_framework: "chatd-actix" "framework",
             axum_by_hijack: "chatd-axum" "hijack",
-            axum_by_context: "chatd-axum" "context",
+            axum_by_framework: "chatd-axum" "framework",
         }
     };
     (@modules $tests:tt $($name:ident: $binary:literal $upgrade:literal,)*) => {

@@ -59,7 +59,7 @@ async fn a_message_posted_by_the_host_reaches_users_on_all_adapters() -> Result<
         users.push(Client::member(server.address(), &format!("user-{number}")).await?);
     }
     let lobby: RoomName = "lobby".parse()?;
-    let posted = chat.post(&lobby, &User::new("bot", "Bot")?, &Text::new("It is noon."), None).await?;
+    let posted = chat.post(&lobby, &User::new("bot", "Bot")?, &Text::new("It is noon.")).await?;
     for user in &mut users {
         let message = user.until("message").await?;
         ensure!(message["seq"] == posted.seq && message["user"]["name"] == "Bot", "{message}");

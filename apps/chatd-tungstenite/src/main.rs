@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use chat_core::UpgradeMode;
 use chatd::Service;
-use tower_layer::Layer;
 
 fn main() -> ExitCode {
     chatd::run("chatd-tungstenite", &[UpgradeMode::Hijack], |service: Service| async {

@@ -1,7 +1,5 @@
 //! The example `users` over real sockets.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::future::pending;
 
 use actix_web::App;

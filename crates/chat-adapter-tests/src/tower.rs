@@ -14,7 +14,6 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tower::Service;
 use tower::util::{MapRequest, MapResponse};
-use tower_layer::Layer;
 
 use crate::Host;
 

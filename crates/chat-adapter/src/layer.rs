@@ -16,7 +16,6 @@ use crate::{Body, answer};
 ///
 /// ```
 /// use chat_adapter::UpgradeLayer;
-/// use tower_layer::Layer;
 ///
 /// # let service = ();
 /// let service = UpgradeLayer::new().layer(service);
@@ -32,13 +31,18 @@ impl UpgradeLayer {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// Returns `service` with this layer around it, as [`Layer::layer`] does, for hosts that do not import that trait.
+    pub fn layer<S>(&self, service: S) -> UpgradeService<S> {
+        UpgradeService { service }
+    }
 }
 
 impl<S> Layer<S> for UpgradeLayer {
     type Service = UpgradeService<S>;
 
     fn layer(&self, service: S) -> UpgradeService<S> {
-        UpgradeService { service }
+        Self::layer(self, service)
     }
 }
 

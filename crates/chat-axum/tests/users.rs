@@ -1,7 +1,5 @@
 //! The example `users` over real sockets.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::future::pending;
 
 use chat_adapter_tests::{Server, in_time, users_of_the_host_join_post_and_are_kicked};

@@ -3,7 +3,6 @@
 //! ```
 //! # use chat_core::{Chat, Endpoint};
 //! # use chat_tungstenite::{UpgradeLayer, routes, serve};
-//! # use tower_layer::Layer;
 //! use chat_client::{Client, Event, JoinFrom, RoomName, Text};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -71,7 +71,6 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> std::io::Result<()> {
 //! use chat_embed::{Chat, Endpoint};
-//! use tower_layer::Layer;
 //!
 //! let chat = Chat::default();
 //! let routes = chat_embed::warp::routes(Endpoint::new(chat.clone()));
@@ -90,7 +89,6 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> std::io::Result<()> {
 //! use chat_embed::{Chat, Endpoint};
-//! use tower_layer::Layer;
 //!
 //! let chat = Chat::default();
 //! let routes = chat_embed::hyper::routes(Endpoint::new(chat.clone()));

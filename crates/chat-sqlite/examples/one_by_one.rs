@@ -11,7 +11,6 @@ use chat_core::{Chat, Endpoint};
 use chat_sqlite::{Options, SqliteStore};
 use chat_tungstenite::UpgradeLayer;
 use tokio::net::TcpListener;
-use tower_layer::Layer;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use chat_conformance::{InProcess, Mechanism, Mounted, certify};
 use chat_sqlite::{Options, SqliteStore};
 use chat_tungstenite::UpgradeLayer;
-use tower_layer::Layer;
 
 fn main() -> ExitCode {
     let stores = tempfile::tempdir().expect("a directory");

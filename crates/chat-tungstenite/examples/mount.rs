@@ -10,7 +10,6 @@ use chat_core::{Chat, Endpoint, Text, User};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
-use tower_layer::Layer;
 
 async fn shop(chat: Chat, request: Request<Incoming>) -> Result<Response<String>, Infallible> {
     let (status, text) = match request.uri().path() {

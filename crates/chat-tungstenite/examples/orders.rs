@@ -10,7 +10,6 @@ use chat_core::{BodyError, Chat, Endpoint, Limits, Message, Text};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::net::TcpListener;
-use tower_layer::Layer;
 
 /// A message in the shop.
 #[derive(Serialize, Deserialize)]

@@ -2,7 +2,6 @@
 //!
 //! ```no_run
 //! use chat_core::{Chat, Endpoint};
-//! use tower_layer::Layer;
 //!
 //! # async fn hello<B>(_: http::Request<B>) -> Result<http::Response<http_body_util::Full<hyper::body::Bytes>>, std::convert::Infallible> {
 //! #     Ok(http::Response::default())

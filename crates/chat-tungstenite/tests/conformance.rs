@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use chat_conformance::{InProcess, Mechanism, Mounted, certify};
-use tower_layer::Layer;
 
 fn main() -> ExitCode {
     certify([Mechanism::new(InProcess::new("tungstenite_hijack", serve))])

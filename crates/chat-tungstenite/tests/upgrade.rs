@@ -21,7 +21,6 @@ use tokio::time::sleep;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite};
 use tower::util::MapResponse;
 use tower::{Service, ServiceExt};
-use tower_layer::Layer;
 
 const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

@@ -7,7 +7,6 @@ use std::error::Error;
 
 use chat_core::{Chat, Endpoint, Text, User};
 use tokio::net::TcpListener;
-use tower_layer::Layer;
 use warp::http::StatusCode;
 use warp::{Filter, Reply};
 

@@ -2,7 +2,6 @@
 //!
 //! ```no_run
 //! use chat_core::{Chat, Endpoint};
-//! use tower_layer::Layer;
 //! use warp::Filter;
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use chat_conformance::{InProcess, Mounted, TUNGSTENITE_DEVIATIONS, certify};
 use chat_core::UpgradeMode;
-use tower_layer::Layer;
 use warp::Filter;
 
 fn main() -> ExitCode {

@@ -6,6 +6,7 @@
 //!
 //! [`FrameLimiter`] stands in front of a framework's own WebSocket that believes the lengths that a peer announces.
 
+mod codec;
 mod limiter;
 mod websocket;
 mod wire;

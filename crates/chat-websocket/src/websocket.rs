@@ -3,16 +3,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use chat_core::{CloseCode, Connection, Incoming, Limits, Outgoing, ProtocolViolation};
+use chat_core::{CloseCode, Connection, Incoming, Limits, Outgoing};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::wire::{UnfinishedMessage, Wire};
+use crate::codec::{BINARY, TEXT, decode, header, into_io_error, map_error};
+use crate::wire::Wire;
 
 /// Bytes read at once. tungstenite keeps a buffer of this size for each connection.
 pub const READ_BUFFER_BYTES: usize = 2 * 1024;
@@ -34,12 +34,6 @@ const DRAIN_BYTES: usize = 256 * 1024;
 
 /// Bytes that are discarded at once.
 const DRAIN_BUFFER_BYTES: usize = 4 * 1024;
-
-/// The first byte of a text message in one frame.
-const TEXT: u8 = 0x81;
-
-/// The first byte of a binary message in one frame.
-const BINARY: u8 = 0x82;
 
 /// The server's side of a WebSocket connection (RFC 6455) on a byte stream.
 ///
@@ -279,54 +273,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
 
     fn progress(&self) -> u64 {
         self.stream.get_ref().written()
-    }
-}
-
-/// Returns the header of a whole message from a server (RFC 6455 section 5.2).
-fn header(first: u8, length: usize) -> Bytes {
-    match (u8::try_from(length), u16::try_from(length)) {
-        (Ok(length @ ..126), _) => Bytes::copy_from_slice(&[first, length]),
-        (_, Ok(length)) => {
-            let [a, b] = length.to_be_bytes();
-            Bytes::copy_from_slice(&[first, 126, a, b])
-        }
-        _ => [&[first, 127][..], &(length as u64).to_be_bytes()].concat().into(),
-    }
-}
-
-fn decode(message: Option<Result<Message, Error>>) -> Incoming {
-    match message {
-        Some(Ok(Message::Text(text))) => Incoming::Text(text.into()),
-        Some(Ok(Message::Binary(payload))) => Incoming::Binary(payload),
-        // tungstenite writes such frames and does not read them.
-        Some(Ok(Message::Frame(frame))) => Incoming::Binary(frame.into_payload()),
-        Some(Ok(Message::Ping(_))) => Incoming::Ping,
-        Some(Ok(Message::Pong(_))) => Incoming::Pong,
-        Some(Ok(Message::Close(frame))) => Incoming::Close(frame.map(|frame| frame.code.into())),
-        Some(Err(error)) => map_error(error),
-        None => Incoming::End,
-    }
-}
-
-fn map_error(error: Error) -> Incoming {
-    match error {
-        Error::Capacity(_) => Incoming::Violation(ProtocolViolation::TooBig),
-        Error::Utf8(_) => Incoming::Violation(ProtocolViolation::Utf8),
-        Error::ConnectionClosed
-        | Error::AlreadyClosed
-        | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Incoming::End,
-        Error::Protocol(_) => Incoming::Violation(ProtocolViolation::Protocol),
-        Error::Io(error) if matches!(error.get_ref(), Some(inner) if inner.is::<UnfinishedMessage>()) => {
-            Incoming::Violation(ProtocolViolation::TooBig)
-        }
-        Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => Incoming::End,
-        error => Incoming::Lost(into_io_error(error)),
-    }
-}
-
-fn into_io_error(error: Error) -> io::Error {
-    match error {
-        Error::Io(error) => error,
-        error => io::Error::other(error),
     }
 }

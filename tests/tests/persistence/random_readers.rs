@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use chat_core::{Chat, Limits, Mechanism, RoomName, Text, User};
-use chat_sqlite::{Options, Store};
+use chat_core::{Chat, Limits, RoomName, Text, UpgradeMode, User};
+use chat_sqlite::{Options, SqliteStore};
 use chat_tests::{Adapter, Client, Server};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -44,7 +44,6 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// A server with a store on disk.
 struct Running {
-    store: Store,
     chat: Chat,
     server: Server,
 }
@@ -52,19 +51,21 @@ struct Running {
 impl Running {
     async fn start(dir: &Path) -> Result<Self> {
         let sweep_interval = Duration::from_millis(5);
-        let store = Store::open(
+        let store = SqliteStore::open(
             dir,
-            Options { retain_messages: Some(RETAINED), sweep_interval, ..Options::default() },
+            Options::default().with(|options| {
+                options.retain_messages = Some(RETAINED);
+                options.sweep_interval = sweep_interval;
+            }),
         )?;
-        let chat = chat_with_store(store.clone(), Limits::default());
-        let server = Server::start(Adapter::Axum(Mechanism::Hijack), &chat).await?;
-        Ok(Self { store, chat, server })
+        let chat = chat_with_store(store, Limits::default());
+        let server = Server::start(Adapter::Axum(UpgradeMode::Hijack), &chat).await?;
+        Ok(Self { chat, server })
     }
 
     async fn stop(self) {
         self.chat.drain(Duration::from_secs(10)).await;
         drop(self.server);
-        self.store.close();
     }
 }
 
@@ -153,7 +154,7 @@ async fn run_steps(steps: Vec<Step>) -> Result<()> {
                 for _ in 0..count {
                     head += 1;
                     let text = Text::new(head.to_string());
-                    let posted = running.chat.post(&lobby, &host, &text, None).await?;
+                    let posted = running.chat.post(&lobby, &host, &text).await?;
                     ensure!(posted.seq == head, "{} is not {head}", posted.seq);
                 }
             }

@@ -1,14 +1,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use chat_core::{Chat, Limits, Mechanism, Range, RoomName, Text, User};
-use chat_sqlite::{Options, Store};
+use chat_core::{Chat, Limits, Range, RoomName, Text, UpgradeMode, User};
+use chat_sqlite::{Options, SqliteStore};
 use chat_tests::{Adapter, Client, Server};
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// An adapter that owns its sockets, and one whose framework does.
-const SOCKET_OWNERS: [Adapter; 2] = [Adapter::Tungstenite, Adapter::Actix(Mechanism::Context)];
+const SOCKET_OWNERS: [Adapter; 2] = [Adapter::Tungstenite, Adapter::Actix(UpgradeMode::Framework)];
 
 /// The number of messages. With [`LENGTH`] characters each they exceed the socket buffers by far.
 const MESSAGES: u64 = 2_000;
@@ -38,8 +38,13 @@ async fn a_slow_reader_overtaken_by_retention_gets_exact_gaps() -> Result<()> {
     for adapter in SOCKET_OWNERS {
         let home = TempDir::new()?;
         let sweep_interval = Duration::from_millis(10);
-        let chat =
-            chat(&home, Options { retain_messages: Some(RETAINED), sweep_interval, ..Options::default() })?;
+        let chat = chat(
+            &home,
+            Options::default().with(|options| {
+                options.retain_messages = Some(RETAINED);
+                options.sweep_interval = sweep_interval;
+            }),
+        )?;
         let server = Server::start(adapter, &chat).await?;
         let mut reader = Client::member(server.address(), "reader").await?;
         post_all(&chat).await?;
@@ -66,7 +71,7 @@ async fn a_slow_reader_overtaken_by_retention_gets_exact_gaps() -> Result<()> {
 }
 
 fn chat(home: &TempDir, options: Options) -> Result<Chat> {
-    let store = Store::open(home.path().join("store"), options)?;
+    let store = SqliteStore::open(home.path().join("store"), options)?;
     let no_limit = Duration::from_secs(600);
     let limits = Limits::default().with(|limits| {
         // The tail must be shorter than the retained log: this test is not about the tail.
@@ -79,8 +84,8 @@ fn chat(home: &TempDir, options: Options) -> Result<Chat> {
 }
 
 /// Returns a chat whose rooms are in a store.
-pub(crate) fn chat_with_store(store: Store, limits: Limits) -> Chat {
-    Chat::builder().limits(limits).rooms(move |name, limits, outlet| store.room(name, limits, outlet)).build()
+pub(crate) fn chat_with_store(store: SqliteStore, limits: Limits) -> Chat {
+    Chat::builder().limits(limits).store(store).build()
 }
 
 /// Posts all messages, in batches, while the reader reads nothing.
@@ -89,7 +94,7 @@ async fn post_all(chat: &Chat) -> Result<()> {
     let text = Text::new("x".repeat(LENGTH));
     let host = User::new("service:host", "Host")?;
     for _ in 0..MESSAGES / 100 {
-        let posts = (0..100).map(|_| chat.post(&lobby, &host, &text, None));
+        let posts = (0..100).map(|_| chat.post(&lobby, &host, &text));
         futures_util::future::try_join_all(posts).await?;
     }
     Ok(())

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, Chat, LogBounds, MemoryRoom, NewMessage, Page, Range, Room, Unavailable,
+    AppendError, AppendReceipt, Chat, CommitSink, Limits, LogBounds, MemoryRoom, NewMessage, Page, Range,
+    Room, RoomName, Store, Unavailable,
 };
 use tokio::sync::watch;
 

@@ -13,7 +13,6 @@ use chat_client::{Event, Events, Message, Reconnect, RoomName};
 use chat_core::{Chat, Endpoint};
 use chat_tungstenite::UpgradeLayer;
 use futures_util::{SinkExt, StreamExt};
-use tower_layer::Layer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};

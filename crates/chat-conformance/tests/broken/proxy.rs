@@ -8,7 +8,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tower_layer::Layer;
 
 use crate::frame::Frame;
 use crate::link::{Link, Wires};
@@ -32,7 +31,7 @@ pub(crate) async fn serve(server: Mounted, link: impl Fn() -> Link) {
         }
     };
     tokio::select! {
-        _ended = correct => {}
+        ended = correct => ended.expect("a listener that listens"),
         () = proxy => {}
     }
 }

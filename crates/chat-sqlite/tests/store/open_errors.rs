@@ -164,7 +164,8 @@ async fn a_read_only_disk_is_refused_with_one_line() {
     disk.remount("ro");
     let error = SqliteStore::open(&inner, Options::default()).expect_err("refused").to_string();
     assert!(error.contains("Read-only") && !error.contains('\n'), "{error}");
-    let error = SqliteStore::open(disk.path().join("new"), Options::default()).expect_err("refused").to_string();
+    let error =
+        SqliteStore::open(disk.path().join("new"), Options::default()).expect_err("refused").to_string();
     assert!(error.contains("Read-only") && !error.contains('\n'), "{error}");
     assert_eq!(file_hash(&inner.join("chat.db")), before);
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use chat_core::{AppendError, CommitSink, Room};
+use chat_core::{AppendError, Commit, CommitSink, Room};
 use tokio::runtime::Runtime;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -17,7 +17,11 @@ async fn a_panicking_sink_affects_neither_replies_nor_other_sinks() {
     let store = dir.open();
     let broken = CommitSink::new(|_| panic!("the sink of this test"));
     let (sender, published) = mpsc::channel();
-    let sink = CommitSink::new(move |stored| sender.send(stored.seq).expect("a receiver"));
+    let sink = CommitSink::new(move |commit| {
+        if let Commit::Entry(stored) = commit {
+            sender.send(stored.seq).expect("a receiver");
+        }
+    });
     let lobby: Arc<dyn Room> = store.room(name("lobby"), limits(), broken);
     let _other = store.room(name("lobby"), limits(), sink);
     for seq in 1..=20 {

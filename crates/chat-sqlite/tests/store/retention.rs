@@ -116,7 +116,7 @@ async fn a_slow_member_receives_a_gap_for_deleted_messages() {
     let lobby = session::lobby();
     let user = guest("host");
     for n in 0..300 {
-        chat.post(&lobby, &user, &chat_core::Text::new(n.to_string()), None).await.expect("posted");
+        chat.post(&lobby, &user, &chat_core::Text::new(n.to_string())).await.expect("posted");
     }
     let first = async || {
         chat.history(&lobby, Range::After { seq: 0, limit: 1 }).await.expect("a page").messages[0].seq
@@ -190,7 +190,7 @@ async fn members_receive_each_message_once_and_in_order_from_all_writers() {
                     // Through the chat, and through another handle of the room.
                     if m % 2 == 0 {
                         let text = chat_core::Text::new(text);
-                        chat.post(&session::lobby(), &guest("host"), &text, None).await.expect("posted");
+                        chat.post(&session::lobby(), &guest("host"), &text).await.expect("posted");
                     } else {
                         append(&other, &text).await.expect("appended");
                     }

@@ -8,15 +8,15 @@ use actix_web::http::header::HeaderValue;
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpMessage, HttpResponse};
-use chat_core::{Decision, Endpoint, RequestHead, Text, Version, Watch};
-use chat_hyper::Hijacked;
+use chat_adapter::HyperWebSocket;
+use chat_core::{Decision, Endpoint, RequestHead, UpgradeGuard, Version};
 use chat_tests::HostFault;
 
 use crate::{JSON, fault};
 
 /// Returns the middleware of a faulty host on actix-web, to be placed inside the outermost middleware.
 pub(crate) fn host<S>(
-    endpoint: Endpoint<Text>,
+    endpoint: Endpoint,
 ) -> impl Transform<S, ServiceRequest, Response = ServiceResponse, Error = Error, InitError = ()>
 where
     S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
@@ -25,7 +25,7 @@ where
 }
 
 async fn with_fault(
-    endpoint: Endpoint<Text>,
+    endpoint: Endpoint,
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse, Error> {
@@ -47,30 +47,28 @@ async fn with_fault(
 }
 
 /// Upgrades as an adapter must not: it waits for the connection before it sends the 101, or starts no session.
-async fn upgrade_wrongly(
-    endpoint: &Endpoint<Text>,
-    request: ServiceRequest,
-    awaits: bool,
-) -> ServiceResponse {
-    let watch = request.extensions().get::<Watch>().cloned();
-    let decision = endpoint.handle(
-        &RequestHead {
-            method: request.method().as_str(),
-            version: Version::Http11,
-            target: request.path(),
-            headers: request
-                .headers()
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_bytes()))
-                .collect(),
-        },
-        watch.as_ref(),
-    );
+async fn upgrade_wrongly(endpoint: &Endpoint, request: ServiceRequest, awaits: bool) -> ServiceResponse {
+    let guard = request.extensions().get::<UpgradeGuard>().cloned();
+    let decision = endpoint
+        .handle(
+            &RequestHead {
+                method: request.method().as_str(),
+                version: Version::Http11,
+                target: request.path(),
+                headers: request
+                    .headers()
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_bytes()))
+                    .collect(),
+            },
+            guard.as_ref(),
+        )
+        .await;
     let Decision::Upgrade(upgrade) = decision else { panic!("refused") };
     let (answer, ticket) = upgrade.accept();
     if awaits {
         // The handler runs before actix starts the body, which is the connection.
-        ticket.start(pending::<io::Result<Hijacked>>()).await;
+        ticket.start(pending::<io::Result<HyperWebSocket>>()).await;
     }
     let mut response = HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS);
     for (name, value) in answer.headers() {

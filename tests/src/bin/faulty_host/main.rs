@@ -4,54 +4,67 @@
 mod actix;
 mod tower;
 
-use std::env;
+use std::convert::Infallible;
 use std::process::ExitCode;
+use std::{env, io};
 
-use actix_web::App;
-use chat_core::Mechanism;
+use actix_web::{App, web};
+use chat_core::UpgradeMode;
 use chat_tests::HostFault;
 use chatd::Service;
 use clap::ValueEnum;
+use http::{Request, Response};
+use tower_service::Service as TowerService;
+use warp::Filter;
 
-const BOTH: [Mechanism; 2] = [Mechanism::Hijack, Mechanism::Context];
+const BOTH: [UpgradeMode; 2] = [UpgradeMode::Hijack, UpgradeMode::Framework];
 
 fn main() -> ExitCode {
     match env::var("ADAPTER").as_deref() {
         Ok("tungstenite") => chatd::run("faulty_host", &BOTH[..1], |service: Service| async {
-            let stop = service.stopped();
-            let Service { endpoint, listener, limits, .. } = service;
-            let chat = chat_tungstenite::route(endpoint.clone(), chat_tungstenite::NotFound);
-            let host = chat_hyper::outermost(tower::Host { chat, endpoint });
-            chat_hyper::serve(listener, host, &limits, stop).await;
-            Ok(())
+            let endpoint = service.endpoint.clone();
+            serve(service, chat_tungstenite::routes(endpoint)).await
         }),
         Ok("warp") => chatd::run("faulty_host", &BOTH, |service: Service| async {
-            let stop = service.stopped();
-            let Service { endpoint, mechanism, listener, limits, .. } = service;
-            let chat = warp::service(chat_warp::routes(endpoint.clone(), mechanism));
-            let host = chat_hyper::outermost(tower::Host { chat, endpoint });
-            chat_hyper::serve(listener, host, &limits, stop).await;
-            Ok(())
+            let routes = chat_warp::routes(service.endpoint.clone()).or(chat_warp::not_found());
+            serve(service, warp::service(routes)).await
         }),
         Ok("axum") => chatd::run("faulty_host", &BOTH, |service: Service| async {
-            let stop = service.stopped();
-            let Service { endpoint, mechanism, listener, limits, .. } = service;
-            let chat = chat_axum::routes(endpoint.clone(), mechanism, chat_axum::not_found());
-            let host = chat_hyper::outermost(tower::Host { chat, endpoint });
-            chat_hyper::serve(listener, host, &limits, stop).await;
-            Ok(())
+            let routes = chat_axum::routes(service.endpoint.clone());
+            serve(service, routes.fallback(chat_axum::not_found)).await
         }),
         Ok("actix") => chatd::run("faulty_host", &BOTH, |service: Service| async {
             let stop = service.stopped();
-            let Service { endpoint, mechanism, listener, limits, .. } = service;
+            let (endpoint, chat) = (service.endpoint.clone(), service.endpoint.chat().clone());
             let app = move || {
-                let chat = App::new().service(chat_actix::routes(endpoint.clone(), mechanism));
-                chat.wrap(actix::host(endpoint.clone())).wrap(chat_actix::outermost())
+                App::new()
+                    .configure(chat_actix::routes(endpoint.clone()))
+                    .default_service(web::to(chat_actix::not_found))
+                    .wrap(actix::host(endpoint.clone()))
+                    .wrap(chat_actix::UpgradeLayer::new())
             };
-            chat_actix::serve(listener.into_std()?, app, &limits, stop).await
+            chat_actix::serve(service.listener, app, &chat, stop).await
         }),
         other => panic!("unknown ADAPTER {other:?}"),
     }
+}
+
+/// Serves the chat inside a faulty host.
+async fn serve<S, B>(service: Service, chat: S) -> io::Result<()>
+where
+    S: TowerService<Request<hyper::body::Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let stop = service.stopped();
+    let Service { endpoint, listener, .. } = service;
+    let handle = endpoint.chat().clone();
+    let host = chat_adapter::UpgradeLayer::new().layer(tower::Host { chat, endpoint });
+    chat_adapter::serve(listener, host, &handle, stop).await
 }
 
 /// The body that a faulty host writes, possibly into a connection that it no longer owns.

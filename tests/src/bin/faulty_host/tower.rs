@@ -3,8 +3,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use chat_core::{Decision, Endpoint, Text, Watch};
-use chat_hyper::{Body, head, switching_protocols, take_over};
+use chat_adapter::{Body, head, switching_protocols, websocket};
+use chat_core::{Decision, Endpoint, UpgradeGuard};
 use chat_tests::HostFault;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
@@ -18,7 +18,7 @@ use crate::{JSON, fault};
 #[derive(Clone)]
 pub(crate) struct Host<S> {
     pub(crate) chat: S,
-    pub(crate) endpoint: Endpoint<Text>,
+    pub(crate) endpoint: Endpoint,
 }
 
 type Answered<B> = Response<Either<B, Body>>;
@@ -72,19 +72,15 @@ fn with_fault<B>(mut response: Response<B>, fault: Option<HostFault>) -> Answere
 }
 
 /// Upgrades as an adapter must not: it waits for the connection before it sends the 101, or starts no session.
-async fn upgrade_wrongly(
-    endpoint: &Endpoint<Text>,
-    request: Request<Incoming>,
-    awaits: bool,
-) -> Response<Body> {
+async fn upgrade_wrongly(endpoint: &Endpoint, request: Request<Incoming>, awaits: bool) -> Response<Body> {
     let (mut parts, _) = request.into_parts();
     let on_upgrade = parts.extensions.remove::<OnUpgrade>().expect("an upgrade");
-    let decision = endpoint.handle(&head(&parts), parts.extensions.get::<Watch>());
+    let decision = endpoint.handle(&head(&parts), parts.extensions.get::<UpgradeGuard>()).await;
     let Decision::Upgrade(upgrade) = decision else { panic!("refused") };
     let (answer, ticket) = upgrade.accept();
     if awaits {
         let limits = endpoint.chat().limits();
-        ticket.start(async { take_over(on_upgrade, limits).await }).await;
+        ticket.start(async { websocket(on_upgrade, limits).await }).await;
     }
     switching_protocols(&answer)
 }

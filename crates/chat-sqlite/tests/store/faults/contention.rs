@@ -21,7 +21,7 @@ async fn an_append_fails_after_the_lock_wait_and_reads_continue() {
     blocker.execute_batch("BEGIN IMMEDIATE").expect("locked");
     let refused = append_with_key(&lobby, "k", "hi").await;
     assert!(
-        matches!(&refused, Err(AppendError::Unavailable(cause)) if cause.contains("locked")),
+        matches!(&refused, Err(AppendError::Unavailable(cause)) if cause.cause().contains("locked")),
         "{refused:?}"
     );
     assert_eq!(seqs(&read_all(&lobby).await), [1], "reads continue");
@@ -64,7 +64,7 @@ async fn a_removed_database_refuses_appends_until_it_is_restored() {
     fs::rename(dir.file("chat.db"), dir.file("aside")).expect("removed");
     let refused = append(&lobby, "refused").await;
     assert!(
-        matches!(&refused, Err(AppendError::Unavailable(cause)) if cause.contains("removed")),
+        matches!(&refused, Err(AppendError::Unavailable(cause)) if cause.cause().contains("removed")),
         "{refused:?}"
     );
     fs::rename(dir.file("aside"), dir.file("chat.db")).expect("restored");
@@ -124,7 +124,7 @@ async fn appends_beyond_the_queue_limit_wait_until_their_timeout() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     let refused = append(&impatient, "hi").await;
     assert!(
-        matches!(&refused, Err(AppendError::Unavailable(cause)) if cause.contains("queue is full")),
+        matches!(&refused, Err(AppendError::Unavailable(cause)) if cause.cause().contains("queue is full")),
         "{refused:?}"
     );
     drop(blocker);

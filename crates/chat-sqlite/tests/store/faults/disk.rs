@@ -73,7 +73,8 @@ async fn a_disk_that_is_full_at_any_write_loses_no_message() {
             Err(_) => refused += 1,
         }
         fs::remove_file(&ballast).expect("removed");
-        let store = SqliteStore::open(&dir, Options::default()).unwrap_or_else(|error| panic!("{free}: {error}"));
+        let store =
+            SqliteStore::open(&dir, Options::default()).unwrap_or_else(|error| panic!("{free}: {error}"));
         let lobby = room(&store, "lobby");
         let messages = seqs(&read_all(&lobby).await);
         // The last message may be stored although it was not acknowledged.

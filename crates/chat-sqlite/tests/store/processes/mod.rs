@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{self, Child, Command, Stdio};
 use std::sync::Arc;
 
-use chat_core::CommitSink;
+use chat_core::{Commit, CommitSink};
 use chat_sqlite::{Durability, Options, SqliteStore};
 use tokio::runtime::Runtime;
 
@@ -79,7 +79,11 @@ async fn report_acknowledged(dir: &str) {
 /// Appends six messages on a failing disk. Reports the refused, the published and finally the stored messages.
 async fn report_published(dir: &str) {
     let Ok(store) = SqliteStore::open(dir, Options::default()) else { return };
-    let sink = CommitSink::new(|stored| report(&format!("published {}", stored.seq)));
+    let sink = CommitSink::new(|commit| {
+        if let Commit::Entry(stored) = commit {
+            report(&format!("published {}", stored.seq));
+        }
+    });
     let lobby = store.room(name("lobby"), limits(), sink);
     for n in 0..6 {
         if append(&lobby, &format!("word{n}")).await.is_err() {
