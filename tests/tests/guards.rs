@@ -25,7 +25,7 @@ const PURE: [&str; 9] = [
 ];
 
 /// Directories whose doc comments are checked. A `*` stands for any directory name.
-const DOCUMENTED: &[&str] = &["tests/src", "apps/chat-load/src"];
+const DOCUMENTED: &[&str] = &["crates/*/src", "apps/*/src", "tests/src"];
 
 /// Words that must not open a doc comment.
 const OPENINGS: [&str; 12] =

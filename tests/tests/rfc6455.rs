@@ -17,7 +17,7 @@ use tokio::time::timeout;
 /// The number of cases. Those of speed and size (9) and of compression (12, 13), which no server offers, are left out.
 const CASES: usize = 247;
 
-/// The time limit for kosoku. It takes five seconds, most of which it waits.
+/// The time limit for kosoku. A run takes five seconds; most of this time, kosoku waits.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A case whose verdict is not OK.

@@ -4,7 +4,7 @@ pub(crate) enum ConnectionError {
     /// The response was dropped before actix has sent it.
     #[error("the 101 was dropped")]
     ResponseDropped,
-    /// actix-ws could not write a frame. Its error cannot leave the thread, so this is its text.
+    /// A frame that `actix-ws` could not write. The value is the text of the error, because the error itself is not `Send`.
     #[error("actix-ws cannot write a frame: {0}")]
     Frame(String),
 }

@@ -61,7 +61,7 @@ impl Reader {
 #[derive(Default)]
 struct Pipe {
     bytes: BytesMut,
-    /// actix has polled the body, so the head before it is in actix's buffer.
+    /// True once actix has polled the body, so the head before it is in actix's buffer.
     started: bool,
     /// The session writes no more.
     ended: bool,

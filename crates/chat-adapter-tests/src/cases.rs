@@ -28,7 +28,7 @@ pub async fn changed_101_starts_no_session<F>(
     refused_upgrade_starts_no_session(&start(serve, Host::ChangedStatus, mode).await).await;
 }
 
-/// If the adapter's layer is there twice, the outer one notices a change between the two.
+/// The outer of two layers of the adapter notices a change between the two.
 pub async fn change_between_two_layers_starts_no_session<F>(
     serve: impl FnOnce(Host, Endpoint, TcpListener) -> F,
     mode: UpgradeMode,

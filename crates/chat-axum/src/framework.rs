@@ -53,7 +53,7 @@ pub(crate) async fn open(upgrade: Upgrade, mut parts: Parts) -> Response {
     chat_adapter::switching_protocols(&answer)
 }
 
-/// axum's messages.
+/// The codec for the messages of axum.
 struct Codec;
 
 impl MessageCodec for Codec {
@@ -80,8 +80,8 @@ impl MessageCodec for Codec {
         }
     }
 
-    /// axum's errors do not tell their cause, but those of its codec do. That needs the version of tungstenite that axum
-    /// uses. With another version, the conformance cases about violations fail.
+    /// Maps an error by its source, because the errors of axum do not name their cause. The source is a tungstenite error
+    /// only in the version of tungstenite that axum uses. With another version, the conformance cases about violations fail.
     fn map_error(error: axum::Error) -> Incoming {
         let error = error.into_inner();
         match error.downcast_ref() {

@@ -7,7 +7,7 @@ pub enum PostError {
     /// The message did not pass its own check.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// serde could not write the message as JSON.
+    /// The message cannot be written as JSON. The source is the error of serde.
     #[error("the message cannot be written as JSON")]
     Json(#[source] std::sync::Arc<serde_json::Error>),
     /// The message does not fit in a frame.

@@ -69,7 +69,7 @@ fn open(upgrade: Upgrade, ws: Option<Ws>) -> Response {
     chat_adapter::switching_protocols(&answer)
 }
 
-/// warp's messages.
+/// The codec for the messages of warp.
 struct Codec;
 
 impl MessageCodec for Codec {
@@ -94,8 +94,8 @@ impl MessageCodec for Codec {
         }
     }
 
-    /// warp's errors do not tell their cause, but those of its codec do. That needs the version of tungstenite that warp
-    /// uses. With another version, the conformance cases about violations fail.
+    /// Maps an error by its source, because the errors of warp do not name their cause. The source is a tungstenite error
+    /// only in the version of tungstenite that warp uses. With another version, the conformance cases about violations fail.
     fn map_error(error: warp::Error) -> Incoming {
         match error.source().and_then(|source| source.downcast_ref()) {
             Some(Error::Capacity(_)) => Incoming::Violation(ProtocolViolation::TooBig),

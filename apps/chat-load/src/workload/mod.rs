@@ -57,7 +57,7 @@ impl Workload {
         Self::with_history(load, rooms, schedule, 0)
     }
 
-    /// Creates rooms, of which [`fill`](Self::fill) will write `history` messages into the first.
+    /// Creates rooms. [`fill`](Self::fill) will write `history` messages into the first one.
     pub(crate) fn with_history(
         load: &Arc<Load>,
         rooms: usize,

@@ -90,7 +90,7 @@ impl Model {
         };
         let Some(operation) = self.in_flight.take() else {
             let effects = self.session.handle_outcome(self.now, outcome);
-            assert!(effects.is_empty(), "nothing was in hand: {effects:?}");
+            assert!(effects.is_empty(), "no operation was in flight: {effects:?}");
             return;
         };
         let room = known(&operation.room);

@@ -91,7 +91,7 @@ impl Fixture for BySubscription {
         for (room, log) in &*self.server.logs.lock() {
             let mut state = log.log.lock();
             *state = self.server.new_log(room, &Arc::new(Limits::default()));
-            // Nobody may listen.
+            // There may be no listener.
             let _unheard = log.notices.send(Notice::Renewed(state.bounds()));
         }
         true
