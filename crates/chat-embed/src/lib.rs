@@ -173,7 +173,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use chat_embed::{Chat, sqlite};
 //!
-//! let store = sqlite::Store::open("chat-data", sqlite::Options::default())?;
+//! let store = sqlite::SqliteStore::open("chat-data", sqlite::Options::default())?;
 //! let chat = Chat::builder().store(store).build();
 //! # drop(chat);
 //! # Ok(())
