@@ -12,7 +12,7 @@ const MAX_SENT_BYTES: usize = 512;
 const MAX_ENTRIES: usize = 100_000;
 
 /// The number of entries at the start and at the end that are shown.
-const SHOWN: usize = 500;
+const SHOWN_ENTRIES: usize = 500;
 
 /// The data that the clients of one case sent and received, in order.
 ///
@@ -120,10 +120,13 @@ impl Transcript {
         let mut text = String::new();
         let entries = self.entries();
         for (number, entry) in entries.iter().enumerate() {
-            if entries.len() > 2 * SHOWN && (SHOWN..entries.len() - SHOWN).contains(&number) {
-                if number == SHOWN {
+            if entries.len() > 2 * SHOWN_ENTRIES
+                && (SHOWN_ENTRIES..entries.len() - SHOWN_ENTRIES).contains(&number)
+            {
+                if number == SHOWN_ENTRIES {
                     // A write to a string does not fail.
-                    let _written = writeln!(text, "{indent}... {} entries", entries.len() - 2 * SHOWN);
+                    let _written =
+                        writeln!(text, "{indent}... {} entries", entries.len() - 2 * SHOWN_ENTRIES);
                 }
                 continue;
             }

@@ -98,7 +98,7 @@ pub enum Health {
 /// `chat-store-conformance` shows whether a store keeps it.
 ///
 /// - **Numbers.** Entries get `seq` 1, 2, 3, ... without holes within one epoch. An epoch's positions are never
-///   given out twice. No two rooms have the same epoch, and neither have two lives of a log that did not last. The
+///   given out twice. No two rooms have the same epoch. A log that is lost and begins again has a new one. The
 ///   times of entries never decrease.
 /// - **Commits.** [`append`](Self::append) commits at the level that the log promises, then answers. The
 ///   [`CommitSink`] of each opening gets each entry at least once, in any order, before or after the answer,
@@ -119,8 +119,8 @@ pub enum Health {
 ///   [`RoomLimits::log_bytes`](crate::RoomLimits::log_bytes), unless the operator of the log has decided otherwise.
 ///   `first` moves then; `head` and the keys stay.
 /// - **Lives.** After a restart a room is the same log: entries, keys, epoch. Or it is empty and has another epoch. A
-///   log that begins another life while it is open reports it with [`CommitSink::renewed`], and reports no entry of
-///   the earlier life after that.
+///   log that starts a new epoch while it is open reports it with [`CommitSink::renewed`], and reports no entry of
+///   the earlier epoch after that.
 /// - **Search.** [`search`](Self::search), where a log supports it, finds what [`Scan`](crate::Scan) finds, newest
 ///   first, in as many bytes. No query breaks it, and nothing in a query is an operator.
 ///
@@ -217,7 +217,7 @@ pub enum Commit<'a> {
     Entry(&'a StoredMessage),
     /// All entries up to this `seq` are committed, although they may not have been reported.
     Head(u64),
-    /// The log has begun another life, with these bounds.
+    /// The log has started a new epoch, with these bounds.
     Renewed(&'a LogBounds),
 }
 
@@ -238,7 +238,7 @@ impl CommitSink {
         (self.0)(Commit::Head(head));
     }
 
-    /// Reports that the log has begun another life. The members are closed with a code that lets them resume.
+    /// Reports that the log has started a new epoch. The members are closed with a code that lets them resume.
     pub fn renewed(&self, bounds: &LogBounds) {
         (self.0)(Commit::Renewed(bounds));
     }

@@ -33,14 +33,14 @@ impl Stall {
 
 /// The delay of a timer that shows that the process did not run. The runtime may then fire its timers before it has
 /// looked at sockets and at other threads.
-const ABSENCE: Duration = Duration::from_millis(500);
+const SUSPENSION_DELAY: Duration = Duration::from_millis(500);
 
 /// Waits for a future for `limit`. If the process did not run when that was over, it waits for `limit` once more.
 pub(crate) async fn timeout<T>(limit: Duration, what: impl Future<Output = T>) -> Result<T, Elapsed> {
     let started = Instant::now();
     let mut what = pin!(what);
     let waited = time::timeout(limit, &mut what).await;
-    if waited.is_err() && started.elapsed().saturating_sub(limit) > ABSENCE {
+    if waited.is_err() && started.elapsed().saturating_sub(limit) > SUSPENSION_DELAY {
         return time::timeout(limit, what).await;
     }
     waited
@@ -50,7 +50,7 @@ pub(crate) async fn timeout<T>(limit: Duration, what: impl Future<Output = T>) -
 #[derive(Debug)]
 pub(crate) struct Alarm {
     sleep: Pin<Box<Sleep>>,
-    /// The end of the pause after an absence of the process. The timer does not fire before.
+    /// The end of the pause after a suspension of the process. The timer does not fire before.
     not_before: Instant,
 }
 
@@ -69,8 +69,8 @@ impl Alarm {
         loop {
             ready!(self.sleep.poll_unpin(cx));
             let now = Instant::now();
-            if now.saturating_duration_since(self.sleep.deadline()) > ABSENCE {
-                self.not_before = now + ABSENCE;
+            if now.saturating_duration_since(self.sleep.deadline()) > SUSPENSION_DELAY {
+                self.not_before = now + SUSPENSION_DELAY;
                 due = due.max(self.not_before);
             } else if due <= now {
                 return Poll::Ready(now);

@@ -120,10 +120,10 @@ impl Bus for InProcessBus {
 pub struct SharedStore(Arc<Mutex<BTreeMap<RoomName, SharedRoom>>>);
 
 impl SharedStore {
-    /// Stops the reports to all sinks of a room. Commits go on.
-    pub fn mute(&self, room: &RoomName, is_muted: bool) {
+    /// Pauses or continues the reports to all sinks of a room. A commit during a pause is never reported.
+    pub fn pause_reports(&self, room: &RoomName, is_paused: bool) {
         if let Some(room) = self.0.lock().get(room) {
-            room.openings.lock().is_muted = is_muted;
+            room.openings.lock().is_paused = is_paused;
         }
     }
 }
@@ -139,7 +139,7 @@ struct SharedRoom {
 struct Openings {
     next: u64,
     sinks: BTreeMap<u64, CommitSink>,
-    is_muted: bool,
+    is_paused: bool,
 }
 
 impl SharedRoom {
@@ -148,7 +148,7 @@ impl SharedRoom {
         let all = Arc::clone(&openings);
         let sink = CommitSink::new(move |commit| {
             let state = all.lock();
-            let sinks: Vec<_> = state.sinks.values().filter(|_| !state.is_muted).cloned().collect();
+            let sinks: Vec<_> = state.sinks.values().filter(|_| !state.is_paused).cloned().collect();
             drop(state);
             for sink in sinks {
                 match commit {

@@ -14,7 +14,7 @@ use crate::settle;
 use crate::wire::{Frame, Line, Wire};
 
 /// Paused time after which a test fails. It is longer than any time limit of a session.
-const PATIENCE: Duration = Duration::from_secs(120);
+const FRAME_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The client's side of a connection in memory, with the task that runs the session on the other side.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl Peer {
                 self.news.notified().await;
             }
         };
-        timeout(PATIENCE, next).await.expect("a frame in time")
+        timeout(FRAME_TIMEOUT, next).await.expect("a frame in time")
     }
 
     /// Waits for the next frame, which must be a text.

@@ -20,7 +20,7 @@ const MAX_UNFLUSHED: usize = 64;
 
 /// Delay of a timer that shows that the process did not run. The timers of the runtime then fire before it has looked at
 /// the sockets.
-const ABSENCE: Duration = Duration::from_millis(500);
+const SUSPENSION_DELAY: Duration = Duration::from_millis(500);
 
 /// Returns a handler that echoes on the connection of this ticket: see [`Endpoint::handler`](chat_core::Endpoint::handler).
 pub fn handler(ticket: Ticket) -> Box<dyn Handler> {
@@ -272,7 +272,7 @@ impl End {
 /// A timer whose time mostly moves away before it comes.
 struct Alarm {
     sleep: Pin<Box<Sleep>>,
-    /// The end of the pause after an absence of the process.
+    /// The end of the pause after a suspension of the process.
     not_before: Instant,
 }
 
@@ -300,8 +300,8 @@ impl Alarm {
         loop {
             ready!(self.sleep.as_mut().poll(cx));
             let now = Instant::now();
-            if now.saturating_duration_since(self.sleep.deadline()) > ABSENCE {
-                self.not_before = now + ABSENCE;
+            if now.saturating_duration_since(self.sleep.deadline()) > SUSPENSION_DELAY {
+                self.not_before = now + SUSPENSION_DELAY;
                 due = due.max(self.not_before);
             } else if due <= now {
                 return Poll::Ready(now);

@@ -11,7 +11,7 @@ use crate::config::Task;
 use crate::refuse;
 
 /// Time between two updates of a progress bar.
-const TICK: Duration = Duration::from_millis(100);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Runs a task on the store in a directory.
 pub(crate) fn run(task: &Task, dir: &Path) -> ExitCode {
@@ -81,7 +81,7 @@ fn summary(dir: &Path, report: &Report) -> String {
 /// Returns a progress bar, which is visible on a terminal only.
 fn bar(template: &str) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_style(style(template));
-    bar.enable_steady_tick(TICK);
+    bar.enable_steady_tick(REDRAW_INTERVAL);
     bar
 }
 

@@ -4,7 +4,7 @@ use super::Results;
 use crate::{Direction, Outcome, Report};
 
 /// The number of bytes of one entry that are shown.
-const HEX: usize = 512;
+const MAX_HEX_BYTES: usize = 512;
 
 /// Returns the results as one JSON object, with the transcripts of failures.
 pub fn json(results: &Results) -> Value {
@@ -41,7 +41,8 @@ fn of(target: &str, report: &Report) -> Value {
                     Direction::Received => "received",
                     Direction::Noted => "noted",
                 };
-                let hex: String = entry.bytes.iter().take(HEX).map(|byte| format!("{byte:02x}")).collect();
+                let hex: String =
+                    entry.bytes.iter().take(MAX_HEX_BYTES).map(|byte| format!("{byte:02x}")).collect();
                 value!({
                     "seconds": entry.at.as_secs_f64(),
                     "client": entry.client,

@@ -9,7 +9,7 @@ use super::{Server, Target};
 use crate::Needs;
 
 /// The time in which a server must accept a connection.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A server that runs already. The suite is only a client of it.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ impl Address {
     ///
     /// If the connection is refused or takes too long.
     pub fn reach(&self) -> Result<(), String> {
-        let connected = TcpStream::connect_timeout(&self.address, PATIENCE);
+        let connected = TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT);
         connected.map(drop).map_err(|error| format!("no server at {}: {error}", self.url))
     }
 

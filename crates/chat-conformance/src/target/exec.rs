@@ -18,7 +18,7 @@ use crate::Needs;
 const MAX_STDERR_BYTES: usize = 2_000;
 
 /// The time in which a server must start, and in which it must end.
-const PATIENCE: Duration = Duration::from_secs(15);
+const START_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A command that starts a server: each case gets a process of its own.
 #[derive(Clone, Debug)]
@@ -91,7 +91,7 @@ impl Target for Exec {
             .map_err(|error| format!("the server did not start: {error}"))?;
         let stderr = StderrReader::of(&mut child);
         let process = Arc::new(Process { child: Mutex::new(child), _dir: dir });
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         while TcpStream::connect(address).await.is_err() {
             if let Some(status) = process.ended() {
                 let said = stderr.all().await;
@@ -102,7 +102,7 @@ impl Target for Exec {
             if Instant::now() > deadline {
                 let said = stderr.events_so_far();
                 return Err(format!(
-                    "the server did not start: `{shown}` runs, but nothing listens on {address} after {PATIENCE:?}; \
+                    "the server did not start: `{shown}` runs, but nothing listens on {address} after {START_TIMEOUT:?}; \
                      does the command use {{addr}}? Its stderr: {said}"
                 ));
             }
@@ -183,7 +183,7 @@ impl Process {
         let signalled =
             Command::new("kill").args(["-TERM", &id]).status().is_ok_and(|status| status.success());
         Box::pin(async move {
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + START_TIMEOUT;
             while signalled && Instant::now() < deadline {
                 if let Some(status) = self.ended() {
                     return status.success();

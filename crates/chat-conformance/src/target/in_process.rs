@@ -12,10 +12,10 @@ use super::{Later, Server, Target};
 use crate::Needs;
 
 /// The time limit of a drain, after which the server abandons connections.
-const DRAIN: Duration = Duration::from_secs(6);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// The time in which a server must stop.
-const STOP: Duration = Duration::from_secs(2);
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A mechanism of an adapter, served in this process. Each case gets its own chat.
 pub struct InProcess {
@@ -84,7 +84,7 @@ impl Target for InProcess {
         let end = async move {
             let was_over = served.is_finished();
             drop(stop);
-            match timeout(STOP, served).await {
+            match timeout(STOP_TIMEOUT, served).await {
                 Ok(Err(error)) if error.is_panic() => Err(format!(
                     "the server did not run: `serve` ended with {}",
                     chat_suite::panic_text(&*error.into_panic())
@@ -99,7 +99,7 @@ impl Target for InProcess {
         let draining = chat.clone();
         let on_drain = move || {
             let chat = draining.clone();
-            let drained = tokio::spawn(async move { chat.drain(DRAIN).await });
+            let drained = tokio::spawn(async move { chat.drain(DRAIN_TIMEOUT).await });
             Box::pin(async { drained.await.is_ok_and(|drained| drained.abandoned == 0) }) as Later<bool>
         };
         Ok(Server {

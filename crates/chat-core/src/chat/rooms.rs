@@ -172,7 +172,7 @@ impl Chat {
         let id = self.shared.subscriptions.fetch_sub(1, Ordering::Relaxed);
         let membership =
             Membership::subscribe(Arc::clone(self.rooms()), room, id, Arc::clone(&inbox), bounds)
-                .map_err(|_| Unavailable::new("the log has begun another life"))?;
+                .map_err(|_| Unavailable::new("the log has started a new epoch"))?;
         Ok(Subscription::new(membership, inbox))
     }
 

@@ -16,11 +16,11 @@ pub(crate) async fn append(
             answer => Ok(answer),
         }
     };
-    let life = room.state().life();
+    let generation = room.state().generation();
     let receipt = within(rooms, appended).await??;
     // The report of the entry may come late, or be lost.
     room.change(|state| {
-        if state.life() == life {
+        if state.generation() == generation {
             state.note_committed(receipt.seq);
         }
     });

@@ -62,12 +62,12 @@ impl LiveRoom {
     /// Reads the extent of the log for a member that is about to join.
     pub(crate) async fn bounds(&self, rooms: &Rooms) -> Result<LogBounds, Unavailable> {
         loop {
-            let life = self.state().life();
+            let generation = self.state().generation();
             let bounds = within(rooms, self.log.bounds()).await?;
             let is_current = self.shared.change(|state| {
                 // The runtime that opened the room may end before the runtime of a member.
                 state.runtime = Handle::current();
-                state.room.observe(life, &bounds)
+                state.room.observe(generation, &bounds)
             });
             if is_current {
                 return Ok(bounds);

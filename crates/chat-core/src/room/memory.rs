@@ -89,7 +89,7 @@ pub(crate) fn unix_millis() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns a name that no other life of the room has: 64 random bits.
+/// Returns an epoch that no other log of the room has: 64 random bits.
 fn new_epoch() -> String {
     let number = getrandom::u64().expect("the operating system always has random numbers once it is up");
     format!("{number:016x}")

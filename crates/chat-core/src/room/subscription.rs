@@ -32,7 +32,7 @@ impl Subscription {
     }
 
     /// Waits for the next event, as the text that a client gets: `message`, `presence`, `typing` or `gap`. Returns `None`
-    /// if the log has begun another life. The caller then [subscribes](crate::Chat::subscribe) again.
+    /// if the log has started a new epoch. The caller then [subscribes](crate::Chat::subscribe) again.
     ///
     /// No event is lost if the future is dropped.
     ///

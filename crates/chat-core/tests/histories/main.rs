@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chat_core::{Chat, Incoming, Limits, Range, RoomName};
 use chat_testkit::{Peer, connect, pass, settle};
-use model::{Seat, Truth};
+use model::{Observed, TestUser};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ enum Step {
 enum Position {
     Now,
     Last(u8),
-    /// After what this seat last saw of the room.
+    /// After what this user last saw of the room.
     Seen,
 }
 
@@ -54,22 +54,22 @@ enum How {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let seat = 0..NAMES.len();
+    let user = 0..NAMES.len();
     let place = (0..NAMES.len(), 0..ROOMS.len());
     let position =
         prop_oneof![Just(Position::Now), (0_u8..30).prop_map(Position::Last), Just(Position::Seen)];
     let how = prop_oneof![Just(How::Close), Just(How::End), Just(How::Lost), Just(How::Killed)];
     prop_oneof![
-        4 => (place.clone(), position).prop_map(|((seat, room), from)| Step::Join(seat, room, from)),
-        1 => place.clone().prop_map(|(seat, room)| Step::Leave(seat, room)),
+        4 => (place.clone(), position).prop_map(|((user, room), from)| Step::Join(user, room, from)),
+        1 => place.clone().prop_map(|(user, room)| Step::Leave(user, room)),
         4 => (place.clone(), proptest::option::of(0_u8..3))
-            .prop_map(|((seat, room), key)| Step::Send(seat, room, key)),
-        2 => (place.clone(), 2_u8..30).prop_map(|((seat, room), count)| Step::Burst(seat, room, count)),
-        1 => place.prop_map(|(seat, room)| Step::Typing(seat, room)),
-        1 => seat.clone().prop_map(Step::Block),
-        1 => (seat.clone(), 1_u8..6).prop_map(|(seat, frames)| Step::Grant(seat, frames)),
-        2 => seat.clone().prop_map(Step::Unblock),
-        1 => (seat, how).prop_map(|(seat, how)| Step::Disconnect(seat, how)),
+            .prop_map(|((user, room), key)| Step::Send(user, room, key)),
+        2 => (place.clone(), 2_u8..30).prop_map(|((user, room), count)| Step::Burst(user, room, count)),
+        1 => place.prop_map(|(user, room)| Step::Typing(user, room)),
+        1 => user.clone().prop_map(Step::Block),
+        1 => (user.clone(), 1_u8..6).prop_map(|(user, frames)| Step::Grant(user, frames)),
+        2 => user.clone().prop_map(Step::Unblock),
+        1 => (user, how).prop_map(|(user, how)| Step::Disconnect(user, how)),
         5 => Just(Step::Settle),
     ]
 }
@@ -91,48 +91,48 @@ fn limits() -> Limits {
 
 struct History {
     chat: Chat,
-    seats: Vec<Seat>,
-    truth: Truth,
+    users: Vec<TestUser>,
+    observed: Observed,
     sent: u64,
 }
 
 impl History {
     async fn perform(&mut self, step: Step) {
         match step {
-            Step::Join(seat, room, from) => {
-                let (seat, room) = (&mut self.seats[seat], ROOMS[room]);
-                if seat.peer.is_none() {
-                    seat.peer = Some(connect(&self.chat, seat.name).await);
+            Step::Join(user, room, from) => {
+                let (user, room) = (&mut self.users[user], ROOMS[room]);
+                if user.peer.is_none() {
+                    user.peer = Some(connect(&self.chat, user.name).await);
                 }
                 let mut command = json!({"type": "join", "room": room});
                 match from {
                     Position::Now => {}
                     Position::Last(count) => command["last"] = count.into(),
                     Position::Seen => {
-                        if let Some(epoch) = self.truth.epochs.get(room) {
-                            let seq = seat.seen.get(room).copied().unwrap_or(0);
+                        if let Some(epoch) = self.observed.epochs.get(room) {
+                            let seq = user.seen.get(room).copied().unwrap_or(0);
                             command["after"] = json!({"epoch": epoch, "seq": seq});
                         }
                     }
                 }
-                seat.ask(command);
+                user.ask(command);
             }
-            Step::Leave(seat, room) => self.seats[seat].ask(json!({"type": "leave", "room": ROOMS[room]})),
-            Step::Send(seat, room, Some(key)) => {
+            Step::Leave(user, room) => self.users[user].ask(json!({"type": "leave", "room": ROOMS[room]})),
+            Step::Send(user, room, Some(key)) => {
                 let key = format!("key-{key}");
                 let body = json!({"text": key});
                 let command = json!({"type": "send", "room": ROOMS[room], "key": key, "body": body});
-                self.seats[seat].ask(command);
+                self.users[user].ask(command);
             }
-            Step::Send(seat, room, None) => self.send(seat, room, 1),
-            Step::Burst(seat, room, count) => self.send(seat, room, count),
-            Step::Typing(seat, room) => {
-                self.seats[seat].ask(json!({"type": "typing", "room": ROOMS[room], "active": true}));
+            Step::Send(user, room, None) => self.send(user, room, 1),
+            Step::Burst(user, room, count) => self.send(user, room, count),
+            Step::Typing(user, room) => {
+                self.users[user].ask(json!({"type": "typing", "room": ROOMS[room], "active": true}));
             }
-            Step::Block(seat) => self.with(seat, Peer::block),
-            Step::Grant(seat, frames) => self.with(seat, |peer| peer.grant(frames.into())),
-            Step::Unblock(seat) => self.with(seat, Peer::unblock),
-            Step::Disconnect(seat, how) => self.disconnect(seat, how).await,
+            Step::Block(user) => self.with(user, Peer::block),
+            Step::Grant(user, frames) => self.with(user, |peer| peer.grant(frames.into())),
+            Step::Unblock(user) => self.with(user, Peer::unblock),
+            Step::Disconnect(user, how) => self.disconnect(user, how).await,
             Step::Settle => {
                 settle().await;
                 self.check();
@@ -140,23 +140,23 @@ impl History {
         }
     }
 
-    fn with(&self, seat: usize, act: impl FnOnce(&Peer)) {
-        if let Some(peer) = &self.seats[seat].peer {
+    fn with(&self, user: usize, act: impl FnOnce(&Peer)) {
+        if let Some(peer) = &self.users[user].peer {
             act(peer);
         }
     }
 
-    fn send(&mut self, seat: usize, room: usize, count: u8) {
+    fn send(&mut self, user: usize, room: usize, count: u8) {
         for _ in 0..count {
             self.sent += 1;
             let body = json!({"text": format!("message {}", self.sent)});
-            self.seats[seat].ask(json!({"type": "send", "room": ROOMS[room], "body": body}));
+            self.users[user].ask(json!({"type": "send", "room": ROOMS[room], "body": body}));
         }
     }
 
-    async fn disconnect(&mut self, seat: usize, how: How) {
-        let seat = &mut self.seats[seat];
-        let Some(peer) = &seat.peer else { return };
+    async fn disconnect(&mut self, user: usize, how: How) {
+        let user = &mut self.users[user];
+        let Some(peer) = &user.peer else { return };
         match how {
             How::Close => peer.close(1000),
             How::End => peer.incoming(Incoming::End),
@@ -171,50 +171,50 @@ impl History {
         pass(2.5).await;
         peer.unblock();
         settle().await;
-        seat.check(&mut self.truth);
-        seat.peer = None;
-        seat.asked.clear();
-        seat.next.clear();
+        user.check(&mut self.observed);
+        user.peer = None;
+        user.asked.clear();
+        user.next.clear();
     }
 
     fn check(&mut self) {
-        for seat in &mut self.seats {
-            seat.check(&mut self.truth);
+        for user in &mut self.users {
+            user.check(&mut self.observed);
         }
     }
 
     /// Checks the promises once all peers read and no command is in flight.
     async fn conclude(mut self) {
-        for seat in 0..self.seats.len() {
-            self.with(seat, Peer::unblock);
+        for user in 0..self.users.len() {
+            self.with(user, Peer::unblock);
         }
         settle().await;
         self.check();
         let mut heads = BTreeMap::new();
         for room in ROOMS {
             let (kept, stored) = self.stored(room).await;
-            let forgotten = self.truth.gaps.get(room).copied().unwrap_or(0);
+            let forgotten = self.observed.gaps.get(room).copied().unwrap_or(0);
             assert!(forgotten < *kept.start(), "{room}: a gap that need not be");
             for (seq, event) in &stored {
-                let seen = self.truth.messages.get(&(room.to_owned(), *seq));
+                let seen = self.observed.messages.get(&(room.to_owned(), *seq));
                 assert!(seen.is_none_or(|seen| seen == event), "{seen:?} and {event}");
             }
-            for (_, seq, body) in self.truth.acknowledged.iter().filter(|(r, ..)| r == room) {
+            for (_, seq, body) in self.observed.acknowledged.iter().filter(|(r, ..)| r == room) {
                 assert!(seq <= kept.end(), "{seq} was acknowledged and is lost");
-                let event = self.truth.messages.get(&(room.to_owned(), *seq));
+                let event = self.observed.messages.get(&(room.to_owned(), *seq));
                 if let Some(event) = stored.get(seq).or(event) {
                     assert_eq!(event["body"], *body, "{room} {seq}");
                 }
             }
             heads.insert(room, *kept.end());
         }
-        for seat in &self.seats {
-            for (room, next) in &seat.next {
-                assert_eq!(*next, heads[&**room] + 1, "{} has not got all of {room}", seat.name);
+        for user in &self.users {
+            for (room, next) in &user.next {
+                assert_eq!(*next, heads[&**room] + 1, "{} has not got all of {room}", user.name);
             }
         }
-        for seat in 0..self.seats.len() {
-            self.disconnect(seat, How::Close).await;
+        for user in 0..self.users.len() {
+            self.disconnect(user, How::Close).await;
         }
         let counts = self.chat.counts();
         assert_eq!((counts.connections, counts.sessions), (0, 0));
@@ -256,7 +256,7 @@ proptest! {
             .build()
             .expect("a runtime");
         runtime.block_on(async {
-            let seat = |name| Seat {
+            let user = |name| TestUser {
                 name,
                 peer: None,
                 asked: Vec::new(),
@@ -265,8 +265,8 @@ proptest! {
             };
             let mut history = History {
                 chat: chat_testkit::chat(limits()),
-                seats: NAMES.map(seat).into_iter().collect(),
-                truth: Truth::default(),
+                users: NAMES.map(user).into_iter().collect(),
+                observed: Observed::default(),
                 sent: 0,
             };
             for step in steps {

@@ -8,7 +8,7 @@ use chat_testkit::{Frame, Peer};
 
 /// The state of the rooms, as the first peer saw it.
 #[derive(Default)]
-pub(crate) struct Truth {
+pub(crate) struct Observed {
     pub(crate) epochs: BTreeMap<String, String>,
     /// The epochs that have messages.
     pub(crate) written: BTreeMap<String, String>,
@@ -23,7 +23,7 @@ pub(crate) struct Truth {
 }
 
 /// A user, with the events of its present connection.
-pub(crate) struct Seat {
+pub(crate) struct TestUser {
     pub(crate) name: &'static str,
     pub(crate) peer: Option<Peer>,
     /// The command of each `ref`.
@@ -34,7 +34,7 @@ pub(crate) struct Seat {
     pub(crate) seen: BTreeMap<String, u64>,
 }
 
-impl Seat {
+impl TestUser {
     pub(crate) fn ask(&mut self, mut command: Value) {
         let Some(peer) = &self.peer else { return };
         command["ref"] = self.asked.len().to_string().into();
@@ -43,16 +43,16 @@ impl Seat {
     }
 
     /// Checks the frames that have arrived.
-    pub(crate) fn check(&mut self, truth: &mut Truth) {
+    pub(crate) fn check(&mut self, observed: &mut Observed) {
         let frames = self.peer.as_ref().map(Peer::taken).unwrap_or_default();
         for frame in frames {
             if let Frame::Text(text) = frame {
-                self.see(&serde_json::from_str(&text).expect("JSON"), truth);
+                self.see(&serde_json::from_str(&text).expect("JSON"), observed);
             }
         }
     }
 
-    fn see(&mut self, event: &Value, truth: &mut Truth) {
+    fn see(&mut self, event: &Value, observed: &mut Observed) {
         let room = event["room"].as_str().unwrap_or_default().to_owned();
         let seq = event["seq"].as_u64();
         let asked = event["ref"].as_str().map(|reference| {
@@ -62,10 +62,10 @@ impl Seat {
         match (event["type"].as_str().expect("a type"), seq, asked) {
             ("joined", Some(head), Some(asked)) => {
                 let epoch = event["epoch"].as_str().expect("an epoch").to_owned();
-                truth.epochs.insert(room.clone(), epoch.clone());
+                observed.epochs.insert(room.clone(), epoch.clone());
                 // A room in which nothing was written is not kept once it is empty; its epoch says nothing.
                 if head > 0 {
-                    assert_eq!(truth.written.entry(room.clone()).or_insert(epoch.clone()), &epoch);
+                    assert_eq!(observed.written.entry(room.clone()).or_insert(epoch.clone()), &epoch);
                 }
                 let first = event["first"].as_u64().expect("a number");
                 let next = if let Some(last) = asked["last"].as_u64() {
@@ -84,23 +84,23 @@ impl Seat {
                 assert_eq!(self.next.get(&room), Some(&seq), "{} {event}", self.name);
                 self.next.insert(room.clone(), seq + 1);
                 self.seen.insert(room.clone(), seq);
-                let known = truth.messages.entry((room, seq)).or_insert(event.clone());
+                let known = observed.messages.entry((room, seq)).or_insert(event.clone());
                 assert_eq!(known, event, "one order for all");
             }
             ("gap", None, None) => {
                 assert_eq!(self.next.get(&room).copied(), event["from"].as_u64(), "{} {event}", self.name);
                 let to = event["to"].as_u64().expect("a number");
                 self.next.insert(room.clone(), to + 1);
-                let last = truth.gaps.entry(room).or_default();
+                let last = observed.gaps.entry(room).or_default();
                 *last = to.max(*last);
             }
             ("sent", Some(seq), Some(asked)) => {
                 if let Some(key) = asked["key"].as_str() {
                     let key = (self.name.to_owned(), room.clone(), key.to_owned());
-                    let first = *truth.keys.entry(key).or_insert(seq);
+                    let first = *observed.keys.entry(key).or_insert(seq);
                     assert_eq!(first, seq, "one message for one key");
                 }
-                truth.acknowledged.push((room, seq, asked["body"].clone()));
+                observed.acknowledged.push((room, seq, asked["body"].clone()));
             }
             ("presence" | "typing", None, None) => {
                 assert!(self.next.contains_key(&room), "{event} to {}, no member", self.name);

@@ -52,9 +52,9 @@ async fn an_entry_whose_report_is_lost_is_read_from_the_log() {
     settle().await;
     post(&a, 2).await;
     assert_eq!(seqs(&ann.events().await), [1, 2]);
-    cluster.store().mute(&lobby(), true);
+    cluster.store().pause_reports(&lobby(), true);
     post(&a, 2).await;
-    cluster.store().mute(&lobby(), false);
+    cluster.store().pause_reports(&lobby(), false);
     assert_eq!(seqs(&ann.events().await), [0_u64; 0]);
     post(&a, 1).await;
     let waited = seconds_until(async { assert_eq!(ann.event().await["seq"], 3) }).await;
@@ -84,7 +84,7 @@ async fn an_append_whose_report_is_lost_reaches_its_own_room() {
     let chat = cluster.node("a");
     let mut ann = member(&chat, "ann").await;
     ann.events().await;
-    cluster.store().mute(&lobby(), true);
+    cluster.store().pause_reports(&lobby(), true);
     ann.say("hi");
     assert_eq!(types(&ann.events().await), ["sent"]);
     pass(REPAIR_DELAY).await;
@@ -98,7 +98,7 @@ async fn a_join_repairs_the_loss_of_the_last_report() {
     let mut ann = member(&b, "ann").await;
     post(&a, 1).await;
     ann.events().await;
-    cluster.store().mute(&lobby(), true);
+    cluster.store().pause_reports(&lobby(), true);
     post(&a, 1).await;
     pass(10.0).await;
     assert_eq!(seqs(&ann.events().await), [0_u64; 0]);

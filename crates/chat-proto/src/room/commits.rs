@@ -16,18 +16,18 @@ pub enum Committed {
 }
 
 impl<W> Room<W> {
-    /// Returns the number of the log's life. The caller takes it before it reads the log's bounds, for
-    /// [`observe`](Self::observe).
-    pub fn life(&self) -> u64 {
-        self.life
+    /// Returns the generation of the log: the number of its epochs before the present one. The caller takes it before it
+    /// reads the log's bounds, for [`observe`](Self::observe).
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
-    /// Takes note of the log's bounds, which were read in this `life` of the room.
+    /// Takes note of the log's bounds, which were read in this `generation` of the room.
     ///
-    /// Another epoch than before means that the log has begun another life, so that the room is renewed. Returns
-    /// false if the room was renewed since the bounds were read: then they are stale and must be read again.
-    pub fn observe(&mut self, life: u64, bounds: &LogBounds) -> bool {
-        if life != self.life {
+    /// If the epoch differs from the last one, the room is renewed. Returns false if the room was renewed after the
+    /// bounds were read. Then they are stale and must be read again.
+    pub fn observe(&mut self, generation: u64, bounds: &LogBounds) -> bool {
+        if generation != self.generation {
             return false;
         }
         if self.epoch.as_ref().is_some_and(|epoch| *epoch != bounds.epoch) {
@@ -90,9 +90,9 @@ impl<W> Room<W> {
         self.committed > self.tail.head() && !self.members.is_empty()
     }
 
-    /// Takes note that the log has begun another life, with these bounds. The present members get nothing more.
+    /// Takes note that the log has started a new epoch, with these bounds. The present members get nothing more.
     pub fn renew(&mut self, bounds: &LogBounds) {
-        self.life += 1;
+        self.generation += 1;
         self.epoch = Some(bounds.epoch.clone());
         self.early.clear();
         self.committed = bounds.head;

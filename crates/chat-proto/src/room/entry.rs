@@ -163,7 +163,7 @@ pub struct Page {
 /// The extent of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogBounds {
-    /// The name of one life of the log. Positions of different epochs do not compare.
+    /// The identifier of the log's contents. A log that is lost and begins again gets another epoch. Positions of different epochs do not compare.
     pub epoch: String,
     /// The `seq` of the newest message, 0 if there is none.
     pub head: u64,

@@ -9,7 +9,7 @@ pub struct Member {
     pub(super) user: Option<User>,
     /// The epoch in which the cursor counts.
     pub(super) epoch: String,
-    pub(super) life: u64,
+    pub(super) generation: u64,
     pub(super) cursor: Cursor,
 }
 
@@ -36,7 +36,7 @@ pub enum Delivery {
     },
     /// Nothing. The member has everything, and is woken when there is more.
     Nothing,
-    /// Nothing any more. The log has begun another life, and the member must join again.
+    /// Nothing any more. The log has started a new epoch, and the member must join again.
     Renewed,
 }
 

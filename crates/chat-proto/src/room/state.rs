@@ -43,8 +43,8 @@ pub struct Room<W> {
     default_page: u64,
     /// The epoch of the log, once it is known.
     pub(super) epoch: Option<String>,
-    /// A number that grows when the log begins another life. A member of an earlier life gets nothing more.
-    pub(super) life: u64,
+    /// The number of renewals. A member of an earlier generation gets no more events.
+    pub(super) generation: u64,
     pub(super) roster: Roster,
     pub(super) remote_changes: Option<RemoteChanges>,
     pub(super) members: BTreeMap<u64, Waiting<W>>,
@@ -71,7 +71,7 @@ impl<W> Room<W> {
             max_batch: limits.wire.max_batch_bytes,
             default_page: limits.wire.default_page_messages as u64,
             epoch: None,
-            life: 0,
+            generation: 0,
             roster: Roster::default(),
             remote_changes: None,
             members: BTreeMap::new(),
@@ -146,7 +146,7 @@ impl<W> Room<W> {
         let (bounds, resumption) = self.resume(bounds, from)?;
         if *from != JoinFrom::Now {
             member.epoch.clone_from(&bounds.epoch);
-            member.life = self.life;
+            member.generation = self.generation;
             // The position among the other events stays.
             member.cursor.seq = resumption.after;
         }
@@ -166,7 +166,7 @@ impl<W> Room<W> {
 
     /// Takes the next events of a member.
     pub fn take(&mut self, member: &mut Member) -> Delivery {
-        if member.life != self.life {
+        if member.generation != self.generation {
             return Delivery::Renewed;
         }
         loop {
@@ -219,7 +219,7 @@ impl<W> Room<W> {
     fn add(&mut self, id: u64, user: Option<User>, waker: W, bounds: &LogBounds, after: u64) -> Member {
         self.members.insert(id, Waiting { waker, is_awake: false });
         let cursor = self.tail.cursor(after);
-        Member { id, user, epoch: bounds.epoch.clone(), life: self.life, cursor }
+        Member { id, user, epoch: bounds.epoch.clone(), generation: self.generation, cursor }
     }
 }
 

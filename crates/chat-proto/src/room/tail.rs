@@ -87,7 +87,7 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         }
     }
 
-    /// Drops all events, because the log has begun another life. Its newest message is `head`.
+    /// Drops all events, because the log has started a new epoch. Its newest message is `head`.
     pub fn restart(&mut self, head: u64) {
         self.start += self.entries.len() as u64;
         self.entries.clear();

@@ -65,7 +65,7 @@ impl Model {
         if let Some((page, up_to, first)) = reader.page.take() {
             match reader.member.catch_up(self.room.name(), page, up_to) {
                 Some(events) if !reader.is_renewed => self.see(id, events, first),
-                // A page of the log's earlier life.
+                // A page of the log's earlier epoch.
                 _ => assert!(reader.is_renewed),
             }
             return true;

@@ -15,9 +15,9 @@ pub(crate) const USERS: [&str; 3] = ["ada", "bob", "cid"];
 pub(crate) struct Model {
     pub(crate) limits: Limits,
     pub(crate) log: Log,
-    pub(crate) lives: u64,
+    pub(crate) epochs: u64,
     pub(crate) room: Room<u64>,
-    /// Every message of the log's present life.
+    /// Every message of the log's present epoch.
     pub(crate) stored: Vec<Bytes>,
     /// Messages that are committed and not yet reported.
     pub(crate) unreported: Vec<StoredMessage>,
@@ -36,7 +36,7 @@ pub(crate) struct Reader {
     /// The `seq` that must come next.
     pub(crate) next: u64,
     pub(crate) is_awake: bool,
-    /// True if the log has begun another life since the reader joined.
+    /// True if the log has started a new epoch since the reader joined.
     pub(crate) is_renewed: bool,
     /// A page that was read and not yet taken: up to where, and where the log began.
     pub(crate) page: Option<(Page, u64, u64)>,
@@ -53,12 +53,12 @@ pub(crate) enum Position {
 
 impl Model {
     pub(crate) fn new(limits: Limits, has_witness: bool) -> Self {
-        let log = Log::new(room("lobby"), "life-0".to_owned(), Arc::new(limits.clone()));
+        let log = Log::new(room("lobby"), "epoch-0".to_owned(), Arc::new(limits.clone()));
         let mut model = Self {
             room: Room::new(room("lobby"), &limits),
             limits,
             log,
-            lives: 0,
+            epochs: 0,
             stored: Vec::new(),
             unreported: Vec::new(),
             readers: BTreeMap::new(),
@@ -120,18 +120,18 @@ impl Model {
         assert!(!self.room.has_hole());
     }
 
-    /// Begins another life of the log. The room is notified by the store, or notices it by the log's bounds.
+    /// Starts a new epoch of the log. The room is notified by the store, or notices it by the log's bounds.
     pub(crate) fn renew(&mut self, is_reported: bool) {
-        self.lives += 1;
-        let epoch = format!("life-{}", self.lives);
+        self.epochs += 1;
+        let epoch = format!("epoch-{}", self.epochs);
         self.log = Log::new(room("lobby"), epoch, Arc::new(self.limits.clone()));
         self.stored.clear();
         self.unreported.clear();
-        let (life, bounds) = (self.room.life(), self.log.bounds());
+        let (generation, bounds) = (self.room.generation(), self.log.bounds());
         if is_reported {
             self.room.renew(&bounds);
         }
-        assert_eq!(self.room.observe(life, &bounds), !is_reported);
+        assert_eq!(self.room.observe(generation, &bounds), !is_reported);
         for reader in self.readers.values_mut() {
             reader.is_renewed = true;
         }
@@ -152,7 +152,7 @@ impl Model {
         let id = self.new_id();
         self.observe();
         let bounds = self.log.bounds();
-        let member = self.room.subscribe(id, id, bounds).expect("bounds of this life");
+        let member = self.room.subscribe(id, id, bounds).expect("bounds of this epoch");
         self.enter(id, member, None, self.head() + 1);
         id
     }
@@ -223,8 +223,8 @@ impl Model {
     }
 
     fn observe(&mut self) {
-        let (life, bounds) = (self.room.life(), self.log.bounds());
-        assert!(self.room.observe(life, &bounds));
+        let (generation, bounds) = (self.room.generation(), self.log.bounds());
+        assert!(self.room.observe(generation, &bounds));
     }
 
     fn from(&self, position: &Position) -> JoinFrom {

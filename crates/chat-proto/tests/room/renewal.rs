@@ -23,9 +23,9 @@ fn ada() -> User {
 #[test]
 fn bounds_that_were_read_before_a_renewal_are_stale() {
     let mut room = lobby();
-    let life = room.life();
+    let generation = room.generation();
     room.renew(&bounds("new", 0));
-    assert!(!room.observe(life, &bounds("old", 100)));
+    assert!(!room.observe(generation, &bounds("old", 100)));
     let joined = room.join(1, &ada(), (), bounds("old", 100), &JoinFrom::Now);
     assert_eq!(joined.err(), Some(ErrorCode::Unavailable), "a position in a log that has ended");
     assert!(room.is_empty() && room.roster().is_empty());
@@ -36,8 +36,8 @@ fn bounds_that_were_read_before_a_renewal_are_stale() {
 fn another_epoch_in_the_bounds_renews_the_room() {
     let mut room = lobby();
     let (mut ada, _) = room.join(1, &ada(), (), bounds("old", 100), &JoinFrom::Now).unwrap();
-    let life = room.life();
-    assert!(room.observe(life, &bounds("new", 3)));
+    let generation = room.generation();
+    assert!(room.observe(generation, &bounds("new", 3)));
     assert!(matches!(room.take(&mut ada), Delivery::Renewed));
     assert_eq!((room.head(), room.has_hole()), (3, false));
     assert_eq!(room.commit(&stored(4)), Committed::InOrder);

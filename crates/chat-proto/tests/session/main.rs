@@ -1,8 +1,8 @@
 //! A session over time: its answers, its pings, and its ends.
 
-mod ask;
 mod model;
 mod pages;
+mod random_command;
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use chat_proto::{CloseCode, ErrorCode, Limits, ProtocolViolation};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::ask::Ask;
 use crate::model::Model;
+use crate::random_command::RandomCommand;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -24,7 +24,7 @@ fn limits() -> Limits {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Text(Ask),
+    Text(RandomCommand),
     Outcome(Option<ErrorCode>, bool),
     Wait(Duration),
     Deadline,
@@ -39,7 +39,7 @@ enum Step {
 impl Step {
     fn take(self, model: &mut Model) {
         match self {
-            Self::Text(ask) => model.text(ask),
+            Self::Text(command) => model.text(command),
             Self::Outcome(refusal, gap) => model.outcome(refusal, gap),
             Self::Wait(time) => model.wait(time),
             Self::Deadline => {
@@ -67,7 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
     let violation =
         select(vec![ProtocolViolation::Protocol, ProtocolViolation::Utf8, ProtocolViolation::TooBig]);
     prop_oneof![
-        200 => ask::ask().prop_map(Step::Text),
+        200 => random_command::random_command().prop_map(Step::Text),
         120 => (proptest::option::weighted(0.2, refusal), any::<bool>()).prop_map(|(r, gap)| Step::Outcome(r, gap)),
         40 => (0..3_000_u64).prop_map(|ms| Step::Wait(Duration::from_millis(ms))),
         15 => Just(Step::Deadline),
@@ -103,7 +103,7 @@ proptest! {
             now += wait;
             times.push(now);
             model.wait(Duration::from_millis(wait));
-            model.text(Ask::mistake());
+            model.text(RandomCommand::mistake());
             let expected = times.len() >= 10 && now - times[times.len() - 10] <= 10_000;
             prop_assert_eq!(model.closed, expected.then_some(CloseCode::TooManyErrors));
             if expected {
@@ -117,15 +117,15 @@ proptest! {
 fn the_tenth_error_within_ten_seconds_closes() {
     let mut model = Model::new(limits());
     for _ in 0..9 {
-        model.text(Ask::mistake());
+        model.text(RandomCommand::mistake());
     }
     model.wait(10 * SECOND + Duration::from_millis(1));
     for _ in 0..9 {
-        model.text(Ask::mistake());
+        model.text(RandomCommand::mistake());
     }
     assert_eq!(model.closed, None);
     model.wait(10 * SECOND);
-    model.text(Ask::mistake());
+    model.text(RandomCommand::mistake());
     assert_eq!(model.closed, Some(CloseCode::TooManyErrors));
 }
 
@@ -133,7 +133,7 @@ fn the_tenth_error_within_ten_seconds_closes() {
 fn unavailable_is_not_counted_as_an_error() {
     let mut model = Model::new(limits());
     for _ in 0..50 {
-        model.text(Ask::to_room("join", "a"));
+        model.text(RandomCommand::to_room("join", "a"));
         model.outcome(Some(ErrorCode::Unavailable), false);
     }
     assert_eq!(model.closed, None);
@@ -169,11 +169,11 @@ fn a_peer_that_answers_pings_stays_forever() {
 #[test]
 fn a_drain_finishes_earlier_commands_and_then_closes() {
     let mut model = Model::new(limits());
-    model.text(Ask::to_room("join", "a"));
-    model.text(Ask::to_room("send", "a"));
-    model.text(Ask::to_room("history", "a"));
+    model.text(RandomCommand::to_room("join", "a"));
+    model.text(RandomCommand::to_room("send", "a"));
+    model.text(RandomCommand::to_room("history", "a"));
     model.drain();
-    model.text(Ask::to_room("leave", "a"));
+    model.text(RandomCommand::to_room("leave", "a"));
     model.outcome(None, true);
     model.outcome(None, false);
     assert_eq!(model.closed, None);
@@ -192,10 +192,10 @@ fn a_drain_closes_an_idle_session_at_once() {
 #[test]
 fn an_outcome_after_the_close_is_dropped() {
     let mut model = Model::new(limits());
-    model.text(Ask::to_room("join", "a"));
+    model.text(RandomCommand::to_room("join", "a"));
     model.binary();
     model.outcome(None, true);
-    model.text(Ask::to_room("join", "a"));
+    model.text(RandomCommand::to_room("join", "a"));
     model.drain();
 }
 
@@ -203,14 +203,14 @@ fn an_outcome_after_the_close_is_dropped() {
 fn joining_again_is_no_error_at_the_limit_of_rooms() {
     let mut model = Model::new(limits());
     for room in ["a", "b", "a", "b", "c", "a"] {
-        model.text(Ask::to_room("join", room));
+        model.text(RandomCommand::to_room("join", room));
         model.outcome(None, false);
     }
-    model.text(Ask::to_room("leave", "a"));
+    model.text(RandomCommand::to_room("leave", "a"));
     model.outcome(None, false);
-    model.text(Ask::to_room("join", "c"));
+    model.text(RandomCommand::to_room("join", "c"));
     model.outcome(None, false);
-    model.text(Ask::to_room("send", "c"));
+    model.text(RandomCommand::to_room("send", "c"));
     model.finish();
     assert_eq!(model.closed, None);
 }

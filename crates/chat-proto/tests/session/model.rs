@@ -9,7 +9,7 @@ use chat_proto::session::{Effect, Operation, Outcome, Session};
 use chat_proto::{CloseCode, ErrorCode, Event, Limits, ProtocolViolation, User};
 use serde_json::{Value, json};
 
-use crate::ask::{Answer, Ask, ROOMS, Wish, answer_to, kind_of, known, outcome};
+use crate::random_command::{Answer, Expected, ROOMS, RandomCommand, answer_to, kind_of, known, outcome};
 
 pub(crate) struct Model {
     /// A membership is the name of its room.
@@ -18,7 +18,7 @@ pub(crate) struct Model {
     now: Duration,
     rooms: BTreeSet<&'static str>,
     /// The commands without an answer, oldest first.
-    owed: VecDeque<Ask>,
+    owed: VecDeque<RandomCommand>,
     in_flight: Option<Operation>,
     errors: Vec<Duration>,
     heard: Duration,
@@ -56,7 +56,7 @@ impl Model {
         self.now = self.now.max(self.session.deadline());
     }
 
-    pub(crate) fn text(&mut self, ask: Ask) {
+    pub(crate) fn text(&mut self, command: RandomCommand) {
         let open = self.closed.is_none() && !self.draining;
         let waiting = self.owed.len().saturating_sub(1);
         let wants_text = self.session.wants_text();
@@ -66,17 +66,17 @@ impl Model {
         if !wants_text {
             return;
         }
-        self.life();
-        let text = Bytes::from(ask.text.clone());
+        self.note_sign_of_life();
+        let text = Bytes::from(command.text.clone());
         if open {
-            self.owed.push_back(ask);
+            self.owed.push_back(command);
         }
         let effects = self.session.handle_text(self.now, text);
         self.check(effects);
     }
 
     pub(crate) fn sign_of_life(&mut self) {
-        self.life();
+        self.note_sign_of_life();
         self.session.handle_sign_of_life(self.now);
         self.check(Vec::new());
     }
@@ -153,7 +153,7 @@ impl Model {
         assert!(self.owed.is_empty() || self.closed.is_some(), "{:?}", self.owed);
     }
 
-    fn life(&mut self) {
+    fn note_sign_of_life(&mut self) {
         self.heard = self.now;
         self.pinged = None;
     }
@@ -168,7 +168,7 @@ impl Model {
     }
 
     fn check_outcome(&mut self, refusal: Option<ErrorCode>, effects: Vec<Effect>) {
-        let Ask { wish: Wish::Room(kind, room), reference, .. } =
+        let RandomCommand { expected: Expected::Room(kind, room), reference, .. } =
             self.owed.pop_front().expect("something is owed")
         else {
             panic!("a room answered what no room was asked")
@@ -189,9 +189,9 @@ impl Model {
     fn check(&mut self, effects: Vec<Effect>) {
         let mut effects = effects.into_iter();
         while self.closed.is_none() && self.in_flight.is_none() && !self.too_many_errors() {
-            let Some(ask) = self.owed.pop_front() else { break };
-            let effect = effects.next().unwrap_or_else(|| panic!("nothing for {ask:?}"));
-            self.check_effect(ask, effect);
+            let Some(command) = self.owed.pop_front() else { break };
+            let effect = effects.next().unwrap_or_else(|| panic!("nothing for {command:?}"));
+            self.check_effect(command, effect);
         }
         let close = if self.closed.is_some() {
             None
@@ -219,9 +219,9 @@ impl Model {
         }
     }
 
-    fn check_effect(&mut self, ask: Ask, effect: Effect) {
-        let expected = self.expected(&ask.wish);
-        let reference = ask.reference.as_deref();
+    fn check_effect(&mut self, command: RandomCommand, effect: Effect) {
+        let expected = self.expected(&command.expected);
+        let reference = command.reference.as_deref();
         match (effect, expected) {
             (Effect::Reply(event), Answer::Event(kind)) => {
                 self.check_reply(&encoded(&event), Ok(kind), reference, None);
@@ -238,27 +238,27 @@ impl Model {
                     self.rooms.remove(room);
                 }
                 self.in_flight = Some(operation);
-                self.owed.push_front(ask);
+                self.owed.push_front(command);
             }
-            (effect, _) => panic!("{effect:?} for {ask:?}"),
+            (effect, _) => panic!("{effect:?} for {command:?}"),
         }
     }
 
-    fn expected(&self, wish: &Wish) -> Answer {
-        match *wish {
-            Wish::Pong => Answer::Event("pong"),
-            Wish::Refused(code, room) => Answer::Error(code, room),
-            Wish::Room("join", room)
+    fn expected(&self, expected: &Expected) -> Answer {
+        match *expected {
+            Expected::Pong => Answer::Event("pong"),
+            Expected::Refused(code, room) => Answer::Error(code, room),
+            Expected::Room("join", room)
                 if self.rooms.contains(room) || self.rooms.len() < self.limits.connection.max_rooms =>
             {
                 Answer::Perform("join", room)
             }
-            Wish::Room("join", room) => Answer::Error("too_many_rooms", Some(room)),
-            Wish::Room(_, room) | Wish::Typing(room, _) if !self.rooms.contains(room) => {
+            Expected::Room("join", room) => Answer::Error("too_many_rooms", Some(room)),
+            Expected::Room(_, room) | Expected::Typing(room, _) if !self.rooms.contains(room) => {
                 Answer::Error("not_joined", Some(room))
             }
-            Wish::Room(kind, room) => Answer::Perform(kind, room),
-            Wish::Typing(room, active) => Answer::Typing(room, active),
+            Expected::Room(kind, room) => Answer::Perform(kind, room),
+            Expected::Typing(room, active) => Answer::Typing(room, active),
         }
     }
 

@@ -233,12 +233,12 @@ impl<'a> RawEvent<'a> {
 
     fn stored(&self) -> Option<Vec<StoredMessage>> {
         #[derive(Deserialize)]
-        struct Place {
+        struct SeqOnly {
             seq: u64,
         }
         let messages: Vec<&RawValue> = part(self.messages)?;
         let stored = |message: &RawValue| {
-            let Place { seq } = part(Some(message))?;
+            let SeqOnly { seq } = part(Some(message))?;
             Some(StoredMessage { seq, frame: Bytes::copy_from_slice(message.get().as_bytes()) })
         };
         messages.into_iter().map(stored).collect()

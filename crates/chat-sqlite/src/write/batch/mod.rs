@@ -50,7 +50,7 @@ pub(crate) struct AppendBatch<'t> {
 
 /// The messages that a batch has stored.
 #[derive(Debug, Default)]
-pub(crate) struct Appended {
+pub(crate) struct StoredBatch {
     /// Bytes of the messages, or 0 if there are none.
     pub(crate) bytes: usize,
     /// Ids of their rooms.
@@ -117,13 +117,13 @@ impl<'t> AppendBatch<'t> {
     }
 
     /// Updates the rows of the rooms.
-    pub(crate) fn finish(self) -> rusqlite::Result<Appended> {
+    pub(crate) fn finish(self) -> rusqlite::Result<StoredBatch> {
         let mut update =
             self.transaction.prepare_cached("UPDATE rooms SET head = ?2, keys = ?3 WHERE id = ?1")?;
         for row in self.rooms.values() {
             update.execute((row.id, row.head, row.keys))?;
         }
-        Ok(Appended { bytes: self.bytes, rooms: self.rooms.values().map(|row| row.id).collect() })
+        Ok(StoredBatch { bytes: self.bytes, rooms: self.rooms.values().map(|row| row.id).collect() })
     }
 
     fn row(&mut self, room: &RoomName) -> rusqlite::Result<RoomRow> {

@@ -11,14 +11,14 @@ pub(crate) const ROOMS: [&str; 4] = ["a", "b", "c", "로비"];
 
 /// A text with the command in it, in the terms of the table in PROTOCOL.md, section 3.
 #[derive(Clone, Debug)]
-pub(crate) struct Ask {
+pub(crate) struct RandomCommand {
     pub(crate) text: String,
     pub(crate) reference: Option<String>,
-    pub(crate) wish: Wish,
+    pub(crate) expected: Expected,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Wish {
+pub(crate) enum Expected {
     /// `ping`.
     Pong,
     /// A command that is refused whatever the state, with this code, for this room.
@@ -30,39 +30,39 @@ pub(crate) enum Wish {
 }
 
 /// Returns any text that a peer may send, with or without a `ref`.
-pub(crate) fn ask() -> impl Strategy<Value = Ask> {
+pub(crate) fn random_command() -> impl Strategy<Value = RandomCommand> {
     let reference = proptest::option::weighted(0.8, "[a-z]{0,3}|[가-힣]{21}");
-    prop_oneof![20 => (wish(), reference).prop_map(|((wish, fields), reference)| Ask::new(wish, &fields, reference)), 2 => unreadable()]
+    prop_oneof![20 => (command(), reference).prop_map(|((expected, fields), reference)| RandomCommand::new(expected, &fields, reference)), 2 => unreadable()]
 }
 
-impl Ask {
-    pub(crate) fn new(wish: Wish, fields: &str, reference: Option<String>) -> Self {
+impl RandomCommand {
+    pub(crate) fn new(expected: Expected, fields: &str, reference: Option<String>) -> Self {
         let text = match &reference {
             Some(reference) => format!(r#"{{{fields},"ref":"{reference}"}}"#),
             None => format!("{{{fields}}}"),
         };
-        Self { text, reference, wish }
+        Self { text, reference, expected }
     }
 
     pub(crate) fn to_room(kind: &'static str, room: &'static str) -> Self {
-        Self::new(Wish::Room(kind, room), &to_room(kind, room), Some(format!("{kind} {room}")))
+        Self::new(Expected::Room(kind, room), &to_room(kind, room), Some(format!("{kind} {room}")))
     }
 
     pub(crate) fn mistake() -> Self {
-        Self { text: "mistake".to_owned(), reference: None, wish: Wish::Refused("bad_json", None) }
+        Self { text: "mistake".to_owned(), reference: None, expected: Expected::Refused("bad_json", None) }
     }
 }
 
-fn wish() -> impl Strategy<Value = (Wish, String)> {
+fn command() -> impl Strategy<Value = (Expected, String)> {
     let kind = select(vec!["join", "join", "join", "leave", "send", "send", "history", "search", "members"]);
     let room = || select(ROOMS.to_vec());
     prop_oneof![
-        10 => (kind, room()).prop_map(|(kind, room)| (Wish::Room(kind, room), to_room(kind, room))),
+        10 => (kind, room()).prop_map(|(kind, room)| (Expected::Room(kind, room), to_room(kind, room))),
         1 => (room(), any::<bool>()).prop_map(|(room, active)| {
             let fields = format!(r#""type":"typing","room":"{room}","active":{active}"#);
-            (Wish::Typing(room, active), fields)
+            (Expected::Typing(room, active), fields)
         }),
-        2 => Just((Wish::Pong, r#""type":"ping""#.to_owned())),
+        2 => Just((Expected::Pong, r#""type":"ping""#.to_owned())),
         1 => select(vec![
             ("already_identified", None, r#""type":"hello""#),
             ("unknown_type", None, r#""type":"shout""#),
@@ -73,12 +73,12 @@ fn wish() -> impl Strategy<Value = (Wish, String)> {
             ("bad_key", Some("a"), r#""type":"send","room":"a","body":{},"key":"""#),
             ("bad_cursor", Some("a"), r#""type":"history","room":"a","before":1,"after":1"#),
             ("bad_query", Some("a"), r#""type":"search","room":"a","query":" ""#),
-        ]).prop_map(|(code, room, fields)| (Wish::Refused(code, room), fields.to_owned())),
+        ]).prop_map(|(code, room, fields)| (Expected::Refused(code, room), fields.to_owned())),
     ]
 }
 
 /// Texts whose `ref` cannot be read or used.
-fn unreadable() -> impl Strategy<Value = Ask> {
+fn unreadable() -> impl Strategy<Value = RandomCommand> {
     let long = format!(r#"{{"type":"ping","ref":"{}"}}"#, "r".repeat(65));
     let texts = [
         ("", "bad_json"),
@@ -87,12 +87,12 @@ fn unreadable() -> impl Strategy<Value = Ask> {
         (r#"{"type":"ping","ref":1}"#, "bad_command"),
         (long.as_str(), "bad_command"),
     ];
-    let asks = texts.map(|(text, code)| Ask {
+    let commands = texts.map(|(text, code)| RandomCommand {
         text: text.to_owned(),
         reference: None,
-        wish: Wish::Refused(code, None),
+        expected: Expected::Refused(code, None),
     });
-    select(asks.to_vec())
+    select(commands.to_vec())
 }
 
 fn to_room(kind: &str, room: &str) -> String {
@@ -104,7 +104,7 @@ fn to_room(kind: &str, room: &str) -> String {
     format!(r#""type":"{kind}","room":"{room}"{rest}"#)
 }
 
-/// The effect that a session must have for an ask.
+/// The effect that a session must have for a command.
 pub(crate) enum Answer {
     Event(&'static str),
     Error(&'static str, Option<&'static str>),

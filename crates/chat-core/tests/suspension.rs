@@ -8,7 +8,7 @@ use chat_testkit::{Mode, Store};
 use serde_json::json;
 use tokio::time::advance;
 
-const AWAY: Duration = Duration::from_secs(60);
+const SUSPENDED: Duration = Duration::from_secs(60);
 
 fn limits() -> Limits {
     Limits::default().with(|limits| {
@@ -20,14 +20,14 @@ fn limits() -> Limits {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_frame_that_arrived_during_an_absence_ends_the_silence() {
+async fn a_frame_that_arrived_during_a_suspension_ends_the_silence() {
     let chat = chat(limits());
     let signs: [fn(&Peer); 3] =
         [|peer| peer.incoming(Incoming::Pong), |peer| peer.ping(), |peer| peer.send(json!({"type": "ping"}))];
     for sign in signs {
         let mut ann = connect(&chat, "ann").await;
         assert_eq!(ann.frame().await, Frame::Ping);
-        advance(AWAY).await;
+        advance(SUSPENDED).await;
         settle().await;
         sign(&ann);
         pass(9.0).await;
@@ -39,21 +39,21 @@ async fn a_frame_that_arrived_during_an_absence_ends_the_silence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_is_silent_after_an_absence_is_closed() {
+async fn a_peer_that_is_silent_after_a_suspension_is_closed() {
     let chat = chat(limits());
     let mut ann = connect(&chat, "ann").await;
     assert_eq!(ann.frame().await, Frame::Ping);
-    advance(AWAY).await;
+    advance(SUSPENDED).await;
     let waited = seconds_until(ann.until_gone()).await;
     assert!(waited < 1.0, "{waited}");
     assert_eq!(ann.closed_with(), Some(Some(4001)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_was_not_pinged_before_an_absence_is_pinged_once() {
+async fn a_peer_that_was_not_pinged_before_a_suspension_is_pinged_once() {
     let chat = chat(limits());
     let mut ann = connect(&chat, "ann").await;
-    advance(AWAY).await;
+    advance(SUSPENDED).await;
     let waited = seconds_until(async { assert_eq!(ann.frame().await, Frame::Ping) }).await;
     assert!(waited < 1.0, "{waited}");
     pass(3.9).await;
@@ -61,13 +61,13 @@ async fn a_peer_that_was_not_pinged_before_an_absence_is_pinged_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_reads_after_an_absence_is_not_closed_as_slow() {
+async fn a_peer_that_reads_after_a_suspension_is_not_closed_as_slow() {
     let chat = chat(limits());
     let ann = member(&chat, "ann").await;
     ann.block();
     ann.say("x");
     settle().await;
-    advance(AWAY).await;
+    advance(SUSPENDED).await;
     settle().await;
     ann.unblock();
     settle().await;
@@ -84,16 +84,17 @@ async fn a_peer_that_reads_after_an_absence_is_not_closed_as_slow() {
 async fn a_log_that_answers_when_the_process_runs_again_is_available() {
     let store = Store::new();
     let chat = store.chat(limits().with(|limits| {
-        limits.connection.ping_interval = AWAY * 3;
+        limits.connection.ping_interval = SUSPENDED * 3;
     }));
     let mut ann = member(&chat, "ann").await;
     let send = json!({"type": "send", "room": "lobby", "body": {"text": "hi"}, "ref": "s"});
-    for (mode, expected) in [(Mode::Slow(AWAY + Duration::from_millis(100)), "sent"), (Mode::Hangs, "error")]
+    for (mode, expected) in
+        [(Mode::Slow(SUSPENDED + Duration::from_millis(100)), "sent"), (Mode::Hangs, "error")]
     {
         store.append(mode);
         ann.send(send.clone());
         settle().await;
-        advance(AWAY).await;
+        advance(SUSPENDED).await;
         let waited = seconds_until(async { while ann.event().await["type"] != expected {} });
         let waited = waited.await;
         assert!(waited < 3.1, "{waited}");
