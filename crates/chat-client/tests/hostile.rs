@@ -163,7 +163,7 @@ async fn the_first_event_must_be_a_welcome() {
 }
 
 #[tokio::test]
-async fn a_hole_without_a_gap_event_is_asked_for_and_then_reported() {
+async fn a_hole_without_a_gap_event_is_requested_and_then_reported() {
     let (address, mut peers) = fake().await;
     let (client, mut events, mut peer) = connected(&mut peers, address).await;
     let joining = tokio::spawn(async move {

@@ -122,7 +122,7 @@ async fn two_clients_chat_over_streams_of_lines() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_that_is_too_long_or_no_text_closes_with_its_code() {
+async fn a_line_that_is_too_long_or_not_text_closes_with_its_code() {
     let chat = Chat::default();
     let mut long = connect(&chat, User::guest("ann").expect("a name"));
     long.0.send("x".repeat(chat.limits().wire.max_frame_bytes + 1)).await.expect("the stream is open");
@@ -148,7 +148,7 @@ async fn an_empty_line_is_a_ping_and_its_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_takes_less_than_80_lines() {
+async fn the_example_has_fewer_than_80_lines() {
     let file = include_str!("duplex.rs");
     let lines = file.split("// The server:").next().expect("a part").lines();
     let code = lines.filter(|line| !line.trim().is_empty() && !line.starts_with("//")).count();

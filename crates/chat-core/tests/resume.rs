@@ -40,7 +40,7 @@ fn small() -> Limits {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resume_gives_exactly_what_was_missed_at_every_position() {
+async fn a_resume_at_every_position_returns_exactly_the_missed_messages() {
     for messages in 0..=8 {
         let chat = chat(small());
         let _witness = member(&chat, "wim").await;
@@ -155,7 +155,7 @@ async fn joining_again_without_a_position_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn joining_again_with_a_position_starts_over_there_and_stays_in_order() {
+async fn joining_again_with_a_position_continues_there_in_order() {
     for tail_events in [256, 4] {
         let chat = chat(Limits::default().with(|limits| {
             limits.rooms.tail_events = tail_events;
@@ -213,7 +213,7 @@ async fn history_is_read_in_pages_in_both_directions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_that_the_log_has_lost_are_named_in_their_place() {
+async fn a_message_that_the_log_has_lost_is_a_gap_in_its_place() {
     let store = Store::new();
     let chat = store.chat(Limits::default().with(|limits| {
         limits.rooms.tail_events = 4;

@@ -57,7 +57,7 @@ async fn an_empty_room_in_memory_is_closed_in_time_and_starts_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_empty_room_is_closed_in_its_own_time() {
+async fn each_empty_room_is_closed_after_its_own_idle_time() {
     let chat = chat(limits());
     for room in 0..10 {
         assert_eq!(post(&chat, &format!("room-{room}"), "hi").await, Ok(1));

@@ -64,7 +64,7 @@ async fn a_search_without_support_of_the_log_is_unsupported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unavailable_is_no_error_of_the_client() {
+async fn unavailable_does_not_count_as_an_error_of_the_client() {
     let store = Store::new();
     let chat = store.chat(limits());
     let mut ann = member(&chat, "ann").await;

@@ -49,7 +49,7 @@ async fn a_session_starts_when_the_101_has_passed_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upgrade_that_is_never_confirmed_ends_with_its_time() {
+async fn an_unconfirmed_upgrade_ends_after_its_timeout() {
     let chat = chat(Limits::default().with(|limits| {
         limits.http.upgrade_timeout = Duration::from_secs(3);
     }));
@@ -64,7 +64,7 @@ async fn an_upgrade_that_is_never_confirmed_ends_with_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upgrade_that_another_layer_answers_becomes_a_500_and_no_session() {
+async fn an_upgrade_with_a_changed_response_gets_a_500_and_no_session() {
     let chat = Chat::default();
     for status in [200, 302, 404, 500] {
         let (ticket, guard) = ticket(&chat, "/ws").await;
@@ -160,7 +160,7 @@ async fn an_upgrade_without_a_guard_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_101_has_the_headers_of_the_handshake_alone() {
+async fn the_101_has_only_the_headers_of_the_handshake() {
     let endpoint = Endpoint::new(Chat::default());
     let mut head = handshake("/ws");
     let accept = [
@@ -269,7 +269,7 @@ async fn numbers_of_guests_are_not_reused_with_a_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn status_pages_answer_all_paths_and_without_them_the_host_does() {
+async fn status_pages_answer_all_paths_and_without_them_the_host_answers() {
     let chat = Chat::default();
     let _member = chat_testkit::member(&chat, "ann").await;
     let bare = Endpoint::new(chat.clone());

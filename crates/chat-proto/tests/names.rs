@@ -146,7 +146,7 @@ fn an_invalid_room_name_is_bad_room() {
 }
 
 #[test]
-fn the_error_of_a_name_says_which_rule_it_breaks() {
+fn the_error_of_a_name_states_the_broken_rule() {
     for (name, error) in [
         ("", InvalidRoomName::Empty),
         (&"a".repeat(65), InvalidRoomName::TooLong),

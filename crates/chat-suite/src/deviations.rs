@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_that_names_no_case_or_stands_twice_is_a_problem() {
+    fn a_deviation_that_names_no_case_or_is_listed_twice_is_a_problem() {
         let paths = ["close::a_client_close_is_echoed", "keys::a_key_is_kept"].map(str::to_owned);
         let mut deviations = Deviations::new();
         for path in ["close::client_close_echoed", "keys::a_key_is_kept", "keys::a_key_is_kept"] {

@@ -125,7 +125,7 @@ async fn an_upgrade_without_an_answer_times_out() {
 }
 
 #[tokio::test]
-async fn a_panic_after_accepting_starts_no_session_and_the_server_goes_on() {
+async fn a_panic_after_accepting_starts_no_session_and_the_server_continues() {
     let chat = chat();
     let inner = service(&chat);
     let broken = tower::service_fn(move |request: Request<Incoming>| {

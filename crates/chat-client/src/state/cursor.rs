@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_asked_for_once_and_then_reported() {
+    fn a_hole_is_requested_once_and_then_reported() {
         let mut cursor = live(5);
         assert_eq!((cursor.handle_entry(8), cursor.phase), (Delivery::Drop, Phase::Behind));
         assert_eq!(cursor.resume_from(), JoinFrom::After { epoch: "e".to_owned(), seq: 5 });

@@ -29,7 +29,7 @@ fn compared(one: &Transcript, other: &Transcript) -> Comparison {
 }
 
 #[test]
-fn open_details_are_no_difference() {
+fn unspecified_details_are_no_difference() {
     let one = events(&[JOINED, SENT, OWN, BOB]);
     assert_eq!(compared(&one, &one), Comparison { exact: 6, ..Comparison::default() });
     let joined = JOINED.replace("k3f9", "another");
@@ -50,7 +50,7 @@ fn open_details_are_no_difference() {
 }
 
 #[test]
-fn open_details_hide_no_difference() {
+fn unspecified_details_hide_no_difference() {
     let one = events(&[JOINED, SENT, OWN, BOB]);
     let late = SENT.replace(r#""seq":1"#, r#""seq":2"#);
     let spaced = JOINED.replace(',', ", ");

@@ -58,7 +58,7 @@ async fn a_message_that_the_host_rejects_is_not_stored_and_the_client_gets_the_r
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_that_fails_or_does_not_answer_forbids() {
+async fn a_failed_or_unanswered_authorization_forbids() {
     let chat = chat();
     let mut ann = connect(&chat, "ann").await;
     for (room, seconds) in [("failing", 0.0), ("hanging", 5.0)] {
@@ -70,7 +70,7 @@ async fn a_host_that_fails_or_does_not_answer_forbids() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_post_of_the_host_is_not_asked_about() {
+async fn a_post_of_the_host_needs_no_authorization() {
     let chat = chat();
     let (staff, host) = ("staff".parse().expect("a room name"), User::guest("ann").expect("a name"));
     let posted = chat.post(&staff, &host, &Text::new("spam and panic")).await;

@@ -69,7 +69,7 @@ async fn presence_reports_the_first_and_the_last_connection_over_all_nodes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_opens_a_room_learns_who_is_there() {
+async fn a_node_that_opens_a_room_gets_the_members_of_other_nodes() {
     let (_cluster, a, b) = two_nodes().await;
     let _ann = member(&a, "ann").await;
     let mut bob = connect(&b, "bob").await;
@@ -117,7 +117,7 @@ async fn the_users_of_a_lost_node_leave() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guests_and_connections_of_all_nodes_have_names_of_their_own() {
+async fn guests_and_connections_have_unique_names_on_all_nodes() {
     let (_cluster, a, b) = two_nodes().await;
     let mut seen = std::collections::BTreeSet::new();
     for chat in [&a, &b] {

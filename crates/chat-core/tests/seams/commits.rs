@@ -121,7 +121,7 @@ async fn a_renewed_log_closes_its_members_with_a_code_that_lets_them_resume() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_that_has_begun_another_life_without_a_report_is_noticed_by_the_next_join() {
+async fn a_new_epoch_without_a_report_is_noticed_by_the_next_join() {
     let (store, chat, mut ann) = room_of_a_store().await;
     store.renew("another");
     let mut bob = connect(&chat, "bob").await;

@@ -41,7 +41,7 @@ fn code(answer: Answer) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_speaks_for_the_user_that_the_host_names() {
+async fn a_connection_has_the_user_that_the_host_identifies() {
     let chat = Chat::default();
     let mut ann = start_on(&endpoint(&chat), "/ws?user=ann").await;
     assert_eq!(ann.event().await["user"], json!({"id": "ann", "name": "ANN"}));

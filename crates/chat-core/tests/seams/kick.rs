@@ -57,7 +57,7 @@ async fn a_user_that_is_kicked_between_admission_and_session_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn code_that_serves_a_connection_itself_is_notified_of_a_kick_and_a_drain() {
+async fn a_handler_is_notified_of_a_kick_and_a_drain() {
     let chat = Chat::default();
     let kicked = chat.admit(Identity::from(ann())).expect("admitted");
     let drained = chat.admit(chat.next_guest()).expect("admitted");

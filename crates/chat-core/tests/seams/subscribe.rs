@@ -41,7 +41,7 @@ async fn a_subscription_gets_the_events_of_a_member_and_no_user_sees_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_subscription_reads_the_log_and_is_told_what_the_log_has_removed() {
+async fn a_slow_subscription_reads_the_log_and_gets_a_gap_for_removed_entries() {
     let chat = chat_testkit::chat(small());
     let mut events = chat.subscribe(&lobby()).await.expect("a subscription");
     post(&chat, 8).await;
@@ -77,7 +77,7 @@ async fn a_call_that_is_dropped_or_fails_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscription_ends_with_the_life_of_its_log() {
+async fn a_subscription_ends_when_its_log_starts_a_new_epoch() {
     let store = Store::new();
     let chat = store.chat(small());
     let mut events = chat.subscribe(&lobby()).await.expect("a subscription");

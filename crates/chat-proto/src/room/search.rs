@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_come_first_and_more_is_true_if_older_ones_match() {
+    fn the_newest_matches_come_first_and_more_is_true_if_older_ones_match() {
         let bodies = [r#"{"t":"a"}"#, r#"{"t":"b"}"#, r#"{"t":"a b"}"#, r#"{"t":"a"}"#];
         assert_eq!(search("a", 3, 9_999, &bodies), (vec![4, 3, 1], false));
         assert_eq!(search("a", 2, 9_999, &bodies), (vec![4, 3], true));

@@ -7,7 +7,7 @@ use crate::request::{KEY, Request};
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 #[test]
-fn the_example_of_rfc_6455_is_answered_as_there() {
+fn the_example_request_of_rfc_6455_gets_its_example_response() {
     let accept = Request::good().decide().unwrap();
     assert_eq!(accept.accept_key, ACCEPT);
     assert_eq!(

@@ -44,7 +44,7 @@ fn another_epoch_in_the_bounds_renews_the_room() {
 }
 
 #[test]
-fn a_member_of_an_earlier_life_reads_on_after_it_has_joined_with_a_position() {
+fn a_member_of_an_earlier_epoch_continues_after_it_joins_with_a_position() {
     let mut room = lobby();
     let (mut member, _) = room.join(1, &ada(), (), bounds("old", 5), &JoinFrom::Now).unwrap();
     room.renew(&bounds("new", 0));

@@ -95,7 +95,7 @@ proptest! {
 }
 
 #[test]
-fn a_page_of_none_one_or_two_messages_is_what_the_protocol_says() {
+fn a_page_of_0_1_or_2_messages_has_the_form_of_the_protocol() {
     let stored = |seq| StoredMessage { seq, frame: format!(r#"{{"type":"message","seq":{seq}}}"#).into() };
     for (messages, expected) in [
         (vec![], ""),
