@@ -23,7 +23,7 @@ pub(crate) fn answer(answer: Answer) -> HttpResponse {
     with_headers(answer.status(), answer.headers()).body(answer.into_body())
 }
 
-/// Returns the 101 of an accepted upgrade as a response. `body` is what the peer gets from then on.
+/// Returns the 101 of an accepted upgrade as a response. `body` holds the bytes that the peer gets after it.
 pub(crate) fn switching_protocols(
     answer: &SwitchingProtocols,
     body: impl MessageBody + 'static,

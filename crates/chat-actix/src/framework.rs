@@ -1,16 +1,16 @@
 //! The chat on actix-ws.
 //!
-//! These parts of the contract of [`Connection`] actix-ws 0.4.0 cannot keep:
+//! actix-ws 0.4.0 does not keep these parts of the contract of [`Connection`]:
 //!
-//! - A text message that is not UTF-8 is found at its end, and not in the bad fragment.
+//! - A text message that is not UTF-8 is found at its end, not in the bad fragment.
 //! - A control frame over 125 bytes is found once all of it has arrived, which [`Inbound`] bounds.
 //! - A close frame with a reason that is not UTF-8 is a protocol error (1002), and not an invalid payload (1007). A
 //!   close frame with a forbidden code ends the session as a violation of the protocol, and not as a close.
 //! - A text is copied, and checked for UTF-8 again, for each of its recipients.
 //!
-//! This module makes up for the rest: actix-ws believes announced lengths, reports an error before the valid messages
+//! This module corrects other faults of actix-ws: it believes announced lengths, reports an error before the valid messages
 //! ahead of it, loses the bytes before a half-close, answers neither pings nor closes, and ends the connection right
-//! after its own close frame. So [`Inbound`] shows it one frame at a time, and what it writes goes the way of the
+//! after its own close frame. Therefore [`Inbound`] shows it one frame at a time, and its output is written like that of a
 //! hijacked connection.
 
 use std::io;
@@ -32,7 +32,7 @@ use crate::error::ConnectionError;
 use crate::inbound::Inbound;
 use crate::pipe::{Writer, split};
 
-/// Carries an upgrade out: a task waits until the 101 is on its way and runs the session on actix-ws. If actix or
+/// Carries out an upgrade: a task waits until the 101 is on its way and runs the session on actix-ws. If actix or
 /// actix-ws sees no upgrade in the request, it is refused.
 pub(crate) async fn open(upgrade: Upgrade, request: &mut ServiceRequest) -> HttpResponse {
     let Some((reader, writer, body)) = split(upgrade.guard(), request.take_payload()) else {
@@ -75,7 +75,7 @@ struct FrameworkSocket {
     inbound: Inbound,
     /// The frames that were given to the session.
     encoded: BoxBody,
-    /// The part of them that has not been written.
+    /// The part of these frames that has not been written.
     outbound: Bytes,
     writer: Writer,
     written: u64,
@@ -257,7 +257,7 @@ impl Connection for FrameworkSocket {
     }
 }
 
-/// Returns the cause of an error, as far as actix-ws tells it.
+/// Returns the cause of an error, if actix-ws names it.
 fn map_error(error: ProtocolError) -> Incoming {
     Incoming::Violation(match error {
         ProtocolError::Overflow => ProtocolViolation::TooBig,

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::convert::{answer, switching_protocols};
 use crate::pipe::{Reader, Writer, split};
 
-/// Carries an upgrade out: a task waits until the 101 is on its way and runs the session on the request's payload and
+/// Carries out an upgrade: a task waits until the 101 is on its way and runs the session on the request's payload and
 /// the response's body. A request without a payload is refused, because actix has seen no upgrade in it.
 pub(crate) fn open(upgrade: Upgrade, payload: Payload) -> HttpResponse {
     let Some((reader, writer, body)) = split(upgrade.guard(), payload) else {

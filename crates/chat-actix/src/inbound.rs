@@ -39,12 +39,13 @@ impl Inbound {
         })))
     }
 
-    /// Returns the reason for which no more is passed on. It wakes no task, so the caller asks when it has nothing else.
+    /// Returns the reason why no more bytes are passed on. It wakes no task, so the caller calls this when it has no other
+    /// work.
     pub(crate) fn violation(&self) -> Option<ProtocolViolation> {
         self.0.borrow_mut().violation.take()
     }
 
-    /// Reads on past actix-ws. Returns no bytes at the end.
+    /// Reads further bytes without actix-ws. Returns no bytes at the end.
     pub(crate) fn poll_rest(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         self.0.borrow_mut().reader.poll_bytes(cx)
     }

@@ -71,7 +71,7 @@ where
         if !is_watched {
             request.extensions_mut().insert(guard.clone());
         }
-        // A layer further out watches already, and it is the one that sees what leaves: this guard stays unused.
+        // A layer further out has a guard already, and that layer sees the response as it leaves: this guard stays unused.
         let response = self.service.call(request);
         Box::pin(async move {
             match response.await {

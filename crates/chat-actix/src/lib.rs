@@ -21,19 +21,19 @@
 //! - [`routes`] is the chat as a configuration of an app or a scope.
 //! - [`UpgradeLayer`] is the last middleware, so that it sees each response as it leaves. Without it, the chat refuses
 //!   each upgrade with 500 and logs that the layer is missing.
-//! - [`serve`] runs the app. A host that runs its own `HttpServer` sets what [`serve`] sets: actix has no limit on the
+//! - [`serve`] runs the app. A host that runs its own `HttpServer` needs the same settings as [`serve`]: actix has no limit on the
 //!   time for which a peer takes nothing, and by default it holds the end of each connection back for a second.
 //!
-//! actix parses the request and writes the 101. After that, the payload of the request is what the peer sends, and the
-//! body of the response is what it gets. actix stays in charge of the socket. The WebSocket of all adapters runs on the
-//! two ([`UpgradeMode::Hijack`], the default), or actix-ws does ([`UpgradeMode::Framework`]), which differs in what
-//! `src/framework.rs` lists.
+//! actix parses the request and writes the 101. After that, the payload of the request has the bytes that the peer sends, and
+//! the body of the response the bytes that it gets. actix keeps the socket. With [`UpgradeMode::Hijack`], the default, the
+//! WebSocket of all adapters runs on these two. With [`UpgradeMode::Framework`], actix-ws runs on them. The top of
+//! `src/framework.rs` lists the differences.
 //!
 //! Two deviations come from actix's parser, in both modes. A request without `Host` is refused without the chat's JSON,
 //! and a request is an upgrade only if its `Upgrade` header is the word `websocket` alone. Because actix closes both
 //! directions at once, a violation of the protocol ends up to the close timeout later than with the other adapters.
 //!
-//! `examples/mount.rs` adds a handler that posts into a room. `examples/users.rs` has users of its own.
+//! `examples/mount.rs` adds a handler that posts into a room. `examples/users.rs` has its own users.
 
 mod convert;
 mod error;

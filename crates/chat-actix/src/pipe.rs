@@ -137,9 +137,9 @@ impl Drop for Writer {
 /// The body of the 101.
 pub(crate) struct Body {
     pipe: Rc<RefCell<Pipe>>,
-    /// The guard is told if a layer replaces this body.
+    /// The guard is notified if a layer replaces this body.
     guard: UpgradeGuard,
-    /// Without the payload, actix would read on and discard, and a peer that takes nothing could go on sending.
+    /// Without the payload, actix would read and discard further bytes, and a peer that reads nothing could continue to send.
     _payload: Rc<RefCell<Payload>>,
 }
 

@@ -16,7 +16,7 @@ use tracing::debug;
 /// makes an app with `app`.
 ///
 /// A request head has [`HttpLimits::head_timeout`](chat_core::HttpLimits::head_timeout) to arrive. A head that waited
-/// while the process was stopped for that time may be answered with 408. On Linux, a peer that takes nothing for
+/// while the process was stopped for that time may be answered with 408. On Linux, a peer that reads nothing for
 /// [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the connection, which actix
 /// would keep. `stop` ends accepting; [`Chat::drain`] ends the sessions, so a host awaits it first.
 ///
@@ -69,7 +69,7 @@ where
     ended
 }
 
-/// Makes the kernel end a connection whose peer takes nothing for this time. actix has no such limit.
+/// Makes the kernel end a connection whose peer reads nothing for this time. actix has no such limit.
 fn set_user_timeout(limit: Duration, stream: &dyn Any) {
     #[cfg(target_os = "linux")]
     if let Some(stream) = stream.downcast_ref::<TcpStream>()

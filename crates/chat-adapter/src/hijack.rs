@@ -16,8 +16,8 @@ use crate::{answer, switching_protocols};
 /// socket is wrapped, for example in TLS.
 pub type HyperWebSocket = WebSocket<Either<TcpStream, TokioIo<Upgraded>>>;
 
-/// Carries an upgrade out: a task waits for the connection and runs the session on it. The response must reach hyper as
-/// it is. Without hyper's promise of the connection, the upgrade is refused.
+/// Carries out an upgrade: a task waits for the connection and runs the session on it. The response must reach hyper
+/// unchanged. Without hyper's `OnUpgrade`, the upgrade is refused.
 ///
 /// # Panics
 ///

@@ -67,7 +67,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if request.extensions().get::<UpgradeGuard>().is_some() {
-            // A layer further out watches already, and it is the one that sees what leaves.
+            // A layer further out has a guard already, and that layer sees the response as it leaves.
             let response = self.service.call(request);
             return Box::pin(async move { Ok(response.await?.map(Either::Left)) });
         }

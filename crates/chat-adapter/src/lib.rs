@@ -1,7 +1,7 @@
 //! Building blocks for adapters of hyper-based frameworks.
 //!
-//! A service uses `chat-axum`, `chat-warp`, or `chat-tungstenite` for plain hyper. This crate is what they share, for
-//! the author of a further adapter:
+//! A service uses `chat-axum`, `chat-warp`, or `chat-tungstenite` for plain hyper. This crate is their
+//! common part, for the author of another adapter:
 //!
 //! 1. [`head`] turns a request into the [`RequestHead`](chat_core::RequestHead) that
 //!    [`Endpoint::handle`](chat_core::Endpoint::handle) decides about.

@@ -42,7 +42,7 @@ pub trait MessageCodec {
     fn close(code: CloseCode) -> Self::Message;
 }
 
-/// The connection on a framework's WebSocket that shows messages, and not the bytes under them.
+/// The connection on a framework's WebSocket that shows messages, but not the bytes under them.
 #[derive(Debug)]
 pub struct MessageSocket<S, C> {
     socket: S,
@@ -166,7 +166,7 @@ where
             match self.closing {
                 Closing::Open => {
                     if let Some(code) = code {
-                        // An error of the transport shows again in the next step.
+                        // An error of the transport is returned again in the next step.
                         let _failed = self.start_send(C::close(code));
                     }
                     self.closing = Closing::Flushing;

@@ -25,7 +25,7 @@ const HYPER_MIN_BUFFER_BYTES: usize = 8 * 1024;
 ///
 /// The peer's [`SocketAddr`] is in the extensions of each request. A request head has
 /// [`HttpLimits::head_timeout`](chat_core::HttpLimits::head_timeout) to arrive and
-/// [`HttpLimits::head_buffer_bytes`](chat_core::HttpLimits::head_buffer_bytes) at most. On Linux, a peer that takes
+/// [`HttpLimits::head_buffer_bytes`](chat_core::HttpLimits::head_buffer_bytes) at most. On Linux, a peer that reads
 /// nothing for [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the
 /// connection. When the process has no file descriptor left, accepting pauses.
 ///
@@ -33,7 +33,7 @@ const HYPER_MIN_BUFFER_BYTES: usize = 8 * 1024;
 ///
 /// # Errors
 ///
-/// The error of a listener that can accept nothing any more.
+/// The error of a listener that can accept no more connections.
 pub async fn serve<S, B>(
     listener: TcpListener,
     service: S,
@@ -117,23 +117,23 @@ where
     Ok(())
 }
 
-/// Sends without delay and, on Linux, limits the time for which a peer may take nothing. A session limits that itself,
-/// a plain response does not.
+/// Sends without delay and, on Linux, limits the time for which a peer may read nothing. A session has its own limit for
+/// this, a plain response has none.
 fn configure(stream: &TcpStream, limits: &Limits) {
     let configured = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
     let configured = configured
         .and_then(|()| SockRef::from(stream).set_tcp_user_timeout(Some(limits.connection.abandon_timeout())));
-    // It fails only on a socket that is gone already, and the next read finds that out.
+    // It fails only on a socket that is already closed, and the next read returns that error.
     if let Err(error) = configured {
         debug!(%error, "socket option failed");
     }
 }
 
-/// Pauses before the next attempt to accept, where another attempt makes sense.
+/// Pauses before the next attempt to accept, if another attempt can succeed.
 async fn pause_after(error: io::Error, limits: &Limits) -> io::Result<()> {
     match error.kind() {
-        // The peer has gone away, and the listener is well.
+        // The peer has gone away, and the listener still works.
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => Ok(()),
         // The listener does not listen any more.
         io::ErrorKind::InvalidInput => Err(error),

@@ -15,7 +15,7 @@ use crate::framework;
 pub(crate) type Decided = Result<Upgrade, Answer>;
 
 /// Returns the chat as a filter. It rejects requests for other paths than the endpoint's
-/// [`paths`](Endpoint::paths), so that `or` leads on to the host's filters.
+/// [`paths`](Endpoint::paths), so that `or` continues with the host's filters.
 ///
 /// The paths are relative to the `warp::path` in front of the filter. [`UpgradeLayer`](crate::UpgradeLayer) must be
 /// around the service.

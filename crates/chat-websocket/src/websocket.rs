@@ -62,7 +62,7 @@ pub struct WebSocket<S> {
     stream: WebSocketStream<Wire<S>>,
     /// Bytes that may be read before the next message.
     max_read_bytes: usize,
-    /// False for a stream that ends both ways when it is shut down.
+    /// False for a stream that ends both directions when it is shut down.
     can_half_close: bool,
     reading: Reading,
     closing: Closing,
@@ -107,7 +107,7 @@ impl Reading {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// Returns the server's side of the connection on `stream`. `early` is what was read from it together with the
+    /// Returns the server's side of the connection on `stream`. `early` has the bytes that were read together with the
     /// request.
     pub async fn accept(stream: S, early: Bytes, limits: &Limits) -> Self {
         let config = WebSocketConfig::default()
@@ -125,8 +125,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Self { stream, max_read_bytes, can_half_close: true, reading: Reading::Open, closing: Closing::Open }
     }
 
-    /// Adapts to a stream that ends both ways when it is shut down. What a peer sends that has violated the protocol is
-    /// then read before the end, not after it.
+    /// Adapts to a stream that ends both directions when it is shut down. After a violation of the protocol, the bytes of
+    /// the peer are then read before the end, not after it.
     #[must_use]
     pub fn without_half_close(mut self) -> Self {
         self.can_half_close = false;
@@ -226,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
                 Closing::Open => {
                     if let Some(code) = code {
                         let frame = CloseFrame { code: code.code().into(), reason: code.reason().into() };
-                        // An error of the transport shows again in the next step.
+                        // An error of the transport is returned again in the next step.
                         let _failed = self.stream.start_send_unpin(Message::Close(Some(frame)));
                     }
                     self.closing = Closing::Flushing;

@@ -46,7 +46,7 @@ pub(crate) struct Config {
     #[arg(long, env = "CHATD_DATA", value_name = "DIR", default_value = "./chat-data", global = true)]
     data: PathBuf,
 
-    /// Set what an acknowledged message survives [default: disk]
+    /// Set the failures that an acknowledged message survives [default: disk]
     #[arg(long, env = "CHATD_DURABILITY", value_name = "LEVEL")]
     durability: Option<Durability>,
 
@@ -55,7 +55,7 @@ pub(crate) struct Config {
     #[arg(long, env = "CHATD_RETAIN", value_name = "LIMIT", action = ArgAction::Append, value_delimiter = ',')]
     retain: Vec<Retain>,
 
-    /// Set the way from an HTTP request to a WebSocket
+    /// Set how a connection becomes a WebSocket
     #[arg(long, env = "CHATD_UPGRADE", value_name = "MODE", default_value = "hijack")]
     upgrade: Upgrade,
 
@@ -63,7 +63,7 @@ pub(crate) struct Config {
     #[arg(long, env = "CHATD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
 
-    /// Admit web pages of this origin, like https://chat.example, besides those of the server's own; * admits
+    /// Admit web pages of this origin, like https://chat.example, besides the server's own origin; * admits
     /// all; repeatable, in the variable separated by commas
     #[arg(long, env = "CHATD_ALLOW_ORIGIN", value_name = "ORIGIN", action = ArgAction::Append,
           value_delimiter = ',', value_parser = origin)]
@@ -233,7 +233,7 @@ fn origin(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Returns a variable that looks like an option and is none. Otherwise a misspelt one would be ignored silently.
+/// Returns a variable that starts with `CHATD_` but is no option. A misspelt name would otherwise be ignored silently.
 fn unknown_variable() -> Option<String> {
     let command = Config::command();
     let known: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_env()).collect();

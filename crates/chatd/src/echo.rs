@@ -1,6 +1,6 @@
 //! An echo in place of the chat: it returns each message to its sender.
 //!
-//! Conformance and load tools examine with it what is below the chat: the upgrade, the frames, and the close.
+//! With it, conformance and load tools test the layers below the chat: the upgrade, the frames, and the close.
 
 use std::io;
 use std::pin::Pin;
@@ -269,7 +269,7 @@ impl End {
     }
 }
 
-/// A timer whose time mostly moves away before it comes.
+/// A timer whose deadline is usually moved before it comes.
 struct Alarm {
     sleep: Pin<Box<Sleep>>,
     /// The end of the pause after a suspension of the process.

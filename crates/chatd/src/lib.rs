@@ -1,5 +1,5 @@
-//! The common part of the chat binaries: options, logs, the store, signals, drain. The binaries differ in their adapter
-//! alone.
+//! The common part of the chat binaries: options, logs, the store, signals, drain. The binaries differ only in
+//! their adapter.
 //!
 //! A binary calls [`run`] with the function that serves its adapter: see `apps/chatd-tungstenite`.
 
@@ -170,7 +170,7 @@ fn log_failure(result: io::Result<()>) {
     }
 }
 
-/// Says where the server is: in the log and, for those who asked for port 0, as one line on standard output.
+/// Reports the address of the server in the log and, for callers that asked for port 0, as one line on standard output.
 fn announce(name: &str, listener: &TcpListener) {
     let Ok(address) = listener.local_addr() else { return };
     info!(%address, "listening");

@@ -15,7 +15,7 @@ const DEFAULT: &str = "info,actix_http=off";
 
 /// Sends log lines to standard error until the guard is dropped, filtered by `RUST_LOG` or by [`DEFAULT`].
 ///
-/// A pipe that is full or closed costs lines, never a session.
+/// If standard error is full or closed, lines are dropped. Logging never blocks a session.
 pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, ParseError> {
     let wanted = env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
     let filter = EnvFilter::try_new(if wanted.is_empty() { DEFAULT } else { &wanted })?;
