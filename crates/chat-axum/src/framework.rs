@@ -1,6 +1,6 @@
 //! The chat on axum's own WebSocket.
 //!
-//! axum shows messages, and neither the bytes under them nor its socket. So this mode differs from
+//! axum shows messages, but not the bytes under them and not its socket. Therefore this mode differs from
 //! [`UpgradeMode::Hijack`](chat_core::UpgradeMode::Hijack):
 //!
 //! - A peer that ends its stream without a close frame gets no more answers to its commands, because the codec ends both
@@ -12,8 +12,8 @@
 //! - After a closing handshake, bytes that the peer sends behind its close frame may cause a reset.
 //! - Empty fragments without end cost no memory, and are not refused. Fragments of one byte or more count towards the
 //!   limit of their message.
-//! - Progress shows only when all waiting bytes have been taken. A peer that takes some of them within the write
-//!   timeout, but not all, is closed as if it took nothing.
+//! - Progress is visible only when the peer has accepted all waiting bytes. A peer that accepts only some of them within
+//!   the write timeout is closed, as if it read nothing.
 //! - Each event costs a check for UTF-8 for each recipient.
 
 use std::io;
@@ -30,7 +30,7 @@ use http::request::Parts;
 use tungstenite_of_axum::Error;
 use tungstenite_of_axum::error::ProtocolError;
 
-/// Carries an upgrade out on axum's own WebSocket. If axum sees no upgrade in the request, it is refused.
+/// Carries out an upgrade on axum's own WebSocket. If axum sees no upgrade in the request, it is refused.
 pub(crate) async fn open(upgrade: Upgrade, mut parts: Parts) -> Response {
     // The chat finds these words on each line of a header, axum on the first line only.
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -80,8 +80,8 @@ impl MessageCodec for Codec {
         }
     }
 
-    /// Maps an error by its source, because the errors of axum do not name their cause. The source is a tungstenite error
-    /// only in the version of tungstenite that axum uses. With another version, the conformance cases about violations fail.
+    /// Maps an error by its source, because the errors of axum do not name their cause. The source has the type of the
+    /// tungstenite version that axum uses. With another version, the conformance cases about violations fail.
     fn map_error(error: axum::Error) -> Incoming {
         let error = error.into_inner();
         match error.downcast_ref() {

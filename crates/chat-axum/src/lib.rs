@@ -21,10 +21,10 @@
 //! - [`serve`] runs the router with limits for clients that do not finish a request. `axum::serve` runs it too.
 //!
 //! axum routes the request and writes the 101. Then the socket is taken from axum, and the WebSocket of all adapters
-//! runs on it ([`UpgradeMode::Hijack`], the default). With [`UpgradeMode::Framework`], axum's own WebSocket is used,
-//! which differs in what `src/framework.rs` lists.
+//! runs on it ([`UpgradeMode::Hijack`], the default). With [`UpgradeMode::Framework`], axum's own WebSocket is used.
+//! The top of `src/framework.rs` lists the differences.
 //!
-//! `examples/mount.rs` adds a handler that posts into a room. `examples/users.rs` has users of its own.
+//! `examples/mount.rs` adds a handler that posts into a room. `examples/users.rs` has its own users.
 
 mod framework;
 mod routes;

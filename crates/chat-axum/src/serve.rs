@@ -11,12 +11,12 @@ use tokio::net::TcpListener;
 /// [`Chat::drain`] ends the sessions, so a host awaits it first.
 ///
 /// A chat.v1 WebSocket is an HTTP/1.1 upgrade, so this server speaks HTTP/1.1 only. A host that needs HTTP/2 for its
-/// other routes uses `axum::serve`. That server has no limit on the time for which a client may take to finish a
-/// request, or may take nothing.
+/// other routes uses `axum::serve`. That server has no time limit for a client that does not finish a request or reads
+/// nothing.
 ///
 /// # Errors
 ///
-/// The error of a listener that can accept nothing any more.
+/// The error of a listener that can accept no more connections.
 pub async fn serve(
     listener: TcpListener,
     router: Router,

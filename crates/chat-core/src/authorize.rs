@@ -5,9 +5,9 @@ use crate::{RoomName, Unavailable, User};
 
 /// The host's decision about what a user may do in a room.
 ///
-/// Without one, each user may do everything: [`Builder::authorize`](crate::Builder::authorize) sets it. The chat waits
+/// [`Builder::authorize`](crate::Builder::authorize) sets it. Without it, each user may do everything. The chat waits
 /// for an answer for [`RoomLimits::call_timeout`](crate::RoomLimits::call_timeout). Without an answer, the action is
-/// refused. [`Chat::post`](crate::Chat::post) does not ask, since it is a call of the host itself.
+/// refused. [`Chat::post`](crate::Chat::post) needs no authorization, because the host itself calls it.
 ///
 /// A closure that needs no `await` is an `Authorize`:
 ///

@@ -73,8 +73,8 @@ impl Builder {
         self
     }
 
-    /// Sets the bus to the other servers of this chat. They share a store, and each has a [`node`](Self::node) of its
-    /// own.
+    /// Sets the bus to the other servers of this chat. They share a store, and each has its own
+    /// [`node`](Self::node).
     pub fn bus(mut self, bus: impl Bus) -> Self {
         self.bus = Some(Arc::new(bus));
         self
@@ -87,7 +87,7 @@ impl Builder {
         let first_guest = if self.store.is_some() { unix_millis() } else { 0 };
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore));
         let name = self.node.clone().unwrap_or_else(NodeId::random);
-        // Ids are plain numbers on a server that has no others beside it.
+        // On a single server, ids are plain numbers.
         let node = self.node.or_else(|| self.bus.is_some().then(|| name.clone()));
         let sessions = Sessions::new(limits.connection.max_connections, node.clone());
         let chat = Chat::new(Shared {

@@ -65,7 +65,7 @@ impl fmt::Debug for NodeId {
 ///
 /// # Contract
 ///
-/// - [`publish`](Self::publish) returns at once. It is called while a connection joins or leaves, in `Drop` too.
+/// - [`publish`](Self::publish) returns at once. It is called while a connection joins or leaves, also in `Drop`.
 /// - A notice reaches each other node at least once, or [`BusSink::node_lost`] is called there. Notices of one node
 ///   about one user in one room arrive in order. The latest [`Notice::Presence`] is the state, so earlier ones may be
 ///   left out.
@@ -114,7 +114,8 @@ pub trait Bus: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] if the users cannot be known now. The room opens without them, and learns of them by notices.
+    /// [`Unavailable`] if the users cannot be determined now. The room opens without them, and gets them from later
+    /// notices.
     async fn roster(&self, node: &NodeId, room: &RoomName)
     -> Result<Vec<(NodeId, User, usize)>, Unavailable>;
 }
@@ -132,13 +133,13 @@ pub enum Notice {
         /// The number of connections; 0 if the last one has left.
         connections: usize,
     },
-    /// A user is, or is no longer, writing.
+    /// A user started or stopped typing.
     Typing {
         /// The room.
         room: RoomName,
         /// The user.
         user: User,
-        /// True if the user is writing.
+        /// True if the user is typing.
         active: bool,
     },
     /// All connections of a user must be closed.
@@ -169,7 +170,7 @@ impl BusSink {
         (self.0)(Received::Notice(from, notice));
     }
 
-    /// Takes note that a node is lost. Its users leave the rooms on this node.
+    /// Records that a node is lost. Its users leave the rooms on this node.
     pub fn node_lost(&self, node: &NodeId) {
         (self.0)(Received::NodeLost(node));
     }

@@ -13,8 +13,8 @@ use crate::{CloseCode, ProtocolViolation};
 /// # Contract
 ///
 /// - Messages arrive whole, in the order sent; valid messages ahead of a bad one arrive first.
-/// - The implementation answers a ping with the ping's payload, in turn with the frames that are sent, and reports it
-///   as [`Incoming::Ping`]. The pongs that wait for a peer that does not read are bounded.
+/// - The implementation answers a ping with the ping's payload, in order with the other frames, and reports it as
+///   [`Incoming::Ping`]. The number of waiting pongs is bounded, also if the peer does not read.
 /// - A message over the limit, text that is not UTF-8, or another violation of RFC 6455 is reported once, as
 ///   [`Incoming::Violation`]. No more than the limit is buffered.
 /// - The peer's close frame is reported as [`Incoming::Close`] and echoed by [`poll_close`](Self::poll_close).
@@ -120,7 +120,7 @@ pub trait Connection {
     /// caller limits the time.
     fn poll_close(&mut self, cx: &mut Context<'_>, code: Option<CloseCode>) -> Poll<()>;
 
-    /// Returns a number that grows with each byte or frame that the peer's side has taken. The session closes the
+    /// Returns a number that grows with each byte or frame that the peer has accepted. The session closes the
     /// connection if frames wait for the peer and this number stays the same.
     fn progress(&self) -> u64;
 }

@@ -19,7 +19,7 @@ pub enum PostError {
     /// The key was used before, for another message.
     #[error("the key was used for another message")]
     KeyConflict,
-    /// The log could not take the message in time.
+    /// The log could not store the message in time.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }

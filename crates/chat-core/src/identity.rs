@@ -4,9 +4,9 @@ use crate::{RequestHead, Unavailable, User};
 
 /// The host's decision about the user behind a request.
 ///
-/// Without one, each connection is a guest: [`Endpoint::identify`](crate::Endpoint::identify) sets it. The chat waits
-/// for an answer for [`HttpLimits::identify_timeout`](crate::HttpLimits::identify_timeout). No answer refuses the
-/// upgrade, as an error does.
+/// [`Endpoint::identify`](crate::Endpoint::identify) sets it. Without it, each connection is a guest. The chat waits
+/// for an answer for [`HttpLimits::identify_timeout`](crate::HttpLimits::identify_timeout). Without an answer in
+/// time, the upgrade is refused, as after an error.
 ///
 /// A closure that needs no `await` is an `Identify`:
 ///
@@ -66,7 +66,7 @@ impl<'a> IdentifyRequest<'a> {
         str::from_utf8(value).ok().filter(|_| is_only).map(|value| value.trim_matches([' ', '\t']))
     }
 
-    /// Returns the value of a cookie. Of several cookies of that name it is the first.
+    /// Returns the value of a cookie. If several cookies have the name, it is the first one.
     pub fn cookie(&self, name: &str) -> Option<&str> {
         let pairs = self.header("cookie")?.split(';').filter_map(|pair| pair.trim().split_once('='));
         pairs.into_iter().find_map(|(key, value)| (key == name).then_some(value))

@@ -1,5 +1,4 @@
-//! An embeddable chat: rooms with an ordered log, sessions that resume exactly, and no knowledge of where a connection
-//! comes from.
+//! An embeddable chat: rooms with an ordered log, and sessions that resume exactly, over any kind of connection.
 //!
 //! A [`Connection`] carries frames, a session speaks for a [`User`], a [`Room`] orders messages, and the [`Chat`] holds
 //! them all. An adapter crate mounts the chat in a web framework, and a store crate keeps the rooms.
@@ -43,12 +42,12 @@
 //! # drop(endpoint);
 //! ```
 //!
-//! Each call has a time limit, and a call that fails or does not return refuses. [`Chat::kick`] closes the connections of
+//! Each call has a time limit. If a call fails or does not return in time, the action is refused. [`Chat::kick`] closes the connections of
 //! a user.
 //!
 //! # Rooms from host code
 //!
-//! [`Chat::post`], [`Chat::history`], [`Chat::search`] and [`Chat::subscribe`] are a host's own way into rooms:
+//! [`Chat::post`], [`Chat::history`], [`Chat::search`] and [`Chat::subscribe`] are the calls of a host on rooms:
 //!
 //! ```
 //! use chat_core::{Chat, RoomName, Text, User};

@@ -27,9 +27,9 @@ use crate::{ErrorCode, Limits};
 ///
 /// # Contract
 ///
-/// - [`parse`](Self::parse) depends on its arguments alone. It is quick, since it runs in the task of a session.
+/// - [`parse`](Self::parse) depends only on its arguments. It is quick, because it runs in the task of a session.
 /// - `parse` accepts the JSON that [`to_json`](Self::to_json) makes of a valid message.
-/// - [`kind`](Self::kind) contains nothing of the message's content.
+/// - [`kind`](Self::kind) contains no part of the message's content.
 pub trait Message: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Reads a body and checks it. The body is one JSON object in which no key occurs twice.
     ///

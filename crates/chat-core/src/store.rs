@@ -12,7 +12,7 @@ use crate::{
 ///
 /// # Contract
 ///
-/// The contract of a log is at [`Room`]; `chat-store-conformance` shows whether a store keeps it.
+/// The contract of a log is at [`Room`]. `chat-store-conformance` tests both contracts.
 ///
 /// - Rooms of one name are one log, however often they are opened and by however many processes.
 /// - [`open`](Self::open) may fail and may take time; the chat limits that time by
@@ -83,10 +83,10 @@ pub trait Store: Send + Sync + 'static {
 pub enum Health {
     /// The store can be used.
     Ready,
-    /// The store cannot do everything, for this cause. Another process could do no better, so this one stays in
+    /// The store is impaired, for this cause. Another process would have the same problem, so this process stays in
     /// service.
     Degraded(String),
-    /// The store is out of reach for this process, for this cause. Another process may serve its rooms, so
+    /// This process cannot reach the store, for this cause. Another process may serve its rooms, so
     /// `/readyz` answers 503.
     Unreachable(String),
 }
@@ -95,7 +95,7 @@ pub enum Health {
 ///
 /// # Contract
 ///
-/// `chat-store-conformance` shows whether a store keeps it.
+/// `chat-store-conformance` tests this contract.
 ///
 /// - **Numbers.** Entries get `seq` 1, 2, 3, ... without holes within one epoch. An epoch's positions are never
 ///   given out twice. No two rooms have the same epoch. A log that is lost and begins again has a new one. The
@@ -117,7 +117,7 @@ pub enum Health {
 /// - **Retention.** Old entries may be removed, the oldest first. The newest
 ///   [`RoomLimits::log_messages`](crate::RoomLimits::log_messages) stay, as long as they have fewer than
 ///   [`RoomLimits::log_bytes`](crate::RoomLimits::log_bytes), unless the operator of the log has decided otherwise.
-///   `first` moves then; `head` and the keys stay.
+///   Then `first` grows; `head` and the keys stay.
 /// - **Lives.** After a restart a room is the same log: entries, keys, epoch. Or it is empty and has another epoch. A
 ///   log that starts a new epoch while it is open reports it with [`CommitSink::renewed`], and reports no entry of
 ///   the earlier epoch after that.
@@ -205,7 +205,7 @@ pub trait Room: Send + Sync {
 }
 
 /// A receiver of the commits of a [`Room`]. It may be called from any thread, in any order and more than once
-/// for an entry: the chat brings entries into the order of their `seq`, and reads the log if one does not come.
+/// for an entry: the chat brings entries into the order of their `seq`, and reads the log if one is missing.
 #[derive(Clone)]
 pub struct CommitSink(Arc<dyn Fn(Commit<'_>) + Send + Sync>);
 

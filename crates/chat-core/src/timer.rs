@@ -8,15 +8,15 @@ use futures_util::future::FutureExt;
 use tokio::time::error::Elapsed;
 use tokio::time::{self, Instant, Sleep, sleep_until};
 
-/// A detector of a peer that takes nothing while frames wait for it.
+/// A detector of a peer that accepts no bytes while frames wait for it.
 #[derive(Debug, Default)]
 pub(crate) struct Stall {
-    /// The connection's progress when something began to wait, or when it last moved, and the time of that.
+    /// The last progress of the connection while frames wait, and its time.
     since: Option<(u64, Instant)>,
 }
 
 impl Stall {
-    /// Takes note of the connection's progress. `waits` is true if something waits for the peer.
+    /// Records the connection's progress. `waits` is true if something waits for the peer.
     pub(crate) fn note(&mut self, waits: bool, progress: u64) {
         self.since = match self.since {
             _ if !waits => None,
@@ -25,7 +25,7 @@ impl Stall {
         };
     }
 
-    /// Returns the time at which the peer has taken nothing for `limit`. Returns `None` if nothing waits for it.
+    /// Returns the time at which the peer has accepted no bytes for `limit`. Returns `None` if no frame waits for it.
     pub(crate) fn due(&self, limit: Duration) -> Option<Instant> {
         self.since.map(|(_, since)| since + limit)
     }
@@ -35,7 +35,7 @@ impl Stall {
 /// looked at sockets and at other threads.
 const SUSPENSION_DELAY: Duration = Duration::from_millis(500);
 
-/// Waits for a future for `limit`. If the process did not run when that was over, it waits for `limit` once more.
+/// Waits for a future for `limit`. If the process was suspended at the end of that time, it waits for `limit` again.
 pub(crate) async fn timeout<T>(limit: Duration, what: impl Future<Output = T>) -> Result<T, Elapsed> {
     let started = Instant::now();
     let mut what = pin!(what);
@@ -46,7 +46,7 @@ pub(crate) async fn timeout<T>(limit: Duration, what: impl Future<Output = T>) -
     waited
 }
 
-/// A timer for a time that mostly moves away before it comes. Moving it away costs nothing.
+/// A timer whose deadline is usually moved to a later time before it comes. Moving it costs nothing.
 #[derive(Debug)]
 pub(crate) struct Alarm {
     sleep: Pin<Box<Sleep>>,
@@ -59,7 +59,7 @@ impl Alarm {
         Self { sleep: Box::pin(sleep_until(at)), not_before: Instant::now() }
     }
 
-    /// Ready with the present once `due` has come. If the process did not run at that time, it waits a little longer, so
+    /// Ready with the current time once `due` has come. If the process did not run at that time, it waits a little longer, so
     /// that what arrived meanwhile is noticed first.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<Instant> {
         let mut due = due.max(self.not_before);
@@ -75,7 +75,7 @@ impl Alarm {
             } else if due <= now {
                 return Poll::Ready(now);
             }
-            // It was set for an earlier moment.
+            // The timer was set for an earlier time.
             self.sleep.as_mut().reset(due);
         }
     }

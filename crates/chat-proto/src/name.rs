@@ -123,7 +123,7 @@ fn is_letter_or_digit(c: char) -> bool {
     (c.is_alphabetic() || c.general_category() == GeneralCategory::DecimalNumber) && !is_blank(c)
 }
 
-/// Returns whether a character shows nothing although Unicode counts it as a letter, a mark or a symbol: fillers,
+/// Returns true if a character is invisible although Unicode counts it as a letter, a mark or a symbol: fillers,
 /// variation selectors, the grapheme joiner and the Braille blank.
 pub(crate) fn is_blank(c: char) -> bool {
     matches!(

@@ -117,7 +117,7 @@ pub struct UserKey {
 }
 
 impl UserKey {
-    /// Returns whether this is the identity of a guest.
+    /// Returns true if this is the identity of a guest.
     pub fn is_guest(&self) -> bool {
         self.guest
     }

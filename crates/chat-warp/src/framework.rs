@@ -1,6 +1,6 @@
 //! The chat on warp's own WebSocket.
 //!
-//! warp shows messages, and neither the bytes under them, nor its socket, nor most settings of its codec. So this mode
+//! warp shows messages, but not the bytes under them, its socket, or most settings of its codec. Therefore this mode
 //! differs from [`UpgradeMode::Hijack`](chat_core::UpgradeMode::Hijack):
 //!
 //! - `Upgrade: foo, websocket` is valid and is refused with 500. `warp::ws` accepts only the word `websocket`, on the
@@ -14,8 +14,8 @@
 //! - After a closing handshake, bytes that the peer sends behind its close frame may cause a reset.
 //! - Empty fragments without end cost no memory, and are not refused. Fragments of one byte or more count towards the
 //!   limit of their message.
-//! - Progress shows only when all waiting bytes have been taken. A peer that takes some of them within the write
-//!   timeout, but not all, is closed as if it took nothing.
+//! - Progress is visible only when the peer has accepted all waiting bytes. A peer that accepts only some of them within
+//!   the write timeout is closed, as if it read nothing.
 //! - A connection costs 128 KiB more of read buffer. Each event costs a copy and a check for UTF-8 for each recipient.
 
 use std::error::Error as _;
@@ -52,7 +52,7 @@ pub(crate) fn routes(endpoint: Endpoint) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-/// Carries an upgrade out. If warp sees no upgrade in the request, it is refused.
+/// Carries out an upgrade. If warp sees no upgrade in the request, it is refused.
 fn open(upgrade: Upgrade, ws: Option<Ws>) -> Response {
     let Some(ws) = ws else {
         return chat_adapter::answer(upgrade.refuse());
@@ -94,8 +94,8 @@ impl MessageCodec for Codec {
         }
     }
 
-    /// Maps an error by its source, because the errors of warp do not name their cause. The source is a tungstenite error
-    /// only in the version of tungstenite that warp uses. With another version, the conformance cases about violations fail.
+    /// Maps an error by its source, because the errors of warp do not name their cause. The source has the type of the
+    /// tungstenite version that warp uses. With another version, the conformance cases about violations fail.
     fn map_error(error: warp::Error) -> Incoming {
         match error.source().and_then(|source| source.downcast_ref()) {
             Some(Error::Capacity(_)) => Incoming::Violation(ProtocolViolation::TooBig),

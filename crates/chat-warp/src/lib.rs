@@ -21,8 +21,8 @@
 //!   upgrades runs it too.
 //!
 //! warp routes the request and writes the 101. Then the socket is taken from warp, and the WebSocket of all adapters
-//! runs on it ([`UpgradeMode::Hijack`], the default). With [`UpgradeMode::Framework`], warp's own WebSocket is used,
-//! which differs in what `src/framework.rs` lists.
+//! runs on it ([`UpgradeMode::Hijack`], the default). With [`UpgradeMode::Framework`], warp's own WebSocket is used.
+//! The top of `src/framework.rs` lists the differences.
 //!
 //! `examples/mount.rs` adds a handler that posts into a room.
 

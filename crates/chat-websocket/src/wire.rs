@@ -47,7 +47,7 @@ impl<S> Wire<S> {
         self.waiting_bytes
     }
 
-    /// Takes note that the transport has taken this many bytes.
+    /// Records that the transport has taken this many bytes.
     fn took(&mut self, mut taken: usize) {
         self.written += taken as u64;
         self.waiting_bytes -= taken;

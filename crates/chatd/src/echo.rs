@@ -34,7 +34,7 @@ struct Echo {
     held: Option<Outgoing>,
     /// Frames since the last flush.
     unflushed: usize,
-    /// The connection's progress when something began to wait for the peer, or when that last moved.
+    /// The last progress of the connection while frames wait for the peer.
     stall: Option<(u64, Instant)>,
     /// The time at which the peer has been silent for too long, and true if it was pinged.
     silence: (Instant, bool),
@@ -129,7 +129,7 @@ impl Echo {
         Poll::Pending
     }
 
-    /// Returns true if something has moved.
+    /// Returns true if a frame was received or sent.
     fn poll_round(&mut self, cx: &mut Context<'_>, connection: &mut dyn Connection) -> Result<bool, End> {
         let mut moved = self.poll_receive(cx, connection)?;
         moved |= self.poll_send(cx, connection).map_err(End::Lost)?;
@@ -290,7 +290,7 @@ impl Alarm {
         self.sleep.as_mut().poll(cx)
     }
 
-    /// Ready with the present once `due` has come. If the process did not run at that time, the timer waits a little
+    /// Ready with the current time once `due` has come. If the process did not run at that time, the timer waits a little
     /// longer, so that what arrived meanwhile is read first.
     fn poll_at(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<Instant> {
         let mut due = due.max(self.not_before);

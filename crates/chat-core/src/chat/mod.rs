@@ -14,7 +14,7 @@ use crate::room::Rooms;
 use crate::session::{Phase, Sessions, Ticket};
 use crate::{Authorize, Builder, Health, Identity, Limits, NodeId, RoomName, Unavailable, User};
 
-/// The part of a drain's time that is left for the store, if that is less than a fifth of it.
+/// The part of a drain's time that is reserved for the store. It is at most a fifth of the drain's time.
 const CLOSE_SHARE: Duration = Duration::from_secs(1);
 
 /// A chat: all its rooms and all its sessions. A clone is another handle to the same chat.
@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) authorize: Option<Arc<dyn Authorize>>,
-    /// The name of this node in front of guests' numbers.
+    /// The prefix of guests' numbers: the name of this node.
     pub(crate) node: Option<NodeId>,
     /// The number of the last guest.
     pub(crate) guests: AtomicU64,
@@ -45,7 +45,7 @@ pub(crate) struct Shared {
     pub(crate) closed: OnceCell<Result<(), Unavailable>>,
 }
 
-/// The numbers of what a chat has open.
+/// The numbers of connections, sessions and rooms that a chat has open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -63,7 +63,7 @@ pub struct Counts {
 pub struct Drained {
     /// Connections at the beginning.
     pub connections: usize,
-    /// Connections that were still there at the end.
+    /// Connections that were still open at the end.
     pub abandoned: usize,
     /// The result of closing the store. No acknowledged message is lost, even after an error.
     pub store: Result<(), Unavailable>,
@@ -168,7 +168,7 @@ impl Chat {
         self.shared.sessions.kick(&key)
     }
 
-    /// Returns the numbers of what is open.
+    /// Returns the numbers of open connections, sessions and rooms.
     pub fn counts(&self) -> Counts {
         Counts {
             connections: self.shared.sessions.connections(),
@@ -192,7 +192,7 @@ impl Chat {
         self.shared.sessions.phase() != Phase::Open
     }
 
-    /// Ends the chat within `limit`, without losing anything.
+    /// Ends the chat within `limit`, without losing an acknowledged message.
     ///
     /// No further connection is admitted. Each session finishes the commands that it has, sends `closing`, and closes
     /// with 1012. Shortly before `limit` is over, the remaining sessions are closed without waiting for their

@@ -1,4 +1,4 @@
-//! The host's own way into rooms.
+//! The calls of a host on rooms: post, history, search, subscribe.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -18,7 +18,7 @@ impl Inbox {
         self.waker.wake();
     }
 
-    /// Puts a room back that has more. Only the connection itself calls it, which is awake.
+    /// Puts back a room that has more events. Only the connection itself calls it, so no task must be woken.
     pub(crate) fn requeue(&self, room: RoomName) {
         self.rooms.lock().push_back(room);
     }

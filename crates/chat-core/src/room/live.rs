@@ -28,7 +28,7 @@ struct Shared {
 
 struct State {
     room: RoomState<Arc<Inbox>>,
-    /// The time since which the room has no member and nothing happens in it.
+    /// The time of the last use of the room, if it has no member.
     idle_since: Option<Instant>,
     /// True while a task waits to repair a hole.
     repairing: bool,
@@ -134,7 +134,7 @@ impl Shared {
     }
 }
 
-/// Returns the way from the log to the room, which ends with the room.
+/// Returns the sink from the log to the room. It does not keep the room alive.
 fn sink(shared: Weak<Shared>) -> CommitSink {
     CommitSink::new(move |commit| {
         let Some(shared) = shared.upgrade() else { return };

@@ -50,7 +50,7 @@ impl Membership {
         Ok(Self { rooms, room, member, user: None })
     }
 
-    /// Joins again: reads on as before, or from another position.
+    /// Joins again: continues as before, or from another position.
     pub(crate) fn rejoin(&mut self, bounds: LogBounds, from: &JoinFrom) -> Result<Joined, ErrorCode> {
         let joined = self.room.state().rejoin(&mut self.member, bounds, from)?;
         self.room.wake(&self.member);
@@ -77,12 +77,12 @@ impl Membership {
         async move { within(&rooms, room.log().read(range)).await }
     }
 
-    /// Takes a page that [`read_on`](Self::read_on) has read. `None` if the log has begun another epoch.
+    /// Takes a page that [`read_on`](Self::read_on) has read. `None` if the log has started a new epoch.
     pub(crate) fn catch_up(&mut self, page: Page, up_to: u64) -> Option<Vec<RoomEvent>> {
         self.member.catch_up(self.room.name(), page, up_to)
     }
 
-    /// Announces that this user is, or is no longer, writing.
+    /// Announces that this user started or stopped typing.
     pub(crate) fn typing(&self, active: bool) {
         self.room.change(|state| state.typing(&self.member, active));
         if let Some(user) = self.user.clone() {

@@ -25,7 +25,7 @@ impl Outbox {
         self.0.lock().notices.push_back(notice);
     }
 
-    /// Publishes what is queued, unless another thread is publishing: then that thread publishes it.
+    /// Publishes the queued notices. If another thread is publishing, that thread publishes them.
     fn publish(&self, bus: &dyn Bus, node: &NodeId) {
         if std::mem::replace(&mut self.0.lock().is_publishing, true) {
             return;

@@ -14,7 +14,8 @@ use crate::room::outbox::Outbox;
 use crate::room::throttle::WarnThrottle;
 use crate::{BodyError, Limits, RoomName, Store, Unavailable};
 
-/// The fraction of the rooms that is closed at once when too many are open. Then most further rooms find space.
+/// The divisor for the number of rooms that are closed at once when too many are open. Most further rooms then find
+/// space.
 const EVICTION_FRACTION: usize = 16;
 
 /// The check of a message's body.
@@ -69,17 +70,17 @@ impl Rooms {
         if let Some(room) = self.find(name) {
             return Ok(room);
         }
-        // Opened without the lock, since a store may take its time. Of two rooms opened at once, one is dropped.
+        // Opened without the lock, because a store may be slow. If two rooms are opened at once, one is dropped.
         let opened = Arc::new(LiveRoom::open(self, name).await?);
         if self.bus.is_some() {
-            // What the other nodes report from now on is newer than their answer.
+            // Later notices of the other nodes are newer than their answer.
             opened.change(RoomState::begin_roster);
         }
         let room = self.insert(&opened)?;
         if Arc::ptr_eq(&room, &opened)
             && let Some(bus) = self.bus.clone()
         {
-            // A task, so that it is finished although the caller goes away.
+            // A task, so that it is finished even if the caller is dropped.
             let learning = tokio::spawn(learn_roster(Arc::clone(self), bus, opened));
             // A panic of the bus leaves the users of other nodes unknown.
             let _finished = learning.await;
@@ -89,7 +90,7 @@ impl Rooms {
 
     /// Enters a room into the map. Returns the room of its name, which another task may have entered before.
     fn insert(self: &Arc<Self>, opened: &Arc<LiveRoom>) -> Result<Arc<LiveRoom>, Unavailable> {
-        // Dropped after the lock, since the store's code runs then.
+        // Dropped after the lock, because the drop runs code of the store.
         let evicted: Vec<Arc<LiveRoom>>;
         {
             let mut open = self.open.lock();
@@ -133,7 +134,7 @@ impl Rooms {
         }
     }
 
-    /// Takes note that a connection has left a room. An empty room is closed, at once or later.
+    /// Records that a connection has left a room. An empty room is closed, at once or later.
     pub(crate) fn left(self: &Arc<Self>, room: &Arc<LiveRoom>) {
         if room.is_blank() {
             let mut open = self.open.lock();
@@ -158,7 +159,7 @@ impl Rooms {
         runtime.spawn(Sweeper { rooms: Arc::downgrade(self), done: false }.run());
     }
 
-    /// Closes the rooms that have been empty for long enough. Returns the time of the next look.
+    /// Closes the rooms that have been empty for long enough. Returns the time of the next check.
     fn sweep(&self) -> Option<Instant> {
         let now = Instant::now();
         let mut next = None;
@@ -180,12 +181,12 @@ impl Rooms {
         open.sweeping = next.is_some();
         drop(open);
         drop(forgotten);
-        // The tenth more lets one look close many rooms.
+        // The additional tenth lets one check close many rooms.
         next.map(|until| until.max(now) + (self.limits.rooms.idle_timeout / 10).max(Duration::from_millis(1)))
     }
 }
 
-/// Learns which users of other nodes are in a room.
+/// Gets the users of other nodes in a room.
 async fn learn_roster(rooms: Arc<Rooms>, bus: Arc<dyn Bus>, room: Arc<LiveRoom>) {
     let users = super::within(&rooms, bus.roster(&rooms.node, room.name())).await.unwrap_or_default();
     room.change(|state| {
@@ -194,7 +195,7 @@ async fn learn_roster(rooms: Arc<Rooms>, bus: Arc<dyn Bus>, room: Arc<LiveRoom>)
 }
 
 impl Open {
-    /// Takes out this many of the rooms that are not in use, those with the longest idle time first.
+    /// Removes this many of the rooms that are not in use, those with the longest idle time first.
     fn longest_idle(&mut self, count: usize) -> Vec<Arc<LiveRoom>> {
         if count == 0 {
             return Vec::new();

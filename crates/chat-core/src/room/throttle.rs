@@ -6,7 +6,7 @@ use tokio::time::Instant;
 /// Time for which further warnings are counted instead of logged.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Warnings that a store cannot be used, at most one a minute: otherwise each command of each connection logs one.
+/// Warnings that a store cannot be used, at most one in a minute. Otherwise each command of each connection logs one.
 #[derive(Debug, Default)]
 pub(crate) struct WarnThrottle(Mutex<State>);
 
@@ -18,7 +18,7 @@ struct State {
 }
 
 impl WarnThrottle {
-    /// Takes note of a call that failed for this cause.
+    /// Records a call that failed for this cause.
     pub(crate) fn unavailable(&self, cause: &str) {
         let now = Instant::now();
         let mut state = self.0.lock();

@@ -35,7 +35,7 @@ impl<C: Connection> Driver<'_, C> {
         }
     }
 
-    /// Takes what the rooms have, as far as there is space for it. Returns true if a log must be read for more.
+    /// Takes the events of the rooms while there is space for them. Returns true if a log must be read for more.
     pub(super) fn take_events(&mut self) -> bool {
         let mut reads = false;
         while self.output.takes_events(self.limits().wire.max_batch_bytes) {

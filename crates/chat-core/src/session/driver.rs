@@ -44,11 +44,11 @@ pub(super) struct Driver<'c, C> {
 /// The progress of a session towards its end.
 #[derive(Debug)]
 pub(super) enum State {
-    /// The peer speaks.
+    /// The peer can send commands.
     Open,
-    /// The peer has ended its stream, and gets the answers to what it asked.
+    /// The peer has ended its stream, and gets the answers to its commands.
     PeerEnded,
-    /// The peer has closed or broken the protocol while a command ahead of that is in flight, which has until this
+    /// The peer has closed or broken the protocol while an earlier command is in flight. The command has until this
     /// time.
     Deferred(Incoming, Instant),
     /// The session is over.
@@ -60,7 +60,7 @@ pub(super) enum State {
 pub(super) enum Writer {
     /// Frames can be sent; true while some are not flushed.
     Open { unflushed: bool },
-    /// Nothing can be sent any more. What the peer sent before, perhaps its close frame, is read until this time.
+    /// No frame can be sent any more. Frames that the peer sent before, perhaps its close frame, are read until this time.
     Failed(io::Error, Instant),
 }
 
@@ -110,7 +110,7 @@ impl<'c, C: Connection> Driver<'c, C> {
         Poll::Pending
     }
 
-    /// Leaves all rooms. Returns the permit, what has not been sent, and the numbers of frames received and sent.
+    /// Leaves all rooms. Returns the permit, the unsent frames, and the numbers of frames received and sent.
     pub(super) fn leave(self) -> (Permit, Output, u64, u64) {
         (self.ticket.permit, self.output, self.received, self.sent)
     }
@@ -156,7 +156,7 @@ impl<'c, C: Connection> Driver<'c, C> {
         }
     }
 
-    /// Notes whether something waits for the peer.
+    /// Records whether frames wait for the peer.
     pub(super) fn note_stall(&mut self) {
         let waits = self.has_unflushed() || !self.output.is_empty();
         self.stall.note(waits, self.connection.progress());
@@ -166,7 +166,7 @@ impl<'c, C: Connection> Driver<'c, C> {
         matches!(self.writer, Writer::Open { unflushed: true })
     }
 
-    /// Returns true if the peer has ended its stream and has got all that it asked for.
+    /// Returns true if the peer has ended its stream and has got all answers.
     fn is_finished(&self) -> bool {
         matches!(self.state, State::PeerEnded)
             && self.in_flight.is_none()

@@ -27,7 +27,7 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// Returns the end that a loop comes to, or that a panic in it is.
+    /// Runs the loop of a session. Returns its end, which may be a panic.
     pub(crate) async fn of(poll: impl FnMut(&mut Context<'_>) -> Poll<Self>) -> Self {
         AssertUnwindSafe(poll_fn(poll)).catch_unwind().await.unwrap_or(Self::Panicked)
     }
@@ -43,10 +43,10 @@ impl End {
             return 0;
         }
         let code = self.code();
-        // A peer that takes nothing gets nothing more.
+        // A peer that reads nothing gets no more frames.
         let is_reading = code != Some(CloseCode::SlowConsumer);
         let sent = if is_reading { send_last(connection, last, limit).await } else { 0 };
-        // A peer that does not take part in the closing handshake has had its time for it.
+        // A peer that does not answer the close frame has had enough time.
         let _unfinished = timeout(limit, poll_fn(|cx| connection.poll_close(cx, code))).await;
         sent
     }
@@ -80,7 +80,7 @@ impl End {
     }
 }
 
-/// Sends the last frames, as far as the peer takes them in time. Returns their number.
+/// Sends the last frames that the peer accepts in time. Returns their number.
 async fn send_last<C: Connection>(
     connection: &mut C,
     mut frames: impl Iterator<Item = Outgoing>,
@@ -96,7 +96,7 @@ async fn send_last<C: Connection>(
         }
         poll_fn(|cx| connection.poll_flush(cx)).await
     });
-    // A peer that is gone or takes nothing misses these.
+    // A peer that is gone or reads nothing misses these frames.
     let _unfinished = sending.await;
     sent
 }

@@ -14,7 +14,7 @@ impl<C: Connection> Driver<'_, C> {
         matches!(self.state, State::Open) && self.session.wants_text() && self.may_reply()
     }
 
-    /// Returns true if the peer takes its replies fast enough to get more of them.
+    /// Returns true if the peer reads its replies fast enough to get more.
     pub(super) fn may_reply(&self) -> bool {
         self.output.takes_replies(MAX_REPLIES, self.limits().wire.max_batch_bytes)
     }
@@ -37,7 +37,7 @@ impl<C: Connection> Driver<'_, C> {
             let ends =
                 !matches!(incoming, Incoming::Text(_) | Incoming::Ping | Incoming::Pong | Incoming::End);
             if ends && self.in_flight.is_some() {
-                // What came ahead of it is served first.
+                // Earlier commands are served first.
                 let until = Instant::now() + self.limits().rooms.call_timeout;
                 self.state = State::Deferred(incoming, until);
                 break;
@@ -47,7 +47,7 @@ impl<C: Connection> Driver<'_, C> {
         moved
     }
 
-    /// Handles what had to wait for the operation in flight.
+    /// Handles the input that had to wait for the operation in flight.
     pub(super) fn handle_deferred(&mut self) {
         if let State::Deferred(incoming, _) = std::mem::replace(&mut self.state, State::Open) {
             self.handle(incoming);
@@ -58,7 +58,7 @@ impl<C: Connection> Driver<'_, C> {
         let now = self.now();
         let effects = match incoming {
             Incoming::Text(text) => {
-                // What had happened before the command is sent before its reply.
+                // Events from before the command are sent before its reply.
                 self.take_events();
                 self.session.handle_text(now, text)
             }

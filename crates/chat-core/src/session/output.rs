@@ -26,12 +26,12 @@ impl Output {
         self.queue.is_empty()
     }
 
-    /// Returns true while it holds fewer replies, and fewer bytes of them, than this.
+    /// Returns true while the waiting replies are below these limits of number and bytes.
     pub(super) fn takes_replies(&self, replies: usize, bytes: usize) -> bool {
         self.replies < replies && self.reply_bytes < bytes
     }
 
-    /// Returns true while it holds fewer bytes of events than this.
+    /// Returns true while the waiting events have fewer bytes than this.
     pub(super) fn takes_events(&self, bytes: usize) -> bool {
         self.event_bytes < bytes
     }

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::room::Inbox;
 use crate::{CloseCode, NodeId, User, UserKey};
 
-/// The connections of a chat, and its progress towards its end.
+/// The connections of a chat, and the phase of its drain.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     max: usize,
@@ -32,13 +32,13 @@ pub(crate) struct Control {
     kicked: AtomicBool,
 }
 
-/// The progress of a chat towards its end.
+/// The phase of a chat's drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     Open,
     /// Sessions finish the operation in flight.
     Draining,
-    /// Sessions end where they are.
+    /// Sessions end without waiting for the operation in flight.
     Ended,
 }
 
@@ -87,7 +87,7 @@ impl Sessions {
         }
     }
 
-    /// Enters a phase. A later phase is never left for an earlier one.
+    /// Enters a phase. A phase is never followed by an earlier one.
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::SeqCst);
         for control in self.admitted.lock().values() {

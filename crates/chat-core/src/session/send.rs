@@ -10,7 +10,7 @@ use super::output::Output;
 use crate::connection::Connection;
 
 impl<C: Connection> Driver<'_, C> {
-    /// Sends what is there, at most one batch of the rooms' events, and flushes once.
+    /// Sends the waiting frames, at most one batch of the rooms' events, and flushes once.
     pub(super) fn poll_output(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = self.can_send() && self.take_events();
         while self.can_send() && !self.output.is_empty() {
@@ -36,14 +36,14 @@ impl<C: Connection> Driver<'_, C> {
         }
         if self.has_failed() && !self.output.is_empty() {
             self.output = Output::default();
-            // Commands that waited for room among the replies can go on.
+            // Commands that waited for space among the replies can continue.
             moved = true;
         }
         self.note_stall();
         moved
     }
 
-    /// Notes that a pong leaves with the next flush.
+    /// Records that a pong leaves with the next flush.
     pub(super) fn pong_waits(&mut self) {
         if let Writer::Open { unflushed } = &mut self.writer {
             *unflushed = true;

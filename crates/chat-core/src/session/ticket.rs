@@ -93,8 +93,8 @@ impl Ticket {
 
     /// Serves the session on a connection, to the end of the stream.
     ///
-    /// A panic in the session, including the host's code that it calls, closes the connection with 1011 and goes no
-    /// further.
+    /// A panic in the session, including the host's code that it calls, closes the connection with 1011 and is not
+    /// propagated.
     ///
     /// # Panics
     ///
@@ -136,7 +136,8 @@ impl fmt::Debug for Ticket {
     }
 }
 
-/// Spreads the return of a drained server's clients over one more `retry_after`.
+/// Returns the delay of a reconnect in milliseconds. It differs between connections, so that the clients of a drained
+/// server do not all reconnect at once.
 fn reconnect_in(code: CloseCode, connection: u64, retry_after: Duration) -> Option<u64> {
     let base = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1);
     (code == CloseCode::Restarting).then(|| base.saturating_add(connection.wrapping_mul(7_919) % base))

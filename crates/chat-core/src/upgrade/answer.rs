@@ -3,7 +3,7 @@ use chat_proto::handshake::Refusal;
 
 use crate::Limits;
 
-/// A complete HTTP response that upgrades nothing.
+/// A complete HTTP response without an upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     status: u16,

@@ -38,7 +38,7 @@ pub struct Endpoint {
     handler: Option<MakeHandler>,
 }
 
-/// The origin of an adapter's connections.
+/// The source of an adapter's connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UpgradeMode {
@@ -46,7 +46,7 @@ pub enum UpgradeMode {
     /// on the wire.
     #[default]
     Hijack,
-    /// The framework's own WebSocket is used, and the framework stays in charge of the connection.
+    /// The adapter uses the framework's own WebSocket, and the framework keeps the connection.
     Framework,
 }
 
@@ -98,7 +98,7 @@ impl Readiness {
 }
 
 impl Endpoint {
-    /// Returns the chat at `/ws`, for pages of its own origin and for clients that are no browsers.
+    /// Returns the chat at `/ws`, for pages of its own origin and for clients that are not browsers.
     pub fn new(chat: Chat) -> Self {
         Self {
             chat,
@@ -133,7 +133,7 @@ impl Endpoint {
         self
     }
 
-    /// Sets the origin of the connections. Default [`UpgradeMode::Hijack`].
+    /// Sets the source of the connections. Default [`UpgradeMode::Hijack`].
     #[must_use]
     pub fn mode(mut self, mode: UpgradeMode) -> Self {
         self.mode = mode;
@@ -154,8 +154,8 @@ impl Endpoint {
         self
     }
 
-    /// Serves upgraded connections with other code than the chat's session: an echo that examines what is below the
-    /// chat, for example.
+    /// Serves upgraded connections with other code than the chat's session, for example an echo to test the layers below
+    /// the chat.
     #[must_use]
     pub fn handler(mut self, make: impl Fn(Ticket) -> Box<dyn Handler> + Send + Sync + 'static) -> Self {
         self.handler = Some(MakeHandler::new(make));
@@ -167,7 +167,7 @@ impl Endpoint {
         &self.chat
     }
 
-    /// Returns the origin of the connections, for the adapter.
+    /// Returns the source of the connections, for the adapter.
     pub fn upgrade_mode(&self) -> UpgradeMode {
         self.mode
     }
@@ -179,7 +179,7 @@ impl Endpoint {
     }
 
     /// Decides about a request. `guard` is the one that the outermost layer made for this request. Without it, the chat
-    /// cannot know the fate of its answer, and refuses.
+    /// cannot check the response that the client gets, and refuses each upgrade.
     pub async fn handle(&self, head: &RequestHead<'_>, guard: Option<&UpgradeGuard>) -> Decision {
         if head.path() != &*self.path {
             let page = self.has_status_pages.then(|| self.page(head)).flatten();

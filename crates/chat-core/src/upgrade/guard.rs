@@ -55,7 +55,7 @@ enum State {
 }
 
 impl UpgradeGuard {
-    /// Takes note of the status of the response that leaves.
+    /// Compares the status of the response that leaves with the chat's decision.
     ///
     /// Returns the response to send in its place if the chat has accepted an upgrade that cannot happen, because a layer
     /// has changed the answer, or because no task is left to start the session.
@@ -84,7 +84,7 @@ impl UpgradeGuard {
         }
     }
 
-    /// Takes note that the 101 can no longer become a connection, because the part of the response that carries it is
+    /// Records that the 101 can no longer become a connection, because the part of the response that carries it is
     /// gone.
     ///
     /// It is for frameworks in which a part of the response is the connection: the status does not show its loss. It

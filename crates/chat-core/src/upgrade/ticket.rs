@@ -10,7 +10,7 @@ use tracing::info;
 use super::handler::MakeHandler;
 use crate::{Answer, Connection, Limits, Ticket, UpgradeGuard};
 
-/// An upgrade that the chat has agreed to. [`accept`](Self::accept) carries it out; dropping it gives it up.
+/// An upgrade that the chat allows. [`accept`](Self::accept) carries it out. A drop of it cancels the upgrade.
 #[must_use = "an upgrade that is dropped is an upgrade refused"]
 pub struct Upgrade {
     answer: SwitchingProtocols,
@@ -39,13 +39,13 @@ impl Upgrade {
         self.ticket.limits()
     }
 
-    /// Gives the upgrade up, because the framework has no connection to give. Returns the response to send.
+    /// Cancels the upgrade, because the framework cannot provide a connection. Returns the response to send.
     pub fn refuse(self) -> Answer {
         self.guard.refuse(Refusal::Internal);
         Answer::refusal(Refusal::Internal, self.ticket.limits())
     }
 
-    /// Carries the upgrade out. Returns the response to send, and the ticket that starts the session once it was sent.
+    /// Carries out the upgrade. Returns the response to send, and the ticket that starts the session once it was sent.
     pub fn accept(self) -> (SwitchingProtocols, UpgradeTicket) {
         (self.answer, self.ticket)
     }

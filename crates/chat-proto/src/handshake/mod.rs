@@ -1,7 +1,7 @@
 //! The opening handshake (RFC 6455 section 4.2) as one function from a request head to a decision.
 //!
-//! The same head gets the same answer behind each HTTP implementation. Frameworks leave some of these checks out, or
-//! make them differently.
+//! The same head gets the same answer behind each HTTP implementation. Frameworks omit some of these checks, or
+//! do them differently.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use sha1::{Digest, Sha1};

@@ -1,6 +1,6 @@
 use crate::Limits;
 
-/// A reason for which a request is not upgraded.
+/// A reason why a request is not upgraded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -19,7 +19,7 @@ pub enum Refusal {
     /// The request offers subprotocols, but not `chat.v1`.
     #[error("the subprotocol is chat.v1")]
     UnsupportedSubprotocol,
-    /// The page is of an origin that may not connect.
+    /// The page has an origin that may not connect.
     #[error("this origin may not connect")]
     OriginForbidden,
     /// The name in the query breaks the rules for user names.

@@ -22,7 +22,7 @@ impl<W> Room<W> {
         self.generation
     }
 
-    /// Takes note of the log's bounds, which were read in this `generation` of the room.
+    /// Records the log's bounds, which were read in this `generation` of the room.
     ///
     /// If the epoch differs from the last one, the room is renewed. Returns false if the room was renewed after the
     /// bounds were read. Then they are stale and must be read again.
@@ -63,13 +63,13 @@ impl<W> Room<W> {
         Committed::InOrder
     }
 
-    /// Takes note that the log has committed entries up to `head`. Their reports may still come:
+    /// Records that the log has committed entries up to `head`. Their reports may still come:
     /// [`has_hole`](Self::has_hole) is true until then.
     pub fn note_committed(&mut self, head: u64) {
         self.committed = self.committed.max(head);
     }
 
-    /// Takes note that the log has committed entries up to `head`, whose reports will not come. Members read them
+    /// Records that the log has committed entries up to `head`, whose reports will not come. Members read them
     /// from the log.
     pub fn advance(&mut self, head: u64) {
         self.note_committed(head);
@@ -90,7 +90,7 @@ impl<W> Room<W> {
         self.committed > self.tail.head() && !self.members.is_empty()
     }
 
-    /// Takes note that the log has started a new epoch, with these bounds. The present members get nothing more.
+    /// Records that the log has started a new epoch, with these bounds. The present members get no more events.
     pub fn renew(&mut self, bounds: &LogBounds) {
         self.generation += 1;
         self.epoch = Some(bounds.epoch.clone());
@@ -100,7 +100,7 @@ impl<W> Room<W> {
         self.has_news = true;
     }
 
-    /// Takes note of the newest entry in the log. Members wait for the reports of the entries up to it; without
+    /// Records the newest entry in the log. Members wait for the reports of the entries up to it; without
     /// members, no report has to come.
     pub(super) fn note_head(&mut self, head: u64) {
         if self.members.is_empty() {

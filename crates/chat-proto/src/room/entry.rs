@@ -53,8 +53,8 @@ pub struct StoredMessage {
 impl StoredMessage {
     /// Returns true if the frame is text in braces.
     ///
-    /// The log is trusted to keep the events that [`NewMessage::into_stored`] made. But a frame that is not text would
-    /// end the connection that gets it, and a frame that is cut off would spoil its page.
+    /// The log is trusted to return the events that [`NewMessage::into_stored`] made. But a frame that is not text would
+    /// end the connection that gets it, and a truncated frame would make its page invalid.
     pub(crate) fn is_object(&self) -> bool {
         matches!(*self.frame, [b'{', .., b'}']) && str::from_utf8(&self.frame).is_ok()
     }
@@ -78,7 +78,7 @@ pub enum AppendError {
     /// The key was used before, for another body.
     #[error("the key was used for another body")]
     KeyConflict,
-    /// The log could not take the message now. It may be stored or not, so a retry needs the same key.
+    /// The log could not store the message now. The message may be stored, so a retry needs the same key.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
@@ -163,7 +163,8 @@ pub struct Page {
 /// The extent of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogBounds {
-    /// The identifier of the log's contents. A log that is lost and begins again gets another epoch. Positions of different epochs do not compare.
+    /// The identifier of the log's contents. A log that is lost and begins again gets another epoch. Positions of
+    /// different epochs cannot be compared.
     pub epoch: String,
     /// The `seq` of the newest message, 0 if there is none.
     pub head: u64,

@@ -36,7 +36,7 @@ pub enum Delivery {
     },
     /// Nothing. The member has everything, and is woken when there is more.
     Nothing,
-    /// Nothing any more. The log has started a new epoch, and the member must join again.
+    /// No more events. The log has started a new epoch, and the member must join again.
     Renewed,
 }
 
@@ -46,10 +46,10 @@ impl Member {
         self.cursor.seq
     }
 
-    /// Takes a page of the log, read from [`seq`](Self::seq) on, as far as `up_to`.
+    /// Takes a page of the log, which was read after [`seq`](Self::seq) and up to `up_to`.
     ///
     /// Returns the frames to send, with a `gap` for the entries that the log no longer has. Returns `None` if the
-    /// log has begun another epoch.
+    /// log has started a new epoch.
     pub fn catch_up(&mut self, room: &RoomName, page: Page, up_to: u64) -> Option<Vec<RoomEvent>> {
         if page.epoch != self.epoch {
             return None;

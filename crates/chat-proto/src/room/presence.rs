@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Member, Room, RoomEvent};
 use crate::{Event, PresenceState, RoomName, User, UserKey};
 
-/// The changes on other nodes since a room began to learn who is there. They are newer than the answer.
+/// The changes on other nodes since the room asked for their users. They are newer than the answer.
 #[derive(Debug, Default)]
 pub(super) struct RemoteChanges {
     users: BTreeSet<(String, UserKey)>,
@@ -13,14 +13,14 @@ pub(super) struct RemoteChanges {
 }
 
 impl<W> Room<W> {
-    /// Announces that a member is, or is no longer, writing. The member itself does not get the event.
+    /// Announces that a member started or stopped typing. The member itself does not get the event.
     pub fn typing(&mut self, member: &Member, active: bool) {
         if let Some(user) = &member.user {
             self.announce_typing(user, active, Some(member.id));
         }
     }
 
-    /// Announces that a user on another node is, or is no longer, writing.
+    /// Announces that a user on another node started or stopped typing.
     pub fn remote_typing(&mut self, user: &User, active: bool) {
         self.announce_typing(user, active, None);
     }
@@ -49,8 +49,8 @@ impl<W> Room<W> {
         }
     }
 
-    /// Takes note that the other nodes are asked who is there. Until [`finish_roster`](Self::finish_roster), the
-    /// room remembers what changes on them.
+    /// Records that the other nodes are asked for their users. Until [`finish_roster`](Self::finish_roster), the
+    /// room remembers the changes on them.
     pub fn begin_roster(&mut self) {
         self.remote_changes = Some(RemoteChanges::default());
     }

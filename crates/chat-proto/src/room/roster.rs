@@ -64,7 +64,7 @@ impl Roster {
         self.remove_if_gone(&user.key());
     }
 
-    /// Removes the connections of a node. Returns the users who are gone with it.
+    /// Removes the connections of a node. Returns the users who have no other connection.
     pub fn remove_node(&mut self, node: &str) -> Vec<User> {
         let mut gone = Vec::new();
         self.users.retain(|_, present| {
@@ -82,7 +82,7 @@ impl Roster {
         self.users.get(&user.key()).map_or(0, |present| present.local)
     }
 
-    /// Returns true if a user is here, on any node.
+    /// Returns true if a user is in the room, on any node.
     pub fn contains(&self, user: &User) -> bool {
         self.users.contains_key(&user.key())
     }
@@ -92,7 +92,7 @@ impl Roster {
         self.users.len()
     }
 
-    /// Returns true if no user is here.
+    /// Returns true if no user is in the room.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }

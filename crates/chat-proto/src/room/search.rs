@@ -49,7 +49,7 @@ pub enum SearchError {
     Unavailable(#[from] Unavailable),
 }
 
-/// A search that looks at messages one by one. It serves a log without an index, and checks the candidates of an
+/// A search that examines messages one by one. It serves a log without an index, and checks the candidates of an
 /// index.
 ///
 /// A message matches if every word of the query occurs in a string of its body, as a word or as a part of one. Upper
@@ -77,7 +77,7 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Returns a search that has looked at nothing.
+    /// Returns a search that has not examined a message yet.
     pub fn new(search: &Search, limits: &Limits) -> Self {
         Self {
             words: fold(&search.query).split_whitespace().map(ToOwned::to_owned).collect(),
@@ -88,7 +88,7 @@ impl Scan {
         }
     }
 
-    /// Looks at a message. The newest comes first. Returns false once the page is full.
+    /// Examines a message. The newest must come first. Returns false once the page is full.
     pub fn look(&mut self, stored: &StoredMessage) -> bool {
         if !self.fits(stored) {
             return true;

@@ -132,11 +132,11 @@ impl<W> Room<W> {
         Ok(self.add(id, None, waker, &bounds, resumption.after))
     }
 
-    /// Lets a member that joins again read on as before, or from another position.
+    /// Lets a member that joins again continue as before, or from another position.
     ///
     /// # Errors
     ///
-    /// Those of [`join`](Self::join).
+    /// The errors of [`join`](Self::join).
     pub fn rejoin(
         &mut self,
         member: &mut Member,

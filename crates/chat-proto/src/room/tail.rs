@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 /// The newest events of a room, each encoded once and shared by all members.
 ///
 /// A message has a `seq`. Other events stand between the messages and have none; they are lost when the tail drops
-/// them. A [`Cursor`] is the position of a member. A member that is behind the tail reads the messages between from
+/// them. A [`Cursor`] is the position of a member. A member that is behind the tail reads the missing messages from
 /// the room's log, and then continues here.
 ///
 /// ```
@@ -80,7 +80,7 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         self.head
     }
 
-    /// Takes note that the log has committed messages up to `head`, which need not have been pushed.
+    /// Records that the log has committed messages up to `head`, which need not have been pushed.
     pub fn observe(&mut self, head: u64) {
         if head > self.head {
             self.restart(head);
@@ -121,7 +121,7 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
 
     /// Returns the next events of the reader at `cursor`: of at most `max_bytes`, or one that is longer.
     pub fn next(&self, cursor: &mut Cursor, max_bytes: usize) -> Next<T> {
-        // A reader behind the tail has lost the events between that are not messages.
+        // A reader behind the tail has lost the dropped events that are not messages.
         cursor.position = cursor.position.max(self.start);
         let offset = usize::try_from(cursor.position - self.start).unwrap_or(usize::MAX);
         let before = offset.checked_sub(1).map_or(self.base, |last| self.entries[last].seq);

@@ -14,7 +14,7 @@ pub enum Effect {
     /// Perform this in a room, and pass the result to [`Session::handle_outcome`](super::Session::handle_outcome).
     /// One operation is in flight at a time.
     Perform(Operation),
-    /// Announce that the user is, or is no longer, writing. There is no reply.
+    /// Announce that the user started or stopped typing. There is no reply.
     Typing(RoomName, bool),
     /// Close the connection: the `closing` event, then a close frame.
     Close(CloseCode),

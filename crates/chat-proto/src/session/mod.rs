@@ -142,13 +142,13 @@ impl<M> Session<M> {
         self.close(CloseCode::UnsupportedData)
     }
 
-    /// Takes note of a complete frame, such as a ping or a pong.
+    /// Records a complete frame, such as a ping or a pong.
     pub fn handle_sign_of_life(&mut self, now: Duration) {
         self.last_heard = now;
         self.pinged = None;
     }
 
-    /// Takes note that the peer violated the WebSocket protocol.
+    /// Records that the peer violated the WebSocket protocol.
     pub fn handle_violation(&mut self, violation: ProtocolViolation) -> Vec<Effect> {
         self.close(violation.into())
     }
@@ -158,12 +158,12 @@ impl<M> Session<M> {
         self.close(code)
     }
 
-    /// Takes note that the peer has not read for too long.
+    /// Records that the peer has not read for too long.
     pub fn handle_stall(&mut self) -> Vec<Effect> {
         self.close(CloseCode::SlowConsumer)
     }
 
-    /// Takes note that the [`deadline`](Self::deadline) has passed.
+    /// Records that the [`deadline`](Self::deadline) has passed.
     pub fn handle_timer(&mut self, now: Duration) -> Vec<Effect> {
         if self.phase == Phase::Closed || now < self.deadline() {
             return Vec::new();
@@ -175,7 +175,7 @@ impl<M> Session<M> {
         vec![Effect::Ping]
     }
 
-    /// Takes note that the chat drains. The commands that were taken are finished, then the connection is closed.
+    /// Records that the chat drains. The commands that were taken are finished, then the connection is closed.
     pub fn handle_drain(&mut self) -> Vec<Effect> {
         if self.phase == Phase::Open {
             self.phase = Phase::Draining;

@@ -168,10 +168,10 @@ impl CloseCode {
         }
     }
 
-    /// Returns what a client may do after a close with this code.
+    /// Returns the advice for a client after a close with this code.
     ///
     /// Codes from 4000 to 4499 allow a client to reconnect and resume, codes from 4500 to 4999 do not. Of the codes
-    /// of RFC 6455, those that speak of a passing problem do.
+    /// of RFC 6455, those for a temporary problem do.
     pub fn advice(self) -> ReconnectAdvice {
         match self.code() {
             4005 => ReconnectAdvice::ResumeWithNewToken,

@@ -113,7 +113,7 @@ pub enum ErrorCode {
     Other(OtherCode),
 }
 
-/// The text that stands for a [`ErrorCode::BadCommand`] that is read: its own text is in the event's `message`.
+/// The text of an [`ErrorCode::BadCommand`] that a client reads. The server's text is in the event's `message`.
 const BAD_COMMAND: ErrorCode = ErrorCode::BadCommand("a field of the command is missing or invalid");
 
 /// All codes that have a name.
@@ -184,7 +184,7 @@ impl ErrorCode {
         }
     }
 
-    /// Returns whether the same command may succeed later.
+    /// Returns true if the same command may succeed later.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::RateLimited | Self::Unavailable)
     }

@@ -9,7 +9,7 @@ use crate::{ErrorCode, Range, RoomName, Search};
 
 pub use read::parse;
 
-/// A request of a client, checked as far as that needs no state.
+/// A request of a client, with all checks that need no state.
 ///
 /// # Examples
 ///

@@ -117,7 +117,7 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         detail: Option<Box<RawValue>>,
     },
-    /// An event of a type that this version does not know, with the fields that a client needs to go on.
+    /// An event of a type that this version does not know, with the fields that a client needs to continue.
     ///
     /// A client must advance its cursor over an [`entry`](Self::entry) that it does not know.
     #[serde(skip_serializing)]
@@ -153,8 +153,8 @@ impl Event {
     /// Reads the text of one frame.
     ///
     /// Fields that the event does not have are ignored. An event of an unknown type is [`Event::Unknown`]. The
-    /// messages of a page are kept as their text: [`StoredMessage::event`] reads one. An empty `ref` or `key` counts
-    /// as none.
+    /// messages of a page are kept as their text: [`StoredMessage::event`] reads one. An empty `ref` or `key` is
+    /// the same as a missing one.
     ///
     /// # Errors
     ///

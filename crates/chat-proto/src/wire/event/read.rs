@@ -9,8 +9,8 @@ use crate::{CloseCode, ErrorCode, RoomName, StoredMessage};
 
 /// The fields of an event, borrowed from the text of its frame.
 ///
-/// It is read in one pass and copies nothing, and values with a structure of their own stay text. That makes it cheap
-/// enough to check every delivery of a load test. [`to_event`](Self::to_event) reads the rest. A text field that the
+/// It is read in one pass without a copy, and nested values stay text. This is cheap enough to check every delivery of a
+/// load test. [`to_event`](Self::to_event) reads the rest. A text field that the
 /// event does not have is empty.
 ///
 /// # Examples
