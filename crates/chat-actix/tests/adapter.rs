@@ -181,7 +181,7 @@ async fn a_peer_that_never_reads_is_dropped(mode: UpgradeMode) {
     };
     timeout(Duration::from_secs(30), flood).await.expect("the session ends");
 
-    // actix would keep the socket as long as the peer goes on sending.
+    // actix would keep the socket as long as the peer sends.
     let sending = async { while client.try_write(&join).await.is_ok() {} };
     let gone = async {
         while is_established(server.address.port()) {

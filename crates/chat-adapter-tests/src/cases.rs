@@ -41,7 +41,7 @@ pub async fn change_between_two_layers_starts_no_session<F>(
 async fn refused_upgrade_starts_no_session(server: &Server) {
     let mut peer = server.send(HEAD).await;
     peer.assert_refused(500, "internal_error").await;
-    // While the client stays, and when it has gone.
+    // Checked while the client stays, and after it has gone.
     server.closed().await;
     peer.end_writing().await;
     assert!(peer.rest().await.is_empty());

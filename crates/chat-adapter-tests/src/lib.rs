@@ -23,7 +23,7 @@ pub use users::users_of_the_host_join_post_and_are_kicked;
 /// `/echo`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// The host is as a README says.
+    /// The host is as in the README.
     Plain,
     /// The chat is below `/api`.
     Nested,
@@ -35,7 +35,7 @@ pub enum Host {
     LayerTwice,
     /// A layer of the host takes the connection out of the request.
     TakenConnection,
-    /// The host has a server of its own instead of the adapter's.
+    /// The host has its own server instead of the adapter's.
     OwnServer,
 }
 

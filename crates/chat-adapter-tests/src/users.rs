@@ -1,4 +1,4 @@
-//! The test of the examples with users of their own.
+//! The test of the examples `users`.
 
 use chat_core::Chat;
 use tokio::net::TcpStream;

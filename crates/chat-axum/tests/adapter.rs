@@ -85,7 +85,7 @@ async fn serve_keeps_connect_info() {
     assert_eq!(in_time(server.get("/peer").await.body(200)).await, b"127.0.0.1");
 }
 
-// The framework mode differs here. A test that fails has found a difference that is gone.
+// The framework mode differs here. If this test fails, the difference no longer exists.
 
 #[tokio::test(start_paused = true)]
 async fn axum_shows_no_progress_before_all_bytes_are_taken() {

@@ -132,7 +132,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error`], as for every command. If the message [may have been stored](Error::may_have_happened), only a repeat
-    /// with the same key tells. A caller that wants to repeat a message chooses its key with
+    /// with the same key shows whether it was. A caller that wants to repeat a message chooses its key with
     /// [`send_with_key`](Self::send_with_key).
     pub async fn send(&self, room: &RoomName, body: &impl Serialize) -> Result<Sent, Error> {
         let mut key = String::with_capacity(32);
@@ -249,7 +249,7 @@ impl Client {
         Ok(start.elapsed())
     }
 
-    /// Drops the connection and resumes on another. It is made for programs that know that the network has changed.
+    /// Drops the connection and resumes on another. It is for programs that know that the network has changed.
     ///
     /// # Errors
     ///

@@ -42,7 +42,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns whether the command may have been carried out. For a `send`, only a repeat with its key tells.
+    /// Returns true if the command may have been carried out. For a `send`, only a repeat with its key shows
+    /// whether it was.
     pub fn may_have_happened(&self) -> bool {
         match self {
             Self::Unsure(_) | Self::Timeout | Self::Closed(_) => true,
@@ -50,7 +51,7 @@ impl Error {
         }
     }
 
-    /// Returns whether the same command may succeed later with this client. A repeated `send` needs the same key,
+    /// Returns true if the same command may succeed later with this client. A repeated `send` needs the same key,
     /// otherwise the message may be stored twice.
     pub fn is_temporary(&self) -> bool {
         match self {
@@ -142,7 +143,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Returns whether another attempt may succeed.
+    /// Returns true if another attempt may succeed.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Address(_) | Self::Protocol => false,
@@ -193,7 +194,7 @@ pub enum Lost {
 }
 
 impl Lost {
-    /// Returns whether the client may connect again and resume (PROTOCOL.md, section 7.2).
+    /// Returns true if the client may connect again and resume (PROTOCOL.md, section 7.2).
     ///
     /// This client has no way to obtain a new token, so 4005 is final.
     pub fn is_temporary(&self) -> bool {

@@ -63,7 +63,7 @@ pub enum Event {
         /// that are known to be missing. In another epoch, the unread entries of the old epoch are missing too.
         recovered: bool,
     },
-    /// The server refused to let the client back into a room. The room sends nothing more.
+    /// The server refused to let the client back into a room. The room sends no more events.
     Expelled {
         /// The room.
         room: RoomName,
@@ -122,7 +122,7 @@ impl Message {
         JoinFrom::After { epoch: self.epoch.to_string(), seq: self.seq }
     }
 
-    /// Takes the fields of a `message` event, or `None` if the event is another one.
+    /// Returns the message of a `message` event, or `None` for other events.
     pub(crate) fn from_wire(event: chat_proto::Event, epoch: &Arc<str>) -> Option<Self> {
         match event {
             chat_proto::Event::Message { room, seq, user, at, key, body } => {

@@ -28,7 +28,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use link::Link;
 
-/// The number of trials that run at once: most of them wait most of the time.
+/// The number of trials that run at once. Most trials wait most of the time.
 const THREADS: usize = 80;
 
 /// A server with one defect.

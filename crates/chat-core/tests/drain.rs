@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Drains in a task of its own.
+/// Drains in a separate task.
 fn drain(chat: &Chat, limit: Duration) -> tokio::task::JoinHandle<Drained> {
     let chat = chat.clone();
     tokio::spawn(async move { chat.drain(limit).await })
 }
 
-/// The connections at the beginning, and those that were left. The store was closed in order.
+/// Returns the numbers of connections at the beginning and at the end. The store was closed cleanly.
 #[expect(clippy::needless_pass_by_value, reason = "it is the end of a chain of calls")]
 fn numbers(drained: Drained) -> (usize, usize) {
     assert_eq!(drained.store, Ok(()));
@@ -121,7 +121,7 @@ async fn a_peer_that_does_not_read_is_abandoned_at_the_limit_of_a_drain() {
     slow.block();
     let mut result = None;
     let waited = seconds_until(async { result = Some(chat.drain(Duration::from_secs(5)).await) }).await;
-    // A second of the five is left for the store.
+    // One of the five seconds is reserved for the store.
     assert!((4.0..4.1).contains(&waited), "{waited}");
     assert_eq!(result.map(numbers), Some((2, 1)));
 }

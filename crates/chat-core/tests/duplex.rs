@@ -79,7 +79,7 @@ fn connect(chat: &Chat, user: User) -> Client {
     Client(Framed::new(client, LinesCodec::new()))
 }
 
-// The client: it knows lines and JSON.
+// The client, which uses only lines and JSON.
 
 struct Client(Framed<DuplexStream, LinesCodec>);
 
@@ -93,7 +93,7 @@ impl Client {
         serde_json::from_str(&line).expect("JSON")
     }
 
-    /// Waits for an event of this type, and passes over others.
+    /// Waits for an event of this type, and skips others.
     async fn event_of(&mut self, kind: &str) -> Value {
         loop {
             let event = self.event().await;

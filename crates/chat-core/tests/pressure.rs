@@ -268,7 +268,7 @@ async fn the_log_is_not_read_for_a_lost_peer_and_its_messages_are_stored() {
     ann.say("my last words");
     ann.incoming(Incoming::End);
     assert_eq!(bob.event().await["body"]["text"], "my last words");
-    // The first shows that it cannot be written to.
+    // The first write shows that the peer cannot be written to.
     assert!(store.reads() <= 1, "{} reads", store.reads());
 }
 

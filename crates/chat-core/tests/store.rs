@@ -192,7 +192,7 @@ async fn a_session_that_is_dropped_in_any_state_leaves_its_rooms() {
     let chat = store.chat(limits());
     let mut bob = member(&chat, "bob").await;
     let presence = |state| json!({"type": "presence", "room": "lobby", "user": guest("ann"), "state": state});
-    // While it does nothing; joins; appends; reads; catches up; is blocked; closes.
+    // The session is dropped while it is idle, joins, appends, reads, catches up, is blocked, or closes.
     let places: [fn(&Store, &Peer); 7] = [
         |_, _| {},
         |store, ann| {

@@ -1,4 +1,4 @@
-//! A process that did not run for a while. Its timers fire before it has looked at its sockets.
+//! A process that was suspended. Its timers fire before it has looked at its sockets.
 
 use std::time::Duration;
 

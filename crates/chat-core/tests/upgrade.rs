@@ -263,7 +263,7 @@ async fn numbers_of_guests_are_not_reused_with_a_store() {
             last = number;
             peer.close(1000);
         }
-        // No process starts within so little of the last that it is the same time to it.
+        // A later process starts at a later time by its clock.
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -3,8 +3,8 @@
 //! A service mounts the chat in its own router, with its own users. Clients connect with a WebSocket and speak the
 //! protocol `chat.v1`: one JSON object per message, which is described in PROTOCOL.md.
 //!
-//! This crate re-exports the parts. The core is at the root, and each adapter and store is a module that a feature
-//! switches on: `axum`, `actix`, `warp`, `hyper`, `sqlite`, `client`.
+//! This crate re-exports the parts. The core is at the root, and each adapter and store is a module with a
+//! feature of the same name: `axum`, `actix`, `warp`, `hyper`, `sqlite`, `client`.
 //!
 //! 1. [What it is](#what-it-is)
 //! 2. [Mount it](#mount-it)
@@ -18,7 +18,7 @@
 //! # What it is
 //!
 //! A [`Connection`] carries frames. A session speaks for a [`User`]. A [`Room`] is an ordered log of messages, and a
-//! member is a cursor in it. The [`Chat`] holds all rooms and sessions, and is a handle that a service clones freely.
+//! member is a cursor in it. The [`Chat`] holds all rooms and sessions, and is a handle that a service can clone.
 //! The [`Endpoint`] is the chat as an HTTP service sees it: its path, the origins of the pages that may connect, and the
 //! users.
 //!
@@ -42,8 +42,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! The layer is the outermost one, so a service adds it last. It sees each response as it leaves: a session starts only
-//! if the client got the 101. [`Chat::drain`] ends all sessions so that clients come back to the next process.
+//! The layer must be the outermost one, so a service adds it last. It sees each response as it leaves: a session starts
+//! only if the client got the 101. [`Chat::drain`] ends all sessions, and clients reconnect to the next process.
 //!
 //! With actix-web, feature `actix`:
 //!

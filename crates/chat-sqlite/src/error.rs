@@ -1,7 +1,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A reason for which a store cannot be opened. The database is unchanged.
+/// A reason why a store cannot be opened. The database is unchanged.
 ///
 /// The text is one line: it names the file and says what to do.
 ///

@@ -188,8 +188,8 @@ impl Store for SqliteStore {
         Ok(self.room(room.clone(), Arc::clone(limits), sink))
     }
 
-    /// Returns [`Health::Degraded`] while nothing can be written. The store still reads, and no other process could
-    /// take its rooms over.
+    /// Returns [`Health::Degraded`] while nothing can be written. The store can still be read, and no other
+    /// process could take over its rooms.
     fn health(&self) -> Health {
         match self.stats().failing_since {
             None => Health::Ready,

@@ -18,7 +18,7 @@ impl Deviations {
         self.0.iter().find(|(listed, _)| *listed == path).map(|(_, reason)| *reason)
     }
 
-    /// Returns what is wrong with the list itself: for each entry that names no case or is listed twice, its path and the
+    /// Returns the problems of the list itself: for each entry that names no case or is listed twice, its path and the
     /// problem.
     pub fn problems(&self, paths: &[String]) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();

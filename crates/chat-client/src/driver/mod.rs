@@ -68,7 +68,7 @@ pub(crate) struct Driver {
     /// The time by which the client ends after it was told to close. It ends earlier with the last reply.
     end: Option<Instant>,
     events: mpsc::Sender<Event>,
-    /// Events that must be delivered and found no capacity. There are at most as many as rooms.
+    /// Events that must be delivered and wait for capacity. Their number is at most that of the rooms.
     overflow: VecDeque<Event>,
     state: State,
     backoff: Backoff,
@@ -76,7 +76,7 @@ pub(crate) struct Driver {
     connection: ConnState,
     /// The time of the last frame from the server.
     heard: Instant,
-    /// True if a ping waits for its answer.
+    /// True if a ping has no answer yet.
     pinged: bool,
     timer: Pin<Box<Sleep>>,
 }
@@ -164,7 +164,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Returns whether the client must end, because no command is in flight or the drain has timed out.
+    /// Returns true if the client must end, because no command is in flight or the drain has timed out.
     fn is_done(&self) -> bool {
         let idle = !self.accepts_requests && !self.state.has_callers() && self.state.outbox.is_empty();
         self.end.is_some_and(|end| idle || end <= Instant::now())
@@ -176,14 +176,14 @@ impl Driver {
         self.end.get_or_insert(Instant::now() + DRAIN_TIMEOUT);
     }
 
-    /// Returns whether all events of one more frame can be delivered.
+    /// Returns true if all events of one more frame can be delivered.
     fn has_capacity(&self) -> bool {
         let free = self.overflow.is_empty() && self.events.capacity() >= EVENTS_OF_A_FRAME;
         // Events without a consumer are dropped.
         free || self.events.is_closed()
     }
 
-    /// Returns whether to read from the connection. A slow consumer stops the client, and so the server, unless a
+    /// Returns true if the client may read from the connection. A slow consumer stops the client, and so the server, unless a
     /// command waits for its reply.
     fn reads(&self) -> bool {
         self.has_capacity() || self.state.pending() > 0

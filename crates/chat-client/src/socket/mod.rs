@@ -1,6 +1,6 @@
 //! A single connection, without reconnects and without replies that are matched to commands.
 //!
-//! It is made for load tests with many thousand connections. Other programs use a [`Client`](crate::Client).
+//! It is for load tests with thousands of connections. Other programs use a [`Client`](crate::Client).
 //!
 //! # Examples
 //!

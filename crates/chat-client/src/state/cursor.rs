@@ -82,7 +82,7 @@ impl RoomCursor {
         cursor
     }
 
-    /// Handles the reply to a resume. Returns whether the room continues exactly after `seq`.
+    /// Handles the reply to a resume. Returns true if the room continues exactly after `seq`.
     pub(crate) fn handle_resumed(&mut self, joined: &Joined) -> bool {
         let from_now = self.phase == Phase::Resuming { from_now: true };
         let same = self.epoch == joined.epoch;
@@ -134,7 +134,7 @@ impl RoomCursor {
         Some(from)
     }
 
-    /// Returns whether a command may be sent now. A command for a room that must be resumed waits for that.
+    /// Returns true if a command may be sent now. A command for a room that must be resumed waits for that.
     pub(crate) fn admits(&self, request: &Request) -> bool {
         let backs_off = self.send_backoff.as_ref().is_some_and(|backoff| backoff.until().is_some());
         self.joined && !(backs_off && matches!(request, Request::Send(_)))

@@ -108,7 +108,7 @@ impl State {
         self.pending.len()
     }
 
-    /// Returns whether a caller waits for a reply.
+    /// Returns true if a caller waits for a reply.
     pub(crate) fn has_callers(&self) -> bool {
         self.pending.values().any(|pending| !matches!(pending.request, Request::Resume(_)))
     }
@@ -172,7 +172,7 @@ impl State {
         self.advice.take()
     }
 
-    /// Ends the commands whose deadline has passed and the back-offs that are over. Returns whether the server did
+    /// Ends the commands whose deadline has passed and the back-offs that are over. Returns true if the server did
     /// not answer a resume in time.
     pub(crate) fn handle_time(&mut self, now: Instant) -> bool {
         let mut resume_expired = false;

@@ -16,7 +16,7 @@ use proptest::test_runner::Config;
 use serde_json::{Value, json};
 
 const ROOMS: [&str; 2] = ["lobby", "hall"];
-/// Longer than any history.
+/// A time that is longer than any history.
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const NAMES: [&str; 4] = ["ann", "bob", "cid", "ann"];
 
@@ -24,9 +24,9 @@ const NAMES: [&str; 4] = ["ann", "bob", "cid", "ann"];
 enum Step {
     Join(usize, usize, Position),
     Leave(usize, usize),
-    /// With a key out of a few, or without.
+    /// A message, with one of a few keys or without a key.
     Send(usize, usize, Option<u8>),
-    /// This many messages at once.
+    /// This number of messages at once.
     Burst(usize, usize, u8),
     Typing(usize, usize),
     Block(usize),
@@ -41,7 +41,7 @@ enum Step {
 enum Position {
     Now,
     Last(u8),
-    /// After what this user last saw of the room.
+    /// After the last message that this user saw in the room.
     Seen,
 }
 
@@ -183,7 +183,7 @@ impl History {
         }
     }
 
-    /// Checks the promises once all peers read and no command is in flight.
+    /// Checks the guarantees once all peers read and no command is in flight.
     async fn conclude(mut self) {
         for user in 0..self.users.len() {
             self.with(user, Peer::unblock);

@@ -70,7 +70,7 @@ async fn the_last_entry_is_repaired_by_the_head_of_the_log() {
     settle().await;
     post(&chat, 2).await;
     assert_eq!(seqs(&ann.events().await), [1, 2]);
-    // The log cannot read what it does not have: the gap shows that the members were sent there.
+    // The log does not have these entries: the gap shows that the members read the log.
     store.sink().advance(4);
     let events = ann.events().await;
     assert_eq!((types(&events), &events[0]["to"]), (vec!["gap"], &json!(4)));

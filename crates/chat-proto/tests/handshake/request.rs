@@ -3,7 +3,7 @@ use chat_proto::handshake::{Accept, OriginPolicy, Refusal, RequestHead, Version,
 
 pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-/// A request to build on: the good one, with lines taken away and added.
+/// A builder of requests: a valid request, with lines removed and added.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,

@@ -1,4 +1,4 @@
-//! The promises of a room, checked after each step of a history.
+//! The guarantees of a room, checked after each step of a history.
 
 use std::collections::BTreeSet;
 
@@ -96,7 +96,7 @@ impl Model {
         }
     }
 
-    /// Checks events that a reader gets. `first` is where the log began when they were read.
+    /// Checks events that a reader gets. `first` is the first entry of the log when they were read.
     fn see(&mut self, id: u64, events: Vec<RoomEvent>, first: u64) {
         for RoomEvent { frame, is_entry, .. } in events {
             let event: Value = serde_json::from_slice(&frame).expect("JSON");

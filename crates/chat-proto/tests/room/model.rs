@@ -25,7 +25,7 @@ pub(crate) struct Model {
     pub(crate) next_id: u64,
     /// The connections of each user on other nodes.
     pub(crate) remote: BTreeMap<(&'static str, usize), usize>,
-    /// A subscriber that takes everything at once, and the users whom it takes for present.
+    /// A subscriber that takes all events at once, and the users that are present by these events.
     pub(crate) witness: Option<(u64, BTreeSet<String>)>,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Reader {
     pub(crate) is_awake: bool,
     /// True if the log has started a new epoch since the reader joined.
     pub(crate) is_renewed: bool,
-    /// A page that was read and not yet taken: up to where, and where the log began.
+    /// A page that was read and not yet taken, its last entry, and the first entry of the log.
     pub(crate) page: Option<(Page, u64, u64)>,
 }
 
@@ -87,7 +87,7 @@ impl Model {
         }
     }
 
-    /// Reports any message, perhaps once more.
+    /// Reports any message, perhaps again.
     pub(crate) fn report_again(&mut self, which: usize) {
         if let Some(index) = which.checked_rem(self.stored.len()) {
             let stored = StoredMessage { seq: index as u64 + 1, frame: self.stored[index].clone() };

@@ -39,12 +39,12 @@ fn parsed(messages: &[StoredMessage]) -> Vec<&RawValue> {
     messages.iter().map(|stored| serde_json::from_slice(&stored.frame).expect("JSON")).collect()
 }
 
-/// Text with what JSON escapes and what it need not.
+/// Text with characters that JSON must escape, and characters that it may escape.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![".{0,30}", "[ -~]{0,30}", r#"["\\/{}\[\],\u{0}-\u{1f}\u{2028}]{0,20}"#, "[가-힣 🙂]{0,20}"]
 }
 
-/// A body, spelled as a client may spell it.
+/// A body in any spelling that a client may use.
 fn body() -> impl Strategy<Value = String> {
     prop_oneof![
         text().prop_map(|text| json!({ "text": text }).to_string()),

@@ -9,7 +9,7 @@ use proptest::sample::select;
 
 pub(crate) const ROOMS: [&str; 4] = ["a", "b", "c", "로비"];
 
-/// A text with the command in it, in the terms of the table in PROTOCOL.md, section 3.
+/// The text of a command, and the expected reply by the table in PROTOCOL.md, section 3.
 #[derive(Clone, Debug)]
 pub(crate) struct RandomCommand {
     pub(crate) text: String,
@@ -21,7 +21,7 @@ pub(crate) struct RandomCommand {
 pub(crate) enum Expected {
     /// `ping`.
     Pong,
-    /// A command that is refused whatever the state, with this code, for this room.
+    /// A command that is refused in every state, with this code, for this room.
     Refused(&'static str, Option<&'static str>),
     /// `typing`.
     Typing(&'static str, bool),

@@ -48,7 +48,7 @@ pub(super) fn opening(
     }
 }
 
-/// Returns the reason for which the database may have lost acknowledged messages.
+/// Returns the reason why the database may have lost acknowledged messages.
 fn possible_loss(mark: Option<&CommitMark>, is_copy: bool, identity: &Identity) -> Option<&'static str> {
     let Some(mark) = mark else {
         return Some("the commit mark (chat.mark) is missing or unreadable");
