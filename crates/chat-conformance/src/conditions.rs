@@ -25,11 +25,11 @@ pub enum Needs {
     /// Nothing else.
     #[default]
     Address,
-    /// A server of its own. Its times are short if they can be set.
+    /// A separate server. Its timeouts are short if they can be set.
     Fresh,
-    /// A server of its own that can be drained.
+    /// A separate server that can be drained.
     Drain,
-    /// A server of its own with exactly the limits of the case.
+    /// A separate server with exactly the limits of the case.
     Limits,
 }
 

@@ -7,7 +7,7 @@ use chat_suite::Deviations;
 
 use crate::{Case, Conditions, Outcome, Stage, Target, cases, preflight, run};
 
-/// The number of cases that run at once: most of them wait for the server most of the time.
+/// The number of cases that run at once. Most cases wait for the server most of the time.
 const THREADS: usize = 12;
 
 /// The cases that a WebSocket of a framework fails if the framework builds it on the crate `tungstenite`.
@@ -40,7 +40,7 @@ pub const TUNGSTENITE_DEVIATIONS: [(&str, &str); 4] = [
     ),
 ];
 
-/// A way in which an adapter gets its connections, and the cases that it is known to fail.
+/// A mechanism under test: an adapter in one upgrade mode, and the cases that it is known to fail.
 pub struct Mechanism {
     target: Box<dyn Target>,
     deviations: Deviations,

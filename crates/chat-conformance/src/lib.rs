@@ -1,7 +1,7 @@
 //! The conformance suite for servers of the protocol `chat.v1`.
 //!
-//! The suite has more than 300 named cases. Each states one rule of PROTOCOL.md or of an RFC, and shows it with a raw client that can
-//! also send invalid data. There are two ways to run them: as tests of an adapter, and as a command for any server.
+//! The suite has more than 300 named cases. Each states one rule of PROTOCOL.md or of an RFC, and tests it with a raw
+//! client that can also send invalid data. There are two ways to run them: as tests of an adapter, and as a command for any server.
 //!
 //! # As tests of an adapter
 //!
@@ -55,9 +55,9 @@
 //! chat-conformance --list
 //! ```
 //!
-//! A server that only has an address runs the cases that need nothing else. A server that the command starts with `--exec`
-//! also runs those that need a server of their own or a drain. Only a server in the same process runs all cases, because
-//! the others need short limits.
+//! The suite needs only an address for most cases. If the command starts the server with `--exec`, the suite also runs
+//! the cases that need a separate server or a drain. Some cases need short limits, so only a server in the same process
+//! runs all cases.
 //!
 //! # The client alone
 //!

@@ -20,7 +20,7 @@ pub trait Fixture: Send + Sync + 'static {
     /// All nodes share one log for each room.
     fn store(&self, node: usize) -> Option<Arc<dyn Store>>;
 
-    /// Ends this life of all nodes and begins the next one, as a restart of each process does. No room is open.
+    /// Restarts all nodes, like a restart of each process. No room is open.
     async fn restart(&mut self);
 
     /// Makes the store reachable or unreachable for node 0. Returns `false` if it cannot.
@@ -28,7 +28,7 @@ pub trait Fixture: Send + Sync + 'static {
         false
     }
 
-    /// Lets each open log begin another, empty life, as a store does that has lost its logs. Returns `false` if it
+    /// Lets each open log start a new, empty epoch, like a store that has lost its logs. Returns `false` if it
     /// cannot.
     async fn renew(&self) -> bool {
         false
@@ -47,7 +47,7 @@ pub struct Backend {
 
 impl Backend {
     /// A kind of store with all capabilities. `open` returns a fixture with an empty store for one case. The limits
-    /// are those of the chat: they say how many entries and keys the store keeps, and for how long.
+    /// are those of the chat: the numbers of entries and keys that the store keeps, and the time for which it keeps them.
     pub fn new<F: Fixture, O: Future<Output = F> + Send + 'static>(
         name: impl Into<String>,
         open: impl Fn(Arc<Limits>) -> O + Send + Sync + 'static,
@@ -112,7 +112,7 @@ impl fmt::Debug for Backend {
     }
 }
 
-/// The limits that matter for a case, and the way to say that a store cannot pass it.
+/// The limits that matter for a case, and the way to declare that a store cannot pass it.
 fn hints(case: &Case, limits: &Limits) -> String {
     let mut text = String::new();
     for capability in &case.conditions.needs {

@@ -18,7 +18,7 @@ pub enum Capability {
     MultipleNodes,
     /// The suite can make the store unreachable: [`Fixture::set_reachable`](crate::Fixture::set_reachable).
     Outage,
-    /// The suite can make open logs begin another life: [`Fixture::renew`](crate::Fixture::renew).
+    /// The suite can make open logs start a new epoch: [`Fixture::renew`](crate::Fixture::renew).
     Renewal,
 }
 

@@ -68,7 +68,7 @@ pub use cases::cases;
 pub use chat_suite::{Failure, Outcome, Subject, Verdict};
 pub use stage::{Frame, OpenRoom, Peer, Reports, Stage, TestChat};
 
-/// The time within which a store must do what it does in its own time, for example report an entry of another node.
+/// The time limit for work that a store does in the background, for example the report of an entry of another node.
 pub const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// One promise of the contract, and the function that checks it.

@@ -40,7 +40,7 @@ pub fn check(holds: bool, expected: impl fmt::Display, actual: impl fmt::Display
     if holds { Ok(()) } else { Err(Failure::new(expected, actual)) }
 }
 
-/// Returns `text` with all lines but the first behind `indent`.
+/// Returns `text` with `indent` in front of all lines except the first.
 pub fn indented(text: &str, indent: &str) -> String {
     text.lines().collect::<Vec<_>>().join(&format!("\n{indent}"))
 }

@@ -6,7 +6,7 @@ use crate::{Failure, Running, Verdict};
 
 /// Runs a future on a runtime of its own. Blocks until it is done, and stops the tasks that it has left.
 ///
-/// The runtime has two threads, so that what can happen at the same time does.
+/// The runtime has two threads, so that tasks run concurrently.
 ///
 /// # Errors
 ///

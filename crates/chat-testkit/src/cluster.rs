@@ -46,7 +46,7 @@ impl Cluster {
         &self.store
     }
 
-    /// Takes a node off the bus, as if its process had died. The others notice the loss.
+    /// Removes a node from the bus, as if its process had crashed. The other nodes notice the loss.
     ///
     /// # Panics
     ///
@@ -128,7 +128,7 @@ impl SharedStore {
     }
 }
 
-/// One log, with the sinks of those who have opened it.
+/// One log, with the sinks of all openings.
 #[derive(Clone, Debug)]
 struct SharedRoom {
     log: Arc<MemoryRoom>,

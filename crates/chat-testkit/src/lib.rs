@@ -1,6 +1,6 @@
 //! Test support for code on top of `chat-core`, with paused time.
 //!
-//! [`Peer`] is the client's side of a connection in memory, [`Store`] a store that fails when the test says so, and
+//! [`Peer`] is the client's side of a connection in memory, [`Store`] a store that fails on request, and
 //! [`Cluster`] several chats that share a store and a bus. Nothing here is for production.
 //!
 //! ```

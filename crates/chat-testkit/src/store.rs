@@ -23,7 +23,7 @@ pub enum Mode {
     Hangs,
 }
 
-/// A store of rooms in memory whose calls behave as the test says. It has no search.
+/// A store of rooms in memory with calls that a test controls. It has no search.
 #[derive(Clone, Debug)]
 pub struct Store(Arc<Mutex<State>>);
 

@@ -183,8 +183,8 @@ impl Driver {
         free || self.events.is_closed()
     }
 
-    /// Returns true if the client may read from the connection. A slow consumer stops the client, and so the server, unless a
-    /// command waits for its reply.
+    /// Returns true if the client may read from the connection. A slow consumer stops the client, and so the server,
+    /// unless a command waits for its reply.
     fn reads(&self) -> bool {
         self.has_capacity() || self.state.pending() > 0
     }

@@ -14,8 +14,8 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 /// The longest wait, even if the server advises a longer one.
 const MAX_ADVICE: Duration = Duration::from_secs(60);
 
-/// The back-off of a room that refuses messages for now. The room gets no message until it ends. Then it gets all waiting messages,
-/// in order.
+/// The back-off of a room that refuses messages for now. The room gets no message until it ends. Then it gets all
+/// waiting messages, in order.
 #[derive(Debug)]
 pub(crate) struct SendBackoff {
     error: ServerError,

@@ -1,5 +1,5 @@
-//! A client and a server with random events between them. The consumer gets the room's log from the point at which it joined, and
-//! each of its sends is in the log once.
+//! A client and a server with random events between them. The consumer gets the room's log from the point at which it
+//! joined, and each of its sends is in the log once.
 
 use std::collections::HashSet;
 

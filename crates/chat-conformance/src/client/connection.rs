@@ -13,11 +13,11 @@ use super::{Frame, Request};
 use crate::transcript::Direction;
 use crate::{Failure, Transcript};
 
-/// The default time limit of a wait that the protocol gives no time for. It is long, for a busy machine.
+/// The default time limit of a wait for which the protocol sets no time. It is long, for busy machines.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// The size of a small receive buffer, in bytes. Segments of the loopback interface do not fit into 4 KiB: now and then TCP
-/// then waits up to a minute before it tries again.
+/// The size of a small receive buffer, in bytes. Segments of the loopback interface do not fit into 4 KiB, and TCP
+/// would then sometimes wait up to a minute before it tries again.
 const SMALL_BUFFER: u32 = 16 * 1024;
 
 /// One connection to the server.

@@ -59,7 +59,7 @@ pub struct Server {
     pub chat: Option<Chat>,
     /// Starts a drain.
     pub on_drain: Option<Box<dyn Fn() -> Later<bool> + Send + Sync>>,
-    /// Ends the server after the case. The error says that the server had ended by itself.
+    /// Ends the server after the case. The error is that the server had ended by itself.
     pub end: Option<Later<Result<(), String>>>,
 }
 

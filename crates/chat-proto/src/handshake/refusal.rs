@@ -25,8 +25,8 @@ pub enum Refusal {
     /// The name in the query breaks the rules for user names.
     #[error("a user name is 1 to 32 visible characters")]
     BadName,
-    /// The server has as many connections as it may have.
-    #[error("the server has as many connections as it may have")]
+    /// The server has its maximum number of connections.
+    #[error("the server has its maximum number of connections")]
     Overloaded,
     /// The server is about to stop.
     #[error("the server is restarting")]

@@ -47,7 +47,7 @@ pub enum ErrorCode {
     #[error("join the room first")]
     NotJoined,
     /// The connection is in [`ConnectionLimits::max_rooms`](crate::ConnectionLimits::max_rooms) rooms already.
-    #[error("this connection is in as many rooms as it may join")]
+    #[error("this connection has joined its maximum number of rooms")]
     TooManyRooms,
     /// The message has no content.
     #[error("the message is empty")]
@@ -70,7 +70,7 @@ pub enum ErrorCode {
     BadCursor,
     /// The query is empty, longer than [`WireLimits::max_query_bytes`](crate::WireLimits::max_query_bytes), or has
     /// nothing that the log can search for.
-    #[error("the query is too long, or has nothing that can be searched for")]
+    #[error("the query is too long, or has no word to search for")]
     BadQuery,
     /// The log does not support the command.
     #[error("this room's log cannot do that")]
@@ -99,8 +99,8 @@ pub enum ErrorCode {
     /// The message was changed since the revision that the command names.
     #[error("the message was changed since")]
     Conflict,
-    /// The message has as many different reactions as it may have.
-    #[error("the message has as many reactions as it may have")]
+    /// The message has its maximum number of different reactions.
+    #[error("the message has its maximum number of reactions")]
     TooManyReactions,
     /// A room with this name exists.
     #[error("a room with this name exists")]

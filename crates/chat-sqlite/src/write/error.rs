@@ -1,6 +1,6 @@
 use rusqlite::ErrorCode;
 
-/// A reason for which a transaction was not committed.
+/// A reason why a transaction was not committed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteError {
     /// The file at the database's path is another one, or none.

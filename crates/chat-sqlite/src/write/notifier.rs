@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 /// The publisher of committed messages to the sinks.
 ///
 /// Tasks that append publish, not the writer thread: waking members from a thread of the runtime costs much less. The
-/// order among threads does not matter, because the chat orders what its sink hears.
+/// order among threads does not matter, because the chat orders the reports of its sink.
 #[derive(Debug, Default)]
 pub(crate) struct CommitNotifier {
     subscriptions: Mutex<Subscriptions>,

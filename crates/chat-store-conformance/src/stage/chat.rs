@@ -102,7 +102,7 @@ impl std::fmt::Debug for TestChat {
 pub struct Subscriber(Subscription);
 
 impl Subscriber {
-    /// Waits for the frame of the next event. `None` if the log has begun another life.
+    /// Waits for the frame of the next event. `None` if the log has started a new epoch.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ impl Subscriber {
         next.map_err(|unavailable| Failure::new("an event", unavailable))
     }
 
-    /// Waits for the next event. `None` if the log has begun another life.
+    /// Waits for the next event. `None` if the log has started a new epoch.
     ///
     /// # Errors
     ///

@@ -88,7 +88,7 @@ impl Stage {
         Ok(TestChat::new(self.store(node)?, &self.limits))
     }
 
-    /// Ends this life of the store and begins the next one. No room of it may be held.
+    /// Restarts the store. The case must have dropped all its rooms.
     #[must_use]
     pub async fn restart(mut self) -> Self {
         self.fixture.restart().await;
@@ -105,7 +105,7 @@ impl Stage {
         chat_suite::check(is_set, "a fixture that can make the store unreachable", "none")
     }
 
-    /// Lets each open log begin another life.
+    /// Lets each open log start a new epoch.
     ///
     /// # Errors
     ///

@@ -46,7 +46,7 @@ impl Reports {
         state.entries.last_key_value().map_or(0, |(seq, _)| *seq).max(state.head)
     }
 
-    /// Returns the number of times that the log has begun another life.
+    /// Returns the number of times that the log has started a new epoch.
     pub fn renewals(&self) -> usize {
         self.lock().renewals
     }
@@ -68,7 +68,7 @@ impl Reports {
         }
     }
 
-    /// Waits until the log has begun another life.
+    /// Waits until the log has started a new epoch.
     pub(crate) async fn renewed(&self) -> Verdict {
         self.wait("a report of another life", |state| state.renewals > 0).await
     }
