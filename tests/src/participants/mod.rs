@@ -109,7 +109,7 @@ impl Participant {
     }
 
     async fn read(mut self, number: usize, connections: Vec<ReaderConnection>) -> Result<History> {
-        for ReaderConnection { server, last, reads, pause, joins_again, disconnect, absence } in connections {
+        for ReaderConnection { server, last, reads, pause, joins_again, disconnect, offline } in connections {
             self.connect(server, last).await?;
             self.read_messages(reads).await?;
             self.wait_for(pause).await?;
@@ -118,7 +118,7 @@ impl Participant {
             }
             self.read_messages(reads).await?;
             self.disconnect(disconnect).await?;
-            self.wait_for(absence).await?;
+            self.wait_for(offline).await?;
         }
         self.connect(number, None).await?;
         self.finish().await

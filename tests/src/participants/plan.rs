@@ -30,7 +30,7 @@ pub(super) struct ReaderConnection {
     /// True if the reader joins again after the pause.
     pub(super) joins_again: bool,
     pub(super) disconnect: Disconnect,
-    pub(super) absence: u64,
+    pub(super) offline: u64,
 }
 
 /// The way in which a participant ends a connection.
@@ -55,14 +55,14 @@ pub fn plan(servers: usize) -> impl Strategy<Value = Plan> {
     let last = prop_oneof![3 => Just(None), 1 => (0_u64..400).prop_map(Some)];
     let counts = (0_u64..200, 0_u64..600, 0_u64..400);
     let reader = (0..servers, last, counts, any::<bool>(), disconnect()).prop_map(
-        |(server, last, (reads, pause, absence), joins_again, disconnect)| ReaderConnection {
+        |(server, last, (reads, pause, offline), joins_again, disconnect)| ReaderConnection {
             server,
             last,
             reads,
             pause,
             joins_again,
             disconnect,
-            absence,
+            offline,
         },
     );
     let writers = proptest::collection::vec(proptest::collection::vec(writer, 3..9), servers * 2);
