@@ -58,7 +58,7 @@ async fn a_drain_announces_and_closes_every_session() {
         advised.push(advice);
     }
     advised.dedup();
-    assert_eq!(advised.len(), 4, "they do not return all at once");
+    assert_eq!(advised.len(), 4, "the clients have different delays");
     let mut result = None;
     let waited = seconds_until(async { result = drained.await.ok() }).await;
     assert!(waited < 0.1, "{waited}");
@@ -105,7 +105,7 @@ async fn commands_that_were_received_are_answered_before_a_drain_closes() {
     assert_eq!(refs, [Some("1"), Some("2"), Some("3")]);
     let page = chat.history(&lobby(), Range::After { seq: 0, limit: 9 }).await;
     let page = page.expect("a page").messages;
-    assert_eq!(page.len(), 3, "what was not begun is not stored");
+    assert_eq!(page.len(), 3, "a command that did not start is not stored");
     assert_eq!(drained.await.map(|drained| drained.abandoned).ok(), Some(0));
 }
 
@@ -139,7 +139,7 @@ async fn a_session_whose_log_hangs_is_closed_before_the_limit() {
     settle().await;
     let drained = chat.drain(Duration::from_secs(2)).await;
     assert_eq!(drained.connections, 2);
-    assert_eq!(drained.abandoned, 1, "the upgrade that is not done");
+    assert_eq!(drained.abandoned, 1, "the unfinished upgrade is abandoned");
     ann.until_gone().await;
     assert_eq!(ann.closed_with(), Some(Some(1012)));
     assert!(ann.is_over().await);

@@ -25,7 +25,7 @@ async fn too_many_errors_in_a_short_time_end_the_session() {
         ann.text("1");
         pass(5.1).await;
     }
-    assert_eq!(types(&ann.events().await), ["error"; 4], "two in any ten seconds");
+    assert_eq!(types(&ann.events().await), ["error"; 4], "two errors in any ten seconds are allowed");
     ann.text("{}");
     ann.text("{}");
     ann.send(json!({"type": "ping"}));

@@ -55,7 +55,7 @@ async fn any_complete_frame_ends_the_silence() {
             pass(9.0).await;
             sign(&ann);
             settle().await;
-            assert!(!ann.taken().contains(&Frame::Ping), "it was not silent");
+            assert!(!ann.taken().contains(&Frame::Ping), "a peer with frames is not pinged");
         }
         assert_eq!(ann.frame().await, Frame::Ping);
         pass(3.9).await;
@@ -127,12 +127,12 @@ async fn a_peer_that_ends_its_stream_gets_its_replies() {
     }
     ann.incoming(Incoming::End);
     pass(3.0).await;
-    assert_eq!(chat.counts().sessions, 1, "there are replies to be taken");
+    assert_eq!(chat.counts().sessions, 1, "the session waits until its replies are read");
     ann.unblock();
     let replies = ann.until_gone().await;
     let expected = |number| Frame::Text(format!(r#"{{"type":"pong","ref":"{number}"}}"#));
     assert_eq!(replies, (0..10).map(expected).collect::<Vec<_>>());
-    assert_eq!(ann.closed_with(), Some(None), "no peer is left for a code");
+    assert_eq!(ann.closed_with(), Some(None), "the peer is gone and gets no code");
 }
 
 #[tokio::test(start_paused = true)]

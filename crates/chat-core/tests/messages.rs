@@ -89,5 +89,5 @@ async fn a_type_that_serde_reads_and_writes_is_a_message() {
     assert_eq!(ann.event().await["body"], json!({"item": "tea", "count": 2}));
     assert_eq!(ann.event().await["body"], json!({"item": "cake", "count": 1}));
     let text = chat.post(&chat_testkit::lobby(), &user, &chat_core::Text::new("hi")).await;
-    assert!(text.is_err(), "the chat takes orders alone: {text:?}");
+    assert!(text.is_err(), "the chat accepts only orders: {text:?}");
 }

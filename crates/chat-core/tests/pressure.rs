@@ -94,7 +94,7 @@ async fn a_reader_behind_the_log_gets_a_gap() {
             next += 1;
         }
     }
-    assert_eq!(next, 101, "every message came or was named");
+    assert_eq!(next, 101, "every message was delivered or named in a gap");
     assert!(gaps > 0);
 }
 
@@ -109,12 +109,12 @@ async fn a_peer_that_reads_nothing_is_closed_and_can_resume() {
     slow.taken();
     slow.block();
     pass(5.0).await;
-    assert_eq!(slow.closed_with(), None, "nothing waits for it");
+    assert_eq!(slow.closed_with(), None, "a peer without waiting frames is not closed");
     say(&ann, 300);
     pass(8.9).await;
     assert_eq!(chat.members(&chat_testkit::lobby()).len(), 2);
     pass(0.2).await;
-    assert_eq!(chat.members(&chat_testkit::lobby()).len(), 1, "it leaves at once");
+    assert_eq!(chat.members(&chat_testkit::lobby()).len(), 1, "the peer leaves the room at once");
     let waited = seconds_until(async { assert_eq!(slow.until_gone().await, []) }).await;
     assert!(waited < 2.1, "{waited}");
     assert_eq!(slow.closed_with(), Some(Some(4000)));
@@ -213,7 +213,7 @@ async fn commands_of_a_peer_that_does_not_read_are_not_read() {
     let read = 10_000 - flood.unread();
     assert!((1..300).contains(&read), "{read}");
     flood.unblock();
-    assert_eq!(flood.events().await.len(), 10_000, "all of them are answered in the end");
+    assert_eq!(flood.events().await.len(), 10_000, "all commands are answered");
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,7 +236,7 @@ async fn replies_to_a_peer_that_does_not_read_are_bounded_in_bytes() {
     assert!(store.reads() * page < (HIGH_WATER + 4) * page, "{}", store.reads());
     assert!(flood.unread() >= 1_000 - 2 * backlog);
     flood.unblock();
-    assert_eq!(flood.events().await.len(), 1_000, "all of them are answered in the end");
+    assert_eq!(flood.events().await.len(), 1_000, "all commands are answered");
 }
 
 #[tokio::test(start_paused = true)]

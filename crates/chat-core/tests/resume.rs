@@ -109,7 +109,7 @@ async fn a_resume_from_before_the_log_gets_a_gap() {
         assert_eq!(joined["epoch"], *epoch);
         let gap = json!({"type": "gap", "room": "lobby", "epoch": epoch, "from": from, "to": 17});
         assert_eq!(events[0], gap);
-        assert_eq!(seqs(&events), [18, 19, 20], "the newest follow");
+        assert_eq!(seqs(&events), [18, 19, 20], "the newest messages follow");
         assert_eq!(events.len(), 4);
         ann.kill();
         settle().await;
@@ -175,7 +175,7 @@ async fn joining_again_with_a_position_continues_there_in_order() {
         let events = ann.events().await;
         let joined = types(&events).iter().position(|kind| *kind == "joined");
         let (before, after) = events.split_at(joined.expect("joined"));
-        assert_eq!(seqs(before), [4, 5, 6, 7], "what the connection held");
+        assert_eq!(seqs(before), [4, 5, 6, 7], "the frames that the connection held");
         assert_eq!(after[0]["recovered"], true);
         assert_eq!(seqs(after), (2..=14).collect::<Vec<_>>());
         post(&chat, 2).await;

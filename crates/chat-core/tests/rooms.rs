@@ -39,7 +39,7 @@ async fn an_empty_room_in_memory_is_closed_in_time_and_starts_again() {
     let epoch = ann.join("lobby").await["epoch"].clone();
     ann.ask(json!({"type": "send", "room": "lobby", "body": {"text": "hi"}})).await;
     pass(1_000.0).await;
-    assert_eq!(chat.counts().rooms, 1, "not while somebody is in it");
+    assert_eq!(chat.counts().rooms, 1, "a room with a member is not closed");
     ann.ask(json!({"type": "leave", "room": "lobby"})).await;
     pass(99.0).await;
     assert_eq!(chat.counts().rooms, 1);
@@ -47,7 +47,7 @@ async fn an_empty_room_in_memory_is_closed_in_time_and_starts_again() {
     pass(99.0).await;
     ann.kill();
     pass(99.0).await;
-    assert_eq!(chat.counts().rooms, 1, "the time begins when the last one goes");
+    assert_eq!(chat.counts().rooms, 1, "the idle time starts when the last member leaves");
     pass(12.0).await;
     assert_eq!(chat.counts().rooms, 0);
     let mut ann = connect(&chat, "ann").await;
@@ -63,7 +63,7 @@ async fn each_empty_room_is_closed_after_its_own_idle_time() {
         assert_eq!(post(&chat, &format!("room-{room}"), "hi").await, Ok(1));
         pass(30.0).await;
     }
-    assert_eq!(chat.counts().rooms, 3, "of the last 110 s");
+    assert_eq!(chat.counts().rooms, 3, "the rooms of the last 110 s are open");
     pass(85.0).await;
     assert_eq!(chat.counts().rooms, 0);
 }
@@ -110,8 +110,8 @@ async fn a_room_over_the_limit_is_unavailable_while_all_are_in_use() {
     let attic: RoomName = "attic".parse().expect("a room name");
     let page = chat.history(&attic, Range::After { seq: 0, limit: 1 }).await;
     assert!(page.is_err());
-    assert_eq!(chat.members(&attic), [], "asking opens no room");
-    assert_eq!(post(&chat, "lobby", "hi").await, Ok(1), "those that are open go on");
+    assert_eq!(chat.members(&attic), [], "a query of members opens no room");
+    assert_eq!(post(&chat, "lobby", "hi").await, Ok(1), "open rooms still accept messages");
     ann.ask(json!({"type": "leave", "room": "hall"})).await;
     assert_eq!(ann.ask(join).await["type"], "joined");
     assert_eq!(chat.counts().rooms, 2);
@@ -179,7 +179,7 @@ async fn a_post_of_the_host_reaches_the_members_and_the_log() {
     let stored: Value = serde_json::from_slice(&page.messages[0].frame).expect("JSON");
     assert_eq!(stored, message);
     let names: Vec<_> = chat.members(&lobby()).iter().map(|user| user.name().to_owned()).collect();
-    assert_eq!(names, ["ann"], "a host that posts is no member");
+    assert_eq!(names, ["ann"], "a posting host is not a member");
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,7 +207,7 @@ async fn a_post_is_checked_like_a_command() {
         assert_eq!(seq_of(posted), Err(expected.to_owned()), "{text:?}");
     }
     let posted = chat.post(&room, &user, &Text::new(&wide)).await;
-    assert!(matches!(posted, Err(PostError::TooLarge)), "no frame holds it: {posted:?}");
+    assert!(matches!(posted, Err(PostError::TooLarge)), "the message does not fit in a frame: {posted:?}");
     let first = chat.post_with_key(&room, &user, &Text::new("hi"), "k").await;
     let again = chat.post_with_key(&room, &user, &Text::new("hi"), "k").await;
     let (first, again) = (first.expect("posted"), again.expect("posted"));

@@ -160,7 +160,7 @@ async fn presence_reports_only_the_first_and_the_last_connection_of_a_user() {
     assert_eq!(ann.events().await, [presence("joined")]);
     let mut laptop = connect(&chat, "bob").await;
     assert_eq!(laptop.join("lobby").await["members"], 2);
-    assert_eq!(laptop.join("lobby").await["members"], 2, "once more changes nothing");
+    assert_eq!(laptop.join("lobby").await["members"], 2, "a second join changes nothing");
     phone.ask(json!({"type": "leave", "room": "lobby"})).await;
     assert_eq!(ann.events().await, [] as [Value; 0]);
     laptop.incoming(Incoming::End);
@@ -236,7 +236,7 @@ async fn no_event_of_a_room_follows_left_and_other_rooms_continue() {
     let left = events.iter().position(|event| event["type"] == "left");
     let (before, after) = events.split_at(left.expect("left"));
     let (hall, lobby): (Vec<_>, Vec<_>) = before.iter().cloned().partition(|event| event["room"] == "hall");
-    assert_eq!(chat_testkit::seqs(&lobby), [1, 2, 3, 4], "what the connection held");
+    assert_eq!(chat_testkit::seqs(&lobby), [1, 2, 3, 4], "the frames that the connection held");
     assert_eq!(types(&hall), ["presence", "message"]);
     assert_eq!(types(after), ["left"]);
     assert_eq!(ann.join("lobby").await["seq"], 51);

@@ -163,7 +163,7 @@ async fn a_member_who_catches_up_slowly_gets_everything_in_order_and_its_replies
     let meanwhile = bob.events().await;
     let mut kinds = types(&meanwhile);
     kinds.sort_unstable();
-    assert_eq!(kinds, ["message", "sent"], "another room waits for nothing");
+    assert_eq!(kinds, ["message", "sent"], "another room is not delayed");
     pass(10.0).await;
     assert_eq!(seqs(&bob.events().await), (1..=21).collect::<Vec<_>>());
     ann.say("live");
@@ -271,7 +271,7 @@ async fn a_panic_in_one_session_ends_only_that_session() {
         Frame::Close(Some(1011)),
     ];
     assert_eq!(bob.until_gone().await, expected);
-    assert!(bob.is_over().await, "the panic goes no further");
+    assert!(bob.is_over().await, "the panic is not propagated");
     let events = ann.events().await;
     assert_eq!((types(&events), &events[0]["state"]), (vec!["presence"], &json!("left")));
     assert_eq!((chat.counts().connections, chat.counts().sessions), (1, 1));

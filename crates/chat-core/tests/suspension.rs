@@ -71,7 +71,7 @@ async fn a_peer_that_reads_after_a_suspension_is_not_closed_as_slow() {
     settle().await;
     ann.unblock();
     settle().await;
-    assert_eq!(ann.taken().len(), 2, "the message, and that it was sent");
+    assert_eq!(ann.taken().len(), 2, "the frames are the message and `sent`");
     ann.block();
     ann.say("y");
     pass(5.9).await;

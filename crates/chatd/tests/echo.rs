@@ -207,7 +207,7 @@ async fn a_silent_peer_is_pinged_and_then_closed() {
             pass(9.0).await;
             sign(&peer);
             settle().await;
-            assert!(!peer.taken().contains(&Frame::Ping), "it was not silent");
+            assert!(!peer.taken().contains(&Frame::Ping), "a peer with frames is not pinged");
         }
         let waited = seconds_until(async { assert_eq!(peer.frame().await, Frame::Ping) }).await;
         assert!((9.9..10.1).contains(&waited), "{waited}");
@@ -218,7 +218,11 @@ async fn a_silent_peer_is_pinged_and_then_closed() {
         let waited = seconds_until(async { assert_eq!(peer.frame().await, Frame::Ping) }).await;
         assert!((9.9..10.1).contains(&waited), "{waited}");
         let waited = seconds_until(async {
-            assert_eq!(peer.until_gone().await, [Frame::Close(Some(4001))], "and nothing else");
+            assert_eq!(
+                peer.until_gone().await,
+                [Frame::Close(Some(4001))],
+                "the close frame is the only frame"
+            );
         });
         let waited = waited.await;
         assert!((4.0..4.1).contains(&waited), "{waited}");

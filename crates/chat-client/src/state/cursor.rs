@@ -223,7 +223,10 @@ mod tests {
         assert!(!cursor.handle_resumed(&joined("f", 3, 1, false)));
         assert_eq!((cursor.handle_entry(1), cursor.handle_entry(2)), (Delivery::Deliver, Delivery::Deliver));
         cursor.handle_lost();
-        assert!(!cursor.handle_resumed(&joined("g", 3, 1, true)), "although the server says so");
+        assert!(
+            !cursor.handle_resumed(&joined("g", 3, 1, true)),
+            "the cursor ignores the server's claim of a recovery"
+        );
     }
 
     #[test]

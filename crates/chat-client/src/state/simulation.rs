@@ -144,7 +144,7 @@ impl Server {
             }
             let same = after["epoch"] == *self.epoch();
             let seq = if same { after["seq"].as_u64().unwrap() } else { 0 };
-            assert!(seq <= head, "a position that the room never had");
+            assert!(seq <= head, "the room never had this position");
             recovered = same && seq >= oldest;
             seq
         } else {
@@ -159,7 +159,7 @@ impl Server {
     }
 
     fn append(&mut self, command: &Value) -> Value {
-        assert!(self.cursor.is_some(), "a send before the join of its room");
+        assert!(self.cursor.is_some(), "the send precedes the join of its room");
         let key = command["key"].as_str().unwrap().to_owned();
         assert!(self.keys.insert(key.clone()), "{key} was sent twice on one connection");
         let fails = self.fails.take();

@@ -85,7 +85,7 @@ async fn a_panic_of_the_host_closes_that_session_alone() {
     ann.say("panic");
     let frames = ann.until_gone().await;
     assert_eq!(frames.last(), Some(&Frame::Close(Some(1011))));
-    assert!(ann.is_over().await, "the panic goes no further");
+    assert!(ann.is_over().await, "the panic is not propagated");
     assert_eq!(chat.members(&lobby()).len(), 1);
     bob.say("hi");
     assert_eq!(seqs(&bob.events().await), [1]);

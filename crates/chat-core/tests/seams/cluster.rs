@@ -49,7 +49,7 @@ async fn presence_reports_the_first_and_the_last_connection_over_all_nodes() {
     on_a.events().await;
     let here = member(&a, "bob").await;
     let mut there = connect(&b, "bob").await;
-    assert_eq!(there.join("lobby").await["members"], 2, "the watcher and bob");
+    assert_eq!(there.join("lobby").await["members"], 2, "the members are the watcher and bob");
     for watcher in [&mut on_a, &mut on_b] {
         assert_eq!(watcher.events().await, [presence("bob", "joined")]);
     }
@@ -95,7 +95,11 @@ async fn a_kick_closes_the_connections_of_a_user_on_all_nodes() {
     let (_cluster, a, b) = two_nodes().await;
     let (mut here, mut there) = (member(&a, "ann").await, connect(&b, "ann").await);
     let bob = member(&b, "bob").await;
-    assert_eq!(a.kick(&User::guest("ann").expect("a name")), 1, "those of this node");
+    assert_eq!(
+        a.kick(&User::guest("ann").expect("a name")),
+        1,
+        "the result counts the connections of this node"
+    );
     for peer in [&mut here, &mut there] {
         assert_eq!(peer.until_gone().await.last(), Some(&Frame::Close(Some(4503))));
     }

@@ -18,7 +18,7 @@ impl Model {
         }
         for reader in self.readers.values().filter(|reader| !reader.is_awake) {
             let next = self.room.take(&mut reader.member.clone());
-            assert!(matches!(next, Delivery::Nothing), "a member that sleeps misses {next:?}");
+            assert!(matches!(next, Delivery::Nothing), "a member that was not woken has events: {next:?}");
         }
         let mut present: Vec<String> = self.present().into_iter().collect();
         present.sort();
@@ -38,7 +38,11 @@ impl Model {
             self.witness = self.witness.take().map(|(_, seen)| (id, seen));
         }
         let present = self.present();
-        assert_eq!(self.witness.as_ref().map(|(_, seen)| seen), Some(&present), "seen and present");
+        assert_eq!(
+            self.witness.as_ref().map(|(_, seen)| seen),
+            Some(&present),
+            "the witness saw all users that are present"
+        );
     }
 
     /// Brings all readers up to date.

@@ -27,7 +27,7 @@ fn bounds_that_were_read_before_a_renewal_are_stale() {
     room.renew(&bounds("new", 0));
     assert!(!room.observe(generation, &bounds("old", 100)));
     let joined = room.join(1, &ada(), (), bounds("old", 100), &JoinFrom::Now);
-    assert_eq!(joined.err(), Some(ErrorCode::Unavailable), "a position in a log that has ended");
+    assert_eq!(joined.err(), Some(ErrorCode::Unavailable), "the position is of an earlier epoch");
     assert!(room.is_empty() && room.roster().is_empty());
     assert_eq!(room.head(), 0);
 }
@@ -49,7 +49,7 @@ fn a_member_of_an_earlier_epoch_continues_after_it_joins_with_a_position() {
     let (mut member, _) = room.join(1, &ada(), (), bounds("old", 5), &JoinFrom::Now).unwrap();
     room.renew(&bounds("new", 0));
     room.rejoin(&mut member, bounds("new", 0), &JoinFrom::Now).unwrap();
-    assert!(matches!(room.take(&mut member), Delivery::Renewed), "it reads on as before");
+    assert!(matches!(room.take(&mut member), Delivery::Renewed), "the member still gets Renewed");
     room.rejoin(&mut member, bounds("new", 0), &JoinFrom::Last(9)).unwrap();
     room.commit(&stored(1));
     let Delivery::Events(events) = room.take(&mut member) else { panic!("no events") };

@@ -80,7 +80,7 @@ fn a_committed_entry_without_a_report_is_a_hole_until_it_is_repaired() {
     assert!(matches!(room.take(&mut ada), Delivery::CatchUp { up_to: 2 }));
     room.leave(&ada);
     room.note_committed(9);
-    assert!(!room.has_hole(), "an empty room waits for nothing");
+    assert!(!room.has_hole(), "an empty room has no hole");
 }
 
 #[test]

@@ -18,7 +18,7 @@ async fn a_room_is_created_by_its_first_message() {
     let page = lobby.read(Range::Before { seq: u64::MAX, limit: 9 }).await.expect("a page");
     assert_eq!((page.messages.len(), page.more, page.epoch), (0, false, bounds.epoch));
     store.close();
-    assert_eq!(SqliteStore::rooms(dir.path()).expect("rooms"), [], "reading creates no room");
+    assert_eq!(SqliteStore::rooms(dir.path()).expect("rooms"), [], "a read creates no room");
 }
 
 #[tokio::test(flavor = "multi_thread")]

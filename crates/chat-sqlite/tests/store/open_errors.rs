@@ -69,7 +69,7 @@ async fn a_truncated_database_is_damaged() {
     }
     fs::write(dir.file("chat.db"), &whole).expect("written");
     let store = dir.open();
-    assert_eq!(read_all(&room(&store, "lobby")).await.len(), 60, "restoring the copy is enough");
+    assert_eq!(read_all(&room(&store, "lobby")).await.len(), 60, "the restored copy has all messages");
 }
 
 #[tokio::test(flavor = "multi_thread")]
