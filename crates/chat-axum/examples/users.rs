@@ -1,4 +1,4 @@
-//! A service with users of its own: a session cookie, rights for rooms, a handler that posts, and one that kicks.
+//! A service with its own users: a session cookie, rights for rooms, a handler that posts, and one that kicks.
 //!
 //! `cargo run -p chat-axum --example users`, then connect to `ws://127.0.0.1:8080/ws` with `Cookie: session=ann-1`.
 
@@ -11,7 +11,7 @@ use axum::routing::post;
 use chat_core::{Action, Chat, Denied, Endpoint, Forbidden, IdentifyRequest, Identity, RoomName, Text, User};
 use tokio::net::TcpListener;
 
-/// The service's sessions. A real one asks its database.
+/// The sessions of the service. A real service asks its database.
 fn user_of_session(session: &str) -> Option<User> {
     match session {
         "ann-1" => User::new("staff:1", "Ann").ok(),

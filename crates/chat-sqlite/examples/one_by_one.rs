@@ -1,4 +1,4 @@
-//! A chat server that commits each message in a transaction of its own. `apps/chat-load/durability` compares it with the
+//! A chat server that commits each message in a separate transaction. `apps/chat-load/durability` compares it with the
 //! default.
 //!
 //! `cargo run --release -p chat-sqlite --example one_by_one -- DIR`

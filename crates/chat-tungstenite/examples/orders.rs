@@ -1,4 +1,4 @@
-//! A service whose messages are more than text: the state of an order, next to what people write.
+//! A service whose messages are more than text: the state of an order, and texts of people.
 //!
 //! `cargo run -p chat-tungstenite --example orders`, join `orders` at `ws://127.0.0.1:8080/ws`, and send
 //! `{"type":"send","room":"orders","body":{"order":7,"state":"packed"}}`. An unknown state is refused with `bad_body`.

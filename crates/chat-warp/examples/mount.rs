@@ -1,4 +1,4 @@
-//! A service with a route of its own that posts into a room of the chat.
+//! A service with its own route, which posts into a room of the chat.
 //!
 //! `cargo run -p chat-warp --example mount`, then join `lobby` at `ws://127.0.0.1:8080/ws` and
 //! `curl http://127.0.0.1:8080/announce`.
@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(chat_warp::serve(listener, app, &chat, stop(&chat)).await?)
 }
 
-/// Waits for Ctrl-C, and ends the sessions so that clients can come back at once.
+/// Waits for Ctrl-C, and ends the sessions so that clients can reconnect at once.
 async fn stop(chat: &Chat) {
     if tokio::signal::ctrl_c().await.is_ok() {
         chat.drain(std::time::Duration::from_secs(5)).await;
