@@ -173,7 +173,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use chat_embed::{Chat, sqlite};
 //!
-//! let store = sqlite::Store::open("chat-data", sqlite::Options::default())?;
+//! let store = sqlite::SqliteStore::open("chat-data", sqlite::Options::default())?;
 //! let chat = Chat::builder().store(store).build();
 //! # drop(chat);
 //! # Ok(())
@@ -229,3 +229,7 @@ pub use chat_warp as warp;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct RootReadme;
