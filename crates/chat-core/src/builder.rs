@@ -16,7 +16,7 @@ use crate::{Authorize, Bus, Chat, Limits, Message, NodeId, Store, Text};
 ///
 /// let chat = Chat::builder()
 ///     .limits(Limits::default().with(|limits| limits.connection.max_rooms = 10))
-///     .store(MemoryStore)
+///     .store(MemoryStore::default())
 ///     .messages::<Text>()
 ///     .build();
 /// assert_eq!(chat.limits().connection.max_rooms, 10);
@@ -85,7 +85,7 @@ impl Builder {
         let limits = Arc::new(self.limits.clamped());
         // A store may know the guests of an earlier process, so their numbers are not used again.
         let first_guest = if self.store.is_some() { unix_millis() } else { 0 };
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore));
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
         let name = self.node.clone().unwrap_or_else(NodeId::random);
         // On a single server, ids are plain numbers.
         let node = self.node.or_else(|| self.bus.is_some().then(|| name.clone()));

@@ -50,7 +50,7 @@
 //! [`Chat::post`], [`Chat::history`], [`Chat::search`] and [`Chat::subscribe`] are the calls of a host on rooms:
 //!
 //! ```
-//! use chat_core::{Chat, RoomName, Text, User};
+//! use chat_core::{Chat, Event, RoomName, Text, User};
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! let chat = Chat::default();
@@ -58,7 +58,7 @@
 //! let mut events = chat.subscribe(&lobby).await?;
 //! let receipt = chat.post(&lobby, &User::new("service:clock", "Clock")?, &Text::new("It is noon.")).await?;
 //! assert_eq!(receipt.seq, 1);
-//! assert!(events.next().await?.is_some());
+//! assert!(matches!(events.next().await?, Some(Event::Message { seq: 1, .. })));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -113,7 +113,12 @@ pub use upgrade::{
 
 pub use chat_proto::handshake::{Refusal, RequestHead, Version};
 pub use chat_proto::{
-    AppendError, AppendReceipt, CloseCode, ConnectionLimits, ErrorCode, HttpLimits, Limits, LogBounds,
-    NewMessage, Page, ProtocolViolation, Range, RoomLimits, RoomName, Scan, Search, SearchError, SearchPage,
-    StoredMessage, Unavailable, User, UserKey, WireLimits,
+    AppendError, AppendReceipt, CloseCode, ConnectionLimits, ErrorCode, Event, HttpLimits, InvalidEvent,
+    InvalidRoomName, InvalidUserName, Limits, LimitsNotice, LogBounds, NewMessage, Page, PresenceState,
+    ProtocolViolation, Range, RoomLimits, RoomName, Scan, Search, SearchError, SearchPage, StoredMessage,
+    Unavailable, User, UserKey, WireLimits,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

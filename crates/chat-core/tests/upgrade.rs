@@ -253,7 +253,7 @@ async fn a_guest_has_the_name_it_asks_for_or_a_number() {
 async fn numbers_of_guests_are_not_reused_with_a_store() {
     let mut last = 0;
     for _ in 0..3 {
-        let chat = Chat::builder().store(MemoryStore).build();
+        let chat = Chat::builder().store(MemoryStore::default()).build();
         for _ in 0..2 {
             let mut peer = start(&chat, "/ws").await;
             let welcome = peer.event().await;

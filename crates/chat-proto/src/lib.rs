@@ -49,3 +49,7 @@ pub use wire::{
 
 /// The subprotocol token of this protocol, as offered in `Sec-WebSocket-Protocol`.
 pub const SUBPROTOCOL: &str = "chat.v1";
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

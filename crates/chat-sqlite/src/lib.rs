@@ -15,9 +15,8 @@
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
 //! # runtime.block_on(async {
 //! let store = SqliteStore::open(dir, Options::default())?;
-//! let rooms = store.clone();
-//! let chat: Chat = Chat::builder().store(store.clone()).build();
-//! chat.post(&"lobby".parse()?, &User::guest("clock")?, &Text::new("It is noon."), None).await?;
+//! let chat = Chat::builder().store(store.clone()).build();
+//! chat.post(&"lobby".parse()?, &User::guest("clock")?, &Text::new("It is noon.")).await?;
 //! store.close();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
@@ -42,6 +41,41 @@
 //!
 //! [`SqliteStore::check`], [`SqliteStore::export`] and [`SqliteStore::rooms`] read the store of a directory without opening it. They
 //! work while another process uses the store.
+//!
+//! # Rooms that last
+//!
+//! A store is a directory with three files: the database `chat.db`, the commit mark `chat.mark`, and the lock
+//! `chat.lock`. A directory that does not contain a complete store of a known version is refused before anything is
+//! written to it.
+//!
+//! **Writes.** The writer thread takes all waiting appends, commits them in one transaction, and then sends the
+//! replies. [`Durability`] decides if the commit includes a sync. The tasks that append also publish the committed
+//! messages, because waking members from the writer thread costs more. Several tasks publish at the same time, so the
+//! sinks can get the messages in any order. The chat orders them by `seq`. An append that was dropped is published by
+//! the writer thread. A write that fails is answered as unavailable, and nothing of it is published. The store then
+//! tries again at the next append, and after one second.
+//!
+//! **Reads.** Reads and searches have their own connections, and do not wait for the writer thread.
+//!
+//! **Messages.** A message is stored as the frame that is delivered, together with a checksum. Its row id contains the
+//! number of the room and the `seq`. The idempotency key, if the message has one, is a row of its own. A message that
+//! fails its checksum is left out and counted. A client that reads across it gets a `gap` event.
+//!
+//! **Epochs.** The mark contains the number of the last commit. It is written after the commit, and before the message
+//! is acknowledged or published. A new epoch starts if the database has fewer commits than the mark, or if the mark is
+//! missing, is damaged, or is a copy. It also starts after the system went down while a store with
+//! [`Durability::Process`] was open. So an epoch never uses a `seq` twice. After `kill -9` the database has all commits that the
+//! mark names, and the epoch continues.
+//!
+//! **Retention.** A sweep visits the rooms between two batches and deletes at most 256 rows of a room in each step. The
+//! age of a message is computed from the system clock, or from the time that has passed since the start, whichever is
+//! earlier. So no message expires early when the system clock jumps forward.
+//!
+//! **Search.** The index contains each sequence of three characters within a word, so that a part of a word is found
+//! in every script. A query is split in the same way into quoted terms, so no input of a user is query syntax. A
+//! [`Scan`](chat_core::Scan) confirms each result of the index. Messages are indexed in steps of 64 KiB, or when nothing
+//! was written for one second. Each room stores the position that its index has reached, in the same transaction. A
+//! search scans the messages after that position one by one, so its result is exact at any time and after a crash.
 //!
 //! # Platforms
 //!

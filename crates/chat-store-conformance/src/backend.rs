@@ -134,19 +134,20 @@ mod tests {
     use super::*;
     use crate::cases;
 
-    struct InMemory;
+    #[derive(Default)]
+    struct InMemory(Arc<MemoryStore>);
 
     #[async_trait]
     impl Fixture for InMemory {
         fn store(&self, node: usize) -> Option<Arc<dyn Store>> {
-            (node == 0).then(|| Arc::new(MemoryStore) as Arc<dyn Store>)
+            (node == 0).then(|| Arc::clone(&self.0) as Arc<dyn Store>)
         }
 
         async fn restart(&mut self) {}
     }
 
     fn memory() -> Backend {
-        Backend::new("memory", |_| async { InMemory })
+        Backend::new("memory", |_| async { InMemory::default() })
     }
 
     fn case(path: &str) -> Case {

@@ -25,24 +25,24 @@
 //! use chat_core::{MemoryStore, Store};
 //! use chat_store_conformance::{Backend, Capability, Fixture, certify};
 //!
-//! struct InMemory;
+//! #[derive(Default)]
+//! struct InMemory(Arc<MemoryStore>);
 //!
 //! #[async_trait::async_trait]
 //! impl Fixture for InMemory {
 //!     fn store(&self, node: usize) -> Option<Arc<dyn Store>> {
-//!         (node == 0).then(|| Arc::new(MemoryStore) as Arc<dyn Store>)
+//!         (node == 0).then(|| Arc::clone(&self.0) as Arc<dyn Store>)
 //!     }
 //!
 //!     async fn restart(&mut self) {}
 //! }
 //!
 //! fn main() -> ExitCode {
-//!     let backend = Backend::new("memory", |_limits| async { InMemory })
+//!     let backend = Backend::new("memory", |_limits| async { InMemory::default() })
 //!         .without(Capability::Persistence, "the log ends with its room")
 //!         .without(Capability::MultipleNodes, "the log is in one process")
 //!         .without(Capability::Outage, "memory is always reachable")
-//!         .without(Capability::Renewal, "a log in memory is not lost while it is open")
-//!         .deviation("health::a_closed_store_refuses", "there is nothing to close");
+//!         .without(Capability::Renewal, "a log in memory is not lost while it is open");
 //!     certify([backend])
 //! }
 //! ```
@@ -78,6 +78,10 @@ pub type Case = chat_suite::Case<Stage, Conditions>;
 pub fn certify(backends: impl IntoIterator<Item = Backend>) -> ExitCode {
     chat_suite::certify(cases, backends, None)
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(test)]
 mod tests {

@@ -159,3 +159,7 @@ pub fn seqs(events: &[Value]) -> Vec<u64> {
 pub fn types(events: &[Value]) -> Vec<&str> {
     events.iter().filter_map(|event| event["type"].as_str()).collect()
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

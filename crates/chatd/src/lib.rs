@@ -184,3 +184,7 @@ fn refuse(problem: &str) -> ExitCode {
     let _ignored = writeln!(io::stderr(), "error: {}", problem.replace(['\n', '\r'], " "));
     ExitCode::from(2)
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,5 +1,6 @@
 //! The handling of the events that a server sends.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -196,8 +197,12 @@ impl State {
             self.resume(room.clone(), JoinFrom::Now, now);
         } else {
             self.cursors.remove(room);
-            let unsent = |pending: &PendingCommand| !pending.sent && pending.request.room() == Some(room);
-            for (_, pending) in self.pending.extract_if(.., |_, pending| unsent(pending)) {
+            let is_unsent = |pending: &PendingCommand| !pending.sent && pending.request.room() == Some(room);
+            let pending = std::mem::take(&mut self.pending);
+            let (unsent, kept) =
+                pending.into_iter().partition::<BTreeMap<_, _>, _>(|(_, pending)| is_unsent(pending));
+            self.pending = kept;
+            for pending in unsent.into_values() {
                 pending.refuse(error.clone());
             }
             events.push(Event::Expelled { room: room.clone(), error });

@@ -92,10 +92,10 @@ impl Chat {
         Ok(room::append(&room, NewMessage { user: user.clone(), key, body }, self.rooms()).await?)
     }
 
-    /// Reads part of a room's log.
+    /// Reads part of a room's log. [`StoredMessage::event`](crate::StoredMessage::event) reads the fields of a message.
     ///
     /// ```
-    /// use chat_core::{Chat, Range, RoomName, Text, User};
+    /// use chat_core::{Chat, Event, Range, RoomName, Text, User};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// let (chat, lobby): (Chat, RoomName) = (Chat::default(), "lobby".parse()?);
@@ -103,6 +103,11 @@ impl Chat {
     ///     chat.post(&lobby, &User::guest("ann")?, &Text::new(text)).await?;
     /// }
     /// let page = chat.history(&lobby, Range::newest(2)).await?;
+    /// for stored in &page.messages {
+    ///     if let Event::Message { seq, at, user, body, .. } = stored.event()? {
+    ///         println!("{seq}: {} wrote {} at {at} ms", user.name(), body.get());
+    ///     }
+    /// }
     /// let seqs: Vec<u64> = page.messages.iter().map(|stored| stored.seq).collect();
     /// assert_eq!((seqs, page.more), (vec![2, 3], true));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -148,15 +153,19 @@ impl Chat {
     /// Subscribes to a room from now on. No user sees the subscription.
     ///
     /// ```
-    /// use chat_core::{Chat, RoomName, Text, User};
+    /// use chat_core::{Chat, Event, RoomName, Text, User};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// let chat = Chat::default();
     /// let lobby: RoomName = "lobby".parse()?;
     /// let mut events = chat.subscribe(&lobby).await?;
     /// chat.post(&lobby, &User::guest("clock")?, &Text::new("It is noon.")).await?;
-    /// let event = events.next().await?.expect("the log goes on");
-    /// assert!(event.starts_with(br#"{"type":"message","room":"lobby","seq":1"#));
+    /// while let Some(event) = events.next().await? {
+    ///     if let Event::Message { seq, user, body, .. } = event {
+    ///         assert_eq!((seq, user.name(), body.get()), (1, "clock", r#"{"text":"It is noon."}"#));
+    ///         break;
+    ///     }
+    /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())

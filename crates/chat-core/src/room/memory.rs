@@ -1,9 +1,10 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use chat_proto::Log;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::task::yield_now;
 
 use crate::{
@@ -12,8 +13,10 @@ use crate::{
 };
 
 /// The default store of a chat. Each room is a [`MemoryRoom`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct MemoryStore;
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    closed: Arc<AtomicBool>,
+}
 
 #[async_trait]
 impl Store for MemoryStore {
@@ -23,7 +26,15 @@ impl Store for MemoryStore {
         limits: &Arc<Limits>,
         sink: CommitSink,
     ) -> Result<Arc<dyn Room>, Unavailable> {
-        Ok(Arc::new(MemoryRoom::new(room.clone(), Arc::clone(limits), sink)))
+        let mut room = MemoryRoom::new(room.clone(), Arc::clone(limits), sink);
+        room.closed = Arc::clone(&self.closed);
+        drop(room.open()?);
+        Ok(Arc::new(room))
+    }
+
+    async fn close(&self) -> Result<(), Unavailable> {
+        self.closed.store(true, Ordering::Release);
+        Ok(())
     }
 }
 
@@ -34,12 +45,24 @@ pub struct MemoryRoom {
     log: Mutex<Log>,
     limits: Arc<Limits>,
     sink: CommitSink,
+    /// True if the store of the room was closed.
+    closed: Arc<AtomicBool>,
 }
 
 impl MemoryRoom {
     /// Returns an empty room of a new epoch.
     pub fn new(name: RoomName, limits: Arc<Limits>, sink: CommitSink) -> Self {
-        Self { log: Mutex::new(Log::new(name, new_epoch(), Arc::clone(&limits))), limits, sink }
+        let log = Mutex::new(Log::new(name, new_epoch(), Arc::clone(&limits)));
+        Self { log, limits, sink, closed: Arc::default() }
+    }
+
+    /// Returns the log, or an error if the store was closed.
+    fn open(&self) -> Result<MutexGuard<'_, Log>, Unavailable> {
+        let log = self.log.lock();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Unavailable::new("the store is closed"));
+        }
+        Ok(log)
     }
 }
 
@@ -47,7 +70,7 @@ impl MemoryRoom {
 impl Room for MemoryRoom {
     async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
         // The lock keeps the order of the reports, so that the room does not have to sort them.
-        let mut log = self.log.lock();
+        let mut log = self.open()?;
         let (receipt, stored) = log.append(unix_millis(), message)?;
         if let Some(stored) = stored {
             self.sink.publish(&stored);
@@ -56,11 +79,11 @@ impl Room for MemoryRoom {
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
-        Ok(self.log.lock().read(range))
+        Ok(self.open()?.read(range))
     }
 
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {
-        Ok(self.log.lock().bounds())
+        Ok(self.open()?.bounds())
     }
 
     /// Looks at all messages, as [`Scan`] does.
@@ -69,7 +92,7 @@ impl Room for MemoryRoom {
         let mut before = search.before;
         loop {
             // A page at a time: neither the log nor the thread is held for longer.
-            let page = self.log.lock().read(Range::Before { seq: before, limit: usize::MAX });
+            let page = self.open()?.read(Range::Before { seq: before, limit: usize::MAX });
             for stored in page.messages.iter().rev() {
                 before = stored.seq;
                 if !scan.look(stored) {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chat_proto::room::{Delivery, RoomEvent};
 
 use crate::room::{Inbox, Membership};
-use crate::{RoomName, Unavailable};
+use crate::{Event, InvalidEvent, RoomName, Unavailable};
 
 /// The events of one room, for host code: see [`Chat::subscribe`](crate::Chat::subscribe).
 ///
@@ -31,15 +31,27 @@ impl Subscription {
         self.membership.name()
     }
 
-    /// Waits for the next event, as the text that a client gets: `message`, `presence`, `typing` or `gap`. Returns `None`
-    /// if the log has started a new epoch. The caller then [subscribes](crate::Chat::subscribe) again.
+    /// Waits for the next event: a message, a change of presence, typing, or a gap. Returns `None` if the log has started
+    /// a new epoch. The caller then [subscribes](crate::Chat::subscribe) again.
     ///
     /// No event is lost if the future is dropped.
     ///
     /// # Errors
     ///
+    /// [`Unavailable`] if the log cannot be read now. The next call tries again. If the log returns a message that is
+    /// not an [`Event`], the error has an [`InvalidEvent`] as its source, and the next call returns the event after it.
+    pub async fn next(&mut self) -> Result<Option<Event>, Unavailable> {
+        let Some(frame) = self.next_frame().await? else { return Ok(None) };
+        let text = str::from_utf8(&frame).map_err(|_| InvalidEvent::NotAnEvent);
+        text.and_then(Event::parse).map(Some).map_err(Unavailable::from_source)
+    }
+
+    /// Waits for the next event, as the text that a client gets. It is otherwise the same as [`next`](Self::next).
+    ///
+    /// # Errors
+    ///
     /// [`Unavailable`] if the log cannot be read now. The next call tries again.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Unavailable> {
+    pub async fn next_frame(&mut self) -> Result<Option<Bytes>, Unavailable> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Some(event.frame));

@@ -1,6 +1,8 @@
+use std::error::Error;
 use std::time::Duration;
 
-use chat_core::{Chat, Limits, LogBounds, Subscription};
+use bytes::Bytes;
+use chat_core::{Chat, InvalidEvent, Limits, LogBounds, StoredMessage, Subscription};
 use chat_testkit::{Mode, Store, lobby, member, settle};
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -8,7 +10,7 @@ use serde_json::Value;
 use crate::post;
 
 async fn next(events: &mut Subscription) -> Value {
-    let event = events.next().await.expect("the log can be read").expect("the log goes on");
+    let event = events.next_frame().await.expect("the log can be read").expect("the log goes on");
     serde_json::from_slice(&event).expect("JSON")
 }
 
@@ -77,6 +79,22 @@ async fn a_call_that_is_dropped_or_fails_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_frame_that_is_not_an_event_is_an_error_and_the_next_event_follows() {
+    let store = Store::new();
+    let chat = store.chat(small());
+    let mut events = chat.subscribe(&lobby()).await.expect("a subscription");
+    store.sink().publish(&StoredMessage { seq: 1, frame: Bytes::from_static(b"{\"seq\":1}") });
+    let error = events.next().await.expect_err("no event");
+    assert!(error.source().is_some_and(|source| source.is::<InvalidEvent>()), "{error}");
+    store.sink().publish(&StoredMessage {
+        seq: 2,
+        frame: Bytes::from_static(br#"{"type":"pinned","room":"lobby","seq":2,"at":1}"#),
+    });
+    let event = events.next().await.expect("no error").expect("the log goes on");
+    assert_eq!(event.entry().map(|(_, seq)| seq), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_subscription_ends_when_its_log_starts_a_new_epoch() {
     let store = Store::new();
     let chat = store.chat(small());
@@ -85,7 +103,7 @@ async fn a_subscription_ends_when_its_log_starts_a_new_epoch() {
     assert_eq!(next(&mut events).await["seq"], 1);
     store.sink().renewed(&LogBounds { epoch: "another".to_owned(), head: 0, first: 1 });
     for _ in 0..2 {
-        assert_eq!(events.next().await.expect("no error"), None);
+        assert!(events.next().await.expect("no error").is_none());
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) async fn first_moves(room: &OpenRoom) -> Verdict {
 }
 
 /// Checks a room with the value of first, and again if first moved during the check.
-async fn while_it_stays(room: &OpenRoom, look: impl AsyncFn(u64) -> Verdict) -> Verdict {
+pub(super) async fn while_it_stays(room: &OpenRoom, look: impl AsyncFn(u64) -> Verdict) -> Verdict {
     let mut first = room.bounds().await?.first;
     loop {
         let verdict = look(first).await;

@@ -116,7 +116,9 @@ chat_suite::cases!(
             room.say("apple").await?;
         }
         super::retention::first_moves(&room).await?;
-        let first = room.bounds().await?.first;
-        same(&room.find("apple").await?, &(first..=30).rev().collect())
+        super::retention::while_it_stays(&room, async |first| {
+            same(&room.find("apple").await?, &(first..=30).rev().collect())
+        })
+        .await
     }
 );

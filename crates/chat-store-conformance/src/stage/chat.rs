@@ -108,7 +108,7 @@ impl Subscriber {
     ///
     /// A failure if it does not come within the limit.
     pub async fn next_frame(&mut self) -> Result<Option<Bytes>, Failure> {
-        let next = timeout(TIME_LIMIT, self.0.next()).await;
+        let next = timeout(TIME_LIMIT, self.0.next_frame()).await;
         let next = next.map_err(|_| Failure::new("an event", format!("none within {TIME_LIMIT:?}")))?;
         next.map_err(|unavailable| Failure::new("an event", unavailable))
     }

@@ -235,6 +235,20 @@ impl StoredMessage {
     /// # Errors
     ///
     /// [`InvalidEvent`] if the frame is not the text of an event.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use chat_proto::{Event, NewMessage, User};
+    /// use serde_json::value::RawValue;
+    ///
+    /// let body = RawValue::from_string(r#"{"text":"hi"}"#.to_owned())?;
+    /// let message = NewMessage { user: User::guest("ann")?, key: None, body };
+    /// let stored = message.into_stored("lobby".parse()?, 7, 1_700_000_000_000);
+    /// let Event::Message { seq, user, body, .. } = stored.event()? else { panic!("not a message") };
+    /// assert_eq!((seq, user.name(), body.get()), (7, "ann", r#"{"text":"hi"}"#));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn event(&self) -> Result<Event, InvalidEvent> {
         Event::parse(str::from_utf8(&self.frame).map_err(|_| InvalidEvent::NotAnEvent)?)
     }
