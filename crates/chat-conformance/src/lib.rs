@@ -57,7 +57,7 @@
 //!
 //! A server that only has an address runs the cases that need nothing else. A server that the command starts with `--exec`
 //! also runs those that need a server of their own or a drain. Only a server in the same process runs all cases, because
-//! the others need short limits.
+//! the others need short limits, or are the host service that identifies users and decides about their rights.
 //!
 //! # The client alone
 //!
