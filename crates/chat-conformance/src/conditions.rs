@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use chat_core::Limits;
+use chat_core::{Builder, Endpoint, Limits};
 
 use crate::Stage;
 
@@ -17,6 +17,9 @@ pub struct Conditions {
     /// The place in the code of this repository to look at when the case fails.
     pub hint: &'static str,
     limits: Option<fn(&mut Limits)>,
+    identify: Option<fn(Endpoint) -> Endpoint>,
+    authorize: Option<fn(Builder) -> Builder>,
+    pub(crate) has_renewable_logs: bool,
 }
 
 /// The things that a case needs of a server besides its address. Each includes those before it.
@@ -31,6 +34,8 @@ pub enum Needs {
     Drain,
     /// A separate server with exactly the limits of the case.
     Limits,
+    /// A server of its own in this process, with the case as its host service.
+    Host,
 }
 
 impl Conditions {
@@ -46,6 +51,22 @@ impl Conditions {
         limits
     }
 
+    /// Adds the case's identity check, if it has one, to the endpoint of its server.
+    pub(crate) fn endpoint(&self, endpoint: Endpoint) -> Endpoint {
+        match self.identify {
+            Some(identify) => identify(endpoint),
+            None => endpoint,
+        }
+    }
+
+    /// Adds the case's rights, if it has any, to the chat of its server.
+    pub(crate) fn chat(&self, builder: Builder) -> Builder {
+        match self.authorize {
+            Some(authorize) => authorize(builder),
+            None => builder,
+        }
+    }
+
     pub(crate) fn needs(self, needs: Needs) -> Self {
         Self { needs, ..self }
     }
@@ -57,5 +78,19 @@ impl Conditions {
     /// The case runs on a server of its own, with other limits where they can be set.
     pub(crate) fn limits(self, set: fn(&mut Limits)) -> Self {
         Self { limits: Some(set), needs: self.needs.max(Needs::Fresh), ..self }
+    }
+    /// The host of the case identifies its users.
+    pub(crate) fn identify(self, set: fn(Endpoint) -> Endpoint) -> Self {
+        Self { identify: Some(set), ..self.needs(Needs::Host) }
+    }
+
+    /// The host of the case decides about the rights of users.
+    pub(crate) fn authorize(self, set: fn(Builder) -> Builder) -> Self {
+        Self { authorize: Some(set), ..self.needs(Needs::Host) }
+    }
+
+    /// The logs of the case's server can begin another life.
+    pub(crate) fn renewable_logs(self) -> Self {
+        Self { has_renewable_logs: true, ..self.needs(Needs::Host) }
     }
 }

@@ -56,8 +56,8 @@
 //! ```
 //!
 //! The suite needs only an address for most cases. If the command starts the server with `--exec`, the suite also runs
-//! the cases that need a separate server or a drain. Some cases need short limits, so only a server in the same process
-//! runs all cases.
+//! the cases that need a separate server or a drain. Some cases need short limits, or a host service that identifies
+//! users and decides about their rights, so only a server in the same process runs all cases.
 //!
 //! # The client alone
 //!

@@ -98,7 +98,7 @@ pub fn run(target: &dyn Target, case: &Case) -> Report {
 }
 
 async fn play(target: &dyn Target, case: &Case, transcript: &Transcript) -> Outcome {
-    let mut server = match target.start(case.conditions.limits_of_server()).await {
+    let mut server = match target.start(&case.conditions).await {
         Ok(server) => server,
         Err(problem) => return Outcome::NoServer(problem),
     };

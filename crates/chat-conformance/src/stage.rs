@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use chat_core::Limits;
+use chat_core::{Limits, User};
 use serde_json::Value;
 
 use crate::client::{Client, Request, key};
@@ -131,6 +131,20 @@ impl Stage {
         let asked = serde_json::json!({"type": "history", "room": self.room(), "limit": 200});
         let history = reader.ask_for("history", asked).await?;
         Ok(history["messages"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// Kicks a user, as the host does. Returns the number of the user's connections.
+    pub fn kick(&self, user: &User) -> usize {
+        self.note(&format!("the host kicks {}", user.name()));
+        self.server.chat.as_ref().map_or(0, |chat| chat.kick(user))
+    }
+
+    /// Lets the logs of all open rooms begin another life.
+    pub async fn renew_logs(&self) {
+        self.note("the logs begin another life");
+        if let Some(renew) = &self.server.on_renew {
+            renew().await;
+        }
     }
 
     /// Starts a drain. The future returns true if the drain ends and abandons no connection.

@@ -13,6 +13,8 @@ mod frame;
 mod framing;
 #[path = "broken/handshake.rs"]
 mod handshake;
+#[path = "broken/hosts.rs"]
+mod hosts;
 #[path = "broken/link.rs"]
 mod link;
 #[path = "broken/messages.rs"]
@@ -48,8 +50,14 @@ fn defect(name: &'static str, case: &'static str, link: impl Fn() -> Link + Send
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(THREADS));
-    let defects =
-        [handshake::defects(), framing::defects(), closing::defects(), chat::defects(), messages::defects()];
+    let defects = [
+        handshake::defects(),
+        framing::defects(),
+        closing::defects(),
+        chat::defects(),
+        messages::defects(),
+        hosts::defects(),
+    ];
     let trial = |defect: Defect| {
         Trial::test(defect.name, move || judge(defect.case, defect.link)).with_kind(defect.case)
     };

@@ -13,8 +13,11 @@ mod fragments;
 mod framing;
 mod guarantees;
 mod handshake;
+mod host;
+mod identity;
 mod json;
 mod keys;
+mod kick;
 mod limits;
 mod liveness;
 mod messages;
@@ -22,7 +25,9 @@ mod names;
 mod origin;
 mod pressure;
 mod refusal;
+mod renewal;
 mod resume;
+mod rights;
 mod rooms;
 mod search;
 mod utf8;
@@ -62,6 +67,10 @@ pub fn cases() -> Vec<Case> {
         group("search", "the search query in chat-proto, and the store", search::cases()),
         group("pressure", "write_timeout and batches in chat-core; the write buffer", pressure::cases()),
         group("liveness", "the timers of the session in chat-proto and chat-core", liveness::cases()),
+        group("identity", "Endpoint::identify and Identify in chat-core", identity::cases()),
+        group("rights", "Builder::authorize in chat-core; the session's operations", rights::cases()),
+        group("kick", "Chat::kick in chat-core; the registry of sessions", kick::cases()),
+        group("renewal", "CommitSink::renewed in chat-core; the room in chat-proto", renewal::cases()),
         group("drain", "Chat::drain in chat-core; Connection::poll_close", drain::cases()),
     ];
     groups.into_iter().flatten().collect()

@@ -86,7 +86,7 @@ chat_suite::cases!(
     }
 
     /// A client that does not read the answers to its plain HTTP requests is disconnected after the abandon timeout.
-    #[source = "PROTOCOL.md, section 5.5"]
+    #[source = "PROTOCOL.md, section 1"]
     #[with(limits(short_abandon_timeout))]
     #[with(needs(Needs::Limits))]
     async fn a_client_that_does_not_read_http_answers_is_disconnected(stage: Stage) -> Verdict {

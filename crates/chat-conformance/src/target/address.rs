@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chat_core::Limits;
 
 use super::{Server, Target};
-use crate::Needs;
+use crate::{Conditions, Needs};
 
 /// The time in which a server must accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -66,10 +66,11 @@ impl Target for Address {
             Needs::Fresh => Some("a server of its own (--exec)"),
             Needs::Drain => Some("a server that the suite can stop (--exec)"),
             Needs::Limits => Some("limits that can be set only for a server in this process"),
+            Needs::Host => Some("a host service of its own, which only a server in this process can have"),
         }
     }
 
-    async fn start(&self, _: Limits) -> Result<Server, String> {
+    async fn start(&self, _: &Conditions) -> Result<Server, String> {
         Ok(Server {
             address: self.address,
             host: self.host.clone(),
@@ -78,6 +79,7 @@ impl Target for Address {
             is_shared: true,
             chat: None,
             on_drain: None,
+            on_renew: None,
             end: None,
         })
     }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::{Later, Server, Target};
-use crate::Needs;
+use crate::{Conditions, Needs};
 
 /// The number of bytes of stderr that are kept.
 const MAX_STDERR_BYTES: usize = 2_000;
@@ -72,10 +72,11 @@ impl Target for Exec {
         match needs {
             Needs::Address | Needs::Fresh | Needs::Drain => None,
             Needs::Limits => Some("limits that can be set only for a server in this process"),
+            Needs::Host => Some("a host service of its own, which only a server in this process can have"),
         }
     }
 
-    async fn start(&self, _: Limits) -> Result<Server, String> {
+    async fn start(&self, _: &Conditions) -> Result<Server, String> {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free.map_err(|error| error.to_string())?;
         let shown = self.command.replace("{addr}", &address.to_string());
@@ -117,6 +118,7 @@ impl Target for Exec {
             is_shared: false,
             chat: None,
             on_drain: Some(Box::new(move || Arc::clone(&process).drain())),
+            on_renew: None,
             end: None,
         })
     }

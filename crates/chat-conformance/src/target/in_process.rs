@@ -8,8 +8,9 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::renewable_store::RenewableStore;
 use super::{Later, Server, Target};
-use crate::Needs;
+use crate::{Conditions, Needs};
 
 /// The time limit of a drain, after which the server abandons connections.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(6);
@@ -68,17 +69,28 @@ impl Target for InProcess {
         None
     }
 
-    async fn start(&self, limits: Limits) -> Result<Server, String> {
+    async fn start(&self, conditions: &Conditions) -> Result<Server, String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
-        let chat = (self.set_up)(Chat::builder().limits(limits)).build();
+        let mut builder = (self.set_up)(Chat::builder().limits(conditions.limits_of_server()));
+        let mut on_renew = None;
+        if conditions.has_renewable_logs {
+            let store = RenewableStore::default();
+            builder = builder.store(store.clone());
+            let renew = move || {
+                let store = store.clone();
+                Box::pin(async move { store.renew().await }) as Later<()>
+            };
+            on_renew = Some(Box::new(renew) as Box<dyn Fn() -> Later<()> + Send + Sync>);
+        }
+        let chat = conditions.chat(builder).build();
         let limits = Arc::clone(chat.limits());
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = Box::pin(async {
             // A drop of the sender stops the server.
             let _dropped = stopped.await.is_err();
         });
-        let endpoint = Endpoint::new(chat.clone());
+        let endpoint = conditions.endpoint(Endpoint::new(chat.clone()));
         let mounted = Mounted { endpoint, listener, limits: Arc::clone(&limits), stop: stopped };
         let served = tokio::spawn((self.serve)(mounted));
         let end = async move {
@@ -110,6 +122,7 @@ impl Target for InProcess {
             is_shared: false,
             chat: Some(chat),
             on_drain: Some(Box::new(on_drain)),
+            on_renew,
             end: Some(Box::pin(end)),
         })
     }

@@ -3,6 +3,7 @@
 mod address;
 mod exec;
 mod in_process;
+mod renewable_store;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chat_core::{Chat, Limits};
 
-use crate::Needs;
+use crate::{Conditions, Needs};
 
 pub use address::Address;
 pub use exec::Exec;
@@ -32,12 +33,12 @@ pub trait Target: Send + Sync {
         false
     }
 
-    /// Returns a server for one case. It is a new one, if the target can start one.
+    /// Returns a server for a case with these conditions. It is a new one, if the target can start one.
     ///
     /// # Errors
     ///
     /// If there is no server. The text gives the reason.
-    async fn start(&self, limits: Limits) -> Result<Server, String>;
+    async fn start(&self, conditions: &Conditions) -> Result<Server, String>;
 }
 
 /// A boxed future.
@@ -59,7 +60,9 @@ pub struct Server {
     pub chat: Option<Chat>,
     /// Starts a drain.
     pub on_drain: Option<Box<dyn Fn() -> Later<bool> + Send + Sync>>,
-    /// Ends the server after the case. The error is that the server had ended by itself.
+    /// Lets the logs of all open rooms start a new epoch.
+    pub on_renew: Option<Box<dyn Fn() -> Later<()> + Send + Sync>>,
+    /// Ends the server after the case. The error says that the server had ended by itself.
     pub end: Option<Later<Result<(), String>>>,
 }
 

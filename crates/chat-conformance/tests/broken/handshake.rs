@@ -93,7 +93,7 @@ fn remember_the_first_accept() -> impl Fn() -> Link {
 }
 
 /// Returns the head with this header, or without any header of the name.
-fn with_line(head: &str, name: &str, value: Option<&str>) -> String {
+pub(crate) fn with_line(head: &str, name: &str, value: Option<&str>) -> String {
     let is_other = |line: &&str| {
         let named = line.split_once(':').map(|(name, _)| name);
         !line.is_empty() && !named.is_some_and(|named| named.eq_ignore_ascii_case(name))

@@ -1,0 +1,79 @@
+//! The host service of the cases about identity and rights.
+
+use std::future::pending;
+
+use async_trait::async_trait;
+use chat_core::{
+    Action, Authorize, Builder, Denied, Endpoint, Forbidden, Identify, IdentifyRequest, Identity, RoomName,
+    Unavailable, User,
+};
+
+use super::*;
+
+/// The room that only the user `boss` may join.
+pub(super) const STAFF: &str = "staff";
+
+/// The text of a message that the host rejects.
+pub(super) const SPAM: &str = "spam";
+
+/// The `detail` of that rejection.
+pub(super) const DETAIL: &str = "no advertising";
+
+/// A name of a room, and a text, about which the host never decides.
+pub(super) const HANGING: &str = "hanging";
+
+/// A name of a room, and a text, for which the host's decision fails.
+pub(super) const FAILING: &str = "failing";
+
+/// An identity check: the token `<id>:<name>` is the user.
+pub(super) fn with_tokens(endpoint: Endpoint) -> Endpoint {
+    endpoint.identify(Tokens)
+}
+
+/// The rights of users: see the constants above.
+pub(super) fn with_rights(builder: Builder) -> Builder {
+    builder.authorize(Rights)
+}
+
+/// A handshake with a bearer token.
+pub(super) fn with_token(stage: &Stage, token: &str) -> Request {
+    stage.handshake("guest").add("Authorization", &format!("Bearer {token}"))
+}
+
+struct Tokens;
+
+#[async_trait]
+impl Identify for Tokens {
+    async fn identify(&self, request: &IdentifyRequest<'_>) -> Result<Identity, Denied> {
+        let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+        match token.ok_or(Denied::Unauthorized)? {
+            FAILING => Err(Unavailable::new("the users cannot be read").into()),
+            HANGING => pending().await,
+            token => {
+                let (id, name) = token.split_once(':').ok_or(Denied::Unauthorized)?;
+                let user = User::new(id, name).map_err(|_| Denied::Unauthorized)?;
+                Ok(Identity::from(user))
+            }
+        }
+    }
+}
+
+struct Rights;
+
+#[async_trait]
+impl Authorize for Rights {
+    async fn authorize(&self, user: &User, room: &RoomName, action: &Action<'_>) -> Result<(), Forbidden> {
+        let body: Value = match action {
+            Action::Send { body } => serde_json::from_str(body.get()).unwrap_or_default(),
+            _ => Value::Null,
+        };
+        let subject = body["text"].as_str().unwrap_or(room.as_str());
+        match subject {
+            STAFF if user.name() != "boss" => Err(Forbidden::Rights),
+            SPAM => Err(Forbidden::Rejected(DETAIL.to_owned())),
+            FAILING => Err(Unavailable::new("the rights cannot be read").into()),
+            HANGING => pending().await,
+            _ => Ok(()),
+        }
+    }
+}
