@@ -68,7 +68,7 @@ pub(super) struct Query {
 /// Queries that find most texts, some, the longest, those of a burst, or none.
 const WORDS: [&str; 6] = ["안녕", "1 안녕", "녕\u{3000}0", "XXX", "1.5", "mood"];
 
-/// An invalid command.
+/// An invalid command, or one that the host does not allow.
 #[derive(Debug)]
 pub(super) struct Malformed {
     /// The text to send. `REF` in it stands for the `ref`.
@@ -96,6 +96,7 @@ const MALFORMED: &[Malformed] = &[
     malformed_command(r#"{"type":"join","ref":"REF"}"#, "bad_command", false),
     malformed_command(r#"{"type":"join","ref":"REF","room":"Lobby"}"#, "bad_room", false),
     malformed_command(r#"{"type":"join","ref":"REF","room":["lobby"]}"#, "bad_command", false),
+    malformed_command(r#"{"type":"join","ref":"REF","room":"staff"}"#, "forbidden", false),
     malformed_command(r#"{"type":"join","ref":"REF","room":"lobby","last":-1}"#, "bad_command", false),
     malformed_command(
         r#"{"type":"join","ref":"REF","room":"lobby","last":9007199254740992}"#,

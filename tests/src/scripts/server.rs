@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use chat_core::{Chat, Limits};
+use chat_core::{Action, Chat, Forbidden, Limits, RoomName, User};
 
 use super::play::play;
 use super::step::Step;
@@ -56,7 +56,7 @@ impl ScriptServer {
         limits.rooms.log_messages = usize::try_from(RETAINED)?;
         limits.rooms.tail_events = 5;
         limits.rooms.idle_timeout = HOUR;
-        let chat = Chat::builder().limits(limits).build();
+        let chat = Chat::builder().limits(limits).authorize(authorize).build();
         let server = Server::start(adapter, &chat).await?;
         Ok(Self { adapter, chat, server })
     }
@@ -75,4 +75,9 @@ impl ScriptServer {
         drop(self.server);
         Ok(())
     }
+}
+
+/// Forbids the room `staff`.
+fn authorize(_: &User, room: &RoomName, _: &Action<'_>) -> Result<(), Forbidden> {
+    if room.as_str() == "staff" { Err(Forbidden::Rights) } else { Ok(()) }
 }

@@ -39,7 +39,7 @@ impl Subscription {
     /// # Errors
     ///
     /// [`Unavailable`] if the log cannot be read now. The next call tries again. If the log returns a message that is
-    /// not an [`Event`], the error has an [`InvalidEvent`] as its source, and the next call returns the event after it.
+    /// not an [`Event`], the error says so, and the next call returns the event after it.
     pub async fn next(&mut self) -> Result<Option<Event>, Unavailable> {
         let Some(frame) = self.next_frame().await? else { return Ok(None) };
         let text = str::from_utf8(&frame).map_err(|_| InvalidEvent::NotAnEvent);

@@ -89,7 +89,13 @@ impl Model {
                 let reference = number.to_string();
                 let text = wrong.text.replace("REF", &reference);
                 let is_not_member = wrong.for_members && !self.is_member(client, 0);
-                let codes: &[_] = if is_not_member { &[wrong.code, "not_joined"] } else { &[wrong.code] };
+                let is_full = self.online[&client].rooms.len() == MAX_ROOMS;
+                let codes: &[_] = match wrong.code {
+                    // The host is not asked about a room too many.
+                    "forbidden" if is_full => &["too_many_rooms"],
+                    code if is_not_member => &[code, "not_joined"],
+                    code => &[code],
+                };
                 self.refuse(client, wrong.text.contains("REF").then_some(&*reference), codes);
                 Frame::text(text).encode()
             }

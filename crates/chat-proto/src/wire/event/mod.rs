@@ -17,7 +17,7 @@ use crate::{CloseCode, ErrorCode, Limits, RoomName, StoredMessage, User};
 /// ```
 /// use chat_proto::{ErrorCode, Event};
 ///
-/// let event = Event::error(Some("7".to_owned()), ErrorCode::NotJoined, Some("lobby".parse()?));
+/// let event = Event::error(Some("7".to_owned()), ErrorCode::NotJoined, None, Some("lobby".parse()?));
 /// let text = event.encode();
 /// let read = Event::parse(str::from_utf8(&text)?)?;
 /// assert!(matches!(read, Event::Error { code: ErrorCode::NotJoined, .. }));
