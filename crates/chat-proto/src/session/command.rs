@@ -79,7 +79,7 @@ impl<M> Session<M> {
             }
             Outcome::Found(SearchPage { messages, more }) => Event::Found { reference, room, messages, more },
             Outcome::Members(members) => Event::Members { reference, room, members },
-            Outcome::Refused { code, detail } => return self.error(now, reference, code, detail, Some(room)),
+            Outcome::Refused { code, detail } => return self.error(now, reference, code, detail.as_deref(), Some(room)),
             Outcome::Skipped => return Vec::new(),
         };
         vec![Effect::Reply(event)]
@@ -100,10 +100,10 @@ impl<M> Session<M> {
         now: Duration,
         reference: Option<String>,
         code: ErrorCode,
-        detail: Option<String>,
+        detail: Option<&str>,
         room: Option<RoomName>,
     ) -> Vec<Effect> {
-        let mut effects = vec![Effect::Reply(Event::error(reference, code, detail.as_deref(), room))];
+        let mut effects = vec![Effect::Reply(Event::error(reference, code, detail, room))];
         // A failure of the server is not an error of the client.
         if code == ErrorCode::Unavailable {
             return effects;
