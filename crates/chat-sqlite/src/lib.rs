@@ -15,9 +15,8 @@
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
 //! # runtime.block_on(async {
 //! let store = SqliteStore::open(dir, Options::default())?;
-//! let rooms = store.clone();
-//! let chat: Chat = Chat::builder().store(store.clone()).build();
-//! chat.post(&"lobby".parse()?, &User::guest("clock")?, &Text::new("It is noon."), None).await?;
+//! let chat = Chat::builder().store(store.clone()).build();
+//! chat.post(&"lobby".parse()?, &User::guest("clock")?, &Text::new("It is noon.")).await?;
 //! store.close();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
