@@ -6,11 +6,11 @@ check:
 prove:
     tests/run
 
-# Run a chat server: just serve warp --upgrade context
+# Run a chat server: just serve warp --upgrade framework
 serve adapter='tungstenite' *arguments:
     cargo run --release -p chatd-{{adapter}} -- {{arguments}}
 
-# Run a k6 scenario against a server and check the server afterwards: just k6 soak axum context
+# Run a k6 scenario against a server and check the server afterwards: just k6 soak axum framework
 k6 scenario adapter upgrade='hijack' *arguments:
     K6="${K6:-$(command -v k6 || echo "$(tests/provide)/k6")}" \
         cargo run --quiet --release -p chat-tests --bin k6 -- {{scenario}} {{adapter}} --upgrade {{upgrade}} {{arguments}}

@@ -95,12 +95,16 @@ export class User {
   }
 
   /**
-   * Sends a message to a room that the user has joined.
+   * Sends a message to a room that the user has joined. A user that leaves sends nothing more: on a slow server, it would
+   * never have all replies.
    *
    * @param {string} room
    * @param {{ last?: boolean }} [more]
    */
   sendMessage(room, more = {}) {
+    if (this.plan === 'leave' || this.plan === 'gone') {
+      return;
+    }
     this.sent += 1;
     const key = `${this.prefix}-${this.sent}`;
     const send = { room, key, body: { text: TEXT, t: Date.now(), ...more }, acknowledged: false };

@@ -26,11 +26,11 @@ pub struct Binary {
 pub const BINARIES: [Binary; 7] = [
     Binary { name: "chatd-tungstenite", upgrade: "hijack" },
     Binary { name: "chatd-warp", upgrade: "hijack" },
-    Binary { name: "chatd-warp", upgrade: "context" },
+    Binary { name: "chatd-warp", upgrade: "framework" },
     Binary { name: "chatd-actix", upgrade: "hijack" },
-    Binary { name: "chatd-actix", upgrade: "context" },
+    Binary { name: "chatd-actix", upgrade: "framework" },
     Binary { name: "chatd-axum", upgrade: "hijack" },
-    Binary { name: "chatd-axum", upgrade: "context" },
+    Binary { name: "chatd-axum", upgrade: "framework" },
 ];
 
 impl Binary {

@@ -68,11 +68,14 @@ impl Summary {
 pub fn check_log(log: &[Value]) -> Result<usize> {
     let with = |message: &'static str| log.iter().filter(move |line| line["message"] == message);
     check_levels(log)?;
-    let other: Vec<_> = with("upgrade").filter(|line| line["status"] != 101).collect();
+    let is_upgrade =
+        |line: &&Value| line["message"].as_str().is_some_and(|text| text.starts_with("upgrade "));
+    let is_accepted = |line: &Value| line["message"] == "upgrade accepted" && line["status"] == 101;
+    let other: Vec<_> = log.iter().filter(is_upgrade).filter(|line| !is_accepted(line)).collect();
     ensure!(other.is_empty(), "{other:#?}");
 
-    let mut begun: Vec<_> = with("upgrade").map(|line| line["connection"].as_u64()).collect();
-    let mut ended: Vec<_> = with("session ended").map(|line| line["connection"].as_u64()).collect();
+    let mut begun = connections(with("upgrade accepted"))?;
+    let mut ended = connections(with("session ended"))?;
     begun.sort_unstable();
     ended.sort_unstable();
     ensure!(begun == ended, "upgrades {begun:?}, but ended sessions {ended:?}");
@@ -81,4 +84,15 @@ pub fn check_log(log: &[Value]) -> Result<usize> {
         with("session ended").filter(|line| !causes.iter().any(|cause| line["cause"] == *cause)).collect();
     ensure!(odd.is_empty(), "{odd:#?}");
     Ok(begun.len())
+}
+
+/// Returns the connection of each line, from the span that the line is in.
+fn connections<'a>(lines: impl Iterator<Item = &'a Value>) -> Result<Vec<&'a str>> {
+    lines
+        .map(|line| {
+            let span = &line["span"];
+            ensure!(span["name"] == "connection" && span["user"].is_string(), "no connection: {line}");
+            span["id"].as_str().with_context(|| format!("no connection: {line}"))
+        })
+        .collect()
 }

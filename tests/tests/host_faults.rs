@@ -94,7 +94,7 @@ impl Statuses {
 /// Connects once for each fault with k6. Returns one line of JSON for each.
 async fn run_k6(daemon: &Daemon) -> Result<Vec<Value>> {
     let names: Vec<_> = HostFault::value_variants().iter().map(|fault| fault.name()).collect();
-    let mut command = k6("story", daemon)?;
+    let mut command = k6("upgrade-faults", daemon)?;
     command.args(["--log-format", "raw", "-e", &format!("FAULTS={}", names.join(","))]);
     let output = tokio::process::Command::from(command).stdout(Stdio::null()).stderr(Stdio::piped()).output();
     let output = within(output).await??;

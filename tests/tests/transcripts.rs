@@ -17,7 +17,7 @@ const THREADS: usize = 12;
 const DIFFERENCES: &[(&str, &[&str], &str)] = &[
     (
         "handshake::an_upgrade_header_with_several_protocols_is_accepted",
-        &["warp_context", "actix_hijack", "actix_context"],
+        &["warp_framework", "actix_hijack", "actix_framework"],
         "they accept an upgrade only if `Upgrade` has no other value",
     ),
     (
@@ -39,20 +39,20 @@ const DIFFERENCES: &[(&str, &[&str], &str)] = &[
     ("arrival::a_silent_connection_is_closed", ACTIX, TOO_LATE),
     (
         "framing::a_violation_does_not_affect_other_connections",
-        &["actix_context"],
+        &["actix_framework"],
         "of two violations in one header (reserved bits, excessive length) it reports the other one",
     ),
     ("fragments::endless_empty_fragments_are_refused", CODEC, "the codec shows messages, not fragments"),
     (
         "utf8::invalid_utf_8_is_refused_in_its_own_fragment",
-        &["actix_context"],
+        &["actix_framework"],
         "actix-ws checks text at the end of its message",
     ),
-    ("close::unassigned_close_codes_are_refused", &["actix_context"], AS_A_VIOLATION),
-    ("close::reserved_close_codes_are_refused", &["actix_context"], AS_A_VIOLATION),
+    ("close::unassigned_close_codes_are_refused", &["actix_framework"], AS_A_VIOLATION),
+    ("close::reserved_close_codes_are_refused", &["actix_framework"], AS_A_VIOLATION),
     (
         "close::a_close_reason_that_is_not_utf_8_is_refused",
-        &["actix_context"],
+        &["actix_framework"],
         "actix-ws reports a protocol violation (1002) instead of an invalid payload (1007)",
     ),
     ("close::a_message_before_a_close_is_stored", CODEC, SENDS_NOTHING),
@@ -69,13 +69,13 @@ const DIFFERENCES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "close::a_client_that_sends_after_its_close_can_read_the_echo",
-        &["axum_context"],
+        &["axum_framework"],
         "axum reads nothing after a close, so further bytes of the client cause a reset",
     ),
 ];
 
-const ACTIX: &[&str] = &["actix_hijack", "actix_context"];
-const CODEC: &[&str] = &["warp_context", "axum_context"];
+const ACTIX: &[&str] = &["actix_hijack", "actix_framework"];
+const CODEC: &[&str] = &["warp_framework", "axum_framework"];
 const OWN_RESPONSE: &str = "actix's parser answers 400 itself, without a body";
 const NOT_FOUND: &str = "the host answers other paths, and the 404 of actix has no body";
 const TOO_LATE: &str = "actix answers a late head with 408, hyper ends the connection: section 1 allows both";

@@ -1,6 +1,6 @@
-//! An upgrade is accepted once.
+//! An upgrade cannot be accepted twice.
 
-fn twice(upgrade: chat_core::Upgrade<chat_core::Text>) {
+fn twice(upgrade: chat_core::Upgrade) {
     let _first = upgrade.accept();
     let _second = upgrade.accept();
 }

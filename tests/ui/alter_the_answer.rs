@@ -1,4 +1,4 @@
-//! The answer to an accepted upgrade is what it is: no other status, no further header.
+//! A host cannot change the status or the headers of the response to an accepted upgrade.
 
 fn alter(mut answer: chat_core::SwitchingProtocols) {
     answer.status = 200;

@@ -1,8 +1,8 @@
-//! The end of a session is nothing to answer with: that is where the story's handler wrote its JSON.
+//! The end of a session gives no value from which a handler could make a response.
 
-use chat_core::{Connection, Text, Ticket};
+use chat_core::{Connection, UpgradeTicket};
 
-async fn handler<C: Connection>(ticket: Ticket<Text>, connection: C) -> String {
+async fn handler<C: Connection>(ticket: UpgradeTicket, connection: C) -> String {
     match ticket.start(async { Ok::<_, String>(connection) }).await {
         Ok(()) => String::new(),
         Err(error) => format!("{{\"error\":\"{error}\"}}"),

@@ -1,4 +1,4 @@
-//! Only an accepted upgrade yields its 101.
+//! A host cannot make a 101: an accepted upgrade does.
 
 fn make() -> chat_core::SwitchingProtocols {
     chat_core::SwitchingProtocols { headers: Vec::new() }

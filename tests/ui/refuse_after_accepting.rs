@@ -1,6 +1,6 @@
-//! What was accepted cannot be refused any more: the story's second response.
+//! An accepted upgrade cannot be refused, which would be a second response.
 
-fn both(upgrade: chat_core::Upgrade<chat_core::Text>) {
+fn both(upgrade: chat_core::Upgrade) {
     let _accepted = upgrade.accept();
     let _refused = upgrade.refuse();
 }

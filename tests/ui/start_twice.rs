@@ -1,8 +1,8 @@
-//! A ticket starts one session.
+//! The ticket of an upgrade cannot start two sessions.
 
-use chat_core::{Connection, Text, Ticket};
+use chat_core::{Connection, UpgradeTicket};
 
-async fn twice<C: Connection>(ticket: Ticket<Text>, one: C, two: C) {
+async fn twice<C: Connection>(ticket: UpgradeTicket, one: C, two: C) {
     ticket.start(async { Ok::<_, String>(one) }).await;
     ticket.start(async { Ok::<_, String>(two) }).await;
 }

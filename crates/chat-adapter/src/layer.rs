@@ -2,7 +2,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use chat_core::UpgradeGuard;
-use http::{Request, Response};
+use http::header::CONTENT_LENGTH;
+use http::{Request, Response, StatusCode};
 use http_body_util::Either;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -80,9 +81,17 @@ where
         Box::pin(async move {
             let response = response.await?;
             Ok(match guard.observe(response.status().as_u16()) {
-                None => response.map(Either::Left),
+                None => without_length(response).map(Either::Left),
                 Some(replacement) => answer(replacement).map(Either::Right),
             })
         })
     }
+}
+
+/// Removes the length from a 101, which must not have one (RFC 9110, section 8.6). axum adds it.
+fn without_length<B>(mut response: Response<B>) -> Response<B> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    response
 }

@@ -82,7 +82,6 @@
 //! - [`Chat::drain`] answers the commands that were received, and loses no message.
 
 mod authorize;
-mod builder;
 mod bus;
 mod chat;
 mod connection;
@@ -96,9 +95,8 @@ mod timer;
 mod upgrade;
 
 pub use authorize::{Action, Authorize, Forbidden};
-pub use builder::Builder;
 pub use bus::{Bus, BusSink, InvalidNodeId, NodeId, Notice};
-pub use chat::{Chat, Counts, Drained};
+pub use chat::{Builder, Chat, Counts, Drained};
 pub use connection::{Connection, Incoming, Outgoing};
 pub use error::PostError;
 pub use identity::{Denied, Identify, IdentifyRequest, Identity};

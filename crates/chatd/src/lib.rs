@@ -120,6 +120,12 @@ where
     info!(signal, timeout = ?drain_timeout, "drain started");
     let drained = tokio::select! {
         drained = chat.drain(drain_timeout) => drained,
+        // Requests are answered during the drain.
+        result = &mut serving => {
+            log_failure(result);
+            chat.drain(drain_timeout).await;
+            return ExitCode::from(1);
+        }
         signal = signals.next() => {
             warn!(signal, "drain aborted");
             return ExitCode::from(1);

@@ -28,7 +28,9 @@ pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, ParseError> {
         .log_internal_errors(false);
     match format {
         LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().flatten_event(true).init(),
+        LogFormat::Json => {
+            logs.json().flatten_event(true).with_current_span(true).with_span_list(false).init()
+        }
     }
     Ok(guard)
 }

@@ -32,7 +32,7 @@ struct Arguments {
     /// Adapter: tungstenite, warp, actix, axum, or all to compare them
     adapter: String,
 
-    /// Upgrade mode: hijack or context [default: hijack; both with all]
+    /// Upgrade mode: hijack or framework [default: hijack; both with all]
     #[arg(long)]
     upgrade: Option<String>,
 

@@ -87,12 +87,12 @@ fn a_bad_or_misspelled_variable_gives_one_line_and_exit_code_2() -> Result<()> {
 #[test]
 fn an_unsupported_upgrade_mode_is_not_listed_and_not_accepted() -> Result<()> {
     for binary in Binary::one_per_adapter() {
-        let has_context = binary.name != "chatd-tungstenite";
+        let has_framework = binary.name != "chatd-tungstenite";
         let help = String::from_utf8(binary.run(&["--help"])?.stdout)?;
-        ensure!(help.contains("- hijack:") && help.contains("- context:") == has_context, "{help}");
-        let refused = binary.run(&["--upgrade", "context", "--listen", "nowhere"])?;
+        ensure!(help.contains("- hijack:") && help.contains("- framework:") == has_framework, "{help}");
+        let refused = binary.run(&["--upgrade", "framework", "--listen", "nowhere"])?;
         let line = String::from_utf8(refused.stderr)?;
-        ensure!(line.contains("--upgrade") != has_context, "{line}");
+        ensure!(line.contains("--upgrade") != has_framework, "{line}");
     }
     Ok(())
 }

@@ -116,8 +116,8 @@ async fn a_second_signal_ends_the_server_at_once() -> Result<()> {
         daemon.signal("TERM")?;
         daemon.signal("INT")?;
         let (status, log) = daemon.wait()?;
-        let draining = log.iter().any(|line| line["message"] == "draining");
-        ensure!(status.code() == Some(1) || (status.success() && draining), "{binary:?}: {status}");
+        let is_draining = log.iter().any(|line| line["message"] == "drain started");
+        ensure!(status.code() == Some(1) || (status.success() && is_draining), "{binary:?}: {status}");
     }
     Ok(())
 }

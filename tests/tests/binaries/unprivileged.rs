@@ -41,7 +41,7 @@ async fn a_user_without_write_permission_gets_one_line_and_changes_nothing() -> 
         let store = public.path("store");
         write(binary.command()?, binary, &store).await?;
         let before = contents(&store)?;
-        public.check_refused(&["--data", text(&public.path("new"))?], "cannot make the directory")?;
+        public.check_refused(&["--data", text(&public.path("new"))?], "cannot create")?;
         public.check_refused(&["--data", text(public.home.path())?], "Permission denied")?;
 
         // The directory is as the server made it: only its owner may enter it.

@@ -20,9 +20,9 @@ async fn a_conversation_survives_sigkill_and_a_restart() -> Result<()> {
         ensure!(opened(&log) == "new", "{log:#?}");
         let daemon = Daemon::start_in(home.path(), binary, &[])?;
         verify(&daemon, &mut writers).await?;
-        ensure!(opened(&daemon.stop()?) == "after a crash, nothing lost");
+        ensure!(opened(&daemon.stop()?) == "crashed, nothing lost");
         let daemon = Daemon::start_in(home.path(), binary, &[])?;
-        ensure!(opened(&daemon.stop()?) == "as it was closed");
+        ensure!(opened(&daemon.stop()?) == "closed cleanly");
     }
     Ok(())
 }
@@ -104,6 +104,6 @@ async fn verify(daemon: &Daemon, writers: &mut [Writer]) -> Result<()> {
 
 /// Returns the state in which a server found its store, from its log.
 pub(crate) fn opened(log: &[Value]) -> &str {
-    let line = log.iter().find(|line| line["message"] == "rooms are kept");
-    line.and_then(|line| line["opened"].as_str()).unwrap_or_default()
+    let line = log.iter().find(|line| line["message"] == "store opened");
+    line.and_then(|line| line["found"].as_str()).unwrap_or_default()
 }

@@ -306,13 +306,13 @@ async fn stop(daemon: Daemon, conversation: Conversation) -> Result<(SentMessage
 /// Checks the exit of a server and its store. The server exits with 1 and a last line about the store if that could not be
 /// closed in order.
 async fn verify(dir: &Path, sent: SentMessages, Stopped { status, log }: Stopped) -> Result<()> {
-    let cannot = ["the store cannot be tidied up", "the mark beside the database cannot be written"];
     let found = check_store(dir, sent).await?;
     match status.code() {
-        Some(0) => ensure!(found == "as it was closed", "{found}: {log:#?}"),
+        Some(0) => ensure!(found == "closed cleanly", "{found}: {log:#?}"),
         Some(1) => {
-            let last = log.last().and_then(|line| line["message"].as_str()).unwrap_or_default();
-            ensure!(cannot.contains(&last), "{found}: {log:#?}");
+            let last = log.last().context("an empty log")?;
+            let wanted = "store not closed cleanly; the next start repairs it";
+            ensure!(last["message"] == wanted && last["cause"].is_string(), "{found}: {log:#?}");
         }
         _ => bail!("{status}: {log:#?}"),
     }

@@ -15,7 +15,7 @@ type Damage = fn(&Path) -> Result<()>;
 const DAMAGES: [(&str, Damage, &str); 9] = [
     ("cut to nothing", |dir| overwrite(dir, |_| Vec::new()), "empty"),
     ("cut in half", |dir| overwrite(dir, |bytes| bytes[..bytes.len() / 2].to_vec()), "damaged"),
-    ("garbage", |dir| overwrite(dir, |bytes| vec![0xa5; bytes.len()]), "no chat store"),
+    ("garbage", |dir| overwrite(dir, |bytes| vec![0xa5; bytes.len()]), "not a chat store"),
     ("a page of zeros", |dir| overwrite(dir, |bytes| zeroed(bytes, 4_096..8_192)), "damaged"),
     (
         "a newer schema",
@@ -23,7 +23,7 @@ const DAMAGES: [(&str, Damage, &str); 9] = [
         "newer version",
     ),
     ("of another program", |dir| overwrite(dir, |bytes| replaced(bytes, 68, b"shop")), "another program"),
-    ("a file of text", |dir| overwrite(dir, |_| b"Dear diary, ".repeat(100)), "no chat store"),
+    ("a file of text", |dir| overwrite(dir, |_| b"Dear diary, ".repeat(100)), "not a chat store"),
     ("removed, but not its mark", |dir| Ok(fs::remove_file(database(dir))?), "missing"),
     (
         "a directory",

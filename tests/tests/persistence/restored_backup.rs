@@ -70,7 +70,7 @@ async fn a_resume_after_a_restored_backup_reports_a_gap_and_a_new_epoch() -> Res
         ann.read_new_epoch().await.context(what)?;
         ann.send_messages(BACKED_UP, LOST).await.context(what)?;
         ann.client.close().await?;
-        ensure!(opened(&daemon.stop()?) == "with a new epoch", "{what}");
+        ensure!(opened(&daemon.stop()?) == "new epoch", "{what}");
     }
     Ok(())
 }

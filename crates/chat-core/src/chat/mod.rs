@@ -1,4 +1,7 @@
+mod builder;
 mod rooms;
+
+pub use builder::Builder;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use crate::bus::{BusSink, Notice, Received};
 use crate::room::Rooms;
 use crate::session::{Phase, Sessions, Ticket};
-use crate::{Authorize, Builder, Health, Identity, Limits, NodeId, RoomName, Unavailable, User};
+use crate::{Authorize, Health, Identity, Limits, NodeId, RoomName, Unavailable, User};
 
 /// The part of a drain's time that is reserved for the store. It is at most a fifth of the drain's time.
 const CLOSE_SHARE: Duration = Duration::from_secs(1);

@@ -1,5 +1,5 @@
-// For tests/tests/story.rs: connects to a host that spoils upgrades, once for each fault in FAULTS and once without a
-// fault. Prints the result of each connection as one line of JSON.
+// For tests/tests/host_faults.rs: connects to a host that breaks upgrades, once for each fault in FAULTS and once without
+// a fault. Prints the result of each connection as one line of JSON.
 //
 // Uses `k6/ws`, which reports the status of a refused handshake.
 

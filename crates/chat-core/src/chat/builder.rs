@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 
 use tokio::sync::OnceCell;
 
-use crate::chat::Shared;
+use super::Shared;
 use crate::room::{CheckBody, MemoryStore, Rooms, unix_millis};
 use crate::session::Sessions;
 use crate::{Authorize, Bus, Chat, Limits, Message, NodeId, Store, Text};

@@ -1,0 +1,11 @@
+//! Rules about the source code: `chat-proto` is pure, adapters hold no policy, folders do not import each other in a circle,
+//! the README names existing cases, and doc comments are plain English. Each rule has a test which shows that it finds a
+//! violation.
+
+mod adapters;
+mod docs;
+mod imports;
+mod layers;
+mod purity;
+mod readme;
+mod sources;

@@ -1,0 +1,114 @@
+use anyhow::Result;
+use syn::visit::{self, Visit};
+
+use crate::sources::{dependencies, sources};
+
+/// Dependencies that `chat-proto` may have: data, text and hashes, but no I/O, no runtime and no randomness.
+const PURE: [&str; 9] = [
+    "base64",
+    "bytes",
+    "percent-encoding",
+    "serde",
+    "serde_json",
+    "sha1",
+    "thiserror",
+    "unicode-normalization",
+    "unicode-properties",
+];
+
+#[test]
+fn chat_proto_has_only_pure_dependencies() -> Result<()> {
+    assert_eq!(impure(&dependencies("chat-proto")?), Vec::<String>::new());
+    Ok(())
+}
+
+#[test]
+fn a_runtime_in_chat_proto_is_found() {
+    let broken = ["serde".to_owned(), "tokio".to_owned(), "rand".to_owned()];
+    assert_eq!(impure(&broken), ["tokio", "rand"]);
+}
+
+#[test]
+fn chat_proto_reads_no_clock_and_takes_no_lock() -> Result<()> {
+    for (path, source) in sources("chat-proto")? {
+        assert_eq!(impurities(&source)?, Vec::<String>::new(), "{}", path.display());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_clock_a_lock_a_thread_or_an_await_in_chat_proto_is_found() -> Result<()> {
+    for broken in [
+        "fn f() -> std::time::Instant { std::time::Instant::now() }",
+        "use std::time::{Duration, SystemTime};",
+        "use std::sync::Mutex;",
+        "use std::sync::atomic::AtomicU64;",
+        "use std::collections::HashMap;",
+        "fn f() { std::fs::read(\"x\"); }",
+        "fn f() { std::thread::yield_now(); }",
+        "fn f() { std::net::TcpStream::connect(\"x\"); }",
+        "fn f() { println!(\"x\"); }",
+        "async fn f() {}",
+        "fn f() { let _ = async {}; }",
+    ] {
+        assert_ne!(impurities(broken)?, Vec::<String>::new(), "{broken}");
+    }
+    assert_eq!(
+        impurities("use std::time::Duration; fn f(now: Duration) -> Duration { now }")?,
+        Vec::<String>::new()
+    );
+    Ok(())
+}
+
+fn impure(dependencies: &[String]) -> Vec<String> {
+    dependencies.iter().filter(|name| !PURE.contains(&name.as_str())).cloned().collect()
+}
+
+fn impurities(source: &str) -> Result<Vec<String>> {
+    let mut purity = Purity(Vec::new());
+    purity.visit_file(&syn::parse_str(source)?);
+    Ok(purity.0)
+}
+
+/// Finds names that a pure crate must not use.
+struct Purity(Vec<String>);
+
+impl<'ast> Visit<'ast> for Purity {
+    fn visit_ident(&mut self, ident: &'ast syn::Ident) {
+        let name = ident.to_string();
+        let impure = [
+            "Instant",
+            "SystemTime",
+            "Mutex",
+            "RwLock",
+            "HashMap",
+            "HashSet",
+            "thread",
+            "fs",
+            "net",
+            "env",
+            "process",
+            "io",
+            "tokio",
+            "println",
+            "eprintln",
+            "OnceLock",
+            "LazyLock",
+            "RandomState",
+        ];
+        if impure.contains(&name.as_str()) || name.starts_with("Atomic") {
+            self.0.push(name);
+        }
+    }
+
+    fn visit_expr_async(&mut self, _: &'ast syn::ExprAsync) {
+        self.0.push("async".to_owned());
+    }
+
+    fn visit_signature(&mut self, signature: &'ast syn::Signature) {
+        if signature.asyncness.is_some() {
+            self.0.push("async fn".to_owned());
+        }
+        visit::visit_signature(self, signature);
+    }
+}
