@@ -79,7 +79,9 @@ impl<M> Session<M> {
             }
             Outcome::Found(SearchPage { messages, more }) => Event::Found { reference, room, messages, more },
             Outcome::Members(members) => Event::Members { reference, room, members },
-            Outcome::Refused { code, detail } => return self.error(now, reference, code, detail.as_deref(), Some(room)),
+            Outcome::Refused { code, detail } => {
+                return self.error(now, reference, code, detail.as_deref(), Some(room));
+            }
             Outcome::Skipped => return Vec::new(),
         };
         vec![Effect::Reply(event)]
