@@ -29,7 +29,7 @@ pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, ParseError> {
     match format {
         LogFormat::Text => logs.init(),
         LogFormat::Json => {
-            logs.json().flatten_event(true).with_current_span(true).with_span_list(false).init()
+            logs.json().flatten_event(true).with_current_span(true).with_span_list(false).init();
         }
     }
     Ok(guard)
