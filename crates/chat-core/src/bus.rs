@@ -5,6 +5,9 @@ use async_trait::async_trait;
 
 use crate::{RoomName, Unavailable, User, UserKey};
 
+/// Bytes of a node's name. With it, the name of a numbered guest still is a user name.
+const MAX_NODE_BYTES: usize = 12;
+
 /// The name of one server of a chat.
 ///
 /// ```
@@ -20,7 +23,7 @@ pub struct NodeId(Arc<str>);
 
 /// The error of a name that is not valid for a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the name of a node is 1 to 32 ASCII letters, digits and -, with a letter or digit first")]
+#[error("the name of a node is 1 to 12 ASCII letters, digits and -, with a letter or digit first")]
 pub struct InvalidNodeId;
 
 impl NodeId {
@@ -31,8 +34,8 @@ impl NodeId {
 
     /// Returns a name that no other node has.
     pub(crate) fn random() -> Self {
-        let number = getrandom::u64().expect("the operating system always has random numbers once it is up");
-        Self(format!("{number:016x}").into())
+        let number = getrandom::u32().expect("the operating system always has random numbers once it is up");
+        Self(format!("{number:08x}").into())
     }
 }
 
@@ -40,7 +43,7 @@ impl std::str::FromStr for NodeId {
     type Err = InvalidNodeId;
 
     fn from_str(name: &str) -> Result<Self, InvalidNodeId> {
-        let fits = (1..=32).contains(&name.len())
+        let fits = (1..=MAX_NODE_BYTES).contains(&name.len())
             && name.starts_with(|c: char| c.is_ascii_alphanumeric())
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         if fits { Ok(Self(name.into())) } else { Err(InvalidNodeId) }

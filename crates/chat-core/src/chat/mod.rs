@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::bus::{BusSink, Notice, Received};
 use crate::room::Rooms;
-use crate::session::{Phase, Sessions, Ticket};
+use crate::session::{Phase, Reservation, Sessions, Ticket};
 use crate::{Authorize, Health, Identity, Limits, NodeId, RoomName, Unavailable, User};
 
 /// The part of a drain's time that is reserved for the store. It is at most a fifth of the drain's time.
@@ -111,8 +111,17 @@ impl Chat {
     /// [`ConnectionLimits::max_connections`](crate::ConnectionLimits::max_connections); [`Refusal::Draining`] once the
     /// chat drains.
     pub fn admit(&self, identity: Identity) -> Result<Ticket, Refusal> {
-        let permit = self.shared.sessions.admit(&identity.user)?;
-        Ok(Ticket::new(Arc::clone(&self.shared.rooms), self.shared.authorize.clone(), permit, identity.user))
+        Ok(self.admit_reserved(self.reserve()?, identity))
+    }
+
+    /// Reserves a connection for a user that is not identified yet.
+    pub(crate) fn reserve(&self) -> Result<Reservation, Refusal> {
+        self.shared.sessions.reserve()
+    }
+
+    pub(crate) fn admit_reserved(&self, reservation: Reservation, Identity { user }: Identity) -> Ticket {
+        let permit = reservation.admit(&user);
+        Ticket::new(Arc::clone(&self.shared.rooms), self.shared.authorize.clone(), permit, user)
     }
 
     /// Returns the identity of a guest that has not chosen a name: `guest-1`, `guest-2`, and so on.

@@ -10,5 +10,5 @@ mod registry;
 mod send;
 mod ticket;
 
-pub(crate) use registry::{Phase, Sessions};
+pub(crate) use registry::{Phase, Reservation, Sessions};
 pub use ticket::Ticket;

@@ -19,9 +19,17 @@ pub(crate) struct Sessions {
     connections: AtomicUsize,
     serving: AtomicUsize,
     next: AtomicU64,
-    admitted: Mutex<HashMap<u64, Arc<Control>>>,
+    slots: Mutex<HashMap<u64, Slot>>,
     /// Notified when the last connection has gone.
     all_closed: Notify,
+}
+
+/// One connection.
+#[derive(Debug)]
+enum Slot {
+    /// The host identifies the user. These users were kicked meanwhile.
+    Reserved(Vec<UserKey>),
+    Admitted(Arc<Control>),
 }
 
 /// The notices of the chat to one session.
@@ -51,24 +59,22 @@ impl Sessions {
             connections: AtomicUsize::new(0),
             serving: AtomicUsize::new(0),
             next: AtomicU64::new(0),
-            admitted: Mutex::default(),
+            slots: Mutex::default(),
             all_closed: Notify::new(),
         }
     }
 
-    /// Admits one more connection.
-    pub(crate) fn admit(self: &Arc<Self>, user: &User) -> Result<Permit, Refusal> {
+    /// Reserves one more connection, whose user is not known yet.
+    pub(crate) fn reserve(self: &Arc<Self>) -> Result<Reservation, Refusal> {
         let one_more = |count: usize| (count < self.max).then_some(count + 1);
         self.connections
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
             .map_err(|_| Refusal::Overloaded)?;
         let connection = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        let control =
-            Arc::new(Control { inbox: Arc::default(), user: user.key(), kicked: AtomicBool::new(false) });
-        self.admitted.lock().insert(connection, Arc::clone(&control));
-        let permit = Permit { sessions: Arc::clone(self), connection, control, is_serving: false };
+        self.slots.lock().insert(connection, Slot::Reserved(Vec::new()));
+        let reservation = Reservation { sessions: Arc::clone(self), connection };
         // The connection is counted before the phase is read, so that a drain cannot miss it.
-        if self.phase() == Phase::Open { Ok(permit) } else { Err(Refusal::Draining) }
+        if self.phase() == Phase::Open { Ok(reservation) } else { Err(Refusal::Draining) }
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -90,21 +96,28 @@ impl Sessions {
     /// Enters a phase. A phase is never followed by an earlier one.
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::SeqCst);
-        for control in self.admitted.lock().values() {
-            control.inbox.waker.wake();
+        for slot in self.slots.lock().values() {
+            if let Slot::Admitted(control) = slot {
+                control.inbox.waker.wake();
+            }
         }
     }
 
     /// Closes all connections of a user. Returns their number.
     pub(crate) fn kick(&self, user: &UserKey) -> usize {
-        let admitted = self.admitted.lock();
-        let kicked = admitted.values().filter(|control| control.user == *user);
-        kicked
-            .map(|control| {
-                control.kicked.store(true, Ordering::SeqCst);
-                control.inbox.waker.wake();
-            })
-            .count()
+        let mut count = 0;
+        for slot in self.slots.lock().values_mut() {
+            match slot {
+                Slot::Reserved(kicked) => kicked.push(user.clone()),
+                Slot::Admitted(control) if control.user == *user => {
+                    control.kicked.store(true, Ordering::SeqCst);
+                    control.inbox.waker.wake();
+                    count += 1;
+                }
+                Slot::Admitted(_) => {}
+            }
+        }
+        count
     }
 
     /// Waits until no connection is left.
@@ -122,9 +135,38 @@ impl Sessions {
 /// One connection's share of [`ConnectionLimits::max_connections`](crate::ConnectionLimits::max_connections).
 /// Dropping it gives the share back.
 #[derive(Debug)]
-pub(crate) struct Permit {
+pub(crate) struct Reservation {
     sessions: Arc<Sessions>,
     connection: u64,
+}
+
+impl Reservation {
+    /// Gives the connection to a user. A user that was kicked since the reservation is closed at once.
+    pub(crate) fn admit(self, user: &User) -> Permit {
+        let user = user.key();
+        let mut slots = self.sessions.slots.lock();
+        let was_kicked =
+            matches!(slots.get(&self.connection), Some(Slot::Reserved(kicked)) if kicked.contains(&user));
+        let control = Arc::new(Control { inbox: Arc::default(), user, kicked: AtomicBool::new(was_kicked) });
+        slots.insert(self.connection, Slot::Admitted(Arc::clone(&control)));
+        drop(slots);
+        Permit { reservation: self, control, is_serving: false }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.sessions.slots.lock().remove(&self.connection);
+        if self.sessions.connections.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.sessions.all_closed.notify_waiters();
+        }
+    }
+}
+
+/// A connection of a user.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    reservation: Reservation,
     control: Arc<Control>,
     is_serving: bool,
 }
@@ -132,14 +174,14 @@ pub(crate) struct Permit {
 impl Permit {
     /// Returns the connection's number in this process.
     pub(crate) fn connection(&self) -> u64 {
-        self.connection
+        self.reservation.connection
     }
 
     /// Returns the connection's name among all nodes.
     pub(crate) fn connection_id(&self) -> String {
-        match &self.sessions.node {
-            Some(node) => format!("{node}-{}", self.connection),
-            None => self.connection.to_string(),
+        match &self.reservation.sessions.node {
+            Some(node) => format!("{node}-{}", self.connection()),
+            None => self.connection().to_string(),
         }
     }
 
@@ -148,7 +190,7 @@ impl Permit {
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        self.sessions.phase()
+        self.reservation.sessions.phase()
     }
 
     /// Returns the code with which the host wants the connection closed at once.
@@ -163,14 +205,14 @@ impl Permit {
     /// Counts a session.
     pub(crate) fn begin_session(&mut self) {
         if !std::mem::replace(&mut self.is_serving, true) {
-            self.sessions.serving.fetch_add(1, Ordering::SeqCst);
+            self.reservation.sessions.serving.fetch_add(1, Ordering::SeqCst);
         }
     }
 
     /// Ends the session. The connection may still be closing.
     pub(crate) fn end_session(&mut self) {
         if std::mem::take(&mut self.is_serving) {
-            self.sessions.serving.fetch_sub(1, Ordering::SeqCst);
+            self.reservation.sessions.serving.fetch_sub(1, Ordering::SeqCst);
         }
     }
 }
@@ -178,9 +220,5 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.end_session();
-        self.sessions.admitted.lock().remove(&self.connection);
-        if self.sessions.connections.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.sessions.all_closed.notify_waiters();
-        }
     }
 }

@@ -210,8 +210,10 @@ impl Endpoint {
             tracing::error!("upgrade refused: the chat's layer is missing around its routes");
             Refusal::Internal
         })?;
+        // The connection is counted first: the host must not be asked about more requests than the chat can serve.
+        let reservation = self.chat.reserve()?;
         let identity = self.identity(head, &accept).await?;
-        let ticket = self.chat.admit(identity)?;
+        let ticket = self.chat.admit_reserved(reservation, identity);
         Ok(Upgrade::new(ticket, self.handler.clone(), &accept, guard))
     }
 

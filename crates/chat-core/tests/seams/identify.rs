@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{
-    Answer, Chat, Decision, Denied, Endpoint, Identify, IdentifyRequest, Identity, RequestHead, Text,
+    Answer, Chat, Decision, Denied, Endpoint, Identify, IdentifyRequest, Identity, Limits, RequestHead, Text,
     Unavailable, UpgradeGuard, User,
 };
-use chat_testkit::{connect, handshake, lobby, seconds_until, start_on};
+use chat_testkit::{Frame, connect, handshake, lobby, seconds_until, start_on};
 use serde_json::{Value, json};
 
 /// The users of a host: the part of the target after `user=` is the id.
@@ -117,4 +117,43 @@ async fn the_host_reads_headers_cookies_and_the_guest() {
     });
     let decision = endpoint.handle(&head, Some(&UpgradeGuard::default())).await;
     assert!(matches!(decision, Decision::Upgrade(_)), "{decision:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_or_draining_chat_does_not_ask_the_host() {
+    let limits = Limits::default().with(|limits| limits.connection.max_connections = 1);
+    let chat = Chat::builder().limits(limits).build();
+    let endpoint = Endpoint::new(chat.clone())
+        .identify(|_: &IdentifyRequest<'_>| -> Result<Identity, Denied> { panic!("the host is asked") });
+    let ticket = chat.admit(chat.next_guest()).expect("the first connection");
+    assert_eq!(code(refusal(&endpoint, &handshake("/ws")).await), "overloaded");
+    drop(ticket);
+    chat.drain(Duration::from_secs(1)).await;
+    assert_eq!(code(refusal(&endpoint, &handshake("/ws")).await), "draining");
+    assert_eq!(chat.counts().connections, 0);
+}
+
+/// A host that answers after a second.
+struct Slow;
+
+#[async_trait]
+impl Identify for Slow {
+    async fn identify(&self, _: &IdentifyRequest<'_>) -> Result<Identity, Denied> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok(User::new("7", "Ann").map_err(|_| Denied::Unauthorized)?.into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_that_is_kicked_while_it_is_identified_is_closed_at_once() {
+    let chat = Chat::default();
+    let endpoint = Endpoint::new(chat.clone()).identify(Slow);
+    let kick = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        chat.kick(&User::new("7", "Ann").expect("a name"))
+    };
+    let (mut ann, kicked) = tokio::join!(start_on(&endpoint, "/ws"), kick);
+    assert_eq!(kicked, 0, "no connection of the user is admitted yet");
+    let frames = ann.until_gone().await;
+    assert_eq!(frames.last(), Some(&Frame::Close(Some(4503))));
 }

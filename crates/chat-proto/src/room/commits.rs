@@ -90,8 +90,13 @@ impl<W> Room<W> {
         self.committed > self.tail.head() && !self.members.is_empty()
     }
 
-    /// Records that the log has started a new epoch, with these bounds. The present members get no more events.
+    /// Records that the log has started a new epoch, with these bounds. The present members get no more events. A
+    /// second report of one epoch changes nothing but the newest entry.
     pub fn renew(&mut self, bounds: &LogBounds) {
+        if self.epoch.as_ref() == Some(&bounds.epoch) {
+            self.note_head(bounds.head);
+            return;
+        }
         self.generation += 1;
         self.epoch = Some(bounds.epoch.clone());
         self.early.clear();

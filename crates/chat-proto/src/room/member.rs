@@ -58,7 +58,7 @@ impl Member {
         let is_empty = page.messages.is_empty();
         for StoredMessage { seq, frame } in page.messages {
             let is_beyond = seq > up_to;
-            events.extend(self.gap(room, if is_beyond { up_to } else { seq - 1 }));
+            events.extend(self.gap(room, if is_beyond { up_to } else { seq.saturating_sub(1) }));
             if is_beyond {
                 return Some(events);
             }

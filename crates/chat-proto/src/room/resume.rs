@@ -45,7 +45,7 @@ pub struct Gap {
 /// [`ErrorCode::BadCursor`] for a position that this epoch has not reached.
 pub fn resume(from: &JoinFrom, log: &LogBounds, default_page: u64) -> Result<Resumption, ErrorCode> {
     let all = |after| Resumption { after, recovered: true, gap: None };
-    let oldest = log.first - 1;
+    let oldest = log.first.saturating_sub(1);
     match from {
         JoinFrom::Now => Ok(all(log.head)),
         JoinFrom::Last(count) => Ok(all(log.head.saturating_sub(*count).max(oldest))),

@@ -55,3 +55,17 @@ fn a_member_of_an_earlier_epoch_continues_after_it_joins_with_a_position() {
     let Delivery::Events(events) = room.take(&mut member) else { panic!("no events") };
     assert_eq!(events.last().map(|event| event.frame.clone()), Some(stored(1).frame));
 }
+
+#[test]
+fn a_second_report_of_a_renewal_does_not_affect_a_member_of_the_new_epoch() {
+    let mut room = lobby();
+    let (_old, _) = room.join(1, &ada(), (), bounds("old", 100), &JoinFrom::Now).unwrap();
+    let generation = room.generation();
+    assert!(room.observe(generation, &bounds("new", 3)));
+    let (mut member, _) = room.join(2, &ada(), (), bounds("new", 3), &JoinFrom::Now).unwrap();
+    room.commit(&stored(4));
+    room.renew(&bounds("new", 0));
+    let Delivery::Events(events) = room.take(&mut member) else { panic!("no events") };
+    assert_eq!(events.last().map(|event| event.frame.clone()), Some(stored(4).frame));
+    assert_eq!(room.head(), 4);
+}
