@@ -33,8 +33,6 @@ const DIFFERENCES: &[(&str, &[&str], &str)] = &[
         ACTIX,
         "hyper reads the bytes after a refused request as another malformed request; actix ends the connection",
     ),
-    ("refusal::another_path_is_not_upgraded", ACTIX, NOT_FOUND),
-    ("arrival::a_request_before_the_handshake_is_answered_first", ACTIX, NOT_FOUND),
     ("arrival::a_partial_head_is_closed", ACTIX, TOO_LATE),
     ("arrival::a_silent_connection_is_closed", ACTIX, TOO_LATE),
     (
@@ -77,7 +75,6 @@ const DIFFERENCES: &[(&str, &[&str], &str)] = &[
 const ACTIX: &[&str] = &["actix_hijack", "actix_framework"];
 const CODEC: &[&str] = &["warp_framework", "axum_framework"];
 const OWN_RESPONSE: &str = "actix's parser answers 400 itself, without a body";
-const NOT_FOUND: &str = "the host answers other paths, and the 404 of actix has no body";
 const TOO_LATE: &str = "actix answers a late head with 408, hyper ends the connection: section 1 allows both";
 const AS_A_VIOLATION: &str =
     "actix-ws reports an invalid close frame as a violation; tungstenite answers it as a close";
