@@ -238,6 +238,7 @@ impl Chat {
         }
         sessions.enter(Phase::Ended);
         let abandoned = sessions.connections();
+        self.rooms().drained.send_replace(true);
         let left = limit.saturating_sub(started.elapsed());
         let close = || async {
             let closed = timeout(left, self.rooms().store.close()).await;

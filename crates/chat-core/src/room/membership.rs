@@ -61,6 +61,10 @@ impl Membership {
         &self.room
     }
 
+    pub(crate) fn rooms(&self) -> &Arc<Rooms> {
+        &self.rooms
+    }
+
     pub(crate) fn name(&self) -> &RoomName {
         self.room.name()
     }

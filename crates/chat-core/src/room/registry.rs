@@ -6,6 +6,7 @@ use chat_proto::room::Room as RoomState;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::bus::{Bus, NodeId, Notice, Received};
@@ -30,6 +31,8 @@ pub(crate) struct Rooms {
     pub(crate) bus: Option<Arc<dyn Bus>>,
     pub(crate) warnings: WarnThrottle,
     pub(crate) outbox: Outbox,
+    /// True once the chat has drained, which ends subscriptions.
+    pub(crate) drained: watch::Sender<bool>,
     // Nothing is awaited while this is held.
     open: Mutex<Open>,
 }
@@ -49,7 +52,8 @@ impl Rooms {
         (node, bus): (NodeId, Option<Arc<dyn Bus>>),
     ) -> Self {
         let (warnings, outbox, open) = (WarnThrottle::default(), Outbox::default(), Mutex::default());
-        Self { limits, store, check_body, node, bus, warnings, outbox, open }
+        let drained = watch::Sender::new(false);
+        Self { limits, store, check_body, node, bus, warnings, outbox, drained, open }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -1,10 +1,12 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
 use chat_proto::room::{Delivery, RoomEvent};
+use futures_util::future::{Either, select};
 
 use crate::room::{Inbox, Membership};
 use crate::{Event, InvalidEvent, RoomName, Unavailable};
@@ -32,7 +34,7 @@ impl Subscription {
     }
 
     /// Waits for the next event: a message, a change of presence, typing, or a gap. Returns `None` if the log has started
-    /// a new epoch. The caller then [subscribes](crate::Chat::subscribe) again.
+    /// a new epoch, or if the chat has drained. After a new epoch, the caller [subscribes](crate::Chat::subscribe) again.
     ///
     /// No event is lost if the future is dropped.
     ///
@@ -65,7 +67,13 @@ impl Subscription {
                         None => return Ok(None),
                     }
                 }
-                Delivery::Nothing => self.woken().await,
+                Delivery::Nothing => {
+                    let mut drained = self.membership.rooms().drained.subscribe();
+                    let drained = pin!(drained.wait_for(|drained| *drained));
+                    if let Either::Right(_) = select(pin!(self.woken()), drained).await {
+                        return Ok(None);
+                    }
+                }
                 Delivery::Renewed => return Ok(None),
             }
         }

@@ -120,3 +120,14 @@ async fn a_subscription_keeps_its_room_open_until_it_is_dropped() {
     settle().await;
     assert_eq!(chat.counts().rooms, 0, "a room without messages is closed at once");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_ends_when_the_chat_has_drained() {
+    let chat = Chat::default();
+    let mut events = chat.subscribe(&lobby()).await.expect("a subscription");
+    let waiting = tokio::spawn(async move { events.next().await });
+    settle().await;
+    assert!(!waiting.is_finished());
+    chat.drain(Duration::from_secs(1)).await;
+    assert!(matches!(waiting.await, Ok(Ok(None))));
+}
