@@ -129,5 +129,6 @@ async fn a_subscription_ends_when_the_chat_has_drained() {
     settle().await;
     assert!(!waiting.is_finished());
     chat.drain(Duration::from_secs(1)).await;
-    assert!(matches!(waiting.await, Ok(Ok(None))));
+    let ended = tokio::time::timeout(Duration::from_secs(1), waiting).await;
+    assert!(matches!(ended, Ok(Ok(Ok(None)))), "{ended:?}");
 }
