@@ -109,7 +109,7 @@ pub use upgrade::{
     UpgradeTicket,
 };
 
-pub use chat_proto::handshake::{Refusal, RequestHead, Version};
+pub use chat_proto::handshake::{InvalidOrigin, OriginPattern, Refusal, RequestHead, Version};
 pub use chat_proto::{
     AppendError, AppendReceipt, CloseCode, ConnectionLimits, ErrorCode, Event, HttpLimits, InvalidEvent,
     InvalidRoomName, InvalidUserName, Limits, LimitsNotice, LogBounds, NewMessage, Page, PresenceState,

@@ -119,7 +119,8 @@ impl Endpoint {
         self
     }
 
-    /// Admits pages of these origins too: `https://chat.example`, or `*` for all.
+    /// Admits pages of these origins too: `https://chat.example`, `https://*.chat.example` for the names one level
+    /// below, or `*` for all. Each is an [`OriginPattern`](crate::OriginPattern); other texts admit nothing.
     #[must_use]
     pub fn allow_origins(mut self, origins: Vec<String>) -> Self {
         self.origins = Arc::new(OriginPolicy::SameOriginOr(origins));

@@ -87,7 +87,7 @@ fn is_reserved(name: &str) -> bool {
     let without_number = name.trim_end_matches(|c| !is_letter_or_mark(c));
     (!rest.is_empty() && is_look_alike(head, &[UNNAMED]))
         || is_look_alike(name, &RESERVED)
-        || is_look_alike(without_number, &RESERVED)
+        || (without_number != name && is_look_alike(without_number, &RESERVED))
 }
 
 /// Returns true if a reader can take a name for one of these words.
