@@ -36,7 +36,7 @@ pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, String> {
         }
     }
     if let Some(target) = directives.unknown_target {
-        tracing::warn!(target = %target.escape_debug(), "RUST_LOG names a target without log lines");
+        tracing::warn!(directive = %target.escape_debug(), "RUST_LOG names a target without log lines");
     }
     Ok(guard)
 }

@@ -139,19 +139,17 @@ async fn an_empty_variable_counts_as_not_set() -> Result<()> {
         for name in names.split(' ') {
             command.env(format!("CHATD_{name}"), "");
         }
-        command.env("RUST_LOG", "").args([
-            "--data",
-            ":memory:",
-            "--listen",
-            "127.0.0.1:0",
-            "--log-format",
-            "json",
-        ]);
+        command.env("RUST_LOG", "");
         let daemon = Daemon::spawn(command, binary, &[])?;
         let (_, status) = request_upgrade(daemon.address(), "").await?;
         ensure!(status == 101, "{binary:?}: {status}");
         let log = daemon.stop()?;
         ensure!(log.iter().any(|line| line["message"] == "listening"), "{log:#?}");
+        let empty = tempfile::TempDir::new()?;
+        let check =
+            binary.command()?.arg("check").env("CHATD_DATA", "").current_dir(empty.path()).output()?;
+        let line = String::from_utf8(check.stderr)?;
+        ensure!(check.status.code() == Some(2) && line.contains("./chat-data"), "{line}");
     }
     Ok(())
 }
@@ -163,7 +161,7 @@ async fn a_log_target_that_does_not_exist_keeps_errors_and_is_reported() -> Resu
         command.env("RUST_LOG", "warn,my_service=debug");
         let log = Daemon::spawn(command, binary, &[])?.stop()?;
         let reported = log.iter().find(|line| line["message"] == "RUST_LOG names a target without log lines");
-        ensure!(reported.is_some_and(|line| line["target"] == "my_service"), "{log:#?}");
+        ensure!(reported.is_some_and(|line| line["directive"] == "my_service"), "{log:#?}");
     }
     Ok(())
 }
