@@ -9,6 +9,7 @@ mod config;
 mod directives;
 mod links;
 mod logs;
+mod lost_lines;
 mod retain;
 mod signals;
 mod storage;

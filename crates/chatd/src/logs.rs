@@ -5,14 +5,15 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 use crate::directives;
+use crate::lost_lines::LostLines;
 
 /// Lines that wait for a slow reader of standard error. Further lines are dropped.
 const BUFFERED_LINES: usize = 16 * 1024;
 
 /// Sends log lines to standard error until the guard is dropped, filtered by `RUST_LOG`.
 ///
-/// If standard error is full or closed, lines are dropped. Logging never blocks a session. The error says what is wrong
-/// with `RUST_LOG`.
+/// If standard error is full or closed, lines are dropped and counted. Logging never blocks a session. The error says
+/// what is wrong with `RUST_LOG`.
 pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, String> {
     let wanted = env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
     let directives = directives::read(&wanted).map_err(|word| {
@@ -24,6 +25,7 @@ pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, String> {
     let filter = EnvFilter::try_new(&directives.text).map_err(|error| error.to_string())?;
     let (writer, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).finish(io::stderr());
+    drop(tokio::spawn(LostLines::new(writer.error_counter()).report()));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
