@@ -67,7 +67,7 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let is_watched = request.extensions().get::<UpgradeGuard>().is_some();
-        let guard = UpgradeGuard::default();
+        let guard = UpgradeGuard::from_peer(request.peer_addr());
         if !is_watched {
             request.extensions_mut().insert(guard.clone());
         }

@@ -72,7 +72,7 @@ where
             let response = self.service.call(request);
             return Box::pin(async move { Ok(response.await?.map(Either::Left)) });
         }
-        let guard = UpgradeGuard::default();
+        let guard = UpgradeGuard::from_peer(request.extensions().get().copied());
         // Not every framework shows its handlers the HTTP version.
         let version = request.version();
         request.extensions_mut().insert(version);

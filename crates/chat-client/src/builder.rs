@@ -3,6 +3,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use chat_proto::User;
 use tokio::sync::{mpsc, watch};
 
 use crate::client::Shared;
@@ -59,7 +60,8 @@ impl Builder {
         }
     }
 
-    /// Sets the guest's name. By default the server chooses one, and the client keeps it when it reconnects.
+    /// Sets the guest's name. By default, the client makes a random one, like `visitor-hb4v8kqr3k`, and keeps it when it
+    /// reconnects.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.target.name = Some(name.into());
         self
@@ -126,9 +128,9 @@ impl Builder {
     ///
     /// [`ConnectError`] if the connection fails or its first event is not a welcome.
     pub async fn connect(mut self) -> Result<(Client, Events), ConnectError> {
-        let (socket, welcome) = connect(&self.target, self.settings.connect_timeout).await?;
         // A key counts for one user. A guest with another name would send a message twice.
-        self.target.name.get_or_insert_with(|| welcome.user.name().to_owned());
+        self.target.name.get_or_insert_with(|| random_name(random()));
+        let (socket, welcome) = connect(&self.target, self.settings.connect_timeout).await?;
         let references = Arc::new(AtomicU64::new(1));
         let ended = Arc::new(OnceLock::new());
         let (requests, driver_requests) = mpsc::channel(REQUESTS);
@@ -154,4 +156,12 @@ impl Builder {
         };
         Ok((Client::new(shared, requests), Events::new(events, ended)))
     }
+}
+
+/// Returns a name for a guest who has none. Names of the server's own choice cannot be used again.
+fn random_name(random: u64) -> String {
+    const DIGITS: usize = 10;
+    let guest = User::unnamed_guest(random);
+    let digits: String = guest.id().chars().skip_while(|c| *c != '-').take(DIGITS + 1).collect();
+    format!("visitor{digits}")
 }

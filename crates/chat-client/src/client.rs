@@ -78,7 +78,7 @@ impl Client {
         Self { shared: Arc::new(shared), requests }
     }
 
-    /// Connects with the default settings, as a guest whose name the server chooses.
+    /// Connects with the default settings, as a guest with a random name.
     ///
     /// # Errors
     ///

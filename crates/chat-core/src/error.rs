@@ -13,8 +13,8 @@ pub enum PostError {
     /// The message does not fit in a frame.
     #[error("the message does not fit in a frame")]
     TooLarge,
-    /// The key is empty or too long.
-    #[error("the key is empty or too long")]
+    /// The key is empty, too long, or not [printable](crate::is_printable).
+    #[error("the key is empty, too long, or has a character that cannot be printed")]
     InvalidKey,
     /// The key was used before, for another message.
     #[error("the key was used for another message")]

@@ -109,12 +109,12 @@ pub use upgrade::{
     UpgradeTicket,
 };
 
-pub use chat_proto::handshake::{Refusal, RequestHead, Version};
+pub use chat_proto::handshake::{InvalidOrigin, OriginPattern, Refusal, RequestHead, Version};
 pub use chat_proto::{
     AppendError, AppendReceipt, CloseCode, ConnectionLimits, ErrorCode, Event, HttpLimits, InvalidEvent,
     InvalidRoomName, InvalidUserName, Limits, LimitsNotice, LogBounds, NewMessage, Page, PresenceState,
     ProtocolViolation, Range, RoomLimits, RoomName, Scan, Search, SearchError, SearchPage, StoredMessage,
-    Unavailable, User, UserKey, WireLimits,
+    Unavailable, User, UserKey, WireLimits, has_visible, is_printable,
 };
 
 #[cfg(doctest)]

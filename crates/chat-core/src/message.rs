@@ -2,7 +2,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{ErrorCode, Limits};
+use crate::{ErrorCode, Limits, has_visible};
 
 /// A type of message: the `body` of a `send` command.
 ///
@@ -55,19 +55,26 @@ pub trait Message: Serialize + DeserializeOwned + Send + Sync + 'static {
     }
 }
 
+const INVALID: &str = "the body is not a message of this service";
+const NO_TEXT: &str = "the body must have a string `text`";
+const CONTROL_CHARACTER: &str = "`text` has a control character other than tabs and line ends";
+
 /// An error of a message's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {
-    /// The message is empty.
-    #[error("the message is empty")]
+    /// The message has no visible character.
+    #[error("the message has no visible character")]
     Empty,
     /// The message is longer than its type allows.
     #[error("the message is too long")]
     TooLarge,
     /// The body is not a message of this type.
-    #[error("the body is not a message of this service")]
+    #[error("{INVALID}")]
     Invalid,
+    /// The body breaks this rule of its type. The client gets the text.
+    #[error("{0}")]
+    Rule(&'static str),
 }
 
 impl From<BodyError> for ErrorCode {
@@ -75,13 +82,14 @@ impl From<BodyError> for ErrorCode {
         match error {
             BodyError::Empty => Self::EmptyBody,
             BodyError::TooLarge => Self::BodyTooLarge,
-            BodyError::Invalid => Self::BadBody,
+            BodyError::Invalid => Self::BadBody(INVALID),
+            BodyError::Rule(rule) => Self::BadBody(rule),
         }
     }
 }
 
-/// The standard message: 1 to [`WireLimits::max_body_bytes`](crate::WireLimits::max_body_bytes) bytes of text. It must
-/// not be blank, and tab and line ends are its only control characters.
+/// The standard message: 1 to [`WireLimits::max_body_bytes`](crate::WireLimits::max_body_bytes) bytes of text. It has at
+/// least one [visible](crate::has_visible) character, and tab and line ends are its only control characters.
 ///
 /// ```
 /// use chat_core::{BodyError, Limits, Message, Text};
@@ -114,16 +122,16 @@ impl Text {
 
 impl Message for Text {
     fn parse(body: &RawValue, limits: &Limits) -> Result<Self, BodyError> {
-        let message: Self = serde_json::from_str(body.get()).map_err(|_| BodyError::Invalid)?;
+        let message: Self = serde_json::from_str(body.get()).map_err(|_| BodyError::Rule(NO_TEXT))?;
         let allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
         if message.text.len() > limits.wire.max_body_bytes {
             Err(BodyError::TooLarge)
-        } else if message.text.trim().is_empty() {
-            Err(BodyError::Empty)
-        } else if message.text.chars().all(allowed) {
+        } else if !message.text.chars().all(allowed) {
+            Err(BodyError::Rule(CONTROL_CHARACTER))
+        } else if has_visible(&message.text) {
             Ok(message)
         } else {
-            Err(BodyError::Invalid)
+            Err(BodyError::Empty)
         }
     }
 

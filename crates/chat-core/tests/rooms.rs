@@ -195,9 +195,11 @@ async fn a_post_is_checked_like_a_command() {
     for (text, key, expected) in [
         ("", None, "Body(Empty)"),
         (&long, None, "Body(TooLarge)"),
-        ("\u{7}", None, "Body(Invalid)"),
+        ("\u{2800}", None, "Body(Empty)"),
+        ("\u{7}", None, "Body(Rule(\"`text` has a control character other than tabs and line ends\"))"),
         ("hi", Some(""), "InvalidKey"),
         ("hi", Some(&*long), "InvalidKey"),
+        ("hi", Some("\u{1b}"), "InvalidKey"),
     ] {
         let text = Text::new(text);
         let posted = match key {

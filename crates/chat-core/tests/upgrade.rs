@@ -227,20 +227,15 @@ async fn a_draining_chat_refuses_and_advises_when_to_retry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_guest_has_the_name_it_asks_for_or_a_number() {
+async fn a_guest_has_the_name_it_asks_for() {
     let chat = Chat::default();
-    for (target, name) in [
-        ("/ws?name=%ED%95%9C%EA%B8%80", "한글"),
-        ("/ws?x=1&name=Ann+Lee", "Ann Lee"),
-        ("/ws", "guest-1"),
-        ("/ws?", "guest-2"),
-    ] {
+    for (target, name) in [("/ws?name=%ED%95%9C%EA%B8%80", "한글"), ("/ws?x=1&name=Ann+Lee", "Ann Lee")] {
         let mut peer = start(&chat, target).await;
         assert_eq!(peer.event().await["user"], guest(name), "{target}");
         peer.close(1000);
     }
     let endpoint = Endpoint::new(chat.clone());
-    for target in ["/ws?name=", "/ws?name=+", "/ws?name=%ff", "/ws?name=a%00"] {
+    for target in ["/ws?name=", "/ws?name=+", "/ws?name=%ff", "/ws?name=a%00", "/ws?name=guest-2"] {
         let refused = answer(&endpoint, &handshake(target)).await;
         assert_eq!(refused.status(), 400, "{target}");
         assert_eq!(body(refused)["error"]["code"], "bad_name");
@@ -250,21 +245,21 @@ async fn a_guest_has_the_name_it_asks_for_or_a_number() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn numbers_of_guests_are_not_reused_with_a_store() {
-    let mut last = 0;
+async fn guests_without_a_name_have_ids_that_no_chat_uses_again() {
+    let mut ids = std::collections::HashSet::new();
     for _ in 0..3 {
         let chat = Chat::builder().store(MemoryStore::default()).build();
-        for _ in 0..2 {
-            let mut peer = start(&chat, "/ws").await;
-            let welcome = peer.event().await;
-            let name = welcome["user"]["name"].as_str().expect("a name");
-            let number: u64 = name.strip_prefix("guest-").expect("a guest").parse().expect("a number");
-            assert!(number > last, "{number} after {last}");
-            last = number;
+        for target in ["/ws", "/ws?", "/ws?x=1"] {
+            let mut peer = start(&chat, target).await;
+            let user = peer.event().await["user"].take();
+            let (id, name) = (user["id"].as_str().expect("an id"), user["name"].as_str().expect("a name"));
+            assert!(id.starts_with(name) && name.len() == "guest-k7f2mq".len(), "{user}");
+            // No client can be this guest, and none can foretell the next one.
+            let taken = answer(&Endpoint::new(chat.clone()), &handshake(&format!("/ws?name={id}"))).await;
+            assert_eq!(body(taken)["error"]["code"], "bad_name");
+            assert!(ids.insert(id.to_owned()), "{user}");
             peer.close(1000);
         }
-        // A later process starts at a later time by its clock.
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -36,7 +36,7 @@ mod user;
 mod wire;
 
 pub use limits::{ConnectionLimits, HttpLimits, Limits, RoomLimits, WireLimits};
-pub use name::{InvalidRoomName, RoomName};
+pub use name::{InvalidRoomName, RoomName, has_visible, is_printable};
 pub use room::{
     AppendError, AppendReceipt, Cursor, Gap, Log, LogBounds, NewMessage, Next, Page, Range, Resumption,
     Roster, Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Unavailable, fold, resume,

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::is_printable;
+
 /// The limits of a chat, by subject.
 ///
 /// ```
@@ -49,6 +51,14 @@ pub struct WireLimits {
     /// Bytes of messages in one `history`, one `found` or one batch to a connection. A single message may be
     /// longer. Default 64 KiB.
     pub max_batch_bytes: usize,
+}
+
+impl WireLimits {
+    /// Returns true if a text can be an idempotency key: it is not empty, not longer than
+    /// [`max_key_bytes`](Self::max_key_bytes), and [printable](crate::is_printable).
+    pub fn allows_key(&self, key: &str) -> bool {
+        (1..=self.max_key_bytes).contains(&key.len()) && is_printable(key)
+    }
 }
 
 /// Numbers and times of connections.

@@ -1,3 +1,4 @@
+use std::iter;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -5,10 +6,23 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
 use crate::ErrorCode;
-use crate::name::is_blank;
+use crate::name::{are_joiners_valid, check_guest, is_blank, is_mark, without_lost_selectors};
 
 const MAX_CHARS: usize = 32;
 const MAX_BYTES: usize = 128;
+
+/// The beginning of the ids and names of guests who gave no name.
+const UNNAMED_PREFIX: &str = "guest-";
+
+/// Characters of such a name after the prefix.
+const UNNAMED_LEN: usize = 6;
+
+/// Digits of such an id: no vowels, so that no words appear, and no two that look alike.
+const ID_DIGITS: &[u8] = b"23456789bcdfghjkmnpqrstvwxz";
+const ID_BASE: u64 = ID_DIGITS.len() as u64;
+
+/// Digits that hold 64 bits.
+const ID_LEN: usize = 14;
 
 /// A person or a service that writes messages: an id, which identifies the user, and a name, which people read.
 ///
@@ -48,12 +62,19 @@ pub enum InvalidUserName {
     /// The name, after NFKC, is longer than 32 characters or 128 bytes.
     #[error("a user name has at most 32 characters and 128 bytes")]
     TooLong,
-    /// A character is a control, bidirectional, zero-width, tag or other invisible character.
+    /// A character is invisible: a control, bidirectional, zero-width, tag or filler character, or a joiner or
+    /// variation selector outside the sequences that Unicode defines.
     #[error("a user name has only visible characters and spaces")]
     Character,
     /// The first or the last character is a space.
     #[error("a user name does not start or end with a space")]
     OuterSpace,
+    /// The name of a guest mixes letters of scripts that look alike, such as a Cyrillic А in a Latin word.
+    #[error("a guest's name does not mix letters that look alike")]
+    LookAlike,
+    /// The name of a guest is reserved: it looks like `Admin`, or like the name of a guest without a name.
+    #[error("this name is reserved")]
+    Reserved,
 }
 
 impl From<InvalidUserName> for ErrorCode {
@@ -67,30 +88,59 @@ impl User {
     ///
     /// # Errors
     ///
-    /// [`InvalidUserName`] if the name, after NFKC, is not 1 to 32 visible characters of at most 128 bytes, or has
-    /// a control, bidirectional, zero-width or tag character, or starts or ends with a space.
+    /// [`InvalidUserName`] if the name, after NFKC, is not 1 to 32 characters of at most 128 bytes, or has an invisible
+    /// character, or starts or ends with a space.
     pub fn new(id: &str, name: &str) -> Result<Self, InvalidUserName> {
         Ok(Self { guest: false, id: id.into(), name: normalized(name)?.into() })
     }
 
-    /// Creates a guest. No service knows a guest, so the name is also the id.
+    /// Creates a guest. No service knows a guest, so the name is also the id, without its joiners and variation
+    /// selectors: two names that differ only in those are one guest.
+    ///
+    /// ```
+    /// use chat_proto::{InvalidUserName, User};
+    ///
+    /// let ann = User::guest("\u{2764}\u{fe0f} Ann")?;
+    /// assert_eq!((ann.name(), ann.id()), ("\u{2764}\u{fe0f} Ann", "\u{2764} Ann"));
+    /// assert_eq!(User::guest("\u{410}nn"), Err(InvalidUserName::LookAlike)); // a Cyrillic А
+    /// assert_eq!(User::guest("admin"), Err(InvalidUserName::Reserved));
+    /// # Ok::<(), InvalidUserName>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// The same as [`User::new`].
+    /// The same as [`User::new`], and [`InvalidUserName::LookAlike`] or [`InvalidUserName::Reserved`] if people could
+    /// take the name for another one.
     pub fn guest(name: &str) -> Result<Self, InvalidUserName> {
         let name: Arc<str> = normalized(name)?.into();
-        Ok(Self { guest: true, id: Arc::clone(&name), name })
+        check_guest(&name)?;
+        let id = if name.contains(is_blank) {
+            name.chars().filter(|c| !is_blank(*c)).nfkc().collect::<String>().into()
+        } else {
+            Arc::clone(&name)
+        };
+        Ok(Self { guest: true, id, name })
     }
 
-    /// Creates the guest of a connection that gave no name: `guest-<number>`, or `guest-<node>-<number>` where several
-    /// nodes number their guests.
-    pub fn numbered_guest(node: Option<&str>, number: u64) -> Self {
-        let name: Arc<str> = match node {
-            Some(node) => format!("guest-{node}-{number}").into(),
-            None => format!("guest-{number}").into(),
-        };
-        Self { guest: true, id: Arc::clone(&name), name }
+    /// Creates the guest of a connection that gave no name, from a random number. Its id has all 64 bits of the
+    /// number, so two guests have different ids. Its name is the beginning of the id. [`User::guest`] accepts neither.
+    ///
+    /// ```
+    /// use chat_proto::User;
+    ///
+    /// let guest = User::unnamed_guest(0x0123_4567_89ab_cdef);
+    /// assert_eq!((guest.name(), guest.id()), ("guest-hb4v8k", "guest-hb4v8kqr3k4z94"));
+    /// assert!(User::guest(guest.name()).is_err());
+    /// ```
+    pub fn unnamed_guest(random: u64) -> Self {
+        let mut rest = random;
+        let digits = iter::repeat_with(|| {
+            let digit = usize::try_from(rest % ID_BASE).unwrap_or_default();
+            rest /= ID_BASE;
+            char::from(ID_DIGITS[digit])
+        });
+        let id: String = UNNAMED_PREFIX.chars().chain(digits.take(ID_LEN)).collect();
+        Self { guest: true, name: id[..UNNAMED_PREFIX.len() + UNNAMED_LEN].into(), id: id.into() }
     }
 
     /// Returns the identity of this user.
@@ -130,30 +180,38 @@ impl UserKey {
 
 fn normalized(name: &str) -> Result<String, InvalidUserName> {
     // NFKC can make a text up to 18 times as long, so the work stops after the first character too many.
-    let name: String = name.nfkc().take(MAX_CHARS + 1).collect();
-    if name.len() > MAX_BYTES || name.chars().count() > MAX_CHARS {
+    let mut previous = None;
+    let name: Vec<char> = without_lost_selectors(name)
+        .nfkc()
+        // Several spaces look like one (RFC 8266, section 2.1).
+        .filter(|c| previous.replace(*c) != Some(' ') || *c != ' ')
+        .take(MAX_CHARS + 1)
+        .collect();
+    if name.len() > MAX_CHARS || name.iter().map(|c| c.len_utf8()).sum::<usize>() > MAX_BYTES {
         return Err(InvalidUserName::TooLong);
     }
-    if !name.chars().all(is_allowed) {
+    let starts_with_mark = name.first().is_some_and(|c| is_mark(*c));
+    if starts_with_mark || !name.iter().copied().all(is_allowed) || !are_joiners_valid(&name) {
         return Err(InvalidUserName::Character);
     }
-    if !name.chars().any(is_visible) {
+    if !name.iter().copied().any(is_visible) {
         return Err(InvalidUserName::Empty);
     }
-    if name.starts_with(' ') || name.ends_with(' ') {
+    if name.first() == Some(&' ') || name.last() == Some(&' ') {
         return Err(InvalidUserName::OuterSpace);
     }
-    Ok(name)
+    Ok(name.into_iter().collect())
 }
 
+/// Returns true if a name may have this character. [`are_joiners_valid`] decides about characters that are blank.
 fn is_allowed(c: char) -> bool {
     use GeneralCategoryGroup::{Other, Separator};
-    c == ' ' || !(is_blank(c) || matches!(c.general_category_group(), Other | Separator))
+    c == ' ' || is_blank(c) || !matches!(c.general_category_group(), Other | Separator)
 }
 
 fn is_visible(c: char) -> bool {
     use GeneralCategoryGroup::{Letter, Number, Punctuation, Symbol};
-    matches!(c.general_category_group(), Letter | Number | Punctuation | Symbol)
+    !is_blank(c) && matches!(c.general_category_group(), Letter | Number | Punctuation | Symbol)
 }
 
 /// The form of a user in a log, which says more than the form in an event: a guest is not a user with the same id.

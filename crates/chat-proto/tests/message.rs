@@ -9,7 +9,7 @@ fn a_message_survives_serde_with_its_body_and_its_user() {
         "z":1e3,"a":[] }"#;
     let room: RoomName = "lobby".parse().expect("a good name");
     let known = User::new("ada", "Ada").expect("a good name");
-    for user in [known, User::guest("ada").expect("a good name"), User::numbered_guest(Some("n1"), 7)] {
+    for user in [known, User::guest("ada").expect("a good name"), User::unnamed_guest(7)] {
         let body = RawValue::from_string(body.to_owned()).expect("a body is JSON");
         let message = NewMessage { user: user.clone(), key: Some("k".to_owned()), body };
         let json = serde_json::to_string(&message).expect("a message can be written");

@@ -31,6 +31,7 @@ fn check_accepted_user(user: &User) {
     assert!(is_nfkc(name), "{shown}");
     assert!(!name.starts_with(char::is_whitespace) && !name.ends_with(char::is_whitespace), "{shown}");
     assert!(name.chars().all(|c| c == ' ' || !is_invisible(c)), "{shown}");
+    assert!(!name.contains("  "), "{shown}");
     assert_eq!(User::guest(name).as_ref(), Ok(user), "{shown}");
     assert_eq!(user.id(), name);
 }
@@ -217,7 +218,7 @@ fn an_invalid_user_name_is_bad_name() {
         ("left-to-right mark", "a\u{200e}b"),
         ("first strong isolate", "a\u{2068}b"),
         ("zero-width space", "a\u{200b}b"),
-        ("zero-width joiner", "👩\u{200d}💻"),
+        ("zero-width joiner between letters", "a\u{200d}b"),
         ("zero-width no-break space", "\u{feff}a"),
         ("word joiner", "a\u{2060}b"),
         ("soft hyphen", "a\u{ad}b"),
@@ -234,15 +235,6 @@ fn an_invalid_user_name_is_bad_name() {
     for (case, name) in cases {
         assert_eq!(User::guest(name).err().map(ErrorCode::from), Some(ErrorCode::BadName), "{case}");
         assert_eq!(User::new("id", name).err(), User::guest(name).err(), "{case}");
-    }
-}
-
-#[test]
-fn a_numbered_guest_has_a_valid_guest_name() {
-    for number in [0, 1, u64::MAX] {
-        let user = User::numbered_guest(None, number);
-        check_accepted_user(&user);
-        assert_eq!(user.name(), format!("guest-{number}"));
     }
 }
 

@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chat_core::{RoomName, UpgradeMode};
+use chat_core::{InvalidOrigin, OriginPattern, RoomName, UpgradeMode};
 use chat_sqlite::Options;
 use clap::builder::{BoolishValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, value_parser};
+use clap::{
+    Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, value_parser,
+};
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
+use crate::links::is_service_link;
 use crate::refuse;
 use crate::retain::Retain;
 
@@ -23,8 +26,8 @@ const MEMORY: &str = ":memory:";
 ///
 /// Connect to /ws with any WebSocket client and send {"type":"join","ref":"1","room":"lobby","last":20}. Rooms are
 /// stored in ./chat-data, and an acknowledged message is on the disk. There is no authentication: each client is a
-/// guest. Each option can also be set by the environment variable that is named with it. The server refuses to start
-/// with an unknown CHATD_ variable.
+/// guest. Each option can also be set by the environment variable that is named with it; an empty one counts as not
+/// set. The server refuses to start with an unknown CHATD_ variable.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -63,8 +66,8 @@ pub(crate) struct Config {
     #[arg(long, env = "CHATD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
 
-    /// Admit web pages of this origin, like https://chat.example, besides the server's own origin; * admits
-    /// all; repeatable, in the variable separated by commas
+    /// Admit web pages of this origin, like https://chat.example, besides the server's own origin; https://*.example.com
+    /// admits its subdomains of one level, * admits all; repeatable, in the variable separated by commas
     #[arg(long, env = "CHATD_ALLOW_ORIGIN", value_name = "ORIGIN", action = ArgAction::Append,
           value_delimiter = ',', value_parser = origin)]
     pub(crate) allow_origin: Vec<String>,
@@ -74,7 +77,8 @@ pub(crate) struct Config {
           value_parser = value_parser!(u32).range(1..=10_000_000))]
     max_connections: u32,
 
-    /// Give sessions this many seconds to end after SIGTERM or SIGINT; a second signal ends them at once
+    /// Give sessions this many seconds to end after SIGTERM, SIGINT or SIGHUP; a second SIGTERM or SIGINT ends them
+    /// at once
     #[arg(long, env = "CHATD_DRAIN_TIMEOUT", value_name = "SECONDS", default_value = "10",
           value_parser = value_parser!(u32).range(1..=3_600))]
     drain_timeout: u32,
@@ -215,38 +219,32 @@ fn command(name: &'static str, modes: &[UpgradeMode]) -> Command {
         .filter_map(Upgrade::to_possible_value)
         .collect();
     let upgrade = PossibleValuesParser::new(values).try_map(|value| Upgrade::from_str(&value, false));
-    Config::command().name(name).mut_arg("upgrade", |argument| argument.value_parser(upgrade))
+    Config::command()
+        .name(name)
+        .mut_arg("upgrade", |argument| argument.value_parser(upgrade))
+        .mut_args(|argument| if is_set_to_nothing(&argument) { argument.env(None) } else { argument })
 }
 
-/// Parses an origin as browsers send it: scheme, host, and the port if it is not the scheme's default.
-fn origin(text: &str) -> Result<String, &'static str> {
-    let text = text.trim();
-    let is_origin = text.split_once("://").is_some_and(|(scheme, authority)| {
-        let scheme_fits =
-            !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
-        scheme_fits && !authority.is_empty() && authority.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
-    });
-    if is_origin || text == "*" {
-        Ok(text.to_owned())
-    } else {
-        Err("an origin is a scheme and a host, like https://chat.example, without a path")
-    }
+/// Returns true if the variable of an option is empty. Such a variable counts as not set.
+fn is_set_to_nothing(argument: &Arg) -> bool {
+    argument.get_env().and_then(env::var_os).is_some_and(|value| value.is_empty())
+}
+
+/// Parses an origin, and returns it as browsers send it.
+fn origin(text: &str) -> Result<String, InvalidOrigin> {
+    Ok(text.parse::<OriginPattern>()?.to_string())
 }
 
 /// Returns a variable that starts with `CHATD_` but is no option. A misspelt name would otherwise be ignored silently.
 fn unknown_variable() -> Option<String> {
     let command = Config::command();
-    let known: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_env()).collect();
+    let known: Vec<_> = command.get_arguments().filter_map(Arg::get_env).collect();
     env::vars_os()
-        .map(|(name, _)| name)
-        .filter(|name| !known.contains(&name.as_os_str()))
-        .map(|name| name.to_string_lossy().escape_debug().to_string())
-        .find(|name| name.starts_with("CHATD_") && !is_service_link(name))
-}
-
-/// Returns true for the variables that Kubernetes sets for a service named `chatd`.
-fn is_service_link(name: &str) -> bool {
-    name.starts_with("CHATD_PORT") || name.starts_with("CHATD_SERVICE_")
+        .filter(|(name, _)| !known.contains(&name.as_os_str()))
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+        .filter(|(name, _)| name.starts_with("CHATD_"))
+        .find(|(name, value)| !is_service_link(name, value, |other| env::var(other).ok()))
+        .map(|(name, _)| name.escape_debug().to_string())
 }
 
 /// Returns the first paragraph of an error of clap, without the usage that follows it.

@@ -6,7 +6,10 @@
 pub mod echo;
 
 mod config;
+mod directives;
+mod links;
 mod logs;
+mod lost_lines;
 mod retain;
 mod signals;
 mod storage;
@@ -118,6 +121,9 @@ where
         signal = signals.next() => signal,
     };
     info!(signal, timeout = ?drain_timeout, "drain started");
+    if signal == "SIGHUP" {
+        warn!(signal, "configuration not reloaded: the signal drains the server; start it again");
+    }
     let drained = tokio::select! {
         drained = chat.drain(drain_timeout) => drained,
         // Requests are answered during the drain.
@@ -126,7 +132,7 @@ where
             chat.drain(drain_timeout).await;
             return ExitCode::from(1);
         }
-        signal = signals.next() => {
+        signal = signals.next_urgent() => {
             warn!(signal, "drain aborted");
             return ExitCode::from(1);
         }
@@ -139,7 +145,7 @@ where
     stopping.send_replace(true);
     let stopped = tokio::select! {
         stopped = &mut serving => stopped,
-        _ = signals.next() => return ExitCode::from(1),
+        _ = signals.next_urgent() => return ExitCode::from(1),
     };
     match stopped {
         Ok(()) if abandoned == 0 && store.is_ok() => ExitCode::SUCCESS,

@@ -2,25 +2,30 @@ use std::{env, io};
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
 
 use crate::config::LogFormat;
+use crate::directives;
+use crate::lost_lines::LostLines;
 
 /// Lines that wait for a slow reader of standard error. Further lines are dropped.
 const BUFFERED_LINES: usize = 16 * 1024;
 
-/// The filter of log lines without `RUST_LOG`. actix logs errors for requests that are merely malformed; errors of the
-/// server itself are returned to it, so nothing is lost.
-const DEFAULT: &str = "info,actix_http=off";
-
-/// Sends log lines to standard error until the guard is dropped, filtered by `RUST_LOG` or by [`DEFAULT`].
+/// Sends log lines to standard error until the guard is dropped, filtered by `RUST_LOG`.
 ///
-/// If standard error is full or closed, lines are dropped. Logging never blocks a session.
-pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, ParseError> {
+/// If standard error is full or closed, lines are dropped and counted. Logging never blocks a session. The error says
+/// what is wrong with `RUST_LOG`.
+pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, String> {
     let wanted = env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
-    let filter = EnvFilter::try_new(if wanted.is_empty() { DEFAULT } else { &wanted })?;
+    let directives = directives::read(&wanted).map_err(|word| {
+        let word = word.escape_debug();
+        format!(
+            "`{word}` is neither a level (error, warn, info, debug, trace, off) nor a target like chat_core"
+        )
+    })?;
+    let filter = EnvFilter::try_new(&directives.text).map_err(|error| error.to_string())?;
     let (writer, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).finish(io::stderr());
+    drop(tokio::spawn(LostLines::new(writer.error_counter()).report()));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
@@ -31,6 +36,9 @@ pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, ParseError> {
         LogFormat::Json => {
             logs.json().flatten_event(true).with_current_span(true).with_span_list(false).init();
         }
+    }
+    if let Some(target) = directives.unknown_target {
+        tracing::warn!(directive = %target.escape_debug(), "RUST_LOG names a target without log lines");
     }
     Ok(guard)
 }

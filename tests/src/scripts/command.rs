@@ -116,6 +116,11 @@ const MALFORMED: &[Malformed] = &[
         "bad_key",
         true,
     ),
+    malformed_command(
+        r#"{"type":"send","ref":"REF","room":"lobby","key":"\u001b[31m","body":{"text":"hi"}}"#,
+        "bad_key",
+        true,
+    ),
     malformed_command(r#"{"type":"send","ref":"REF","room":"","body":{"text":"hi"}}"#, "bad_room", false),
     malformed_command(
         r#"{"type":"history","ref":"REF","room":"lobby","before":2,"after":1}"#,
@@ -179,7 +184,7 @@ impl Body {
             Self::Longest => json!({"text": "x".repeat(MAX_BODY)}),
             Self::TooLong => json!({"text": "x".repeat(MAX_BODY + 1)}),
             Self::Empty => json!({"text": ""}),
-            Self::Blank => json!({"text": " \n\t"}),
+            Self::Blank => json!({"text": " \n\t\u{2800}"}),
             Self::Control => json!({"text": "a\u{7}b"}),
             Self::Other => json!({"words": "hi"}),
         }

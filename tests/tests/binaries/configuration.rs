@@ -27,7 +27,7 @@ fn help_lists_all_options_variables_and_commands() -> Result<()> {
 fn a_bad_option_gives_one_line_and_exit_code_2() -> Result<()> {
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let taken = taken.local_addr()?.to_string();
-    let bad: [&[&str]; 27] = [
+    let bad: [&[&str]; 30] = [
         &["--listen", "nowhere"],
         &["--listen", "127.0.0.1:70000"],
         &["--listen", &taken],
@@ -41,6 +41,9 @@ fn a_bad_option_gives_one_line_and_exit_code_2() -> Result<()> {
         &["--max-connections", "99999999999999999999"],
         &["--drain-timeout", "soon"],
         &["--allow-origin", "https://chat.example/path"],
+        &["--allow-origin", "wss://chat.example"],
+        &["--allow-origin", "https://chat.example:0"],
+        &["--allow-origin", "https://채팅.example"],
         &["--data", ""],
         &["--durability", "eternal"],
         &["--retain", "30"],
@@ -71,9 +74,13 @@ fn a_bad_option_gives_one_line_and_exit_code_2() -> Result<()> {
 #[test]
 fn a_bad_or_misspelled_variable_gives_one_line_and_exit_code_2() -> Result<()> {
     for binary in Binary::one_per_adapter() {
-        for (name, value) in
-            [("CHATD_MAX_CONNECTIONS", "0"), ("CHATD_LISTN", "127.0.0.1:0"), ("RUST_LOG", "chat_core=loud")]
-        {
+        for (name, value) in [
+            ("CHATD_MAX_CONNECTIONS", "0"),
+            ("CHATD_LISTN", "127.0.0.1:0"),
+            ("CHATD_PORT", "8080"),
+            ("RUST_LOG", "chat_core=loud"),
+            ("RUST_LOG", "warning"),
+        ] {
             let mut command = binary.command()?;
             command.args(["--listen", "127.0.0.1:0", "--data", ":memory:"]).env(name, value);
             let output = command.stdin(Stdio::null()).output()?;
@@ -103,9 +110,16 @@ async fn flags_override_variables() -> Result<()> {
         let mut command = binary.command()?;
         command.env("CHATD_LISTEN", "127.0.0.1:1").env("CHATD_MAX_CONNECTIONS", "1");
         command.env("CHATD_PORT", "tcp://10.0.0.1:80").env("CHATD_SERVICE_HOST", "10.0.0.1");
-        command.env("CHATD_ALLOW_ORIGIN", "https://a.example,https://b.example");
+        command.env("CHATD_WARP_SERVICE_HOST", "10.0.0.1").env("CHATD_WARP_SERVICE_PORT", "80");
+        command.env("CHATD_WARP_PORT", "tcp://10.0.0.1:80").env("CHATD_WARP_PORT_80_TCP_ADDR", "10.0.0.1");
+        command.env("CHATD_ALLOW_ORIGIN", "https://a.example,https://B.example.:443,https://*.d.example");
         let daemon = Daemon::spawn(command, binary, &[])?;
-        for (origin, expected) in [("https://b.example", 101), ("https://c.example", 403)] {
+        for (origin, expected) in [
+            ("https://b.example", 101),
+            ("https://eu.d.example", 101),
+            ("https://c.example", 403),
+            ("https://d.example", 403),
+        ] {
             let (_, status) = request_upgrade(daemon.address(), &format!("Origin: {origin}\r\n")).await?;
             ensure!(status == expected, "{origin}: {status}");
         }
@@ -113,6 +127,41 @@ async fn flags_override_variables() -> Result<()> {
         let _one = Client::connect(daemon.address(), "one").await?;
         let (_, status) = request_upgrade(daemon.address(), "").await?;
         ensure!(status == 503, "over --max-connections: {status}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_variable_counts_as_not_set() -> Result<()> {
+    for binary in Binary::one_per_adapter() {
+        let mut command = binary.command()?;
+        let names = "LISTEN DATA DURABILITY RETAIN UPGRADE LOG_FORMAT ALLOW_ORIGIN MAX_CONNECTIONS DRAIN_TIMEOUT ECHO";
+        for name in names.split(' ') {
+            command.env(format!("CHATD_{name}"), "");
+        }
+        command.env("RUST_LOG", "");
+        let daemon = Daemon::spawn(command, binary, &[])?;
+        let (_, status) = request_upgrade(daemon.address(), "").await?;
+        ensure!(status == 101, "{binary:?}: {status}");
+        let log = daemon.stop()?;
+        ensure!(log.iter().any(|line| line["message"] == "listening"), "{log:#?}");
+        let empty = tempfile::TempDir::new()?;
+        let check =
+            binary.command()?.arg("check").env("CHATD_DATA", "").current_dir(empty.path()).output()?;
+        let line = String::from_utf8(check.stderr)?;
+        ensure!(check.status.code() == Some(2) && line.contains("./chat-data"), "{line}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_target_that_does_not_exist_keeps_errors_and_is_reported() -> Result<()> {
+    for binary in Binary::one_per_adapter() {
+        let mut command = binary.command()?;
+        command.env("RUST_LOG", "warn,my_service=debug");
+        let log = Daemon::spawn(command, binary, &[])?.stop()?;
+        let reported = log.iter().find(|line| line["message"] == "RUST_LOG names a target without log lines");
+        ensure!(reported.is_some_and(|line| line["directive"] == "my_service"), "{log:#?}");
     }
     Ok(())
 }

@@ -1,8 +1,11 @@
 use std::net::SocketAddr;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use chat_conformance::client::Frame;
-use chat_tests::{BINARIES, Client, Daemon, Incoming, check_levels, eventually, request_upgrade, within};
+use chat_tests::{
+    BINARIES, Binary, Client, Daemon, Incoming, check_levels, eventually, request_upgrade, within,
+};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -118,6 +121,59 @@ async fn a_second_signal_ends_the_server_at_once() -> Result<()> {
         let (status, log) = daemon.wait()?;
         let is_draining = log.iter().any(|line| line["message"] == "drain started");
         ensure!(status.code() == Some(1) || (status.success() && is_draining), "{binary:?}: {status}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_drains_like_a_termination() -> Result<()> {
+    for binary in BINARIES {
+        let daemon = Daemon::start(binary, &[])?;
+        let mut client = Client::member(daemon.address(), "ann").await?;
+        daemon.signal("HUP")?;
+        let closing = client.until("closing").await?;
+        ensure!(closing["code"] == 1012 && closing["reconnect_in_ms"].as_u64() > Some(0), "{closing}");
+        ensure!(client.closed().await? == Some(1012), "{binary:?}");
+        let (status, log) = daemon.wait()?;
+        ensure!(status.success(), "{binary:?}: {status}");
+        let started = log.iter().find(|line| line["message"] == "drain started");
+        ensure!(started.is_some_and(|line| line["signal"] == "SIGHUP"), "{log:#?}");
+        let is_explained = |line: &Value| {
+            line["message"].as_str().is_some_and(|text| text.starts_with("configuration not reloaded"))
+        };
+        ensure!(log.iter().any(is_explained), "{log:#?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_hangup_does_not_cut_the_drain() -> Result<()> {
+    for binary in Binary::one_per_adapter() {
+        let daemon = Daemon::start(binary, &["--drain-timeout", "2"])?;
+        // A client that neither reads nor answers, so that the drain lasts.
+        let _silent = request_upgrade(daemon.address(), "").await?;
+        daemon.signal("HUP")?;
+        eventually(|| async { Ok(daemon.ready().await?["ready"] == false) }).await?;
+        daemon.signal("HUP")?;
+        let (_, log) = daemon.wait()?;
+        ensure!(log.iter().any(|line| line["message"] == "drain finished"), "{binary:?}: {log:#?}");
+        ensure!(!log.iter().any(|line| line["message"] == "drain aborted"), "{binary:?}: {log:#?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_under_nohup_survives_a_hangup() -> Result<()> {
+    for binary in Binary::one_per_adapter() {
+        let plain = binary.command()?;
+        let mut command = Command::new("nohup");
+        command.arg(plain.get_program());
+        let daemon = Daemon::spawn(command, binary, &[])?;
+        daemon.signal("HUP")?;
+        let mut client = Client::member(daemon.address(), "ann").await?;
+        client.send(json!({"type": "ping"})).await?;
+        client.until("pong").await?;
+        daemon.stop()?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::ConnectError;
 pub struct Target {
     /// `ws://host:port/path`.
     pub url: String,
-    /// The guest's name. By default, the server chooses one.
+    /// The guest's name. Without one, the server chooses.
     pub name: Option<String>,
     /// The address of this machine to connect from. By default, the system chooses one.
     pub local_address: Option<IpAddr>,

@@ -37,7 +37,7 @@ pub(super) fn with_rights(builder: Builder) -> Builder {
 
 /// A handshake with a bearer token.
 pub(super) fn with_token(stage: &Stage, token: &str) -> Request {
-    stage.handshake("guest").add("Authorization", &format!("Bearer {token}"))
+    stage.handshake("visitor").add("Authorization", &format!("Bearer {token}"))
 }
 
 struct Tokens;

@@ -79,6 +79,16 @@ chat_suite::cases!(
         ann.ask_for_error("bad_command", command).await.map(drop)
     }
 
+    /// A key can be printed: control, bidirectional and invisible characters are `bad_key`.
+    #[source = "PROTOCOL.md, section 3"]
+    async fn a_key_that_cannot_be_printed_is_refused(stage: Stage) -> Verdict {
+        let mut ann = stage.member("ann").await?;
+        for key in ["\u{1b}[31m", "a\0", "a\nb", "a\u{202e}b", "\u{200b}"] {
+            ann.ask_for_error("bad_key", keyed(&stage.room(), key, "hi")).await?;
+        }
+        ann.ask_for("sent", keyed(&stage.room(), "주문 7", "hi")).await.map(drop)
+    }
+
     /// A command and its retry in one packet are one message and one duplicate.
     #[source = "PROTOCOL.md, section 5.3"]
     async fn a_retry_in_the_same_packet_is_a_duplicate(stage: Stage) -> Verdict {

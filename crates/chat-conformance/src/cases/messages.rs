@@ -11,6 +11,18 @@ chat_suite::cases!(
         ann.expect_no_events().await
     }
 
+    /// A text without a visible character is `empty_body`, whichever invisible characters it has.
+    #[source = "PROTOCOL.md, section 3"]
+    async fn a_text_without_a_visible_character_is_refused(stage: Stage) -> Verdict {
+        let mut ann = stage.member("ann").await?;
+        for text in
+            ["\u{2800}", "\u{200b}\u{2060}", "\u{3164}", "\u{fe0f}", "\u{ad}", "\u{e0041}", "\u{13441}"]
+        {
+            ann.ask_for_error("empty_body", send(&stage.room(), text)).await?;
+        }
+        ann.post(&stage.room(), "\u{2800}\u{2801}").await.map(drop)
+    }
+
     /// A text of 4,096 bytes is sent; one byte more is `body_too_large`.
     #[source = "PROTOCOL.md, section 3"]
     async fn a_text_of_exactly_the_limit_is_sent(stage: Stage) -> Verdict {
@@ -54,7 +66,9 @@ chat_suite::cases!(
     async fn control_characters_in_a_text_are_refused(stage: Stage) -> Verdict {
         let mut ann = stage.member("ann").await?;
         for text in ["a\0b", "\u{1b}[31m", "\u{7}", "a\u{7f}"] {
-            ann.ask_for_error("bad_body", send(&stage.room(), text)).await?;
+            let error = ann.ask_for_error("bad_body", send(&stage.room(), text)).await?;
+            let names_rule = error["message"].as_str().is_some_and(|text| text.contains("control character"));
+            ann.check(names_rule, "a `message` about control characters", &error)?;
         }
         ann.post(&stage.room(), "one\n\ttwo\r\nthree").await.map(drop)
     }

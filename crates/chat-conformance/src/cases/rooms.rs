@@ -11,6 +11,24 @@ chat_suite::cases!(
         Ok(())
     }
 
+    /// Marks are valid after a letter of their script: Thai, Devanagari and others are not written without them.
+    #[source = "PROTOCOL.md, section 6"]
+    async fn a_room_name_with_marks_is_accepted(stage: Stage) -> Verdict {
+        let mut ann = stage.client("ann").await?;
+        for name in ["ทั่วไป", "น้ำ", "हिन्दी", "தமிழ்", "ខ្មែរ", "עִבְרִית", "ㅋㅋ"]
+        {
+            let joined = ann.join(&stage.named(name)).await?;
+            ann.check(joined["room"] == stage.named(name), format!("the room {name}"), &joined)?;
+        }
+        bad(&stage, &["\u{e31}ก", "7\u{e31}", "a\u{e31}", "a-\u{301}"]).await
+    }
+
+    /// A name has one spelling: full-width, styled and other compatibility characters are `bad_room`.
+    #[source = "PROTOCOL.md, section 6"]
+    async fn a_room_name_of_compatibility_characters_is_refused(stage: Stage) -> Verdict {
+        bad(&stage, &["ｌｏｂｂｙ", "lobby７", "ｶﾅ", "ﬁ", "\u{1d4c1}obby"]).await
+    }
+
     /// A name has 1 to 64 bytes, not characters: 65 and none are `bad_room`.
     #[source = "PROTOCOL.md, section 6"]
     async fn a_room_name_of_64_bytes_is_the_longest(stage: Stage) -> Verdict {

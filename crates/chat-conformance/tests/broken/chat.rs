@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde_json::json;
 
 use crate::frame::Frame;
@@ -65,8 +67,93 @@ pub(crate) fn defects() -> Vec<Defect> {
         }),
         defect(
             "a_server_that_gives_all_guests_one_name_is_caught",
-            "names::a_guest_without_a_name_gets_a_number",
-            || Link::event("welcome", |event| event["user"]["name"] = json!("guest-1")),
+            "names::a_guest_without_a_name_gets_a_random_id",
+            || {
+                Link::event("welcome", |event| {
+                    event["user"] = json!({"id": "guest-k7f2mqr3k4z94b", "name": "guest-k7f2mq"});
+                })
+            },
+        ),
+        defect(
+            "a_server_that_numbers_its_guests_is_caught",
+            "names::a_guest_without_a_name_gets_a_random_id",
+            number_guests(),
+        ),
+        defect(
+            "a_server_that_gives_away_the_name_of_an_unnamed_guest_is_caught",
+            "names::the_name_of_an_unnamed_guest_cannot_be_taken",
+            || rename("%67%75%65%73%74%2d", "%78"),
+        ),
+        defect(
+            "a_server_that_refuses_all_joiners_is_caught",
+            "names::joiners_inside_a_sequence_are_accepted",
+            || rename("%ef%b8%8f", "%1b"),
+        ),
+        defect(
+            "a_server_that_takes_joiners_into_the_id_is_caught",
+            "names::joiners_inside_a_sequence_are_accepted",
+            || Link::event("welcome", |event| event["user"]["id"] = event["user"]["name"].clone()),
+        ),
+        defect(
+            "a_server_that_accepts_joiners_anywhere_is_caught",
+            "names::joiners_outside_a_sequence_are_refused",
+            || rename("%e2%80%8d", ""),
+        ),
+        defect(
+            "a_server_that_accepts_letters_that_look_alike_is_caught",
+            "names::a_name_that_mixes_letters_that_look_alike_is_refused",
+            || rename("%d0%90", "%41"),
+        ),
+        defect(
+            "a_server_that_accepts_a_reserved_name_is_caught",
+            "names::a_reserved_name_is_refused",
+            || rename("%41%64%6d%69%6e", "%41%64"),
+        ),
+        defect("a_server_that_refuses_marks_is_caught", "rooms::a_room_name_with_marks_is_accepted", || {
+            Link::command(|command| {
+                if command["room"].as_str().is_some_and(|room| room.contains('\u{e31}')) {
+                    command["room"] = json!("!");
+                }
+            })
+        }),
+        defect(
+            "a_server_that_accepts_full_width_letters_is_caught",
+            "rooms::a_room_name_of_compatibility_characters_is_refused",
+            || {
+                Link::command(|command| {
+                    if command["room"] == "ｌｏｂｂｙ" {
+                        command["room"] = json!("lobby");
+                    }
+                })
+            },
+        ),
+        defect(
+            "a_server_that_accepts_an_escape_in_a_key_is_caught",
+            "keys::a_key_that_cannot_be_printed_is_refused",
+            || {
+                Link::command(|command| {
+                    let printable = command["key"].as_str().map(|key| key.replace('\u{1b}', ""));
+                    if let Some(key) = printable {
+                        command["key"] = json!(key);
+                    }
+                })
+            },
+        ),
+        defect(
+            "a_server_that_accepts_an_invisible_text_is_caught",
+            "messages::a_text_without_a_visible_character_is_refused",
+            || {
+                Link::command(|command| {
+                    if command["body"]["text"] == "\u{2800}" {
+                        command["body"]["text"] = json!("-");
+                    }
+                })
+            },
+        ),
+        defect(
+            "a_server_that_does_not_name_the_broken_rule_is_caught",
+            "messages::control_characters_in_a_text_are_refused",
+            || Link::event("error", |event| event["message"] = json!("the body is bad")),
         ),
         defect(
             "a_server_that_lists_members_unsorted_is_caught",
@@ -150,4 +237,20 @@ pub(crate) fn defects() -> Vec<Defect> {
             },
         ),
     ]
+}
+
+/// Replaces a part of the name that the client asks for.
+fn rename(from: &'static str, to: &'static str) -> Link {
+    Link::request(move |head| head.replacen(from, to, 1))
+}
+
+/// Gives guests ids and names that the next client can foretell.
+fn number_guests() -> impl Fn() -> Link + Send + Sync {
+    let guests = AtomicU64::new(0);
+    move || {
+        let number = guests.fetch_add(1, Ordering::Relaxed);
+        Link::event("welcome", move |event| {
+            event["user"] = json!({"id": format!("guest-{number}"), "name": format!("guest-{number}")});
+        })
+    }
 }

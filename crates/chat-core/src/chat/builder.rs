@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use tokio::sync::OnceCell;
 
 use super::Shared;
-use crate::room::{CheckBody, MemoryStore, Rooms, unix_millis};
+use crate::room::{CheckBody, MemoryStore, Rooms};
 use crate::session::Sessions;
 use crate::{Authorize, Bus, Chat, Limits, Message, NodeId, Store, Text};
 
@@ -67,7 +67,7 @@ impl Builder {
         self
     }
 
-    /// Sets the name of this server. It makes the ids of guests and of connections unique among several servers.
+    /// Sets the name of this server. It makes the ids of connections unique among several servers.
     pub fn node(mut self, node: NodeId) -> Self {
         self.node = Some(node);
         self
@@ -83,19 +83,15 @@ impl Builder {
     /// Returns the chat.
     pub fn build(self) -> Chat {
         let limits = Arc::new(self.limits.clamped());
-        // A store may know the guests of an earlier process, so their numbers are not used again.
-        let first_guest = if self.store.is_some() { unix_millis() } else { 0 };
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
         let name = self.node.clone().unwrap_or_else(NodeId::random);
         // On a single server, ids are plain numbers.
         let node = self.node.or_else(|| self.bus.is_some().then(|| name.clone()));
-        let sessions = Sessions::new(limits.connection.max_connections, node.clone());
+        let sessions = Sessions::new(limits.connection.max_connections, node);
         let chat = Chat::new(Shared {
             rooms: Arc::new(Rooms::new(limits, store, self.check_body, (name.clone(), self.bus.clone()))),
             sessions: Arc::new(sessions),
             authorize: self.authorize,
-            node,
-            guests: AtomicU64::new(first_guest),
             subscriptions: AtomicU64::new(u64::MAX),
             closed: OnceCell::new(),
         });

@@ -5,7 +5,7 @@ pub use builder::Builder;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use chat_proto::handshake::Refusal;
@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use crate::bus::{BusSink, Notice, Received};
 use crate::room::Rooms;
 use crate::session::{Phase, Reservation, Sessions, Ticket};
-use crate::{Authorize, Health, Identity, Limits, NodeId, RoomName, Unavailable, User};
+use crate::{Authorize, Health, Identity, Limits, RoomName, Unavailable, User};
 
 /// The part of a drain's time that is reserved for the store. It is at most a fifth of the drain's time.
 const CLOSE_SHARE: Duration = Duration::from_secs(1);
@@ -38,10 +38,6 @@ pub(crate) struct Shared {
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) authorize: Option<Arc<dyn Authorize>>,
-    /// The prefix of guests' numbers: the name of this node.
-    pub(crate) node: Option<NodeId>,
-    /// The number of the last guest.
-    pub(crate) guests: AtomicU64,
     /// The number of the next subscription. It counts down, since the numbers of connections count up.
     pub(crate) subscriptions: AtomicU64,
     /// The result of closing the store, which is closed once.
@@ -124,10 +120,15 @@ impl Chat {
         Ticket::new(Arc::clone(&self.shared.rooms), self.shared.authorize.clone(), permit, user)
     }
 
-    /// Returns the identity of a guest that has not chosen a name: `guest-1`, `guest-2`, and so on.
+    /// Returns the identity of a guest that has not chosen a name: see [`User::unnamed_guest`]. Its id is random, so
+    /// it is not used again, not even by another server or after a restart.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no random numbers.
     pub fn next_guest(&self) -> Identity {
-        let number = self.shared.guests.fetch_add(1, Ordering::Relaxed) + 1;
-        User::numbered_guest(self.shared.node.as_ref().map(NodeId::as_str), number).into()
+        let random = getrandom::u64().expect("the operating system always has random numbers once it is up");
+        User::unnamed_guest(random).into()
     }
 
     /// Returns the users in a room now, sorted by name. The users on other nodes are known while the room is open here.

@@ -69,7 +69,7 @@ impl Chat {
         message: &M,
         key: &str,
     ) -> Result<AppendReceipt, PostError> {
-        if key.is_empty() || key.len() > self.limits().wire.max_key_bytes {
+        if !self.limits().wire.allows_key(key) {
             return Err(PostError::InvalidKey);
         }
         self.append(room, user, message, Some(key.to_owned())).await

@@ -107,7 +107,7 @@ impl Room for MemoryRoom {
     }
 }
 
-pub(crate) fn unix_millis() -> u64 {
+fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

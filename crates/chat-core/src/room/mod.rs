@@ -14,7 +14,6 @@ pub(crate) use call::{append, search, within};
 pub(crate) use inbox::Inbox;
 pub(crate) use live::LiveRoom;
 pub(crate) use membership::Membership;
-pub(crate) use memory::unix_millis;
 pub use memory::{MemoryRoom, MemoryStore};
 pub(crate) use registry::{CheckBody, Rooms};
 pub use subscription::Subscription;

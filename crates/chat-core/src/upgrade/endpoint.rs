@@ -5,6 +5,7 @@ use chat_proto::handshake::{Accept, OriginPolicy, Refusal, decide};
 use serde_json::{Map, Value};
 
 use super::handler::{Handler, MakeHandler};
+use super::refusals::{RefusalLog, Refused};
 use crate::{
     Answer, Chat, Denied, Health, Identify, IdentifyRequest, Identity, Limits, RequestHead, Ticket, Upgrade,
     UpgradeGuard, timer,
@@ -36,6 +37,7 @@ pub struct Endpoint {
     readiness: Option<Arc<dyn Fn() -> Readiness + Send + Sync>>,
     identify: Option<Arc<dyn Identify>>,
     handler: Option<MakeHandler>,
+    refusals: Arc<RefusalLog>,
 }
 
 /// The source of an adapter's connections.
@@ -109,6 +111,7 @@ impl Endpoint {
             readiness: None,
             identify: None,
             handler: None,
+            refusals: Arc::default(),
         }
     }
 
@@ -119,7 +122,8 @@ impl Endpoint {
         self
     }
 
-    /// Admits pages of these origins too: `https://chat.example`, or `*` for all.
+    /// Admits pages of these origins too: `https://chat.example`, `https://*.chat.example` for the names one level
+    /// below, or `*` for all. Each is an [`OriginPattern`](crate::OriginPattern); other texts admit nothing.
     #[must_use]
     pub fn allow_origins(mut self, origins: Vec<String>) -> Self {
         self.origins = Arc::new(OriginPolicy::SameOriginOr(origins));
@@ -189,7 +193,7 @@ impl Endpoint {
             Ok(upgrade) => Decision::Upgrade(upgrade),
             Err(refusal) => {
                 if let Some(guard) = guard {
-                    guard.refuse(refusal);
+                    guard.refuse(Refused::new(refusal, head, Arc::clone(&self.refusals)));
                 }
                 Decision::Answer(Answer::refusal(refusal, self.limits()))
             }

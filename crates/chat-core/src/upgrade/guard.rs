@@ -1,10 +1,12 @@
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use chat_proto::handshake::Refusal;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use tracing::{error, info};
+use tracing::error;
 
+use super::refusals::Refused;
 use crate::{Answer, Limits};
 
 /// A guard of one request. It compares the chat's decision about an upgrade with the response that the client gets.
@@ -42,29 +44,37 @@ use crate::{Answer, Limits};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct UpgradeGuard(Arc<Mutex<State>>);
+pub struct UpgradeGuard {
+    state: Arc<Mutex<State>>,
+    address: Option<IpAddr>,
+}
 
 #[derive(Debug, Default)]
 enum State {
     /// The request was not for the chat.
     #[default]
     Unused,
-    Refused(Refusal),
+    Refused(Box<Refused>),
     Accepted(oneshot::Sender<()>),
     Abandoned,
 }
 
 impl UpgradeGuard {
+    /// Returns the guard of a request from this address, for the log.
+    pub fn from_peer(address: Option<SocketAddr>) -> Self {
+        Self { address: address.map(|address| address.ip().to_canonical()), ..Self::default() }
+    }
+
     /// Compares the status of the response that leaves with the chat's decision.
     ///
     /// Returns the response to send in its place if the chat has accepted an upgrade that cannot happen, because a layer
     /// has changed the answer, or because no task is left to start the session.
     #[must_use = "the answer replaces the response"]
     pub fn observe(&self, status: u16) -> Option<Answer> {
-        match std::mem::take(&mut *self.0.lock()) {
+        match std::mem::take(&mut *self.state.lock()) {
             State::Unused => None,
-            State::Refused(refusal) => {
-                info!(status, code = refusal.code(), "upgrade refused");
+            State::Refused(refused) => {
+                refused.log(status, self.address);
                 None
             }
             accepted => {
@@ -90,19 +100,19 @@ impl UpgradeGuard {
     /// It is for frameworks in which a part of the response is the connection: the status does not show its loss. It
     /// changes nothing once the response has left.
     pub fn abandon(&self) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if matches!(*state, State::Accepted(_)) {
             *state = State::Abandoned;
         }
     }
 
-    pub(super) fn refuse(&self, refusal: Refusal) {
-        *self.0.lock() = State::Refused(refusal);
+    pub(super) fn refuse(&self, refused: Refused) {
+        *self.state.lock() = State::Refused(Box::new(refused));
     }
 
     pub(super) fn accept(&self) -> oneshot::Receiver<()> {
         let (confirm, confirmed) = oneshot::channel();
-        *self.0.lock() = State::Accepted(confirm);
+        *self.state.lock() = State::Accepted(confirm);
         confirmed
     }
 }

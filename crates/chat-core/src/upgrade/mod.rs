@@ -4,6 +4,7 @@ mod answer;
 mod endpoint;
 mod guard;
 mod handler;
+mod refusals;
 mod ticket;
 
 pub use answer::Answer;

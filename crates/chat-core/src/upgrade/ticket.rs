@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::info;
 
 use super::handler::MakeHandler;
+use super::refusals::Refused;
 use crate::{Answer, Connection, Limits, Ticket, UpgradeGuard};
 
 /// An upgrade that the chat allows. [`accept`](Self::accept) carries it out. A drop of it cancels the upgrade.
@@ -41,7 +42,7 @@ impl Upgrade {
 
     /// Cancels the upgrade, because the framework cannot provide a connection. Returns the response to send.
     pub fn refuse(self) -> Answer {
-        self.guard.refuse(Refusal::Internal);
+        self.guard.refuse(Refused::internal());
         Answer::refusal(Refusal::Internal, self.ticket.limits())
     }
 

@@ -7,9 +7,11 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use sha1::{Digest, Sha1};
 
 mod head;
+mod origin;
 mod refusal;
 
 pub use head::{RequestHead, Version};
+pub use origin::{InvalidOrigin, OriginPattern};
 pub use refusal::Refusal;
 
 use crate::{Limits, SUBPROTOCOL, User};
@@ -21,7 +23,7 @@ pub enum OriginPolicy {
     /// The origin's host and port must be those of `Host`.
     #[default]
     SameOrigin,
-    /// The same origin, and these. `*` stands for every origin except `null`.
+    /// The same origin, and these. Each is an [`OriginPattern`]; other texts stand for no origin.
     SameOriginOr(Vec<String>),
 }
 
@@ -104,7 +106,9 @@ pub fn decide(head: &RequestHead<'_>, origins: &OriginPolicy, limits: &Limits) -
     }
     let key = head.single("sec-websocket-key").filter(|key| is_nonce(key)).ok_or(Refusal::BadHandshake)?;
     let host = head.single("host").filter(|host| !host.is_empty()).ok_or(Refusal::BadHandshake)?;
-    if head.has("origin") && !head.single("origin").is_some_and(|origin| allows(origins, origin, host)) {
+    if head.has("origin")
+        && !head.single("origin").is_some_and(|origin| origin::allows(origins, origin, host))
+    {
         return Err(Refusal::OriginForbidden);
     }
     let mut offered = head.tokens("sec-websocket-protocol").peekable();
@@ -128,22 +132,4 @@ fn accept_key(key: &str) -> String {
 
 fn is_nonce(key: &str) -> bool {
     BASE64_STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16)
-}
-
-fn allows(policy: &OriginPolicy, origin: &str, host: &str) -> bool {
-    if let OriginPolicy::SameOriginOr(listed) = policy
-        && origin != "null"
-        && listed.iter().any(|entry| entry == "*" || entry.eq_ignore_ascii_case(origin))
-    {
-        return true;
-    }
-    // TLS may end in front of the server, so the scheme is not known here. The default port is that of the
-    // origin's own scheme.
-    let (authority, port) = match origin.split_once("://") {
-        Some(("http", authority)) => (authority, ":80"),
-        Some(("https", authority)) => (authority, ":443"),
-        _ => return false,
-    };
-    let bare = |text: &str| text.strip_suffix(port).unwrap_or(text).to_ascii_lowercase();
-    bare(authority) == bare(host)
 }

@@ -37,11 +37,11 @@ pub enum ErrorCode {
     AlreadyIdentified,
     /// The room name breaks the rules for room names.
     #[error(
-        "a room name is 1 to 64 bytes of lower-case letters, digits, - and _ in NFC, a letter or digit first"
+        "a room name is 1 to 64 bytes of lower-case letters with their marks, digits, - and _ in NFC, a letter or digit first, without compatibility characters"
     )]
     BadRoom,
     /// The user name breaks the rules for user names.
-    #[error("a user name is 1 to 32 visible characters")]
+    #[error("a user name is 1 to 32 visible characters; some names are reserved")]
     BadName,
     /// The command is for members of the room.
     #[error("join the room first")]
@@ -49,18 +49,18 @@ pub enum ErrorCode {
     /// The connection is in [`ConnectionLimits::max_rooms`](crate::ConnectionLimits::max_rooms) rooms already.
     #[error("this connection has joined its maximum number of rooms")]
     TooManyRooms,
-    /// The message has no content.
-    #[error("the message is empty")]
+    /// The message has no visible content.
+    #[error("the message has no visible character")]
     EmptyBody,
     /// The message is longer than its kind allows.
     #[error("the message is too long")]
     BodyTooLarge,
-    /// The body is not a message of this service.
-    #[error("the body is not a message of this service")]
-    BadBody,
-    /// The idempotency key is empty or longer than
-    /// [`WireLimits::max_key_bytes`](crate::WireLimits::max_key_bytes).
-    #[error("the key is empty or too long")]
+    /// The body breaks this rule of the service.
+    #[error("{0}")]
+    BadBody(&'static str),
+    /// The idempotency key is empty, longer than [`WireLimits::max_key_bytes`](crate::WireLimits::max_key_bytes), or not
+    /// [printable](crate::is_printable).
+    #[error("the key is empty, too long, or has a character that cannot be printed")]
     BadKey,
     /// The idempotency key was used before, for another body.
     #[error("this key was used for another body")]
@@ -116,6 +116,9 @@ pub enum ErrorCode {
 /// The text of an [`ErrorCode::BadCommand`] that a client reads. The server's text is in the event's `message`.
 const BAD_COMMAND: ErrorCode = ErrorCode::BadCommand("a field of the command is missing or invalid");
 
+/// The text of an [`ErrorCode::BadBody`] that a client reads. The server's text is in the event's `message`.
+const BAD_BODY: ErrorCode = ErrorCode::BadBody("the body is not a message of this service");
+
 /// All codes that have a name.
 const KNOWN: [ErrorCode; 28] = [
     ErrorCode::BadJson,
@@ -129,7 +132,7 @@ const KNOWN: [ErrorCode; 28] = [
     ErrorCode::TooManyRooms,
     ErrorCode::EmptyBody,
     ErrorCode::BodyTooLarge,
-    ErrorCode::BadBody,
+    BAD_BODY,
     ErrorCode::BadKey,
     ErrorCode::KeyConflict,
     ErrorCode::BadCursor,
@@ -163,7 +166,7 @@ impl ErrorCode {
             Self::TooManyRooms => "too_many_rooms",
             Self::EmptyBody => "empty_body",
             Self::BodyTooLarge => "body_too_large",
-            Self::BadBody => "bad_body",
+            Self::BadBody(_) => "bad_body",
             Self::BadKey => "bad_key",
             Self::KeyConflict => "key_conflict",
             Self::BadCursor => "bad_cursor",

@@ -203,7 +203,9 @@ fn a_key_has_1_to_64_bytes() {
     for key in ["a", &"a".repeat(64), &"로".repeat(21), " ", "../..", "<>"] {
         assert_eq!(send(&format!(r#","key":"{key}"{body}"#)).0.as_deref(), Some(key));
     }
-    for key in ["", &"a".repeat(65), &"로".repeat(22), &"a".repeat(10_000)] {
+    for key in
+        ["", &"a".repeat(65), &"로".repeat(22), &"a".repeat(10_000), r"\u001b[31m", r"a\u202eb", "\u{200b}"]
+    {
         assert_eq!(keyed(key).unwrap_err(), ErrorCode::BadKey);
     }
 }

@@ -155,6 +155,6 @@ pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outc
             Outcome::History(Page { epoch: "e".to_owned(), messages: vec![stored], more: gap })
         }
         Action::Search(_) => Outcome::Found(SearchPage { messages: vec![stored], more: gap }),
-        Action::Members => Outcome::Members(vec![User::numbered_guest(None, 1)]),
+        Action::Members => Outcome::Members(vec![User::unnamed_guest(1)]),
     }
 }

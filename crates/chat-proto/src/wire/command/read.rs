@@ -97,7 +97,7 @@ fn from(fields: &Fields<'_>) -> Result<JoinFrom, ErrorCode> {
 
 fn key(fields: &Fields<'_>, limits: &Limits) -> Result<Option<String>, ErrorCode> {
     match fields.string("key", "`key` must be a string")? {
-        Some(key) if key.is_empty() || key.len() > limits.wire.max_key_bytes => Err(ErrorCode::BadKey),
+        Some(key) if !limits.wire.allows_key(&key) => Err(ErrorCode::BadKey),
         key => Ok(key),
     }
 }

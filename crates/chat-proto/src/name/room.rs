@@ -3,16 +3,17 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use unicode_normalization::char::is_combining_mark;
-use unicode_normalization::is_nfc;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
+use super::{belongs_to, is_letter, is_mark};
 use crate::ErrorCode;
 
 const MAX_BYTES: usize = 64;
 
-/// The name of a room: 1 to 64 bytes of letters and digits of any script, `-` and `_`, starting with a
-/// letter or digit, in NFC and in lower case.
+/// The name of a room: 1 to 64 bytes of letters and digits of any script, marks after a letter of their script, `-` and
+/// `_`, starting with a letter or digit, in NFC and in lower case. Characters that only repeat others in another form,
+/// such as full-width letters, are not allowed.
 ///
 /// A value of this type always follows these rules, so code that takes one does not check it again. A clone
 /// shares the text.
@@ -45,9 +46,12 @@ pub enum InvalidRoomName {
     /// The first character is not a letter or a digit.
     #[error("a room name starts with a letter or a digit")]
     FirstCharacter,
-    /// A character is not a letter, a digit, `-` or `_`.
-    #[error("a room name has only letters, digits, - and _")]
+    /// A character is not a letter, a mark after a letter of its script, a digit, `-` or `_`.
+    #[error("a room name has only letters, marks after a letter, digits, - and _")]
     Character,
+    /// A character is another form of a different one, such as a full-width letter.
+    #[error("a room name has no full-width, styled or other compatibility characters")]
+    Compatibility,
     /// The name is not in Unicode's normalization form C.
     #[error("a room name must be in NFC")]
     NotNormalized,
@@ -73,19 +77,21 @@ impl FromStr for RoomName {
     type Err = InvalidRoomName;
 
     fn from_str(name: &str) -> Result<Self, InvalidRoomName> {
-        let allowed = |c: char| is_letter_or_digit(c) || c == '-' || c == '_';
         if name.len() > MAX_BYTES {
             return Err(InvalidRoomName::TooLong);
         }
         let first = name.chars().next().ok_or(InvalidRoomName::Empty)?;
-        if !is_letter_or_digit(first) || is_combining_mark(first) {
+        if !is_letter(first) && !is_digit(first) {
             return Err(InvalidRoomName::FirstCharacter);
-        }
-        if !name.chars().all(allowed) {
-            return Err(InvalidRoomName::Character);
         }
         if !is_nfc(name) {
             return Err(InvalidRoomName::NotNormalized);
+        }
+        if name.chars().any(is_compatibility) {
+            return Err(InvalidRoomName::Compatibility);
+        }
+        if !has_allowed_characters(name) {
+            return Err(InvalidRoomName::Character);
         }
         // Some upper-case letters, such as the mathematical ones, have no lower-case form.
         if name.contains(char::is_uppercase) || name.to_lowercase() != name {
@@ -119,16 +125,36 @@ impl<'de> Deserialize<'de> for RoomName {
     }
 }
 
-fn is_letter_or_digit(c: char) -> bool {
-    (c.is_alphabetic() || c.general_category() == GeneralCategory::DecimalNumber) && !is_blank(c)
+fn has_allowed_characters(name: &str) -> bool {
+    let (mut letter, mut previous) = (None, None);
+    name.chars().all(|c| {
+        let is_spelled_twice =
+            matches!((previous, c), (Some('\u{e4d}'), '\u{e32}') | (Some('\u{ecd}'), '\u{eb2}'));
+        previous = Some(c);
+        if is_mark(c) {
+            return letter.is_some_and(|letter| belongs_to(c, letter));
+        }
+        letter = is_letter(c).then_some(c);
+        !is_spelled_twice && !is_old_jamo(c) && (letter.is_some() || is_digit(c) || c == '-' || c == '_')
+    })
 }
 
-/// Returns true if a character is invisible although Unicode counts it as a letter, a mark or a symbol: fillers,
-/// variation selectors, the grapheme joiner and the Braille blank.
-pub(crate) fn is_blank(c: char) -> bool {
-    matches!(
+fn is_digit(c: char) -> bool {
+    c.general_category() == GeneralCategory::DecimalNumber
+}
+
+/// Returns true for parts of a Hangul syllable. RFC 8264, section 9.9, excludes them: they look like letters.
+fn is_old_jamo(c: char) -> bool {
+    matches!(c, '\u{1100}'..='\u{11ff}' | '\u{a960}'..='\u{a97f}' | '\u{d7b0}'..='\u{d7ff}')
+}
+
+/// Returns true if NFKC replaces a character by others (RFC 8264, section 9.17). Some letters of Armenian, Thai, Lao
+/// and Korean are exceptions, because people write them in everyday words.
+fn is_compatibility(c: char) -> bool {
+    let is_everyday_letter = matches!(
         c,
-        '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}'
-            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0100}'..='\u{e01ef}'
-    )
+        '\u{587}' | '\u{e33}' | '\u{eb3}' | '\u{edc}' | '\u{edd}' | '\u{3131}'..='\u{3163}'
+            | '\u{3165}'..='\u{318e}'
+    );
+    !is_everyday_letter && std::iter::once(c).nfkc().ne([c])
 }

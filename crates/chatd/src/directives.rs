@@ -1,0 +1,119 @@
+//! The directives of `RUST_LOG`.
+
+use std::str::FromStr;
+
+use tracing_subscriber::filter::LevelFilter;
+
+/// The filter without `RUST_LOG`. actix logs errors for requests that are merely malformed; errors of the server itself
+/// are returned to it, so nothing is lost.
+const DEFAULT: &str = "info,actix_http=off";
+
+/// The directive that comes first, so that errors are logged unless another directive turns them off.
+const ERRORS: &str = "error";
+
+/// Beginnings of the targets that have log lines.
+const TARGETS: [&str; 12] = [
+    "actix",
+    "axum",
+    "chat_",
+    "chatd",
+    "h2",
+    "hyper",
+    "mio",
+    "rusqlite",
+    "tokio",
+    "tower",
+    "tungstenite",
+    "warp",
+];
+
+/// The directives for log lines, and a warning for the operator.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Directives {
+    pub(crate) text: String,
+    /// The first target that has no log lines.
+    pub(crate) unknown_target: Option<String>,
+}
+
+/// Reads the value of `RUST_LOG`; an empty one means that it is not set.
+///
+/// The error is a word that is neither a level nor a target. It would turn off all log lines.
+pub(crate) fn read(wanted: &str) -> Result<Directives, String> {
+    if wanted.trim().is_empty() {
+        return Ok(Directives { text: DEFAULT.to_owned(), unknown_target: None });
+    }
+    let mut unknown_target = None;
+    for directive in wanted.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+        let target = directive.split(['=', '[']).next().unwrap_or_default();
+        let is_known = target.is_empty() || TARGETS.iter().any(|known| target.starts_with(known));
+        if is_known || LevelFilter::from_str(directive).is_ok() {
+            continue;
+        }
+        if target == directive {
+            return Err(directive.to_owned());
+        }
+        unknown_target.get_or_insert_with(|| target.to_owned());
+    }
+    Ok(Directives { text: format!("{ERRORS},{wanted}"), unknown_target })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unknown(wanted: &str) -> Option<String> {
+        read(wanted).expect("valid directives").unknown_target
+    }
+
+    #[test]
+    fn a_word_that_is_neither_a_level_nor_a_target_is_refused() {
+        for wanted in ["warning", "verbose", "chat-core", "info,loud", "5x"] {
+            let word = wanted.rsplit(',').next().expect("a word");
+            assert_eq!(read(wanted), Err(word.to_owned()));
+        }
+    }
+
+    #[test]
+    fn levels_and_targets_are_accepted() {
+        for wanted in [
+            "warn",
+            "WARN",
+            "off",
+            "3",
+            "chat_core",
+            "chat_core=debug",
+            "chatd::storage=trace,warn",
+            "warn,hyper=off,",
+            "[connection]=debug",
+            "chat_core[connection{user=ann}]=debug",
+        ] {
+            assert_eq!(unknown(wanted), None, "{wanted}");
+            let filter = read(wanted).expect("valid").text.parse::<tracing_subscriber::EnvFilter>();
+            assert!(filter.is_ok(), "{wanted}: {filter:?}");
+        }
+        assert_eq!(unknown("info,my_service=debug").as_deref(), Some("my_service"));
+    }
+
+    #[test]
+    fn an_empty_value_means_the_default() {
+        assert_eq!(read(" ").expect("valid").text, DEFAULT);
+    }
+
+    #[test]
+    fn errors_are_logged_unless_a_directive_turns_them_off() {
+        use tracing::level_filters::LevelFilter;
+        use tracing_subscriber::layer::{Layer, SubscriberExt};
+        for (wanted, logs_errors) in
+            [("foo=debug", true), ("chat_core=warn", true), ("off", false), ("warn", true)]
+        {
+            let filter: tracing_subscriber::EnvFilter =
+                read(wanted).expect("valid").text.parse().expect("valid");
+            let subscriber = tracing_subscriber::registry().with(filter.with_filter(LevelFilter::TRACE));
+            let logs = tracing::subscriber::with_default(
+                subscriber,
+                || tracing::enabled!(target: "chat_sqlite", tracing::Level::ERROR),
+            );
+            assert_eq!(logs, logs_errors, "{wanted}");
+        }
+    }
+}
