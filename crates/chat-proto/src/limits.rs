@@ -187,6 +187,21 @@ impl ConnectionLimits {
     }
 }
 
+impl RateLimits {
+    /// Returns rates that limit nothing, for load tests and for trusted clients.
+    ///
+    /// ```
+    /// use chat_proto::{Limits, RateLimits};
+    ///
+    /// let limits = Limits::default().with(|limits| limits.rates = RateLimits::unlimited());
+    /// assert!(limits.rates.connection.is_unlimited());
+    /// ```
+    pub fn unlimited() -> Self {
+        let none = Rate::UNLIMITED;
+        Self { connection: none, user: none, read_bytes: none, ..Self::default() }
+    }
+}
+
 impl HttpLimits {
     /// Returns the bytes of a request head that a server reads. To a head between
     /// [`max_head_bytes`](Self::max_head_bytes) and this number, the chat itself answers that it is too large.

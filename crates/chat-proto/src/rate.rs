@@ -112,7 +112,7 @@ impl Bucket {
 }
 
 /// A rate that several sessions share, such as the rate of all connections of one user.
-pub trait SharedRate: Send {
+pub trait SharedRate: Send + Sync {
     /// Takes tokens.
     ///
     /// # Errors
