@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chat_core::{Chat, Incoming, Limits, Range};
+use chat_core::{Chat, Incoming, Limits, Range, RateLimits};
 use chat_testkit::HIGH_WATER;
 use chat_testkit::Store;
 use chat_testkit::{Frame, Peer, chat, connect, member, pass, seconds_until, seqs, settle, types};
@@ -25,6 +25,7 @@ async fn a_blocked_reader_delays_no_other_member_and_misses_nothing() {
     let chat = chat(Limits::default().with(|limits| {
         limits.rooms.tail_events = 16;
         limits.wire.max_page_messages = 20;
+        limits.rates = RateLimits::unlimited();
     }));
     let mut slow = member(&chat, "slow").await;
     let mut ann = member(&chat, "ann").await;
@@ -102,6 +103,7 @@ async fn a_reader_behind_the_log_gets_a_gap() {
 async fn a_peer_that_reads_nothing_is_closed_and_can_resume() {
     let chat = chat(Limits::default().with(|limits| {
         limits.connection.write_timeout = Duration::from_secs(9);
+        limits.rates = RateLimits::unlimited();
     }));
     let mut slow = member(&chat, "slow").await;
     let ann = member(&chat, "ann").await;
@@ -157,7 +159,7 @@ async fn a_peer_that_reads_slowly_stays_connected() {
 
 #[tokio::test(start_paused = true)]
 async fn commands_of_a_peer_that_reads_nothing_are_carried_out() {
-    let chat = Chat::default();
+    let chat = chat(Limits::default().with(|limits| limits.rates = RateLimits::unlimited()));
     let mut slow = member(&chat, "slow").await;
     let ann = member(&chat, "ann").await;
     slow.events().await;
@@ -181,7 +183,7 @@ async fn commands_of_a_peer_that_reads_nothing_are_carried_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hundred_messages_that_waited_leave_in_a_few_flushes() {
-    let chat = Chat::default();
+    let chat = chat(Limits::default().with(|limits| limits.rates = RateLimits::unlimited()));
     let mut slow = member(&chat, "slow").await;
     let ann = member(&chat, "ann").await;
     slow.events().await;

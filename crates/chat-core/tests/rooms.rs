@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use chat_core::{AppendReceipt, Chat, Limits, PostError, Range, RoomName, Search, SearchError, Text, User};
+use chat_core::{
+    AppendReceipt, Chat, Limits, PostError, Range, RateLimits, RoomName, Search, SearchError, Text, User,
+};
 use chat_testkit::{Mode, Store};
 use chat_testkit::{chat, connect, guest, lobby, member, pass, seconds_until, seqs, settle};
 use serde_json::{Value, json};
@@ -135,7 +137,7 @@ async fn a_room_over_the_limit_replaces_the_one_that_was_idle_the_longest() {
 
 #[tokio::test(start_paused = true)]
 async fn a_room_without_messages_is_closed_with_its_last_member() {
-    let chat = chat(limits());
+    let chat = chat(limits().with(|limits| limits.rates = RateLimits::unlimited()));
     let mut ann = member(&chat, "ann").await;
     for n in 0..500 {
         ann.join(&format!("room-{n}")).await;

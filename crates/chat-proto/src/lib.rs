@@ -32,11 +32,13 @@ pub mod session;
 
 mod limits;
 mod name;
+mod rate;
 mod user;
 mod wire;
 
-pub use limits::{ConnectionLimits, HttpLimits, Limits, RoomLimits, WireLimits};
+pub use limits::{ConnectionLimits, HttpLimits, Limits, RateLimits, RoomLimits, WireLimits};
 pub use name::{InvalidRoomName, RoomName, has_visible, is_printable};
+pub use rate::{Bucket, Rate, SharedRate};
 pub use room::{
     AppendError, AppendReceipt, Cursor, Gap, Log, LogBounds, NewMessage, Next, Page, Range, Resumption,
     Roster, Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Unavailable, fold, resume,

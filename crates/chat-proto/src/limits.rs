@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::is_printable;
+use crate::{Rate, is_printable};
 
 /// The limits of a chat, by subject.
 ///
@@ -20,6 +20,8 @@ pub struct Limits {
     pub wire: WireLimits,
     /// Numbers and times of connections.
     pub connection: ConnectionLimits,
+    /// Rates at which clients may cause work.
+    pub rates: RateLimits,
     /// Sizes and times of requests and upgrades.
     pub http: HttpLimits,
     /// Numbers and times of rooms, and the sizes of a room in memory.
@@ -83,6 +85,25 @@ pub struct ConnectionLimits {
     pub write_timeout: Duration,
     /// Time for the closing handshake. Default 1 s.
     pub close_timeout: Duration,
+}
+
+/// Rates at which clients may cause work. [`Rate::UNLIMITED`] lifts one.
+///
+/// A command costs tokens: `ping`, `typing`, `send` and an invalid command 1, `join` and `leave` 2, `history`, `members`
+/// and `search` 5.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RateLimits {
+    /// Tokens for the commands of one connection. Default 50 per second, 200 at once.
+    pub connection: Rate,
+    /// Tokens for the commands of all connections of one user. Default 100 per second, 400 at once.
+    pub user: Rate,
+    /// Time for which a connection may send commands earlier than `retry_after_ms` said, without a pause of a second.
+    /// Default 10 s.
+    pub close_after: Duration,
+    /// Bytes that one connection may send, with 64 bytes more for each frame. A connection that sends faster is read
+    /// more slowly. Default 256 KiB per second, 1 MiB at once.
+    pub read_bytes: Rate,
 }
 
 /// Sizes and times of requests and upgrades.
@@ -174,6 +195,21 @@ impl ConnectionLimits {
     }
 }
 
+impl RateLimits {
+    /// Returns rates that limit nothing, for load tests and for trusted clients.
+    ///
+    /// ```
+    /// use chat_proto::{Limits, RateLimits};
+    ///
+    /// let limits = Limits::default().with(|limits| limits.rates = RateLimits::unlimited());
+    /// assert!(limits.rates.connection.is_unlimited());
+    /// ```
+    pub fn unlimited() -> Self {
+        let none = Rate::UNLIMITED;
+        Self { connection: none, user: none, read_bytes: none, ..Self::default() }
+    }
+}
+
 impl HttpLimits {
     /// Returns the bytes of a request head that a server reads. To a head between
     /// [`max_head_bytes`](Self::max_head_bytes) and this number, the chat itself answers that it is too large.
@@ -217,6 +253,17 @@ impl Default for ConnectionLimits {
             ping_timeout: Duration::from_secs(20),
             write_timeout: Duration::from_secs(15),
             close_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self {
+            connection: Rate::new(50, 200),
+            user: Rate::new(100, 400),
+            close_after: Duration::from_secs(10),
+            read_bytes: Rate::new(256 * 1024, 1024 * 1024),
         }
     }
 }

@@ -172,6 +172,7 @@ chat_suite::cases!(
     /// A client that ends its writing side behind its commands still gets every reply, and then the end of the
     /// stream.
     #[source = "RFC 9293 section 3.6"]
+    #[with(limits(without_rates))]
     async fn replies_arrive_after_a_half_close(stage: Stage) -> Verdict {
         // A server that loses replies does so only if it reads the end early enough: so the case repeats.
         for round in 0..30 {

@@ -130,6 +130,7 @@ chat_suite::cases!(
 
     /// The `limit` of `history` is clamped to 200 and is 50 by default, and `more` says that there are more messages.
     #[source = "PROTOCOL.md, section 3"]
+    #[with(limits(without_rates))]
     async fn a_history_limit_is_clamped(stage: Stage) -> Verdict {
         let room = stage.room();
         let mut ann = stage.member("ann").await?;

@@ -24,6 +24,7 @@ mod messages;
 mod names;
 mod origin;
 mod pressure;
+mod rates;
 mod refusal;
 mod renewal;
 mod resume;
@@ -34,7 +35,7 @@ mod utf8;
 
 use std::time::{Duration, Instant};
 
-use chat_core::Limits;
+use chat_core::{Limits, Rate, RateLimits};
 use chat_suite::check;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
@@ -66,6 +67,7 @@ pub fn cases() -> Vec<Case> {
         group("resume", "resume and tail in chat-proto; the session in chat-core", resume::cases()),
         group("search", "the search query in chat-proto, and the store", search::cases()),
         group("pressure", "write_timeout and batches in chat-core; the write buffer", pressure::cases()),
+        group("rates", "the tokens of the session in chat-proto and chat-core", rates::cases()),
         group("liveness", "the timers of the session in chat-proto and chat-core", liveness::cases()),
         group("identity", "Endpoint::identify and Identify in chat-core", identity::cases()),
         group("rights", "Builder::authorize in chat-core; the session's operations", rights::cases()),
@@ -152,6 +154,11 @@ async fn expect_messages(client: &mut Client, seqs: impl IntoIterator<Item = u64
         client.check(event["seq"] == seq, format!("the message {seq}"), &event)?;
     }
     Ok(())
+}
+
+/// Lifts the rates, for a case that sends many commands on purpose.
+fn without_rates(limits: &mut Limits) {
+    limits.rates = RateLimits::unlimited();
 }
 
 fn millis(millis: u64) -> Duration {

@@ -49,6 +49,7 @@ chat_suite::cases!(
 
     /// A client that pauses for less than the write timeout gets all its replies, in order.
     #[source = "PROTOCOL.md, section 5.5"]
+    #[with(limits(without_rates))]
     async fn a_slow_reader_gets_every_reply(stage: Stage) -> Verdict {
         let mut ann = member_of_long_room(&stage, "ann").await?;
         let room = stage.room();
@@ -175,6 +176,7 @@ chat_suite::cases!(
 
     /// Three thousand commands without a pause get three thousand replies, in order.
     #[source = "PROTOCOL.md, section 3"]
+    #[with(limits(without_rates))]
     async fn thousands_of_commands_in_a_row_are_all_answered(stage: Stage) -> Verdict {
         let mut ann = stage.client("ann").await?;
         let frames = pings(0..3_000);
@@ -185,6 +187,7 @@ chat_suite::cases!(
 
     /// Five hundred messages in a row reach ten members in order, without a gap or a repetition.
     #[source = "PROTOCOL.md, section 5.1"]
+    #[with(limits(without_rates))]
     async fn a_burst_reaches_all_members_complete(stage: Stage) -> Verdict {
         let mut readers = Vec::new();
         for n in 0..10 {

@@ -177,7 +177,10 @@ chat_suite::cases!(
 
     /// A replay of more messages than the room holds in memory is read from the log, in order.
     #[source = "PROTOCOL.md, section 5.4"]
-    #[with(limits(|limits| limits.rooms.tail_events = 16))]
+    #[with(limits(|limits| {
+        limits.rooms.tail_events = 16;
+        without_rates(limits);
+    }))]
     async fn a_replay_longer_than_the_tail_is_complete(stage: Stage) -> Verdict {
         let (mut ann, epoch) = member_of_long_room(&stage, 400).await?;
         let mut bob = stage.client("bob").await?;

@@ -12,6 +12,7 @@ use crate::{Defect, defect};
 pub(crate) fn defects() -> Vec<Defect> {
     let mut defects = identity();
     defects.extend(rights());
+    defects.extend(rates());
     defects.extend(endings());
     defects
 }
@@ -116,6 +117,66 @@ fn rights() -> Vec<Defect> {
     ]
 }
 
+fn rates() -> Vec<Defect> {
+    vec![
+        defect(
+            "a_server_that_names_no_time_to_wait_is_caught",
+            "rates::a_burst_beyond_the_rate_is_refused_with_a_time_to_wait",
+            || Link::event("error", |event| event["retry_after_ms"] = json!(null)),
+        ),
+        defect(
+            "a_server_that_ignores_commands_beyond_the_rate_is_caught",
+            "rates::a_burst_beyond_the_rate_is_refused_with_a_time_to_wait",
+            || Link::drop_events(|event| event["code"] == "rate_limited"),
+        ),
+        defect(
+            "a_server_that_stores_a_message_beyond_the_rate_is_caught",
+            "rates::a_command_beyond_the_rate_has_no_effect",
+            || {
+                Link::event("sent", |event| {
+                    let reference = event["ref"].take();
+                    let refusal = json!({"type": "error", "code": "rate_limited", "retry_after_ms": 1});
+                    *event = refusal;
+                    event["ref"] = reference;
+                })
+            },
+        ),
+        defect(
+            "a_server_that_gives_each_connection_a_rate_of_its_own_is_caught",
+            "rates::the_connections_of_a_user_share_a_rate",
+            one_name_for_each_connection(),
+        ),
+        defect(
+            "a_server_that_counts_a_refusal_for_the_rate_as_an_error_is_caught",
+            "rates::refusals_for_the_rate_do_not_close_the_connection",
+            || {
+                let mut refusals = 0;
+                Link::down(move |frame, wires| {
+                    wires.client(&frame);
+                    refusals += u32::from(frame.json().is_some_and(|event| event["code"] == "rate_limited"));
+                    wires.ends = refusals >= 10;
+                })
+            },
+        ),
+        defect(
+            "a_server_that_closes_a_hasty_client_for_good_is_caught",
+            "rates::a_client_that_ignores_the_rate_is_closed",
+            || closes_with(4002, 4500),
+        ),
+        defect(
+            "a_server_that_drops_what_comes_too_fast_is_caught",
+            "rates::a_client_that_sends_too_many_bytes_is_read_slowly",
+            || {
+                let mut frames = 0;
+                Link::map_up(move |frame| {
+                    frames += 1;
+                    (frames != 4).then_some(frame)
+                })
+            },
+        ),
+    ]
+}
+
 fn endings() -> Vec<Defect> {
     vec![
         defect(
@@ -163,6 +224,15 @@ fn one_id_for_each_connection() -> impl Fn() -> Link + Send + Sync {
     move || {
         let number = connections.fetch_add(1, Ordering::Relaxed);
         Link::request(move |head| head.replace("Bearer 7:", &format!("Bearer 7-{number}:")))
+    }
+}
+
+/// Gives the user a name that no other connection has.
+fn one_name_for_each_connection() -> impl Fn() -> Link + Send + Sync {
+    let connections = AtomicU64::new(0);
+    move || {
+        let number = connections.fetch_add(1, Ordering::Relaxed);
+        Link::request(move |head| head.replace("name=ann", &format!("name=ann{number}")))
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::sync::OnceCell;
 
 use super::Shared;
 use crate::room::{CheckBody, MemoryStore, Rooms};
-use crate::session::Sessions;
+use crate::session::{Sessions, UserRates};
 use crate::{Authorize, Bus, Chat, Limits, Message, NodeId, Store, Text};
 
 /// A builder of a [`Chat`]. The default is a chat of guests who send text, with rooms in memory.
@@ -88,9 +88,11 @@ impl Builder {
         // On a single server, ids are plain numbers.
         let node = self.node.or_else(|| self.bus.is_some().then(|| name.clone()));
         let sessions = Sessions::new(limits.connection.max_connections, node);
+        let user_rates = UserRates::new(limits.rates.user);
         let chat = Chat::new(Shared {
             rooms: Arc::new(Rooms::new(limits, store, self.check_body, (name.clone(), self.bus.clone()))),
             sessions: Arc::new(sessions),
+            user_rates,
             authorize: self.authorize,
             subscriptions: AtomicU64::new(u64::MAX),
             closed: OnceCell::new(),

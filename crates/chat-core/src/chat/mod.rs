@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::bus::{BusSink, Notice, Received};
 use crate::room::Rooms;
-use crate::session::{Phase, Reservation, Sessions, Ticket};
+use crate::session::{Phase, Reservation, Sessions, Ticket, UserRates};
 use crate::{Authorize, Health, Identity, Limits, RoomName, Unavailable, User};
 
 /// The part of a drain's time that is reserved for the store. It is at most a fifth of the drain's time.
@@ -37,6 +37,7 @@ pub struct Chat {
 pub(crate) struct Shared {
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) user_rates: UserRates,
     pub(crate) authorize: Option<Arc<dyn Authorize>>,
     /// The number of the next subscription. It counts down, since the numbers of connections count up.
     pub(crate) subscriptions: AtomicU64,
@@ -117,7 +118,8 @@ impl Chat {
 
     pub(crate) fn admit_reserved(&self, reservation: Reservation, Identity { user }: Identity) -> Ticket {
         let permit = reservation.admit(&user);
-        Ticket::new(Arc::clone(&self.shared.rooms), self.shared.authorize.clone(), permit, user)
+        let user_rate = self.shared.user_rates.share(user.key());
+        Ticket::new(Arc::clone(&self.shared.rooms), self.shared.authorize.clone(), permit, user, user_rate)
     }
 
     /// Returns the identity of a guest that has not chosen a name: see [`User::unnamed_guest`]. Its id is random, so

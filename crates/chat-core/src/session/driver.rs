@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use chat_proto::Bucket;
 use chat_proto::session::{Effect, Session};
 use tokio::time::Instant;
 
@@ -35,6 +36,8 @@ pub(super) struct Driver<'c, C> {
     pub(super) writer: Writer,
     pub(super) state: State,
     pub(super) received: u64,
+    /// The bytes that the peer may send.
+    pub(super) read_bytes: Bucket,
     pub(super) sent: u64,
     started: Instant,
     stall: Stall,
@@ -68,7 +71,11 @@ impl<'c, C: Connection> Driver<'c, C> {
     pub(super) fn new(mut ticket: Ticket, connection: &'c mut C) -> Self {
         ticket.permit.begin_session();
         let (limits, user) = (Arc::clone(ticket.limits()), ticket.user.clone());
-        let (session, welcome) = Session::open(limits, user, ticket.permit.connection_id(), Duration::ZERO);
+        let (mut session, welcome) =
+            Session::open(limits, user, ticket.permit.connection_id(), Duration::ZERO);
+        if let Some(rate) = ticket.user_rate.take() {
+            session.share_rate(rate);
+        }
         let mut output = Output::default();
         output.reply(Outgoing::Text(welcome.encode()));
         let started = Instant::now();
@@ -83,6 +90,7 @@ impl<'c, C: Connection> Driver<'c, C> {
             writer: Writer::Open { unflushed: false },
             state: State::Open,
             received: 0,
+            read_bytes: Bucket::default(),
             sent: 0,
             started,
             stall: Stall::default(),
@@ -194,7 +202,8 @@ impl<'c, C: Connection> Driver<'c, C> {
             Writer::Failed(_, until) => Some(*until),
             Writer::Open { .. } => None,
         };
-        let first = [stall, deferred, failed].into_iter().flatten().fold(liveness, Instant::min);
+        let resumes = self.reading_resumes();
+        let first = [stall, deferred, failed, resumes].into_iter().flatten().fold(liveness, Instant::min);
         let Poll::Ready(now) = self.alarm.poll(cx, first) else {
             return false;
         };
@@ -210,6 +219,8 @@ impl<'c, C: Connection> Driver<'c, C> {
             }
         } else if is_due(deferred) {
             self.handle_deferred();
+        } else if is_due(resumes) {
+            // The next round reads again.
         } else if self.reads() {
             effects = self.session.handle_timer(self.now());
         } else {

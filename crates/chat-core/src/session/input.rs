@@ -1,6 +1,7 @@
 //! The input of a session: frames from the peer.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -8,10 +9,36 @@ use super::driver::{BURST, Driver, MAX_REPLIES, State};
 use super::end::End;
 use crate::connection::{Connection, Incoming};
 
+/// Bytes that each frame counts besides its payload, so that small frames are limited too.
+const FRAME_BYTES: u32 = 64;
+
 impl<C: Connection> Driver<'_, C> {
     /// Returns true if the next frame can be read.
     pub(super) fn reads(&self) -> bool {
-        matches!(self.state, State::Open) && self.session.wants_text() && self.may_reply()
+        matches!(self.state, State::Open)
+            && self.session.wants_text()
+            && self.may_reply()
+            && self.read_debt().is_zero()
+    }
+
+    /// Returns the time at which the peer, which sends faster than it may, is read again.
+    pub(super) fn reading_resumes(&self) -> Option<Instant> {
+        let debt = self.read_debt();
+        (matches!(self.state, State::Open) && !debt.is_zero()).then(|| Instant::now() + debt)
+    }
+
+    fn read_debt(&self) -> Duration {
+        self.read_bytes.debt(self.limits().rates.read_bytes, self.now())
+    }
+
+    fn charge_read(&mut self, incoming: &Incoming) {
+        let payload = match incoming {
+            Incoming::Text(payload) | Incoming::Binary(payload) => payload.len(),
+            _ => 0,
+        };
+        let bytes = u32::try_from(payload).unwrap_or(u32::MAX).saturating_add(FRAME_BYTES);
+        let now = self.now();
+        self.read_bytes.charge(self.ticket.limits().rates.read_bytes, now, bytes);
     }
 
     /// Returns true if the peer reads its replies fast enough to get more.
@@ -33,6 +60,7 @@ impl<C: Connection> Driver<'_, C> {
                 break;
             };
             moved = true;
+            self.charge_read(&incoming);
             self.received += u64::from(incoming.is_frame());
             let ends =
                 !matches!(incoming, Incoming::Text(_) | Incoming::Ping | Incoming::Pong | Incoming::End);

@@ -6,9 +6,11 @@ mod end;
 mod input;
 mod operation;
 mod output;
+mod rates;
 mod registry;
 mod send;
 mod ticket;
 
+pub(crate) use rates::UserRates;
 pub(crate) use registry::{Phase, Reservation, Sessions};
 pub use ticket::Ticket;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use chat_proto::Event;
+use chat_proto::{Event, SharedRate};
 use tokio::time::Instant;
 use tracing::{Span, info_span};
 
@@ -42,6 +42,7 @@ pub struct Ticket {
     pub(super) permit: Permit,
     pub(super) user: User,
     pub(super) span: Span,
+    pub(super) user_rate: Option<Box<dyn SharedRate>>,
 }
 
 impl Ticket {
@@ -50,13 +51,14 @@ impl Ticket {
         authorize: Option<Arc<dyn Authorize>>,
         permit: Permit,
         user: User,
+        user_rate: Option<Box<dyn SharedRate>>,
     ) -> Self {
         let span = info_span!(
             "connection",
             id = %permit.connection_id(),
             user = %user.id().escape_debug()
         );
-        Self { rooms, authorize, permit, user, span }
+        Self { rooms, authorize, permit, user, span, user_rate }
     }
 
     /// Returns the limits of the chat.

@@ -12,6 +12,9 @@ use crate::{
 impl<M> Session<M> {
     pub(super) fn carry_out(&mut self, now: Duration, text: &[u8]) -> Vec<Effect> {
         let command::Parsed { reference, command } = command::parse(text, &self.limits);
+        if let Err(wait) = self.take_tokens(now, command.as_ref().map_or(1, Command::cost)) {
+            return self.refuse_for_rate(now, reference, wait);
+        }
         let command = match command {
             Ok(command) => command,
             Err(Invalid { code, room }) => return self.error(now, reference, code, None, room),
@@ -95,6 +98,27 @@ impl<M> Session<M> {
         let recovered = resumption.recovered;
         let joined = Event::Joined { reference, room, epoch, seq: head, first, recovered, members };
         [Some(Effect::Reply(joined)), gap].into_iter().flatten().collect()
+    }
+
+    /// Takes tokens of the connection and of its user: of both, or of none.
+    fn take_tokens(&mut self, now: Duration, cost: u32) -> Result<(), Duration> {
+        let rate = self.limits.rates.connection;
+        self.bucket.check(rate, now, cost)?;
+        if let Some(user) = &mut self.user_rate {
+            user.take(cost)?;
+        }
+        self.bucket.charge(rate, now, cost.min(rate.burst));
+        Ok(())
+    }
+
+    /// Refuses a command that came too early. It does not count as an error of the client, because a client may try
+    /// again.
+    fn refuse_for_rate(&mut self, now: Duration, reference: Option<String>, wait: Duration) -> Vec<Effect> {
+        let mut effects = vec![Effect::Reply(Event::rate_limited(reference, wait))];
+        if self.haste.note(now, wait) >= self.limits.rates.close_after {
+            effects.extend(self.close(CloseCode::RateLimited));
+        }
+        effects
     }
 
     fn error(

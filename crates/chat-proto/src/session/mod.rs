@@ -4,6 +4,7 @@
 //! a fixed moment, such as the start of the session.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ mod effect;
 
 pub use effect::{Action, Effect, Operation, Outcome};
 
-use crate::{CloseCode, Event, Limits, LimitsNotice, ProtocolViolation, RoomName, User};
+use crate::{Bucket, CloseCode, Event, Limits, LimitsNotice, ProtocolViolation, RoomName, SharedRate, User};
 
 /// The state of one session. It holds the memberships of its rooms, each an `M`.
 ///
@@ -42,7 +43,6 @@ use crate::{CloseCode, Event, Limits, LimitsNotice, ProtocolViolation, RoomName,
 /// assert!(matches!(effects[..], [Effect::Ping]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Session<M> {
     limits: Arc<Limits>,
     user: User,
@@ -53,6 +53,12 @@ pub struct Session<M> {
     backlog: VecDeque<Bytes>,
     /// The times of the last errors.
     errors: VecDeque<Duration>,
+    /// The tokens of this connection.
+    bucket: Bucket,
+    /// The tokens of the user.
+    user_rate: Option<Box<dyn SharedRate>>,
+    /// The commands that came too early.
+    haste: Haste,
     /// The time of the last complete frame of the peer.
     last_heard: Duration,
     /// The time of a ping without an answer.
@@ -66,6 +72,32 @@ enum Phase {
     /// The chat drains. No further command is taken.
     Draining,
     Closed,
+}
+
+/// The commands that a peer sent before the time that a `rate_limited` error had named.
+#[derive(Debug, Default)]
+struct Haste {
+    /// The time before which a command is too early.
+    retry_at: Duration,
+    /// The times of the first and of the last early command of a series without a pause.
+    early: Option<(Duration, Duration)>,
+}
+
+impl Haste {
+    /// The time without an early command that ends a series.
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    /// Records a command that was refused for its rate. Returns the time for which the peer has been sending early.
+    fn note(&mut self, now: Duration, wait: Duration) -> Duration {
+        if now < self.retry_at {
+            self.early = match self.early {
+                Some((first, last)) if now - last <= Self::PAUSE => Some((first, now)),
+                _ => Some((now, now)),
+            };
+        }
+        self.retry_at = now + wait;
+        self.early.map_or(Duration::ZERO, |(first, last)| last - first)
+    }
 }
 
 impl<M> Session<M> {
@@ -89,11 +121,20 @@ impl<M> Session<M> {
             in_flight: None,
             backlog: VecDeque::new(),
             errors: VecDeque::new(),
+            bucket: Bucket::default(),
+            user_rate: None,
+            haste: Haste::default(),
             last_heard: now,
             pinged: None,
             phase: Phase::Open,
         };
         (session, welcome)
+    }
+
+    /// Sets the rate that this session shares with the other sessions of its user. Without it, only the rate of the
+    /// connection counts.
+    pub fn share_rate(&mut self, rate: Box<dyn SharedRate>) {
+        self.user_rate = Some(rate);
     }
 
     /// Returns the user for whom the session speaks.
@@ -202,5 +243,15 @@ impl<M> Session<M> {
             effects.extend(self.close(CloseCode::Restarting));
         }
         effects
+    }
+}
+
+impl<M: fmt::Debug> fmt::Debug for Session<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("user", &self.user)
+            .field("rooms", &self.rooms)
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
     }
 }

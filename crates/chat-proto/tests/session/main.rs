@@ -3,10 +3,11 @@
 mod model;
 mod pages;
 mod random_command;
+mod tokens;
 
 use std::time::Duration;
 
-use chat_proto::{CloseCode, ErrorCode, Limits, ProtocolViolation};
+use chat_proto::{CloseCode, ErrorCode, Limits, ProtocolViolation, Rate};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -19,6 +20,17 @@ fn limits() -> Limits {
     Limits::default().with(|limits| {
         limits.connection.max_rooms = 2;
         limits.connection.max_backlog_commands = 4;
+        limits.rates.connection = Rate::UNLIMITED;
+        limits.rates.user = Rate::UNLIMITED;
+    })
+}
+
+/// Returns rates that a random history reaches. They divide a second, so that no time is rounded.
+fn limits_with_rates() -> Limits {
+    limits().with(|limits| {
+        limits.rates.connection = Rate::new(4, 8);
+        limits.rates.user = Rate::new(5, 6);
+        limits.rates.close_after = 2 * SECOND;
     })
 }
 
@@ -84,8 +96,11 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_command_is_answered_once_and_in_order(steps in proptest::collection::vec(step(), 0..120)) {
-        let mut model = Model::new(limits());
+    fn every_command_is_answered_once_and_in_order(
+        steps in proptest::collection::vec(step(), 0..120),
+        has_rates in any::<bool>(),
+    ) {
+        let mut model = Model::new(if has_rates { limits_with_rates() } else { limits() });
         for step in steps {
             step.take(&mut model);
         }
@@ -213,4 +228,58 @@ fn joining_again_is_no_error_at_the_limit_of_rooms() {
     model.text(RandomCommand::to_room("send", "c"));
     model.finish();
     assert_eq!(model.closed, None);
+}
+
+#[test]
+fn commands_beyond_the_rate_are_refused_until_tokens_are_back() {
+    let mut model = Model::new(Limits::default());
+    for _ in 0..400 {
+        model.text(RandomCommand::ping());
+    }
+    assert_eq!(model.refused_for_rate, 200);
+    model.wait(SECOND);
+    for _ in 0..100 {
+        model.text(RandomCommand::ping());
+    }
+    assert_eq!(model.refused_for_rate, 250);
+    assert_eq!(model.closed, None);
+}
+
+/// Sends pings with these pauses for 30 s. Returns the time until the session closed the connection.
+fn time_to_close(rate: Rate, mut pause: impl FnMut(&Model) -> Duration) -> Option<Duration> {
+    let mut model = Model::new(Limits::default().with(|limits| limits.rates.connection = rate));
+    let mut time = Duration::ZERO;
+    while time < 30 * SECOND {
+        model.text(RandomCommand::ping());
+        if model.closed.is_some() {
+            assert_eq!(model.closed, Some(CloseCode::RateLimited));
+            return Some(time);
+        }
+        let pause = pause(&model);
+        model.wait(pause);
+        time += pause;
+    }
+    None
+}
+
+#[test]
+fn a_client_that_ignores_the_rate_for_ten_seconds_is_closed() {
+    let time = time_to_close(Rate::new(50, 1), |_| Duration::from_millis(1));
+    assert_eq!(time, Some(Duration::from_millis(10_002)));
+}
+
+#[test]
+fn a_client_that_waits_as_told_is_never_closed() {
+    let time = time_to_close(Rate::new(1, 1), |model| model.told_to_wait());
+    assert_eq!(time, None);
+}
+
+#[test]
+fn a_client_that_pauses_a_second_between_bursts_is_never_closed() {
+    let mut count = 0;
+    let time = time_to_close(Rate::new(10, 1), |_| {
+        count += 1;
+        if count % 30 == 0 { SECOND + Duration::from_millis(1) } else { Duration::ZERO }
+    });
+    assert_eq!(time, None);
 }

@@ -10,6 +10,7 @@ use chat_proto::{CloseCode, ErrorCode, Event, Limits, ProtocolViolation, User};
 use serde_json::{Value, json};
 
 use crate::random_command::{Answer, Expected, ROOMS, RandomCommand, answer_to, kind_of, known, outcome};
+use crate::tokens::{Tokens, UserRate};
 
 pub(crate) struct Model {
     /// A membership is the name of its room.
@@ -21,6 +22,13 @@ pub(crate) struct Model {
     owed: VecDeque<RandomCommand>,
     in_flight: Option<Operation>,
     errors: Vec<Duration>,
+    connection_tokens: Tokens,
+    user_tokens: Tokens,
+    user_rate: UserRate,
+    retry_at: Duration,
+    /// The times of early commands, with no pause of more than a second between two.
+    early: Vec<Duration>,
+    pub(crate) refused_for_rate: usize,
     heard: Duration,
     pinged: Option<Duration>,
     draining: bool,
@@ -31,10 +39,19 @@ impl Model {
     pub(crate) fn new(limits: Limits) -> Self {
         let (limits, user) = (Arc::new(limits), User::guest("ada").expect("a good name"));
         let now = Duration::from_secs(1_000);
-        let (session, welcome) = Session::open(Arc::clone(&limits), user, "7".to_owned(), now);
+        let (mut session, welcome) = Session::open(Arc::clone(&limits), user, "7".to_owned(), now);
         assert!(matches!(welcome, Event::Welcome { .. }));
+        let user_rate = UserRate::new(limits.rates.user);
+        user_rate.set_time(now);
+        session.share_rate(Box::new(user_rate.clone()));
         Self {
             session,
+            connection_tokens: Tokens::new(limits.rates.connection),
+            user_tokens: Tokens::new(limits.rates.user),
+            user_rate,
+            retry_at: Duration::ZERO,
+            early: Vec::new(),
+            refused_for_rate: 0,
             limits,
             now,
             rooms: BTreeSet::new(),
@@ -50,10 +67,16 @@ impl Model {
 
     pub(crate) fn wait(&mut self, time: Duration) {
         self.now += time;
+        self.user_rate.set_time(self.now);
+    }
+
+    /// Returns the time that the last `rate_limited` error named.
+    pub(crate) fn told_to_wait(&self) -> Duration {
+        self.retry_at.saturating_sub(self.now)
     }
 
     pub(crate) fn wait_for_deadline(&mut self) {
-        self.now = self.now.max(self.session.deadline());
+        self.wait(self.session.deadline().saturating_sub(self.now));
     }
 
     pub(crate) fn text(&mut self, command: RandomCommand) {
@@ -188,13 +211,15 @@ impl Model {
     /// Compares effects with the commands without an answer, in their order.
     fn check(&mut self, effects: Vec<Effect>) {
         let mut effects = effects.into_iter();
-        while self.closed.is_none() && self.in_flight.is_none() && !self.too_many_errors() {
+        while self.closed.is_none() && self.in_flight.is_none() && !self.is_over() {
             let Some(command) = self.owed.pop_front() else { break };
             let effect = effects.next().unwrap_or_else(|| panic!("nothing for {command:?}"));
             self.check_effect(command, effect);
         }
         let close = if self.closed.is_some() {
             None
+        } else if self.is_limited_for_too_long() {
+            Some(CloseCode::RateLimited)
         } else if self.too_many_errors() {
             Some(CloseCode::TooManyErrors)
         } else {
@@ -220,7 +245,10 @@ impl Model {
     }
 
     fn check_effect(&mut self, command: RandomCommand, effect: Effect) {
-        let expected = self.expected(&command.expected);
+        let expected = match self.take_tokens(command.expected.cost()) {
+            0 => self.expected(&command.expected),
+            wait => Answer::RateLimited(wait),
+        };
         let reference = command.reference.as_deref();
         match (effect, expected) {
             (Effect::Reply(event), Answer::Event(kind)) => {
@@ -228,6 +256,11 @@ impl Model {
             }
             (Effect::Reply(event), Answer::Error(code, room)) => {
                 self.check_reply(&encoded(&event), Err(code), reference, room);
+            }
+            (Effect::Reply(event), Answer::RateLimited(wait)) => {
+                let event = encoded(&event);
+                assert_eq!((&event["code"], &event["ref"]), (&json!("rate_limited"), &json!(reference)));
+                assert_eq!(event["retry_after_ms"], wait, "{event}");
             }
             (Effect::Typing(room, active), Answer::Typing(expected, state)) => {
                 assert_eq!((room.as_str(), active), (expected, state));
@@ -242,6 +275,37 @@ impl Model {
             }
             (effect, _) => panic!("{effect:?} for {command:?}"),
         }
+    }
+
+    /// Takes tokens. Returns the milliseconds to wait if they are not there.
+    fn take_tokens(&mut self, cost: u32) -> u64 {
+        let wait = match self.connection_tokens.missing_ms(self.now, cost) {
+            0 => self.user_tokens.missing_ms(self.now, cost),
+            wait => wait,
+        };
+        if wait == 0 {
+            self.connection_tokens.take(cost);
+            self.user_tokens.take(cost);
+            return 0;
+        }
+        self.refused_for_rate += 1;
+        if self.now < self.retry_at {
+            if self.early.last().is_some_and(|last| self.now - *last > Duration::from_secs(1)) {
+                self.early.clear();
+            }
+            self.early.push(self.now);
+        }
+        self.retry_at = self.now + Duration::from_millis(wait);
+        wait
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_limited_for_too_long() || self.too_many_errors()
+    }
+
+    fn is_limited_for_too_long(&self) -> bool {
+        let series = self.early.first().zip(self.early.last());
+        series.is_some_and(|(first, last)| *last - *first >= self.limits.rates.close_after)
     }
 
     fn expected(&self, expected: &Expected) -> Answer {

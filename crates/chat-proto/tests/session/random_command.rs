@@ -35,6 +35,17 @@ pub(crate) fn random_command() -> impl Strategy<Value = RandomCommand> {
     prop_oneof![20 => (command(), reference).prop_map(|((expected, fields), reference)| RandomCommand::new(expected, &fields, reference)), 2 => unreadable()]
 }
 
+impl Expected {
+    /// Returns the tokens that the command costs.
+    pub(crate) fn cost(&self) -> u32 {
+        match self {
+            Self::Room("join" | "leave", _) => 2,
+            Self::Room("history" | "members" | "search", _) => 5,
+            _ => 1,
+        }
+    }
+}
+
 impl RandomCommand {
     pub(crate) fn new(expected: Expected, fields: &str, reference: Option<String>) -> Self {
         let text = match &reference {
@@ -46,6 +57,10 @@ impl RandomCommand {
 
     pub(crate) fn to_room(kind: &'static str, room: &'static str) -> Self {
         Self::new(Expected::Room(kind, room), &to_room(kind, room), Some(format!("{kind} {room}")))
+    }
+
+    pub(crate) fn ping() -> Self {
+        Self::new(Expected::Pong, r#""type":"ping""#, None)
     }
 
     pub(crate) fn mistake() -> Self {
@@ -108,6 +123,8 @@ fn to_room(kind: &str, room: &str) -> String {
 pub(crate) enum Answer {
     Event(&'static str),
     Error(&'static str, Option<&'static str>),
+    /// `rate_limited`, with these milliseconds to wait.
+    RateLimited(u64),
     Typing(&'static str, bool),
     Perform(&'static str, &'static str),
 }

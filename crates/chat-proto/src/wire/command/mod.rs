@@ -76,6 +76,17 @@ pub enum Command {
     Ping,
 }
 
+impl Command {
+    /// Returns the tokens that the command costs. See [`RateLimits`](crate::RateLimits).
+    pub fn cost(&self) -> u32 {
+        match self {
+            Self::Hello | Self::Send { .. } | Self::Typing { .. } | Self::Ping => 1,
+            Self::Join { .. } | Self::Leave { .. } => 2,
+            Self::History { .. } | Self::Members { .. } | Self::Search { .. } => 5,
+        }
+    }
+}
+
 /// The messages that a new member gets first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JoinFrom {

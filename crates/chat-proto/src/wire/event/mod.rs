@@ -2,6 +2,7 @@ mod read;
 mod write;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -191,6 +192,14 @@ impl Event {
         let message = code.to_string();
         let detail = detail.and_then(|detail| to_raw_value(detail).ok());
         Self::Error { reference, code, message, retry_after_ms: None, room, detail }
+    }
+
+    /// Creates the reply to a command that came too early. `retry_after_ms` is rounded up.
+    pub fn rate_limited(reference: Option<String>, retry_after: Duration) -> Self {
+        let code = ErrorCode::RateLimited;
+        let milliseconds = retry_after.as_nanos().div_ceil(1_000_000);
+        let retry_after_ms = Some(u64::try_from(milliseconds).unwrap_or(u64::MAX));
+        Self::Error { reference, code, message: code.to_string(), retry_after_ms, room: None, detail: None }
     }
 
     /// Returns the `ref` of the command that this event replies to.

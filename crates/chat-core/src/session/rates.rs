@@ -1,0 +1,106 @@
+//! The rates that all connections of one user share.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat_proto::{Bucket, Rate, SharedRate};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::UserKey;
+
+/// Users whose buckets are kept before those that are full are dropped.
+const MIN_PRUNED: usize = 1_024;
+
+/// The token buckets of users. A bucket outlives the connections of its user until it is full, so that a reconnect
+/// brings no tokens.
+pub(crate) struct UserRates {
+    rate: Rate,
+    started: Instant,
+    users: Mutex<Users>,
+}
+
+struct Users {
+    buckets: HashMap<UserKey, Arc<Mutex<Bucket>>>,
+    /// The number of buckets at which those that nobody needs are dropped.
+    prune_at: usize,
+}
+
+/// The share of one session in the bucket of its user.
+struct UserRate {
+    rate: Rate,
+    started: Instant,
+    bucket: Arc<Mutex<Bucket>>,
+}
+
+impl UserRates {
+    pub(crate) fn new(rate: Rate) -> Self {
+        let users = Users { buckets: HashMap::new(), prune_at: MIN_PRUNED };
+        Self { rate, started: Instant::now(), users: Mutex::new(users) }
+    }
+
+    /// Returns a share in the bucket of a user, or `None` if users have no limit.
+    pub(crate) fn share(&self, user: UserKey) -> Option<Box<dyn SharedRate>> {
+        if self.rate.is_unlimited() {
+            return None;
+        }
+        let mut users = self.users.lock();
+        if users.buckets.len() >= users.prune_at {
+            let now = self.started.elapsed();
+            users.buckets.retain(|_, bucket| Arc::strong_count(bucket) > 1 || !bucket.lock().is_full(now));
+            users.prune_at = (users.buckets.len() * 2).max(MIN_PRUNED);
+        }
+        let bucket = Arc::clone(users.buckets.entry(user).or_default());
+        Some(Box::new(UserRate { rate: self.rate, started: self.started, bucket }))
+    }
+}
+
+impl SharedRate for UserRate {
+    fn take(&mut self, cost: u32) -> Result<(), Duration> {
+        let mut bucket = self.bucket.lock();
+        bucket.take(self.rate, self.started.elapsed(), cost)
+    }
+}
+
+impl fmt::Debug for UserRates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserRates").field("rate", &self.rate).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::User;
+
+    fn key(name: &str) -> UserKey {
+        User::new(name, name).expect("a valid user").key()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reconnect_brings_no_tokens() {
+        let rates = UserRates::new(Rate::new(1, 2));
+        let mut first = rates.share(key("ann")).expect("a limit");
+        assert_eq!(first.take(2), Ok(()));
+        drop(first);
+        let mut second = rates.share(key("ann")).expect("a limit");
+        assert_eq!(second.take(1), Err(Duration::from_secs(1)));
+        assert_eq!(rates.share(key("bob")).expect("a limit").take(2), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn buckets_of_users_that_have_gone_are_dropped_once_they_are_full() {
+        let rates = UserRates::new(Rate::new(1, 1));
+        let shares: Vec<_> = (0..MIN_PRUNED).map(|number| rates.share(key(&number.to_string()))).collect();
+        let mut shares = shares.into_iter().flatten();
+        let _held = shares.next();
+        for mut share in shares {
+            share.take(1).expect("a token");
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let _ann = rates.share(key("ann"));
+        assert_eq!(rates.users.lock().buckets.len(), 2);
+    }
+}
