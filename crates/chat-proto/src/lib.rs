@@ -35,13 +35,13 @@ mod name;
 mod user;
 mod wire;
 
-pub use limits::{ConnectionLimits, HttpLimits, Limits, RoomLimits, WireLimits};
+pub use limits::{ConnectionLimits, HttpLimits, Limits, NodeLimits, RoomLimits, WireLimits};
 pub use name::{InvalidRoomName, RoomName};
 pub use room::{
     AppendError, AppendReceipt, Cursor, Gap, Log, LogBounds, NewMessage, Next, Page, Range, Resumption,
     Roster, Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Unavailable, fold, resume,
 };
-pub use user::{InvalidUserName, User, UserKey};
+pub use user::{InvalidUserName, User, UserKey, user_record};
 pub use wire::{
     CloseCode, ErrorCode, Event, InvalidEvent, LimitsNotice, OtherCode, PresenceState, ProtocolViolation,
     RawEvent, ReconnectAdvice, command,

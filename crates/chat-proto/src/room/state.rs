@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::presence::RemoteChanges;
 use super::{Delivery, Joined, LogBounds, Member, Next, Resumption, RoomEvent, Roster, Tail, resume};
 use crate::command::JoinFrom;
 use crate::{ErrorCode, Limits, PresenceState, RoomName, User};
@@ -46,7 +45,8 @@ pub struct Room<W> {
     /// The number of renewals. A member of an earlier generation gets no more events.
     pub(super) generation: u64,
     pub(super) roster: Roster,
-    pub(super) remote_changes: Option<RemoteChanges>,
+    /// True if a user whose last connection is lost leaves later.
+    pub(super) defers_leaving: bool,
     pub(super) members: BTreeMap<u64, Waiting<W>>,
     /// True if something has happened since the last [`to_wake`](Self::to_wake).
     pub(super) has_news: bool,
@@ -73,7 +73,7 @@ impl<W> Room<W> {
             epoch: None,
             generation: 0,
             roster: Roster::default(),
-            remote_changes: None,
+            defers_leaving: false,
             members: BTreeMap::new(),
             has_news: false,
         }
@@ -153,12 +153,22 @@ impl<W> Room<W> {
         Ok(Joined { bounds, resumption, members: self.roster.len() })
     }
 
-    /// Removes a member or a subscriber. A second call for the same member changes nothing.
+    /// Removes a member that leaves, or a subscriber. A second call for the same member changes nothing.
     pub fn leave(&mut self, member: &Member) {
+        self.remove(member, false);
+    }
+
+    /// Removes a member whose connection is lost. If the room [defers](Self::defer_leaving) leaving, the user leaves
+    /// later.
+    pub fn disconnect(&mut self, member: &Member) {
+        self.remove(member, self.defers_leaving);
+    }
+
+    fn remove(&mut self, member: &Member, is_deferred: bool) {
         let was_here = self.members.remove(&member.id).is_some();
         if let Some(user) = &member.user
             && was_here
-            && self.roster.leave(user)
+            && self.roster.leave(user, is_deferred)
         {
             self.announce(user, PresenceState::Left);
         }

@@ -59,7 +59,8 @@ impl Model {
     /// Returns the users with a connection on any node.
     fn present(&self) -> BTreeSet<String> {
         let local = self.readers.values().filter_map(|reader| reader.user);
-        let remote = self.remote.iter().filter(|(_, count)| **count > 0).map(|((_, user), _)| *user);
+        let remote =
+            (0..USERS.len()).filter(|user| ["b", "c"].iter().any(|node| self.nodes.has(node, *user)));
         local.chain(remote).map(|user| USERS[user].to_owned()).collect()
     }
 

@@ -1,9 +1,11 @@
 //! A room: its log, its keys, its tail, its members, and its presence.
 
 mod checks;
+mod deferred;
 mod histories;
 mod keys;
 mod model;
+mod nodes;
 mod pages;
 mod reader;
 mod renewal;

@@ -8,6 +8,7 @@ use chat_proto::command::JoinFrom;
 use chat_proto::room::{Member, Room};
 use chat_proto::{Limits, Log, Page, StoredMessage, User};
 
+use crate::nodes::{Nodes, State};
 use crate::{append, room};
 
 pub(crate) const USERS: [&str; 3] = ["ada", "bob", "cid"];
@@ -23,8 +24,7 @@ pub(crate) struct Model {
     pub(crate) unreported: Vec<StoredMessage>,
     pub(crate) readers: BTreeMap<u64, Reader>,
     pub(crate) next_id: u64,
-    /// The connections of each user on other nodes.
-    pub(crate) remote: BTreeMap<(&'static str, usize), usize>,
+    pub(crate) nodes: Nodes,
     /// A subscriber that takes all events at once, and the users that are present by these events.
     pub(crate) witness: Option<(u64, BTreeSet<String>)>,
 }
@@ -63,7 +63,7 @@ impl Model {
             unreported: Vec::new(),
             readers: BTreeMap::new(),
             next_id: 0,
-            remote: BTreeMap::new(),
+            nodes: Nodes::default(),
             witness: None,
         };
         model.observe();
@@ -184,13 +184,29 @@ impl Model {
         self.room.typing(&self.readers[&id].member, true);
     }
 
-    pub(crate) fn set_remote(&mut self, node: &'static str, user: usize, connections: usize) {
-        self.remote.insert((node, user), connections);
-        self.room.set_remote(node, &guest(user), connections);
+    pub(crate) fn change_remote(&mut self, node: &'static str, user: usize, is_here: bool) {
+        self.nodes.change(node, user, is_here);
+    }
+
+    pub(crate) fn publish_roster(&mut self, node: &'static str) {
+        self.nodes.publish_roster(node);
+    }
+
+    pub(crate) fn deliver(&mut self, which: usize, is_kept: bool) {
+        let Some(notice) = self.nodes.deliver(which, is_kept) else { return };
+        let (node, version) = (notice.node, notice.version);
+        match notice.state {
+            State::User(user, true) => self.room.enter_remote(node, &guest(user), version),
+            State::User(user, false) => self.room.leave_remote(node, &guest(user), version, version % 2 == 0),
+            State::All(users) => {
+                let users: Vec<_> = users.into_iter().map(guest).collect();
+                self.room.set_node(node, version, &users);
+            }
+        }
     }
 
     pub(crate) fn lose_node(&mut self, lost: &'static str) {
-        self.remote.retain(|(node, _), _| *node != lost);
+        self.nodes.lose(lost);
         self.room.remove_node(lost);
     }
 
