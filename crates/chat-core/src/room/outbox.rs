@@ -98,3 +98,35 @@ impl Rooms {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn only_the_last_state_of_each_user_is_published() {
+        let (outbox, room) = (Outbox::default(), "lobby".parse().unwrap());
+        let users = ["ann", "bob"].map(|name| User::guest(name).unwrap());
+        for version in 1..=1_000 {
+            for user in &users {
+                outbox.push(&room, user, |change| change.presence = Some((NodePresence::Connected, version)));
+                outbox.push(&room, user, |change| change.typing = Some(version % 2 == 0));
+            }
+        }
+        let published = RefCell::new(Vec::new());
+        outbox.drain(|notice| {
+            // A publication that comes from within another one is left to that one.
+            outbox.drain(|_| panic!("two publications at once"));
+            published.borrow_mut().push(notice.clone());
+        });
+        let expected = users.into_iter().flat_map(|user| {
+            let (room, state, version) = (room.clone(), NodePresence::Connected, 1_000);
+            let typing = Notice::Typing { room: room.clone(), user: user.clone(), active: true };
+            [Notice::Presence { room, user, state, version }, typing]
+        });
+        assert_eq!(published.into_inner(), expected.collect::<Vec<_>>());
+        assert!(!outbox.0.lock().is_publishing);
+    }
+}
