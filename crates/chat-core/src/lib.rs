@@ -95,7 +95,9 @@ mod timer;
 mod upgrade;
 
 pub use authorize::{Action, Authorize, Forbidden};
-pub use bus::{Bus, BusSink, InvalidNodeId, InvalidNotice, NodeId, NodePresence, Notice, RosterEntry};
+pub use bus::{
+    Bus, BusEvent, BusSink, InvalidNodeId, InvalidNotice, NodeId, NodePresence, Notice, RosterEntry,
+};
 pub use chat::{Builder, Chat, Counts, Drained};
 pub use connection::{Connection, Incoming, Outgoing};
 pub use error::PostError;

@@ -153,6 +153,12 @@ impl UserKey {
     }
 }
 
+impl From<User> for UserKey {
+    fn from(user: User) -> Self {
+        Self { guest: user.guest, id: user.id }
+    }
+}
+
 impl From<&User> for UserKey {
     fn from(user: &User) -> Self {
         user.key()

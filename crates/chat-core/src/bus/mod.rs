@@ -55,39 +55,54 @@ pub trait Bus: Send + Sync + 'static {
     fn publish(&self, node: &NodeId, notice: &Notice);
 }
 
-/// A notice, or a change of the nodes that are reachable.
-#[derive(Debug)]
-pub(crate) enum Received<'a> {
+impl<B: Bus + ?Sized> Bus for Arc<B> {
+    fn connect(&self, node: &NodeId, sink: BusSink) {
+        (**self).connect(node, sink);
+    }
+
+    fn publish(&self, node: &NodeId, notice: &Notice) {
+        (**self).publish(node, notice);
+    }
+}
+
+/// A notice, or a change of the nodes that are reachable: what a [`BusSink`] takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BusEvent<'a> {
+    /// A node has published a notice.
     Notice(&'a NodeId, &'a Notice),
+    /// A node is reachable, or notices of it may have been lost.
     NodeJoined(&'a NodeId),
+    /// A node is not reachable any more.
     NodeLeft(&'a NodeId),
 }
 
-/// The receiver of the notices of a [`Bus`]. It may be called from any thread. After the chat has ended, its calls have no
-/// effect.
+/// The receiver of the notices of a [`Bus`]. It may be called from any thread, and returns at once. After the chat has
+/// ended, its calls have no effect.
 #[derive(Clone)]
-pub struct BusSink(Arc<dyn Fn(Received<'_>) + Send + Sync>);
+pub struct BusSink(Arc<dyn Fn(BusEvent<'_>) + Send + Sync>);
 
 impl BusSink {
-    pub(crate) fn new(receive: impl Fn(Received<'_>) + Send + Sync + 'static) -> Self {
+    /// Returns a sink that calls `receive`. A chat makes its own; this one is for tests of a bus.
+    pub fn new(receive: impl Fn(BusEvent<'_>) + Send + Sync + 'static) -> Self {
         Self(Arc::new(receive))
     }
 
     /// Takes a notice of another node.
     pub fn receive(&self, from: &NodeId, notice: &Notice) {
-        (self.0)(Received::Notice(from, notice));
+        (self.0)(BusEvent::Notice(from, notice));
     }
 
     /// Records that a node is reachable, or that notices of it may have been lost. This node then asks it for its users.
     /// A repeated call is harmless.
     pub fn node_joined(&self, node: &NodeId) {
-        (self.0)(Received::NodeJoined(node));
+        (self.0)(BusEvent::NodeJoined(node));
     }
 
     /// Records that a node is not reachable any more. Its users leave the rooms on this node, after
     /// [`NodeLimits::leave_grace`](crate::NodeLimits::leave_grace).
     pub fn node_left(&self, node: &NodeId) {
-        (self.0)(Received::NodeLeft(node));
+        (self.0)(BusEvent::NodeLeft(node));
     }
 }
 

@@ -12,7 +12,7 @@ use chat_proto::handshake::Refusal;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
-use crate::bus::{BusSink, Notice, Received};
+use crate::bus::{BusEvent, BusSink, Notice};
 use crate::room::Rooms;
 use crate::session::{Phase, Reservation, Sessions, Ticket};
 use crate::{Authorize, Health, Identity, Limits, NodeId, RoomName, Unavailable, User, UserKey};
@@ -257,7 +257,7 @@ impl Chat {
         let shared = Arc::downgrade(&self.shared);
         BusSink::new(move |received| {
             if let Some(shared) = shared.upgrade() {
-                shared.receive(&received);
+                shared.receive(received);
             }
         })
     }
@@ -269,9 +269,9 @@ impl Chat {
 
 impl Shared {
     /// Takes a notice of the bus.
-    fn receive(&self, received: &Received<'_>) {
+    fn receive(&self, received: BusEvent<'_>) {
         match received {
-            Received::Notice(from, Notice::Kick { user }) if **from != self.rooms.nodes.id => {
+            BusEvent::Notice(from, Notice::Kick { user }) if *from != self.rooms.nodes.id => {
                 self.sessions.kick(user);
             }
             _ => self.rooms.receive(received),

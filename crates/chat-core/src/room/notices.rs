@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::bus::{NodeId, NodePresence, Notice, Received, RosterEntry};
+use crate::bus::{BusEvent, NodeId, NodePresence, Notice, RosterEntry};
 use crate::room::Rooms;
 use crate::{RoomName, timer};
 
@@ -18,17 +18,17 @@ const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Rooms {
     /// Takes the notices of other nodes about rooms.
-    pub(crate) fn receive(self: &Arc<Self>, received: &Received<'_>) {
+    pub(crate) fn receive(self: &Arc<Self>, received: BusEvent<'_>) {
         match received {
-            Received::NodeJoined(node) if **node != self.nodes.id => self.node_joined(node),
-            Received::NodeLeft(node) => self.node_left(node),
-            Received::Notice(from, Notice::RosterRequest { to, rooms }) if **from != self.nodes.id => {
+            BusEvent::NodeJoined(node) if *node != self.nodes.id => self.node_joined(node),
+            BusEvent::NodeLeft(node) => self.node_left(node),
+            BusEvent::Notice(from, Notice::RosterRequest { to, rooms }) if *from != self.nodes.id => {
                 if to.as_ref().is_none_or(|to| *to == self.nodes.id) {
                     rooms.iter().take(MAX_ROOMS).for_each(|room| self.publish_roster(from, room));
                 }
             }
-            Received::Notice(from, notice) if self.nodes.has_joined(from) => self.receive_state(from, notice),
-            Received::Notice(..) | Received::NodeJoined(_) => {}
+            BusEvent::Notice(from, notice) if self.nodes.has_joined(from) => self.receive_state(from, notice),
+            BusEvent::Notice(..) | BusEvent::NodeJoined(_) => {}
         }
     }
 
