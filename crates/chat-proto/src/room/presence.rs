@@ -61,20 +61,23 @@ impl<W> Room<W> {
 
     pub(super) fn announce(&mut self, user: &User, state: PresenceState) {
         let event = Event::Presence { room: self.room(), user: user.clone(), state };
-        self.push(&event, None);
+        let frame = event.encode();
+        self.missed.push(self.tail.end(), user.key(), state, frame.clone());
+        self.push(RoomEvent::presence(frame));
     }
 
     fn announce_typing(&mut self, user: &User, active: bool, except: Option<u64>) {
         let event = Event::Typing { room: self.room(), user: user.clone(), active };
-        self.push(&event, except);
+        self.push(RoomEvent { frame: event.encode(), is_entry: false, except });
     }
 
     fn room(&self) -> RoomName {
         self.name.clone()
     }
 
-    fn push(&mut self, event: &Event, except: Option<u64>) {
-        self.tail.push_event(RoomEvent { frame: event.encode(), is_entry: false, except });
+    fn push(&mut self, event: RoomEvent) {
+        self.tail.push_event(event);
+        self.drop_presence();
         self.has_news = true;
     }
 }

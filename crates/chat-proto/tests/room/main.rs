@@ -7,6 +7,7 @@ mod keys;
 mod model;
 mod nodes;
 mod pages;
+mod presence;
 mod reader;
 mod renewal;
 mod resumption;

@@ -25,8 +25,8 @@ pub(crate) struct Model {
     pub(crate) readers: BTreeMap<u64, Reader>,
     pub(crate) next_id: u64,
     pub(crate) nodes: Nodes,
-    /// A subscriber that takes all events at once, and the users that are present by these events.
-    pub(crate) witness: Option<(u64, BTreeSet<String>)>,
+    /// A subscriber that takes all events at once.
+    pub(crate) witness: Option<u64>,
 }
 
 pub(crate) struct Reader {
@@ -36,6 +36,8 @@ pub(crate) struct Reader {
     /// The `seq` that must come next.
     pub(crate) next: u64,
     pub(crate) is_awake: bool,
+    /// The users that are present by the events that the reader got.
+    pub(crate) seen: BTreeSet<String>,
     /// True if the log has started a new epoch since the reader joined.
     pub(crate) is_renewed: bool,
     /// A page that was read and not yet taken, its last entry, and the first entry of the log.
@@ -69,7 +71,7 @@ impl Model {
         model.observe();
         if has_witness {
             let id = model.subscribe();
-            model.witness = Some((id, BTreeSet::new()));
+            model.witness = Some(id);
         }
         model
     }
@@ -233,7 +235,7 @@ impl Model {
 
     /// Chooses a reader that is not the witness.
     fn chosen(&self, which: usize) -> Option<u64> {
-        let witness = self.witness.as_ref().map(|(id, _)| *id);
+        let witness = self.witness;
         let ids: Vec<u64> = self.readers.keys().copied().filter(|id| Some(*id) != witness).collect();
         which.checked_rem(ids.len()).map(|index| ids[index])
     }
@@ -257,7 +259,8 @@ impl Model {
     fn enter(&mut self, id: u64, member: Member, user: Option<usize>, next: u64) {
         let is_awake = self.room.wake(&member).is_some();
         assert!(is_awake, "a new member is not awake");
-        self.readers.insert(id, Reader { member, user, next, is_awake, is_renewed: false, page: None });
+        let seen = self.room.roster().members().iter().map(|user| user.name().to_owned()).collect();
+        self.readers.insert(id, Reader { member, user, next, is_awake, seen, is_renewed: false, page: None });
     }
 }
 
