@@ -95,7 +95,9 @@ mod timer;
 mod upgrade;
 
 pub use authorize::{Action, Authorize, Forbidden};
-pub use bus::{Bus, BusSink, InvalidNodeId, NodeId, Notice};
+pub use bus::{
+    Bus, BusEvent, BusSink, InvalidNodeId, InvalidNotice, NodeId, NodePresence, Notice, RosterEntry,
+};
 pub use chat::{Builder, Chat, Counts, Drained};
 pub use connection::{Connection, Incoming, Outgoing};
 pub use error::PostError;
@@ -112,9 +114,9 @@ pub use upgrade::{
 pub use chat_proto::handshake::{InvalidOrigin, OriginPattern, Refusal, RequestHead, Version};
 pub use chat_proto::{
     AppendError, AppendReceipt, CloseCode, ConnectionLimits, ErrorCode, Event, HttpLimits, InvalidEvent,
-    InvalidRoomName, InvalidUserName, Limits, LimitsNotice, LogBounds, NewMessage, Page, PresenceState,
-    ProtocolViolation, Range, Rate, RateLimits, RoomLimits, RoomName, Scan, Search, SearchError, SearchPage,
-    StoredMessage, Unavailable, User, UserKey, WireLimits, has_visible, is_printable,
+    InvalidRoomName, InvalidUserName, Limits, LimitsNotice, LogBounds, NewMessage, NodeLimits, Page,
+    PresenceState, ProtocolViolation, Range, Rate, RateLimits, RoomLimits, RoomName, Scan, Search, SearchError,
+    SearchPage, StoredMessage, Unavailable, User, UserKey, WireLimits, has_visible, is_printable,
 };
 
 #[cfg(doctest)]

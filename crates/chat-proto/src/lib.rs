@@ -36,14 +36,14 @@ mod rate;
 mod user;
 mod wire;
 
-pub use limits::{ConnectionLimits, HttpLimits, Limits, RateLimits, RoomLimits, WireLimits};
+pub use limits::{ConnectionLimits, HttpLimits, Limits, NodeLimits, RateLimits, RoomLimits, WireLimits};
 pub use name::{InvalidRoomName, RoomName, has_visible, is_printable};
 pub use rate::{Bucket, Rate, SharedRate};
 pub use room::{
     AppendError, AppendReceipt, Cursor, Gap, Log, LogBounds, NewMessage, Next, Page, Range, Resumption,
     Roster, Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Unavailable, fold, resume,
 };
-pub use user::{InvalidUserName, User, UserKey};
+pub use user::{InvalidUserName, User, UserKey, user_record};
 pub use wire::{
     CloseCode, ErrorCode, Event, InvalidEvent, LimitsNotice, OtherCode, PresenceState, ProtocolViolation,
     RawEvent, ReconnectAdvice, command,

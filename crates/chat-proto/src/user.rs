@@ -160,13 +160,38 @@ impl User {
 }
 
 /// The identity of a user. Two users with one identity are the same user, even if their names differ.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// Its serialized form states if the user is a guest, so that a guest never becomes a user of the host service.
+///
+/// ```
+/// use chat_proto::{User, UserKey};
+///
+/// assert_eq!(UserKey::new("7"), User::new("7", "Ann")?.key());
+/// assert_eq!(UserKey::guest("Ann")?, User::guest("Ann")?.key());
+/// assert_ne!(UserKey::new("Ann"), UserKey::guest("Ann")?);
+/// # Ok::<(), chat_proto::InvalidUserName>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct UserKey {
     guest: bool,
     id: Arc<str>,
 }
 
 impl UserKey {
+    /// Returns the identity of the user that the host service knows by this id.
+    pub fn new(id: &str) -> Self {
+        Self { guest: false, id: id.into() }
+    }
+
+    /// Returns the identity of the guest of this name. The name of a guest is also the id.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`User::guest`].
+    pub fn guest(name: &str) -> Result<Self, InvalidUserName> {
+        Ok(Self { guest: true, id: normalized(name)?.into() })
+    }
+
     /// Returns true if this is the identity of a guest.
     pub fn is_guest(&self) -> bool {
         self.guest
@@ -175,6 +200,24 @@ impl UserKey {
     /// Returns the id. It is unique among guests, and among the users that the host service knows.
     pub fn id(&self) -> &str {
         &self.id
+    }
+}
+
+impl From<User> for UserKey {
+    fn from(user: User) -> Self {
+        Self { guest: user.guest, id: user.id }
+    }
+}
+
+impl From<&User> for UserKey {
+    fn from(user: &User) -> Self {
+        user.key()
+    }
+}
+
+impl From<&Self> for UserKey {
+    fn from(key: &Self) -> Self {
+        key.clone()
     }
 }
 
@@ -214,8 +257,9 @@ fn is_visible(c: char) -> bool {
     !is_blank(c) && matches!(c.general_category_group(), Letter | Number | Punctuation | Symbol)
 }
 
-/// The form of a user in a log, which says more than the form in an event: a guest is not a user with the same id.
-pub(crate) mod user_record {
+/// The form of a user in a log and between nodes, for `#[serde(with = "chat_proto::user_record")]`. It states more than
+/// the form in an event: a guest is not a user with the same id. The name that is read is not checked.
+pub mod user_record {
     use std::borrow::Cow;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -229,12 +273,22 @@ pub(crate) mod user_record {
         name: Cow<'a, str>,
     }
 
-    pub(crate) fn serialize<S: Serializer>(user: &User, serializer: S) -> Result<S::Ok, S::Error> {
+    /// Writes a user.
+    ///
+    /// # Errors
+    ///
+    /// The errors of the serializer.
+    pub fn serialize<S: Serializer>(user: &User, serializer: S) -> Result<S::Ok, S::Error> {
         let User { guest, id, name } = user;
         UserRecord { guest: *guest, id: (&**id).into(), name: (&**name).into() }.serialize(serializer)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<User, D::Error> {
+    /// Reads a user.
+    ///
+    /// # Errors
+    ///
+    /// The errors of the deserializer.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<User, D::Error> {
         let UserRecord { guest, id, name } = UserRecord::deserialize(deserializer)?;
         Ok(User { guest, id: (&*id).into(), name: (&*name).into() })
     }

@@ -51,8 +51,12 @@
 //! `memory::keys::a_repeat_stores_nothing`. A case that a backend is known to fail still runs, and its test fails when
 //! the case passes.
 //!
+//! The module [`bus`] is the suite for buses between the nodes of a chat.
+//!
 //! Reports of a store reach its sink in any order, more than once, and before or after the answer of an append. The
 //! suite waits for each report for [`TIME_LIMIT`].
+
+pub mod bus;
 
 mod backend;
 mod capability;

@@ -3,11 +3,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, Builder, Bus, BusSink, Chat, Commit, CommitSink, Limits, LogBounds,
-    MemoryRoom, NewMessage, NodeId, Notice, Page, Range, Room, RoomName, Search, SearchError, SearchPage,
-    Unavailable, User, UserKey,
+    AppendError, AppendReceipt, Builder, Chat, Commit, CommitSink, Limits, LogBounds, MemoryRoom, NewMessage,
+    Page, Range, Room, RoomName, Search, SearchError, SearchPage, Unavailable,
 };
 use parking_lot::Mutex;
+
+use crate::InProcessBus;
 
 /// The nodes of one chat in this process: a store that all of them open, and a bus between them.
 #[derive(Clone, Debug, Default)]
@@ -46,72 +47,27 @@ impl Cluster {
         &self.store
     }
 
-    /// Removes a node from the bus, as if its process had crashed. The other nodes notice the loss.
+    /// Returns the bus between the nodes.
+    pub fn bus(&self) -> &InProcessBus {
+        &self.bus
+    }
+
+    /// Separates a node from the others. All notice it.
     ///
     /// # Panics
     ///
     /// If `name` is not the name of a node.
     pub fn lose(&self, name: &str) {
-        let node: NodeId = name.parse().expect("a node's name");
-        let sinks = {
-            let mut state = self.bus.0.lock();
-            state.sinks.remove(&node);
-            state.present.retain(|(from, ..), _| *from != node);
-            state.sinks.values().cloned().collect::<Vec<_>>()
-        };
-        for sink in sinks {
-            sink.node_lost(&node);
-        }
-    }
-}
-
-/// A bus between chats of one process. It delivers each notice at once.
-#[derive(Clone, Debug, Default)]
-struct InProcessBus(Arc<Mutex<BusState>>);
-
-#[derive(Debug, Default)]
-struct BusState {
-    sinks: BTreeMap<NodeId, BusSink>,
-    /// The users with connections, by node and room.
-    present: BTreeMap<(NodeId, RoomName, UserKey), (User, usize)>,
-}
-
-#[async_trait]
-impl Bus for InProcessBus {
-    fn connect(&self, node: &NodeId, sink: BusSink) {
-        self.0.lock().sinks.insert(node.clone(), sink);
+        self.bus.lose(&name.parse().expect("a node's name"));
     }
 
-    fn publish(&self, node: &NodeId, notice: &Notice) {
-        let sinks = {
-            let mut state = self.0.lock();
-            if !state.sinks.contains_key(node) {
-                return;
-            }
-            if let Notice::Presence { room, user, connections } = notice {
-                let place = (node.clone(), room.clone(), user.key());
-                if *connections == 0 {
-                    state.present.remove(&place);
-                } else {
-                    state.present.insert(place, (user.clone(), *connections));
-                }
-            }
-            let others = state.sinks.iter().filter(|(other, _)| *other != node);
-            others.map(|(_, sink)| sink.clone()).collect::<Vec<_>>()
-        };
-        for sink in sinks {
-            sink.receive(node, notice);
-        }
-    }
-
-    async fn roster(
-        &self,
-        node: &NodeId,
-        room: &RoomName,
-    ) -> Result<Vec<(NodeId, User, usize)>, Unavailable> {
-        let state = self.0.lock();
-        let elsewhere = state.present.iter().filter(|((from, name, _), _)| from != node && name == room);
-        Ok(elsewhere.map(|((from, ..), (user, count))| (from.clone(), user.clone(), *count)).collect())
+    /// Connects a node again that was [lost](Self::lose).
+    ///
+    /// # Panics
+    ///
+    /// If `name` is not the name of a node.
+    pub fn restore(&self, name: &str) {
+        self.bus.restore(&name.parse().expect("a node's name"));
     }
 }
 

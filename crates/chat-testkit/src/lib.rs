@@ -26,11 +26,13 @@ use chat_core::{
 };
 use serde_json::{Value, json};
 
+mod bus;
 mod cluster;
 mod peer;
 mod store;
 mod wire;
 
+pub use bus::InProcessBus;
 pub use cluster::{Cluster, SharedStore};
 pub use peer::Peer;
 pub use store::{Mode, Store};

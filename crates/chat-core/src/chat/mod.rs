@@ -12,10 +12,10 @@ use chat_proto::handshake::Refusal;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
-use crate::bus::{BusSink, Notice, Received};
+use crate::bus::{BusEvent, BusSink, Notice};
 use crate::room::Rooms;
 use crate::session::{Phase, Reservation, Sessions, Ticket, UserRates};
-use crate::{Authorize, Health, Identity, Limits, RoomName, Unavailable, User};
+use crate::{Authorize, Health, Identity, Limits, RoomName, Unavailable, User, UserKey};
 
 /// The part of a drain's time that is reserved for the store. It is at most a fifth of the drain's time.
 const CLOSE_SHARE: Duration = Duration::from_secs(1);
@@ -154,33 +154,37 @@ impl Chat {
         names
     }
 
-    /// Returns the open rooms that a user is in now, sorted.
-    pub fn rooms_of(&self, user: &User) -> Vec<RoomName> {
+    /// Returns the open rooms that a user is in now, sorted. It looks into each open room.
+    pub fn rooms_of(&self, user: impl Into<UserKey>) -> Vec<RoomName> {
+        let user = user.into();
         let is_there = |name: &RoomName| {
-            self.rooms().find(name).is_some_and(|room| room.state().roster().contains(user))
+            self.rooms().find(name).is_some_and(|room| room.state().roster().contains(&user))
         };
         self.open_rooms().into_iter().filter(is_there).collect()
     }
 
     /// Closes all connections of a user with 4503, on all nodes. Returns the number of those on this node.
     ///
-    /// The user may connect again, unless [`Identify`](crate::Identify) refuses it.
+    /// The user is a [`User`] or a [`UserKey`]: the host needs only the id. The key of a guest is the guest's name, so all
+    /// guests of one name are closed. A user of the host service who has that name as the id is another user.
+    ///
+    /// The call concerns the connections that exist now, including those whose user is being identified. The user may
+    /// connect again, unless [`Identify`](crate::Identify) refuses it. A node that is not reachable does not get the
+    /// call.
     ///
     /// ```
-    /// use chat_core::{Chat, Identity, User};
+    /// use chat_core::{Chat, Identity, User, UserKey};
     ///
-    /// let (chat, ann) = (Chat::default(), User::new("7", "Ann")?);
-    /// let _ticket = chat.admit(Identity::from(ann.clone()))?;
-    /// assert_eq!(chat.kick(&ann), 1);
+    /// let chat = Chat::default();
+    /// let _ticket = chat.admit(Identity::from(User::new("7", "Ann")?))?;
+    /// assert_eq!(chat.kick(UserKey::new("7")), 1);
+    /// assert_eq!(chat.kick(UserKey::guest("7")?), 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn kick(&self, user: &User) -> usize {
-        let key = user.key();
-        let rooms = self.rooms();
-        if let Some(bus) = &rooms.bus {
-            bus.publish(&rooms.node, &Notice::Kick { user: key.clone() });
-        }
-        self.shared.sessions.kick(&key)
+    pub fn kick(&self, user: impl Into<UserKey>) -> usize {
+        let user = user.into();
+        self.rooms().nodes.publish(&Notice::Kick { user: user.clone() });
+        self.shared.sessions.kick(&user)
     }
 
     /// Returns the numbers of open connections, sessions and rooms.
@@ -256,7 +260,7 @@ impl Chat {
         let shared = Arc::downgrade(&self.shared);
         BusSink::new(move |received| {
             if let Some(shared) = shared.upgrade() {
-                shared.receive(&received);
+                shared.receive(received);
             }
         })
     }
@@ -268,11 +272,12 @@ impl Chat {
 
 impl Shared {
     /// Takes a notice of the bus.
-    fn receive(&self, received: &Received<'_>) {
-        if let Received::Notice(_, Notice::Kick { user }) = received {
-            self.sessions.kick(user);
-        } else {
-            self.rooms.receive(received);
+    fn receive(&self, received: BusEvent<'_>) {
+        match received {
+            BusEvent::Notice(from, Notice::Kick { user }) if *from != self.rooms.nodes.id => {
+                self.sessions.kick(user);
+            }
+            _ => self.rooms.receive(received),
         }
     }
 }

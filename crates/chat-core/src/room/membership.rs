@@ -3,7 +3,6 @@ use std::sync::Arc;
 use chat_proto::command::JoinFrom;
 use chat_proto::room::{Delivery, Joined, Member, RoomEvent};
 
-use crate::bus::Notice;
 use crate::room::{Inbox, LiveRoom, Rooms, within};
 use crate::{ErrorCode, LogBounds, Page, Range, RoomName, Unavailable, User};
 
@@ -15,6 +14,8 @@ pub(crate) struct Membership {
     member: Member,
     /// `None` for a subscription.
     user: Option<User>,
+    /// True if the user leaves on purpose.
+    has_left: bool,
 }
 
 impl Membership {
@@ -29,10 +30,10 @@ impl Membership {
     ) -> Result<(Self, Joined), ErrorCode> {
         let (member, joined) = room.change(|state| {
             let joined = state.join(connection, &user, inbox, bounds, from)?;
-            rooms.announce_presence(state, &user);
+            rooms.announce_presence(state, &user, false);
             Ok::<_, ErrorCode>(joined)
         })?;
-        let membership = Self { rooms, room, member, user: Some(user) };
+        let membership = Self { rooms, room, member, user: Some(user), has_left: false };
         membership.room.wake(&membership.member);
         membership.rooms.publish_announced();
         Ok((membership, joined))
@@ -47,7 +48,7 @@ impl Membership {
         bounds: LogBounds,
     ) -> Result<Self, ErrorCode> {
         let member = room.change(|state| state.subscribe(id, inbox, bounds))?;
-        Ok(Self { rooms, room, member, user: None })
+        Ok(Self { rooms, room, member, user: None, has_left: false })
     }
 
     /// Joins again: continues as before, or from another position.
@@ -89,19 +90,29 @@ impl Membership {
     /// Announces that this user started or stopped typing.
     pub(crate) fn typing(&self, active: bool) {
         self.room.change(|state| state.typing(&self.member, active));
-        if let Some(user) = self.user.clone() {
-            self.rooms.announce(|| Notice::Typing { room: self.name().clone(), user, active });
+        if let Some(user) = &self.user {
+            self.rooms.announce_typing(self.name(), user, active);
             self.rooms.publish_announced();
         }
+    }
+
+    /// Leaves the room on purpose. A membership that is dropped instead has lost its connection: its user may return on
+    /// another node, and leaves later.
+    pub(crate) fn leave(mut self) {
+        self.has_left = true;
     }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let is_empty = self.room.change(|state| {
-            state.leave(&self.member);
+        let is_empty = self.rooms.change_roster(&self.room, |state| {
+            if self.has_left {
+                state.leave(&self.member);
+            } else {
+                state.disconnect(&self.member);
+            }
             if let Some(user) = &self.user {
-                self.rooms.announce_presence(state, user);
+                self.rooms.announce_presence(state, user, self.has_left);
             }
             state.is_empty()
         });

@@ -1,10 +1,13 @@
 //! Open rooms: the log of each in a store, and its members.
 
 mod call;
+mod departures;
 mod inbox;
 mod live;
 mod membership;
 mod memory;
+mod nodes;
+mod notices;
 mod outbox;
 mod registry;
 mod subscription;

@@ -1,82 +1,132 @@
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use chat_proto::room::Room as RoomState;
 use parking_lot::Mutex;
 
-use crate::bus::Notice;
+use crate::bus::{NodePresence, Notice};
 use crate::room::Rooms;
-use crate::{Bus, NodeId, User};
+use crate::{RoomName, User, UserKey};
 
-/// The notices on their way to the bus, in the order of the changes that they report.
+/// The changes on their way to the bus: at most one state for each user in each room, however slow the bus is.
 ///
-/// A notice is queued under the lock of its room and published without it, so that the bus's code never runs under a
-/// lock, and a later count never overtakes an earlier one.
+/// A change is queued under the lock of its room and published without it, so that the bus's code never runs under a
+/// lock, and a later state never overtakes an earlier one.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox(Mutex<Queue>);
 
 #[derive(Debug, Default)]
 struct Queue {
-    notices: VecDeque<Notice>,
+    order: VecDeque<(RoomName, UserKey)>,
+    changes: HashMap<(RoomName, UserKey), Change>,
     is_publishing: bool,
 }
 
+/// The last states of one user in one room.
+#[derive(Debug)]
+struct Change {
+    user: User,
+    presence: Option<(NodePresence, u64)>,
+    typing: Option<bool>,
+}
+
 impl Outbox {
-    fn push(&self, notice: Notice) {
-        self.0.lock().notices.push_back(notice);
+    fn push(&self, room: &RoomName, user: &User, change: impl FnOnce(&mut Change)) {
+        let mut queue = self.0.lock();
+        let key = (room.clone(), user.key());
+        if !queue.changes.contains_key(&key) {
+            queue.order.push_back(key.clone());
+        }
+        let none = || Change { user: user.clone(), presence: None, typing: None };
+        change(queue.changes.entry(key).or_insert_with(none));
     }
 
-    /// Publishes the queued notices. If another thread is publishing, that thread publishes them.
-    fn publish(&self, bus: &dyn Bus, node: &NodeId) {
+    /// Passes the queued notices to `publish`, which does not panic. If another thread is publishing, that thread
+    /// publishes them.
+    pub(crate) fn drain(&self, publish: impl Fn(&Notice)) {
         if std::mem::replace(&mut self.0.lock().is_publishing, true) {
             return;
         }
-        let publishing = Publishing(self);
-        while let Some(notice) = publishing.next() {
-            bus.publish(node, &notice);
+        while let Some((room, change)) = self.next() {
+            let Change { user, presence, typing } = change;
+            if let Some((state, version)) = presence {
+                publish(&Notice::Presence { room: room.clone(), user: user.clone(), state, version });
+            }
+            if let Some(active) = typing {
+                publish(&Notice::Typing { room, user, active });
+            }
         }
     }
-}
 
-/// The right to publish. It is given back together with the last notice, or if the bus panics.
-struct Publishing<'a>(&'a Outbox);
-
-impl Publishing<'_> {
-    fn next(&self) -> Option<Notice> {
-        let mut queue = self.0.0.lock();
-        let notice = queue.notices.pop_front();
-        queue.is_publishing = notice.is_some();
-        notice
-    }
-}
-
-impl Drop for Publishing<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.0.lock().is_publishing = false;
-        }
+    fn next(&self) -> Option<(RoomName, Change)> {
+        let mut queue = self.0.lock();
+        let next = queue.order.pop_front();
+        queue.is_publishing = next.is_some();
+        let key = next?;
+        let change = queue.changes.remove(&key)?;
+        Some((key.0, change))
     }
 }
 
 impl Rooms {
-    /// Queues a notice for the other nodes, if there are any.
-    pub(crate) fn announce(&self, notice: impl FnOnce() -> Notice) {
-        if self.bus.is_some() {
-            self.outbox.push(notice());
+    /// Queues the presence of a user on this node in a room, whose lock is held, if it may have changed. `has_left` is
+    /// true if the user left on purpose.
+    pub(crate) fn announce_presence<W>(&self, room: &RoomState<W>, user: &User, has_left: bool) {
+        if self.nodes.is_alone() {
+            return;
+        }
+        let state = match room.roster().local_connections(user) {
+            0 if has_left => NodePresence::Left,
+            0 => NodePresence::Disconnected,
+            1 => NodePresence::Connected,
+            _ => return,
+        };
+        let version = self.nodes.next_version();
+        self.nodes.outbox.push(room.name(), user, |change| change.presence = Some((state, version)));
+    }
+
+    /// Queues that a user started or stopped typing.
+    pub(crate) fn announce_typing(&self, room: &RoomName, user: &User, active: bool) {
+        if !self.nodes.is_alone() {
+            self.nodes.outbox.push(room, user, |change| change.typing = Some(active));
         }
     }
 
-    /// Queues the number of connections of a user in a room, whose lock is held.
-    pub(crate) fn announce_presence<W>(&self, room: &RoomState<W>, user: &User) {
-        self.announce(|| {
-            let connections = room.roster().local_connections(user);
-            Notice::Presence { room: room.name().clone(), user: user.clone(), connections }
-        });
-    }
-
-    /// Publishes the notices that are queued.
+    /// Publishes what is queued.
     pub(crate) fn publish_announced(&self) {
-        if let Some(bus) = &self.bus {
-            self.outbox.publish(&**bus, &self.node);
+        if !self.nodes.is_alone() {
+            self.nodes.outbox.drain(|notice| self.nodes.publish(notice));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn only_the_last_state_of_each_user_is_published() {
+        let (outbox, room) = (Outbox::default(), "lobby".parse().unwrap());
+        let users = ["ann", "bob"].map(|name| User::guest(name).unwrap());
+        for version in 1..=1_000 {
+            for user in &users {
+                outbox.push(&room, user, |change| change.presence = Some((NodePresence::Connected, version)));
+                outbox.push(&room, user, |change| change.typing = Some(version % 2 == 0));
+            }
+        }
+        let published = RefCell::new(Vec::new());
+        outbox.drain(|notice| {
+            // A publication that comes from within another one is left to that one.
+            outbox.drain(|_| panic!("two publications at once"));
+            published.borrow_mut().push(notice.clone());
+        });
+        let expected = users.into_iter().flat_map(|user| {
+            let (room, state, version) = (room.clone(), NodePresence::Connected, 1_000);
+            let typing = Notice::Typing { room: room.clone(), user: user.clone(), active: true };
+            [Notice::Presence { room, user, state, version }, typing]
+        });
+        assert_eq!(published.into_inner(), expected.collect::<Vec<_>>());
+        assert!(!outbox.0.lock().is_publishing);
     }
 }

@@ -9,9 +9,10 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::bus::{Bus, NodeId, Notice, Received};
+use crate::bus::{Bus, NodeId};
 use crate::room::LiveRoom;
-use crate::room::outbox::Outbox;
+use crate::room::departures::Departures;
+use crate::room::nodes::Nodes;
 use crate::room::throttle::WarnThrottle;
 use crate::{BodyError, Limits, RoomName, Store, Unavailable};
 
@@ -27,10 +28,9 @@ pub(crate) struct Rooms {
     pub(crate) limits: Arc<Limits>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) check_body: CheckBody,
-    pub(crate) node: NodeId,
-    pub(crate) bus: Option<Arc<dyn Bus>>,
     pub(crate) warnings: WarnThrottle,
-    pub(crate) outbox: Outbox,
+    pub(crate) nodes: Nodes,
+    pub(super) departures: Departures,
     /// True once the chat has drained, which ends subscriptions.
     pub(crate) drained: watch::Sender<bool>,
     // Nothing is awaited while this is held.
@@ -51,9 +51,9 @@ impl Rooms {
         check_body: CheckBody,
         (node, bus): (NodeId, Option<Arc<dyn Bus>>),
     ) -> Self {
-        let (warnings, outbox, open) = (WarnThrottle::default(), Outbox::default(), Mutex::default());
-        let drained = watch::Sender::new(false);
-        Self { limits, store, check_body, node, bus, warnings, outbox, drained, open }
+        let (warnings, departures, open) = (WarnThrottle::default(), Departures::default(), Mutex::default());
+        let (nodes, drained) = (Nodes::new(node, bus), watch::Sender::new(false));
+        Self { limits, store, check_body, warnings, nodes, departures, drained, open }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -69,6 +69,10 @@ impl Rooms {
         self.open.lock().rooms.keys().cloned().collect()
     }
 
+    pub(super) fn open_rooms(&self) -> Vec<Arc<LiveRoom>> {
+        self.open.lock().rooms.values().cloned().collect()
+    }
+
     /// Returns the room of this name, and opens it if it is not open.
     pub(crate) async fn open(self: &Arc<Self>, name: &RoomName) -> Result<Arc<LiveRoom>, Unavailable> {
         if let Some(room) = self.find(name) {
@@ -76,18 +80,15 @@ impl Rooms {
         }
         // Opened without the lock, because a store may be slow. If two rooms are opened at once, one is dropped.
         let opened = Arc::new(LiveRoom::open(self, name).await?);
-        if self.bus.is_some() {
-            // Later notices of the other nodes are newer than their answer.
-            opened.change(RoomState::begin_roster);
+        if !self.nodes.is_alone() {
+            self.nodes.set_runtime(Handle::current());
+            if !self.limits.nodes.leave_grace.is_zero() {
+                opened.change(RoomState::defer_leaving);
+            }
         }
         let room = self.insert(&opened)?;
-        if Arc::ptr_eq(&room, &opened)
-            && let Some(bus) = self.bus.clone()
-        {
-            // A task, so that it is finished even if the caller is dropped.
-            let learning = tokio::spawn(learn_roster(Arc::clone(self), bus, opened));
-            // A panic of the bus leaves the users of other nodes unknown.
-            let _finished = learning.await;
+        if Arc::ptr_eq(&room, &opened) {
+            self.learn_roster(name).await;
         }
         Ok(room)
     }
@@ -113,29 +114,6 @@ impl Rooms {
         // The room has no member yet, and may never have one.
         self.sweep_later();
         Ok(Arc::clone(opened))
-    }
-
-    /// Takes the notices of other nodes about rooms.
-    pub(crate) fn receive(&self, received: &Received<'_>) {
-        match received {
-            Received::Notice(node, Notice::Presence { room, user, connections }) => {
-                if let Some(room) = self.find(room) {
-                    room.change(|state| state.set_remote(node.as_str(), user, *connections));
-                }
-            }
-            Received::Notice(_, Notice::Typing { room, user, active }) => {
-                if let Some(room) = self.find(room) {
-                    room.change(|state| state.remote_typing(user, *active));
-                }
-            }
-            Received::Notice(_, Notice::Kick { .. }) => {}
-            Received::NodeLost(node) => {
-                let rooms: Vec<_> = self.open.lock().rooms.values().cloned().collect();
-                for room in rooms {
-                    room.change(|state| state.remove_node(node.as_str()));
-                }
-            }
-        }
     }
 
     /// Records that a connection has left a room. An empty room is closed, at once or later.
@@ -188,14 +166,6 @@ impl Rooms {
         // The additional tenth lets one check close many rooms.
         next.map(|until| until.max(now) + (self.limits.rooms.idle_timeout / 10).max(Duration::from_millis(1)))
     }
-}
-
-/// Gets the users of other nodes in a room.
-async fn learn_roster(rooms: Arc<Rooms>, bus: Arc<dyn Bus>, room: Arc<LiveRoom>) {
-    let users = super::within(&rooms, bus.roster(&rooms.node, room.name())).await.unwrap_or_default();
-    room.change(|state| {
-        state.finish_roster(users.iter().map(|(node, user, count)| (node.as_str(), user, *count)));
-    });
 }
 
 impl Open {

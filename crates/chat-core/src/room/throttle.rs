@@ -6,7 +6,7 @@ use tokio::time::Instant;
 /// Time for which further warnings are counted instead of logged.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Warnings that a store cannot be used, at most one in a minute. Otherwise each command of each connection logs one.
+/// Warnings of one kind, at most one in a minute. Otherwise each command of each connection can log one.
 #[derive(Debug, Default)]
 pub(crate) struct WarnThrottle(Mutex<State>);
 
@@ -18,17 +18,29 @@ struct State {
 }
 
 impl WarnThrottle {
-    /// Records a call that failed for this cause.
+    /// Records a call of a store that failed for this cause.
     pub(crate) fn unavailable(&self, cause: &str) {
+        if let Some(suppressed) = self.next() {
+            tracing::warn!(cause, suppressed, "room unavailable");
+        }
+    }
+
+    /// Records that the bus panicked while it published a notice.
+    pub(crate) fn bus_panicked(&self, cause: &str) {
+        if let Some(suppressed) = self.next() {
+            tracing::error!(cause, suppressed, "bus panicked");
+        }
+    }
+
+    /// Returns the number of warnings that were suppressed, if the next one can be logged.
+    fn next(&self) -> Option<u64> {
         let now = Instant::now();
         let mut state = self.0.lock();
         if state.last.is_some_and(|last| now - last < INTERVAL) {
             state.suppressed += 1;
-            return;
+            return None;
         }
         state.last = Some(now);
-        let suppressed = std::mem::take(&mut state.suppressed);
-        drop(state);
-        tracing::warn!(cause, suppressed, "room unavailable");
+        Some(std::mem::take(&mut state.suppressed))
     }
 }

@@ -60,16 +60,19 @@ impl<C: Connection> Driver<'_, C> {
     }
 
     pub(super) fn begin(&mut self, Operation { room: name, action }: Operation) {
+        if matches!(action, Asked::Leave) {
+            if let Some(membership) = self.session.leave(&name) {
+                membership.leave();
+            }
+            self.forget(&name, true);
+            return self.answer(Outcome::Left);
+        }
         let rooms = Arc::clone(&self.ticket.rooms);
         let host = Host { rooms: Arc::clone(&rooms), authorize: self.ticket.authorize.clone() };
         let user = self.ticket.user.clone();
         let membership = self.session.membership(&name);
         let span = self.ticket.span.clone();
         let operation = match (action, membership.map(|membership| Arc::clone(membership.room()))) {
-            (Asked::Leave, _) => {
-                self.forget(&name, true);
-                return self.answer(Outcome::Left);
-            }
             // The answer cannot be sent. The commands after this one are still carried out.
             (Asked::History(_) | Asked::Search(_) | Asked::Members, _) if self.has_failed() => {
                 return self.answer(Outcome::Skipped);

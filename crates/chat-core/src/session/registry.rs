@@ -1,6 +1,6 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use chat_proto::handshake::Refusal;
 use parking_lot::Mutex;
@@ -18,18 +18,45 @@ pub(crate) struct Sessions {
     phase: AtomicU8,
     connections: AtomicUsize,
     serving: AtomicUsize,
-    next: AtomicU64,
-    slots: Mutex<HashMap<u64, Slot>>,
+    index: Mutex<Index>,
     /// Notified when the last connection has gone.
     all_closed: Notify,
 }
 
-/// One connection.
-#[derive(Debug)]
-enum Slot {
-    /// The host identifies the user. These users were kicked meanwhile.
-    Reserved(Vec<UserKey>),
-    Admitted(Arc<Control>),
+/// The connections of each user.
+#[derive(Debug, Default)]
+struct Index {
+    /// The number of the last connection.
+    last: u64,
+    admitted: HashMap<UserKey, Vec<Arc<Control>>>,
+    /// Connections whose user is being identified, with the number of kicks before them.
+    reserved: BTreeMap<u64, u64>,
+    kicks: u64,
+    /// The kicks since the first of those connections, with their numbers.
+    recent: VecDeque<(u64, UserKey)>,
+}
+
+impl Index {
+    /// Returns true if a user was kicked after this number of kicks.
+    fn was_kicked(&self, user: &UserKey, before: u64) -> bool {
+        self.recent.iter().rev().take_while(|(number, _)| *number > before).any(|(_, kicked)| kicked == user)
+    }
+
+    /// Forgets the kicks that no reserved connection can have missed.
+    fn forget_kicks(&mut self) {
+        let first = self.reserved.first_key_value().map_or(self.kicks, |(_, before)| *before);
+        while self.recent.front().is_some_and(|(number, _)| *number <= first) {
+            self.recent.pop_front();
+        }
+    }
+
+    fn remove(&mut self, control: &Arc<Control>) {
+        let Some(controls) = self.admitted.get_mut(&control.user) else { return };
+        controls.retain(|other| !Arc::ptr_eq(other, control));
+        if controls.is_empty() {
+            self.admitted.remove(&control.user);
+        }
+    }
 }
 
 /// The notices of the chat to one session.
@@ -58,8 +85,7 @@ impl Sessions {
             phase: AtomicU8::new(Phase::Open as u8),
             connections: AtomicUsize::new(0),
             serving: AtomicUsize::new(0),
-            next: AtomicU64::new(0),
-            slots: Mutex::default(),
+            index: Mutex::default(),
             all_closed: Notify::new(),
         }
     }
@@ -70,9 +96,14 @@ impl Sessions {
         self.connections
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
             .map_err(|_| Refusal::Overloaded)?;
-        let connection = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        self.slots.lock().insert(connection, Slot::Reserved(Vec::new()));
-        let reservation = Reservation { sessions: Arc::clone(self), connection };
+        let connection = {
+            let mut index = self.index.lock();
+            index.last += 1;
+            let (connection, before) = (index.last, index.kicks);
+            index.reserved.insert(connection, before);
+            connection
+        };
+        let reservation = Reservation { sessions: Arc::clone(self), connection, control: None };
         // The connection is counted before the phase is read, so that a drain cannot miss it.
         if self.phase() == Phase::Open { Ok(reservation) } else { Err(Refusal::Draining) }
     }
@@ -96,28 +127,24 @@ impl Sessions {
     /// Enters a phase. A phase is never followed by an earlier one.
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::SeqCst);
-        for slot in self.slots.lock().values() {
-            if let Slot::Admitted(control) = slot {
-                control.inbox.waker.wake();
-            }
+        for control in self.index.lock().admitted.values().flatten() {
+            control.inbox.waker.wake();
         }
     }
 
     /// Closes all connections of a user. Returns their number.
     pub(crate) fn kick(&self, user: &UserKey) -> usize {
-        let mut count = 0;
-        for slot in self.slots.lock().values_mut() {
-            match slot {
-                Slot::Reserved(kicked) => kicked.push(user.clone()),
-                Slot::Admitted(control) if control.user == *user => {
-                    control.kicked.store(true, Ordering::SeqCst);
-                    control.inbox.waker.wake();
-                    count += 1;
-                }
-                Slot::Admitted(_) => {}
-            }
+        let mut index = self.index.lock();
+        index.kicks += 1;
+        let number = index.kicks;
+        index.recent.push_back((number, user.clone()));
+        index.forget_kicks();
+        let controls = index.admitted.get(user).map(Vec::as_slice).unwrap_or_default();
+        for control in controls {
+            control.kicked.store(true, Ordering::SeqCst);
+            control.inbox.waker.wake();
         }
-        count
+        controls.len()
     }
 
     /// Waits until no connection is left.
@@ -138,25 +165,41 @@ impl Sessions {
 pub(crate) struct Reservation {
     sessions: Arc<Sessions>,
     connection: u64,
+    /// `None` until the user is identified.
+    control: Option<Arc<Control>>,
 }
 
 impl Reservation {
     /// Gives the connection to a user. A user that was kicked since the reservation is closed at once.
-    pub(crate) fn admit(self, user: &User) -> Permit {
+    pub(crate) fn admit(mut self, user: &User) -> Permit {
         let user = user.key();
-        let mut slots = self.sessions.slots.lock();
-        let was_kicked =
-            matches!(slots.get(&self.connection), Some(Slot::Reserved(kicked)) if kicked.contains(&user));
-        let control = Arc::new(Control { inbox: Arc::default(), user, kicked: AtomicBool::new(was_kicked) });
-        slots.insert(self.connection, Slot::Admitted(Arc::clone(&control)));
-        drop(slots);
+        let mut index = self.sessions.index.lock();
+        let before = index.reserved.remove(&self.connection);
+        let was_kicked = before.is_some_and(|before| index.was_kicked(&user, before));
+        let control = Arc::new(Control {
+            inbox: Arc::default(),
+            user: user.clone(),
+            kicked: AtomicBool::new(was_kicked),
+        });
+        index.admitted.entry(user).or_default().push(Arc::clone(&control));
+        index.forget_kicks();
+        drop(index);
+        self.control = Some(Arc::clone(&control));
         Permit { reservation: self, control, is_serving: false }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.sessions.slots.lock().remove(&self.connection);
+        let mut index = self.sessions.index.lock();
+        match &self.control {
+            Some(control) => index.remove(control),
+            None => {
+                index.reserved.remove(&self.connection);
+                index.forget_kicks();
+            }
+        }
+        drop(index);
         if self.sessions.connections.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.sessions.all_closed.notify_waiters();
         }

@@ -5,7 +5,9 @@ mod cluster;
 mod commits;
 mod identify;
 mod kick;
+mod nodes;
 mod opening;
+mod partition;
 mod subscribe;
 
 use chat_core::{Chat, NewMessage, RoomName, StoredMessage, Text, User};

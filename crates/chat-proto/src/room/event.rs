@@ -16,6 +16,10 @@ impl RoomEvent {
     pub(super) fn entry(frame: Bytes) -> Self {
         Self { frame, is_entry: true, except: None }
     }
+
+    pub(super) fn presence(frame: Bytes) -> Self {
+        Self { frame, is_entry: false, except: None }
+    }
 }
 
 impl AsRef<[u8]> for RoomEvent {

@@ -1,5 +1,9 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
 use super::{Cursor, LogBounds, Page, Resumption, RoomEvent, StoredMessage};
-use crate::{Event, RoomName, User};
+use crate::{Event, PresenceState, RoomName, User, UserKey};
 
 /// One connection's position in one room: see [`Room::join`](super::Room::join).
 #[derive(Clone, Debug)]
@@ -11,6 +15,8 @@ pub struct Member {
     pub(super) epoch: String,
     pub(super) generation: u64,
     pub(super) cursor: Cursor,
+    /// The changes of presence that the tail has dropped and that are still to be taken.
+    pub(super) missed: BTreeMap<UserKey, (PresenceState, Bytes)>,
 }
 
 /// The answer to a join.
@@ -69,6 +75,29 @@ impl Member {
             events.extend(self.gap(room, up_to));
         }
         Some(events)
+    }
+
+    /// Adds a change of presence that was missed. Two changes of one user that are not taken yet cancel each other.
+    pub(super) fn miss(&mut self, user: &UserKey, state: PresenceState, frame: &Bytes) {
+        if self.missed.get(user).is_some_and(|(missed, _)| *missed != state) {
+            self.missed.remove(user);
+        } else {
+            self.missed.insert(user.clone(), (state, frame.clone()));
+        }
+    }
+
+    /// Takes the next changes of presence that were missed: of at most `max_bytes`, or one that is longer.
+    pub(super) fn take_missed(&mut self, max_bytes: usize) -> Option<Vec<RoomEvent>> {
+        let mut events = Vec::new();
+        let mut bytes = 0;
+        while let Some(first) = self.missed.first_entry() {
+            bytes += first.get().1.len();
+            if !events.is_empty() && bytes > max_bytes {
+                break;
+            }
+            events.push(RoomEvent::presence(first.remove().1));
+        }
+        (!events.is_empty()).then_some(events)
     }
 
     /// Passes over the entries up to `to`. Returns the event that reports them, if there are any.

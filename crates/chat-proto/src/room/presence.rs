@@ -1,16 +1,7 @@
 //! Presence and typing in a room, over all nodes.
 
-use std::collections::BTreeSet;
-
 use super::{Member, Room, RoomEvent};
-use crate::{Event, PresenceState, RoomName, User, UserKey};
-
-/// The changes on other nodes since the room asked for their users. They are newer than the answer.
-#[derive(Debug, Default)]
-pub(super) struct RemoteChanges {
-    users: BTreeSet<(String, UserKey)>,
-    lost_nodes: BTreeSet<String>,
-}
+use crate::{Event, PresenceState, RoomName, User};
 
 impl<W> Room<W> {
     /// Announces that a member started or stopped typing. The member itself does not get the event.
@@ -25,64 +16,68 @@ impl<W> Room<W> {
         self.announce_typing(user, active, None);
     }
 
-    /// Takes the number of connections that a user has on another node; 0 if the last one has left.
-    pub fn set_remote(&mut self, node: &str, user: &User, connections: usize) {
-        if let Some(changes) = &mut self.remote_changes {
-            changes.users.insert((node.to_owned(), user.key()));
+    /// Lets a user whose last connection is lost stay until [`end_deferred`](Self::end_deferred), so that the user can
+    /// move to another node without an event.
+    pub fn defer_leaving(&mut self) {
+        self.defers_leaving = true;
+    }
+
+    /// Records that a user has connections on another node. A state that is older than a known one changes nothing.
+    pub fn enter_remote(&mut self, node: &str, user: &User, version: u64) {
+        if self.roster.enter_remote(node, user, version) {
+            self.announce(user, PresenceState::Joined);
         }
-        let was_here = self.roster.contains(user);
-        self.roster.set_remote(node, user, connections);
-        match (was_here, self.roster.contains(user)) {
-            (false, true) => self.announce(user, PresenceState::Joined),
-            (true, false) => self.announce(user, PresenceState::Left),
-            _ => {}
+    }
+
+    /// Records that a user has no connections on another node. `has_left` is true if the user left on purpose, which is
+    /// not deferred. A state that is older than a known one changes nothing.
+    pub fn leave_remote(&mut self, node: &str, user: &User, version: u64, has_left: bool) {
+        if self.roster.leave_remote(node, user, version, self.defers_leaving && !has_left) {
+            self.announce(user, PresenceState::Left);
+        }
+    }
+
+    /// Takes all users of another node. A state that is older than a known one changes nothing.
+    pub fn set_node<'a>(&mut self, node: &str, version: u64, users: impl IntoIterator<Item = &'a User>) {
+        for (user, state) in self.roster.set_node(node, version, users, self.defers_leaving) {
+            self.announce(&user, state);
         }
     }
 
     /// Removes the users of a node that is gone.
     pub fn remove_node(&mut self, node: &str) {
-        if let Some(changes) = &mut self.remote_changes {
-            changes.lost_nodes.insert(node.to_owned());
-        }
-        for user in self.roster.remove_node(node) {
+        for user in self.roster.remove_node(node, self.defers_leaving) {
             self.announce(&user, PresenceState::Left);
         }
     }
 
-    /// Records that the other nodes are asked for their users. Until [`finish_roster`](Self::finish_roster), the
-    /// room remembers the changes on them.
-    pub fn begin_roster(&mut self) {
-        self.remote_changes = Some(RemoteChanges::default());
-    }
-
-    /// Takes the answer of the other nodes: node, user, and number of connections. A change that was reported
-    /// meanwhile is newer than the answer, and stays.
-    pub fn finish_roster<'a>(&mut self, users: impl IntoIterator<Item = (&'a str, &'a User, usize)>) {
-        let changes = self.remote_changes.take().unwrap_or_default();
-        for (node, user, connections) in users {
-            let is_newer = changes.users.contains(&(node.to_owned(), user.key()));
-            if !is_newer && !changes.lost_nodes.contains(node) {
-                self.set_remote(node, user, connections);
-            }
+    /// Removes the users whose leaving was deferred and who have not come back, up to this number of
+    /// [`Roster::last_deferred`](super::Roster::last_deferred).
+    pub fn end_deferred(&mut self, up_to: u64) {
+        for user in self.roster.end_deferred(up_to) {
+            self.announce(&user, PresenceState::Left);
         }
     }
 
     pub(super) fn announce(&mut self, user: &User, state: PresenceState) {
         let event = Event::Presence { room: self.room(), user: user.clone(), state };
-        self.push(&event, None);
+        let frame = event.encode();
+        self.missed.push(self.tail.end(), user.key(), state, frame.clone());
+        self.push(RoomEvent::presence(frame));
     }
 
     fn announce_typing(&mut self, user: &User, active: bool, except: Option<u64>) {
         let event = Event::Typing { room: self.room(), user: user.clone(), active };
-        self.push(&event, except);
+        self.push(RoomEvent { frame: event.encode(), is_entry: false, except });
     }
 
     fn room(&self) -> RoomName {
         self.name.clone()
     }
 
-    fn push(&mut self, event: &Event, except: Option<u64>) {
-        self.tail.push_event(RoomEvent { frame: event.encode(), is_entry: false, except });
+    fn push(&mut self, event: RoomEvent) {
+        self.tail.push_event(event);
+        self.drop_presence();
         self.has_news = true;
     }
 }

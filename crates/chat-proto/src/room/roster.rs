@@ -1,80 +1,183 @@
 use std::collections::BTreeMap;
 
-use crate::{User, UserKey};
+use crate::{PresenceState, User, UserKey};
+
+/// Removed users of one node that are remembered, so that an older state that comes late does not bring them back.
+const MAX_REMOVED: usize = 64;
 
 /// The users in a room, with their connections on this node and on others.
+///
+/// A user without connections leaves at once, or *deferred*: the user stays until [`end_deferred`](Self::end_deferred),
+/// unless the user enters again before.
+///
+/// Each state of another node has a version, which grows with each state of that node. A state that comes late or
+/// repeatedly changes nothing.
 ///
 /// ```
 /// use chat_proto::{Roster, User};
 ///
 /// let (mut roster, ann) = (Roster::default(), User::guest("ann")?);
 /// assert!(roster.enter(&ann), "the first connection");
-/// roster.set_remote("node-b", &ann, 1);
-/// assert!(!roster.leave(&ann), "ann is still on the other node");
+/// roster.enter_remote("node-b", &ann, 7);
+/// assert!(!roster.leave(&ann, false), "ann is still on the other node");
 /// assert_eq!(roster.members(), [ann]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct Roster {
     users: BTreeMap<UserKey, Present>,
+    nodes: BTreeMap<String, Known>,
+    /// Users without connections who leave later, in the order in which they lost the last one.
+    deferred: BTreeMap<u64, UserKey>,
+    last_deferred: u64,
 }
 
 #[derive(Debug)]
 struct Present {
     user: User,
     local: usize,
-    /// Connections on other nodes, by the name of the node; never 0.
-    remote: BTreeMap<String, usize>,
+    /// The other nodes on which the user has connections, with the versions of their states.
+    remote: BTreeMap<String, u64>,
+    /// The place among those who leave later.
+    deferred: Option<u64>,
+}
+
+/// The versions of one node.
+#[derive(Debug, Default)]
+struct Known {
+    /// The version up to which all states are known.
+    complete: u64,
+    /// The users who were removed after that version.
+    removed: BTreeMap<UserKey, u64>,
+}
+
+impl Known {
+    fn is_old(&self, user: &UserKey, version: u64) -> bool {
+        version <= self.complete || self.removed.get(user).is_some_and(|removed| version <= *removed)
+    }
+
+    fn remove(&mut self, user: UserKey, version: u64) {
+        self.removed.insert(user, version);
+        if self.removed.len() > MAX_REMOVED {
+            // An even older state of another user that comes later is lost. The next roster of the node repairs that.
+            self.complete = self.removed.values().copied().max().unwrap_or(self.complete);
+            self.removed.clear();
+        }
+    }
 }
 
 impl Present {
     fn is_gone(&self) -> bool {
         self.local == 0 && self.remote.is_empty()
     }
+
+    fn is_older(&self, node: &str, version: u64) -> bool {
+        self.remote.get(node).is_none_or(|known| *known < version)
+    }
 }
 
 impl Roster {
-    /// Counts one more connection of a user. Returns true if it is the user's first on all nodes.
+    /// Counts one more connection of a user. Returns true if the user was not in the room.
     pub fn enter(&mut self, user: &User) -> bool {
-        let present = self.entry(user);
-        let is_first = present.is_gone();
-        present.local += 1;
+        let is_first = !self.contains(user);
+        self.entry(user).local += 1;
+        self.stay(&user.key());
         is_first
     }
 
-    /// Counts one connection of a user less. Returns true if it was the user's last on all nodes.
-    pub fn leave(&mut self, user: &User) -> bool {
-        let Some(present) = self.users.get_mut(&user.key()) else {
-            return false;
-        };
+    /// Counts one connection of a user less. Returns true if the user has left: it was the last one on all nodes, and
+    /// leaving is not deferred.
+    pub fn leave(&mut self, user: &User, is_deferred: bool) -> bool {
+        let key = user.key();
+        let Some(present) = self.users.get_mut(&key) else { return false };
         present.local = present.local.saturating_sub(1);
-        self.remove_if_gone(&user.key())
+        self.remove_if_gone(&key, is_deferred).is_some()
     }
 
-    /// Sets the number of connections that a user has on another node.
-    pub fn set_remote(&mut self, node: &str, user: &User, connections: usize) {
-        let present = self.entry(user);
-        if connections == 0 {
-            present.remote.remove(node);
-        } else if let Some(count) = present.remote.get_mut(node) {
-            *count = connections;
-        } else {
-            present.remote.insert(node.to_owned(), connections);
+    /// Records that a user has connections on another node, in a version of that node's state. Returns true if the user
+    /// was not in the room.
+    pub fn enter_remote(&mut self, node: &str, user: &User, version: u64) -> bool {
+        self.is_news(node, &user.key(), version) && self.set_present(node, user, version)
+    }
+
+    /// Records that a user has no connections on another node, in a version of that node's state. Returns true if the
+    /// user has left.
+    pub fn leave_remote(&mut self, node: &str, user: &User, version: u64, is_deferred: bool) -> bool {
+        let key = user.key();
+        if !self.is_news(node, &key, version) {
+            return false;
         }
-        self.remove_if_gone(&user.key());
+        self.nodes.entry(node.to_owned()).or_default().remove(key.clone(), version);
+        let was_here = self.users.get_mut(&key).and_then(|present| present.remote.remove(node)).is_some();
+        was_here && self.remove_if_gone(&key, is_deferred).is_some()
     }
 
-    /// Removes the connections of a node. Returns the users who have no other connection.
-    pub fn remove_node(&mut self, node: &str) -> Vec<User> {
+    /// Sets all users of another node, in a version of that node's state. Returns the users whose presence changes.
+    pub fn set_node<'a>(
+        &mut self,
+        node: &str,
+        version: u64,
+        users: impl IntoIterator<Item = &'a User>,
+        is_deferred: bool,
+    ) -> Vec<(User, PresenceState)> {
+        let known = self.nodes.entry(node.to_owned()).or_default();
+        if version <= known.complete {
+            return Vec::new();
+        }
+        let users: BTreeMap<_, _> = users.into_iter().map(|user| (user.key(), user)).collect();
         let mut gone = Vec::new();
-        self.users.retain(|_, present| {
-            let is_gone = present.remote.remove(node).is_some() && present.is_gone();
-            if is_gone {
-                gone.push(present.user.clone());
+        for (key, present) in &mut self.users {
+            if !users.contains_key(key)
+                && present.is_older(node, version)
+                && present.remote.remove(node).is_some()
+            {
+                gone.push(key.clone());
             }
-            !is_gone
-        });
+        }
+        let gone = gone.iter().filter_map(|key| self.remove_if_gone(key, is_deferred));
+        let mut changes: Vec<_> = gone.map(|user| (user, PresenceState::Left)).collect();
+        for (key, user) in users {
+            if self.is_news(node, &key, version) && self.set_present(node, user, version) {
+                changes.push((user.clone(), PresenceState::Joined));
+            }
+        }
+        if let Some(known) = self.nodes.get_mut(node) {
+            known.complete = version;
+            known.removed.retain(|_, removed| *removed > version);
+        }
+        changes
+    }
+
+    /// Removes the connections of a node, and forgets its versions. Returns the users who have left.
+    pub fn remove_node(&mut self, node: &str, is_deferred: bool) -> Vec<User> {
+        self.nodes.remove(node);
+        let removed = |(key, present): (&UserKey, &mut Present)| {
+            present.remote.remove(node).is_some().then(|| key.clone())
+        };
+        let gone: Vec<_> = self.users.iter_mut().filter_map(removed).collect();
+        gone.iter().filter_map(|key| self.remove_if_gone(key, is_deferred)).collect()
+    }
+
+    /// Returns the number of the last user whose leaving was deferred.
+    pub fn last_deferred(&self) -> u64 {
+        self.last_deferred
+    }
+
+    /// Removes the users whose leaving was deferred, up to this number. Returns them.
+    pub fn end_deferred(&mut self, up_to: u64) -> Vec<User> {
+        let mut gone = Vec::new();
+        while let Some(first) = self.deferred.first_entry()
+            && *first.key() <= up_to
+        {
+            let key = first.remove();
+            gone.extend(self.users.remove(&key).map(|present| present.user));
+        }
         gone
+    }
+
+    /// Returns the users with connections on this node.
+    pub fn local(&self) -> impl Iterator<Item = &User> {
+        self.users.values().filter(|present| present.local > 0).map(|present| &present.user)
     }
 
     /// Returns the connections of a user on this node.
@@ -83,8 +186,8 @@ impl Roster {
     }
 
     /// Returns true if a user is in the room, on any node.
-    pub fn contains(&self, user: &User) -> bool {
-        self.users.contains_key(&user.key())
+    pub fn contains(&self, user: impl Into<UserKey>) -> bool {
+        self.users.contains_key(&user.into())
     }
 
     /// Returns the number of users.
@@ -104,19 +207,49 @@ impl Roster {
         members
     }
 
+    /// Returns true if the state of a user on another node is newer than all that is known.
+    fn is_news(&self, node: &str, user: &UserKey, version: u64) -> bool {
+        self.nodes.get(node).is_none_or(|known| !known.is_old(user, version))
+            && self.users.get(user).is_none_or(|present| present.is_older(node, version))
+    }
+
+    fn set_present(&mut self, node: &str, user: &User, version: u64) -> bool {
+        let key = user.key();
+        let is_first = !self.contains(user);
+        self.entry(user).remote.insert(node.to_owned(), version);
+        self.nodes.entry(node.to_owned()).or_default().removed.remove(&key);
+        self.stay(&key);
+        is_first
+    }
+
     fn entry(&mut self, user: &User) -> &mut Present {
         self.users.entry(user.key()).or_insert_with(|| Present {
             user: user.clone(),
             local: 0,
             remote: BTreeMap::new(),
+            deferred: None,
         })
     }
 
-    fn remove_if_gone(&mut self, key: &UserKey) -> bool {
-        let is_gone = self.users.get(key).is_some_and(Present::is_gone);
-        if is_gone {
-            self.users.remove(key);
+    /// Records that a user has a connection again.
+    fn stay(&mut self, key: &UserKey) {
+        if let Some(number) = self.users.get_mut(key).and_then(|present| present.deferred.take()) {
+            self.deferred.remove(&number);
         }
-        is_gone
+    }
+
+    /// Returns a user without connections who has left now.
+    fn remove_if_gone(&mut self, key: &UserKey, is_deferred: bool) -> Option<User> {
+        let present = self.users.get_mut(key).filter(|present| present.is_gone())?;
+        if !is_deferred {
+            self.stay(key);
+            return self.users.remove(key).map(|present| present.user);
+        }
+        if present.deferred.is_none() {
+            self.last_deferred += 1;
+            present.deferred = Some(self.last_deferred);
+            self.deferred.insert(self.last_deferred, key.clone());
+        }
+        None
     }
 }

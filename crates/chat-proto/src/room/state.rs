@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::presence::RemoteChanges;
+use super::missed::MissedPresence;
 use super::{Delivery, Joined, LogBounds, Member, Next, Resumption, RoomEvent, Roster, Tail, resume};
 use crate::command::JoinFrom;
 use crate::{ErrorCode, Limits, PresenceState, RoomName, User};
@@ -46,7 +46,9 @@ pub struct Room<W> {
     /// The number of renewals. A member of an earlier generation gets no more events.
     pub(super) generation: u64,
     pub(super) roster: Roster,
-    pub(super) remote_changes: Option<RemoteChanges>,
+    pub(super) missed: MissedPresence,
+    /// True if a user whose last connection is lost leaves later.
+    pub(super) defers_leaving: bool,
     pub(super) members: BTreeMap<u64, Waiting<W>>,
     /// True if something has happened since the last [`to_wake`](Self::to_wake).
     pub(super) has_news: bool,
@@ -57,6 +59,8 @@ pub(super) struct Waiting<W> {
     waker: W,
     /// True if the member was woken and has not yet taken everything.
     is_awake: bool,
+    /// The position in the tail of the next event that the member takes.
+    position: u64,
 }
 
 impl<W> Room<W> {
@@ -73,7 +77,8 @@ impl<W> Room<W> {
             epoch: None,
             generation: 0,
             roster: Roster::default(),
-            remote_changes: None,
+            missed: MissedPresence::default(),
+            defers_leaving: false,
             members: BTreeMap::new(),
             has_news: false,
         }
@@ -153,12 +158,25 @@ impl<W> Room<W> {
         Ok(Joined { bounds, resumption, members: self.roster.len() })
     }
 
-    /// Removes a member or a subscriber. A second call for the same member changes nothing.
+    /// Removes a member that leaves, or a subscriber. A second call for the same member changes nothing.
     pub fn leave(&mut self, member: &Member) {
+        self.remove(member, false);
+    }
+
+    /// Removes a member whose connection is lost. If the room [defers](Self::defer_leaving) leaving, the user leaves
+    /// later.
+    pub fn disconnect(&mut self, member: &Member) {
+        self.remove(member, self.defers_leaving);
+    }
+
+    fn remove(&mut self, member: &Member, is_deferred: bool) {
         let was_here = self.members.remove(&member.id).is_some();
+        if self.members.is_empty() {
+            self.missed = MissedPresence::default();
+        }
         if let Some(user) = &member.user
             && was_here
-            && self.roster.leave(user)
+            && self.roster.leave(user, is_deferred)
         {
             self.announce(user, PresenceState::Left);
         }
@@ -169,14 +187,22 @@ impl<W> Room<W> {
         if member.generation != self.generation {
             return Delivery::Renewed;
         }
+        self.collect_missed(member);
+        let delivery = self.next(member);
+        if let Some(waiting) = self.members.get_mut(&member.id) {
+            waiting.position = member.cursor.position;
+            waiting.is_awake &= !matches!(delivery, Delivery::Nothing);
+        }
+        delivery
+    }
+
+    fn next(&mut self, member: &mut Member) -> Delivery {
+        if let Some(events) = member.take_missed(self.max_batch) {
+            return Delivery::Events(events);
+        }
         loop {
             match self.tail.next(&mut member.cursor, self.max_batch) {
-                Next::Nothing => {
-                    if let Some(waiting) = self.members.get_mut(&member.id) {
-                        waiting.is_awake = false;
-                    }
-                    return Delivery::Nothing;
-                }
+                Next::Nothing => return Delivery::Nothing,
                 Next::CatchUp { up_to } => return Delivery::CatchUp { up_to },
                 Next::Events(mut events) => {
                     events.retain(|event| event.except != Some(member.id));
@@ -186,6 +212,25 @@ impl<W> Room<W> {
                 }
             }
         }
+    }
+
+    /// Gives a member that is behind the tail the changes of presence that the tail has dropped.
+    fn collect_missed(&mut self, member: &mut Member) {
+        let start = self.tail.start();
+        if member.cursor.position >= start {
+            return;
+        }
+        self.drop_presence();
+        for (user, state, frame) in self.missed.since(member.cursor.position) {
+            member.miss(user, state, frame);
+        }
+        member.cursor.position = start;
+    }
+
+    /// Keeps the changes of presence that the tail has dropped, for the members that have not taken them.
+    pub(super) fn drop_presence(&mut self) {
+        let positions = self.members.values().map(|waiting| waiting.position);
+        self.missed.drop_before(self.tail.start(), positions);
     }
 
     /// Returns the wakers to call because something has happened. Each member is woken once until it has taken
@@ -217,9 +262,10 @@ impl<W> Room<W> {
     }
 
     fn add(&mut self, id: u64, user: Option<User>, waker: W, bounds: &LogBounds, after: u64) -> Member {
-        self.members.insert(id, Waiting { waker, is_awake: false });
         let cursor = self.tail.cursor(after);
-        Member { id, user, epoch: bounds.epoch.clone(), generation: self.generation, cursor }
+        self.members.insert(id, Waiting { waker, is_awake: false, position: cursor.position });
+        let (epoch, generation) = (bounds.epoch.clone(), self.generation);
+        Member { id, user, epoch, generation, cursor, missed: BTreeMap::new() }
     }
 }
 

@@ -50,7 +50,7 @@ pub struct Cursor {
     /// The `seq` of the last message that the member has taken, or that it does not get.
     pub seq: u64,
     /// The position in the tail of the next event to take.
-    position: u64,
+    pub(super) position: u64,
 }
 
 /// The next step of a reader of a [`Tail`].
@@ -145,7 +145,13 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         if events.is_empty() { Next::Nothing } else { Next::Events(events) }
     }
 
-    fn end(&self) -> u64 {
+    /// Returns the position of the first event.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Returns the position after the last event.
+    pub(super) fn end(&self) -> u64 {
         self.start + self.entries.len() as u64
     }
 

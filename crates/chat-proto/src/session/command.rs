@@ -43,9 +43,6 @@ impl<M> Session<M> {
         if !self.rooms.contains_key(&room) {
             return self.error(now, reference, ErrorCode::NotJoined, None, Some(room));
         }
-        if matches!(action, Action::Leave) {
-            self.rooms.remove(&room);
-        }
         self.perform(reference, room, action)
     }
 
@@ -68,7 +65,10 @@ impl<M> Session<M> {
                 }
                 return Self::joined(reference, room, joined);
             }
-            Outcome::Left => Event::Left { reference, room },
+            Outcome::Left => {
+                self.rooms.remove(&room);
+                Event::Left { reference, room }
+            }
             Outcome::Sent(AppendReceipt { seq, at, duplicate }) => {
                 Event::Sent { reference, room, seq, at, duplicate }
             }

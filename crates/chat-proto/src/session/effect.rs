@@ -34,7 +34,7 @@ pub struct Operation {
 pub enum Action {
     /// Become a member, or read again from another position.
     Join(JoinFrom),
-    /// Stop being a member.
+    /// Stop being a member. The membership is given back by [`Session::leave`](super::Session::leave).
     Leave,
     /// Append a message.
     Send {

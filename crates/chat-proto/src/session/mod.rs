@@ -152,6 +152,11 @@ impl<M> Session<M> {
         self.rooms.get_mut(room)
     }
 
+    /// Takes the membership of a room that the user leaves.
+    pub fn leave(&mut self, room: &RoomName) -> Option<M> {
+        self.rooms.remove(room)
+    }
+
     /// Returns true if the session can take another text frame now.
     pub fn wants_text(&self) -> bool {
         self.backlog.len() < self.limits.connection.max_backlog_commands

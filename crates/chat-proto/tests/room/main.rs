@@ -1,10 +1,13 @@
 //! A room: its log, its keys, its tail, its members, and its presence.
 
 mod checks;
+mod deferred;
 mod histories;
 mod keys;
 mod model;
+mod nodes;
 mod pages;
+mod presence;
 mod reader;
 mod renewal;
 mod resumption;

@@ -8,6 +8,7 @@ use chat_proto::command::JoinFrom;
 use chat_proto::room::{Member, Room};
 use chat_proto::{Limits, Log, Page, StoredMessage, User};
 
+use crate::nodes::{Nodes, State};
 use crate::{append, room};
 
 pub(crate) const USERS: [&str; 3] = ["ada", "bob", "cid"];
@@ -23,10 +24,9 @@ pub(crate) struct Model {
     pub(crate) unreported: Vec<StoredMessage>,
     pub(crate) readers: BTreeMap<u64, Reader>,
     pub(crate) next_id: u64,
-    /// The connections of each user on other nodes.
-    pub(crate) remote: BTreeMap<(&'static str, usize), usize>,
-    /// A subscriber that takes all events at once, and the users that are present by these events.
-    pub(crate) witness: Option<(u64, BTreeSet<String>)>,
+    pub(crate) nodes: Nodes,
+    /// A subscriber that takes all events at once.
+    pub(crate) witness: Option<u64>,
 }
 
 pub(crate) struct Reader {
@@ -36,6 +36,8 @@ pub(crate) struct Reader {
     /// The `seq` that must come next.
     pub(crate) next: u64,
     pub(crate) is_awake: bool,
+    /// The users that are present by the events that the reader got.
+    pub(crate) seen: BTreeSet<String>,
     /// True if the log has started a new epoch since the reader joined.
     pub(crate) is_renewed: bool,
     /// A page that was read and not yet taken, its last entry, and the first entry of the log.
@@ -63,13 +65,13 @@ impl Model {
             unreported: Vec::new(),
             readers: BTreeMap::new(),
             next_id: 0,
-            remote: BTreeMap::new(),
+            nodes: Nodes::default(),
             witness: None,
         };
         model.observe();
         if has_witness {
             let id = model.subscribe();
-            model.witness = Some((id, BTreeSet::new()));
+            model.witness = Some(id);
         }
         model
     }
@@ -184,13 +186,29 @@ impl Model {
         self.room.typing(&self.readers[&id].member, true);
     }
 
-    pub(crate) fn set_remote(&mut self, node: &'static str, user: usize, connections: usize) {
-        self.remote.insert((node, user), connections);
-        self.room.set_remote(node, &guest(user), connections);
+    pub(crate) fn change_remote(&mut self, node: &'static str, user: usize, is_here: bool) {
+        self.nodes.change(node, user, is_here);
+    }
+
+    pub(crate) fn publish_roster(&mut self, node: &'static str) {
+        self.nodes.publish_roster(node);
+    }
+
+    pub(crate) fn deliver(&mut self, which: usize, is_kept: bool) {
+        let Some(notice) = self.nodes.deliver(which, is_kept) else { return };
+        let (node, version) = (notice.node, notice.version);
+        match notice.state {
+            State::User(user, true) => self.room.enter_remote(node, &guest(user), version),
+            State::User(user, false) => self.room.leave_remote(node, &guest(user), version, version % 2 == 0),
+            State::All(users) => {
+                let users: Vec<_> = users.into_iter().map(guest).collect();
+                self.room.set_node(node, version, &users);
+            }
+        }
     }
 
     pub(crate) fn lose_node(&mut self, lost: &'static str) {
-        self.remote.retain(|(node, _), _| *node != lost);
+        self.nodes.lose(lost);
         self.room.remove_node(lost);
     }
 
@@ -217,7 +235,7 @@ impl Model {
 
     /// Chooses a reader that is not the witness.
     fn chosen(&self, which: usize) -> Option<u64> {
-        let witness = self.witness.as_ref().map(|(id, _)| *id);
+        let witness = self.witness;
         let ids: Vec<u64> = self.readers.keys().copied().filter(|id| Some(*id) != witness).collect();
         which.checked_rem(ids.len()).map(|index| ids[index])
     }
@@ -241,7 +259,8 @@ impl Model {
     fn enter(&mut self, id: u64, member: Member, user: Option<usize>, next: u64) {
         let is_awake = self.room.wake(&member).is_some();
         assert!(is_awake, "a new member is not awake");
-        self.readers.insert(id, Reader { member, user, next, is_awake, is_renewed: false, page: None });
+        let seen = self.room.roster().members().iter().map(|user| user.name().to_owned()).collect();
+        self.readers.insert(id, Reader { member, user, next, is_awake, seen, is_renewed: false, page: None });
     }
 }
 

@@ -25,7 +25,7 @@ proptest! {
                 prop_assert_eq!(roster.enter(&user), before == 0);
                 connections.push(user);
             } else {
-                prop_assert_eq!(roster.leave(&user), before == 1);
+                prop_assert_eq!(roster.leave(&user, false), before == 1);
                 if let Some(last) = connections.iter().rposition(|other| other.id() == user.id()) {
                     connections.remove(last);
                 }

@@ -47,7 +47,7 @@ fn repeats_and_early_entries_wake_no_member() {
     while !matches!(room.take(&mut ada), Delivery::Nothing) {}
     assert_eq!(room.commit(&stored(1)), Committed::Repeat);
     assert_eq!(room.commit(&stored(3)), Committed::Early);
-    room.set_remote("b", &guest("ada"), 1);
+    room.enter_remote("b", &guest("ada"), 1);
     room.advance(1);
     assert_eq!(woken(&mut room), 0);
     assert_eq!(room.commit(&stored(2)), Committed::InOrder);
@@ -81,19 +81,4 @@ fn a_committed_entry_without_a_report_is_a_hole_until_it_is_repaired() {
     room.leave(&ada);
     room.note_committed(9);
     assert!(!room.has_hole(), "an empty room has no hole");
-}
-
-#[test]
-fn an_answer_of_other_nodes_does_not_undo_newer_changes() {
-    let (mut room, _ada) = room_with_member(&Limits::default());
-    let (bob, cid, dan, eve) = (guest("bob"), guest("cid"), guest("dan"), guest("eve"));
-    room.begin_roster();
-    room.set_remote("b", &bob, 0);
-    room.set_remote("b", &cid, 2);
-    room.remove_node("c");
-    room.finish_roster([("b", &bob, 1), ("b", &cid, 1), ("c", &dan, 1), ("b", &eve, 1)]);
-    let names: Vec<_> = room.roster().members().iter().map(|user| user.name().to_owned()).collect();
-    assert_eq!(names, ["ada", "cid", "eve"]);
-    room.set_remote("b", &eve, 0);
-    assert!(!room.roster().contains(&eve), "the answer is no longer awaited");
 }

@@ -66,7 +66,7 @@ fn check(holds: bool, expected: impl std::fmt::Display, came: impl Debug) -> Ver
 }
 
 /// Fails unless both are equal.
-fn same<T: PartialEq + Debug>(came: &T, expected: &T) -> Verdict {
+pub(crate) fn same<T: PartialEq + Debug>(came: &T, expected: &T) -> Verdict {
     check(came == expected, format!("{expected:?}"), came)
 }
 
@@ -123,7 +123,7 @@ async fn check_page(
 }
 
 /// Polls until this holds. It is for changes that a store makes in its own time and does not report.
-async fn eventually<F: Future<Output = Result<bool, Failure>>>(
+pub(crate) async fn eventually<F: Future<Output = Result<bool, Failure>>>(
     what: &str,
     mut holds: impl FnMut() -> F,
 ) -> Verdict {

@@ -57,6 +57,21 @@ impl TestChat {
         Ok(Subscriber(subscription.map_err(|unavailable| Failure::new("a subscription", unavailable))?))
     }
 
+    /// Returns the names of the users in a room, sorted.
+    ///
+    /// # Errors
+    ///
+    /// A failure if it is not the name of a room.
+    pub fn members(&self, room: &str) -> Result<Vec<String>, Failure> {
+        let members = self.0.members(&room_name(room)?);
+        Ok(members.iter().map(|user| user.name().to_owned()).collect())
+    }
+
+    /// Closes the connections of the guest with this name. Returns the number of those on this node.
+    pub fn kick(&self, name: &str) -> usize {
+        self.0.kick(guest(name))
+    }
+
     /// Posts a text of Ann.
     ///
     /// # Errors
@@ -88,6 +103,12 @@ impl TestChat {
             self.post(room, &number.to_string()).await?;
         }
         Ok(())
+    }
+}
+
+impl From<Chat> for TestChat {
+    fn from(chat: Chat) -> Self {
+        Self(chat)
     }
 }
 

@@ -1,0 +1,139 @@
+//! The notices of other nodes about rooms, and the exchange of rosters.
+
+use std::pin::pin;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::bus::{BusEvent, NodeId, NodePresence, Notice, RosterEntry};
+use crate::room::Rooms;
+use crate::{RoomName, timer};
+
+/// The maximum number of rooms in one request.
+const MAX_ROOMS: usize = 100;
+
+/// Time after which a node that has not answered is asked again.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Rooms {
+    /// Takes the notices of other nodes about rooms.
+    pub(crate) fn receive(self: &Arc<Self>, received: BusEvent<'_>) {
+        match received {
+            BusEvent::NodeJoined(node) if *node != self.nodes.id => self.node_joined(node),
+            BusEvent::NodeLeft(node) => self.node_left(node),
+            BusEvent::Notice(from, Notice::RosterRequest { to, rooms }) if *from != self.nodes.id => {
+                if to.as_ref().is_none_or(|to| *to == self.nodes.id) {
+                    rooms.iter().take(MAX_ROOMS).for_each(|room| self.publish_roster(from, room));
+                }
+            }
+            BusEvent::Notice(from, notice) if self.nodes.has_joined(from) => self.receive_state(from, notice),
+            BusEvent::Notice(..) | BusEvent::NodeJoined(_) => {}
+        }
+    }
+
+    fn receive_state(self: &Arc<Self>, from: &NodeId, notice: &Notice) {
+        let node = from.as_str();
+        match notice {
+            Notice::Presence { room, user, state, version } => {
+                let Some(room) = self.find(room) else { return };
+                self.change_roster(&room, |room| match state {
+                    NodePresence::Connected => room.enter_remote(node, user, *version),
+                    _ => room.leave_remote(node, user, *version, *state == NodePresence::Left),
+                });
+            }
+            Notice::Typing { room, user, active } => {
+                if let Some(room) = self.find(room) {
+                    room.change(|state| state.remote_typing(user, *active));
+                }
+            }
+            Notice::Roster { to, room, users, version } if *to == self.nodes.id => {
+                if let Some(room) = self.find(room) {
+                    let users = users.iter().map(|RosterEntry(user)| user);
+                    self.change_roster(&room, |room| room.set_node(node, *version, users));
+                }
+                self.nodes.answered(room, from);
+            }
+            _ => {}
+        }
+    }
+
+    fn node_joined(self: &Arc<Self>, node: &NodeId) {
+        let rooms = self.names();
+        self.nodes.join(node, &rooms);
+        self.ask(node, &rooms);
+        self.ask_again_later();
+    }
+
+    fn node_left(self: &Arc<Self>, node: &NodeId) {
+        self.nodes.leave(node);
+        for room in self.open_rooms() {
+            self.change_roster(&room, |room| room.remove_node(node.as_str()));
+        }
+    }
+
+    /// Asks the other nodes for their users in a room that was opened. Waits for them, but not for long.
+    pub(super) async fn learn_roster(self: &Arc<Self>, room: &RoomName) {
+        let Some(answered) = self.nodes.await_roster(room) else { return };
+        let mut answered = pin!(answered.notified());
+        answered.as_mut().enable();
+        self.nodes.publish(&Notice::RosterRequest { to: None, rooms: vec![room.clone()] });
+        if self.nodes.is_awaited(room) {
+            self.ask_again_later();
+            // Without all answers, the room opens with the users that are known.
+            let _answered = timer::timeout(self.limits.nodes.roster_timeout, answered).await;
+        }
+    }
+
+    fn ask(&self, node: &NodeId, rooms: &[RoomName]) {
+        for rooms in rooms.chunks(MAX_ROOMS) {
+            self.nodes.publish(&Notice::RosterRequest { to: Some(node.clone()), rooms: rooms.to_vec() });
+        }
+    }
+
+    fn publish_roster(&self, to: &NodeId, name: &RoomName) {
+        // Before the look at the room: users who enter meanwhile have a later version.
+        let before = self.nodes.next_version();
+        let (users, version) = self.find(name).map_or((Vec::new(), before), |room| {
+            let state = room.state();
+            let users = state.roster().local().cloned().map(RosterEntry).collect();
+            // Under the lock of the room, like the versions of changes.
+            (users, self.nodes.next_version())
+        });
+        self.nodes.publish(&Notice::Roster { to: to.clone(), room: name.clone(), users, version });
+    }
+
+    /// Starts the task that asks again, unless it runs or all nodes have answered.
+    fn ask_again_later(self: &Arc<Self>) {
+        if let Some(runtime) = self.nodes.runtime()
+            && self.nodes.begin_asking()
+        {
+            runtime.spawn(Asking(Arc::downgrade(self)).run());
+        }
+    }
+}
+
+/// The task that asks the nodes again that have not answered.
+struct Asking(Weak<Rooms>);
+
+impl Asking {
+    async fn run(self) {
+        loop {
+            sleep(ASK_INTERVAL).await;
+            let Some(rooms) = self.0.upgrade() else { return };
+            let Some(unanswered) = rooms.nodes.unanswered() else { return };
+            for (node, names) in unanswered {
+                rooms.ask(&node, &names);
+            }
+        }
+    }
+}
+
+impl Drop for Asking {
+    // If the runtime of the task has ended, the next request starts another one.
+    fn drop(&mut self) {
+        if let Some(rooms) = self.0.upgrade() {
+            rooms.nodes.end_asking();
+        }
+    }
+}

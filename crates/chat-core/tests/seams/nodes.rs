@@ -1,0 +1,223 @@
+//! Nodes that move users, are slow to answer, come back, or have a bus that panics.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use chat_core::{Bus, BusSink, Chat, Limits, NodeId, NodePresence, Notice, User, UserKey};
+use chat_testkit::{Cluster, Peer, connect, guest, lobby, member, pass, seconds_until, settle};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+const NOTHING: [Value; 0] = [];
+
+fn presence(name: &str, state: &str) -> Value {
+    json!({"type": "presence", "room": "lobby", "user": guest(name), "state": state})
+}
+
+/// Returns nodes that never ping, so that time can pass.
+fn two_nodes(cluster: &Cluster) -> (Chat, Chat) {
+    let node = |name| cluster.builder(name).limits(patient()).build();
+    (node("a"), node("b"))
+}
+
+fn patient() -> Limits {
+    Limits::default().with(|limits| limits.connection.ping_interval = Duration::from_secs(9_999))
+}
+
+async fn watcher(chat: &Chat) -> Peer {
+    let mut peer = member(chat, "watcher").await;
+    peer.events().await;
+    peer
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_who_moves_to_another_node_neither_leaves_nor_joins() {
+    let cluster = Cluster::new();
+    let (a, b) = two_nodes(&cluster);
+    let mut watcher = watcher(&b).await;
+    let ann = member(&a, "ann").await;
+    assert_eq!(watcher.events().await, [presence("ann", "joined")]);
+    ann.kill();
+    pass(9.0).await;
+    let moved = member(&b, "ann").await;
+    pass(20.0).await;
+    assert_eq!(watcher.events().await, NOTHING);
+    moved.kill();
+    pass(9.9).await;
+    assert_eq!(watcher.events().await, NOTHING);
+    pass(0.2).await;
+    assert_eq!(watcher.events().await, [presence("ann", "left")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_users_of_a_node_that_drains_move_without_an_event() {
+    let cluster = Cluster::new();
+    let (a, b) = two_nodes(&cluster);
+    let mut watcher = watcher(&b).await;
+    let _peers = (member(&a, "ann").await, member(&a, "bob").await);
+    watcher.events().await;
+    a.drain(Duration::from_secs(1)).await;
+    cluster.lose("a");
+    pass(4.0).await;
+    let _ann = member(&b, "ann").await;
+    pass(20.0).await;
+    assert_eq!(watcher.events().await, [presence("bob", "left")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_without_a_bus_reports_a_lost_connection_at_once() {
+    let chat = Chat::default();
+    let mut watcher = watcher(&chat).await;
+    member(&chat, "ann").await.kill();
+    assert_eq!(watcher.events().await, [presence("ann", "joined"), presence("ann", "left")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_comes_back_exchanges_its_users() {
+    let cluster = Cluster::new();
+    let (a, b) = two_nodes(&cluster);
+    let (mut on_a, mut on_b) = (watcher(&a).await, watcher(&b).await);
+    let (stays, goes) = (member(&a, "ann").await, member(&a, "bob").await);
+    on_a.events().await;
+    on_b.events().await;
+    cluster.lose("a");
+    goes.kill();
+    let _new = (member(&a, "cid").await, member(&b, "dan").await);
+    pass(30.0).await;
+    assert_eq!(
+        on_b.events().await,
+        [presence("dan", "joined"), presence("ann", "left"), presence("bob", "left")]
+    );
+    cluster.restore("a");
+    assert_eq!(on_b.events().await, [presence("ann", "joined"), presence("cid", "joined")]);
+    assert_eq!(
+        on_a.events().await,
+        [presence("cid", "joined"), presence("bob", "left"), presence("dan", "joined")]
+    );
+    assert_eq!(a.members(&lobby()), b.members(&lobby()));
+    cluster.restore("a");
+    assert_eq!(
+        (on_a.events().await, on_b.events().await),
+        (vec![], vec![]),
+        "a second exchange changes nothing"
+    );
+    stays.kill();
+}
+
+/// A bus with one other node, which never answers. The notices are recorded.
+#[derive(Clone, Default)]
+struct Silent {
+    sink: Arc<Mutex<Option<BusSink>>>,
+    notices: Arc<Mutex<Vec<Notice>>>,
+}
+
+fn other() -> NodeId {
+    "other".parse().expect("a name")
+}
+
+impl Bus for Silent {
+    fn connect(&self, _node: &NodeId, sink: BusSink) {
+        sink.node_joined(&other());
+        *self.sink.lock() = Some(sink);
+    }
+
+    fn publish(&self, _node: &NodeId, notice: &Notice) {
+        self.notices.lock().push(notice.clone());
+    }
+}
+
+impl Silent {
+    fn chat(&self) -> Chat {
+        Chat::builder().limits(patient()).node("a".parse().expect("a name")).bus(self.clone()).build()
+    }
+
+    fn sink(&self) -> BusSink {
+        self.sink.lock().clone().expect("connected")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_join_waits_only_briefly_for_a_node_that_does_not_answer() {
+    let bus = Silent::default();
+    let chat = bus.chat();
+    let mut ann = connect(&chat, "ann").await;
+    let seconds = seconds_until(ann.join("lobby")).await;
+    assert!((0.25..0.3).contains(&seconds), "{seconds}");
+    let mut bob = connect(&chat, "bob").await;
+    assert!(seconds_until(bob.join("lobby")).await < 0.01, "the room is open");
+    assert_eq!(
+        ann.ask(json!({"type": "members", "room": "lobby"})).await["members"],
+        json!([guest("ann"), guest("bob")])
+    );
+    pass(60.0).await;
+    let asked = |notice: &&Notice| matches!(notice, Notice::RosterRequest { .. });
+    assert_eq!(bus.notices.lock().iter().filter(asked).count(), 5, "the node is not asked forever");
+    bus.sink().node_left(&other());
+    let seconds = seconds_until(connect(&chat, "cid").await.join("hall")).await;
+    assert!(seconds < 0.01, "no node is left to wait for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn notices_of_a_node_that_has_not_joined_are_ignored_except_kicks() {
+    let bus = Silent::default();
+    let chat = bus.chat();
+    let mut watcher = watcher(&chat).await;
+    let ghost = User::guest("ghost").expect("a name");
+    let stranger: NodeId = "stranger".parse().expect("a name");
+    let (room, user) = (lobby(), ghost.clone());
+    let joined = Notice::Presence { room, user, state: NodePresence::Connected, version: u64::MAX };
+    bus.sink().receive(&stranger, &joined);
+    assert_eq!(watcher.events().await, NOTHING);
+    bus.sink().receive(&other(), &joined);
+    assert_eq!(watcher.events().await, [presence("ghost", "joined")]);
+    bus.sink().node_left(&other());
+    bus.sink().receive(&other(), &joined);
+    pass(11.0).await;
+    assert_eq!(watcher.events().await, [presence("ghost", "left")]);
+    bus.sink().receive(
+        &"a".parse().expect("a name"),
+        &Notice::Kick { user: UserKey::guest("watcher").expect("a name") },
+    );
+    settle().await;
+    assert_eq!(watcher.closed_with(), None, "an own notice is ignored");
+    bus.sink().receive(&stranger, &Notice::Kick { user: UserKey::guest("watcher").expect("a name") });
+    watcher.until_gone().await;
+    assert_eq!(watcher.closed_with(), Some(Some(4503)));
+}
+
+#[derive(Clone, Default)]
+struct Panicking(Arc<AtomicUsize>);
+
+impl Bus for Panicking {
+    fn connect(&self, _node: &NodeId, sink: BusSink) {
+        sink.node_joined(&other());
+    }
+
+    fn publish(&self, _node: &NodeId, notice: &Notice) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        panic!("no way for {notice:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_panics_harms_no_member() {
+    let bus = Panicking::default();
+    let limits = Limits::default().with(|limits| limits.nodes.leave_grace = Duration::ZERO);
+    let chat = Chat::builder().limits(limits).bus(bus.clone()).build();
+    let mut watcher = watcher(&chat).await;
+    let (mut ann, bob) = (member(&chat, "ann").await, member(&chat, "bob").await);
+    bob.kill();
+    settle().await;
+    ann.say("hi");
+    let events = watcher.events().await;
+    let states: Vec<_> = events.iter().map(|event| event["state"].as_str().unwrap_or("message")).collect();
+    assert_eq!(states, ["joined", "joined", "left", "message"]);
+    let before = bus.0.load(Ordering::SeqCst);
+    ann.kill();
+    assert_eq!(chat.kick(UserKey::guest("watcher").expect("a name")), 1);
+    watcher.until_gone().await;
+    settle().await;
+    assert!(bus.0.load(Ordering::SeqCst) > before);
+    assert_eq!(chat.members(&lobby()), []);
+}

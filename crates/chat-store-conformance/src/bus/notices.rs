@@ -1,0 +1,168 @@
+//! The notices, as a node gets them.
+
+use std::collections::BTreeSet;
+
+use chat_core::{Bus, NodePresence, Notice, RosterEntry, User, UserKey};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::stage::typing;
+use super::{Case, Heard, Node, Stage};
+use crate::{Failure, TIME_LIMIT, Verdict};
+
+chat_suite::cases!(
+    /// Each node hears of each other node, of those that connected before it and of those that connect later.
+    #[source = "chat_core::Bus, Nodes"]
+    async fn nodes_hear_of_each_other(stage: Stage) -> Verdict {
+        stage.nodes(["a", "b", "c"]).await.map(drop)
+    }
+
+    /// A notice reaches each other node, with the name of the node that published it.
+    #[source = "chat_core::Bus, Loss"]
+    async fn a_notice_reaches_each_other_node(stage: Stage) -> Verdict {
+        let nodes = stage.nodes(["a", "b", "c"]).await?;
+        for sender in &nodes {
+            let notice = typing(sender.id().as_str());
+            sender.publish(&notice);
+            for receiver in nodes.iter().filter(|node| node.id() != sender.id()) {
+                receiver.hears(&Heard::Notice(sender.id().clone(), notice.clone())).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Each kind of notice arrives as it was published: also that a user is a guest, and an empty roster.
+    #[source = "chat_core::Bus, Loss"]
+    async fn each_kind_of_notice_arrives_unchanged(stage: Stage) -> Verdict {
+        let nodes = stage.nodes(["a", "b"]).await?;
+        for notice in each_kind(&nodes[1]) {
+            nodes[0].publish(&notice);
+            nodes[1].hears(&Heard::Notice(nodes[0].id().clone(), notice)).await?;
+        }
+        Ok(())
+    }
+
+    /// All of 2,000 notices that two nodes publish at once arrive at the third.
+    #[source = "chat_core::Bus, Loss"]
+    async fn no_notice_of_a_burst_is_lost(stage: Stage) -> Verdict {
+        let nodes = stage.nodes(["a", "b", "c"]).await?;
+        let burst = |node: &Node| {
+            let (publish, name) = (node.publisher(), node.id().to_string());
+            spawn_blocking(move || (0..1_000).for_each(|number| publish(&typing(&format!("{name}{number}")))))
+        };
+        let bursts = tokio::try_join!(burst(&nodes[0]), burst(&nodes[1]));
+        bursts.map_err(|panic| Failure::new("publishing without a panic", panic))?;
+        let expectation = "2,000 different notices, each at least once";
+        nodes[2].hears_all(expectation, |heard| different_notices(heard) == 2_000).await
+    }
+
+    /// A sink may publish from within its call. The answer arrives.
+    #[source = "chat_core::Bus, Publish"]
+    async fn a_sink_can_publish(stage: Stage) -> Verdict {
+        let (question, answer) = (typing("question"), typing("answer"));
+        let (asked, answered) = (question.clone(), answer.clone());
+        let a = stage.node("a").await;
+        let b: chat_core::NodeId = "b".parse().map_err(|error| Failure::new("a name", error))?;
+        let id = b.clone();
+        let react = move |bus: &dyn Bus, notice: &Notice| {
+            if *notice == asked {
+                bus.publish(&id, &answered);
+            }
+        };
+        let _b = stage.node_with("b", react).await;
+        a.hears(&Heard::Joined(b.clone())).await?;
+        a.publish(&question);
+        a.hears(&Heard::Notice(b, answer)).await
+    }
+
+    /// A publish returns although no other node can be reached.
+    #[source = "chat_core::Bus, Publish"]
+    async fn a_publish_does_not_wait_for_a_lost_node(stage: Stage) -> Verdict {
+        let nodes = stage.nodes(["a", "b"]).await?;
+        stage.lose("b").await;
+        let publish = nodes[0].publisher();
+        let publishing = spawn_blocking(move || (0..1_000).for_each(|_| publish(&typing("ann"))));
+        let returned = timeout(TIME_LIMIT, publishing).await;
+        returned.is_ok_and(|returned| returned.is_ok()).then_some(()).ok_or_else(|| {
+            Failure::new("1,000 calls that return", format!("they did not within {TIME_LIMIT:?}"))
+        })
+    }
+
+    /// A notice that a node gets back is named as its own.
+    #[source = "chat_core::Bus, Echo"]
+    async fn an_echo_names_its_sender(stage: Stage) -> Verdict {
+        let nodes = stage.nodes(["a", "b"]).await?;
+        let notice = typing("ann");
+        nodes[0].publish(&notice);
+        nodes[1].hears(&Heard::Notice(nodes[0].id().clone(), notice.clone())).await?;
+        for heard in nodes[0].heard() {
+            if let Heard::Notice(from, echo) = &heard
+                && *echo == notice
+            {
+                crate::cases::same(from, nodes[0].id())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A node that is separated has left, for the others and in its own view, and joins again later.
+    #[source = "chat_core::Bus, Nodes"]
+    async fn a_lost_node_leaves_and_joins_again(stage: Stage) -> Verdict {
+        let nodes = stage.nodes(["a", "b", "c"]).await?;
+        let [a, b, c] = &nodes[..] else { return Ok(()) };
+        stage.lose("c").await;
+        for (node, lost) in [(a, c), (b, c), (c, a), (c, b)] {
+            node.hears(&Heard::Left(lost.id().clone())).await?;
+        }
+        nodes.iter().for_each(Node::forget);
+        stage.restore("c").await;
+        for (node, returned) in [(a, c), (b, c), (c, a), (c, b)] {
+            node.hears(&Heard::Joined(returned.id().clone())).await?;
+        }
+        let notice = typing("ann");
+        c.publish(&notice);
+        for node in [a, b] {
+            node.hears(&Heard::Notice(c.id().clone(), notice.clone())).await?;
+        }
+        Ok(())
+    }
+);
+
+fn different_notices(heard: &[Heard]) -> usize {
+    let notices = heard.iter().filter_map(|heard| match heard {
+        Heard::Notice(_, notice) => Some(notice.encode()),
+        _ => None,
+    });
+    notices.collect::<BTreeSet<_>>().len()
+}
+
+/// Returns a notice of each kind for a node.
+fn each_kind(to: &Node) -> Vec<Notice> {
+    let room: chat_core::RoomName = "로비-1".parse().expect("a valid name");
+    let guest = User::guest("é Ann").expect("a valid name");
+    let user = User::new("é Ann", "Ann").expect("a valid name");
+    let to = to.id().clone();
+    let presence = |user: &User, state| Notice::Presence {
+        room: room.clone(),
+        user: user.clone(),
+        state,
+        version: u64::MAX,
+    };
+    vec![
+        presence(&guest, NodePresence::Connected),
+        presence(&user, NodePresence::Disconnected),
+        presence(&guest, NodePresence::Left),
+        Notice::Typing { room: room.clone(), user: guest.clone(), active: false },
+        Notice::Kick { user: UserKey::new("7") },
+        Notice::Kick { user: guest.key() },
+        Notice::RosterRequest { to: None, rooms: vec![room.clone()] },
+        Notice::RosterRequest { to: Some(to.clone()), rooms: vec![room.clone(); 100] },
+        Notice::Roster { to: to.clone(), room: room.clone(), users: Vec::new(), version: 1 },
+        Notice::Roster {
+            to,
+            room: room.clone(),
+            users: vec![RosterEntry(guest), RosterEntry(user)],
+            version: 2,
+        },
+    ]
+}

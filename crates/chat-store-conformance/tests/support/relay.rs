@@ -1,0 +1,137 @@
+//! A bus whose notices pass a task, which repeats and reorders them, and echoes them to their sender.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chat_core::{Bus, BusSink, NodeId, Notice};
+use chat_store_conformance::bus::Fixture;
+use parking_lot::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// The fault of a relay that the suite must notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Defect {
+    None,
+    /// A lost node is not reported.
+    KeepsLostNodes,
+    /// A node that returns is not reported.
+    ForgetsReturningNodes,
+    /// One notice in 500 is lost.
+    LosesNotices,
+    /// Guests become users of the host service.
+    ForgetsGuests,
+    /// Kicks reach only one node.
+    KicksOnOneNode,
+    /// Notices have the name of the node that receives them.
+    NamesTheReceiver,
+}
+
+/// The nodes, and the task between them.
+#[derive(Clone)]
+pub(crate) struct Relay {
+    state: Arc<Mutex<State>>,
+    notices: UnboundedSender<(NodeId, Vec<u8>)>,
+    defect: Defect,
+}
+
+#[derive(Default)]
+struct State {
+    sinks: BTreeMap<NodeId, BusSink>,
+    lost: BTreeSet<NodeId>,
+}
+
+impl State {
+    /// Returns the nodes that a node can reach, without itself.
+    fn reachable(&self, node: &NodeId) -> Vec<(NodeId, BusSink)> {
+        let is_reachable =
+            |other: &NodeId| other != node && !self.lost.contains(other) && !self.lost.contains(node);
+        let others = self.sinks.iter().filter(|(other, _)| is_reachable(other));
+        others.map(|(other, sink)| (other.clone(), sink.clone())).collect()
+    }
+}
+
+impl Relay {
+    pub(crate) fn new(defect: Defect) -> Self {
+        let (notices, receiver) = unbounded_channel();
+        let relay = Self { state: Arc::default(), notices, defect };
+        tokio::spawn(run(Arc::clone(&relay.state), receiver, defect));
+        relay
+    }
+
+    fn report(&self, node: &NodeId, others: &[(NodeId, BusSink)], report: fn(&BusSink, &NodeId)) {
+        let own = self.state.lock().sinks.get(node).cloned();
+        for (other, sink) in others {
+            report(sink, node);
+            own.iter().for_each(|own| report(own, other));
+        }
+    }
+}
+
+impl Bus for Relay {
+    fn connect(&self, node: &NodeId, sink: BusSink) {
+        self.state.lock().sinks.insert(node.clone(), sink);
+        let others = self.state.lock().reachable(node);
+        self.report(node, &others, BusSink::node_joined);
+    }
+
+    fn publish(&self, node: &NodeId, notice: &Notice) {
+        // After the end of the case, no task is left.
+        let _ended = self.notices.send((node.clone(), notice.encode()));
+    }
+}
+
+#[async_trait]
+impl Fixture for Relay {
+    async fn bus(&self) -> Arc<dyn Bus> {
+        Arc::new(self.clone())
+    }
+
+    async fn lose(&self, node: &NodeId) {
+        let others = self.state.lock().reachable(node);
+        self.state.lock().lost.insert(node.clone());
+        if self.defect != Defect::KeepsLostNodes {
+            self.report(node, &others, BusSink::node_left);
+        }
+    }
+
+    async fn restore(&self, node: &NodeId) {
+        self.state.lock().lost.remove(node);
+        let others = self.state.lock().reachable(node);
+        if self.defect != Defect::ForgetsReturningNodes {
+            self.report(node, &others, BusSink::node_joined);
+        }
+    }
+}
+
+/// Delivers the notices: the second of two first, and each twice.
+async fn run(state: Arc<Mutex<State>>, mut notices: UnboundedReceiver<(NodeId, Vec<u8>)>, defect: Defect) {
+    let mut number = 0;
+    while let Some(first) = notices.recv().await {
+        tokio::task::yield_now().await;
+        let second = notices.try_recv().ok();
+        for (from, bytes) in second.into_iter().chain([first]) {
+            number += 1;
+            if defect != Defect::LosesNotices || number % 500 != 0 {
+                deliver(&state, &from, &bytes, defect);
+                deliver(&state, &from, &bytes, defect);
+            }
+        }
+    }
+}
+
+fn deliver(state: &Mutex<State>, from: &NodeId, bytes: &[u8], defect: Defect) {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let text = if defect == Defect::ForgetsGuests { text.replace("true", "false") } else { text };
+    let notice = Notice::decode(text.as_bytes()).expect("a notice");
+    let is_kick = matches!(notice, Notice::Kick { .. });
+    let mut receivers = state.lock().reachable(from);
+    if is_kick && defect == Defect::KicksOnOneNode {
+        receivers.truncate(1);
+    }
+    for (node, sink) in receivers {
+        sink.receive(if defect == Defect::NamesTheReceiver { &node } else { from }, &notice);
+    }
+    let own = state.lock().sinks.get(from).cloned();
+    own.iter().for_each(|own| own.receive(from, &notice));
+}
