@@ -2,16 +2,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use chat_proto::room::Room as RoomState;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::bus::{Bus, NodeId, Notice, Received};
 use crate::room::LiveRoom;
+use crate::room::opening::Opening;
 use crate::room::outbox::Outbox;
+use crate::room::repair::MAX_REPAIRS;
 use crate::room::throttle::WarnThrottle;
 use crate::{BodyError, Limits, RoomName, Store, Unavailable};
 
@@ -33,13 +34,17 @@ pub(crate) struct Rooms {
     pub(crate) outbox: Outbox,
     /// True once the chat has drained, which ends subscriptions.
     pub(crate) drained: watch::Sender<bool>,
+    /// The turns of reads for repairs.
+    pub(super) repairs: Semaphore,
     // Nothing is awaited while this is held.
-    open: Mutex<Open>,
+    pub(super) open: Mutex<Open>,
 }
 
 #[derive(Default)]
-struct Open {
-    rooms: HashMap<RoomName, Arc<LiveRoom>>,
+pub(super) struct Open {
+    pub(super) rooms: HashMap<RoomName, Arc<LiveRoom>>,
+    /// The rooms that are being opened.
+    pub(super) opening: HashMap<RoomName, Opening>,
     /// True while a task waits to close idle rooms.
     sweeping: bool,
 }
@@ -52,8 +57,8 @@ impl Rooms {
         (node, bus): (NodeId, Option<Arc<dyn Bus>>),
     ) -> Self {
         let (warnings, outbox, open) = (WarnThrottle::default(), Outbox::default(), Mutex::default());
-        let drained = watch::Sender::new(false);
-        Self { limits, store, check_body, node, bus, warnings, outbox, drained, open }
+        let (drained, repairs) = (watch::Sender::new(false), Semaphore::new(MAX_REPAIRS));
+        Self { limits, store, check_body, node, bus, warnings, outbox, drained, repairs, open }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -69,31 +74,8 @@ impl Rooms {
         self.open.lock().rooms.keys().cloned().collect()
     }
 
-    /// Returns the room of this name, and opens it if it is not open.
-    pub(crate) async fn open(self: &Arc<Self>, name: &RoomName) -> Result<Arc<LiveRoom>, Unavailable> {
-        if let Some(room) = self.find(name) {
-            return Ok(room);
-        }
-        // Opened without the lock, because a store may be slow. If two rooms are opened at once, one is dropped.
-        let opened = Arc::new(LiveRoom::open(self, name).await?);
-        if self.bus.is_some() {
-            // Later notices of the other nodes are newer than their answer.
-            opened.change(RoomState::begin_roster);
-        }
-        let room = self.insert(&opened)?;
-        if Arc::ptr_eq(&room, &opened)
-            && let Some(bus) = self.bus.clone()
-        {
-            // A task, so that it is finished even if the caller is dropped.
-            let learning = tokio::spawn(learn_roster(Arc::clone(self), bus, opened));
-            // A panic of the bus leaves the users of other nodes unknown.
-            let _finished = learning.await;
-        }
-        Ok(room)
-    }
-
     /// Enters a room into the map. Returns the room of its name, which another task may have entered before.
-    fn insert(self: &Arc<Self>, opened: &Arc<LiveRoom>) -> Result<Arc<LiveRoom>, Unavailable> {
+    pub(super) fn insert(self: &Arc<Self>, opened: &Arc<LiveRoom>) -> Result<Arc<LiveRoom>, Unavailable> {
         // Dropped after the lock, because the drop runs code of the store.
         let evicted: Vec<Arc<LiveRoom>>;
         {
@@ -188,14 +170,6 @@ impl Rooms {
         // The additional tenth lets one check close many rooms.
         next.map(|until| until.max(now) + (self.limits.rooms.idle_timeout / 10).max(Duration::from_millis(1)))
     }
-}
-
-/// Gets the users of other nodes in a room.
-async fn learn_roster(rooms: Arc<Rooms>, bus: Arc<dyn Bus>, room: Arc<LiveRoom>) {
-    let users = super::within(&rooms, bus.roster(&rooms.node, room.name())).await.unwrap_or_default();
-    room.change(|state| {
-        state.finish_roster(users.iter().map(|(node, user, count)| (node.as_str(), user, *count)));
-    });
 }
 
 impl Open {

@@ -6,7 +6,9 @@ mod commits;
 mod identify;
 mod kick;
 mod opening;
+mod repair;
 mod subscribe;
+mod waking;
 
 use chat_core::{Chat, NewMessage, RoomName, StoredMessage, Text, User};
 use serde_json::value::RawValue;

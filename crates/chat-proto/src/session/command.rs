@@ -66,7 +66,7 @@ impl<M> Session<M> {
                 return Self::joined(reference, room, joined);
             }
             Outcome::Left => Event::Left { reference, room },
-            Outcome::Sent(AppendReceipt { seq, at, duplicate }) => {
+            Outcome::Sent(AppendReceipt { seq, at, duplicate, .. }) => {
                 Event::Sent { reference, room, seq, at, duplicate }
             }
             Outcome::History(Page { messages, .. }) | Outcome::Found(SearchPage { messages, .. })

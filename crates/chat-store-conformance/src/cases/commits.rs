@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -50,13 +51,31 @@ chat_suite::cases!(
         Ok(())
     }
 
+    /// Reports and receipts name the epoch of the log.
+    #[source = "chat_core::Room, Epochs"]
+    async fn reports_and_receipts_name_the_epoch(stage: Stage) -> Verdict {
+        let room = stage.open("lobby").await?;
+        let mut receipts = Vec::new();
+        for number in 1..=12 {
+            receipts.push(room.say(&number.to_string()).await?);
+        }
+        receipts.push(room.append(&ann(), Some("k"), &body("hi")).await?);
+        receipts.push(room.repeat(&ann(), "k", &body("hi")).await?);
+        room.check_reports(1..=13).await?;
+        let epoch = room.bounds().await?.epoch;
+        for receipt in &receipts {
+            check(receipt.epoch == epoch, format!("the epoch {epoch} in each receipt"), receipt)?;
+        }
+        same(&room.reports.epochs(), &BTreeSet::from([epoch]))
+    }
+
     /// An entry is committed before it is reported: a reader that hears of it finds it in the log.
     async fn a_reported_entry_can_be_read_at_once(stage: Stage) -> Verdict {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let sink = CommitSink::new(move |commit| {
             let sent = match commit {
-                Commit::Entry(stored) => sender.send((stored.seq, Some(stored.clone()))),
-                Commit::Head(head) => sender.send((head, None)),
+                Commit::Entry { stored, .. } => sender.send((stored.seq, Some(stored.clone()))),
+                Commit::Head { head, .. } => sender.send((head, None)),
                 _ => Ok(()),
             };
             drop(sent);
