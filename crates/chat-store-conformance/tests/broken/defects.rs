@@ -109,6 +109,11 @@ pub(crate) const DEFECTS: &[(Defect, &str, &str)] = &[
         "loses_the_report_of_a_dropped_append",
         "commits::a_dropped_append_is_reported_if_it_is_committed",
     ),
+    (
+        ReportsLostWhenDropped,
+        "loses_the_report_of_an_append_that_is_not_polled",
+        "commits::an_append_that_is_not_polled_is_reported_if_it_is_committed",
+    ),
     (ReportsNoEpoch, "names_no_epoch_in_reports", "commits::reports_and_receipts_name_the_epoch"),
     (ReceiptsNoEpoch, "names_no_epoch_in_receipts", "commits::reports_and_receipts_name_the_epoch"),
     (
