@@ -115,8 +115,9 @@ pub use chat_proto::handshake::{InvalidOrigin, OriginPattern, Refusal, RequestHe
 pub use chat_proto::{
     AppendError, AppendReceipt, CloseCode, ConnectionLimits, ErrorCode, Event, HttpLimits, InvalidEvent,
     InvalidRoomName, InvalidUserName, Limits, LimitsNotice, LogBounds, NewMessage, NodeLimits, Page,
-    PresenceState, ProtocolViolation, Range, Rate, RateLimits, RoomLimits, RoomName, Scan, Search, SearchError,
-    SearchPage, StoredMessage, Unavailable, User, UserKey, WireLimits, has_visible, is_printable,
+    PresenceState, ProtocolViolation, Range, Rate, RateLimits, RoomLimits, RoomName, Scan, Search,
+    SearchError, SearchPage, StoredMessage, Unavailable, User, UserKey, WireLimits, has_visible,
+    is_printable,
 };
 
 #[cfg(doctest)]

@@ -103,7 +103,11 @@ pub enum Health {
 /// - **Commits.** [`append`](Self::append) commits at the level that the log promises, then answers. The
 ///   [`CommitSink`] of each opening gets each entry at least once, in any order, before or after the answer,
 ///   including entries of other processes. An entry is reported, or the new head is, even if the future of `append`
-///   was dropped.
+///   was dropped or is not polled. An entry can be read when it is reported: the chat reads the entries that only the
+///   head has reported, once for all members.
+/// - **Epochs.** Each report, receipt, page and answer of `bounds` names the epoch in which its positions count. The chat
+///   drops reports and receipts of another epoch than that of the last [`bounds`](Self::bounds) or
+///   [`CommitSink::renewed`]. So a late report of an earlier epoch does no harm.
 /// - **Bounds.** [`bounds`](Self::bounds) never goes back: its `head` is at least each `seq` that an answer or a sink
 ///   of this log, on any node, has named.
 /// - **Openings.** A room may be opened several times at once, and again later. All openings are one log.
@@ -119,8 +123,8 @@ pub enum Health {
 ///   [`RoomLimits::log_bytes`](crate::RoomLimits::log_bytes), unless the operator of the log has decided otherwise.
 ///   Then `first` grows; `head` and the keys stay.
 /// - **Lives.** After a restart a room is the same log: entries, keys, epoch. Or it is empty and has another epoch. A
-///   log that starts a new epoch while it is open reports it with [`CommitSink::renewed`], and reports no entry of
-///   the earlier epoch after that.
+///   log that starts a new epoch while it is open reports it with [`CommitSink::renewed`], before the first entry of
+///   the new epoch.
 /// - **Search.** [`search`](Self::search), where a log supports it, finds what [`Scan`](crate::Scan) finds, newest
 ///   first, in as many bytes. No query breaks it, and nothing in a query is an operator.
 ///
@@ -206,17 +210,29 @@ pub trait Room: Send + Sync {
 
 /// A receiver of the commits of a [`Room`]. It may be called from any thread, in any order and more than once
 /// for an entry: the chat brings entries into the order of their `seq`, and reads the log if one is missing.
+///
+/// A report wakes members. A store must therefore hold no lock that its other calls need while it reports.
 #[derive(Clone)]
 pub struct CommitSink(Arc<dyn Fn(Commit<'_>) + Send + Sync>);
 
 /// A report of a store to a [`CommitSink`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Commit<'a> {
-    /// This entry is committed.
-    Entry(&'a StoredMessage),
-    /// All entries up to this `seq` are committed, although they may not have been reported.
-    Head(u64),
+    /// An entry is committed.
+    Entry {
+        /// The epoch of the entry.
+        epoch: &'a str,
+        /// The entry.
+        stored: &'a StoredMessage,
+    },
+    /// All entries up to `head` are committed, although they may not have been reported.
+    Head {
+        /// The epoch of the entries.
+        epoch: &'a str,
+        /// The `seq` of the newest entry.
+        head: u64,
+    },
     /// The log has started a new epoch, with these bounds.
     Renewed(&'a LogBounds),
 }
@@ -228,19 +244,25 @@ impl CommitSink {
         Self(Arc::new(report))
     }
 
-    /// Reports that an entry is committed.
-    pub fn publish(&self, stored: &StoredMessage) {
-        (self.0)(Commit::Entry(stored));
+    /// Reports that an entry of this epoch is committed.
+    pub fn publish(&self, epoch: &str, stored: &StoredMessage) {
+        self.report(Commit::Entry { epoch, stored });
     }
 
-    /// Reports that all entries up to `head` are committed. It repairs the loss of the report of the last entry.
-    pub fn advance(&self, head: u64) {
-        (self.0)(Commit::Head(head));
+    /// Reports that all entries of this epoch up to `head` are committed. The chat reads those that were not reported
+    /// from the log, once for all members. So it repairs the loss of the report of the last entry.
+    pub fn advance(&self, epoch: &str, head: u64) {
+        self.report(Commit::Head { epoch, head });
     }
 
     /// Reports that the log has started a new epoch. The members are closed with a code that lets them resume.
     pub fn renewed(&self, bounds: &LogBounds) {
-        (self.0)(Commit::Renewed(bounds));
+        self.report(Commit::Renewed(bounds));
+    }
+
+    /// Passes on a report of another sink.
+    pub fn report(&self, commit: Commit<'_>) {
+        (self.0)(commit);
     }
 }
 

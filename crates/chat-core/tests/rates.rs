@@ -47,7 +47,7 @@ async fn the_connections_of_a_user_share_a_rate_also_after_a_reconnect() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_ignores_the_rate_is_closed_with_4002_and_can_resume() {
     let chat = Chat::default();
-    let mut ann = member(&chat, "ann").await;
+    let ann = member(&chat, "ann").await;
     ann.say("first");
     let mut seconds = 0;
     while ann.closed_with().is_none() {

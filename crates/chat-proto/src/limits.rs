@@ -136,6 +136,9 @@ pub struct RoomLimits {
     pub max_open: usize,
     /// Time for one call of a store, or of the host's code that authorizes. Default 5 s.
     pub call_timeout: Duration,
+    /// Time for which a read of the log that fails is repeated for a member that is behind, with growing pauses of at
+    /// most 5 s. Then the session is closed with 1011. Default 30 s.
+    pub catch_up_timeout: Duration,
     /// Time after which an empty room is closed, up to a tenth later. An empty room without a message is closed at
     /// once. Default 10 min.
     pub idle_timeout: Duration,
@@ -306,6 +309,7 @@ impl Default for RoomLimits {
         Self {
             max_open: 10_000,
             call_timeout: Duration::from_secs(5),
+            catch_up_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(10 * 60),
             tail_events: 256,
             log_messages: 1_000,

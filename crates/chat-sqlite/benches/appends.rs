@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("round {round}: {name}: {appends:.0} appends/s, {commits} commits");
             rates[variant].push(appends);
             if let Some(store) = store {
-                store.close();
+                store.close_blocking();
             }
         }
     }
@@ -125,7 +125,7 @@ async fn reads(store: SqliteStore) -> Result<(), Box<dyn std::error::Error>> {
         }
         println!("a search for {query:?} in {HISTORY} messages: {:.0} us", micros(start));
     }
-    store.close();
+    store.close_blocking();
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 ///     Err(OpenError::InUse(lock)) => assert!(lock.ends_with("chat.lock")),
 ///     result => panic!("{result:?}"),
 /// }
-/// store.close();
+/// store.close_blocking();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, thiserror::Error)]

@@ -17,7 +17,7 @@
 //! let store = SqliteStore::open(dir, Options::default())?;
 //! let chat = Chat::builder().store(store.clone()).build();
 //! chat.post(&"lobby".parse()?, &User::guest("clock")?, &Text::new("It is noon.")).await?;
-//! store.close();
+//! store.close_blocking();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -51,8 +51,8 @@
 //! **Writes.** The writer thread takes all waiting appends, commits them in one transaction, and then sends the
 //! replies. [`Durability`] decides if the commit includes a sync. The tasks that append also publish the committed
 //! messages, because waking members from the writer thread costs more. Several tasks publish at the same time, so the
-//! sinks can get the messages in any order. The chat orders them by `seq`. An append that was dropped is published by
-//! the writer thread. A write that fails is answered as unavailable, and nothing of it is published. The store then
+//! sinks can get the messages in any order. The chat orders them by `seq`. The writer thread publishes the message of an
+//! append that was dropped, or that is not polled within 10 ms. A write that fails is answered as unavailable, and nothing of it is published. The store then
 //! tries again at the next append, and after one second.
 //!
 //! **Reads.** Reads and searches have their own connections, and do not wait for the writer thread.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::read::{self, ReaderPool};
 use crate::search::{self, match_expression, room_prefix};
-use crate::write::{AppendQueue, AppendRequest, IdempotencyKey, PreparedMessage, StoreState};
+use crate::write::{AppendQueue, AppendRequest, IdempotencyKey, Position, PreparedMessage, StoreState};
 
 /// A room of a store. Its row in the database is created by its first message.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl SqliteRoom {
         (queue, readers, state): (Arc<AppendQueue>, Arc<ReaderPool>, Arc<StoreState>),
     ) -> Self {
         state.extend_key_window(key_window(&limits));
-        let subscription = state.notifier.subscribe(&name, sink);
+        let subscription = state.notifier.subscribe(&name, &epoch, sink);
         Self { name, epoch, limits, queue, readers, state, subscription }
     }
 
@@ -63,7 +63,13 @@ impl Room for SqliteRoom {
         let pending = self.state.notifier.pending(receiver);
         self.queue.push(AppendRequest { message: self.prepare(message), reply, permit });
         // The reply channel is closed if the store was closed or the writer thread panicked.
-        pending.wait().await.unwrap_or_else(|| Err(unavailable("the store is closed")))
+        let reply = pending.wait().await.unwrap_or_else(|| Err(unavailable("the store is closed")));
+        reply.map(|Position { seq, at, duplicate }| AppendReceipt {
+            epoch: self.epoch.clone(),
+            seq,
+            at,
+            duplicate,
+        })
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {

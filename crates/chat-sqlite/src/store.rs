@@ -15,7 +15,7 @@ use crate::{Exported, OpenError, Opening, Options, Progress, Report, maintenance
 
 /// A directory with the rooms of a chat. A clone is another handle to the same store.
 ///
-/// One process uses a store at a time. The store is open until [`close`](Self::close), or until shortly after the last
+/// One process uses a store at a time. The store is open until [`close_blocking`](Self::close_blocking) or [`Store::close`], or until shortly after the last
 /// handle and the last room are dropped.
 ///
 /// ```
@@ -37,7 +37,7 @@ use crate::{Exported, OpenError, Opening, Options, Progress, Report, maintenance
 /// let message = NewMessage { user: User::guest("ann")?, key: None, body };
 /// assert_eq!(lobby.append(message).await?.seq, 1);
 /// assert_eq!(store.stats().appends, 1);
-/// assert!(store.close());
+/// assert!(store.close_blocking());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -52,7 +52,7 @@ struct Inner {
     queue: Arc<AppendQueue>,
     readers: Arc<ReaderPool>,
     state: Arc<StoreState>,
-    /// The writer thread. `None` after [`SqliteStore::close`].
+    /// The writer thread. `None` after [`SqliteStore::close_blocking`].
     thread: Mutex<Option<JoinHandle<bool>>>,
 }
 
@@ -96,11 +96,12 @@ impl SqliteStore {
         self.0.state.stats()
     }
 
-    /// Commits the waiting appends and closes the database. Blocks until the disk has finished.
+    /// Commits the waiting appends and closes the database. Blocks until the disk has finished, so asynchronous code uses
+    /// [`Store::close`].
     ///
     /// Further calls of the rooms fail. Returns `false` if the database cannot be closed cleanly. Then all acknowledged
     /// messages are safe, and the next start repairs the store. Returns `true` if the store was closed before.
-    pub fn close(&self) -> bool {
+    pub fn close_blocking(&self) -> bool {
         // The writer's connection must close last: the last connection removes the write-ahead log.
         self.0.readers.close();
         self.0.queue.close();
@@ -130,7 +131,7 @@ impl SqliteStore {
     /// use chat_sqlite::{Options, SqliteStore};
     ///
     /// let dir = tempfile::tempdir()?;
-    /// SqliteStore::open(dir.path(), Options::default())?.close();
+    /// SqliteStore::open(dir.path(), Options::default())?.close_blocking();
     /// let report = SqliteStore::check(dir.path(), |progress| {
     ///     eprintln!("{} of {} messages", progress.messages, progress.total);
     /// })?;
@@ -155,7 +156,7 @@ impl SqliteStore {
     /// use chat_sqlite::{Options, SqliteStore};
     ///
     /// let dir = tempfile::tempdir()?;
-    /// SqliteStore::open(dir.path(), Options::default())?.close();
+    /// SqliteStore::open(dir.path(), Options::default())?.close_blocking();
     /// let mut lines = Vec::new();
     /// for room in SqliteStore::rooms(dir.path())? {
     ///     let exported = SqliteStore::export(dir.path(), &room, &mut lines)?;
@@ -199,7 +200,7 @@ impl Store for SqliteStore {
 
     async fn close(&self) -> Result<(), Unavailable> {
         let store = self.clone();
-        let closed = tokio::task::spawn_blocking(move || Self::close(&store)).await;
+        let closed = tokio::task::spawn_blocking(move || store.close_blocking()).await;
         match closed {
             Ok(true) => Ok(()),
             Ok(false) => {

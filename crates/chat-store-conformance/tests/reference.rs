@@ -3,10 +3,10 @@
 
 #[path = "support/assigns_on_write/mod.rs"]
 mod assigns_on_write;
+#[path = "support/base.rs"]
+mod base;
 #[path = "support/by_subscription.rs"]
 mod by_subscription;
-#[path = "support/gate.rs"]
-mod gate;
 #[path = "support/held.rs"]
 mod held;
 #[path = "support/queued.rs"]

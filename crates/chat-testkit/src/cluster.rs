@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, Builder, Chat, Commit, CommitSink, Limits, LogBounds, MemoryRoom, NewMessage,
-    Page, Range, Room, RoomName, Search, SearchError, SearchPage, Unavailable,
+    AppendError, AppendReceipt, Builder, Chat, CommitSink, Limits, LogBounds, MemoryRoom, NewMessage, Page,
+    Range, Room, RoomName, Search, SearchError, SearchPage, Unavailable,
 };
 use parking_lot::Mutex;
 
@@ -107,12 +107,7 @@ impl SharedRoom {
             let sinks: Vec<_> = state.sinks.values().filter(|_| !state.is_paused).cloned().collect();
             drop(state);
             for sink in sinks {
-                match commit {
-                    Commit::Entry(stored) => sink.publish(stored),
-                    Commit::Head(head) => sink.advance(head),
-                    Commit::Renewed(bounds) => sink.renewed(bounds),
-                    _ => {}
-                }
+                sink.report(commit);
             }
         });
         Self { log: Arc::new(MemoryRoom::new(name, limits, sink)), openings }

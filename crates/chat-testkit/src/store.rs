@@ -21,6 +21,8 @@ pub enum Mode {
     Fails,
     /// The call never returns.
     Hangs,
+    /// The call panics.
+    Panics,
 }
 
 /// A store of rooms in memory with calls that a test controls. It has no search.
@@ -33,14 +35,18 @@ struct State {
     append: Mode,
     read: Mode,
     bounds: Mode,
+    close: Mode,
     health: Health,
     opens: usize,
     reads: usize,
     closes: usize,
     lost: Vec<u64>,
+    /// True while no commit is reported.
+    is_paused: bool,
     /// The epoch that the bounds report instead of the log's own.
     epoch: Option<String>,
-    sink: Option<CommitSink>,
+    /// The sink and the epoch of the room that was opened last.
+    sink: Option<(CommitSink, String)>,
 }
 
 impl Default for Store {
@@ -57,11 +63,13 @@ impl Store {
             append: Mode::Works,
             read: Mode::Works,
             bounds: Mode::Works,
+            close: Mode::Works,
             health: Health::Ready,
             opens: 0,
             reads: 0,
             closes: 0,
             lost: Vec::new(),
+            is_paused: false,
             epoch: None,
             sink: None,
         })))
@@ -92,6 +100,11 @@ impl Store {
         self.0.lock().bounds = mode;
     }
 
+    /// Sets the behaviour of closing the store.
+    pub fn close(&self, mode: Mode) {
+        self.0.lock().close = mode;
+    }
+
     /// Sets the health that the store reports.
     pub fn health(&self, health: Health) {
         self.0.lock().health = health;
@@ -102,7 +115,12 @@ impl Store {
         self.0.lock().lost.extend(seqs);
     }
 
-    /// Reports an empty log of another epoch as the bounds from now on, without a word to the sinks.
+    /// Pauses or continues the reports of commits. A commit during a pause is never reported.
+    pub fn pause_reports(&self, is_paused: bool) {
+        self.0.lock().is_paused = is_paused;
+    }
+
+    /// Answers reads and bounds like an empty log of another epoch from now on, without a report to the sinks.
     pub fn renew(&self, epoch: &str) {
         self.0.lock().epoch = Some(epoch.to_owned());
     }
@@ -128,7 +146,16 @@ impl Store {
     ///
     /// If no room was opened.
     pub fn sink(&self) -> CommitSink {
-        self.0.lock().sink.clone().expect("a room was opened")
+        self.0.lock().sink.clone().expect("a room was opened").0
+    }
+
+    /// Returns the epoch of the room that was opened last.
+    ///
+    /// # Panics
+    ///
+    /// If no room was opened.
+    pub fn epoch(&self) -> String {
+        self.0.lock().sink.clone().expect("a room was opened").1
     }
 }
 
@@ -140,14 +167,22 @@ impl chat_core::Store for Store {
         limits: &Arc<Limits>,
         sink: CommitSink,
     ) -> Result<Arc<dyn Room>, Unavailable> {
+        let (state, reports) = (Arc::clone(&self.0), sink.clone());
+        let reports = CommitSink::new(move |commit| {
+            let is_paused = state.lock().is_paused;
+            if !is_paused {
+                reports.report(commit);
+            }
+        });
+        let log = MemoryRoom::new(room.clone(), Arc::clone(limits), reports);
+        let epoch = log.bounds().await?.epoch;
         let mode = {
             let mut state = self.0.lock();
             state.opens += 1;
-            state.sink = Some(sink.clone());
+            state.sink = Some((sink, epoch));
             state.open
         };
         obey(mode).await?;
-        let log = MemoryRoom::new(room.clone(), Arc::clone(limits), sink);
         Ok(Arc::new(StoredRoom { store: self.clone(), log }))
     }
 
@@ -156,8 +191,12 @@ impl chat_core::Store for Store {
     }
 
     async fn close(&self) -> Result<(), Unavailable> {
-        self.0.lock().closes += 1;
-        Ok(())
+        let mode = {
+            let mut state = self.0.lock();
+            state.closes += 1;
+            state.close
+        };
+        obey(mode).await
     }
 }
 
@@ -181,6 +220,9 @@ impl Room for StoredRoom {
             state.read
         };
         obey(mode).await?;
+        if let Some(epoch) = self.store.0.lock().epoch.clone() {
+            return Ok(Page { epoch, messages: Vec::new(), more: false });
+        }
         let mut page = self.log.read(range).await?;
         page.messages.retain(|stored| !self.store.0.lock().lost.contains(&stored.seq));
         Ok(page)
@@ -208,5 +250,6 @@ async fn obey(mode: Mode) -> Result<(), Unavailable> {
         }
         Mode::Fails => Err(Unavailable::new("the disk is full")),
         Mode::Hangs => pending().await,
+        Mode::Panics => panic!("this is the test's own panic"),
     }
 }

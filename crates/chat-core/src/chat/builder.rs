@@ -1,8 +1,6 @@
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-
-use tokio::sync::OnceCell;
+use std::sync::{Arc, OnceLock};
 
 use super::Shared;
 use crate::room::{CheckBody, MemoryStore, Rooms};
@@ -95,7 +93,7 @@ impl Builder {
             user_rates,
             authorize: self.authorize,
             subscriptions: AtomicU64::new(u64::MAX),
-            closed: OnceCell::new(),
+            closing: OnceLock::new(),
         });
         if let Some(bus) = self.bus {
             bus.connect(&name, chat.bus_sink());

@@ -4,12 +4,13 @@ mod rooms;
 pub use builder::Builder;
 
 use std::fmt;
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chat_proto::handshake::Refusal;
-use tokio::sync::OnceCell;
+use futures_util::future::{BoxFuture, FutureExt, Shared as SharedFuture};
 use tokio::time::{Instant, timeout};
 
 use crate::bus::{BusEvent, BusSink, Notice};
@@ -34,6 +35,9 @@ pub struct Chat {
     shared: Arc<Shared>,
 }
 
+/// The closing of a store, for each drain that waits for it.
+type Closing = SharedFuture<BoxFuture<'static, Result<(), Unavailable>>>;
+
 pub(crate) struct Shared {
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) sessions: Arc<Sessions>,
@@ -41,8 +45,8 @@ pub(crate) struct Shared {
     pub(crate) authorize: Option<Arc<dyn Authorize>>,
     /// The number of the next subscription. It counts down, since the numbers of connections count up.
     pub(crate) subscriptions: AtomicU64,
-    /// The result of closing the store, which is closed once.
-    pub(crate) closed: OnceCell<Result<(), Unavailable>>,
+    /// The closing of the store, once it has begun. The store is closed once.
+    pub(crate) closing: OnceLock<Closing>,
 }
 
 /// The numbers of connections, sessions and rooms that a chat has open.
@@ -65,7 +69,8 @@ pub struct Drained {
     pub connections: usize,
     /// Connections that were still open at the end.
     pub abandoned: usize,
-    /// The result of closing the store. No acknowledged message is lost, even after an error.
+    /// The result of closing the store, or an error if the limit was over before. A later drain then waits for the same
+    /// closing. No acknowledged message is lost, even after an error.
     pub store: Result<(), Unavailable>,
 }
 
@@ -247,12 +252,24 @@ impl Chat {
         let abandoned = sessions.connections();
         self.rooms().drained.send_replace(true);
         let left = limit.saturating_sub(started.elapsed());
-        let close = || async {
-            let closed = timeout(left, self.rooms().store.close()).await;
-            closed.unwrap_or_else(|_| Err(Unavailable::new("the store was not closed in time")))
-        };
-        let store = self.shared.closed.get_or_init(close).await.clone();
+        let store = timeout(left, self.close_store()).await;
+        let store = store.unwrap_or_else(|_| Err(Unavailable::new("the store was not closed in time")));
         Drained { connections, abandoned, store }
+    }
+
+    /// Closes the store. Each call waits for the same closing, which continues if a call is dropped.
+    fn close_store(&self) -> Closing {
+        let begin = || {
+            let store = Arc::clone(&self.rooms().store);
+            let close = async move { AssertUnwindSafe(store.close()).catch_unwind().await };
+            let closed = close.map(|closed| {
+                closed.unwrap_or_else(|_| Err(Unavailable::new("the store panicked while it was closed")))
+            });
+            let closing = closed.boxed().shared();
+            tokio::spawn(closing.clone());
+            closing
+        };
+        self.shared.closing.get_or_init(begin).clone()
     }
 
     /// Returns the receiver of the bus's notices, which ends with the chat.

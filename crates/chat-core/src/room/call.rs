@@ -16,14 +16,9 @@ pub(crate) async fn append(
             answer => Ok(answer),
         }
     };
-    let generation = room.state().generation();
     let receipt = within(rooms, appended).await??;
     // The report of the entry may come late, or be lost.
-    room.change(|state| {
-        if state.generation() == generation {
-            state.note_committed(receipt.seq);
-        }
-    });
+    room.change(|state| state.note_committed(&receipt.epoch, receipt.seq));
     Ok(receipt)
 }
 

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -13,9 +14,12 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(crate) fn push(&self, room: RoomName) {
+    /// Adds a room. Returns the waker, which the caller calls when it holds no lock: a waker is code of the host's
+    /// executor, and may run the task at once.
+    #[must_use = "the task is woken by the caller"]
+    pub(crate) fn push(&self, room: RoomName) -> Option<Waker> {
         self.rooms.lock().push_back(room);
-        self.waker.wake();
+        self.waker.take()
     }
 
     /// Puts back a room that has more events. Only the connection itself calls it, so no task must be woken.

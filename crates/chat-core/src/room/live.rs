@@ -1,17 +1,16 @@
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::Waker;
 
 use chat_proto::room::{Member, Room as RoomState};
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use crate::room::repair::Repair;
 use crate::room::{Inbox, Rooms, within};
 use crate::store::Commit;
 use crate::{CommitSink, LogBounds, Room, RoomName, Unavailable, User};
-
-/// Time for which the room waits for the report of a committed entry. Then the members read it from the log.
-const REPAIR_DELAY: Duration = Duration::from_millis(200);
 
 /// A room that this process has open: its log, and its members.
 pub(crate) struct LiveRoom {
@@ -20,34 +19,46 @@ pub(crate) struct LiveRoom {
 }
 
 /// The part of a room that the sink of its log reaches.
-struct Shared {
+pub(super) struct Shared {
     name: RoomName,
-    // Nothing is awaited while this is held.
+    pub(super) rooms: Weak<Rooms>,
+    /// Set once the log is open.
+    log: OnceLock<Weak<dyn Room>>,
+    // Nothing is awaited and no waker is called while this is held.
     state: Mutex<State>,
+    /// Notified if the log has reported entries by its head only. They are read at once.
+    pub(super) unreported: Arc<Notify>,
 }
 
-struct State {
-    room: RoomState<Arc<Inbox>>,
+pub(super) struct State {
+    pub(super) room: RoomState<Arc<Inbox>>,
     /// The time of the last use of the room, if it has no member.
     idle_since: Option<Instant>,
-    /// True while a task waits to repair a hole.
-    repairing: bool,
+    /// True while a task repairs a hole.
+    pub(super) repairing: bool,
     /// The runtime of the repair task. A store may report from a thread that has none.
     runtime: Handle,
 }
 
 impl LiveRoom {
     /// Opens the log of a room.
-    pub(crate) async fn open(rooms: &Rooms, name: &RoomName) -> Result<Self, Unavailable> {
+    pub(crate) async fn open(rooms: &Arc<Rooms>, name: &RoomName) -> Result<Self, Unavailable> {
         let state = State {
             room: RoomState::new(name.clone(), &rooms.limits),
             idle_since: Some(Instant::now()),
             repairing: false,
             runtime: Handle::current(),
         };
-        let shared = Arc::new(Shared { name: name.clone(), state: Mutex::new(state) });
+        let shared = Arc::new(Shared {
+            name: name.clone(),
+            rooms: Arc::downgrade(rooms),
+            log: OnceLock::new(),
+            state: Mutex::new(state),
+            unreported: Arc::default(),
+        });
         let sink = sink(Arc::downgrade(&shared));
         let log = within(rooms, rooms.store.open(name, &rooms.limits, sink)).await?;
+        shared.log.get_or_init(|| Arc::downgrade(&log));
         Ok(Self { log, shared })
     }
 
@@ -91,9 +102,8 @@ impl LiveRoom {
 
     /// Wakes one member, which may have entries to read from the log.
     pub(crate) fn wake(&self, member: &Member) {
-        if let Some(inbox) = self.state().wake(member) {
-            inbox.push(self.shared.name.clone());
-        }
+        let waker = self.state().wake(member).and_then(|inbox| inbox.push(self.shared.name.clone()));
+        waker.into_iter().for_each(Waker::wake);
     }
 
     /// Returns true if the room has no member and no entry of it is known.
@@ -114,23 +124,33 @@ impl std::fmt::Debug for LiveRoom {
 }
 
 impl Shared {
-    fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut wakers = Vec::new();
         let mut state = self.state.lock();
         let changed = change(&mut state);
-        for inbox in state.room.to_wake() {
-            inbox.push(self.name.clone());
-        }
+        wakers.extend(state.room.to_wake().filter_map(|inbox| inbox.push(self.name.clone())));
         state.idle_since = state.room.is_empty().then(Instant::now);
         let needs_repair = state.room.has_hole() && !std::mem::replace(&mut state.repairing, true);
         let repair = needs_repair.then(|| {
-            let task = Repair { room: Arc::downgrade(self), head: state.room.head(), done: false };
-            (Handle::try_current().unwrap_or_else(|_| state.runtime.clone()), task)
+            let runtime = Handle::try_current().unwrap_or_else(|_| state.runtime.clone());
+            (runtime, Repair::new(self, state.room.head()))
         });
         drop(state);
+        wakers.into_iter().for_each(Waker::wake);
         if let Some((runtime, task)) = repair {
             runtime.spawn(task.run());
         }
         changed
+    }
+
+    /// Returns the log, unless it is not open yet or is closed.
+    pub(super) fn log(&self) -> Option<Arc<dyn Room>> {
+        self.log.get()?.upgrade()
+    }
+
+    /// Records that the repair task has ended before its time. The next change starts another one.
+    pub(super) fn abandon_repair(&self) {
+        self.state.lock().repairing = false;
     }
 }
 
@@ -138,49 +158,20 @@ impl Shared {
 fn sink(shared: Weak<Shared>) -> CommitSink {
     CommitSink::new(move |commit| {
         let Some(shared) = shared.upgrade() else { return };
-        shared.change(|state| match commit {
-            Commit::Entry(stored) => {
-                state.room.commit(stored);
+        match commit {
+            Commit::Entry { epoch, stored } => {
+                shared.change(|state| state.room.commit(epoch, stored));
             }
-            Commit::Head(head) => state.room.advance(head),
-            Commit::Renewed(bounds) => state.room.renew(bounds),
-        });
-    })
-}
-
-/// The task that lets the members read the log if committed entries are not reported.
-struct Repair {
-    room: Weak<Shared>,
-    /// The last entry before the hole.
-    head: u64,
-    /// True if the task has ended by itself.
-    done: bool,
-}
-
-impl Repair {
-    async fn run(mut self) {
-        while !self.done {
-            sleep(REPAIR_DELAY).await;
-            let Some(room) = self.room.upgrade() else { return };
-            room.change(|state| {
-                if state.room.head() == self.head {
-                    state.room.repair();
+            Commit::Head { epoch, head } => {
+                let has_hole = shared.change(|state| {
+                    state.room.note_committed(epoch, head);
+                    state.room.has_hole()
+                });
+                if has_hole {
+                    shared.unreported.notify_one();
                 }
-                self.head = state.room.head();
-                state.repairing = state.room.has_hole();
-                self.done = !state.repairing;
-            });
+            }
+            Commit::Renewed(bounds) => shared.change(|state| state.room.renew(bounds)),
         }
-    }
-}
-
-impl Drop for Repair {
-    // The runtime of the task has ended: the next change starts another one.
-    fn drop(&mut self) {
-        if !self.done
-            && let Some(room) = self.room.upgrade()
-        {
-            room.state.lock().repairing = false;
-        }
-    }
+    })
 }

@@ -1,10 +1,15 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use chat_proto::command::JoinFrom;
 use chat_proto::room::{Delivery, Joined, Member, RoomEvent};
+use tokio::time::{Instant, sleep};
 
-use crate::room::{Inbox, LiveRoom, Rooms, within};
+use crate::room::{Backoff, Inbox, LiveRoom, Rooms, within};
 use crate::{ErrorCode, LogBounds, Page, Range, RoomName, Unavailable, User};
+
+/// The pause after the first read that fails.
+const READ_PAUSE: Duration = Duration::from_millis(100);
 
 /// A position in one room, of a connection or of a subscription. Dropping it leaves the room.
 #[derive(Debug)]
@@ -75,11 +80,38 @@ impl Membership {
         self.room.state().take(&mut self.member)
     }
 
+    /// Returns true if the log has not started a new epoch since the member joined.
+    pub(crate) fn is_current(&self) -> bool {
+        self.room.state().is_current(&self.member)
+    }
+
     /// Reads the entries after the cursor from the log.
     pub(crate) fn read_on(&self) -> impl Future<Output = Result<Page, Unavailable>> + Send + use<> {
         let (rooms, room) = (Arc::clone(&self.rooms), Arc::clone(&self.room));
         let range = Range::After { seq: self.member.seq(), limit: rooms.limits.wire.max_page_messages };
         async move { within(&rooms, room.log().read(range)).await }
+    }
+
+    /// Reads the entries after the cursor from the log. A read that fails is repeated, with growing pauses, for
+    /// [`RoomLimits::catch_up_timeout`](crate::RoomLimits::catch_up_timeout) or until the log starts a new epoch.
+    pub(crate) fn read_on_with_retries(
+        &self,
+    ) -> impl Future<Output = Result<Page, Unavailable>> + Send + use<> {
+        let (rooms, room) = (Arc::clone(&self.rooms), Arc::clone(&self.room));
+        let range = Range::After { seq: self.member.seq(), limit: rooms.limits.wire.max_page_messages };
+        let member = self.member.clone();
+        async move {
+            let until = Instant::now() + rooms.limits.rooms.catch_up_timeout;
+            let mut backoff = Backoff::new(READ_PAUSE);
+            loop {
+                let page = within(&rooms, room.log().read(range)).await;
+                let pause = backoff.next_pause();
+                if page.is_ok() || Instant::now() + pause > until || !room.state().is_current(&member) {
+                    return page;
+                }
+                sleep(pause).await;
+            }
+        }
     }
 
     /// Takes a page that [`read_on`](Self::read_on) has read. `None` if the log has started a new epoch.

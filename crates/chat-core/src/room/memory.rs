@@ -69,11 +69,10 @@ impl MemoryRoom {
 #[async_trait]
 impl Room for MemoryRoom {
     async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
-        // The lock keeps the order of the reports, so that the room does not have to sort them.
-        let mut log = self.open()?;
-        let (receipt, stored) = log.append(unix_millis(), message)?;
+        let (receipt, stored) = self.open()?.append(unix_millis(), message)?;
         if let Some(stored) = stored {
-            self.sink.publish(&stored);
+            // Without the lock of the log: a report wakes members, and a member may read the log at once.
+            self.sink.publish(&receipt.epoch, &stored);
         }
         Ok(receipt)
     }
@@ -107,7 +106,7 @@ impl Room for MemoryRoom {
     }
 }
 
-fn unix_millis() -> u64 {
+pub(super) fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,5 +1,6 @@
 //! Open rooms: the log of each in a store, and its members.
 
+mod backoff;
 mod call;
 mod departures;
 mod inbox;
@@ -8,11 +9,14 @@ mod membership;
 mod memory;
 mod nodes;
 mod notices;
+mod opening;
 mod outbox;
 mod registry;
+mod repair;
 mod subscription;
 mod throttle;
 
+use backoff::Backoff;
 pub(crate) use call::{append, search, within};
 pub(crate) use inbox::Inbox;
 pub(crate) use live::LiveRoom;

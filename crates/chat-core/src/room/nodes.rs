@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 
 use crate::RoomName;
 use crate::bus::{Bus, NodeId, Notice};
+use crate::room::memory::unix_millis;
 use crate::room::outbox::Outbox;
 use crate::room::throttle::WarnThrottle;
-use crate::room::unix_millis;
 
 /// Requests to a node for its users in one room. After them, the users stay unknown until the node joins again.
 const MAX_REQUESTS: usize = 5;

@@ -2,17 +2,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use chat_proto::room::Room as RoomState;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::bus::{Bus, NodeId};
 use crate::room::LiveRoom;
 use crate::room::departures::Departures;
 use crate::room::nodes::Nodes;
+use crate::room::opening::Opening;
+use crate::room::repair::MAX_REPAIRS;
 use crate::room::throttle::WarnThrottle;
 use crate::{BodyError, Limits, RoomName, Store, Unavailable};
 
@@ -33,13 +34,17 @@ pub(crate) struct Rooms {
     pub(super) departures: Departures,
     /// True once the chat has drained, which ends subscriptions.
     pub(crate) drained: watch::Sender<bool>,
+    /// The turns of reads for repairs.
+    pub(super) repairs: Semaphore,
     // Nothing is awaited while this is held.
-    open: Mutex<Open>,
+    pub(super) open: Mutex<Open>,
 }
 
 #[derive(Default)]
-struct Open {
-    rooms: HashMap<RoomName, Arc<LiveRoom>>,
+pub(super) struct Open {
+    pub(super) rooms: HashMap<RoomName, Arc<LiveRoom>>,
+    /// The rooms that are being opened.
+    pub(super) opening: HashMap<RoomName, Opening>,
     /// True while a task waits to close idle rooms.
     sweeping: bool,
 }
@@ -53,7 +58,8 @@ impl Rooms {
     ) -> Self {
         let (warnings, departures, open) = (WarnThrottle::default(), Departures::default(), Mutex::default());
         let (nodes, drained) = (Nodes::new(node, bus), watch::Sender::new(false));
-        Self { limits, store, check_body, warnings, nodes, departures, drained, open }
+        let repairs = Semaphore::new(MAX_REPAIRS);
+        Self { limits, store, check_body, warnings, nodes, departures, drained, repairs, open }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -73,28 +79,8 @@ impl Rooms {
         self.open.lock().rooms.values().cloned().collect()
     }
 
-    /// Returns the room of this name, and opens it if it is not open.
-    pub(crate) async fn open(self: &Arc<Self>, name: &RoomName) -> Result<Arc<LiveRoom>, Unavailable> {
-        if let Some(room) = self.find(name) {
-            return Ok(room);
-        }
-        // Opened without the lock, because a store may be slow. If two rooms are opened at once, one is dropped.
-        let opened = Arc::new(LiveRoom::open(self, name).await?);
-        if !self.nodes.is_alone() {
-            self.nodes.set_runtime(Handle::current());
-            if !self.limits.nodes.leave_grace.is_zero() {
-                opened.change(RoomState::defer_leaving);
-            }
-        }
-        let room = self.insert(&opened)?;
-        if Arc::ptr_eq(&room, &opened) {
-            self.learn_roster(name).await;
-        }
-        Ok(room)
-    }
-
     /// Enters a room into the map. Returns the room of its name, which another task may have entered before.
-    fn insert(self: &Arc<Self>, opened: &Arc<LiveRoom>) -> Result<Arc<LiveRoom>, Unavailable> {
+    pub(super) fn insert(self: &Arc<Self>, opened: &Arc<LiveRoom>) -> Result<Arc<LiveRoom>, Unavailable> {
         // Dropped after the lock, because the drop runs code of the store.
         let evicted: Vec<Arc<LiveRoom>>;
         {

@@ -55,7 +55,7 @@ impl<C: Connection> Driver<'_, C> {
                     self.catch_ups.waiting.push(room);
                 }
                 Delivery::CatchUp { up_to } => {
-                    let page = membership.read_on().boxed();
+                    let page = membership.read_on_with_retries().boxed();
                     self.catch_ups.reading = Some(CatchUp { room, up_to, page });
                     reads = true;
                 }
@@ -83,6 +83,7 @@ impl<C: Connection> Driver<'_, C> {
                 }
                 // The client resumes, and gets a gap for the entries that are lost.
                 Ok(None) => self.end(End::Closing(CloseCode::LogRenewed)),
+                Err(_) if !membership.is_current() => self.end(End::Closing(CloseCode::LogRenewed)),
                 Err(_) => self.end(End::Closing(CloseCode::InternalError)),
             }
             self.requeue(room);

@@ -8,7 +8,9 @@ mod kick;
 mod nodes;
 mod opening;
 mod partition;
+mod repair;
 mod subscribe;
+mod waking;
 
 use chat_core::{Chat, NewMessage, RoomName, StoredMessage, Text, User};
 use serde_json::value::RawValue;

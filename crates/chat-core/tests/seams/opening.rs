@@ -6,7 +6,7 @@ use chat_core::{
     Answer, AppendError, AppendReceipt, Chat, CommitSink, Decision, Endpoint, Health, Limits, LogBounds,
     MemoryRoom, NewMessage, Page, Range, Readiness, Room, RoomName, Text, Unavailable, User,
 };
-use chat_testkit::{Mode, Store, connect, lobby, plain, seconds_until};
+use chat_testkit::{Mode, Store, connect, lobby, plain, seconds_until, settle};
 use serde_json::{Value, json};
 
 async fn readyz(endpoint: &Endpoint) -> (u16, Value) {
@@ -51,10 +51,92 @@ async fn a_room_that_is_opened_twice_at_once_is_one_room() {
     let join = json!({"type": "join", "room": "lobby"});
     let (one, two) = tokio::join!(ann.ask(join.clone()), bob.ask(join));
     assert_eq!(one["epoch"], two["epoch"]);
-    assert_eq!((store.opens(), chat.counts().rooms), (2, 1));
+    assert_eq!((store.opens(), chat.counts().rooms), (1, 1));
     ann.say("hi");
     assert_eq!(chat_testkit::seqs(&bob.events().await), [1]);
     assert_eq!(chat.members(&lobby()).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_joins_of_a_cold_room_open_it_once() {
+    let store = Store::new();
+    let chat = store.chat(Limits::default());
+    store.open(Mode::Slow(Duration::from_secs(1)));
+    let mut peers = Vec::new();
+    for number in 0..20 {
+        peers.push(connect(&chat, &format!("member{number}")).await);
+    }
+    let join = json!({"type": "join", "room": "lobby"});
+    peers.iter().for_each(|peer| peer.send(join.clone()));
+    settle().await;
+    // The first caller is gone: the others do not wait for longer.
+    peers.remove(0).kill();
+    let waited = seconds_until(async {
+        for peer in &mut peers {
+            assert_eq!(peer.event().await["type"], "joined");
+        }
+    });
+    let waited = waited.await;
+    assert!((0.9..1.1).contains(&waited), "{waited}");
+    assert_eq!((store.opens(), chat.counts().rooms), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_open_is_shared_by_those_who_wait_and_the_next_call_opens_again() {
+    let store = Store::new();
+    let chat = store.chat(Limits::default());
+    let lobby = lobby();
+    let calls = || futures_util::future::join_all((0..20).map(|_| chat.history(&lobby, Range::newest(1))));
+    for (mode, opens) in [(Mode::Hangs, 1), (Mode::Panics, 2), (Mode::Fails, 3)] {
+        store.open(mode);
+        let answers = tokio::time::timeout(Duration::from_secs(6), calls()).await.expect("answers");
+        assert!(answers.iter().all(Result::is_err));
+        assert_eq!(store.opens(), opens, "{mode:?}");
+    }
+    store.open(Mode::Works);
+    assert!(calls().await.iter().all(Result::is_ok));
+    assert_eq!((store.opens(), chat.counts().rooms), (4, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_open_of_one_room_delays_no_other_room() {
+    let store = Store::new();
+    let chat = store.chat(Limits::default());
+    let (mut ann, mut bob) = (connect(&chat, "ann").await, connect(&chat, "bob").await);
+    store.open(Mode::Hangs);
+    ann.send(json!({"type": "join", "room": "lobby"}));
+    settle().await;
+    store.open(Mode::Works);
+    let waited = seconds_until(bob.join("hall")).await;
+    assert!(waited < 0.1, "{waited}");
+    assert_eq!(ann.event().await["code"], "unavailable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_drain_reports_the_result_of_a_closing_that_was_not_done_in_time() {
+    let (slow, fails) = (Mode::Slow(Duration::from_secs(2)), Mode::Fails);
+    for (mode, first, second) in [
+        (Mode::Works, Ok(()), Ok(())),
+        (slow, Err("the store was not closed in time"), Ok(())),
+        (fails, Err("the disk is full"), Err("the disk is full")),
+        (
+            Mode::Panics,
+            Err("the store panicked while it was closed"),
+            Err("the store panicked while it was closed"),
+        ),
+    ] {
+        let store = Store::new();
+        let chat = store.chat(Limits::default());
+        store.close(mode);
+        for (limit, expected) in [(Duration::ZERO, first), (Duration::from_secs(20), second)] {
+            let closed = chat.drain(limit).await.store;
+            assert_eq!(
+                closed.as_ref().map_err(Unavailable::cause),
+                expected.as_ref().map(|()| &()).map_err(|cause| *cause)
+            );
+        }
+        assert_eq!(store.closes(), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,7 +244,6 @@ async fn a_room_of_a_store_is_dropped_without_a_lock() {
     let user = User::guest("ann").expect("a name");
     let (lobby, hall): (RoomName, RoomName) = (lobby(), "hall".parse().expect("a room name"));
     let text = Text::new("hi");
-    // Of two rooms opened at once, one is dropped.
     let (one, two) = tokio::join!(chat.post(&lobby, &user, &text), chat.post(&lobby, &user, &text));
     assert_eq!(one.expect("posted").seq + two.expect("posted").seq, 1 + 2, "they are one room");
     // The idle room is evicted.

@@ -83,16 +83,21 @@ async fn a_frame_that_is_not_an_event_is_an_error_and_the_next_event_follows() {
     let store = Store::new();
     let chat = store.chat(small());
     let mut events = chat.subscribe(&lobby()).await.expect("a subscription");
-    store.sink().publish(&StoredMessage { seq: 1, frame: Bytes::from_static(b"{\"seq\":1}") });
+    store
+        .sink()
+        .publish(&store.epoch(), &StoredMessage { seq: 1, frame: Bytes::from_static(b"{\"seq\":1}") });
     let error = events.next().await.expect_err("no event");
     assert!(
         error.source().is_some_and(|source| source.to_string() == InvalidEvent::NotAnEvent.to_string()),
         "{error}"
     );
-    store.sink().publish(&StoredMessage {
-        seq: 2,
-        frame: Bytes::from_static(br#"{"type":"pinned","room":"lobby","seq":2,"at":1}"#),
-    });
+    store.sink().publish(
+        &store.epoch(),
+        &StoredMessage {
+            seq: 2,
+            frame: Bytes::from_static(br#"{"type":"pinned","room":"lobby","seq":2,"at":1}"#),
+        },
+    );
     let event = events.next().await.expect("no error").expect("the log goes on");
     assert_eq!(event.entry().map(|(_, seq)| seq), Some(2));
 }

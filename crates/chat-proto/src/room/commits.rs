@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{LogBounds, Room, RoomEvent, StoredMessage};
+use super::{LogBounds, Page, Room, RoomEvent, StoredMessage};
+use crate::Event;
 
 /// The effect of one committed entry on a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,8 +12,37 @@ pub enum Committed {
     InOrder,
     /// The room had the entry already.
     Repeat,
-    /// The entry waits for earlier ones. If they do not come, [`Room::repair`] lets the members read the log.
+    /// The entry waits for earlier ones. If their reports do not come, they are read from the log: see [`Room::hole`].
     Early,
+    /// The entry is of another epoch than the room, and is dropped.
+    OtherEpoch,
+}
+
+/// The committed entries that a room has no report of. They are read from the log once, for all members.
+///
+/// ```
+/// use chat_proto::command::JoinFrom;
+/// use chat_proto::room::{Delivery, Room};
+/// use chat_proto::{Limits, LogBounds, Page, StoredMessage, User};
+///
+/// let mut room = Room::new("lobby".parse()?, &Limits::default());
+/// let bounds = LogBounds { epoch: "e".to_owned(), head: 0, first: 1 };
+/// let (mut ann, _) = room.join(1, &User::guest("ann")?, (), bounds, &JoinFrom::Now)?;
+/// room.note_committed("e", 1);
+///
+/// let hole = room.hole().ok_or("no hole")?;
+/// assert_eq!((hole.after, hole.up_to), (0, 1));
+/// let stored = StoredMessage { seq: 1, frame: r#"{"seq":1}"#.into() };
+/// assert!(room.fill(&hole, Page { epoch: "e".to_owned(), messages: vec![stored], more: false }));
+/// assert!(matches!(room.take(&mut ann), Delivery::Events(_)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// The last entry before the hole.
+    pub after: u64,
+    /// The newest entry that was known to be committed when the hole was determined.
+    pub up_to: u64,
 }
 
 impl<W> Room<W> {
@@ -38,56 +68,72 @@ impl<W> Room<W> {
         true
     }
 
-    /// Takes an entry that the log has committed. Entries may come in any order, and more than once.
-    pub fn commit(&mut self, stored: &StoredMessage) -> Committed {
+    /// Takes an entry that the log has committed in this epoch. Entries may come in any order, and more than once.
+    pub fn commit(&mut self, epoch: &str, stored: &StoredMessage) -> Committed {
+        if !self.is_epoch(epoch) {
+            return Committed::OtherEpoch;
+        }
         let (seq, head) = (stored.seq, self.tail.head());
         if seq <= head {
             return Committed::Repeat;
         }
-        self.note_committed(seq);
+        self.committed = self.committed.max(seq);
         // Without members there is no order to keep. The next member reads the log.
         if seq > head + 1 && !self.members.is_empty() {
             self.early.insert(seq, stored.frame.clone());
             if self.early.len() > self.max_early {
-                self.repair();
+                // The entry is read from the log, like those before it.
+                self.early.pop_last();
             }
             return Committed::Early;
         }
         self.push_entry(seq, stored.frame.clone());
-        while let Some(next) = self.early.first_entry()
-            && *next.key() <= self.tail.head() + 1
-        {
-            let (seq, frame) = next.remove_entry();
-            self.push_entry(seq, frame);
-        }
+        self.push_early();
         Committed::InOrder
     }
 
-    /// Records that the log has committed entries up to `head`. Their reports may still come:
-    /// [`has_hole`](Self::has_hole) is true until then.
-    pub fn note_committed(&mut self, head: u64) {
-        self.committed = self.committed.max(head);
-    }
-
-    /// Records that the log has committed entries up to `head`, whose reports will not come. Members read them
-    /// from the log.
-    pub fn advance(&mut self, head: u64) {
-        self.note_committed(head);
-        if head > self.tail.head() {
-            self.tail.observe(head);
-            self.early.retain(|seq, _| *seq > head);
-            self.has_news = true;
+    /// Records that the log has committed the entries of this epoch up to `head`. Their reports may still come:
+    /// [`has_hole`](Self::has_hole) is true until then. A head of another epoch changes nothing.
+    pub fn note_committed(&mut self, epoch: &str, head: u64) {
+        if self.is_epoch(epoch) {
+            self.note_head(head);
         }
-    }
-
-    /// Stops waiting for entries that were not reported: members read them from the log.
-    pub fn repair(&mut self) {
-        self.advance(self.committed);
     }
 
     /// Returns true if the members wait for the report of a committed entry.
     pub fn has_hole(&self) -> bool {
         self.committed > self.tail.head() && !self.members.is_empty()
+    }
+
+    /// Returns the entries that the members wait for. If their reports do not come, the caller reads the log after
+    /// [`Hole::after`], and gives the page to [`fill`](Self::fill).
+    pub fn hole(&self) -> Option<Hole> {
+        self.has_hole().then(|| Hole { after: self.tail.head(), up_to: self.committed })
+    }
+
+    /// Takes a page of the log that was read for a hole. All members get its entries, and a `gap` for the entries that
+    /// the log no longer has. The hole may be longer than the page.
+    ///
+    /// Returns false if the page is of another epoch than the room. Then the log's bounds must be
+    /// [observed](Self::observe).
+    pub fn fill(&mut self, hole: &Hole, page: Page) -> bool {
+        if self.epoch.as_ref() != Some(&page.epoch) {
+            return false;
+        }
+        // Each entry up to this one is in the page, or the log no longer has it.
+        let end = page.messages.iter().map(|stored| stored.seq).max().unwrap_or(hole.up_to);
+        self.committed = self.committed.max(end);
+        self.early.extend(page.messages.into_iter().map(|stored| (stored.seq, stored.frame)));
+        while let Some(next) = self.early.first_entry()
+            && *next.key() <= end
+        {
+            let (seq, frame) = next.remove_entry();
+            self.push_gap(seq.saturating_sub(1));
+            self.push_entry(seq, frame);
+        }
+        self.push_gap(end);
+        self.push_early();
+        true
     }
 
     /// Records that the log has started a new epoch, with these bounds. The present members get no more events. A
@@ -108,15 +154,46 @@ impl<W> Room<W> {
     /// Records the newest entry in the log. Members wait for the reports of the entries up to it; without
     /// members, no report has to come.
     pub(super) fn note_head(&mut self, head: u64) {
-        if self.members.is_empty() {
-            self.advance(head);
-        } else {
-            self.note_committed(head);
+        self.committed = self.committed.max(head);
+        if self.members.is_empty() && head > self.tail.head() {
+            self.tail.observe(head);
+            self.early.retain(|seq, _| *seq > head);
+        }
+    }
+
+    /// Returns true for the epoch of the room. The first epoch that is reported becomes that of the room.
+    fn is_epoch(&mut self, epoch: &str) -> bool {
+        match &self.epoch {
+            Some(known) => known == epoch,
+            None => {
+                self.epoch = Some(epoch.to_owned());
+                true
+            }
+        }
+    }
+
+    /// Adds the early entries that are next.
+    fn push_early(&mut self) {
+        while let Some(next) = self.early.first_entry()
+            && *next.key() <= self.tail.head() + 1
+        {
+            let (seq, frame) = next.remove_entry();
+            self.push_entry(seq, frame);
         }
     }
 
     fn push_entry(&mut self, seq: u64, frame: Bytes) {
         self.tail.push_message(seq, RoomEvent::entry(frame));
         self.has_news = true;
+    }
+
+    /// Adds a `gap` for the entries up to `to`, which the log no longer has.
+    fn push_gap(&mut self, to: u64) {
+        let from = self.tail.head() + 1;
+        if let Some(epoch) = self.epoch.clone().filter(|_| from <= to) {
+            let gap = Event::Gap { room: self.name.clone(), epoch, from, to };
+            self.tail.push_gap(to, RoomEvent::entry(gap.encode()));
+            self.has_news = true;
+        }
     }
 }

@@ -61,8 +61,10 @@ impl StoredMessage {
 }
 
 /// The answer to an append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppendReceipt {
+    /// The epoch in which the position counts.
+    pub epoch: String,
     /// The message's position in the room.
     pub seq: u64,
     /// The time of the commit, by the server's clock, in milliseconds since the Unix epoch.

@@ -88,7 +88,7 @@ impl Log {
             && let Some(known) = self.keys.get(slot)
         {
             return if known.body == *digest {
-                Ok((AppendReceipt { seq: known.seq, at: known.at, duplicate: true }, None))
+                Ok((self.receipt(known.seq, known.at, true), None))
             } else {
                 Err(AppendError::KeyConflict)
             };
@@ -106,7 +106,7 @@ impl Log {
             self.keys.insert(slot, Keyed { seq, at, body });
         }
         self.trim();
-        Ok((AppendReceipt { seq, at, duplicate: false }, Some(stored)))
+        Ok((self.receipt(seq, at, false), Some(stored)))
     }
 
     /// Reads part of the log. A page of more than one message has at most
@@ -133,6 +133,10 @@ impl Log {
     /// Returns the extent of the log.
     pub fn bounds(&self) -> LogBounds {
         LogBounds { epoch: self.epoch.clone(), head: self.head, first: self.first() }
+    }
+
+    fn receipt(&self, seq: u64, at: u64, duplicate: bool) -> AppendReceipt {
+        AppendReceipt { epoch: self.epoch.clone(), seq, at, duplicate }
     }
 
     fn first(&self) -> u64 {

@@ -17,7 +17,7 @@ mod search;
 mod state;
 mod tail;
 
-pub use commits::Committed;
+pub use commits::{Committed, Hole};
 pub use entry::{AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, StoredMessage, Unavailable};
 pub use event::RoomEvent;
 pub use log::Log;

@@ -22,8 +22,8 @@ use crate::{ErrorCode, Limits, PresenceState, RoomName, User};
 ///
 /// // A store reports its commits in any order.
 /// let stored = |seq| StoredMessage { seq, frame: format!(r#"{{"seq":{seq}}}"#).into() };
-/// room.commit(&stored(2));
-/// room.commit(&stored(1));
+/// room.commit("e", &stored(2));
+/// room.commit("e", &stored(1));
 /// assert_eq!(room.to_wake().collect::<Vec<_>>(), [&"wake ann"]);
 /// let Delivery::Events(events) = room.take(&mut ann) else { panic!() };
 /// assert_eq!(&events[0].frame[..], br#"{"seq":1}"#);
@@ -182,9 +182,14 @@ impl<W> Room<W> {
         }
     }
 
+    /// Returns true if the log has not started a new epoch since the member joined.
+    pub fn is_current(&self, member: &Member) -> bool {
+        member.generation == self.generation
+    }
+
     /// Takes the next events of a member.
     pub fn take(&mut self, member: &mut Member) -> Delivery {
-        if member.generation != self.generation {
+        if !self.is_current(member) {
             return Delivery::Renewed;
         }
         self.collect_missed(member);

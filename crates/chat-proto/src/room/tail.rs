@@ -38,6 +38,8 @@ pub struct Tail<T> {
 
 #[derive(Debug)]
 struct Entry<T> {
+    /// The `seq` of the first message for which this entry stands.
+    first: u64,
     /// The `seq` of the newest message up to this entry.
     seq: u64,
     is_message: bool,
@@ -106,12 +108,23 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         }
         self.observe(seq - 1);
         self.head = seq;
-        self.push(Entry { seq, is_message: true, frame });
+        self.push(Entry { first: seq, seq, is_message: true, frame });
+    }
+
+    /// Adds an event that stands for all messages after [`head`](Self::head) up to `to`, which the log no longer has.
+    ///
+    /// A reader that has some of them, or does not get them, finds the rest with the log.
+    pub fn push_gap(&mut self, to: u64, frame: T) {
+        let first = self.head + 1;
+        if first <= to {
+            self.head = to;
+            self.push(Entry { first, seq: to, is_message: true, frame });
+        }
     }
 
     /// Adds an event that is not a message.
     pub fn push_event(&mut self, frame: T) {
-        self.push(Entry { seq: self.head, is_message: false, frame });
+        self.push(Entry { first: self.head, seq: self.head, is_message: false, frame });
     }
 
     /// Returns the cursor of a reader that gets the messages after `seq`, and then the events to come.
@@ -132,6 +145,12 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         let mut bytes = 0;
         for entry in self.entries.range(offset..) {
             let wanted = !entry.is_message || entry.seq > cursor.seq;
+            if wanted && entry.is_message && entry.first <= cursor.seq {
+                if events.is_empty() {
+                    return Next::CatchUp { up_to: entry.seq };
+                }
+                break;
+            }
             bytes += if wanted { entry.frame.as_ref().len() } else { 0 };
             if wanted && !events.is_empty() && bytes > max_bytes {
                 break;
@@ -200,6 +219,21 @@ mod tests {
         assert_eq!(tail.next(&mut cursor, 1_000), Next::CatchUp { up_to: 3 });
         cursor.seq = 3;
         assert_eq!(tail.next(&mut cursor, 1_000), Next::Events(vec![vec![4], vec![5]]));
+    }
+
+    #[test]
+    fn a_gap_is_an_entry_for_readers_that_are_before_all_of_it() {
+        let mut tail = tail(8, 2);
+        let (mut before, mut within, mut after) = (tail.cursor(2), tail.cursor(4), tail.cursor(5));
+        tail.push_gap(5, b"3 to 5".to_vec());
+        tail.push_gap(5, b"nothing".to_vec());
+        tail.push_message(6, b"6".to_vec());
+        let both = Next::Events(vec![b"3 to 5".to_vec(), b"6".to_vec()]);
+        assert_eq!(tail.next(&mut before, 1_000), both);
+        assert_eq!(tail.next(&mut after, 1_000), Next::Events(vec![b"6".to_vec()]));
+        assert_eq!(tail.next(&mut within, 1_000), Next::CatchUp { up_to: 5 });
+        within.seq = 5;
+        assert_eq!(tail.next(&mut within, 1_000), Next::Events(vec![b"6".to_vec()]));
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl<M> Session<M> {
                 self.rooms.remove(&room);
                 Event::Left { reference, room }
             }
-            Outcome::Sent(AppendReceipt { seq, at, duplicate }) => {
+            Outcome::Sent(AppendReceipt { seq, at, duplicate, .. }) => {
                 Event::Sent { reference, room, seq, at, duplicate }
             }
             Outcome::History(Page { messages, .. }) | Outcome::Found(SearchPage { messages, .. })

@@ -40,7 +40,10 @@ impl Model {
 
     /// Brings all readers up to date.
     pub(crate) fn finish(mut self) {
-        self.room.advance(self.head());
+        self.note_committed();
+        while self.room.has_hole() || self.repair.is_some() {
+            self.repair();
+        }
         self.check();
         for id in self.readers.keys().copied().collect::<Vec<_>>() {
             while self.take(id) {}
@@ -90,13 +93,13 @@ impl Model {
             Delivery::Events(events) => {
                 let bytes: usize = events.iter().map(|event| event.frame.len()).sum();
                 assert!(events.len() == 1 || bytes <= self.limits.wire.max_batch_bytes);
-                self.see(id, events, 0);
+                self.see(id, events, self.log.bounds().first);
                 true
             }
         }
     }
 
-    /// Checks events that a reader gets. `first` is the first entry of the log when they were read.
+    /// Checks events that a reader gets. `first` is the first entry of the log when they were read, or later.
     fn see(&mut self, id: u64, events: Vec<RoomEvent>, first: u64) {
         for RoomEvent { frame, is_entry, .. } in events {
             let event: Value = serde_json::from_slice(&frame).expect("JSON");

@@ -5,9 +5,13 @@ use chat_proto::{AppendError, AppendReceipt, Limits, Log};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::{draft, log, room};
+use crate::{EPOCH, draft, log, room};
 
 const DAY: u64 = 24 * 60 * 60 * 1_000;
+
+fn receipt(seq: u64, at: u64, duplicate: bool) -> AppendReceipt {
+    AppendReceipt { epoch: EPOCH.to_owned(), seq, at, duplicate }
+}
 
 #[test]
 fn a_repeat_is_the_first_message_and_another_body_a_conflict() {
@@ -15,7 +19,7 @@ fn a_repeat_is_the_first_message_and_another_body_a_conflict() {
     let first = log.append(1, draft("ada", Some("k"), "hi")).unwrap();
     assert!(first.1.is_some());
     let (repeat, stored) = log.append(2, draft("ada", Some("k"), "hi")).unwrap();
-    assert_eq!((repeat, stored), (AppendReceipt { seq: 1, at: 1, duplicate: true }, None));
+    assert_eq!((repeat, stored), (receipt(1, 1, true), None));
     assert_eq!(log.append(3, draft("ada", Some("k"), "ho")), Err(AppendError::KeyConflict));
     assert_eq!(log.bounds().head, 1);
 }
@@ -44,10 +48,7 @@ fn a_key_is_known_for_24_hours() {
     let mut log = log(&Limits::default());
     log.append(5, draft("ada", Some("k"), "hi")).unwrap();
     assert!(log.append(5 + DAY - 1, draft("ada", Some("k"), "hi")).unwrap().0.duplicate);
-    assert_eq!(
-        log.append(5 + DAY, draft("ada", Some("k"), "ho")).unwrap().0,
-        AppendReceipt { seq: 2, at: 5 + DAY, duplicate: false }
-    );
+    assert_eq!(log.append(5 + DAY, draft("ada", Some("k"), "ho")).unwrap().0, receipt(2, 5 + DAY, false));
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn expected(
         .take_while(|used| u128::from(used.appended.at) > forgotten)
         .find(|used| (used.sending.user, used.sending.key) == (sending.user, sending.key))?;
     Some(if known.sending.text == sending.text {
-        Ok(AppendReceipt { duplicate: true, ..known.appended })
+        Ok(AppendReceipt { duplicate: true, ..known.appended.clone() })
     } else {
         Err(AppendError::KeyConflict)
     })
@@ -115,18 +116,18 @@ proptest! {
     ) {
         let key_window = Duration::from_millis(window);
         let limits = Arc::new(Limits::default().with(|limits| { limits.rooms.log_keys = log_keys; limits.rooms.key_window = key_window; limits.rooms.log_messages = 3; }));
-        let mut logs = ["a", "b"].map(|name| Log::new(room(name), "e".to_owned(), Arc::clone(&limits)));
+        let mut logs = ["a", "b"].map(|name| Log::new(room(name), EPOCH.to_owned(), Arc::clone(&limits)));
         let mut used = [Vec::new(), Vec::new()];
         let mut now = 1_000;
         for sending in sendings {
             now += sending.wait;
             let (log, used) = (&mut logs[sending.room], &mut used[sending.room]);
-            let fresh = AppendReceipt { seq: log.bounds().head + 1, at: now, duplicate: false };
+            let fresh = receipt(log.bounds().head + 1, now, false);
             let known = sending.key.and_then(|_| expected(used, &sending, now, &limits));
             let answer = log.append(now, draft(sending.user, sending.key, sending.text));
             let stores = known.is_none();
             prop_assert_eq!(answer.as_ref().is_ok_and(|(_, stored)| stored.is_some()), stores);
-            prop_assert_eq!(answer.map(|(appended, _)| appended), known.unwrap_or(Ok(fresh)));
+            prop_assert_eq!(answer.map(|(appended, _)| appended), known.unwrap_or(Ok(fresh.clone())));
             if stores && sending.key.is_some() {
                 used.push(Used { sending, appended: fresh });
             }

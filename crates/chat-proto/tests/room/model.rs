@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chat_proto::command::JoinFrom;
-use chat_proto::room::{Member, Room};
-use chat_proto::{Limits, Log, Page, StoredMessage, User};
+use chat_proto::room::{Committed, Hole, Member, Room};
+use chat_proto::{Limits, Log, Page, Range, StoredMessage, User};
 
 use crate::nodes::{Nodes, State};
 use crate::{append, room};
@@ -22,6 +22,8 @@ pub(crate) struct Model {
     pub(crate) stored: Vec<Bytes>,
     /// Messages that are committed and not yet reported.
     pub(crate) unreported: Vec<StoredMessage>,
+    /// A page that was read for a hole and not yet taken.
+    pub(crate) repair: Option<(Hole, Page)>,
     pub(crate) readers: BTreeMap<u64, Reader>,
     pub(crate) next_id: u64,
     pub(crate) nodes: Nodes,
@@ -63,6 +65,7 @@ impl Model {
             epochs: 0,
             stored: Vec::new(),
             unreported: Vec::new(),
+            repair: None,
             readers: BTreeMap::new(),
             next_id: 0,
             nodes: Nodes::default(),
@@ -85,7 +88,7 @@ impl Model {
     /// Reports one of the messages that are not yet reported.
     pub(crate) fn report(&mut self, which: usize) {
         if let Some(stored) = self.remove_unreported(which) {
-            self.room.commit(&stored);
+            self.room.commit(&self.log.bounds().epoch, &stored);
         }
     }
 
@@ -93,8 +96,17 @@ impl Model {
     pub(crate) fn report_again(&mut self, which: usize) {
         if let Some(index) = which.checked_rem(self.stored.len()) {
             let stored = StoredMessage { seq: index as u64 + 1, frame: self.stored[index].clone() };
-            self.room.commit(&stored);
+            self.room.commit(&self.log.bounds().epoch, &stored);
         }
+    }
+
+    /// Reports a message and a head of another epoch.
+    pub(crate) fn report_other_epoch(&mut self, seq: u64) {
+        let (head, hole) = (self.room.head(), self.room.hole());
+        let stored = StoredMessage { seq, frame: "{}".into() };
+        assert_eq!(self.room.commit("another", &stored), Committed::OtherEpoch);
+        self.room.note_committed("another", seq);
+        assert_eq!((self.room.head(), self.room.hole()), (head, hole));
     }
 
     /// Loses a report.
@@ -107,19 +119,22 @@ impl Model {
         Some(self.unreported.remove(index))
     }
 
-    pub(crate) fn advance(&mut self) {
-        self.room.advance(self.head());
-        assert_eq!(self.room.head(), self.head());
-    }
-
     pub(crate) fn note_committed(&mut self) {
-        self.room.note_committed(self.head());
+        self.room.note_committed(&self.log.bounds().epoch, self.head());
         assert_eq!(self.room.has_hole(), self.room.head() < self.head() && !self.readers.is_empty());
     }
 
+    /// Reads a page for a hole, or takes the page that was read.
     pub(crate) fn repair(&mut self) {
-        self.room.repair();
-        assert!(!self.room.has_hole());
+        if let Some((hole, page)) = self.repair.take() {
+            let is_current = page.epoch == self.log.bounds().epoch;
+            assert_eq!(self.room.fill(&hole, page), is_current);
+            assert!(!is_current || self.room.head() > hole.after);
+        } else if let Some(hole) = self.room.hole() {
+            assert_eq!(hole.after, self.room.head());
+            let limit = self.limits.wire.max_page_messages;
+            self.repair = Some((hole, self.log.read(Range::After { seq: hole.after, limit })));
+        }
     }
 
     /// Starts a new epoch of the log. The room is notified by the store, or notices it by the log's bounds.

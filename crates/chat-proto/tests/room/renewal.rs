@@ -1,6 +1,6 @@
 use chat_proto::command::JoinFrom;
-use chat_proto::room::{Committed, Delivery, Room};
-use chat_proto::{ErrorCode, Limits, LogBounds, StoredMessage, User};
+use chat_proto::room::{Committed, Delivery, Hole, Room};
+use chat_proto::{ErrorCode, Limits, LogBounds, Page, StoredMessage, User};
 
 use crate::room;
 
@@ -40,7 +40,7 @@ fn another_epoch_in_the_bounds_renews_the_room() {
     assert!(room.observe(generation, &bounds("new", 3)));
     assert!(matches!(room.take(&mut ada), Delivery::Renewed));
     assert_eq!((room.head(), room.has_hole()), (3, false));
-    assert_eq!(room.commit(&stored(4)), Committed::InOrder);
+    assert_eq!(room.commit("new", &stored(4)), Committed::InOrder);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_member_of_an_earlier_epoch_continues_after_it_joins_with_a_position() {
     room.rejoin(&mut member, bounds("new", 0), &JoinFrom::Now).unwrap();
     assert!(matches!(room.take(&mut member), Delivery::Renewed), "the member still gets Renewed");
     room.rejoin(&mut member, bounds("new", 0), &JoinFrom::Last(9)).unwrap();
-    room.commit(&stored(1));
+    room.commit("new", &stored(1));
     let Delivery::Events(events) = room.take(&mut member) else { panic!("no events") };
     assert_eq!(events.last().map(|event| event.frame.clone()), Some(stored(1).frame));
 }
@@ -63,9 +63,24 @@ fn a_second_report_of_a_renewal_does_not_affect_a_member_of_the_new_epoch() {
     let generation = room.generation();
     assert!(room.observe(generation, &bounds("new", 3)));
     let (mut member, _) = room.join(2, &ada(), (), bounds("new", 3), &JoinFrom::Now).unwrap();
-    room.commit(&stored(4));
+    room.commit("new", &stored(4));
     room.renew(&bounds("new", 0));
     let Delivery::Events(events) = room.take(&mut member) else { panic!("no events") };
     assert_eq!(events.last().map(|event| event.frame.clone()), Some(stored(4).frame));
     assert_eq!(room.head(), 4);
+}
+
+#[test]
+fn reports_of_another_epoch_are_dropped() {
+    let mut room = lobby();
+    let (mut member, _) = room.join(1, &ada(), (), bounds("old", 3), &JoinFrom::Now).unwrap();
+    room.renew(&bounds("new", 0));
+    room.rejoin(&mut member, bounds("new", 0), &JoinFrom::Last(9)).unwrap();
+    assert_eq!(room.commit("old", &stored(1)), Committed::OtherEpoch);
+    room.note_committed("old", 9);
+    assert_eq!((room.head(), room.hole()), (0, None));
+    let page = Page { epoch: "old".to_owned(), messages: vec![stored(1)], more: false };
+    assert!(!room.fill(&Hole { after: 0, up_to: 1 }, page), "the page is of another epoch");
+    assert_eq!(room.commit("new", &stored(1)), Committed::InOrder);
+    assert!(matches!(room.take(&mut member), Delivery::Events(_)));
 }

@@ -167,7 +167,9 @@ pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outc
             Outcome::Joined { membership, joined: Joined { bounds, resumption, members: 1 } }
         }
         Action::Leave => Outcome::Left,
-        Action::Send { .. } => Outcome::Sent(AppendReceipt { seq: 10, at: 1, duplicate: gap }),
+        Action::Send { .. } => {
+            Outcome::Sent(AppendReceipt { epoch: "e".to_owned(), seq: 10, at: 1, duplicate: gap })
+        }
         Action::History(_) => {
             Outcome::History(Page { epoch: "e".to_owned(), messages: vec![stored], more: gap })
         }

@@ -9,11 +9,11 @@ use crate::database::{CommitMark, Identity, boot_id};
 /// let dir = tempfile::tempdir()?;
 /// let store = SqliteStore::open(dir.path(), Options::default())?;
 /// assert_eq!(store.opening(), Opening::New);
-/// store.close();
+/// store.close_blocking();
 ///
 /// let store = SqliteStore::open(dir.path(), Options::default())?;
 /// assert_eq!(store.opening(), Opening::Closed);
-/// # store.close();
+/// # store.close_blocking();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ mod retention;
 mod state;
 mod writer;
 
-pub(crate) use batch::{IdempotencyKey, PreparedMessage};
+pub(crate) use batch::{IdempotencyKey, Position, PreparedMessage};
 pub use counters::Stats;
 pub(crate) use queue::{AppendQueue, AppendRequest};
 pub(crate) use state::StoreState;

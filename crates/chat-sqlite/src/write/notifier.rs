@@ -1,14 +1,17 @@
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
-use chat_core::{AppendError, AppendReceipt, CommitSink, RoomName, StoredMessage};
+use chat_core::{AppendError, CommitSink, RoomName, StoredMessage};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::batch::Position;
 
 /// The publisher of committed messages to the sinks.
 ///
 /// Tasks that append publish, not the writer thread: waking members from a thread of the runtime costs much less. The
-/// order among threads does not matter, because the chat orders the reports of its sink.
+/// writer thread publishes what no task has published in time, because the append was dropped or is not polled. The order among threads does not matter, because the chat orders the reports of its sink.
 #[derive(Debug, Default)]
 pub(crate) struct CommitNotifier {
     subscriptions: Mutex<Subscriptions>,
@@ -19,8 +22,15 @@ pub(crate) struct CommitNotifier {
 #[derive(Debug, Default)]
 struct Subscriptions {
     /// A room has one sink, or several while it is opened several times.
-    rooms: HashMap<RoomName, Vec<(u64, CommitSink)>>,
+    rooms: HashMap<RoomName, Vec<Subscription>>,
     last_id: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Subscription {
+    id: u64,
+    epoch: Arc<str>,
+    sink: CommitSink,
 }
 
 /// A committed message that waits for publication.
@@ -33,7 +43,7 @@ pub(crate) struct CommittedMessage {
 }
 
 /// The reply to an append.
-pub(crate) type Reply = Result<AppendReceipt, AppendError>;
+pub(crate) type Reply = Result<Position, AppendError>;
 
 /// An append that waits for its reply. Its message is published even if this is dropped.
 #[derive(Debug)]
@@ -43,19 +53,24 @@ pub(crate) struct PendingReply<'n> {
 }
 
 impl CommitNotifier {
-    /// Publishes the messages of a room to `sink` until [`unsubscribe`](Self::unsubscribe). Returns the subscription id.
-    pub(crate) fn subscribe(&self, room: &RoomName, sink: CommitSink) -> u64 {
+    /// Publishes the messages of a room, which are of this epoch, to `sink` until [`unsubscribe`](Self::unsubscribe).
+    /// Returns the subscription id.
+    pub(crate) fn subscribe(&self, room: &RoomName, epoch: &str, sink: CommitSink) -> u64 {
         let mut subscriptions = self.subscriptions.lock();
         subscriptions.last_id += 1;
         let id = subscriptions.last_id;
-        subscriptions.rooms.entry(room.clone()).or_default().push((id, sink));
+        subscriptions.rooms.entry(room.clone()).or_default().push(Subscription {
+            id,
+            epoch: epoch.into(),
+            sink,
+        });
         id
     }
 
     pub(crate) fn unsubscribe(&self, room: &RoomName, id: u64) {
         let mut subscriptions = self.subscriptions.lock();
         if let Some(sinks) = subscriptions.rooms.get_mut(room) {
-            sinks.retain(|(subscription, _)| *subscription != id);
+            sinks.retain(|subscription| subscription.id != id);
             if sinks.is_empty() {
                 subscriptions.rooms.remove(room);
             }
@@ -85,6 +100,11 @@ impl CommitNotifier {
         }
     }
 
+    /// Returns true if messages are committed and not published.
+    pub(crate) fn has_backlog(&self) -> bool {
+        !self.backlog.lock().is_empty()
+    }
+
     fn dequeue(&self) -> Option<CommittedMessage> {
         self.backlog.lock().pop_front()
     }
@@ -92,9 +112,9 @@ impl CommitNotifier {
     fn publish(&self, CommittedMessage { room, stored, permit }: CommittedMessage) {
         // The lock must not be held: a sink may drop the last handle of a room, which unsubscribes.
         let sinks = self.subscriptions.lock().rooms.get(&room).cloned().unwrap_or_default();
-        for (_, sink) in sinks {
+        for Subscription { epoch, sink, .. } in sinks {
             // A sink is code of the host. Its panic must not affect other sinks or the reply.
-            if catch_unwind(AssertUnwindSafe(|| sink.publish(&stored))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| sink.publish(&epoch, &stored))).is_err() {
                 tracing::error!(seq = stored.seq, "commit sink panicked");
             }
         }
@@ -144,11 +164,11 @@ mod tests {
         let sink = CommitSink::new(move |commit| {
             // Gives another thread the opportunity to overtake.
             thread::yield_now();
-            if let Commit::Entry(stored) = commit {
+            if let Commit::Entry { stored, .. } = commit {
                 sender.send(stored.seq).expect("a receiver");
             }
         });
-        notifier.subscribe(&lobby(), sink);
+        notifier.subscribe(&lobby(), "e", sink);
         (Arc::new(notifier), published)
     }
 
@@ -159,7 +179,7 @@ mod tests {
         let stored = message.into_stored(lobby(), seq, 0);
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a permit");
         notifier.enqueue(CommittedMessage { room: lobby(), stored, permit });
-        notifier.reply(reply, Ok(AppendReceipt { seq, at: 0, duplicate: false }));
+        notifier.reply(reply, Ok(Position { seq, at: 0, duplicate: false }));
     }
 
     #[test]

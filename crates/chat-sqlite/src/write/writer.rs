@@ -21,6 +21,9 @@ use crate::search::IndexBacklog;
 /// The longest time until a failing store is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Time for which the tasks that append can publish their messages. Then the writer thread publishes them.
+const PUBLISH_DELAY: Duration = Duration::from_millis(10);
+
 /// Starts the writer thread. It ends after its queue was closed, and returns `true` if the store is closed cleanly.
 pub(crate) fn spawn(
     database: LockedDatabase,
@@ -79,7 +82,7 @@ impl Writer {
                     let batch = waiting.take(self.options.max_batch_messages.max(1)).collect();
                     self.commit(batch);
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => self.state.notifier.publish_backlog(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.index();
@@ -88,13 +91,14 @@ impl Writer {
         self.connection.close()
     }
 
-    /// Returns the time until the next index step or sweep.
+    /// Returns the time until the next index step, sweep, or publication.
     fn idle_time(&self) -> Duration {
         if self.sweep.is_some() {
             return Duration::ZERO;
         }
         let next = self.backlog.due().map_or(self.next_sweep, |due| due.min(self.next_sweep));
-        next.saturating_duration_since(Instant::now())
+        let idle = next.saturating_duration_since(Instant::now());
+        if self.state.notifier.has_backlog() { idle.min(PUBLISH_DELAY) } else { idle }
     }
 
     fn commit(&mut self, mut batch: Vec<AppendRequest>) {

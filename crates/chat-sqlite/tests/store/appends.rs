@@ -1,9 +1,10 @@
 //! Appends, and pages of a room's history.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use chat_core::{Limits, Range, Room};
+use chat_core::{Commit, CommitSink, Limits, Range, Room};
 use chat_sqlite::{Options, SqliteStore};
 
 use crate::support::{StoreDir, append, append_with_key, ignore_commits, limits, name, read_all, room, seqs};
@@ -17,7 +18,7 @@ async fn a_room_is_created_by_its_first_message() {
     assert_eq!((bounds.head, bounds.first, bounds.epoch.len()), (0, 1, 16));
     let page = lobby.read(Range::Before { seq: u64::MAX, limit: 9 }).await.expect("a page");
     assert_eq!((page.messages.len(), page.more, page.epoch), (0, false, bounds.epoch));
-    store.close();
+    store.close_blocking();
     assert_eq!(SqliteStore::rooms(dir.path()).expect("rooms"), [], "a read creates no room");
 }
 
@@ -69,6 +70,28 @@ async fn dropped_appends_leave_no_holes() {
     assert_eq!(seqs(&messages), (1..=messages.len() as u64).collect::<Vec<_>>());
     assert!(acknowledged >= 100 && messages.len() as u64 >= acknowledged);
     assert_eq!(store.stats().appends, messages.len() as u64);
+}
+
+#[test]
+fn an_append_that_is_not_polled_is_published() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let _entered = runtime.enter();
+    let dir = StoreDir::new();
+    let store = dir.open();
+    let (sender, published) = mpsc::channel();
+    let sink = CommitSink::new(move |commit| {
+        if let Commit::Entry { epoch, stored } = commit {
+            sender.send((epoch.to_owned(), stored.seq)).expect("a receiver");
+        }
+    });
+    let lobby = store.room(name("lobby"), limits(), sink);
+    let mut append = Box::pin(append(&lobby, "hi"));
+    assert!(append.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let (epoch, seq) = published.recv_timeout(Duration::from_secs(60)).expect("a report");
+    let receipt = runtime.block_on(append).expect("appended");
+    assert_eq!((receipt.epoch, receipt.seq), (epoch, seq));
+    assert!(published.try_recv().is_err(), "published once");
+    assert!(store.close_blocking());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,6 +159,6 @@ async fn extreme_options_are_accepted() {
             );
         }
         assert_eq!(seqs(&read_all(&lobby).await), [1, 2, 3]);
-        store.close();
+        store.close_blocking();
     }
 }

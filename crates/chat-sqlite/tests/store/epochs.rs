@@ -41,7 +41,7 @@ async fn crashed_store(dir: &StoreDir, options: &Options) -> String {
     }
     let epoch = epoch(&lobby).await;
     let copies = Copies::of(dir, &ALL);
-    store.close();
+    store.close_blocking();
     copies.restore();
     epoch
 }
@@ -51,7 +51,7 @@ async fn reopen(dir: &StoreDir) -> (String, Vec<u64>) {
     let store = dir.open();
     let lobby = room(&store, "lobby");
     let found = (epoch(&lobby).await, seqs(&read_all(&lobby).await));
-    store.close();
+    store.close_blocking();
     found
 }
 
@@ -99,11 +99,11 @@ async fn an_older_copy_of_the_database_starts_a_new_epoch() {
     let lobby = room(&store, "lobby");
     append(&lobby, "hi").await.expect("appended");
     let before = epoch(&lobby).await;
-    store.close();
+    store.close_blocking();
     let older = Copies::of(&dir, &["chat.db"]);
     let store = dir.open();
     append(&room(&store, "lobby"), "lost").await.expect("appended");
-    store.close();
+    store.close_blocking();
     older.restore();
     let (after, messages) = reopen(&dir).await;
     assert_eq!(messages, [1]);
@@ -122,7 +122,7 @@ async fn a_store_without_its_own_commit_mark_starts_a_new_epoch() {
         },
         |dir| {
             let other = StoreDir::new();
-            other.open().close();
+            other.open().close_blocking();
             fs::copy(other.file("chat.mark"), dir.file("chat.mark")).expect("copied");
         },
     ];
@@ -148,7 +148,7 @@ async fn after_a_reboot_an_open_store_with_durability_process_starts_a_new_epoch
         let options = Options::default().with(|options| options.durability = durability);
         let before = crashed_store(&dir, &options).await;
         if is_closed {
-            dir.open_with(options).close();
+            dir.open_with(options).close_blocking();
         }
         // Replaces the boot id by that of an earlier boot.
         let mark = fs::read_to_string(dir.file("chat.mark")).expect("a file");
@@ -179,7 +179,7 @@ async fn a_copied_directory_starts_a_new_epoch_and_a_renamed_one_continues() {
     let lobby = room(&store, "lobby");
     append(&lobby, "hi").await.expect("appended");
     let before = epoch(&lobby).await;
-    store.close();
+    store.close_blocking();
     let aside = dir.path().with_extension("aside");
     fs::rename(dir.path(), &aside).expect("moved");
     let mut epochs = vec![before.clone()];

@@ -43,7 +43,7 @@ async fn refuse_and_reconnect() {
     assert_eq!(append(&lobby, "after").await.map(|receipt| receipt.seq), Ok(2));
     assert_eq!(store.stats().failing_since, None);
     assert_eq!(seqs(&read_all(&lobby).await), [1, 2]);
-    assert!(store.close());
+    assert!(store.close_blocking());
 }
 
 /// Returns the id of this process's only writer thread.

@@ -178,7 +178,7 @@ impl Setup {
     fn restart(&mut self, killed: bool, options: Options) {
         let files = ["chat.db", "chat.db-wal", "chat.mark"].map(|file| self.dir.file(file));
         let copies = files.each_ref().map(|file| fs::read(file).ok());
-        self.store.close();
+        self.store.close_blocking();
         if killed {
             for (file, bytes) in files.iter().zip(copies) {
                 fs::write(file, bytes.expect("a file")).expect("written");
@@ -199,7 +199,7 @@ proptest! {
             for step in steps {
                 setup.run(step).await;
             }
-            setup.store.close();
+            setup.store.close_blocking();
             let report = SqliteStore::check(setup.dir.path(), |_| ()).expect("a report");
             assert!(report.is_sound(), "{report:?}");
         });

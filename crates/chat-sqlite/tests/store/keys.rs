@@ -16,7 +16,7 @@ async fn a_key_is_known_after_a_restart_for_one_user_in_one_room() {
     let store = dir.open();
     let lobby = room(&store, "lobby");
     let first = append_with_key(&lobby, "k", "hi").await.expect("appended");
-    store.close();
+    store.close_blocking();
     let store = dir.open();
     let (lobby, hall) = (room(&store, "lobby"), room(&store, "hall"));
     let again = append_with_key(&lobby, "k", "hi").await.expect("known");

@@ -30,7 +30,7 @@ async fn new_files_are_accessible_to_the_owner_only() {
     for made in ["chat.db", "chat.db-wal", "chat.db-shm", "chat.mark", "chat.lock"] {
         assert_eq!(files.get(made), Some(&0o600), "{made}");
     }
-    store.close();
+    store.close_blocking();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,7 +38,7 @@ async fn an_existing_directory_keeps_its_permissions() {
     let dir = StoreDir::new();
     fs::create_dir(dir.path()).expect("a directory");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o750)).expect("set");
-    dir.open().close();
+    dir.open().close_blocking();
     assert_eq!(fs::metadata(dir.path()).expect("a directory").permissions().mode() & 0o777, 0o750);
 }
 
@@ -47,7 +47,7 @@ async fn reading_a_closed_store_changes_no_file() {
     let dir = StoreDir::new();
     let store = dir.open();
     append(&room(&store, "lobby"), "hi").await.expect("appended");
-    store.close();
+    store.close_blocking();
     let (before, database) = (files(&dir), file_hash(&dir.file("chat.db")));
     assert!(SqliteStore::check(dir.path(), |_| ()).expect("a report").is_sound());
     assert_eq!(SqliteStore::rooms(dir.path()).expect("rooms"), [name("lobby")]);
@@ -69,7 +69,7 @@ async fn a_check_reports_impossible_numbers() {
     let dir = StoreDir::new();
     let store = dir.open();
     append(&room(&store, "lobby"), "hi").await.expect("appended");
-    store.close();
+    store.close_blocking();
     for change in ["first = 0, head = 0", "head = 9223372036854775807", "first = -1", "keys = -1"] {
         let sql = format!(
             "DELETE FROM messages; UPDATE rooms SET first = 1, head = 1, keys = 0; UPDATE rooms SET {change}"
@@ -85,7 +85,7 @@ async fn reading_a_crashed_store_keeps_its_write_ahead_log() {
     let store = dir.open();
     append(&room(&store, "lobby"), "hi").await.expect("appended");
     let copies = ["chat.db", "chat.db-wal"].map(|name| (name, fs::read(dir.file(name)).expect("a file")));
-    store.close();
+    store.close_blocking();
     for (name, bytes) in &copies {
         fs::write(dir.file(name), bytes).expect("written");
     }
@@ -102,7 +102,7 @@ async fn a_store_can_be_opened_and_closed_during_an_export() {
     for _ in 0..3 {
         append(&room(&store, "lobby"), "hi").await.expect("appended");
     }
-    store.close();
+    store.close_blocking();
     let mut opened = None;
     let writes = std::io::LineWriter::new(CallOnWrite(|| {
         // In the middle of the export.
@@ -112,7 +112,7 @@ async fn a_store_can_be_opened_and_closed_during_an_export() {
     assert_eq!(exported.messages, 3);
     let store = opened.expect("the export wrote");
     assert_eq!(append(&room(&store, "lobby"), "on").await.map(|appended| appended.seq), Ok(4));
-    store.close();
+    store.close_blocking();
     assert!(SqliteStore::check(dir.path(), |_| ()).expect("a report").is_sound());
 }
 

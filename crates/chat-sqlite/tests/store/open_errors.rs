@@ -16,7 +16,7 @@ async fn closed_store(dir: &StoreDir) {
     for n in 0..60 {
         append(&lobby, &format!("{n} {}", "x".repeat(500))).await.expect("appended");
     }
-    store.close();
+    store.close_blocking();
 }
 
 /// Fails to open a store and checks that no file has changed. Returns the error.
@@ -137,8 +137,8 @@ async fn a_store_in_use_is_refused_and_the_error_names_its_lock() {
     let error = SqliteStore::open(dir.path(), Options::default()).expect_err("refused");
     assert!(error.to_string().contains("chat.lock"), "{error}");
     append(&room(&store, "lobby"), "still works").await.expect("appended");
-    store.close();
-    dir.open().close();
+    store.close_blocking();
+    dir.open().close_blocking();
 }
 
 #[test]
@@ -159,7 +159,7 @@ async fn a_read_only_disk_is_refused_with_one_line() {
     let inner = disk.path().join("store");
     let store = SqliteStore::open(&inner, Options::default()).expect("a store");
     append(&room(&store, "lobby"), "hi").await.expect("appended");
-    store.close();
+    store.close_blocking();
     let before = file_hash(&inner.join("chat.db"));
     disk.remount("ro");
     let error = SqliteStore::open(&inner, Options::default()).expect_err("refused").to_string();

@@ -18,7 +18,7 @@ async fn a_panicking_sink_affects_neither_replies_nor_other_sinks() {
     let broken = CommitSink::new(|_| panic!("the sink of this test"));
     let (sender, published) = mpsc::channel();
     let sink = CommitSink::new(move |commit| {
-        if let Commit::Entry(stored) = commit {
+        if let Commit::Entry { stored, .. } = commit {
             sender.send(stored.seq).expect("a receiver");
         }
     });
@@ -29,7 +29,7 @@ async fn a_panicking_sink_affects_neither_replies_nor_other_sinks() {
         assert_eq!(published.try_recv(), Ok(seq), "published before the reply");
     }
     assert_eq!(store.stats().failing_since, None);
-    assert!(store.close());
+    assert!(store.close_blocking());
 }
 
 /// Runs in a process of its own, because it installs a global subscriber that panics.
@@ -59,11 +59,11 @@ async fn panic_in_the_writer_thread() {
     }
     assert!(store.stats().failing_since.is_some());
     assert_eq!(seqs(&read_all(&lobby).await), [1], "reads continue");
-    store.close();
+    store.close_blocking();
     database.execute_batch("DROP TRIGGER fail").expect("executed");
     let store = dir.open();
     assert_eq!(append(&room(&store, "lobby"), "on").await.map(|receipt| receipt.seq), Ok(2));
-    assert!(store.close());
+    assert!(store.close_blocking());
 }
 
 /// A subscriber that panics when the writer thread logs an event.

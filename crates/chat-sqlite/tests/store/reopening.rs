@@ -20,7 +20,7 @@ async fn a_reopened_store_returns_the_same_bytes() {
         append_with_key(&hall, "k", "hi").await.expect("appended");
         let (before, bounds) = (read_all(&lobby).await, lobby.bounds().await);
         let other = hall.bounds().await.expect("bounds");
-        store.close();
+        store.close_blocking();
         assert!(!dir.file("chat.db-wal").exists(), "the write-ahead log was emptied and removed");
         let store = dir.open_with(options);
         let (lobby, hall) = (room(&store, "lobby"), room(&store, "로비"));
@@ -46,7 +46,7 @@ async fn a_chat_finds_its_rooms_after_a_restart() {
         assert_eq!(posted.seq, round);
         let page = chat.history(&name("lobby"), Range::After { seq: 0, limit: 100 }).await.expect("a page");
         assert_eq!(seqs(&page.messages), (1..=round).collect::<Vec<_>>());
-        store.close();
+        store.close_blocking();
         let refused = chat.post(&name("lobby"), &guest("host"), &text).await;
         assert!(
             matches!(refused, Err(chat_core::PostError::Unavailable(_))),
@@ -61,8 +61,8 @@ async fn a_closed_store_refuses_all_calls_and_does_not_change() {
     let store = dir.open();
     let lobby = room(&store, "lobby");
     append(&lobby, "hi").await.expect("appended");
-    store.close();
-    store.close();
+    store.close_blocking();
+    store.close_blocking();
     let before = file_hash(&dir.file("chat.db"));
     assert!(matches!(append(&lobby, "late").await, Err(AppendError::Unavailable(_))));
     assert!(lobby.read(Range::After { seq: 0, limit: 1 }).await.is_err());

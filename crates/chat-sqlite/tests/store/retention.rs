@@ -36,7 +36,7 @@ async fn a_room_keeps_its_newest_messages_and_its_head() {
             append(&hall, "common").await.expect("appended");
         }
     }
-    store.close();
+    store.close_blocking();
     let store = dir.open_with(frequent_sweeps().with(|options| options.retain_messages = Some(10)));
     let (lobby, hall) = (room(&store, "lobby"), room(&store, "hall"));
     wait_until(async || lobby.bounds().await.expect("bounds").first == 691).await;
@@ -52,7 +52,7 @@ async fn a_room_keeps_its_newest_messages_and_its_head() {
     // The newest messages are indexed, and the deleted ones are removed from the index.
     wait_until(async || dir.database().query_row(indexed, (), |row| row.get(0)) == Ok(15)).await;
     assert_eq!(append(&lobby, "on").await.map(|appended| appended.seq), Ok(701));
-    store.close();
+    store.close_blocking();
     let report = SqliteStore::check(dir.path(), |_| ()).expect("a report");
     assert!(report.is_sound(), "{report:?}");
 }
@@ -74,13 +74,13 @@ async fn a_room_without_remaining_messages_continues_its_seq() {
         );
     }
     let epoch = lobby.bounds().await.expect("bounds").epoch;
-    store.close();
+    store.close_blocking();
     let store = dir.open();
     let lobby = room(&store, "lobby");
     let bounds = lobby.bounds().await.expect("bounds");
     assert_eq!((bounds.head, bounds.first, bounds.epoch), (3, 4, epoch));
     assert_eq!(append(&lobby, "on").await.map(|appended| appended.seq), Ok(4));
-    store.close();
+    store.close_blocking();
     assert!(SqliteStore::check(dir.path(), |_| ()).expect("a report").is_sound());
 }
 
@@ -101,7 +101,7 @@ async fn expired_keys_are_deleted_from_rooms_without_appends() {
     assert!(append_with_key(&lobby, "new", "hi").await.expect("known").duplicate);
     assert!(!append_with_key(&lobby, "old", "hi").await.expect("appended").duplicate);
     drop(database);
-    store.close();
+    store.close_blocking();
     assert!(SqliteStore::check(dir.path(), |_| ()).expect("a report").is_sound());
 }
 
@@ -140,7 +140,7 @@ async fn a_slow_member_receives_a_gap_for_deleted_messages() {
         }
     }
     assert!(gaps > 0);
-    store.close();
+    store.close_blocking();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,7 +170,7 @@ async fn a_joining_member_receives_a_gap_for_unreadable_messages() {
     let expected =
         [(one, null, null), (two, null, null), (null, three, four), (five, null, null), (six, null, null)];
     assert_eq!(received, expected);
-    store.close();
+    store.close_blocking();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,5 +211,5 @@ async fn members_receive_each_message_once_and_in_order_from_all_writers() {
     for writer in writers {
         writer.await.expect("no panic");
     }
-    store.close();
+    store.close_blocking();
 }

@@ -46,7 +46,7 @@ async fn words_of_all_scripts_are_found_newest_first() {
     ] {
         append(&lobby, text).await.expect("appended");
     }
-    store.close();
+    store.close_blocking();
     let store = open_indexed(&dir).await;
     let lobby = room(&store, "lobby");
     for (query, expected) in [
@@ -133,7 +133,7 @@ async fn a_search_finds_indexed_and_recent_messages() {
     wait_until(async || indexed() == 802).await;
     assert_eq!(find(&lobby, "apple").await, apples);
     append(&lobby, "one apple more").await.expect("appended");
-    store.close();
+    store.close_blocking();
     assert_eq!(
         find(&room(&dir.open(), "lobby"), "apple").await[..2],
         [803, 802],
@@ -196,7 +196,7 @@ proptest! {
             for text in &texts {
                 append(&lobby, text).await.expect("appended");
             }
-            store.close();
+            store.close_blocking();
             let store = open_indexed(&dir).await;
             let lobby = room(&store, "lobby");
             let messages = read_all(&lobby).await;
@@ -212,7 +212,7 @@ proptest! {
                     }
                 }
             }
-            store.close();
+            store.close_blocking();
         });
     }
 }

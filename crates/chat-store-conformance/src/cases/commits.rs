@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -5,9 +6,13 @@ use chat_core::{Commit, CommitSink};
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
+use tokio::time::{Duration, sleep, timeout};
 
 use super::{ann, body, check, concurrently, same, seqs};
 use crate::{Case, Failure, Reports, Stage, Verdict};
+
+/// The time after which an append that is not polled counts as not committed.
+const UNPOLLED_WAIT: Duration = Duration::from_millis(500);
 
 chat_suite::cases!(
     /// The sink hears of each answered entry within the limit, before or after the answer.
@@ -50,13 +55,31 @@ chat_suite::cases!(
         Ok(())
     }
 
+    /// Reports and receipts name the epoch of the log.
+    #[source = "chat_core::Room, Epochs"]
+    async fn reports_and_receipts_name_the_epoch(stage: Stage) -> Verdict {
+        let room = stage.open("lobby").await?;
+        let mut receipts = Vec::new();
+        for number in 1..=12 {
+            receipts.push(room.say(&number.to_string()).await?);
+        }
+        receipts.push(room.append(&ann(), Some("k"), &body("hi")).await?);
+        receipts.push(room.repeat(&ann(), "k", &body("hi")).await?);
+        room.check_reports(1..=13).await?;
+        let epoch = room.bounds().await?.epoch;
+        for receipt in &receipts {
+            check(receipt.epoch == epoch, format!("the epoch {epoch} in each receipt"), receipt)?;
+        }
+        same(&room.reports.epochs(), &BTreeSet::from([epoch]))
+    }
+
     /// An entry is committed before it is reported: a reader that hears of it finds it in the log.
     async fn a_reported_entry_can_be_read_at_once(stage: Stage) -> Verdict {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let sink = CommitSink::new(move |commit| {
             let sent = match commit {
-                Commit::Entry(stored) => sender.send((stored.seq, Some(stored.clone()))),
-                Commit::Head(head) => sender.send((head, None)),
+                Commit::Entry { stored, .. } => sender.send((stored.seq, Some(stored.clone()))),
+                Commit::Head { head, .. } => sender.send((head, None)),
                 _ => Ok(()),
             };
             drop(sent);
@@ -67,7 +90,7 @@ chat_suite::cases!(
         let writing = tokio::spawn(async move { writer.say_all(100).await });
         let mut heard = 0;
         while heard < 100 {
-            let reported = tokio::time::timeout(crate::TIME_LIMIT, receiver.recv()).await;
+            let reported = timeout(crate::TIME_LIMIT, receiver.recv()).await;
             let Ok(Some((seq, stored))) = reported else {
                 return Err(Failure::new("reports of 100 entries", format!("reports up to {heard}")));
             };
@@ -119,7 +142,7 @@ chat_suite::cases!(
         for polls in 0..60_usize {
             let (writer, text) = (room.clone(), format!("dropped after {polls}"));
             let mut append = async move { writer.say(&text).await.map(drop) }.boxed();
-            poll_and_drop(&mut append, polls % 12).await;
+            poll_times(&mut append, polls % 12).await;
             drop(append);
             if polls % 7 == 0 {
                 room.say("kept").await?;
@@ -129,6 +152,31 @@ chat_suite::cases!(
         let last = room.say("the last").await?.seq;
         same(&seqs(&room.read_after(0).await?), &(1..=last).collect())?;
         room.check_reports(1..=last).await
+    }
+
+    /// An entry that an append has left in the log is reported although nothing polls the append any more.
+    async fn an_append_that_is_not_polled_is_reported_if_it_is_committed(stage: Stage) -> Verdict {
+        let room = stage.open("lobby").await?;
+        let mut waiting = Vec::new();
+        for polls in 1..=3 {
+            let (writer, before) = (room.clone(), room.bounds().await?.head);
+            let mut append = async move { writer.say("hi").await.map(drop) }.boxed();
+            poll_times(&mut append, polls).await;
+            // It stays unpolled until the end of the case.
+            waiting.push(append);
+            let committed = async {
+                while room.bounds().await?.head == before {
+                    sleep(Duration::from_millis(1)).await;
+                }
+                Ok::<_, Failure>(before + 1)
+            };
+            // The room may need further polls to commit it.
+            if let Ok(seq) = timeout(UNPOLLED_WAIT, committed).await {
+                let seq = seq?;
+                room.reports.cover(seq..=seq).await?;
+            }
+        }
+        Ok(())
     }
 
     /// A room goes on after the tasks that append to it were aborted.
@@ -161,7 +209,7 @@ chat_suite::cases!(
             let first = key.clone();
             let mut append =
                 async move { writer.append(&ann(), Some(&first), &body("hi")).await.map(drop) }.boxed();
-            poll_and_drop(&mut append, polls % 12).await;
+            poll_times(&mut append, polls % 12).await;
             drop(append);
             let answer = room.try_append(&ann(), Some(&key), &body("hi")).await?;
             let seq = answer.map_err(|error| Failure::new("the first append or a new one", error))?.seq;
@@ -174,7 +222,7 @@ chat_suite::cases!(
 );
 
 /// Polls this number of times, with a turn for other tasks between, and not again.
-async fn poll_and_drop<T>(future: &mut BoxFuture<'_, T>, polls: usize) {
+async fn poll_times<T>(future: &mut BoxFuture<'_, T>, polls: usize) {
     for _ in 0..polls {
         if let Poll::Ready(_done) = future.poll_unpin(&mut Context::from_waker(Waker::noop())) {
             return;

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::{check, same, seqs};
@@ -18,6 +20,21 @@ chat_suite::cases!(
         same(&room.say("hi").await?.seq, &1)?;
         same(&seqs(&room.read_after(0).await?), &vec![1])?;
         room.check_reports(1..=1).await
+    }
+
+    /// The reports and the receipts after a renewal name the new epoch.
+    #[source = "chat_core::Room, Epochs"]
+    #[with(needs(Capability::Renewal))]
+    async fn reports_after_a_renewal_name_the_new_epoch(stage: Stage) -> Verdict {
+        let room = stage.open("lobby").await?;
+        room.say_all(3).await?;
+        stage.renew().await?;
+        room.reports.renewed().await?;
+        let receipt = room.say("hi").await?;
+        room.check_reports(1..=1).await?;
+        let epoch = room.bounds().await?.epoch;
+        same(&receipt.epoch, &epoch)?;
+        same(&room.reports.epochs(), &BTreeSet::from([epoch]))
     }
 
     /// A key of the earlier life is unknown in the new one.

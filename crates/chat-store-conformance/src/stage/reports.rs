@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,6 +23,9 @@ struct State {
     entries: BTreeMap<u64, StoredMessage>,
     /// The highest head that [`CommitSink::advance`] has reported.
     head: u64,
+    /// The epochs that reports have named since the last renewal, and before it.
+    epochs: BTreeSet<String>,
+    ended: BTreeSet<String>,
     renewals: usize,
     /// Two reports of one `seq` that differ.
     contradiction: Option<(StoredMessage, StoredMessage)>,
@@ -44,6 +47,11 @@ impl Reports {
     pub fn head(&self) -> u64 {
         let state = self.lock();
         state.entries.last_key_value().map_or(0, |(seq, _)| *seq).max(state.head)
+    }
+
+    /// Returns the epochs that the reports have named. Reports of an epoch before the last renewal do not count.
+    pub fn epochs(&self) -> BTreeSet<String> {
+        self.lock().epochs.clone()
     }
 
     /// Returns the number of times that the log has started a new epoch.
@@ -96,15 +104,24 @@ impl Reports {
     fn record(&self, commit: &Commit<'_>) {
         let mut state = self.lock();
         match commit {
-            Commit::Entry(stored) => {
+            // A late report of an epoch before the last renewal.
+            Commit::Entry { epoch, .. } | Commit::Head { epoch, .. } if state.ended.contains(*epoch) => {}
+            Commit::Entry { epoch, stored } => {
+                state.epochs.insert((*epoch).to_owned());
                 let known = state.entries.entry(stored.seq).or_insert_with(|| (*stored).clone());
                 if known != *stored {
                     let contradiction = (known.clone(), (*stored).clone());
                     state.contradiction.get_or_insert(contradiction);
                 }
             }
-            Commit::Head(head) => state.head = state.head.max(*head),
+            Commit::Head { epoch, head } => {
+                state.epochs.insert((*epoch).to_owned());
+                state.head = state.head.max(*head);
+            }
             Commit::Renewed(bounds) => {
+                let ended = std::mem::take(&mut state.epochs);
+                state.ended.extend(ended);
+                state.ended.remove(&bounds.epoch);
                 state.entries.clear();
                 state.head = bounds.head;
                 state.renewals += 1;

@@ -18,6 +18,9 @@ pub(crate) enum Defect {
     ReportsRepeats,
     ReportsConflicts,
     ReportsLostWhenDropped,
+    ReportsNoEpoch,
+    ReportsFirstEpoch,
+    ReceiptsNoEpoch,
     HeadIsCount,
     HeadGoesBack,
     FirstStays,
@@ -105,6 +108,18 @@ pub(crate) const DEFECTS: &[(Defect, &str, &str)] = &[
         ReportsLostWhenDropped,
         "loses_the_report_of_a_dropped_append",
         "commits::a_dropped_append_is_reported_if_it_is_committed",
+    ),
+    (
+        ReportsLostWhenDropped,
+        "loses_the_report_of_an_append_that_is_not_polled",
+        "commits::an_append_that_is_not_polled_is_reported_if_it_is_committed",
+    ),
+    (ReportsNoEpoch, "names_no_epoch_in_reports", "commits::reports_and_receipts_name_the_epoch"),
+    (ReceiptsNoEpoch, "names_no_epoch_in_receipts", "commits::reports_and_receipts_name_the_epoch"),
+    (
+        ReportsFirstEpoch,
+        "names_the_earlier_epoch_after_a_renewal",
+        "renewal::reports_after_a_renewal_name_the_new_epoch",
     ),
     (
         KeysUnknown,

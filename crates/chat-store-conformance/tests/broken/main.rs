@@ -2,9 +2,9 @@
 //!
 //! The output is a table of defects and cases. Each case passes on the same store without the defect.
 
+#[path = "../support/base.rs"]
+mod base;
 mod defects;
-#[path = "../support/gate.rs"]
-mod gate;
 #[path = "../support/held.rs"]
 mod held;
 mod room;

@@ -85,11 +85,19 @@ impl Room for SpoiledRoom {
         if matches!(self.defect, KeysOfAllRooms | RenewalKeepsKeys)
             && let Some(known) = self.shared.keys.lock().get(&key)
         {
-            return Ok(AppendReceipt { duplicate: true, ..*known });
+            return Ok(AppendReceipt { duplicate: true, ..known.clone() });
         }
         self.spoil(&mut message);
         let mut answer = self.log.append(message).await;
         let seq = answer.as_ref().map_or(0, |appended| appended.seq);
+        let epoch = self.log.bounds().await?.epoch;
+        if let Ok(appended) = &mut answer {
+            match self.defect {
+                ReceiptsNoEpoch => appended.epoch.clear(),
+                EpochIsName => appended.epoch = self.name.to_string(),
+                _ => {}
+            }
+        }
         match (self.defect, &mut answer) {
             (LeavesHoles, Ok(appended)) => appended.seq = renumber(appended.seq),
             (AnswersOthersSeq, Ok(appended)) => {
@@ -99,10 +107,11 @@ impl Room for SpoiledRoom {
             (TimesInSeconds, Ok(appended)) => appended.at /= 1_000,
             (RepeatsUnmarked, Ok(appended)) => appended.duplicate = false,
             (ReportsRepeats, Ok(AppendReceipt { duplicate: true, .. })) | (ReportsConflicts, Err(_)) => {
-                self.sink.publish(&StoredMessage { seq: seq.max(1), frame: body.get().to_owned().into() });
+                let frame = body.get().to_owned().into();
+                self.sink.publish(&epoch, &StoredMessage { seq: seq.max(1), frame });
             }
             (ConflictsAccepted, Err(AppendError::KeyConflict)) => {
-                answer = Ok(AppendReceipt { seq: 1, at: 1, duplicate: true });
+                answer = Ok(AppendReceipt { epoch, seq: 1, at: 1, duplicate: true });
             }
             (ReportsEarly, Ok(_)) => {
                 sleep(Duration::from_millis(1)).await;
@@ -111,10 +120,10 @@ impl Room for SpoiledRoom {
             (ReportsLostWhenDropped, Ok(_)) => {
                 let pending = std::mem::take(&mut *self.pending.lock());
                 yield_now().await;
-                pending.iter().for_each(|stored| self.sink.publish(stored));
+                pending.iter().for_each(|stored| self.sink.publish(&epoch, stored));
             }
             (KeysOfAllRooms | RenewalKeepsKeys, Ok(appended)) if !key.is_empty() => {
-                self.shared.keys.lock().insert(key, *appended);
+                self.shared.keys.lock().insert(key, appended.clone());
             }
             _ => {}
         }

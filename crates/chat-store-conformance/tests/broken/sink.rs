@@ -1,8 +1,8 @@
 //! The defects of reports.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use chat_core::{Commit, CommitSink, StoredMessage};
+use chat_core::{Commit, CommitSink, RoomName, StoredMessage};
 use parking_lot::Mutex;
 
 use crate::defects::Defect::{self, *};
@@ -12,42 +12,61 @@ use crate::room::{earlier, renumbered, rewritten};
 pub(crate) type Pending = Arc<Mutex<Vec<StoredMessage>>>;
 
 /// Returns the sink that a log reports to, which reports to `sink` with the defect.
-pub(crate) fn spoil(defect: Defect, node: usize, sink: CommitSink, pending: &Pending) -> CommitSink {
-    let pending = Arc::clone(pending);
+pub(crate) fn spoil(
+    defect: Defect,
+    (node, room): (usize, &RoomName),
+    sink: CommitSink,
+    pending: &Pending,
+) -> CommitSink {
+    let (pending, room) = (Arc::clone(pending), room.clone());
+    let first_epoch = OnceLock::new();
     CommitSink::new(move |commit| match commit {
-        Commit::Entry(stored) => report(defect, node, &sink, &pending, stored),
-        Commit::Head(head) => sink.advance(head),
+        Commit::Entry { epoch, stored } => {
+            let first = first_epoch.get_or_init(|| epoch.to_owned());
+            let epoch = match defect {
+                ReportsNoEpoch => "",
+                ReportsFirstEpoch => first,
+                EpochIsName => room.as_str(),
+                _ => epoch,
+            };
+            report(defect, node, &|stored| sink.publish(epoch, stored), &pending, stored);
+        }
         Commit::Renewed(_) if matches!(defect, RenewalUnreported) => {}
-        Commit::Renewed(bounds) => sink.renewed(bounds),
-        _ => {}
+        commit => sink.report(commit),
     })
 }
 
-fn report(defect: Defect, node: usize, sink: &CommitSink, pending: &Pending, stored: &StoredMessage) {
+fn report(
+    defect: Defect,
+    node: usize,
+    publish: &dyn Fn(&StoredMessage),
+    pending: &Pending,
+    stored: &StoredMessage,
+) {
     match defect {
-        LeavesHoles => sink.publish(&renumbered(stored)),
-        TimesDecrease => sink.publish(&earlier(stored)),
+        LeavesHoles => publish(&renumbered(stored)),
+        TimesDecrease => publish(&earlier(stored)),
         LosesReports if stored.seq % 10 == 7 => {}
         LastReportLost if node == 1 && stored.seq % 5 == 2 => {}
-        SwapsReports => swap(sink, pending, stored),
-        OtherNodeSwaps if node == 1 => swap(sink, pending, stored),
-        ReportsOtherBytes => sink.publish(&rewritten(stored)),
+        SwapsReports => swap(publish, pending, stored),
+        OtherNodeSwaps if node == 1 => swap(publish, pending, stored),
+        ReportsOtherBytes => publish(&rewritten(stored)),
         ReportsLostWhenDropped => pending.lock().push(stored.clone()),
-        _ => sink.publish(stored),
+        _ => publish(stored),
     }
 }
 
 /// Reports each entry of a pair with the number of the other one.
-fn swap(sink: &CommitSink, pending: &Pending, stored: &StoredMessage) {
+fn swap(publish: &dyn Fn(&StoredMessage), pending: &Pending, stored: &StoredMessage) {
     if stored.seq % 10 == 7 {
         pending.lock().push(stored.clone());
         return;
     }
     match pending.lock().pop() {
         Some(held) => {
-            sink.publish(&StoredMessage { seq: held.seq, frame: stored.frame.clone() });
-            sink.publish(&StoredMessage { seq: stored.seq, frame: held.frame });
+            publish(&StoredMessage { seq: held.seq, frame: stored.frame.clone() });
+            publish(&StoredMessage { seq: stored.seq, frame: held.frame });
         }
-        None => sink.publish(stored),
+        None => publish(stored),
     }
 }

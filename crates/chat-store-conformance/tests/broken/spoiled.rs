@@ -102,8 +102,10 @@ impl Store for SpoiledStore {
             _ => true,
         };
         let (pending, reports) = (Arc::default(), if hears { sink.clone() } else { CommitSink::new(|_| {}) });
-        let opened =
-            self.store.open(&stored_as, &Arc::new(given), spoil(defect, node, reports, &pending)).await;
+        let opened = self
+            .store
+            .open(&stored_as, &Arc::new(given), spoil(defect, (node, room), reports, &pending))
+            .await;
         let log = match opened {
             Err(_) if defect == OpensWhenDown => return Ok(Arc::new(Down)),
             opened => opened?,

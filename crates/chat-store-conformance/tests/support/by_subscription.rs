@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, CommitSink, Health, Limits, LogBounds, NewMessage, Page, Range, Room,
-    RoomName, Scan, Search, SearchError, SearchPage, Store, StoredMessage, Unavailable,
+    AppendError, AppendReceipt, CommitSink, Limits, LogBounds, NewMessage, Page, Range, Room, RoomName, Scan,
+    Search, SearchError, SearchPage, Store, StoredMessage, Unavailable,
 };
 use chat_proto::Log;
 use chat_store_conformance::Fixture;
@@ -16,7 +16,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, interval, sleep_until};
 
-use crate::gate::Gate;
+use crate::base::{Gate, Node, Rooms};
 
 /// The interval at which a node asks for the head, which repairs lost notices. A chat waits for a shorter time for a
 /// missing entry, so both repairs happen.
@@ -29,7 +29,7 @@ const MAX_NOTICES: usize = 64;
 /// reorders and loses notices. A digest of the head repairs what was lost.
 pub(crate) struct BySubscription {
     server: Arc<Server>,
-    nodes: [Arc<Node>; 2],
+    nodes: [Arc<Node<Server>>; 2],
 }
 
 #[derive(Default)]
@@ -45,18 +45,12 @@ struct ServerLog {
 
 #[derive(Clone)]
 enum Notice {
-    Entry(StoredMessage),
+    Entry(String, StoredMessage),
     Renewed(LogBounds),
-}
-
-struct Node {
-    server: Arc<Server>,
-    gate: Arc<Gate>,
 }
 
 struct Opening {
     log: Arc<ServerLog>,
-    gate: Arc<Gate>,
     limits: Arc<Limits>,
     subscription: AbortHandle,
 }
@@ -67,8 +61,7 @@ impl BySubscription {
     }
 
     fn of(server: Arc<Server>) -> Self {
-        let node = || Arc::new(Node { server: Arc::clone(&server), gate: Arc::default() });
-        Self { nodes: [node(), node()], server }
+        Self { nodes: [Node::new(&server), Node::new(&server)], server }
     }
 }
 
@@ -104,7 +97,7 @@ impl Server {
         Log::new(room.clone(), format!("epoch-{epoch}"), Arc::clone(limits))
     }
 
-    fn open(&self, room: &RoomName, limits: &Arc<Limits>) -> Arc<ServerLog> {
+    fn log(&self, room: &RoomName, limits: &Arc<Limits>) -> Arc<ServerLog> {
         let mut logs = self.logs.lock();
         let log = logs.entry(room.clone()).or_insert_with(|| {
             let log = Mutex::new(self.new_log(room, limits));
@@ -115,30 +108,20 @@ impl Server {
 }
 
 #[async_trait]
-impl Store for Node {
+impl Rooms for Server {
     async fn open(
         &self,
         room: &RoomName,
         limits: &Arc<Limits>,
         sink: CommitSink,
+        gate: &Arc<Gate>,
     ) -> Result<Arc<dyn Room>, Unavailable> {
         yield_now().await;
-        self.gate.check()?;
-        let (log, gate, limits) =
-            (self.server.open(room, limits), Arc::clone(&self.gate), Arc::clone(limits));
+        let (log, limits) = (self.log(room, limits), Arc::clone(limits));
         let notices = log.notices.subscribe();
-        let subscription = Subscription::new(Arc::clone(&log), Arc::clone(&gate), sink);
+        let subscription = Subscription::new(Arc::clone(&log), Arc::clone(gate), sink);
         let subscription = tokio::spawn(subscription.run(notices)).abort_handle();
-        Ok(Arc::new(Opening { log, gate, limits, subscription }))
-    }
-
-    fn health(&self) -> Health {
-        self.gate.health()
-    }
-
-    async fn close(&self) -> Result<(), Unavailable> {
-        self.gate.close();
-        Ok(())
+        Ok(Arc::new(Opening { log, limits, subscription }))
     }
 }
 
@@ -148,7 +131,7 @@ struct Subscription {
     gate: Arc<Gate>,
     sink: CommitSink,
     /// Entries in flight, each with the time of its delivery.
-    in_flight: Vec<(Instant, StoredMessage)>,
+    in_flight: Vec<(Instant, String, StoredMessage)>,
 }
 
 impl Subscription {
@@ -157,8 +140,8 @@ impl Subscription {
         // A subscription begins before the head, so that it misses nothing. The first reports are repeats.
         let last = subscription.log.log.lock().read(Range::Before { seq: u64::MAX, limit: 3 });
         for stored in &last.messages {
-            subscription.sink.publish(stored);
-            subscription.delay(stored);
+            subscription.sink.publish(&last.epoch, stored);
+            subscription.delay(&last.epoch, stored);
         }
         subscription
     }
@@ -166,15 +149,13 @@ impl Subscription {
     async fn run(mut self, mut notices: broadcast::Receiver<Notice>) {
         let mut digest = interval(DIGEST_INTERVAL);
         loop {
-            let next = self.in_flight.iter().map(|(at, _)| *at).min();
+            let next = self.in_flight.iter().map(|(at, ..)| *at).min();
             let next = next.unwrap_or_else(|| Instant::now() + DIGEST_INTERVAL);
             tokio::select! {
                 notice = notices.recv() => match notice {
-                    Ok(Notice::Entry(stored)) => self.delay(&stored),
-                    Ok(Notice::Renewed(bounds)) => {
-                        self.in_flight.clear();
-                        self.sink.renewed(&bounds);
-                    }
+                    Ok(Notice::Entry(epoch, stored)) => self.delay(&epoch, &stored),
+                    // The notices in flight are of the earlier epoch, and are still delivered.
+                    Ok(Notice::Renewed(bounds)) => self.sink.renewed(&bounds),
                     // The digest repairs it.
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
@@ -186,28 +167,28 @@ impl Subscription {
     }
 
     /// Loses one notice of seven, repeats one of five, and delays each for 0 to 4 milliseconds, which reorders them.
-    fn delay(&mut self, stored: &StoredMessage) {
+    fn delay(&mut self, epoch: &str, stored: &StoredMessage) {
         if stored.seq % 7 == 3 || self.gate.check().is_err() {
             return;
         }
         let copies = if stored.seq.is_multiple_of(5) { 2 } else { 1 };
         for copy in 0..copies {
             let delay = Duration::from_millis((stored.seq * 13 + copy * 3) % 5);
-            self.in_flight.push((Instant::now() + delay, stored.clone()));
+            self.in_flight.push((Instant::now() + delay, epoch.to_owned(), stored.clone()));
         }
     }
 
     fn deliver(&mut self) {
         let now = Instant::now();
-        for (_, stored) in self.in_flight.extract_if(.., |(at, _)| *at <= now) {
-            self.sink.publish(&stored);
+        for (_, epoch, stored) in self.in_flight.extract_if(.., |(at, ..)| *at <= now) {
+            self.sink.publish(&epoch, &stored);
         }
     }
 
     fn digest(&self) {
         if self.gate.check().is_ok() {
-            let head = self.log.log.lock().bounds().head;
-            self.sink.advance(head);
+            let LogBounds { epoch, head, .. } = self.log.log.lock().bounds();
+            self.sink.advance(&epoch, head);
         }
     }
 }
@@ -216,30 +197,26 @@ impl Subscription {
 impl Room for Opening {
     async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
         yield_now().await;
-        self.gate.check()?;
         let mut log = self.log.log.lock();
         let (receipt, stored) = log.append(unix_millis(), message)?;
         if let Some(stored) = stored {
-            let _unheard = self.log.notices.send(Notice::Entry(stored));
+            let _unheard = self.log.notices.send(Notice::Entry(receipt.epoch.clone(), stored));
         }
         Ok(receipt)
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
         yield_now().await;
-        self.gate.check()?;
         Ok(self.log.log.lock().read(range))
     }
 
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {
         yield_now().await;
-        self.gate.check()?;
         Ok(self.log.log.lock().bounds())
     }
 
     async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {
         yield_now().await;
-        self.gate.check()?;
         let mut scan = Scan::new(&search, &self.limits);
         let mut before = search.before;
         loop {

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use chat_core::{AppendError, AppendReceipt, NewMessage, RoomName, StoredMessage, Unavailable, User};
+use chat_core::{AppendError, NewMessage, RoomName, StoredMessage, Unavailable, User};
 use rusqlite::{ErrorCode, OptionalExtension, Transaction};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -30,12 +30,22 @@ pub(crate) struct IdempotencyKey {
     pub(crate) window: u64,
 }
 
+/// The position of a stored message. The room adds its epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) seq: u64,
+    /// The time of the commit, in milliseconds since the Unix epoch.
+    pub(crate) at: u64,
+    /// `true` if an earlier append with the same key has stored the message.
+    pub(crate) duplicate: bool,
+}
+
 /// The result of an append, valid once its transaction is committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    Stored(AppendReceipt, StoredMessage),
+    Stored(Position, StoredMessage),
     /// An earlier append with the same key has stored the message.
-    Duplicate(AppendReceipt),
+    Duplicate(Position),
     Refused(AppendError),
 }
 
@@ -113,7 +123,7 @@ impl<'t> AppendBatch<'t> {
         row.last_at = Some(at);
         self.rooms.insert(message.room.clone(), row);
         self.bytes += stored.frame.len();
-        Ok(Outcome::Stored(AppendReceipt { seq, at, duplicate: false }, stored))
+        Ok(Outcome::Stored(Position { seq, at, duplicate: false }, stored))
     }
 
     /// Updates the rows of the rooms.
@@ -191,7 +201,7 @@ impl<'t> AppendBatch<'t> {
             return Ok(None);
         }
         Ok(Some(if digest == key.digest {
-            Outcome::Duplicate(AppendReceipt { seq: seq_of(id), at, duplicate: true })
+            Outcome::Duplicate(Position { seq: seq_of(id), at, duplicate: true })
         } else {
             Outcome::Refused(AppendError::KeyConflict)
         }))

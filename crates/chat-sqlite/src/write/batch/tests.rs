@@ -10,7 +10,7 @@ use crate::write::retention::{RetentionPolicy, RetentionSweep, SweepStep};
 const DAY: u64 = 24 * 60 * 60 * 1_000;
 
 /// Appends a message for each key in one batch.
-fn append(connection: &mut Connection, now: Now, keys: &[&str], max_keys: u64) -> Vec<AppendReceipt> {
+fn append(connection: &mut Connection, now: Now, keys: &[&str], max_keys: u64) -> Vec<Position> {
     let transaction = connection.transaction().expect("a transaction");
     let mut batch = AppendBatch::new(&transaction, now, max_keys);
     let mut append = |key: &str| {

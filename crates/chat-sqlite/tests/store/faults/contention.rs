@@ -70,7 +70,7 @@ async fn a_removed_database_refuses_appends_until_it_is_restored() {
     fs::rename(dir.file("aside"), dir.file("chat.db")).expect("restored");
     assert_eq!(append(&lobby, "kept").await.map(|appended| appended.seq), Ok(2));
     fs::rename(dir.file("chat.db"), dir.file("aside")).expect("removed");
-    assert!(!store.close(), "the database cannot be closed cleanly");
+    assert!(!store.close_blocking(), "the database cannot be closed cleanly");
     fs::rename(dir.file("aside"), dir.file("chat.db")).expect("restored");
     assert_eq!(seqs(&read_all(&room(&dir.open(), "lobby")).await), [1, 2]);
 }

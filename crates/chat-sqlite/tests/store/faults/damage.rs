@@ -17,7 +17,7 @@ async fn a_message_with_a_flipped_bit_is_omitted_and_counted_once() {
     for n in 1..=9 {
         append(&lobby, &format!("number-{n}")).await.expect("appended");
     }
-    store.close();
+    store.close_blocking();
     let mut database = fs::read(dir.file("chat.db")).expect("a file");
     for number in [1, 4, 9] {
         let text = format!("number-{number}");
@@ -36,7 +36,7 @@ async fn a_message_with_a_flipped_bit_is_omitted_and_counted_once() {
     let page = lobby.read(Range::After { seq: 8, limit: 1 }).await.expect("a page");
     assert_eq!((seqs(&page.messages), page.more), (vec![], false));
     assert_eq!(append(&lobby, "on").await.map(|appended| appended.seq), Ok(10));
-    store.close();
+    store.close_blocking();
     let report = SqliteStore::check(dir.path(), |_| ()).expect("a report");
     assert_eq!((report.messages, report.unreadable, report.problems.len()), (7, 3, 3), "{report:?}");
     let mut lines = Vec::new();
@@ -71,7 +71,7 @@ async fn a_flipped_bit_in_a_number_affects_no_other_message() {
     dir.database().execute_batch("UPDATE messages SET at = -at WHERE id & 15 = 1").expect("flipped");
     wait_until(async || lobby.bounds().await.expect("bounds").first == 2).await;
     assert_eq!(store.stats().failing_since, None);
-    store.close();
+    store.close_blocking();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +83,7 @@ async fn a_zeroed_page_affects_one_room_and_a_check_reports_it() {
         append(&lobby, &format!("{n} {}", "x".repeat(900))).await.expect("appended");
         append(&hall, "hi").await.expect("appended");
     }
-    store.close();
+    store.close_blocking();
     let store = dir.open();
     let (lobby, hall) = (room(&store, "lobby"), room(&store, "hall"));
     // Zeroes the page of message 50 while the store is open.
@@ -96,7 +96,7 @@ async fn a_zeroed_page_affects_one_room_and_a_check_reports_it() {
     assert!(read.is_err() || read.is_ok_and(|page| page.messages.len() < 100));
     assert_eq!(read_all(&hall).await.len(), 100);
     assert_eq!(append(&hall, "on").await.map(|appended| appended.seq), Ok(101));
-    store.close();
+    store.close_blocking();
     let report = SqliteStore::check(dir.path(), |_| ()).expect("a report");
     assert!(!report.is_sound());
     assert!(SqliteStore::open(dir.path(), Options::default()).is_err());
@@ -123,7 +123,7 @@ async fn a_room_that_cannot_be_indexed_does_not_block_others() {
     assert_eq!(store.stats().failing_since, None, "appends succeed");
     let search = Search { query: "more".to_owned(), limit: 9, before: u64::MAX };
     assert_eq!(seqs(&lobby.search(search).await.expect("found").messages), [5, 4]);
-    store.close();
+    store.close_blocking();
 }
 
 #[tokio::test(flavor = "multi_thread")]

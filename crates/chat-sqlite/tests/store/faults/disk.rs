@@ -41,10 +41,10 @@ async fn a_full_disk_refuses_appends_until_it_has_space() {
     let stored = append_with_key(&lobby, "k", &"x".repeat(1_500)).await.expect("appended");
     assert_eq!((stored.seq, stored.duplicate), (next, false), "no seq is skipped");
     assert_eq!(store.stats().failing_since, None);
-    store.close();
+    store.close_blocking();
     let store = SqliteStore::open(&dir, Options::default()).expect("a store");
     assert_eq!(seqs(&read_all(&room(&store, "lobby")).await), (1..=next).collect::<Vec<_>>());
-    store.close();
+    store.close_blocking();
     assert!(SqliteStore::check(&dir, |_| ()).expect("a report").is_sound());
 }
 
@@ -67,7 +67,7 @@ async fn a_disk_that_is_full_at_any_write_loses_no_message() {
         match SqliteStore::open(&dir, Options::default()) {
             Ok(store) => {
                 acknowledged = fill(&room(&store, "lobby")).await;
-                store.close();
+                store.close_blocking();
                 filled += 1;
             }
             Err(_) => refused += 1,
@@ -82,7 +82,7 @@ async fn a_disk_that_is_full_at_any_write_loses_no_message() {
         assert!(messages[..kept] == acknowledged && messages.len() <= kept + 1, "{free}: {messages:?}");
         assert_eq!(messages, (1..=messages.len() as u64).collect::<Vec<_>>(), "{free}");
         append(&lobby, "on").await.expect("appended");
-        store.close();
+        store.close_blocking();
         let report = SqliteStore::check(&dir, |_| ()).expect("a report");
         assert!(report.is_sound(), "{free}: {report:?}");
     }
@@ -111,7 +111,7 @@ async fn an_append_waits_for_a_blocked_disk_and_its_retry_is_safe() {
     let appended = waiting.await.expect("no panic").expect("appended");
     assert_eq!(appended.seq, 2);
     assert_eq!(seqs(&read_all(&lobby).await), [1, 2], "the retry stored nothing");
-    store.close();
+    store.close_blocking();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,5 +132,5 @@ async fn a_broken_disk_refuses_appends_but_not_reads() {
     }
     assert_eq!(seqs(&read_all(&lobby).await), acknowledged);
     assert!(store.stats().failing_since.is_some());
-    store.close();
+    store.close_blocking();
 }

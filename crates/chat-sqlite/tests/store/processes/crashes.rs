@@ -72,7 +72,7 @@ async fn verify(dir: &StoreDir, acknowledged: &BTreeMap<u64, String>, epoch: &st
         let other = lobby.append(draft(&guest("ann"), Some(key), "other")).await;
         assert_eq!(other, Err(AppendError::KeyConflict));
     }
-    store.close();
+    store.close_blocking();
 }
 
 /// Kills each process a little later, until five of them have created a store.
@@ -86,7 +86,7 @@ fn a_process_killed_while_creating_a_store_leaves_a_complete_store_or_none() {
         std::thread::sleep(delay);
         child.kill().and_then(|()| child.wait()).expect("killed");
         created += usize::from(dir.file("chat.db").exists());
-        dir.open().close();
+        dir.open().close_blocking();
         assert!(SqliteStore::check(dir.path(), |_| ()).expect("a report").is_sound(), "{delay:?}");
         delay += Duration::from_millis(2);
     }
@@ -105,7 +105,7 @@ fn a_process_killed_at_any_write_of_a_migration_loses_no_message() {
             lobby.append(draft(&guest("ann"), None, &format!("word{n}"))).await.expect("appended");
         }
         let before = (lobby.bounds().await.expect("bounds").epoch, read_all(&lobby).await);
-        store.close();
+        store.close_blocking();
         before
     });
     for write in 1..1_000 {
@@ -123,7 +123,7 @@ fn a_process_killed_at_any_write_of_a_migration_loses_no_message() {
             let search = Search { query: "word50".to_owned(), limit: 2, before: u64::MAX };
             let found = lobby.search(search).await.expect("found").messages;
             assert_eq!(found, messages[49..], "after write {write}");
-            store.close();
+            store.close_blocking();
         });
         if status.success() {
             assert!(write > 20, "there were only {write} writes");

@@ -73,14 +73,14 @@ async fn report_acknowledged(dir: &str) {
     for writer in writers {
         writer.await.expect("no panic");
     }
-    store.close();
+    store.close_blocking();
 }
 
 /// Appends six messages on a failing disk. Reports the refused, the published and finally the stored messages.
 async fn report_published(dir: &str) {
     let Ok(store) = SqliteStore::open(dir, Options::default()) else { return };
     let sink = CommitSink::new(|commit| {
-        if let Commit::Entry(stored) = commit {
+        if let Commit::Entry { stored, .. } = commit {
             report(&format!("published {}", stored.seq));
         }
     });
@@ -93,7 +93,7 @@ async fn report_published(dir: &str) {
     for stored in read_all(&lobby).await {
         report(&format!("stored {}", stored.seq));
     }
-    store.close();
+    store.close_blocking();
 }
 
 fn report(line: &str) {

@@ -15,7 +15,7 @@ fn stored_messages_are_published_although_fsync_calls_fail() {
     let mut refused = 0;
     for first in 1..=12 {
         let dir = StoreDir::new();
-        dir.open().close();
+        dir.open().close_blocking();
         let mut strace = Command::new("strace");
         strace.args(["-f", "-o", "/dev/null", "-e"]).env(REPORTS_PUBLISHED, "");
         strace.arg(format!("inject=fdatasync,fsync:error=EIO:when={first}..{}", first + 1));
@@ -43,7 +43,7 @@ fn appends_do_not_wait_for_fsync_with_durability_process() {
 /// and then the message is acknowledged.
 fn trace_appends(durability: Durability) {
     let dir = StoreDir::new();
-    dir.open().close();
+    dir.open().close_blocking();
     let trace = dir.file("trace");
     let mut strace = Command::new("strace");
     strace.args(["-f", "-y", "-s", "200", "-e", "trace=write,pwrite64,fsync,fdatasync", "-o"]).arg(&trace);

@@ -98,7 +98,7 @@ impl State {
         let key = message.key.clone().map(|key| (message.user.key(), key));
         if let Some(known) = key.and_then(|key| self.keys.get(&key)) {
             return if known.body == message.body.get() {
-                Ok((AppendReceipt { seq: known.seq, at: known.at, duplicate: true }, None))
+                Ok((self.receipt(known.seq, known.at, true), None))
             } else {
                 Err(AppendError::KeyConflict)
             };
@@ -106,7 +106,11 @@ impl State {
         let at = now.max(self.last_at);
         let record = Record { at, message };
         let seq = self.write(&record).map_err(Unavailable::from_source)?;
-        Ok((AppendReceipt { seq, at, duplicate: false }, Some(self.insert(seq, record))))
+        Ok((self.receipt(seq, at, false), Some(self.insert(seq, record))))
+    }
+
+    fn receipt(&self, seq: u64, at: u64, duplicate: bool) -> AppendReceipt {
+        AppendReceipt { epoch: self.epoch.clone(), seq, at, duplicate }
     }
 
     /// Takes note of a line that is written.

@@ -2,32 +2,31 @@ mod log;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, CommitSink, Health, Limits, LogBounds, NewMessage, Page, Range, Room,
+    AppendError, AppendReceipt, Commit, CommitSink, Limits, LogBounds, NewMessage, Page, Range, Room,
     RoomName, Scan, Search, SearchError, SearchPage, Store, Unavailable,
 };
 use chat_store_conformance::Fixture;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::gate::Gate;
+use crate::base::{Gate, Node, Rooms, Sinks};
 use log::State;
 
 /// A store that learns `seq` only as it writes: each room is a file to which threads append lines, and the number of
 /// a line is the `seq` of its entry. A line keeps the message itself, and the frame is made when `seq` is known.
 pub(crate) struct AssignsOnWrite {
     dir: tempfile::TempDir,
-    node: Arc<Node>,
+    node: Arc<Node<Files>>,
 }
 
 #[derive(Default)]
-struct Node {
+struct Files {
     dir: PathBuf,
-    gate: Arc<Gate>,
     logs: Mutex<BTreeMap<RoomName, Arc<FileLog>>>,
     writers: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -35,14 +34,12 @@ struct Node {
 struct FileLog {
     limits: Arc<Limits>,
     state: Mutex<State>,
-    sinks: Mutex<Vec<Weak<CommitSink>>>,
+    sinks: Sinks,
 }
 
 struct Opening {
     log: Arc<FileLog>,
-    gate: Arc<Gate>,
     writer: mpsc::Sender<(NewMessage, oneshot::Sender<Answer>)>,
-    /// The sink hears of entries until the opening is dropped.
     _sink: Arc<CommitSink>,
 }
 
@@ -51,7 +48,7 @@ type Answer = Result<AppendReceipt, AppendError>;
 impl AssignsOnWrite {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory for temporary files");
-        Self { node: Arc::new(Node::new(dir.path())), dir }
+        Self { node: Node::new(&Files::new(dir.path())), dir }
     }
 }
 
@@ -62,10 +59,10 @@ impl Fixture for AssignsOnWrite {
     }
 
     async fn restart(&mut self) {
-        for writer in self.node.writers.lock().drain(..) {
+        for writer in self.node.rooms.writers.lock().drain(..) {
             writer.join().expect("a writer that ends");
         }
-        self.node = Arc::new(Node::new(self.dir.path()));
+        self.node = Node::new(&Files::new(self.dir.path()));
     }
 
     fn set_reachable(&self, reachable: bool) -> bool {
@@ -74,19 +71,20 @@ impl Fixture for AssignsOnWrite {
     }
 
     async fn renew(&self) -> bool {
-        for log in self.node.logs.lock().values() {
+        for log in self.node.rooms.logs.lock().values() {
             let mut state = log.state.lock();
             state.renew().expect("a file that can be written");
             let bounds = state.bounds();
-            log.report(|sink| sink.renewed(&bounds));
+            drop(state);
+            log.sinks.report(Commit::Renewed(&bounds));
         }
         true
     }
 }
 
-impl Node {
-    fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), ..Self::default() }
+impl Files {
+    fn new(dir: &Path) -> Arc<Self> {
+        Arc::new(Self { dir: dir.to_owned(), ..Self::default() })
     }
 
     fn log(&self, room: &RoomName, limits: &Arc<Limits>) -> std::io::Result<Arc<FileLog>> {
@@ -97,24 +95,23 @@ impl Node {
         let file: String = room.as_str().bytes().map(|byte| format!("{byte:02x}")).collect();
         let state = State::open(&self.dir.join(file), room, limits)?;
         let limits = Arc::clone(limits);
-        let log = Arc::new(FileLog { limits, state: Mutex::new(state), sinks: Mutex::default() });
+        let log = Arc::new(FileLog { limits, state: Mutex::new(state), sinks: Sinks::default() });
         logs.insert(room.clone(), Arc::clone(&log));
         Ok(log)
     }
 }
 
 #[async_trait]
-impl Store for Node {
+impl Rooms for Files {
     async fn open(
         &self,
         room: &RoomName,
         limits: &Arc<Limits>,
         sink: CommitSink,
+        _gate: &Arc<Gate>,
     ) -> Result<Arc<dyn Room>, Unavailable> {
-        self.gate.check()?;
         let log = self.log(room, limits).map_err(Unavailable::from_source)?;
-        let sink = Arc::new(sink);
-        log.sinks.lock().push(Arc::downgrade(&sink));
+        let sink = log.sinks.add(sink);
         let (writer, queue) = mpsc::channel::<(NewMessage, oneshot::Sender<Answer>)>();
         let written = Arc::clone(&log);
         self.writers.lock().push(std::thread::spawn(move || {
@@ -123,38 +120,23 @@ impl Store for Node {
                 let _gone = asked.send(written.append(message));
             }
         }));
-        Ok(Arc::new(Opening { log, gate: Arc::clone(&self.gate), writer, _sink: sink }))
-    }
-
-    fn health(&self) -> Health {
-        self.gate.health()
-    }
-
-    async fn close(&self) -> Result<(), Unavailable> {
-        self.gate.close();
-        Ok(())
+        Ok(Arc::new(Opening { log, writer, _sink: sink }))
     }
 }
 
 impl FileLog {
     fn append(&self, message: NewMessage) -> Answer {
-        let mut state = self.state.lock();
-        let (receipt, stored) = state.append(message)?;
+        let (receipt, stored) = self.state.lock().append(message)?;
         if let Some(stored) = stored {
-            self.report(|sink| sink.publish(&stored));
+            self.sinks.report(Commit::Entry { epoch: &receipt.epoch, stored: &stored });
         }
         Ok(receipt)
-    }
-
-    fn report(&self, report: impl Fn(&CommitSink)) {
-        self.sinks.lock().retain(|sink| sink.upgrade().inspect(|sink| report(sink)).is_some());
     }
 }
 
 #[async_trait]
 impl Room for Opening {
     async fn append(&self, message: NewMessage) -> Answer {
-        self.gate.check()?;
         let (asked, answer) = oneshot::channel();
         let ended = || Unavailable::new("the writer has ended");
         self.writer.send((message, asked)).map_err(|_| ended())?;
@@ -162,17 +144,14 @@ impl Room for Opening {
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
-        self.gate.check()?;
         Ok(self.log.state.lock().read(range))
     }
 
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {
-        self.gate.check()?;
         Ok(self.log.state.lock().bounds())
     }
 
     async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {
-        self.gate.check()?;
         let state = self.log.state.lock();
         let mut scan = Scan::new(&search, &self.log.limits);
         let mut entries = state.entries.iter().rev().filter(|stored| stored.seq < search.before);

@@ -1,0 +1,101 @@
+//! The opening of rooms: one call of the store for all that wait for a room.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use chat_proto::room::Room as RoomState;
+use futures_util::future::FutureExt;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::yield_now;
+use tracing::Instrument;
+
+use crate::room::{LiveRoom, Rooms};
+use crate::{RoomName, Unavailable};
+
+/// A room that is being opened. The value is the result, once there is one.
+pub(super) type Opening = watch::Receiver<Option<Result<Arc<LiveRoom>, Unavailable>>>;
+
+impl Rooms {
+    /// Returns the room of this name, and opens it if it is not open.
+    ///
+    /// All calls that wait for one room share one call of the store, and its error. The next call tries again.
+    pub(crate) async fn open(self: &Arc<Self>, name: &RoomName) -> Result<Arc<LiveRoom>, Unavailable> {
+        loop {
+            let (mut opening, task) = {
+                let mut open = self.open.lock();
+                if let Some(room) = open.rooms.get(name) {
+                    return Ok(Arc::clone(room));
+                }
+                match open.opening.get(name) {
+                    Some(opening) => (opening.clone(), None),
+                    None => {
+                        let (sender, opening) = watch::channel(None);
+                        open.opening.insert(name.clone(), opening.clone());
+                        (opening, Some(Opened { rooms: Arc::clone(self), name: name.clone(), sender }))
+                    }
+                }
+            };
+            // A task, so that it is finished even if the caller is dropped. It is spawned without the lock, because a
+            // runtime that ends drops it at once.
+            if let Some(task) = task {
+                tokio::spawn(task.run().in_current_span());
+            }
+            if let Ok(Some(result)) = opening.wait_for(Option::is_some).await.as_deref() {
+                return result.clone();
+            }
+            // The task has ended without a result, because its runtime has ended. This call opens the room on its own.
+            yield_now().await;
+        }
+    }
+
+    async fn open_log(self: &Arc<Self>, name: &RoomName) -> Result<Arc<LiveRoom>, Unavailable> {
+        let opened = Arc::new(LiveRoom::open(self, name).await?);
+        if self.nodes.is_alone() {
+            return self.insert(&opened);
+        }
+        self.nodes.set_runtime(Handle::current());
+        if !self.limits.nodes.leave_grace.is_zero() {
+            opened.change(RoomState::defer_leaving);
+        }
+        let room = self.insert(&opened)?;
+        if Arc::ptr_eq(&room, &opened) {
+            self.learn_roster(name).await;
+        }
+        Ok(room)
+    }
+}
+
+/// The task that opens a room.
+struct Opened {
+    rooms: Arc<Rooms>,
+    name: RoomName,
+    sender: watch::Sender<Option<Result<Arc<LiveRoom>, Unavailable>>>,
+}
+
+impl Opened {
+    async fn run(self) {
+        // The store is code of the host. Its panic must not be repeated by each call that waits.
+        let result = AssertUnwindSafe(self.rooms.open_log(&self.name)).catch_unwind().await;
+        let result = result.unwrap_or_else(|_| {
+            tracing::error!("the store panicked while it opened a room");
+            Err(Unavailable::new("the store panicked while it opened the room"))
+        });
+        self.forget();
+        self.sender.send_replace(Some(result));
+    }
+
+    /// Lets the next call open the room again, if it is not open.
+    fn forget(&self) {
+        self.rooms.open.lock().opening.remove(&self.name);
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // Otherwise `run` has done it, and the entry may be that of a later task.
+        if self.sender.borrow().is_none() {
+            self.forget();
+        }
+    }
+}
