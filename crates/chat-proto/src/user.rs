@@ -129,7 +129,7 @@ impl User {
     /// use chat_proto::User;
     ///
     /// let guest = User::unnamed_guest(0x0123_4567_89ab_cdef);
-    /// assert_eq!((guest.name(), guest.id()), ("guest-hb4v8k", "guest-hb4v8kqr3k4z94"));
+    /// assert_eq!((guest.name(), guest.id()), ("guest-8fhv3b", "guest-8fhv3b3pc7rj22"));
     /// assert!(User::guest(guest.name()).is_err());
     /// ```
     pub fn unnamed_guest(random: u64) -> Self {

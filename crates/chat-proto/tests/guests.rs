@@ -1,7 +1,7 @@
 //! Names of guests: joiners inside the sequences that Unicode defines, look-alikes, reserved names, and guests without
 //! a name.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use chat_proto::{InvalidUserName, User};
 
@@ -228,7 +228,7 @@ fn a_reserved_name_is_refused_in_every_spelling() {
 #[test]
 fn an_unnamed_guest_is_a_guest_that_no_name_can_be() {
     let numbers = (0..64).map(|bit| 1_u64 << bit).chain([0, u64::MAX, 0x0123_4567_89ab_cdef]);
-    let mut ids = HashSet::new();
+    let mut ids = BTreeSet::new();
     for number in numbers {
         let user = User::unnamed_guest(number);
         assert!(user.key().is_guest());

@@ -29,13 +29,17 @@ fn search() -> impl Strategy<Value = Search> {
     (query, 1..=100_usize, position()).prop_map(|(query, limit, before)| Search { query, limit, before })
 }
 
+fn key() -> impl Strategy<Value = Option<String>> {
+    reference().prop_map(|key| key.filter(|key| Limits::default().wire.allows_key(key)))
+}
+
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         Just(Command::Hello),
         Just(Command::Ping),
         (room(), join_from()).prop_map(|(room, from)| Command::Join { room, from }),
         room().prop_map(|room| Command::Leave { room }),
-        (room(), reference(), body()).prop_map(|(room, key, body)| Command::Send { room, key, body }),
+        (room(), key(), body()).prop_map(|(room, key, body)| Command::Send { room, key, body }),
         (room(), range()).prop_map(|(room, range)| Command::History { room, range }),
         room().prop_map(|room| Command::Members { room }),
         (room(), search()).prop_map(|(room, search)| Command::Search { room, search }),
