@@ -206,7 +206,7 @@ async fn a_bus_that_panics_harms_no_member() {
     let limits = Limits::default().with(|limits| limits.nodes.leave_grace = Duration::ZERO);
     let chat = Chat::builder().limits(limits).bus(bus.clone()).build();
     let mut watcher = watcher(&chat).await;
-    let (mut ann, bob) = (member(&chat, "ann").await, member(&chat, "bob").await);
+    let (ann, bob) = (member(&chat, "ann").await, member(&chat, "bob").await);
     bob.kill();
     settle().await;
     ann.say("hi");
