@@ -96,7 +96,7 @@ async fn a_kick_closes_the_connections_of_a_user_on_all_nodes() {
     let (mut here, mut there) = (member(&a, "ann").await, connect(&b, "ann").await);
     let bob = member(&b, "bob").await;
     assert_eq!(
-        a.kick(&User::guest("ann").expect("a name")),
+        a.kick(User::guest("ann").expect("a name")),
         1,
         "the result counts the connections of this node"
     );

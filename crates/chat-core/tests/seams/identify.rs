@@ -47,8 +47,8 @@ async fn a_connection_has_the_user_that_the_host_identifies() {
     assert_eq!(ann.event().await["user"], json!({"id": "ann", "name": "ANN"}));
     ann.join("lobby").await;
     assert_eq!(chat.members(&lobby()), [User::new("ann", "ANN").expect("a name")]);
-    assert_eq!(chat.rooms_of(&User::new("ann", "another name").expect("a name")), [lobby()]);
-    assert_eq!(chat.rooms_of(&User::guest("ann").expect("a name")), [], "a guest is another user");
+    assert_eq!(chat.rooms_of(User::new("ann", "another name").expect("a name")), [lobby()]);
+    assert_eq!(chat.rooms_of(User::guest("ann").expect("a name")), [], "a guest is another user");
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,7 +150,7 @@ async fn a_user_that_is_kicked_while_it_is_identified_is_closed_at_once() {
     let endpoint = Endpoint::new(chat.clone()).identify(Slow);
     let kick = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        chat.kick(&User::new("7", "Ann").expect("a name"))
+        chat.kick(User::new("7", "Ann").expect("a name"))
     };
     let (mut ann, kicked) = tokio::join!(start_on(&endpoint, "/ws"), kick);
     assert_eq!(kicked, 0, "no connection of the user is admitted yet");

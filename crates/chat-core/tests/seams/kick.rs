@@ -20,15 +20,15 @@ async fn all_connections_of_a_kicked_user_are_closed_and_others_stay() {
     let mut laptop = connect(&chat, "ann").await;
     let mut bob = member(&chat, "bob").await;
     settle().await;
-    assert_eq!(chat.kick(&ann()), 2);
+    assert_eq!(chat.kick(ann()), 2);
     assert_kicked(&mut phone).await;
     assert_kicked(&mut laptop).await;
     settle().await;
     assert_eq!((chat.counts().connections, chat.counts().sessions), (1, 1));
     assert_eq!(chat.members(&lobby()).len(), 1);
     assert_eq!(bob.ask(serde_json::json!({"type": "ping"})).await["type"], "pong");
-    assert_eq!(chat.kick(&ann()), 0);
-    assert_eq!(chat.kick(&User::new("bob", "bob").expect("a name")), 0, "a guest is another user");
+    assert_eq!(chat.kick(ann()), 0);
+    assert_eq!(chat.kick(User::new("bob", "bob").expect("a name")), 0, "a guest is another user");
     connect(&chat, "ann").await.join("lobby").await;
 }
 
@@ -36,7 +36,7 @@ async fn all_connections_of_a_kicked_user_are_closed_and_others_stay() {
 async fn a_user_that_is_kicked_during_the_upgrade_is_closed_when_it_starts() {
     let chat = Chat::default();
     let (ticket, guard) = ticket(&chat, "/ws?name=ann").await;
-    assert_eq!(chat.kick(&ann()), 1);
+    assert_eq!(chat.kick(ann()), 1);
     assert!(guard.observe(101).is_none());
     let mut peer = Peer::new(|wire| ticket.start(async { Ok::<_, std::convert::Infallible>(wire) }));
     assert_kicked(&mut peer).await;
@@ -49,7 +49,7 @@ async fn a_user_that_is_kicked_between_admission_and_session_is_closed() {
     let chat = Chat::default();
     let ticket = chat.admit(Identity::from(ann())).expect("admitted");
     assert_eq!((ticket.user(), ticket.connection_id()), (&ann(), "1".to_owned()));
-    chat.kick(&ann());
+    chat.kick(ann());
     let mut peer = Peer::new(|wire| ticket.serve(wire));
     assert_kicked(&mut peer).await;
     settle().await;
@@ -67,7 +67,7 @@ async fn a_handler_is_notified_of_a_kick_and_a_drain() {
     let mut drained = closes(drained);
     settle().await;
     assert!((&mut kicked).now_or_never().is_none());
-    chat.kick(&ann());
+    chat.kick(ann());
     assert_eq!(kicked.await.ok(), Some(CloseCode::Kicked));
     assert!((&mut drained).now_or_never().is_none());
     chat.drain(std::time::Duration::from_secs(1)).await;
@@ -84,7 +84,7 @@ async fn a_kick_does_not_wait_for_a_peer_that_does_not_read() {
     peer.block();
     peer.send(serde_json::json!({"type": "join", "room": "lobby"}));
     settle().await;
-    chat.kick(&ann());
+    chat.kick(ann());
     settle().await;
     assert_eq!(chat.counts().sessions, 0);
     peer.until_gone().await;

@@ -130,9 +130,9 @@ proptest! {
         for step in steps {
             match step {
                 Step::Change(first, count) => {
-                    for user in first..first + count {
+                    for (user, here) in here.iter_mut().enumerate().skip(first).take(count) {
                         id += 1;
-                        here[user] = match here[user].take() {
+                        *here = match here.take() {
                             Some(member) => {
                                 lobby.leave(&member);
                                 None
