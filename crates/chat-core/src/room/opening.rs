@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chat_proto::room::Room as RoomState;
 use futures_util::future::FutureExt;
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tracing::Instrument;
 
 use crate::bus::Bus;
@@ -40,11 +41,11 @@ impl Rooms {
             if let Some(task) = task {
                 tokio::spawn(task.run().in_current_span());
             }
-            let opened = opening.wait_for(Option::is_some).await;
-            // The task ends without a result if its runtime ends. Then this call opens the room on its own runtime.
-            if let Ok(Some(result)) = opened.as_deref() {
+            if let Ok(Some(result)) = opening.wait_for(Option::is_some).await.as_deref() {
                 return result.clone();
             }
+            // The task has ended without a result, because its runtime has ended. This call opens the room on its own.
+            yield_now().await;
         }
     }
 

@@ -25,17 +25,19 @@ pub(super) struct Repair {
     unreported: Arc<Notify>,
     /// The last entry before the hole when it was seen last.
     head: u64,
+    /// The last entry whose report has had enough time.
+    due: u64,
     /// True if the task has ended by itself.
     done: bool,
 }
 
 /// The result of an attempt.
 enum Attempt {
-    /// The room has no hole.
+    /// The entries that are due are in the tail.
     Done,
     /// The room is closed, or the chat has drained.
     Ended,
-    /// The hole is smaller. The rest of it can be read at once.
+    /// Some of the entries that are due are in the tail. The others can be read at once.
     Progress,
     /// The log could not be read, or has returned nothing new.
     Failed,
@@ -44,7 +46,7 @@ enum Attempt {
 impl Repair {
     pub(super) fn new(room: &Arc<Shared>, head: u64) -> Self {
         let (room, unreported) = (Arc::downgrade(room), Arc::clone(&room.unreported));
-        Self { room, unreported, head, done: false }
+        Self { room, unreported, head, due: 0, done: false }
     }
 
     pub(super) async fn run(mut self) {
@@ -83,6 +85,7 @@ impl Repair {
                 return false;
             };
             if is_unreported || std::mem::replace(&mut self.head, hole.after) == hole.after {
+                self.due = hole.up_to;
                 return true;
             }
         }
@@ -110,7 +113,12 @@ impl Repair {
         match self.hole() {
             None => Attempt::Done,
             Some((rest, _)) if rest.after == hole.after => Attempt::Failed,
-            Some(_) => Attempt::Progress,
+            Some((rest, _)) if rest.after < self.due => Attempt::Progress,
+            // The reports of later entries may still come.
+            Some((rest, _)) => {
+                self.head = rest.after;
+                Attempt::Done
+            }
         }
     }
 
