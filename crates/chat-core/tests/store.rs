@@ -126,7 +126,9 @@ async fn a_message_is_not_delivered_before_it_is_committed() {
 async fn a_log_that_cannot_be_read_while_a_member_catches_up_ends_the_session() {
     for mode in [Mode::Fails, Mode::Hangs] {
         let store = Store::new();
-        let chat = store.chat(limits());
+        // Without pings: the session ends after 30 s.
+        let limits = limits().with(|limits| limits.connection.ping_interval = Duration::from_secs(100));
+        let chat = store.chat(limits);
         let mut ann = member(&chat, "ann").await;
         for _ in 0..6 {
             ann.say("hi");

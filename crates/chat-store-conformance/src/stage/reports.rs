@@ -23,9 +23,9 @@ struct State {
     entries: BTreeMap<u64, StoredMessage>,
     /// The highest head that [`CommitSink::advance`] has reported.
     head: u64,
-    /// The epochs that reports have named since the last renewal, and before it.
     epochs: BTreeSet<String>,
-    ended: BTreeSet<String>,
+    /// The epoch that the last renewal has started.
+    renewed: Option<String>,
     renewals: usize,
     /// Two reports of one `seq` that differ.
     contradiction: Option<(StoredMessage, StoredMessage)>,
@@ -49,7 +49,7 @@ impl Reports {
         state.entries.last_key_value().map_or(0, |(seq, _)| *seq).max(state.head)
     }
 
-    /// Returns the epochs that the reports have named. Reports of an epoch before the last renewal do not count.
+    /// Returns the epochs that the reports have named. Since a renewal, only reports of the new epoch count.
     pub fn epochs(&self) -> BTreeSet<String> {
         self.lock().epochs.clone()
     }
@@ -105,7 +105,8 @@ impl Reports {
         let mut state = self.lock();
         match commit {
             // A late report of an epoch before the last renewal.
-            Commit::Entry { epoch, .. } | Commit::Head { epoch, .. } if state.ended.contains(*epoch) => {}
+            Commit::Entry { epoch, .. } | Commit::Head { epoch, .. }
+                if state.renewed.as_ref().is_some_and(|renewed| renewed != epoch) => {}
             Commit::Entry { epoch, stored } => {
                 state.epochs.insert((*epoch).to_owned());
                 let known = state.entries.entry(stored.seq).or_insert_with(|| (*stored).clone());
@@ -119,9 +120,8 @@ impl Reports {
                 state.head = state.head.max(*head);
             }
             Commit::Renewed(bounds) => {
-                let ended = std::mem::take(&mut state.epochs);
-                state.ended.extend(ended);
-                state.ended.remove(&bounds.epoch);
+                state.epochs.clear();
+                state.renewed = Some(bounds.epoch.clone());
                 state.entries.clear();
                 state.head = bounds.head;
                 state.renewals += 1;
