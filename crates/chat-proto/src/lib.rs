@@ -32,16 +32,19 @@ pub mod session;
 
 mod limits;
 mod name;
+mod text;
 mod user;
 mod wire;
 
 pub use limits::{ConnectionLimits, HttpLimits, Limits, RoomLimits, WireLimits};
 pub use name::{InvalidRoomName, RoomName};
 pub use room::{
-    AppendError, AppendReceipt, Cursor, Gap, Log, LogBounds, NewMessage, Next, Page, Range, Resumption,
-    Roster, Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Unavailable, fold, resume,
+    AppendError, AppendReceipt, Cursor, Gap, JoinError, Log, LogBounds, NewMessage, Next, Page, Range,
+    Resumption, Roster, Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Unavailable, fold,
+    resume,
 };
-pub use user::{InvalidUserName, User, UserKey};
+pub use text::Text;
+pub use user::{InvalidUser, InvalidUserName, User, UserKey};
 pub use wire::{
     CloseCode, ErrorCode, Event, InvalidEvent, LimitsNotice, OtherCode, PresenceState, ProtocolViolation,
     RawEvent, ReconnectAdvice, command,

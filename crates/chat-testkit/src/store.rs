@@ -190,7 +190,7 @@ impl Room for StoredRoom {
         let mode = self.store.0.lock().bounds;
         let renewed = self.store.0.lock().epoch.clone();
         let bounds = match renewed {
-            Some(epoch) => LogBounds { epoch, head: 0, first: 1 },
+            Some(epoch) => LogBounds::new(epoch, 0),
             None => self.log.bounds().await?,
         };
         // A slow answer is an old one.

@@ -17,4 +17,4 @@ pub(crate) use membership::Membership;
 pub(crate) use memory::unix_millis;
 pub use memory::{MemoryRoom, MemoryStore};
 pub(crate) use registry::{CheckBody, Rooms};
-pub use subscription::Subscription;
+pub use subscription::{Subscription, SubscriptionError};

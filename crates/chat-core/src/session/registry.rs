@@ -2,12 +2,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
-use chat_proto::handshake::Refusal;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::room::Inbox;
-use crate::{CloseCode, NodeId, User, UserKey};
+use crate::{AdmitError, CloseCode, NodeId, User, UserKey};
 
 /// The connections of a chat, and the phase of its drain.
 #[derive(Debug)]
@@ -65,16 +64,16 @@ impl Sessions {
     }
 
     /// Reserves one more connection, whose user is not known yet.
-    pub(crate) fn reserve(self: &Arc<Self>) -> Result<Reservation, Refusal> {
+    pub(crate) fn reserve(self: &Arc<Self>) -> Result<Reservation, AdmitError> {
         let one_more = |count: usize| (count < self.max).then_some(count + 1);
         self.connections
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
-            .map_err(|_| Refusal::Overloaded)?;
+            .map_err(|_| AdmitError::Full)?;
         let connection = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         self.slots.lock().insert(connection, Slot::Reserved(Vec::new()));
         let reservation = Reservation { sessions: Arc::clone(self), connection };
         // The connection is counted before the phase is read, so that a drain cannot miss it.
-        if self.phase() == Phase::Open { Ok(reservation) } else { Err(Refusal::Draining) }
+        if self.phase() == Phase::Open { Ok(reservation) } else { Err(AdmitError::Draining) }
     }
 
     pub(crate) fn connections(&self) -> usize {

@@ -16,8 +16,8 @@ pub enum Committed {
 }
 
 impl<W> Room<W> {
-    /// Returns the generation of the log: the number of its epochs before the present one. The caller takes it before it
-    /// reads the log's bounds, for [`observe`](Self::observe).
+    /// Returns the generation of the log: the number of its epochs before the present one. The caller takes it before
+    /// it reads the log's bounds, for [`observe`](Self::observe).
     pub fn generation(&self) -> u64 {
         self.generation
     }

@@ -15,7 +15,7 @@ fn a_repeat_is_the_first_message_and_another_body_a_conflict() {
     let first = log.append(1, draft("ada", Some("k"), "hi")).unwrap();
     assert!(first.1.is_some());
     let (repeat, stored) = log.append(2, draft("ada", Some("k"), "hi")).unwrap();
-    assert_eq!((repeat, stored), (AppendReceipt { seq: 1, at: 1, duplicate: true }, None));
+    assert_eq!((repeat, stored), (AppendReceipt::new(1, 1).repeated(), None));
     assert_eq!(log.append(3, draft("ada", Some("k"), "ho")), Err(AppendError::KeyConflict));
     assert_eq!(log.bounds().head, 1);
 }
@@ -44,10 +44,7 @@ fn a_key_is_known_for_24_hours() {
     let mut log = log(&Limits::default());
     log.append(5, draft("ada", Some("k"), "hi")).unwrap();
     assert!(log.append(5 + DAY - 1, draft("ada", Some("k"), "hi")).unwrap().0.duplicate);
-    assert_eq!(
-        log.append(5 + DAY, draft("ada", Some("k"), "ho")).unwrap().0,
-        AppendReceipt { seq: 2, at: 5 + DAY, duplicate: false }
-    );
+    assert_eq!(log.append(5 + DAY, draft("ada", Some("k"), "ho")).unwrap().0, AppendReceipt::new(2, 5 + DAY));
 }
 
 #[test]
@@ -98,7 +95,7 @@ fn expected(
         .take_while(|used| u128::from(used.appended.at) > forgotten)
         .find(|used| (used.sending.user, used.sending.key) == (sending.user, sending.key))?;
     Some(if known.sending.text == sending.text {
-        Ok(AppendReceipt { duplicate: true, ..known.appended })
+        Ok(known.appended.repeated())
     } else {
         Err(AppendError::KeyConflict)
     })
@@ -121,7 +118,7 @@ proptest! {
         for sending in sendings {
             now += sending.wait;
             let (log, used) = (&mut logs[sending.room], &mut used[sending.room]);
-            let fresh = AppendReceipt { seq: log.bounds().head + 1, at: now, duplicate: false };
+            let fresh = AppendReceipt::new(log.bounds().head + 1, now);
             let known = sending.key.and_then(|_| expected(used, &sending, now, &limits));
             let answer = log.append(now, draft(sending.user, sending.key, sending.text));
             let stores = known.is_none();

@@ -90,7 +90,7 @@ impl Model {
     /// Reports any message, perhaps again.
     pub(crate) fn report_again(&mut self, which: usize) {
         if let Some(index) = which.checked_rem(self.stored.len()) {
-            let stored = StoredMessage { seq: index as u64 + 1, frame: self.stored[index].clone() };
+            let stored = StoredMessage::new(index as u64 + 1, self.stored[index].clone());
             self.room.commit(&stored);
         }
     }

@@ -5,7 +5,7 @@ use chat_proto::{Limits, LogBounds, StoredMessage, User};
 use crate::room;
 
 fn stored(seq: u64) -> StoredMessage {
-    StoredMessage { seq, frame: format!(r#"{{"seq":{seq}}}"#).into() }
+    StoredMessage::new(seq, format!(r#"{{"seq":{seq}}}"#))
 }
 
 fn guest(name: &str) -> User {
@@ -15,7 +15,7 @@ fn guest(name: &str) -> User {
 /// Returns a room with one member, which has taken everything.
 fn room_with_member(limits: &Limits) -> (Room<&'static str>, Member) {
     let mut room = Room::new(room("lobby"), limits);
-    let bounds = LogBounds { epoch: "e".to_owned(), head: 0, first: 1 };
+    let bounds = LogBounds::new("e", 0);
     let (mut ada, _) = room.join(1, &guest("ada"), "ada", bounds, &JoinFrom::Now).expect("joined");
     while !matches!(room.take(&mut ada), Delivery::Nothing) {}
     room.to_wake().for_each(drop);

@@ -43,7 +43,8 @@ pub(crate) struct PendingReply<'n> {
 }
 
 impl CommitNotifier {
-    /// Publishes the messages of a room to `sink` until [`unsubscribe`](Self::unsubscribe). Returns the subscription id.
+    /// Publishes the messages of a room to `sink` until [`unsubscribe`](Self::unsubscribe). Returns the subscription
+    /// id.
     pub(crate) fn subscribe(&self, room: &RoomName, sink: CommitSink) -> u64 {
         let mut subscriptions = self.subscriptions.lock();
         subscriptions.last_id += 1;
@@ -155,11 +156,11 @@ mod tests {
     /// Does the same as the writer thread after a commit.
     fn commit(notifier: &CommitNotifier, seq: u64, reply: oneshot::Sender<Reply>) {
         let body = RawValue::from_string("{}".to_owned()).expect("JSON");
-        let message = NewMessage { user: User::guest("ann").expect("a name"), key: None, body };
+        let message = NewMessage::new(User::guest("ann").expect("a name"), body);
         let stored = message.into_stored(lobby(), seq, 0);
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a permit");
         notifier.enqueue(CommittedMessage { room: lobby(), stored, permit });
-        notifier.reply(reply, Ok(AppendReceipt { seq, at: 0, duplicate: false }));
+        notifier.reply(reply, Ok(AppendReceipt::new(seq, 0)));
     }
 
     #[test]

@@ -45,8 +45,8 @@ fn swap(sink: &CommitSink, pending: &Pending, stored: &StoredMessage) {
     }
     match pending.lock().pop() {
         Some(held) => {
-            sink.publish(&StoredMessage { seq: held.seq, frame: stored.frame.clone() });
-            sink.publish(&StoredMessage { seq: stored.seq, frame: held.frame });
+            sink.publish(&StoredMessage::new(held.seq, stored.frame.clone()));
+            sink.publish(&StoredMessage::new(stored.seq, held.frame));
         }
         None => sink.publish(stored),
     }

@@ -78,6 +78,7 @@ pub enum Command {
 
 /// The messages that a new member gets first.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum JoinFrom {
     /// Only new messages.
     Now,

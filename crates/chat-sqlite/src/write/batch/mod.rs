@@ -94,11 +94,8 @@ impl<'t> AppendBatch<'t> {
         };
         // The system clock may have been set back.
         let at = self.now.at.max(last_at);
-        let draft = NewMessage {
-            user: message.user.clone(),
-            key: message.key.as_ref().map(|key| key.key.clone()),
-            body: message.body.clone(),
-        };
+        let draft = NewMessage::new(message.user.clone(), message.body.clone())
+            .with_key(message.key.as_ref().map(|key| key.key.clone()));
         let stored = draft.into_stored(message.room.clone(), seq, at);
         let id = message_id(row.id, seq);
         let sum = checksum(&message.room, seq, &stored.frame);
@@ -113,7 +110,7 @@ impl<'t> AppendBatch<'t> {
         row.last_at = Some(at);
         self.rooms.insert(message.room.clone(), row);
         self.bytes += stored.frame.len();
-        Ok(Outcome::Stored(AppendReceipt { seq, at, duplicate: false }, stored))
+        Ok(Outcome::Stored(AppendReceipt::new(seq, at), stored))
     }
 
     /// Updates the rows of the rooms.
@@ -191,13 +188,14 @@ impl<'t> AppendBatch<'t> {
             return Ok(None);
         }
         Ok(Some(if digest == key.digest {
-            Outcome::Duplicate(AppendReceipt { seq: seq_of(id), at, duplicate: true })
+            Outcome::Duplicate(AppendReceipt::new(seq_of(id), at).repeated())
         } else {
             Outcome::Refused(AppendError::KeyConflict)
         }))
     }
 
-    /// Stores a key. If the room has too many, deletes up to two of its oldest keys, so that a lowered limit is reached.
+    /// Stores a key. If the room has too many, deletes up to two of its oldest keys, so that a lowered limit is
+    /// reached.
     fn insert_key(
         &self,
         row: &mut RoomRow,
