@@ -44,10 +44,10 @@ async fn say(
     request: HttpRequest,
     text: String,
 ) -> actix_web::Result<String> {
-    let session = request.cookie("session").ok_or_else(|| ErrorUnauthorized("no session"))?;
-    let user = user_of_session(session.value()).ok_or_else(|| ErrorUnauthorized("no such session"))?;
-    let key = request.headers().get("idempotency-key").and_then(|key| key.to_str().ok());
-    let key = key.ok_or_else(|| ErrorBadRequest("no Idempotency-Key"))?;
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let session = header("cookie").and_then(|cookie| cookie.strip_prefix("session="));
+    let user = session.and_then(user_of_session).ok_or_else(|| ErrorUnauthorized("no such session"))?;
+    let key = header("idempotency-key").ok_or_else(|| ErrorBadRequest("no Idempotency-Key"))?;
     let posted = chat.post_with_key(&room, &user, &Text::new(text), key).await;
     Ok(posted.map_err(ErrorServiceUnavailable)?.seq.to_string())
 }

@@ -101,9 +101,10 @@ async fn a_dropped_client_finishes_its_commands() {
     let (client, mut events) = Client::connect(&server.url()).await.unwrap();
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
     let room = lobby();
+    let hi = Text::new("hi");
     tokio::select! {
         biased;
-        sent = client.send(&room, &Text::new("hi")) => panic!("{sent:?}"),
+        sent = client.send(&room, &hi) => panic!("{sent:?}"),
         () = rooms.wait_for_attempts(1) => {}
     }
     drop(client);

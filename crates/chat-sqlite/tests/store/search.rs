@@ -126,7 +126,7 @@ async fn a_search_finds_indexed_and_recent_messages() {
     }
     let apples = [802, 801, 800, 700, 600, 500, 400, 300, 200, 100];
     assert_eq!(find(&lobby, "apple").await, apples);
-    let found = lobby.search(search_for("apple", 2, 802)).await.expect("found");
+    let found = lobby.search(search_for("apple", 2, Some(802))).await.expect("found");
     assert_eq!((seqs(&found.messages), found.more), (vec![801, 800], true), "from both");
     wait_until(async || indexed() == 802).await;
     assert_eq!(find(&lobby, "apple").await, apples);
