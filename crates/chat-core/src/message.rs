@@ -11,7 +11,7 @@ use crate::{ErrorCode, Limits, Text};
 ///
 /// ```
 /// use chat_core::{Chat, Message};
-/// use serde::Serialize;
+/// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Serialize, Deserialize)]
 /// struct Poll {
