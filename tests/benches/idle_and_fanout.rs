@@ -1,7 +1,7 @@
 //! Measures the memory of an idle connection and the CPU time of a delivery, for each binary and upgrade mode.
 //!
-//! Run it with `cargo bench -p chat-tests`. It needs 5,100 file descriptors (`ulimit -n`). Compare only figures of the same
-//! run: its rounds are interleaved, because machines are noisy.
+//! Run it with `cargo bench -p chat-tests`. It needs 5,100 file descriptors (`ulimit -n`). Compare only figures of the
+//! same run: its rounds are interleaved, because machines are noisy.
 
 #![expect(clippy::print_stdout, reason = "the program prints a table")]
 

@@ -12,8 +12,8 @@ use tokio::time::{sleep, timeout};
 /// The time limit of every wait. No step of a test takes this long, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The receive buffer of a narrow client, in bytes. A segment of the loopback does not fit into 4 KiB: TCP then backs off
-/// and may stall for a minute.
+/// The receive buffer of a narrow client, in bytes. A segment of the loopback does not fit into 4 KiB: TCP then backs
+/// off and may stall for a minute.
 const NARROW: u32 = 16 * 1024;
 
 /// A client that sends commands or any bytes, and receives whatever the server sends.

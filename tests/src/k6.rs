@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::{Daemon, check_levels};
 
-/// Returns a command that runs a script of `k6/` against a daemon. The environment variable `K6` names the k6 program; it
-/// defaults to `k6`.
+/// Returns a command that runs a script of `k6/` against a daemon. The environment variable `K6` names the k6 program;
+/// it defaults to `k6`.
 pub fn k6(script: &str, daemon: &Daemon) -> Result<Command> {
     let k6 = env::var_os("K6").map_or_else(|| PathBuf::from("k6"), PathBuf::from);
     let found = Command::new(&k6).arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -63,8 +63,8 @@ impl Summary {
     }
 }
 
-/// Checks the log of a server under load: every upgrade is a 101, every session has ended, and the client ended it. Returns
-/// the number of upgrades.
+/// Checks the log of a server under load: every upgrade is a 101, every session has ended, and the client ended it.
+/// Returns the number of upgrades.
 pub fn check_log(log: &[Value]) -> Result<usize> {
     let with = |message: &'static str| log.iter().filter(move |line| line["message"] == message);
     check_levels(log)?;

@@ -1,5 +1,5 @@
-//! Shared parts of the tests that run all adapters: servers in this process, the binaries as processes, a client, a faulty
-//! proxy, random scripts with a model of the protocol, and concurrent participants whose histories are checked.
+//! Shared parts of the tests that run all adapters: servers in this process, the binaries as processes, a client, a
+//! faulty proxy, random scripts with a model of the protocol, and concurrent participants whose histories are checked.
 
 #![expect(clippy::missing_errors_doc, reason = "each function fails if a server or the system misbehaves")]
 

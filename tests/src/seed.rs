@@ -5,8 +5,8 @@ use std::hash::{BuildHasher, Hasher};
 use anyhow::{Context, Result};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-/// Returns the seed in `CHAT_SEED` or, if that is not set, random seeds. The environment variable named `count` gives their
-/// number; it defaults to `default`.
+/// Returns the seed in `CHAT_SEED` or, if that is not set, random seeds. The environment variable named `count` gives
+/// their number; it defaults to `default`.
 ///
 /// # Errors
 ///

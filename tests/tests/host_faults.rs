@@ -1,8 +1,9 @@
 //! Host services that make a mistake with an accepted upgrade.
 //!
 //! A chat server once passed all its tests, and under k6 it logged the status 200 together with "connection has been
-//! hijacked". A Rust host can make several such mistakes. With each of them, the client gets the correct status, the log has
-//! the same status, and no session is left without a client. The directory `tests/ui` has the mistakes that do not compile.
+//! hijacked". A Rust host can make several such mistakes. With each of them, the client gets the correct status, the
+//! log has the same status, and no session is left without a client. The directory `tests/ui` has the mistakes that do
+//! not compile.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -105,8 +106,8 @@ async fn run_k6(daemon: &Daemon) -> Result<Vec<Value>> {
     Ok(lines)
 }
 
-/// Requests an upgrade and ends the sending side after the response, which hyper takes for a completed upgrade. Returns the
-/// status.
+/// Requests an upgrade and ends the sending side after the response, which hyper takes for a completed upgrade. Returns
+/// the status.
 async fn half_close(daemon: &Daemon, fault: Option<HostFault>) -> Result<u16> {
     let header = fault.map(|fault| format!("X-Fault: {}\r\n", fault.name())).unwrap_or_default();
     let (mut stream, status) = request_upgrade(daemon.address(), &header).await?;

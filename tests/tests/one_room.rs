@@ -1,7 +1,8 @@
 //! Users on different adapters, in one room of one chat, receive the same messages.
 //!
-//! Each plan is generated from a seed, which a failure prints. `CHAT_SEED=<seed> cargo test -p chat-tests --test one_room`
-//! runs the same plan again, possibly in another order of events. `CHAT_PLANS=<count>` sets the number of plans.
+//! Each plan is generated from a seed, which a failure prints. `CHAT_SEED=<seed> cargo test -p chat-tests --test
+//! one_room` runs the same plan again, possibly in another order of events. `CHAT_PLANS=<count>` sets the number of
+//! plans.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The conformance of each binary with RFC 6455, tested by kosoku, a public tool that runs the cases of Autobahn. Each result
-//! other than OK is listed here with the reason, and published in `docs/rfc6455.md`.
+//! The conformance of each binary with RFC 6455, tested by kosoku, a public tool that runs the cases of Autobahn. Each
+//! result other than OK is listed here with the reason, and published in `docs/rfc6455.md`.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -153,8 +153,8 @@ async fn conforms_to_rfc_6455(binary: Binary) -> Result<()> {
     check_log(&daemon.stop()?)
 }
 
-/// Runs kosoku, which writes its report into a directory. Returns its exit status and its output. The environment variable
-/// `KOSOKU` names the program; it defaults to `kosoku`.
+/// Runs kosoku, which writes its report into a directory. Returns its exit status and its output. The environment
+/// variable `KOSOKU` names the program; it defaults to `kosoku`.
 async fn kosoku(daemon: &Daemon, folder: &Path) -> Result<(ExitStatus, String)> {
     if folder.exists() {
         fs::remove_dir_all(folder)?;

@@ -1,8 +1,8 @@
 //! Random scripts, played on every adapter: all adapters agree with each other and with a model of the protocol.
 //!
 //! Each script is generated from a seed. A failure prints the seed and a shorter script that still fails.
-//! `CHAT_SEED=<seed> cargo test -p chat-tests --test scripts` plays the script again. `CHAT_SCRIPTS=<count>` sets the number
-//! of scripts.
+//! `CHAT_SEED=<seed> cargo test -p chat-tests --test scripts` plays the script again. `CHAT_SCRIPTS=<count>` sets the
+//! number of scripts.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};

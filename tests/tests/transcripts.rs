@@ -1,5 +1,5 @@
-//! The transcripts of every case of the conformance suite, compared between all adapters. They must be equal byte for byte
-//! wherever the protocol prescribes the bytes.
+//! The transcripts of every case of the conformance suite, compared between all adapters. They must be equal byte for
+//! byte wherever the protocol prescribes the bytes.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;

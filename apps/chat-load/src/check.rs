@@ -116,13 +116,13 @@ impl Tally {
     }
 }
 
-/// The message at each `seq` of a room, as the server first acknowledged or delivered it. All readers and the writer must
-/// agree with it.
+/// The message at each `seq` of a room, as the server first acknowledged or delivered it. All readers and the writer
+/// must agree with it.
 #[derive(Debug)]
 pub struct SeqTable {
     limit: u64,
-    /// The number of the message at each `seq`, plus one. Each part is twice as long as the one before, and is allocated on
-    /// first use: the number of messages of a closed loop is not known in advance.
+    /// The number of the message at each `seq`, plus one. Each part is twice as long as the one before, and is
+    /// allocated on first use: the number of messages of a closed loop is not known in advance.
     parts: [OnceLock<Box<[AtomicU64]>>; PARTS],
 }
 

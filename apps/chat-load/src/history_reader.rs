@@ -44,8 +44,8 @@ impl HistoryReader {
         Ok(())
     }
 
-    /// Ends the reading and returns the number of messages. `first` is now the first message of the room: retention may have
-    /// removed some.
+    /// Ends the reading and returns the number of messages. `first` is now the first message of the room: retention may
+    /// have removed some.
     ///
     /// # Errors
     ///

@@ -2,17 +2,17 @@
 //!
 //! # Checks
 //!
-//! The key of each message contains a number. Each reader checks that the `seq` of its room has no hole ([`check::Stream`]).
-//! All readers and the writer must see the same message at the same `seq` ([`check::SeqTable`]), with the body that was sent.
-//! The tool checks every delivery of every reader; it takes no samples.
+//! The key of each message contains a number. Each reader checks that the `seq` of its room has no hole
+//! ([`check::Stream`]). All readers and the writer must see the same message at the same `seq` ([`check::SeqTable`]),
+//! with the body that was sent. The tool checks every delivery of every reader; it takes no samples.
 //!
 //! # Cost
 //!
-//! Readers and writers are [`chat_client::socket::Socket`]s. To parse and check a delivery costs 0.8 to 3 microseconds of CPU
-//! time, and less if many arrive together. On one core (`taskset -c 0`, with the server on another one, both shared with
-//! other work) the tool checked 356,000 deliveries per second with 0.29 of the core. The scenarios `resume` and `slow` use
-//! the full [`chat_client::Client`], which costs 1.9 microseconds where the socket costs 1.2. Each report includes the cost
-//! of the tool, and a warning if the tool was saturated.
+//! Readers and writers are [`chat_client::socket::Socket`]s. To parse and check a delivery costs 0.8 to 3 microseconds
+//! of CPU time, and less if many arrive together. On one core (`taskset -c 0`, with the server on another one, both
+//! shared with other work) the tool checked 356,000 deliveries per second with 0.29 of the core. The scenarios `resume`
+//! and `slow` use the full [`chat_client::Client`], which costs 1.9 microseconds where the socket costs 1.2. Each
+//! report includes the cost of the tool, and a warning if the tool was saturated.
 
 pub mod check;
 mod clock;

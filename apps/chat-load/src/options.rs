@@ -9,9 +9,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Put load on a chat server and check every delivery.
 ///
-/// Messages are sent when they are due, even if the server is not ready (open loop). Latencies count from the due time. The
-/// exit code is 0 if every check passes, 1 if a check fails (lost, repeated or reordered messages, errors), and 2 if the
-/// options are invalid.
+/// Messages are sent when they are due, even if the server is not ready (open loop). Latencies count from the due time.
+/// The exit code is 0 if every check passes, 1 if a check fails (lost, repeated or reordered messages, errors), and 2
+/// if the options are invalid.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Options {

@@ -72,8 +72,8 @@ impl Phases {
         (0..self.count).map(|n| Part { with_reads: n % 2 == 1, end: self.start + (n + 1) * self.length })
     }
 
-    /// Returns the recorder for a message that was due at `due`. The first tenth of a part has none: the part before it may
-    /// still cause delays.
+    /// Returns the recorder for a message that was due at `due`. The first tenth of a part has none: the part before it
+    /// may still cause delays.
     pub(crate) fn recorder(&self, due: u64) -> Option<&Recorder> {
         let since = due.checked_sub(self.start)?;
         let part = (since / self.length).min(self.count - 1);

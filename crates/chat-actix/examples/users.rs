@@ -4,9 +4,9 @@
 
 use std::io;
 
-use actix_web::error::{ErrorBadRequest, ErrorNotFound, ErrorServiceUnavailable};
+use actix_web::error::{ErrorBadRequest, ErrorNotFound, ErrorServiceUnavailable, ErrorUnauthorized};
 use actix_web::web::{Data, Path, ServiceConfig, post};
-use actix_web::{App, HttpResponse};
+use actix_web::{App, HttpRequest, HttpResponse};
 use chat_core::{Action, Chat, Denied, Endpoint, Forbidden, IdentifyRequest, Identity, RoomName, Text, User};
 use tokio::net::TcpListener;
 
@@ -36,6 +36,22 @@ async fn announce(chat: Data<Chat>, room: Path<String>, text: String) -> actix_w
     Ok(HttpResponse::Created().finish())
 }
 
+/// Posts as the user of the session. A request that is repeated with the same `Idempotency-Key` is stored once, even
+/// if the first attempt was a `send` of the same user on a WebSocket.
+async fn say(
+    chat: Data<Chat>,
+    room: Path<RoomName>,
+    request: HttpRequest,
+    text: String,
+) -> actix_web::Result<String> {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let session = header("cookie").and_then(|cookie| cookie.strip_prefix("session="));
+    let user = session.and_then(user_of_session).ok_or_else(|| ErrorUnauthorized("no such session"))?;
+    let key = header("idempotency-key").ok_or_else(|| ErrorBadRequest("no Idempotency-Key"))?;
+    let posted = chat.post_with_key(&room, &user, &Text::new(text), key).await;
+    Ok(posted.map_err(ErrorServiceUnavailable)?.seq.to_string())
+}
+
 async fn kick(chat: Data<Chat>, session: Path<String>) -> actix_web::Result<String> {
     let user = user_of_session(&session).ok_or_else(|| ErrorNotFound("no such session"))?;
     Ok(format!("{} connections closed\n", chat.kick(&user)))
@@ -47,6 +63,7 @@ pub(crate) fn app(chat: &Chat) -> impl FnOnce(&mut ServiceConfig) + use<> {
         config
             .app_data(Data::new(chat.clone()))
             .route("/rooms/{room}", post().to(announce))
+            .route("/rooms/{room}/say", post().to(say))
             .route("/kick/{session}", post().to(kick))
             .configure(chat_actix::routes(Endpoint::new(chat).identify(identify)));
     }

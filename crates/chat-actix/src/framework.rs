@@ -8,10 +8,10 @@
 //!   close frame with a forbidden code ends the session as a violation of the protocol, and not as a close.
 //! - A text is copied, and checked for UTF-8 again, for each of its recipients.
 //!
-//! This module corrects other faults of actix-ws: it believes announced lengths, reports an error before the valid messages
-//! ahead of it, loses the bytes before a half-close, answers neither pings nor closes, and ends the connection right
-//! after its own close frame. Therefore [`Inbound`] shows it one frame at a time, and its output is written like that of a
-//! hijacked connection.
+//! This module corrects other faults of actix-ws: it believes announced lengths, reports an error before the valid
+//! messages ahead of it, loses the bytes before a half-close, answers neither pings nor closes, and ends the connection
+//! right after its own close frame. Therefore [`Inbound`] shows it one frame at a time, and its output is written like
+//! that of a hijacked connection.
 
 use std::io;
 use std::pin::Pin;
@@ -178,7 +178,7 @@ impl Connection for FrameworkSocket {
         match incoming {
             Incoming::Violation(_) => self.closing = Closing::Violated,
             Incoming::Close(_) | Incoming::End | Incoming::Lost(_) => self.closing = Closing::Received,
-            Incoming::Text(_) | Incoming::Binary(_) | Incoming::Ping | Incoming::Pong => {}
+            _ => {}
         }
         Poll::Ready(incoming)
     }
@@ -197,6 +197,7 @@ impl Connection for FrameworkSocket {
             }
             Outgoing::Binary(payload) => WsMessage::Binary(payload),
             Outgoing::Ping => WsMessage::Ping(Bytes::new()),
+            _ => return Err(io::ErrorKind::Unsupported.into()),
         };
         self.start_send(message)
     }
@@ -240,7 +241,7 @@ impl Connection for FrameworkSocket {
                 Closing::Awaiting => match ready!(self.poll_incoming(cx)) {
                     Incoming::Close(_) | Incoming::End | Incoming::Lost(_) => break,
                     Incoming::Violation(_) => Closing::Draining,
-                    Incoming::Text(_) | Incoming::Binary(_) | Incoming::Ping | Incoming::Pong => continue,
+                    _ => continue,
                 },
                 Closing::Draining => match ready!(self.inbound.poll_rest(cx)) {
                     Ok(bytes) if !bytes.is_empty() => continue,

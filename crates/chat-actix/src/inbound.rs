@@ -39,8 +39,8 @@ impl Inbound {
         })))
     }
 
-    /// Returns the reason why no more bytes are passed on. It wakes no task, so the caller calls this when it has no other
-    /// work.
+    /// Returns the reason why no more bytes are passed on. It wakes no task, so the caller calls this when it has no
+    /// other work.
     pub(crate) fn violation(&self) -> Option<ProtocolViolation> {
         self.0.borrow_mut().violation.take()
     }

@@ -5,7 +5,7 @@ use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::error::InternalError;
 use actix_web::{Error, HttpMessage};
-use chat_core::UpgradeGuard;
+use chat_core::{GuardedRequest, UpgradeGuard};
 
 use crate::convert::answer;
 
@@ -66,12 +66,13 @@ where
     forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let is_watched = request.extensions().get::<UpgradeGuard>().is_some();
-        let guard = UpgradeGuard::from_peer(request.peer_addr());
+        let is_watched = request.extensions().get::<GuardedRequest>().is_some();
+        let guard = UpgradeGuard::default();
         if !is_watched {
-            request.extensions_mut().insert(guard.clone());
+            request.extensions_mut().insert(guard.request());
         }
-        // A layer further out has a guard already, and that layer sees the response as it leaves: this guard stays unused.
+        // A layer further out has a guard already, and that layer sees the response as it leaves: this guard stays
+        // unused.
         let response = self.service.call(request);
         Box::pin(async move {
             match response.await {

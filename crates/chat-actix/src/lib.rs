@@ -18,16 +18,18 @@
 //! # }
 //! ```
 //!
-//! - [`routes`] is the chat as a configuration of an app or a scope.
+//! - [`routes`] is the chat as a configuration of an app or a scope. With [`routes_with_extension`], the chat's users
+//!   are those of the host's own middleware.
 //! - [`UpgradeLayer`] is the last middleware, so that it sees each response as it leaves. Without it, the chat refuses
 //!   each upgrade with 500 and logs that the layer is missing.
-//! - [`serve`] runs the app. A host that runs its own `HttpServer` needs the same settings as [`serve`]: actix has no limit on the
-//!   time for which a peer takes nothing, and by default it holds the end of each connection back for a second.
+//! - [`serve`] runs the app. A host that runs its own `HttpServer` needs the same settings as [`serve`]: actix has no
+//!   limit on the time for which a peer takes nothing, and by default it holds the end of each connection back for a
+//!   second.
 //!
-//! actix parses the request and writes the 101. After that, the payload of the request has the bytes that the peer sends, and
-//! the body of the response the bytes that it gets. actix keeps the socket. With [`UpgradeMode::Hijack`], the default, the
-//! WebSocket of all adapters runs on these two. With [`UpgradeMode::Framework`], actix-ws runs on them. The top of
-//! `src/framework.rs` lists the differences.
+//! actix parses the request and writes the 101. After that, the payload of the request has the bytes that the peer
+//! sends, and the body of the response the bytes that it gets. actix keeps the socket. With [`UpgradeMode::Hijack`],
+//! the default, the WebSocket of all adapters runs on these two. With [`UpgradeMode::Framework`], actix-ws runs on
+//! them. The top of `src/framework.rs` lists the differences.
 //!
 //! Two deviations come from actix's parser, in both modes. A request without `Host` is refused without the chat's JSON,
 //! and a request is an upgrade only if its `Upgrade` header is the word `websocket` alone. Because actix closes both
@@ -48,7 +50,7 @@ mod serve;
 #[cfg(doc)]
 use chat_core::UpgradeMode;
 pub use layer::{UpgradeLayer, UpgradeService};
-pub use routes::{not_found, routes};
+pub use routes::{not_found, routes, routes_with_extension};
 pub use serve::serve;
 
 #[cfg(doctest)]

@@ -12,7 +12,7 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use bytes::{Bytes, BytesMut};
-use chat_core::UpgradeGuard;
+use chat_core::GuardedRequest;
 use chat_websocket::CHUNK_BYTES;
 use futures_util::Stream as _;
 
@@ -20,7 +20,7 @@ use crate::error::ConnectionError;
 
 /// Returns the two directions of a connection, and the body that must go out with the 101. `None` if actix has seen no
 /// upgrade in the request.
-pub(crate) fn split(guard: &UpgradeGuard, payload: Payload) -> Option<(Reader, Writer, Body)> {
+pub(crate) fn split(guard: &GuardedRequest, payload: Payload) -> Option<(Reader, Writer, Body)> {
     if matches!(payload, Payload::None) {
         return None;
     }
@@ -138,8 +138,9 @@ impl Drop for Writer {
 pub(crate) struct Body {
     pipe: Rc<RefCell<Pipe>>,
     /// The guard is notified if a layer replaces this body.
-    guard: UpgradeGuard,
-    /// Without the payload, actix would read and discard further bytes, and a peer that reads nothing could continue to send.
+    guard: GuardedRequest,
+    /// Without the payload, actix would read and discard further bytes, and a peer that reads nothing could continue to
+    /// send.
     _payload: Rc<RefCell<Payload>>,
 }
 

@@ -6,7 +6,7 @@ use actix_web::dev::{
 use actix_web::guard::{Guard, fn_guard};
 use actix_web::web::ServiceConfig;
 use actix_web::{Error, HttpMessage, HttpResponse};
-use chat_core::{Answer, Decision, Endpoint, UpgradeGuard, UpgradeMode};
+use chat_core::{Answer, Decision, Endpoint, Extensions, GuardedRequest, RequestContext, UpgradeMode};
 
 use crate::convert::{answer, head};
 use crate::{framework, hijack};
@@ -29,9 +29,54 @@ use crate::{framework, hijack};
 /// # drop(app);
 /// ```
 pub fn routes(endpoint: Endpoint) -> impl FnOnce(&mut ServiceConfig) {
+    configure(endpoint, |_, _| {})
+}
+
+/// Returns the chat as [`routes`] does. In addition, [`Identify`](chat_core::Identify) sees the value of the type `T`
+/// that the host's own middleware has put into the extensions of the request.
+///
+/// The extensions of actix-web cannot be shared between threads. Therefore a host names one type that can, and the
+/// value is copied.
+///
+/// ```
+/// use actix_web::dev::Service;
+/// use actix_web::{App, HttpMessage};
+/// use chat_core::{Chat, Denied, Endpoint, Identity, IdentifyRequest, User};
+///
+/// #[derive(Clone)]
+/// struct Account(User);
+///
+/// let endpoint = Endpoint::new(Chat::default()).identify(|request: &IdentifyRequest<'_>| {
+///     let Account(user) = request.extension().ok_or(Denied::Unauthorized)?;
+///     Ok(Identity::from(user.clone()))
+/// });
+/// let app = App::new()
+///     .configure(chat_actix::routes_with_extension::<Account>(endpoint))
+///     .wrap_fn(|request, next| {
+///         // A real service looks at the request first.
+///         request.extensions_mut().insert(Account(User::new("7", "Ann").expect("a valid user")));
+///         next.call(request)
+///     })
+///     .wrap(chat_actix::UpgradeLayer::new());
+/// # drop(app);
+/// ```
+pub fn routes_with_extension<T: Clone + Send + Sync + 'static>(
+    endpoint: Endpoint,
+) -> impl FnOnce(&mut ServiceConfig) {
+    configure(endpoint, |request, extensions| {
+        if let Some(value) = request.extensions().get::<T>() {
+            extensions.insert(value.clone());
+        }
+    })
+}
+
+/// Copies values from a request of actix-web.
+type CopyExtensions = fn(&ServiceRequest, &mut Extensions);
+
+fn configure(endpoint: Endpoint, copy: CopyExtensions) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {
         for path in endpoint.paths() {
-            config.service(Route { endpoint: endpoint.clone(), path: path.into() });
+            config.service(Route { endpoint: endpoint.clone(), path: path.into(), copy });
         }
     }
 }
@@ -44,17 +89,18 @@ pub async fn not_found() -> HttpResponse {
 struct Route {
     endpoint: Endpoint,
     path: Arc<str>,
+    copy: CopyExtensions,
 }
 
 impl HttpServiceFactory for Route {
     fn register(self, config: &mut AppService) {
-        let Self { endpoint, path } = self;
+        let Self { endpoint, path, copy } = self;
         let resource = ResourceDef::new(&*path);
         // actix decodes a path before it matches. The chat's paths are matched as they were sent.
         let sent = Arc::clone(&path);
         let guard = fn_guard(move |request| request.head().uri.path().ends_with(&*sent));
         let guards: Vec<Box<dyn Guard>> = vec![Box::new(guard)];
-        let service = fn_service(move |request| respond(endpoint.clone(), Arc::clone(&path), request));
+        let service = fn_service(move |request| respond(endpoint.clone(), Arc::clone(&path), copy, request));
         config.register_service(resource, Some(guards), service, None);
     }
 }
@@ -62,11 +108,18 @@ impl HttpServiceFactory for Route {
 async fn respond(
     endpoint: Endpoint,
     path: Arc<str>,
+    copy: CopyExtensions,
     mut request: ServiceRequest,
 ) -> Result<ServiceResponse, Error> {
-    let guard = request.extensions().get::<UpgradeGuard>().cloned();
+    let guard = request.extensions().get::<GuardedRequest>().cloned();
+    let mut extensions = Extensions::new();
+    copy(&request, &mut extensions);
+    let context = RequestContext::default()
+        .with_guard(guard)
+        .with_peer(request.peer_addr())
+        .with_extensions(&extensions);
     let target = format!("{path}?{}", request.query_string());
-    let decision = endpoint.handle(&head(request.request(), &target), guard.as_ref()).await;
+    let decision = endpoint.handle(&head(request.request(), &target), &context).await;
     let response = match (decision, endpoint.upgrade_mode()) {
         (Decision::Upgrade(upgrade), UpgradeMode::Framework) => framework::open(upgrade, &mut request).await,
         (Decision::Upgrade(upgrade), _) => hijack::open(upgrade, request.take_payload()),

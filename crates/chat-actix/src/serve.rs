@@ -12,13 +12,13 @@ use socket2::SockRef;
 use tokio::net::TcpListener;
 use tracing::debug;
 
-/// Serves HTTP/1.1 on `listener` until `stop` is ready, with the limits of the chat on requests. Each of actix's workers
-/// makes an app with `app`.
+/// Serves HTTP/1.1 on `listener` until `stop` is ready, with the limits of the chat on requests. Each of actix's
+/// workers makes an app with `app`.
 ///
 /// A request head has [`HttpLimits::head_timeout`](chat_core::HttpLimits::head_timeout) to arrive. A head that waited
 /// while the process was stopped for that time may be answered with 408. On Linux, a peer that reads nothing for
-/// [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the connection, which actix
-/// would keep. `stop` ends accepting; [`Chat::drain`] ends the sessions, so a host awaits it first.
+/// [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the connection, which
+/// actix would keep. `stop` ends accepting; [`Chat::drain`] ends the sessions, so a host awaits it first.
 ///
 /// # Errors
 ///

@@ -9,10 +9,10 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{App, Error, HttpRequest, HttpResponse, HttpServer, rt, web};
+use actix_web::{App, Error, HttpMessage, HttpRequest, HttpResponse, HttpServer, rt, web};
 use actix_ws::Message;
-use chat_actix::{UpgradeLayer, routes};
-use chat_adapter_tests::{HEAD, Host, Peer, Server, in_time, quick_limits};
+use chat_actix::{UpgradeLayer, routes, routes_with_extension};
+use chat_adapter_tests::{Account, HEAD, Host, Peer, Server, in_time, quick_limits};
 use chat_conformance::client::Frame;
 use chat_core::{Endpoint, Limits, RoomName, Text, UpgradeMode, User};
 use futures_util::StreamExt;
@@ -30,6 +30,7 @@ chat_adapter_tests::cases! {
         host_keeps_its_own_websockets
         nested_chat_is_below_its_prefix
         host_keeps_its_own_server
+        host_layer_hands_its_user_over
     ]
 }
 
@@ -62,6 +63,7 @@ async fn serve(host: Host, endpoint: Endpoint, listener: TcpListener) {
             Host::Nested => {
                 config.service(web::scope("/api").configure(routes(endpoint)));
             }
+            Host::Accounts => routes_with_extension::<Account>(endpoint)(config),
             _ => routes(endpoint)(config),
         })
     };
@@ -73,6 +75,10 @@ async fn serve(host: Host, endpoint: Endpoint, listener: TcpListener) {
         }
         Host::LayerTwice => {
             let app = move || app().wrap(layer).wrap(from_fn(change_status)).wrap(layer);
+            chat_actix::serve(listener, app, &chat, pending()).await
+        }
+        Host::Accounts => {
+            let app = move || app().wrap(from_fn(add_account)).wrap(layer);
             chat_actix::serve(listener, app, &chat, pending()).await
         }
         Host::OwnServer => {
@@ -101,6 +107,17 @@ async fn change_status(
     let mut response = next.call(request).await?;
     *response.response_mut().status_mut() = StatusCode::OK;
     Ok(response)
+}
+
+async fn add_account(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let account = request.headers().get("x-account").map(|id| Account::of_header(id.as_bytes()));
+    if let Some(account) = account {
+        request.extensions_mut().insert(account);
+    }
+    next.call(request).await
 }
 
 async fn fail(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse, Error> {

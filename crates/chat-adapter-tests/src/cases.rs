@@ -1,9 +1,12 @@
 //! The cases.
 
-use chat_core::{Endpoint, UpgradeMode};
+use std::sync::mpsc;
+
+use chat_core::{Denied, Endpoint, IdentifyRequest, Identity, UpgradeMode};
+use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::{HEAD, Host, Server, TEXT, quick_limits};
+use crate::{Account, HEAD, Host, Server, TEXT, quick_limits};
 
 const JOIN: &[u8] = br#"{"type":"join","ref":"1","room":"lobby"}"#;
 
@@ -124,4 +127,32 @@ pub async fn host_keeps_its_own_server<F>(
     let mut peer = server.connect().await;
     peer.text(JOIN).await;
     assert_eq!(peer.event().await["type"], "joined");
+}
+
+/// A layer of the host hands its user over, and the host's `Identify` reads it, the address of the peer, and the query.
+pub async fn host_layer_hands_its_user_over<F>(
+    serve: impl FnOnce(Host, Endpoint, TcpListener) -> F,
+    mode: UpgradeMode,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (seen, requests) = mpsc::channel();
+    let server = Server::start(quick_limits(), mode, |endpoint, listener| {
+        let endpoint = endpoint.identify(move |request: &IdentifyRequest<'_>| {
+            seen.send((request.peer(), request.query("name"))).unwrap();
+            let Account(user) = request.extension().ok_or(Denied::Unauthorized)?;
+            Ok(Identity::from(user.clone()))
+        });
+        serve(Host::Accounts, endpoint, listener)
+    });
+    let server = server.await;
+    let mut unknown = server.send(HEAD).await;
+    unknown.assert_refused(401, "unauthorized").await;
+    let mut ann = server.send(HEAD.replace("Host:", "X-Account: 7\r\nHost:")).await;
+    ann.assert_status(101).await;
+    assert_eq!(ann.event().await["user"], json!({"id": "7", "name": "Ann"}));
+    for peer in [unknown, ann] {
+        let expected = (Some(peer.local_address()), Some("ann".to_owned()));
+        assert_eq!(requests.try_recv(), Ok(expected));
+    }
 }

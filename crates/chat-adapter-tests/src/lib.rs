@@ -12,9 +12,10 @@ mod tower;
 mod users;
 
 pub use chat_core::UpgradeMode;
+use chat_core::User;
 pub use peer::{HEAD, Peer, TEXT};
 pub use server::{Server, in_time, quick_limits};
-pub use tower::serve_tower;
+pub use tower::{add_account, serve_tower};
 pub use users::users_of_the_host_join_post_and_are_kicked;
 
 /// A host service for a case.
@@ -37,15 +38,39 @@ pub enum Host {
     TakenConnection,
     /// The host has its own server instead of the adapter's.
     OwnServer,
+    /// A layer of the host, inside the adapter's, puts an [`Account`] into the request's extensions if the request
+    /// has the header `x-account`.
+    Accounts,
+}
+
+/// A user as a layer of [`Host::Accounts`] hands it over.
+#[derive(Clone, Debug)]
+pub struct Account(pub User);
+
+impl Account {
+    /// Returns the account with the id that the header `x-account` has.
+    pub fn of_header(id: &[u8]) -> Self {
+        Self(User::new(str::from_utf8(id).unwrap(), "Ann").unwrap())
+    }
 }
 
 /// Makes a test of each case for each mode.
 ///
-/// ```ignore
-/// chat_adapter_tests::cases! {
+/// ```
+/// use chat_adapter_tests::{Host, cases};
+/// use chat_core::Endpoint;
+/// use tokio::net::TcpListener;
+///
+/// async fn serve(host: Host, endpoint: Endpoint, listener: TcpListener) {
+///     # let _ = (host, endpoint, listener);
+///     // Serves the framework's app with the routes of `endpoint`.
+/// }
+///
+/// cases! {
 ///     serve, Hijack in hijack, Framework in framework;
 ///     [changed_101_starts_no_session host_keeps_its_own_server]
 /// }
+/// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! cases {

@@ -30,6 +30,11 @@ impl Peer<TcpStream> {
         stream.write_all(bytes).await.unwrap();
         Self { stream }
     }
+
+    /// Returns the client's own address.
+    pub fn local_address(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {

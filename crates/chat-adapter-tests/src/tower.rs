@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tower::Service;
 use tower::util::{MapRequest, MapResponse};
 
-use crate::Host;
+use crate::{Account, Host};
 
 /// Serves a tower service with the layers and the server of `host`.
 pub async fn serve_tower<S, B>(host: Host, service: S, chat: &Chat, listener: TcpListener)
@@ -41,6 +41,10 @@ where
             let service = MapRequest::new(service, take_connection);
             serve(listener, layer.layer(service), chat, pending()).await
         }
+        Host::Accounts => {
+            let service = MapRequest::new(service, add_account);
+            serve(listener, layer.layer(service), chat, pending()).await
+        }
         Host::OwnServer => {
             let service = TowerToHyperService::new(layer.layer(service));
             loop {
@@ -63,5 +67,14 @@ fn change_status<B>(mut response: Response<B>) -> Response<B> {
 
 fn take_connection(mut request: Request<Incoming>) -> Request<Incoming> {
     request.extensions_mut().remove::<OnUpgrade>().unwrap();
+    request
+}
+
+/// Puts the account of a request into its extensions, as the login of a host does.
+pub fn add_account<B>(mut request: Request<B>) -> Request<B> {
+    let account = request.headers().get("x-account").map(|id| Account::of_header(id.as_bytes()));
+    if let Some(account) = account {
+        request.extensions_mut().insert(account);
+    }
     request
 }

@@ -1,6 +1,7 @@
 //! The test of the examples `users`.
 
 use chat_core::Chat;
+use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::{HEAD, Peer, Server};
@@ -21,6 +22,14 @@ pub async fn users_of_the_host_join_post_and_are_kicked(server: &Server) {
     let message = bob.event().await;
     assert_eq!((&message["user"]["name"], &message["body"]["text"]), (&"Clerk".into(), &"open".into()));
 
+    // The user of a handler and the user of a socket are one, so they share the keys.
+    let mut said = say(server, "staff", "ann-1", "k1", "hi").await;
+    assert_eq!(said.body(200).await, b"1");
+    assert_eq!(ann.event().await["user"], json!({"id": "staff:1", "name": "Ann"}));
+    ann.text(r#"{"type":"send","ref":"2","room":"staff","key":"k1","body":{"text":"hi"}}"#).await;
+    let sent = ann.event().await;
+    assert_eq!((&sent["type"], &sent["seq"], &sent["duplicate"]), (&"sent".into(), &1.into(), &true.into()));
+
     post(server, "/kick/bob-2", "").await.assert_status(200).await;
     assert_eq!(bob.close_code().await, 4503);
     assert_eq!(members(&server.chat, "staff"), ["Ann"]);
@@ -32,6 +41,14 @@ async fn connect(server: &Server, session: &str) -> Peer<TcpStream> {
     peer.assert_status(101).await;
     assert_eq!(peer.event().await["type"], "welcome");
     peer
+}
+
+/// Posts as the user of a session.
+async fn say(server: &Server, room: &str, session: &str, key: &str, text: &str) -> Peer<TcpStream> {
+    let length = text.len();
+    let head = format!("POST /rooms/{room}/say HTTP/1.1\r\nHost: chat.test\r\nContent-Type: text/plain\r\n");
+    let head = format!("{head}Cookie: session={session}\r\nIdempotency-Key: {key}\r\n");
+    server.send(format!("{head}Content-Length: {length}\r\n\r\n{text}")).await
 }
 
 async fn post(server: &Server, path: &str, text: &str) -> Peer<TcpStream> {

@@ -1,8 +1,10 @@
+use std::net::SocketAddr;
+
 use bytes::Bytes;
-use chat_core::{Answer, RequestHead, SwitchingProtocols, Version};
+use chat_core::{Answer, GuardedRequest, RequestContext, RequestHead, SwitchingProtocols, Version};
 use http::header::{HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Response, StatusCode, request};
+use http::{Extensions, HeaderMap, Method, Response, StatusCode, request};
 use http_body_util::Full;
 
 /// The body of the chat's own answers.
@@ -31,6 +33,15 @@ pub fn head_of<'a>(
         target,
         headers: headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
     }
+}
+
+/// Returns the context of a request from its extensions: the guard, the address of the peer as [`serve`](crate::serve)
+/// sets it, and the extensions themselves.
+pub fn context(extensions: &Extensions) -> RequestContext<'_> {
+    RequestContext::default()
+        .with_guard(extensions.get::<GuardedRequest>().cloned())
+        .with_peer(extensions.get::<SocketAddr>().copied())
+        .with_extensions(extensions)
 }
 
 /// Returns an answer of the chat as a response.

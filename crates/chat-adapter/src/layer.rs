@@ -1,7 +1,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use chat_core::UpgradeGuard;
+use chat_core::{GuardedRequest, UpgradeGuard};
 use http::header::CONTENT_LENGTH;
 use http::{Request, Response, StatusCode};
 use http_body_util::Either;
@@ -67,16 +67,16 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        if request.extensions().get::<UpgradeGuard>().is_some() {
+        if request.extensions().get::<GuardedRequest>().is_some() {
             // A layer further out has a guard already, and that layer sees the response as it leaves.
             let response = self.service.call(request);
             return Box::pin(async move { Ok(response.await?.map(Either::Left)) });
         }
-        let guard = UpgradeGuard::from_peer(request.extensions().get().copied());
+        let guard = UpgradeGuard::default();
         // Not every framework shows its handlers the HTTP version.
         let version = request.version();
         request.extensions_mut().insert(version);
-        request.extensions_mut().insert(guard.clone());
+        request.extensions_mut().insert(guard.request());
         let response = self.service.call(request);
         Box::pin(async move {
             let response = response.await?;

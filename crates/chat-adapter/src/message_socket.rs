@@ -150,6 +150,7 @@ where
             Outgoing::Text(text) => C::text(text)?,
             Outgoing::Binary(payload) => C::binary(payload),
             Outgoing::Ping => C::ping(),
+            _ => return Err(io::ErrorKind::Unsupported.into()),
         };
         self.start_send(message)
     }

@@ -117,8 +117,8 @@ where
     Ok(())
 }
 
-/// Sends without delay and, on Linux, limits the time for which a peer may read nothing. A session has its own limit for
-/// this, a plain response has none.
+/// Sends without delay and, on Linux, limits the time for which a peer may read nothing. A session has its own limit
+/// for this, a plain response has none.
 fn configure(stream: &TcpStream, limits: &Limits) {
     let configured = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]

@@ -6,7 +6,7 @@ use std::io;
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use chat_core::{Action, Chat, Denied, Endpoint, Forbidden, IdentifyRequest, Identity, RoomName, Text, User};
 use tokio::net::TcpListener;
@@ -40,6 +40,22 @@ async fn announce(State(chat): State<Chat>, Path(room): Path<String>, text: Stri
     }
 }
 
+/// Posts as the user of the session. A request that is repeated with the same `Idempotency-Key` is stored once, even
+/// if the first attempt was a `send` of the same user on a WebSocket.
+async fn say(
+    State(chat): State<Chat>,
+    Path(room): Path<RoomName>,
+    headers: HeaderMap,
+    text: String,
+) -> Result<String, StatusCode> {
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let session = header("cookie").and_then(|cookie| cookie.strip_prefix("session="));
+    let user = session.and_then(user_of_session).ok_or(StatusCode::UNAUTHORIZED)?;
+    let key = header("idempotency-key").ok_or(StatusCode::BAD_REQUEST)?;
+    let posted = chat.post_with_key(&room, &user, &Text::new(text), key).await;
+    posted.map(|receipt| receipt.seq.to_string()).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
+}
+
 async fn kick(State(chat): State<Chat>, Path(session): Path<String>) -> Result<String, StatusCode> {
     let user = user_of_session(&session).ok_or(StatusCode::NOT_FOUND)?;
     Ok(format!("{} connections closed\n", chat.kick(&user)))
@@ -48,6 +64,7 @@ async fn kick(State(chat): State<Chat>, Path(session): Path<String>) -> Result<S
 pub(crate) fn app(chat: &Chat) -> Router {
     Router::new()
         .route("/rooms/{room}", post(announce))
+        .route("/rooms/{room}/say", post(say))
         .route("/kick/{session}", post(kick))
         .with_state(chat.clone())
         .merge(chat_axum::routes(Endpoint::new(chat.clone()).identify(identify)))

@@ -3,17 +3,17 @@
 //! axum shows messages, but not the bytes under them and not its socket. Therefore this mode differs from
 //! [`UpgradeMode::Hijack`](chat_core::UpgradeMode::Hijack):
 //!
-//! - A peer that ends its stream without a close frame gets no more answers to its commands, because the codec ends both
-//!   directions.
-//! - Commands that come in one packet with a close frame behind them are carried out and not answered, because the codec
-//!   sends nothing after it has read a close frame.
+//! - A peer that ends its stream without a close frame gets no more answers to its commands, because the codec ends
+//!   both directions.
+//! - Commands that come in one packet with a close frame behind them are carried out and not answered, because the
+//!   codec sends nothing after it has read a close frame.
 //! - After a violation of the protocol nothing more can be read. The close frame goes out. Then the connection is held
 //!   for as long as a close may take, and ends in a reset if the peer was still sending.
 //! - After a closing handshake, bytes that the peer sends behind its close frame may cause a reset.
 //! - Empty fragments without end cost no memory, and are not refused. Fragments of one byte or more count towards the
 //!   limit of their message.
-//! - Progress is visible only when the peer has accepted all waiting bytes. A peer that accepts only some of them within
-//!   the write timeout is closed, as if it read nothing.
+//! - Progress is visible only when the peer has accepted all waiting bytes. A peer that accepts only some of them
+//!   within the write timeout is closed, as if it read nothing.
 //! - Each event costs a check for UTF-8 for each recipient.
 
 use std::io;

@@ -1,8 +1,10 @@
+use std::net::SocketAddr;
+
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use axum::routing::any;
-use chat_core::{Answer, Decision, Endpoint, UpgradeGuard, UpgradeMode};
+use chat_core::{Answer, Decision, Endpoint, UpgradeMode};
 use hyper::upgrade::OnUpgrade;
 
 use crate::framework;
@@ -11,6 +13,10 @@ use crate::framework;
 ///
 /// The paths are relative to the place where the router is merged or nested. Requests for other paths go to the host's
 /// routes and to its fallback. [`UpgradeLayer`](crate::UpgradeLayer) must be around the router.
+///
+/// [`Identify`](chat_core::Identify) sees the extensions of the request, so that a layer of the host can hand its user
+/// over. It also sees the address of the peer, under [`serve`](crate::serve), and under `axum::serve` with
+/// `into_make_service_with_connect_info`.
 ///
 /// ```
 /// use axum::Router;
@@ -42,8 +48,11 @@ pub async fn not_found() -> Response {
 
 async fn respond(State(endpoint): State<Endpoint>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
-    let guard = parts.extensions.get::<UpgradeGuard>();
-    match (endpoint.handle(&chat_adapter::head(&parts), guard).await, endpoint.upgrade_mode()) {
+    let mut context = chat_adapter::context(&parts.extensions);
+    // Under `axum::serve`, axum sets the address itself.
+    let of_axum = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    context.peer = context.peer.or(of_axum.map(|ConnectInfo(peer)| *peer));
+    match (endpoint.handle(&chat_adapter::head(&parts), &context).await, endpoint.upgrade_mode()) {
         (Decision::Upgrade(upgrade), UpgradeMode::Framework) => framework::open(upgrade, parts).await,
         (Decision::Upgrade(upgrade), _) => {
             chat_adapter::hijack(upgrade, parts.extensions.remove::<OnUpgrade>())

@@ -10,7 +10,7 @@ use axum::extract::{ConnectInfo, Request, WebSocketUpgrade};
 use axum::middleware::{map_request, map_response};
 use axum::response::Response;
 use axum::routing::{any, get};
-use chat_adapter_tests::{HEAD, Host, Peer, Server, in_time, quick_limits};
+use chat_adapter_tests::{HEAD, Host, Peer, Server, add_account, in_time, quick_limits};
 use chat_axum::{UpgradeLayer, routes};
 use chat_conformance::client::Frame;
 use chat_core::{Chat, Endpoint, RoomName, Text, UpgradeMode, User};
@@ -34,6 +34,7 @@ chat_adapter_tests::cases! {
         host_keeps_its_own_websockets
         nested_chat_is_below_its_prefix
         host_keeps_its_own_server
+        host_layer_hands_its_user_over
     ]
 }
 
@@ -54,6 +55,7 @@ async fn serve(host: Host, endpoint: Endpoint, listener: TcpListener) {
         Host::NoLayer => app,
         Host::ChangedStatus => app.layer(map_response(change_status)).layer(layer),
         Host::LayerTwice => app.layer(layer).layer(map_response(change_status)).layer(layer),
+        Host::Accounts => app.layer(map_request(async |request: Request| add_account(request))).layer(layer),
         Host::TakenConnection => app.layer(map_request(take_connection)).layer(layer),
         Host::Plain | Host::Nested | Host::OwnServer => app.layer(layer),
     };

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chat_proto::command::{Command, JoinFrom};
-use chat_proto::{LimitsNotice, Range, RoomName, Search, User};
+use chat_proto::{AppendReceipt, LimitsNotice, Range, RoomName, Search, User};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -13,29 +13,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::driver::{DRAIN_TIMEOUT, DriverRequest, Ending, random};
 use crate::state::PendingCommand;
 use crate::state::request::{Reply, Request};
-use crate::{
-    Builder, Closed, ConnectError, Error, Events, InvalidCommand, Joined, MessagePage, Sent, Welcome,
-};
+use crate::{Builder, Closed, ConnectError, Error, Events, InvalidCommand, Joined, MessagePage, Welcome};
 
 /// The time for a client to end. It only matters if the runtime does not run the driver, which has its own timeout.
 const CLOSE_TIMEOUT: Duration = DRAIN_TIMEOUT.saturating_add(Duration::from_secs(5));
-
-/// The body of a standard message.
-///
-/// # Examples
-///
-/// ```
-/// assert_eq!(serde_json::to_string(&chat_client::Text("hi"))?, r#"{"text":"hi"}"#);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Text<'a>(pub &'a str);
-
-impl Serialize for Text<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map([("text", self.0)])
-    }
-}
 
 /// A handle to a client. A clone is another handle to the same client. The client ends when the last handle is dropped.
 ///
@@ -51,7 +32,7 @@ impl Serialize for Text<'_> {
 /// let (client, events) = Client::connect("ws://127.0.0.1:8080/ws").await?;
 /// let lobby: RoomName = "lobby".parse()?;
 /// client.join(&lobby, JoinFrom::Now).await?;
-/// let sent = client.send(&lobby, &Text("hi")).await?;
+/// let sent = client.send(&lobby, &Text::new("hi")).await?;
 /// println!("stored as entry {}", sent.seq);
 /// client.close().await?;
 /// # Ok(())
@@ -134,7 +115,7 @@ impl Client {
     /// [`Error`], as for every command. If the message [may have been stored](Error::may_have_happened), only a repeat
     /// with the same key shows whether it was. A caller that wants to repeat a message chooses its key with
     /// [`send_with_key`](Self::send_with_key).
-    pub async fn send(&self, room: &RoomName, body: &impl Serialize) -> Result<Sent, Error> {
+    pub async fn send(&self, room: &RoomName, body: &impl Serialize) -> Result<AppendReceipt, Error> {
         let mut key = String::with_capacity(32);
         // A write to a string does not fail.
         let _written = write!(key, "{:016x}{:016x}", random(), random());
@@ -155,8 +136,8 @@ impl Client {
     /// use chat_client::Text;
     ///
     /// let lobby = "lobby".parse()?;
-    /// let first = client.send_with_key(&lobby, &Text("hi"), "order-7").await?;
-    /// let again = client.send_with_key(&lobby, &Text("hi"), "order-7").await?;
+    /// let first = client.send_with_key(&lobby, &Text::new("hi"), "order-7").await?;
+    /// let again = client.send_with_key(&lobby, &Text::new("hi"), "order-7").await?;
     /// assert_eq!((again.seq, again.duplicate), (first.seq, true));
     /// # Ok(())
     /// # }
@@ -166,7 +147,7 @@ impl Client {
         room: &RoomName,
         body: &impl Serialize,
         key: &str,
-    ) -> Result<Sent, Error> {
+    ) -> Result<AppendReceipt, Error> {
         let body = to_raw_value(body).map_err(|_| InvalidCommand::Body)?;
         let command = Command::Send { room: room.clone(), key: Some(key.to_owned()), body };
         match self.call(Request::Send(room.clone()), &command).await? {
@@ -175,7 +156,7 @@ impl Client {
         }
     }
 
-    /// Reads a part of a room's log. The newest messages are the ones before `u64::MAX`.
+    /// Reads a part of a room's log. [`Range::newest`] is its newest part.
     ///
     /// # Errors
     ///
@@ -187,8 +168,7 @@ impl Client {
     /// # async fn example(client: chat_client::Client) -> Result<(), Box<dyn std::error::Error>> {
     /// use chat_client::Range;
     ///
-    /// let newest = Range::Before { seq: u64::MAX, limit: 50 };
-    /// let page = client.history(&"lobby".parse()?, newest).await?;
+    /// let page = client.history(&"lobby".parse()?, Range::newest(50)).await?;
     /// println!("{} messages, more: {}", page.messages.len(), page.more);
     /// # Ok(())
     /// # }
@@ -210,7 +190,7 @@ impl Client {
         limit: usize,
         before: Option<u64>,
     ) -> Result<MessagePage, Error> {
-        let search = Search { query: query.to_owned(), limit, before: before.unwrap_or(u64::MAX) };
+        let search = Search::new(query, limit).before(before);
         let command = Command::Search { room: room.clone(), search };
         self.page(Request::Search(room.clone()), &command).await
     }

@@ -74,7 +74,7 @@ pub enum InvalidCommand {
     TooLong,
 }
 
-/// An `error` event: the reason why the server refused a command.
+/// An `error` event as an error type: the reason why the server refused a command.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}: {message}", .code.as_str())]
 #[non_exhaustive]

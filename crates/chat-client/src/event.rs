@@ -9,12 +9,15 @@ use serde_json::value::RawValue;
 use crate::{Closed, Lost, ServerError};
 
 /// An event of a client: something that the server sent, or a change of the connection.
+///
+/// In contrast to [`chat_proto::Event`], the events of one room have no repeats and no unnamed gaps over all
+/// connections, replies are not among them, and the changes of the connection are.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Event {
+pub enum ClientEvent {
     /// A message. The messages of one room arrive in order and once, from the start that
     /// [`join`](crate::Client::join) was given.
-    Message(Message),
+    Message(ReceivedMessage),
     /// A range of entries that the client does not get, because the room's log no longer reached back.
     Gap {
         /// The room.
@@ -77,9 +80,12 @@ pub enum Event {
 }
 
 /// A message in a room.
+///
+/// In contrast to [`chat_proto::Event::Message`], it has the epoch of its position, so that a later
+/// [`join`](crate::Client::join) can [resume](Self::resume) after it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Message {
+pub struct ReceivedMessage {
     /// The room.
     pub room: RoomName,
     /// The epoch in which `seq` counts.
@@ -96,7 +102,7 @@ pub struct Message {
     pub body: Box<RawValue>,
 }
 
-impl Message {
+impl ReceivedMessage {
     /// Returns the text of a standard message, or `None` if the body is of another kind.
     pub fn text(&self) -> Option<String> {
         #[derive(Deserialize)]
@@ -111,7 +117,7 @@ impl Message {
     /// # Examples
     ///
     /// ```no_run
-    /// # async fn example(last: chat_client::Message) -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn example(last: chat_client::ReceivedMessage) -> Result<(), Box<dyn std::error::Error>> {
     /// let (client, events) = chat_client::Client::connect("ws://127.0.0.1:8080/ws").await?;
     /// let joined = client.join(&last.room, last.resume()).await?;
     /// println!("all later messages follow: {}", joined.recovered);
@@ -133,7 +139,8 @@ impl Message {
     }
 }
 
-/// The first event on a connection.
+/// The first event on a connection: the fields of [`chat_proto::Event::Welcome`] for the caller of
+/// [`Socket::welcome`](crate::socket::Socket::welcome).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Welcome {

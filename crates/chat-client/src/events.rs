@@ -6,9 +6,9 @@ use futures_util::Stream;
 use tokio::sync::mpsc;
 
 use crate::driver::Ending;
-use crate::{Closed, Event};
+use crate::{ClientEvent, Closed};
 
-/// The stream of a client's events, in order. The last event is [`Event::Closed`].
+/// The stream of a client's events, in order. The last event is [`ClientEvent::Closed`].
 ///
 /// The stream is bounded: see [slow consumers](crate#slow-consumers). A program that does not need the events drops
 /// it.
@@ -16,11 +16,11 @@ use crate::{Closed, Event};
 /// # Examples
 ///
 /// ```no_run
-/// use chat_client::{Event, Events};
+/// use chat_client::{ClientEvent, Events};
 ///
 /// async fn print(mut events: Events) {
 ///     while let Some(event) = events.next().await {
-///         if let Event::Message(message) = event {
+///         if let ClientEvent::Message(message) = event {
 ///             println!("{}: {:?}", message.user.name(), message.text());
 ///         }
 ///     }
@@ -28,26 +28,26 @@ use crate::{Closed, Event};
 /// ```
 #[derive(Debug)]
 pub struct Events {
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<ClientEvent>,
     ended: Arc<OnceLock<Ending>>,
     done: bool,
 }
 
 impl Events {
-    pub(crate) fn new(events: mpsc::Receiver<Event>, ended: Arc<OnceLock<Ending>>) -> Self {
+    pub(crate) fn new(events: mpsc::Receiver<ClientEvent>, ended: Arc<OnceLock<Ending>>) -> Self {
         Self { events, ended, done: false }
     }
 
     /// Waits for the next event and returns `None` after the last one. To drop the future loses no event.
-    pub async fn next(&mut self) -> Option<Event> {
+    pub async fn next(&mut self) -> Option<ClientEvent> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 }
 
 impl Stream for Events {
-    type Item = Event;
+    type Item = ClientEvent;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ClientEvent>> {
         if let Some(event) = ready!(self.events.poll_recv(cx)) {
             return Poll::Ready(Some(event));
         }
@@ -55,6 +55,6 @@ impl Stream for Events {
             return Poll::Ready(None);
         }
         let reason = self.ended.get().map_or(Closed::Runtime, |ending| ending.reason.clone());
-        Poll::Ready(Some(Event::Closed(reason)))
+        Poll::Ready(Some(ClientEvent::Closed(reason)))
     }
 }

@@ -3,7 +3,7 @@
 //! ```
 //! # use chat_core::{Chat, Endpoint};
 //! # use chat_tungstenite::{UpgradeLayer, routes, serve};
-//! use chat_client::{Client, Event, JoinFrom, RoomName, Text};
+//! use chat_client::{Client, ClientEvent, JoinFrom, RoomName, Text};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -14,15 +14,15 @@
 //! let (client, mut events) = Client::builder(&url).name("Ann").connect().await?;
 //! let lobby: RoomName = "lobby".parse()?;
 //! client.join(&lobby, JoinFrom::Last(20)).await?;
-//! client.send(&lobby, &Text("hi")).await?;
+//! client.send(&lobby, &Text::new("hi")).await?;
 //! while let Some(event) = events.next().await {
 //!     match event {
-//!         Event::Message(message) => {
+//!         ClientEvent::Message(message) => {
 //!             assert_eq!((message.user.name(), message.text().as_deref()), ("Ann", Some("hi")));
 //!             client.clone().close().await?;
 //!         }
-//!         Event::Gap { from, to, .. } => println!("entries {from} to {to} are missing"),
-//!         Event::Closed(reason) => println!("the client has ended: {reason}"),
+//!         ClientEvent::Gap { from, to, .. } => println!("entries {from} to {to} are missing"),
+//!         ClientEvent::Closed(reason) => println!("the client has ended: {reason}"),
 //!         _ => {}
 //!     }
 //! }
@@ -35,10 +35,10 @@
 //! # Guarantees
 //!
 //! - **Each message arrives once and in order, or an event names the gap.** When the connection is lost, the client
-//!   connects again and resumes every room after the last entry that the consumer got. The wait before that doubles
-//!   and is random ([`Reconnect`]), or is the one that the server asks for. If the room's log no longer reaches back,
-//!   [`Event::Gap`] names the missing entries. If the room has a new log, [`Event::Resumed`] says so. The client
-//!   advances over entries of a type that it does not know.
+//!   connects again and resumes every room after the last entry that the consumer got. The wait before that doubles and
+//!   is random ([`Reconnect`]), or is the one that the server asks for. If the room's log no longer reaches back,
+//!   [`ClientEvent::Gap`] names the missing entries. If the room has a new log, [`ClientEvent::Resumed`] says so. The
+//!   client advances over entries of a type that it does not know.
 //! - **A message is stored once.** A send carries a key and is repeated with it until the server stores or finally
 //!   refuses the message: on each new connection, and after a wait if the server refuses it for now (`unavailable`,
 //!   `rate_limited`). Later sends to that room wait behind it. The server limits for how long it knows a key. The keys
@@ -53,7 +53,7 @@
 //!
 //! The client does not reconnect after a close code that forbids it (see [`CloseCode::advice`]; 4005 too, because the
 //! client has no new token), after a refused upgrade that will not change (400, 401, 403 and similar), and after
-//! [`Reconnect::give_up`]. The last event is [`Event::Closed`], and each command returns [`Error::Closed`].
+//! [`Reconnect::give_up`]. The last event is [`ClientEvent::Closed`], and each command returns [`Error::Closed`].
 //!
 //! # Slow consumers
 //!
@@ -84,16 +84,16 @@ mod state;
 
 pub use backoff::Reconnect;
 pub use builder::Builder;
-pub use client::{Client, Text};
+pub use client::Client;
 pub use error::{Closed, ConnectError, Error, InvalidCommand, Lost, ServerError, Violation};
-pub use event::{Event, Message, Welcome};
+pub use event::{ClientEvent, ReceivedMessage, Welcome};
 pub use events::Events;
-pub use reply::{Joined, MessagePage, Sent};
+pub use reply::{Joined, MessagePage};
 
 pub use chat_proto::command::{Command, JoinFrom};
 pub use chat_proto::{
-    CloseCode, ErrorCode, InvalidEvent, InvalidRoomName, LimitsNotice, PresenceState, ProtocolViolation,
-    Range, RawEvent, RoomName, User,
+    AppendReceipt, CloseCode, ErrorCode, InvalidEvent, InvalidRoomName, LimitsNotice, PresenceState,
+    ProtocolViolation, Range, RawEvent, RoomName, Text, User,
 };
 
 /// The example in the README, as a test.

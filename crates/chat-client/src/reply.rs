@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use chat_proto::RoomName;
 
-use crate::Message;
+use crate::ReceivedMessage;
 
-/// The reply to `join`.
+/// The reply to `join`: the `joined` event as a type of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Joined {
@@ -22,24 +22,14 @@ pub struct Joined {
     pub members: usize,
 }
 
-/// The reply to `send`: the message is in the room's log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Sent {
-    /// The position of the message in the room's log.
-    pub seq: u64,
-    /// The time of the commit, in ms since the Unix epoch by the server's clock.
-    pub at: u64,
-    /// True if an earlier attempt with the same key had stored the message.
-    pub duplicate: bool,
-}
-
 /// The reply to `history` (oldest message first) and to `search` (newest first).
+///
+/// In contrast to [`chat_proto::Page`], its messages are read, not frames.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MessagePage {
     /// The messages.
-    pub messages: Vec<Message>,
+    pub messages: Vec<ReceivedMessage>,
     /// True if the log has more messages in that direction.
     pub more: bool,
 }

@@ -4,19 +4,19 @@
 
 mod support;
 
-use chat_client::{Client, CloseCode, Closed, Error, JoinFrom, Lost, Sent, Text};
+use chat_client::{AppendReceipt, Client, CloseCode, Closed, Error, JoinFrom, Lost, Text};
 use futures_util::future::join_all;
 use support::failing::{Failing, Mode};
 use support::{Proxy, Server, asked, close, eager, fake, lobby, url, welcomed, within};
 use tokio::time::Instant;
 
 /// Sends this many messages at once.
-async fn sends(client: &Client, count: usize) -> Vec<Result<Sent, Error>> {
-    join_all((0..count).map(|_| async { client.send(&lobby(), &Text("hi")).await })).await
+async fn sends(client: &Client, count: usize) -> Vec<Result<AppendReceipt, Error>> {
+    join_all((0..count).map(|_| async { client.send(&lobby(), &Text::new("hi")).await })).await
 }
 
 /// Returns the `seq` of each reply.
-fn seqs(answers: Vec<Result<Sent, Error>>) -> Vec<u64> {
+fn seqs(answers: Vec<Result<AppendReceipt, Error>>) -> Vec<u64> {
     answers.into_iter().map(|sent| sent.unwrap().seq).collect()
 }
 
@@ -73,7 +73,7 @@ async fn close_ends_commands_without_a_reply_after_its_timeout() {
     let seconds = begun.elapsed().as_secs();
     assert!((5..=7).contains(&seconds), "{seconds}");
     let last = within(events.next()).await;
-    assert!(matches!(last, Some(chat_client::Event::Closed(Closed::Locally))), "{last:?}");
+    assert!(matches!(last, Some(chat_client::ClientEvent::Closed(Closed::Locally))), "{last:?}");
     drop(peer);
 }
 
@@ -101,13 +101,14 @@ async fn a_dropped_client_finishes_its_commands() {
     let (client, mut events) = Client::connect(&server.url()).await.unwrap();
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
     let room = lobby();
+    let hi = Text::new("hi");
     tokio::select! {
         biased;
-        sent = client.send(&room, &Text("hi")) => panic!("{sent:?}"),
+        sent = client.send(&room, &hi) => panic!("{sent:?}"),
         () = rooms.wait_for_attempts(1) => {}
     }
     drop(client);
     rooms.set(Mode::Works);
     assert_eq!(support::message(&mut events).await.seq, 1);
-    assert!(matches!(support::next(&mut events).await, chat_client::Event::Closed(Closed::Locally)));
+    assert!(matches!(support::next(&mut events).await, chat_client::ClientEvent::Closed(Closed::Locally)));
 }

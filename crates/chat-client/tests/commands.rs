@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use chat_client::{Client, ConnectError, Error, ErrorCode, Event, JoinFrom, Range, Text};
+use chat_client::{Client, ClientEvent, ConnectError, Error, ErrorCode, JoinFrom, Range, Text};
 use chat_core::Chat;
 use support::{Server, lobby, message, next, url, within};
 
@@ -19,7 +19,7 @@ async fn a_message_of_one_client_reaches_another() {
     let joined = ann.join(&lobby(), JoinFrom::Now).await.unwrap();
     assert_eq!((joined.seq, joined.first, joined.recovered, joined.members), (0, 1, true, 1));
     bob.join(&lobby(), JoinFrom::Now).await.unwrap();
-    let sent = ann.send(&lobby(), &Text("hi \"there\"")).await.unwrap();
+    let sent = ann.send(&lobby(), &Text::new("hi \"there\"")).await.unwrap();
     assert_eq!((sent.seq, sent.duplicate), (1, false));
     let read = message(&mut bobs).await;
     assert_eq!((read.seq, read.text().as_deref(), &read.user), (1, Some("hi \"there\""), ann.user()));
@@ -28,7 +28,9 @@ async fn a_message_of_one_client_reaches_another() {
     let members = bob.members(&lobby()).await.unwrap();
     assert_eq!(members, [ann.user().clone(), bob.user().clone()]);
     bob.typing(&lobby(), true).await.unwrap();
-    assert!(matches!(next(&mut anns).await, Event::Typing { active: true, user, .. } if user == *bob.user()));
+    assert!(
+        matches!(next(&mut anns).await, ClientEvent::Typing { active: true, user, .. } if user == *bob.user())
+    );
     assert!(bob.ping().await.unwrap() > Duration::ZERO);
 
     bob.leave(&lobby()).await.unwrap();
@@ -42,9 +44,9 @@ async fn a_log_is_read_in_pages_and_joined_at_any_entry() {
     let (client, mut events) = Client::connect(&server.url()).await.unwrap();
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
     for n in 1..=9 {
-        client.send(&lobby(), &Text(&format!("message {n}"))).await.unwrap();
+        client.send(&lobby(), &Text::new(format!("message {n}"))).await.unwrap();
     }
-    let newest = client.history(&lobby(), Range::Before { seq: u64::MAX, limit: 3 }).await.unwrap();
+    let newest = client.history(&lobby(), Range::newest(3)).await.unwrap();
     let seqs: Vec<_> = newest.messages.iter().map(|message| message.seq).collect();
     assert_eq!((seqs, newest.more), (vec![7, 8, 9], true));
     let oldest = client.history(&lobby(), Range::After { seq: 7, limit: 3 }).await.unwrap();
@@ -78,12 +80,12 @@ async fn two_sends_with_one_key_are_one_message() {
     let server = Server::start(Chat::default());
     let (client, mut events) = Client::connect(&server.url()).await.unwrap();
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
-    let first = client.send_with_key(&lobby(), &Text("hi"), "k").await.unwrap();
-    let again = client.send_with_key(&lobby(), &Text("hi"), "k").await.unwrap();
+    let first = client.send_with_key(&lobby(), &Text::new("hi"), "k").await.unwrap();
+    let again = client.send_with_key(&lobby(), &Text::new("hi"), "k").await.unwrap();
     assert_eq!((again.seq, again.at, again.duplicate), (first.seq, first.at, true));
-    let other = client.send_with_key(&lobby(), &Text("ho"), "k").await.unwrap_err();
+    let other = client.send_with_key(&lobby(), &Text::new("ho"), "k").await.unwrap_err();
     assert!(matches!(other, Error::Refused(error) if error.code == ErrorCode::KeyConflict));
-    client.send(&lobby(), &Text("end")).await.unwrap();
+    client.send(&lobby(), &Text::new("end")).await.unwrap();
     assert_eq!(message(&mut events).await.text().as_deref(), Some("hi"));
     assert_eq!(message(&mut events).await.text().as_deref(), Some("end"));
 }
@@ -93,7 +95,7 @@ async fn a_command_that_is_too_long_is_not_sent() {
     let server = Server::start(Chat::default());
     let (client, _events) = Client::connect(&server.url()).await.unwrap();
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
-    let long = client.send(&lobby(), &Text(&"x".repeat(20_000))).await.unwrap_err();
+    let long = client.send(&lobby(), &Text::new("x".repeat(20_000))).await.unwrap_err();
     assert!(matches!(long, Error::InvalidCommand(_)));
     client.ping().await.unwrap();
 }
@@ -106,7 +108,7 @@ async fn a_hundred_commands_at_once_all_get_replies() {
     let tasks: Vec<_> = (0..100)
         .map(|n| {
             let client = client.clone();
-            tokio::spawn(async move { client.send(&lobby(), &Text(&n.to_string())).await.unwrap().seq })
+            tokio::spawn(async move { client.send(&lobby(), &Text::new(n.to_string())).await.unwrap().seq })
         })
         .collect();
     let mut seqs = Vec::new();
@@ -126,13 +128,13 @@ async fn close_ends_the_session_and_the_events() {
     let (client, mut events) = Client::connect(&server.url()).await.unwrap();
     let other = client.clone();
     within(client.close()).await.unwrap();
-    assert!(matches!(next(&mut events).await, Event::Closed(chat_client::Closed::Locally)));
+    assert!(matches!(next(&mut events).await, ClientEvent::Closed(chat_client::Closed::Locally)));
     assert!(within(events.next()).await.is_none());
     assert_eq!(other.ping().await, Err(Error::Closed(chat_client::Closed::Locally)));
     // The drop of the last handle does the same.
     let (client, mut events) = Client::connect(&server.url()).await.unwrap();
     drop(client);
-    assert!(matches!(next(&mut events).await, Event::Closed(chat_client::Closed::Locally)));
+    assert!(matches!(next(&mut events).await, ClientEvent::Closed(chat_client::Closed::Locally)));
     within(async {
         while server.chat.counts().connections > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;

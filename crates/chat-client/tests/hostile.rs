@@ -6,7 +6,9 @@ mod support;
 
 use std::time::Duration;
 
-use chat_client::{Client, Closed, ConnectError, Error, ErrorCode, Event, Events, JoinFrom, Lost, Text};
+use chat_client::{
+    Client, ClientEvent, Closed, ConnectError, Error, ErrorCode, Events, JoinFrom, Lost, Text,
+};
 use futures_util::{SinkExt, StreamExt};
 use support::{Peer, WELCOME, asked, close, eager, fake, lobby, message, next, tell, url, welcomed, within};
 use tokio::sync::mpsc;
@@ -50,7 +52,7 @@ async fn a_client_reconnects_only_after_the_close_codes_that_allow_it() {
         let (client, mut events, mut peer) = connected(&mut peers, address).await;
         close(&mut peer, code).await;
         let lost = Lost::Close { code: code.into(), reason: "why".to_owned() };
-        let Event::Closed(closed) = next(&mut events).await else { panic!("{code}") };
+        let ClientEvent::Closed(closed) = next(&mut events).await else { panic!("{code}") };
         assert_eq!(closed, Closed::Lost(lost));
         assert_eq!(client.ping().await, Err(Error::Closed(closed)));
         assert!(peers.try_recv().is_err(), "the client reconnected after {code}");
@@ -59,9 +61,9 @@ async fn a_client_reconnects_only_after_the_close_codes_that_allow_it() {
         let (address, mut peers) = fake().await;
         let (_client, mut events, mut peer) = connected(&mut peers, address).await;
         close(&mut peer, code).await;
-        assert!(matches!(next(&mut events).await, Event::Disconnected { .. }), "{code}");
+        assert!(matches!(next(&mut events).await, ClientEvent::Disconnected { .. }), "{code}");
         welcomed(&mut peers).await;
-        assert!(matches!(next(&mut events).await, Event::Reconnected), "{code}");
+        assert!(matches!(next(&mut events).await, ClientEvent::Reconnected), "{code}");
     }
 }
 
@@ -92,12 +94,15 @@ async fn a_server_that_breaks_the_protocol_ends_the_client() {
         // The client may disconnect before it has read everything.
         let _gone = peer.send(tungstenite::Message::text(text)).await.is_err();
         let event = next(&mut events).await;
-        assert!(matches!(event, Event::Closed(Closed::Lost(Lost::Violation(_)))), "{text:.60}: {event:?}");
+        assert!(
+            matches!(event, ClientEvent::Closed(Closed::Lost(Lost::Violation(_)))),
+            "{text:.60}: {event:?}"
+        );
     }
     let (address, mut peers) = fake().await;
     let (_client, mut events, mut peer) = connected(&mut peers, address).await;
     within(peer.send(tungstenite::Message::binary(vec![1]))).await.unwrap();
-    assert!(matches!(next(&mut events).await, Event::Closed(Closed::Lost(Lost::Violation(_)))));
+    assert!(matches!(next(&mut events).await, ClientEvent::Closed(Closed::Lost(Lost::Violation(_)))));
     let answer = within(peer.next()).await.unwrap().unwrap();
     assert!(matches!(answer, tungstenite::Message::Close(Some(frame)) if u16::from(frame.code) == 1002));
 }
@@ -116,7 +121,7 @@ async fn events_of_a_later_protocol_are_ignored() {
         tell(&mut peer, text).await;
     }
     tell(&mut peer, r#"{"type":"error","code":"made_up","message":"no","retry_after_ms":5}"#).await;
-    let Event::Error(error) = next(&mut events).await else { panic!() };
+    let ClientEvent::Error(error) = next(&mut events).await else { panic!() };
     assert_eq!(error.code, ErrorCode::from("made_up"));
     assert_eq!(error.code.as_str(), "made_up");
     assert_eq!(error.retry_after, Some(Duration::from_millis(5)));
@@ -184,7 +189,7 @@ async fn a_hole_without_a_gap_event_is_requested_and_then_reported() {
     tell(&mut peer, &message_event(12)).await;
     answer_join(&mut peer, "e", 12, true).await;
     tell(&mut peer, &message_event(12)).await;
-    assert!(matches!(next(&mut events).await, Event::Gap { from: 10, to: 11, .. }));
+    assert!(matches!(next(&mut events).await, ClientEvent::Gap { from: 10, to: 11, .. }));
     assert_eq!(message(&mut events).await.seq, 12);
     drop(joining.await.unwrap());
 }
@@ -195,7 +200,7 @@ async fn a_send_without_a_reply_is_repeated_with_its_key_after_the_room_is_resum
     let (client, mut events, mut peer) = connected(&mut peers, address).await;
     let task = tokio::spawn(async move {
         client.join(&lobby(), JoinFrom::Now).await.unwrap();
-        let sent = client.send(&lobby(), &Text("hi")).await;
+        let sent = client.send(&lobby(), &Text::new("hi")).await;
         (client, sent)
     });
     answer_join(&mut peer, "e", 0, true).await;
@@ -224,7 +229,7 @@ async fn a_refused_resume_expels_the_client_from_the_room() {
     let (client, mut events, mut peer) = connected(&mut peers, address).await;
     let task = tokio::spawn(async move {
         client.join(&lobby(), JoinFrom::Now).await.unwrap();
-        let sent = client.send(&lobby(), &Text("hi")).await;
+        let sent = client.send(&lobby(), &Text::new("hi")).await;
         (client, sent)
     });
     answer_join(&mut peer, "e", 0, true).await;
@@ -241,11 +246,11 @@ async fn a_refused_resume_expels_the_client_from_the_room() {
     }
     loop {
         match next(&mut events).await {
-            Event::Expelled { room, error } => {
+            ClientEvent::Expelled { room, error } => {
                 assert_eq!((room, error.code), (lobby(), ErrorCode::Forbidden));
                 break;
             }
-            Event::Disconnected { .. } | Event::Reconnected => {}
+            ClientEvent::Disconnected { .. } | ClientEvent::Reconnected => {}
             other => panic!("{other:?}"),
         }
     }
@@ -264,7 +269,7 @@ async fn a_silent_server_is_pinged_and_then_disconnected() {
     // From here on only time passes: the server keeps the connection and does not read.
     tokio::time::pause();
     let connected = Instant::now();
-    assert!(matches!(next(&mut events).await, Event::Disconnected { lost: Lost::PingTimeout, .. }));
+    assert!(matches!(next(&mut events).await, ClientEvent::Disconnected { lost: Lost::PingTimeout, .. }));
     let waited = connected.elapsed().as_secs();
     assert!((19..=21).contains(&waited), "{waited}");
     drop(peer);
@@ -289,6 +294,6 @@ async fn advice_is_followed_up_to_its_bound() {
     )
     .await;
     close(&mut peer, 1012).await;
-    let Event::Disconnected { retry_in, .. } = next(&mut events).await else { panic!() };
+    let ClientEvent::Disconnected { retry_in, .. } = next(&mut events).await else { panic!() };
     assert_eq!(retry_in, Duration::from_secs(300));
 }

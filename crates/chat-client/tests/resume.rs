@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chat_client::{Client, CloseCode, Closed, Error, Event, JoinFrom, Lost, Reconnect, Text};
+use chat_client::{Client, ClientEvent, CloseCode, Closed, Error, JoinFrom, Lost, Reconnect, Text};
 use chat_core::{Chat, Limits};
 use support::{Proxy, Server, eager, lobby, message, next, url, within};
 use tokio::sync::watch;
@@ -23,7 +23,7 @@ async fn events_continue_without_a_hole_or_a_duplicate_after_a_reconnect() {
             if n == 10 {
                 reader.reconnect().await.unwrap();
             }
-            writer.send(&lobby(), &Text("hi")).await.unwrap();
+            writer.send(&lobby(), &Text::new("hi")).await.unwrap();
             if n < 10 {
                 assert_eq!(message(&mut events).await.seq, round * 20 + n);
             }
@@ -42,15 +42,18 @@ async fn the_consumer_gets_events_of_the_connection_and_of_each_room() {
     for room in &rooms {
         client.join(room, JoinFrom::Now).await.unwrap();
         // An empty room is closed with its last member, and has another epoch the next time.
-        client.send(room, &Text("hi")).await.unwrap();
+        client.send(room, &Text::new("hi")).await.unwrap();
         message(&mut events).await;
     }
     client.reconnect().await.unwrap();
-    assert!(matches!(next(&mut events).await, Event::Disconnected { lost: Lost::ReconnectRequested, .. }));
-    assert!(matches!(next(&mut events).await, Event::Reconnected));
+    assert!(matches!(
+        next(&mut events).await,
+        ClientEvent::Disconnected { lost: Lost::ReconnectRequested, .. }
+    ));
+    assert!(matches!(next(&mut events).await, ClientEvent::Reconnected));
     let mut resumed = BTreeSet::new();
     for _ in &rooms {
-        let Event::Resumed { room, recovered: true, .. } = next(&mut events).await else { panic!() };
+        let ClientEvent::Resumed { room, recovered: true, .. } = next(&mut events).await else { panic!() };
         resumed.insert(room);
     }
     assert_eq!(resumed, rooms.into());
@@ -69,20 +72,20 @@ async fn entries_that_the_log_no_longer_has_are_a_gap() {
     let (client, mut events) =
         Client::builder(&url(proxy.address)).reconnect(eager()).connect().await.unwrap();
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
-    client.send(&lobby(), &Text("1")).await.unwrap();
+    client.send(&lobby(), &Text::new("1")).await.unwrap();
     assert_eq!(message(&mut events).await.seq, 1);
     let (writer, _) = Client::connect(&server.url()).await.unwrap();
     writer.join(&lobby(), JoinFrom::Now).await.unwrap();
     proxy.open(false);
     proxy.cut();
     for n in 2..=30 {
-        writer.send(&lobby(), &Text(&n.to_string())).await.unwrap();
+        writer.send(&lobby(), &Text::new(n.to_string())).await.unwrap();
     }
     proxy.open(true);
-    assert!(matches!(next(&mut events).await, Event::Disconnected { .. }));
-    assert!(matches!(next(&mut events).await, Event::Reconnected));
-    assert!(matches!(next(&mut events).await, Event::Resumed { recovered: false, .. }));
-    assert!(matches!(next(&mut events).await, Event::Gap { from: 2, to: 20, .. }));
+    assert!(matches!(next(&mut events).await, ClientEvent::Disconnected { .. }));
+    assert!(matches!(next(&mut events).await, ClientEvent::Reconnected));
+    assert!(matches!(next(&mut events).await, ClientEvent::Resumed { recovered: false, .. }));
+    assert!(matches!(next(&mut events).await, ClientEvent::Gap { from: 2, to: 20, .. }));
     for seq in 21..=30 {
         assert_eq!(message(&mut events).await.seq, seq);
     }
@@ -94,16 +97,16 @@ async fn a_server_with_a_new_log_is_resumed_without_recovery() {
     let address = server.address;
     let (client, mut events) = Client::builder(&server.url()).reconnect(eager()).connect().await.unwrap();
     let before = client.join(&lobby(), JoinFrom::Now).await.unwrap();
-    client.send(&lobby(), &Text("old")).await.unwrap();
+    client.send(&lobby(), &Text::new("old")).await.unwrap();
     assert_eq!(message(&mut events).await.seq, 1);
     drop(server);
-    assert!(matches!(next(&mut events).await, Event::Disconnected { .. }));
+    assert!(matches!(next(&mut events).await, ClientEvent::Disconnected { .. }));
     let server = Server::start_at(address, Chat::default());
     // The send waits for the new server.
-    let sent = within(client.send(&lobby(), &Text("new"))).await.unwrap();
+    let sent = within(client.send(&lobby(), &Text::new("new"))).await.unwrap();
     assert_eq!((sent.seq, sent.duplicate), (1, false));
-    assert!(matches!(next(&mut events).await, Event::Reconnected));
-    let Event::Resumed { epoch, recovered, .. } = next(&mut events).await else { panic!() };
+    assert!(matches!(next(&mut events).await, ClientEvent::Reconnected));
+    let ClientEvent::Resumed { epoch, recovered, .. } = next(&mut events).await else { panic!() };
     assert!(!recovered && epoch != before.epoch);
     let read = message(&mut events).await;
     assert_eq!((read.seq, &read.epoch, read.text().as_deref()), (1, &epoch, Some("new")));
@@ -123,7 +126,7 @@ async fn a_client_reconnects_after_a_drain_when_the_server_says() {
     let (client, mut events) = Client::builder(&server.url()).reconnect(never_soon).connect().await.unwrap();
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
     chat.drain(Duration::from_secs(20)).await;
-    let Event::Disconnected { lost, retry_in } = next(&mut events).await else { panic!() };
+    let ClientEvent::Disconnected { lost, retry_in } = next(&mut events).await else { panic!() };
     assert_eq!(lost, Lost::Close { code: CloseCode::Restarting, reason: "restarting".to_owned() });
     assert!(
         retry_in >= Duration::from_millis(400),
@@ -131,7 +134,7 @@ async fn a_client_reconnects_after_a_drain_when_the_server_says() {
     );
     drop(server);
     let _next = Server::start_at(address, Chat::default());
-    assert!(matches!(next(&mut events).await, Event::Reconnected));
+    assert!(matches!(next(&mut events).await, ClientEvent::Reconnected));
 }
 
 /// Cuts every connection again and again, at any byte.
@@ -161,7 +164,8 @@ async fn no_message_is_lost_or_duplicated_over_a_failing_network() {
         senders.push(tokio::spawn(async move {
             let (mut seqs, mut repeated) = (Vec::new(), 0);
             while !*stopped.borrow() {
-                let sent = client.send(&lobby(), &Text(&format!("{sender} {}", seqs.len()))).await.unwrap();
+                let sent =
+                    client.send(&lobby(), &Text::new(format!("{sender} {}", seqs.len()))).await.unwrap();
                 seqs.push(sent.seq);
                 repeated += usize::from(sent.duplicate);
             }
@@ -183,16 +187,16 @@ async fn no_message_is_lost_or_duplicated_over_a_failing_network() {
         }
         let (last, _) = Client::connect(&server.url()).await.unwrap();
         last.join(&lobby(), JoinFrom::Now).await.unwrap();
-        last.send(&lobby(), &Text("end")).await.unwrap();
+        last.send(&lobby(), &Text::new("end")).await.unwrap();
         acknowledged
     };
     let reading = async {
         let (mut read, mut reconnects) = (Vec::new(), 0);
         loop {
             match next(&mut events).await {
-                Event::Message(message) => read.push((message.seq, message.text().unwrap())),
-                Event::Reconnected => reconnects += 1,
-                Event::Disconnected { .. } | Event::Resumed { recovered: true, .. } => {}
+                ClientEvent::Message(message) => read.push((message.seq, message.text().unwrap())),
+                ClientEvent::Reconnected => reconnects += 1,
+                ClientEvent::Disconnected { .. } | ClientEvent::Resumed { recovered: true, .. } => {}
                 other => panic!("{other:?}"),
             }
             if read.last().is_some_and(|(_, text)| text == "end") {
@@ -226,9 +230,9 @@ async fn a_command_without_a_connection_is_not_carried_out() {
         .unwrap();
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
     drop(server);
-    assert!(matches!(next(&mut events).await, Event::Disconnected { .. }));
+    assert!(matches!(next(&mut events).await, ClientEvent::Disconnected { .. }));
     let asked = Instant::now();
-    assert_eq!(within(client.send(&lobby(), &Text("hi"))).await, Err(Error::NotConnected));
+    assert_eq!(within(client.send(&lobby(), &Text::new("hi"))).await, Err(Error::NotConnected));
     assert!(asked.elapsed() >= Duration::from_millis(200));
     assert_eq!(within(client.ping()).await, Err(Error::NotConnected));
 }
@@ -239,7 +243,7 @@ async fn a_client_without_reconnects_ends_with_its_connection() {
     let (client, mut events) =
         Client::builder(&server.url()).reconnect(Reconnect::never()).connect().await.unwrap();
     client.reconnect().await.unwrap();
-    assert!(matches!(next(&mut events).await, Event::Closed(Closed::Lost(Lost::ReconnectRequested))));
+    assert!(matches!(next(&mut events).await, ClientEvent::Closed(Closed::Lost(Lost::ReconnectRequested))));
     assert_eq!(client.ping().await, Err(Error::Closed(Closed::Lost(Lost::ReconnectRequested))));
 }
 
@@ -257,7 +261,7 @@ async fn a_client_gives_up_after_its_limit() {
         error
     });
     drop(server);
-    assert!(matches!(next(&mut events).await, Event::Disconnected { .. }));
-    assert!(matches!(next(&mut events).await, Event::Closed(Closed::GaveUp(_))));
+    assert!(matches!(next(&mut events).await, ClientEvent::Disconnected { .. }));
+    assert!(matches!(next(&mut events).await, ClientEvent::Closed(Closed::GaveUp(_))));
     assert!(matches!(within(ping).await.unwrap(), Some(Error::Closed(Closed::GaveUp(_)))));
 }

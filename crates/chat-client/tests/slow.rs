@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use chat_client::{Client, Event, JoinFrom, Text};
+use chat_client::{Client, ClientEvent, JoinFrom, Text};
 use chat_core::{Chat, Limits};
 use support::{Server, eager, lobby, message, next, within};
 
@@ -16,7 +16,7 @@ async fn one_task_sends_and_reads_in_turn_with_the_smallest_buffer() {
     writer.join(&lobby(), JoinFrom::Now).await.unwrap();
     // The consumer does not read meanwhile, and each send causes an event.
     for n in 1..=MESSAGES {
-        assert_eq!(within(writer.send(&lobby(), &Text("hi"))).await.unwrap().seq, n);
+        assert_eq!(within(writer.send(&lobby(), &Text::new("hi"))).await.unwrap().seq, n);
     }
     for seq in 1..=MESSAGES {
         assert_eq!(message(&mut echoes).await.seq, seq);
@@ -33,7 +33,7 @@ async fn a_consumer_that_stops_reading_gets_every_message_later() {
     writer.join(&lobby(), JoinFrom::Now).await.unwrap();
     let text = "x".repeat(1_000);
     for _ in 0..MESSAGES {
-        writer.send(&lobby(), &Text(&text)).await.unwrap();
+        writer.send(&lobby(), &Text::new(&text)).await.unwrap();
     }
     for seq in 1..=MESSAGES {
         assert_eq!(message(&mut events).await.seq, seq);
@@ -61,7 +61,7 @@ async fn a_consumer_that_the_server_disconnects_continues_or_gets_a_gap() {
     let mut sent = 0;
     within(async {
         while server.chat.counts().sessions == 2 {
-            sent = writer.send(&lobby(), &Text(&text)).await.unwrap().seq;
+            sent = writer.send(&lobby(), &Text::new(&text)).await.unwrap().seq;
         }
     })
     .await;
@@ -69,16 +69,16 @@ async fn a_consumer_that_the_server_disconnects_continues_or_gets_a_gap() {
     let mut slow = false;
     while expected <= sent {
         match next(&mut events).await {
-            Event::Message(message) => {
+            ClientEvent::Message(message) => {
                 assert_eq!(message.seq, expected);
                 expected += 1;
             }
-            Event::Gap { from, to, .. } => {
+            ClientEvent::Gap { from, to, .. } => {
                 assert_eq!(from, expected);
                 expected = to + 1;
             }
-            Event::Disconnected { .. } => slow = true,
-            Event::Reconnected | Event::Resumed { .. } => {}
+            ClientEvent::Disconnected { .. } => slow = true,
+            ClientEvent::Reconnected | ClientEvent::Resumed { .. } => {}
             other => panic!("{other:?}"),
         }
     }
@@ -92,6 +92,6 @@ async fn dropped_events_do_not_block_commands() {
     drop(events);
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
     for _ in 0..50 {
-        within(client.send(&lobby(), &Text("hi"))).await.unwrap();
+        within(client.send(&lobby(), &Text::new("hi"))).await.unwrap();
     }
 }

@@ -22,10 +22,10 @@ async fn a_send_is_repeated_until_the_room_stores_it() {
         rooms.wait_for_attempts(3).await;
         rooms.set(Mode::Works);
     };
-    let (sent, ()) = tokio::join!(async { client.send(&lobby(), &Text("hi")).await }, healed);
+    let (sent, ()) = tokio::join!(async { client.send(&lobby(), &Text::new("hi")).await }, healed);
     let sent = sent.unwrap();
     assert_eq!((sent.seq, sent.duplicate), (1, false));
-    assert_eq!(client.send(&lobby(), &Text("end")).await.unwrap().seq, 2);
+    assert_eq!(client.send(&lobby(), &Text::new("end")).await.unwrap().seq, 2);
     assert_eq!(message(&mut events).await.text().as_deref(), Some("hi"));
     assert_eq!(message(&mut events).await.text().as_deref(), Some("end"));
 }
@@ -41,10 +41,10 @@ async fn a_repeated_send_that_was_stored_before_is_one_message() {
         assert_eq!(message(&mut events).await.seq, 1);
         rooms.set(Mode::Works);
     };
-    let (sent, ()) = tokio::join!(async { client.send(&lobby(), &Text("hi")).await }, healed);
+    let (sent, ()) = tokio::join!(async { client.send(&lobby(), &Text::new("hi")).await }, healed);
     let sent = sent.unwrap();
     assert_eq!((sent.seq, sent.duplicate), (1, true));
-    client.send(&lobby(), &Text("end")).await.unwrap();
+    client.send(&lobby(), &Text::new("end")).await.unwrap();
     assert_eq!(message(&mut events).await.text().as_deref(), Some("end"));
 }
 
@@ -55,14 +55,14 @@ async fn a_send_that_times_out_may_have_happened() {
     let builder = Client::builder(&server.url()).command_timeout(Duration::from_secs(4));
     let (client, _events) = builder.connect().await.unwrap();
     client.join(&lobby(), JoinFrom::Now).await.unwrap();
-    let error = within(client.send_with_key(&lobby(), &Text("hi"), "k")).await.unwrap_err();
+    let error = within(client.send_with_key(&lobby(), &Text::new("hi"), "k")).await.unwrap_err();
     let Error::Unsure(reason) = &error else { panic!("{error:?}") };
     assert_eq!(reason.code, ErrorCode::Unavailable);
     assert!(error.may_have_happened() && error.is_temporary(), "{error}");
     // Each wait is a random part of 250 ms or more.
     assert!((2..100).contains(&rooms.attempts()), "{} attempts", rooms.attempts());
     rooms.set(Mode::Works);
-    let again = within(client.send_with_key(&lobby(), &Text("hi"), "k")).await.unwrap();
+    let again = within(client.send_with_key(&lobby(), &Text::new("hi"), "k")).await.unwrap();
     assert_eq!((again.seq, again.duplicate), (1, true));
 }
 
@@ -70,8 +70,8 @@ async fn a_send_that_times_out_may_have_happened() {
 async fn a_send_that_cannot_wait_for_the_advice_is_refused_at_once() {
     let (client, mut peer) = joined().await;
     let talk = tokio::spawn(async move {
-        let first = client.send(&lobby(), &Text("hi")).await;
-        (first, client.send(&lobby(), &Text("ho")).await)
+        let first = client.send(&lobby(), &Text::new("hi")).await;
+        (first, client.send(&lobby(), &Text::new("ho")).await)
     });
     let first =
         answer(&mut peer, "error", r#""code":"rate_limited","message":"","retry_after_ms":300"#).await;
@@ -92,7 +92,7 @@ async fn a_send_that_cannot_wait_for_the_advice_is_refused_at_once() {
 async fn later_sends_wait_behind_a_refused_send_and_other_commands_do_not() {
     let (client, mut peer) = joined().await;
     let talk = tokio::spawn(async move {
-        let send = async |text| client.send(&lobby(), &Text(text)).await.unwrap().seq;
+        let send = async |text: &str| client.send(&lobby(), &Text::new(text)).await.unwrap().seq;
         let second = async {
             // The reply to the ping arrives after the refusal.
             client.ping().await.unwrap();

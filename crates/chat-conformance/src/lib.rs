@@ -1,7 +1,8 @@
 //! The conformance suite for servers of the protocol `chat.v1`.
 //!
 //! The suite has more than 300 named cases. Each states one rule of PROTOCOL.md or of an RFC, and tests it with a raw
-//! client that can also send invalid data. There are two ways to run them: as tests of an adapter, and as a command for any server.
+//! client that can also send invalid data. There are two ways to run them: as tests of an adapter, and as a command for
+//! any server.
 //!
 //! # As tests of an adapter
 //!
@@ -32,20 +33,20 @@
 //! `cargo test --test conformance` runs all [`cases`] on each mechanism, and `cargo test --test conformance -- close::`
 //! those of one group. The output says how many ran.
 //!
-//! A case that the framework makes impossible is a [`deviation`](Mechanism::deviation) with a reason. The case still runs,
-//! and the test fails when the case passes. [`TUNGSTENITE_DEVIATIONS`] are those that frameworks share.
+//! A case that the framework makes impossible is a [`deviation`](Mechanism::deviation) with a reason. The case still
+//! runs, and the test fails when the case passes. [`TUNGSTENITE_DEVIATIONS`] are those that frameworks share.
 //!
 //! # From outside this workspace
 //!
 //! An adapter in another repository uses the same two files. These points differ:
 //!
-//! - The dependency on `chat-conformance` must come from the same source as the one on `chat-core`: the same path or the
-//!   same git revision. Otherwise there are two types `Endpoint`, and the test does not compile.
+//! - The dependency on `chat-conformance` must come from the same source as the one on `chat-core`: the same path or
+//!   the same git revision. Otherwise there are two types `Endpoint`, and the test does not compile.
 //! - The hint `look at` of a failure names code in this repository.
-//! - Two steps apply only inside: the comparison of transcripts between mechanisms (`tests/tests/transcripts.rs`), and the
-//!   list `ADAPTERS` of the other tests in `tests/`. An adapter outside skips both.
-//! - The limits of a case are in [`Mounted::limits`]. Pass them to the server: the suite shortens them so that a case does
-//!   not wait for long.
+//! - Two steps apply only inside: the comparison of transcripts between mechanisms (`tests/tests/transcripts.rs`), and
+//!   the list `ADAPTERS` of the other tests in `tests/`. An adapter outside skips both.
+//! - The limits of a case are in [`Mounted::limits`]. Pass them to the server: the suite shortens them so that a case
+//!   does not wait for long.
 //!
 //! # As a command
 //!

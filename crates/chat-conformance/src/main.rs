@@ -124,7 +124,8 @@ fn certify(arguments: &Arguments, order: &[usize]) -> Result<bool, String> {
     Ok(results.is_ok())
 }
 
-/// Returns the targets in the order of the command line. `order` has the positions of the addresses, then of the commands.
+/// Returns the targets in the order of the command line. `order` has the positions of the addresses, then of the
+/// commands.
 fn targets(arguments: &Arguments, order: &[usize]) -> Result<Vec<Box<dyn Target>>, String> {
     let mut targets: Vec<Box<dyn Target>> = Vec::new();
     for url in &arguments.addresses {

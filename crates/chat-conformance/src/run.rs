@@ -52,8 +52,8 @@ impl Report {
         }
     }
 
-    /// Returns the problem for a reader who does not know the case: the rule, what was expected and what happened, and the
-    /// conversation.
+    /// Returns the problem for a reader who does not know the case: the rule, what was expected and what happened, and
+    /// the conversation.
     pub fn explain(&self, case: &Case) -> Option<String> {
         match &self.outcome {
             Outcome::Passed | Outcome::NotRun(_) => None,

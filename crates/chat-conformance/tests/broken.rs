@@ -1,7 +1,7 @@
 //! Tests of the suite: servers with one defect each, and the case that must detect it.
 //!
-//! The output is the table of defects and cases. Each case passes behind the same proxy if the proxy changes nothing. So
-//! the case detects the defect and not the proxy.
+//! The output is the table of defects and cases. Each case passes behind the same proxy if the proxy changes nothing.
+//! So the case detects the defect and not the proxy.
 
 #[path = "broken/chat.rs"]
 mod chat;

@@ -6,8 +6,9 @@ use crate::{RoomName, Unavailable, User};
 /// The host's decision about what a user may do in a room.
 ///
 /// [`Builder::authorize`](crate::Builder::authorize) sets it. Without it, each user may do everything. The chat waits
-/// for an answer for [`RoomLimits::call_timeout`](crate::RoomLimits::call_timeout). Without an answer, the action is
-/// refused. [`Chat::post`](crate::Chat::post) needs no authorization, because the host itself calls it.
+/// for an answer for [`RoomLimits::call_timeout`](crate::RoomLimits::call_timeout). Without an answer in time, or after
+/// a panic, the client gets the error `unavailable`. [`Chat::post`](crate::Chat::post) needs no authorization, because
+/// the host itself calls it.
 ///
 /// A closure that needs no `await` is an `Authorize`:
 ///

@@ -127,6 +127,7 @@ pub trait Connection {
 
 /// An input from the peer.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Incoming {
     /// A text message, which is valid UTF-8.
     Text(Bytes),
@@ -154,7 +155,11 @@ impl Incoming {
 }
 
 /// A frame for the peer.
+///
+/// A connection that cannot carry a kind of frame answers [`Connection::send`] with
+/// [`io::ErrorKind::Unsupported`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Outgoing {
     /// A text message, which is valid UTF-8.
     Text(Bytes),

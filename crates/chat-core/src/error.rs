@@ -1,4 +1,26 @@
-use crate::{AppendError, BodyError, Unavailable};
+use crate::{AppendError, BodyError, Refusal, Unavailable};
+
+/// A connection that [`Chat::admit`](crate::Chat::admit) did not admit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdmitError {
+    /// The chat has as many connections as
+    /// [`ConnectionLimits::max_connections`](crate::ConnectionLimits::max_connections) allows.
+    #[error("the chat has too many connections")]
+    Full,
+    /// The chat drains, and admits no more connections.
+    #[error("the chat drains")]
+    Draining,
+}
+
+impl From<AdmitError> for Refusal {
+    fn from(error: AdmitError) -> Self {
+        match error {
+            AdmitError::Full => Self::Overloaded,
+            AdmitError::Draining => Self::Draining,
+        }
+    }
+}
 
 /// A message that [`Chat::post`](crate::Chat::post) did not store.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -1,12 +1,14 @@
+use std::net::SocketAddr;
+
 use async_trait::async_trait;
 
-use crate::{RequestHead, Unavailable, User};
+use crate::{RequestContext, RequestHead, Unavailable, User};
 
 /// The host's decision about the user behind a request.
 ///
 /// [`Endpoint::identify`](crate::Endpoint::identify) sets it. Without it, each connection is a guest. The chat waits
 /// for an answer for [`HttpLimits::identify_timeout`](crate::HttpLimits::identify_timeout). Without an answer in
-/// time, the upgrade is refused, as after an error.
+/// time, or after a panic, the upgrade is refused with 503.
 ///
 /// A closure that needs no `await` is an `Identify`:
 ///
@@ -45,12 +47,17 @@ where
 #[derive(Debug)]
 pub struct IdentifyRequest<'a> {
     head: &'a RequestHead<'a>,
+    context: &'a RequestContext<'a>,
     guest: Option<&'a User>,
 }
 
 impl<'a> IdentifyRequest<'a> {
-    pub(crate) fn new(head: &'a RequestHead<'a>, guest: Option<&'a User>) -> Self {
-        Self { head, guest }
+    pub(crate) fn new(
+        head: &'a RequestHead<'a>,
+        context: &'a RequestContext<'a>,
+        guest: Option<&'a User>,
+    ) -> Self {
+        Self { head, context, guest }
     }
 
     /// Returns the request's head.
@@ -70,6 +77,40 @@ impl<'a> IdentifyRequest<'a> {
     pub fn cookie(&self, name: &str) -> Option<&str> {
         let pairs = self.header("cookie")?.split(';').filter_map(|pair| pair.trim().split_once('='));
         pairs.into_iter().find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// Returns the first value of a parameter in the query, percent-decoded, if it is UTF-8.
+    ///
+    /// A token in the query is written to the logs of many proxies. A cookie or a header is safer.
+    pub fn query(&self, name: &str) -> Option<String> {
+        self.head.query(name)
+    }
+
+    /// Returns the address of the peer, if the adapter knows it. Behind a proxy, it is the address of the proxy.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.context.peer
+    }
+
+    /// Returns a value that the host's own middleware has set for this request, such as the user of its login.
+    ///
+    /// With axum and hyper, these are the extensions of the request. With actix-web and warp, it is the value of the
+    /// type that the host names: see `routes_with_extension` of the adapter.
+    ///
+    /// ```
+    /// use chat_core::{Chat, Denied, Endpoint, Identity, IdentifyRequest, User};
+    ///
+    /// /// The user that the host's login has put into the extensions of the request.
+    /// #[derive(Clone)]
+    /// struct Account(User);
+    ///
+    /// let endpoint = Endpoint::new(Chat::default()).identify(|request: &IdentifyRequest<'_>| {
+    ///     let Account(user) = request.extension().ok_or(Denied::Unauthorized)?;
+    ///     Ok(Identity::from(user.clone()))
+    /// });
+    /// # drop(endpoint);
+    /// ```
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.context.extensions?.get()
     }
 
     /// Returns the guest that the request asks for with `?name=`.

@@ -5,8 +5,8 @@
 //!
 //! # Mount it
 //!
-//! An adapter shows each request to an [`Endpoint`], sends the answer, and gives the connection to the [`UpgradeTicket`]
-//! that came with the answer. A host chooses the path, the origins and the status pages:
+//! An adapter shows each request to an [`Endpoint`], sends the answer, and gives the connection to the
+//! [`UpgradeTicket`] that came with the answer. A host chooses the path, the origins and the status pages:
 //!
 //! ```
 //! use chat_core::{Chat, Endpoint};
@@ -42,8 +42,8 @@
 //! # drop(endpoint);
 //! ```
 //!
-//! Each call has a time limit. If a call fails or does not return in time, the action is refused. [`Chat::kick`] closes the connections of
-//! a user.
+//! Each call has a time limit. If a call fails, panics, or does not return in time, the action is refused.
+//! [`Chat::kick`] closes the connections of a user.
 //!
 //! # Rooms from host code
 //!
@@ -58,7 +58,7 @@
 //! let mut events = chat.subscribe(&lobby).await?;
 //! let receipt = chat.post(&lobby, &User::new("service:clock", "Clock")?, &Text::new("It is noon.")).await?;
 //! assert_eq!(receipt.seq, 1);
-//! assert!(matches!(events.next().await?, Some(Event::Message { seq: 1, .. })));
+//! assert!(matches!(events.next().await, Some(Ok(Event::Message { seq: 1, .. }))));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -68,8 +68,8 @@
 //!
 //! # Stores
 //!
-//! Rooms are in memory by default. A [`Store`] keeps them elsewhere: see [`Builder::store`]. Several servers can share a
-//! store. They need a [`NodeId`] each, and a [`Bus`] for presence, typing and kicks.
+//! Rooms are in memory by default. A [`Store`] keeps them elsewhere: see [`Builder::store`]. Several servers can share
+//! a store. They need a [`NodeId`] each, and a [`Bus`] for presence, typing and kicks.
 //!
 //! # Guarantees
 //!
@@ -100,24 +100,33 @@ pub use bus::{
 };
 pub use chat::{Builder, Chat, Counts, Drained};
 pub use connection::{Connection, Incoming, Outgoing};
-pub use error::PostError;
+pub use error::{AdmitError, PostError};
 pub use identity::{Denied, Identify, IdentifyRequest, Identity};
-pub use message::{BodyError, Message, Text};
-pub use room::{MemoryRoom, MemoryStore, Subscription};
+pub use message::{BodyError, Message};
+pub use room::{MemoryRoom, MemoryStore, Subscription, SubscriptionError};
 pub use session::Ticket;
 pub use store::{Commit, CommitSink, Health, Room, Store};
 pub use upgrade::{
-    Answer, Decision, Endpoint, Handler, Readiness, SwitchingProtocols, Upgrade, UpgradeGuard, UpgradeMode,
-    UpgradeTicket,
+    Answer, Decision, Endpoint, GuardedRequest, Handler, Readiness, RequestContext, SwitchingProtocols,
+    Upgrade, UpgradeGuard, UpgradeMode, UpgradeTicket,
 };
+
+/// The attribute for an `impl` of [`Store`], [`Room`], [`Identify`] or [`Authorize`].
+pub use async_trait::async_trait;
+/// The stream that [`Subscription`] is.
+pub use futures_util::Stream;
+/// The type map of a request: see [`RequestContext`].
+pub use http::Extensions;
+/// The body of a message, as JSON.
+pub use serde_json::value::RawValue;
 
 pub use chat_proto::handshake::{InvalidOrigin, OriginPattern, Refusal, RequestHead, Version};
 pub use chat_proto::{
     AppendError, AppendReceipt, CloseCode, ConnectionLimits, ErrorCode, Event, HttpLimits, InvalidEvent,
-    InvalidRoomName, InvalidUserName, Limits, LimitsNotice, LogBounds, NewMessage, NodeLimits, Page,
-    PresenceState, ProtocolViolation, Range, Rate, RateLimits, RoomLimits, RoomName, Scan, Search,
-    SearchError, SearchPage, StoredMessage, Unavailable, User, UserKey, WireLimits, has_visible,
-    is_printable,
+    InvalidRoomName, InvalidUser, InvalidUserName, JoinError, Limits, LimitsNotice, LogBounds, NewMessage,
+    NodeLimits, Page, PresenceState, ProtocolViolation, Range, Rate, RateLimits, RoomLimits, RoomName, Scan,
+    Search, SearchError, SearchPage, StoredMessage, Text, Unavailable, User, UserKey, WireLimits,
+    has_visible, is_printable,
 };
 
 #[cfg(doctest)]

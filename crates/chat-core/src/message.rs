@@ -1,13 +1,13 @@
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{ErrorCode, Limits, has_visible};
+use crate::{ErrorCode, Limits, Text, has_visible};
 
 /// A type of message: the `body` of a `send` command.
 ///
-/// A service that sends more than text defines its own type, with [`Builder::messages`](crate::Builder::messages). A body
-/// that parses is stored and delivered exactly as it was sent. A type that serde reads and writes needs no code:
+/// A service that sends more than text defines its own type, with [`Builder::messages`](crate::Builder::messages). A
+/// body that parses is stored and delivered exactly as it was sent. A type that serde reads and writes needs no code:
 ///
 /// ```
 /// use chat_core::{Chat, Message};
@@ -88,12 +88,11 @@ impl From<BodyError> for ErrorCode {
     }
 }
 
-/// The standard message: 1 to [`WireLimits::max_body_bytes`](crate::WireLimits::max_body_bytes) bytes of text. It has at
-/// least one [visible](crate::has_visible) character, and tab and line ends are its only control characters.
+/// A text is accepted as [`Text`] says: it has at least one [visible](crate::has_visible) character, and tab and line ends
+/// are its only control characters. In code of a service, a message is checked when it is posted:
 ///
 /// ```
-/// use chat_core::{BodyError, Limits, Message, Text};
-/// use serde_json::value::RawValue;
+/// use chat_core::{BodyError, Limits, Message, RawValue, Text};
 ///
 /// let body = RawValue::from_string(Text::new("hi").to_json()?)?;
 /// assert_eq!(body.get(), r#"{"text":"hi"}"#);
@@ -103,32 +102,15 @@ impl From<BodyError> for ErrorCode {
 /// assert_eq!(Text::parse(&blank, &Limits::default()), Err(BodyError::Empty));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Text {
-    text: String,
-}
-
-impl Text {
-    /// Returns a message of this text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into() }
-    }
-
-    /// Returns the text.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-}
-
 impl Message for Text {
     fn parse(body: &RawValue, limits: &Limits) -> Result<Self, BodyError> {
         let message: Self = serde_json::from_str(body.get()).map_err(|_| BodyError::Rule(NO_TEXT))?;
         let allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
-        if message.text.len() > limits.wire.max_body_bytes {
+        if message.as_str().len() > limits.wire.max_body_bytes {
             Err(BodyError::TooLarge)
-        } else if !message.text.chars().all(allowed) {
+        } else if !message.as_str().chars().all(allowed) {
             Err(BodyError::Rule(CONTROL_CHARACTER))
-        } else if has_visible(&message.text) {
+        } else if has_visible(message.as_str()) {
             Ok(message)
         } else {
             Err(BodyError::Empty)

@@ -31,7 +31,7 @@ use crate::{
 ///
 /// struct InMemory;
 ///
-/// #[async_trait::async_trait]
+/// #[chat_core::async_trait]
 /// impl Store for InMemory {
 ///     async fn open(
 ///         &self,
@@ -66,8 +66,8 @@ pub trait Store: Send + Sync + 'static {
         Health::Ready
     }
 
-    /// Completes the calls in flight and releases the store. Rooms refuse further calls. [`Chat::drain`](crate::Chat::drain)
-    /// calls it once, when the last session has ended.
+    /// Completes the calls in flight and releases the store. Rooms refuse further calls.
+    /// [`Chat::drain`](crate::Chat::drain) calls it once, when the last session has ended.
     ///
     /// # Errors
     ///
@@ -137,17 +137,16 @@ pub enum Health {
 /// use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// use chat_core::{
-///     AppendError, AppendReceipt, CommitSink, Limits, LogBounds, MemoryRoom, NewMessage, Page, Range, Room, Unavailable,
-///     User,
+///     AppendError, AppendReceipt, CommitSink, Limits, LogBounds, MemoryRoom, NewMessage, Page, Range, RawValue, Room,
+///     Unavailable, User,
 /// };
-/// use serde_json::value::RawValue;
 ///
 /// struct Counting {
 ///     room: MemoryRoom,
 ///     appends: AtomicU64,
 /// }
 ///
-/// #[async_trait::async_trait]
+/// #[chat_core::async_trait]
 /// impl Room for Counting {
 ///     async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
 ///         self.appends.fetch_add(1, Ordering::Relaxed);
@@ -168,7 +167,7 @@ pub enum Health {
 /// let room = MemoryRoom::new("lobby".parse()?, Arc::new(Limits::default()), sink);
 /// let room = Counting { room, appends: AtomicU64::new(0) };
 /// let body = RawValue::from_string(r#"{"text":"hi"}"#.to_owned())?;
-/// let receipt = room.append(NewMessage { user: User::guest("ann")?, key: None, body }).await?;
+/// let receipt = room.append(NewMessage::new(User::guest("ann")?, body)).await?;
 /// assert_eq!((receipt.seq, room.appends.load(Ordering::Relaxed)), (1, 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;

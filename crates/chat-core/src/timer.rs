@@ -59,8 +59,8 @@ impl Alarm {
         Self { sleep: Box::pin(sleep_until(at)), not_before: Instant::now() }
     }
 
-    /// Ready with the current time once `due` has come. If the process did not run at that time, it waits a little longer, so
-    /// that what arrived meanwhile is noticed first.
+    /// Ready with the current time once `due` has come. If the process did not run at that time, it waits a little
+    /// longer, so that what arrived meanwhile is noticed first.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<Instant> {
         let mut due = due.max(self.not_before);
         if due < self.sleep.deadline() {

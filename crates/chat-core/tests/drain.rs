@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use chat_core::{Chat, Decision, Drained, Endpoint, Limits, Range, UpgradeGuard};
+use chat_core::{Chat, Decision, Drained, Endpoint, Limits, Range};
 use chat_testkit::{
-    Frame, Peer, chat, connect, handshake, lobby, member, pass, seconds_until, seqs, settle, ticket,
+    Frame, Peer, chat, connect, guarded, handshake, lobby, member, pass, seconds_until, seqs, settle, ticket,
 };
 use chat_testkit::{Mode, Store};
 use futures_util::FutureExt;
@@ -74,7 +74,7 @@ async fn a_chat_without_connections_drains_at_once_and_refuses_upgrades() {
         assert_eq!(numbers(chat.drain(LIMIT).await), (0, 0));
     });
     assert!(waited.await < 0.01);
-    let decision = Endpoint::new(chat).handle(&handshake("/ws"), Some(&UpgradeGuard::default())).await;
+    let decision = Endpoint::new(chat).handle(&handshake("/ws"), &guarded()).await;
     assert!(matches!(decision, Decision::Answer(answer) if answer.status() == 503));
 }
 
@@ -93,8 +93,7 @@ async fn commands_that_were_received_are_answered_before_a_drain_closes() {
     let drained = drain(&chat, LIMIT);
     settle().await;
     ann.send(json!({"type": "send", "ref": "4", "room": "lobby", "body": {"text": "too late"}}));
-    let decision =
-        Endpoint::new(chat.clone()).handle(&handshake("/ws"), Some(&UpgradeGuard::default())).await;
+    let decision = Endpoint::new(chat.clone()).handle(&handshake("/ws"), &guarded()).await;
     assert!(matches!(decision, Decision::Answer(answer) if answer.status() == 503));
     until_restarting(&mut bob).await;
     let mut events = Vec::new();

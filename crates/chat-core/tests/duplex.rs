@@ -1,7 +1,7 @@
 //! A chat session over a connection that is not a WebSocket: any byte stream, with one JSON object per line.
 //!
-//! A transport needs a [`Connection`], which is the first part of this file, and two calls: [`Chat::admit`] for a user, and
-//! `Ticket::serve` for the connection. Everything here is public API.
+//! A transport needs a [`Connection`], which is the first part of this file, and two calls: [`Chat::admit`] for a user,
+//! and `Ticket::serve` for the connection. Everything here is public API.
 
 use std::io;
 use std::task::{Context, Poll, ready};

@@ -232,17 +232,17 @@ async fn a_host_searches_all_that_a_room_holds() {
     for text in ["an apple", "a pear", "a plum", "a peach", "a fig"] {
         post(&chat, "lobby", text).await.expect("a post");
     }
-    let search = |query: &str, before| {
-        let search = Search { query: query.to_owned(), limit: 2, before };
+    let search = |query: &str, before: Option<u64>| {
+        let search = Search::new(query, 2).before(before);
         let found = chat.search(&lobby, search);
         async { found.await.map(|found| (found.messages.iter().map(|m| m.seq).collect(), found.more)) }
     };
-    assert_eq!(search("apple", u64::MAX).await, Ok((vec![1], false)), "pages behind the newest");
-    assert_eq!(search("p", u64::MAX).await, Ok((vec![4, 3], true)));
-    assert_eq!(search("P", 3).await, Ok((vec![2, 1], false)));
-    assert_eq!(search("kiwi", u64::MAX).await, Ok((vec![], false)));
-    assert_eq!(search(" ", u64::MAX).await, Err(SearchError::BadQuery));
-    assert_eq!(search(&"a".repeat(257), u64::MAX).await, Err(SearchError::BadQuery));
+    assert_eq!(search("apple", None).await, Ok((vec![1], false)), "pages behind the newest");
+    assert_eq!(search("p", None).await, Ok((vec![4, 3], true)));
+    assert_eq!(search("P", Some(3)).await, Ok((vec![2, 1], false)));
+    assert_eq!(search("kiwi", None).await, Ok((vec![], false)));
+    assert_eq!(search(" ", None).await, Err(SearchError::BadQuery));
+    assert_eq!(search(&"a".repeat(257), None).await, Err(SearchError::BadQuery));
 }
 
 #[tokio::test(start_paused = true)]

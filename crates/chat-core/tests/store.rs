@@ -59,7 +59,7 @@ async fn a_search_without_support_of_the_log_is_unsupported() {
     let mut ann = member(&chat, "ann").await;
     let refused = ann.ask(json!({"type": "search", "room": "lobby", "query": "hi"})).await;
     assert_eq!((&refused["code"], &refused["room"]), (&json!("unsupported"), &json!("lobby")));
-    let search = Search { query: "hi".to_owned(), limit: 9, before: u64::MAX };
+    let search = Search::new("hi", 9);
     assert_eq!(chat.search(&lobby(), search).await, Err(SearchError::Unsupported));
 }
 

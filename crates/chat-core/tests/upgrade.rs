@@ -3,14 +3,19 @@
 use std::future::pending;
 use std::time::Duration;
 
-use chat_core::{Answer, Chat, Decision, Endpoint, Incoming, Limits, MemoryStore, RequestHead, UpgradeGuard};
-use chat_testkit::{Peer, chat, connect, guest, handshake, plain, seconds_until, settle, start, ticket};
+use chat_core::{
+    Answer, Chat, Decision, Endpoint, Incoming, Limits, MemoryStore, RequestContext, RequestHead,
+    UpgradeGuard,
+};
+use chat_testkit::{
+    Peer, chat, connect, guarded, guest, handshake, plain, seconds_until, settle, start, ticket,
+};
 use serde_json::{Value, json};
 
 type Failure = std::convert::Infallible;
 
 async fn answer(endpoint: &Endpoint, head: &RequestHead<'_>) -> Answer {
-    match endpoint.handle(head, Some(&UpgradeGuard::default())).await {
+    match endpoint.handle(head, &guarded()).await {
         Decision::Answer(answer) => answer,
         other => panic!("not answered: {other:?}"),
     }
@@ -72,7 +77,6 @@ async fn an_upgrade_with_a_changed_response_gets_a_500_and_no_session() {
         let instead = guard.observe(status).expect("an answer instead");
         assert_eq!(instead.status(), 500);
         assert_eq!(body(instead)["error"]["code"], "internal_error");
-        assert!(guard.observe(101).is_none());
         let waited = seconds_until(async { assert_eq!(peer.until_gone().await, []) }).await;
         assert!(waited < 0.1, "{waited}");
     }
@@ -125,9 +129,12 @@ async fn an_upgrade_that_yields_no_connection_ends_without_a_session() {
 async fn an_upgrade_that_is_dropped_frees_its_connection() {
     let chat = Chat::default();
     let endpoint = Endpoint::new(chat.clone());
-    let upgrade = async |guard: &UpgradeGuard| match endpoint.handle(&handshake("/ws"), Some(guard)).await {
-        Decision::Upgrade(upgrade) => upgrade,
-        other => panic!("not an upgrade: {other:?}"),
+    let upgrade = async |guard: &UpgradeGuard| {
+        let context = RequestContext::default().with_guard(guard.request());
+        match endpoint.handle(&handshake("/ws"), &context).await {
+            Decision::Upgrade(upgrade) => upgrade,
+            other => panic!("not an upgrade: {other:?}"),
+        }
     };
     let guard = UpgradeGuard::default();
     let dropped = upgrade(&guard).await;
@@ -151,7 +158,7 @@ async fn an_upgrade_that_is_dropped_frees_its_connection() {
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_without_a_guard_is_refused() {
     let chat = Chat::default();
-    let decision = Endpoint::new(chat.clone()).handle(&handshake("/ws"), None).await;
+    let decision = Endpoint::new(chat.clone()).handle(&handshake("/ws"), &RequestContext::default()).await;
     let Decision::Answer(answer) = decision else {
         panic!("{decision:?}");
     };
@@ -174,7 +181,7 @@ async fn the_101_has_only_the_headers_of_the_handshake() {
             head.headers.push(("Sec-WebSocket-Protocol", offered.as_bytes()));
             expected.push(("sec-websocket-protocol", "chat.v1".to_owned()));
         }
-        let Decision::Upgrade(upgrade) = endpoint.handle(&head, Some(&UpgradeGuard::default())).await else {
+        let Decision::Upgrade(upgrade) = endpoint.handle(&head, &guarded()).await else {
             panic!("not an upgrade");
         };
         assert_eq!(upgrade.accept().0.headers(), expected);
@@ -269,7 +276,7 @@ async fn status_pages_answer_their_paths_and_the_host_answers_all_others() {
     let _member = chat_testkit::member(&chat, "ann").await;
     let bare = Endpoint::new(chat.clone());
     for target in ["/", "/healthz", "/readyz", "/other", "/ws/", "/WS"] {
-        let decision = bare.handle(&plain("GET", target), None).await;
+        let decision = bare.handle(&plain("GET", target), &RequestContext::default()).await;
         assert!(matches!(decision, Decision::Pass), "{target}: {decision:?}");
     }
     let site = Endpoint::new(chat).path("/chat").with_status_pages();
@@ -285,7 +292,7 @@ async fn status_pages_answer_their_paths_and_the_host_answers_all_others() {
     let page = String::from_utf8(page.into_body().to_vec()).expect("UTF-8");
     assert!(page.contains("/chat") && !page.contains("/ws"));
     for target in ["/ws", "/%68ealthz", "//", "/healthz/"] {
-        let decision = site.handle(&plain("GET", target), None).await;
+        let decision = site.handle(&plain("GET", target), &RequestContext::default()).await;
         assert!(matches!(decision, Decision::Pass), "{target}: {decision:?}");
     }
     let missing = Answer::not_found();

@@ -18,8 +18,8 @@
 //! # What it is
 //!
 //! A [`Connection`] carries frames. A session speaks for a [`User`]. A [`Room`] is an ordered log of messages, and a
-//! member is a cursor in it. The [`Chat`] holds all rooms and sessions, and is a handle that a service can clone.
-//! The [`Endpoint`] is the chat as an HTTP service sees it: its path, the origins of the pages that may connect, and the
+//! member is a cursor in it. The [`Chat`] holds all rooms and sessions, and is a handle that a service can clone. The
+//! [`Endpoint`] is the chat as an HTTP service sees it: its path, the origins of the pages that may connect, and the
 //! users.
 //!
 //! # Mount it
@@ -102,8 +102,8 @@
 //!
 //! # Users
 //!
-//! Without further code, each connection is a guest. [`Endpoint::identify`] sets the service's own decision. It sees the
-//! request, and a request that it denies gets 401 instead of a WebSocket. An [`Identify`] may ask a database.
+//! Without further code, each connection is a guest. [`Endpoint::identify`] sets the service's own decision. It sees
+//! the request, and a request that it denies gets 401 instead of a WebSocket. An [`Identify`] may ask a database.
 //!
 //! ```
 //! use chat_embed::{Chat, Denied, Endpoint, Identity, IdentifyRequest, User};
@@ -115,6 +115,26 @@
 //!     }
 //! });
 //! # drop(endpoint);
+//! ```
+//!
+//! A service whose own middleware already knows the user puts it into the extensions of the request, and reads it with
+//! [`IdentifyRequest::extension`]. With actix-web and warp, `routes_with_extension` names the type. Each user has an id
+//! of the service, which is the same on sockets and in [`Chat::post`]: see [`User::new`].
+//!
+//! An [`Identify`] that awaits is an `impl` with the attribute [`async_trait`], as is a store:
+//!
+//! ```
+//! use chat_embed::{Denied, Identify, Identity, IdentifyRequest, async_trait};
+//!
+//! struct Database;
+//!
+//! #[async_trait]
+//! impl Identify for Database {
+//!     async fn identify(&self, request: &IdentifyRequest<'_>) -> Result<Identity, Denied> {
+//!         request.guest().cloned().map(Identity::from).ok_or(Denied::Unauthorized)
+//!     }
+//! }
+//! # drop(chat_embed::Endpoint::new(chat_embed::Chat::default()).identify(Database));
 //! ```
 //!
 //! # Rights
@@ -138,10 +158,10 @@
 //! # Rooms and messages
 //!
 //! A room exists once a client joins it or the service posts into it. Messages are text, or a [`Message`] type of the
-//! service:
+//! service. Any type that serde reads and writes can be one. A body is read as that type before it is stored:
 //!
 //! ```
-//! use chat_embed::{Chat, Message, User};
+//! use chat_embed::{BodyError, Chat, Limits, Message, RawValue, User};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Serialize, Deserialize)]
@@ -154,6 +174,9 @@
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
 //! # runtime.block_on(async {
+//! let stray = RawValue::from_string(r#"{"text":"hi"}"#.to_owned())?;
+//! assert_eq!(Order::parse(&stray, &Limits::default()).err(), Some(BodyError::Invalid));
+//!
 //! let chat = Chat::builder().messages::<Order>().build();
 //! let room = "orders".parse()?;
 //! let packed = Order { order: 7, state: "packed".to_owned() };

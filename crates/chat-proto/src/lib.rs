@@ -33,6 +33,7 @@ pub mod session;
 mod limits;
 mod name;
 mod rate;
+mod text;
 mod user;
 mod wire;
 
@@ -40,10 +41,12 @@ pub use limits::{ConnectionLimits, HttpLimits, Limits, NodeLimits, RateLimits, R
 pub use name::{InvalidRoomName, RoomName, has_visible, is_printable};
 pub use rate::{Bucket, Rate, SharedRate};
 pub use room::{
-    AppendError, AppendReceipt, Cursor, Gap, Log, LogBounds, NewMessage, Next, Page, Range, Resumption,
-    Roster, Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Unavailable, fold, resume,
+    AppendError, AppendReceipt, Cursor, Gap, JoinError, Log, LogBounds, NewMessage, Next, Page, Range,
+    Resumption, Roster, Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Unavailable, fold,
+    resume,
 };
-pub use user::{InvalidUserName, User, UserKey, user_record};
+pub use text::Text;
+pub use user::{InvalidUser, InvalidUserName, User, UserKey, user_record};
 pub use wire::{
     CloseCode, ErrorCode, Event, InvalidEvent, LimitsNotice, OtherCode, PresenceState, ProtocolViolation,
     RawEvent, ReconnectAdvice, command,

@@ -24,6 +24,9 @@ const ID_BASE: u64 = ID_DIGITS.len() as u64;
 /// Digits that hold 64 bits.
 const ID_LEN: usize = 14;
 
+/// The longest id of a user in bytes, as for the subject of an `OpenID` Connect token.
+const MAX_ID_BYTES: usize = 255;
+
 /// A person or a service that writes messages: an id, which identifies the user, and a name, which people read.
 ///
 /// A guest is never the same user as one that the host service knows, even if their ids are equal. A clone shares
@@ -40,7 +43,7 @@ const ID_LEN: usize = 14;
 /// let clerk = User::new("service:clerk", "Clerk")?;
 /// assert_eq!((clerk.id(), clerk.name()), ("service:clerk", "Clerk"));
 /// assert!(User::guest("Clerk")?.key().is_guest());
-/// # Ok::<(), chat_proto::InvalidUserName>(())
+/// # Ok::<(), chat_proto::InvalidUser>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct User {
@@ -77,6 +80,20 @@ pub enum InvalidUserName {
     Reserved,
 }
 
+/// The reason why [`User::new`] did not create a user.
+///
+/// The text of this error repeats nothing of the id or the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidUser {
+    /// The id is empty, is longer than 255 bytes, or has a control character.
+    #[error("a user id has 1 to 255 bytes and no control characters")]
+    Id,
+    /// The name breaks a rule.
+    #[error(transparent)]
+    Name(#[from] InvalidUserName),
+}
+
 impl From<InvalidUserName> for ErrorCode {
     fn from(_: InvalidUserName) -> Self {
         Self::BadName
@@ -86,11 +103,27 @@ impl From<InvalidUserName> for ErrorCode {
 impl User {
     /// Creates a user whose id the host service knows, with the name that others read.
     ///
+    /// The id is the service's own: a primary key, an account name, or the subject of a token. It has 1 to 255 bytes
+    /// and no control characters, and is compared byte by byte. Other users see it in events, so it must not be a
+    /// secret. Two users with one id are one user, on every socket and in every call of the service.
+    ///
+    /// ```
+    /// use chat_proto::{InvalidUser, User};
+    ///
+    /// assert_eq!(User::new("7", "Ann")?.key(), User::new("7", "Ann Lee")?.key());
+    /// assert_eq!(User::new("7\n", "Ann"), Err(InvalidUser::Id));
+    /// # Ok::<(), InvalidUser>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`InvalidUserName`] if the name, after NFKC, is not 1 to 32 characters of at most 128 bytes, or has an invisible
-    /// character, or starts or ends with a space.
-    pub fn new(id: &str, name: &str) -> Result<Self, InvalidUserName> {
+    /// [`InvalidUser::Id`] for another id. [`InvalidUser::Name`] if the name, after NFKC, is not 1 to 32 visible
+    /// characters of at most 128 bytes, or has a control, bidirectional, zero-width or tag character, or starts or ends
+    /// with a space.
+    pub fn new(id: &str, name: &str) -> Result<Self, InvalidUser> {
+        if id.is_empty() || id.len() > MAX_ID_BYTES || id.contains(char::is_control) {
+            return Err(InvalidUser::Id);
+        }
         Ok(Self { guest: false, id: id.into(), name: normalized(name)?.into() })
     }
 

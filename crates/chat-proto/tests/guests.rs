@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use chat_proto::{InvalidUserName, User};
+use chat_proto::{InvalidUser, InvalidUserName, User};
 
 fn guest(name: &str) -> User {
     User::guest(name).unwrap_or_else(|error| panic!("{}: {error}", name.escape_unicode()))
@@ -115,7 +115,7 @@ fn characters_that_are_displayed_as_nothing_are_refused() {
     ] {
         for name in [blank.to_string(), format!("Ann{blank}"), format!("{blank}Ann"), format!("An{blank}n")] {
             check_refused(&name, InvalidUserName::Character);
-            assert_eq!(User::new("7", &name).err(), Some(InvalidUserName::Character));
+            assert_eq!(User::new("7", &name).err(), Some(InvalidUser::Name(InvalidUserName::Character)));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Room and user names: exactly the names of PROTOCOL.md, section 6, are accepted.
 
-use chat_proto::{ErrorCode, InvalidRoomName, InvalidUserName, RoomName, User};
+use chat_proto::{ErrorCode, InvalidRoomName, InvalidUser, InvalidUserName, RoomName, User};
 use proptest::prelude::*;
 use unicode_normalization::{UnicodeNormalization, is_nfc, is_nfkc};
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
@@ -234,7 +234,17 @@ fn an_invalid_user_name_is_bad_name() {
     ];
     for (case, name) in cases {
         assert_eq!(User::guest(name).err().map(ErrorCode::from), Some(ErrorCode::BadName), "{case}");
-        assert_eq!(User::new("id", name).err(), User::guest(name).err(), "{case}");
+        assert_eq!(User::new("id", name).err(), User::guest(name).err().map(InvalidUser::Name), "{case}");
+    }
+}
+
+#[test]
+fn a_user_id_has_1_to_255_bytes_and_no_control_characters() {
+    for id in ["7", " ", "auth0|5f7c\u{e9}", &"a".repeat(255), &"로".repeat(85)] {
+        assert_eq!(User::new(id, "Ann").map(|user| user.id().to_owned()), Ok(id.to_owned()));
+    }
+    for id in ["", "a\0", "a\nb", "\u{85}", "\u{7f}", &"a".repeat(256), &"로".repeat(86)] {
+        assert_eq!(User::new(id, "Ann"), Err(InvalidUser::Id), "{id:?}");
     }
 }
 

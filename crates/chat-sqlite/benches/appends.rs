@@ -69,7 +69,7 @@ fn room(store: Option<&SqliteStore>) -> Result<Arc<dyn Room>, Box<dyn std::error
 fn draft(text: &str) -> NewMessage {
     let body = serde_json::json!({ "text": text }).to_string();
     let user = User::guest("ann").expect("a name");
-    NewMessage { user, key: None, body: RawValue::from_string(body).expect("JSON") }
+    NewMessage::new(user, RawValue::from_string(body).expect("JSON"))
 }
 
 /// Returns the acknowledged appends per second. Each writer waits for an append before the next one.
@@ -120,7 +120,7 @@ async fn reads(store: SqliteStore) -> Result<(), Box<dyn std::error::Error>> {
     for query in ["안녕", "many 42", "nothing"] {
         let start = Instant::now();
         for _ in 0..200 {
-            let search = chat_core::Search { query: query.to_owned(), limit: 20, before: u64::MAX };
+            let search = chat_core::Search::new(query, 20);
             lobby.search(search).await?;
         }
         println!("a search for {query:?} in {HISTORY} messages: {:.0} us", micros(start));

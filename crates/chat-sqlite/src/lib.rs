@@ -27,7 +27,8 @@
 //!
 //! - An acknowledged message survives the end of the process, and with [`Durability::Disk`] also a power failure.
 //! - The `seq` of a message is never used twice within one epoch. If acknowledged messages may be lost, for example
-//!   because an older copy of the database was restored, the next [`SqliteStore::open`] starts a new epoch. See [`Opening`].
+//!   because an older copy of the database was restored, the next [`SqliteStore::open`] starts a new epoch. See
+//!   [`Opening`].
 //! - The time of a message is never earlier than the time of the room's previous message, as long as the store still
 //!   has that message.
 //! - Each message has a checksum. A message that fails it is not returned. [`Stats::unreadable`] counts it.
@@ -39,8 +40,8 @@
 //!
 //! # Maintenance
 //!
-//! [`SqliteStore::check`], [`SqliteStore::export`] and [`SqliteStore::rooms`] read the store of a directory without opening it. They
-//! work while another process uses the store.
+//! [`SqliteStore::check`], [`SqliteStore::export`] and [`SqliteStore::rooms`] read the store of a directory without
+//! opening it. They work while another process uses the store.
 //!
 //! # Rooms that last
 //!
@@ -64,18 +65,19 @@
 //! **Epochs.** The mark contains the number of the last commit. It is written after the commit, and before the message
 //! is acknowledged or published. A new epoch starts if the database has fewer commits than the mark, or if the mark is
 //! missing, is damaged, or is a copy. It also starts after the system went down while a store with
-//! [`Durability::Process`] was open. So an epoch never uses a `seq` twice. After `kill -9` the database has all commits that the
-//! mark names, and the epoch continues.
+//! [`Durability::Process`] was open. So an epoch never uses a `seq` twice. After `kill -9` the database has all commits
+//! that the mark names, and the epoch continues.
 //!
 //! **Retention.** A sweep visits the rooms between two batches and deletes at most 256 rows of a room in each step. The
 //! age of a message is computed from the system clock, or from the time that has passed since the start, whichever is
 //! earlier. So no message expires early when the system clock jumps forward.
 //!
-//! **Search.** The index contains each sequence of three characters within a word, so that a part of a word is found
-//! in every script. A query is split in the same way into quoted terms, so no input of a user is query syntax. A
-//! [`Scan`](chat_core::Scan) confirms each result of the index. Messages are indexed in steps of 64 KiB, or when nothing
-//! was written for one second. Each room stores the position that its index has reached, in the same transaction. A
-//! search scans the messages after that position one by one, so its result is exact at any time and after a crash.
+//! **Search.** The index contains each sequence of three characters within a word, so that a part of a word is found in
+//! every script. A query is split in the same way into quoted terms, so no input of a user is query syntax. A
+//! [`Scan`](chat_core::Scan) confirms each result of the index. Messages are indexed in steps of 64 KiB, or when
+//! nothing was written for one second. Each room stores the position that its index has reached, in the same
+//! transaction. A search scans the messages after that position one by one, so its result is exact at any time and
+//! after a crash.
 //!
 //! # Platforms
 //!

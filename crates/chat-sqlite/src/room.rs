@@ -44,7 +44,7 @@ impl SqliteRoom {
     }
 
     fn prepare(&self, message: NewMessage) -> PreparedMessage {
-        let NewMessage { user, key, body } = message;
+        let NewMessage { user, key, body, .. } = message;
         let window = key_window(&self.limits);
         let key = key.map(|key| IdempotencyKey { key, digest: Sha1::digest(body.get()).into(), window });
         PreparedMessage { room: self.name.clone(), user, key, body }
@@ -64,11 +64,9 @@ impl Room for SqliteRoom {
         self.queue.push(AppendRequest { message: self.prepare(message), reply, permit });
         // The reply channel is closed if the store was closed or the writer thread panicked.
         let reply = pending.wait().await.unwrap_or_else(|| Err(unavailable("the store is closed")));
-        reply.map(|Position { seq, at, duplicate }| AppendReceipt {
-            epoch: self.epoch.clone(),
-            seq,
-            at,
-            duplicate,
+        reply.map(|Position { seq, at, duplicate }| {
+            let receipt = AppendReceipt::new(self.epoch.clone(), seq, at);
+            if duplicate { receipt.repeated() } else { receipt }
         })
     }
 
@@ -79,7 +77,7 @@ impl Room for SqliteRoom {
             read::read_page(connection, &name, range, max_bytes, &state.unreadable)
         });
         let page = page.await?;
-        Ok(Page { epoch: self.epoch.clone(), messages: page.messages, more: page.more })
+        Ok(Page::new(self.epoch.clone(), page.messages).with_more(page.more))
     }
 
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {
@@ -87,7 +85,7 @@ impl Room for SqliteRoom {
         let bounds =
             self.readers.read(self.call_timeout(), move |connection| read::bounds(connection, &name));
         let (head, first) = bounds.await?;
-        Ok(LogBounds { epoch: self.epoch.clone(), head, first })
+        Ok(LogBounds::new(self.epoch.clone(), head).with_first(first))
     }
 
     async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {

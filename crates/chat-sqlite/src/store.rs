@@ -34,7 +34,7 @@ use crate::{Exported, OpenError, Opening, Options, Progress, Report, maintenance
 /// let lobby = store.room("lobby".parse()?, Arc::new(Limits::default()), sink);
 ///
 /// let body = to_raw_value(&serde_json::json!({ "text": "hello" }))?;
-/// let message = NewMessage { user: User::guest("ann")?, key: None, body };
+/// let message = NewMessage::new(User::guest("ann")?, body);
 /// assert_eq!(lobby.append(message).await?.seq, 1);
 /// assert_eq!(store.stats().appends, 1);
 /// assert!(store.close_blocking());

@@ -59,8 +59,8 @@ impl<S, C> Case<S, C> {
         (self.run)(stage)
     }
 
-    /// Describes a failure to a reader who does not know the case: the rule, what was expected, where that is written, and
-    /// what happened instead.
+    /// Describes a failure to a reader who does not know the case: the rule, what was expected, where that is written,
+    /// and what happened instead.
     pub fn explain(&self, failure: &Failure) -> String {
         let Failure { expected, actual, .. } = failure;
         format!(
@@ -99,12 +99,12 @@ pub fn assert_well_formed<S, C>(cases: &[Case<S, C>]) {
 
 /// Declares the cases of one file, and a function `cases` that returns them.
 ///
-/// Each item is an `async fn` from the stage to a [`Verdict`]. Its doc comment is the statement of the case. The attribute
-/// `#[source = ".."]` follows; without it, the source is empty until the suite sets it. Each attribute
+/// Each item is an `async fn` from the stage to a [`Verdict`]. Its doc comment is the statement of the case. The
+/// attribute `#[source = ".."]` follows; without it, the source is empty until the suite sets it. Each attribute
 /// `#[with(method(value))]` calls that method on the conditions.
 ///
-/// The macro uses the name `Case`, which must be the suite's alias of [`Case`] where the macro is called. In parentheses,
-/// not in braces, the functions are formatted by `rustfmt`.
+/// The macro uses the name `Case`, which must be the suite's alias of [`Case`] where the macro is called. In
+/// parentheses, not in braces, the functions are formatted by `rustfmt`.
 #[macro_export]
 macro_rules! cases {
     ($(

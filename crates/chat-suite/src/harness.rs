@@ -21,8 +21,8 @@ pub trait Subject: Send + Sync + 'static {
     /// Returns the cases that the subject is known to fail.
     fn deviations(&self) -> &Deviations;
 
-    /// Returns the reason why the case needs an ability that the subject does not have. Such a case is expected to fail,
-    /// like a deviation.
+    /// Returns the reason why the case needs an ability that the subject does not have. Such a case is expected to
+    /// fail, like a deviation.
     fn lacks(&self, _case: &Case<Self::Stage, Self::Conditions>) -> Option<&'static str> {
         None
     }

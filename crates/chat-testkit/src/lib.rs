@@ -22,7 +22,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use chat_core::{
-    Chat, Decision, Endpoint, Limits, RequestHead, RoomName, UpgradeGuard, UpgradeTicket, Version,
+    Chat, Decision, Endpoint, Limits, RequestContext, RequestHead, RoomName, UpgradeGuard, UpgradeTicket,
+    Version,
 };
 use serde_json::{Value, json};
 
@@ -61,6 +62,11 @@ pub fn chat(limits: Limits) -> Chat {
     Chat::builder().limits(limits).build()
 }
 
+/// Returns the context of a request with a guard. No layer observes its response.
+pub fn guarded() -> RequestContext<'static> {
+    RequestContext::default().with_guard(UpgradeGuard::default().request())
+}
+
 /// Asks for an upgrade, which the chat accepts. The 101 has not passed the guard yet.
 pub async fn ticket(chat: &Chat, target: &str) -> (UpgradeTicket, UpgradeGuard) {
     ticket_of(&Endpoint::new(chat.clone()), target).await
@@ -73,7 +79,8 @@ pub async fn ticket(chat: &Chat, target: &str) -> (UpgradeTicket, UpgradeGuard) 
 /// If the endpoint refuses.
 pub async fn ticket_of(endpoint: &Endpoint, target: &str) -> (UpgradeTicket, UpgradeGuard) {
     let guard = UpgradeGuard::default();
-    match endpoint.handle(&handshake(target), Some(&guard)).await {
+    let context = RequestContext::default().with_guard(guard.request());
+    match endpoint.handle(&handshake(target), &context).await {
         Decision::Upgrade(upgrade) => (upgrade.accept().1, guard),
         other => panic!("{target} is not upgraded: {other:?}"),
     }

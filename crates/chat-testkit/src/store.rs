@@ -221,7 +221,7 @@ impl Room for StoredRoom {
         };
         obey(mode).await?;
         if let Some(epoch) = self.store.0.lock().epoch.clone() {
-            return Ok(Page { epoch, messages: Vec::new(), more: false });
+            return Ok(Page::new(epoch, Vec::new()));
         }
         let mut page = self.log.read(range).await?;
         page.messages.retain(|stored| !self.store.0.lock().lost.contains(&stored.seq));
@@ -232,7 +232,7 @@ impl Room for StoredRoom {
         let mode = self.store.0.lock().bounds;
         let renewed = self.store.0.lock().epoch.clone();
         let bounds = match renewed {
-            Some(epoch) => LogBounds { epoch, head: 0, first: 1 },
+            Some(epoch) => LogBounds::new(epoch, 0),
             None => self.log.bounds().await?,
         };
         // A slow answer is an old one.

@@ -107,7 +107,7 @@ impl Connection for Wire {
                 line.ended = true;
             }
             Incoming::End | Incoming::Violation(_) | Incoming::Lost(_) => line.ended = true,
-            Incoming::Text(_) | Incoming::Binary(_) | Incoming::Pong => {}
+            _ => {}
         }
         Poll::Ready(incoming)
     }
@@ -125,6 +125,7 @@ impl Connection for Wire {
             Outgoing::Text(text) => Frame::Text(String::from_utf8(text.to_vec()).expect("text is UTF-8")),
             Outgoing::Binary(payload) => Frame::Binary(payload),
             Outgoing::Ping => Frame::Ping,
+            _ => return Err(io::ErrorKind::Unsupported.into()),
         });
         Ok(())
     }

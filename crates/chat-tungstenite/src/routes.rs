@@ -2,7 +2,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use chat_adapter::Body;
-use chat_core::{Decision, Endpoint, UpgradeGuard};
+use chat_core::{Decision, Endpoint};
 use http::{Request, Response};
 use http_body_util::Either;
 use hyper::upgrade::OnUpgrade;
@@ -53,8 +53,8 @@ where
         let mut fallback = std::mem::replace(&mut self.fallback, clone);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
-            let guard = parts.extensions.get::<UpgradeGuard>();
-            let answer = match endpoint.handle(&chat_adapter::head(&parts), guard).await {
+            let context = chat_adapter::context(&parts.extensions);
+            let answer = match endpoint.handle(&chat_adapter::head(&parts), &context).await {
                 Decision::Upgrade(upgrade) => {
                     chat_adapter::hijack(upgrade, parts.extensions.remove::<OnUpgrade>())
                 }

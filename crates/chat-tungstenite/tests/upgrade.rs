@@ -34,6 +34,7 @@ chat_adapter_tests::cases! {
         taken_connection_refuses_the_upgrade
         host_keeps_its_routes
         host_keeps_its_own_server
+        host_layer_hands_its_user_over
     ]
 }
 

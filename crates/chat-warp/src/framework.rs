@@ -5,17 +5,17 @@
 //!
 //! - `Upgrade: foo, websocket` is valid and is refused with 500. `warp::ws` accepts only the word `websocket`, on the
 //!   first line of that name.
-//! - A peer that ends its stream without a close frame gets no more answers to its commands, because the codec ends both
-//!   directions.
-//! - Commands that come in one packet with a close frame behind them are carried out and not answered, because the codec
-//!   sends nothing after it has read a close frame.
+//! - A peer that ends its stream without a close frame gets no more answers to its commands, because the codec ends
+//!   both directions.
+//! - Commands that come in one packet with a close frame behind them are carried out and not answered, because the
+//!   codec sends nothing after it has read a close frame.
 //! - After a violation of the protocol nothing more can be read. The close frame goes out. Then the connection is held
 //!   for as long as a close may take, and ends in a reset if the peer was still sending.
 //! - After a closing handshake, bytes that the peer sends behind its close frame may cause a reset.
 //! - Empty fragments without end cost no memory, and are not refused. Fragments of one byte or more count towards the
 //!   limit of their message.
-//! - Progress is visible only when the peer has accepted all waiting bytes. A peer that accepts only some of them within
-//!   the write timeout is closed, as if it read nothing.
+//! - Progress is visible only when the peer has accepted all waiting bytes. A peer that accepts only some of them
+//!   within the write timeout is closed, as if it read nothing.
 //! - A connection costs 128 KiB more of read buffer. Each event costs a copy and a check for UTF-8 for each recipient.
 
 use std::error::Error as _;
@@ -23,7 +23,7 @@ use std::io;
 
 use bytes::Bytes;
 use chat_adapter::{MessageCodec, MessageSocket};
-use chat_core::{CloseCode, Endpoint, Incoming, ProtocolViolation, Upgrade};
+use chat_core::{CloseCode, Endpoint, Extensions, Incoming, ProtocolViolation, Upgrade};
 use hyper::upgrade::OnUpgrade;
 use tungstenite_of_warp::Error;
 use tungstenite_of_warp::error::ProtocolError;
@@ -35,7 +35,7 @@ use warp::ws::{self, WebSocket, Ws};
 use crate::routes::{Decided, decide};
 
 /// Returns the chat on warp's own WebSocket as a filter.
-pub(crate) fn routes(endpoint: Endpoint) -> BoxedFilter<(Response,)> {
+pub(crate) fn routes(endpoint: Endpoint, extensions: BoxedFilter<(Extensions,)>) -> BoxedFilter<(Response,)> {
     // This filter comes after the decision, because warp takes the connection out of the request, which may be for
     // another route. `OnUpgrade` comes first, because warp would send a 101 even without it.
     let socket = warp::ext::get::<OnUpgrade>()
@@ -43,7 +43,7 @@ pub(crate) fn routes(endpoint: Endpoint) -> BoxedFilter<(Response,)> {
         .map(|_, ws| Some(ws))
         .or(warp::any().map(|| None))
         .unify();
-    decide(endpoint)
+    decide(endpoint, extensions)
         .and(socket)
         .map(|decided: Decided, ws: Option<Ws>| match decided {
             Ok(upgrade) => open(upgrade, ws),

@@ -14,7 +14,8 @@
 //! # }
 //! ```
 //!
-//! - [`routes`] is the chat as a filter: combine it with `or`, or put it behind `warp::path`.
+//! - [`routes`] is the chat as a filter: combine it with `or`, or put it behind `warp::path`. With
+//!   [`routes_with_extension`], the chat's users are those of the host's own layers.
 //! - [`UpgradeLayer`] goes around the service, so that it sees each response as it leaves. Without it, the chat refuses
 //!   each upgrade with 500 and logs that the layer is missing.
 //! - [`serve`] runs the service with limits for clients that do not finish a request. Any hyper server that allows
@@ -32,7 +33,7 @@ mod routes;
 pub use chat_adapter::{UpgradeLayer, UpgradeService, serve};
 #[cfg(doc)]
 use chat_core::UpgradeMode;
-pub use routes::{not_found, routes};
+pub use routes::{not_found, routes, routes_with_extension};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

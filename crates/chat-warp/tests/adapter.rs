@@ -2,9 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use chat_adapter_tests::{Host, serve_tower};
+use chat_adapter_tests::{Account, Host, serve_tower};
 use chat_core::Endpoint;
-use chat_warp::routes;
+use chat_warp::{routes, routes_with_extension};
 use futures_util::StreamExt;
 use tokio::net::TcpListener;
 use warp::Filter;
@@ -20,6 +20,7 @@ chat_adapter_tests::cases! {
         host_keeps_its_own_websockets
         nested_chat_is_below_its_prefix
         host_keeps_its_own_server
+        host_layer_hands_its_user_over
     ]
 }
 
@@ -34,6 +35,7 @@ async fn serve(host: Host, endpoint: Endpoint, listener: TcpListener) {
     });
     let mounted = match host {
         Host::Nested => warp::path("api").and(routes(endpoint)).boxed(),
+        Host::Accounts => routes_with_extension::<Account>(endpoint),
         _ => routes(endpoint),
     };
     serve_tower(host, warp::service(hello.or(echo).or(mounted)), &chat, listener).await;

@@ -3,8 +3,8 @@ use chat_core::ProtocolViolation;
 /// A limit on the frames and messages of a client's byte stream, in front of a WebSocket implementation that believes
 /// the lengths that frame headers announce (RFC 6455 section 5.2).
 ///
-/// The limiter passes bytes frame by frame. It stops at a frame, or a message of several frames, that is longer than the
-/// limit, and at a message that has more fragments than it may have bytes.
+/// The limiter passes bytes frame by frame. It stops at a frame, or a message of several frames, that is longer than
+/// the limit, and at a message that has more fragments than it may have bytes.
 ///
 /// ```
 /// use chat_core::ProtocolViolation;

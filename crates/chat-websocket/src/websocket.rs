@@ -125,8 +125,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Self { stream, max_read_bytes, can_half_close: true, reading: Reading::Open, closing: Closing::Open }
     }
 
-    /// Adapts to a stream that ends both directions when it is shut down. After a violation of the protocol, the bytes of
-    /// the peer are then read before the end, not after it.
+    /// Adapts to a stream that ends both directions when it is shut down. After a violation of the protocol, the bytes
+    /// of the peer are then read before the end, not after it.
     #[must_use]
     pub fn without_half_close(mut self) -> Self {
         self.can_half_close = false;
@@ -204,6 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
             Outgoing::Ping => {
                 return self.stream.start_send_unpin(Message::Ping(Bytes::new())).map_err(into_io_error);
             }
+            _ => return Err(io::ErrorKind::Unsupported.into()),
         }
         Ok(())
     }

@@ -18,11 +18,12 @@ const BURST: usize = 32;
 /// bound on bytes alone would not limit the memory.
 const MAX_UNFLUSHED: usize = 64;
 
-/// Delay of a timer that shows that the process did not run. The timers of the runtime then fire before it has looked at
-/// the sockets.
+/// Delay of a timer that shows that the process did not run. The timers of the runtime then fire before it has looked
+/// at the sockets.
 const SUSPENSION_DELAY: Duration = Duration::from_millis(500);
 
-/// Returns a handler that echoes on the connection of this ticket: see [`Endpoint::handler`](chat_core::Endpoint::handler).
+/// Returns a handler that echoes on the connection of this ticket: see
+/// [`Endpoint::handler`](chat_core::Endpoint::handler).
 pub fn handler(ticket: Ticket) -> Box<dyn Handler> {
     Box::new(Echo::new(ticket))
 }
@@ -166,11 +167,12 @@ impl Echo {
             Incoming::Binary(payload) => self.held = Some(Outgoing::Binary(payload)),
             // The pong leaves with the next flush.
             Incoming::Ping => self.unflushed += 1,
-            Incoming::Pong => {}
             Incoming::End => self.peer_ended = true,
             Incoming::Close(code) => return Err(End::PeerClosed(code)),
             Incoming::Violation(violation) => return Err(End::Closing(violation.into())),
             Incoming::Lost(error) => return Err(End::Lost(error)),
+            // A pong, and input that other transports have.
+            _ => {}
         }
         Ok(true)
     }
@@ -290,8 +292,8 @@ impl Alarm {
         self.sleep.as_mut().poll(cx)
     }
 
-    /// Ready with the current time once `due` has come. If the process did not run at that time, the timer waits a little
-    /// longer, so that what arrived meanwhile is read first.
+    /// Ready with the current time once `due` has come. If the process did not run at that time, the timer waits a
+    /// little longer, so that what arrived meanwhile is read first.
     fn poll_at(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<Instant> {
         let mut due = due.max(self.not_before);
         if due < self.sleep.deadline() {

@@ -60,9 +60,9 @@ impl Service {
 
 /// Runs a binary: reads the options, serves until a signal, drains, closes the store. Or runs a task instead.
 ///
-/// The exit code is 0 after a drain that abandoned no connection. It is 1 if a connection was abandoned, a second signal
-/// came, the adapter failed, or the store was not closed in time and in order. It is 2, with one line on standard error,
-/// if an option is wrong, the address is in use, or the store cannot be opened.
+/// The exit code is 0 after a drain that abandoned no connection. It is 1 if a connection was abandoned, a second
+/// signal came, the adapter failed, or the store was not closed in time and in order. It is 2, with one line on
+/// standard error, if an option is wrong, the address is in use, or the store cannot be opened.
 pub fn run<F>(name: &'static str, modes: &[UpgradeMode], serve: impl FnOnce(Service) -> F) -> ExitCode
 where
     F: Future<Output = io::Result<()>>,

@@ -4,7 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chat_core::{Chat, Decision, Endpoint, Incoming, Limits, ProtocolViolation, UpgradeGuard};
+use chat_core::{
+    Chat, Decision, Endpoint, Incoming, Limits, ProtocolViolation, RequestContext, UpgradeGuard,
+};
 use chat_testkit::HIGH_WATER;
 use chat_testkit::{Frame, Peer, chat, handshake, pass, seconds_until, settle, start_on};
 
@@ -264,7 +266,7 @@ async fn a_drain_echoes_the_frames_that_were_read_and_closes() {
     let drained = drain.await.expect("no panic");
     assert_eq!((drained.connections, drained.abandoned), (2, 0));
     let guard = UpgradeGuard::default();
-    let refused =
-        Endpoint::new(chat).handler(chatd::echo::handler).handle(&handshake("/ws"), Some(&guard)).await;
+    let context = RequestContext::default().with_guard(guard.request());
+    let refused = Endpoint::new(chat).handler(chatd::echo::handler).handle(&handshake("/ws"), &context).await;
     assert!(matches!(refused, Decision::Answer(answer) if answer.status() == 503));
 }

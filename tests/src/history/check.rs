@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 
 use super::{History, JoinFrom, Message, Record, Violation};
 
-/// Checks the histories of a room that retains the newest `retained` messages. All clients must have stayed until the end.
-/// Returns the newest message.
+/// Checks the histories of a room that retains the newest `retained` messages. All clients must have stayed until the
+/// end. Returns the newest message.
 ///
 /// # Errors
 ///
@@ -193,8 +193,8 @@ mod tests {
         Record::Joined { from, epoch: "e".to_owned(), head, first, recovered }
     }
 
-    /// Returns two valid histories. The user ann sends six messages, the second of them twice. The user bob disconnects and
-    /// resumes when the third message is the oldest.
+    /// Returns two valid histories. The user ann sends six messages, the second of them twice. The user bob disconnects
+    /// and resumes when the third message is the oldest.
     fn valid() -> [History; 2] {
         let mut ann = vec![joined(JoinFrom::Now, 0, true)];
         ann.extend([

@@ -1,4 +1,5 @@
-//! Concurrent writers and readers of one room. They connect, disconnect and resume as planned, and record their histories.
+//! Concurrent writers and readers of one room. They connect, disconnect and resume as planned, and record their
+//! histories.
 
 mod plan;
 
@@ -20,7 +21,8 @@ use crate::{Client, Incoming, within};
 /// The limit of unacknowledged messages before a writer writes on.
 const MAX_UNACKNOWLEDGED: usize = 6;
 
-/// Runs a plan in the room `lobby` of these servers until every participant has seen every message. Returns the histories.
+/// Runs a plan in the room `lobby` of these servers until every participant has seen every message. Returns the
+/// histories.
 pub async fn run_plan(plan: Plan, servers: &[SocketAddr]) -> Result<Vec<History>> {
     let (progress, _) = watch::channel(Progress { newest: 0, writing: plan.writers.len() });
     let shared = Arc::new(Shared { servers: servers.to_vec(), progress });

@@ -14,16 +14,16 @@ use super::model::{ClientEnd, Model};
 use super::step::{CLIENTS, ROOMS, Step, label};
 use crate::{Client, Incoming, eventually};
 
-/// Round trips after which a missing event counts as lost. A join reads its messages from the log, so they may come after
-/// replies to later commands. Each round trip gives the session another turn.
+/// Round trips after which a missing event counts as lost. A join reads its messages from the log, so they may come
+/// after replies to later commands. Each round trip gives the session another turn.
 const ROUNDS: usize = 50;
 
 /// Plays a script in a chat. Returns the received events without their random parts.
 ///
 /// # Errors
 ///
-/// Fails with the number of the first step that contradicts the model, and the reason. The end of the script counts as one
-/// more step.
+/// Fails with the number of the first step that contradicts the model, and the reason. The end of the script counts as
+/// one more step.
 pub(super) async fn play(
     chat: &Chat,
     address: SocketAddr,

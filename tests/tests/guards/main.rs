@@ -1,6 +1,6 @@
-//! Rules about the source code: `chat-proto` is pure, adapters hold no policy, folders do not import each other in a circle,
-//! the README names existing cases, and doc comments are plain English. Each rule has a test which shows that it finds a
-//! violation.
+//! Rules about the source code: `chat-proto` is pure, adapters hold no policy, folders do not import each other in a
+//! circle, the README names existing cases, and doc comments are plain English. Each rule has a test which shows that
+//! it finds a violation.
 
 mod adapters;
 mod docs;

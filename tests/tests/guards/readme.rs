@@ -62,8 +62,8 @@ fn proofs(readme: &str) -> Option<Vec<&str>> {
     )
 }
 
-/// Returns one line for each case, test or file that a row names and that does not exist. A test is in the folder to which
-/// its row links.
+/// Returns one line for each case, test or file that a row names and that does not exist. A test is in the folder to
+/// which its row links.
 fn missing(
     rows: &[&str],
     is_case: impl Fn(&str) -> bool,

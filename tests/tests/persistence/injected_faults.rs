@@ -27,8 +27,8 @@ const MESSAGES: usize = 8;
 
 const SHORT: Course = Course { durability: "disk", before: 0, during: MESSAGES };
 
-/// The number of messages before and after the one that triggers a checkpoint of the write-ahead log. The trigger varies a
-/// little, because indexing runs in the background.
+/// The number of messages before and after the one that triggers a checkpoint of the write-ahead log. The trigger
+/// varies a little, because indexing runs in the background.
 const MARGIN: usize = 8;
 
 /// The number of servers that run at the same time.
@@ -303,8 +303,8 @@ async fn stop(daemon: Daemon, conversation: Conversation) -> Result<(SentMessage
     Ok((sent, Stopped { status, log }))
 }
 
-/// Checks the exit of a server and its store. The server exits with 1 and a last line about the store if that could not be
-/// closed in order.
+/// Checks the exit of a server and its store. The server exits with 1 and a last line about the store if that could not
+/// be closed in order.
 async fn verify(dir: &Path, sent: SentMessages, Stopped { status, log }: Stopped) -> Result<()> {
     let found = check_store(dir, sent).await?;
     match status.code() {

@@ -158,7 +158,8 @@ pub(crate) fn single_faults(calls: &[Call], range: Range<usize>) -> Vec<Fault> {
     faults
 }
 
-/// Returns a stride that selects about five of the equal calls. It is odd, so that it hits different parts of a transaction.
+/// Returns a stride that selects about five of the equal calls. It is odd, so that it hits different parts of a
+/// transaction.
 fn stride(equal: usize) -> usize {
     (equal / 5).max(1) | 1
 }

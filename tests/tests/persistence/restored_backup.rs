@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use chat_client::{Event, Events, JoinFrom, Reconnect, RoomName, Text};
+use chat_client::{ClientEvent, Events, JoinFrom, Reconnect, RoomName, Text};
 use chat_tests::{Binary, Client, Daemon, within};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -121,7 +121,7 @@ impl ResumingClient {
     /// Sends this number of messages after a position, and receives each of them.
     async fn send_messages(&mut self, after: u64, count: u64) -> Result<()> {
         for seq in after + 1..=after + count {
-            let sent = within(self.client.send(&lobby()?, &Text(&seq.to_string()))).await??;
+            let sent = within(self.client.send(&lobby()?, &Text::new(seq.to_string()))).await??;
             ensure!(sent.seq == seq && !sent.duplicate, "{sent:?} instead of {seq}");
             self.receive(seq).await?;
         }
@@ -133,18 +133,20 @@ impl ResumingClient {
         let (epoch_before, resumes_before) = (self.epoch.clone(), self.resumes.len());
         loop {
             match within(self.events.next()).await?.context("the client has ended")? {
-                Event::Resumed { epoch, recovered, .. } => {
+                ClientEvent::Resumed { epoch, recovered, .. } => {
                     ensure!(!recovered && epoch != epoch_before, "{epoch} {recovered}");
                     self.epoch = epoch;
                 }
-                Event::Gap { from, to, epoch, .. } => {
+                ClientEvent::Gap { from, to, epoch, .. } => {
                     ensure!(
                         (from, to, &epoch) == (1, BACKED_UP - NEWEST, &self.epoch),
                         "{from} {to} {epoch}"
                     );
                     break;
                 }
-                Event::Disconnected { .. } | Event::Reconnected | Event::Presence { .. } => {}
+                ClientEvent::Disconnected { .. }
+                | ClientEvent::Reconnected
+                | ClientEvent::Presence { .. } => {}
                 other => bail!("{other:?} instead of a resume"),
             }
         }
@@ -159,7 +161,7 @@ impl ResumingClient {
     async fn receive(&mut self, seq: u64) -> Result<()> {
         loop {
             match within(self.events.next()).await?.context("the client has ended")? {
-                Event::Message(message) => {
+                ClientEvent::Message(message) => {
                     ensure!(
                         message.seq == seq && message.epoch == self.epoch,
                         "{message:?} instead of {seq}"
@@ -167,8 +169,12 @@ impl ResumingClient {
                     ensure!(message.text() == Some(seq.to_string()), "{message:?}");
                     return Ok(());
                 }
-                Event::Resumed { epoch, recovered, .. } => self.resumes.push(Resume { epoch, recovered }),
-                Event::Disconnected { .. } | Event::Reconnected | Event::Presence { .. } => {}
+                ClientEvent::Resumed { epoch, recovered, .. } => {
+                    self.resumes.push(Resume { epoch, recovered })
+                }
+                ClientEvent::Disconnected { .. }
+                | ClientEvent::Reconnected
+                | ClientEvent::Presence { .. } => {}
                 other => bail!("{other:?} instead of {seq}"),
             }
         }
@@ -179,8 +185,9 @@ fn lobby() -> Result<RoomName> {
     Ok("lobby".parse()?)
 }
 
-/// Starts a relay whose address stays the same while servers restart. Returns the address, and the sender for the address of
-/// the current server. A change cuts off all clients, so that they do not receive the delay of a draining server.
+/// Starts a relay whose address stays the same while servers restart. Returns the address, and the sender for the
+/// address of the current server. A change cuts off all clients, so that they do not receive the delay of a draining
+/// server.
 async fn relay() -> Result<(SocketAddr, watch::Sender<Option<SocketAddr>>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

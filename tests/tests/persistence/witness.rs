@@ -132,8 +132,8 @@ impl SentMessages {
         Self { past_epoch: self.epoch, epoch: None, ..self }
     }
 
-    /// Checks the stored messages on a server without faults: every acknowledged or received message is stored once, at its
-    /// position. Then sends the refused messages again, and checks that each is stored once.
+    /// Checks the stored messages on a server without faults: every acknowledged or received message is stored once, at
+    /// its position. Then sends the refused messages again, and checks that each is stored once.
     pub(crate) async fn verify(self, daemon: &Daemon) -> Result<()> {
         self.check_stored(&StoredLog::read(daemon.address()).await?)?;
         let mut conversation = Conversation::begin(daemon, self).await?;

@@ -121,7 +121,8 @@ impl Pager {
         }
     }
 
-    /// Returns the command for the next page. Between two readings it is a join, whose reply has the bounds of the room.
+    /// Returns the command for the next page. Between two readings it is a join, whose reply has the bounds of the
+    /// room.
     fn command(&self) -> String {
         let room = self.reader.room().name.clone();
         let command = match self.reading.as_ref().and_then(HistoryReader::next_before) {

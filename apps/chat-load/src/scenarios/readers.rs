@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use chat_client::socket::{Socket, Target};
-use chat_client::{Client, Closed, Command, Event, Events, JoinFrom, Lost, Reconnect};
+use chat_client::{Client, ClientEvent, Closed, Command, Events, JoinFrom, Lost, Reconnect};
 use tokio::io::Interest;
 use tokio::time::sleep;
 
@@ -69,20 +69,20 @@ pub(super) async fn resuming(load: &Arc<Load>, resume: &Resume) -> Result<Outcom
 async fn read_events(load: Arc<Load>, reader: Arc<Reader>, mut events: Events) {
     while let Some(event) = events.next().await {
         match event {
-            Event::Message(message) => {
+            ClientEvent::Message(message) => {
                 reader.receive(message.seq, message.key.as_deref().unwrap_or_default(), message.body.get());
             }
-            Event::Gap { from, to, .. } => reader.gap(from, to),
-            Event::Disconnected { lost, .. } => load.record_lost(&lost),
-            Event::Reconnected => {
+            ClientEvent::Gap { from, to, .. } => reader.gap(from, to),
+            ClientEvent::Disconnected { lost, .. } => load.record_lost(&lost),
+            ClientEvent::Reconnected => {
                 load.reconnects.fetch_add(1, Ordering::Relaxed);
             }
-            Event::Resumed { recovered: false, .. } => {
+            ClientEvent::Resumed { recovered: false, .. } => {
                 load.record_ending("resumed without recovery".to_owned());
             }
-            Event::Expelled { error, .. } => load.record_refusal(&error.code),
-            Event::Closed(Closed::Locally) => {}
-            Event::Closed(why) => load.record_ending(format!("ended: {:#}", anyhow::Error::from(why))),
+            ClientEvent::Expelled { error, .. } => load.record_refusal(&error.code),
+            ClientEvent::Closed(Closed::Locally) => {}
+            ClientEvent::Closed(why) => load.record_ending(format!("ended: {:#}", anyhow::Error::from(why))),
             _ => {}
         }
     }

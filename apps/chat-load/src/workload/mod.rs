@@ -79,7 +79,7 @@ impl Workload {
             Schedule::Closed => MAX_MESSAGES,
         };
         let text = "x".repeat(common.size as usize);
-        let body: Arc<RawValue> = to_raw_value(&Text(&text))?.into();
+        let body: Arc<RawValue> = to_raw_value(&Text::new(&text))?.into();
         let room = |n| {
             let (name, seqs, body) = (load.room(n)?, SeqTable::new(history + each), Arc::clone(&body));
             Ok(Arc::new(Room { name, seqs, body }))

@@ -102,8 +102,8 @@ impl Pacer {
     }
 }
 
-/// Returns the due time of a message in microseconds from the start. The rate is multiplied by `factor` in the middle third
-/// of the duration.
+/// Returns the due time of a message in microseconds from the start. The rate is multiplied by `factor` in the middle
+/// third of the duration.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a run is short")]
 fn due_at(number: u64, rate: f64, duration: Duration, factor: f64) -> u64 {
     let third = duration.as_secs_f64() / 3.0;

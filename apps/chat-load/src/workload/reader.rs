@@ -34,7 +34,8 @@ impl Room {
         self.seqs.agrees(seq, number)
     }
 
-    /// Returns the due time of a message, or `None` if its key or body is wrong, or another message is recorded at its `seq`.
+    /// Returns the due time of a message, or `None` if its key or body is wrong, or another message is recorded at its
+    /// `seq`.
     pub(crate) fn due(&self, seq: u64, key: &str, body: &str) -> Option<u64> {
         let (number, due) = key.split_once('.')?;
         let (number, due) = (number.parse().ok()?, due.parse().ok()?);

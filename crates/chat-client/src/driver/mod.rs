@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::backoff::Backoff;
 use crate::socket::{Socket, Target};
 use crate::state::{PendingCommand, State};
-use crate::{Closed, Event, Lost, Reconnect};
+use crate::{ClientEvent, Closed, Lost, Reconnect};
 use connection::{ConnState, NetEvent};
 
 pub(crate) use connection::connect;
@@ -22,7 +22,7 @@ pub(crate) use connection::connect;
 /// The largest number of events that one frame causes.
 const EVENTS_OF_A_FRAME: usize = 2;
 
-/// The time for the commands in flight after the client was told to close.
+/// The time for the commands in flight after [`Client::close`](crate::Client::close).
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The timer's duration if nothing is due.
@@ -65,11 +65,11 @@ pub(crate) struct Driver {
     accepts_requests: bool,
     /// Becomes true when the client must close. The driver drops it at its end.
     closing: watch::Receiver<bool>,
-    /// The time by which the client ends after it was told to close. It ends earlier with the last reply.
+    /// The time by which the client ends once it closes. It ends earlier with the last reply.
     end: Option<Instant>,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<ClientEvent>,
     /// Events that must be delivered and wait for capacity. Their number is at most that of the rooms.
-    overflow: VecDeque<Event>,
+    overflow: VecDeque<ClientEvent>,
     state: State,
     backoff: Backoff,
     started: Instant,
@@ -97,7 +97,7 @@ impl Driver {
         settings: Settings,
         requests: mpsc::Receiver<DriverRequest>,
         closing: watch::Receiver<bool>,
-        events: mpsc::Sender<Event>,
+        events: mpsc::Sender<ClientEvent>,
         mut state: State,
         socket: Socket,
     ) -> Self {
@@ -224,7 +224,7 @@ impl Driver {
         }
     }
 
-    fn deliver(&mut self, event: Event) {
+    fn deliver(&mut self, event: ClientEvent) {
         if self.events.is_closed() {
             return;
         }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::connection::{ConnState, NetEvent};
 use super::{Driver, random};
 use crate::socket::{Received, Socket};
-use crate::{Closed, ConnectError, Event, Lost};
+use crate::{ClientEvent, Closed, ConnectError, Lost};
 
 impl Driver {
     pub(super) fn handle_network(&mut self, event: NetEvent) -> Result<(), Closed> {
@@ -37,7 +37,7 @@ impl Driver {
                 self.heard = now;
                 self.pinged = false;
                 self.backoff.handle_connected(now - self.started);
-                self.deliver(Event::Reconnected);
+                self.deliver(ClientEvent::Reconnected);
                 self.state.handle_connected(now);
                 Ok(())
             }
@@ -74,8 +74,9 @@ impl Driver {
         let Some(retry_in) = wait else { return Err(Closed::Lost(lost)) };
         self.connection = ConnState::Waiting { until: now + retry_in };
         // A consumer that has not read the events of the last connection does not need them any more.
-        self.overflow.retain(|event| !matches!(event, Event::Disconnected { .. } | Event::Reconnected));
-        self.deliver(Event::Disconnected { lost, retry_in });
+        self.overflow
+            .retain(|event| !matches!(event, ClientEvent::Disconnected { .. } | ClientEvent::Reconnected));
+        self.deliver(ClientEvent::Disconnected { lost, retry_in });
         Ok(())
     }
 }

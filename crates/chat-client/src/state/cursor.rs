@@ -69,7 +69,6 @@ impl RoomCursor {
         match (from, before) {
             // To join a room again from now on changes nothing.
             (JoinFrom::Now, Some(before)) => return Self { joined: true, ..before },
-            (JoinFrom::Now, None) => {}
             (JoinFrom::Last(count), _) => {
                 cursor.seq = joined.seq.saturating_sub(*count).max(joined.first - 1);
                 cursor.phase = Phase::Starting;
@@ -78,6 +77,7 @@ impl RoomCursor {
             (JoinFrom::After { epoch, seq }, _) => {
                 cursor.seq = if **epoch == *joined.epoch { *seq } else { 0 }
             }
+            _ => {}
         }
         cursor
     }

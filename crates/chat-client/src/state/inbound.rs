@@ -12,7 +12,7 @@ use super::cursor::{Delivery, Phase, RoomCursor};
 use super::request::{Reply, Request};
 use super::send_backoff::SendBackoff;
 use super::{PendingCommand, State};
-use crate::{Event, Joined, Message, ServerError, Violation};
+use crate::{ClientEvent, Joined, ReceivedMessage, ServerError, Violation};
 
 /// The wait before a room is resumed again that refused for now, if the server gives no advice.
 const RESUME_WAIT: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ impl State {
         text: &str,
         now: Instant,
         has_capacity: bool,
-        events: &mut Vec<Event>,
+        events: &mut Vec<ClientEvent>,
     ) -> Result<(), Violation> {
         let event = WireEvent::parse(text)?;
         if let Some(reference) = event.reference() {
@@ -54,16 +54,16 @@ impl State {
                 }
             }
             WireEvent::Presence { room, user, state } if has_capacity && self.cursors.contains_key(&room) => {
-                events.push(Event::Presence { room, user, state });
+                events.push(ClientEvent::Presence { room, user, state });
             }
             WireEvent::Typing { room, user, active } if has_capacity && self.cursors.contains_key(&room) => {
-                events.push(Event::Typing { room, user, active });
+                events.push(ClientEvent::Typing { room, user, active });
             }
             WireEvent::Closing { reconnect_in_ms, .. } => {
                 self.advice = reconnect_in_ms.map(Duration::from_millis);
             }
             WireEvent::Error { .. } if has_capacity => {
-                events.extend(server_error(event).map(Event::Error));
+                events.extend(server_error(event).map(ClientEvent::Error));
             }
             // An event of a later protocol, or one that the consumer has no capacity for.
             _ => {}
@@ -72,7 +72,7 @@ impl State {
     }
 
     /// Handles an entry of a room's log. The cursor advances over entries of unknown types too.
-    fn handle_entry(&mut self, event: WireEvent, has_capacity: bool, events: &mut Vec<Event>) {
+    fn handle_entry(&mut self, event: WireEvent, has_capacity: bool, events: &mut Vec<ClientEvent>) {
         let Some((room, seq)) = event.entry() else { return };
         // The room was never joined, or was left.
         let Some(cursor) = self.cursors.get_mut(room) else { return };
@@ -89,7 +89,7 @@ impl State {
             }
             Delivery::DeliverAfterGap(from) => events.push(gap(cursor, from, seq - 1)),
         }
-        events.extend(Message::from_wire(event, &cursor.epoch).map(Event::Message));
+        events.extend(ReceivedMessage::from_wire(event, &cursor.epoch).map(ClientEvent::Message));
     }
 
     fn handle_reply(
@@ -98,7 +98,7 @@ impl State {
         event: WireEvent,
         now: Instant,
         has_capacity: bool,
-        events: &mut Vec<Event>,
+        events: &mut Vec<ClientEvent>,
     ) -> Result<(), Violation> {
         // The command may have expired.
         let Some(pending) = self.pending.remove(&reference) else { return Ok(()) };
@@ -137,13 +137,13 @@ impl State {
         Ok(())
     }
 
-    fn handle_resumed(&mut self, joined: &Joined, has_capacity: bool, events: &mut Vec<Event>) {
+    fn handle_resumed(&mut self, joined: &Joined, has_capacity: bool, events: &mut Vec<ClientEvent>) {
         let Some(cursor) = self.cursors.get_mut(&joined.room) else { return };
         if has_capacity {
             let recovered = cursor.handle_resumed(joined);
             if !cursor.announced || !recovered {
                 let (room, epoch) = (cursor.room.clone(), Arc::clone(&cursor.epoch));
-                events.push(Event::Resumed { room, epoch, recovered });
+                events.push(ClientEvent::Resumed { room, epoch, recovered });
             }
             cursor.announced = true;
         } else {
@@ -184,7 +184,7 @@ impl State {
         room: &RoomName,
         error: ServerError,
         now: Instant,
-        events: &mut Vec<Event>,
+        events: &mut Vec<ClientEvent>,
     ) {
         let Some(cursor) = self.cursors.get_mut(room) else { return };
         if error.code.is_temporary() {
@@ -205,13 +205,13 @@ impl State {
             for pending in unsent.into_values() {
                 pending.refuse(error.clone());
             }
-            events.push(Event::Expelled { room: room.clone(), error });
+            events.push(ClientEvent::Expelled { room: room.clone(), error });
         }
     }
 }
 
-fn gap(cursor: &RoomCursor, from: u64, to: u64) -> Event {
-    Event::Gap { room: cursor.room.clone(), epoch: Arc::clone(&cursor.epoch), from, to }
+fn gap(cursor: &RoomCursor, from: u64, to: u64) -> ClientEvent {
+    ClientEvent::Gap { room: cursor.room.clone(), epoch: Arc::clone(&cursor.epoch), from, to }
 }
 
 /// Takes the fields of an `error` event.

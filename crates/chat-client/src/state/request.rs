@@ -1,16 +1,16 @@
 use std::sync::Arc;
 
 use chat_proto::command::JoinFrom;
-use chat_proto::{Event, RoomName, StoredMessage, User};
+use chat_proto::{AppendReceipt, Event, RoomName, StoredMessage, User};
 
-use crate::{Joined, Message, MessagePage, Sent, Violation};
+use crate::{Joined, MessagePage, ReceivedMessage, Violation};
 
 /// The reply to a command.
 #[derive(Debug)]
 pub(crate) enum Reply {
     Joined(Joined),
     Left,
-    Sent(Sent),
+    Sent(AppendReceipt),
     Page(MessagePage),
     Members(Vec<User>),
     Pong,
@@ -60,7 +60,8 @@ impl Request {
             }),
             (Self::Leave(_), Event::Left { .. }) => Reply::Left,
             (Self::Send(_), Event::Sent { seq, at, duplicate, .. }) => {
-                Reply::Sent(Sent { seq, at, duplicate })
+                let receipt = AppendReceipt::new(&**epoch, seq, at);
+                Reply::Sent(if duplicate { receipt.repeated() } else { receipt })
             }
             (Self::History(_), Event::History { epoch, messages, more, .. }) => {
                 Reply::Page(page(&messages, more, &epoch.into())?)
@@ -76,7 +77,8 @@ impl Request {
 }
 
 fn page(stored: &[StoredMessage], more: bool, epoch: &Arc<str>) -> Result<MessagePage, Violation> {
-    let message =
-        |stored: &StoredMessage| Message::from_wire(stored.event()?, epoch).ok_or(Violation::UnexpectedReply);
+    let message = |stored: &StoredMessage| {
+        ReceivedMessage::from_wire(stored.event()?, epoch).ok_or(Violation::UnexpectedReply)
+    };
     Ok(MessagePage { messages: stored.iter().map(message).collect::<Result<_, _>>()?, more })
 }

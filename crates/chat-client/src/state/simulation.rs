@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{Event, Joined, Message};
+use crate::{ClientEvent, Joined, ReceivedMessage};
 
 /// A command timeout that no command reaches.
 const FOREVER: Duration = Duration::from_secs(1_000_000);
@@ -323,24 +323,25 @@ impl World {
         });
     }
 
-    fn check(&mut self, event: Event) {
-        if let Event::Message(Message { seq, .. }) | Event::Gap { from: seq, .. } = &event {
+    fn check(&mut self, event: ClientEvent) {
+        if let ClientEvent::Message(ReceivedMessage { seq, .. }) | ClientEvent::Gap { from: seq, .. } = &event
+        {
             self.pass_unknown(*seq);
         }
         let (epoch, seq) = self.position.as_mut().unwrap();
         match event {
-            Event::Message(message) => {
+            ClientEvent::Message(message) => {
                 *seq += 1;
                 assert_eq!((&*message.epoch, message.seq), (epoch.as_str(), *seq));
                 let log = self.server.logs.last().unwrap();
                 assert_eq!(message.key.as_ref(), log.get(usize::try_from(*seq).unwrap() - 1));
             }
-            Event::Gap { epoch: current, from, to, .. } => {
+            ClientEvent::Gap { epoch: current, from, to, .. } => {
                 assert_eq!((&*current, from), (epoch.as_str(), *seq + 1));
                 assert!(to < self.server.first, "{to} can be read");
                 *seq = to;
             }
-            Event::Resumed { epoch: current, recovered, .. } => {
+            ClientEvent::Resumed { epoch: current, recovered, .. } => {
                 assert_eq!(*current, *self.server.epoch());
                 if *current != **epoch {
                     assert!(!recovered);

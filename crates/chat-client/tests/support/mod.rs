@@ -9,7 +9,7 @@ use std::future::pending;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chat_client::{Event, Events, Message, Reconnect, RoomName};
+use chat_client::{ClientEvent, Events, ReceivedMessage, Reconnect, RoomName};
 use chat_core::{Chat, Endpoint};
 use chat_tungstenite::UpgradeLayer;
 use futures_util::{SinkExt, StreamExt};
@@ -89,22 +89,22 @@ pub(crate) fn url(address: SocketAddr) -> String {
 }
 
 /// Waits for the next message. Events of the connection are skipped, any other event fails the test.
-pub(crate) async fn message(events: &mut Events) -> Message {
+pub(crate) async fn message(events: &mut Events) -> ReceivedMessage {
     loop {
         match next(events).await {
-            Event::Message(message) => return message,
-            Event::Presence { .. } | Event::Disconnected { .. } | Event::Reconnected => {}
-            Event::Resumed { recovered: true, .. } => {}
+            ClientEvent::Message(message) => return message,
+            ClientEvent::Presence { .. } | ClientEvent::Disconnected { .. } | ClientEvent::Reconnected => {}
+            ClientEvent::Resumed { recovered: true, .. } => {}
             other => panic!("expected a message, got {other:?}"),
         }
     }
 }
 
 /// Waits for the next event that is not a presence event.
-pub(crate) async fn next(events: &mut Events) -> Event {
+pub(crate) async fn next(events: &mut Events) -> ClientEvent {
     loop {
         match within(events.next()).await.expect("an event") {
-            Event::Presence { .. } => {}
+            ClientEvent::Presence { .. } => {}
             event => return event,
         }
     }

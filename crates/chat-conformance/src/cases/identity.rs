@@ -15,7 +15,8 @@ chat_suite::cases!(
         stage.accepted("ann", &with_token(&stage, "7:Ann")).await.map(drop)
     }
 
-    /// An identity check that fails, or that does not answer in time, admits no user: the answer is 503 with `Retry-After`.
+    /// An identity check that fails, or that does not answer in time, admits no user: the answer is 503 with
+    /// `Retry-After`.
     #[source = "PROTOCOL.md, section 1 (`unavailable`)"]
     #[with(identify(with_tokens))]
     #[with(limits(|limits| limits.http.identify_timeout = millis(300)))]

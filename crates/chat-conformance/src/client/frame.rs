@@ -174,7 +174,8 @@ pub struct Received {
 }
 
 impl Received {
-    /// Parses the first frame in `bytes`, and returns it with its length in bytes. Returns `None` if the frame is incomplete.
+    /// Parses the first frame in `bytes`, and returns it with its length in bytes. Returns `None` if the frame is
+    /// incomplete.
     ///
     /// # Errors
     ///

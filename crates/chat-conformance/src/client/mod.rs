@@ -1,8 +1,9 @@
 //! A raw WebSocket client for tests.
 //!
-//! The client builds requests and frames by hand, so that a test can send invalid ones. It reads strictly: a frame or an
-//! event that the protocol does not allow is a [`Failure`](crate::Failure). Each wait has a time limit, which is 8 seconds
-//! until [`Client::set_patience`] changes it. Events that arrive while the client waits for something else are buffered.
+//! The client builds requests and frames by hand, so that a test can send invalid ones. It reads strictly: a frame or
+//! an event that the protocol does not allow is a [`Failure`](crate::Failure). Each wait has a time limit, which is 8
+//! seconds until [`Client::set_patience`] changes it. Events that arrive while the client waits for something else are
+//! buffered.
 //!
 //! ```no_run
 //! use chat_conformance::client::{Client, Frame};

@@ -16,8 +16,8 @@
 //! | the number of equal writes in a row | the server decides when it stops reading |
 //! | everything except the shape of each kind of message, in cases with a race | the case states the reason |
 //!
-//! Casing, pings, FIN and repeated writes are always open. The order is open only if the two conversations are not equal
-//! as they are.
+//! Casing, pings, FIN and repeated writes are always open. The order is open only if the two conversations are not
+//! equal as they are.
 
 mod answer;
 mod conversation;

@@ -29,8 +29,8 @@ pub struct Exec {
 }
 
 impl Exec {
-    /// A shell command. The suite replaces `{addr}` by the address to listen on, and `{dir}` by an empty directory for this
-    /// server.
+    /// A shell command. The suite replaces `{addr}` by the address to listen on, and `{dir}` by an empty directory for
+    /// this server.
     ///
     /// # Errors
     ///
@@ -152,7 +152,8 @@ impl StderrReader {
         if said.is_empty() { "nothing".to_owned() } else { said }
     }
 
-    /// Returns the text of a process that has ended. A child of the process can hold the pipe open: the wait has a limit.
+    /// Returns the text of a process that has ended. A child of the process can hold the pipe open: the wait has a
+    /// limit.
     async fn all(&self) -> String {
         let deadline = Instant::now() + Duration::from_secs(1);
         while !self.reader.is_finished() && Instant::now() < deadline {

@@ -9,14 +9,13 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use chat_proto::handshake::Refusal;
 use futures_util::future::{BoxFuture, FutureExt, Shared as SharedFuture};
 use tokio::time::{Instant, timeout};
 
 use crate::bus::{BusEvent, BusSink, Notice};
 use crate::room::Rooms;
 use crate::session::{Phase, Reservation, Sessions, Ticket, UserRates};
-use crate::{Authorize, Health, Identity, Limits, RoomName, Unavailable, User, UserKey};
+use crate::{AdmitError, Authorize, Health, Identity, Limits, RoomName, Unavailable, User, UserKey};
 
 /// The part of a drain's time that is reserved for the store. It is at most a fifth of the drain's time.
 const CLOSE_SHARE: Duration = Duration::from_secs(1);
@@ -97,27 +96,26 @@ impl Chat {
     /// session with [`Ticket::serve`].
     ///
     /// ```
-    /// use chat_core::{Chat, Identity, Limits, Refusal, User};
+    /// use chat_core::{AdmitError, Chat, Identity, Limits, User};
     ///
     /// let limits = Limits::default().with(|limits| limits.connection.max_connections = 1);
     /// let chat = Chat::builder().limits(limits).build();
     /// let ticket = chat.admit(Identity::from(User::new("7", "Ann")?))?;
     /// assert_eq!(ticket.user().name(), "Ann");
-    /// assert_eq!(chat.admit(chat.next_guest()).err(), Some(Refusal::Overloaded));
+    /// assert_eq!(chat.admit(chat.next_guest()).err(), Some(AdmitError::Full));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`Refusal::Overloaded`] beyond
-    /// [`ConnectionLimits::max_connections`](crate::ConnectionLimits::max_connections); [`Refusal::Draining`] once the
-    /// chat drains.
-    pub fn admit(&self, identity: Identity) -> Result<Ticket, Refusal> {
+    /// [`AdmitError::Full`] beyond [`ConnectionLimits::max_connections`](crate::ConnectionLimits::max_connections);
+    /// [`AdmitError::Draining`] once the chat drains.
+    pub fn admit(&self, identity: Identity) -> Result<Ticket, AdmitError> {
         Ok(self.admit_reserved(self.reserve()?, identity))
     }
 
     /// Reserves a connection for a user that is not identified yet.
-    pub(crate) fn reserve(&self) -> Result<Reservation, Refusal> {
+    pub(crate) fn reserve(&self) -> Result<Reservation, AdmitError> {
         self.shared.sessions.reserve()
     }
 

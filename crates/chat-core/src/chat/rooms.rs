@@ -89,10 +89,14 @@ impl Chat {
             return Err(PostError::TooLarge);
         }
         let room = self.open(room).await?;
-        Ok(room::append(&room, NewMessage { user: user.clone(), key, body }, self.rooms()).await?)
+        Ok(room::append(&room, NewMessage::new(user.clone(), body).with_key(key), self.rooms()).await?)
     }
 
     /// Reads part of a room's log. [`StoredMessage::event`](crate::StoredMessage::event) reads the fields of a message.
+    ///
+    /// Every room name is a room, so the log of a room without messages is an empty page. The call opens the room,
+    /// which counts in [`RoomLimits::max_open`](crate::RoomLimits::max_open). A room without members is closed again
+    /// after [`RoomLimits::idle_timeout`](crate::RoomLimits::idle_timeout), or at once if it has no messages.
     ///
     /// ```
     /// use chat_core::{Chat, Event, Range, RoomName, Text, User};
@@ -131,7 +135,7 @@ impl Chat {
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// let (chat, lobby): (Chat, RoomName) = (Chat::default(), "lobby".parse()?);
     /// chat.post(&lobby, &User::guest("ann")?, &Text::new("Pears and apples")).await?;
-    /// let search = Search { query: "apple".to_owned(), limit: 20, before: u64::MAX };
+    /// let search = Search::new("apple", 20);
     /// assert_eq!(chat.search(&lobby, search).await?.messages.len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
@@ -150,7 +154,7 @@ impl Chat {
         room::search(room.log(), search, self.rooms()).await
     }
 
-    /// Subscribes to a room from now on. No user sees the subscription.
+    /// Subscribes to a room from now on. No user sees the subscription. The room is opened, and stays open.
     ///
     /// ```
     /// use chat_core::{Chat, Event, RoomName, Text, User};
@@ -160,8 +164,8 @@ impl Chat {
     /// let lobby: RoomName = "lobby".parse()?;
     /// let mut events = chat.subscribe(&lobby).await?;
     /// chat.post(&lobby, &User::guest("clock")?, &Text::new("It is noon.")).await?;
-    /// while let Some(event) = events.next().await? {
-    ///     if let Event::Message { seq, user, body, .. } = event {
+    /// while let Some(event) = events.next().await {
+    ///     if let Event::Message { seq, user, body, .. } = event? {
     ///         assert_eq!((seq, user.name(), body.get()), (1, "clock", r#"{"text":"It is noon."}"#));
     ///         break;
     ///     }

@@ -6,7 +6,7 @@ use chat_proto::room::{Delivery, Joined, Member, RoomEvent};
 use tokio::time::{Instant, sleep};
 
 use crate::room::{Backoff, Inbox, LiveRoom, Rooms, within};
-use crate::{ErrorCode, LogBounds, Page, Range, RoomName, Unavailable, User};
+use crate::{JoinError, LogBounds, Page, Range, RoomName, Unavailable, User};
 
 /// The pause after the first read that fails.
 const READ_PAUSE: Duration = Duration::from_millis(100);
@@ -32,11 +32,11 @@ impl Membership {
         inbox: Arc<Inbox>,
         bounds: LogBounds,
         from: &JoinFrom,
-    ) -> Result<(Self, Joined), ErrorCode> {
+    ) -> Result<(Self, Joined), JoinError> {
         let (member, joined) = room.change(|state| {
             let joined = state.join(connection, &user, inbox, bounds, from)?;
             rooms.announce_presence(state, &user, false);
-            Ok::<_, ErrorCode>(joined)
+            Ok::<_, JoinError>(joined)
         })?;
         let membership = Self { rooms, room, member, user: Some(user), has_left: false };
         membership.room.wake(&membership.member);
@@ -51,13 +51,13 @@ impl Membership {
         id: u64,
         inbox: Arc<Inbox>,
         bounds: LogBounds,
-    ) -> Result<Self, ErrorCode> {
+    ) -> Result<Self, JoinError> {
         let member = room.change(|state| state.subscribe(id, inbox, bounds))?;
         Ok(Self { rooms, room, member, user: None, has_left: false })
     }
 
     /// Joins again: continues as before, or from another position.
-    pub(crate) fn rejoin(&mut self, bounds: LogBounds, from: &JoinFrom) -> Result<Joined, ErrorCode> {
+    pub(crate) fn rejoin(&mut self, bounds: LogBounds, from: &JoinFrom) -> Result<Joined, JoinError> {
         let joined = self.room.state().rejoin(&mut self.member, bounds, from)?;
         self.room.wake(&self.member);
         Ok(joined)

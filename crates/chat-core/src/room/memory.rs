@@ -91,9 +91,10 @@ impl Room for MemoryRoom {
         let mut before = search.before;
         loop {
             // A page at a time: neither the log nor the thread is held for longer.
-            let page = self.open()?.read(Range::Before { seq: before, limit: usize::MAX });
+            let newest = Range::newest(usize::MAX);
+            let page = self.open()?.read(before.map_or(newest, |seq| Range::before(seq, usize::MAX)));
             for stored in page.messages.iter().rev() {
-                before = stored.seq;
+                before = Some(stored.seq);
                 if !scan.look(stored) {
                     return Ok(scan.finish());
                 }

@@ -23,4 +23,4 @@ pub(crate) use live::LiveRoom;
 pub(crate) use membership::Membership;
 pub use memory::{MemoryRoom, MemoryStore};
 pub(crate) use registry::{CheckBody, Rooms};
-pub use subscription::Subscription;
+pub use subscription::{Subscription, SubscriptionError};

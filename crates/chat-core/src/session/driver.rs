@@ -63,7 +63,8 @@ pub(super) enum State {
 pub(super) enum Writer {
     /// Frames can be sent; true while some are not flushed.
     Open { unflushed: bool },
-    /// No frame can be sent any more. Frames that the peer sent before, perhaps its close frame, are read until this time.
+    /// No frame can be sent any more. Frames that the peer sent before, perhaps its close frame, are read until this
+    /// time.
     Failed(io::Error, Instant),
 }
 

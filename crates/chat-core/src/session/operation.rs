@@ -1,5 +1,6 @@
 //! The operations of a session in rooms, one at a time.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -90,7 +91,7 @@ impl<C: Connection> Driver<'_, C> {
             (Asked::Send { key, body }, Some(room)) => wait(span, async move {
                 (rooms.check_body)(&body, &rooms.limits).map_err(ErrorCode::from)?;
                 host.may(&user, &name, Action::Send { body: &body }).await?;
-                let receipt = append(&room, NewMessage { user, key, body }, &rooms).await?;
+                let receipt = append(&room, NewMessage::new(user, body).with_key(key), &rooms).await?;
                 Ok(Done::Outcome(Outcome::Sent(receipt)))
             }),
             (Asked::History(range), Some(room)) => wait(span, async move {
@@ -121,7 +122,7 @@ impl<C: Connection> Driver<'_, C> {
                     }
                     Outcome::Joined { membership: None, joined }
                 }
-                Err(code) => code.into(),
+                Err(error) => ErrorCode::from(error).into(),
             };
         }
         let who = (self.ticket.permit.connection(), self.ticket.user.clone());
@@ -129,7 +130,7 @@ impl<C: Connection> Driver<'_, C> {
         let rooms = Arc::clone(&self.ticket.rooms);
         match Membership::join(rooms, room, who, inbox, bounds, from) {
             Ok((membership, joined)) => Outcome::Joined { membership: Some(membership), joined },
-            Err(code) => code.into(),
+            Err(error) => ErrorCode::from(error).into(),
         }
     }
 }
@@ -154,13 +155,16 @@ impl Host {
     async fn may(&self, user: &User, room: &RoomName, action: Action<'_>) -> Result<(), Refused> {
         let Some(authorize) = &self.authorize else { return Ok(()) };
         let limit = self.rooms.limits.rooms.call_timeout;
-        let unavailable = match timer::timeout(limit, authorize.authorize(user, room, &action)).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(Forbidden::Rights)) => return Err(ErrorCode::Forbidden.into()),
-            Ok(Err(Forbidden::Rejected(detail))) => {
+        // The call is inside the block too, because it may panic before it returns a future.
+        let authorized = AssertUnwindSafe(async { authorize.authorize(user, room, &action).await });
+        let unavailable = match timer::timeout(limit, authorized.catch_unwind()).await {
+            Ok(Ok(Ok(()))) => return Ok(()),
+            Ok(Ok(Err(Forbidden::Rights))) => return Err(ErrorCode::Forbidden.into()),
+            Ok(Ok(Err(Forbidden::Rejected(detail)))) => {
                 return Err(Refused(ErrorCode::Rejected, Some(detail)));
             }
-            Ok(Err(Forbidden::Unavailable(unavailable))) => unavailable,
+            Ok(Ok(Err(Forbidden::Unavailable(unavailable)))) => unavailable,
+            Ok(Err(_)) => Unavailable::new("the host's Authorize panicked"),
             Err(_) => Unavailable::new(format!("the host did not authorize within {limit:?}")),
         };
         self.rooms.warnings.unavailable(unavailable.cause());

@@ -2,12 +2,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
-use chat_proto::handshake::Refusal;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::room::Inbox;
-use crate::{CloseCode, NodeId, User, UserKey};
+use crate::{AdmitError, CloseCode, NodeId, User, UserKey};
 
 /// The connections of a chat, and the phase of its drain.
 #[derive(Debug)]
@@ -91,11 +90,11 @@ impl Sessions {
     }
 
     /// Reserves one more connection, whose user is not known yet.
-    pub(crate) fn reserve(self: &Arc<Self>) -> Result<Reservation, Refusal> {
+    pub(crate) fn reserve(self: &Arc<Self>) -> Result<Reservation, AdmitError> {
         let one_more = |count: usize| (count < self.max).then_some(count + 1);
         self.connections
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
-            .map_err(|_| Refusal::Overloaded)?;
+            .map_err(|_| AdmitError::Full)?;
         let connection = {
             let mut index = self.index.lock();
             index.last += 1;
@@ -105,7 +104,7 @@ impl Sessions {
         };
         let reservation = Reservation { sessions: Arc::clone(self), connection, control: None };
         // The connection is counted before the phase is read, so that a drain cannot miss it.
-        if self.phase() == Phase::Open { Ok(reservation) } else { Err(Refusal::Draining) }
+        if self.phase() == Phase::Open { Ok(reservation) } else { Err(AdmitError::Draining) }
     }
 
     pub(crate) fn connections(&self) -> usize {

@@ -1,11 +1,12 @@
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chat_proto::{Event, SharedRate};
 use tokio::time::Instant;
-use tracing::{Span, info_span};
+use tracing::{Span, field, info_span};
 
 use super::driver::Driver;
 use super::end::End;
@@ -24,7 +25,7 @@ use crate::{Authorize, CloseCode, Limits, User};
 /// async fn handle<C: Connection>(chat: &Chat, user: User, connection: C) {
 ///     match chat.admit(Identity::from(user)) {
 ///         Ok(ticket) => ticket.serve(connection).await,
-///         Err(refusal) => eprintln!("refused: {refusal}"),
+///         Err(error) => eprintln!("refused: {error}"),
 ///     }
 /// }
 ///
@@ -33,7 +34,7 @@ use crate::{Authorize, CloseCode, Limits, User};
 /// assert_eq!((ticket.connection_id().as_str(), chat.counts().connections), ("1", 1));
 /// drop(ticket);
 /// assert_eq!(chat.counts().connections, 0);
-/// # Ok::<(), chat_core::Refusal>(())
+/// # Ok::<(), chat_core::AdmitError>(())
 /// ```
 #[must_use = "a ticket that is dropped starts no session"]
 pub struct Ticket {
@@ -41,6 +42,7 @@ pub struct Ticket {
     pub(super) authorize: Option<Arc<dyn Authorize>>,
     pub(super) permit: Permit,
     pub(super) user: User,
+    peer: Option<SocketAddr>,
     pub(super) span: Span,
     pub(super) user_rate: Option<Box<dyn SharedRate>>,
 }
@@ -56,9 +58,32 @@ impl Ticket {
         let span = info_span!(
             "connection",
             id = %permit.connection_id(),
-            user = %user.id().escape_debug()
+            user = %user.id().escape_debug(),
+            peer = field::Empty
         );
-        Self { rooms, authorize, permit, user, span, user_rate }
+        Self { rooms, authorize, permit, user, peer: None, span, user_rate }
+    }
+
+    /// Sets the address of the peer, for the log and for [`peer`](Self::peer). [`Endpoint`](crate::Endpoint) does this
+    /// with the address that its adapter knows.
+    ///
+    /// ```
+    /// use chat_core::Chat;
+    ///
+    /// let chat = Chat::default();
+    /// let ticket = chat.admit(chat.next_guest())?.with_peer("192.0.2.7:50000".parse()?);
+    /// assert_eq!(ticket.peer().map(|peer| peer.port()), Some(50_000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_peer(mut self, peer: SocketAddr) -> Self {
+        self.span.record("peer", field::display(peer));
+        self.peer = Some(peer);
+        self
+    }
+
+    /// Returns the address of the peer, if the transport knows it.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     /// Returns the limits of the chat.
@@ -95,8 +120,8 @@ impl Ticket {
 
     /// Serves the session on a connection, to the end of the stream.
     ///
-    /// A panic in the session, including the host's code that it calls, closes the connection with 1011 and is not
-    /// propagated.
+    /// A panic in the session closes the connection with 1011 and is not propagated. A panic of
+    /// [`Authorize`](crate::Authorize) only refuses the command.
     ///
     /// # Panics
     ///

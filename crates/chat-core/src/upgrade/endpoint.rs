@@ -1,14 +1,17 @@
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fmt, iter};
 
 use chat_proto::handshake::{Accept, OriginPolicy, Refusal, decide};
+use futures_util::FutureExt;
 use serde_json::{Map, Value};
 
 use super::handler::{Handler, MakeHandler};
 use super::refusals::{RefusalLog, Refused};
 use crate::{
-    Answer, Chat, Denied, Health, Identify, IdentifyRequest, Identity, Limits, RequestHead, Ticket, Upgrade,
-    UpgradeGuard, timer,
+    Answer, Chat, Denied, Health, Identify, IdentifyRequest, Identity, Limits, RequestContext, RequestHead,
+    Ticket, Unavailable, Upgrade, timer,
 };
 
 /// The pages of [`Endpoint::with_status_pages`].
@@ -38,6 +41,7 @@ pub struct Endpoint {
     identify: Option<Arc<dyn Identify>>,
     handler: Option<MakeHandler>,
     refusals: Arc<RefusalLog>,
+    has_logged_missing_layer: Arc<AtomicBool>,
 }
 
 /// The source of an adapter's connections.
@@ -112,6 +116,7 @@ impl Endpoint {
             identify: None,
             handler: None,
             refusals: Arc::default(),
+            has_logged_missing_layer: Arc::default(),
         }
     }
 
@@ -158,8 +163,8 @@ impl Endpoint {
         self
     }
 
-    /// Serves upgraded connections with other code than the chat's session, for example an echo to test the layers below
-    /// the chat.
+    /// Serves upgraded connections with other code than the chat's session, for example an echo to test the layers
+    /// below the chat.
     #[must_use]
     pub fn handler(mut self, make: impl Fn(Ticket) -> Box<dyn Handler> + Send + Sync + 'static) -> Self {
         self.handler = Some(MakeHandler::new(make));
@@ -182,18 +187,18 @@ impl Endpoint {
         iter::once(&*self.path).chain(pages).collect()
     }
 
-    /// Decides about a request. `guard` is the one that the outermost layer made for this request. Without it, the chat
-    /// cannot check the response that the client gets, and refuses each upgrade.
-    pub async fn handle(&self, head: &RequestHead<'_>, guard: Option<&UpgradeGuard>) -> Decision {
+    /// Decides about a request. Without a [guard](RequestContext::guard), the chat cannot check the response that the
+    /// client gets, and refuses each upgrade.
+    pub async fn handle(&self, head: &RequestHead<'_>, context: &RequestContext<'_>) -> Decision {
         if head.path() != &*self.path {
             let page = self.has_status_pages.then(|| self.page(head)).flatten();
             return page.map_or(Decision::Pass, Decision::Answer);
         }
-        match self.upgrade(head, guard).await {
+        match self.upgrade(head, context).await {
             Ok(upgrade) => Decision::Upgrade(upgrade),
             Err(refusal) => {
-                if let Some(guard) = guard {
-                    guard.refuse(Refused::new(refusal, head, Arc::clone(&self.refusals)));
+                if let Some(guard) = &context.guard {
+                    guard.refuse(Refused::new(refusal, head, Arc::clone(&self.refusals)), context.peer);
                 }
                 Decision::Answer(Answer::refusal(refusal, self.limits()))
             }
@@ -207,38 +212,57 @@ impl Endpoint {
     async fn upgrade(
         &self,
         head: &RequestHead<'_>,
-        guard: Option<&UpgradeGuard>,
+        context: &RequestContext<'_>,
     ) -> Result<Upgrade, Refusal> {
         let accept = decide(head, &self.origins, self.limits())?;
-        let guard = guard.ok_or_else(|| {
-            tracing::error!("upgrade refused: the chat's layer is missing around its routes");
+        let guard = context.guard.clone().ok_or_else(|| {
+            self.log_missing_layer();
             Refusal::Internal
         })?;
         // The connection is counted first: the host must not be asked about more requests than the chat can serve.
         let reservation = self.chat.reserve()?;
-        let identity = self.identity(head, &accept).await?;
-        let ticket = self.chat.admit_reserved(reservation, identity);
+        let identity = self.identity(head, context, &accept).await?;
+        let mut ticket = self.chat.admit_reserved(reservation, identity);
+        if let Some(peer) = context.peer {
+            ticket = ticket.with_peer(peer);
+        }
         Ok(Upgrade::new(ticket, self.handler.clone(), &accept, guard))
     }
 
-    async fn identity(&self, head: &RequestHead<'_>, accept: &Accept) -> Result<Identity, Refusal> {
+    /// Logs once that the host has forgotten the layer, because the fix is in the host's code.
+    fn log_missing_layer(&self) {
+        if !self.has_logged_missing_layer.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                path = &*self.path,
+                fix = "add the adapter's UpgradeLayer around the routes, as the last layer",
+                "upgrade refused: the chat's layer is missing"
+            );
+        }
+    }
+
+    async fn identity(
+        &self,
+        head: &RequestHead<'_>,
+        context: &RequestContext<'_>,
+        accept: &Accept,
+    ) -> Result<Identity, Refusal> {
         let Some(identify) = &self.identify else {
             return Ok(accept.guest.clone().map_or_else(|| self.chat.next_guest(), Identity::from));
         };
         let limit = self.limits().http.identify_timeout;
-        let request = IdentifyRequest::new(head, accept.guest.as_ref());
-        match timer::timeout(limit, identify.identify(&request)).await {
-            Ok(Ok(identity)) => Ok(identity),
-            Ok(Err(Denied::Unauthorized)) => Err(Refusal::Unauthorized),
-            Ok(Err(Denied::Unavailable(unavailable))) => {
-                tracing::warn!(cause = unavailable.cause(), "identity unavailable");
-                Err(Refusal::Unavailable)
-            }
-            Err(_) => {
-                tracing::warn!(cause = %format_args!("no answer within {limit:?}"), "identity unavailable");
-                Err(Refusal::Unavailable)
-            }
-        }
+        let request = IdentifyRequest::new(head, context, accept.guest.as_ref());
+        // The call is inside the block too, because it may panic before it returns a future.
+        let identified = AssertUnwindSafe(async { identify.identify(&request).await });
+        let unavailable = match timer::timeout(limit, identified.catch_unwind()).await {
+            Ok(Ok(Ok(identity))) => return Ok(identity),
+            Ok(Ok(Err(Denied::Unauthorized))) => return Err(Refusal::Unauthorized),
+            Ok(Ok(Err(Denied::Unavailable(unavailable)))) => unavailable,
+            Ok(Err(_)) => Unavailable::new("the host's Identify panicked"),
+            Err(_) => Unavailable::new(format!("no answer within {limit:?}")),
+        };
+        let peer = context.peer.map(tracing::field::display);
+        tracing::warn!(cause = unavailable.cause(), peer, "identity unavailable");
+        Err(Refusal::Unavailable)
     }
 
     fn page(&self, head: &RequestHead<'_>) -> Option<Answer> {

@@ -1,6 +1,7 @@
 //! The WebSocket front of a chat: from a request to a connection.
 
 mod answer;
+mod context;
 mod endpoint;
 mod guard;
 mod handler;
@@ -8,7 +9,8 @@ mod refusals;
 mod ticket;
 
 pub use answer::Answer;
+pub use context::RequestContext;
 pub use endpoint::{Decision, Endpoint, Readiness, UpgradeMode};
-pub use guard::UpgradeGuard;
+pub use guard::{GuardedRequest, UpgradeGuard};
 pub use handler::Handler;
 pub use ticket::{SwitchingProtocols, Upgrade, UpgradeTicket};

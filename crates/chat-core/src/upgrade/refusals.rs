@@ -1,7 +1,7 @@
 //! Log lines about refused upgrades. One client can cause any number of refusals, so most of them are counted.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -59,12 +59,13 @@ impl Refused {
     }
 
     /// Logs the refusal, or counts it if there are many.
-    pub(super) fn log(self, status: u16, address: Option<IpAddr>) {
+    pub(super) fn log(self, status: u16, peer: Option<SocketAddr>) {
         if !tracing::enabled!(Level::INFO) {
             return;
         }
         let Self { refusal, origin, host, log } = self;
         let has_line = log.is_none_or(|log| {
+            let address = peer.map(|peer| peer.ip().to_canonical());
             let (is_first, has_line) = log.0.lock().record(address);
             if is_first && let Ok(runtime) = Handle::try_current() {
                 drop(runtime.spawn(log_counts_later(Arc::downgrade(&log))));
@@ -72,8 +73,8 @@ impl Refused {
             has_line
         });
         if has_line {
-            let address = address.map(tracing::field::display);
-            info!(status, code = refusal.code(), origin, host, address, "upgrade refused");
+            let peer = peer.map(tracing::field::display);
+            info!(status, code = refusal.code(), origin, host, peer, "upgrade refused");
         }
     }
 }

@@ -9,14 +9,14 @@ use tracing::info;
 
 use super::handler::MakeHandler;
 use super::refusals::Refused;
-use crate::{Answer, Connection, Limits, Ticket, UpgradeGuard};
+use crate::{Answer, Connection, GuardedRequest, Limits, Ticket};
 
 /// An upgrade that the chat allows. [`accept`](Self::accept) carries it out. A drop of it cancels the upgrade.
 #[must_use = "an upgrade that is dropped is an upgrade refused"]
 pub struct Upgrade {
     answer: SwitchingProtocols,
     ticket: UpgradeTicket,
-    guard: UpgradeGuard,
+    guard: GuardedRequest,
 }
 
 impl Upgrade {
@@ -24,14 +24,15 @@ impl Upgrade {
         ticket: Ticket,
         handler: Option<MakeHandler>,
         accept: &Accept,
-        guard: &UpgradeGuard,
+        guard: GuardedRequest,
     ) -> Self {
-        let ticket = UpgradeTicket { ticket, handler, confirmed: guard.accept() };
-        Self { answer: SwitchingProtocols { headers: accept.headers() }, ticket, guard: guard.clone() }
+        let confirmed = guard.accept(ticket.peer());
+        let ticket = UpgradeTicket { ticket, handler, confirmed };
+        Self { answer: SwitchingProtocols { headers: accept.headers() }, ticket, guard }
     }
 
-    /// Returns the guard of the request.
-    pub fn guard(&self) -> &UpgradeGuard {
+    /// Returns the guarded request.
+    pub fn guard(&self) -> &GuardedRequest {
         &self.guard
     }
 
@@ -42,7 +43,7 @@ impl Upgrade {
 
     /// Cancels the upgrade, because the framework cannot provide a connection. Returns the response to send.
     pub fn refuse(self) -> Answer {
-        self.guard.refuse(Refused::internal());
+        self.guard.refuse(Refused::internal(), self.ticket.ticket.peer());
         Answer::refusal(Refusal::Internal, self.ticket.limits())
     }
 
@@ -76,7 +77,7 @@ impl SwitchingProtocols {
     }
 }
 
-/// The right to one session, once the 101 of its request has passed the [`UpgradeGuard`].
+/// The right to one session, once the 101 of its request has passed the [`UpgradeGuard`](crate::UpgradeGuard).
 #[must_use = "a ticket that is dropped starts no session"]
 pub struct UpgradeTicket {
     ticket: Ticket,

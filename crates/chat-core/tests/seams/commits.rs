@@ -115,7 +115,7 @@ async fn a_join_repairs_the_loss_of_the_last_report() {
 async fn a_renewed_log_closes_its_members_with_a_code_that_lets_them_resume() {
     let (store, chat, mut ann) = room_of_a_store().await;
     let mut other = connect(&chat, "bob").await;
-    store.sink().renewed(&LogBounds { epoch: "another".to_owned(), head: 7, first: 1 });
+    store.sink().renewed(&LogBounds::new("another", 7));
     let frames = ann.until_gone().await;
     assert_eq!(frames.last(), Some(&Frame::Close(Some(4003))));
     assert_eq!(other.ask(json!({"type": "ping"})).await["type"], "pong", "it is in no room");

@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{
-    Answer, Chat, Decision, Denied, Endpoint, Identify, IdentifyRequest, Identity, Limits, RequestHead, Text,
-    Unavailable, UpgradeGuard, User,
+    Answer, Chat, Decision, Denied, Endpoint, Identify, IdentifyRequest, Identity, Limits, RequestContext,
+    RequestHead, Text, Unavailable, UpgradeGuard, User,
 };
-use chat_testkit::{Frame, connect, handshake, lobby, seconds_until, start_on};
+use chat_testkit::{Frame, connect, guarded, handshake, lobby, seconds_until, start_on};
 use serde_json::{Value, json};
 
 /// The users of a host: the part of the target after `user=` is the id.
@@ -29,7 +29,7 @@ fn endpoint(chat: &Chat) -> Endpoint {
 }
 
 async fn refusal(endpoint: &Endpoint, head: &RequestHead<'_>) -> Answer {
-    match endpoint.handle(head, Some(&UpgradeGuard::default())).await {
+    match endpoint.handle(head, &guarded()).await {
         Decision::Answer(answer) => answer,
         other => panic!("{other:?}"),
     }
@@ -81,7 +81,8 @@ async fn an_identity_that_fails_or_hangs_is_unavailable() {
 async fn a_client_that_goes_away_while_it_is_identified_leaves_no_permit() {
     let chat = Chat::default();
     let (endpoint, guard, head) = (endpoint(&chat), UpgradeGuard::default(), handshake("/ws?user=hanging"));
-    let asked = tokio::time::timeout(Duration::from_secs(1), endpoint.handle(&head, Some(&guard))).await;
+    let context = RequestContext::default().with_guard(guard.request());
+    let asked = tokio::time::timeout(Duration::from_secs(1), endpoint.handle(&head, &context)).await;
     assert!(asked.is_err(), "{asked:?}");
     assert_eq!(chat.counts().connections, 0);
     assert!(guard.observe(500).is_none());
@@ -115,7 +116,7 @@ async fn the_host_reads_headers_cookies_and_the_guest() {
         assert_eq!(request.header("host"), Some("chat.example"));
         request.guest().cloned().map(Identity::from).ok_or(Denied::Unauthorized)
     });
-    let decision = endpoint.handle(&head, Some(&UpgradeGuard::default())).await;
+    let decision = endpoint.handle(&head, &guarded()).await;
     assert!(matches!(decision, Decision::Upgrade(_)), "{decision:?}");
 }
 

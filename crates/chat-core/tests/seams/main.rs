@@ -27,5 +27,5 @@ async fn post(chat: &Chat, count: u64) {
 fn stored(room: &RoomName, seq: u64) -> StoredMessage {
     let body = RawValue::from_string(format!(r#"{{"text":"{seq}"}}"#)).expect("JSON");
     let user = User::guest("elsewhere").expect("a name");
-    NewMessage { user, key: None, body }.into_stored(room.clone(), seq, 1)
+    NewMessage::new(user, body).into_stored(room.clone(), seq, 1)
 }

@@ -4,13 +4,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chat_core::{
     Answer, AppendError, AppendReceipt, Chat, CommitSink, Decision, Endpoint, Health, Limits, LogBounds,
-    MemoryRoom, NewMessage, Page, Range, Readiness, Room, RoomName, Text, Unavailable, User,
+    MemoryRoom, NewMessage, Page, Range, Readiness, RequestContext, Room, RoomName, Text, Unavailable, User,
 };
 use chat_testkit::{Mode, Store, connect, lobby, plain, seconds_until, settle};
 use serde_json::{Value, json};
 
 async fn readyz(endpoint: &Endpoint) -> (u16, Value) {
-    let Decision::Answer(answer) = endpoint.handle(&plain("GET", "/readyz"), None).await else {
+    let Decision::Answer(answer) =
+        endpoint.handle(&plain("GET", "/readyz"), &RequestContext::default()).await
+    else {
         panic!("no answer");
     };
     (answer.status(), body(answer))

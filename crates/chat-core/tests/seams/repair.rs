@@ -157,7 +157,7 @@ async fn reports_and_receipts_of_an_earlier_epoch_are_dropped() {
     let (store, chat, mut members) = room_with_members(limits(), 1).await;
     store.pause_reports(false);
     store.renew("another");
-    store.sink().renewed(&LogBounds { epoch: "another".to_owned(), head: 0, first: 1 });
+    store.sink().renewed(&LogBounds::new("another", 0));
     assert_eq!(members[0].until_gone().await.last(), Some(&Frame::Close(Some(4003))));
     let mut ann = connect(&chat, "ann").await;
     assert_eq!(ann.join("lobby").await["epoch"], "another");
@@ -213,7 +213,7 @@ async fn a_member_that_cannot_read_the_log_is_closed_with_1011_after_30_seconds(
 async fn a_member_that_waits_for_its_log_is_closed_with_4003_if_the_log_is_renewed() {
     let (store, _chat, mut bob) = member_behind_the_tail(Mode::Fails).await;
     pass(3.0).await;
-    store.sink().renewed(&LogBounds { epoch: "another".to_owned(), head: 0, first: 1 });
+    store.sink().renewed(&LogBounds::new("another", 0));
     settle().await;
     assert_eq!(bob.until_gone().await.last(), Some(&Frame::Close(Some(4003))));
 }

@@ -1,16 +1,15 @@
-use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chat_core::{Chat, InvalidEvent, Limits, LogBounds, StoredMessage, Subscription};
+use chat_core::{Chat, InvalidEvent, Limits, LogBounds, StoredMessage, Subscription, SubscriptionError};
 use chat_testkit::{Mode, Store, lobby, member, settle};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use serde_json::Value;
 
 use crate::post;
 
 async fn next(events: &mut Subscription) -> Value {
-    let event = events.next_frame().await.expect("the log can be read").expect("the log goes on");
+    let event = events.next_frame().await.expect("the log goes on").expect("the log can be read");
     serde_json::from_slice(&event).expect("JSON")
 }
 
@@ -69,9 +68,15 @@ async fn a_call_that_is_dropped_or_fails_loses_nothing() {
         assert!(events.next().now_or_never().is_none(), "it reads the log");
     }
     store.read(Mode::Fails);
-    assert!(events.next().await.is_err());
+    // The read in flight is kept: its page has three messages.
+    for seq in 1..=3 {
+        assert_eq!(next(&mut events).await["seq"], seq);
+    }
+    for _ in 0..2 {
+        assert!(matches!(events.next().await, Some(Err(SubscriptionError::Unavailable(_)))));
+    }
     store.read(Mode::Works);
-    for seq in 1..=6 {
+    for seq in 4..=6 {
         let none = tokio::time::timeout(Duration::ZERO, std::future::pending::<()>()).await;
         assert!(none.is_err());
         assert_eq!(next(&mut events).await["seq"], seq);
@@ -83,36 +88,25 @@ async fn a_frame_that_is_not_an_event_is_an_error_and_the_next_event_follows() {
     let store = Store::new();
     let chat = store.chat(small());
     let mut events = chat.subscribe(&lobby()).await.expect("a subscription");
-    store
-        .sink()
-        .publish(&store.epoch(), &StoredMessage { seq: 1, frame: Bytes::from_static(b"{\"seq\":1}") });
-    let error = events.next().await.expect_err("no event");
-    assert!(
-        error.source().is_some_and(|source| source.to_string() == InvalidEvent::NotAnEvent.to_string()),
-        "{error}"
-    );
-    store.sink().publish(
-        &store.epoch(),
-        &StoredMessage {
-            seq: 2,
-            frame: Bytes::from_static(br#"{"type":"pinned","room":"lobby","seq":2,"at":1}"#),
-        },
-    );
-    let event = events.next().await.expect("no error").expect("the log goes on");
+    store.sink().publish(&store.epoch(), &StoredMessage::new(1, Bytes::from_static(b"{\"seq\":1}")));
+    let error = events.next().await.expect("the log goes on").expect_err("no event");
+    assert_eq!(error, InvalidEvent::NotAnEvent.into());
+    let pinned = Bytes::from_static(br#"{"type":"pinned","room":"lobby","seq":2,"at":1}"#);
+    store.sink().publish(&store.epoch(), &StoredMessage::new(2, pinned));
+    let event = events.next().await.expect("the log goes on").expect("no error");
     assert_eq!(event.entry().map(|(_, seq)| seq), Some(2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscription_ends_when_its_log_starts_a_new_epoch() {
+async fn a_subscription_ends_with_an_error_when_its_log_starts_a_new_epoch() {
     let store = Store::new();
     let chat = store.chat(small());
     let mut events = chat.subscribe(&lobby()).await.expect("a subscription");
     post(&chat, 1).await;
     assert_eq!(next(&mut events).await["seq"], 1);
-    store.sink().renewed(&LogBounds { epoch: "another".to_owned(), head: 0, first: 1 });
-    for _ in 0..2 {
-        assert!(events.next().await.expect("no error").is_none());
-    }
+    store.sink().renewed(&LogBounds::new("another", 0));
+    assert_eq!(events.next().await.and_then(Result::err), Some(SubscriptionError::Renewed));
+    assert!(events.next().await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,5 +129,28 @@ async fn a_subscription_ends_when_the_chat_has_drained() {
     assert!(!waiting.is_finished());
     chat.drain(Duration::from_secs(1)).await;
     let ended = tokio::time::timeout(Duration::from_secs(1), waiting).await;
-    assert!(matches!(ended, Ok(Ok(Ok(None)))), "{ended:?}");
+    assert!(matches!(ended, Ok(Ok(None))), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_is_a_stream_that_ends_with_the_chat() {
+    let chat = Chat::default();
+    let events = chat.subscribe(&lobby()).await.expect("a subscription");
+    post(&chat, 3).await;
+    chat.drain(Duration::from_secs(1)).await;
+    let seqs = events.map(|event| event.expect("no error").entry().map(|(_, seq)| seq));
+    assert_eq!(seqs.collect::<Vec<_>>().await, [Some(1), Some(2), Some(3)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_fails_after_the_drain_ends_the_subscription() {
+    let store = Store::new();
+    let chat = store.chat(small());
+    let mut events = chat.subscribe(&lobby()).await.expect("a subscription");
+    post(&chat, 8).await;
+    store.read(Mode::Fails);
+    chat.drain(Duration::from_secs(1)).await;
+    while let Some(event) = events.next().await {
+        assert!(matches!(event, Err(SubscriptionError::Unavailable(_))), "{event:?}");
+    }
 }

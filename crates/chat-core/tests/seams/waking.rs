@@ -61,7 +61,7 @@ fn a_waker_of_a_subscription_can_use_the_room() {
             let Poll::Ready(event) = next.poll_unpin(&mut Context::from_waker(&waker)) else {
                 panic!("no event");
             };
-            assert!(event.is_ok_and(|event| event.is_some()));
+            assert!(event.is_some_and(|event| event.is_ok()));
         }
     });
 }

@@ -77,6 +77,26 @@ impl<'a> RequestHead<'a> {
     }
 }
 
+impl RequestHead<'_> {
+    /// Returns the first value of a parameter in the query, percent-decoded. Returns `None` if there is none, or if it
+    /// is not UTF-8. `name` is the name as it is in the target.
+    ///
+    /// ```
+    /// use chat_proto::handshake::{RequestHead, Version};
+    ///
+    /// let target = "/ws?name=ann&token=a%2Fb";
+    /// let head = RequestHead { method: "GET", version: Version::Http11, target, headers: Vec::new() };
+    /// assert_eq!(head.query("token").as_deref(), Some("a/b"));
+    /// ```
+    pub fn query(&self, name: &str) -> Option<String> {
+        let (_, query) = self.target.split_once('?')?;
+        let (_, value) =
+            query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?;
+        let spaced = value.replace('+', " ");
+        percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+    }
+}
+
 /// Returns a header's value without the white space around it (RFC 9110 section 5.6.3).
 fn trim(value: &str) -> &str {
     value.trim_matches([' ', '\t'])

@@ -26,14 +26,14 @@ pub enum Committed {
 /// use chat_proto::{Limits, LogBounds, Page, StoredMessage, User};
 ///
 /// let mut room = Room::new("lobby".parse()?, &Limits::default());
-/// let bounds = LogBounds { epoch: "e".to_owned(), head: 0, first: 1 };
+/// let bounds = LogBounds::new("e", 0);
 /// let (mut ann, _) = room.join(1, &User::guest("ann")?, (), bounds, &JoinFrom::Now)?;
 /// room.note_committed("e", 1);
 ///
 /// let hole = room.hole().ok_or("no hole")?;
 /// assert_eq!((hole.after, hole.up_to), (0, 1));
-/// let stored = StoredMessage { seq: 1, frame: r#"{"seq":1}"#.into() };
-/// assert!(room.fill(&hole, Page { epoch: "e".to_owned(), messages: vec![stored], more: false }));
+/// let stored = StoredMessage::new(1, r#"{"seq":1}"#.into());
+/// assert!(room.fill(&hole, Page::new("e".to_owned(), vec![stored])));
 /// assert!(matches!(room.take(&mut ann), Delivery::Events(_)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -46,8 +46,8 @@ pub struct Hole {
 }
 
 impl<W> Room<W> {
-    /// Returns the generation of the log: the number of its epochs before the present one. The caller takes it before it
-    /// reads the log's bounds, for [`observe`](Self::observe).
+    /// Returns the generation of the log: the number of its epochs before the present one. The caller takes it before
+    /// it reads the log's bounds, for [`observe`](Self::observe).
     pub fn generation(&self) -> u64 {
         self.generation
     }

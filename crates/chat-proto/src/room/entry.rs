@@ -11,6 +11,7 @@ use crate::{Event, RoomName, User};
 /// A store that learns `seq` only as it writes keeps the message in the form that serde gives it, and calls
 /// [`into_stored`](Self::into_stored) when it reads. The form keeps the body byte for byte, and [`User::key`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NewMessage {
     /// The author.
     #[serde(with = "crate::user::user_record")]
@@ -22,6 +23,28 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
+    /// Returns a message without an idempotency key.
+    ///
+    /// ```
+    /// use chat_proto::{NewMessage, User};
+    /// use serde_json::value::RawValue;
+    ///
+    /// let body = RawValue::from_string(r#"{"text":"hi"}"#.to_owned())?;
+    /// let message = NewMessage::new(User::guest("ann")?, body).with_key("a1".to_owned());
+    /// assert_eq!(message.key.as_deref(), Some("a1"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new(user: User, body: Box<RawValue>) -> Self {
+        Self { user, key: None, body }
+    }
+
+    /// Sets the idempotency key, or removes it with `None`.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<Option<String>>) -> Self {
+        self.key = key.into();
+        self
+    }
+
     /// Returns the stored message at its position in a room. Its event is encoded here, once.
     ///
     /// ```
@@ -29,7 +52,7 @@ impl NewMessage {
     /// use serde_json::value::RawValue;
     ///
     /// let body = RawValue::from_string(r#"{"text":"hi"}"#.to_owned())?;
-    /// let message = NewMessage { user: User::guest("ann")?, key: None, body };
+    /// let message = NewMessage::new(User::guest("ann")?, body);
     /// let stored = message.into_stored("lobby".parse()?, 7, 1_700_000_000_000);
     /// let event: serde_json::Value = serde_json::from_slice(&stored.frame)?;
     /// assert_eq!((&event["type"], &event["seq"]), (&"message".into(), &7.into()));
@@ -43,6 +66,7 @@ impl NewMessage {
 
 /// A message in the log of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StoredMessage {
     /// The position in the room: 1, 2, 3, ... within one epoch.
     pub seq: u64,
@@ -51,10 +75,15 @@ pub struct StoredMessage {
 }
 
 impl StoredMessage {
+    /// Returns the message of a frame that a store has kept, at its position.
+    pub fn new(seq: u64, frame: impl Into<Bytes>) -> Self {
+        Self { seq, frame: frame.into() }
+    }
+
     /// Returns true if the frame is text in braces.
     ///
-    /// The log is trusted to return the events that [`NewMessage::into_stored`] made. But a frame that is not text would
-    /// end the connection that gets it, and a truncated frame would make its page invalid.
+    /// The log is trusted to return the events that [`NewMessage::into_stored`] made. But a frame that is not text
+    /// would end the connection that gets it, and a truncated frame would make its page invalid.
     pub(crate) fn is_object(&self) -> bool {
         matches!(*self.frame, [b'{', .., b'}']) && str::from_utf8(&self.frame).is_ok()
     }
@@ -62,6 +91,7 @@ impl StoredMessage {
 
 /// The answer to an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AppendReceipt {
     /// The epoch in which the position counts.
     pub epoch: String,
@@ -71,6 +101,26 @@ pub struct AppendReceipt {
     pub at: u64,
     /// True if an earlier append with the same key has stored the message.
     pub duplicate: bool,
+}
+
+impl AppendReceipt {
+    /// Returns the receipt of a message that was stored now.
+    ///
+    /// ```
+    /// use chat_proto::AppendReceipt;
+    ///
+    /// let first = AppendReceipt::new("k3f9", 7, 1_700_000_000_000);
+    /// assert!(!first.duplicate && first.repeated().duplicate);
+    /// ```
+    pub fn new(epoch: impl Into<String>, seq: u64, at: u64) -> Self {
+        Self { epoch: epoch.into(), seq, at, duplicate: false }
+    }
+
+    /// Returns the receipt for a repeated append, whose message an earlier append has stored.
+    #[must_use]
+    pub fn repeated(self) -> Self {
+        Self { duplicate: true, ..self }
+    }
 }
 
 /// An error of an append.
@@ -120,8 +170,16 @@ impl Unavailable {
 }
 
 /// A range of messages to read from a log.
+///
+/// A store answers a range that it does not know with [`Unavailable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Range {
+    /// The newest messages of the log.
+    Newest {
+        /// The largest number of messages.
+        limit: usize,
+    },
     /// The newest messages before a position.
     Before {
         /// The first position that is not in the range.
@@ -144,15 +202,26 @@ impl Range {
     /// ```
     /// use chat_proto::Range;
     ///
-    /// assert_eq!(Range::newest(10), Range::Before { seq: u64::MAX, limit: 10 });
+    /// assert_eq!(Range::newest(10), Range::Newest { limit: 10 });
     /// ```
     pub fn newest(limit: usize) -> Self {
-        Self::Before { seq: u64::MAX, limit }
+        Self::Newest { limit }
+    }
+
+    /// Returns the range of the newest messages before `seq`, at most `limit`.
+    pub fn before(seq: u64, limit: usize) -> Self {
+        Self::Before { seq, limit }
+    }
+
+    /// Returns the range of the oldest messages after `seq`, at most `limit`.
+    pub fn after(seq: u64, limit: usize) -> Self {
+        Self::After { seq, limit }
     }
 }
 
 /// A part of a log, oldest message first.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Page {
     /// The epoch in which the positions count.
     pub epoch: String,
@@ -162,8 +231,23 @@ pub struct Page {
     pub more: bool,
 }
 
+impl Page {
+    /// Returns a page of these messages, after which the log has no more.
+    pub fn new(epoch: impl Into<String>, messages: Vec<StoredMessage>) -> Self {
+        Self { epoch: epoch.into(), messages, more: false }
+    }
+
+    /// Sets [`more`](Self::more).
+    #[must_use]
+    pub fn with_more(mut self, more: bool) -> Self {
+        self.more = more;
+        self
+    }
+}
+
 /// The extent of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LogBounds {
     /// The identifier of the log's contents. A log that is lost and begins again gets another epoch. Positions of
     /// different epochs cannot be compared.
@@ -172,4 +256,26 @@ pub struct LogBounds {
     pub head: u64,
     /// The `seq` of the oldest message that can be read; `head + 1` if there is none.
     pub first: u64,
+}
+
+impl LogBounds {
+    /// Returns the extent of a log that has kept all its messages.
+    ///
+    /// ```
+    /// use chat_proto::LogBounds;
+    ///
+    /// let bounds = LogBounds::new("k3f9", 100);
+    /// assert_eq!((bounds.first, bounds.head), (1, 100));
+    /// assert_eq!(bounds.with_first(21).first, 21);
+    /// ```
+    pub fn new(epoch: impl Into<String>, head: u64) -> Self {
+        Self { epoch: epoch.into(), head, first: 1 }
+    }
+
+    /// Sets the `seq` of the oldest message that can be read.
+    #[must_use]
+    pub fn with_first(mut self, first: u64) -> Self {
+        self.first = first;
+        self
+    }
 }

@@ -16,11 +16,8 @@ use crate::{Limits, RoomName, UserKey};
 /// use serde_json::value::RawValue;
 ///
 /// let mut log = Log::new("lobby".parse()?, "k3f9".to_owned(), Arc::new(Limits::default()));
-/// let message = NewMessage {
-///     user: User::guest("ann")?,
-///     key: Some("a1".to_owned()),
-///     body: RawValue::from_string(r#"{"text":"hi"}"#.to_owned())?,
-/// };
+/// let body = RawValue::from_string(r#"{"text":"hi"}"#.to_owned())?;
+/// let message = NewMessage::new(User::guest("ann")?, body).with_key("a1".to_owned());
 /// let (receipt, stored) = log.append(1_700_000_000_000, message.clone())?;
 /// assert_eq!((receipt.seq, receipt.duplicate, stored.is_some()), (1, false, true));
 ///
@@ -77,12 +74,12 @@ impl Log {
     pub fn append(
         &mut self,
         at: u64,
-        draft: NewMessage,
+        message: NewMessage,
     ) -> Result<(AppendReceipt, Option<StoredMessage>), AppendError> {
         self.forget_keys(at);
-        let slot = draft.key.clone().map(|key| {
-            let slot = (draft.user.key(), key);
-            (slot, Sha1::digest(draft.body.get()).into())
+        let slot = message.key.clone().map(|key| {
+            let slot = (message.user.key(), key);
+            (slot, Sha1::digest(message.body.get()).into())
         });
         if let Some((slot, digest)) = &slot
             && let Some(known) = self.keys.get(slot)
@@ -97,7 +94,7 @@ impl Log {
         // A clock that is set back must not make a message older than the one before it.
         let at = at.max(self.last_at);
         self.last_at = at;
-        let stored = draft.into_stored(self.room.clone(), seq, at);
+        let stored = message.into_stored(self.room.clone(), seq, at);
         self.head = seq;
         self.bytes += stored.frame.len();
         self.entries.push_back(stored.clone());
@@ -115,8 +112,11 @@ impl Log {
         let first = self.first();
         let index = |seq: u64| usize::try_from(seq.clamp(first, self.head + 1) - first).unwrap_or(usize::MAX);
         let (messages, more) = match range {
-            Range::Before { seq, limit } => {
-                let end = index(seq);
+            Range::Newest { limit } | Range::Before { limit, .. } => {
+                let end = match range {
+                    Range::Before { seq, .. } => index(seq),
+                    _ => self.entries.len(),
+                };
                 let taken = self.fitting(self.entries.range(..end).rev(), limit);
                 (self.entries.range(end - taken..end).cloned().collect(), taken < end)
             }
@@ -132,11 +132,12 @@ impl Log {
 
     /// Returns the extent of the log.
     pub fn bounds(&self) -> LogBounds {
-        LogBounds { epoch: self.epoch.clone(), head: self.head, first: self.first() }
+        LogBounds::new(self.epoch.clone(), self.head).with_first(self.first())
     }
 
     fn receipt(&self, seq: u64, at: u64, duplicate: bool) -> AppendReceipt {
-        AppendReceipt { epoch: self.epoch.clone(), seq, at, duplicate }
+        let receipt = AppendReceipt::new(self.epoch.clone(), seq, at);
+        if duplicate { receipt.repeated() } else { receipt }
     }
 
     fn first(&self) -> u64 {

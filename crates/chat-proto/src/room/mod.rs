@@ -22,7 +22,7 @@ pub use entry::{AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, 
 pub use event::RoomEvent;
 pub use log::Log;
 pub use member::{Delivery, Joined, Member};
-pub use resume::{Gap, Resumption, resume};
+pub use resume::{Gap, JoinError, Resumption, resume};
 pub use roster::Roster;
 pub use search::{Scan, Search, SearchError, SearchPage, fold};
 pub use state::Room;

@@ -6,17 +6,43 @@ use super::{StoredMessage, Unavailable};
 use crate::Limits;
 
 /// A search in a room's log.
+///
+/// ```
+/// use chat_proto::Search;
+///
+/// let newest = Search::new("pear", 20);
+/// let older = newest.clone().before(100);
+/// assert_eq!((newest.before, older.before), (None, Some(100)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Search {
     /// The words that a message must have, as a user typed them.
     pub query: String,
     /// The largest number of messages.
     pub limit: usize,
-    /// The first position that is not searched; `u64::MAX` for the whole log.
-    pub before: u64,
+    /// The first position that is not searched; `None` for the whole log.
+    pub before: Option<u64>,
 }
 
 impl Search {
+    /// Returns a search in the whole log, for at most `limit` messages.
+    pub fn new(query: impl Into<String>, limit: usize) -> Self {
+        Self { query: query.into(), limit, before: None }
+    }
+
+    /// Searches only before the position `seq`, which continues an earlier page. `None` searches the whole log.
+    #[must_use]
+    pub fn before(mut self, seq: impl Into<Option<u64>>) -> Self {
+        self.before = seq.into();
+        self
+    }
+
+    /// Returns true if the message at the position `seq` is searched.
+    pub fn covers(&self, seq: u64) -> bool {
+        self.before.is_none_or(|before| seq < before)
+    }
+
     /// Returns true if the query is not blank and not longer than
     /// [`WireLimits::max_query_bytes`](crate::WireLimits::max_query_bytes).
     pub fn is_valid(&self, limits: &Limits) -> bool {
@@ -26,12 +52,27 @@ impl Search {
 
 /// A page of the messages that a search has found, newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SearchPage {
     /// The messages: at most [`WireLimits::max_batch_bytes`](crate::WireLimits::max_batch_bytes) bytes, or one that is
     /// longer.
     pub messages: Vec<StoredMessage>,
     /// True if older messages match too.
     pub more: bool,
+}
+
+impl SearchPage {
+    /// Returns a page of these messages, after which no other matches.
+    pub fn new(messages: Vec<StoredMessage>) -> Self {
+        Self { messages, more: false }
+    }
+
+    /// Sets [`more`](Self::more).
+    #[must_use]
+    pub fn with_more(mut self, more: bool) -> Self {
+        self.more = more;
+        self
+    }
 }
 
 /// An error of a search.
@@ -58,11 +99,11 @@ pub enum SearchError {
 /// ```
 /// use chat_proto::{Limits, Scan, Search, StoredMessage};
 ///
-/// let search = Search { query: "PEAR".to_owned(), limit: 10, before: u64::MAX };
+/// let search = Search::new("PEAR", 10);
 /// let mut scan = Scan::new(&search, &Limits::default());
 /// for (seq, text) in [(3, "Spears"), (2, "a plum"), (1, "pears")] {
-///     let frame = format!(r#"{{"type":"message","body":{{"text":"{text}"}}}}"#).into();
-///     assert!(scan.look(&StoredMessage { seq, frame }));
+///     let frame = format!(r#"{{"type":"message","body":{{"text":"{text}"}}}}"#);
+///     assert!(scan.look(&StoredMessage::new(seq, frame)));
 /// }
 /// let found: Vec<u64> = scan.finish().messages.iter().map(|stored| stored.seq).collect();
 /// assert_eq!(found, [3, 1]);
@@ -158,7 +199,7 @@ mod tests {
     }
 
     fn search(query: &str, limit: usize, max_batch: usize, bodies: &[&str]) -> (Vec<u64>, bool) {
-        let search = Search { query: query.to_owned(), limit, before: u64::MAX };
+        let search = Search::new(query, limit);
         let mut scan = Scan::new(
             &search,
             &Limits::default().with(|limits| {

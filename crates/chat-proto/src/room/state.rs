@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::missed::MissedPresence;
 use super::{Delivery, Joined, LogBounds, Member, Next, Resumption, RoomEvent, Roster, Tail, resume};
 use crate::command::JoinFrom;
-use crate::{ErrorCode, Limits, PresenceState, RoomName, User};
+use crate::{JoinError, Limits, PresenceState, RoomName, User};
 
 /// An open room. `W` wakes one member. The room never calls it: [`to_wake`](Self::to_wake) returns those to call.
 ///
@@ -15,13 +15,13 @@ use crate::{ErrorCode, Limits, PresenceState, RoomName, User};
 /// use chat_proto::{Limits, LogBounds, StoredMessage, User};
 ///
 /// let mut room = Room::new("lobby".parse()?, &Limits::default());
-/// let bounds = LogBounds { epoch: "e".to_owned(), head: 0, first: 1 };
+/// let bounds = LogBounds::new("e", 0);
 /// let (mut ann, joined) = room.join(1, &User::guest("ann")?, "wake ann", bounds, &JoinFrom::Now)?;
 /// assert_eq!(joined.members, 1);
 /// assert!(matches!(room.take(&mut ann), Delivery::Nothing));
 ///
 /// // A store reports its commits in any order.
-/// let stored = |seq| StoredMessage { seq, frame: format!(r#"{{"seq":{seq}}}"#).into() };
+/// let stored = |seq| StoredMessage::new(seq, format!(r#"{{"seq":{seq}}}"#));
 /// room.commit("e", &stored(2));
 /// room.commit("e", &stored(1));
 /// assert_eq!(room.to_wake().collect::<Vec<_>>(), [&"wake ann"]);
@@ -109,7 +109,7 @@ impl<W> Room<W> {
     ///
     /// # Errors
     ///
-    /// [`ErrorCode::BadCursor`] for a position that this epoch has not reached. [`ErrorCode::Unavailable`] if the
+    /// [`JoinError::BadCursor`] for a position that this epoch has not reached. [`JoinError::Renewed`] if the
     /// bounds are of another epoch than the room.
     pub fn join(
         &mut self,
@@ -118,7 +118,7 @@ impl<W> Room<W> {
         waker: W,
         bounds: LogBounds,
         from: &JoinFrom,
-    ) -> Result<(Member, Joined), ErrorCode> {
+    ) -> Result<(Member, Joined), JoinError> {
         let (bounds, resumption) = self.resume(bounds, from)?;
         if self.roster.enter(user) {
             self.announce(user, PresenceState::Joined);
@@ -131,8 +131,8 @@ impl<W> Room<W> {
     ///
     /// # Errors
     ///
-    /// [`ErrorCode::Unavailable`] if the bounds are of another epoch than the room.
-    pub fn subscribe(&mut self, id: u64, waker: W, bounds: LogBounds) -> Result<Member, ErrorCode> {
+    /// [`JoinError::Renewed`] if the bounds are of another epoch than the room.
+    pub fn subscribe(&mut self, id: u64, waker: W, bounds: LogBounds) -> Result<Member, JoinError> {
         let (bounds, resumption) = self.resume(bounds, &JoinFrom::Now)?;
         Ok(self.add(id, None, waker, &bounds, resumption.after))
     }
@@ -147,7 +147,7 @@ impl<W> Room<W> {
         member: &mut Member,
         bounds: LogBounds,
         from: &JoinFrom,
-    ) -> Result<Joined, ErrorCode> {
+    ) -> Result<Joined, JoinError> {
         let (bounds, resumption) = self.resume(bounds, from)?;
         if *from != JoinFrom::Now {
             member.epoch.clone_from(&bounds.epoch);
@@ -256,9 +256,9 @@ impl<W> Room<W> {
         &mut self,
         mut bounds: LogBounds,
         from: &JoinFrom,
-    ) -> Result<(LogBounds, Resumption), ErrorCode> {
+    ) -> Result<(LogBounds, Resumption), JoinError> {
         if *self.epoch.get_or_insert_with(|| bounds.epoch.clone()) != bounds.epoch {
-            return Err(ErrorCode::Unavailable);
+            return Err(JoinError::Renewed);
         }
         self.note_head(bounds.head);
         bounds.head = bounds.head.max(self.tail.head());

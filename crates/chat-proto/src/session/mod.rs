@@ -199,11 +199,6 @@ impl<M> Session<M> {
         self.close(violation.into())
     }
 
-    /// Closes the connection for the host.
-    pub fn handle_close(&mut self, code: CloseCode) -> Vec<Effect> {
-        self.close(code)
-    }
-
     /// Records that the peer has not read for too long.
     pub fn handle_stall(&mut self) -> Vec<Effect> {
         self.close(CloseCode::SlowConsumer)

@@ -27,7 +27,7 @@ fn member_within(limits: Limits) -> Session<()> {
     let user = User::guest("ada").expect("a good name");
     let (mut session, _) = Session::open(Arc::new(limits), user, "1".to_owned(), Duration::ZERO);
     session.handle_text(Duration::ZERO, Bytes::from_static(br#"{"type":"join","room":"lobby"}"#));
-    let bounds = LogBounds { epoch: "e".to_owned(), head: 0, first: 1 };
+    let bounds = LogBounds::new("e", 0);
     let resumption = Resumption { after: 0, recovered: true, gap: None };
     let joined = Joined { bounds, resumption, members: 1 };
     session.handle_outcome(Duration::ZERO, Outcome::Joined { membership: Some(()), joined });
@@ -124,7 +124,7 @@ fn a_join_reads_its_start() {
 
 #[test]
 fn a_history_has_50_messages_by_default_and_at_most_200() {
-    let newest = |limit| Range::Before { seq: u64::MAX, limit };
+    let newest = |limit| Range::Newest { limit };
     assert_eq!(history(""), newest(50));
     for (asked, granted) in [
         ("0", 1),
@@ -145,12 +145,12 @@ fn a_history_has_50_messages_by_default_and_at_most_200() {
 
 #[test]
 fn a_search_has_20_messages_by_default_and_at_most_100() {
-    let expected = |query: &str, limit, before| Search { query: query.to_owned(), limit, before };
-    assert_eq!(search(r#","query":"q""#), expected("q", 20, u64::MAX));
+    let expected = |query: &str, limit, before: Option<u64>| Search::new(query, limit).before(before);
+    assert_eq!(search(r#","query":"q""#), expected("q", 20, None));
     for (asked, granted) in [("0", 1), ("1", 1), ("100", 100), ("101", 100), ("9007199254740991", 100)] {
-        assert_eq!(search(&format!(r#","query":"q","limit":{asked}"#)), expected("q", granted, u64::MAX));
+        assert_eq!(search(&format!(r#","query":"q","limit":{asked}"#)), expected("q", granted, None));
     }
-    assert_eq!(search(r#","query":" \u0000\"* ","before":0,"limit":3"#), expected(" \0\"* ", 3, 0));
+    assert_eq!(search(r#","query":" \u0000\"* ","before":0,"limit":3"#), expected(" \0\"* ", 3, Some(0)));
 }
 
 #[test]

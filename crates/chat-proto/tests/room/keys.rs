@@ -10,7 +10,8 @@ use crate::{EPOCH, draft, log, room};
 const DAY: u64 = 24 * 60 * 60 * 1_000;
 
 fn receipt(seq: u64, at: u64, duplicate: bool) -> AppendReceipt {
-    AppendReceipt { epoch: EPOCH.to_owned(), seq, at, duplicate }
+    let receipt = AppendReceipt::new(EPOCH.to_owned(), seq, at);
+    if duplicate { receipt.repeated() } else { receipt }
 }
 
 #[test]
@@ -99,7 +100,7 @@ fn expected(
         .take_while(|used| u128::from(used.appended.at) > forgotten)
         .find(|used| (used.sending.user, used.sending.key) == (sending.user, sending.key))?;
     Some(if known.sending.text == sending.text {
-        Ok(AppendReceipt { duplicate: true, ..known.appended.clone() })
+        Ok(known.appended.clone().repeated())
     } else {
         Err(AppendError::KeyConflict)
     })

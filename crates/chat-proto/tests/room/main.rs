@@ -36,7 +36,7 @@ fn body(text: &str) -> Box<RawValue> {
 
 fn draft(user: &str, key: Option<&str>, text: &str) -> NewMessage {
     let user = User::guest(user).expect("a good name");
-    NewMessage { user, key: key.map(str::to_owned), body: body(text) }
+    NewMessage::new(user, body(text)).with_key(key.map(str::to_owned))
 }
 
 /// Appends a message whose frame has at least `size` bytes.

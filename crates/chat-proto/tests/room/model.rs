@@ -95,7 +95,7 @@ impl Model {
     /// Reports any message, perhaps again.
     pub(crate) fn report_again(&mut self, which: usize) {
         if let Some(index) = which.checked_rem(self.stored.len()) {
-            let stored = StoredMessage { seq: index as u64 + 1, frame: self.stored[index].clone() };
+            let stored = StoredMessage::new(index as u64 + 1, self.stored[index].clone());
             self.room.commit(&self.log.bounds().epoch, &stored);
         }
     }
@@ -103,7 +103,7 @@ impl Model {
     /// Reports a message and a head of another epoch.
     pub(crate) fn report_other_epoch(&mut self, seq: u64) {
         let (head, hole) = (self.room.head(), self.room.hole());
-        let stored = StoredMessage { seq, frame: "{}".into() };
+        let stored = StoredMessage::new(seq, "{}");
         assert_eq!(self.room.commit("another", &stored), Committed::OtherEpoch);
         self.room.note_committed("another", seq);
         assert_eq!((self.room.head(), self.room.hole()), (head, hole));

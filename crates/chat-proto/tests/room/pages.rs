@@ -11,7 +11,7 @@ fn an_empty_log_reads_as_nothing() {
     assert_eq!((bounds.epoch.as_str(), bounds.head, bounds.first), (EPOCH, 0, 1));
     for seq in [0, 1, 2, u64::MAX] {
         for range in [Range::Before { seq, limit: 5 }, Range::After { seq, limit: 5 }] {
-            let nothing = Page { epoch: EPOCH.to_owned(), messages: Vec::new(), more: false };
+            let nothing = Page::new(EPOCH, Vec::new());
             assert_eq!(log.read(range), nothing, "{range:?}");
         }
     }
@@ -148,6 +148,6 @@ proptest! {
             kept.reverse();
         }
         let range = if back { Range::Before { seq, limit } } else { Range::After { seq, limit } };
-        prop_assert_eq!(log.read(range), Page { epoch: EPOCH.to_owned(), messages: kept, more });
+        prop_assert_eq!(log.read(range), Page::new(EPOCH, kept).with_more(more));
     }
 }

@@ -15,7 +15,7 @@ fn guest(number: usize) -> User {
 }
 
 fn bounds() -> LogBounds {
-    LogBounds { epoch: "e".to_owned(), head: 0, first: 1 }
+    LogBounds::new("e", 0)
 }
 
 fn join(room: &mut Room<()>, id: u64, user: usize) -> Member {

@@ -1,6 +1,6 @@
 use chat_proto::command::JoinFrom;
 use chat_proto::room::{Committed, Delivery, Hole, Room};
-use chat_proto::{ErrorCode, Limits, LogBounds, Page, StoredMessage, User};
+use chat_proto::{JoinError, Limits, LogBounds, Page, StoredMessage, User};
 
 use crate::room;
 
@@ -9,11 +9,11 @@ fn lobby() -> Room<()> {
 }
 
 fn bounds(epoch: &str, head: u64) -> LogBounds {
-    LogBounds { epoch: epoch.to_owned(), head, first: 1 }
+    LogBounds::new(epoch, head)
 }
 
 fn stored(seq: u64) -> StoredMessage {
-    StoredMessage { seq, frame: format!(r#"{{"seq":{seq}}}"#).into() }
+    StoredMessage::new(seq, format!(r#"{{"seq":{seq}}}"#))
 }
 
 fn ada() -> User {
@@ -27,7 +27,7 @@ fn bounds_that_were_read_before_a_renewal_are_stale() {
     room.renew(&bounds("new", 0));
     assert!(!room.observe(generation, &bounds("old", 100)));
     let joined = room.join(1, &ada(), (), bounds("old", 100), &JoinFrom::Now);
-    assert_eq!(joined.err(), Some(ErrorCode::Unavailable), "the position is of an earlier epoch");
+    assert_eq!(joined.err(), Some(JoinError::Renewed), "the position is of an earlier epoch");
     assert!(room.is_empty() && room.roster().is_empty());
     assert_eq!(room.head(), 0);
 }
@@ -79,7 +79,7 @@ fn reports_of_another_epoch_are_dropped() {
     assert_eq!(room.commit("old", &stored(1)), Committed::OtherEpoch);
     room.note_committed("old", 9);
     assert_eq!((room.head(), room.hole()), (0, None));
-    let page = Page { epoch: "old".to_owned(), messages: vec![stored(1)], more: false };
+    let page = Page::new("old".to_owned(), vec![stored(1)]);
     assert!(!room.fill(&Hole { after: 0, up_to: 1 }, page), "the page is of another epoch");
     assert_eq!(room.commit("new", &stored(1)), Committed::InOrder);
     assert!(matches!(room.take(&mut member), Delivery::Events(_)));

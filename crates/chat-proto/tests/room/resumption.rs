@@ -1,5 +1,5 @@
 use chat_proto::command::JoinFrom;
-use chat_proto::{ErrorCode, Gap, LogBounds, Resumption, resume};
+use chat_proto::{Gap, JoinError, LogBounds, Resumption, resume};
 
 use crate::EPOCH;
 
@@ -7,10 +7,10 @@ const HEADS: std::ops::RangeInclusive<u64> = 0..=9;
 const PAGE: u64 = 3;
 
 fn bounds(head: u64, first: u64) -> LogBounds {
-    LogBounds { epoch: EPOCH.to_owned(), head, first }
+    LogBounds::new(EPOCH, head).with_first(first)
 }
 
-fn resumed(from: &JoinFrom, log: &LogBounds) -> Result<Resumption, ErrorCode> {
+fn resumed(from: &JoinFrom, log: &LogBounds) -> Result<Resumption, JoinError> {
     resume(from, log, PAGE)
 }
 
@@ -18,7 +18,7 @@ fn after(epoch: &str, seq: u64) -> JoinFrom {
     JoinFrom::After { epoch: epoch.to_owned(), seq }
 }
 
-fn whole(after: u64) -> Result<Resumption, ErrorCode> {
+fn whole(after: u64) -> Result<Resumption, JoinError> {
     Ok(Resumption { after, recovered: true, gap: None })
 }
 
@@ -61,7 +61,7 @@ fn a_resume_within_the_log_gets_all_later_messages() {
 fn a_resume_from_the_future_is_a_bad_cursor() {
     for log in extents() {
         for seq in [log.head + 1, log.head + 2, (1 << 53) - 1] {
-            assert_eq!(resumed(&after(EPOCH, seq), &log), Err(ErrorCode::BadCursor), "{log:?}");
+            assert_eq!(resumed(&after(EPOCH, seq), &log), Err(JoinError::BadCursor), "{log:?}");
         }
     }
 }

@@ -70,7 +70,7 @@ impl Model {
                 let index = at.index(self.stored.len());
                 if index < usize::try_from(self.tail.head()).expect("a small number") {
                     let (seq, frame) = (index as u64 + 1, self.stored[index].clone());
-                    self.tail.push_message(seq, Entry::Message(StoredMessage { seq, frame }));
+                    self.tail.push_message(seq, Entry::Message(StoredMessage::new(seq, frame)));
                 }
             }
             Step::Event => {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::room;
 
 fn stored(seq: u64) -> StoredMessage {
-    StoredMessage { seq, frame: format!(r#"{{"seq":{seq}}}"#).into() }
+    StoredMessage::new(seq, format!(r#"{{"seq":{seq}}}"#))
 }
 
 fn guest(name: &str) -> User {
@@ -16,7 +16,7 @@ fn guest(name: &str) -> User {
 /// Returns a room with one member, which has taken everything.
 fn room_with_member(limits: &Limits) -> (Room<&'static str>, Member) {
     let mut room = Room::new(room("lobby"), limits);
-    let bounds = LogBounds { epoch: "e".to_owned(), head: 0, first: 1 };
+    let bounds = LogBounds::new("e", 0);
     let (mut ada, _) = room.join(1, &guest("ada"), "ada", bounds, &JoinFrom::Now).expect("joined");
     while !matches!(room.take(&mut ada), Delivery::Nothing) {}
     room.to_wake().for_each(drop);
@@ -58,7 +58,7 @@ fn repeats_and_early_entries_wake_no_member() {
 }
 
 fn page(seqs: impl IntoIterator<Item = u64>) -> Page {
-    Page { epoch: "e".to_owned(), messages: seqs.into_iter().map(stored).collect(), more: false }
+    Page::new("e".to_owned(), seqs.into_iter().map(stored).collect())
 }
 
 /// Returns the `seq`s of the next events of a member. A gap is shown by its last entry.

@@ -64,7 +64,9 @@ fn messages() -> impl Strategy<Value = Vec<StoredMessage>> {
     let message = (room(), any::<u64>(), any::<u64>(), user, proptest::option::of(text()), body());
     let message = message.prop_map(|(room, seq, at, user, key, body)| {
         let user = User::guest(user).expect("a good name");
-        NewMessage { user, key, body: RawValue::from_string(body).expect("JSON") }.into_stored(room, seq, at)
+        NewMessage::new(user, RawValue::from_string(body).expect("JSON"))
+            .with_key(key)
+            .into_stored(room, seq, at)
     });
     proptest::collection::vec(message, 0..8)
 }
@@ -96,16 +98,16 @@ proptest! {
 
 #[test]
 fn a_page_of_0_1_or_2_messages_has_the_form_of_the_protocol() {
-    let stored = |seq| StoredMessage { seq, frame: format!(r#"{{"type":"message","seq":{seq}}}"#).into() };
+    let stored = |seq| StoredMessage::new(seq, format!(r#"{{"type":"message","seq":{seq}}}"#));
     for (messages, expected) in [
         (vec![], ""),
         (vec![stored(7)], r#"{"type":"message","seq":7}"#),
         (vec![stored(7), stored(8)], r#"{"type":"message","seq":7},{"type":"message","seq":8}"#),
     ] {
-        let page = Page { epoch: "e".to_owned(), messages: messages.clone(), more: true };
+        let page = Page::new("e", messages.clone()).with_more(true);
         let head = r#"{"type":"history","ref":"1","room":"lobby","epoch":"e","messages":["#;
         assert_eq!(answer("history", Outcome::History(page)), format!(r#"{head}{expected}],"more":true}}"#));
-        let found = SearchPage { messages, more: false };
+        let found = SearchPage::new(messages);
         let head = r#"{"type":"found","ref":"1","room":"lobby","messages":["#;
         assert_eq!(answer("search", Outcome::Found(found)), format!(r#"{head}{expected}],"more":false}}"#));
     }
@@ -133,10 +135,10 @@ fn a_log_that_returns_no_objects_of_text_is_unavailable() {
             let mut frames = vec![Bytes::from_static(event); 2];
             frames.insert(place, garbage.clone());
             let messages: Vec<_> =
-                (7..).zip(frames).map(|(seq, frame)| StoredMessage { seq, frame }).collect();
-            let page = Page { epoch: "e".to_owned(), messages: messages.clone(), more: false };
+                (7..).zip(frames).map(|(seq, frame)| StoredMessage::new(seq, frame)).collect();
+            let page = Page::new("e", messages.clone()).with_more(false);
             assert_eq!(answer("history", Outcome::History(page)), unavailable, "{garbage:?}");
-            let found = SearchPage { messages, more: false };
+            let found = SearchPage::new(messages);
             assert_eq!(answer("search", Outcome::Found(found)), unavailable, "{garbage:?}");
         }
     }
@@ -152,7 +154,7 @@ fn answer(command: &'static str, outcome: Outcome<()>) -> String {
         assert!(matches!(asked.as_slice(), [Effect::Perform(_)]), "{asked:?}");
         session.handle_outcome(now, outcome)
     };
-    let bounds = LogBounds { epoch: "e".to_owned(), head: 9, first: 1 };
+    let bounds = LogBounds::new("e", 9);
     let resumption = Resumption { after: 9, recovered: true, gap: None };
     let joined = Joined { bounds, resumption, members: 1 };
     ask("join", Outcome::Joined { membership: Some(()), joined });

@@ -157,10 +157,10 @@ pub(crate) fn kind_of(action: &Action) -> &'static str {
 
 /// An outcome that fits the operation. A connection that was not a member gets a membership.
 pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outcome<&'static str> {
-    let stored = StoredMessage { seq: 9, frame: Bytes::from_static(br#"{"type":"message"}"#) };
+    let stored = StoredMessage::new(9, Bytes::from_static(br#"{"type":"message"}"#));
     match operation.action {
         Action::Join(_) => {
-            let bounds = LogBounds { epoch: "e".to_owned(), head: 9, first: 6 };
+            let bounds = LogBounds::new("e", 9).with_first(6);
             let gap = gap.then_some(Gap { from: 1, to: 5 });
             let resumption = Resumption { after: 5, recovered: gap.is_none(), gap };
             let membership = (!is_member).then(|| known(&operation.room));
@@ -168,12 +168,11 @@ pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outc
         }
         Action::Leave => Outcome::Left,
         Action::Send { .. } => {
-            Outcome::Sent(AppendReceipt { epoch: "e".to_owned(), seq: 10, at: 1, duplicate: gap })
+            let receipt = AppendReceipt::new("e", 10, 1);
+            Outcome::Sent(if gap { receipt.repeated() } else { receipt })
         }
-        Action::History(_) => {
-            Outcome::History(Page { epoch: "e".to_owned(), messages: vec![stored], more: gap })
-        }
-        Action::Search(_) => Outcome::Found(SearchPage { messages: vec![stored], more: gap }),
+        Action::History(_) => Outcome::History(Page::new("e", vec![stored]).with_more(gap)),
+        Action::Search(_) => Outcome::Found(SearchPage::new(vec![stored]).with_more(gap)),
         Action::Members => Outcome::Members(vec![User::unnamed_guest(1)]),
     }
 }

@@ -4,11 +4,6 @@ use proptest::prelude::*;
 
 use crate::{body, integer, reference, room, text};
 
-/// Generates positions. `u64::MAX` asks for the newest messages.
-fn position() -> impl Strategy<Value = u64> {
-    prop_oneof![integer(), Just(u64::MAX)]
-}
-
 fn join_from() -> impl Strategy<Value = JoinFrom> {
     prop_oneof![
         Just(JoinFrom::Now),
@@ -19,14 +14,16 @@ fn join_from() -> impl Strategy<Value = JoinFrom> {
 
 fn range() -> impl Strategy<Value = Range> {
     prop_oneof![
-        (position(), 1..=200_usize).prop_map(|(seq, limit)| Range::Before { seq, limit }),
+        (1..=200_usize).prop_map(Range::newest),
+        (integer(), 1..=200_usize).prop_map(|(seq, limit)| Range::Before { seq, limit }),
         (integer(), 1..=200_usize).prop_map(|(seq, limit)| Range::After { seq, limit }),
     ]
 }
 
 fn search() -> impl Strategy<Value = Search> {
     let query = text().prop_filter("not only white space", |query| !query.trim().is_empty());
-    (query, 1..=100_usize, position()).prop_map(|(query, limit, before)| Search { query, limit, before })
+    (query, 1..=100_usize, proptest::option::of(integer()))
+        .prop_map(|(query, limit, before)| Search::new(query, limit).before(before))
 }
 
 fn key() -> impl Strategy<Value = Option<String>> {
@@ -66,6 +63,11 @@ fn a_number_that_the_protocol_cannot_express_is_not_written() {
     let room: RoomName = "lobby".parse().expect("a valid name");
     let last = Command::Join { room: room.clone(), from: JoinFrom::Last(u64::MAX) };
     assert_eq!(last.encode(None), r#"{"type":"join","room":"lobby","last":9007199254740991}"#);
-    let newest = Command::History { room, range: Range::Before { seq: u64::MAX, limit: 5 } };
+    let newest = Command::History { room: room.clone(), range: Range::newest(5) };
     assert_eq!(newest.encode(None), r#"{"type":"history","room":"lobby","limit":5}"#);
+    let whole = Command::History { room: room.clone(), range: Range::before(u64::MAX, 5) };
+    assert_eq!(whole.encode(None), newest.encode(None));
+    let search = Search::new("q", 5).before(u64::MAX);
+    let search = Command::Search { room, search }.encode(None);
+    assert_eq!(search, r#"{"type":"search","room":"lobby","limit":5,"query":"q"}"#);
 }

@@ -17,7 +17,9 @@ fn message() -> impl Strategy<Value = Event> {
 
 fn stored() -> impl Strategy<Value = Vec<StoredMessage>> {
     let stored = (room(), 1..1_000_u64, user(), integer(), reference(), body()).prop_map(
-        |(room, seq, user, at, key, body)| NewMessage { user, key, body }.into_stored(room, seq, at),
+        |(room, seq, user, at, key, body)| {
+            NewMessage::new(user, body).with_key(key).into_stored(room, seq, at)
+        },
     );
     vec(stored, 0..4)
 }
@@ -146,7 +148,7 @@ proptest! {
         room in room(), seq in 1..1_000_u64, at in integer(), key in reference(), body in body(),
     ) {
         let user = User::new("7", "Ann").expect("a valid name");
-        let stored = NewMessage { user, key: key.clone(), body: body.clone() }.into_stored(room.clone(), seq, at);
+        let stored = NewMessage::new(user, body.clone()).with_key(key.clone()).into_stored(room.clone(), seq, at);
         let event = stored.event().expect("a message");
         prop_assert_eq!(event.entry(), Some((&room, seq)));
         let Event::Message { user, at: read_at, key: read_key, body: read_body, .. } = event else {

@@ -4,6 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Rows};
 use super::{UnreadableMessages, stored_message};
 use crate::database::row::message_id;
 
+const NEWEST_FIRST: &str = "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC";
+const OLDEST_FIRST: &str = "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id";
+
 /// A page of a room's messages, oldest first.
 #[derive(Debug)]
 pub(crate) struct MessagePage {
@@ -37,23 +40,15 @@ pub(crate) fn read_page(
         return Ok(MessagePage { messages: Vec::new(), more: false });
     };
     let (sql, from, to, limit) = match range {
-        Range::Before { seq, limit } => (
-            "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC",
-            0,
-            seq.saturating_sub(1),
-            limit,
-        ),
-        Range::After { seq, limit } => (
-            "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id",
-            seq,
-            u64::MAX,
-            limit,
-        ),
+        Range::Newest { limit } => (NEWEST_FIRST, 0, u64::MAX, limit),
+        Range::Before { seq, limit } => (NEWEST_FIRST, 0, seq.saturating_sub(1), limit),
+        Range::After { seq, limit } => (OLDEST_FIRST, seq, u64::MAX, limit),
+        _ => return Err(rusqlite::Error::InvalidQuery),
     };
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query((message_id(id, from), message_id(id, to)))?;
     let mut page = take(rows, room, limit, max_bytes, unreadable)?;
-    if matches!(range, Range::Before { .. }) {
+    if sql == NEWEST_FIRST {
         page.messages.reverse();
     }
     Ok(page)

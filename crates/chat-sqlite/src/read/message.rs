@@ -49,5 +49,5 @@ pub(crate) fn stored_message(
     if frame.is_none() {
         unreadable.record(room, row.get(0)?, seq);
     }
-    Ok(frame.map(|frame| StoredMessage { seq, frame: Bytes::copy_from_slice(frame) }))
+    Ok(frame.map(|frame| StoredMessage::new(seq, Bytes::copy_from_slice(frame))))
 }

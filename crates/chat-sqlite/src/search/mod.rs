@@ -12,14 +12,14 @@ pub(crate) use ngrams::{match_expression, room_prefix};
 use crate::database::row::message_id;
 use crate::read::{UnreadableMessages, stored_message};
 
-/// Finds the messages of a room before a `seq`, newest first.
+/// Finds the messages of a room, or those before a `seq`, newest first.
 ///
 /// Candidates are the messages that are not indexed yet and those that match in the index. The scan decides.
 pub(crate) fn search(
     connection: &Connection,
     room: &RoomName,
     expression: &str,
-    before: u64,
+    before: Option<u64>,
     mut scan: Scan,
     unreadable: &UnreadableMessages,
 ) -> rusqlite::Result<SearchPage> {
@@ -30,7 +30,8 @@ pub(crate) fn search(
     else {
         return Ok(scan.finish());
     };
-    let (indexed, last) = (message_id(room_id, indexed), message_id(room_id, before.saturating_sub(1)));
+    let last = before.map_or(u64::MAX, |before| before.saturating_sub(1));
+    let (indexed, last) = (message_id(room_id, indexed), message_id(room_id, last));
     let mut recent = connection
         .prepare_cached("SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC")?;
     if !scan_rows(recent.query((indexed, last))?, room, &mut scan, unreadable)? {

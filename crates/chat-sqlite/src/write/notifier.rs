@@ -175,7 +175,7 @@ mod tests {
     /// Does the same as the writer thread after a commit.
     fn commit(notifier: &CommitNotifier, seq: u64, reply: oneshot::Sender<Reply>) {
         let body = RawValue::from_string("{}".to_owned()).expect("JSON");
-        let message = NewMessage { user: User::guest("ann").expect("a name"), key: None, body };
+        let message = NewMessage::new(User::guest("ann").expect("a name"), body);
         let stored = message.into_stored(lobby(), seq, 0);
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a permit");
         notifier.enqueue(CommittedMessage { room: lobby(), stored, permit });

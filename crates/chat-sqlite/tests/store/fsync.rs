@@ -20,8 +20,8 @@ fn a_refused_append_does_not_return_with_a_new_connection() {
     }
 }
 
-/// Before the first read the writer's connection is the only one. If it closed, SQLite would forget which commits of the
-/// write-ahead log have failed.
+/// Before the first read the writer's connection is the only one. If it closed, SQLite would forget which commits of
+/// the write-ahead log have failed.
 async fn refuse_and_reconnect() {
     let dir = StoreDir::new();
     let store = dir.open();

@@ -59,7 +59,7 @@ impl Model {
     fn bounds(&self) -> LogBounds {
         let bounds = self.log.bounds();
         let first = self.messages.first_key_value().map_or(bounds.head + 1, |(seq, _)| *seq);
-        LogBounds { first, ..bounds }
+        bounds.with_first(first)
     }
 
     fn retain(&mut self, messages: u64) {
@@ -118,6 +118,7 @@ impl Setup {
                 let (mut expected, more) = match range {
                     Range::Before { seq, limit } => Model::page(messages.range(..seq).rev(), limit),
                     Range::After { seq, limit } => Model::page(messages.range(seq + 1..), limit),
+                    range => panic!("{range:?} was not generated"),
                 };
                 expected.sort_unstable();
                 assert_eq!((seqs(&page.messages), page.more), (expected, more), "{range:?}");
@@ -126,7 +127,7 @@ impl Setup {
                 }
             }
             Step::Search { room, word, limit, before } => {
-                let search = Search { query: format!("w{word}"), limit, before };
+                let search = Search::new(format!("w{word}"), limit).before(before);
                 let found = self.room(room).search(search).await.expect("found");
                 let all = self.models[room].messages.range(..before).rev();
                 let expected = Model::page(all.filter(|(_, (_, of))| *of == word), limit);

@@ -43,7 +43,7 @@ async fn a_room_keeps_its_newest_messages_and_its_head() {
     assert_eq!(seqs(&read_all(&lobby).await), (691..=700).collect::<Vec<_>>());
     assert_eq!(seqs(&read_all(&hall).await), [1, 2, 3, 4, 5]);
     let find = async |query: &str| {
-        let search = Search { query: query.to_owned(), limit: 100, before: u64::MAX };
+        let search = Search::new(query, 100);
         seqs(&lobby.search(search).await.expect("found").messages)
     };
     assert_eq!(find("common").await, (691..=700).rev().collect::<Vec<_>>());

@@ -7,15 +7,13 @@ use chat_core::{Room, Scan, Search, SearchError};
 use chat_sqlite::SqliteStore;
 use proptest::prelude::*;
 
-fn search_for(query: &str, limit: usize, before: u64) -> Search {
-    Search { query: query.to_owned(), limit, before }
+fn search_for(query: &str, limit: usize, before: Option<u64>) -> Search {
+    Search::new(query, limit).before(before)
 }
 
 async fn find(room: &Arc<dyn Room>, query: &str) -> Vec<u64> {
-    let found = room
-        .search(search_for(query, 100, u64::MAX))
-        .await
-        .unwrap_or_else(|error| panic!("{query}: {error}"));
+    let found =
+        room.search(search_for(query, 100, None)).await.unwrap_or_else(|error| panic!("{query}: {error}"));
     assert!(!found.more);
     seqs(&found.messages)
 }
@@ -89,25 +87,25 @@ async fn a_search_returns_limited_pages_of_one_room() {
         append(&lobby, "a pear").await.expect("appended");
     }
     for (limit, before, expected, more) in [
-        (3, u64::MAX, vec![13, 11, 9], true),
-        (3, 9, vec![7, 5, 3], true),
-        (3, 3, vec![1], false),
-        (7, u64::MAX, vec![13, 11, 9, 7, 5, 3, 1], false),
-        (7, 1, vec![], false),
-        (7, 0, vec![], false),
+        (3, None, vec![13, 11, 9], true),
+        (3, Some(9), vec![7, 5, 3], true),
+        (3, Some(3), vec![1], false),
+        (7, None, vec![13, 11, 9, 7, 5, 3, 1], false),
+        (7, Some(1), vec![], false),
+        (7, Some(0), vec![], false),
     ] {
         let found = lobby.search(search_for("apple", limit, before)).await.expect("found");
-        assert_eq!((seqs(&found.messages), found.more), (expected, more), "{limit} {before}");
+        assert_eq!((seqs(&found.messages), found.more), (expected, more), "{limit} {before:?}");
     }
     assert_eq!(find(&room(&store, "never"), "apple").await, [0; 0]);
     let page = lobby.read(chat_core::Range::After { seq: 12, limit: 1 }).await.expect("a page");
-    let found = lobby.search(search_for("apple", 1, u64::MAX)).await.expect("found");
+    let found = lobby.search(search_for("apple", 1, None)).await.expect("found");
     assert_eq!(found.messages, page.messages, "byte for byte");
     let small = Arc::new((*limits()).clone().with(|limits| {
         limits.wire.max_batch_bytes = page.messages[0].frame.len() * 2;
     }));
     let small = store.room(name("lobby"), small, ignore_commits());
-    let found = small.search(search_for("apple", 9, u64::MAX)).await.expect("found");
+    let found = small.search(search_for("apple", 9, None)).await.expect("found");
     assert_eq!((seqs(&found.messages), found.more), (vec![13, 11], true));
 }
 
@@ -128,7 +126,7 @@ async fn a_search_finds_indexed_and_recent_messages() {
     }
     let apples = [802, 801, 800, 700, 600, 500, 400, 300, 200, 100];
     assert_eq!(find(&lobby, "apple").await, apples);
-    let found = lobby.search(search_for("apple", 2, 802)).await.expect("found");
+    let found = lobby.search(search_for("apple", 2, Some(802))).await.expect("found");
     assert_eq!((seqs(&found.messages), found.more), (vec![801, 800], true), "from both");
     wait_until(async || indexed() == 802).await;
     assert_eq!(find(&lobby, "apple").await, apples);
@@ -148,11 +146,7 @@ async fn a_query_without_words_or_with_too_many_is_rejected() {
     let lobby = room(&store, "lobby");
     append(&lobby, "... \u{1f600} !").await.expect("appended");
     for query in ["", " \t", "\u{3000}", &"a ".repeat(33)] {
-        assert_eq!(
-            lobby.search(search_for(query, 9, u64::MAX)).await,
-            Err(SearchError::BadQuery),
-            "{query:?}"
-        );
+        assert_eq!(lobby.search(search_for(query, 9, None)).await, Err(SearchError::BadQuery), "{query:?}");
     }
     for query in ["\u{1f600}", "!", "..", "... !"] {
         assert_eq!(find(&lobby, query).await, [1], "{query:?}");
@@ -171,7 +165,7 @@ async fn a_search_stops_at_its_time_limit_and_the_next_one_works() {
         limits.rooms.call_timeout = std::time::Duration::ZERO;
     }));
     let impatient = store.room(name("lobby"), impatient, ignore_commits());
-    let found = impatient.search(search_for("a b c", 300, u64::MAX)).await;
+    let found = impatient.search(search_for("a b c", 300, None)).await;
     assert!(matches!(found, Err(SearchError::Unavailable(_))), "{found:?}");
     assert_eq!(find(&lobby, "a299 b").await, [300]);
 }
@@ -201,7 +195,7 @@ proptest! {
             let lobby = room(&store, "lobby");
             let messages = read_all(&lobby).await;
             for query in queries.iter().chain(&texts) {
-                let search = search_for(query, 9, u64::MAX);
+                let search = search_for(query, 9, None);
                 let mut scan = Scan::new(&search, &limits());
                 let _wanted = messages.iter().rev().all(|stored| scan.look(stored));
                 match lobby.search(search).await {

@@ -98,11 +98,13 @@ async fn check_page(
 ) -> Result<usize, Failure> {
     let page = room.read(range).await?;
     let (limit, wanted): (usize, Vec<&StoredMessage>) = match range {
+        Range::Newest { limit } => (limit, log.iter().rev().collect()),
         Range::Before { seq, limit } => (limit, log.iter().rev().filter(|stored| stored.seq < seq).collect()),
         Range::After { seq, limit } => (limit, log.iter().filter(|stored| stored.seq > seq).collect()),
+        range => return Err(Failure::new("a range that the suite knows", format!("{range:?}"))),
     };
     let mut got: Vec<&StoredMessage> = page.messages.iter().collect();
-    if matches!(range, Range::Before { .. }) {
+    if !matches!(range, Range::After { .. }) {
         got.reverse();
     }
     let expect = |holds: bool, rule: &str| {

@@ -10,7 +10,7 @@ chat_suite::cases!(
         let epoch = room.bounds().await?.epoch;
         for seq in [0, 1, 2, 1 << 53, u64::MAX] {
             for range in [Range::Before { seq, limit: 5 }, Range::After { seq, limit: 5 }] {
-                let nothing = Page { epoch: epoch.clone(), messages: Vec::new(), more: false };
+                let nothing = Page::new(epoch.clone(), Vec::new());
                 same(&room.read(range).await?, &nothing)?;
             }
         }
@@ -21,6 +21,7 @@ chat_suite::cases!(
     async fn before_is_correct_at_every_position(stage: Stage) -> Verdict {
         let room = stage.open("lobby").await?;
         room.say_all(7).await?;
+        every_page(&room, |_, limit| Range::newest(limit), stage.limits().wire.max_batch_bytes).await?;
         every_page(&room, |seq, limit| Range::Before { seq, limit }, stage.limits().wire.max_batch_bytes)
             .await
     }
@@ -36,7 +37,8 @@ chat_suite::cases!(
     async fn a_limit_of_0_is_no_error(stage: Stage) -> Verdict {
         let room = stage.open("lobby").await?;
         room.say_all(3).await?;
-        for range in [Range::Before { seq: 9, limit: 0 }, Range::After { seq: 0, limit: 0 }] {
+        for range in [Range::newest(0), Range::Before { seq: 9, limit: 0 }, Range::After { seq: 0, limit: 0 }]
+        {
             let page = room.read(range).await?;
             check(page.messages.len() <= 1 && page.more, "at most one message, and more", page)?;
         }
@@ -151,6 +153,7 @@ async fn every_page(room: &OpenRoom, range: impl Fn(u64, usize) -> Range, max_ba
             let there = log.iter().filter(|stored| match range {
                 Range::Before { .. } => stored.seq < seq,
                 Range::After { .. } => stored.seq > seq,
+                _ => true,
             });
             let expected = there.count().min(limit);
             let got = check_page(room, &log, range, max_batch).await?;

@@ -1,4 +1,4 @@
-use chat_core::{ErrorCode, LogBounds};
+use chat_core::{JoinError, LogBounds};
 use chat_proto::command::JoinFrom;
 use chat_proto::{Gap, resume};
 
@@ -26,7 +26,7 @@ chat_suite::cases!(
             let from = JoinFrom::After { epoch: bounds.epoch.clone(), seq: head + 1 };
             same(
                 &resume(&from, &bounds, stage.limits().wire.default_page_messages as u64).err(),
-                &Some(ErrorCode::BadCursor),
+                &Some(JoinError::BadCursor),
             )?;
             room.say("hi").await?;
         }

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chat_core::{
-    Chat, CommitSink, Health, Limits, Range, Room, RoomName, Store, Subscription, Text, Unavailable,
+    Chat, CommitSink, Health, Limits, Range, Room, RoomName, Store, Subscription, SubscriptionError, Text,
+    Unavailable,
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -131,7 +132,10 @@ impl Subscriber {
     pub async fn next_frame(&mut self) -> Result<Option<Bytes>, Failure> {
         let next = timeout(TIME_LIMIT, self.0.next_frame()).await;
         let next = next.map_err(|_| Failure::new("an event", format!("none within {TIME_LIMIT:?}")))?;
-        next.map_err(|unavailable| Failure::new("an event", unavailable))
+        match next {
+            None | Some(Err(SubscriptionError::Renewed)) => Ok(None),
+            Some(next) => next.map(Some).map_err(|error| Failure::new("an event", error)),
+        }
     }
 
     /// Waits for the next event. `None` if the log has started a new epoch.

@@ -58,7 +58,7 @@ impl OpenRoom {
     ) -> Result<Result<AppendReceipt, AppendError>, Failure> {
         let key = key.map(ToOwned::to_owned);
         yield_now().await;
-        Ok(self.log.append(NewMessage { user: user.clone(), key, body: raw(body)? }).await)
+        Ok(self.log.append(NewMessage::new(user.clone(), raw(body)?).with_key(key)).await)
     }
 
     /// Appends a text of Ann.
@@ -151,11 +151,16 @@ impl OpenRoom {
 
     /// Searches the whole log for at most 100 messages, and returns their `seq`s.
     pub async fn find(&self, query: &str) -> Result<Vec<u64>, Failure> {
-        Ok(self.search(query, 100, u64::MAX).await?.0)
+        Ok(self.search(query, 100, None).await?.0)
     }
 
     /// Searches a store that supports it. Returns the `seq`s, and `more`.
-    pub async fn search(&self, query: &str, limit: usize, before: u64) -> Result<(Vec<u64>, bool), Failure> {
+    pub async fn search(
+        &self,
+        query: &str,
+        limit: usize,
+        before: impl Into<Option<u64>>,
+    ) -> Result<(Vec<u64>, bool), Failure> {
         let found = self.try_search(query, limit, before).await;
         let found = found.map_err(|error| Failure::new("a page of matches", error))?;
         Ok((found.messages.iter().map(|stored| stored.seq).collect(), found.more))
@@ -166,10 +171,10 @@ impl OpenRoom {
         &self,
         query: &str,
         limit: usize,
-        before: u64,
+        before: impl Into<Option<u64>>,
     ) -> Result<SearchPage, SearchError> {
         yield_now().await;
-        self.log.search(Search { query: query.to_owned(), limit, before }).await
+        self.log.search(Search::new(query, limit).before(before)).await
     }
 }
 

@@ -85,7 +85,7 @@ impl Room for SpoiledRoom {
         if matches!(self.defect, KeysOfAllRooms | RenewalKeepsKeys)
             && let Some(known) = self.shared.keys.lock().get(&key)
         {
-            return Ok(AppendReceipt { duplicate: true, ..known.clone() });
+            return Ok(known.clone().repeated());
         }
         self.spoil(&mut message);
         let mut answer = self.log.append(message).await;
@@ -107,11 +107,10 @@ impl Room for SpoiledRoom {
             (TimesInSeconds, Ok(appended)) => appended.at /= 1_000,
             (RepeatsUnmarked, Ok(appended)) => appended.duplicate = false,
             (ReportsRepeats, Ok(AppendReceipt { duplicate: true, .. })) | (ReportsConflicts, Err(_)) => {
-                let frame = body.get().to_owned().into();
-                self.sink.publish(&epoch, &StoredMessage { seq: seq.max(1), frame });
+                self.sink.publish(&epoch, &StoredMessage::new(seq.max(1), body.get().to_owned()));
             }
             (ConflictsAccepted, Err(AppendError::KeyConflict)) => {
-                answer = Ok(AppendReceipt { epoch, seq: 1, at: 1, duplicate: true });
+                answer = Ok(AppendReceipt::new(epoch, 1, 1).repeated());
             }
             (ReportsEarly, Ok(_)) => {
                 sleep(Duration::from_millis(1)).await;
@@ -138,7 +137,9 @@ impl Room for SpoiledRoom {
             (BeforeInclusive, Range::Before { seq, limit }) => {
                 Range::Before { seq: seq.saturating_add(1), limit }
             }
-            (BeforeOldest, Range::Before { limit, .. }) => Range::After { seq: 0, limit },
+            (BeforeOldest, Range::Newest { limit } | Range::Before { limit, .. }) => {
+                Range::After { seq: 0, limit }
+            }
             (_, range) => range,
         };
         let mut page = self.page(self.log.read(range).await?);
@@ -167,7 +168,7 @@ impl Room for SpoiledRoom {
             QuotesBreakSearch if search.query.contains('"') => {
                 return Err(Unavailable::new("syntax error").into());
             }
-            SearchIgnoresBefore => search.before = u64::MAX,
+            SearchIgnoresBefore => search.before = None,
             MatchesOneWord => search.query = search.query.split(' ').next().unwrap_or_default().to_owned(),
             _ => {}
         }
@@ -192,19 +193,19 @@ fn renumber(seq: u64) -> u64 {
 pub(crate) fn renumbered(stored: &StoredMessage) -> StoredMessage {
     let mut event = value(&stored.frame);
     event["seq"] = renumber(stored.seq).into();
-    StoredMessage { seq: renumber(stored.seq), frame: event.to_string().into() }
+    StoredMessage::new(renumber(stored.seq), event.to_string())
 }
 
 /// Returns the entry with a time that decreases from one entry to the next but one.
 pub(crate) fn earlier(stored: &StoredMessage) -> StoredMessage {
     let mut event = value(&stored.frame);
     event["at"] = (event["at"].as_u64().unwrap_or_default() - stored.seq % 3 * 1_000).into();
-    StoredMessage { seq: stored.seq, frame: event.to_string().into() }
+    StoredMessage::new(stored.seq, event.to_string())
 }
 
 /// Returns the same entry with another spelling.
 pub(crate) fn rewritten(stored: &StoredMessage) -> StoredMessage {
-    StoredMessage { seq: stored.seq, frame: value(&stored.frame).to_string().into() }
+    StoredMessage::new(stored.seq, value(&stored.frame).to_string())
 }
 
 fn value(json: &[u8]) -> Value {

@@ -64,8 +64,8 @@ fn swap(publish: &dyn Fn(&StoredMessage), pending: &Pending, stored: &StoredMess
     }
     match pending.lock().pop() {
         Some(held) => {
-            publish(&StoredMessage { seq: held.seq, frame: stored.frame.clone() });
-            publish(&StoredMessage { seq: stored.seq, frame: held.frame });
+            publish(&StoredMessage::new(held.seq, stored.frame.clone()));
+            publish(&StoredMessage::new(stored.seq, held.frame));
         }
         None => publish(stored),
     }

@@ -138,7 +138,7 @@ impl Subscription {
     fn new(log: Arc<ServerLog>, gate: Arc<Gate>, sink: CommitSink) -> Self {
         let mut subscription = Self { log, gate, sink, in_flight: Vec::new() };
         // A subscription begins before the head, so that it misses nothing. The first reports are repeats.
-        let last = subscription.log.log.lock().read(Range::Before { seq: u64::MAX, limit: 3 });
+        let last = subscription.log.log.lock().read(Range::newest(3));
         for stored in &last.messages {
             subscription.sink.publish(&last.epoch, stored);
             subscription.delay(&last.epoch, stored);
@@ -220,9 +220,11 @@ impl Room for Opening {
         let mut scan = Scan::new(&search, &self.limits);
         let mut before = search.before;
         loop {
-            let page = self.log.log.lock().read(Range::Before { seq: before, limit: usize::MAX });
+            let newest = Range::newest(usize::MAX);
+            let range = before.map_or(newest, |seq| Range::before(seq, usize::MAX));
+            let page = self.log.log.lock().read(range);
             let goes_on = page.messages.iter().rev().all(|stored| {
-                before = stored.seq;
+                before = Some(stored.seq);
                 scan.look(stored)
             });
             if !goes_on || !page.more {

@@ -9,7 +9,7 @@ use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpMessage, HttpResponse};
 use chat_adapter::HyperWebSocket;
-use chat_core::{Decision, Endpoint, RequestHead, UpgradeGuard, Version};
+use chat_core::{Decision, Endpoint, GuardedRequest, RequestContext, RequestHead, Version};
 use chat_tests::HostFault;
 
 use crate::{JSON, fault};
@@ -48,7 +48,7 @@ async fn with_fault(
 
 /// Upgrades as an adapter must not: it waits for the connection before it sends the 101, or starts no session.
 async fn upgrade_wrongly(endpoint: &Endpoint, request: ServiceRequest, awaits: bool) -> ServiceResponse {
-    let guard = request.extensions().get::<UpgradeGuard>().cloned();
+    let guard = request.extensions().get::<GuardedRequest>().cloned();
     let decision = endpoint
         .handle(
             &RequestHead {
@@ -61,7 +61,7 @@ async fn upgrade_wrongly(endpoint: &Endpoint, request: ServiceRequest, awaits: b
                     .map(|(name, value)| (name.as_str(), value.as_bytes()))
                     .collect(),
             },
-            guard.as_ref(),
+            &RequestContext::default().with_guard(guard),
         )
         .await;
     let Decision::Upgrade(upgrade) = decision else { panic!("refused") };

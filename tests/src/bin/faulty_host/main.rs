@@ -1,5 +1,5 @@
-//! A chat server whose host makes a mistake with an upgrade if the header `X-Fault` of the request names one. The environment
-//! variable `ADAPTER` selects the adapter. The options are those of the chat binaries.
+//! A chat server whose host makes a mistake with an upgrade if the header `X-Fault` of the request names one. The
+//! environment variable `ADAPTER` selects the adapter. The options are those of the chat binaries.
 
 mod actix;
 mod tower;

@@ -3,8 +3,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use chat_adapter::{Body, head, switching_protocols, websocket};
-use chat_core::{Decision, Endpoint, UpgradeGuard};
+use chat_adapter::{Body, context, head, switching_protocols, websocket};
+use chat_core::{Decision, Endpoint};
 use chat_tests::HostFault;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
@@ -75,7 +75,7 @@ fn with_fault<B>(mut response: Response<B>, fault: Option<HostFault>) -> Answere
 async fn upgrade_wrongly(endpoint: &Endpoint, request: Request<Incoming>, awaits: bool) -> Response<Body> {
     let (mut parts, _) = request.into_parts();
     let on_upgrade = parts.extensions.remove::<OnUpgrade>().expect("an upgrade");
-    let decision = endpoint.handle(&head(&parts), parts.extensions.get::<UpgradeGuard>()).await;
+    let decision = endpoint.handle(&head(&parts), &context(&parts.extensions)).await;
     let Decision::Upgrade(upgrade) = decision else { panic!("refused") };
     let (answer, ticket) = upgrade.accept();
     if awaits {

@@ -1,7 +1,7 @@
 //! A model of the protocol that predicts the events of each client of a script.
 //!
-//! It follows PROTOCOL.md and shares no code with the server. Scripts are played step by step: at the start of each step,
-//! every client has received everything.
+//! It follows PROTOCOL.md and shares no code with the server. Scripts are played step by step: at the start of each
+//! step, every client has received everything.
 
 mod commands;
 
@@ -130,8 +130,8 @@ impl Model {
         Prediction { bytes, client_end, expected: mem::take(&mut self.expected) }
     }
 
-    /// Sends a text without a key, with the text as its `ref`. Returns its frame. The server ignores it if errors have closed
-    /// the connection.
+    /// Sends a text without a key, with the text as its `ref`. Returns its frame. The server ignores it if errors have
+    /// closed the connection.
     fn write(&mut self, client: usize, room: usize, text: &str) -> Vec<u8> {
         let body = json!({"text": text});
         if self.online.contains_key(&client) {

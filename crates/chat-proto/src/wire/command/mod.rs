@@ -89,6 +89,7 @@ impl Command {
 
 /// The messages that a new member gets first.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum JoinFrom {
     /// Only new messages.
     Now,

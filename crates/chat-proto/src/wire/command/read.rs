@@ -114,17 +114,15 @@ fn range(fields: &Fields<'_>, limits: &Limits) -> Result<Range, ErrorCode> {
         (Some(_), Some(_)) => Err(ErrorCode::BadCursor),
         (Some(before), None) => Ok(Range::Before { seq: before, limit }),
         (None, Some(after)) => Ok(Range::After { seq: after, limit }),
-        (None, None) => Ok(Range::Before { seq: u64::MAX, limit }),
+        (None, None) => Ok(Range::Newest { limit }),
     }
 }
 
 fn search(fields: &Fields<'_>, limits: &Limits) -> Result<Search, ErrorCode> {
     const QUERY: &str = "`query` must be a string";
-    let search = Search {
-        query: fields.string("query", QUERY)?.ok_or(ErrorCode::BadCommand(QUERY))?,
-        limit: limit(fields, limits.wire.default_search_messages, limits.wire.max_search_messages)?,
-        before: fields.integer("before", BEFORE)?.unwrap_or(u64::MAX),
-    };
+    let query = fields.string("query", QUERY)?.ok_or(ErrorCode::BadCommand(QUERY))?;
+    let limit = limit(fields, limits.wire.default_search_messages, limits.wire.max_search_messages)?;
+    let search = Search::new(query, limit).before(fields.integer("before", BEFORE)?);
     if search.is_valid(limits) { Ok(search) } else { Err(ErrorCode::BadQuery) }
 }
 

@@ -8,8 +8,8 @@ use crate::{Range, RoomName};
 impl Command {
     /// Writes the command as the text of one frame, with the `ref` that the reply must carry.
     ///
-    /// A position above 2^53 - 1, which the protocol cannot express, is left out: `before: u64::MAX` asks for the
-    /// newest messages. The number in [`JoinFrom::Last`] is clamped to 2^53 - 1.
+    /// A `before` above 2^53 - 1, which the protocol cannot express, is left out: each message is before it. The number
+    /// in [`JoinFrom::Last`] is clamped to 2^53 - 1.
     ///
     /// # Panics
     ///
@@ -33,6 +33,7 @@ impl Command {
             Self::History { room, range } => {
                 frame = frame.of("history", room);
                 match *range {
+                    Range::Newest { limit } => frame.limit = Some(limit),
                     Range::Before { seq, limit } => {
                         (frame.before, frame.limit) = (position(seq), Some(limit));
                     }
@@ -46,7 +47,7 @@ impl Command {
                 frame = Frame {
                     query: Some(&search.query),
                     limit: Some(search.limit),
-                    before: position(search.before),
+                    before: search.before.and_then(position),
                     ..frame.of("search", room)
                 };
             }

@@ -252,7 +252,7 @@ impl StoredMessage {
     /// use serde_json::value::RawValue;
     ///
     /// let body = RawValue::from_string(r#"{"text":"hi"}"#.to_owned())?;
-    /// let message = NewMessage { user: User::guest("ann")?, key: None, body };
+    /// let message = NewMessage::new(User::guest("ann")?, body);
     /// let stored = message.into_stored("lobby".parse()?, 7, 1_700_000_000_000);
     /// let Event::Message { seq, user, body, .. } = stored.event()? else { panic!("not a message") };
     /// assert_eq!((seq, user.name(), body.get()), (7, "ann", r#"{"text":"hi"}"#));

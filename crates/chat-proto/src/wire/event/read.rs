@@ -9,9 +9,8 @@ use crate::{CloseCode, ErrorCode, RoomName, StoredMessage};
 
 /// The fields of an event, borrowed from the text of its frame.
 ///
-/// It is read in one pass without a copy, and nested values stay text. This is cheap enough to check every delivery of a
-/// load test. [`to_event`](Self::to_event) reads the rest. A text field that the
-/// event does not have is empty.
+/// It is read in one pass without a copy, and nested values stay text. This is cheap enough to check every delivery of
+/// a load test. [`to_event`](Self::to_event) reads the rest. A text field that the event does not have is empty.
 ///
 /// # Examples
 ///
@@ -239,7 +238,7 @@ impl<'a> RawEvent<'a> {
         let messages: Vec<&RawValue> = part(self.messages)?;
         let stored = |message: &RawValue| {
             let SeqOnly { seq } = part(Some(message))?;
-            Some(StoredMessage { seq, frame: Bytes::copy_from_slice(message.get().as_bytes()) })
+            Some(StoredMessage::new(seq, Bytes::copy_from_slice(message.get().as_bytes())))
         };
         messages.into_iter().map(stored).collect()
     }

@@ -104,11 +104,8 @@ impl<'t> AppendBatch<'t> {
         };
         // The system clock may have been set back.
         let at = self.now.at.max(last_at);
-        let draft = NewMessage {
-            user: message.user.clone(),
-            key: message.key.as_ref().map(|key| key.key.clone()),
-            body: message.body.clone(),
-        };
+        let draft = NewMessage::new(message.user.clone(), message.body.clone())
+            .with_key(message.key.as_ref().map(|key| key.key.clone()));
         let stored = draft.into_stored(message.room.clone(), seq, at);
         let id = message_id(row.id, seq);
         let sum = checksum(&message.room, seq, &stored.frame);
@@ -207,7 +204,8 @@ impl<'t> AppendBatch<'t> {
         }))
     }
 
-    /// Stores a key. If the room has too many, deletes up to two of its oldest keys, so that a lowered limit is reached.
+    /// Stores a key. If the room has too many, deletes up to two of its oldest keys, so that a lowered limit is
+    /// reached.
     fn insert_key(
         &self,
         row: &mut RoomRow,

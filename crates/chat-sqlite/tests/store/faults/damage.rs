@@ -121,7 +121,7 @@ async fn a_room_that_cannot_be_indexed_does_not_block_others() {
     let indexed = "SELECT indexed FROM rooms WHERE name = 'hall'";
     wait_until(async || dir.database().query_row(indexed, (), |row| row.get(0)) == Ok(4)).await;
     assert_eq!(store.stats().failing_since, None, "appends succeed");
-    let search = Search { query: "more".to_owned(), limit: 9, before: u64::MAX };
+    let search = Search::new("more", 9);
     assert_eq!(seqs(&lobby.search(search).await.expect("found").messages), [5, 4]);
     store.close_blocking();
 }

@@ -120,7 +120,7 @@ fn a_process_killed_at_any_write_of_a_migration_loses_no_message() {
             let lobby = room(&store, "lobby");
             assert_eq!(lobby.bounds().await.expect("bounds").epoch, epoch, "after write {write}");
             assert_eq!(read_all(&lobby).await, messages, "after write {write}");
-            let search = Search { query: "word50".to_owned(), limit: 2, before: u64::MAX };
+            let search = Search::new("word50", 2);
             let found = lobby.search(search).await.expect("found").messages;
             assert_eq!(found, messages[49..], "after write {write}");
             store.close_blocking();

@@ -8,8 +8,8 @@ use chat_sqlite::Durability;
 use super::{REPORTS_PUBLISHED, reports, spawn};
 use crate::support::StoreDir;
 
-/// Lets two consecutive synchronizations of a process fail, later ones in each round. The process must store and publish
-/// the same messages.
+/// Lets two consecutive synchronizations of a process fail, later ones in each round. The process must store and
+/// publish the same messages.
 #[test]
 fn stored_messages_are_published_although_fsync_calls_fail() {
     let mut refused = 0;
@@ -39,8 +39,8 @@ fn appends_do_not_wait_for_fsync_with_durability_process() {
     trace_appends(Durability::Process);
 }
 
-/// Checks the order of a process's system calls: the message is written to the write-ahead log, the log is synchronized,
-/// and then the message is acknowledged.
+/// Checks the order of a process's system calls: the message is written to the write-ahead log, the log is
+/// synchronized, and then the message is acknowledged.
 fn trace_appends(durability: Durability) {
     let dir = StoreDir::new();
     dir.open().close_blocking();

@@ -83,11 +83,8 @@ pub(crate) fn guest(name: &str) -> User {
 
 pub(crate) fn draft(user: &User, key: Option<&str>, text: &str) -> NewMessage {
     let body = serde_json::json!({ "text": text }).to_string();
-    NewMessage {
-        user: user.clone(),
-        key: key.map(ToOwned::to_owned),
-        body: RawValue::from_string(body).expect("JSON"),
-    }
+    NewMessage::new(user.clone(), RawValue::from_string(body).expect("JSON"))
+        .with_key(key.map(ToOwned::to_owned))
 }
 
 /// Appends a message of the guest `ann`.

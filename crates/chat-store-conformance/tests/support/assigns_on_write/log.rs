@@ -110,7 +110,8 @@ impl State {
     }
 
     fn receipt(&self, seq: u64, at: u64, duplicate: bool) -> AppendReceipt {
-        AppendReceipt { epoch: self.epoch.clone(), seq, at, duplicate }
+        let receipt = AppendReceipt::new(self.epoch.clone(), seq, at);
+        if duplicate { receipt.repeated() } else { receipt }
     }
 
     /// Takes note of a line that is written.
@@ -149,23 +150,24 @@ impl State {
 
     pub(super) fn bounds(&self) -> LogBounds {
         let first = self.entries.front().map_or(self.lines + 1, |oldest| oldest.seq);
-        LogBounds { epoch: self.epoch.clone(), head: self.lines, first }
+        LogBounds::new(self.epoch.clone(), self.lines).with_first(first)
     }
 
-    pub(super) fn read(&self, range: Range) -> Page {
+    pub(super) fn read(&self, range: Range) -> Result<Page, Unavailable> {
         let mut messages = Vec::new();
+        let newest_first = self.entries.iter().rev();
         let more = match range {
+            Range::Newest { limit } => self.fill(&mut messages, newest_first, limit),
             Range::Before { seq, limit } => {
-                let entries = self.entries.iter().rev().filter(|stored| stored.seq < seq);
-                let more = self.fill(&mut messages, entries, limit);
-                messages.reverse();
-                more
+                self.fill(&mut messages, newest_first.filter(|stored| stored.seq < seq), limit)
             }
             Range::After { seq, limit } => {
                 self.fill(&mut messages, self.entries.iter().filter(|stored| stored.seq > seq), limit)
             }
+            _ => return Err(Unavailable::new("this log does not know the range")),
         };
-        Page { epoch: self.epoch.clone(), messages, more }
+        messages.sort_unstable_by_key(|stored| stored.seq);
+        Ok(Page::new(self.epoch.clone(), messages).with_more(more))
     }
 
     /// Fills a page. Returns true if there are more entries.

@@ -144,7 +144,7 @@ impl Room for Opening {
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
-        Ok(self.log.state.lock().read(range))
+        self.log.state.lock().read(range)
     }
 
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {
@@ -154,7 +154,7 @@ impl Room for Opening {
     async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {
         let state = self.log.state.lock();
         let mut scan = Scan::new(&search, &self.log.limits);
-        let mut entries = state.entries.iter().rev().filter(|stored| stored.seq < search.before);
+        let mut entries = state.entries.iter().rev().filter(|stored| search.covers(stored.seq));
         // `look` returns false when the page is full.
         let _full = entries.all(|stored| scan.look(stored));
         Ok(scan.finish())
