@@ -91,6 +91,7 @@ mod message;
 mod room;
 mod session;
 mod store;
+mod throttle;
 mod timer;
 mod upgrade;
 
@@ -104,12 +105,13 @@ pub use message::{BodyError, Message, Text};
 pub use room::{MemoryRoom, MemoryStore, Subscription};
 pub use session::Ticket;
 pub use store::{Commit, CommitSink, Health, Room, Store};
+pub use throttle::LogThrottle;
 pub use upgrade::{
     Answer, Decision, Endpoint, Handler, Readiness, SwitchingProtocols, Upgrade, UpgradeGuard, UpgradeMode,
-    UpgradeTicket,
+    UpgradeTicket, screen,
 };
 
-pub use chat_proto::handshake::{Refusal, RequestHead, Version};
+pub use chat_proto::handshake::{HostPolicy, Refusal, RequestHead, Version, host_name};
 pub use chat_proto::{
     AppendError, AppendReceipt, CloseCode, ConnectionLimits, ErrorCode, Event, HttpLimits, InvalidEvent,
     InvalidRoomName, InvalidUserName, Limits, LimitsNotice, LogBounds, NewMessage, Page, PresenceState,

@@ -13,7 +13,7 @@ use crate::{CloseCode, NodeId, User, UserKey};
 #[derive(Debug)]
 pub(crate) struct Sessions {
     max: usize,
-    /// The node's name, in front of each connection's number.
+    /// The node's name, in front of each connection's id.
     node: Option<NodeId>,
     phase: AtomicU8,
     connections: AtomicUsize,
@@ -72,7 +72,8 @@ impl Sessions {
             .map_err(|_| Refusal::Overloaded)?;
         let connection = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         self.slots.lock().insert(connection, Slot::Reserved(Vec::new()));
-        let reservation = Reservation { sessions: Arc::clone(self), connection };
+        let id = getrandom::u64().expect("the operating system always has random numbers once it is up");
+        let reservation = Reservation { sessions: Arc::clone(self), connection, id };
         // The connection is counted before the phase is read, so that a drain cannot miss it.
         if self.phase() == Phase::Open { Ok(reservation) } else { Err(Refusal::Draining) }
     }
@@ -138,6 +139,8 @@ impl Sessions {
 pub(crate) struct Reservation {
     sessions: Arc<Sessions>,
     connection: u64,
+    /// The connection's id on the wire and in the log. It does not show how many connections there were.
+    id: u64,
 }
 
 impl Reservation {
@@ -180,8 +183,8 @@ impl Permit {
     /// Returns the connection's name among all nodes.
     pub(crate) fn connection_id(&self) -> String {
         match &self.reservation.sessions.node {
-            Some(node) => format!("{node}-{}", self.connection()),
-            None => self.connection().to_string(),
+            Some(node) => format!("{node}-{:016x}", self.reservation.id),
+            None => format!("{:016x}", self.reservation.id),
         }
     }
 

@@ -4,10 +4,12 @@ mod answer;
 mod endpoint;
 mod guard;
 mod handler;
+mod screen;
 mod ticket;
 
 pub use answer::Answer;
 pub use endpoint::{Decision, Endpoint, Readiness, UpgradeMode};
 pub use guard::UpgradeGuard;
 pub use handler::Handler;
+pub use screen::screen;
 pub use ticket::{SwitchingProtocols, Upgrade, UpgradeTicket};
