@@ -4,5 +4,6 @@ mod configuration;
 mod connect_flood;
 mod drain;
 mod exhaustion;
+mod refusals;
 mod suspension;
 mod unprivileged;
