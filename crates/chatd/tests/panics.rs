@@ -19,12 +19,22 @@ const PANICS: usize = 2_000;
 /// The time limit of an answer, and of the end of the process.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// A server that is killed at the end, also of a test that fails.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The process may have ended by itself.
+        let _gone = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
 fn main() -> ExitCode {
     if env::var_os(SERVER).is_some() {
         return chatd::run("panics", &[UpgradeMode::Hijack], serve);
     }
-    let mut server = start();
-    let address = address(&mut server);
+    let Server(server) = &mut start();
+    let address = address(server);
     for _ in 0..PANICS {
         assert_eq!(get(&address, "/readyz"), "", "a panic ends the connection");
     }
@@ -35,10 +45,7 @@ fn main() -> ExitCode {
     let status = loop {
         match server.try_wait().expect("a process") {
             Some(status) => break status,
-            None if Instant::now() > deadline => {
-                server.kill().expect("a process");
-                panic!("the server does not end");
-            }
+            None if Instant::now() > deadline => panic!("the server does not end"),
             // There is no event for the end of a process.
             None => std::thread::sleep(Duration::from_millis(10)),
         }
@@ -59,10 +66,11 @@ async fn serve(service: Service) -> std::io::Result<()> {
     chat_tungstenite::serve(service.listener, app, &chat, stop).await
 }
 
-fn start() -> Child {
+fn start() -> Server {
     let mut command = Command::new(env::current_exe().expect("this program"));
     command.args(["--listen", "127.0.0.1:0", "--data", ":memory:"]).env(SERVER, "1").env_remove("RUST_LOG");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a process")
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Server(command.spawn().expect("a process"))
 }
 
 fn address(server: &mut Child) -> String {
