@@ -253,7 +253,7 @@ pub async fn eventually<F: Future<Output = Result<bool>>>(holds: impl Fn() -> F)
 /// Returns a valid upgrade request with further header lines, each with its line end.
 pub fn handshake(headers: &str) -> String {
     format!(
-        "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
     )
 }

@@ -182,7 +182,7 @@ impl Daemon {
 
     /// Returns the JSON of `/readyz`.
     pub async fn ready(&self) -> Result<Value> {
-        let request = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         let answer = String::from_utf8(exchange(self.address, request).await?)?;
         let (_, body) = answer.split_once("\r\n\r\n").context("no body")?;
         serde_json::from_str(body).with_context(|| answer.clone())

@@ -9,12 +9,12 @@ use chatd::Service;
 fn main() -> ExitCode {
     chatd::run("chatd-actix", &[UpgradeMode::Hijack, UpgradeMode::Framework], |service: Service| async {
         let (chat, stop) = (service.endpoint.chat().clone(), service.stopped());
-        let endpoint = service.endpoint;
+        let (endpoint, layer) = (service.endpoint, chat_actix::UpgradeLayer::new().hosts(service.hosts));
         let app = move || {
             App::new()
                 .configure(chat_actix::routes(endpoint.clone()))
                 .default_service(web::to(chat_actix::not_found))
-                .wrap(chat_actix::UpgradeLayer::new())
+                .wrap(layer.clone())
         };
         chat_actix::serve(service.listener, app, &chat, stop).await
     })

@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         let app = Router::new()
             .merge(chat_axum::routes(service.endpoint))
             .fallback(chat_axum::not_found)
-            .layer(chat_axum::UpgradeLayer::new());
+            .layer(chat_axum::UpgradeLayer::new().hosts(service.hosts));
         chat_axum::serve(service.listener, app, &chat, stop).await
     })
 }

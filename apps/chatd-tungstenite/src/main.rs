@@ -8,7 +8,8 @@ use chatd::Service;
 fn main() -> ExitCode {
     chatd::run("chatd-tungstenite", &[UpgradeMode::Hijack], |service: Service| async {
         let (chat, stop) = (service.endpoint.chat().clone(), service.stopped());
-        let app = chat_tungstenite::UpgradeLayer::new().layer(chat_tungstenite::routes(service.endpoint));
+        let layer = chat_tungstenite::UpgradeLayer::new().hosts(service.hosts);
+        let app = layer.layer(chat_tungstenite::routes(service.endpoint));
         chat_tungstenite::serve(service.listener, app, &chat, stop).await
     })
 }

@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     chatd::run("chatd-warp", &[UpgradeMode::Hijack, UpgradeMode::Framework], |service: Service| async {
         let (chat, stop) = (service.endpoint.chat().clone(), service.stopped());
         let routes = chat_warp::routes(service.endpoint).or(chat_warp::not_found());
-        let app = chat_warp::UpgradeLayer::new().layer(warp::service(routes));
+        let app = chat_warp::UpgradeLayer::new().hosts(service.hosts).layer(warp::service(routes));
         chat_warp::serve(service.listener, app, &chat, stop).await
     })
 }

@@ -1,4 +1,5 @@
 use actix_web::body::MessageBody;
+use actix_web::http::header::CONNECTION;
 use actix_web::http::{ConnectionType, StatusCode, Version as HttpVersion};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use chat_core::{Answer, RequestHead, SwitchingProtocols, Version};
@@ -20,7 +21,12 @@ pub(crate) fn head<'a>(request: &'a HttpRequest, target: &'a str) -> RequestHead
 
 /// Returns an answer of the chat as a response.
 pub(crate) fn answer(answer: Answer) -> HttpResponse {
-    with_headers(answer.status(), answer.headers()).body(answer.into_body())
+    let mut response = with_headers(answer.status(), answer.headers());
+    // actix ignores the header, and ends the connection by this.
+    if answer.headers().iter().any(|(name, value)| *name == CONNECTION.as_str() && value == "close") {
+        response.force_close();
+    }
+    response.body(answer.into_body())
 }
 
 /// Returns the 101 of an accepted upgrade as a response. `body` holds the bytes that the peer gets after it.

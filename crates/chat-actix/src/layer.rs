@@ -1,18 +1,23 @@
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::error::InternalError;
+use actix_web::http::header::{HOST, HeaderValue};
 use actix_web::{Error, HttpMessage};
-use chat_core::{GuardedRequest, UpgradeGuard};
+use chat_core::{Answer, GuardedRequest, HostPolicy, UpgradeGuard, screen};
 
-use crate::convert::answer;
+use crate::convert::{answer, head};
 
 /// The middleware around an app that sees each response as it leaves.
 ///
 /// The chat starts a session only for a 101 that has passed this layer. It must be the outermost one, so it is wrapped
 /// last. Routes of the chat without it refuse each upgrade with 500 and log that the layer is missing.
+///
+/// No route sees a request whose target is not a path, such as `OPTIONS *` and `CONNECT`: the layer answers it with
+/// 400. If the target is a URI, its host replaces the value of `Host` (RFC 9112 section 3.2.2).
 ///
 /// ```
 /// use actix_web::App;
@@ -20,15 +25,21 @@ use crate::convert::answer;
 /// let app = App::new().wrap(chat_actix::UpgradeLayer::new());
 /// # drop(app);
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct UpgradeLayer {
-    _private: (),
+    hosts: Arc<HostPolicy>,
 }
 
 impl UpgradeLayer {
     /// Returns the middleware.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Answers only requests for these hosts. All others get 421, before any route sees them.
+    #[must_use]
+    pub fn hosts(self, hosts: HostPolicy) -> Self {
+        Self { hosts: Arc::new(hosts) }
     }
 }
 
@@ -44,7 +55,7 @@ where
     type Future = Ready<Result<UpgradeService<S>, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(UpgradeService { service }))
+        ready(Ok(UpgradeService { service, hosts: Arc::clone(&self.hosts) }))
     }
 }
 
@@ -52,6 +63,7 @@ where
 #[derive(Debug)]
 pub struct UpgradeService<S> {
     service: S,
+    hosts: Arc<HostPolicy>,
 }
 
 impl<S, B> Service<ServiceRequest> for UpgradeService<S>
@@ -65,8 +77,15 @@ where
 
     forward_ready!(service);
 
-    fn call(&self, request: ServiceRequest) -> Self::Future {
+    fn call(&self, mut request: ServiceRequest) -> Self::Future {
         let is_watched = request.extensions().get::<GuardedRequest>().is_some();
+        if !is_watched {
+            use_host_of_target(&mut request);
+            if let Some(refusal) = refusal(&request, &self.hosts) {
+                let response = request.into_response(answer(refusal)).map_into_right_body();
+                return Box::pin(ready(Ok(response)));
+            }
+        }
         let guard = UpgradeGuard::default();
         if !is_watched {
             request.extensions_mut().insert(guard.request());
@@ -87,4 +106,19 @@ where
             }
         })
     }
+}
+
+/// Replaces the value of `Host` by the host of a target in absolute form.
+fn use_host_of_target(request: &mut ServiceRequest) {
+    let host = request.uri().authority().map(|host| HeaderValue::from_str(host.as_str()));
+    if let Some(Ok(host)) = host
+        && request.headers().get_all(HOST).count() == 1
+    {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+fn refusal(request: &ServiceRequest, hosts: &HostPolicy) -> Option<Answer> {
+    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    screen(&head(request.request(), target), hosts)
 }

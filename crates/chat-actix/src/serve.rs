@@ -15,7 +15,8 @@ use tracing::debug;
 /// Serves HTTP/1.1 on `listener` until `stop` is ready, with the limits of the chat on requests. Each of actix's
 /// workers makes an app with `app`.
 ///
-/// A request head has [`HttpLimits::head_timeout`](chat_core::HttpLimits::head_timeout) to arrive. A head that waited
+/// The first request head has [`HttpLimits::head_timeout`](chat_core::HttpLimits::head_timeout) to arrive. Between two
+/// requests, a connection may be idle for [`HttpLimits::idle_timeout`](chat_core::HttpLimits::idle_timeout). A head that waited
 /// while the process was stopped for that time may be answered with 408. On Linux, a peer that reads nothing for
 /// [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the connection, which
 /// actix would keep. `stop` ends accepting; [`Chat::drain`] ends the sessions, so a host awaits it first.
@@ -47,7 +48,7 @@ where
     let abandon_timeout = limits.connection.abandon_timeout();
     let mut server = HttpServer::new(app)
         .client_request_timeout(limits.http.head_timeout)
-        .keep_alive(limits.http.head_timeout)
+        .keep_alive(limits.http.idle_timeout)
         // The chat's session waits for the peer at the end.
         .client_disconnect_timeout(Duration::ZERO)
         .tcp_nodelay(true)

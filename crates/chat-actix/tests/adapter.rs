@@ -70,22 +70,27 @@ async fn serve(host: Host, endpoint: Endpoint, listener: TcpListener) {
     match host {
         Host::NoLayer => chat_actix::serve(listener, app, &chat, pending()).await,
         Host::ChangedStatus => {
-            let app = move || app().wrap(from_fn(change_status)).wrap(layer);
+            let app = move || app().wrap(from_fn(change_status)).wrap(layer.clone());
             chat_actix::serve(listener, app, &chat, pending()).await
         }
         Host::LayerTwice => {
-            let app = move || app().wrap(layer).wrap(from_fn(change_status)).wrap(layer);
+            let app = move || app().wrap(layer.clone()).wrap(from_fn(change_status)).wrap(layer.clone());
             chat_actix::serve(listener, app, &chat, pending()).await
         }
         Host::Accounts => {
-            let app = move || app().wrap(from_fn(add_account)).wrap(layer);
+            let app = move || app().wrap(from_fn(add_account)).wrap(layer.clone());
             chat_actix::serve(listener, app, &chat, pending()).await
         }
         Host::OwnServer => {
             let listener = listener.into_std().unwrap();
-            HttpServer::new(move || app().wrap(layer)).workers(1).listen(listener).unwrap().run().await
+            HttpServer::new(move || app().wrap(layer.clone()))
+                .workers(1)
+                .listen(listener)
+                .unwrap()
+                .run()
+                .await
         }
-        _ => chat_actix::serve(listener, move || app().wrap(layer), &chat, pending()).await,
+        _ => chat_actix::serve(listener, move || app().wrap(layer.clone()), &chat, pending()).await,
     }
     .unwrap();
 }

@@ -10,6 +10,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio_util::either::Either;
 
+use crate::connection::ServedStream;
 use crate::{answer, switching_protocols};
 
 /// A WebSocket on a connection that was hijacked from hyper: on the socket itself, or on hyper's view of it where the
@@ -39,13 +40,22 @@ pub fn hijack<B: From<Bytes>>(upgrade: Upgrade, on_upgrade: Option<OnUpgrade>) -
 /// hyper's error, if the connection is gone before that.
 pub async fn websocket(on_upgrade: OnUpgrade, limits: &Limits) -> hyper::Result<HyperWebSocket> {
     let upgraded = on_upgrade.await?;
-    let (stream, early) = match upgraded.downcast::<TokioIo<TcpStream>>() {
+    let (stream, early) = match upgraded.downcast::<ServedStream>() {
         Ok(parts) => (Either::Left(parts.io.into_inner()), parts.read_buf),
-        // Servers that detect HTTP/2 first wrap the socket in a type of their own.
-        Err(upgraded) => match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => (Either::Left(parts.io.into_inner()), parts.read_buf),
-            Err(upgraded) => (Either::Right(TokioIo::new(upgraded)), Bytes::new()),
-        },
+        Err(upgraded) => from_own_server(upgraded),
     };
     Ok(WebSocket::accept(stream, early, limits).await)
+}
+
+/// Returns the socket of a server that is the host's own, and the bytes that were read from it.
+fn from_own_server(upgraded: Upgraded) -> (Either<TcpStream, TokioIo<Upgraded>>, Bytes) {
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => return (Either::Left(parts.io.into_inner()), parts.read_buf),
+        Err(upgraded) => upgraded,
+    };
+    // Servers that detect HTTP/2 first wrap the socket in a type of their own.
+    match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => (Either::Left(parts.io.into_inner()), parts.read_buf),
+        Err(upgraded) => (Either::Right(TokioIo::new(upgraded)), Bytes::new()),
+    }
 }

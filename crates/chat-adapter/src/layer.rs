@@ -1,19 +1,24 @@
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use chat_core::{GuardedRequest, UpgradeGuard};
-use http::header::CONTENT_LENGTH;
-use http::{Request, Response, StatusCode};
+use chat_core::{Answer, GuardedRequest, HostPolicy, UpgradeGuard, screen};
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Request, Response, StatusCode, Version};
 use http_body_util::Either;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Body, answer};
+use crate::{Body, answer, head_of};
 
 /// The layer around a host's service that sees each response as it leaves.
 ///
 /// The chat starts a session only for a 101 that has passed this layer. It must be the outermost one, so it is added
 /// last. Routes of the chat without it refuse each upgrade with 500 and log that the layer is missing.
+///
+/// No route sees a request whose target is not a path, such as `OPTIONS *` and `CONNECT`: the layer answers it with
+/// 400. If the target is a URI, its host replaces the value of `Host` (RFC 9112 section 3.2.2).
 ///
 /// ```
 /// use chat_adapter::UpgradeLayer;
@@ -22,9 +27,9 @@ use crate::{Body, answer};
 /// let service = UpgradeLayer::new().layer(service);
 /// # let _: chat_adapter::UpgradeService<()> = service;
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct UpgradeLayer {
-    _private: (),
+    hosts: Arc<HostPolicy>,
 }
 
 impl UpgradeLayer {
@@ -33,9 +38,15 @@ impl UpgradeLayer {
         Self::default()
     }
 
+    /// Answers only requests for these hosts. All others get 421, before any route sees them.
+    #[must_use]
+    pub fn hosts(self, hosts: HostPolicy) -> Self {
+        Self { hosts: Arc::new(hosts) }
+    }
+
     /// Returns `service` with this layer around it, as [`Layer::layer`] does, for hosts that do not import that trait.
     pub fn layer<S>(&self, service: S) -> UpgradeService<S> {
-        UpgradeService { service }
+        UpgradeService { service, hosts: Arc::clone(&self.hosts) }
     }
 }
 
@@ -51,6 +62,7 @@ impl<S> Layer<S> for UpgradeLayer {
 #[derive(Clone, Debug)]
 pub struct UpgradeService<S> {
     service: S,
+    hosts: Arc<HostPolicy>,
 }
 
 impl<S, B, R> Service<Request<B>> for UpgradeService<S>
@@ -72,6 +84,10 @@ where
             let response = self.service.call(request);
             return Box::pin(async move { Ok(response.await?.map(Either::Left)) });
         }
+        use_host_of_target(&mut request);
+        if let Some(refusal) = refusal(&request, &self.hosts) {
+            return Box::pin(async { Ok(answer(refusal).map(Either::Right)) });
+        }
         let guard = UpgradeGuard::default();
         // Not every framework shows its handlers the HTTP version.
         let version = request.version();
@@ -86,6 +102,21 @@ where
             })
         })
     }
+}
+
+/// Replaces the value of `Host` by the host of a target in absolute form. A missing `Host` of HTTP/1.1 stays an error.
+fn use_host_of_target<B>(request: &mut Request<B>) {
+    let is_expected =
+        request.version() > Version::HTTP_11 || request.headers().get_all(HOST).iter().count() == 1;
+    let host = request.uri().authority().filter(|_| is_expected);
+    if let Some(Ok(host)) = host.map(|host| HeaderValue::from_str(host.as_str())) {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+fn refusal<B>(request: &Request<B>, hosts: &HostPolicy) -> Option<Answer> {
+    let target = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
+    screen(&head_of(request.method(), request.version(), target, request.headers()), hosts)
 }
 
 /// Removes the length from a 101, which must not have one (RFC 9110, section 8.6). axum adds it.

@@ -11,6 +11,7 @@
 //! 3. [`UpgradeLayer`] goes around the host's service.
 //! 4. [`serve`] runs the service, with the limits on the request head that hyper leaves open.
 
+mod connection;
 mod convert;
 mod hijack;
 mod layer;

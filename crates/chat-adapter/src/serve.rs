@@ -3,20 +3,22 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 
-use chat_core::{Chat, Limits};
+use chat_core::{Chat, Limits, LogThrottle};
 use http::{Extensions, Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
+
+use crate::connection::served;
 
 /// Bytes of a connection's read buffer below which hyper panics.
 const HYPER_MIN_BUFFER_BYTES: usize = 8 * 1024;
@@ -25,8 +27,9 @@ const HYPER_MIN_BUFFER_BYTES: usize = 8 * 1024;
 ///
 /// The peer's [`SocketAddr`] is in the extensions of each request. A request head has
 /// [`HttpLimits::head_timeout`](chat_core::HttpLimits::head_timeout) to arrive and
-/// [`HttpLimits::head_buffer_bytes`](chat_core::HttpLimits::head_buffer_bytes) at most. On Linux, a peer that reads
-/// nothing for [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the
+/// [`HttpLimits::head_buffer_bytes`](chat_core::HttpLimits::head_buffer_bytes) at most. Between two requests, a
+/// connection may be idle for [`HttpLimits::idle_timeout`](chat_core::HttpLimits::idle_timeout). On Linux, a peer that
+/// reads nothing for [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the
 /// connection. When the process has no file descriptor left, accepting pauses.
 ///
 /// `stop` ends accepting, not the sessions: [`Chat::drain`] does that.
@@ -71,10 +74,10 @@ where
 {
     let limits = chat.limits();
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.http.head_timeout)
+    http.header_read_timeout(limits.http.head_timeout)
         .max_buf_size(limits.http.head_buffer_bytes().max(HYPER_MIN_BUFFER_BYTES));
     let (stopping, _) = watch::channel(false);
+    let (accept_failures, refusals) = (LogThrottle::default(), Arc::new(LogThrottle::default()));
     let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -84,7 +87,7 @@ where
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                pause_after(error, limits).await?;
+                pause_after(error, limits, &accept_failures).await?;
                 continue;
             }
         };
@@ -95,8 +98,10 @@ where
             extend(request.extensions_mut(), peer);
             service.call(request)
         });
-        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let mut stopped = stopping.subscribe();
+        let (stream, timer) = served(stream, &limits.http);
+        let connection = http.clone().timer(timer).serve_connection(stream, service).with_upgrades();
+        let (mut stopped, refusals) = (stopping.subscribe(), Arc::clone(&refusals));
+        let log_interval = limits.http.log_interval;
         tokio::spawn(async move {
             let mut connection = pin!(connection);
             let served = tokio::select! {
@@ -106,8 +111,14 @@ where
                     connection.await
                 }
             };
-            if let Err(error) = served {
-                debug!(%error, "http connection failed");
+            match served {
+                Err(error) if error.is_parse() => {
+                    if let Some(suppressed) = refusals.permit(log_interval) {
+                        info!(%peer, cause = %error, suppressed, "malformed request refused");
+                    }
+                }
+                Err(error) => debug!(%error, "http connection failed"),
+                Ok(()) => {}
             }
         });
     }
@@ -131,14 +142,16 @@ fn configure(stream: &TcpStream, limits: &Limits) {
 }
 
 /// Pauses before the next attempt to accept, if another attempt can succeed.
-async fn pause_after(error: io::Error, limits: &Limits) -> io::Result<()> {
+async fn pause_after(error: io::Error, limits: &Limits, failures: &LogThrottle) -> io::Result<()> {
     match error.kind() {
         // The peer has gone away, and the listener still works.
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => Ok(()),
         // The listener does not listen any more.
         io::ErrorKind::InvalidInput => Err(error),
         _ => {
-            warn!(%error, "accept failed");
+            if let Some(suppressed) = failures.permit(limits.http.log_interval) {
+                warn!(%error, suppressed, "accept failed");
+            }
             sleep(limits.http.accept_pause).await;
             Ok(())
         }

@@ -54,7 +54,7 @@ async fn serve(host: Host, endpoint: Endpoint, listener: TcpListener) {
     let app = match host {
         Host::NoLayer => app,
         Host::ChangedStatus => app.layer(map_response(change_status)).layer(layer),
-        Host::LayerTwice => app.layer(layer).layer(map_response(change_status)).layer(layer),
+        Host::LayerTwice => app.layer(layer.clone()).layer(map_response(change_status)).layer(layer),
         Host::Accounts => app.layer(map_request(async |request: Request| add_account(request))).layer(layer),
         Host::TakenConnection => app.layer(map_request(take_connection)).layer(layer),
         Host::Plain | Host::Nested | Host::OwnServer => app.layer(layer),

@@ -93,8 +93,8 @@ impl chat_suite::Subject for Mechanism {
     }
 
     fn preflight(&self) -> Option<String> {
-        let (case, report) = preflight(&*self.target);
-        report.explain(&case)
+        let (case, report) = preflight(&*self.target)?;
+        Some(report.explain_preflight(self.target.name(), &case))
     }
 }
 
@@ -105,6 +105,8 @@ impl fmt::Debug for Mechanism {
 }
 
 /// Runs all cases on all mechanisms: the `main` of a test with `harness = false`.
+///
+/// First, each mechanism must welcome one client. If one does not, no case runs, and a report names the step that fails.
 pub fn certify(mechanisms: impl IntoIterator<Item = Mechanism>) -> ExitCode {
     chat_suite::certify(cases, mechanisms, Some(THREADS))
 }
@@ -139,6 +141,7 @@ mod tests {
             }
         });
         let problem = Mechanism::new(silent).preflight().expect("a failure");
-        assert!(problem.contains(&cases::preflight().statement), "{problem}");
+        assert!(problem.contains("A plain GET at the path of the chat is answered"), "{problem}");
+        assert!(problem.contains("GET /ws HTTP/1.1") && problem.contains("step 6"), "{problem}");
     }
 }

@@ -153,21 +153,13 @@ fn targets(arguments: &Arguments, order: &[usize]) -> Result<Vec<Box<dyn Target>
 fn are_welcoming(targets: &[Box<dyn Target>]) -> Result<bool, String> {
     let mut err = io::stderr();
     for target in targets {
-        let (case, report) = preflight(&**target);
+        let Some((case, report)) = preflight(&**target) else { continue };
         if let Outcome::NoServer(problem) = &report.outcome {
             return Err(problem.clone());
         }
-        if let Some(explained) = report.explain(&case) {
-            print(
-                &mut err,
-                &format!(
-                    "{} does not welcome a guest as a server of chat.v1 must:\n\n{explained}\n\
-                     Pass --no-preflight to run the cases anyway.\n",
-                    target.name()
-                ),
-            );
-            return Ok(false);
-        }
+        let explained = report.explain_preflight(target.name(), &case);
+        print(&mut err, &format!("{explained}Pass --no-preflight to run the cases anyway.\n"));
+        return Ok(false);
     }
     Ok(true)
 }

@@ -58,8 +58,21 @@ impl Report {
         match &self.outcome {
             Outcome::Passed | Outcome::NotRun(_) => None,
             Outcome::Failed(failure) => Some(self.explain_failure(case, failure)),
-            Outcome::NoServer(problem) => Some(format!("the case could not run: {problem}\n")),
+            Outcome::NoServer(problem) => {
+                let hint = if self.is_ours {
+                    format!("  look at   {}\n", case.conditions.hint)
+                } else {
+                    String::new()
+                };
+                Some(format!("the case could not run: {problem}\n{hint}"))
+            }
         }
+    }
+
+    /// Returns the report of a preflight that failed at this case, for a reader who does not know the suite.
+    pub fn explain_preflight(&self, target: &str, case: &Case) -> String {
+        let explained = self.explain(case).unwrap_or_default();
+        format!("{target} does not welcome a guest as a server of chat.v1 must:\n\n{explained}")
     }
 
     fn explain_failure(&self, case: &Case, failure: &Failure) -> String {
@@ -80,11 +93,15 @@ impl Report {
     }
 }
 
-/// Checks that there is a server of `chat.v1` at all: one valid handshake, and its `welcome`.
-pub fn preflight(target: &dyn Target) -> (Case, Report) {
-    let case = cases::preflight();
-    let report = run(target, &case);
-    (case, report)
+/// Checks that there is a server of `chat.v1` at all: a connection, a plain GET, a handshake, and the `welcome`.
+///
+/// Returns the first step that fails with its report, or `None` if all pass. Each wait takes at most a few seconds.
+pub fn preflight(target: &dyn Target) -> Option<(Case, Report)> {
+    let reports = cases::preflight().into_iter().map(|case| {
+        let report = run(target, &case);
+        (case, report)
+    });
+    reports.into_iter().find(|(_, report)| report.problem().is_some())
 }
 
 /// Runs one case on one target, on a runtime of its own. Blocks until the case is done.

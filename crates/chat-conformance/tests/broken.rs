@@ -15,6 +15,8 @@ mod framing;
 mod handshake;
 #[path = "broken/hosts.rs"]
 mod hosts;
+#[path = "broken/http.rs"]
+mod http;
 #[path = "broken/link.rs"]
 mod link;
 #[path = "broken/messages.rs"]
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     arguments.test_threads = arguments.test_threads.or(Some(THREADS));
     let defects = [
         handshake::defects(),
+        http::defects(),
         framing::defects(),
         closing::defects(),
         chat::defects(),

@@ -38,7 +38,7 @@ fn an_http_server_without_a_chat_gets_a_hint_about_the_path() {
         }
     });
     let address = Address::new(&format!("ws://{address}/chat")).expect("an address");
-    let (case, report) = preflight(&address);
+    let (case, report) = preflight(&address).expect("a failure");
     let explained = report.explain(&case).expect("a failure");
     assert!(
         explained.contains("404 Not Found") && explained.contains("is the chat at /chat?"),
@@ -50,7 +50,7 @@ fn an_http_server_without_a_chat_gets_a_hint_about_the_path() {
 #[test]
 fn similar_failures_are_explained_once() {
     let target = InProcess::new("mine", |_: Mounted| async {});
-    let (_, report) = preflight(&target);
+    let (_, report) = preflight(&target).expect("a failure");
     let rows = cases().into_iter().take(5).map(|case| Row { case, reports: vec![report.clone()] }).collect();
     let results = Results { targets: vec!["mine".to_owned()], rows };
     let failures = report::failures(&results);
@@ -71,7 +71,7 @@ fn a_target_has_the_name_of_its_program() {
 }
 
 fn no_server(target: &dyn Target) -> String {
-    match preflight(target).1.outcome {
+    match preflight(target).expect("a failure").1.outcome {
         Outcome::NoServer(problem) => problem,
         other => panic!("{other:?}"),
     }

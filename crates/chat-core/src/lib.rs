@@ -91,6 +91,7 @@ mod message;
 mod room;
 mod session;
 mod store;
+mod throttle;
 mod timer;
 mod upgrade;
 
@@ -106,9 +107,10 @@ pub use message::{BodyError, Message};
 pub use room::{MemoryRoom, MemoryStore, Subscription, SubscriptionError};
 pub use session::Ticket;
 pub use store::{Commit, CommitSink, Health, Room, Store};
+pub use throttle::LogThrottle;
 pub use upgrade::{
     Answer, Decision, Endpoint, GuardedRequest, Handler, Readiness, RequestContext, SwitchingProtocols,
-    Upgrade, UpgradeGuard, UpgradeMode, UpgradeTicket,
+    Upgrade, UpgradeGuard, UpgradeMode, UpgradeTicket, screen,
 };
 
 /// The attribute for an `impl` of [`Store`], [`Room`], [`Identify`] or [`Authorize`].
@@ -120,7 +122,9 @@ pub use http::Extensions;
 /// The body of a message, as JSON.
 pub use serde_json::value::RawValue;
 
-pub use chat_proto::handshake::{InvalidOrigin, OriginPattern, Refusal, RequestHead, Version};
+pub use chat_proto::handshake::{
+    HostPolicy, InvalidOrigin, OriginPattern, Refusal, RequestHead, Version, host_name,
+};
 pub use chat_proto::{
     AppendError, AppendReceipt, CloseCode, ConnectionLimits, ErrorCode, Event, HttpLimits, InvalidEvent,
     InvalidRoomName, InvalidUser, InvalidUserName, JoinError, Limits, LimitsNotice, LogBounds, NewMessage,

@@ -114,14 +114,18 @@ pub struct RateLimits {
 pub struct HttpLimits {
     /// Bytes of a request head. Default 16 KiB.
     pub max_head_bytes: usize,
-    /// Time for a request head to arrive. Default 10 s.
+    /// Time for a request head to arrive: from the start of the connection, then from the head's first byte. Default 10 s.
     pub head_timeout: Duration,
+    /// Time for which a connection may be idle between two requests. Default 75 s, longer than load balancers keep one.
+    pub idle_timeout: Duration,
     /// Time for the host's code to identify a user. Default 5 s.
     pub identify_timeout: Duration,
     /// Time from an accepted upgrade to its connection. Default 5 s.
     pub upgrade_timeout: Duration,
     /// Pause of accepting when the process has no file descriptor left. Default 100 ms.
     pub accept_pause: Duration,
+    /// Time between two log lines about the same problem that peers can cause. Default 1 min.
+    pub log_interval: Duration,
     /// The advice in `Retry-After`, rounded down to seconds, at least 1. `reconnect_in_ms` is up to twice as long, so
     /// that clients do not return all at once. Default 2 s.
     pub retry_after: Duration,
@@ -290,9 +294,11 @@ impl Default for HttpLimits {
         Self {
             max_head_bytes: 16 * 1024,
             head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
             identify_timeout: Duration::from_secs(5),
             upgrade_timeout: Duration::from_secs(5),
             accept_pause: Duration::from_millis(100),
+            log_interval: Duration::from_secs(60),
             retry_after: Duration::from_secs(2),
         }
     }

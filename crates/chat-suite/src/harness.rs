@@ -1,11 +1,15 @@
 //! The suite as tests: each case of each subject is a test of its own.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::{Case, Deviations};
+
+/// The exit status of a test whose preflight failed, as that of a test with a failed case.
+const PREFLIGHT_FAILED: u8 = 101;
 
 /// Something that a suite certifies: a mechanism of an adapter, or a kind of store.
 pub trait Subject: Send + Sync + 'static {
@@ -30,8 +34,8 @@ pub trait Subject: Send + Sync + 'static {
     /// Runs one case. Blocks until it is done.
     fn run(&self, case: &Case<Self::Stage, Self::Conditions>) -> Outcome;
 
-    /// Returns the reason why every case must fail, or `None` if there is no such reason. Called once, after the first
-    /// case that fails.
+    /// Returns the reason why every case must fail, or `None` if there is no such reason. Called before the first case.
+    /// It takes a few seconds at most.
     fn preflight(&self) -> Option<String> {
         None
     }
@@ -48,7 +52,8 @@ pub enum Outcome {
     NotRun(String),
 }
 
-/// Runs all cases on all subjects: the `main` of a test with `harness = false`.
+/// Runs all cases on all subjects: the `main` of a test with `harness = false`. If the preflight of a subject that would
+/// run fails, no case runs.
 ///
 /// `threads` is the default of `--test-threads`; without it, the harness uses one for each processor.
 pub fn certify<S: Subject>(
@@ -58,8 +63,30 @@ pub fn certify<S: Subject>(
 ) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(threads);
+    let subjects: Vec<S> = subjects.into_iter().collect();
+    let problems: Vec<_> = subjects
+        .iter()
+        .filter(|subject| !arguments.list && runs_any(&arguments, &subject.name(), &cases()))
+        .filter_map(Subject::preflight)
+        .collect();
+    if !problems.is_empty() {
+        // The reader may be gone.
+        let _unread =
+            writeln!(io::stderr(), "no case runs, because the preflight failed\n\n{}", problems.join("\n"));
+        return ExitCode::from(PREFLIGHT_FAILED);
+    }
     let trials = subjects.into_iter().flat_map(|subject| trials(cases(), subject)).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Returns true if the arguments select a case of this subject.
+fn runs_any<S, C>(arguments: &Arguments, subject: &str, cases: &[Case<S, C>]) -> bool {
+    let matches =
+        |name: &str, filter: &str| if arguments.exact { name == filter } else { name.contains(filter) };
+    cases.iter().map(|case| format!("{subject}::{}", case.path())).any(|name| {
+        arguments.filter.as_ref().is_none_or(|filter| matches(&name, filter))
+            && !arguments.skip.iter().any(|skipped| matches(&name, skipped))
+    })
 }
 
 /// Returns a test for each case, and one that fails for each deviation that names no case.
@@ -70,26 +97,21 @@ pub fn trials<S: Subject>(cases: Vec<Case<S::Stage, S::Conditions>>, subject: S)
         Trial::test(format!("{name}::deviations::{path}"), move || Err(problem.into()))
     });
     let mut trials: Vec<_> = problems.collect();
-    let shared = Arc::new((subject, OnceLock::new()));
+    let shared = Arc::new(subject);
     for case in cases {
         let shared = Arc::clone(&shared);
         let path = case.path();
-        let reason = shared.0.deviations().reason(&path).or_else(|| shared.0.lacks(&case));
-        let trial =
-            Trial::test(format!("{name}::{path}"), move || judge(&shared.0, &case, reason, &shared.1));
+        let reason = shared.deviations().reason(&path).or_else(|| shared.lacks(&case));
+        let trial = Trial::test(format!("{name}::{path}"), move || judge(&*shared, &case, reason));
         trials.push(if reason.is_some() { trial.with_kind("deviation") } else { trial });
     }
     trials
 }
 
-/// The answer of the preflight, which runs once.
-type Preflight = OnceLock<Option<String>>;
-
 fn judge<S: Subject>(
     subject: &S,
     case: &Case<S::Stage, S::Conditions>,
     deviation: Option<&str>,
-    preflight: &Preflight,
 ) -> Result<(), Failed> {
     match (subject.run(case), deviation) {
         (Outcome::Passed, None) | (Outcome::Failed(_), Some(_)) => Ok(()),
@@ -99,29 +121,7 @@ fn judge<S: Subject>(
             case.statement
         )
         .into()),
-        (Outcome::Failed(explained), None) => {
-            Err(explain(&subject.name(), explained, || subject.preflight(), preflight).into())
-        }
-        (Outcome::NotRun(problem), _) => Err(problem.into()),
-    }
-}
-
-/// Shows a reason that all failures share in full only once.
-fn explain(
-    name: &str,
-    explained: String,
-    ask: impl FnOnce() -> Option<String>,
-    preflight: &Preflight,
-) -> String {
-    let mut is_first = false;
-    let common = preflight.get_or_init(|| {
-        is_first = true;
-        ask()
-    });
-    match common {
-        None => explained,
-        Some(common) if is_first => format!("{name} fails most cases for one reason:\n\n{common}"),
-        Some(_) => format!("{name} fails most cases for one reason, which another failure of it shows"),
+        (Outcome::Failed(problem), None) | (Outcome::NotRun(problem), _) => Err(problem.into()),
     }
 }
 
@@ -153,7 +153,6 @@ mod tests {
         number: u32,
         deviations: Deviations,
         lacks: Option<&'static str>,
-        preflight: Option<String>,
     }
 
     impl Subject for Number {
@@ -178,15 +177,11 @@ mod tests {
                 Err(failure) => Outcome::Failed(case.explain(&failure)),
             }
         }
-
-        fn preflight(&self) -> Option<String> {
-            self.preflight.clone()
-        }
     }
 
     fn judged(number: u32, reason: Option<&str>) -> Result<(), Failed> {
         let subject = Number { number, ..Number::default() };
-        judge(&subject, &cases()[0], reason, &Preflight::new())
+        judge(&subject, &cases()[0], reason)
     }
 
     fn message(judged: Result<(), Failed>) -> String {
@@ -218,13 +213,16 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_that_all_failures_share_is_shown_once() {
-        let subject = Number { number: 3, preflight: Some("not a number".to_owned()), ..Number::default() };
-        let preflight = Preflight::new();
-        let messages: Vec<_> =
-            (0..3).map(|_| message(judge(&subject, &cases()[0], None, &preflight))).collect();
-        let in_full: Vec<_> = messages.iter().map(|text| text.contains("not a number")).collect();
-        assert_eq!(in_full, [true, false, false], "{messages:#?}");
-        assert!(messages.iter().all(|text| text.contains("3 fails most cases")), "{messages:#?}");
+    fn only_a_subject_with_a_selected_case_needs_a_preflight() {
+        let runs = |arguments: &[&str]| {
+            let arguments = Arguments::from_iter(["test"].iter().chain(arguments));
+            runs_any(&arguments, "3", &cases())
+        };
+        for selecting in [&[][..], &["3::"], &["even"], &["--exact", "3::parity::the_number_is_even"]] {
+            assert!(runs(selecting), "{selecting:?}");
+        }
+        for other in [&["4::"][..], &["--exact", "3::parity"], &["--skip", "3::"]] {
+            assert!(!runs(other), "{other:?}");
+        }
     }
 }

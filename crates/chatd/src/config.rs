@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chat_core::{InvalidOrigin, OriginPattern, RoomName, UpgradeMode};
+use chat_core::{HostPolicy, InvalidOrigin, OriginPattern, RoomName, UpgradeMode, host_name};
 use chat_sqlite::Options;
 use clap::builder::{BoolishValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{
@@ -71,6 +71,12 @@ pub(crate) struct Config {
     #[arg(long, env = "CHATD_ALLOW_ORIGIN", value_name = "ORIGIN", action = ArgAction::Append,
           value_delimiter = ',', value_parser = origin)]
     pub(crate) allow_origin: Vec<String>,
+
+    /// Answer requests for this host name, besides IP addresses and localhost, on a loopback address; other
+    /// addresses answer for every host; repeatable, in the variable separated by commas
+    #[arg(long, env = "CHATD_ALLOW_HOST", value_name = "NAME", action = ArgAction::Append,
+          value_delimiter = ',', value_parser = host)]
+    allow_host: Vec<String>,
 
     /// Answer 503 to further connections beyond this number
     #[arg(long, env = "CHATD_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "100000",
@@ -175,6 +181,14 @@ impl Config {
         Err(problem)
     }
 
+    /// Returns the hosts for which the server answers. A web page can point a name of its own at a loopback address, so
+    /// there the names must be known.
+    pub(crate) fn hosts(&self, listener: &TcpListener) -> HostPolicy {
+        let is_loopback =
+            listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+        if is_loopback { HostPolicy::LocalOr(self.allow_host.clone()) } else { HostPolicy::Any }
+    }
+
     pub(crate) fn upgrade_mode(&self) -> UpgradeMode {
         self.upgrade.mode()
     }
@@ -235,6 +249,15 @@ fn origin(text: &str) -> Result<String, InvalidOrigin> {
     Ok(text.parse::<OriginPattern>()?.to_string())
 }
 
+/// Parses a host name, without a port.
+fn host(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    match host_name(text) {
+        Some(name) if name == text => Ok(text.to_owned()),
+        _ => Err("a host is a name like chat.example, without a scheme and a port"),
+    }
+}
+
 /// Returns a variable that starts with `CHATD_` but is no option. A misspelt name would otherwise be ignored silently.
 fn unknown_variable() -> Option<String> {
     let command = Config::command();
@@ -258,4 +281,24 @@ fn show(text: &str) -> ExitCode {
     // The reader may be gone.
     let _ignored = io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_loopback_address_has_a_list_of_hosts() {
+        let local = HostPolicy::LocalOr(vec!["chat.test".to_owned()]);
+        for (address, hosts) in [
+            ("127.0.0.1:0", &local),
+            ("[::1]:0", &local),
+            ("0.0.0.0:0", &HostPolicy::Any),
+            ("[::]:0", &HostPolicy::Any),
+        ] {
+            let config = Config::parse_from(["chatd", "--listen", address, "--allow-host", "chat.test"]);
+            let listener = config.bind().await.expect("a free port");
+            assert_eq!(config.hosts(&listener), *hosts, "{address}");
+        }
+    }
 }

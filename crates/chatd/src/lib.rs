@@ -21,7 +21,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chat_core::{Chat, Drained, Endpoint, Limits, UpgradeMode};
+use chat_core::{Chat, Drained, Endpoint, HostPolicy, Limits, UpgradeMode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -44,6 +44,8 @@ pub struct Service {
     pub endpoint: Endpoint,
     /// The socket on which connections arrive.
     pub listener: TcpListener,
+    /// The hosts for which the server answers, for the layer of the adapter.
+    pub hosts: HostPolicy,
     stop: watch::Receiver<bool>,
 }
 
@@ -109,7 +111,8 @@ where
     let drain_timeout = config.drain_timeout();
     let chat = storage.attach(Chat::builder().limits(limits(&config))).build();
     let (stopping, stop) = watch::channel(false);
-    let service = Service { endpoint: endpoint(&chat, config, storage), listener, stop };
+    let hosts = config.hosts(&listener);
+    let service = Service { endpoint: endpoint(&chat, config, storage), listener, hosts, stop };
     let mut serving = pin!(serve(service));
 
     let signal = tokio::select! {

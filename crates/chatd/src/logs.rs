@@ -1,7 +1,16 @@
-use std::{env, io};
+use std::panic::{self, PanicHookInfo};
+use std::time::Duration;
+use std::{env, fmt, io};
 
+use chat_core::LogThrottle;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber, error, info, warn};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt, FilterFn, LevelFilter};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt as lines, registry};
 
 use crate::config::LogFormat;
 use crate::directives;
@@ -10,10 +19,16 @@ use crate::lost_lines::LostLines;
 /// Lines that wait for a slow reader of standard error. Further lines are dropped.
 const BUFFERED_LINES: usize = 16 * 1024;
 
+/// Time between two lines about the same problem that clients can cause.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The module of actix whose errors are failures to accept.
+const ACTIX_ACCEPT: &str = "actix_server::accept";
+
 /// Sends log lines to standard error until the guard is dropped, filtered by `RUST_LOG`.
 ///
-/// If standard error is full or closed, lines are dropped and counted. Logging never blocks a session. The error says
-/// what is wrong with `RUST_LOG`.
+/// If standard error is full or closed, lines are dropped and counted. Logging never blocks a session, and neither does a
+/// panic. The error says what is wrong with `RUST_LOG`.
 pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, String> {
     let wanted = env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
     let directives = directives::read(&wanted).map_err(|word| {
@@ -26,19 +41,70 @@ pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, String> {
     let (writer, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).finish(io::stderr());
     drop(tokio::spawn(LostLines::new(writer.error_counter()).report()));
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .with_ansi(false)
-        .log_internal_errors(false);
-    match format {
-        LogFormat::Text => logs.init(),
+    let logs = lines::layer().with_writer(writer).with_ansi(false).log_internal_errors(false);
+    let logs = match format {
+        LogFormat::Text => logs.boxed(),
         LogFormat::Json => {
-            logs.json().flatten_event(true).with_current_span(true).with_span_list(false).init();
+            logs.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
         }
-    }
+    };
+    let others = FilterFn::new(|metadata: &Metadata<'_>| !is_of_actix(metadata));
+    let of_actix = FilterFn::new(is_of_actix).with_max_level_hint(LevelFilter::ERROR);
+    registry()
+        .with(logs.with_filter(filter.and(others)))
+        .with(ActixErrors::default().with_filter(of_actix))
+        .init();
+    panic::set_hook(Box::new(log_panic));
     if let Some(target) = directives.unknown_target {
         tracing::warn!(directive = %target.escape_debug(), "RUST_LOG names a target without log lines");
     }
     Ok(guard)
+}
+
+/// Logs a panic. The hook of the standard library would block on a standard error that nobody reads.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    // A formatted message may repeat something that a user sent.
+    let message = panic.payload().downcast_ref::<&'static str>().copied();
+    let location = panic.location().map(ToString::to_string);
+    error!(location, message, "panic; report this as a bug");
+}
+
+/// The errors of actix about connections. actix logs each of them as an error of the server. This layer logs what they
+/// are, as the other adapters do, and how many there were.
+#[derive(Debug, Default)]
+struct ActixErrors {
+    malformed: LogThrottle,
+    accept: LogThrottle,
+}
+
+fn is_of_actix(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    *metadata.level() == Level::ERROR && (target.starts_with("actix_http::h1") || target == ACTIX_ACCEPT)
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ActixErrors {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut cause = Message::default();
+        event.record(&mut cause);
+        let Message(cause) = cause;
+        if event.metadata().target() == ACTIX_ACCEPT {
+            if let Some(suppressed) = self.accept.permit(LOG_INTERVAL) {
+                warn!(error = cause, suppressed, "accept failed");
+            }
+        } else if let Some(suppressed) = self.malformed.permit(LOG_INTERVAL) {
+            info!(cause, suppressed, "malformed request refused");
+        }
+    }
+}
+
+/// The message of an event.
+#[derive(Debug, Default)]
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ fn help_lists_all_options_variables_and_commands() -> Result<()> {
         let output = binary.run(&["--help"])?;
         let text = String::from_utf8(output.stdout)?;
         ensure!(output.status.success() && output.stderr.is_empty());
-        let options = "listen data durability retain upgrade log-format allow-origin max-connections drain-timeout echo";
+        let options = "listen data durability retain upgrade log-format allow-origin allow-host max-connections drain-timeout echo";
         for option in options.split(' ') {
             let variable = format!("CHATD_{}", option.to_uppercase().replace('-', "_"));
             ensure!(text.contains(&format!("--{option}")), "--{option} is missing in {text}");
@@ -27,7 +27,7 @@ fn help_lists_all_options_variables_and_commands() -> Result<()> {
 fn a_bad_option_gives_one_line_and_exit_code_2() -> Result<()> {
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let taken = taken.local_addr()?.to_string();
-    let bad: [&[&str]; 30] = [
+    let bad: [&[&str]; 31] = [
         &["--listen", "nowhere"],
         &["--listen", "127.0.0.1:70000"],
         &["--listen", &taken],
@@ -44,6 +44,7 @@ fn a_bad_option_gives_one_line_and_exit_code_2() -> Result<()> {
         &["--allow-origin", "wss://chat.example"],
         &["--allow-origin", "https://chat.example:0"],
         &["--allow-origin", "https://채팅.example"],
+        &["--allow-host", "http://chat.example"],
         &["--data", ""],
         &["--durability", "eternal"],
         &["--retain", "30"],

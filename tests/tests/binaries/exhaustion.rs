@@ -23,7 +23,9 @@ async fn descriptor_exhaustion_delays_new_connections_and_keeps_open_ones() -> R
         ensure!(second.ask(json!({"type": "ping"})).await?["type"] == "pong");
         first.close(1000).await?;
         second.close(1000).await?;
-        daemon.stop()?;
+        let log = daemon.stop()?;
+        let failures = log.iter().filter(|line| line["message"] == "accept failed").count();
+        ensure!(failures == 1, "{binary:?}: {failures} lines about failures to accept");
     }
     Ok(())
 }

@@ -1,5 +1,61 @@
 use anyhow::{Result, ensure};
-use chat_tests::{BINARIES, Daemon, check_levels, request_upgrade};
+use chat_tests::{BINARIES, Daemon, check_levels, exchange, request_upgrade};
+
+/// The requests of each kind: the page, a probe, the chat, and a path without a route.
+const PATHS: [&str; 4] = ["/", "/readyz", "/ws", "/nowhere"];
+
+async fn status(daemon: &Daemon, path: &str, host: &str) -> Result<String> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let answer = exchange(daemon.address(), request.as_bytes()).await?;
+    Ok(String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap_or_default().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loopback_server_answers_only_for_its_own_names() -> Result<()> {
+    for binary in BINARIES {
+        let daemon = Daemon::start(binary, &["--allow-host", "chat.test,other.test"])?;
+        let port = daemon.address().port();
+        for path in PATHS {
+            for host in [
+                "evil.example".to_owned(),
+                format!("127.0.0.1.evil.example:{port}"),
+                "a@localhost".to_owned(),
+            ] {
+                ensure!(status(&daemon, path, &host).await? == "421", "{binary:?}: {path} at {host}");
+            }
+            for host in
+                [format!("127.0.0.1:{port}"), "[::1]".into(), "localhost".into(), "Chat.Test:1".into()]
+            {
+                ensure!(status(&daemon, path, &host).await? != "421", "{binary:?}: {path} at {host}");
+            }
+        }
+        let log = daemon.stop()?;
+        check_levels(&log)?;
+        let refused = log.iter().find(|line| line["code"] == "host_forbidden");
+        ensure!(refused.is_some_and(|line| line["host"] == "evil.example"), "{log:#?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_the_http_parser_refuses_is_logged() -> Result<()> {
+    let request = "GET /ws?name=\u{d64d} HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for binary in BINARIES {
+        for (request, codes) in [(request, &["bad_handshake"][..]), ("\0\r\n\r\n", &[])] {
+            let daemon = Daemon::start(binary, &[])?;
+            let answer = exchange(daemon.address(), request.as_bytes()).await?;
+            ensure!(answer.starts_with(b"HTTP/1.1 400"), "{binary:?}: {}", answer.escape_ascii());
+            let log = daemon.stop()?;
+            check_levels(&log)?;
+            let refused = log.iter().any(|line| {
+                let by_parser = line["message"] == "malformed request refused" && line["cause"].is_string();
+                by_parser || codes.iter().any(|code| line["code"] == *code)
+            });
+            ensure!(refused, "{binary:?}: {log:#?}");
+        }
+    }
+    Ok(())
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_logged_with_its_origin_host_and_address() -> Result<()> {
@@ -12,7 +68,10 @@ async fn a_refusal_is_logged_with_its_origin_host_and_address() -> Result<()> {
         let line = log.iter().find(|line| line["message"] == "upgrade refused");
         let line = line.ok_or_else(|| anyhow::anyhow!("{binary:?}: {log:#?}"))?;
         ensure!(line["code"] == "origin_forbidden" && line["status"] == 403, "{binary:?}: {line}");
-        ensure!(line["address"] == "127.0.0.1", "{binary:?}: {line}");
+        ensure!(
+            line["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")),
+            "{binary:?}: {line}"
+        );
         ensure!(line["origin"] == "https://other.example/\\\"\\té", "{binary:?}: {line}");
         ensure!(line["host"].as_str().is_some_and(|host| !host.is_empty()), "{binary:?}: {line}");
         check_levels(&log)?;

@@ -35,6 +35,21 @@ chat_suite::cases!(
         Ok(())
     }
 
+    /// The field `connection` does not count the connections: those of two that follow one another are not neighbours.
+    #[source = "PROTOCOL.md, section 4"]
+    async fn the_id_of_a_connection_is_no_count(stage: Stage) -> Verdict {
+        let mut numbers = Vec::new();
+        for _ in 0..3 {
+            let request = stage.handshake("ann");
+            let (_ann, welcome) = stage.welcomed("ann", &request).await?;
+            let id = welcome["connection"].as_str().unwrap_or_default();
+            let digits = id.rsplit(|c: char| !c.is_ascii_hexdigit()).next().unwrap_or_default();
+            numbers.push(u128::from_str_radix(digits, 16).unwrap_or_default());
+        }
+        let are_near = numbers.windows(2).all(|pair| pair[0].abs_diff(pair[1]) < 256);
+        check(!are_near, "ids that are not neighbours", format!("{numbers:x?}"))
+    }
+
     /// The reply `joined` has epoch, head, oldest message, recovery and the number of members.
     #[source = "PROTOCOL.md, section 4"]
     async fn joined_has_the_bounds_of_the_log(stage: Stage) -> Verdict {

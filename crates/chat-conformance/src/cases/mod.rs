@@ -15,6 +15,7 @@ mod framing;
 mod guarantees;
 mod handshake;
 mod host;
+mod http;
 mod identity;
 mod json;
 mod keys;
@@ -24,6 +25,7 @@ mod liveness;
 mod messages;
 mod names;
 mod origin;
+mod preflight;
 mod pressure;
 mod rates;
 mod refusal;
@@ -50,6 +52,11 @@ pub fn cases() -> Vec<Case> {
         group("handshake", "the handshake in chat-proto, and the adapter's RequestHead", handshake::cases()),
         group("refusal", "the handshake in chat-proto, or the framework's HTTP parser", refusal::cases()),
         group("origin", "the origin check of the handshake in chat-proto", origin::cases()),
+        group(
+            "http",
+            "the adapter's UpgradeLayer and `serve`, and the framework's HTTP parser",
+            http::cases(),
+        ),
         group("names", "the user names and the query of the handshake in chat-proto", names::cases()),
         group("arrival", "the adapter's `serve`: head limits and early bytes", arrival::cases()),
         group("framing", "Connection::poll_receive of the mechanism", framing::cases()),
@@ -88,23 +95,9 @@ fn group(name: &'static str, hint: &'static str, cases: Vec<Case>) -> Vec<Case> 
     cases.into_iter().map(with_group).collect()
 }
 
-/// The case that a server must pass before the result of any other case means something.
-pub(crate) fn preflight() -> Case {
-    let hint = "the adapter's routes: is the chat mounted, and at that path?";
-    group("preflight", hint, welcome::cases()).remove(0)
-}
-
-mod welcome {
-    use super::*;
-
-    chat_suite::cases!(
-        /// A valid handshake is answered with 101, and then the event `welcome` arrives.
-        #[source = "PROTOCOL.md, sections 1 and 4"]
-        async fn a_client_is_welcomed(stage: Stage) -> Verdict {
-            // The end of the connection is not a part of this case.
-            stage.client("preflight").await.map(drop)
-        }
-    );
+/// The cases that a server must pass, in this order, before the result of any other case means something.
+pub(crate) fn preflight() -> Vec<Case> {
+    preflight::steps()
 }
 
 /// The command of a text message.

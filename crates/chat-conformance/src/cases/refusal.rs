@@ -255,7 +255,7 @@ chat_suite::cases!(
 );
 
 /// Expects one of these statuses, from the handshake or from the HTTP parser.
-async fn expect_one_of(stage: &Stage, request: &[u8], statuses: &[u16]) -> Verdict {
+pub(super) async fn expect_one_of(stage: &Stage, request: &[u8], statuses: &[u16]) -> Verdict {
     let mut client = stage.connect("ann").await?;
     client.write(request).await?;
     let answer = client.answer().await?;

@@ -142,20 +142,18 @@ impl Client {
         Ok(Message::Close(Some(code)))
     }
 
+    /// Reads an HTTP answer that has no body whatever its length says, because the request was HEAD.
+    pub async fn answer_without_body(&mut self) -> Result<Answer, Failure> {
+        let deadline = Instant::now() + self.patience;
+        let (answer, head) = self.answer_head(deadline).await?;
+        self.record_answer(&head, &[]);
+        Ok(answer)
+    }
+
     /// Reads an HTTP answer with its body.
     pub async fn answer(&mut self) -> Result<Answer, Failure> {
         let deadline = Instant::now() + self.patience;
-        let end = loop {
-            if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-                break end + 4;
-            }
-            if let Some(end) = self.fill(deadline).await {
-                let unread = self.buffer.escape_ascii().to_string();
-                return Err(self.failure("an HTTP answer", format!("{end}, after \"{unread}\"")));
-            }
-        };
-        let head: Vec<u8> = self.buffer.drain(..end).collect();
-        let mut answer = Answer::parse(&head).map_err(|problem| self.failure("an HTTP answer", problem))?;
+        let (mut answer, head) = self.answer_head(deadline).await?;
         if answer.status >= 200 && answer.status != 204 {
             let length = answer.content_length();
             while self.buffer.len() < length.unwrap_or(usize::MAX) {
@@ -170,9 +168,27 @@ impl Client {
             }
             answer.body = self.buffer.drain(..length.unwrap_or(self.buffer.len())).collect();
         }
-        let text = String::from_utf8_lossy(&head).trim_end().to_owned();
-        let all = [head, answer.body.clone()].concat();
-        self.transcript.record(&self.name, Direction::Received, text, &all);
+        self.record_answer(&head, &answer.body);
         Ok(answer)
+    }
+
+    async fn answer_head(&mut self, deadline: Instant) -> Result<(Answer, Vec<u8>), Failure> {
+        let end = loop {
+            if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
+            }
+            if let Some(end) = self.fill(deadline).await {
+                let unread = self.buffer.escape_ascii().to_string();
+                return Err(self.failure("an HTTP answer", format!("{end}, after \"{unread}\"")));
+            }
+        };
+        let head: Vec<u8> = self.buffer.drain(..end).collect();
+        let answer = Answer::parse(&head).map_err(|problem| self.failure("an HTTP answer", problem))?;
+        Ok((answer, head))
+    }
+
+    fn record_answer(&self, head: &[u8], body: &[u8]) {
+        let text = String::from_utf8_lossy(head).trim_end().to_owned();
+        self.transcript.record(&self.name, Direction::Received, text, &[head, body].concat());
     }
 }

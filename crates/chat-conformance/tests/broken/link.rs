@@ -3,6 +3,7 @@ use serde_json::Value;
 use crate::frame::Frame;
 
 type OnHead = Box<dyn FnMut(String) -> String + Send>;
+type OnBytes = Box<dyn FnMut(Vec<u8>) -> Vec<u8> + Send>;
 type OnFrame = Box<dyn FnMut(Frame, &mut Wires) + Send>;
 
 /// The changes that the proxy makes on one connection.
@@ -13,7 +14,15 @@ pub(crate) struct Link {
     pub(crate) up: OnFrame,
     /// The change of a frame from the server.
     pub(crate) down: OnFrame,
+    /// The change of the bytes that arrived with the first request, after it.
+    pub(crate) early: OnBytes,
     pub(crate) loses_early_bytes: bool,
+    /// True if the proxy reads a request that does not end, and answers nothing.
+    pub(crate) reads_without_end: bool,
+    /// True if the connection never ends after an HTTP answer that is no 101.
+    pub(crate) keeps_open: bool,
+    /// True if the connection ends after the first HTTP answer that is no 101.
+    pub(crate) ends_after_an_answer: bool,
     /// True if a FIN of the client ends the connection.
     pub(crate) ends_at_fin: bool,
     /// True if the server does not learn that the client is gone.
@@ -57,7 +66,11 @@ impl Link {
             answer: Box::new(|head| head),
             up: Box::new(|frame, wires| wires.server(&frame)),
             down: Box::new(|frame, wires| wires.client(&frame)),
+            early: Box::new(|bytes| bytes),
             loses_early_bytes: false,
+            reads_without_end: false,
+            keeps_open: false,
+            ends_after_an_answer: false,
             ends_at_fin: false,
             ignores_disconnects: false,
             never_ends: false,
@@ -73,6 +86,10 @@ impl Link {
 
     pub(crate) fn answer(change: impl FnMut(String) -> String + Send + 'static) -> Self {
         Self { answer: Box::new(change), ..Self::unchanged() }
+    }
+
+    pub(crate) fn early(change: impl FnMut(Vec<u8>) -> Vec<u8> + Send + 'static) -> Self {
+        Self { early: Box::new(change), ..Self::unchanged() }
     }
 
     pub(crate) fn up(change: impl FnMut(Frame, &mut Wires) + Send + 'static) -> Self {

@@ -12,6 +12,9 @@ use tokio::time::sleep;
 use crate::frame::Frame;
 use crate::link::{Link, Wires};
 
+/// Bytes of a head that the proxy changes. A longer head is passed on as it is.
+const MAX_HEAD_BYTES: usize = 256 * 1024;
+
 /// Serves the correct server behind a proxy that changes each connection.
 pub(crate) async fn serve(server: Mounted, link: impl Fn() -> Link) {
     let inner = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -50,11 +53,21 @@ impl Link {
             SockRef::from(&client).set_tcp_user_timeout(Some(abandon_timeout))?;
         }
         let mut from_client = Vec::new();
-        let request = head(&mut client, &mut from_client).await?;
+        let request = match head(&mut client, &mut from_client).await {
+            Ok(request) => request,
+            // A head that does not end: the server decides about it.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData && !self.reads_without_end => {
+                server.write_all(&from_client).await?;
+                return copy_bidirectional(&mut client, &mut server).await.map(drop);
+            }
+            Err(_) if self.reads_without_end => return std::future::pending().await,
+            Err(error) => return Err(error),
+        };
         server.write_all((self.request)(request).as_bytes()).await?;
         if self.loses_early_bytes {
             from_client.clear();
         }
+        from_client = (self.early)(from_client);
         let mut from_server = Vec::new();
         let answer = head(&mut server, &mut from_server).await?;
         let is_upgraded = answer.starts_with("HTTP/1.1 101");
@@ -64,6 +77,12 @@ impl Link {
         }
         server.write_all(&from_client).await?;
         client.write_all(&from_server).await?;
+        if self.ends_after_an_answer {
+            return client.shutdown().await;
+        }
+        if self.keeps_open {
+            return std::future::pending().await;
+        }
         let ended = copy_bidirectional(&mut client, &mut server).await;
         if self.keeps_unread_answers {
             return std::future::pending().await;
@@ -149,6 +168,9 @@ async fn head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<String
         }
         if read(stream, buffer, false).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if buffer.len() > MAX_HEAD_BYTES {
+            return Err(io::ErrorKind::InvalidData.into());
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{AdmitError, CloseCode, NodeId, User, UserKey};
 #[derive(Debug)]
 pub(crate) struct Sessions {
     max: usize,
-    /// The node's name, in front of each connection's number.
+    /// The node's name, in front of each connection's id.
     node: Option<NodeId>,
     phase: AtomicU8,
     connections: AtomicUsize,
@@ -102,7 +102,8 @@ impl Sessions {
             index.reserved.insert(connection, before);
             connection
         };
-        let reservation = Reservation { sessions: Arc::clone(self), connection, control: None };
+        let id = getrandom::u64().expect("the operating system always has random numbers once it is up");
+        let reservation = Reservation { sessions: Arc::clone(self), connection, id, control: None };
         // The connection is counted before the phase is read, so that a drain cannot miss it.
         if self.phase() == Phase::Open { Ok(reservation) } else { Err(AdmitError::Draining) }
     }
@@ -166,6 +167,8 @@ pub(crate) struct Reservation {
     connection: u64,
     /// `None` until the user is identified.
     control: Option<Arc<Control>>,
+    /// The connection's id on the wire and in the log. It does not show how many connections there were.
+    id: u64,
 }
 
 impl Reservation {
@@ -222,8 +225,8 @@ impl Permit {
     /// Returns the connection's name among all nodes.
     pub(crate) fn connection_id(&self) -> String {
         match &self.reservation.sessions.node {
-            Some(node) => format!("{node}-{}", self.connection()),
-            None => self.connection().to_string(),
+            Some(node) => format!("{node}-{:016x}", self.reservation.id),
+            None => format!("{:016x}", self.reservation.id),
         }
     }
 

@@ -31,7 +31,7 @@ use crate::{Authorize, CloseCode, Limits, User};
 ///
 /// let chat = Chat::default();
 /// let ticket = chat.admit(chat.next_guest())?;
-/// assert_eq!((ticket.connection_id().as_str(), chat.counts().connections), ("1", 1));
+/// assert_eq!((ticket.connection_id().len(), chat.counts().connections), (16, 1));
 /// drop(ticket);
 /// assert_eq!(chat.counts().connections, 0);
 /// # Ok::<(), chat_core::AdmitError>(())

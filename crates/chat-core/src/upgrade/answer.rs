@@ -13,14 +13,19 @@ pub struct Answer {
 
 impl Answer {
     pub(super) fn new(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
-        let headers =
-            vec![("content-type", content_type.to_owned()), ("cache-control", "no-store".to_owned())];
+        let headers = vec![
+            ("content-type", content_type.to_owned()),
+            ("cache-control", "no-store".to_owned()),
+            ("x-content-type-options", "nosniff".to_owned()),
+        ];
         Self { status, headers, body: body.into() }
     }
 
-    /// Returns the response to a request that the chat refuses.
+    /// Returns the response to a request that the chat refuses. It ends the connection.
     pub fn refusal(refusal: Refusal, limits: &Limits) -> Self {
-        Self::new(refusal.status(), "application/json", refusal.body()).with_headers(refusal.headers(limits))
+        Self::new(refusal.status(), "application/json", refusal.body())
+            .with_headers(refusal.headers(limits))
+            .with_headers(vec![("connection", "close".to_owned())])
     }
 
     pub(super) fn with_headers(mut self, headers: Vec<(&'static str, String)>) -> Self {

@@ -17,6 +17,9 @@ use crate::{
 /// The pages of [`Endpoint::with_status_pages`].
 const STATUS_PAGES: [&str; 3] = ["/", "/healthz", "/readyz"];
 
+/// The content security policy of the page. No other page may show it in a frame.
+const PAGE_POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 /// The chat as part of an HTTP service: its path, the origins that may connect, and the identity of users.
 ///
 /// An adapter makes a route of it for each of its [`paths`](Self::paths). A clone is another handle to the same chat.
@@ -272,14 +275,16 @@ impl Endpoint {
         if head.method != "GET" && head.method != "HEAD" {
             let refusal = Refusal::MethodNotAllowed;
             let answer = Answer::new(refusal.status(), "application/json", refusal.body());
-            return Some(answer.with_headers(vec![("allow", "GET, HEAD".to_owned())]));
+            let headers = [("allow", "GET, HEAD"), ("connection", "close")];
+            return Some(answer.with_headers(headers.map(|(name, value)| (name, value.to_owned())).into()));
         }
         Some(match head.path() {
             "/healthz" => Answer::new(200, "text/plain; charset=utf-8", "ok\n"),
             "/readyz" => self.readyz(),
             _ => {
                 let page = include_str!("page.html").replace("{{path}}", &self.path);
-                Answer::new(200, "text/html; charset=utf-8", page)
+                let answer = Answer::new(200, "text/html; charset=utf-8", page);
+                answer.with_headers(vec![("content-security-policy", PAGE_POLICY.to_owned())])
             }
         })
     }

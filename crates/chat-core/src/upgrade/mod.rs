@@ -6,6 +6,7 @@ mod endpoint;
 mod guard;
 mod handler;
 mod refusals;
+mod screen;
 mod ticket;
 
 pub use answer::Answer;
@@ -13,4 +14,5 @@ pub use context::RequestContext;
 pub use endpoint::{Decision, Endpoint, Readiness, UpgradeMode};
 pub use guard::{GuardedRequest, UpgradeGuard};
 pub use handler::Handler;
+pub use screen::screen;
 pub use ticket::{SwitchingProtocols, Upgrade, UpgradeTicket};

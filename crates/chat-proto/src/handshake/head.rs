@@ -9,7 +9,8 @@ pub struct RequestHead<'a> {
     pub method: &'a str,
     /// The HTTP version.
     pub version: Version,
-    /// Path and query, without scheme and authority.
+    /// Path and query, without scheme and authority. A target in absolute form replaces the value of `Host`
+    /// (RFC 9112 section 3.2.2).
     pub target: &'a str,
     /// The header lines in their order. Names may have any case.
     pub headers: Vec<(&'a str, &'a [u8])>,

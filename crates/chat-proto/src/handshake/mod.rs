@@ -7,10 +7,12 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use sha1::{Digest, Sha1};
 
 mod head;
+mod host;
 mod origin;
 mod refusal;
 
 pub use head::{RequestHead, Version};
+pub use host::{HostPolicy, host_name};
 pub use origin::{InvalidOrigin, OriginPattern};
 pub use refusal::Refusal;
 
@@ -82,8 +84,8 @@ impl Accept {
 ///
 /// # Errors
 ///
-/// The first [`Refusal`] that applies, in this order: method, head size, HTTP version, `Connection` and
-/// `Upgrade`, no body, WebSocket version, key, `Host`, `Origin`, subprotocol, name.
+/// The first [`Refusal`] that applies, in this order: method, head size, HTTP version, ASCII target, `Connection`
+/// and `Upgrade`, no body, WebSocket version, key, `Host`, `Origin`, subprotocol, name.
 pub fn decide(head: &RequestHead<'_>, origins: &OriginPolicy, limits: &Limits) -> Result<Accept, Refusal> {
     if head.method != "GET" {
         return Err(Refusal::MethodNotAllowed);
@@ -91,7 +93,8 @@ pub fn decide(head: &RequestHead<'_>, origins: &OriginPolicy, limits: &Limits) -
     if head.size() > limits.http.max_head_bytes {
         return Err(Refusal::HeaderTooLarge);
     }
-    if head.version == Version::Http10 {
+    // Not every HTTP parser accepts other bytes in a target, and RFC 3986 allows none.
+    if head.version == Version::Http10 || !head.target.is_ascii() {
         return Err(Refusal::BadHandshake);
     }
     if !head.has_token("connection", "upgrade") || !head.has_token("upgrade", "websocket") {
@@ -105,7 +108,7 @@ pub fn decide(head: &RequestHead<'_>, origins: &OriginPolicy, limits: &Limits) -
         return Err(Refusal::UnsupportedVersion);
     }
     let key = head.single("sec-websocket-key").filter(|key| is_nonce(key)).ok_or(Refusal::BadHandshake)?;
-    let host = head.single("host").filter(|host| !host.is_empty()).ok_or(Refusal::BadHandshake)?;
+    let host = head.single("host").filter(|host| host_name(host).is_some()).ok_or(Refusal::BadHandshake)?;
     if head.has("origin")
         && !head.single("origin").is_some_and(|origin| origin::allows(origins, origin, host))
     {

@@ -7,6 +7,12 @@ pub enum Refusal {
     /// The request does not ask for a WebSocket.
     #[error("this is a WebSocket endpoint")]
     UpgradeRequired,
+    /// The target of the request is not a path: it has the form of `CONNECT` or `OPTIONS *`.
+    #[error("the target of the request must be a path")]
+    BadRequest,
+    /// The server does not answer for the host that the request names.
+    #[error("this host is not served here")]
+    HostForbidden,
     /// The method is not GET.
     #[error("this method is not allowed here")]
     MethodNotAllowed,
@@ -51,7 +57,8 @@ impl Refusal {
         match self {
             Self::UpgradeRequired | Self::UnsupportedVersion => 426,
             Self::MethodNotAllowed => 405,
-            Self::BadHandshake | Self::UnsupportedSubprotocol | Self::BadName => 400,
+            Self::BadRequest | Self::BadHandshake | Self::UnsupportedSubprotocol | Self::BadName => 400,
+            Self::HostForbidden => 421,
             Self::OriginForbidden => 403,
             Self::Unauthorized => 401,
             Self::Overloaded | Self::Draining | Self::Unavailable => 503,
@@ -64,6 +71,8 @@ impl Refusal {
     pub fn code(self) -> &'static str {
         match self {
             Self::UpgradeRequired => "upgrade_required",
+            Self::BadRequest => "bad_request",
+            Self::HostForbidden => "host_forbidden",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::BadHandshake => "bad_handshake",
             Self::UnsupportedVersion => "unsupported_version",

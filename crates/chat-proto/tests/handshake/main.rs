@@ -1,6 +1,7 @@
 //! The opening handshake: each row of PROTOCOL.md, section 1 that a request head decides.
 
 mod acceptance;
+mod host;
 mod origin;
 mod refusal;
 mod request;
@@ -53,6 +54,9 @@ fn a_handshake_that_breaks_a_rule_is_refused() {
         ("H10 empty Host", good().set("Host", ""), BadHandshake),
         ("H10 two Hosts", good().with("Host", "chat.example"), BadHandshake),
         ("H10 Host not UTF-8", good().set("Host", b"\xff"), BadHandshake),
+        ("H10 a user in Host", good().set("Host", "a@h"), BadHandshake),
+        ("H10 two hosts in one line", good().set("Host", "h, evil"), BadHandshake),
+        ("a target that is not ASCII", good().target("/ws?name=홍길동"), BadHandshake),
         ("H11 one long line", good().with("X-Long", vec![b'x'; 17_000]), HeaderTooLarge),
         ("H11 a long target", good().target(&"/".repeat(17_000)), HeaderTooLarge),
         ("H11 many lines", many, HeaderTooLarge),

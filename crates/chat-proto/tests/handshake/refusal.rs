@@ -9,7 +9,9 @@ use crate::request::{KEY, Request};
 
 type Row = (Refusal, u16, &'static str, &'static [(&'static str, &'static str)]);
 
-const REFUSALS: [Row; 11] = [
+const REFUSALS: [Row; 13] = [
+    (Refusal::BadRequest, 400, "bad_request", &[]),
+    (Refusal::HostForbidden, 421, "host_forbidden", &[]),
     (
         Refusal::UpgradeRequired,
         426,

@@ -1,0 +1,32 @@
+use chat_proto::handshake::HostPolicy;
+use tracing::info;
+
+use crate::{Answer, Limits, RequestHead};
+
+/// Bytes of a refused `Host` in the log.
+const MAX_LOGGED_HOST_BYTES: usize = 255;
+
+/// Checks a request before any route sees it. Returns the response to send in place of a route's, if the request
+/// names no path or a host that `hosts` does not allow.
+///
+/// The outermost layer of an adapter calls this. Routers may not expect a target such as `*` or `chat.example:80`.
+///
+/// ```
+/// use chat_core::{HostPolicy, RequestHead, Version, screen};
+///
+/// let head = RequestHead {
+///     method: "OPTIONS",
+///     version: Version::Http11,
+///     target: "*",
+///     headers: vec![("Host", b"chat.example")],
+/// };
+/// assert_eq!(screen(&head, &HostPolicy::Any).map(|answer| answer.status()), Some(400));
+/// ```
+pub fn screen(head: &RequestHead<'_>, hosts: &HostPolicy) -> Option<Answer> {
+    let refusal = hosts.check(head).err()?;
+    let host = head.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let host =
+        host.map(|(_, value)| value[..value.len().min(MAX_LOGGED_HOST_BYTES)].escape_ascii().to_string());
+    info!(status = refusal.status(), code = refusal.code(), host, "request refused");
+    Some(Answer::refusal(refusal, &Limits::default()))
+}
