@@ -40,6 +40,7 @@ pub use name::{InvalidRoomName, RoomName};
 pub use room::{
     AppendError, AppendReceipt, Cursor, Gap, Log, LogBounds, NewMessage, Next, Page, Range, Resumption,
     Roster, Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Unavailable, fold, resume,
+    search_text,
 };
 pub use user::{InvalidUserName, User, UserKey};
 pub use wire::{
