@@ -30,7 +30,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             alone = p50;
         }
         let ratio = p50.as_secs_f64() / alone.as_secs_f64();
-        println!("{attackers} attackers, {attacks} messages: p50 {p50:.1?} ({ratio:.1} times), p99 {p99:.1?}");
+        println!(
+            "{attackers} attackers, {attacks} messages: p50 {p50:.1?} ({ratio:.1} times), p99 {p99:.1?}"
+        );
         store.close();
     }
     searches(&SqliteStore::open(dir.path().join("searches"), Options::default())?).await

@@ -166,7 +166,10 @@ impl Worker {
                 continue;
             }
             if must_prune {
-                must_prune = self.transact(|connection| prune(connection)).unwrap_or(false);
+                must_prune = self.transact(prune).unwrap_or_else(|error| {
+                    tracing::debug!(%error, "entries of deleted messages stay in the search index");
+                    false
+                });
             }
             if backlog.due().is_some_and(|due| due <= started) {
                 self.step(&mut backlog);
