@@ -29,7 +29,7 @@ async fn overlapping_searches_do_not_keep_the_log_from_being_emptied() {
         append(&lobby, &text).await.expect("appended");
     }
     let is_over = Arc::new(AtomicBool::new(false));
-    let searches: Vec<_> = (0..8)
+    let searches: Vec<_> = (0..4)
         .map(|_| {
             let (lobby, is_over) = (Arc::clone(&lobby), Arc::clone(&is_over));
             tokio::spawn(async move {
@@ -42,9 +42,10 @@ async fn overlapping_searches_do_not_keep_the_log_from_being_emptied() {
         })
         .collect();
     let hall = room(&store, "hall");
-    let text = "x".repeat(16 * 1024);
+    // Without words, so that the index has little work.
+    let text = "x".to_owned() + &" ".repeat(16 * 1024);
     let (mut written, mut largest) = (0, 0);
-    while written < 128 * MIB {
+    while written < 112 * MIB {
         let appends = (0..32).map(|_| append(&hall, &text));
         for appended in futures_util::future::join_all(appends).await {
             appended.expect("appended");
@@ -56,8 +57,7 @@ async fn overlapping_searches_do_not_keep_the_log_from_being_emptied() {
     for search in searches {
         search.await.expect("no panic");
     }
-    assert!(largest < 96 * MIB, "{} MiB", largest / MIB);
-    println!("largest write-ahead log: {} MiB", largest / MIB);
+    assert!(largest < 90 * MIB, "{} MiB", largest / MIB);
     store.close();
 }
 
@@ -69,7 +69,7 @@ async fn a_long_log_is_emptied_when_another_process_no_longer_reads() {
     append(&lobby, "hi").await.expect("appended");
     let other = Connection::open(dir.file("chat.db")).expect("a connection");
     other.execute_batch("BEGIN; SELECT count(*) FROM messages").expect("a snapshot");
-    let text = "x".repeat(16 * 1024);
+    let text = "x".to_owned() + &" ".repeat(16 * 1024);
     while store.stats().wal_bytes <= 70 * MIB {
         let appends = (0..32).map(|_| append(&lobby, &text));
         for appended in futures_util::future::join_all(appends).await {
