@@ -1,5 +1,5 @@
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{ErrorCode, Limits, Text, has_visible};
@@ -91,6 +91,9 @@ impl From<BodyError> for ErrorCode {
 /// A text is accepted as [`Text`] says: it has at least one [visible](crate::has_visible) character, and tab and line ends
 /// are its only control characters. In code of a service, a message is checked when it is posted:
 ///
+/// Other fields of the body are stored and delivered, but they count: the text and the JSON beside it together have at
+/// most that many bytes, except for 64 bytes.
+///
 /// ```
 /// use chat_core::{BodyError, Limits, Message, RawValue, Text};
 ///
@@ -102,11 +105,26 @@ impl From<BodyError> for ErrorCode {
 /// assert_eq!(Text::parse(&blank, &Limits::default()), Err(BodyError::Empty));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+/// Bytes of JSON beside the text that do not count: `{"text":}`, white space, and a small field of a client.
+const FREE_BYTES: usize = 64;
+
+/// Returns the bytes of a body without the JSON of its text.
+fn bytes_beside_text(body: &RawValue) -> usize {
+    #[derive(Deserialize)]
+    struct Raw<'b> {
+        #[serde(borrow)]
+        text: &'b RawValue,
+    }
+    let text = serde_json::from_str::<Raw<'_>>(body.get()).map_or(0, |raw| raw.text.get().len());
+    body.get().len() - text
+}
+
 impl Message for Text {
     fn parse(body: &RawValue, limits: &Limits) -> Result<Self, BodyError> {
         let message: Self = serde_json::from_str(body.get()).map_err(|_| BodyError::Rule(NO_TEXT))?;
         let allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
-        if message.as_str().len() > limits.wire.max_body_bytes {
+        let beside = bytes_beside_text(body).saturating_sub(FREE_BYTES);
+        if message.as_str().len() + beside > limits.wire.max_body_bytes {
             Err(BodyError::TooLarge)
         } else if !message.as_str().chars().all(allowed) {
             Err(BodyError::Rule(CONTROL_CHARACTER))
@@ -119,5 +137,32 @@ impl Message for Text {
 
     fn kind(&self) -> &'static str {
         "text"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_beside_the_text_count_towards_the_limit_of_a_body() {
+        let limits = Limits::default().with(|limits| limits.wire.max_body_bytes = 1_000);
+        let parse = |body: String| {
+            let body = RawValue::from_string(body).expect("JSON");
+            Text::parse(&body, &limits).map(|text| text.as_str().len())
+        };
+        let body = |text: usize, beside: usize| {
+            format!(r#"{{"text":"{}","x":"{}"}}"#, "t".repeat(text), "x".repeat(beside))
+        };
+        assert_eq!(parse(format!(r#"{{ "text" : "{}" }}"#, "t".repeat(1_000))), Ok(1_000));
+        assert_eq!(
+            parse(format!(r#"{{"text":"{}"}}"#, "\\u0041".repeat(1_000))),
+            Ok(1_000),
+            "escapes do not count"
+        );
+        assert_eq!(parse(body(1_000, 40)), Ok(1_000), "a small field is free");
+        assert_eq!(parse(body(500, 540)), Ok(500));
+        assert_eq!(parse(body(500, 560)), Err(BodyError::TooLarge));
+        assert_eq!(parse(body(1, 16_000)), Err(BodyError::TooLarge));
     }
 }

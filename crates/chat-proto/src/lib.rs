@@ -43,7 +43,7 @@ pub use rate::{Bucket, Rate, SharedRate};
 pub use room::{
     AppendError, AppendReceipt, Cursor, Gap, JoinError, Log, LogBounds, NewMessage, Next, Page, Range,
     Resumption, Roster, Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Unavailable, fold,
-    resume,
+    resume, search_text,
 };
 pub use text::Text;
 pub use user::{InvalidUser, InvalidUserName, User, UserKey, user_record};

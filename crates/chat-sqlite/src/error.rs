@@ -59,6 +59,14 @@ pub enum OpenError {
         /// The damage that was found.
         reason: String,
     },
+    /// Another user could have prepared the directory, or can change its files.
+    #[error("{} is not safe to use: {reason}", .path.display())]
+    Insecure {
+        /// Path of the directory, or of the file in it.
+        path: PathBuf,
+        /// The observation, and the remedy.
+        reason: String,
+    },
     /// A newer version of this crate has written the database.
     #[error(
         "{} has schema version {found}, but this program supports versions up to {supported}: use a newer version",

@@ -41,12 +41,14 @@
 //! # Maintenance
 //!
 //! [`SqliteStore::check`], [`SqliteStore::export`] and [`SqliteStore::rooms`] read the store of a directory without
-//! opening it. They work while another process uses the store.
+//! opening it. They work while another process uses the store. [`SqliteStore::compact`] makes the files smaller while no
+//! process does.
 //!
 //! # Rooms that last
 //!
-//! A store is a directory with three files: the database `chat.db`, the commit mark `chat.mark`, and the lock
-//! `chat.lock`. A directory that does not contain a complete store of a known version is refused before anything is
+//! A store is a directory with four files: the database `chat.db`, the search index `chat.search`, the commit mark
+//! `chat.mark`, and the lock `chat.lock`. A directory that belongs to another user, or that other users can write to, is
+//! refused, and so is a symbolic link in place of a file. A directory that does not contain a complete store of a known version is refused before anything is
 //! written to it.
 //!
 //! **Writes.** The writer thread takes all waiting appends, commits them in one transaction, and then sends the
@@ -56,7 +58,10 @@
 //! append that was dropped, or that is not polled within 10 ms. A write that fails is answered as unavailable, and nothing of it is published. The store then
 //! tries again at the next append, and after one second.
 //!
-//! **Reads.** Reads and searches have their own connections, and do not wait for the writer thread.
+//! **Reads.** Reads and searches have their own connections, and do not wait for the writer thread. All connections are
+//! opened at the start, so that a process without free file descriptors keeps serving. A search works in slices of
+//! 100 ms: after each it gives up its snapshot and waits in a fair queue. If the write-ahead log exceeds 64 MiB, reads
+//! wait until it is emptied.
 //!
 //! **Messages.** A message is stored as the frame that is delivered, together with a checksum. Its row id contains the
 //! number of the room and the `seq`. The idempotency key, if the message has one, is a row of its own. A message that
@@ -68,16 +73,23 @@
 //! [`Durability::Process`] was open. So an epoch never uses a `seq` twice. After `kill -9` the database has all commits
 //! that the mark names, and the epoch continues.
 //!
-//! **Retention.** A sweep visits the rooms between two batches and deletes at most 256 rows of a room in each step. The
-//! age of a message is computed from the system clock, or from the time that has passed since the start, whichever is
-//! earlier. So no message expires early when the system clock jumps forward.
+//! **Keys.** The age of a key is the time for which the store has been open since then, so no clock can make it too
+//! old. A user who has [`Options::max_keys_per_user`] keys in a room is refused further ones until the oldest expires.
 //!
-//! **Search.** The index contains each sequence of three characters within a word, so that a part of a word is found in
-//! every script. A query is split in the same way into quoted terms, so no input of a user is query syntax. A
-//! [`Scan`](chat_core::Scan) confirms each result of the index. Messages are indexed in steps of 64 KiB, or when
-//! nothing was written for one second. Each room stores the position that its index has reached, in the same
-//! transaction. A search scans the messages after that position one by one, so its result is exact at any time and
-//! after a crash.
+//! **Retention.** A sweep visits the rooms between two batches and deletes at most 256 rows of a room in each step. The
+//! age of a message is computed from the system clock or from the time of the store, whichever is earlier. The time of
+//! the store is the newest time that it has seen, plus the time that has elapsed since. If the system clock differs
+//! from it by more than 24 h, no message expires by its age until the clock is set or has run evenly for 12 h. A room
+//! without messages and keys is deleted after the key window. If it is created again, it continues above all positions
+//! of deleted rooms, so its epoch uses no `seq` twice.
+//!
+//! **Search.** The index contains each sequence of three characters within a word, so that a part of a word is found
+//! in every script. A query is split in the same way into quoted terms, so no input of a user is query syntax. A
+//! [`Scan`](chat_core::Scan) confirms each result of the index. The index is a database of its own, and a thread of its
+//! own builds it, so it never delays appends. It works in steps of 64 KiB or 50 ms, and rests for three quarters of the
+//! time while messages are appended. Each room stores the position that its index has reached, in the same transaction.
+//! A search scans the messages after that position one by one, so its result is exact at any time and after a crash. An
+//! index that is missing, damaged or of another epoch is built again.
 //!
 //! # Platforms
 //!
@@ -100,7 +112,7 @@ mod store;
 mod write;
 
 pub use error::OpenError;
-pub use maintenance::{Exported, Progress, Report};
+pub use maintenance::{Compacted, Exported, Progress, Report};
 pub use open::Opening;
 pub use options::{Durability, Options};
 pub use store::SqliteStore;

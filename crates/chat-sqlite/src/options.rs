@@ -46,14 +46,20 @@ pub struct Options {
     pub retain_messages: Option<u64>,
     /// Time between two sweeps that delete expired messages and keys. Default 60 s.
     pub sweep_interval: Duration,
-    /// Idempotency keys that a room remembers. Default 100,000.
-    pub max_keys_per_room: u64,
+    /// Idempotency keys of one user that a room remembers, at least 1. Further messages of the user that have a key are
+    /// refused until the oldest key expires. Default 100,000.
+    pub max_keys_per_user: u64,
+    /// Bytes of data above which messages are refused. Reading continues, and messages are stored again when retention
+    /// has deleted others. Default `None`: no limit.
+    pub max_disk_bytes: Option<u64>,
     /// Appends in the queue of the writer thread. Further appends wait for a permit. Default 1,024.
     pub max_queued_appends: usize,
     /// Messages in one transaction. Default 256.
     pub max_batch_messages: usize,
-    /// Reads at the same time. Default 4.
+    /// Reads at the same time, at most 64. Their connections are opened at the start. Default 4.
     pub max_concurrent_reads: usize,
+    /// Time that a search may work. A longer one fails. Default 2 s.
+    pub search_time_limit: Duration,
     /// Time to wait for a program that has locked the database. Default 1 s.
     pub lock_wait: Duration,
 }
@@ -65,10 +71,12 @@ impl Default for Options {
             retain_age: None,
             retain_messages: None,
             sweep_interval: Duration::from_secs(60),
-            max_keys_per_room: 100_000,
+            max_keys_per_user: 100_000,
+            max_disk_bytes: None,
             max_queued_appends: 1_024,
             max_batch_messages: 256,
             max_concurrent_reads: 4,
+            search_time_limit: Duration::from_secs(2),
             lock_wait: Duration::from_secs(1),
         }
     }

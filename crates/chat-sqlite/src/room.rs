@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chat_core::{
@@ -11,8 +11,23 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::read::{self, ReaderPool};
-use crate::search::{self, match_expression, room_prefix};
+use crate::search::{SearchTask, match_expression, room_prefix};
 use crate::write::{AppendQueue, AppendRequest, IdempotencyKey, Position, PreparedMessage, StoreState};
+
+/// Time for which a search keeps a connection and its snapshot. Then other searches run, and the write-ahead log can be
+/// emptied.
+const SEARCH_SLICE: Duration = Duration::from_millis(100);
+
+/// The parts of a store that its rooms share.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedParts {
+    pub(crate) queue: Arc<AppendQueue>,
+    pub(crate) readers: Arc<ReaderPool>,
+    pub(crate) searches: Arc<ReaderPool>,
+    pub(crate) state: Arc<StoreState>,
+    /// Time that a search may work.
+    pub(crate) search_time_limit: Duration,
+}
 
 /// A room of a store. Its row in the database is created by its first message.
 #[derive(Debug)]
@@ -20,9 +35,7 @@ pub(crate) struct SqliteRoom {
     name: RoomName,
     epoch: String,
     limits: Arc<Limits>,
-    queue: Arc<AppendQueue>,
-    readers: Arc<ReaderPool>,
-    state: Arc<StoreState>,
+    parts: SharedParts,
     subscription: u64,
 }
 
@@ -32,11 +45,11 @@ impl SqliteRoom {
         epoch: String,
         limits: Arc<Limits>,
         sink: CommitSink,
-        (queue, readers, state): (Arc<AppendQueue>, Arc<ReaderPool>, Arc<StoreState>),
+        parts: SharedParts,
     ) -> Self {
-        state.extend_key_window(key_window(&limits));
-        let subscription = state.notifier.subscribe(&name, &epoch, sink);
-        Self { name, epoch, limits, queue, readers, state, subscription }
+        parts.state.extend_key_window(key_window(&limits));
+        let subscription = parts.state.notifier.subscribe(&name, &epoch, sink);
+        Self { name, epoch, limits, parts, subscription }
     }
 
     fn call_timeout(&self) -> Duration {
@@ -55,13 +68,13 @@ impl SqliteRoom {
 impl Room for SqliteRoom {
     async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
         let unavailable = |cause: &str| AppendError::from(Unavailable::new(cause));
-        let permit = timeout(self.call_timeout(), self.queue.reserve())
+        let permit = timeout(self.call_timeout(), self.parts.queue.reserve())
             .await
             .map_err(|_| unavailable("the append queue is full"))?
             .ok_or_else(|| unavailable("the store is closed"))?;
         let (reply, receiver) = oneshot::channel();
-        let pending = self.state.notifier.pending(receiver);
-        self.queue.push(AppendRequest { message: self.prepare(message), reply, permit });
+        let pending = self.parts.state.notifier.pending(receiver);
+        self.parts.queue.push(AppendRequest { message: self.prepare(message), reply, permit });
         // The reply channel is closed if the store was closed or the writer thread panicked.
         let reply = pending.wait().await.unwrap_or_else(|| Err(unavailable("the store is closed")));
         reply.map(|Position { seq, at, duplicate }| {
@@ -71,9 +84,9 @@ impl Room for SqliteRoom {
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
-        let (state, name) = (Arc::clone(&self.state), self.name.clone());
+        let (state, name) = (Arc::clone(&self.parts.state), self.name.clone());
         let max_bytes = self.limits.wire.max_batch_bytes;
-        let page = self.readers.read(self.call_timeout(), move |connection| {
+        let page = self.parts.readers.read(self.call_timeout(), move |connection| {
             read::read_page(connection, &name, range, max_bytes, &state.unreadable)
         });
         let page = page.await?;
@@ -83,7 +96,7 @@ impl Room for SqliteRoom {
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {
         let name = self.name.clone();
         let bounds =
-            self.readers.read(self.call_timeout(), move |connection| read::bounds(connection, &name));
+            self.parts.readers.read(self.call_timeout(), move |connection| read::bounds(connection, &name));
         let (head, first) = bounds.await?;
         Ok(LogBounds::new(self.epoch.clone(), head).with_first(first))
     }
@@ -92,17 +105,34 @@ impl Room for SqliteRoom {
         let expression =
             match_expression(&room_prefix(&self.name), &search.query).ok_or(SearchError::BadQuery)?;
         let scan = Scan::new(&search, &self.limits);
-        let (state, name) = (Arc::clone(&self.state), self.name.clone());
-        let found = self.readers.read_long(self.call_timeout(), move |connection| {
-            search::search(connection, &name, &expression, search.before, scan, &state.unreadable)
-        });
-        Ok(found.await?)
+        let mut task = SearchTask::new(self.name.clone(), expression, search.before, scan);
+        let deadline = Instant::now().checked_add(self.call_timeout());
+        let mut worked = Duration::ZERO;
+        loop {
+            let left = deadline.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+            let state = Arc::clone(&self.parts.state);
+            let slice = SEARCH_SLICE.min(self.parts.search_time_limit.saturating_sub(worked));
+            let slice = self.parts.searches.read(left, move |connection| {
+                let started = Instant::now();
+                let is_complete = task.run(connection, &state.unreadable, started + slice)?;
+                Ok((task, is_complete, started.elapsed()))
+            });
+            let (continued, is_complete, elapsed) = slice.await?;
+            task = continued;
+            worked += elapsed;
+            if is_complete {
+                return Ok(task.finish());
+            }
+            if worked >= self.parts.search_time_limit {
+                return Err(SearchError::TooExpensive);
+            }
+        }
     }
 }
 
 impl Drop for SqliteRoom {
     fn drop(&mut self) {
-        self.state.notifier.unsubscribe(&self.name, self.subscription);
+        self.parts.state.notifier.unsubscribe(&self.name, self.subscription);
     }
 }
 

@@ -6,12 +6,18 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use chat_core::{CommitSink, Health, Limits, Room, RoomName, Store, Unavailable};
 use parking_lot::Mutex;
+use rusqlite::Connection;
 
-use crate::database::room_epoch;
+use crate::database::connection::open_reader;
+use crate::database::{Paths, room_epoch};
 use crate::read::ReaderPool;
-use crate::room::SqliteRoom;
-use crate::write::{AppendQueue, Stats, StoreState};
-use crate::{Exported, OpenError, Opening, Options, Progress, Report, maintenance, open, write};
+use crate::room::{SharedParts, SqliteRoom};
+use crate::search::{Indexer, open_index, open_search_reader};
+use crate::write::{Stats, StoreState};
+use crate::{Compacted, Exported, OpenError, Opening, Options, Progress, Report, maintenance, open, write};
+
+/// Connections that search. They are separate, so that searches never keep other reads waiting.
+const SEARCH_CONNECTIONS: usize = 2;
 
 /// A directory with the rooms of a chat. A clone is another handle to the same store.
 ///
@@ -49,9 +55,7 @@ pub struct SqliteStore(Arc<Inner>);
 struct Inner {
     opening: Opening,
     epoch: String,
-    queue: Arc<AppendQueue>,
-    readers: Arc<ReaderPool>,
-    state: Arc<StoreState>,
+    parts: SharedParts,
     /// The writer thread. `None` after [`SqliteStore::close_blocking`].
     thread: Mutex<Option<JoinHandle<bool>>>,
 }
@@ -67,23 +71,32 @@ impl SqliteStore {
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         let (dir, options) = (dir.as_ref(), options.clamped());
         let (database, opening) = open::open(dir, &options)?;
-        let epoch = database.identity.epoch.clone();
-        let readers = ReaderPool::new(database.paths.database.clone(), options.max_concurrent_reads);
+        let (epoch, paths) = (database.identity.epoch.clone(), database.paths.clone());
         let state = Arc::new(StoreState::default());
-        let spawned = write::spawn(database, options, &state);
-        let (queue, thread) = spawned.map_err(OpenError::io("start the writer thread of", dir))?;
-        let (queue, readers) = (Arc::new(queue), Arc::new(readers));
-        Ok(Self(Arc::new(Inner { opening, epoch, queue, readers, state, thread: Mutex::new(Some(thread)) })))
+        let index = open_index(&paths, &database.identity)?;
+        let pool = |count, open: fn(&Paths) -> rusqlite::Result<Connection>| {
+            let (pool_paths, gate) = (paths.clone(), Arc::clone(&state.gate));
+            let pool = ReaderPool::new(count, gate, move || open(&pool_paths));
+            pool.map(Arc::new).map_err(OpenError::sqlite(&paths.database))
+        };
+        let readers = pool(options.max_concurrent_reads, |paths| open_reader(&paths.database))?;
+        let searches = pool(SEARCH_CONNECTIONS, open_search_reader)?;
+        let start = OpenError::io("start the writer thread of", dir);
+        let spawned =
+            Indexer::spawn(index, paths.clone(), Arc::clone(&state.gate), Arc::clone(&state.unreadable));
+        let search_time_limit = options.search_time_limit;
+        let spawned = spawned.and_then(|indexer| write::spawn(database, options, &state, indexer));
+        let (queue, thread) = spawned.map_err(start)?;
+        let parts = SharedParts { queue: Arc::new(queue), readers, searches, state, search_time_limit };
+        Ok(Self(Arc::new(Inner { opening, epoch, parts, thread: Mutex::new(Some(thread)) })))
     }
 
     /// Returns the room with this name, for code that uses a room without a [`Chat`](chat_core::Chat).
     ///
     /// The room is stored with its first message.
     pub fn room(&self, name: RoomName, limits: Arc<Limits>, sink: CommitSink) -> Arc<dyn Room> {
-        let Inner { queue, readers, state, .. } = &*self.0;
         let epoch = room_epoch(&self.0.epoch, &name);
-        let parts = (Arc::clone(queue), Arc::clone(readers), Arc::clone(state));
-        Arc::new(SqliteRoom::new(name, epoch, limits, sink, parts))
+        Arc::new(SqliteRoom::new(name, epoch, limits, sink, self.0.parts.clone()))
     }
 
     /// Returns the state in which the store was found.
@@ -93,7 +106,7 @@ impl SqliteStore {
 
     /// Returns the counters of the store.
     pub fn stats(&self) -> Stats {
-        self.0.state.stats()
+        self.0.parts.state.stats()
     }
 
     /// Commits the waiting appends and closes the database. Blocks until the disk has finished, so asynchronous code uses
@@ -103,8 +116,9 @@ impl SqliteStore {
     /// messages are safe, and the next start repairs the store. Returns `true` if the store was closed before.
     pub fn close_blocking(&self) -> bool {
         // The writer's connection must close last: the last connection removes the write-ahead log.
-        self.0.readers.close();
-        self.0.queue.close();
+        self.0.parts.readers.close();
+        self.0.parts.searches.close();
+        self.0.parts.queue.close();
         // Held until the thread has ended, so that a concurrent call waits for it too.
         let mut thread = self.0.thread.lock();
         let Some(thread) = thread.take() else { return true };
@@ -112,7 +126,7 @@ impl SqliteStore {
             tracing::error!("writer thread panicked; the next start repairs the store");
             false
         });
-        self.0.state.notifier.publish_backlog();
+        self.0.parts.state.notifier.publish_backlog();
         is_clean
     }
 
@@ -168,6 +182,31 @@ impl SqliteStore {
         maintenance::export(dir.as_ref(), room, to)
     }
 
+    /// Makes the files of a store smaller: copies the database without its free space, checks the copy, and replaces the
+    /// database. No process may use the store. Positions, keys and epochs stay as they are.
+    ///
+    /// It needs free disk space for the copy. A store of an older version must be opened once before.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`OpenError::InUse`] while another process uses the store, and an error if the database is damaged. The
+    /// database is then unchanged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use chat_sqlite::{Options, SqliteStore};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// SqliteStore::open(dir.path(), Options::default())?.close();
+    /// let compacted = SqliteStore::compact(dir.path())?;
+    /// assert!(compacted.bytes_after <= compacted.bytes_before);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn compact(dir: impl AsRef<Path>) -> Result<Compacted, OpenError> {
+        maintenance::compact(dir.as_ref())
+    }
+
     /// Returns the rooms of the store of a directory that have or had messages, ordered by name.
     ///
     /// # Errors
@@ -193,6 +232,9 @@ impl Store for SqliteStore {
     /// process could take over its rooms.
     fn health(&self) -> Health {
         match self.stats().failing_since {
+            None if self.stats().is_full => {
+                Health::Degraded("the store has reached its disk quota".to_owned())
+            }
             None => Health::Ready,
             Some(_) => Health::Degraded("the store cannot be written to".to_owned()),
         }

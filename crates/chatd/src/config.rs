@@ -58,6 +58,10 @@ pub(crate) struct Config {
     #[arg(long, env = "CHATD_RETAIN", value_name = "LIMIT", action = ArgAction::Append, value_delimiter = ',')]
     retain: Vec<Retain>,
 
+    /// Refuse messages above this number of bytes of data (500M, 20G), but still serve history [default: no limit]
+    #[arg(long, env = "CHATD_MAX_DISK", value_name = "BYTES", value_parser = bytes)]
+    max_disk: Option<u64>,
+
     /// Set how a connection becomes a WebSocket
     #[arg(long, env = "CHATD_UPGRADE", value_name = "MODE", default_value = "hijack")]
     upgrade: Upgrade,
@@ -111,7 +115,7 @@ enum Durability {
     Process,
 }
 
-/// A task on stored rooms. It may run while a server serves them.
+/// A task on stored rooms. `export` and `check` may run while a server serves them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
     /// Write the messages of a room to standard output, oldest first, one JSON object per line
@@ -121,6 +125,8 @@ pub(crate) enum Task {
     },
     /// Verify everything that is stored; exit code 0 if it is sound, 1 if not, 2 if it cannot be read
     Check,
+    /// Make the files smaller after messages have expired, while no server uses them
+    Compact,
 }
 
 /// The format of log lines.
@@ -164,8 +170,8 @@ impl Config {
         if self.task.is_some() {
             return Some("--data: a task needs a directory, not :memory:");
         }
-        (self.durability.is_some() || !self.retain.is_empty())
-            .then_some("--data: --durability and --retain need a directory, not :memory:")
+        (self.durability.is_some() || !self.retain.is_empty() || self.max_disk.is_some())
+            .then_some("--data: --durability, --retain and --max-disk need a directory, not :memory:")
     }
 
     pub(crate) async fn bind(&self) -> io::Result<TcpListener> {
@@ -204,7 +210,11 @@ impl Config {
             Durability::Disk => chat_sqlite::Durability::Disk,
             Durability::Process => chat_sqlite::Durability::Process,
         };
-        Retain::apply(&self.retain, Options::default().with(|options| options.durability = durability))
+        let options = Options::default().with(|options| {
+            options.durability = durability;
+            options.max_disk_bytes = self.max_disk;
+        });
+        Retain::apply(&self.retain, options)
     }
 
     pub(crate) fn max_connections(&self) -> usize {
@@ -242,6 +252,24 @@ fn command(name: &'static str, modes: &[UpgradeMode]) -> Command {
 /// Returns true if the variable of an option is empty. Such a variable counts as not set.
 fn is_set_to_nothing(argument: &Arg) -> bool {
     argument.get_env().and_then(env::var_os).is_some_and(|value| value.is_empty())
+}
+
+/// Parses a number of bytes, perhaps with a unit. A store needs at least 32 MiB for its log.
+fn bytes(text: &str) -> Result<u64, &'static str> {
+    const FORM: &str = "a size is a number of bytes, like 500M or 20G, of at least 32M";
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit: u64 = match unit {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        "T" => 1 << 40,
+        _ => return Err(FORM),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or(FORM)?;
+    if bytes < 32 << 20 { Err(FORM) } else { Ok(bytes) }
 }
 
 /// Parses an origin, and returns it as browsers send it.
@@ -299,6 +327,18 @@ mod tests {
             let config = Config::parse_from(["chatd", "--listen", address, "--allow-host", "chat.test"]);
             let listener = config.bind().await.expect("a free port");
             assert_eq!(config.hosts(&listener), *hosts, "{address}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, expected) in
+            [("33554432", 32 << 20), ("500M", 500 << 20), (" 20G", 20 << 30), ("1T", 1 << 40)]
+        {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for text in ["", "0", "31M", "M", "-1G", "1.5G", "20GB", "20g", "99999999999T"] {
+            assert!(bytes(text).is_err(), "{text}");
         }
     }
 }

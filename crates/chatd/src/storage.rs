@@ -40,12 +40,18 @@ impl Storage {
     fn state(&self) -> Value {
         let Some(store) = &self.0 else { return json!({ "state": "memory" }) };
         let stats = store.stats();
+        let state = match stats.failing_since {
+            Some(_) => "failing",
+            None if stats.is_full => "full",
+            None => "ok",
+        };
         json!({
-            "state": if stats.failing_since.is_none() { "ok" } else { "failing" },
+            "state": state,
             "failing_since": stats.failing_since,
             "appends": stats.appends,
             "commits": stats.commits,
             "unreadable": stats.unreadable,
+            "wal_bytes": stats.wal_bytes,
         })
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chat_core::RoomName;
-use chat_sqlite::{Progress, Report, SqliteStore};
+use chat_sqlite::{Compacted, Progress, Report, SqliteStore};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::config::Task;
@@ -18,6 +18,7 @@ pub(crate) fn run(task: &Task, dir: &Path) -> ExitCode {
     match task {
         Task::Export { room } => export(dir, room),
         Task::Check => check(dir),
+        Task::Compact => compact(dir),
     }
 }
 
@@ -65,6 +66,21 @@ fn check(dir: &Path) -> ExitCode {
     // The reader may be gone.
     let _ignored = io::stdout().write_all(summary(dir, &report).as_bytes());
     if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+fn compact(dir: &Path) -> ExitCode {
+    let bar = bar("{spinner} {msg}");
+    bar.set_message("compacting");
+    let compacted = SqliteStore::compact(dir);
+    bar.finish_and_clear();
+    let Compacted { bytes_before, bytes_after, .. } = match compacted {
+        Ok(compacted) => compacted,
+        Err(problem) => return refuse(&problem.to_string()),
+    };
+    let line = format!("{}: compacted from {bytes_before} to {bytes_after} bytes\n", dir.display());
+    // The reader may be gone.
+    let _ignored = io::stdout().write_all(line.as_bytes());
+    ExitCode::SUCCESS
 }
 
 fn summary(dir: &Path, report: &Report) -> String {

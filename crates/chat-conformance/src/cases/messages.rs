@@ -50,6 +50,19 @@ chat_suite::cases!(
         })
     }
 
+    /// The limit of a text is that of the whole body: a long field beside a short text is `body_too_large`.
+    #[source = "PROTOCOL.md, section 3"]
+    async fn a_long_field_beside_the_text_is_too_large(stage: Stage) -> Verdict {
+        let mut ann = stage.member("ann").await?;
+        let send = |length: usize| {
+            let body = json!({"text": "hi", "note": "x".repeat(length)});
+            json!({"type": "send", "room": stage.room(), "body": body})
+        };
+        ann.ask_for("sent", send(16)).await?;
+        let over = send(stage.limits().wire.max_body_bytes + 64);
+        ann.ask_for_error("body_too_large", over).await.map(drop)
+    }
+
     /// A body without a text, or whose text is no string, is refused.
     #[source = "PROTOCOL.md, section 3"]
     async fn a_body_of_another_shape_is_refused(stage: Stage) -> Verdict {

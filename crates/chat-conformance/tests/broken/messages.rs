@@ -89,6 +89,17 @@ pub(crate) fn defects() -> Vec<Defect> {
                 })
             },
         ),
+        defect(
+            "a_server_that_limits_only_the_text_of_a_body_is_caught",
+            "messages::a_long_field_beside_the_text_is_too_large",
+            || {
+                Link::command(|command| {
+                    if command["type"] == "send" {
+                        remove_field(&mut command["body"], "note");
+                    }
+                })
+            },
+        ),
         defect("a_server_that_escapes_markup_is_caught", "messages::markup_is_delivered_as_text", || {
             Link::event("message", |event| {
                 let escaped = event["body"]["text"].as_str().map(|text| text.replace('<', "&lt;"));

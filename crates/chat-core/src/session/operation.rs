@@ -192,6 +192,8 @@ impl From<SearchError> for Refused {
         match error {
             SearchError::Unsupported => ErrorCode::Unsupported.into(),
             SearchError::BadQuery => ErrorCode::BadQuery.into(),
+            // Unlike `unavailable`, this counts as an error of the client.
+            SearchError::TooExpensive => Self(ErrorCode::BadQuery, Some(error.to_string())),
             _ => ErrorCode::Unavailable.into(),
         }
     }

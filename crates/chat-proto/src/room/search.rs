@@ -85,6 +85,9 @@ pub enum SearchError {
     /// The query is blank or too long.
     #[error("the query is blank or too long")]
     BadQuery,
+    /// The search took too long. A query of longer words takes less time.
+    #[error("the search took too long")]
+    TooExpensive,
     /// The log cannot be read now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -151,28 +154,46 @@ impl Scan {
     }
 
     fn fits(&self, stored: &StoredMessage) -> bool {
-        #[derive(Deserialize)]
-        struct Message {
-            body: Value,
-        }
-        let Ok(message) = serde_json::from_slice::<Message>(&stored.frame) else {
-            return false;
-        };
-        let mut text = String::new();
-        collect(&message.body, &mut text);
-        self.words.iter().all(|word| text.contains(word))
+        search_text(&stored.frame).is_some_and(|text| self.words.iter().all(|word| text.contains(word)))
     }
 }
 
-/// Adds all strings of a body to `text`, each on a line of its own.
-fn collect(value: &Value, text: &mut String) {
+/// Returns the text in which a search looks for words: all strings of a message's body, folded, each on a line of its
+/// own. Returns `None` if the frame is not a message, or is nested too deeply.
+///
+/// Some characters become up to 18 when they are folded. To bound the cost of a search and of an index, the text has at
+/// most as many characters as the frame has bytes. The rest of the body is not searched.
+///
+/// ```
+/// use chat_proto::search_text;
+///
+/// let frame = r#"{"type":"message","body":{"text":"Hello","n":1,"more":["World"]}}"#;
+/// assert_eq!(search_text(frame.as_bytes()).as_deref(), Some("world\nhello\n"));
+/// assert_eq!(search_text(b"{}"), None);
+/// ```
+pub fn search_text(frame: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Message {
+        body: Value,
+    }
+    let message = serde_json::from_slice::<Message>(frame).ok()?;
+    let mut text = String::new();
+    collect(&message.body, &mut text, &mut { frame.len() });
+    Some(text)
+}
+
+/// Adds all strings of a body to `text`, until `left` characters are added.
+fn collect(value: &Value, text: &mut String, left: &mut usize) {
     match value {
         Value::String(string) => {
-            text.push_str(&fold(string));
+            for character in folded(string).take(*left) {
+                text.push(character);
+                *left -= 1;
+            }
             text.push('\n');
         }
-        Value::Array(values) => values.iter().for_each(|value| collect(value, text)),
-        Value::Object(fields) => fields.values().for_each(|value| collect(value, text)),
+        Value::Array(values) => values.iter().for_each(|value| collect(value, text, left)),
+        Value::Object(fields) => fields.values().for_each(|value| collect(value, text, left)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
@@ -186,8 +207,12 @@ fn collect(value: &Value, text: &mut String) {
 /// assert_eq!(fold("\u{ff46}\u{ff55}\u{ff4c}\u{ff4c}"), "full");
 /// ```
 pub fn fold(text: &str) -> String {
+    folded(text).collect()
+}
+
+fn folded(text: &str) -> impl Iterator<Item = char> {
     // The upper case comes first, since letters with one upper case (the two small sigmas) must be equal.
-    text.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+    text.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
 #[cfg(test)]
@@ -263,6 +288,20 @@ mod tests {
         assert_eq!(search("a", 2, 9_999, &bodies), (vec![4, 3], true));
         assert_eq!(search("b", 1, 9_999, &bodies), (vec![3], true));
         assert_eq!(search("c", 1, 9_999, &bodies), (vec![], false));
+    }
+
+    #[test]
+    fn the_searched_text_has_at_most_as_many_characters_as_the_frame_has_bytes() {
+        // U+FDFA has 3 bytes and becomes 18 characters.
+        let frame = format!(r#"{{"body":{{"a":"{}","b":"tail"}}}}"#, "\u{fdfa}".repeat(1_000));
+        let text = search_text(frame.as_bytes()).expect("a message");
+        assert_eq!(text.chars().filter(|c| *c != '\n').count(), frame.len());
+        assert!(!text.contains("tail"));
+        let frame = format!(r#"{{"body":{{"a":"{}","b":"tail"}}}}"#, "\u{e9}\u{d55c}".repeat(1_000));
+        assert!(
+            search_text(frame.as_bytes()).expect("a message").contains("tail"),
+            "ordinary text is complete"
+        );
     }
 
     #[test]

@@ -4,6 +4,9 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
+
 use crate::OpenError;
 
 /// The files of a store.
@@ -13,13 +16,16 @@ pub(crate) struct Paths {
     pub(crate) database: PathBuf,
     pub(crate) mark: PathBuf,
     pub(crate) lock: PathBuf,
+    /// The database of the search index.
+    pub(crate) index: PathBuf,
 }
 
 impl Paths {
     pub(crate) fn of(dir: &Path) -> Self {
         let file = |name| dir.join(name);
-        let (database, mark, lock) = (file("chat.db"), file("chat.mark"), file("chat.lock"));
-        Self { dir: dir.to_owned(), database, mark, lock }
+        let (database, mark) = (file("chat.db"), file("chat.mark"));
+        let (lock, index) = (file("chat.lock"), file("chat.search"));
+        Self { dir: dir.to_owned(), database, mark, lock, index }
     }
 
     /// Name of the database while it is being created.
@@ -30,6 +36,50 @@ impl Paths {
     pub(crate) fn wal(&self) -> PathBuf {
         with_suffix(&self.database, "-wal")
     }
+
+    fn all(&self) -> Vec<PathBuf> {
+        let databases = [&self.database, &self.index];
+        let databases = databases
+            .into_iter()
+            .flat_map(|path| ["", "-wal", "-shm"].map(|suffix| with_suffix(path, suffix)));
+        databases.chain([self.mark.clone(), self.lock.clone()]).collect()
+    }
+}
+
+/// Returns an error if another user could have prepared the directory or can change its files.
+pub(crate) fn verify_access(paths: &Paths) -> Result<(), OpenError> {
+    let insecure = |path: &Path, reason: String| OpenError::Insecure { path: path.to_owned(), reason };
+    let dir = if paths.dir.as_os_str().is_empty() { Path::new(".") } else { &paths.dir };
+    let metadata = fs::metadata(dir).map_err(OpenError::io("read", dir))?;
+    let (owner, user) = (metadata.uid(), geteuid().as_raw());
+    // The owner of a file can always change its permissions. Root can do that anyway.
+    if owner != user && owner != 0 {
+        return Err(insecure(
+            dir,
+            format!("it belongs to user {owner}, but this process runs as user {user}; change its owner"),
+        ));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        let mode = metadata.mode() & 0o7777;
+        return Err(insecure(
+            dir,
+            format!(
+                "other users can write to it (mode {mode:04o}); run `chmod go-w`, or choose a new subdirectory"
+            ),
+        ));
+    }
+    for path in paths.all() {
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if !metadata.is_file() => {
+                return Err(insecure(&path, "it is not a regular file; remove it".to_owned()));
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(OpenError::io("read", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// An exclusive lock on a file, released on drop.
@@ -70,7 +120,8 @@ impl FileId {
 /// Options to create a file that other users cannot read, because it contains private messages.
 pub(crate) fn private_file() -> OpenOptions {
     let mut options = File::options();
-    options.mode(0o600);
+    // A symbolic link could lead to a file of another program.
+    options.mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
     options
 }
 

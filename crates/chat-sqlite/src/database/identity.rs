@@ -23,6 +23,23 @@ impl Identity {
     }
 }
 
+/// The times of the `store` table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StoreTimes {
+    /// The newest time that the store has seen, in milliseconds since the Unix epoch. 0 if it has seen none.
+    pub(crate) seen_at: u64,
+    /// Time for which the store has been open, in milliseconds.
+    pub(crate) open_ms: u64,
+}
+
+impl StoreTimes {
+    pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        connection.query_row("SELECT seen_at, open_ms FROM store", (), |row| {
+            Ok(Self { seen_at: row.get(0)?, open_ms: row.get(1)? })
+        })
+    }
+}
+
 /// Returns 128 random bits as hexadecimal digits.
 pub(crate) fn random_id() -> String {
     let mut bytes = [0; 16];

@@ -10,9 +10,12 @@ mod schema;
 use rusqlite::Connection;
 
 pub(crate) use commit_mark::{CommitMark, CommitMarkFile, boot_id};
-pub(crate) use files::{FileId, FileLock, Paths, exists, private_file, sync_dir, with_suffix};
-pub(crate) use identity::{Identity, random_id, room_epoch};
+pub(crate) use files::{FileId, FileLock, Paths, exists, private_file, sync_dir, verify_access, with_suffix};
+pub(crate) use identity::{Identity, StoreTimes, random_id, room_epoch};
 pub(crate) use schema::{APPLICATION_ID, VERSION, migrate};
+
+/// Size up to which each opening checks all pages of a database, in bytes.
+pub(crate) const FULL_CHECK_LIMIT: u64 = 256 * 1024 * 1024;
 
 /// A database that this process may write to, with the lock that excludes other processes.
 #[derive(Debug)]
@@ -20,6 +23,7 @@ pub(crate) struct LockedDatabase {
     pub(crate) paths: Paths,
     pub(crate) connection: Connection,
     pub(crate) identity: Identity,
+    pub(crate) times: StoreTimes,
     pub(crate) mark: CommitMarkFile,
     /// Held until the writer thread ends.
     pub(crate) lock: FileLock,

@@ -45,6 +45,9 @@ pub(crate) fn verified_frame<'r>(
     Ok((seq, frame))
 }
 
+/// Bytes of a slot before the user's id: the room, the kind of user, the length of the id.
+const SLOT_HEADER: usize = 17;
+
 /// Returns the unique column of an idempotency key. Keys of different rooms or users never have the same slot.
 pub(crate) fn key_slot(room: i64, user: &UserKey, key: &str) -> Vec<u8> {
     let id = user.id().as_bytes();
@@ -56,9 +59,27 @@ pub(crate) fn key_slot(room: i64, user: &UserKey, key: &str) -> Vec<u8> {
     slot
 }
 
+/// Returns the part of a slot that all keys of the user in the room have in common.
+pub(crate) fn slot_owner(slot: &[u8]) -> &[u8] {
+    let length =
+        slot.get(9..SLOT_HEADER).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
+    let end = SLOT_HEADER.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+    slot.get(..end).unwrap_or(slot)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_owner_of_a_slot_is_its_room_and_user() {
+        let user = |id| chat_core::User::guest(id).expect("a name").key();
+        let (ann, anna) = (key_slot(1, &user("ann"), "a1"), key_slot(1, &user("anna"), "1"));
+        assert_eq!(slot_owner(&ann), key_slot(1, &user("ann"), ""));
+        assert_eq!(slot_owner(&anna), key_slot(1, &user("anna"), ""));
+        assert_ne!(slot_owner(&ann), slot_owner(&key_slot(2, &user("ann"), "a1")));
+        assert_eq!(slot_owner(b"damaged"), b"damaged");
+    }
 
     #[test]
     fn an_id_contains_room_and_seq_and_orders_by_room_first() {

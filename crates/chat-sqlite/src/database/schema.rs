@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: u32 = 0x6368_6174;
 
 /// The migrations from an empty database. The version of a schema is the number of its migrations.
-const MIGRATIONS: [&str; 2] = [V1, V2];
+const MIGRATIONS: [&str; 4] = [V1, V2, V3, V4];
 
 // A message's id combines the number of its room and its `seq` (`row::message_id`). So a room is one range of ids, in
 // order, in `messages` and in `search`.
@@ -46,6 +46,25 @@ const V2: &str = "
         (terms, content = '', contentless_delete = 1, tokenize = 'ascii', detail = 'none');
 ";
 
+// `seen_at` is the time of the store (`write::clock`), `open_ms` the time for which it has been open. Ages are computed
+// from them. `empty_ms` is `open_ms` at the time since when a room has been empty, or 0. `reserved_seq` is the highest `seq` of all deleted rooms: a room that is created again begins above it.
+const V3: &str = "
+    ALTER TABLE store ADD COLUMN seen_at INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE store ADD COLUMN open_ms INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE store ADD COLUMN reserved_seq INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE rooms ADD COLUMN empty_ms INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE keys ADD COLUMN open_ms INTEGER NOT NULL DEFAULT 0;
+    UPDATE store SET seen_at = coalesce((SELECT max(
+        (SELECT at FROM messages WHERE id BETWEEN r.id << 36 AND (r.id << 36) + 68719476735 ORDER BY id DESC LIMIT 1)
+    ) FROM rooms r), 0);
+";
+
+// The search index is in a database of its own: see `search::database`.
+const V4: &str = "
+    DROP TABLE search;
+    ALTER TABLE rooms DROP COLUMN indexed;
+";
+
 /// The schema version that this crate writes.
 #[expect(clippy::cast_possible_truncation, reason = "there are few migrations")]
 pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -67,15 +86,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn migration_to_version_2_drops_the_search_index_of_version_1() {
+    fn migrations_keep_rooms_and_find_the_newest_time() {
         let mut connection = Connection::open_in_memory().expect("a database");
         let first = "PRAGMA user_version = 1;
-            INSERT INTO rooms (name, head, first, keys) VALUES ('lobby', 1, 1, 0);
+            INSERT INTO store (one, identity, epoch, commits) VALUES (1, 'a', 'b', 3);
+            INSERT INTO rooms (name, head, first, keys) VALUES ('lobby', 1, 1, 0), ('hall', 2, 1, 0);
+            INSERT INTO messages (id, at, sum, frame) VALUES
+                (68719476737, 7, 0, x''), (137438953473, 8, 0, x''), (137438953474, 9, 0, x'');
             INSERT INTO search (rowid, terms) VALUES (1, 'hel ell llo');";
         connection.execute_batch(&format!("{V1}{first}")).expect("a database of version 1");
         migrate(&mut connection).expect("a schema");
-        let read = "SELECT head, indexed, (SELECT count(*) FROM search_docsize) FROM rooms";
-        let row = connection.query_row(read, (), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-        assert_eq!(row, Ok((1, 0, 0)));
+        let read = "SELECT (SELECT sum(head) FROM rooms), seen_at, open_ms,
+            (SELECT count(*) FROM sqlite_schema WHERE name LIKE 'search%') FROM store";
+        let row =
+            connection.query_row(read, (), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
+        assert_eq!(row, Ok((3, 9, 0, 0)));
     }
 }

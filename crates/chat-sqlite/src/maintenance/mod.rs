@@ -1,6 +1,8 @@
-//! Reading the store of a directory without opening it, also while another process uses it.
+//! Tasks on the store of a directory that is not opened: check and export, also while another process uses the store,
+//! and compaction.
 
 mod check;
+mod compact;
 mod export;
 
 use std::fs;
@@ -14,6 +16,8 @@ use crate::database::{APPLICATION_ID, Paths, VERSION, exists};
 
 pub(crate) use check::check;
 pub use check::{Progress, Report};
+pub use compact::Compacted;
+pub(crate) use compact::compact;
 pub use export::Exported;
 pub(crate) use export::{export, rooms};
 

@@ -12,11 +12,12 @@ use std::path::Path;
 use rusqlite::{Connection, TransactionBehavior};
 
 pub use recovery::Opening;
+pub(crate) use verify::verify;
 
 use crate::database::connection::{checkpoint, open_writer, set_durability};
 use crate::database::{
-    CommitMark, CommitMarkFile, FileLock, Identity, LockedDatabase, Paths, boot_id, exists, migrate,
-    random_id, sync_dir,
+    CommitMark, CommitMarkFile, FileLock, Identity, LockedDatabase, Paths, StoreTimes, boot_id, exists,
+    migrate, random_id, sync_dir, verify_access,
 };
 use crate::{Durability, OpenError, Options};
 
@@ -25,12 +26,13 @@ use crate::{Durability, OpenError, Options};
 pub(crate) fn open(dir: &Path, options: &Options) -> Result<(LockedDatabase, Opening), OpenError> {
     let paths = Paths::of(dir);
     create_dir(dir)?;
+    verify_access(&paths)?;
     let lock = FileLock::acquire(&paths.lock)?;
     let is_new = !exists(&paths.database)?;
     if is_new {
         create::create(&paths)?;
     } else {
-        verify::verify(&paths)?;
+        verify(&paths)?;
     }
     let (mark, last) = CommitMarkFile::open(&paths.mark).map_err(OpenError::io("open", &paths.mark))?;
     let sqlite = OpenError::sqlite(&paths.database);
@@ -40,6 +42,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<(LockedDatabase, Ope
     // An earlier process may have left writes in the cache of the operating system.
     checkpoint(&connection).map_err(&sqlite)?;
     let mut identity = Identity::read(&connection).map_err(&sqlite)?;
+    let times = StoreTimes::read(&connection).map_err(&sqlite)?;
     let opening = recovery::opening(is_new, last.as_ref(), mark.is_copy(), &identity);
     if let Opening::NewEpoch { reason } = opening {
         tracing::warn!(?dir, reason, "new epoch started; clients must read their rooms again");
@@ -59,7 +62,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<(LockedDatabase, Ope
         .and_then(|()| sync_dir(&paths.dir))
         .map_err(OpenError::io("write", &paths.mark))?;
     set_durability(&connection, options.durability).map_err(&sqlite)?;
-    Ok((LockedDatabase { paths, connection, identity, mark, lock }, opening))
+    Ok((LockedDatabase { paths, connection, identity, times, mark, lock }, opening))
 }
 
 fn create_dir(dir: &Path) -> Result<(), OpenError> {

@@ -6,13 +6,10 @@ use rusqlite::ErrorCode;
 
 use crate::OpenError;
 use crate::database::connection::{open_immutable, open_reader};
-use crate::database::{APPLICATION_ID, Identity, Paths, VERSION};
-
-/// Size up to which each opening checks all pages of the database, in bytes.
-const FULL_CHECK_LIMIT: u64 = 256 * 1024 * 1024;
+use crate::database::{APPLICATION_ID, FULL_CHECK_LIMIT, Identity, Paths, VERSION};
 
 /// Checks a database without writing to it.
-pub(super) fn verify(paths: &Paths) -> Result<(), OpenError> {
+pub(crate) fn verify(paths: &Paths) -> Result<(), OpenError> {
     let path = &paths.database;
     let damaged = |reason: String| OpenError::Damaged { path: path.clone(), reason };
     let has_wal = fs::metadata(paths.wal()).is_ok_and(|wal| wal.len() > 0);

@@ -21,7 +21,13 @@ pub(crate) fn bounds(connection: &Connection, room: &RoomName) -> rusqlite::Resu
         .prepare_cached("SELECT head, first FROM rooms WHERE name = ?1")?
         .query_row([room.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    Ok(bounds.unwrap_or((0, 1)))
+    match bounds {
+        Some(bounds) => Ok(bounds),
+        // The room may have existed before, with positions up to this one.
+        None => connection
+            .prepare_cached("SELECT reserved_seq, reserved_seq + 1 FROM store")?
+            .query_row((), |row| Ok((row.get(0)?, row.get(1)?))),
+    }
 }
 
 /// Reads a page of at most `max_bytes` bytes, or of one message that is longer.

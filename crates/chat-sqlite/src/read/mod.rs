@@ -1,9 +1,11 @@
 //! Reading messages: a pool of connections, pages of a room's history, and damaged messages.
 
+mod gate;
 mod history;
 mod message;
 mod pool;
 
+pub(crate) use gate::{ClosedGate, ReadGate, WAL_LIMIT, WalSize};
 pub(crate) use history::{bounds, read_page};
 pub(crate) use message::{UnreadableMessages, stored_message};
 pub(crate) use pool::ReaderPool;

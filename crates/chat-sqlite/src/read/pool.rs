@@ -1,26 +1,30 @@
-use std::path::PathBuf;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chat_core::Unavailable;
 use parking_lot::Mutex;
-use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::database::connection::open_reader;
+use super::ReadGate;
 
 /// Instructions of SQLite's virtual machine between two checks whether the read must stop.
 const CHECK_INTERVAL: i32 = 1_000;
 
+/// The largest number of connections of a pool. Each has two descriptors for each database.
+const MAX_CONNECTIONS: usize = 64;
+
 /// A pool of connections that read. Each read uses one connection in a blocking thread of the runtime.
-#[derive(Debug)]
+///
+/// All connections are opened at the start, so that a process without free descriptors can still read. Reads wait in a
+/// fair queue.
 pub(crate) struct ReaderPool {
-    database: PathBuf,
+    open: Box<dyn Fn() -> rusqlite::Result<Connection> + Send + Sync>,
+    gate: Arc<ReadGate>,
     permits: Arc<Semaphore>,
-    /// Permits for long reads, half of all, so that short reads always find a connection.
-    long_permits: Semaphore,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -34,14 +38,22 @@ impl Drop for StopOnDrop {
 }
 
 impl ReaderPool {
-    pub(crate) fn new(database: PathBuf, max_reads: usize) -> Self {
-        let max_reads = max_reads.clamp(1, Semaphore::MAX_PERMITS);
-        Self {
-            database,
-            permits: Arc::new(Semaphore::new(max_reads)),
-            long_permits: Semaphore::new((max_reads / 2).max(1)),
-            idle: Mutex::default(),
-        }
+    /// Opens `count` connections, at least 1 and at most 64.
+    pub(crate) fn new(
+        count: usize,
+        gate: Arc<ReadGate>,
+        open: impl Fn() -> rusqlite::Result<Connection> + Send + Sync + 'static,
+    ) -> rusqlite::Result<Self> {
+        let count = count.clamp(1, MAX_CONNECTIONS);
+        let opened = || {
+            let connection = open()?;
+            // The first read opens the write-ahead log.
+            connection.query_row("SELECT count(*) FROM store", (), |_| Ok(()))?;
+            Ok(connection)
+        };
+        let idle = (0..count).map(|_| opened()).collect::<rusqlite::Result<Vec<_>>>()?;
+        let permits = Arc::new(Semaphore::new(count));
+        Ok(Self { open: Box::new(open), gate, permits, idle: Mutex::new(idle) })
     }
 
     /// Runs a read in one transaction. It stops after `limit`, or when the future is dropped.
@@ -59,41 +71,23 @@ impl ReaderPool {
         let read = tokio::task::spawn_blocking(move || {
             // A blocked read keeps its permit.
             let _permit = permit;
-            pool.run(work, move || {
+            let _entered = pool.gate.enter(deadline).ok_or_else(busy)?;
+            let must_stop = move || {
                 stopped.load(Ordering::Relaxed) || deadline.is_some_and(|deadline| Instant::now() > deadline)
-            })
+            };
+            pool.run(work, must_stop).map_err(Unavailable::from_source)
         });
-        match read.await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(Unavailable::from_source(error)),
-            Err(error) => Err(Unavailable::from_source(error)),
-        }
-    }
-
-    /// Runs a read that may take long. Other reads keep at least half of the connections.
-    pub(crate) async fn read_long<T: Send + 'static>(
-        self: &Arc<Self>,
-        limit: Duration,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, Unavailable> {
-        let _permit = self.long_permit(limit).await?;
-        self.read(limit, work).await
+        read.await.unwrap_or_else(|error| Err(Unavailable::from_source(error)))
     }
 
     /// Refuses all further reads.
     pub(crate) fn close(&self) {
         self.permits.close();
-        self.long_permits.close();
         self.idle.lock().clear();
     }
 
     async fn permit(&self, limit: Duration) -> Result<OwnedSemaphorePermit, Unavailable> {
         let permit = timeout(limit, Arc::clone(&self.permits).acquire_owned()).await;
-        permit.map_err(|_| busy())?.map_err(|_| closed())
-    }
-
-    async fn long_permit(&self, limit: Duration) -> Result<SemaphorePermit<'_>, Unavailable> {
-        let permit = timeout(limit, self.long_permits.acquire()).await;
         permit.map_err(|_| busy())?.map_err(|_| closed())
     }
 
@@ -105,18 +99,45 @@ impl ReaderPool {
         let idle = self.idle.lock().pop();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => open_reader(&self.database)?,
+            None => (self.open)()?,
         };
-        connection.progress_handler(CHECK_INTERVAL, Some(must_stop))?;
-        // After an error the connection is not used again.
-        let transaction = connection.unchecked_transaction()?;
-        let value = work(&transaction)?;
-        transaction.finish()?;
+        let result = read_in_transaction(&mut connection, work, must_stop);
+        if result.as_ref().is_err_and(|error| must_reopen(error, &connection))
+            // Without free descriptors there is no other connection.
+            && let Ok(opened) = (self.open)()
+        {
+            connection = opened;
+        }
         if !self.permits.is_closed() {
             self.idle.lock().push(connection);
         }
-        Ok(value)
+        result
     }
+}
+
+impl fmt::Debug for ReaderPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReaderPool").field("permits", &self.permits).finish_non_exhaustive()
+    }
+}
+
+fn read_in_transaction<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    must_stop: impl FnMut() -> bool + Send + 'static,
+) -> rusqlite::Result<T> {
+    connection.progress_handler(CHECK_INTERVAL, Some(must_stop))?;
+    let transaction = connection.unchecked_transaction()?;
+    let value = work(&transaction)?;
+    transaction.finish()?;
+    Ok(value)
+}
+
+/// Returns `true` after an error that a new connection may not have.
+fn must_reopen(error: &rusqlite::Error, connection: &Connection) -> bool {
+    let is_expected =
+        matches!(error.sqlite_error_code(), Some(ErrorCode::OperationInterrupted | ErrorCode::DatabaseBusy));
+    !is_expected || !connection.is_autocommit()
 }
 
 fn busy() -> Unavailable {

@@ -3,14 +3,20 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use chat_core::RoomName;
-use rusqlite::Transaction;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::ngrams::{index_terms, room_prefix};
 use crate::database::row::{message_id, seq_of};
 use crate::read::{UnreadableMessages, stored_message};
 
-/// Bytes of messages that one transaction indexes. More bytes cost less per message, but delay appends longer.
-const STEP_BYTES: usize = 64 * 1024;
+/// Bytes of messages that one transaction indexes. More bytes cost less per message, but are searched later.
+pub(super) const STEP_BYTES: usize = 64 * 1024;
+
+/// Time after which a transaction ends before it has indexed that many bytes.
+const STEP_TIME: Duration = Duration::from_millis(50);
+
+/// Entries that one transaction deletes.
+const PRUNED_ENTRIES: usize = 1_024;
 
 /// Cost of one room, expressed in bytes of messages.
 const ROOM_COST: usize = 128;
@@ -25,12 +31,12 @@ pub(crate) struct IndexBacklog {
     rooms: Option<BTreeSet<i64>>,
     /// Bytes appended since the backlog was empty.
     bytes: usize,
-    /// Bytes appended since the last step. The next step indexes at least as many, so the backlog shrinks.
-    new_bytes: usize,
     /// Time of the next step. `None` if there is nothing to index.
     due: Option<Instant>,
     /// The room that the current step indexes.
     current: Option<i64>,
+    /// `true` if the index is damaged, so that nothing is indexed.
+    is_stopped: bool,
     /// Rooms that cannot be indexed. They are skipped, so that they do not block other rooms.
     failed: BTreeSet<i64>,
 }
@@ -48,11 +54,18 @@ impl IndexBacklog {
 
     /// Adds committed messages: their number of bytes and the ids of their rooms.
     pub(crate) fn add(&mut self, bytes: usize, rooms: impl IntoIterator<Item = i64>, now: Instant) {
+        if bytes == 0 || self.is_stopped {
+            return;
+        }
         let Some(known) = &mut self.rooms else { return };
         known.extend(rooms.into_iter().filter(|room| !self.failed.contains(room)));
         self.bytes += bytes;
-        self.new_bytes += bytes;
         self.due = Some(if self.bytes >= STEP_BYTES { now } else { now + QUIET_TIME });
+    }
+
+    /// Indexes nothing from now on.
+    pub(crate) fn stop(&mut self) {
+        *self = Self { is_stopped: true, ..Self::default() };
     }
 
     /// Records a failed step. A later step queries the database again. If the room may be the cause, it is skipped from
@@ -67,24 +80,23 @@ impl IndexBacklog {
         *self = Self { failed: mem::take(&mut self.failed), ..Self::unknown(now + QUIET_TIME) };
     }
 
-    /// Indexes the oldest messages of the first rooms. Returns `true` if it wrote to the database.
+    /// Indexes the oldest messages of the first rooms.
     pub(crate) fn step(
         &mut self,
-        transaction: &Transaction<'_>,
+        transaction: &Connection,
         unreadable: &UnreadableMessages,
-    ) -> rusqlite::Result<bool> {
+    ) -> rusqlite::Result<()> {
+        let until = Instant::now() + STEP_TIME;
         if self.rooms.is_none() {
             self.query_rooms(transaction)?;
         }
         let rooms = self.rooms.get_or_insert_default();
-        let mut left = STEP_BYTES.max(mem::take(&mut self.new_bytes));
-        let mut has_written = false;
+        let mut left = STEP_BYTES;
         while left > 0
             && let Some(room) = rooms.first().copied()
         {
             self.current = Some(room);
-            left = index_room(transaction, room, left, unreadable)?;
-            has_written = true;
+            left = index_room(transaction, room, left, until, unreadable)?;
             if left > 0 {
                 rooms.remove(&room);
                 left = left.saturating_sub(ROOM_COST);
@@ -94,11 +106,13 @@ impl IndexBacklog {
             self.bytes = 0;
             self.due = None;
         }
-        Ok(has_written)
+        Ok(())
     }
 
-    fn query_rooms(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        let mut statement = transaction.prepare_cached("SELECT id FROM rooms WHERE indexed < head")?;
+    fn query_rooms(&mut self, transaction: &Connection) -> rusqlite::Result<()> {
+        let mut statement = transaction.prepare_cached(
+            "SELECT r.id FROM chat.rooms r LEFT JOIN progress p ON p.id = r.id WHERE coalesce(p.indexed, 0) < r.head",
+        )?;
         let rooms = statement.query_map((), |row| row.get(0))?;
         let rooms = rooms.filter(|room| !room.as_ref().is_ok_and(|room| self.failed.contains(room)));
         self.rooms = Some(rooms.collect::<rusqlite::Result<_>>()?);
@@ -106,23 +120,31 @@ impl IndexBacklog {
     }
 }
 
-/// Indexes at most about `left` bytes of a room's messages and records the last indexed `seq`.
+/// Indexes at most about `left` bytes of a room's messages, until `until`, and records the last indexed `seq`.
 ///
 /// Returns the bytes left. If they are 0, the room may have more messages to index.
 fn index_room(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     room: i64,
     mut left: usize,
+    until: Instant,
     unreadable: &UnreadableMessages,
 ) -> rusqlite::Result<usize> {
-    let (name, mut up_to, from): (String, u64, u64) = transaction
-        .prepare_cached("SELECT name, head, indexed FROM rooms WHERE id = ?1")?
-        .query_row([room], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let row = transaction
+        .prepare_cached(
+            "SELECT r.name, r.head, coalesce(p.indexed, 0) FROM chat.rooms r LEFT JOIN progress p ON p.id = r.id
+             WHERE r.id = ?1",
+        )?
+        .query_row([room], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, u64>(2)?)))
+        .optional()?;
+    // The room may have been deleted.
+    let Some((name, mut up_to, from)) = row else { return Ok(left) };
     // The checksums of a room with a damaged name do not match either, so its messages cannot be read.
     if let Ok(name) = name.parse::<RoomName>() {
         let prefix = room_prefix(&name);
-        let mut messages = transaction
-            .prepare_cached("SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id")?;
+        let mut messages = transaction.prepare_cached(
+            "SELECT id, sum, frame FROM chat.messages WHERE id > ?1 AND id <= ?2 ORDER BY id",
+        )?;
         let mut insert = transaction.prepare_cached("INSERT INTO search (rowid, terms) VALUES (?1, ?2)")?;
         let mut rows = messages.query((message_id(room, from), message_id(room, up_to)))?;
         while let Some(row) = rows.next()? {
@@ -135,40 +157,80 @@ fn index_room(
                     insert.execute((id, terms))?;
                 }
             }
-            if left == 0 {
+            if left == 0 || Instant::now() >= until {
+                left = 0;
                 up_to = seq_of(id);
                 break;
             }
         }
     }
-    transaction.prepare_cached("UPDATE rooms SET indexed = ?2 WHERE id = ?1")?.execute((room, up_to))?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO progress (id, indexed, first) VALUES (?1, ?2, 1)
+             ON CONFLICT (id) DO UPDATE SET indexed = ?2",
+        )?
+        .execute((room, up_to))?;
     Ok(left)
+}
+
+/// Deletes the entries of deleted messages and rooms. Returns `true` if there may be more.
+pub(crate) fn prune(transaction: &Connection) -> rusqlite::Result<bool> {
+    let room = transaction
+        .prepare_cached(
+            "SELECT p.id, r.first FROM progress p LEFT JOIN chat.rooms r ON r.id = p.id
+             WHERE r.id IS NULL OR r.first > p.first LIMIT 1",
+        )?
+        .query_row((), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<u64>>(1)?)))
+        .optional()?;
+    let Some((room, first)) = room else { return Ok(false) };
+    let end = message_id(room, first.map_or(u64::MAX, |first| first.saturating_sub(1)));
+    let deleted = transaction
+        .prepare_cached(
+            "DELETE FROM search WHERE rowid IN
+             (SELECT id FROM search_docsize WHERE id > ?1 AND id <= ?2 LIMIT ?3)",
+        )?
+        .execute((message_id(room, 0), end, PRUNED_ENTRIES))?;
+    if deleted < PRUNED_ENTRIES {
+        match first {
+            Some(first) => transaction
+                .prepare_cached("UPDATE progress SET first = ?2 WHERE id = ?1")?
+                .execute((room, first))?,
+            None => transaction.prepare_cached("DELETE FROM progress WHERE id = ?1")?.execute([room])?,
+        };
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::Connection;
-
     use super::*;
-    use crate::database::migrate;
+    use crate::database::{Identity, Paths, migrate};
+    use crate::search::database::open_index;
 
-    fn database(sql: &str) -> Connection {
-        let mut connection = Connection::open_in_memory().expect("a database");
-        migrate(&mut connection).expect("a schema");
-        connection.execute_batch(sql).expect("executed");
-        connection
+    /// A store of these rows, and its index.
+    fn index(sql: &str) -> (tempfile::TempDir, Connection) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let paths = Paths::of(dir.path());
+        let mut store = Connection::open(&paths.database).expect("a database");
+        store.pragma_update(None, "journal_mode", "wal").expect("set");
+        migrate(&mut store).expect("a schema");
+        store.execute_batch(sql).expect("executed");
+        let identity = Identity { store: "a".to_owned(), epoch: "b".to_owned(), commits: 0 };
+        (dir, open_index(&paths, &identity).expect("an index"))
     }
 
     fn step(backlog: &mut IndexBacklog, connection: &mut Connection) -> u64 {
         let transaction = connection.transaction().expect("a transaction");
         backlog.step(&transaction, &UnreadableMessages::default()).expect("no error");
         transaction.commit().expect("committed");
-        connection.query_row("SELECT sum(head - indexed) FROM rooms", (), |row| row.get(0)).expect("a number")
+        let sql =
+            "SELECT sum(r.head - coalesce(p.indexed, 0)) FROM chat.rooms r LEFT JOIN progress p USING (id)";
+        connection.query_row(sql, (), |row| row.get(0)).expect("a number")
     }
 
     #[test]
     fn rooms_without_messages_are_indexed_in_limited_steps() {
-        let mut connection = database(
+        let (_dir, mut connection) = index(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
              INSERT INTO rooms (name, head, first, keys) SELECT 'room' || i, 1, 2, 0 FROM n",
         );
@@ -180,17 +242,16 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_limited_but_indexes_at_least_the_bytes_appended_since_the_last_step() {
-        let mut connection = database(
-            "INSERT INTO rooms (name, head, first, keys) VALUES ('lobby', 500, 1, 0);
-             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+    fn a_step_indexes_a_limited_number_of_bytes() {
+        let (_dir, mut connection) = index(
+            "INSERT INTO rooms (name, head, first, keys) VALUES ('lobby', 150, 1, 0);
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150)
              INSERT INTO messages (id, at, sum, frame) SELECT (1 << 36) + i, 0, 0, zeroblob(1024) FROM n",
         );
         let mut backlog = IndexBacklog::unknown(Instant::now());
-        assert_eq!(step(&mut backlog, &mut connection), 500 - 64);
-        backlog.add(400 * 1_024, [1], Instant::now());
-        assert_eq!(step(&mut backlog, &mut connection), 500 - 64 - 400);
-        assert_eq!(step(&mut backlog, &mut connection), 0);
+        for left in [150 - 64, 150 - 128, 0] {
+            assert_eq!(step(&mut backlog, &mut connection), left);
+        }
         assert_eq!(backlog.due(), None);
     }
 }

@@ -1,9 +1,7 @@
 //! The terms of the search index: for each character of a word, the trigram that starts there.
 
 use chat_core::RoomName;
-use chat_proto::fold;
-use serde::Deserialize;
-use serde_json::Value;
+use chat_proto::{fold, search_text};
 
 /// Characters of a term. Terms at the end of a word are shorter.
 const TERM_CHARS: usize = 3;
@@ -11,8 +9,8 @@ const TERM_CHARS: usize = 3;
 /// Words that a query may have.
 const MAX_QUERY_WORDS: usize = 32;
 
-/// Terms of a word that a query uses. More terms would exclude few further messages.
-const MAX_WORD_TERMS: usize = 8;
+/// Terms at each end of a word that a query uses. More terms would exclude few further messages.
+const END_TERMS: usize = 4;
 
 /// Returns the prefix of a room's terms, so that a search reads the entries of one room only.
 ///
@@ -25,14 +23,10 @@ pub(crate) fn room_prefix(room: &RoomName) -> String {
 ///
 /// Each character of each word starts a term. So each part of a word consists of terms, in every script.
 pub(crate) fn index_terms(prefix: &str, frame: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Message {
-        body: Value,
-    }
     let mut found = String::new();
     // A body that is nested too deeply for the parser is stored, but a search does not find it.
-    if let Ok(message) = serde_json::from_slice::<Message>(frame) {
-        collect(prefix, &message.body, &mut found);
+    for word in search_text(frame).unwrap_or_default().split_whitespace() {
+        add(prefix, word, &mut found);
     }
     found
 }
@@ -55,16 +49,12 @@ fn query_terms(prefix: &str, word: &str) -> Vec<String> {
         // The index contains it as a complete term only at the end of a word.
         return vec![quoted(&chars) + "*"];
     }
-    chars.windows(TERM_CHARS).take(MAX_WORD_TERMS).map(quoted).collect()
-}
-
-fn collect(prefix: &str, value: &Value, found: &mut String) {
-    match value {
-        Value::String(text) => fold(text).split_whitespace().for_each(|word| add(prefix, word, found)),
-        Value::Array(values) => values.iter().for_each(|value| collect(prefix, value, found)),
-        Value::Object(fields) => fields.values().for_each(|value| collect(prefix, value, found)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
+    let windows: Vec<_> = chars.windows(TERM_CHARS).collect();
+    let last = windows.len().saturating_sub(END_TERMS);
+    let ends = windows.iter().enumerate().filter(|(at, _)| *at < END_TERMS || *at >= last);
+    let mut terms: Vec<_> = ends.map(|(_, window)| quoted(window)).collect();
+    terms.dedup();
+    terms
 }
 
 fn add(prefix: &str, word: &str, found: &mut String) {
@@ -109,6 +99,11 @@ mod tests {
             ("녕", "\"녕\"*"),
             ("\"*", "\"\u{e022}\u{e02a}\"*"),
             ("a\u{3000}b", "\"a\"* AND \"b\"*"),
+            ("aaaaaaaaaaaaaab", "\"aaa\" AND \"aab\""),
+            (
+                "abcdefghijkl",
+                "\"abc\" AND \"bcd\" AND \"cde\" AND \"def\" AND \"ghi\" AND \"hij\" AND \"ijk\" AND \"jkl\"",
+            ),
         ] {
             assert_eq!(match_expression("", query).as_deref(), Some(expected), "{query}");
         }

@@ -2,15 +2,32 @@ use std::fmt::Display;
 use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::StoreState;
+use super::clock::{Clock, Now};
 use super::error::{WriteError, is_transient};
 use crate::database::connection::{checkpoint, open_writer};
 use crate::database::{CommitMark, CommitMarkFile, FileId, FileLock, Identity, LockedDatabase, boot_id};
+use crate::read::{ClosedGate, WAL_LIMIT, WalSize};
 use crate::{Durability, Options};
+
+/// Time after which the time of the store is written although nothing else is.
+const TIME_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// The longest wait for reads that must end before the write-ahead log is emptied.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// Bytes below which the write-ahead log is not emptied to win disk space.
+const EMPTYING_MINIMUM: u64 = 1024 * 1024;
+
+/// Time between two attempts to empty the write-ahead log.
+const EMPTYING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Time between two warnings about failed checkpoints.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The connection that writes. It counts each transaction and updates the commit mark after each commit.
 pub(crate) struct WriteConnection {
@@ -27,13 +44,25 @@ pub(crate) struct WriteConnection {
     /// `true` if the last write of the mark succeeded.
     is_marked: bool,
     boot: Option<String>,
+    clock: Clock,
+    wal: WalSize,
+    /// Closed while reads end, so that the write-ahead log can be emptied, and the time of the closing.
+    closed: Option<(ClosedGate, Instant)>,
+    /// The earliest time of the next attempt to empty the log.
+    next_emptying: Instant,
+    /// `true` if disk space is needed.
+    must_empty: bool,
+    checkpoint_warned: Option<Instant>,
+    last_commit: Instant,
     // Held until this connection is closed.
     _lock: FileLock,
 }
 
 impl WriteConnection {
     pub(crate) fn new(database: LockedDatabase, options: &Options, state: Arc<StoreState>) -> Self {
-        let LockedDatabase { paths, connection, identity, mark, lock } = database;
+        let LockedDatabase { paths, mut connection, identity, times, mark, lock } = database;
+        let wal = state.wal.clone();
+        watch(&wal, &mut connection);
         Self {
             state,
             file: FileId::of(&paths.database),
@@ -46,8 +75,24 @@ impl WriteConnection {
             mark,
             is_marked: true,
             boot: boot_id(),
+            clock: Clock::new(times),
+            wal,
+            closed: None,
+            next_emptying: Instant::now(),
+            must_empty: false,
+            checkpoint_warned: None,
+            last_commit: Instant::now(),
             _lock: lock,
         }
+    }
+
+    pub(crate) fn now(&mut self) -> Now {
+        self.clock.now()
+    }
+
+    /// Returns `true` if the time of the store must be written, so that little of it is lost in a crash.
+    pub(crate) fn is_time_due(&self) -> bool {
+        self.last_commit.elapsed() >= TIME_INTERVAL
     }
 
     /// Runs a transaction. `work` returns `true` if it has written. Then the transaction is committed and marked.
@@ -57,6 +102,7 @@ impl WriteConnection {
     ) -> Result<T, WriteError> {
         self.prepare()?;
         let is_failing = self.state.counters.is_failing();
+        let now = self.clock.now();
         let result = (|| {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let (has_written, value) = work(&transaction)?;
@@ -65,7 +111,7 @@ impl WriteConnection {
                 transaction.rollback()?;
                 return Ok((None, value));
             }
-            let commits = count_commit(&transaction)?;
+            let commits = count_commit(&transaction, now)?;
             transaction.commit()?;
             Ok((Some(commits), value))
         })();
@@ -73,6 +119,7 @@ impl WriteConnection {
             Ok((commits, value)) => {
                 if let Some(commits) = commits {
                     self.identity.commits = commits;
+                    self.last_commit = Instant::now();
                     self.state.counters.record_commit();
                     self.write_mark(true);
                 }
@@ -85,10 +132,81 @@ impl WriteConnection {
         }
     }
 
+    /// Copies the write-ahead log into the database when it is long. If it is too long, reads wait until it is emptied.
+    ///
+    /// Returns `true` if it must be called again soon.
+    pub(crate) fn checkpoint(&mut self) -> bool {
+        if self.wal.checkpoint_due()
+            && let Err(error) = self.wal.checkpoint(&self.connection)
+        {
+            self.checkpoint_failed(&error.to_string());
+        }
+        if self.wal.bytes() <= if self.must_empty { EMPTYING_MINIMUM } else { WAL_LIMIT } {
+            self.must_empty = false;
+            self.closed = None;
+            return false;
+        }
+        let now = Instant::now();
+        match &self.closed {
+            None if now < self.next_emptying => false,
+            None => {
+                self.closed = Some((self.state.gate.close(), now));
+                true
+            }
+            Some((closed, _)) if closed.is_drained() => {
+                self.empty_wal();
+                self.closed = None;
+                false
+            }
+            Some((_, since)) if since.elapsed() < DRAIN_TIME => true,
+            Some(_) => {
+                self.closed = None;
+                self.next_emptying = now + EMPTYING_INTERVAL;
+                self.checkpoint_failed("a read does not end");
+                false
+            }
+        }
+    }
+
+    /// Lets the next [`checkpoint`](Self::checkpoint) empty the write-ahead log although it is not too long, because
+    /// disk space is needed.
+    pub(crate) fn request_emptying(&mut self) {
+        self.must_empty = true;
+    }
+
+    fn empty_wal(&mut self) {
+        let emptied =
+            self.connection.busy_timeout(Duration::ZERO).and_then(|()| checkpoint(&self.connection));
+        let restored = self.connection.busy_timeout(self.lock_wait);
+        match emptied.and_then(|emptied| restored.map(|()| emptied)) {
+            Ok(true) => {
+                self.wal.reset();
+                self.must_empty = false;
+            }
+            Ok(false) => {
+                self.next_emptying = Instant::now() + EMPTYING_INTERVAL;
+                self.checkpoint_failed("another process reads the database");
+            }
+            Err(error) => {
+                self.next_emptying = Instant::now() + EMPTYING_INTERVAL;
+                self.checkpoint_failed(&error.to_string());
+            }
+        }
+    }
+
+    fn checkpoint_failed(&mut self, cause: &str) {
+        if self.checkpoint_warned.is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL) {
+            self.checkpoint_warned = Some(Instant::now());
+            let wal_bytes = self.wal.bytes();
+            tracing::warn!(cause, wal_bytes, "checkpoint failed; the write-ahead log grows");
+        }
+    }
+
     /// Empties the write-ahead log. Returns `false` if that failed.
     ///
     /// If a reader prevents it, the next start does it. That is not a failure.
     pub(crate) fn close(mut self) -> bool {
+        self.closed = None;
         if let Err(error) = self.prepare() {
             return self.close_failed(&error);
         }
@@ -112,7 +230,7 @@ impl WriteConnection {
     }
 
     fn reconnect(&mut self) -> Result<(), WriteError> {
-        let connection = open_writer(&self.path, self.durability, self.lock_wait)?;
+        let mut connection = open_writer(&self.path, self.durability, self.lock_wait)?;
         let found = Identity::read(&connection)?;
         if found.store != self.identity.store
             || found.epoch != self.identity.epoch
@@ -122,6 +240,7 @@ impl WriteConnection {
         }
         // The old connection must not close before the new one is open. As the last connection, it would make the next
         // one recover a commit from the write-ahead log whose synchronization has failed and that was refused.
+        watch(&self.wal, &mut connection);
         self.connection = connection;
         self.must_reconnect = false;
         Ok(())
@@ -154,9 +273,17 @@ impl WriteConnection {
     }
 }
 
-/// Increments the number of commits and returns it.
-fn count_commit(transaction: &Transaction<'_>) -> rusqlite::Result<u64> {
+fn watch(wal: &WalSize, connection: &mut Connection) {
+    if let Err(error) = wal.watch(connection) {
+        tracing::warn!(%error, "size of the write-ahead log is unknown");
+    }
+}
+
+/// Increments the number of commits and returns it. Records the time of the store.
+fn count_commit(transaction: &Transaction<'_>, now: Now) -> rusqlite::Result<u64> {
     transaction
-        .prepare_cached("UPDATE store SET commits = commits + 1 RETURNING commits")?
-        .query_row((), |row| row.get(0))
+        .prepare_cached(
+            "UPDATE store SET commits = commits + 1, seen_at = ?1, open_ms = ?2 RETURNING commits",
+        )?
+        .query_row((now.store, now.open_ms), |row| row.get(0))
 }

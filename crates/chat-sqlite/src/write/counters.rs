@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::clock::unix_millis;
 
@@ -12,6 +12,10 @@ pub struct Stats {
     pub commits: u64,
     /// Messages that differ from their checksum. Reads omit them.
     pub unreadable: u64,
+    /// Bytes in the write-ahead log. It normally stays below about 20 MiB, and reads wait above 64 MiB.
+    pub wal_bytes: u64,
+    /// True if the disk quota is reached, so that messages are refused.
+    pub is_full: bool,
     /// Time of the first failed write in milliseconds since the Unix epoch, or `None` if the last write succeeded.
     pub failing_since: Option<u64>,
 }
@@ -21,6 +25,7 @@ pub struct Stats {
 pub(crate) struct Counters {
     appends: AtomicU64,
     commits: AtomicU64,
+    is_full: AtomicBool,
     /// 0 if the last write succeeded.
     failing_since: AtomicU64,
 }
@@ -44,16 +49,22 @@ impl Counters {
         }
     }
 
+    pub(crate) fn set_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_failing(&self) -> bool {
         self.failing_since.load(Ordering::Relaxed) != 0
     }
 
-    pub(crate) fn stats(&self, unreadable: u64) -> Stats {
+    pub(crate) fn stats(&self, unreadable: u64, wal_bytes: u64) -> Stats {
         let failing_since = self.failing_since.load(Ordering::Relaxed);
         Stats {
             appends: self.appends.load(Ordering::Relaxed),
             commits: self.commits.load(Ordering::Relaxed),
             unreadable,
+            wal_bytes,
+            is_full: self.is_full.load(Ordering::Relaxed),
             failing_since: (failing_since != 0).then_some(failing_since),
         }
     }

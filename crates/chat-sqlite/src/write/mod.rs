@@ -1,13 +1,14 @@
-//! Writing: one thread commits all waiting appends in one transaction, maintains the search index and applies
-//! retention.
+//! Writing: one thread commits all waiting appends in one transaction, and applies retention and the quota.
 
 mod batch;
 mod clock;
 mod connection;
 mod counters;
 mod error;
+mod key_counts;
 mod notifier;
 mod queue;
+mod quota;
 mod retention;
 mod state;
 mod writer;

@@ -77,6 +77,11 @@ impl CommitNotifier {
         }
     }
 
+    /// Returns `true` if the room is open.
+    pub(crate) fn is_subscribed(&self, room: &str) -> bool {
+        room.parse().is_ok_and(|room| self.subscriptions.lock().rooms.contains_key(&room))
+    }
+
     /// Adds a message to the backlog.
     pub(crate) fn enqueue(&self, message: CommittedMessage) {
         self.backlog.lock().push_back(message);

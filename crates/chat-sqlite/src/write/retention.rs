@@ -3,6 +3,7 @@ use std::time::Duration;
 use rusqlite::Transaction;
 
 use super::clock::Now;
+use super::key_counts::KeyCounts;
 use crate::database::row::{message_id, seq_of};
 
 /// The largest number of rows that one step deletes per room and table, and of rooms that it visits.
@@ -38,6 +39,14 @@ struct RoomRow {
     head: u64,
     first: u64,
     keys: u64,
+    empty_ms: u64,
+}
+
+impl RoomRow {
+    /// Returns `true` if the room has no message and no key.
+    fn is_empty(self) -> bool {
+        self.first > self.head && self.keys == 0
+    }
 }
 
 impl RetentionSweep {
@@ -47,20 +56,33 @@ impl RetentionSweep {
         transaction: &Transaction<'_>,
         policy: RetentionPolicy,
         now: Now,
+        key_counts: &mut KeyCounts,
+        is_open: impl Fn(&str) -> bool,
     ) -> rusqlite::Result<SweepStep> {
-        let mut rooms = transaction
-            .prepare_cached("SELECT id, head, first, keys FROM rooms WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+        let mut rooms = transaction.prepare_cached(
+            "SELECT id, head, first, keys, empty_ms FROM rooms WHERE id > ?1 ORDER BY id LIMIT ?2",
+        )?;
         let rooms = rooms
             .query_map((self.last_room, STEP_ROWS), |row| {
-                Ok(RoomRow { id: row.get(0)?, head: row.get(1)?, first: row.get(2)?, keys: row.get(3)? })
+                Ok(RoomRow {
+                    id: row.get(0)?,
+                    head: row.get(1)?,
+                    first: row.get(2)?,
+                    keys: row.get(3)?,
+                    empty_ms: row.get(4)?,
+                })
             })?
             .collect::<rusqlite::Result<Vec<_>>>()?;
         let visited = rooms.len();
         let mut deleted_rows = 0;
         let mut last_room = self.last_room;
         for room in rooms {
-            deleted_rows += delete_messages(transaction, room, policy, now)?;
-            deleted_rows += delete_keys(transaction, room, policy, now)?;
+            let messages = delete_messages(transaction, room, policy, now)?;
+            let keys = delete_keys(transaction, room, policy, now, key_counts)?;
+            deleted_rows += messages + keys;
+            if messages + keys == 0 && room.is_empty() {
+                deleted_rows += delete_empty_room(transaction, room, policy, now, &is_open)?;
+            }
             if deleted_rows >= STEP_ROWS {
                 // This room may have more expired rows.
                 self.last_room = last_room;
@@ -83,13 +105,13 @@ fn delete_messages(
     if room.first > room.head || (policy.age.is_none() && room.first > last_excess) {
         return Ok(0);
     }
-    let is_old = |at| policy.age.is_some_and(|age| Duration::from_millis(now.safe.saturating_sub(at)) >= age);
+    let age = policy.age.filter(|_| now.is_plausible);
+    let is_old = |at| age.is_some_and(|age| Duration::from_millis(now.safe.saturating_sub(at)) >= age);
     let sql = "SELECT id, at FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3";
     let ids = expired(transaction, sql, room, |id, at| seq_of(id) <= last_excess || is_old(at))?;
     let Some(last) = ids.last() else { return Ok(0) };
     for id in &ids {
         transaction.prepare_cached("DELETE FROM messages WHERE id = ?1")?.execute([id])?;
-        transaction.prepare_cached("DELETE FROM search WHERE rowid = ?1")?.execute([id])?;
     }
     let first = seq_of(*last) + 1;
     transaction.prepare_cached("UPDATE rooms SET first = ?2 WHERE id = ?1")?.execute((room.id, first))?;
@@ -101,14 +123,16 @@ fn delete_keys(
     room: RoomRow,
     policy: RetentionPolicy,
     now: Now,
+    key_counts: &mut KeyCounts,
 ) -> rusqlite::Result<usize> {
     let Some(window) = policy.key_window.filter(|_| room.keys > 0) else {
         return Ok(0);
     };
-    let sql = "SELECT id, at FROM keys WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3";
-    let ids = expired(transaction, sql, room, |_, at| now.safe.saturating_sub(at) >= window)?;
+    let sql = "SELECT id, open_ms FROM keys WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3";
+    let ids = expired(transaction, sql, room, |_, open_ms| now.open_ms.saturating_sub(open_ms) >= window)?;
     for id in &ids {
-        transaction.prepare_cached("DELETE FROM keys WHERE id = ?1")?.execute([id])?;
+        let mut delete = transaction.prepare_cached("DELETE FROM keys WHERE id = ?1 RETURNING slot")?;
+        key_counts.remove(&delete.query_row([id], |row| row.get::<_, Vec<u8>>(0))?);
     }
     if !ids.is_empty() {
         transaction
@@ -116,6 +140,35 @@ fn delete_keys(
             .execute((room.id, ids.len()))?;
     }
     Ok(ids.len())
+}
+
+/// Deletes the row of a room that has been empty for the key window and is not open. If the room is created again, it
+/// continues above all its positions.
+fn delete_empty_room(
+    transaction: &Transaction<'_>,
+    room: RoomRow,
+    policy: RetentionPolicy,
+    now: Now,
+    is_open: impl Fn(&str) -> bool,
+) -> rusqlite::Result<usize> {
+    if room.empty_ms == 0 {
+        return transaction
+            .prepare_cached("UPDATE rooms SET empty_ms = ?2 WHERE id = ?1")?
+            .execute((room.id, now.open_ms.max(1)));
+    }
+    if policy.key_window.is_none_or(|window| now.open_ms.saturating_sub(room.empty_ms) < window) {
+        return Ok(0);
+    }
+    let name: String = transaction
+        .prepare_cached("SELECT name FROM rooms WHERE id = ?1")?
+        .query_row([room.id], |row| row.get(0))?;
+    if is_open(&name) {
+        return Ok(0);
+    }
+    transaction
+        .prepare_cached("UPDATE store SET reserved_seq = max(reserved_seq, ?1)")?
+        .execute([room.head])?;
+    transaction.prepare_cached("DELETE FROM rooms WHERE id = ?1")?.execute([room.id])
 }
 
 /// Returns the ids of a room's oldest rows, up to the first that is not expired.

@@ -1,16 +1,19 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Stats;
 use super::counters::Counters;
 use super::notifier::CommitNotifier;
-use crate::read::UnreadableMessages;
+use crate::read::{ReadGate, UnreadableMessages, WalSize};
 
 /// The state that the writer thread shares with the rooms.
 #[derive(Debug, Default)]
 pub(crate) struct StoreState {
     pub(crate) notifier: CommitNotifier,
     pub(crate) counters: Counters,
-    pub(crate) unreadable: UnreadableMessages,
+    pub(crate) unreadable: Arc<UnreadableMessages>,
+    pub(crate) gate: Arc<ReadGate>,
+    pub(crate) wal: WalSize,
     /// Time for which keys are remembered, in milliseconds. 0 until the first room is opened.
     key_window: AtomicU64,
 }
@@ -27,6 +30,6 @@ impl StoreState {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.counters.stats(self.unreadable.count())
+        self.counters.stats(self.unreadable.count(), self.wal.bytes())
     }
 }

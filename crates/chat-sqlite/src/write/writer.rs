@@ -1,37 +1,41 @@
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use std::{io, mem};
 
 use chat_core::{AppendError, Unavailable};
 
-use super::batch::{AppendBatch, Outcome};
-use super::clock::Clock;
+use super::batch::{AppendBatch, BatchLimits, Outcome};
 use super::connection::WriteConnection;
 use super::error::WriteError;
+use super::key_counts::KeyCounts;
 use super::notifier::CommittedMessage;
 use super::queue::{AppendQueue, AppendRequest};
-use super::retention::{RetentionPolicy, RetentionSweep};
+use super::quota::Quota;
+use super::retention::{RetentionPolicy, RetentionSweep, SweepStep};
 use super::state::StoreState;
 use crate::Options;
 use crate::database::LockedDatabase;
-use crate::search::IndexBacklog;
+use crate::search::Indexer;
 
 /// The longest time until a failing store is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time for which the tasks that append can publish their messages. Then the writer thread publishes them.
 const PUBLISH_DELAY: Duration = Duration::from_millis(10);
+/// Time between two checks whether the reads have ended, so that the write-ahead log can be emptied.
+const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Starts the writer thread. It ends after its queue was closed, and returns `true` if the store is closed cleanly.
 pub(crate) fn spawn(
     database: LockedDatabase,
     options: Options,
     state: &Arc<StoreState>,
+    indexer: Indexer,
 ) -> io::Result<(AppendQueue, JoinHandle<bool>)> {
     let (queue, requests) = AppendQueue::new(options.max_queued_appends);
-    let writer = Writer::new(database, options, Arc::clone(state));
+    let writer = Writer::new(database, options, Arc::clone(state), indexer);
     let guard = PanicGuard(Arc::clone(state));
     let thread = thread::Builder::new().name("chat-sqlite".to_owned()).spawn(move || {
         let _guard = guard;
@@ -55,19 +59,24 @@ struct Writer {
     state: Arc<StoreState>,
     options: Options,
     connection: WriteConnection,
-    clock: Clock,
-    backlog: IndexBacklog,
+    indexer: Indexer,
+    key_counts: KeyCounts,
+    quota: Quota,
+    /// `true` while the write-ahead log must be emptied.
+    is_checkpointing: bool,
     sweep: Option<RetentionSweep>,
     next_sweep: Instant,
 }
 
 impl Writer {
-    fn new(database: LockedDatabase, options: Options, state: Arc<StoreState>) -> Self {
+    fn new(database: LockedDatabase, options: Options, state: Arc<StoreState>, indexer: Indexer) -> Self {
         Self {
             connection: WriteConnection::new(database, &options, Arc::clone(&state)),
             state,
-            clock: Clock::new(),
-            backlog: IndexBacklog::unknown(Instant::now()),
+            indexer,
+            key_counts: KeyCounts::default(),
+            quota: Quota::new(options.max_disk_bytes),
+            is_checkpointing: false,
             sweep: None,
             next_sweep: Instant::now() + options.sweep_interval,
             options,
@@ -85,20 +94,24 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => self.state.notifier.publish_backlog(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            self.index();
+            self.is_checkpointing = self.connection.checkpoint();
             self.sweep();
         }
+        // The connection of the writer must close last.
+        self.indexer.stop();
         self.connection.close()
     }
 
-    /// Returns the time until the next index step, sweep, or publication.
+    /// Returns the time until the next checkpoint, sweep, or publication.
     fn idle_time(&self) -> Duration {
         if self.sweep.is_some() {
             return Duration::ZERO;
         }
-        let next = self.backlog.due().map_or(self.next_sweep, |due| due.min(self.next_sweep));
-        let idle = next.saturating_duration_since(Instant::now());
-        if self.state.notifier.has_backlog() { idle.min(PUBLISH_DELAY) } else { idle }
+        let mut left = self.next_sweep.saturating_duration_since(Instant::now());
+        if self.is_checkpointing {
+            left = left.min(DRAIN_CHECK_INTERVAL);
+        }
+        if self.state.notifier.has_backlog() { left.min(PUBLISH_DELAY) } else { left }
     }
 
     fn commit(&mut self, mut batch: Vec<AppendRequest>) {
@@ -144,39 +157,29 @@ impl Writer {
     }
 
     fn write(&mut self, requests: &[AppendRequest]) -> Result<Vec<Outcome>, WriteError> {
-        let (now, max_keys) = (self.clock.now(), self.options.max_keys_per_room);
-        let (appended, outcomes) = self.connection.transact(|transaction| {
-            let mut batch = AppendBatch::new(transaction, now, max_keys);
+        let now = self.connection.now();
+        let max_keys = self.options.max_keys_per_user.max(1);
+        let (quota, key_counts) = (&mut self.quota, &mut self.key_counts);
+        let other_bytes = self.state.wal.bytes() + self.indexer.bytes();
+        let written = self.connection.transact(|transaction| {
+            let is_full = quota.is_full(transaction, other_bytes)?;
+            let mut batch = AppendBatch::new(transaction, now, BatchLimits { max_keys, is_full }, key_counts);
             let outcomes = requests
                 .iter()
                 .map(|request| batch.append(&request.message))
                 .collect::<rusqlite::Result<Vec<_>>>()?;
             let appended = batch.finish()?;
-            Ok((appended.bytes > 0, (appended, outcomes)))
-        })?;
+            Ok((appended.bytes > 0, (appended, outcomes, is_full)))
+        });
+        let (appended, outcomes, is_full) = written.inspect_err(|_| self.key_counts.clear())?;
+        self.state.counters.set_full(is_full);
+        if is_full {
+            self.connection.request_emptying();
+        }
         if appended.bytes > 0 {
-            self.backlog.add(appended.bytes, appended.rooms, Instant::now());
+            self.indexer.add(appended.bytes, appended.rooms);
         }
         Ok(outcomes)
-    }
-
-    /// Runs a step of the search index if it is due.
-    fn index(&mut self) {
-        if self.backlog.due().is_none_or(|due| due > Instant::now()) {
-            return;
-        }
-        let mut backlog = mem::take(&mut self.backlog);
-        let state = Arc::clone(&self.state);
-        let indexed =
-            self.connection.transact(|transaction| Ok((backlog.step(transaction, &state.unreadable)?, ())));
-        if let Err(error) = indexed {
-            let room_may_be_cause = error.may_concern_one_room();
-            backlog.step_failed(room_may_be_cause, Instant::now());
-            if !room_may_be_cause {
-                self.record_failure(&error.to_string());
-            }
-        }
-        self.backlog = backlog;
     }
 
     /// Starts or continues a retention sweep if it is due.
@@ -190,18 +193,34 @@ impl Writer {
             messages: self.options.retain_messages,
             key_window: self.state.key_window(),
         };
-        let now = self.clock.now();
+        let now = self.connection.now();
+        let is_time_due = self.connection.is_time_due();
+        let (state, key_counts) = (&self.state, &mut self.key_counts);
         let step = self.connection.transact(|transaction| {
-            let step = sweep.step(transaction, policy, now)?;
-            Ok((step.deleted_rows > 0, step))
+            let is_open = |room: &str| state.notifier.is_subscribed(room);
+            let step = sweep.step(transaction, policy, now, key_counts, is_open)?;
+            Ok((step.deleted_rows > 0 || is_time_due, step))
         });
         match step {
-            Ok(step) if !step.is_last => self.sweep = Some(sweep),
-            Ok(_) => self.next_sweep = Instant::now() + self.options.sweep_interval,
+            Ok(step) if !step.is_last => {
+                self.note_deleted(step);
+                self.sweep = Some(sweep);
+            }
+            Ok(step) => {
+                self.note_deleted(step);
+                self.next_sweep = Instant::now() + self.options.sweep_interval;
+            }
             Err(error) => {
+                self.key_counts.clear();
                 self.next_sweep = Instant::now() + self.options.sweep_interval;
                 self.record_failure(&error.to_string());
             }
+        }
+    }
+
+    fn note_deleted(&self, step: SweepStep) {
+        if step.deleted_rows > 0 {
+            self.indexer.note_deleted();
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chat_core::{Commit, CommitSink, Limits, Range, Room};
 use chat_sqlite::{Options, SqliteStore};
 
-use crate::support::{StoreDir, append, append_with_key, ignore_commits, limits, name, read_all, room, seqs};
+use crate::support::{StoreDir, append, draft, guest, ignore_commits, limits, name, read_all, room, seqs};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_room_is_created_by_its_first_message() {
@@ -131,7 +131,7 @@ async fn extreme_options_are_accepted() {
         options.retain_age = Some(Duration::MAX);
         options.retain_messages = Some(u64::MAX);
         options.sweep_interval = Duration::MAX;
-        options.max_keys_per_room = u64::MAX;
+        options.max_keys_per_user = u64::MAX;
         options.max_queued_appends = usize::MAX;
         options.max_batch_messages = usize::MAX;
         options.max_concurrent_reads = usize::MAX;
@@ -139,7 +139,7 @@ async fn extreme_options_are_accepted() {
     });
     let smallest = Options::default().with(|options| {
         options.sweep_interval = Duration::ZERO;
-        options.max_keys_per_room = 0;
+        options.max_keys_per_user = 0;
         options.max_queued_appends = 0;
         options.max_batch_messages = 0;
         options.max_concurrent_reads = 0;
@@ -153,10 +153,9 @@ async fn extreme_options_are_accepted() {
         });
         let lobby: Arc<dyn Room> = store.room(name("lobby"), Arc::new(limits), ignore_commits());
         for seq in 1..=3 {
-            assert_eq!(
-                append_with_key(&lobby, &seq.to_string(), "hi").await.map(|appended| appended.seq),
-                Ok(seq)
-            );
+            // With the smallest limit, each user has one key.
+            let message = draft(&guest(&format!("user-{seq}")), Some("k"), "hi");
+            assert_eq!(lobby.append(message).await.map(|appended| appended.seq), Ok(seq));
         }
         assert_eq!(seqs(&read_all(&lobby).await), [1, 2, 3]);
         store.close_blocking();

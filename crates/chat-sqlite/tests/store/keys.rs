@@ -8,6 +8,7 @@ use chat_sqlite::Options;
 
 use crate::support::{
     StoreDir, append, append_with_key, draft, guest, ignore_commits, limits, name, read_all, room, seqs,
+    wait_until,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,22 +68,51 @@ async fn a_key_conflict_does_not_affect_other_appends_of_its_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_forgotten_after_its_window_and_above_the_limit() {
+async fn a_young_key_is_never_forgotten_and_its_user_is_refused_instead() {
     let dir = StoreDir::new();
-    let store = dir.open_with(Options::default().with(|options| options.max_keys_per_room = 3));
+    let options = || Options::default().with(|options| options.max_keys_per_user = 3);
+    let store = dir.open_with(options());
     let lobby = room(&store, "lobby");
-    for n in 0..5 {
-        append_with_key(&lobby, &n.to_string(), "hi").await.expect("appended");
+    let victim = append_with_key(&lobby, "k", "hi").await.expect("appended");
+    let bob = |key: &str| draft(&guest("bob"), Some(key), "hi");
+    for n in 0..3 {
+        lobby.append(bob(&n.to_string())).await.expect("appended");
     }
-    assert!(append_with_key(&lobby, "4", "hi").await.expect("known").duplicate);
-    assert!(append_with_key(&lobby, "2", "hi").await.expect("known").duplicate);
+    for round in 0..2 {
+        let refused = lobby.append(bob("3")).await;
+        assert!(matches!(refused, Err(AppendError::Unavailable(_))), "{round}: {refused:?}");
+    }
+    for n in 0..3 {
+        assert!(lobby.append(bob(&n.to_string())).await.expect("known").duplicate, "{n}");
+    }
     assert!(
-        !append_with_key(&lobby, "1", "hi").await.expect("appended").duplicate,
-        "the oldest key was deleted"
+        !lobby.append(draft(&guest("bob"), None, "hi")).await.expect("appended").duplicate,
+        "without a key"
     );
+    assert!(!room(&store, "hall").append(bob("3")).await.expect("appended").duplicate, "another room");
+    let again = append_with_key(&lobby, "k", "hi").await.expect("known");
+    assert_eq!((again.seq, again.duplicate), (victim.seq, true));
+    store.close_blocking();
+    let store = dir.open_with(options());
+    let refused = room(&store, "lobby").append(bob("3")).await;
+    assert!(matches!(refused, Err(AppendError::Unavailable(_))), "after a restart: {refused:?}");
+    store.close_blocking();
+    dir.database().execute("UPDATE store SET open_ms = open_ms + 86400000", ()).expect("aged");
+    let store = dir.open_with(options().with(|options| options.sweep_interval = Duration::from_millis(10)));
+    let lobby = room(&store, "lobby");
+    wait_until(async || lobby.append(bob("3")).await.is_ok()).await;
+    store.close_blocking();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_forgotten_after_its_window() {
+    let dir = StoreDir::new();
+    let store = dir.open();
+    append_with_key(&room(&store, "lobby"), "4", "hi").await.expect("appended");
     let brief = Arc::new((*limits()).clone().with(|limits| {
         limits.rooms.key_window = Duration::ZERO;
     }));
     let brief = store.room(name("lobby"), brief, ignore_commits());
-    assert_eq!(append_with_key(&brief, "4", "another").await.map(|appended| appended.seq), Ok(7));
+    assert_eq!(append_with_key(&brief, "4", "another").await.map(|appended| appended.seq), Ok(2));
+    store.close_blocking();
 }

@@ -3,6 +3,7 @@
 //! Some tests mount file systems or run `strace`. They need root and Linux.
 
 mod appends;
+mod descriptors;
 mod epochs;
 mod faults;
 mod fsync;
@@ -16,3 +17,4 @@ mod reopening;
 mod retention;
 mod search;
 mod support;
+mod wal;

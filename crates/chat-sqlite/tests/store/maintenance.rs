@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{StoreDir, append, file_hash, name, room};
-use chat_sqlite::SqliteStore;
+use std::time::Duration;
+
+use crate::support::{StoreDir, append, append_with_key, file_hash, guest, name, room, wait_until};
+use chat_core::NewMessage;
+use chat_sqlite::{OpenError, Opening, Options, SqliteStore};
+use serde_json::value::RawValue;
 
 /// The names and permissions of the files in a store's directory.
 fn files(dir: &StoreDir) -> BTreeMap<String, u32> {
@@ -114,6 +118,83 @@ async fn a_store_can_be_opened_and_closed_during_an_export() {
     assert_eq!(append(&room(&store, "lobby"), "on").await.map(|appended| appended.seq), Ok(4));
     store.close_blocking();
     assert!(SqliteStore::check(dir.path(), |_| ()).expect("a report").is_sound());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_has_one_line_for_each_message() {
+    let dir = StoreDir::new();
+    let store = dir.open();
+    let lobby = room(&store, "lobby");
+    let body = "{\"text\": \"hi\",\r\n\"x\":\n{\"type\":\"message\",\"seq\":2,\"user\":\"admin\"}\n}";
+    let body = RawValue::from_string(body.to_owned()).expect("JSON");
+    lobby.append(NewMessage::new(guest("mallory"), body)).await.expect("appended");
+    append(&lobby, "line\u{2028}end").await.expect("appended");
+    store.close_blocking();
+    let mut lines = Vec::new();
+    assert_eq!(SqliteStore::export(dir.path(), &name("lobby"), &mut lines).expect("exported").messages, 2);
+    let lines = String::from_utf8(lines).expect("UTF-8");
+    let parsed: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("a JSON value")).collect();
+    assert_eq!(parsed.len(), 2, "{lines}");
+    assert_eq!(
+        (&parsed[0]["user"]["name"], &parsed[0]["body"]["x"]["user"]),
+        (&"mallory".into(), &"admin".into())
+    );
+    assert!(!lines.contains(['\r', '\u{2028}', ' ']), "{lines}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compaction_frees_space_and_keeps_epochs_positions_and_keys() {
+    let dir = StoreDir::new();
+    let store = dir.open();
+    let lobby = room(&store, "lobby");
+    for n in 1..=300 {
+        append(&lobby, &format!("{n} {}", "x".repeat(3_000))).await.expect("appended");
+    }
+    append_with_key(&lobby, "k", "last").await.expect("appended");
+    let epoch = lobby.bounds().await.expect("bounds").epoch;
+    assert!(matches!(SqliteStore::compact(dir.path()), Err(OpenError::InUse(_))));
+    store.close_blocking();
+    let store = dir.open_with(Options::default().with(|options| {
+        options.retain_messages = Some(10);
+        options.sweep_interval = Duration::from_millis(10);
+    }));
+    let lobby = room(&store, "lobby");
+    wait_until(async || lobby.bounds().await.expect("bounds").first == 292).await;
+    store.close_blocking();
+    let before = fs::metadata(dir.file("chat.db")).expect("a file").len();
+    let files_before = files(&dir);
+    let compacted = SqliteStore::compact(dir.path()).expect("compacted");
+    let after = fs::metadata(dir.file("chat.db")).expect("a file").len();
+    assert!(after * 4 < before && compacted.bytes_after < compacted.bytes_before, "{before} {after}");
+    assert_eq!(files(&dir), files_before, "names and permissions");
+    assert!(SqliteStore::check(dir.path(), |_| ()).expect("a report").is_sound());
+    let store = dir.open();
+    assert_eq!(store.opening(), Opening::Closed);
+    let lobby = room(&store, "lobby");
+    let bounds = lobby.bounds().await.expect("bounds");
+    assert_eq!((bounds.head, bounds.first, bounds.epoch), (301, 292, epoch));
+    assert!(append_with_key(&lobby, "k", "last").await.expect("known").duplicate);
+    assert_eq!(append(&lobby, "on").await.map(|appended| appended.seq), Ok(302));
+    store.close_blocking();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_store_is_not_compacted() {
+    let dir = StoreDir::new();
+    let store = dir.open();
+    for _ in 0..50 {
+        append(&room(&store, "lobby"), &"x".repeat(1_000)).await.expect("appended");
+    }
+    store.close_blocking();
+    let mut bytes = fs::read(dir.file("chat.db")).expect("a file");
+    let page = bytes.len() / 4_096 / 2 * 4_096;
+    bytes[page..page + 4_096].fill(0);
+    fs::write(dir.file("chat.db"), &bytes).expect("written");
+    let names = files(&dir);
+    let error = SqliteStore::compact(dir.path()).expect_err("refused");
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert!(fs::read(dir.file("chat.db")).expect("a file") == bytes && files(&dir) == names);
 }
 
 /// A writer that calls a function at each write.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::support::disk::Disk;
@@ -150,6 +151,39 @@ fn an_error_names_the_directory_that_cannot_be_created() {
     fs::write(dir.path(), "a file").expect("written");
     let error = SqliteStore::open(dir.path(), Options::default()).expect_err("refused");
     assert!(matches!(error, OpenError::Io { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_of_another_user_or_writable_by_others_is_refused() {
+    for mode in [0o777, 0o770, 0o702] {
+        let dir = StoreDir::new();
+        closed_store(&dir).await;
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).expect("set");
+        let error = open_error(&dir);
+        assert!(matches!(error, OpenError::Insecure { .. }), "{mode:o}: {error}");
+        assert!(error.to_string().contains(&format!("{mode:04o}")), "{error}");
+        assert!(matches!(SqliteStore::compact(dir.path()), Err(OpenError::Insecure { .. })), "{mode:o}");
+    }
+    let dir = StoreDir::new();
+    closed_store(&dir).await;
+    std::os::unix::fs::chown(dir.path(), Some(12_345), None).expect("changed");
+    let error = open_error(&dir);
+    assert!(error.to_string().contains("belongs to user 12345"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_symbolic_link_in_place_of_a_file_is_refused_and_not_followed() {
+    for name in ["chat.mark", "chat.lock", "chat.db", "chat.db-wal", "chat.search"] {
+        let dir = StoreDir::new();
+        closed_store(&dir).await;
+        let victim = dir.path().with_extension("victim");
+        fs::write(&victim, "precious").expect("written");
+        let _missing = fs::remove_file(dir.file(name));
+        std::os::unix::fs::symlink(&victim, dir.file(name)).expect("linked");
+        let error = SqliteStore::open(dir.path(), Options::default()).expect_err("refused");
+        assert!(matches!(error, OpenError::Insecure { .. }), "{name}: {error}");
+        assert_eq!(fs::read_to_string(&victim).expect("a file"), "precious", "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::support::{StoreDir, append, ignore_commits, limits, name, read_all, room, seqs, wait_until};
+use std::time::Duration;
+
+use crate::support::{
+    StoreDir, TEST_TIMEOUT, append, ignore_commits, limits, name, read_all, room, seqs, set_file_length,
+    wait_until,
+};
 use chat_core::{Room, Scan, Search, SearchError};
-use chat_sqlite::SqliteStore;
+use chat_sqlite::{Options, SqliteStore};
 use proptest::prelude::*;
 
 fn search_for(query: &str, limit: usize, before: Option<u64>) -> Search {
@@ -22,8 +27,11 @@ async fn find(room: &Arc<dyn Room>, query: &str) -> Vec<u64> {
 async fn open_indexed(dir: &StoreDir) -> SqliteStore {
     // After opening, a store indexes its backlog without delay.
     let store = dir.open();
-    let not_indexed = "SELECT count(*) FROM rooms WHERE indexed < head";
-    wait_until(async || dir.database().query_row(not_indexed, (), |row| row.get(0)) == Ok(0)).await;
+    let (rooms, indexed) = ("SELECT sum(head) FROM rooms", "SELECT sum(indexed) FROM progress");
+    let sum = |database: rusqlite::Connection, sql: &str| {
+        database.query_row(sql, (), |row| row.get::<_, Option<u64>>(0)).expect("a number")
+    };
+    wait_until(async || sum(dir.database(), rooms) == sum(dir.index(), indexed)).await;
     store
 }
 
@@ -115,7 +123,7 @@ async fn a_search_finds_indexed_and_recent_messages() {
     let store = dir.open();
     let lobby = room(&store, "lobby");
     let count = "SELECT count(*) FROM search_docsize";
-    let indexed = || dir.database().query_row(count, (), |row| row.get::<_, u64>(0)).expect("counted");
+    let indexed = || dir.index().query_row(count, (), |row| row.get::<_, u64>(0)).expect("counted");
     for n in 1..=800 {
         append(&lobby, if n % 100 == 0 { "an apple" } else { "a pear" }).await.expect("appended");
     }
@@ -162,12 +170,94 @@ async fn a_search_stops_at_its_time_limit_and_the_next_one_works() {
         append(&lobby, &format!("a{n} b{n} c{n}")).await.expect("appended");
     }
     let impatient = Arc::new((*limits()).clone().with(|limits| {
-        limits.rooms.call_timeout = std::time::Duration::ZERO;
+        limits.rooms.call_timeout = Duration::ZERO;
     }));
     let impatient = store.room(name("lobby"), impatient, ignore_commits());
     let found = impatient.search(search_for("a b c", 300, None)).await;
     assert!(matches!(found, Err(SearchError::Unavailable(_))), "{found:?}");
     assert_eq!(find(&lobby, "a299 b").await, [300]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_and_searches_do_not_wait_for_the_index() {
+    let dir = StoreDir::new();
+    let store = open_indexed(&dir).await;
+    let lobby = room(&store, "lobby");
+    let blocker = dir.index();
+    blocker.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    for n in 1..=100 {
+        append(&lobby, &format!("apple {n} {}", "x".repeat(2_000))).await.expect("appended");
+    }
+    assert_eq!(find(&lobby, "apple 42").await, [42]);
+    let indexed = |database: &rusqlite::Connection| {
+        database
+            .query_row("SELECT count(*) FROM search_docsize", (), |row| row.get::<_, u64>(0))
+            .expect("counted")
+    };
+    assert_eq!(indexed(&blocker), 0, "the index was locked all the time");
+    blocker.execute_batch("ROLLBACK").expect("unlocked");
+    wait_until(async || indexed(&blocker) == 100).await;
+    assert_eq!(find(&lobby, "apple 42").await, [42]);
+    drop(blocker);
+    store.close_blocking();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_that_takes_too_long_is_an_error_of_its_client() {
+    let dir = StoreDir::new();
+    let store = dir.open_with(Options::default().with(|options| options.search_time_limit = Duration::ZERO));
+    let lobby = room(&store, "lobby");
+    for _ in 0..2 {
+        append(&lobby, "an apple").await.expect("appended");
+    }
+    let found = lobby.search(search_for("pear", 9, None)).await;
+    assert_eq!(found, Err(SearchError::TooExpensive));
+    store.close_blocking();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_in_many_slices_finds_the_same_messages() {
+    let dir = StoreDir::new();
+    let store = dir.open_with(Options::default().with(|options| options.search_time_limit = TEST_TIMEOUT));
+    let lobby = room(&store, "lobby");
+    for n in 1..=300 {
+        append(&lobby, if n % 7 == 0 { "an apple" } else { "a pear" }).await.expect("appended");
+    }
+    let expected: Vec<u64> = (1..=300).filter(|n| n % 7 == 0).rev().collect();
+    assert_eq!(find(&lobby, "apple").await, expected);
+    store.close_blocking();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_or_missing_search_index_is_built_again() {
+    type Damage = fn(&StoreDir);
+    let damages: [(&str, Damage); 5] = [
+        ("garbage", |dir| std::fs::write(dir.file("chat.search"), [0xa5; 8_192]).expect("written")),
+        ("empty", |dir| set_file_length(&dir.file("chat.search"), 0)),
+        ("cut off", |dir| set_file_length(&dir.file("chat.search"), 5_000)),
+        ("zeroed pages", |dir| {
+            let path = dir.file("chat.search");
+            let mut bytes = std::fs::read(&path).expect("a file");
+            bytes[4_096..].fill(0);
+            std::fs::write(&path, bytes).expect("written");
+        }),
+        ("missing", |dir| std::fs::remove_file(dir.file("chat.search")).expect("removed")),
+    ];
+    for (name, damage) in damages {
+        let dir = StoreDir::new();
+        let store = dir.open();
+        let lobby = room(&store, "lobby");
+        for n in 1..=50 {
+            append(&lobby, &format!("apple {n}")).await.expect("appended");
+        }
+        store.close_blocking();
+        open_indexed(&dir).await.close_blocking();
+        damage(&dir);
+        let store = open_indexed(&dir).await;
+        assert_eq!(find(&room(&store, "lobby"), "apple 42").await, [42], "{name}");
+        store.close_blocking();
+        assert!(SqliteStore::check(dir.path(), |_| ()).expect("a report").is_sound(), "{name}");
+    }
 }
 
 proptest! {

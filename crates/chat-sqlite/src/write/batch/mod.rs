@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::database::row::{LAST_ROOM, LAST_SEQ, checksum, key_slot, message_id, seq_of, verified_frame};
 use crate::write::clock::Now;
+use crate::write::key_counts::KeyCounts;
 
 /// Damaged messages at the end of a room that are skipped to find the time of its newest message.
 const MAX_DAMAGED: usize = 16;
@@ -53,9 +54,19 @@ pub(crate) enum Outcome {
 pub(crate) struct AppendBatch<'t> {
     transaction: &'t Transaction<'t>,
     now: Now,
-    max_keys: u64,
+    limits: BatchLimits,
+    key_counts: &'t mut KeyCounts,
     rooms: HashMap<RoomName, RoomRow>,
     bytes: usize,
+}
+
+/// The limits of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchLimits {
+    /// Idempotency keys of one user in one room.
+    pub(crate) max_keys: u64,
+    /// `true` if the store has reached its quota, so that it stores no message.
+    pub(crate) is_full: bool,
 }
 
 /// The messages that a batch has stored.
@@ -77,8 +88,13 @@ struct RoomRow {
 }
 
 impl<'t> AppendBatch<'t> {
-    pub(crate) fn new(transaction: &'t Transaction<'t>, now: Now, max_keys: u64) -> Self {
-        Self { transaction, now, max_keys, rooms: HashMap::new(), bytes: 0 }
+    pub(crate) fn new(
+        transaction: &'t Transaction<'t>,
+        now: Now,
+        limits: BatchLimits,
+        key_counts: &'t mut KeyCounts,
+    ) -> Self {
+        Self { transaction, now, limits, key_counts, rooms: HashMap::new(), bytes: 0 }
     }
 
     /// Stores a message, unless its key shows that it is stored already.
@@ -90,12 +106,20 @@ impl<'t> AppendBatch<'t> {
                 if let Some(outcome) = self.find_key(key, &slot)? {
                     return Ok(outcome);
                 }
+                if self.key_counts.get(self.transaction, &slot)? >= self.limits.max_keys {
+                    return Ok(refused(
+                        "the user has too many idempotency keys in the room; the oldest must expire",
+                    ));
+                }
                 Some((slot, key))
             }
             None => None,
         };
+        if self.limits.is_full {
+            return Ok(refused("the store has reached its disk quota"));
+        }
         if row.head >= LAST_SEQ || row.id >= LAST_ROOM {
-            return Ok(Outcome::Refused(Unavailable::new("the room is full").into()));
+            return Ok(refused("the room is full"));
         }
         let seq = row.head + 1;
         let last_at = match row.last_at {
@@ -125,8 +149,9 @@ impl<'t> AppendBatch<'t> {
 
     /// Updates the rows of the rooms.
     pub(crate) fn finish(self) -> rusqlite::Result<StoredBatch> {
-        let mut update =
-            self.transaction.prepare_cached("UPDATE rooms SET head = ?2, keys = ?3 WHERE id = ?1")?;
+        let mut update = self
+            .transaction
+            .prepare_cached("UPDATE rooms SET head = ?2, keys = ?3, empty_ms = 0 WHERE id = ?1")?;
         for row in self.rooms.values() {
             update.execute((row.id, row.head, row.keys))?;
         }
@@ -147,10 +172,15 @@ impl<'t> AppendBatch<'t> {
         if let Some(row) = row {
             return Ok(row);
         }
+        // The room may have existed before, with positions up to this one.
+        let head: u64 = self
+            .transaction
+            .prepare_cached("SELECT reserved_seq FROM store")?
+            .query_row((), |row| row.get(0))?;
         self.transaction
-            .prepare_cached("INSERT INTO rooms (name, head, first, keys) VALUES (?1, 0, 1, 0)")?
-            .execute([room.as_str()])?;
-        Ok(RoomRow { id: self.transaction.last_insert_rowid(), head: 0, keys: 0, last_at: None })
+            .prepare_cached("INSERT INTO rooms (name, head, first, keys) VALUES (?1, ?2, ?2 + 1, 0)")?
+            .execute((room.as_str(), head))?;
+        Ok(RoomRow { id: self.transaction.last_insert_rowid(), head, keys: 0, last_at: None })
     }
 
     /// Returns the time of a room's newest readable message, or 0 if there is none.
@@ -190,11 +220,13 @@ impl<'t> AppendBatch<'t> {
     fn find_key(&self, key: &IdempotencyKey, slot: &[u8]) -> rusqlite::Result<Option<Outcome>> {
         let known = self
             .transaction
-            .prepare_cached("SELECT id, at, digest FROM keys WHERE slot = ?1")?
-            .query_row([slot], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Vec<u8>>(2)?)))
+            .prepare_cached("SELECT id, at, open_ms, digest FROM keys WHERE slot = ?1")?
+            .query_row([slot], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get::<_, u64>(2)?, row.get::<_, Vec<u8>>(3)?))
+            })
             .optional()?;
-        let Some((id, at, digest)) = known else { return Ok(None) };
-        if self.now.safe.saturating_sub(at) >= key.window {
+        let Some((id, at, open_ms, digest)) = known else { return Ok(None) };
+        if self.now.open_ms.saturating_sub(open_ms) >= key.window {
             return Ok(None);
         }
         Ok(Some(if digest == key.digest {
@@ -204,29 +236,31 @@ impl<'t> AppendBatch<'t> {
         }))
     }
 
-    /// Stores a key. If the room has too many, deletes up to two of its oldest keys, so that a lowered limit is
-    /// reached.
+    /// Stores a key, in place of an expired one.
     fn insert_key(
-        &self,
+        &mut self,
         row: &mut RoomRow,
         id: i64,
         slot: &[u8],
         at: u64,
         key: &IdempotencyKey,
     ) -> rusqlite::Result<()> {
-        row.keys -=
-            self.transaction.prepare_cached("DELETE FROM keys WHERE slot = ?1")?.execute([slot])? as u64;
-        self.transaction
-            .prepare_cached("INSERT INTO keys (id, slot, at, digest) VALUES (?1, ?2, ?3, ?4)")?
-            .execute((id, slot, at, key.digest))?;
-        for _ in 0..row.keys.saturating_sub(self.max_keys).min(2) {
-            row.keys -= self
-                .transaction
-                .prepare_cached("DELETE FROM keys WHERE id = (SELECT min(id) FROM keys WHERE id > ?1)")?
-                .execute([message_id(row.id, 0)])? as u64;
+        let replaced =
+            self.transaction.prepare_cached("DELETE FROM keys WHERE slot = ?1")?.execute([slot])?;
+        if replaced > 0 {
+            row.keys -= 1;
+            self.key_counts.remove(slot);
         }
+        self.transaction
+            .prepare_cached("INSERT INTO keys (id, slot, at, open_ms, digest) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute((id, slot, at, self.now.open_ms, key.digest))?;
+        self.key_counts.add(slot);
         Ok(())
     }
+}
+
+fn refused(cause: &'static str) -> Outcome {
+    Outcome::Refused(Unavailable::new(cause).into())
 }
 
 #[cfg(test)]

@@ -137,8 +137,11 @@ fn a_process_killed_at_any_write_of_a_migration_loses_no_message() {
 fn downgrade(dir: &StoreDir) {
     let version_1 = "
         BEGIN;
-        ALTER TABLE rooms DROP COLUMN indexed;
-        DROP TABLE search;
+        ALTER TABLE store DROP COLUMN seen_at;
+        ALTER TABLE store DROP COLUMN open_ms;
+        ALTER TABLE store DROP COLUMN reserved_seq;
+        ALTER TABLE rooms DROP COLUMN empty_ms;
+        ALTER TABLE keys DROP COLUMN open_ms;
         CREATE VIRTUAL TABLE search USING fts5 (terms, content = '', contentless_delete = 1, tokenize = 'ascii');
         INSERT INTO search (rowid, terms) SELECT id, 'wor ord' FROM messages;
         PRAGMA user_version = 1;

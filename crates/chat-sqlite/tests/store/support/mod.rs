@@ -54,6 +54,11 @@ impl StoreDir {
     pub(crate) fn database(&self) -> Connection {
         Connection::open(self.file("chat.db")).expect("a database")
     }
+
+    /// Opens the search index without the store.
+    pub(crate) fn index(&self) -> Connection {
+        Connection::open(self.file("chat.search")).expect("a database")
+    }
 }
 
 /// Limits with a call timeout that a busy machine does not reach.

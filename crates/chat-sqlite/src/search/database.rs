@@ -1,0 +1,129 @@
+use std::fs;
+use std::io;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
+
+use crate::OpenError;
+use crate::database::connection::{attach_read_only, open_index_writer, open_reader};
+use crate::database::{FULL_CHECK_LIMIT, Identity, Paths, exists, private_file, with_suffix};
+
+/// The `application_id` of the index: `chsx` in ASCII.
+const APPLICATION_ID: u32 = 0x6368_7378;
+
+/// The version of [`SCHEMA`]. An index of another version is built again.
+const VERSION: u32 = 1;
+
+// The index contains a room's messages up to `indexed`, without those before `first`. It stores no positions
+// (`detail = 'none'`), because they are most of its cost. A term begins with the 8 characters of its room's prefix; so
+// the prefix indexes contain the terms of one and of two characters.
+const SCHEMA: &str = "
+    CREATE TABLE source (store TEXT NOT NULL, epoch TEXT NOT NULL) STRICT;
+    CREATE TABLE progress (id INTEGER PRIMARY KEY, indexed INTEGER NOT NULL, first INTEGER NOT NULL) STRICT;
+    CREATE VIRTUAL TABLE search USING fts5
+        (terms, content = '', contentless_delete = 1, tokenize = 'ascii', detail = 'none', prefix = '9 10');
+";
+
+/// Opens the search index of a store, with the messages attached as `chat`.
+///
+/// An index that is missing, damaged or of another store is created again. The indexer fills it while the store runs.
+pub(crate) fn open_index(paths: &Paths, identity: &Identity) -> Result<Connection, OpenError> {
+    let path = &paths.index;
+    if exists(path)? {
+        match open_existing(paths, identity) {
+            Ok((connection, None)) => return Ok(connection),
+            Ok((_, Some(reason))) => {
+                tracing::warn!(reason, index = %path.display(), "search index is built again while the store runs");
+            }
+            Err(error) if is_unusable(&error) => {
+                tracing::warn!(reason = %error, index = %path.display(), "search index is built again while the store runs");
+            }
+            Err(error) => return Err(OpenError::sqlite(path)(error)),
+        }
+    }
+    remove_index(paths)?;
+    // SQLite gives its other files the permissions of this one.
+    private_file().write(true).create_new(true).open(path).map_err(OpenError::io("create", path))?;
+    create(paths, identity).map_err(OpenError::sqlite(path))
+}
+
+/// Opens an index that no store uses, or returns `None` if it is missing or damaged.
+pub(crate) fn open_index_for_compaction(paths: &Paths) -> Result<Option<Connection>, OpenError> {
+    if !exists(&paths.index)? {
+        return Ok(None);
+    }
+    let opened = open_index_writer(&paths.index).and_then(|connection| {
+        Ok((connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?, connection))
+    });
+    let (result, connection): (String, _) = match opened {
+        Err(error) if is_unusable(&error) => return Ok(None),
+        opened => opened.map_err(OpenError::sqlite(&paths.index))?,
+    };
+    Ok((result == "ok").then_some(connection))
+}
+
+/// Opens a connection that searches: it reads the messages, and the index as `idx`.
+pub(crate) fn open_search_reader(paths: &Paths) -> rusqlite::Result<Connection> {
+    let connection = open_reader(&paths.database)?;
+    attach_read_only(&connection, &paths.index, "idx")?;
+    Ok(connection)
+}
+
+/// Removes the files of the index. Open connections can still use them.
+pub(crate) fn remove_index(paths: &Paths) -> Result<(), OpenError> {
+    for file in ["", "-wal", "-shm"].map(|suffix| with_suffix(&paths.index, suffix)) {
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(OpenError::io("remove", &file)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Returns `true` if the error shows that the content of a database is damaged.
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// Returns `true` if the error shows that a file is not an index: a table or a value is not as expected.
+fn is_unusable(error: &rusqlite::Error) -> bool {
+    is_damage(error) || matches!(error.sqlite_error_code(), None | Some(ErrorCode::Unknown))
+}
+
+/// Opens the index, and returns the reason if it cannot be used.
+fn open_existing(paths: &Paths, identity: &Identity) -> rusqlite::Result<(Connection, Option<&'static str>)> {
+    let connection = open_index_writer(&paths.index)?;
+    let found = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
+    if (found("application_id")?, found("user_version")?) != (APPLICATION_ID, VERSION) {
+        return Ok((connection, Some("it has another format")));
+    }
+    let source: Option<(String, String)> = connection
+        .query_row("SELECT store, epoch FROM source", (), |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    if source.is_none_or(|(store, epoch)| store != identity.store || epoch != identity.epoch) {
+        return Ok((connection, Some("it belongs to another epoch")));
+    }
+    if fs::metadata(&paths.index).map_or(0, |index| index.len()) <= FULL_CHECK_LIMIT {
+        let result: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
+        if result != "ok" {
+            return Ok((connection, Some("it is damaged")));
+        }
+    }
+    attach_read_only(&connection, &paths.database, "chat")?;
+    let sql = "SELECT count(*) FROM progress p JOIN chat.rooms r ON r.id = p.id WHERE p.indexed > r.head";
+    let ahead: u64 = connection.query_row(sql, (), |row| row.get(0))?;
+    Ok((connection, (ahead > 0).then_some("it has messages that the store does not have")))
+}
+
+fn create(paths: &Paths, identity: &Identity) -> rusqlite::Result<Connection> {
+    let mut connection = open_index_writer(&paths.index)?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    transaction.execute("INSERT INTO source VALUES (?1, ?2)", (&identity.store, &identity.epoch))?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
+    attach_read_only(&connection, &paths.database, "chat")?;
+    Ok(connection)
+}

@@ -1,0 +1,253 @@
+use std::collections::BTreeSet;
+use std::io;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use rusqlite::Connection;
+
+use super::database::{is_damage, remove_index};
+use super::index::{IndexBacklog, prune};
+use crate::database::Paths;
+use crate::database::connection::{checkpoint, used_bytes};
+use crate::read::{ReadGate, UnreadableMessages, WAL_LIMIT, WalSize};
+
+/// Pause after a step during which messages were appended, as a multiple of its duration. Appends then have most of the
+/// processor and of the disk.
+const PAUSE_FACTOR: u32 = 3;
+
+/// The longest wait for reads that must end before the write-ahead log is emptied.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// Time between two attempts after a failure.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The thread that builds the search index beside the writer.
+#[derive(Debug)]
+pub(crate) struct Indexer {
+    queue: Arc<IndexQueue>,
+    wal: WalSize,
+    /// Bytes of the index.
+    bytes: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The changes that the writer reports to the indexer.
+#[derive(Debug, Default)]
+struct IndexQueue {
+    changes: Mutex<Changes>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Changes {
+    rooms: BTreeSet<i64>,
+    bytes: usize,
+    has_deleted: bool,
+    is_closed: bool,
+}
+
+impl Indexer {
+    /// Starts the thread.
+    pub(crate) fn spawn(
+        connection: Connection,
+        paths: Paths,
+        gate: Arc<ReadGate>,
+        unreadable: Arc<UnreadableMessages>,
+    ) -> io::Result<Self> {
+        let queue = Arc::<IndexQueue>::default();
+        let (wal, bytes) = (WalSize::default(), Arc::<AtomicU64>::default());
+        let worker = Worker {
+            connection,
+            paths,
+            gate,
+            unreadable,
+            queue: Arc::clone(&queue),
+            wal: wal.clone(),
+            bytes: Arc::clone(&bytes),
+        };
+        let thread =
+            thread::Builder::new().name("chat-sqlite-index".to_owned()).spawn(move || worker.run())?;
+        Ok(Self { queue, wal, bytes, thread: Some(thread) })
+    }
+
+    /// Returns the bytes of the index and of its write-ahead log.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed) + self.wal.bytes()
+    }
+
+    /// Adds committed messages: their number of bytes and the ids of their rooms.
+    pub(crate) fn add(&self, bytes: usize, rooms: impl IntoIterator<Item = i64>) {
+        let mut changes = self.queue.changes.lock();
+        let was_empty = changes.bytes == 0;
+        changes.rooms.extend(rooms);
+        changes.bytes += bytes;
+        let is_due = was_empty || changes.bytes >= super::index::STEP_BYTES;
+        drop(changes);
+        if is_due {
+            self.queue.changed.notify_one();
+        }
+    }
+
+    /// Reports that messages or rooms were deleted.
+    pub(crate) fn note_deleted(&self) {
+        self.queue.changes.lock().has_deleted = true;
+        self.queue.changed.notify_one();
+    }
+
+    /// Ends the thread, after its current step.
+    pub(crate) fn stop(&mut self) {
+        self.queue.changes.lock().is_closed = true;
+        self.queue.changed.notify_one();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("indexer thread panicked; searches scan the messages that are not indexed");
+        }
+    }
+}
+
+impl Drop for Indexer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl IndexQueue {
+    /// Waits until `until`, or until there are changes to take.
+    fn take(&self, until: Option<Instant>) -> Changes {
+        let mut changes = self.changes.lock();
+        while changes.bytes == 0 && !changes.has_deleted && !changes.is_closed {
+            match until {
+                None => self.changed.wait(&mut changes),
+                Some(until) if self.changed.wait_until(&mut changes, until).timed_out() => break,
+                Some(_) => {}
+            }
+        }
+        let is_closed = changes.is_closed;
+        Changes { is_closed, ..mem::replace(&mut *changes, Changes { is_closed, ..Changes::default() }) }
+    }
+}
+
+struct Worker {
+    connection: Connection,
+    paths: Paths,
+    gate: Arc<ReadGate>,
+    unreadable: Arc<UnreadableMessages>,
+    queue: Arc<IndexQueue>,
+    wal: WalSize,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        lower_priority();
+        if let Err(error) = self.wal.watch(&mut self.connection) {
+            tracing::error!(%error, "size of the search index's write-ahead log is unknown");
+        }
+        let mut backlog = IndexBacklog::unknown(Instant::now());
+        // Messages may have been deleted while the index did not run.
+        let mut must_prune = true;
+        let mut not_before = Instant::now();
+        loop {
+            let due =
+                if must_prune { Some(not_before) } else { backlog.due().map(|due| due.max(not_before)) };
+            let changes = self.queue.take(due);
+            if changes.is_closed {
+                return;
+            }
+            must_prune |= changes.has_deleted;
+            backlog.add(changes.bytes, changes.rooms, Instant::now());
+            let started = Instant::now();
+            if started < not_before {
+                continue;
+            }
+            if must_prune {
+                must_prune = self.transact(prune).unwrap_or_else(|error| {
+                    tracing::debug!(%error, "entries of deleted messages stay in the search index");
+                    false
+                });
+            }
+            if backlog.due().is_some_and(|due| due <= started) {
+                self.step(&mut backlog);
+            }
+            let has_appends = self.queue.changes.lock().bytes > 0;
+            not_before =
+                Instant::now() + if has_appends { started.elapsed() * PAUSE_FACTOR } else { Duration::ZERO };
+            self.empty_wal();
+        }
+    }
+
+    fn step(&mut self, backlog: &mut IndexBacklog) {
+        let unreadable = Arc::clone(&self.unreadable);
+        match self.transact(|connection| backlog.step(connection, &unreadable)) {
+            Ok(()) => {}
+            Err(error) if is_damage(&error) => {
+                backlog.stop();
+                tracing::error!(%error, "search index damaged; searches scan all messages until the next start builds it again");
+                if let Err(error) = remove_index(&self.paths) {
+                    tracing::error!(%error, "search index not removed: remove it before the next start");
+                }
+            }
+            Err(error) => backlog.step_failed(may_concern_one_room(&error), Instant::now()),
+        }
+    }
+
+    fn transact<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        // A step reads the messages, so it is a reader of the store.
+        let _entered = self.gate.enter(None);
+        let transaction = self.connection.transaction()?;
+        let value = work(&transaction)?;
+        self.bytes.store(used_bytes(&transaction)?, Ordering::Relaxed);
+        transaction.commit()?;
+        Ok(value)
+    }
+
+    /// Lets reads wait while a long write-ahead log is emptied.
+    fn empty_wal(&mut self) {
+        if self.wal.checkpoint_due()
+            && let Err(error) = self.wal.checkpoint(&self.connection)
+        {
+            tracing::debug!(%error, "checkpoint of the search index failed");
+        }
+        if self.wal.bytes() <= WAL_LIMIT {
+            return;
+        }
+        let closed = self.gate.close();
+        if closed.wait_until_drained(DRAIN_TIME) && checkpoint(&self.connection).unwrap_or(false) {
+            self.wal.reset();
+        } else {
+            drop(closed);
+            thread::sleep(RETRY_INTERVAL.min(DRAIN_TIME) / 10);
+        }
+    }
+}
+
+fn may_concern_one_room(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode as Code;
+    !matches!(
+        error.sqlite_error_code(),
+        Some(
+            Code::DatabaseBusy
+                | Code::DatabaseLocked
+                | Code::DiskFull
+                | Code::SystemIoFailure
+                | Code::ReadOnly
+                | Code::CannotOpen
+        )
+    )
+}
+
+/// Gives the other threads of the process precedence.
+fn lower_priority() {
+    #[cfg(target_os = "linux")]
+    {
+        let thread = rustix::thread::gettid();
+        if let Err(error) = rustix::process::setpriority_process(Some(thread), 10) {
+            tracing::debug!(%error, "priority of the indexer not lowered");
+        }
+    }
+}
