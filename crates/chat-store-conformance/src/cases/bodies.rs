@@ -81,8 +81,7 @@ chat_suite::cases!(
     }
 
     /// Bodies from the smallest one to the size of a frame are stored whole.
-    async fn a_body_of_any_size_is_unchanged(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_body_of_any_size_is_unchanged(stage: Stage, room: OpenRoom) -> Verdict {
         let largest = stage.limits().wire.max_frame_bytes;
         for size in [11, 12, 255, 256, 4_095, 4_096, 4_097, largest - 1, largest] {
             let body = format!(r#"{{"text":"{}"}}"#, "x".repeat(size - 11));
@@ -92,8 +91,7 @@ chat_suite::cases!(
     }
 
     /// A body of 100 nested arrays or objects, which a command allows, is stored whole.
-    async fn a_body_of_any_depth_is_unchanged(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_body_of_any_depth_is_unchanged(stage: Stage, room: OpenRoom) -> Verdict {
         let (open, close) = ("[".repeat(100), "]".repeat(100));
         check_unchanged(&room, &format!(r#"{{"x":{open}1{close}}}"#)).await?;
         let (open, close) = (r#"{"x":"#.repeat(100), "}".repeat(100));
@@ -101,8 +99,7 @@ chat_suite::cases!(
     }
 
     /// Large messages of concurrent writers are stored whole.
-    async fn concurrent_large_bodies_do_not_mix(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn concurrent_large_bodies_do_not_mix(stage: Stage, room: OpenRoom) -> Verdict {
         let writer = room.clone();
         concurrently(8, move |number| {
             let room = writer.clone();
@@ -121,8 +118,7 @@ chat_suite::cases!(
     }
 
     /// The longest names, and keys with quotes and NULs, are in the message unchanged.
-    async fn any_user_name_and_key_are_unchanged(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn any_user_name_and_key_are_unchanged(stage: Stage, room: OpenRoom) -> Verdict {
         for (name, key) in [
             ("\u{1f600}".repeat(32), "k".repeat(64)),
             ("안".repeat(32), "안".repeat(21)),

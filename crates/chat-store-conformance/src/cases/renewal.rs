@@ -1,13 +1,12 @@
 use serde_json::json;
 
 use super::{check, same, seqs};
-use crate::{Capability, Case, Stage, Verdict};
+use crate::{Capability, Case, OpenRoom, Stage, Verdict};
 
 chat_suite::cases!(
     /// An open room whose log begins another life tells its sink, and has another epoch and no entries.
     #[with(needs(Capability::Renewal))]
-    async fn a_renewed_log_is_reported_and_empty(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_renewed_log_is_reported_and_empty(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(3).await?;
         let before = room.bounds().await?;
         stage.renew().await?;
@@ -23,8 +22,7 @@ chat_suite::cases!(
     /// A key of the earlier life is unknown in the new one.
     #[source = "chat_core::Room, Keys"]
     #[with(needs(Capability::Renewal))]
-    async fn a_renewed_log_has_no_keys(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_renewed_log_has_no_keys(stage: Stage, room: OpenRoom) -> Verdict {
         room.append(&super::ann(), Some("k"), &super::body("hi")).await?;
         stage.renew().await?;
         room.reports.renewed().await?;

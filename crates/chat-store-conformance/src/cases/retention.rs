@@ -10,8 +10,7 @@ chat_suite::cases!(
     /// After old entries are removed, first is the oldest one that is left, and head is the same.
     #[with(limits(|limits| limits.rooms.log_messages = 5))]
     #[with(needs(Capability::Retention))]
-    async fn first_moves_and_head_stays(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn first_moves_and_head_stays(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(30).await?;
         first_moves(&room).await?;
         while_it_stays(&room, async |first| {
@@ -24,8 +23,7 @@ chat_suite::cases!(
     /// The newest `log_messages` entries stay, whatever the number of entries was.
     #[with(limits(|limits| limits.rooms.log_messages = 5))]
     #[with(needs(Capability::Retention))]
-    async fn the_newest_entries_stay(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn the_newest_entries_stay(stage: Stage, room: OpenRoom) -> Verdict {
         for round in 1..=6 {
             room.say_all(10).await?;
             let head = round * 10;
@@ -39,8 +37,7 @@ chat_suite::cases!(
     /// A `seq` is never given out again after its entry was removed.
     #[with(limits(|limits| limits.rooms.log_messages = 5))]
     #[with(needs(Capability::Retention))]
-    async fn numbers_continue_after_removal(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn numbers_continue_after_removal(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(20).await?;
         first_moves(&room).await?;
         same(&room.say("more").await?.seq, &21)?;
@@ -50,8 +47,7 @@ chat_suite::cases!(
     /// Pages from before first begin at first, and back from first there is nothing and no more.
     #[with(limits(|limits| limits.rooms.log_messages = 5))]
     #[with(needs(Capability::Retention))]
-    async fn removed_entries_are_not_read(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn removed_entries_are_not_read(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(30).await?;
         first_moves(&room).await?;
         while_it_stays(&room, async |first| {
@@ -72,8 +68,7 @@ chat_suite::cases!(
     /// A repeat of a message whose entry was removed answers its `seq`, and stores nothing.
     #[with(limits(|limits| limits.rooms.log_messages = 5))]
     #[with(needs(Capability::Retention))]
-    async fn a_key_outlives_its_entry(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_key_outlives_its_entry(stage: Stage, room: OpenRoom) -> Verdict {
         room.append(&ann(), Some("k"), &body("hi")).await?;
         room.say_all(30).await?;
         first_moves(&room).await?;

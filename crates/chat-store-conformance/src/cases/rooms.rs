@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::{ann, body, concurrently, event, same, seqs};
-use crate::{Capability, Case, Stage, Verdict};
+use crate::{Capability, Case, OpenRoom, Stage, Verdict};
 
 chat_suite::cases!(
     /// The messages of 40 rooms, written in turn, are 1, 2, 3 in each room.
@@ -97,8 +97,7 @@ chat_suite::cases!(
 
     /// A room that is dropped and opened again has its entries, keys and epoch.
     #[with(needs(Capability::Persistence))]
-    async fn a_reopened_room_is_the_same_log(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_reopened_room_is_the_same_log(stage: Stage, room: OpenRoom) -> Verdict {
         room.say("hi").await?;
         room.append(&ann(), Some("k"), &body("hi")).await?;
         let before = (room.bounds().await?, room.read_after(0).await?);

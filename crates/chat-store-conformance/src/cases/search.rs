@@ -1,12 +1,11 @@
 use chat_core::SearchError;
 
 use super::{ann, body, check, same};
-use crate::{Capability, Case, Failure, Stage, Verdict};
+use crate::{Capability, Case, Failure, OpenRoom, Stage, Verdict};
 
 chat_suite::cases!(
     /// Either all searches of a room are supported, or all are unsupported.
-    async fn every_search_is_supported_or_none(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn every_search_is_supported_or_none(stage: Stage, room: OpenRoom) -> Verdict {
         let empty = room.try_search("apple", 9, u64::MAX).await;
         let can = match &empty {
             Ok(found) => {
@@ -87,8 +86,7 @@ chat_suite::cases!(
 
     /// The words of a query match in all strings of a body, at any depth, and in several strings.
     #[with(needs(Capability::Search))]
-    async fn every_string_of_a_body_is_searched(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn every_string_of_a_body_is_searched(stage: Stage, room: OpenRoom) -> Verdict {
         for body in [
             r#"{"text":"apple","tags":["red",{"x":["pl\u0075m"]}],"n":4711,"yes":true}"#,
             r#"{"question":"apple","answers":{"a":"pear"}}"#,
@@ -113,8 +111,7 @@ chat_suite::cases!(
 
     /// The room, user, type, key and `seq` of the event do not match.
     #[with(needs(Capability::Search))]
-    async fn fields_of_the_event_do_not_match(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn fields_of_the_event_do_not_match(stage: Stage, room: OpenRoom) -> Verdict {
         room.append(&super::guest("Zoe"), Some("kilo"), &body("hi")).await?;
         for query in ["zoe", "lobby", "kilo", "message", "seq", "text"] {
             same(&room.find(query).await?, &vec![])?;
@@ -143,8 +140,7 @@ chat_suite::cases!(
 
     /// Queries of quotes, wildcards, brackets, NULs and 256 bytes are answered, and the room goes on.
     #[with(needs(Capability::Search))]
-    async fn hostile_queries_are_answered(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn hostile_queries_are_answered(stage: Stage, room: OpenRoom) -> Verdict {
         room.say("an apple").await?;
         let long = ["x".repeat(256), "안".repeat(85), "a ".repeat(128), "\"".repeat(256), "(".repeat(256)];
         let queries = [
