@@ -23,20 +23,12 @@ impl Cluster {
     }
 
     /// Returns the builder of a further node.
-    ///
-    /// # Panics
-    ///
-    /// If `name` is not the name of a node.
     pub fn builder(&self, name: &str) -> Builder {
         let node = name.parse().expect("a node's name");
         Chat::builder().node(node).store(self.store.clone()).bus(self.bus.clone())
     }
 
     /// Adds a node with the default limits.
-    ///
-    /// # Panics
-    ///
-    /// If `name` is not the name of a node.
     pub fn node(&self, name: &str) -> Chat {
         self.builder(name).build()
     }
@@ -47,10 +39,6 @@ impl Cluster {
     }
 
     /// Removes a node from the bus, as if its process had crashed. The other nodes notice the loss.
-    ///
-    /// # Panics
-    ///
-    /// If `name` is not the name of a node.
     pub fn lose(&self, name: &str) {
         let node: NodeId = name.parse().expect("a node's name");
         let sinks = {
