@@ -67,11 +67,10 @@ chat_suite::cases!(
 
     /// The head is never below a `seq` that an answer or a report has named, and neither head nor first goes back.
     async fn bounds_never_go_back(stage: Stage, room: OpenRoom) -> Verdict {
-        let (writer, answered) = (room.clone(), Arc::new(AtomicU64::new(0)));
-        let highest = Arc::clone(&answered);
-        let writing = tokio::spawn(concurrently(4, move |_| {
-            let (room, answered) = (writer.clone(), Arc::clone(&highest));
-            async move { append_and_check(&room, &room, &answered, 50).await }
+        let answered = Arc::new(AtomicU64::new(0));
+        let shared = (room.clone(), Arc::clone(&answered));
+        let writing = tokio::spawn(concurrently(4, shared, |(room, answered), _| async move {
+            append_and_check(&room, &room, &answered, 50).await
         }));
         check_bounds(&room, &answered, 200).await?;
         writing.await.map_err(|panic| Failure::new("writers that do not fail", panic))?

@@ -12,27 +12,19 @@ use crate::{Case, Failure, OpenRoom, Reports, Stage, Verdict};
 chat_suite::cases!(
     /// The sink hears of each answered entry within the limit, before or after the answer.
     async fn an_answered_entry_is_reported(stage: Stage, room: OpenRoom) -> Verdict {
-        concurrently(6, move |_| {
-            let room = room.clone();
-            async move {
-                for _ in 0..20 {
-                    let seq = room.say("hi").await?.seq;
-                    room.reports.cover(seq..=seq).await?;
-                }
-                Ok(())
+        concurrently(6, room, |room, _| async move {
+            for _ in 0..20 {
+                let seq = room.say("hi").await?.seq;
+                room.reports.cover(seq..=seq).await?;
             }
+            Ok(())
         })
         .await
     }
 
     /// The sink hears of each entry of eight concurrent writers at least once, and of no other entry.
     async fn each_entry_is_reported_at_least_once(stage: Stage, room: OpenRoom) -> Verdict {
-        let writer = room.clone();
-        concurrently(8, move |_| {
-            let room = writer.clone();
-            async move { room.say_all(25).await }
-        })
-        .await?;
+        concurrently(8, room.clone(), |room, _| async move { room.say_all(25).await }).await?;
         room.check_reports(1..=200).await
     }
 

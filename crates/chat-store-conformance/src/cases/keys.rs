@@ -130,18 +130,15 @@ chat_suite::cases!(
     /// Of many concurrent appends with one key, one is new and the others are its duplicates.
     async fn concurrent_repeats_are_stored_once(stage: Stage, room: OpenRoom) -> Verdict {
         for round in 1..=10 {
-            let (writer, new) = (room.clone(), Arc::new(AtomicUsize::new(0)));
-            let counted = Arc::clone(&new);
-            concurrently(8, move |_| {
-                let (room, new) = (writer.clone(), Arc::clone(&counted));
-                async move {
-                    let appended = room.try_append(&ann(), Some(&format!("k{round}")), &body("hi")).await?;
-                    let appended = appended.map_err(|error| Failure::new("an answer", error))?;
-                    if !appended.duplicate {
-                        new.fetch_add(1, Ordering::SeqCst);
-                    }
-                    same(&appended.seq, &round)
+            let new = Arc::new(AtomicUsize::new(0));
+            let shared = (room.clone(), Arc::clone(&new));
+            concurrently(8, shared, |(room, new), _| async move {
+                let appended = room.try_append(&ann(), Some(&format!("k{round}")), &body("hi")).await?;
+                let appended = appended.map_err(|error| Failure::new("an answer", error))?;
+                if !appended.duplicate {
+                    new.fetch_add(1, Ordering::SeqCst);
                 }
+                same(&appended.seq, &round)
             })
             .await?;
             same(&new.load(Ordering::SeqCst), &1)?;
@@ -151,15 +148,11 @@ chat_suite::cases!(
 
     /// Of many concurrent bodies with one key, one is stored and the others are conflicts.
     async fn concurrent_bodies_with_one_key_store_one(stage: Stage, room: OpenRoom) -> Verdict {
-        let writer = room.clone();
-        concurrently(8, move |number| {
-            let room = writer.clone();
-            async move {
-                match room.try_append(&ann(), Some("k"), &body(&number.to_string())).await? {
-                    Ok(appended) => check(!appended.duplicate, "a new message or a conflict", appended),
-                    Err(AppendError::KeyConflict) => Ok(()),
-                    Err(error) => Err(Failure::new("a new message or a conflict", error)),
-                }
+        concurrently(8, room.clone(), |room, number| async move {
+            match room.try_append(&ann(), Some("k"), &body(&number.to_string())).await? {
+                Ok(appended) => check(!appended.duplicate, "a new message or a conflict", appended),
+                Err(AppendError::KeyConflict) => Ok(()),
+                Err(error) => Err(Failure::new("a new message or a conflict", error)),
             }
         })
         .await?;

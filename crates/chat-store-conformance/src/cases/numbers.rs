@@ -20,47 +20,35 @@ chat_suite::cases!(
 
     /// Eight concurrent writers get the numbers 1 to 200, each once.
     async fn concurrent_appends_leave_no_hole(stage: Stage, room: OpenRoom) -> Verdict {
-        let writer = room.clone();
-        concurrently(8, move |_| {
-            let room = writer.clone();
-            async move { room.say_all(25).await }
-        })
-        .await?;
+        concurrently(8, room.clone(), |room, _| async move { room.say_all(25).await }).await?;
         same(&seqs(&room.read_after(0).await?), &(1..=200).collect())
     }
 
     /// The entry at the `seq` that an append answers is the message of that append.
     async fn an_answered_seq_holds_the_appended_message(stage: Stage, room: OpenRoom) -> Verdict {
-        let writer = room.clone();
-        concurrently(6, move |number| {
-            let room = writer.clone();
-            async move {
-                for turn in 0..15 {
-                    let text = format!("{number} {turn}");
-                    let seq = room.say(&text).await?.seq;
-                    let mine = room.read_after(seq - 1).await?;
-                    let mine = mine.first().ok_or_else(|| Failure::new(&text, "nothing"))?;
-                    same(&event(mine)?["body"]["text"], &json!(text))?;
-                }
-                Ok(())
+        concurrently(6, room.clone(), |room, number| async move {
+            for turn in 0..15 {
+                let text = format!("{number} {turn}");
+                let seq = room.say(&text).await?.seq;
+                let mine = room.read_after(seq - 1).await?;
+                let mine = mine.first().ok_or_else(|| Failure::new(&text, "nothing"))?;
+                same(&event(mine)?["body"]["text"], &json!(text))?;
             }
+            Ok(())
         })
         .await
     }
 
     /// An append that starts after another one was answered gets a higher `seq`, whatever other writers do.
     async fn sequential_appends_get_increasing_seqs(stage: Stage, room: OpenRoom) -> Verdict {
-        concurrently(6, move |number| {
-            let room = room.clone();
-            async move {
-                let (user, mut last) = (guest(&format!("writer-{number}")), 0);
-                for _ in 0..20 {
-                    let seq = room.append(&user, None, &body("hi")).await?.seq;
-                    check(seq > last, format!("a `seq` above {last}"), seq)?;
-                    last = seq;
-                }
-                Ok(())
+        concurrently(6, room, |room, number| async move {
+            let (user, mut last) = (guest(&format!("writer-{number}")), 0);
+            for _ in 0..20 {
+                let seq = room.append(&user, None, &body("hi")).await?.seq;
+                check(seq > last, format!("a `seq` above {last}"), seq)?;
+                last = seq;
             }
+            Ok(())
         })
         .await
     }
@@ -102,12 +90,7 @@ chat_suite::cases!(
 
     /// The times of entries never decrease in the order of their `seq`.
     async fn times_never_decrease(stage: Stage, room: OpenRoom) -> Verdict {
-        let writer = room.clone();
-        concurrently(6, move |_| {
-            let room = writer.clone();
-            async move { room.say_all(25).await }
-        })
-        .await?;
+        concurrently(6, room.clone(), |room, _| async move { room.say_all(25).await }).await?;
         check_times(&room.read_after(0).await?)
     }
 );

@@ -97,11 +97,8 @@ chat_suite::cases!(
 
     /// A reader that reads on from its last entry during appends gets each entry once, in order.
     async fn reading_during_appends_skips_nothing(stage: Stage, room: OpenRoom) -> Verdict {
-        let writer = room.clone();
-        let writing = tokio::spawn(concurrently(4, move |_| {
-            let room = writer.clone();
-            async move { room.say_all(50).await }
-        }));
+        let writing =
+            tokio::spawn(concurrently(4, room.clone(), |room, _| async move { room.say_all(50).await }));
         let mut seen = Vec::new();
         while seen.len() < 200 {
             let after = seen.last().copied().unwrap_or(0);

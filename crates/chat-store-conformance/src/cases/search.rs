@@ -27,61 +27,51 @@ chat_suite::cases!(
     /// The messages that have each word of the query, in any order, are found newest first.
     #[with(needs(Capability::Search))]
     async fn all_words_match_newest_first(stage: Stage) -> Verdict {
-        finds(
-            &stage,
-            &["red apple", "green apple", "red pear", "an apple that is red", "pear"],
-            &[
-                ("apple", &[4, 2, 1]),
-                ("red apple", &[4, 1]),
-                ("apple red", &[4, 1]),
-                ("  apple\t red ", &[4, 1]),
-                ("pear", &[5, 3]),
-                ("plum", &[]),
-                ("plum apple", &[]),
-                ("redapple", &[]),
-            ],
-        )
-        .await
+        let texts = ["red apple", "green apple", "red pear", "an apple that is red", "pear"];
+        let queries: &[(&str, &[u64])] = &[
+            ("apple", &[4, 2, 1]),
+            ("red apple", &[4, 1]),
+            ("apple red", &[4, 1]),
+            ("  apple\t red ", &[4, 1]),
+            ("pear", &[5, 3]),
+            ("plum", &[]),
+            ("plum apple", &[]),
+            ("redapple", &[]),
+        ];
+        finds(&stage, &texts, queries).await
     }
 
     /// Upper and lower case match each other, and so do characters with the same NFKC form.
     #[with(needs(Capability::Search))]
     async fn case_and_width_are_ignored(stage: Stage) -> Verdict {
-        finds(
-            &stage,
-            &["An APPLE", "an apple", "ａｐｐｌｅ", "CAFÉ", "cafe\u{301}"],
-            &[("apple", &[3, 2, 1]), ("ApPlE", &[3, 2, 1]), ("ａｐｐｌｅ", &[3, 2, 1]), ("café", &[5, 4])],
-        )
-        .await
+        let texts = ["An APPLE", "an apple", "ａｐｐｌｅ", "CAFÉ", "cafe\u{301}"];
+        let queries: &[(&str, &[u64])] =
+            &[("apple", &[3, 2, 1]), ("ApPlE", &[3, 2, 1]), ("ａｐｐｌｅ", &[3, 2, 1]), ("café", &[5, 4])];
+        finds(&stage, &texts, queries).await
     }
 
     /// Part of a Korean word matches at the beginning, in the middle and at the end, as endings follow words.
     #[with(needs(Capability::Search))]
     async fn part_of_a_korean_word_matches(stage: Stage) -> Verdict {
-        finds(
-            &stage,
-            &["여러분, 안녕하세요!", "안녕", "감사합니다", "모두들안녕"],
-            &[
-                ("안녕", &[4, 2, 1]),
-                ("하세", &[1]),
-                ("감사", &[3]),
-                ("합니다", &[3]),
-                ("여러분 안녕하", &[1]),
-                ("안", &[4, 2, 1]),
-            ],
-        )
-        .await
+        let texts = ["여러분, 안녕하세요!", "안녕", "감사합니다", "모두들안녕"];
+        let queries: &[(&str, &[u64])] = &[
+            ("안녕", &[4, 2, 1]),
+            ("하세", &[1]),
+            ("감사", &[3]),
+            ("합니다", &[3]),
+            ("여러분 안녕하", &[1]),
+            ("안", &[4, 2, 1]),
+        ];
+        finds(&stage, &texts, queries).await
     }
 
     /// Part of a word matches in any script, with or without spaces between words.
     #[with(needs(Capability::Search))]
     async fn part_of_any_word_matches(stage: Stage) -> Verdict {
-        finds(
-            &stage,
-            &["日本語の文章です", "pineapple", "здравствуйте", "year2025"],
-            &[("文章", &[1]), ("日本", &[1]), ("apple", &[2]), ("равств", &[3]), ("2025", &[4])],
-        )
-        .await
+        let texts = ["日本語の文章です", "pineapple", "здравствуйте", "year2025"];
+        let queries: &[(&str, &[u64])] =
+            &[("文章", &[1]), ("日本", &[1]), ("apple", &[2]), ("равств", &[3]), ("2025", &[4])];
+        finds(&stage, &texts, queries).await
     }
 
     /// The words of a query match in all strings of a body, at any depth, and in several strings.
@@ -122,20 +112,17 @@ chat_suite::cases!(
     /// OR, NOT, NEAR and AND are words without a special meaning.
     #[with(needs(Capability::Search))]
     async fn a_query_has_no_operators(stage: Stage) -> Verdict {
-        finds(
-            &stage,
-            &["an apple", "war or peace", "do not disturb"],
-            &[
-                ("apple OR pear", &[]),
-                ("NOT pear", &[]),
-                ("apple NOT pear", &[]),
-                ("apple AND an", &[]),
-                ("apple NEAR an", &[]),
-                ("or", &[2]),
-                ("NOT", &[3]),
-            ],
-        )
-        .await
+        let texts = ["an apple", "war or peace", "do not disturb"];
+        let queries: &[(&str, &[u64])] = &[
+            ("apple OR pear", &[]),
+            ("NOT pear", &[]),
+            ("apple NOT pear", &[]),
+            ("apple AND an", &[]),
+            ("apple NEAR an", &[]),
+            ("or", &[2]),
+            ("NOT", &[3]),
+        ];
+        finds(&stage, &texts, queries).await
     }
 
     /// Queries of quotes, wildcards, brackets, NULs and 256 bytes are answered, and the room goes on.
@@ -186,19 +173,16 @@ chat_suite::cases!(
     /// Characters that are not letters match literally.
     #[with(needs(Capability::Search))]
     async fn punctuation_matches_literally(stage: Stage) -> Verdict {
-        finds(
-            &stage,
-            &["price: 100%", "100 apples", "a_b", "it's \"quoted\"", "C++ and C#"],
-            &[
-                ("100%", &[1]),
-                ("a_b", &[3]),
-                ("it's", &[4]),
-                ("\"quoted\"", &[4]),
-                ("c++", &[5]),
-                ("c#", &[5]),
-            ],
-        )
-        .await
+        let texts = ["price: 100%", "100 apples", "a_b", "it's \"quoted\"", "C++ and C#"];
+        let queries: &[(&str, &[u64])] = &[
+            ("100%", &[1]),
+            ("a_b", &[3]),
+            ("it's", &[4]),
+            ("\"quoted\"", &[4]),
+            ("c++", &[5]),
+            ("c#", &[5]),
+        ];
+        finds(&stage, &texts, queries).await
     }
 );
 
