@@ -4,17 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::{AppendError, User};
-use chat_sqlite::Options;
 
 use crate::support::{
-    StoreDir, append, append_with_key, draft, guest, ignore_commits, limits, name, read_all, room, seqs,
+    TEST_TIMEOUT, append, append_with_key, draft, guest, lobby_with, open_lobby, open_lobby_with, read_all,
+    room, seqs,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_known_after_a_restart_for_one_user_in_one_room() {
-    let dir = StoreDir::new();
-    let store = dir.open();
-    let lobby = room(&store, "lobby");
+    let (dir, store, lobby) = open_lobby();
     let first = append_with_key(&lobby, "k", "hi").await.expect("appended");
     store.close();
     let store = dir.open();
@@ -39,12 +37,9 @@ async fn a_key_is_known_after_a_restart_for_one_user_in_one_room() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_conflict_does_not_affect_other_appends_of_its_batch() {
-    let dir = StoreDir::new();
-    let store = dir.open_with_long_lock_wait();
-    let lobby = room(&store, "lobby");
+    let (dir, _store, lobby) = open_lobby_with(|options| options.lock_wait = TEST_TIMEOUT);
     append_with_key(&lobby, "k", "first").await.expect("appended");
-    let blocker = dir.database();
-    blocker.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let blocker = dir.lock();
     let appends: Vec<_> = (0..20)
         .map(|n| {
             let lobby = Arc::clone(&lobby);
@@ -68,9 +63,7 @@ async fn a_key_conflict_does_not_affect_other_appends_of_its_batch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_forgotten_after_its_window_and_above_the_limit() {
-    let dir = StoreDir::new();
-    let store = dir.open_with(Options::default().with(|options| options.max_keys_per_room = 3));
-    let lobby = room(&store, "lobby");
+    let (_dir, store, lobby) = open_lobby_with(|options| options.max_keys_per_room = 3);
     for n in 0..5 {
         append_with_key(&lobby, &n.to_string(), "hi").await.expect("appended");
     }
@@ -80,9 +73,6 @@ async fn a_key_is_forgotten_after_its_window_and_above_the_limit() {
         !append_with_key(&lobby, "1", "hi").await.expect("appended").duplicate,
         "the oldest key was deleted"
     );
-    let brief = Arc::new((*limits()).clone().with(|limits| {
-        limits.rooms.key_window = Duration::ZERO;
-    }));
-    let brief = store.room(name("lobby"), brief, ignore_commits());
+    let brief = lobby_with(&store, |limits| limits.rooms.key_window = Duration::ZERO);
     assert_eq!(append_with_key(&brief, "4", "another").await.map(|appended| appended.seq), Ok(7));
 }

@@ -5,7 +5,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use crate::support::disk::Disk;
-use crate::support::{StoreDir, append, file_hash, read_all, room, set_file_length};
+use crate::support::{StoreDir, append, append_all, file_hash, read_all, room, set_file_length};
 use chat_sqlite::{OpenError, Options, SqliteStore};
 use rusqlite::Connection;
 
@@ -13,9 +13,7 @@ use rusqlite::Connection;
 async fn closed_store(dir: &StoreDir) {
     let store = dir.open();
     let lobby = room(&store, "lobby");
-    for n in 0..60 {
-        append(&lobby, &format!("{n} {}", "x".repeat(500))).await.expect("appended");
-    }
+    append_all(&lobby, (0..60).map(|n| format!("{n} {}", "x".repeat(500)))).await;
     store.close();
 }
 
