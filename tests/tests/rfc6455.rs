@@ -30,52 +30,36 @@ struct Deviation {
     reason: &'static str,
 }
 
+const fn deviation(case: &'static str, verdict: &'static str, code: u64, reason: &'static str) -> Deviation {
+    Deviation { case, verdict, code, reason }
+}
+
 const EVERYWHERE: [Deviation; 5] = [
-    Deviation {
-        case: "6.4.3",
-        verdict: NON_STRICT,
-        code: 1007,
-        reason: "Text is checked when its frame is complete, not while parts are missing.",
-    },
-    Deviation {
-        case: "6.4.4",
-        verdict: NON_STRICT,
-        code: 1007,
-        reason: "The same; the frame is cut at another place.",
-    },
-    Deviation {
-        case: "7.1.6",
-        verdict: INFORMATIONAL,
-        code: 1000,
-        reason: "The messages before the close come back, then the close is echoed.",
-    },
-    Deviation {
-        case: "7.13.1",
-        verdict: INFORMATIONAL,
-        code: 1002,
-        reason: "5000 is not a valid close code. The server answers 1002.",
-    },
-    Deviation {
-        case: "7.13.2",
-        verdict: INFORMATIONAL,
-        code: 1002,
-        reason: "65535 is not a valid close code. The server answers 1002.",
-    },
+    deviation(
+        "6.4.3",
+        NON_STRICT,
+        1007,
+        "Text is checked when its frame is complete, not while parts are missing.",
+    ),
+    deviation("6.4.4", NON_STRICT, 1007, "The same; the frame is cut at another place."),
+    deviation(
+        "7.1.6",
+        INFORMATIONAL,
+        1000,
+        "The messages before the close come back, then the close is echoed.",
+    ),
+    deviation("7.13.1", INFORMATIONAL, 1002, "5000 is not a valid close code. The server answers 1002."),
+    deviation("7.13.2", INFORMATIONAL, 1002, "65535 is not a valid close code. The server answers 1002."),
 ];
 
 const ACTIX_FRAMEWORK: [Deviation; 2] = [
-    Deviation {
-        case: "6.4.1",
-        verdict: NON_STRICT,
-        code: 1007,
-        reason: "actix-ws checks text at the end of the message, not in each fragment.",
-    },
-    Deviation {
-        case: "6.4.2",
-        verdict: NON_STRICT,
-        code: 1007,
-        reason: "The same; the message is cut at another place.",
-    },
+    deviation(
+        "6.4.1",
+        NON_STRICT,
+        1007,
+        "actix-ws checks text at the end of the message, not in each fragment.",
+    ),
+    deviation("6.4.2", NON_STRICT, 1007, "The same; the message is cut at another place."),
 ];
 
 const OK: &str = "OK";

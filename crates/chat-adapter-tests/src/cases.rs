@@ -10,34 +10,31 @@ use crate::{Account, HEAD, Host, Server, TEXT, quick_limits};
 
 const JOIN: &[u8] = br#"{"type":"join","ref":"1","room":"lobby"}"#;
 
-async fn start<F>(
-    serve: impl FnOnce(Host, Endpoint, TcpListener) -> F,
-    host: Host,
-    mode: UpgradeMode,
-) -> Server
+/// A function of an adapter that serves each [`Host`].
+pub trait Serve: FnOnce(Host, Endpoint, TcpListener) -> Self::Served {
+    /// The future of the server.
+    type Served: Future<Output = ()> + Send + 'static;
+}
+
+impl<S, F> Serve for S
 where
+    S: FnOnce(Host, Endpoint, TcpListener) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
+    type Served = F;
+}
+
+async fn start(serve: impl Serve, host: Host, mode: UpgradeMode) -> Server {
     Server::start(quick_limits(), mode, |endpoint, listener| serve(host, endpoint, listener)).await
 }
 
 /// A 101 whose status a layer of the host changes is replaced by a 500, and starts no session.
-pub async fn changed_101_starts_no_session<F>(
-    serve: impl FnOnce(Host, Endpoint, TcpListener) -> F,
-    mode: UpgradeMode,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
+pub async fn changed_101_starts_no_session(serve: impl Serve, mode: UpgradeMode) {
     refused_upgrade_starts_no_session(&start(serve, Host::ChangedStatus, mode).await).await;
 }
 
 /// The outer of two layers of the adapter notices a change between the two.
-pub async fn change_between_two_layers_starts_no_session<F>(
-    serve: impl FnOnce(Host, Endpoint, TcpListener) -> F,
-    mode: UpgradeMode,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
+pub async fn change_between_two_layers_starts_no_session(serve: impl Serve, mode: UpgradeMode) {
     refused_upgrade_starts_no_session(&start(serve, Host::LayerTwice, mode).await).await;
 }
 
@@ -52,12 +49,7 @@ async fn refused_upgrade_starts_no_session(server: &Server) {
 }
 
 /// A host that forgets the adapter's layer keeps its own routes, and refuses each upgrade.
-pub async fn chat_without_the_layer_refuses_each_upgrade<F>(
-    serve: impl FnOnce(Host, Endpoint, TcpListener) -> F,
-    mode: UpgradeMode,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
+pub async fn chat_without_the_layer_refuses_each_upgrade(serve: impl Serve, mode: UpgradeMode) {
     let server = start(serve, Host::NoLayer, mode).await;
     assert_eq!(server.get("/hello").await.body(200).await, b"hello");
     server.send(HEAD).await.assert_refused(500, "internal_error").await;
@@ -65,22 +57,14 @@ pub async fn chat_without_the_layer_refuses_each_upgrade<F>(
 }
 
 /// A request whose connection a layer of the host has taken is refused.
-pub async fn taken_connection_refuses_the_upgrade<F>(
-    serve: impl FnOnce(Host, Endpoint, TcpListener) -> F,
-    mode: UpgradeMode,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
+pub async fn taken_connection_refuses_the_upgrade(serve: impl Serve, mode: UpgradeMode) {
     let server = start(serve, Host::TakenConnection, mode).await;
     server.send(HEAD).await.assert_refused(500, "internal_error").await;
     server.closed().await;
 }
 
 /// The host's routes answer beside the chat, and so does its 404.
-pub async fn host_keeps_its_routes<F>(serve: impl FnOnce(Host, Endpoint, TcpListener) -> F, mode: UpgradeMode)
-where
-    F: Future<Output = ()> + Send + 'static,
-{
+pub async fn host_keeps_its_routes(serve: impl Serve, mode: UpgradeMode) {
     let server = start(serve, Host::Plain, mode).await;
     assert_eq!(server.get("/hello").await.body(200).await, b"hello");
     server.get("/nothing").await.assert_status(404).await;
@@ -88,12 +72,7 @@ where
 }
 
 /// The host's WebSockets work beside the chat.
-pub async fn host_keeps_its_own_websockets<F>(
-    serve: impl FnOnce(Host, Endpoint, TcpListener) -> F,
-    mode: UpgradeMode,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
+pub async fn host_keeps_its_own_websockets(serve: impl Serve, mode: UpgradeMode) {
     let server = start(serve, Host::Plain, mode).await;
     let mut peer = server.send(HEAD.replace("/ws?", "/echo?")).await;
     peer.assert_status(101).await;
@@ -103,12 +82,7 @@ pub async fn host_keeps_its_own_websockets<F>(
 }
 
 /// The paths of the chat are relative to the place where its routes are mounted.
-pub async fn nested_chat_is_below_its_prefix<F>(
-    serve: impl FnOnce(Host, Endpoint, TcpListener) -> F,
-    mode: UpgradeMode,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
+pub async fn nested_chat_is_below_its_prefix(serve: impl Serve, mode: UpgradeMode) {
     let server = start(serve, Host::Nested, mode).await;
     server.send(HEAD).await.assert_status(404).await;
     let mut peer = server.send(HEAD.replace("/ws?", "/api/ws?")).await;
@@ -117,12 +91,7 @@ pub async fn nested_chat_is_below_its_prefix<F>(
 }
 
 /// The chat works under another server than the adapter's.
-pub async fn host_keeps_its_own_server<F>(
-    serve: impl FnOnce(Host, Endpoint, TcpListener) -> F,
-    mode: UpgradeMode,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
+pub async fn host_keeps_its_own_server(serve: impl Serve, mode: UpgradeMode) {
     let server = start(serve, Host::OwnServer, mode).await;
     let mut peer = server.connect().await;
     peer.text(JOIN).await;

@@ -4,10 +4,10 @@
 
 mod support;
 
-use chat_client::{AppendReceipt, Client, CloseCode, Closed, Error, JoinFrom, Lost, Text};
+use chat_client::{AppendReceipt, Client, CloseCode, Closed, Error, Lost, Text};
+use chat_testkit::Mode;
 use futures_util::future::join_all;
-use support::failing::{Failing, Mode};
-use support::{Proxy, Server, asked, close, eager, fake, lobby, url, welcomed, within};
+use support::{Proxy, Server, asked, close, connected, eager, fake, lobby, member, url, welcomed, within};
 use tokio::time::Instant;
 
 /// Sends this many messages at once.
@@ -22,16 +22,14 @@ fn seqs(answers: Vec<Result<AppendReceipt, Error>>) -> Vec<u64> {
 
 #[tokio::test]
 async fn close_waits_for_the_replies_of_earlier_commands() {
-    let rooms = Failing::new(Mode::Waits);
-    let server = Server::start(rooms.chat());
-    let (client, _events) = Client::builder(&server.url()).max_in_flight(3).connect().await.unwrap();
-    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (rooms, server) = Server::with_appends(Mode::Waits);
+    let (client, _events) = member(Client::builder(&server.url()).max_in_flight(3)).await;
     let other = client.clone();
     let late = async {
-        rooms.wait_for_attempts(1).await;
+        within(rooms.wait_for_appends(1)).await;
         // The client accepts no more commands, and the room still waits.
         assert_eq!(within(other.ping()).await, Err(Error::Closed(Closed::Locally)));
-        rooms.set(Mode::Works);
+        rooms.append(Mode::Works);
     };
     let handle = other.clone();
     let (sent, closed, ()) = tokio::join!(sends(&handle, 20), client.close(), late);
@@ -42,16 +40,14 @@ async fn close_waits_for_the_replies_of_earlier_commands() {
 
 #[tokio::test]
 async fn close_repeats_earlier_commands_on_another_connection() {
-    let rooms = Failing::new(Mode::Waits);
-    let server = Server::start(rooms.chat());
+    let (rooms, server) = Server::with_appends(Mode::Waits);
     let proxy = Proxy::start(server.address).await;
-    let (client, _events) = Client::builder(&url(proxy.address)).reconnect(eager()).connect().await.unwrap();
-    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (client, _events) = member(Client::builder(&url(proxy.address)).reconnect(eager())).await;
     let handle = client.clone();
     let lost = async {
-        rooms.wait_for_attempts(1).await;
+        within(rooms.wait_for_appends(1)).await;
         proxy.cut();
-        rooms.set(Mode::Works);
+        rooms.append(Mode::Works);
     };
     let (sent, closed, ()) = tokio::join!(sends(&handle, 5), client.close(), lost);
     assert_eq!((closed, seqs(sent)), (Ok(()), vec![1, 2, 3, 4, 5]));
@@ -79,10 +75,7 @@ async fn close_ends_commands_without_a_reply_after_its_timeout() {
 
 #[tokio::test]
 async fn close_returns_the_reason_of_a_connection_that_is_lost_for_good() {
-    let (address, mut peers) = fake().await;
-    let connecting = tokio::spawn(async move { Client::connect(&url(address)).await });
-    let mut peer = welcomed(&mut peers).await;
-    let (client, _events) = connecting.await.unwrap().unwrap();
+    let (client, _events, mut peer, _peers) = connected().await;
     let handle = client.clone();
     let kicked = async {
         asked(&mut peer).await;
@@ -96,19 +89,17 @@ async fn close_returns_the_reason_of_a_connection_that_is_lost_for_good() {
 
 #[tokio::test]
 async fn a_dropped_client_finishes_its_commands() {
-    let rooms = Failing::new(Mode::Waits);
-    let server = Server::start(rooms.chat());
-    let (client, mut events) = Client::connect(&server.url()).await.unwrap();
-    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (rooms, server) = Server::with_appends(Mode::Waits);
+    let (client, mut events) = server.member().await;
     let room = lobby();
     let hi = Text::new("hi");
     tokio::select! {
         biased;
         sent = client.send(&room, &hi) => panic!("{sent:?}"),
-        () = rooms.wait_for_attempts(1) => {}
+        () = within(rooms.wait_for_appends(1)) => {}
     }
     drop(client);
-    rooms.set(Mode::Works);
+    rooms.append(Mode::Works);
     assert_eq!(support::message(&mut events).await.seq, 1);
     assert!(matches!(support::next(&mut events).await, chat_client::ClientEvent::Closed(Closed::Locally)));
 }

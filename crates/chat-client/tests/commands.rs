@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chat_client::{Client, ClientEvent, ConnectError, Error, ErrorCode, JoinFrom, Range, Text};
 use chat_core::Chat;
-use support::{Server, lobby, message, next, url, within};
+use support::{Server, lobby, member, message, next, url, within};
 
 #[tokio::test]
 async fn a_message_of_one_client_reaches_another() {
@@ -41,8 +41,7 @@ async fn a_message_of_one_client_reaches_another() {
 #[tokio::test]
 async fn a_log_is_read_in_pages_and_joined_at_any_entry() {
     let server = Server::start(Chat::default());
-    let (client, mut events) = Client::connect(&server.url()).await.unwrap();
-    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (client, mut events) = server.member().await;
     for n in 1..=9 {
         client.send(&lobby(), &Text::new(format!("message {n}"))).await.unwrap();
     }
@@ -78,8 +77,7 @@ async fn a_log_is_read_in_pages_and_joined_at_any_entry() {
 #[tokio::test]
 async fn two_sends_with_one_key_are_one_message() {
     let server = Server::start(Chat::default());
-    let (client, mut events) = Client::connect(&server.url()).await.unwrap();
-    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (client, mut events) = server.member().await;
     let first = client.send_with_key(&lobby(), &Text::new("hi"), "k").await.unwrap();
     let again = client.send_with_key(&lobby(), &Text::new("hi"), "k").await.unwrap();
     assert_eq!((again.seq, again.at, again.duplicate), (first.seq, first.at, true));
@@ -93,8 +91,7 @@ async fn two_sends_with_one_key_are_one_message() {
 #[tokio::test]
 async fn a_command_that_is_too_long_is_not_sent() {
     let server = Server::start(Chat::default());
-    let (client, _events) = Client::connect(&server.url()).await.unwrap();
-    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (client, _events) = server.member().await;
     let long = client.send(&lobby(), &Text::new("x".repeat(20_000))).await.unwrap_err();
     assert!(matches!(long, Error::InvalidCommand(_)));
     client.ping().await.unwrap();
@@ -103,8 +100,7 @@ async fn a_command_that_is_too_long_is_not_sent() {
 #[tokio::test]
 async fn a_hundred_commands_at_once_all_get_replies() {
     let server = Server::start(Chat::default());
-    let (client, mut events) = Client::builder(&server.url()).max_in_flight(7).connect().await.unwrap();
-    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (client, mut events) = member(Client::builder(&server.url()).max_in_flight(7)).await;
     let tasks: Vec<_> = (0..100)
         .map(|n| {
             let client = client.clone();

@@ -7,17 +7,15 @@ use std::time::Duration;
 
 use chat_client::{Client, ClientEvent, CloseCode, Closed, Error, JoinFrom, Lost, Reconnect, Text};
 use chat_core::{Chat, Limits};
-use support::{Proxy, Server, eager, lobby, message, next, url, within};
+use support::{Proxy, Server, eager, lobby, member, message, next, url, within};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 #[tokio::test]
 async fn events_continue_without_a_hole_or_a_duplicate_after_a_reconnect() {
     let server = Server::start(Chat::default());
-    let (writer, _) = Client::connect(&server.url()).await.unwrap();
-    writer.join(&lobby(), JoinFrom::Now).await.unwrap();
-    let (reader, mut events) = Client::builder(&server.url()).reconnect(eager()).connect().await.unwrap();
-    reader.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (writer, _) = server.member().await;
+    let (reader, mut events) = member(Client::builder(&server.url()).reconnect(eager())).await;
     for round in 0..5 {
         for n in 1..=20 {
             if n == 10 {
@@ -69,13 +67,10 @@ async fn entries_that_the_log_no_longer_has_are_a_gap() {
     });
     let server = Server::start(Chat::builder().limits(limits).build());
     let proxy = Proxy::start(server.address).await;
-    let (client, mut events) =
-        Client::builder(&url(proxy.address)).reconnect(eager()).connect().await.unwrap();
-    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (client, mut events) = member(Client::builder(&url(proxy.address)).reconnect(eager())).await;
     client.send(&lobby(), &Text::new("1")).await.unwrap();
     assert_eq!(message(&mut events).await.seq, 1);
-    let (writer, _) = Client::connect(&server.url()).await.unwrap();
-    writer.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (writer, _) = server.member().await;
     proxy.open(false);
     proxy.cut();
     for n in 2..=30 {
@@ -116,15 +111,12 @@ async fn a_server_with_a_new_log_is_resumed_without_recovery() {
 #[tokio::test]
 async fn a_client_reconnects_after_a_drain_when_the_server_says() {
     let chat: Chat = Chat::builder()
-        .limits(Limits::default().with(|limits| {
-            limits.http.retry_after = Duration::from_millis(400);
-        }))
+        .limits(Limits::default().with(|limits| limits.http.retry_after = Duration::from_millis(400)))
         .build();
     let server = Server::start(chat.clone());
     let address = server.address;
     let never_soon = Reconnect::default().first(Duration::from_nanos(1)).max(Duration::from_nanos(1));
-    let (client, mut events) = Client::builder(&server.url()).reconnect(never_soon).connect().await.unwrap();
-    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (_client, mut events) = member(Client::builder(&server.url()).reconnect(never_soon)).await;
     chat.drain(Duration::from_secs(20)).await;
     let ClientEvent::Disconnected { lost, retry_in } = next(&mut events).await else { panic!() };
     assert_eq!(lost, Lost::Close { code: CloseCode::Restarting, reason: "restarting".to_owned() });
@@ -185,8 +177,7 @@ async fn no_message_is_lost_or_duplicated_over_a_failing_network() {
         for sender in senders {
             acknowledged.push(within(sender).await.unwrap());
         }
-        let (last, _) = Client::connect(&server.url()).await.unwrap();
-        last.join(&lobby(), JoinFrom::Now).await.unwrap();
+        let (last, _) = server.member().await;
         last.send(&lobby(), &Text::new("end")).await.unwrap();
         acknowledged
     };

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use chat_client::{Client, ClientEvent, JoinFrom, Text};
 use chat_core::{Chat, Limits};
-use support::{Server, eager, lobby, message, next, within};
+use support::{Server, eager, lobby, member, message, next, within};
 
 #[tokio::test]
 async fn one_task_sends_and_reads_in_turn_with_the_smallest_buffer() {
     const MESSAGES: u64 = 200;
     let server = Server::start(Chat::default());
-    let (writer, mut echoes) = Client::builder(&server.url()).event_buffer(4).connect().await.unwrap();
-    writer.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (writer, mut echoes) = member(Client::builder(&server.url()).event_buffer(4)).await;
     // The consumer does not read meanwhile, and each send causes an event.
     for n in 1..=MESSAGES {
         assert_eq!(within(writer.send(&lobby(), &Text::new("hi"))).await.unwrap().seq, n);
@@ -27,10 +26,8 @@ async fn one_task_sends_and_reads_in_turn_with_the_smallest_buffer() {
 async fn a_consumer_that_stops_reading_gets_every_message_later() {
     const MESSAGES: u64 = 900;
     let server = Server::start(Chat::default());
-    let (reader, mut events) = Client::builder(&server.url()).event_buffer(8).connect().await.unwrap();
-    reader.join(&lobby(), JoinFrom::Now).await.unwrap();
-    let (writer, _) = Client::connect(&server.url()).await.unwrap();
-    writer.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (reader, mut events) = member(Client::builder(&server.url()).event_buffer(8)).await;
+    let (writer, _) = server.member().await;
     let text = "x".repeat(1_000);
     for _ in 0..MESSAGES {
         writer.send(&lobby(), &Text::new(&text)).await.unwrap();
@@ -51,11 +48,9 @@ async fn a_consumer_that_the_server_disconnects_continues_or_gets_a_gap() {
         limits.rooms.log_bytes = 64 << 20;
     });
     let server = Server::start(Chat::builder().limits(limits).build());
-    let (reader, mut events) =
-        Client::builder(&server.url()).event_buffer(4).reconnect(eager()).connect().await.unwrap();
-    reader.join(&lobby(), JoinFrom::Now).await.unwrap();
-    let (writer, _) = Client::connect(&server.url()).await.unwrap();
-    writer.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (_reader, mut events) =
+        member(Client::builder(&server.url()).event_buffer(4).reconnect(eager())).await;
+    let (writer, _) = server.member().await;
     // The messages are more than the kernel buffers for a peer that does not read.
     let text = "x".repeat(4_000);
     let mut sent = 0;

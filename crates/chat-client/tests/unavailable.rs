@@ -1,26 +1,21 @@
 //! Rooms that refuse a message for now: the message is sent again and stored once.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod support;
 
 use std::time::Duration;
 
-use chat_client::{Client, Error, ErrorCode, JoinFrom, Text};
-use serde_json::Value;
-use support::failing::{Failing, Mode};
-use support::{Peer, Server, asked, fake, lobby, message, tell, url, welcomed, within};
+use chat_client::{Client, Error, ErrorCode, Text};
+use chat_testkit::Mode;
+use support::{Server, answer, asked, joined, lobby, member, message, reply, within};
 use tokio::time::Instant;
 
 #[tokio::test]
 async fn a_send_is_repeated_until_the_room_stores_it() {
-    let rooms = Failing::new(Mode::Fails);
-    let server = Server::start(rooms.chat());
-    let (client, mut events) = Client::connect(&server.url()).await.unwrap();
-    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (rooms, server) = Server::with_appends(Mode::Fails);
+    let (client, mut events) = server.member().await;
     let healed = async {
-        rooms.wait_for_attempts(3).await;
-        rooms.set(Mode::Works);
+        within(rooms.wait_for_appends(3)).await;
+        rooms.append(Mode::Works);
     };
     let (sent, ()) = tokio::join!(async { client.send(&lobby(), &Text::new("hi")).await }, healed);
     let sent = sent.unwrap();
@@ -32,14 +27,12 @@ async fn a_send_is_repeated_until_the_room_stores_it() {
 
 #[tokio::test]
 async fn a_repeated_send_that_was_stored_before_is_one_message() {
-    let rooms = Failing::new(Mode::StoresAndFails);
-    let server = Server::start(rooms.chat());
-    let (client, mut events) = Client::connect(&server.url()).await.unwrap();
-    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (rooms, server) = Server::with_appends(Mode::StoresAndFails);
+    let (client, mut events) = server.member().await;
     let healed = async {
-        rooms.wait_for_attempts(1).await;
+        within(rooms.wait_for_appends(1)).await;
         assert_eq!(message(&mut events).await.seq, 1);
-        rooms.set(Mode::Works);
+        rooms.append(Mode::Works);
     };
     let (sent, ()) = tokio::join!(async { client.send(&lobby(), &Text::new("hi")).await }, healed);
     let sent = sent.unwrap();
@@ -50,25 +43,23 @@ async fn a_repeated_send_that_was_stored_before_is_one_message() {
 
 #[tokio::test]
 async fn a_send_that_times_out_may_have_happened() {
-    let rooms = Failing::new(Mode::StoresAndFails);
-    let server = Server::start(rooms.chat());
+    let (rooms, server) = Server::with_appends(Mode::StoresAndFails);
     let builder = Client::builder(&server.url()).command_timeout(Duration::from_secs(4));
-    let (client, _events) = builder.connect().await.unwrap();
-    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    let (client, _events) = member(builder).await;
     let error = within(client.send_with_key(&lobby(), &Text::new("hi"), "k")).await.unwrap_err();
     let Error::Unsure(reason) = &error else { panic!("{error:?}") };
     assert_eq!(reason.code, ErrorCode::Unavailable);
     assert!(error.may_have_happened() && error.is_temporary(), "{error}");
     // Each wait is a random part of 250 ms or more.
-    assert!((2..100).contains(&rooms.attempts()), "{} attempts", rooms.attempts());
-    rooms.set(Mode::Works);
+    assert!((2..100).contains(&rooms.appends()), "{} attempts", rooms.appends());
+    rooms.append(Mode::Works);
     let again = within(client.send_with_key(&lobby(), &Text::new("hi"), "k")).await.unwrap();
     assert_eq!((again.seq, again.duplicate), (1, true));
 }
 
 #[tokio::test]
 async fn a_send_that_cannot_wait_for_the_advice_is_refused_at_once() {
-    let (client, mut peer) = joined().await;
+    let (client, _events, mut peer, _peers) = joined(0).await;
     let talk = tokio::spawn(async move {
         let first = client.send(&lobby(), &Text::new("hi")).await;
         (first, client.send(&lobby(), &Text::new("ho")).await)
@@ -90,7 +81,7 @@ async fn a_send_that_cannot_wait_for_the_advice_is_refused_at_once() {
 
 #[tokio::test]
 async fn later_sends_wait_behind_a_refused_send_and_other_commands_do_not() {
-    let (client, mut peer) = joined().await;
+    let (client, _events, mut peer, _peers) = joined(0).await;
     let talk = tokio::spawn(async move {
         let send = async |text: &str| client.send(&lobby(), &Text::new(text)).await.unwrap().seq;
         let second = async {
@@ -119,29 +110,4 @@ async fn later_sends_wait_behind_a_refused_send_and_other_commands_do_not() {
         }
     }
     assert_eq!(within(talk).await.unwrap(), (1, 2));
-}
-
-/// Returns a client in the lobby of a fake server.
-async fn joined() -> (Client, Peer) {
-    let (address, mut peers) = fake().await;
-    let connecting = tokio::spawn(async move { Client::connect(&url(address)).await });
-    let mut peer = welcomed(&mut peers).await;
-    let (client, _) = connecting.await.unwrap().unwrap();
-    let room = lobby();
-    let joining = client.join(&room, JoinFrom::Now);
-    let reply = answer(&mut peer, "joined", r#""epoch":"e","seq":0,"first":1,"recovered":true,"members":1"#);
-    tokio::join!(joining, reply).0.unwrap();
-    (client, peer)
-}
-
-/// Answers the next command and returns it.
-async fn answer(peer: &mut Peer, kind: &str, rest: &str) -> Value {
-    let command = asked(peer).await;
-    reply(peer, &command, kind, rest).await;
-    command
-}
-
-async fn reply(peer: &mut Peer, command: &Value, kind: &str, rest: &str) {
-    let reference = &command["ref"];
-    tell(peer, &format!(r#"{{"type":"{kind}","ref":{reference},"room":"lobby",{rest}}}"#)).await;
 }

@@ -1,8 +1,10 @@
 #![expect(clippy::missing_errors_doc, reason = "each fails if the server does something else")]
 
 use std::cell::Cell;
+use std::ops::{Deref, DerefMut};
 
 use chat_core::{Limits, User};
+use chat_suite::FromStage;
 use serde_json::Value;
 
 use crate::client::{Client, Request, key};
@@ -151,5 +153,35 @@ impl Stage {
     pub fn drain(&self) -> impl Future<Output = bool> + use<> {
         self.note("the server starts to drain");
         self.server.drain()
+    }
+}
+
+/// A guest with the name of the parameter, who is connected.
+impl FromStage<Stage> for Client {
+    async fn from_stage(stage: &Stage, name: &str) -> Result<Self, Failure> {
+        stage.client(name).await
+    }
+}
+
+/// A guest with the name of the parameter, who is in the room of the case.
+pub(crate) struct Member(pub(crate) Client);
+
+impl FromStage<Stage> for Member {
+    async fn from_stage(stage: &Stage, name: &str) -> Result<Self, Failure> {
+        stage.member(name).await.map(Self)
+    }
+}
+
+impl Deref for Member {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.0
+    }
+}
+
+impl DerefMut for Member {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.0
     }
 }

@@ -3,6 +3,20 @@
 //! The output is the table of defects and cases. Each case passes behind the same proxy if the proxy changes nothing.
 //! So the case detects the defect and not the proxy.
 
+/// Declares a function `defects` that returns these defects: each has a name, the case that must detect it, and the
+/// changes on each connection. After `from`, a function makes those changes, so that connections can share a state.
+macro_rules! defects {
+    ($($name:ident by $group:ident::$case:ident $(from $make:expr)? $(=> $link:expr)?;)+) => {
+        pub(crate) fn defects() -> Vec<crate::Defect> {
+            vec![$(crate::Defect {
+                name: stringify!($name),
+                case: concat!(stringify!($group), "::", stringify!($case)),
+                link: std::sync::Arc::new($($make)? $(|| $link)?),
+            }),+]
+        }
+    };
+}
+
 #[path = "broken/chat.rs"]
 mod chat;
 #[path = "broken/closing.rs"]
@@ -43,10 +57,6 @@ struct Defect {
     case: &'static str,
     /// The changes on each connection.
     link: Arc<dyn Fn() -> Link + Send + Sync>,
-}
-
-fn defect(name: &'static str, case: &'static str, link: impl Fn() -> Link + Send + Sync + 'static) -> Defect {
-    Defect { name, case, link: Arc::new(link) }
 }
 
 fn main() -> ExitCode {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chat_core::{Chat, Decision, Drained, Endpoint, Limits, Range};
 use chat_testkit::{
-    Frame, Peer, chat, connect, guarded, handshake, lobby, member, pass, seconds_until, seqs, settle, ticket,
+    Frame, Peer, chat, connect, guarded, handshake, lobby, member, members, pass, seconds_until, seqs,
+    settle, ticket,
 };
 use chat_testkit::{Mode, Store};
 use futures_util::FutureExt;
@@ -80,10 +81,8 @@ async fn a_chat_without_connections_drains_at_once_and_refuses_upgrades() {
 
 #[tokio::test(start_paused = true)]
 async fn commands_that_were_received_are_answered_before_a_drain_closes() {
-    let store = Store::new();
-    let chat = store.chat(Limits::default());
-    let mut ann = member(&chat, "ann").await;
-    let mut bob = member(&chat, "bob").await;
+    let (store, chat) = Store::with_chat(Limits::default());
+    let [mut ann, mut bob] = members(&chat, ["ann", "bob"]).await;
     ann.events().await;
     store.append(Mode::Slow(Duration::from_secs(1)));
     for number in ["1", "2", "3"] {
@@ -114,8 +113,7 @@ async fn a_peer_that_does_not_read_is_abandoned_at_the_limit_of_a_drain() {
         limits.connection.write_timeout = Duration::from_secs(60);
         limits.connection.close_timeout = Duration::from_secs(30);
     }));
-    let mut slow = member(&chat, "slow").await;
-    let _quick = member(&chat, "quick").await;
+    let [mut slow, _quick] = members(&chat, ["slow", "quick"]).await;
     slow.events().await;
     slow.block();
     let mut result = None;
@@ -127,10 +125,9 @@ async fn a_peer_that_does_not_read_is_abandoned_at_the_limit_of_a_drain() {
 
 #[tokio::test(start_paused = true)]
 async fn a_session_whose_log_hangs_is_closed_before_the_limit() {
-    let store = Store::new();
-    let chat = store.chat(Limits::default().with(|limits| {
-        limits.rooms.call_timeout = Duration::from_secs(60);
-    }));
+    let (store, chat) = Store::with_chat(
+        Limits::default().with(|limits| limits.rooms.call_timeout = Duration::from_secs(60)),
+    );
     let mut ann = member(&chat, "ann").await;
     let waiting = ticket(&chat, "/ws").await;
     store.append(Mode::Hangs);
@@ -162,10 +159,9 @@ async fn a_session_that_starts_while_the_chat_drains_is_closed_with_restarting()
 
 #[tokio::test(start_paused = true)]
 async fn a_second_drain_shortens_the_first_and_never_reopens_the_chat() {
-    let store = Store::new();
-    let chat = store.chat(Limits::default().with(|limits| {
-        limits.rooms.call_timeout = Duration::from_secs(60);
-    }));
+    let (store, chat) = Store::with_chat(
+        Limits::default().with(|limits| limits.rooms.call_timeout = Duration::from_secs(60)),
+    );
     let mut ann = member(&chat, "ann").await;
     store.append(Mode::Hangs);
     ann.say("hi");
@@ -187,8 +183,7 @@ async fn a_second_drain_shortens_the_first_and_never_reopens_the_chat() {
 
 #[tokio::test(start_paused = true)]
 async fn messages_acknowledged_during_a_drain_under_load_are_in_the_log() {
-    let store = Store::new();
-    let chat = store.chat(Limits::default());
+    let (store, chat) = Store::with_chat(Limits::default());
     let mut peers = Vec::new();
     for name in ["ann", "bob", "cid"] {
         peers.push(member(&chat, name).await);

@@ -81,8 +81,7 @@ async fn commands_before_the_end_of_a_connection_are_carried_out() {
 
 #[tokio::test(start_paused = true)]
 async fn commands_before_a_violation_are_answered_before_the_close() {
-    let store = Store::new();
-    let chat = store.chat(Limits::default());
+    let (store, chat) = Store::with_chat(Limits::default());
     let mut ann = member(&chat, "ann").await;
     store.append(Mode::Slow(Duration::from_secs(1)));
     ann.say("slow");
@@ -100,8 +99,7 @@ async fn commands_before_a_violation_are_answered_before_the_close() {
 
 #[tokio::test(start_paused = true)]
 async fn a_close_of_the_peer_is_echoed_although_the_chat_drains() {
-    let store = Store::new();
-    let chat = store.chat(Limits::default());
+    let (store, chat) = Store::with_chat(Limits::default());
     let mut ann = member(&chat, "ann").await;
     store.append(Mode::Slow(Duration::from_secs(1)));
     ann.say("slow");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chat_core::{Chat, Incoming, Limits};
-use chat_testkit::{Frame, Peer, chat, connect, member, pass, seconds_until, settle};
+use chat_testkit::{Frame, Peer, chat, connect, member, members, pass, seconds_until, settle};
 use chat_testkit::{Mode, Store};
 use serde_json::{Value, json};
 
@@ -82,8 +82,7 @@ async fn a_peer_that_answers_pings_is_never_closed() {
 #[tokio::test(start_paused = true)]
 async fn frames_to_a_peer_do_not_end_its_silence() {
     let chat = chat(limits());
-    let mut ann = member(&chat, "ann").await;
-    let bob = member(&chat, "bob").await;
+    let [mut ann, bob] = members(&chat, ["ann", "bob"]).await;
     ann.events().await;
     for _ in 0..13 {
         pass(1.0).await;
@@ -137,9 +136,7 @@ async fn a_peer_that_ends_its_stream_gets_its_replies() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_answer_the_close_is_dropped_in_time() {
-    let chat = chat(limits().with(|limits| {
-        limits.connection.close_timeout = Duration::from_secs(2);
-    }));
+    let chat = chat(limits().with(|limits| limits.connection.close_timeout = Duration::from_secs(2)));
     let mut ann = connect(&chat, "ann").await;
     ann.keep_silent();
     ann.incoming(Incoming::Binary(Bytes::new()));

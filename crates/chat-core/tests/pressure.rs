@@ -5,7 +5,7 @@ use std::time::Duration;
 use chat_core::{Chat, Incoming, Limits, Range, RateLimits};
 use chat_testkit::HIGH_WATER;
 use chat_testkit::Store;
-use chat_testkit::{Frame, Peer, chat, connect, member, pass, seconds_until, seqs, settle, types};
+use chat_testkit::{Frame, Peer, chat, connect, member, members, pass, seconds_until, seqs, settle, types};
 use serde_json::json;
 
 /// Sends this many messages. Together they fit in one batch.
@@ -27,8 +27,7 @@ async fn a_blocked_reader_delays_no_other_member_and_misses_nothing() {
         limits.wire.max_page_messages = 20;
         limits.rates = RateLimits::unlimited();
     }));
-    let mut slow = member(&chat, "slow").await;
-    let mut ann = member(&chat, "ann").await;
+    let [mut slow, mut ann] = members(&chat, ["slow", "ann"]).await;
     ann.events().await;
     slow.block();
     let waited = seconds_until(async {
@@ -52,9 +51,7 @@ async fn a_blocked_reader_delays_no_other_member_and_misses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_burst_longer_than_the_tail_reaches_an_idle_member() {
-    let chat = chat(Limits::default().with(|limits| {
-        limits.rooms.tail_events = 16;
-    }));
+    let chat = chat(Limits::default().with(|limits| limits.rooms.tail_events = 16));
     let mut ann = member(&chat, "ann").await;
     settle().await;
     let user = chat_core::User::guest("host").expect("a name");
@@ -74,8 +71,7 @@ async fn a_reader_behind_the_log_gets_a_gap() {
         limits.rooms.log_messages = 40;
         limits.wire.max_batch_bytes = 1_000;
     }));
-    let mut slow = member(&chat, "slow").await;
-    let mut ann = member(&chat, "ann").await;
+    let [mut slow, mut ann] = members(&chat, ["slow", "ann"]).await;
     let epoch = ann.join("lobby").await["epoch"].clone();
     slow.events().await;
     slow.block();
@@ -105,8 +101,7 @@ async fn a_peer_that_reads_nothing_is_closed_and_can_resume() {
         limits.connection.write_timeout = Duration::from_secs(9);
         limits.rates = RateLimits::unlimited();
     }));
-    let mut slow = member(&chat, "slow").await;
-    let ann = member(&chat, "ann").await;
+    let [mut slow, ann] = members(&chat, ["slow", "ann"]).await;
     pass(5.0).await;
     slow.taken();
     slow.block();
@@ -131,11 +126,9 @@ async fn a_peer_that_reads_nothing_is_closed_and_can_resume() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_reads_slowly_stays_connected() {
-    let chat = chat(Limits::default().with(|limits| {
-        limits.connection.write_timeout = Duration::from_secs(9);
-    }));
-    let mut slow = member(&chat, "slow").await;
-    let ann = member(&chat, "ann").await;
+    let chat =
+        chat(Limits::default().with(|limits| limits.connection.write_timeout = Duration::from_secs(9)));
+    let [mut slow, ann] = members(&chat, ["slow", "ann"]).await;
     slow.events().await;
     slow.block();
     say(&ann, 20);
@@ -160,8 +153,7 @@ async fn a_peer_that_reads_slowly_stays_connected() {
 #[tokio::test(start_paused = true)]
 async fn commands_of_a_peer_that_reads_nothing_are_carried_out() {
     let chat = chat(Limits::default().with(|limits| limits.rates = RateLimits::unlimited()));
-    let mut slow = member(&chat, "slow").await;
-    let ann = member(&chat, "ann").await;
+    let [mut slow, ann] = members(&chat, ["slow", "ann"]).await;
     slow.events().await;
     slow.block();
     say(&ann, 100);
@@ -184,8 +176,7 @@ async fn commands_of_a_peer_that_reads_nothing_are_carried_out() {
 #[tokio::test(start_paused = true)]
 async fn a_hundred_messages_that_waited_leave_in_a_few_flushes() {
     let chat = chat(Limits::default().with(|limits| limits.rates = RateLimits::unlimited()));
-    let mut slow = member(&chat, "slow").await;
-    let ann = member(&chat, "ann").await;
+    let [mut slow, ann] = members(&chat, ["slow", "ann"]).await;
     slow.events().await;
     slow.block();
     say(&ann, 100);
@@ -244,8 +235,7 @@ async fn replies_to_a_peer_that_does_not_read_are_bounded_in_bytes() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_cannot_be_written_to_is_dropped() {
     let chat = Chat::default();
-    let mut ann = member(&chat, "ann").await;
-    let bob = member(&chat, "bob").await;
+    let [mut ann, bob] = members(&chat, ["ann", "bob"]).await;
     ann.events().await;
     ann.fail();
     bob.say("hi");
@@ -257,10 +247,8 @@ async fn a_peer_that_cannot_be_written_to_is_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn the_log_is_not_read_for_a_lost_peer_and_its_messages_are_stored() {
-    let store = Store::new();
-    let chat = store.chat(Limits::default());
-    let mut bob = member(&chat, "bob").await;
-    let ann = member(&chat, "ann").await;
+    let (store, chat) = Store::with_chat(Limits::default());
+    let [mut bob, ann] = members(&chat, ["bob", "ann"]).await;
     bob.events().await;
     ann.fail();
     for _ in 0..50 {

@@ -84,10 +84,8 @@ async fn a_post_keeps_an_empty_room_open() {
 
 #[tokio::test(start_paused = true)]
 async fn a_room_is_not_closed_while_its_log_is_in_use() {
-    let store = Store::new();
-    let chat = store.chat(limits().with(|limits| {
-        limits.rooms.call_timeout = Duration::from_secs(500);
-    }));
+    let (store, chat) =
+        Store::with_chat(limits().with(|limits| limits.rooms.call_timeout = Duration::from_secs(500)));
     store.append(Mode::Slow(Duration::from_secs(400)));
     let posting = tokio::spawn({
         let chat = chat.clone();
@@ -101,9 +99,7 @@ async fn a_room_is_not_closed_while_its_log_is_in_use() {
 
 #[tokio::test(start_paused = true)]
 async fn a_room_over_the_limit_is_unavailable_while_all_are_in_use() {
-    let chat = chat(limits().with(|limits| {
-        limits.rooms.max_open = 2;
-    }));
+    let chat = chat(limits().with(|limits| limits.rooms.max_open = 2));
     let mut ann = member(&chat, "ann").await;
     ann.join("hall").await;
     let join = json!({"type": "join", "room": "attic"});
@@ -121,9 +117,7 @@ async fn a_room_over_the_limit_is_unavailable_while_all_are_in_use() {
 
 #[tokio::test(start_paused = true)]
 async fn a_room_over_the_limit_replaces_the_one_that_was_idle_the_longest() {
-    let chat = chat(limits().with(|limits| {
-        limits.rooms.max_open = 3;
-    }));
+    let chat = chat(limits().with(|limits| limits.rooms.max_open = 3));
     let mut ann = member(&chat, "ann").await;
     for room in ["hall", "attic"] {
         assert_eq!(post(&chat, room, "hi").await, Ok(1));
@@ -151,9 +145,7 @@ async fn a_room_without_messages_is_closed_with_its_last_member() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_may_be_in_a_limited_number_of_rooms() {
-    let chat = chat(limits().with(|limits| {
-        limits.connection.max_rooms = 2;
-    }));
+    let chat = chat(limits().with(|limits| limits.connection.max_rooms = 2));
     let mut ann = member(&chat, "ann").await;
     ann.join("hall").await;
     let refused = ann.ask(json!({"type": "join", "room": "attic"})).await;
@@ -224,9 +216,7 @@ async fn a_post_is_checked_like_a_command() {
 
 #[tokio::test(start_paused = true)]
 async fn a_host_searches_all_that_a_room_holds() {
-    let limits = Limits::default().with(|limits| {
-        limits.wire.max_batch_bytes = 300;
-    });
+    let limits = Limits::default().with(|limits| limits.wire.max_batch_bytes = 300);
     let chat = Chat::builder().limits(limits).build();
     let lobby = lobby();
     for text in ["an apple", "a pear", "a plum", "a peach", "a fig"] {
@@ -247,8 +237,7 @@ async fn a_host_searches_all_that_a_room_holds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_post_or_a_read_waits_for_the_log_for_a_limited_time() {
-    let store = Store::new();
-    let chat = store.chat(limits());
+    let (store, chat) = Store::with_chat(limits());
     store.append(Mode::Hangs);
     store.read(Mode::Hangs);
     let waited = seconds_until(async {

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use chat_core::{Chat, Incoming, Limits};
-use chat_testkit::{chat, connect, guest, member, settle, start, types};
+use chat_testkit::{chat, connect, guest, member, members, settle, start, types};
 use serde_json::{Value, json};
 
 #[tokio::test(start_paused = true)]
 async fn the_welcome_comes_first_with_the_user_and_the_limits() {
-    let chat = chat(Limits::default().with(|limits| {
-        limits.connection.ping_interval = Duration::from_secs(7);
-    }));
+    let chat =
+        chat(Limits::default().with(|limits| limits.connection.ping_interval = Duration::from_secs(7)));
     let mut peer = start(&chat, "/ws?name=ann").await;
     peer.send(json!({"type": "ping", "ref": "1"}));
     let text = peer.text_frame().await;
@@ -153,8 +152,7 @@ async fn all_members_see_the_same_messages_in_the_same_order() {
 #[tokio::test(start_paused = true)]
 async fn presence_reports_only_the_first_and_the_last_connection_of_a_user() {
     let chat = Chat::default();
-    let mut ann = member(&chat, "ann").await;
-    let mut phone = member(&chat, "bob").await;
+    let [mut ann, mut phone] = members(&chat, ["ann", "bob"]).await;
     let presence = |state| json!({"type": "presence", "room": "lobby", "user": guest("bob"), "state": state});
     assert_eq!(ann.events().await, [presence("joined")]);
     let mut laptop = connect(&chat, "bob").await;
@@ -173,9 +171,7 @@ async fn presence_reports_only_the_first_and_the_last_connection_of_a_user() {
 #[tokio::test(start_paused = true)]
 async fn typing_is_sent_to_all_members_except_its_own_connection() {
     let chat = Chat::default();
-    let mut ann = member(&chat, "ann").await;
-    let mut phone = member(&chat, "bob").await;
-    let mut laptop = member(&chat, "bob").await;
+    let [mut ann, mut phone, mut laptop] = members(&chat, ["ann", "bob", "bob"]).await;
     for peer in [&mut ann, &mut phone, &mut laptop] {
         peer.events().await;
     }
@@ -190,8 +186,7 @@ async fn typing_is_sent_to_all_members_except_its_own_connection() {
 #[tokio::test(start_paused = true)]
 async fn a_repeated_key_stores_one_message() {
     let chat = Chat::default();
-    let mut ann = member(&chat, "ann").await;
-    let mut bob = member(&chat, "bob").await;
+    let [mut ann, mut bob] = members(&chat, ["ann", "bob"]).await;
     let send = |key: &str, text| json!({"type": "send", "room": "lobby", "key": key, "body": {"text": text}});
     let first = ann.ask(send("k", "once")).await;
     let again = ann.ask(send("k", "once")).await;
@@ -245,8 +240,7 @@ async fn no_event_of_a_room_follows_left_and_other_rooms_continue() {
 #[tokio::test(start_paused = true)]
 async fn events_before_a_command_are_sent_before_its_reply() {
     let chat = Chat::default();
-    let mut ann = member(&chat, "ann").await;
-    let mut bob = member(&chat, "bob").await;
+    let [mut ann, mut bob] = members(&chat, ["ann", "bob"]).await;
     ann.events().await;
     for n in 0..20 {
         bob.ask(send_to_lobby(n)).await;

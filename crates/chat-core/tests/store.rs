@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use chat_core::{BodyError, Chat, Limits, Message, Range, Search, SearchError};
-use chat_testkit::{Frame, Peer, connect, guest, lobby, member, pass, seconds_until, seqs, settle, types};
+use chat_testkit::{
+    Frame, Peer, connect, guest, lobby, member, members, pass, seconds_until, seqs, settle, types,
+};
 use chat_testkit::{Mode, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -27,8 +29,7 @@ async fn ask_for(peer: &mut Peer, command: Value) -> (Value, f64) {
 
 #[tokio::test(start_paused = true)]
 async fn a_log_that_fails_or_hangs_is_unavailable_until_it_works() {
-    let store = Store::new();
-    let chat = store.chat(limits());
+    let (store, chat) = Store::with_chat(limits());
     let mut ann = member(&chat, "ann").await;
     let send = json!({"type": "send", "room": "lobby", "key": "k", "body": {"text": "hi"}});
     let history = json!({"type": "history", "room": "lobby"});
@@ -65,8 +66,7 @@ async fn a_search_without_support_of_the_log_is_unsupported() {
 
 #[tokio::test(start_paused = true)]
 async fn unavailable_does_not_count_as_an_error_of_the_client() {
-    let store = Store::new();
-    let chat = store.chat(limits());
+    let (store, chat) = Store::with_chat(limits());
     let mut ann = member(&chat, "ann").await;
     store.append(Mode::Fails);
     for _ in 0..50 {
@@ -79,8 +79,7 @@ async fn unavailable_does_not_count_as_an_error_of_the_client() {
 
 #[tokio::test(start_paused = true)]
 async fn pings_are_answered_while_the_log_is_slow_and_commands_stay_in_order() {
-    let store = Store::new();
-    let chat = store.chat(limits());
+    let (store, chat) = Store::with_chat(limits());
     let mut ann = member(&chat, "ann").await;
     store.append(SECOND);
     for reference in ["1", "2"] {
@@ -102,10 +101,8 @@ async fn pings_are_answered_while_the_log_is_slow_and_commands_stay_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_is_not_delivered_before_it_is_committed() {
-    let store = Store::new();
-    let chat = store.chat(limits());
-    let mut ann = member(&chat, "ann").await;
-    let mut bob = member(&chat, "bob").await;
+    let (store, chat) = Store::with_chat(limits());
+    let [mut ann, mut bob] = members(&chat, ["ann", "bob"]).await;
     ann.events().await;
     store.append(SECOND);
     ann.say("slow");
@@ -125,10 +122,9 @@ async fn a_message_is_not_delivered_before_it_is_committed() {
 #[tokio::test(start_paused = true)]
 async fn a_log_that_cannot_be_read_while_a_member_catches_up_ends_the_session() {
     for mode in [Mode::Fails, Mode::Hangs] {
-        let store = Store::new();
         // Without pings: the session ends after 30 s.
         let limits = limits().with(|limits| limits.connection.ping_interval = Duration::from_secs(100));
-        let chat = store.chat(limits);
+        let (store, chat) = Store::with_chat(limits);
         let mut ann = member(&chat, "ann").await;
         for _ in 0..6 {
             ann.say("hi");
@@ -149,8 +145,7 @@ async fn a_log_that_cannot_be_read_while_a_member_catches_up_ends_the_session() 
 
 #[tokio::test(start_paused = true)]
 async fn a_member_who_catches_up_slowly_gets_everything_in_order_and_its_replies_meanwhile() {
-    let store = Store::new();
-    let chat = store.chat(limits());
+    let (store, chat) = Store::with_chat(limits());
     let ann = member(&chat, "ann").await;
     let mut bob = connect(&chat, "bob").await;
     for _ in 0..20 {
@@ -174,8 +169,7 @@ async fn a_member_who_catches_up_slowly_gets_everything_in_order_and_its_replies
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_closes_does_not_wait_for_a_log_that_hangs() {
-    let store = Store::new();
-    let chat = store.chat(limits());
+    let (store, chat) = Store::with_chat(limits());
     let mut ann = member(&chat, "ann").await;
     store.append(Mode::Hangs);
     for _ in 0..20 {
@@ -190,8 +184,7 @@ async fn a_peer_that_closes_does_not_wait_for_a_log_that_hangs() {
 
 #[tokio::test(start_paused = true)]
 async fn a_session_that_is_dropped_in_any_state_leaves_its_rooms() {
-    let store = Store::new();
-    let chat = store.chat(limits());
+    let (store, chat) = Store::with_chat(limits());
     let mut bob = member(&chat, "bob").await;
     let presence = |state| json!({"type": "presence", "room": "lobby", "user": guest("ann"), "state": state});
     // The session is dropped while it is idle, joins, appends, reads, catches up, is blocked, or closes.
@@ -261,8 +254,7 @@ impl Message for Broken {
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_one_session_ends_only_that_session() {
     let chat = Chat::builder().messages::<Broken>().build();
-    let mut ann = member(&chat, "ann").await;
-    let mut bob = member(&chat, "bob").await;
+    let [mut ann, mut bob] = members(&chat, ["ann", "bob"]).await;
     ann.events().await;
     bob.send(json!({"type": "ping", "ref": "1"}));
     bob.say("panic");

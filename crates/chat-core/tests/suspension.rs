@@ -82,10 +82,8 @@ async fn a_peer_that_reads_after_a_suspension_is_not_closed_as_slow() {
 
 #[tokio::test(start_paused = true)]
 async fn a_log_that_answers_when_the_process_runs_again_is_available() {
-    let store = Store::new();
-    let chat = store.chat(limits().with(|limits| {
-        limits.connection.ping_interval = SUSPENDED * 3;
-    }));
+    let (store, chat) =
+        Store::with_chat(limits().with(|limits| limits.connection.ping_interval = SUSPENDED * 3));
     let mut ann = member(&chat, "ann").await;
     let send = json!({"type": "send", "room": "lobby", "body": {"text": "hi"}, "ref": "s"});
     for (mode, expected) in

@@ -55,9 +55,7 @@ async fn a_session_starts_when_the_101_has_passed_and_not_before() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unconfirmed_upgrade_ends_after_its_timeout() {
-    let chat = chat(Limits::default().with(|limits| {
-        limits.http.upgrade_timeout = Duration::from_secs(3);
-    }));
+    let chat = chat(Limits::default().with(|limits| limits.http.upgrade_timeout = Duration::from_secs(3)));
     let (ticket, guard) = ticket(&chat, "/ws").await;
     let mut peer = Peer::new(|wire| ticket.start(async { Ok::<_, Failure>(wire) }));
     let waited = seconds_until(async { assert_eq!(peer.until_gone().await, []) }).await;
@@ -97,9 +95,7 @@ async fn an_upgrade_whose_request_is_dropped_ends_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_that_yields_no_connection_ends_without_a_session() {
-    let chat = chat(Limits::default().with(|limits| {
-        limits.http.upgrade_timeout = Duration::from_secs(3);
-    }));
+    let chat = chat(Limits::default().with(|limits| limits.http.upgrade_timeout = Duration::from_secs(3)));
     let (failing, guard) = ticket(&chat, "/ws").await;
     assert!(guard.observe(101).is_none());
     let mut failing = Peer::new(|wire| {

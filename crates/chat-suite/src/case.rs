@@ -10,6 +10,16 @@ pub type Verdict = Result<(), Failure>;
 /// A running case. It stays on the thread that started it.
 pub type Running = Pin<Box<dyn Future<Output = Verdict>>>;
 
+/// A value that a case takes as a parameter: a client that is connected, or a room that is open.
+pub trait FromStage<S>: Sized {
+    /// Makes the value. `name` is the name of the parameter.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the case.
+    fn from_stage(stage: &S, name: &str) -> impl Future<Output = Result<Self, Failure>>;
+}
+
 /// One rule of a contract, and the function that shows it.
 ///
 /// `S` is the stage: the value that a case works with. `C` is the suite's own type for the conditions of a case.
@@ -99,9 +109,10 @@ pub fn assert_well_formed<S, C>(cases: &[Case<S, C>]) {
 
 /// Declares the cases of one file, and a function `cases` that returns them.
 ///
-/// Each item is an `async fn` from the stage to a [`Verdict`]. Its doc comment is the statement of the case. The
-/// attribute `#[source = ".."]` follows; without it, the source is empty until the suite sets it. Each attribute
-/// `#[with(method(value))]` calls that method on the conditions.
+/// Each item is an `async fn` from the stage to a [`Verdict`]. Its doc comment is the statement of the case. The attribute
+/// `#[source = ".."]` follows; without it, the source is empty until the suite sets it. Each attribute
+/// `#[with(method(value))]` calls that method on the conditions. Each parameter after the stage is made from the stage by
+/// [`FromStage`], in order, before the body starts.
 ///
 /// The macro uses the name `Case`, which must be the suite's alias of [`Case`] where the macro is called. In
 /// parentheses, not in braces, the functions are formatted by `rustfmt`.
@@ -111,11 +122,14 @@ macro_rules! cases {
         $(#[doc = $statement:literal])+
         $(#[source = $source:literal])?
         $(#[with($condition:ident($($value:tt)*))])*
-        async fn $name:ident($($stage:tt)*) -> $verdict:ty $body:block
+        async fn $name:ident($stage:tt: $type:ty $(, $($parameters:tt)+)?) -> $verdict:ty $body:block
     )*) => {
         $(
             $(#[doc = $statement])+
-            async fn $name($($stage)*) -> $verdict $body
+            async fn $name($stage: $type) -> $verdict {
+                $($crate::parameters!($stage; $($parameters)+);)?
+                $body
+            }
         )*
 
         /// The cases of this file, in their order.
@@ -131,12 +145,35 @@ macro_rules! cases {
     };
 }
 
+/// Binds the parameters of a case after the stage.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! parameters {
+    ($stage:tt; mut $name:ident: $type:ty $(, $($rest:tt)+)?) => {
+        let mut $name = <$type as $crate::FromStage<_>>::from_stage(&$stage, stringify!($name)).await?;
+        $($crate::parameters!($stage; $($rest)+);)?
+    };
+    ($stage:tt; $name:ident: $type:ty $(, $($rest:tt)+)?) => {
+        let $name = <$type as $crate::FromStage<_>>::from_stage(&$stage, stringify!($name)).await?;
+        $($crate::parameters!($stage; $($rest)+);)?
+    };
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::check;
+    use crate::{Failure, FromStage, check};
 
     type Verdict = super::Verdict;
     type Case = super::Case<u32, Factor>;
+
+    struct Half(u32);
+
+    impl FromStage<u32> for Half {
+        async fn from_stage(number: &u32, name: &str) -> Result<Self, Failure> {
+            check(number.is_multiple_of(2), format!("an even number for `{name}`"), number)?;
+            Ok(Self(number / 2))
+        }
+    }
 
     #[derive(Debug, Default)]
     struct Factor(u32);
@@ -164,12 +201,18 @@ mod tests {
             async fn a_number_is_accepted(_: u32) -> Verdict {
                 Ok(())
             }
+
+            /// A number has halves.
+            async fn a_number_has_halves(number: u32, half: Half, mut other: Half) -> Verdict {
+                other.0 += half.0;
+                check(other.0 == number, number, other.0)
+            }
         );
     }
 
     #[test]
     fn a_function_becomes_a_case_with_its_doc_comment_as_statement() {
-        let [even, any] = &parity::cases()[..] else { panic!("two cases") };
+        let [even, any, _] = &parity::cases()[..] else { panic!("three cases") };
         assert_eq!(
             (even.name, &*even.statement),
             ("an_even_number_is_accepted", "An even number is accepted.")
@@ -179,6 +222,17 @@ mod tests {
         let verdicts = [2, 3].map(|number| crate::block_on(even.run(number)).flatten());
         assert!(verdicts[0].is_ok());
         assert_eq!(verdicts[1].as_ref().unwrap_err().to_string(), "expected an even number, got 3");
+    }
+
+    #[test]
+    fn a_parameter_is_made_from_the_stage_or_its_failure_is_the_verdict() {
+        let [_, _, halves] = &parity::cases()[..] else { panic!("three cases") };
+        let verdicts = [2, 3].map(|number| crate::block_on(halves.run(number)).flatten());
+        assert!(verdicts[0].is_ok());
+        assert_eq!(
+            verdicts[1].as_ref().unwrap_err().to_string(),
+            "expected an even number for `half`, got 3"
+        );
     }
 
     #[test]

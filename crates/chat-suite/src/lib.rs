@@ -71,7 +71,7 @@ mod failure;
 mod harness;
 mod run;
 
-pub use case::{Case, Running, Verdict, assert_well_formed};
+pub use case::{Case, FromStage, Running, Verdict, assert_well_formed};
 pub use deviations::Deviations;
 pub use failure::{Failure, check, indented};
 pub use harness::{Outcome, Subject, certify, trials};

@@ -24,20 +24,12 @@ impl Cluster {
     }
 
     /// Returns the builder of a further node.
-    ///
-    /// # Panics
-    ///
-    /// If `name` is not the name of a node.
     pub fn builder(&self, name: &str) -> Builder {
         let node = name.parse().expect("a node's name");
         Chat::builder().node(node).store(self.store.clone()).bus(self.bus.clone())
     }
 
     /// Adds a node with the default limits.
-    ///
-    /// # Panics
-    ///
-    /// If `name` is not the name of a node.
     pub fn node(&self, name: &str) -> Chat {
         self.builder(name).build()
     }
@@ -53,10 +45,6 @@ impl Cluster {
     }
 
     /// Separates a node from the others. All notice it.
-    ///
-    /// # Panics
-    ///
-    /// If `name` is not the name of a node.
     pub fn lose(&self, name: &str) {
         self.bus.lose(&name.parse().expect("a node's name"));
     }

@@ -17,6 +17,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+#![expect(clippy::missing_panics_doc, reason = "a helper of a test fails the test")]
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
@@ -73,10 +75,6 @@ pub async fn ticket(chat: &Chat, target: &str) -> (UpgradeTicket, UpgradeGuard) 
 }
 
 /// Asks an endpoint for an upgrade, as [`ticket`] does.
-///
-/// # Panics
-///
-/// If the endpoint refuses.
 pub async fn ticket_of(endpoint: &Endpoint, target: &str) -> (UpgradeTicket, UpgradeGuard) {
     let guard = UpgradeGuard::default();
     let context = RequestContext::default().with_guard(guard.request());
@@ -92,10 +90,6 @@ pub async fn start(chat: &Chat, target: &str) -> Peer {
 }
 
 /// Starts a session on an endpoint, as [`start`] does.
-///
-/// # Panics
-///
-/// If the endpoint refuses.
 pub async fn start_on(endpoint: &Endpoint, target: &str) -> Peer {
     let (ticket, guard) = ticket_of(endpoint, target).await;
     assert!(guard.observe(101).is_none(), "the 101 is replaced");
@@ -103,10 +97,6 @@ pub async fn start_on(endpoint: &Endpoint, target: &str) -> Peer {
 }
 
 /// Returns the session of a guest of this name, after its welcome.
-///
-/// # Panics
-///
-/// If the welcome does not come first.
 pub async fn connect(chat: &Chat, name: &str) -> Peer {
     let mut peer = start(chat, &format!("/ws?name={name}")).await;
     assert_eq!(peer.event().await["type"], "welcome");
@@ -120,11 +110,16 @@ pub async fn member(chat: &Chat, name: &str) -> Peer {
     peer
 }
 
+/// Returns the sessions of guests of these names that have joined the lobby, in this order.
+pub async fn members<const N: usize>(chat: &Chat, names: [&str; N]) -> [Peer; N] {
+    let mut peers = Vec::new();
+    for name in names {
+        peers.push(member(chat, name).await);
+    }
+    peers.try_into().expect("a peer for each name")
+}
+
 /// Returns the name of the room that most tests use.
-///
-/// # Panics
-///
-/// Never.
 pub fn lobby() -> RoomName {
     "lobby".parse().expect("a room name")
 }
@@ -152,10 +147,6 @@ pub async fn seconds_until(what: impl Future) -> f64 {
 }
 
 /// Returns the `seq` of each message among these events.
-///
-/// # Panics
-///
-/// If a message has no `seq`.
 pub fn seqs(events: &[Value]) -> Vec<u64> {
     events
         .iter()

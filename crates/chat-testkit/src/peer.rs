@@ -102,10 +102,6 @@ impl Peer {
     }
 
     /// Waits for the next frame.
-    ///
-    /// # Panics
-    ///
-    /// If none comes in time.
     pub async fn frame(&mut self) -> Frame {
         let next = async {
             loop {
@@ -119,10 +115,6 @@ impl Peer {
     }
 
     /// Waits for the next frame, which must be a text.
-    ///
-    /// # Panics
-    ///
-    /// If it is another frame.
     pub async fn text_frame(&mut self) -> String {
         match self.frame().await {
             Frame::Text(text) => text,
@@ -136,10 +128,6 @@ impl Peer {
     }
 
     /// Returns all events that are there or come now.
-    ///
-    /// # Panics
-    ///
-    /// If another frame is among them.
     pub async fn events(&mut self) -> Vec<Value> {
         settle().await;
         let texts = self.taken().into_iter().map(|frame| match frame {
@@ -155,10 +143,6 @@ impl Peer {
     }
 
     /// Sends a command with a `ref` and waits for the reply. Events before the reply can be read later.
-    ///
-    /// # Panics
-    ///
-    /// If no reply comes in time.
     pub async fn ask(&mut self, mut command: Value) -> Value {
         command["ref"] = "ask".into();
         self.send(command);
@@ -180,10 +164,6 @@ impl Peer {
     }
 
     /// Joins a room and returns the reply.
-    ///
-    /// # Panics
-    ///
-    /// If the reply is an error.
     pub async fn join(&mut self, room: &str) -> Value {
         let joined = self.ask(json!({"type": "join", "room": room})).await;
         assert_eq!(joined["type"], "joined", "{joined}");

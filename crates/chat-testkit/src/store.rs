@@ -8,12 +8,14 @@ use chat_core::{
     Range, Room, RoomName, Unavailable,
 };
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 /// The behaviour of one kind of call to a [`Store`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub enum Mode {
     /// The call succeeds at once.
+    #[default]
     Works,
     /// The call succeeds after this time.
     Slow(Duration),
@@ -23,20 +25,27 @@ pub enum Mode {
     Hangs,
     /// The call panics.
     Panics,
+    /// An append waits until the behaviour of appends changes. Any other call never returns.
+    Waits,
+    /// An append stores its message and fails. Any other call fails at once.
+    StoresAndFails,
 }
 
 /// A store of rooms in memory with calls that a test controls. It has no search.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Store(Arc<Mutex<State>>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     open: Mode,
-    append: Mode,
+    append: watch::Sender<Mode>,
+    /// The number of appends that have begun.
+    appends: watch::Sender<usize>,
     read: Mode,
     bounds: Mode,
     close: Mode,
-    health: Health,
+    /// The health that a test has set. `None` is ready.
+    health: Option<Health>,
     opens: usize,
     reads: usize,
     closes: usize,
@@ -49,30 +58,17 @@ struct State {
     sink: Option<(CommitSink, String)>,
 }
 
-impl Default for Store {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Store {
     /// Returns a store in which all calls succeed.
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(State {
-            open: Mode::Works,
-            append: Mode::Works,
-            read: Mode::Works,
-            bounds: Mode::Works,
-            close: Mode::Works,
-            health: Health::Ready,
-            opens: 0,
-            reads: 0,
-            closes: 0,
-            lost: Vec::new(),
-            is_paused: false,
-            epoch: None,
-            sink: None,
-        })))
+        Self::default()
+    }
+
+    /// Returns a new store and a chat on it.
+    pub fn with_chat(limits: Limits) -> (Self, Chat) {
+        let store = Self::new();
+        let chat = store.chat(limits);
+        (store, chat)
     }
 
     /// Returns a chat on this store.
@@ -87,7 +83,7 @@ impl Store {
 
     /// Sets the behaviour of appends.
     pub fn append(&self, mode: Mode) {
-        self.0.lock().append = mode;
+        self.0.lock().append.send_replace(mode);
     }
 
     /// Sets the behaviour of reads.
@@ -107,7 +103,7 @@ impl Store {
 
     /// Sets the health that the store reports.
     pub fn health(&self, health: Health) {
-        self.0.lock().health = health;
+        self.0.lock().health = Some(health);
     }
 
     /// Loses these messages: reads leave them out.
@@ -130,6 +126,17 @@ impl Store {
         self.0.lock().opens
     }
 
+    /// Returns the number of appends that have begun.
+    pub fn appends(&self) -> usize {
+        *self.0.lock().appends.borrow()
+    }
+
+    /// Waits until this many appends have begun.
+    pub async fn wait_for_appends(&self, count: usize) {
+        let mut appends = self.0.lock().appends.subscribe();
+        appends.wait_for(|appends| *appends >= count).await.expect("the store is there");
+    }
+
     /// Returns the number of reads that have begun.
     pub fn reads(&self) -> usize {
         self.0.lock().reads
@@ -141,10 +148,6 @@ impl Store {
     }
 
     /// Returns the sink of the room that was opened last.
-    ///
-    /// # Panics
-    ///
-    /// If no room was opened.
     pub fn sink(&self) -> CommitSink {
         self.0.lock().sink.clone().expect("a room was opened").0
     }
@@ -187,7 +190,7 @@ impl chat_core::Store for Store {
     }
 
     fn health(&self) -> Health {
-        self.0.lock().health.clone()
+        self.0.lock().health.clone().unwrap_or(Health::Ready)
     }
 
     async fn close(&self) -> Result<(), Unavailable> {
@@ -208,7 +211,15 @@ struct StoredRoom {
 #[async_trait]
 impl Room for StoredRoom {
     async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
-        let mode = self.store.0.lock().append;
+        let mut modes = {
+            let state = self.store.0.lock();
+            state.appends.send_modify(|appends| *appends += 1);
+            state.append.subscribe()
+        };
+        let mode = *modes.wait_for(|mode| !matches!(mode, Mode::Waits)).await.expect("the store is there");
+        if let Mode::StoresAndFails = mode {
+            self.log.append(message.clone()).await?;
+        }
         obey(mode).await?;
         self.log.append(message).await
     }
@@ -248,8 +259,8 @@ async fn obey(mode: Mode) -> Result<(), Unavailable> {
             sleep(time).await;
             Ok(())
         }
-        Mode::Fails => Err(Unavailable::new("the disk is full")),
-        Mode::Hangs => pending().await,
+        Mode::Fails | Mode::StoresAndFails => Err(Unavailable::new("the disk is full")),
+        Mode::Hangs | Mode::Waits => pending().await,
         Mode::Panics => panic!("this is the test's own panic"),
     }
 }

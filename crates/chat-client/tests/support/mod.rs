@@ -3,16 +3,16 @@
 #![expect(dead_code, reason = "each test uses a part of this module")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-pub(crate) mod failing;
-
 use std::future::pending;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chat_client::{ClientEvent, Events, ReceivedMessage, Reconnect, RoomName};
-use chat_core::{Chat, Endpoint};
+use chat_client::{Builder, Client, ClientEvent, Events, JoinFrom, ReceivedMessage, Reconnect, RoomName};
+use chat_core::{Chat, Endpoint, Limits};
+use chat_testkit::{Mode, Store};
 use chat_tungstenite::UpgradeLayer;
 use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -54,6 +54,13 @@ impl Server {
         Self::start_at("127.0.0.1:0".parse().unwrap(), chat)
     }
 
+    /// Starts a server whose rooms are in memory, with this behaviour of appends.
+    pub(crate) fn with_appends(mode: Mode) -> (Store, Self) {
+        let (store, chat) = Store::with_chat(Limits::default());
+        store.append(mode);
+        (store, Self::start(chat))
+    }
+
     pub(crate) fn start_at(address: SocketAddr, chat: Chat) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -72,6 +79,18 @@ impl Server {
     pub(crate) fn url(&self) -> String {
         url(self.address)
     }
+
+    /// Connects a client that has joined the lobby.
+    pub(crate) async fn member(&self) -> (Client, Events) {
+        member(Client::builder(&self.url())).await
+    }
+}
+
+/// Connects a client that has joined the lobby.
+pub(crate) async fn member(builder: Builder) -> (Client, Events) {
+    let (client, events) = builder.connect().await.unwrap();
+    client.join(&lobby(), JoinFrom::Now).await.unwrap();
+    (client, events)
 }
 
 impl Drop for Server {
@@ -195,12 +214,54 @@ pub(crate) async fn welcomed(peers: &mut mpsc::Receiver<Peer>) -> Peer {
     peer
 }
 
+/// A client, its events, and the server's side of it: this connection and the next ones.
+pub(crate) type Connected = (Client, Events, Peer, mpsc::Receiver<Peer>);
+
+/// Connects a client to a fake server.
+pub(crate) async fn connected() -> Connected {
+    let (address, mut peers) = fake().await;
+    let builder = Client::builder(&url(address)).reconnect(eager());
+    let connecting = tokio::spawn(builder.command_timeout(Duration::from_secs(5)).connect());
+    let peer = welcomed(&mut peers).await;
+    let (client, events) = connecting.await.unwrap().unwrap();
+    (client, events, peer, peers)
+}
+
+/// Connects a client to a fake server. It has joined the lobby, in which `seq` is the newest entry.
+pub(crate) async fn joined(seq: u64) -> Connected {
+    let (client, events, mut peer, peers) = connected().await;
+    let room = lobby();
+    let (joined, _) = tokio::join!(client.join(&room, JoinFrom::Now), answer_join(&mut peer, "e", seq, true));
+    joined.unwrap();
+    (client, events, peer, peers)
+}
+
+/// Answers a join as a room whose newest entry is `seq`, and returns the command.
+pub(crate) async fn answer_join(peer: &mut Peer, epoch: &str, seq: u64, recovered: bool) -> Value {
+    let rest = format!(r#""epoch":"{epoch}","seq":{seq},"first":1,"recovered":{recovered},"members":1"#);
+    let join = answer(peer, "joined", &rest).await;
+    assert_eq!(join["type"], "join", "{join}");
+    join
+}
+
+/// Answers the next command and returns it.
+pub(crate) async fn answer(peer: &mut Peer, kind: &str, rest: &str) -> Value {
+    let command = asked(peer).await;
+    reply(peer, &command, kind, rest).await;
+    command
+}
+
+pub(crate) async fn reply(peer: &mut Peer, command: &Value, kind: &str, rest: &str) {
+    let reference = &command["ref"];
+    tell(peer, &format!(r#"{{"type":"{kind}","ref":{reference},"room":"lobby",{rest}}}"#)).await;
+}
+
 pub(crate) async fn tell(peer: &mut Peer, text: &str) {
     within(peer.send(tungstenite::Message::text(text))).await.unwrap();
 }
 
 /// Waits for the next command.
-pub(crate) async fn asked(peer: &mut Peer) -> serde_json::Value {
+pub(crate) async fn asked(peer: &mut Peer) -> Value {
     loop {
         match within(peer.next()).await {
             Some(Ok(tungstenite::Message::Text(text))) => return serde_json::from_str(&text).unwrap(),

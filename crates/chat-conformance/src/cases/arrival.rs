@@ -64,14 +64,12 @@ chat_suite::cases!(
 
     /// The bytes of an HTTP request after the upgrade are an invalid frame: the close code is 1002.
     #[source = "RFC 6455 section 5.2"]
-    async fn a_request_after_the_upgrade_is_an_invalid_frame(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_request_after_the_upgrade_is_an_invalid_frame(stage: Stage, mut ann: Client) -> Verdict {
         ann.write(&stage.handshake("ann").encode()).await?;
         ann.expect_closed(1002).await
     }
 
     /// The server ends a connection that sends nothing when the time for its head is over.
-    #[source = "PROTOCOL.md, section 1"]
     #[with(limits(|limits| limits.http.head_timeout = millis(1_000)))]
     async fn a_silent_connection_is_closed(stage: Stage) -> Verdict {
         let mut ann = stage.connect("ann").await?;
@@ -80,7 +78,6 @@ chat_suite::cases!(
     }
 
     /// The server ends a connection that sends part of a request, and then nothing, in time.
-    #[source = "PROTOCOL.md, section 1"]
     #[with(limits(|limits| limits.http.head_timeout = millis(1_000)))]
     async fn a_partial_head_is_closed(stage: Stage) -> Verdict {
         let mut ann = stage.connect("ann").await?;
@@ -91,7 +88,6 @@ chat_suite::cases!(
     }
 
     /// A head that arrives one byte at a time has the same time limit as every other head.
-    #[source = "PROTOCOL.md, section 1"]
     #[with(race("the end arrives during a read or during a write"))]
     #[with(limits(|limits| limits.http.head_timeout = millis(1_000)))]
     async fn a_slow_head_is_closed(stage: Stage) -> Verdict {
@@ -158,8 +154,7 @@ chat_suite::cases!(
 
     /// A client that resets the connection behind its request leaves no connection, and does not disturb others.
     #[source = "PROTOCOL.md, section 5"]
-    async fn a_reset_right_after_the_request_leaves_no_connection(stage: Stage) -> Verdict {
-        let mut bob = stage.member("bob").await?;
+    async fn a_reset_right_after_the_request_leaves_no_connection(stage: Stage, mut bob: Member) -> Verdict {
         for _ in 0..20 {
             let mut ann = stage.connect("ann").await?;
             let join = Frame::json(&send(&stage.room(), "hi")).encode();

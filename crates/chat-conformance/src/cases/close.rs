@@ -18,9 +18,7 @@ chat_suite::cases!(
     }
 
     /// A close frame without a code is answered with one without a code or with 1000, and the end of the stream.
-    #[source = "RFC 6455 section 5.5.1"]
-    async fn a_close_without_a_code_is_answered(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_close_without_a_code_is_answered(stage: Stage, mut ann: Client) -> Verdict {
         ann.send(Frame::new(8, "")).await?;
         let code = ann.expect_close_frame().await?;
         check(matches!(code, None | Some(1000)), "a close frame without a code", Message::Close(code))?;
@@ -28,7 +26,6 @@ chat_suite::cases!(
     }
 
     /// A reason of up to 123 bytes does not change the answer.
-    #[source = "RFC 6455 section 5.5.1"]
     async fn a_close_with_a_reason_is_echoed(stage: Stage) -> Verdict {
         for reason in ["enough", "한국어로도", &"x".repeat(123)] {
             let mut ann = stage.client("ann").await?;
@@ -40,7 +37,6 @@ chat_suite::cases!(
     }
 
     /// A close code has two bytes: a close frame with one byte is answered with 1002.
-    #[source = "RFC 6455 section 5.5.1"]
     async fn a_close_of_one_byte_is_refused(stage: Stage) -> Verdict {
         expect_answer(&stage, Frame::new(8, [3]), &[1002]).await
     }
@@ -64,7 +60,6 @@ chat_suite::cases!(
     }
 
     /// A close reason that is not UTF-8 is answered with 1007 or 1002.
-    #[source = "RFC 6455 section 5.5.1"]
     async fn a_close_reason_that_is_not_utf_8_is_refused(stage: Stage) -> Verdict {
         for reason in [&b"\xff"[..], b"\xed\xa0\x80", b"ok\xc3"] {
             expect_answer(&stage, Frame::close(1000, reason), &[1002, 1007]).await?;
@@ -79,9 +74,7 @@ chat_suite::cases!(
     }
 
     /// A message before the close frame, in one packet with it, is stored. Then comes the echo.
-    #[source = "RFC 6455 section 5.5.1"]
-    async fn a_message_before_a_close_is_stored(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_message_before_a_close_is_stored(stage: Stage, mut ann: Member) -> Verdict {
         let last = Frame::json(&send(&stage.room(), "last words"));
         ann.send_all(&[last, Frame::text(ping("1")), Frame::close(1000, "")]).await?;
         ann.expect_close_code(&[1000]).await?;
@@ -92,8 +85,7 @@ chat_suite::cases!(
 
     /// Commands before the close frame, in one packet with it, get their replies before the echo.
     #[source = "PROTOCOL.md, section 3; RFC 6455 section 5.5.1"]
-    async fn commands_before_a_close_are_answered(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn commands_before_a_close_are_answered(stage: Stage, mut ann: Member) -> Verdict {
         let mut last = send(&stage.room(), "last words");
         last["ref"] = json!("1");
         let last = Frame::json(&last);
@@ -107,9 +99,7 @@ chat_suite::cases!(
     }
 
     /// A command behind a close frame is not run and not answered.
-    #[source = "RFC 6455 section 5.5.1"]
-    async fn commands_after_a_close_are_ignored(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn commands_after_a_close_are_ignored(stage: Stage, mut ann: Member) -> Verdict {
         ann.send_all(&[
             Frame::close(1000, ""),
             Frame::json(&send(&stage.room(), "from beyond")),
@@ -128,8 +118,7 @@ chat_suite::cases!(
 
     /// A client that sends frames behind its close frame still gets the echo and a clean end.
     #[source = "RFC 6455 section 7.1.1"]
-    async fn a_client_that_sends_after_its_close_can_read_the_echo(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_client_that_sends_after_its_close_can_read_the_echo(stage: Stage, mut ann: Client) -> Verdict {
         ann.send_all(&[Frame::close(1000, ""), Frame::text(" ".repeat(10_000))]).await?;
         ann.expect_close_code(&[1000]).await?;
         ann.expect_end().await
@@ -137,8 +126,7 @@ chat_suite::cases!(
 
     /// A violation ends with a FIN, not with a reset, after the client has answered the close.
     #[source = "RFC 6455 section 7.1.1; PROTOCOL.md, section 2"]
-    async fn a_violation_ends_with_a_fin(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_violation_ends_with_a_fin(stage: Stage, mut ann: Client) -> Verdict {
         ann.send(Frame::new(3, "")).await?;
         ann.expect_close_code(&[1002]).await?;
         ann.send(Frame::close(1002, "")).await?;
@@ -147,8 +135,7 @@ chat_suite::cases!(
 
     /// The server ends the connection in time if the client does not answer the close frame.
     #[source = "RFC 6455 section 7.1.1; PROTOCOL.md, section 2"]
-    async fn a_client_that_does_not_answer_a_close_is_disconnected(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_client_that_does_not_answer_a_close_is_disconnected(stage: Stage, mut ann: Client) -> Verdict {
         ann.set_patience(stage.limits().connection.close_timeout + millis(4_000));
         ann.send(Frame::binary("")).await?;
         ann.expect_close_code(&[1003]).await?;
@@ -157,8 +144,7 @@ chat_suite::cases!(
 
     /// The event `closing`, with the code and its reason, is the last event before a close that the server starts.
     #[source = "PROTOCOL.md, sections 4 and 7.1"]
-    async fn a_server_close_is_announced_by_an_event(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_server_close_is_announced_by_an_event(stage: Stage, mut ann: Client) -> Verdict {
         ann.send(Frame::binary("")).await?;
         let closing = ann.expect("closing").await?;
         let fits = closing["code"] == 1003 && closing["reason"] == "unsupported_data";
@@ -188,8 +174,7 @@ chat_suite::cases!(
 
     /// A command that a client sent in full before it ended its writing side is run.
     #[source = "RFC 9293 section 3.6"]
-    async fn a_message_before_a_half_close_is_stored(stage: Stage) -> Verdict {
-        let mut bob = stage.member("bob").await?;
+    async fn a_message_before_a_half_close_is_stored(stage: Stage, mut bob: Member) -> Verdict {
         let mut ann = stage.member("ann").await?;
         ann.command(send(&stage.room(), "last words")).await?;
         ann.half_close().await?;
@@ -199,8 +184,7 @@ chat_suite::cases!(
 
     /// A client that ends its stream without a close frame leaves its rooms, and other members get `presence`.
     #[source = "RFC 6455 section 7.1.5"]
-    async fn a_fin_without_a_close_frame_ends_the_session(stage: Stage) -> Verdict {
-        let mut bob = stage.member("bob").await?;
+    async fn a_fin_without_a_close_frame_ends_the_session(stage: Stage, mut bob: Member) -> Verdict {
         let mut ann = stage.member("ann").await?;
         ann.half_close().await?;
         ann.expect_disconnect_after_events().await?;
@@ -209,8 +193,7 @@ chat_suite::cases!(
 
     /// A client whose connection is reset leaves its rooms; other members get `presence` and are still served.
     #[source = "PROTOCOL.md, section 4 (`presence`)"]
-    async fn a_reset_ends_the_session(stage: Stage) -> Verdict {
-        let mut bob = stage.member("bob").await?;
+    async fn a_reset_ends_the_session(stage: Stage, mut bob: Member) -> Verdict {
         stage.member("ann").await?.reset();
         expect_ann_left(&stage, &mut bob).await?;
         bob.post(&stage.room(), "bye").await.map(drop)
@@ -218,8 +201,7 @@ chat_suite::cases!(
 
     /// A client that ends its stream inside a frame leaves its rooms, and the partial frame is no message.
     #[source = "RFC 6455 section 7.1.5"]
-    async fn a_fin_inside_a_frame_ends_the_session(stage: Stage) -> Verdict {
-        let mut bob = stage.member("bob").await?;
+    async fn a_fin_inside_a_frame_ends_the_session(stage: Stage, mut bob: Member) -> Verdict {
         let mut ann = stage.member("ann").await?;
         let frame = Frame::json(&send(&stage.room(), "half of a message")).encode();
         ann.write(&frame[..frame.len() / 2]).await?;

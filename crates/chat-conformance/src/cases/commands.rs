@@ -2,7 +2,6 @@ use super::*;
 
 chat_suite::cases!(
     /// Each command is answered with its own event and its `ref`, and with nothing else.
-    #[source = "PROTOCOL.md, section 3"]
     async fn each_command_gets_its_own_reply(stage: Stage) -> Verdict {
         let room = stage.room();
         let mut ann = stage.client("ann").await?;
@@ -20,9 +19,7 @@ chat_suite::cases!(
     }
 
     /// A command without a `ref` is answered without one.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn a_reply_without_a_ref_has_none(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_reply_without_a_ref_has_none(stage: Stage, mut ann: Client) -> Verdict {
         for command in [json!({"type": "ping"}), json!({"type": "join", "room": stage.room()})] {
             ann.command(command).await?;
             let reply = ann.event().await?;
@@ -34,9 +31,7 @@ chat_suite::cases!(
     }
 
     /// A `ref` has at most 64 bytes, not characters; a longer one is `bad_command`.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn a_ref_of_64_bytes_is_the_longest(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_ref_of_64_bytes_is_the_longest(stage: Stage, mut ann: Client) -> Verdict {
         for reference in ["x".repeat(64), "é".repeat(32), String::new()] {
             ann.text(ping(&reference)).await?;
             expect_pong_event(&mut ann, &reference).await?;
@@ -48,9 +43,7 @@ chat_suite::cases!(
     }
 
     /// A `ref` is a string; a number, null or an object is `bad_command`.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn a_ref_that_is_no_string_is_a_bad_command(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_ref_that_is_no_string_is_a_bad_command(stage: Stage, mut ann: Client) -> Verdict {
         for reference in [json!(1), json!({}), json!(["x"]), json!(true)] {
             let text = json!({"type": "ping", "ref": reference}).to_string();
             ann.text_for_error(&["bad_command"], text).await?;
@@ -59,9 +52,7 @@ chat_suite::cases!(
     }
 
     /// The server does not interpret a `ref`: two commands with the same one get two replies.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn a_ref_can_be_used_again(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_ref_can_be_used_again(stage: Stage, mut ann: Client) -> Verdict {
         for _ in 0..3 {
             ann.text(ping("same")).await?;
         }
@@ -73,8 +64,7 @@ chat_suite::cases!(
 
     /// A `hello` on a connection that already has a user is `already_identified`.
     #[source = "PROTOCOL.md, section 7.1"]
-    async fn a_second_hello_is_refused(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_second_hello_is_refused(stage: Stage, mut ann: Client) -> Verdict {
         ann.ask_for_error("already_identified", json!({"type": "hello", "name": "Ann"})).await?;
         ann.ask_for_error("already_identified", json!({"type": "hello", "token": "x"})).await?;
         ann.expect_no_events().await
@@ -82,7 +72,6 @@ chat_suite::cases!(
 
     /// The commands `leave`, `send`, `history`, `members`, `search` and `typing` are `not_joined` for a client
     /// outside the room.
-    #[source = "PROTOCOL.md, section 3"]
     async fn room_commands_of_a_stranger_are_refused(stage: Stage) -> Verdict {
         let room = stage.room();
         let mut ann = stage.client("ann").await?;
@@ -101,16 +90,13 @@ chat_suite::cases!(
     }
 
     /// The room's commands, `leave` too, are `not_joined` again after `left`.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn room_commands_after_leaving_are_refused(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn room_commands_after_leaving_are_refused(stage: Stage, mut ann: Member) -> Verdict {
         ann.ask_for("left", json!({"type": "leave", "room": stage.room()})).await?;
         ann.ask_for_error("not_joined", send(&stage.room(), "hi")).await?;
         ann.ask_for_error("not_joined", json!({"type": "leave", "room": stage.room()})).await.map(drop)
     }
 
     /// A command without a required field is `bad_command`.
-    #[source = "PROTOCOL.md, section 3"]
     async fn a_missing_field_is_a_bad_command(stage: Stage) -> Verdict {
         let room = stage.room();
         let mut ann = stage.member("ann").await?;
@@ -129,7 +115,6 @@ chat_suite::cases!(
     }
 
     /// The `limit` of `history` is clamped to 200 and is 50 by default, and `more` says that there are more messages.
-    #[source = "PROTOCOL.md, section 3"]
     #[with(limits(without_rates))]
     async fn a_history_limit_is_clamped(stage: Stage) -> Verdict {
         let room = stage.room();
@@ -188,9 +173,7 @@ chat_suite::cases!(
     }
 
     /// A `history` with `before` and `after`, with a negative `limit` or with a string is refused.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn a_history_with_two_directions_is_refused(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_history_with_two_directions_is_refused(stage: Stage, mut ann: Member) -> Verdict {
         let history = |more: &str| format!(r#"{{"type":"history","room":"{}",{more}}}"#, stage.room());
         ann.text_for_error(&["bad_cursor", "bad_command"], history(r#""before":9,"after":1"#)).await?;
         ann.text_for_error(&["bad_command"], history(r#""limit":-1"#)).await?;
@@ -199,9 +182,7 @@ chat_suite::cases!(
     }
 
     /// A `limit` of 0 is no error and brings at most one message.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn a_history_limit_of_zero_is_accepted(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_history_limit_of_zero_is_accepted(stage: Stage, mut ann: Member) -> Verdict {
         ann.post(&stage.room(), "one").await?;
         ann.post(&stage.room(), "two").await?;
         let asked = json!({"type": "history", "room": stage.room(), "limit": 0});
@@ -212,8 +193,7 @@ chat_suite::cases!(
 
     /// The messages in `history` equal the delivered `message` events, field by field.
     #[source = "PROTOCOL.md, section 4"]
-    async fn a_history_shows_messages_as_they_were_delivered(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_history_shows_messages_as_they_were_delivered(stage: Stage, mut ann: Member) -> Verdict {
         ann.command(json!({"type": "send", "room": stage.room(), "key": "k", "body": {"text": "hi"}}))
             .await?;
         let events = ann.events_so_far().await?;
@@ -227,9 +207,7 @@ chat_suite::cases!(
     }
 
     /// The command `typing` gets no reply, unless it is wrong; the error then has its `ref`.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn typing_gets_no_reply(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn typing_gets_no_reply(stage: Stage, mut ann: Member) -> Verdict {
         for active in [true, false] {
             let typing = json!({"type": "typing", "room": stage.room(), "active": active, "ref": "t"});
             ann.command(typing).await?;

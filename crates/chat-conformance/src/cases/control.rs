@@ -28,8 +28,7 @@ chat_suite::cases!(
 
     /// A ping is answered with a pong of the same payload: none, text, bytes, and 125 bytes.
     #[source = "RFC 6455 section 5.5.3; PROTOCOL.md, section 2"]
-    async fn a_ping_is_answered_with_its_payload(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_ping_is_answered_with_its_payload(stage: Stage, mut ann: Client) -> Verdict {
         for payload in [&b""[..], b"hello", b"\0\xff\xfe\xed\xa0\x80", &[b'x'; 125]] {
             ann.send(Frame::ping(payload)).await?;
             ann.expect_pong(payload).await?;
@@ -38,9 +37,7 @@ chat_suite::cases!(
     }
 
     /// Ten pings in one packet get their pongs in order. The last ping always gets one.
-    #[source = "RFC 6455 section 5.5.3"]
-    async fn pings_in_one_packet_are_answered_in_order(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn pings_in_one_packet_are_answered_in_order(stage: Stage, mut ann: Client) -> Verdict {
         let pings: Vec<_> = (0..10_u8).map(|n| Frame::ping([n])).collect();
         ann.send_all(&pings).await?;
         let mut last = None;
@@ -59,9 +56,7 @@ chat_suite::cases!(
     }
 
     /// A ping behind a hundred commands is answered with its payload, between whole frames.
-    #[source = "RFC 6455 section 5.5.3"]
-    async fn a_ping_behind_many_commands_is_answered(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_ping_behind_many_commands_is_answered(stage: Stage, mut ann: Member) -> Verdict {
         let room = stage.room();
         let mut frames: Vec<_> = (0..100).map(|n| Frame::json(&send(&room, &format!("{n}")))).collect();
         frames.push(Frame::ping([7; 125]));
@@ -70,9 +65,7 @@ chat_suite::cases!(
     }
 
     /// Unsolicited pongs, with and without payload, get no answer.
-    #[source = "RFC 6455 section 5.5.3"]
-    async fn an_unsolicited_pong_is_ignored(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn an_unsolicited_pong_is_ignored(stage: Stage, mut ann: Client) -> Verdict {
         ann.send_all(&[Frame::pong(""), Frame::pong("x"), Frame::pong([0xff; 125])]).await?;
         ann.text(ping("1")).await?;
         match ann.message().await? {

@@ -2,7 +2,6 @@ use super::*;
 
 chat_suite::cases!(
     /// A drain sends each client `closing` with 1012 and the time to reconnect, then the close frame.
-    #[source = "PROTOCOL.md, section 5.6"]
     async fn a_drain_announces_the_restart_to_every_client(stage: Stage) -> Verdict {
         let mut clients = Vec::new();
         for name in ["ann", "bob", "cid"] {
@@ -21,8 +20,7 @@ chat_suite::cases!(
 
     /// A handshake during a drain is answered with 503 and `Retry-After`, or the connection is refused.
     #[source = "PROTOCOL.md, sections 1 and 5.6 (`draining`)"]
-    async fn a_draining_server_refuses_new_connections(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_draining_server_refuses_new_connections(stage: Stage, mut ann: Client) -> Verdict {
         let mut late = stage.connect("late").await?;
         let drained = stage.drain();
         ann.expect("closing").await?;
@@ -39,8 +37,7 @@ chat_suite::cases!(
     /// The messages that get `sent` during a drain are exactly those that are stored.
     #[source = "PROTOCOL.md, sections 5.2 and 5.6"]
     #[with(race("the drain can begin between any two commands"))]
-    async fn commands_in_flight_are_finished(stage: Stage) -> Verdict {
-        let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
+    async fn commands_in_flight_are_finished(stage: Stage, mut ann: Member, mut bob: Member) -> Verdict {
         let room = stage.room();
         let frames = sends(&room, 0..50);
         ann.send_all(&frames).await?;
@@ -61,7 +58,6 @@ chat_suite::cases!(
     }
 
     /// A client that ignores the close frame is disconnected, and the drain ends.
-    #[source = "PROTOCOL.md, section 5.6"]
     async fn an_unresponsive_client_does_not_delay_a_drain(stage: Stage) -> Verdict {
         let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
         let drained = stage.drain();
@@ -73,8 +69,7 @@ chat_suite::cases!(
 
     /// A client in the middle of a fragmented message is closed with 1012 like others.
     #[source = "PROTOCOL.md, section 5.6; RFC 6455 section 5.4"]
-    async fn a_drain_closes_a_client_inside_a_message(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_drain_closes_a_client_inside_a_message(stage: Stage, mut ann: Member) -> Verdict {
         ann.send(Frame::text("{\"type\":").unfinished()).await?;
         ann.send(Frame::ping("synced")).await?;
         ann.expect_pong(b"synced").await?;
@@ -86,8 +81,7 @@ chat_suite::cases!(
     /// A close of the client and one of the server can cross: the stream ends well.
     #[source = "RFC 6455 section 7.1; PROTOCOL.md, section 5.6"]
     #[with(race("either close can be first"))]
-    async fn a_client_that_closes_during_a_drain_is_answered(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_client_that_closes_during_a_drain_is_answered(stage: Stage, mut ann: Member) -> Verdict {
         let drained = stage.drain();
         ann.send(Frame::close(1000, "")).await?;
         ann.expect_close_code(&[1000, 1012]).await?;
@@ -96,10 +90,7 @@ chat_suite::cases!(
     }
 
     /// A command behind `closing` is not run: it gets no reply, and others get no message.
-    #[source = "PROTOCOL.md, section 5.6"]
-    async fn commands_after_closing_are_not_run(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
-        let mut bob = stage.member("bob").await?;
+    async fn commands_after_closing_are_not_run(stage: Stage, mut ann: Member, mut bob: Member) -> Verdict {
         let drained = stage.drain();
         ann.expect("closing").await?;
         ann.command(json!({"type": "send", "room": stage.room(), "body": {"text": "late"}})).await?;
@@ -111,7 +102,6 @@ chat_suite::cases!(
     }
 
     /// The drain of a server without clients ends at once.
-    #[source = "PROTOCOL.md, section 5.6"]
     async fn a_drain_without_clients_ends_at_once(stage: Stage) -> Verdict {
         stage.client("ann").await?.close(1000).await?;
         let started = Instant::now();

@@ -2,7 +2,6 @@ use super::*;
 
 chat_suite::cases!(
     /// The first event is `welcome`, with connection, user, limits and the ping interval.
-    #[source = "PROTOCOL.md, section 4"]
     async fn the_welcome_is_first_and_has_the_limits(stage: Stage) -> Verdict {
         let request = stage.handshake("ann");
         let mut ann = stage.connect("ann").await?;
@@ -21,7 +20,6 @@ chat_suite::cases!(
     }
 
     /// The field `connection` of `welcome` differs for each connection, also of one user.
-    #[source = "PROTOCOL.md, section 4"]
     async fn each_connection_has_its_own_id(stage: Stage) -> Verdict {
         let mut names: Vec<Value> = Vec::new();
         for _ in 0..3 {
@@ -51,9 +49,7 @@ chat_suite::cases!(
     }
 
     /// The reply `joined` has epoch, head, oldest message, recovery and the number of members.
-    #[source = "PROTOCOL.md, section 4"]
-    async fn joined_has_the_bounds_of_the_log(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn joined_has_the_bounds_of_the_log(stage: Stage, mut ann: Client) -> Verdict {
         let empty = ann.join(&stage.room()).await?;
         let fits = empty["seq"] == 0 && empty["first"] == 1 && empty["members"] == 1;
         ann.check(fits && empty["recovered"] == true, "seq 0, first 1, members 1", &empty)?;
@@ -66,9 +62,7 @@ chat_suite::cases!(
     }
 
     /// The event `message` has room, seq, user, time and body, and the key if the command had one.
-    #[source = "PROTOCOL.md, section 4"]
-    async fn a_message_has_user_body_and_time(stage: Stage) -> Verdict {
-        let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
+    async fn a_message_has_user_body_and_time(stage: Stage, mut ann: Member, mut bob: Member) -> Verdict {
         let body = json!({"text": "hi"});
         let command = json!({"type": "send", "room": stage.room(), "key": "k1", "body": body});
         ann.ask_for("sent", command).await?;
@@ -87,10 +81,7 @@ chat_suite::cases!(
     }
 
     /// The event `presence` tells other members about a user's first connection and about its last.
-    #[source = "PROTOCOL.md, section 4"]
-    async fn presence_announces_joins_and_leaves(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
-        let mut bob = stage.member("bob").await?;
+    async fn presence_announces_joins_and_leaves(stage: Stage, mut ann: Member, mut bob: Member) -> Verdict {
         presence(&stage, &mut ann, "bob", "joined").await?;
         bob.ask_for("left", json!({"type": "leave", "room": stage.room()})).await?;
         presence(&stage, &mut ann, "bob", "left").await?;
@@ -102,8 +93,7 @@ chat_suite::cases!(
 
     /// A second connection of a user joins and leaves without `presence`.
     #[source = "PROTOCOL.md, sections 1 and 4"]
-    async fn presence_ignores_further_connections_of_a_user(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn presence_ignores_further_connections_of_a_user(stage: Stage, mut ann: Member) -> Verdict {
         let mut first = stage.member("bob").await?;
         presence(&stage, &mut ann, "bob", "joined").await?;
         let mut second = stage.member("bob").await?;
@@ -116,17 +106,13 @@ chat_suite::cases!(
     }
 
     /// A member gets `joined` for its own join, and no `presence`.
-    #[source = "PROTOCOL.md, section 4"]
-    async fn a_member_gets_no_presence_of_itself(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_member_gets_no_presence_of_itself(stage: Stage, mut ann: Member) -> Verdict {
         let events = ann.events_so_far().await?;
         check(events.is_empty(), "nothing but the reply", Events(&events))
     }
 
     /// The event `typing` reaches the other members, with user and state, but not the user who types.
-    #[source = "PROTOCOL.md, section 4"]
-    async fn typing_reaches_the_other_members(stage: Stage) -> Verdict {
-        let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
+    async fn typing_reaches_the_other_members(stage: Stage, mut ann: Member, mut bob: Member) -> Verdict {
         for active in [true, false] {
             bob.command(json!({"type": "typing", "room": stage.room(), "active": active})).await?;
             let typing = loop {
@@ -145,9 +131,7 @@ chat_suite::cases!(
     }
 
     /// An error of a room's command has code, message and `ref`, and names the room if it is valid.
-    #[source = "PROTOCOL.md, section 4"]
-    async fn an_error_names_its_room(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn an_error_names_its_room(stage: Stage, mut ann: Client) -> Verdict {
         let error = ann.ask_for_error("not_joined", send(&stage.room(), "hi")).await?;
         ann.check(error["message"].is_string(), "a `message`", &error)?;
         let named = error.get("room").is_none_or(|room| *room == *stage.room());

@@ -2,9 +2,7 @@ use super::*;
 
 chat_suite::cases!(
     /// A text in two fragments is served once, when it is complete.
-    #[source = "RFC 6455 section 5.4"]
-    async fn a_text_in_two_fragments_is_one_message(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_text_in_two_fragments_is_one_message(stage: Stage, mut ann: Client) -> Verdict {
         let text = ping("1");
         ann.send(Frame::text(&text[..10]).unfinished()).await?;
         ann.send(Frame::continuation(&text[10..])).await?;
@@ -13,9 +11,7 @@ chat_suite::cases!(
     }
 
     /// A text in one-byte fragments is one message.
-    #[source = "RFC 6455 section 5.4"]
-    async fn a_text_in_fragments_of_one_byte_is_one_message(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_text_in_fragments_of_one_byte_is_one_message(stage: Stage, mut ann: Client) -> Verdict {
         let text = ping("1");
         let mut frames: Vec<_> = text.bytes().map(|byte| Frame::continuation([byte]).unfinished()).collect();
         frames[0] = Frame::text(&text[..1]).unfinished();
@@ -25,9 +21,7 @@ chat_suite::cases!(
     }
 
     /// A message may begin with, contain and end with empty fragments.
-    #[source = "RFC 6455 section 5.4"]
-    async fn empty_fragments_are_accepted(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn empty_fragments_are_accepted(stage: Stage, mut ann: Client) -> Verdict {
         let text = ping("1");
         ann.send_all(&[
             Frame::text("").unfinished(),
@@ -41,9 +35,7 @@ chat_suite::cases!(
     }
 
     /// Fragments that are all empty are one empty message: the error is `bad_json`, once.
-    #[source = "RFC 6455 section 5.4"]
-    async fn empty_fragments_alone_are_one_empty_message(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn empty_fragments_alone_are_one_empty_message(stage: Stage, mut ann: Client) -> Verdict {
         ann.send_all(&[Frame::text("").unfinished(), Frame::continuation("")]).await?;
         let error = ann.expect("error").await?;
         ann.check(error["code"] == "bad_json", "the error `bad_json`", &error)?;
@@ -51,9 +43,7 @@ chat_suite::cases!(
     }
 
     /// A ping and a pong between fragments are served at once, and the message is still one.
-    #[source = "RFC 6455 section 5.4"]
-    async fn control_frames_between_fragments_are_served(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn control_frames_between_fragments_are_served(stage: Stage, mut ann: Client) -> Verdict {
         let text = ping("1");
         ann.send(Frame::text(&text[..10]).unfinished()).await?;
         ann.send(Frame::ping("between")).await?;
@@ -64,9 +54,7 @@ chat_suite::cases!(
     }
 
     /// A client may close in the middle of a message, which is then dropped.
-    #[source = "RFC 6455 section 5.4"]
-    async fn a_close_between_fragments_is_echoed(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_close_between_fragments_is_echoed(stage: Stage, mut ann: Member) -> Verdict {
         let text = send(&stage.room(), "half").to_string();
         ann.send(Frame::text(&text[..20]).unfinished()).await?;
         ann.close(1000).await?;
@@ -75,16 +63,13 @@ chat_suite::cases!(
     }
 
     /// A continuation, final or not, without a message that it continues closes with 1002.
-    #[source = "RFC 6455 section 5.4"]
     async fn a_continuation_without_a_message_is_refused(stage: Stage) -> Verdict {
         expect_refused(&stage, Frame::continuation(ping("1")).encode(), 1002).await?;
         expect_refused(&stage, Frame::continuation("").unfinished().encode(), 1002).await
     }
 
     /// The last fragment ends a message: another continuation closes with 1002.
-    #[source = "RFC 6455 section 5.4"]
-    async fn a_continuation_of_a_finished_message_is_refused(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_continuation_of_a_finished_message_is_refused(stage: Stage, mut ann: Client) -> Verdict {
         let text = ping("1");
         ann.send_all(&[
             Frame::text(&text[..5]).unfinished(),
@@ -97,22 +82,18 @@ chat_suite::cases!(
     }
 
     /// A new text before the end of a fragmented message closes with 1002.
-    #[source = "RFC 6455 section 5.4"]
     async fn a_text_inside_a_fragmented_message_is_refused(stage: Stage) -> Verdict {
         expect_refused(&stage, packet(&[Frame::text("{").unfinished(), Frame::text(ping("1"))]), 1002).await
     }
 
     /// A binary message inside a fragmented text violates the fragmentation first: the close code is 1002.
-    #[source = "RFC 6455 section 5.4"]
     async fn a_binary_message_inside_a_fragmented_text_is_refused(stage: Stage) -> Verdict {
         let frames = [Frame::text("{").unfinished(), Frame::binary([1]).unfinished()];
         expect_refused(&stage, packet(&frames), 1002).await
     }
 
     /// Whole and fragmented messages in one packet are served in order.
-    #[source = "RFC 6455 section 5.4"]
-    async fn whole_and_fragmented_messages_are_served_in_order(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn whole_and_fragmented_messages_are_served_in_order(stage: Stage, mut ann: Client) -> Verdict {
         let (one, three) = (ping("1"), ping("3"));
         ann.send_all(&[
             Frame::text(&one[..3]).unfinished(),
@@ -129,9 +110,7 @@ chat_suite::cases!(
     }
 
     /// Each connection has its own unfinished message.
-    #[source = "RFC 6455 section 5.4"]
-    async fn fragments_of_two_clients_do_not_mix(stage: Stage) -> Verdict {
-        let (mut ann, mut bob) = (stage.client("ann").await?, stage.client("bob").await?);
+    async fn fragments_of_two_clients_do_not_mix(stage: Stage, mut ann: Client, mut bob: Client) -> Verdict {
         let (one, two) = (ping("ann"), ping("bob"));
         ann.send(Frame::text(&one[..9]).unfinished()).await?;
         bob.send(Frame::text(&two[..12]).unfinished()).await?;

@@ -2,9 +2,7 @@ use super::*;
 
 chat_suite::cases!(
     /// The messages of a room are 1, 2, 3, ...: refused commands and different senders leave no gap.
-    #[source = "PROTOCOL.md, section 5.1"]
-    async fn messages_are_numbered_without_gaps(stage: Stage) -> Verdict {
-        let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
+    async fn messages_are_numbered_without_gaps(stage: Stage, mut ann: Member, mut bob: Member) -> Verdict {
         for n in 0..5 {
             check(ann.post(&stage.room(), "a").await? == 2 * n + 1, "the next `seq`", n)?;
             ann.ask_for_error("empty_body", send(&stage.room(), "")).await?;
@@ -14,7 +12,6 @@ chat_suite::cases!(
     }
 
     /// The messages of two clients that send at once arrive at all members in one order, without gaps.
-    #[source = "PROTOCOL.md, section 5.1"]
     #[with(race("either sender can be first"))]
     async fn all_members_see_the_same_order(stage: Stage) -> Verdict {
         let room = stage.room();
@@ -54,9 +51,7 @@ chat_suite::cases!(
     }
 
     /// A hundred messages in one packet are numbered in the order in which they were sent.
-    #[source = "PROTOCOL.md, section 5.1"]
-    async fn messages_in_one_packet_keep_their_order(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn messages_in_one_packet_keep_their_order(stage: Stage, mut ann: Member) -> Verdict {
         let room = stage.room();
         let frames = sends(&room, 1..=100);
         ann.send_all_while_reading(&frames).await?;
@@ -77,8 +72,7 @@ chat_suite::cases!(
 
     /// The commands of one connection are answered in the order in which they arrived.
     #[source = "PROTOCOL.md, sections 3 and 4"]
-    async fn replies_keep_the_order_of_the_commands(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn replies_keep_the_order_of_the_commands(stage: Stage, mut ann: Client) -> Verdict {
         let room = stage.room();
         let mut commands = vec![json!({"type": "join", "room": room})];
         for _ in 0..10 {
@@ -126,10 +120,9 @@ chat_suite::cases!(
 
     /// A message stays in the history after the connection of its sender is reset.
     #[source = "PROTOCOL.md, section 5.2"]
-    async fn an_acknowledged_message_outlives_its_sender(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn an_acknowledged_message_outlives_its_sender(stage: Stage, mut ann: Member) -> Verdict {
         ann.ask_for("sent", send(&stage.room(), "kept")).await?;
-        ann.reset();
+        ann.0.reset();
         let history = stage.history().await?;
         let kept = history.len() == 1 && text_of(&history[0]) == "kept";
         check(kept, "the message", Events(&history))
@@ -153,7 +146,6 @@ chat_suite::cases!(
     }
 
     /// A member gets a message before the reply to a command that it sent after the `sent` of that message.
-    #[source = "PROTOCOL.md, section 5.1"]
     async fn earlier_messages_arrive_before_a_reply(stage: Stage) -> Verdict {
         let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
         for n in 1..=20_u64 {
@@ -168,8 +160,7 @@ chat_suite::cases!(
     /// The reply `joined` is the first event of the room that a member gets.
     #[source = "PROTOCOL.md, section 5.4"]
     #[with(race("a join can arrive between any two messages"))]
-    async fn joined_precedes_the_rooms_events(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn joined_precedes_the_rooms_events(stage: Stage, mut ann: Member) -> Verdict {
         for n in 0..10 {
             let mut bob = stage.client(&format!("bob{n}")).await?;
             bob.command(json!({"type": "join", "room": stage.room(), "last": 5})).await?;
@@ -183,8 +174,7 @@ chat_suite::cases!(
     /// Every message after `joined` arrives, in order, however the join and the messages overlap.
     #[source = "PROTOCOL.md, section 5.4"]
     #[with(race("the join can arrive between any two messages"))]
-    async fn a_member_gets_every_message_after_joined(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_member_gets_every_message_after_joined(stage: Stage, mut ann: Member) -> Verdict {
         let room = stage.room();
         let frames = sends(&room, 0..60);
         let (first, second) = frames.split_at(30);
@@ -199,8 +189,7 @@ chat_suite::cases!(
 
     /// A member that leaves and sends in one packet gets `left`, then `not_joined`.
     #[source = "PROTOCOL.md, sections 3 and 5.1"]
-    async fn a_send_after_a_leave_in_one_packet_is_refused(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_send_after_a_leave_in_one_packet_is_refused(stage: Stage, mut ann: Member) -> Verdict {
         let leave = json!({"type": "leave", "room": stage.room()}).to_string();
         let frames = [Frame::text(leave), Frame::json(&send(&stage.room(), "late")), Frame::text(ping("1"))];
         ann.send_all(&frames).await?;

@@ -8,7 +8,6 @@ chat_suite::cases!(
     }
 
     /// A number, a string, a word or an array is `bad_json`.
-    #[source = "PROTOCOL.md, section 2"]
     async fn a_value_that_is_no_object_is_bad_json(stage: Stage) -> Verdict {
         bad_json(&stage, &["1", "\"ping\"", "null", "true", "[]", "[\"ping\"]", "[{\"type\":\"ping\"}]"])
             .await
@@ -39,7 +38,6 @@ chat_suite::cases!(
     }
 
     /// A frame is one object: two objects, or an object and more, are `bad_json`.
-    #[source = "PROTOCOL.md, section 2"]
     async fn two_values_in_one_frame_are_bad_json(stage: Stage) -> Verdict {
         let two = r#"{"type":"ping"}{"type":"ping"}"#;
         bad_json(&stage, &[two, r#"{"type":"ping"} x"#, r#"{"type":"ping"}]"#]).await
@@ -62,8 +60,7 @@ chat_suite::cases!(
 
     /// Thousands of brackets, at the top or in an unknown field, are `bad_json`, and use no stack.
     #[source = "RFC 8259 section 9"]
-    async fn deep_nesting_is_bad_json(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn deep_nesting_is_bad_json(stage: Stage, mut ann: Client) -> Verdict {
         let started = Instant::now();
         let deep = format!(r#"{{"type":"ping","x":{}{}}}"#, "[".repeat(8_000), "]".repeat(8_000));
         for text in ["[".repeat(16_000), deep, r#"{"a":"#.repeat(3_000)] {
@@ -76,8 +73,7 @@ chat_suite::cases!(
 
     /// An escape of half a surrogate pair is no character: the error is `bad_json` or `bad_command`.
     #[source = "RFC 8259 section 8.2"]
-    async fn an_escaped_lone_surrogate_is_refused(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn an_escaped_lone_surrogate_is_refused(stage: Stage, mut ann: Client) -> Verdict {
         for text in [r#"{"type":"ping","ref":"\ud800"}"#, r#"{"type":"ping","x":"\udc00\ud800"}"#] {
             ann.text_for_error(&["bad_json", "bad_command"], text).await?;
         }
@@ -86,16 +82,13 @@ chat_suite::cases!(
 
     /// A surrogate pair in escapes is the character that it encodes.
     #[source = "RFC 8259 section 7"]
-    async fn an_escaped_surrogate_pair_is_one_character(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn an_escaped_surrogate_pair_is_one_character(stage: Stage, mut ann: Client) -> Verdict {
         ann.text(r#"{"type":"ping","ref":"\ud83d\ude00"}"#).await?;
         expect_pong_event(&mut ann, "😀").await
     }
 
     /// Two equal keys in one object, also with different escapes or in a nested object, are `bad_command`.
-    #[source = "PROTOCOL.md, section 2"]
-    async fn a_repeated_object_key_is_a_bad_command(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_repeated_object_key_is_a_bad_command(stage: Stage, mut ann: Client) -> Verdict {
         for text in [
             r#"{"type":"ping","type":"ping"}"#,
             r#"{"type":"ping","ref":"1","x":1,"x":2}"#,
@@ -108,9 +101,7 @@ chat_suite::cases!(
     }
 
     /// An array in place of `body` or `after` is `bad_command`, even with the right values in it.
-    #[source = "PROTOCOL.md, section 2"]
-    async fn an_array_in_place_of_an_object_is_a_bad_command(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn an_array_in_place_of_an_object_is_a_bad_command(stage: Stage, mut ann: Member) -> Verdict {
         let room = stage.room();
         for text in [
             format!(r#"{{"type":"send","room":"{room}","body":["hi"]}}"#),
@@ -124,8 +115,7 @@ chat_suite::cases!(
 
     /// A `type` that no command has is `unknown_type`, with the `ref`.
     #[source = "PROTOCOL.md, section 7.1"]
-    async fn an_unknown_type_is_refused(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn an_unknown_type_is_refused(stage: Stage, mut ann: Client) -> Verdict {
         for kind in ["dance", "Join", "", "welcome", "message"] {
             ann.ask_for_error("unknown_type", json!({"type": kind})).await?;
         }
@@ -133,9 +123,7 @@ chat_suite::cases!(
     }
 
     /// A command without a `type`, or with one that is no string, is `bad_command`.
-    #[source = "PROTOCOL.md, section 2"]
-    async fn a_missing_or_numeric_type_is_a_bad_command(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_missing_or_numeric_type_is_a_bad_command(stage: Stage, mut ann: Client) -> Verdict {
         for kind in ["{}", r#"{"type":1}"#, r#"{"type":null}"#, r#"{"type":["ping"]}"#] {
             ann.text_for_error(&["bad_command"], kind).await?;
         }
@@ -143,17 +131,14 @@ chat_suite::cases!(
     }
 
     /// Fields that a command does not have, of any shape, change nothing.
-    #[source = "PROTOCOL.md, section 2"]
-    async fn unknown_fields_are_ignored(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn unknown_fields_are_ignored(stage: Stage, mut ann: Client) -> Verdict {
         ann.text(r#"{"x":{"y":[1,{"z":null}]},"type":"ping","seq":-1,"ref":"1","":""}"#).await?;
         expect_pong_event(&mut ann, "1").await
     }
 
     /// An error names the field that is wrong, and does not contain its value.
     #[source = "PROTOCOL.md, section 7.1"]
-    async fn an_error_names_the_field_and_not_its_value(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn an_error_names_the_field_and_not_its_value(stage: Stage, mut ann: Client) -> Verdict {
         for (field, text) in [
             ("room", r#"{"type":"join","room":{"marker":"marker"}}"#),
             ("last", r#"{"type":"join","room":"lobby","last":"marker"}"#),
@@ -169,9 +154,7 @@ chat_suite::cases!(
     }
 
     /// The values 2^53, 2^64, -1, 1.0 and a string are no integers: `bad_command`. The value 2^53-1 is one.
-    #[source = "PROTOCOL.md, section 2"]
-    async fn integers_are_below_2_to_the_53(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn integers_are_below_2_to_the_53(stage: Stage, mut ann: Client) -> Verdict {
         let join = |last: &str| format!(r#"{{"type":"join","room":"{}","last":{last}}}"#, stage.room());
         for bad in ["9007199254740992", "18446744073709551616", "-1", "1.0", "1e2", "\"1\"", "true"] {
             ann.text_for_error(&["bad_command"], join(bad)).await?;
@@ -182,8 +165,7 @@ chat_suite::cases!(
 
     /// The number 1e400, and one of ten thousand digits, are refused in a known field and in an unknown one.
     #[source = "RFC 8259 section 6"]
-    async fn numbers_out_of_range_are_refused(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn numbers_out_of_range_are_refused(stage: Stage, mut ann: Client) -> Verdict {
         let digits = "9".repeat(10_000);
         for text in [
             r#"{"type":"join","room":"lobby","last":1e400}"#.to_owned(),
@@ -198,16 +180,14 @@ chat_suite::cases!(
 
     /// The connection stays open and in its rooms after an error.
     #[source = "PROTOCOL.md, section 7.1"]
-    async fn an_error_leaves_the_connection_open(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn an_error_leaves_the_connection_open(stage: Stage, mut ann: Member) -> Verdict {
         ann.text_for_error(&["bad_json"], "{").await?;
         ann.post(&stage.room(), "still a member").await.map(drop)
     }
 
     /// Ten errors within ten seconds are too many: each is answered, and then the close code is 4500.
     #[source = "PROTOCOL.md, section 7.1 (`too_many_errors`)"]
-    async fn ten_errors_within_ten_seconds_close_the_connection(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn ten_errors_within_ten_seconds_close_the_connection(stage: Stage, mut ann: Client) -> Verdict {
         for _ in 0..stage.limits().connection.max_errors {
             ann.text("x").await?;
         }
@@ -219,8 +199,7 @@ chat_suite::cases!(
 
     /// One error less than the limit leaves the connection open for any number of good commands.
     #[source = "PROTOCOL.md, section 7.1 (`too_many_errors`)"]
-    async fn nine_errors_leave_the_connection_open(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn nine_errors_leave_the_connection_open(stage: Stage, mut ann: Client) -> Verdict {
         for _ in 1..stage.limits().connection.max_errors {
             ann.text_for_error(&["bad_json"], "x").await?;
         }
@@ -233,8 +212,7 @@ chat_suite::cases!(
     /// Errors that are further apart than the window do not add up.
     #[source = "PROTOCOL.md, section 7.1 (`too_many_errors`)"]
     #[with(limits(|limits| limits.connection.error_window = millis(300)))]
-    async fn errors_outside_the_window_do_not_add_up(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn errors_outside_the_window_do_not_add_up(stage: Stage, mut ann: Client) -> Verdict {
         for _ in 0..3 {
             for _ in 1..stage.limits().connection.max_errors {
                 ann.text_for_error(&["bad_json"], "x").await?;
@@ -248,8 +226,7 @@ chat_suite::cases!(
 
     /// An invalid message in fragments is one error, like one that arrives in one frame.
     #[source = "RFC 6455 section 5.4; PROTOCOL.md, section 7.1"]
-    async fn bad_json_in_fragments_is_one_error(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn bad_json_in_fragments_is_one_error(stage: Stage, mut ann: Client) -> Verdict {
         ann.send_all(&[Frame::text("{").unfinished(), Frame::continuation("{}")]).await?;
         let error = ann.expect("error").await?;
         ann.check(error["code"] == "bad_json", "the error `bad_json`", &error)?;

@@ -2,7 +2,6 @@ use super::*;
 
 chat_suite::cases!(
     /// The same key and body again get the first `seq` and `duplicate`, and are not delivered.
-    #[source = "PROTOCOL.md, section 5.3"]
     async fn a_repeated_key_is_not_delivered_again(stage: Stage) -> Verdict {
         let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
         let first = ann.ask_for("sent", keyed(&stage.room(), "k", "hi")).await?;
@@ -16,21 +15,17 @@ chat_suite::cases!(
     }
 
     /// A retry on a new connection of the same user is the same message.
-    #[source = "PROTOCOL.md, section 5.3"]
-    async fn a_key_is_kept_across_connections(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_key_is_kept_across_connections(stage: Stage, mut ann: Member) -> Verdict {
         ann.command(keyed(&stage.room(), "k", "hi")).await?;
         ann.events_so_far().await?;
-        ann.reset();
+        ann.0.reset();
         let mut again = stage.member("ann").await?;
         let sent = again.ask_for("sent", keyed(&stage.room(), "k", "hi")).await?;
         again.check(sent["seq"] == 1 && sent["duplicate"] == true, "a duplicate of 1", &sent)
     }
 
     /// A key that was used for another body is `key_conflict`, and the message is not stored.
-    #[source = "PROTOCOL.md, section 5.3"]
-    async fn a_key_with_another_body_is_a_conflict(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_key_with_another_body_is_a_conflict(stage: Stage, mut ann: Member) -> Verdict {
         ann.ask_for("sent", keyed(&stage.room(), "k", "hi")).await?;
         ann.ask_for_error("key_conflict", keyed(&stage.room(), "k", "other")).await?;
         let history = stage.history().await?;
@@ -38,9 +33,7 @@ chat_suite::cases!(
     }
 
     /// The same key of another user is another message.
-    #[source = "PROTOCOL.md, section 5.3"]
-    async fn keys_of_two_users_are_independent(stage: Stage) -> Verdict {
-        let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
+    async fn keys_of_two_users_are_independent(stage: Stage, mut ann: Member, mut bob: Member) -> Verdict {
         let one = ann.ask_for("sent", keyed(&stage.room(), "k", "hi")).await?;
         let two = bob.ask_for("sent", keyed(&stage.room(), "k", "hi")).await?;
         let apart = one["seq"] == 1 && two["seq"] == 2 && two.get("duplicate").is_none();
@@ -48,9 +41,7 @@ chat_suite::cases!(
     }
 
     /// The same key in another room is another message.
-    #[source = "PROTOCOL.md, section 5.3"]
-    async fn keys_of_two_rooms_are_independent(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn keys_of_two_rooms_are_independent(stage: Stage, mut ann: Member) -> Verdict {
         let other = stage.named("other");
         ann.join(&other).await?;
         ann.ask_for("sent", keyed(&stage.room(), "k", "hi")).await?;
@@ -59,17 +50,14 @@ chat_suite::cases!(
     }
 
     /// Two equal messages without a key are two messages.
-    #[source = "PROTOCOL.md, section 5.3"]
-    async fn messages_without_a_key_are_never_duplicates(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn messages_without_a_key_are_never_duplicates(stage: Stage, mut ann: Member) -> Verdict {
         let seqs = [ann.post(&stage.room(), "hi").await?, ann.post(&stage.room(), "hi").await?];
         check(seqs == [1, 2], "the messages 1 and 2", format!("{seqs:?}"))
     }
 
     /// A key has 1 to 64 bytes: none and 65 are `bad_key`; a number is `bad_command`.
     #[source = "PROTOCOL.md, section 3"]
-    async fn a_key_of_64_bytes_is_the_longest(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_key_of_64_bytes_is_the_longest(stage: Stage, mut ann: Member) -> Verdict {
         ann.ask_for("sent", keyed(&stage.room(), &"k".repeat(64), "hi")).await?;
         for key in [String::new(), "k".repeat(65), "é".repeat(33)] {
             ann.ask_for_error("bad_key", keyed(&stage.room(), &key, "hi")).await?;
@@ -90,9 +78,7 @@ chat_suite::cases!(
     }
 
     /// A command and its retry in one packet are one message and one duplicate.
-    #[source = "PROTOCOL.md, section 5.3"]
-    async fn a_retry_in_the_same_packet_is_a_duplicate(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_retry_in_the_same_packet_is_a_duplicate(stage: Stage, mut ann: Member) -> Verdict {
         let text = keyed(&stage.room(), "k", "hi").to_string();
         ann.send_all(&[Frame::text(&text), Frame::text(&text)]).await?;
         let events = ann.events_so_far().await?;

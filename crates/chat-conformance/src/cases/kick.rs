@@ -6,8 +6,7 @@ chat_suite::cases!(
     /// A kick closes every connection of the user with 4503. Other members stay, and see that the user has left.
     #[source = "PROTOCOL.md, section 7.2 (4503)"]
     #[with(needs(Needs::Host))]
-    async fn a_kick_closes_every_connection_of_the_user(stage: Stage) -> Verdict {
-        let mut bob = stage.member("bob").await?;
+    async fn a_kick_closes_every_connection_of_the_user(stage: Stage, mut bob: Member) -> Verdict {
         let (mut phone, mut laptop) = (stage.member("ann").await?, stage.client("ann").await?);
         let kicked = stage.kick(&guest(&stage, "ann")?);
         check(kicked == 2, "2 kicked connections", kicked)?;
@@ -32,8 +31,7 @@ chat_suite::cases!(
     /// A kick ends connections, and is no ban: the user can connect and join again.
     #[source = "PROTOCOL.md, section 7.2 (4503)"]
     #[with(needs(Needs::Host))]
-    async fn a_kicked_user_can_connect_again(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_kicked_user_can_connect_again(stage: Stage, mut ann: Member) -> Verdict {
         stage.kick(&guest(&stage, "ann")?);
         ann.expect_closed(4503).await?;
         let mut again = stage.member("ann").await?;

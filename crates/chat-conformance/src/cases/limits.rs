@@ -2,9 +2,7 @@ use super::*;
 
 chat_suite::cases!(
     /// A message of exactly `max_frame` bytes is served.
-    #[source = "PROTOCOL.md, section 2"]
-    async fn a_message_of_exactly_the_limit_is_served(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_message_of_exactly_the_limit_is_served(stage: Stage, mut ann: Client) -> Verdict {
         ann.text(padded(stage.limits().wire.max_frame_bytes)).await?;
         expect_pong_event(&mut ann, "1").await
     }
@@ -17,7 +15,6 @@ chat_suite::cases!(
     }
 
     /// The limit applies to the message, not to its frames: exactly `max_frame` bytes in fragments are served.
-    #[source = "PROTOCOL.md, section 2"]
     async fn a_fragmented_message_of_exactly_the_limit_is_served(stage: Stage) -> Verdict {
         let text = padded(stage.limits().wire.max_frame_bytes);
         let (first, rest) = text.split_at(100);
@@ -42,9 +39,7 @@ chat_suite::cases!(
     }
 
     /// Three messages of exactly the limit, one after the other, are served.
-    #[source = "PROTOCOL.md, section 2"]
-    async fn the_limit_applies_to_each_message(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn the_limit_applies_to_each_message(stage: Stage, mut ann: Client) -> Verdict {
         for _ in 0..3 {
             ann.text(padded(stage.limits().wire.max_frame_bytes)).await?;
             expect_pong_event(&mut ann, "1").await?;
@@ -86,8 +81,7 @@ chat_suite::cases!(
 
     /// A client that is still sending when the server closes reads the close frame, and no reset before it.
     #[source = "RFC 6455 section 7.1.1"]
-    async fn a_client_that_sends_too_much_can_read_the_close(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_client_that_sends_too_much_can_read_the_close(stage: Stage, mut ann: Client) -> Verdict {
         let much = Frame::text(" ".repeat(60_000)).encode();
         ann.write_while_reading(&much).await?;
         ann.expect_close_code(&[1009]).await

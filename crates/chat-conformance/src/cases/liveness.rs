@@ -13,7 +13,6 @@ chat_suite::cases!(
     }
 
     /// A client that does not answer the ping is closed with 4001.
-    #[source = "PROTOCOL.md, section 2 (4001)"]
     #[with(limits(short_pings))]
     async fn a_client_that_does_not_answer_pings_is_closed(stage: Stage) -> Verdict {
         let mut ann = patient(&stage).await?;
@@ -23,7 +22,6 @@ chat_suite::cases!(
     }
 
     /// A client that stops in the middle of a frame is closed with 4001, like a silent one.
-    #[source = "PROTOCOL.md, section 2 (4001)"]
     #[with(limits(short_pings))]
     async fn a_client_silent_inside_a_frame_is_closed(stage: Stage) -> Verdict {
         let mut ann = patient(&stage).await?;
@@ -34,7 +32,6 @@ chat_suite::cases!(
     }
 
     /// A client that stops in the middle of a frame's header is closed with 4001.
-    #[source = "PROTOCOL.md, section 2 (4001)"]
     #[with(limits(short_pings))]
     async fn a_client_silent_inside_a_header_is_closed(stage: Stage) -> Verdict {
         let mut ann = patient(&stage).await?;
@@ -44,7 +41,6 @@ chat_suite::cases!(
     }
 
     /// A client that stops between the fragments of a message is closed with 4001.
-    #[source = "PROTOCOL.md, section 2 (4001)"]
     #[with(limits(short_pings))]
     async fn a_client_silent_between_fragments_is_closed(stage: Stage) -> Verdict {
         let mut ann = patient(&stage).await?;

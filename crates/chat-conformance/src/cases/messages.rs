@@ -2,9 +2,7 @@ use super::*;
 
 chat_suite::cases!(
     /// A text that is empty, or of white space only, is `empty_body`.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn an_empty_body_is_refused(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn an_empty_body_is_refused(stage: Stage, mut ann: Member) -> Verdict {
         for text in ["", " ", "\n\t", "\u{3000}\u{a0}"] {
             ann.ask_for_error("empty_body", send(&stage.room(), text)).await?;
         }
@@ -24,9 +22,7 @@ chat_suite::cases!(
     }
 
     /// A text of 4,096 bytes is sent; one byte more is `body_too_large`.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn a_text_of_exactly_the_limit_is_sent(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_text_of_exactly_the_limit_is_sent(stage: Stage, mut ann: Member) -> Verdict {
         let limit = stage.limits().wire.max_body_bytes;
         ann.post(&stage.room(), &"x".repeat(limit)).await?;
         let over = send(&stage.room(), &"x".repeat(limit + 1));
@@ -34,9 +30,7 @@ chat_suite::cases!(
     }
 
     /// The size of a text is its number of bytes in UTF-8, not its characters and not its escaped form.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn the_text_limit_counts_bytes(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn the_text_limit_counts_bytes(stage: Stage, mut ann: Member) -> Verdict {
         let limit = stage.limits().wire.max_body_bytes;
         ann.post(&stage.room(), &"é".repeat(limit / 2)).await?;
         let over = send(&stage.room(), &"é".repeat(limit / 2 + 1));
@@ -64,9 +58,7 @@ chat_suite::cases!(
     }
 
     /// A body without a text, or whose text is no string, is refused.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn a_body_of_another_shape_is_refused(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_body_of_another_shape_is_refused(stage: Stage, mut ann: Member) -> Verdict {
         for body in [json!({}), json!({"text": 1}), json!({"text": null}), json!({"words": "hi"})] {
             let command = json!({"type": "send", "room": stage.room(), "body": body});
             ann.ask_for_error("bad_body", command).await?;
@@ -75,9 +67,7 @@ chat_suite::cases!(
     }
 
     /// A text has no NUL, escape or bell; line feeds and tabs are accepted.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn control_characters_in_a_text_are_refused(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn control_characters_in_a_text_are_refused(stage: Stage, mut ann: Member) -> Verdict {
         for text in ["a\0b", "\u{1b}[31m", "\u{7}", "a\u{7f}"] {
             let error = ann.ask_for_error("bad_body", send(&stage.room(), text)).await?;
             let names_rule = error["message"].as_str().is_some_and(|text| text.contains("control character"));
@@ -87,9 +77,7 @@ chat_suite::cases!(
     }
 
     /// Tags, scripts, quotes and entities arrive exactly as they were sent.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn markup_is_delivered_as_text(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn markup_is_delivered_as_text(stage: Stage, mut ann: Member) -> Verdict {
         for text in [
             "<script>alert(1)</script>",
             "\"><img src=x onerror=alert(1)>",
@@ -103,7 +91,6 @@ chat_suite::cases!(
     }
 
     /// A valid body is delivered byte for byte: unknown fields, their order and the spelling of numbers stay.
-    #[source = "PROTOCOL.md, section 3"]
     async fn a_body_is_delivered_unchanged(stage: Stage) -> Verdict {
         let (mut ann, room) = (stage.member("ann").await?, stage.room());
         let body = r#"{"text":"hi", "mood" : 1.50,"a":{"z":1,"y":[ ]}}"#;
@@ -123,8 +110,7 @@ chat_suite::cases!(
 
     /// The fields `user`, `seq` and `at` in a command change nothing: the server sets them.
     #[source = "PROTOCOL.md, section 4"]
-    async fn a_client_cannot_set_user_seq_or_time(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_client_cannot_set_user_seq_or_time(stage: Stage, mut ann: Member) -> Verdict {
         let mut command = send(&stage.room(), "forged");
         command["user"] = json!({"id": "root", "name": "root"});
         command["seq"] = json!(1_000);
@@ -147,8 +133,7 @@ chat_suite::cases!(
 
     /// A message of the maximum size, which escapes make longer, is delivered and readable.
     #[source = "PROTOCOL.md, sections 2 and 4"]
-    async fn a_text_that_grows_when_escaped_is_delivered(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_text_that_grows_when_escaped_is_delivered(stage: Stage, mut ann: Member) -> Verdict {
         let text = "\"\\".repeat(stage.limits().wire.max_body_bytes / 2);
         let message = sent(&stage, &mut ann, send(&stage.room(), &text)).await?;
         ann.check(text_of(&message) == text, "the text as sent", &json!(text_of(&message).len()))

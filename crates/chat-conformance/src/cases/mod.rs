@@ -1,8 +1,8 @@
 //! All cases, one file for each group.
 //!
-//! Each file declares its cases with [`chat_suite::cases!`]. The doc comment of a function is the statement of its
-//! case, and `source` says where the rule is written. This file has the list of groups and the helpers that groups
-//! share.
+//! Each file declares its cases with [`chat_suite::cases!`]. The doc comment of a function is the statement of its case,
+//! and `source` says where the rule is written, if that is not the source of the group. This file has the list of groups
+//! and the helpers that groups share.
 
 mod arrival;
 mod close;
@@ -44,6 +44,7 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use crate::client::{Client, Events, Frame, Message, Request, key, one_of};
+use crate::stage::Member;
 use crate::{Case, Failure, Needs, Stage, Verdict};
 
 /// Returns every case, in the order of the groups.
@@ -86,13 +87,40 @@ pub fn cases() -> Vec<Case> {
     groups.into_iter().flatten().collect()
 }
 
-/// Names the group of these cases, and the place to look at when one fails.
+/// Names the group of these cases, their source unless they state another, and the place to look at when one fails.
 fn group(name: &'static str, hint: &'static str, cases: Vec<Case>) -> Vec<Case> {
     let with_group = |mut case: Case| {
         case.conditions.hint = hint;
+        if case.source.is_empty() {
+            case.source = source(name);
+        }
         case.in_group(name)
     };
     cases.into_iter().map(with_group).collect()
+}
+
+/// Returns the source of those cases of a group that state none.
+fn source(group: &str) -> &'static str {
+    match group {
+        "arrival" | "refusal" => "PROTOCOL.md, section 1",
+        "close" => "RFC 6455 section 5.5.1",
+        "commands" | "messages" | "search" => "PROTOCOL.md, section 3",
+        "control" => "RFC 6455 section 5.5.3",
+        "drain" => "PROTOCOL.md, section 5.6",
+        "events" => "PROTOCOL.md, section 4",
+        "fragments" => "RFC 6455 section 5.4",
+        "framing" => "RFC 6455 section 5.2",
+        "guarantees" => "PROTOCOL.md, section 5.1",
+        "json" | "limits" => "PROTOCOL.md, section 2",
+        "keys" => "PROTOCOL.md, section 5.3",
+        "liveness" => "PROTOCOL.md, section 2 (4001)",
+        "names" | "rooms" => "PROTOCOL.md, section 6",
+        "origin" => "RFC 6455 section 10.2; PROTOCOL.md, section 1",
+        "pressure" => "PROTOCOL.md, section 5.5",
+        "resume" => "PROTOCOL.md, section 5.4",
+        "utf8" => "RFC 3629 section 3; RFC 6455 section 8.1",
+        _ => "",
+    }
 }
 
 /// The cases that a server must pass, in this order, before the result of any other case means something.

@@ -37,7 +37,6 @@ chat_suite::cases!(
     }
 
     /// A name is normalized to NFKC: full-width letters become letters.
-    #[source = "PROTOCOL.md, section 6"]
     async fn a_name_is_normalized_to_nfkc(stage: Stage) -> Verdict {
         let request = named(&stage, "Ａｎｎ");
         let (ann, welcome) = stage.welcomed("ann", &request).await?;
@@ -45,7 +44,6 @@ chat_suite::cases!(
     }
 
     /// A name has 1 to 32 characters: 32 are accepted, 33 and none are refused.
-    #[source = "PROTOCOL.md, section 6"]
     async fn a_name_of_32_characters_is_the_longest(stage: Stage) -> Verdict {
         let request = named(&stage, "é".repeat(32));
         stage.accepted("ann", &request).await?;
@@ -54,7 +52,6 @@ chat_suite::cases!(
     }
 
     /// A name has at most 128 bytes: 32 characters of four bytes each are accepted.
-    #[source = "PROTOCOL.md, section 6"]
     async fn a_name_of_128_bytes_is_the_longest(stage: Stage) -> Verdict {
         let request = named(&stage, "𐍈".repeat(32));
         stage.accepted("ann", &request).await?;
@@ -62,7 +59,6 @@ chat_suite::cases!(
     }
 
     /// A name has no control characters: NUL, line feed, escape, delete and C1 controls are refused.
-    #[source = "PROTOCOL.md, section 6"]
     async fn a_name_with_control_characters_is_refused(stage: Stage) -> Verdict {
         for bad in ["a\0b", "a\nb", "a\u{1b}[31mb", "a\u{7f}b", "a\u{85}b", "a\u{2028}b"] {
             refused(&stage, bad.as_bytes()).await?;
@@ -71,7 +67,6 @@ chat_suite::cases!(
     }
 
     /// A name has no bidirectional overrides, embeddings, isolates or marks.
-    #[source = "PROTOCOL.md, section 6"]
     async fn a_name_with_bidirectional_controls_is_refused(stage: Stage) -> Verdict {
         for bad in ["a\u{202e}b", "a\u{202a}b", "a\u{2066}b", "a\u{200f}b"] {
             refused(&stage, bad.as_bytes()).await?;
@@ -80,7 +75,6 @@ chat_suite::cases!(
     }
 
     /// A name has no zero-width characters and no tag characters, and does not consist of fillers.
-    #[source = "PROTOCOL.md, section 6"]
     async fn a_name_with_invisible_characters_is_refused(stage: Stage) -> Verdict {
         for bad in ["a\u{200b}b", "a\u{feff}b", "a\u{e0041}b", "\u{3164}", "\u{2060}a"] {
             refused(&stage, bad.as_bytes()).await?;
@@ -138,7 +132,6 @@ chat_suite::cases!(
     }
 
     /// Spaces inside a name are accepted. Spaces at its ends are refused, since they make two names look alike.
-    #[source = "PROTOCOL.md, section 6"]
     async fn a_name_that_starts_or_ends_with_a_space_is_refused(stage: Stage) -> Verdict {
         let request = named(&stage, "Ann Lee");
         stage.accepted("ann", &request).await?;

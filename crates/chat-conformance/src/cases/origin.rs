@@ -10,7 +10,6 @@ chat_suite::cases!(
     }
 
     /// A page of the same host and port may connect, also if a proxy in front of the server ends TLS.
-    #[source = "RFC 6455 section 10.2; PROTOCOL.md, section 1"]
     async fn the_servers_own_origin_is_allowed(stage: Stage) -> Verdict {
         let host = stage.host().to_owned();
         for origin in [format!("http://{host}"), format!("https://{}", host.to_uppercase())] {
@@ -21,7 +20,6 @@ chat_suite::cases!(
     }
 
     /// A page of another host may not connect: the answer is 403.
-    #[source = "RFC 6455 section 10.2; PROTOCOL.md, section 1"]
     async fn a_foreign_origin_is_refused(stage: Stage) -> Verdict {
         forbidden(&stage, "https://elsewhere.test").await
     }
@@ -33,7 +31,6 @@ chat_suite::cases!(
     }
 
     /// The server compares the whole origin: `https://good.evil` is not `good`.
-    #[source = "RFC 6455 section 10.2; PROTOCOL.md, section 1"]
     async fn an_origin_that_starts_with_the_host_is_refused(stage: Stage) -> Verdict {
         let host = stage.host().to_owned();
         forbidden(&stage, &format!("http://{host}.evil")).await?;

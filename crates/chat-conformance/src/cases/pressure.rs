@@ -13,7 +13,6 @@ chat_suite::cases!(
     }
 
     /// Messages of other members arrive at once while one member reads nothing.
-    #[source = "PROTOCOL.md, section 5.5"]
     async fn a_reader_that_stops_does_not_delay_others(stage: Stage) -> Verdict {
         let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
         let _slow = stalled_reader(&stage).await?;
@@ -48,7 +47,6 @@ chat_suite::cases!(
     }
 
     /// A client that pauses for less than the write timeout gets all its replies, in order.
-    #[source = "PROTOCOL.md, section 5.5"]
     #[with(limits(without_rates))]
     async fn a_slow_reader_gets_every_reply(stage: Stage) -> Verdict {
         let mut ann = member_of_long_room(&stage, "ann").await?;
@@ -69,9 +67,7 @@ chat_suite::cases!(
     }
 
     /// A client that reads single bytes does not delay others.
-    #[source = "PROTOCOL.md, section 5.5"]
-    async fn a_reader_of_single_bytes_does_not_delay_others(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_reader_of_single_bytes_does_not_delay_others(stage: Stage, mut ann: Member) -> Verdict {
         let mut slow = stalled_reader(&stage).await?;
         for n in 0..20 {
             slow.read_some(1).await;
@@ -102,7 +98,6 @@ chat_suite::cases!(
     }
 
     /// A new member is served while all other members of the room have stopped reading.
-    #[source = "PROTOCOL.md, section 5.5"]
     async fn a_room_without_active_readers_serves_newcomers(stage: Stage) -> Verdict {
         let mut sleepers = Vec::new();
         for name in ["one", "two", "three"] {
@@ -114,8 +109,7 @@ chat_suite::cases!(
 
     /// Ten thousand pings, read as they are answered, end with the pong of the last one.
     #[source = "RFC 6455 section 5.5.3"]
-    async fn a_flood_of_pings_is_answered(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_flood_of_pings_is_answered(stage: Stage, mut ann: Client) -> Verdict {
         let mut bytes = Frame::ping([b'p'; 60]).encode().repeat(10_000);
         bytes.extend(Frame::ping("last").encode());
         ann.write_while_reading(&bytes).await?;
@@ -148,8 +142,7 @@ chat_suite::cases!(
 
     /// Thousands of invalid commands close with 4500 after the tenth, and are not all answered.
     #[source = "PROTOCOL.md, section 7.1 (`too_many_errors`)"]
-    async fn a_flood_of_bad_json_is_closed_at_once(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_flood_of_bad_json_is_closed_at_once(stage: Stage, mut ann: Client) -> Verdict {
         let started = Instant::now();
         ann.write_while_reading(&Frame::text("{").encode().repeat(20_000)).await?;
         ann.expect_close_code(&[4500]).await?;
@@ -177,8 +170,7 @@ chat_suite::cases!(
     /// Three thousand commands without a pause get three thousand replies, in order.
     #[source = "PROTOCOL.md, section 3"]
     #[with(limits(without_rates))]
-    async fn thousands_of_commands_in_a_row_are_all_answered(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn thousands_of_commands_in_a_row_are_all_answered(stage: Stage, mut ann: Client) -> Verdict {
         let frames = pings(0..3_000);
         ann.send_all_while_reading(&frames).await?;
         expect_pongs(&mut ann, 0..3_000).await?;
@@ -204,7 +196,6 @@ chat_suite::cases!(
     }
 
     /// Thirty resumes with long replays at once do not delay the room's live messages.
-    #[source = "PROTOCOL.md, section 5.5"]
     #[with(race("thirty clients join at once while another sends"))]
     async fn many_resumes_at_once_do_not_stop_live_traffic(stage: Stage) -> Verdict {
         let mut ann = member_of_long_room(&stage, "ann").await?;

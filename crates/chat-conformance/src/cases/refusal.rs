@@ -119,7 +119,6 @@ chat_suite::cases!(
     }
 
     /// A request head of 200 lines is answered with 431 or 400, and starts no session.
-    #[source = "PROTOCOL.md, section 1"]
     async fn two_hundred_header_lines_are_refused(stage: Stage) -> Verdict {
         let mut request = stage.handshake("ann");
         for number in 0..200 {
@@ -170,9 +169,7 @@ chat_suite::cases!(
     }
 
     /// A handshake with a body is answered with 400, and the bytes of the body are never read as frames.
-    #[source = "PROTOCOL.md, section 1"]
-    async fn a_handshake_with_a_body_is_refused(stage: Stage) -> Verdict {
-        let mut bob = stage.member("bob").await?;
+    async fn a_handshake_with_a_body_is_refused(stage: Stage, mut bob: Member) -> Verdict {
         let body = Frame::json(&send(&stage.room(), "smuggled")).encode();
         let request = stage.handshake("ann").add("Content-Length", &body.len().to_string());
         let mut ann = stage.connect("ann").await?;
@@ -182,7 +179,6 @@ chat_suite::cases!(
     }
 
     /// A handshake with `Transfer-Encoding: chunked` has a body, and is answered with 400.
-    #[source = "PROTOCOL.md, section 1"]
     async fn a_chunked_body_is_refused(stage: Stage) -> Verdict {
         let request = stage.handshake("ann").add("Transfer-Encoding", "chunked");
         let mut ann = stage.connect("ann").await?;
@@ -199,7 +195,6 @@ chat_suite::cases!(
     }
 
     /// A client that offers subprotocols, but not `chat.v1`, is answered with 400.
-    #[source = "PROTOCOL.md, section 1"]
     async fn unknown_subprotocols_are_refused(stage: Stage) -> Verdict {
         for offer in ["chat.v2", "mqtt, soap", "chat.v1x", "xchat.v1"] {
             let request = stage.handshake("ann").set("Sec-WebSocket-Protocol", offer);
@@ -209,7 +204,6 @@ chat_suite::cases!(
     }
 
     /// The answer to a refused request contains no value of the request's headers or query.
-    #[source = "PROTOCOL.md, section 1"]
     async fn a_refusal_does_not_echo_the_request(stage: Stage) -> Verdict {
         let marked = |request: Request| request.add("X-Marker", "marker").set("User-Agent", "marker");
         let requests = [
@@ -231,7 +225,6 @@ chat_suite::cases!(
     }
 
     /// A refused client that ends its writing side gets the refusal and the end of the stream, and no `welcome`.
-    #[source = "PROTOCOL.md, section 1"]
     async fn a_refused_client_that_half_closes_gets_no_welcome(stage: Stage) -> Verdict {
         let request = stage.handshake("ann").add("Origin", "https://elsewhere.test");
         let mut ann = stage.refused(&request, 403, "origin_forbidden").await?;
@@ -240,7 +233,6 @@ chat_suite::cases!(
     }
 
     /// Frames behind a refused handshake are not served: the answer is HTTP, or the end of the stream.
-    #[source = "PROTOCOL.md, section 1"]
     async fn frames_after_a_refused_handshake_are_not_served(stage: Stage) -> Verdict {
         let request = stage.handshake("ann").add("Origin", "https://elsewhere.test");
         let mut ann = stage.connect("ann").await?;

@@ -4,8 +4,7 @@ chat_suite::cases!(
     /// A log that begins another life closes the members of its room with 4003, and no other connection.
     #[source = "PROTOCOL.md, section 7.2 (4003)"]
     #[with(renewable_logs())]
-    async fn a_renewed_log_closes_its_members(stage: Stage) -> Verdict {
-        let (mut ann, mut bob) = (stage.member("ann").await?, stage.client("bob").await?);
+    async fn a_renewed_log_closes_its_members(stage: Stage, mut ann: Member, mut bob: Client) -> Verdict {
         ann.post(&stage.room(), "old").await?;
         stage.renew_logs().await;
         let closing = ann.expect("closing").await?;

@@ -2,7 +2,6 @@ use super::*;
 
 chat_suite::cases!(
     /// A client that resumes from any position gets each later message once and in order, and then the new ones.
-    #[source = "PROTOCOL.md, section 5.4"]
     async fn a_resume_from_any_position_brings_the_rest(stage: Stage) -> Verdict {
         let (mut ann, epoch) = member_of_long_room(&stage, 20).await?;
         for seen in 0..=20_u64 {
@@ -19,7 +18,6 @@ chat_suite::cases!(
     }
 
     /// A resume during a flood brings the old messages, then the live ones, and none twice.
-    #[source = "PROTOCOL.md, section 5.4"]
     #[with(race("the resume can arrive between any two messages"))]
     async fn a_resume_during_a_flood_has_no_gap(stage: Stage) -> Verdict {
         let (mut ann, epoch) = member_of_long_room(&stage, 50).await?;
@@ -36,7 +34,6 @@ chat_suite::cases!(
     }
 
     /// The messages that were sent while a client was away arrive when it resumes.
-    #[source = "PROTOCOL.md, section 5.4"]
     async fn a_client_that_reconnects_gets_the_missed_messages(stage: Stage) -> Verdict {
         let (mut ann, epoch) = member_of_long_room(&stage, 1).await?;
         let bob = stage.member("bob").await?;
@@ -102,7 +99,6 @@ chat_suite::cases!(
     }
 
     /// A position of another epoch, or of another room, is not recovered: the newest messages follow.
-    #[source = "PROTOCOL.md, section 5.4"]
     async fn another_epoch_is_not_recovered(stage: Stage) -> Verdict {
         let (mut ann, _) = member_of_long_room(&stage, 3).await?;
         let elsewhere = ann.join(&stage.named("other")).await?["epoch"].clone();
@@ -127,7 +123,6 @@ chat_suite::cases!(
     }
 
     /// A resume from before the oldest message has `recovered` false, and `gap` names the missing range.
-    #[source = "PROTOCOL.md, section 5.4"]
     #[with(limits(|limits| limits.rooms.log_messages = 10))]
     #[with(needs(Needs::Limits))]
     async fn a_gap_is_announced(stage: Stage) -> Verdict {
@@ -147,7 +142,6 @@ chat_suite::cases!(
     }
 
     /// A resume from the oldest position that the log still reaches is recovered; one before it has a gap.
-    #[source = "PROTOCOL.md, section 5.4"]
     #[with(limits(|limits| limits.rooms.log_messages = 10))]
     async fn a_resume_from_the_oldest_position_is_recovered(stage: Stage) -> Verdict {
         let kept = stage.limits().rooms.log_messages as u64;
@@ -176,7 +170,6 @@ chat_suite::cases!(
     }
 
     /// A replay of more messages than the room holds in memory is read from the log, in order.
-    #[source = "PROTOCOL.md, section 5.4"]
     #[with(limits(|limits| {
         limits.rooms.tail_events = 16;
         without_rates(limits);

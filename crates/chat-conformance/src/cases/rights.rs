@@ -5,8 +5,7 @@ chat_suite::cases!(
     /// A `join` that the rights do not allow is answered with `forbidden`. The user is no member, and is still served.
     #[source = "PROTOCOL.md, sections 3 and 7.1 (`forbidden`)"]
     #[with(authorize(with_rights))]
-    async fn a_join_without_the_right_is_forbidden(stage: Stage) -> Verdict {
-        let mut boss = stage.client("boss").await?;
+    async fn a_join_without_the_right_is_forbidden(stage: Stage, mut boss: Client) -> Verdict {
         boss.join(STAFF).await?;
         let mut ann = stage.member("ann").await?;
         let error = ann.ask_for_error("forbidden", json!({"type": "join", "room": STAFF})).await?;
@@ -22,8 +21,7 @@ chat_suite::cases!(
     /// A message that the host rejects is answered with `rejected` and `detail`. It is not stored, and has no `seq`.
     #[source = "PROTOCOL.md, sections 5.2 and 7.1 (`rejected`)"]
     #[with(authorize(with_rights))]
-    async fn a_rejected_message_is_not_stored(stage: Stage) -> Verdict {
-        let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
+    async fn a_rejected_message_is_not_stored(stage: Stage, mut ann: Member, mut bob: Member) -> Verdict {
         let room = stage.room();
         let error = ann.ask_for_error("rejected", send(&room, SPAM)).await?;
         ann.check(error["detail"] == DETAIL, format!("the detail \"{DETAIL}\""), &error)?;
@@ -39,8 +37,7 @@ chat_suite::cases!(
     /// A rejected message does not use its key: another message can have it.
     #[source = "PROTOCOL.md, sections 5.3 and 7.1 (`rejected`)"]
     #[with(authorize(with_rights))]
-    async fn a_rejected_message_does_not_use_its_key(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_rejected_message_does_not_use_its_key(stage: Stage, mut ann: Member) -> Verdict {
         let keyed = |text| json!({"type": "send", "room": stage.room(), "key": "k1", "body": {"text": text}});
         ann.ask_for_error("rejected", keyed(SPAM)).await?;
         let sent = ann.ask_for("sent", keyed("hi")).await?;
@@ -50,8 +47,7 @@ chat_suite::cases!(
     /// A refusal by the host is an error like others: ten within ten seconds close the connection with 4500.
     #[source = "PROTOCOL.md, section 7.1 (`too_many_errors`)"]
     #[with(authorize(with_rights))]
-    async fn ten_refusals_close_the_connection(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn ten_refusals_close_the_connection(stage: Stage, mut ann: Member) -> Verdict {
         let refused = [json!({"type": "join", "room": STAFF}), send(&stage.room(), SPAM)];
         let count = stage.limits().connection.max_errors;
         for (index, command) in refused.iter().cycle().take(count).enumerate() {
@@ -65,8 +61,7 @@ chat_suite::cases!(
     #[source = "PROTOCOL.md, section 7.1 (`unavailable`)"]
     #[with(authorize(with_rights))]
     #[with(limits(|limits| limits.rooms.call_timeout = millis(300)))]
-    async fn a_host_without_an_answer_allows_nothing(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_host_without_an_answer_allows_nothing(stage: Stage, mut ann: Member) -> Verdict {
         for subject in [FAILING, HANGING] {
             ann.ask_for_error("unavailable", json!({"type": "join", "room": subject})).await?;
             ann.ask_for_error("not_joined", send(subject, "hi")).await?;

@@ -2,9 +2,7 @@ use super::*;
 
 chat_suite::cases!(
     /// The letters and digits of every script, `-` and `_` are valid in a room's name.
-    #[source = "PROTOCOL.md, section 6"]
-    async fn a_room_name_of_any_script_is_accepted(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_room_name_of_any_script_is_accepted(stage: Stage, mut ann: Client) -> Verdict {
         for name in ["로비", "team-7", "a_b", "7", "комната", "部屋", "ñandú", "١٢"] {
             ann.join(&stage.named(name)).await?;
         }
@@ -30,54 +28,44 @@ chat_suite::cases!(
     }
 
     /// A name has 1 to 64 bytes, not characters: 65 and none are `bad_room`.
-    #[source = "PROTOCOL.md, section 6"]
-    async fn a_room_name_of_64_bytes_is_the_longest(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_room_name_of_64_bytes_is_the_longest(stage: Stage, mut ann: Client) -> Verdict {
         let tag = stage.named("");
         ann.join(&format!("{}{tag}", "x".repeat(64 - tag.len()))).await?;
         bad(&stage, &["", &"x".repeat(65), &"가".repeat(22)]).await
     }
 
     /// Dots, slashes and percent signs in a name are `bad_room`.
-    #[source = "PROTOCOL.md, section 6"]
     async fn a_room_name_with_path_characters_is_refused(stage: Stage) -> Verdict {
         bad(&stage, &[".", "..", "a/b", "a\\b", "%2e", "a.b", "~", "c:"]).await
     }
 
     /// Wildcards and the separators of message brokers in a name are `bad_room`.
-    #[source = "PROTOCOL.md, section 6"]
     async fn a_room_name_with_wildcards_is_refused(stage: Stage) -> Verdict {
         bad(&stage, &["*", ">", "a*", "$js", "$JS.API", "a b", "#", "?"]).await
     }
 
     /// A name has one spelling: upper case and title case, in every script, are `bad_room`.
-    #[source = "PROTOCOL.md, section 6"]
     async fn a_room_name_in_upper_case_is_refused(stage: Stage) -> Verdict {
         bad(&stage, &["Lobby", "LOBBY", "Ñ", "Комната", "ǅ"]).await
     }
 
     /// A name has one spelling: decomposed Korean or accents are `bad_room`.
-    #[source = "PROTOCOL.md, section 6"]
     async fn a_room_name_that_is_not_nfc_is_refused(stage: Stage) -> Verdict {
         bad(&stage, &["\u{1105}\u{1169}\u{1107}\u{1175}", "n\u{303}", "e\u{301}"]).await
     }
 
     /// Emoji, controls, zero-width and bidirectional characters in a name are `bad_room`.
-    #[source = "PROTOCOL.md, section 6"]
     async fn a_room_name_with_invisible_characters_is_refused(stage: Stage) -> Verdict {
         bad(&stage, &["😀", "a\0", "a\n", "a\u{200b}", "\u{202e}a", "\u{feff}a", "\u{3164}"]).await
     }
 
     /// The characters `-` and `_` are valid inside a name, but not at its start.
-    #[source = "PROTOCOL.md, section 6"]
     async fn a_room_name_starts_with_a_letter_or_digit(stage: Stage) -> Verdict {
         bad(&stage, &["-a", "_a", "-", "--help"]).await
     }
 
     /// A bad name is `bad_room` in every command, not `not_joined`.
-    #[source = "PROTOCOL.md, section 6"]
-    async fn every_command_checks_the_room_name(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn every_command_checks_the_room_name(stage: Stage, mut ann: Client) -> Verdict {
         for command in [
             json!({"type": "leave", "room": "../x"}),
             json!({"type": "send", "room": "../x", "body": {"text": "hi"}}),
@@ -92,8 +80,7 @@ chat_suite::cases!(
 
     /// A join above `max_rooms` is `too_many_rooms`; after a `leave`, another join is accepted.
     #[source = "PROTOCOL.md, section 7.1"]
-    async fn joining_too_many_rooms_is_refused(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn joining_too_many_rooms_is_refused(stage: Stage, mut ann: Client) -> Verdict {
         let max = stage.limits().connection.max_rooms;
         for n in 0..max {
             ann.join(&stage.named(&format!("room{n}"))).await?;
@@ -107,8 +94,7 @@ chat_suite::cases!(
 
     /// A member who joins again gets `joined`, is counted once, and gets nothing twice.
     #[source = "PROTOCOL.md, section 3"]
-    async fn joining_twice_is_accepted(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn joining_twice_is_accepted(stage: Stage, mut ann: Member) -> Verdict {
         ann.post(&stage.room(), "one").await?;
         let joined = ann.join(&stage.room()).await?;
         ann.check(joined["members"] == 1 && joined["seq"] == 1, "1 member, `seq` 1", &joined)?;

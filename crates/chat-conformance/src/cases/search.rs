@@ -2,9 +2,7 @@ use super::*;
 
 chat_suite::cases!(
     /// A search is answered with `found`, or every search of the room is `unsupported`.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn a_search_is_answered_or_unsupported(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_search_is_answered_or_unsupported(stage: Stage, mut ann: Member) -> Verdict {
         let searches = search(&stage, &mut ann, json!({"query": "x"})).await?.is_some();
         for query in ["y", "안녕", "two words"] {
             let again = search(&stage, &mut ann, json!({"query": query})).await?.is_some();
@@ -15,8 +13,7 @@ chat_suite::cases!(
 
     /// A log that can search finds the messages that have every word, in any order and case, newest first.
     #[source = "PROTOCOL.md, sections 3 and 4"]
-    async fn a_search_finds_messages_with_every_word(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_search_finds_messages_with_every_word(stage: Stage, mut ann: Member) -> Verdict {
         post(&stage, &mut ann, &["red apple", "green apple", "red pear", "An APPLE that is red", "pear"])
             .await?;
         for (query, expected) in [
@@ -34,8 +31,7 @@ chat_suite::cases!(
 
     /// A search finds at most `limit` messages before `before`, and `more` says that there are older ones.
     #[source = "PROTOCOL.md, sections 3 and 4"]
-    async fn a_search_is_paged_with_limit_and_before(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_search_is_paged_with_limit_and_before(stage: Stage, mut ann: Member) -> Verdict {
         post(&stage, &mut ann, &["apple", "apple", "pear", "apple", "apple"]).await?;
         for (mut fields, expected, more) in [
             (json!({"limit": 2}), vec![5, 4], true),
@@ -54,9 +50,7 @@ chat_suite::cases!(
     }
 
     /// The `limit` of `search` is clamped to 100 and is 20 by default, and `more` says that there are more.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn a_search_limit_is_clamped(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_search_limit_is_clamped(stage: Stage, mut ann: Member) -> Verdict {
         let sends = vec![Frame::json(&send(&stage.room(), "apple")); 110];
         ann.send_all_while_reading(&sends).await?;
         ann.events_so_far().await?;
@@ -75,8 +69,7 @@ chat_suite::cases!(
 
     /// The messages in `found` equal the delivered `message` events, field by field, and are of this room.
     #[source = "PROTOCOL.md, section 4"]
-    async fn a_search_shows_messages_as_they_were_delivered(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_search_shows_messages_as_they_were_delivered(stage: Stage, mut ann: Member) -> Verdict {
         let hall = stage.named("hall");
         ann.join(&hall).await?;
         ann.post(&hall, "an apple elsewhere").await?;
@@ -98,9 +91,7 @@ chat_suite::cases!(
     }
 
     /// A search for quotes, wildcards, brackets or NULs is answered with `found`, `unsupported` or `bad_query`.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn hostile_searches_are_answered(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn hostile_searches_are_answered(stage: Stage, mut ann: Member) -> Verdict {
         ann.post(&stage.room(), "an apple").await?;
         for query in [
             "\" OR 1=1 --",
@@ -121,9 +112,7 @@ chat_suite::cases!(
     }
 
     /// The words OR, NOT and NEAR have no special meaning: a message that does not have them is not found.
-    #[source = "PROTOCOL.md, section 3"]
-    async fn a_query_has_no_operators(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn a_query_has_no_operators(stage: Stage, mut ann: Member) -> Verdict {
         ann.post(&stage.room(), "an apple").await?;
         for query in ["apple OR pear", "apple NOT pear", "NOT pear", "apple NEAR an", "apple AND an"] {
             expect(&stage, &mut ann, json!({"query": query}), &[], false).await?;
@@ -133,8 +122,7 @@ chat_suite::cases!(
 
     /// An empty query, white space and more than 256 bytes are `bad_query`.
     #[source = "PROTOCOL.md, sections 3 and 7.1"]
-    async fn an_empty_or_long_query_is_refused(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn an_empty_or_long_query_is_refused(stage: Stage, mut ann: Member) -> Verdict {
         let long = "a".repeat(257);
         for query in ["", " ", "\n\t", "\u{3000}\u{a0}", &long] {
             let command = json!({"type": "search", "room": stage.room(), "query": query});

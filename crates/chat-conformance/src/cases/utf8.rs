@@ -3,8 +3,7 @@ use super::*;
 chat_suite::cases!(
     /// Code points of one to four bytes, at the borders of each length, arrive as they were sent.
     #[source = "RFC 3629 section 3; RFC 6455 section 5.6"]
-    async fn code_points_of_every_length_are_accepted(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn code_points_of_every_length_are_accepted(stage: Stage, mut ann: Member) -> Verdict {
         for text in ["a~", "\u{a0}\u{7ff}", "\u{800}\u{d7ff}\u{e000}", "\u{10000}\u{10fffd}", "κόσμε"] {
             round_trip(&stage, &mut ann, text).await?;
         }
@@ -12,23 +11,19 @@ chat_suite::cases!(
     }
 
     /// The noncharacters U+FFFE, U+FFFF and U+10FFFF are valid UTF-8.
-    #[source = "RFC 3629 section 3; RFC 6455 section 8.1"]
-    async fn noncharacters_are_accepted(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn noncharacters_are_accepted(stage: Stage, mut ann: Member) -> Verdict {
         round_trip(&stage, &mut ann, "x\u{fffe}\u{ffff}\u{10ffff}\u{fdd0}").await
     }
 
     /// The character U+FFFD from a client is delivered like every other character.
     #[source = "RFC 3629 section 3"]
-    async fn the_replacement_character_is_accepted(stage: Stage) -> Verdict {
-        let mut ann = stage.member("ann").await?;
+    async fn the_replacement_character_is_accepted(stage: Stage, mut ann: Member) -> Verdict {
         round_trip(&stage, &mut ann, "\u{fffd}").await
     }
 
     /// A code point whose bytes are in different fragments is one code point.
     #[source = "RFC 6455 section 5.6"]
-    async fn a_code_point_split_by_fragments_is_accepted(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_code_point_split_by_fragments_is_accepted(stage: Stage, mut ann: Client) -> Verdict {
         let text = r#"{"type":"ping","ref":"𐍈한é"}"#.as_bytes();
         let start = text.iter().position(|byte| *byte >= 0x80).unwrap_or_default();
         for cut in start..start + 10 {
@@ -41,16 +36,14 @@ chat_suite::cases!(
 
     /// A code point whose bytes are in different packets of one frame is one code point.
     #[source = "RFC 6455 section 5.6"]
-    async fn a_code_point_split_by_packets_is_accepted(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_code_point_split_by_packets_is_accepted(stage: Stage, mut ann: Client) -> Verdict {
         ann.write_byte_by_byte(&Frame::text(ping("𐍈한é")).encode()).await?;
         expect_pong_event(&mut ann, "𐍈한é").await
     }
 
     /// A ping between the fragments that split a code point changes nothing.
     #[source = "RFC 6455 sections 5.4 and 5.6"]
-    async fn a_code_point_split_by_a_ping_is_accepted(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_code_point_split_by_a_ping_is_accepted(stage: Stage, mut ann: Client) -> Verdict {
         let text = ping("한");
         let cut = text.find('한').unwrap_or_default() + 1;
         ann.send_all(&[
@@ -64,19 +57,16 @@ chat_suite::cases!(
     }
 
     /// A continuation byte cannot begin a code point: the close code is 1007.
-    #[source = "RFC 3629 section 3; RFC 6455 section 8.1"]
     async fn a_lone_continuation_byte_is_refused(stage: Stage) -> Verdict {
         refused(&stage, &[b"\x80", b"\xbf", b"a\x80b"]).await
     }
 
     /// An incomplete code point inside a message closes with 1007.
-    #[source = "RFC 3629 section 3; RFC 6455 section 8.1"]
     async fn a_start_byte_without_continuation_is_refused(stage: Stage) -> Verdict {
         refused(&stage, &[b"\xc3(", b"\xe1\x80(", b"\xf0\x90\x8d(", b"\xe2\x28\xa1"]).await
     }
 
     /// A message that ends inside a code point closes with 1007.
-    #[source = "RFC 3629 section 3; RFC 6455 section 8.1"]
     async fn a_message_that_ends_inside_a_code_point_is_refused(stage: Stage) -> Verdict {
         refused(&stage, &[b"ab\xc3", b"\xe1\x80", b"\xf0\x90\x8d"]).await
     }
@@ -139,8 +129,7 @@ chat_suite::cases!(
 
     /// Text and the reason of a close are UTF-8. A ping may carry any bytes.
     #[source = "RFC 6455 section 5.5.2"]
-    async fn a_ping_that_is_not_utf_8_is_answered(stage: Stage) -> Verdict {
-        let mut ann = stage.client("ann").await?;
+    async fn a_ping_that_is_not_utf_8_is_answered(stage: Stage, mut ann: Client) -> Verdict {
         ann.send(Frame::ping(b"\xed\xa0\x80\xff\xc0")).await?;
         ann.expect_pong(b"\xed\xa0\x80\xff\xc0").await
     }

@@ -1,84 +1,47 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::link::Link;
-use crate::{Defect, defect};
 
-pub(crate) fn defects() -> Vec<Defect> {
-    vec![
-        defect(
-            "a_server_that_answers_200_after_upgrading_is_caught",
-            "handshake::a_valid_handshake_is_answered_with_101",
-            || Link::answer(|head| head.replace("101 Switching Protocols", "200 OK")),
-        ),
-        defect(
-            "a_server_that_computes_a_wrong_accept_is_caught",
-            "handshake::the_rfc_example_key_gets_the_rfc_example_accept",
-            || {
-                Link::answer(|head| {
-                    with_line(&head, "sec-websocket-accept", Some("AAAAAAAAAAAAAAAAAAAAAAAAAAA="))
-                })
-            },
-        ),
-        defect(
-            "a_server_that_repeats_the_first_accept_is_caught",
-            "handshake::each_key_gets_its_own_accept",
-            remember_the_first_accept(),
-        ),
-        defect(
-            "a_server_that_names_a_subprotocol_that_is_not_offered_is_caught",
-            "handshake::a_subprotocol_that_is_not_offered_is_not_named",
-            || Link::answer(|head| with_line(&head, "sec-websocket-protocol", Some("chat.v1"))),
-        ),
-        defect(
-            "a_server_that_does_not_echo_the_subprotocol_is_caught",
-            "handshake::an_offered_subprotocol_is_echoed",
-            || Link::answer(|head| with_line(&head, "sec-websocket-protocol", None)),
-        ),
-        defect(
-            "a_server_that_accepts_compression_is_caught",
-            "handshake::an_offer_of_compression_is_not_accepted",
-            || Link::answer(|head| with_line(&head, "sec-websocket-extensions", Some("permessage-deflate"))),
-        ),
-        defect(
-            "a_server_that_announces_a_body_in_the_101_is_caught",
-            "handshake::the_first_frame_follows_the_101_directly",
-            || Link::answer(|head| with_line(&head, "content-length", Some("0"))),
-        ),
-        defect(
-            "a_server_that_accepts_any_version_is_caught",
-            "refusal::another_version_is_refused_with_the_supported_version",
-            || Link::request(|head| with_line(&head, "sec-websocket-version", Some("13"))),
-        ),
-        defect("a_server_that_upgrades_a_post_is_caught", "refusal::every_other_method_is_refused", || {
-            Link::request(|head| head.replacen("POST ", "GET ", 1))
-        }),
-        defect("a_server_that_upgrades_http_1_0_is_caught", "refusal::http_1_0_is_refused", || {
-            Link::request(|head| head.replacen("HTTP/1.0", "HTTP/1.1", 1))
-        }),
-        defect("a_server_that_accepts_a_missing_key_is_caught", "refusal::a_missing_key_is_refused", || {
-            Link::request(|head| with_line(&head, "sec-websocket-key", Some("dGhlIHNhbXBsZSBub25jZQ==")))
-        }),
-        defect(
-            "a_server_that_accepts_foreign_origins_is_caught",
-            "origin::a_foreign_origin_is_refused",
-            || Link::request(|head| with_line(&head, "origin", None)),
-        ),
-        defect(
-            "a_server_that_compares_the_start_of_an_origin_is_caught",
-            "origin::an_origin_that_starts_with_the_host_is_refused",
-            || Link::request(|head| head.replace("http://chat.test.evil", "http://chat.test")),
-        ),
-        defect(
-            "a_server_that_waits_without_limit_for_a_reader_is_caught",
-            "pressure::a_client_that_does_not_read_http_answers_is_disconnected",
-            || Link { keeps_unread_answers: true, ..Link::unchanged() },
-        ),
-        defect(
-            "a_server_that_loses_an_early_frame_is_caught",
-            "arrival::a_frame_in_the_packet_of_the_request_is_served",
-            || Link { loses_early_bytes: true, ..Link::unchanged() },
-        ),
-    ]
+defects! {
+    a_server_that_answers_200_after_upgrading_is_caught
+    by handshake::a_valid_handshake_is_answered_with_101 =>
+        Link::answer(|head| head.replace("101 Switching Protocols", "200 OK"));
+    a_server_that_computes_a_wrong_accept_is_caught
+    by handshake::the_rfc_example_key_gets_the_rfc_example_accept =>
+        Link::answer(|head| {
+            with_line(&head, "sec-websocket-accept", Some("AAAAAAAAAAAAAAAAAAAAAAAAAAA="))
+        });
+    a_server_that_repeats_the_first_accept_is_caught by handshake::each_key_gets_its_own_accept from
+        remember_the_first_accept();
+    a_server_that_names_a_subprotocol_that_is_not_offered_is_caught
+    by handshake::a_subprotocol_that_is_not_offered_is_not_named =>
+        Link::answer(|head| with_line(&head, "sec-websocket-protocol", Some("chat.v1")));
+    a_server_that_does_not_echo_the_subprotocol_is_caught by handshake::an_offered_subprotocol_is_echoed =>
+        Link::answer(|head| with_line(&head, "sec-websocket-protocol", None));
+    a_server_that_accepts_compression_is_caught by handshake::an_offer_of_compression_is_not_accepted =>
+        Link::answer(|head| with_line(&head, "sec-websocket-extensions", Some("permessage-deflate")));
+    a_server_that_announces_a_body_in_the_101_is_caught
+    by handshake::the_first_frame_follows_the_101_directly =>
+        Link::answer(|head| with_line(&head, "content-length", Some("0")));
+    a_server_that_accepts_any_version_is_caught
+    by refusal::another_version_is_refused_with_the_supported_version =>
+        Link::request(|head| with_line(&head, "sec-websocket-version", Some("13")));
+    a_server_that_upgrades_a_post_is_caught by refusal::every_other_method_is_refused =>
+        Link::request(|head| head.replacen("POST ", "GET ", 1));
+    a_server_that_upgrades_http_1_0_is_caught by refusal::http_1_0_is_refused =>
+        Link::request(|head| head.replacen("HTTP/1.0", "HTTP/1.1", 1));
+    a_server_that_accepts_a_missing_key_is_caught by refusal::a_missing_key_is_refused =>
+        Link::request(|head| with_line(&head, "sec-websocket-key", Some("dGhlIHNhbXBsZSBub25jZQ==")));
+    a_server_that_accepts_foreign_origins_is_caught by origin::a_foreign_origin_is_refused =>
+        Link::request(|head| with_line(&head, "origin", None));
+    a_server_that_compares_the_start_of_an_origin_is_caught
+    by origin::an_origin_that_starts_with_the_host_is_refused =>
+        Link::request(|head| head.replace("http://chat.test.evil", "http://chat.test"));
+    a_server_that_waits_without_limit_for_a_reader_is_caught
+    by pressure::a_client_that_does_not_read_http_answers_is_disconnected =>
+        Link { keeps_unread_answers: true, ..Link::unchanged() };
+    a_server_that_loses_an_early_frame_is_caught by arrival::a_frame_in_the_packet_of_the_request_is_served =>
+        Link { loses_early_bytes: true, ..Link::unchanged() };
 }
 
 fn remember_the_first_accept() -> impl Fn() -> Link {

@@ -3,124 +3,74 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use crate::link::{Link, answer_instead, remove_field};
-use crate::{Defect, defect};
 
-/// Defects of messages.
-pub(crate) fn defects() -> Vec<Defect> {
-    vec![
-        defect(
-            "a_server_that_delivers_out_of_order_is_caught",
-            "guarantees::messages_in_one_packet_keep_their_order",
-            || swap_messages(|_, _| {}),
-        ),
-        defect(
-            "a_server_that_shows_members_different_orders_is_caught",
-            "guarantees::all_members_see_the_same_order",
-            every_other_sees_another_order(),
-        ),
-        defect(
-            "a_server_that_reuses_a_seq_is_caught",
-            "guarantees::messages_are_numbered_without_gaps",
-            || renumber(|seq| if seq > 3 { seq - 1 } else { seq }),
-        ),
-        defect(
-            "a_server_that_skips_a_seq_is_caught",
-            "guarantees::messages_are_numbered_without_gaps",
-            || renumber(|seq| if seq > 3 { seq + 1 } else { seq }),
-        ),
-        defect(
-            "a_server_that_drops_the_oldest_message_of_a_slow_reader_is_caught",
-            "pressure::a_burst_reaches_all_members_complete",
-            || {
-                let oldest = Link::down(|frame, wires| {
-                    let is_message = frame.json().is_some_and(|event| event["type"] == "message");
-                    if !(is_message && wires.waiting >= 16) {
-                        wires.client(&frame);
-                    }
-                });
-                Link { lags: true, ..oldest }
-            },
-        ),
-        defect(
-            "a_server_that_acknowledges_messages_that_it_does_not_store_is_caught",
-            "guarantees::an_acknowledged_message_is_in_the_history",
-            acknowledge_only,
-        ),
-        defect(
-            "a_server_that_delivers_messages_that_it_does_not_store_is_caught",
-            "guarantees::a_delivered_message_is_in_the_history",
-            || Link::event("message", |event| event["body"]["text"] = json!("another text")),
-        ),
-        defect("a_server_that_forgets_keys_is_caught", "keys::a_repeated_key_is_not_delivered_again", || {
-            Link::command(|command| remove_field(command, "key"))
-        }),
-        defect(
-            "a_server_whose_keys_belong_to_connections_is_caught",
-            "keys::a_key_is_kept_across_connections",
-            keys_of_connections(),
-        ),
-        defect(
-            "a_server_that_delivers_a_retry_again_is_caught",
-            "keys::a_retry_in_the_same_packet_is_a_duplicate",
-            deliver_retries,
-        ),
-        defect(
-            "a_server_that_ignores_the_resume_position_is_caught",
-            "resume::a_client_that_reconnects_gets_the_missed_messages",
-            || Link::command(|command| remove_field(command, "after")),
-        ),
-        defect(
-            "a_server_that_resumes_one_message_too_late_is_caught",
-            "resume::a_resume_from_any_position_brings_the_rest",
-            || {
-                let mut is_first = true;
-                Link::drop_events(move |event| event["type"] == "message" && std::mem::take(&mut is_first))
-            },
-        ),
-        defect(
-            "a_server_that_delivers_a_message_twice_is_caught",
-            "resume::a_resume_during_a_flood_has_no_gap",
-            || {
-                Link::down(|frame, wires| {
+defects! {
+    // Defects of messages.
+    a_server_that_delivers_out_of_order_is_caught by guarantees::messages_in_one_packet_keep_their_order =>
+        swap_messages(|_, _| {});
+    a_server_that_shows_members_different_orders_is_caught by guarantees::all_members_see_the_same_order from
+        every_other_sees_another_order();
+    a_server_that_reuses_a_seq_is_caught by guarantees::messages_are_numbered_without_gaps =>
+        renumber(|seq| if seq > 3 { seq - 1 } else { seq });
+    a_server_that_skips_a_seq_is_caught by guarantees::messages_are_numbered_without_gaps =>
+        renumber(|seq| if seq > 3 { seq + 1 } else { seq });
+    a_server_that_drops_the_oldest_message_of_a_slow_reader_is_caught
+    by pressure::a_burst_reaches_all_members_complete =>
+        {
+            let oldest = Link::down(|frame, wires| {
+                let is_message = frame.json().is_some_and(|event| event["type"] == "message");
+                if !(is_message && wires.waiting >= 16) {
                     wires.client(&frame);
-                    if frame.json().is_some_and(|event| event["type"] == "message" && event["seq"] == 50) {
-                        wires.client(&frame);
-                    }
-                })
-            },
-        ),
-        defect(
-            "a_server_that_limits_only_the_text_of_a_body_is_caught",
-            "messages::a_long_field_beside_the_text_is_too_large",
-            || {
-                Link::command(|command| {
-                    if command["type"] == "send" {
-                        remove_field(&mut command["body"], "note");
-                    }
-                })
-            },
-        ),
-        defect("a_server_that_escapes_markup_is_caught", "messages::markup_is_delivered_as_text", || {
-            Link::event("message", |event| {
-                let escaped = event["body"]["text"].as_str().map(|text| text.replace('<', "&lt;"));
-                event["body"]["text"] = json!(escaped);
-            })
-        }),
-        defect(
-            "a_server_that_re_encodes_bodies_is_caught",
-            "messages::a_body_is_delivered_unchanged",
-            || Link::event("message", |_| {}),
-        ),
-        defect(
-            "a_server_that_sends_the_time_in_seconds_is_caught",
-            "events::a_message_has_user_body_and_time",
-            || {
-                Link::event("message", |event| {
-                    event["at"] = json!(event["at"].as_u64().unwrap_or_default() / 1_000);
-                })
-            },
-        ),
-    ]
+                }
+            });
+            Link { lags: true, ..oldest }
+        };
+    a_server_that_acknowledges_messages_that_it_does_not_store_is_caught
+    by guarantees::an_acknowledged_message_is_in_the_history =>
+        acknowledge_only();
+    a_server_that_delivers_messages_that_it_does_not_store_is_caught
+    by guarantees::a_delivered_message_is_in_the_history =>
+        Link::event("message", |event| event["body"]["text"] = json!("another text"));
+    a_server_that_forgets_keys_is_caught by keys::a_repeated_key_is_not_delivered_again =>
+        Link::command(|command| remove_field(command, "key"));
+    a_server_whose_keys_belong_to_connections_is_caught by keys::a_key_is_kept_across_connections from
+        keys_of_connections();
+    a_server_that_delivers_a_retry_again_is_caught by keys::a_retry_in_the_same_packet_is_a_duplicate =>
+        deliver_retries();
+    a_server_that_ignores_the_resume_position_is_caught
+    by resume::a_client_that_reconnects_gets_the_missed_messages =>
+        Link::command(|command| remove_field(command, "after"));
+    a_server_that_resumes_one_message_too_late_is_caught
+    by resume::a_resume_from_any_position_brings_the_rest =>
+        {
+            let mut is_first = true;
+            Link::drop_events(move |event| event["type"] == "message" && std::mem::take(&mut is_first))
+        };
+    a_server_that_delivers_a_message_twice_is_caught by resume::a_resume_during_a_flood_has_no_gap =>
+        Link::down(|frame, wires| {
+            wires.client(&frame);
+            if frame.json().is_some_and(|event| event["type"] == "message" && event["seq"] == 50) {
+                wires.client(&frame);
+            }
+        });
+    a_server_that_limits_only_the_text_of_a_body_is_caught
+    by messages::a_long_field_beside_the_text_is_too_large =>
+        Link::command(|command| {
+            if command["type"] == "send" {
+                remove_field(&mut command["body"], "note");
+            }
+        });
+    a_server_that_escapes_markup_is_caught by messages::markup_is_delivered_as_text =>
+        Link::event("message", |event| {
+            let escaped = event["body"]["text"].as_str().map(|text| text.replace('<', "&lt;"));
+            event["body"]["text"] = json!(escaped);
+        });
+    a_server_that_re_encodes_bodies_is_caught by messages::a_body_is_delivered_unchanged =>
+        Link::event("message", |_| {});
+    a_server_that_sends_the_time_in_seconds_is_caught by events::a_message_has_user_body_and_time =>
+        Link::event("message", |event| {
+            event["at"] = json!(event["at"].as_u64().unwrap_or_default() / 1_000);
+        });
 }
 
 /// Changes the `seq` of messages, for their senders too.

@@ -19,8 +19,7 @@ fn send_all(store: &Store, seqs: &[u64]) {
 }
 
 async fn room_of_a_store() -> (Store, Chat, Peer) {
-    let store = Store::new();
-    let chat = store.chat(Limits::default());
+    let (store, chat) = Store::with_chat(Limits::default());
     let ann = member(&chat, "ann").await;
     settle().await;
     (store, chat, ann)
@@ -65,8 +64,7 @@ async fn an_entry_whose_report_is_lost_is_read_from_the_log() {
 
 #[tokio::test(start_paused = true)]
 async fn the_last_entry_is_repaired_by_the_head_of_the_log() {
-    let store = Store::new();
-    let chat = store.chat(Limits::default());
+    let (store, chat) = Store::with_chat(Limits::default());
     let mut ann = member(&chat, "ann").await;
     settle().await;
     post(&chat, 2).await;
@@ -133,8 +131,7 @@ async fn a_new_epoch_without_a_report_is_noticed_by_the_next_join() {
 
 #[tokio::test(start_paused = true)]
 async fn reports_that_come_while_the_room_opens_or_after_it_is_closed_are_harmless() {
-    let store = Store::new();
-    let chat = store.chat(Limits::default());
+    let (store, chat) = Store::with_chat(Limits::default());
     store.open(Mode::Slow(Duration::from_secs(1)));
     let opening = tokio::spawn({
         let chat = chat.clone();
@@ -157,8 +154,7 @@ async fn reports_that_come_while_the_room_opens_or_after_it_is_closed_are_harmle
 #[tokio::test(start_paused = true)]
 async fn entries_committed_while_a_member_joins_are_delivered_once() {
     for has_member in [false, true] {
-        let store = Store::new();
-        let chat = store.chat(Limits::default());
+        let (store, chat) = Store::with_chat(Limits::default());
         post(&chat, 2).await;
         let _ann = if has_member { Some(member(&chat, "ann").await) } else { None };
         store.bounds(Mode::Slow(Duration::from_secs(1)));
@@ -183,8 +179,7 @@ async fn entries_committed_while_a_member_joins_are_delivered_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_member_that_leaves_while_it_reads_the_log_gets_no_more_of_it() {
-    let store = Store::new();
-    let chat = store.chat(Limits::default().with(|limits| limits.rooms.tail_events = 2));
+    let (store, chat) = Store::with_chat(Limits::default().with(|limits| limits.rooms.tail_events = 2));
     post(&chat, 10).await;
     let mut ann = connect(&chat, "ann").await;
     store.read(Mode::Slow(Duration::from_secs(1)));

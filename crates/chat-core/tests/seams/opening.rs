@@ -24,8 +24,7 @@ fn body(answer: Answer) -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn a_room_that_cannot_be_opened_is_unavailable_until_it_can() {
-    let store = Store::new();
-    let chat = store.chat(Limits::default());
+    let (store, chat) = Store::with_chat(Limits::default());
     let mut ann = connect(&chat, "ann").await;
     let join = json!({"type": "join", "room": "lobby"});
     for (mode, seconds) in [(Mode::Fails, 0.0), (Mode::Hangs, 5.0)] {
@@ -46,8 +45,7 @@ async fn a_room_that_cannot_be_opened_is_unavailable_until_it_can() {
 
 #[tokio::test(start_paused = true)]
 async fn a_room_that_is_opened_twice_at_once_is_one_room() {
-    let store = Store::new();
-    let chat = store.chat(Limits::default());
+    let (store, chat) = Store::with_chat(Limits::default());
     store.open(Mode::Slow(Duration::from_secs(1)));
     let (mut ann, mut bob) = (connect(&chat, "ann").await, connect(&chat, "bob").await);
     let join = json!({"type": "join", "room": "lobby"});
@@ -143,8 +141,7 @@ async fn a_later_drain_reports_the_result_of_a_closing_that_was_not_done_in_time
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_closes_the_store_once_when_the_sessions_have_ended() {
-    let store = Store::new();
-    let chat = store.chat(Limits::default());
+    let (store, chat) = Store::with_chat(Limits::default());
     let ann = connect(&chat, "ann").await;
     ann.block();
     let (first, second) = tokio::join!(chat.drain(Duration::from_secs(20)), async {

@@ -59,8 +59,7 @@ async fn a_slow_subscription_reads_the_log_and_gets_a_gap_for_removed_entries() 
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_dropped_or_fails_loses_nothing() {
-    let store = Store::new();
-    let chat = store.chat(small());
+    let (store, chat) = Store::with_chat(small());
     let mut events = chat.subscribe(&lobby()).await.expect("a subscription");
     post(&chat, 6).await;
     store.read(Mode::Slow(Duration::from_secs(1)));
@@ -85,8 +84,7 @@ async fn a_call_that_is_dropped_or_fails_loses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_frame_that_is_not_an_event_is_an_error_and_the_next_event_follows() {
-    let store = Store::new();
-    let chat = store.chat(small());
+    let (store, chat) = Store::with_chat(small());
     let mut events = chat.subscribe(&lobby()).await.expect("a subscription");
     store.sink().publish(&store.epoch(), &StoredMessage::new(1, Bytes::from_static(b"{\"seq\":1}")));
     let error = events.next().await.expect("the log goes on").expect_err("no event");
@@ -99,8 +97,7 @@ async fn a_frame_that_is_not_an_event_is_an_error_and_the_next_event_follows() {
 
 #[tokio::test(start_paused = true)]
 async fn a_subscription_ends_with_an_error_when_its_log_starts_a_new_epoch() {
-    let store = Store::new();
-    let chat = store.chat(small());
+    let (store, chat) = Store::with_chat(small());
     let mut events = chat.subscribe(&lobby()).await.expect("a subscription");
     post(&chat, 1).await;
     assert_eq!(next(&mut events).await["seq"], 1);

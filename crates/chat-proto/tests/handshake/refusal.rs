@@ -53,9 +53,8 @@ fn each_refusal_has_the_status_the_code_and_the_headers_of_the_table() {
 
 #[test]
 fn a_refusal_advises_to_wait_at_least_one_second() {
-    let limits = Limits::default().with(|limits| {
-        limits.http.retry_after = std::time::Duration::from_millis(5);
-    });
+    let limits =
+        Limits::default().with(|limits| limits.http.retry_after = std::time::Duration::from_millis(5));
     assert_eq!(Refusal::Draining.headers(&limits), [("retry-after", "1".to_owned())]);
 }
 

@@ -1,7 +1,7 @@
-use chat_proto::Limits;
 use proptest::prelude::*;
 
 use crate::model::{Model, Position, USERS};
+use crate::small_limits;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -52,22 +52,6 @@ impl Step {
     }
 }
 
-/// Small limits, so that short histories reach the tail, a page, and the end of the log.
-fn limits() -> impl Strategy<Value = Limits> {
-    (1..20_usize, 600..4_000_usize, 4..10_usize, 1..5_usize, 0..600_usize).prop_map(
-        |(log_messages, log_bytes, tail_events, max_page, max_batch)| {
-            Limits::default().with(|limits| {
-                limits.rooms.log_messages = log_messages;
-                limits.rooms.log_bytes = log_bytes;
-                limits.rooms.tail_events = tail_events;
-                limits.wire.max_page_messages = max_page;
-                limits.wire.max_batch_bytes = max_batch;
-                limits.wire.default_page_messages = 3;
-            })
-        },
-    )
-}
-
 fn position() -> impl Strategy<Value = Position> {
     prop_oneof![
         2 => Just(Position::Now),
@@ -109,7 +93,7 @@ proptest! {
 
     #[test]
     fn every_member_gets_every_message_once_and_in_order(
-        limits in limits(),
+        limits in small_limits(600..4_000, 4..10),
         has_witness: bool,
         steps in proptest::collection::vec(step(), 0..150),
     ) {

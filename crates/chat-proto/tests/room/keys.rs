@@ -35,9 +35,7 @@ fn a_message_without_a_key_is_never_a_repeat() {
 
 #[test]
 fn a_key_is_known_after_its_message_is_forgotten() {
-    let mut log = log(&Limits::default().with(|limits| {
-        limits.rooms.log_messages = 1;
-    }));
+    let mut log = log(&Limits::default().with(|limits| limits.rooms.log_messages = 1));
     log.append(1, draft("ada", Some("k"), "hi")).unwrap();
     log.append(2, draft("ada", None, "more")).unwrap();
     assert_eq!(log.bounds().first, 2);

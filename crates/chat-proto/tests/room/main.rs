@@ -15,9 +15,11 @@ mod roster;
 mod tail;
 mod waking;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use chat_proto::{Limits, Log, NewMessage, RoomName, StoredMessage, User};
+use proptest::prelude::*;
 use serde_json::value::RawValue;
 
 const EPOCH: &str = "k3f9";
@@ -46,6 +48,22 @@ fn append(log: &mut Log, size: usize) -> StoredMessage {
     let stored = stored.expect("what has no key is always stored");
     assert_eq!((appended.seq, appended.at, appended.duplicate), (stored.seq, 7, false));
     stored
+}
+
+/// Small limits, so that short histories reach the tail, a page, and the end of the log.
+fn small_limits(log_bytes: Range<usize>, tail_events: Range<usize>) -> impl Strategy<Value = Limits> {
+    (1..20_usize, log_bytes, tail_events, 1..5_usize, 0..600_usize).prop_map(
+        |(log_messages, log_bytes, tail_events, max_page, max_batch)| {
+            Limits::default().with(|limits| {
+                limits.rooms.log_messages = log_messages;
+                limits.rooms.log_bytes = log_bytes;
+                limits.rooms.tail_events = tail_events;
+                limits.wire.max_page_messages = max_page;
+                limits.wire.max_batch_bytes = max_batch;
+                limits.wire.default_page_messages = 3;
+            })
+        },
+    )
 }
 
 fn bytes<'a>(messages: impl IntoIterator<Item = &'a StoredMessage>) -> usize {

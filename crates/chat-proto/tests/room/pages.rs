@@ -49,9 +49,7 @@ fn a_message_larger_than_a_page_is_a_page_of_its_own() {
 fn a_page_may_have_exactly_as_many_bytes_as_a_batch() {
     let frame = append(&mut log(&Limits::default()), 10).frame.len();
     for (max_batch, messages) in [(2 * frame, 2), (2 * frame - 1, 1)] {
-        let mut log = log(&Limits::default().with(|limits| {
-            limits.wire.max_batch_bytes = max_batch;
-        }));
+        let mut log = log(&Limits::default().with(|limits| limits.wire.max_batch_bytes = max_batch));
         for _ in 0..3 {
             append(&mut log, 10);
         }

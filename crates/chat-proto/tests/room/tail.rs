@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::reader::{Entry, Reader};
-use crate::{EPOCH, append, log};
+use crate::{EPOCH, append, log, small_limits};
 
 /// A tail with its log and its readers.
 struct Model {
@@ -209,21 +209,6 @@ fn a_batch_may_have_exactly_the_bytes_that_are_allowed() {
     assert_eq!(tail.next(&mut cursor, 19), Next::Events(vec![[b'x'; 10]]));
 }
 
-fn limits() -> impl Strategy<Value = Limits> {
-    (1..20_usize, 150..3_000_usize, 1..8_usize, 1..5_usize, 0..600_usize).prop_map(
-        |(log_messages, log_bytes, tail_events, max_page, max_batch)| {
-            Limits::default().with(|limits| {
-                limits.rooms.log_messages = log_messages;
-                limits.rooms.log_bytes = log_bytes;
-                limits.rooms.tail_events = tail_events;
-                limits.wire.max_page_messages = max_page;
-                limits.wire.max_batch_bytes = max_batch;
-                limits.wire.default_page_messages = 3;
-            })
-        },
-    )
-}
-
 fn position() -> impl Strategy<Value = Position> {
     prop_oneof![
         (0..9_u64).prop_map(Position::Last),
@@ -251,7 +236,7 @@ proptest! {
 
     #[test]
     fn every_reader_of_a_tail_gets_every_message_once_and_in_order(
-        limits in limits(),
+        limits in small_limits(150..3_000, 1..8),
         reads_on: bool,
         steps in proptest::collection::vec(step(), 0..150),
     ) {

@@ -7,13 +7,14 @@ use std::time::Duration;
 use chat_core::{Commit, CommitSink, Limits, Range, Room};
 use chat_sqlite::{Options, SqliteStore};
 
-use crate::support::{StoreDir, append, draft, guest, ignore_commits, limits, name, read_all, room, seqs};
+use crate::support::{
+    StoreDir, TEST_TIMEOUT, append, draft, guest, ignore_commits, limits, lobby_with, name, open_lobby,
+    open_lobby_with, read_all, seqs, spawn_appends,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_room_is_created_by_its_first_message() {
-    let dir = StoreDir::new();
-    let store = dir.open();
-    let lobby = room(&store, "lobby");
+    let (dir, store, lobby) = open_lobby();
     let bounds = lobby.bounds().await.expect("bounds");
     assert_eq!((bounds.head, bounds.first, bounds.epoch.len()), (0, 1, 16));
     let page = lobby.read(Range::newest(9)).await.expect("a page");
@@ -24,18 +25,10 @@ async fn a_room_is_created_by_its_first_message() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_appends_are_committed_in_one_transaction() {
-    let dir = StoreDir::new();
-    let store = dir.open_with_long_lock_wait();
-    let lobby = room(&store, "lobby");
+    let (dir, store, lobby) = open_lobby_with(|options| options.lock_wait = TEST_TIMEOUT);
     // Appends wait while another program has locked the database.
-    let blocker = dir.database();
-    blocker.execute_batch("BEGIN IMMEDIATE").expect("locked");
-    let appends: Vec<_> = (0..64)
-        .map(|n| {
-            let lobby = Arc::clone(&lobby);
-            tokio::spawn(async move { append(&lobby, &n.to_string()).await })
-        })
-        .collect();
+    let blocker = dir.lock();
+    let appends = spawn_appends(&lobby, 0..64, |n| n.to_string());
     tokio::time::sleep(Duration::from_millis(300)).await;
     blocker.execute_batch("ROLLBACK").expect("unlocked");
     let mut assigned = Vec::new();
@@ -51,9 +44,7 @@ async fn waiting_appends_are_committed_in_one_transaction() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dropped_appends_leave_no_holes() {
-    let dir = StoreDir::new();
-    let store = dir.open();
-    let lobby = room(&store, "lobby");
+    let (_dir, store, lobby) = open_lobby();
     let mut acknowledged = 0;
     for n in 0..200u64 {
         let append = tokio::spawn({
@@ -98,10 +89,7 @@ fn an_append_that_is_not_polled_is_published() {
 async fn pages_are_limited_and_report_further_messages() {
     let dir = StoreDir::new();
     let store = dir.open();
-    let small = Arc::new((*limits()).clone().with(|limits| {
-        limits.wire.max_batch_bytes = 1_000;
-    }));
-    let lobby: Arc<dyn Room> = store.room(name("lobby"), small, ignore_commits());
+    let lobby = lobby_with(&store, |limits| limits.wire.max_batch_bytes = 1_000);
     for n in 1..=9 {
         let text = if n == 5 { "x".repeat(2_000) } else { "x".repeat(300) };
         append(&lobby, &text).await.expect("appended");
@@ -148,9 +136,7 @@ async fn extreme_options_are_accepted() {
     for options in [largest, smallest] {
         let dir = StoreDir::new();
         let store = dir.open_with(options);
-        let limits = Limits::default().with(|limits| {
-            limits.rooms.call_timeout = Duration::MAX;
-        });
+        let limits = Limits::default().with(|limits| limits.rooms.call_timeout = Duration::MAX);
         let lobby: Arc<dyn Room> = store.room(name("lobby"), Arc::new(limits), ignore_commits());
         for seq in 1..=3 {
             // With the smallest limit, each user has one key.

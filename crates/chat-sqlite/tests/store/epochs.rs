@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::support::{StoreDir, append, read_all, room, seqs};
+use crate::support::{StoreDir, append, append_all, open_lobby, read_all, room, seqs};
 use chat_core::Room;
 use chat_sqlite::{Durability, Options};
 
@@ -36,9 +36,7 @@ async fn epoch(room: &Arc<dyn Room>) -> String {
 async fn crashed_store(dir: &StoreDir, options: &Options) -> String {
     let store = dir.open_with(options.clone());
     let lobby = room(&store, "lobby");
-    for _ in 0..3 {
-        append(&lobby, "hi").await.expect("appended");
-    }
+    append_all(&lobby, (0..3).map(|_| "hi")).await;
     let epoch = epoch(&lobby).await;
     let copies = Copies::of(dir, &ALL);
     store.close_blocking();
@@ -94,9 +92,7 @@ async fn a_store_without_its_write_ahead_log_starts_a_new_epoch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_copy_of_the_database_starts_a_new_epoch() {
-    let dir = StoreDir::new();
-    let store = dir.open();
-    let lobby = room(&store, "lobby");
+    let (dir, store, lobby) = open_lobby();
     append(&lobby, "hi").await.expect("appended");
     let before = epoch(&lobby).await;
     store.close_blocking();
@@ -174,9 +170,7 @@ async fn an_unfinished_creation_is_repeated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copied_directory_starts_a_new_epoch_and_a_renamed_one_continues() {
-    let dir = StoreDir::new();
-    let store = dir.open();
-    let lobby = room(&store, "lobby");
+    let (dir, store, lobby) = open_lobby();
     append(&lobby, "hi").await.expect("appended");
     let before = epoch(&lobby).await;
     store.close_blocking();

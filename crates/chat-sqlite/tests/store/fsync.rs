@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use tokio::runtime::Runtime;
 
 use crate::support::process::{is_single_test, run_single_test};
-use crate::support::{StoreDir, append, append_with_key, read_all, room, seqs};
+use crate::support::{append, append_with_key, open_lobby, read_all, seqs};
 
 /// Runs in a process of its own, because `strace` must find the only writer thread.
 #[test]
@@ -23,9 +23,7 @@ fn a_refused_append_does_not_return_with_a_new_connection() {
 /// Before the first read the writer's connection is the only one. If it closed, SQLite would forget which commits of
 /// the write-ahead log have failed.
 async fn refuse_and_reconnect() {
-    let dir = StoreDir::new();
-    let store = dir.open();
-    let lobby = room(&store, "lobby");
+    let (_dir, store, lobby) = open_lobby();
     append(&lobby, "before").await.expect("appended");
     let mut strace = Command::new("strace");
     strace.args(["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO", "-o", "/dev/null"]);

@@ -103,9 +103,7 @@ impl Setup {
     }
 
     fn room(&self, room: usize) -> Arc<dyn Room> {
-        let limits = (*limits()).clone().with(|limits| {
-            limits.wire.max_batch_bytes = PAGE_BYTES;
-        });
+        let limits = (*limits()).clone().with(|limits| limits.wire.max_batch_bytes = PAGE_BYTES);
         self.store.room(name(ROOMS[room]), Arc::new(limits), ignore_commits())
     }
 

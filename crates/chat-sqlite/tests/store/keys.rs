@@ -4,18 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::{AppendError, User};
+
 use chat_sqlite::Options;
 
 use crate::support::{
-    StoreDir, append, append_with_key, draft, guest, ignore_commits, limits, name, read_all, room, seqs,
-    wait_until,
+    StoreDir, TEST_TIMEOUT, append, append_with_key, draft, guest, ignore_commits, limits, name, open_lobby,
+    open_lobby_with, read_all, room, seqs, wait_until,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_known_after_a_restart_for_one_user_in_one_room() {
-    let dir = StoreDir::new();
-    let store = dir.open();
-    let lobby = room(&store, "lobby");
+    let (dir, store, lobby) = open_lobby();
     let first = append_with_key(&lobby, "k", "hi").await.expect("appended");
     store.close_blocking();
     let store = dir.open();
@@ -40,12 +39,9 @@ async fn a_key_is_known_after_a_restart_for_one_user_in_one_room() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_conflict_does_not_affect_other_appends_of_its_batch() {
-    let dir = StoreDir::new();
-    let store = dir.open_with_long_lock_wait();
-    let lobby = room(&store, "lobby");
+    let (dir, _store, lobby) = open_lobby_with(|options| options.lock_wait = TEST_TIMEOUT);
     append_with_key(&lobby, "k", "first").await.expect("appended");
-    let blocker = dir.database();
-    blocker.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let blocker = dir.lock();
     let appends: Vec<_> = (0..20)
         .map(|n| {
             let lobby = Arc::clone(&lobby);

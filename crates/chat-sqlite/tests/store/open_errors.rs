@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::support::disk::Disk;
-use crate::support::{StoreDir, append, file_hash, read_all, room, set_file_length};
+use crate::support::{StoreDir, append, append_all, file_hash, read_all, room, set_file_length};
 use chat_sqlite::{OpenError, Options, SqliteStore};
 use rusqlite::Connection;
 
@@ -14,9 +14,7 @@ use rusqlite::Connection;
 async fn closed_store(dir: &StoreDir) {
     let store = dir.open();
     let lobby = room(&store, "lobby");
-    for n in 0..60 {
-        append(&lobby, &format!("{n} {}", "x".repeat(500))).await.expect("appended");
-    }
+    append_all(&lobby, (0..60).map(|n| format!("{n} {}", "x".repeat(500)))).await;
     store.close_blocking();
 }
 

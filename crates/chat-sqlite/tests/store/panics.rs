@@ -9,7 +9,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use crate::support::process::{is_single_test, run_single_test};
-use crate::support::{StoreDir, append, limits, name, read_all, room, seqs};
+use crate::support::{StoreDir, append, limits, name, open_lobby, read_all, room, seqs};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panicking_sink_affects_neither_replies_nor_other_sinks() {
@@ -45,9 +45,7 @@ fn a_panic_of_the_writer_thread_refuses_appends_until_the_store_is_reopened() {
 
 async fn panic_in_the_writer_thread() {
     tracing::subscriber::set_global_default(PanicInWriter).expect("the only subscriber");
-    let dir = StoreDir::new();
-    let store = dir.open();
-    let lobby = room(&store, "lobby");
+    let (dir, store, lobby) = open_lobby();
     assert!(append(&lobby, "stored").await.is_ok());
     // The failure makes the writer thread log an event.
     let database = dir.database();

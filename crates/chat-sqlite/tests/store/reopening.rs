@@ -4,7 +4,8 @@ use chat_core::{AppendError, Chat, Limits, Range};
 use chat_sqlite::{Durability, Options, SqliteStore};
 
 use crate::support::{
-    self, StoreDir, append, append_with_key, file_hash, guest, name, read_all, room, seqs, wait_until,
+    self, StoreDir, append, append_all, append_with_key, file_hash, guest, name, open_lobby, read_all, room,
+    seqs, wait_until,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -14,9 +15,7 @@ async fn a_reopened_store_returns_the_same_bytes() {
         let options = Options::default().with(|options| options.durability = durability);
         let store = dir.open_with(options.clone());
         let (lobby, hall) = (room(&store, "lobby"), room(&store, "로비"));
-        for n in 0..10 {
-            append(&lobby, &format!("\u{1f600} \"{n}\" \\ 안녕")).await.expect("appended");
-        }
+        append_all(&lobby, (0..10).map(|n| format!("\u{1f600} \"{n}\" \\ 안녕"))).await;
         append_with_key(&hall, "k", "hi").await.expect("appended");
         let (before, bounds) = (read_all(&lobby).await, lobby.bounds().await);
         let other = hall.bounds().await.expect("bounds");
@@ -37,9 +36,7 @@ async fn a_chat_finds_its_rooms_after_a_restart() {
     let dir = StoreDir::new();
     for round in 1..=3u64 {
         let store = dir.open();
-        let limits = Limits::default().with(|limits| {
-            limits.rooms.call_timeout = support::TEST_TIMEOUT;
-        });
+        let limits = Limits::default().with(|limits| limits.rooms.call_timeout = support::TEST_TIMEOUT);
         let chat: Chat = Chat::builder().limits(limits).store(store.clone()).build();
         let text = chat_core::Text::new("hi");
         let posted = chat.post(&name("lobby"), &guest("host"), &text).await.expect("posted");
@@ -57,9 +54,7 @@ async fn a_chat_finds_its_rooms_after_a_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_store_refuses_all_calls_and_does_not_change() {
-    let dir = StoreDir::new();
-    let store = dir.open();
-    let lobby = room(&store, "lobby");
+    let (dir, store, lobby) = open_lobby();
     append(&lobby, "hi").await.expect("appended");
     store.close_blocking();
     store.close_blocking();

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::support::{
-    StoreDir, TEST_TIMEOUT, append, append_with_key, guest, read_all, room, seqs, wait_until,
+    StoreDir, TEST_TIMEOUT, append, append_all, append_with_key, guest, open_lobby, read_all, room, seqs,
+    wait_until,
 };
 use chat_core::{Chat, Limits, Range, Search};
 use chat_sqlite::{Options, SqliteStore};
@@ -270,12 +271,8 @@ async fn a_slow_member_receives_a_gap_for_deleted_messages() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_joining_member_receives_a_gap_for_unreadable_messages() {
-    let dir = StoreDir::new();
-    let store = dir.open();
-    let lobby = room(&store, "lobby");
-    for n in 1..=6 {
-        append(&lobby, &n.to_string()).await.expect("appended");
-    }
+    let (dir, store, lobby) = open_lobby();
+    append_all(&lobby, (1..=6).map(|n| n.to_string())).await;
     let database = dir.database();
     database.execute("UPDATE messages SET sum = sum + 1 WHERE id & 15 IN (3, 4)", ()).expect("executed");
     drop(database);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{
-    StoreDir, TEST_TIMEOUT, append, ignore_commits, limits, name, read_all, room, seqs, set_file_length,
-    wait_until,
+    StoreDir, TEST_TIMEOUT, append, append_all, limits, lobby_with, open_lobby, read_all, room, seqs,
+    set_file_length, wait_until,
 };
 use chat_core::{Room, Scan, Search, SearchError};
 use chat_sqlite::{Options, SqliteStore};
@@ -37,9 +37,7 @@ async fn open_indexed(dir: &StoreDir) -> SqliteStore {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn words_of_all_scripts_are_found_newest_first() {
-    let dir = StoreDir::new();
-    let store = dir.open();
-    let lobby = room(&store, "lobby");
+    let (dir, store, lobby) = open_lobby();
     for text in [
         "Hello World",
         "여러분, 안녕하세요!",
@@ -85,53 +83,14 @@ async fn words_of_all_scripts_are_found_newest_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_returns_limited_pages_of_one_room() {
-    let dir = StoreDir::new();
-    let store = dir.open();
-    let (lobby, hall) = (room(&store, "lobby"), room(&store, "hall"));
-    for _ in 0..7 {
-        append(&hall, "apple").await.expect("appended");
-        append(&lobby, "an apple").await.expect("appended");
-        append(&lobby, "a pear").await.expect("appended");
-    }
-    for (limit, before, expected, more) in [
-        (3, None, vec![13, 11, 9], true),
-        (3, Some(9), vec![7, 5, 3], true),
-        (3, Some(3), vec![1], false),
-        (7, None, vec![13, 11, 9, 7, 5, 3, 1], false),
-        (7, Some(1), vec![], false),
-        (7, Some(0), vec![], false),
-    ] {
-        let found = lobby.search(search_for("apple", limit, before)).await.expect("found");
-        assert_eq!((seqs(&found.messages), found.more), (expected, more), "{limit} {before:?}");
-    }
-    assert_eq!(find(&room(&store, "never"), "apple").await, [0; 0]);
-    let page = lobby.read(chat_core::Range::After { seq: 12, limit: 1 }).await.expect("a page");
-    let found = lobby.search(search_for("apple", 1, None)).await.expect("found");
-    assert_eq!(found.messages, page.messages, "byte for byte");
-    let small = Arc::new((*limits()).clone().with(|limits| {
-        limits.wire.max_batch_bytes = page.messages[0].frame.len() * 2;
-    }));
-    let small = store.room(name("lobby"), small, ignore_commits());
-    let found = small.search(search_for("apple", 9, None)).await.expect("found");
-    assert_eq!((seqs(&found.messages), found.more), (vec![13, 11], true));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_search_finds_indexed_and_recent_messages() {
-    let dir = StoreDir::new();
-    let store = dir.open();
-    let lobby = room(&store, "lobby");
+    let (dir, store, lobby) = open_lobby();
     let count = "SELECT count(*) FROM search_docsize";
     let indexed = || dir.index().query_row(count, (), |row| row.get::<_, u64>(0)).expect("counted");
-    for n in 1..=800 {
-        append(&lobby, if n % 100 == 0 { "an apple" } else { "a pear" }).await.expect("appended");
-    }
+    append_all(&lobby, (1..=800).map(|n| if n % 100 == 0 { "an apple" } else { "a pear" })).await;
     wait_until(async || indexed() == 800).await;
     // Later messages are indexed after a quiet time.
-    for _ in 801..=802 {
-        append(&lobby, "an apple").await.expect("appended");
-    }
+    append_all(&lobby, (801..=802).map(|_| "an apple")).await;
     let apples = [802, 801, 800, 700, 600, 500, 400, 300, 200, 100];
     assert_eq!(find(&lobby, "apple").await, apples);
     let found = lobby.search(search_for("apple", 2, Some(802))).await.expect("found");
@@ -149,9 +108,7 @@ async fn a_search_finds_indexed_and_recent_messages() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_without_words_or_with_too_many_is_rejected() {
-    let dir = StoreDir::new();
-    let store = dir.open();
-    let lobby = room(&store, "lobby");
+    let (_dir, _store, lobby) = open_lobby();
     append(&lobby, "... \u{1f600} !").await.expect("appended");
     for query in ["", " \t", "\u{3000}", &"a ".repeat(33)] {
         assert_eq!(lobby.search(search_for(query, 9, None)).await, Err(SearchError::BadQuery), "{query:?}");
@@ -163,16 +120,9 @@ async fn a_query_without_words_or_with_too_many_is_rejected() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_stops_at_its_time_limit_and_the_next_one_works() {
-    let dir = StoreDir::new();
-    let store = dir.open();
-    let lobby = room(&store, "lobby");
-    for n in 0..300 {
-        append(&lobby, &format!("a{n} b{n} c{n}")).await.expect("appended");
-    }
-    let impatient = Arc::new((*limits()).clone().with(|limits| {
-        limits.rooms.call_timeout = Duration::ZERO;
-    }));
-    let impatient = store.room(name("lobby"), impatient, ignore_commits());
+    let (_dir, store, lobby) = open_lobby();
+    append_all(&lobby, (0..300).map(|n| format!("a{n} b{n} c{n}"))).await;
+    let impatient = lobby_with(&store, |limits| limits.rooms.call_timeout = Duration::ZERO);
     let found = impatient.search(search_for("a b c", 300, None)).await;
     assert!(matches!(found, Err(SearchError::Unavailable(_))), "{found:?}");
     assert_eq!(find(&lobby, "a299 b").await, [300]);
@@ -274,12 +224,8 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(async {
-            let dir = StoreDir::new();
-            let store = dir.open();
-            let lobby = room(&store, "lobby");
-            for text in &texts {
-                append(&lobby, text).await.expect("appended");
-            }
+            let (dir, store, lobby) = open_lobby();
+            append_all(&lobby, &texts).await;
             store.close_blocking();
             let store = open_indexed(&dir).await;
             let lobby = room(&store, "lobby");

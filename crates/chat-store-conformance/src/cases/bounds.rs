@@ -17,8 +17,7 @@ chat_suite::cases!(
     }
 
     /// After each append the head is its `seq`, and first does not move.
-    async fn the_head_is_the_newest_seq(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn the_head_is_the_newest_seq(stage: Stage, room: OpenRoom) -> Verdict {
         for _ in 0..5 {
             let seq = room.say("hi").await?.seq;
             let bounds = room.bounds().await?;
@@ -28,8 +27,7 @@ chat_suite::cases!(
     }
 
     /// All bounds and pages of an open room have the same epoch.
-    async fn the_epoch_stays_while_the_room_is_open(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn the_epoch_stays_while_the_room_is_open(stage: Stage, room: OpenRoom) -> Verdict {
         let epoch = room.bounds().await?.epoch;
         for _ in 0..3 {
             room.say("hi").await?;
@@ -41,8 +39,7 @@ chat_suite::cases!(
     }
 
     /// A room that is only read and searched stays empty and keeps its epoch.
-    async fn reading_changes_nothing(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn reading_changes_nothing(stage: Stage, room: OpenRoom) -> Verdict {
         let before = room.bounds().await?;
         room.read(Range::After { seq: 0, limit: 9 }).await?;
         room.read(Range::newest(9)).await?;
@@ -52,8 +49,7 @@ chat_suite::cases!(
     }
 
     /// A repeat or a conflict does not move the head.
-    async fn repeats_and_conflicts_do_not_move_the_head(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn repeats_and_conflicts_do_not_move_the_head(stage: Stage, room: OpenRoom) -> Verdict {
         room.append(&ann(), Some("k"), &body("hi")).await?;
         let before = room.bounds().await?;
         room.repeat(&ann(), "k", &body("hi")).await?;
@@ -70,13 +66,11 @@ chat_suite::cases!(
     }
 
     /// The head is never below a `seq` that an answer or a report has named, and neither head nor first goes back.
-    async fn bounds_never_go_back(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
-        let (writer, answered) = (room.clone(), Arc::new(AtomicU64::new(0)));
-        let highest = Arc::clone(&answered);
-        let writing = tokio::spawn(concurrently(4, move |_| {
-            let (room, answered) = (writer.clone(), Arc::clone(&highest));
-            async move { append_and_check(&room, &room, &answered, 50).await }
+    async fn bounds_never_go_back(stage: Stage, room: OpenRoom) -> Verdict {
+        let answered = Arc::new(AtomicU64::new(0));
+        let shared = (room.clone(), Arc::clone(&answered));
+        let writing = tokio::spawn(concurrently(4, shared, |(room, answered), _| async move {
+            append_and_check(&room, &room, &answered, 50).await
         }));
         check_bounds(&room, &answered, 200).await?;
         writing.await.map_err(|panic| Failure::new("writers that do not fail", panic))?

@@ -9,43 +9,32 @@ use tokio::task::yield_now;
 use tokio::time::{Duration, sleep, timeout};
 
 use super::{ann, body, check, concurrently, same, seqs};
-use crate::{Case, Failure, Reports, Stage, Verdict};
+use crate::{Case, Failure, OpenRoom, Reports, Stage, Verdict};
 
 /// The time after which an append that is not polled counts as not committed.
 const UNPOLLED_WAIT: Duration = Duration::from_millis(500);
 
 chat_suite::cases!(
     /// The sink hears of each answered entry within the limit, before or after the answer.
-    async fn an_answered_entry_is_reported(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
-        concurrently(6, move |_| {
-            let room = room.clone();
-            async move {
-                for _ in 0..20 {
-                    let seq = room.say("hi").await?.seq;
-                    room.reports.cover(seq..=seq).await?;
-                }
-                Ok(())
+    async fn an_answered_entry_is_reported(stage: Stage, room: OpenRoom) -> Verdict {
+        concurrently(6, room, |room, _| async move {
+            for _ in 0..20 {
+                let seq = room.say("hi").await?.seq;
+                room.reports.cover(seq..=seq).await?;
             }
+            Ok(())
         })
         .await
     }
 
     /// The sink hears of each entry of eight concurrent writers at least once, and of no other entry.
-    async fn each_entry_is_reported_at_least_once(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
-        let writer = room.clone();
-        concurrently(8, move |_| {
-            let room = writer.clone();
-            async move { room.say_all(25).await }
-        })
-        .await?;
+    async fn each_entry_is_reported_at_least_once(stage: Stage, room: OpenRoom) -> Verdict {
+        concurrently(8, room.clone(), |room, _| async move { room.say_all(25).await }).await?;
         room.check_reports(1..=200).await
     }
 
     /// An entry has the same bytes in the report and in every page, however often it is read.
-    async fn a_reported_entry_is_the_entry_that_is_read(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_reported_entry_is_the_entry_that_is_read(stage: Stage, room: OpenRoom) -> Verdict {
         room.append(&ann(), Some("k"), r#"{ "text" : "\u00e9" , "n":1.50 }"#).await?;
         room.say_all(9).await?;
         let reported = room.reported(1..=10).await?;
@@ -106,8 +95,7 @@ chat_suite::cases!(
     }
 
     /// The sink hears of no other entry after a repeat.
-    async fn a_duplicate_is_not_reported(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_duplicate_is_not_reported(stage: Stage, room: OpenRoom) -> Verdict {
         room.append(&ann(), Some("k"), &body("hi")).await?;
         room.repeat(&ann(), "k", &body("hi")).await?;
         room.say("more").await?;
@@ -115,8 +103,7 @@ chat_suite::cases!(
     }
 
     /// The sink does not hear of a message whose key was used for another body.
-    async fn a_conflict_is_not_reported(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_conflict_is_not_reported(stage: Stage, room: OpenRoom) -> Verdict {
         room.append(&ann(), Some("k"), &body("hi")).await?;
         let conflict = room.try_append(&ann(), Some("k"), &body("ho")).await?;
         check(conflict.is_err(), "a conflict", conflict)?;
@@ -137,8 +124,7 @@ chat_suite::cases!(
     }
 
     /// Each entry that a dropped append has left in the log is reported, or the sink hears of the new head.
-    async fn a_dropped_append_is_reported_if_it_is_committed(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_dropped_append_is_reported_if_it_is_committed(stage: Stage, room: OpenRoom) -> Verdict {
         for polls in 0..60_usize {
             let (writer, text) = (room.clone(), format!("dropped after {polls}"));
             let mut append = async move { writer.say(&text).await.map(drop) }.boxed();
@@ -180,8 +166,7 @@ chat_suite::cases!(
     }
 
     /// A room goes on after the tasks that append to it were aborted.
-    async fn aborted_appends_do_not_stop_the_room(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn aborted_appends_do_not_stop_the_room(stage: Stage, room: OpenRoom) -> Verdict {
         for _ in 0..10 {
             let room = Arc::new(room.clone());
             let tasks: Vec<_> = (0..8)
@@ -202,8 +187,7 @@ chat_suite::cases!(
 
     /// A repeat of an append that was dropped after its commit answers the entry that the sink hears of.
     #[source = "chat_core::Room, Keys"]
-    async fn a_repeat_of_a_dropped_append_answers_a_reported_entry(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_repeat_of_a_dropped_append_answers_a_reported_entry(stage: Stage, room: OpenRoom) -> Verdict {
         for polls in 0..24_usize {
             let (writer, key) = (room.clone(), format!("k{polls}"));
             let first = key.clone();

@@ -15,8 +15,7 @@ chat_suite::cases!(
 
     /// A room of a store that was closed refuses messages, and so does one that is opened later.
     #[source = "chat_core::Store, close"]
-    async fn a_closed_store_refuses(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_closed_store_refuses(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(3).await?;
         same(&stage.store(0)?.close().await, &Ok(()))?;
         refuses(&room).await?;
@@ -30,8 +29,7 @@ chat_suite::cases!(
     /// A close loses no acknowledged entry.
     #[source = "chat_core::Store, close"]
     #[with(needs(Capability::Persistence))]
-    async fn a_close_loses_no_acknowledged_entry(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_close_loses_no_acknowledged_entry(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(50).await?;
         same(&stage.store(0)?.close().await, &Ok(()))?;
         drop(room);
@@ -59,8 +57,7 @@ chat_suite::cases!(
     /// A room that is open during an outage refuses messages, loses no answered message, and works again later.
     #[source = "chat_core::Store, health"]
     #[with(needs(Capability::Outage))]
-    async fn an_open_room_survives_an_outage(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn an_open_room_survives_an_outage(stage: Stage, room: OpenRoom) -> Verdict {
         room.append(&ann(), Some("k"), &body("hi")).await?;
         let before = room.read_after(0).await?;
         stage.set_reachable(false)?;

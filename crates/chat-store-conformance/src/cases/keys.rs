@@ -9,8 +9,7 @@ use crate::{Capability, Case, Failure, OpenRoom, Stage, Verdict};
 
 chat_suite::cases!(
     /// A repeat answers the `seq` and `at` of the first append, as a duplicate, however late it comes.
-    async fn a_repeat_answers_the_first_append(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_repeat_answers_the_first_append(stage: Stage, room: OpenRoom) -> Verdict {
         room.say("before").await?;
         let first = room.append(&ann(), Some("k"), &body("hi")).await?;
         for _ in 0..3 {
@@ -22,8 +21,7 @@ chat_suite::cases!(
     }
 
     /// A repeat does not change the log.
-    async fn a_repeat_stores_nothing(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_repeat_stores_nothing(stage: Stage, room: OpenRoom) -> Verdict {
         room.append(&ann(), Some("k"), &body("hi")).await?;
         let before = room.read_after(0).await?;
         room.repeat(&ann(), "k", &body("hi")).await?;
@@ -31,8 +29,7 @@ chat_suite::cases!(
     }
 
     /// A used key with another body is a conflict, stores nothing, and stays with the first body.
-    async fn another_body_is_a_conflict(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn another_body_is_a_conflict(stage: Stage, room: OpenRoom) -> Verdict {
         let first = room.append(&ann(), Some("k"), &body("hi")).await?;
         for other in [body("ho"), body("hi "), "{}".to_owned()] {
             same(&room.try_append(&ann(), Some("k"), &other).await?, &Err(AppendError::KeyConflict))?;
@@ -42,8 +39,7 @@ chat_suite::cases!(
     }
 
     /// White space, the order of fields and the spelling of a character make another body.
-    async fn bodies_are_compared_byte_by_byte(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn bodies_are_compared_byte_by_byte(stage: Stage, room: OpenRoom) -> Verdict {
         let first = r#"{"text":"é","n":1}"#;
         room.append(&ann(), Some("k"), first).await?;
         for other in [
@@ -58,8 +54,7 @@ chat_suite::cases!(
     }
 
     /// The same body without a key is a new message each time.
-    async fn a_message_without_a_key_is_never_a_repeat(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_message_without_a_key_is_never_a_repeat(stage: Stage, room: OpenRoom) -> Verdict {
         for seq in 1..=3 {
             same(&room.append(&ann(), None, &body("hi")).await?.seq, &seq)?;
         }
@@ -67,8 +62,7 @@ chat_suite::cases!(
     }
 
     /// A key belongs to its user: the same key of another user is another message.
-    async fn users_do_not_share_keys(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn users_do_not_share_keys(stage: Stage, room: OpenRoom) -> Verdict {
         for (seq, name) in (1..).zip(["Ann", "ann", "Bo", "An", "Ann1"]) {
             same(&room.append(&guest(name), Some("k"), &body(name)).await?.seq, &seq)?;
         }
@@ -76,8 +70,7 @@ chat_suite::cases!(
     }
 
     /// A guest with the id of a known user has keys of its own.
-    async fn a_guest_and_a_known_user_do_not_share_keys(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_guest_and_a_known_user_do_not_share_keys(stage: Stage, room: OpenRoom) -> Verdict {
         room.append(&known("Ann", "Ann")?, Some("k"), &body("known")).await?;
         room.append(&guest("Ann"), Some("k"), &body("guest")).await?;
         same(&room.repeat(&known("Ann", "Ann")?, "k", &body("known")).await?.seq, &1)?;
@@ -85,8 +78,7 @@ chat_suite::cases!(
     }
 
     /// Keys belong to the id of a user, not to the name.
-    async fn a_renamed_user_keeps_its_keys(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_renamed_user_keeps_its_keys(stage: Stage, room: OpenRoom) -> Verdict {
         let first = room.append(&known("7", "Ann")?, Some("k"), &body("hi")).await?;
         let again = room.repeat(&known("7", "Ann Smith")?, "k", &body("hi")).await?;
         same(&again.seq, &first.seq)?;
@@ -104,8 +96,7 @@ chat_suite::cases!(
     }
 
     /// Keys that differ in case, white space, a NUL or their normal form are different keys.
-    async fn keys_are_compared_byte_by_byte(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn keys_are_compared_byte_by_byte(stage: Stage, room: OpenRoom) -> Verdict {
         let keys =
             ["k", "K", "k ", " k", "k\0", "\0", "\u{e9}", "e\u{301}", "%", "_", "*", "'", "\"", "k;--", "ｋ"];
         for key in keys {
@@ -118,8 +109,7 @@ chat_suite::cases!(
     }
 
     /// A user and a key are compared separately, so that no pair is equal to another pair once joined.
-    async fn user_and_key_are_compared_separately(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn user_and_key_are_compared_separately(stage: Stage, room: OpenRoom) -> Verdict {
         for (id, key) in
             [("a", "bc"), ("ab", "c"), ("a:b", "c"), ("a", "b:c"), ("a\0b", "c"), ("a", "b\0c"), ("a/b", "c")]
         {
@@ -129,8 +119,7 @@ chat_suite::cases!(
     }
 
     /// Keys of 64 bytes that differ in the last byte are two keys.
-    async fn a_key_of_64_bytes_is_not_cut(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_key_of_64_bytes_is_not_cut(stage: Stage, room: OpenRoom) -> Verdict {
         let long = "k".repeat(63);
         for last in ["a", "b"] {
             room.append(&ann(), Some(&format!("{long}{last}")), &body("hi")).await?;
@@ -139,21 +128,17 @@ chat_suite::cases!(
     }
 
     /// Of many concurrent appends with one key, one is new and the others are its duplicates.
-    async fn concurrent_repeats_are_stored_once(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn concurrent_repeats_are_stored_once(stage: Stage, room: OpenRoom) -> Verdict {
         for round in 1..=10 {
-            let (writer, new) = (room.clone(), Arc::new(AtomicUsize::new(0)));
-            let counted = Arc::clone(&new);
-            concurrently(8, move |_| {
-                let (room, new) = (writer.clone(), Arc::clone(&counted));
-                async move {
-                    let appended = room.try_append(&ann(), Some(&format!("k{round}")), &body("hi")).await?;
-                    let appended = appended.map_err(|error| Failure::new("an answer", error))?;
-                    if !appended.duplicate {
-                        new.fetch_add(1, Ordering::SeqCst);
-                    }
-                    same(&appended.seq, &round)
+            let new = Arc::new(AtomicUsize::new(0));
+            let shared = (room.clone(), Arc::clone(&new));
+            concurrently(8, shared, |(room, new), _| async move {
+                let appended = room.try_append(&ann(), Some(&format!("k{round}")), &body("hi")).await?;
+                let appended = appended.map_err(|error| Failure::new("an answer", error))?;
+                if !appended.duplicate {
+                    new.fetch_add(1, Ordering::SeqCst);
                 }
+                same(&appended.seq, &round)
             })
             .await?;
             same(&new.load(Ordering::SeqCst), &1)?;
@@ -162,17 +147,12 @@ chat_suite::cases!(
     }
 
     /// Of many concurrent bodies with one key, one is stored and the others are conflicts.
-    async fn concurrent_bodies_with_one_key_store_one(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
-        let writer = room.clone();
-        concurrently(8, move |number| {
-            let room = writer.clone();
-            async move {
-                match room.try_append(&ann(), Some("k"), &body(&number.to_string())).await? {
-                    Ok(appended) => check(!appended.duplicate, "a new message or a conflict", appended),
-                    Err(AppendError::KeyConflict) => Ok(()),
-                    Err(error) => Err(Failure::new("a new message or a conflict", error)),
-                }
+    async fn concurrent_bodies_with_one_key_store_one(stage: Stage, room: OpenRoom) -> Verdict {
+        concurrently(8, room.clone(), |room, number| async move {
+            match room.try_append(&ann(), Some("k"), &body(&number.to_string())).await? {
+                Ok(appended) => check(!appended.duplicate, "a new message or a conflict", appended),
+                Err(AppendError::KeyConflict) => Ok(()),
+                Err(error) => Err(Failure::new("a new message or a conflict", error)),
             }
         })
         .await?;
@@ -181,8 +161,7 @@ chat_suite::cases!(
 
     /// The newest `log_keys` keys are known, also with messages without keys between them.
     #[with(limits(|limits| limits.rooms.log_keys = 4))]
-    async fn the_newest_keys_are_remembered(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn the_newest_keys_are_remembered(stage: Stage, room: OpenRoom) -> Verdict {
         for number in 1..=9 {
             room.append(&ann(), Some(&format!("k{number}")), &body("hi")).await?;
             room.say("no key").await?;
@@ -196,8 +175,7 @@ chat_suite::cases!(
     /// The oldest key is forgotten when there are more than `log_keys`.
     #[with(limits(|limits| limits.rooms.log_keys = 4))]
     #[with(needs(Capability::KeyLimit))]
-    async fn the_oldest_keys_are_forgotten(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn the_oldest_keys_are_forgotten(stage: Stage, room: OpenRoom) -> Verdict {
         for number in 1..=9 {
             room.append(&ann(), Some(&format!("k{number}")), &body("hi")).await?;
         }
@@ -207,8 +185,7 @@ chat_suite::cases!(
     /// After `key_window` a key is unknown, and any body with it is a new message.
     #[with(limits(|limits| limits.rooms.key_window = Duration::from_millis(300)))]
     #[with(needs(Capability::KeyWindow))]
-    async fn a_key_is_forgotten_after_its_window(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_key_is_forgotten_after_its_window(stage: Stage, room: OpenRoom) -> Verdict {
         let first = room.append(&ann(), Some("k"), &body("hi")).await?;
         becomes_free(&room, "k").await?;
         let second = room.read_after(first.seq).await?;

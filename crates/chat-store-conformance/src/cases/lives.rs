@@ -1,12 +1,11 @@
 use chat_core::AppendError;
 
 use super::{ann, body, check, same, seqs};
-use crate::{Capability, Case, Stage, Verdict};
+use crate::{Capability, Case, OpenRoom, Stage, Verdict};
 
 chat_suite::cases!(
     /// After a restart everything is there, or the epoch is another one.
-    async fn a_restarted_log_is_the_same_or_has_another_epoch(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_restarted_log_is_the_same_or_has_another_epoch(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(3).await?;
         let before = (room.bounds().await?, room.read_after(0).await?);
         drop(room);
@@ -17,8 +16,7 @@ chat_suite::cases!(
     }
 
     /// After a restart a room accepts messages, reports them and returns them.
-    async fn a_restarted_log_accepts_messages(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_restarted_log_accepts_messages(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(3).await?;
         drop(room);
         let room = stage.restart().await.open("lobby").await?;
@@ -49,8 +47,7 @@ chat_suite::cases!(
 
     /// After a restart a repeat answers the first append, and another body is a conflict.
     #[with(needs(Capability::Persistence))]
-    async fn a_restart_keeps_the_keys(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_restart_keeps_the_keys(stage: Stage, room: OpenRoom) -> Verdict {
         room.say("hi").await?;
         let first = room.append(&ann(), Some("k"), &body("hi")).await?;
         drop(room);
@@ -64,7 +61,8 @@ chat_suite::cases!(
 
     /// The first message after each restart gets the `seq` after the last one.
     #[with(needs(Capability::Persistence))]
-    async fn numbers_continue_after_a_restart(mut stage: Stage) -> Verdict {
+    async fn numbers_continue_after_a_restart(stage: Stage) -> Verdict {
+        let mut stage = stage;
         for life in 0..4 {
             let room = stage.open("lobby").await?;
             same(&room.bounds().await?.head, &(life * 2))?;
@@ -78,8 +76,7 @@ chat_suite::cases!(
 
     /// After a restart the sink hears of each new entry, and of no entry that the log does not have.
     #[with(needs(Capability::Persistence))]
-    async fn a_sink_opened_after_a_restart_hears_of_new_entries(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_sink_opened_after_a_restart_hears_of_new_entries(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(3).await?;
         drop(room);
         let room = stage.restart().await.open("lobby").await?;
@@ -90,8 +87,7 @@ chat_suite::cases!(
 
     /// A member with a position from before a restart gets the later entries and no others.
     #[with(needs(Capability::Persistence))]
-    async fn a_position_from_before_a_restart_recovers(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_position_from_before_a_restart_recovers(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(5).await?;
         let seen = room.bounds().await?;
         drop(room);
@@ -108,8 +104,7 @@ chat_suite::cases!(
     #[with(limits(|limits| limits.rooms.log_messages = 5))]
     #[with(needs(Capability::Persistence))]
     #[with(needs(Capability::Retention))]
-    async fn removed_entries_stay_removed_after_a_restart(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn removed_entries_stay_removed_after_a_restart(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(30).await?;
         super::retention::first_moves(&room).await?;
         let before = room.bounds().await?;
@@ -127,8 +122,7 @@ chat_suite::cases!(
             limits.rooms.log_bytes = usize::MAX;
         }))]
     #[with(needs(Capability::Persistence))]
-    async fn answered_entries_survive_a_restart(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn answered_entries_survive_a_restart(stage: Stage, room: OpenRoom) -> Verdict {
         let tasks: Vec<_> = (0..4)
             .map(|_| {
                 let room = room.clone();

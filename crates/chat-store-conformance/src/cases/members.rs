@@ -6,8 +6,7 @@ use crate::{Case, Failure, Frame, Stage, TestChat, Verdict};
 chat_suite::cases!(
     /// The subscribers and members of a chat get the messages of eight concurrent writers as 1, 2, 3, each once.
     #[source = "chat_core::Room, Commits"]
-    async fn concurrent_messages_reach_members_in_order(stage: Stage) -> Verdict {
-        let chat = stage.chat_on(0)?;
+    async fn concurrent_messages_reach_members_in_order(stage: Stage, chat: TestChat) -> Verdict {
         let mut subscribers = [chat.subscribe("lobby").await?, chat.subscribe("lobby").await?];
         let (mut member, _) = chat.join("Bo", "lobby", &json!({})).await?;
         post_concurrently(&chat, 8, 25).await?;
@@ -19,8 +18,7 @@ chat_suite::cases!(
 
     /// A member gets the same bytes as a reader of the log.
     #[source = "chat_core::Room, Bodies"]
-    async fn members_get_what_the_log_has(stage: Stage) -> Verdict {
-        let chat = stage.chat_on(0)?;
+    async fn members_get_what_the_log_has(stage: Stage, chat: TestChat) -> Verdict {
         let mut subscriber = chat.subscribe("lobby").await?;
         post_concurrently(&chat, 4, 10).await?;
         let mut delivered = Vec::new();
@@ -33,8 +31,7 @@ chat_suite::cases!(
 
     /// A member that joins after a position, during appends, gets each later message once and in order.
     #[source = "chat_core::Room, Pages"]
-    async fn a_join_during_appends_gets_each_message_once(stage: Stage) -> Verdict {
-        let chat = stage.chat_on(0)?;
+    async fn a_join_during_appends_gets_each_message_once(stage: Stage, chat: TestChat) -> Verdict {
         // The room stays open, and with it a log that does not outlive its last opening.
         let (_keeper, joined) = chat.join("Bo", "lobby", &json!({})).await?;
         chat.post_all("lobby", 10).await?;
@@ -51,8 +48,7 @@ chat_suite::cases!(
 
     /// A message that is acknowledged to its sender reaches each member within the limit, one message at a time.
     #[source = "chat_core::Room, Commits"]
-    async fn each_acknowledged_message_reaches_a_member(stage: Stage) -> Verdict {
-        let chat = stage.chat_on(0)?;
+    async fn each_acknowledged_message_reaches_a_member(stage: Stage, chat: TestChat) -> Verdict {
         let mut subscriber = chat.subscribe("lobby").await?;
         for number in 1..=20 {
             let seq = chat.post("lobby", "hi").await?;
@@ -65,12 +61,7 @@ chat_suite::cases!(
 
 /// Posts `count` messages for each of the writers, concurrently.
 pub(super) async fn post_concurrently(chat: &TestChat, writers: usize, count: u64) -> Verdict {
-    let chat = chat.clone();
-    concurrently(writers, move |_| {
-        let chat = chat.clone();
-        async move { chat.post_all("lobby", count).await }
-    })
-    .await
+    concurrently(writers, chat.clone(), |chat, _| async move { chat.post_all("lobby", count).await }).await
 }
 
 /// Waits until a member has got this number of messages.

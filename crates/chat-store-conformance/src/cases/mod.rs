@@ -26,7 +26,7 @@ use serde_json::value::RawValue;
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::stage::{ann, body, guest};
-use crate::{Case, Failure, OpenRoom, TIME_LIMIT, Verdict};
+use crate::{Capability, Case, Failure, OpenRoom, TIME_LIMIT, Verdict};
 
 /// Returns all cases, in the order of the groups.
 pub fn cases() -> Vec<Case> {
@@ -40,12 +40,12 @@ pub fn cases() -> Vec<Case> {
         ("rooms", "chat_core::Room, Openings", rooms::cases()),
         ("resume", "chat_core::Room, Pages", resume::cases()),
         ("lives", "chat_core::Room, Lives", lives::cases()),
-        ("retention", "chat_core::Room, Retention", retention::cases()),
+        ("retention", "chat_core::Room, Retention", needing(Capability::Retention, retention::cases())),
         ("search", "chat_core::Room, Search", search::cases()),
-        ("search", "chat_core::Room, Search", search_pages::cases()),
+        ("search", "chat_core::Room, Search", needing(Capability::Search, search_pages::cases())),
         ("members", "chat_core::Room, Commits", members::cases()),
-        ("nodes", "chat_core::Room, Openings", nodes::cases()),
-        ("renewal", "chat_core::Room, Lives", renewal::cases()),
+        ("nodes", "chat_core::Room, Openings", needing(Capability::MultipleNodes, nodes::cases())),
+        ("renewal", "chat_core::Room, Lives", needing(Capability::Renewal, renewal::cases())),
         ("health", "chat_core::Store, health", health::cases()),
     ];
     let in_group = |(group, source, cases): (_, _, Vec<Case>)| {
@@ -58,6 +58,12 @@ pub fn cases() -> Vec<Case> {
         })
     };
     groups.into_iter().flat_map(in_group).collect()
+}
+
+/// The cases of a group that all need this capability.
+fn needing(capability: Capability, mut cases: Vec<Case>) -> Vec<Case> {
+    cases.iter_mut().for_each(|case| case.conditions.needs.push(capability));
+    cases
 }
 
 /// Fails unless `holds`.
@@ -137,12 +143,13 @@ pub(crate) async fn eventually<F: Future<Output = Result<bool, Failure>>>(
     Ok(())
 }
 
-/// Runs this for each number in a task of its own, concurrently.
-async fn concurrently<F>(count: usize, run: impl Fn(usize) -> F) -> Verdict
+/// Runs this for each number in a task of its own, concurrently. Each task gets a clone of what they share.
+async fn concurrently<T, F>(count: usize, shared: T, run: impl Fn(T, usize) -> F) -> Verdict
 where
+    T: Clone,
     F: Future<Output = Verdict> + Send + 'static,
 {
-    let tasks: Vec<_> = (0..count).map(|number| tokio::spawn(run(number))).collect();
+    let tasks: Vec<_> = (0..count).map(|number| tokio::spawn(run(shared.clone(), number))).collect();
     for task in tasks {
         task.await.map_err(|panic| Failure::new("a task that ends", panic))??;
     }

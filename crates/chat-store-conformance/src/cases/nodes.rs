@@ -8,12 +8,11 @@ use super::bounds::{append_and_check, check_bounds};
 use super::members::{post_concurrently, seqs_of};
 use super::numbers::check_times;
 use super::{ann, body, check, concurrently, same, seqs};
-use crate::{Capability, Case, Failure, OpenRoom, Stage, Verdict};
+use crate::{Case, Failure, OpenRoom, Stage, Verdict};
 
 chat_suite::cases!(
     /// The sink on one node hears of an entry that another node has appended, within the limit.
     #[source = "chat_core::Room, Commits"]
-    #[with(needs(Capability::MultipleNodes))]
     async fn an_entry_of_one_node_is_reported_on_the_other(stage: Stage) -> Verdict {
         let (a, b) = both(&stage).await?;
         same(&a.bounds().await?.epoch, &b.bounds().await?.epoch)?;
@@ -28,7 +27,6 @@ chat_suite::cases!(
 
     /// The other node hears of the last entry although no later entry shows that a report was lost.
     #[source = "chat_core::Room, Commits"]
-    #[with(needs(Capability::MultipleNodes))]
     async fn a_lost_last_report_is_repaired(stage: Stage) -> Verdict {
         let (a, b) = both(&stage).await?;
         for number in 1..=20 {
@@ -41,15 +39,12 @@ chat_suite::cases!(
 
     /// On each node the head is never below a `seq` that an answer of any node or a report has named.
     #[source = "chat_core::Room, Bounds"]
-    #[with(needs(Capability::MultipleNodes))]
     async fn bounds_never_go_back_on_any_node(stage: Stage) -> Verdict {
         let (a, b) = both(&stage).await?;
         let answered = Arc::new(AtomicU64::new(0));
-        let (rooms, highest) = ([a.clone(), b.clone()], Arc::clone(&answered));
-        let writing = tokio::spawn(concurrently(4, move |number| {
-            let (writer, reader) = (rooms[number % 2].clone(), rooms[1 - number % 2].clone());
-            let answered = Arc::clone(&highest);
-            async move { append_and_check(&writer, &reader, &answered, 50).await }
+        let shared = ([a.clone(), b.clone()], Arc::clone(&answered));
+        let writing = tokio::spawn(concurrently(4, shared, |(rooms, answered), number| async move {
+            append_and_check(&rooms[number % 2], &rooms[1 - number % 2], &answered, 50).await
         }));
         tokio::try_join!(check_bounds(&a, &answered, 200), check_bounds(&b, &answered, 200))?;
         writing.await.map_err(|panic| Failure::new("writers that do not fail", panic))?
@@ -57,7 +52,6 @@ chat_suite::cases!(
 
     /// An append on one node, after an answer on another node, gets a higher `seq`.
     #[source = "chat_core::Room, Numbers"]
-    #[with(needs(Capability::MultipleNodes))]
     async fn an_append_after_an_answer_on_another_node_gets_a_higher_seq(stage: Stage) -> Verdict {
         let (a, b) = both(&stage).await?;
         let mut last = 0;
@@ -71,21 +65,17 @@ chat_suite::cases!(
 
     /// Concurrent appends on two nodes get the numbers 1 to 200, each once, and their times do not decrease.
     #[source = "chat_core::Room, Numbers"]
-    #[with(needs(Capability::MultipleNodes))]
     async fn concurrent_appends_on_two_nodes_leave_no_hole(stage: Stage) -> Verdict {
         let (a, b) = both(&stage).await?;
-        let (rooms, answered) = ([a.clone(), b.clone()], Arc::new(Mutex::new(BTreeSet::new())));
-        let seqs_of_all = Arc::clone(&answered);
-        concurrently(8, move |number| {
-            let (room, answered) = (rooms[number % 2].clone(), Arc::clone(&seqs_of_all));
-            async move {
-                for _ in 0..25 {
-                    let seq = room.say("hi").await?.seq;
-                    let is_new = answered.lock().is_ok_and(|mut answered| answered.insert(seq));
-                    check(is_new, "a `seq` that no other append got", seq)?;
-                }
-                Ok(())
+        let answered = Arc::new(Mutex::new(BTreeSet::new()));
+        let shared = ([a.clone(), b.clone()], Arc::clone(&answered));
+        concurrently(8, shared, |(rooms, answered), number| async move {
+            for _ in 0..25 {
+                let seq = rooms[number % 2].say("hi").await?.seq;
+                let is_new = answered.lock().is_ok_and(|mut answered| answered.insert(seq));
+                check(is_new, "a `seq` that no other append got", seq)?;
             }
+            Ok(())
         })
         .await?;
         let log = a.read_after(0).await?;
@@ -97,7 +87,6 @@ chat_suite::cases!(
 
     /// A key that was used on one node is known on another: a repeat there answers the first append.
     #[source = "chat_core::Room, Keys"]
-    #[with(needs(Capability::MultipleNodes))]
     async fn a_repeat_on_another_node_answers_the_first_append(stage: Stage) -> Verdict {
         let (a, b) = both(&stage).await?;
         for number in 1..=10 {
@@ -112,7 +101,6 @@ chat_suite::cases!(
 
     /// A key that was used on one node is a conflict on another node with another body.
     #[source = "chat_core::Room, Keys"]
-    #[with(needs(Capability::MultipleNodes))]
     async fn another_body_on_another_node_is_a_conflict(stage: Stage) -> Verdict {
         let (a, b) = both(&stage).await?;
         a.append(&ann(), Some("k"), &body("hi")).await?;
@@ -124,7 +112,6 @@ chat_suite::cases!(
 
     /// Of concurrent repeats on two nodes one is stored.
     #[source = "chat_core::Room, Keys"]
-    #[with(needs(Capability::MultipleNodes))]
     async fn concurrent_repeats_on_two_nodes_are_stored_once(stage: Stage) -> Verdict {
         let (a, b) = both(&stage).await?;
         for round in 1..=10 {
@@ -143,7 +130,6 @@ chat_suite::cases!(
 
     /// The members of two chats, each on its own node, get the messages of both in one order, without holes.
     #[source = "chat_core::Room, Commits"]
-    #[with(needs(Capability::MultipleNodes))]
     async fn members_on_two_nodes_get_one_order(stage: Stage) -> Verdict {
         let (a, b) = (stage.chat_on(0)?, stage.chat_on(1)?);
         let (mut on_a, mut on_b) = (a.subscribe("lobby").await?, b.subscribe("lobby").await?);

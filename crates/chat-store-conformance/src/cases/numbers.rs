@@ -4,15 +4,14 @@ use chat_core::{StoredMessage, User};
 use serde_json::json;
 
 use super::{ann, body, check, concurrently, event, guest, same, seqs};
-use crate::{Case, Failure, Stage, Verdict};
+use crate::{Case, Failure, OpenRoom, Stage, Verdict};
 
 /// The largest difference between the clocks of a store and of this machine.
 const SKEW: Duration = Duration::from_secs(60);
 
 chat_suite::cases!(
     /// The first message gets `seq` 1, the next one 2, and so on.
-    async fn messages_are_numbered_from_one(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn messages_are_numbered_from_one(stage: Stage, room: OpenRoom) -> Verdict {
         for seq in 1..=5 {
             same(&room.say("hi").await?.seq, &seq)?;
         }
@@ -20,51 +19,36 @@ chat_suite::cases!(
     }
 
     /// Eight concurrent writers get the numbers 1 to 200, each once.
-    async fn concurrent_appends_leave_no_hole(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
-        let writer = room.clone();
-        concurrently(8, move |_| {
-            let room = writer.clone();
-            async move { room.say_all(25).await }
-        })
-        .await?;
+    async fn concurrent_appends_leave_no_hole(stage: Stage, room: OpenRoom) -> Verdict {
+        concurrently(8, room.clone(), |room, _| async move { room.say_all(25).await }).await?;
         same(&seqs(&room.read_after(0).await?), &(1..=200).collect())
     }
 
     /// The entry at the `seq` that an append answers is the message of that append.
-    async fn an_answered_seq_holds_the_appended_message(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
-        let writer = room.clone();
-        concurrently(6, move |number| {
-            let room = writer.clone();
-            async move {
-                for turn in 0..15 {
-                    let text = format!("{number} {turn}");
-                    let seq = room.say(&text).await?.seq;
-                    let mine = room.read_after(seq - 1).await?;
-                    let mine = mine.first().ok_or_else(|| Failure::new(&text, "nothing"))?;
-                    same(&event(mine)?["body"]["text"], &json!(text))?;
-                }
-                Ok(())
+    async fn an_answered_seq_holds_the_appended_message(stage: Stage, room: OpenRoom) -> Verdict {
+        concurrently(6, room.clone(), |room, number| async move {
+            for turn in 0..15 {
+                let text = format!("{number} {turn}");
+                let seq = room.say(&text).await?.seq;
+                let mine = room.read_after(seq - 1).await?;
+                let mine = mine.first().ok_or_else(|| Failure::new(&text, "nothing"))?;
+                same(&event(mine)?["body"]["text"], &json!(text))?;
             }
+            Ok(())
         })
         .await
     }
 
     /// An append that starts after another one was answered gets a higher `seq`, whatever other writers do.
-    async fn sequential_appends_get_increasing_seqs(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
-        concurrently(6, move |number| {
-            let room = room.clone();
-            async move {
-                let (user, mut last) = (guest(&format!("writer-{number}")), 0);
-                for _ in 0..20 {
-                    let seq = room.append(&user, None, &body("hi")).await?.seq;
-                    check(seq > last, format!("a `seq` above {last}"), seq)?;
-                    last = seq;
-                }
-                Ok(())
+    async fn sequential_appends_get_increasing_seqs(stage: Stage, room: OpenRoom) -> Verdict {
+        concurrently(6, room, |room, number| async move {
+            let (user, mut last) = (guest(&format!("writer-{number}")), 0);
+            for _ in 0..20 {
+                let seq = room.append(&user, None, &body("hi")).await?.seq;
+                check(seq > last, format!("a `seq` above {last}"), seq)?;
+                last = seq;
             }
+            Ok(())
         })
         .await
     }
@@ -81,8 +65,7 @@ chat_suite::cases!(
     }
 
     /// A message without a key has no `key` field, not an empty one.
-    async fn a_message_without_a_key_has_no_key_field(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_message_without_a_key_has_no_key_field(stage: Stage, room: OpenRoom) -> Verdict {
         let at = room.say("hi").await?.at;
         let expected = json!({"type": "message", "room": "lobby", "seq": 1,
                     "user": {"id": "Ann", "name": "Ann"}, "at": at, "body": {"text": "hi"}});
@@ -91,8 +74,7 @@ chat_suite::cases!(
     }
 
     /// `at` is the time of the append in milliseconds since 1970, in the answer and in the frame.
-    async fn at_is_the_time_of_the_append(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn at_is_the_time_of_the_append(stage: Stage, room: OpenRoom) -> Verdict {
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let before = now().saturating_sub(SKEW).as_millis();
         let appended = room.append(&ann(), Some("k"), &body("hi")).await?;
@@ -107,14 +89,8 @@ chat_suite::cases!(
     }
 
     /// The times of entries never decrease in the order of their `seq`.
-    async fn times_never_decrease(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
-        let writer = room.clone();
-        concurrently(6, move |_| {
-            let room = writer.clone();
-            async move { room.say_all(25).await }
-        })
-        .await?;
+    async fn times_never_decrease(stage: Stage, room: OpenRoom) -> Verdict {
+        concurrently(6, room.clone(), |room, _| async move { room.say_all(25).await }).await?;
         check_times(&room.read_after(0).await?)
     }
 );

@@ -5,8 +5,7 @@ use crate::{Case, Failure, OpenRoom, Stage, Verdict};
 
 chat_suite::cases!(
     /// Every page of an empty room is empty and has no more.
-    async fn an_empty_room_has_empty_pages(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn an_empty_room_has_empty_pages(stage: Stage, room: OpenRoom) -> Verdict {
         let epoch = room.bounds().await?.epoch;
         for seq in [0, 1, 2, 1 << 53, u64::MAX] {
             for range in [Range::Before { seq, limit: 5 }, Range::After { seq, limit: 5 }] {
@@ -18,8 +17,7 @@ chat_suite::cases!(
     }
 
     /// `Before` reads the newest entries below each position, in pages of each size, oldest first.
-    async fn before_is_correct_at_every_position(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn before_is_correct_at_every_position(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(7).await?;
         every_page(&room, |_, limit| Range::newest(limit), stage.limits().wire.max_batch_bytes).await?;
         every_page(&room, |seq, limit| Range::Before { seq, limit }, stage.limits().wire.max_batch_bytes)
@@ -27,15 +25,13 @@ chat_suite::cases!(
     }
 
     /// `After` reads the oldest entries above each position, in pages of each size, oldest first.
-    async fn after_is_correct_at_every_position(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn after_is_correct_at_every_position(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(7).await?;
         every_page(&room, |seq, limit| Range::After { seq, limit }, stage.limits().wire.max_batch_bytes).await
     }
 
     /// A page with a limit of 0 has at most one entry.
-    async fn a_limit_of_0_is_no_error(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_limit_of_0_is_no_error(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(3).await?;
         for range in [Range::newest(0), Range::Before { seq: 9, limit: 0 }, Range::After { seq: 0, limit: 0 }]
         {
@@ -47,8 +43,7 @@ chat_suite::cases!(
 
     /// A page of several entries has at most `max_batch_bytes` bytes.
     #[with(limits(|limits| limits.wire.max_batch_bytes = 1_500))]
-    async fn a_page_is_bounded_by_bytes(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_page_is_bounded_by_bytes(stage: Stage, room: OpenRoom) -> Verdict {
         for number in 0..24 {
             room.say(&"x".repeat(number * 53 % 400)).await?;
         }
@@ -65,8 +60,7 @@ chat_suite::cases!(
 
     /// An entry of more than `max_batch_bytes` bytes is a page alone, in both directions.
     #[with(limits(|limits| limits.wire.max_batch_bytes = 1_500))]
-    async fn an_entry_longer_than_a_page_is_a_page_alone(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn an_entry_longer_than_a_page_is_a_page_alone(stage: Stage, room: OpenRoom) -> Verdict {
         for text in ["short", &"x".repeat(3_000), "short", &"y".repeat(4_000)] {
             room.say(text).await?;
         }
@@ -85,8 +79,7 @@ chat_suite::cases!(
 
     /// A reader that asks `Before` its first entry while there is more gets each entry once.
     #[with(limits(|limits| limits.wire.max_batch_bytes = 1_000))]
-    async fn paging_back_returns_every_entry_once(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn paging_back_returns_every_entry_once(stage: Stage, room: OpenRoom) -> Verdict {
         for number in 1..=60 {
             room.say(&"x".repeat(number * 31 % 300)).await?;
         }
@@ -105,13 +98,9 @@ chat_suite::cases!(
     }
 
     /// A reader that reads on from its last entry during appends gets each entry once, in order.
-    async fn reading_during_appends_skips_nothing(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
-        let writer = room.clone();
-        let writing = tokio::spawn(concurrently(4, move |_| {
-            let room = writer.clone();
-            async move { room.say_all(50).await }
-        }));
+    async fn reading_during_appends_skips_nothing(stage: Stage, room: OpenRoom) -> Verdict {
+        let writing =
+            tokio::spawn(concurrently(4, room.clone(), |room, _| async move { room.say_all(50).await }));
         let mut seen = Vec::new();
         while seen.len() < 200 {
             let after = seen.last().copied().unwrap_or(0);
@@ -129,8 +118,7 @@ chat_suite::cases!(
     }
 
     /// `After` a position beyond the head is empty, and `Before` it are the newest entries.
-    async fn a_position_beyond_the_head_is_no_error(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_position_beyond_the_head_is_no_error(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(3).await?;
         for seq in [3, 4, 1 << 53, u64::MAX] {
             let page = room.read(Range::After { seq, limit: 5 }).await?;

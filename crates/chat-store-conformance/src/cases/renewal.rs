@@ -3,13 +3,11 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::{check, same, seqs};
-use crate::{Capability, Case, Stage, Verdict};
+use crate::{Case, OpenRoom, Stage, TestChat, Verdict};
 
 chat_suite::cases!(
     /// An open room whose log begins another life tells its sink, and has another epoch and no entries.
-    #[with(needs(Capability::Renewal))]
-    async fn a_renewed_log_is_reported_and_empty(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_renewed_log_is_reported_and_empty(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(3).await?;
         let before = room.bounds().await?;
         stage.renew().await?;
@@ -24,7 +22,6 @@ chat_suite::cases!(
 
     /// The reports and the receipts after a renewal name the new epoch.
     #[source = "chat_core::Room, Epochs"]
-    #[with(needs(Capability::Renewal))]
     async fn reports_after_a_renewal_name_the_new_epoch(stage: Stage) -> Verdict {
         let room = stage.open("lobby").await?;
         room.say_all(3).await?;
@@ -39,9 +36,7 @@ chat_suite::cases!(
 
     /// A key of the earlier life is unknown in the new one.
     #[source = "chat_core::Room, Keys"]
-    #[with(needs(Capability::Renewal))]
-    async fn a_renewed_log_has_no_keys(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_renewed_log_has_no_keys(stage: Stage, room: OpenRoom) -> Verdict {
         room.append(&super::ann(), Some("k"), &super::body("hi")).await?;
         stage.renew().await?;
         room.reports.renewed().await?;
@@ -49,9 +44,7 @@ chat_suite::cases!(
     }
 
     /// Members are closed with 4003 when the log is renewed.
-    #[with(needs(Capability::Renewal))]
-    async fn members_are_closed_with_4003(stage: Stage) -> Verdict {
-        let chat = stage.chat_on(0)?;
+    async fn members_are_closed_with_4003(stage: Stage, chat: TestChat) -> Verdict {
         let (mut ann, _) = chat.join("Ann", "lobby", &json!({})).await?;
         let (mut bo, _) = chat.join("Bo", "lobby", &json!({})).await?;
         chat.post_all("lobby", 3).await?;
@@ -61,9 +54,7 @@ chat_suite::cases!(
     }
 
     /// A member that resumes after a renewal is not recovered, and gets the messages of the new life.
-    #[with(needs(Capability::Renewal))]
-    async fn a_resume_after_a_renewal_is_not_recovered(stage: Stage) -> Verdict {
-        let chat = stage.chat_on(0)?;
+    async fn a_resume_after_a_renewal_is_not_recovered(stage: Stage, chat: TestChat) -> Verdict {
         let (mut ann, joined) = chat.join("Ann", "lobby", &json!({})).await?;
         chat.post_all("lobby", 3).await?;
         stage.renew().await?;
@@ -77,9 +68,7 @@ chat_suite::cases!(
     }
 
     /// A subscription ends when the log is renewed, and a new one gets the messages of the new life.
-    #[with(needs(Capability::Renewal))]
-    async fn a_subscription_ends_with_the_life_of_the_log(stage: Stage) -> Verdict {
-        let chat = stage.chat_on(0)?;
+    async fn a_subscription_ends_with_the_life_of_the_log(stage: Stage, chat: TestChat) -> Verdict {
         let mut subscriber = chat.subscribe("lobby").await?;
         chat.post_all("lobby", 2).await?;
         subscriber.messages(2).await?;

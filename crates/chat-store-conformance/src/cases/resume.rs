@@ -3,12 +3,11 @@ use chat_proto::command::JoinFrom;
 use chat_proto::{Gap, resume};
 
 use super::{check, same, seqs};
-use crate::{Capability, Case, Failure, Stage, Verdict};
+use crate::{Capability, Case, Failure, OpenRoom, Stage, Verdict};
 
 chat_suite::cases!(
     /// A member that resumes at any position gets all later entries and no others.
-    async fn a_resume_at_every_position_returns_exactly_the_rest(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_resume_at_every_position_returns_exactly_the_rest(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(12).await?;
         let bounds = room.bounds().await?;
         for seq in 0..=12 {
@@ -19,8 +18,7 @@ chat_suite::cases!(
     }
 
     /// A position beyond the head is refused.
-    async fn a_position_beyond_the_head_is_refused(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_position_beyond_the_head_is_refused(stage: Stage, room: OpenRoom) -> Verdict {
         for head in 0..3 {
             let bounds = room.bounds().await?;
             let from = JoinFrom::After { epoch: bounds.epoch.clone(), seq: head + 1 };
@@ -47,8 +45,7 @@ chat_suite::cases!(
     }
 
     /// The entries up to the head of the bounds and the reported ones after it are all entries.
-    async fn a_join_during_appends_skips_nothing(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_join_during_appends_skips_nothing(stage: Stage, room: OpenRoom) -> Verdict {
         let writer = room.clone();
         let writing = tokio::spawn(async move { writer.say_all(150).await });
         let mut reached = 0;
@@ -69,8 +66,7 @@ chat_suite::cases!(
     /// A member whose position was removed gets the exact range of the removed entries.
     #[with(limits(|limits| limits.rooms.log_messages = 5))]
     #[with(needs(Capability::Retention))]
-    async fn a_position_before_first_gets_the_exact_gap(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_position_before_first_gets_the_exact_gap(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(30).await?;
         super::retention::first_moves(&room).await?;
         let bounds = room.bounds().await?;

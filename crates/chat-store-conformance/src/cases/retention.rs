@@ -1,7 +1,7 @@
 use chat_core::Range;
 
 use super::{ann, body, check, eventually, same, seqs};
-use crate::{Capability, Case, OpenRoom, Stage, Verdict};
+use crate::{Case, OpenRoom, Stage, Verdict};
 
 /// The number of entries that the rooms of these cases keep.
 const KEPT: u64 = 5;
@@ -9,9 +9,7 @@ const KEPT: u64 = 5;
 chat_suite::cases!(
     /// After old entries are removed, first is the oldest one that is left, and head is the same.
     #[with(limits(|limits| limits.rooms.log_messages = 5))]
-    #[with(needs(Capability::Retention))]
-    async fn first_moves_and_head_stays(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn first_moves_and_head_stays(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(30).await?;
         first_moves(&room).await?;
         while_it_stays(&room, async |first| {
@@ -23,9 +21,7 @@ chat_suite::cases!(
 
     /// The newest `log_messages` entries stay, whatever the number of entries was.
     #[with(limits(|limits| limits.rooms.log_messages = 5))]
-    #[with(needs(Capability::Retention))]
-    async fn the_newest_entries_stay(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn the_newest_entries_stay(stage: Stage, room: OpenRoom) -> Verdict {
         for round in 1..=6 {
             room.say_all(10).await?;
             let head = round * 10;
@@ -38,9 +34,7 @@ chat_suite::cases!(
 
     /// A `seq` is never given out again after its entry was removed.
     #[with(limits(|limits| limits.rooms.log_messages = 5))]
-    #[with(needs(Capability::Retention))]
-    async fn numbers_continue_after_removal(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn numbers_continue_after_removal(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(20).await?;
         first_moves(&room).await?;
         same(&room.say("more").await?.seq, &21)?;
@@ -49,9 +43,7 @@ chat_suite::cases!(
 
     /// Pages from before first begin at first, and back from first there is nothing and no more.
     #[with(limits(|limits| limits.rooms.log_messages = 5))]
-    #[with(needs(Capability::Retention))]
-    async fn removed_entries_are_not_read(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn removed_entries_are_not_read(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(30).await?;
         first_moves(&room).await?;
         while_it_stays(&room, async |first| {
@@ -71,9 +63,7 @@ chat_suite::cases!(
 
     /// A repeat of a message whose entry was removed answers its `seq`, and stores nothing.
     #[with(limits(|limits| limits.rooms.log_messages = 5))]
-    #[with(needs(Capability::Retention))]
-    async fn a_key_outlives_its_entry(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_key_outlives_its_entry(stage: Stage, room: OpenRoom) -> Verdict {
         room.append(&ann(), Some("k"), &body("hi")).await?;
         room.say_all(30).await?;
         first_moves(&room).await?;

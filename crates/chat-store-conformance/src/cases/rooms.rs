@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::{ann, body, concurrently, event, same, seqs};
-use crate::{Capability, Case, Stage, Verdict};
+use crate::{Capability, Case, OpenRoom, Stage, Verdict};
 
 chat_suite::cases!(
     /// The messages of 40 rooms, written in turn, are 1, 2, 3 in each room.
@@ -31,12 +31,8 @@ chat_suite::cases!(
         for number in 0..16 {
             rooms.push(stage.open(&format!("r{number}")).await?);
         }
-        let writers = rooms.clone();
-        concurrently(64, move |number| {
-            let room = writers[number % 16].clone();
-            async move { room.say_all(5).await }
-        })
-        .await?;
+        concurrently(64, rooms.clone(), |rooms, number| async move { rooms[number % 16].say_all(5).await })
+            .await?;
         for room in rooms {
             same(&seqs(&room.read_after(0).await?), &(1..=20).collect())?;
             room.check_reports(1..=20).await?;
@@ -97,8 +93,7 @@ chat_suite::cases!(
 
     /// A room that is dropped and opened again has its entries, keys and epoch.
     #[with(needs(Capability::Persistence))]
-    async fn a_reopened_room_is_the_same_log(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_reopened_room_is_the_same_log(stage: Stage, room: OpenRoom) -> Verdict {
         room.say("hi").await?;
         room.append(&ann(), Some("k"), &body("hi")).await?;
         let before = (room.bounds().await?, room.read_after(0).await?);
@@ -114,12 +109,8 @@ chat_suite::cases!(
     #[with(needs(Capability::Persistence))]
     async fn each_of_two_openings_hears_of_every_entry(stage: Stage) -> Verdict {
         let (one, two) = (stage.open("lobby").await?, stage.open("lobby").await?);
-        let writers = [one.clone(), two.clone()];
-        concurrently(4, move |number| {
-            let room = writers[number % 2].clone();
-            async move { room.say_all(20).await }
-        })
-        .await?;
+        let rooms = [one.clone(), two.clone()];
+        concurrently(4, rooms, |rooms, number| async move { rooms[number % 2].say_all(20).await }).await?;
         same(&seqs(&one.read_after(0).await?), &(1..=80).collect())?;
         for opened in [&one, &two] {
             opened.check_reports(1..=80).await?;

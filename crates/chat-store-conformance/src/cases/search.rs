@@ -1,12 +1,11 @@
 use chat_core::SearchError;
 
 use super::{ann, body, check, same};
-use crate::{Capability, Case, Failure, Stage, Verdict};
+use crate::{Capability, Case, Failure, OpenRoom, Stage, Verdict};
 
 chat_suite::cases!(
     /// Either all searches of a room are supported, or all are unsupported.
-    async fn every_search_is_supported_or_none(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn every_search_is_supported_or_none(stage: Stage, room: OpenRoom) -> Verdict {
         let empty = room.try_search("apple", 9, None).await;
         let can = match &empty {
             Ok(found) => {
@@ -28,67 +27,56 @@ chat_suite::cases!(
     /// The messages that have each word of the query, in any order, are found newest first.
     #[with(needs(Capability::Search))]
     async fn all_words_match_newest_first(stage: Stage) -> Verdict {
-        finds(
-            &stage,
-            &["red apple", "green apple", "red pear", "an apple that is red", "pear"],
-            &[
-                ("apple", &[4, 2, 1]),
-                ("red apple", &[4, 1]),
-                ("apple red", &[4, 1]),
-                ("  apple\t red ", &[4, 1]),
-                ("pear", &[5, 3]),
-                ("plum", &[]),
-                ("plum apple", &[]),
-                ("redapple", &[]),
-            ],
-        )
-        .await
+        let texts = ["red apple", "green apple", "red pear", "an apple that is red", "pear"];
+        let queries: &[(&str, &[u64])] = &[
+            ("apple", &[4, 2, 1]),
+            ("red apple", &[4, 1]),
+            ("apple red", &[4, 1]),
+            ("  apple\t red ", &[4, 1]),
+            ("pear", &[5, 3]),
+            ("plum", &[]),
+            ("plum apple", &[]),
+            ("redapple", &[]),
+        ];
+        finds(&stage, &texts, queries).await
     }
 
     /// Upper and lower case match each other, and so do characters with the same NFKC form.
     #[with(needs(Capability::Search))]
     async fn case_and_width_are_ignored(stage: Stage) -> Verdict {
-        finds(
-            &stage,
-            &["An APPLE", "an apple", "ａｐｐｌｅ", "CAFÉ", "cafe\u{301}"],
-            &[("apple", &[3, 2, 1]), ("ApPlE", &[3, 2, 1]), ("ａｐｐｌｅ", &[3, 2, 1]), ("café", &[5, 4])],
-        )
-        .await
+        let texts = ["An APPLE", "an apple", "ａｐｐｌｅ", "CAFÉ", "cafe\u{301}"];
+        let queries: &[(&str, &[u64])] =
+            &[("apple", &[3, 2, 1]), ("ApPlE", &[3, 2, 1]), ("ａｐｐｌｅ", &[3, 2, 1]), ("café", &[5, 4])];
+        finds(&stage, &texts, queries).await
     }
 
     /// Part of a Korean word matches at the beginning, in the middle and at the end, as endings follow words.
     #[with(needs(Capability::Search))]
     async fn part_of_a_korean_word_matches(stage: Stage) -> Verdict {
-        finds(
-            &stage,
-            &["여러분, 안녕하세요!", "안녕", "감사합니다", "모두들안녕"],
-            &[
-                ("안녕", &[4, 2, 1]),
-                ("하세", &[1]),
-                ("감사", &[3]),
-                ("합니다", &[3]),
-                ("여러분 안녕하", &[1]),
-                ("안", &[4, 2, 1]),
-            ],
-        )
-        .await
+        let texts = ["여러분, 안녕하세요!", "안녕", "감사합니다", "모두들안녕"];
+        let queries: &[(&str, &[u64])] = &[
+            ("안녕", &[4, 2, 1]),
+            ("하세", &[1]),
+            ("감사", &[3]),
+            ("합니다", &[3]),
+            ("여러분 안녕하", &[1]),
+            ("안", &[4, 2, 1]),
+        ];
+        finds(&stage, &texts, queries).await
     }
 
     /// Part of a word matches in any script, with or without spaces between words.
     #[with(needs(Capability::Search))]
     async fn part_of_any_word_matches(stage: Stage) -> Verdict {
-        finds(
-            &stage,
-            &["日本語の文章です", "pineapple", "здравствуйте", "year2025"],
-            &[("文章", &[1]), ("日本", &[1]), ("apple", &[2]), ("равств", &[3]), ("2025", &[4])],
-        )
-        .await
+        let texts = ["日本語の文章です", "pineapple", "здравствуйте", "year2025"];
+        let queries: &[(&str, &[u64])] =
+            &[("文章", &[1]), ("日本", &[1]), ("apple", &[2]), ("равств", &[3]), ("2025", &[4])];
+        finds(&stage, &texts, queries).await
     }
 
     /// The words of a query match in all strings of a body, at any depth, and in several strings.
     #[with(needs(Capability::Search))]
-    async fn every_string_of_a_body_is_searched(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn every_string_of_a_body_is_searched(stage: Stage, room: OpenRoom) -> Verdict {
         for body in [
             r#"{"text":"apple","tags":["red",{"x":["pl\u0075m"]}],"n":4711,"yes":true}"#,
             r#"{"question":"apple","answers":{"a":"pear"}}"#,
@@ -113,8 +101,7 @@ chat_suite::cases!(
 
     /// The room, user, type, key and `seq` of the event do not match.
     #[with(needs(Capability::Search))]
-    async fn fields_of_the_event_do_not_match(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn fields_of_the_event_do_not_match(stage: Stage, room: OpenRoom) -> Verdict {
         room.append(&super::guest("Zoe"), Some("kilo"), &body("hi")).await?;
         for query in ["zoe", "lobby", "kilo", "message", "seq", "text"] {
             same(&room.find(query).await?, &vec![])?;
@@ -125,26 +112,22 @@ chat_suite::cases!(
     /// OR, NOT, NEAR and AND are words without a special meaning.
     #[with(needs(Capability::Search))]
     async fn a_query_has_no_operators(stage: Stage) -> Verdict {
-        finds(
-            &stage,
-            &["an apple", "war or peace", "do not disturb"],
-            &[
-                ("apple OR pear", &[]),
-                ("NOT pear", &[]),
-                ("apple NOT pear", &[]),
-                ("apple AND an", &[]),
-                ("apple NEAR an", &[]),
-                ("or", &[2]),
-                ("NOT", &[3]),
-            ],
-        )
-        .await
+        let texts = ["an apple", "war or peace", "do not disturb"];
+        let queries: &[(&str, &[u64])] = &[
+            ("apple OR pear", &[]),
+            ("NOT pear", &[]),
+            ("apple NOT pear", &[]),
+            ("apple AND an", &[]),
+            ("apple NEAR an", &[]),
+            ("or", &[2]),
+            ("NOT", &[3]),
+        ];
+        finds(&stage, &texts, queries).await
     }
 
     /// Queries of quotes, wildcards, brackets, NULs and 256 bytes are answered, and the room goes on.
     #[with(needs(Capability::Search))]
-    async fn hostile_queries_are_answered(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn hostile_queries_are_answered(stage: Stage, room: OpenRoom) -> Verdict {
         room.say("an apple").await?;
         let long = ["x".repeat(256), "안".repeat(85), "a ".repeat(128), "\"".repeat(256), "(".repeat(256)];
         let queries = [
@@ -190,19 +173,16 @@ chat_suite::cases!(
     /// Characters that are not letters match literally.
     #[with(needs(Capability::Search))]
     async fn punctuation_matches_literally(stage: Stage) -> Verdict {
-        finds(
-            &stage,
-            &["price: 100%", "100 apples", "a_b", "it's \"quoted\"", "C++ and C#"],
-            &[
-                ("100%", &[1]),
-                ("a_b", &[3]),
-                ("it's", &[4]),
-                ("\"quoted\"", &[4]),
-                ("c++", &[5]),
-                ("c#", &[5]),
-            ],
-        )
-        .await
+        let texts = ["price: 100%", "100 apples", "a_b", "it's \"quoted\"", "C++ and C#"];
+        let queries: &[(&str, &[u64])] = &[
+            ("100%", &[1]),
+            ("a_b", &[3]),
+            ("it's", &[4]),
+            ("\"quoted\"", &[4]),
+            ("c++", &[5]),
+            ("c#", &[5]),
+        ];
+        finds(&stage, &texts, queries).await
     }
 );
 

@@ -1,11 +1,9 @@
 use super::{ann, check, same, seqs};
-use crate::{Capability, Case, Failure, Stage, Verdict};
+use crate::{Capability, Case, Failure, OpenRoom, Stage, Verdict};
 
 chat_suite::cases!(
     /// A page has at most `limit` matches below `before`, and `more` is true if there are older ones.
-    #[with(needs(Capability::Search))]
-    async fn limit_and_before_select_a_page(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn limit_and_before_select_a_page(stage: Stage, room: OpenRoom) -> Verdict {
         for text in ["apple", "apple", "pear", "apple", "apple", "pear"] {
             room.say(text).await?;
         }
@@ -28,9 +26,7 @@ chat_suite::cases!(
     }
 
     /// A reader that asks before the last match while there is more gets each match once.
-    #[with(needs(Capability::Search))]
-    async fn paging_returns_every_match_once(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn paging_returns_every_match_once(stage: Stage, room: OpenRoom) -> Verdict {
         for number in 1..=90 {
             room.say(if number % 3 == 0 { "apple" } else { "pear" }).await?;
         }
@@ -49,9 +45,7 @@ chat_suite::cases!(
 
     /// The matches of a page have at most `max_batch_bytes` bytes, or are one longer entry.
     #[with(limits(|limits| limits.wire.max_batch_bytes = 1_500))]
-    #[with(needs(Capability::Search))]
-    async fn a_result_is_bounded_by_bytes(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_result_is_bounded_by_bytes(stage: Stage, room: OpenRoom) -> Verdict {
         let max_batch = stage.limits().wire.max_batch_bytes;
         for size in [300, 300, 300, 300, 300, 3_000, 300] {
             room.say(&format!("apple {}", "x".repeat(size))).await?;
@@ -73,9 +67,7 @@ chat_suite::cases!(
     }
 
     /// An entry that is found has the same bytes as in the report.
-    #[with(needs(Capability::Search))]
-    async fn a_found_entry_is_the_reported_entry(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn a_found_entry_is_the_reported_entry(stage: Stage, room: OpenRoom) -> Verdict {
         room.append(&ann(), Some("k"), r#"{ "text":"\u0061pple \u0000 1.50", "n": 1.50 }"#).await?;
         let found = room.try_search("apple", 9, None).await;
         let found = found.map_err(|error| Failure::new("a page of matches", error))?;
@@ -83,9 +75,7 @@ chat_suite::cases!(
     }
 
     /// The search after an append finds the appended message.
-    #[with(needs(Capability::Search))]
-    async fn an_answered_message_is_found_at_once(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn an_answered_message_is_found_at_once(stage: Stage, room: OpenRoom) -> Verdict {
         for number in 1..=30 {
             let word = format!("word{number}word");
             let seq = room.say(&word).await?.seq;
@@ -95,7 +85,6 @@ chat_suite::cases!(
     }
 
     /// Messages of other rooms are not found.
-    #[with(needs(Capability::Search))]
     async fn a_search_covers_one_room(stage: Stage) -> Verdict {
         let (lobby, hall) = (stage.open("lobby").await?, stage.open("lobby-2").await?);
         hall.say("apple").await?;
@@ -108,10 +97,8 @@ chat_suite::cases!(
 
     /// A message that the log no longer holds is not found.
     #[with(limits(|limits| limits.rooms.log_messages = 5))]
-    #[with(needs(Capability::Search))]
     #[with(needs(Capability::Retention))]
-    async fn removed_entries_are_not_found(stage: Stage) -> Verdict {
-        let room = stage.open("lobby").await?;
+    async fn removed_entries_are_not_found(stage: Stage, room: OpenRoom) -> Verdict {
         for _ in 0..30 {
             room.say("apple").await?;
         }

@@ -1,5 +1,7 @@
 //! The stage of a case: its store, the rooms that it opens, and chats over the store.
 
+#![expect(clippy::missing_errors_doc, reason = "each method fails if the store does something else")]
+
 mod chat;
 mod peer;
 mod reports;
@@ -9,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use chat_core::{CommitSink, Limits, RoomName, Store, Unavailable};
+use chat_suite::FromStage;
 
 pub use chat::TestChat;
 pub use peer::{Frame, Peer};
@@ -35,28 +38,16 @@ impl Stage {
     }
 
     /// Returns the store of a node.
-    ///
-    /// # Errors
-    ///
-    /// A failure if there is no such node.
     pub fn store(&self, node: usize) -> Result<Arc<dyn Store>, Failure> {
         self.fixture.store(node).ok_or_else(|| Failure::new(format!("a store for node {node}"), "none"))
     }
 
     /// Opens a room on node 0.
-    ///
-    /// # Errors
-    ///
-    /// A failure if it cannot be opened.
     pub async fn open(&self, name: &str) -> Result<OpenRoom, Failure> {
         self.open_on(0, name).await
     }
 
     /// Opens a room on a node.
-    ///
-    /// # Errors
-    ///
-    /// A failure if it cannot be opened, or if there is no such node.
     pub async fn open_on(&self, node: usize, name: &str) -> Result<OpenRoom, Failure> {
         let reports = Reports::default();
         let opened = self.try_open(node, name, reports.clone(), reports.sink()).await?;
@@ -64,10 +55,6 @@ impl Stage {
     }
 
     /// Opens a room with this sink, and returns the answer of the store.
-    ///
-    /// # Errors
-    ///
-    /// A failure if there is no such node.
     pub async fn try_open(
         &self,
         node: usize,
@@ -80,10 +67,6 @@ impl Stage {
     }
 
     /// Returns a chat of the store of a node.
-    ///
-    /// # Errors
-    ///
-    /// A failure if there is no such node.
     pub fn chat_on(&self, node: usize) -> Result<TestChat, Failure> {
         Ok(TestChat::new(self.store(node)?, &self.limits))
     }
@@ -96,23 +79,22 @@ impl Stage {
     }
 
     /// Makes the store reachable or unreachable for node 0.
-    ///
-    /// # Errors
-    ///
-    /// A failure if the fixture cannot.
     pub fn set_reachable(&self, reachable: bool) -> Verdict {
         let is_set = self.fixture.set_reachable(reachable);
         chat_suite::check(is_set, "a fixture that can make the store unreachable", "none")
     }
 
     /// Lets each open log start a new epoch.
-    ///
-    /// # Errors
-    ///
-    /// A failure if the fixture cannot.
     pub async fn renew(&self) -> Verdict {
         let is_renewed = self.fixture.renew().await;
         chat_suite::check(is_renewed, "a fixture that can renew its logs", "none")
+    }
+}
+
+/// A chat of the store of node 0.
+impl FromStage<Stage> for TestChat {
+    async fn from_stage(stage: &Stage, _: &str) -> Result<Self, Failure> {
+        stage.chat_on(0)
     }
 }
 

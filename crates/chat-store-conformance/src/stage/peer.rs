@@ -1,3 +1,5 @@
+#![expect(clippy::missing_errors_doc, reason = "each method fails if the store does something else")]
+
 use std::io;
 use std::task::{Context, Poll, ready};
 
@@ -35,20 +37,12 @@ impl Peer {
     }
 
     /// Sends a command.
-    ///
-    /// # Errors
-    ///
-    /// A failure if the session has ended.
     pub fn send(&self, command: &Value) -> Verdict {
         let sent = self.incoming.send(Incoming::Text(command.to_string().into()));
         sent.map_err(|_| Failure::new("a session that goes on", "its end"))
     }
 
     /// Waits for the next frame.
-    ///
-    /// # Errors
-    ///
-    /// A failure if it does not come within the limit.
     pub async fn next(&mut self) -> Result<Frame, Failure> {
         match timeout(TIME_LIMIT, self.outgoing.recv()).await {
             Ok(Some(frame)) => Ok(frame),
@@ -58,10 +52,6 @@ impl Peer {
     }
 
     /// Waits for the next event of this type, and skips all others.
-    ///
-    /// # Errors
-    ///
-    /// A failure if the session is closed, or if it does not come within the limit.
     pub async fn event(&mut self, kind: &str) -> Result<Value, Failure> {
         loop {
             match self.next().await? {
@@ -78,10 +68,6 @@ impl Peer {
     }
 
     /// Waits until the session is closed, and returns the code.
-    ///
-    /// # Errors
-    ///
-    /// A failure if it is not closed within the limit.
     pub async fn closed(&mut self) -> Result<u16, Failure> {
         loop {
             if let Frame::Close(code) = self.next().await? {

@@ -7,10 +7,11 @@ use chat_core::{
     AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, Room, Search, SearchError, SearchPage,
     StoredMessage, User,
 };
+use chat_suite::FromStage;
 use serde_json::value::RawValue;
 use tokio::task::yield_now;
 
-use super::Reports;
+use super::{Reports, Stage};
 use crate::{Failure, Verdict};
 
 /// A room that a case has open.
@@ -175,6 +176,13 @@ impl OpenRoom {
     ) -> Result<SearchPage, SearchError> {
         yield_now().await;
         self.log.search(Search::new(query, limit).before(before)).await
+    }
+}
+
+/// The room `lobby`, open on node 0.
+impl FromStage<Stage> for OpenRoom {
+    async fn from_stage(stage: &Stage, _: &str) -> Result<Self, Failure> {
+        stage.open("lobby").await
     }
 }
 

@@ -1,227 +1,111 @@
 //! The table of defects.
 
-use Defect::*;
+/// Declares the defects: for each, one clause or more that describe it, each with the case that must fail.
+macro_rules! defects {
+    ($($defect:ident: $($clause:ident fails $group:ident::$case:ident),+;)+) => {
+        /// A defect of a store.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Defect {
+            $($defect),+
+        }
 
-/// A defect of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Defect {
-    LeavesHoles,
-    AnswersOthersSeq,
-    TimesInSeconds,
-    TimesDecrease,
-    NoUser,
-    NeverReports,
-    LosesReports,
-    SwapsReports,
-    ReportsOtherBytes,
-    ReportsEarly,
-    ReportsRepeats,
-    ReportsConflicts,
-    ReportsLostWhenDropped,
-    ReportsNoEpoch,
-    ReportsFirstEpoch,
-    ReceiptsNoEpoch,
-    HeadIsCount,
-    HeadGoesBack,
-    FirstStays,
-    EpochPerAppend,
-    AfterInclusive,
-    BeforeInclusive,
-    BeforeOldest,
-    NewestFirst,
-    NeverMore,
-    AlwaysMore,
-    PagesUnbounded,
-    SkipsLong,
-    KeysUnknown,
-    RepeatsUnmarked,
-    ConflictsAccepted,
-    KeysOfAllUsers,
-    GuestsAreKnown,
-    UsersAreNames,
-    KeysOfAllRooms,
-    KeysFolded,
-    KeysJoined,
-    KeysCut,
-    FewKeys,
-    BodiesRewritten,
-    EscapesResolved,
-    RoomNamesCut,
-    OneSinkOnly,
-    EpochIsName,
-    RestartLosesAll,
-    RestartLosesKeys,
-    RestartLosesSinks,
-    RemovesTooMany,
-    MatchesOneWord,
-    SearchIgnoresBefore,
-    MatchesWholeWords,
-    QuotesBreakSearch,
-    OtherNodeUnreported,
-    LastReportLost,
-    OtherNodeBoundsLag,
-    OtherNodeSwaps,
-    KeysOfOneNode,
-    SeqsOfOneNode,
-    RenewalUnreported,
-    RenewalKeepsKeys,
-    ReadyWhenDown,
-    OpensWhenDown,
-    DownForever,
-    ServesWhenClosed,
+        /// Each defect, as a clause, and the case that must fail.
+        pub(crate) const DEFECTS: &[(Defect, &str, &str)] = &[$($(
+            (Defect::$defect, stringify!($clause), concat!(stringify!($group), "::", stringify!($case)))
+        ),+),+];
+    };
 }
 
-/// Each defect, as a clause, and the case that must fail.
-pub(crate) const DEFECTS: &[(Defect, &str, &str)] = &[
-    (LeavesHoles, "leaves_holes_between_numbers", "numbers::messages_are_numbered_from_one"),
-    (
-        AnswersOthersSeq,
-        "answers_two_appends_with_one_seq",
-        "numbers::an_answered_seq_holds_the_appended_message",
-    ),
-    (TimesInSeconds, "gives_times_in_seconds", "numbers::at_is_the_time_of_the_append"),
-    (TimesDecrease, "gives_decreasing_times", "numbers::times_never_decrease"),
-    (NoUser, "stores_no_user", "numbers::a_frame_has_all_fields_of_the_message"),
-    (NeverReports, "reports_nothing", "commits::an_answered_entry_is_reported"),
-    (LosesReports, "loses_reports_and_tells_no_head", "commits::each_entry_is_reported_at_least_once"),
-    (
-        SwapsReports,
-        "reports_entries_with_swapped_numbers",
-        "members::concurrent_messages_reach_members_in_order",
-    ),
-    // A chat reads the log after an answer, so the loss of the report alone does not harm the members of its own node.
-    (
-        SwapsReports,
-        "gives_a_member_the_earlier_message_in_place_of_the_next",
-        "members::each_acknowledged_message_reaches_a_member",
-    ),
-    (
-        ReportsOtherBytes,
-        "reports_other_bytes_than_it_stores",
-        "commits::a_reported_entry_is_the_entry_that_is_read",
-    ),
-    (ReportsOtherBytes, "delivers_other_bytes_than_it_stores", "members::members_get_what_the_log_has"),
-    (ReportsEarly, "reports_before_it_commits", "commits::a_reported_entry_can_be_read_at_once"),
-    (ReportsRepeats, "reports_repeats", "commits::a_duplicate_is_not_reported"),
-    (ReportsConflicts, "reports_conflicts", "commits::a_conflict_is_not_reported"),
-    (
-        ReportsLostWhenDropped,
-        "loses_the_report_of_a_dropped_append",
-        "commits::a_dropped_append_is_reported_if_it_is_committed",
-    ),
-    (
-        ReportsLostWhenDropped,
-        "loses_the_report_of_an_append_that_is_not_polled",
-        "commits::an_append_that_is_not_polled_is_reported_if_it_is_committed",
-    ),
-    (ReportsNoEpoch, "names_no_epoch_in_reports", "commits::reports_and_receipts_name_the_epoch"),
-    (ReceiptsNoEpoch, "names_no_epoch_in_receipts", "commits::reports_and_receipts_name_the_epoch"),
-    (
-        ReportsFirstEpoch,
-        "names_the_earlier_epoch_after_a_renewal",
-        "renewal::reports_after_a_renewal_name_the_new_epoch",
-    ),
-    (
-        KeysUnknown,
-        "stores_the_repeat_of_a_dropped_append",
-        "commits::a_repeat_of_a_dropped_append_answers_a_reported_entry",
-    ),
-    (HeadIsCount, "takes_the_number_of_entries_for_the_head", "retention::first_moves_and_head_stays"),
-    (HeadGoesBack, "lets_the_head_go_back", "bounds::bounds_never_go_back"),
-    (FirstStays, "does_not_move_first", "retention::first_moves_and_head_stays"),
-    (EpochPerAppend, "begins_an_epoch_with_each_append", "bounds::the_epoch_stays_while_the_room_is_open"),
-    (
-        AfterInclusive,
-        "reads_after_a_position_with_that_position",
-        "pages::after_is_correct_at_every_position",
-    ),
-    (
-        BeforeInclusive,
-        "reads_before_a_position_with_that_position",
-        "pages::before_is_correct_at_every_position",
-    ),
-    (BeforeOldest, "reads_the_oldest_before_a_position", "pages::before_is_correct_at_every_position"),
-    (NewestFirst, "reads_newest_first", "pages::after_is_correct_at_every_position"),
-    (NewestFirst, "lets_a_join_read_newest_first", "members::a_join_during_appends_gets_each_message_once"),
-    (NeverMore, "never_says_that_there_is_more", "pages::paging_back_returns_every_entry_once"),
-    (AlwaysMore, "always_says_that_there_is_more", "pages::an_empty_room_has_empty_pages"),
-    (PagesUnbounded, "makes_pages_of_any_size", "pages::a_page_is_bounded_by_bytes"),
-    (
-        SkipsLong,
-        "leaves_out_entries_longer_than_a_page",
-        "pages::an_entry_longer_than_a_page_is_a_page_alone",
-    ),
-    (KeysUnknown, "remembers_no_key", "keys::a_repeat_answers_the_first_append"),
-    (RepeatsUnmarked, "does_not_mark_duplicates", "keys::a_repeat_answers_the_first_append"),
-    (ConflictsAccepted, "takes_another_body_for_a_repeat", "keys::another_body_is_a_conflict"),
-    (KeysOfAllUsers, "shares_keys_between_users", "keys::users_do_not_share_keys"),
-    (GuestsAreKnown, "takes_guests_for_known_users", "keys::a_guest_and_a_known_user_do_not_share_keys"),
-    (UsersAreNames, "identifies_users_by_their_names", "keys::a_renamed_user_keeps_its_keys"),
-    (KeysOfAllRooms, "shares_keys_between_rooms", "keys::rooms_do_not_share_keys"),
-    (KeysFolded, "ignores_the_case_of_keys", "keys::keys_are_compared_byte_by_byte"),
-    (KeysJoined, "joins_user_and_key", "keys::user_and_key_are_compared_separately"),
-    (KeysCut, "cuts_long_keys", "keys::a_key_of_64_bytes_is_not_cut"),
-    (FewKeys, "remembers_too_few_keys", "keys::the_newest_keys_are_remembered"),
-    (BodiesRewritten, "rewrites_bodies", "bodies::numbers_keep_their_spelling"),
-    (EscapesResolved, "resolves_escapes", "bodies::characters_keep_their_spelling"),
-    (RoomNamesCut, "cuts_the_names_of_rooms", "rooms::a_room_can_have_any_valid_name"),
-    (OneSinkOnly, "reports_to_the_first_opening_only", "rooms::each_of_two_openings_hears_of_every_entry"),
-    (
-        EpochIsName,
-        "uses_the_name_of_a_room_as_epoch",
-        "lives::a_restarted_log_is_the_same_or_has_another_epoch",
-    ),
-    (RestartLosesAll, "loses_everything_in_a_restart", "lives::a_restart_keeps_every_entry"),
-    (RestartLosesKeys, "loses_keys_in_a_restart", "lives::a_restart_keeps_the_keys"),
-    (
-        RestartLosesSinks,
-        "reports_nothing_after_a_restart",
-        "lives::a_sink_opened_after_a_restart_hears_of_new_entries",
-    ),
-    (RemovesTooMany, "removes_too_many_entries", "retention::the_newest_entries_stay"),
-    (MatchesOneWord, "matches_one_of_the_words", "search::all_words_match_newest_first"),
-    (SearchIgnoresBefore, "ignores_before_in_a_search", "search::limit_and_before_select_a_page"),
-    (MatchesWholeWords, "matches_whole_words_only", "search::part_of_a_korean_word_matches"),
-    (QuotesBreakSearch, "fails_at_a_quote_in_a_query", "search::hostile_queries_are_answered"),
-    (
-        OtherNodeUnreported,
-        "does_not_report_to_other_nodes",
-        "nodes::an_entry_of_one_node_is_reported_on_the_other",
-    ),
-    (LastReportLost, "does_not_repair_a_lost_last_report", "nodes::a_lost_last_report_is_repaired"),
-    (OtherNodeBoundsLag, "reads_the_bounds_of_a_stale_copy", "nodes::bounds_never_go_back_on_any_node"),
-    (
-        SeqsOfOneNode,
-        "counts_on_each_node",
-        "nodes::an_append_after_an_answer_on_another_node_gets_a_higher_seq",
-    ),
-    (SeqsOfOneNode, "gives_one_seq_on_two_nodes", "nodes::concurrent_appends_on_two_nodes_leave_no_hole"),
-    (KeysOfOneNode, "has_keys_of_one_node", "nodes::a_repeat_on_another_node_answers_the_first_append"),
-    (KeysOfOneNode, "finds_no_conflict_on_another_node", "nodes::another_body_on_another_node_is_a_conflict"),
-    (KeysOfOneNode, "stores_repeats_on_two_nodes", "nodes::concurrent_repeats_on_two_nodes_are_stored_once"),
-    (OtherNodeSwaps, "shows_another_order_on_another_node", "nodes::members_on_two_nodes_get_one_order"),
-    (RenewalUnreported, "does_not_report_a_renewal", "renewal::a_renewed_log_is_reported_and_empty"),
-    (RenewalUnreported, "leaves_members_in_a_renewed_log", "renewal::members_are_closed_with_4003"),
-    (
-        RenewalUnreported,
-        "leaves_subscriptions_in_a_renewed_log",
-        "renewal::a_subscription_ends_with_the_life_of_the_log",
-    ),
-    (RenewalKeepsKeys, "keeps_keys_in_a_renewal", "renewal::a_renewed_log_has_no_keys"),
-    (EpochIsName, "keeps_the_epoch_in_a_renewal", "renewal::a_resume_after_a_renewal_is_not_recovered"),
-    (
-        ReadyWhenDown,
-        "is_ready_while_it_is_unreachable",
-        "health::an_open_that_fails_succeeds_after_the_outage",
-    ),
-    (
-        OpensWhenDown,
-        "opens_rooms_while_it_is_unreachable",
-        "health::an_open_that_fails_succeeds_after_the_outage",
-    ),
-    (DownForever, "does_not_recover_from_an_outage", "health::an_open_room_survives_an_outage"),
-    (DownForever, "lets_no_member_in_after_an_outage", "health::a_chat_refuses_a_join_during_an_outage"),
-    (DownForever, "is_never_ready", "health::a_working_store_is_ready"),
-    (ServesWhenClosed, "serves_after_it_was_closed", "health::a_closed_store_refuses"),
-    (RestartLosesAll, "loses_entries_in_a_close", "health::a_close_loses_no_acknowledged_entry"),
-];
+defects! {
+    LeavesHoles: leaves_holes_between_numbers fails numbers::messages_are_numbered_from_one;
+    AnswersOthersSeq: answers_two_appends_with_one_seq fails numbers::an_answered_seq_holds_the_appended_message;
+    TimesInSeconds: gives_times_in_seconds fails numbers::at_is_the_time_of_the_append;
+    TimesDecrease: gives_decreasing_times fails numbers::times_never_decrease;
+    NoUser: stores_no_user fails numbers::a_frame_has_all_fields_of_the_message;
+    NeverReports: reports_nothing fails commits::an_answered_entry_is_reported;
+    LosesReports: loses_reports_and_tells_no_head fails commits::each_entry_is_reported_at_least_once;
+    SwapsReports:
+        reports_entries_with_swapped_numbers fails members::concurrent_messages_reach_members_in_order,
+        // A chat reads the log after an answer, so the loss of the report alone does not harm the members of its own node.
+        gives_a_member_the_earlier_message_in_place_of_the_next fails members::each_acknowledged_message_reaches_a_member;
+    ReportsOtherBytes:
+        reports_other_bytes_than_it_stores fails commits::a_reported_entry_is_the_entry_that_is_read,
+        delivers_other_bytes_than_it_stores fails members::members_get_what_the_log_has;
+    ReportsEarly: reports_before_it_commits fails commits::a_reported_entry_can_be_read_at_once;
+    ReportsRepeats: reports_repeats fails commits::a_duplicate_is_not_reported;
+    ReportsConflicts: reports_conflicts fails commits::a_conflict_is_not_reported;
+    ReportsLostWhenDropped:
+        loses_the_report_of_a_dropped_append fails commits::a_dropped_append_is_reported_if_it_is_committed,
+        loses_the_report_of_an_append_that_is_not_polled fails commits::an_append_that_is_not_polled_is_reported_if_it_is_committed;
+    ReportsNoEpoch: names_no_epoch_in_reports fails commits::reports_and_receipts_name_the_epoch;
+    ReceiptsNoEpoch: names_no_epoch_in_receipts fails commits::reports_and_receipts_name_the_epoch;
+    ReportsFirstEpoch:
+        names_the_earlier_epoch_after_a_renewal fails renewal::reports_after_a_renewal_name_the_new_epoch;
+    KeysUnknown:
+        stores_the_repeat_of_a_dropped_append fails commits::a_repeat_of_a_dropped_append_answers_a_reported_entry,
+        remembers_no_key fails keys::a_repeat_answers_the_first_append;
+    HeadIsCount: takes_the_number_of_entries_for_the_head fails retention::first_moves_and_head_stays;
+    HeadGoesBack: lets_the_head_go_back fails bounds::bounds_never_go_back;
+    FirstStays: does_not_move_first fails retention::first_moves_and_head_stays;
+    EpochPerAppend: begins_an_epoch_with_each_append fails bounds::the_epoch_stays_while_the_room_is_open;
+    AfterInclusive: reads_after_a_position_with_that_position fails pages::after_is_correct_at_every_position;
+    BeforeInclusive: reads_before_a_position_with_that_position fails pages::before_is_correct_at_every_position;
+    BeforeOldest: reads_the_oldest_before_a_position fails pages::before_is_correct_at_every_position;
+    NewestFirst:
+        reads_newest_first fails pages::after_is_correct_at_every_position,
+        lets_a_join_read_newest_first fails members::a_join_during_appends_gets_each_message_once;
+    NeverMore: never_says_that_there_is_more fails pages::paging_back_returns_every_entry_once;
+    AlwaysMore: always_says_that_there_is_more fails pages::an_empty_room_has_empty_pages;
+    PagesUnbounded: makes_pages_of_any_size fails pages::a_page_is_bounded_by_bytes;
+    SkipsLong: leaves_out_entries_longer_than_a_page fails pages::an_entry_longer_than_a_page_is_a_page_alone;
+    RepeatsUnmarked: does_not_mark_duplicates fails keys::a_repeat_answers_the_first_append;
+    ConflictsAccepted: takes_another_body_for_a_repeat fails keys::another_body_is_a_conflict;
+    KeysOfAllUsers: shares_keys_between_users fails keys::users_do_not_share_keys;
+    GuestsAreKnown: takes_guests_for_known_users fails keys::a_guest_and_a_known_user_do_not_share_keys;
+    UsersAreNames: identifies_users_by_their_names fails keys::a_renamed_user_keeps_its_keys;
+    KeysOfAllRooms: shares_keys_between_rooms fails keys::rooms_do_not_share_keys;
+    KeysFolded: ignores_the_case_of_keys fails keys::keys_are_compared_byte_by_byte;
+    KeysJoined: joins_user_and_key fails keys::user_and_key_are_compared_separately;
+    KeysCut: cuts_long_keys fails keys::a_key_of_64_bytes_is_not_cut;
+    FewKeys: remembers_too_few_keys fails keys::the_newest_keys_are_remembered;
+    BodiesRewritten: rewrites_bodies fails bodies::numbers_keep_their_spelling;
+    EscapesResolved: resolves_escapes fails bodies::characters_keep_their_spelling;
+    RoomNamesCut: cuts_the_names_of_rooms fails rooms::a_room_can_have_any_valid_name;
+    OneSinkOnly: reports_to_the_first_opening_only fails rooms::each_of_two_openings_hears_of_every_entry;
+    EpochIsName:
+        uses_the_name_of_a_room_as_epoch fails lives::a_restarted_log_is_the_same_or_has_another_epoch,
+        keeps_the_epoch_in_a_renewal fails renewal::a_resume_after_a_renewal_is_not_recovered;
+    RestartLosesAll:
+        loses_everything_in_a_restart fails lives::a_restart_keeps_every_entry,
+        loses_entries_in_a_close fails health::a_close_loses_no_acknowledged_entry;
+    RestartLosesKeys: loses_keys_in_a_restart fails lives::a_restart_keeps_the_keys;
+    RestartLosesSinks: reports_nothing_after_a_restart fails lives::a_sink_opened_after_a_restart_hears_of_new_entries;
+    RemovesTooMany: removes_too_many_entries fails retention::the_newest_entries_stay;
+    MatchesOneWord: matches_one_of_the_words fails search::all_words_match_newest_first;
+    SearchIgnoresBefore: ignores_before_in_a_search fails search::limit_and_before_select_a_page;
+    MatchesWholeWords: matches_whole_words_only fails search::part_of_a_korean_word_matches;
+    QuotesBreakSearch: fails_at_a_quote_in_a_query fails search::hostile_queries_are_answered;
+    OtherNodeUnreported: does_not_report_to_other_nodes fails nodes::an_entry_of_one_node_is_reported_on_the_other;
+    LastReportLost: does_not_repair_a_lost_last_report fails nodes::a_lost_last_report_is_repaired;
+    OtherNodeBoundsLag: reads_the_bounds_of_a_stale_copy fails nodes::bounds_never_go_back_on_any_node;
+    SeqsOfOneNode:
+        counts_on_each_node fails nodes::an_append_after_an_answer_on_another_node_gets_a_higher_seq,
+        gives_one_seq_on_two_nodes fails nodes::concurrent_appends_on_two_nodes_leave_no_hole;
+    KeysOfOneNode:
+        has_keys_of_one_node fails nodes::a_repeat_on_another_node_answers_the_first_append,
+        finds_no_conflict_on_another_node fails nodes::another_body_on_another_node_is_a_conflict,
+        stores_repeats_on_two_nodes fails nodes::concurrent_repeats_on_two_nodes_are_stored_once;
+    OtherNodeSwaps: shows_another_order_on_another_node fails nodes::members_on_two_nodes_get_one_order;
+    RenewalUnreported:
+        does_not_report_a_renewal fails renewal::a_renewed_log_is_reported_and_empty,
+        leaves_members_in_a_renewed_log fails renewal::members_are_closed_with_4003,
+        leaves_subscriptions_in_a_renewed_log fails renewal::a_subscription_ends_with_the_life_of_the_log;
+    RenewalKeepsKeys: keeps_keys_in_a_renewal fails renewal::a_renewed_log_has_no_keys;
+    ReadyWhenDown: is_ready_while_it_is_unreachable fails health::an_open_that_fails_succeeds_after_the_outage;
+    OpensWhenDown: opens_rooms_while_it_is_unreachable fails health::an_open_that_fails_succeeds_after_the_outage;
+    DownForever:
+        does_not_recover_from_an_outage fails health::an_open_room_survives_an_outage,
+        lets_no_member_in_after_an_outage fails health::a_chat_refuses_a_join_during_an_outage,
+        is_never_ready fails health::a_working_store_is_ready;
+    ServesWhenClosed: serves_after_it_was_closed fails health::a_closed_store_refuses;
+}

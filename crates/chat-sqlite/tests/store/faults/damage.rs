@@ -7,16 +7,14 @@ use std::time::Duration;
 use chat_core::{Range, Search};
 use chat_sqlite::{Options, SqliteStore};
 
-use crate::support::{StoreDir, TEST_TIMEOUT, append, name, read_all, room, seqs, wait_until};
+use crate::support::{
+    StoreDir, TEST_TIMEOUT, append, append_all, name, open_lobby, read_all, room, seqs, wait_until,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_with_a_flipped_bit_is_omitted_and_counted_once() {
-    let dir = StoreDir::new();
-    let store = dir.open();
-    let lobby = room(&store, "lobby");
-    for n in 1..=9 {
-        append(&lobby, &format!("number-{n}")).await.expect("appended");
-    }
+    let (dir, store, lobby) = open_lobby();
+    append_all(&lobby, (1..=9).map(|n| format!("number-{n}"))).await;
     store.close_blocking();
     let mut database = fs::read(dir.file("chat.db")).expect("a file");
     for number in [1, 4, 9] {
@@ -60,9 +58,7 @@ async fn a_flipped_bit_in_a_number_affects_no_other_message() {
         options.lock_wait = TEST_TIMEOUT;
     }));
     let lobby = room(&store, "lobby");
-    for n in 1..=9 {
-        append(&lobby, &format!("number-{n}")).await.expect("appended");
-    }
+    append_all(&lobby, (1..=9).map(|n| format!("number-{n}"))).await;
     let flip = "UPDATE messages SET sum = sum + (1 << 40) WHERE id & 15 = 4";
     dir.database().execute_batch(flip).expect("flipped");
     assert_eq!(seqs(&read_all(&lobby).await), [1, 2, 3, 5, 6, 7, 8, 9]);

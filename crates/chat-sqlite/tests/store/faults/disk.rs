@@ -8,7 +8,7 @@ use chat_core::{AppendError, Room};
 use chat_sqlite::{Options, SqliteStore};
 
 use crate::support::disk::Disk;
-use crate::support::{StoreDir, append, append_with_key, read_all, room, seqs, set_file_length};
+use crate::support::{StoreDir, append, append_all, append_with_key, read_all, room, seqs, set_file_length};
 
 /// Appends until an append fails. Returns the acknowledged `seq`.
 async fn fill(room: &Arc<dyn Room>) -> Vec<u64> {
@@ -121,9 +121,7 @@ async fn a_broken_disk_refuses_appends_but_not_reads() {
     let store = SqliteStore::open(disk.path().join("store"), Options::default()).expect("a store");
     let lobby = room(&store, "lobby");
     let acknowledged: Vec<_> = (1..=5).collect();
-    for _ in &acknowledged {
-        append(&lobby, "before").await.expect("appended");
-    }
+    append_all(&lobby, acknowledged.iter().map(|_| "before")).await;
     assert_eq!(seqs(&read_all(&lobby).await), acknowledged);
     // Aborts the journal. The file system becomes read-only, as after an I/O error.
     disk.remount("abort");

@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use serde_json::value::RawValue;
 use sha1::{Digest, Sha1};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 /// A time limit that a busy machine does not reach.
 pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -50,6 +51,13 @@ impl StoreDir {
         self.open_with(Options::default().with(|options| options.lock_wait = TEST_TIMEOUT))
     }
 
+    /// Opens the database without the store, and locks it against writers until the drop or a `ROLLBACK`.
+    pub(crate) fn lock(&self) -> Connection {
+        let database = self.database();
+        database.execute_batch("BEGIN IMMEDIATE").expect("locked");
+        database
+    }
+
     /// Opens the database without the store.
     pub(crate) fn database(&self) -> Connection {
         Connection::open(self.file("chat.db")).expect("a database")
@@ -63,9 +71,7 @@ impl StoreDir {
 
 /// Limits with a call timeout that a busy machine does not reach.
 pub(crate) fn limits() -> Arc<Limits> {
-    Arc::new(Limits::default().with(|limits| {
-        limits.rooms.call_timeout = TEST_TIMEOUT;
-    }))
+    Arc::new(Limits::default().with(|limits| limits.rooms.call_timeout = TEST_TIMEOUT))
 }
 
 pub(crate) fn name(room: &str) -> RoomName {
@@ -75,6 +81,24 @@ pub(crate) fn name(room: &str) -> RoomName {
 /// Opens a room without members.
 pub(crate) fn room(store: &SqliteStore, room: &str) -> Arc<dyn Room> {
     store.room(name(room), limits(), ignore_commits())
+}
+
+/// Opens the room `lobby` with other limits.
+pub(crate) fn lobby_with(store: &SqliteStore, set: impl FnOnce(&mut Limits)) -> Arc<dyn Room> {
+    store.room(name("lobby"), Arc::new((*limits()).clone().with(set)), ignore_commits())
+}
+
+/// Opens a new store and its room `lobby`.
+pub(crate) fn open_lobby() -> (StoreDir, SqliteStore, Arc<dyn Room>) {
+    open_lobby_with(|_| ())
+}
+
+/// Opens a new store with these options and its room `lobby`.
+pub(crate) fn open_lobby_with(set: impl FnOnce(&mut Options)) -> (StoreDir, SqliteStore, Arc<dyn Room>) {
+    let dir = StoreDir::new();
+    let store = dir.open_with(Options::default().with(set));
+    let lobby = room(&store, "lobby");
+    (dir, store, lobby)
 }
 
 /// A sink that does nothing.
@@ -95,6 +119,33 @@ pub(crate) fn draft(user: &User, key: Option<&str>, text: &str) -> NewMessage {
 /// Appends a message of the guest `ann`.
 pub(crate) async fn append(room: &Arc<dyn Room>, text: &str) -> Result<AppendReceipt, AppendError> {
     room.append(draft(&guest("ann"), None, text)).await
+}
+
+/// Appends these messages of the guest `ann`, one after the other.
+pub(crate) async fn append_all(room: &Arc<dyn Room>, texts: impl IntoIterator<Item = impl AsRef<str>>) {
+    for text in texts {
+        append(room, text.as_ref()).await.expect("appended");
+    }
+}
+
+/// Appends messages of the guest `ann` concurrently, each in a task of its own.
+pub(crate) fn spawn_appends<T: Into<String>>(
+    room: &Arc<dyn Room>,
+    numbers: std::ops::Range<u64>,
+    text: impl Fn(u64) -> T,
+) -> Vec<JoinHandle<Result<AppendReceipt, AppendError>>> {
+    let spawn = |number| {
+        let (room, text) = (Arc::clone(room), text(number).into());
+        tokio::spawn(async move { append(&room, &text).await })
+    };
+    numbers.map(spawn).collect()
+}
+
+/// Checks that an append failed because the store is unavailable, with a cause that contains this text.
+pub(crate) fn assert_unavailable(appended: &Result<AppendReceipt, AppendError>, cause: &str) {
+    let is_expected =
+        matches!(appended, Err(AppendError::Unavailable(error)) if error.cause().contains(cause));
+    assert!(is_expected, "{appended:?}");
 }
 
 /// Appends a message of the guest `ann` with a key.
