@@ -4,7 +4,7 @@ use syn::visit::{self, Visit};
 use crate::sources::{dependencies, sources};
 
 /// Dependencies that `chat-proto` may have: data, text and hashes, but no I/O, no runtime and no randomness.
-const PURE: [&str; 9] = [
+const PURE: [&str; 12] = [
     "base64",
     "bytes",
     "percent-encoding",
@@ -12,8 +12,11 @@ const PURE: [&str; 9] = [
     "serde_json",
     "sha1",
     "thiserror",
+    "unicode-joining-type",
     "unicode-normalization",
     "unicode-properties",
+    "unicode-script",
+    "unicode-security",
 ];
 
 #[test]
@@ -47,16 +50,19 @@ fn a_clock_a_lock_a_thread_or_an_await_in_chat_proto_is_found() -> Result<()> {
         "fn f() { std::fs::read(\"x\"); }",
         "fn f() { std::thread::yield_now(); }",
         "fn f() { std::net::TcpStream::connect(\"x\"); }",
+        "use std::net::Ipv4Addr;",
         "fn f() { println!(\"x\"); }",
         "async fn f() {}",
         "fn f() { let _ = async {}; }",
     ] {
         assert_ne!(impurities(broken)?, Vec::<String>::new(), "{broken}");
     }
-    assert_eq!(
-        impurities("use std::time::Duration; fn f(now: Duration) -> Duration { now }")?,
-        Vec::<String>::new()
-    );
+    for pure in [
+        "use std::time::Duration; fn f(now: Duration) -> Duration { now }",
+        "use core::net::{Ipv4Addr, Ipv6Addr};",
+    ] {
+        assert_eq!(impurities(pure)?, Vec::<String>::new(), "{pure}");
+    }
     Ok(())
 }
 
@@ -98,6 +104,16 @@ impl<'ast> Visit<'ast> for Purity {
         ];
         if impure.contains(&name.as_str()) || name.starts_with("Atomic") {
             self.0.push(name);
+        }
+    }
+
+    // `core::net` has only addresses. The sockets are in `std::net`.
+    fn visit_use_path(&mut self, path: &'ast syn::UsePath) {
+        match &*path.tree {
+            syn::UseTree::Path(next) if path.ident == "core" && next.ident == "net" => {
+                self.visit_use_tree(&next.tree);
+            }
+            _ => visit::visit_use_path(self, path),
         }
     }
 

@@ -19,7 +19,7 @@ pub(crate) const CALLS: &str =
 pub(crate) const ERRORS: [&str; 2] = ["error=ENOSPC", "error=EIO"];
 
 /// The files of a store. A name precedes the names that it contains.
-const FILES: [&str; 10] = [
+const FILES: [&str; 13] = [
     "chat.db.new-journal",
     "chat.db.new-wal",
     "chat.db.new-shm",
@@ -28,6 +28,9 @@ const FILES: [&str; 10] = [
     "chat.db-wal",
     "chat.db-shm",
     "chat.db",
+    "chat.search-wal",
+    "chat.search-shm",
+    "chat.search",
     "chat.mark",
     "chat.lock",
 ];

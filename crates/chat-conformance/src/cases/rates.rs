@@ -129,7 +129,7 @@ async fn burst(client: &mut Client, count: u32) -> Result<(u32, Option<u64>), Fa
     for number in 0..count {
         let reply = client.event().await?;
         client.check(
-            reply["ref"] == number.to_string(),
+            reply["ref"].as_str() == Some(&*number.to_string()),
             format!("the reply to the ping {number}"),
             &reply,
         )?;
