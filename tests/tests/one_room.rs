@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use chat_core::{Chat, Counts, Limits, RoomName, Text, User};
+use chat_core::{Chat, Counts, Limits, RateLimits, RoomName, Text, User};
 use chat_tests::{ADAPTERS, Client, Server, eventually, history, plan, run_plan, runner, seeds};
 use proptest::strategy::{Strategy, ValueTree};
 
@@ -39,6 +39,7 @@ async fn one_history(seed: u64) -> Result<()> {
         limits.wire.max_batch_bytes = 8 * 1024;
         limits.connection.ping_interval = HOUR;
         limits.connection.write_timeout = HOUR;
+        limits.rates = RateLimits::unlimited();
     });
     let chat = Chat::builder().limits(limits).build();
     let servers = start_all(&chat).await?;

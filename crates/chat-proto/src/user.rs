@@ -202,7 +202,7 @@ impl User {
 /// assert_eq!(UserKey::new("7"), User::new("7", "Ann")?.key());
 /// assert_eq!(UserKey::guest("Ann")?, User::guest("Ann")?.key());
 /// assert_ne!(UserKey::new("Ann"), UserKey::guest("Ann")?);
-/// # Ok::<(), chat_proto::InvalidUserName>(())
+/// # Ok::<(), chat_proto::InvalidUser>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct UserKey {

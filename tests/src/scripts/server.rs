@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use chat_core::{Action, Chat, Forbidden, Limits, RoomName, User};
+use chat_core::{Action, Chat, Forbidden, Limits, RateLimits, RoomName, User};
 
 use super::play::play;
 use super::step::Step;
@@ -53,6 +53,7 @@ impl ScriptServer {
         limits.connection.write_timeout = HOUR;
         // The connection must not be reset before the client has read the close frame.
         limits.connection.close_timeout = Duration::from_secs(5);
+        limits.rates = RateLimits::unlimited();
         limits.rooms.log_messages = usize::try_from(RETAINED)?;
         limits.rooms.tail_events = 5;
         limits.rooms.idle_timeout = HOUR;

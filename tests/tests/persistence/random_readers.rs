@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use chat_core::{Chat, Limits, RoomName, Text, UpgradeMode, User};
+use chat_core::{Chat, Limits, RateLimits, RoomName, Text, UpgradeMode, User};
 use chat_sqlite::{Options, SqliteStore};
 use chat_tests::{Adapter, Client, Server};
 use proptest::prelude::*;
@@ -58,7 +58,9 @@ impl Running {
                 options.sweep_interval = sweep_interval;
             }),
         )?;
-        let chat = chat_with_store(store, Limits::default());
+        // Each wait for a sweep joins often.
+        let limits = Limits::default().with(|limits| limits.rates = RateLimits::unlimited());
+        let chat = chat_with_store(store, limits);
         let server = Server::start(Adapter::Axum(UpgradeMode::Hijack), &chat).await?;
         Ok(Self { chat, server })
     }

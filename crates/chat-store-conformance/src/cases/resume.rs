@@ -2,6 +2,7 @@ use chat_core::{JoinError, LogBounds};
 use chat_proto::command::JoinFrom;
 use chat_proto::{Gap, resume};
 
+use super::retention::{first_moves, while_it_stays};
 use super::{check, same, seqs};
 use crate::{Capability, Case, Failure, OpenRoom, Stage, Verdict};
 
@@ -68,15 +69,18 @@ chat_suite::cases!(
     #[with(needs(Capability::Retention))]
     async fn a_position_before_first_gets_the_exact_gap(stage: Stage, room: OpenRoom) -> Verdict {
         room.say_all(30).await?;
-        super::retention::first_moves(&room).await?;
-        let bounds = room.bounds().await?;
-        let from = JoinFrom::After { epoch: bounds.epoch.clone(), seq: 1 };
-        let resumption = resume(&from, &bounds, stage.limits().wire.default_page_messages as u64);
-        let resumption = resumption.map_err(|error| Failure::new("a resumption", error))?;
-        let gap = Gap { from: 2, to: resumption.after };
-        same(&(resumption.recovered, resumption.gap), &(false, Some(gap)))?;
-        let rest = seqs(&room.read_after(resumption.after).await?);
-        same(&rest, &(resumption.after + 1..=30).collect())
+        first_moves(&room).await?;
+        while_it_stays(&room, async |_| {
+            let bounds = room.bounds().await?;
+            let from = JoinFrom::After { epoch: bounds.epoch.clone(), seq: 1 };
+            let resumption = resume(&from, &bounds, stage.limits().wire.default_page_messages as u64);
+            let resumption = resumption.map_err(|error| Failure::new("a resumption", error))?;
+            let gap = Gap { from: 2, to: resumption.after };
+            same(&(resumption.recovered, resumption.gap), &(false, Some(gap)))?;
+            let rest = seqs(&room.read_after(resumption.after).await?);
+            same(&rest, &(resumption.after + 1..=30).collect())
+        })
+        .await
     }
 );
 
