@@ -137,3 +137,15 @@ async fn a_trusted_proxy_reports_the_address_of_the_client() {
     let _direct = upgrade(&endpoint, &forwarded("203.0.113.11"), "192.0.2.1:1000").await.expect("a client");
     expect_refused(&endpoint, &forwarded("203.0.113.12"), "192.0.2.1:1001").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_address_cannot_take_all_connections_of_a_guest() {
+    let endpoint = Endpoint::new(Chat::default());
+    let ann = handshake("/ws?name=ann");
+    let mut held = Vec::new();
+    while let Ok(upgrade) = upgrade(&endpoint, &ann, "192.0.2.1:1000").await {
+        held.push(upgrade);
+    }
+    assert_eq!(held.len(), Limits::default().connection.max_per_address);
+    let _ann = upgrade(&endpoint, &ann, "192.0.2.2:1000").await.expect("the same guest at another address");
+}
