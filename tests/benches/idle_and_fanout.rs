@@ -30,7 +30,7 @@ async fn main() -> Result<()> {
     println!("|---|---|---|---|");
     let mut rows = Vec::new();
     for binary in BINARIES {
-        let daemon = Daemon::start(binary, &["--data", ":memory:"])?;
+        let daemon = Daemon::start_lifted(binary, &["--data", ":memory:"])?;
         let warm_up = idle(daemon.address(), WARM_UP).await?;
         let before = resident(&daemon)?;
         let connections = idle(daemon.address(), IDLE).await?;
@@ -40,7 +40,7 @@ async fn main() -> Result<()> {
     }
     for _ in 0..ROUNDS {
         for row in &mut rows {
-            let daemon = Daemon::start(row.binary, &["--data", ":memory:"])?;
+            let daemon = Daemon::start_lifted(row.binary, &["--data", ":memory:"])?;
             let elapsed = fan_out(&daemon).await?;
             let deliveries = (RECEIVERS * MESSAGES) as f64;
             row.cpu.push(elapsed.cpu_seconds * 1e6 / deliveries);

@@ -87,7 +87,7 @@ struct Outcome {
 
 async fn run(arguments: &Arguments, binary: Binary, name: &str) -> Result<Outcome> {
     let reports = reports(name)?;
-    let daemon = Daemon::start(binary, &[])?;
+    let daemon = Daemon::start_lifted(binary, &[])?;
     daemon.sessions(0).await?;
     let before = daemon.footprint()?;
 
