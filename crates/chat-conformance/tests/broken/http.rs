@@ -1,5 +1,6 @@
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use serde_json::json;
 
@@ -11,7 +12,53 @@ use crate::{Defect, defect};
 pub(crate) fn defects() -> Vec<Defect> {
     let mut defects = requests();
     defects.extend(connections());
+    defects.extend(connection_limits());
     defects
+}
+
+/// Defects of servers that count the connections of users and addresses badly.
+fn connection_limits() -> Vec<Defect> {
+    vec![
+        defect(
+            "a_server_that_does_not_count_the_connections_of_an_address_is_caught",
+            "arrival::connections_beyond_the_limit_of_an_address_are_refused",
+            from_many_addresses(),
+        ),
+        defect(
+            "a_server_that_believes_every_forwarded_address_is_caught",
+            "arrival::a_forwarded_address_does_not_lift_the_limit_of_an_address",
+            from_many_addresses(),
+        ),
+        defect(
+            "a_server_that_does_not_count_the_connections_of_a_user_is_caught",
+            "arrival::connections_beyond_the_limit_of_a_user_are_refused",
+            rename_each(),
+        ),
+        defect(
+            "a_server_that_does_not_say_the_time_to_wait_is_caught",
+            "arrival::connections_beyond_the_limit_of_a_user_are_refused",
+            || Link::answer(|head| with_line(&head, "retry-after", None)),
+        ),
+    ]
+}
+
+/// Gives each connection an address of its own.
+fn from_many_addresses() -> impl Fn() -> Link + Send + Sync {
+    let connections = AtomicU32::new(0);
+    move || {
+        let number = connections.fetch_add(1, Ordering::Relaxed) % 250;
+        let source = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + 1 + number);
+        Link { source, ..Link::unchanged() }
+    }
+}
+
+/// Gives each connection a user of its own.
+fn rename_each() -> impl Fn() -> Link + Send + Sync {
+    let connections = AtomicU32::new(0);
+    move || {
+        let number = connections.fetch_add(1, Ordering::Relaxed);
+        Link::request(move |head| head.replacen("?name=", &format!("?name={number}"), 1))
+    }
 }
 
 fn requests() -> Vec<Defect> {
