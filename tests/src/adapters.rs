@@ -5,7 +5,7 @@ use actix_web::{App, web};
 use anyhow::Result;
 use axum::Router;
 use chat_adapter::UpgradeLayer;
-use chat_core::{Chat, Endpoint, UpgradeMode};
+use chat_core::{Chat, Endpoint, Limits, RateLimits, UpgradeMode};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use warp::Filter;
@@ -100,9 +100,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves a chat with the default limits on a free port.
-    pub async fn with_defaults(adapter: Adapter) -> Result<Self> {
-        Self::start(adapter, &Chat::default()).await
+    /// Serves a chat without the limits of one client on a free port, for load that comes from a few connections on
+    /// purpose.
+    pub async fn start_lifted(adapter: Adapter) -> Result<Self> {
+        let limits = Limits::default().with(|limits| {
+            limits.rates = RateLimits::unlimited();
+            limits.connection.max_per_user = 0;
+            limits.connection.max_per_address = 0;
+        });
+        Self::start(adapter, &Chat::builder().limits(limits).build()).await
     }
 
     /// Serves a chat on a free port.

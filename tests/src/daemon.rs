@@ -33,8 +33,20 @@ pub const BINARIES: [Binary; 7] = [
     Binary { name: "chatd-axum", upgrade: "framework" },
 ];
 
-/// Arguments that turn off the rates, for a test that sends more than they allow.
-pub const WITHOUT_RATES: [&str; 6] = ["--command-rate", "0", "--user-command-rate", "0", "--read-rate", "0"];
+/// The arguments that lift the limits of one client, for load that comes from a few connections or from one address on
+/// purpose.
+pub const LIFTED: [&str; 10] = [
+    "--command-rate",
+    "0",
+    "--user-command-rate",
+    "0",
+    "--read-rate",
+    "0",
+    "--max-per-user",
+    "0",
+    "--max-per-address",
+    "0",
+];
 
 impl Binary {
     /// Returns one binary for each adapter.
@@ -119,6 +131,11 @@ impl Daemon {
     /// the arguments name one.
     pub fn start(binary: Binary, arguments: &[&str]) -> Result<Self> {
         Self::spawn(binary.command()?, binary, arguments)
+    }
+
+    /// Starts a binary without the limits of one client, for load on purpose.
+    pub fn start_lifted(binary: Binary, arguments: &[&str]) -> Result<Self> {
+        Self::start(binary, &[&LIFTED, arguments].concat())
     }
 
     /// Starts a binary with its store in a directory.

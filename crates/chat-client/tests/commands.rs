@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use chat_client::{Client, ClientEvent, ConnectError, Error, ErrorCode, JoinFrom, Range, Text};
-use chat_core::Chat;
+use chat_core::{Chat, Limits};
 use support::{Server, lobby, member, message, next, url, within};
 
 #[tokio::test]
@@ -159,6 +159,15 @@ async fn a_failed_connection_returns_its_reason() {
     let server = Server::start(drained);
     let error = Client::connect(&server.url()).await.unwrap_err();
     assert!(refused(503)(&error) && error.is_temporary(), "{error}");
+    let limits = Limits::default().with(|limits| limits.connection.max_per_address = 1);
+    let server = Server::start(Chat::builder().limits(limits).build());
+    let _first = Client::connect(&server.url()).await.unwrap();
+    let error = Client::connect(&server.url()).await.unwrap_err();
+    let retry_after = Some(Duration::from_secs(2));
+    let expected =
+        ConnectError::Refused { status: 429, code: "too_many_connections".to_owned(), retry_after };
+    assert_eq!(error, expected);
+    assert!(error.is_temporary());
     // This server accepts and sends nothing.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = url(silent.local_addr().unwrap());

@@ -8,6 +8,14 @@ pub enum AdmitError {
     /// [`ConnectionLimits::max_connections`](crate::ConnectionLimits::max_connections) allows.
     #[error("the chat has too many connections")]
     Full,
+    /// The user has as many connections as
+    /// [`ConnectionLimits::max_per_user`](crate::ConnectionLimits::max_per_user) allows.
+    #[error("the user has too many connections")]
+    FullForUser,
+    /// The address has as many connections as
+    /// [`ConnectionLimits::max_per_address`](crate::ConnectionLimits::max_per_address) allows.
+    #[error("the address has too many connections")]
+    FullForAddress,
     /// The chat drains, and admits no more connections.
     #[error("the chat drains")]
     Draining,
@@ -17,6 +25,7 @@ impl From<AdmitError> for Refusal {
     fn from(error: AdmitError) -> Self {
         match error {
             AdmitError::Full => Self::Overloaded,
+            AdmitError::FullForUser | AdmitError::FullForAddress => Self::TooManyConnections,
             AdmitError::Draining => Self::Draining,
         }
     }

@@ -86,7 +86,8 @@ impl<'a> IdentifyRequest<'a> {
         self.head.query(name)
     }
 
-    /// Returns the address of the peer, if the adapter knows it. Behind a proxy, it is the address of the proxy.
+    /// Returns the address of the peer, if the adapter knows it. Behind a proxy, it is the address of the proxy, unless
+    /// [`Endpoint::trust_proxies`](crate::Endpoint::trust_proxies) names it.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.context.peer
     }

@@ -99,7 +99,7 @@ pub use authorize::{Action, Authorize, Forbidden};
 pub use bus::{
     Bus, BusEvent, BusSink, InvalidNodeId, InvalidNotice, NodeId, NodePresence, Notice, RosterEntry,
 };
-pub use chat::{Builder, Chat, Counts, Drained};
+pub use chat::{Builder, Chat, Counts, Drained, Refusals};
 pub use connection::{Connection, Incoming, Outgoing};
 pub use error::{AdmitError, PostError};
 pub use identity::{Denied, Identify, IdentifyRequest, Identity};
@@ -123,7 +123,8 @@ pub use http::Extensions;
 pub use serde_json::value::RawValue;
 
 pub use chat_proto::handshake::{
-    HostPolicy, InvalidOrigin, OriginPattern, Refusal, RequestHead, Version, host_name,
+    HostPolicy, InvalidNetwork, InvalidOrigin, Network, OriginPattern, Refusal, RequestHead, TrustedProxies,
+    Version, host_name,
 };
 pub use chat_proto::{
     AppendError, AppendReceipt, CloseCode, ConnectionLimits, ErrorCode, Event, HttpLimits, InvalidEvent,

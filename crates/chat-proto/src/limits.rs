@@ -71,6 +71,13 @@ impl WireLimits {
 pub struct ConnectionLimits {
     /// Connections at once, including those that are still being upgraded. Default 100,000.
     pub max_connections: usize,
+    /// Connections of one user at once, on one node. 0 is no limit. Default 200: a person with several devices and
+    /// dozens of tabs has fewer, and one address cannot take all connections of a guest's name.
+    pub max_per_user: usize,
+    /// Connections of one address at once, including those that are still being upgraded. 0 is no limit. The /64 network
+    /// of an IPv6 address counts as one address. Behind a proxy that is not trusted, all clients have one address.
+    /// Default 100.
+    pub max_per_address: usize,
     /// Rooms that one connection may be in at once. Default 100.
     pub max_rooms: usize,
     /// Commands of one connection that wait for the current one. Default 64.
@@ -266,6 +273,8 @@ impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             max_connections: 100_000,
+            max_per_user: 200,
+            max_per_address: 100,
             max_rooms: 100,
             max_backlog_commands: 64,
             max_errors: 10,

@@ -16,7 +16,11 @@ use tokio::net::TcpListener;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = std::env::args_os().nth(1).ok_or("usage: one_by_one DIR")?;
     let store = SqliteStore::open(dir, Options::default().with(|options| options.max_batch_messages = 1))?;
-    let limits = Limits::default().with(|limits| limits.rates = RateLimits::unlimited());
+    // The load comes from a few connections on purpose.
+    let limits = Limits::default().with(|limits| {
+        limits.rates = RateLimits::unlimited();
+        limits.connection.max_per_address = 0;
+    });
     let chat = Chat::builder().limits(limits).store(store).build();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listens on ws://{}/ws", listener.local_addr()?);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chat_core::{HostPolicy, InvalidOrigin, OriginPattern, RoomName, UpgradeMode, host_name};
+use chat_core::{HostPolicy, InvalidOrigin, Network, OriginPattern, RoomName, UpgradeMode, host_name};
 use chat_sqlite::Options;
 use clap::builder::{BoolishValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{
@@ -12,9 +12,11 @@ use clap::{
 };
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
+use crate::limit_options::LimitOptions;
 use crate::links::is_service_link;
 use crate::refuse;
 use crate::retain::Retain;
+use crate::size::disk_bytes;
 
 /// Connections that the kernel holds while the accept loop is busy.
 const BACKLOG: u32 = 4096;
@@ -59,7 +61,7 @@ pub(crate) struct Config {
     retain: Vec<Retain>,
 
     /// Refuse messages above this number of bytes of data (500M, 20G), but still serve history [default: no limit]
-    #[arg(long, env = "CHATD_MAX_DISK", value_name = "BYTES", value_parser = bytes)]
+    #[arg(long, env = "CHATD_MAX_DISK", value_name = "BYTES", value_parser = disk_bytes)]
     max_disk: Option<u64>,
 
     /// Set how a connection becomes a WebSocket
@@ -86,6 +88,14 @@ pub(crate) struct Config {
     #[arg(long, env = "CHATD_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "100000",
           value_parser = value_parser!(u32).range(1..=10_000_000))]
     max_connections: u32,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
+
+    /// Trust proxies in this network (10.0.0.0/8, ::1) to report the address of a client in X-Forwarded-For or
+    /// Forwarded; repeatable, separated by commas
+    #[arg(long, env = "CHATD_TRUST_PROXY", value_name = "NETWORK", action = ArgAction::Append, value_delimiter = ',')]
+    pub(crate) trust_proxy: Vec<Network>,
 
     /// Give sessions this many seconds to end after SIGTERM, SIGINT or SIGHUP; a second SIGTERM or SIGINT ends them
     /// at once
@@ -254,24 +264,6 @@ fn is_set_to_nothing(argument: &Arg) -> bool {
     argument.get_env().and_then(env::var_os).is_some_and(|value| value.is_empty())
 }
 
-/// Parses a number of bytes, perhaps with a unit. A store needs at least 32 MiB for its log.
-fn bytes(text: &str) -> Result<u64, &'static str> {
-    const FORM: &str = "a size is a number of bytes, like 500M or 20G, of at least 32M";
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit: u64 = match unit {
-        "" => 1,
-        "K" => 1 << 10,
-        "M" => 1 << 20,
-        "G" => 1 << 30,
-        "T" => 1 << 40,
-        _ => return Err(FORM),
-    };
-    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or(FORM)?;
-    if bytes < 32 << 20 { Err(FORM) } else { Ok(bytes) }
-}
-
 /// Parses an origin, and returns it as browsers send it.
 fn origin(text: &str) -> Result<String, InvalidOrigin> {
     Ok(text.parse::<OriginPattern>()?.to_string())
@@ -327,18 +319,6 @@ mod tests {
             let config = Config::parse_from(["chatd", "--listen", address, "--allow-host", "chat.test"]);
             let listener = config.bind().await.expect("a free port");
             assert_eq!(config.hosts(&listener), *hosts, "{address}");
-        }
-    }
-
-    #[test]
-    fn sizes_have_units() {
-        for (text, expected) in
-            [("33554432", 32 << 20), ("500M", 500 << 20), (" 20G", 20 << 30), ("1T", 1 << 40)]
-        {
-            assert_eq!(bytes(text), Ok(expected), "{text}");
-        }
-        for text in ["", "0", "31M", "M", "-1G", "1.5G", "20GB", "20g", "99999999999T"] {
-            assert!(bytes(text).is_err(), "{text}");
         }
     }
 }

@@ -7,11 +7,13 @@ pub mod echo;
 
 mod config;
 mod directives;
+mod limit_options;
 mod links;
 mod logs;
 mod lost_lines;
 mod retain;
 mod signals;
+mod size;
 mod storage;
 mod tasks;
 
@@ -21,7 +23,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chat_core::{Chat, Drained, Endpoint, HostPolicy, Limits, UpgradeMode};
+use chat_core::{Chat, Drained, Endpoint, HostPolicy, Limits, TrustedProxies, UpgradeMode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -163,6 +165,7 @@ where
 fn limits(config: &Config) -> Limits {
     Limits::default().with(|limits| {
         limits.connection.max_connections = config.max_connections();
+        config.limits.apply(limits);
         if config.echo {
             limits.wire.max_frame_bytes = MAX_ECHO_BYTES;
         }
@@ -173,6 +176,7 @@ fn endpoint(chat: &Chat, config: Config, storage: Storage) -> Endpoint {
     let endpoint = Endpoint::new(chat.clone())
         .mode(config.upgrade_mode())
         .allow_origins(config.allow_origin)
+        .trust_proxies(TrustedProxies::new(config.trust_proxy))
         .with_status_pages()
         .with_readiness(move || storage.readiness());
     if config.echo { endpoint.handler(echo::handler) } else { endpoint }

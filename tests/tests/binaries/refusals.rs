@@ -96,3 +96,50 @@ async fn many_refusals_of_one_address_are_counted() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_of_one_address_are_limited() -> Result<()> {
+    for binary in BINARIES {
+        let daemon = Daemon::start(binary, &["--max-per-address", "2"])?;
+        let mut held = Vec::new();
+        for (number, header) in ["", "", "", "X-Forwarded-For: 203.0.113.9\r\n"].into_iter().enumerate() {
+            let (connection, status) = request_upgrade(daemon.address(), header).await?;
+            let expected = if number < 2 { 101 } else { 429 };
+            ensure!(status == expected, "{binary:?}: connection {number}: {status}");
+            held.push(connection);
+        }
+        drop(held);
+        let log = daemon.stop()?;
+        check_levels(&log)?;
+        let refused = log.iter().filter(|line| line["code"] == "too_many_connections").count();
+        ensure!(refused == 2, "{binary:?}: {log:#?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_behind_a_trusted_proxy_count_for_the_forwarded_address() -> Result<()> {
+    for binary in BINARIES {
+        let daemon =
+            Daemon::start(binary, &["--max-per-address", "1", "--trust-proxy", "127.0.0.1,10.0.0.0/8"])?;
+        let mut held = Vec::new();
+        for (header, expected) in [
+            ("X-Forwarded-For: 203.0.113.9", 101),
+            ("X-Forwarded-For: 198.51.100.1, 203.0.113.9, 10.0.0.7", 429),
+            ("Forwarded: for=198.51.100.1, for=203.0.113.9", 429),
+            ("X-Forwarded-For: 198.51.100.1, 203.0.113.10", 101),
+            ("Forwarded: for=\"[2001:db8::9]:80\"", 101),
+            ("X-Forwarded-For: 2001:db8::a", 429),
+        ] {
+            let (connection, status) = request_upgrade(daemon.address(), &format!("{header}\r\n")).await?;
+            ensure!(status == expected, "{binary:?}: {header}: {status}");
+            held.push(connection);
+        }
+        drop(held);
+        let log = daemon.stop()?;
+        check_levels(&log)?;
+        let refused = log.iter().find(|line| line["code"] == "too_many_connections");
+        ensure!(refused.is_some_and(|line| line["peer"] == "203.0.113.9:0"), "{binary:?}: {log:#?}");
+    }
+    Ok(())
+}

@@ -71,7 +71,7 @@ async fn run(url: &str, arguments: &str) -> Result<Run> {
 }
 
 async fn start_server() -> Result<Server> {
-    Server::with_defaults(Adapter::Tungstenite).await
+    Server::start_lifted(Adapter::Tungstenite).await
 }
 
 fn url(address: std::net::SocketAddr) -> String {

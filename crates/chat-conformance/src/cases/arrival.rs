@@ -1,4 +1,5 @@
 use super::*;
+use crate::client::Answer;
 
 chat_suite::cases!(
     /// A command that arrives in one packet with the request is not lost.
@@ -137,19 +138,47 @@ chat_suite::cases!(
         let mut ann = stage.client("ann").await?;
         let mut refused = stage.send_request("bob", &stage.handshake("bob")).await?;
         let answer = refused.expect_refusal(503, "overloaded").await?;
-        let advice = answer.header("retry-after").and_then(|value| value.parse::<u64>().ok());
-        check(advice.is_some(), "`Retry-After` in seconds", answer.head())?;
+        expect_advice(&answer)?;
         ann.close(1000).await?;
         drop(ann);
-        for _ in 0..100 {
-            let mut bob = stage.send_request("bob", &stage.handshake("bob")).await?;
-            if bob.answer().await?.status == 101 {
-                return bob.expect_welcome().await.map(drop);
-            }
-            // There is no event for the end of a connection.
-            sleep(millis(20)).await;
+        expect_accepted_again(&stage, "bob").await
+    }
+
+    /// A handshake beyond the connections of one address is answered with 429, whatever name it has. After one
+    /// connection has ended, the next is accepted.
+    #[source = "PROTOCOL.md, section 1 (`too_many_connections`)"]
+    #[with(race("the time until the next connection is accepted differs"))]
+    #[with(limits(|limits| limits.connection.max_per_address = 2))]
+    #[with(needs(Needs::Limits))]
+    async fn connections_beyond_the_limit_of_an_address_are_refused(stage: Stage) -> Verdict {
+        let (mut ann, _bob) = (stage.client("ann").await?, stage.client("bob").await?);
+        expect_too_many(&stage, &stage.handshake("cat")).await?;
+        ann.close(1000).await?;
+        drop(ann);
+        expect_accepted_again(&stage, "cat").await
+    }
+
+    /// A client that names another address in a header of proxies still counts for its own address.
+    #[source = "PROTOCOL.md, section 1 (`too_many_connections`)"]
+    #[with(limits(|limits| limits.connection.max_per_address = 1))]
+    #[with(needs(Needs::Limits))]
+    async fn a_forwarded_address_does_not_lift_the_limit_of_an_address(stage: Stage) -> Verdict {
+        let _ann = stage.client("ann").await?;
+        for (name, value) in [("X-Forwarded-For", "203.0.113.9"), ("Forwarded", "for=203.0.113.9")] {
+            expect_too_many(&stage, &stage.handshake("bob").add(name, value)).await?;
         }
-        check(false, "an accepted handshake within 2 s", "none")
+        Ok(())
+    }
+
+    /// A handshake beyond the connections of one user is answered with 429. Another user is accepted.
+    #[source = "PROTOCOL.md, section 1 (`too_many_connections`)"]
+    #[with(limits(|limits| limits.connection.max_per_user = 2))]
+    #[with(needs(Needs::Limits))]
+    async fn connections_beyond_the_limit_of_a_user_are_refused(stage: Stage) -> Verdict {
+        let _phone = stage.client("ann").await?;
+        let _laptop = stage.client("ann").await?;
+        expect_too_many(&stage, &stage.handshake("ann")).await?;
+        stage.client("bob").await.map(drop)
     }
 
     /// A client that resets the connection behind its request leaves no connection, and does not disturb others.
@@ -164,6 +193,31 @@ chat_suite::cases!(
         bob.post(&stage.room(), "still here").await.map(drop)
     }
 );
+
+/// Expects that a handshake is refused because its user or its address has too many connections.
+async fn expect_too_many(stage: &Stage, request: &Request) -> Verdict {
+    let mut refused = stage.send_request("refused", request).await?;
+    expect_advice(&refused.expect_refusal(429, "too_many_connections").await?)
+}
+
+/// Expects that an answer says the time to wait.
+fn expect_advice(answer: &Answer) -> Verdict {
+    let advice = answer.header("retry-after").and_then(|value| value.parse::<u64>().ok());
+    check(advice.is_some(), "`Retry-After` in seconds", answer.head())
+}
+
+/// Expects that a client is accepted soon.
+async fn expect_accepted_again(stage: &Stage, name: &str) -> Verdict {
+    for _ in 0..100 {
+        let mut client = stage.send_request(name, &stage.handshake(name)).await?;
+        if client.answer().await?.status == 101 {
+            return client.expect_welcome().await.map(drop);
+        }
+        // There is no event for the end of a connection.
+        sleep(millis(20)).await;
+    }
+    check(false, "an accepted handshake within 2 s", "none")
+}
 
 /// Expects the end of the connection, or a 408 before it.
 async fn expect_late(client: &mut Client) -> Verdict {

@@ -1,5 +1,6 @@
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use serde_json::json;
 
@@ -58,6 +59,37 @@ defects! {
     a_server_that_waits_for_a_partial_second_head_is_caught
     by http::a_partial_head_after_a_request_is_closed from
         keeps_open;
+    a_server_that_does_not_count_the_connections_of_an_address_is_caught
+    by arrival::connections_beyond_the_limit_of_an_address_are_refused from
+        from_many_addresses();
+    a_server_that_believes_every_forwarded_address_is_caught
+    by arrival::a_forwarded_address_does_not_lift_the_limit_of_an_address from
+        from_many_addresses();
+    a_server_that_does_not_count_the_connections_of_a_user_is_caught
+    by arrival::connections_beyond_the_limit_of_a_user_are_refused from
+        rename_each();
+    a_server_that_does_not_say_the_time_to_wait_is_caught
+    by arrival::connections_beyond_the_limit_of_a_user_are_refused =>
+        Link::answer(|head| with_line(&head, "retry-after", None));
+}
+
+/// Gives each connection an address of its own.
+fn from_many_addresses() -> impl Fn() -> Link + Send + Sync {
+    let connections = AtomicU32::new(0);
+    move || {
+        let number = connections.fetch_add(1, Ordering::Relaxed) % 250;
+        let source = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + 1 + number);
+        Link { source, ..Link::unchanged() }
+    }
+}
+
+/// Gives each connection a user of its own.
+fn rename_each() -> impl Fn() -> Link + Send + Sync {
+    let connections = AtomicU32::new(0);
+    move || {
+        let number = connections.fetch_add(1, Ordering::Relaxed);
+        Link::request(move |head| head.replacen("?name=", &format!("?name={number}"), 1))
+    }
 }
 
 fn number_connections() -> impl Fn() -> Link + Send + Sync {

@@ -1,3 +1,5 @@
+use std::net::Ipv4Addr;
+
 use serde_json::Value;
 
 use crate::frame::Frame;
@@ -35,6 +37,8 @@ pub(crate) struct Link {
     pub(crate) lags: bool,
     /// True if the stream ends with a reset.
     pub(crate) ends_with_a_reset: bool,
+    /// The address from which the proxy connects to the server.
+    pub(crate) source: Ipv4Addr,
 }
 
 /// The output in both directions for one frame.
@@ -77,6 +81,7 @@ impl Link {
             keeps_unread_answers: false,
             lags: false,
             ends_with_a_reset: false,
+            source: Ipv4Addr::LOCALHOST,
         }
     }
 

@@ -5,7 +5,7 @@ use chat_conformance::Mounted;
 use chat_tungstenite::UpgradeLayer;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -29,7 +29,9 @@ pub(crate) async fn serve(server: Mounted, link: impl Fn() -> Link) {
         while let Ok((client, _)) = server.listener.accept().await {
             let link = link();
             connections.spawn(async move {
-                link.run(client, TcpStream::connect(address).await?, abandon_timeout).await
+                let server = TcpSocket::new_v4()?;
+                server.bind((link.source, 0).into())?;
+                link.run(client, server.connect(address).await?, abandon_timeout).await
             });
         }
     };

@@ -85,7 +85,7 @@ impl Builder {
         let name = self.node.clone().unwrap_or_else(NodeId::random);
         // On a single server, ids are plain numbers.
         let node = self.node.or_else(|| self.bus.is_some().then(|| name.clone()));
-        let sessions = Sessions::new(limits.connection.max_connections, node);
+        let sessions = Sessions::new(limits.connection.clone(), node);
         let user_rates = UserRates::new(limits.rates.user);
         let chat = Chat::new(Shared {
             rooms: Arc::new(Rooms::new(limits, store, self.check_body, (name.clone(), self.bus.clone()))),

@@ -1,9 +1,12 @@
 mod builder;
+mod refusals;
 mod rooms;
 
 pub use builder::Builder;
+pub use refusals::Refusals;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -109,20 +112,27 @@ impl Chat {
     /// # Errors
     ///
     /// [`AdmitError::Full`] beyond [`ConnectionLimits::max_connections`](crate::ConnectionLimits::max_connections);
-    /// [`AdmitError::Draining`] once the chat drains.
+    /// [`AdmitError::FullForUser`] beyond [`ConnectionLimits::max_per_user`](crate::ConnectionLimits::max_per_user);
+    /// [`AdmitError::Draining`] once the chat drains. Addresses are counted only for an
+    /// [`Endpoint`](crate::Endpoint).
     pub fn admit(&self, identity: Identity) -> Result<Ticket, AdmitError> {
-        Ok(self.admit_reserved(self.reserve()?, identity))
+        self.admit_reserved(self.reserve(None)?, identity)
     }
 
     /// Reserves a connection for a user that is not identified yet.
-    pub(crate) fn reserve(&self) -> Result<Reservation, AdmitError> {
-        self.shared.sessions.reserve()
+    pub(crate) fn reserve(&self, address: Option<IpAddr>) -> Result<Reservation, AdmitError> {
+        self.shared.sessions.reserve(address)
     }
 
-    pub(crate) fn admit_reserved(&self, reservation: Reservation, Identity { user }: Identity) -> Ticket {
-        let permit = reservation.admit(&user);
+    pub(crate) fn admit_reserved(
+        &self,
+        reservation: Reservation,
+        Identity { user }: Identity,
+    ) -> Result<Ticket, AdmitError> {
+        let permit = reservation.admit(&user)?;
         let user_rate = self.shared.user_rates.share(user.key());
-        Ticket::new(Arc::clone(&self.shared.rooms), self.shared.authorize.clone(), permit, user, user_rate)
+        let (rooms, authorize) = (Arc::clone(&self.shared.rooms), self.shared.authorize.clone());
+        Ok(Ticket::new(rooms, authorize, permit, user, user_rate))
     }
 
     /// Returns the identity of a guest that has not chosen a name: see [`User::unnamed_guest`]. Its id is random, so
@@ -197,6 +207,22 @@ impl Chat {
             sessions: self.shared.sessions.serving(),
             rooms: self.rooms().len(),
         }
+    }
+
+    /// Returns the numbers of connections that were not admitted, since the start.
+    ///
+    /// ```
+    /// use chat_core::{Chat, Limits};
+    ///
+    /// let limits = Limits::default().with(|limits| limits.connection.max_connections = 1);
+    /// let chat = Chat::builder().limits(limits).build();
+    /// let _ticket = chat.admit(chat.next_guest())?;
+    /// assert!(chat.admit(chat.next_guest()).is_err());
+    /// assert_eq!(chat.refusals().full, 1);
+    /// # Ok::<(), chat_core::AdmitError>(())
+    /// ```
+    pub fn refusals(&self) -> Refusals {
+        self.shared.sessions.refusals()
     }
 
     /// Returns the limits.

@@ -1,5 +1,6 @@
 //! One session: from a ticket to the end of its connection.
 
+mod addresses;
 mod catch_up;
 mod driver;
 mod end;

@@ -1,23 +1,27 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::addresses::{Addresses, CountedAddress};
 use crate::room::Inbox;
-use crate::{AdmitError, CloseCode, NodeId, User, UserKey};
+use crate::{AdmitError, CloseCode, ConnectionLimits, NodeId, Refusals, User, UserKey};
 
 /// The connections of a chat, and the phase of its drain.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    max: usize,
+    limits: ConnectionLimits,
     /// The node's name, in front of each connection's id.
     node: Option<NodeId>,
     phase: AtomicU8,
     connections: AtomicUsize,
     serving: AtomicUsize,
     index: Mutex<Index>,
+    addresses: Mutex<Addresses>,
+    refusals: Mutex<Refusals>,
     /// Notified when the last connection has gone.
     all_closed: Notify,
 }
@@ -77,21 +81,28 @@ pub(crate) enum Phase {
 }
 
 impl Sessions {
-    pub(crate) fn new(max: usize, node: Option<NodeId>) -> Self {
+    pub(crate) fn new(limits: ConnectionLimits, node: Option<NodeId>) -> Self {
         Self {
-            max,
+            limits,
             node,
             phase: AtomicU8::new(Phase::Open as u8),
             connections: AtomicUsize::new(0),
             serving: AtomicUsize::new(0),
             index: Mutex::default(),
+            addresses: Mutex::default(),
+            refusals: Mutex::default(),
             all_closed: Notify::new(),
         }
     }
 
     /// Reserves one more connection, whose user is not known yet.
-    pub(crate) fn reserve(self: &Arc<Self>) -> Result<Reservation, AdmitError> {
-        let one_more = |count: usize| (count < self.max).then_some(count + 1);
+    pub(crate) fn reserve(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Reservation, AdmitError> {
+        let reserved = self.try_reserve(address);
+        reserved.inspect_err(|error| self.refusals.lock().count(*error))
+    }
+
+    fn try_reserve(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Reservation, AdmitError> {
+        let one_more = |count: usize| (count < self.limits.max_connections).then_some(count + 1);
         self.connections
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
             .map_err(|_| AdmitError::Full)?;
@@ -103,9 +114,22 @@ impl Sessions {
             connection
         };
         let id = getrandom::u64().expect("the operating system always has random numbers once it is up");
-        let reservation = Reservation { sessions: Arc::clone(self), connection, id, control: None };
+        let sessions = Arc::clone(self);
+        let mut reservation = Reservation { sessions, connection, id, address: None, control: None };
         // The connection is counted before the phase is read, so that a drain cannot miss it.
-        if self.phase() == Phase::Open { Ok(reservation) } else { Err(AdmitError::Draining) }
+        if self.phase() != Phase::Open {
+            return Err(AdmitError::Draining);
+        }
+        if let Some(address) = address {
+            let counted = self.addresses.lock().add(address, self.limits.max_per_address);
+            reservation.address = Some(counted.ok_or(AdmitError::FullForAddress)?);
+        }
+        Ok(reservation)
+    }
+
+    /// Returns the numbers of connections that were not admitted.
+    pub(crate) fn refusals(&self) -> Refusals {
+        *self.refusals.lock()
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -169,13 +193,25 @@ pub(crate) struct Reservation {
     control: Option<Arc<Control>>,
     /// The connection's id on the wire and in the log. It does not show how many connections there were.
     id: u64,
+    /// The address that the connection counts for. `None` if it is not known.
+    address: Option<CountedAddress>,
 }
 
 impl Reservation {
     /// Gives the connection to a user. A user that was kicked since the reservation is closed at once.
-    pub(crate) fn admit(mut self, user: &User) -> Permit {
+    ///
+    /// # Errors
+    ///
+    /// [`AdmitError::FullForUser`] if the user has too many connections.
+    pub(crate) fn admit(mut self, user: &User) -> Result<Permit, AdmitError> {
         let user = user.key();
         let mut index = self.sessions.index.lock();
+        let (max, count) = (self.sessions.limits.max_per_user, index.admitted.get(&user).map_or(0, Vec::len));
+        if max > 0 && count >= max {
+            drop(index);
+            self.sessions.refusals.lock().count(AdmitError::FullForUser);
+            return Err(AdmitError::FullForUser);
+        }
         let before = index.reserved.remove(&self.connection);
         let was_kicked = before.is_some_and(|before| index.was_kicked(&user, before));
         let control = Arc::new(Control {
@@ -187,7 +223,7 @@ impl Reservation {
         index.forget_kicks();
         drop(index);
         self.control = Some(Arc::clone(&control));
-        Permit { reservation: self, control, is_serving: false }
+        Ok(Permit { reservation: self, control, is_serving: false })
     }
 }
 
@@ -202,6 +238,9 @@ impl Drop for Reservation {
             }
         }
         drop(index);
+        if let Some(address) = self.address.take() {
+            self.sessions.addresses.lock().remove(address);
+        }
         if self.sessions.connections.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.sessions.all_closed.notify_waiters();
         }

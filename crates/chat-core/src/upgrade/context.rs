@@ -29,7 +29,8 @@ pub struct RequestContext<'a> {
     /// The request as the outermost layer guards it. Without it, the chat cannot check the response that the client
     /// gets, and refuses each upgrade.
     pub guard: Option<GuardedRequest>,
-    /// The address of the peer of the connection. Behind a proxy, it is the address of the proxy.
+    /// The address of the peer of the connection. Behind a proxy, it is the address of the proxy: see
+    /// [`Endpoint::trust_proxies`](crate::Endpoint::trust_proxies).
     pub peer: Option<SocketAddr>,
     /// The values that the host's middleware has set for this request.
     pub extensions: Option<&'a Extensions>,

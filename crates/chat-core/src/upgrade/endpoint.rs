@@ -1,9 +1,10 @@
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fmt, iter};
 
-use chat_proto::handshake::{Accept, OriginPolicy, Refusal, decide};
+use chat_proto::handshake::{Accept, OriginPolicy, Refusal, TrustedProxies, decide};
 use futures_util::FutureExt;
 use serde_json::{Map, Value};
 
@@ -42,6 +43,7 @@ pub struct Endpoint {
     has_status_pages: bool,
     readiness: Option<Arc<dyn Fn() -> Readiness + Send + Sync>>,
     identify: Option<Arc<dyn Identify>>,
+    proxies: Arc<TrustedProxies>,
     handler: Option<MakeHandler>,
     refusals: Arc<RefusalLog>,
     has_logged_missing_layer: Arc<AtomicBool>,
@@ -117,6 +119,7 @@ impl Endpoint {
             has_status_pages: false,
             readiness: None,
             identify: None,
+            proxies: Arc::default(),
             handler: None,
             refusals: Arc::default(),
             has_logged_missing_layer: Arc::default(),
@@ -142,6 +145,25 @@ impl Endpoint {
     #[must_use]
     pub fn identify(mut self, identify: impl Identify) -> Self {
         self.identify = Some(Arc::new(identify));
+        self
+    }
+
+    /// Trusts proxies to report the address of the client. It then is the address in the log, for
+    /// [`Identify`](crate::Identify), for [`Ticket::peer`] and for
+    /// [`ConnectionLimits::max_per_address`](crate::ConnectionLimits::max_per_address), with the port 0. Without it,
+    /// these are the address of the proxy.
+    ///
+    /// ```
+    /// use chat_core::{Chat, Endpoint, TrustedProxies};
+    ///
+    /// let proxies = TrustedProxies::new(["127.0.0.1".parse()?, "10.0.0.0/8".parse()?]);
+    /// let endpoint = Endpoint::new(Chat::default()).trust_proxies(proxies);
+    /// # drop(endpoint);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn trust_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.proxies = Arc::new(proxies);
         self
     }
 
@@ -197,6 +219,7 @@ impl Endpoint {
             let page = self.has_status_pages.then(|| self.page(head)).flatten();
             return page.map_or(Decision::Pass, Decision::Answer);
         }
+        let context = &self.with_client(head, context);
         match self.upgrade(head, context).await {
             Ok(upgrade) => Decision::Upgrade(upgrade),
             Err(refusal) => {
@@ -212,6 +235,18 @@ impl Endpoint {
         self.chat.limits()
     }
 
+    /// Replaces the address of a trusted proxy by that of the client.
+    fn with_client<'a>(&self, head: &RequestHead<'_>, context: &RequestContext<'a>) -> RequestContext<'a> {
+        let mut context = context.clone();
+        if let Some(peer) = &mut context.peer {
+            let client = self.proxies.client(peer.ip(), head);
+            if client != peer.ip().to_canonical() {
+                *peer = SocketAddr::new(client, 0);
+            }
+        }
+        context
+    }
+
     async fn upgrade(
         &self,
         head: &RequestHead<'_>,
@@ -223,9 +258,9 @@ impl Endpoint {
             Refusal::Internal
         })?;
         // The connection is counted first: the host must not be asked about more requests than the chat can serve.
-        let reservation = self.chat.reserve()?;
+        let reservation = self.chat.reserve(context.peer.map(|peer| peer.ip()))?;
         let identity = self.identity(head, context, &accept).await?;
-        let mut ticket = self.chat.admit_reserved(reservation, identity);
+        let mut ticket = self.chat.admit_reserved(reservation, identity)?;
         if let Some(peer) = context.peer {
             ticket = ticket.with_peer(peer);
         }

@@ -6,14 +6,17 @@
 use base64::prelude::{BASE64_STANDARD, Engine};
 use sha1::{Digest, Sha1};
 
+mod forwarded;
 mod head;
 mod host;
 mod origin;
+mod proxies;
 mod refusal;
 
 pub use head::{RequestHead, Version};
 pub use host::{HostPolicy, host_name};
 pub use origin::{InvalidOrigin, OriginPattern};
+pub use proxies::{InvalidNetwork, Network, TrustedProxies};
 pub use refusal::Refusal;
 
 use crate::{Limits, SUBPROTOCOL, User};

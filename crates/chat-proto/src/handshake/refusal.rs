@@ -34,6 +34,9 @@ pub enum Refusal {
     /// The server has its maximum number of connections.
     #[error("the server has its maximum number of connections")]
     Overloaded,
+    /// The user or the address has its maximum number of connections.
+    #[error("this user or address has its maximum number of connections")]
+    TooManyConnections,
     /// The server is about to stop.
     #[error("the server is restarting")]
     Draining,
@@ -62,6 +65,7 @@ impl Refusal {
             Self::OriginForbidden => 403,
             Self::Unauthorized => 401,
             Self::Overloaded | Self::Draining | Self::Unavailable => 503,
+            Self::TooManyConnections => 429,
             Self::HeaderTooLarge => 431,
             Self::Internal => 500,
         }
@@ -80,6 +84,7 @@ impl Refusal {
             Self::OriginForbidden => "origin_forbidden",
             Self::BadName => "bad_name",
             Self::Overloaded => "overloaded",
+            Self::TooManyConnections => "too_many_connections",
             Self::Draining => "draining",
             Self::Unauthorized => "unauthorized",
             Self::Unavailable => "unavailable",
@@ -97,7 +102,7 @@ impl Refusal {
             Self::MethodNotAllowed => vec![("allow", "GET".to_owned())],
             Self::UnsupportedVersion => vec![("sec-websocket-version", "13".to_owned())],
             Self::Unauthorized => vec![("www-authenticate", "Bearer".to_owned())],
-            Self::Overloaded | Self::Draining | Self::Unavailable => {
+            Self::Overloaded | Self::TooManyConnections | Self::Draining | Self::Unavailable => {
                 vec![("retry-after", limits.http.retry_after.as_secs().max(1).to_string())]
             }
             _ => Vec::new(),

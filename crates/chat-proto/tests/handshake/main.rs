@@ -3,6 +3,7 @@
 mod acceptance;
 mod host;
 mod origin;
+mod proxies;
 mod refusal;
 mod request;
 

@@ -9,7 +9,7 @@ use crate::request::{KEY, Request};
 
 type Row = (Refusal, u16, &'static str, &'static [(&'static str, &'static str)]);
 
-const REFUSALS: [Row; 13] = [
+const REFUSALS: [Row; 14] = [
     (Refusal::BadRequest, 400, "bad_request", &[]),
     (Refusal::HostForbidden, 421, "host_forbidden", &[]),
     (
@@ -25,6 +25,7 @@ const REFUSALS: [Row; 13] = [
     (Refusal::OriginForbidden, 403, "origin_forbidden", &[]),
     (Refusal::BadName, 400, "bad_name", &[]),
     (Refusal::Overloaded, 503, "overloaded", &[("retry-after", "2")]),
+    (Refusal::TooManyConnections, 429, "too_many_connections", &[("retry-after", "2")]),
     (Refusal::Draining, 503, "draining", &[("retry-after", "2")]),
     (Refusal::HeaderTooLarge, 431, "header_too_large", &[]),
     (Refusal::Internal, 500, "internal_error", &[]),

@@ -1,0 +1,99 @@
+//! The options that limit what one client may cost.
+
+use chat_core::{Limits, Rate, RateLimits};
+use clap::{Args, value_parser};
+
+use crate::size::rate_of_bytes;
+
+/// The number of seconds for which a client may save the tokens of a rate.
+const BURST_SECONDS: u32 = 4;
+
+#[derive(Debug, Args)]
+pub(crate) struct LimitOptions {
+    /// Allow each connection this many tokens of commands per second, and 4 times as many at once; a message costs 1
+    /// token, a join 2, a page of history 5; 0 is no limit
+    #[arg(long, env = "CHATD_COMMAND_RATE", value_name = "TOKENS", default_value = "50",
+          value_parser = value_parser!(u32).range(..=1_000_000))]
+    command_rate: u32,
+
+    /// Allow all connections of one user together this many tokens of commands per second, and 4 times as many at
+    /// once; 0 is no limit
+    #[arg(long, env = "CHATD_USER_COMMAND_RATE", value_name = "TOKENS", default_value = "100",
+          value_parser = value_parser!(u32).range(..=1_000_000))]
+    user_command_rate: u32,
+
+    /// Read at most this many bytes per second from each connection (64K, 1M), and 4 times as many at once; 0 is no
+    /// limit
+    #[arg(long, env = "CHATD_READ_RATE", value_name = "BYTES", default_value = "256K", value_parser = rate_of_bytes)]
+    read_rate: u32,
+
+    /// Answer 429 to further connections of one user; 0 is no limit
+    #[arg(long, env = "CHATD_MAX_PER_USER", value_name = "NUMBER", default_value = "200",
+          value_parser = value_parser!(u32).range(..=10_000_000))]
+    max_per_user: u32,
+
+    /// Answer 429 to further connections of one address, or of one /64 network of IPv6; 0 is no limit
+    #[arg(long, env = "CHATD_MAX_PER_ADDRESS", value_name = "NUMBER", default_value = "100",
+          value_parser = value_parser!(u32).range(..=10_000_000))]
+    max_per_address: u32,
+}
+
+impl LimitOptions {
+    /// Puts the options into the limits of the chat.
+    pub(crate) fn apply(&self, limits: &mut Limits) {
+        let rates = RateLimits::unlimited();
+        limits.rates.connection = rate(self.command_rate).unwrap_or(rates.connection);
+        limits.rates.user = rate(self.user_command_rate).unwrap_or(rates.user);
+        limits.rates.read_bytes = rate(self.read_rate).unwrap_or(rates.read_bytes);
+        limits.connection.max_per_user = count(self.max_per_user);
+        limits.connection.max_per_address = count(self.max_per_address);
+    }
+}
+
+/// Returns the rate of an option, or `None` for no limit.
+fn rate(per_second: u32) -> Option<Rate> {
+    (per_second > 0).then(|| Rate::new(per_second, per_second.saturating_mul(BURST_SECONDS)))
+}
+
+fn count(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        limits: LimitOptions,
+    }
+
+    fn limits(arguments: &[&str]) -> Limits {
+        let line = Line::parse_from(["chatd"].iter().chain(arguments));
+        Limits::default().with(|limits| line.limits.apply(limits))
+    }
+
+    #[test]
+    fn options_have_the_defaults_of_the_library() {
+        assert_eq!(limits(&[]), Limits::default());
+    }
+
+    #[test]
+    fn options_set_rates_and_zero_lifts_them() {
+        let rates = limits(&["--command-rate", "5", "--user-command-rate", "7", "--read-rate", "2K"]).rates;
+        assert_eq!(rates.connection, Rate::new(5, 20));
+        assert_eq!(rates.user, Rate::new(7, 28));
+        assert_eq!(rates.read_bytes, Rate::new(2_048, 8_192));
+        let rates = limits(&["--command-rate", "0", "--user-command-rate", "0", "--read-rate", "0"]).rates;
+        assert_eq!(rates, RateLimits::unlimited());
+    }
+
+    #[test]
+    fn options_set_the_connections_of_a_user_and_of_an_address() {
+        let connection = limits(&["--max-per-user", "5", "--max-per-address", "0"]).connection;
+        assert_eq!((connection.max_per_user, connection.max_per_address), (5, 0));
+    }
+}
