@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use chat_tests::{BINARIES, Binary, Client, Daemon, WITHOUT_RATES, handshake};
+use chat_tests::{BINARIES, Binary, Client, Daemon, handshake};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -40,8 +40,7 @@ async fn main() -> Result<()> {
     }
     for _ in 0..ROUNDS {
         for row in &mut rows {
-            let arguments = [&["--data", ":memory:"][..], &WITHOUT_RATES].concat();
-            let daemon = Daemon::start(row.binary, &arguments)?;
+            let daemon = Daemon::start(row.binary, &["--data", ":memory:"])?;
             let elapsed = fan_out(&daemon).await?;
             let deliveries = (RECEIVERS * MESSAGES) as f64;
             row.cpu.push(elapsed.cpu_seconds * 1e6 / deliveries);

@@ -33,9 +33,6 @@ pub const BINARIES: [Binary; 7] = [
     Binary { name: "chatd-axum", upgrade: "framework" },
 ];
 
-/// Arguments that turn off the rates, for a test that sends more than they allow.
-pub const WITHOUT_RATES: [&str; 6] = ["--command-rate", "0", "--user-command-rate", "0", "--read-rate", "0"];
-
 impl Binary {
     /// Returns one binary for each adapter.
     pub fn one_per_adapter() -> impl Iterator<Item = Self> + Clone {

@@ -18,7 +18,7 @@ mod seed;
 
 pub use adapters::{ADAPTERS, Adapter, Server};
 pub use client::{Client, Incoming, eventually, exchange, handshake, request_upgrade, within};
-pub use daemon::{BINARIES, Binary, Daemon, StartFailure, WITHOUT_RATES, check_levels, program};
+pub use daemon::{BINARIES, Binary, Daemon, StartFailure, check_levels, program};
 pub use footprint::Footprint;
 pub use host_fault::HostFault;
 pub use k6::{Summary, check_log, k6};

@@ -7,7 +7,7 @@
 
 use std::future::pending;
 
-use chat_core::{Chat, Endpoint, Limits, RateLimits};
+use chat_core::{Chat, Endpoint};
 use chat_sqlite::{Options, SqliteStore};
 use chat_tungstenite::UpgradeLayer;
 use tokio::net::TcpListener;
@@ -16,8 +16,7 @@ use tokio::net::TcpListener;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = std::env::args_os().nth(1).ok_or("usage: one_by_one DIR")?;
     let store = SqliteStore::open(dir, Options::default().with(|options| options.max_batch_messages = 1))?;
-    let limits = Limits::default().with(|limits| limits.rates = RateLimits::unlimited());
-    let chat = Chat::builder().limits(limits).store(store).build();
+    let chat = Chat::builder().store(store).build();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listens on ws://{}/ws", listener.local_addr()?);
     let service = UpgradeLayer::new().layer(chat_tungstenite::routes(Endpoint::new(chat.clone())));

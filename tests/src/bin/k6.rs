@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use chat_tests::{BINARIES, Binary, Daemon, Footprint, Summary, WITHOUT_RATES, check_log, k6};
+use chat_tests::{BINARIES, Binary, Daemon, Footprint, Summary, check_log, k6};
 use clap::Parser;
 
 /// Freed memory that an allocator may keep, in KiB. A quarter of the peak is allowed on top of it.
@@ -87,7 +87,7 @@ struct Outcome {
 
 async fn run(arguments: &Arguments, binary: Binary, name: &str) -> Result<Outcome> {
     let reports = reports(name)?;
-    let daemon = Daemon::start(binary, &WITHOUT_RATES)?;
+    let daemon = Daemon::start(binary, &[])?;
     daemon.sessions(0).await?;
     let before = daemon.footprint()?;
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
-use chat_tests::{BINARIES, Client, Daemon, WITHOUT_RATES, check_levels, eventually, handshake};
+use chat_tests::{BINARIES, Client, Daemon, check_levels, eventually, handshake};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -20,7 +20,7 @@ const TASKS: usize = 8;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_connects_delays_no_message_for_long_and_leaks_nothing() -> Result<()> {
     for binary in BINARIES {
-        let daemon = Daemon::start(binary, &WITHOUT_RATES)?;
+        let daemon = Daemon::start(binary, &[])?;
         let mut writer = Client::member(daemon.address(), "writer").await?;
         let mut reader = Client::member(daemon.address(), "reader").await?;
         wait_for_two_sessions(&daemon).await?;
