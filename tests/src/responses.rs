@@ -42,7 +42,7 @@ pub async fn http_responses(address: SocketAddr) -> Result<Vec<(&'static str, St
     for (name, request) in REQUESTS {
         let filler = "x".repeat(17 * 1024);
         let request = request.replace("{filler}", &filler).replace("{}", HANDSHAKE);
-        let request = request.replacen("Host: localhost\r\n", "Host: localhost\r\nConnection: close\r\n", 1);
+        let request = request.replacen("\r\n", "\r\nConnection: close\r\n", 1);
         let mut response = plain(&String::from_utf8_lossy(&exchange(address, request.as_bytes()).await?));
         if STATUS_ONLY.contains(&name) {
             response.truncate(3);

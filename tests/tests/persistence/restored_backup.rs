@@ -170,7 +170,7 @@ impl ResumingClient {
                     return Ok(());
                 }
                 ClientEvent::Resumed { epoch, recovered, .. } => {
-                    self.resumes.push(Resume { epoch, recovered })
+                    self.resumes.push(Resume { epoch, recovered });
                 }
                 ClientEvent::Disconnected { .. }
                 | ClientEvent::Reconnected
