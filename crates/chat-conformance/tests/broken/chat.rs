@@ -59,6 +59,23 @@ pub(crate) fn defects() -> Vec<Defect> {
             "events::presence_announces_joins_and_leaves",
             || Link::drop_events(|event| event["type"] == "presence" && event["state"] == "left"),
         ),
+        defect(
+            "a_server_that_repeats_a_typing_event_at_once_is_caught",
+            "events::many_states_of_typing_are_two_events",
+            || {
+                Link::down(|frame, wires| {
+                    wires.client(&frame);
+                    if frame.json().is_some_and(|event| event["type"] == "typing") {
+                        wires.client(&frame);
+                    }
+                })
+            },
+        ),
+        defect(
+            "a_server_that_lets_typing_outlive_its_connection_is_caught",
+            "events::typing_ends_with_its_connection_and_by_itself",
+            || Link { ignores_disconnects: true, ..Link::unchanged() },
+        ),
         defect("a_server_that_calls_every_resume_recovered_is_caught", "resume::a_gap_is_announced", || {
             Link::event("joined", |event| event["recovered"] = json!(true))
         }),

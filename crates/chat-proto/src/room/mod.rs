@@ -16,6 +16,7 @@ mod roster;
 mod search;
 mod state;
 mod tail;
+mod typing;
 
 pub use commits::{Committed, Hole};
 pub use entry::{AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, StoredMessage, Unavailable};

@@ -51,8 +51,12 @@ impl Model {
                 json!({"type": "found", "room": name, "messages": messages, "more": more})
             }
             Command::Typing(_, active) => {
-                let event = json!({"type": "typing", "room": name, "user": user(client), "active": active});
-                return self.send_to_others(client, room, &event);
+                // Only the first event comes at once.
+                if *active && self.typed.insert((client, room)) {
+                    let event = json!({"type": "typing", "room": name, "user": user(client), "active": true});
+                    self.send_to_others(client, room, &event);
+                }
+                return;
             }
             _ => {
                 if let Some(connection) = self.online.get_mut(&client) {
