@@ -54,7 +54,7 @@ async fn every_command_gets_one_reply_with_its_ref() {
     assert_eq!(ann.event().await, expected);
 
     ann.send(json!({"type": "members", "ref": "4", "room": "lobby"}));
-    let expected = json!({"type": "members", "ref": "4", "room": "lobby", "members": [guest("ann")]});
+    let expected = json!({"type": "members", "ref": "4", "room": "lobby", "members": [guest("ann")], "more": false, "total": 1});
     assert_eq!(ann.event().await, expected);
 
     ann.send(json!({"type": "ping", "ref": ""}));

@@ -183,6 +183,20 @@ pub(crate) fn defects() -> Vec<Defect> {
                 })
             },
         ),
+        defect("a_server_that_ignores_the_last_user_of_a_page_is_caught", "rooms::members_are_paged", || {
+            Link::command(|command| {
+                if command["type"] == "members" && command["after"].is_object() {
+                    remove_field(command, "after");
+                }
+            })
+        }),
+        defect("a_server_that_sends_all_members_at_once_is_caught", "rooms::members_are_paged", || {
+            Link::command(|command| {
+                if command["type"] == "members" {
+                    remove_field(command, "limit");
+                }
+            })
+        }),
         defect(
             "a_server_that_delivers_after_a_leave_is_caught",
             "rooms::a_client_that_left_gets_no_more_events",

@@ -24,7 +24,7 @@ pub use event::RoomEvent;
 pub use log::Log;
 pub use member::{Delivery, Joined, Member};
 pub use resume::{Gap, JoinError, Resumption, resume};
-pub use roster::Roster;
+pub use roster::{MembersPage, Roster};
 pub use search::{Scan, Search, SearchError, SearchPage, fold, search_text};
 pub use state::Room;
 pub use tail::{Cursor, Next, Tail};

@@ -44,7 +44,8 @@ impl Model {
             Command::Members(_) => {
                 let users = self.users(room).into_iter();
                 let members: Vec<_> = users.map(|user| json!({"id": user, "name": user})).collect();
-                json!({"type": "members", "room": name, "members": members})
+                let total = members.len();
+                json!({"type": "members", "room": name, "members": members, "more": false, "total": total})
             }
             Command::Search(_, query) => {
                 let (messages, more) = self.rooms[room].find(*query);
