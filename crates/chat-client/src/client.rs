@@ -13,10 +13,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::driver::{DRAIN_TIMEOUT, DriverRequest, Ending, random};
 use crate::state::PendingCommand;
 use crate::state::request::{Reply, Request};
-use crate::{Builder, Closed, ConnectError, Error, Events, InvalidCommand, Joined, MessagePage, Welcome};
+use crate::{
+    Builder, Closed, ConnectError, Error, Events, InvalidCommand, Joined, MembersPage, MessagePage, Welcome,
+};
 
 /// The time for a client to end. It only matters if the runtime does not run the driver, which has its own timeout.
 const CLOSE_TIMEOUT: Duration = DRAIN_TIMEOUT.saturating_add(Duration::from_secs(5));
+
+/// The largest number of users in one page.
+const MAX_PAGE_MEMBERS: usize = 1_000;
 
 /// A handle to a client. A clone is another handle to the same client. The client ends when the last handle is dropped.
 ///
@@ -195,13 +200,37 @@ impl Client {
         self.page(Request::Search(room.clone()), &command).await
     }
 
-    /// Lists the users in a room, sorted by name.
+    /// Lists the users in a room, sorted by name. It asks for one page of 1,000 users after the other. Users who come or
+    /// go meanwhile may be missing or listed.
     ///
     /// # Errors
     ///
     /// [`Error`], as for every command.
     pub async fn members(&self, room: &RoomName) -> Result<Vec<User>, Error> {
-        let command = Command::Members { room: room.clone() };
+        let mut members = Vec::new();
+        loop {
+            let page = self.members_page(room, members.last(), MAX_PAGE_MEMBERS).await?;
+            let is_last = !page.more || page.members.is_empty();
+            members.extend(page.members);
+            if is_last {
+                return Ok(members);
+            }
+        }
+    }
+
+    /// Lists at most `limit` users in a room, sorted by name: the first ones, or those after the last user of the page
+    /// before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], as for every command.
+    pub async fn members_page(
+        &self,
+        room: &RoomName,
+        after: Option<&User>,
+        limit: usize,
+    ) -> Result<MembersPage, Error> {
+        let command = Command::Members { room: room.clone(), after: after.cloned(), limit };
         match self.call(Request::Members(room.clone()), &command).await? {
             Reply::Members(members) => Ok(members),
             _ => Err(self.closed()),

@@ -88,7 +88,7 @@ pub use client::Client;
 pub use error::{Closed, ConnectError, Error, InvalidCommand, Lost, ServerError, Violation};
 pub use event::{ClientEvent, ReceivedMessage, Welcome};
 pub use events::Events;
-pub use reply::{Joined, MessagePage};
+pub use reply::{Joined, MembersPage, MessagePage};
 
 pub use chat_proto::command::{Command, JoinFrom};
 pub use chat_proto::{

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use chat_proto::RoomName;
+use chat_proto::{RoomName, User};
 
 use crate::ReceivedMessage;
 
@@ -32,4 +32,16 @@ pub struct MessagePage {
     pub messages: Vec<ReceivedMessage>,
     /// True if the log has more messages in that direction.
     pub more: bool,
+}
+
+/// The reply to `members`: a part of the users in a room, sorted by name.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MembersPage {
+    /// The users.
+    pub members: Vec<User>,
+    /// True if there are more users after these.
+    pub more: bool,
+    /// The number of users in the room.
+    pub total: usize,
 }

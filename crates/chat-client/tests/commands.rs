@@ -27,6 +27,10 @@ async fn a_message_of_one_client_reaches_another() {
 
     let members = bob.members(&lobby()).await.unwrap();
     assert_eq!(members, [ann.user().clone(), bob.user().clone()]);
+    let page = bob.members_page(&lobby(), None, 1).await.unwrap();
+    assert_eq!((&page.members[..], page.more, page.total), (&members[..1], true, 2));
+    let page = bob.members_page(&lobby(), members.first(), 9).await.unwrap();
+    assert_eq!((&page.members[..], page.more, page.total), (&members[1..], false, 2));
     bob.typing(&lobby(), true).await.unwrap();
     assert!(
         matches!(next(&mut anns).await, ClientEvent::Typing { active: true, user, .. } if user == *bob.user())

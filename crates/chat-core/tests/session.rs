@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chat_core::{Chat, Incoming, Limits};
-use chat_testkit::{chat, connect, guest, member, members, settle, start, types};
+use chat_testkit::{chat, connect, guest, member, members, pass, seconds_until, settle, start, types};
 use serde_json::{Value, json};
 
 #[tokio::test(start_paused = true)]
@@ -53,7 +53,7 @@ async fn every_command_gets_one_reply_with_its_ref() {
     assert_eq!(ann.event().await, expected);
 
     ann.send(json!({"type": "members", "ref": "4", "room": "lobby"}));
-    let expected = json!({"type": "members", "ref": "4", "room": "lobby", "members": [guest("ann")]});
+    let expected = json!({"type": "members", "ref": "4", "room": "lobby", "members": [guest("ann")], "more": false, "total": 1});
     assert_eq!(ann.event().await, expected);
 
     ann.send(json!({"type": "ping", "ref": ""}));
@@ -178,9 +178,32 @@ async fn typing_is_sent_to_all_members_except_its_own_connection() {
     phone.send(json!({"type": "typing", "room": "lobby", "active": true}));
     phone.send(json!({"type": "typing", "room": "lobby", "active": false}));
     let typing = |active| json!({"type": "typing", "room": "lobby", "user": guest("bob"), "active": active});
-    assert_eq!(ann.events().await, [typing(true), typing(false)]);
-    assert_eq!(laptop.events().await, [typing(true), typing(false)]);
+    for peer in [&mut ann, &mut laptop] {
+        assert_eq!(peer.events().await, [typing(true)]);
+    }
+    pass(2.0).await;
+    for peer in [&mut ann, &mut laptop] {
+        assert_eq!(peer.events().await, [typing(false)], "the last state, two seconds later");
+    }
     assert_eq!(phone.events().await, [] as [Value; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn typing_ends_by_itself_and_with_its_connection() {
+    let chat = Chat::default();
+    let mut ann = member(&chat, "ann").await;
+    let (phone, _laptop) = (member(&chat, "bob").await, member(&chat, "bob").await);
+    ann.events().await;
+    let typing = |active| json!({"type": "typing", "room": "lobby", "user": guest("bob"), "active": active});
+    phone.send(json!({"type": "typing", "room": "lobby", "active": true}));
+    assert_eq!(ann.event().await, typing(true));
+    let end = async { assert_eq!(ann.event().await, typing(false)) };
+    assert_eq!(seconds_until(end).await.round(), 8.0);
+    phone.send(json!({"type": "typing", "room": "lobby", "active": true}));
+    assert_eq!(ann.event().await, typing(true));
+    phone.kill();
+    let end = async { assert_eq!(ann.event().await, typing(false), "the laptop is still there") };
+    assert_eq!(seconds_until(end).await.round(), 2.0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,6 +48,10 @@ pub struct WireLimits {
     pub default_page_messages: usize,
     /// Messages in one `history`. Default 200.
     pub max_page_messages: usize,
+    /// Users in a `members` without `limit`. Default 100.
+    pub default_page_members: usize,
+    /// Users in one `members`. Default 1,000.
+    pub max_page_members: usize,
     /// Messages in a `found` without `limit`. Default 20.
     pub default_search_messages: usize,
     /// Messages in one `found`. Default 100.
@@ -193,6 +197,8 @@ impl Limits {
                 &mut limits.wire.max_batch_bytes,
                 &mut limits.wire.max_page_messages,
                 &mut limits.wire.default_page_messages,
+                &mut limits.wire.max_page_members,
+                &mut limits.wire.default_page_members,
                 &mut limits.wire.max_search_messages,
                 &mut limits.wire.default_search_messages,
                 &mut limits.connection.max_backlog_commands,
@@ -262,6 +268,8 @@ impl Default for WireLimits {
             max_query_bytes: 256,
             default_page_messages: 50,
             max_page_messages: 200,
+            default_page_members: 100,
+            max_page_members: 1_000,
             default_search_messages: 20,
             max_search_messages: 100,
             max_batch_bytes: 64 * 1024,

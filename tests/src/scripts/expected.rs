@@ -57,6 +57,11 @@ impl Expectation {
         sources.flat_map(|(_, events)| events).for_each(|expected| expected.optional = true);
     }
 
+    /// Returns true if this event is expected.
+    pub(super) fn contains(&self, event: &Value) -> bool {
+        self.sources.values().flatten().any(|expected| expected.matches(event))
+    }
+
     /// Returns the maximum number of events.
     pub(super) fn count(&self) -> usize {
         self.sources.values().map(Vec::len).sum()

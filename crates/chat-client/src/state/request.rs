@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use chat_proto::command::JoinFrom;
-use chat_proto::{AppendReceipt, Event, RoomName, StoredMessage, User};
+use chat_proto::{AppendReceipt, Event, RoomName, StoredMessage};
 
-use crate::{Joined, MessagePage, ReceivedMessage, Violation};
+use crate::{Joined, MembersPage, MessagePage, ReceivedMessage, Violation};
 
 /// The reply to a command.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub(crate) enum Reply {
     Left,
     Sent(AppendReceipt),
     Page(MessagePage),
-    Members(Vec<User>),
+    Members(MembersPage),
     Pong,
 }
 
@@ -69,7 +69,9 @@ impl Request {
             (Self::Search(_), Event::Found { messages, more, .. }) => {
                 Reply::Page(page(&messages, more, epoch)?)
             }
-            (Self::Members(_), Event::Members { members, .. }) => Reply::Members(members),
+            (Self::Members(_), Event::Members { members, more, total, .. }) => {
+                Reply::Members(MembersPage { members, more, total })
+            }
             (Self::Ping, Event::Pong { .. }) => Reply::Pong,
             _ => return Err(Violation::UnexpectedReply),
         })

@@ -115,19 +115,57 @@ chat_suite::cases!(
     async fn typing_reaches_the_other_members(stage: Stage, mut ann: Member, mut bob: Member) -> Verdict {
         for active in [true, false] {
             bob.command(json!({"type": "typing", "room": stage.room(), "active": active})).await?;
-            let typing = loop {
-                let event = ann.any_event().await?;
-                if event["type"] != "presence" {
-                    break event;
-                }
-            };
-            let fits = typing["type"] == "typing"
-                && typing["active"] == active
-                && typing["user"]["id"] == *stage.named("bob");
-            ann.check(fits, format!("`typing` of bob, active: {active}"), &typing)?;
+            expect_typing(&stage, &mut ann, "bob", active).await?;
         }
         let events = bob.events_so_far().await?;
         check(events.is_empty(), "nothing for the user who types", Events(&events))
+    }
+
+    /// Of many states of `typing` within 2 s, the other members get the first one at once and the last one later.
+    #[source = "PROTOCOL.md, section 4"]
+    async fn many_states_of_typing_are_two_events(stage: Stage) -> Verdict {
+        let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
+        let start = Instant::now();
+        for active in [true, false, true, true, false, true, false] {
+            bob.command(json!({"type": "typing", "room": stage.room(), "active": active})).await?;
+        }
+        expect_typing(&stage, &mut ann, "bob", true).await?;
+        expect_typing(&stage, &mut ann, "bob", false).await?;
+        let elapsed = start.elapsed();
+        check(elapsed >= millis(2_000), "the last state after 2 s", format!("{elapsed:?}"))?;
+        let events = ann.events_so_far().await?;
+        check(events.is_empty(), "no further event", Events(&events))
+    }
+
+    /// A user whose connection is cut, or leaves, no longer types, although another connection of the user is in the
+    /// room. A user who does not repeat `typing` no longer types after 8 s.
+    #[source = "PROTOCOL.md, section 4"]
+    #[with(race("either end can be first"))]
+    async fn typing_ends_with_its_connection_and_by_itself(stage: Stage) -> Verdict {
+        let mut ann = stage.member("ann").await?;
+        let mut users = Vec::new();
+        let start = Instant::now();
+        // The typing of eve would end by itself before that of the others.
+        for name in ["eve", "bob", "dan"] {
+            let laptop = stage.member(name).await?;
+            let mut phone = stage.member(name).await?;
+            phone.command(json!({"type": "typing", "room": stage.room(), "active": true})).await?;
+            expect_typing(&stage, &mut ann, name, true).await?;
+            users.push((phone, laptop));
+        }
+        let (mut dan, _laptop) = users.remove(2);
+        dan.ask_for("left", json!({"type": "leave", "room": stage.room()})).await?;
+        let (bob, _other) = users.remove(1);
+        drop(bob);
+        let mut ended = Vec::new();
+        while ended.len() < 3 {
+            let event = ann.until("typing").await?;
+            ann.check(event["active"] == false, "the end of typing", &event)?;
+            ended.push(event["user"]["id"].clone());
+        }
+        let elapsed = start.elapsed();
+        ann.check(ended[2] == *stage.named("eve"), "the end of eve's typing last", &json!(ended))?;
+        check(elapsed >= millis(8_000), "the end by itself after 8 s", format!("{elapsed:?}"))
     }
 
     /// An error of a room's command has code, message and `ref`, and names the room if it is valid.
@@ -138,6 +176,19 @@ chat_suite::cases!(
         ann.check(named, "the room, or none", &error)
     }
 );
+
+/// Expects this `typing` as the next event, except for `presence`.
+async fn expect_typing(stage: &Stage, client: &mut Client, name: &str, active: bool) -> Verdict {
+    let event = loop {
+        let event = client.any_event().await?;
+        if event["type"] != "presence" {
+            break event;
+        }
+    };
+    let fits =
+        event["type"] == "typing" && event["user"]["id"] == *stage.named(name) && event["active"] == active;
+    client.check(fits, format!("`typing` of {name}, active: {active}"), &event)
+}
 
 /// Expects this `presence` as the next event.
 async fn presence(stage: &Stage, client: &mut Client, name: &str, state: &str) -> Verdict {

@@ -149,6 +149,33 @@ chat_suite::cases!(
         let fits = got.len() == 3 && got.iter().zip(&names).all(|(user, name)| user["name"] == *name);
         ann.check(fits, format!("the users {names:?}"), &members)
     }
+
+    /// The command `members` is paged: after the last user of a page, also if that user has left, come the others. Each
+    /// page has the number of all.
+    #[source = "PROTOCOL.md, section 3"]
+    async fn members_are_paged(stage: Stage) -> Verdict {
+        let mut ann = stage.member("ann").await?;
+        let (mut bob, _others) =
+            (stage.member("bob").await?, (stage.member("cid").await?, stage.member("dan").await?));
+        let names = |page: &Value| -> Vec<Value> {
+            page["members"].as_array().into_iter().flatten().map(|user| user["name"].clone()).collect()
+        };
+        let ask = json!({"type": "members", "room": stage.room(), "limit": 2});
+        let first = ann.ask_for("members", ask.clone()).await?;
+        let fits = names(&first) == ["ann", "bob"].map(|name| stage.named(name));
+        ann.check(fits && first["more"] == true && first["total"] == 4, "ann and bob of 4", &first)?;
+        bob.ask_for("left", json!({"type": "leave", "room": stage.room()})).await?;
+        let mut ask = ask;
+        ask["after"] = first["members"][1].clone();
+        let second = ann.ask_for("members", ask).await?;
+        let fits = names(&second) == ["cid", "dan"].map(|name| stage.named(name));
+        ann.check(fits && second["more"] == false && second["total"] == 3, "cid and dan of 3", &second)?;
+        for after in [json!("ann"), json!({"id": "ann"}), json!(["ann", "ann"])] {
+            let ask = json!({"type": "members", "room": stage.room(), "after": after});
+            ann.ask_for_error("bad_command", ask).await?;
+        }
+        Ok(())
+    }
 );
 
 /// Expects `bad_room` for each of these names.

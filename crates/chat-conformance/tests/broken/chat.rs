@@ -136,6 +136,28 @@ defects! {
                 wires.server(&frame);
             }
         });
+    a_server_that_repeats_a_typing_event_at_once_is_caught by events::many_states_of_typing_are_two_events =>
+        Link::down(|frame, wires| {
+            wires.client(&frame);
+            if frame.json().is_some_and(|event| event["type"] == "typing") {
+                wires.client(&frame);
+            }
+        });
+    a_server_that_lets_typing_outlive_its_connection_is_caught
+    by events::typing_ends_with_its_connection_and_by_itself =>
+        Link { ignores_disconnects: true, ..Link::unchanged() };
+    a_server_that_ignores_the_last_user_of_a_page_is_caught by rooms::members_are_paged =>
+        Link::command(|command| {
+            if command["type"] == "members" && command["after"].is_object() {
+                remove_field(command, "after");
+            }
+        });
+    a_server_that_sends_all_members_at_once_is_caught by rooms::members_are_paged =>
+        Link::command(|command| {
+            if command["type"] == "members" {
+                remove_field(command, "limit");
+            }
+        });
 }
 
 /// Replaces a part of the name that the client asks for.

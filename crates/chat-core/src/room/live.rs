@@ -5,7 +5,7 @@ use chat_proto::room::{Member, Room as RoomState};
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::room::repair::Repair;
 use crate::room::{Inbox, Rooms, within};
@@ -34,11 +34,18 @@ pub(super) struct State {
     pub(super) room: RoomState<Arc<Inbox>>,
     /// The time of the last use of the room, if it has no member.
     idle_since: Option<Instant>,
+    /// The time for which a task waits that calls the timer of the room.
+    timer: Option<Instant>,
+    /// The time from which the room counts.
+    started: Instant,
     /// True while a task repairs a hole.
     pub(super) repairing: bool,
     /// The runtime of the repair task. A store may report from a thread that has none.
     runtime: Handle,
 }
+
+/// The task that calls the timer of a room at this time.
+struct Timer(Weak<Shared>, Instant);
 
 impl LiveRoom {
     /// Opens the log of a room.
@@ -46,6 +53,8 @@ impl LiveRoom {
         let state = State {
             room: RoomState::new(name.clone(), &rooms.limits),
             idle_since: Some(Instant::now()),
+            timer: None,
+            started: Instant::now(),
             repairing: false,
             runtime: Handle::current(),
         };
@@ -96,6 +105,16 @@ impl LiveRoom {
         self.shared.change(|state| change(&mut state.room))
     }
 
+    /// Records that a member started or stopped typing.
+    pub(crate) fn typing(&self, member: &Member, active: bool) {
+        self.shared.change(|state| state.room.typing(state.started.elapsed(), member, active));
+    }
+
+    /// Records that a user on another node started or stopped typing.
+    pub(crate) fn remote_typing(&self, node: &str, user: &User, active: bool) {
+        self.shared.change(|state| state.room.remote_typing(state.started.elapsed(), node, user, active));
+    }
+
     pub(crate) fn members(&self) -> Vec<User> {
         self.state().roster().members()
     }
@@ -131,14 +150,23 @@ impl Shared {
         wakers.extend(state.room.to_wake().filter_map(|inbox| inbox.push(self.name.clone())));
         state.idle_since = state.room.is_empty().then(Instant::now);
         let needs_repair = state.room.has_hole() && !std::mem::replace(&mut state.repairing, true);
-        let repair = needs_repair.then(|| {
-            let runtime = Handle::try_current().unwrap_or_else(|_| state.runtime.clone());
-            (runtime, Repair::new(self, state.room.head()))
-        });
+        let repair = needs_repair.then(|| (state.runtime(), Repair::new(self, state.room.head())));
+        let timer = state.next_timer().map(|due| (state.runtime(), Timer(Arc::downgrade(self), due)));
+        let typing = state.room.take_typing();
+        let rooms = if typing.is_empty() { None } else { self.rooms.upgrade() };
+        if let Some(rooms) = &rooms {
+            typing.iter().for_each(|(user, active)| rooms.announce_typing(&self.name, user, *active));
+        }
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         if let Some((runtime, task)) = repair {
             runtime.spawn(task.run());
+        }
+        if let Some((runtime, task)) = timer {
+            runtime.spawn(task.run());
+        }
+        if let Some(rooms) = rooms {
+            rooms.publish_announced();
         }
         changed
     }
@@ -151,6 +179,44 @@ impl Shared {
     /// Records that the repair task has ended before its time. The next change starts another one.
     pub(super) fn abandon_repair(&self) {
         self.state.lock().repairing = false;
+    }
+}
+
+impl State {
+    fn runtime(&self) -> Handle {
+        Handle::try_current().unwrap_or_else(|_| self.runtime.clone())
+    }
+
+    /// Returns the time at which the timer of the room is due, if no task waits for it.
+    fn next_timer(&mut self) -> Option<Instant> {
+        let due = self.started + self.room.deadline()?;
+        if self.timer.is_some_and(|timer| timer <= due) {
+            return None;
+        }
+        self.timer = Some(due);
+        self.timer
+    }
+}
+
+impl Timer {
+    async fn run(self) {
+        sleep_until(self.1).await;
+        if let Some(room) = self.0.upgrade() {
+            room.change(|state| {
+                state.timer = state.timer.filter(|timer| *timer != self.1);
+                state.room.handle_timer(state.started.elapsed());
+            });
+        }
+    }
+}
+
+impl Drop for Timer {
+    // If the runtime of the task has ended, the next change starts another one.
+    fn drop(&mut self) {
+        if let Some(room) = self.0.upgrade() {
+            let mut state = room.state.lock();
+            state.timer = state.timer.filter(|timer| *timer != self.1);
+        }
     }
 }
 

@@ -119,13 +119,9 @@ impl Membership {
         self.member.catch_up(self.room.name(), page, up_to)
     }
 
-    /// Announces that this user started or stopped typing.
+    /// Records that this user started or stopped typing.
     pub(crate) fn typing(&self, active: bool) {
-        self.room.change(|state| state.typing(&self.member, active));
-        if let Some(user) = &self.user {
-            self.rooms.announce_typing(self.name(), user, active);
-            self.rooms.publish_announced();
-        }
+        self.room.typing(&self.member, active);
     }
 
     /// Leaves the room on purpose. A membership that is dropped instead has lost its connection: its user may return on

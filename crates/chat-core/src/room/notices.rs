@@ -44,7 +44,7 @@ impl Rooms {
             }
             Notice::Typing { room, user, active } => {
                 if let Some(room) = self.find(room) {
-                    room.change(|state| state.remote_typing(user, *active));
+                    room.remote_typing(node, user, *active);
                 }
             }
             Notice::Roster { to, room, users, version } if *to == self.nodes.id => {

@@ -75,10 +75,13 @@ impl<C: Connection> Driver<'_, C> {
         let span = self.ticket.span.clone();
         let operation = match (action, membership.map(|membership| Arc::clone(membership.room()))) {
             // The answer cannot be sent. The commands after this one are still carried out.
-            (Asked::History(_) | Asked::Search(_) | Asked::Members, _) if self.has_failed() => {
+            (Asked::History(_) | Asked::Search(_) | Asked::Members { .. }, _) if self.has_failed() => {
                 return self.answer(Outcome::Skipped);
             }
-            (Asked::Members, Some(room)) => return self.answer(Outcome::Members(room.members())),
+            (Asked::Members { after, limit }, Some(room)) => {
+                let page = room.state().roster().page(after.as_ref(), limit);
+                return self.answer(Outcome::Members(page));
+            }
             (Asked::Join(from), joined) => wait(span, async move {
                 host.may(&user, &name, Action::Join).await?;
                 let room = match joined {

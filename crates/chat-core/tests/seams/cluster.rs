@@ -1,5 +1,7 @@
 use chat_core::{Chat, Range, Text, User};
-use chat_testkit::{Cluster, Frame, Peer, connect, guest, lobby, member, pass, seqs, settle, start, types};
+use chat_testkit::{
+    Cluster, Frame, Peer, connect, guest, lobby, member, pass, seconds_until, seqs, settle, start, types,
+};
 use serde_json::{Value, json};
 
 fn presence(name: &str, state: &str) -> Value {
@@ -88,6 +90,10 @@ async fn typing_is_shown_on_all_nodes() {
     let typing = json!({"type": "typing", "room": "lobby", "user": guest("ann"), "active": true});
     assert_eq!(bob.events().await, [typing]);
     assert_eq!(ann.events().await, [] as [Value; 0]);
+    let end = json!({"type": "typing", "room": "lobby", "user": guest("ann"), "active": false});
+    ann.kill();
+    let seconds = seconds_until(async { assert_eq!(bob.event().await, end) }).await;
+    assert_eq!(seconds.round(), 2.0, "before ann leaves");
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ mod roster;
 mod search;
 mod state;
 mod tail;
+mod typing;
 
 pub use commits::{Committed, Hole};
 pub use entry::{AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, StoredMessage, Unavailable};
@@ -23,7 +24,7 @@ pub use event::RoomEvent;
 pub use log::Log;
 pub use member::{Delivery, Joined, Member};
 pub use resume::{Gap, JoinError, Resumption, resume};
-pub use roster::Roster;
+pub use roster::{MembersPage, Roster};
 pub use search::{Scan, Search, SearchError, SearchPage, fold, search_text};
 pub use state::Room;
 pub use tail::{Cursor, Next, Tail};

@@ -1,4 +1,6 @@
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use crate::{PresenceState, User, UserKey};
 
@@ -26,10 +28,46 @@ const MAX_REMOVED: usize = 64;
 #[derive(Debug, Default)]
 pub struct Roster {
     users: BTreeMap<UserKey, Present>,
+    by_name: BTreeSet<ByName>,
     nodes: BTreeMap<String, Known>,
     /// Users without connections who leave later, in the order in which they lost the last one.
     deferred: BTreeMap<u64, UserKey>,
     last_deferred: u64,
+}
+
+/// A part of the users in a room, sorted by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MembersPage {
+    /// The users.
+    pub members: Vec<User>,
+    /// True if there are more users after these.
+    pub more: bool,
+    /// The number of users in the room.
+    pub total: usize,
+}
+
+/// A user in the order of names.
+#[derive(Debug, PartialEq, Eq)]
+struct ByName(User);
+
+impl ByName {
+    /// Returns what a client sees of a user.
+    fn visible(&self) -> (&str, &str) {
+        (self.0.name(), self.0.id())
+    }
+}
+
+impl Ord for ByName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.visible().cmp(&other.visible()).then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for ByName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 #[derive(Debug)]
@@ -170,7 +208,7 @@ impl Roster {
             && *first.key() <= up_to
         {
             let key = first.remove();
-            gone.extend(self.users.remove(&key).map(|present| present.user));
+            gone.extend(self.remove(&key));
         }
         gone
     }
@@ -202,9 +240,27 @@ impl Roster {
 
     /// Returns the users, sorted by name.
     pub fn members(&self) -> Vec<User> {
-        let mut members: Vec<User> = self.users.values().map(|present| present.user.clone()).collect();
-        members.sort_by(|a, b| (a.name(), a.id()).cmp(&(b.name(), b.id())));
-        members
+        self.by_name.iter().map(|ByName(user)| user.clone()).collect()
+    }
+
+    /// Returns at most `limit` users, sorted by name: the first ones, or those after a user. That user need not be in
+    /// the room. The page is one user longer if the last two have the same name and id.
+    pub fn page(&self, after: Option<&User>, limit: usize) -> MembersPage {
+        let after = after.cloned().map(ByName);
+        let start = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let users = self.by_name.range((start, Bound::Unbounded));
+        // A guest and another user can look alike.
+        let mut users =
+            users.skip_while(|user| after.as_ref().is_some_and(|after| user.visible() == after.visible()));
+        let mut members: Vec<User> = users.by_ref().take(limit).map(|ByName(user)| user.clone()).collect();
+        let mut next = users.next();
+        if let Some(ByName(user)) = next
+            && members.last().is_some_and(|last| (last.name(), last.id()) == (user.name(), user.id()))
+        {
+            members.push(user.clone());
+            next = users.next();
+        }
+        MembersPage { members, more: next.is_some(), total: self.len() }
     }
 
     /// Returns true if the state of a user on another node is newer than all that is known.
@@ -223,11 +279,9 @@ impl Roster {
     }
 
     fn entry(&mut self, user: &User) -> &mut Present {
-        self.users.entry(user.key()).or_insert_with(|| Present {
-            user: user.clone(),
-            local: 0,
-            remote: BTreeMap::new(),
-            deferred: None,
+        self.users.entry(user.key()).or_insert_with(|| {
+            self.by_name.insert(ByName(user.clone()));
+            Present { user: user.clone(), local: 0, remote: BTreeMap::new(), deferred: None }
         })
     }
 
@@ -238,12 +292,18 @@ impl Roster {
         }
     }
 
+    fn remove(&mut self, key: &UserKey) -> Option<User> {
+        let user = ByName(self.users.remove(key)?.user);
+        self.by_name.remove(&user);
+        Some(user.0)
+    }
+
     /// Returns a user without connections who has left now.
     fn remove_if_gone(&mut self, key: &UserKey, is_deferred: bool) -> Option<User> {
         let present = self.users.get_mut(key).filter(|present| present.is_gone())?;
         if !is_deferred {
             self.stay(key);
-            return self.users.remove(key).map(|present| present.user);
+            return self.remove(key);
         }
         if present.deferred.is_none() {
             self.last_deferred += 1;

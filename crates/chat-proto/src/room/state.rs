@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::missed::MissedPresence;
+use super::typing::{Source, Typing};
 use super::{Delivery, Joined, LogBounds, Member, Next, Resumption, RoomEvent, Roster, Tail, resume};
 use crate::command::JoinFrom;
 use crate::{JoinError, Limits, PresenceState, RoomName, User};
@@ -47,6 +49,9 @@ pub struct Room<W> {
     pub(super) generation: u64,
     pub(super) roster: Roster,
     pub(super) missed: MissedPresence,
+    pub(super) typing: Typing,
+    /// Users on this node who started or stopped typing.
+    pub(super) typing_here: Vec<(User, bool)>,
     /// True if a user whose last connection is lost leaves later.
     pub(super) defers_leaving: bool,
     pub(super) members: BTreeMap<u64, Waiting<W>>,
@@ -78,6 +83,8 @@ impl<W> Room<W> {
             generation: 0,
             roster: Roster::default(),
             missed: MissedPresence::default(),
+            typing: Typing::default(),
+            typing_here: Vec::new(),
             defers_leaving: false,
             members: BTreeMap::new(),
             has_news: false,
@@ -171,6 +178,9 @@ impl<W> Room<W> {
 
     fn remove(&mut self, member: &Member, is_deferred: bool) {
         let was_here = self.members.remove(&member.id).is_some();
+        if let Some(user) = &member.user {
+            self.typing.end(&user.key(), &Source::Connection(member.id));
+        }
         if self.members.is_empty() {
             self.missed = MissedPresence::default();
         }
@@ -180,6 +190,16 @@ impl<W> Room<W> {
         {
             self.announce(user, PresenceState::Left);
         }
+    }
+
+    /// Returns the time at which [`handle_timer`](Self::handle_timer) is due, if it is.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.typing.deadline()
+    }
+
+    /// Records that the [`deadline`](Self::deadline) has passed.
+    pub fn handle_timer(&mut self, now: Duration) {
+        self.announce_typing(now);
     }
 
     /// Returns true if the log has not started a new epoch since the member joined.

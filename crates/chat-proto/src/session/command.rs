@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Action, Effect, Operation, Outcome, Phase, Session};
 use crate::command::{self, Command, Invalid};
-use crate::room::Joined;
+use crate::room::{Joined, MembersPage};
 use crate::{
     AppendReceipt, CloseCode, ErrorCode, Event, LogBounds, Page, RoomName, SearchPage, StoredMessage,
 };
@@ -37,7 +37,7 @@ impl<M> Session<M> {
             Command::Leave { room } => (room, Action::Leave),
             Command::Send { room, key, body } => (room, Action::Send { key, body }),
             Command::History { room, range } => (room, Action::History(range)),
-            Command::Members { room } => (room, Action::Members),
+            Command::Members { room, after, limit } => (room, Action::Members { after, limit }),
             Command::Search { room, search } => (room, Action::Search(search)),
         };
         if !self.rooms.contains_key(&room) {
@@ -81,7 +81,9 @@ impl<M> Session<M> {
                 Event::History { reference, room, epoch, messages, more }
             }
             Outcome::Found(SearchPage { messages, more }) => Event::Found { reference, room, messages, more },
-            Outcome::Members(members) => Event::Members { reference, room, members },
+            Outcome::Members(MembersPage { members, more, total }) => {
+                Event::Members { reference, room, members, more, total }
+            }
             Outcome::Refused { code, detail } => {
                 return self.error(now, reference, code, detail.as_deref(), Some(room));
             }

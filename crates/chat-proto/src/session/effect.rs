@@ -1,7 +1,7 @@
 use serde_json::value::RawValue;
 
 use crate::command::JoinFrom;
-use crate::room::Joined;
+use crate::room::{Joined, MembersPage};
 use crate::{AppendReceipt, CloseCode, ErrorCode, Event, Page, Range, RoomName, Search, SearchPage, User};
 
 /// An effect of a session, to be performed.
@@ -48,7 +48,12 @@ pub enum Action {
     /// Search the log.
     Search(Search),
     /// List the users.
-    Members,
+    Members {
+        /// The last user of the page before.
+        after: Option<User>,
+        /// The largest number of users.
+        limit: usize,
+    },
 }
 
 /// The result of an operation. `M` is a membership of a room; dropping it leaves the room.
@@ -69,8 +74,8 @@ pub enum Outcome<M> {
     History(Page),
     /// A page of a search.
     Found(SearchPage),
-    /// The users in the room.
-    Members(Vec<User>),
+    /// A part of the users in the room.
+    Members(MembersPage),
     /// An error.
     Refused {
         /// The code on the wire.

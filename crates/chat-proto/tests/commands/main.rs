@@ -89,7 +89,12 @@ fn every_command_of_the_table_is_read() {
         matches!(command(r#"{"type":"leave","room":"lobby"}"#), Ok(Command::Leave { room }) if lobby(&room))
     );
     assert!(
-        matches!(command(r#"{"type":"members","room":"lobby"}"#), Ok(Command::Members { room }) if lobby(&room))
+        matches!(command(r#"{"type":"members","room":"lobby"}"#), Ok(Command::Members { room, after: None, limit: 100 }) if lobby(&room))
+    );
+    let page = r#"{"type":"members","room":"lobby","after":{"id":"7","name":"Ann"},"limit":4711}"#;
+    let ann = User::new("7", "Ann").expect("a good name");
+    assert!(
+        matches!(command(page), Ok(Command::Members { after: Some(user), limit: 1_000, .. }) if user == ann)
     );
     for active in [true, false] {
         let text = format!(r#"{{"type":"typing","room":"lobby","active":{active}}}"#);

@@ -22,7 +22,7 @@ fn a_missing_type_is_a_bad_command_and_another_type_is_unknown() {
 }
 
 /// The fields of the commands: command, other fields that it needs, field, valid value.
-const FIELDS: [(&str, &str, &str, &str); 23] = [
+const FIELDS: [(&str, &str, &str, &str); 25] = [
     ("hello", "", "token", r#""t""#),
     ("hello", "", "name", r#""ada""#),
     ("join", "", "room", r#""lobby""#),
@@ -37,6 +37,8 @@ const FIELDS: [(&str, &str, &str, &str); 23] = [
     ("history", r#","room":"lobby""#, "after", "1"),
     ("history", r#","room":"lobby""#, "limit", "1"),
     ("members", "", "room", r#""lobby""#),
+    ("members", r#","room":"lobby""#, "after", r#"{"id":"7","name":"Ann"}"#),
+    ("members", r#","room":"lobby""#, "limit", "1"),
     ("search", r#","query":"q""#, "room", r#""lobby""#),
     ("search", r#","room":"lobby""#, "query", r#""q""#),
     ("search", r#","room":"lobby","query":"q""#, "limit", "1"),

@@ -1,6 +1,7 @@
 //! The guarantees of a room, checked after each step of a history.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chat_proto::Range;
 use chat_proto::room::{Delivery, RoomEvent};
@@ -45,6 +46,10 @@ impl Model {
             self.repair();
         }
         self.check();
+        self.pass(60_000);
+        assert_eq!(self.room.deadline(), None);
+        let types = |(user, (_, active)): (String, (_, bool))| active.then_some(user);
+        assert_eq!(std::mem::take(&mut self.typing).into_iter().find_map(types), None, "typing has ended");
         for id in self.readers.keys().copied().collect::<Vec<_>>() {
             while self.take(id) {}
             let reader = &self.readers[&id];
@@ -127,9 +132,31 @@ impl Model {
                         _ => reader.seen.remove(&user),
                     };
                     assert!(is_change, "twice: {event}");
+                    if Some(id) == self.witness && event["state"] == "left" {
+                        let user = event["user"]["name"].as_str().unwrap_or_default();
+                        if let Some((_, active)) = self.typing.get_mut(user) {
+                            *active = false;
+                        }
+                    }
                 }
-                _ => assert_eq!(event["type"], "typing"),
+                _ => {
+                    assert!(event["type"] == "typing" && !is_entry);
+                    if Some(id) == self.witness {
+                        self.check_typing(&event);
+                    }
+                }
             }
         }
+    }
+
+    /// Checks an event about typing that the witness got, which gets all of them at once.
+    fn check_typing(&mut self, event: &Value) {
+        let user = event["user"]["name"].as_str().expect("a name").to_owned();
+        let active = event["active"].as_bool().expect("true or false");
+        let before = self.typing.insert(user.clone(), (self.now, active));
+        let is_early = before.is_some_and(|(at, _)| self.now < at + Duration::from_secs(2));
+        assert!(!is_early, "two events within 2 s: {event}");
+        assert!(active || before.is_some_and(|(_, active)| active), "an end without a start: {event}");
+        assert!(self.present().contains(&user), "{event}");
     }
 }

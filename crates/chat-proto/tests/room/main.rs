@@ -13,6 +13,7 @@ mod renewal;
 mod resumption;
 mod roster;
 mod tail;
+mod typing;
 mod waking;
 
 use std::ops::Range;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chat_proto::command::JoinFrom;
@@ -29,6 +30,9 @@ pub(crate) struct Model {
     pub(crate) nodes: Nodes,
     /// A subscriber that takes all events at once.
     pub(crate) witness: Option<u64>,
+    pub(crate) now: Duration,
+    /// The last event about typing of each user that the witness got: its time and its state.
+    pub(crate) typing: BTreeMap<String, (Duration, bool)>,
 }
 
 pub(crate) struct Reader {
@@ -70,6 +74,8 @@ impl Model {
             next_id: 0,
             nodes: Nodes::default(),
             witness: None,
+            now: Duration::ZERO,
+            typing: BTreeMap::new(),
         };
         model.observe();
         if has_witness {
@@ -196,9 +202,24 @@ impl Model {
         self.room.leave(&reader.member);
     }
 
-    pub(crate) fn typing(&mut self, which: usize) {
+    pub(crate) fn typing(&mut self, which: usize, active: bool) {
         let Some(id) = self.chosen(which) else { return };
-        self.room.typing(&self.readers[&id].member, true);
+        self.room.typing(self.now, &self.readers[&id].member, active);
+    }
+
+    pub(crate) fn remote_typing(&mut self, node: &str, user: usize, active: bool) {
+        self.room.remote_typing(self.now, node, &guest(user), active);
+    }
+
+    /// Lets the time pass, with a call of the timer whenever it is due.
+    pub(crate) fn pass(&mut self, millis: u64) {
+        let until = self.now + Duration::from_millis(millis);
+        while let Some(due) = self.room.deadline().filter(|due| *due <= until) {
+            self.now = self.now.max(due);
+            self.room.handle_timer(self.now);
+            self.check();
+        }
+        self.now = until;
     }
 
     pub(crate) fn change_remote(&mut self, node: &'static str, user: usize, is_here: bool) {

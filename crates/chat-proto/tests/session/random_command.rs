@@ -2,7 +2,7 @@ use bytes::Bytes;
 use chat_proto::room::Joined;
 use chat_proto::session::{Action, Operation, Outcome};
 use chat_proto::{
-    AppendReceipt, Gap, LogBounds, Page, Resumption, RoomName, SearchPage, StoredMessage, User,
+    AppendReceipt, Gap, LogBounds, Page, Resumption, RoomName, Roster, SearchPage, StoredMessage, User,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -151,7 +151,7 @@ pub(crate) fn kind_of(action: &Action) -> &'static str {
         Action::Send { .. } => "send",
         Action::History(_) => "history",
         Action::Search(_) => "search",
-        Action::Members => "members",
+        Action::Members { .. } => "members",
     }
 }
 
@@ -173,6 +173,10 @@ pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outc
         }
         Action::History(_) => Outcome::History(Page::new("e", vec![stored]).with_more(gap)),
         Action::Search(_) => Outcome::Found(SearchPage::new(vec![stored]).with_more(gap)),
-        Action::Members => Outcome::Members(vec![User::unnamed_guest(1)]),
+        Action::Members { .. } => {
+            let mut roster = Roster::default();
+            roster.enter(&User::unnamed_guest(1));
+            Outcome::Members(roster.page(None, 1))
+        }
     }
 }

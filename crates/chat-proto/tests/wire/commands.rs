@@ -1,5 +1,5 @@
 use chat_proto::command::{Command, JoinFrom, parse};
-use chat_proto::{Limits, Range, RoomName, Search};
+use chat_proto::{Limits, Range, RoomName, Search, User};
 use proptest::prelude::*;
 
 use crate::{body, integer, reference, room, text};
@@ -30,6 +30,11 @@ fn key() -> impl Strategy<Value = Option<String>> {
     reference().prop_map(|key| key.filter(|key| Limits::default().wire.allows_key(key)))
 }
 
+fn member() -> impl Strategy<Value = Option<User>> {
+    // A user on the wire is never a guest.
+    proptest::option::of("[a-z\\u{ac00}]{1,9}".prop_map(|name| User::new(&name, &name).expect("a good name")))
+}
+
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         Just(Command::Hello),
@@ -38,7 +43,11 @@ fn command() -> impl Strategy<Value = Command> {
         room().prop_map(|room| Command::Leave { room }),
         (room(), key(), body()).prop_map(|(room, key, body)| Command::Send { room, key, body }),
         (room(), range()).prop_map(|(room, range)| Command::History { room, range }),
-        room().prop_map(|room| Command::Members { room }),
+        (room(), member(), 1..1_001_usize).prop_map(|(room, after, limit)| Command::Members {
+            room,
+            after,
+            limit
+        }),
         (room(), search()).prop_map(|(room, search)| Command::Search { room, search }),
         (room(), any::<bool>()).prop_map(|(room, active)| Command::Typing { room, active }),
     ]

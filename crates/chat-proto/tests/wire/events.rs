@@ -87,11 +87,15 @@ fn event() -> impl Strategy<Value = Event> {
         (reference(), room(), stored(), any::<bool>()).prop_map(|(reference, room, messages, more)| {
             Event::Found { reference, room, messages, more }
         }),
-        (reference(), room(), vec(user(), 0..4)).prop_map(|(reference, room, members)| Event::Members {
-            reference,
-            room,
-            members
-        }),
+        (reference(), room(), vec(user(), 0..4), any::<bool>(), 0..9_000_usize).prop_map(
+            |(reference, room, members, more, total)| Event::Members {
+                reference,
+                room,
+                members,
+                more,
+                total
+            }
+        ),
         (room(), user(), presence_state()).prop_map(|(room, user, state)| Event::Presence {
             room,
             user,

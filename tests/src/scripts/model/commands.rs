@@ -44,15 +44,20 @@ impl Model {
             Command::Members(_) => {
                 let users = self.users(room).into_iter();
                 let members: Vec<_> = users.map(|user| json!({"id": user, "name": user})).collect();
-                json!({"type": "members", "room": name, "members": members})
+                let total = members.len();
+                json!({"type": "members", "room": name, "members": members, "more": false, "total": total})
             }
             Command::Search(_, query) => {
                 let (messages, more) = self.rooms[room].find(*query);
                 json!({"type": "found", "room": name, "messages": messages, "more": more})
             }
             Command::Typing(_, active) => {
-                let event = json!({"type": "typing", "room": name, "user": user(client), "active": active});
-                return self.send_to_others(client, room, &event);
+                // Only the first event comes at once.
+                if *active && self.typed.insert((client, room)) {
+                    let event = json!({"type": "typing", "room": name, "user": user(client), "active": true});
+                    self.send_to_others(client, room, &event);
+                }
+                return;
             }
             _ => {
                 if let Some(connection) = self.online.get_mut(&client) {

@@ -24,6 +24,8 @@ pub(super) struct Model {
     online: BTreeMap<usize, Connection>,
     /// The last message that a client has seen of a room, on any connection.
     seen: BTreeMap<(usize, usize), u64>,
+    /// The clients that have typed in a room.
+    typed: BTreeSet<(usize, usize)>,
     /// The events that each client must receive in this step.
     expected: [Expectation; CLIENTS.len()],
 }
@@ -62,6 +64,14 @@ impl Model {
         if let Some(room) = ROOMS.iter().position(|name| *name == room) {
             self.rooms[room].epoch = Some(epoch.to_owned());
         }
+    }
+
+    /// Returns true if a client may get this event at any time: a further state of a user who types.
+    pub(super) fn may_come_later(&self, client: usize, event: &Value) -> bool {
+        let room = ROOMS.iter().position(|room| event["room"] == **room);
+        let other = CLIENTS.iter().position(|name| event["user"]["id"] == **name);
+        let (Some(room), Some(other)) = (room, other) else { return false };
+        event["type"] == "typing" && other != client && self.typed.contains(&(other, room))
     }
 
     /// Connects a client and returns its first events.

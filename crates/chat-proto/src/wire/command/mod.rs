@@ -5,7 +5,7 @@ mod write;
 
 use serde_json::value::RawValue;
 
-use crate::{ErrorCode, Range, RoomName, Search};
+use crate::{ErrorCode, Range, RoomName, Search, User};
 
 pub use read::parse;
 
@@ -57,6 +57,10 @@ pub enum Command {
     Members {
         /// The room.
         room: RoomName,
+        /// The last user of the page before, `None` for the first page.
+        after: Option<User>,
+        /// The largest number of users.
+        limit: usize,
     },
     /// Searches a room's log.
     Search {

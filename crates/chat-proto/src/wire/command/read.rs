@@ -2,7 +2,7 @@ use serde_json::value::RawValue;
 
 use super::{Command, Invalid, JoinFrom, Parsed};
 use crate::wire::json::Fields;
-use crate::{ErrorCode, Limits, Range, RoomName, Search};
+use crate::{ErrorCode, Limits, Range, RoomName, Search, User};
 
 /// Reads one text frame.
 ///
@@ -61,7 +61,11 @@ fn command(fields: &Fields<'_>, limits: &Limits) -> Result<Command, ErrorCode> {
         "leave" => Command::Leave { room: room(fields)? },
         "send" => Command::Send { room: room(fields)?, key: key(fields, limits)?, body: body(fields)? },
         "history" => Command::History { room: room(fields)?, range: range(fields, limits)? },
-        "members" => Command::Members { room: room(fields)? },
+        "members" => Command::Members {
+            room: room(fields)?,
+            after: member(fields)?,
+            limit: limit(fields, limits.wire.default_page_members, limits.wire.max_page_members)?,
+        },
         "search" => Command::Search { room: room(fields)?, search: search(fields, limits)? },
         "typing" => {
             const ACTIVE: &str = "`active` must be true or false";
@@ -93,6 +97,12 @@ fn from(fields: &Fields<'_>) -> Result<JoinFrom, ErrorCode> {
     let epoch = after.string("epoch", AFTER)?.ok_or(ErrorCode::BadCommand(AFTER))?;
     let seq = after.integer("seq", AFTER)?.ok_or(ErrorCode::BadCommand(AFTER))?;
     Ok(JoinFrom::After { epoch, seq })
+}
+
+fn member(fields: &Fields<'_>) -> Result<Option<User>, ErrorCode> {
+    const AFTER: &str = "`after` must be a user: an object with a string `id` and a string `name`";
+    let Some(after) = fields.object("after", AFTER)? else { return Ok(None) };
+    serde_json::from_str(after.get()).map(Some).map_err(|_| ErrorCode::BadCommand(AFTER))
 }
 
 fn key(fields: &Fields<'_>, limits: &Limits) -> Result<Option<String>, ErrorCode> {

@@ -3,7 +3,7 @@ use serde_json::value::RawValue;
 
 use super::{Command, JoinFrom};
 use crate::wire::MAX_INTEGER;
-use crate::{Range, RoomName};
+use crate::{Range, RoomName, User};
 
 impl Command {
     /// Writes the command as the text of one frame, with the `ref` that the reply must carry.
@@ -42,7 +42,13 @@ impl Command {
                     }
                 }
             }
-            Self::Members { room } => frame = frame.of("members", room),
+            Self::Members { room, after, limit } => {
+                frame = Frame {
+                    after: after.as_ref().map(After::User),
+                    limit: Some(*limit),
+                    ..frame.of("members", room)
+                };
+            }
             Self::Search { room, search } => {
                 frame = Frame {
                     query: Some(&search.query),
@@ -91,12 +97,13 @@ struct Frame<'a> {
     body: Option<&'a RawValue>,
 }
 
-/// The field `after`: a cursor in `join`, a `seq` in `history`.
+/// The field `after`: a cursor in `join`, a `seq` in `history`, a user in `members`.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum After<'a> {
     Cursor { epoch: &'a str, seq: u64 },
     Seq(u64),
+    User(&'a User),
 }
 
 impl<'a> Frame<'a> {

@@ -86,6 +86,8 @@ pub enum Event {
         reference: Option<String>,
         room: RoomName,
         members: Vec<User>,
+        more: bool,
+        total: usize,
     },
     /// The first connection of a user joined the room, or the last one left it.
     Presence { room: RoomName, user: User, state: PresenceState },

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Event, InvalidEvent, PresenceState};
-use crate::{CloseCode, ErrorCode, RoomName, StoredMessage};
+use crate::{CloseCode, ErrorCode, RoomName, StoredMessage, User};
 
 /// The fields of an event, borrowed from the text of its frame.
 ///
@@ -51,6 +51,7 @@ pub struct RawEvent<'a> {
     #[serde(borrow)]
     pub messages: Option<&'a RawValue>,
     pub more: bool,
+    pub total: Option<usize>,
     #[serde(borrow)]
     pub state: Cow<'a, str>,
     pub active: Option<bool>,
@@ -166,10 +167,15 @@ impl<'a> RawEvent<'a> {
             }
             "members" => {
                 let need = Need("members");
+                let members: Vec<User> = need.of("members", part(self.members))?;
+                // A server without pages sends all.
+                let total = self.total.unwrap_or(members.len());
                 Event::Members {
                     reference,
                     room: need.of("room", self.room())?,
-                    members: need.of("members", part(self.members))?,
+                    members,
+                    more: self.more,
+                    total,
                 }
             }
             "presence" => {
