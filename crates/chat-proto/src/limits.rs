@@ -135,9 +135,14 @@ pub struct HttpLimits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoomLimits {
-    /// Rooms that this process has open at once. Beyond it, the rooms that have been empty for the longest time
-    /// are closed. Default 10,000.
-    pub max_open: usize,
+    /// Open rooms without members. Beyond it, the rooms that were used longest ago are closed. Rooms with members do not
+    /// count. Default 10,000.
+    pub max_idle: usize,
+    /// Rooms without a message that one user may be in at once, over all connections. 0 is no limit. Default 200.
+    pub max_blank_per_user: usize,
+    /// First messages that one user may send into rooms without a message, per hour. All of an hour may be sent at
+    /// once. 0 is no limit. Default 200.
+    pub max_created_per_hour: u32,
     /// Time for one call of a store, or of the host's code that authorizes. Default 5 s.
     pub call_timeout: Duration,
     /// Time for which a read of the log that fails is repeated for a member that is behind, with growing pauses of at
@@ -313,7 +318,9 @@ impl Default for NodeLimits {
 impl Default for RoomLimits {
     fn default() -> Self {
         Self {
-            max_open: 10_000,
+            max_idle: 10_000,
+            max_blank_per_user: 200,
+            max_created_per_hour: 200,
             call_timeout: Duration::from_secs(5),
             catch_up_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(10 * 60),

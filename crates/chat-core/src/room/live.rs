@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     log: OnceLock<Weak<dyn Room>>,
     // Nothing is awaited and no waker is called while this is held.
     state: Mutex<State>,
+    /// True once the log has a message.
+    has_messages: Arc<AtomicBool>,
     /// Notified if the log has reported entries by its head only. They are read at once.
     pub(super) unreported: Arc<Notify>,
 }
@@ -54,6 +57,7 @@ impl LiveRoom {
             rooms: Arc::downgrade(rooms),
             log: OnceLock::new(),
             state: Mutex::new(state),
+            has_messages: Arc::default(),
             unreported: Arc::default(),
         });
         let sink = sink(Arc::downgrade(&shared));
@@ -112,6 +116,11 @@ impl LiveRoom {
         room.is_empty() && room.head() == 0
     }
 
+    /// Returns a flag that is true once the log has a message.
+    pub(super) fn has_messages(&self) -> &Arc<AtomicBool> {
+        &self.shared.has_messages
+    }
+
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         self.shared.state.lock().idle_since
     }
@@ -129,6 +138,9 @@ impl Shared {
         let mut state = self.state.lock();
         let changed = change(&mut state);
         wakers.extend(state.room.to_wake().filter_map(|inbox| inbox.push(self.name.clone())));
+        if state.room.has_messages() {
+            self.has_messages.store(true, Ordering::Relaxed);
+        }
         state.idle_since = state.room.is_empty().then(Instant::now);
         let needs_repair = state.room.has_hole() && !std::mem::replace(&mut state.repairing, true);
         let repair = needs_repair.then(|| {
