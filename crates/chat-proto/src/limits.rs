@@ -157,7 +157,8 @@ pub struct RoomLimits {
     pub log_messages: usize,
     /// Bytes of messages that a room in memory keeps. A single message may be longer. Default 1 MiB.
     pub log_bytes: usize,
-    /// Idempotency keys that a room in memory remembers. Default 10,000.
+    /// Idempotency keys of one user that a room in memory remembers. A key is never forgotten early: the user is refused
+    /// further ones. At least 1. Default 10,000.
     pub log_keys: usize,
     /// Time for which an idempotency key is remembered. Default 24 h.
     pub key_window: Duration,
@@ -196,6 +197,7 @@ impl Limits {
                 &mut limits.connection.max_backlog_commands,
                 &mut limits.connection.max_errors,
                 &mut limits.rooms.log_messages,
+                &mut limits.rooms.log_keys,
                 &mut limits.rooms.tail_events,
             ];
             for count in counts {

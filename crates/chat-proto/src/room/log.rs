@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sha1::{Digest, Sha1};
 
-use super::{AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, StoredMessage};
+use super::{AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, StoredMessage, Unavailable};
 use crate::{Limits, RoomName, UserKey};
 
 /// The log of a room in memory: its newest messages and the keys of their authors.
@@ -39,6 +39,8 @@ pub struct Log {
     /// The message of each user and key.
     keys: BTreeMap<(UserKey, String), Keyed>,
     key_order: VecDeque<(UserKey, String)>,
+    /// The number of keys of each user.
+    key_counts: BTreeMap<UserKey, usize>,
 }
 
 #[derive(Debug)]
@@ -61,6 +63,7 @@ impl Log {
             last_at: 0,
             keys: BTreeMap::new(),
             key_order: VecDeque::new(),
+            key_counts: BTreeMap::new(),
         }
     }
 
@@ -70,7 +73,8 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`AppendError::KeyConflict`] if the key was used for another body.
+    /// [`AppendError::KeyConflict`] if the key was used for another body. [`AppendError::Unavailable`] if the user has
+    /// [`RoomLimits::log_keys`](crate::RoomLimits::log_keys) keys already. A key is never forgotten early.
     pub fn append(
         &mut self,
         at: u64,
@@ -90,6 +94,11 @@ impl Log {
                 Err(AppendError::KeyConflict)
             };
         }
+        if let Some(((user, _), _)) = &slot
+            && self.key_counts.get(user).is_some_and(|count| *count >= self.limits.rooms.log_keys.max(1))
+        {
+            return Err(Unavailable::new("the user has too many keys in this room").into());
+        }
         let seq = self.head + 1;
         // A clock that is set back must not make a message older than the one before it.
         let at = at.max(self.last_at);
@@ -99,6 +108,7 @@ impl Log {
         self.bytes += stored.frame.len();
         self.entries.push_back(stored.clone());
         if let Some((slot, body)) = slot {
+            *self.key_counts.entry(slot.0.clone()).or_default() += 1;
             self.key_order.push_back(slot.clone());
             self.keys.insert(slot, Keyed { seq, at, body });
         }
@@ -165,12 +175,6 @@ impl Log {
             };
             self.bytes -= oldest.frame.len();
         }
-        while self.key_order.len() > self.limits.rooms.log_keys {
-            let Some(oldest) = self.key_order.pop_front() else {
-                break;
-            };
-            self.keys.remove(&oldest);
-        }
     }
 
     fn forget_keys(&mut self, now: u64) {
@@ -180,6 +184,12 @@ impl Log {
                 break;
             }
             self.keys.remove(oldest);
+            if let Some(count) = self.key_counts.get_mut(&oldest.0) {
+                *count -= 1;
+                if *count == 0 {
+                    self.key_counts.remove(&oldest.0);
+                }
+            }
             self.key_order.pop_front();
         }
     }
