@@ -153,6 +153,11 @@ pub struct RoomLimits {
     pub idle_timeout: Duration,
     /// Events in the tail of an open room, which has at most [`log_bytes`](Self::log_bytes). Default 256.
     pub tail_events: usize,
+    /// Bytes of all tails and of all rooms in memory together. Beyond it, the tails of the rooms that were used longest
+    /// ago are dropped, then older messages of rooms in memory. If that is not enough, rooms in memory refuse messages
+    /// with `unavailable`. A message in a tail and in a room in memory counts twice. 0 is no limit. Default 256 MiB, a
+    /// quarter of a small server.
+    pub memory_bytes: usize,
     /// Messages that a room in memory keeps. Default 1,000.
     pub log_messages: usize,
     /// Bytes of messages that a room in memory keeps. A single message may be longer. Default 1 MiB.
@@ -327,6 +332,7 @@ impl Default for RoomLimits {
             catch_up_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(10 * 60),
             tail_events: 256,
+            memory_bytes: 256 * 1024 * 1024,
             log_messages: 1_000,
             log_bytes: 1024 * 1024,
             log_keys: 10_000,

@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::room::budget::{Charge, Holder, Kind};
 use crate::room::repair::Repair;
 use crate::room::{Inbox, Rooms, within};
 use crate::store::Commit;
@@ -37,6 +38,8 @@ pub(super) struct State {
     pub(super) room: RoomState<Arc<Inbox>>,
     /// The time of the last use of the room, if it has no member.
     idle_since: Option<Instant>,
+    /// The bytes of the tail.
+    charge: Charge,
     /// True while a task repairs a hole.
     pub(super) repairing: bool,
     /// The runtime of the repair task. A store may report from a thread that has none.
@@ -49,6 +52,7 @@ impl LiveRoom {
         let state = State {
             room: RoomState::new(name.clone(), &rooms.limits),
             idle_since: Some(Instant::now()),
+            charge: rooms.budget.charge(Kind::Tail),
             repairing: false,
             runtime: Handle::current(),
         };
@@ -60,7 +64,7 @@ impl LiveRoom {
             has_messages: Arc::default(),
             unreported: Arc::default(),
         });
-        let sink = sink(Arc::downgrade(&shared));
+        let sink = sink(Arc::downgrade(&shared)).with_budget(Arc::clone(&rooms.budget));
         let log = within(rooms, rooms.store.open(name, &rooms.limits, sink)).await?;
         shared.log.get_or_init(|| Arc::downgrade(&log));
         Ok(Self { log, shared })
@@ -147,8 +151,12 @@ impl Shared {
             let runtime = Handle::try_current().unwrap_or_else(|_| state.runtime.clone());
             (runtime, Repair::new(self, state.room.head()))
         });
+        let over_budget = state.charge(self).then(|| Arc::clone(state.charge.budget()));
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
+        if let Some(budget) = over_budget {
+            budget.make_space(0);
+        }
         if let Some((runtime, task)) = repair {
             runtime.spawn(task.run());
         }
@@ -163,6 +171,31 @@ impl Shared {
     /// Records that the repair task has ended before its time. The next change starts another one.
     pub(super) fn abandon_repair(&self) {
         self.state.lock().repairing = false;
+    }
+}
+
+impl State {
+    /// Counts the bytes of the tail, which is for members only. Returns true if the budget has no space for them.
+    fn charge(&mut self, shared: &Arc<Shared>) -> bool {
+        if self.room.is_empty() {
+            self.room.drop_tail();
+        }
+        let bytes = self.room.memory_bytes();
+        if bytes > 0 {
+            self.charge.touch(|| Arc::downgrade(shared) as Weak<dyn Holder>);
+        }
+        self.charge.set(bytes)
+    }
+}
+
+impl Holder for Shared {
+    fn shrink(&self) -> bool {
+        let mut state = self.state.lock();
+        state.room.drop_tail();
+        let bytes = state.room.memory_bytes();
+        state.charge.set(bytes);
+        state.charge.removed();
+        false
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod backoff;
 mod blank;
+mod budget;
 mod call;
 mod departures;
 mod inbox;
@@ -19,6 +20,7 @@ mod throttle;
 
 use backoff::Backoff;
 pub(crate) use blank::{BlankSeat, TooManyBlank};
+pub(crate) use budget::MemoryBudget;
 pub(crate) use call::{append, search, within};
 pub(crate) use inbox::Inbox;
 pub(crate) use live::LiveRoom;

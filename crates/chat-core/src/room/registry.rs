@@ -10,13 +10,13 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::bus::{Bus, NodeId};
-use crate::room::LiveRoom;
 use crate::room::blank::BlankRooms;
 use crate::room::departures::Departures;
 use crate::room::nodes::Nodes;
 use crate::room::opening::Opening;
 use crate::room::repair::MAX_REPAIRS;
 use crate::room::throttle::WarnThrottle;
+use crate::room::{LiveRoom, MemoryBudget};
 use crate::{BodyError, Limits, RoomName, Store};
 
 /// The number of rooms that one insertion looks at to close one. A room in use is passed over.
@@ -35,6 +35,7 @@ pub(crate) struct Rooms {
     pub(super) departures: Departures,
     /// The rooms without messages that users are in.
     pub(super) blank: BlankRooms,
+    pub(crate) budget: Arc<MemoryBudget>,
     /// True once the chat has drained, which ends subscriptions.
     pub(crate) drained: watch::Sender<bool>,
     /// The turns of reads for repairs.
@@ -66,7 +67,8 @@ impl Rooms {
         let (warnings, departures, open) = (WarnThrottle::default(), Departures::default(), Mutex::default());
         let (nodes, drained) = (Nodes::new(node, bus), watch::Sender::new(false));
         let (repairs, blank) = (Semaphore::new(MAX_REPAIRS), BlankRooms::new(&limits.rooms));
-        Self { limits, store, check_body, warnings, nodes, departures, blank, drained, repairs, open }
+        let budget = Arc::new(MemoryBudget::new(limits.rooms.memory_bytes));
+        Self { limits, store, check_body, warnings, nodes, departures, blank, budget, drained, repairs, open }
     }
 
     pub(crate) fn len(&self) -> usize {
