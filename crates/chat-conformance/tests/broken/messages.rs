@@ -70,6 +70,17 @@ pub(crate) fn defects() -> Vec<Defect> {
             || Link::command(|command| remove_field(command, "after")),
         ),
         defect(
+            "a_server_that_clamps_last_to_less_than_a_page_is_caught",
+            "resume::last_is_clamped_to_a_page",
+            || {
+                Link::command(|command| {
+                    if let Some(last) = command["last"].as_u64() {
+                        command["last"] = json!(last.min(100));
+                    }
+                })
+            },
+        ),
+        defect(
             "a_server_that_resumes_one_message_too_late_is_caught",
             "resume::a_resume_from_any_position_brings_the_rest",
             || {
