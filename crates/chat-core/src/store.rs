@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::room::MemoryBudget;
 use crate::{
     AppendError, AppendReceipt, Limits, LogBounds, NewMessage, Page, Range, RoomName, Search, SearchError,
     SearchPage, StoredMessage, Unavailable,
@@ -212,7 +213,11 @@ pub trait Room: Send + Sync {
 ///
 /// A report wakes members. A store must therefore hold no lock that its other calls need while it reports.
 #[derive(Clone)]
-pub struct CommitSink(Arc<dyn Fn(Commit<'_>) + Send + Sync>);
+pub struct CommitSink {
+    report: Arc<dyn Fn(Commit<'_>) + Send + Sync>,
+    /// The budget of a room in memory. `None` without a chat.
+    budget: Option<Arc<MemoryBudget>>,
+}
 
 /// A report of a store to a [`CommitSink`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,7 +245,17 @@ impl CommitSink {
     /// Returns a sink that calls `report` for each commit, for code that uses a room without a
     /// [`Chat`](crate::Chat).
     pub fn new(report: impl Fn(Commit<'_>) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(report))
+        Self { report: Arc::new(report), budget: None }
+    }
+
+    /// Sets the budget of the rooms in memory that report to this sink.
+    pub(crate) fn with_budget(mut self, budget: Arc<MemoryBudget>) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    pub(crate) fn budget(&self) -> Option<&Arc<MemoryBudget>> {
+        self.budget.as_ref()
     }
 
     /// Reports that an entry of this epoch is committed.
@@ -261,7 +276,7 @@ impl CommitSink {
 
     /// Passes on a report of another sink.
     pub fn report(&self, commit: Commit<'_>) {
-        (self.0)(commit);
+        (self.report)(commit);
     }
 }
 

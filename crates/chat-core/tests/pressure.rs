@@ -99,6 +99,7 @@ async fn a_reader_behind_the_log_gets_a_gap() {
 async fn a_peer_that_reads_nothing_is_closed_and_can_resume() {
     let chat = chat(Limits::default().with(|limits| {
         limits.connection.write_timeout = Duration::from_secs(9);
+        limits.wire.max_page_messages = 300;
         limits.rates = RateLimits::unlimited();
     }));
     let [mut slow, ann] = members(&chat, ["slow", "ann"]).await;

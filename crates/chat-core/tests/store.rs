@@ -152,9 +152,10 @@ async fn a_member_who_catches_up_slowly_gets_everything_in_order_and_its_replies
         ann.say("hi");
     }
     settle().await;
+    let after = json!({"epoch": store.epoch(), "seq": 0});
     store.read(SECOND);
     bob.join("hall").await;
-    bob.ask(json!({"type": "join", "room": "lobby", "last": 20})).await;
+    bob.ask(json!({"type": "join", "room": "lobby", "after": after})).await;
     ann.say("live");
     bob.send(json!({"type": "send", "room": "hall", "ref": "1", "body": {"text": "elsewhere"}}));
     let meanwhile = bob.events().await;

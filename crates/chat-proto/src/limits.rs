@@ -146,9 +146,14 @@ pub struct HttpLimits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoomLimits {
-    /// Rooms that this process has open at once. Beyond it, the rooms that have been empty for the longest time
-    /// are closed. Default 10,000.
-    pub max_open: usize,
+    /// Open rooms without members. Beyond it, the rooms that were used longest ago are closed. Rooms with members do not
+    /// count. Default 10,000.
+    pub max_idle: usize,
+    /// Rooms without a message that one user may be in at once, over all connections. 0 is no limit. Default 200.
+    pub max_blank_per_user: usize,
+    /// First messages that one user may send into rooms without a message, per hour. All of an hour may be sent at
+    /// once. 0 is no limit. Default 200.
+    pub max_created_per_hour: u32,
     /// Time for one call of a store, or of the host's code that authorizes. Default 5 s.
     pub call_timeout: Duration,
     /// Time for which a read of the log that fails is repeated for a member that is behind, with growing pauses of at
@@ -159,11 +164,17 @@ pub struct RoomLimits {
     pub idle_timeout: Duration,
     /// Events in the tail of an open room, which has at most [`log_bytes`](Self::log_bytes). Default 256.
     pub tail_events: usize,
+    /// Bytes of all tails and of all rooms in memory together. Beyond it, the tails of the rooms that were used longest
+    /// ago are dropped, then older messages of rooms in memory. If that is not enough, rooms in memory refuse messages
+    /// with `unavailable`. A message in a tail and in a room in memory counts twice. 0 is no limit. Default 256 MiB, a
+    /// quarter of a small server.
+    pub memory_bytes: usize,
     /// Messages that a room in memory keeps. Default 1,000.
     pub log_messages: usize,
     /// Bytes of messages that a room in memory keeps. A single message may be longer. Default 1 MiB.
     pub log_bytes: usize,
-    /// Idempotency keys that a room in memory remembers. Default 10,000.
+    /// Idempotency keys of one user that a room in memory remembers. A key is never forgotten early: the user is refused
+    /// further ones. At least 1. Default 10,000.
     pub log_keys: usize,
     /// Time for which an idempotency key is remembered. Default 24 h.
     pub key_window: Duration,
@@ -204,6 +215,7 @@ impl Limits {
                 &mut limits.connection.max_backlog_commands,
                 &mut limits.connection.max_errors,
                 &mut limits.rooms.log_messages,
+                &mut limits.rooms.log_keys,
                 &mut limits.rooms.tail_events,
             ];
             for count in counts {
@@ -330,11 +342,14 @@ impl Default for NodeLimits {
 impl Default for RoomLimits {
     fn default() -> Self {
         Self {
-            max_open: 10_000,
+            max_idle: 10_000,
+            max_blank_per_user: 200,
+            max_created_per_hour: 200,
             call_timeout: Duration::from_secs(5),
             catch_up_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(10 * 60),
             tail_events: 256,
+            memory_bytes: 256 * 1024 * 1024,
             log_messages: 1_000,
             log_bytes: 1024 * 1024,
             log_keys: 10_000,

@@ -20,11 +20,11 @@ fn main() -> ExitCode {
             let options = Options::default().with(|options| {
                 options.durability = durability;
                 options.retain_messages = Some(limits.rooms.log_messages as u64);
+                options.max_keys_per_user = limits.rooms.log_keys as u64;
                 options.sweep_interval = Duration::from_millis(20);
             });
             async { Sqlite::open(dir, options) }
         })
-        .without(Capability::KeyLimit, "a key is never forgotten early: further keys of its user are refused")
         .without(Capability::MultipleNodes, "one process has the file open")
         .without(Capability::Outage, "the suite cannot make a local file unreachable")
         .without(Capability::Renewal, "the suite does not replace the file of an open store")

@@ -8,7 +8,7 @@ pub enum Capability {
     Persistence,
     /// The oldest of more than [`RoomLimits::log_messages`](chat_core::RoomLimits::log_messages) entries are removed.
     Retention,
-    /// The oldest of more than [`RoomLimits::log_keys`](chat_core::RoomLimits::log_keys) keys are forgotten.
+    /// A user with [`RoomLimits::log_keys`](chat_core::RoomLimits::log_keys) keys in a room is refused further ones.
     KeyLimit,
     /// A key is forgotten after [`RoomLimits::key_window`](chat_core::RoomLimits::key_window).
     KeyWindow,

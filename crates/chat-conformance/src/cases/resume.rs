@@ -62,6 +62,20 @@ chat_suite::cases!(
         ann.expect_no_events().await
     }
 
+    /// A join with a `last` above the size of a page brings one page.
+    #[source = "PROTOCOL.md, section 3"]
+    async fn last_is_clamped_to_a_page(stage: Stage) -> Verdict {
+        member_of_long_room(&stage, 210).await?;
+        for last in [201_u64, (1 << 53) - 1] {
+            let mut bob = stage.client("bob").await?;
+            let join = json!({"type": "join", "room": stage.room(), "last": last});
+            bob.ask_for("joined", join).await?;
+            expect_messages(&mut bob, 11..=210).await?;
+            bob.expect_no_events().await?;
+        }
+        Ok(())
+    }
+
     /// A join without `after` and `last` brings only later messages.
     #[source = "PROTOCOL.md, section 3"]
     async fn a_join_without_a_position_brings_only_new_messages(stage: Stage) -> Verdict {

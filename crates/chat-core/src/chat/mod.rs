@@ -61,6 +61,8 @@ pub struct Counts {
     pub sessions: usize,
     /// Open rooms.
     pub rooms: usize,
+    /// Bytes that count in [`RoomLimits::memory_bytes`](crate::RoomLimits::memory_bytes).
+    pub memory_bytes: usize,
 }
 
 /// The result of a drain.
@@ -206,6 +208,7 @@ impl Chat {
             connections: self.shared.sessions.connections(),
             sessions: self.shared.sessions.serving(),
             rooms: self.rooms().len(),
+            memory_bytes: self.rooms().budget.used(),
         }
     }
 

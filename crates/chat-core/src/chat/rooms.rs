@@ -95,7 +95,7 @@ impl Chat {
     /// Reads part of a room's log. [`StoredMessage::event`](crate::StoredMessage::event) reads the fields of a message.
     ///
     /// Every room name is a room, so the log of a room without messages is an empty page. The call opens the room,
-    /// which counts in [`RoomLimits::max_open`](crate::RoomLimits::max_open). A room without members is closed again
+    /// which counts in [`RoomLimits::max_idle`](crate::RoomLimits::max_idle). A room without members is closed again
     /// after [`RoomLimits::idle_timeout`](crate::RoomLimits::idle_timeout), or at once if it has no messages.
     ///
     /// ```

@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 
@@ -7,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use crate::room::budget::{Charge, Holder, Kind};
 use crate::room::repair::Repair;
 use crate::room::{Inbox, Rooms, within};
 use crate::store::Commit;
@@ -26,6 +28,8 @@ pub(super) struct Shared {
     log: OnceLock<Weak<dyn Room>>,
     // Nothing is awaited and no waker is called while this is held.
     state: Mutex<State>,
+    /// True once the log has a message.
+    has_messages: Arc<AtomicBool>,
     /// Notified if the log has reported entries by its head only. They are read at once.
     pub(super) unreported: Arc<Notify>,
 }
@@ -38,6 +42,8 @@ pub(super) struct State {
     timer: Option<Instant>,
     /// The time from which the room counts.
     started: Instant,
+    /// The bytes of the tail.
+    charge: Charge,
     /// True while a task repairs a hole.
     pub(super) repairing: bool,
     /// The runtime of the repair task. A store may report from a thread that has none.
@@ -55,6 +61,7 @@ impl LiveRoom {
             idle_since: Some(Instant::now()),
             timer: None,
             started: Instant::now(),
+            charge: rooms.budget.charge(Kind::Tail),
             repairing: false,
             runtime: Handle::current(),
         };
@@ -63,9 +70,10 @@ impl LiveRoom {
             rooms: Arc::downgrade(rooms),
             log: OnceLock::new(),
             state: Mutex::new(state),
+            has_messages: Arc::default(),
             unreported: Arc::default(),
         });
-        let sink = sink(Arc::downgrade(&shared));
+        let sink = sink(Arc::downgrade(&shared)).with_budget(Arc::clone(&rooms.budget));
         let log = within(rooms, rooms.store.open(name, &rooms.limits, sink)).await?;
         shared.log.get_or_init(|| Arc::downgrade(&log));
         Ok(Self { log, shared })
@@ -131,6 +139,11 @@ impl LiveRoom {
         room.is_empty() && room.head() == 0
     }
 
+    /// Returns a flag that is true once the log has a message.
+    pub(super) fn has_messages(&self) -> &Arc<AtomicBool> {
+        &self.shared.has_messages
+    }
+
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         self.shared.state.lock().idle_since
     }
@@ -148,6 +161,9 @@ impl Shared {
         let mut state = self.state.lock();
         let changed = change(&mut state);
         wakers.extend(state.room.to_wake().filter_map(|inbox| inbox.push(self.name.clone())));
+        if state.room.has_messages() {
+            self.has_messages.store(true, Ordering::Relaxed);
+        }
         state.idle_since = state.room.is_empty().then(Instant::now);
         let needs_repair = state.room.has_hole() && !std::mem::replace(&mut state.repairing, true);
         let repair = needs_repair.then(|| (state.runtime(), Repair::new(self, state.room.head())));
@@ -157,8 +173,12 @@ impl Shared {
         if let Some(rooms) = &rooms {
             typing.iter().for_each(|(user, active)| rooms.announce_typing(&self.name, user, *active));
         }
+        let over_budget = state.charge(self).then(|| Arc::clone(state.charge.budget()));
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
+        if let Some(budget) = over_budget {
+            budget.make_space(0);
+        }
         if let Some((runtime, task)) = repair {
             runtime.spawn(task.run());
         }
@@ -196,6 +216,18 @@ impl State {
         self.timer = Some(due);
         self.timer
     }
+
+    /// Counts the bytes of the tail, which is for members only. Returns true if the budget has no space for them.
+    fn charge(&mut self, shared: &Arc<Shared>) -> bool {
+        if self.room.is_empty() {
+            self.room.drop_tail();
+        }
+        let bytes = self.room.memory_bytes();
+        if bytes > 0 {
+            self.charge.touch(|| Arc::downgrade(shared) as Weak<dyn Holder>);
+        }
+        self.charge.set(bytes)
+    }
 }
 
 impl Timer {
@@ -217,6 +249,17 @@ impl Drop for Timer {
             let mut state = room.state.lock();
             state.timer = state.timer.filter(|timer| *timer != self.1);
         }
+    }
+}
+
+impl Holder for Shared {
+    fn shrink(&self) -> bool {
+        let mut state = self.state.lock();
+        state.room.drop_tail();
+        let bytes = state.room.memory_bytes();
+        state.charge.set(bytes);
+        state.charge.removed();
+        false
     }
 }
 

@@ -5,8 +5,8 @@ use chat_proto::command::JoinFrom;
 use chat_proto::room::{Delivery, Joined, Member, RoomEvent};
 use tokio::time::{Instant, sleep};
 
-use crate::room::{Backoff, Inbox, LiveRoom, Rooms, within};
-use crate::{JoinError, LogBounds, Page, Range, RoomName, Unavailable, User};
+use crate::room::{Backoff, BlankSeat, Inbox, LiveRoom, Rooms, TooManyBlank, within};
+use crate::{ErrorCode, JoinError, LogBounds, Page, Range, RoomName, Unavailable, User};
 
 /// The pause after the first read that fails.
 const READ_PAUSE: Duration = Duration::from_millis(100);
@@ -19,8 +19,40 @@ pub(crate) struct Membership {
     member: Member,
     /// `None` for a subscription.
     user: Option<User>,
+    /// The place in a room that had no message when the user entered.
+    _seat: Option<BlankSeat>,
     /// True if the user leaves on purpose.
     has_left: bool,
+}
+
+/// An error of a user who enters a room.
+#[derive(Debug)]
+pub(crate) enum EnterError {
+    /// The room cannot be joined from this position.
+    Join(JoinError),
+    /// The user is in too many rooms without messages.
+    TooManyBlank,
+}
+
+impl From<JoinError> for EnterError {
+    fn from(error: JoinError) -> Self {
+        Self::Join(error)
+    }
+}
+
+impl From<TooManyBlank> for EnterError {
+    fn from(_: TooManyBlank) -> Self {
+        Self::TooManyBlank
+    }
+}
+
+impl From<EnterError> for ErrorCode {
+    fn from(error: EnterError) -> Self {
+        match error {
+            EnterError::Join(error) => error.into(),
+            EnterError::TooManyBlank => Self::TooManyRooms,
+        }
+    }
 }
 
 impl Membership {
@@ -32,13 +64,16 @@ impl Membership {
         inbox: Arc<Inbox>,
         bounds: LogBounds,
         from: &JoinFrom,
-    ) -> Result<(Self, Joined), JoinError> {
-        let (member, joined) = room.change(|state| {
+    ) -> Result<(Self, Joined), EnterError> {
+        let seat = rooms.take_seat(user.key(), &room).inspect_err(|_| rooms.left(&room))?;
+        let entered = room.change(|state| {
             let joined = state.join(connection, &user, inbox, bounds, from)?;
             rooms.announce_presence(state, &user, false);
             Ok::<_, JoinError>(joined)
-        })?;
-        let membership = Self { rooms, room, member, user: Some(user), has_left: false };
+        });
+        let (member, joined) = entered.inspect_err(|_| rooms.left(&room))?;
+        rooms.entered(&room);
+        let membership = Self { rooms, room, member, user: Some(user), _seat: seat, has_left: false };
         membership.room.wake(&membership.member);
         membership.rooms.publish_announced();
         Ok((membership, joined))
@@ -53,7 +88,8 @@ impl Membership {
         bounds: LogBounds,
     ) -> Result<Self, JoinError> {
         let member = room.change(|state| state.subscribe(id, inbox, bounds))?;
-        Ok(Self { rooms, room, member, user: None, has_left: false })
+        rooms.entered(&room);
+        Ok(Self { rooms, room, member, user: None, _seat: None, has_left: false })
     }
 
     /// Joins again: continues as before, or from another position.

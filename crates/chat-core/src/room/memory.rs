@@ -1,16 +1,20 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use chat_proto::Log;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::task::yield_now;
 
+use crate::room::budget::{Charge, Holder, Kind};
 use crate::{
     AppendError, AppendReceipt, CommitSink, Limits, LogBounds, NewMessage, Page, Range, Room, RoomName, Scan,
-    Search, SearchError, SearchPage, Store, Unavailable,
+    Search, SearchError, SearchPage, Store, StoredMessage, Unavailable,
 };
+
+/// The bytes for a message beside its body, rounded up.
+const MESSAGE_OVERHEAD: usize = 1024;
 
 /// The default store of a chat. Each room is a [`MemoryRoom`].
 #[derive(Clone, Debug, Default)]
@@ -42,7 +46,7 @@ impl Store for MemoryStore {
 /// [`RoomLimits::idle_timeout`](crate::RoomLimits::idle_timeout), and its idempotency keys are forgotten with it.
 #[derive(Debug)]
 pub struct MemoryRoom {
-    log: Mutex<Log>,
+    log: Arc<ChargedLog>,
     limits: Arc<Limits>,
     sink: CommitSink,
     /// True if the store of the room was closed.
@@ -52,24 +56,79 @@ pub struct MemoryRoom {
 impl MemoryRoom {
     /// Returns an empty room of a new epoch.
     pub fn new(name: RoomName, limits: Arc<Limits>, sink: CommitSink) -> Self {
-        let log = Mutex::new(Log::new(name, new_epoch(), Arc::clone(&limits)));
+        let log = Log::new(name, new_epoch(), Arc::clone(&limits));
+        let charge = sink.budget().map(|budget| budget.charge(Kind::Log));
+        let log = Arc::new(ChargedLog(Mutex::new(Charged { log, charge })));
         Self { log, limits, sink, closed: Arc::default() }
     }
 
     /// Returns the log, or an error if the store was closed.
-    fn open(&self) -> Result<MutexGuard<'_, Log>, Unavailable> {
-        let log = self.log.lock();
+    fn open(&self) -> Result<MappedMutexGuard<'_, Log>, Unavailable> {
+        let log = MutexGuard::map(self.log.0.lock(), |charged| &mut charged.log);
         if self.closed.load(Ordering::Acquire) {
             return Err(Unavailable::new("the store is closed"));
         }
         Ok(log)
+    }
+
+    /// Appends a message, and counts its bytes.
+    fn append_charged(
+        &self,
+        message: NewMessage,
+    ) -> Result<(AppendReceipt, Option<StoredMessage>), AppendError> {
+        // Only an estimate: the exact size is known once the message is in the log.
+        let bytes = message.body.get().len() + MESSAGE_OVERHEAD;
+        let has_space = self.sink.budget().is_none_or(|budget| budget.make_space(bytes));
+        drop(self.open()?);
+        let mut charged = self.log.0.lock();
+        if !has_space {
+            return Err(Unavailable::new("the memory budget is used up").into());
+        }
+        let appended = charged.log.append(unix_millis(), message)?;
+        charged.count(|| Arc::downgrade(&self.log) as Weak<dyn Holder>);
+        Ok(appended)
+    }
+}
+
+/// The log of a room in memory, which frees memory when the budget is used up.
+#[derive(Debug)]
+struct ChargedLog(Mutex<Charged>);
+
+#[derive(Debug)]
+struct Charged {
+    log: Log,
+    /// `None` for a room without a chat.
+    charge: Option<Charge>,
+}
+
+impl Charged {
+    fn count(&mut self, holder: impl FnOnce() -> Weak<dyn Holder>) {
+        if let Some(charge) = &mut self.charge {
+            charge.touch(holder);
+            charge.set(self.log.memory_bytes());
+        }
+    }
+}
+
+impl Holder for ChargedLog {
+    fn shrink(&self) -> bool {
+        let mut charged = self.0.lock();
+        let has_more = charged.log.drop_oldest_half();
+        let bytes = charged.log.memory_bytes();
+        if let Some(charge) = &mut charged.charge {
+            charge.set(bytes);
+            if !has_more {
+                charge.removed();
+            }
+        }
+        has_more
     }
 }
 
 #[async_trait]
 impl Room for MemoryRoom {
     async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
-        let (receipt, stored) = self.open()?.append(unix_millis(), message)?;
+        let (receipt, stored) = self.append_charged(message)?;
         if let Some(stored) = stored {
             // Without the lock of the log: a report wakes members, and a member may read the log at once.
             self.sink.publish(&receipt.epoch, &stored);

@@ -1,6 +1,8 @@
 //! Open rooms: the log of each in a store, and its members.
 
 mod backoff;
+mod blank;
+mod budget;
 mod call;
 mod departures;
 mod inbox;
@@ -17,6 +19,8 @@ mod subscription;
 mod throttle;
 
 use backoff::Backoff;
+pub(crate) use blank::{BlankSeat, TooManyBlank};
+pub(crate) use budget::MemoryBudget;
 pub(crate) use call::{append, search, within};
 pub(crate) use inbox::Inbox;
 pub(crate) use live::LiveRoom;

@@ -24,8 +24,8 @@ impl Rooms {
         loop {
             let (mut opening, task) = {
                 let mut open = self.open.lock();
-                if let Some(room) = open.rooms.get(name) {
-                    return Ok(Arc::clone(room));
+                if let Some(room) = open.find(name) {
+                    return Ok(room);
                 }
                 match open.opening.get(name) {
                     Some(opening) => (opening.clone(), None),
@@ -52,13 +52,13 @@ impl Rooms {
     async fn open_log(self: &Arc<Self>, name: &RoomName) -> Result<Arc<LiveRoom>, Unavailable> {
         let opened = Arc::new(LiveRoom::open(self, name).await?);
         if self.nodes.is_alone() {
-            return self.insert(&opened);
+            return Ok(self.insert(&opened));
         }
         self.nodes.set_runtime(Handle::current());
         if !self.limits.nodes.leave_grace.is_zero() {
             opened.change(RoomState::defer_leaving);
         }
-        let room = self.insert(&opened)?;
+        let room = self.insert(&opened);
         if Arc::ptr_eq(&room, &opened) {
             self.learn_roster(name).await;
         }

@@ -94,6 +94,9 @@ impl<C: Connection> Driver<'_, C> {
             (Asked::Send { key, body }, Some(room)) => wait(span, async move {
                 (rooms.check_body)(&body, &rooms.limits).map_err(ErrorCode::from)?;
                 host.may(&user, &name, Action::Send { body: &body }).await?;
+                if let Err(wait) = rooms.may_create(user.key(), &room) {
+                    return Ok(Done::Outcome(Outcome::TooEarly(wait)));
+                }
                 let receipt = append(&room, NewMessage::new(user, body).with_key(key), &rooms).await?;
                 Ok(Done::Outcome(Outcome::Sent(receipt)))
             }),

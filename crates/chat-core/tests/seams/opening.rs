@@ -237,7 +237,7 @@ impl Room for ReentrantRoom {
 #[tokio::test(start_paused = true)]
 async fn a_room_of_a_store_is_dropped_without_a_lock() {
     let store = Reentrant::default();
-    let limits = Limits::default().with(|limits| limits.rooms.max_open = 1);
+    let limits = Limits::default().with(|limits| limits.rooms.max_idle = 0);
     let chat = Chat::builder().limits(limits).store(store.clone()).build();
     assert!(store.0.set(chat.clone()).is_ok());
     let user = User::guest("ann").expect("a name");

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use sha1::{Digest, Sha1};
 
-use super::{AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, StoredMessage};
+use super::{AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, StoredMessage, Unavailable};
 use crate::{Limits, RoomName, UserKey};
+
+/// The bytes that a key takes beside its text: two nodes of a tree and a place in a queue, rounded up.
+const KEY_OVERHEAD: usize = 256;
 
 /// The log of a room in memory: its newest messages and the keys of their authors.
 ///
@@ -39,6 +42,10 @@ pub struct Log {
     /// The message of each user and key.
     keys: BTreeMap<(UserKey, String), Keyed>,
     key_order: VecDeque<(UserKey, String)>,
+    /// The bytes of the texts of the keys.
+    key_bytes: usize,
+    /// The number of keys of each user.
+    key_counts: BTreeMap<UserKey, usize>,
 }
 
 #[derive(Debug)]
@@ -61,6 +68,8 @@ impl Log {
             last_at: 0,
             keys: BTreeMap::new(),
             key_order: VecDeque::new(),
+            key_bytes: 0,
+            key_counts: BTreeMap::new(),
         }
     }
 
@@ -70,7 +79,8 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`AppendError::KeyConflict`] if the key was used for another body.
+    /// [`AppendError::KeyConflict`] if the key was used for another body. [`AppendError::Unavailable`] if the user has
+    /// [`RoomLimits::log_keys`](crate::RoomLimits::log_keys) keys already. A key is never forgotten early.
     pub fn append(
         &mut self,
         at: u64,
@@ -90,6 +100,11 @@ impl Log {
                 Err(AppendError::KeyConflict)
             };
         }
+        if let Some(((user, _), _)) = &slot
+            && self.key_counts.get(user).is_some_and(|count| *count >= self.limits.rooms.log_keys.max(1))
+        {
+            return Err(Unavailable::new("the user has too many keys in this room").into());
+        }
         let seq = self.head + 1;
         // A clock that is set back must not make a message older than the one before it.
         let at = at.max(self.last_at);
@@ -99,6 +114,8 @@ impl Log {
         self.bytes += stored.frame.len();
         self.entries.push_back(stored.clone());
         if let Some((slot, body)) = slot {
+            *self.key_counts.entry(slot.0.clone()).or_default() += 1;
+            self.key_bytes += 2 * slot.1.len();
             self.key_order.push_back(slot.clone());
             self.keys.insert(slot, Keyed { seq, at, body });
         }
@@ -128,6 +145,24 @@ impl Log {
             }
         };
         Page { epoch: self.epoch.clone(), messages, more }
+    }
+
+    /// Returns the bytes that the messages and keys take.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes
+            + self.entries.capacity() * size_of::<StoredMessage>()
+            + self.key_bytes
+            + self.key_order.len() * KEY_OVERHEAD
+    }
+
+    /// Drops the older half of the messages, but never the newest one. Returns true if a further call can drop more.
+    ///
+    /// A reader that has not read them gets a `gap`. Their keys stay.
+    pub fn drop_oldest_half(&mut self) -> bool {
+        let dropped = self.entries.len() / 2;
+        self.bytes -= self.entries.drain(..dropped).map(|stored| stored.frame.len()).sum::<usize>();
+        self.entries.shrink_to_fit();
+        self.entries.len() > 1
     }
 
     /// Returns the extent of the log.
@@ -165,12 +200,6 @@ impl Log {
             };
             self.bytes -= oldest.frame.len();
         }
-        while self.key_order.len() > self.limits.rooms.log_keys {
-            let Some(oldest) = self.key_order.pop_front() else {
-                break;
-            };
-            self.keys.remove(&oldest);
-        }
     }
 
     fn forget_keys(&mut self, now: u64) {
@@ -180,6 +209,13 @@ impl Log {
                 break;
             }
             self.keys.remove(oldest);
+            self.key_bytes -= 2 * oldest.1.len();
+            if let Some(count) = self.key_counts.get_mut(&oldest.0) {
+                *count -= 1;
+                if *count == 0 {
+                    self.key_counts.remove(&oldest.0);
+                }
+            }
             self.key_order.pop_front();
         }
     }

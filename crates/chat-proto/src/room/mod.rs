@@ -9,6 +9,7 @@ mod entry;
 mod event;
 mod log;
 mod member;
+mod memory;
 mod missed;
 mod presence;
 mod resume;

@@ -101,6 +101,11 @@ impl<W> Room<W> {
         self.tail.head()
     }
 
+    /// Returns true if an entry of the log is known, even if the room has not taken it yet.
+    pub fn has_messages(&self) -> bool {
+        self.committed.max(self.head()) > 0
+    }
+
     /// Returns the users in the room.
     pub fn roster(&self) -> &Roster {
         &self.roster

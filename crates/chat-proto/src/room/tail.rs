@@ -82,6 +82,11 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         self.head
     }
 
+    /// Returns the bytes of the events, and of the places for them.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes + self.entries.capacity() * size_of::<Entry<T>>()
+    }
+
     /// Records that the log has committed messages up to `head`, which need not have been pushed.
     pub fn observe(&mut self, head: u64) {
         if head > self.head {
@@ -92,7 +97,7 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
     /// Drops all events, because the log has started a new epoch. Its newest message is `head`.
     pub fn restart(&mut self, head: u64) {
         self.start += self.entries.len() as u64;
-        self.entries.clear();
+        self.entries = VecDeque::new();
         self.bytes = 0;
         self.base = head;
         self.head = head;

@@ -87,6 +87,7 @@ impl<M> Session<M> {
             Outcome::Refused { code, detail } => {
                 return self.error(now, reference, code, detail.as_deref(), Some(room));
             }
+            Outcome::TooEarly(wait) => return self.refuse_for_rate(now, reference, wait),
             Outcome::Skipped => return Vec::new(),
         };
         vec![Effect::Reply(event)]

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::value::RawValue;
 
 use crate::command::JoinFrom;
@@ -83,6 +85,8 @@ pub enum Outcome<M> {
         /// A text of the host for the client.
         detail: Option<String>,
     },
+    /// The command came too early and had no effect. It can succeed after this time.
+    TooEarly(Duration),
     /// Nothing. The operation was skipped, because no reply can reach the peer.
     Skipped,
 }

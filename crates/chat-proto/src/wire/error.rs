@@ -46,8 +46,9 @@ pub enum ErrorCode {
     /// The command is for members of the room.
     #[error("join the room first")]
     NotJoined,
-    /// The connection is in [`ConnectionLimits::max_rooms`](crate::ConnectionLimits::max_rooms) rooms already.
-    #[error("this connection has joined its maximum number of rooms")]
+    /// The connection is in [`ConnectionLimits::max_rooms`](crate::ConnectionLimits::max_rooms) rooms already, or the
+    /// user in [`RoomLimits::max_blank_per_user`](crate::RoomLimits::max_blank_per_user) rooms without a message.
+    #[error("you are in the maximum number of rooms, or of rooms without a message; leave one first")]
     TooManyRooms,
     /// The message has no visible content.
     #[error("the message has no visible character")]

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_proto::{AppendError, AppendReceipt, Limits, Log};
+use chat_proto::{AppendError, AppendReceipt, Limits, Log, Unavailable};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -57,6 +57,19 @@ fn a_clock_that_goes_back_forgets_no_key() {
     assert!(log.append(0, draft("ada", Some("k"), "hi")).unwrap().0.duplicate);
 }
 
+#[test]
+fn keys_of_one_user_push_out_no_key_of_another() {
+    let mut log = log(&Limits::default().with(|limits| limits.rooms.log_keys = 100));
+    log.append(1, draft("ada", Some("k"), "hi")).unwrap();
+    let refused = (0..1_001).filter(|n| log.append(2, draft("bob", Some(&n.to_string()), "hi")).is_err());
+    assert_eq!(refused.count(), 901);
+    let (again, stored) = log.append(3, draft("ada", Some("k"), "hi")).unwrap();
+    assert_eq!((again, stored), (receipt(1, 1, true), None));
+    assert!(log.append(3, draft("bob", Some("7"), "hi")).unwrap().0.duplicate);
+    assert!(log.append(3, draft("bob", None, "hi")).is_ok());
+    assert!(log.append(2 + DAY, draft("bob", Some("new"), "hi")).is_ok());
+}
+
 #[derive(Clone, Debug)]
 struct Sending {
     wait: u64,
@@ -85,23 +98,24 @@ struct Used {
     appended: AppendReceipt,
 }
 
-/// Returns the answer to an append of a known key, given all earlier appends with keys in the room.
+/// Returns the answer to an append with a key that stores nothing, given all earlier appends with keys in the room.
 fn expected(
     used: &[Used],
     sending: &Sending,
     now: u64,
     limits: &Limits,
 ) -> Option<Result<AppendReceipt, AppendError>> {
-    let remembered = used.iter().rev().take(limits.rooms.log_keys);
     let forgotten = u128::from(now) - limits.rooms.key_window.as_millis();
-    let known = remembered
-        .take_while(|used| u128::from(used.appended.at) > forgotten)
-        .find(|used| (used.sending.user, used.sending.key) == (sending.user, sending.key))?;
-    Some(if known.sending.text == sending.text {
-        Ok(known.appended.clone().repeated())
-    } else {
-        Err(AppendError::KeyConflict)
-    })
+    let own = used.iter().filter(|used| used.sending.user == sending.user);
+    let own: Vec<_> = own.filter(|used| u128::from(used.appended.at) > forgotten).collect();
+    match own.iter().find(|used| used.sending.key == sending.key) {
+        Some(known) if known.sending.text == sending.text => Some(Ok(known.appended.clone().repeated())),
+        Some(_) => Some(Err(AppendError::KeyConflict)),
+        None if own.len() >= limits.rooms.log_keys => {
+            Some(Err(Unavailable::new("the user has too many keys in this room").into()))
+        }
+        None => None,
+    }
 }
 
 proptest! {
@@ -110,7 +124,7 @@ proptest! {
     #[test]
     fn a_key_means_one_message_of_one_user_in_one_room(
         sendings in proptest::collection::vec(sending(), 0..60),
-        log_keys in 0..10_usize,
+        log_keys in 1..4_usize,
         window in 1..400_u64,
     ) {
         let key_window = Duration::from_millis(window);

@@ -7,7 +7,7 @@ use crate::{body, integer, reference, room, text};
 fn join_from() -> impl Strategy<Value = JoinFrom> {
     prop_oneof![
         Just(JoinFrom::Now),
-        integer().prop_map(JoinFrom::Last),
+        (0..=200_u64).prop_map(JoinFrom::Last),
         (text(), integer()).prop_map(|(epoch, seq)| JoinFrom::After { epoch, seq }),
     ]
 }

@@ -164,27 +164,47 @@ chat_suite::cases!(
         same(&seqs(&room.read_after(0).await?), &vec![1])
     }
 
-    /// The newest `log_keys` keys are known, also with messages without keys between them.
+    /// A user may have `log_keys` keys, and each of them stays known, also with messages without keys between them.
     #[with(limits(|limits| limits.rooms.log_keys = 4))]
-    async fn the_newest_keys_are_remembered(stage: Stage, room: OpenRoom) -> Verdict {
-        for number in 1..=9 {
+    async fn a_user_may_use_as_many_keys_as_the_limit(stage: Stage, room: OpenRoom) -> Verdict {
+        for number in 1..=4 {
             room.append(&ann(), Some(&format!("k{number}")), &body("hi")).await?;
             room.say("no key").await?;
         }
-        for number in 6..=9 {
+        for number in 1..=4 {
             room.repeat(&ann(), &format!("k{number}"), &body("hi")).await?;
         }
         Ok(())
     }
 
-    /// The oldest key is forgotten when there are more than `log_keys`.
+    /// A user with `log_keys` keys is refused further ones, and no key is forgotten.
     #[with(limits(|limits| limits.rooms.log_keys = 4))]
     #[with(needs(Capability::KeyLimit))]
-    async fn the_oldest_keys_are_forgotten(stage: Stage, room: OpenRoom) -> Verdict {
-        for number in 1..=9 {
+    async fn a_key_over_the_limit_is_refused(stage: Stage, room: OpenRoom) -> Verdict {
+        for number in 1..=4 {
             room.append(&ann(), Some(&format!("k{number}")), &body("hi")).await?;
         }
-        becomes_free(&room, "k1").await
+        for _ in 0..2 {
+            let refused = room.append_or_refuse(&ann(), Some("k5"), &body("hi")).await?;
+            check(matches!(refused, Err(AppendError::Unavailable(_))), "unavailable", refused)?;
+        }
+        for number in 1..=4 {
+            room.repeat(&ann(), &format!("k{number}"), &body("hi")).await?;
+        }
+        room.append(&ann(), None, &body("hi")).await.map(drop)
+    }
+
+    /// The keys of one user push out no key of another user, and do not count in its limit.
+    #[with(limits(|limits| limits.rooms.log_keys = 4))]
+    async fn keys_of_a_user_push_out_no_key_of_another_user(stage: Stage) -> Verdict {
+        let room = stage.open("lobby").await?;
+        room.append(&ann(), Some("k"), &body("hi")).await?;
+        for name in ["bo", "cy", "di"] {
+            for number in 1..=4 {
+                room.append(&guest(name), Some(&format!("k{number}")), &body("hi")).await?;
+            }
+        }
+        room.repeat(&ann(), "k", &body("hi")).await.map(drop)
     }
 
     /// After `key_window` a key is unknown, and any body with it is a new message.

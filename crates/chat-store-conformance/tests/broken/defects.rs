@@ -67,7 +67,8 @@ defects! {
     KeysFolded: ignores_the_case_of_keys fails keys::keys_are_compared_byte_by_byte;
     KeysJoined: joins_user_and_key fails keys::user_and_key_are_compared_separately;
     KeysCut: cuts_long_keys fails keys::a_key_of_64_bytes_is_not_cut;
-    FewKeys: remembers_too_few_keys fails keys::the_newest_keys_are_remembered;
+    FewKeys: remembers_too_few_keys fails keys::a_user_may_use_as_many_keys_as_the_limit;
+    ManyKeys: accepts_too_many_keys fails keys::a_key_over_the_limit_is_refused;
     BodiesRewritten: rewrites_bodies fails bodies::numbers_keep_their_spelling;
     EscapesResolved: resolves_escapes fails bodies::characters_keep_their_spelling;
     RoomNamesCut: cuts_the_names_of_rooms fails rooms::a_room_can_have_any_valid_name;

@@ -57,7 +57,7 @@ fn command(fields: &Fields<'_>, limits: &Limits) -> Result<Command, ErrorCode> {
             fields.string("name", "`name` must be a string")?;
             Command::Hello
         }
-        "join" => Command::Join { room: room(fields)?, from: from(fields)? },
+        "join" => Command::Join { room: room(fields)?, from: from(fields, limits)? },
         "leave" => Command::Leave { room: room(fields)? },
         "send" => Command::Send { room: room(fields)?, key: key(fields, limits)?, body: body(fields)? },
         "history" => Command::History { room: room(fields)?, range: range(fields, limits)? },
@@ -85,11 +85,12 @@ fn room(fields: &Fields<'_>) -> Result<RoomName, ErrorCode> {
     Ok(fields.string("room", RULE)?.ok_or(ErrorCode::BadCommand(RULE))?.parse()?)
 }
 
-fn from(fields: &Fields<'_>) -> Result<JoinFrom, ErrorCode> {
+fn from(fields: &Fields<'_>, limits: &Limits) -> Result<JoinFrom, ErrorCode> {
     const AFTER: &str = "`after` must be an object with a string `epoch` and an integer `seq`";
     let last = fields.integer("last", "`last` must be an integer from 0 to 2^53-1")?;
     let Some(after) = fields.nested("after", AFTER)? else {
-        return Ok(last.map_or(JoinFrom::Now, JoinFrom::Last));
+        let max = limits.wire.max_page_messages as u64;
+        return Ok(last.map_or(JoinFrom::Now, |last| JoinFrom::Last(last.min(max))));
     };
     if last.is_some() {
         return Err(ErrorCode::BadCommand("`after` and `last` exclude each other"));

@@ -21,7 +21,8 @@ impl Event {
             Self::Unknown { kind, reference, room, seq, at } => {
                 json(&Unknown { kind, reference, room, seq: *seq, at: *at }).into()
             }
-            event => json(event).into(),
+            // Without the spare space of the buffer, because a room keeps the frame.
+            event => json(event).into_boxed_slice().into(),
         }
     }
 }

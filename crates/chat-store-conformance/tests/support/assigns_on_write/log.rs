@@ -103,6 +103,11 @@ impl State {
                 Err(AppendError::KeyConflict)
             };
         }
+        if let Some(user) = message.key.as_ref().map(|_| message.user.key())
+            && self.keys.keys().filter(|(owner, _)| *owner == user).count() >= self.limits.rooms.log_keys
+        {
+            return Err(Unavailable::new("the user has too many keys in this room").into());
+        }
         let at = now.max(self.last_at);
         let record = Record { at, message };
         let seq = self.write(&record).map_err(Unavailable::from_source)?;
@@ -126,9 +131,6 @@ impl State {
         self.entries.push_back(stored.clone());
         while self.entries.len() > self.limits.rooms.log_messages {
             self.entries.pop_front();
-        }
-        while self.key_order.len() > self.limits.rooms.log_keys {
-            self.forget_oldest_key();
         }
         stored
     }
