@@ -32,7 +32,7 @@ pub enum Committed {
 ///
 /// let hole = room.hole().ok_or("no hole")?;
 /// assert_eq!((hole.after, hole.up_to), (0, 1));
-/// let stored = StoredMessage::new(1, r#"{"seq":1}"#.into());
+/// let stored = StoredMessage::new(1, r#"{"seq":1}"#);
 /// assert!(room.fill(&hole, Page::new("e".to_owned(), vec![stored])));
 /// assert!(matches!(room.take(&mut ann), Delivery::Events(_)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
