@@ -9,7 +9,7 @@ use crate::room::{Backoff, BlankSeat, Inbox, LiveRoom, Rooms, TooManyBlank, with
 use crate::{ErrorCode, JoinError, LogBounds, Page, Range, RoomName, Unavailable, User};
 
 /// The pause after the first read that fails.
-const READ_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const READ_PAUSE: Duration = Duration::from_millis(100);
 
 /// A position in one room, of a connection or of a subscription. Dropping it leaves the room.
 #[derive(Debug)]

@@ -1,7 +1,9 @@
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use chat_proto::room::Hole;
+use futures_util::future::FutureExt;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
@@ -53,7 +55,7 @@ impl Repair {
         let mut backoff = Backoff::new(REPAIR_DELAY);
         while self.wait_for_reports().await {
             loop {
-                match self.attempt().await {
+                match self.attempt_or_fail().await {
                     Attempt::Done => break,
                     Attempt::Ended => {
                         self.done = true;
@@ -89,6 +91,17 @@ impl Repair {
                 return true;
             }
         }
+    }
+
+    /// Makes an attempt. A panic in the store, which is code of the host, is a failed read.
+    async fn attempt_or_fail(&mut self) -> Attempt {
+        let attempt = AssertUnwindSafe(self.attempt()).catch_unwind().await;
+        attempt.unwrap_or_else(|_| {
+            if let Some(rooms) = self.room.upgrade().and_then(|room| room.rooms.upgrade()) {
+                rooms.warnings.unavailable("the store panicked while it read the log of a room");
+            }
+            Attempt::Failed
+        })
     }
 
     /// Reads a page of the hole, for all members.

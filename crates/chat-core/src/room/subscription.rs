@@ -4,13 +4,16 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chat_proto::room::{Delivery, RoomEvent};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::Stream;
+use tokio::time::timeout;
 
-use crate::room::{Inbox, Membership};
+use crate::room::membership::READ_PAUSE;
+use crate::room::{Backoff, Inbox, Membership};
 use crate::{Event, InvalidEvent, Page, RoomName, Unavailable};
 
 /// The events of one room, for host code: see [`Chat::subscribe`](crate::Chat::subscribe).
@@ -27,6 +30,9 @@ pub struct Subscription {
     events: VecDeque<RoomEvent>,
     /// The page that is being read from the log, and the end of the catching up.
     reading: Option<(u64, BoxFuture<'static, Result<Page, Unavailable>>)>,
+    backoff: Backoff,
+    /// The pause before the next read, if the last one has failed.
+    pause: Option<Duration>,
     drained: BoxFuture<'static, ()>,
     is_over: bool,
 }
@@ -38,7 +44,8 @@ pub enum SubscriptionError {
     /// The log has started a new epoch. It is the last item: the host subscribes again.
     #[error("the log has started a new epoch: subscribe again")]
     Renewed,
-    /// The log cannot be read now. The next item is the result of another attempt, without a pause.
+    /// The log cannot be read now. The next item is the result of another attempt, after a pause of 0.1 s to
+    /// 5 s.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
     /// The log has returned a message that is not an [`Event`]. The next item is the event after it.
@@ -54,7 +61,8 @@ impl Subscription {
             let _drained = drained.wait_for(|drained| *drained).await;
         };
         let (events, reading, drained) = (VecDeque::new(), None, drained.boxed());
-        Self { membership, inbox, events, reading, drained, is_over: false }
+        let backoff = Backoff::new(READ_PAUSE);
+        Self { membership, inbox, events, reading, backoff, pause: None, drained, is_over: false }
     }
 
     /// Returns the room.
@@ -94,6 +102,12 @@ impl Subscription {
             if let Some((up_to, reading)) = &mut self.reading {
                 let (up_to, page) = (*up_to, ready!(reading.poll_unpin(cx)));
                 self.reading = None;
+                self.pause = if page.is_err() {
+                    Some(self.backoff.next_pause())
+                } else {
+                    self.backoff.reset();
+                    None
+                };
                 match page.map(|page| self.membership.catch_up(page, up_to)) {
                     Ok(Some(events)) => self.events.extend(events),
                     Ok(None) => return self.end(SubscriptionError::Renewed),
@@ -108,7 +122,7 @@ impl Subscription {
             match self.membership.take() {
                 Delivery::Events(events) => self.events.extend(events),
                 Delivery::CatchUp { up_to } => {
-                    self.reading = Some((up_to, self.membership.read_on().boxed()));
+                    self.reading = Some((up_to, self.read_on()));
                 }
                 Delivery::Renewed => return self.end(SubscriptionError::Renewed),
                 Delivery::Nothing => {
@@ -120,6 +134,18 @@ impl Subscription {
                 }
             }
         }
+    }
+
+    /// Reads the log, after a pause if the last read has failed. The end of the drain ends the pause.
+    fn read_on(&mut self) -> BoxFuture<'static, Result<Page, Unavailable>> {
+        let page = self.membership.read_on();
+        let Some(pause) = self.pause.take() else { return page.boxed() };
+        let mut drained = self.membership.rooms().drained.subscribe();
+        async move {
+            drop(timeout(pause, drained.wait_for(|drained| *drained)).await);
+            page.await
+        }
+        .boxed()
     }
 
     fn end(&mut self, error: SubscriptionError) -> Poll<Option<Result<Bytes, SubscriptionError>>> {

@@ -38,8 +38,10 @@ pub(super) struct Driver<'c, C> {
     pub(super) received: u64,
     /// The bytes that the peer may send.
     pub(super) read_bytes: Bucket,
+    /// The time at which the peer, which sends faster than it may, is read again. `None` if it was read.
+    pub(super) resumes: Option<Instant>,
     pub(super) sent: u64,
-    started: Instant,
+    pub(super) started: Instant,
     stall: Stall,
     alarm: Alarm,
 }
@@ -92,6 +94,7 @@ impl<'c, C: Connection> Driver<'c, C> {
             state: State::Open,
             received: 0,
             read_bytes: Bucket::default(),
+            resumes: None,
             sent: 0,
             started,
             stall: Stall::default(),
@@ -203,7 +206,7 @@ impl<'c, C: Connection> Driver<'c, C> {
             Writer::Failed(_, until) => Some(*until),
             Writer::Open { .. } => None,
         };
-        let resumes = self.reading_resumes();
+        let resumes = self.resumes;
         let first = [stall, deferred, failed, resumes].into_iter().flatten().fold(liveness, Instant::min);
         let Poll::Ready(now) = self.alarm.poll(cx, first) else {
             return false;
@@ -222,7 +225,7 @@ impl<'c, C: Connection> Driver<'c, C> {
             self.handle_deferred();
         } else if is_due(resumes) {
             // The next round reads again.
-        } else if self.reads() {
+        } else if resumes.is_none() && self.wants_input() {
             effects = self.session.handle_timer(self.now());
         } else {
             // Frames of the peer may wait unread, so its silence is not known.

@@ -1,7 +1,6 @@
 //! The input of a session: frames from the peer.
 
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -13,22 +12,25 @@ use crate::connection::{Connection, Incoming};
 const FRAME_BYTES: u32 = 64;
 
 impl<C: Connection> Driver<'_, C> {
-    /// Returns true if the next frame can be read.
-    pub(super) fn reads(&self) -> bool {
-        matches!(self.state, State::Open)
-            && self.session.wants_text()
-            && self.may_reply()
-            && self.read_debt().is_zero()
+    /// Returns true if the session takes the next frame.
+    pub(super) fn wants_input(&self) -> bool {
+        matches!(self.state, State::Open) && self.session.wants_text() && self.may_reply()
     }
 
-    /// Returns the time at which the peer, which sends faster than it may, is read again.
-    pub(super) fn reading_resumes(&self) -> Option<Instant> {
-        let debt = self.read_debt();
-        (matches!(self.state, State::Open) && !debt.is_zero()).then(|| Instant::now() + debt)
-    }
-
-    fn read_debt(&self) -> Duration {
-        self.read_bytes.debt(self.limits().rates.read_bytes, self.now())
+    /// Returns true if the next frame can be read. Otherwise, if the peer sends faster than it may, it records the time
+    /// at which the peer is read again. The timer uses this time and not the clock, because the debt may end before
+    /// the timer is polled.
+    fn reads(&mut self) -> bool {
+        self.resumes = None;
+        if !self.wants_input() {
+            return false;
+        }
+        let now = self.now();
+        let debt = self.read_bytes.debt(self.limits().rates.read_bytes, now);
+        if !debt.is_zero() {
+            self.resumes = Some(self.started + now + debt);
+        }
+        self.resumes.is_none()
     }
 
     fn charge_read(&mut self, incoming: &Incoming) {

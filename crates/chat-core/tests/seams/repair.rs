@@ -88,7 +88,7 @@ async fn entries_that_the_log_has_lost_are_a_gap_for_all_members_after_one_read(
 
 #[tokio::test(start_paused = true)]
 async fn a_read_for_a_repair_is_repeated_with_pauses_until_the_store_works() {
-    for mode in [Mode::Fails, Mode::Hangs] {
+    for mode in [Mode::Fails, Mode::Hangs, Mode::Panics] {
         let (store, chat, mut members) = room_with_members(limits(), 3).await;
         store.read(mode);
         post(&chat, 2).await;

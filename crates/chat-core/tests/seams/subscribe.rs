@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chat_core::{Chat, InvalidEvent, Limits, LogBounds, StoredMessage, Subscription, SubscriptionError};
-use chat_testkit::{Mode, Store, lobby, member, settle};
+use chat_testkit::{Mode, Store, lobby, member, seconds_until, settle};
 use futures_util::{FutureExt, StreamExt};
 use serde_json::Value;
 
@@ -61,7 +61,7 @@ async fn a_slow_subscription_reads_the_log_and_gets_a_gap_for_removed_entries() 
 async fn a_call_that_is_dropped_or_fails_loses_nothing() {
     let (store, chat) = Store::with_chat(small());
     let mut events = chat.subscribe(&lobby()).await.expect("a subscription");
-    post(&chat, 6).await;
+    post(&chat, 8).await;
     store.read(Mode::Slow(Duration::from_secs(1)));
     for _ in 0..3 {
         assert!(events.next().now_or_never().is_none(), "it reads the log");
@@ -75,11 +75,51 @@ async fn a_call_that_is_dropped_or_fails_loses_nothing() {
         assert!(matches!(events.next().await, Some(Err(SubscriptionError::Unavailable(_)))));
     }
     store.read(Mode::Works);
-    for seq in 4..=6 {
+    for seq in 4..=8 {
         let none = tokio::time::timeout(Duration::ZERO, std::future::pending::<()>()).await;
         assert!(none.is_err());
         assert_eq!(next(&mut events).await["seq"], seq);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_fails_is_read_again_after_growing_pauses() {
+    let (store, chat) = Store::with_chat(small());
+    let mut events = chat.subscribe(&lobby()).await.expect("a subscription");
+    post(&chat, 6).await;
+    store.read(Mode::Fails);
+    let ten_errors = seconds_until(async {
+        for _ in 0..10 {
+            assert!(matches!(events.next().await, Some(Err(SubscriptionError::Unavailable(_)))));
+        }
+    });
+    // The pauses are 0.1 s, 0.2 s, 0.4 s, ..., 3.2 s, and then 5 s.
+    let waited = ten_errors.await;
+    assert!((21.3..21.4).contains(&waited), "{waited}");
+    store.read(Mode::Works);
+    for seq in 1..=6 {
+        assert_eq!(next(&mut events).await["seq"], seq);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_after_a_failed_read_ends_when_the_chat_has_drained() {
+    let (store, chat) = Store::with_chat(small());
+    let mut events = chat.subscribe(&lobby()).await.expect("a subscription");
+    post(&chat, 6).await;
+    store.read(Mode::Fails);
+    for _ in 0..10 {
+        assert!(matches!(events.next().await, Some(Err(SubscriptionError::Unavailable(_)))));
+    }
+    let waiting = tokio::spawn(async move { (events.next().await, events.next().await) });
+    settle().await;
+    assert!(!waiting.is_finished());
+    let waited = seconds_until(async {
+        chat.drain(Duration::from_secs(1)).await;
+        let ended = waiting.await.expect("no panic");
+        assert!(matches!(ended, (Some(Err(SubscriptionError::Unavailable(_))), None)), "{ended:?}");
+    });
+    assert!(waited.await < 1.1);
 }
 
 #[tokio::test(start_paused = true)]
