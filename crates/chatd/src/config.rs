@@ -72,8 +72,9 @@ pub(crate) struct Config {
     #[arg(long, env = "CHATD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
 
-    /// Admit web pages of this origin, like https://chat.example, besides the server's own origin; https://*.example.com
-    /// admits its subdomains of one level, * admits all; repeatable, in the variable separated by commas
+    /// Admit web pages of this origin, like https://chat.example, besides the server's own origin;
+    /// https://*.example.com admits its subdomains of one level, * admits all; repeatable, in the variable separated by
+    /// commas
     #[arg(long, env = "CHATD_ALLOW_ORIGIN", value_name = "ORIGIN", action = ArgAction::Append,
           value_delimiter = ',', value_parser = origin)]
     pub(crate) allow_origin: Vec<String>,
