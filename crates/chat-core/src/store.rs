@@ -108,6 +108,8 @@ pub enum Health {
 /// - **Epochs.** Each report, receipt, page and answer of `bounds` names the epoch in which its positions count. The
 ///   chat drops reports and receipts of another epoch than that of the last [`bounds`](Self::bounds) or
 ///   [`CommitSink::renewed`]. So a late report of an earlier epoch does no harm.
+///   An epoch is any text that is not used again. Make it random, for example 16 bytes in hexadecimal. Keep it below
+///   64 bytes: each `joined` has it, and a client returns it in `join`, in a frame of limited size.
 /// - **Bounds.** [`bounds`](Self::bounds) never goes back: its `head` is at least each `seq` that an answer or a sink
 ///   of this log, on any node, has named.
 /// - **Openings.** A room may be opened several times at once, and again later. All openings are one log.

@@ -259,6 +259,10 @@ impl Chat {
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// If it is awaited outside a tokio runtime.
     pub async fn drain(&self, limit: Duration) -> Drained {
         let started = Instant::now();
         let sessions = &self.shared.sessions;
