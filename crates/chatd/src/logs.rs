@@ -61,7 +61,7 @@ pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, String> {
     Ok(guard)
 }
 
-/// Logs a panic. The hook of the standard library would block on a standard error that nobody reads.
+/// Logs a panic. The hook of the standard library would block if standard error is not read.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     // A formatted message may repeat something that a user sent.
     let message = panic.payload().downcast_ref::<&'static str>().copied();
