@@ -4,7 +4,9 @@
 
 use std::io;
 
-use actix_web::error::{ErrorBadRequest, ErrorNotFound, ErrorServiceUnavailable, ErrorUnauthorized};
+use actix_web::error::{
+    ErrorBadRequest, ErrorForbidden, ErrorNotFound, ErrorServiceUnavailable, ErrorUnauthorized,
+};
 use actix_web::web::{Data, Path, ServiceConfig, post};
 use actix_web::{App, HttpRequest, HttpResponse};
 use chat_core::{Action, Chat, Denied, Endpoint, Forbidden, IdentifyRequest, Identity, RoomName, Text, User};
@@ -24,9 +26,13 @@ fn identify(request: &IdentifyRequest<'_>) -> Result<Identity, Denied> {
     user.map(Identity::from).ok_or(Denied::Unauthorized)
 }
 
+/// Returns true if the user may read and write in the room. Sessions and handlers ask this one function.
+fn may_use(user: &User, room: &RoomName) -> bool {
+    room.as_str() != "staff" || user.id().starts_with("staff:")
+}
+
 fn authorize(user: &User, room: &RoomName, _: &Action<'_>) -> Result<(), Forbidden> {
-    let is_allowed = room.as_str() != "staff" || user.id().starts_with("staff:");
-    is_allowed.then_some(()).ok_or(Forbidden::Rights)
+    may_use(user, room).then_some(()).ok_or(Forbidden::Rights)
 }
 
 async fn announce(chat: Data<Chat>, room: Path<String>, text: String) -> actix_web::Result<HttpResponse> {
@@ -36,8 +42,10 @@ async fn announce(chat: Data<Chat>, room: Path<String>, text: String) -> actix_w
     Ok(HttpResponse::Created().finish())
 }
 
-/// Posts as the user of the session. A request that is repeated with the same `Idempotency-Key` is stored once, even
-/// if the first attempt was a `send` of the same user on a WebSocket.
+/// Posts as the user of the session. `Chat::post_with_key` does not ask `authorize`, so the handler checks the rights.
+///
+/// A request that is repeated with the same `Idempotency-Key` is stored once, even if the first attempt was a `send` of
+/// the same user on a WebSocket.
 async fn say(
     chat: Data<Chat>,
     room: Path<RoomName>,
@@ -47,6 +55,9 @@ async fn say(
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let session = header("cookie").and_then(|cookie| cookie.strip_prefix("session="));
     let user = session.and_then(user_of_session).ok_or_else(|| ErrorUnauthorized("no such session"))?;
+    if !may_use(&user, &room) {
+        return Err(ErrorForbidden("no right to write in this room"));
+    }
     let key = header("idempotency-key").ok_or_else(|| ErrorBadRequest("no Idempotency-Key"))?;
     let posted = chat.post_with_key(&room, &user, &Text::new(text), key).await;
     Ok(posted.map_err(ErrorServiceUnavailable)?.seq.to_string())

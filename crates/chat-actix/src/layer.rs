@@ -78,8 +78,8 @@ where
     forward_ready!(service);
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
-        let is_watched = request.extensions().get::<GuardedRequest>().is_some();
-        if !is_watched {
+        let has_guard = request.extensions().get::<GuardedRequest>().is_some();
+        if !has_guard {
             use_host_of_target(&mut request);
             if let Some(refusal) = refusal(&request, &self.hosts) {
                 let response = request.into_response(answer(refusal)).map_into_right_body();
@@ -87,7 +87,7 @@ where
             }
         }
         let guard = UpgradeGuard::default();
-        if !is_watched {
+        if !has_guard {
             request.extensions_mut().insert(guard.request());
         }
         // A layer further out has a guard already, and that layer sees the response as it leaves: this guard stays

@@ -31,10 +31,10 @@
 //! the default, the WebSocket of all adapters runs on these two. With [`UpgradeMode::Framework`], actix-ws runs on
 //! them. The top of `src/framework.rs` lists the differences.
 //!
-//! Four deviations come from actix's parser, in both modes. A request without `Host` is refused without the chat's JSON,
-//! and a request is an upgrade only if its `Upgrade` header is the word `websocket` alone. If HEAD and other requests are
-//! pipelined, actix may send a body for HEAD, or none for another. A head that begins after another request, and does not
-//! end, has no time limit: put a proxy with such a limit in front. Because actix closes both
+//! Four deviations come from actix's parser, in both modes. A request without `Host` is refused without the chat's
+//! JSON, and a request is an upgrade only if its `Upgrade` header is the word `websocket` alone. If HEAD and other
+//! requests are pipelined, actix may send a body for HEAD, or none for another. A head that begins after another
+//! request, and does not end, has no time limit: put a proxy with such a limit in front. Because actix closes both
 //! directions at once, a violation of the protocol ends up to the close timeout later than with the other adapters.
 //!
 //! `examples/mount.rs` adds a handler that posts into a room. `examples/users.rs` has its own users.

@@ -16,10 +16,11 @@ use tracing::debug;
 /// workers makes an app with `app`.
 ///
 /// The first request head has [`HttpLimits::head_timeout`](chat_core::HttpLimits::head_timeout) to arrive. Between two
-/// requests, a connection may be idle for [`HttpLimits::idle_timeout`](chat_core::HttpLimits::idle_timeout). A head that waited
-/// while the process was stopped for that time may be answered with 408. On Linux, a peer that reads nothing for
-/// [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the connection, which
-/// actix would keep. `stop` ends accepting; [`Chat::drain`] ends the sessions, so a host awaits it first.
+/// requests, a connection may be idle for [`HttpLimits::idle_timeout`](chat_core::HttpLimits::idle_timeout). A head
+/// that waited while the process was stopped for that time may be answered with 408. On Linux, a peer that reads
+/// nothing for [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the
+/// connection, which actix would keep. `stop` ends accepting; [`Chat::drain`] ends the sessions, so a host awaits it
+/// first.
 ///
 /// # Errors
 ///

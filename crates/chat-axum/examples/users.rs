@@ -25,9 +25,13 @@ fn identify(request: &IdentifyRequest<'_>) -> Result<Identity, Denied> {
     user.map(Identity::from).ok_or(Denied::Unauthorized)
 }
 
+/// Returns true if the user may read and write in the room. Sessions and handlers ask this one function.
+fn may_use(user: &User, room: &RoomName) -> bool {
+    room.as_str() != "staff" || user.id().starts_with("staff:")
+}
+
 fn authorize(user: &User, room: &RoomName, _: &Action<'_>) -> Result<(), Forbidden> {
-    let is_allowed = room.as_str() != "staff" || user.id().starts_with("staff:");
-    is_allowed.then_some(()).ok_or(Forbidden::Rights)
+    may_use(user, room).then_some(()).ok_or(Forbidden::Rights)
 }
 
 async fn announce(State(chat): State<Chat>, Path(room): Path<String>, text: String) -> StatusCode {
@@ -40,8 +44,10 @@ async fn announce(State(chat): State<Chat>, Path(room): Path<String>, text: Stri
     }
 }
 
-/// Posts as the user of the session. A request that is repeated with the same `Idempotency-Key` is stored once, even
-/// if the first attempt was a `send` of the same user on a WebSocket.
+/// Posts as the user of the session. `Chat::post_with_key` does not ask `authorize`, so the handler checks the rights.
+///
+/// A request that is repeated with the same `Idempotency-Key` is stored once, even if the first attempt was a `send` of
+/// the same user on a WebSocket.
 async fn say(
     State(chat): State<Chat>,
     Path(room): Path<RoomName>,
@@ -51,6 +57,9 @@ async fn say(
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let session = header("cookie").and_then(|cookie| cookie.strip_prefix("session="));
     let user = session.and_then(user_of_session).ok_or(StatusCode::UNAUTHORIZED)?;
+    if !may_use(&user, &room) {
+        return Err(StatusCode::FORBIDDEN);
+    }
     let key = header("idempotency-key").ok_or(StatusCode::BAD_REQUEST)?;
     let posted = chat.post_with_key(&room, &user, &Text::new(text), key).await;
     posted.map(|receipt| receipt.seq.to_string()).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)

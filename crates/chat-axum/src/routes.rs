@@ -14,9 +14,42 @@ use crate::framework;
 /// The paths are relative to the place where the router is merged or nested. Requests for other paths go to the host's
 /// routes and to its fallback. [`UpgradeLayer`](crate::UpgradeLayer) must be around the router.
 ///
-/// [`Identify`](chat_core::Identify) sees the extensions of the request, so that a layer of the host can hand its user
-/// over. It also sees the address of the peer, under [`serve`](crate::serve), and under `axum::serve` with
-/// `into_make_service_with_connect_info`.
+/// [`Identify`](chat_core::Identify) sees the address of the peer, under [`serve`](crate::serve), and under
+/// `axum::serve` with `into_make_service_with_connect_info`. It also sees the extensions of the request, so that a
+/// layer of the host can pass its user on. Add such a layer before [`UpgradeLayer`](crate::UpgradeLayer), which must
+/// stay the last one:
+///
+/// ```
+/// use axum::Router;
+/// use axum::extract::Request;
+/// use axum::middleware::{Next, from_fn};
+/// use axum::response::Response;
+/// use chat_core::{Chat, Denied, Endpoint, Identity, IdentifyRequest, User};
+///
+/// /// The user as the login of the service knows it.
+/// #[derive(Clone)]
+/// struct Account(User);
+///
+/// async fn login(mut request: Request, next: Next) -> Response {
+///     // A service reads the credentials of the request here.
+///     if let Ok(user) = User::new("7", "Ann") {
+///         request.extensions_mut().insert(Account(user));
+///     }
+///     next.run(request).await
+/// }
+///
+/// let endpoint = Endpoint::new(Chat::default()).identify(|request: &IdentifyRequest<'_>| {
+///     let account = request.extension::<Account>().ok_or(Denied::Unauthorized)?;
+///     Ok(Identity::from(account.0.clone()))
+/// });
+/// let app: Router = Router::new()
+///     .merge(chat_axum::routes(endpoint))
+///     .layer(from_fn(login))
+///     .layer(chat_axum::UpgradeLayer::new());
+/// # drop(app);
+/// ```
+///
+/// The paths can be chosen:
 ///
 /// ```
 /// use axum::Router;

@@ -60,8 +60,8 @@ impl Builder {
         }
     }
 
-    /// Sets the guest's name. By default, the client makes a random one, like `visitor-hb4v8kqr3k`, and keeps it when it
-    /// reconnects.
+    /// Sets the guest's name. By default, the client makes a random one, like `visitor-hb4v8kqr3k`, and keeps it when
+    /// it reconnects.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.target.name = Some(name.into());
         self

@@ -106,7 +106,8 @@ impl fmt::Debug for Mechanism {
 
 /// Runs all cases on all mechanisms: the `main` of a test with `harness = false`.
 ///
-/// First, each mechanism must welcome one client. If one does not, no case runs, and a report names the step that fails.
+/// First, each mechanism must welcome one client. If one does not, no case runs, and a report names the step that
+/// fails.
 pub fn certify(mechanisms: impl IntoIterator<Item = Mechanism>) -> ExitCode {
     chat_suite::certify(cases, mechanisms, Some(THREADS))
 }

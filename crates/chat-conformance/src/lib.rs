@@ -33,8 +33,9 @@
 //! `cargo test --test conformance` runs all [`cases`] on each mechanism, and `cargo test --test conformance -- close::`
 //! those of one group. The output says how many ran.
 //!
-//! A case that the framework makes impossible is a [`deviation`](Mechanism::deviation) with a reason. The case still
-//! runs, and the test fails when the case passes. [`TUNGSTENITE_DEVIATIONS`] are those that frameworks share.
+//! A case that the framework makes impossible is a [`deviation`](Mechanism::deviation) with a reason. The case also
+//! runs. Its test fails if the case passes, so that an outdated deviation is noticed. [`TUNGSTENITE_DEVIATIONS`] are
+//! those that frameworks share.
 //!
 //! # From outside this workspace
 //!

@@ -16,8 +16,8 @@ pub enum AdmitError {
     /// [`ConnectionLimits::max_per_address`](crate::ConnectionLimits::max_per_address) allows.
     #[error("the address has too many connections")]
     FullForAddress,
-    /// The chat drains, and admits no more connections.
-    #[error("the chat drains")]
+    /// The chat is draining, and admits no more connections.
+    #[error("the chat is draining")]
     Draining,
 }
 

@@ -88,23 +88,6 @@ impl From<BodyError> for ErrorCode {
     }
 }
 
-/// A text is accepted as [`Text`] says: it has at least one [visible](crate::has_visible) character, and tab and line ends
-/// are its only control characters. In code of a service, a message is checked when it is posted:
-///
-/// Other fields of the body are stored and delivered, but they count: the text and the JSON beside it together have at
-/// most that many bytes, except for 64 bytes.
-///
-/// ```
-/// use chat_core::{BodyError, Limits, Message, RawValue, Text};
-///
-/// let body = RawValue::from_string(Text::new("hi").to_json()?)?;
-/// assert_eq!(body.get(), r#"{"text":"hi"}"#);
-/// assert_eq!(Text::parse(&body, &Limits::default())?.as_str(), "hi");
-///
-/// let blank = RawValue::from_string(Text::new("  ").to_json()?)?;
-/// assert_eq!(Text::parse(&blank, &Limits::default()), Err(BodyError::Empty));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 /// Bytes of JSON beside the text that do not count: `{"text":}`, white space, and a small field of a client.
 const FREE_BYTES: usize = 64;
 
@@ -119,6 +102,22 @@ fn bytes_beside_text(body: &RawValue) -> usize {
     body.get().len() - text
 }
 
+/// A text is accepted as [`Text`] says: it has at least one [visible](crate::has_visible) character, and tab and line
+/// ends are its only control characters. Other fields of the body are stored and delivered. The text and the JSON
+/// beside it have at most [`WireLimits::max_body_bytes`](crate::WireLimits::max_body_bytes) together; 64 bytes beside
+/// the text do not count. In code of a service, a message is checked when it is posted:
+///
+/// ```
+/// use chat_core::{BodyError, Limits, Message, RawValue, Text};
+///
+/// let body = RawValue::from_string(Text::new("hi").to_json()?)?;
+/// assert_eq!(body.get(), r#"{"text":"hi"}"#);
+/// assert_eq!(Text::parse(&body, &Limits::default())?.as_str(), "hi");
+///
+/// let blank = RawValue::from_string(Text::new("  ").to_json()?)?;
+/// assert_eq!(Text::parse(&blank, &Limits::default()), Err(BodyError::Empty));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 impl Message for Text {
     fn parse(body: &RawValue, limits: &Limits) -> Result<Self, BodyError> {
         let message: Self = serde_json::from_str(body.get()).map_err(|_| BodyError::Rule(NO_TEXT))?;

@@ -106,9 +106,11 @@ pub enum Health {
 ///   including entries of other processes. An entry is reported, or the new head is, even if the future of `append`
 ///   was dropped or is not polled. An entry can be read when it is reported: the chat reads the entries that only the
 ///   head has reported, once for all members.
-/// - **Epochs.** Each report, receipt, page and answer of `bounds` names the epoch in which its positions count. The chat
-///   drops reports and receipts of another epoch than that of the last [`bounds`](Self::bounds) or
+/// - **Epochs.** Each report, receipt, page and answer of `bounds` names the epoch in which its positions count. The
+///   chat drops reports and receipts of another epoch than that of the last [`bounds`](Self::bounds) or
 ///   [`CommitSink::renewed`]. So a late report of an earlier epoch does no harm.
+///   An epoch is any text that is not used again. Make it random, for example 16 bytes in hexadecimal. Keep it below
+///   64 bytes: each `joined` has it, and a client returns it in `join`, in a frame of limited size.
 /// - **Bounds.** [`bounds`](Self::bounds) never goes back: its `head` is at least each `seq` that an answer or a sink
 ///   of this log, on any node, has named.
 /// - **Openings.** A room may be opened several times at once, and again later. All openings are one log.

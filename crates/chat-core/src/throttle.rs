@@ -24,8 +24,8 @@ struct State {
 }
 
 impl LogThrottle {
-    /// Counts an event, and decides about its line: at most one in each `interval`. Returns the number of lines that were
-    /// suppressed since the last one, or `None` if this line is suppressed too.
+    /// Counts an event, and decides about its line: at most one in each `interval`. Returns the number of lines that
+    /// were suppressed since the last one, or `None` if this line is suppressed too.
     pub fn permit(&self, interval: Duration) -> Option<u64> {
         let (mut state, now) = (self.0.lock(), Instant::now());
         if state.logged_at.is_some_and(|logged_at| now < logged_at + interval) {

@@ -155,6 +155,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`Authorize`] is asked for the commands of clients. [`Chat::post`] and [`Chat::post_with_key`] do not ask it: check
+//! the rights yourself before you post for a user. One function can serve both: see `may_use` in
+//! `crates/chat-axum/examples/users.rs`.
+//!
 //! # Rooms and messages
 //!
 //! A room exists once a client joins it or the service posts into it. Messages are text, or a [`Message`] type of the

@@ -36,7 +36,7 @@ pub struct Limits {
 pub struct WireLimits {
     /// Bytes of one message on the wire, all fragments together. Default 16 KiB.
     pub max_frame_bytes: usize,
-    /// Bytes of text in one standard message. Default 4,096.
+    /// Bytes of a standard body: its text, and the JSON beside it above 64 bytes. Default 4,096.
     pub max_body_bytes: usize,
     /// Bytes of a `ref`. Default 64.
     pub max_ref_bytes: usize,
@@ -78,9 +78,9 @@ pub struct ConnectionLimits {
     /// Connections of one user at once, on one node. 0 is no limit. Default 200: a person with several devices and
     /// dozens of tabs has fewer, and one address cannot take all connections of a guest's name.
     pub max_per_user: usize,
-    /// Connections of one address at once, including those that are still being upgraded. 0 is no limit. The /64 network
-    /// of an IPv6 address counts as one address. Behind a proxy that is not trusted, all clients have one address.
-    /// Default 100.
+    /// Connections of one address at once, including those that are still being upgraded. 0 is no limit. The /64
+    /// network of an IPv6 address counts as one address. Behind a proxy that is not trusted, all clients have one
+    /// address. Default 100.
     pub max_per_address: usize,
     /// Rooms that one connection may be in at once. Default 100.
     pub max_rooms: usize,
@@ -102,8 +102,8 @@ pub struct ConnectionLimits {
 
 /// Rates at which clients may cause work. [`Rate::UNLIMITED`] lifts one.
 ///
-/// A command costs tokens: `ping`, `typing`, `send` and an invalid command 1, `join` and `leave` 2, `history`, `members`
-/// and `search` 5.
+/// A command costs tokens: `ping`, `typing`, `send` and an invalid command 1, `join` and `leave` 2, `history`,
+/// `members` and `search` 5.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RateLimits {
@@ -125,7 +125,8 @@ pub struct RateLimits {
 pub struct HttpLimits {
     /// Bytes of a request head. Default 16 KiB.
     pub max_head_bytes: usize,
-    /// Time for a request head to arrive: from the start of the connection, then from the head's first byte. Default 10 s.
+    /// Time for a request head to arrive: from the start of the connection, then from the head's first byte.
+    /// Default 10 s.
     pub head_timeout: Duration,
     /// Time for which a connection may be idle between two requests. Default 75 s, longer than load balancers keep one.
     pub idle_timeout: Duration,

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 ///
-/// A server accepts 1 to [`WireLimits::max_body_bytes`](crate::WireLimits::max_body_bytes) bytes. The text must not be
-/// blank, and tab and line ends are its only control characters.
+/// A server accepts 1 to [`WireLimits::max_body_bytes`](crate::WireLimits::max_body_bytes) bytes. The text has at least
+/// one [visible](crate::has_visible) character, and tab and line ends are its only control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Text {
     text: String,

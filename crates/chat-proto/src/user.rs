@@ -107,6 +107,9 @@ impl User {
     /// and no control characters, and is compared byte by byte. Other users see it in events, so it must not be a
     /// secret. Two users with one id are one user, on every socket and in every call of the service.
     ///
+    /// The name is for display only. Shorten a longer name of your service before the call, for example with
+    /// `chars().take(32)` and `trim`. If that name is refused too, use another one.
+    ///
     /// ```
     /// use chat_proto::{InvalidUser, User};
     ///

@@ -41,22 +41,22 @@
 //! # Maintenance
 //!
 //! [`SqliteStore::check`], [`SqliteStore::export`] and [`SqliteStore::rooms`] read the store of a directory without
-//! opening it. They work while another process uses the store. [`SqliteStore::compact`] makes the files smaller while no
-//! process does.
+//! opening it. They work while another process uses the store. [`SqliteStore::compact`] makes the files smaller while
+//! no process does.
 //!
 //! # Rooms that last
 //!
 //! A store is a directory with four files: the database `chat.db`, the search index `chat.search`, the commit mark
-//! `chat.mark`, and the lock `chat.lock`. A directory that belongs to another user, or that other users can write to, is
-//! refused, and so is a symbolic link in place of a file. A directory that does not contain a complete store of a known version is refused before anything is
-//! written to it.
+//! `chat.mark`, and the lock `chat.lock`. A directory that belongs to another user, or that other users can write to,
+//! is refused, and so is a symbolic link in place of a file. A directory that does not contain a complete store of a
+//! known version is refused before anything is written to it.
 //!
 //! **Writes.** The writer thread takes all waiting appends, commits them in one transaction, and then sends the
 //! replies. [`Durability`] decides if the commit includes a sync. The tasks that append also publish the committed
 //! messages, because waking members from the writer thread costs more. Several tasks publish at the same time, so the
-//! sinks can get the messages in any order. The chat orders them by `seq`. The writer thread publishes the message of an
-//! append that was dropped, or that is not polled within 10 ms. A write that fails is answered as unavailable, and nothing of it is published. The store then
-//! tries again at the next append, and after one second.
+//! sinks can get the messages in any order. The chat orders them by `seq`. The writer thread publishes the message of
+//! an append that was dropped, or that is not polled within 10 ms. A write that fails is answered as unavailable, and
+//! nothing of it is published. The store then tries again at the next append, and after one second.
 //!
 //! **Reads.** Reads and searches have their own connections, and do not wait for the writer thread. All connections are
 //! opened at the start, so that a process without free file descriptors keeps serving. A search works in slices of

@@ -21,8 +21,8 @@ const SEARCH_CONNECTIONS: usize = 2;
 
 /// A directory with the rooms of a chat. A clone is another handle to the same store.
 ///
-/// One process uses a store at a time. The store is open until [`close_blocking`](Self::close_blocking) or [`Store::close`], or until shortly after the last
-/// handle and the last room are dropped.
+/// One process uses a store at a time. The store is open until [`close_blocking`](Self::close_blocking) or
+/// [`Store::close`], or until shortly after the last handle and the last room are dropped.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -109,8 +109,8 @@ impl SqliteStore {
         self.0.parts.state.stats()
     }
 
-    /// Commits the waiting appends and closes the database. Blocks until the disk has finished, so asynchronous code uses
-    /// [`Store::close`].
+    /// Commits the waiting appends and closes the database. Blocks until the disk has finished, so asynchronous code
+    /// uses [`Store::close`].
     ///
     /// Further calls of the rooms fail. Returns `false` if the database cannot be closed cleanly. Then all acknowledged
     /// messages are safe, and the next start repairs the store. Returns `true` if the store was closed before.
@@ -182,8 +182,8 @@ impl SqliteStore {
         maintenance::export(dir.as_ref(), room, to)
     }
 
-    /// Makes the files of a store smaller: copies the database without its free space, checks the copy, and replaces the
-    /// database. No process may use the store. Positions, keys and epochs stay as they are.
+    /// Makes the files of a store smaller: copies the database without its free space, checks the copy, and replaces
+    /// the database. No process may use the store. Positions, keys and epochs stay as they are.
     ///
     /// It needs free disk space for the copy. A store of an older version must be opened once before.
     ///

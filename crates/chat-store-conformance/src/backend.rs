@@ -46,8 +46,9 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// A kind of store with all capabilities. `open` returns a fixture with an empty store for one case. The limits are
-    /// those of the chat: the numbers of entries and keys that the store keeps, and the time for which it keeps them.
+    /// Returns a kind of store with all capabilities. `open` returns a fixture with an empty store for one case. The
+    /// limits are those of the chat: the numbers of entries and keys that the store keeps, and the time for which it
+    /// keeps them.
     pub fn new<F: Fixture, O: Future<Output = F> + Send + 'static>(
         name: impl Into<String>,
         open: impl Fn(Arc<Limits>) -> O + Send + Sync + 'static,

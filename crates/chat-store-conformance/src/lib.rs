@@ -48,8 +48,8 @@
 //! ```
 //!
 //! `cargo test --test conformance` runs each of the [`cases`] on each backend as a test of its own:
-//! `memory::keys::a_repeat_stores_nothing`. A case that a backend is known to fail still runs, and its test fails when
-//! the case passes.
+//! `memory::keys::a_repeat_stores_nothing`. A case that is listed as a deviation also runs. Its test fails if the case
+//! passes, so that an outdated deviation is noticed.
 //!
 //! The module [`bus`] is the suite for buses between the nodes of a chat.
 //!

@@ -109,10 +109,10 @@ pub fn assert_well_formed<S, C>(cases: &[Case<S, C>]) {
 
 /// Declares the cases of one file, and a function `cases` that returns them.
 ///
-/// Each item is an `async fn` from the stage to a [`Verdict`]. Its doc comment is the statement of the case. The attribute
-/// `#[source = ".."]` follows; without it, the source is empty until the suite sets it. Each attribute
-/// `#[with(method(value))]` calls that method on the conditions. Each parameter after the stage is made from the stage by
-/// [`FromStage`], in order, before the body starts.
+/// Each item is an `async fn` from the stage to a [`Verdict`]. Its doc comment is the statement of the case. The
+/// attribute `#[source = ".."]` follows; without it, the source is empty until the suite sets it. Each attribute
+/// `#[with(method(value))]` calls that method on the conditions. Each parameter after the stage is made from the stage
+/// by [`FromStage`], in order, before the body starts.
 ///
 /// The macro uses the name `Case`, which must be the suite's alias of [`Case`] where the macro is called. In
 /// parentheses, not in braces, the functions are formatted by `rustfmt`.

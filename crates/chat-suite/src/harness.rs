@@ -52,8 +52,8 @@ pub enum Outcome {
     NotRun(String),
 }
 
-/// Runs all cases on all subjects: the `main` of a test with `harness = false`. If the preflight of a subject that would
-/// run fails, no case runs.
+/// Runs all cases on all subjects: the `main` of a test with `harness = false`. If the preflight of a subject that
+/// would run fails, no case runs.
 ///
 /// `threads` is the default of `--test-threads`; without it, the harness uses one for each processor.
 pub fn certify<S: Subject>(

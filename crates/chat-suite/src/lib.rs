@@ -2,8 +2,8 @@
 //!
 //! A **case** is a plain `async fn`. Its doc comment states one rule of a contract, and the function shows that the
 //! rule holds. A **subject** is what the suite certifies: a mechanism of an adapter, or a kind of store. A
-//! **deviation** is a case that a subject is known to fail. Its case still runs, and the test fails when the case
-//! passes.
+//! **deviation** is a case that a subject is known to fail. The case also runs. Its test fails if the case passes, so
+//! that an outdated deviation is noticed.
 //!
 //! The suite decides what a case works with (the stage) and under which conditions a case runs, for example with which
 //! limits. Both are type parameters.

@@ -3,7 +3,8 @@
 //! ```no_run
 //! use chat_core::{Chat, Endpoint};
 //!
-//! # async fn hello<B>(_: http::Request<B>) -> Result<http::Response<http_body_util::Full<hyper::body::Bytes>>, std::convert::Infallible> {
+//! # type Page = http::Response<http_body_util::Full<hyper::body::Bytes>>;
+//! # async fn hello<B>(_: http::Request<B>) -> Result<Page, std::convert::Infallible> {
 //! #     Ok(http::Response::default())
 //! # }
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {

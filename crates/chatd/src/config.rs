@@ -43,7 +43,7 @@ pub(crate) struct Config {
     #[command(subcommand)]
     pub(crate) task: Option<Task>,
 
-    /// Listen on this address and port; port 0 takes a free port and prints it
+    /// Listen on this address and port, like 0.0.0.0:8080; port 0 takes a free port and prints it
     #[arg(long, env = "CHATD_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: String,
 
@@ -60,7 +60,8 @@ pub(crate) struct Config {
     #[arg(long, env = "CHATD_RETAIN", value_name = "LIMIT", action = ArgAction::Append, value_delimiter = ',')]
     retain: Vec<Retain>,
 
-    /// Refuse messages above this number of bytes of data (500M, 20G), but still serve history [default: no limit]
+    /// Refuse messages above this number of bytes of data (500M, 20G, at least 32M), but still serve history
+    /// [default: no limit]
     #[arg(long, env = "CHATD_MAX_DISK", value_name = "BYTES", value_parser = disk_bytes)]
     max_disk: Option<u64>,
 
@@ -72,8 +73,9 @@ pub(crate) struct Config {
     #[arg(long, env = "CHATD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
 
-    /// Admit web pages of this origin, like https://chat.example, besides the server's own origin; https://*.example.com
-    /// admits its subdomains of one level, * admits all; repeatable, in the variable separated by commas
+    /// Admit web pages of this origin, like https://chat.example, besides the server's own origin;
+    /// https://*.example.com admits its subdomains of one level, * admits all; repeatable, in the variable separated by
+    /// commas
     #[arg(long, env = "CHATD_ALLOW_ORIGIN", value_name = "ORIGIN", action = ArgAction::Append,
           value_delimiter = ',', value_parser = origin)]
     pub(crate) allow_origin: Vec<String>,
@@ -97,8 +99,8 @@ pub(crate) struct Config {
     #[arg(long, env = "CHATD_TRUST_PROXY", value_name = "NETWORK", action = ArgAction::Append, value_delimiter = ',')]
     pub(crate) trust_proxy: Vec<Network>,
 
-    /// Give sessions this many seconds to end after SIGTERM, SIGINT or SIGHUP; a second SIGTERM or SIGINT ends them
-    /// at once
+    /// Give sessions this number of seconds, like 30, to end after SIGTERM, SIGINT or SIGHUP; a second SIGTERM or
+    /// SIGINT ends them at once
     #[arg(long, env = "CHATD_DRAIN_TIMEOUT", value_name = "SECONDS", default_value = "10",
           value_parser = value_parser!(u32).range(1..=3_600))]
     drain_timeout: u32,

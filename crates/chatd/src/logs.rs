@@ -27,8 +27,8 @@ const ACTIX_ACCEPT: &str = "actix_server::accept";
 
 /// Sends log lines to standard error until the guard is dropped, filtered by `RUST_LOG`.
 ///
-/// If standard error is full or closed, lines are dropped and counted. Logging never blocks a session, and neither does a
-/// panic. The error says what is wrong with `RUST_LOG`.
+/// If standard error is full or closed, lines are dropped and counted. Logging never blocks a session, and neither does
+/// a panic. The error says what is wrong with `RUST_LOG`.
 pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, String> {
     let wanted = env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
     let directives = directives::read(&wanted).map_err(|word| {
@@ -61,7 +61,7 @@ pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, String> {
     Ok(guard)
 }
 
-/// Logs a panic. The hook of the standard library would block on a standard error that nobody reads.
+/// Logs a panic. The hook of the standard library would block if standard error is not read.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     // A formatted message may repeat something that a user sent.
     let message = panic.payload().downcast_ref::<&'static str>().copied();

@@ -6,7 +6,7 @@ use anyhow::Result;
 use crate::sources::rust_files;
 
 /// Directories whose doc comments are checked. A `*` stands for any directory name.
-const DOCUMENTED: &[&str] = &["crates/*/src", "apps/*/src", "tests/src"];
+pub(crate) const DOCUMENTED: &[&str] = &["crates/*/src", "apps/*/src", "tests/src"];
 
 /// Words that must not open a doc comment.
 const OPENINGS: [&str; 12] =
@@ -55,7 +55,7 @@ fn doc_comments_that_are_not_plain_english_are_found() {
 }
 
 /// Returns the directories that match a pattern in which `*` is any directory name.
-fn matching(root: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
+pub(crate) fn matching(root: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
     let mut folders = vec![root.to_owned()];
     for name in pattern.split('/') {
         let mut next = Vec::new();

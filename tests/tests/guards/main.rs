@@ -1,6 +1,6 @@
 //! Rules about the source code: `chat-proto` is pure, adapters hold no policy, folders do not import each other in a
-//! circle, the README names existing cases, and doc comments are plain English. Each rule has a test which shows that
-//! it finds a violation.
+//! circle, the README names existing cases, doc comments are plain English, and they and the prose of documents have at
+//! most 120 columns. Each rule has a test which shows that it finds a violation.
 
 mod adapters;
 mod docs;
@@ -9,3 +9,4 @@ mod layers;
 mod purity;
 mod readme;
 mod sources;
+mod width;

@@ -1,8 +1,8 @@
 //! All cases, one file for each group.
 //!
-//! Each file declares its cases with [`chat_suite::cases!`]. The doc comment of a function is the statement of its case,
-//! and `source` says where the rule is written, if that is not the source of the group. This file has the list of groups
-//! and the helpers that groups share.
+//! Each file declares its cases with [`chat_suite::cases!`]. The doc comment of a function is the statement of its
+//! case, and `source` says where the rule is written, if that is not the source of the group. This file has the list of
+//! groups and the helpers that groups share.
 
 mod arrival;
 mod close;

@@ -121,8 +121,8 @@ fn set_rates(limits: &mut Limits, connection: Rate, user: Rate) {
     limits.rates.user = user;
 }
 
-/// Sends pings at once. Returns the number of those that were served, and the longest time to wait that a refusal named,
-/// in milliseconds.
+/// Sends pings at once. Returns the number of those that were served, and the longest time to wait that a refusal
+/// named, in milliseconds.
 async fn burst(client: &mut Client, count: u32) -> Result<(u32, Option<u64>), Failure> {
     client.send_all(&pings(0..u64::from(count))).await?;
     let (mut served, mut wait) = (0, None);

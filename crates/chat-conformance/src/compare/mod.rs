@@ -9,7 +9,7 @@
 //! | order, casing and reason phrase of an HTTP head; `Date`; the framing of the body; the casing of `Connection`, and the whole header in a refusal | the HTTP library writes them; status, all other headers and the body are compared |
 //! | pings of the server and the pongs to them | a timer sends them |
 //! | FIN or RST | it depends on the data that the client has sent; cases about it expect a FIN |
-//! | `sent` before or after the sender's own message | section 4 allows both |
+//! | `sent` before or after the sender's own message | section 5.1 allows both |
 //! | the position of a pong among the events | a control frame may be anywhere (RFC 6455 section 5.4) |
 //! | the position of events about other users among the replies, their order between users, and their number when the case ends | the case does not wait for other users |
 //! | `members` of `joined` | the time until a lost client counts as gone is not specified |

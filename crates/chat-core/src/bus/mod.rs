@@ -15,15 +15,16 @@ pub use notice::{InvalidNotice, NodePresence, Notice, RosterEntry};
 /// # Contract
 ///
 /// - **Publish.** [`publish`](Self::publish) returns at once. It is called on any thread, while a connection joins or
-///   leaves, also in `Drop` and from within a call of the sink. If it panics, the chat logs that and goes on without the
-///   notice.
+///   leaves, also in `Drop` and from within a call of the sink. If it panics, the chat logs that and goes on without
+///   the notice.
 /// - **Nodes.** The bus calls [`BusSink::node_joined`] for each other node that is reachable when this node connects,
 ///   and for each that becomes reachable later. It calls [`BusSink::node_left`] within seconds when a node is not
 ///   reachable any more. Notices from a node that has not joined are ignored, except kicks.
 /// - **Loss.** While two nodes are joined, each notice of one reaches the other. If a notice may have been lost, for
-///   example because a buffer was full, the bus calls [`BusSink::node_joined`] again, on both nodes. They exchange their
-///   rosters then.
-/// - **Order.** Notices may arrive late, in any order, and more than once. Typing ends by itself after 8 s, so a lost end is repaired.
+///   example because a buffer was full, the bus calls [`BusSink::node_joined`] again, on both nodes. They exchange
+///   their rosters then.
+/// - **Order.** Notices may arrive late, in any order, and more than once. Typing ends by itself after
+///   8 s, so a lost end is repaired.
 /// - **Echo.** A node may receive its own notices. It ignores them.
 ///
 /// # Examples
@@ -93,8 +94,8 @@ impl BusSink {
         (self.0)(BusEvent::Notice(from, notice));
     }
 
-    /// Records that a node is reachable, or that notices of it may have been lost. This node then asks it for its users.
-    /// A repeated call is harmless.
+    /// Records that a node is reachable, or that notices of it may have been lost. This node then asks it for its
+    /// users. A repeated call is harmless.
     pub fn node_joined(&self, node: &NodeId) {
         (self.0)(BusEvent::NodeJoined(node));
     }

@@ -115,7 +115,7 @@ impl Chat {
     ///
     /// [`AdmitError::Full`] beyond [`ConnectionLimits::max_connections`](crate::ConnectionLimits::max_connections);
     /// [`AdmitError::FullForUser`] beyond [`ConnectionLimits::max_per_user`](crate::ConnectionLimits::max_per_user);
-    /// [`AdmitError::Draining`] once the chat drains. Addresses are counted only for an
+    /// [`AdmitError::Draining`] once the chat is draining. Addresses are counted only for an
     /// [`Endpoint`](crate::Endpoint).
     pub fn admit(&self, identity: Identity) -> Result<Ticket, AdmitError> {
         self.admit_reserved(self.reserve(None)?, identity)
@@ -180,8 +180,8 @@ impl Chat {
 
     /// Closes all connections of a user with 4503, on all nodes. Returns the number of those on this node.
     ///
-    /// The user is a [`User`] or a [`UserKey`]: the host needs only the id. The key of a guest is the guest's name, so all
-    /// guests of one name are closed. A user of the host service who has that name as the id is another user.
+    /// The user is a [`User`] or a [`UserKey`]: the host needs only the id. The key of a guest is the guest's name, so
+    /// all guests of one name are closed. A user of the host service who has that name as the id is another user.
     ///
     /// The call concerns the connections that exist now, including those whose user is being identified. The user may
     /// connect again, unless [`Identify`](crate::Identify) refuses it. A node that is not reachable does not get the
@@ -262,6 +262,10 @@ impl Chat {
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// If it is awaited outside a tokio runtime.
     pub async fn drain(&self, limit: Duration) -> Drained {
         let started = Instant::now();
         let sessions = &self.shared.sessions;

@@ -16,6 +16,8 @@ use crate::{
 impl Chat {
     /// Posts a message into a room as `user`.
     ///
+    /// [`Authorize`](crate::Authorize) is not asked. Check the rights yourself before you post for a user.
+    ///
     /// ```
     /// use chat_core::{Chat, RoomName, Text, User};
     ///
@@ -34,6 +36,10 @@ impl Chat {
     ///
     /// [`PostError`]. After [`PostError::Unavailable`] it is not known whether the message is stored:
     /// [`post_with_key`](Self::post_with_key) makes a retry safe.
+    ///
+    /// # Panics
+    ///
+    /// If it is awaited outside a tokio runtime.
     pub async fn post<M: Message>(
         &self,
         room: &RoomName,
@@ -44,6 +50,8 @@ impl Chat {
     }
 
     /// Posts a message into a room as `user`, once for each `key`. A repeated call returns the receipt of the first.
+    ///
+    /// [`Authorize`](crate::Authorize) is not asked. Check the rights yourself before you post for a user.
     ///
     /// ```
     /// use chat_core::{Chat, RoomName, Text, User};
@@ -62,6 +70,10 @@ impl Chat {
     /// # Errors
     ///
     /// [`PostError`]. After [`PostError::Unavailable`] a retry with the same key is safe.
+    ///
+    /// # Panics
+    ///
+    /// If it is awaited outside a tokio runtime.
     pub async fn post_with_key<M: Message>(
         &self,
         room: &RoomName,
@@ -122,6 +134,10 @@ impl Chat {
     /// # Errors
     ///
     /// [`Unavailable`] if the log cannot be read in time.
+    ///
+    /// # Panics
+    ///
+    /// If it is awaited outside a tokio runtime.
     pub async fn history(&self, room: &RoomName, range: Range) -> Result<Page, Unavailable> {
         let room = self.open(room).await?;
         within(self.rooms(), room.log().read(range)).await
@@ -146,6 +162,10 @@ impl Chat {
     ///
     /// [`SearchError::BadQuery`] for a query that is empty or too long; [`SearchError::Unsupported`] if the log has no
     /// search; [`SearchError::Unavailable`] if it does not answer in time.
+    ///
+    /// # Panics
+    ///
+    /// If it is awaited outside a tokio runtime.
     pub async fn search(&self, room: &RoomName, search: Search) -> Result<SearchPage, SearchError> {
         if !search.is_valid(self.limits()) {
             return Err(SearchError::BadQuery);
@@ -178,6 +198,10 @@ impl Chat {
     /// # Errors
     ///
     /// [`Unavailable`] if the log cannot be opened in time.
+    ///
+    /// # Panics
+    ///
+    /// If it is awaited outside a tokio runtime.
     pub async fn subscribe(&self, room: &RoomName) -> Result<Subscription, Unavailable> {
         let room = self.open(room).await?;
         let bounds = room.bounds(self.rooms()).await?;

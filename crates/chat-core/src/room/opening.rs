@@ -32,7 +32,7 @@ impl Rooms {
                     None => {
                         let (sender, opening) = watch::channel(None);
                         open.opening.insert(name.clone(), opening.clone());
-                        (opening, Some(Opened { rooms: Arc::clone(self), name: name.clone(), sender }))
+                        (opening, Some(OpenTask { rooms: Arc::clone(self), name: name.clone(), sender }))
                     }
                 }
             };
@@ -67,13 +67,13 @@ impl Rooms {
 }
 
 /// The task that opens a room.
-struct Opened {
+struct OpenTask {
     rooms: Arc<Rooms>,
     name: RoomName,
     sender: watch::Sender<Option<Result<Arc<LiveRoom>, Unavailable>>>,
 }
 
-impl Opened {
+impl OpenTask {
     async fn run(self) {
         // The store is code of the host. Its panic must not be repeated by each call that waits.
         let result = AssertUnwindSafe(self.rooms.open_log(&self.name)).catch_unwind().await;
@@ -91,7 +91,7 @@ impl Opened {
     }
 }
 
-impl Drop for Opened {
+impl Drop for OpenTask {
     fn drop(&mut self) {
         // Otherwise `run` has done it, and the entry may be that of a later task.
         if self.sender.borrow().is_none() {

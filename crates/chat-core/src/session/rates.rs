@@ -24,7 +24,7 @@ pub(crate) struct UserRates {
 
 struct Users {
     buckets: HashMap<UserKey, Arc<Mutex<Bucket>>>,
-    /// The number of buckets at which those that nobody needs are dropped.
+    /// The number of buckets at which unused buckets are dropped.
     prune_at: usize,
 }
 

@@ -69,7 +69,7 @@ pub struct Session<M> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// The chat drains. No further command is taken.
+    /// The chat is draining. No further command is taken.
     Draining,
     Closed,
 }
@@ -216,7 +216,7 @@ impl<M> Session<M> {
         vec![Effect::Ping]
     }
 
-    /// Records that the chat drains. The commands that were taken are finished, then the connection is closed.
+    /// Records that the chat is draining. The commands that were taken are finished, then the connection is closed.
     pub fn handle_drain(&mut self) -> Vec<Effect> {
         if self.phase == Phase::Open {
             self.phase = Phase::Draining;

@@ -59,8 +59,8 @@ pub enum ErrorCode {
     /// The body breaks this rule of the service.
     #[error("{0}")]
     BadBody(&'static str),
-    /// The idempotency key is empty, longer than [`WireLimits::max_key_bytes`](crate::WireLimits::max_key_bytes), or not
-    /// [printable](crate::is_printable).
+    /// The idempotency key is empty, longer than [`WireLimits::max_key_bytes`](crate::WireLimits::max_key_bytes), or
+    /// not [printable](crate::is_printable).
     #[error("the key is empty, too long, or has a character that cannot be printed")]
     BadKey,
     /// The idempotency key was used before, for another body.
@@ -107,7 +107,7 @@ pub enum ErrorCode {
     #[error("a room with this name exists")]
     RoomExists,
     /// The host service rejected the command.
-    #[error("the service rejected this")]
+    #[error("the service rejected the command")]
     Rejected,
     /// A code that this version does not know.
     #[error("{}", .0.as_str())]

@@ -47,7 +47,8 @@ const V2: &str = "
 ";
 
 // `seen_at` is the time of the store (`write::clock`), `open_ms` the time for which it has been open. Ages are computed
-// from them. `empty_ms` is `open_ms` at the time since when a room has been empty, or 0. `reserved_seq` is the highest `seq` of all deleted rooms: a room that is created again begins above it.
+// from them. `empty_ms` is `open_ms` at the time since when a room has been empty, or 0. `reserved_seq` is the highest
+// `seq` of all deleted rooms: a room that is created again begins above it.
 const V3: &str = "
     ALTER TABLE store ADD COLUMN seen_at INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE store ADD COLUMN open_ms INTEGER NOT NULL DEFAULT 0;

@@ -11,7 +11,8 @@ use super::batch::Position;
 /// The publisher of committed messages to the sinks.
 ///
 /// Tasks that append publish, not the writer thread: waking members from a thread of the runtime costs much less. The
-/// writer thread publishes what no task has published in time, because the append was dropped or is not polled. The order among threads does not matter, because the chat orders the reports of its sink.
+/// writer thread publishes what no task has published in time, because the append was dropped or is not polled. The
+/// order among threads does not matter, because the chat orders the reports of its sink.
 #[derive(Debug, Default)]
 pub(crate) struct CommitNotifier {
     subscriptions: Mutex<Subscriptions>,

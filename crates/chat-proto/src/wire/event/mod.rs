@@ -287,7 +287,7 @@ pub struct LimitsNotice {
     pub max_frame: usize,
     /// Rooms of one connection. See [`ConnectionLimits::max_rooms`](crate::ConnectionLimits::max_rooms).
     pub max_rooms: usize,
-    /// Bytes of text in one standard message. See
+    /// Bytes of a standard body: its text, and the JSON beside it above 64 bytes. See
     /// [`WireLimits::max_body_bytes`](crate::WireLimits::max_body_bytes).
     pub max_body: usize,
     /// Messages in one `history`. See [`WireLimits::max_page_messages`](crate::WireLimits::max_page_messages).
