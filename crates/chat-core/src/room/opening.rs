@@ -24,12 +24,11 @@ impl Rooms {
         loop {
             let (mut opening, task) = {
                 let mut open = self.open.lock();
-                if let Some(room) = open.rooms.get(name) {
-                    return Ok(Arc::clone(room));
-                }
-                match open.opening.get(name) {
-                    Some(opening) => (opening.clone(), None),
-                    None => {
+                // A room is in the map of the open rooms before it knows the users of other nodes.
+                match (open.opening.get(name), open.rooms.get(name)) {
+                    (Some(opening), _) => (opening.clone(), None),
+                    (None, Some(room)) => return Ok(Arc::clone(room)),
+                    (None, None) => {
                         let (sender, opening) = watch::channel(None);
                         open.opening.insert(name.clone(), opening.clone());
                         (opening, Some(Opened { rooms: Arc::clone(self), name: name.clone(), sender }))
