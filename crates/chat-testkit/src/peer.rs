@@ -65,9 +65,13 @@ impl Peer {
 
     /// Sends anything that a connection can report.
     pub fn incoming(&self, incoming: Incoming) {
-        let mut line = self.line.lock();
-        line.incoming.push_back(incoming);
-        line.reader.take().into_iter().for_each(Waker::wake);
+        let waker = {
+            let mut line = self.line.lock();
+            line.incoming.push_back(incoming);
+            line.reader.take()
+        };
+        // The waker may run the session at once, which locks the line.
+        waker.into_iter().for_each(Waker::wake);
     }
 
     /// Stops reading.

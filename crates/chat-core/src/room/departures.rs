@@ -63,7 +63,7 @@ impl Rooms {
             let due = Instant::now() + self.limits.nodes.leave_grace;
             let is_first = self.departures.push(Departure { due, room: Arc::downgrade(room), up_to });
             if is_first && let Some(runtime) = self.nodes.runtime() {
-                runtime.spawn(Departing(Arc::downgrade(self)).run());
+                runtime.spawn(Departing { rooms: Arc::downgrade(self), done: false }.run());
             }
         }
         changed
@@ -71,12 +71,18 @@ impl Rooms {
 }
 
 /// The task that lets users leave when it is time.
-struct Departing(Weak<Rooms>);
+struct Departing {
+    rooms: Weak<Rooms>,
+    /// True if it has ended by itself.
+    done: bool,
+}
 
 impl Departing {
-    async fn run(self) {
+    async fn run(mut self) {
         loop {
-            let next = self.0.upgrade().and_then(|rooms| rooms.departures.next());
+            let Some(rooms) = self.rooms.upgrade() else { return };
+            let next = rooms.departures.next();
+            drop(rooms);
             match next {
                 Some(Ok(Departure { room, up_to, .. })) => {
                     if let Some(room) = room.upgrade() {
@@ -84,7 +90,10 @@ impl Departing {
                     }
                 }
                 Some(Err(due)) => sleep_until(due).await,
-                None => return,
+                None => {
+                    self.done = true;
+                    return;
+                }
             }
         }
     }
@@ -93,7 +102,9 @@ impl Departing {
 impl Drop for Departing {
     // If the runtime of the task has ended, the next departure starts another one.
     fn drop(&mut self) {
-        if let Some(rooms) = self.0.upgrade() {
+        if !self.done
+            && let Some(rooms) = self.rooms.upgrade()
+        {
             rooms.departures.0.lock().is_running = false;
         }
     }

@@ -123,6 +123,18 @@ impl Nodes {
         Some(Arc::clone(&awaited.answered))
     }
 
+    /// Records that the users of a node in a room are not known. Returns false if that is recorded already, or if the
+    /// node is not reachable.
+    pub(super) fn await_node(&self, node: &NodeId, room: &RoomName) -> bool {
+        let mut state = self.state.lock();
+        if !state.joined.contains(node) {
+            return false;
+        }
+        let awaited = state.awaited.entry(room.clone()).or_default();
+        awaited.requests = 0;
+        awaited.nodes.insert(node.clone())
+    }
+
     pub(super) fn is_awaited(&self, room: &RoomName) -> bool {
         self.state.lock().awaited.contains_key(room)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::bus::{BusEvent, NodeId, NodePresence, Notice, RosterEntry};
-use crate::room::Rooms;
+use crate::room::{LiveRoom, Rooms};
 use crate::{RoomName, timer};
 
 /// The maximum number of rooms in one request.
@@ -41,6 +41,7 @@ impl Rooms {
                     NodePresence::Connected => room.enter_remote(node, user, *version),
                     _ => room.leave_remote(node, user, *version, *state == NodePresence::Left),
                 });
+                self.ask_if_uncertain(from, &room);
             }
             Notice::Typing { room, user, active } => {
                 if let Some(room) = self.find(room) {
@@ -48,11 +49,13 @@ impl Rooms {
                 }
             }
             Notice::Roster { to, room, users, version } if *to == self.nodes.id => {
-                if let Some(room) = self.find(room) {
+                let open = self.find(room);
+                if let Some(room) = &open {
                     let users = users.iter().map(|RosterEntry(user)| user);
-                    self.change_roster(&room, |room| room.set_node(node, *version, users));
+                    self.change_roster(room, |room| room.set_node(node, *version, users));
                 }
                 self.nodes.answered(room, from);
+                open.iter().for_each(|room| self.ask_if_uncertain(from, room));
             }
             _ => {}
         }
@@ -69,6 +72,15 @@ impl Rooms {
         self.nodes.leave(node);
         for room in self.open_rooms() {
             self.change_roster(&room, |room| room.remove_node(node.as_str()));
+        }
+    }
+
+    /// Asks a node for its users in a room if a state of the node came so late that it may be new or not.
+    fn ask_if_uncertain(self: &Arc<Self>, node: &NodeId, room: &LiveRoom) {
+        let is_uncertain = room.state().roster().is_uncertain(node.as_str());
+        if is_uncertain && self.nodes.await_node(node, room.name()) {
+            self.ask(node, &[room.name().clone()]);
+            self.ask_again_later();
         }
     }
 
@@ -108,20 +120,27 @@ impl Rooms {
         if let Some(runtime) = self.nodes.runtime()
             && self.nodes.begin_asking()
         {
-            runtime.spawn(Asking(Arc::downgrade(self)).run());
+            runtime.spawn(Asking { rooms: Arc::downgrade(self), done: false }.run());
         }
     }
 }
 
 /// The task that asks the nodes again that have not answered.
-struct Asking(Weak<Rooms>);
+struct Asking {
+    rooms: Weak<Rooms>,
+    /// True if it has ended by itself.
+    done: bool,
+}
 
 impl Asking {
-    async fn run(self) {
+    async fn run(mut self) {
         loop {
             sleep(ASK_INTERVAL).await;
-            let Some(rooms) = self.0.upgrade() else { return };
-            let Some(unanswered) = rooms.nodes.unanswered() else { return };
+            let Some(rooms) = self.rooms.upgrade() else { return };
+            let Some(unanswered) = rooms.nodes.unanswered() else {
+                self.done = true;
+                return;
+            };
             for (node, names) in unanswered {
                 rooms.ask(&node, &names);
             }
@@ -132,7 +151,9 @@ impl Asking {
 impl Drop for Asking {
     // If the runtime of the task has ended, the next request starts another one.
     fn drop(&mut self) {
-        if let Some(rooms) = self.0.upgrade() {
+        if !self.done
+            && let Some(rooms) = self.rooms.upgrade()
+        {
             rooms.nodes.end_asking();
         }
     }

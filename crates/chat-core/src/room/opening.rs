@@ -24,12 +24,13 @@ impl Rooms {
         loop {
             let (mut opening, task) = {
                 let mut open = self.open.lock();
-                if let Some(room) = open.find(name) {
-                    return Ok(room);
-                }
-                match open.opening.get(name) {
-                    Some(opening) => (opening.clone(), None),
+                // A room is in the map of the open rooms before it knows the users of other nodes.
+                match open.opening.get(name).cloned() {
+                    Some(opening) => (opening, None),
                     None => {
+                        if let Some(room) = open.find(name) {
+                            return Ok(room);
+                        }
                         let (sender, opening) = watch::channel(None);
                         open.opening.insert(name.clone(), opening.clone());
                         (opening, Some(OpenTask { rooms: Arc::clone(self), name: name.clone(), sender }))

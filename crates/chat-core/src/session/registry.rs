@@ -151,9 +151,8 @@ impl Sessions {
     /// Enters a phase. A phase is never followed by an earlier one.
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::SeqCst);
-        for control in self.index.lock().admitted.values().flatten() {
-            control.inbox.waker.wake();
-        }
+        let controls = self.index.lock().admitted.values().flatten().cloned().collect();
+        wake_all(controls);
     }
 
     /// Closes all connections of a user. Returns their number.
@@ -163,12 +162,12 @@ impl Sessions {
         let number = index.kicks;
         index.recent.push_back((number, user.clone()));
         index.forget_kicks();
-        let controls = index.admitted.get(user).map(Vec::as_slice).unwrap_or_default();
-        for control in controls {
-            control.kicked.store(true, Ordering::SeqCst);
-            control.inbox.waker.wake();
-        }
-        controls.len()
+        let controls = index.admitted.get(user).cloned().unwrap_or_default();
+        controls.iter().for_each(|control| control.kicked.store(true, Ordering::SeqCst));
+        drop(index);
+        let count = controls.len();
+        wake_all(controls);
+        count
     }
 
     /// Waits until no connection is left.
@@ -181,6 +180,12 @@ impl Sessions {
             all_closed.await;
         }
     }
+}
+
+/// Wakes the tasks of sessions. The caller holds no lock: a waker may run a task at once, and the end of a session locks
+/// the index.
+fn wake_all(controls: Vec<Arc<Control>>) {
+    controls.into_iter().for_each(|control| control.inbox.waker.wake());
 }
 
 /// One connection's share of [`ConnectionLimits::max_connections`](crate::ConnectionLimits::max_connections).

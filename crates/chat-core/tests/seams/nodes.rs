@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chat_core::{Bus, BusSink, Chat, Limits, NodeId, NodePresence, Notice, User, UserKey};
+use chat_core::{Bus, BusSink, Chat, Limits, NodeId, NodePresence, Notice, RosterEntry, User, UserKey};
 use chat_testkit::{Cluster, Peer, connect, guest, lobby, member, pass, seconds_until, settle};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -156,6 +156,49 @@ async fn a_join_waits_only_briefly_for_a_node_that_does_not_answer() {
     bus.sink().node_left(&other());
     let seconds = seconds_until(connect(&chat, "cid").await.join("hall")).await;
     assert!(seconds < 0.01, "no node is left to wait for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_joins_of_a_room_that_opens_wait_for_the_users_of_other_nodes() {
+    let bus = Silent::default();
+    let chat = bus.chat();
+    let (ann, mut bob) = (connect(&chat, "ann").await, connect(&chat, "bob").await);
+    ann.send(json!({"type": "join", "room": "lobby"}));
+    settle().await;
+    bob.send(json!({"type": "join", "room": "lobby"}));
+    assert_eq!(bob.events().await, NOTHING, "the users of the other node are not known");
+    let users = vec![RosterEntry(User::guest("eve").expect("a name"))];
+    let to = "a".parse().expect("a name");
+    bus.sink().receive(&other(), &Notice::Roster { to, room: lobby(), users, version: 1 });
+    assert_eq!(bob.event().await["type"], "joined");
+    let members = bob.ask(json!({"type": "members", "room": "lobby"})).await;
+    assert_eq!(members["members"], json!([guest("ann"), guest("bob"), guest("eve")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_that_comes_after_many_removals_is_asked_for() {
+    let bus = Silent::default();
+    let chat = bus.chat();
+    let mut watcher = watcher(&chat).await;
+    pass(10.0).await;
+    let state = |name: &str, state, version| {
+        let user = User::guest(name).expect("a name");
+        bus.sink().receive(&other(), &Notice::Presence { room: lobby(), user, state, version });
+    };
+    for version in 11..=80 {
+        state(&format!("u{version}"), NodePresence::Left, version);
+    }
+    bus.notices.lock().clear();
+    state("ann", NodePresence::Connected, 5);
+    state("bob", NodePresence::Connected, 6);
+    let request = Notice::RosterRequest { to: Some(other()), rooms: vec![lobby()] };
+    assert_eq!(*bus.notices.lock(), [request], "one request is on its way");
+    let users = vec![RosterEntry(User::guest("ann").expect("a name"))];
+    let to = "a".parse().expect("a name");
+    bus.sink().receive(&other(), &Notice::Roster { to, room: lobby(), users, version: 81 });
+    assert_eq!(watcher.events().await, [presence("ann", "joined")]);
+    pass(60.0).await;
+    assert_eq!(bus.notices.lock().len(), 1, "the node has answered");
 }
 
 #[tokio::test(start_paused = true)]

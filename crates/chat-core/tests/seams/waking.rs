@@ -1,7 +1,7 @@
 //! Wakers of an executor that runs a task in `wake`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -9,6 +9,8 @@ use std::time::Duration;
 use chat_core::{Chat, Identity, Range, User};
 use chat_testkit::{Peer, lobby, seqs, settle};
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::post;
@@ -97,5 +99,71 @@ fn a_waker_of_a_session_can_use_the_room() {
         }
         peers[0].ask(json!({"type": "leave", "room": "lobby"})).await;
         assert!(calls.load(Ordering::SeqCst) > 3);
+    });
+}
+
+/// A task that runs in `wake`.
+struct Eager {
+    session: Mutex<Option<BoxFuture<'static, ()>>>,
+    is_woken: AtomicBool,
+}
+
+impl Wake for Eager {
+    fn wake(self: Arc<Self>) {
+        self.is_woken.store(true, Ordering::SeqCst);
+        let waker = Waker::from(Arc::clone(&self));
+        // If the task runs already, it runs once more.
+        while let Some(mut session) = self.session.try_lock()
+            && self.is_woken.swap(false, Ordering::SeqCst)
+        {
+            let is_over = |session: &mut BoxFuture<'_, ()>| {
+                session.poll_unpin(&mut Context::from_waker(&waker)).is_ready()
+            };
+            session.take_if(is_over);
+        }
+    }
+}
+
+/// Returns members of the lobby whose sessions run in `wake`.
+async fn eager_members(chat: &Chat) -> Vec<Peer> {
+    let mut peers = Vec::new();
+    for _connection in ["phone", "laptop"] {
+        let user = User::guest("ann").expect("a name");
+        let ticket = chat.admit(Identity::from(user)).expect("admitted");
+        let mut peer = Peer::new(|wire| {
+            let session = Mutex::new(Some(ticket.serve(wire).boxed()));
+            let task = Arc::new(Eager { session, is_woken: AtomicBool::default() });
+            Arc::clone(&task).wake();
+            async move {
+                let _task = task;
+                std::future::pending().await
+            }
+        });
+        assert_eq!(peer.event().await["type"], "welcome");
+        peer.join("lobby").await;
+        peers.push(peer);
+    }
+    peers
+}
+
+#[test]
+fn a_kick_does_not_wait_for_sessions_that_end_in_their_waker() {
+    run(|| async {
+        let chat = Chat::default();
+        let peers = eager_members(&chat).await;
+        assert_eq!(chat.kick(User::guest("ann").expect("a name")), 2);
+        assert_eq!((chat.counts().connections, chat.members(&lobby())), (0, vec![]));
+        assert!(peers.iter().all(|peer| peer.closed_with() == Some(Some(4503))));
+    });
+}
+
+#[test]
+fn a_drain_does_not_wait_for_sessions_that_end_in_their_waker() {
+    run(|| async {
+        let chat = Chat::default();
+        let peers = eager_members(&chat).await;
+        let drained = chat.drain(Duration::from_secs(20)).await;
+        assert_eq!((drained.connections, drained.abandoned), (2, 0));
+        assert!(peers.iter().all(|peer| peer.closed_with() == Some(Some(1012))));
     });
 }

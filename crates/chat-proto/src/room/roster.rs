@@ -13,7 +13,8 @@ const MAX_REMOVED: usize = 64;
 /// unless the user enters again before.
 ///
 /// Each state of another node has a version, which grows with each state of that node. A state that comes late or
-/// repeatedly changes nothing.
+/// repeatedly changes nothing. After many removals, a state that comes very late may be new or not: then
+/// [`is_uncertain`](Self::is_uncertain) returns true until the node's users are [set](Self::set_node).
 ///
 /// ```
 /// use chat_proto::{Roster, User};
@@ -85,21 +86,43 @@ struct Present {
 struct Known {
     /// The version up to which all states are known.
     complete: u64,
-    /// The users who were removed after that version.
+    /// The last users who were removed after that version.
     removed: BTreeMap<UserKey, u64>,
+    /// The version of the last removal that is not in `removed` any more. Up to it, the state of a user without
+    /// connections on the node is unknown.
+    forgotten: u64,
+    /// True if such a state came. A roster that is not older than `forgotten` resolves it.
+    is_uncertain: bool,
+}
+
+/// The age of a state of a user, compared to what is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    New,
+    Old,
+    /// The user may have been removed later.
+    Unknown,
 }
 
 impl Known {
-    fn is_old(&self, user: &UserKey, version: u64) -> bool {
-        version <= self.complete || self.removed.get(user).is_some_and(|removed| version <= *removed)
+    /// Returns the age of a state of a user who has no connections on the node.
+    fn age(&self, user: &UserKey, version: u64) -> Age {
+        match self.removed.get(user) {
+            _ if version <= self.complete => Age::Old,
+            Some(removed) if version <= *removed => Age::Old,
+            None if version <= self.forgotten => Age::Unknown,
+            _ => Age::New,
+        }
     }
 
     fn remove(&mut self, user: UserKey, version: u64) {
         self.removed.insert(user, version);
-        if self.removed.len() > MAX_REMOVED {
-            // An even older state of another user that comes later is lost. The next roster of the node repairs that.
-            self.complete = self.removed.values().copied().max().unwrap_or(self.complete);
-            self.removed.clear();
+        if self.removed.len() > MAX_REMOVED
+            && let Some((oldest, version)) = self.removed.iter().min_by_key(|(_, version)| **version)
+        {
+            self.forgotten = self.forgotten.max(*version);
+            let oldest = oldest.clone();
+            self.removed.remove(&oldest);
         }
     }
 }
@@ -138,11 +161,17 @@ impl Roster {
         self.is_news(node, &user.key(), version) && self.set_present(node, user, version)
     }
 
+    /// Returns true if a state of another node was ignored that may have been new. The users of the node must be asked
+    /// for.
+    pub fn is_uncertain(&self, node: &str) -> bool {
+        self.nodes.get(node).is_some_and(|known| known.is_uncertain)
+    }
+
     /// Records that a user has no connections on another node, in a version of that node's state. Returns true if the
     /// user has left.
     pub fn leave_remote(&mut self, node: &str, user: &User, version: u64, is_deferred: bool) -> bool {
         let key = user.key();
-        if !self.is_news(node, &key, version) {
+        if self.age(node, &key, version) != Age::New {
             return false;
         }
         self.nodes.entry(node.to_owned()).or_default().remove(key.clone(), version);
@@ -182,6 +211,7 @@ impl Roster {
         if let Some(known) = self.nodes.get_mut(node) {
             known.complete = version;
             known.removed.retain(|_, removed| *removed > version);
+            known.is_uncertain &= version < known.forgotten;
         }
         changes
     }
@@ -263,10 +293,24 @@ impl Roster {
         MembersPage { members, more: next.is_some(), total: self.len() }
     }
 
-    /// Returns true if the state of a user on another node is newer than all that is known.
-    fn is_news(&self, node: &str, user: &UserKey, version: u64) -> bool {
-        self.nodes.get(node).is_none_or(|known| !known.is_old(user, version))
-            && self.users.get(user).is_none_or(|present| present.is_older(node, version))
+    fn age(&self, node: &str, user: &UserKey, version: u64) -> Age {
+        match self.users.get(user).and_then(|present| present.remote.get(node)) {
+            Some(known) if *known < version => Age::New,
+            Some(_) => Age::Old,
+            None => self.nodes.get(node).map_or(Age::New, |known| known.age(user, version)),
+        }
+    }
+
+    /// Returns true if the presence of a user on another node is newer than all that is known. Records that this cannot
+    /// be known.
+    fn is_news(&mut self, node: &str, user: &UserKey, version: u64) -> bool {
+        let age = self.age(node, user, version);
+        if age == Age::Unknown
+            && let Some(known) = self.nodes.get_mut(node)
+        {
+            known.is_uncertain = true;
+        }
+        age == Age::New
     }
 
     fn set_present(&mut self, node: &str, user: &User, version: u64) -> bool {

@@ -1,6 +1,8 @@
 //! Users who leave later, and the bound on what a roster remembers.
 
 use chat_proto::{Roster, User};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 fn guest(name: &str) -> User {
     User::guest(name).expect("a good name")
@@ -59,4 +61,73 @@ fn a_state_that_comes_late_never_brings_a_user_back() {
         assert!(!roster.enter_remote("b", user, version), "{user:?}");
     }
     assert!(roster.enter_remote("b", &users[0], 3_000));
+}
+
+/// Returns a roster that has forgotten the first removals of node b, which have the versions from 11 on.
+fn after_many_removals() -> Roster {
+    let mut roster = Roster::default();
+    for version in 11..=80 {
+        roster.leave_remote("b", &guest(&format!("u{version}")), version, false);
+    }
+    roster
+}
+
+#[test]
+fn a_user_whose_state_comes_after_many_removals_is_listed() {
+    let (mut roster, ann) = (after_many_removals(), guest("ann"));
+    assert!(roster.enter_remote("b", &ann, 70), "the state is newer than the forgotten removals");
+    let (mut roster, bob) = (after_many_removals(), guest("bob"));
+    assert!(!roster.is_uncertain("b"));
+    assert!(!roster.enter_remote("b", &bob, 5) && roster.is_uncertain("b"));
+    roster.set_node("b", 4, [], false);
+    assert!(roster.is_uncertain("b"), "the roster is older than the state");
+    assert_eq!(roster.set_node("b", 81, [&bob], false).len(), 1);
+    assert!(roster.contains(&bob) && !roster.is_uncertain("b"));
+}
+
+#[test]
+fn a_user_whose_removal_comes_after_many_others_leaves() {
+    let (mut roster, ann) = (Roster::default(), guest("ann"));
+    roster.enter_remote("b", &ann, 1);
+    for version in 11..=80 {
+        roster.leave_remote("b", &guest(&format!("u{version}")), version, false);
+    }
+    assert!(roster.leave_remote("b", &ann, 5, false));
+    assert!(roster.is_empty() && !roster.is_uncertain("b"));
+}
+
+#[test]
+fn an_old_roster_after_many_removals_brings_no_user_back() {
+    let (mut roster, gone, ann) = (after_many_removals(), guest("u11"), guest("ann"));
+    roster.set_node("b", 10, [&gone, &ann], false);
+    assert!(!roster.contains(&gone) && roster.is_uncertain("b"));
+    roster.set_node("b", 81, [&ann], false);
+    assert_eq!((roster.members(), roster.is_uncertain("b")), (vec![ann], false));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn states_of_many_users_in_any_order_end_in_the_present_state(
+        (stays, order) in (vec(any::<bool>(), 150), Just((0..300).collect::<Vec<usize>>()).prop_shuffle()),
+    ) {
+        let users: Vec<_> = (0..150).map(|number| guest(&format!("u{number:03}"))).collect();
+        let mut roster = Roster::default();
+        for state in order {
+            let (user, version) = (&users[state % 150], state as u64 + 1);
+            if state < 150 {
+                roster.enter_remote("b", user, version);
+            } else if !stays[state % 150] {
+                roster.leave_remote("b", user, version, false);
+            }
+        }
+        let present: Vec<_> = users.iter().zip(&stays).filter(|(_, stays)| **stays).map(|(user, _)| user).collect();
+        if roster.is_uncertain("b") {
+            roster.set_node("b", 301, present.clone(), false);
+        }
+        let members = roster.members();
+        prop_assert_eq!(members.iter().collect::<Vec<_>>(), present);
+        prop_assert!(!roster.is_uncertain("b"));
+    }
 }
