@@ -64,6 +64,7 @@ pub enum UpgradeMode {
 /// A decision about a request.
 #[derive(Debug)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "a decision lives for one request")]
 pub enum Decision {
     /// The request becomes a connection.
     Upgrade(Upgrade),

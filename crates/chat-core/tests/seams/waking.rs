@@ -136,7 +136,7 @@ async fn eager_members(chat: &Chat) -> Vec<Peer> {
             Arc::clone(&task).wake();
             async move {
                 let _task = task;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         });
         assert_eq!(peer.event().await["type"], "welcome");

@@ -270,7 +270,7 @@ fn a_client_that_ignores_the_rate_for_ten_seconds_is_closed() {
 
 #[test]
 fn a_client_that_waits_as_told_is_never_closed() {
-    let time = time_to_close(Rate::new(1, 1), |model| model.told_to_wait());
+    let time = time_to_close(Rate::new(1, 1), Model::told_to_wait);
     assert_eq!(time, None);
 }
 

@@ -1,6 +1,7 @@
 //! A model of token buckets that counts tokens, and a rate shared by the sessions of one user.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chat_proto::{Bucket, Rate, SharedRate};
@@ -41,26 +42,28 @@ impl Tokens {
     }
 }
 
-/// The rate of a user, with a clock that the test sets.
-#[derive(Clone, Default)]
+/// The rate of a user with one session, and a clock that the test sets.
+#[derive(Clone)]
 pub(crate) struct UserRate {
-    bucket: Arc<Mutex<(Bucket, Duration)>>,
-    rate: Option<Rate>,
+    bucket: Bucket,
+    rate: Rate,
+    now_ms: Arc<AtomicU64>,
 }
 
 impl UserRate {
     pub(crate) fn new(rate: Rate) -> Self {
-        Self { bucket: Arc::default(), rate: Some(rate) }
+        Self { bucket: Bucket::default(), rate, now_ms: Arc::default() }
     }
 
     pub(crate) fn set_time(&self, now: Duration) {
-        self.bucket.lock().expect("no panic").1 = now;
+        let now = u64::try_from(now.as_millis()).expect("a short time");
+        self.now_ms.store(now, Ordering::Relaxed);
     }
 }
 
 impl SharedRate for UserRate {
     fn take(&mut self, cost: u32) -> Result<(), Duration> {
-        let (bucket, now) = &mut *self.bucket.lock().expect("no panic");
-        bucket.take(self.rate.unwrap_or(Rate::UNLIMITED), *now, cost)
+        let now = Duration::from_millis(self.now_ms.load(Ordering::Relaxed));
+        self.bucket.take(self.rate, now, cost)
     }
 }
