@@ -23,7 +23,8 @@ pub use notice::{InvalidNotice, NodePresence, Notice, RosterEntry};
 /// - **Loss.** While two nodes are joined, each notice of one reaches the other. If a notice may have been lost, for
 ///   example because a buffer was full, the bus calls [`BusSink::node_joined`] again, on both nodes. They exchange their
 ///   rosters then.
-/// - **Order.** Notices may arrive late, in any order, and more than once. Typing is shown as it arrives.
+/// - **Order.** Notices may arrive late, in any order, and more than once. Typing is shown as it arrives. A
+///   repeated kick closes no new connection.
 /// - **Echo.** A node may receive its own notices. It ignores them.
 ///
 /// # Examples
