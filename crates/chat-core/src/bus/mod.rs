@@ -24,7 +24,7 @@ pub use notice::{InvalidNotice, NodePresence, Notice, RosterEntry};
 ///   example because a buffer was full, the bus calls [`BusSink::node_joined`] again, on both nodes. They exchange
 ///   their rosters then.
 /// - **Order.** Notices may arrive late, in any order, and more than once. Typing ends by itself after
-///   8 s, so a lost end is repaired.
+///   8 s, so a lost end is repaired. A repeated kick closes no new connection.
 /// - **Echo.** A node may receive its own notices. It ignores them.
 ///
 /// # Examples

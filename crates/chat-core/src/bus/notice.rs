@@ -10,8 +10,8 @@ use crate::{NodeId, RoomName, User, UserKey};
 /// ```
 /// use chat_core::{Notice, User};
 ///
-/// let notice = Notice::Kick { user: User::guest("ann")?.key() };
-/// assert_eq!(notice.encode(), br#"{"type":"kick","user":{"guest":true,"id":"ann"}}"#);
+/// let notice = Notice::Kick { user: User::guest("ann")?.key(), version: 7 };
+/// assert_eq!(notice.encode(), br#"{"type":"kick","user":{"guest":true,"id":"ann"},"version":7}"#);
 /// assert_eq!(Notice::decode(&notice.encode())?, notice);
 /// assert!(Notice::decode(b"{}").is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -46,6 +46,9 @@ pub enum Notice {
     Kick {
         /// The user.
         user: UserKey,
+        /// The version of the node's state, as in [`Presence`](Self::Presence). A kick of the user by the same node
+        /// whose version is not higher than that of an earlier one is ignored.
+        version: u64,
     },
     /// Each addressed node publishes its [`Roster`](Self::Roster) of these rooms.
     RosterRequest {

@@ -198,7 +198,8 @@ impl Chat {
     /// ```
     pub fn kick(&self, user: impl Into<UserKey>) -> usize {
         let user = user.into();
-        self.rooms().nodes.publish(&Notice::Kick { user: user.clone() });
+        let nodes = &self.rooms().nodes;
+        nodes.publish(&Notice::Kick { user: user.clone(), version: nodes.next_version() });
         self.shared.sessions.kick(&user)
     }
 
@@ -322,8 +323,8 @@ impl Shared {
     /// Takes a notice of the bus.
     fn receive(&self, received: BusEvent<'_>) {
         match received {
-            BusEvent::Notice(from, Notice::Kick { user }) if *from != self.rooms.nodes.id => {
-                self.sessions.kick(user);
+            BusEvent::Notice(from, Notice::Kick { user, version }) if *from != self.rooms.nodes.id => {
+                self.sessions.kick_from(from, user, *version);
             }
             _ => self.rooms.receive(received),
         }

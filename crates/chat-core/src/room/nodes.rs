@@ -75,7 +75,7 @@ impl Nodes {
         }
     }
 
-    pub(super) fn next_version(&self) -> u64 {
+    pub(crate) fn next_version(&self) -> u64 {
         self.version.fetch_add(1, Ordering::Relaxed) + 1
     }
 

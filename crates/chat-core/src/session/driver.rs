@@ -14,10 +14,10 @@ use super::operation::InFlight;
 use super::output::Output;
 use super::registry::{Permit, Phase};
 use super::ticket::Ticket;
-use crate::Limits;
 use crate::connection::{Connection, Incoming, Outgoing};
 use crate::room::Membership;
 use crate::timer::{Alarm, Stall};
+use crate::{CloseCode, Limits};
 
 /// Frames read, and rounds made, before other tasks get their turn.
 pub(super) const BURST: usize = 32;
@@ -122,8 +122,11 @@ impl<'c, C: Connection> Driver<'c, C> {
         Poll::Pending
     }
 
-    /// Leaves all rooms. Returns the permit, the unsent frames, and the numbers of frames received and sent.
-    pub(super) fn leave(self) -> (Permit, Output, u64, u64) {
+    /// Leaves all rooms, on purpose if the user was kicked. Returns the permit, the unsent frames, and the numbers of frames received and sent.
+    pub(super) fn leave(mut self) -> (Permit, Output, u64, u64) {
+        if self.ticket.permit.close_now() == Some(CloseCode::Kicked) {
+            self.session.leave_all().for_each(Membership::leave);
+        }
         (self.ticket.permit, self.output, self.received, self.sent)
     }
 

@@ -5,6 +5,7 @@ mod catch_up;
 mod driver;
 mod end;
 mod input;
+mod kicks;
 mod operation;
 mod output;
 mod rates;

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::addresses::{Addresses, CountedAddress};
+use super::kicks::RemoteKicks;
 use crate::room::Inbox;
 use crate::{AdmitError, CloseCode, ConnectionLimits, NodeId, Refusals, User, UserKey};
 
@@ -20,6 +21,7 @@ pub(crate) struct Sessions {
     connections: AtomicUsize,
     serving: AtomicUsize,
     index: Mutex<Index>,
+    remote_kicks: Mutex<RemoteKicks>,
     addresses: Mutex<Addresses>,
     refusals: Mutex<Refusals>,
     /// Notified when the last connection has gone.
@@ -89,6 +91,7 @@ impl Sessions {
             connections: AtomicUsize::new(0),
             serving: AtomicUsize::new(0),
             index: Mutex::default(),
+            remote_kicks: Mutex::default(),
             addresses: Mutex::default(),
             refusals: Mutex::default(),
             all_closed: Notify::new(),
@@ -168,6 +171,13 @@ impl Sessions {
         let count = controls.len();
         wake_all(controls);
         count
+    }
+
+    /// Closes all connections of a user that another node has kicked. A repeated kick changes nothing.
+    pub(crate) fn kick_from(&self, node: &NodeId, user: &UserKey, version: u64) {
+        if self.remote_kicks.lock().is_new(node, user, version) {
+            self.kick(user);
+        }
     }
 
     /// Waits until no connection is left.

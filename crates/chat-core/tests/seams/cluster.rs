@@ -115,6 +115,19 @@ async fn a_kick_closes_the_connections_of_a_user_on_all_nodes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_kicked_user_leaves_at_once_on_all_nodes() {
+    let (_cluster, a, b) = two_nodes().await;
+    let _open = a.subscribe(&lobby()).await.expect("a subscription");
+    let mut watcher = watcher(&b).await;
+    for kicking in [&a, &b] {
+        let _connections = (member(&a, "ann").await, member(&a, "ann").await, member(&b, "ann").await);
+        kicking.kick(User::guest("ann").expect("a name"));
+        assert_eq!(watcher.events().await, [presence("ann", "joined"), presence("ann", "left")]);
+        assert_eq!((names(&a), names(&b)), (vec!["watcher".to_owned()], vec!["watcher".to_owned()]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_users_of_a_lost_node_leave() {
     let (cluster, a, b) = two_nodes().await;
     let mut watcher = watcher(&a).await;

@@ -220,11 +220,12 @@ async fn notices_of_a_node_that_has_not_joined_are_ignored_except_kicks() {
     assert_eq!(watcher.events().await, [presence("ghost", "left")]);
     bus.sink().receive(
         &"a".parse().expect("a name"),
-        &Notice::Kick { user: UserKey::guest("watcher").expect("a name") },
+        &Notice::Kick { user: UserKey::guest("watcher").expect("a name"), version: 1 },
     );
     settle().await;
     assert_eq!(watcher.closed_with(), None, "an own notice is ignored");
-    bus.sink().receive(&stranger, &Notice::Kick { user: UserKey::guest("watcher").expect("a name") });
+    bus.sink()
+        .receive(&stranger, &Notice::Kick { user: UserKey::guest("watcher").expect("a name"), version: 1 });
     watcher.until_gone().await;
     assert_eq!(watcher.closed_with(), Some(Some(4503)));
 }

@@ -157,6 +157,11 @@ impl<M> Session<M> {
         self.rooms.remove(room)
     }
 
+    /// Takes the memberships of all rooms.
+    pub fn leave_all(&mut self) -> impl Iterator<Item = M> + use<M> {
+        std::mem::take(&mut self.rooms).into_values()
+    }
+
     /// Returns true if the session can take another text frame now.
     pub fn wants_text(&self) -> bool {
         self.backlog.len() < self.limits.connection.max_backlog_commands

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use chat_core::NodeLimits;
+use chat_core::{NodeLimits, Notice, UserKey};
 use serde_json::{Value, json};
 
-use super::{Case, Stage};
+use super::{Case, Heard, Stage};
 use crate::cases::{eventually, same};
 use crate::{Failure, TIME_LIMIT, TestChat, Verdict};
 
@@ -71,6 +71,33 @@ chat_suite::cases!(
         }
         bob.send(&json!({"type": "ping"}))?;
         bob.event("pong").await.map(drop)
+    }
+
+    /// A repeated kick closes nothing: the user may have connected again. A later kick does.
+    #[source = "chat_core::Bus, Order"]
+    async fn a_repeated_kick_closes_nothing(stage: Stage) -> Verdict {
+        let (node, chat) = (stage.node("a").await, stage.chat("b", limits(LONG)).await);
+        node.hears(&Heard::Joined("b".parse().map_err(|error| Failure::new("a name", error))?)).await?;
+        let kick = |name, version| {
+            let user = UserKey::guest(name).map_err(|error| Failure::new("a name", error))?;
+            node.publish(&Notice::Kick { user, version });
+            Ok::<_, Failure>(())
+        };
+        let mut ann = chat.connect("ann")?;
+        kick("ann", 3)?;
+        same(&ann.closed().await?, &4503)?;
+        let mut ann = chat.connect("ann")?;
+        // The notices may change places, so each kick of bob follows a repeated one of ann.
+        for version in [2, 4] {
+            let mut bob = chat.connect("bob")?;
+            kick("ann", 3)?;
+            kick("bob", version)?;
+            same(&bob.closed().await?, &4503)?;
+        }
+        ann.send(&json!({"type": "ping"}))?;
+        ann.event("pong").await?;
+        kick("ann", 5)?;
+        same(&ann.closed().await?, &4503)
     }
 
     /// The users of a node that is lost leave, and are there again when it comes back.

@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use chat_core::{Bus, BusSink, NodeId, Notice};
 use chat_store_conformance::bus::Fixture;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// The number of the next kick of a relay that numbers them.
+static KICKS: AtomicU64 = AtomicU64::new(1_000);
 
 /// The fault of a relay that the suite must notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub(crate) enum Defect {
     ForgetsGuests,
     /// Kicks reach only one node.
     KicksOnOneNode,
+    /// Each delivery of a kick has another version.
+    NumbersKicks,
     /// Notices have the name of the node that receives them.
     NamesTheReceiver,
 }
@@ -123,7 +129,12 @@ async fn run(state: Arc<Mutex<State>>, mut notices: UnboundedReceiver<(NodeId, V
 fn deliver(state: &Mutex<State>, from: &NodeId, bytes: &[u8], defect: Defect) {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let text = if defect == Defect::ForgetsGuests { text.replace("true", "false") } else { text };
-    let notice = Notice::decode(text.as_bytes()).expect("a notice");
+    let mut notice = Notice::decode(text.as_bytes()).expect("a notice");
+    if let Notice::Kick { version, .. } = &mut notice
+        && defect == Defect::NumbersKicks
+    {
+        *version = KICKS.fetch_add(1, Ordering::Relaxed);
+    }
     let is_kick = matches!(notice, Notice::Kick { .. });
     let mut receivers = state.lock().reachable(from);
     if is_kick && defect == Defect::KicksOnOneNode {
