@@ -120,5 +120,5 @@ fn use_host_of_target(request: &mut ServiceRequest) {
 
 fn refusal(request: &ServiceRequest, hosts: &HostPolicy) -> Option<Answer> {
     let target = request.uri().path_and_query().map_or("", |target| target.as_str());
-    screen(&head(request.request(), target), hosts)
+    screen(&head(request.request(), target), hosts, request.request().peer_addr())
 }

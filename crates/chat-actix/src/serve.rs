@@ -55,7 +55,7 @@ where
         .tcp_nodelay(true)
         // The chat limits the connections, and tells the clients that it refuses.
         .max_connections(usize::MAX)
-        .shutdown_timeout(limits.connection.close_timeout.as_secs())
+        .shutdown_timeout(whole_seconds(limits.connection.close_timeout))
         .disable_signals()
         .on_connect(move |stream, _| set_user_timeout(abandon_timeout, stream))
         .listen(listener.into_std()?)?
@@ -71,6 +71,11 @@ where
     ended
 }
 
+/// Rounds up to seconds. actix takes no other unit, and 0 would end the connections at once.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
+}
+
 /// Makes the kernel end a connection whose peer reads nothing for this time. actix has no such limit.
 fn set_user_timeout(limit: Duration, stream: &dyn Any) {
     #[cfg(target_os = "linux")]
@@ -78,5 +83,16 @@ fn set_user_timeout(limit: Duration, stream: &dyn Any) {
         && let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(limit))
     {
         debug!(%error, "socket option failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_second_is_rounded_up() {
+        let rounded = [0, 1, 500, 1_000, 1_001].map(|millis| whole_seconds(Duration::from_millis(millis)));
+        assert_eq!(rounded, [0, 1, 1, 1, 2]);
     }
 }

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -116,7 +117,8 @@ fn use_host_of_target<B>(request: &mut Request<B>) {
 
 fn refusal<B>(request: &Request<B>, hosts: &HostPolicy) -> Option<Answer> {
     let target = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
-    screen(&head_of(request.method(), request.version(), target, request.headers()), hosts)
+    let peer = request.extensions().get::<SocketAddr>().copied();
+    screen(&head_of(request.method(), request.version(), target, request.headers()), hosts, peer)
 }
 
 /// Removes the length from a 101, which must not have one (RFC 9110, section 8.6). axum adds it.

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use chat_core::{
-    Action, Chat, Decision, Denied, Endpoint, Forbidden, IdentifyRequest, Identity, RequestContext, RoomName,
-    UpgradeGuard, User,
+    Action, Chat, Decision, Denied, Endpoint, Forbidden, HostPolicy, IdentifyRequest, Identity,
+    RequestContext, RoomName, Unavailable, UpgradeGuard, User, screen,
 };
-use chat_testkit::{Peer, guarded, handshake, member, plain};
+use chat_testkit::{Peer, guarded, handshake, member, pass, plain};
 use parking_lot::Mutex;
 use serde_json::json;
 use tracing::subscriber::{DefaultGuard, set_default};
@@ -131,4 +131,38 @@ async fn an_authorize_that_panics_refuses_the_command_and_nothing_else() {
     assert_eq!(ann.ask(send).await["seq"], 1);
     let lines = log.lines("Authorize panicked");
     assert_eq!(lines.len(), 1, "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_refused_before_the_routes_have_one_line_in_a_minute() {
+    let (log, _guard) = Log::start();
+    let refuse = || screen(&plain("OPTIONS", "*"), &HostPolicy::Any, Some(peer())).expect("refused").status();
+    for _ in 0..6 {
+        assert_eq!(refuse(), 400);
+    }
+    let lines = log.lines("request refused");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("peer=192.0.2.7:50000") && lines[0].contains("suppressed=0"), "{lines:?}");
+    pass(60.0).await;
+    assert_eq!(refuse(), 400);
+    let lines = log.lines("request refused");
+    assert!(lines.len() == 2 && lines[1].contains("suppressed=5"), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_identify_that_fails_has_one_line_in_a_minute() {
+    let (log, _guard) = Log::start();
+    let endpoint =
+        Endpoint::new(Chat::default()).identify(|_: &IdentifyRequest<'_>| -> Result<Identity, Denied> {
+            Err(Unavailable::new("the directory is down").into())
+        });
+    for _ in 0..6 {
+        assert_eq!(status(&endpoint.clone(), &guarded()).await, 503);
+    }
+    let lines = log.lines("identity unavailable");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    pass(60.0).await;
+    assert_eq!(status(&endpoint, &guarded()).await, 503);
+    let lines = log.lines("identity unavailable");
+    assert!(lines.len() == 2 && lines[1].contains("suppressed=5"), "{lines:?}");
 }

@@ -11,11 +11,17 @@ const DEFAULT: &str = "info,actix_http=off";
 /// The directive that comes first, so that errors are logged unless another directive turns them off.
 const ERRORS: &str = "error";
 
+/// The directive for the warning of this module. Otherwise the wanted directives could filter it out.
+const WARNING: &str = "chatd::directives=warn";
+
 /// Beginnings of the targets that have log lines.
-const TARGETS: [&str; 12] = [
+const TARGETS: [&str; 15] = [
     "actix",
     "axum",
-    "chat_",
+    "chat_actix",
+    "chat_adapter",
+    "chat_core",
+    "chat_sqlite",
     "chatd",
     "h2",
     "hyper",
@@ -33,6 +39,15 @@ pub(crate) struct Directives {
     pub(crate) text: String,
     /// The first target that has no log lines.
     pub(crate) unknown_target: Option<String>,
+}
+
+impl Directives {
+    /// Logs the warning, if there is one.
+    pub(crate) fn warn(&self) {
+        if let Some(target) = &self.unknown_target {
+            tracing::warn!(directive = %target.escape_debug(), "RUST_LOG names a target without log lines");
+        }
+    }
 }
 
 /// Reads the value of `RUST_LOG`; an empty one means that it is not set.
@@ -54,7 +69,8 @@ pub(crate) fn read(wanted: &str) -> Result<Directives, String> {
         }
         unknown_target.get_or_insert_with(|| target.to_owned());
     }
-    Ok(Directives { text: format!("{ERRORS},{wanted}"), unknown_target })
+    let first = if unknown_target.is_some() { format!("{ERRORS},{WARNING}") } else { ERRORS.to_owned() };
+    Ok(Directives { text: format!("{first},{wanted}"), unknown_target })
 }
 
 #[cfg(test)]
@@ -92,6 +108,36 @@ mod tests {
             assert!(filter.is_ok(), "{wanted}: {filter:?}");
         }
         assert_eq!(unknown("info,my_service=debug").as_deref(), Some("my_service"));
+    }
+
+    #[test]
+    fn the_warning_about_an_unknown_target_passes_its_own_filter() {
+        for wanted in ["chat_cor=debug", "my_service=debug", "off,my_service=debug", "error,my_service=off"] {
+            let directives = read(wanted).expect("valid directives");
+            let filter: tracing_subscriber::EnvFilter = directives.text.parse().expect("valid directives");
+            let (sender, lines) = std::sync::mpsc::channel();
+            let writer = move || Line(sender.clone());
+            let subscriber =
+                tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter).with_writer(writer);
+            tracing::subscriber::with_default(subscriber.finish(), || directives.warn());
+            let log: String = lines.try_iter().collect();
+            let target = directives.unknown_target.expect("an unknown target");
+            assert!(log.contains(&format!("directive={target}")), "{wanted}: {log:?}");
+        }
+    }
+
+    /// A writer of log lines.
+    struct Line(std::sync::mpsc::Sender<String>);
+
+    impl std::io::Write for Line {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.send(String::from_utf8_lossy(bytes).into_owned()).map_err(std::io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]

@@ -55,9 +55,7 @@ pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, String> {
         .with(ActixErrors::default().with_filter(of_actix))
         .init();
     panic::set_hook(Box::new(log_panic));
-    if let Some(target) = directives.unknown_target {
-        tracing::warn!(directive = %target.escape_debug(), "RUST_LOG names a target without log lines");
-    }
+    directives.warn();
     Ok(guard)
 }
 

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use std::{fmt, iter};
 
 use chat_proto::handshake::{Accept, OriginPolicy, Refusal, TrustedProxies, decide};
@@ -11,12 +12,15 @@ use serde_json::{Map, Value};
 use super::handler::{Handler, MakeHandler};
 use super::refusals::{RefusalLog, Refused};
 use crate::{
-    Answer, Chat, Denied, Health, Identify, IdentifyRequest, Identity, Limits, RequestContext, RequestHead,
-    Ticket, Unavailable, Upgrade, timer,
+    Answer, Chat, Denied, Health, Identify, IdentifyRequest, Identity, Limits, LogThrottle, RequestContext,
+    RequestHead, Ticket, Unavailable, Upgrade, timer,
 };
 
 /// The pages of [`Endpoint::with_status_pages`].
 const STATUS_PAGES: [&str; 3] = ["/", "/healthz", "/readyz"];
+
+/// Time between two warnings about an identity.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The content security policy of the page. No other page may show it in a frame.
 const PAGE_POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -46,6 +50,7 @@ pub struct Endpoint {
     proxies: Arc<TrustedProxies>,
     handler: Option<MakeHandler>,
     refusals: Arc<RefusalLog>,
+    identity_warnings: Arc<LogThrottle>,
     has_logged_missing_layer: Arc<AtomicBool>,
 }
 
@@ -123,6 +128,7 @@ impl Endpoint {
             proxies: Arc::default(),
             handler: None,
             refusals: Arc::default(),
+            identity_warnings: Arc::default(),
             has_logged_missing_layer: Arc::default(),
         }
     }
@@ -299,8 +305,10 @@ impl Endpoint {
             Ok(Err(_)) => Unavailable::new("the host's Identify panicked"),
             Err(_) => Unavailable::new(format!("no answer within {limit:?}")),
         };
-        let peer = context.peer.map(tracing::field::display);
-        tracing::warn!(cause = unavailable.cause(), peer, "identity unavailable");
+        if let Some(suppressed) = self.identity_warnings.permit(LOG_INTERVAL) {
+            let peer = context.peer.map(tracing::field::display);
+            tracing::warn!(cause = unavailable.cause(), peer, suppressed, "identity unavailable");
+        }
         Err(Refusal::Unavailable)
     }
 

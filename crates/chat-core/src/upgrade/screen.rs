@@ -1,13 +1,25 @@
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+use std::time::Duration;
+
 use chat_proto::handshake::HostPolicy;
 use tracing::info;
 
-use crate::{Answer, Limits, RequestHead};
+use crate::{Answer, Limits, LogThrottle, RequestHead};
+
+/// Time between two lines about refused requests.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The limit on the lines of the whole process: the layers of an adapter have no state in common.
+static REFUSALS: LazyLock<LogThrottle> = LazyLock::new(LogThrottle::default);
 
 /// Bytes of a refused `Host` in the log.
 const MAX_LOGGED_HOST_BYTES: usize = 255;
 
 /// Checks a request before any route sees it. Returns the response to send in place of a route's, if the request
 /// names no path or a host that `hosts` does not allow.
+///
+/// A refusal is logged with the address of the `peer`, at most once in a minute.
 ///
 /// The outermost layer of an adapter calls this. Routers may not expect a target such as `*` or `chat.example:80`.
 ///
@@ -20,13 +32,16 @@ const MAX_LOGGED_HOST_BYTES: usize = 255;
 ///     target: "*",
 ///     headers: vec![("Host", b"chat.example")],
 /// };
-/// assert_eq!(screen(&head, &HostPolicy::Any).map(|answer| answer.status()), Some(400));
+/// assert_eq!(screen(&head, &HostPolicy::Any, None).map(|answer| answer.status()), Some(400));
 /// ```
-pub fn screen(head: &RequestHead<'_>, hosts: &HostPolicy) -> Option<Answer> {
+pub fn screen(head: &RequestHead<'_>, hosts: &HostPolicy, peer: Option<SocketAddr>) -> Option<Answer> {
     let refusal = hosts.check(head).err()?;
-    let host = head.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
-    let host =
-        host.map(|(_, value)| value[..value.len().min(MAX_LOGGED_HOST_BYTES)].escape_ascii().to_string());
-    info!(status = refusal.status(), code = refusal.code(), host, "request refused");
+    if let Some(suppressed) = REFUSALS.permit(LOG_INTERVAL) {
+        let host = head.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let host =
+            host.map(|(_, value)| value[..value.len().min(MAX_LOGGED_HOST_BYTES)].escape_ascii().to_string());
+        let peer = peer.map(tracing::field::display);
+        info!(status = refusal.status(), code = refusal.code(), host, peer, suppressed, "request refused");
+    }
     Some(Answer::refusal(refusal, &Limits::default()))
 }

@@ -81,10 +81,8 @@ impl<W> Room<W> {
         // Without members there is no order to keep. The next member reads the log.
         if seq > head + 1 && !self.members.is_empty() {
             self.early.insert(seq, stored.frame.clone());
-            if self.early.len() > self.max_early {
-                // The entry is read from the log, like those before it.
-                self.early.pop_last();
-            }
+            // The dropped entries are read from the log, like those before them.
+            self.early.limit();
             return Committed::Early;
         }
         self.push_entry(seq, stored.frame.clone());
@@ -123,11 +121,10 @@ impl<W> Room<W> {
         // Each entry up to this one is in the page, or the log no longer has it.
         let end = page.messages.iter().map(|stored| stored.seq).max().unwrap_or(hole.up_to);
         self.committed = self.committed.max(end);
-        self.early.extend(page.messages.into_iter().map(|stored| (stored.seq, stored.frame)));
-        while let Some(next) = self.early.first_entry()
-            && *next.key() <= end
-        {
-            let (seq, frame) = next.remove_entry();
+        for stored in page.messages {
+            self.early.insert(stored.seq, stored.frame);
+        }
+        while let Some((seq, frame)) = self.early.take_first(end) {
             self.push_gap(seq.saturating_sub(1));
             self.push_entry(seq, frame);
         }
@@ -157,7 +154,7 @@ impl<W> Room<W> {
         self.committed = self.committed.max(head);
         if self.members.is_empty() && head > self.tail.head() {
             self.tail.observe(head);
-            self.early.retain(|seq, _| *seq > head);
+            while self.early.take_first(head).is_some() {}
         }
     }
 
@@ -174,10 +171,7 @@ impl<W> Room<W> {
 
     /// Adds the early entries that are next.
     fn push_early(&mut self) {
-        while let Some(next) = self.early.first_entry()
-            && *next.key() <= self.tail.head() + 1
-        {
-            let (seq, frame) = next.remove_entry();
+        while let Some((seq, frame)) = self.early.take_first(self.tail.head() + 1) {
             self.push_entry(seq, frame);
         }
     }

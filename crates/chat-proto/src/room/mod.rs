@@ -5,6 +5,7 @@
 //! from the log. [`Log`] is the log of a room in memory.
 
 mod commits;
+mod early;
 mod entry;
 mod event;
 mod log;

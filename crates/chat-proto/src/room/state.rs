@@ -1,8 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
-
+use super::early::Early;
 use super::missed::MissedPresence;
 use super::typing::{Source, Typing};
 use super::{Delivery, Joined, LogBounds, Member, Next, Resumption, RoomEvent, Roster, Tail, resume};
@@ -37,10 +36,9 @@ pub struct Room<W> {
     pub(super) name: RoomName,
     pub(super) tail: Tail<RoomEvent>,
     /// Entries whose predecessors have not been reported yet.
-    pub(super) early: BTreeMap<u64, Bytes>,
+    pub(super) early: Early,
     /// The newest entry that is known to be committed. The reports of the last ones may still come.
     pub(super) committed: u64,
-    pub(super) max_early: usize,
     max_batch: usize,
     default_page: u64,
     /// The epoch of the log, once it is known.
@@ -74,9 +72,8 @@ impl<W> Room<W> {
         Self {
             name,
             tail: Tail::new(0, limits.rooms.tail_events, limits.rooms.log_bytes),
-            early: BTreeMap::new(),
+            early: Early::new(limits.rooms.tail_events, limits.rooms.log_bytes),
             committed: 0,
-            max_early: limits.rooms.tail_events,
             max_batch: limits.wire.max_batch_bytes,
             default_page: limits.wire.default_page_messages as u64,
             epoch: None,

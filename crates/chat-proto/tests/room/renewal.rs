@@ -84,3 +84,18 @@ fn reports_of_another_epoch_are_dropped() {
     assert_eq!(room.commit("new", &stored(1)), Committed::InOrder);
     assert!(matches!(room.take(&mut member), Delivery::Events(_)));
 }
+
+#[test]
+fn early_entries_beyond_the_bytes_of_the_tail_are_read_from_the_log() {
+    let limits = Limits::default().with(|limits| limits.rooms.log_bytes = 1_000);
+    let mut room: Room<()> = Room::new(room("lobby"), &limits);
+    room.join(1, &ada(), (), bounds("e", 0), &JoinFrom::Now).unwrap();
+    let long = |seq| StoredMessage::new(seq, "x".repeat(400));
+    for seq in [5, 3, 4, 2] {
+        assert_eq!(room.commit("e", &long(seq)), Committed::Early);
+    }
+    assert_eq!(room.commit("e", &long(1)), Committed::InOrder);
+    assert_eq!(room.hole(), Some(Hole { after: 3, up_to: 5 }));
+    assert!(room.fill(&room.hole().unwrap(), Page::new("e".to_owned(), vec![long(4), long(5)])));
+    assert_eq!((room.head(), room.hole()), (5, None));
+}
