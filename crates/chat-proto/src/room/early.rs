@@ -17,6 +17,11 @@ impl Early {
         Self { entries: BTreeMap::new(), capacity, max_bytes, bytes: 0 }
     }
 
+    /// Returns the bytes of the entries.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn insert(&mut self, seq: u64, frame: Bytes) {
         self.bytes += frame.len();
         if let Some(repeated) = self.entries.insert(seq, frame) {
