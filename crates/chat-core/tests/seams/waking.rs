@@ -135,8 +135,8 @@ async fn eager_members(chat: &Chat) -> Vec<Peer> {
             let task = Arc::new(Eager { session, is_woken: AtomicBool::default() });
             Arc::clone(&task).wake();
             async move {
-                let _task = task;
                 std::future::pending::<()>().await;
+                drop(task);
             }
         });
         assert_eq!(peer.event().await["type"], "welcome");
