@@ -34,7 +34,8 @@ async fn one_history(seed: u64) -> Result<()> {
     let limits = Limits::default().with(|limits| {
         limits.rooms.log_messages = RETAINED;
         limits.wire.default_page_messages = RETAINED;
-        limits.wire.max_page_messages = 50;
+        // A join reads at most a page, and the plans ask for up to 400 messages. The bytes of a page are what limits it.
+        limits.wire.max_page_messages = 400;
         limits.rooms.tail_events = 32;
         limits.wire.max_batch_bytes = 8 * 1024;
         limits.connection.ping_interval = HOUR;

@@ -200,8 +200,8 @@ impl Client {
         self.page(Request::Search(room.clone()), &command).await
     }
 
-    /// Lists the users in a room, sorted by name. It asks for one page of 1,000 users after the other. Users who come or
-    /// go meanwhile may be missing or listed.
+    /// Lists the users in a room, sorted by name. It asks for one page of 1,000 users after the other. Users who come
+    /// or go meanwhile may be missing or listed.
     ///
     /// # Errors
     ///

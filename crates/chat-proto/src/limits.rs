@@ -147,8 +147,8 @@ pub struct HttpLimits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoomLimits {
-    /// Open rooms without members. Beyond it, the rooms that were used longest ago are closed. Rooms with members do not
-    /// count. Default 10,000.
+    /// Open rooms without members. Beyond it, the rooms that were used longest ago are closed. Rooms with members do
+    /// not count. Default 10,000.
     pub max_idle: usize,
     /// Rooms without a message that one user may be in at once, over all connections. 0 is no limit. Default 200.
     pub max_blank_per_user: usize,
@@ -174,8 +174,8 @@ pub struct RoomLimits {
     pub log_messages: usize,
     /// Bytes of messages that a room in memory keeps. A single message may be longer. Default 1 MiB.
     pub log_bytes: usize,
-    /// Idempotency keys of one user that a room in memory remembers. A key is never forgotten early: the user is refused
-    /// further ones. At least 1. Default 10,000.
+    /// Idempotency keys of one user that a room in memory remembers. A key is never forgotten early: the user is
+    /// refused further ones. At least 1. Default 10,000.
     pub log_keys: usize,
     /// Time for which an idempotency key is remembered. Default 24 h.
     pub key_window: Duration,

@@ -129,8 +129,8 @@ async fn flags_override_variables() -> Result<()> {
         ] {
             let (_, status) = request_upgrade(daemon.address(), &format!("Origin: {origin}\r\n")).await?;
             ensure!(status == expected, "{origin}: {status}");
+            daemon.sessions(0).await?;
         }
-        daemon.sessions(0).await?;
         let _one = Client::connect(daemon.address(), "one").await?;
         let (_, status) = request_upgrade(daemon.address(), "").await?;
         ensure!(status == 503, "over --max-connections: {status}");

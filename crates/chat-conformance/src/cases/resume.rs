@@ -64,6 +64,7 @@ chat_suite::cases!(
 
     /// A join with a `last` above the size of a page brings one page.
     #[source = "PROTOCOL.md, section 3"]
+    #[with(limits(without_rates))]
     async fn last_is_clamped_to_a_page(stage: Stage) -> Verdict {
         member_of_long_room(&stage, 210).await?;
         for last in [201_u64, (1 << 53) - 1] {

@@ -80,6 +80,7 @@ chat_suite::cases!(
 
     /// A join above `max_rooms` is `too_many_rooms`; after a `leave`, another join is accepted.
     #[source = "PROTOCOL.md, section 7.1"]
+    #[with(limits(without_rates))]
     async fn joining_too_many_rooms_is_refused(stage: Stage, mut ann: Client) -> Verdict {
         let max = stage.limits().connection.max_rooms;
         for n in 0..max {

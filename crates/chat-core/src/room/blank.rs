@@ -19,8 +19,8 @@ const HOUR: u32 = 60 * 60;
 /// Users whose rates are kept before those that are full are dropped.
 const MIN_PRUNED: usize = 1_024;
 
-/// The rooms without messages, by the users who are in them. Such a room costs memory and has nothing to lose, so a user
-/// has a limited number of them.
+/// The rooms without messages, by the users who are in them. Such a room costs memory and has nothing to lose, so a
+/// user has a limited number of them.
 #[derive(Debug)]
 pub(super) struct BlankRooms {
     max: usize,

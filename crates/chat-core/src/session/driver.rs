@@ -122,7 +122,8 @@ impl<'c, C: Connection> Driver<'c, C> {
         Poll::Pending
     }
 
-    /// Leaves all rooms, on purpose if the user was kicked. Returns the permit, the unsent frames, and the numbers of frames received and sent.
+    /// Leaves all rooms, on purpose if the user was kicked. Returns the permit, the unsent frames, and the numbers of
+    /// frames received and sent.
     pub(super) fn leave(mut self) -> (Permit, Output, u64, u64) {
         if self.ticket.permit.close_now() == Some(CloseCode::Kicked) {
             self.session.leave_all().for_each(Membership::leave);

@@ -192,8 +192,8 @@ impl Sessions {
     }
 }
 
-/// Wakes the tasks of sessions. The caller holds no lock: a waker may run a task at once, and the end of a session locks
-/// the index.
+/// Wakes the tasks of sessions. The caller holds no lock: a waker may run a task at once, and the end of a session
+/// locks the index.
 fn wake_all(controls: Vec<Arc<Control>>) {
     controls.into_iter().for_each(|control| control.inbox.waker.wake());
 }

@@ -1,6 +1,6 @@
 //! The header `Forwarded` (RFC 7239).
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use super::RequestHead;
 use super::proxies::address;

@@ -150,7 +150,7 @@ impl Node {
     /// # Errors
     ///
     /// A failure if they are not within the limit.
-    pub async fn hears_all(&self, expectation: &str, holds: impl Fn(&[Heard]) -> bool) -> Verdict {
+    pub async fn hears_all(&self, expectation: &str, mut holds: impl FnMut(&[Heard]) -> bool) -> Verdict {
         let wait = async {
             loop {
                 let news = self.news.notified();
