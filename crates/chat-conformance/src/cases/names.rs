@@ -13,6 +13,7 @@ chat_suite::cases!(
 
     /// A guest without a name gets a random id, and a short name that is the beginning of it.
     #[source = "PROTOCOL.md, section 1"]
+    #[with(race("the id of a guest without a name is random"))]
     async fn a_guest_without_a_name_gets_a_random_id(stage: Stage) -> Verdict {
         let mut ids = Vec::new();
         for _ in 0..3 {
@@ -28,6 +29,7 @@ chat_suite::cases!(
 
     /// No client can take the id or the name of a guest without a name, nor any other name that begins so.
     #[source = "PROTOCOL.md, section 6"]
+    #[with(race("the id of a guest without a name is random"))]
     async fn the_name_of_an_unnamed_guest_cannot_be_taken(stage: Stage) -> Verdict {
         let (id, name) = unnamed(&stage).await?;
         for taken in [&id, &name, "guest-2", "Guest 2", "guest_2", "ＧＵＥＳＴ－2"] {
