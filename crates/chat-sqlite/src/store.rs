@@ -198,7 +198,7 @@ impl SqliteStore {
     /// use chat_sqlite::{Options, SqliteStore};
     ///
     /// let dir = tempfile::tempdir()?;
-    /// SqliteStore::open(dir.path(), Options::default())?.close();
+    /// SqliteStore::open(dir.path(), Options::default())?.close_blocking();
     /// let compacted = SqliteStore::compact(dir.path())?;
     /// assert!(compacted.bytes_after <= compacted.bytes_before);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

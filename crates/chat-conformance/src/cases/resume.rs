@@ -19,6 +19,7 @@ chat_suite::cases!(
 
     /// A resume during a flood brings the old messages, then the live ones, and none twice.
     #[with(race("the resume can arrive between any two messages"))]
+    #[with(limits(without_rates))]
     async fn a_resume_during_a_flood_has_no_gap(stage: Stage) -> Verdict {
         let (mut ann, epoch) = member_of_long_room(&stage, 50).await?;
         let mut bob = stage.client("bob").await?;

@@ -7,7 +7,7 @@ use crate::scripts::command::{Command, From};
 use crate::scripts::expected::Source;
 use crate::scripts::room::Room;
 use crate::scripts::step::{CLIENTS, ROOMS};
-use crate::scripts::{DEFAULT_PAGE, MAX_ROOMS, with_reference};
+use crate::scripts::{DEFAULT_PAGE, MAX_PAGE, MAX_ROOMS, with_reference};
 
 impl Model {
     /// Executes a command.
@@ -110,7 +110,7 @@ impl Model {
         }
         // The messages after `after` are replayed; those in `missing` are reported as a gap.
         let (after, missing) = match (from, asked) {
-            (From::Last(count), _) => (head.saturating_sub(count).max(forgotten), None),
+            (From::Last(count), _) => (head.saturating_sub(count.min(MAX_PAGE)).max(forgotten), None),
             (_, None) => (head, None),
             (_, Some((_, seq))) if is_same && *seq >= forgotten => (*seq, None),
             (_, Some((_, seq))) => {
