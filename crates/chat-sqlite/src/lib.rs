@@ -1,4 +1,4 @@
-//! Chat rooms that survive a restart, in one SQLite database.
+//! Chat rooms that survive a restart, in a SQLite database, with a second one for the search index.
 //!
 //! A [`SqliteStore`] is a directory that one process uses at a time. It provides the rooms of a
 //! [`Chat`](chat_core::Chat). One thread writes: it commits all waiting messages in one transaction. A few

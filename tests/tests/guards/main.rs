@@ -6,6 +6,7 @@ mod adapters;
 mod docs;
 mod imports;
 mod layers;
+mod limits;
 mod purity;
 mod readme;
 mod sources;
