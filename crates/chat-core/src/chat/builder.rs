@@ -92,6 +92,7 @@ impl Builder {
             sessions: Arc::new(sessions),
             user_rates,
             authorize: self.authorize,
+            refusal_log: Arc::default(),
             subscriptions: AtomicU64::new(u64::MAX),
             closing: OnceLock::new(),
         });

@@ -1,8 +1,10 @@
 mod builder;
+mod refusal_log;
 mod refusals;
 mod rooms;
 
 pub use builder::Builder;
+pub(crate) use refusal_log::RefusalLog;
 pub use refusals::Refusals;
 
 use std::fmt;
@@ -45,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) user_rates: UserRates,
     pub(crate) authorize: Option<Arc<dyn Authorize>>,
+    pub(crate) refusal_log: Arc<RefusalLog>,
     /// The number of the next subscription. It counts down, since the numbers of connections count up.
     pub(crate) subscriptions: AtomicU64,
     /// The closing of the store, once it has begun. The store is closed once.
@@ -283,6 +286,8 @@ impl Chat {
         sessions.enter(Phase::Ended);
         let abandoned = sessions.connections();
         self.rooms().drained.send_replace(true);
+        // The process may end before the last endpoint is dropped.
+        self.shared.refusal_log.log_counts();
         let left = limit.saturating_sub(started.elapsed());
         let store = timeout(left, self.close_store()).await;
         let store = store.unwrap_or_else(|_| Err(Unavailable::new("the store was not closed in time")));
@@ -302,6 +307,10 @@ impl Chat {
             closing
         };
         self.shared.closing.get_or_init(begin).clone()
+    }
+
+    pub(crate) fn refusal_log(&self) -> Arc<RefusalLog> {
+        Arc::clone(&self.shared.refusal_log)
     }
 
     /// Returns the receiver of the bus's notices, which ends with the chat.

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use serde_json::{Map, Value};
 
 use super::handler::{Handler, MakeHandler};
-use super::refusals::{RefusalLog, Refused};
+use super::refused::Refused;
 use crate::{
     Answer, Chat, Denied, Health, Identify, IdentifyRequest, Identity, Limits, LogThrottle, RequestContext,
     RequestHead, Ticket, Unavailable, Upgrade, timer,
@@ -49,7 +49,6 @@ pub struct Endpoint {
     identify: Option<Arc<dyn Identify>>,
     proxies: Arc<TrustedProxies>,
     handler: Option<MakeHandler>,
-    refusals: Arc<RefusalLog>,
     identity_warnings: Arc<LogThrottle>,
     has_logged_missing_layer: Arc<AtomicBool>,
 }
@@ -127,7 +126,6 @@ impl Endpoint {
             identify: None,
             proxies: Arc::default(),
             handler: None,
-            refusals: Arc::default(),
             identity_warnings: Arc::default(),
             has_logged_missing_layer: Arc::default(),
         }
@@ -231,7 +229,7 @@ impl Endpoint {
             Ok(upgrade) => Decision::Upgrade(upgrade),
             Err(refusal) => {
                 if let Some(guard) = &context.guard {
-                    guard.refuse(Refused::new(refusal, head, Arc::clone(&self.refusals)), context.peer);
+                    guard.refuse(Refused::new(refusal, head, self.chat.refusal_log()), context.peer);
                 }
                 Decision::Answer(Answer::refusal(refusal, self.limits()))
             }

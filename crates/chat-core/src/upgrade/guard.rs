@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tracing::error;
 use tracing::field::display;
 
-use super::refusals::Refused;
+use super::refused::Refused;
 use crate::{Answer, Limits};
 
 /// A guard of one request. It compares the chat's decision about an upgrade with the response that the client gets.

@@ -5,7 +5,7 @@ mod context;
 mod endpoint;
 mod guard;
 mod handler;
-mod refusals;
+mod refused;
 mod screen;
 mod ticket;
 

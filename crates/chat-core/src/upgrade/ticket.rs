@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::info;
 
 use super::handler::MakeHandler;
-use super::refusals::Refused;
+use super::refused::Refused;
 use crate::{Answer, Connection, GuardedRequest, Limits, Ticket};
 
 /// An upgrade that the chat allows. [`accept`](Self::accept) carries it out. A drop of it cancels the upgrade.

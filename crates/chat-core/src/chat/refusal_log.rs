@@ -1,16 +1,13 @@
-//! Log lines about refused upgrades. One client can cause any number of refusals, so most of them are counted.
+//! The counts of refused upgrades in the log. One client can cause any number of refusals, so most of them have no line.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use chat_proto::handshake::Refusal;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tracing::{Level, info};
-
-use crate::RequestHead;
+use tracing::info;
 
 /// The period in which lines are limited, and after which the counts are logged.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -27,57 +24,9 @@ const MAX_ADDRESSES: usize = 1_024;
 /// Addresses that are named at the end of a period, those with the most refusals first.
 const NAMED_ADDRESSES: usize = 10;
 
-/// Characters of a header in a line.
-const MAX_FIELD_CHARS: usize = 128;
-
 /// The log of a chat's refusals.
 #[derive(Debug, Default)]
 pub(crate) struct RefusalLog(Mutex<Counts>);
-
-/// A refused request, with what its line says.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    refusal: Refusal,
-    origin: Option<String>,
-    host: Option<String>,
-    /// `None` for a refusal that no client can cause. It always has a line.
-    log: Option<Arc<RefusalLog>>,
-}
-
-impl Refused {
-    pub(super) fn new(refusal: Refusal, head: &RequestHead<'_>, log: Arc<RefusalLog>) -> Self {
-        let field = |name: &str| {
-            let (_, value) = head.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name))?;
-            Some(String::from_utf8_lossy(value).escape_debug().take(MAX_FIELD_CHARS).collect())
-        };
-        Self { refusal, origin: field("origin"), host: field("host"), log: Some(log) }
-    }
-
-    /// Returns a refusal because of an error of the host.
-    pub(super) fn internal() -> Self {
-        Self { refusal: Refusal::Internal, origin: None, host: None, log: None }
-    }
-
-    /// Logs the refusal, or counts it if there are many.
-    pub(super) fn log(self, status: u16, peer: Option<SocketAddr>) {
-        if !tracing::enabled!(Level::INFO) {
-            return;
-        }
-        let Self { refusal, origin, host, log } = self;
-        let has_line = log.is_none_or(|log| {
-            let address = peer.map(|peer| peer.ip().to_canonical());
-            let (is_first, has_line) = log.0.lock().record(address);
-            if is_first && let Ok(runtime) = Handle::try_current() {
-                drop(runtime.spawn(log_counts_later(Arc::downgrade(&log))));
-            }
-            has_line
-        });
-        if has_line {
-            let peer = peer.map(tracing::field::display);
-            info!(status, code = refusal.code(), origin, host, peer, "upgrade refused");
-        }
-    }
-}
 
 async fn log_counts_later(log: Weak<RefusalLog>) {
     tokio::time::sleep(PERIOD).await;
@@ -87,8 +36,17 @@ async fn log_counts_later(log: Weak<RefusalLog>) {
 }
 
 impl RefusalLog {
+    /// Counts a refusal. Returns true if it has a line.
+    pub(crate) fn record(self: &Arc<Self>, address: Option<IpAddr>) -> bool {
+        let (is_first, has_line) = self.0.lock().record(address);
+        if is_first && let Ok(runtime) = Handle::try_current() {
+            drop(runtime.spawn(log_counts_later(Arc::downgrade(self))));
+        }
+        has_line
+    }
+
     /// Logs the refusals that had no line, and begins another period.
-    fn log_counts(&self) {
+    pub(crate) fn log_counts(&self) {
         let (named, others) = std::mem::take(&mut *self.0.lock()).into_suppressed();
         for (address, refusals) in named {
             info!(address = address.map(tracing::field::display), refusals, "further upgrades refused");
