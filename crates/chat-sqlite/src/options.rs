@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Duration;
 
 /// The longest wait that timers and SQLite accept without overflow.
@@ -13,6 +14,7 @@ const MAX_WAIT: Duration = Duration::from_secs(20 * 24 * 60 * 60);
 /// assert_eq!(fast.durability, Durability::Process);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Durability {
     /// A crash of the process and a power failure. Each transaction waits until the disk has synchronized it.
     #[default]
@@ -20,6 +22,15 @@ pub enum Durability {
     /// A crash of the process. After a power failure or a kernel panic the newest messages may be lost, and a new
     /// epoch starts.
     Process,
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Disk => "disk",
+            Self::Process => "process",
+        })
+    }
 }
 
 /// The configuration of a [`SqliteStore`](crate::SqliteStore).

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use chat_core::{Builder, Readiness};
-use chat_sqlite::{Durability, OpenError, Opening, Options, SqliteStore};
+use chat_sqlite::{OpenError, Opening, Options, SqliteStore};
 use serde_json::{Value, json};
 use tracing::info;
 
@@ -57,10 +57,6 @@ impl Storage {
 }
 
 fn log_opening(dir: &Path, options: &Options, opening: Opening) {
-    let durability = match options.durability {
-        Durability::Disk => "disk",
-        Durability::Process => "process",
-    };
     let (found, cause) = match opening {
         Opening::New => ("new", None),
         Opening::Closed => ("closed cleanly", None),
@@ -68,5 +64,5 @@ fn log_opening(dir: &Path, options: &Options, opening: Opening) {
         Opening::NewEpoch { reason } => ("new epoch", Some(reason)),
         _ => ("unknown", None),
     };
-    info!(data = %dir.display(), durability, found, cause, "store opened");
+    info!(data = %dir.display(), durability = %options.durability, found, cause, "store opened");
 }

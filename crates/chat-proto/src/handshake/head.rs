@@ -18,6 +18,7 @@ pub struct RequestHead<'a> {
 
 /// The HTTP version of a request, as far as the handshake distinguishes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Version {
     /// HTTP/1.0 or older, which has no upgrade.
     Http10,

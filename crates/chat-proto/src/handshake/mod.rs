@@ -24,6 +24,7 @@ use crate::{Limits, SUBPROTOCOL, User};
 /// The origins that may connect (RFC 6455 section 10.2). A request without `Origin` does not come from a browser, and
 /// is always allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OriginPolicy {
     /// The origin's host and port must be those of `Host`.
     #[default]
@@ -34,6 +35,7 @@ pub enum OriginPolicy {
 
 /// A handshake that is accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Accept {
     /// The value of `Sec-WebSocket-Accept`.
     pub accept_key: String,

@@ -71,6 +71,7 @@ pub enum ReconnectAdvice {
 
 /// The way in which a peer broke the WebSocket protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProtocolViolation {
     /// The peer sent frames that RFC 6455 forbids.
     #[error("frames that RFC 6455 forbids")]
