@@ -2,6 +2,7 @@
 
 mod configuration;
 mod connect_flood;
+mod descriptors;
 mod drain;
 mod exhaustion;
 mod refusals;
