@@ -6,5 +6,6 @@ mod descriptors;
 mod drain;
 mod exhaustion;
 mod refusals;
+mod send_buffer;
 mod suspension;
 mod unprivileged;
