@@ -7,7 +7,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, Error, HttpServer};
-use chat_core::Chat;
+use chat_core::{Chat, ConnectionLimits};
 use socket2::SockRef;
 use tokio::net::TcpListener;
 use tracing::debug;
@@ -17,8 +17,9 @@ use tracing::debug;
 ///
 /// The first request head has [`HttpLimits::head_timeout`](chat_core::HttpLimits::head_timeout) to arrive. Between two
 /// requests, a connection may be idle for [`HttpLimits::idle_timeout`](chat_core::HttpLimits::idle_timeout). A head
-/// that waited while the process was stopped for that time may be answered with 408. On Linux, a peer that reads
-/// nothing for [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the
+/// that waited while the process was stopped for that time may be answered with 408. The kernel holds
+/// [`ConnectionLimits::send_buffer_bytes`](chat_core::ConnectionLimits::send_buffer_bytes) of output. On Linux, a peer
+/// that reads nothing for [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the
 /// connection, which actix would keep. `stop` ends accepting; [`Chat::drain`] ends the sessions, so a host awaits it
 /// first.
 ///
@@ -46,7 +47,7 @@ where
     B: MessageBody + 'static,
 {
     let limits = chat.limits();
-    let abandon_timeout = limits.connection.abandon_timeout();
+    let connection = limits.connection.clone();
     let mut server = HttpServer::new(app)
         .client_request_timeout(limits.http.head_timeout)
         .keep_alive(limits.http.idle_timeout)
@@ -57,7 +58,7 @@ where
         .max_connections(usize::MAX)
         .shutdown_timeout(whole_seconds(limits.connection.close_timeout))
         .disable_signals()
-        .on_connect(move |stream, _| set_user_timeout(abandon_timeout, stream))
+        .on_connect(move |stream, _| configure(stream, &connection))
         .listen(listener.into_std()?)?
         .run();
     let handle = server.handle();
@@ -76,12 +77,19 @@ fn whole_seconds(time: Duration) -> u64 {
     time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }
 
-/// Makes the kernel end a connection whose peer reads nothing for this time. actix has no such limit.
-fn set_user_timeout(limit: Duration, stream: &dyn Any) {
+/// Limits the output that the kernel holds and, on Linux, the time for which a peer may read nothing. actix has no such
+/// limits.
+fn configure(stream: &dyn Any, limits: &ConnectionLimits) {
+    let Some(stream) = stream.downcast_ref::<TcpStream>() else { return };
+    let socket = SockRef::from(stream);
+    let configured = match limits.send_buffer_bytes {
+        0 => Ok(()),
+        bytes => socket.set_send_buffer_size(bytes),
+    };
     #[cfg(target_os = "linux")]
-    if let Some(stream) = stream.downcast_ref::<TcpStream>()
-        && let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(limit))
-    {
+    let configured = configured.and_then(|()| socket.set_tcp_user_timeout(Some(limits.abandon_timeout())));
+    // It fails only on a socket that is already closed, and the next read returns that error.
+    if let Err(error) = configured {
         debug!(%error, "socket option failed");
     }
 }

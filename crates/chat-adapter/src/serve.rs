@@ -28,8 +28,9 @@ const HYPER_MIN_BUFFER_BYTES: usize = 8 * 1024;
 /// The peer's [`SocketAddr`] is in the extensions of each request. A request head has
 /// [`HttpLimits::head_timeout`](chat_core::HttpLimits::head_timeout) to arrive and
 /// [`HttpLimits::head_buffer_bytes`](chat_core::HttpLimits::head_buffer_bytes) at most. Between two requests, a
-/// connection may be idle for [`HttpLimits::idle_timeout`](chat_core::HttpLimits::idle_timeout). On Linux, a peer that
-/// reads nothing for [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the
+/// connection may be idle for [`HttpLimits::idle_timeout`](chat_core::HttpLimits::idle_timeout). The kernel holds
+/// [`ConnectionLimits::send_buffer_bytes`](chat_core::ConnectionLimits::send_buffer_bytes) of output. On Linux, a peer
+/// that reads nothing for [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the
 /// connection. When the process has no file descriptor left, accepting pauses.
 ///
 /// `stop` ends accepting, not the sessions: [`Chat::drain`] does that.
@@ -128,13 +129,16 @@ where
     Ok(())
 }
 
-/// Sends without delay and, on Linux, limits the time for which a peer may read nothing. A session has its own limit
-/// for this, a plain response has none.
+/// Sends without delay, limits the output that the kernel holds and, on Linux, the time for which a peer may read
+/// nothing. A session has its own limit for this time, a plain response has none.
 fn configure(stream: &TcpStream, limits: &Limits) {
-    let configured = stream.set_nodelay(true);
+    let (socket, limits) = (SockRef::from(stream), &limits.connection);
+    let configured = stream.set_nodelay(true).and_then(|()| match limits.send_buffer_bytes {
+        0 => Ok(()),
+        bytes => socket.set_send_buffer_size(bytes),
+    });
     #[cfg(target_os = "linux")]
-    let configured = configured
-        .and_then(|()| SockRef::from(stream).set_tcp_user_timeout(Some(limits.connection.abandon_timeout())));
+    let configured = configured.and_then(|()| socket.set_tcp_user_timeout(Some(limits.abandon_timeout())));
     // It fails only on a socket that is already closed, and the next read returns that error.
     if let Err(error) = configured {
         debug!(%error, "socket option failed");

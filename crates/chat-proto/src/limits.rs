@@ -94,6 +94,10 @@ pub struct ConnectionLimits {
     pub ping_interval: Duration,
     /// Silence after that ping that ends the session. Default 20 s.
     pub ping_timeout: Duration,
+    /// Bytes of output that the operating system should hold for a connection; 0 leaves the size to the system. Linux
+    /// uses up to twice this memory, and at most what `net.core.wmem_max` allows. Default 128 KiB: two of the largest
+    /// pages of messages, and 10 Mbit/s to a peer that is 100 ms away.
+    pub send_buffer_bytes: usize,
     /// Time for which a peer may read nothing while frames wait for it. Default 15 s.
     pub write_timeout: Duration,
     /// Time for the closing handshake. Default 1 s.
@@ -302,6 +306,7 @@ impl Default for ConnectionLimits {
             error_window: Duration::from_secs(10),
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(20),
+            send_buffer_bytes: 128 * 1024,
             write_timeout: Duration::from_secs(15),
             close_timeout: Duration::from_secs(1),
         }

@@ -86,10 +86,11 @@ pub(crate) struct Config {
           value_delimiter = ',', value_parser = host)]
     allow_host: Vec<String>,
 
-    /// Answer 503 to further connections beyond this number
-    #[arg(long, env = "CHATD_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "100000",
+    /// Answer 503 to further connections beyond this number, which the hard limit of file descriptors can lower
+    /// [default: 100000]
+    #[arg(long, env = "CHATD_MAX_CONNECTIONS", value_name = "NUMBER",
           value_parser = value_parser!(u32).range(1..=10_000_000))]
-    max_connections: u32,
+    max_connections: Option<u32>,
 
     #[command(flatten)]
     pub(crate) limits: LimitOptions,
@@ -229,8 +230,8 @@ impl Config {
         Retain::apply(&self.retain, options)
     }
 
-    pub(crate) fn max_connections(&self) -> usize {
-        usize::try_from(self.max_connections).unwrap_or(usize::MAX)
+    pub(crate) fn max_connections(&self) -> Option<usize> {
+        self.max_connections.map(|number| usize::try_from(number).unwrap_or(usize::MAX))
     }
 
     pub(crate) fn drain_timeout(&self) -> Duration {

@@ -6,6 +6,7 @@
 pub mod echo;
 
 mod config;
+mod descriptors;
 mod directives;
 mod limit_options;
 mod links;
@@ -29,6 +30,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use config::Config;
+use descriptors::Descriptors;
 use signals::Signals;
 use storage::Storage;
 
@@ -78,6 +80,7 @@ where
     if let (Some(task), Some(dir)) = (&config.task, config.data()) {
         return tasks::run(task, dir);
     }
+    descriptors::raise_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&format!("cannot start threads: {error}")),
@@ -108,10 +111,11 @@ where
         Ok(signals) => signals,
         Err(error) => return refuse(&format!("cannot listen for signals: {error}")),
     };
+    let max_connections = Descriptors::count().max_connections(config.max_connections());
     announce(name, &listener);
 
     let drain_timeout = config.drain_timeout();
-    let chat = storage.attach(Chat::builder().limits(limits(&config))).build();
+    let chat = storage.attach(Chat::builder().limits(limits(&config, max_connections))).build();
     let (stopping, stop) = watch::channel(false);
     let hosts = config.hosts(&listener);
     let service = Service { endpoint: endpoint(&chat, config, storage), listener, hosts, stop };
@@ -162,9 +166,9 @@ where
     }
 }
 
-fn limits(config: &Config) -> Limits {
+fn limits(config: &Config, max_connections: usize) -> Limits {
     Limits::default().with(|limits| {
-        limits.connection.max_connections = config.max_connections();
+        limits.connection.max_connections = max_connections;
         config.limits.apply(limits);
         if config.echo {
             limits.wire.max_frame_bytes = MAX_ECHO_BYTES;

@@ -2,8 +2,10 @@
 
 mod configuration;
 mod connect_flood;
+mod descriptors;
 mod drain;
 mod exhaustion;
 mod refusals;
+mod send_buffer;
 mod suspension;
 mod unprivileged;
