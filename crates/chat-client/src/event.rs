@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_proto::command::JoinFrom;
-use chat_proto::{LimitsNotice, PresenceState, RoomName, User};
+use chat_proto::{LimitsNotice, PresenceMode, PresenceState, RoomName, User};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -38,6 +38,18 @@ pub enum ClientEvent {
         /// The change: the user joined or left.
         state: PresenceState,
     },
+    /// The number of users in a room that counts them, or that announces each of them again.
+    ///
+    /// With [`PresenceMode::Each`], a list of users that the consumer keeps is replaced by
+    /// [`members`](crate::Client::members). With [`PresenceMode::Count`], no user is typing.
+    Occupancy {
+        /// The room.
+        room: RoomName,
+        /// The number of users.
+        members: usize,
+        /// The way in which the room announces its users from now on.
+        presence: PresenceMode,
+    },
     /// A user started or stopped typing.
     Typing {
         /// The room.
@@ -65,6 +77,10 @@ pub enum ClientEvent {
         /// True if the room continues exactly where it stopped. If not, a [`Gap`](Self::Gap) follows for the entries
         /// that are known to be missing. In another epoch, the unread entries of the old epoch are missing too.
         recovered: bool,
+        /// The number of users in the room. Changes of presence while the client was away are not among the events.
+        members: usize,
+        /// The way in which the room announces its users.
+        presence: PresenceMode,
     },
     /// The server refused to let the client back into a room. The room sends no more events.
     Expelled {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use chat_proto::{RoomName, User};
+use chat_proto::{PresenceMode, RoomName, User};
 
 use crate::ReceivedMessage;
 
@@ -20,6 +20,8 @@ pub struct Joined {
     pub recovered: bool,
     /// The number of users in the room.
     pub members: usize,
+    /// The way in which the room announces its users.
+    pub presence: PresenceMode,
 }
 
 /// The reply to `history` (oldest message first) and to `search` (newest first).

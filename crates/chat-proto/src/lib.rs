@@ -48,8 +48,8 @@ pub use room::{
 pub use text::Text;
 pub use user::{InvalidUser, InvalidUserName, User, UserKey, user_record};
 pub use wire::{
-    CloseCode, ErrorCode, Event, InvalidEvent, LimitsNotice, OtherCode, PresenceState, ProtocolViolation,
-    RawEvent, ReconnectAdvice, command,
+    CloseCode, ErrorCode, Event, InvalidEvent, LimitsNotice, OtherCode, PresenceMode, PresenceState,
+    ProtocolViolation, RawEvent, ReconnectAdvice, command,
 };
 
 /// The subprotocol token of this protocol, as offered in `Sec-WebSocket-Protocol`.

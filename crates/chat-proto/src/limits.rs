@@ -167,6 +167,9 @@ pub struct RoomLimits {
     /// Time after which an empty room is closed, up to a tenth later. An empty room without a message is closed at
     /// once. Default 10 min.
     pub idle_timeout: Duration,
+    /// Users up to which a room announces each of them by `presence` events. A room with more users sends `occupancy`
+    /// events instead, at most one per second, and no `typing`. 0 lets every room count. Default 100.
+    pub presence_threshold: usize,
     /// Events in the tail of an open room, which has at most [`log_bytes`](Self::log_bytes). Default 256.
     pub tail_events: usize,
     /// Bytes of all tails and of all rooms in memory together. Beyond it, the tails of the rooms that were used longest
@@ -354,6 +357,7 @@ impl Default for RoomLimits {
             call_timeout: Duration::from_secs(5),
             catch_up_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(10 * 60),
+            presence_threshold: 100,
             tail_events: 256,
             memory_bytes: 256 * 1024 * 1024,
             log_messages: 1_000,

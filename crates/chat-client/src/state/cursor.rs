@@ -163,10 +163,13 @@ impl RoomCursor {
 
 #[cfg(test)]
 mod tests {
+    use chat_proto::PresenceMode;
+
     use super::*;
 
     fn joined(epoch: &str, seq: u64, first: u64, recovered: bool) -> Joined {
-        Joined { room: "lobby".parse().unwrap(), epoch: epoch.into(), seq, first, recovered, members: 1 }
+        let (room, presence) = ("lobby".parse().unwrap(), PresenceMode::Each);
+        Joined { room, epoch: epoch.into(), seq, first, recovered, members: 1, presence }
     }
 
     fn live(seq: u64) -> RoomCursor {

@@ -56,6 +56,11 @@ impl State {
             WireEvent::Presence { room, user, state } if has_capacity && self.cursors.contains_key(&room) => {
                 events.push(ClientEvent::Presence { room, user, state });
             }
+            WireEvent::Occupancy { room, members, presence }
+                if has_capacity && self.cursors.contains_key(&room) =>
+            {
+                events.push(ClientEvent::Occupancy { room, members, presence });
+            }
             WireEvent::Typing { room, user, active } if has_capacity && self.cursors.contains_key(&room) => {
                 events.push(ClientEvent::Typing { room, user, active });
             }
@@ -143,7 +148,8 @@ impl State {
             let recovered = cursor.handle_resumed(joined);
             if !cursor.announced || !recovered {
                 let (room, epoch) = (cursor.room.clone(), Arc::clone(&cursor.epoch));
-                events.push(ClientEvent::Resumed { room, epoch, recovered });
+                let (members, presence) = (joined.members, joined.presence);
+                events.push(ClientEvent::Resumed { room, epoch, recovered, members, presence });
             }
             cursor.announced = true;
         } else {

@@ -49,7 +49,7 @@ impl Request {
         Ok(match (self, event) {
             (
                 Self::Join(room, _) | Self::Resume(room),
-                Event::Joined { epoch, seq, first, recovered, members, .. },
+                Event::Joined { epoch, seq, first, recovered, members, presence, .. },
             ) => Reply::Joined(Joined {
                 room: room.clone(),
                 epoch: epoch.into(),
@@ -57,6 +57,7 @@ impl Request {
                 first,
                 recovered,
                 members,
+                presence,
             }),
             (Self::Leave(_), Event::Left { .. }) => Reply::Left,
             (Self::Send(_), Event::Sent { seq, at, duplicate, .. }) => {

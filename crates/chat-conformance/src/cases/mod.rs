@@ -24,6 +24,7 @@ mod limits;
 mod liveness;
 mod messages;
 mod names;
+mod occupancy;
 mod origin;
 mod preflight;
 mod pressure;
@@ -71,6 +72,7 @@ pub fn cases() -> Vec<Case> {
         group("messages", "Message in chat-core, and the log in chat-proto", messages::cases()),
         group("rooms", "room names and roster in chat-proto; the room in chat-core", rooms::cases()),
         group("events", "events and roster in chat-proto; the room in chat-core", events::cases()),
+        group("occupancy", "occupancy in chat-proto; the timer of the room in chat-core", occupancy::cases()),
         group("guarantees", "the session and the room in chat-core; the room's tail", guarantees::cases()),
         group("keys", "the idempotency keys of the log in chat-proto or of the store", keys::cases()),
         group("resume", "resume and tail in chat-proto; the session in chat-core", resume::cases()),
@@ -107,7 +109,7 @@ fn source(group: &str) -> &'static str {
         "commands" | "messages" | "search" => "PROTOCOL.md, section 3",
         "control" => "RFC 6455 section 5.5.3",
         "drain" => "PROTOCOL.md, section 5.6",
-        "events" => "PROTOCOL.md, section 4",
+        "events" | "occupancy" => "PROTOCOL.md, section 4",
         "fragments" => "RFC 6455 section 5.4",
         "framing" => "RFC 6455 section 5.2",
         "guarantees" => "PROTOCOL.md, section 5.1",

@@ -105,6 +105,51 @@ chat_suite::cases!(
         ann.expect_no_events().await
     }
 
+    /// A user who is in too many rooms without a message, over all connections, gets `too_many_rooms`. Another user can
+    /// join that room, and a `leave` makes space.
+    #[source = "PROTOCOL.md, section 7.1"]
+    #[with(limits(|limits| limits.rooms.max_blank_per_user = 3))]
+    #[with(needs(Needs::Limits))]
+    async fn joining_too_many_rooms_without_a_message_is_refused(stage: Stage) -> Verdict {
+        let (mut phone, mut laptop) = (stage.client("ann").await?, stage.client("ann").await?);
+        for (client, rooms) in [(&mut phone, ["a", "b"]), (&mut laptop, ["b", "c"])] {
+            for room in rooms {
+                client.join(&stage.named(room)).await?;
+            }
+        }
+        let one_more = json!({"type": "join", "room": stage.named("d")});
+        for client in [&mut phone, &mut laptop] {
+            client.ask_for_error("too_many_rooms", one_more.clone()).await?;
+        }
+        stage.client("bob").await?.join(&stage.named("d")).await?;
+        phone.ask_for("left", json!({"type": "leave", "room": stage.named("a")})).await?;
+        phone.join(&stage.named("d")).await?;
+        laptop.post(&stage.named("c"), "hi").await?;
+        laptop.join(&stage.named("e")).await.map(drop)
+    }
+
+    /// A user who sends the first message of too many rooms in an hour gets `rate_limited`, with a time of minutes.
+    /// Rooms that have messages stay open to that user, and another user can send the first message.
+    #[source = "PROTOCOL.md, section 8"]
+    #[with(limits(|limits| limits.rooms.max_created_per_hour = 2))]
+    #[with(needs(Needs::Limits))]
+    async fn creating_too_many_rooms_is_refused(stage: Stage, mut ann: Client, mut bob: Client) -> Verdict {
+        for room in ["a", "b", "c"] {
+            ann.join(&stage.named(room)).await?;
+        }
+        ann.post(&stage.named("a"), "hi").await?;
+        ann.post(&stage.named("b"), "hi").await?;
+        let error = ann.ask_for_error("rate_limited", send(&stage.named("c"), "hi")).await?;
+        let is_long = error["retry_after_ms"].as_u64().is_some_and(|wait| wait > 60_000);
+        ann.check(is_long, "`retry_after_ms` of minutes", &error)?;
+        ann.post(&stage.named("a"), "again").await?;
+        bob.join(&stage.named("c")).await?;
+        let seq = bob.post(&stage.named("c"), "hi").await?;
+        check(seq == 1, "the refused message was not stored", seq)?;
+        expect_first(&mut ann, &stage.named("c")).await?;
+        ann.post(&stage.named("c"), "now it has a message").await.map(drop)
+    }
+
     /// A message reaches only the members of its room, and each room has its own `seq`.
     #[source = "PROTOCOL.md, section 5.1"]
     async fn rooms_are_independent(stage: Stage) -> Verdict {
@@ -178,6 +223,12 @@ chat_suite::cases!(
         Ok(())
     }
 );
+
+/// Waits for the first message of a room.
+async fn expect_first(client: &mut Client, room: &str) -> Verdict {
+    let message = client.until("message").await?;
+    client.check(message["room"] == room && message["seq"] == 1, format!("message 1 of {room}"), &message)
+}
 
 /// Expects `bad_room` for each of these names.
 async fn bad(stage: &Stage, names: &[&str]) -> Verdict {

@@ -146,6 +146,56 @@ defects! {
     a_server_that_lets_typing_outlive_its_connection_is_caught
     by events::typing_ends_with_its_connection_and_by_itself =>
         Link { ignores_disconnects: true, ..Link::unchanged() };
+    a_server_that_does_not_say_that_it_counts_is_caught
+    by occupancy::a_room_above_the_threshold_counts_its_users =>
+        Link::event("joined", |event| remove_field(event, "presence"));
+    a_server_that_repeats_an_occupancy_at_once_is_caught
+    by occupancy::a_room_above_the_threshold_counts_its_users =>
+        Link::down(|frame, wires| {
+            wires.client(&frame);
+            if frame.json().is_some_and(|event| event["type"] == "occupancy") {
+                wires.client(&frame);
+            }
+        });
+    a_server_that_does_not_say_that_it_stops_counting_is_caught
+    by occupancy::a_room_with_fewer_users_announces_each_again =>
+        Link::event("occupancy", |event| event["presence"] = json!("count"));
+    a_server_that_sends_typing_in_a_room_that_counts_is_caught
+    by occupancy::a_room_that_counts_sends_no_typing =>
+        Link::down(|frame, wires| {
+            if let Some(event) = frame.json().filter(|event| event["type"] == "message") {
+                let typing =
+                    json!({"type": "typing", "room": event["room"], "user": event["user"], "active": true});
+                wires.client(&frame.clone().with_payload(typing.to_string()));
+            }
+            wires.client(&frame);
+        });
+    a_server_that_loses_a_departure_is_caught
+    by occupancy::no_departure_is_lost_when_many_members_drop_at_once =>
+        Link::drop_events(|event| {
+            let is_lost = event["user"]["id"].as_str().is_some_and(|id| id.starts_with("u77"));
+            event["state"] == "left" && is_lost
+        });
+    a_server_that_repeats_a_departure_is_caught
+    by occupancy::no_departure_is_lost_when_many_members_drop_at_once =>
+        Link::down(|frame, wires| {
+            wires.client(&frame);
+            if frame.json().is_some_and(|event| event["state"] == "left") {
+                wires.client(&frame);
+            }
+        });
+    a_server_that_does_not_count_down_is_caught
+    by occupancy::the_last_number_is_true_when_many_members_drop_at_once =>
+        {
+            let mut most = 0;
+            Link::event("occupancy", move |event| {
+                most = event["members"].as_u64().unwrap_or_default().max(most);
+                event["members"] = json!(most);
+            })
+        };
+    a_server_that_lets_a_user_create_rooms_again_at_once_is_caught
+    by rooms::creating_too_many_rooms_is_refused =>
+        Link::event("error", |event| event["retry_after_ms"] = json!(1_000));
     a_server_that_ignores_the_last_user_of_a_page_is_caught by rooms::members_are_paged =>
         Link::command(|command| {
             if command["type"] == "members" && command["after"].is_object() {

@@ -77,6 +77,9 @@ defects! {
     a_server_that_gives_each_connection_a_rate_of_its_own_is_caught
     by rates::the_connections_of_a_user_share_a_rate from
         one_name_for_each_connection();
+    a_server_that_counts_rooms_without_messages_for_each_connection_is_caught
+    by rooms::joining_too_many_rooms_without_a_message_is_refused from
+        one_name_for_each_connection();
     a_server_that_counts_a_refusal_for_the_rate_as_an_error_is_caught
     by rates::refusals_for_the_rate_do_not_close_the_connection =>
         {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::{Cursor, LogBounds, Page, Resumption, RoomEvent, StoredMessage};
-use crate::{Event, PresenceState, RoomName, User, UserKey};
+use crate::{Event, PresenceMode, PresenceState, RoomName, User, UserKey};
 
 /// One connection's position in one room: see [`Room::join`](super::Room::join).
 #[derive(Clone, Debug)]
@@ -15,6 +15,10 @@ pub struct Member {
     pub(super) epoch: String,
     pub(super) generation: u64,
     pub(super) cursor: Cursor,
+    /// The number of times that the room had started to count its users when `missed` was collected.
+    pub(super) starts: u64,
+    /// The last `occupancy` event, if the tail has dropped it and it is still to be taken.
+    pub(super) occupancy: Option<Bytes>,
     /// The changes of presence that the tail has dropped and that are still to be taken.
     pub(super) missed: BTreeMap<UserKey, (PresenceState, Bytes)>,
 }
@@ -28,6 +32,8 @@ pub struct Joined {
     pub resumption: Resumption,
     /// The number of users in the room.
     pub members: usize,
+    /// The way in which the room announces its users.
+    pub presence: PresenceMode,
 }
 
 /// The next step of a member: see [`Room::take`](super::Room::take).
@@ -86,10 +92,10 @@ impl Member {
         }
     }
 
-    /// Takes the next changes of presence that were missed: of at most `max_bytes`, or one that is longer.
+    /// Takes the last `occupancy` event and the next changes of presence that were missed: of at most `max_bytes`, or one that is longer.
     pub(super) fn take_missed(&mut self, max_bytes: usize) -> Option<Vec<RoomEvent>> {
-        let mut events = Vec::new();
-        let mut bytes = 0;
+        let mut events: Vec<_> = self.occupancy.take().into_iter().map(RoomEvent::presence).collect();
+        let mut bytes: usize = events.iter().map(|event| event.frame.len()).sum();
         while let Some(first) = self.missed.first_entry() {
             bytes += first.get().1.len();
             if !events.is_empty() && bytes > max_bytes {

@@ -12,6 +12,7 @@ mod log;
 mod member;
 mod memory;
 mod missed;
+mod occupancy;
 mod presence;
 mod resume;
 mod roster;

@@ -54,6 +54,9 @@ impl<W> Room<W> {
         if state == PresenceState::Left {
             self.typing.leave(&user.key());
         }
+        if self.count_users() {
+            return;
+        }
         let event = Event::Presence { room: self.room(), user: user.clone(), state };
         let frame = event.encode();
         self.missed.push(self.tail.end(), user.key(), state, frame.clone());

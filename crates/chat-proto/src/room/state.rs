@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::early::Early;
 use super::missed::MissedPresence;
+use super::occupancy::Occupancy;
 use super::typing::{Source, Typing};
 use super::{Delivery, Joined, LogBounds, Member, Next, Resumption, RoomEvent, Roster, Tail, resume};
 use crate::command::JoinFrom;
@@ -47,6 +48,7 @@ pub struct Room<W> {
     pub(super) generation: u64,
     pub(super) roster: Roster,
     pub(super) missed: MissedPresence,
+    pub(super) occupancy: Occupancy,
     pub(super) typing: Typing,
     /// Users on this node who started or stopped typing.
     pub(super) typing_here: Vec<(User, bool)>,
@@ -80,6 +82,7 @@ impl<W> Room<W> {
             generation: 0,
             roster: Roster::default(),
             missed: MissedPresence::default(),
+            occupancy: Occupancy::new(limits.rooms.presence_threshold),
             typing: Typing::default(),
             typing_here: Vec::new(),
             defers_leaving: false,
@@ -133,7 +136,7 @@ impl<W> Room<W> {
             self.announce(user, PresenceState::Joined);
         }
         let member = self.add(id, Some(user.clone()), waker, &bounds, resumption.after);
-        Ok((member, Joined { bounds, resumption, members: self.roster.len() }))
+        Ok((member, self.joined(bounds, resumption)))
     }
 
     /// Adds a subscriber. It gets the events of a member, and no user sees it.
@@ -164,7 +167,11 @@ impl<W> Room<W> {
             // The position among the other events stays.
             member.cursor.seq = resumption.after;
         }
-        Ok(Joined { bounds, resumption, members: self.roster.len() })
+        Ok(self.joined(bounds, resumption))
+    }
+
+    fn joined(&self, bounds: LogBounds, resumption: Resumption) -> Joined {
+        Joined { bounds, resumption, members: self.roster.len(), presence: self.presence() }
     }
 
     /// Removes a member that leaves, or a subscriber. A second call for the same member changes nothing.
@@ -185,6 +192,7 @@ impl<W> Room<W> {
         }
         if self.members.is_empty() {
             self.missed = MissedPresence::default();
+            self.occupancy.settle(self.roster.len());
         }
         if let Some(user) = &member.user
             && was_here
@@ -196,12 +204,13 @@ impl<W> Room<W> {
 
     /// Returns the time at which [`handle_timer`](Self::handle_timer) is due, if it is.
     pub fn deadline(&self) -> Option<Duration> {
-        self.typing.deadline()
+        [self.typing.deadline(), self.occupancy.deadline()].into_iter().flatten().min()
     }
 
     /// Records that the [`deadline`](Self::deadline) has passed.
     pub fn handle_timer(&mut self, now: Duration) {
         self.announce_typing(now);
+        self.announce_occupancy(now);
     }
 
     /// Returns true if the log has not started a new epoch since the member joined.
@@ -214,6 +223,7 @@ impl<W> Room<W> {
         if !self.is_current(member) {
             return Delivery::Renewed;
         }
+        self.collect_occupancy(member);
         self.collect_missed(member);
         let delivery = self.next(member);
         if let Some(waiting) = self.members.get_mut(&member.id) {
@@ -292,7 +302,8 @@ impl<W> Room<W> {
         let cursor = self.tail.cursor(after);
         self.members.insert(id, Waiting { waker, is_awake: false, position: cursor.position });
         let (epoch, generation) = (bounds.epoch.clone(), self.generation);
-        Member { id, user, epoch, generation, cursor, missed: BTreeMap::new() }
+        let starts = self.occupancy.starts();
+        Member { id, user, epoch, generation, cursor, starts, occupancy: None, missed: BTreeMap::new() }
     }
 }
 

@@ -75,6 +75,11 @@ impl Typing {
         }
     }
 
+    /// Ends the typing of all users without an event.
+    pub(super) fn end_all(&mut self) {
+        self.0.values_mut().for_each(|typist| (typist.until, typist.shown) = (None, None));
+    }
+
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.0.values().map(Typist::deadline).min()
     }
@@ -84,7 +89,7 @@ impl<W> Room<W> {
     /// Records that a member started or stopped typing. The connection of the member does not get the events.
     ///
     /// The other members get at most one event about a user in 2 s, with the last state. Typing ends if it is not
-    /// repeated for 8 s, or if the connection leaves.
+    /// repeated for 8 s, or if the connection leaves. A room that counts its users sends none.
     pub fn typing(&mut self, now: Duration, member: &Member, active: bool) {
         if let Some(user) = &member.user {
             self.set_typing(now, user, Source::Connection(member.id), active);
@@ -104,6 +109,9 @@ impl<W> Room<W> {
     }
 
     fn set_typing(&mut self, now: Duration, user: &User, source: Source, active: bool) {
+        if self.occupancy.counts() {
+            return;
+        }
         if active {
             let typist = self.typing.0.entry(user.key()).or_insert_with(|| Typist {
                 user: user.clone(),

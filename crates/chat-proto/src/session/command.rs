@@ -94,12 +94,12 @@ impl<M> Session<M> {
     }
 
     fn joined(reference: Option<String>, room: RoomName, joined: Joined) -> Vec<Effect> {
-        let Joined { bounds: LogBounds { epoch, head, first }, resumption, members } = joined;
+        let Joined { bounds: LogBounds { epoch, head, first }, resumption, members, presence } = joined;
         let gap = resumption.gap.map(|gap| {
             Effect::Reply(Event::Gap { room: room.clone(), epoch: epoch.clone(), from: gap.from, to: gap.to })
         });
         let recovered = resumption.recovered;
-        let joined = Event::Joined { reference, room, epoch, seq: head, first, recovered, members };
+        let joined = Event::Joined { reference, room, epoch, seq: head, first, recovered, members, presence };
         [Some(Effect::Reply(joined)), gap].into_iter().flatten().collect()
     }
 

@@ -9,7 +9,7 @@ mod json;
 
 pub use close::{CloseCode, ProtocolViolation, ReconnectAdvice};
 pub use error::{ErrorCode, OtherCode};
-pub use event::{Event, InvalidEvent, LimitsNotice, PresenceState, RawEvent};
+pub use event::{Event, InvalidEvent, LimitsNotice, PresenceMode, PresenceState, RawEvent};
 
 /// The largest integer that every JSON reader can hold (2^53 - 1).
 const MAX_INTEGER: u64 = (1 << 53) - 1;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use chat_proto::command::{Command, JoinFrom, parse};
 use chat_proto::room::Joined;
 use chat_proto::session::{Effect, Outcome, Session};
-use chat_proto::{ErrorCode, Limits, LogBounds, Range, Resumption, Search, User};
+use chat_proto::{ErrorCode, Limits, LogBounds, PresenceMode, Range, Resumption, Search, User};
 use serde_json::Value;
 
 fn command(text: &str) -> Result<Command, ErrorCode> {
@@ -29,7 +29,7 @@ fn member_within(limits: Limits) -> Session<()> {
     session.handle_text(Duration::ZERO, Bytes::from_static(br#"{"type":"join","room":"lobby"}"#));
     let bounds = LogBounds::new("e", 0);
     let resumption = Resumption { after: 0, recovered: true, gap: None };
-    let joined = Joined { bounds, resumption, members: 1 };
+    let joined = Joined { bounds, resumption, members: 1, presence: PresenceMode::Each };
     session.handle_outcome(Duration::ZERO, Outcome::Joined { membership: Some(()), joined });
     session
 }

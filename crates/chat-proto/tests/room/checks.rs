@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chat_proto::Range;
 use chat_proto::room::{Delivery, RoomEvent};
+use chat_proto::{PresenceMode, Range};
 use serde_json::Value;
 
-use crate::model::{Model, USERS};
+use crate::model::{Model, Reader, USERS};
 
 impl Model {
     /// Checks what must hold after each step.
@@ -80,7 +80,8 @@ impl Model {
         match self.room.take(&mut reader.member) {
             Delivery::Nothing => {
                 assert!(!reader.is_renewed && reader.next > self.room.head());
-                assert_eq!(reader.seen, present, "a reader that has taken everything knows who is present");
+                let is_counted = self.room.deadline().is_none();
+                reader.check_users(self.room.presence(), is_counted, present);
                 reader.is_awake = false;
                 false
             }
@@ -131,7 +132,9 @@ impl Model {
                         Some("joined") => reader.seen.insert(user),
                         _ => reader.seen.remove(&user),
                     };
-                    assert!(is_change, "twice: {event}");
+                    // The tail may have dropped the event with `each` before it.
+                    let is_counted = reader.presence == PresenceMode::Count;
+                    assert!(is_change || reader.asks || is_counted, "twice: {event}");
                     if Some(id) == self.witness && event["state"] == "left" {
                         let user = event["user"]["name"].as_str().unwrap_or_default();
                         if let Some((_, active)) = self.typing.get_mut(user) {
@@ -139,9 +142,23 @@ impl Model {
                         }
                     }
                 }
+                Some("occupancy") => {
+                    assert!(!is_entry);
+                    reader.members =
+                        event["members"].as_u64().and_then(|n| n.try_into().ok()).expect("a number");
+                    reader.asks = event["presence"] == "each";
+                    reader.presence = if reader.asks { PresenceMode::Each } else { PresenceMode::Count };
+                    if Some(id) == self.witness {
+                        let before = self.counted.replace(self.now);
+                        let is_early = before.is_some_and(|at| self.now < at + Duration::from_secs(1));
+                        assert!(!is_early, "two events within 1 s: {event}");
+                        self.typing.values_mut().for_each(|(_, active)| *active = false);
+                    }
+                }
                 _ => {
                     assert!(event["type"] == "typing" && !is_entry);
                     if Some(id) == self.witness {
+                        assert_eq!(reader.presence, PresenceMode::Each, "{event}");
                         self.check_typing(&event);
                     }
                 }
@@ -158,5 +175,22 @@ impl Model {
         assert!(!is_early, "two events within 2 s: {event}");
         assert!(active || before.is_some_and(|(_, active)| active), "an end without a start: {event}");
         assert!(self.present().contains(&user), "{event}");
+    }
+}
+
+impl Reader {
+    /// Checks what a reader that has taken everything knows about the users. `is_counted` is true if no event about
+    /// their number is to come.
+    fn check_users(&mut self, presence: PresenceMode, is_counted: bool, present: BTreeSet<String>) {
+        if presence == PresenceMode::Each {
+            assert_eq!(self.presence, PresenceMode::Each);
+            if std::mem::take(&mut self.asks) {
+                self.seen = present;
+            } else {
+                assert_eq!(self.seen, present, "a reader that has taken everything knows who is present");
+            }
+        } else if is_counted {
+            assert_eq!((self.presence, self.members), (PresenceMode::Count, present.len()));
+        }
     }
 }

@@ -6,6 +6,7 @@ mod histories;
 mod keys;
 mod model;
 mod nodes;
+mod occupancy;
 mod pages;
 mod presence;
 mod reader;
@@ -53,12 +54,14 @@ fn append(log: &mut Log, size: usize) -> StoredMessage {
 
 /// Small limits, so that short histories reach the tail, a page, and the end of the log.
 fn small_limits(log_bytes: Range<usize>, tail_events: Range<usize>) -> impl Strategy<Value = Limits> {
-    (1..20_usize, log_bytes, tail_events, 1..5_usize, 0..600_usize).prop_map(
-        |(log_messages, log_bytes, tail_events, max_page, max_batch)| {
+    let threshold = prop_oneof![Just(100), 0..3_usize];
+    (1..20_usize, log_bytes, tail_events, 1..5_usize, 0..600_usize, threshold).prop_map(
+        |(log_messages, log_bytes, tail_events, max_page, max_batch, threshold)| {
             Limits::default().with(|limits| {
                 limits.rooms.log_messages = log_messages;
                 limits.rooms.log_bytes = log_bytes;
                 limits.rooms.tail_events = tail_events;
+                limits.rooms.presence_threshold = threshold;
                 limits.wire.max_page_messages = max_page;
                 limits.wire.max_batch_bytes = max_batch;
                 limits.wire.default_page_messages = 3;

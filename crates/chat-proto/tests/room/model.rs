@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chat_proto::command::JoinFrom;
 use chat_proto::room::{Committed, Hole, Member, Room};
-use chat_proto::{Limits, Log, Page, Range, StoredMessage, User};
+use chat_proto::{Limits, Log, Page, PresenceMode, Range, StoredMessage, User};
 
 use crate::nodes::{Nodes, State};
 use crate::{append, room};
@@ -33,6 +33,8 @@ pub(crate) struct Model {
     pub(crate) now: Duration,
     /// The last event about typing of each user that the witness got: its time and its state.
     pub(crate) typing: BTreeMap<String, (Duration, bool)>,
+    /// The time of the last `occupancy` event that the witness got.
+    pub(crate) counted: Option<Duration>,
 }
 
 pub(crate) struct Reader {
@@ -44,6 +46,11 @@ pub(crate) struct Reader {
     pub(crate) is_awake: bool,
     /// The users that are present by the events that the reader got.
     pub(crate) seen: BTreeSet<String>,
+    /// The way in which the room announces its users, and their number, by the events that the reader got.
+    pub(crate) presence: PresenceMode,
+    pub(crate) members: usize,
+    /// True if the reader asks for the users after the events on their way.
+    pub(crate) asks: bool,
     /// True if the log has started a new epoch since the reader joined.
     pub(crate) is_renewed: bool,
     /// A page that was read and not yet taken, its last entry, and the first entry of the log.
@@ -76,6 +83,7 @@ impl Model {
             witness: None,
             now: Duration::ZERO,
             typing: BTreeMap::new(),
+            counted: None,
         };
         model.observe();
         if has_witness {
@@ -167,7 +175,7 @@ impl Model {
         let joined = self.room.join(id, &guest(user), id, bounds.clone(), &from);
         let (member, joined) = joined.expect("a position that was reached");
         assert_eq!((joined.bounds.head, joined.bounds.first), (self.head(), bounds.first));
-        assert_eq!(joined.members, self.room.roster().len());
+        assert_eq!((joined.members, joined.presence), (self.room.roster().len(), self.room.presence()));
         self.enter(id, member, Some(user), joined.resumption.after + 1);
     }
 
@@ -296,7 +304,19 @@ impl Model {
         let is_awake = self.room.wake(&member).is_some();
         assert!(is_awake, "a new member is not awake");
         let seen = self.room.roster().members().iter().map(|user| user.name().to_owned()).collect();
-        self.readers.insert(id, Reader { member, user, next, is_awake, seen, is_renewed: false, page: None });
+        let reader = Reader {
+            member,
+            user,
+            next,
+            is_awake,
+            seen,
+            presence: self.room.presence(),
+            members: self.room.roster().len(),
+            asks: false,
+            is_renewed: false,
+            page: None,
+        };
+        self.readers.insert(id, reader);
     }
 }
 

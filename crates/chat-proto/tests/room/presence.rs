@@ -67,7 +67,8 @@ impl Observer {
 
 #[test]
 fn an_observer_gets_the_departure_of_each_of_a_thousand_members() {
-    let mut lobby = Room::new(room("lobby"), &Limits::default());
+    let limits = Limits::default().with(|limits| limits.rooms.presence_threshold = 1_000);
+    let mut lobby = Room::new(room("lobby"), &limits);
     let members: Vec<_> = (0..1_000).map(|user| join(&mut lobby, user as u64, user)).collect();
     let mut observer = Observer::new(&mut lobby, 9_999);
     for member in &members {

@@ -2,7 +2,8 @@ use bytes::Bytes;
 use chat_proto::room::Joined;
 use chat_proto::session::{Action, Operation, Outcome};
 use chat_proto::{
-    AppendReceipt, Gap, LogBounds, Page, Resumption, RoomName, Roster, SearchPage, StoredMessage, User,
+    AppendReceipt, Gap, LogBounds, Page, PresenceMode, Resumption, RoomName, Roster, SearchPage,
+    StoredMessage, User,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -164,7 +165,10 @@ pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outc
             let gap = gap.then_some(Gap { from: 1, to: 5 });
             let resumption = Resumption { after: 5, recovered: gap.is_none(), gap };
             let membership = (!is_member).then(|| known(&operation.room));
-            Outcome::Joined { membership, joined: Joined { bounds, resumption, members: 1 } }
+            Outcome::Joined {
+                membership,
+                joined: Joined { bounds, resumption, members: 1, presence: PresenceMode::Each },
+            }
         }
         Action::Leave => Outcome::Left,
         Action::Send { .. } => {

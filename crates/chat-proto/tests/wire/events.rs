@@ -1,5 +1,6 @@
 use chat_proto::{
-    CloseCode, ErrorCode, Event, InvalidEvent, LimitsNotice, NewMessage, PresenceState, StoredMessage, User,
+    CloseCode, ErrorCode, Event, InvalidEvent, LimitsNotice, NewMessage, PresenceMode, PresenceState,
+    StoredMessage, User,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -26,6 +27,10 @@ fn stored() -> impl Strategy<Value = Vec<StoredMessage>> {
 
 fn presence_state() -> impl Strategy<Value = PresenceState> {
     select(vec![PresenceState::Joined, PresenceState::Left])
+}
+
+fn presence_mode() -> impl Strategy<Value = PresenceMode> {
+    select(vec![PresenceMode::Each, PresenceMode::Count])
 }
 
 /// Generates codes that the protocol has, and others.
@@ -55,17 +60,18 @@ fn unknown() -> impl Strategy<Value = Event> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let joined = (reference(), room(), text(), integer(), 1..100_u64, any::<bool>(), 0..9_usize).prop_map(
-        |(reference, room, epoch, seq, first, recovered, members)| Event::Joined {
-            reference,
-            room,
-            epoch,
-            seq,
-            first,
-            recovered,
-            members,
-        },
-    );
+    let joined =
+        (reference(), room(), text(), integer(), 1..100_u64, any::<bool>(), 0..9_usize, presence_mode())
+            .prop_map(|(reference, room, epoch, seq, first, recovered, members, presence)| Event::Joined {
+                reference,
+                room,
+                epoch,
+                seq,
+                first,
+                recovered,
+                members,
+                presence,
+            });
     let history = (reference(), room(), text(), stored(), any::<bool>()).prop_map(
         |(reference, room, epoch, messages, more)| Event::History { reference, room, epoch, messages, more },
     );
@@ -100,6 +106,11 @@ fn event() -> impl Strategy<Value = Event> {
             room,
             user,
             state
+        }),
+        (room(), 0..9_000_usize, presence_mode()).prop_map(|(room, members, presence)| Event::Occupancy {
+            room,
+            members,
+            presence
         }),
         (room(), user(), any::<bool>()).prop_map(|(room, user, active)| Event::Typing { room, user, active }),
         (room(), text(), integer(), integer()).prop_map(|(room, epoch, from, to)| Event::Gap {
@@ -177,6 +188,7 @@ fn examples() -> Vec<Value> {
         json!({"type": "found", "room": "lobby", "messages": [message]}),
         json!({"type": "members", "room": "lobby", "members": [user]}),
         json!({"type": "presence", "room": "lobby", "user": user, "state": "left"}),
+        json!({"type": "occupancy", "room": "lobby", "members": 101, "presence": "count"}),
         json!({"type": "typing", "room": "lobby", "user": user, "active": true}),
         json!({"type": "gap", "room": "lobby", "epoch": "e", "from": 1, "to": 2}),
         json!({"type": "pong"}),

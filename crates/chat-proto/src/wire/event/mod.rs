@@ -41,6 +41,7 @@ pub enum Event {
         first: u64,
         recovered: bool,
         members: usize,
+        presence: PresenceMode,
     },
     /// The reply to `leave`.
     Left {
@@ -91,6 +92,8 @@ pub enum Event {
     },
     /// The first connection of a user joined the room, or the last one left it.
     Presence { room: RoomName, user: User, state: PresenceState },
+    /// The number of users in a room, and the way in which it announces them from now on.
+    Occupancy { room: RoomName, members: usize, presence: PresenceMode },
     /// A user started or stopped typing.
     Typing { room: RoomName, user: User, active: bool },
     /// A range of entries that this connection does not get.
@@ -219,6 +222,7 @@ impl Event {
             Self::Welcome { .. }
             | Self::Message { .. }
             | Self::Presence { .. }
+            | Self::Occupancy { .. }
             | Self::Typing { .. }
             | Self::Gap { .. }
             | Self::Closing { .. } => None,
@@ -274,6 +278,17 @@ pub enum PresenceState {
     Joined,
     /// The user's last connection left the room.
     Left,
+}
+
+/// The way in which a room announces its users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PresenceMode {
+    /// A `presence` event for each user who joins or leaves.
+    Each,
+    /// The number of users, in `occupancy` events. There is no `typing` either.
+    Count,
 }
 
 /// The limits that the server announces in `welcome`.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Event, InvalidEvent, PresenceState};
+use super::{Event, InvalidEvent, PresenceMode, PresenceState};
 use crate::{CloseCode, ErrorCode, RoomName, StoredMessage, User};
 
 /// The fields of an event, borrowed from the text of its frame.
@@ -45,13 +45,15 @@ pub struct RawEvent<'a> {
     pub epoch: Cow<'a, str>,
     pub first: Option<u64>,
     pub recovered: Option<bool>,
-    /// A number in `joined`, a list in `members`.
+    /// A number in `joined` and `occupancy`, a list in `members`.
     #[serde(borrow)]
     pub members: Option<&'a RawValue>,
     #[serde(borrow)]
     pub messages: Option<&'a RawValue>,
     pub more: bool,
     pub total: Option<usize>,
+    #[serde(borrow)]
+    pub presence: Cow<'a, str>,
     #[serde(borrow)]
     pub state: Cow<'a, str>,
     pub active: Option<bool>,
@@ -122,6 +124,11 @@ impl<'a> RawEvent<'a> {
                     first: need.of("first", self.first.filter(|first| *first > 0))?,
                     recovered: need.of("recovered", self.recovered)?,
                     members: need.of("members", part(self.members))?,
+                    // A server that counts no users announces each.
+                    presence: match &*self.presence {
+                        "" => PresenceMode::Each,
+                        _ => need.of("presence", self.presence_mode())?,
+                    },
                 }
             }
             "left" => Event::Left { reference, room: Need("left").of("room", self.room())? },
@@ -191,6 +198,14 @@ impl<'a> RawEvent<'a> {
                     state: need.of("state", state)?,
                 }
             }
+            "occupancy" => {
+                let need = Need("occupancy");
+                Event::Occupancy {
+                    room: need.of("room", self.room())?,
+                    members: need.of("members", part(self.members))?,
+                    presence: need.of("presence", self.presence_mode())?,
+                }
+            }
             "typing" => {
                 let need = Need("typing");
                 Event::Typing {
@@ -234,6 +249,14 @@ impl<'a> RawEvent<'a> {
 
     fn room(&self) -> Option<RoomName> {
         self.room.parse().ok()
+    }
+
+    fn presence_mode(&self) -> Option<PresenceMode> {
+        match &*self.presence {
+            "each" => Some(PresenceMode::Each),
+            "count" => Some(PresenceMode::Count),
+            _ => None,
+        }
     }
 
     fn stored(&self) -> Option<Vec<StoredMessage>> {
