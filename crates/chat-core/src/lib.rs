@@ -129,9 +129,9 @@ pub use chat_proto::handshake::{
 pub use chat_proto::{
     AppendError, AppendReceipt, CloseCode, ConnectionLimits, ErrorCode, Event, HttpLimits, InvalidEvent,
     InvalidRoomName, InvalidUser, InvalidUserName, JoinError, Limits, LimitsNotice, LogBounds, NewMessage,
-    NodeLimits, Page, PresenceMode, PresenceState, ProtocolViolation, Range, Rate, RateLimits, RoomLimits,
-    RoomName, Scan, Search, SearchError, SearchPage, StoredMessage, Text, Unavailable, User, UserKey,
-    WireLimits, has_visible, is_printable,
+    NodeLimits, Page, PresenceMode, PresenceState, ProtocolViolation, Range, Rate, RateLimits, ReadLimits,
+    RoomLimits, RoomName, Scan, Search, SearchError, SearchPage, StoredMessage, Text, Unavailable, User,
+    UserKey, WireLimits, has_visible, is_printable,
 };
 
 #[cfg(doctest)]

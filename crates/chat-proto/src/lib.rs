@@ -37,7 +37,9 @@ mod text;
 mod user;
 mod wire;
 
-pub use limits::{ConnectionLimits, HttpLimits, Limits, NodeLimits, RateLimits, RoomLimits, WireLimits};
+pub use limits::{
+    ConnectionLimits, HttpLimits, Limits, NodeLimits, RateLimits, ReadLimits, RoomLimits, WireLimits,
+};
 pub use name::{InvalidRoomName, RoomName, has_visible, is_printable};
 pub use rate::{Bucket, Rate, SharedRate};
 pub use room::{

@@ -22,6 +22,8 @@ pub struct Limits {
     pub connection: ConnectionLimits,
     /// Rates at which clients may cause work.
     pub rates: RateLimits,
+    /// Numbers and times of searches, and of reads of history.
+    pub reads: ReadLimits,
     /// Sizes and times of requests and upgrades.
     pub http: HttpLimits,
     /// Numbers and times of rooms, and the sizes of a room in memory.
@@ -123,6 +125,26 @@ pub struct RateLimits {
     pub read_bytes: Rate,
 }
 
+/// Numbers and times of searches, and of reads of history. Each kind has its own queue, in which users take turns. A
+/// user has one search in flight at a time, over all connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReadLimits {
+    /// Searches of all users in flight. At least 1. Default 4.
+    pub max_searches: usize,
+    /// Reads of `history` of one user in flight. At least 1. Default 4.
+    pub max_history_per_user: usize,
+    /// Searches of one user that wait, and reads of `history` of one user that wait. Default 20: a client that searches
+    /// while its user types has fewer.
+    pub max_waiting_per_user: usize,
+    /// Searches of all users that wait, and reads of `history` of all users that wait. Default 1,000.
+    pub max_waiting: usize,
+    /// Time for which a search or a read of `history` waits for its turn. Default 5 s.
+    pub wait_timeout: Duration,
+    /// The advice in `retry_after_ms` if there is no place in a queue, or no turn in time. Default 1 s.
+    pub retry_after: Duration,
+}
+
 /// Sizes and times of requests and upgrades.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -222,6 +244,8 @@ impl Limits {
                 &mut limits.wire.default_search_messages,
                 &mut limits.connection.max_backlog_commands,
                 &mut limits.connection.max_errors,
+                &mut limits.reads.max_searches,
+                &mut limits.reads.max_history_per_user,
                 &mut limits.rooms.log_messages,
                 &mut limits.rooms.log_keys,
                 &mut limits.rooms.tail_events,
@@ -323,6 +347,19 @@ impl Default for RateLimits {
             user: Rate::new(100, 400),
             close_after: Duration::from_secs(10),
             read_bytes: Rate::new(256 * 1024, 1024 * 1024),
+        }
+    }
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        Self {
+            max_searches: 4,
+            max_history_per_user: 4,
+            max_waiting_per_user: 20,
+            max_waiting: 1_000,
+            wait_timeout: Duration::from_secs(5),
+            retry_after: Duration::from_secs(1),
         }
     }
 }

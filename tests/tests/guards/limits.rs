@@ -4,10 +4,11 @@ use std::path::Path;
 use anyhow::Result;
 
 /// The groups of limits, and the type of each.
-const GROUPS: [(&str, &str); 5] = [
+const GROUPS: [(&str, &str); 6] = [
     ("connection", "ConnectionLimits"),
     ("http", "HttpLimits"),
     ("rates", "RateLimits"),
+    ("reads", "ReadLimits"),
     ("rooms", "RoomLimits"),
     ("wire", "WireLimits"),
 ];

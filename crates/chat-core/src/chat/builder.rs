@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::Shared;
 use crate::room::{CheckBody, MemoryStore, Rooms};
-use crate::session::{Sessions, UserRates};
+use crate::session::{ReadQueues, Sessions, UserRates};
 use crate::{Authorize, Bus, Chat, Limits, Message, NodeId, Store, Text};
 
 /// A builder of a [`Chat`]. The default is a chat of guests who send text, with rooms in memory.
@@ -87,10 +87,12 @@ impl Builder {
         let node = self.node.or_else(|| self.bus.is_some().then(|| name.clone()));
         let sessions = Sessions::new(limits.connection.clone(), node);
         let user_rates = UserRates::new(limits.rates.user);
+        let reads = Arc::new(ReadQueues::new(&limits.reads));
         let chat = Chat::new(Shared {
             rooms: Arc::new(Rooms::new(limits, store, self.check_body, (name.clone(), self.bus.clone()))),
             sessions: Arc::new(sessions),
             user_rates,
+            reads,
             authorize: self.authorize,
             refusal_log: Arc::default(),
             subscriptions: AtomicU64::new(u64::MAX),

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::bus::{BusEvent, BusSink, Notice};
 use crate::room::Rooms;
-use crate::session::{Phase, Reservation, Sessions, Ticket, UserRates};
+use crate::session::{Phase, ReadQueues, Reservation, Sessions, Ticket, UserRates};
 use crate::{AdmitError, Authorize, Health, Identity, Limits, RoomName, Unavailable, User, UserKey};
 
 /// The part of a drain's time that is reserved for the store. It is at most a fifth of the drain's time.
@@ -46,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) user_rates: UserRates,
+    pub(crate) reads: Arc<ReadQueues>,
     pub(crate) authorize: Option<Arc<dyn Authorize>>,
     pub(crate) refusal_log: Arc<RefusalLog>,
     /// The number of the next subscription. It counts down, since the numbers of connections count up.
@@ -136,8 +137,8 @@ impl Chat {
     ) -> Result<Ticket, AdmitError> {
         let permit = reservation.admit(&user)?;
         let user_rate = self.shared.user_rates.share(user.key());
-        let (rooms, authorize) = (Arc::clone(&self.shared.rooms), self.shared.authorize.clone());
-        Ok(Ticket::new(rooms, authorize, permit, user, user_rate))
+        let (rooms, reads) = (Arc::clone(&self.shared.rooms), Arc::clone(&self.shared.reads));
+        Ok(Ticket::new(rooms, reads, self.shared.authorize.clone(), permit, user, user_rate))
     }
 
     /// Returns the identity of a guest that has not chosen a name: see [`User::unnamed_guest`]. Its id is random, so

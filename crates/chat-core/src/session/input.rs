@@ -70,11 +70,19 @@ impl<C: Connection> Driver<'_, C> {
                 // Earlier commands are served first.
                 let until = Instant::now() + self.limits().rooms.call_timeout;
                 self.state = State::Deferred(incoming, until);
+                if self.is_lost() {
+                    self.skip_read();
+                }
                 break;
             }
             self.handle(incoming);
         }
         moved
+    }
+
+    /// Returns true if the transport has failed while an earlier command is in flight.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.state, State::Deferred(Incoming::Lost(_), _))
     }
 
     /// Handles the input that had to wait for the operation in flight.

@@ -4,15 +4,18 @@ mod addresses;
 mod catch_up;
 mod driver;
 mod end;
+mod fair_queue;
 mod input;
 mod kicks;
 mod operation;
 mod output;
 mod rates;
+mod reads;
 mod registry;
 mod send;
 mod ticket;
 
 pub(crate) use rates::UserRates;
+pub(crate) use reads::ReadQueues;
 pub(crate) use registry::{Phase, Reservation, Sessions};
 pub use ticket::Ticket;

@@ -22,8 +22,12 @@ use crate::{
 pub(super) enum InFlight {
     /// The operation has an answer, which waits for its turn among the replies.
     Answered(Box<Outcome<Membership>>),
-    /// The operation waits for a store or for the host's code.
-    Waiting(BoxFuture<'static, Result<Done, Refused>>),
+    /// The operation waits for its turn, for a store, or for the host's code.
+    Waiting {
+        operation: BoxFuture<'static, Result<Done, Refused>>,
+        /// True if the operation changes nothing.
+        is_read: bool,
+    },
 }
 
 /// The result of an operation that had to wait.
@@ -45,11 +49,11 @@ impl<C: Connection> Driver<'_, C> {
         let done = match self.in_flight.take() {
             None => return false,
             Some(InFlight::Answered(outcome)) => Done::Outcome(*outcome),
-            Some(InFlight::Waiting(mut operation)) => match operation.poll_unpin(cx) {
+            Some(InFlight::Waiting { mut operation, is_read }) => match operation.poll_unpin(cx) {
                 Poll::Ready(done) => done
                     .unwrap_or_else(|Refused(code, detail)| Done::Outcome(Outcome::Refused { code, detail })),
                 Poll::Pending => {
-                    self.in_flight = Some(InFlight::Waiting(operation));
+                    self.in_flight = Some(InFlight::Waiting { operation, is_read });
                     return false;
                 }
             },
@@ -74,12 +78,15 @@ impl<C: Connection> Driver<'_, C> {
         }
         let rooms = Arc::clone(&self.ticket.rooms);
         let host = Host { rooms: Arc::clone(&rooms), authorize: self.ticket.authorize.clone() };
-        let user = self.ticket.user.clone();
+        let (user, reads) = (self.ticket.user.clone(), Arc::clone(&self.ticket.reads));
         let membership = self.session.membership(&name);
         let span = self.ticket.span.clone();
+        let is_read = matches!(action, Asked::History(_) | Asked::Search(_));
         let operation = match (action, membership.map(|membership| Arc::clone(membership.room()))) {
             // The answer cannot be sent. The commands after this one are still carried out.
-            (Asked::History(_) | Asked::Search(_) | Asked::Members { .. }, _) if self.has_failed() => {
+            (Asked::History(_) | Asked::Search(_) | Asked::Members { .. }, _)
+                if self.has_failed() || self.is_lost() =>
+            {
                 return self.answer(Outcome::Skipped);
             }
             (Asked::Members { after, limit }, Some(room)) => {
@@ -105,15 +112,30 @@ impl<C: Connection> Driver<'_, C> {
                 Ok(Done::Outcome(Outcome::Sent(receipt)))
             }),
             (Asked::History(range), Some(room)) => wait(span, async move {
+                let _turn = match reads.history(user.key()).await {
+                    Ok(turn) => turn,
+                    Err(wait) => return Ok(Done::Outcome(Outcome::TooEarly(wait))),
+                };
                 let page = within(&rooms, room.log().read(range)).await?;
                 Ok(Done::Outcome(Outcome::History(page)))
             }),
             (Asked::Search(query), Some(room)) => wait(span, async move {
+                let _turn = match reads.search(user.key()).await {
+                    Ok(turn) => turn,
+                    Err(wait) => return Ok(Done::Outcome(Outcome::TooEarly(wait))),
+                };
                 Ok(Done::Outcome(Outcome::Found(search(room.log(), query, &rooms).await?)))
             }),
             _ => return self.answer(ErrorCode::NotJoined.into()),
         };
-        self.in_flight = Some(InFlight::Waiting(operation));
+        self.in_flight = Some(InFlight::Waiting { operation, is_read });
+    }
+
+    /// Skips the read in flight of a peer that is gone, so that it gives up its turn.
+    pub(super) fn skip_read(&mut self) {
+        if matches!(self.in_flight, Some(InFlight::Waiting { is_read: true, .. })) {
+            self.answer(Outcome::Skipped);
+        }
     }
 
     /// Answers an operation that did not have to wait.

@@ -10,6 +10,7 @@ use tracing::{Span, field, info_span};
 
 use super::driver::Driver;
 use super::end::End;
+use super::reads::ReadQueues;
 use super::registry::{Permit, Phase};
 use crate::connection::{Connection, Outgoing};
 use crate::room::Rooms;
@@ -39,6 +40,7 @@ use crate::{Authorize, CloseCode, Limits, User};
 #[must_use = "a ticket that is dropped starts no session"]
 pub struct Ticket {
     pub(super) rooms: Arc<Rooms>,
+    pub(super) reads: Arc<ReadQueues>,
     pub(super) authorize: Option<Arc<dyn Authorize>>,
     pub(super) permit: Permit,
     pub(super) user: User,
@@ -50,6 +52,7 @@ pub struct Ticket {
 impl Ticket {
     pub(crate) fn new(
         rooms: Arc<Rooms>,
+        reads: Arc<ReadQueues>,
         authorize: Option<Arc<dyn Authorize>>,
         permit: Permit,
         user: User,
@@ -61,7 +64,7 @@ impl Ticket {
             user = %user.id().escape_debug(),
             peer = field::Empty
         );
-        Self { rooms, authorize, permit, user, peer: None, span, user_rate }
+        Self { rooms, reads, authorize, permit, user, peer: None, span, user_rate }
     }
 
     /// Sets the address of the peer, for the log and for [`peer`](Self::peer). [`Endpoint`](crate::Endpoint) does this
