@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use chat_client::{Client, ClientEvent, ConnectError, Error, ErrorCode, JoinFrom, Range, Text};
+use chat_client::{Client, ClientEvent, ConnectError, Error, ErrorCode, JoinFrom, PresenceMode, Range, Text};
 use chat_core::{Chat, Limits};
 use support::{Server, lobby, member, message, next, url, within};
 
@@ -178,4 +178,17 @@ async fn a_failed_connection_returns_its_reason() {
     let error =
         Client::builder(&silent).connect_timeout(Duration::from_millis(50)).connect().await.unwrap_err();
     assert_eq!(error, ConnectError::Timeout);
+}
+
+#[tokio::test]
+async fn a_room_that_counts_its_users_sends_their_number() {
+    let limits = Limits::default().with(|limits| limits.rooms.presence_threshold = 1);
+    let server = Server::start(Chat::builder().limits(limits).build());
+    let (_ann, mut anns) = server.member().await;
+    let (bob, _bobs) = Client::connect(&server.url()).await.unwrap();
+    let joined = bob.join(&lobby(), JoinFrom::Now).await.unwrap();
+    assert_eq!((joined.members, joined.presence), (2, PresenceMode::Count));
+    let event = next(&mut anns).await;
+    let ClientEvent::Occupancy { room, members, presence } = event else { panic!("{event:?}") };
+    assert_eq!((room, members, presence), (lobby(), 2, PresenceMode::Count));
 }

@@ -2,6 +2,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 
+const RACE: &str = "the number of users is sent over time";
+
 /// Members that drop at once. With two observers they are fewer than the threshold, and than an address may have.
 const DROPPED: usize = 90;
 
@@ -10,6 +12,7 @@ chat_suite::cases!(
     /// most once a second, and no `presence`.
     #[with(limits(|limits| limits.rooms.presence_threshold = 4))]
     #[with(needs(Needs::Limits))]
+    #[with(race(RACE))]
     async fn a_room_above_the_threshold_counts_its_users(stage: Stage, mut ann: Member) -> Verdict {
         let mut others = Vec::new();
         let start = Instant::now();
@@ -42,6 +45,7 @@ chat_suite::cases!(
     /// At 90 % of the threshold, `occupancy` says `each`. From then on, `presence` announces each user again.
     #[with(limits(|limits| limits.rooms.presence_threshold = 4))]
     #[with(needs(Needs::Limits))]
+    #[with(race(RACE))]
     async fn a_room_with_fewer_users_announces_each_again(stage: Stage, mut ann: Member) -> Verdict {
         let mut others = members(&stage, 5).await?;
         until_users(&mut ann, 6, "count").await?;
@@ -61,6 +65,7 @@ chat_suite::cases!(
     /// A room that counts its users sends no `typing`.
     #[with(limits(|limits| limits.rooms.presence_threshold = 1))]
     #[with(needs(Needs::Limits))]
+    #[with(race(RACE))]
     async fn a_room_that_counts_sends_no_typing(stage: Stage, mut ann: Member, mut bob: Member) -> Verdict {
         bob.command(json!({"type": "typing", "room": stage.room(), "active": true})).await?;
         bob.post(&stage.room(), "hi").await?;
@@ -72,6 +77,7 @@ chat_suite::cases!(
     /// Ninety members drop at once. A member that reads, and one that reads later, get `left` once for each of them.
     #[source = "PROTOCOL.md, section 5.4"]
     #[with(limits(|limits| limits.rooms.tail_events = 16))]
+    #[with(race("the members drop in any order"))]
     async fn no_departure_is_lost_when_many_members_drop_at_once(stage: Stage) -> Verdict {
         let dropped = members(&stage, DROPPED).await?;
         let names: BTreeSet<_> = (0..DROPPED).map(|number| stage.named(&format!("u{number}"))).collect();
@@ -98,6 +104,7 @@ chat_suite::cases!(
     #[source = "PROTOCOL.md, section 4"]
     #[with(limits(|limits| limits.rooms.presence_threshold = 20))]
     #[with(needs(Needs::Limits))]
+    #[with(race(RACE))]
     async fn the_last_number_is_true_when_many_members_drop_at_once(stage: Stage) -> Verdict {
         let mut ann = stage.member("ann").await?;
         let mut others = members(&stage, 60).await?;
