@@ -230,6 +230,7 @@ impl Endpoint {
         match self.upgrade(head, context).await {
             Ok(upgrade) => Decision::Upgrade(upgrade),
             Err(refusal) => {
+                self.chat.counters().refuse_handshake(refusal);
                 if let Some(guard) = &context.guard {
                     guard.refuse(Refused::new(refusal, head, Arc::clone(&self.refusals)), context.peer);
                 }
