@@ -35,12 +35,14 @@ pub const BINARIES: [Binary; 7] = [
 
 /// The arguments that lift the limits of one client, for load that comes from a few connections or from one address on
 /// purpose.
-pub const LIFTED: [&str; 10] = [
+pub const LIFTED: [&str; 12] = [
     "--command-rate",
     "0",
     "--user-command-rate",
     "0",
     "--read-rate",
+    "0",
+    "--reply-rate",
     "0",
     "--max-per-user",
     "0",

@@ -168,3 +168,13 @@ pub enum Outgoing {
     /// A ping without payload.
     Ping,
 }
+
+impl Outgoing {
+    /// Returns the length of the payload.
+    pub(crate) fn payload_bytes(&self) -> usize {
+        match self {
+            Self::Text(payload) | Self::Binary(payload) => payload.len(),
+            Self::Ping => 0,
+        }
+    }
+}

@@ -90,6 +90,7 @@ mod identity;
 mod message;
 mod room;
 mod session;
+mod stats;
 mod store;
 mod throttle;
 mod timer;
@@ -106,6 +107,7 @@ pub use identity::{Denied, Identify, IdentifyRequest, Identity};
 pub use message::{BodyError, Message};
 pub use room::{MemoryRoom, MemoryStore, Subscription, SubscriptionError};
 pub use session::Ticket;
+pub use stats::{RateLimited, Stats};
 pub use store::{Commit, CommitSink, Health, Room, Store};
 pub use throttle::LogThrottle;
 pub use upgrade::{

@@ -1,7 +1,7 @@
 //! The rates of commands and of bytes.
 
-use chat_core::{Chat, Limits, Rate};
-use chat_testkit::{Peer, chat, connect, member, pass, seqs, settle};
+use chat_core::{Chat, Limits, Rate, Text, User};
+use chat_testkit::{Peer, chat, connect, lobby, member, members, pass, seconds_until, seqs, settle};
 use serde_json::{Value, json};
 
 /// Sends pings at once. Returns the numbers of pongs and of refusals.
@@ -91,4 +91,67 @@ async fn a_client_that_sends_too_many_bytes_is_read_at_its_rate() {
     pass(20.0).await;
     assert_eq!(flood.unread(), 0);
     assert_eq!(flood.events().await.iter().filter(|event| event["type"] == "pong").count(), 100);
+}
+
+/// Returns a chat with a room of 20 messages of about 1,000 bytes, in which one connection may ask for 10,000 bytes at
+/// once and for 1,000 per second.
+async fn replies_at_one_message_per_second(tail_events: usize) -> Chat {
+    let chat = chat(Limits::default().with(|limits| {
+        limits.rates.connection = Rate::UNLIMITED;
+        limits.rates.user = Rate::UNLIMITED;
+        limits.rates.reply_bytes = Rate::new(1_000, 10_000);
+        limits.rooms.tail_events = tail_events;
+        limits.wire.max_batch_bytes = 1_500;
+    }));
+    for _ in 0..20 {
+        let text = Text::new("x".repeat(900));
+        chat.post(&lobby(), &User::guest("host").expect("a name"), &text).await.expect("a message");
+    }
+    chat
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_asks_for_too_many_bytes_is_answered_at_its_rate_and_gets_live_events_at_once() {
+    let chat = replies_at_one_message_per_second(256).await;
+    let [mut greedy, ann] = members(&chat, ["greedy", "ann"]).await;
+    greedy.events().await;
+    for _ in 0..200 {
+        greedy.send(json!({"type": "history", "room": "lobby", "before": 21, "limit": 1}));
+    }
+    let pages = |events: &[Value]| events.iter().filter(|event| event["type"] == "history").count();
+    let first = pages(&greedy.events().await);
+    assert!((8..=11).contains(&first), "{first} pages in a burst of 10,000 bytes");
+    ann.say("hello");
+    let events = greedy.events().await;
+    assert!(events.iter().any(|event| event["body"]["text"] == "hello"), "{events:?}");
+    pass(20.0).await;
+    let later = pages(&greedy.events().await);
+    assert!((15..=21).contains(&later), "{later} pages in 20 s");
+    assert!(greedy.unread() > 90, "commands beyond the backlog are not read");
+    assert_eq!(greedy.closed_with(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_runs_at_the_rate_of_its_connection_beside_live_events() {
+    // The replay is read from the log, or taken from the tail of the room.
+    for tail_events in [1, 256] {
+        let chat = replies_at_one_message_per_second(tail_events).await;
+        let mut greedy = connect(&chat, "greedy").await;
+        greedy.join("hall").await;
+        let joined = greedy.ask(json!({"type": "join", "room": "lobby", "last": 20})).await;
+        assert_eq!(joined["seq"], 20, "{joined}");
+        let first = seqs(&greedy.events().await).len();
+        assert!((8..=12).contains(&first), "{first} messages in a burst of 10,000 bytes");
+        let host = User::guest("host").expect("a name");
+        chat.post(&"hall".parse().expect("a name"), &host, &Text::new("hello")).await.expect("a message");
+        assert_eq!(seqs(&greedy.events().await), [1], "a live event of another room");
+        assert!(seconds_until(greedy.ask(json!({"type": "ping"}))).await < 2.1);
+        pass(5.0).await;
+        let later = seqs(&greedy.events().await).len();
+        assert!((3..=8).contains(&later), "{later} messages in 5 s");
+        pass(10.0).await;
+        assert_eq!(seqs(&greedy.events().await).last(), Some(&20));
+        chat.post(&lobby(), &host, &Text::new("hello")).await.expect("a message");
+        assert_eq!(seqs(&greedy.events().await), [21], "a live event after the replay");
+    }
 }

@@ -123,6 +123,10 @@ pub struct RateLimits {
     /// Bytes that one connection may send, with 64 bytes more for each frame. A connection that sends faster is read
     /// more slowly. Default 256 KiB per second, 1 MiB at once.
     pub read_bytes: Rate,
+    /// Bytes of replies and of replayed entries that one connection may ask for. Beyond it, its next command and its
+    /// replay wait. Events of rooms do not count. Default 4 MiB per second, 16 MiB at once, which is 256 of the largest
+    /// pages of history.
+    pub reply_bytes: Rate,
 }
 
 /// Numbers and times of searches, and of reads of history. Each kind has its own queue, in which users take turns. A
@@ -284,7 +288,7 @@ impl RateLimits {
     /// ```
     pub fn unlimited() -> Self {
         let none = Rate::UNLIMITED;
-        Self { connection: none, user: none, read_bytes: none, ..Self::default() }
+        Self { connection: none, user: none, read_bytes: none, reply_bytes: none, ..Self::default() }
     }
 }
 
@@ -347,6 +351,7 @@ impl Default for RateLimits {
             user: Rate::new(100, 400),
             close_after: Duration::from_secs(10),
             read_bytes: Rate::new(256 * 1024, 1024 * 1024),
+            reply_bytes: Rate::new(4 * 1024 * 1024, 16 * 1024 * 1024),
         }
     }
 }

@@ -27,6 +27,11 @@ pub(crate) struct LimitOptions {
     #[arg(long, env = "CHATD_READ_RATE", value_name = "BYTES", default_value = "256K", value_parser = rate_of_bytes)]
     read_rate: u32,
 
+    /// Send each connection at most this many bytes per second of pages and replays that it asks for, and 4 times as
+    /// many at once; 0 is no limit
+    #[arg(long, env = "CHATD_REPLY_RATE", value_name = "BYTES", default_value = "4M", value_parser = rate_of_bytes)]
+    reply_rate: u32,
+
     /// Answer 429 to further connections of one user; 0 is no limit
     #[arg(long, env = "CHATD_MAX_PER_USER", value_name = "NUMBER", default_value = "200",
           value_parser = value_parser!(u32).range(..=10_000_000))]
@@ -45,6 +50,7 @@ impl LimitOptions {
         limits.rates.connection = rate(self.command_rate).unwrap_or(rates.connection);
         limits.rates.user = rate(self.user_command_rate).unwrap_or(rates.user);
         limits.rates.read_bytes = rate(self.read_rate).unwrap_or(rates.read_bytes);
+        limits.rates.reply_bytes = rate(self.reply_rate).unwrap_or(rates.reply_bytes);
         limits.connection.max_per_user = count(self.max_per_user);
         limits.connection.max_per_address = count(self.max_per_address);
     }
@@ -83,12 +89,17 @@ mod tests {
 
     #[test]
     fn options_set_rates_and_zero_lifts_them() {
-        let rates = limits(&["--command-rate", "5", "--user-command-rate", "7", "--read-rate", "2K"]).rates;
+        let options = ["--command-rate", "--user-command-rate", "--read-rate", "--reply-rate"];
+        let with = |values: [&'static str; 4]| {
+            let arguments = options.into_iter().zip(values).flat_map(|(option, value)| [option, value]);
+            limits(&arguments.collect::<Vec<_>>()).rates
+        };
+        let rates = with(["5", "7", "2K", "3K"]);
         assert_eq!(rates.connection, Rate::new(5, 20));
         assert_eq!(rates.user, Rate::new(7, 28));
         assert_eq!(rates.read_bytes, Rate::new(2_048, 8_192));
-        let rates = limits(&["--command-rate", "0", "--user-command-rate", "0", "--read-rate", "0"]).rates;
-        assert_eq!(rates, RateLimits::unlimited());
+        assert_eq!(rates.reply_bytes, Rate::new(3_072, 12_288));
+        assert_eq!(with(["0"; 4]), RateLimits::unlimited());
     }
 
     #[test]

@@ -20,7 +20,8 @@ use tokio::time::{Instant, timeout};
 use crate::bus::{BusEvent, BusSink, Notice};
 use crate::room::Rooms;
 use crate::session::{Phase, ReadQueues, Reservation, Sessions, Ticket, UserRates};
-use crate::{AdmitError, Authorize, Health, Identity, Limits, RoomName, Unavailable, User, UserKey};
+use crate::stats::Counters;
+use crate::{AdmitError, Authorize, Health, Identity, Limits, RoomName, Stats, Unavailable, User, UserKey};
 
 /// The part of a drain's time that is reserved for the store. It is at most a fifth of the drain's time.
 const CLOSE_SHARE: Duration = Duration::from_secs(1);
@@ -231,6 +232,24 @@ impl Chat {
     /// ```
     pub fn refusals(&self) -> Refusals {
         self.shared.sessions.refusals()
+    }
+
+    /// Returns the counters since the start: of refusals, closes, errors and bytes.
+    ///
+    /// ```
+    /// use chat_core::{Chat, Limits};
+    ///
+    /// let limits = Limits::default().with(|limits| limits.connection.max_connections = 0);
+    /// let chat = Chat::builder().limits(limits).build();
+    /// assert!(chat.admit(chat.next_guest()).is_err());
+    /// assert_eq!(chat.stats().refusals.full, 1);
+    /// ```
+    pub fn stats(&self) -> Stats {
+        self.counters().stats(self.refusals())
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.rooms().counters
     }
 
     /// Returns the limits.

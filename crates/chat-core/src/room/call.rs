@@ -1,5 +1,7 @@
 //! Calls of a store, each with a time limit.
 
+use std::sync::atomic::Ordering;
+
 use crate::room::{LiveRoom, Rooms};
 use crate::timer;
 use crate::{AppendError, AppendReceipt, NewMessage, Room, Search, SearchError, SearchPage, Unavailable};
@@ -12,7 +14,12 @@ pub(crate) async fn append(
 ) -> Result<AppendReceipt, AppendError> {
     let appended = async {
         match room.log().append(message).await {
-            Err(AppendError::Unavailable(unavailable)) => Err(unavailable),
+            Err(AppendError::Unavailable(unavailable)) => {
+                if unavailable.is_over_quota() {
+                    rooms.counters.over_quota.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(unavailable)
+            }
             answer => Ok(answer),
         }
     };

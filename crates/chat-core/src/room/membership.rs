@@ -17,6 +17,8 @@ pub(crate) struct Membership {
     rooms: Arc<Rooms>,
     room: Arc<LiveRoom>,
     member: Member,
+    /// The last entry that the user has asked for with a join.
+    replay_to: u64,
     /// `None` for a subscription.
     user: Option<User>,
     /// The place in a room that had no message when the user entered.
@@ -73,7 +75,9 @@ impl Membership {
         });
         let (member, joined) = entered.inspect_err(|_| rooms.left(&room))?;
         rooms.entered(&room);
-        let membership = Self { rooms, room, member, user: Some(user), _seat: seat, has_left: false };
+        let replay_to = joined.bounds.head;
+        let user = Some(user);
+        let membership = Self { rooms, room, member, replay_to, user, _seat: seat, has_left: false };
         membership.room.wake(&membership.member);
         membership.rooms.publish_announced();
         Ok((membership, joined))
@@ -89,12 +93,15 @@ impl Membership {
     ) -> Result<Self, JoinError> {
         let member = room.change(|state| state.subscribe(id, inbox, bounds))?;
         rooms.entered(&room);
-        Ok(Self { rooms, room, member, user: None, _seat: None, has_left: false })
+        Ok(Self { rooms, room, member, replay_to: 0, user: None, _seat: None, has_left: false })
     }
 
     /// Joins again: continues as before, or from another position.
     pub(crate) fn rejoin(&mut self, bounds: LogBounds, from: &JoinFrom) -> Result<Joined, JoinError> {
         let joined = self.room.state().rejoin(&mut self.member, bounds, from)?;
+        if *from != JoinFrom::Now {
+            self.replay_to = joined.bounds.head;
+        }
         self.room.wake(&self.member);
         Ok(joined)
     }
@@ -114,6 +121,11 @@ impl Membership {
     /// Takes the next events. After [`Delivery::Nothing`], the inbox is notified when there is more.
     pub(crate) fn take(&mut self) -> Delivery {
         self.room.state().take(&mut self.member)
+    }
+
+    /// Returns true while the member has not taken all entries that the user has asked for with a join.
+    pub(crate) fn is_replaying(&self) -> bool {
+        self.member.seq() < self.replay_to
     }
 
     /// Returns true if the log has not started a new epoch since the member joined.

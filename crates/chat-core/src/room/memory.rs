@@ -82,7 +82,7 @@ impl MemoryRoom {
         drop(self.open()?);
         let mut charged = self.log.0.lock();
         if !has_space {
-            return Err(Unavailable::new("the memory budget is used up").into());
+            return Err(Unavailable::over_quota("the memory budget is used up").into());
         }
         let appended = charged.log.append(unix_millis(), message)?;
         charged.count(|| Arc::downgrade(&self.log) as Weak<dyn Holder>);

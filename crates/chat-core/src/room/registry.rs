@@ -17,6 +17,7 @@ use crate::room::opening::Opening;
 use crate::room::repair::MAX_REPAIRS;
 use crate::room::throttle::WarnThrottle;
 use crate::room::{LiveRoom, MemoryBudget};
+use crate::stats::Counters;
 use crate::{BodyError, Limits, RoomName, Store};
 
 /// The number of rooms that one insertion looks at to close one. A room in use is passed over.
@@ -31,6 +32,7 @@ pub(crate) struct Rooms {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) check_body: CheckBody,
     pub(crate) warnings: WarnThrottle,
+    pub(crate) counters: Counters,
     pub(crate) nodes: Nodes,
     pub(super) departures: Departures,
     /// The rooms without messages that users are in.
@@ -68,7 +70,21 @@ impl Rooms {
         let (nodes, drained) = (Nodes::new(node, bus), watch::Sender::new(false));
         let (repairs, blank) = (Semaphore::new(MAX_REPAIRS), BlankRooms::new(&limits.rooms));
         let budget = Arc::new(MemoryBudget::new(limits.rooms.memory_bytes));
-        Self { limits, store, check_body, warnings, nodes, departures, blank, budget, drained, repairs, open }
+        let counters = Counters::default();
+        Self {
+            limits,
+            store,
+            check_body,
+            warnings,
+            counters,
+            nodes,
+            departures,
+            blank,
+            budget,
+            drained,
+            repairs,
+            open,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use chat_proto::room::Delivery;
+use chat_proto::room::{Delivery, RoomEvent};
 use futures_util::future::{BoxFuture, FutureExt};
 
 use super::driver::Driver;
@@ -43,12 +43,15 @@ impl<C: Connection> Driver<'_, C> {
             let Some(membership) = self.session.membership_mut(&room) else {
                 continue;
             };
+            let is_replaying = membership.is_replaying();
+            if is_replaying && self.requested.resumes.is_some() {
+                self.catch_ups.waiting.push(room);
+                continue;
+            }
             match membership.take() {
                 Delivery::Nothing => {}
                 Delivery::Events(events) => {
-                    for event in events {
-                        self.output.event(room.clone(), event);
-                    }
+                    self.queue_events(&room, events, is_replaying);
                     self.requeue(room);
                 }
                 Delivery::CatchUp { .. } if self.catch_ups.reading.is_some() => {
@@ -75,12 +78,9 @@ impl<C: Connection> Driver<'_, C> {
         if let Some(CatchUp { room, up_to, .. }) = self.catch_ups.reading.take()
             && let Some(membership) = self.session.membership_mut(&room)
         {
+            let is_replaying = membership.is_replaying();
             match page.map(|page| membership.catch_up(page, up_to)) {
-                Ok(Some(events)) => {
-                    for event in events {
-                        self.output.event(room.clone(), event);
-                    }
-                }
+                Ok(Some(events)) => self.queue_events(&room, events, is_replaying),
                 // The client resumes, and gets a gap for the entries that are lost.
                 Ok(None) => self.end(End::Closing(CloseCode::LogRenewed)),
                 Err(_) if !membership.is_current() => self.end(End::Closing(CloseCode::LogRenewed)),
@@ -90,6 +90,23 @@ impl<C: Connection> Driver<'_, C> {
         }
         self.requeue_waiting();
         true
+    }
+
+    /// Queues events of a room. Those of a replay count as bytes that the peer has asked for.
+    fn queue_events(&mut self, room: &RoomName, events: Vec<RoomEvent>, is_replaying: bool) {
+        if is_replaying {
+            self.charge_requested(events.iter().map(|event| event.frame.len()).sum());
+        }
+        for event in events {
+            self.output.event(room.clone(), event);
+        }
+    }
+
+    /// Continues the replays that waited because the peer had asked for too many bytes.
+    pub(super) fn continue_replays(&mut self) {
+        if self.catch_ups.reading.is_none() {
+            self.requeue_waiting();
+        }
     }
 
     fn requeue(&self, room: RoomName) {

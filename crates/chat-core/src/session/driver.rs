@@ -13,6 +13,7 @@ use super::end::End;
 use super::operation::InFlight;
 use super::output::Output;
 use super::registry::{Permit, Phase};
+use super::requested::RequestedBytes;
 use super::ticket::Ticket;
 use crate::connection::{Connection, Incoming, Outgoing};
 use crate::room::Membership;
@@ -40,7 +41,10 @@ pub(super) struct Driver<'c, C> {
     pub(super) read_bytes: Bucket,
     /// The time at which the peer, which sends faster than it may, is read again. `None` if it was read.
     pub(super) resumes: Option<Instant>,
+    pub(super) requested: RequestedBytes,
     pub(super) sent: u64,
+    /// The bytes read and sent since the last time that they were counted.
+    pub(super) uncounted: (u64, u64),
     pub(super) started: Instant,
     stall: Stall,
     alarm: Alarm,
@@ -95,16 +99,25 @@ impl<'c, C: Connection> Driver<'c, C> {
             received: 0,
             read_bytes: Bucket::default(),
             resumes: None,
+            requested: RequestedBytes::default(),
             sent: 0,
+            uncounted: (0, 0),
             started,
             stall: Stall::default(),
         }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let end = self.poll_rounds(cx);
+        self.count_bytes();
+        end
+    }
+
+    fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.ticket.permit.inbox().waker.register(cx.waker());
         self.poll_phase();
         for _ in 0..BURST {
+            self.note_owed_bytes();
             // Output first: nothing goes out ahead of the welcome, not even a pong.
             let moved = self.poll_output(cx)
                 | self.poll_operation(cx)
@@ -159,7 +172,7 @@ impl<'c, C: Connection> Driver<'c, C> {
         let mut effects = VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
             match effect {
-                Effect::Reply(event) => self.output.reply(Outgoing::Text(event.encode())),
+                Effect::Reply(event) => self.reply(&event),
                 Effect::Ping => self.output.reply(Outgoing::Ping),
                 Effect::Perform(operation) => self.begin(operation),
                 Effect::Typing(room, active) => {
@@ -169,6 +182,18 @@ impl<'c, C: Connection> Driver<'c, C> {
                 }
                 Effect::Close(code) => self.end(End::Closing(code)),
             }
+        }
+    }
+
+    /// Adds the bytes that were read and sent to those of the chat.
+    fn count_bytes(&mut self) {
+        let (read, sent) = std::mem::take(&mut self.uncounted);
+        let (counters, connection) = (&self.ticket.rooms.counters, self.ticket.permit.connection());
+        if read > 0 {
+            counters.bytes_read.add(connection, read);
+        }
+        if sent > 0 {
+            counters.bytes_sent.add(connection, sent);
         }
     }
 
@@ -210,8 +235,9 @@ impl<'c, C: Connection> Driver<'c, C> {
             Writer::Failed(_, until) => Some(*until),
             Writer::Open { .. } => None,
         };
-        let resumes = self.resumes;
-        let first = [stall, deferred, failed, resumes].into_iter().flatten().fold(liveness, Instant::min);
+        let (resumes, requested) = (self.resumes, self.requested.resumes);
+        let first =
+            [stall, deferred, failed, resumes, requested].into_iter().flatten().fold(liveness, Instant::min);
         let Poll::Ready(now) = self.alarm.poll(cx, first) else {
             return false;
         };
@@ -227,7 +253,7 @@ impl<'c, C: Connection> Driver<'c, C> {
             }
         } else if is_due(deferred) {
             self.handle_deferred();
-        } else if is_due(resumes) {
+        } else if is_due(resumes) || is_due(requested) {
             // The next round reads again.
         } else if resumes.is_none() && self.wants_input() {
             effects = self.session.handle_timer(self.now());

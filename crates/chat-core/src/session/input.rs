@@ -17,8 +17,8 @@ impl<C: Connection> Driver<'_, C> {
         matches!(self.state, State::Open) && self.session.wants_text() && self.may_reply()
     }
 
-    /// Returns true if the next frame can be read. Otherwise, if the peer sends faster than it may, it records the time
-    /// at which the peer is read again. The timer uses this time and not the clock, because the debt may end before
+    /// Returns true if the next frame can be read. Otherwise, if the peer sends faster than it may or owes bytes that it
+    /// has asked for, it records the time at which the peer is read again. The timer uses this time and not the clock, because the debt may end before
     /// the timer is polled.
     fn reads(&mut self) -> bool {
         self.resumes = None;
@@ -30,6 +30,7 @@ impl<C: Connection> Driver<'_, C> {
         if !debt.is_zero() {
             self.resumes = Some(self.started + now + debt);
         }
+        self.resumes = self.resumes.max(self.requested.resumes);
         self.resumes.is_none()
     }
 
@@ -38,6 +39,7 @@ impl<C: Connection> Driver<'_, C> {
             Incoming::Text(payload) | Incoming::Binary(payload) => payload.len(),
             _ => 0,
         };
+        self.uncounted.0 += payload as u64;
         let bytes = u32::try_from(payload).unwrap_or(u32::MAX).saturating_add(FRAME_BYTES);
         let now = self.now();
         self.read_bytes.charge(self.ticket.limits().rates.read_bytes, now, bytes);

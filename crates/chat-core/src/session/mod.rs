@@ -12,6 +12,7 @@ mod output;
 mod rates;
 mod reads;
 mod registry;
+mod requested;
 mod send;
 mod ticket;
 

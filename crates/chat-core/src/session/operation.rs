@@ -43,15 +43,16 @@ pub(super) enum Done {
 
 impl<C: Connection> Driver<'_, C> {
     pub(super) fn poll_operation(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.may_reply() {
+        if !self.may_reply() || self.owes_bytes() {
+            // A read goes on, because others wait for its turn.
+            self.poll_read(cx);
             return false;
         }
         let done = match self.in_flight.take() {
             None => return false,
             Some(InFlight::Answered(outcome)) => Done::Outcome(*outcome),
             Some(InFlight::Waiting { mut operation, is_read }) => match operation.poll_unpin(cx) {
-                Poll::Ready(done) => done
-                    .unwrap_or_else(|Refused(code, detail)| Done::Outcome(Outcome::Refused { code, detail })),
+                Poll::Ready(done) => done.unwrap_or_else(Done::from),
                 Poll::Pending => {
                     self.in_flight = Some(InFlight::Waiting { operation, is_read });
                     return false;
@@ -66,6 +67,16 @@ impl<C: Connection> Driver<'_, C> {
         let effects = self.session.handle_outcome(self.now(), outcome);
         self.perform(effects);
         true
+    }
+
+    /// Polls the read in flight, and keeps its answer.
+    fn poll_read(&mut self, cx: &mut Context<'_>) {
+        if let Some(InFlight::Waiting { operation, is_read: true }) = &mut self.in_flight
+            && let Poll::Ready(done) = operation.poll_unpin(cx)
+            && let Done::Outcome(outcome) = done.unwrap_or_else(Done::from)
+        {
+            self.answer(outcome);
+        }
     }
 
     pub(super) fn begin(&mut self, Operation { room: name, action }: Operation) {
@@ -106,6 +117,7 @@ impl<C: Connection> Driver<'_, C> {
                 (rooms.check_body)(&body, &rooms.limits).map_err(ErrorCode::from)?;
                 host.may(&user, &name, Action::Send { body: &body }).await?;
                 if let Err(wait) = rooms.may_create(user.key(), &room) {
+                    rooms.counters.refuse(|limited| &mut limited.created);
                     return Ok(Done::Outcome(Outcome::TooEarly(wait)));
                 }
                 let receipt = append(&room, NewMessage::new(user, body).with_key(key), &rooms).await?;
@@ -114,7 +126,10 @@ impl<C: Connection> Driver<'_, C> {
             (Asked::History(range), Some(room)) => wait(span, async move {
                 let _turn = match reads.history(user.key()).await {
                     Ok(turn) => turn,
-                    Err(wait) => return Ok(Done::Outcome(Outcome::TooEarly(wait))),
+                    Err(wait) => {
+                        rooms.counters.refuse(|limited| &mut limited.history);
+                        return Ok(Done::Outcome(Outcome::TooEarly(wait)));
+                    }
                 };
                 let page = within(&rooms, room.log().read(range)).await?;
                 Ok(Done::Outcome(Outcome::History(page)))
@@ -122,7 +137,10 @@ impl<C: Connection> Driver<'_, C> {
             (Asked::Search(query), Some(room)) => wait(span, async move {
                 let _turn = match reads.search(user.key()).await {
                     Ok(turn) => turn,
-                    Err(wait) => return Ok(Done::Outcome(Outcome::TooEarly(wait))),
+                    Err(wait) => {
+                        rooms.counters.refuse(|limited| &mut limited.searches);
+                        return Ok(Done::Outcome(Outcome::TooEarly(wait)));
+                    }
                 };
                 Ok(Done::Outcome(Outcome::Found(search(room.log(), query, &rooms).await?)))
             }),
@@ -201,6 +219,12 @@ impl Host {
         };
         self.rooms.warnings.unavailable(unavailable.cause());
         Err(ErrorCode::Unavailable.into())
+    }
+}
+
+impl From<Refused> for Done {
+    fn from(Refused(code, detail): Refused) -> Self {
+        Self::Outcome(Outcome::Refused { code, detail })
     }
 }
 

@@ -38,7 +38,7 @@ impl Output {
 
     pub(super) fn reply(&mut self, frame: Outgoing) {
         self.replies += 1;
-        self.reply_bytes += size(&frame);
+        self.reply_bytes += frame.payload_bytes();
         self.queue.push_back((Origin::Session, frame));
     }
 
@@ -51,9 +51,9 @@ impl Output {
         let (origin, frame) = self.queue.pop_front()?;
         if origin == Origin::Session {
             self.replies -= 1;
-            self.reply_bytes -= size(&frame);
+            self.reply_bytes -= frame.payload_bytes();
         } else {
-            self.event_bytes -= size(&frame);
+            self.event_bytes -= frame.payload_bytes();
         }
         Some(frame)
     }
@@ -63,7 +63,7 @@ impl Output {
         self.queue.retain(|(origin, frame)| {
             let goes =
                 matches!(origin, Origin::Room(from, is_entry) if from == room && (has_left || *is_entry));
-            self.event_bytes -= if goes { size(frame) } else { 0 };
+            self.event_bytes -= if goes { frame.payload_bytes() } else { 0 };
             !goes
         });
     }
@@ -71,12 +71,5 @@ impl Output {
     /// Returns the frames that are left.
     pub(super) fn into_frames(self) -> impl Iterator<Item = Outgoing> {
         self.queue.into_iter().map(|(_, frame)| frame)
-    }
-}
-
-fn size(frame: &Outgoing) -> usize {
-    match frame {
-        Outgoing::Text(payload) | Outgoing::Binary(payload) => payload.len(),
-        Outgoing::Ping => 0,
     }
 }

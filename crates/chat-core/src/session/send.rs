@@ -17,9 +17,11 @@ impl<C: Connection> Driver<'_, C> {
             let Poll::Ready(ready) = self.connection.poll_ready(cx) else { break };
             let Some(frame) = self.output.pop() else { break };
             moved = true;
+            let bytes = frame.payload_bytes();
             match ready.and_then(|()| self.connection.send(frame)) {
                 Ok(()) => {
                     self.sent += 1;
+                    self.uncounted.1 += bytes as u64;
                     self.writer = Writer::Open { unflushed: true };
                 }
                 Err(error) => self.write_failed(error),

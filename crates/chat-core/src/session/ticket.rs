@@ -132,7 +132,7 @@ impl Ticket {
     pub async fn serve<C: Connection>(self, mut connection: C) {
         let started = Instant::now();
         let (limits, span) = (Arc::clone(self.limits()), self.span.clone());
-        let number = self.permit.connection();
+        let (number, rooms) = (self.permit.connection(), Arc::clone(&self.rooms));
         let mut driver = Driver::new(self, &mut connection);
         let end = End::of(|cx| driver.poll(cx)).await;
         let (mut permit, unsent, received, sent) = driver.leave();
@@ -141,8 +141,11 @@ impl Ticket {
             let reconnect = reconnect_in(code, number, limits.http.retry_after);
             Outgoing::Text(Event::closing(code, reconnect).encode())
         });
-        let last = unsent.into_frames().chain(closing);
+        let mut bytes = 0;
+        let last = unsent.into_frames().chain(closing).inspect(|frame| bytes += frame.payload_bytes() as u64);
+        rooms.counters.end_session(end.code());
         let sent = sent + end.close(&mut connection, last, limits.connection.close_timeout).await;
+        rooms.counters.bytes_sent.add(number, bytes);
         span.in_scope(|| end.log(started.elapsed(), received, sent));
     }
 

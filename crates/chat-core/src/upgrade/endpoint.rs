@@ -228,6 +228,7 @@ impl Endpoint {
         match self.upgrade(head, context).await {
             Ok(upgrade) => Decision::Upgrade(upgrade),
             Err(refusal) => {
+                self.chat.counters().refuse_handshake(refusal);
                 if let Some(guard) = &context.guard {
                     guard.refuse(Refused::new(refusal, head, self.chat.refusal_log()), context.peer);
                 }

@@ -103,7 +103,7 @@ impl Log {
         if let Some(((user, _), _)) = &slot
             && self.key_counts.get(user).is_some_and(|count| *count >= self.limits.rooms.log_keys.max(1))
         {
-            return Err(Unavailable::new("the user has too many keys in this room").into());
+            return Err(Unavailable::over_quota("the user has too many keys in this room").into());
         }
         let seq = self.head + 1;
         // A clock that is set back must not make a message older than the one before it.

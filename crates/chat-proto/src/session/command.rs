@@ -106,9 +106,9 @@ impl<M> Session<M> {
     /// Takes tokens of the connection and of its user: of both, or of none.
     fn take_tokens(&mut self, now: Duration, cost: u32) -> Result<(), Duration> {
         let rate = self.limits.rates.connection;
-        self.bucket.check(rate, now, cost)?;
+        self.bucket.check(rate, now, cost).inspect_err(|_| self.refused.connection += 1)?;
         if let Some(user) = &mut self.user_rate {
-            user.take(cost)?;
+            user.take(cost).inspect_err(|_| self.refused.user += 1)?;
         }
         self.bucket.charge(rate, now, cost.min(rate.burst));
         Ok(())

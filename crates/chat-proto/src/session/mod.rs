@@ -59,6 +59,8 @@ pub struct Session<M> {
     user_rate: Option<Box<dyn SharedRate>>,
     /// The commands that came too early.
     haste: Haste,
+    /// The commands without tokens that were not reported yet.
+    refused: RateRefusals,
     /// The time of the last complete frame of the peer.
     last_heard: Duration,
     /// The time of a ping without an answer.
@@ -72,6 +74,16 @@ enum Phase {
     /// The chat is draining. No further command is taken.
     Draining,
     Closed,
+}
+
+/// The numbers of commands that were refused because there were no tokens for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RateRefusals {
+    /// Commands without tokens of the connection.
+    pub connection: u64,
+    /// Commands with tokens of the connection, but without those of the user.
+    pub user: u64,
 }
 
 /// The commands that a peer sent before the time that a `rate_limited` error had named.
@@ -124,6 +136,7 @@ impl<M> Session<M> {
             bucket: Bucket::default(),
             user_rate: None,
             haste: Haste::default(),
+            refused: RateRefusals::default(),
             last_heard: now,
             pinged: None,
             phase: Phase::Open,
@@ -135,6 +148,11 @@ impl<M> Session<M> {
     /// connection counts.
     pub fn share_rate(&mut self, rate: Box<dyn SharedRate>) {
         self.user_rate = Some(rate);
+    }
+
+    /// Returns the numbers of commands that had no tokens, since the last call.
+    pub fn take_rate_refusals(&mut self) -> RateRefusals {
+        std::mem::take(&mut self.refused)
     }
 
     /// Returns the user for whom the session speaks.

@@ -260,7 +260,7 @@ impl<'t> AppendBatch<'t> {
 }
 
 fn refused(cause: &'static str) -> Outcome {
-    Outcome::Refused(Unavailable::new(cause).into())
+    Outcome::Refused(Unavailable::over_quota(cause).into())
 }
 
 #[cfg(test)]
