@@ -53,7 +53,7 @@ mod serve;
 use chat_core::UpgradeMode;
 pub use layer::{UpgradeLayer, UpgradeService};
 pub use routes::{not_found, routes, routes_with_extension};
-pub use serve::serve;
+pub use serve::{serve, serve_proxied};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,13 +1,15 @@
-use std::any::Any;
-use std::io;
 use std::pin::pin;
 use std::time::Duration;
+use std::{io, net};
 
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::dev::{AppConfig, Server, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, Error, HttpServer};
-use chat_core::{Chat, ConnectionLimits};
+use chat_core::{Chat, ConnectionLimits, Limits, ProxyProtocol};
 use socket2::SockRef;
 use tokio::net::TcpListener;
 use tracing::debug;
@@ -46,21 +48,41 @@ where
         > + 'static,
     B: MessageBody + 'static,
 {
-    let limits = chat.limits();
-    let connection = limits.connection.clone();
-    let mut server = HttpServer::new(app)
-        .client_request_timeout(limits.http.head_timeout)
-        .keep_alive(limits.http.idle_timeout)
-        // The chat's session waits for the peer at the end.
-        .client_disconnect_timeout(Duration::ZERO)
-        .tcp_nodelay(true)
-        // The chat limits the connections, and tells the clients that it refuses.
-        .max_connections(usize::MAX)
-        .shutdown_timeout(whole_seconds(limits.connection.close_timeout))
-        .disable_signals()
-        .on_connect(move |stream, _| configure(stream, &connection))
-        .listen(listener.into_std()?)?
-        .run();
+    serve_proxied(listener, None, app, chat, stop).await
+}
+
+/// Serves as [`serve`] does. With `proxies`, the peer of a connection is the client that its PROXY header names, and a
+/// connection of a proxy without a valid header is closed. Then the app has the default [`AppConfig`].
+///
+/// # Errors
+///
+/// The error of the listener or of actix.
+///
+/// # Panics
+///
+/// Outside a tokio runtime.
+pub async fn serve_proxied<T, B>(
+    listener: TcpListener,
+    proxies: Option<ProxyProtocol>,
+    app: impl Fn() -> App<T> + Clone + Send + 'static,
+    chat: &Chat,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()>
+where
+    T: ServiceFactory<
+            ServiceRequest,
+            Config = (),
+            Response = ServiceResponse<B>,
+            Error = Error,
+            InitError = (),
+        > + 'static,
+    B: MessageBody + 'static,
+{
+    let (listener, limits) = (listener.into_std()?, chat.limits());
+    let mut server = match proxies {
+        None => direct(listener, app, limits)?,
+        Some(proxies) => behind(proxies, listener, app, limits)?,
+    };
     let handle = server.handle();
     let mut stop = pin!(stop);
     tokio::select! {
@@ -72,6 +94,90 @@ where
     ended
 }
 
+/// Returns a server whose peers are the clients.
+fn direct<T, B>(
+    listener: net::TcpListener,
+    app: impl Fn() -> App<T> + Clone + Send + 'static,
+    limits: &Limits,
+) -> io::Result<Server>
+where
+    T: ServiceFactory<
+            ServiceRequest,
+            Config = (),
+            Response = ServiceResponse<B>,
+            Error = Error,
+            InitError = (),
+        > + 'static,
+    B: MessageBody + 'static,
+{
+    let connection = limits.connection.clone();
+    let server = HttpServer::new(app)
+        .client_request_timeout(limits.http.head_timeout)
+        .keep_alive(limits.http.idle_timeout)
+        // The chat's session waits for the peer at the end.
+        .client_disconnect_timeout(Duration::ZERO)
+        .tcp_nodelay(true)
+        // The chat limits the connections, and tells the clients that it refuses.
+        .max_connections(usize::MAX)
+        .shutdown_timeout(whole_seconds(limits.connection.close_timeout))
+        .disable_signals()
+        .on_connect(move |stream, _| {
+            if let Some(stream) = stream.downcast_ref() {
+                configure(stream, &connection);
+            }
+        });
+    Ok(server.listen(listener)?.run())
+}
+
+/// Returns a server that reads the PROXY header of each connection first. [`HttpServer`] has no place for this, so the
+/// parts of which it consists are used.
+fn behind<T, B>(
+    proxies: ProxyProtocol,
+    listener: net::TcpListener,
+    app: impl Fn() -> App<T> + Clone + Send + 'static,
+    limits: &Limits,
+) -> io::Result<Server>
+where
+    T: ServiceFactory<
+            ServiceRequest,
+            Config = (),
+            Response = ServiceResponse<B>,
+            Error = Error,
+            InitError = (),
+        > + 'static,
+    B: MessageBody + 'static,
+{
+    let (local, close_timeout, limits) =
+        (listener.local_addr()?, limits.connection.close_timeout, limits.clone());
+    let services = move || {
+        let app = app().into_factory().map_err(|error: Error| error.error_response());
+        let http = HttpService::build()
+            .client_request_timeout(limits.http.head_timeout)
+            .keep_alive(limits.http.idle_timeout)
+            .client_disconnect_timeout(Duration::ZERO)
+            .local_addr(local)
+            .finish(map_config(app, |_| AppConfig::default()));
+        let (proxies, limits) = (proxies.clone(), limits.clone());
+        let accepted = move |mut stream: TcpStream| {
+            let (proxies, limits) = (proxies.clone(), limits.clone());
+            async move {
+                stream.set_nodelay(true)?;
+                configure(&stream, &limits.connection);
+                let peer = stream.peer_addr()?;
+                let client = proxies.client(&mut stream, peer, &limits.http).await;
+                let client = client.ok_or(DispatchError::SlowRequestTimeout)?;
+                Ok((stream, Protocol::Http1, Some(client)))
+            }
+        };
+        fn_service(accepted).and_then(http)
+    };
+    let server = Server::build()
+        .max_concurrent_connections(usize::MAX)
+        .shutdown_timeout(whole_seconds(close_timeout))
+        .disable_signals();
+    Ok(server.listen("chat", listener, services)?.run())
+}
+
 /// Rounds up to seconds. actix takes no other unit, and 0 would end the connections at once.
 fn whole_seconds(time: Duration) -> u64 {
     time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
@@ -79,8 +185,7 @@ fn whole_seconds(time: Duration) -> u64 {
 
 /// Limits the output that the kernel holds and, on Linux, the time for which a peer may read nothing. actix has no such
 /// limits.
-fn configure(stream: &dyn Any, limits: &ConnectionLimits) {
-    let Some(stream) = stream.downcast_ref::<TcpStream>() else { return };
+fn configure(stream: &TcpStream, limits: &ConnectionLimits) {
     let socket = SockRef::from(stream);
     let configured = match limits.send_buffer_bytes {
         0 => Ok(()),

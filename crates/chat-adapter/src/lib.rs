@@ -22,7 +22,7 @@ pub use convert::{Body, answer, context, head, head_of, switching_protocols};
 pub use hijack::{HyperWebSocket, hijack, websocket};
 pub use layer::{UpgradeLayer, UpgradeService};
 pub use message_socket::{MessageCodec, MessageSocket};
-pub use serve::{serve, serve_with};
+pub use serve::{serve, serve_proxied, serve_with};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

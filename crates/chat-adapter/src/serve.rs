@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use chat_core::{Chat, Limits, LogThrottle};
+use chat_core::{Chat, Limits, LogThrottle, ProxyProtocol};
 use http::{Extensions, Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -51,16 +51,40 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    serve_with(listener, service, chat, stop, |_, _| {}).await
+    serve_proxied(listener, None, service, chat, stop).await
 }
 
-/// Serves as [`serve`] does, and has `extend` add to the extensions of each request.
+/// Serves as [`serve`] does. With `proxies`, the peer of a connection is the client that its PROXY header names, and a
+/// connection of a proxy without a valid header is closed.
+///
+/// # Errors
+///
+/// As [`serve`].
+pub async fn serve_proxied<S, B>(
+    listener: TcpListener,
+    proxies: Option<ProxyProtocol>,
+    service: S,
+    chat: &Chat,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    serve_with(listener, proxies, service, chat, stop, |_, _| {}).await
+}
+
+/// Serves as [`serve_proxied`] does, and has `extend` add to the extensions of each request.
 ///
 /// # Errors
 ///
 /// As [`serve`].
 pub async fn serve_with<S, B>(
     listener: TcpListener,
+    proxies: Option<ProxyProtocol>,
     service: S,
     chat: &Chat,
     stop: impl Future<Output = ()>,
@@ -85,7 +109,7 @@ where
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
-        let (stream, peer) = match accepted {
+        let (mut stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 pause_after(error, limits, &accept_failures).await?;
@@ -94,16 +118,24 @@ where
         };
         configure(&stream, limits);
         let (service, extend) = (TowerToHyperService::new(service.clone()), extend.clone());
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer);
-            extend(request.extensions_mut(), peer);
-            service.call(request)
-        });
-        let (stream, timer) = served(stream, &limits.http);
-        let connection = http.clone().timer(timer).serve_connection(stream, service).with_upgrades();
+        let (mut http, proxies, limits) = (http.clone(), proxies.clone(), limits.http.clone());
         let (mut stopped, refusals) = (stopping.subscribe(), Arc::clone(&refusals));
-        let log_interval = limits.http.log_interval;
         tokio::spawn(async move {
+            let client = match proxies {
+                None => Some(peer),
+                Some(proxies) => tokio::select! {
+                    client = proxies.client(&mut stream, peer, &limits) => client,
+                    _ = stopped.changed() => None,
+                },
+            };
+            let Some(peer) = client else { return };
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(peer);
+                extend(request.extensions_mut(), peer);
+                service.call(request)
+            });
+            let (stream, timer) = served(stream, &limits);
+            let connection = http.timer(timer).serve_connection(stream, service).with_upgrades();
             let mut connection = pin!(connection);
             let served = tokio::select! {
                 served = connection.as_mut() => served,
@@ -114,7 +146,7 @@ where
             };
             match served {
                 Err(error) if error.is_parse() => {
-                    if let Some(suppressed) = refusals.permit(log_interval) {
+                    if let Some(suppressed) = refusals.permit(limits.log_interval) {
                         info!(%peer, cause = %error, suppressed, "malformed request refused");
                     }
                 }

@@ -34,7 +34,7 @@ pub use chat_adapter::{UpgradeLayer, UpgradeService};
 #[cfg(doc)]
 use chat_core::UpgradeMode;
 pub use routes::{not_found, routes};
-pub use serve::serve;
+pub use serve::{serve, serve_proxied};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -2,7 +2,7 @@ use std::io;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use chat_core::Chat;
+use chat_core::{Chat, ProxyProtocol};
 use tokio::net::TcpListener;
 
 /// Serves the router over HTTP/1.1 on `listener` until `stop` is ready, with the limits of the chat on requests.
@@ -23,7 +23,23 @@ pub async fn serve(
     chat: &Chat,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    chat_adapter::serve_with(listener, router, chat, stop, |extensions, peer| {
+    serve_proxied(listener, None, router, chat, stop).await
+}
+
+/// Serves as [`serve`] does. With `proxies`, the peer of a connection is the client that its PROXY header names, and a
+/// connection of a proxy without a valid header is closed.
+///
+/// # Errors
+///
+/// As [`serve`].
+pub async fn serve_proxied(
+    listener: TcpListener,
+    proxies: Option<ProxyProtocol>,
+    router: Router,
+    chat: &Chat,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    chat_adapter::serve_with(listener, proxies, router, chat, stop, |extensions, peer| {
         extensions.insert(ConnectInfo(peer));
     })
     .await

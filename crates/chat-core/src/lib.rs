@@ -111,8 +111,8 @@ pub use stats::{RateLimited, Stats};
 pub use store::{Commit, CommitSink, Health, Room, Store};
 pub use throttle::LogThrottle;
 pub use upgrade::{
-    Answer, Decision, Endpoint, GuardedRequest, Handler, Readiness, RequestContext, SwitchingProtocols,
-    Upgrade, UpgradeGuard, UpgradeMode, UpgradeTicket, screen,
+    Answer, Decision, Endpoint, GuardedRequest, Handler, ProxyProtocol, Readiness, RequestContext,
+    SwitchingProtocols, Upgrade, UpgradeGuard, UpgradeMode, UpgradeTicket, screen,
 };
 
 /// The attribute for an `impl` of [`Store`], [`Room`], [`Identify`] or [`Authorize`].

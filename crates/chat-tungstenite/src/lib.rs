@@ -31,7 +31,7 @@
 mod not_found;
 mod routes;
 
-pub use chat_adapter::{UpgradeLayer, UpgradeService, serve};
+pub use chat_adapter::{UpgradeLayer, UpgradeService, serve, serve_proxied};
 pub use not_found::NotFound;
 pub use routes::{Routes, routes};
 

@@ -30,7 +30,7 @@
 mod framework;
 mod routes;
 
-pub use chat_adapter::{UpgradeLayer, UpgradeService, serve};
+pub use chat_adapter::{UpgradeLayer, UpgradeService, serve, serve_proxied};
 #[cfg(doc)]
 use chat_core::UpgradeMode;
 pub use routes::{not_found, routes, routes_with_extension};

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chat_core::{HostPolicy, InvalidOrigin, Network, OriginPattern, RoomName, UpgradeMode, host_name};
+use chat_core::{
+    HostPolicy, InvalidOrigin, Network, OriginPattern, RoomName, TrustedProxies, UpgradeMode, host_name,
+};
 use chat_sqlite::Options;
 use clap::builder::{BoolishValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{
@@ -98,7 +100,12 @@ pub(crate) struct Config {
     /// Trust proxies in this network (10.0.0.0/8, ::1) to report the address of a client in X-Forwarded-For or
     /// Forwarded; repeatable, separated by commas
     #[arg(long, env = "CHATD_TRUST_PROXY", value_name = "NETWORK", action = ArgAction::Append, value_delimiter = ',')]
-    pub(crate) trust_proxy: Vec<Network>,
+    trust_proxy: Vec<Network>,
+
+    /// Read the address of a client from the PROXY header, version 1 or 2, with which each connection of a trusted
+    /// proxy begins; needs --trust-proxy
+    #[arg(long, env = "CHATD_PROXY_PROTOCOL", value_parser = BoolishValueParser::new())]
+    pub(crate) proxy_protocol: bool,
 
     /// Give sessions this number of seconds, like 30, to end after SIGTERM, SIGINT or SIGHUP; a second SIGTERM or
     /// SIGINT ends them at once
@@ -177,6 +184,9 @@ impl Config {
         if ages > 1 || self.retain.len() - ages > 1 {
             return Some("--retain: give at most one age and one number of messages");
         }
+        if self.proxy_protocol && self.trust_proxy.is_empty() {
+            return Some("--proxy-protocol: name the proxies with --trust-proxy");
+        }
         if self.data().is_some() {
             return None;
         }
@@ -232,6 +242,10 @@ impl Config {
 
     pub(crate) fn max_connections(&self) -> Option<usize> {
         self.max_connections.map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+    }
+
+    pub(crate) fn trusted_proxies(&self) -> TrustedProxies {
+        TrustedProxies::new(self.trust_proxy.iter().copied())
     }
 
     pub(crate) fn drain_timeout(&self) -> Duration {

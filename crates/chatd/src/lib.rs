@@ -24,7 +24,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chat_core::{Chat, Drained, Endpoint, HostPolicy, Limits, TrustedProxies, UpgradeMode};
+use chat_core::{Chat, Drained, Endpoint, HostPolicy, Limits, ProxyProtocol, UpgradeMode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -48,6 +48,8 @@ pub struct Service {
     pub endpoint: Endpoint,
     /// The socket on which connections arrive.
     pub listener: TcpListener,
+    /// The proxies that begin a connection with a PROXY header, if any.
+    pub proxies: Option<ProxyProtocol>,
     /// The hosts for which the server answers, for the layer of the adapter.
     pub hosts: HostPolicy,
     stop: watch::Receiver<bool>,
@@ -118,7 +120,8 @@ where
     let chat = storage.attach(Chat::builder().limits(limits(&config, max_connections))).build();
     let (stopping, stop) = watch::channel(false);
     let hosts = config.hosts(&listener);
-    let service = Service { endpoint: endpoint(&chat, config, storage), listener, hosts, stop };
+    let proxies = config.proxy_protocol.then(|| ProxyProtocol::new(config.trusted_proxies()));
+    let service = Service { endpoint: endpoint(&chat, config, storage), listener, proxies, hosts, stop };
     let mut serving = pin!(serve(service));
 
     let signal = tokio::select! {
@@ -179,8 +182,8 @@ fn limits(config: &Config, max_connections: usize) -> Limits {
 fn endpoint(chat: &Chat, config: Config, storage: Storage) -> Endpoint {
     let endpoint = Endpoint::new(chat.clone())
         .mode(config.upgrade_mode())
+        .trust_proxies(config.trusted_proxies())
         .allow_origins(config.allow_origin)
-        .trust_proxies(TrustedProxies::new(config.trust_proxy))
         .with_status_pages()
         .with_readiness(move || storage.readiness());
     if config.echo { endpoint.handler(echo::handler) } else { endpoint }

@@ -5,6 +5,7 @@ mod connect_flood;
 mod descriptors;
 mod drain;
 mod exhaustion;
+mod proxy_protocol;
 mod refusals;
 mod send_buffer;
 mod suspension;
