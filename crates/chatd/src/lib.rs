@@ -14,6 +14,7 @@ mod lost_lines;
 mod retain;
 mod signals;
 mod size;
+mod status_line;
 mod storage;
 mod tasks;
 
