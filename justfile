@@ -6,6 +6,10 @@ check:
 prove:
     tests/run
 
+# Check the crates that are linked: just deny, or just deny advisories
+deny *checks='bans licenses sources':
+    "$(command -v cargo-deny || echo "$(tests/provide)/cargo-deny")" --locked check {{checks}}
+
 # Run a chat server: just serve warp --upgrade framework
 serve adapter='tungstenite' *arguments:
     cargo run --release -p chatd-{{adapter}} -- {{arguments}}

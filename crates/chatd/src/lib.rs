@@ -15,6 +15,7 @@ mod lost_lines;
 mod retain;
 mod signals;
 mod size;
+mod status_line;
 mod storage;
 mod tasks;
 

@@ -1,17 +1,13 @@
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use chat_core::RoomName;
 use chat_sqlite::{Compacted, Progress, Report, SqliteStore};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::config::Task;
 use crate::refuse;
-
-/// Time between two updates of a progress bar.
-const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
+use crate::status_line::{CountedWriter, StatusLine};
 
 /// Runs a task on the store in a directory.
 pub(crate) fn run(task: &Task, dir: &Path) -> ExitCode {
@@ -31,10 +27,10 @@ fn export(dir: &Path, room: &RoomName) -> ExitCode {
         Err(problem) => return refuse(&problem.to_string()),
     }
     let out = io::stdout();
-    let bar =
-        if out.is_terminal() { ProgressBar::hidden() } else { bar("{spinner} {bytes}, {bytes_per_sec}") };
-    let exported = SqliteStore::export(dir, room, bar.wrap_write(BufWriter::new(out.lock())));
-    bar.finish_and_clear();
+    // On a terminal, the messages themselves show the progress.
+    let line = StatusLine::new(!out.is_terminal());
+    let writer = CountedWriter { writer: BufWriter::new(out.lock()), line, bytes: 0 };
+    let exported = SqliteStore::export(dir, room, writer);
     match exported {
         Ok(exported) if exported.unreadable == 0 => ExitCode::SUCCESS,
         Ok(exported) => {
@@ -49,16 +45,12 @@ fn export(dir: &Path, room: &RoomName) -> ExitCode {
 }
 
 fn check(dir: &Path) -> ExitCode {
-    let bar = bar("{spinner} {msg}");
-    bar.set_message("verifying pages");
+    let mut line = StatusLine::new(true);
+    line.show(|| "verifying pages".to_owned());
     let report = SqliteStore::check(dir, |Progress { messages, total, .. }| {
-        if bar.length().is_none() {
-            bar.set_style(style("{spinner} [{wide_bar}] {human_pos}/{human_len} messages, {eta} left"));
-        }
-        bar.set_length(total);
-        bar.set_position(messages);
+        line.show(|| format!("{messages} of {total} messages verified"));
     });
-    bar.finish_and_clear();
+    drop(line);
     let report = match report {
         Ok(report) => report,
         Err(problem) => return refuse(&problem.to_string()),
@@ -69,10 +61,10 @@ fn check(dir: &Path) -> ExitCode {
 }
 
 fn compact(dir: &Path) -> ExitCode {
-    let bar = bar("{spinner} {msg}");
-    bar.set_message("compacting");
+    let mut line = StatusLine::new(true);
+    line.show(|| "compacting".to_owned());
     let compacted = SqliteStore::compact(dir);
-    bar.finish_and_clear();
+    drop(line);
     let Compacted { bytes_before, bytes_after, .. } = match compacted {
         Ok(compacted) => compacted,
         Err(problem) => return refuse(&problem.to_string()),
@@ -92,15 +84,4 @@ fn summary(dir: &Path, report: &Report) -> String {
         dir.display()
     );
     text
-}
-
-/// Returns a progress bar, which is visible on a terminal only.
-fn bar(template: &str) -> ProgressBar {
-    let bar = ProgressBar::new_spinner().with_style(style(template));
-    bar.enable_steady_tick(REDRAW_INTERVAL);
-    bar
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

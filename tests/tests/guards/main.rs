@@ -7,6 +7,7 @@ mod docs;
 mod imports;
 mod layers;
 mod limits;
+mod linked;
 mod purity;
 mod readme;
 mod sources;

@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 
 use crate::{UserKey, timer};
 
-/// A bounded queue for one kind of work. Users take turns, so that a user who waits with many jobs delays others as much
-/// as a user who waits with one.
+/// A bounded queue for one kind of work. Users take turns, so that a user who waits with many jobs delays others as
+/// much as a user who waits with one.
 #[derive(Debug)]
 pub(super) struct FairQueue {
     limits: QueueLimits,

@@ -33,7 +33,13 @@ impl<C: Connection> Driver<'_, C> {
         let was_owing = self.requested.resumes.take().is_some();
         if !debt.is_zero() {
             self.requested.resumes = Some(self.started + now + debt);
-        } else if was_owing {
+            return;
+        }
+        if self.requested.bucket.is_full(now) {
+            // The next rounds need no clock.
+            self.requested.bucket = Bucket::default();
+        }
+        if was_owing {
             self.continue_replays();
         }
     }
