@@ -92,7 +92,8 @@ impl Member {
         }
     }
 
-    /// Takes the last `occupancy` event and the next changes of presence that were missed: of at most `max_bytes`, or one that is longer.
+    /// Takes the last `occupancy` event and the next changes of presence that were missed: of at most `max_bytes`, or
+    /// one that is longer.
     pub(super) fn take_missed(&mut self, max_bytes: usize) -> Option<Vec<RoomEvent>> {
         let mut events: Vec<_> = self.occupancy.take().into_iter().map(RoomEvent::presence).collect();
         let mut bytes: usize = events.iter().map(|event| event.frame.len()).sum();
