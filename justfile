@@ -28,6 +28,10 @@ k6-compare scenario *arguments:
 load scenario adapter='tungstenite' *arguments:
     apps/chat-load/against {{scenario}} {{adapter}} {{arguments}}
 
+# Attack a server and measure the members of another room: just abuse axum --attack searches --seconds 5
+abuse *arguments:
+    apps/chat-load/abuse {{arguments}}
+
 # Measure the cost of each durability level: just load-durability --rounds 5
 load-durability *arguments:
     apps/chat-load/durability {{arguments}}

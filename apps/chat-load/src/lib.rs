@@ -14,6 +14,7 @@
 //! and `slow` use the full [`chat_client::Client`], which costs 1.9 microseconds where the socket costs 1.2. Each
 //! report includes the cost of the tool, and a warning if the tool was saturated.
 
+pub mod abuse;
 pub mod check;
 mod clock;
 pub mod history_reader;

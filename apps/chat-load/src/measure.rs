@@ -82,6 +82,8 @@ pub struct Usage {
     pub cpu_seconds: f64,
     /// Resident memory, in KiB.
     pub rss_kib: u64,
+    /// The peak of the resident memory, in KiB.
+    pub peak_kib: u64,
     /// The number of open file descriptors.
     pub descriptors: u64,
 }
@@ -100,10 +102,14 @@ impl Process {
         let (_, fields) = stat.rsplit_once(')').context("no fields")?;
         let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
         let status = fs::read_to_string(self.folder.join("status"))?;
-        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kib = |name: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).context(name.to_owned())?;
+            Ok(line.split_whitespace().next().context("no number")?.parse()?)
+        };
         Ok(Usage {
             cpu_seconds: ticks.sum::<Result<f64, _>>()? / 100.0,
-            rss_kib: rss.split_whitespace().next().context("no number")?.parse()?,
+            rss_kib: kib("VmRSS:")?,
+            peak_kib: kib("VmHWM:")?,
             descriptors: fs::read_dir(self.folder.join("fd"))?.count() as u64,
         })
     }

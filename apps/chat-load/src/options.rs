@@ -219,7 +219,7 @@ impl Common {
     }
 }
 
-fn rate(text: &str) -> Result<f64, &'static str> {
+pub(crate) fn rate(text: &str) -> Result<f64, &'static str> {
     let rate = text.parse().ok().filter(|rate| (0.001..=10_000_000.0).contains(rate));
     rate.ok_or("expected a number from 0.001 to 10000000")
 }
@@ -229,7 +229,7 @@ fn share(text: &str) -> Result<f64, &'static str> {
     share.ok_or("expected a number from 0 to 0.9")
 }
 
-fn seconds(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, &'static str> {
     let seconds = text.parse().ok().filter(|seconds| (0.1..=1_000_000.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or("expected seconds from 0.1 to 1000000")
 }

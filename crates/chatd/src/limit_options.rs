@@ -3,7 +3,7 @@
 use chat_core::{Limits, Rate, RateLimits};
 use clap::{Args, value_parser};
 
-use crate::size::rate_of_bytes;
+use crate::size::{memory_bytes, rate_of_bytes};
 
 /// The number of seconds for which a client may save the tokens of a rate.
 const BURST_SECONDS: u32 = 4;
@@ -41,6 +41,11 @@ pub(crate) struct LimitOptions {
     #[arg(long, env = "CHATD_MAX_PER_ADDRESS", value_name = "NUMBER", default_value = "100",
           value_parser = value_parser!(u32).range(..=10_000_000))]
     max_per_address: u32,
+
+    /// Use at most this much memory for the newest messages of open rooms and for rooms in memory (64M, 1G); 0 is no
+    /// limit
+    #[arg(long, env = "CHATD_MEMORY", value_name = "BYTES", default_value = "256M", value_parser = memory_bytes)]
+    memory: usize,
 }
 
 impl LimitOptions {
@@ -53,6 +58,7 @@ impl LimitOptions {
         limits.rates.reply_bytes = rate(self.reply_rate).unwrap_or(rates.reply_bytes);
         limits.connection.max_per_user = count(self.max_per_user);
         limits.connection.max_per_address = count(self.max_per_address);
+        limits.rooms.memory_bytes = self.memory;
     }
 }
 
@@ -106,5 +112,10 @@ mod tests {
     fn options_set_the_connections_of_a_user_and_of_an_address() {
         let connection = limits(&["--max-per-user", "5", "--max-per-address", "0"]).connection;
         assert_eq!((connection.max_per_user, connection.max_per_address), (5, 0));
+    }
+
+    #[test]
+    fn an_option_sets_the_memory_of_rooms() {
+        assert_eq!(limits(&["--memory", "64M"]).rooms.memory_bytes, 64 << 20);
     }
 }

@@ -3,6 +3,9 @@
 /// Bytes of data that a store needs at least, for its log.
 const MIN_DISK_BYTES: u64 = 32 << 20;
 
+/// Bytes of memory with which a server can serve the longest messages to slow readers.
+const MIN_MEMORY_BYTES: usize = 1 << 20;
+
 /// Bytes per second above which a rate limits nothing that a network can carry.
 const MAX_RATE: u32 = 1_000 << 20;
 
@@ -19,6 +22,14 @@ pub(crate) fn rate_of_bytes(text: &str) -> Result<u32, &'static str> {
         .and_then(|bytes| u32::try_from(bytes).ok())
         .filter(|bytes| *bytes <= MAX_RATE)
         .ok_or("a rate is a number of bytes per second, like 64K or 1M, of at most 1000M")
+}
+
+/// Parses an amount of memory in bytes.
+pub(crate) fn memory_bytes(text: &str) -> Result<usize, &'static str> {
+    bytes(text)
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .filter(|bytes| *bytes == 0 || *bytes >= MIN_MEMORY_BYTES)
+        .ok_or("an amount of memory is a number of bytes, like 64M or 1G, of at least 1M, or 0")
 }
 
 /// Parses a number of bytes, perhaps with a unit.
@@ -60,6 +71,16 @@ mod tests {
         }
         for text in ["", "-1", "K", "1001M", "4G", "fast"] {
             assert!(rate_of_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn memory_has_units_and_a_lower_bound() {
+        for (text, expected) in [("0", 0), ("1M", 1 << 20), ("2G", 2 << 30)] {
+            assert_eq!(memory_bytes(text), Ok(expected), "{text}");
+        }
+        for text in ["", "-1", "1", "1023K", "99999999999T"] {
+            assert!(memory_bytes(text).is_err(), "{text}");
         }
     }
 }

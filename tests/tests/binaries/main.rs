@@ -1,5 +1,6 @@
 //! The chat binaries as their users run them: options, signals, a drain, and a hostile environment.
 
+mod abuse;
 mod configuration;
 mod connect_flood;
 mod descriptors;
