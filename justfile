@@ -40,6 +40,14 @@ load-durability *arguments:
 bench:
     cargo bench -p chat-tests
 
+# Play mutated conversations against a server, and check the server: just fuzz 300 warp --seed 7
+fuzz seconds adapter *arguments:
+    cargo run --quiet -p chat-tests --bin fuzz -- run {{seconds}} {{adapter}} {{arguments}}
+
+# Play the conversations of a file, such as one that a failed run has written: just fuzz-replay FILE warp
+fuzz-replay file adapter *arguments:
+    cargo run --quiet -p chat-tests --bin fuzz -- replay {{file}} {{adapter}} {{arguments}}
+
 # Build and open the documentation of all crates.
 doc:
     cargo doc --workspace --no-deps --open

@@ -1,9 +1,9 @@
 use std::env;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::Mutex;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -93,7 +93,7 @@ pub fn program(name: &str) -> Result<Command> {
         // A build of one package alone would use other features and build its dependencies again.
         &["--workspace", "--bins"]
     };
-    let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if !built.contains(&packages) {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--quiet"]).args(packages);
@@ -106,6 +106,38 @@ pub fn program(name: &str) -> Result<Command> {
         built.push(packages);
     }
     Ok(Command::new(profile.join(name)))
+}
+
+/// The lines of standard error so far, and the thread that reads them.
+#[derive(Debug)]
+struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Log {
+    fn read(errors: ChildStderr) -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&lines);
+        let reader = std::thread::spawn(move || {
+            // A log that is not UTF-8 is cut short, which the tests notice.
+            for line in BufReader::new(errors).lines().map_while(Result::ok) {
+                shared.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        Self { lines, reader: Some(reader) }
+    }
+
+    /// Returns the lines from a line number on.
+    fn from(&self, first: usize) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().skip(first).cloned().collect()
+    }
+
+    /// Returns all lines when the process has ended.
+    fn wait(&mut self) -> Vec<String> {
+        let _read = self.reader.take().map(JoinHandle::join);
+        self.from(0)
+    }
 }
 
 /// The end of a binary that did not start to serve.
@@ -123,7 +155,7 @@ pub struct Daemon {
     binary: Binary,
     child: Child,
     address: SocketAddr,
-    log: Option<JoinHandle<String>>,
+    log: Log,
     /// The default store, removed at the end.
     data: TempDir,
 }
@@ -170,21 +202,17 @@ impl Daemon {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let mut errors = child.stderr.take().context("no standard error")?;
-        let log = std::thread::spawn(move || {
-            let mut log = String::new();
-            // A log that is not UTF-8 is cut short, which the tests notice.
-            let _cut = errors.read_to_string(&mut log);
-            log
-        });
+        let mut log = Log::read(child.stderr.take().context("no standard error")?);
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut line)?;
         if line.is_empty() {
-            return Ok(Err(StartFailure { status: child.wait()?, log: log.join().unwrap_or_default() }));
+            let status = child.wait()?;
+            let log = log.wait().into_iter().map(|line| line + "\n").collect();
+            return Ok(Err(StartFailure { status, log }));
         }
         let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next());
         let address = address.context("it prints no address")?.parse()?;
-        Ok(Ok(Self { binary, child, address, log: Some(log), data }))
+        Ok(Ok(Self { binary, child, address, log, data }))
     }
 
     /// Returns the binary.
@@ -242,9 +270,12 @@ impl Daemon {
             }
             std::thread::sleep(Duration::from_millis(10));
         };
-        let log = self.log.take().and_then(|log| log.join().ok()).context("no log")?;
-        let lines = log.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned()));
-        Ok((status, lines.collect::<Result<_>>()?))
+        Ok((status, parse_lines(&self.log.wait())?))
+    }
+
+    /// Returns the lines of the log so far, from a line number on.
+    pub fn log_lines(&self, first: usize) -> Result<Vec<Value>> {
+        parse_lines(&self.log.from(first))
     }
 
     /// Kills the process with SIGKILL and returns its log.
@@ -271,6 +302,10 @@ impl Drop for Daemon {
         // The process may have exited already.
         let _exited = self.child.kill().and_then(|()| self.child.wait());
     }
+}
+
+fn parse_lines(lines: &[String]) -> Result<Vec<Value>> {
+    lines.iter().map(|line| serde_json::from_str(line).with_context(|| line.clone())).collect()
 }
 
 /// Checks that every line of a log has the level `INFO`.

@@ -7,6 +7,7 @@ mod adapters;
 mod client;
 mod daemon;
 mod footprint;
+pub mod fuzz;
 pub mod history;
 mod host_fault;
 mod k6;

@@ -211,13 +211,29 @@ pub fn fold(text: &str) -> String {
 }
 
 fn folded(text: &str) -> impl Iterator<Item = char> {
-    // The upper case comes first, since letters with one upper case (the two small sigmas) must be equal.
-    text.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
+    let lower = text.nfkc().flat_map(char::to_lowercase);
+    // The upper case makes letters equal that only differ in lower case, such as the two small sigmas. The other case of
+    // a letter can be a sequence that has a composed form.
+    lower.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folding_ignores_the_case_of_every_letter_and_changes_nothing_the_second_time() {
+        let has_case = |c: &char| c.to_lowercase().chain(c.to_uppercase()).any(|other| other != *c);
+        for letter in ('\0'..=char::MAX).filter(has_case) {
+            for text in [letter.to_string(), format!("{letter}\u{301}"), format!("\u{3b1}{letter}")] {
+                let folded = fold(&text);
+                assert_eq!(fold(&folded), folded, "{text}");
+                let composed: String = text.nfkc().collect();
+                assert_eq!(fold(&composed.to_uppercase()), folded, "{text}");
+                assert_eq!(fold(&composed.to_lowercase()), folded, "{text}");
+            }
+        }
+    }
 
     fn stored(seq: u64, body: &str) -> StoredMessage {
         StoredMessage { seq, frame: format!(r#"{{"type":"message","seq":{seq},"body":{body}}}"#).into() }

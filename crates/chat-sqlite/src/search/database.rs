@@ -10,8 +10,8 @@ use crate::database::{FULL_CHECK_LIMIT, Identity, Paths, exists, private_file, w
 /// The `application_id` of the index: `chsx` in ASCII.
 const APPLICATION_ID: u32 = 0x6368_7378;
 
-/// The version of [`SCHEMA`]. An index of another version is built again.
-const VERSION: u32 = 1;
+/// The version of [`SCHEMA`] and of the folding of texts. An index of another version is built again.
+const VERSION: u32 = 2;
 
 // The index contains a room's messages up to `indexed`, without those before `first`. It stores no positions
 // (`detail = 'none'`), because they are most of its cost. A term begins with the 8 characters of its room's prefix; so

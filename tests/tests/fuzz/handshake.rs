@@ -1,0 +1,109 @@
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, Result, ensure};
+use chat_conformance::client::accept;
+use chat_proto::handshake::{
+    Accept, HostPolicy, OriginPolicy, Refusal, RequestHead, TrustedProxies, Version, decide, host_name,
+};
+use chat_proto::{Limits, User};
+use chat_tests::fuzz::check_inputs;
+
+/// The protocol, whose table lists the refusals.
+const PROTOCOL: &str = include_str!("../../../PROTOCOL.md");
+
+#[test]
+fn a_decision_about_a_handshake_does_not_depend_on_its_form() -> Result<()> {
+    check_inputs("handshake", 20_000, |input| {
+        let text = String::from_utf8_lossy(input);
+        let Some(head) = parse(&text) else { return Ok(()) };
+        let decision = decided(&head);
+        match &decision {
+            Ok(accepted) => check_accepted(&head, accepted)?,
+            Err(refusal) => check_refusal(*refusal)?,
+        }
+        let again = |what: &str, change: &dyn Fn(&mut RequestHead<'_>)| {
+            let mut changed = head.clone();
+            change(&mut changed);
+            // A head that became too large is refused for that.
+            let other = decided(&changed);
+            ensure!(
+                other == decision || other == Err(Refusal::HeaderTooLarge),
+                "{what}: {decision:?}, {other:?}"
+            );
+            Ok(())
+        };
+        let upper: Vec<_> = head.headers.iter().map(|(name, value)| (name.to_uppercase(), *value)).collect();
+        let unchanged = |head: &mut RequestHead<'_>| {
+            let other = decided(&RequestHead {
+                headers: upper.iter().map(|(name, value)| (&**name, *value)).collect(),
+                ..head.clone()
+            });
+            ensure!(other == decision, "upper case: {decision:?}, {other:?}");
+            Ok(())
+        };
+        unchanged(&mut head.clone())?;
+        again("another header line", &|head| head.headers.push(("X-Other", b"x")))?;
+        again("a stable sort", &|head| head.headers.sort_by_key(|(name, _)| name.to_ascii_lowercase()))?;
+        again("a list in several lines", &|head| {
+            head.headers = head.headers.iter().flat_map(|line| lines(*line)).collect();
+        })
+    })
+}
+
+/// Parses a request head. Returns `None` if an HTTP parser would refuse it.
+fn parse(text: &str) -> Option<RequestHead<'_>> {
+    let (head, _) = text.split_once("\r\n\r\n")?;
+    let mut lines = head.split("\r\n");
+    let mut words = lines.next()?.split(' ');
+    let (method, target) = (words.next()?, words.next()?);
+    let version = match words.next()? {
+        "HTTP/1.1" => Version::Http11,
+        "HTTP/1.0" => Version::Http10,
+        _ => Version::Later,
+    };
+    let headers = lines.map(|line| line.split_once(':').map(|(name, value)| (name, value.as_bytes())));
+    Some(RequestHead { method, version, target, headers: headers.collect::<Option<_>>()? })
+}
+
+fn decided(head: &RequestHead<'_>) -> Result<Accept, Refusal> {
+    // These have no rules of their own that an accepted request shows, but must not panic.
+    let _client = TrustedProxies::default().client(Ipv4Addr::LOCALHOST.into(), head);
+    let hosts = HostPolicy::LocalOr(vec!["chat.test".to_owned()]);
+    hosts.check(head).and_then(|()| decide(head, &OriginPolicy::SameOrigin, &Limits::default()))
+}
+
+/// Returns each member of a list in a line of its own, for a header whose lines are one list.
+fn lines<'a>((name, value): (&'a str, &'a [u8])) -> Vec<(&'a str, &'a [u8])> {
+    let is_list = ["connection", "upgrade", "sec-websocket-protocol"].contains(&&*name.to_ascii_lowercase());
+    if is_list {
+        value.split(|byte| *byte == b',').map(|part| (name, part)).collect()
+    } else {
+        vec![(name, value)]
+    }
+}
+
+fn check_accepted(head: &RequestHead<'_>, accepted: &Accept) -> Result<()> {
+    let value = |name: &str| {
+        let mut values = head.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        values.next().and_then(|(_, value)| std::str::from_utf8(value).ok()).map(str::trim)
+    };
+    ensure!(head.method == "GET" && head.version == Version::Http11 && head.target.is_ascii());
+    let host = value("host").and_then(host_name).context("accepted without a host")?;
+    let bare = host.trim_end_matches('.').to_ascii_lowercase();
+    let is_address = host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok();
+    ensure!(is_address || bare == "localhost" || bare == "chat.test", "accepted for the host {host}");
+    let key = value("sec-websocket-key").context("accepted without a key")?;
+    ensure!(accepted.accept_key == accept(key), "the key {key}");
+    if let Some(guest) = &accepted.guest {
+        ensure!(User::guest(guest.name()).as_ref() == Ok(guest), "{guest:?} is not accepted again");
+    }
+    Ok(())
+}
+
+fn check_refusal(refusal: Refusal) -> Result<()> {
+    let row = format!("| {} | `{}` |", refusal.status(), refusal.code());
+    ensure!(PROTOCOL.contains(&row), "{refusal:?} is not listed");
+    let body: serde_json::Value = serde_json::from_str(&refusal.body())?;
+    ensure!(body["error"]["code"] == refusal.code(), "{body}");
+    Ok(())
+}
