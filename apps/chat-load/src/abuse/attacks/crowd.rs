@@ -13,7 +13,7 @@ pub(super) const CROWD: Attack = Attack {
     ..Attack::new(
         "crowd",
         "1,000 connections of 1,000 addresses: a third of them is one user; they send, read, and make errors",
-        &["101", "429", "sent", "history", "rate_limited", "4500"],
+        &["101", "429", "sent", "history", "rate_limited"],
         |attacker, n| {
             Box::pin(async move {
                 let name = if n % 3 == 0 { "attacker".to_owned() } else { format!("attacker-{n}") };

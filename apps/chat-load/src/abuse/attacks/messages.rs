@@ -13,7 +13,7 @@ fn expensive_text() -> String {
 pub(super) const FOLDING: Attack = Attack::new(
     "folding",
     "Messages with a text, or a field beside it, that is expensive to index",
-    &["sent", "body_too_large", "rate_limited"],
+    &["sent", "body_too_large"],
     |attacker, n| {
         Box::pin(async move {
             let Some(peer) = attacker.guest(n, &format!("attacker-{n}")).await else { return };
@@ -34,7 +34,7 @@ pub(super) const FOLDING: Attack = Attack::new(
 pub(super) const KEYS: Attack = Attack::new(
     "keys",
     "Messages of one user with ever new keys, and repetitions of keys with another body",
-    &["sent", "key_conflict", "rate_limited"],
+    &["sent", "key_conflict"],
     |attacker, n| {
         Box::pin(async move {
             let Some(peer) = attacker.guest(n, &format!("attacker-{}", n / 2)).await else { return };

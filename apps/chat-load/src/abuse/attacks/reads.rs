@@ -65,7 +65,7 @@ pub(super) const PAGES: Attack = Attack {
     ..Attack::new(
         "pages",
         "Short commands with the longest replies, all of which are read",
-        &["history", "members", "message", "joined", "rate_limited"],
+        &["history", "members", "message", "joined"],
         |attacker, n| {
             Box::pin(async move {
                 let Some(peer) = attacker.guest(n, &format!("attacker-{n}")).await else { return };
