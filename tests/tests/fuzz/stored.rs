@@ -70,11 +70,11 @@ fn a_store_searches_as_a_scan_does_and_exports_a_message_as_one_line() -> Result
         }
         Ok(())
     };
-    check_inputs("search", 600, |input| {
+    check_inputs("search", 3_000, |input| {
         let Some((query, body)) = query_and_body(input) else { return Ok(()) };
         check(query, body)
     })?;
-    check_inputs("export", 600, |input| match std::str::from_utf8(input) {
+    check_inputs("export", 3_000, |input| match std::str::from_utf8(input) {
         Ok(body) => check("text", body),
         Err(_) => Ok(()),
     })?;
