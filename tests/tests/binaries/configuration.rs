@@ -27,7 +27,7 @@ fn help_lists_all_options_variables_and_commands() -> Result<()> {
 fn a_bad_option_gives_one_line_and_exit_code_2() -> Result<()> {
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let taken = taken.local_addr()?.to_string();
-    let bad: [&[&str]; 37] = [
+    let bad: [&[&str]; 38] = [
         &["--listen", "nowhere"],
         &["--listen", "127.0.0.1:70000"],
         &["--listen", &taken],
