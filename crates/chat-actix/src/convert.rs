@@ -1,12 +1,18 @@
 use actix_web::body::MessageBody;
-use actix_web::http::header::CONNECTION;
+use actix_web::http::header::{CONNECTION, HeaderValue, UPGRADE};
 use actix_web::http::{ConnectionType, StatusCode, Version as HttpVersion};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use chat_core::{Answer, RequestHead, SwitchingProtocols, Version};
 
 /// Returns a request's head as the chat sees it.
+///
+/// actix provides a connection only for the bare word `websocket`. Another offer, such as a list, is left out, so that
+/// the client gets 426 and not an error of the server.
 pub(crate) fn head<'a>(request: &'a HttpRequest, target: &'a str) -> RequestHead<'a> {
     let head = request.head();
+    let is_bare = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket");
+    let has_upgrade = head.headers.get_all(UPGRADE).any(is_bare);
+    let headers = head.headers.iter().filter(|(name, _)| has_upgrade || *name != UPGRADE);
     RequestHead {
         method: head.method.as_str(),
         version: match head.version {
@@ -15,7 +21,7 @@ pub(crate) fn head<'a>(request: &'a HttpRequest, target: &'a str) -> RequestHead
             _ => Version::Later,
         },
         target,
-        headers: head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
+        headers: headers.map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
     }
 }
 

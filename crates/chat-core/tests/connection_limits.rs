@@ -42,12 +42,12 @@ async fn connections_of_an_address_beyond_its_limit_are_refused() {
     let second = upgrade(&endpoint, &head, "192.0.2.1:1001").await.expect("the second");
     expect_refused(&endpoint, &head, "192.0.2.1:1002").await;
     let other = upgrade(&endpoint, &head, "192.0.2.2:1000").await.expect("another address");
-    assert_eq!((chat.counts().connections, chat.refusals().full_for_address), (3, 1));
+    assert_eq!((chat.counts().connections, chat.stats().refusals.full_for_address), (3, 1));
     drop(first);
     let third = upgrade(&endpoint, &head, "192.0.2.1:1003").await.expect("one after the first has gone");
     expect_refused(&endpoint, &head, "192.0.2.1:1004").await;
     drop((second, third, other));
-    assert_eq!((chat.counts().connections, chat.refusals().full_for_address), (0, 2));
+    assert_eq!((chat.counts().connections, chat.stats().refusals.full_for_address), (0, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,7 +83,7 @@ async fn connections_of_a_user_beyond_their_limit_are_refused() {
     let _second = upgrade(&endpoint, &ann, "192.0.2.2:1000").await.expect("the second");
     expect_refused(&endpoint, &ann, "192.0.2.3:1000").await;
     let _bob = upgrade(&endpoint, &handshake("/ws?name=bob"), "192.0.2.1:1000").await.expect("another user");
-    assert_eq!((chat.counts().connections, chat.refusals().full_for_user), (3, 1));
+    assert_eq!((chat.counts().connections, chat.stats().refusals.full_for_user), (3, 1));
     let guest = User::guest("ann").expect("a name");
     assert_eq!(chat.admit(Identity::from(guest)).err(), Some(AdmitError::FullForUser));
     drop(first);

@@ -143,8 +143,9 @@ impl Canary {
             let event = event.with_context(|| format!("no answer to {command}"))??;
             if event["ref"] == command["ref"] {
                 // A machine that is too busy for a search says so.
-                if event["code"] == "unavailable" {
-                    sleep(PAUSE).await;
+                if event["code"] == "unavailable" || event["code"] == "rate_limited" {
+                    sleep(PAUSE.max(Duration::from_millis(event["retry_after_ms"].as_u64().unwrap_or(0))))
+                        .await;
                     self.client.send(command.clone()).await?;
                     continue;
                 }

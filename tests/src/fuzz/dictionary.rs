@@ -109,7 +109,7 @@ pub(super) const MEMBERS: [&str; 14] = [
 ];
 
 /// Header lines that are added to a request.
-pub(super) const HEADERS: [(&str, &str); 29] = [
+pub(super) const HEADERS: [(&str, &str); 30] = [
     ("Host", "localhost"),
     ("Host", "a@localhost"),
     ("Host", "localhost, evil"),
@@ -122,6 +122,7 @@ pub(super) const HEADERS: [(&str, &str); 29] = [
     ("Connection", "keep-alive, Upgrade"),
     ("Connection", "HTTP2-Settings"),
     ("Upgrade", "h2c"),
+    ("Upgrade", "websocket, h2c"),
     ("Content-Length", "0"),
     ("Content-Length", "5"),
     ("Content-Length", "18446744073709551616"),

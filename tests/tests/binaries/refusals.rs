@@ -79,6 +79,21 @@ async fn a_refusal_is_logged_with_its_origin_host_and_address() -> Result<()> {
     Ok(())
 }
 
+/// actix provides no connection for a list: see the deviations of its adapter.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_that_actix_cannot_upgrade_is_refused_as_no_upgrade() -> Result<()> {
+    for binary in BINARIES.into_iter().filter(|binary| binary.adapter() == "actix") {
+        let daemon = Daemon::start(binary, &[])?;
+        let request = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket, h2c\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let answer = exchange(daemon.address(), request.as_bytes()).await?;
+        ensure!(answer.starts_with(b"HTTP/1.1 426"), "{binary:?}: {}", answer.escape_ascii());
+        let log = daemon.stop()?;
+        ensure!(log.iter().any(|line| line["code"] == "upgrade_required"), "{binary:?}: {log:#?}");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_refusals_of_one_address_are_counted() -> Result<()> {
     for binary in BINARIES {

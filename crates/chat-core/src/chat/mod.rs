@@ -218,22 +218,6 @@ impl Chat {
         }
     }
 
-    /// Returns the numbers of connections that were not admitted, since the start.
-    ///
-    /// ```
-    /// use chat_core::{Chat, Limits};
-    ///
-    /// let limits = Limits::default().with(|limits| limits.connection.max_connections = 1);
-    /// let chat = Chat::builder().limits(limits).build();
-    /// let _ticket = chat.admit(chat.next_guest())?;
-    /// assert!(chat.admit(chat.next_guest()).is_err());
-    /// assert_eq!(chat.refusals().full, 1);
-    /// # Ok::<(), chat_core::AdmitError>(())
-    /// ```
-    pub fn refusals(&self) -> Refusals {
-        self.shared.sessions.refusals()
-    }
-
     /// Returns the counters since the start: of refusals, closes, errors and bytes.
     ///
     /// ```
@@ -245,7 +229,7 @@ impl Chat {
     /// assert_eq!(chat.stats().refusals.full, 1);
     /// ```
     pub fn stats(&self) -> Stats {
-        self.counters().stats(self.refusals())
+        self.counters().stats(self.shared.sessions.refusals())
     }
 
     pub(crate) fn counters(&self) -> &Counters {
