@@ -142,8 +142,9 @@ impl Canary {
             let event = timeout(left, self.client.event()).await;
             let event = event.with_context(|| format!("no answer to {command}"))??;
             if event["ref"] == command["ref"] {
-                // A machine that is too busy for a search says so.
-                if event["code"] == "unavailable" || event["code"] == "rate_limited" {
+                // A server on a busy machine says so. A search then takes longer than it may.
+                let is_slow_search = event["code"] == "bad_query" && command["type"] == "search";
+                if event["code"] == "unavailable" || event["code"] == "rate_limited" || is_slow_search {
                     sleep(PAUSE.max(Duration::from_millis(event["retry_after_ms"].as_u64().unwrap_or(0))))
                         .await;
                     self.client.send(command.clone()).await?;

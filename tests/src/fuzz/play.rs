@@ -21,7 +21,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The longest time that a server may keep a connection that the client has ended. It is longer than any time limit of
 /// a session and of the HTTP server.
-const END_TIMEOUT: Duration = Duration::from_secs(60);
+const END_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The client's side of a connection.
 struct Connection {

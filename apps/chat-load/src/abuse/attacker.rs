@@ -155,7 +155,11 @@ pub(super) struct AttackThread {
 }
 
 impl AttackThread {
-    pub(super) fn start(attack: &'static Attack, attacker: &Arc<Attacker>) -> Result<Self> {
+    pub(super) fn start(
+        attack: &'static Attack,
+        expected: Vec<&'static str>,
+        attacker: &Arc<Attacker>,
+    ) -> Result<Self> {
         let attacker = Arc::clone(attacker);
         let (is_prepared, prepared) = oneshot::channel();
         let (begin, begins) = oneshot::channel();
@@ -176,7 +180,7 @@ impl AttackThread {
                 let connections: JoinSet<()> = each.collect();
                 sleep(duration).await;
                 // On a busy machine, some replies need more time. The report names those that are missing.
-                let _seen = timeout(EXTENSION, attacker.seen(attack.expects)).await.is_ok();
+                let _seen = timeout(EXTENSION, attacker.seen(&expected)).await.is_ok();
                 // An attack has no other end.
                 drop(connections);
                 Ok(())

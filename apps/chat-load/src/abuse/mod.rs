@@ -88,7 +88,7 @@ async fn run_attack(options: &Options, attack: &'static Attack, cpus: &Cpus) -> 
     let arguments = [&["--memory", &memory], attack.options].concat();
     let server = Server::start(&options.server, &arguments, cpus)?;
     let attacker = Attacker::new(server.address(), options.rate, attack.addresses);
-    let mut thread = AttackThread::start(attack, &attacker)?;
+    let mut thread = AttackThread::start(attack, attack.expected(options.counts_only), &attacker)?;
     thread.prepared().await?;
     server.settle().await?;
     let innocents = Innocents::start(server.address()).await?;
