@@ -29,9 +29,9 @@ pub struct Stats {
     pub refusals: Refusals,
     /// Requests that [`Endpoint::handle`](crate::Endpoint::handle) refused, by [`Refusal::code`].
     pub handshakes: BTreeMap<&'static str, u64>,
-    /// Sessions that the server closed, by the [close code](CloseCode::code).
+    /// Sessions of [`Ticket::serve`](crate::Ticket::serve) that the server closed, by the [close code](CloseCode::code).
     pub closes: BTreeMap<u16, u64>,
-    /// Sessions that the peer closed, or whose connection was lost.
+    /// Sessions of `Ticket::serve` that the peer closed, or whose connection was lost.
     pub gone: u64,
     /// `error` events, by [`ErrorCode::as_str`].
     pub errors: BTreeMap<String, u64>,
@@ -39,9 +39,9 @@ pub struct Stats {
     pub rate_limited: RateLimited,
     /// Messages that a store refused because of a quota. Their `error` events have the code `unavailable`.
     pub over_quota: u64,
-    /// Bytes of the payloads of frames that were read.
+    /// Bytes of the messages that `Ticket::serve` read. Control frames do not count.
     pub bytes_read: u64,
-    /// Bytes of the payloads of frames that were sent.
+    /// Bytes of the messages that `Ticket::serve` sent. Control frames do not count.
     pub bytes_sent: u64,
 }
 

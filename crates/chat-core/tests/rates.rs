@@ -1,7 +1,9 @@
 //! The rates of commands and of bytes.
 
+use std::time::Duration;
+
 use chat_core::{Chat, Limits, Rate, Text, User};
-use chat_testkit::{Peer, chat, connect, lobby, member, members, pass, seconds_until, seqs, settle};
+use chat_testkit::{Frame, Peer, chat, connect, lobby, member, members, pass, seconds_until, seqs, settle};
 use serde_json::{Value, json};
 
 /// Sends pings at once. Returns the numbers of pongs and of refusals.
@@ -129,6 +131,26 @@ async fn a_client_that_asks_for_too_many_bytes_is_answered_at_its_rate_and_gets_
     assert!((15..=21).contains(&later), "{later} pages in 20 s");
     assert!(greedy.unread() > 90, "commands beyond the backlog are not read");
     assert_eq!(greedy.closed_with(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_the_rate_of_replies() {
+    let chat = replies_at_one_message_per_second(256).await;
+    let [mut greedy, _] = members(&chat, ["greedy", "ann"]).await;
+    for _ in 0..40 {
+        greedy.send(json!({"type": "history", "room": "lobby", "before": 21, "limit": 1}));
+    }
+    greedy.say("last");
+    greedy.events().await;
+    pass(0.1).await;
+    let drain = chat.clone();
+    let drain = tokio::spawn(async move { drain.drain(Duration::from_secs(20)).await });
+    let mut frames = Vec::new();
+    let waited = seconds_until(async { frames = greedy.until_gone().await }).await;
+    assert!(waited < 2.0, "{waited} s");
+    let is_sent = |frame: &Frame| matches!(frame, Frame::Text(text) if text.contains("\"type\":\"sent\""));
+    assert!(frames.iter().any(is_sent), "the accepted message is answered");
+    assert_eq!(drain.await.map(|drained| drained.abandoned).ok(), Some(0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,24 +29,19 @@ pub(crate) async fn append(
     Ok(receipt)
 }
 
-/// Searches a log. A search that takes too long is an error of its query: other calls of the store may work.
+/// Searches a log.
 pub(crate) async fn search(
     room: &dyn Room,
     search: Search,
     rooms: &Rooms,
 ) -> Result<SearchPage, SearchError> {
-    let limit = rooms.limits.rooms.call_timeout;
-    match timer::timeout(limit, room.search(search)).await {
-        Ok(found) => found.inspect_err(|error| {
-            if let SearchError::Unavailable(unavailable) = error {
-                rooms.warnings.unavailable(unavailable.cause());
-            }
-        }),
-        Err(_) => {
-            rooms.warnings.unavailable(&format!("no answer to a search within {limit:?}"));
-            Err(SearchError::TooExpensive)
+    let found = async {
+        match room.search(search).await {
+            Err(SearchError::Unavailable(unavailable)) => Err(unavailable),
+            answer => Ok(answer),
         }
-    }
+    };
+    within(rooms, found).await?
 }
 
 /// Waits for the answer of a store for [`RoomLimits::call_timeout`](crate::RoomLimits::call_timeout), and logs a

@@ -102,18 +102,12 @@ impl<C: Connection> Driver<'_, C> {
         }
     }
 
-    /// Continues the replays that waited because the peer had asked for too many bytes.
-    pub(super) fn continue_replays(&mut self) {
-        if self.catch_ups.reading.is_none() {
-            self.requeue_waiting();
-        }
-    }
-
     fn requeue(&self, room: RoomName) {
         self.ticket.permit.inbox().requeue(room);
     }
 
-    fn requeue_waiting(&mut self) {
+    /// Continues the rooms that waited for a read of a log, or because the peer had asked for too many bytes.
+    pub(super) fn requeue_waiting(&mut self) {
         for room in std::mem::take(&mut self.catch_ups.waiting) {
             self.requeue(room);
         }

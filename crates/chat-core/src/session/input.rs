@@ -69,8 +69,9 @@ impl<C: Connection> Driver<'_, C> {
             let ends =
                 !matches!(incoming, Incoming::Text(_) | Incoming::Ping | Incoming::Pong | Incoming::End);
             if ends && self.in_flight.is_some() {
-                // Earlier commands are served first.
-                let until = Instant::now() + self.limits().rooms.call_timeout;
+                // Earlier commands are served first. One of them may have to wait for its turn.
+                let limits = self.limits();
+                let until = Instant::now() + limits.reads.wait_timeout + limits.rooms.call_timeout;
                 self.state = State::Deferred(incoming, until);
                 if self.is_lost() {
                     self.skip_read();

@@ -3,7 +3,8 @@
 use chat_proto::{Bucket, Event};
 use tokio::time::Instant;
 
-use super::driver::Driver;
+use super::driver::{Driver, State};
+use super::registry::Phase;
 use crate::connection::Connection;
 use crate::{ErrorCode, Outgoing};
 
@@ -18,9 +19,12 @@ pub(super) struct RequestedBytes {
 }
 
 impl<C: Connection> Driver<'_, C> {
-    /// Returns true if the peer has asked for more bytes than it may. Then its commands and its replays wait.
+    /// Returns true if the peer has asked for more bytes than it may, so that its commands wait. The last commands of
+    /// a session do not wait: they are few, and must not delay a drain.
     pub(super) fn owes_bytes(&self) -> bool {
         self.requested.resumes.is_some()
+            && self.ticket.permit.phase() == Phase::Open
+            && !matches!(self.state, State::Deferred(..))
     }
 
     /// Looks once in each round whether the peer still owes bytes, so that all parts of the round agree.
@@ -40,7 +44,7 @@ impl<C: Connection> Driver<'_, C> {
             self.requested.bucket = Bucket::default();
         }
         if was_owing {
-            self.continue_replays();
+            self.requeue_waiting();
         }
     }
 

@@ -23,6 +23,12 @@ const SHORTEST: usize = 15;
 /// The bytes of a header of version 2 before its addresses. The last two are the number of bytes that follow.
 const FIXED: usize = 16;
 
+/// The place of the command in a header of version 2.
+const COMMAND: usize = 12;
+
+/// Version 2 with the command LOCAL: the proxy itself has made the connection, such as a health check.
+const LOCAL: u8 = 0x20;
+
 /// The PROXY protocol, versions 1 and 2: proxies that say who the client is, before the first byte of the client.
 ///
 /// An adapter asks for the [`client`](Self::client) of each connection before it reads from the connection itself. Then
@@ -117,6 +123,10 @@ async fn read(
         if read == 0 {
             return Err(HeaderError::Ended(io::ErrorKind::UnexpectedEof.into()));
         }
+        // The addresses of a local connection are ignored (section 2.2 of the specification), even if they are invalid.
+        if header.get(COMMAND) == Some(&LOCAL) && missing(header)? == 0 {
+            return Ok(None);
+        }
         match ProxyHeader::parse(header, ParseConfig { include_tlvs: false, ..ParseConfig::default() }) {
             Ok((parsed, _)) => return Ok(parsed.proxied_address().map(|address| address.source)),
             Err(ParseError::BufferTooShort) => {}
@@ -186,6 +196,8 @@ mod tests {
             (version_2(0x21, 0x21, &ipv6), "[2001:db8::9]:4711"),
             (version_2(0x20, 0x11, &ipv4), PROXY),
             (version_2(0x20, 0, &[]), PROXY),
+            (version_2(0x20, 0x11, &[]), PROXY),
+            (version_2(0x20, 0xff, &ipv4), PROXY),
         ] {
             for part in [1, 7, 1_000] {
                 let sent = [&header[..], b"GET / HTTP/1.1\r\n"].concat();

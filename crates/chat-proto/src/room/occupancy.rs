@@ -49,7 +49,7 @@ impl Occupancy {
     }
 
     /// Takes this number of users in a room without members. No event is needed.
-    pub(super) fn settle(&mut self, users: usize) {
+    fn settle(&mut self, users: usize) {
         (self.is_pending, self.last) = (false, None);
         if users > self.threshold {
             self.presence = PresenceMode::Count;
@@ -75,7 +75,7 @@ impl<W> Room<W> {
     pub(super) fn count_users(&mut self) -> bool {
         let users = self.roster.len();
         if self.members.is_empty() {
-            self.occupancy.settle(users);
+            self.settle_users();
             return self.occupancy.counts();
         }
         if !self.occupancy.counts() && users > self.occupancy.threshold {
@@ -87,6 +87,14 @@ impl<W> Room<W> {
         }
         self.occupancy.is_pending |= self.occupancy.counts();
         self.occupancy.counts()
+    }
+
+    /// Chooses the way in which a room without members announces its users.
+    pub(super) fn settle_users(&mut self) {
+        self.occupancy.settle(self.roster.len());
+        if self.occupancy.counts() {
+            self.typing.end_all();
+        }
     }
 
     /// Sends the `occupancy` event, if it is due.

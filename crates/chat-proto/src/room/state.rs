@@ -192,7 +192,7 @@ impl<W> Room<W> {
         }
         if self.members.is_empty() {
             self.missed = MissedPresence::default();
-            self.occupancy.settle(self.roster.len());
+            self.settle_users();
         }
         if let Some(user) = &member.user
             && was_here
