@@ -104,6 +104,19 @@ fn a_room_without_members_takes_the_number_of_users_at_once() {
 }
 
 #[test]
+fn a_room_without_members_that_begins_to_count_ends_typing() {
+    let mut lobby = lobby(3);
+    (1..=3).for_each(|number| lobby.enter_remote("b", &guest(number), 1));
+    lobby.remote_typing(MILLIS(0), "b", &guest(1), true);
+    lobby.handle_timer(MILLIS(0));
+    lobby.enter_remote("b", &guest(4), 1);
+    let (mut member, joined) = join(&mut lobby, 5);
+    assert_eq!(joined.presence, PresenceMode::Count);
+    lobby.handle_timer(MILLIS(20_000));
+    assert_eq!(take(&mut lobby, &mut member), [Value::Null; 0]);
+}
+
+#[test]
 fn a_member_that_has_read_nothing_gets_the_last_number_and_then_the_later_changes() {
     let limits = Limits::default().with(|limits| {
         limits.rooms.presence_threshold = 10;
