@@ -1,4 +1,5 @@
-//! The counts of refused upgrades in the log. One client can cause any number of refusals, so most of them have no line.
+//! The counts of refused upgrades in the log. One client can cause any number of refusals, so most of them have no
+//! line.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

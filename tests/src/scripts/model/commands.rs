@@ -52,8 +52,9 @@ impl Model {
                 json!({"type": "found", "room": name, "messages": messages, "more": more})
             }
             Command::Typing(_, active) => {
-                // Only the first event comes at once.
-                if *active && self.typed.insert((client, room)) {
+                // Only the first event about a user comes at once.
+                let is_first = !self.has_typed(CLIENTS[client], room, |_| true);
+                if *active && self.typed.insert((client, room)) && is_first {
                     let event = json!({"type": "typing", "room": name, "user": user(client), "active": true});
                     self.send_to_others(client, room, &event);
                 }

@@ -66,12 +66,17 @@ impl Model {
         }
     }
 
-    /// Returns true if a client may get this event at any time: a further state of a user who types.
+    /// Returns true if a client may get this event at any time: a further state of a user who types on another
+    /// connection.
     pub(super) fn may_come_later(&self, client: usize, event: &Value) -> bool {
         let room = ROOMS.iter().position(|room| event["room"] == **room);
-        let other = CLIENTS.iter().position(|name| event["user"]["id"] == **name);
-        let (Some(room), Some(other)) = (room, other) else { return false };
-        event["type"] == "typing" && other != client && self.typed.contains(&(other, room))
+        let (Some(room), Some(user)) = (room, event["user"]["id"].as_str()) else { return false };
+        event["type"] == "typing" && self.has_typed(user, room, |other| other != client)
+    }
+
+    /// Returns true if a user has typed in a room, on one of these clients.
+    fn has_typed(&self, user: &str, room: usize, is_one: impl Fn(usize) -> bool) -> bool {
+        self.typed.iter().any(|(client, typed)| *typed == room && CLIENTS[*client] == user && is_one(*client))
     }
 
     /// Connects a client and returns its first events.
