@@ -29,7 +29,8 @@ pub struct Stats {
     pub refusals: Refusals,
     /// Requests that [`Endpoint::handle`](crate::Endpoint::handle) refused, by [`Refusal::code`].
     pub handshakes: BTreeMap<&'static str, u64>,
-    /// Sessions of [`Ticket::serve`](crate::Ticket::serve) that the server closed, by the [close code](CloseCode::code).
+    /// Sessions of [`Ticket::serve`](crate::Ticket::serve) that the server closed, by the [close
+    /// code](CloseCode::code).
     pub closes: BTreeMap<u16, u64>,
     /// Sessions of `Ticket::serve` that the peer closed, or whose connection was lost.
     pub gone: u64,

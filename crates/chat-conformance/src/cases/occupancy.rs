@@ -4,8 +4,8 @@ use super::*;
 
 const RACE: &str = "the number of users is sent over time";
 
-/// Members that drop at once. With two observers they are fewer than the threshold. Other cases run at the same time, and
-/// all connections together are fewer than an address may have.
+/// Members that drop at once. With two observers they are fewer than the threshold. Other cases run at the same time,
+/// and all connections together are fewer than an address may have.
 const DROPPED: usize = 40;
 
 chat_suite::cases!(

@@ -161,7 +161,8 @@ impl Chat {
     /// # Errors
     ///
     /// [`SearchError::BadQuery`] for a query that is empty or too long; [`SearchError::Unsupported`] if the log has no
-    /// search; [`SearchError::TooExpensive`] if the log gives the query up; [`SearchError::Unavailable`] if it fails, or does not answer in time.
+    /// search; [`SearchError::TooExpensive`] if the log gives the query up; [`SearchError::Unavailable`] if it fails,
+    /// or does not answer in time.
     ///
     /// # Panics
     ///

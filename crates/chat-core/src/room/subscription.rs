@@ -73,8 +73,8 @@ impl Subscription {
     /// Waits for the next event: a message, a change of presence, the number of users, typing, or a gap. Returns `None`
     /// once the chat has drained, and after [`SubscriptionError::Renewed`].
     ///
-    /// A room with more users than [`RoomLimits::presence_threshold`](crate::RoomLimits::presence_threshold) sends their
-    /// number, and neither presence nor typing.
+    /// A room with more users than [`RoomLimits::presence_threshold`](crate::RoomLimits::presence_threshold) sends
+    /// their number, and neither presence nor typing.
     ///
     /// No event is lost if the future is dropped.
     ///

@@ -74,8 +74,8 @@ impl Attack {
         }
     }
 
-    /// Returns the replies of which each must come. A slow server reads commands too rarely for 4002, so that a check of
-    /// counts alone does not wait for it.
+    /// Returns the replies of which each must come. A slow server reads commands too rarely for 4002, so that a check
+    /// of counts alone does not wait for it.
     pub(super) fn expected(&self, counts_only: bool) -> Vec<&'static str> {
         self.expects.iter().copied().filter(|reply| !counts_only || *reply != "4002").collect()
     }
