@@ -173,7 +173,7 @@ defects! {
     a_server_that_loses_a_departure_is_caught
     by occupancy::no_departure_is_lost_when_many_members_drop_at_once =>
         Link::drop_events(|event| {
-            let is_lost = event["user"]["id"].as_str().is_some_and(|id| id.starts_with("u77"));
+            let is_lost = event["user"]["id"].as_str().is_some_and(|id| id.starts_with("u37"));
             event["state"] == "left" && is_lost
         });
     a_server_that_repeats_a_departure_is_caught

@@ -1,6 +1,7 @@
 //! The input of a session: frames from the peer.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -69,9 +70,10 @@ impl<C: Connection> Driver<'_, C> {
             let ends =
                 !matches!(incoming, Incoming::Text(_) | Incoming::Ping | Incoming::Pong | Incoming::End);
             if ends && self.in_flight.is_some() {
-                // Earlier commands are served first. One of them may have to wait for its turn.
+                // Earlier commands are served first.
                 let limits = self.limits();
-                let until = Instant::now() + limits.reads.wait_timeout + limits.rooms.call_timeout;
+                let turn = if self.has_read() { limits.reads.wait_timeout } else { Duration::ZERO };
+                let until = Instant::now() + turn + limits.rooms.call_timeout;
                 self.state = State::Deferred(incoming, until);
                 if self.is_lost() {
                     self.skip_read();

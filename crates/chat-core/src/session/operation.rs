@@ -149,9 +149,14 @@ impl<C: Connection> Driver<'_, C> {
         self.in_flight = Some(InFlight::Waiting { operation, is_read });
     }
 
+    /// Returns true if a read is in flight, which may have to wait for its turn.
+    pub(super) fn has_read(&self) -> bool {
+        matches!(self.in_flight, Some(InFlight::Waiting { is_read: true, .. }))
+    }
+
     /// Skips the read in flight of a peer that is gone, so that it gives up its turn.
     pub(super) fn skip_read(&mut self) {
-        if matches!(self.in_flight, Some(InFlight::Waiting { is_read: true, .. })) {
+        if self.has_read() {
             self.answer(Outcome::Skipped);
         }
     }
