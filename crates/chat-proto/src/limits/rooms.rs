@@ -1,0 +1,62 @@
+use std::time::Duration;
+
+/// Numbers and times of rooms, and the sizes of a room in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RoomLimits {
+    /// Open rooms without members. Beyond it, the rooms that were used longest ago are closed. Rooms with members do
+    /// not count. Default 10,000.
+    pub max_idle: usize,
+    /// Rooms without a message that one user may be in at once, over all connections. 0 is no limit. Default 200.
+    pub max_blank_per_user: usize,
+    /// First messages that one user may send into rooms without a message, per hour. All of an hour may be sent at
+    /// once. 0 is no limit. Default 200.
+    pub max_created_per_hour: u32,
+    /// Time for one call of a store, or of the host's code that authorizes. Default 5 s.
+    pub call_timeout: Duration,
+    /// Time for which a read of the log that fails is repeated for a member that is behind, with growing pauses of at
+    /// most 5 s. Then the session is closed with 1011. Default 30 s.
+    pub catch_up_timeout: Duration,
+    /// Time after which an empty room is closed, up to a tenth later. An empty room without a message is closed at
+    /// once. Default 10 min.
+    pub idle_timeout: Duration,
+    /// Users up to which a room announces each of them by `presence` events. A room with more users sends `occupancy`
+    /// events instead, at most one per second, and no `typing`. 0 lets every room count. Default 100.
+    pub presence_threshold: usize,
+    /// Events in the tail of an open room, which has at most [`log_bytes`](Self::log_bytes). Default 256.
+    pub tail_events: usize,
+    /// Bytes of all tails and of all rooms in memory together. Beyond it, the tails of the rooms that were used longest
+    /// ago are dropped, then older messages of rooms in memory. If that is not enough, rooms in memory refuse messages
+    /// with `unavailable`. A message in a tail and in a room in memory counts twice. 0 is no limit. Default 256 MiB, a
+    /// quarter of a small server.
+    pub memory_bytes: usize,
+    /// Messages that a room in memory keeps. Default 1,000.
+    pub log_messages: usize,
+    /// Bytes of messages that a room in memory keeps. A single message may be longer. Default 1 MiB.
+    pub log_bytes: usize,
+    /// Idempotency keys of one user that a room in memory remembers. A key is never forgotten early: the user is
+    /// refused further ones. At least 1. Default 10,000.
+    pub log_keys: usize,
+    /// Time for which an idempotency key is remembered. Default 24 h.
+    pub key_window: Duration,
+}
+
+impl Default for RoomLimits {
+    fn default() -> Self {
+        Self {
+            max_idle: 10_000,
+            max_blank_per_user: 200,
+            max_created_per_hour: 200,
+            call_timeout: Duration::from_secs(5),
+            catch_up_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(10 * 60),
+            presence_threshold: 100,
+            tail_events: 256,
+            memory_bytes: 256 * 1024 * 1024,
+            log_messages: 1_000,
+            log_bytes: 1024 * 1024,
+            log_keys: 10_000,
+            key_window: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}
