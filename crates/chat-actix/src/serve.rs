@@ -165,6 +165,7 @@ where
                 configure(&stream, &limits.connection);
                 let peer = stream.peer_addr()?;
                 let client = proxies.client(&mut stream, peer, &limits.http).await;
+                // The error ends the connection. actix does not report it, and `client` has logged the cause.
                 let client = client.ok_or(DispatchError::SlowRequestTimeout)?;
                 Ok((stream, Protocol::Http1, Some(client)))
             }

@@ -9,7 +9,7 @@ use chat_core::{
     AppendError, AppendReceipt, Chat, CommitSink, Incoming, Limits, LogBounds, MemoryRoom, NewMessage, Page,
     Range, Room, RoomName, Search, SearchError, SearchPage, Store, Unavailable, User,
 };
-use chat_testkit::{Peer, member, pass, seconds_until};
+use chat_testkit::{Peer, lobby, member, members, pass, seconds_until};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -215,6 +215,23 @@ async fn the_wait_for_a_turn_has_a_limit_that_does_not_end_the_search_in_flight(
     let waited = seconds_until(async { assert_eq!(answer(&mut second).await, "rate_limited") }).await;
     assert!((0.4..0.6).contains(&waited), "{waited}");
     assert_eq!(answer(&mut first).await, "found");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_commands_before_a_close_are_served_after_a_search_that_waits_for_its_turn() {
+    let limits = one_search().with(|limits| limits.rooms.call_timeout = Duration::from_millis(1_500));
+    let chat = SlowStore::new().chat(limits);
+    let others = members(&chat, ["bob", "eve", "joe"]).await;
+    let [mut ann] = connections(&chat, "ann").await;
+    others.iter().for_each(|peer| search(peer, "x"));
+    pass(0.01).await;
+    search(&ann, "ann");
+    ann.say("last");
+    ann.close(1000);
+    let waited = seconds_until(ann.until_gone()).await;
+    assert!((3.9..4.1).contains(&waited), "{waited} s behind three searches of 1 s");
+    let page = chat.history(&lobby(), Range::newest(1)).await.expect("a page");
+    assert_eq!(page.messages.len(), 1, "the message before the close is kept");
 }
 
 #[tokio::test(start_paused = true)]
