@@ -11,11 +11,11 @@ use tokio::net::TcpStream;
 use tokio_util::either::Either;
 
 use crate::connection::ServedStream;
-use crate::{answer, switching_protocols};
+use crate::{SharedSocket, answer, switching_protocols};
 
 /// A WebSocket on a connection that was hijacked from hyper: on the socket itself, or on hyper's view of it where the
 /// socket is wrapped, for example in TLS.
-pub type HyperWebSocket = WebSocket<Either<TcpStream, TokioIo<Upgraded>>>;
+pub type HyperWebSocket = WebSocket<Either<SharedSocket, TokioIo<Upgraded>>>;
 
 /// Carries out an upgrade: a task waits for the connection and runs the session on it. The response must reach hyper
 /// unchanged. Without hyper's `OnUpgrade`, the upgrade is refused.
@@ -41,21 +41,26 @@ pub fn hijack<B: From<Bytes>>(upgrade: Upgrade, on_upgrade: Option<OnUpgrade>) -
 pub async fn websocket(on_upgrade: OnUpgrade, limits: &Limits) -> hyper::Result<HyperWebSocket> {
     let upgraded = on_upgrade.await?;
     let (stream, early) = match upgraded.downcast::<ServedStream>() {
-        Ok(parts) => (Either::Left(parts.io.into_inner()), parts.read_buf),
+        Ok(parts) => (Ok(parts.io.into_inner()), parts.read_buf),
         Err(upgraded) => from_own_server(upgraded),
     };
-    Ok(WebSocket::accept(stream, early, limits).await)
+    let socket = match stream {
+        Ok(stream) => SharedSocket::new(stream),
+        Err(upgraded) => return Ok(WebSocket::accept(Either::Right(upgraded), early, limits).await),
+    };
+    let writer = socket.direct();
+    Ok(WebSocket::accept(Either::Left(socket), early, limits).await.with_direct(writer))
 }
 
 /// Returns the socket of a server that is the host's own, and the bytes that were read from it.
-fn from_own_server(upgraded: Upgraded) -> (Either<TcpStream, TokioIo<Upgraded>>, Bytes) {
+fn from_own_server(upgraded: Upgraded) -> (Result<TcpStream, TokioIo<Upgraded>>, Bytes) {
     let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => return (Either::Left(parts.io.into_inner()), parts.read_buf),
+        Ok(parts) => return (Ok(parts.io.into_inner()), parts.read_buf),
         Err(upgraded) => upgraded,
     };
     // Servers that detect HTTP/2 first wrap the socket in a type of their own.
     match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => (Either::Left(parts.io.into_inner()), parts.read_buf),
-        Err(upgraded) => (Either::Right(TokioIo::new(upgraded)), Bytes::new()),
+        Ok(parts) => (Ok(parts.io.into_inner()), parts.read_buf),
+        Err(upgraded) => (Err(TokioIo::new(upgraded)), Bytes::new()),
     }
 }

@@ -17,11 +17,13 @@ mod hijack;
 mod layer;
 mod message_socket;
 mod serve;
+mod socket;
 
 pub use convert::{Body, answer, context, head, head_of, switching_protocols};
 pub use hijack::{HyperWebSocket, hijack, websocket};
 pub use layer::{UpgradeLayer, UpgradeService};
 pub use message_socket::{MessageCodec, MessageSocket};
+pub use socket::SharedSocket;
 pub use serve::{serve, serve_proxied, serve_with};
 
 #[cfg(doctest)]

@@ -1,4 +1,5 @@
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -123,6 +124,36 @@ pub trait Connection {
     /// Returns a number that grows with each byte or frame that the peer has accepted. The session closes the
     /// connection if frames wait for the peer and this number stays the same.
     fn progress(&self) -> u64;
+
+    /// Returns the direct writer of a connection whose transport is a socket of its own.
+    ///
+    /// A room then writes its events to the connection without its task, while no frame waits there. By default there is
+    /// no direct writer, and the session sends everything.
+    fn direct(&self) -> Option<Arc<dyn DirectWrite>> {
+        None
+    }
+
+    /// Takes the end of frames of which a [direct writer](Self::direct) has written the beginning. It is called before
+    /// any other frame is sent.
+    ///
+    /// # Errors
+    ///
+    /// An error of the transport. By default [`io::ErrorKind::Unsupported`], for connections without a direct writer.
+    fn send_rest(&mut self, rest: Bytes) -> io::Result<()> {
+        let _unsent = rest;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// The writing end of a socket, for any task.
+pub trait DirectWrite: std::fmt::Debug + Send + Sync {
+    /// Writes as many of these bytes as the socket takes now, and returns their number. The bytes are unmasked frames of
+    /// a WebSocket (RFC 6455 section 5.2). It does not wait and calls no method of the chat, because locks are held.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if the socket takes nothing now. Any error means that nothing was written.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 }
 
 /// An input from the peer.

@@ -101,7 +101,7 @@ pub use bus::{
     Bus, BusEvent, BusSink, InvalidNodeId, InvalidNotice, NodeId, NodePresence, Notice, RosterEntry,
 };
 pub use chat::{Builder, Chat, Counts, Drained, Refusals};
-pub use connection::{Connection, Incoming, Outgoing};
+pub use connection::{Connection, DirectWrite, Incoming, Outgoing};
 pub use error::{AdmitError, PostError};
 pub use identity::{Denied, Identify, IdentifyRequest, Identity};
 pub use message::{BodyError, Message};

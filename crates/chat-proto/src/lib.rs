@@ -51,7 +51,7 @@ pub use text::Text;
 pub use user::{InvalidUser, InvalidUserName, User, UserKey, user_record};
 pub use wire::{
     CloseCode, ErrorCode, Event, InvalidEvent, LimitsNotice, OtherCode, PresenceMode, PresenceState,
-    ProtocolViolation, RawEvent, ReconnectAdvice, command,
+    ProtocolViolation, RawEvent, ReconnectAdvice, command, frames,
 };
 
 /// The subprotocol token of this protocol, as offered in `Sec-WebSocket-Protocol`.

@@ -31,6 +31,7 @@ use serde_json::{Value, json};
 
 mod bus;
 mod cluster;
+mod direct;
 mod peer;
 mod store;
 mod wire;
@@ -93,7 +94,7 @@ pub async fn start(chat: &Chat, target: &str) -> Peer {
 pub async fn start_on(endpoint: &Endpoint, target: &str) -> Peer {
     let (ticket, guard) = ticket_of(endpoint, target).await;
     assert!(guard.observe(101).is_none(), "the 101 is replaced");
-    Peer::new(|wire| ticket.start(async { Ok::<_, Infallible>(wire) }))
+    Peer::new(|wire| ticket.start(async { Ok::<_, Infallible>(wire.with_direct()) }))
 }
 
 /// Returns the session of a guest of this name, after its welcome.

@@ -32,7 +32,7 @@ impl Peer {
     {
         let line = Arc::new(Mutex::new(Line::default()));
         let news = Arc::new(Notify::new());
-        let wire = Wire { line: Arc::clone(&line), news: Arc::clone(&news) };
+        let wire = Wire { line: Arc::clone(&line), news: Arc::clone(&news), is_direct: false };
         let session = tokio::spawn(session(wire));
         Self { line, news, session }
     }
@@ -190,9 +190,14 @@ impl Peer {
         self.line.lock().closed_with
     }
 
-    /// Returns the number of flushes that had something to write.
+    /// Returns the number of flushes that had something to write, and of direct writes.
     pub fn flushes(&self) -> usize {
         self.line.lock().flushes
+    }
+
+    /// Returns the number of frames that rooms have written directly and at once.
+    pub fn direct_frames(&self) -> usize {
+        self.line.lock().direct_frames
     }
 
     /// Returns the number of frames that the session has not read.

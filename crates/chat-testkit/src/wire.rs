@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use chat_core::{CloseCode, Connection, Incoming, Outgoing};
+use chat_core::{CloseCode, Connection, DirectWrite, Incoming, Outgoing};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use crate::direct::{DirectLine, add_rest};
 
 /// The number of frames that the connection holds for a peer that does not read.
 pub const HIGH_WATER: usize = 4;
@@ -49,6 +51,10 @@ pub(super) struct Line {
     pub(super) progress: u64,
     pub(super) polled_after_the_end: bool,
     pub(super) ended: bool,
+    /// The beginning of a frame that was written directly.
+    pub(super) partial: Vec<u8>,
+    /// The number of frames that were written directly and at once.
+    pub(super) direct_frames: usize,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
 }
@@ -79,9 +85,17 @@ impl Line {
 pub struct Wire {
     pub(super) line: Arc<Mutex<Line>>,
     pub(super) news: Arc<Notify>,
+    pub(super) is_direct: bool,
 }
 
 impl Wire {
+    /// Lets rooms write to the connection: see [`Connection::direct`].
+    #[must_use]
+    pub fn with_direct(mut self) -> Self {
+        self.is_direct = true;
+        self
+    }
+
     fn write(&self, line: &mut Line) -> io::Result<()> {
         let before = line.taken.len();
         let written = line.write();
@@ -157,6 +171,16 @@ impl Connection for Wire {
 
     fn progress(&self) -> u64 {
         self.line.lock().progress
+    }
+
+    fn direct(&self) -> Option<Arc<dyn DirectWrite>> {
+        let (line, news) = (Arc::clone(&self.line), Arc::clone(&self.news));
+        self.is_direct.then(|| Arc::new(DirectLine { line, news }) as Arc<dyn DirectWrite>)
+    }
+
+    fn send_rest(&mut self, rest: Bytes) -> io::Result<()> {
+        add_rest(&mut self.line.lock(), &rest);
+        Ok(())
     }
 }
 

@@ -1,9 +1,10 @@
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use chat_core::{CloseCode, Connection, Incoming, Limits, Outgoing};
+use chat_core::{CloseCode, Connection, DirectWrite, Incoming, Limits, Outgoing};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
@@ -66,6 +67,7 @@ pub struct WebSocket<S> {
     can_half_close: bool,
     reading: Reading,
     closing: Closing,
+    direct: Option<Arc<dyn DirectWrite>>,
 }
 
 /// The state of the peer's side.
@@ -122,7 +124,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let mut wire = Wire::new(stream, &early);
         wire.allow(max_read_bytes);
         let stream = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
-        Self { stream, max_read_bytes, can_half_close: true, reading: Reading::Open, closing: Closing::Open }
+        let (reading, closing) = (Reading::Open, Closing::Open);
+        Self { stream, max_read_bytes, can_half_close: true, reading, closing, direct: None }
+    }
+
+    /// Lets rooms write to the stream's transport without a turn of the session: see [`Connection::direct`].
+    #[must_use]
+    pub fn with_direct(mut self, writer: Arc<dyn DirectWrite>) -> Self {
+        self.direct = Some(writer);
+        self
     }
 
     /// Adapts to a stream that ends both directions when it is shut down. After a violation of the protocol, the bytes
@@ -274,5 +284,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
 
     fn progress(&self) -> u64 {
         self.stream.get_ref().written()
+    }
+
+    fn direct(&self) -> Option<Arc<dyn DirectWrite>> {
+        self.direct.clone()
+    }
+
+    fn send_rest(&mut self, rest: Bytes) -> io::Result<()> {
+        self.wire().push(rest);
+        Ok(())
     }
 }

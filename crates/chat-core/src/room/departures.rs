@@ -7,7 +7,7 @@ use chat_proto::room::Room as RoomState;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-use crate::room::{Inbox, LiveRoom, Rooms};
+use crate::room::{LiveRoom, Rooms, Seat};
 
 /// The departures to come, the next one first.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ impl Rooms {
     pub(crate) fn change_roster<T>(
         self: &Arc<Self>,
         room: &Arc<LiveRoom>,
-        change: impl FnOnce(&mut RoomState<Arc<Inbox>>) -> T,
+        change: impl FnOnce(&mut RoomState<Arc<Seat>>) -> T,
     ) -> T {
         let (changed, deferred) = room.change(|state| {
             let before = state.roster().last_deferred();

@@ -4,13 +4,16 @@ use std::task::Waker;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
+use super::Outlet;
 use crate::RoomName;
 
-/// The names of the rooms that have events for one connection or subscription. Each name occurs at most once.
+/// The names of the rooms that have events for one connection or subscription, and the way past its task. Each name
+/// occurs at most once.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     rooms: Mutex<VecDeque<RoomName>>,
     pub(crate) waker: AtomicWaker,
+    pub(crate) outlet: Outlet,
 }
 
 impl Inbox {

@@ -9,8 +9,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::room::budget::{Charge, Holder, Kind};
+use crate::room::flush::Flushing;
 use crate::room::repair::Repair;
-use crate::room::{Inbox, Rooms, within};
+use crate::room::{Rooms, Seat, within};
 use crate::store::Commit;
 use crate::{CommitSink, LogBounds, Room, RoomName, Unavailable, User};
 
@@ -32,10 +33,12 @@ pub(super) struct Shared {
     has_messages: Arc<AtomicBool>,
     /// Notified if the log has reported entries by its head only. They are read at once.
     pub(super) unreported: Arc<Notify>,
+    /// True while a flush goes on. It changes under the lock of the state.
+    pub(super) is_flushing: AtomicBool,
 }
 
 pub(super) struct State {
-    pub(super) room: RoomState<Arc<Inbox>>,
+    pub(super) room: RoomState<Arc<Seat>>,
     /// The time of the last use of the room, if it has no member.
     idle_since: Option<Instant>,
     /// The time for which a task waits that calls the timer of the room.
@@ -44,6 +47,7 @@ pub(super) struct State {
     started: Instant,
     /// The bytes of the tail.
     charge: Charge,
+    pub(super) flushing: Flushing,
     /// True while a task repairs a hole.
     pub(super) repairing: bool,
     /// The runtime of the repair task. A store may report from a thread that has none.
@@ -62,6 +66,7 @@ impl LiveRoom {
             timer: None,
             started: Instant::now(),
             charge: rooms.budget.charge(Kind::Tail),
+            flushing: Flushing::default(),
             repairing: false,
             runtime: Handle::current(),
         };
@@ -72,6 +77,7 @@ impl LiveRoom {
             state: Mutex::new(state),
             has_messages: Arc::default(),
             unreported: Arc::default(),
+            is_flushing: AtomicBool::new(false),
         });
         let sink = sink(Arc::downgrade(&shared)).with_budget(Arc::clone(&rooms.budget));
         let log = within(rooms, rooms.store.open(name, &rooms.limits, sink)).await?;
@@ -104,12 +110,12 @@ impl LiveRoom {
     }
 
     /// Returns the state. A change goes through [`change`](Self::change), which wakes the members.
-    pub(crate) fn state(&self) -> MappedMutexGuard<'_, RoomState<Arc<Inbox>>> {
+    pub(crate) fn state(&self) -> MappedMutexGuard<'_, RoomState<Arc<Seat>>> {
         MutexGuard::map(self.shared.state.lock(), |state| &mut state.room)
     }
 
     /// Changes the state and wakes the members that have something to take.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut RoomState<Arc<Inbox>>) -> T) -> T {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut RoomState<Arc<Seat>>) -> T) -> T {
         self.shared.change(|state| change(&mut state.room))
     }
 
@@ -127,10 +133,14 @@ impl LiveRoom {
         self.state().roster().members()
     }
 
-    /// Wakes one member, which may have entries to read from the log.
-    pub(crate) fn wake(&self, member: &Member) {
-        let waker = self.state().wake(member).and_then(|inbox| inbox.push(self.shared.name.clone()));
-        waker.into_iter().for_each(Waker::wake);
+    /// Records that a member may have entries to read from the log. Returns the waker of its session.
+    #[must_use = "the task is woken by the caller"]
+    pub(crate) fn wake(&self, member: &Member) -> Option<Waker> {
+        self.shared.wake(member)
+    }
+
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.shared.is_flushing.load(Ordering::Acquire)
     }
 
     /// Returns true if the room has no member and no entry of it is known.
@@ -160,7 +170,11 @@ impl Shared {
         let mut wakers = Vec::new();
         let mut state = self.state.lock();
         let changed = change(&mut state);
-        wakers.extend(state.room.to_wake().filter_map(|inbox| inbox.push(self.name.clone())));
+        wakers.extend(state.room.to_wake().filter_map(|seat| seat.inbox().push(self.name.clone())));
+        let flush = state.start_flush();
+        if flush.is_some() {
+            self.is_flushing.store(true, Ordering::Release);
+        }
         if state.room.has_messages() {
             self.has_messages.store(true, Ordering::Relaxed);
         }
@@ -185,10 +199,24 @@ impl Shared {
         if let Some((runtime, task)) = timer {
             runtime.spawn(task.run());
         }
+        if let Some(runtime) = flush {
+            self.spawn_flush(runtime);
+        }
         if let Some(rooms) = rooms {
             rooms.publish_announced();
         }
         changed
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Records that a member has events to take. Returns the waker of its session.
+    #[must_use = "the task is woken by the caller"]
+    pub(super) fn wake(&self, member: &Member) -> Option<Waker> {
+        let mut state = self.state.lock();
+        state.room.wake(member).and_then(|seat| seat.inbox().push(self.name.clone()))
     }
 
     /// Returns the log, unless it is not open yet or is closed.
@@ -205,6 +233,11 @@ impl Shared {
 impl State {
     fn runtime(&self) -> Handle {
         Handle::try_current().unwrap_or_else(|_| self.runtime.clone())
+    }
+
+    /// Returns the runtime of the task that must be started to flush the room, if it has something to flush.
+    fn start_flush(&mut self) -> Option<Handle> {
+        (self.room.needs_flush() && self.flushing.start()).then(|| self.runtime())
     }
 
     /// Returns the time at which the timer of the room is due, if no task waits for it.

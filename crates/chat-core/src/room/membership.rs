@@ -1,11 +1,12 @@
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use chat_proto::command::JoinFrom;
-use chat_proto::room::{Delivery, Joined, Member, RoomEvent};
+use chat_proto::room::{Delivery, Joined, RoomEvent};
 use tokio::time::{Instant, sleep};
 
-use crate::room::{Backoff, BlankSeat, Inbox, LiveRoom, Rooms, TooManyBlank, within};
+use crate::room::{Backoff, BlankSeat, Inbox, LiveRoom, Rooms, Seat, TooManyBlank, within};
 use crate::{ErrorCode, JoinError, LogBounds, Page, Range, RoomName, Unavailable, User};
 
 /// The pause after the first read that fails.
@@ -16,13 +17,13 @@ pub(super) const READ_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Membership {
     rooms: Arc<Rooms>,
     room: Arc<LiveRoom>,
-    member: Member,
+    seat: Arc<Seat>,
     /// The last entry that the user has asked for with a join.
     replay_to: u64,
     /// `None` for a subscription.
     user: Option<User>,
     /// The place in a room that had no message when the user entered.
-    _seat: Option<BlankSeat>,
+    _blank: Option<BlankSeat>,
     /// True if the user leaves on purpose.
     has_left: bool,
 }
@@ -67,18 +68,26 @@ impl Membership {
         bounds: LogBounds,
         from: &JoinFrom,
     ) -> Result<(Self, Joined), EnterError> {
-        let seat = rooms.take_seat(user.key(), &room).inspect_err(|_| rooms.left(&room))?;
+        let blank = rooms.take_seat(user.key(), &room).inspect_err(|_| rooms.left(&room))?;
+        let is_direct = inbox.outlet.is_attached();
+        let seat = Arc::new(Seat::new(inbox));
         let entered = room.change(|state| {
-            let joined = state.join(connection, &user, inbox, bounds, from)?;
+            let (member, joined) = state.join(connection, &user, Arc::clone(&seat), bounds, from)?;
+            if is_direct {
+                state.write_directly(&member);
+            }
+            state.wake(&member);
             rooms.announce_presence(state, &user, false);
-            Ok::<_, JoinError>(joined)
+            Ok::<_, JoinError>((member, joined))
         });
         let (member, joined) = entered.inspect_err(|_| rooms.left(&room))?;
+        seat.enter(member);
         rooms.entered(&room);
         let replay_to = joined.bounds.head;
         let user = Some(user);
-        let membership = Self { rooms, room, member, replay_to, user, _seat: seat, has_left: false };
-        membership.room.wake(&membership.member);
+        let waker = seat.inbox().push(room.name().clone());
+        let membership = Self { rooms, room, seat, replay_to, user, _blank: blank, has_left: false };
+        waker.into_iter().for_each(Waker::wake);
         membership.rooms.publish_announced();
         Ok((membership, joined))
     }
@@ -91,19 +100,45 @@ impl Membership {
         inbox: Arc<Inbox>,
         bounds: LogBounds,
     ) -> Result<Self, JoinError> {
-        let member = room.change(|state| state.subscribe(id, inbox, bounds))?;
+        let seat = Arc::new(Seat::new(inbox));
+        let member = room.change(|state| state.subscribe(id, Arc::clone(&seat), bounds))?;
+        seat.enter(member);
         rooms.entered(&room);
-        Ok(Self { rooms, room, member, replay_to: 0, user: None, _seat: None, has_left: false })
+        Ok(Self { rooms, room, seat, replay_to: 0, user: None, _blank: None, has_left: false })
     }
 
     /// Joins again: continues as before, or from another position.
     pub(crate) fn rejoin(&mut self, bounds: LogBounds, from: &JoinFrom) -> Result<Joined, JoinError> {
-        let joined = self.room.state().rejoin(&mut self.member, bounds, from)?;
+        let rejoined = self.seat.with(|member| self.room.state().rejoin(member, bounds, from));
+        let joined = rejoined.unwrap_or(Err(JoinError::Renewed))?;
         if *from != JoinFrom::Now {
             self.replay_to = joined.bounds.head;
         }
-        self.room.wake(&self.member);
+        self.wake();
         Ok(joined)
+    }
+
+    /// Returns true while events of the room are on their way to direct members.
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.room.is_flushing()
+    }
+
+    /// Lets the session take the events of the room without a flush. Only the session calls it, so no task must be woken.
+    pub(crate) fn queue(&self) {
+        self.seat.with(|member| {
+            if let Some(seat) = self.room.state().wake(member) {
+                seat.inbox().requeue(self.name().clone());
+            }
+        });
+    }
+
+    fn wake(&self) {
+        self.seat.with(|member| self.room.wake(member)).flatten().into_iter().for_each(Waker::wake);
+    }
+
+    /// Returns the `seq` of the last entry that was taken.
+    fn seq(&self) -> u64 {
+        self.seat.with(|member| member.seq()).unwrap_or_default()
     }
 
     pub(crate) fn room(&self) -> &Arc<LiveRoom> {
@@ -120,23 +155,23 @@ impl Membership {
 
     /// Takes the next events. After [`Delivery::Nothing`], the inbox is notified when there is more.
     pub(crate) fn take(&mut self) -> Delivery {
-        self.room.state().take(&mut self.member)
+        self.seat.with(|member| self.room.state().take(member)).unwrap_or(Delivery::Nothing)
     }
 
     /// Returns true while the member has not taken all entries that the user has asked for with a join.
     pub(crate) fn is_replaying(&self) -> bool {
-        self.member.seq() < self.replay_to
+        self.replay_to > 0 && self.seq() < self.replay_to
     }
 
     /// Returns true if the log has not started a new epoch since the member joined.
     pub(crate) fn is_current(&self) -> bool {
-        self.room.state().is_current(&self.member)
+        self.seat.with(|member| self.room.state().is_current(member)).unwrap_or_default()
     }
 
     /// Reads the entries after the cursor from the log.
     pub(crate) fn read_on(&self) -> impl Future<Output = Result<Page, Unavailable>> + Send + use<> {
         let (rooms, room) = (Arc::clone(&self.rooms), Arc::clone(&self.room));
-        let range = Range::After { seq: self.member.seq(), limit: rooms.limits.wire.max_page_messages };
+        let range = Range::After { seq: self.seq(), limit: rooms.limits.wire.max_page_messages };
         async move { within(&rooms, room.log().read(range)).await }
     }
 
@@ -146,15 +181,15 @@ impl Membership {
         &self,
     ) -> impl Future<Output = Result<Page, Unavailable>> + Send + use<> {
         let (rooms, room) = (Arc::clone(&self.rooms), Arc::clone(&self.room));
-        let range = Range::After { seq: self.member.seq(), limit: rooms.limits.wire.max_page_messages };
-        let member = self.member.clone();
+        let range = Range::After { seq: self.seq(), limit: rooms.limits.wire.max_page_messages };
+        let member = self.seat.with(|member| member.clone());
         async move {
             let until = Instant::now() + rooms.limits.rooms.catch_up_timeout;
             let mut backoff = Backoff::new(READ_PAUSE);
             loop {
                 let page = within(&rooms, room.log().read(range)).await;
                 let pause = backoff.next_pause();
-                if page.is_ok() || Instant::now() + pause > until || !room.state().is_current(&member) {
+                if page.is_ok() || Instant::now() + pause > until || !member.as_ref().is_some_and(|member| room.state().is_current(member)) {
                     return page;
                 }
                 sleep(pause).await;
@@ -164,12 +199,15 @@ impl Membership {
 
     /// Takes a page that [`read_on`](Self::read_on) has read. `None` if the log has started a new epoch.
     pub(crate) fn catch_up(&mut self, page: Page, up_to: u64) -> Option<Vec<RoomEvent>> {
-        self.member.catch_up(self.room.name(), page, up_to)
+        self.seat.with(|member| member.catch_up(self.room.name(), page, up_to)).flatten()
     }
 
     /// Records that this user started or stopped typing.
     pub(crate) fn typing(&self, active: bool) {
-        self.room.typing(&self.member, active);
+        // A copy, because the room wakes other tasks.
+        if let Some(member) = self.seat.with(|member| member.clone()) {
+            self.room.typing(&member, active);
+        }
     }
 
     /// Leaves the room on purpose. A membership that is dropped instead has lost its connection: its user may return on
@@ -181,11 +219,12 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
+        let member = self.seat.leave();
         let is_empty = self.rooms.change_roster(&self.room, |state| {
-            if self.has_left {
-                state.leave(&self.member);
-            } else {
-                state.disconnect(&self.member);
+            match &member {
+                Some(member) if self.has_left => state.leave(member),
+                Some(member) => state.disconnect(member),
+                None => {}
             }
             if let Some(user) = &self.user {
                 self.rooms.announce_presence(state, user, self.has_left);

@@ -83,6 +83,7 @@ impl<'c, C: Connection> Driver<'c, C> {
         if let Some(rate) = ticket.user_rate.take() {
             session.share_rate(rate);
         }
+        ticket.permit.inbox().outlet.attach(connection.direct());
         let mut output = Output::default();
         output.reply(Outgoing::Text(welcome.encode()));
         let started = Instant::now();
@@ -108,8 +109,12 @@ impl<'c, C: Connection> Driver<'c, C> {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.close_outlet();
         let end = self.poll_rounds(cx);
         self.count_bytes();
+        if end.is_pending() && self.is_quiet() {
+            self.ticket.permit.inbox().outlet.open();
+        }
         end
     }
 
@@ -141,6 +146,7 @@ impl<'c, C: Connection> Driver<'c, C> {
         if self.ticket.permit.close_now() == Some(CloseCode::Kicked) {
             self.session.leave_all().for_each(Membership::leave);
         }
+        self.ticket.permit.inbox().outlet.detach();
         (self.ticket.permit, self.output, self.received, self.sent)
     }
 
@@ -201,6 +207,12 @@ impl<'c, C: Connection> Driver<'c, C> {
     pub(super) fn note_stall(&mut self) {
         let waits = self.has_unflushed() || !self.output.is_empty();
         self.stall.note(waits, self.connection.progress());
+    }
+
+    /// Returns true if nothing waits to be sent.
+    fn is_quiet(&self) -> bool {
+        matches!((&self.state, &self.writer), (State::Open, Writer::Open { unflushed: false }))
+            && self.output.is_empty()
     }
 
     pub(super) fn has_unflushed(&self) -> bool {

@@ -27,6 +27,8 @@ pub(super) enum InFlight {
         operation: BoxFuture<'static, Result<Done, Refused>>,
         /// True if the operation changes nothing.
         is_read: bool,
+        /// The room of a message.
+        sent_to: Option<RoomName>,
     },
 }
 
@@ -51,10 +53,16 @@ impl<C: Connection> Driver<'_, C> {
         let done = match self.in_flight.take() {
             None => return false,
             Some(InFlight::Answered(outcome)) => Done::Outcome(*outcome),
-            Some(InFlight::Waiting { mut operation, is_read }) => match operation.poll_unpin(cx) {
-                Poll::Ready(done) => done.unwrap_or_else(Done::from),
+            Some(InFlight::Waiting { mut operation, is_read, sent_to }) => match operation.poll_unpin(cx) {
+                Poll::Ready(done) => {
+                    // The message leaves together with its reply, and not with a flush of its own.
+                    if let Some(membership) = sent_to.and_then(|room| self.session.membership(&room)) {
+                        membership.queue();
+                    }
+                    done.unwrap_or_else(Done::from)
+                }
                 Poll::Pending => {
-                    self.in_flight = Some(InFlight::Waiting { operation, is_read });
+                    self.in_flight = Some(InFlight::Waiting { operation, is_read, sent_to });
                     return false;
                 }
             },
@@ -71,7 +79,7 @@ impl<C: Connection> Driver<'_, C> {
 
     /// Polls the read in flight, and keeps its answer.
     fn poll_read(&mut self, cx: &mut Context<'_>) {
-        if let Some(InFlight::Waiting { operation, is_read: true }) = &mut self.in_flight
+        if let Some(InFlight::Waiting { operation, is_read: true, .. }) = &mut self.in_flight
             && let Poll::Ready(done) = operation.poll_unpin(cx)
             && let Done::Outcome(outcome) = done.unwrap_or_else(Done::from)
         {
@@ -93,6 +101,8 @@ impl<C: Connection> Driver<'_, C> {
         let membership = self.session.membership(&name);
         let span = self.ticket.span.clone();
         let is_read = matches!(action, Asked::History(_) | Asked::Search(_));
+        let is_direct = self.ticket.permit.inbox().outlet.is_attached();
+        let sent_to = (is_direct && matches!(action, Asked::Send { .. })).then(|| name.clone());
         let operation = match (action, membership.map(|membership| Arc::clone(membership.room()))) {
             // The answer cannot be sent. The commands after this one are still carried out.
             (Asked::History(_) | Asked::Search(_) | Asked::Members { .. }, _)
@@ -146,7 +156,7 @@ impl<C: Connection> Driver<'_, C> {
             }),
             _ => return self.answer(ErrorCode::NotJoined.into()),
         };
-        self.in_flight = Some(InFlight::Waiting { operation, is_read });
+        self.in_flight = Some(InFlight::Waiting { operation, is_read, sent_to });
     }
 
     /// Returns true if a read is in flight, which may have to wait for its turn.

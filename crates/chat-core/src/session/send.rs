@@ -45,6 +45,18 @@ impl<C: Connection> Driver<'_, C> {
         moved
     }
 
+    /// Keeps the rooms from the connection while the session uses it, and takes over what they have begun.
+    pub(super) fn close_outlet(&mut self) {
+        let taken = self.ticket.permit.inbox().outlet.close();
+        self.sent += taken.frames;
+        if let Some(rest) = taken.rest {
+            match self.connection.send_rest(rest) {
+                Ok(()) => self.writer = Writer::Open { unflushed: true },
+                Err(error) => self.write_failed(error),
+            }
+        }
+    }
+
     /// Records that a pong leaves with the next flush.
     pub(super) fn pong_waits(&mut self) {
         if let Writer::Open { unflushed } = &mut self.writer {

@@ -40,7 +40,7 @@ pub struct Room<W> {
     pub(super) early: Early,
     /// The newest entry that is known to be committed. The reports of the last ones may still come.
     pub(super) committed: u64,
-    max_batch: usize,
+    pub(super) max_batch: usize,
     default_page: u64,
     /// The epoch of the log, once it is known.
     pub(super) epoch: Option<String>,
@@ -55,13 +55,20 @@ pub struct Room<W> {
     /// True if a user whose last connection is lost leaves later.
     pub(super) defers_leaving: bool,
     pub(super) members: BTreeMap<u64, Waiting<W>>,
+    /// The number of direct members.
+    pub(super) direct: usize,
+    /// The position up to which the room is flushed, and the generation of its log at that time. Each direct member
+    /// that is not awake has the events before this position.
+    pub(super) flushed: (u64, u64),
     /// True if something has happened since the last [`to_wake`](Self::to_wake).
     pub(super) has_news: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Waiting<W> {
-    waker: W,
+    pub(super) waker: W,
+    /// True if the caller flushes the room to the member.
+    pub(super) is_direct: bool,
     /// True if the member was woken and has not yet taken everything.
     is_awake: bool,
     /// The position in the tail of the next event that the member takes.
@@ -87,6 +94,8 @@ impl<W> Room<W> {
             typing_here: Vec::new(),
             defers_leaving: false,
             members: BTreeMap::new(),
+            direct: 0,
+            flushed: (0, 0),
             has_news: false,
         }
     }
@@ -186,7 +195,9 @@ impl<W> Room<W> {
     }
 
     fn remove(&mut self, member: &Member, is_deferred: bool) {
-        let was_here = self.members.remove(&member.id).is_some();
+        let removed = self.members.remove(&member.id);
+        let was_here = removed.is_some();
+        self.direct -= usize::from(removed.is_some_and(|waiting| waiting.is_direct));
         if let Some(user) = &member.user {
             self.typing.end(&user.key(), &Source::Connection(member.id));
         }
@@ -266,22 +277,26 @@ impl<W> Room<W> {
 
     /// Keeps the changes of presence that the tail has dropped, for the members that have not taken them.
     pub(super) fn drop_presence(&mut self) {
-        let positions = self.members.values().map(|waiting| waiting.position);
+        let flushed = self.flushed.0;
+        let positions = self.members.values().map(|waiting| waiting.position(flushed));
         self.missed.drop_before(self.tail.start(), positions);
     }
 
     /// Returns the wakers to call because something has happened. Each member is woken once until it has taken
-    /// everything.
+    /// everything. Direct members get a [`flush`](Self::flush).
     pub fn to_wake(&mut self) -> impl Iterator<Item = &W> {
         let has_news = std::mem::take(&mut self.has_news);
-        let members = has_news.then(|| self.members.values_mut()).into_iter().flatten();
-        members.filter_map(Waiting::wake)
+        let has_others = self.direct < self.members.len();
+        let members = (has_news && has_others).then(|| self.members.values_mut()).into_iter().flatten();
+        members.filter(|waiting| !waiting.is_direct).filter_map(Waiting::wake)
     }
 
     /// Returns the waker of a member, unless it is awake. A member that has joined, or joined again, may have
-    /// entries to read before anything happens.
+    /// entries to read before anything happens. A direct member may not be able to get a flush.
     pub fn wake(&mut self, member: &Member) -> Option<&W> {
-        self.members.get_mut(&member.id)?.wake()
+        let waiting = self.members.get_mut(&member.id)?;
+        waiting.position = waiting.position.max(member.cursor.position);
+        waiting.wake()
     }
 
     fn resume(
@@ -300,7 +315,7 @@ impl<W> Room<W> {
 
     fn add(&mut self, id: u64, user: Option<User>, waker: W, bounds: &LogBounds, after: u64) -> Member {
         let cursor = self.tail.cursor(after);
-        self.members.insert(id, Waiting { waker, is_awake: false, position: cursor.position });
+        self.members.insert(id, Waiting { waker, is_direct: false, is_awake: false, position: cursor.position });
         let (epoch, generation) = (bounds.epoch.clone(), self.generation);
         let starts = self.occupancy.starts();
         Member { id, user, epoch, generation, cursor, starts, occupancy: None, missed: BTreeMap::new() }
@@ -311,5 +326,10 @@ impl<W> Waiting<W> {
     /// Returns the waker, unless the member is awake.
     fn wake(&mut self) -> Option<&W> {
         (!std::mem::replace(&mut self.is_awake, true)).then_some(&self.waker)
+    }
+
+    /// Returns the position of the member, or an earlier one, if the room is flushed up to `flushed`.
+    fn position(&self, flushed: u64) -> u64 {
+        if self.is_direct && !self.is_awake { self.position.max(flushed) } else { self.position }
     }
 }

@@ -169,6 +169,27 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         if events.is_empty() { Next::Nothing } else { Next::Events(events) }
     }
 
+    /// Returns the events from this position on, of at most `max_bytes` or one that is longer. The cursors are those of
+    /// a reader that has taken everything before them, and of the same reader after it has taken them.
+    ///
+    /// The tail may have dropped the events at `position`. Then the first cursor is at the start of the tail.
+    pub(super) fn batch(&self, position: u64, max_bytes: usize) -> (Cursor, Vec<T>, Cursor) {
+        let position = position.clamp(self.start, self.end());
+        let offset = usize::try_from(position - self.start).unwrap_or(usize::MAX);
+        let seq = offset.checked_sub(1).map_or(self.base, |last| self.entries[last].seq);
+        let from = Cursor { seq, position };
+        let (mut to, mut events, mut bytes) = (from, Vec::new(), 0);
+        for entry in self.entries.range(offset..) {
+            bytes += entry.frame.as_ref().len();
+            if !events.is_empty() && bytes > max_bytes {
+                break;
+            }
+            events.push(entry.frame.clone());
+            to = Cursor { seq: entry.seq, position: to.position + 1 };
+        }
+        (from, events, to)
+    }
+
     /// Returns the position of the first event.
     pub(super) fn start(&self) -> u64 {
         self.start

@@ -170,6 +170,11 @@ impl<M> Session<M> {
         self.rooms.get_mut(room)
     }
 
+    /// Returns the memberships of all rooms.
+    pub fn memberships(&self) -> impl Iterator<Item = &M> {
+        self.rooms.values()
+    }
+
     /// Takes the membership of a room that the user leaves.
     pub fn leave(&mut self, room: &RoomName) -> Option<M> {
         self.rooms.remove(room)

@@ -1,6 +1,7 @@
 //! The `chat.v1` wire, in both directions: commands and events, read and written.
 
 pub mod command;
+pub mod frames;
 
 mod close;
 mod error;

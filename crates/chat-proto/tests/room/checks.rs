@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chat_proto::room::{Delivery, RoomEvent};
+use chat_proto::room::{Delivery, Progress, RoomEvent};
 use chat_proto::{PresenceMode, Range};
 use serde_json::Value;
 
@@ -17,6 +17,7 @@ impl Model {
             assert!(!reader.is_awake, "{id} is woken twice");
             reader.is_awake = true;
         }
+        self.flush();
         for reader in self.readers.values().filter(|reader| !reader.is_awake) {
             let next = self.room.take(&mut reader.member.clone());
             assert!(matches!(next, Delivery::Nothing), "a member that was not woken has events: {next:?}");
@@ -27,6 +28,30 @@ impl Model {
             self.room.roster().members().iter().map(|user| user.name().to_owned()).collect();
         assert_eq!(members, present);
         self.check_witness();
+    }
+
+    /// Flushes the room to its direct members. Some of them refuse, as those do whose connections are not ready.
+    fn flush(&mut self) {
+        while let Some(flush) = self.room.flush() {
+            let ids: Vec<u64> = self.room.direct_members(None).map(|(id, _)| id).collect();
+            for id in ids {
+                self.flushes += 1;
+                let is_ready = self.flushes % 5 != 0;
+                let reader = self.readers.get_mut(&id).expect("a reader");
+                match reader.member.progress(&flush) {
+                    Progress::Done => {}
+                    Progress::Next if is_ready && !reader.is_awake => {
+                        reader.member.advance(&flush);
+                        self.see(id, flush.events().to_vec(), self.log.bounds().first);
+                    }
+                    Progress::Next | Progress::Behind => {
+                        reader.is_awake |= self.room.wake(&reader.member).is_some();
+                        assert!(reader.is_awake);
+                    }
+                }
+            }
+            self.room.flushed(&flush);
+        }
     }
 
     fn check_witness(&mut self) {

@@ -35,6 +35,8 @@ pub(crate) struct Model {
     pub(crate) typing: BTreeMap<String, (Duration, bool)>,
     /// The time of the last `occupancy` event that the witness got.
     pub(crate) counted: Option<Duration>,
+    /// The number of flushes to direct members.
+    pub(crate) flushes: u64,
 }
 
 pub(crate) struct Reader {
@@ -84,6 +86,7 @@ impl Model {
             now: Duration::ZERO,
             typing: BTreeMap::new(),
             counted: None,
+            flushes: 0,
         };
         model.observe();
         if has_witness {
@@ -301,6 +304,9 @@ impl Model {
     }
 
     fn enter(&mut self, id: u64, member: Member, user: Option<usize>, next: u64) {
+        if id % 2 == 0 {
+            self.room.write_directly(&member);
+        }
         let is_awake = self.room.wake(&member).is_some();
         assert!(is_awake, "a new member is not awake");
         let seen = self.room.roster().members().iter().map(|user| user.name().to_owned()).collect();

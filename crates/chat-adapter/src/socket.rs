@@ -1,0 +1,96 @@
+//! The socket of a hijacked connection, which its session and its rooms share.
+
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use chat_core::DirectWrite;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// A TCP socket with two kinds of users: the one connection that reads and writes it as a stream, and rooms that write
+/// to it [directly](DirectWrite). They never write at the same time.
+#[derive(Debug)]
+pub struct SharedSocket {
+    read: OwnedReadHalf,
+    write: Arc<Writer>,
+}
+
+#[derive(Debug)]
+struct Writer(OwnedWriteHalf);
+
+impl SharedSocket {
+    /// Shares a socket.
+    pub fn new(stream: TcpStream) -> Self {
+        let (read, write) = stream.into_split();
+        Self { read, write: Arc::new(Writer(write)) }
+    }
+
+    /// Returns the writer for rooms.
+    pub fn direct(&self) -> Arc<dyn DirectWrite> {
+        let writer = Arc::clone(&self.write);
+        writer
+    }
+
+    fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let stream = self.write.0.as_ref();
+        loop {
+            ready!(stream.poll_write_ready(cx))?;
+            match write(stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+}
+
+impl DirectWrite for Writer {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+}
+
+impl AsyncRead for SharedSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.read).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for SharedSocket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |stream| stream.try_write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |stream| stream.try_write_vectored(slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream: &TcpStream = self.write.0.as_ref();
+        Poll::Ready(SockRef::from(stream).shutdown(Shutdown::Write))
+    }
+}

@@ -1,0 +1,218 @@
+//! The flushes of a room: events that are written straight to the connections of its members.
+//!
+//! A flush has a batch of events and visits the direct members in chunks. A task takes one chunk after the other; in a
+//! large room several tasks do so. When the last chunk of a flush is done, the next flush takes all events that have
+//! come meanwhile. So a room that is busy writes larger batches, and not more of them.
+//!
+//! Invariants:
+//!
+//! 1. One flush of a room goes on at a time. The next one begins where it ended.
+//! 2. A member gets a batch only if its position is exactly the begin of the batch, and its [outlet] is open. The position
+//!    moves under the lock of its [seat], together with the write.
+//! 3. When a flush ends, each direct member has got its events, has taken them itself, or is awake.
+//!
+//! [outlet]: super::outlet::Outlet
+//! [seat]: super::seat::Seat
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use chat_proto::frames;
+use chat_proto::room::Flush;
+use tokio::runtime::Handle;
+use tokio::task::yield_now;
+
+use super::live::{Shared, State};
+use super::seat::{Flushed, Seat};
+
+/// The members of one chunk.
+const CHUNK: usize = 64;
+
+/// The chunks that a task writes before other tasks get their turn: about 1 ms.
+const CHUNKS_PER_TURN: usize = 4;
+
+/// The direct members for which one more task writes.
+const MEMBERS_PER_TASK: usize = 256;
+
+/// A flush, and its frames.
+#[derive(Debug)]
+pub(super) struct Batch {
+    flush: Flush,
+    frames: OnceLock<Bytes>,
+}
+
+/// The flush of a room that goes on, and the tasks that write it.
+#[derive(Debug, Default)]
+pub(super) struct Flushing {
+    tasks: usize,
+    round: Option<Round>,
+}
+
+#[derive(Debug)]
+struct Round {
+    batch: Arc<Batch>,
+    /// The last member whose chunk was begun.
+    after: Option<u64>,
+    /// True if no chunk is left to begin.
+    is_begun: bool,
+    /// The chunks that are being written.
+    in_work: usize,
+}
+
+impl Batch {
+    fn new(flush: Flush) -> Self {
+        Self { flush, frames: OnceLock::new() }
+    }
+
+    pub(super) fn flush(&self) -> &Flush {
+        &self.flush
+    }
+
+    /// Returns the events as frames, which are encoded once.
+    pub(super) fn frames(&self) -> &Bytes {
+        self.frames.get_or_init(|| frames::texts(self.flush.events().iter().map(|event| &event.frame[..])))
+    }
+
+    /// Returns the number of events.
+    pub(super) fn count(&self) -> u64 {
+        self.flush.events().len() as u64
+    }
+
+    fn payload_bytes(&self) -> u64 {
+        self.flush.events().iter().map(|event| event.frame.len() as u64).sum()
+    }
+}
+
+impl Flushing {
+    /// Returns true if a task must be started.
+    pub(super) fn start(&mut self) -> bool {
+        let is_first = self.tasks == 0;
+        self.tasks = self.tasks.max(1);
+        is_first
+    }
+
+    /// Returns the number of tasks that must be started to write to this number of members.
+    fn widen(&mut self, members: usize, runtime: &Handle) -> usize {
+        let wanted = runtime.metrics().num_workers().min(members / MEMBERS_PER_TASK).max(1);
+        let more = wanted.saturating_sub(self.tasks);
+        self.tasks += more;
+        more
+    }
+}
+
+impl State {
+    /// Takes the next chunk, of the present flush or of the next one. `None` if nothing is left, or other tasks do it.
+    fn next_chunk(&mut self, chunk: &mut Vec<Arc<Seat>>) -> Option<Arc<Batch>> {
+        loop {
+            let Some(round) = &mut self.flushing.round else {
+                let batch = Arc::new(Batch::new(self.room.flush()?));
+                self.flushing.round = Some(Round { batch, after: None, is_begun: false, in_work: 0 });
+                continue;
+            };
+            if !round.is_begun {
+                let members = self.room.direct_members(round.after).take(CHUNK);
+                chunk.extend(members.map(|(id, seat)| {
+                    round.after = Some(id);
+                    Arc::clone(seat)
+                }));
+                round.is_begun = chunk.len() < CHUNK;
+                if !chunk.is_empty() {
+                    round.in_work += 1;
+                    return Some(Arc::clone(&round.batch));
+                }
+            }
+            if round.in_work > 0 {
+                return None;
+            }
+            self.room.flushed(&round.batch.flush);
+            self.flushing.round = None;
+        }
+    }
+}
+
+impl Shared {
+    /// Starts one more task, which [`Flushing`] has counted.
+    pub(super) fn spawn_flush(self: &Arc<Self>, runtime: Handle) {
+        let task = Task { room: Arc::clone(self), runtime: runtime.clone(), is_over: false };
+        runtime.spawn(task.run());
+    }
+
+    /// Records the end of a task.
+    fn end_flush(&self, state: &mut State) {
+        state.flushing.tasks -= 1;
+        if state.flushing.tasks == 0 {
+            state.flushing.round = None;
+            self.is_flushing.store(false, Ordering::Release);
+        }
+    }
+
+    fn write_chunk(&self, chunk: &mut Vec<Arc<Seat>>, batch: &Batch) {
+        let mut written = 0;
+        for seat in chunk.drain(..) {
+            match seat.flush(self, batch) {
+                Flushed::Written => written += 1,
+                Flushed::Skipped | Flushed::Left(None) => {}
+                Flushed::Left(Some(waker)) => waker.wake(),
+            }
+        }
+        if written > 0
+            && let Some(rooms) = self.rooms.upgrade()
+        {
+            rooms.counters.bytes_sent.add(0, written * batch.payload_bytes());
+        }
+    }
+}
+
+/// A task that writes the flushes of a room.
+struct Task {
+    room: Arc<Shared>,
+    runtime: Handle,
+    is_over: bool,
+}
+
+impl Task {
+    /// Writes chunks until nothing is left.
+    async fn run(mut self) {
+        let mut chunk = Vec::new();
+        let mut is_written = false;
+        for turn in 1.. {
+            let Some(batch) = self.next_chunk(&mut chunk, is_written) else { return };
+            self.room.write_chunk(&mut chunk, &batch);
+            is_written = true;
+            if turn % CHUNKS_PER_TURN == 0 {
+                yield_now().await;
+            }
+        }
+    }
+
+    fn next_chunk(&mut self, chunk: &mut Vec<Arc<Seat>>, is_written: bool) -> Option<Arc<Batch>> {
+        let mut state = self.room.lock();
+        if is_written && let Some(round) = &mut state.flushing.round {
+            round.in_work -= 1;
+        }
+        let Some(batch) = state.next_chunk(chunk) else {
+            // Counted under the same lock, so that the next change starts a task.
+            self.is_over = true;
+            self.room.end_flush(&mut state);
+            return None;
+        };
+        let members = state.room.direct_count();
+        let more = state.flushing.widen(members, &self.runtime);
+        drop(state);
+        for _ in 0..more {
+            self.room.spawn_flush(self.runtime.clone());
+        }
+        Some(batch)
+    }
+}
+
+impl Drop for Task {
+    // If the runtime of the task has ended, the next change starts another one.
+    fn drop(&mut self) {
+        if !self.is_over {
+            let mut state = self.room.lock();
+            self.room.end_flush(&mut state);
+        }
+    }
+}

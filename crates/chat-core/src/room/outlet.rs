@@ -1,0 +1,89 @@
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::DirectWrite;
+
+/// The way past the task of a session to its connection.
+///
+/// A room writes to an outlet while it is open. The session closes it before it uses the connection, and opens it when
+/// nothing waits there. So the frames of both never mix, and those of a room stay in order.
+#[derive(Debug, Default)]
+pub(crate) struct Outlet(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// `None` if the connection has no direct writer, or is gone.
+    writer: Option<Arc<dyn DirectWrite>>,
+    is_open: bool,
+    written: Taken,
+}
+
+/// The work of rooms on a connection, for its session.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    /// The number of frames that were written.
+    pub(crate) frames: u64,
+    /// The end of the last frames, which the transport did not take. It must be sent before anything else.
+    pub(crate) rest: Option<Bytes>,
+}
+
+/// The result of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    All,
+    /// The session must send the rest.
+    Part,
+    Nothing,
+}
+
+impl Outlet {
+    /// Sets the writer of the connection, if it has one.
+    pub(crate) fn attach(&self, writer: Option<Arc<dyn DirectWrite>>) {
+        self.0.lock().writer = writer;
+    }
+
+    /// Ends the use of the connection.
+    pub(crate) fn detach(&self) {
+        let writer = std::mem::take(&mut *self.0.lock()).writer;
+        // The last owner closes the socket, and holds no lock meanwhile.
+        drop(writer);
+    }
+
+    pub(crate) fn is_attached(&self) -> bool {
+        self.0.lock().writer.is_some()
+    }
+
+    pub(crate) fn open(&self) {
+        self.0.lock().is_open = true;
+    }
+
+    /// Closes the outlet, after a write that goes on.
+    pub(crate) fn close(&self) -> Taken {
+        let mut state = self.0.lock();
+        state.is_open = false;
+        std::mem::take(&mut state.written)
+    }
+
+    /// Writes whole frames, unless the outlet is closed or in use.
+    pub(crate) fn write(&self, bytes: &Bytes, frames: u64) -> Written {
+        let Some(mut state) = self.0.try_lock().filter(|state| state.is_open) else { return Written::Nothing };
+        let Some(writer) = &state.writer else { return Written::Nothing };
+        // An error shows itself to the session, which writes the same frames.
+        let written = catch_unwind(AssertUnwindSafe(|| writer.try_write(bytes)));
+        let written = written.ok().and_then(io::Result::ok).unwrap_or_default();
+        if written == 0 {
+            return Written::Nothing;
+        }
+        state.written.frames += frames;
+        if written >= bytes.len() {
+            return Written::All;
+        }
+        state.is_open = false;
+        state.written.rest = Some(bytes.slice(written..));
+        Written::Part
+    }
+}

@@ -1,0 +1,76 @@
+use std::sync::Arc;
+use std::task::Waker;
+
+use chat_proto::room::{Member, Progress};
+use parking_lot::Mutex;
+
+use super::flush::Batch;
+use super::live::Shared;
+use super::outlet::Written;
+use crate::room::Inbox;
+
+/// A member's place in a room: its position, which its session moves and the flushes of the room.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    /// `None` before the member has entered, and once it has left. The lock of the room may be taken while this one is
+    /// held, and not the other way round.
+    member: Mutex<Option<Member>>,
+    inbox: Arc<Inbox>,
+}
+
+/// The result of a flush for one member.
+#[derive(Debug)]
+pub(super) enum Flushed {
+    /// The events were written.
+    Written,
+    /// The member has the events, or has left.
+    Skipped,
+    /// The session of the member continues, if it must be woken with this waker.
+    Left(Option<Waker>),
+}
+
+impl Seat {
+    pub(super) fn new(inbox: Arc<Inbox>) -> Self {
+        Self { member: Mutex::new(None), inbox }
+    }
+
+    pub(super) fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    pub(super) fn enter(&self, member: Member) {
+        *self.member.lock() = Some(member);
+    }
+
+    /// Uses the member, unless it has left.
+    pub(super) fn with<T>(&self, f: impl FnOnce(&mut Member) -> T) -> Option<T> {
+        self.member.lock().as_mut().map(f)
+    }
+
+    pub(super) fn leave(&self) -> Option<Member> {
+        self.member.lock().take()
+    }
+
+    /// Writes a batch to the connection of the member. If that is not possible, it returns the waker of the session,
+    /// which takes the events itself.
+    pub(super) fn flush(&self, room: &Shared, batch: &Batch) -> Flushed {
+        let mut member = self.member.lock();
+        let Some(member) = member.as_mut() else { return Flushed::Skipped };
+        match member.progress(batch.flush()) {
+            Progress::Done => return Flushed::Skipped,
+            Progress::Next => match self.inbox.outlet.write(batch.frames(), batch.count()) {
+                Written::All => {
+                    member.advance(batch.flush());
+                    return Flushed::Written;
+                }
+                Written::Part => {
+                    member.advance(batch.flush());
+                    return Flushed::Left(self.inbox.waker.take());
+                }
+                Written::Nothing => {}
+            },
+            Progress::Behind => {}
+        }
+        Flushed::Left(room.wake(member))
+    }
+}

@@ -1,0 +1,187 @@
+//! Rooms that write straight to the connections of their members.
+
+use std::time::Duration;
+
+use chat_core::{Chat, Limits, Range, RateLimits, Text, User};
+use chat_testkit::{Frame, Peer, chat, lobby, member, members, pass, seqs, settle, types};
+use serde_json::{Value, json};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep};
+
+/// The members of a room in which several tasks write.
+const MEMBERS: usize = 520;
+
+/// Posts messages as a service does.
+async fn post(chat: &Chat, messages: usize) {
+    let user = User::guest("host").expect("a name");
+    for _ in 0..messages {
+        chat.post(&lobby(), &user, &Text::new("x")).await.expect("a room in memory");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_writes_to_a_quiet_member_and_its_session_counts_the_frames() {
+    let chat = Chat::default();
+    let mut ann = member(&chat, "ann").await;
+    settle().await;
+    let before = chat.stats().bytes_sent;
+    post(&chat, 3).await;
+    let events = ann.events().await;
+    assert_eq!((seqs(&events), ann.direct_frames()), (vec![1, 2, 3], 3));
+    let bytes: usize = events.iter().map(|event| event.to_string().len()).sum();
+    assert_eq!(chat.stats().bytes_sent - before, bytes as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_partial_write_is_sent_before_later_frames() {
+    let chat = Chat::default();
+    let mut ann = member(&chat, "ann").await;
+    settle().await;
+    for grants in [1, 2, 5] {
+        ann.block();
+        ann.grant(grants);
+        post(&chat, 4).await;
+        settle().await;
+        post(&chat, 4).await;
+        ann.send(json!({"type": "ping"}));
+        settle().await;
+        ann.unblock();
+        let events = ann.events().await;
+        let first = events[0]["seq"].as_u64().expect("a message");
+        assert_eq!(seqs(&events), (first..first + 8).collect::<Vec<_>>());
+        assert_eq!(types(&events).last(), Some(&"pong"), "{events:?}");
+    }
+    let before = ann.direct_frames();
+    post(&chat, 2).await;
+    assert_eq!(seqs(&ann.events().await), [25, 26]);
+    assert_eq!(ann.direct_frames() - before, 2, "the member is quiet again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_reads_nothing_is_closed_although_rooms_write_to_it() {
+    let chat = Chat::default();
+    let [mut slow, mut ann] = members(&chat, ["slow", "ann"]).await;
+    ann.events().await;
+    slow.block();
+    post(&chat, 1).await;
+    pass(Limits::default().connection.write_timeout.as_secs_f64() + 1.0).await;
+    assert_eq!(slow.closed_with(), Some(Some(4000)));
+    assert!(slow.is_over().await || !slow.taken().contains(&Frame::Gone));
+    assert_eq!(seqs(&ann.events().await), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_and_its_reply_leave_in_one_write() {
+    let chat = Chat::default();
+    let [mut ann, mut bob] = members(&chat, ["ann", "bob"]).await;
+    ann.events().await;
+    let (writes, direct) = (ann.flushes(), ann.direct_frames());
+    ann.send(json!({"type": "send", "ref": "1", "room": "lobby", "body": {"text": "hi"}}));
+    assert_eq!(types(&ann.events().await), ["message", "sent"]);
+    assert_eq!((ann.flushes() - writes, ann.direct_frames() - direct), (1, 0));
+    assert_eq!(types(&bob.events().await), ["message"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_from_before_a_command_are_sent_before_its_reply() {
+    let chat = Chat::default();
+    let mut ann = member(&chat, "ann").await;
+    settle().await;
+    // The session is woken before the flush is.
+    ann.send(json!({"type": "ping"}));
+    post(&chat, 1).await;
+    assert_eq!(types(&ann.events().await), ["message", "pong"]);
+}
+
+/// The events of a peer of the test below, as it gets them.
+struct Follower {
+    peer: Peer,
+    next: u64,
+    is_member: bool,
+    /// True once the last command has its reply.
+    is_last: bool,
+}
+
+impl Follower {
+    /// Checks the events that have come. A member gets each message once and in order, and none after it has left.
+    fn check(&mut self) {
+        for frame in self.peer.taken() {
+            let Frame::Text(text) = frame else {
+                assert_eq!(frame, Frame::Ping);
+                continue;
+            };
+            let event: Value = serde_json::from_str(&text).expect("JSON");
+            let seq = event["seq"].as_u64().unwrap_or_default();
+            match event["type"].as_str() {
+                Some("message") => {
+                    assert!(self.is_member, "{event}");
+                    assert_eq!(seq, self.next);
+                    self.next += 1;
+                }
+                Some("joined") => {
+                    self.next = if self.is_member { self.next } else { seq + 1 };
+                    self.is_member = true;
+                    self.is_last |= event["ref"] == "last";
+                }
+                Some("left") => self.is_member = false,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn members_on_several_threads_get_all_messages_once_and_in_order() {
+    let rounds = 20;
+    let chat = chat(Limits::default().with(|limits| {
+        limits.rates = RateLimits::unlimited();
+        limits.rooms.presence_threshold = 1;
+        limits.connection.max_errors = usize::MAX;
+        limits.rooms.tail_events = 64;
+        limits.rooms.log_messages = 10_000;
+    }));
+    let mut followers = Vec::new();
+    for number in 0..MEMBERS {
+        let peer = member(&chat, &format!("user{number}")).await;
+        followers.push(Follower { peer, next: 1, is_member: true, is_last: false });
+    }
+    for round in 0..rounds {
+        for (number, follower) in followers.iter_mut().enumerate() {
+            match (number + round * 7) % 60 {
+                0..4 => {
+                    let send = json!({"type": "send", "ref": "s", "room": "lobby", "body": {"text": "x"}});
+                    follower.peer.send(send);
+                }
+                4 => follower.peer.block(),
+                5 => follower.peer.grant(3),
+                6 => follower.peer.unblock(),
+                7 => follower.peer.send(json!({"type": "leave", "room": "lobby"})),
+                8 => follower.peer.send(json!({"type": "join", "room": "lobby"})),
+                _ => {}
+            }
+        }
+        yield_now().await;
+    }
+    for follower in &mut followers {
+        follower.peer.unblock();
+        follower.peer.send(json!({"type": "join", "room": "lobby", "ref": "last"}));
+    }
+    follow(&mut followers, |follower| follower.is_last).await;
+    post(&chat, 1).await;
+    let head = chat.history(&lobby(), Range::newest(1)).await.expect("a room in memory").messages[0].seq;
+    assert!(head > rounds as u64 * 10, "{head}");
+    follow(&mut followers, |follower| follower.next > head).await;
+}
+
+/// Checks the events of all followers until each of them is done.
+async fn follow(followers: &mut [Follower], is_done: impl Fn(&Follower) -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    for follower in followers {
+        follower.check();
+        while !is_done(follower) {
+            assert!(Instant::now() < until, "message {} is missing: {}", follower.next, follower.is_member);
+            sleep(Duration::from_millis(5)).await;
+            follower.check();
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The frames of a WebSocket server (RFC 6455 section 5.2), which are not masked.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// The first byte of a text message in one frame.
+const TEXT: u8 = 0x81;
+
+/// The bytes of the longest header of a frame that is not masked.
+const MAX_HEADER_BYTES: usize = 10;
+
+/// Adds the header of a whole message: `first` is the first byte of its only frame, `length` that of its payload.
+///
+/// ```
+/// let mut bytes = bytes::BytesMut::new();
+/// chat_proto::frames::put_header(&mut bytes, 0x82, 300);
+/// assert_eq!(&bytes[..], [0x82, 126, 1, 44]);
+/// ```
+pub fn put_header(bytes: &mut BytesMut, first: u8, length: usize) {
+    bytes.put_u8(first);
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(length @ ..126), _) => bytes.put_u8(length),
+        (_, Ok(length)) => {
+            bytes.put_u8(126);
+            bytes.put_u16(length);
+        }
+        _ => {
+            bytes.put_u8(127);
+            bytes.put_u64(length as u64);
+        }
+    }
+}
+
+/// Returns whole text messages, one after the other.
+///
+/// ```
+/// assert_eq!(&chat_proto::frames::texts([&b"hi"[..], b""])[..], b"\x81\x02hi\x81\x00");
+/// ```
+pub fn texts<'a, I>(payloads: I) -> Bytes
+where
+    I: IntoIterator<Item = &'a [u8]>,
+    I::IntoIter: Clone,
+{
+    let payloads = payloads.into_iter();
+    let length = payloads.clone().map(|payload| payload.len() + MAX_HEADER_BYTES).sum();
+    let mut bytes = BytesMut::with_capacity(length);
+    for payload in payloads {
+        put_header(&mut bytes, TEXT, payload.len());
+        bytes.put_slice(payload);
+    }
+    bytes.freeze()
+}
