@@ -23,8 +23,8 @@ pub use convert::{Body, answer, context, head, head_of, switching_protocols};
 pub use hijack::{HyperWebSocket, hijack, websocket};
 pub use layer::{UpgradeLayer, UpgradeService};
 pub use message_socket::{MessageCodec, MessageSocket};
-pub use socket::SharedSocket;
 pub use serve::{serve, serve_proxied, serve_with};
+pub use socket::SharedSocket;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

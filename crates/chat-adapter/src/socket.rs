@@ -32,8 +32,7 @@ impl SharedSocket {
 
     /// Returns the writer for rooms.
     pub fn direct(&self) -> Arc<dyn DirectWrite> {
-        let writer = Arc::clone(&self.write);
-        writer
+        Arc::<Writer>::clone(&self.write)
     }
 
     fn poll_write_with(

@@ -133,7 +133,7 @@ impl State {
 
 impl Shared {
     /// Starts one more task, which [`Flushing`] has counted.
-    pub(super) fn spawn_flush(self: &Arc<Self>, runtime: Handle) {
+    pub(super) fn spawn_flush(self: &Arc<Self>, runtime: &Handle) {
         let task = Task { room: Arc::clone(self), runtime: runtime.clone(), is_over: false };
         runtime.spawn(task.run());
     }
@@ -201,7 +201,7 @@ impl Task {
         let more = state.flushing.widen(members, &self.runtime);
         drop(state);
         for _ in 0..more {
-            self.room.spawn_flush(self.runtime.clone());
+            self.room.spawn_flush(&self.runtime);
         }
         Some(batch)
     }

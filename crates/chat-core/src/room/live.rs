@@ -200,7 +200,7 @@ impl Shared {
             runtime.spawn(task.run());
         }
         if let Some(runtime) = flush {
-            self.spawn_flush(runtime);
+            self.spawn_flush(&runtime);
         }
         if let Some(rooms) = rooms {
             rooms.publish_announced();

@@ -189,7 +189,10 @@ impl Membership {
             loop {
                 let page = within(&rooms, room.log().read(range)).await;
                 let pause = backoff.next_pause();
-                if page.is_ok() || Instant::now() + pause > until || !member.as_ref().is_some_and(|member| room.state().is_current(member)) {
+                if page.is_ok()
+                    || Instant::now() + pause > until
+                    || !member.as_ref().is_some_and(|member| room.state().is_current(member))
+                {
                     return page;
                 }
                 sleep(pause).await;

@@ -70,7 +70,9 @@ impl Outlet {
 
     /// Writes whole frames, unless the outlet is closed or in use.
     pub(crate) fn write(&self, bytes: &Bytes, frames: u64) -> Written {
-        let Some(mut state) = self.0.try_lock().filter(|state| state.is_open) else { return Written::Nothing };
+        let Some(mut state) = self.0.try_lock().filter(|state| state.is_open) else {
+            return Written::Nothing;
+        };
         let Some(writer) = &state.writer else { return Written::Nothing };
         // An error shows itself to the session, which writes the same frames.
         let written = catch_unwind(AssertUnwindSafe(|| writer.try_write(bytes)));

@@ -33,10 +33,6 @@ pub(super) enum InFlight {
 }
 
 /// The result of an operation that had to wait.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a value lives for one poll, and a box would cost each command an allocation"
-)]
 pub(super) enum Done {
     Outcome(Outcome<Membership>),
     /// The room may be joined.

@@ -315,7 +315,8 @@ impl<W> Room<W> {
 
     fn add(&mut self, id: u64, user: Option<User>, waker: W, bounds: &LogBounds, after: u64) -> Member {
         let cursor = self.tail.cursor(after);
-        self.members.insert(id, Waiting { waker, is_direct: false, is_awake: false, position: cursor.position });
+        self.members
+            .insert(id, Waiting { waker, is_direct: false, is_awake: false, position: cursor.position });
         let (epoch, generation) = (bounds.epoch.clone(), self.generation);
         let starts = self.occupancy.starts();
         Member { id, user, epoch, generation, cursor, starts, occupancy: None, missed: BTreeMap::new() }

@@ -36,7 +36,7 @@ impl Model {
             let ids: Vec<u64> = self.room.direct_members(None).map(|(id, _)| id).collect();
             for id in ids {
                 self.flushes += 1;
-                let is_ready = self.flushes % 5 != 0;
+                let is_ready = !self.flushes.is_multiple_of(5);
                 let reader = self.readers.get_mut(&id).expect("a reader");
                 match reader.member.progress(&flush) {
                     Progress::Done => {}

@@ -304,7 +304,7 @@ impl Model {
     }
 
     fn enter(&mut self, id: u64, member: Member, user: Option<usize>, next: u64) {
-        if id % 2 == 0 {
+        if id.is_multiple_of(2) {
             self.room.write_directly(&member);
         }
         let is_awake = self.room.wake(&member).is_some();
