@@ -40,8 +40,8 @@ pub struct Log {
     /// The time of the newest message.
     last_at: u64,
     /// The message of each user and key.
-    keys: BTreeMap<(UserKey, String), Keyed>,
-    key_order: VecDeque<(UserKey, String)>,
+    keys: BTreeMap<(UserKey, Arc<str>), Keyed>,
+    key_order: VecDeque<(UserKey, Arc<str>)>,
     /// The bytes of the texts of the keys.
     key_bytes: usize,
     /// The number of keys of each user.
@@ -87,8 +87,8 @@ impl Log {
         message: NewMessage,
     ) -> Result<(AppendReceipt, Option<StoredMessage>), AppendError> {
         self.forget_keys(at);
-        let slot = message.key.clone().map(|key| {
-            let slot = (message.user.key(), key);
+        let slot = message.key.as_deref().map(|key| {
+            let slot = (message.user.key(), Arc::from(key));
             (slot, Sha1::digest(message.body.get()).into())
         });
         if let Some((slot, digest)) = &slot
@@ -109,7 +109,7 @@ impl Log {
         // A clock that is set back must not make a message older than the one before it.
         let at = at.max(self.last_at);
         self.last_at = at;
-        let stored = message.into_stored(self.room.clone(), seq, at);
+        let stored = message.stored(&self.room, seq, at);
         self.head = seq;
         self.bytes += stored.frame.len();
         self.entries.push_back(stored.clone());
