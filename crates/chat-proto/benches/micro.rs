@@ -154,3 +154,24 @@ fn append_without_key(bencher: Bencher<'_, '_>) {
 fn append_with_key(bencher: Bencher<'_, '_>) {
     append(bencher, |number| Some(format!("0f8fad5b-d9cb-469f-a165-{number:012}")));
 }
+
+fn check_body(bencher: Bencher<'_, '_>, text: String) {
+    let body = raw(serde_json::to_string(&Text::new(text)).expect("a text is JSON"));
+    let limits = Limits::default();
+    bencher.bench_local(|| Text::from_body(black_box(&body), &limits));
+}
+
+#[divan::bench]
+fn check_body_of_128_bytes(bencher: Bencher<'_, '_>) {
+    check_body(bencher, text());
+}
+
+#[divan::bench]
+fn check_body_with_escapes(bencher: Bencher<'_, '_>) {
+    check_body(bencher, text().replace(' ', "\n"));
+}
+
+#[divan::bench]
+fn check_body_of_letters_beyond_ascii(bencher: Bencher<'_, '_>) {
+    check_body(bencher, "안녕하세요 여러분 ".repeat(5));
+}
