@@ -6,8 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_proto::command::{self, Command, Parsed};
-use chat_proto::{Event, Limits, Log, NewMessage, RoomName, StoredMessage, Text, User};
+use bytes::Bytes;
+use chat_proto::command::{self, Command, JoinFrom, Parsed};
+use chat_proto::room::Joined;
+use chat_proto::session::{Effect, Outcome, Session};
+use chat_proto::{
+    AppendReceipt, Event, Limits, Log, LogBounds, NewMessage, PresenceMode, Rate, Resumption, RoomName,
+    StoredMessage, Text, User,
+};
 use divan::{AllocProfiler, Bencher, black_box};
 use serde_json::value::RawValue;
 
@@ -153,6 +159,36 @@ fn append_without_key(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn append_with_key(bencher: Bencher<'_, '_>) {
     append(bencher, |number| Some(format!("0f8fad5b-d9cb-469f-a165-{number:012}")));
+}
+
+/// Reads a `send` in a session, and writes the reply to it.
+fn send_in_session(bencher: Bencher<'_, '_>, room: &RoomName) {
+    let (now, last) = (Duration::ZERO, LogBounds::new("6ab1f2c3d4e5f607", 0));
+    let limits = Limits::default().with(|limits| limits.rates.connection = Rate::UNLIMITED);
+    let (mut session, _) = Session::<()>::open(Arc::new(limits), user(), "1".to_owned(), now);
+    session.handle_text(now, Command::Join { room: room.clone(), from: JoinFrom::Now }.encode(None).into());
+    let resumption = Resumption { after: 0, recovered: true, gap: None };
+    let joined = Joined { bounds: last, resumption, members: 1, presence: PresenceMode::Each };
+    session.handle_outcome(now, Outcome::Joined { membership: Some(()), joined });
+    let text = Command::Send { room: room.clone(), key: None, body: body() }.encode(Some("4711"));
+    let (text, receipt) = (Bytes::from(text), AppendReceipt::new("6ab1f2c3d4e5f607", 123_456, NOW));
+    bencher.with_inputs(|| receipt.clone()).bench_local_values(|receipt| {
+        let effects = session.handle_text(now, black_box(&text).clone());
+        assert!(matches!(effects[..], [Effect::Perform(_)]));
+        let replies = session.handle_outcome(now, Outcome::Sent(receipt));
+        let [Effect::Reply(reply)] = &replies[..] else { panic!("{replies:?}") };
+        reply.encode()
+    });
+}
+
+#[divan::bench]
+fn send_in_a_session(bencher: Bencher<'_, '_>) {
+    send_in_session(bencher, &room());
+}
+
+#[divan::bench]
+fn send_in_a_session_to_a_room_beyond_ascii(bencher: Bencher<'_, '_>) {
+    send_in_session(bencher, &"로비".parse().expect("a valid name"));
 }
 
 fn check_body(bencher: Bencher<'_, '_>, text: String) {

@@ -41,7 +41,8 @@ pub struct Log {
     last_at: u64,
     /// The message of each user and key.
     keys: BTreeMap<(UserKey, Arc<str>), Keyed>,
-    key_order: VecDeque<(UserKey, Arc<str>)>,
+    /// The keys and their times, oldest first.
+    key_order: VecDeque<((UserKey, Arc<str>), u64)>,
     /// The bytes of the texts of the keys.
     key_bytes: usize,
     /// The number of keys of each user.
@@ -116,7 +117,7 @@ impl Log {
         if let Some((slot, body)) = slot {
             *self.key_counts.entry(slot.0.clone()).or_default() += 1;
             self.key_bytes += 2 * slot.1.len();
-            self.key_order.push_back(slot.clone());
+            self.key_order.push_back((slot.clone(), at));
             self.keys.insert(slot, Keyed { seq, at, body });
         }
         self.trim();
@@ -203,9 +204,8 @@ impl Log {
     }
 
     fn forget_keys(&mut self, now: u64) {
-        while let Some(oldest) = self.key_order.front() {
-            let age = self.keys.get(oldest).map_or(u64::MAX, |keyed| now.saturating_sub(keyed.at));
-            if Duration::from_millis(age) < self.limits.rooms.key_window {
+        while let Some((oldest, at)) = self.key_order.front() {
+            if Duration::from_millis(now.saturating_sub(*at)) < self.limits.rooms.key_window {
                 break;
             }
             self.keys.remove(oldest);

@@ -20,11 +20,19 @@ use crate::{ErrorCode, Limits, Range, RoomName, Search, User};
 /// assert_eq!(parsed.command.unwrap_err().code, ErrorCode::BadJson);
 /// ```
 pub fn parse(text: &[u8], limits: &Limits) -> Parsed {
-    let invalid = |fields: &Fields<'_>, code| Invalid { code, room: room(fields).ok() };
+    parse_with(text, limits, &|_| None)
+}
+
+/// Returns the name of a room that the reader of a command knows, so that it is not checked again.
+type KnownRoom<'a> = &'a dyn Fn(&str) -> Option<RoomName>;
+
+/// Reads one text frame of a client whose rooms are known.
+pub(crate) fn parse_with(text: &[u8], limits: &Limits, known: KnownRoom<'_>) -> Parsed {
+    let invalid = |fields: &Fields<'_>, code| Invalid { code, room: room(fields, known).ok() };
     match Fields::parse(text) {
         Ok(fields) => match reference(&fields, limits) {
             Ok(reference) => {
-                let command = command(&fields, limits).map_err(|code| invalid(&fields, code));
+                let command = command(&fields, limits, known).map_err(|code| invalid(&fields, code));
                 Parsed { reference, command }
             }
             Err(code) => Parsed { reference: None, command: Err(invalid(&fields, code)) },
@@ -48,7 +56,8 @@ fn reference(fields: &Fields<'_>, limits: &Limits) -> Result<Option<String>, Err
     }
 }
 
-fn command(fields: &Fields<'_>, limits: &Limits) -> Result<Command, ErrorCode> {
+fn command(fields: &Fields<'_>, limits: &Limits, known: KnownRoom<'_>) -> Result<Command, ErrorCode> {
+    let room = || room(fields, known);
     const TYPE: &str = "`type` must be a string";
     let kind = fields.string(Field::Type, TYPE)?.ok_or(ErrorCode::BadCommand(TYPE))?;
     Ok(match kind {
@@ -57,20 +66,20 @@ fn command(fields: &Fields<'_>, limits: &Limits) -> Result<Command, ErrorCode> {
             fields.string(Field::Name, "`name` must be a string")?;
             Command::Hello
         }
-        "join" => Command::Join { room: room(fields)?, from: from(fields, limits)? },
-        "leave" => Command::Leave { room: room(fields)? },
-        "send" => Command::Send { room: room(fields)?, key: key(fields, limits)?, body: body(fields)? },
-        "history" => Command::History { room: room(fields)?, range: range(fields, limits)? },
+        "join" => Command::Join { room: room()?, from: from(fields, limits)? },
+        "leave" => Command::Leave { room: room()? },
+        "send" => Command::Send { room: room()?, key: key(fields, limits)?, body: body(fields)? },
+        "history" => Command::History { room: room()?, range: range(fields, limits)? },
         "members" => Command::Members {
-            room: room(fields)?,
+            room: room()?,
             after: member(fields)?,
             limit: limit(fields, limits.wire.default_page_members, limits.wire.max_page_members)?,
         },
-        "search" => Command::Search { room: room(fields)?, search: search(fields, limits)? },
+        "search" => Command::Search { room: room()?, search: search(fields, limits)? },
         "typing" => {
             const ACTIVE: &str = "`active` must be true or false";
             let active = fields.boolean(Field::Active, ACTIVE)?.ok_or(ErrorCode::BadCommand(ACTIVE))?;
-            Command::Typing { room: room(fields)?, active }
+            Command::Typing { room: room()?, active }
         }
         "ping" => Command::Ping,
         _ => return Err(ErrorCode::UnknownType),
@@ -80,9 +89,10 @@ fn command(fields: &Fields<'_>, limits: &Limits) -> Result<Command, ErrorCode> {
 const BEFORE: &str = "`before` must be an integer from 0 to 2^53-1";
 const BODY: &str = "`body` must be an object";
 
-fn room(fields: &Fields<'_>) -> Result<RoomName, ErrorCode> {
+fn room(fields: &Fields<'_>, known: KnownRoom<'_>) -> Result<RoomName, ErrorCode> {
     const RULE: &str = "`room` must be a string";
-    Ok(fields.string(Field::Room, RULE)?.ok_or(ErrorCode::BadCommand(RULE))?.parse()?)
+    let name = fields.string(Field::Room, RULE)?.ok_or(ErrorCode::BadCommand(RULE))?;
+    known(name).map_or_else(|| Ok(name.parse()?), Ok)
 }
 
 fn from(fields: &Fields<'_>, limits: &Limits) -> Result<JoinFrom, ErrorCode> {
