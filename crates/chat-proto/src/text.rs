@@ -86,7 +86,8 @@ pub enum InvalidText {
     /// The body has no string `text`.
     #[error("the body must have a string `text`")]
     NoText,
-    /// The text and the JSON beside it are longer than [`WireLimits::max_body_bytes`](crate::WireLimits::max_body_bytes).
+    /// The text and the JSON beside it are longer than
+    /// [`WireLimits::max_body_bytes`](crate::WireLimits::max_body_bytes).
     #[error("the message is too long")]
     TooLong,
     /// The text has a control character other than tabs and line ends.
