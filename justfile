@@ -40,6 +40,10 @@ load-durability *arguments:
 bench:
     cargo bench -p chat-tests
 
+# Measure the cost of reading a command, appending its message and writing the reply: just bench-micro parse
+bench-micro *arguments:
+    cargo bench -p chat-proto --bench micro -- {{arguments}}
+
 # Play mutated conversations against a server, and check the server: just fuzz 300 warp --seed 7
 fuzz seconds adapter *arguments:
     cargo run --quiet -p chat-tests --bin fuzz -- run {{seconds}} {{adapter}} {{arguments}}

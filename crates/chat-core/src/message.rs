@@ -1,8 +1,9 @@
+use chat_proto::InvalidText;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{ErrorCode, Limits, Text, has_visible};
+use crate::{ErrorCode, Limits, Text};
 
 /// A type of message: the `body` of a `send` command.
 ///
@@ -88,20 +89,6 @@ impl From<BodyError> for ErrorCode {
     }
 }
 
-/// Bytes of JSON beside the text that do not count: `{"text":}`, white space, and a small field of a client.
-const FREE_BYTES: usize = 64;
-
-/// Returns the bytes of a body without the JSON of its text.
-fn bytes_beside_text(body: &RawValue) -> usize {
-    #[derive(Deserialize)]
-    struct Raw<'b> {
-        #[serde(borrow)]
-        text: &'b RawValue,
-    }
-    let text = serde_json::from_str::<Raw<'_>>(body.get()).map_or(0, |raw| raw.text.get().len());
-    body.get().len() - text
-}
-
 /// A text is accepted as [`Text`] says: it has at least one [visible](crate::has_visible) character, and tab and line
 /// ends are its only control characters. Other fields of the body are stored and delivered. The text and the JSON
 /// beside it have at most [`WireLimits::max_body_bytes`](crate::WireLimits::max_body_bytes) together; 64 bytes beside
@@ -120,18 +107,13 @@ fn bytes_beside_text(body: &RawValue) -> usize {
 /// ```
 impl Message for Text {
     fn parse(body: &RawValue, limits: &Limits) -> Result<Self, BodyError> {
-        let message: Self = serde_json::from_str(body.get()).map_err(|_| BodyError::Rule(NO_TEXT))?;
-        let allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
-        let beside = bytes_beside_text(body).saturating_sub(FREE_BYTES);
-        if message.as_str().len() + beside > limits.wire.max_body_bytes {
-            Err(BodyError::TooLarge)
-        } else if !message.as_str().chars().all(allowed) {
-            Err(BodyError::Rule(CONTROL_CHARACTER))
-        } else if has_visible(message.as_str()) {
-            Ok(message)
-        } else {
-            Err(BodyError::Empty)
-        }
+        Self::from_body(body, limits).map_err(|error| match error {
+            InvalidText::NoText => BodyError::Rule(NO_TEXT),
+            InvalidText::ControlCharacter => BodyError::Rule(CONTROL_CHARACTER),
+            InvalidText::TooLong => BodyError::TooLarge,
+            InvalidText::Empty => BodyError::Empty,
+            _ => BodyError::Invalid,
+        })
     }
 
     fn kind(&self) -> &'static str {

@@ -47,7 +47,7 @@ pub use room::{
     Resumption, Roster, Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Unavailable, fold,
     resume, search_text,
 };
-pub use text::Text;
+pub use text::{InvalidText, Text};
 pub use user::{InvalidUser, InvalidUserName, User, UserKey, user_record};
 pub use wire::{
     CloseCode, ErrorCode, Event, InvalidEvent, LimitsNotice, OtherCode, PresenceMode, PresenceState,

@@ -32,6 +32,9 @@ pub fn has_visible(text: &str) -> bool {
 /// ```
 pub fn is_printable(text: &str) -> bool {
     text.chars().all(|c| {
+        if c.is_ascii() {
+            return !c.is_ascii_control();
+        }
         use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
         let category = c.general_category();
         let is_shown = !matches!(category, Control | Format | LineSeparator | ParagraphSeparator);

@@ -1,3 +1,4 @@
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -73,12 +74,21 @@ impl RoomName {
     }
 }
 
+impl Borrow<str> for RoomName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for RoomName {
     type Err = InvalidRoomName;
 
     fn from_str(name: &str) -> Result<Self, InvalidRoomName> {
         if name.len() > MAX_BYTES {
             return Err(InvalidRoomName::TooLong);
+        }
+        if is_plain(name) {
+            return Ok(Self(name.into()));
         }
         let first = name.chars().next().ok_or(InvalidRoomName::Empty)?;
         if !is_letter(first) && !is_digit(first) {
@@ -123,6 +133,12 @@ impl<'de> Deserialize<'de> for RoomName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
+}
+
+/// Returns true for a valid name in ASCII, which needs no look at the tables of Unicode.
+fn is_plain(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
 }
 
 fn has_allowed_characters(name: &str) -> bool {

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Event, RoomName, User};
+use crate::wire::Message;
+use crate::{RoomName, User};
 
 /// A message on its way into a room.
 ///
@@ -58,9 +59,16 @@ impl NewMessage {
     /// assert_eq!((&event["type"], &event["seq"]), (&"message".into(), &7.into()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[expect(clippy::needless_pass_by_value, reason = "a store that reads has a name for each message")]
     pub fn into_stored(self, room: RoomName, seq: u64, at: u64) -> StoredMessage {
+        self.stored(&room, seq, at)
+    }
+
+    /// Returns the stored message at its position in a room.
+    pub(super) fn stored(self, room: &RoomName, seq: u64, at: u64) -> StoredMessage {
         let Self { user, key, body } = self;
-        StoredMessage { seq, frame: Event::Message { room, seq, user, at, key, body }.encode() }
+        let event = Message { room, seq, user: &user, at, key: key.as_deref(), body: &body };
+        StoredMessage { seq, frame: event.encode() }
     }
 }
 

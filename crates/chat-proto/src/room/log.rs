@@ -40,8 +40,9 @@ pub struct Log {
     /// The time of the newest message.
     last_at: u64,
     /// The message of each user and key.
-    keys: BTreeMap<(UserKey, String), Keyed>,
-    key_order: VecDeque<(UserKey, String)>,
+    keys: BTreeMap<(UserKey, Arc<str>), Keyed>,
+    /// The keys and their times, oldest first.
+    key_order: VecDeque<((UserKey, Arc<str>), u64)>,
     /// The bytes of the texts of the keys.
     key_bytes: usize,
     /// The number of keys of each user.
@@ -87,8 +88,8 @@ impl Log {
         message: NewMessage,
     ) -> Result<(AppendReceipt, Option<StoredMessage>), AppendError> {
         self.forget_keys(at);
-        let slot = message.key.clone().map(|key| {
-            let slot = (message.user.key(), key);
+        let slot = message.key.as_deref().map(|key| {
+            let slot = (message.user.key(), Arc::from(key));
             (slot, Sha1::digest(message.body.get()).into())
         });
         if let Some((slot, digest)) = &slot
@@ -109,14 +110,14 @@ impl Log {
         // A clock that is set back must not make a message older than the one before it.
         let at = at.max(self.last_at);
         self.last_at = at;
-        let stored = message.into_stored(self.room.clone(), seq, at);
+        let stored = message.stored(&self.room, seq, at);
         self.head = seq;
         self.bytes += stored.frame.len();
         self.entries.push_back(stored.clone());
         if let Some((slot, body)) = slot {
             *self.key_counts.entry(slot.0.clone()).or_default() += 1;
             self.key_bytes += 2 * slot.1.len();
-            self.key_order.push_back(slot.clone());
+            self.key_order.push_back((slot.clone(), at));
             self.keys.insert(slot, Keyed { seq, at, body });
         }
         self.trim();
@@ -203,9 +204,8 @@ impl Log {
     }
 
     fn forget_keys(&mut self, now: u64) {
-        while let Some(oldest) = self.key_order.front() {
-            let age = self.keys.get(oldest).map_or(u64::MAX, |keyed| now.saturating_sub(keyed.at));
-            if Duration::from_millis(age) < self.limits.rooms.key_window {
+        while let Some((oldest, at)) = self.key_order.front() {
+            if Duration::from_millis(now.saturating_sub(*at)) < self.limits.rooms.key_window {
                 break;
             }
             self.keys.remove(oldest);

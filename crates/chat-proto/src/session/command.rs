@@ -11,7 +11,8 @@ use crate::{
 
 impl<M> Session<M> {
     pub(super) fn carry_out(&mut self, now: Duration, text: &[u8]) -> Vec<Effect> {
-        let command::Parsed { reference, command } = command::parse(text, &self.limits);
+        let known = |name: &str| self.rooms.get_key_value(name).map(|(room, _)| room.clone());
+        let command::Parsed { reference, command } = command::parse_with(text, &self.limits, &known);
         if let Err(wait) = self.take_tokens(now, command.as_ref().map_or(1, Command::cost)) {
             return self.refuse_for_rate(now, reference, wait);
         }

@@ -10,6 +10,7 @@ mod json;
 
 pub use close::{CloseCode, ProtocolViolation, ReconnectAdvice};
 pub use error::{ErrorCode, OtherCode};
+pub(crate) use event::Message;
 pub use event::{Event, InvalidEvent, LimitsNotice, PresenceMode, PresenceState, RawEvent};
 
 /// The largest integer that every JSON reader can hold (2^53 - 1).

@@ -61,6 +61,43 @@ fn hostile_depth_is_bad_json() {
 }
 
 #[test]
+fn every_field_may_be_as_deep_as_any_other() {
+    for field in ["x", "name", "body", "after"] {
+        for (open, close) in [("[", "]"), (r#"{"a":["#, "]}")] {
+            let frame = |depth: usize| {
+                let depth = depth / open.matches(['[', '{']).count();
+                let (open, close) = (open.repeat(depth), close.repeat(depth));
+                answer(format!(r#"{{"type":"ping","ref":"7","{field}":{open}{close}}}"#))
+            };
+            assert_eq!(frame(126)["type"], "pong", "{field}");
+            check_error(&frame(128), "bad_json", None);
+        }
+        let one_more = format!(r#"{{"type":"ping","{field}":{}{}}}"#, "[".repeat(127), "]".repeat(127));
+        check_error(&answer(one_more), "bad_json", None);
+    }
+}
+
+#[test]
+fn the_first_error_in_a_text_decides() {
+    for field in ["x", "body", "after"] {
+        let twice_then_broken = answer(format!(r#"{{"type":"ping","{field}":{{"a":1,"a":2,]}}}}"#));
+        check_error(&twice_then_broken, "bad_command", None);
+        let broken_then_twice = answer(format!(r#"{{"type":"ping","{field}":{{"a":1e400,"a":2}}}}"#));
+        check_error(&broken_then_twice, "bad_json", None);
+    }
+}
+
+#[test]
+fn a_duplicate_key_among_many_is_a_bad_command() {
+    let keys: Vec<String> = (0..40).map(|number| format!(r#""k{number}":{number}"#)).collect();
+    let frame = |more: &str| format!(r#"{{"type":"ping",{}{more}}}"#, keys.join(","));
+    assert_eq!(answer(frame(""))["type"], "pong");
+    for again in ["k0", "k5", "k6", "k20", "k39", "type"] {
+        check_error(&answer(frame(&format!(r#","{again}":1"#))), "bad_command", None);
+    }
+}
+
+#[test]
 fn a_duplicate_key_is_a_bad_command_and_is_answered_by_ref() {
     for fields in [
         r#""type":"ping","type":"ping""#,

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use crate::{ErrorCode, Range, RoomName, Search, User};
 
 pub use read::parse;
+pub(crate) use read::parse_with;
 
 /// A request of a client, with all checks that need no state.
 ///

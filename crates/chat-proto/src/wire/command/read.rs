@@ -1,7 +1,7 @@
 use serde_json::value::RawValue;
 
 use super::{Command, Invalid, JoinFrom, Parsed};
-use crate::wire::json::Fields;
+use crate::wire::json::{Field, Fields};
 use crate::{ErrorCode, Limits, Range, RoomName, Search, User};
 
 /// Reads one text frame.
@@ -20,11 +20,19 @@ use crate::{ErrorCode, Limits, Range, RoomName, Search, User};
 /// assert_eq!(parsed.command.unwrap_err().code, ErrorCode::BadJson);
 /// ```
 pub fn parse(text: &[u8], limits: &Limits) -> Parsed {
-    let invalid = |fields: &Fields<'_>, code| Invalid { code, room: room(fields).ok() };
+    parse_with(text, limits, &|_| None)
+}
+
+/// Returns the name of a room that the reader of a command knows, so that it is not checked again.
+type KnownRoom<'a> = &'a dyn Fn(&str) -> Option<RoomName>;
+
+/// Reads one text frame of a client whose rooms are known.
+pub(crate) fn parse_with(text: &[u8], limits: &Limits, known: KnownRoom<'_>) -> Parsed {
+    let invalid = |fields: &Fields<'_>, code| Invalid { code, room: room(fields, known).ok() };
     match Fields::parse(text) {
         Ok(fields) => match reference(&fields, limits) {
             Ok(reference) => {
-                let command = command(&fields, limits).map_err(|code| invalid(&fields, code));
+                let command = command(&fields, limits, known).map_err(|code| invalid(&fields, code));
                 Parsed { reference, command }
             }
             Err(code) => Parsed { reference: None, command: Err(invalid(&fields, code)) },
@@ -42,35 +50,36 @@ pub fn parse(text: &[u8], limits: &Limits) -> Parsed {
 
 fn reference(fields: &Fields<'_>, limits: &Limits) -> Result<Option<String>, ErrorCode> {
     const RULE: &str = "`ref` must be a string that is not too long";
-    match fields.string("ref", RULE)? {
+    match fields.string(Field::Ref, RULE)? {
         Some(text) if text.len() > limits.wire.max_ref_bytes => Err(ErrorCode::BadCommand(RULE)),
-        reference => Ok(reference),
+        reference => Ok(reference.map(ToOwned::to_owned)),
     }
 }
 
-fn command(fields: &Fields<'_>, limits: &Limits) -> Result<Command, ErrorCode> {
+fn command(fields: &Fields<'_>, limits: &Limits, known: KnownRoom<'_>) -> Result<Command, ErrorCode> {
+    let room = || room(fields, known);
     const TYPE: &str = "`type` must be a string";
-    let kind = fields.string("type", TYPE)?.ok_or(ErrorCode::BadCommand(TYPE))?;
-    Ok(match kind.as_str() {
+    let kind = fields.string(Field::Type, TYPE)?.ok_or(ErrorCode::BadCommand(TYPE))?;
+    Ok(match kind {
         "hello" => {
-            fields.string("token", "`token` must be a string")?;
-            fields.string("name", "`name` must be a string")?;
+            fields.string(Field::Token, "`token` must be a string")?;
+            fields.string(Field::Name, "`name` must be a string")?;
             Command::Hello
         }
-        "join" => Command::Join { room: room(fields)?, from: from(fields, limits)? },
-        "leave" => Command::Leave { room: room(fields)? },
-        "send" => Command::Send { room: room(fields)?, key: key(fields, limits)?, body: body(fields)? },
-        "history" => Command::History { room: room(fields)?, range: range(fields, limits)? },
+        "join" => Command::Join { room: room()?, from: from(fields, limits)? },
+        "leave" => Command::Leave { room: room()? },
+        "send" => Command::Send { room: room()?, key: key(fields, limits)?, body: body(fields)? },
+        "history" => Command::History { room: room()?, range: range(fields, limits)? },
         "members" => Command::Members {
-            room: room(fields)?,
+            room: room()?,
             after: member(fields)?,
             limit: limit(fields, limits.wire.default_page_members, limits.wire.max_page_members)?,
         },
-        "search" => Command::Search { room: room(fields)?, search: search(fields, limits)? },
+        "search" => Command::Search { room: room()?, search: search(fields, limits)? },
         "typing" => {
             const ACTIVE: &str = "`active` must be true or false";
-            let active = fields.boolean("active", ACTIVE)?.ok_or(ErrorCode::BadCommand(ACTIVE))?;
-            Command::Typing { room: room(fields)?, active }
+            let active = fields.boolean(Field::Active, ACTIVE)?.ok_or(ErrorCode::BadCommand(ACTIVE))?;
+            Command::Typing { room: room()?, active }
         }
         "ping" => Command::Ping,
         _ => return Err(ErrorCode::UnknownType),
@@ -80,46 +89,47 @@ fn command(fields: &Fields<'_>, limits: &Limits) -> Result<Command, ErrorCode> {
 const BEFORE: &str = "`before` must be an integer from 0 to 2^53-1";
 const BODY: &str = "`body` must be an object";
 
-fn room(fields: &Fields<'_>) -> Result<RoomName, ErrorCode> {
+fn room(fields: &Fields<'_>, known: KnownRoom<'_>) -> Result<RoomName, ErrorCode> {
     const RULE: &str = "`room` must be a string";
-    Ok(fields.string("room", RULE)?.ok_or(ErrorCode::BadCommand(RULE))?.parse()?)
+    let name = fields.string(Field::Room, RULE)?.ok_or(ErrorCode::BadCommand(RULE))?;
+    known(name).map_or_else(|| Ok(name.parse()?), Ok)
 }
 
 fn from(fields: &Fields<'_>, limits: &Limits) -> Result<JoinFrom, ErrorCode> {
     const AFTER: &str = "`after` must be an object with a string `epoch` and an integer `seq`";
-    let last = fields.integer("last", "`last` must be an integer from 0 to 2^53-1")?;
-    let Some(after) = fields.nested("after", AFTER)? else {
+    let last = fields.integer(Field::Last, "`last` must be an integer from 0 to 2^53-1")?;
+    let Some(after) = fields.nested(Field::After, AFTER)? else {
         let max = limits.wire.max_page_messages as u64;
         return Ok(last.map_or(JoinFrom::Now, |last| JoinFrom::Last(last.min(max))));
     };
     if last.is_some() {
         return Err(ErrorCode::BadCommand("`after` and `last` exclude each other"));
     }
-    let epoch = after.string("epoch", AFTER)?.ok_or(ErrorCode::BadCommand(AFTER))?;
-    let seq = after.integer("seq", AFTER)?.ok_or(ErrorCode::BadCommand(AFTER))?;
-    Ok(JoinFrom::After { epoch, seq })
+    let epoch = after.string(Field::Epoch, AFTER)?.ok_or(ErrorCode::BadCommand(AFTER))?;
+    let seq = after.integer(Field::Seq, AFTER)?.ok_or(ErrorCode::BadCommand(AFTER))?;
+    Ok(JoinFrom::After { epoch: epoch.to_owned(), seq })
 }
 
 fn member(fields: &Fields<'_>) -> Result<Option<User>, ErrorCode> {
     const AFTER: &str = "`after` must be a user: an object with a string `id` and a string `name`";
-    let Some(after) = fields.object("after", AFTER)? else { return Ok(None) };
+    let Some(after) = fields.object(Field::After, AFTER)? else { return Ok(None) };
     serde_json::from_str(after.get()).map(Some).map_err(|_| ErrorCode::BadCommand(AFTER))
 }
 
 fn key(fields: &Fields<'_>, limits: &Limits) -> Result<Option<String>, ErrorCode> {
-    match fields.string("key", "`key` must be a string")? {
-        Some(key) if !limits.wire.allows_key(&key) => Err(ErrorCode::BadKey),
-        key => Ok(key),
+    match fields.string(Field::Key, "`key` must be a string")? {
+        Some(key) if !limits.wire.allows_key(key) => Err(ErrorCode::BadKey),
+        key => Ok(key.map(ToOwned::to_owned)),
     }
 }
 
 fn body(fields: &Fields<'_>) -> Result<Box<RawValue>, ErrorCode> {
-    fields.object("body", BODY)?.map(ToOwned::to_owned).ok_or(ErrorCode::BadCommand(BODY))
+    fields.object(Field::Body, BODY)?.map(ToOwned::to_owned).ok_or(ErrorCode::BadCommand(BODY))
 }
 
 fn range(fields: &Fields<'_>, limits: &Limits) -> Result<Range, ErrorCode> {
-    let before = fields.integer("before", BEFORE)?;
-    let after = fields.integer("after", "`after` must be an integer from 0 to 2^53-1")?;
+    let before = fields.integer(Field::Before, BEFORE)?;
+    let after = fields.integer(Field::After, "`after` must be an integer from 0 to 2^53-1")?;
     let limit = limit(fields, limits.wire.default_page_messages, limits.wire.max_page_messages)?;
     match (before, after) {
         (Some(_), Some(_)) => Err(ErrorCode::BadCursor),
@@ -131,13 +141,13 @@ fn range(fields: &Fields<'_>, limits: &Limits) -> Result<Range, ErrorCode> {
 
 fn search(fields: &Fields<'_>, limits: &Limits) -> Result<Search, ErrorCode> {
     const QUERY: &str = "`query` must be a string";
-    let query = fields.string("query", QUERY)?.ok_or(ErrorCode::BadCommand(QUERY))?;
+    let query = fields.string(Field::Query, QUERY)?.ok_or(ErrorCode::BadCommand(QUERY))?;
     let limit = limit(fields, limits.wire.default_search_messages, limits.wire.max_search_messages)?;
-    let search = Search::new(query, limit).before(fields.integer("before", BEFORE)?);
+    let search = Search::new(query, limit).before(fields.integer(Field::Before, BEFORE)?);
     if search.is_valid(limits) { Ok(search) } else { Err(ErrorCode::BadQuery) }
 }
 
 fn limit(fields: &Fields<'_>, default: usize, max: usize) -> Result<usize, ErrorCode> {
-    let limit = fields.integer("limit", "`limit` must be an integer from 0 to 2^53-1")?;
+    let limit = fields.integer(Field::Limit, "`limit` must be an integer from 0 to 2^53-1")?;
     Ok(limit.map_or(default, |limit| usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, max)))
 }

@@ -1,4 +1,5 @@
 mod read;
+mod send;
 mod write;
 
 use std::borrow::Cow;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 pub use read::RawEvent;
+pub(crate) use send::Message;
 
 use crate::{CloseCode, ErrorCode, Limits, RoomName, StoredMessage, User};
 

@@ -2,6 +2,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::Event;
+use super::send::{Message, Sent};
 use crate::{RoomName, StoredMessage};
 
 impl Event {
@@ -12,6 +13,14 @@ impl Event {
     /// Never: every event is a map of strings, numbers and JSON that was checked before.
     pub fn encode(&self) -> Bytes {
         match self {
+            Self::Message { room, seq, user, at, key, body } => {
+                let key = key.as_deref();
+                Message { room, seq: *seq, user, at: *at, key, body }.encode()
+            }
+            Self::Sent { reference, room, seq, at, duplicate } => {
+                let reference = reference.as_deref();
+                Sent { reference, room, seq: *seq, at: *at, duplicate: *duplicate }.encode()
+            }
             Self::History { reference, room, epoch, messages, more } => {
                 Head::History { reference, room, epoch }.followed_by(messages, *more)
             }
