@@ -197,7 +197,7 @@ async fn a_hundred_messages_that_waited_leave_in_a_few_flushes() {
 
 #[tokio::test(start_paused = true)]
 async fn commands_of_a_peer_that_does_not_read_are_not_read() {
-    let chat = Chat::default();
+    let chat = chat(Limits::default().with(|limits| limits.rates = RateLimits::unlimited()));
     let mut flood = member(&chat, "flood").await;
     flood.block();
     for _ in 0..10_000 {
@@ -213,7 +213,7 @@ async fn commands_of_a_peer_that_does_not_read_are_not_read() {
 #[tokio::test(start_paused = true)]
 async fn replies_to_a_peer_that_does_not_read_are_bounded_in_bytes() {
     let store = Store::new();
-    let limits = Limits::default();
+    let limits = Limits::default().with(|limits| limits.rates = RateLimits::unlimited());
     let (page, backlog) = (limits.wire.max_batch_bytes, limits.connection.max_backlog_commands);
     let chat = store.chat(limits);
     let mut flood = member(&chat, "flood").await;
@@ -265,7 +265,7 @@ async fn the_log_is_not_read_for_a_lost_peer_and_its_messages_are_stored() {
 
 #[tokio::test(start_paused = true)]
 async fn the_loss_of_a_peer_that_does_not_read_is_noticed_at_once() {
-    let chat = Chat::default();
+    let chat = chat(Limits::default().with(|limits| limits.rates = RateLimits::unlimited()));
     let mut flood = member(&chat, "flood").await;
     flood.block();
     for _ in 0..1_000 {

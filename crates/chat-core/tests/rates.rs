@@ -2,22 +2,27 @@
 
 use std::time::Duration;
 
-use chat_core::{Chat, Limits, Rate, Text, User};
+use chat_core::{Chat, Incoming, Limits, Rate, Text, User};
 use chat_testkit::{Frame, Peer, chat, connect, lobby, member, members, pass, seconds_until, seqs, settle};
 use serde_json::{Value, json};
 
-/// Sends pings at once. Returns the numbers of pongs and of refusals.
+/// Sends pings at once, and waits for their replies. Returns the numbers of pongs and of refusals.
 async fn burst(peer: &mut Peer, count: usize) -> (usize, usize) {
     for number in 0..count {
         peer.send(json!({"type": "ping", "ref": number.to_string()}));
     }
-    let replies = peer.events().await;
-    assert_eq!(replies.len(), count, "each command has one reply");
-    for (number, reply) in replies.iter().enumerate() {
+    replies(peer, count).await
+}
+
+/// Waits for the replies to numbered pings. Returns the numbers of pongs and of refusals.
+async fn replies(peer: &mut Peer, count: usize) -> (usize, usize) {
+    let (mut pongs, mut refused) = (0, 0);
+    for number in 0..count {
+        let reply = peer.event().await;
         assert_eq!(reply["ref"], number.to_string(), "{reply}");
+        pongs += usize::from(reply["type"] == "pong");
+        refused += usize::from(is_refusal(&reply));
     }
-    let pongs = replies.iter().filter(|reply| reply["type"] == "pong").count();
-    let refused = replies.iter().filter(|reply| is_refusal(reply)).count();
     (pongs, refused)
 }
 
@@ -29,18 +34,57 @@ fn is_refusal(reply: &Value) -> bool {
 async fn a_burst_of_commands_beyond_the_rate_is_refused_with_the_time_to_wait() {
     let chat = Chat::default();
     let mut ann = connect(&chat, "ann").await;
-    assert_eq!(burst(&mut ann, 300).await, (200, 100));
+    assert_eq!(burst(&mut ann, 202).await, (200, 2));
     pass(1.0).await;
-    assert_eq!(burst(&mut ann, 60).await, (50, 10));
+    assert_eq!(burst(&mut ann, 52).await, (50, 2));
     assert_eq!(ann.closed_with(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_wait_as_told_is_read_at_its_rate_and_loses_no_command() {
+    // No ping may interrupt the replies: a peer that is not read is not silent.
+    let chat = chat(Limits::default().with(|limits| {
+        limits.connection.ping_interval = Duration::from_millis(60);
+        limits.connection.ping_timeout = Duration::from_millis(10);
+    }));
+    let mut ann = connect(&chat, "ann").await;
+    for number in 0..300 {
+        ann.send(json!({"type": "ping", "ref": number.to_string()}));
+    }
+    settle().await;
+    assert_eq!(ann.unread(), 98, "the second refusal is early");
+    pass(0.09).await;
+    assert_eq!(ann.unread(), 98);
+    pass(0.02).await;
+    assert_eq!(ann.unread(), 91, "5 commands are served, and 2 are refused");
+    let (pongs, refused) = replies(&mut ann, 300).await;
+    assert!((260..=275).contains(&pongs) && pongs + refused == 300, "{pongs} pongs, {refused} refusals");
+    assert_eq!(ann.closed_with(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_in_reading_delays_the_end_of_a_session_by_half_a_second_at_most() {
+    let chat = chat(Limits::default().with(|limits| limits.rates.connection = Rate::new(1, 1)));
+    for ending in [Incoming::Close(Some(1000)), Incoming::End] {
+        let mut ann = connect(&chat, "ann").await;
+        assert_eq!(burst(&mut ann, 3).await, (1, 2));
+        ann.incoming(ending);
+        assert!(seconds_until(ann.until_gone()).await < 0.6);
+        assert_eq!(ann.closed_with(), Some(None));
+    }
+    let mut ann = connect(&chat, "ann").await;
+    assert_eq!(burst(&mut ann, 3).await, (1, 2));
+    let drained = seconds_until(async { assert_eq!(chat.drain(Duration::from_secs(9)).await.abandoned, 0) });
+    assert!(drained.await < 0.1);
+    assert_eq!(ann.closed_with(), Some(Some(1012)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_connections_of_a_user_share_a_rate_also_after_a_reconnect() {
     let chat = Chat::default();
-    for pongs in [200, 200, 0] {
+    for (pongs, refused) in [(200, 0), (200, 0), (0, 2)] {
         let mut ann = connect(&chat, "ann").await;
-        assert_eq!(burst(&mut ann, 200).await, (pongs, 200 - pongs));
+        assert_eq!(burst(&mut ann, pongs + refused).await, (pongs, refused));
     }
     let mut bob = connect(&chat, "bob").await;
     assert_eq!(burst(&mut bob, 200).await, (200, 0), "another user has tokens of its own");

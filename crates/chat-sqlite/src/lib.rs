@@ -60,8 +60,9 @@
 //!
 //! **Reads.** Reads and searches have their own connections, and do not wait for the writer thread. All connections are
 //! opened at the start, so that a process without free file descriptors keeps serving. A search works in slices of
-//! 100 ms: after each it gives up its snapshot and waits in a fair queue. If the write-ahead log exceeds 64 MiB, reads
-//! wait until it is emptied.
+//! 100 ms: after each it gives up its snapshot and waits in a fair queue. Searches run in threads of a low priority, at
+//! most two and at most one for each CPU, so that they do not delay messages on a busy machine. If the write-ahead log
+//! exceeds 64 MiB, reads wait until it is emptied.
 //!
 //! **Messages.** A message is stored as the frame that is delivered, together with a checksum. Its row id contains the
 //! number of the room and the `seq`. The idempotency key, if the message has one, is a row of its own. A message that
@@ -109,6 +110,7 @@ mod read;
 mod room;
 mod search;
 mod store;
+mod threads;
 mod write;
 
 pub use error::OpenError;

@@ -69,7 +69,7 @@ pub struct Options {
     pub max_batch_messages: usize,
     /// Reads at the same time, at most 64. Their connections are opened at the start. Default 4.
     pub max_concurrent_reads: usize,
-    /// Time that a search may work. A longer one fails. Default 2 s.
+    /// CPU time of a search; on systems other than Linux, the elapsed time. A longer one fails. Default 2 s.
     pub search_time_limit: Duration,
     /// Time to wait for a program that has locked the database. Default 1 s.
     pub lock_wait: Duration,

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::read::{self, ReaderPool};
 use crate::search::{SearchTask, match_expression, room_prefix};
+use crate::threads::WorkClock;
 use crate::write::{AppendQueue, AppendRequest, IdempotencyKey, Position, PreparedMessage, StoreState};
 
 /// Time for which a search keeps a connection and its snapshot. Then other searches run, and the write-ahead log can be
@@ -113,9 +114,9 @@ impl Room for SqliteRoom {
             let state = Arc::clone(&self.parts.state);
             let slice = SEARCH_SLICE.min(self.parts.search_time_limit.saturating_sub(worked));
             let slice = self.parts.searches.read(left, move |connection| {
-                let started = Instant::now();
-                let is_complete = task.run(connection, &state.unreadable, started + slice)?;
-                Ok((task, is_complete, started.elapsed()))
+                let clock = WorkClock::start();
+                let is_complete = task.run(connection, &state.unreadable, Instant::now() + slice)?;
+                Ok((task, is_complete, clock.elapsed()))
             });
             let (continued, is_complete, elapsed) = slice.await?;
             task = continued;

@@ -1,7 +1,8 @@
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
 use chat_core::{CommitSink, Health, Limits, Room, RoomName, Store, Unavailable};
@@ -13,11 +14,12 @@ use crate::database::{Paths, room_epoch};
 use crate::read::ReaderPool;
 use crate::room::{SharedParts, SqliteRoom};
 use crate::search::{Indexer, open_index, open_search_reader};
+use crate::threads::LowPriorityThreads;
 use crate::write::{Stats, StoreState};
 use crate::{Compacted, Exported, OpenError, Opening, Options, Progress, Report, maintenance, open, write};
 
-/// Connections that search. They are separate, so that searches never keep other reads waiting.
-const SEARCH_CONNECTIONS: usize = 2;
+/// Connections that search, but not more than CPUs. They are separate, so that searches never keep other reads waiting.
+const MAX_SEARCH_CONNECTIONS: usize = 2;
 
 /// A directory with the rooms of a chat. A clone is another handle to the same store.
 ///
@@ -76,11 +78,16 @@ impl SqliteStore {
         let index = open_index(&paths, &database.identity)?;
         let pool = |count, open: fn(&Paths) -> rusqlite::Result<Connection>| {
             let (pool_paths, gate) = (paths.clone(), Arc::clone(&state.gate));
-            let pool = ReaderPool::new(count, gate, move || open(&pool_paths));
-            pool.map(Arc::new).map_err(OpenError::sqlite(&paths.database))
+            ReaderPool::new(count, gate, move || open(&pool_paths))
+                .map_err(OpenError::sqlite(&paths.database))
         };
-        let readers = pool(options.max_concurrent_reads, |paths| open_reader(&paths.database))?;
-        let searches = pool(SEARCH_CONNECTIONS, open_search_reader)?;
+        let readers = Arc::new(pool(options.max_concurrent_reads, |paths| open_reader(&paths.database))?);
+        // A CPU gains nothing from a second search.
+        let cpus = thread::available_parallelism().map_or(1, NonZero::get);
+        let count = cpus.min(MAX_SEARCH_CONNECTIONS);
+        let threads = LowPriorityThreads::spawn("chat-sqlite-search", count);
+        let threads = threads.map_err(OpenError::io("start the search threads of", dir))?;
+        let searches = Arc::new(pool(count, open_search_reader)?.with_threads(threads));
         let start = OpenError::io("start the writer thread of", dir);
         let spawned =
             Indexer::spawn(index, paths.clone(), Arc::clone(&state.gate), Arc::clone(&state.unreadable));

@@ -6,21 +6,39 @@ chat_suite::cases!(
     /// Commands beyond the rate of a connection are refused with `rate_limited` and the time to wait. Each command
     /// still gets one reply, in order, and a command after that time is served.
     #[source = "PROTOCOL.md, section 8"]
-    #[with(limits(|limits| set_rates(limits, Rate::new(2, 20), Rate::UNLIMITED)))]
+    #[with(limits(|limits| set_rates(limits, Rate::new(10, 20), Rate::UNLIMITED)))]
     #[with(race(RACE))]
     async fn a_burst_beyond_the_rate_is_refused_with_a_time_to_wait(stage: Stage) -> Verdict {
         let rate = stage.limits().rates.connection;
         let mut ann = stage.client("ann").await?;
-        let (served, wait) = burst(&mut ann, rate.burst * 3).await?;
+        let (served, wait) = burst(&mut ann, rate.burst * 2).await?;
         check(served >= rate.burst, format!("the {} commands of a burst are served", rate.burst), served)?;
         let wait = wait.ok_or_else(|| ann.failure("a refusal with `rate_limited`", served))?;
         sleep(millis(wait)).await;
         ann.ask_for("pong", json!({"type": "ping"})).await.map(drop)
     }
 
+    /// A client that sends commands earlier than it was told is read more slowly, so that most of its commands are
+    /// served and few are refused. Each command still gets one reply, in order.
+    #[source = "PROTOCOL.md, section 8"]
+    #[with(limits(|limits| set_rates(limits, Rate::new(50, 20), Rate::UNLIMITED)))]
+    #[with(race(RACE))]
+    async fn a_client_that_does_not_wait_as_told_is_read_slowly(stage: Stage) -> Verdict {
+        let rate = stage.limits().rates.connection;
+        let mut ann = stage.client("ann").await?;
+        let beyond = 40;
+        let (served, _) = burst(&mut ann, rate.burst + beyond).await?;
+        let least = rate.burst + beyond / 2;
+        check(
+            served >= least,
+            format!("{least} of {} commands at once are served", rate.burst + beyond),
+            served,
+        )
+    }
+
     /// A command that was refused for its rate has no effect.
     #[source = "PROTOCOL.md, section 8"]
-    #[with(limits(|limits| set_rates(limits, Rate::new(5, 20), Rate::UNLIMITED)))]
+    #[with(limits(|limits| set_rates(limits, Rate::new(10, 20), Rate::UNLIMITED)))]
     #[with(race(RACE))]
     async fn a_command_beyond_the_rate_has_no_effect(stage: Stage) -> Verdict {
         let rate = stage.limits().rates.connection;
@@ -47,16 +65,16 @@ chat_suite::cases!(
 
     /// The connections of one user share a rate. Another user has a rate of its own.
     #[source = "PROTOCOL.md, section 8"]
-    #[with(limits(|limits| set_rates(limits, Rate::UNLIMITED, Rate::new(1, 20))))]
+    #[with(limits(|limits| set_rates(limits, Rate::UNLIMITED, Rate::new(2, 20))))]
     #[with(race(RACE))]
     async fn the_connections_of_a_user_share_a_rate(stage: Stage) -> Verdict {
         let burst_of_user = stage.limits().rates.user.burst;
         let (mut phone, mut laptop) = (stage.client("ann").await?, stage.client("ann").await?);
         let started = Instant::now();
         let (first, _) = burst(&mut phone, burst_of_user).await?;
-        let (second, _) = burst(&mut laptop, burst_of_user).await?;
-        let back = u32::try_from(started.elapsed().as_secs()).unwrap_or(u32::MAX) + 1;
-        let most = burst_of_user + back;
+        let (second, _) = burst(&mut laptop, burst_of_user / 2).await?;
+        let seconds = u32::try_from(started.elapsed().as_secs()).unwrap_or(u32::MAX) + 1;
+        let most = burst_of_user.saturating_add(stage.limits().rates.user.per_second.saturating_mul(seconds));
         check(first + second <= most, format!("at most {most} commands of both are served"), first + second)?;
         let mut bob = stage.client("bob").await?;
         let (served, _) = burst(&mut bob, burst_of_user).await?;
@@ -65,7 +83,7 @@ chat_suite::cases!(
 
     /// A refusal for the rate is no error of the client: many of them do not close the connection.
     #[source = "PROTOCOL.md, sections 7.1 and 8"]
-    #[with(limits(|limits| set_rates(limits, Rate::new(5, 1), Rate::UNLIMITED)))]
+    #[with(limits(|limits| set_rates(limits, Rate::new(10, 1), Rate::UNLIMITED)))]
     #[with(race(RACE))]
     async fn refusals_for_the_rate_do_not_close_the_connection(stage: Stage) -> Verdict {
         let mut ann = stage.client("ann").await?;

@@ -66,6 +66,28 @@ defects! {
     a_server_that_ignores_commands_beyond_the_rate_is_caught
     by rates::a_burst_beyond_the_rate_is_refused_with_a_time_to_wait =>
         Link::drop_events(|event| event["code"] == "rate_limited");
+    a_server_that_refuses_all_commands_beyond_the_rate_at_once_is_caught
+    by rates::a_client_that_does_not_wait_as_told_is_read_slowly =>
+        {
+            let mut pongs = 0;
+            Link::event("pong", move |event| {
+                pongs += 1;
+                if pongs > 20 {
+                    let reference = event["ref"].take();
+                    *event = json!({"type": "error", "code": "rate_limited", "retry_after_ms": 20});
+                    event["ref"] = reference;
+                }
+            })
+        };
+    a_server_that_drops_a_command_that_comes_too_early_is_caught
+    by rates::a_client_that_does_not_wait_as_told_is_read_slowly =>
+        {
+            let mut frames = 0;
+            Link::map_up(move |frame| {
+                frames += 1;
+                (frames != 30).then_some(frame)
+            })
+        };
     a_server_that_stores_a_message_beyond_the_rate_is_caught
     by rates::a_command_beyond_the_rate_has_no_effect =>
         Link::event("sent", |event| {

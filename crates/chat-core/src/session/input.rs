@@ -19,9 +19,9 @@ impl<C: Connection> Driver<'_, C> {
         matches!(self.state, State::Open) && self.session.wants_text() && self.may_reply()
     }
 
-    /// Returns true if the next frame can be read. Otherwise, if the peer sends faster than it may or owes bytes that
-    /// it has asked for, it records the time at which the peer is read again. The timer uses this time and not the
-    /// clock, because the debt may end before the timer is polled.
+    /// Returns true if the next frame can be read. Otherwise, if the peer sends bytes or commands faster than it may or
+    /// owes bytes that it has asked for, it records the time at which the peer is read again. The timer uses this time
+    /// and not the clock, because the debt may end before the timer is polled.
     fn reads(&mut self) -> bool {
         self.resumes = None;
         if !self.wants_input() {
@@ -29,8 +29,9 @@ impl<C: Connection> Driver<'_, C> {
         }
         let now = self.now();
         let debt = self.read_bytes.debt(self.limits().rates.read_bytes, now);
-        if !debt.is_zero() {
-            self.resumes = Some(self.started + now + debt);
+        let wait = debt.max(self.session.reading_pause(now));
+        if !wait.is_zero() {
+            self.resumes = Some(self.started + now + wait);
         }
         self.resumes = self.resumes.max(self.requested.resumes);
         self.resumes.is_none()

@@ -13,8 +13,9 @@ pub struct RateLimits {
     pub connection: Rate,
     /// Tokens for the commands of all connections of one user. Default 100 per second, 400 at once.
     pub user: Rate,
-    /// Time for which a connection may send commands earlier than `retry_after_ms` said, without a pause of a second.
-    /// Default 10 s.
+    /// Time for which a connection may send commands earlier than `retry_after_ms` said, without a break of a second.
+    /// Default 10 s. After each such command, the connection is not read for that time, at least 100 ms and at most
+    /// 500 ms.
     pub close_after: Duration,
     /// Bytes that one connection may send, with 64 bytes more for each frame. A connection that sends faster is read
     /// more slowly. Default 256 KiB per second, 1 MiB at once.

@@ -12,8 +12,10 @@ use bytes::Bytes;
 
 mod command;
 mod effect;
+mod haste;
 
 pub use effect::{Action, Effect, Operation, Outcome};
+use haste::Haste;
 
 use crate::{Bucket, CloseCode, Event, Limits, LimitsNotice, ProtocolViolation, RoomName, SharedRate, User};
 
@@ -84,32 +86,6 @@ pub struct RateRefusals {
     pub connection: u64,
     /// Commands with tokens of the connection, but without those of the user.
     pub user: u64,
-}
-
-/// The commands that a peer sent before the time that a `rate_limited` error had named.
-#[derive(Debug, Default)]
-struct Haste {
-    /// The time before which a command is too early.
-    retry_at: Duration,
-    /// The times of the first and of the last early command of a series without a pause.
-    early: Option<(Duration, Duration)>,
-}
-
-impl Haste {
-    /// The time without an early command that ends a series.
-    const PAUSE: Duration = Duration::from_secs(1);
-
-    /// Records a command that was refused for its rate. Returns the time for which the peer has been sending early.
-    fn note(&mut self, now: Duration, wait: Duration) -> Duration {
-        if now < self.retry_at {
-            self.early = match self.early {
-                Some((first, last)) if now - last <= Self::PAUSE => Some((first, now)),
-                _ => Some((now, now)),
-            };
-        }
-        self.retry_at = now + wait;
-        self.early.map_or(Duration::ZERO, |(first, last)| last - first)
-    }
 }
 
 impl<M> Session<M> {
@@ -188,6 +164,12 @@ impl<M> Session<M> {
     /// Returns true if the session can take another text frame now.
     pub fn wants_text(&self) -> bool {
         self.backlog.len() < self.limits.connection.max_backlog_commands
+    }
+
+    /// Returns the time for which the peer must not be read, because it sends commands earlier than it was told. Zero
+    /// if it can be read. Its frames wait in the transport, and none is lost.
+    pub fn reading_pause(&self, now: Duration) -> Duration {
+        self.haste.pause(now)
     }
 
     /// Returns the time at which [`handle_timer`](Self::handle_timer) is due.

@@ -233,16 +233,55 @@ fn joining_again_is_no_error_at_the_limit_of_rooms() {
 #[test]
 fn commands_beyond_the_rate_are_refused_until_tokens_are_back() {
     let mut model = Model::new(Limits::default());
-    for _ in 0..400 {
+    for _ in 0..201 {
         model.text(RandomCommand::ping());
     }
-    assert_eq!(model.refused_for_rate, 200);
+    assert_eq!((model.refused_for_rate, model.pause()), (1, Duration::ZERO));
     model.wait(SECOND);
-    for _ in 0..100 {
+    for _ in 0..51 {
         model.text(RandomCommand::ping());
     }
-    assert_eq!(model.refused_for_rate, 250);
+    assert_eq!((model.refused_for_rate, model.pause()), (2, Duration::ZERO));
     assert_eq!(model.closed, None);
+}
+
+/// Refuses pings until the peer is not read. Returns the time for which it is not read.
+fn pause_after_early_commands(model: &mut Model) -> Duration {
+    while model.pause().is_zero() {
+        model.text(RandomCommand::ping());
+    }
+    model.pause()
+}
+
+#[test]
+fn a_peer_is_not_read_for_the_time_that_it_ignored_within_bounds() {
+    for (per_second, pause_ms, refused_after_it) in [(50, 100, 2), (4, 250, 2), (1, 500, 1)] {
+        let rate = Rate::new(per_second, 1);
+        let mut model = Model::new(Limits::default().with(|limits| limits.rates.connection = rate));
+        assert_eq!(pause_after_early_commands(&mut model), Duration::from_millis(pause_ms));
+        assert_eq!(model.refused_for_rate, 2, "the first refusal starts no pause");
+        model.wait(model.pause());
+        pause_after_early_commands(&mut model);
+        assert_eq!(model.refused_for_rate, 2 + refused_after_it, "a pause ends");
+    }
+}
+
+#[test]
+fn commands_that_were_read_before_a_pause_make_it_longer() {
+    let mut model = Model::new(limits().with(|limits| {
+        limits.rates.connection = Rate::new(50, 2);
+        limits.connection.max_backlog_commands = 9;
+    }));
+    for (count, pause_ms) in [(4, 300), (9, 500)] {
+        model.wait(SECOND);
+        model.text(RandomCommand::to_room("join", "a"));
+        for _ in 0..count {
+            model.text(RandomCommand::ping());
+        }
+        model.outcome(None, false);
+        assert_eq!(model.pause(), Duration::from_millis(pause_ms));
+    }
+    model.finish();
 }
 
 /// Sends pings with these pauses for 30 s. Returns the time until the session closed the connection.
@@ -265,7 +304,12 @@ fn time_to_close(rate: Rate, mut pause: impl FnMut(&Model) -> Duration) -> Optio
 #[test]
 fn a_client_that_ignores_the_rate_for_ten_seconds_is_closed() {
     let time = time_to_close(Rate::new(50, 1), |_| Duration::from_millis(1));
-    assert_eq!(time, Some(Duration::from_millis(10_002)));
+    assert_eq!(time, Some(Duration::from_millis(10_100)));
+    // Commands wait during each pause, so the client that sends at once is read again after it.
+    for rate in [Rate::new(50, 200), Rate::new(1, 1)] {
+        let time = time_to_close(rate, Model::pause);
+        assert!(time.is_some_and(|time| time < 11 * SECOND), "{time:?}");
+    }
 }
 
 #[test]

@@ -26,8 +26,10 @@ pub(crate) struct Model {
     user_tokens: Tokens,
     user_rate: UserRate,
     retry_at: Duration,
-    /// The times of early commands, with no pause of more than a second between two.
+    /// The times of early commands, with no break of more than a second between two.
     early: Vec<Duration>,
+    /// The time until which the peer is not read.
+    unread_until: Duration,
     pub(crate) refused_for_rate: usize,
     heard: Duration,
     pinged: Option<Duration>,
@@ -51,6 +53,7 @@ impl Model {
             user_rate,
             retry_at: Duration::ZERO,
             early: Vec::new(),
+            unread_until: Duration::ZERO,
             refused_for_rate: 0,
             limits,
             now,
@@ -75,6 +78,11 @@ impl Model {
         self.retry_at.saturating_sub(self.now)
     }
 
+    /// Returns the time for which the peer is not read.
+    pub(crate) fn pause(&self) -> Duration {
+        self.unread_until.saturating_sub(self.now)
+    }
+
     pub(crate) fn wait_for_deadline(&mut self) {
         self.wait(self.session.deadline().saturating_sub(self.now));
     }
@@ -86,7 +94,8 @@ impl Model {
         if open {
             assert_eq!(wants_text, waiting < self.limits.connection.max_backlog_commands);
         }
-        if !wants_text {
+        assert_eq!(self.session.reading_pause(self.now), self.pause());
+        if !wants_text || !self.pause().is_zero() {
             return;
         }
         self.note_sign_of_life();
@@ -295,6 +304,9 @@ impl Model {
                 self.early.clear();
             }
             self.early.push(self.now);
+            let pause = Duration::from_millis(wait.clamp(100, 500));
+            let latest = self.now + Duration::from_millis(500);
+            self.unread_until = latest.min(self.unread_until.max(self.now) + pause);
         }
         self.retry_at = self.now + Duration::from_millis(wait);
         wait

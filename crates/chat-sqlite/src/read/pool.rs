@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::ReadGate;
+use crate::threads::LowPriorityThreads;
 
 /// Instructions of SQLite's virtual machine between two checks whether the read must stop.
 const CHECK_INTERVAL: i32 = 1_000;
@@ -17,7 +18,8 @@ const CHECK_INTERVAL: i32 = 1_000;
 /// The largest number of connections of a pool. Each has two descriptors for each database.
 const MAX_CONNECTIONS: usize = 64;
 
-/// A pool of connections that read. Each read uses one connection in a blocking thread of the runtime.
+/// A pool of connections that read. Each read uses one connection in a blocking thread of the runtime, or in a thread
+/// of the pool.
 ///
 /// All connections are opened at the start, so that a process without free descriptors can still read. Reads wait in a
 /// fair queue.
@@ -26,6 +28,7 @@ pub(crate) struct ReaderPool {
     gate: Arc<ReadGate>,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
+    threads: Option<LowPriorityThreads>,
 }
 
 /// A guard that stops a read when its caller drops the future.
@@ -53,7 +56,12 @@ impl ReaderPool {
         };
         let idle = (0..count).map(|_| opened()).collect::<rusqlite::Result<Vec<_>>>()?;
         let permits = Arc::new(Semaphore::new(count));
-        Ok(Self { open: Box::new(open), gate, permits, idle: Mutex::new(idle) })
+        Ok(Self { open: Box::new(open), gate, permits, idle: Mutex::new(idle), threads: None })
+    }
+
+    /// Lets the reads run in these threads, one for each connection.
+    pub(crate) fn with_threads(self, threads: LowPriorityThreads) -> Self {
+        Self { threads: Some(threads), ..self }
     }
 
     /// Runs a read in one transaction. It stops after `limit`, or when the future is dropped.
@@ -68,7 +76,7 @@ impl ReaderPool {
         let stopped = Arc::new(AtomicBool::new(false));
         let _stop = StopOnDrop(Arc::clone(&stopped));
         let pool = Arc::clone(self);
-        let read = tokio::task::spawn_blocking(move || {
+        let read = move || {
             // A blocked read keeps its permit.
             let _permit = permit;
             let _entered = pool.gate.enter(deadline).ok_or_else(busy)?;
@@ -76,8 +84,11 @@ impl ReaderPool {
                 stopped.load(Ordering::Relaxed) || deadline.is_some_and(|deadline| Instant::now() > deadline)
             };
             pool.run(work, must_stop).map_err(Unavailable::from_source)
-        });
-        read.await.unwrap_or_else(|error| Err(Unavailable::from_source(error)))
+        };
+        match &self.threads {
+            Some(threads) => threads.run(read).await,
+            None => tokio::task::spawn_blocking(read).await.map_err(Unavailable::from_source)?,
+        }
     }
 
     /// Refuses all further reads.

@@ -14,6 +14,7 @@ use super::index::{IndexBacklog, prune};
 use crate::database::Paths;
 use crate::database::connection::{checkpoint, used_bytes};
 use crate::read::{ReadGate, UnreadableMessages, WAL_LIMIT, WalSize};
+use crate::threads::lower_priority;
 
 /// Pause after a step during which messages were appended, as a multiple of its duration. Appends then have most of the
 /// processor and of the disk.
@@ -239,15 +240,4 @@ fn may_concern_one_room(error: &rusqlite::Error) -> bool {
                 | Code::CannotOpen
         )
     )
-}
-
-/// Gives the other threads of the process precedence.
-fn lower_priority() {
-    #[cfg(target_os = "linux")]
-    {
-        let thread = rustix::thread::gettid();
-        if let Err(error) = rustix::process::setpriority_process(Some(thread), 10) {
-            tracing::debug!(%error, "priority of the indexer not lowered");
-        }
-    }
 }

@@ -246,3 +246,25 @@ proptest! {
         });
     }
 }
+
+/// Returns the nice values of the threads of this process with a name.
+#[cfg(target_os = "linux")]
+fn niceness(name: &str) -> Vec<i32> {
+    let threads = std::fs::read_dir("/proc/self/task").expect("the threads").flatten();
+    // A thread may end meanwhile.
+    let stats = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+    let nice = |stat: String| stat.split_once(&format!("({name}) "))?.1.split(' ').nth(16)?.parse().ok();
+    stats.filter_map(nice).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn searches_run_at_a_lower_priority_than_appends() {
+    let (_dir, _store, lobby) = open_lobby();
+    append(&lobby, "an apple").await.expect("appended");
+    assert_eq!(find(&lobby, "apple").await, [1]);
+    let usual = niceness("chat-sqlite").into_iter().max().expect("a writer thread");
+    let is_lower = || niceness("chat-sqlite-sea").iter().all(|nice| *nice > usual);
+    wait_until(async || is_lower()).await;
+    assert!(!niceness("chat-sqlite-sea").is_empty());
+}

@@ -8,7 +8,7 @@ use chat_core::Search;
 use chat_sqlite::{Durability, Options};
 use rusqlite::Connection;
 
-use crate::support::{StoreDir, TEST_TIMEOUT, append, room, wait_until};
+use crate::support::{StoreDir, TEST_TIMEOUT, append, lobby_with, room, wait_until};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -23,9 +23,9 @@ fn options() -> Options {
 async fn overlapping_searches_do_not_keep_the_log_from_being_emptied() {
     let dir = StoreDir::new();
     let store = dir.open_with(options());
-    let lobby = room(&store, "lobby");
+    let lobby = lobby_with(&store, |limits| limits.rooms.call_timeout = TEST_TIMEOUT);
     let text = "word ".repeat(800);
-    for _ in 0..500 {
+    for _ in 0..200 {
         append(&lobby, &text).await.expect("appended");
     }
     let is_over = Arc::new(AtomicBool::new(false));
