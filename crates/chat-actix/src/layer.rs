@@ -5,11 +5,13 @@ use std::sync::Arc;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::error::InternalError;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{HOST, HeaderValue};
 use actix_web::{Error, HttpMessage};
 use chat_core::{Answer, GuardedRequest, HostPolicy, UpgradeGuard, screen};
 
 use crate::convert::{answer, head};
+use crate::stream::Requests;
 
 /// The middleware around an app that sees each response as it leaves.
 ///
@@ -96,7 +98,10 @@ where
         Box::pin(async move {
             match response.await {
                 Ok(response) => Ok(match guard.observe(response.status().as_u16()) {
-                    None => response.map_into_left_body(),
+                    None => {
+                        end_plain(&response);
+                        response.map_into_left_body()
+                    }
                     Some(replacement) => response.into_response(answer(replacement)).map_into_right_body(),
                 }),
                 Err(error) => Err(match guard.observe(error.error_response().status().as_u16()) {
@@ -105,6 +110,15 @@ where
                 }),
             }
         })
+    }
+}
+
+/// Ends the limits of a plain connection if the response upgrades it.
+fn end_plain<B>(response: &ServiceResponse<B>) {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(requests) = Requests::of(response.request())
+    {
+        requests.end_plain();
     }
 }
 

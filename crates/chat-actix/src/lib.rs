@@ -48,6 +48,7 @@ mod layer;
 mod pipe;
 mod routes;
 mod serve;
+mod stream;
 
 #[cfg(doc)]
 use chat_core::UpgradeMode;
