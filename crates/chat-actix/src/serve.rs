@@ -21,7 +21,7 @@ use crate::stream::ServedStream;
 /// Serves HTTP/1.1 on `listener` until `stop` is ready, with the limits of the chat on requests. Each of actix's
 /// workers makes an app with `app`.
 ///
-/// The first request head has [`HttpLimits::head_timeout`](chat_core::HttpLimits::head_timeout) to arrive. Between two
+/// Each request head has [`HttpLimits::head_timeout`](chat_core::HttpLimits::head_timeout) to arrive. Between two
 /// requests, a connection may be idle for [`HttpLimits::idle_timeout`](chat_core::HttpLimits::idle_timeout). A head
 /// that waited while the process was stopped for that time may be answered with 408. The kernel holds
 /// [`ConnectionLimits::send_buffer_bytes`](chat_core::ConnectionLimits::send_buffer_bytes) of output. On Linux, a peer
@@ -136,7 +136,7 @@ async fn accept(
     };
     let client = client.ok_or(DispatchError::SlowRequestTimeout)?;
     let plain = chat.accept(client).map_err(|_| DispatchError::SlowRequestTimeout)?;
-    Ok((ServedStream::new(stream, plain), Protocol::Http1, Some(client)))
+    Ok((ServedStream::new(stream, plain, &limits.http), Protocol::Http1, Some(client)))
 }
 
 /// Rounds up to seconds. actix takes no other unit, and 0 would end the connections at once.

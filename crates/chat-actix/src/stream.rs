@@ -1,49 +1,122 @@
 //! The socket of a connection, and its state while it serves plain requests.
 
 use std::cell::Cell;
+use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use actix_http::Extensions;
 use actix_web::HttpRequest;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::rt::net::TcpStream;
-use chat_core::PlainConnection;
+use bytes::Bytes;
+use chat_core::{HttpLimits, PlainConnection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
-/// The socket of a connection.
+/// The socket of a connection. It limits the time for each request head after the first one, because actix limits only
+/// the time for the first.
 pub(crate) struct ServedStream {
     stream: TcpStream,
     requests: Rc<Requests>,
+    head_timeout: Duration,
+    idle_timeout: Duration,
+    wait: Option<Wait>,
 }
 
-/// The state of a connection that its requests change.
+/// The wait for the next request.
+struct Wait {
+    sleep: Pin<Box<Sleep>>,
+    has_bytes: bool,
+    /// The requests before this one.
+    after: u64,
+}
+
+/// The requests of a connection.
 pub(crate) struct Requests {
     /// `None` once the connection is no plain one any more.
     plain: Cell<Option<PlainConnection>>,
+    begun: Cell<u64>,
+    ended: Cell<u64>,
+}
+
+/// A request that has not been answered completely.
+pub(crate) struct OpenRequest(Rc<Requests>);
+
+/// The body of a response. Dropping it ends the request.
+struct LastPart {
+    body: BoxBody,
+    _request: OpenRequest,
 }
 
 impl ServedStream {
-    pub(crate) fn new(stream: TcpStream, plain: PlainConnection) -> Self {
-        Self { stream, requests: Rc::new(Requests { plain: Cell::new(Some(plain)) }) }
+    pub(crate) fn new(stream: TcpStream, plain: PlainConnection, limits: &HttpLimits) -> Self {
+        let plain = Cell::new(Some(plain));
+        Self {
+            stream,
+            requests: Rc::new(Requests { plain, begun: Cell::default(), ended: Cell::default() }),
+            head_timeout: limits.head_timeout,
+            idle_timeout: limits.idle_timeout,
+            wait: None,
+        }
     }
 
-    /// Makes the state known to the requests of this connection.
+    /// Makes the requests of this connection known to each of them.
     pub(crate) fn share(&self, data: &mut Extensions) {
         data.insert(Rc::clone(&self.requests));
     }
+
+    /// Returns the wait for the next request, which began now or before. `None` while another request is open.
+    fn wait(&mut self, has_bytes: bool) -> Option<&mut Wait> {
+        let after = self.requests.begun.get();
+        if after == 0 || after != self.requests.ended.get() {
+            self.wait = None;
+            return None;
+        }
+        self.wait.take_if(|wait| wait.after != after || (has_bytes && !wait.has_bytes));
+        let limit = if has_bytes { self.head_timeout } else { self.idle_timeout };
+        let begin = || Wait { sleep: Box::pin(sleep(limit)), has_bytes, after };
+        Some(self.wait.get_or_insert_with(begin))
+    }
 }
 
-impl Requests {
-    /// Returns the state of the connection of a request. `None` if a server of the host accepted the connection.
-    pub(crate) fn of(request: &HttpRequest) -> Option<Rc<Self>> {
-        request.conn_data::<Rc<Self>>().cloned()
+impl OpenRequest {
+    /// Begins a request. `None` if a server of the host accepted its connection.
+    pub(crate) fn begin(request: &HttpRequest) -> Option<Self> {
+        let requests = Rc::clone(request.conn_data::<Rc<Requests>>()?);
+        requests.begun.update(|begun| begun + 1);
+        Some(Self(requests))
     }
 
-    /// Notes that the connection was upgraded: it serves no more requests.
-    pub(crate) fn end_plain(&self) {
-        self.plain.take();
+    /// Returns the body of the response, which ends this request. A connection that is upgraded serves no more requests.
+    pub(crate) fn answer(self, body: BoxBody, is_upgraded: bool) -> BoxBody {
+        if !is_upgraded {
+            return BoxBody::new(LastPart { body, _request: self });
+        }
+        self.0.plain.take();
+        self.0.begun.update(|begun| begun + 1);
+        body
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.0.ended.update(|ended| ended + 1);
+    }
+}
+
+impl MessageBody for LastPart {
+    type Error = Box<dyn Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
     }
 }
 
@@ -53,12 +126,21 @@ impl AsyncRead for ServedStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Some(wait) = self.wait(read.is_ready())
+            && read.is_pending()
+        {
+            ready!(wait.sleep.as_mut().poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 
 impl AsyncWrite for ServedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        // A peer that reads the last response is not idle.
+        self.wait = None;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
