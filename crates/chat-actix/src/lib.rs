@@ -22,9 +22,10 @@
 //!   are those of the host's own middleware.
 //! - [`UpgradeLayer`] is the last middleware, so that it sees each response as it leaves. Without it, the chat refuses
 //!   each upgrade with 500 and logs that the layer is missing.
-//! - [`serve`] runs the app. A host that runs its own `HttpServer` needs the same settings as [`serve`], and then has no
-//!   limits that actix lacks: on the plain connections of an address, on the time for a head after another request, and
-//!   on the time for which a peer takes nothing. By default, actix holds the end of each connection back for a second.
+//! - [`serve`] runs the app. A host that runs its own `HttpServer` needs the same settings as [`serve`], and then has
+//!   no limits that actix lacks: on the plain connections of an address, on the time for a head after another request,
+//!   and on the time for which a peer takes nothing. By default, actix holds the end of each connection back for a
+//!   second.
 //!
 //! actix parses the request and writes the 101. After that, the payload of the request has the bytes that the peer
 //! sends, and the body of the response the bytes that it gets. actix keeps the socket. With [`UpgradeMode::Hijack`],

@@ -28,8 +28,8 @@ use crate::stream::ServedStream;
 /// that reads nothing for [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the
 /// connection, which actix would keep. A connection of an address that has
 /// [`ConnectionLimits::max_plain_per_address`](chat_core::ConnectionLimits::max_plain_per_address) plain ones is closed
-/// at once. `stop` ends accepting; [`Chat::drain`] ends the sessions, so a host awaits it first. The app has the default
-/// [`AppConfig`].
+/// at once. `stop` ends accepting; [`Chat::drain`] ends the sessions, so a host awaits it first. The app has the
+/// default [`AppConfig`].
 ///
 /// # Errors
 ///
