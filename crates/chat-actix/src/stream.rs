@@ -6,33 +6,21 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use actix_http::Extensions;
 use actix_web::HttpRequest;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::rt::net::TcpStream;
 use bytes::Bytes;
-use chat_core::{HttpLimits, PlainConnection};
+use chat_core::{HttpLimits, PlainConnection, RequestWait};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
 
 /// The socket of a connection. It limits the time for each request head after the first one, because actix limits only
 /// the time for the first.
 pub(crate) struct ServedStream {
     stream: TcpStream,
     requests: Rc<Requests>,
-    head_timeout: Duration,
-    idle_timeout: Duration,
-    wait: Option<Wait>,
-}
-
-/// The wait for the next request.
-struct Wait {
-    sleep: Pin<Box<Sleep>>,
-    has_bytes: bool,
-    /// The requests before this one.
-    after: u64,
+    wait: RequestWait,
 }
 
 /// The requests of a connection.
@@ -58,9 +46,7 @@ impl ServedStream {
         Self {
             stream,
             requests: Rc::new(Requests { plain, begun: Cell::default(), ended: Cell::default() }),
-            head_timeout: limits.head_timeout,
-            idle_timeout: limits.idle_timeout,
-            wait: None,
+            wait: RequestWait::new(limits),
         }
     }
 
@@ -68,18 +54,13 @@ impl ServedStream {
     pub(crate) fn share(&self, data: &mut Extensions) {
         data.insert(Rc::clone(&self.requests));
     }
+}
 
-    /// Returns the wait for the next request, which began now or before. `None` while another request is open.
-    fn wait(&mut self, has_bytes: bool) -> Option<&mut Wait> {
-        let after = self.requests.begun.get();
-        if after == 0 || after != self.requests.ended.get() {
-            self.wait = None;
-            return None;
-        }
-        self.wait.take_if(|wait| wait.after != after || (has_bytes && !wait.has_bytes));
-        let limit = if has_bytes { self.head_timeout } else { self.idle_timeout };
-        let begin = || Wait { sleep: Box::pin(sleep(limit)), has_bytes, after };
-        Some(self.wait.get_or_insert_with(begin))
+impl Requests {
+    /// Returns the number of requests. `None` before the first one and while one is open.
+    fn answered(&self) -> Option<u64> {
+        let begun = self.begun.get();
+        (begun > 0 && begun == self.ended.get()).then_some(begun)
     }
 }
 
@@ -91,7 +72,8 @@ impl OpenRequest {
         Some(Self(requests))
     }
 
-    /// Returns the body of the response, which ends this request. A connection that is upgraded serves no more requests.
+    /// Returns the body of the response, which ends this request. A connection that is upgraded serves no more
+    /// requests.
     pub(crate) fn answer(self, body: BoxBody, is_upgraded: bool) -> BoxBody {
         if !is_upgraded {
             return BoxBody::new(LastPart { body, _request: self });
@@ -127,11 +109,13 @@ impl AsyncRead for ServedStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if let Some(wait) = self.wait(read.is_ready())
-            && read.is_pending()
-        {
-            ready!(wait.sleep.as_mut().poll(cx));
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        match self.requests.answered() {
+            None => self.wait.end(),
+            Some(requests) if read.is_ready() => self.wait.note_bytes(requests),
+            Some(requests) => {
+                ready!(self.wait.poll_late(cx, requests));
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
         }
         read
     }
@@ -140,7 +124,7 @@ impl AsyncRead for ServedStream {
 impl AsyncWrite for ServedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         // A peer that reads the last response is not idle.
-        self.wait = None;
+        self.wait.end();
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

@@ -114,7 +114,7 @@ pub use store::{Commit, CommitSink, Health, Room, Store};
 pub use throttle::LogThrottle;
 pub use upgrade::{
     Answer, Decision, Endpoint, GuardedRequest, Handler, ProxyProtocol, Readiness, RequestContext,
-    SwitchingProtocols, Upgrade, UpgradeGuard, UpgradeMode, UpgradeTicket, screen,
+    RequestWait, SwitchingProtocols, Upgrade, UpgradeGuard, UpgradeMode, UpgradeTicket, screen,
 };
 
 /// The attribute for an `impl` of [`Store`], [`Room`], [`Identify`] or [`Authorize`].
