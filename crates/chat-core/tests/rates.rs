@@ -191,9 +191,10 @@ async fn a_replay_runs_at_the_rate_of_its_connection_beside_live_events() {
 
 #[tokio::test(start_paused = true)]
 async fn a_replay_that_waits_for_the_read_of_another_log_and_for_the_rate_continues_afterwards() {
-    // The peer may ask for more bytes again after 10 s. The read ends before that, or later.
-    for read_time in [3, 30] {
-        let limits = limited_replies(100, 1).with(|limits| limits.connection.ping_interval *= 100);
+    // The peer may ask for more bytes again after 10 s. The read ends before that, or later. Without a rate, only the
+    // read makes the replay wait.
+    for (rate, read_time) in [(100, 3), (100, 30), (0, 3)] {
+        let limits = limited_replies(rate, 1).with(|limits| limits.connection.ping_interval *= 100);
         let (store, chat) = Store::with_chat(limits);
         let rooms = ["lobby", "hall"].map(|name| name.parse::<RoomName>().expect("a name"));
         for room in &rooms {
@@ -217,7 +218,11 @@ async fn a_replay_that_waits_for_the_read_of_another_log_and_for_the_rate_contin
             let of_room = |event: &&Value| event["type"] == "message" && event["room"] == room.as_str();
             let seqs: Vec<_> =
                 events.iter().filter(of_room).filter_map(|event| event["seq"].as_u64()).collect();
-            assert_eq!(seqs, (1..=20).collect::<Vec<_>>(), "{room} after {read_time} s");
+            assert_eq!(
+                seqs,
+                (1..=20).collect::<Vec<_>>(),
+                "{room} after {read_time} s at {rate} bytes per second"
+            );
         }
     }
 }
