@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -62,6 +62,13 @@ impl Client {
     /// Connects as the guest `name`. The welcome is the first event to receive.
     pub async fn open(address: SocketAddr, name: &str) -> Result<Self> {
         Self::upgrade(TcpSocket::new_v4()?, address, name).await
+    }
+
+    /// Connects like [`open`](Self::open), from another address of this machine.
+    pub async fn open_from(source: Ipv4Addr, address: SocketAddr, name: &str) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(source.into(), 0))?;
+        Self::upgrade(socket, address, name).await
     }
 
     /// Connects like [`open`](Self::open), with a small receive buffer.

@@ -33,22 +33,11 @@ pub const BINARIES: [Binary; 7] = [
     Binary { name: "chatd-axum", upgrade: "framework" },
 ];
 
-/// The arguments that lift the limits of one client, for load that comes from a few connections or from one address on
-/// purpose.
-pub const LIFTED: [&str; 12] = [
-    "--command-rate",
-    "0",
-    "--user-command-rate",
-    "0",
-    "--read-rate",
-    "0",
-    "--reply-rate",
-    "0",
-    "--max-per-user",
-    "0",
-    "--max-per-address",
-    "0",
-];
+/// Returns the arguments that lift the limits of one client, for load that comes from a few connections or from one
+/// address on purpose.
+pub fn lifted() -> Vec<&'static str> {
+    include_str!("../../apps/chat-load/lifted-limits").split_whitespace().collect()
+}
 
 impl Binary {
     /// Returns one binary for each adapter.
@@ -169,7 +158,7 @@ impl Daemon {
 
     /// Starts a binary without the limits of one client, for load on purpose.
     pub fn start_lifted(binary: Binary, arguments: &[&str]) -> Result<Self> {
-        Self::start(binary, &[&LIFTED, arguments].concat())
+        Self::start(binary, &[&lifted(), arguments].concat())
     }
 
     /// Starts a binary with its store in a directory.

@@ -19,7 +19,7 @@ mod seed;
 
 pub use adapters::{ADAPTERS, Adapter, Server};
 pub use client::{Client, Incoming, eventually, exchange, handshake, request_upgrade, within};
-pub use daemon::{BINARIES, Binary, Daemon, LIFTED, StartFailure, check_levels, program};
+pub use daemon::{BINARIES, Binary, Daemon, StartFailure, check_levels, lifted, program};
 pub use footprint::Footprint;
 pub use host_fault::HostFault;
 pub use k6::{Summary, check_log, k6};

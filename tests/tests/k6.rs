@@ -40,7 +40,7 @@ async fn k6_counts_lost_repeated_and_reordered_messages() -> Result<()> {
 }
 
 async fn serves_users_and_survives_lost_clients(binary: Binary) -> Result<()> {
-    let daemon = Daemon::start(binary, &[])?;
+    let daemon = Daemon::start(binary, &["--log-rate", "0"])?;
     for _ in 0..KILLS {
         let mut connected = k6("smoke", &daemon)?
             .args(["-e", "STAY=1", "-e", &format!("USERS={USERS}")])
@@ -68,7 +68,7 @@ async fn serves_users_and_survives_lost_clients(binary: Binary) -> Result<()> {
 }
 
 async fn resumes_disconnected_clients(binary: Binary) -> Result<()> {
-    let daemon = Daemon::start(binary, &[])?;
+    let daemon = Daemon::start(binary, &["--log-rate", "0"])?;
     let summary = run("resume", &daemon, &["USERS=6", "CUTS=3", "STAY_MS=500", "EVERY_MS=50"])?;
     daemon.sessions(0).await?;
     let upgrades = check_log(&daemon.stop()?)?;

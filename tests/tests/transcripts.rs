@@ -31,11 +31,6 @@ const DIFFERENCES: &[(&str, &[&str], &str)] = &[
     ("http::a_name_that_is_not_percent_encoded_is_refused", ACTIX, OWN_RESPONSE),
     ("http::a_transfer_encoding_on_a_handshake_is_refused", ACTIX, OWN_RESPONSE),
     (
-        "http::a_partial_head_after_a_request_is_closed",
-        ACTIX,
-        "actix has no time limit for the rest of a later head",
-    ),
-    (
         "http::a_pipelined_head_request_is_answered_without_a_body",
         ACTIX,
         "actix may answer an earlier request as if it were the HEAD",

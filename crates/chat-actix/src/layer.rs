@@ -2,14 +2,16 @@ use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use actix_web::body::{EitherBody, MessageBody};
+use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::error::InternalError;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{HOST, HeaderValue};
 use actix_web::{Error, HttpMessage};
 use chat_core::{Answer, GuardedRequest, HostPolicy, UpgradeGuard, screen};
 
 use crate::convert::{answer, head};
+use crate::stream::OpenRequest;
 
 /// The middleware around an app that sees each response as it leaves.
 ///
@@ -48,7 +50,7 @@ where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
 {
-    type Response = ServiceResponse<EitherBody<B>>;
+    type Response = ServiceResponse;
     type Error = Error;
     type Transform = UpgradeService<S>;
     type InitError = ();
@@ -71,7 +73,7 @@ where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
 {
-    type Response = ServiceResponse<EitherBody<B>>;
+    type Response = ServiceResponse;
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Error>>>>;
 
@@ -82,7 +84,7 @@ where
         if !has_guard {
             use_host_of_target(&mut request);
             if let Some(refusal) = refusal(&request, &self.hosts) {
-                let response = request.into_response(answer(refusal)).map_into_right_body();
+                let response = request.into_response(answer(refusal));
                 return Box::pin(ready(Ok(response)));
             }
         }
@@ -92,18 +94,26 @@ where
         }
         // A layer further out has a guard already, and that layer sees the response as it leaves: this guard stays
         // unused.
+        let open = OpenRequest::begin(request.request());
         let response = self.service.call(request);
         Box::pin(async move {
-            match response.await {
-                Ok(response) => Ok(match guard.observe(response.status().as_u16()) {
-                    None => response.map_into_left_body(),
-                    Some(replacement) => response.into_response(answer(replacement)).map_into_right_body(),
-                }),
-                Err(error) => Err(match guard.observe(error.error_response().status().as_u16()) {
-                    None => error,
-                    Some(replacement) => InternalError::from_response(error, answer(replacement)).into(),
-                }),
-            }
+            let response = match response.await {
+                Ok(response) => match guard.observe(response.status().as_u16()) {
+                    None => response.map_into_boxed_body(),
+                    Some(replacement) => response.into_response(answer(replacement)),
+                },
+                Err(error) => {
+                    return Err(match guard.observe(error.error_response().status().as_u16()) {
+                        None => error,
+                        Some(replacement) => InternalError::from_response(error, answer(replacement)).into(),
+                    });
+                }
+            };
+            let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            Ok(match open {
+                Some(open) => response.map_body(|_, body| open.answer(body, is_upgraded)),
+                None => response,
+            })
         })
     }
 }

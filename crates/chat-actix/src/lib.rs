@@ -22,8 +22,9 @@
 //!   are those of the host's own middleware.
 //! - [`UpgradeLayer`] is the last middleware, so that it sees each response as it leaves. Without it, the chat refuses
 //!   each upgrade with 500 and logs that the layer is missing.
-//! - [`serve`] runs the app. A host that runs its own `HttpServer` needs the same settings as [`serve`]: actix has no
-//!   limit on the time for which a peer takes nothing, and by default it holds the end of each connection back for a
+//! - [`serve`] runs the app. A host that runs its own `HttpServer` needs the same settings as [`serve`], and then has
+//!   no limits that actix lacks: on the plain connections of an address, on the time for a head after another request,
+//!   and on the time for which a peer takes nothing. By default, actix holds the end of each connection back for a
 //!   second.
 //!
 //! actix parses the request and writes the 101. After that, the payload of the request has the bytes that the peer
@@ -31,11 +32,10 @@
 //! the default, the WebSocket of all adapters runs on these two. With [`UpgradeMode::Framework`], actix-ws runs on
 //! them. The top of `src/framework.rs` lists the differences.
 //!
-//! Four deviations come from actix's parser, in both modes. A request without `Host` is refused without the chat's
+//! Three deviations come from actix's parser, in both modes. A request without `Host` is refused without the chat's
 //! JSON, and a request is an upgrade only if its `Upgrade` header is the word `websocket` alone. If HEAD and other
-//! requests are pipelined, actix may send a body for HEAD, or none for another. A head that begins after another
-//! request, and does not end, has no time limit: put a proxy with such a limit in front. Because actix closes both
-//! directions at once, a violation of the protocol ends up to the close timeout later than with the other adapters.
+//! requests are pipelined, actix may send a body for HEAD, or none for another. Because actix closes both directions at
+//! once, a violation of the protocol ends up to the close timeout later than with the other adapters.
 //!
 //! `examples/mount.rs` adds a handler that posts into a room. `examples/users.rs` has its own users.
 
@@ -48,6 +48,7 @@ mod layer;
 mod pipe;
 mod routes;
 mod serve;
+mod stream;
 
 #[cfg(doc)]
 use chat_core::UpgradeMode;

@@ -1,6 +1,8 @@
+use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
-use std::{io, net};
 
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol};
@@ -8,22 +10,26 @@ use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_confi
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, Server, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::rt::net::TcpStream;
-use actix_web::{App, Error, HttpServer};
-use chat_core::{Chat, ConnectionLimits, Limits, ProxyProtocol};
+use actix_web::{App, Error};
+use chat_core::{Chat, ConnectionLimits, ProxyProtocol};
 use socket2::SockRef;
 use tokio::net::TcpListener;
 use tracing::debug;
 
+use crate::stream::ServedStream;
+
 /// Serves HTTP/1.1 on `listener` until `stop` is ready, with the limits of the chat on requests. Each of actix's
 /// workers makes an app with `app`.
 ///
-/// The first request head has [`HttpLimits::head_timeout`](chat_core::HttpLimits::head_timeout) to arrive. Between two
+/// Each request head has [`HttpLimits::head_timeout`](chat_core::HttpLimits::head_timeout) to arrive. Between two
 /// requests, a connection may be idle for [`HttpLimits::idle_timeout`](chat_core::HttpLimits::idle_timeout). A head
 /// that waited while the process was stopped for that time may be answered with 408. The kernel holds
 /// [`ConnectionLimits::send_buffer_bytes`](chat_core::ConnectionLimits::send_buffer_bytes) of output. On Linux, a peer
 /// that reads nothing for [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the
-/// connection, which actix would keep. `stop` ends accepting; [`Chat::drain`] ends the sessions, so a host awaits it
-/// first.
+/// connection, which actix would keep. A connection of an address that has
+/// [`ConnectionLimits::max_plain_per_address`](chat_core::ConnectionLimits::max_plain_per_address) plain ones is closed
+/// at once. `stop` ends accepting; [`Chat::drain`] ends the sessions, so a host awaits it first. The app has the
+/// default [`AppConfig`].
 ///
 /// # Errors
 ///
@@ -52,7 +58,7 @@ where
 }
 
 /// Serves as [`serve`] does. With `proxies`, the peer of a connection is the client that its PROXY header names, and a
-/// connection of a proxy without a valid header is closed. Then the app has the default [`AppConfig`].
+/// connection of a proxy without a valid header is closed.
 ///
 /// # Errors
 ///
@@ -78,11 +84,30 @@ where
         > + 'static,
     B: MessageBody + 'static,
 {
-    let (listener, limits) = (listener.into_std()?, chat.limits());
-    let mut server = match proxies {
-        None => direct(listener, app, limits)?,
-        Some(proxies) => behind(proxies, listener, app, limits)?,
+    let (listener, limits) = (listener.into_std()?, Arc::clone(chat.limits()));
+    let (local, close_timeout, chat) =
+        (listener.local_addr()?, limits.connection.close_timeout, chat.clone());
+    // `HttpServer` cannot refuse a connection, and has no place for a PROXY header, so its parts are used.
+    let services = move || {
+        let app = app().into_factory().map_err(|error: Error| error.error_response());
+        let http = HttpService::build()
+            .client_request_timeout(limits.http.head_timeout)
+            .keep_alive(limits.http.idle_timeout)
+            // The chat's session waits for the peer at the end.
+            .client_disconnect_timeout(Duration::ZERO)
+            .local_addr(local)
+            .on_connect_ext(ServedStream::share)
+            .finish(map_config(app, |_| AppConfig::default()));
+        let (chat, proxies) = (chat.clone(), proxies.clone());
+        fn_service(move |stream| accept(stream, proxies.clone(), chat.clone())).and_then(http)
     };
+    let mut server = Server::build()
+        // The chat limits the connections, and tells the clients that it refuses.
+        .max_concurrent_connections(usize::MAX)
+        .shutdown_timeout(whole_seconds(close_timeout))
+        .disable_signals()
+        .listen("chat", listener, services)?
+        .run();
     let handle = server.handle();
     let mut stop = pin!(stop);
     tokio::select! {
@@ -94,89 +119,24 @@ where
     ended
 }
 
-/// Returns a server whose peers are the clients.
-fn direct<T, B>(
-    listener: net::TcpListener,
-    app: impl Fn() -> App<T> + Clone + Send + 'static,
-    limits: &Limits,
-) -> io::Result<Server>
-where
-    T: ServiceFactory<
-            ServiceRequest,
-            Config = (),
-            Response = ServiceResponse<B>,
-            Error = Error,
-            InitError = (),
-        > + 'static,
-    B: MessageBody + 'static,
-{
-    let connection = limits.connection.clone();
-    let server = HttpServer::new(app)
-        .client_request_timeout(limits.http.head_timeout)
-        .keep_alive(limits.http.idle_timeout)
-        // The chat's session waits for the peer at the end.
-        .client_disconnect_timeout(Duration::ZERO)
-        .tcp_nodelay(true)
-        // The chat limits the connections, and tells the clients that it refuses.
-        .max_connections(usize::MAX)
-        .shutdown_timeout(whole_seconds(limits.connection.close_timeout))
-        .disable_signals()
-        .on_connect(move |stream, _| {
-            if let Some(stream) = stream.downcast_ref() {
-                configure(stream, &connection);
-            }
-        });
-    Ok(server.listen(listener)?.run())
-}
-
-/// Returns a server that reads the PROXY header of each connection first. [`HttpServer`] has no place for this, so the
-/// parts of which it consists are used.
-fn behind<T, B>(
-    proxies: ProxyProtocol,
-    listener: net::TcpListener,
-    app: impl Fn() -> App<T> + Clone + Send + 'static,
-    limits: &Limits,
-) -> io::Result<Server>
-where
-    T: ServiceFactory<
-            ServiceRequest,
-            Config = (),
-            Response = ServiceResponse<B>,
-            Error = Error,
-            InitError = (),
-        > + 'static,
-    B: MessageBody + 'static,
-{
-    let (local, close_timeout, limits) =
-        (listener.local_addr()?, limits.connection.close_timeout, limits.clone());
-    let services = move || {
-        let app = app().into_factory().map_err(|error: Error| error.error_response());
-        let http = HttpService::build()
-            .client_request_timeout(limits.http.head_timeout)
-            .keep_alive(limits.http.idle_timeout)
-            .client_disconnect_timeout(Duration::ZERO)
-            .local_addr(local)
-            .finish(map_config(app, |_| AppConfig::default()));
-        let (proxies, limits) = (proxies.clone(), limits.clone());
-        let accepted = move |mut stream: TcpStream| {
-            let (proxies, limits) = (proxies.clone(), limits.clone());
-            async move {
-                stream.set_nodelay(true)?;
-                configure(&stream, &limits.connection);
-                let peer = stream.peer_addr()?;
-                let client = proxies.client(&mut stream, peer, &limits.http).await;
-                // The error ends the connection. actix does not report it, and `client` has logged the cause.
-                let client = client.ok_or(DispatchError::SlowRequestTimeout)?;
-                Ok((stream, Protocol::Http1, Some(client)))
-            }
-        };
-        fn_service(accepted).and_then(http)
+/// Returns an accepted connection and the address of its client. An error closes the connection. actix does not report
+/// it, and the chat has logged the cause.
+async fn accept(
+    mut stream: TcpStream,
+    proxies: Option<ProxyProtocol>,
+    chat: Chat,
+) -> Result<(ServedStream, Protocol, Option<SocketAddr>), DispatchError> {
+    let limits = chat.limits();
+    stream.set_nodelay(true)?;
+    configure(&stream, &limits.connection);
+    let peer = stream.peer_addr()?;
+    let client = match proxies {
+        None => Some(peer),
+        Some(proxies) => proxies.client(&mut stream, peer, &limits.http).await,
     };
-    let server = Server::build()
-        .max_concurrent_connections(usize::MAX)
-        .shutdown_timeout(whole_seconds(close_timeout))
-        .disable_signals();
-    Ok(server.listen("chat", listener, services)?.run())
+    let client = client.ok_or(DispatchError::SlowRequestTimeout)?;
+    let plain = chat.accept(client).map_err(|_| DispatchError::SlowRequestTimeout)?;
+    Ok((ServedStream::new(stream, plain, &limits.http), Protocol::Http1, Some(client)))
 }
 
 /// Rounds up to seconds. actix takes no other unit, and 0 would end the connections at once.

@@ -22,10 +22,6 @@ fn main() -> ExitCode {
                 "http::a_pipelined_head_request_is_answered_without_a_body",
                 "actix decides about the body of an answer by the method of the last request that it has parsed",
             )
-            .deviation(
-                "http::a_partial_head_after_a_request_is_closed",
-                "actix has a time limit for the first head of a connection only",
-            )
     };
     certify([
         mechanism("actix_hijack", UpgradeMode::Hijack),

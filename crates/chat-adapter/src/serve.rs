@@ -31,7 +31,9 @@ const HYPER_MIN_BUFFER_BYTES: usize = 8 * 1024;
 /// connection may be idle for [`HttpLimits::idle_timeout`](chat_core::HttpLimits::idle_timeout). The kernel holds
 /// [`ConnectionLimits::send_buffer_bytes`](chat_core::ConnectionLimits::send_buffer_bytes) of output. On Linux, a peer
 /// that reads nothing for [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the
-/// connection. When the process has no file descriptor left, accepting pauses.
+/// connection. A connection of an address that has
+/// [`ConnectionLimits::max_plain_per_address`](chat_core::ConnectionLimits::max_plain_per_address) plain ones is closed
+/// at once. When the process has no file descriptor left, accepting pauses.
 ///
 /// `stop` ends accepting, not the sessions: [`Chat::drain`] does that.
 ///
@@ -119,7 +121,7 @@ where
         configure(&stream, limits);
         let (service, extend) = (TowerToHyperService::new(service.clone()), extend.clone());
         let (mut http, proxies, limits) = (http.clone(), proxies.clone(), limits.http.clone());
-        let (mut stopped, refusals) = (stopping.subscribe(), Arc::clone(&refusals));
+        let (mut stopped, refusals, chat) = (stopping.subscribe(), Arc::clone(&refusals), chat.clone());
         tokio::spawn(async move {
             let client = match proxies {
                 None => Some(peer),
@@ -129,6 +131,8 @@ where
                 },
             };
             let Some(peer) = client else { return };
+            // It counts until it ends or becomes a session.
+            let Ok(_plain) = chat.accept(peer) else { return };
             let service = service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(peer);
                 extend(request.extensions_mut(), peer);

@@ -81,6 +81,7 @@
 //!   [`Limits`].
 //! - [`Chat::drain`] answers the commands that were received, and loses no message.
 
+mod address;
 mod authorize;
 mod bus;
 mod chat;
@@ -96,6 +97,7 @@ mod throttle;
 mod timer;
 mod upgrade;
 
+pub use address::PlainConnection;
 pub use authorize::{Action, Authorize, Forbidden};
 pub use bus::{
     Bus, BusEvent, BusSink, InvalidNodeId, InvalidNotice, NodeId, NodePresence, Notice, RosterEntry,
@@ -112,7 +114,7 @@ pub use store::{Commit, CommitSink, Health, Room, Store};
 pub use throttle::LogThrottle;
 pub use upgrade::{
     Answer, Decision, Endpoint, GuardedRequest, Handler, ProxyProtocol, Readiness, RequestContext,
-    SwitchingProtocols, Upgrade, UpgradeGuard, UpgradeMode, UpgradeTicket, screen,
+    RequestWait, SwitchingProtocols, Upgrade, UpgradeGuard, UpgradeMode, UpgradeTicket, screen,
 };
 
 /// The attribute for an `impl` of [`Store`], [`Room`], [`Identify`] or [`Authorize`].

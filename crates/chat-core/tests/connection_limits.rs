@@ -139,6 +139,23 @@ async fn a_trusted_proxy_reports_the_address_of_the_client() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn plain_connections_of_a_trusted_proxy_have_no_limit() {
+    let chat = limited(0, 1);
+    let max = chat.limits().connection.max_plain_per_address();
+    let proxies = TrustedProxies::new(["10.0.0.0/8".parse().expect("a network")]);
+    let _endpoint = Endpoint::new(chat.clone()).trust_proxies(proxies);
+    let accept = |peer: &str| chat.accept(peer.parse().expect("an address"));
+    let of_proxy: Vec<_> = (0..1_000).map(|_| accept("10.0.0.1:1000")).collect();
+    assert!(of_proxy.iter().all(Result::is_ok));
+    let of_client: Vec<_> = (0..max).map(|_| accept("192.0.2.1:1000")).collect();
+    assert!(of_client.iter().all(Result::is_ok));
+    assert_eq!(accept("192.0.2.1:1001").err(), Some(AdmitError::FullForAddress));
+    assert_eq!(chat.stats().refusals.plain, 1);
+    drop(of_client);
+    assert!(accept("192.0.2.1:1002").is_ok() && accept("192.0.2.2:1000").is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_address_cannot_take_all_connections_of_a_guest() {
     let endpoint = Endpoint::new(Chat::default());
     let ann = handshake("/ws?name=ann");

@@ -3,9 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chat_core::{
-    Action, Chat, Decision, Denied, Endpoint, Forbidden, HostPolicy, IdentifyRequest, Identity,
+    Action, Chat, Decision, Denied, Endpoint, Forbidden, HostPolicy, IdentifyRequest, Identity, Limits,
     RequestContext, RoomName, Unavailable, UpgradeGuard, User, screen,
 };
 use chat_testkit::{Peer, guarded, handshake, member, pass, plain};
@@ -50,6 +51,20 @@ fn peer() -> SocketAddr {
     "192.0.2.7:50000".parse().expect("an address")
 }
 
+/// Returns a client whose session has begun.
+async fn upgraded(endpoint: &Endpoint, peer: SocketAddr) -> Peer {
+    let guard = UpgradeGuard::default();
+    let context = RequestContext::default().with_guard(guard.request()).with_peer(peer);
+    let Decision::Upgrade(upgrade) = endpoint.handle(&handshake("/ws"), &context).await else {
+        panic!("refused");
+    };
+    let (_, ticket) = upgrade.accept();
+    assert!(guard.observe(101).is_none());
+    let mut client = Peer::new(|wire| ticket.start(async { Ok::<_, Failure>(wire) }));
+    client.event().await;
+    client
+}
+
 async fn status(endpoint: &Endpoint, context: &RequestContext<'_>) -> u16 {
     match endpoint.handle(&handshake("/ws"), context).await {
         Decision::Answer(answer) => answer.status(),
@@ -73,15 +88,7 @@ async fn a_missing_layer_is_logged_once_with_the_fix() {
 async fn the_lines_of_an_upgrade_and_of_its_session_have_the_address_of_the_peer() {
     let (log, _guard) = Log::start();
     let endpoint = Endpoint::new(Chat::default());
-    let guard = UpgradeGuard::default();
-    let context = RequestContext::default().with_guard(guard.request()).with_peer(peer());
-    let Decision::Upgrade(upgrade) = endpoint.handle(&handshake("/ws"), &context).await else {
-        panic!("refused");
-    };
-    let (_, ticket) = upgrade.accept();
-    assert!(guard.observe(101).is_none());
-    let mut ann = Peer::new(|wire| ticket.start(async { Ok::<_, Failure>(wire) }));
-    ann.event().await;
+    let mut ann = upgraded(&endpoint, peer()).await;
     ann.close(1000);
     ann.until_gone().await;
     assert!(ann.is_over().await);
@@ -96,6 +103,52 @@ async fn the_lines_of_an_upgrade_and_of_its_session_have_the_address_of_the_peer
         assert_eq!(lines.len(), 1, "{event}: {lines:?}");
         assert!(lines[0].contains("peer=192.0.2.7:50000"), "{lines:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_of_one_address_beyond_its_lines_are_counted_and_each_has_both_lines_or_none() {
+    let (log, _guard) = Log::start();
+    let limits = Limits::default().with(|limits| limits.rates.log_lines = 5);
+    let chat = Chat::builder().limits(limits).build();
+    let endpoint = Endpoint::new(chat.clone());
+    let mut peers = Vec::new();
+    for (count, address) in [(5, "192.0.2.7:50000"), (1, "192.0.2.8:50000"), (1, "[2001:db8::1]:50000")] {
+        for _ in 0..count {
+            peers.push(upgraded(&endpoint, address.parse().expect("an address")).await);
+        }
+    }
+    for peer in &mut peers {
+        peer.close(1000);
+        peer.until_gone().await;
+        assert!(peer.is_over().await);
+    }
+    let [begun, ended] = ["upgrade accepted", "session ended"].map(|event| {
+        let id = |line: &String| line.split("id=").nth(1).map(|rest| rest[..16].to_owned());
+        let mut ids: Vec<_> = log.lines(event).iter().filter_map(id).collect();
+        ids.sort_unstable();
+        ids
+    });
+    assert_eq!((begun.len(), &begun), (4, &ended));
+    assert!(log.lines("not logged").is_empty());
+    chat.drain(Duration::from_secs(1)).await;
+    let lines = log.lines("further connections not logged");
+    assert!(lines.len() == 1 && lines[0].contains("address=192.0.2.7 connections=3"), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_connections_without_lines_is_logged_after_a_minute() {
+    let (log, _guard) = Log::start();
+    let limits = Limits::default().with(|limits| limits.rates.log_lines = 2);
+    let endpoint = Endpoint::new(Chat::builder().limits(limits).build());
+    for _ in 0..3 {
+        upgraded(&endpoint, peer()).await;
+    }
+    assert!(log.lines("not logged").is_empty());
+    pass(61.0).await;
+    let lines = log.lines("further connections not logged");
+    assert!(lines.len() == 1 && lines[0].contains("address=192.0.2.7 connections=2"), "{lines:?}");
+    upgraded(&endpoint, peer()).await;
+    assert_eq!(log.lines("upgrade accepted").len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

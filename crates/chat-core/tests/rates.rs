@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use chat_core::{Chat, Incoming, Limits, Rate, Text, User};
-use chat_testkit::{Frame, Peer, chat, connect, lobby, member, members, pass, seconds_until, seqs, settle};
+use chat_core::{Chat, Incoming, Limits, Rate, RoomName, Text, User};
+use chat_testkit::{
+    Frame, Mode, Peer, Store, chat, connect, lobby, member, members, pass, seconds_until, seqs, settle,
+};
 use serde_json::{Value, json};
 
 /// Sends pings at once, and waits for their replies. Returns the numbers of pongs and of refusals.
@@ -142,18 +144,27 @@ async fn a_client_that_sends_too_many_bytes_is_read_at_its_rate() {
 /// Returns a chat with a room of 20 messages of about 1,000 bytes, in which one connection may ask for 10,000 bytes at
 /// once and for 1,000 per second.
 async fn replies_at_one_message_per_second(tail_events: usize) -> Chat {
-    let chat = chat(Limits::default().with(|limits| {
+    let chat = chat(limited_replies(1_000, tail_events));
+    post_20(&chat, &lobby()).await;
+    chat
+}
+
+fn limited_replies(bytes_per_second: u32, tail_events: usize) -> Limits {
+    Limits::default().with(|limits| {
         limits.rates.connection = Rate::UNLIMITED;
         limits.rates.user = Rate::UNLIMITED;
-        limits.rates.reply_bytes = Rate::new(1_000, 10_000);
+        limits.rates.reply_bytes = Rate::new(bytes_per_second, 10_000);
         limits.rooms.tail_events = tail_events;
         limits.wire.max_batch_bytes = 1_500;
-    }));
+    })
+}
+
+/// Posts 20 messages of about 1,000 bytes.
+async fn post_20(chat: &Chat, room: &RoomName) {
     for _ in 0..20 {
         let text = Text::new("x".repeat(900));
-        chat.post(&lobby(), &User::guest("host").expect("a name"), &text).await.expect("a message");
+        chat.post(room, &User::guest("host").expect("a name"), &text).await.expect("a message");
     }
-    chat
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,5 +230,43 @@ async fn a_replay_runs_at_the_rate_of_its_connection_beside_live_events() {
         assert_eq!(seqs(&greedy.events().await).last(), Some(&20));
         chat.post(&lobby(), &host, &Text::new("hello")).await.expect("a message");
         assert_eq!(seqs(&greedy.events().await), [21], "a live event after the replay");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_that_waits_for_the_read_of_another_log_and_for_the_rate_continues_afterwards() {
+    // The peer may ask for more bytes again after 10 s. The read ends before that, or later. Without a rate, only the
+    // read makes the replay wait.
+    for (rate, read_time) in [(100, 3), (100, 30), (0, 3)] {
+        let limits = limited_replies(rate, 1).with(|limits| limits.connection.ping_interval *= 100);
+        let (store, chat) = Store::with_chat(limits);
+        let rooms = ["lobby", "hall"].map(|name| name.parse::<RoomName>().expect("a name"));
+        for room in &rooms {
+            post_20(&chat, room).await;
+        }
+        let mut greedy = connect(&chat, "greedy").await;
+        store.read(Mode::Slow(Duration::from_secs(read_time)));
+        greedy.ask(json!({"type": "join", "room": "lobby", "last": 20})).await;
+        settle().await;
+        assert_eq!(store.reads(), 1, "the log of the lobby is being read");
+        store.read(Mode::Works);
+        greedy.ask(json!({"type": "join", "room": "hall", "last": 20})).await;
+        for _ in 0..11 {
+            greedy.send(json!({"type": "history", "room": "hall", "before": 21, "limit": 1}));
+        }
+        let events = greedy.events().await;
+        assert!(events.iter().all(|event| event["type"] == "history"), "{events:?}");
+        pass(600.0).await;
+        let events = greedy.events().await;
+        for room in &rooms {
+            let of_room = |event: &&Value| event["type"] == "message" && event["room"] == room.as_str();
+            let seqs: Vec<_> =
+                events.iter().filter(of_room).filter_map(|event| event["seq"].as_u64()).collect();
+            assert_eq!(
+                seqs,
+                (1..=20).collect::<Vec<_>>(),
+                "{room} after {read_time} s at {rate} bytes per second"
+            );
+        }
     }
 }

@@ -85,7 +85,7 @@ impl Handler for Echo {
             if !is_lost && connection.poll_close(cx, end.code()).is_pending() {
                 ready!(self.alarm.poll(cx));
             }
-            self.ticket.span().in_scope(|| end.log(self.started.elapsed(), self.received, self.sent));
+            self.ticket.log(|| end.log(self.started.elapsed(), self.received, self.sent));
         }
         Poll::Ready(())
     }

@@ -42,6 +42,12 @@ pub(crate) struct LimitOptions {
           value_parser = value_parser!(u32).range(..=10_000_000))]
     max_per_address: u32,
 
+    /// Log at most this many lines per minute about the connections of one address, two for each connection, and the
+    /// number of the others; 0 is no limit
+    #[arg(long, env = "CHATD_LOG_RATE", value_name = "LINES", default_value = "200",
+          value_parser = value_parser!(u32).range(..=1_000_000))]
+    log_rate: u32,
+
     /// Use at most this much memory for the newest messages of open rooms and for rooms in memory (64M, 1G); 0 is no
     /// limit
     #[arg(long, env = "CHATD_MEMORY", value_name = "BYTES", default_value = "256M", value_parser = memory_bytes)]
@@ -56,6 +62,7 @@ impl LimitOptions {
         limits.rates.user = rate(self.user_command_rate).unwrap_or(rates.user);
         limits.rates.read_bytes = rate(self.read_rate).unwrap_or(rates.read_bytes);
         limits.rates.reply_bytes = rate(self.reply_rate).unwrap_or(rates.reply_bytes);
+        limits.rates.log_lines = self.log_rate;
         limits.connection.max_per_user = count(self.max_per_user);
         limits.connection.max_per_address = count(self.max_per_address);
         limits.rooms.memory_bytes = self.memory;
@@ -95,17 +102,18 @@ mod tests {
 
     #[test]
     fn options_set_rates_and_zero_lifts_them() {
-        let options = ["--command-rate", "--user-command-rate", "--read-rate", "--reply-rate"];
-        let with = |values: [&'static str; 4]| {
+        let options = ["--command-rate", "--user-command-rate", "--read-rate", "--reply-rate", "--log-rate"];
+        let with = |values: [&'static str; 5]| {
             let arguments = options.into_iter().zip(values).flat_map(|(option, value)| [option, value]);
             limits(&arguments.collect::<Vec<_>>()).rates
         };
-        let rates = with(["5", "7", "2K", "3K"]);
+        let rates = with(["5", "7", "2K", "3K", "9"]);
         assert_eq!(rates.connection, Rate::new(5, 20));
         assert_eq!(rates.user, Rate::new(7, 28));
         assert_eq!(rates.read_bytes, Rate::new(2_048, 8_192));
         assert_eq!(rates.reply_bytes, Rate::new(3_072, 12_288));
-        assert_eq!(with(["0"; 4]), RateLimits::unlimited());
+        assert_eq!(rates.log_lines, 9);
+        assert_eq!(with(["0"; 5]), RateLimits::unlimited());
     }
 
     #[test]

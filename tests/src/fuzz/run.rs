@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::canary::{Canary, CanaryReport, Signals};
 use super::conversation::Conversation;
 use super::play::play;
-use crate::{Binary, Daemon, Footprint, LIFTED};
+use crate::{Binary, Daemon, Footprint};
 
 /// The room that the conversations of the corpus use, and one that no conversation names.
 const ROOMS: [&str; 2] = ["lobby", "canaries-only"];
@@ -57,7 +57,8 @@ impl Subject {
     /// Starts a server with a store on disk, and the canaries. `lifted` removes the limits of one client.
     pub(super) async fn start(binary: Binary, lifted: bool) -> Result<Self> {
         let data = TempDir::new()?;
-        let daemon = Daemon::start_in(data.path(), binary, if lifted { &LIFTED } else { &[] })?;
+        let arguments = if lifted { crate::lifted() } else { Vec::new() };
+        let daemon = Daemon::start_in(data.path(), binary, &arguments)?;
         let mut canaries = Vec::new();
         for room in ROOMS {
             // No mutation can guess the name, so that no conversation speaks for the canary.

@@ -6,6 +6,7 @@ mod connect_flood;
 mod descriptors;
 mod drain;
 mod exhaustion;
+mod plain_connections;
 mod proxy_protocol;
 mod refusals;
 mod send_buffer;

@@ -1,5 +1,5 @@
 use anyhow::{Result, ensure};
-use chat_tests::{Binary, Client, Daemon, LIFTED};
+use chat_tests::{Binary, Client, Daemon, lifted};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -10,7 +10,7 @@ async fn a_full_disk_refuses_only_sends_until_it_has_space_again() -> Result<()>
     for binary in Binary::one_per_adapter() {
         let home = TempDir::new()?;
         let disk = Disk::mount(home.path().join("disk"), "2m")?;
-        let daemon = Daemon::start_in(&disk.path().join("store"), binary, &LIFTED)?;
+        let daemon = Daemon::start_in(&disk.path().join("store"), binary, &lifted())?;
         let mut sender = Client::member(daemon.address(), "sender").await?;
         let mut witness = Client::member(daemon.address(), "witness").await?;
         let text = "x".repeat(4_000);

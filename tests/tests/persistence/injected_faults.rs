@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use anyhow::{Context, Result, bail, ensure};
-use chat_tests::{BINARIES, Binary, Daemon, LIFTED, StartFailure, eventually};
+use chat_tests::{BINARIES, Binary, Daemon, StartFailure, eventually, lifted};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -137,7 +137,7 @@ impl Serving {
     async fn start(arguments: &[&str]) -> Result<Self> {
         let home = TempDir::new()?;
         let dir = home.path().join("store");
-        let arguments = [arguments, &LIFTED].concat();
+        let arguments = [arguments, &lifted()].concat();
         let daemon = Daemon::start_in(&dir, BINARY, &arguments)?;
         let conversation = Conversation::begin(&daemon, SentMessages::default()).await?;
         Ok(Self { home, dir, daemon, conversation })

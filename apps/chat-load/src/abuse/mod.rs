@@ -85,7 +85,10 @@ struct Measured {
 
 async fn run_attack(options: &Options, attack: &'static Attack, cpus: &Cpus) -> Result<Row> {
     let memory = format!("{}M", options.memory);
-    let arguments = [&["--memory", &memory], attack.options].concat();
+    let mut arguments = [&["--memory", &memory], attack.options].concat();
+    if attack.lifts_limits {
+        arguments.extend(include_str!("../../lifted-limits").split_whitespace());
+    }
     let server = Server::start(&options.server, &arguments, cpus)?;
     let attacker = Attacker::new(server.address(), options.rate, attack.addresses);
     let mut thread = AttackThread::start(attack, attack.expected(options.counts_only), &attacker)?;

@@ -3,6 +3,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use super::Shared;
+use crate::address::{LineLimits, PlainConnections};
 use crate::room::{CheckBody, MemoryStore, Rooms};
 use crate::session::{ReadQueues, Sessions, UserRates};
 use crate::{Authorize, Bus, Chat, Limits, Message, NodeId, Store, Text};
@@ -88,13 +89,16 @@ impl Builder {
         let sessions = Sessions::new(limits.connection.clone(), node);
         let user_rates = UserRates::new(limits.rates.user);
         let reads = Arc::new(ReadQueues::new(&limits.reads));
+        let lines = LineLimits::new(limits.rates.log_lines);
+        let plain = Arc::new(PlainConnections::new(&limits.connection, Arc::clone(&lines.closed)));
         let chat = Chat::new(Shared {
             rooms: Arc::new(Rooms::new(limits, store, self.check_body, (name.clone(), self.bus.clone()))),
             sessions: Arc::new(sessions),
             user_rates,
             reads,
             authorize: self.authorize,
-            refusal_log: Arc::default(),
+            plain,
+            lines,
             subscriptions: AtomicU64::new(u64::MAX),
             closing: OnceLock::new(),
         });

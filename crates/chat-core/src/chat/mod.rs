@@ -1,14 +1,12 @@
 mod builder;
-mod refusal_log;
 mod refusals;
 mod rooms;
 
 pub use builder::Builder;
-pub(crate) use refusal_log::RefusalLog;
 pub use refusals::Refusals;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -17,11 +15,15 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt, Shared as SharedFuture};
 use tokio::time::{Instant, timeout};
 
+use crate::address::{LineLimit, LineLimits, PlainConnection, PlainConnections};
 use crate::bus::{BusEvent, BusSink, Notice};
 use crate::room::Rooms;
 use crate::session::{Phase, ReadQueues, Reservation, Sessions, Ticket, UserRates};
 use crate::stats::Counters;
-use crate::{AdmitError, Authorize, Health, Identity, Limits, RoomName, Stats, Unavailable, User, UserKey};
+use crate::{
+    AdmitError, Authorize, Health, Identity, Limits, RoomName, Stats, TrustedProxies, Unavailable, User,
+    UserKey,
+};
 
 /// The part of a drain's time that is reserved for the store. It is at most a fifth of the drain's time.
 const CLOSE_SHARE: Duration = Duration::from_secs(1);
@@ -49,7 +51,8 @@ pub(crate) struct Shared {
     pub(crate) user_rates: UserRates,
     pub(crate) reads: Arc<ReadQueues>,
     pub(crate) authorize: Option<Arc<dyn Authorize>>,
-    pub(crate) refusal_log: Arc<RefusalLog>,
+    pub(crate) lines: LineLimits,
+    pub(crate) plain: Arc<PlainConnections>,
     /// The number of the next subscription. It counts down, since the numbers of connections count up.
     pub(crate) subscriptions: AtomicU64,
     /// The closing of the store, once it has begun. The store is closed once.
@@ -139,7 +142,42 @@ impl Chat {
         let permit = reservation.admit(&user)?;
         let user_rate = self.shared.user_rates.share(user.key());
         let (rooms, reads) = (Arc::clone(&self.shared.rooms), Arc::clone(&self.shared.reads));
-        Ok(Ticket::new(rooms, reads, self.shared.authorize.clone(), permit, user, user_rate))
+        let lines = Arc::clone(&self.shared.lines.upgraded);
+        Ok(Ticket::new(rooms, reads, self.shared.authorize.clone(), permit, user, user_rate, lines))
+    }
+
+    /// Counts a connection for the address of its peer, while it serves plain requests. An adapter calls it for each
+    /// connection that it accepts, and drops the result when the connection ends or becomes a session: then
+    /// [`ConnectionLimits::max_per_address`](crate::ConnectionLimits::max_per_address) counts it. Connections of
+    /// [trusted proxies](crate::Endpoint::trust_proxies) do not count.
+    ///
+    /// ```
+    /// use chat_core::{AdmitError, Chat, Limits};
+    ///
+    /// let limits = Limits::default().with(|limits| {
+    ///     limits.connection.max_per_address = 1;
+    ///     limits.connection.plain_allowance = 0;
+    /// });
+    /// let chat = Chat::builder().limits(limits).build();
+    /// let connection = chat.accept("192.0.2.7:50000".parse()?)?;
+    /// assert_eq!(chat.accept("192.0.2.7:50001".parse()?).err(), Some(AdmitError::FullForAddress));
+    /// drop(connection);
+    /// assert!(chat.accept("192.0.2.7:50002".parse()?).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`AdmitError::FullForAddress`] beyond
+    /// [`ConnectionLimits::max_plain_per_address`](crate::ConnectionLimits::max_plain_per_address). The adapter closes
+    /// the connection.
+    pub fn accept(&self, peer: SocketAddr) -> Result<PlainConnection, AdmitError> {
+        self.shared.plain.accept(peer)
+    }
+
+    /// Trusts proxies, whose connections are those of many clients.
+    pub(crate) fn trust_proxies(&self, proxies: Arc<TrustedProxies>) {
+        self.shared.plain.exempt(proxies);
     }
 
     /// Returns the identity of a guest that has not chosen a name: see [`User::unnamed_guest`]. Its id is random, so
@@ -229,7 +267,8 @@ impl Chat {
     /// assert_eq!(chat.stats().refusals.full, 1);
     /// ```
     pub fn stats(&self) -> Stats {
-        self.counters().stats(self.shared.sessions.refusals())
+        let refusals = Refusals { plain: self.shared.plain.refused(), ..self.shared.sessions.refusals() };
+        self.counters().stats(refusals)
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -291,7 +330,7 @@ impl Chat {
         let abandoned = sessions.connections();
         self.rooms().drained.send_replace(true);
         // The process may end before the last endpoint is dropped.
-        self.shared.refusal_log.log_counts();
+        self.shared.lines.log_counts();
         let left = limit.saturating_sub(started.elapsed());
         let store = timeout(left, self.close_store()).await;
         let store = store.unwrap_or_else(|_| Err(Unavailable::new("the store was not closed in time")));
@@ -313,8 +352,8 @@ impl Chat {
         self.shared.closing.get_or_init(begin).clone()
     }
 
-    pub(crate) fn refusal_log(&self) -> Arc<RefusalLog> {
-        Arc::clone(&self.shared.refusal_log)
+    pub(crate) fn refusal_lines(&self) -> Arc<LineLimit> {
+        Arc::clone(&self.shared.lines.refusals)
     }
 
     /// Returns the receiver of the bus's notices, which ends with the chat.

@@ -11,6 +11,9 @@ pub struct Refusals {
     pub full_for_user: u64,
     /// Connections beyond [`ConnectionLimits::max_per_address`](crate::ConnectionLimits::max_per_address).
     pub full_for_address: u64,
+    /// Plain connections beyond
+    /// [`ConnectionLimits::max_plain_per_address`](crate::ConnectionLimits::max_plain_per_address).
+    pub plain: u64,
     /// Connections after the start of a drain.
     pub draining: u64,
 }

@@ -1,6 +1,5 @@
 //! One session: from a ticket to the end of its connection.
 
-mod addresses;
 mod catch_up;
 mod driver;
 mod end;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::addresses::{Addresses, CountedAddress};
 use super::kicks::RemoteKicks;
+use crate::address::{Addresses, CountedAddress};
 use crate::room::Inbox;
 use crate::{AdmitError, CloseCode, ConnectionLimits, NodeId, Refusals, User, UserKey};
 

@@ -12,9 +12,13 @@ use super::driver::Driver;
 use super::end::End;
 use super::reads::ReadQueues;
 use super::registry::{Permit, Phase};
+use crate::address::LineLimit;
 use crate::connection::{Connection, Outgoing};
 use crate::room::Rooms;
 use crate::{Authorize, CloseCode, Limits, User};
+
+/// The lines of a connection: its upgrade, and the end of its session.
+const LINES_PER_CONNECTION: u32 = 2;
 
 /// The right of one user to one session, over any connection. [`Chat::admit`](crate::Chat::admit) returns it.
 ///
@@ -47,6 +51,9 @@ pub struct Ticket {
     peer: Option<SocketAddr>,
     pub(super) span: Span,
     pub(super) user_rate: Option<Box<dyn SharedRate>>,
+    lines: Arc<LineLimit>,
+    /// True if the connection has lines in the log. `None` until its first line.
+    is_logged: Option<bool>,
 }
 
 impl Ticket {
@@ -57,6 +64,7 @@ impl Ticket {
         permit: Permit,
         user: User,
         user_rate: Option<Box<dyn SharedRate>>,
+        lines: Arc<LineLimit>,
     ) -> Self {
         let span = info_span!(
             "connection",
@@ -64,7 +72,7 @@ impl Ticket {
             user = %user.id().escape_debug(),
             peer = field::Empty
         );
-        Self { rooms, reads, authorize, permit, user, peer: None, span, user_rate }
+        Self { rooms, reads, authorize, permit, user, peer: None, span, user_rate, lines, is_logged: None }
     }
 
     /// Sets the address of the peer, for the log and for [`peer`](Self::peer). [`Endpoint`](crate::Endpoint) does this
@@ -109,6 +117,20 @@ impl Ticket {
         &self.span
     }
 
+    /// Runs code that logs the beginning or the end of the connection, in its [`span`](Self::span). It does not run if
+    /// the address of the peer has more lines than [`RateLimits::log_lines`](crate::RateLimits::log_lines). All lines
+    /// of one connection are written, or none.
+    pub fn log(&mut self, line: impl FnOnce()) {
+        if self.is_logged() {
+            self.span.in_scope(line);
+        }
+    }
+
+    fn is_logged(&mut self) -> bool {
+        let record = || self.lines.record(self.peer.map(|peer| peer.ip()), LINES_PER_CONNECTION);
+        *self.is_logged.get_or_insert_with(record)
+    }
+
     /// Counts this connection in [`Counts::sessions`](crate::Counts::sessions), until
     /// [`end_session`](Self::end_session) or until the ticket is dropped. [`serve`](Self::serve) calls it.
     pub fn begin_session(&mut self) {
@@ -129,8 +151,8 @@ impl Ticket {
     /// # Panics
     ///
     /// Outside a tokio runtime with a timer.
-    pub async fn serve<C: Connection>(self, mut connection: C) {
-        let started = Instant::now();
+    pub async fn serve<C: Connection>(mut self, mut connection: C) {
+        let (started, is_logged) = (Instant::now(), self.is_logged());
         let (limits, span) = (Arc::clone(self.limits()), self.span.clone());
         let (number, rooms) = (self.permit.connection(), Arc::clone(&self.rooms));
         let mut driver = Driver::new(self, &mut connection);
@@ -146,7 +168,10 @@ impl Ticket {
         rooms.counters.end_session(end.code());
         let sent = sent + end.close(&mut connection, last, limits.connection.close_timeout).await;
         rooms.counters.bytes_sent.add(number, bytes);
-        span.in_scope(|| end.log(started.elapsed(), received, sent));
+        // A panic is a bug, and not an attack.
+        if is_logged || matches!(end, End::Panicked) {
+            span.in_scope(|| end.log(started.elapsed(), received, sent));
+        }
     }
 
     /// Waits until the chat wants this connection closed, because it drains or because the user was kicked. Returns the

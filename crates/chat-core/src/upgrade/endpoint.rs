@@ -156,7 +156,8 @@ impl Endpoint {
     /// Trusts proxies to report the address of the client. It then is the address in the log, for
     /// [`Identify`](crate::Identify), for [`Ticket::peer`] and for
     /// [`ConnectionLimits::max_per_address`](crate::ConnectionLimits::max_per_address), with the port 0. Without it,
-    /// these are the address of the proxy.
+    /// these are the address of the proxy. Plain connections of the proxies have no
+    /// [limit](crate::ConnectionLimits::max_plain_per_address), on any server of this chat.
     ///
     /// ```
     /// use chat_core::{Chat, Endpoint, TrustedProxies};
@@ -169,6 +170,7 @@ impl Endpoint {
     #[must_use]
     pub fn trust_proxies(mut self, proxies: TrustedProxies) -> Self {
         self.proxies = Arc::new(proxies);
+        self.chat.trust_proxies(Arc::clone(&self.proxies));
         self
     }
 
@@ -230,7 +232,7 @@ impl Endpoint {
             Err(refusal) => {
                 self.chat.counters().refuse_handshake(refusal);
                 if let Some(guard) = &context.guard {
-                    guard.refuse(Refused::new(refusal, head, self.chat.refusal_log()), context.peer);
+                    guard.refuse(Refused::new(refusal, head, self.chat.refusal_lines()), context.peer);
                 }
                 Decision::Answer(Answer::refusal(refusal, self.limits()))
             }

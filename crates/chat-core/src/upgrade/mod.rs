@@ -7,6 +7,7 @@ mod guard;
 mod handler;
 mod proxy_protocol;
 mod refused;
+mod request_wait;
 mod screen;
 mod ticket;
 
@@ -16,5 +17,6 @@ pub use endpoint::{Decision, Endpoint, Readiness, UpgradeMode};
 pub use guard::{GuardedRequest, UpgradeGuard};
 pub use handler::Handler;
 pub use proxy_protocol::ProxyProtocol;
+pub use request_wait::RequestWait;
 pub use screen::screen;
 pub use ticket::{SwitchingProtocols, Upgrade, UpgradeTicket};

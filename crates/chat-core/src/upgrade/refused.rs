@@ -7,7 +7,7 @@ use chat_proto::handshake::Refusal;
 use tracing::{Level, info};
 
 use crate::RequestHead;
-use crate::chat::RefusalLog;
+use crate::address::LineLimit;
 
 /// Characters of a header in a line.
 const MAX_FIELD_CHARS: usize = 128;
@@ -19,21 +19,21 @@ pub(crate) struct Refused {
     origin: Option<String>,
     host: Option<String>,
     /// `None` for a refusal that no client can cause. It always has a line.
-    log: Option<Arc<RefusalLog>>,
+    lines: Option<Arc<LineLimit>>,
 }
 
 impl Refused {
-    pub(super) fn new(refusal: Refusal, head: &RequestHead<'_>, log: Arc<RefusalLog>) -> Self {
+    pub(super) fn new(refusal: Refusal, head: &RequestHead<'_>, lines: Arc<LineLimit>) -> Self {
         let field = |name: &str| {
             let (_, value) = head.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name))?;
             Some(String::from_utf8_lossy(value).escape_debug().take(MAX_FIELD_CHARS).collect())
         };
-        Self { refusal, origin: field("origin"), host: field("host"), log: Some(log) }
+        Self { refusal, origin: field("origin"), host: field("host"), lines: Some(lines) }
     }
 
     /// Returns a refusal because of an error of the host.
     pub(super) fn internal() -> Self {
-        Self { refusal: Refusal::Internal, origin: None, host: None, log: None }
+        Self { refusal: Refusal::Internal, origin: None, host: None, lines: None }
     }
 
     /// Logs the refusal, or counts it if there are many.
@@ -41,8 +41,8 @@ impl Refused {
         if !tracing::enabled!(Level::INFO) {
             return;
         }
-        let Self { refusal, origin, host, log } = self;
-        let has_line = log.is_none_or(|log| log.record(peer.map(|peer| peer.ip().to_canonical())));
+        let Self { refusal, origin, host, lines } = self;
+        let has_line = lines.is_none_or(|lines| lines.record(peer.map(|peer| peer.ip()), 1));
         if has_line {
             let peer = peer.map(tracing::field::display);
             info!(status, code = refusal.code(), origin, host, peer, "upgrade refused");

@@ -101,8 +101,7 @@ impl UpgradeTicket {
         C: Connection,
         E: fmt::Display,
     {
-        let Self { ticket, handler, confirmed } = self;
-        let span = ticket.span().clone();
+        let Self { mut ticket, handler, confirmed } = self;
         let deadline = Instant::now() + ticket.limits().http.upgrade_timeout;
         let mut status = None;
         let upgraded = timeout_at(deadline, async {
@@ -112,7 +111,7 @@ impl UpgradeTicket {
         });
         let cause = match upgraded.await {
             Ok(Ok(mut connection)) => {
-                span.in_scope(|| info!(status = 101, "upgrade accepted"));
+                ticket.log(|| info!(status = 101, "upgrade accepted"));
                 match handler {
                     None => ticket.serve(connection).await,
                     Some(handler) => {
@@ -125,7 +124,7 @@ impl UpgradeTicket {
             Ok(Err(cause)) => cause,
             Err(_) => "timed out".to_owned(),
         };
-        span.in_scope(|| info!(status, cause, "upgrade abandoned"));
+        ticket.log(|| info!(status, cause, "upgrade abandoned"));
     }
 }
 

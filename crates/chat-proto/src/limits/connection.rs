@@ -13,6 +13,9 @@ pub struct ConnectionLimits {
     /// network of an IPv6 address counts as one address. Behind a proxy that is not trusted, all clients have one
     /// address. Default 100.
     pub max_per_address: usize,
+    /// Plain connections of one address at once, in addition to [`max_per_address`](Self::max_per_address). A plain
+    /// connection has not become a session. Default 32: five browsers that load the page.
+    pub plain_allowance: usize,
     /// Rooms that one connection may be in at once. Default 100.
     pub max_rooms: usize,
     /// Commands of one connection that wait for the current one. Default 64.
@@ -36,6 +39,23 @@ pub struct ConnectionLimits {
 }
 
 impl ConnectionLimits {
+    /// Returns the number of plain connections that one address may have at once. It is more than
+    /// [`max_per_address`](Self::max_per_address), so that all sessions of an address can reconnect at once. 0 is no
+    /// limit, as for sessions.
+    ///
+    /// ```
+    /// use chat_proto::Limits;
+    ///
+    /// let limits = Limits::default().with(|limits| limits.connection.max_per_address = 5);
+    /// assert_eq!(limits.connection.max_plain_per_address(), 37);
+    /// ```
+    pub fn max_plain_per_address(&self) -> usize {
+        match self.max_per_address {
+            0 => 0,
+            sessions => sessions.saturating_add(self.plain_allowance),
+        }
+    }
+
     /// Returns the time after which a transport drops a peer that reads nothing. It is longer than the time that the
     /// session itself needs to close such a peer.
     ///
@@ -57,6 +77,7 @@ impl Default for ConnectionLimits {
             max_connections: 100_000,
             max_per_user: 200,
             max_per_address: 100,
+            plain_allowance: 32,
             max_rooms: 100,
             max_backlog_commands: 64,
             max_errors: 10,

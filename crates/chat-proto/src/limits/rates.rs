@@ -24,6 +24,10 @@ pub struct RateLimits {
     /// replay wait. Events of rooms do not count. Default 4 MiB per second, 16 MiB at once, which is 256 of the largest
     /// pages of history.
     pub reply_bytes: Rate,
+    /// Log lines per minute, on average and at once, about the connections of one address. Each connection has two. The
+    /// others are counted, and their number is logged once a minute. 0 is no limit. Default 200, which is 100
+    /// connections.
+    pub log_lines: u32,
 }
 
 impl RateLimits {
@@ -37,7 +41,14 @@ impl RateLimits {
     /// ```
     pub fn unlimited() -> Self {
         let none = Rate::UNLIMITED;
-        Self { connection: none, user: none, read_bytes: none, reply_bytes: none, ..Self::default() }
+        Self {
+            connection: none,
+            user: none,
+            read_bytes: none,
+            reply_bytes: none,
+            log_lines: 0,
+            ..Self::default()
+        }
     }
 }
 
@@ -49,6 +60,7 @@ impl Default for RateLimits {
             close_after: Duration::from_secs(10),
             read_bytes: Rate::new(256 * 1024, 1024 * 1024),
             reply_bytes: Rate::new(4 * 1024 * 1024, 16 * 1024 * 1024),
+            log_lines: 200,
         }
     }
 }

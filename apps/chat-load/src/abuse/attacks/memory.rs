@@ -17,18 +17,7 @@ const RATE: f64 = 400.0;
 pub(super) const MEMORY_BUDGET: Attack = Attack {
     connections: CONNECTIONS + READERS,
     // At default rates, it would take minutes to fill the budget.
-    options: &[
-        "--command-rate",
-        "0",
-        "--user-command-rate",
-        "0",
-        "--read-rate",
-        "0",
-        "--max-per-address",
-        "0",
-        "--max-per-user",
-        "0",
-    ],
+    lifts_limits: true,
     // Time to use up the budget.
     shortest: Duration::from_secs(15),
     bounds: (f64::INFINITY, f64::INFINITY),

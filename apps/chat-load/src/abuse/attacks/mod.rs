@@ -34,6 +34,8 @@ pub(super) struct Attack {
     expects: &'static [&'static str],
     /// Further options of the server.
     pub(super) options: &'static [&'static str],
+    /// True if the server has no limits of one client.
+    pub(super) lifts_limits: bool,
     /// Error replies to the members that are part of the attack.
     pub(super) refusals: &'static [&'static str],
     /// The beginnings of error lines in the log that are part of the attack.
@@ -64,6 +66,7 @@ impl Attack {
             addresses: 1,
             expects,
             options: &[],
+            lifts_limits: false,
             refusals: &[],
             errors: &[],
             shortest: Duration::ZERO,

@@ -1,19 +1,13 @@
 //! The numbers of connections of each address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
-/// The bits of an IPv6 address that belong to one subscriber. Providers give out networks of this size, and their users
-/// choose the other bits.
-const SUBSCRIBER_BITS: u128 = !0 << 64;
+use super::CountedAddress;
 
 /// The numbers of connections of addresses. An address without a connection has no entry.
 #[derive(Debug, Default)]
 pub(crate) struct Addresses(HashMap<CountedAddress, usize>);
-
-/// An address as it is counted: an IPv4 address, or the /64 network of an IPv6 address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct CountedAddress(IpAddr);
 
 impl Addresses {
     /// Counts one more connection. Returns `None` if the address has `max` connections. A `max` of 0 is no limit.
@@ -33,15 +27,6 @@ impl Addresses {
             Some(count) if *count > 1 => *count -= 1,
             _ => drop(self.0.remove(&address)),
         }
-    }
-}
-
-impl CountedAddress {
-    fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & SUBSCRIBER_BITS).into(),
-            address => address,
-        })
     }
 }
 
