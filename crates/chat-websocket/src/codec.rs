@@ -1,11 +1,9 @@
-//! The translation between tungstenite's messages and those of the chat.
+//! The bytes of a server's frames.
 
 use std::io;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use chat_core::{Incoming, ProtocolViolation};
-use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::wire::UnfinishedMessage;
 
@@ -14,6 +12,15 @@ pub(crate) const TEXT: u8 = 0x81;
 
 /// The first byte of a binary message in one frame.
 pub(crate) const BINARY: u8 = 0x82;
+
+/// The first byte of a close frame.
+pub(crate) const CLOSE: u8 = 0x88;
+
+/// The first byte of a ping.
+pub(crate) const PING: u8 = 0x89;
+
+/// The first byte of a pong.
+pub(crate) const PONG: u8 = 0x8a;
 
 /// Returns the header of a whole message from a server (RFC 6455 section 5.2).
 pub(crate) fn header(first: u8, length: usize) -> Bytes {
@@ -27,39 +34,19 @@ pub(crate) fn header(first: u8, length: usize) -> Bytes {
     }
 }
 
-pub(crate) fn decode(message: Option<Result<Message, Error>>) -> Incoming {
-    match message {
-        Some(Ok(Message::Text(text))) => Incoming::Text(text.into()),
-        Some(Ok(Message::Binary(payload))) => Incoming::Binary(payload),
-        // tungstenite writes such frames and does not read them.
-        Some(Ok(Message::Frame(frame))) => Incoming::Binary(frame.into_payload()),
-        Some(Ok(Message::Ping(_))) => Incoming::Ping,
-        Some(Ok(Message::Pong(_))) => Incoming::Pong,
-        Some(Ok(Message::Close(frame))) => Incoming::Close(frame.map(|frame| frame.code.into())),
-        Some(Err(error)) => map_error(error),
-        None => Incoming::End,
-    }
+/// Returns the payload of a close frame.
+pub(crate) fn close_payload(code: u16, reason: &str) -> Bytes {
+    let mut payload = BytesMut::with_capacity(2 + reason.len());
+    payload.put_u16(code);
+    payload.put_slice(reason.as_bytes());
+    payload.freeze()
 }
 
-pub(crate) fn map_error(error: Error) -> Incoming {
-    match error {
-        Error::Capacity(_) => Incoming::Violation(ProtocolViolation::TooBig),
-        Error::Utf8(_) => Incoming::Violation(ProtocolViolation::Utf8),
-        Error::ConnectionClosed
-        | Error::AlreadyClosed
-        | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Incoming::End,
-        Error::Protocol(_) => Incoming::Violation(ProtocolViolation::Protocol),
-        Error::Io(error) if matches!(error.get_ref(), Some(inner) if inner.is::<UnfinishedMessage>()) => {
-            Incoming::Violation(ProtocolViolation::TooBig)
-        }
-        Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => Incoming::End,
-        error => Incoming::Lost(into_io_error(error)),
-    }
-}
-
-pub(crate) fn into_io_error(error: Error) -> io::Error {
-    match error {
-        Error::Io(error) => error,
-        error => io::Error::other(error),
+/// Translates an error of the transport.
+pub(crate) fn map_error(error: io::Error) -> Incoming {
+    match error.get_ref() {
+        Some(inner) if inner.is::<UnfinishedMessage>() => Incoming::Violation(ProtocolViolation::TooBig),
+        _ if error.kind() == io::ErrorKind::UnexpectedEof => Incoming::End,
+        _ => Incoming::Lost(error),
     }
 }

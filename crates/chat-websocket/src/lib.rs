@@ -1,12 +1,13 @@
 //! A WebSocket on a byte stream that other code has upgraded.
 //!
 //! [`WebSocket`] is the [`Connection`](chat_core::Connection) of each adapter that hijacks the connection. They all
-//! share it, so they behave alike on the wire. tungstenite reads and writes the frames. Its default limits are for
-//! clients of trusted servers, and this crate sets them all.
+//! share it, so they behave alike on the wire. tungstenite parses the headers of frames. This crate puts messages
+//! together within the limits of the chat, and holds no buffer for a connection that is idle.
 //!
 //! [`FrameLimiter`] stands in front of a framework's own WebSocket that believes the lengths that a peer announces.
 
 mod codec;
+mod decoder;
 mod limiter;
 mod websocket;
 mod wire;

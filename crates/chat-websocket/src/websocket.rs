@@ -1,25 +1,25 @@
 use std::io;
+use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use chat_core::{CloseCode, Connection, DirectWrite, Incoming, Limits, Outgoing};
-use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::codec::{BINARY, TEXT, decode, header, into_io_error, map_error};
+use crate::codec::{BINARY, CLOSE, PING, PONG, TEXT, close_payload, header, map_error};
+use crate::decoder::{Decoder, Received};
 use crate::wire::Wire;
 
-/// Bytes read at once. tungstenite keeps a buffer of this size for each connection.
+/// The read buffer of a framework's tungstenite, which keeps it for each connection.
 pub const READ_BUFFER_BYTES: usize = 2 * 1024;
 
-/// Bytes that tungstenite may hold at most: those below the high-water mark, and one event of any size.
+/// Bytes that a framework's tungstenite may hold at most: those below its high-water mark, and one event of any size.
 pub const WRITE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes that a [`WebSocket`] reads at once. The buffer is on the stack, so that a connection has none while it waits.
+const READ_BYTES: usize = 8 * 1024;
 
 /// Bytes that an adapter takes from a [`WebSocket`] at most before its framework has taken them.
 pub const CHUNK_BYTES: usize = 16 * 1024;
@@ -60,7 +60,8 @@ const DRAIN_BUFFER_BYTES: usize = 4 * 1024;
 /// ```
 #[derive(Debug)]
 pub struct WebSocket<S> {
-    stream: WebSocketStream<Wire<S>>,
+    wire: Wire<S>,
+    decoder: Decoder,
     /// Bytes that may be read before the next message.
     max_read_bytes: usize,
     /// False for a stream that ends both directions when it is shut down.
@@ -71,12 +72,12 @@ pub struct WebSocket<S> {
 }
 
 /// The state of the peer's side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Reading {
     /// Frames may come.
     Open,
-    /// The peer has sent a close frame. tungstenite holds the answer.
-    CloseReceived,
+    /// The peer has sent a close frame, which gets an answer with this payload after the last frames of the session.
+    CloseReceived(Bytes),
     /// The peer has violated the protocol. Bytes may come, but no frame is read from them.
     Violated,
     /// The stream has ended or failed.
@@ -98,11 +99,9 @@ enum Closing {
 }
 
 impl Reading {
-    fn after(incoming: &Incoming) -> Self {
-        match incoming {
-            Incoming::Close(_) => Self::CloseReceived,
+    fn after(failure: &Incoming) -> Self {
+        match failure {
             Incoming::Violation(_) => Self::Violated,
-            Incoming::Text(_) | Incoming::Binary(_) | Incoming::Ping | Incoming::Pong => Self::Open,
             _ => Self::Ended,
         }
     }
@@ -112,20 +111,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Returns the server's side of the connection on `stream`. `early` has the bytes that were read together with the
     /// request.
     pub async fn accept(stream: S, early: Bytes, limits: &Limits) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            // The wire buffers. tungstenite's own buffer would keep the size of the largest burst.
-            .write_buffer_size(0)
-            .max_write_buffer_size(WRITE_BUFFER_BYTES)
-            .max_message_size(Some(limits.wire.max_frame_bytes))
-            .max_frame_size(Some(limits.wire.max_frame_bytes));
-        let max_read_bytes =
-            limits.wire.max_frame_bytes.saturating_mul(MAX_OVERHEAD).saturating_add(DRAIN_BYTES);
+        let max_frame_bytes = limits.wire.max_frame_bytes;
+        let max_read_bytes = max_frame_bytes.saturating_mul(MAX_OVERHEAD).saturating_add(DRAIN_BYTES);
         let mut wire = Wire::new(stream, &early);
         wire.allow(max_read_bytes);
-        let stream = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
-        let (reading, closing) = (Reading::Open, Closing::Open);
-        Self { stream, max_read_bytes, can_half_close: true, reading, closing, direct: None }
+        Self {
+            wire,
+            decoder: Decoder::new(max_frame_bytes),
+            max_read_bytes,
+            can_half_close: true,
+            reading: Reading::Open,
+            closing: Closing::Open,
+            direct: None,
+        }
     }
 
     /// Lets rooms write to the stream's transport without a turn of the session: see [`Connection::direct`].
@@ -143,19 +141,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self
     }
 
-    fn wire(&mut self) -> &mut Wire<S> {
-        self.stream.get_mut()
-    }
-
-    fn waiting(&self) -> usize {
-        self.stream.get_ref().waiting()
-    }
-
-    /// Sends a whole message past tungstenite, which would copy it for each recipient.
+    /// Adds a whole frame to the next flush. The payload is shared, not copied.
     fn push(&mut self, first: u8, payload: Bytes) {
-        let wire = self.wire();
-        wire.push(header(first, payload.len()));
-        wire.push(payload);
+        self.wire.push(header(first, payload.len()));
+        self.wire.push(payload);
+    }
+
+    /// Reads the next message or control frame. The error has the reason why no further one can be read.
+    fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, Incoming>> {
+        loop {
+            match self.decoder.decode() {
+                Ok(Some(received)) => {
+                    self.wire.allow(self.max_read_bytes);
+                    return Poll::Ready(Ok(received));
+                }
+                Ok(None) => {}
+                Err(violation) => return Poll::Ready(Err(Incoming::Violation(violation))),
+            }
+            let mut space = [MaybeUninit::uninit(); READ_BYTES];
+            let mut buf = ReadBuf::uninit(&mut space);
+            match ready!(Pin::new(&mut self.wire).poll_read(cx, &mut buf)) {
+                Ok(()) => self.decoder.push(buf.filled()),
+                Err(error) => return Poll::Ready(Err(map_error(error))),
+            }
+        }
     }
 
     /// Returns the step after the closing handshake.
@@ -175,8 +184,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             let Some(left) = left else { break };
             self.closing = Closing::Draining(left);
             let mut buf = ReadBuf::new(&mut scratch);
-            self.wire().allow(usize::MAX);
-            let read = ready!(Pin::new(self.wire()).poll_read(cx, &mut buf));
+            self.wire.allow(usize::MAX);
+            let read = ready!(Pin::new(&mut self.wire).poll_read(cx, &mut buf));
             if read.is_err() || buf.filled().is_empty() {
                 break;
             }
@@ -187,83 +196,87 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        if self.waiting() > HIGH_WATER_BYTES {
+        if self.wire.waiting() > HIGH_WATER_BYTES {
             // The pongs of a peer that does not read would use memory without a bound.
             if let Err(error) = ready!(self.poll_flush(cx)) {
                 return Poll::Ready(Incoming::Lost(error));
             }
         }
-        let max_read_bytes = self.max_read_bytes;
-        let message = ready!(self.stream.poll_next_unpin(cx));
-        self.wire().allow(max_read_bytes);
-        let incoming = decode(message);
-        self.reading = Reading::after(&incoming);
-        Poll::Ready(incoming)
+        let received = match ready!(self.poll_received(cx)) {
+            Ok(received) => received,
+            Err(failure) => {
+                self.reading = Reading::after(&failure);
+                return Poll::Ready(failure);
+            }
+        };
+        Poll::Ready(match received {
+            Received::Text(text) => Incoming::Text(text),
+            Received::Binary(payload) => Incoming::Binary(payload),
+            Received::Ping(payload) => {
+                self.push(PONG, payload);
+                Incoming::Ping
+            }
+            Received::Pong => Incoming::Pong,
+            Received::Close(code, answer) => {
+                self.reading = Reading::CloseReceived(answer);
+                Incoming::Close(code)
+            }
+        })
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.waiting() > HIGH_WATER_BYTES { self.poll_flush(cx) } else { Poll::Ready(Ok(())) }
+        if self.wire.waiting() > HIGH_WATER_BYTES { self.poll_flush(cx) } else { Poll::Ready(Ok(())) }
     }
 
     fn send(&mut self, frame: Outgoing) -> io::Result<()> {
         match frame {
             Outgoing::Text(text) => self.push(TEXT, text),
             Outgoing::Binary(payload) => self.push(BINARY, payload),
-            // A peer that closes needs no ping, and tungstenite would refuse it.
-            Outgoing::Ping if self.reading == Reading::CloseReceived => {}
-            Outgoing::Ping => {
-                return self.stream.start_send_unpin(Message::Ping(Bytes::new())).map_err(into_io_error);
-            }
+            // A peer that closes needs no ping.
+            Outgoing::Ping if matches!(self.reading, Reading::CloseReceived(_)) => {}
+            Outgoing::Ping => self.push(PING, Bytes::new()),
             _ => return Err(io::ErrorKind::Unsupported.into()),
         }
         Ok(())
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // First tungstenite's own frames, such as pongs, go to the wire. Then the wire is flushed, because tungstenite
-        // does not flush it once its side is closed. The answer to the peer's close frame is one of tungstenite's
-        // frames, and it must follow the last frames of the session.
-        let own = match self.reading {
-            Reading::CloseReceived => Ok(()),
-            _ => ready!(self.stream.poll_flush_unpin(cx)),
-        };
-        ready!(Pin::new(self.wire()).poll_flush(cx))?;
-        Poll::Ready(own.map_err(into_io_error))
+        Pin::new(&mut self.wire).poll_flush(cx)
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>, code: Option<CloseCode>) -> Poll<()> {
         loop {
             match self.closing {
                 Closing::Open => {
-                    if let Some(code) = code {
-                        let frame = CloseFrame { code: code.code().into(), reason: code.reason().into() };
-                        // An error of the transport is returned again in the next step.
-                        let _failed = self.stream.start_send_unpin(Message::Close(Some(frame)));
+                    let payload = match (&mut self.reading, code) {
+                        (Reading::CloseReceived(answer), _) => Some(mem::take(answer)),
+                        (_, Some(code)) => Some(close_payload(code.code(), code.reason())),
+                        (_, None) => None,
+                    };
+                    if let Some(payload) = payload {
+                        self.push(CLOSE, payload);
                     }
                     self.closing = Closing::Flushing;
                 }
                 Closing::Flushing => {
-                    let flushed = ready!(self.stream.poll_flush_unpin(cx));
-                    let gone = matches!(flushed, Err(Error::Io(_)))
-                        || ready!(Pin::new(self.wire()).poll_flush(cx)).is_err();
-                    self.closing = match (gone, code.is_some() && self.reading == Reading::Open) {
-                        (true, _) => return Poll::Ready(()),
-                        (false, true) => Closing::AwaitingPeer,
-                        (false, false) => self.after_handshake(),
+                    let flushed = ready!(self.poll_flush(cx));
+                    self.closing = match (flushed, code.is_some() && self.reading == Reading::Open) {
+                        (Err(_), _) => return Poll::Ready(()),
+                        (Ok(()), true) => {
+                            self.wire.allow(self.max_read_bytes);
+                            Closing::AwaitingPeer
+                        }
+                        (Ok(()), false) => self.after_handshake(),
                     };
                 }
-                Closing::AwaitingPeer => {
-                    let max_read_bytes = self.max_read_bytes;
-                    self.wire().allow(max_read_bytes);
-                    match ready!(self.stream.poll_next_unpin(cx)) {
-                        Some(Ok(Message::Close(_))) | None => self.closing = Closing::ShuttingDown,
-                        Some(Ok(_)) => {}
-                        Some(Err(error)) => {
-                            self.reading = Reading::after(&map_error(error));
-                            self.closing = self.after_handshake();
-                        }
+                Closing::AwaitingPeer => match ready!(self.poll_received(cx)) {
+                    Ok(Received::Close(..)) => self.closing = Closing::ShuttingDown,
+                    Ok(_) => {}
+                    Err(failure) => {
+                        self.reading = Reading::after(&failure);
+                        self.closing = self.after_handshake();
                     }
-                }
+                },
                 Closing::Draining(_) => {
                     ready!(self.poll_drain(cx));
                     if self.can_half_close {
@@ -272,7 +285,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
                     self.closing = Closing::ShuttingDown;
                 }
                 Closing::ShuttingDown => {
-                    let ended = ready!(Pin::new(self.wire()).poll_shutdown(cx));
+                    let ended = ready!(Pin::new(&mut self.wire).poll_shutdown(cx));
                     if ended.is_err() || !self.can_half_close {
                         return Poll::Ready(());
                     }
@@ -283,7 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
     }
 
     fn progress(&self) -> u64 {
-        self.stream.get_ref().written()
+        self.wire.written()
     }
 
     fn direct(&self) -> Option<Arc<dyn DirectWrite>> {
@@ -291,7 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
     }
 
     fn send_rest(&mut self, rest: Bytes) -> io::Result<()> {
-        self.wire().push(rest);
+        self.wire.push(rest);
         Ok(())
     }
 }

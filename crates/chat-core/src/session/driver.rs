@@ -12,7 +12,7 @@ use super::catch_up::CatchUps;
 use super::end::End;
 use super::operation::InFlight;
 use super::output::Output;
-use super::registry::{Permit, Phase};
+use super::registry::Phase;
 use super::requested::RequestedBytes;
 use super::ticket::Ticket;
 use crate::connection::{Connection, Incoming, Outgoing};
@@ -28,7 +28,7 @@ pub(super) const MAX_REPLIES: usize = 64;
 
 /// The loop of one session. It polls the connection, the operation in flight, and the timer.
 pub(super) struct Driver<'c, C> {
-    pub(super) ticket: Ticket,
+    pub(super) ticket: Box<Ticket>,
     pub(super) connection: &'c mut C,
     pub(super) session: Session<Membership>,
     pub(super) in_flight: Option<InFlight>,
@@ -75,7 +75,7 @@ pub(super) enum Writer {
 }
 
 impl<'c, C: Connection> Driver<'c, C> {
-    pub(super) fn new(mut ticket: Ticket, connection: &'c mut C) -> Self {
+    pub(super) fn new(mut ticket: Box<Ticket>, connection: &'c mut C) -> Self {
         ticket.permit.begin_session();
         let (limits, user) = (Arc::clone(ticket.limits()), ticket.user.clone());
         let (mut session, welcome) =
@@ -140,14 +140,14 @@ impl<'c, C: Connection> Driver<'c, C> {
         Poll::Pending
     }
 
-    /// Leaves all rooms, on purpose if the user was kicked. Returns the permit, the unsent frames, and the numbers of
+    /// Leaves all rooms, on purpose if the user was kicked. Returns the ticket, the unsent frames, and the numbers of
     /// frames received and sent.
-    pub(super) fn leave(mut self) -> (Permit, Output, u64, u64) {
+    pub(super) fn leave(mut self) -> (Box<Ticket>, Output, u64, u64) {
         if self.ticket.permit.close_now() == Some(CloseCode::Kicked) {
             self.session.leave_all().for_each(Membership::leave);
         }
         self.ticket.permit.inbox().outlet.detach();
-        (self.ticket.permit, self.output, self.received, self.sent)
+        (self.ticket, self.output, self.received, self.sent)
     }
 
     pub(super) fn limits(&self) -> &Arc<Limits> {

@@ -49,6 +49,10 @@ impl Output {
 
     pub(super) fn pop(&mut self) -> Option<Outgoing> {
         let (origin, frame) = self.queue.pop_front()?;
+        if self.queue.is_empty() {
+            // An idle connection keeps no memory.
+            self.queue = VecDeque::new();
+        }
         if origin == Origin::Session {
             self.replies -= 1;
             self.reply_bytes -= frame.payload_bytes();

@@ -234,7 +234,8 @@ impl Reservation {
             user: user.clone(),
             kicked: AtomicBool::new(was_kicked),
         });
-        index.admitted.entry(user).or_default().push(Arc::clone(&control));
+        // Most users have one connection.
+        index.admitted.entry(user).or_insert_with(|| Vec::with_capacity(1)).push(Arc::clone(&control));
         index.forget_kicks();
         drop(index);
         self.control = Some(Arc::clone(&control));

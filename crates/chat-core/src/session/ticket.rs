@@ -10,6 +10,7 @@ use tracing::{Span, field, info_span};
 
 use super::driver::Driver;
 use super::end::End;
+use super::output::Output;
 use super::reads::ReadQueues;
 use super::registry::{Permit, Phase};
 use crate::address::LineLimit;
@@ -151,26 +152,42 @@ impl Ticket {
     /// # Panics
     ///
     /// Outside a tokio runtime with a timer.
-    pub async fn serve<C: Connection>(mut self, mut connection: C) {
-        let (started, is_logged) = (Instant::now(), self.is_logged());
-        let (limits, span) = (Arc::clone(self.limits()), self.span.clone());
-        let (number, rooms) = (self.permit.connection(), Arc::clone(&self.rooms));
-        let mut driver = Driver::new(self, &mut connection);
-        let end = End::of(|cx| driver.poll(cx)).await;
-        let (mut permit, unsent, received, sent) = driver.leave();
-        permit.end_session();
+    pub fn serve<C: Connection>(self, mut connection: C) -> impl Future<Output = ()> {
+        // An idle session should be small. The future has one place for the connection, and none for its end.
+        let ticket = Box::new(self);
+        async move {
+            let mut driver = Driver::new(ticket, &mut connection);
+            let end = End::of(|cx| driver.poll(cx)).await;
+            let started = driver.started;
+            let (ticket, unsent, received, sent) = driver.leave();
+            Box::pin(ticket.close(&mut connection, end, unsent, (started, received, sent))).await;
+        }
+    }
+
+    /// Sends the last frames of a session, closes the connection, and logs the end. `totals` has the start of the
+    /// session and the numbers of frames received and sent.
+    async fn close<C: Connection>(
+        mut self: Box<Self>,
+        connection: &mut C,
+        end: End,
+        unsent: Output,
+        totals: (Instant, u64, u64),
+    ) {
+        self.permit.end_session();
+        let (number, limits) = (self.permit.connection(), self.limits());
         let closing = end.code().map(|code| {
             let reconnect = reconnect_in(code, number, limits.http.retry_after);
             Outgoing::Text(Event::closing(code, reconnect).encode())
         });
         let mut bytes = 0;
         let last = unsent.into_frames().chain(closing).inspect(|frame| bytes += frame.payload_bytes() as u64);
-        rooms.counters.end_session(end.code());
-        let sent = sent + end.close(&mut connection, last, limits.connection.close_timeout).await;
-        rooms.counters.bytes_sent.add(number, bytes);
+        self.rooms.counters.end_session(end.code());
+        let sent_last = end.close(connection, last, limits.connection.close_timeout).await;
+        self.rooms.counters.bytes_sent.add(number, bytes);
+        let (started, received, sent) = totals;
         // A panic is a bug, and not an attack.
-        if is_logged || matches!(end, End::Panicked) {
-            span.in_scope(|| end.log(started.elapsed(), received, sent));
+        if self.is_logged() || matches!(end, End::Panicked) {
+            self.span.in_scope(|| end.log(started.elapsed(), received, sent + sent_last));
         }
     }
 

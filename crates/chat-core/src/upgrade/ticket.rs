@@ -3,6 +3,7 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 
 use chat_proto::handshake::{Accept, Refusal};
+use futures_util::future::Either;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
@@ -96,7 +97,24 @@ impl UpgradeTicket {
     /// `upgrade` turns the answered request into a connection. No session starts if the 101 did not go out, if
     /// `upgrade` fails, or if either takes longer than
     /// [`HttpLimits::upgrade_timeout`](crate::HttpLimits::upgrade_timeout).
-    pub async fn start<C, E>(self, upgrade: impl Future<Output = Result<C, E>>)
+    pub fn start<C, E>(self, upgrade: impl Future<Output = Result<C, E>>) -> impl Future<Output = ()>
+    where
+        C: Connection,
+        E: fmt::Display,
+    {
+        // Boxed, so that the session keeps no space for its beginning.
+        let connecting = Box::pin(self.connect(upgrade));
+        async move {
+            let Some(session) = connecting.await else { return };
+            session.await;
+        }
+    }
+
+    /// Waits for the 101 and for the connection. Returns the session on it, or `None` if there is none.
+    async fn connect<C, E>(
+        self,
+        upgrade: impl Future<Output = Result<C, E>>,
+    ) -> Option<impl Future<Output = ()>>
     where
         C: Connection,
         E: fmt::Display,
@@ -110,22 +128,25 @@ impl UpgradeTicket {
             upgrade.await.map_err(|error| error.to_string())
         });
         let cause = match upgraded.await {
-            Ok(Ok(mut connection)) => {
+            Ok(Ok(connection)) => {
                 ticket.log(|| info!(status = 101, "upgrade accepted"));
-                match handler {
-                    None => ticket.serve(connection).await,
-                    Some(handler) => {
-                        let mut handler = handler.make(ticket);
-                        poll_fn(|cx| handler.poll(cx, &mut connection)).await;
-                    }
-                }
-                return;
+                return Some(match handler {
+                    None => Either::Left(ticket.serve(connection)),
+                    Some(handler) => Either::Right(Box::pin(handle(handler, ticket, connection))),
+                });
             }
             Ok(Err(cause)) => cause,
             Err(_) => "timed out".to_owned(),
         };
         ticket.log(|| info!(status, cause, "upgrade abandoned"));
+        None
     }
+}
+
+/// Serves a connection with code of the host.
+async fn handle(handler: MakeHandler, ticket: Ticket, mut connection: impl Connection) {
+    let mut handler = handler.make(ticket);
+    poll_fn(|cx| handler.poll(cx, &mut connection)).await;
 }
 
 impl fmt::Debug for UpgradeTicket {

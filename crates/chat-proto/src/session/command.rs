@@ -62,7 +62,7 @@ impl<M> Session<M> {
         let event = match outcome {
             Outcome::Joined { membership, joined } => {
                 if let Some(membership) = membership {
-                    self.rooms.insert(room.clone(), membership);
+                    self.rooms.insert(room.clone(), Box::new(membership));
                 }
                 return Self::joined(reference, room, joined);
             }

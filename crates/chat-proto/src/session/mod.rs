@@ -48,7 +48,8 @@ use crate::{Bucket, CloseCode, Event, Limits, LimitsNotice, ProtocolViolation, R
 pub struct Session<M> {
     limits: Arc<Limits>,
     user: User,
-    rooms: BTreeMap<RoomName, M>,
+    /// Boxed, because a map has space for eleven values even if there is one.
+    rooms: BTreeMap<RoomName, Box<M>>,
     /// The `ref` and the room of the operation in flight.
     in_flight: Option<(Option<String>, RoomName)>,
     /// Commands that wait for the operation in flight.
@@ -138,27 +139,27 @@ impl<M> Session<M> {
 
     /// Returns the membership of a room.
     pub fn membership(&self, room: &RoomName) -> Option<&M> {
-        self.rooms.get(room)
+        self.rooms.get(room).map(|membership| &**membership)
     }
 
     /// Returns the membership of a room.
     pub fn membership_mut(&mut self, room: &RoomName) -> Option<&mut M> {
-        self.rooms.get_mut(room)
+        self.rooms.get_mut(room).map(|membership| &mut **membership)
     }
 
     /// Returns the memberships of all rooms.
     pub fn memberships(&self) -> impl Iterator<Item = &M> {
-        self.rooms.values()
+        self.rooms.values().map(|membership| &**membership)
     }
 
     /// Takes the membership of a room that the user leaves.
     pub fn leave(&mut self, room: &RoomName) -> Option<M> {
-        self.rooms.remove(room)
+        self.rooms.remove(room).map(|membership| *membership)
     }
 
     /// Takes the memberships of all rooms.
     pub fn leave_all(&mut self) -> impl Iterator<Item = M> + use<M> {
-        std::mem::take(&mut self.rooms).into_values()
+        std::mem::take(&mut self.rooms).into_values().map(|membership| *membership)
     }
 
     /// Returns true if the session can take another text frame now.
