@@ -14,18 +14,20 @@ impl Load {
         let joined = async {
             match self.common.protocol {
                 Protocol::Chat | Protocol::ChatBare => {
-                    let mut socket = self.connect(n).await?;
+                    // A user per room, because the number of rooms of one user is limited.
+                    let target = Target { name: Some(room.to_string()), ..self.target(n) };
+                    let mut socket = self.connect_to(&target).await?;
                     let seq = join(&mut socket, room).await?;
                     Ok((socket, seq))
                 }
                 Protocol::Plain => {
-                    let mut socket = self.connect_to(n, format!("{}/{room}", self.common.url)).await?;
+                    let mut socket = self.connect_plainly(n, format!("{}/{room}", self.common.url)).await?;
                     expect(&mut socket, "joined").await?;
                     Ok((socket, 0))
                 }
                 Protocol::Socketio => {
                     let url = format!("{}/?EIO=4&transport=websocket", self.common.url);
-                    let mut socket = self.connect_to(n, url).await?;
+                    let mut socket = self.connect_plainly(n, url).await?;
                     expect(&mut socket, "0{").await?;
                     socket.send("40").await?;
                     expect(&mut socket, "40").await?;
@@ -39,7 +41,7 @@ impl Load {
     }
 
     /// Connects to a server that does not know the subprotocol.
-    async fn connect_to(&self, n: usize, url: String) -> Result<Socket> {
+    async fn connect_plainly(&self, n: usize, url: String) -> Result<Socket> {
         let target = Target { url, name: None, offer: false, ..self.target(n) };
         Socket::connect(&target).await.context("connecting (see ulimit -n)")
     }

@@ -181,8 +181,13 @@ impl Load {
 
     /// Connects and receives the welcome.
     pub(crate) async fn connect(&self, n: usize) -> Result<Socket> {
+        self.connect_to(&self.target(n)).await
+    }
+
+    /// Connects to a target and receives the welcome.
+    pub(crate) async fn connect_to(&self, target: &Target) -> Result<Socket> {
         let connected = async {
-            let mut socket = Socket::connect(&self.target(n)).await?;
+            let mut socket = Socket::connect(target).await?;
             socket.welcome().await?;
             anyhow::Ok(socket)
         };
