@@ -36,8 +36,12 @@ abuse *arguments:
 load-durability *arguments:
     apps/chat-load/durability {{arguments}}
 
-# Measure the memory of an idle connection and the CPU time of a delivery, for every server.
-bench:
+# Compare the CPU time of a delivery with other servers: just bench --rounds 1 --seconds 1, or just bench --check
+bench *arguments:
+    apps/chat-load/bench {{arguments}}
+
+# Measure the memory of an idle connection that has not joined, and the CPU time of a delivery with a `ref`.
+footprint:
     cargo bench -p chat-tests
 
 # Measure the cost of reading a command, appending its message and writing the reply: just bench-micro parse

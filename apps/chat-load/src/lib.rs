@@ -18,6 +18,7 @@ pub mod abuse;
 pub mod check;
 mod clock;
 pub mod history_reader;
+mod join;
 mod load;
 mod measure;
 pub mod options;

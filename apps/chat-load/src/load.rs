@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use chat_client::socket::{Socket, Target};
-use chat_client::{Command, ErrorCode, JoinFrom, Lost, RawEvent, RoomName};
+use chat_client::{ErrorCode, Lost, RoomName};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ use crate::phases::Phases;
 const CONCURRENT_CONNECTS: usize = 64;
 
 /// The time limit of a connection attempt.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The shared state of one run.
 #[derive(Debug)]
@@ -95,9 +95,9 @@ impl Load {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// Counts a message as sent and returns its number.
-    pub(crate) fn next_message(&self) -> u64 {
-        self.sent.fetch_add(1, Ordering::Relaxed)
+    /// Counts messages as sent and returns the number of the first one.
+    pub(crate) fn next_messages(&self, count: u64) -> u64 {
+        self.sent.fetch_add(count, Ordering::Relaxed)
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -181,8 +181,13 @@ impl Load {
 
     /// Connects and receives the welcome.
     pub(crate) async fn connect(&self, n: usize) -> Result<Socket> {
+        self.connect_to(&self.target(n)).await
+    }
+
+    /// Connects to a target and receives the welcome.
+    pub(crate) async fn connect_to(&self, target: &Target) -> Result<Socket> {
         let connected = async {
-            let mut socket = Socket::connect(&self.target(n)).await?;
+            let mut socket = Socket::connect(target).await?;
             socket.welcome().await?;
             anyhow::Ok(socket)
         };
@@ -190,26 +195,6 @@ impl Load {
             .await
             .context("no welcome in time")?
             .context("connecting (see ulimit -n)")
-    }
-
-    /// Connects and joins a room. Returns the connection and the newest message.
-    pub(crate) async fn member(&self, n: usize, room: &RoomName) -> Result<(Socket, u64)> {
-        let mut socket = self.connect(n).await?;
-        let joined = async {
-            let join = Command::Join { room: room.clone(), from: JoinFrom::Now };
-            socket.send(join.encode(Some("join"))).await?;
-            loop {
-                let text = socket.receive().await?;
-                let event = RawEvent::parse(&text).context("no event")?;
-                match (&*event.kind, &*event.reference) {
-                    ("joined", "join") => return anyhow::Ok(event.seq.unwrap_or(0)),
-                    ("error", _) => anyhow::bail!("joining: {}", event.message),
-                    _ => {}
-                }
-            }
-        };
-        let seq = timeout(CONNECT_TIMEOUT, joined).await.context("not joined in time")??;
-        Ok((socket, seq))
     }
 
     /// Makes `count` connections, many of them at the same time.

@@ -10,7 +10,7 @@ use tokio::runtime::Builder;
 fn main() -> ExitCode {
     // Exits with 2 if the options are invalid.
     let options = Options::parse();
-    if let Err(problem) = options.common.check() {
+    if let Err(problem) = options.check() {
         return fail(&problem, 2);
     }
     let threads = options.common.threads as usize;

@@ -78,7 +78,7 @@ pub(crate) struct Process {
 /// The resources of a process.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Usage {
-    /// CPU time of all threads, in seconds. The resolution is 10 ms.
+    /// CPU time of all threads, in seconds.
     pub cpu_seconds: f64,
     /// Resident memory, in KiB.
     pub rss_kib: u64,
@@ -107,10 +107,39 @@ impl Process {
             Ok(line.split_whitespace().next().context("no number")?.parse()?)
         };
         Ok(Usage {
-            cpu_seconds: ticks.sum::<Result<f64, _>>()? / 100.0,
+            cpu_seconds: precise(ticks.sum::<Result<f64, _>>()? / 100.0, self.scheduled()),
             rss_kib: kib("VmRSS:")?,
             peak_kib: kib("VmHWM:")?,
             descriptors: fs::read_dir(self.folder.join("fd"))?.count() as u64,
         })
+    }
+
+    /// Returns the CPU time of the present threads in seconds, or `None` if the kernel does not count it.
+    fn scheduled(&self) -> Option<f64> {
+        let mut seconds = 0.0;
+        for thread in fs::read_dir(self.folder.join("task")).ok()? {
+            // A thread may have ended in the meantime.
+            let Ok(schedstat) = fs::read_to_string(thread.ok()?.path().join("schedstat")) else { continue };
+            seconds += schedstat.split_whitespace().next()?.parse::<f64>().ok()? / 1e9;
+        }
+        Some(seconds)
+    }
+}
+
+/// Returns the CPU time of a process. `ticks` counts all its threads, in steps of 10 ms. `scheduled` has nanoseconds,
+/// but does not count the threads that have ended.
+fn precise(ticks: f64, scheduled: Option<f64>) -> f64 {
+    scheduled.filter(|scheduled| (ticks - scheduled).abs() < 0.02).unwrap_or(ticks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_time_is_precise_unless_a_thread_has_ended() {
+        assert_eq!(precise(1.23, Some(1.2345)), 1.2345);
+        assert_eq!(precise(1.23, Some(0.7)), 1.23);
+        assert_eq!(precise(1.23, None), 1.23);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 /// Put load on a chat server and check every delivery.
 ///
@@ -39,6 +40,10 @@ pub struct Common {
     #[arg(long, global = true, value_name = "NUMBER", default_value = "100",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub connections: u32,
+
+    /// Protocol of the server
+    #[arg(long, global = true, value_enum, default_value = "chat")]
+    pub protocol: Protocol,
 
     /// Messages per second in total (storm: connections per second)
     #[arg(long, global = true, value_name = "NUMBER", default_value = "100", value_parser = rate)]
@@ -76,6 +81,21 @@ pub struct Common {
     pub patience: Duration,
 }
 
+/// The protocol of the server. Only `fanout`, `spike` and `rooms` support others than `chat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// chat.v1. Each send has a `ref` and a `key`, and its reply acknowledges it
+    Chat,
+    /// chat.v1 without `ref` and `key`. The delivery to the writer acknowledges a send, and replies are ignored
+    ChatBare,
+    /// A server that sends each text to all members of the room, whose name follows the path of --url. Its first text
+    /// is `joined`
+    Plain,
+    /// Socket.IO over WebSocket: the events `join` and `message` have a string, and the reply to `join` is `joined`
+    Socketio,
+}
+
 /// The scenarios.
 #[derive(Debug, Subcommand)]
 pub enum Scenario {
@@ -84,7 +104,7 @@ pub enum Scenario {
     /// Many small rooms with one writer each
     Rooms(Rooms),
     /// Like fanout, with ten times the rate in the middle third
-    Spike(Fanout),
+    Spike(Spike),
     /// New connections at a rate. Each stays open until the end
     Storm,
     /// Like fanout, with other members that read the history in turns. Shows whether they delay deliveries
@@ -99,9 +119,24 @@ pub enum Scenario {
     Echo(Echo),
 }
 
-/// Options of [`Scenario::Fanout`] and [`Scenario::Spike`].
+/// Options of [`Scenario::Fanout`].
 #[derive(Args, Clone, Debug)]
 pub struct Fanout {
+    /// Number of connections that write
+    #[arg(long, default_value = "4", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub senders: u32,
+    /// Number of messages that a writer sends at the same time. The rate stays the same
+    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub burst: u32,
+    /// Send the next message when an earlier one is acknowledged (closed loop), with --burst messages in flight for
+    /// each writer. Ignores --rate
+    #[arg(long)]
+    pub closed: bool,
+}
+
+/// Options of [`Scenario::Spike`].
+#[derive(Args, Clone, Debug)]
+pub struct Spike {
     /// Number of connections that write
     #[arg(long, default_value = "4", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub senders: u32,
@@ -179,6 +214,24 @@ pub enum RoundTrip {
     Ping,
     /// Send texts and expect them back. The server needs --echo
     Text,
+}
+
+impl Options {
+    /// Checks the options that depend on others.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the server is on another machine, or the scenario does not support the protocol.
+    pub fn check(&self) -> Result<()> {
+        self.common.check()?;
+        let supports_all =
+            matches!(self.scenario, Scenario::Fanout(_) | Scenario::Spike(_) | Scenario::Rooms(_));
+        ensure!(
+            supports_all || self.common.protocol == Protocol::Chat,
+            "--protocol: only fanout, spike and rooms support others than chat"
+        );
+        Ok(())
+    }
 }
 
 impl Common {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::check::Tally;
 use crate::load::Load;
 use crate::measure::Percentiles;
+use crate::options::Protocol;
 use crate::phases::PagingReport;
 use crate::scenarios::Outcome;
 
@@ -20,6 +21,8 @@ pub struct Report {
     pub scenario: String,
     /// See [`crate::options::Common`].
     pub url: String,
+    /// See [`crate::options::Common`].
+    pub protocol: Protocol,
     /// See [`crate::options::Common`].
     pub connections: u32,
     /// See [`crate::options::Common`]. `None` in a closed loop.
@@ -75,6 +78,8 @@ pub struct Server {
     pub rss_kib: [u64; 3],
     /// Memory of a connection, in KiB.
     pub rss_kib_per_connection: f64,
+    /// CPU time to connect and to join, for each connection, in microseconds.
+    pub cpu_us_per_connection: f64,
     /// The number of open file descriptors at the end.
     pub descriptors: u64,
 }
@@ -108,6 +113,7 @@ impl Report {
                     cpu_us_per_delivery: each(cpu),
                     rss_kib: [before.rss_kib, connected.rss_kib, last.rss_kib],
                     rss_kib_per_connection: all.saturating_sub(before.rss_kib) as f64 / connections,
+                    cpu_us_per_connection: (connected.cpu_seconds - before.cpu_seconds) * 1e6 / connections,
                     descriptors: last.descriptors,
                 });
             }
@@ -125,6 +131,7 @@ impl Report {
         let mut report = Self {
             scenario,
             url: common.url.clone(),
+            protocol: common.protocol,
             connections: common.connections,
             rate: (!outcome.closed).then_some(common.rate),
             size: common.size,

@@ -11,9 +11,9 @@ use anyhow::Result;
 
 use crate::check::Tally;
 use crate::load::Load;
-use crate::options::{Echo, Fanout, Options, Rooms, Scenario};
+use crate::options::{Echo, Fanout, Options, Rooms, Scenario, Spike};
 use crate::phases::PagingReport;
-use crate::workload::{Schedule, Workload, check_size};
+use crate::workload::{Schedule, Shape, Workload, check_size};
 
 /// The result of a scenario.
 #[derive(Debug, Default)]
@@ -35,16 +35,20 @@ pub(crate) struct Outcome {
 pub(crate) async fn run(load: &Arc<Load>, options: &Options) -> Result<Outcome> {
     let members = load.common.connections();
     match &options.scenario {
-        Scenario::Fanout(Fanout { senders }) => {
-            run_workload(load, 1, members, *senders as usize, Schedule::EVEN).await
+        Scenario::Fanout(Fanout { senders, burst, closed }) => {
+            let schedule = if *closed { Schedule::Closed } else { Schedule::EVEN };
+            let shape = Shape { schedule, burst: (*burst).into(), ..Shape::one_room(*senders as usize) };
+            run_workload(load, shape, members).await
         }
-        Scenario::Spike(Fanout { senders }) => {
-            run_workload(load, 1, members, *senders as usize, Schedule::SPIKE).await
+        Scenario::Spike(Spike { senders }) => {
+            let shape = Shape { schedule: Schedule::SPIKE, ..Shape::one_room(*senders as usize) };
+            run_workload(load, shape, members).await
         }
         Scenario::Rooms(Rooms { members: each, closed }) => {
             let rooms = (members / *each as usize).max(1);
             let schedule = if *closed { Schedule::Closed } else { Schedule::EVEN };
-            run_workload(load, rooms, rooms * *each as usize, rooms, schedule).await
+            let shape = Shape { rooms, schedule, ..Shape::one_room(rooms) };
+            run_workload(load, shape, rooms * *each as usize).await
         }
         Scenario::Pages(options) => pages::pages(load, options).await,
         Scenario::Storm => connections::storm(load).await,
@@ -55,20 +59,14 @@ pub(crate) async fn run(load: &Arc<Load>, options: &Options) -> Result<Outcome> 
     }
 }
 
-async fn run_workload(
-    load: &Arc<Load>,
-    rooms: usize,
-    members: usize,
-    writers: usize,
-    schedule: Schedule,
-) -> Result<Outcome> {
+async fn run_workload(load: &Arc<Load>, shape: Shape, members: usize) -> Result<Outcome> {
     check_size(load)?;
     // In a single room, the writers are added to the readers.
-    let members = if rooms == 1 { members + writers } else { members };
-    let mut workload = Workload::new(load, rooms, schedule)?;
-    workload.connect_members(members, writers).await?;
+    let members = if shape.rooms == 1 { members + shape.writers } else { members };
+    let mut workload = Workload::new(load, shape)?;
+    workload.connect_members(members).await?;
     workload.run().await?;
-    let outcome = Outcome { closed: schedule == Schedule::Closed, ..Outcome::default() };
+    let outcome = Outcome { closed: shape.schedule == Schedule::Closed, ..Outcome::default() };
     Ok(finish(&workload, workload.wait_for_deliveries().await, outcome))
 }
 

@@ -1,6 +1,5 @@
 //! The scenario of deliveries during history reads.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use crate::history_reader::HistoryReader;
 use crate::load::Load;
 use crate::options::Pages;
 use crate::phases::{PagingReport, Part, Phase, Phases};
-use crate::workload::{Reader, Schedule, Workload, check_size};
+use crate::workload::{Reader, Shape, Workload, check_size};
 
 /// The number of messages in a page, which is the limit of the server.
 const PAGE: usize = 200;
@@ -27,10 +26,11 @@ const REFERENCE: &str = "pages";
 
 pub(super) async fn pages(load: &Arc<Load>, options: &Pages) -> Result<Outcome> {
     check_size(load)?;
-    let mut workload = Workload::with_history(load, 1, Schedule::EVEN, options.history.into())?;
-    workload.fill().await?;
     let senders = options.senders as usize;
-    workload.connect_members(load.common.connections() + senders, senders).await?;
+    let shape = Shape { history: options.history.into(), ..Shape::one_room(senders) };
+    let mut workload = Workload::new(load, shape)?;
+    workload.fill().await?;
+    workload.connect_members(load.common.connections() + senders).await?;
     let (turn, turns) = watch::channel(false);
     let read = Arc::new(Mutex::new(ReadTotals::default()));
     let room = workload.room(0).name.clone();
@@ -138,7 +138,7 @@ impl Pager {
             return;
         };
         if event.reference != REFERENCE {
-            return self.reader.record(&event, &mut HashMap::new());
+            return self.reader.record(&event, None);
         }
         let asked = self.asked_at.take();
         let checked = match &*event.kind {
@@ -147,7 +147,7 @@ impl Pager {
                 self.load.round_trip.record(self.number, asked.unwrap_or_default());
                 self.page(&event)
             }
-            _ => return self.reader.record(&event, &mut HashMap::new()),
+            _ => return self.reader.record(&event, None),
         };
         if let Err(problem) = checked {
             self.load.record_ending(format!("{problem:#}"));

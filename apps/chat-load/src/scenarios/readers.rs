@@ -13,15 +13,15 @@ use tokio::time::sleep;
 use super::{Outcome, finish};
 use crate::load::Load;
 use crate::options::{Pace, Resume, Slow};
-use crate::workload::{Reader, Schedule, Workload, check_size};
+use crate::workload::{Reader, Shape, Workload, check_size};
 
 /// The receive buffer of a slow reader, in bytes.
 const SMALL_BUFFER: u32 = 4 * 1024;
 
 pub(super) async fn resuming(load: &Arc<Load>, resume: &Resume) -> Result<Outcome> {
     check_size(load)?;
-    let mut workload = Workload::new(load, 1, Schedule::EVEN)?;
-    workload.connect_members(1, 1).await?;
+    let mut workload = Workload::new(load, Shape::one_room(1))?;
+    workload.connect_members(1).await?;
     let room = workload.room(0).name.clone();
     let connect = |n: usize| {
         let (load, room) = (Arc::clone(load), room.clone());
@@ -94,8 +94,8 @@ pub(super) async fn slow(load: &Arc<Load>, slow: &Slow) -> Result<Outcome> {
     let all = load.common.connections();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of what fits")]
     let count = ((all as f64 * slow.share) as usize).max(1);
-    let mut workload = Workload::new(load, 1, Schedule::EVEN)?;
-    workload.connect_members(all.saturating_sub(count) + 4, 4).await?;
+    let mut workload = Workload::new(load, Shape::one_room(4))?;
+    workload.connect_members(all.saturating_sub(count) + 4).await?;
     let room = workload.room(0).name.clone();
     let mut outcome = Outcome {
         expects_gaps: true,

@@ -8,8 +8,7 @@ use chat_client::socket::Received;
 use chat_client::{CloseCode, RawEvent};
 use tokio::time::timeout;
 
-use super::pacer::DueMessage;
-use super::reader::Room;
+use super::room::Room;
 use super::writer::MAX_UNWRITTEN;
 use crate::load::Load;
 
@@ -21,7 +20,7 @@ pub(super) async fn fill(load: &Load, room: &Room, count: u64) -> Result<()> {
     while acknowledged < count {
         ensure!(!load.is_stopped(), "stopped while the room was filled");
         while written < count.min(acknowledged + MAX_UNWRITTEN as u64) {
-            outbox.push_back(room.command(DueMessage { number: written, due: 0 }).into());
+            outbox.push_back(room.command(written, 0).into());
             written += 1;
         }
         let received = poll_fn(|cx| socket.poll_exchange(cx, &mut outbox, true));

@@ -1,8 +1,10 @@
 //! Rooms with writers that send at a rate, and readers. Most scenarios use them.
 
 mod fill;
+mod mark;
 mod pacer;
 mod reader;
+mod room;
 mod writer;
 
 use std::sync::Arc;
@@ -10,14 +12,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
-use chat_client::Text;
-use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::mpsc;
 
 use crate::check::{SeqTable, Tally};
 use crate::load::Load;
-use pacer::{DUE_QUEUE, DueMessage, Pacer};
-pub(crate) use reader::{Reader, Room};
+use pacer::{DUE_QUEUE, DueMessages, Pacer};
+pub(crate) use reader::Reader;
+use room::Room;
+use writer::Sent;
 
 /// The limit of messages in one run.
 const MAX_MESSAGES: u64 = 100_000_000;
@@ -26,15 +28,34 @@ const MAX_MESSAGES: u64 = 100_000_000;
 #[derive(Debug)]
 pub(crate) struct Workload {
     load: Arc<Load>,
-    schedule: Schedule,
+    shape: Shape,
     rooms: Vec<Arc<Room>>,
     readers: Vec<Arc<Reader>>,
-    writers: Vec<mpsc::Sender<DueMessage>>,
+    writers: Vec<mpsc::Sender<DueMessages>>,
     /// True while the writers of a closed loop continue.
     is_closed_loop_running: Arc<AtomicBool>,
-    history: u64,
     messages: u64,
     unsent: u64,
+}
+
+/// The rooms and writers of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) rooms: usize,
+    /// The number of writers in all rooms.
+    pub(crate) writers: usize,
+    pub(crate) schedule: Schedule,
+    /// The number of messages that a writer sends at the same time. In a closed loop, the number in flight.
+    pub(crate) burst: u64,
+    /// The number of messages that [`Workload::fill`] writes into the first room.
+    pub(crate) history: u64,
+}
+
+impl Shape {
+    /// One room with an even rate.
+    pub(crate) fn one_room(writers: usize) -> Self {
+        Self { rooms: 1, writers, schedule: Schedule::EVEN, burst: 1, history: 0 }
+    }
 }
 
 /// The times at which messages are due.
@@ -53,17 +74,8 @@ impl Schedule {
 
 impl Workload {
     /// Creates rooms for the number of messages that the rate and the duration require.
-    pub(crate) fn new(load: &Arc<Load>, rooms: usize, schedule: Schedule) -> Result<Self> {
-        Self::with_history(load, rooms, schedule, 0)
-    }
-
-    /// Creates rooms. [`fill`](Self::fill) will write `history` messages into the first one.
-    pub(crate) fn with_history(
-        load: &Arc<Load>,
-        rooms: usize,
-        schedule: Schedule,
-        history: u64,
-    ) -> Result<Self> {
+    pub(crate) fn new(load: &Arc<Load>, shape: Shape) -> Result<Self> {
+        let Shape { rooms, writers, schedule, history, .. } = shape;
         let common = &load.common;
         let busiest = match schedule {
             Schedule::Paced(middle) => (2.0 + middle) / 3.0,
@@ -78,20 +90,16 @@ impl Workload {
             Schedule::Paced(_) => messages / rooms as u64 + 2,
             Schedule::Closed => MAX_MESSAGES,
         };
-        let text = "x".repeat(common.size as usize);
-        let body: Arc<RawValue> = to_raw_value(&Text::new(&text))?.into();
-        let room = |n| {
-            let (name, seqs, body) = (load.room(n)?, SeqTable::new(history + each), Arc::clone(&body));
-            Ok(Arc::new(Room { name, seqs, body }))
-        };
+        let (writers, size) = (writers.div_ceil(rooms), common.size as usize);
+        let room =
+            |n| Ok(Arc::new(Room::new(load.room(n)?, common.protocol, writers, history + each, size)?));
         Ok(Self {
             load: Arc::clone(load),
-            schedule,
+            shape,
             rooms: (0..rooms).map(room).collect::<Result<_>>()?,
             readers: Vec::new(),
             writers: Vec::new(),
             is_closed_loop_running: Arc::new(AtomicBool::new(schedule == Schedule::Closed)),
-            history,
             messages,
             unsent: 0,
         })
@@ -99,15 +107,15 @@ impl Workload {
 
     /// Writes the history as fast as the server accepts it.
     pub(crate) async fn fill(&self) -> Result<()> {
-        fill::fill(&self.load, &self.rooms[0], self.history).await
+        fill::fill(&self.load, &self.rooms[0], self.shape.history).await
     }
 
     pub(crate) fn room(&self, n: usize) -> &Arc<Room> {
         &self.rooms[n % self.rooms.len()]
     }
 
-    /// Connects members to the rooms in turn. The first `writers` of them write.
-    pub(crate) async fn connect_members(&mut self, members: usize, writers: usize) -> Result<()> {
+    /// Connects members to the rooms in turn. The first ones of them write.
+    pub(crate) async fn connect_members(&mut self, members: usize) -> Result<()> {
         let load = Arc::clone(&self.load);
         let rooms = self.rooms.clone();
         let join = |n: usize| {
@@ -119,10 +127,12 @@ impl Workload {
         joined.sort_by_key(|(n, _)| *n);
         for (n, (socket, seq)) in joined {
             let reader = self.add_reader(n, seq, true);
-            if n < writers {
-                let (due, tokens) = mpsc::channel(DUE_QUEUE);
+            if n < self.shape.writers {
+                let (due, due_messages) = mpsc::channel(DUE_QUEUE);
                 self.writers.push(due);
-                tokio::spawn(writer::write(reader, socket, tokens, Arc::clone(&self.is_closed_loop_running)));
+                let (sent, running) =
+                    (Sent::by(n / self.rooms.len()), Arc::clone(&self.is_closed_loop_running));
+                tokio::spawn(writer::write(reader, sent, socket, due_messages, running));
             } else {
                 tokio::spawn(reader::read(reader, socket));
             }
@@ -150,9 +160,10 @@ impl Workload {
             load: Arc::clone(&load),
             start,
             writers: std::mem::take(&mut self.writers),
-            first: self.history,
+            first: self.shape.history,
             messages: self.messages,
-            schedule: self.schedule,
+            burst: self.shape.burst,
+            schedule: self.shape.schedule,
         };
         let pacing = thread::Builder::new().name("pacer".to_owned()).spawn(move || pacer.run())?;
         let limit = load.common.duration + load.common.patience;
@@ -188,7 +199,8 @@ impl Workload {
             all.add(&reader.tally());
         }
         // A message that the server stored twice reached the readers as two messages.
-        all.duplicated += self.rooms.iter().map(|room| room.seqs.duplicates()).sum::<u64>();
+        all.duplicated +=
+            self.rooms.iter().flat_map(|room| &room.tables).map(SeqTable::duplicates).sum::<u64>();
         all
     }
 
@@ -216,7 +228,7 @@ mod tests {
     fn a_message_at_the_seq_of_another_is_altered() {
         let options = Options::parse_from(["chat-load", "fanout"]);
         let load = Load::new(&options.common).unwrap();
-        let mut workload = Workload::new(&load, 1, Schedule::EVEN).unwrap();
+        let mut workload = Workload::new(&load, Shape::one_room(1)).unwrap();
         let [one, other] = [0, 1].map(|n| workload.add_reader(n, 0, true));
         let body = &*one.room.body.get().to_owned();
         one.receive(1, "0.5", body);

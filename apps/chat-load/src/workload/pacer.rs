@@ -18,11 +18,12 @@ pub(super) const DUE_QUEUE: usize = 4_096;
 /// The interval at which the pacer checks for a stop, in microseconds.
 const STOP_CHECK_US: u64 = 100_000;
 
-/// A message that is due.
+/// Messages that are due at the same time, from one writer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct DueMessage {
-    /// The number of the message in this run.
-    pub(super) number: u64,
+pub(super) struct DueMessages {
+    /// The number of the first message in this run.
+    pub(super) first: u64,
+    pub(super) count: u64,
     /// The time, in microseconds.
     pub(super) due: u64,
 }
@@ -32,16 +33,18 @@ pub(super) struct DueMessage {
 pub(super) struct Pacer {
     pub(super) load: Arc<Load>,
     pub(super) start: u64,
-    pub(super) writers: Vec<mpsc::Sender<DueMessage>>,
+    pub(super) writers: Vec<mpsc::Sender<DueMessages>>,
     /// The number of the first message.
     pub(super) first: u64,
     pub(super) messages: u64,
+    /// The number of messages that are due at the same time.
+    pub(super) burst: u64,
     pub(super) schedule: Schedule,
 }
 
 impl Pacer {
     /// Returns the number of messages that no writer accepted, and the writers, which end when they are dropped.
-    pub(super) fn run(self) -> (u64, Vec<mpsc::Sender<DueMessage>>) {
+    pub(super) fn run(self) -> (u64, Vec<mpsc::Sender<DueMessages>>) {
         let unsent = match self.schedule {
             Schedule::Paced(middle) => self.pace(middle),
             Schedule::Closed => self.start_closed_loop(),
@@ -53,26 +56,28 @@ impl Pacer {
         let limit = self.load.common.duration + self.load.common.patience;
         let limit = self.start + u64::try_from(limit.as_micros()).unwrap_or(u64::MAX / 2);
         let mut unsent = 0;
-        for n in 0..self.messages {
+        for n in (0..self.messages).step_by(usize::try_from(self.burst).unwrap_or(1)) {
+            let count = self.burst.min(self.messages - n);
             let due = self.start + due_at(n, self.load.common.rate, self.load.common.duration, middle);
             self.sleep_until(due);
             if self.load.is_stopped() {
                 break;
             }
-            if self.hand_to_writer(DueMessage { number: self.first + n, due }, limit) {
-                self.load.sent.fetch_add(1, Ordering::Relaxed);
+            if self.hand_to_writer(DueMessages { first: self.first + n, count, due }, limit) {
+                self.load.sent.fetch_add(count, Ordering::Relaxed);
             } else {
-                unsent += 1;
+                unsent += count;
             }
         }
         unsent
     }
 
-    /// Gives every writer its first message and waits until the time is over.
+    /// Gives every writer its first messages and waits until the time is over.
     fn start_closed_loop(&self) -> u64 {
         for writer in &self.writers {
             // A writer whose connection has ended reports that itself.
-            let _ended = writer.try_send(DueMessage { number: self.load.next_message(), due: clock::now() });
+            let first = self.load.next_messages(self.burst);
+            let _ended = writer.try_send(DueMessages { first, count: self.burst, due: clock::now() });
         }
         let duration = u64::try_from(self.load.common.duration.as_micros()).unwrap_or(u64::MAX / 2);
         self.sleep_until(self.start + duration);
@@ -85,11 +90,11 @@ impl Pacer {
         }
     }
 
-    /// Hands a message to its writer. Returns false if the writer has ended, or its queue is full at the time limit.
-    fn hand_to_writer(&self, message: DueMessage, limit: u64) -> bool {
-        let writer = usize::try_from(message.number).unwrap_or(0) % self.writers.len();
+    /// Hands messages to their writer. Returns false if the writer has ended, or its queue is full at the time limit.
+    fn hand_to_writer(&self, messages: DueMessages, limit: u64) -> bool {
+        let writer = usize::try_from(messages.first / self.burst).unwrap_or(0) % self.writers.len();
         loop {
-            match self.writers[writer].try_send(message) {
+            match self.writers[writer].try_send(messages) {
                 Ok(()) => return true,
                 Err(TrySendError::Closed(_)) => return false,
                 // Latencies count from the due time, so this wait hides nothing.

@@ -1,47 +1,19 @@
 //! Readers, which check the messages of a room.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chat_client::socket::Socket;
-use chat_client::{Command, ErrorCode, RawEvent, RoomName};
+use chat_client::{ErrorCode, RawEvent};
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
-use super::pacer::DueMessage;
-use crate::check::{SeqTable, Stream, Tally};
+use super::mark::Mark;
+use super::room::{Frame, Room};
+use super::writer::Sent;
+use crate::check::{Stream, Tally};
 use crate::load::Load;
-
-#[derive(Debug)]
-pub(crate) struct Room {
-    pub(crate) name: RoomName,
-    pub(super) seqs: SeqTable,
-    /// The body of all messages.
-    pub(super) body: Arc<RawValue>,
-}
-
-impl Room {
-    /// Returns the command that sends a message. The key contains the number and the due time.
-    pub(super) fn command(&self, DueMessage { number, due }: DueMessage) -> String {
-        let (reference, key) = (number.to_string(), format!("{number}.{due}"));
-        let body = RawValue::to_owned(&self.body);
-        Command::Send { room: self.name.clone(), key: Some(key), body }.encode(Some(&reference))
-    }
-
-    /// Records a message at a `seq`. Returns false if another message is recorded there.
-    pub(super) fn agrees(&self, seq: u64, number: u64) -> bool {
-        self.seqs.agrees(seq, number)
-    }
-
-    /// Returns the due time of a message, or `None` if its key or body is wrong, or another message is recorded at its
-    /// `seq`.
-    pub(crate) fn due(&self, seq: u64, key: &str, body: &str) -> Option<u64> {
-        let (number, due) = key.split_once('.')?;
-        let (number, due) = (number.parse().ok()?, due.parse().ok()?);
-        (self.agrees(seq, number) && body == self.body.get()).then_some(due)
-    }
-}
+use crate::options::Protocol;
 
 /// A reader of a room, and the result of its checks.
 #[derive(Debug)]
@@ -49,7 +21,8 @@ pub(crate) struct Reader {
     pub(super) load: Arc<Load>,
     pub(super) room: Arc<Room>,
     number: usize,
-    stream: Mutex<Stream>,
+    /// One stream for each table of the room.
+    streams: Mutex<Vec<Stream>>,
     /// True if the connection has ended for good.
     ended: AtomicBool,
     /// True if its latencies are recorded.
@@ -62,7 +35,7 @@ impl Reader {
             load: Arc::clone(load),
             room: Arc::clone(room),
             number,
-            stream: Mutex::new(Stream::after(seq)),
+            streams: Mutex::new(room.tables.iter().map(|_| Stream::after(seq)).collect()),
             ended: AtomicBool::new(false),
             measured,
         }
@@ -74,26 +47,42 @@ impl Reader {
 
     /// Returns true if it has received every message, or its connection has ended.
     pub(super) fn is_done(&self) -> bool {
-        self.ended.load(Ordering::Relaxed) || self.stream.lock().reached(self.room.seqs.last())
+        self.ended.load(Ordering::Relaxed)
+            || self
+                .streams
+                .lock()
+                .iter()
+                .zip(&self.room.tables)
+                .all(|(stream, table)| stream.reached(table.last()))
     }
 
-    /// Checks a message.
+    /// Checks a message whose identity is in its key.
     pub(crate) fn receive(&self, seq: u64, key: &str, body: &str) {
-        let due = self.room.due(seq, key, body);
-        let mut stream = self.stream.lock();
-        stream.receive(seq);
+        self.count(0, seq, self.room.due(seq, key, body));
+    }
+
+    /// Counts a message at a position of a stream. `due` is `None` if it is not the message of this position.
+    fn count(&self, stream: usize, seq: u64, due: Option<u64>) {
+        let mut streams = self.streams.lock();
+        streams[stream].receive(seq);
         if due.is_none() {
-            stream.count_altered();
+            streams[stream].count_altered();
         }
-        drop(stream);
+        drop(streams);
         self.load.delivered.fetch_add(1, Ordering::Relaxed);
         if let Some(due) = due.filter(|_| self.measured) {
             self.load.record_delivery(self.number, due);
         }
     }
 
+    /// Counts a message whose identity is in its text.
+    fn count_marked(&self, stream: usize, seq: u64, mark: Option<Mark>) {
+        let mark = mark.filter(|mark| self.room.tables[stream].agrees(seq, mark.number));
+        self.count(stream, seq, mark.map(|mark| mark.due));
+    }
+
     pub(crate) fn gap(&self, from: u64, to: u64) {
-        self.stream.lock().gap(from, to);
+        self.streams.lock()[0].gap(from, to);
     }
 
     /// Records that the connection has ended for good.
@@ -102,33 +91,54 @@ impl Reader {
     }
 
     pub(crate) fn tally(&self) -> Tally {
-        self.stream.lock().tally(self.room.seqs.last())
-    }
-
-    pub(super) fn handle(&self, text: &str, unacknowledged: &mut HashMap<u64, u64>) {
-        match RawEvent::parse(text) {
-            Ok(event) => self.record(&event, unacknowledged),
-            Err(_) => self.load.record_ending("a frame that is not an event".to_owned()),
+        let mut all = Tally::default();
+        for (stream, table) in self.streams.lock().iter().zip(&self.room.tables) {
+            all.add(&stream.tally(table.last()));
         }
+        all
     }
 
-    /// Records an event. `unacknowledged` has the due times of the own messages by number.
-    pub(crate) fn record(&self, event: &RawEvent<'_>, unacknowledged: &mut HashMap<u64, u64>) {
+    /// Checks a frame. `sent` is present if the reader writes, too. Returns the reply that the frame expects.
+    pub(super) fn handle(&self, text: &str, sent: Option<&mut Sent>) -> Option<&'static str> {
+        match self.room.protocol {
+            Protocol::Chat | Protocol::ChatBare => match RawEvent::parse(text) {
+                Ok(event) => self.record(&event, sent),
+                Err(_) => self.load.record_ending("a frame that is not an event".to_owned()),
+            },
+            Protocol::Plain | Protocol::Socketio => match self.room.parse(text) {
+                Frame::Message(Some(mark)) => {
+                    self.count_marked(mark.writer, mark.position, Some(mark));
+                    self.acknowledge_own(mark, sent);
+                }
+                Frame::Message(None) => self.streams.lock()[0].count_altered(),
+                Frame::Ping(reply) => return Some(reply),
+            },
+        }
+        None
+    }
+
+    /// Checks an event. `sent` is present if the reader writes, too.
+    pub(crate) fn record(&self, event: &RawEvent<'_>, sent: Option<&mut Sent>) {
         match &*event.kind {
             "message" if event.room == self.room.name.as_str() => {
-                self.receive(event.seq.unwrap_or(0), &event.key, event.body.map_or("", RawValue::get));
+                let (seq, body) = (event.seq.unwrap_or(0), event.body.map_or("", RawValue::get));
+                if self.room.protocol == Protocol::Chat {
+                    self.receive(seq, &event.key, body);
+                } else {
+                    let mark = self.room.mark_of_body(body);
+                    self.count_marked(0, seq, mark);
+                    if let Some(mark) = mark {
+                        self.acknowledge_own(mark, sent);
+                    }
+                }
             }
             "gap" => self.gap(event.from.unwrap_or(0), event.to.unwrap_or(0)),
+            // Without a `ref`, it does not say which message it acknowledges.
+            "sent" if self.room.protocol == Protocol::ChatBare => {}
             "sent" => {
                 let number = event.reference.parse().unwrap_or(u64::MAX);
-                let Some(due) = unacknowledged.remove(&number) else {
-                    self.load.record_ending("acknowledged twice or never sent".to_owned());
-                    return;
-                };
-                self.load.acknowledged.fetch_add(1, Ordering::Relaxed);
-                self.load.acknowledge.record(self.number, due);
-                if !self.room.agrees(event.seq.unwrap_or(0), number) {
-                    self.stream.lock().count_altered();
+                if self.acknowledge(number, sent) && !self.room.agrees(event.seq.unwrap_or(0), number) {
+                    self.streams.lock()[0].count_altered();
                 }
             }
             "error" => {
@@ -137,18 +147,42 @@ impl Reader {
             _ => {}
         }
     }
+
+    /// Acknowledges a message, if it is an own one. Own messages must come back in their order.
+    fn acknowledge_own(&self, mark: Mark, sent: Option<&mut Sent>) {
+        if let Some(sent) = sent.filter(|sent| sent.writer == mark.writer) {
+            if !sent.is_next(mark.position) {
+                self.load.record_ending("an own message that came out of order".to_owned());
+            }
+            self.acknowledge(mark.number, Some(sent));
+        }
+    }
+
+    /// Returns false if the message is not unacknowledged.
+    fn acknowledge(&self, number: u64, sent: Option<&mut Sent>) -> bool {
+        let Some(due) = sent.and_then(|sent| sent.unacknowledged.remove(&number)) else {
+            self.load.record_ending("acknowledged twice or never sent".to_owned());
+            return false;
+        };
+        self.load.acknowledged.fetch_add(1, Ordering::Relaxed);
+        self.load.acknowledge.record(self.number, due);
+        true
+    }
 }
 
 pub(super) async fn read(reader: Arc<Reader>, mut socket: Socket) {
-    let mut none = HashMap::new();
     loop {
-        match socket.receive().await {
-            Ok(text) => reader.handle(&text, &mut none),
-            Err(lost) => {
-                reader.load.record_lost(&lost);
-                reader.end();
-                return;
-            }
+        let handled = match socket.receive().await {
+            Ok(text) => match reader.handle(&text, None) {
+                Some(reply) => socket.send(reply).await,
+                None => Ok(()),
+            },
+            Err(lost) => Err(lost),
+        };
+        if let Err(lost) = handled {
+            reader.load.record_lost(&lost);
+            reader.end();
+            return;
         }
     }
 }

@@ -135,7 +135,9 @@ async fn invalid_options_give_exit_code_2() -> Result<()> {
         "fanout --url ws://127.0.0.1@192.0.2.1:80/ws",
         "slow --share 2",
         "pages --turns 0",
-        "fanout --closed",
+        "spike --closed",
+        "pages --protocol chat-bare",
+        "idle --protocol plain",
     ] {
         let output = chat_load(arguments).output().await?;
         ensure!(output.status.code() == Some(2), "{arguments}: {}", output.status);
