@@ -85,9 +85,9 @@ pub struct Common {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
-    /// chat.v1. Each send has a `ref` and a `key`, and its reply acknowledges it
+    /// The protocol chat.v1. Each send has a `ref` and a `key`, and its reply acknowledges it
     Chat,
-    /// chat.v1 without `ref` and `key`. The delivery to the writer acknowledges a send, and replies are ignored
+    /// The protocol chat.v1 without `ref` and `key`. The delivery to the writer acknowledges a send, and replies are ignored
     ChatBare,
     /// A server that sends each text to all members of the room, whose name follows the path of --url. Its first text
     /// is `joined`

@@ -127,8 +127,8 @@ pub trait Connection {
 
     /// Returns the direct writer of a connection whose transport is a socket of its own.
     ///
-    /// A room then writes its events to the connection without its task, while no frame waits there. By default there is
-    /// no direct writer, and the session sends everything.
+    /// A room then writes its events to the connection without its task, while no frame waits there. By default there
+    /// is no direct writer, and the session sends everything.
     fn direct(&self) -> Option<Arc<dyn DirectWrite>> {
         None
     }
@@ -147,8 +147,8 @@ pub trait Connection {
 
 /// The writing end of a socket, for any task.
 pub trait DirectWrite: std::fmt::Debug + Send + Sync {
-    /// Writes as many of these bytes as the socket takes now, and returns their number. The bytes are unmasked frames of
-    /// a WebSocket (RFC 6455 section 5.2). It does not wait and calls no method of the chat, because locks are held.
+    /// Writes as many of these bytes as the socket takes now, and returns their number. The bytes are unmasked frames
+    /// of a WebSocket (RFC 6455 section 5.2). It does not wait and calls no method of the chat, because locks are held.
     ///
     /// # Errors
     ///

@@ -123,7 +123,8 @@ impl Membership {
         self.room.is_flushing()
     }
 
-    /// Lets the session take the events of the room without a flush. Only the session calls it, so no task must be woken.
+    /// Lets the session take the events of the room without a flush. Only the session calls it, so no task must be
+    /// woken.
     pub(crate) fn queue(&self) {
         self.seat.with(|member| {
             if let Some(seat) = self.room.state().wake(member) {

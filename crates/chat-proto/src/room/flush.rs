@@ -6,8 +6,8 @@ use super::{Cursor, Member, Room, RoomEvent};
 
 /// The newest events of a room, for the members that have taken all events before them.
 ///
-/// The caller writes a flush to each [direct member](Room::write_directly) itself, so the member's task does not run. It
-/// calls [`Member::progress`] for each of them, and [`Room::wake`] for those that cannot get the flush in this way.
+/// The caller writes a flush to each [direct member](Room::write_directly) itself, so the member's task does not run.
+/// It calls [`Member::progress`] for each of them, and [`Room::wake`] for those that cannot get the flush in this way.
 ///
 /// ```
 /// use chat_proto::command::JoinFrom;
