@@ -87,7 +87,8 @@ pub struct Common {
 pub enum Protocol {
     /// The protocol chat.v1. Each send has a `ref` and a `key`, and its reply acknowledges it
     Chat,
-    /// The protocol chat.v1 without `ref` and `key`. The delivery to the writer acknowledges a send, and replies are ignored
+    /// The protocol chat.v1 without `ref` and `key`. The delivery to the writer acknowledges a send, and replies are
+    /// ignored
     ChatBare,
     /// A server that sends each text to all members of the room, whose name follows the path of --url. Its first text
     /// is `joined`
