@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use crate::load::{CONNECT_TIMEOUT, Load};
 use crate::options::Protocol;
+use crate::workload::{PING, PONG};
 
 impl Load {
     /// Connects and joins a room. Returns the connection and the newest message.
@@ -62,9 +63,15 @@ async fn join(socket: &mut Socket, room: &RoomName) -> Result<u64> {
     }
 }
 
-/// Receives a text that starts with `start`.
+/// Receives a text that starts with `start`. A ping of Engine.IO may come first, and is answered.
 async fn expect(socket: &mut Socket, start: &str) -> Result<()> {
-    let text = socket.receive().await.with_context(|| format!("waiting for {start}"))?;
-    anyhow::ensure!(text.starts_with(start), "expected {start}, received {text}");
-    Ok(())
+    loop {
+        let text = socket.receive().await.with_context(|| format!("waiting for {start}"))?;
+        if text.as_str() == PING {
+            socket.send(PONG).await?;
+            continue;
+        }
+        anyhow::ensure!(text.starts_with(start), "expected {start}, received {text}");
+        return Ok(());
+    }
 }

@@ -19,6 +19,7 @@ use crate::load::Load;
 use pacer::{DUE_QUEUE, DueMessages, Pacer};
 pub(crate) use reader::Reader;
 use room::Room;
+pub(crate) use room::{PING, PONG};
 use writer::Sent;
 
 /// The limit of messages in one run.

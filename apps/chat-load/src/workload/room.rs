@@ -9,10 +9,10 @@ use crate::check::SeqTable;
 use crate::options::Protocol;
 
 /// The ping of Engine.IO, on which Socket.IO is built.
-const PING: &str = "2";
+pub(crate) const PING: &str = "2";
 
 /// The reply to [`PING`].
-const PONG: &str = "3";
+pub(crate) const PONG: &str = "3";
 
 /// A room of a run.
 #[derive(Debug)]

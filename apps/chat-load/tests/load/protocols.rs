@@ -68,7 +68,10 @@ async fn serve(stream: TcpStream, rooms: Rooms, protocol: &str, fault: Fault) {
     let joined = match protocol {
         "socketio" => {
             send(&mut socket, r#"0{"sid":"1"}"#).await;
+            // The first ping may come before the client has joined.
+            send(&mut socket, "2").await;
             assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("40"));
+            assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("3"));
             send(&mut socket, r#"40{"sid":"1"}"#).await;
             room = socket.next().await.unwrap().unwrap().to_string();
             r#"42["joined"]"#
