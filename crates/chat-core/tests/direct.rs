@@ -93,6 +93,42 @@ async fn events_from_before_a_command_are_sent_before_its_reply() {
     assert_eq!(types(&ann.events().await), ["message", "pong"]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn messages_from_runtimes_that_do_not_run_afterwards_are_delivered() {
+    let chat = Chat::default();
+    let mut ann = member(&chat, "ann").await;
+    for _ in 0..2 {
+        let chat = chat.clone();
+        let posting = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            let runtime = runtime.expect("a runtime");
+            runtime.block_on(post(&chat, 1));
+            runtime
+        });
+        let stopped = posting.join().expect("posted");
+        while ann.event().await["type"] != "message" {}
+        stopped.shutdown_background();
+    }
+}
+
+#[test]
+fn members_whose_flush_was_given_up_take_the_events_themselves() {
+    let build = || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let (first, second) = (build().expect("a runtime"), build().expect("a runtime"));
+    let chat = Chat::default();
+    let mut ann = first.block_on(member(&chat, "ann"));
+    // The last direct member decides where flushes run.
+    let bob = second.block_on(member(&chat, "bob"));
+    second.block_on(settle());
+    first.block_on(async { ann.events().await });
+    drop(second);
+    drop(bob);
+    first.block_on(async {
+        post(&chat, 1).await;
+        assert_eq!(seqs(&ann.events().await), [1]);
+    });
+}
+
 /// The events of a peer of the test below, as it gets them.
 struct Follower {
     peer: Peer,

@@ -14,6 +14,9 @@ use crate::codec::close_payload;
 /// The longest payload of a control frame.
 const MAX_CONTROL_BYTES: usize = 125;
 
+/// The bytes beside its payload, and beside as many again, that a frame may keep allocated.
+const MAX_UNUSED_BYTES: usize = 64;
+
 /// A decoder of the frames of a client. It holds memory only for a frame or a message that is incomplete, so that an
 /// idle connection costs none.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(crate) struct Decoder {
     max: usize,
     /// The bytes that were read and not decoded.
     bytes: BytesMut,
+    /// The size of the allocation of `bytes`, at least.
+    allocated: usize,
     /// The header of a frame whose payload is incomplete, and the length of the payload.
     header: Option<(FrameHeader, usize)>,
     /// The message whose last fragment has not come.
@@ -53,12 +58,13 @@ struct Fragments {
 impl Decoder {
     /// Returns a decoder for messages of at most `max` bytes.
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, bytes: BytesMut::new(), header: None, message: None }
+        Self { max, bytes: BytesMut::new(), allocated: 0, header: None, message: None }
     }
 
     /// Adds bytes that were read.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+        self.allocated = self.allocated.max(self.bytes.capacity());
     }
 
     /// Returns the next message or control frame, or `None` if it is incomplete.
@@ -89,7 +95,7 @@ impl Decoder {
             self.header = Some((header, length));
             return Ok(None);
         }
-        let payload = if self.bytes.len() == length {
+        let payload = if self.bytes.len() == length && self.allocated <= 2 * length + MAX_UNUSED_BYTES {
             mem::take(&mut self.bytes)
         } else {
             // Copied, because a slice would keep all bytes of the read.
@@ -97,6 +103,9 @@ impl Decoder {
             self.bytes.advance(length);
             payload
         };
+        if self.bytes.is_empty() {
+            (self.bytes, self.allocated) = (BytesMut::new(), 0);
+        }
         Ok(Some((header, payload)))
     }
 
@@ -308,6 +317,21 @@ mod tests {
                 assert_eq!((&received[..], result), (&[][..], Err(expected)), "{frames:x?} in {size}");
             }
         }
+    }
+
+    #[test]
+    fn a_small_frame_at_the_end_of_a_read_does_not_keep_the_read() {
+        let read = [frame(0x82, &[0; 100]).repeat(40), frame(0x89, b""), frame(0x89, b"ping")].concat();
+        let mut decoder = Decoder::new(8_000);
+        decoder.push(&read);
+        let read = decoder.bytes.as_ptr_range();
+        while let Some(received) = decoder.decode().expect("valid frames") {
+            let (Received::Binary(payload) | Received::Ping(payload)) = received else {
+                panic!("{received:?}");
+            };
+            assert!(!read.contains(&payload.as_ptr()), "{} bytes keep the read", payload.len());
+        }
+        assert_eq!(decoder.bytes.capacity(), 0);
     }
 
     #[test]

@@ -14,8 +14,10 @@
 //! [outlet]: super::outlet::Outlet
 //! [seat]: super::seat::Seat
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 
 use bytes::Bytes;
 use chat_proto::frames;
@@ -150,11 +152,14 @@ impl Shared {
     fn write_chunk(&self, chunk: &mut Vec<Arc<Seat>>, batch: &Batch) {
         let mut written = 0;
         for seat in chunk.drain(..) {
-            match seat.flush(self, batch) {
-                Flushed::Written => written += 1,
-                Flushed::Skipped | Flushed::Left(None) => {}
-                Flushed::Left(Some(waker)) => waker.wake(),
-            }
+            let waker = match seat.flush(self, batch) {
+                Flushed::Written(waker) => {
+                    written += 1;
+                    waker
+                }
+                Flushed::Left(waker) => waker,
+            };
+            waker.into_iter().for_each(Waker::wake);
         }
         if written > 0
             && let Some(rooms) = self.rooms.upgrade()
@@ -175,20 +180,24 @@ impl Task {
     /// Writes chunks until nothing is left.
     async fn run(mut self) {
         let mut chunk = Vec::new();
-        let mut is_written = false;
+        let mut written = None;
         for turn in 1.. {
-            let Some(batch) = self.next_chunk(&mut chunk, is_written) else { return };
+            let Some(batch) = self.next_chunk(&mut chunk, written.as_ref()) else { return };
             self.room.write_chunk(&mut chunk, &batch);
-            is_written = true;
+            written = Some(batch);
             if turn % CHUNKS_PER_TURN == 0 {
                 yield_now().await;
             }
         }
     }
 
-    fn next_chunk(&mut self, chunk: &mut Vec<Arc<Seat>>, is_written: bool) -> Option<Arc<Batch>> {
+    /// Takes the next chunk, after one of this batch was written.
+    fn next_chunk(&mut self, chunk: &mut Vec<Arc<Seat>>, written: Option<&Arc<Batch>>) -> Option<Arc<Batch>> {
         let mut state = self.room.lock();
-        if is_written && let Some(round) = &mut state.flushing.round {
+        // The flush of the chunk may have been given up.
+        if let Some(round) = &mut state.flushing.round
+            && written.is_some_and(|batch| Arc::ptr_eq(batch, &round.batch))
+        {
             round.in_work -= 1;
         }
         let Some(batch) = state.next_chunk(chunk) else {
@@ -208,11 +217,20 @@ impl Task {
 }
 
 impl Drop for Task {
-    // If the runtime of the task has ended, the next change starts another one.
+    // The task was given up, because its runtime has ended or a waker has panicked. The members take the events themselves.
     fn drop(&mut self) {
-        if !self.is_over {
-            let mut state = self.room.lock();
-            self.room.end_flush(&mut state);
+        if self.is_over {
+            return;
+        }
+        let mut state = self.room.lock();
+        state.flushing.round = None;
+        let members = state.room.wake_direct_members();
+        let wakers: Vec<_> = members.filter_map(|seat| seat.inbox().push(self.room.name().clone())).collect();
+        self.room.end_flush(&mut state);
+        drop(state);
+        for waker in wakers {
+            // A panic here would abort the process, if it is another panic that drops the task.
+            let _panicked = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct State {
     /// The bytes of the tail.
     charge: Charge,
     pub(super) flushing: Flushing,
+    /// The runtime of the last direct member. The runtime of a change may not run after it.
+    flush_runtime: Option<Handle>,
     /// True while a task repairs a hole.
     pub(super) repairing: bool,
     /// The runtime of the repair task. A store may report from a thread that has none.
@@ -67,6 +69,7 @@ impl LiveRoom {
             started: Instant::now(),
             charge: rooms.budget.charge(Kind::Tail),
             flushing: Flushing::default(),
+            flush_runtime: None,
             repairing: false,
             runtime: Handle::current(),
         };
@@ -149,6 +152,11 @@ impl LiveRoom {
         room.is_empty() && room.head() == 0
     }
 
+    /// Lets flushes run in the runtime of the caller, which is the session of a direct member.
+    pub(super) fn flush_in_this_runtime(&self) {
+        self.shared.lock().flush_runtime = Some(Handle::current());
+    }
+
     /// Returns a flag that is true once the log has a message.
     pub(super) fn has_messages(&self) -> &Arc<AtomicBool> {
         &self.shared.has_messages
@@ -189,6 +197,10 @@ impl Shared {
         }
         let over_budget = state.charge(self).then(|| Arc::clone(state.charge.budget()));
         drop(state);
+        // Before the wakers, which may panic.
+        if let Some(runtime) = flush {
+            self.spawn_flush(&runtime);
+        }
         wakers.into_iter().for_each(Waker::wake);
         if let Some(budget) = over_budget {
             budget.make_space(0);
@@ -199,13 +211,14 @@ impl Shared {
         if let Some((runtime, task)) = timer {
             runtime.spawn(task.run());
         }
-        if let Some(runtime) = flush {
-            self.spawn_flush(&runtime);
-        }
         if let Some(rooms) = rooms {
             rooms.publish_announced();
         }
         changed
+    }
+
+    pub(super) fn name(&self) -> &RoomName {
+        &self.name
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -237,7 +250,8 @@ impl State {
 
     /// Returns the runtime of the task that must be started to flush the room, if it has something to flush.
     fn start_flush(&mut self) -> Option<Handle> {
-        (self.room.needs_flush() && self.flushing.start()).then(|| self.runtime())
+        let runtime = self.flush_runtime.as_ref().filter(|_| self.room.needs_flush())?;
+        self.flushing.start().then(|| runtime.clone())
     }
 
     /// Returns the time at which the timer of the room is due, if no task waits for it.

@@ -21,11 +21,9 @@ pub(crate) struct Seat {
 /// The result of a flush for one member.
 #[derive(Debug)]
 pub(super) enum Flushed {
-    /// The events were written.
-    Written,
-    /// The member has the events, or has left.
-    Skipped,
-    /// The session of the member continues, if it must be woken with this waker.
+    /// The events were written. If a part is left, the session sends it and is woken.
+    Written(Option<Waker>),
+    /// The member has the events, has left, or is woken to take them.
     Left(Option<Waker>),
 }
 
@@ -55,17 +53,17 @@ impl Seat {
     /// which takes the events itself.
     pub(super) fn flush(&self, room: &Shared, batch: &Batch) -> Flushed {
         let mut member = self.member.lock();
-        let Some(member) = member.as_mut() else { return Flushed::Skipped };
+        let Some(member) = member.as_mut() else { return Flushed::Left(None) };
         match member.progress(batch.flush()) {
-            Progress::Done => return Flushed::Skipped,
+            Progress::Done => return Flushed::Left(None),
             Progress::Next => match self.inbox.outlet.write(batch.frames(), batch.count()) {
                 Written::All => {
                     member.advance(batch.flush());
-                    return Flushed::Written;
+                    return Flushed::Written(None);
                 }
                 Written::Part => {
                     member.advance(batch.flush());
-                    return Flushed::Left(self.inbox.waker.take());
+                    return Flushed::Written(self.inbox.waker.take());
                 }
                 Written::Nothing => {}
             },

@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 
+use super::state::Waiting;
 use super::{Cursor, Member, Room, RoomEvent};
 
 /// The newest events of a room, for the members that have taken all events before them.
@@ -104,11 +105,12 @@ impl<W> Room<W> {
     /// once [`flushed`](Self::flushed) was called.
     ///
     /// A flush without events is for members that are behind, for example because the log has started a new epoch.
-    pub fn flush(&self) -> Option<Flush> {
+    pub fn flush(&mut self) -> Option<Flush> {
         if !self.needs_flush() {
             return None;
         }
         let (from, events, to) = self.tail.batch(self.flushed.0, self.max_batch);
+        self.flush_to = to.position;
         let has_exception = events.iter().any(|event| event.except.is_some());
         Some(Flush { from, to, generation: self.generation, events, has_exception })
     }
@@ -123,6 +125,12 @@ impl<W> Room<W> {
     /// Records that each direct member has got a flush, has it already, or was woken.
     pub fn flushed(&mut self, flush: &Flush) {
         self.flushed = (flush.to.position, flush.generation);
+    }
+
+    /// Returns the wakers of the direct members that are not awake, because a [`flush`](Self::flush) was given up before
+    /// all of them got it.
+    pub fn wake_direct_members(&mut self) -> impl Iterator<Item = &W> {
+        self.members.values_mut().filter(|waiting| waiting.is_direct).filter_map(Waiting::wake)
     }
 
     /// Returns the number of direct members.

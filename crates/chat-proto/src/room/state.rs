@@ -60,6 +60,8 @@ pub struct Room<W> {
     /// The position up to which the room is flushed, and the generation of its log at that time. Each direct member
     /// that is not awake has the events before this position.
     pub(super) flushed: (u64, u64),
+    /// The end of the last flush that was begun. Some direct members have its events.
+    pub(super) flush_to: u64,
     /// True if something has happened since the last [`to_wake`](Self::to_wake).
     pub(super) has_news: bool,
 }
@@ -96,6 +98,7 @@ impl<W> Room<W> {
             members: BTreeMap::new(),
             direct: 0,
             flushed: (0, 0),
+            flush_to: 0,
             has_news: false,
         }
     }
@@ -279,6 +282,9 @@ impl<W> Room<W> {
     pub(super) fn drop_presence(&mut self) {
         let flushed = self.flushed.0;
         let positions = self.members.values().map(|waiting| waiting.position(flushed));
+        // Each direct member is at its own position, where the last flush begins, or where it ends.
+        let flushes = [flushed, self.flush_to].into_iter().filter(|_| self.direct > 0);
+        let positions = positions.chain(flushes);
         self.missed.drop_before(self.tail.start(), positions);
     }
 
@@ -325,11 +331,11 @@ impl<W> Room<W> {
 
 impl<W> Waiting<W> {
     /// Returns the waker, unless the member is awake.
-    fn wake(&mut self) -> Option<&W> {
+    pub(super) fn wake(&mut self) -> Option<&W> {
         (!std::mem::replace(&mut self.is_awake, true)).then_some(&self.waker)
     }
 
-    /// Returns the position of the member, or an earlier one, if the room is flushed up to `flushed`.
+    /// Returns the position of the member, unless a flush has moved it. The room is flushed up to `flushed`.
     fn position(&self, flushed: u64) -> u64 {
         if self.is_direct && !self.is_awake { self.position.max(flushed) } else { self.position }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chat_proto::command::JoinFrom;
-use chat_proto::room::{Delivery, Member, Room};
+use chat_proto::room::{Delivery, Member, Progress, Room, RoomEvent};
 use chat_proto::{Limits, LogBounds, User};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -48,6 +48,11 @@ impl Observer {
         };
         let bytes: usize = events.iter().map(|event| event.frame.len()).sum();
         assert!(events.len() == 1 || bytes <= 64 * 1024);
+        self.see(&events);
+        true
+    }
+
+    fn see(&mut self, events: &[RoomEvent]) {
         for event in events {
             let event: Value = serde_json::from_slice(&event.frame).expect("JSON");
             let user = event["user"]["name"].as_str().expect("a name").to_owned();
@@ -56,7 +61,6 @@ impl Observer {
             assert!(is_change, "twice: {event}");
             self.events += 1;
         }
-        true
     }
 
     fn take_all(&mut self, room: &mut Room<()>) {
@@ -91,6 +95,29 @@ fn changes_that_cancel_each_other_are_not_sent_and_take_no_memory() {
     assert!(dump < 300_000, "{dump} bytes are remembered");
     observer.take_all(&mut lobby);
     assert!(observer.events <= 256, "{} events", observer.events);
+}
+
+#[test]
+fn changes_after_a_flush_that_goes_on_are_kept_for_the_members_that_have_got_it() {
+    let mut lobby = Room::new(room("lobby"), &Limits::default());
+    let ann = join(&mut lobby, 1, 0);
+    let mut observers = [2, 3].map(|id| Observer::new(&mut lobby, id));
+    for observer in &observers {
+        lobby.write_directly(&observer.member);
+    }
+    lobby.leave(&ann);
+    let flush = lobby.flush().expect("a change");
+    assert_eq!(observers[0].member.progress(&flush), Progress::Next);
+    observers[0].see(flush.events());
+    observers[0].member.advance(&flush);
+    let _ann = join(&mut lobby, 4, 0);
+    for number in 0..2_000 {
+        let member = join(&mut lobby, 10 + number as u64, 10 + number);
+        lobby.leave(&member);
+    }
+    for observer in &mut observers {
+        observer.take_all(&mut lobby);
+    }
 }
 
 #[derive(Clone, Debug)]
