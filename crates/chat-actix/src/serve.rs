@@ -23,7 +23,8 @@ use crate::stream::ServedStream;
 ///
 /// Each request head has [`HttpLimits::head_timeout`](chat_core::HttpLimits::head_timeout) to arrive. Between two
 /// requests, a connection may be idle for [`HttpLimits::idle_timeout`](chat_core::HttpLimits::idle_timeout), also if a
-/// part of the next head came together with the first request. A head that waited while the process was stopped for that time may be answered with 408. The kernel holds
+/// part of the next head came together with the first request. A head that waited while the process was stopped for
+/// that time may be answered with 408. The kernel holds
 /// [`ConnectionLimits::send_buffer_bytes`](chat_core::ConnectionLimits::send_buffer_bytes) of output. On Linux, a peer
 /// that reads nothing for [`ConnectionLimits::abandon_timeout`](chat_core::ConnectionLimits::abandon_timeout) loses the
 /// connection, which actix would keep. A connection of an address that has

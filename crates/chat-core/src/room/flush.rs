@@ -217,7 +217,8 @@ impl Task {
 }
 
 impl Drop for Task {
-    // The task was given up, because its runtime has ended or a waker has panicked. The members take the events themselves.
+    // The task was given up, because its runtime has ended or a waker has panicked. The members take the events
+    // themselves.
     fn drop(&mut self) {
         if self.is_over {
             return;

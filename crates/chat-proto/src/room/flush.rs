@@ -127,8 +127,8 @@ impl<W> Room<W> {
         self.flushed = (flush.to.position, flush.generation);
     }
 
-    /// Returns the wakers of the direct members that are not awake, because a [`flush`](Self::flush) was given up before
-    /// all of them got it.
+    /// Returns the wakers of the direct members that are not awake, because a [`flush`](Self::flush) was given up
+    /// before all of them got it.
     pub fn wake_direct_members(&mut self) -> impl Iterator<Item = &W> {
         self.members.values_mut().filter(|waiting| waiting.is_direct).filter_map(Waiting::wake)
     }
