@@ -126,6 +126,8 @@ pub use http::Extensions;
 /// The body of a message, as JSON.
 pub use serde_json::value::RawValue;
 
+/// The frames of a WebSocket server, for a [`Connection`] that encodes them itself.
+pub use chat_proto::frames;
 pub use chat_proto::handshake::{
     HostPolicy, InvalidNetwork, InvalidOrigin, Network, OriginPattern, Refusal, RequestHead, TrustedProxies,
     Version, host_name,

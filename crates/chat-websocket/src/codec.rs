@@ -22,18 +22,6 @@ pub(crate) const PING: u8 = 0x89;
 /// The first byte of a pong.
 pub(crate) const PONG: u8 = 0x8a;
 
-/// Returns the header of a whole message from a server (RFC 6455 section 5.2).
-pub(crate) fn header(first: u8, length: usize) -> Bytes {
-    match (u8::try_from(length), u16::try_from(length)) {
-        (Ok(length @ ..126), _) => Bytes::copy_from_slice(&[first, length]),
-        (_, Ok(length)) => {
-            let [a, b] = length.to_be_bytes();
-            Bytes::copy_from_slice(&[first, 126, a, b])
-        }
-        _ => [&[first, 127][..], &(length as u64).to_be_bytes()].concat().into(),
-    }
-}
-
 /// Returns the payload of a close frame.
 pub(crate) fn close_payload(code: u16, reason: &str) -> Bytes {
     let mut payload = BytesMut::with_capacity(2 + reason.len());

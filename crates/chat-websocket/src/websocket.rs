@@ -4,11 +4,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use chat_core::frames::put_header;
 use chat_core::{CloseCode, Connection, DirectWrite, Incoming, Limits, Outgoing};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::codec::{BINARY, CLOSE, PING, PONG, TEXT, close_payload, header, map_error};
+use crate::codec::{BINARY, CLOSE, PING, PONG, TEXT, close_payload, map_error};
 use crate::decoder::{Decoder, Received};
 use crate::wire::Wire;
 
@@ -143,7 +144,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Adds a whole frame to the next flush. The payload is shared, not copied.
     fn push(&mut self, first: u8, payload: Bytes) {
-        self.wire.push(header(first, payload.len()));
+        let mut header = BytesMut::new();
+        put_header(&mut header, first, payload.len());
+        self.wire.push(header.freeze());
         self.wire.push(payload);
     }
 
@@ -241,7 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire).poll_flush(cx)
+        self.wire.poll_flush(cx)
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>, code: Option<CloseCode>) -> Poll<()> {
@@ -285,7 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
                     self.closing = Closing::ShuttingDown;
                 }
                 Closing::ShuttingDown => {
-                    let ended = ready!(Pin::new(&mut self.wire).poll_shutdown(cx));
+                    let ended = ready!(self.wire.poll_shutdown(cx));
                     if ended.is_err() || !self.can_half_close {
                         return Poll::Ready(());
                     }

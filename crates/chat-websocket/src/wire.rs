@@ -101,7 +101,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         }
         let read = buf.filled().len() - before;
         if read == 0 && buf.remaining() > 0 {
-            // An error, because at a plain end tungstenite would stop writing too.
+            // An error, because without bytes the caller would read again.
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         self.allowance = self.allowance.saturating_sub(read);
@@ -109,21 +109,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.push(Bytes::copy_from_slice(bytes));
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+impl<S: AsyncWrite + Unpin> Wire<S> {
+    /// Writes the bytes that wait.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.waiting.is_empty() {
-            let wire = &mut *self;
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let pieces = wire.waiting.len().min(MAX_SLICES);
-            for (slice, bytes) in slices.iter_mut().zip(&wire.waiting) {
+            let pieces = self.waiting.len().min(MAX_SLICES);
+            for (slice, bytes) in slices.iter_mut().zip(&self.waiting) {
                 *slice = IoSlice::new(bytes);
             }
-            let taken = ready!(Pin::new(&mut wire.stream).poll_write_vectored(cx, &slices[..pieces]))?;
+            let taken = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..pieces]))?;
             if taken == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -132,8 +127,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.as_mut().poll_flush(cx))?;
+    /// Ends the stream, after the bytes that wait.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
@@ -156,11 +152,9 @@ mod tests {
             expected.extend(&bytes);
             wire.push(bytes.into());
         }
-        wire.write_all(b"end").await.unwrap();
-        expected.extend(b"end");
         assert_eq!(wire.waiting(), expected.len());
         let mut read = vec![0; expected.len()];
-        let flush = poll_fn(|cx| Pin::new(&mut wire).poll_flush(cx));
+        let flush = poll_fn(|cx| wire.poll_flush(cx));
         let (flushed, received) = tokio::join!(flush, peer.read_exact(&mut read));
         assert!(flushed.is_ok() && received.is_ok());
         assert_eq!(read, expected);
