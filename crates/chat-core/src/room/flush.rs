@@ -164,6 +164,7 @@ impl Shared {
         if written > 0
             && let Some(rooms) = self.rooms.upgrade()
         {
+            // One addition for a chunk needs no part of its own.
             rooms.counters.bytes_sent.add(0, written * batch.payload_bytes());
         }
     }

@@ -48,8 +48,6 @@ pub(super) struct State {
     /// The bytes of the tail.
     charge: Charge,
     pub(super) flushing: Flushing,
-    /// The runtime of the last direct member. The runtime of a change may not run after it.
-    flush_runtime: Option<Handle>,
     /// True while a task repairs a hole.
     pub(super) repairing: bool,
     /// The runtime of the repair task. A store may report from a thread that has none.
@@ -69,7 +67,6 @@ impl LiveRoom {
             started: Instant::now(),
             charge: rooms.budget.charge(Kind::Tail),
             flushing: Flushing::default(),
-            flush_runtime: None,
             repairing: false,
             runtime: Handle::current(),
         };
@@ -150,11 +147,6 @@ impl LiveRoom {
     pub(crate) fn is_blank(&self) -> bool {
         let room = self.state();
         room.is_empty() && room.head() == 0
-    }
-
-    /// Lets flushes run in the runtime of the caller, which is the session of a direct member.
-    pub(super) fn flush_in_this_runtime(&self) {
-        self.shared.lock().flush_runtime = Some(Handle::current());
     }
 
     /// Returns a flag that is true once the log has a message.
@@ -250,8 +242,12 @@ impl State {
 
     /// Returns the runtime of the task that must be started to flush the room, if it has something to flush.
     fn start_flush(&mut self) -> Option<Handle> {
-        let runtime = self.flush_runtime.as_ref().filter(|_| self.room.needs_flush())?;
-        self.flushing.start().then(|| runtime.clone())
+        if !self.room.needs_flush() {
+            return None;
+        }
+        // The runtime of the change may not run after it.
+        let (_, seat) = self.room.direct_members(None).next()?;
+        self.flushing.start().then(|| seat.runtime().clone())
     }
 
     /// Returns the time at which the timer of the room is due, if no task waits for it.

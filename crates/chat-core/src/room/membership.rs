@@ -70,9 +70,6 @@ impl Membership {
     ) -> Result<(Self, Joined), EnterError> {
         let blank = rooms.take_seat(user.key(), &room).inspect_err(|_| rooms.left(&room))?;
         let is_direct = inbox.outlet.is_attached();
-        if is_direct {
-            room.flush_in_this_runtime();
-        }
         let seat = Arc::new(Seat::new(inbox));
         let entered = room.change(|state| {
             let (member, joined) = state.join(connection, &user, Arc::clone(&seat), bounds, from)?;

@@ -3,6 +3,7 @@ use std::task::Waker;
 
 use chat_proto::room::{Member, Progress};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use super::flush::Batch;
 use super::live::Shared;
@@ -16,6 +17,8 @@ pub(crate) struct Seat {
     /// held, and not the other way round.
     member: Mutex<Option<Member>>,
     inbox: Arc<Inbox>,
+    /// The runtime in which the member has entered.
+    runtime: Handle,
 }
 
 /// The result of a flush for one member.
@@ -29,7 +32,11 @@ pub(super) enum Flushed {
 
 impl Seat {
     pub(super) fn new(inbox: Arc<Inbox>) -> Self {
-        Self { member: Mutex::new(None), inbox }
+        Self { member: Mutex::new(None), inbox, runtime: Handle::current() }
+    }
+
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     pub(super) fn inbox(&self) -> &Inbox {
