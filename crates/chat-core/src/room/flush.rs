@@ -7,7 +7,7 @@
 //! Invariants:
 //!
 //! 1. One flush of a room goes on at a time. The next one begins where it ended.
-//! 2. A member gets a batch only if its position is exactly the begin of the batch, and its [outlet] is open. The
+//! 2. A member gets a batch only if its position is exactly the beginning of the batch, and its [outlet] is open. The
 //!    position moves under the lock of its [seat], together with the write.
 //! 3. When a flush ends, each direct member has got its events, has taken them itself, or is awake.
 //!

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use super::Outlet;
 use crate::RoomName;
 
-/// The names of the rooms that have events for one connection or subscription, and the way past its task. Each name
-/// occurs at most once.
+/// The names of the rooms that have events for one connection or subscription, and the outlet of the connection. Each
+/// name occurs at most once.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     rooms: Mutex<VecDeque<RoomName>>,

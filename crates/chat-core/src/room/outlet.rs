@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::DirectWrite;
 
-/// The way past the task of a session to its connection.
+/// The connection of a session, for rooms that write to it directly and not through the task of the session.
 ///
 /// A room writes to an outlet while it is open. The session closes it before it uses the connection, and opens it when
 /// nothing waits there. So the frames of both never mix, and those of a room stay in order.
@@ -22,7 +22,7 @@ struct State {
     written: Taken,
 }
 
-/// The work of rooms on a connection, for its session.
+/// The writes of rooms to a connection, which its session takes into account.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     /// The number of frames that were written.

@@ -10,7 +10,7 @@ use super::live::Shared;
 use super::outlet::Written;
 use crate::room::Inbox;
 
-/// A member's place in a room: its position, which its session moves and the flushes of the room.
+/// A member's place in a room: its position. The session of the member and the flushes of the room move it.
 #[derive(Debug)]
 pub(crate) struct Seat {
     /// `None` before the member has entered, and once it has left. The lock of the room may be taken while this one is
