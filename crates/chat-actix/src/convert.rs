@@ -6,14 +6,15 @@ use chat_core::{Answer, RequestHead, SwitchingProtocols, Version};
 
 /// Returns a request's head as the chat sees it.
 ///
-/// actix provides a connection only for the bare word `websocket`, and not with `Connection: close`. Another offer,
-/// such as a list, is left out, so that the client gets 426 and not an error of the server.
+/// actix provides a connection only for the bare word `websocket`, and not with a header `Connection: close` beside
+/// `Connection: Upgrade`. Another offer, such as a list, is left out, so that the client gets 426 and not an error of
+/// the server.
 pub(crate) fn head<'a>(request: &'a HttpRequest, target: &'a str) -> RequestHead<'a> {
     let head = request.head();
     let is_bare = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket");
-    let options = head.headers.get_all(CONNECTION).filter_map(|value| value.to_str().ok());
-    let closes =
-        options.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case("close"));
+    // actix compares whole values: it provides a connection with `Connection: Upgrade, close`.
+    let is_close = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"close");
+    let closes = head.headers.get_all(CONNECTION).any(is_close);
     let has_upgrade = !closes && head.headers.get_all(UPGRADE).any(is_bare);
     let headers = head.headers.iter().filter(|(name, _)| has_upgrade || *name != UPGRADE);
     RequestHead {

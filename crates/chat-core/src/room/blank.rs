@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::room::{LiveRoom, Rooms};
-use crate::{RoomName, UserKey};
+use crate::{RoomName, User, UserKey};
 
 /// The rate of new rooms counts hours, where a [`Rate`] counts seconds.
 const HOUR: u32 = 60 * 60;
@@ -112,8 +112,8 @@ impl Rooms {
     /// # Errors
     ///
     /// The time until the user may create another room.
-    pub(crate) fn may_create(&self, user: UserKey, room: &LiveRoom) -> Result<(), Duration> {
-        if room.has_messages().load(Ordering::Relaxed) { Ok(()) } else { self.blank.create(user) }
+    pub(crate) fn may_create(&self, user: &User, room: &LiveRoom) -> Result<(), Duration> {
+        if room.has_messages().load(Ordering::Relaxed) { Ok(()) } else { self.blank.create(user.key()) }
     }
 }
 

@@ -25,7 +25,10 @@ pub(crate) async fn append(
     };
     let receipt = within(rooms, appended).await??;
     // The report of the entry may come late, or be lost.
-    room.change(|state| state.note_committed(&receipt.epoch, receipt.seq));
+    let is_reported = room.state().has_taken(&receipt.epoch, receipt.seq);
+    if !is_reported {
+        room.change(|state| state.note_committed(&receipt.epoch, receipt.seq));
+    }
     Ok(receipt)
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A flush has a batch of events and visits the direct members in chunks. A task takes one chunk after the other; in a
 //! large room several tasks do so. When the last chunk of a flush is done, the next flush takes all events that have
-//! come meanwhile. So a room that is busy writes larger batches, and not more of them.
+//! come meanwhile. So a room that is busy writes larger batches, and not more of them. If a session causes a flush to few
+//! members, it writes the flush itself when it has written its own frames: see [`OwnFlushes`].
 //!
 //! Invariants:
 //!
@@ -26,10 +27,11 @@ use tokio::runtime::Handle;
 use tokio::task::yield_now;
 
 use super::live::{Shared, State};
+use super::own_flushes;
 use super::seat::{Flushed, Seat};
 
-/// The members of one chunk.
-const CHUNK: usize = 64;
+/// The members of one chunk, and of a room whose flush a session writes itself.
+pub(super) const CHUNK: usize = 64;
 
 /// The chunks that a task writes before other tasks get their turn: about 1 ms.
 const CHUNKS_PER_TURN: usize = 4;
@@ -136,8 +138,15 @@ impl State {
 impl Shared {
     /// Starts one more task, which [`Flushing`] has counted.
     pub(super) fn spawn_flush(self: &Arc<Self>, runtime: &Handle) {
-        let task = Task { room: Arc::clone(self), runtime: runtime.clone(), is_over: false };
-        runtime.spawn(task.run());
+        Task::new(self, runtime).spawn();
+    }
+
+    /// Starts the flush of a room with few members, which [`Flushing`] has counted. The session that is polled on this
+    /// thread writes it, or otherwise a task.
+    pub(super) fn start_small_flush(self: &Arc<Self>, runtime: &Handle) {
+        if let Some(task) = own_flushes::add(Task::new(self, runtime)) {
+            task.spawn();
+        }
     }
 
     /// Records the end of a task.
@@ -171,33 +180,56 @@ impl Shared {
 }
 
 /// A task that writes the flushes of a room.
-struct Task {
+pub(super) struct Task {
     room: Arc<Shared>,
     runtime: Handle,
+    /// The batch whose chunk was written last.
+    written: Option<Arc<Batch>>,
     is_over: bool,
 }
 
 impl Task {
+    fn new(room: &Arc<Shared>, runtime: &Handle) -> Self {
+        Self { room: Arc::clone(room), runtime: runtime.clone(), written: None, is_over: false }
+    }
+
+    fn spawn(self) {
+        let runtime = self.runtime.clone();
+        runtime.spawn(self.run());
+    }
+
     /// Writes chunks until nothing is left.
     async fn run(mut self) {
-        let mut chunk = Vec::new();
-        let mut written = None;
-        for turn in 1.. {
-            let Some(batch) = self.next_chunk(&mut chunk, written.as_ref()) else { return };
-            self.room.write_chunk(&mut chunk, &batch);
-            written = Some(batch);
-            if turn % CHUNKS_PER_TURN == 0 {
-                yield_now().await;
-            }
+        while self.write_turn() {
+            yield_now().await;
         }
     }
 
-    /// Takes the next chunk, after one of this batch was written.
-    fn next_chunk(&mut self, chunk: &mut Vec<Arc<Seat>>, written: Option<&Arc<Batch>>) -> Option<Arc<Batch>> {
+    /// Writes the chunks of one turn, and leaves the rest to a task.
+    pub(super) fn run_once(mut self) {
+        if self.write_turn() {
+            self.spawn();
+        }
+    }
+
+    /// Writes the chunks of one turn. Returns false if nothing is left.
+    fn write_turn(&mut self) -> bool {
+        let mut chunk = Vec::new();
+        for _ in 0..CHUNKS_PER_TURN {
+            let Some(batch) = self.next_chunk(&mut chunk) else { return false };
+            self.room.write_chunk(&mut chunk, &batch);
+            self.written = Some(batch);
+        }
+        true
+    }
+
+    /// Takes the next chunk, after the last one was written.
+    fn next_chunk(&mut self, chunk: &mut Vec<Arc<Seat>>) -> Option<Arc<Batch>> {
+        let written = self.written.take();
         let mut state = self.room.lock();
         // The flush of the chunk may have been given up.
         if let Some(round) = &mut state.flushing.round
-            && written.is_some_and(|batch| Arc::ptr_eq(batch, &round.batch))
+            && written.is_some_and(|batch| Arc::ptr_eq(&batch, &round.batch))
         {
             round.in_work -= 1;
         }

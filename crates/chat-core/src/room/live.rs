@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::room::budget::{Charge, Holder, Kind};
-use crate::room::flush::Flushing;
+use crate::room::flush::{CHUNK, Flushing};
 use crate::room::repair::Repair;
 use crate::room::{Rooms, Seat, within};
 use crate::store::Commit;
@@ -190,8 +190,10 @@ impl Shared {
         let over_budget = state.charge(self).then(|| Arc::clone(state.charge.budget()));
         drop(state);
         // Before the wakers, which may panic.
-        if let Some(runtime) = flush {
-            self.spawn_flush(&runtime);
+        match flush {
+            Some((runtime, true)) => self.start_small_flush(&runtime),
+            Some((runtime, false)) => self.spawn_flush(&runtime),
+            None => {}
         }
         wakers.into_iter().for_each(Waker::wake);
         if let Some(budget) = over_budget {
@@ -240,14 +242,15 @@ impl State {
         Handle::try_current().unwrap_or_else(|_| self.runtime.clone())
     }
 
-    /// Returns the runtime of the task that must be started to flush the room, if it has something to flush.
-    fn start_flush(&mut self) -> Option<Handle> {
+    /// Returns the runtime of the task that must be started to flush the room, if it has something to flush. True if the
+    /// room has few members.
+    fn start_flush(&mut self) -> Option<(Handle, bool)> {
         if !self.room.needs_flush() {
             return None;
         }
         // The runtime of the change may not run after it.
         let (_, seat) = self.room.direct_members(None).next()?;
-        self.flushing.start().then(|| seat.runtime().clone())
+        self.flushing.start().then(|| (seat.runtime().clone(), self.room.direct_count() <= CHUNK))
     }
 
     /// Returns the time at which the timer of the room is due, if no task waits for it.

@@ -16,7 +16,7 @@ use super::registry::Phase;
 use super::requested::RequestedBytes;
 use super::ticket::Ticket;
 use crate::connection::{Connection, Incoming, Outgoing};
-use crate::room::Membership;
+use crate::room::{Membership, OwnFlushes};
 use crate::timer::{Alarm, Stall};
 use crate::{CloseCode, Limits};
 
@@ -109,12 +109,14 @@ impl<'c, C: Connection> Driver<'c, C> {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let flushes = OwnFlushes::collect();
         self.close_outlet();
         let end = self.poll_rounds(cx);
         self.count_bytes();
         if end.is_pending() && self.is_quiet() {
             self.ticket.permit.inbox().outlet.open();
         }
+        flushes.write();
         end
     }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use chat_proto::command::JoinFrom;
 use chat_proto::session::{Action as Asked, Operation, Outcome};
 use futures_util::future::{BoxFuture, FutureExt};
-use tracing::{Instrument, Span};
+use serde_json::value::RawValue;
 
 use super::driver::Driver;
 use crate::connection::Connection;
@@ -49,19 +49,21 @@ impl<C: Connection> Driver<'_, C> {
         let done = match self.in_flight.take() {
             None => return false,
             Some(InFlight::Answered(outcome)) => Done::Outcome(*outcome),
-            Some(InFlight::Waiting { mut operation, is_read, sent_to }) => match operation.poll_unpin(cx) {
-                Poll::Ready(done) => {
-                    // The message leaves together with its reply, and not with a flush of its own.
-                    if let Some(membership) = sent_to.and_then(|room| self.session.membership(&room)) {
-                        membership.queue();
+            Some(InFlight::Waiting { mut operation, is_read, sent_to }) => {
+                match self.ticket.span.in_scope(|| operation.poll_unpin(cx)) {
+                    Poll::Ready(done) => {
+                        // The message leaves together with its reply, and not with a flush of its own.
+                        if let Some(membership) = sent_to.and_then(|room| self.session.membership(&room)) {
+                            membership.queue();
+                        }
+                        done.unwrap_or_else(Done::from)
                     }
-                    done.unwrap_or_else(Done::from)
+                    Poll::Pending => {
+                        self.in_flight = Some(InFlight::Waiting { operation, is_read, sent_to });
+                        return false;
+                    }
                 }
-                Poll::Pending => {
-                    self.in_flight = Some(InFlight::Waiting { operation, is_read, sent_to });
-                    return false;
-                }
-            },
+            }
         };
         self.take_events();
         let outcome = match done {
@@ -75,8 +77,9 @@ impl<C: Connection> Driver<'_, C> {
 
     /// Polls the read in flight, and keeps its answer.
     fn poll_read(&mut self, cx: &mut Context<'_>) {
+        let span = &self.ticket.span;
         if let Some(InFlight::Waiting { operation, is_read: true, .. }) = &mut self.in_flight
-            && let Poll::Ready(done) = operation.poll_unpin(cx)
+            && let Poll::Ready(done) = span.in_scope(|| operation.poll_unpin(cx))
             && let Done::Outcome(outcome) = done.unwrap_or_else(Done::from)
         {
             self.answer(outcome);
@@ -91,11 +94,12 @@ impl<C: Connection> Driver<'_, C> {
             self.forget(&name, true);
             return self.answer(Outcome::Left);
         }
-        let rooms = Arc::clone(&self.ticket.rooms);
-        let host = Host { rooms: Arc::clone(&rooms), authorize: self.ticket.authorize.clone() };
-        let (user, reads) = (self.ticket.user.clone(), Arc::clone(&self.ticket.reads));
+        let host = Host {
+            rooms: Arc::clone(&self.ticket.rooms),
+            authorize: self.ticket.authorize.clone(),
+            user: self.ticket.user.clone(),
+        };
         let membership = self.session.membership(&name);
-        let span = self.ticket.span.clone();
         let is_read = matches!(action, Asked::History(_) | Asked::Search(_));
         let is_direct = self.ticket.permit.inbox().outlet.is_attached();
         let sent_to = (is_direct && matches!(action, Asked::Send { .. })).then(|| name.clone());
@@ -110,46 +114,39 @@ impl<C: Connection> Driver<'_, C> {
                 let page = room.state().roster().page(after.as_ref(), limit);
                 return self.answer(Outcome::Members(page));
             }
-            (Asked::Join(from), joined) => wait(span, async move {
-                host.may(&user, &name, Action::Join).await?;
-                let room = match joined {
-                    Some(room) => room,
-                    None => rooms.open(&name).await?,
-                };
-                let bounds = room.bounds(&rooms).await?;
-                Ok(Done::Bounds(room, from, bounds))
-            }),
-            (Asked::Send { key, body }, Some(room)) => wait(span, async move {
-                (rooms.check_body)(&body, &rooms.limits).map_err(ErrorCode::from)?;
-                host.may(&user, &name, Action::Send { body: &body }).await?;
-                if let Err(wait) = rooms.may_create(user.key(), &room) {
-                    rooms.counters.refuse(|limited| &mut limited.created);
-                    return Ok(Done::Outcome(Outcome::TooEarly(wait)));
+            (Asked::Join(from), joined) => host.join(name, joined, from).boxed(),
+            (Asked::Send { key, body }, Some(room)) => host.send(name, room, key, body).boxed(),
+            (Asked::History(range), Some(room)) => {
+                let reads = Arc::clone(&self.ticket.reads);
+                async move {
+                    let (rooms, user) = (&host.rooms, &host.user);
+                    let _turn = match reads.history(user.key()).await {
+                        Ok(turn) => turn,
+                        Err(wait) => {
+                            rooms.counters.refuse(|limited| &mut limited.history);
+                            return Ok(Done::Outcome(Outcome::TooEarly(wait)));
+                        }
+                    };
+                    let page = within(rooms, room.log().read(range)).await?;
+                    Ok(Done::Outcome(Outcome::History(page)))
                 }
-                let receipt = append(&room, NewMessage::new(user, body).with_key(key), &rooms).await?;
-                Ok(Done::Outcome(Outcome::Sent(receipt)))
-            }),
-            (Asked::History(range), Some(room)) => wait(span, async move {
-                let _turn = match reads.history(user.key()).await {
-                    Ok(turn) => turn,
-                    Err(wait) => {
-                        rooms.counters.refuse(|limited| &mut limited.history);
-                        return Ok(Done::Outcome(Outcome::TooEarly(wait)));
-                    }
-                };
-                let page = within(&rooms, room.log().read(range)).await?;
-                Ok(Done::Outcome(Outcome::History(page)))
-            }),
-            (Asked::Search(query), Some(room)) => wait(span, async move {
-                let _turn = match reads.search(user.key()).await {
-                    Ok(turn) => turn,
-                    Err(wait) => {
-                        rooms.counters.refuse(|limited| &mut limited.searches);
-                        return Ok(Done::Outcome(Outcome::TooEarly(wait)));
-                    }
-                };
-                Ok(Done::Outcome(Outcome::Found(search(room.log(), query, &rooms).await?)))
-            }),
+                .boxed()
+            }
+            (Asked::Search(query), Some(room)) => {
+                let reads = Arc::clone(&self.ticket.reads);
+                async move {
+                    let (rooms, user) = (&host.rooms, &host.user);
+                    let _turn = match reads.search(user.key()).await {
+                        Ok(turn) => turn,
+                        Err(wait) => {
+                            rooms.counters.refuse(|limited| &mut limited.searches);
+                            return Ok(Done::Outcome(Outcome::TooEarly(wait)));
+                        }
+                    };
+                    Ok(Done::Outcome(Outcome::Found(search(room.log(), query, rooms).await?)))
+                }
+                .boxed()
+            }
             _ => return self.answer(ErrorCode::NotJoined.into()),
         };
         self.in_flight = Some(InFlight::Waiting { operation, is_read, sent_to });
@@ -196,10 +193,11 @@ impl<C: Connection> Driver<'_, C> {
     }
 }
 
-/// The host's code that a session asks.
+/// The rooms and the host's code, for one operation of a user.
 struct Host {
     rooms: Arc<Rooms>,
     authorize: Option<Arc<dyn Authorize>>,
+    user: User,
 }
 
 /// An error for the client, perhaps with a text of the host.
@@ -212,12 +210,45 @@ impl From<ErrorCode> for Refused {
 }
 
 impl Host {
+    async fn join(
+        self,
+        name: RoomName,
+        joined: Option<Arc<LiveRoom>>,
+        from: JoinFrom,
+    ) -> Result<Done, Refused> {
+        self.may(&name, Action::Join).await?;
+        let room = match joined {
+            Some(room) => room,
+            None => self.rooms.open(&name).await?,
+        };
+        let bounds = room.bounds(&self.rooms).await?;
+        Ok(Done::Bounds(room, from, bounds))
+    }
+
+    async fn send(
+        self,
+        name: RoomName,
+        room: Arc<LiveRoom>,
+        key: Option<String>,
+        body: Box<RawValue>,
+    ) -> Result<Done, Refused> {
+        (self.rooms.check_body)(&body, &self.rooms.limits).map_err(ErrorCode::from)?;
+        self.may(&name, Action::Send { body: &body }).await?;
+        let Self { rooms, user, .. } = self;
+        if let Err(wait) = rooms.may_create(&user, &room) {
+            rooms.counters.refuse(|limited| &mut limited.created);
+            return Ok(Done::Outcome(Outcome::TooEarly(wait)));
+        }
+        let receipt = append(&room, NewMessage::new(user, body).with_key(key), &rooms).await?;
+        Ok(Done::Outcome(Outcome::Sent(receipt)))
+    }
+
     /// Asks the host to authorize an action.
-    async fn may(&self, user: &User, room: &RoomName, action: Action<'_>) -> Result<(), Refused> {
+    async fn may(&self, room: &RoomName, action: Action<'_>) -> Result<(), Refused> {
         let Some(authorize) = &self.authorize else { return Ok(()) };
         let limit = self.rooms.limits.rooms.call_timeout;
         // The call is inside the block too, because it may panic before it returns a future.
-        let authorized = AssertUnwindSafe(async { authorize.authorize(user, room, &action).await });
+        let authorized = AssertUnwindSafe(async { authorize.authorize(&self.user, room, &action).await });
         let unavailable = match timer::timeout(limit, authorized.catch_unwind()).await {
             Ok(Ok(Ok(()))) => return Ok(()),
             Ok(Ok(Err(Forbidden::Rights))) => return Err(ErrorCode::Forbidden.into()),
@@ -264,11 +295,4 @@ impl From<SearchError> for Refused {
             _ => ErrorCode::Unavailable.into(),
         }
     }
-}
-
-fn wait(
-    span: Span,
-    operation: impl Future<Output = Result<Done, Refused>> + Send + 'static,
-) -> BoxFuture<'static, Result<Done, Refused>> {
-    operation.instrument(span).boxed()
 }

@@ -98,6 +98,12 @@ impl<W> Room<W> {
         }
     }
 
+    /// Returns true if the room has taken the entries of this epoch up to `head`, so that
+    /// [`note_committed`](Self::note_committed) would change nothing.
+    pub fn has_taken(&self, epoch: &str, head: u64) -> bool {
+        self.epoch.as_deref() == Some(epoch) && head <= self.tail.head()
+    }
+
     /// Returns true if the members wait for the report of a committed entry.
     pub fn has_hole(&self) -> bool {
         self.committed > self.tail.head() && !self.members.is_empty()
