@@ -4,8 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
-use chat_core::frames::put_header;
+use bytes::Bytes;
 use chat_core::{CloseCode, Connection, DirectWrite, Incoming, Limits, Outgoing};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -142,14 +141,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self
     }
 
-    /// Adds a whole frame to the next flush. The payload is shared, not copied.
-    fn push(&mut self, first: u8, payload: Bytes) {
-        let mut header = BytesMut::new();
-        put_header(&mut header, first, payload.len());
-        self.wire.push(header.freeze());
-        self.wire.push(payload);
-    }
-
     /// Reads the next message or control frame. The error has the reason why no further one can be read.
     fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, Incoming>> {
         loop {
@@ -216,7 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
             Received::Text(text) => Incoming::Text(text),
             Received::Binary(payload) => Incoming::Binary(payload),
             Received::Ping(payload) => {
-                self.push(PONG, payload);
+                self.wire.push_frame(PONG, payload);
                 Incoming::Ping
             }
             Received::Pong => Incoming::Pong,
@@ -233,11 +224,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
 
     fn send(&mut self, frame: Outgoing) -> io::Result<()> {
         match frame {
-            Outgoing::Text(text) => self.push(TEXT, text),
-            Outgoing::Binary(payload) => self.push(BINARY, payload),
+            Outgoing::Text(text) => self.wire.push_frame(TEXT, text),
+            Outgoing::Binary(payload) => self.wire.push_frame(BINARY, payload),
             // A peer that closes needs no ping.
             Outgoing::Ping if matches!(self.reading, Reading::CloseReceived(_)) => {}
-            Outgoing::Ping => self.push(PING, Bytes::new()),
+            Outgoing::Ping => self.wire.push_frame(PING, Bytes::new()),
             _ => return Err(io::ErrorKind::Unsupported.into()),
         }
         Ok(())
@@ -257,7 +248,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
                         (_, None) => None,
                     };
                     if let Some(payload) = payload {
-                        self.push(CLOSE, payload);
+                        self.wire.push_frame(CLOSE, payload);
                     }
                     self.closing = Closing::Flushing;
                 }

@@ -3,21 +3,35 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
+use chat_core::frames::put_header;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Slices that are written at once.
 const MAX_SLICES: usize = 64;
 
+/// The limit of the bytes that are copied for one flush.
+const MAX_COPIED: usize = 4096;
+
+/// The first space for copies: a reply and a short message.
+const COPIED_BYTES: usize = 512;
+
+/// The longest header of a frame that a server sends (RFC 6455, section 5.2).
+const HEADER_BYTES: usize = 10;
+
 /// A hijacked byte stream. The bytes that were read with the request come first, so that they are not lost.
 ///
-/// Frames wait, shared and not copied, until they are flushed, and no memory is kept after that. The stream counts the
-/// bytes that the transport has taken, and limits the bytes that are read for one message.
+/// Frames wait until they are flushed, and no memory is kept after that. Short frames are copied, because one slice is
+/// cheaper to write than several. The other ones are shared. The stream counts the bytes that the transport has taken,
+/// and limits the bytes that are read for one message.
 #[derive(Debug)]
 pub(crate) struct Wire<S> {
     stream: S,
     early: Bytes,
-    waiting: VecDeque<Bytes>,
+    /// The first bytes that wait.
+    copied: BytesMut,
+    /// The bytes that wait after those.
+    shared: VecDeque<Bytes>,
     waiting_bytes: usize,
     written: u64,
     allowance: usize,
@@ -29,17 +43,37 @@ impl<S> Wire<S> {
         Self {
             stream,
             early: Bytes::copy_from_slice(early),
-            waiting: VecDeque::new(),
+            copied: BytesMut::new(),
+            shared: VecDeque::new(),
             waiting_bytes: 0,
             written: 0,
             allowance: 0,
         }
     }
 
+    /// Adds a whole frame to the next flush.
+    pub(crate) fn push_frame(&mut self, first: u8, payload: Bytes) {
+        let is_copied = self.shared.is_empty() && self.copied.len() + payload.len() <= MAX_COPIED;
+        if is_copied && self.copied.is_empty() {
+            self.copied.reserve(COPIED_BYTES.max(payload.len() + HEADER_BYTES));
+        }
+        let mut header = BytesMut::new();
+        let buffer = if is_copied { &mut self.copied } else { &mut header };
+        let before = buffer.len();
+        put_header(buffer, first, payload.len());
+        if is_copied {
+            buffer.extend_from_slice(&payload);
+            self.waiting_bytes += buffer.len() - before;
+        } else {
+            self.push(header.freeze());
+            self.push(payload);
+        }
+    }
+
     /// Adds bytes to the next flush.
     pub(crate) fn push(&mut self, bytes: Bytes) {
         self.waiting_bytes += bytes.len();
-        self.waiting.push_back(bytes);
+        self.shared.push_back(bytes);
     }
 
     /// Returns the bytes that wait.
@@ -51,16 +85,22 @@ impl<S> Wire<S> {
     fn took(&mut self, mut taken: usize) {
         self.written += taken as u64;
         self.waiting_bytes -= taken;
-        while let Some(first) = self.waiting.front_mut() {
+        let copied = taken.min(self.copied.len());
+        self.copied.advance(copied);
+        taken -= copied;
+        while let Some(first) = self.shared.front_mut() {
             if taken < first.len() {
                 first.advance(taken);
                 return;
             }
             taken -= first.len();
-            self.waiting.pop_front();
+            self.shared.pop_front();
         }
-        // Frees the memory that a burst needed.
-        self.waiting = VecDeque::new();
+        if self.waiting_bytes == 0 {
+            // Frees the memory that a burst needed.
+            self.copied = BytesMut::new();
+            self.shared = VecDeque::new();
+        }
     }
 
     /// Returns the bytes that the transport has taken.
@@ -112,19 +152,30 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 impl<S: AsyncWrite + Unpin> Wire<S> {
     /// Writes the bytes that wait.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.waiting.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let pieces = self.waiting.len().min(MAX_SLICES);
-            for (slice, bytes) in slices.iter_mut().zip(&self.waiting) {
-                *slice = IoSlice::new(bytes);
-            }
-            let taken = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..pieces]))?;
+        while self.waiting_bytes > 0 {
+            let taken = if self.shared.is_empty() {
+                ready!(Pin::new(&mut self.stream).poll_write(cx, &self.copied))?
+            } else {
+                ready!(self.poll_write_slices(cx))?
+            };
             if taken == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.took(taken);
         }
         Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_write_slices(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut count = 0;
+        let copied = (!self.copied.is_empty()).then_some(&self.copied[..]);
+        let pieces = copied.into_iter().chain(self.shared.iter().map(|bytes| &bytes[..]));
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            *slice = IoSlice::new(piece);
+            count += 1;
+        }
+        Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count])
     }
 
     /// Ends the stream, after the bytes that wait.
@@ -148,10 +199,15 @@ mod tests {
         let mut wire = Wire::new(server, &Bytes::new());
         let mut expected: Vec<u8> = Vec::new();
         for n in 0..300_usize {
-            let bytes = vec![u8::try_from(n % 251).unwrap(); n % 13 + 1];
-            expected.extend(&bytes);
-            wire.push(bytes.into());
+            let bytes = vec![u8::try_from(n % 251).unwrap(); n % 113];
+            let mut frame = BytesMut::new();
+            put_header(&mut frame, 0x81, bytes.len());
+            expected.extend(frame.iter().chain(&bytes));
+            wire.push_frame(0x81, bytes.into());
         }
+        assert!(!wire.copied.is_empty() && !wire.shared.is_empty());
+        wire.push(Bytes::from_static(b"rest"));
+        expected.extend(b"rest");
         assert_eq!(wire.waiting(), expected.len());
         let mut read = vec![0; expected.len()];
         let flush = poll_fn(|cx| wire.poll_flush(cx));
@@ -159,7 +215,7 @@ mod tests {
         assert!(flushed.is_ok() && received.is_ok());
         assert_eq!(read, expected);
         assert_eq!((wire.waiting(), wire.written()), (0, expected.len() as u64));
-        assert_eq!(wire.waiting.capacity(), 0);
+        assert_eq!((wire.copied.capacity(), wire.shared.capacity()), (0, 0));
     }
 
     #[tokio::test]

@@ -123,14 +123,15 @@ impl<'c, C: Connection> Driver<'c, C> {
     fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.ticket.permit.inbox().waker.register(cx.waker());
         self.poll_phase();
-        for _ in 0..BURST {
+        for round in 0..BURST {
             self.note_owed_bytes();
             // Output first: nothing goes out ahead of the welcome, not even a pong.
-            let moved = self.poll_output(cx)
-                | self.poll_operation(cx)
-                | self.poll_input(cx)
-                | self.poll_catch_up(cx)
-                | self.poll_timer(cx);
+            let mut moved =
+                self.poll_output(cx) | self.poll_operation(cx) | self.poll_input(cx) | self.poll_catch_up(cx);
+            // Once, so that a busy session has its timers too, and before the session waits.
+            if round == 0 || !moved {
+                moved |= self.poll_timer(cx);
+            }
             if let State::Ended(end) = &mut self.state {
                 return Poll::Ready(std::mem::replace(end, End::PeerGone));
             }
