@@ -64,11 +64,15 @@ impl MemoryRoom {
 
     /// Returns the log, or an error if the store was closed.
     fn open(&self) -> Result<MappedMutexGuard<'_, Log>, Unavailable> {
-        let log = MutexGuard::map(self.log.0.lock(), |charged| &mut charged.log);
+        Ok(MutexGuard::map(self.open_charged()?, |charged| &mut charged.log))
+    }
+
+    fn open_charged(&self) -> Result<MutexGuard<'_, Charged>, Unavailable> {
+        let charged = self.log.0.lock();
         if self.closed.load(Ordering::Acquire) {
             return Err(Unavailable::new("the store is closed"));
         }
-        Ok(log)
+        Ok(charged)
     }
 
     /// Appends a message, and counts its bytes.
@@ -79,8 +83,7 @@ impl MemoryRoom {
         // Only an estimate: the exact size is known once the message is in the log.
         let bytes = message.body.get().len() + MESSAGE_OVERHEAD;
         let has_space = self.sink.budget().is_none_or(|budget| budget.make_space(bytes));
-        drop(self.open()?);
-        let mut charged = self.log.0.lock();
+        let mut charged = self.open_charged()?;
         if !has_space {
             return Err(Unavailable::over_quota("the memory budget is used up").into());
         }

@@ -1,37 +1,50 @@
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use super::flush::Task;
 
 thread_local! {
-    /// The flushes that the session which is polled on this thread has started. `None` if no session is polled.
-    static STARTED: RefCell<Option<Vec<Task>>> = const { RefCell::new(None) };
+    static STARTED: Cell<Started> = const { Cell::new(Started::Nothing) };
 }
 
-/// The flushes to few members that one poll of a session starts. The session writes them itself at the end of the poll,
-/// when it has written its own frames. This needs no task.
+/// The flush that the session which is polled on this thread has started.
+#[derive(Default)]
+enum Started {
+    /// No session is polled.
+    #[default]
+    Nothing,
+    /// A session is polled, and writes the flush at the end of the poll.
+    Collecting(Option<Task>),
+}
+
+/// The flush to few members that one poll of a session starts. The session writes it itself at the end of the poll, when
+/// it has written its own frames. This needs no task. A second room in the same poll gets a task.
 ///
 /// Without a call of [`write`](Self::write), for example after a panic, the members take the events themselves.
 #[derive(Debug)]
 pub(crate) struct OwnFlushes {
-    /// False if the thread polls another session, which writes the flushes.
+    /// False if the thread polls another session, which writes the flush.
     is_first: bool,
 }
 
 impl OwnFlushes {
     /// Collects the flushes that are started on this thread from now on.
     pub(crate) fn collect() -> Self {
-        let is_first = STARTED.with_borrow_mut(|started| {
-            let is_first = started.is_none();
-            started.get_or_insert_default();
-            is_first
-        });
-        Self { is_first }
+        match STARTED.take() {
+            Started::Nothing => {
+                STARTED.set(Started::Collecting(None));
+                Self { is_first: true }
+            }
+            collecting => {
+                STARTED.set(collecting);
+                Self { is_first: false }
+            }
+        }
     }
 
-    /// Writes the flushes. A flush may start another one.
+    /// Writes the flush.
     pub(crate) fn write(self) {
-        while self.is_first
-            && let Some(task) = STARTED.with_borrow_mut(|started| started.as_mut()?.pop())
+        if self.is_first
+            && let Started::Collecting(Some(task)) = STARTED.take()
         {
             task.run_once();
         }
@@ -41,20 +54,24 @@ impl OwnFlushes {
 impl Drop for OwnFlushes {
     fn drop(&mut self) {
         if self.is_first {
-            // A task that is dropped wakes members, and they may use the list.
-            let left = STARTED.take();
-            drop(left);
+            // A task that is dropped wakes members, and they may be polled on this thread.
+            drop(STARTED.take());
         }
     }
 }
 
-/// Leaves a flush to the session that is polled on this thread. Returns it if there is none.
+/// Leaves a flush to the session that is polled on this thread. Returns it if there is none, or if the session has
+/// another one.
 pub(super) fn add(task: Task) -> Option<Task> {
-    STARTED.with_borrow_mut(|started| match started {
-        Some(started) => {
-            started.push(task);
+    match STARTED.take() {
+        Started::Nothing => Some(task),
+        Started::Collecting(None) => {
+            STARTED.set(Started::Collecting(Some(task)));
             None
         }
-        None => Some(task),
-    })
+        full => {
+            STARTED.set(full);
+            Some(task)
+        }
+    }
 }
