@@ -14,10 +14,10 @@ deny *checks='bans licenses sources':
 serve adapter='tungstenite' *arguments:
     cargo run --release -p chatd-{{adapter}} -- {{arguments}}
 
-# Run a k6 scenario against a server and check the server afterwards: just k6 soak axum framework
-k6 scenario adapter upgrade='hijack' *arguments:
+# Run a k6 scenario against a server and check the server afterwards: just k6 soak axum framework --html page.html
+k6 scenario adapter *arguments:
     K6="${K6:-$(command -v k6 || echo "$(tests/provide)/k6")}" \
-        cargo run --quiet --release -p chat-tests --bin k6 -- {{scenario}} {{adapter}} --upgrade {{upgrade}} {{arguments}}
+        cargo run --quiet --release -p chat-tests --bin k6 -- {{scenario}} {{adapter}} {{arguments}}
 
 # Run a k6 scenario against every server in turn and print one table: just k6-compare fanout -e RATE=50
 k6-compare scenario *arguments:

@@ -10,7 +10,7 @@ mod footprint;
 pub mod fuzz;
 pub mod history;
 mod host_fault;
-mod k6;
+pub mod k6;
 mod participants;
 mod proxy;
 mod responses;
@@ -22,7 +22,7 @@ pub use client::{Client, Incoming, eventually, exchange, handshake, request_upgr
 pub use daemon::{BINARIES, Binary, Daemon, StartFailure, check_levels, lifted, program};
 pub use footprint::Footprint;
 pub use host_fault::HostFault;
-pub use k6::{Summary, check_log, k6};
+pub use k6::{Summary, check_log};
 pub use participants::{Plan, plan, run_plan};
 pub use proxy::{Affected, Proxy, ProxyFault};
 pub use responses::http_responses;

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Result, ensure};
+use chat_tests::k6::k6;
 use chat_tests::{
-    Affected, BINARIES, Binary, Daemon, Proxy, ProxyFault, Summary, check_log, for_each_binary, k6,
+    Affected, BINARIES, Binary, Daemon, Proxy, ProxyFault, Summary, check_log, for_each_binary,
 };
 
 const USERS: u64 = 20;

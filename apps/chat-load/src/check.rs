@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The limit of missing messages that a stream remembers. Further ones count as lost even if they come later.
 const MAX_MISSING: usize = 10_000;
@@ -27,7 +27,7 @@ pub struct Stream {
 }
 
 /// The result of checking streams.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Delivered messages, including repeated ones.
     pub delivered: u64,
@@ -101,7 +101,17 @@ impl Stream {
 impl Tally {
     /// Returns true if each message came once and in order. Announced gaps are allowed.
     pub fn is_correct(&self) -> bool {
-        self.lost + self.duplicated + self.out_of_order + self.altered == 0
+        self.faults() == 0
+    }
+
+    /// Returns the number of failed checks.
+    pub fn faults(&self) -> u64 {
+        self.lost + self.duplicated + self.out_of_order + self.altered
+    }
+
+    /// Returns the number of messages that the readers had to receive.
+    pub fn expected(&self) -> u64 {
+        (self.delivered + self.lost + self.skipped).saturating_sub(self.duplicated)
     }
 
     /// Adds another result to this one.

@@ -17,49 +17,74 @@
 pub mod abuse;
 pub mod check;
 mod clock;
+mod environment;
 pub mod history_reader;
 mod join;
 mod load;
 mod measure;
 pub mod options;
+pub mod page;
 mod phases;
 mod report;
 mod scenarios;
+pub mod timeline;
 mod workload;
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
+pub use environment::Environment;
 use load::Load;
 pub use measure::{Percentiles, Usage};
-use options::{Options, Scenario};
+use options::{Common, Scenario};
 pub use phases::{PagingReport, Phase};
-pub use report::{Report, Server};
+pub use report::{FaultyMember, Report, Server};
 
 /// Runs a scenario until its end or until Ctrl-C, and returns the report.
 ///
 /// # Errors
 ///
 /// Fails if the server cannot be reached, or the report cannot be written.
-pub async fn run(options: &Options) -> Result<Report> {
-    let load = Load::new(&options.common)?;
+pub async fn run(scenario: &Scenario, common: &Common) -> Result<Report> {
+    let load = Load::new(common)?;
     let stop = Arc::clone(&load);
     let interrupt = tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
             stop.stop();
         }
     });
-    let outcome = scenarios::run(&load, options).await;
+    let outcome = scenarios::run(&load, scenario).await;
     interrupt.abort();
     load.clear_progress();
-    let report = Report::new(name(&options.scenario).to_owned(), &load, outcome?);
-    if let Some(path) = &options.common.json {
+    let timeline = load.finish_samples()?;
+    let report = Report::new(name(scenario).to_owned(), &load, outcome?, timeline);
+    if let Some(path) = &common.json {
         let json = serde_json::to_vec_pretty(&report)?;
         fs::write(path, json).with_context(|| format!("--json {}", path.display()))?;
     }
+    if let Some(path) = &common.html {
+        page::write(path, &[page::Run::of_report(report.title(), &report)])?;
+    }
     Ok(report)
+}
+
+/// Writes a page with the reports of earlier runs. The name of a report's file is the name of its run.
+///
+/// # Errors
+///
+/// Fails if a file is not a report, or the page cannot be written.
+pub fn write_page(reports: &[PathBuf], html: &Path) -> Result<()> {
+    let run = |path: &PathBuf| {
+        let read = || anyhow::Ok(serde_json::from_slice::<Report>(&fs::read(path)?)?);
+        let report = read().with_context(|| format!("{} is not a report of a load", path.display()))?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        anyhow::Ok(page::Run::of_report(name, &report))
+    };
+    let runs: Vec<_> = reports.iter().map(run).collect::<Result<_>>()?;
+    page::write(html, &runs)
 }
 
 fn name(scenario: &Scenario) -> &'static str {

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::measure::{Process, Recorder, Usage};
 use crate::options::Common;
 use crate::phases::Phases;
+use crate::timeline::{Point, Sampler};
 
 /// The limit of concurrent connection attempts.
 const CONCURRENT_CONNECTS: usize = 64;
@@ -41,8 +42,17 @@ pub(crate) struct Load {
     pub(crate) usages: Mutex<Usages>,
     /// The parts of the run, if the scenario measures parts.
     pub(crate) phases: OnceLock<Phases>,
+    sampler: Mutex<Option<Sampler>>,
     stopped: AtomicBool,
     bar: ProgressBar,
+}
+
+/// The latencies that are reported over time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Measured {
+    Deliveries,
+    Connections,
+    RoundTrips,
 }
 
 /// The resources in use at the phases of a run.
@@ -83,6 +93,7 @@ impl Load {
             endings: Mutex::default(),
             usages: Mutex::default(),
             phases: OnceLock::new(),
+            sampler: Mutex::default(),
             stopped: AtomicBool::new(false),
             bar,
         };
@@ -123,7 +134,10 @@ impl Load {
     }
 
     /// Starts the load after all connections are open. Returns the start time in microseconds.
-    pub(crate) fn begin(&self) -> Result<u64> {
+    pub(crate) fn begin(self: &Arc<Self>, measured: Measured) -> Result<u64> {
+        if self.common.json.is_some() || self.common.html.is_some() {
+            *self.sampler.lock() = Some(Sampler::of_load(self, measured)?);
+        }
         let snapshot = self.snapshot_with(self.server()?)?;
         let mut usages = self.usages.lock();
         usages.connected = snapshot.server;
@@ -137,6 +151,20 @@ impl Load {
     pub(crate) fn end(&self) -> Result<()> {
         self.usages.lock().ended = Some(self.snapshot()?);
         Ok(())
+    }
+
+    pub(crate) fn recorder(&self, measured: Measured) -> &Recorder {
+        match measured {
+            Measured::Deliveries => &self.delivery,
+            Measured::Connections => &self.connect,
+            Measured::RoundTrips => &self.round_trip,
+        }
+    }
+
+    /// Stops the samples of the run and returns them.
+    pub(crate) fn finish_samples(&self) -> Result<Vec<Point>> {
+        let sampler = self.sampler.lock().take();
+        sampler.map_or_else(|| Ok(Vec::new()), Sampler::finish)
     }
 
     /// Shows the progress.

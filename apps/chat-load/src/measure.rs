@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock;
 
@@ -23,7 +23,7 @@ pub(crate) struct Recorder {
 }
 
 /// Percentiles of latencies, in microseconds.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Percentiles {
     /// The number of latencies.
     pub count: u64,
@@ -52,12 +52,18 @@ impl Recorder {
         self.shards[shard % SHARDS].lock().saturating_record(latency);
     }
 
-    pub(crate) fn percentiles(&self) -> Option<Percentiles> {
+    /// Returns all latencies so far.
+    pub(crate) fn merged(&self) -> Histogram<u64> {
         let mut all = self.shards[0].lock().clone();
         for shard in &self.shards[1..] {
             // All histograms have the same bounds.
             let _fits = all.add(&*shard.lock()).is_ok();
         }
+        all
+    }
+
+    pub(crate) fn percentiles(&self) -> Option<Percentiles> {
+        let all = self.merged();
         (!all.is_empty()).then(|| Percentiles {
             count: all.len(),
             p50: all.value_at_quantile(0.5),
@@ -88,6 +94,17 @@ pub struct Usage {
     pub descriptors: u64,
 }
 
+/// The CPU time and the memory of a process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    /// CPU time of all threads, in seconds.
+    pub(crate) cpu_seconds: f64,
+    /// Resident memory, in KiB.
+    pub(crate) rss_kib: u64,
+    /// The peak of the resident memory, in KiB.
+    pub(crate) peak_kib: u64,
+}
+
 impl Process {
     pub(crate) fn of(pid: u32) -> Self {
         Self { folder: PathBuf::from(format!("/proc/{pid}")) }
@@ -98,6 +115,13 @@ impl Process {
     }
 
     pub(crate) fn usage(&self) -> Result<Usage> {
+        let Sample { cpu_seconds, rss_kib, peak_kib } = self.sample()?;
+        let descriptors = fs::read_dir(self.folder.join("fd"))?.count() as u64;
+        Ok(Usage { cpu_seconds, rss_kib, peak_kib, descriptors })
+    }
+
+    /// Returns the CPU time and the memory. It does not count the descriptors, which takes long if there are many.
+    pub(crate) fn sample(&self) -> Result<Sample> {
         let stat = fs::read_to_string(self.folder.join("stat")).context("no such process")?;
         let (_, fields) = stat.rsplit_once(')').context("no fields")?;
         let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
@@ -106,11 +130,10 @@ impl Process {
             let line = status.lines().find_map(|line| line.strip_prefix(name)).context(name.to_owned())?;
             Ok(line.split_whitespace().next().context("no number")?.parse()?)
         };
-        Ok(Usage {
+        Ok(Sample {
             cpu_seconds: precise(ticks.sum::<Result<f64, _>>()? / 100.0, self.scheduled()),
             rss_kib: kib("VmRSS:")?,
             peak_kib: kib("VmHWM:")?,
-            descriptors: fs::read_dir(self.folder.join("fd"))?.count() as u64,
         })
     }
 

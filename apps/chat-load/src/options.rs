@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Put load on a chat server and check every delivery.
 ///
@@ -16,9 +16,9 @@ use serde::Serialize;
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Options {
-    /// Scenario to run
+    /// Command to run
     #[command(subcommand)]
-    pub scenario: Scenario,
+    pub command: Command,
     /// Options of all scenarios
     #[command(flatten)]
     pub common: Common,
@@ -66,6 +66,10 @@ pub struct Common {
     #[arg(long, global = true, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
+    /// Write the report to a file as a page for a browser
+    #[arg(long, global = true, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
     /// Number of threads of this tool
     #[arg(long, global = true, value_name = "NUMBER", default_value = "1",
           value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -82,7 +86,7 @@ pub struct Common {
 }
 
 /// The protocol of the server. Only `fanout`, `spike` and `rooms` support others than `chat`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     /// The protocol chat.v1. Each send has a `ref` and a `key`, and its reply acknowledges it
@@ -96,6 +100,37 @@ pub enum Protocol {
     /// Socket.IO over WebSocket: the events `join` and `message` have a string, and the reply to `join` is `joined`
     Socketio,
 }
+
+/// The commands of the program.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// A scenario
+    #[command(flatten)]
+    Run(Scenario),
+    /// Write a page that shows the reports of earlier runs side by side
+    Report(Files),
+}
+
+/// Options of [`Command::Report`].
+#[derive(Args, Clone, Debug)]
+#[command(help_template = REPORT_HELP, override_usage = "chat-load report <FILE>... --html <FILE>")]
+pub struct Files {
+    /// Reports that --json has written. The name of a file is the name of its run
+    #[arg(value_name = "FILE", required = true)]
+    pub reports: Vec<PathBuf>,
+}
+
+/// The help of [`Command::Report`], without the options of a load.
+const REPORT_HELP: &str = "\
+{about-with-newline}
+{usage-heading} {usage}
+
+Arguments:
+{positionals}
+
+Options:
+      --html <FILE>  Write the page to this file
+";
 
 /// The scenarios.
 #[derive(Debug, Subcommand)]
@@ -224,9 +259,9 @@ impl Options {
     ///
     /// Fails if the server is on another machine, or the scenario does not support the protocol.
     pub fn check(&self) -> Result<()> {
+        let Command::Run(scenario) = &self.command else { return Ok(()) };
         self.common.check()?;
-        let supports_all =
-            matches!(self.scenario, Scenario::Fanout(_) | Scenario::Spike(_) | Scenario::Rooms(_));
+        let supports_all = matches!(scenario, Scenario::Fanout(_) | Scenario::Spike(_) | Scenario::Rooms(_));
         ensure!(
             supports_all || self.common.protocol == Protocol::Chat,
             "--protocol: only fanout, spike and rooms support others than chat"

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::load::Snapshot;
 use crate::measure::{Percentiles, Recorder};
@@ -26,7 +26,7 @@ pub(crate) struct Part {
 }
 
 /// The effect of history reads on the deliveries of the same run.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct PagingReport {
     /// The number of pages read.
     pub pages: u64,
@@ -47,7 +47,7 @@ pub struct PagingReport {
 }
 
 /// The sum of all parts of one kind.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Phase {
     /// The duration, in seconds.
     pub seconds: f64,

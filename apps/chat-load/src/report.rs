@@ -2,20 +2,22 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::check::Tally;
+use crate::environment::Environment;
 use crate::load::Load;
 use crate::measure::Percentiles;
 use crate::options::Protocol;
 use crate::phases::PagingReport;
 use crate::scenarios::Outcome;
+use crate::timeline::Point;
 
 /// The share of its threads above which the tool counts as saturated.
 const SATURATION: f64 = 0.9;
 
 /// The report of a run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
     /// The name of the scenario.
     pub scenario: String,
@@ -46,7 +48,7 @@ pub struct Report {
     /// The number of each kind of connection end and refusal.
     pub endings: BTreeMap<String, u64>,
     /// Latencies in microseconds, by name.
-    pub latencies: BTreeMap<&'static str, Percentiles>,
+    pub latencies: BTreeMap<String, Percentiles>,
     /// The effect of history reads on deliveries.
     pub paged: Option<PagingReport>,
     /// The resources of the server process.
@@ -65,10 +67,34 @@ pub struct Report {
     pub notes: Vec<String>,
     /// Failed checks.
     pub failures: Vec<String>,
+    /// The number of members with a failed check.
+    #[serde(default)]
+    pub faulty_members: usize,
+    /// The members with the most failed checks, at most 50.
+    #[serde(default)]
+    pub most_faulty_members: Vec<FaultyMember>,
+    /// The programs and the machine.
+    #[serde(default)]
+    pub environment: Environment,
+    /// Latencies and resources over time, at most 600 points.
+    #[serde(default)]
+    pub timeline: Vec<Point>,
+}
+
+/// A member whose deliveries failed a check.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FaultyMember {
+    /// The name of the room.
+    pub room: String,
+    /// The number of the connection.
+    pub member: usize,
+    /// The result of checking its deliveries.
+    pub deliveries: Tally,
 }
 
 /// The resources of the server process.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Server {
     /// The average number of cores.
     pub cores: f64,
@@ -85,7 +111,7 @@ pub struct Server {
 }
 
 impl Report {
-    pub(crate) fn new(scenario: String, load: &Load, outcome: Outcome) -> Self {
+    pub(crate) fn new(scenario: String, load: &Load, outcome: Outcome, timeline: Vec<Point>) -> Self {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let common = &load.common;
         let usages = load.usages.lock();
@@ -125,8 +151,10 @@ impl Report {
             ("connection", &load.connect),
             ("round trip", &load.round_trip),
         ];
-        let latencies =
-            latencies.into_iter().filter_map(|(name, of)| Some((name, of.percentiles()?))).collect();
+        let latencies = latencies
+            .into_iter()
+            .filter_map(|(name, of)| Some((name.to_owned(), of.percentiles()?)))
+            .collect();
         let busiest = outcome.paged.map_or(own_cores, |paged| paged.with.own_cores.max(own_cores));
         let mut report = Self {
             scenario,
@@ -157,6 +185,13 @@ impl Report {
             interrupted: load.is_stopped(),
             notes: outcome.notes,
             failures: outcome.failures,
+            faulty_members: outcome.faulty_members.0,
+            most_faulty_members: outcome.faulty_members.1,
+            environment: Environment::of_this_program(
+                concat!("chat-load ", env!("CARGO_PKG_VERSION")).to_owned(),
+                common.pid,
+            ),
+            timeline,
         };
         report.check(&outcome.expected_endings, outcome.expects_gaps);
         report
@@ -183,6 +218,12 @@ impl Report {
         if self.sent == 0 && self.scenario != "idle" && !self.interrupted {
             self.failures.push("nothing was sent".to_owned());
         }
+    }
+
+    /// Returns the name of the scenario and of the server program.
+    pub(crate) fn title(&self) -> String {
+        let server = self.environment.server.as_deref().unwrap_or(&self.url);
+        format!("{} on {server}", self.scenario)
     }
 
     /// Returns true if every check passed.

@@ -9,10 +9,10 @@ use tokio::time::{sleep, timeout};
 
 use super::Outcome;
 use crate::clock;
-use crate::load::Load;
+use crate::load::{Load, Measured};
 
 pub(super) async fn storm(load: &Arc<Load>) -> Result<Outcome> {
-    load.begin()?;
+    load.begin(Measured::Connections)?;
     let count = load.common.rate * load.common.duration.as_secs_f64();
     ensure!(count <= 10_000_000.0, "more than 10 million connections in one run");
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
@@ -66,7 +66,7 @@ pub(super) async fn idle(load: &Arc<Load>) -> Result<Outcome> {
     let sockets = load.connect_all(load.common.connections(), |n| load.connect(n)).await?;
     // The allocator of the server needs a moment to settle.
     sleep(Duration::from_millis(500)).await;
-    load.begin()?;
+    load.begin(Measured::Deliveries)?;
     let held = sockets.len();
     for mut socket in sockets {
         let load = Arc::clone(load);

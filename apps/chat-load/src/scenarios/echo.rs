@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::Outcome;
 use crate::check::Stream;
 use crate::clock;
-use crate::load::Load;
+use crate::load::{Load, Measured};
 use crate::options::RoundTrip;
 
 pub(super) async fn echo(load: &Arc<Load>, what: RoundTrip) -> Result<Outcome> {
@@ -30,7 +30,7 @@ pub(super) async fn echo(load: &Arc<Load>, what: RoundTrip) -> Result<Outcome> {
     };
     let count = load.common.connections();
     let sockets = load.connect_all(count, connect).await?;
-    load.begin()?;
+    load.begin(Measured::RoundTrips)?;
     let start = clock::now();
     let mut tasks = tokio::task::JoinSet::new();
     let each = load.common.rate / count as f64;

@@ -11,14 +11,17 @@ use anyhow::Result;
 
 use crate::check::Tally;
 use crate::load::Load;
-use crate::options::{Echo, Fanout, Options, Rooms, Scenario, Spike};
+use crate::options::{Echo, Fanout, Rooms, Scenario, Spike};
 use crate::phases::PagingReport;
+use crate::report::FaultyMember;
 use crate::workload::{Schedule, Shape, Workload, check_size};
 
 /// The result of a scenario.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) tally: Tally,
+    /// The number of members with a failed check, and those with the most failures.
+    pub(crate) faulty_members: (usize, Vec<FaultyMember>),
     pub(crate) paged: Option<PagingReport>,
     /// True for a closed loop: each writer waits for its acknowledgement.
     pub(crate) closed: bool,
@@ -32,9 +35,9 @@ pub(crate) struct Outcome {
     pub(crate) notes: Vec<String>,
 }
 
-pub(crate) async fn run(load: &Arc<Load>, options: &Options) -> Result<Outcome> {
+pub(crate) async fn run(load: &Arc<Load>, scenario: &Scenario) -> Result<Outcome> {
     let members = load.common.connections();
-    match &options.scenario {
+    match scenario {
         Scenario::Fanout(Fanout { senders, burst, closed }) => {
             let schedule = if *closed { Schedule::Closed } else { Schedule::EVEN };
             let shape = Shape { schedule, burst: (*burst).into(), ..Shape::one_room(*senders as usize) };
@@ -77,5 +80,5 @@ fn finish(workload: &Workload, tally: Tally, mut outcome: Outcome) -> Outcome {
             .failures
             .push(format!("{unsent} messages could not be sent: the server was too slow or unreachable"));
     }
-    Outcome { tally, ..outcome }
+    Outcome { tally, faulty_members: workload.faulty_members(), ..outcome }
 }

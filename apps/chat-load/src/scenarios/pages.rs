@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::{Outcome, finish};
 use crate::clock;
 use crate::history_reader::HistoryReader;
-use crate::load::Load;
+use crate::load::{Load, Measured};
 use crate::options::Pages;
 use crate::phases::{PagingReport, Part, Phase, Phases};
 use crate::workload::{Reader, Shape, Workload, check_size};
@@ -48,7 +48,7 @@ pub(super) async fn pages(load: &Arc<Load>, options: &Pages) -> Result<Outcome> 
         };
         tokio::spawn(pager.run(turns.clone()));
     }
-    let start = load.begin()?;
+    let start = load.begin(Measured::Deliveries)?;
     let phases = load.phases.get_or_init(|| Phases::new(start, load.common.duration, options.turns));
     let (ran, spent) = tokio::join!(workload.run_from(start), take_turns(load, phases, &turn));
     ran?;

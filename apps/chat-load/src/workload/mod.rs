@@ -7,6 +7,7 @@ mod reader;
 mod room;
 mod writer;
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -15,7 +16,8 @@ use anyhow::{Context, Result, anyhow};
 use tokio::sync::mpsc;
 
 use crate::check::{SeqTable, Tally};
-use crate::load::Load;
+use crate::load::{Load, Measured};
+use crate::report::FaultyMember;
 use pacer::{DUE_QUEUE, DueMessages, Pacer};
 pub(crate) use reader::Reader;
 use room::Room;
@@ -24,6 +26,9 @@ use writer::Sent;
 
 /// The limit of messages in one run.
 const MAX_MESSAGES: u64 = 100_000_000;
+
+/// The limit of members that a report names.
+const MAX_FAULTY_MEMBERS: usize = 50;
 
 /// Rooms with their writers and readers.
 #[derive(Debug)]
@@ -150,7 +155,7 @@ impl Workload {
 
     /// Sends all messages when they are due, and waits until they are acknowledged or the time limit is over.
     pub(crate) async fn run(&mut self) -> Result<()> {
-        let start = self.load.begin()?;
+        let start = self.load.begin(Measured::Deliveries)?;
         self.run_from(start).await
     }
 
@@ -203,6 +208,15 @@ impl Workload {
         all.duplicated +=
             self.rooms.iter().flat_map(|room| &room.tables).map(SeqTable::duplicates).sum::<u64>();
         all
+    }
+
+    /// Returns the number of members with a failed check, and those with the most failures.
+    pub(crate) fn faulty_members(&self) -> (usize, Vec<FaultyMember>) {
+        let mut faulty: Vec<_> = self.readers.iter().filter_map(|reader| reader.faults()).collect();
+        faulty.sort_by_key(|member| Reverse(member.deliveries.faults()));
+        let count = faulty.len();
+        faulty.truncate(MAX_FAULTY_MEMBERS);
+        (count, faulty)
     }
 
     /// Returns the number of messages that no writer accepted.

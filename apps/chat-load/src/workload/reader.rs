@@ -14,6 +14,7 @@ use super::writer::Sent;
 use crate::check::{Stream, Tally};
 use crate::load::Load;
 use crate::options::Protocol;
+use crate::report::FaultyMember;
 
 /// A reader of a room, and the result of its checks.
 #[derive(Debug)]
@@ -96,6 +97,13 @@ impl Reader {
             all.add(&stream.tally(table.last()));
         }
         all
+    }
+
+    /// Returns the result, if a check failed.
+    pub(super) fn faults(&self) -> Option<FaultyMember> {
+        let deliveries = self.tally();
+        let room = self.room.name.as_str().to_owned();
+        (!deliveries.is_correct()).then_some(FaultyMember { room, member: self.number, deliveries })
     }
 
     /// Checks a frame. `sent` is present if the reader writes, too. Returns the reply that the frame expects.

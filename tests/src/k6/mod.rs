@@ -1,3 +1,9 @@
+//! k6 scenarios, the checks of the server after them, and the page of their results.
+
+mod page;
+mod record;
+mod run;
+
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,19 +13,17 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::{Daemon, check_levels};
+pub use page::page_run;
+pub use run::{Outcome, reports, run};
 
 /// Returns a command that runs a script of `k6/` against a daemon. The environment variable `K6` names the k6 program;
 /// it defaults to `k6`.
 pub fn k6(script: &str, daemon: &Daemon) -> Result<Command> {
-    let k6 = env::var_os("K6").map_or_else(|| PathBuf::from("k6"), PathBuf::from);
-    let found = Command::new(&k6).arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    found.with_context(|| {
-        format!("{} does not run: install k6, or set K6 to the one that tests/provide installs", k6.display())
-    })?;
+    version()?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../k6").join(script).with_extension("js");
     ensure!(path.exists(), "there is no k6/{script}.js");
     let binary = daemon.binary();
-    let mut command = Command::new(k6);
+    let mut command = Command::new(program());
     command.args(["run", "--quiet", "--no-usage-report", "--no-color"]);
     for variable in [
         format!("URL=ws://{}/ws", daemon.address()),
@@ -30,6 +34,23 @@ pub fn k6(script: &str, daemon: &Daemon) -> Result<Command> {
     }
     command.arg(path).stdin(Stdio::null());
     Ok(command)
+}
+
+fn program() -> PathBuf {
+    env::var_os("K6").map_or_else(|| PathBuf::from("k6"), PathBuf::from)
+}
+
+/// Returns the version that k6 reports.
+fn version() -> Result<String> {
+    let program = program();
+    let output = Command::new(&program).arg("version").stdin(Stdio::null()).output().with_context(|| {
+        format!(
+            "{} does not run: install k6, or set K6 to the one that tests/provide installs",
+            program.display()
+        )
+    })?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().next().unwrap_or("k6").trim().to_owned())
 }
 
 /// The summary that `k6 run --summary-export` writes.
@@ -54,6 +75,21 @@ impl Summary {
         count.with_context(|| format!("k6 has no {metric}"))
     }
 
+    /// Returns the failed thresholds in words, such as `3 missing deliveries (chat_lost must have count==0)`.
+    pub fn failed_thresholds(&self) -> Vec<String> {
+        let mut failed = Vec::new();
+        for (metric, figures) in self.0["metrics"].as_object().into_iter().flatten() {
+            let thresholds = figures["thresholds"].as_object().into_iter().flatten();
+            for (threshold, _) in thresholds.filter(|(_, is_crossed)| **is_crossed == true) {
+                let value = ["count", "value"].into_iter().find_map(|name| figures[name].as_f64());
+                let value = value.map_or_else(|| "no value".to_owned(), |value| value.to_string());
+                let words = METRICS.iter().find(|(known, _)| known == metric).map_or("", |(_, words)| words);
+                failed.push(format!("{value} {words} ({metric} must have {threshold})"));
+            }
+        }
+        failed
+    }
+
     /// Checks that every user compared all received messages with the expected ones.
     pub fn all_audited(&self) -> Result<()> {
         let users = self.count("chat_users")?;
@@ -62,6 +98,21 @@ impl Summary {
         Ok(())
     }
 }
+
+/// The meaning of the value of a metric that has a threshold.
+const METRICS: [(&str, &str); 11] = [
+    ("chat_acknowledged", "acknowledged messages"),
+    ("chat_audited", "is the share of users that compared all received messages with the expected ones"),
+    ("chat_dropped", "connections that ended although their user wanted to stay"),
+    ("chat_duplicated", "duplicated deliveries"),
+    ("chat_errors", "error events"),
+    ("chat_lost", "missing deliveries"),
+    ("chat_recovered", "is the share of resumes that brought everything that was missed"),
+    ("chat_reordered", "deliveries out of order"),
+    ("chat_skipped", "messages skipped in announced gaps"),
+    ("chat_unanswered", "messages that were never acknowledged"),
+    ("chat_upgraded", "is the share of handshakes answered with 101"),
+];
 
 /// Checks the log of a server under load: every upgrade is a 101, every session has ended, and the client ended it.
 /// Returns the number of upgrades.
