@@ -6,7 +6,6 @@ use crate::Rejection;
 const SUBPROTOCOL: &str = "chat.token.";
 
 /// The credentials in a request.
-#[derive(Debug)]
 pub(crate) enum Credential<'a> {
     Token(&'a str),
     Ticket(String),

@@ -1,7 +1,7 @@
 //! Identities for `chat-core`: JSON Web Tokens, one-time tickets, and headers of trusted proxies.
 //!
-//! [`Auth`] is the [`Identify`](chat_core::Identify) of a host whose users log in elsewhere. It finds the credentials of
-//! a request, checks them, and returns the user with the rights and the limits that the credentials give.
+//! [`Auth`] is the [`Identify`](chat_core::Identify) of a host whose users log in elsewhere. It finds the credentials
+//! of a request, checks them, and returns the user with the rights and the limits that the credentials give.
 //!
 //! | credentials | where | made by |
 //! |---|---|---|
@@ -34,8 +34,8 @@
 //!
 //! - The algorithm belongs to the key. A token cannot choose it, and `none` does not exist.
 //! - No claim is read before the signature holds. `exp` is required.
-//! - A request with several credentials is refused, and so are members that occur twice, critical extensions, and tokens
-//!   for other purposes (`typ`).
+//! - A request with several credentials is refused, and so are members that occur twice, critical extensions, and
+//!   tokens for other purposes (`typ`).
 //! - The client is told only that it is unauthorized. The log has the [`Rejection`], and nothing of the credentials.
 //! - Each load of keys has limits of time and size. The last good keys stay valid if it fails.
 

@@ -30,8 +30,8 @@ pub struct ProxyHeader {
 }
 
 impl ProxyHeader {
-    /// Trusts requests that have this secret in the header `secret_header`. The user's id is in the header `user_header`.
-    /// Names of headers are lower case.
+    /// Trusts requests that have this secret in the header `secret_header`. The user's id is in the header
+    /// `user_header`. Names of headers are lower case.
     ///
     /// # Errors
     ///

@@ -197,7 +197,7 @@ async fn the_last_good_keys_stay_while_the_source_fails() {
     let server = Server::start(ok(&set([&first]))).await;
     let cache = server.cache(eager().with(|options| options.max_age = Duration::ZERO)).await;
     let redirect = format!("HTTP/1.1 302 Found\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", server.url);
-    let large = format!("{{\"keys\":[],\"a\":\"{}\"}}", "a".repeat(256 * 1024));
+    let large = set([&first]).replacen('{', &format!("{{\"a\":\"{}\",", "a".repeat(256 * 1024)), 1);
     let modes = [
         Mode::Answer("HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_owned()),
         Mode::Answer(redirect),

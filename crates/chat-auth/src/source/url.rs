@@ -44,7 +44,7 @@ pub enum InvalidUrl {
     NoRoots,
     /// TLS cannot be set up.
     #[error("TLS cannot be set up")]
-    Tls(#[source] rustls::Error),
+    Tls(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// A key set that could not be loaded from its URL.
@@ -53,7 +53,7 @@ pub enum InvalidUrl {
 pub enum UrlError {
     /// The server cannot be reached.
     #[error("the server of the key set cannot be reached")]
-    Connect(#[source] hyper_util::client::legacy::Error),
+    Connect(#[source] Box<dyn Error + Send + Sync>),
     /// The server did not answer with 200.
     #[error("the server of the key set answered with status {0}")]
     Status(u16),
@@ -101,7 +101,7 @@ impl KeyUrl {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(InvalidUrl::Tls)?
+            .map_err(|error| InvalidUrl::Tls(error.into()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
         let connector =
@@ -116,7 +116,7 @@ impl KeyUrl {
         *request.uri_mut() = self.uri.clone();
         let accept = http::HeaderValue::from_static("application/json, application/jwk-set+json");
         request.headers_mut().insert(http::header::ACCEPT, accept);
-        let response = self.client.request(request).await.map_err(UrlError::Connect)?;
+        let response = self.client.request(request).await.map_err(|error| UrlError::Connect(error.into()))?;
         if response.status() != StatusCode::OK {
             return Err(UrlError::Status(response.status().as_u16()));
         }

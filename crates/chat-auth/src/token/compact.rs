@@ -9,7 +9,6 @@ use crate::{Algorithm, Rejection, json};
 const TYPES: [&str; 4] = ["jwt", "at+jwt", "application/jwt", "application/at+jwt"];
 
 /// A token in the compact form (RFC 7515 section 7.1), whose signature is not verified yet.
-#[derive(Debug)]
 pub(super) struct Compact<'a> {
     pub(super) algorithm: Algorithm,
     /// The `kid`.
