@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde_json::value::RawValue;
 
@@ -42,6 +44,20 @@ where
 {
     async fn authorize(&self, user: &User, room: &RoomName, action: &Action<'_>) -> Result<(), Forbidden> {
         self(user, room, action)
+    }
+}
+
+/// Two decisions, which must both allow an action.
+pub(crate) struct Both {
+    pub(crate) first: Arc<dyn Authorize>,
+    pub(crate) second: Arc<dyn Authorize>,
+}
+
+#[async_trait]
+impl Authorize for Both {
+    async fn authorize(&self, user: &User, room: &RoomName, action: &Action<'_>) -> Result<(), Forbidden> {
+        self.first.authorize(user, room, action).await?;
+        self.second.authorize(user, room, action).await
     }
 }
 

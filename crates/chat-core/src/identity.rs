@@ -1,8 +1,11 @@
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use crate::{RequestContext, RequestHead, Unavailable, User};
+use crate::{Authorize, Rate, RequestContext, RequestHead, Unavailable, User};
 
 /// The host's decision about the user behind a request.
 ///
@@ -92,6 +95,12 @@ impl<'a> IdentifyRequest<'a> {
         self.context.peer
     }
 
+    /// Returns the address of the peer of the connection, if the adapter knows it. Behind a proxy, it is the address of
+    /// the proxy, also if [`Endpoint::trust_proxies`](crate::Endpoint::trust_proxies) names it.
+    pub fn direct_peer(&self) -> Option<SocketAddr> {
+        self.context.direct_peer()
+    }
+
     /// Returns a value that the host's own middleware has set for this request, such as the user of its login.
     ///
     /// With axum and hyper, these are the extensions of the request. With actix-web and warp, it is the value of the
@@ -120,18 +129,59 @@ impl<'a> IdentifyRequest<'a> {
     }
 }
 
-/// The user for whom a connection speaks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The user for whom a connection speaks, and the conditions of the credentials.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// use chat_core::{Identity, IdentityLimits, Rate, User};
+///
+/// let mut identity = Identity::from(User::new("7", "Ann")?);
+/// identity.expires_at = Some(SystemTime::now() + Duration::from_secs(3_600));
+/// identity.limits.max_connections = Some(4);
+/// identity.limits.rate = Some(Rate::new(10, 40));
+/// # Ok::<(), chat_core::InvalidUser>(())
+/// ```
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Identity {
     /// The user. One [`User::key`](crate::User::key) is one user, on sockets and in
     /// [`Chat::post`](crate::Chat::post).
     pub user: User,
+    /// The rights that the credentials give. They are asked before
+    /// [`Builder::authorize`](crate::Builder::authorize), and both must allow an action.
+    pub rights: Option<Arc<dyn Authorize>>,
+    /// The time at which the credentials expire. The connection is then closed with 4005. `None` is no limit.
+    pub expires_at: Option<SystemTime>,
+    /// The limits that replace those of the chat for this user.
+    pub limits: IdentityLimits,
+}
+
+/// Limits of one user, instead of those of the chat. `None` keeps the limit of the chat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IdentityLimits {
+    /// The number that replaces [`ConnectionLimits::max_per_user`](crate::ConnectionLimits::max_per_user) when this
+    /// connection is admitted. 0 is no limit.
+    pub max_connections: Option<usize>,
+    /// The rate that replaces [`RateLimits::user`](crate::RateLimits::user) for the commands of this connection. All
+    /// connections of the user take from one bucket.
+    pub rate: Option<Rate>,
 }
 
 impl From<User> for Identity {
     fn from(user: User) -> Self {
-        Self { user }
+        Self { user, rights: None, expires_at: None, limits: IdentityLimits::default() }
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("user", &self.user)
+            .field("expires_at", &self.expires_at)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 

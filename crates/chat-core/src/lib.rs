@@ -105,7 +105,7 @@ pub use bus::{
 pub use chat::{Builder, Chat, Counts, Drained, Refusals};
 pub use connection::{Connection, DirectWrite, Incoming, Outgoing};
 pub use error::{AdmitError, PostError};
-pub use identity::{Denied, Identify, IdentifyRequest, Identity};
+pub use identity::{Denied, Identify, IdentifyRequest, Identity, IdentityLimits};
 pub use message::{BodyError, Message};
 pub use room::{MemoryRoom, MemoryStore, Subscription, SubscriptionError};
 pub use session::Ticket;

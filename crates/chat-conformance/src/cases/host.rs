@@ -1,6 +1,7 @@
 //! The host service of the cases about identity and rights.
 
 use std::future::pending;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use chat_core::{
@@ -24,6 +25,9 @@ pub(super) const HANGING: &str = "hanging";
 
 /// A name of a room, and a text, for which the host's decision fails.
 pub(super) const FAILING: &str = "failing";
+
+/// The name of a user whose credentials expire soon.
+pub(super) const EXPIRING: &str = "expiring";
 
 /// An identity check: the token `<id>:<name>` is the user.
 pub(super) fn with_tokens(endpoint: Endpoint) -> Endpoint {
@@ -52,7 +56,9 @@ impl Identify for Tokens {
             token => {
                 let (id, name) = token.split_once(':').ok_or(Denied::Unauthorized)?;
                 let user = User::new(id, name).map_err(|_| Denied::Unauthorized)?;
-                Ok(Identity::from(user))
+                let mut identity = Identity::from(user);
+                identity.expires_at = (name == EXPIRING).then(|| SystemTime::now() + millis(300));
+                Ok(identity)
             }
         }
     }

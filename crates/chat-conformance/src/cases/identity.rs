@@ -1,4 +1,4 @@
-use super::host::{FAILING, HANGING, with_token, with_tokens};
+use super::host::{EXPIRING, FAILING, HANGING, with_token, with_tokens};
 use super::*;
 
 chat_suite::cases!(
@@ -71,6 +71,16 @@ chat_suite::cases!(
         other.check(is_new, "a second message", &second)?;
         expect_members(&mut bob, &stage, &[("7", "Ann"), ("9", "Ann"), ("8", "Bob")]).await?;
         expect_joined_once(&mut bob, &["7", "9"]).await
+    }
+
+    /// A connection is closed with 4005 when its credentials expire. Others are not.
+    #[source = "PROTOCOL.md, section 7.2 (4005)"]
+    #[with(identify(with_tokens))]
+    async fn a_connection_is_closed_when_its_credentials_expire(stage: Stage) -> Verdict {
+        let mut bob = stage.accepted("bob", &with_token(&stage, "8:Bob")).await?;
+        let mut ann = stage.accepted("ann", &with_token(&stage, &format!("7:{EXPIRING}"))).await?;
+        ann.expect_closed(4005).await?;
+        bob.expect_no_events().await
     }
 );
 

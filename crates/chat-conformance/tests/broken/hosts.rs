@@ -124,6 +124,9 @@ defects! {
                 (frames != 4).then_some(frame)
             })
         };
+    a_server_that_closes_for_good_when_credentials_expire_is_caught
+    by identity::a_connection_is_closed_when_its_credentials_expire =>
+        closes_with(4005, 4501);
     a_server_that_announces_no_kick_is_caught by kick::a_kick_closes_every_connection_of_the_user =>
         Link::drop_events(|event| event["type"] == "closing");
     a_server_that_lets_a_kicked_user_reconnect_by_itself_is_caught

@@ -16,6 +16,7 @@ use futures_util::future::{BoxFuture, FutureExt, Shared as SharedFuture};
 use tokio::time::{Instant, timeout};
 
 use crate::address::{LineLimit, LineLimits, PlainConnection, PlainConnections};
+use crate::authorize::Both;
 use crate::bus::{BusEvent, BusSink, Notice};
 use crate::room::Rooms;
 use crate::session::{Phase, ReadQueues, Reservation, Sessions, Ticket, UserRates};
@@ -137,13 +138,18 @@ impl Chat {
     pub(crate) fn admit_reserved(
         &self,
         reservation: Reservation,
-        Identity { user }: Identity,
+        Identity { user, rights, expires_at, limits }: Identity,
     ) -> Result<Ticket, AdmitError> {
-        let permit = reservation.admit(&user)?;
-        let user_rate = self.shared.user_rates.share(user.key());
+        let permit = reservation.admit(&user, limits.max_connections)?;
+        let user_rate = self.shared.user_rates.share(user.key(), limits.rate);
         let (rooms, reads) = (Arc::clone(&self.shared.rooms), Arc::clone(&self.shared.reads));
         let lines = Arc::clone(&self.shared.lines.upgraded);
-        Ok(Ticket::new(rooms, reads, self.shared.authorize.clone(), permit, user, user_rate, lines))
+        let authorize: Option<Arc<dyn Authorize>> = match (rights, self.shared.authorize.clone()) {
+            (Some(first), Some(second)) => Some(Arc::new(Both { first, second })),
+            (rights, host) => rights.or(host),
+        };
+        let ticket = Ticket::new(rooms, reads, authorize, permit, user, user_rate, lines);
+        Ok(ticket.with_expiry(expires_at))
     }
 
     /// Counts a connection for the address of its peer, while it serves plain requests. An adapter calls it for each

@@ -41,9 +41,11 @@ impl UserRates {
         Self { rate, started: Instant::now(), users: Mutex::new(users) }
     }
 
-    /// Returns a share in the bucket of a user, or `None` if users have no limit.
-    pub(crate) fn share(&self, user: UserKey) -> Option<Box<dyn SharedRate>> {
-        if self.rate.is_unlimited() {
+    /// Returns a share in the bucket of a user, or `None` if the user has no limit. `rate` replaces the rate of all
+    /// users.
+    pub(crate) fn share(&self, user: UserKey, rate: Option<Rate>) -> Option<Box<dyn SharedRate>> {
+        let rate = rate.unwrap_or(self.rate);
+        if rate.is_unlimited() {
             return None;
         }
         let mut users = self.users.lock();
@@ -53,7 +55,7 @@ impl UserRates {
             users.prune_at = (users.buckets.len() * 2).max(MIN_PRUNED);
         }
         let bucket = Arc::clone(users.buckets.entry(user).or_default());
-        Some(Box::new(UserRate { rate: self.rate, started: self.started, bucket }))
+        Some(Box::new(UserRate { rate, started: self.started, bucket }))
     }
 }
 
@@ -82,25 +84,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reconnect_brings_no_tokens() {
         let rates = UserRates::new(Rate::new(1, 2));
-        let mut first = rates.share(key("ann")).expect("a limit");
+        let mut first = rates.share(key("ann"), None).expect("a limit");
         assert_eq!(first.take(2), Ok(()));
         drop(first);
-        let mut second = rates.share(key("ann")).expect("a limit");
+        let mut second = rates.share(key("ann"), None).expect("a limit");
         assert_eq!(second.take(1), Err(Duration::from_secs(1)));
-        assert_eq!(rates.share(key("bob")).expect("a limit").take(2), Ok(()));
+        assert_eq!(rates.share(key("bob"), None).expect("a limit").take(2), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn buckets_of_users_that_have_gone_are_dropped_once_they_are_full() {
         let rates = UserRates::new(Rate::new(1, 1));
-        let shares: Vec<_> = (0..MIN_PRUNED).map(|number| rates.share(key(&number.to_string()))).collect();
+        let shares: Vec<_> =
+            (0..MIN_PRUNED).map(|number| rates.share(key(&number.to_string()), None)).collect();
         let mut shares = shares.into_iter().flatten();
         let _held = shares.next();
         for mut share in shares {
             share.take(1).expect("a token");
         }
         tokio::time::advance(Duration::from_secs(1)).await;
-        let _ann = rates.share(key("ann"));
+        let _ann = rates.share(key("ann"), None);
         assert_eq!(rates.users.lock().buckets.len(), 2);
     }
 }

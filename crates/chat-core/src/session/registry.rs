@@ -70,6 +70,8 @@ pub(crate) struct Control {
     pub(crate) inbox: Arc<Inbox>,
     user: UserKey,
     kicked: AtomicBool,
+    /// True once the credentials of the connection have expired.
+    expired: AtomicBool,
 }
 
 /// The phase of a chat's drain.
@@ -213,15 +215,17 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// Gives the connection to a user. A user that was kicked since the reservation is closed at once.
+    /// Gives the connection to a user. A user that was kicked since the reservation is closed at once. `max` replaces
+    /// the number of connections that each user may have.
     ///
     /// # Errors
     ///
     /// [`AdmitError::FullForUser`] if the user has too many connections.
-    pub(crate) fn admit(mut self, user: &User) -> Result<Permit, AdmitError> {
+    pub(crate) fn admit(mut self, user: &User, max: Option<usize>) -> Result<Permit, AdmitError> {
         let user = user.key();
         let mut index = self.sessions.index.lock();
-        let (max, count) = (self.sessions.limits.max_per_user, index.admitted.get(&user).map_or(0, Vec::len));
+        let max = max.unwrap_or(self.sessions.limits.max_per_user);
+        let count = index.admitted.get(&user).map_or(0, Vec::len);
         if max > 0 && count >= max {
             drop(index);
             self.sessions.refusals.lock().count(AdmitError::FullForUser);
@@ -233,6 +237,7 @@ impl Reservation {
             inbox: Arc::default(),
             user: user.clone(),
             kicked: AtomicBool::new(was_kicked),
+            expired: AtomicBool::new(false),
         });
         // Most users have one connection.
         index.admitted.entry(user).or_insert_with(|| Vec::with_capacity(1)).push(Arc::clone(&control));
@@ -297,9 +302,16 @@ impl Permit {
     pub(crate) fn close_now(&self) -> Option<CloseCode> {
         if self.control.kicked.load(Ordering::SeqCst) {
             Some(CloseCode::Kicked)
+        } else if self.control.expired.load(Ordering::SeqCst) {
+            Some(CloseCode::TokenExpired)
         } else {
             (self.phase() == Phase::Ended).then_some(CloseCode::Restarting)
         }
+    }
+
+    /// Records that the credentials have expired, which closes the connection at once.
+    pub(crate) fn expire(&self) {
+        self.control.expired.store(true, Ordering::SeqCst);
     }
 
     /// Counts a session.

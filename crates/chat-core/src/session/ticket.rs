@@ -1,11 +1,13 @@
 use std::fmt;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use chat_proto::{Event, SharedRate};
-use tokio::time::Instant;
+use parking_lot::Mutex;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{Span, field, info_span};
 
 use super::driver::Driver;
@@ -55,6 +57,14 @@ pub struct Ticket {
     lines: Arc<LineLimit>,
     /// True if the connection has lines in the log. `None` until its first line.
     is_logged: Option<bool>,
+    /// `None` if the credentials do not expire, or have expired.
+    expiry: Mutex<Option<Expiry>>,
+}
+
+/// The time at which credentials expire.
+enum Expiry {
+    At(Instant),
+    Timer(Pin<Box<Sleep>>),
 }
 
 impl Ticket {
@@ -73,7 +83,28 @@ impl Ticket {
             user = %user.id().escape_debug(),
             peer = field::Empty
         );
-        Self { rooms, reads, authorize, permit, user, peer: None, span, user_rate, lines, is_logged: None }
+        let (is_logged, expiry) = (None, Mutex::default());
+        Self { rooms, reads, authorize, permit, user, peer: None, span, user_rate, lines, is_logged, expiry }
+    }
+
+    /// Sets the time at which the credentials expire.
+    pub(crate) fn with_expiry(self, expires_at: Option<SystemTime>) -> Self {
+        let left = expires_at.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
+        *self.expiry.lock() = left.and_then(|left| Instant::now().checked_add(left)).map(Expiry::At);
+        self
+    }
+
+    /// Records that the credentials have expired, and otherwise wakes the task at that time.
+    fn poll_expiry(&self, cx: &mut Context<'_>) {
+        let mut expiry = self.expiry.lock();
+        if let Some(Expiry::At(at)) = *expiry {
+            *expiry = Some(Expiry::Timer(Box::pin(sleep_until(at))));
+        }
+        let Some(Expiry::Timer(timer)) = &mut *expiry else { return };
+        if timer.as_mut().poll(cx).is_ready() {
+            *expiry = None;
+            self.permit.expire();
+        }
     }
 
     /// Sets the address of the peer, for the log and for [`peer`](Self::peer). [`Endpoint`](crate::Endpoint) does this
@@ -157,7 +188,11 @@ impl Ticket {
         let ticket = Box::new(self);
         async move {
             let mut driver = Driver::new(ticket, &mut connection);
-            let end = End::of(|cx| driver.poll(cx)).await;
+            let end = End::of(|cx| {
+                driver.ticket.poll_expiry(cx);
+                driver.poll(cx)
+            });
+            let end = end.await;
             let started = driver.started;
             let (ticket, unsent, received, sent) = driver.leave();
             Box::pin(ticket.close(&mut connection, end, unsent, (started, received, sent))).await;
@@ -191,12 +226,13 @@ impl Ticket {
         }
     }
 
-    /// Waits until the chat wants this connection closed, because it drains or because the user was kicked. Returns the
-    /// close code.
+    /// Waits until the chat wants this connection closed, because it drains, because the user was kicked, or because
+    /// the credentials have expired. Returns the close code.
     ///
     /// Code that serves a connection itself, instead of [`serve`](Self::serve), polls it.
     pub fn poll_close(&self, cx: &mut Context<'_>) -> Poll<CloseCode> {
         self.permit.inbox().waker.register(cx.waker());
+        self.poll_expiry(cx);
         match self.permit.close_now() {
             Some(code) => Poll::Ready(code),
             None if self.permit.phase() == Phase::Draining => Poll::Ready(CloseCode::Restarting),

@@ -34,6 +34,8 @@ pub struct RequestContext<'a> {
     pub peer: Option<SocketAddr>,
     /// The values that the host's middleware has set for this request.
     pub extensions: Option<&'a Extensions>,
+    /// The address of a trusted proxy, if [`peer`](Self::peer) is that of its client.
+    proxy: Option<SocketAddr>,
 }
 
 impl<'a> RequestContext<'a> {
@@ -49,6 +51,17 @@ impl<'a> RequestContext<'a> {
     pub fn with_peer(mut self, peer: impl Into<Option<SocketAddr>>) -> Self {
         self.peer = peer.into();
         self
+    }
+
+    /// Replaces the address of a trusted proxy by that of its client.
+    pub(crate) fn with_client(mut self, client: SocketAddr) -> Self {
+        self.proxy = self.peer.replace(client);
+        self
+    }
+
+    /// Returns the address of the peer of the connection, even if it is a trusted proxy.
+    pub(crate) fn direct_peer(&self) -> Option<SocketAddr> {
+        self.proxy.or(self.peer)
     }
 
     /// Sets the extensions.

@@ -245,14 +245,14 @@ impl Endpoint {
 
     /// Replaces the address of a trusted proxy by that of the client.
     fn with_client<'a>(&self, head: &RequestHead<'_>, context: &RequestContext<'a>) -> RequestContext<'a> {
-        let mut context = context.clone();
-        if let Some(peer) = &mut context.peer {
-            let client = self.proxies.client(peer.ip(), head);
-            if client != peer.ip().to_canonical() {
-                *peer = SocketAddr::new(client, 0);
-            }
+        let context = context.clone();
+        let Some(peer) = context.peer else { return context };
+        let client = self.proxies.client(peer.ip(), head);
+        if client == peer.ip().to_canonical() {
+            context
+        } else {
+            context.with_client(SocketAddr::new(client, 0))
         }
-        context
     }
 
     async fn upgrade(

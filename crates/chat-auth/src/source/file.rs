@@ -1,0 +1,191 @@
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+
+use super::{KeySource, LoadError};
+use crate::{InvalidKey, KeySet, SigningKey, VerifyingKey};
+
+/// The largest file with keys in bytes.
+const MAX_FILE_BYTES: u64 = 256 * 1024;
+
+/// The beginning of a file in the PEM format.
+const PEM: &[u8] = b"-----BEGIN";
+
+/// Files with keys, which are read again by the [`KeyCache`](crate::KeyCache).
+///
+/// The kind of each file is given, and is never guessed from its content: a public key must not become a secret.
+///
+/// A file that other users may write to is refused, because they could sign tokens. A secret that other users may read
+/// is only reported in the log, because containers mount secrets in this way.
+#[derive(Clone, Debug)]
+pub struct KeyFile {
+    kind: Kind,
+    paths: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Secret,
+    Pem,
+    Jwks,
+}
+
+/// A file whose keys could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// The file cannot be read.
+    #[error("the key file {} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: io::Error,
+    },
+    /// The file is larger than 256 KiB.
+    #[error("the key file {} has more than 256 KiB", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Other users may write to the file.
+    #[error("other users may write to the key file {0}: run `chmod o-w {0}`", path.display())]
+    Writable {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The content is not valid.
+    #[error("the key file {} is not valid", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The rule that the content breaks.
+        source: InvalidKey,
+    },
+}
+
+impl KeyFile {
+    /// Returns the source of a secret for HS256. The secret is the whole content without a line break at its end, and
+    /// has at least 32 bytes.
+    pub fn secret(path: impl Into<PathBuf>) -> Self {
+        Self { kind: Kind::Secret, paths: vec![path.into()] }
+    }
+
+    /// Returns the source of a public key in the PEM format.
+    pub fn pem(path: impl Into<PathBuf>) -> Self {
+        Self { kind: Kind::Pem, paths: vec![path.into()] }
+    }
+
+    /// Returns the source of a JSON Web Key Set.
+    pub fn jwks(path: impl Into<PathBuf>) -> Self {
+        Self { kind: Kind::Jwks, paths: vec![path.into()] }
+    }
+
+    /// Adds another file of the same kind, for example with the previous key. Tokens of both keys are valid.
+    #[must_use]
+    pub fn and(mut self, path: impl Into<PathBuf>) -> Self {
+        self.paths.push(path.into());
+        self
+    }
+
+    /// Reads the files.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`] for the first file that cannot be used. A missing file is an error too.
+    pub fn read(&self) -> Result<KeySet, FileError> {
+        let mut keys = Vec::new();
+        for path in &self.paths {
+            let content = content(path, self.kind == Kind::Secret)?;
+            let read = self.kind.keys(&content);
+            keys.extend(read.map_err(|source| FileError::Invalid { path: path.clone(), source })?);
+        }
+        let path = self.paths.first().cloned().unwrap_or_default();
+        KeySet::new(keys).map_err(|source| FileError::Invalid { path, source })
+    }
+}
+
+impl Kind {
+    fn keys(self, content: &[u8]) -> Result<Vec<VerifyingKey>, InvalidKey> {
+        match self {
+            Self::Secret => Ok(vec![VerifyingKey::from_secret(secret(content)?)?]),
+            Self::Pem => Ok(vec![VerifyingKey::from_pem(content)?]),
+            Self::Jwks => KeySet::from_jwks(content).map(KeySet::into_keys),
+        }
+    }
+}
+
+#[async_trait]
+impl KeySource for KeyFile {
+    fn name(&self) -> String {
+        self.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    }
+
+    async fn load(&self) -> Result<KeySet, LoadError> {
+        let files = self.clone();
+        let read = tokio::task::spawn_blocking(move || files.read()).await;
+        read.map_err(LoadError::new)?.map_err(LoadError::new)
+    }
+}
+
+impl SigningKey {
+    /// Reads a key from a file: a private key in the PEM format, or a secret for HS256.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`] if the file cannot be used.
+    pub fn from_file(path: &Path) -> Result<Self, FileError> {
+        let content = content(path, true)?;
+        let key = if content.starts_with(PEM) {
+            Self::from_pem(&content)
+        } else {
+            Self::from_secret(trimmed(&content))
+        };
+        key.map_err(|source| FileError::Invalid { path: path.to_owned(), source })
+    }
+}
+
+fn secret(content: &[u8]) -> Result<&[u8], InvalidKey> {
+    if content.starts_with(PEM) { Err(InvalidKey::NotSecret) } else { Ok(trimmed(content)) }
+}
+
+/// Returns the content without a line break at its end.
+fn trimmed(content: &[u8]) -> &[u8] {
+    let content = content.strip_suffix(b"\n").unwrap_or(content);
+    content.strip_suffix(b"\r").unwrap_or(content)
+}
+
+/// Returns the content of a file that is not too large and that others cannot change.
+fn content(path: &Path, is_secret: bool) -> Result<Vec<u8>, FileError> {
+    let failed = |source| FileError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    check_mode(path, &file.metadata().map_err(failed)?, is_secret)?;
+    let mut content = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content).map_err(failed)?;
+    if content.len() as u64 > MAX_FILE_BYTES {
+        return Err(FileError::TooLarge { path: path.to_owned() });
+    }
+    Ok(content)
+}
+
+#[cfg(unix)]
+fn check_mode(path: &Path, metadata: &fs::Metadata, is_secret: bool) -> Result<(), FileError> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mode = metadata.permissions().mode();
+    if mode & 0o002 != 0 {
+        return Err(FileError::Writable { path: path.to_owned() });
+    }
+    if is_secret && mode & 0o004 != 0 {
+        let path = path.display();
+        tracing::warn!(%path, "other users may read the secret: run `chmod o-r` on the file unless it is mounted");
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn check_mode(_: &Path, _: &fs::Metadata, _: bool) -> Result<(), FileError> {
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! JSON Web Tokens (RFC 7519) in the compact form of JWS (RFC 7515).
+
+mod claims;
+mod compact;
+mod new_token;
+mod rights;
+mod verifier;
+
+pub use claims::Claims;
+pub use new_token::{NewToken, SignError};
+pub use rights::{InvalidPattern, Rights, Role};
+pub use verifier::TokenVerifier;
+
+#[cfg(test)]
+mod tests;
