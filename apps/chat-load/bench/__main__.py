@@ -60,7 +60,8 @@ def run(names, options):
     start = time.monotonic()
     for part in options.parts:
         if part == "shapes":
-            wanted = {shape: SHAPES[shape] for shape in options.shapes}
+            is_useful = lambda shape: shape in measure.SHAPES or measure.SQLITE in names
+            wanted = {shape: SHAPES[shape] for shape in options.shapes if is_useful(shape)}
             data["runs"] = measure.shapes(names, wanted, options.rounds, options.seconds)
         elif part == "idle":
             data["idle"] = measure.idle([name for name in names if name != measure.SQLITE], measure.IDLE)

@@ -148,8 +148,8 @@ A value near 1 means that the generator was the limit, and not the server.
         head = ["load", "us in memory", "us on disk", "ratio", "sends per second in memory", "on disk"]
         return f"""## Rooms on disk
 
-`{SQLITE}` sends a message to members and acknowledges it when it is on the disk. The values are us of CPU time of the
-server per delivery; the ratios are round by round.
+`{SQLITE}` sends a message to members and acknowledges it when it is on the disk. The values are
+us of CPU time of the server per delivery; the ratios are round by round.
 
 {table(head, rows)}"""
 
