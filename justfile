@@ -38,7 +38,7 @@ load-durability *arguments:
 
 # Compare the CPU time of a delivery with other servers: just bench --rounds 1 --seconds 1, or just bench --check
 bench *arguments:
-    apps/chat-load/bench {{arguments}}
+    python3 apps/chat-load/bench {{arguments}}
 
 # Measure the memory of an idle connection that has not joined, and the CPU time of a delivery with a `ref`.
 footprint:

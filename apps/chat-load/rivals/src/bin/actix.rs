@@ -42,9 +42,7 @@ async fn upgrade(
             match message {
                 AggregatedMessage::Text(text) => publish(&members, &text).await,
                 AggregatedMessage::Ping(bytes) => {
-                    if session.pong(&bytes).await.is_err() {
-                        return;
-                    }
+                    let Ok(()) = session.pong(&bytes).await else { return };
                 }
                 AggregatedMessage::Close(_) => break,
                 _ => {}

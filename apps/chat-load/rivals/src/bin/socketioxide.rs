@@ -1,9 +1,14 @@
 //! The chat of socketioxide's examples: a room of the library, and an event for each text.
 //!
 //! It follows `examples/chat` and `examples/react-rooms-chat` of <https://github.com/Totodore/socketioxide>. It differs
-//! in this: a member has no name, nothing is stored, and only the new member gets `joined`.
+//! in this: a member has no name, nothing is stored, and only the new member gets `joined`. The handlers do
+//! their work before they return a future, which the library runs in a task of its own. In such a task, an event could
+//! come before its handler is set, and the texts of a member could change their order.
+
+use std::future::{Ready, ready};
 
 use anyhow::Result;
+use futures_util::FutureExt;
 use socketioxide::SocketIo;
 use socketioxide::extract::{Data, Extension, SocketRef};
 
@@ -19,14 +24,18 @@ async fn main() -> Result<()> {
     Ok(axum::serve(listener, axum::Router::new().layer(layer)).await?)
 }
 
-async fn connected(socket: SocketRef) {
-    socket.on("join", async |socket: SocketRef, Data::<String>(room)| {
+fn connected(socket: SocketRef) -> Ready<()> {
+    socket.on("join", |socket: SocketRef, Data::<String>(room)| {
         socket.join(room.clone());
         socket.extensions.insert(Room(room));
         // Sending fails if the member has gone.
         let _gone = socket.emit("joined", "").is_err();
+        ready(())
     });
-    socket.on("message", async |socket: SocketRef, Data::<String>(text), Extension(Room(room))| {
-        let _gone = socket.within(room).emit("message", &text).await.is_err();
+    socket.on("message", |socket: SocketRef, Data::<String>(text), Extension(Room(room))| {
+        // With the members in one process, the future is ready at once.
+        let _gone = socket.within(room).emit("message", &text).now_or_never();
+        ready(())
     });
+    ready(())
 }

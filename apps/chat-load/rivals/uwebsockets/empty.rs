@@ -1,0 +1,1 @@
+//! This package has no Rust code. See `Cargo.toml`.
