@@ -245,6 +245,10 @@ impl Task {
         for _ in 0..more {
             self.room.spawn_flush(&self.runtime);
         }
+        if more > 0 {
+            // A worker keeps the task that it spawned last for itself, and wakes no other worker for it.
+            self.runtime.spawn(async {});
+        }
         Some(batch)
     }
 }
