@@ -95,7 +95,11 @@ impl Summary {
     pub fn all_audited(&self) -> Result<()> {
         let users = self.count("chat_users")?;
         let audited = self.0["metrics"]["chat_audited"]["passes"].as_u64();
-        ensure!(users > 0 && audited == Some(users), "{users} users, but {audited:?} audited");
+        let audited = audited.unwrap_or(0);
+        ensure!(
+            users > 0 && audited == users,
+            "{users} users, but {audited} compared all messages at the end"
+        );
         Ok(())
     }
 }
