@@ -1,5 +1,6 @@
 //! k6 scenarios on each binary. k6 cannot see the log of the server, so the tests check it afterwards.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -36,6 +37,28 @@ async fn k6_counts_lost_repeated_and_reordered_messages() -> Result<()> {
             let count = summary.count(counted)?;
             ensure!((count > 0) == (counted == counter), "{fault:?}: {counted} is {count}");
         }
+        let reason = format!("({counter} must have count==0)");
+        let reasons = summary.failed_thresholds();
+        ensure!(reasons.iter().any(|words| words.ends_with(&reason)), "{fault:?}: {reasons:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_page_has_the_verdict_and_the_figures_of_k6() -> Result<()> {
+    let page = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page-of-k6.html");
+    let reports = chat_tests::k6::reports("smoke-tungstenite-hijack-1")?;
+    // The second run looks for the server at a port where it is not.
+    for (sizes, verdict) in [(&[][..], "Passed"), (&["-e", "URL=ws://127.0.0.1:1/ws"], "Failed")] {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_k6"));
+        command.args(["smoke", "tungstenite", "-e", "USERS=3", "-e", "ITERATIONS=1"]).args(sizes);
+        let output = command.arg("--html").arg(&page).output().await?;
+        ensure!(output.status.success() == (verdict == "Passed"), "{output:?}");
+        let html = fs::read_to_string(&page)?;
+        ensure!(html.contains(&format!("<p class=\"badge\">{verdict}</p>")), "{html}");
+        let delivered = Summary::read(&reports.join("summary.json"))?.count("chat_delivered")?;
+        let row = format!("<th scope=\"row\">delivered</th><td>{delivered}</td>");
+        ensure!(html.contains(&row) && (delivered > 0) == (verdict == "Passed"), "{delivered} in {html}");
     }
     Ok(())
 }

@@ -75,7 +75,10 @@ async fn run_all(arguments: &Arguments) -> Result<()> {
     print(&rows);
     println!("\nReports are in target/k6-reports.");
     if let Some(path) = &arguments.html {
-        let runs: Vec<_> = rows.iter().filter_map(|(_, outcomes)| page_run(outcomes)).collect();
+        let mut runs: Vec<_> = rows.iter().filter_map(|(_, outcomes)| page_run(outcomes)).collect();
+        if let [run] = &mut runs[..] {
+            run.name = format!("{} on {}", arguments.scenario, run.name);
+        }
         page::write(path, &runs)?;
     }
     let failed = rows.iter().flat_map(|(_, outcomes)| outcomes).filter(|outcome| !outcome.is_good()).count();

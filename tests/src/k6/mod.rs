@@ -1,4 +1,4 @@
-//! k6 scenarios, the checks of the server after them, and the page of their results.
+//! Scenarios of k6, the checks of the server after them, and the page of their results.
 
 mod page;
 mod record;
@@ -75,7 +75,7 @@ impl Summary {
         count.with_context(|| format!("k6 has no {metric}"))
     }
 
-    /// Returns the failed thresholds in words, such as `3 missing deliveries (chat_lost must have count==0)`.
+    /// Returns the failed thresholds in words, such as `missing deliveries: 3 (chat_lost must have count==0)`.
     pub fn failed_thresholds(&self) -> Vec<String> {
         let mut failed = Vec::new();
         for (metric, figures) in self.0["metrics"].as_object().into_iter().flatten() {
@@ -83,8 +83,9 @@ impl Summary {
             for (threshold, _) in thresholds.filter(|(_, is_crossed)| **is_crossed == true) {
                 let value = ["count", "value"].into_iter().find_map(|name| figures[name].as_f64());
                 let value = value.map_or_else(|| "no value".to_owned(), |value| value.to_string());
-                let words = METRICS.iter().find(|(known, _)| known == metric).map_or("", |(_, words)| words);
-                failed.push(format!("{value} {words} ({metric} must have {threshold})"));
+                let words =
+                    METRICS.iter().find(|(known, _)| known == metric).map_or("metric", |(_, words)| words);
+                failed.push(format!("{words}: {value} ({metric} must have {threshold})"));
             }
         }
         failed
@@ -94,7 +95,11 @@ impl Summary {
     pub fn all_audited(&self) -> Result<()> {
         let users = self.count("chat_users")?;
         let audited = self.0["metrics"]["chat_audited"]["passes"].as_u64();
-        ensure!(users > 0 && audited == Some(users), "{users} users, but {audited:?} audited");
+        let audited = audited.unwrap_or(0);
+        ensure!(
+            users > 0 && audited == users,
+            "{users} users, but {audited} compared all messages at the end"
+        );
         Ok(())
     }
 }
@@ -102,16 +107,16 @@ impl Summary {
 /// The meaning of the value of a metric that has a threshold.
 const METRICS: [(&str, &str); 11] = [
     ("chat_acknowledged", "acknowledged messages"),
-    ("chat_audited", "is the share of users that compared all received messages with the expected ones"),
+    ("chat_audited", "share of users that compared all received messages with the expected ones"),
     ("chat_dropped", "connections that ended although their user wanted to stay"),
     ("chat_duplicated", "duplicated deliveries"),
     ("chat_errors", "error events"),
     ("chat_lost", "missing deliveries"),
-    ("chat_recovered", "is the share of resumes that brought everything that was missed"),
+    ("chat_recovered", "share of resumes that brought everything that was missed"),
     ("chat_reordered", "deliveries out of order"),
     ("chat_skipped", "messages skipped in announced gaps"),
     ("chat_unanswered", "messages that were never acknowledged"),
-    ("chat_upgraded", "is the share of handshakes answered with 101"),
+    ("chat_upgraded", "share of handshakes answered with 101"),
 ];
 
 /// Checks the log of a server under load: every upgrade is a 101, every session has ended, and the client ended it.

@@ -8,7 +8,7 @@ use super::axis::Axis;
 const SIZE: [f64; 2] = [480.0, 250.0];
 
 /// The margins of the drawing: left, top, right, bottom.
-const MARGINS: [f64; 4] = [58.0, 26.0, 14.0, 38.0];
+const MARGINS: [f64; 4] = [76.0, 26.0, 14.0, 38.0];
 
 /// A line chart.
 #[derive(Debug)]

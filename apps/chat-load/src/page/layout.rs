@@ -15,7 +15,7 @@ pub(super) fn page(runs: &[Run]) -> Markup {
     let failed = runs.iter().filter(|run| !run.is_good()).count();
     let title = match runs {
         [run] => run.name.clone(),
-        _ => runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", "),
+        _ => format!("{} load runs side by side", runs.len()),
     };
     let is_single = runs.len() == 1;
     let unit = runs.iter().map(|run| run.unit.as_str()).find(|unit| !unit.is_empty()).unwrap_or("messages");
@@ -32,13 +32,13 @@ pub(super) fn page(runs: &[Run]) -> Markup {
             body {
                 (verdict(runs, &title, failed))
                 (charts(runs, "Latency over time", &latency_charts(unit)))
-                div.tables[is_single] {
+                div class=[is_single.then_some("tables")] {
                     (table(runs, "Deliveries", |run| &run.deliveries))
                     (table(runs, "Latencies of the whole run", |run| &run.latencies))
                 }
                 @for run in runs { (faults(run, !is_single)) }
                 (charts(runs, "Server over time", &resource_charts()))
-                div.tables[is_single] {
+                div class=[is_single.then_some("tables")] {
                     (table(runs, "CPU and memory", |run| &run.resources))
                     (table(runs, "Load", |run| &run.load))
                 }
@@ -63,7 +63,14 @@ fn verdict(runs: &[Run], title: &str, failed: usize) -> Markup {
             h1 { (title) }
             @for run in runs {
                 @if all > 1 {
-                    h2.failed[!run.is_good()] { (run.name) ": " @if run.is_good() { "passed" } @else { "failed" } }
+                    p {
+                        strong class=[(!run.is_good()).then_some("failed")] {
+                            (run.name) ": " @if run.is_good() { "passed. " } @else { "failed." }
+                        }
+                        (run.success)
+                    }
+                } @else if run.is_good() {
+                    p { (run.success) }
                 }
                 (reasons(run))
             }
@@ -71,10 +78,10 @@ fn verdict(runs: &[Run], title: &str, failed: usize) -> Markup {
     }
 }
 
-/// Returns the result of a run in words.
+/// Returns the failed checks of a run and the remarks.
 fn reasons(run: &Run) -> Markup {
     html! {
-        @if run.is_good() { p { (run.success) } } @else {
+        @if !run.is_good() {
             ul.reasons {
                 @for failure in run.failures.iter().take(MAX_REASONS) { li { (failure) } }
                 @if run.failures.len() > MAX_REASONS {
@@ -111,7 +118,7 @@ fn table(runs: &[Run], title: &str, rows: fn(&Run) -> &[Row]) -> Markup {
                                     td colspan=(runs.len()) { (same) }
                                 } @else {
                                     @for row in cells(name) {
-                                        td.fault[row.is_some_and(|row| row.is_fault)] {
+                                        td class=[row.is_some_and(|row| row.is_fault).then_some("fault")] {
                                             @if let Some(row) = row { (row.value) }
                                         }
                                     }
@@ -152,14 +159,17 @@ fn faults(run: &Run, is_one_of_many: bool) -> Markup {
                             @for fault in &run.faults { tr {
                                 td { (fault.room) }
                                 td { (fault.member) }
-                                @for count in &fault.deliveries { td.fault[count.is_fault] { (count.value) } }
+                                @for count in &fault.deliveries {
+                                    td class=[count.is_fault.then_some("fault")] { (count.value) }
+                                }
                             } }
                         }
                     }
                 }
                 @if run.fault_count > run.faults.len() {
                     p {
-                        (grouped(run.fault_count as u64)) " members have failed checks. The table has those with the most."
+                        (grouped(run.fault_count as u64))
+                        " members have failed checks. The table has those with the most."
                     }
                 }
             }

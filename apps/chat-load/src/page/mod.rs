@@ -19,7 +19,7 @@ use anyhow::{Context, Result};
 pub struct Run {
     /// The name, which is the head of its column.
     pub name: String,
-    /// The result in one sentence, if every check passed.
+    /// The result in one sentence. Empty if a check failed.
     pub success: String,
     /// Failed checks. The run has passed if there are none.
     pub failures: Vec<String>,
