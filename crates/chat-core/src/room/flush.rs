@@ -27,15 +27,16 @@ use tokio::task::yield_now;
 
 use super::live::{Shared, State};
 use super::seat::{Flushed, Seat};
+use crate::sync::{spawn, workers};
 
-/// The members of one chunk.
-const CHUNK: usize = 64;
+/// The members of one chunk. Small for shuttle, which checks a few members.
+const CHUNK: usize = if cfg!(feature = "shuttle") { 1 } else { 64 };
 
 /// The chunks that a task writes before other tasks get their turn: about 1 ms.
 const CHUNKS_PER_TURN: usize = 4;
 
 /// The direct members for which one more task writes.
-const MEMBERS_PER_TASK: usize = 256;
+const MEMBERS_PER_TASK: usize = if cfg!(feature = "shuttle") { 1 } else { 256 };
 
 /// A flush, and its frames.
 #[derive(Debug)]
@@ -96,7 +97,7 @@ impl Flushing {
 
     /// Returns the number of tasks that must be started to write to this number of members.
     fn widen(&mut self, members: usize, runtime: &Handle) -> usize {
-        let wanted = runtime.metrics().num_workers().min(members / MEMBERS_PER_TASK).max(1);
+        let wanted = workers(runtime).min(members / MEMBERS_PER_TASK).max(1);
         let more = wanted.saturating_sub(self.tasks);
         self.tasks += more;
         more
@@ -137,7 +138,7 @@ impl Shared {
     /// Starts one more task, which [`Flushing`] has counted.
     pub(super) fn spawn_flush(self: &Arc<Self>, runtime: &Handle) {
         let task = Task { room: Arc::clone(self), runtime: runtime.clone(), is_over: false };
-        runtime.spawn(task.run());
+        spawn(runtime, task.run());
     }
 
     /// Records the end of a task.
