@@ -100,6 +100,20 @@ fn members_get_all_messages_once_and_in_order() {
 }
 
 #[test]
+fn the_rest_of_a_partial_write_is_sent_once_there_is_space() {
+    check(|chat| {
+        let slow = Member::join(chat, "slow");
+        slow.socket().wait_for("joined");
+        slow.socket().limit(PART_OF_A_MESSAGE);
+        let host = post_and_ping(chat, 1, Arc::default());
+        slow.socket().read(usize::MAX);
+        slow.socket().wait_for("\"text\":\"hi\"");
+        let posted = host.join().expect("posted");
+        assert_eq!(slow.close().last_seq(None), posted);
+    });
+}
+
+#[test]
 fn members_that_leave_get_nothing_more_and_the_others_all() {
     check(|chat| {
         let [leaving, closing, lost, staying] =
