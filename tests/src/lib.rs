@@ -16,6 +16,8 @@ mod proxy;
 mod responses;
 mod scripts;
 mod seed;
+mod socket_member;
+mod socket_rooms;
 
 pub use adapters::{ADAPTERS, Adapter, Server};
 pub use client::{Client, Incoming, eventually, exchange, handshake, request_upgrade, within};
@@ -28,6 +30,8 @@ pub use proxy::{Affected, Proxy, ProxyFault};
 pub use responses::http_responses;
 pub use scripts::{Failure, ScriptServer, Step, script};
 pub use seed::{runner, seeds};
+pub use socket_member::SocketMember;
+pub use socket_rooms::{EncodedMessage, SocketRooms};
 
 /// Defines one test for each binary and upgrade mode. Each calls a function with the [`Binary`].
 #[macro_export]

@@ -93,6 +93,7 @@ mod room;
 mod session;
 mod stats;
 mod store;
+mod sync;
 mod throttle;
 mod timer;
 mod upgrade;

@@ -29,15 +29,19 @@ use tokio::task::yield_now;
 use super::live::{Shared, State};
 use super::own_flushes;
 use super::seat::{Flushed, Seat};
+use crate::sync::{spawn, workers};
 
-/// The members of one chunk, and of a room whose flush a session writes itself.
-pub(super) const CHUNK: usize = 64;
+/// The members of one chunk. Small for shuttle, which checks a few members.
+const CHUNK: usize = if cfg!(feature = "shuttle") { 1 } else { 64 };
+
+/// The direct members of a room whose flush a session writes itself.
+pub(super) const SMALL_ROOM: usize = if cfg!(feature = "shuttle") { 3 } else { 64 };
 
 /// The chunks that a task writes before other tasks get their turn: about 1 ms.
 const CHUNKS_PER_TURN: usize = 4;
 
 /// The direct members for which one more task writes.
-const MEMBERS_PER_TASK: usize = 256;
+const MEMBERS_PER_TASK: usize = if cfg!(feature = "shuttle") { 1 } else { 256 };
 
 /// A flush, and its frames.
 #[derive(Debug)]
@@ -98,7 +102,7 @@ impl Flushing {
 
     /// Returns the number of tasks that must be started to write to this number of members.
     fn widen(&mut self, members: usize, runtime: &Handle) -> usize {
-        let wanted = runtime.metrics().num_workers().min(members / MEMBERS_PER_TASK).max(1);
+        let wanted = workers(runtime).min(members / MEMBERS_PER_TASK).max(1);
         let more = wanted.saturating_sub(self.tasks);
         self.tasks += more;
         more
@@ -195,7 +199,7 @@ impl Task {
 
     fn spawn(self) {
         let runtime = self.runtime.clone();
-        runtime.spawn(self.run());
+        spawn(&runtime, self.run());
     }
 
     /// Writes chunks until nothing is left.
@@ -247,7 +251,7 @@ impl Task {
         }
         if more > 0 {
             // A worker keeps the task that it spawned last for itself, and wakes no other worker for it.
-            self.runtime.spawn(async {});
+            spawn(&self.runtime, async {});
         }
         Some(batch)
     }

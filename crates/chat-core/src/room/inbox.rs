@@ -2,10 +2,10 @@ use std::collections::VecDeque;
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
-use parking_lot::Mutex;
 
 use super::Outlet;
 use crate::RoomName;
+use crate::sync::Mutex;
 
 /// The names of the rooms that have events for one connection or subscription, and the outlet of the connection. Each
 /// name occurs at most once.

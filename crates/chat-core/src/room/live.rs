@@ -1,18 +1,19 @@
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 
 use chat_proto::room::{Member, Room as RoomState};
-use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::room::budget::{Charge, Holder, Kind};
-use crate::room::flush::{CHUNK, Flushing};
+use crate::room::flush::{Flushing, SMALL_ROOM};
 use crate::room::repair::Repair;
 use crate::room::{Rooms, Seat, within};
 use crate::store::Commit;
+use crate::sync::{Mutex, MutexGuard};
 use crate::{CommitSink, LogBounds, Room, RoomName, Unavailable, User};
 
 /// A room that this process has open: its log, and its members.
@@ -53,6 +54,9 @@ pub(super) struct State {
     /// The runtime of the repair task. A store may report from a thread that has none.
     runtime: Handle,
 }
+
+/// The state of a room, while it is locked.
+pub(crate) struct LockedRoom<'a>(MutexGuard<'a, State>);
 
 /// The task that calls the timer of a room at this time.
 struct Timer(Weak<Shared>, Instant);
@@ -110,8 +114,8 @@ impl LiveRoom {
     }
 
     /// Returns the state. A change goes through [`change`](Self::change), which wakes the members.
-    pub(crate) fn state(&self) -> MappedMutexGuard<'_, RoomState<Arc<Seat>>> {
-        MutexGuard::map(self.shared.state.lock(), |state| &mut state.room)
+    pub(crate) fn state(&self) -> LockedRoom<'_> {
+        LockedRoom(self.shared.state.lock())
     }
 
     /// Changes the state and wakes the members that have something to take.
@@ -162,6 +166,20 @@ impl LiveRoom {
 impl std::fmt::Debug for LiveRoom {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LiveRoom").field("name", self.name()).finish_non_exhaustive()
+    }
+}
+
+impl Deref for LockedRoom<'_> {
+    type Target = RoomState<Arc<Seat>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.room
+    }
+}
+
+impl DerefMut for LockedRoom<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0.room
     }
 }
 
@@ -250,7 +268,7 @@ impl State {
         }
         // The runtime of the change may not run after it.
         let (_, seat) = self.room.direct_members(None).next()?;
-        self.flushing.start().then(|| (seat.runtime().clone(), self.room.direct_count() <= CHUNK))
+        self.flushing.start().then(|| (seat.runtime().clone(), self.room.direct_count() <= SMALL_ROOM))
     }
 
     /// Returns the time at which the timer of the room is due, if no task waits for it.

@@ -3,9 +3,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use crate::DirectWrite;
+use crate::sync::Mutex;
 
 /// The connection of a session, for rooms that write to it directly and not through the task of the session.
 ///

@@ -1,6 +1,7 @@
 use std::cell::Cell;
 
 use super::flush::Task;
+use crate::sync::thread_local;
 
 thread_local! {
     static STARTED: Cell<Started> = const { Cell::new(Started::Nothing) };
@@ -29,13 +30,13 @@ pub(crate) struct OwnFlushes {
 impl OwnFlushes {
     /// Collects the flushes that are started on this thread from now on.
     pub(crate) fn collect() -> Self {
-        match STARTED.take() {
+        match STARTED.with(Cell::take) {
             Started::Nothing => {
-                STARTED.set(Started::Collecting(None));
+                STARTED.with(|started| started.set(Started::Collecting(None)));
                 Self { is_first: true }
             }
             collecting => {
-                STARTED.set(collecting);
+                STARTED.with(|started| started.set(collecting));
                 Self { is_first: false }
             }
         }
@@ -44,7 +45,7 @@ impl OwnFlushes {
     /// Writes the flush.
     pub(crate) fn write(self) {
         if self.is_first
-            && let Started::Collecting(Some(task)) = STARTED.take()
+            && let Started::Collecting(Some(task)) = STARTED.with(Cell::take)
         {
             task.run_once();
         }
@@ -55,7 +56,7 @@ impl Drop for OwnFlushes {
     fn drop(&mut self) {
         if self.is_first {
             // A task that is dropped wakes members, and they may be polled on this thread.
-            drop(STARTED.take());
+            drop(STARTED.with(Cell::take));
         }
     }
 }
@@ -63,14 +64,14 @@ impl Drop for OwnFlushes {
 /// Leaves a flush to the session that is polled on this thread. Returns it if there is none, or if the session has
 /// another one.
 pub(super) fn add(task: Task) -> Option<Task> {
-    match STARTED.take() {
+    match STARTED.with(Cell::take) {
         Started::Nothing => Some(task),
         Started::Collecting(None) => {
-            STARTED.set(Started::Collecting(Some(task)));
+            STARTED.with(|started| started.set(Started::Collecting(Some(task))));
             None
         }
         full => {
-            STARTED.set(full);
+            STARTED.with(|started| started.set(full));
             Some(task)
         }
     }

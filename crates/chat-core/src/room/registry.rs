@@ -3,7 +3,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hashlink::{LinkedHashMap, LinkedHashSet};
-use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -18,6 +17,7 @@ use crate::room::repair::MAX_REPAIRS;
 use crate::room::throttle::WarnThrottle;
 use crate::room::{LiveRoom, MemoryBudget};
 use crate::stats::Counters;
+use crate::sync::Mutex;
 use crate::{BodyError, Limits, RoomName, Store};
 
 /// The number of rooms that one insertion looks at to close one. A room in use is passed over.

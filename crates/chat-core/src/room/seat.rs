@@ -2,13 +2,13 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use chat_proto::room::{Member, Progress};
-use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::flush::Batch;
 use super::live::Shared;
 use super::outlet::Written;
 use crate::room::Inbox;
+use crate::sync::Mutex;
 
 /// A member's place in a room: its position. The session of the member and the flushes of the room move it.
 #[derive(Debug)]

@@ -1,0 +1,138 @@
+//! The flushes of a room and the sessions of its members, under schedules that shuttle chooses.
+//!
+//! The code of the chat runs unchanged. Shuttle decides at each lock of a room, of a member and of a socket which task
+//! runs next. It fails if all tasks wait, so a lost wake-up is found. A failure prints a schedule for
+//! `shuttle::replay`.
+//!
+//! `cargo test -p chat-core --features shuttle --test interleavings`
+
+mod member;
+mod socket;
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use chat_core::{Chat, Incoming, RoomName, Text, User};
+use shuttle::future::block_on;
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+use shuttle::thread::JoinHandle;
+use shuttle::{Config, Runner, thread};
+use tokio::runtime::Builder;
+
+use crate::member::Member;
+use crate::socket::Socket;
+
+/// The schedules of each scheduler.
+const SCHEDULES: usize = 150;
+
+/// The preemptions of a schedule of the second scheduler.
+const DEPTH: usize = 4;
+
+/// Bytes that a full socket takes: less than a message.
+const PART_OF_A_MESSAGE: usize = 40;
+
+/// Bytes of the stack of a task.
+const STACK_BYTES: usize = 512 * 1024;
+
+/// Checks a scenario under random schedules, and under schedules with few preemptions.
+fn check(scenario: fn(&Chat)) {
+    run(RandomScheduler::new(SCHEDULES), scenario);
+    run(PctScheduler::new(DEPTH, SCHEDULES), scenario);
+}
+
+fn run(scheduler: impl Scheduler + 'static, scenario: fn(&Chat)) {
+    let mut config = Config::new();
+    config.stack_size = STACK_BYTES;
+    let iteration = move || {
+        // It opens the room. Later it only creates timers, which never fire.
+        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let chat = Chat::default();
+        runtime.block_on(post(&chat));
+        let _context = runtime.enter();
+        scenario(&chat);
+        assert_eq!(chat.counts().connections, 0);
+    };
+    Runner::new(scheduler, config).run(iteration);
+}
+
+fn lobby() -> RoomName {
+    "lobby".parse().expect("a valid name")
+}
+
+/// Posts a message as a service does, and returns its `seq`.
+async fn post(chat: &Chat) -> u64 {
+    let user = User::guest("host").expect("a valid name");
+    chat.post(&lobby(), &user, &Text::new("hi")).await.expect("a room in memory").seq
+}
+
+/// Posts messages on another thread. Then the peer of a session sends a `ping`.
+fn post_and_ping(chat: &Chat, messages: usize, peer: Arc<Socket>) -> JoinHandle<u64> {
+    let chat = chat.clone();
+    thread::spawn(move || {
+        let last = (0..messages).map(|_| block_on(post(&chat))).last().unwrap_or_default();
+        peer.send(Incoming::Text(r#"{"type":"ping","ref":"ping"}"#.into()));
+        last
+    })
+}
+
+#[test]
+fn members_get_all_messages_once_and_in_order() {
+    check(|chat| {
+        let [ann, bob, slow] = ["ann", "bob", "slow"].map(|name| Member::join(chat, name));
+        slow.socket().wait_for("joined");
+        slow.socket().limit(PART_OF_A_MESSAGE);
+        let host = post_and_ping(chat, 2, bob.socket());
+        let reader = {
+            let slow = slow.socket();
+            thread::spawn(move || [1, 200, usize::MAX].into_iter().for_each(|bytes| slow.read(bytes)))
+        };
+        ann.command(r#"{"type":"send","ref":"send","room":"lobby","body":{"text":"hi"}}"#);
+        for (member, last) in [(&ann, "\"ref\":\"send\""), (&bob, "pong"), (&slow, "joined")] {
+            member.socket().wait_for("\"seq\":4,");
+            member.socket().wait_for(last);
+        }
+        let posted = host.join().expect("posted");
+        reader.join().expect("read");
+        let events = [ann, bob, slow].map(Member::close);
+        assert_eq!(events.each_ref().map(|events| events.last_seq(None)), [4, 4, 4]);
+        assert!(events[1].last_seq(Some("ping")) >= posted, "an earlier message comes after the pong");
+    });
+}
+
+#[test]
+fn the_rest_of_a_partial_write_is_sent_once_there_is_space() {
+    check(|chat| {
+        let slow = Member::join(chat, "slow");
+        slow.socket().wait_for("joined");
+        slow.socket().limit(PART_OF_A_MESSAGE);
+        let host = post_and_ping(chat, 1, Arc::default());
+        slow.socket().read(usize::MAX);
+        slow.socket().wait_for("\"text\":\"hi\"");
+        let posted = host.join().expect("posted");
+        assert_eq!(slow.close().last_seq(None), posted);
+    });
+}
+
+#[test]
+fn members_that_leave_get_nothing_more_and_the_others_all() {
+    check(|chat| {
+        let [leaving, closing, lost, staying] =
+            ["leaving", "closing", "lost", "staying"].map(|name| Member::join(chat, name));
+        lost.socket().wait_for("joined");
+        lost.socket().limit(PART_OF_A_MESSAGE);
+        let host = post_and_ping(chat, 2, staying.socket());
+        leaving.command(r#"{"type":"leave","ref":"leave","room":"lobby"}"#);
+        lost.socket().send(Incoming::Lost(ErrorKind::ConnectionReset.into()));
+        let closing = closing.close();
+        let lost = lost.ended();
+        staying.socket().wait_for("\"seq\":3,");
+        staying.socket().wait_for("pong");
+        leaving.socket().wait_for("leave");
+        let posted = host.join().expect("posted");
+        let [leaving, staying] = [leaving, staying].map(Member::close);
+        for events in [closing, lost, leaving] {
+            events.last_seq(None);
+        }
+        assert_eq!((staying.last_seq(None), staying.last_seq(Some("ping"))), (posted, posted));
+    });
+}
