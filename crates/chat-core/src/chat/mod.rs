@@ -126,7 +126,7 @@ impl Chat {
     /// [`AdmitError::Draining`] once the chat is draining. Addresses are counted only for an
     /// [`Endpoint`](crate::Endpoint).
     pub fn admit(&self, identity: Identity) -> Result<Ticket, AdmitError> {
-        self.admit_reserved(self.reserve(None)?, identity)
+        self.admit_reserved(self.reserve(None)?, identity, None)
     }
 
     /// Reserves a connection for a user that is not identified yet.
@@ -138,12 +138,13 @@ impl Chat {
         &self,
         reservation: Reservation,
         Identity { user }: Identity,
+        peer: Option<SocketAddr>,
     ) -> Result<Ticket, AdmitError> {
         let permit = reservation.admit(&user)?;
         let user_rate = self.shared.user_rates.share(user.key());
         let (rooms, reads) = (Arc::clone(&self.shared.rooms), Arc::clone(&self.shared.reads));
         let lines = Arc::clone(&self.shared.lines.upgraded);
-        Ok(Ticket::new(rooms, reads, self.shared.authorize.clone(), permit, user, user_rate, lines))
+        Ok(Ticket::new(rooms, reads, self.shared.authorize.clone(), permit, (user, peer), user_rate, lines))
     }
 
     /// Counts a connection for the address of its peer, while it serves plain requests. An adapter calls it for each

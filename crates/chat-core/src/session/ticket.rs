@@ -63,7 +63,7 @@ impl Ticket {
         reads: Arc<ReadQueues>,
         authorize: Option<Arc<dyn Authorize>>,
         permit: Permit,
-        user: User,
+        (user, peer): (User, Option<SocketAddr>),
         user_rate: Option<Box<dyn SharedRate>>,
         lines: Arc<LineLimit>,
     ) -> Self {
@@ -71,9 +71,9 @@ impl Ticket {
             "connection",
             id = %permit.connection_id(),
             user = %user.id().escape_debug(),
-            peer = field::Empty
+            peer = peer.map(field::display)
         );
-        Self { rooms, reads, authorize, permit, user, peer: None, span, user_rate, lines, is_logged: None }
+        Self { rooms, reads, authorize, permit, user, peer, span, user_rate, lines, is_logged: None }
     }
 
     /// Sets the address of the peer, for the log and for [`peer`](Self::peer). [`Endpoint`](crate::Endpoint) does this
