@@ -1,27 +1,21 @@
+mod accept;
+
 use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::Arc;
+use std::panic::resume_unwind;
 
-use chat_core::{Chat, Limits, LogThrottle, ProxyProtocol};
+use chat_core::{Chat, ProxyProtocol};
 use http::{Extensions, Request, Response};
 use hyper::body::{Body, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::service::TowerToHyperService;
-use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tower_service::Service;
-use tracing::{debug, info, warn};
 
-use crate::connection::served;
-
-/// Bytes of a connection's read buffer below which hyper panics.
-const HYPER_MIN_BUFFER_BYTES: usize = 8 * 1024;
+use accept::Acceptor;
 
 /// Serves HTTP/1.1 on `listener` until `stop` is ready.
 ///
@@ -99,103 +93,25 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let limits = chat.limits();
-    let mut http = http1::Builder::new();
-    http.header_read_timeout(limits.http.head_timeout)
-        .max_buf_size(limits.http.head_buffer_bytes().max(HYPER_MIN_BUFFER_BYTES));
-    let (stopping, _) = watch::channel(false);
-    let (accept_failures, refusals) = (LogThrottle::default(), Arc::new(LogThrottle::default()));
-    let mut stop = pin!(stop);
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = &mut stop => break,
-        };
-        let (mut stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                pause_after(error, limits, &accept_failures).await?;
-                continue;
-            }
-        };
-        configure(&stream, limits);
-        let (service, extend) = (TowerToHyperService::new(service.clone()), extend.clone());
-        let (mut http, proxies, limits) = (http.clone(), proxies.clone(), limits.http.clone());
-        let (mut stopped, refusals, chat) = (stopping.subscribe(), Arc::clone(&refusals), chat.clone());
-        tokio::spawn(async move {
-            let client = match proxies {
-                None => Some(peer),
-                Some(proxies) => tokio::select! {
-                    client = proxies.client(&mut stream, peer, &limits) => client,
-                    _ = stopped.changed() => None,
-                },
-            };
-            let Some(peer) = client else { return };
-            // It counts until it ends or becomes a session.
-            let Ok(_plain) = chat.accept(peer) else { return };
-            let service = service_fn(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(peer);
-                extend(request.extensions_mut(), peer);
-                service.call(request)
-            });
-            let (stream, timer) = served(stream, &limits);
-            let connection = http.timer(timer).serve_connection(stream, service).with_upgrades();
-            let mut connection = pin!(connection);
-            let served = tokio::select! {
-                served = connection.as_mut() => served,
-                _ = stopped.changed() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            match served {
-                Err(error) if error.is_parse() => {
-                    if let Some(suppressed) = refusals.permit(limits.log_interval) {
-                        info!(%peer, cause = %error, suppressed, "malformed request refused");
-                    }
-                }
-                Err(error) => debug!(%error, "http connection failed"),
-                Ok(()) => {}
-            }
-        });
+    let (stopping, stopped) = watch::channel(false);
+    let acceptor = Acceptor::new(listener, proxies, service, chat.clone(), extend, stopped);
+    // A task, because the caller may not run on a worker of the runtime: then each connection would change threads.
+    let mut accepting = JoinSet::new();
+    accepting.spawn(acceptor.run());
+    tokio::select! {
+        ended = accepting.join_next() => match ended {
+            Some(Ok(error)) => return Err(error),
+            Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+            // The runtime ends.
+            _ => {}
+        },
+        () = stop => {}
     }
+    accepting.shutdown().await;
     // The connections that are left are plain requests. A slow client must not hold up the end.
     stopping.send_replace(true);
-    let _unfinished = timeout(limits.connection.close_timeout, stopping.closed()).await;
+    let _unfinished = timeout(chat.limits().connection.close_timeout, stopping.closed()).await;
     Ok(())
-}
-
-/// Sends without delay, limits the output that the kernel holds and, on Linux, the time for which a peer may read
-/// nothing. A session has its own limit for this time, a plain response has none.
-fn configure(stream: &TcpStream, limits: &Limits) {
-    let (socket, limits) = (SockRef::from(stream), &limits.connection);
-    let configured = stream.set_nodelay(true).and_then(|()| match limits.send_buffer_bytes {
-        0 => Ok(()),
-        bytes => socket.set_send_buffer_size(bytes),
-    });
-    #[cfg(target_os = "linux")]
-    let configured = configured.and_then(|()| socket.set_tcp_user_timeout(Some(limits.abandon_timeout())));
-    // It fails only on a socket that is already closed, and the next read returns that error.
-    if let Err(error) = configured {
-        debug!(%error, "socket option failed");
-    }
-}
-
-/// Pauses before the next attempt to accept, if another attempt can succeed.
-async fn pause_after(error: io::Error, limits: &Limits, failures: &LogThrottle) -> io::Result<()> {
-    match error.kind() {
-        // The peer has gone away, and the listener still works.
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => Ok(()),
-        // The listener does not listen any more.
-        io::ErrorKind::InvalidInput => Err(error),
-        _ => {
-            if let Some(suppressed) = failures.permit(limits.http.log_interval) {
-                warn!(%error, suppressed, "accept failed");
-            }
-            sleep(limits.http.accept_pause).await;
-            Ok(())
-        }
-    }
 }
 
 #[cfg(test)]
@@ -204,7 +120,9 @@ mod tests {
     use std::net::Shutdown;
 
     use bytes::Bytes;
+    use chat_core::Limits;
     use http_body_util::Empty;
+    use socket2::SockRef;
 
     use super::*;
 
