@@ -282,7 +282,8 @@ fn normalized(name: &str) -> Result<String, InvalidUserName> {
     Ok(name.into_iter().collect())
 }
 
-/// Returns the characters of a name, or one more than it may have. Several spaces look like one (RFC 8266, section 2.1).
+/// Returns the characters of a name, or one more than it may have. Several spaces look like one (RFC 8266, section
+/// 2.1).
 fn with_single_spaces(name: impl Iterator<Item = char>) -> Vec<char> {
     let mut previous = None;
     // NFKC can make a text up to 18 times as long, so the work stops after the first character too many.
