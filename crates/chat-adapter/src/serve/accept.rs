@@ -74,7 +74,7 @@ where
 
     /// Accepts connections until the listener fails. Returns its error.
     pub(super) async fn run(mut self) -> io::Error {
-        set_options(SockRef::from(&self.listener), self.common.limits());
+        set_options(&SockRef::from(&self.listener), self.common.limits());
         loop {
             let (stream, peer) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
@@ -151,7 +151,7 @@ impl<S, E> Acceptor<S, E> {
         // A connection that came before the listener was configured is accepted before all that came later.
         self.inherits_options = self.inherits_options || has_options(stream, self.common.limits());
         if !self.inherits_options {
-            set_options(SockRef::from(stream), self.common.limits());
+            set_options(&SockRef::from(stream), self.common.limits());
         }
     }
 }
@@ -182,7 +182,7 @@ async fn pause_after(error: io::Error, common: &Common, failures: &LogThrottle) 
 
 /// Sends without delay, limits the output that the kernel holds and, on Linux, the time for which a peer may read
 /// nothing. A session has its own limit for this time, a plain response has none.
-fn set_options(socket: SockRef<'_>, limits: &Limits) {
+fn set_options(socket: &SockRef<'_>, limits: &Limits) {
     let limits = &limits.connection;
     let configured = socket.set_tcp_nodelay(true).and_then(|()| match limits.send_buffer_bytes {
         0 => Ok(()),
@@ -216,13 +216,13 @@ mod tests {
     async fn only_a_connection_that_comes_later_has_the_options_of_its_listener() -> io::Result<()> {
         let (listener, limits) = (TcpListener::bind("127.0.0.1:0").await?, Limits::default());
         let _early = TcpStream::connect(listener.local_addr()?).await?;
-        set_options(SockRef::from(&listener), &limits);
+        set_options(&SockRef::from(&listener), &limits);
         let _late = TcpStream::connect(listener.local_addr()?).await?;
         let (early, _) = listener.accept().await?;
         assert!(!has_options(&early, &limits));
         let (late, _) = listener.accept().await?;
         assert!(has_options(&late, &limits) && late.nodelay()?);
-        set_options(SockRef::from(&early), &limits);
+        set_options(&SockRef::from(&early), &limits);
         let [early, late] = [&early, &late].map(SockRef::from);
         assert_eq!(late.send_buffer_size()?, early.send_buffer_size()?);
         Ok(())
