@@ -17,6 +17,10 @@ use crate::{SharedSocket, answer, switching_protocols};
 /// socket is wrapped, for example in TLS.
 pub type HyperWebSocket = WebSocket<Either<SharedSocket, TokioIo<Upgraded>>>;
 
+/// The mark of a 101 after which the session takes the socket. It is in the extensions of the response.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hijacked;
+
 /// Carries out an upgrade: a task waits for the connection and runs the session on it. The response must reach hyper
 /// unchanged. Without hyper's `OnUpgrade`, the upgrade is refused.
 ///
@@ -30,7 +34,9 @@ pub fn hijack<B: From<Bytes>>(upgrade: Upgrade, on_upgrade: Option<OnUpgrade>) -
     let (answer, ticket) = upgrade.accept();
     let limits = Arc::clone(ticket.limits());
     tokio::spawn(ticket.start(async move { websocket(on_upgrade, &limits).await }));
-    switching_protocols(&answer)
+    let mut response = switching_protocols(&answer);
+    response.extensions_mut().insert(Hijacked);
+    response
 }
 
 /// Takes the connection from hyper once hyper has written the 101.
@@ -40,16 +46,22 @@ pub fn hijack<B: From<Bytes>>(upgrade: Upgrade, on_upgrade: Option<OnUpgrade>) -
 /// hyper's error, if the connection is gone before that.
 pub async fn websocket(on_upgrade: OnUpgrade, limits: &Limits) -> hyper::Result<HyperWebSocket> {
     let upgraded = on_upgrade.await?;
-    let (stream, early) = match upgraded.downcast::<ServedStream>() {
-        Ok(parts) => (Ok(parts.io.into_inner()), parts.read_buf),
-        Err(upgraded) => from_own_server(upgraded),
+    let (stream, held, early) = match upgraded.downcast::<ServedStream>() {
+        Ok(parts) => {
+            let (stream, held) = parts.io.into_parts();
+            (Ok(stream), held, parts.read_buf)
+        }
+        Err(upgraded) => {
+            let (stream, early) = from_own_server(upgraded);
+            (stream, Bytes::new(), early)
+        }
     };
     let socket = match stream {
         Ok(stream) => SharedSocket::new(stream),
         Err(upgraded) => return Ok(WebSocket::accept(Either::Right(upgraded), early, limits).await),
     };
     let writer = socket.direct();
-    Ok(WebSocket::accept(Either::Left(socket), early, limits).await.with_direct(writer))
+    Ok(WebSocket::accept(Either::Left(socket), early, limits).await.with_direct(writer).with_unsent(held))
 }
 
 /// Returns the socket of a server that is the host's own, and the bytes that were read from it.

@@ -258,19 +258,19 @@ impl From<&Self> for UserKey {
 }
 
 fn normalized(name: &str) -> Result<String, InvalidUserName> {
-    // NFKC can make a text up to 18 times as long, so the work stops after the first character too many.
-    let mut previous = None;
-    let name: Vec<char> = without_lost_selectors(name)
-        .nfkc()
-        // Several spaces look like one (RFC 8266, section 2.1).
-        .filter(|c| previous.replace(*c) != Some(' ') || *c != ' ')
-        .take(MAX_CHARS + 1)
-        .collect();
+    // NFKC changes no character of these names, and each of them is allowed.
+    let is_plain = name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let name = if is_plain {
+        with_single_spaces(name.chars())
+    } else {
+        with_single_spaces(without_lost_selectors(name).nfkc())
+    };
     if name.len() > MAX_CHARS || name.iter().map(|c| c.len_utf8()).sum::<usize>() > MAX_BYTES {
         return Err(InvalidUserName::TooLong);
     }
-    let starts_with_mark = name.first().is_some_and(|c| is_mark(*c));
-    if starts_with_mark || !name.iter().copied().all(is_allowed) || !are_joiners_valid(&name) {
+    let starts_with_mark = || name.first().is_some_and(|c| is_mark(*c));
+    let is_allowed = || name.iter().copied().all(is_allowed) && are_joiners_valid(&name);
+    if !is_plain && (starts_with_mark() || !is_allowed()) {
         return Err(InvalidUserName::Character);
     }
     if !name.iter().copied().any(is_visible) {
@@ -280,6 +280,14 @@ fn normalized(name: &str) -> Result<String, InvalidUserName> {
         return Err(InvalidUserName::OuterSpace);
     }
     Ok(name.into_iter().collect())
+}
+
+/// Returns the characters of a name, or one more than it may have. Several spaces look like one (RFC 8266, section
+/// 2.1).
+fn with_single_spaces(name: impl Iterator<Item = char>) -> Vec<char> {
+    let mut previous = None;
+    // NFKC can make a text up to 18 times as long, so the work stops after the first character too many.
+    name.filter(|c| previous.replace(*c) != Some(' ') || *c != ' ').take(MAX_CHARS + 1).collect()
 }
 
 /// Returns true if a name may have this character. [`are_joiners_valid`] decides about characters that are blank.

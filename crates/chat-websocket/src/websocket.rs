@@ -66,6 +66,8 @@ pub struct WebSocket<S> {
     max_read_bytes: usize,
     /// False for a stream that ends both directions when it is shut down.
     can_half_close: bool,
+    /// True until the answer to the request was written.
+    has_unsent_answer: bool,
     reading: Reading,
     closing: Closing,
     direct: Option<Arc<dyn DirectWrite>>,
@@ -120,6 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             decoder: Decoder::new(max_frame_bytes),
             max_read_bytes,
             can_half_close: true,
+            has_unsent_answer: false,
             reading: Reading::Open,
             closing: Closing::Open,
             direct: None,
@@ -130,6 +133,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[must_use]
     pub fn with_direct(mut self, writer: Arc<dyn DirectWrite>) -> Self {
         self.direct = Some(writer);
+        self
+    }
+
+    /// Sends bytes before the first frame: the end of the answer to the request. They leave together with the first
+    /// frames, or before anything is read.
+    #[must_use]
+    pub fn with_unsent(mut self, answer: Bytes) -> Self {
+        self.has_unsent_answer = !answer.is_empty();
+        if self.has_unsent_answer {
+            self.wire.push(answer);
+        }
         self
     }
 
@@ -190,6 +204,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        if self.has_unsent_answer
+            && let Poll::Ready(Err(error)) = self.poll_flush(cx)
+        {
+            return Poll::Ready(Incoming::Lost(error));
+        }
         if self.wire.waiting() > HIGH_WATER_BYTES {
             // The pongs of a peer that does not read would use memory without a bound.
             if let Err(error) = ready!(self.poll_flush(cx)) {
@@ -235,7 +254,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.wire.poll_flush(cx)
+        ready!(self.wire.poll_flush(cx))?;
+        self.has_unsent_answer = false;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>, code: Option<CloseCode>) -> Poll<()> {

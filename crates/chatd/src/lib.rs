@@ -5,6 +5,7 @@
 
 pub mod echo;
 
+mod batches;
 mod config;
 mod descriptors;
 mod directives;

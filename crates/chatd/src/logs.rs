@@ -12,6 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt as lines, registry};
 
+use crate::batches::Batches;
 use crate::config::LogFormat;
 use crate::directives;
 use crate::lost_lines::LostLines;
@@ -25,7 +26,8 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// The module of actix whose errors are failures to accept.
 const ACTIX_ACCEPT: &str = "actix_server::accept";
 
-/// Sends log lines to standard error until the guard is dropped, filtered by `RUST_LOG`.
+/// Sends log lines to standard error until the guard is dropped, filtered by `RUST_LOG`. They are written a few
+/// milliseconds later, several at once.
 ///
 /// If standard error is full or closed, lines are dropped and counted. Logging never blocks a session, and neither does
 /// a panic. The error says what is wrong with `RUST_LOG`.
@@ -38,8 +40,10 @@ pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, String> {
         )
     })?;
     let filter = EnvFilter::try_new(&directives.text).map_err(|error| error.to_string())?;
-    let (writer, guard) =
-        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).finish(io::stderr());
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(BUFFERED_LINES)
+        .finish(Batches::new(io::stderr()));
     drop(tokio::spawn(LostLines::new(writer.error_counter()).report()));
     let logs = lines::layer().with_writer(writer).with_ansi(false).log_internal_errors(false);
     let logs = match format {
@@ -48,7 +52,9 @@ pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, String> {
             logs.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
         }
     };
-    let others = FilterFn::new(|metadata: &Metadata<'_>| !is_of_actix(metadata));
+    // Without a hint, the level of the other filter would not be one for the whole process.
+    let others = FilterFn::new(|metadata: &Metadata<'_>| !is_of_actix(metadata))
+        .with_max_level_hint(LevelFilter::TRACE);
     let of_actix = FilterFn::new(is_of_actix).with_max_level_hint(LevelFilter::ERROR);
     registry()
         .with(logs.with_filter(filter.and(others)))

@@ -127,7 +127,7 @@ impl Chat {
     /// [`AdmitError::Draining`] once the chat is draining. Addresses are counted only for an
     /// [`Endpoint`](crate::Endpoint).
     pub fn admit(&self, identity: Identity) -> Result<Ticket, AdmitError> {
-        self.admit_reserved(self.reserve(None)?, identity)
+        self.admit_reserved(self.reserve(None)?, identity, None)
     }
 
     /// Reserves a connection for a user that is not identified yet.
@@ -139,6 +139,7 @@ impl Chat {
         &self,
         reservation: Reservation,
         Identity { user, rights, expires_at, limits }: Identity,
+        peer: Option<SocketAddr>,
     ) -> Result<Ticket, AdmitError> {
         let permit = reservation.admit(&user, limits.max_connections)?;
         let user_rate = self.shared.user_rates.share(user.key(), limits.rate);
@@ -148,7 +149,7 @@ impl Chat {
             (Some(first), Some(second)) => Some(Arc::new(Both { first, second })),
             (rights, host) => rights.or(host),
         };
-        let ticket = Ticket::new(rooms, reads, authorize, permit, user, user_rate, lines);
+        let ticket = Ticket::new(rooms, reads, authorize, permit, (user, peer), user_rate, lines);
         Ok(ticket.with_expiry(expires_at))
     }
 

@@ -73,7 +73,7 @@ impl Ticket {
         reads: Arc<ReadQueues>,
         authorize: Option<Arc<dyn Authorize>>,
         permit: Permit,
-        user: User,
+        (user, peer): (User, Option<SocketAddr>),
         user_rate: Option<Box<dyn SharedRate>>,
         lines: Arc<LineLimit>,
     ) -> Self {
@@ -81,10 +81,10 @@ impl Ticket {
             "connection",
             id = %permit.connection_id(),
             user = %user.id().escape_debug(),
-            peer = field::Empty
+            peer = peer.map(field::display)
         );
         let (is_logged, expiry) = (None, Mutex::default());
-        Self { rooms, reads, authorize, permit, user, peer: None, span, user_rate, lines, is_logged, expiry }
+        Self { rooms, reads, authorize, permit, user, peer, span, user_rate, lines, is_logged, expiry }
     }
 
     /// Sets the time at which the credentials expire.

@@ -268,10 +268,7 @@ impl Endpoint {
         // The connection is counted first: the host must not be asked about more requests than the chat can serve.
         let reservation = self.chat.reserve(context.peer.map(|peer| peer.ip()))?;
         let identity = self.identity(head, context, &accept).await?;
-        let mut ticket = self.chat.admit_reserved(reservation, identity)?;
-        if let Some(peer) = context.peer {
-            ticket = ticket.with_peer(peer);
-        }
+        let ticket = self.chat.admit_reserved(reservation, identity, context.peer)?;
         Ok(Upgrade::new(ticket, self.handler.clone(), &accept, guard))
     }
 

@@ -57,6 +57,9 @@ pub(crate) fn is_blank(c: char) -> bool {
 
 /// Returns true for the letters of every script, and for numbers that are letters, such as `〇`.
 pub(crate) fn is_letter(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_alphabetic();
+    }
     let is_number = c.general_category() == GeneralCategory::LetterNumber;
     !is_blank(c) && (is_number || c.general_category_group() == GeneralCategoryGroup::Letter)
 }
@@ -64,7 +67,7 @@ pub(crate) fn is_letter(c: char) -> bool {
 /// Returns true for the marks that are written over, under or beside a letter. Enclosing marks are not among them.
 pub(crate) fn is_mark(c: char) -> bool {
     use GeneralCategory::{NonspacingMark, SpacingMark};
-    !is_blank(c) && matches!(c.general_category(), NonspacingMark | SpacingMark)
+    !c.is_ascii() && !is_blank(c) && matches!(c.general_category(), NonspacingMark | SpacingMark)
 }
 
 /// Returns true if a mark is written with letters of this letter's script.

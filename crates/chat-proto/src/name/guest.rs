@@ -43,7 +43,8 @@ const LATIN_LIKE: [Script; 9] = [
 
 /// Checks the rules for the name of a guest, beyond those for all names.
 pub(crate) fn check_guest(name: &str) -> Result<(), InvalidUserName> {
-    if !name.split(' ').all(is_single_script) || hides_a_script(name) {
+    // All letters of ASCII are Latin.
+    if !name.is_ascii() && (!name.split(' ').all(is_single_script) || hides_a_script(name)) {
         return Err(InvalidUserName::LookAlike);
     }
     if is_reserved(name) {

@@ -11,7 +11,7 @@ use crate::{
 
 impl<M> Session<M> {
     pub(super) fn carry_out(&mut self, now: Duration, text: &[u8]) -> Vec<Effect> {
-        let known = |name: &str| self.rooms.get_key_value(name).map(|(room, _)| room.clone());
+        let known = |name: &str| self.rooms.name(name).cloned();
         let command::Parsed { reference, command } = command::parse_with(text, &self.limits, &known);
         if let Err(wait) = self.take_tokens(now, command.as_ref().map_or(1, Command::cost)) {
             return self.refuse_for_rate(now, reference, wait);
@@ -24,13 +24,13 @@ impl<M> Session<M> {
             Command::Ping => return vec![Effect::Reply(Event::Pong { reference })],
             Command::Hello => return self.error(now, reference, ErrorCode::AlreadyIdentified, None, None),
             Command::Join { room, from } => {
-                if !self.rooms.contains_key(&room) && self.rooms.len() >= self.limits.connection.max_rooms {
+                if !self.rooms.contains(&room) && self.rooms.len() >= self.limits.connection.max_rooms {
                     return self.error(now, reference, ErrorCode::TooManyRooms, None, Some(room));
                 }
                 return self.perform(reference, room, Action::Join(from));
             }
             Command::Typing { room, active } => {
-                if self.rooms.contains_key(&room) {
+                if self.rooms.contains(&room) {
                     return vec![Effect::Typing(room, active)];
                 }
                 return self.error(now, reference, ErrorCode::NotJoined, None, Some(room));
@@ -41,7 +41,7 @@ impl<M> Session<M> {
             Command::Members { room, after, limit } => (room, Action::Members { after, limit }),
             Command::Search { room, search } => (room, Action::Search(search)),
         };
-        if !self.rooms.contains_key(&room) {
+        if !self.rooms.contains(&room) {
             return self.error(now, reference, ErrorCode::NotJoined, None, Some(room));
         }
         self.perform(reference, room, action)
@@ -62,7 +62,7 @@ impl<M> Session<M> {
         let event = match outcome {
             Outcome::Joined { membership, joined } => {
                 if let Some(membership) = membership {
-                    self.rooms.insert(room.clone(), Box::new(membership));
+                    self.rooms.insert(room.clone(), membership);
                 }
                 return Self::joined(reference, room, joined);
             }

@@ -3,7 +3,7 @@
 //! A method named `handle_*` takes one input and returns the [`Effect`]s to perform, in order. `now` is the time since
 //! a fixed moment, such as the start of the session.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,11 @@ use bytes::Bytes;
 mod command;
 mod effect;
 mod haste;
+mod memberships;
 
 pub use effect::{Action, Effect, Operation, Outcome};
 use haste::Haste;
+use memberships::Memberships;
 
 use crate::{Bucket, CloseCode, Event, Limits, LimitsNotice, ProtocolViolation, RoomName, SharedRate, User};
 
@@ -48,8 +50,7 @@ use crate::{Bucket, CloseCode, Event, Limits, LimitsNotice, ProtocolViolation, R
 pub struct Session<M> {
     limits: Arc<Limits>,
     user: User,
-    /// Boxed, because a map has space for eleven values even if there is one.
-    rooms: BTreeMap<RoomName, Box<M>>,
+    rooms: Memberships<M>,
     /// The `ref` and the room of the operation in flight.
     in_flight: Option<(Option<String>, RoomName)>,
     /// Commands that wait for the operation in flight.
@@ -106,7 +107,7 @@ impl<M> Session<M> {
         let session = Self {
             limits,
             user,
-            rooms: BTreeMap::new(),
+            rooms: Memberships::new(),
             in_flight: None,
             backlog: VecDeque::new(),
             errors: VecDeque::new(),
@@ -139,27 +140,27 @@ impl<M> Session<M> {
 
     /// Returns the membership of a room.
     pub fn membership(&self, room: &RoomName) -> Option<&M> {
-        self.rooms.get(room).map(|membership| &**membership)
+        self.rooms.get(room)
     }
 
     /// Returns the membership of a room.
     pub fn membership_mut(&mut self, room: &RoomName) -> Option<&mut M> {
-        self.rooms.get_mut(room).map(|membership| &mut **membership)
+        self.rooms.get_mut(room)
     }
 
     /// Returns the memberships of all rooms.
     pub fn memberships(&self) -> impl Iterator<Item = &M> {
-        self.rooms.values().map(|membership| &**membership)
+        self.rooms.iter()
     }
 
     /// Takes the membership of a room that the user leaves.
     pub fn leave(&mut self, room: &RoomName) -> Option<M> {
-        self.rooms.remove(room).map(|membership| *membership)
+        self.rooms.remove(room)
     }
 
     /// Takes the memberships of all rooms.
     pub fn leave_all(&mut self) -> impl Iterator<Item = M> + use<M> {
-        std::mem::take(&mut self.rooms).into_values().map(|membership| *membership)
+        std::mem::replace(&mut self.rooms, Memberships::new()).into_all()
     }
 
     /// Returns true if the session can take another text frame now.
