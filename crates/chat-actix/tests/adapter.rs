@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::future::pending;
+use std::ops::Range;
 use std::time::Duration;
 
-use actix_web::body::MessageBody;
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::middleware::{Next, from_fn};
@@ -17,7 +18,7 @@ use chat_conformance::client::Frame;
 use chat_core::{Endpoint, Limits, RoomName, Text, UpgradeMode, User};
 use futures_util::StreamExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 chat_adapter_tests::cases! {
@@ -51,6 +52,7 @@ in_both_modes! {
     a_101_that_a_middleware_turns_into_an_error_starts_no_session
     the_end_of_a_connection_is_not_held_back
     a_peer_that_never_reads_is_dropped
+    frames_behind_a_slow_upgrade_are_answered_in_order
 }
 
 async fn serve(host: Host, endpoint: Endpoint, listener: TcpListener) {
@@ -152,6 +154,41 @@ async fn a_101_that_a_middleware_turns_into_an_error_starts_no_session(mode: Upg
     let server = server.await;
     server.send(HEAD).await.assert_refused(500, "internal_error").await;
     server.closed().await;
+}
+
+async fn frames_behind_a_slow_upgrade_are_answered_in_order(mode: UpgradeMode) {
+    let (release, released) = watch::channel(false);
+    let server = Server::start(Limits::default(), mode, |endpoint, listener| async move {
+        let chat = endpoint.chat().clone();
+        let app = move || {
+            let released = released.clone();
+            let slow = from_fn(move |request: ServiceRequest, next: Next<BoxBody>| {
+                let mut released = released.clone();
+                async move {
+                    released.wait_for(|released| *released).await.unwrap();
+                    // actix reads until its own buffer is full.
+                    tokio::task::yield_now().await;
+                    next.call(request).await
+                }
+            });
+            App::new().configure(routes(endpoint.clone())).wrap(slow).wrap(UpgradeLayer::new())
+        };
+        chat_actix::serve(listener, app, &chat, pending()).await.unwrap();
+    });
+    let server = server.await;
+    let fill = "x".repeat(15_000);
+    let pings = |refs: Range<usize>| -> Vec<u8> {
+        refs.flat_map(|n| Frame::text(format!(r#"{{"type":"ping","ref":"{n}","fill":"{fill}"}}"#)).encode())
+            .collect()
+    };
+    let mut client = server.send([HEAD.as_bytes(), &pings(0..8)].concat()).await;
+    release.send(true).unwrap();
+    client.write(&pings(8..12)).await;
+    client.assert_status(101).await;
+    assert_eq!(client.event().await["type"], "welcome");
+    for n in 0..12 {
+        assert_eq!(client.event().await["ref"], n.to_string());
+    }
 }
 
 async fn the_end_of_a_connection_is_not_held_back(mode: UpgradeMode) {
