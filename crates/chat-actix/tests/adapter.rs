@@ -4,6 +4,7 @@
 
 use std::future::pending;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -18,7 +19,7 @@ use chat_conformance::client::Frame;
 use chat_core::{Endpoint, Limits, RoomName, Text, UpgradeMode, User};
 use futures_util::StreamExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 
 chat_adapter_tests::cases! {
@@ -157,17 +158,17 @@ async fn a_101_that_a_middleware_turns_into_an_error_starts_no_session(mode: Upg
 }
 
 async fn frames_behind_a_slow_upgrade_are_answered_in_order(mode: UpgradeMode) {
-    let (release, released) = watch::channel(false);
+    let (begun, released) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let pause = [Arc::clone(&begun), Arc::clone(&released)];
     let server = Server::start(Limits::default(), mode, |endpoint, listener| async move {
         let chat = endpoint.chat().clone();
         let app = move || {
-            let released = released.clone();
+            let [begun, released] = pause.clone();
             let slow = from_fn(move |request: ServiceRequest, next: Next<BoxBody>| {
-                let mut released = released.clone();
+                let (begun, released) = (Arc::clone(&begun), Arc::clone(&released));
                 async move {
-                    released.wait_for(|released| *released).await.unwrap();
-                    // actix reads until its own buffer is full.
-                    tokio::task::yield_now().await;
+                    begun.notify_one();
+                    released.notified().await;
                     next.call(request).await
                 }
             });
@@ -177,17 +178,17 @@ async fn frames_behind_a_slow_upgrade_are_answered_in_order(mode: UpgradeMode) {
     });
     let server = server.await;
     let fill = "x".repeat(15_000);
-    let pings = |refs: Range<usize>| -> Vec<u8> {
-        refs.flat_map(|n| Frame::text(format!(r#"{{"type":"ping","ref":"{n}","fill":"{fill}"}}"#)).encode())
-            .collect()
-    };
+    let ping = |n: usize| Frame::text(format!(r#"{{"type":"ping","ref":"{n}","fill":"{fill}"}}"#)).encode();
+    let pings = |refs: Range<usize>| refs.flat_map(ping).collect::<Vec<u8>>();
     let mut client = server.send([HEAD.as_bytes(), &pings(0..8)].concat()).await;
-    release.send(true).unwrap();
+    in_time(begun.notified()).await;
+    // Meanwhile actix fills the payload and its own buffer.
     client.write(&pings(8..12)).await;
+    released.notify_one();
     client.assert_status(101).await;
     assert_eq!(client.event().await["type"], "welcome");
     for n in 0..12 {
-        assert_eq!(client.event().await["ref"], n.to_string());
+        assert_eq!(in_time(client.event()).await["ref"], n.to_string());
     }
 }
 
