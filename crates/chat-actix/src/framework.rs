@@ -10,8 +10,8 @@
 //!
 //! This module corrects other faults of actix-ws: it believes announced lengths, reports an error before the valid
 //! messages ahead of it, loses the bytes before a half-close, answers neither pings nor closes, and ends the connection
-//! right after its own close frame. Therefore [`Transport`] shows it one frame at a time, and its output is written like
-//! that of a hijacked connection.
+//! right after its own close frame. Therefore [`Transport`] shows it one frame at a time, and its output is written
+//! like that of a hijacked connection.
 
 use std::io;
 use std::pin::Pin;
