@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use chat_tests::{Binary, Daemon, HostFault, for_each_binary, k6, program, request_upgrade, within};
+use chat_tests::k6::k6;
+use chat_tests::{Binary, Daemon, HostFault, for_each_binary, program, request_upgrade, within};
 use clap::ValueEnum;
 use futures_util::future::try_join_all;
 use serde_json::Value;

@@ -75,11 +75,10 @@ impl Heap {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_holds_few_bytes_before_and_after_large_messages() -> Result<()> {
     let hijack = UpgradeMode::Hijack;
-    // actix keeps a read and a write buffer of 8 KiB for each connection, and does not shrink them.
     for (adapter, bound, used) in [
         (Adapter::Tungstenite, Cost { bytes: 4_140, blocks: 20, allocations: 140 }, 4_140),
         (Adapter::Axum(hijack), Cost { bytes: 4_140, blocks: 20, allocations: 155 }, 4_140),
-        (Adapter::Actix(hijack), Cost { bytes: 27_500, blocks: 35, allocations: 140 }, 68_000),
+        (Adapter::Actix(hijack), Cost { bytes: 4_400, blocks: 23, allocations: 130 }, 4_400),
     ] {
         check(adapter, bound, used).await?;
     }

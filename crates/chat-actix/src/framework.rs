@@ -3,15 +3,15 @@
 //! actix-ws 0.4.0 does not keep these parts of the contract of [`Connection`]:
 //!
 //! - A text message that is not UTF-8 is found at its end, not in the bad fragment.
-//! - A control frame over 125 bytes is found once all of it has arrived, which [`Inbound`] bounds.
+//! - A control frame over 125 bytes is found once all of it has arrived, which [`Transport`] bounds.
 //! - A close frame with a reason that is not UTF-8 is a protocol error (1002), and not an invalid payload (1007). A
 //!   close frame with a forbidden code ends the session as a violation of the protocol, and not as a close.
 //! - A text is copied, and checked for UTF-8 again, for each of its recipients.
 //!
 //! This module corrects other faults of actix-ws: it believes announced lengths, reports an error before the valid
 //! messages ahead of it, loses the bytes before a half-close, answers neither pings nor closes, and ends the connection
-//! right after its own close frame. Therefore [`Inbound`] shows it one frame at a time, and its output is written like
-//! that of a hijacked connection.
+//! right after its own close frame. Therefore [`Transport`] shows it one frame at a time, and its output is written
+//! like that of a hijacked connection.
 
 use std::io;
 use std::pin::Pin;
@@ -26,21 +26,40 @@ use actix_ws::{
 use bytes::{Buf, Bytes};
 use chat_core::{CloseCode, Connection, Incoming, Outgoing, ProtocolViolation, Upgrade};
 use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::convert::{answer, switching_protocols};
 use crate::error::ConnectionError;
-use crate::inbound::Inbound;
-use crate::pipe::{Writer, split};
+use crate::stream::ServedConnection;
+use crate::transport::Transport;
+use crate::{pipe, takeover};
 
-/// Carries out an upgrade: a task waits until the 101 is on its way and runs the session on actix-ws. If actix or
-/// actix-ws sees no upgrade in the request, it is refused.
+/// Carries out an upgrade: a task waits until the 101 was sent and runs the session on actix-ws. If actix or actix-ws
+/// sees no upgrade in the request, it is refused.
 pub(crate) async fn open(upgrade: Upgrade, request: &mut ServiceRequest) -> HttpResponse {
-    let Some((reader, writer, body)) = split(upgrade.guard(), request.take_payload()) else {
+    let (payload, guard) = (request.take_payload(), upgrade.guard().clone());
+    if matches!(payload, Payload::None) {
         return answer(upgrade.refuse());
+    }
+    let Some(connection) = ServedConnection::of(request.request()) else {
+        let (body, stream) = pipe::open(guard, payload);
+        let stream = async { Ok((stream.await?, Bytes::new())) };
+        return open_on(upgrade, request, body, stream, false).await;
     };
+    let (body, socket) = takeover::open(connection, guard, payload);
+    open_on(upgrade, request, body, socket, true).await
+}
+
+async fn open_on<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    upgrade: Upgrade,
+    request: &mut ServiceRequest,
+    body: impl MessageBody + 'static,
+    stream: impl Future<Output = io::Result<(S, Bytes)>> + 'static,
+    can_half_close: bool,
+) -> HttpResponse {
     let max_frame_bytes = upgrade.limits().wire.max_frame_bytes;
-    let inbound = Inbound::new(reader, max_frame_bytes);
-    request.set_payload(Payload::Stream { payload: Box::pin(inbound.clone()) });
+    let transport = Transport::new(max_frame_bytes);
+    request.set_payload(Payload::Stream { payload: Box::pin(transport.clone()) });
     let handled = match request.extract::<web::Payload>().await {
         Ok(payload) => actix_ws::handle(request.request(), payload),
         Err(error) => Err(error),
@@ -50,16 +69,18 @@ pub(crate) async fn open(upgrade: Upgrade, request: &mut ServiceRequest) -> Http
     };
     let (answer, ticket) = upgrade.accept();
     rt::spawn(ticket.start(async move {
+        let (stream, early) = stream.await?;
+        transport.attach(stream, early);
         Ok::<_, io::Error>(FrameworkSocket {
             session,
             messages: messages
                 .max_frame_size(max_frame_bytes)
                 .aggregate_continuations()
                 .max_continuation_size(max_frame_bytes),
-            inbound,
+            transport,
+            can_half_close,
             encoded: response.into_body(),
             outbound: Bytes::new(),
-            writer: writer.started().await?,
             written: 0,
             pong: None,
             echo: None,
@@ -69,15 +90,16 @@ pub(crate) async fn open(upgrade: Upgrade, request: &mut ServiceRequest) -> Http
     switching_protocols(&answer, body)
 }
 
-struct FrameworkSocket {
+struct FrameworkSocket<S> {
     session: Session,
     messages: AggregatedMessageStream,
-    inbound: Inbound,
+    transport: Transport<S>,
+    /// False for a stream that ends both directions when it is shut down.
+    can_half_close: bool,
     /// The frames that were given to the session.
     encoded: BoxBody,
     /// The part of these frames that has not been written.
     outbound: Bytes,
-    writer: Writer,
     written: u64,
     /// The payload of a ping that has not been answered.
     pong: Option<Bytes>,
@@ -96,7 +118,11 @@ enum Closing {
     Received,
     Flushing(After),
     Awaiting,
-    Draining,
+    ShuttingDown,
+    /// Discards what the peer still sends, before or after the stream is shut down.
+    Draining {
+        is_shut_down: bool,
+    },
 }
 
 /// The step after the close frame has been written.
@@ -107,11 +133,11 @@ enum After {
     End,
 }
 
-impl FrameworkSocket {
+impl<S: AsyncRead + AsyncWrite + Unpin> FrameworkSocket<S> {
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         let message = match self.messages.poll_next_unpin(cx) {
             Poll::Ready(message) => message,
-            Poll::Pending => match self.inbound.violation() {
+            Poll::Pending => match self.transport.violation() {
                 Some(code) => return Poll::Ready(Incoming::Violation(code)),
                 None => return Poll::Pending,
             },
@@ -138,7 +164,7 @@ impl FrameworkSocket {
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             while !self.outbound.is_empty() {
-                let written = ready!(self.writer.poll_write(cx, &self.outbound))?;
+                let written = ready!(self.transport.poll_write(cx, &self.outbound))?;
                 self.outbound.advance(written);
                 self.written += written as u64;
             }
@@ -163,12 +189,21 @@ impl FrameworkSocket {
         })
     }
 
+    /// Returns the step after the closing handshake.
+    fn after_handshake(&self, is_violated: bool) -> Closing {
+        if is_violated && !self.can_half_close {
+            Closing::Draining { is_shut_down: false }
+        } else {
+            Closing::ShuttingDown
+        }
+    }
+
     fn start_send(&mut self, message: WsMessage) -> io::Result<()> {
         self.session.start_send_unpin(message).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
-impl Connection for FrameworkSocket {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection for FrameworkSocket<S> {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         // The pongs of a peer that does not read would use memory without a bound.
         if let Err(error) = ready!(self.poll_pong(cx)) {
@@ -235,22 +270,28 @@ impl Connection for FrameworkSocket {
                 }
                 Closing::Flushing(after) => match (ready!(self.poll_write(cx)), after) {
                     (Ok(()), After::Await) => Closing::Awaiting,
-                    (Ok(()), After::Drain) => Closing::Draining,
-                    (Ok(()), After::End) | (Err(_), _) => break,
+                    (Ok(()), after) => self.after_handshake(matches!(after, After::Drain)),
+                    (Err(_), _) => return Poll::Ready(()),
                 },
                 Closing::Awaiting => match ready!(self.poll_incoming(cx)) {
-                    Incoming::Close(_) | Incoming::End | Incoming::Lost(_) => break,
-                    Incoming::Violation(_) => Closing::Draining,
+                    Incoming::Close(_) | Incoming::End | Incoming::Lost(_) => Closing::ShuttingDown,
+                    Incoming::Violation(_) => self.after_handshake(true),
                     _ => continue,
                 },
-                Closing::Draining => match ready!(self.inbound.poll_rest(cx)) {
+                Closing::ShuttingDown => {
+                    let ended = ready!(self.transport.poll_shutdown(cx));
+                    if ended.is_err() || !self.can_half_close {
+                        return Poll::Ready(());
+                    }
+                    Closing::Draining { is_shut_down: true }
+                }
+                Closing::Draining { is_shut_down } => match ready!(self.transport.poll_rest(cx)) {
                     Ok(bytes) if !bytes.is_empty() => continue,
-                    _ => break,
+                    _ if is_shut_down => return Poll::Ready(()),
+                    _ => Closing::ShuttingDown,
                 },
             };
         }
-        self.writer.end();
-        Poll::Ready(())
     }
 
     fn progress(&self) -> u64 {

@@ -1,9 +1,9 @@
-//! The connection under a 101: the payload of the request and the body of the response.
+//! The connection under a 101 on a server of the host: the payload of the request and the body of the response.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -11,35 +11,100 @@ use std::task::{Context, Poll, Waker, ready};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use chat_core::GuardedRequest;
 use chat_websocket::CHUNK_BYTES;
 use futures_util::Stream as _;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::error::ConnectionError;
 
-/// Returns the two directions of a connection, and the body that must go out with the 101. `None` if actix has seen no
-/// upgrade in the request.
-pub(crate) fn split(guard: &GuardedRequest, payload: Payload) -> Option<(Reader, Writer, Body)> {
-    if matches!(payload, Payload::None) {
-        return None;
-    }
+/// Returns the body that must go out with the 101, and the stream under it once the 101 is on its way.
+pub(crate) fn open(
+    guard: GuardedRequest,
+    payload: Payload,
+) -> (Body, impl Future<Output = io::Result<Stream>>) {
     let payload = Rc::new(RefCell::new(payload));
     let reader = Reader { payload: Some(Rc::clone(&payload)) };
     let pipe = Rc::default();
     let writer = Writer { pipe: Rc::clone(&pipe) };
-    let body = Body { pipe, guard: guard.clone(), _payload: payload };
-    Some((reader, writer, body))
+    let body = Body { pipe, guard, _payload: payload };
+    let stream = async { Ok(Stream { reader, early: Bytes::new(), writer: writer.started().await? }) };
+    (body, stream)
+}
+
+/// The two directions as one stream of bytes.
+pub(crate) struct Stream {
+    reader: Reader,
+    /// Bytes that were received and have not been read.
+    early: Bytes,
+    writer: Writer,
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            self.early = ready!(self.reader.poll_bytes(cx))?;
+        }
+        let read = self.early.len().min(buf.remaining());
+        buf.put_slice(&self.early[..read]);
+        self.early.advance(read);
+        if self.early.is_empty() {
+            // Frees the buffer of actix.
+            self.early = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.writer.poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut taken = 0;
+        for bytes in slices {
+            match self.writer.poll_write(cx, bytes) {
+                Poll::Ready(Ok(some)) => taken += some,
+                // The caller repeats the rest.
+                _ if taken > 0 => break,
+                refused => return refused,
+            }
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writer.end();
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// The bytes that the peer sends.
-pub(crate) struct Reader {
+struct Reader {
     payload: Option<Rc<RefCell<Payload>>>,
 }
 
 impl Reader {
     /// Returns the next bytes, and no bytes at the end.
-    pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         while let Some(payload) = &self.payload {
             let next = ready!(Pin::new(&mut *payload.borrow_mut()).poll_next(cx));
             match next {
@@ -72,13 +137,13 @@ struct Pipe {
 }
 
 /// The session's side of the response body.
-pub(crate) struct Writer {
+struct Writer {
     pipe: Rc<RefCell<Pipe>>,
 }
 
 impl Writer {
     /// Waits until the 101 is on its way.
-    pub(crate) async fn started(self) -> io::Result<Self> {
+    async fn started(self) -> io::Result<Self> {
         poll_fn(|cx| {
             let mut pipe = self.pipe.borrow_mut();
             if pipe.started {
@@ -95,7 +160,7 @@ impl Writer {
     }
 
     /// Takes as many bytes as there is space for.
-    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut pipe = self.pipe.borrow_mut();
         if pipe.dropped || pipe.ended {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -114,7 +179,7 @@ impl Writer {
     }
 
     /// Ends the connection once all written bytes are on their way.
-    pub(crate) fn end(&self) {
+    fn end(&self) {
         let mut pipe = self.pipe.borrow_mut();
         pipe.ended = true;
         let waker = pipe.body_waker.take();

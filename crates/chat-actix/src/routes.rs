@@ -122,7 +122,7 @@ async fn respond(
     let decision = endpoint.handle(&head(request.request(), &target), &context).await;
     let response = match (decision, endpoint.upgrade_mode()) {
         (Decision::Upgrade(upgrade), UpgradeMode::Framework) => framework::open(upgrade, &mut request).await,
-        (Decision::Upgrade(upgrade), _) => hijack::open(upgrade, request.take_payload()),
+        (Decision::Upgrade(upgrade), _) => hijack::open(upgrade, &mut request),
         (Decision::Answer(response), _) => answer(response),
         _ => not_found().await,
     };

@@ -14,6 +14,7 @@ use actix_web::{App, Error};
 use chat_core::{Chat, ConnectionLimits, ProxyProtocol};
 use socket2::SockRef;
 use tokio::net::TcpListener;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::debug;
 
 use crate::stream::ServedStream;
@@ -31,6 +32,9 @@ use crate::stream::ServedStream;
 /// [`ConnectionLimits::max_plain_per_address`](chat_core::ConnectionLimits::max_plain_per_address) plain ones is closed
 /// at once. `stop` ends accepting; [`Chat::drain`] ends the sessions, so a host awaits it first. The app has the
 /// default [`AppConfig`].
+///
+/// Hijacked sessions run on the runtime that calls this function. If that has only one thread, as that of
+/// `#[actix_web::main]`, they run on actix's workers instead, and end with them.
 ///
 /// # Errors
 ///
@@ -86,6 +90,8 @@ where
     B: MessageBody + 'static,
 {
     let (listener, limits) = (listener.into_std()?, Arc::clone(chat.limits()));
+    let runtime = Handle::current();
+    let runtime = (runtime.runtime_flavor() != RuntimeFlavor::CurrentThread).then_some(runtime);
     let (local, close_timeout, chat) =
         (listener.local_addr()?, limits.connection.close_timeout, chat.clone());
     // `HttpServer` cannot refuse a connection, and has no place for a PROXY header, so its parts are used.
@@ -99,8 +105,9 @@ where
             .local_addr(local)
             .on_connect_ext(ServedStream::share)
             .finish(map_config(app, |_| AppConfig::default()));
-        let (chat, proxies) = (chat.clone(), proxies.clone());
-        fn_service(move |stream| accept(stream, proxies.clone(), chat.clone())).and_then(http)
+        let (chat, proxies, runtime) = (chat.clone(), proxies.clone(), runtime.clone());
+        let accept = move |stream| accept(stream, proxies.clone(), chat.clone(), runtime.clone());
+        fn_service(accept).and_then(http)
     };
     let mut server = Server::build()
         // The chat limits the connections, and tells the clients that it refuses.
@@ -126,6 +133,7 @@ async fn accept(
     mut stream: TcpStream,
     proxies: Option<ProxyProtocol>,
     chat: Chat,
+    runtime: Option<Handle>,
 ) -> Result<(ServedStream, Protocol, Option<SocketAddr>), DispatchError> {
     let limits = chat.limits();
     stream.set_nodelay(true)?;
@@ -137,7 +145,7 @@ async fn accept(
     };
     let client = client.ok_or(DispatchError::SlowRequestTimeout)?;
     let plain = chat.accept(client).map_err(|_| DispatchError::SlowRequestTimeout)?;
-    Ok((ServedStream::new(stream, plain, &limits.http), Protocol::Http1, Some(client)))
+    Ok((ServedStream::new(stream, plain, &limits.http, runtime), Protocol::Http1, Some(client)))
 }
 
 /// Rounds up to seconds. actix takes no other unit, and 0 would end the connections at once.

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::future::pending;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::body::MessageBody;
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::middleware::{Next, from_fn};
@@ -17,7 +19,7 @@ use chat_conformance::client::Frame;
 use chat_core::{Endpoint, Limits, RoomName, Text, UpgradeMode, User};
 use futures_util::StreamExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 
 chat_adapter_tests::cases! {
@@ -51,6 +53,7 @@ in_both_modes! {
     a_101_that_a_middleware_turns_into_an_error_starts_no_session
     the_end_of_a_connection_is_not_held_back
     a_peer_that_never_reads_is_dropped
+    frames_behind_a_slow_upgrade_are_answered_in_order
 }
 
 async fn serve(host: Host, endpoint: Endpoint, listener: TcpListener) {
@@ -152,6 +155,41 @@ async fn a_101_that_a_middleware_turns_into_an_error_starts_no_session(mode: Upg
     let server = server.await;
     server.send(HEAD).await.assert_refused(500, "internal_error").await;
     server.closed().await;
+}
+
+async fn frames_behind_a_slow_upgrade_are_answered_in_order(mode: UpgradeMode) {
+    let (begun, released) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let pause = [Arc::clone(&begun), Arc::clone(&released)];
+    let server = Server::start(Limits::default(), mode, |endpoint, listener| async move {
+        let chat = endpoint.chat().clone();
+        let app = move || {
+            let [begun, released] = pause.clone();
+            let slow = from_fn(move |request: ServiceRequest, next: Next<BoxBody>| {
+                let (begun, released) = (Arc::clone(&begun), Arc::clone(&released));
+                async move {
+                    begun.notify_one();
+                    released.notified().await;
+                    next.call(request).await
+                }
+            });
+            App::new().configure(routes(endpoint.clone())).wrap(slow).wrap(UpgradeLayer::new())
+        };
+        chat_actix::serve(listener, app, &chat, pending()).await.unwrap();
+    });
+    let server = server.await;
+    let fill = "x".repeat(15_000);
+    let ping = |n: usize| Frame::text(format!(r#"{{"type":"ping","ref":"{n}","fill":"{fill}"}}"#)).encode();
+    let pings = |refs: Range<usize>| refs.flat_map(ping).collect::<Vec<u8>>();
+    let mut client = server.send([HEAD.as_bytes(), &pings(0..8)].concat()).await;
+    in_time(begun.notified()).await;
+    // Meanwhile actix fills the payload and its own buffer.
+    client.write(&pings(8..12)).await;
+    released.notify_one();
+    client.assert_status(101).await;
+    assert_eq!(client.event().await["type"], "welcome");
+    for n in 0..12 {
+        assert_eq!(in_time(client.event()).await["ref"], n.to_string());
+    }
 }
 
 async fn the_end_of_a_connection_is_not_held_back(mode: UpgradeMode) {

@@ -17,14 +17,13 @@ mod hijack;
 mod layer;
 mod message_socket;
 mod serve;
-mod socket;
 
+pub use chat_websocket::SharedSocket;
 pub use convert::{Body, answer, context, head, head_of, switching_protocols};
 pub use hijack::{HyperWebSocket, hijack, websocket};
 pub use layer::{UpgradeLayer, UpgradeService};
 pub use message_socket::{MessageCodec, MessageSocket};
 pub use serve::{serve, serve_proxied, serve_with};
-pub use socket::SharedSocket;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

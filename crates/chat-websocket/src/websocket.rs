@@ -19,7 +19,7 @@ pub const READ_BUFFER_BYTES: usize = 2 * 1024;
 pub const WRITE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 
 /// Bytes that a [`WebSocket`] reads at once. The buffer is on the stack, so that a connection has none while it waits.
-const READ_BYTES: usize = 8 * 1024;
+pub const READ_BYTES: usize = 8 * 1024;
 
 /// Bytes that an adapter takes from a [`WebSocket`] at most before its framework has taken them.
 pub const CHUNK_BYTES: usize = 16 * 1024;

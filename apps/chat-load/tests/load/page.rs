@@ -30,7 +30,7 @@ fn check_counts(page: &str, column: usize, report: &Value) -> Result<()> {
         ("duplicated", &report["deliveries"]["duplicated"]),
         ("out of order", &report["deliveries"]["out_of_order"]),
     ] {
-        ensure!(cells(page, row)?[column] == count.to_string(), "{row}: {count} in {page}");
+        ensure!(cells(page, row)?[column].parse::<Value>()? == *count, "{row}: {count} in {page}");
     }
     let longest = report["latencies"]["delivery"]["max"].as_f64().context("no latency")? / 1e3;
     ensure!(cells(page, "delivery, maximum")?[column] == format!("{longest:.2} ms"), "{longest} in {page}");
