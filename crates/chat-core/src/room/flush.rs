@@ -2,8 +2,8 @@
 //!
 //! A flush has a batch of events and visits the direct members in chunks. A task takes one chunk after the other; in a
 //! large room several tasks do so. When the last chunk of a flush is done, the next flush takes all events that have
-//! come meanwhile. So a room that is busy writes larger batches, and not more of them. If a session causes a flush to few
-//! members, it writes the flush itself when it has written its own frames: see [`OwnFlushes`].
+//! come meanwhile. So a room that is busy writes larger batches, and not more of them. If a session causes a flush to
+//! few members, it writes the flush itself when it has written its own frames: see [`OwnFlushes`](super::OwnFlushes).
 //!
 //! Invariants:
 //!

@@ -260,8 +260,8 @@ impl State {
         Handle::try_current().unwrap_or_else(|_| self.runtime.clone())
     }
 
-    /// Returns the runtime of the task that must be started to flush the room, if it has something to flush. True if the
-    /// room has few members.
+    /// Returns the runtime of the task that must be started to flush the room, if it has something to flush. True if
+    /// the room has few members.
     fn start_flush(&mut self) -> Option<(Handle, bool)> {
         if !self.room.needs_flush() {
             return None;

@@ -17,8 +17,8 @@ enum Started {
     Collecting(Option<Task>),
 }
 
-/// The flush to few members that one poll of a session starts. The session writes it itself at the end of the poll, when
-/// it has written its own frames. This needs no task. A second room in the same poll gets a task.
+/// The flush to few members that one poll of a session starts. The session writes it itself at the end of the poll,
+/// when it has written its own frames. This needs no task. A second room in the same poll gets a task.
 ///
 /// Without a call of [`write`](Self::write), for example after a panic, the members take the events themselves.
 #[derive(Debug)]

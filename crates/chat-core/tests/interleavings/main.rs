@@ -69,7 +69,7 @@ async fn post(chat: &Chat) -> u64 {
 fn post_and_ping(chat: &Chat, messages: usize, peer: Arc<Socket>) -> JoinHandle<u64> {
     let chat = chat.clone();
     thread::spawn(move || {
-        let last = (0..messages).map(|_| block_on(post(&chat))).last().unwrap_or_default();
+        let last = (0..messages).fold(0, |_, _| block_on(post(&chat)));
         peer.send(Incoming::Text(r#"{"type":"ping","ref":"ping"}"#.into()));
         last
     })
