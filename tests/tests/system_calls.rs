@@ -86,9 +86,11 @@ impl Calls {
         }
     }
 
-    /// Returns true if no number is greater than that of a bound.
+    /// Returns true if something was counted, and no number is greater than that of a bound.
     fn is_within(&self, bound: &Self) -> bool {
-        self.sends <= bound.sends
+        // Each unit needs a send, so without sends nothing was counted.
+        self.sends > 0.5
+            && self.sends <= bound.sends
             && self.reads <= bound.reads
             && self.waits <= bound.waits
             && self.wakes <= bound.wakes

@@ -94,6 +94,7 @@ def write(data):
     # A framework's example may lose messages under load. The report says so. Our servers and the floor must not.
     runs = [*data.get("runs", []), *data.get("curves", [])]
     runs = [(run["server"], run["report"]) for run in runs] + list(data.get("idle", {}).items())
+    runs += list(data.get("most_idle", {}).items())
     runs += [(run["server"], each) for run in data.get("cores", []) for each in run["reports"]]
     runs += [(measure.JOIN_SERVER, each) for each in data.get("joins", [])]
     ours = [each for name, each in runs if SERVERS[name]["package"] or name == FLOOR]

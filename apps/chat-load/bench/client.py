@@ -3,6 +3,7 @@
 import re
 import socket
 import struct
+import sys
 
 # The socket option SO_TIMESTAMPNS of Linux.
 TIMESTAMPS = 35
@@ -45,6 +46,10 @@ class Client:
         if receive_buffer:
             # Before the connection is made, because it decides how the window is scaled.
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            # The kernel reports twice the size, and silently sets at most `net.core.rmem_max`.
+            got = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+            if got < receive_buffer:
+                sys.exit(f"a receive buffer of {receive_buffer} bytes is needed, and net.core.rmem_max allows {got}")
             self.socket.setsockopt(socket.SOL_SOCKET, TIMESTAMPS, 1)
         self.socket.settimeout(TIMEOUT)
         self.socket.connect((host, int(port)))

@@ -159,7 +159,8 @@ us of CPU time of the server per delivery; the ratios are round by round.
             for name, report in self.data.get(part, {}).items():
                 server = report.get("server")
                 keys = ("rss_kib_per_connection", "cpu_us_per_connection")
-                figures = [number(server[key], 1) for key in keys] if server else ["failed", ""]
+                failed = ["; ".join(report["failures"]) or "failed", ""]
+                figures = [number(server[key], 1) for key in keys] if server and not report["failures"] else failed
                 rows.append([name, f"{connections:,}", *figures])
         return f"""## Connections
 

@@ -56,13 +56,15 @@ class Results:
         return None if None in medians or not medians else exp(sum(map(log, medians)) / len(medians))
 
     def worst(self, name, shapes, base=FLOOR):
-        """Returns the largest ratio, over the shapes that have one."""
+        """Returns the largest ratio. A shape that the base fails has none. `None` if the server fails a shape."""
+        if any(self.each(name, shape) and self.figure(name, shape) is None for shape in shapes):
+            return None
         ratios = [ratio for shape in shapes if (ratio := self.ratio(name, shape, base)) is not None]
         return max(ratios, default=None)
 
     def idle(self, name, figure):
-        server = self.data.get("idle", {}).get(name, {}).get("server")
-        return server[figure] if server else None
+        report = self.data.get("idle", {}).get(name, {"failures": ["not measured"]})
+        return None if report["failures"] else report["server"][figure]
 
     def curve(self, name, curve):
         """Returns the median of the CPU time of a delivery, in microseconds, by size."""

@@ -77,7 +77,8 @@ def build(names, profile):
 def build_uwebsockets(program):
     """Compiles uWebSockets and its server, with the options of its own build, without TLS and compression."""
     source = RIVALS.parent / UWEBSOCKETS
-    if program.exists() and program.stat().st_mtime > (source / "main.cpp").stat().st_mtime:
+    sources = [source / "main.cpp", source / "Cargo.lock", pathlib.Path(__file__)]
+    if program.exists() and all(program.stat().st_mtime > file.stat().st_mtime for file in sources):
         return
     # Downloads the sources.
     command = ["cargo", "metadata", "--locked", "--quiet", "--format-version", "1"]

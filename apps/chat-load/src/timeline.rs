@@ -122,7 +122,13 @@ impl Source {
             let wait = Duration::from_micros(due.saturating_sub(clock::now()));
             let is_last = stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
             let now = self.totals();
-            timeline.push(Part::between(&last, &now));
+            let part = Part::between(&last, &now);
+            if is_last && now.at - last.at < tick / 2 {
+                // The values of so short a part would be far from those of the others.
+                timeline.merge(part);
+            } else {
+                timeline.push(part);
+            }
             if is_last {
                 return timeline.points(start);
             }
@@ -185,6 +191,14 @@ impl Timeline {
                 merged
             });
             self.parts = pairs.collect();
+        }
+    }
+
+    /// Adds a part to the last point.
+    fn merge(&mut self, part: Part) {
+        match self.parts.last_mut() {
+            Some(last) => last.merge(&part),
+            None => self.parts.push(part),
         }
     }
 

@@ -192,7 +192,7 @@ fn environment(report: &Report) -> Vec<Row> {
 
 fn latency_note(timeline: &[Point]) -> String {
     let longest = timeline.iter().map(|point| point.seconds).fold(0.0, f64::max);
-    format!("Latencies count from the time at which a message was due. A point covers up to {longest:.2} s.")
+    format!("A point covers up to {longest:.2} s.")
 }
 
 impl LatencyPoint {
