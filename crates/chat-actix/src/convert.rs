@@ -1,21 +1,18 @@
 use actix_web::body::MessageBody;
+use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{CONNECTION, HeaderValue, UPGRADE};
 use actix_web::http::{ConnectionType, StatusCode, Version as HttpVersion};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use chat_core::{Answer, RequestHead, SwitchingProtocols, Version};
+use chat_core::{Answer, RequestHead, SwitchingProtocols, Upgrade, Version};
 
 /// Returns a request's head as the chat sees it.
 ///
-/// actix provides a connection only for the bare word `websocket`, and not with a header `Connection: close` beside
-/// `Connection: Upgrade`. Another offer, such as a list, is left out, so that the client gets 426 and not an error of
-/// the server.
+/// actix provides a connection only for the bare word `websocket`. Another offer, such as a list, is left out, so that
+/// the client gets 426 and not an error of the server.
 pub(crate) fn head<'a>(request: &'a HttpRequest, target: &'a str) -> RequestHead<'a> {
     let head = request.head();
     let is_bare = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket");
-    // actix compares whole values: it provides a connection with `Connection: Upgrade, close`.
-    let is_close = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"close");
-    let closes = head.headers.get_all(CONNECTION).any(is_close);
-    let has_upgrade = !closes && head.headers.get_all(UPGRADE).any(is_bare);
+    let has_upgrade = head.headers.get_all(UPGRADE).any(is_bare);
     let headers = head.headers.iter().filter(|(name, _)| has_upgrade || *name != UPGRADE);
     RequestHead {
         method: head.method.as_str(),
@@ -27,6 +24,14 @@ pub(crate) fn head<'a>(request: &'a HttpRequest, target: &'a str) -> RequestHead
         target,
         headers: headers.map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
     }
+}
+
+/// Refuses an upgrade for which actix provides no connection. The client may have sent a header `Connection: close`
+/// beside `Connection: Upgrade`, in which actix sees no upgrade. Otherwise it is an error of the host.
+pub(crate) fn refuse(upgrade: Upgrade, request: &ServiceRequest) -> HttpResponse {
+    let is_close = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"close");
+    let is_form = request.headers().get_all(CONNECTION).any(is_close);
+    answer(if is_form { upgrade.refuse_form() } else { upgrade.refuse() })
 }
 
 /// Returns an answer of the chat as a response.

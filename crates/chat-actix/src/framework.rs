@@ -28,7 +28,7 @@ use chat_core::{CloseCode, Connection, Incoming, Outgoing, ProtocolViolation, Up
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::convert::{answer, switching_protocols};
+use crate::convert::{refuse, switching_protocols};
 use crate::error::ConnectionError;
 use crate::stream::ServedConnection;
 use crate::transport::Transport;
@@ -39,7 +39,7 @@ use crate::{pipe, takeover};
 pub(crate) async fn open(upgrade: Upgrade, request: &mut ServiceRequest) -> HttpResponse {
     let (payload, guard) = (request.take_payload(), upgrade.guard().clone());
     if matches!(payload, Payload::None) {
-        return answer(upgrade.refuse());
+        return refuse(upgrade, request);
     }
     let Some(connection) = ServedConnection::of(request.request()) else {
         let (body, stream) = pipe::open(guard, payload);
@@ -65,7 +65,7 @@ async fn open_on<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         Err(error) => Err(error),
     };
     let Ok((response, session, messages)) = handled else {
-        return answer(upgrade.refuse());
+        return refuse(upgrade, request);
     };
     let (answer, ticket) = upgrade.accept();
     rt::spawn(ticket.start(async move {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chat_core::Upgrade;
 use chat_websocket::WebSocket;
 
-use crate::convert::{answer, switching_protocols};
+use crate::convert::{refuse, switching_protocols};
 use crate::stream::ServedConnection;
 use crate::{pipe, takeover};
 
@@ -17,7 +17,7 @@ use crate::{pipe, takeover};
 pub(crate) fn open(upgrade: Upgrade, request: &mut ServiceRequest) -> HttpResponse {
     let payload = request.take_payload();
     if matches!(payload, Payload::None) {
-        return answer(upgrade.refuse());
+        return refuse(upgrade, request);
     }
     let (guard, limits) = (upgrade.guard().clone(), Arc::clone(upgrade.limits()));
     let (answer, ticket) = upgrade.accept();

@@ -93,6 +93,14 @@ impl ServedStream {
     }
 }
 
+impl Drop for ServedStream {
+    // A request that the host keeps must not keep the socket.
+    fn drop(&mut self) {
+        drop(self.connection.socket.take());
+        drop(self.connection.plain.take());
+    }
+}
+
 impl ServedConnection {
     /// Returns the connection of a request. `None` if a server of the host accepted it.
     pub(crate) fn of(request: &HttpRequest) -> Option<Rc<Self>> {

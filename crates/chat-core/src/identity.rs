@@ -165,7 +165,8 @@ pub struct IdentityLimits {
     /// connection is admitted. 0 is no limit.
     pub max_connections: Option<usize>,
     /// The rate that replaces [`RateLimits::user`](crate::RateLimits::user) for the commands of this connection. All
-    /// connections of the user take from one bucket.
+    /// connections of the user take from one bucket, so all identities of a user should have the same rate. Otherwise
+    /// the bucket, once it is empty, refuses the faster connection for as long as the slower one needs to fill it.
     pub rate: Option<Rate>,
 }
 

@@ -40,22 +40,35 @@ pub(crate) fn routes(endpoint: Endpoint, extensions: BoxedFilter<(Extensions,)>)
     // another route. `OnUpgrade` comes first, because warp would send a 101 even without it.
     let socket = warp::ext::get::<OnUpgrade>()
         .and(warp::ws())
-        .map(|_, ws| Some(ws))
-        .or(warp::any().map(|| None))
+        .map(|_, ws| Socket::Opened(ws))
+        .or(warp::ext::get::<OnUpgrade>().map(|_| Socket::OtherForm))
+        .unify()
+        .or(warp::any().map(|| Socket::Taken))
         .unify();
     decide(endpoint, extensions)
         .and(socket)
-        .map(|decided: Decided, ws: Option<Ws>| match decided {
-            Ok(upgrade) => open(upgrade, ws),
+        .map(|decided: Decided, socket: Socket| match decided {
+            Ok(upgrade) => open(upgrade, socket),
             Err(answer) => chat_adapter::answer(answer),
         })
         .boxed()
 }
 
-/// Carries out an upgrade. If warp sees no upgrade in the request, it is refused.
-fn open(upgrade: Upgrade, ws: Option<Ws>) -> Response {
-    let Some(ws) = ws else {
-        return chat_adapter::answer(upgrade.refuse());
+/// The connection that warp provides for a request.
+enum Socket {
+    Opened(Ws),
+    /// warp does not know this form of a handshake, for example a list in `Upgrade`.
+    OtherForm,
+    /// The host has taken the connection.
+    Taken,
+}
+
+/// Carries out an upgrade, or refuses it if warp provides no connection.
+fn open(upgrade: Upgrade, socket: Socket) -> Response {
+    let ws = match socket {
+        Socket::Opened(ws) => ws,
+        Socket::OtherForm => return chat_adapter::answer(upgrade.refuse_form()),
+        Socket::Taken => return chat_adapter::answer(upgrade.refuse()),
     };
     let (answer, ticket) = upgrade.accept();
     let max_frame_bytes = ticket.limits().wire.max_frame_bytes;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use chat_core::DirectWrite;
+#[cfg(target_os = "linux")]
 use rustix::net::{SendFlags, send};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -55,9 +56,15 @@ impl SharedSocket {
 impl DirectWrite for Writer {
     // Without a look at the readiness that tokio knows, which is one more place in memory for each member of a room. If
     // the socket is full, the session finds that out in the same way and waits.
+    #[cfg(target_os = "linux")]
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         let socket: &TcpStream = self.0.as_ref();
         Ok(send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
     }
 }
 

@@ -29,7 +29,11 @@ use accept::Acceptor;
 /// [`ConnectionLimits::max_plain_per_address`](chat_core::ConnectionLimits::max_plain_per_address) plain ones is closed
 /// at once. When the process has no file descriptor left, accepting pauses.
 ///
-/// `stop` ends accepting, not the sessions: [`Chat::drain`] does that.
+/// `stop` ends accepting, not the sessions: [`Chat::drain`] does that. If the future is dropped instead, the address is
+/// released a little later.
+///
+/// On Linux, the options of the connections are set on the listener, and connections get them from there. So another
+/// owner of the same listening socket gets them too: servers that share one must have equal limits.
 ///
 /// # Errors
 ///

@@ -30,25 +30,27 @@ pub(crate) struct OwnFlushes {
 impl OwnFlushes {
     /// Collects the flushes that are started on this thread from now on.
     pub(crate) fn collect() -> Self {
-        match STARTED.with(Cell::take) {
-            Started::Nothing => {
-                STARTED.with(|started| started.set(Started::Collecting(None)));
-                Self { is_first: true }
-            }
-            collecting => {
-                STARTED.with(|started| started.set(collecting));
-                Self { is_first: false }
-            }
+        let is_first = change(|started| match started {
+            Started::Nothing => (Started::Collecting(None), true),
+            collecting => (collecting, false),
+        });
+        Self { is_first: is_first.unwrap_or_default() }
+    }
+
+    /// Writes the flush, at the end of the poll.
+    pub(crate) fn write(self) {
+        if self.is_first {
+            Self::write_started();
         }
     }
 
-    /// Writes the flush.
-    pub(crate) fn write(self) {
-        if self.is_first
-            && let Started::Collecting(Some(task)) = STARTED.with(Cell::take)
-        {
-            task.run_once();
-        }
+    /// Writes the flush now, because code of the host runs next. It may take long.
+    pub(crate) fn write_started() {
+        let task = change(|started| match started {
+            Started::Nothing => (Started::Nothing, None),
+            Started::Collecting(task) => (Started::Collecting(None), task),
+        });
+        task.flatten().into_iter().for_each(Task::run_once);
     }
 }
 
@@ -56,7 +58,7 @@ impl Drop for OwnFlushes {
     fn drop(&mut self) {
         if self.is_first {
             // A task that is dropped wakes members, and they may be polled on this thread.
-            drop(STARTED.with(Cell::take));
+            drop(change(|started| (Started::Nothing, started)));
         }
     }
 }
@@ -64,15 +66,20 @@ impl Drop for OwnFlushes {
 /// Leaves a flush to the session that is polled on this thread. Returns it if there is none, or if the session has
 /// another one.
 pub(super) fn add(task: Task) -> Option<Task> {
-    match STARTED.with(Cell::take) {
-        Started::Nothing => Some(task),
-        Started::Collecting(None) => {
-            STARTED.with(|started| started.set(Started::Collecting(Some(task))));
-            None
-        }
-        full => {
-            STARTED.with(|started| started.set(full));
-            Some(task)
-        }
-    }
+    let mut task = Some(task);
+    change(|started| match started {
+        Started::Collecting(None) => (Started::Collecting(task.take()), ()),
+        other => (other, ()),
+    });
+    task
+}
+
+/// Replaces the value of this thread. Returns `None` at the end of the thread, when the value is gone.
+fn change<T>(change: impl FnOnce(Started) -> (Started, T)) -> Option<T> {
+    let changed = STARTED.try_with(|started| {
+        let (next, result) = change(started.take());
+        started.set(next);
+        result
+    });
+    changed.ok()
 }

@@ -149,6 +149,8 @@ impl<'c, C: Connection> Driver<'c, C> {
         if self.ticket.permit.close_now() == Some(CloseCode::Kicked) {
             self.session.leave_all().for_each(Membership::leave);
         }
+        // A room may have written a part of a frame after the last poll.
+        self.close_outlet();
         self.ticket.permit.inbox().outlet.detach();
         (self.ticket, self.output, self.received, self.sent)
     }

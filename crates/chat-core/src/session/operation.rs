@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::driver::Driver;
 use crate::connection::Connection;
-use crate::room::{LiveRoom, Membership, Rooms, append, search, within};
+use crate::room::{LiveRoom, Membership, OwnFlushes, Rooms, append, search, within};
 use crate::timer;
 use crate::{
     Action, AppendError, Authorize, ErrorCode, Forbidden, LogBounds, NewMessage, RoomName, SearchError,
@@ -45,6 +45,9 @@ impl<C: Connection> Driver<'_, C> {
             // A read goes on, because others wait for its turn.
             self.poll_read(cx);
             return false;
+        }
+        if self.in_flight.is_some() && self.ticket.authorize.is_some() {
+            OwnFlushes::write_started();
         }
         let done = match self.in_flight.take() {
             None => return false,

@@ -158,6 +158,11 @@ impl Ticket {
         }
     }
 
+    /// Returns the limit of the lines of connections.
+    pub(crate) fn lines(&self) -> Arc<LineLimit> {
+        Arc::clone(&self.lines)
+    }
+
     fn is_logged(&mut self) -> bool {
         let record = || self.lines.record(self.peer.map(|peer| peer.ip()), LINES_PER_CONNECTION);
         *self.is_logged.get_or_insert_with(record)

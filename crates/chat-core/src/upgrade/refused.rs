@@ -36,6 +36,11 @@ impl Refused {
         Self { refusal: Refusal::Internal, origin: None, host: None, lines: None }
     }
 
+    /// Returns a refusal of a handshake that the framework does not carry out.
+    pub(super) fn unsupported(lines: Arc<LineLimit>) -> Self {
+        Self { refusal: Refusal::UpgradeRequired, origin: None, host: None, lines: Some(lines) }
+    }
+
     /// Logs the refusal, or counts it if there are many.
     pub(super) fn log(self, status: u16, peer: Option<SocketAddr>) {
         if !tracing::enabled!(Level::INFO) {

@@ -48,6 +48,14 @@ impl Upgrade {
         Answer::refusal(Refusal::Internal, self.ticket.limits())
     }
 
+    /// Cancels the upgrade, because the framework does not carry out this form of a handshake, for example a list in
+    /// `Upgrade`. Returns the response to send, which is 426.
+    pub fn refuse_form(self) -> Answer {
+        let ticket = &self.ticket.ticket;
+        self.guard.refuse(Refused::unsupported(ticket.lines()), ticket.peer());
+        Answer::refusal(Refusal::UpgradeRequired, self.ticket.limits())
+    }
+
     /// Carries out the upgrade. Returns the response to send, and the ticket that starts the session once it was sent.
     pub fn accept(self) -> (SwitchingProtocols, UpgradeTicket) {
         (self.answer, self.ticket)
@@ -146,7 +154,13 @@ impl UpgradeTicket {
 /// Serves a connection with code of the host.
 async fn handle(handler: MakeHandler, ticket: Ticket, mut connection: impl Connection) {
     let mut handler = handler.make(ticket);
-    poll_fn(|cx| handler.poll(cx, &mut connection)).await;
+    // The 101 may wait for the first flush, and the handler may have nothing to send. It sees an error at its next use.
+    let mut is_answered = false;
+    poll_fn(|cx| {
+        is_answered = is_answered || connection.poll_flush(cx).is_ready();
+        handler.poll(cx, &mut connection)
+    })
+    .await;
 }
 
 impl fmt::Debug for UpgradeTicket {
