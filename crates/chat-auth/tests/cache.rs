@@ -333,6 +333,8 @@ async fn a_cache_without_first_keys_is_an_error() {
 
 #[tokio::test]
 async fn changed_files_are_read_again() {
+    // See `Log::start` in `identify.rs`.
+    let _log = Log::start();
     let (first, second) = (Pair::new("1"), Pair::new("2"));
     let folder = TempDir::new().expect("a folder");
     let path = write(&folder, &set([&first]));

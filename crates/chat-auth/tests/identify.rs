@@ -142,6 +142,7 @@ async fn refused_credentials_look_alike_and_the_log_has_the_reason_without_them(
 
 #[tokio::test]
 async fn a_ticket_admits_one_connection() {
+    let _log = Log::start();
     let tickets = Tickets::default();
     let ticket = tickets.issue(Identity::from(User::new("7", "Ann").expect("a user"))).expect("a ticket");
     let (auth, target) = (auth().tickets(tickets), format!("/ws?ticket={ticket}"));
@@ -152,6 +153,7 @@ async fn a_ticket_admits_one_connection() {
 
 #[tokio::test]
 async fn guests_are_admitted_only_without_credentials_and_if_the_host_allows_it() {
+    let _log = Log::start();
     assert!(user(&auth(), "/ws?name=bob", &[], CLIENT).await.is_err());
     let auth = auth().guests();
     assert_eq!(user(&auth, "/ws?name=bob", &[], CLIENT).await, Ok(("bob".to_owned(), "bob".to_owned())));
@@ -164,6 +166,7 @@ async fn guests_are_admitted_only_without_credentials_and_if_the_host_allows_it(
 
 #[tokio::test]
 async fn malformed_credentials_make_no_guest() {
+    let _log = Log::start();
     let tickets = Tickets::default();
     let ann = || Identity::from(User::new("7", "Ann").expect("a user"));
     let [good, other] = [(); 2].map(|()| tickets.issue(ann()).expect("a ticket"));
@@ -212,6 +215,7 @@ async fn a_request_is_shown_without_its_credentials() {
 
 #[tokio::test]
 async fn the_header_of_a_proxy_counts_only_with_the_secret_and_from_its_network() {
+    let _log = Log::start();
     let secret = "the secret of the proxy, 32 bytes.";
     let by_secret =
         ProxyHeader::with_secret("x-user", "x-secret", secret).expect("a secret").name_header("x-name");
@@ -280,6 +284,8 @@ impl io::Write for Log {
 }
 
 impl Log {
+    /// Each test that may write a line of the log has a subscriber. If the first line of a kind were written on a
+    /// thread without one, `tracing` could disable the lines of this kind for all threads.
     fn start() -> (Self, tracing::subscriber::DefaultGuard) {
         let (log, level) = (Self::default(), tracing::level_filters::LevelFilter::TRACE);
         let writer = log.clone();
