@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use chat_core::{Denied, Identify, IdentifyRequest, Identity, User};
+use chat_core::{Denied, Identify, IdentifyRequest, Identity, Unavailable, User};
 
 use crate::credential::Credential;
 use crate::rejection::Rejections;
@@ -86,6 +86,9 @@ impl Auth {
     }
 
     /// Admits requests without credentials as guests.
+    ///
+    /// The `rooms` of tokens do not restrict guests. A user who connects as a guest can enter a room that the user's
+    /// token forbids. To restrict guests, use [`Builder::authorize`](chat_core::Builder::authorize).
     #[must_use]
     pub fn guests(mut self) -> Self {
         self.has_guests = true;
@@ -134,8 +137,8 @@ impl Keys {
             Self::Fixed(keys) => return verifier.verify(token, keys, now),
             Self::Cached(cache) => cache,
         };
-        match verifier.verify(token, &*cache.keys().await, now) {
-            Err(Rejection::UnknownKey) => verifier.verify(token, &*cache.reload().await, now),
+        match verifier.verify(token, &*cache.keys().await?, now) {
+            Err(Rejection::UnknownKey) => verifier.verify(token, &*cache.reload().await?, now),
             result => result,
         }
     }
@@ -146,7 +149,10 @@ impl Identify for Auth {
     async fn identify(&self, request: &IdentifyRequest<'_>) -> Result<Identity, Denied> {
         self.find(request).await.map_err(|rejection| {
             self.rejections.record(rejection, request.peer());
-            Denied::Unauthorized
+            match rejection {
+                Rejection::StaleKeys => Denied::Unavailable(Unavailable::new("the keys are too old")),
+                _ => Denied::Unauthorized,
+            }
         })
     }
 }

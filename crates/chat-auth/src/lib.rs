@@ -37,7 +37,8 @@
 //! - A request with several credentials is refused, and so are members that occur twice, critical extensions, and
 //!   tokens for other purposes (`typ`).
 //! - The client is told only that it is unauthorized. The log has the [`Rejection`], and nothing of the credentials.
-//! - Each load of keys has limits of time and size. The last good keys stay valid if it fails.
+//! - Each load of keys has limits of time and size. If it fails, the last good keys stay valid, at most for 24 h by
+//!   default.
 
 mod auth;
 mod credential;

@@ -26,8 +26,8 @@ pub enum Rejection {
     /// The token is longer than the limit.
     #[error("the token is too long")]
     TooLong,
-    /// The token is not a JWS in the compact form (RFC 7515 section 7.1).
-    #[error("the token is malformed")]
+    /// The credentials do not have the form of their kind. A token is a JWS in the compact form (RFC 7515 section 7.1).
+    #[error("the credentials are malformed")]
     Malformed,
     /// The header of the token is not valid, or has a critical extension.
     #[error("the header of the token is not valid")]
@@ -38,6 +38,10 @@ pub enum Rejection {
     /// No key has the `kid` and the algorithm of the token.
     #[error("no key fits the kid and the algorithm of the token")]
     UnknownKey,
+    /// The keys are [`CacheOptions::max_stale`](crate::CacheOptions::max_stale) old, and could not be loaded again.
+    /// This is the only rejection that the client gets as 503.
+    #[error("the keys are too old, because their source fails")]
+    StaleKeys,
     /// The signature is not that of the key.
     #[error("the signature of the token is wrong")]
     Signature,
@@ -79,6 +83,7 @@ impl Rejection {
             Self::Header => "header",
             Self::Algorithm => "algorithm",
             Self::UnknownKey => "unknown_key",
+            Self::StaleKeys => "stale_keys",
             Self::Signature => "signature",
             Self::Claims => "claims",
             Self::Issuer => "issuer",

@@ -1,12 +1,16 @@
 //! Keys that are loaded again, from files and from a real HTTP server.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use chat_auth::{
-    CacheOptions, InvalidUrl, KeyCache, KeyFile, KeyUrl, Keys, NewToken, Rejection, SigningKey, TokenVerifier,
+    CacheOptions, InvalidUrl, KeyCache, KeyFile, KeySet, KeySource, KeyUrl, Keys, LoadError, NewToken,
+    Rejection, SigningKey, TokenVerifier,
 };
 use parking_lot::Mutex;
 use ring::rand::SystemRandom;
@@ -16,6 +20,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::time::advance;
 
 /// An Ed25519 key, and its form in a key set.
 struct Pair {
@@ -50,6 +55,8 @@ fn set<const N: usize>(pairs: [&Pair; N]) -> String {
 #[derive(Clone, Debug)]
 enum Mode {
     Answer(String),
+    /// The answer is sent after a notification.
+    Held(Arc<Notify>, String),
     /// Nothing is answered.
     Silent,
     /// A body without an end.
@@ -66,8 +73,12 @@ struct Server {
     requested: Arc<Notify>,
 }
 
+fn answer(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
 fn ok(body: &str) -> Mode {
-    Mode::Answer(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
+    Mode::Answer(answer(body))
 }
 
 impl Server {
@@ -118,6 +129,10 @@ async fn serve(mut stream: TcpStream, mode: Mode, requested: &Notify) -> std::io
     assert!(head.starts_with(b"GET /keys?token=hidden HTTP/1.1\r\n"), "{head:?}");
     match mode {
         Mode::Answer(text) => stream.write_all(text.as_bytes()).await?,
+        Mode::Held(release, text) => {
+            release.notified().await;
+            stream.write_all(text.as_bytes()).await?;
+        }
         Mode::Cut => stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"keys\":[").await?,
         Mode::Endless => {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
@@ -134,8 +149,39 @@ async fn serve(mut stream: TcpStream, mode: Mode, requested: &Notify) -> std::io
 fn eager() -> CacheOptions {
     CacheOptions::default().with(|options| {
         options.min_interval = Duration::ZERO;
-        options.timeout = Duration::from_millis(300);
+        options.timeout = Duration::from_secs(10);
     })
+}
+
+/// Returns options for loads that do not end.
+fn hasty() -> CacheOptions {
+    eager().with(|options| options.timeout = Duration::from_millis(300))
+}
+
+/// A source whose first keys are in memory, so that the first load needs no time.
+struct Later(Mutex<Option<KeySet>>, KeyUrl);
+
+#[async_trait]
+impl KeySource for Later {
+    fn name(&self) -> String {
+        self.1.name()
+    }
+
+    async fn load(&self) -> Result<KeySet, LoadError> {
+        let first = self.0.lock().take();
+        match first {
+            Some(keys) => Ok(keys),
+            None => self.1.load().await,
+        }
+    }
+}
+
+/// Writes a key file that only its owner may change.
+fn write(folder: &TempDir, content: &str) -> PathBuf {
+    let path = folder.path().join("keys.json");
+    fs::write(&path, content).expect("written");
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("a mode");
+    path
 }
 
 async fn verify(cache: &KeyCache, token: &str) -> Result<(), Rejection> {
@@ -174,9 +220,10 @@ async fn tokens_with_unknown_kids_load_the_keys_rarely() {
 async fn calls_at_the_same_time_share_one_load_also_if_the_first_is_dropped() {
     let (first, second) = (Pair::new("1"), Pair::new("2"));
     let server = Server::start(ok(&set([&first]))).await;
-    let cache = server.cache(eager().with(|options| options.timeout = Duration::from_secs(60))).await;
+    let cache = server.cache(eager()).await;
     server.requested.notified().await;
-    server.set(Mode::Silent);
+    let release = Arc::<Notify>::default();
+    server.set(Mode::Held(Arc::clone(&release), answer(&set([&second]))));
     let waiting: Vec<_> = (0..20)
         .map(|_| {
             let (cache, token) = (cache.clone(), second.token());
@@ -186,8 +233,50 @@ async fn calls_at_the_same_time_share_one_load_also_if_the_first_is_dropped() {
     server.requested.notified().await;
     waiting[0].abort();
     tokio::task::yield_now().await;
-    assert_eq!(server.requests(), 2);
-    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    release.notify_one();
+    let mut verified = Vec::new();
+    for call in waiting {
+        verified.push(call.await.ok());
+    }
+    assert_eq!(verified, [vec![None], vec![Some(Ok(())); 19]].concat());
+    assert_eq!((server.requests(), cache.stats().loads), (2, 2));
+}
+
+#[tokio::test]
+async fn old_keys_are_returned_at_once_while_one_load_goes_on() {
+    let (first, second) = (Pair::new("1"), Pair::new("2"));
+    let server = Server::start(ok(&set([&first]))).await;
+    let cache = server.cache(eager().with(|options| options.max_age = Duration::ZERO)).await;
+    server.requested.notified().await;
+    let release = Arc::<Notify>::default();
+    server.set(Mode::Held(Arc::clone(&release), answer(&set([&second]))));
+    for _ in 0..3 {
+        assert_eq!(verify(&cache, &first.token()).await, Ok(()));
+    }
+    server.requested.notified().await;
+    assert_eq!((server.requests(), cache.stats().loads, cache.stats().failures), (2, 1, 0));
+    release.notify_one();
+    assert_eq!(verify(&cache, &second.token()).await, Ok(()));
+    assert_eq!((server.requests(), cache.stats().loads), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_keys_are_refused_until_a_load_works() {
+    let (log, _guard) = Log::start();
+    let (first, second) = (Pair::new("1"), Pair::new("2"));
+    let folder = TempDir::new().expect("a folder");
+    let path = write(&folder, &set([&first]));
+    let cache = KeyCache::open(KeyFile::jwks(&path), eager()).await.expect("keys");
+    fs::remove_file(&path).expect("removed");
+    advance(Duration::from_secs(24 * 60 * 60 - 1)).await;
+    assert_eq!(verify(&cache, &first.token()).await, Ok(()));
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(verify(&cache, &first.token()).await, Err(Rejection::StaleKeys));
+    assert_eq!(cache.stats().stale, 1);
+    assert!(log.text().contains("keys not loaded: all tokens are refused until the source works"));
+    write(&folder, &set([&second]));
+    assert_eq!(verify(&cache, &second.token()).await, Ok(()));
+    assert_eq!(verify(&cache, &first.token()).await, Err(Rejection::UnknownKey));
 }
 
 #[tokio::test]
@@ -195,29 +284,33 @@ async fn the_last_good_keys_stay_while_the_source_fails() {
     let (log, _guard) = Log::start();
     let first = Pair::new("1");
     let server = Server::start(ok(&set([&first]))).await;
-    let cache = server.cache(eager().with(|options| options.max_age = Duration::ZERO)).await;
+    let cache = server.cache(eager()).await;
+    let keys = KeySet::from_jwks(set([&first]).as_bytes()).expect("a set");
+    let source = Later(Mutex::new(Some(keys)), KeyUrl::new(&server.url).expect("a URL"));
+    let impatient = KeyCache::open(source, hasty()).await.expect("keys");
     let redirect = format!("HTTP/1.1 302 Found\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", server.url);
     let large = set([&first]).replacen('{', &format!("{{\"a\":\"{}\",", "a".repeat(256 * 1024)), 1);
     let modes = [
-        Mode::Answer("HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_owned()),
-        Mode::Answer(redirect),
-        Mode::Answer("not HTTP".to_owned()),
-        Mode::Silent,
-        Mode::Endless,
-        Mode::Cut,
-        ok("<html>"),
-        ok(r#"{"keys":[]}"#),
-        ok(&large),
+        (&cache, Mode::Answer("HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_owned())),
+        (&cache, Mode::Answer(redirect)),
+        (&cache, Mode::Answer("not HTTP".to_owned())),
+        (&impatient, Mode::Silent),
+        (&impatient, Mode::Endless),
+        (&cache, Mode::Cut),
+        (&cache, ok("<html>")),
+        (&cache, ok(r#"{"keys":[]}"#)),
+        (&cache, ok(&large)),
     ];
-    for (failures, mode) in (1..).zip(modes) {
+    for (failures, (tried, mode)) in (1..).zip(modes) {
         server.set(mode.clone());
-        assert_eq!(verify(&cache, &first.token()).await, Ok(()), "{mode:?}");
-        assert_eq!(cache.stats().failures, failures, "{mode:?}");
-        assert_eq!(server.requests() as u64, failures + 1, "{mode:?}");
+        assert!(tried.reload().await.is_ok(), "{mode:?}");
+        assert_eq!(verify(tried, &first.token()).await, Ok(()), "{mode:?}");
+        assert_eq!(cache.stats().failures + impatient.stats().failures, failures, "{mode:?}");
     }
     server.set(ok(&set([&first])));
-    assert_eq!(verify(&cache, &first.token()).await, Ok(()));
-    assert_eq!((cache.stats().loads, cache.stats().failures), (2, 9));
+    assert!(cache.reload().await.is_ok());
+    assert_eq!((cache.stats().loads, cache.stats().failures, impatient.stats().failures), (2, 7, 2));
+    assert_eq!(server.requests(), 11);
 
     let log = log.text();
     assert_eq!(log.lines().filter(|line| line.contains("the last good keys stay valid")).count(), 9, "{log}");
@@ -232,7 +325,7 @@ async fn the_last_good_keys_stay_while_the_source_fails() {
 #[tokio::test]
 async fn a_cache_without_first_keys_is_an_error() {
     let server = Server::start(Mode::Silent).await;
-    let opened = KeyCache::open(KeyUrl::new(&server.url).expect("a URL"), eager()).await;
+    let opened = KeyCache::open(KeyUrl::new(&server.url).expect("a URL"), hasty()).await;
     assert_eq!(opened.map(|_| ()).map_err(|error| error.cause()), Err("no answer within 300ms".to_owned()));
     let opened = KeyCache::open(KeyFile::jwks("/nowhere"), eager()).await;
     assert!(opened.is_err_and(|error| error.cause().contains("/nowhere cannot be read: No such file")));
@@ -240,17 +333,18 @@ async fn a_cache_without_first_keys_is_an_error() {
 
 #[tokio::test]
 async fn changed_files_are_read_again() {
+    // See `Log::start` in `identify.rs`.
+    let _log = Log::start();
     let (first, second) = (Pair::new("1"), Pair::new("2"));
     let folder = TempDir::new().expect("a folder");
-    let path = folder.path().join("keys.json");
-    fs::write(&path, set([&first])).expect("written");
-    let options = eager().with(|options| options.max_age = Duration::ZERO);
-    let cache = KeyCache::open(KeyFile::jwks(&path), options).await.expect("keys");
+    let path = write(&folder, &set([&first]));
+    let cache = KeyCache::open(KeyFile::jwks(&path), eager()).await.expect("keys");
     assert_eq!(verify(&cache, &first.token()).await, Ok(()));
-    fs::write(&path, set([&second])).expect("written");
+    write(&folder, &set([&second]));
     assert_eq!(verify(&cache, &second.token()).await, Ok(()));
     assert_eq!(verify(&cache, &first.token()).await, Err(Rejection::UnknownKey));
     fs::remove_file(&path).expect("removed");
+    assert!(cache.reload().await.is_ok());
     assert_eq!(verify(&cache, &second.token()).await, Ok(()));
     assert!(cache.stats().failures > 0);
 }

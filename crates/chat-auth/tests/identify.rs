@@ -9,7 +9,10 @@ use std::time::Duration;
 use chat_auth::{
     Auth, KeySet, NewToken, ProxyHeader, Role, SigningKey, Tickets, TokenVerifier, VerifyingKey,
 };
-use chat_core::{Chat, Decision, Endpoint, Identity, RequestContext, TrustedProxies, UpgradeGuard, User};
+use chat_core::{
+    Chat, Decision, Denied, Endpoint, IdentifyRequest, Identity, RequestContext, TrustedProxies,
+    UpgradeGuard, User,
+};
 use chat_testkit::{Peer, handshake, start_on};
 use parking_lot::Mutex;
 use serde_json::json;
@@ -36,10 +39,20 @@ async fn user(
     headers: &[(&str, &str)],
     peer: &str,
 ) -> Result<(String, String), (u16, String)> {
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+    user_with_bytes(auth, target, &headers, peer).await
+}
+
+async fn user_with_bytes(
+    auth: &Auth,
+    target: &str,
+    headers: &[(&str, &[u8])],
+    peer: &str,
+) -> Result<(String, String), (u16, String)> {
     let proxies = TrustedProxies::new(["10.0.0.0/8".parse().expect("a network")]);
     let endpoint = Endpoint::new(Chat::default()).trust_proxies(proxies).identify(auth.clone());
     let mut head = handshake(target);
-    head.headers.extend(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
+    head.headers.extend(headers);
     let peer: SocketAddr = peer.parse().expect("an address");
     let guard = UpgradeGuard::default();
     let context = RequestContext::default().with_guard(guard.request()).with_peer(peer);
@@ -129,6 +142,7 @@ async fn refused_credentials_look_alike_and_the_log_has_the_reason_without_them(
 
 #[tokio::test]
 async fn a_ticket_admits_one_connection() {
+    let _log = Log::start();
     let tickets = Tickets::default();
     let ticket = tickets.issue(Identity::from(User::new("7", "Ann").expect("a user"))).expect("a ticket");
     let (auth, target) = (auth().tickets(tickets), format!("/ws?ticket={ticket}"));
@@ -139,6 +153,7 @@ async fn a_ticket_admits_one_connection() {
 
 #[tokio::test]
 async fn guests_are_admitted_only_without_credentials_and_if_the_host_allows_it() {
+    let _log = Log::start();
     assert!(user(&auth(), "/ws?name=bob", &[], CLIENT).await.is_err());
     let auth = auth().guests();
     assert_eq!(user(&auth, "/ws?name=bob", &[], CLIENT).await, Ok(("bob".to_owned(), "bob".to_owned())));
@@ -150,7 +165,57 @@ async fn guests_are_admitted_only_without_credentials_and_if_the_host_allows_it(
 }
 
 #[tokio::test]
+async fn malformed_credentials_make_no_guest() {
+    let _log = Log::start();
+    let tickets = Tickets::default();
+    let ann = || Identity::from(User::new("7", "Ann").expect("a user"));
+    let [good, other] = [(); 2].map(|()| tickets.issue(ann()).expect("a ticket"));
+    let auth = auth().tickets(tickets).guests();
+    for value in ["Bearer\tx", "bearer x\ty", "BEARER x y", "Bearer:x", "Bearer \u{e9}"] {
+        let refused = user(&auth, "/ws?name=bob", &[("Authorization", value)], CLIENT).await;
+        assert!(matches!(refused, Err((401, _))), "{value:?}");
+    }
+    for (name, value) in [
+        ("Authorization", &b"Bearer \xff"[..]),
+        ("Authorization", &b"Bearer\xff"[..]),
+        ("Sec-WebSocket-Protocol", &b"chat.v1, chat.token.\xff"[..]),
+    ] {
+        let refused = user_with_bytes(&auth, "/ws?name=bob", &[(name, value)], CLIENT).await;
+        assert!(matches!(refused, Err((401, _))), "{value:?}");
+    }
+    for target in ["/ws?ticket", "/ws?ticket&name=bob", "/ws?ticket=%ff"] {
+        assert!(matches!(user(&auth, target, &[], CLIENT).await, Err((401, _))), "{target}");
+    }
+    assert_eq!(auth.rejections(), [("malformed", 11)].into());
+    for target in [format!("/ws?ticket={good}&ticket={other}"), format!("/ws?ticket={good}&ticket")] {
+        assert!(matches!(user(&auth, &target, &[], CLIENT).await, Err((401, _))), "{target}");
+    }
+    assert_eq!(auth.rejections()["ambiguous"], 2);
+    assert!(user(&auth, &format!("/ws?ticket={good}"), &[], CLIENT).await.is_ok_and(|(id, _)| id == "7"));
+}
+
+#[tokio::test]
+async fn a_request_is_shown_without_its_credentials() {
+    let shown = Arc::new(Mutex::new(String::new()));
+    let text = Arc::clone(&shown);
+    let endpoint = Endpoint::new(Chat::default()).identify(move |request: &IdentifyRequest<'_>| {
+        *text.lock() = format!("{request:?}");
+        Err(Denied::Unauthorized)
+    });
+    let mut head = handshake("/ws?ticket=hidden");
+    head.headers.push(("Authorization", b"Bearer hidden"));
+    let guard = UpgradeGuard::default();
+    let context = RequestContext::default().with_guard(guard.request());
+    assert!(matches!(endpoint.handle(&head, &context).await, Decision::Answer(_)));
+    let shown = shown.lock();
+    assert!(shown.contains("\"/ws\"") && shown.contains("\"Authorization\""), "{shown}");
+    let bytes = format!("{:?}", b"hidden").replace(['[', ']'], "");
+    assert!(!shown.contains("hidden") && !shown.contains(&bytes), "{shown}");
+}
+
+#[tokio::test]
 async fn the_header_of_a_proxy_counts_only_with_the_secret_and_from_its_network() {
+    let _log = Log::start();
     let secret = "the secret of the proxy, 32 bytes.";
     let by_secret =
         ProxyHeader::with_secret("x-user", "x-secret", secret).expect("a secret").name_header("x-name");
@@ -219,6 +284,8 @@ impl io::Write for Log {
 }
 
 impl Log {
+    /// Each test that may write a line of the log has a subscriber. If the first line of a kind were written on a
+    /// thread without one, `tracing` could disable the lines of this kind for all threads.
     fn start() -> (Self, tracing::subscriber::DefaultGuard) {
         let (log, level) = (Self::default(), tracing::level_filters::LevelFilter::TRACE);
         let writer = log.clone();

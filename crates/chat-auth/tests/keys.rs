@@ -24,6 +24,7 @@ fn pair(options: &str) -> TempDir {
     let folder = TempDir::new().expect("a folder");
     openssl(folder.path(), &format!("genpkey -out private.pem {options}"));
     openssl(folder.path(), "pkey -in private.pem -pubout -out public.pem");
+    fs::set_permissions(folder.path().join("public.pem"), Permissions::from_mode(0o644)).expect("a mode");
     folder
 }
 
@@ -113,10 +114,17 @@ fn a_secret_is_the_content_of_its_file_without_the_line_break() {
 
     let short = write(&folder, "short", b"thirty-one bytes are too few...\n", 0o600);
     assert_eq!(KeyFile::secret(short).read().map_err(invalid).err(), Some(InvalidKey::ShortSecret));
-    let writable = write(&folder, "writable", current, 0o602);
-    assert!(matches!(KeyFile::secret(writable).read(), Err(FileError::Writable { .. })));
+    for mode in [0o602, 0o620] {
+        let writable = write(&folder, "writable", current, mode);
+        assert!(matches!(KeyFile::secret(writable).read(), Err(FileError::Writable { .. })), "{mode:o}");
+    }
     let large = write(&folder, "large", &vec![b'a'; 256 * 1024 + 1], 0o600);
     assert!(matches!(KeyFile::secret(large).read(), Err(FileError::TooLarge { .. })));
     assert!(matches!(KeyFile::secret("/nowhere").read(), Err(FileError::Read { .. })));
-    assert!(matches!(KeyFile::secret(folder.path()).read(), Err(FileError::Read { .. })));
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()));
+    for other in [folder.path(), &pipe, Path::new("/dev/null")] {
+        let read = KeyFile::secret(other).read();
+        assert!(matches!(read, Err(FileError::NotRegular { .. })), "{}", other.display());
+    }
 }

@@ -47,7 +47,8 @@ where
 }
 
 /// A request with a valid handshake, whose user must be identified.
-#[derive(Debug)]
+///
+/// Its `Debug` has neither the query nor the values of headers, because they may have credentials.
 pub struct IdentifyRequest<'a> {
     head: &'a RequestHead<'a>,
     context: &'a RequestContext<'a>,
@@ -126,6 +127,19 @@ impl<'a> IdentifyRequest<'a> {
     /// Returns the guest that the request asks for with `?name=`.
     pub fn guest(&self) -> Option<&User> {
         self.guest
+    }
+}
+
+impl fmt::Debug for IdentifyRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<_> = self.head.headers.iter().map(|(name, _)| *name).collect();
+        f.debug_struct("IdentifyRequest")
+            .field("method", &self.head.method)
+            .field("path", &self.head.path())
+            .field("headers", &headers)
+            .field("peer", &self.context.peer)
+            .field("guest", &self.guest)
+            .finish_non_exhaustive()
     }
 }
 

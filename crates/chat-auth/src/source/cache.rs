@@ -7,12 +7,12 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::{KeySource, LoadError};
-use crate::KeySet;
+use crate::{KeySet, Rejection};
 
 /// The keys of a [`KeySource`], which are loaded again from time to time.
 ///
-/// The last keys stay valid while the source fails. Only one load goes on at a time, and all calls that need it share
-/// it. A clone is another handle to the same keys.
+/// The last keys stay valid while the source fails, until they are [`CacheOptions::max_stale`] old. Only one load goes
+/// on at a time, and all calls that need it share it. A clone is another handle to the same keys.
 #[derive(Clone)]
 pub struct KeyCache(Arc<Shared>);
 
@@ -20,9 +20,12 @@ pub struct KeyCache(Arc<Shared>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheOptions {
-    /// Age of the keys at which the next use loads them again. A key that was removed is accepted until then.
-    /// Default 5 min.
+    /// Age of the keys at which the next use begins to load them again. This use still gets the old keys. So a key that
+    /// was removed is accepted until a load works. Default 5 min.
     pub max_age: Duration,
+    /// Age of the keys from which on all tokens are refused. It limits the time for which a removed key is accepted
+    /// while the source fails. Default 24 h.
+    pub max_stale: Duration,
     /// Time between the starts of two loads, also if a token names an unknown key. Default 30 s.
     pub min_interval: Duration,
     /// Time for one load. Default 3 s, which is less than the time for an identity.
@@ -35,8 +38,11 @@ pub struct CacheOptions {
 pub struct CacheStats {
     /// Loads that returned keys.
     pub loads: u64,
-    /// Loads that failed, or that took too long. The keys of the last load that worked stay valid.
+    /// Loads that failed, or that took too long. The keys of the last load that worked stay valid until they are
+    /// [`CacheOptions::max_stale`] old.
     pub failures: u64,
+    /// Calls that got no keys, because the keys were [`CacheOptions::max_stale`] old.
+    pub stale: u64,
 }
 
 struct Shared {
@@ -63,6 +69,7 @@ impl Default for CacheOptions {
     fn default() -> Self {
         Self {
             max_age: Duration::from_secs(300),
+            max_stale: Duration::from_secs(24 * 60 * 60),
             min_interval: Duration::from_secs(30),
             timeout: Duration::from_secs(3),
         }
@@ -98,20 +105,36 @@ impl KeyCache {
         let (source, started_at): (Box<dyn KeySource>, _) = (Box::new(source), Instant::now());
         let keys = Arc::new(load(&*source, options.timeout).await?);
         tracing::info!(source = source.name(), keys = keys.len(), "keys loaded");
-        let stats = CacheStats { loads: 1, failures: 0 };
+        let stats = CacheStats { loads: 1, ..CacheStats::default() };
         let state = State { keys, loaded_at: Instant::now(), started_at, load: None, stats };
         Ok(Self(Arc::new(Shared { source, options, state: Mutex::new(state) })))
     }
 
-    /// Returns the keys. If they are too old, it first waits for a load, at most for its time limit.
-    pub async fn keys(&self) -> Arc<KeySet> {
-        let is_old = self.0.state.lock().loaded_at.elapsed() >= self.0.options.max_age;
-        if is_old { self.reload().await } else { self.current() }
+    /// Returns the keys. If they are [`CacheOptions::max_age`] old, a load begins in the background. If they are
+    /// [`CacheOptions::max_stale`] old, the call first waits for a load, at most for its time limit.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::StaleKeys`] if no load has worked for [`CacheOptions::max_stale`].
+    pub async fn keys(&self) -> Result<Arc<KeySet>, Rejection> {
+        let age = self.0.state.lock().loaded_at.elapsed();
+        if age >= self.0.options.max_stale {
+            return self.reload().await;
+        }
+        if age >= self.0.options.max_age {
+            // The load has its own task.
+            drop(self.0.begin());
+        }
+        self.current()
     }
 
     /// Returns the keys after another load, for a token that no key fits. Loads do not follow each other faster than
     /// [`CacheOptions::min_interval`]: then it returns the keys as they are.
-    pub async fn reload(&self) -> Arc<KeySet> {
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::StaleKeys`] if no load has worked for [`CacheOptions::max_stale`].
+    pub async fn reload(&self) -> Result<Arc<KeySet>, Rejection> {
         let load = self.0.begin();
         if let Some(load) = load {
             load.await;
@@ -124,8 +147,13 @@ impl KeyCache {
         self.0.state.lock().stats
     }
 
-    fn current(&self) -> Arc<KeySet> {
-        Arc::clone(&self.0.state.lock().keys)
+    fn current(&self) -> Result<Arc<KeySet>, Rejection> {
+        let mut state = self.0.state.lock();
+        if state.loaded_at.elapsed() >= self.0.options.max_stale {
+            state.stats.stale += 1;
+            return Err(Rejection::StaleKeys);
+        }
+        Ok(Arc::clone(&state.keys))
     }
 }
 
@@ -162,15 +190,25 @@ impl Shared {
             }
             Err(error) => {
                 state.stats.failures += 1;
-                let (failures, age_s) = (state.stats.failures, state.loaded_at.elapsed().as_secs());
-                let cause = error.cause();
-                tracing::warn!(
-                    source,
-                    cause,
-                    failures,
-                    age_s,
-                    "keys not loaded: the last good keys stay valid"
-                );
+                let (failures, age) = (state.stats.failures, state.loaded_at.elapsed());
+                let (cause, age_s) = (error.cause(), age.as_secs());
+                if age >= self.options.max_stale {
+                    tracing::error!(
+                        source,
+                        cause,
+                        failures,
+                        age_s,
+                        "keys not loaded: all tokens are refused until the source works"
+                    );
+                } else {
+                    tracing::warn!(
+                        source,
+                        cause,
+                        failures,
+                        age_s,
+                        "keys not loaded: the last good keys stay valid"
+                    );
+                }
             }
         }
     }
@@ -199,7 +237,7 @@ impl std::fmt::Debug for KeyCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KeyCache")
             .field("source", &self.0.source.name())
-            .field("keys", &self.current())
+            .field("keys", &self.0.state.lock().keys)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -17,12 +18,14 @@ const PEM: &[u8] = b"-----BEGIN";
 ///
 /// The kind of each file is given, and is never guessed from its content: a public key must not become a secret.
 ///
-/// A file that other users may write to is refused, because they could sign tokens. A secret that other users may read
-/// is only reported in the log, because containers mount secrets in this way.
+/// A file that its group or other users may write to is refused, because they could sign tokens. A secret that other
+/// users may read is only reported in the log, because containers mount secrets in this way.
 #[derive(Clone, Debug)]
 pub struct KeyFile {
     kind: Kind,
     paths: Vec<PathBuf>,
+    /// The read that goes on. A file system that does not answer blocks one thread, and not one for each load.
+    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,14 +47,20 @@ pub enum FileError {
         /// The error of the operating system.
         source: io::Error,
     },
+    /// The path is that of a folder, a pipe, or a device.
+    #[error("the key file {} is not a regular file", path.display())]
+    NotRegular {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is larger than 256 KiB.
     #[error("the key file {} has more than 256 KiB", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
     },
-    /// Other users may write to the file.
-    #[error("other users may write to the key file {0}: run `chmod o-w {0}`", path.display())]
+    /// The group of the file or other users may write to it.
+    #[error("other users may write to the key file {0}: run `chmod go-w {0}`", path.display())]
     Writable {
         /// The file.
         path: PathBuf,
@@ -70,17 +79,21 @@ impl KeyFile {
     /// Returns the source of a secret for HS256. The secret is the whole content without a line break at its end, and
     /// has at least 32 bytes.
     pub fn secret(path: impl Into<PathBuf>) -> Self {
-        Self { kind: Kind::Secret, paths: vec![path.into()] }
+        Self::new(Kind::Secret, path.into())
     }
 
     /// Returns the source of a public key in the PEM format.
     pub fn pem(path: impl Into<PathBuf>) -> Self {
-        Self { kind: Kind::Pem, paths: vec![path.into()] }
+        Self::new(Kind::Pem, path.into())
     }
 
     /// Returns the source of a JSON Web Key Set.
     pub fn jwks(path: impl Into<PathBuf>) -> Self {
-        Self { kind: Kind::Jwks, paths: vec![path.into()] }
+        Self::new(Kind::Jwks, path.into())
+    }
+
+    fn new(kind: Kind, path: PathBuf) -> Self {
+        Self { kind, paths: vec![path], reading: Arc::default() }
     }
 
     /// Adds another file of the same kind, for example with the previous key. Tokens of both keys are valid.
@@ -124,8 +137,12 @@ impl KeySource for KeyFile {
     }
 
     async fn load(&self) -> Result<KeySet, LoadError> {
-        let files = self.clone();
-        let read = tokio::task::spawn_blocking(move || files.read()).await;
+        let (files, reading) = (self.clone(), Arc::clone(&self.reading).lock_owned().await);
+        let read = tokio::task::spawn_blocking(move || {
+            let _reading = reading;
+            files.read()
+        })
+        .await;
         read.map_err(LoadError::new)?.map_err(LoadError::new)
     }
 }
@@ -160,8 +177,15 @@ fn trimmed(content: &[u8]) -> &[u8] {
 /// Returns the content of a file that is not too large and that others cannot change.
 fn content(path: &Path, is_secret: bool) -> Result<Vec<u8>, FileError> {
     let failed = |source| FileError::Read { path: path.to_owned(), source };
+    let check_kind = |metadata: &fs::Metadata| {
+        if metadata.is_file() { Ok(()) } else { Err(FileError::NotRegular { path: path.to_owned() }) }
+    };
+    // The first check is before the file is opened, because a pipe without a writer would block.
+    check_kind(&fs::metadata(path).map_err(failed)?)?;
     let file = File::open(path).map_err(failed)?;
-    check_mode(path, &file.metadata().map_err(failed)?, is_secret)?;
+    let metadata = file.metadata().map_err(failed)?;
+    check_kind(&metadata)?;
+    check_mode(path, &metadata, is_secret)?;
     let mut content = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content).map_err(failed)?;
     if content.len() as u64 > MAX_FILE_BYTES {
@@ -175,7 +199,7 @@ fn check_mode(path: &Path, metadata: &fs::Metadata, is_secret: bool) -> Result<(
     use std::os::unix::fs::PermissionsExt;
 
     let mode = metadata.permissions().mode();
-    if mode & 0o002 != 0 {
+    if mode & 0o022 != 0 {
         return Err(FileError::Writable { path: path.to_owned() });
     }
     if is_secret && mode & 0o004 != 0 {
@@ -188,4 +212,20 @@ fn check_mode(path: &Path, metadata: &fs::Metadata, is_secret: bool) -> Result<(
 #[cfg(not(unix))]
 fn check_mode(_: &Path, _: &fs::Metadata, _: bool) -> Result<(), FileError> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_load_starts_no_read_while_another_read_goes_on() {
+        let file = KeyFile::jwks("/nowhere");
+        let reading = Arc::clone(&file.reading).lock_owned().await;
+        assert!(tokio::time::timeout(Duration::from_secs(60), file.clone().load()).await.is_err());
+        drop(reading);
+        assert!(file.load().await.is_err_and(|error| error.cause().contains("/nowhere cannot be read")));
+    }
 }

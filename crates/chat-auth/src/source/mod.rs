@@ -29,7 +29,8 @@ pub trait KeySource: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`LoadError`] if there are none. Keys that were loaded before stay valid.
+    /// [`LoadError`] if there are none. Keys that were loaded before stay valid for
+    /// [`CacheOptions::max_stale`].
     async fn load(&self) -> Result<KeySet, LoadError>;
 }
 

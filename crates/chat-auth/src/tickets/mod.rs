@@ -14,6 +14,9 @@ use tokio::time::Instant;
 const ID_BYTES: usize = 16;
 const SECRET_BYTES: usize = 32;
 
+/// Redeemed tickets that stay in the order of expiry, beside one for each valid ticket.
+const MAX_REDEEMED: usize = 64;
+
 /// One-time tickets, for clients that can send neither a header nor a subprotocol.
 ///
 /// A handler of the host, which knows the user, issues a ticket. The client connects with `?ticket=` within 30 s.
@@ -55,6 +58,9 @@ pub enum TicketError {
     /// The user has [`TicketLimits::max_per_user`].
     #[error("the user has too many tickets")]
     FullForUser,
+    /// The clock cannot count up to [`TicketLimits::lifetime`].
+    #[error("the lifetime of tickets is too long")]
+    Lifetime,
     /// The operating system has no random numbers.
     #[error("the operating system has no random numbers")]
     Random,
@@ -117,12 +123,13 @@ impl Tickets {
         if valid.tickets.len() >= limits.max_tickets {
             return Err(TicketError::Full);
         }
-        let count = valid.per_user.entry(user).or_default();
-        if *count >= limits.max_per_user {
+        let count = valid.per_user.get(&user).copied().unwrap_or_default();
+        if count >= limits.max_per_user {
             return Err(TicketError::FullForUser);
         }
-        *count += 1;
-        valid.order.push_back((Instant::now() + limits.lifetime, id));
+        let until = Instant::now().checked_add(limits.lifetime).ok_or(TicketError::Lifetime)?;
+        valid.per_user.insert(user, count + 1);
+        valid.order.push_back((until, id));
         valid.tickets.insert(id, Issued { secret, identity });
         Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
     }
@@ -139,7 +146,9 @@ impl Tickets {
         valid.forget_expired();
         // The time of the search depends on the id only, which proves nothing.
         let is_right: bool = valid.tickets.get(&id)?.secret.ct_eq(&secret).into();
-        is_right.then(|| valid.remove(&id)).flatten()
+        let identity = is_right.then(|| valid.remove(&id)).flatten();
+        valid.forget_redeemed();
+        identity
     }
 }
 
@@ -149,6 +158,13 @@ impl Valid {
         while let Some((_, id)) = self.order.front().copied().filter(|(until, _)| *until <= now) {
             self.order.pop_front();
             drop(self.remove(&id));
+        }
+    }
+
+    /// Bounds `order` by the number of tickets, at a cost per call that is constant on average.
+    fn forget_redeemed(&mut self) {
+        if self.order.len() > 2 * self.tickets.len() + MAX_REDEEMED {
+            self.order.retain(|(_, id)| self.tickets.contains_key(id));
         }
     }
 

@@ -37,6 +37,22 @@ fn a_ticket_is_redeemed_once_by_calls_at_the_same_time() {
 }
 
 #[test]
+fn redeemed_tickets_and_refused_users_take_no_memory() {
+    let tickets = Tickets::default();
+    for _ in 0..200 {
+        let ticket = tickets.issue(user("7")).expect("a ticket");
+        assert!(tickets.redeem(&ticket).is_some());
+        assert!(tickets.0.valid.lock().order.len() <= 64);
+    }
+    let tickets = limited(|limits| limits.max_per_user = 0);
+    assert_eq!(tickets.issue(user("7")), Err(TicketError::FullForUser));
+    assert!(tickets.0.valid.lock().per_user.is_empty());
+    let tickets = limited(|limits| limits.lifetime = Duration::MAX);
+    assert_eq!(tickets.issue(user("7")), Err(TicketError::Lifetime));
+    assert!(tickets.0.valid.lock().per_user.is_empty());
+}
+
+#[test]
 fn a_changed_ticket_is_refused_and_does_not_end_the_ticket() {
     let tickets = Tickets::default();
     let ticket = tickets.issue(user("7")).expect("a ticket");

@@ -19,10 +19,11 @@ const MAX_SECONDS: f64 = 253_402_300_799.0;
 /// | `iss`, `aud` | the issuer, and the audience: a text or a list of texts |
 /// | `name` | the name that other users read |
 /// | `admin` | true for an owner of all rooms |
-/// | `rooms` | patterns of rooms with roles, as in `{"lobby":"member","team-*":"moderator"}` |
-/// | `limits` | limits of the user: `connections`, and `rate` (commands per second) with `burst` |
+/// | `rooms` | patterns of rooms with roles, as in `{"lobby":"member","team-*":"moderator"}`: see [`Rights`] |
+/// | `limits` | limits of the user: `connections`, and `rate` (commands per second) with `burst`; 0 is no limit |
 ///
-/// `sub` and `exp` are required. Unknown claims are ignored.
+/// `sub` and `exp` are required. Unknown claims are ignored. So far, each [`Role`] has the same effect, also `none`: it
+/// admits to the room.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Claims {
@@ -32,7 +33,7 @@ pub struct Claims {
     pub expires_at: SystemTime,
     /// The rights in rooms.
     pub rights: Rights,
-    /// The limits of the user.
+    /// The limits of the user. 0 is no limit.
     pub limits: chat_core::IdentityLimits,
 }
 

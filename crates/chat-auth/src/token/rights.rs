@@ -6,11 +6,13 @@ use chat_core::{Action, Authorize, Forbidden, RoomName, User};
 use serde::{Deserialize, Serialize};
 
 /// The role of a user in a room. A later one has all rights of an earlier one.
+///
+/// So far, all roles have the same effect: each one admits to the room, with reading and writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Role {
-    /// No role: the rights of everybody in an open room.
+    /// No role: the rights of everybody in an open room. It does not forbid the room.
     None,
     /// A member.
     Member,
@@ -23,7 +25,8 @@ pub enum Role {
 /// The rooms that the claims of a token admit to, and the roles in them.
 ///
 /// A pattern is the name of a room, or the beginning of names with a `*` at the end. Of the patterns that match a room,
-/// the longest one decides. A room that no pattern matches is forbidden.
+/// the longest one decides. A room that no pattern matches is forbidden. There is no other way to forbid a room:
+/// [`Role::None`] admits to it.
 ///
 /// ```
 /// use chat_auth::{Rights, Role};
