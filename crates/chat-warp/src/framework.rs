@@ -57,7 +57,7 @@ pub(crate) fn routes(endpoint: Endpoint, extensions: BoxedFilter<(Extensions,)>)
 /// The connection that warp provides for a request.
 enum Socket {
     Opened(Ws),
-    /// warp does not know this form of a handshake, for example a list in `Upgrade`.
+    /// A form of a handshake that warp does not know, for example a list in `Upgrade`.
     OtherForm,
     /// The host has taken the connection.
     Taken,
