@@ -33,6 +33,7 @@ chat_adapter_tests::cases! {
         nested_chat_is_below_its_prefix
         host_keeps_its_own_server
         host_layer_hands_its_user_over
+        silent_handler_has_its_101_sent
     ]
 }
 
@@ -215,6 +216,26 @@ async fn the_end_of_a_connection_is_not_held_back(mode: UpgradeMode) {
     timeout(Duration::from_secs(45), clients).await.expect("each connection ends at once");
     drop(stop);
     in_time(has_ended).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_the_host_keeps_does_not_keep_the_socket() {
+    let limits = Limits::default().with(|limits| limits.http.idle_timeout = Duration::from_secs(1));
+    let server = Server::start(limits, UpgradeMode::Hijack, |endpoint, listener| async move {
+        let chat = endpoint.chat().clone();
+        let keep = async |request: HttpRequest| {
+            rt::spawn(async move {
+                let _kept = request;
+                pending::<()>().await;
+            });
+            "kept"
+        };
+        let app = move || App::new().route("/keep", web::get().to(keep)).wrap(UpgradeLayer::new());
+        chat_actix::serve(listener, app, &chat, pending()).await.unwrap();
+    });
+    let mut client = server.await.get("/keep").await;
+    assert_eq!(client.body(200).await, b"kept");
+    in_time(client.rest()).await;
 }
 
 async fn a_peer_that_never_reads_is_dropped(mode: UpgradeMode) {

@@ -1,8 +1,9 @@
 //! The cases.
 
 use std::sync::mpsc;
+use std::task::{Context, Poll};
 
-use chat_core::{Denied, Endpoint, IdentifyRequest, Identity, UpgradeMode};
+use chat_core::{Connection, Denied, Endpoint, Handler, IdentifyRequest, Identity, Ticket, UpgradeMode};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -88,6 +89,23 @@ pub async fn nested_chat_is_below_its_prefix(serve: impl Serve, mode: UpgradeMod
     let mut peer = server.send(HEAD.replace("/ws?", "/api/ws?")).await;
     peer.assert_status(101).await;
     assert_eq!(peer.event().await["user"]["name"], "ann");
+}
+
+/// A handler that never reads and never writes gets its 101 sent.
+pub async fn silent_handler_has_its_101_sent(serve: impl Serve, mode: UpgradeMode) {
+    let server = Server::start(quick_limits(), mode, |endpoint, listener| {
+        serve(Host::Plain, endpoint.handler(|ticket| Box::new(Silent(ticket))), listener)
+    });
+    server.await.send(HEAD).await.assert_status(101).await;
+}
+
+/// A handler that waits for the end of the chat.
+struct Silent(Ticket);
+
+impl Handler for Silent {
+    fn poll(&mut self, cx: &mut Context<'_>, _: &mut dyn Connection) -> Poll<()> {
+        self.0.poll_close(cx).map(drop)
+    }
 }
 
 /// The chat works under another server than the adapter's.

@@ -35,6 +35,7 @@ chat_adapter_tests::cases! {
         nested_chat_is_below_its_prefix
         host_keeps_its_own_server
         host_layer_hands_its_user_over
+        silent_handler_has_its_101_sent
     ]
 }
 

@@ -1,9 +1,11 @@
 //! Rooms that write straight to the connections of their members.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{Chat, Limits, Range, RateLimits, Text, User};
+use chat_core::{Action, Chat, Forbidden, Limits, Range, RateLimits, RoomName, Text, User};
 use chat_testkit::{Frame, Peer, chat, lobby, member, members, pass, seqs, settle, types};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
@@ -109,6 +111,29 @@ async fn messages_from_runtimes_that_do_not_run_afterwards_are_delivered() {
         while ann.event().await["type"] != "message" {}
         stopped.shutdown_background();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_does_not_wait_for_code_of_the_host() {
+    let (bob, frames) = (Arc::new(Mutex::new(None::<Peer>)), Arc::new(Mutex::new(Vec::new())));
+    let (seen_by, counted) = (Arc::clone(&bob), Arc::clone(&frames));
+    let authorize = move |_: &User, _: &RoomName, action: &Action<'_>| -> Result<(), Forbidden> {
+        if let (Action::Send { .. }, Some(bob)) = (action, &*seen_by.lock()) {
+            counted.lock().push(bob.direct_frames());
+        }
+        Ok(())
+    };
+    let chat = Chat::builder().authorize(authorize).build();
+    let [ann, bob_peer] = members(&chat, ["ann", "bob"]).await;
+    settle().await;
+    let before = bob_peer.direct_frames();
+    *bob.lock() = Some(bob_peer);
+    for number in ["1", "2", "3"] {
+        ann.send(json!({"type": "send", "room": "lobby", "body": {"text": number}}));
+    }
+    settle().await;
+    // The host's code for each message runs when the members have those before it.
+    assert_eq!(*frames.lock(), [before, before + 1, before + 2]);
 }
 
 #[test]

@@ -28,6 +28,7 @@ chat_adapter_tests::cases! {
         host_keeps_its_routes
         host_keeps_its_own_server
         host_layer_hands_its_user_over
+        silent_handler_has_its_101_sent
     ]
 }
 
