@@ -52,13 +52,12 @@ struct Cost {
 async fn deliveries_and_pings_cost_few_allocations_and_turns() -> Result<()> {
     let hijack = UpgradeMode::Hijack;
     let (mut are_within, mut measured) = (true, String::new());
-    let direct = [(0.15, None), (8.5, None), (7.5, None)];
+    let bounds = [(0.15, None), (6.8, None), (5.5, None)];
     for (adapter, [large, small, idle]) in [
-        (None, [(0.15, Some(0.02)), (8.5, Some(0.4)), (7.5, Some(2.1))]),
-        (Some(Adapter::Tungstenite), direct),
-        (Some(Adapter::Axum(hijack)), direct),
-        // Its rooms wake the task of each member.
-        (Some(Adapter::Actix(hijack)), [(7.8, None), (13.2, None), (9.8, None)]),
+        (None, [(0.15, Some(0.02)), (6.8, Some(0.4)), (5.5, Some(2.1))]),
+        (Some(Adapter::Tungstenite), bounds),
+        (Some(Adapter::Axum(hijack)), bounds),
+        (Some(Adapter::Actix(hijack)), bounds),
     ] {
         for (load, (allocations, turns)) in [(LARGE_ROOM, large), (SMALL_ROOMS, small), (IDLE, idle)] {
             let (cost, bound) = (measure(adapter, load).await?, Cost { allocations, turns });

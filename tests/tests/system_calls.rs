@@ -169,45 +169,37 @@ fn count_pings(adapter: Adapter) -> Result<Calls> {
     Ok(calls.per(IDLE * PINGS))
 }
 
-/// The bounds of an adapter whose rooms write to the sockets: for a delivery in a large room, for a delivery in a small
-/// room, and for a ping.
-const DIRECT: [Calls; 3] = [
+/// The bounds for a delivery in a large room, for a delivery in a small room, and for a ping.
+const BOUNDS: [Calls; 3] = [
     Calls { sends: 1.01, reads: 0.01, waits: 0.03, wakes: 0.03, others: 0.01 },
     Calls { sends: 1.05, reads: 0.35, waits: 1.0, wakes: 1.0, others: 0.1 },
     Calls { sends: 1.05, reads: 1.1, waits: 2.2, wakes: 1.0, others: 0.1 },
 ];
 
-/// The bounds of actix, whose workers wake each other: each connection belongs to one worker.
-const ACTIX: [Calls; 3] = [
-    Calls { sends: 1.01, reads: 0.01, waits: 0.5, wakes: 1.1, others: 0.01 },
-    Calls { sends: 1.05, reads: 0.35, waits: 1.3, wakes: 1.1, others: 0.1 },
-    Calls { sends: 1.05, reads: 1.1, waits: 2.2, wakes: 1.0, others: 0.1 },
-];
-
 #[test]
 fn tungstenite_needs_few_system_calls() -> Result<()> {
-    check("chatd-tungstenite", Adapter::Tungstenite, DIRECT)
+    check("chatd-tungstenite", Adapter::Tungstenite)
 }
 
 #[test]
 fn axum_needs_few_system_calls() -> Result<()> {
-    check("chatd-axum", Adapter::Axum(UpgradeMode::Hijack), DIRECT)
+    check("chatd-axum", Adapter::Axum(UpgradeMode::Hijack))
 }
 
 #[test]
 fn actix_needs_few_system_calls() -> Result<()> {
-    check("chatd-actix", Adapter::Actix(UpgradeMode::Hijack), ACTIX)
+    check("chatd-actix", Adapter::Actix(UpgradeMode::Hijack))
 }
 
 /// Checks the calls for one delivery in a large room and in small rooms, and for one ping of an idle connection.
-fn check(name: &'static str, adapter: Adapter, bounds: [Calls; 3]) -> Result<()> {
+fn check(name: &'static str, adapter: Adapter) -> Result<()> {
     let binary = Binary { name, upgrade: "hijack" };
     let calls = [
         count_deliveries(binary, 1, MEMBERS, MESSAGES)?,
         count_deliveries(binary, ROOMS, SMALL, MESSAGES)?,
         count_pings(adapter)?,
     ];
-    let are_within = calls.iter().zip(&bounds).all(|(calls, bound)| calls.is_within(bound));
-    ensure!(are_within, "large room, small rooms, pings: {calls:#.3?}, bounds {bounds:#.3?}");
+    let are_within = calls.iter().zip(&BOUNDS).all(|(calls, bound)| calls.is_within(bound));
+    ensure!(are_within, "large room, small rooms, pings: {calls:#.3?}, bounds {BOUNDS:#.3?}");
     Ok(())
 }
