@@ -52,9 +52,9 @@ struct Cost {
 async fn deliveries_and_pings_cost_few_allocations_and_turns() -> Result<()> {
     let hijack = UpgradeMode::Hijack;
     let (mut are_within, mut measured) = (true, String::new());
-    let bounds = [(0.15, None), (6.8, None), (5.5, None)];
+    let bounds = [(0.15, None), (6.6, None), (5.5, None)];
     for (adapter, [large, small, idle]) in [
-        (None, [(0.15, Some(0.02)), (6.8, Some(0.4)), (5.5, Some(2.1))]),
+        (None, [(0.15, Some(0.02)), (6.6, Some(0.4)), (5.5, Some(2.1))]),
         (Some(Adapter::Tungstenite), bounds),
         (Some(Adapter::Axum(hijack)), bounds),
         (Some(Adapter::Actix(hijack)), bounds),
