@@ -11,11 +11,10 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, Server, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, Error};
-use chat_core::{Chat, ConnectionLimits, ProxyProtocol};
-use socket2::SockRef;
+use chat_core::{Chat, ProxyProtocol};
+use chat_websocket::set_options;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tracing::debug;
 
 use crate::stream::ServedStream;
 
@@ -136,8 +135,7 @@ async fn accept(
     runtime: Option<Handle>,
 ) -> Result<(ServedStream, Protocol, Option<SocketAddr>), DispatchError> {
     let limits = chat.limits();
-    stream.set_nodelay(true)?;
-    configure(&stream, &limits.connection);
+    set_options(&stream, &limits.connection)?;
     let peer = stream.peer_addr()?;
     let client = match proxies {
         None => Some(peer),
@@ -151,22 +149,6 @@ async fn accept(
 /// Rounds up to seconds. actix takes no other unit, and 0 would end the connections at once.
 fn whole_seconds(time: Duration) -> u64 {
     time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
-}
-
-/// Limits the output that the kernel holds and, on Linux, the time for which a peer may read nothing. actix has no such
-/// limits.
-fn configure(stream: &TcpStream, limits: &ConnectionLimits) {
-    let socket = SockRef::from(stream);
-    let configured = match limits.send_buffer_bytes {
-        0 => Ok(()),
-        bytes => socket.set_send_buffer_size(bytes),
-    };
-    #[cfg(target_os = "linux")]
-    let configured = configured.and_then(|()| socket.set_tcp_user_timeout(Some(limits.abandon_timeout())));
-    // It fails only on a socket that is already closed, and the next read returns that error.
-    if let Err(error) = configured {
-        debug!(%error, "socket option failed");
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
 use chat_conformance::{InProcess, Mechanism, Mounted, certify};
 use chat_core::{Endpoint, Limits, UpgradeMode};
-use socket2::SockRef;
+use chat_websocket::set_options;
 
 /// Makes an app from an expression, because the type of an app has private parts.
 macro_rules! app {
@@ -87,8 +87,8 @@ async fn serve_by_actix(server: Mounted, mode: UpgradeMode) {
 
 /// Starts a server with the settings of [`chat_actix::serve`], as far as `HttpServer` has them.
 fn start(endpoint: Endpoint, listener: TcpListener, limits: &Limits) -> io::Result<Server> {
-    // Connections get the size from the listener. Otherwise the kernel holds megabytes for a client that reads nothing.
-    SockRef::from(&listener).set_send_buffer_size(limits.connection.send_buffer_bytes)?;
+    // Connections get these from the listener. Otherwise the kernel holds megabytes for a client that reads nothing.
+    set_options(&listener, &limits.connection)?;
     let server = HttpServer::new(app!(endpoint))
         .workers(1)
         .tcp_nodelay(true)

@@ -15,7 +15,7 @@ mod websocket;
 mod wire;
 
 pub use limiter::FrameLimiter;
-pub use socket::SharedSocket;
+pub use socket::{SharedSocket, set_options};
 pub use websocket::{CHUNK_BYTES, READ_BUFFER_BYTES, READ_BYTES, WRITE_BUFFER_BYTES, WebSocket};
 
 #[cfg(doctest)]

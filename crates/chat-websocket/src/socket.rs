@@ -6,13 +6,35 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use chat_core::DirectWrite;
+use chat_core::{ConnectionLimits, DirectWrite};
 #[cfg(target_os = "linux")]
 use rustix::net::{SendFlags, send};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// Sends without delay, limits the output that the kernel holds and, on Linux, the time for which a peer may read
+/// nothing. A session has its own limit for this time, a plain response has none.
+///
+/// On Linux, the connections of a listener inherit its options.
+///
+/// # Errors
+///
+/// An error of the system, usually because the peer is gone.
+pub fn set_options<S>(socket: &S, limits: &ConnectionLimits) -> io::Result<()>
+where
+    for<'a> SockRef<'a>: From<&'a S>,
+{
+    let socket = SockRef::from(socket);
+    socket.set_tcp_nodelay(true)?;
+    if limits.send_buffer_bytes > 0 {
+        socket.set_send_buffer_size(limits.send_buffer_bytes)?;
+    }
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(limits.abandon_timeout()))?;
+    Ok(())
+}
 
 /// A TCP socket with two kinds of users: the one connection that reads and writes it as a stream, and rooms that write
 /// to it [directly](DirectWrite). They never write at the same time.

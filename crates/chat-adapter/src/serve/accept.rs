@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use chat_core::{Chat, Limits, LogThrottle, ProxyProtocol};
+use chat_websocket::set_options;
 use http::{Extensions, Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -74,7 +75,7 @@ where
 
     /// Accepts connections until the listener fails. Returns its error.
     pub(super) async fn run(mut self) -> io::Error {
-        set_options(&SockRef::from(&self.listener), self.common.limits());
+        configure(&self.listener, self.common.limits());
         loop {
             let (stream, peer) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
@@ -151,7 +152,7 @@ impl<S, E> Acceptor<S, E> {
         // A connection that came before the listener was configured is accepted before all that came later.
         self.inherits_options = self.inherits_options || has_options(stream, self.common.limits());
         if !self.inherits_options {
-            set_options(&SockRef::from(stream), self.common.limits());
+            configure(stream, self.common.limits());
         }
     }
 }
@@ -180,19 +181,14 @@ async fn pause_after(error: io::Error, common: &Common, failures: &LogThrottle) 
     Ok(())
 }
 
-/// Sends without delay, limits the output that the kernel holds and, on Linux, the time for which a peer may read
-/// nothing. A session has its own limit for this time, a plain response has none.
-fn set_options(socket: &SockRef<'_>, limits: &Limits) {
-    let limits = &limits.connection;
-    let configured = socket.set_tcp_nodelay(true).and_then(|()| match limits.send_buffer_bytes {
-        0 => Ok(()),
-        bytes => socket.set_send_buffer_size(bytes),
-    });
-    #[cfg(target_os = "linux")]
-    let configured = configured.and_then(|()| socket.set_tcp_user_timeout(Some(limits.abandon_timeout())));
-    // It fails only on a socket that is already closed, and the next read returns that error.
-    if let Err(error) = configured {
-        debug!(%error, "socket option failed");
+/// Sets the options of a listener or of a connection. A connection whose options cannot be set is already closed, and
+/// the next read returns its error.
+fn configure<S>(socket: &S, limits: &Limits)
+where
+    for<'a> SockRef<'a>: From<&'a S>,
+{
+    if let Err(error) = set_options(socket, &limits.connection) {
+        debug!(%error, "socket options not set");
     }
 }
 
@@ -216,13 +212,13 @@ mod tests {
     async fn only_a_connection_that_comes_later_has_the_options_of_its_listener() -> io::Result<()> {
         let (listener, limits) = (TcpListener::bind("127.0.0.1:0").await?, Limits::default());
         let _early = TcpStream::connect(listener.local_addr()?).await?;
-        set_options(&SockRef::from(&listener), &limits);
+        configure(&listener, &limits);
         let _late = TcpStream::connect(listener.local_addr()?).await?;
         let (early, _) = listener.accept().await?;
         assert!(!has_options(&early, &limits));
         let (late, _) = listener.accept().await?;
         assert!(has_options(&late, &limits) && late.nodelay()?);
-        set_options(&SockRef::from(&early), &limits);
+        configure(&early, &limits);
         let [early, late] = [&early, &late].map(SockRef::from);
         assert_eq!(late.send_buffer_size()?, early.send_buffer_size()?);
         Ok(())
