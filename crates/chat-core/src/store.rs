@@ -67,6 +67,16 @@ pub trait Store: Send + Sync + 'static {
         Health::Ready
     }
 
+    /// Returns true if each room commits messages in the order in which the futures of [`Room::append`] were polled for
+    /// the first time, provided that no future is polled again before the older ones have been.
+    ///
+    /// Then the chat has up to [`ConnectionLimits::max_sends_in_flight`](crate::ConnectionLimits::max_sends_in_flight)
+    /// messages of one connection in flight, so that a store which commits in batches has larger batches. With the
+    /// default, false, the chat waits for the result of each message of a connection.
+    fn keeps_order(&self) -> bool {
+        false
+    }
+
     /// Completes the calls in flight and releases the store. Rooms refuse further calls.
     /// [`Chat::drain`](crate::Chat::drain) calls it once, when the last session has ended.
     ///

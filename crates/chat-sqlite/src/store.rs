@@ -247,6 +247,10 @@ impl Store for SqliteStore {
         }
     }
 
+    fn keeps_order(&self) -> bool {
+        true
+    }
+
     async fn close(&self) -> Result<(), Unavailable> {
         let store = self.clone();
         let closed = tokio::task::spawn_blocking(move || store.close_blocking()).await;

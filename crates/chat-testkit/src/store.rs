@@ -52,6 +52,7 @@ struct State {
     lost: Vec<u64>,
     /// True while no commit is reported.
     is_paused: bool,
+    keeps_order: bool,
     /// The epoch that the bounds report instead of the log's own.
     epoch: Option<String>,
     /// The sink and the epoch of the room that was opened last.
@@ -104,6 +105,11 @@ impl Store {
     /// Sets the health that the store reports.
     pub fn health(&self, health: Health) {
         self.0.lock().health = Some(health);
+    }
+
+    /// Declares that the store keeps the order of messages in flight, as it does.
+    pub fn keep_order(&self) {
+        self.0.lock().keeps_order = true;
     }
 
     /// Loses these messages: reads leave them out.
@@ -191,6 +197,10 @@ impl chat_core::Store for Store {
 
     fn health(&self) -> Health {
         self.0.lock().health.clone().unwrap_or(Health::Ready)
+    }
+
+    fn keeps_order(&self) -> bool {
+        self.0.lock().keeps_order
     }
 
     async fn close(&self) -> Result<(), Unavailable> {

@@ -154,7 +154,7 @@ impl LiveRoom {
     }
 
     /// Returns a flag that is true once the log has a message.
-    pub(super) fn has_messages(&self) -> &Arc<AtomicBool> {
+    pub(crate) fn has_messages(&self) -> &Arc<AtomicBool> {
         &self.shared.has_messages
     }
 

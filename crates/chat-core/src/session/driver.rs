@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chat_proto::Bucket;
 use chat_proto::session::{Effect, Session};
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::catch_up::CatchUps;
@@ -31,7 +32,8 @@ pub(super) struct Driver<'c, C> {
     pub(super) ticket: Box<Ticket>,
     pub(super) connection: &'c mut C,
     pub(super) session: Session<Membership>,
-    pub(super) in_flight: Option<InFlight>,
+    /// The operations in flight, oldest first, as those of the session.
+    pub(super) in_flight: SmallVec<[InFlight; 1]>,
     pub(super) catch_ups: CatchUps,
     pub(super) output: Output,
     pub(super) writer: Writer,
@@ -92,7 +94,7 @@ impl<'c, C: Connection> Driver<'c, C> {
             ticket,
             connection,
             session,
-            in_flight: None,
+            in_flight: SmallVec::new(),
             catch_ups: CatchUps::default(),
             output,
             writer: Writer::Open { unflushed: false },
@@ -227,7 +229,7 @@ impl<'c, C: Connection> Driver<'c, C> {
     /// Returns true if the peer has ended its stream and has got all answers.
     fn is_finished(&self) -> bool {
         matches!(self.state, State::PeerEnded)
-            && self.in_flight.is_none()
+            && self.in_flight.is_empty()
             && self.output.is_empty()
             && !self.has_unflushed()
     }

@@ -54,7 +54,7 @@ impl<C: Connection> Driver<'_, C> {
     }
 
     pub(super) fn poll_input(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.in_flight.is_none() && matches!(self.state, State::Deferred(..)) {
+        if self.in_flight.is_empty() && matches!(self.state, State::Deferred(..)) {
             self.handle_deferred();
             return true;
         }
@@ -71,7 +71,7 @@ impl<C: Connection> Driver<'_, C> {
             self.received += u64::from(incoming.is_frame());
             let ends =
                 !matches!(incoming, Incoming::Text(_) | Incoming::Ping | Incoming::Pong | Incoming::End);
-            if ends && self.in_flight.is_some() {
+            if ends && !self.in_flight.is_empty() {
                 // Earlier commands are served first.
                 let limits = self.limits();
                 let turn = if self.has_read() { limits.reads.wait_timeout } else { Duration::ZERO };

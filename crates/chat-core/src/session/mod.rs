@@ -4,6 +4,7 @@ mod catch_up;
 mod driver;
 mod end;
 mod fair_queue;
+mod host;
 mod input;
 mod kicks;
 mod operation;

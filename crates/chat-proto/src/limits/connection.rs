@@ -20,6 +20,9 @@ pub struct ConnectionLimits {
     pub max_rooms: usize,
     /// Commands of one connection that wait for the current one. Default 64.
     pub max_backlog_commands: usize,
+    /// Messages of one connection that may be in flight to the store at once, if the store
+    /// [keeps their order](https://docs.rs/chat-core/latest/chat_core/trait.Store.html#method.keeps_order). Default 32.
+    pub max_sends_in_flight: usize,
     /// Errors within [`error_window`](Self::error_window) that close a connection. Default 10.
     pub max_errors: usize,
     /// The period in which [`max_errors`](Self::max_errors) counts. Default 10 s.
@@ -80,6 +83,7 @@ impl Default for ConnectionLimits {
             plain_allowance: 32,
             max_rooms: 100,
             max_backlog_commands: 64,
+            max_sends_in_flight: 32,
             max_errors: 10,
             error_window: Duration::from_secs(10),
             ping_interval: Duration::from_secs(20),

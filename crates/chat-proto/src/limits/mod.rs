@@ -65,6 +65,7 @@ impl Limits {
                 &mut limits.wire.max_search_messages,
                 &mut limits.wire.default_search_messages,
                 &mut limits.connection.max_backlog_commands,
+                &mut limits.connection.max_sends_in_flight,
                 &mut limits.connection.max_errors,
                 &mut limits.reads.max_searches,
                 &mut limits.reads.max_history_per_user,

@@ -1,9 +1,10 @@
 //! The commands of a session, and the replies to them.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Action, Effect, Operation, Outcome, Phase, Session};
-use crate::command::{self, Command, Invalid};
+use super::{Action, Effect, InFlight, Operation, Outcome, Phase, RateRefusals, Session};
+use crate::command::{self, Command, Invalid, Parsed};
 use crate::room::{Joined, MembersPage};
 use crate::{
     AppendReceipt, CloseCode, ErrorCode, Event, LogBounds, Page, RoomName, SearchPage, StoredMessage,
@@ -12,10 +13,31 @@ use crate::{
 impl<M> Session<M> {
     pub(super) fn carry_out(&mut self, now: Duration, text: &[u8]) -> Vec<Effect> {
         let known = |name: &str| self.rooms.name(name).cloned();
-        let command::Parsed { reference, command } = command::parse_with(text, &self.limits, &known);
-        if let Err(wait) = self.take_tokens(now, command.as_ref().map_or(1, Command::cost)) {
-            return self.refuse_for_rate(now, reference, wait);
+        let parsed = command::parse_with(text, &self.limits, &known);
+        self.carry_out_parsed(now, parsed)
+    }
+
+    /// Carries out a command. If only a message can be carried out now, another command becomes the next one, and so
+    /// does a message that is refused, so that replies have the order of the commands.
+    pub(super) fn carry_out_parsed(&mut self, now: Duration, parsed: Parsed) -> Vec<Effect> {
+        let overlaps = !self.in_flight.is_empty();
+        let is_send =
+            |command: &Command| matches!(command, Command::Send { room, .. } if self.rooms.contains(room));
+        if overlaps && !parsed.command.as_ref().is_ok_and(is_send) {
+            self.next = Some(parsed);
+            return Vec::new();
         }
+        if let Err((wait, refused)) = self.take_tokens(now, parsed.command.as_ref().map_or(1, Command::cost))
+        {
+            if overlaps {
+                self.next = Some(parsed);
+                return Vec::new();
+            }
+            self.refused.connection += refused.connection;
+            self.refused.user += refused.user;
+            return self.refuse_for_rate(now, parsed.reference, wait);
+        }
+        let Parsed { reference, command } = parsed;
         let command = match command {
             Ok(command) => command,
             Err(Invalid { code, room }) => return self.error(now, reference, code, None, room),
@@ -48,7 +70,7 @@ impl<M> Session<M> {
     }
 
     fn perform(&mut self, reference: Option<String>, room: RoomName, action: Action) -> Vec<Effect> {
-        self.in_flight = Some((reference, room.clone()));
+        self.in_flight.push(InFlight { reference, room: room.clone(), is_submitted: false });
         vec![Effect::Perform(Operation { room, action })]
     }
 
@@ -104,12 +126,13 @@ impl<M> Session<M> {
         [Some(Effect::Reply(joined)), gap].into_iter().flatten().collect()
     }
 
-    /// Takes tokens of the connection and of its user: of both, or of none.
-    fn take_tokens(&mut self, now: Duration, cost: u32) -> Result<(), Duration> {
+    /// Takes tokens of the connection and of its user: of both, or of none. An error has the time to wait.
+    fn take_tokens(&mut self, now: Duration, cost: u32) -> Result<(), (Duration, RateRefusals)> {
         let rate = self.limits.rates.connection;
-        self.bucket.check(rate, now, cost).inspect_err(|_| self.refused.connection += 1)?;
+        let of_connection = RateRefusals { connection: 1, user: 0 };
+        self.bucket.check(rate, now, cost).map_err(|wait| (wait, of_connection))?;
         if let Some(user) = &mut self.user_rate {
-            user.take(cost).inspect_err(|_| self.refused.user += 1)?;
+            user.take(cost).map_err(|wait| (wait, RateRefusals { connection: 0, user: 1 }))?;
         }
         self.bucket.charge(rate, now, cost.min(rate.burst));
         Ok(())
@@ -156,7 +179,7 @@ impl<M> Session<M> {
         if std::mem::replace(&mut self.phase, Phase::Closed) == Phase::Closed {
             return Vec::new();
         }
-        self.backlog.clear();
+        (self.next, self.backlog) = (None, VecDeque::new());
         vec![Effect::Close(code)]
     }
 }

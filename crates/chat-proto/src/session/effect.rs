@@ -14,7 +14,8 @@ pub enum Effect {
     /// Send a ping.
     Ping,
     /// Perform this in a room, and pass the result to [`Session::handle_outcome`](super::Session::handle_outcome).
-    /// One operation is in flight at a time.
+    /// One operation is in flight at a time, unless [`Session::handle_submitted`](super::Session::handle_submitted)
+    /// allows more messages. The results are passed on in the order of the operations.
     Perform(Operation),
     /// Announce that the user started or stopped typing. There is no reply.
     Typing(RoomName, bool),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 mod command;
 mod effect;
@@ -19,6 +20,7 @@ pub use effect::{Action, Effect, Operation, Outcome};
 use haste::Haste;
 use memberships::Memberships;
 
+use crate::command::Parsed;
 use crate::{Bucket, CloseCode, Event, Limits, LimitsNotice, ProtocolViolation, RoomName, SharedRate, User};
 
 /// The state of one session. It holds the memberships of its rooms, each an `M`.
@@ -51,9 +53,11 @@ pub struct Session<M> {
     limits: Arc<Limits>,
     user: User,
     rooms: Memberships<M>,
-    /// The `ref` and the room of the operation in flight.
-    in_flight: Option<(Option<String>, RoomName)>,
-    /// Commands that wait for the operation in flight.
+    /// The operations in flight, oldest first. If there are several, all are messages.
+    in_flight: SmallVec<[InFlight; 1]>,
+    /// The command after them, if it was parsed and must wait until nothing is in flight.
+    next: Option<Parsed>,
+    /// The commands after that one.
     backlog: VecDeque<Bytes>,
     /// The times of the last errors.
     errors: VecDeque<Duration>,
@@ -78,6 +82,15 @@ enum Phase {
     /// The chat is draining. No further command is taken.
     Draining,
     Closed,
+}
+
+/// An operation in flight.
+#[derive(Debug)]
+struct InFlight {
+    reference: Option<String>,
+    room: RoomName,
+    /// True if a message has its place in the order of its room.
+    is_submitted: bool,
 }
 
 /// The numbers of commands that were refused because there were no tokens for them.
@@ -108,7 +121,8 @@ impl<M> Session<M> {
             limits,
             user,
             rooms: Memberships::new(),
-            in_flight: None,
+            in_flight: SmallVec::new(),
+            next: None,
             backlog: VecDeque::new(),
             errors: VecDeque::new(),
             bucket: Bucket::default(),
@@ -165,7 +179,8 @@ impl<M> Session<M> {
 
     /// Returns true if the session can take another text frame now.
     pub fn wants_text(&self) -> bool {
-        self.backlog.len() < self.limits.connection.max_backlog_commands
+        let waiting = self.backlog.len() + usize::from(self.next.is_some());
+        waiting < self.limits.connection.max_backlog_commands
     }
 
     /// Returns the time for which the peer must not be read, because it sends commands earlier than it was told. Zero
@@ -188,7 +203,7 @@ impl<M> Session<M> {
         if self.phase != Phase::Open {
             return Vec::new();
         }
-        if self.in_flight.is_some() {
+        if !self.takes_command() || !self.backlog.is_empty() {
             self.backlog.push_back(text);
             return Vec::new();
         }
@@ -233,28 +248,63 @@ impl<M> Session<M> {
         if self.phase == Phase::Open {
             self.phase = Phase::Draining;
         }
-        if self.in_flight.is_some() { Vec::new() } else { self.close(CloseCode::Restarting) }
+        if self.in_flight.is_empty() { self.close(CloseCode::Restarting) } else { Vec::new() }
     }
 
-    /// Takes the result of the operation in flight.
+    /// Records that the newest message in flight has its place in the order of its room. The next message may be in
+    /// flight before this one has its result: each is then committed in the order of the commands.
+    pub fn handle_submitted(&mut self, now: Duration) -> Vec<Effect> {
+        if let Some(newest) = self.in_flight.last_mut() {
+            newest.is_submitted = true;
+        }
+        self.carry_out_waiting(now)
+    }
+
+    /// Takes the result of the oldest operation in flight.
     pub fn handle_outcome(&mut self, now: Duration, outcome: Outcome<M>) -> Vec<Effect> {
-        let Some((reference, room)) = self.in_flight.take() else {
+        if self.in_flight.is_empty() {
             return Vec::new();
-        };
+        }
+        let InFlight { reference, room, .. } = self.in_flight.remove(0);
+        if self.in_flight.is_empty() && self.in_flight.spilled() {
+            self.in_flight.shrink_to_fit();
+        }
         if self.phase == Phase::Closed {
             return Vec::new();
         }
         let mut effects = self.reply(now, reference, room, outcome);
-        while self.phase != Phase::Closed && self.in_flight.is_none() {
-            let Some(text) = self.backlog.pop_front() else {
-                break;
-            };
-            effects.extend(self.carry_out(now, &text));
-        }
-        if self.in_flight.is_none() && self.phase == Phase::Draining {
+        effects.extend(self.carry_out_waiting(now));
+        if self.in_flight.is_empty() && self.phase == Phase::Draining {
             effects.extend(self.close(CloseCode::Restarting));
         }
         effects
+    }
+
+    /// Carries out the commands that wait, as far as they can be carried out now.
+    fn carry_out_waiting(&mut self, now: Duration) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        while self.phase != Phase::Closed {
+            if self.in_flight.is_empty()
+                && let Some(parsed) = self.next.take()
+            {
+                effects.extend(self.carry_out_parsed(now, parsed));
+            } else if self.takes_command()
+                && let Some(text) = self.backlog.pop_front()
+            {
+                effects.extend(self.carry_out(now, &text));
+            } else {
+                break;
+            }
+        }
+        effects
+    }
+
+    /// Returns true if the next command may be carried out, perhaps only if it is a message.
+    fn takes_command(&self) -> bool {
+        let may_overlap = |newest: &InFlight| {
+            newest.is_submitted && self.in_flight.len() < self.limits.connection.max_sends_in_flight
+        };
+        self.next.is_none() && self.in_flight.last().is_none_or(may_overlap)
     }
 }
 

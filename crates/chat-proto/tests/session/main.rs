@@ -20,6 +20,7 @@ fn limits() -> Limits {
     Limits::default().with(|limits| {
         limits.connection.max_rooms = 2;
         limits.connection.max_backlog_commands = 4;
+        limits.connection.max_sends_in_flight = 3;
         limits.rates.connection = Rate::UNLIMITED;
         limits.rates.user = Rate::UNLIMITED;
     })
@@ -38,6 +39,7 @@ fn limits_with_rates() -> Limits {
 enum Step {
     Text(RandomCommand),
     Outcome(Option<ErrorCode>, bool),
+    Submitted,
     Wait(Duration),
     Deadline,
     Timer,
@@ -53,6 +55,7 @@ impl Step {
         match self {
             Self::Text(command) => model.text(command),
             Self::Outcome(refusal, gap) => model.outcome(refusal, gap),
+            Self::Submitted => model.submitted(),
             Self::Wait(time) => model.wait(time),
             Self::Deadline => {
                 model.wait_for_deadline();
@@ -81,6 +84,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         200 => random_command::random_command().prop_map(Step::Text),
         120 => (proptest::option::weighted(0.2, refusal), any::<bool>()).prop_map(|(r, gap)| Step::Outcome(r, gap)),
+        100 => Just(Step::Submitted),
         40 => (0..3_000_u64).prop_map(|ms| Step::Wait(Duration::from_millis(ms))),
         15 => Just(Step::Deadline),
         20 => Just(Step::Timer),
@@ -202,6 +206,27 @@ fn a_drain_closes_an_idle_session_at_once() {
     model.drain();
     assert_eq!(model.closed, Some(CloseCode::Restarting));
     model.drain();
+}
+
+#[test]
+fn messages_are_in_flight_together_and_answered_in_their_order() {
+    let mut model = Model::new(limits());
+    model.text(RandomCommand::to_room("join", "a"));
+    model.outcome(None, false);
+    for sends in [1, 2, 3, 3] {
+        model.text(RandomCommand::to_room("send", "a"));
+        model.submitted();
+        assert_eq!(model.in_flight(), sends);
+    }
+    model.text(RandomCommand::ping());
+    model.text(RandomCommand::to_room("send", "a"));
+    for (outcome, left) in [(None, 3), (Some(ErrorCode::KeyConflict), 2), (None, 1), (None, 1)] {
+        model.submitted();
+        model.outcome(outcome, false);
+        assert_eq!(model.in_flight(), left, "the last message waits for the pong");
+    }
+    model.finish();
+    assert_eq!(model.closed, None);
 }
 
 #[test]

@@ -20,7 +20,12 @@ pub(crate) struct Model {
     rooms: BTreeSet<&'static str>,
     /// The commands without an answer, oldest first.
     owed: VecDeque<RandomCommand>,
-    in_flight: Option<Operation>,
+    /// The operations in flight. Their commands are the first of `owed`.
+    in_flight: VecDeque<Operation>,
+    /// True if the newest operation in flight is a message with a place in its room.
+    is_submitted: bool,
+    /// True if the next command was found not to be a message that can be carried out.
+    is_held: bool,
     errors: Vec<Duration>,
     connection_tokens: Tokens,
     user_tokens: Tokens,
@@ -59,7 +64,9 @@ impl Model {
             now,
             rooms: BTreeSet::new(),
             owed: VecDeque::new(),
-            in_flight: None,
+            in_flight: VecDeque::new(),
+            is_submitted: false,
+            is_held: false,
             errors: Vec::new(),
             heard: now,
             pinged: None,
@@ -71,6 +78,10 @@ impl Model {
     pub(crate) fn wait(&mut self, time: Duration) {
         self.now += time;
         self.user_rate.set_time(self.now);
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.len()
     }
 
     /// Returns the time that the last `rate_limited` error named.
@@ -89,7 +100,7 @@ impl Model {
 
     pub(crate) fn text(&mut self, command: RandomCommand) {
         let open = self.closed.is_none() && !self.draining;
-        let waiting = self.owed.len().saturating_sub(1);
+        let waiting = self.owed.len() - self.in_flight.len();
         let wants_text = self.session.wants_text();
         if open {
             assert_eq!(wants_text, waiting < self.limits.connection.max_backlog_commands);
@@ -113,14 +124,23 @@ impl Model {
         self.check(Vec::new());
     }
 
-    /// Ends the operation in flight, with a fitting outcome or with `refusal`.
+    /// Records that the newest message in flight has its place in its room.
+    pub(crate) fn submitted(&mut self) {
+        if self.in_flight.back().is_some_and(|newest| kind_of(&newest.action) == "send") {
+            self.is_submitted = true;
+            let effects = self.session.handle_submitted(self.now);
+            self.check(effects);
+        }
+    }
+
+    /// Ends the oldest operation in flight, with a fitting outcome or with `refusal`.
     pub(crate) fn outcome(&mut self, refusal: Option<ErrorCode>, gap: bool) {
-        let outcome = match (&self.in_flight, refusal) {
+        let outcome = match (self.in_flight.front(), refusal) {
             (_, Some(code)) => code.into(),
             (Some(operation), None) => outcome(operation, gap, self.rooms.contains(known(&operation.room))),
             (None, None) => Outcome::Left,
         };
-        let Some(operation) = self.in_flight.take() else {
+        let Some(operation) = self.in_flight.pop_front() else {
             let effects = self.session.handle_outcome(self.now, outcome);
             assert!(effects.is_empty(), "no operation was in flight: {effects:?}");
             return;
@@ -179,7 +199,7 @@ impl Model {
 
     /// Ends all operations. Then no answer is missing.
     pub(crate) fn finish(&mut self) {
-        while self.in_flight.is_some() {
+        while !self.in_flight.is_empty() {
             self.outcome(None, false);
         }
         assert!(self.owed.is_empty() || self.closed.is_some(), "{:?}", self.owed);
@@ -220,8 +240,8 @@ impl Model {
     /// Compares effects with the commands without an answer, in their order.
     fn check(&mut self, effects: Vec<Effect>) {
         let mut effects = effects.into_iter();
-        while self.closed.is_none() && self.in_flight.is_none() && !self.is_over() {
-            let Some(command) = self.owed.pop_front() else { break };
+        while self.closed.is_none() && !self.is_over() && self.carries_out_next() {
+            let Some(command) = self.owed.remove(self.in_flight.len()) else { break };
             let effect = effects.next().unwrap_or_else(|| panic!("nothing for {command:?}"));
             self.check_effect(command, effect);
         }
@@ -232,7 +252,7 @@ impl Model {
         } else if self.too_many_errors() {
             Some(CloseCode::TooManyErrors)
         } else {
-            (self.draining && self.in_flight.is_none()).then_some(CloseCode::Restarting)
+            (self.draining && self.in_flight.is_empty()).then_some(CloseCode::Restarting)
         };
         let left: Vec<_> = effects.collect();
         match (left.as_slice(), close) {
@@ -244,6 +264,26 @@ impl Model {
         if self.closed.is_none() {
             self.check_memberships();
         }
+    }
+
+    /// Returns true if the next command is carried out, because nothing is in flight or because both are messages.
+    fn carries_out_next(&mut self) -> bool {
+        if self.in_flight.is_empty() {
+            self.is_held = false;
+            return true;
+        }
+        let Some(next) = self.owed.get(self.in_flight.len()) else { return false };
+        if self.is_held
+            || !self.is_submitted
+            || self.in_flight.len() == self.limits.connection.max_sends_in_flight
+        {
+            return false;
+        }
+        let is_send = matches!(next.expected, Expected::Room("send", room) if self.rooms.contains(room));
+        self.is_held = !is_send
+            || self.connection_tokens.missing_ms(self.now, 1) > 0
+            || self.user_tokens.missing_ms(self.now, 1) > 0;
+        !self.is_held
     }
 
     fn check_memberships(&self) {
@@ -280,8 +320,9 @@ impl Model {
                     assert_eq!(self.session.leave(&operation.room), Some(room));
                     self.rooms.remove(room);
                 }
-                self.in_flight = Some(operation);
-                self.owed.push_front(command);
+                self.owed.insert(self.in_flight.len(), command);
+                self.in_flight.push_back(operation);
+                self.is_submitted = false;
             }
             (effect, _) => panic!("{effect:?} for {command:?}"),
         }

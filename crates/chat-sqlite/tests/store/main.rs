@@ -16,5 +16,6 @@ mod processes;
 mod reopening;
 mod retention;
 mod search;
+mod sends;
 mod support;
 mod wal;

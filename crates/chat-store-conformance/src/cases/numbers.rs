@@ -53,6 +53,22 @@ chat_suite::cases!(
         .await
     }
 
+    /// Messages whose appends are polled in an order are committed in this order, if the store says so.
+    async fn messages_in_flight_keep_their_order(stage: Stage, room: OpenRoom) -> Verdict {
+        if !stage.store(0)?.keeps_order() {
+            return Ok(());
+        }
+        concurrently(2, room, |room, number| async move {
+            for _ in 0..10 {
+                let receipts = room.append_together(&guest(&format!("writer-{number}")), 32).await?;
+                let seqs: Vec<u64> = receipts.iter().map(|receipt| receipt.seq).collect();
+                check(seqs.is_sorted_by(|earlier, later| earlier < later), "increasing numbers", seqs)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// The frame is the `message` event with room, seq, user, at, key and body, and nothing else.
     async fn a_frame_has_all_fields_of_the_message(stage: Stage) -> Verdict {
         let room = stage.open("로비").await?;

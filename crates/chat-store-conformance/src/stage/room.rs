@@ -1,13 +1,17 @@
 #![expect(clippy::missing_errors_doc, reason = "each method fails if the room does something else")]
 
+use std::future::poll_fn;
 use std::ops::RangeInclusive;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use chat_core::{
     AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, Room, Search, SearchError, SearchPage,
     StoredMessage, User,
 };
 use chat_suite::FromStage;
+use futures_util::future::maybe_done;
 use serde_json::value::RawValue;
 use tokio::task::yield_now;
 
@@ -60,6 +64,20 @@ impl OpenRoom {
         let key = key.map(ToOwned::to_owned);
         yield_now().await;
         Ok(self.log.append(NewMessage::new(user.clone(), raw(body)?).with_key(key)).await)
+    }
+
+    /// Appends this number of messages at once. Each time, the appends without an answer are polled in their order.
+    pub async fn append_together(&self, user: &User, count: usize) -> Result<Vec<AppendReceipt>, Failure> {
+        let bodies: Vec<String> = (0..count).map(|number| body(&number.to_string())).collect();
+        let appends = bodies.iter().map(|body| maybe_done(Box::pin(self.append(user, None, body))));
+        let mut appends: Vec<_> = appends.collect();
+        poll_fn(|cx| {
+            let states = appends.iter_mut().map(|append| Pin::new(append).poll(cx));
+            let pending = states.filter(Poll::is_pending).count();
+            if pending == 0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        appends.iter_mut().filter_map(|append| Pin::new(append).take_output()).collect()
     }
 
     /// Appends a text of Ann.

@@ -19,6 +19,7 @@ macro_rules! defects {
 defects! {
     LeavesHoles: leaves_holes_between_numbers fails numbers::messages_are_numbered_from_one;
     AnswersOthersSeq: answers_two_appends_with_one_seq fails numbers::an_answered_seq_holds_the_appended_message;
+    OrderLost: commits_messages_in_flight_in_another_order fails numbers::messages_in_flight_keep_their_order;
     TimesInSeconds: gives_times_in_seconds fails numbers::at_is_the_time_of_the_append;
     TimesDecrease: gives_decreasing_times fails numbers::times_never_decrease;
     NoUser: stores_no_user fails numbers::a_frame_has_all_fields_of_the_message;

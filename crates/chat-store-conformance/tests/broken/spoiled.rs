@@ -124,6 +124,10 @@ impl Store for SpoiledStore {
         }
     }
 
+    fn keeps_order(&self) -> bool {
+        self.defect == OrderLost
+    }
+
     async fn close(&self) -> Result<(), Unavailable> {
         if self.defect == ServesWhenClosed { Ok(()) } else { self.store.close().await }
     }

@@ -1,0 +1,184 @@
+//! The rooms and the host's code, as an operation of a session uses them.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use chat_proto::command::JoinFrom;
+use chat_proto::session::Outcome;
+use futures_util::future::FutureExt;
+use serde_json::value::RawValue;
+
+use super::operation::{Done, Kind, Work};
+use super::reads::ReadQueues;
+use super::ticket::Ticket;
+use crate::room::{LiveRoom, Rooms, append, search, within};
+use crate::timer;
+use crate::{
+    Action, AppendError, Authorize, ErrorCode, Forbidden, NewMessage, Range, RoomName, Search, SearchError,
+    Unavailable, User,
+};
+
+/// The rooms and the host's code, for one operation of a user.
+pub(super) struct Host {
+    rooms: Arc<Rooms>,
+    authorize: Option<Arc<dyn Authorize>>,
+    user: User,
+}
+
+/// An error for the client, perhaps with a text of the host.
+pub(super) struct Refused(ErrorCode, Option<String>);
+
+impl From<ErrorCode> for Refused {
+    fn from(code: ErrorCode) -> Self {
+        Self(code, None)
+    }
+}
+
+impl Host {
+    pub(super) fn of(ticket: &Ticket) -> Self {
+        Self {
+            rooms: Arc::clone(&ticket.rooms),
+            authorize: ticket.authorize.clone(),
+            user: ticket.user.clone(),
+        }
+    }
+
+    pub(super) async fn join(
+        self,
+        name: RoomName,
+        joined: Option<Arc<LiveRoom>>,
+        from: JoinFrom,
+    ) -> Result<Done, Refused> {
+        self.may(&name, Action::Join).await?;
+        let room = match joined {
+            Some(room) => room,
+            None => self.rooms.open(&name).await?,
+        };
+        let bounds = room.bounds(&self.rooms).await?;
+        Ok(Done::Bounds(room, from, bounds))
+    }
+
+    /// Begins to send a message.
+    pub(super) fn send(
+        self,
+        name: RoomName,
+        room: Arc<LiveRoom>,
+        key: Option<String>,
+        body: Box<RawValue>,
+    ) -> Work {
+        if let Err(error) = (self.rooms.check_body)(&body, &self.rooms.limits) {
+            return Work::answered(ErrorCode::from(error).into());
+        }
+        let message = NewMessage::new(self.user.clone(), body).with_key(key);
+        if self.authorize.is_none() {
+            return self.append(room, message);
+        }
+        let allowed = async move {
+            self.may(&name, Action::Send { body: &message.body }).await?;
+            Ok(Done::Allowed(room, message))
+        };
+        Work::Waiting(Kind::Other, allowed.boxed())
+    }
+
+    /// Begins to append a message that the host allows.
+    pub(super) fn append(self, room: Arc<LiveRoom>, message: NewMessage) -> Work {
+        let Self { rooms, user, .. } = self;
+        // The first message of a room counts against its user, so the others wait for its result.
+        let kind = if room.has_messages().load(Ordering::Relaxed) { Kind::Append } else { Kind::Other };
+        if let Err(wait) = rooms.may_create(&user, &room) {
+            rooms.counters.refuse(|limited| &mut limited.created);
+            return Work::answered(Outcome::TooEarly(wait));
+        }
+        let appended = async move { Ok(Done::Outcome(Outcome::Sent(append(&room, message, &rooms).await?))) };
+        Work::Waiting(kind, appended.boxed())
+    }
+
+    pub(super) async fn history(
+        self,
+        reads: Arc<ReadQueues>,
+        room: Arc<LiveRoom>,
+        range: Range,
+    ) -> Result<Done, Refused> {
+        let (rooms, user) = (&self.rooms, &self.user);
+        let _turn = match reads.history(user.key()).await {
+            Ok(turn) => turn,
+            Err(wait) => {
+                rooms.counters.refuse(|limited| &mut limited.history);
+                return Ok(Done::Outcome(Outcome::TooEarly(wait)));
+            }
+        };
+        let page = within(rooms, room.log().read(range)).await?;
+        Ok(Done::Outcome(Outcome::History(page)))
+    }
+
+    pub(super) async fn search(
+        self,
+        reads: Arc<ReadQueues>,
+        room: Arc<LiveRoom>,
+        query: Search,
+    ) -> Result<Done, Refused> {
+        let (rooms, user) = (&self.rooms, &self.user);
+        let _turn = match reads.search(user.key()).await {
+            Ok(turn) => turn,
+            Err(wait) => {
+                rooms.counters.refuse(|limited| &mut limited.searches);
+                return Ok(Done::Outcome(Outcome::TooEarly(wait)));
+            }
+        };
+        Ok(Done::Outcome(Outcome::Found(search(room.log(), query, rooms).await?)))
+    }
+
+    /// Asks the host to authorize an action.
+    async fn may(&self, room: &RoomName, action: Action<'_>) -> Result<(), Refused> {
+        let Some(authorize) = &self.authorize else { return Ok(()) };
+        let limit = self.rooms.limits.rooms.call_timeout;
+        // The call is inside the block too, because it may panic before it returns a future.
+        let authorized = AssertUnwindSafe(async { authorize.authorize(&self.user, room, &action).await });
+        let unavailable = match timer::timeout(limit, authorized.catch_unwind()).await {
+            Ok(Ok(Ok(()))) => return Ok(()),
+            Ok(Ok(Err(Forbidden::Rights))) => return Err(ErrorCode::Forbidden.into()),
+            Ok(Ok(Err(Forbidden::Rejected(detail)))) => {
+                return Err(Refused(ErrorCode::Rejected, Some(detail)));
+            }
+            Ok(Ok(Err(Forbidden::Unavailable(unavailable)))) => unavailable,
+            Ok(Err(_)) => Unavailable::new("the host's Authorize panicked"),
+            Err(_) => Unavailable::new(format!("the host did not authorize within {limit:?}")),
+        };
+        self.rooms.warnings.unavailable(unavailable.cause());
+        Err(ErrorCode::Unavailable.into())
+    }
+}
+
+impl From<Refused> for Done {
+    fn from(Refused(code, detail): Refused) -> Self {
+        Self::Outcome(Outcome::Refused { code, detail })
+    }
+}
+
+impl From<Unavailable> for Refused {
+    fn from(_: Unavailable) -> Self {
+        ErrorCode::Unavailable.into()
+    }
+}
+
+impl From<AppendError> for Refused {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::KeyConflict => ErrorCode::KeyConflict.into(),
+            _ => ErrorCode::Unavailable.into(),
+        }
+    }
+}
+
+impl From<SearchError> for Refused {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Unsupported => ErrorCode::Unsupported.into(),
+            SearchError::BadQuery => ErrorCode::BadQuery.into(),
+            // Unlike `unavailable`, this counts as an error of the client.
+            SearchError::TooExpensive => Self(ErrorCode::BadQuery, Some(error.to_string())),
+            _ => ErrorCode::Unavailable.into(),
+        }
+    }
+}
