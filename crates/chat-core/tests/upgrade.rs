@@ -302,3 +302,22 @@ async fn status_pages_answer_their_paths_and_the_host_answers_all_others() {
     assert_eq!((wrong.status(), header(&wrong, "upgrade")), (426, Some("websocket")));
     assert_eq!(body(wrong)["error"]["code"], "upgrade_required");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_gets_the_answer_of_a_handshake_and_takes_no_connection() {
+    let chat = chat(Limits::default().with(|limits| limits.connection.max_connections = 1));
+    let endpoint = Endpoint::new(chat.clone());
+    let mut probe = plain("GET", "/ws");
+    probe.headers.push(("Accept", b"text/plain, application/json; q=0.9"));
+    for _ in 0..2 {
+        let ok = answer(&endpoint, &probe).await;
+        assert_eq!((ok.status(), body(ok), connections(&chat)), (200, json!({"ok": true}), (0, 0)));
+    }
+    let (ticket, _guard) = ticket(&chat, "/ws").await;
+    let overloaded = answer(&endpoint, &probe).await;
+    assert_eq!((overloaded.status(), header(&overloaded, "retry-after")), (503, Some("2")));
+    assert_eq!(body(overloaded)["error"]["code"], "overloaded");
+    drop(ticket);
+    chat.drain(Duration::ZERO).await;
+    assert_eq!(body(answer(&endpoint, &probe).await)["error"]["code"], "draining");
+}

@@ -28,6 +28,7 @@ mod occupancy;
 mod origin;
 mod preflight;
 mod pressure;
+mod probe;
 mod rates;
 mod refusal;
 mod renewal;
@@ -54,6 +55,7 @@ pub fn cases() -> Vec<Case> {
         group("handshake", "the handshake in chat-proto, and the adapter's RequestHead", handshake::cases()),
         group("refusal", "the handshake in chat-proto, or the framework's HTTP parser", refusal::cases()),
         group("origin", "the origin check of the handshake in chat-proto", origin::cases()),
+        group("probe", "the probe of a handshake in chat-proto, and Endpoint in chat-core", probe::cases()),
         group(
             "http",
             "the adapter's UpgradeLayer and `serve`, and the framework's HTTP parser",

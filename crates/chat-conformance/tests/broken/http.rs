@@ -24,6 +24,22 @@ defects! {
     a_server_that_accepts_a_name_that_is_not_percent_encoded_is_caught
     by http::a_name_that_is_not_percent_encoded_is_refused =>
         Link::request(|head| head.replace("홍길동", "ann"));
+    a_server_that_does_not_answer_a_probe_is_caught
+    by probe::a_probe_of_an_acceptable_handshake_is_answered_with_ok =>
+        Link::request(|head| with_line(&head, "accept", None));
+    a_server_whose_probe_ignores_the_name_is_caught
+    by probe::a_probe_is_answered_with_the_refusal_of_its_handshake =>
+        Link::request(|head| head.replacen("?name= ", " ", 1));
+    a_server_whose_refusal_no_other_page_can_read_is_caught by probe::a_foreign_page_can_read_its_refusal =>
+        Link::answer(|head| with_line(&head, "access-control-allow-origin", None));
+    a_server_that_lets_a_foreign_page_send_cookies_is_caught
+    by probe::a_foreign_page_can_read_its_refusal =>
+        Link::answer(|head| with_line(&head, "access-control-allow-credentials", Some("true")));
+    a_server_that_refuses_credentials_in_a_probe_is_caught by probe::a_probe_may_have_credentials =>
+        Link::request(|head| head.replacen("OPTIONS ", "POST ", 1));
+    a_server_that_takes_each_get_for_a_probe_is_caught
+    by probe::a_get_that_does_not_accept_json_is_no_probe =>
+        Link::request(|head| with_line(&head, "accept", Some("application/json")));
     a_server_that_ignores_a_transfer_encoding_is_caught
     by http::a_transfer_encoding_on_a_handshake_is_refused =>
         Link::request(|head| with_line(&head, "transfer-encoding", None));

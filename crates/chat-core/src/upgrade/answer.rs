@@ -21,6 +21,11 @@ impl Answer {
         Self { status, headers, body: body.into() }
     }
 
+    /// Returns a 204, which has no body.
+    pub(super) fn empty() -> Self {
+        Self { status: 204, headers: vec![("cache-control", "no-store".to_owned())], body: Bytes::new() }
+    }
+
     /// Returns the response to a request that the chat refuses. It ends the connection.
     pub fn refusal(refusal: Refusal, limits: &Limits) -> Self {
         Self::new(refusal.status(), "application/json", refusal.body())

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use super::handler::{Handler, MakeHandler};
 use super::refused::Refused;
 use crate::{
-    Answer, Chat, Denied, Health, Identify, IdentifyRequest, Identity, Limits, LogThrottle, RequestContext,
-    RequestHead, Ticket, Unavailable, Upgrade, timer,
+    Answer, Chat, Denied, GuardedRequest, Health, Identify, IdentifyRequest, Identity, Limits, LogThrottle,
+    RequestContext, RequestHead, Ticket, Unavailable, Upgrade, timer,
 };
 
 /// The pages of [`Endpoint::with_status_pages`].
@@ -227,6 +227,9 @@ impl Endpoint {
             return page.map_or(Decision::Pass, Decision::Answer);
         }
         let context = &self.with_client(head, context);
+        if let Some(answer) = self.probe(head, context).await {
+            return Decision::Answer(answer);
+        }
         match self.upgrade(head, context).await {
             Ok(upgrade) => Decision::Upgrade(upgrade),
             Err(refusal) => {
@@ -237,6 +240,10 @@ impl Endpoint {
                 Decision::Answer(Answer::refusal(refusal, self.limits()))
             }
         }
+    }
+
+    pub(super) fn origins(&self) -> &OriginPolicy {
+        &self.origins
     }
 
     fn limits(&self) -> &Limits {
@@ -260,6 +267,16 @@ impl Endpoint {
         head: &RequestHead<'_>,
         context: &RequestContext<'_>,
     ) -> Result<Upgrade, Refusal> {
+        let (accept, ticket, guard) = self.admit(head, context).await?;
+        Ok(Upgrade::new(ticket, self.handler.clone(), &accept, guard))
+    }
+
+    /// Decides about a handshake, and counts its connection.
+    pub(super) async fn admit(
+        &self,
+        head: &RequestHead<'_>,
+        context: &RequestContext<'_>,
+    ) -> Result<(Accept, Ticket, GuardedRequest), Refusal> {
         let accept = decide(head, &self.origins, self.limits())?;
         let guard = context.guard.clone().ok_or_else(|| {
             self.log_missing_layer();
@@ -269,7 +286,7 @@ impl Endpoint {
         let reservation = self.chat.reserve(context.peer.map(|peer| peer.ip()))?;
         let identity = self.identity(head, context, &accept).await?;
         let ticket = self.chat.admit_reserved(reservation, identity, context.peer)?;
-        Ok(Upgrade::new(ticket, self.handler.clone(), &accept, guard))
+        Ok((accept, ticket, guard))
     }
 
     /// Logs once that the host has forgotten the layer, because the fix is in the host's code.

@@ -5,6 +5,7 @@ mod context;
 mod endpoint;
 mod guard;
 mod handler;
+mod probe;
 mod proxy_protocol;
 mod refused;
 mod request_wait;

@@ -10,6 +10,7 @@ mod forwarded;
 mod head;
 mod host;
 mod origin;
+mod probe;
 mod proxies;
 mod refusal;
 
