@@ -97,11 +97,11 @@ impl<C: Connection> Driver<'_, C> {
             self.forget(&name, true);
             return self.answer(Outcome::Left);
         }
-        let host = Host {
-            rooms: Arc::clone(&self.ticket.rooms),
-            authorize: self.ticket.authorize.clone(),
-            user: self.ticket.user.clone(),
+        let Some(user) = self.ticket.user.clone() else {
+            return self.answer(ErrorCode::HelloRequired.into());
         };
+        let host =
+            Host { rooms: Arc::clone(&self.ticket.rooms), authorize: self.ticket.authorize.clone(), user };
         let membership = self.session.membership(&name);
         let is_read = matches!(action, Asked::History(_) | Asked::Search(_));
         let is_direct = self.ticket.permit.inbox().outlet.is_attached();
@@ -186,7 +186,8 @@ impl<C: Connection> Driver<'_, C> {
                 Err(error) => ErrorCode::from(error).into(),
             };
         }
-        let who = (self.ticket.permit.connection(), self.ticket.user.clone());
+        let Some(user) = self.ticket.user.clone() else { return ErrorCode::HelloRequired.into() };
+        let who = (self.ticket.permit.connection(), user);
         let inbox = Arc::clone(self.ticket.permit.inbox());
         let rooms = Arc::clone(&self.ticket.rooms);
         match Membership::join(rooms, room, who, inbox, bounds, from) {

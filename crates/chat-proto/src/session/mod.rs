@@ -11,15 +11,18 @@ use std::time::Duration;
 use bytes::Bytes;
 
 mod command;
+mod credentials;
 mod effect;
 mod haste;
 mod memberships;
 
+use credentials::Credentials;
+pub use credentials::{Expiry, Identified, NotIdentified};
 pub use effect::{Action, Effect, Operation, Outcome};
 use haste::Haste;
 use memberships::Memberships;
 
-use crate::{Bucket, CloseCode, Event, Limits, LimitsNotice, ProtocolViolation, RoomName, SharedRate, User};
+use crate::{Bucket, CloseCode, Event, Limits, ProtocolViolation, RoomName, SharedRate, User};
 
 /// The state of one session. It holds the memberships of its rooms, each an `M`.
 ///
@@ -27,11 +30,12 @@ use crate::{Bucket, CloseCode, Event, Limits, LimitsNotice, ProtocolViolation, R
 /// use std::sync::Arc;
 /// use std::time::Duration;
 ///
-/// use chat_proto::session::{Action, Effect, Session};
+/// use chat_proto::session::{Action, Effect, Identified, Session};
 /// use chat_proto::{Event, Limits, User};
 ///
 /// let (limits, start) = (Arc::new(Limits::default()), Duration::ZERO);
-/// let (mut session, welcome) = Session::<()>::open(limits, User::guest("ann")?, "1".to_owned(), start);
+/// let ann = Identified::new(User::guest("ann")?, "1");
+/// let (mut session, welcome) = Session::<()>::open(limits, ann, start);
 /// assert!(matches!(welcome, Event::Welcome { .. }));
 ///
 /// let effects = session.handle_text(start, r#"{"type":"ping"}"#.into());
@@ -49,7 +53,9 @@ use crate::{Bucket, CloseCode, Event, Limits, LimitsNotice, ProtocolViolation, R
 /// ```
 pub struct Session<M> {
     limits: Arc<Limits>,
-    user: User,
+    /// `None` until a `hello` has named the user.
+    user: Option<User>,
+    credentials: Option<Box<Credentials>>,
     rooms: Memberships<M>,
     /// The `ref` and the room of the operation in flight.
     in_flight: Option<(Option<String>, RoomName)>,
@@ -91,22 +97,26 @@ pub struct RateRefusals {
 }
 
 impl<M> Session<M> {
-    /// Returns a session for `user`, and the welcome, which is sent first.
-    pub fn open(limits: Arc<Limits>, user: User, connection: String, now: Duration) -> (Self, Event) {
-        let welcome = Event::Welcome {
-            connection,
-            user: user.clone(),
-            limits: LimitsNotice {
-                max_frame: limits.wire.max_frame_bytes,
-                max_rooms: limits.connection.max_rooms,
-                max_body: limits.wire.max_body_bytes,
-                max_page: limits.wire.max_page_messages,
-            },
-            ping_interval: limits.connection.ping_interval.as_secs(),
-        };
-        let session = Self {
+    /// Returns a session for a user, and the welcome, which is sent first.
+    pub fn open(limits: Arc<Limits>, identified: Identified, now: Duration) -> (Self, Event) {
+        let mut session = Self::new(limits, now);
+        let welcome = session.identify(now, None, identified);
+        (session, welcome)
+    }
+
+    /// Returns a session without a user. Its first command must be `hello`, within
+    /// [`hello_timeout`](crate::ConnectionLimits::hello_timeout).
+    pub fn open_without_user(limits: Arc<Limits>, now: Duration) -> Self {
+        let until = now + limits.connection.hello_timeout;
+        let credentials = Some(Box::new(Credentials::missing(until)));
+        Self { credentials, ..Self::new(limits, now) }
+    }
+
+    fn new(limits: Arc<Limits>, now: Duration) -> Self {
+        Self {
             limits,
-            user,
+            user: None,
+            credentials: None,
             rooms: Memberships::new(),
             in_flight: None,
             backlog: VecDeque::new(),
@@ -118,14 +128,13 @@ impl<M> Session<M> {
             last_heard: now,
             pinged: None,
             phase: Phase::Open,
-        };
-        (session, welcome)
+        }
     }
 
-    /// Sets the rate that this session shares with the other sessions of its user. Without it, only the rate of the
+    /// Sets the rate that this session shares with the other sessions of its user. Without one, only the rate of the
     /// connection counts.
-    pub fn share_rate(&mut self, rate: Box<dyn SharedRate>) {
-        self.user_rate = Some(rate);
+    pub fn share_rate(&mut self, rate: Option<Box<dyn SharedRate>>) {
+        self.user_rate = rate;
     }
 
     /// Returns the numbers of commands that had no tokens, since the last call.
@@ -133,9 +142,9 @@ impl<M> Session<M> {
         std::mem::take(&mut self.refused)
     }
 
-    /// Returns the user for whom the session speaks.
-    pub fn user(&self) -> &User {
-        &self.user
+    /// Returns the user for whom the session speaks, or `None` until a `hello` has named the user.
+    pub fn user(&self) -> Option<&User> {
+        self.user.as_ref()
     }
 
     /// Returns the membership of a room.
@@ -163,9 +172,10 @@ impl<M> Session<M> {
         std::mem::replace(&mut self.rooms, Memberships::new()).into_all()
     }
 
-    /// Returns true if the session can take another text frame now.
+    /// Returns true if the session can take another text frame now. A session without a user has no backlog.
     pub fn wants_text(&self) -> bool {
-        self.backlog.len() < self.limits.connection.max_backlog_commands
+        let may_wait = self.user.is_some() || !self.has_hello();
+        may_wait && self.backlog.len() < self.limits.connection.max_backlog_commands
     }
 
     /// Returns the time for which the peer must not be read, because it sends commands earlier than it was told. Zero
@@ -188,7 +198,7 @@ impl<M> Session<M> {
         if self.phase != Phase::Open {
             return Vec::new();
         }
-        if self.in_flight.is_some() {
+        if self.is_busy() {
             self.backlog.push_back(text);
             return Vec::new();
         }
@@ -233,7 +243,7 @@ impl<M> Session<M> {
         if self.phase == Phase::Open {
             self.phase = Phase::Draining;
         }
-        if self.in_flight.is_some() { Vec::new() } else { self.close(CloseCode::Restarting) }
+        if self.is_busy() { Vec::new() } else { self.close(CloseCode::Restarting) }
     }
 
     /// Takes the result of the operation in flight.
@@ -245,16 +255,26 @@ impl<M> Session<M> {
             return Vec::new();
         }
         let mut effects = self.reply(now, reference, room, outcome);
-        while self.phase != Phase::Closed && self.in_flight.is_none() {
+        self.take_backlog(now, &mut effects);
+        effects
+    }
+
+    /// Returns true if a command is in flight, so that the next one must wait.
+    fn is_busy(&self) -> bool {
+        self.in_flight.is_some() || self.has_hello()
+    }
+
+    /// Carries out the commands that have waited. After the last command of a drain, it closes the connection.
+    fn take_backlog(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        while self.phase != Phase::Closed && !self.is_busy() {
             let Some(text) = self.backlog.pop_front() else {
                 break;
             };
             effects.extend(self.carry_out(now, &text));
         }
-        if self.in_flight.is_none() && self.phase == Phase::Draining {
+        if !self.is_busy() && self.phase == Phase::Draining {
             effects.extend(self.close(CloseCode::Restarting));
         }
-        effects
     }
 }
 
