@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use chat_core::{Denied, Identify, IdentifyRequest, Identity, Unavailable, User};
 
-use crate::credential::Credential;
+use crate::credential::{Credential, visible};
 use crate::rejection::Rejections;
 use crate::{Claims, KeyCache, KeySet, ProxyHeader, Rejection, Tickets, TokenVerifier};
 
@@ -33,6 +34,7 @@ pub struct Auth {
     tickets: Option<Tickets>,
     proxy: Option<ProxyHeader>,
     has_guests: bool,
+    has_hello: bool,
     rejections: Arc<Rejections>,
 }
 
@@ -64,7 +66,8 @@ impl Auth {
         Self::default()
     }
 
-    /// Accepts tokens: in `Authorization: Bearer`, or as the subprotocol `chat.token.` with the token after it.
+    /// Accepts tokens: in `Authorization: Bearer`, as the subprotocol `chat.token.` with the token after it, or in a
+    /// `hello`, with which a client renews its token before it expires.
     #[must_use]
     pub fn tokens(mut self, verifier: TokenVerifier, keys: impl Into<Keys>) -> Self {
         self.tokens = Some((verifier, keys.into()));
@@ -95,6 +98,15 @@ impl Auth {
         self
     }
 
+    /// Opens connections without credentials, whose first command must be a `hello` with a token. Otherwise, their
+    /// requests are refused with 401. It needs [`tokens`](Self::tokens). With [`guests`](Self::guests), requests
+    /// without credentials are guests.
+    #[must_use]
+    pub fn hello_later(mut self) -> Self {
+        self.has_hello = true;
+        self
+    }
+
     /// Returns the numbers of refused credentials since the start, by [`Rejection::as_str`].
     pub fn rejections(&self) -> BTreeMap<&'static str, u64> {
         self.rejections.counts()
@@ -109,12 +121,22 @@ impl Auth {
                 let tickets = self.tickets.as_ref().ok_or(Rejection::Unsupported)?;
                 tickets.redeem(&ticket).ok_or(Rejection::Ticket)
             }
-            (Some(Credential::Token(token)), None) => {
-                let (verifier, keys) = self.tokens.as_ref().ok_or(Rejection::Unsupported)?;
-                keys.verify(verifier, token).await.map(Identity::from)
-            }
+            (Some(Credential::Token(token)), None) => self.verify(token).await,
             (None, None) if self.has_guests => guest(request),
             (None, None) => Err(Rejection::Missing),
+        }
+    }
+
+    async fn verify(&self, token: &str) -> Result<Identity, Rejection> {
+        let (verifier, keys) = self.tokens.as_ref().ok_or(Rejection::Unsupported)?;
+        keys.verify(verifier, token).await.map(Identity::from)
+    }
+
+    fn refuse(&self, rejection: Rejection, peer: Option<SocketAddr>) -> Denied {
+        self.rejections.record(rejection, peer);
+        match rejection {
+            Rejection::StaleKeys => Denied::Unavailable(Unavailable::new("the keys are too old")),
+            _ => Denied::Unauthorized,
         }
     }
 }
@@ -147,12 +169,20 @@ impl Keys {
 #[async_trait]
 impl Identify for Auth {
     async fn identify(&self, request: &IdentifyRequest<'_>) -> Result<Identity, Denied> {
-        self.find(request).await.map_err(|rejection| {
-            self.rejections.record(rejection, request.peer());
-            match rejection {
-                Rejection::StaleKeys => Denied::Unavailable(Unavailable::new("the keys are too old")),
-                _ => Denied::Unauthorized,
-            }
-        })
+        match self.find(request).await {
+            Err(Rejection::Missing) if self.has_hello && self.tokens.is_some() => Err(Denied::HelloRequired),
+            found => found.map_err(|rejection| self.refuse(rejection, request.peer())),
+        }
+    }
+
+    async fn hello(&self, token: &str, peer: Option<SocketAddr>) -> Result<Identity, Denied> {
+        if self.tokens.is_none() {
+            return Err(Denied::Unsupported);
+        }
+        let verified = match visible(token.as_bytes()) {
+            Ok(token) => self.verify(token).await,
+            Err(rejection) => Err(rejection),
+        };
+        verified.map_err(|rejection| self.refuse(rejection, peer))
     }
 }

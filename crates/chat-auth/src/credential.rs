@@ -46,7 +46,7 @@ fn tickets<'a>(request: &'a IdentifyRequest<'_>) -> impl Iterator<Item = Result<
 }
 
 /// Returns a token of one or more visible ASCII characters.
-fn visible(token: &[u8]) -> Result<&str, Rejection> {
+pub(crate) fn visible(token: &[u8]) -> Result<&str, Rejection> {
     let is_visible = !token.is_empty() && token.iter().all(u8::is_ascii_graphic);
     str::from_utf8(token).ok().filter(|_| is_visible).ok_or(Rejection::Malformed)
 }

@@ -5,7 +5,7 @@
 //!
 //! | credentials | where | made by |
 //! |---|---|---|
-//! | a token | `Authorization: Bearer`, or the subprotocol `chat.token.` with the token after it | a login service |
+//! | a token | `Authorization: Bearer`, the subprotocol `chat.token.` and the token, or `hello` | a login service |
 //! | a ticket | `?ticket=` | [`Tickets::issue`] in a handler of the host |
 //! | a user in a header | a header of the host's choice: [`ProxyHeader`] | a proxy with a login of its own |
 //!

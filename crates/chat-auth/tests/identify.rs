@@ -13,7 +13,7 @@ use chat_core::{
     Chat, Decision, Denied, Endpoint, IdentifyRequest, Identity, RequestContext, TrustedProxies,
     UpgradeGuard, User,
 };
-use chat_testkit::{Peer, handshake, start_on};
+use chat_testkit::{Frame, Peer, handshake, start_on};
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -93,14 +93,11 @@ async fn a_token_is_found_in_authorization_and_in_a_subprotocol() {
     }
 }
 
-#[tokio::test]
-async fn refused_credentials_look_alike_and_the_log_has_the_reason_without_them() {
-    let (log, _guard) = Log::start();
-    let auth = auth().guests().tickets(Tickets::default());
+/// Returns tokens that are not valid, with the reason in the log.
+fn invalid_tokens() -> [(&'static str, String); 10] {
     let other = SigningKey::from_secret(b"another secret with 32 bytes....").expect("a secret");
     let good = token().sign(&key()).expect("a token");
-    let long = "A".repeat(9_000);
-    let tokens = [
+    [
         ("signature", token().sign(&other).expect("a token")),
         ("signature", good[..good.len() - 3].to_owned()),
         ("malformed", good.replace('.', "-")),
@@ -113,8 +110,15 @@ async fn refused_credentials_look_alike_and_the_log_has_the_reason_without_them(
             "eyJhbGciOiJub25lIn0.eyJzdWIiOiI3IiwiYXVkIjoiY2hhdCIsImV4cCI6OTk5OTk5OTk5OX0.".to_owned(),
         ),
         ("header", "eyJhbGciOnt9fQ.e30.AAAA".to_owned()),
-        ("too_long", long),
-    ];
+        ("too_long", "A".repeat(9_000)),
+    ]
+}
+
+#[tokio::test]
+async fn refused_credentials_look_alike_and_the_log_has_the_reason_without_them() {
+    let (log, _guard) = Log::start();
+    let auth = auth().guests().tickets(Tickets::default());
+    let (good, tokens) = (token().sign(&key()).expect("a token"), invalid_tokens());
     let mut bodies = Vec::new();
     for (_, token) in &tokens {
         bodies.push(user(&auth, "/ws", &[("Authorization", &format!("Bearer {token}"))], CLIENT).await);
@@ -138,6 +142,35 @@ async fn refused_credentials_look_alike_and_the_log_has_the_reason_without_them(
     );
     assert_eq!(auth.rejections()["signature"], 2);
     assert_eq!((auth.rejections()["ambiguous"], auth.rejections()["ticket"]), (1, 1));
+}
+
+#[tokio::test]
+async fn a_hello_brings_a_token_and_each_invalid_token_closes_the_connection() {
+    let (log, _guard) = Log::start();
+    let auth = auth().hello_later();
+    let endpoint = Endpoint::new(Chat::default()).identify(auth.clone());
+    for (reason, token) in invalid_tokens() {
+        let mut peer = start_on(&endpoint, "/ws").await;
+        peer.send(json!({"type": "hello", "token": token}));
+        let closing = r#"{"type":"closing","code":4501,"reason":"unauthorized"}"#;
+        let frames = peer.until_gone().await;
+        assert_eq!(frames, [Frame::Text(closing.to_owned()), Frame::Close(Some(4501))], "{reason}");
+        let log = log.text();
+        assert!(log.contains(&format!("reason=\"{reason}\"")), "{reason}: {log}");
+        assert!(token.split('.').filter(|part| part.len() > 3).all(|part| !log.contains(part)), "{log}");
+    }
+    assert_eq!(auth.rejections().values().sum::<u64>(), invalid_tokens().len() as u64);
+
+    let mut peer = start_on(&endpoint, "/ws").await;
+    assert_eq!(peer.ask(json!({"type": "ping"})).await["code"], "hello_required");
+    let token = token().sign(&key()).expect("a token");
+    let welcome = peer.ask(json!({"type": "hello", "token": token})).await;
+    assert_eq!((&welcome["type"], &welcome["user"]["id"]), (&json!("welcome"), &json!("7")));
+    assert!(welcome["expires_at"].is_u64(), "{welcome}");
+
+    assert!(user(&Auth::new().hello_later(), "/ws", &[], CLIENT).await.is_err(), "there are no tokens");
+    let guest = user(&auth.guests(), "/ws?name=bob", &[], CLIENT).await;
+    assert_eq!(guest, Ok(("bob".to_owned(), "bob".to_owned())));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::client::Shared;
 use crate::driver::{Driver, Settings, connect, random};
 use crate::socket::Target;
 use crate::state::State;
-use crate::{Client, ConnectError, Events, Reconnect};
+use crate::{Client, ConnectError, Events, Reconnect, TokenSource};
 
 /// The capacity of the channel from the handles to the driver.
 const REQUESTS: usize = 32;
@@ -64,6 +64,23 @@ impl Builder {
     /// it reconnects.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.target.name = Some(name.into());
+        self
+    }
+
+    /// Sets the function that returns the newest token, for a server that identifies its users. The client calls it
+    /// for each connection, and when the server announces that the token expires, and then renews it with a `hello`.
+    /// It must return at once. A program that gets tokens from a service keeps the newest one.
+    ///
+    /// ```no_run
+    /// # async fn example(newest: std::sync::Arc<std::sync::Mutex<String>>) -> Result<(), chat_client::ConnectError> {
+    /// let newest = move || newest.lock().map(|token| token.clone()).unwrap_or_default();
+    /// let (client, events) =
+    ///     chat_client::Client::builder("ws://127.0.0.1:8080/ws").token(newest).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn token(mut self, newest: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.target.token = Some(TokenSource::new(newest));
         self
     }
 
@@ -129,7 +146,9 @@ impl Builder {
     /// [`ConnectError`] if the connection fails or its first event is not a welcome.
     pub async fn connect(mut self) -> Result<(Client, Events), ConnectError> {
         // A key counts for one user. A guest with another name would send a message twice.
-        self.target.name.get_or_insert_with(|| random_name(random()));
+        if self.target.token.is_none() {
+            self.target.name.get_or_insert_with(|| random_name(random()));
+        }
         let (socket, welcome) = connect(&self.target, self.settings.connect_timeout).await?;
         let references = Arc::new(AtomicU64::new(1));
         let ended = Arc::new(OnceLock::new());

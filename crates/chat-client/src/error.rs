@@ -118,6 +118,9 @@ pub enum ConnectError {
     /// This client cannot use the address.
     #[error("invalid address: {0}")]
     Address(&'static str),
+    /// The token has a character that a header cannot have.
+    #[error("the token cannot be sent in a header")]
+    Token,
     /// The network failed.
     #[error("{0}")]
     Io(io::ErrorKind),
@@ -146,7 +149,7 @@ impl ConnectError {
     /// Returns true if another attempt may succeed.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Address(_) | Self::Protocol => false,
+            Self::Address(_) | Self::Token | Self::Protocol => false,
             Self::Io(_) | Self::Timeout => true,
             Self::Refused { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
             Self::Ended(lost) => lost.is_temporary(),
@@ -196,13 +199,20 @@ pub enum Lost {
 impl Lost {
     /// Returns true if the client may connect again and resume (PROTOCOL.md, section 7.2).
     ///
-    /// This client has no way to obtain a new token, so 4005 is final.
+    /// A client needs a [`Builder::token`](crate::Builder::token) to reconnect after 4005, which is not temporary.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Io(_) | Self::End | Self::PingTimeout | Self::ReconnectRequested => true,
             Self::Violation(_) => false,
             Self::Close { code, .. } => code.advice() == ReconnectAdvice::Resume,
         }
+    }
+
+    /// Returns true if the client may connect again, with a new token if it has one.
+    pub(crate) fn allows_reconnect(&self, has_token: bool) -> bool {
+        let is_expired =
+            matches!(self, Self::Close { code, .. } if code.advice() == ReconnectAdvice::ResumeWithNewToken);
+        self.is_temporary() || (has_token && is_expired)
     }
 }
 

@@ -59,6 +59,12 @@ pub enum ClientEvent {
         /// True if the user is typing.
         active: bool,
     },
+    /// The credentials of the connection expire soon. A client with a [`Builder::token`](crate::Builder::token) renews
+    /// them.
+    Expiring {
+        /// The time of the end, in ms since the Unix epoch by the server's clock.
+        at: u64,
+    },
     /// The connection is lost. Commands wait for the next one.
     Disconnected {
         /// The reason.

@@ -51,8 +51,8 @@
 //!
 //! # The end of a client
 //!
-//! The client does not reconnect after a close code that forbids it (see [`CloseCode::advice`]; 4005 too, because the
-//! client has no new token), after a refused upgrade that will not change (400, 401, 403 and similar), and after
+//! The client does not reconnect after a close code that forbids it (see [`CloseCode::advice`]; 4005 only with a
+//! [`Builder::token`]), after a refused upgrade that will not change (400, 401, 403 and similar), and after
 //! [`Reconnect::give_up`]. The last event is [`ClientEvent::Closed`], and each command returns [`Error::Closed`].
 //!
 //! # Slow consumers
@@ -81,6 +81,7 @@ mod events;
 mod reply;
 pub mod socket;
 mod state;
+mod token;
 
 pub use backoff::Reconnect;
 pub use builder::Builder;
@@ -89,6 +90,7 @@ pub use error::{Closed, ConnectError, Error, InvalidCommand, Lost, ServerError, 
 pub use event::{ClientEvent, ReceivedMessage, Welcome};
 pub use events::Events;
 pub use reply::{Joined, MembersPage, MessagePage};
+pub use token::TokenSource;
 
 pub use chat_proto::command::{Command, JoinFrom};
 pub use chat_proto::{

@@ -27,6 +27,8 @@ mod frame;
 mod framing;
 #[path = "broken/handshake.rs"]
 mod handshake;
+#[path = "broken/hello.rs"]
+mod hello;
 #[path = "broken/hosts.rs"]
 mod hosts;
 #[path = "broken/http.rs"]
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         chat::defects(),
         messages::defects(),
         hosts::defects(),
+        hello::defects(),
     ];
     let trial = |defect: Defect| {
         Trial::test(defect.name, move || judge(defect.case, defect.link)).with_kind(defect.case)

@@ -11,7 +11,7 @@ use crate::{Authorize, Rate, RequestContext, RequestHead, Unavailable, User};
 ///
 /// [`Endpoint::identify`](crate::Endpoint::identify) sets it. Without it, each connection is a guest. The chat waits
 /// for an answer for [`HttpLimits::identify_timeout`](crate::HttpLimits::identify_timeout). Without an answer in
-/// time, or after a panic, the upgrade is refused with 503.
+/// time, or after a panic, the upgrade is refused with 503, and a `hello` with the error `unavailable`.
 ///
 /// A closure that needs no `await` is an `Identify`:
 ///
@@ -32,8 +32,23 @@ pub trait Identify: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Denied::Unauthorized`] answers the request with 401, and [`Denied::Unavailable`] with 503.
+    /// [`Denied::Unauthorized`] answers the request with 401, and [`Denied::Unavailable`] with 503. After
+    /// [`Denied::HelloRequired`], the connection opens without a user, and its first command must be `hello`.
     async fn identify(&self, request: &IdentifyRequest<'_>) -> Result<Identity, Denied>;
+
+    /// Returns the user of the token in a `hello`: the user of a connection that has none, or newer credentials of the
+    /// same user. Another user closes the connection with 4501. One call of a connection is in flight at a time.
+    ///
+    /// Without this method, there is no `hello`.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::Unauthorized`] closes the connection with 4501. After [`Denied::Unavailable`] the client may try
+    /// again, and [`Denied::Unsupported`] is the error `already_identified`.
+    async fn hello(&self, token: &str, peer: Option<SocketAddr>) -> Result<Identity, Denied> {
+        let _unused = (token, peer);
+        Err(Denied::Unsupported)
+    }
 }
 
 #[async_trait]
@@ -165,7 +180,9 @@ pub struct Identity {
     /// The rights that the credentials give. They are asked before
     /// [`Builder::authorize`](crate::Builder::authorize), and both must allow an action.
     pub rights: Option<Arc<dyn Authorize>>,
-    /// The time at which the credentials expire. The connection is then closed with 4005. `None` is no limit.
+    /// The time at which the credentials expire. The connection is then closed with 4005, unless a `hello` has brought
+    /// others. The client is told [`ConnectionLimits::expiry_notice`](crate::ConnectionLimits::expiry_notice) before.
+    /// `None` is no limit.
     pub expires_at: Option<SystemTime>,
     /// The limits that replace those of the chat for this user.
     pub limits: IdentityLimits,
@@ -207,6 +224,15 @@ pub enum Denied {
     /// The request carries no valid credentials.
     #[error("the credentials are missing or not valid")]
     Unauthorized,
+    /// The request carries no credentials, and the connection may open without a user. Its first command must be
+    /// `hello`. The address counts the connection, and the user does from its `hello` on. With an
+    /// [`Endpoint::handler`](crate::Endpoint::handler), it is the same as [`Unauthorized`](Self::Unauthorized).
+    #[error("the credentials must follow in the first command")]
+    HelloRequired,
+    /// The host takes no credentials in a `hello`. For a connection without a user, it is the same as
+    /// [`Unauthorized`](Self::Unauthorized).
+    #[error("the host takes no credentials in a hello")]
+    Unsupported,
     /// The host cannot identify the user now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),

@@ -27,7 +27,9 @@ async fn a_connection_is_closed_when_its_credentials_expire() {
     identity.expires_at = Some(SystemTime::now() + Duration::from_secs(10));
     let chat = Chat::default();
     let mut peer = start_on(&endpoint(&chat, &identity), "/ws").await;
-    assert_eq!(peer.event().await["type"], "welcome");
+    for event in ["welcome", "expiring"] {
+        assert_eq!(peer.event().await["type"], event);
+    }
     pass(9.0).await;
     peer.join("lobby").await;
     pass(1.0).await;

@@ -96,7 +96,7 @@ async fn commands_for_members_are_refused_to_others() {
         assert_eq!(refused["code"], "not_joined", "{command}");
     }
     bob.join("lobby").await;
-    let refused = bob.ask(json!({"type": "hello"})).await;
+    let refused = bob.ask(json!({"type": "hello", "token": "t"})).await;
     assert_eq!(refused["code"], "already_identified");
 }
 

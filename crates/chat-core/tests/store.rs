@@ -41,7 +41,7 @@ async fn a_log_that_fails_or_hangs_is_unavailable_until_it_works() {
         for command in [&send, &history, &join] {
             let (reply, waited) = ask_for(&mut ann, command.clone()).await;
             let expected = json!({"type": "error", "code": "unavailable", "room": command["room"],
-                "message": "the room is not available; a retry with the same key is safe"});
+                "message": "this is not available now; a retry with the same key is safe"});
             assert_eq!(reply, expected);
             assert!((seconds..seconds + 0.1).contains(&waited), "{waited}");
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chat_proto::command::{self, Command, JoinFrom, Parsed};
 use chat_proto::room::Joined;
-use chat_proto::session::{Effect, Outcome, Session};
+use chat_proto::session::{Effect, Identified, Outcome, Session};
 use chat_proto::{
     AppendReceipt, Event, Limits, Log, LogBounds, NewMessage, PresenceMode, Rate, Resumption, RoomName,
     StoredMessage, Text, User,
@@ -165,7 +165,7 @@ fn append_with_key(bencher: Bencher<'_, '_>) {
 fn send_in_session(bencher: Bencher<'_, '_>, room: &RoomName) {
     let (now, last) = (Duration::ZERO, LogBounds::new("6ab1f2c3d4e5f607", 0));
     let limits = Limits::default().with(|limits| limits.rates.connection = Rate::UNLIMITED);
-    let (mut session, _) = Session::<()>::open(Arc::new(limits), user(), "1".to_owned(), now);
+    let (mut session, _) = Session::<()>::open(Arc::new(limits), Identified::new(user(), "1"), now);
     session.handle_text(now, Command::Join { room: room.clone(), from: JoinFrom::Now }.encode(None).into());
     let resumption = Resumption { after: 0, recovered: true, gap: None };
     let joined = Joined { bounds: last, resumption, members: 1, presence: PresenceMode::Each };

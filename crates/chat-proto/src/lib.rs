@@ -49,6 +49,7 @@ pub use room::{
 };
 pub use text::{InvalidText, Text};
 pub use user::{InvalidUser, InvalidUserName, User, UserKey, user_record};
+pub(crate) use wire::MAX_INTEGER;
 pub use wire::{
     CloseCode, ErrorCode, Event, InvalidEvent, LimitsNotice, OtherCode, PresenceMode, PresenceState,
     ProtocolViolation, RawEvent, ReconnectAdvice, command, frames,

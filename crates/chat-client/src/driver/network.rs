@@ -26,6 +26,11 @@ impl Driver {
         let has_capacity = self.has_capacity();
         let handled = self.state.handle_text(&text, now, has_capacity, &mut events);
         events.into_iter().for_each(|event| self.deliver(event));
+        if std::mem::take(&mut self.state.expires)
+            && let Some(token) = &self.target.token
+        {
+            self.state.renew(token.newest(), now);
+        }
         handled.or_else(|violation| self.handle_lost(Lost::Violation(violation)))
     }
 
@@ -67,7 +72,7 @@ impl Driver {
             _ => {}
         }
         let advice = self.state.handle_lost();
-        if !lost.is_temporary() {
+        if !lost.allows_reconnect(self.target.token.is_some()) {
             return Err(Closed::Lost(lost));
         }
         let wait = self.backoff.handle_lost(now - self.started, advice, random());

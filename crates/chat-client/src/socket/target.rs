@@ -4,7 +4,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, Uri};
 
-use crate::ConnectError;
+use crate::{ConnectError, TokenSource};
 
 /// The server to connect to, and the settings of the connection.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct Target {
     pub url: String,
     /// The guest's name. Without one, the server chooses.
     pub name: Option<String>,
+    /// The source of the tokens. A token is sent in `Authorization`.
+    pub token: Option<TokenSource>,
     /// The address of this machine to connect from. By default, the system chooses one.
     pub local_address: Option<IpAddr>,
     /// Bytes of the largest event. A server that sends more breaks the protocol. Default 1 MiB.
@@ -31,6 +33,7 @@ impl Target {
         Self {
             url: url.into(),
             name: None,
+            token: None,
             local_address: None,
             max_event: 1024 * 1024,
             read_buffer: 8 * 1024,
@@ -55,6 +58,12 @@ impl Target {
         if self.offer {
             let offered = HeaderValue::from_static(chat_proto::SUBPROTOCOL);
             request.headers_mut().insert("sec-websocket-protocol", offered);
+        }
+        if let Some(token) = &self.token {
+            let credentials = HeaderValue::try_from(format!("Bearer {}", token.newest()));
+            let mut credentials = credentials.map_err(|_| ConnectError::Token)?;
+            credentials.set_sensitive(true);
+            request.headers_mut().insert("authorization", credentials);
         }
         Ok(request)
     }

@@ -64,6 +64,12 @@ impl State {
             WireEvent::Typing { room, user, active } if has_capacity && self.cursors.contains_key(&room) => {
                 events.push(ClientEvent::Typing { room, user, active });
             }
+            WireEvent::Expiring { at } => {
+                self.expires = true;
+                if has_capacity {
+                    events.push(ClientEvent::Expiring { at });
+                }
+            }
             WireEvent::Closing { reconnect_in_ms, .. } => {
                 self.advice = reconnect_in_ms.map(Duration::from_millis);
             }

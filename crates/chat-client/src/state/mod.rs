@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chat_proto::RoomName;
-use chat_proto::command::{Command, JoinFrom};
+use chat_proto::command::{Command, JoinFrom, Token};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -38,6 +38,8 @@ pub(crate) struct State {
     backing_off: bool,
     /// The time until the server is back, as its `closing` event said.
     pub(crate) advice: Option<Duration>,
+    /// True if the server has announced that the credentials expire.
+    pub(crate) expires: bool,
     random: fn() -> u64,
 }
 
@@ -99,6 +101,7 @@ impl State {
             lagging: false,
             backing_off: false,
             advice: None,
+            expires: false,
             random,
         }
     }
@@ -110,7 +113,7 @@ impl State {
 
     /// Returns true if a caller waits for a reply.
     pub(crate) fn has_callers(&self) -> bool {
-        self.pending.values().any(|pending| !matches!(pending.request, Request::Resume(_)))
+        self.pending.values().any(|pending| !pending.request.is_own())
     }
 
     /// Returns the time at which [`handle_time`](Self::handle_time) is due.
@@ -163,7 +166,7 @@ impl State {
     pub(crate) fn handle_lost(&mut self) -> Option<Duration> {
         self.connected = false;
         self.outbox.clear();
-        self.pending.retain(|_, pending| !matches!(pending.request, Request::Resume(_)));
+        self.pending.retain(|_, pending| !pending.request.is_own());
         for pending in self.pending.values_mut() {
             pending.unsure |= pending.sent;
             pending.sent = false;
@@ -221,13 +224,26 @@ impl State {
         }
     }
 
+    /// Renews the credentials of the connection. If the server does not accept the token now, the credentials expire,
+    /// and the client reconnects with a newer one.
+    pub(crate) fn renew(&mut self, token: String, now: Instant) {
+        if self.connected {
+            self.send_own(Request::Hello, &Command::Hello { token: Token::new(token) }, now);
+        }
+    }
+
     fn resume(&mut self, room: RoomName, from: JoinFrom, now: Instant) {
-        let reference = self.references.fetch_add(1, Ordering::Relaxed);
         let command = Command::Join { room: room.clone(), from };
+        self.send_own(Request::Resume(room), &command, now);
+    }
+
+    /// Sends a command of the client itself.
+    fn send_own(&mut self, request: Request, command: &Command, now: Instant) {
+        let reference = self.references.fetch_add(1, Ordering::Relaxed);
         let frame = Utf8Bytes::from(command.encode(Some(&reference.to_string())));
         self.outbox.push_back(frame.clone());
         let deadline = now + self.command_timeout;
-        let pending = PendingCommand::new(Request::Resume(room), frame, None, deadline);
+        let pending = PendingCommand::new(request, frame, None, deadline);
         self.pending.insert(reference, PendingCommand { sent: true, ..pending });
     }
 

@@ -14,6 +14,7 @@ pub(crate) enum Reply {
     Page(MessagePage),
     Members(MembersPage),
     Pong,
+    Welcome,
 }
 
 /// The part of a command that its reply is checked against.
@@ -26,6 +27,8 @@ pub(crate) enum Request {
     Search(RoomName),
     Members(RoomName),
     Ping,
+    /// A `hello` of the client itself, which renews its credentials.
+    Hello,
     /// A `join` of the client itself, which resumes a room at its cursor.
     Resume(RoomName),
 }
@@ -40,8 +43,13 @@ impl Request {
             | Self::Search(room)
             | Self::Members(room)
             | Self::Resume(room) => Some(room),
-            Self::Ping => None,
+            Self::Ping | Self::Hello => None,
         }
+    }
+
+    /// Returns true if no caller waits for the reply.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self, Self::Resume(_) | Self::Hello)
     }
 
     /// Reads the reply. `epoch` is the epoch of the room before the reply.
@@ -74,6 +82,7 @@ impl Request {
                 Reply::Members(MembersPage { members, more, total })
             }
             (Self::Ping, Event::Pong { .. }) => Reply::Pong,
+            (Self::Hello, Event::Welcome { .. }) => Reply::Welcome,
             _ => return Err(Violation::UnexpectedReply),
         })
     }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use chat_client::{Builder, Client, ClientEvent, Events, JoinFrom, ReceivedMessage, Reconnect, RoomName};
-use chat_core::{Chat, Endpoint, Limits};
+use chat_core::{Chat, Endpoint, Identify, Limits};
 use chat_testkit::{Mode, Store};
 use chat_tungstenite::UpgradeLayer;
 use futures_util::{SinkExt, StreamExt};
@@ -62,12 +62,22 @@ impl Server {
     }
 
     pub(crate) fn start_at(address: SocketAddr, chat: Chat) -> Self {
+        Self::serve_at(address, Endpoint::new(chat))
+    }
+
+    /// Starts a server that identifies its users.
+    pub(crate) fn with_users(users: impl Identify) -> Self {
+        Self::serve_at("127.0.0.1:0".parse().unwrap(), Endpoint::new(Chat::default()).identify(users))
+    }
+
+    fn serve_at(address: SocketAddr, endpoint: Endpoint) -> Self {
+        let chat = endpoint.chat().clone();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = std::net::TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let service = UpgradeLayer::new().layer(chat_tungstenite::routes(Endpoint::new(chat.clone())));
+        let service = UpgradeLayer::new().layer(chat_tungstenite::routes(endpoint));
         let served = chat.clone();
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();

@@ -65,7 +65,7 @@ chat_suite::cases!(
     /// A `hello` on a connection that already has a user is `already_identified`.
     #[source = "PROTOCOL.md, section 7.1"]
     async fn a_second_hello_is_refused(stage: Stage, mut ann: Client) -> Verdict {
-        ann.ask_for_error("already_identified", json!({"type": "hello", "name": "Ann"})).await?;
+        ann.ask_for_error("already_identified", json!({"type": "hello", "token": ""})).await?;
         ann.ask_for_error("already_identified", json!({"type": "hello", "token": "x"})).await?;
         ann.expect_no_events().await
     }
@@ -101,6 +101,7 @@ chat_suite::cases!(
         let room = stage.room();
         let mut ann = stage.member("ann").await?;
         for command in [
+            json!({"type": "hello"}),
             json!({"type": "join"}),
             json!({"type": "send", "room": room}),
             json!({"type": "send", "body": {"text": "hi"}}),

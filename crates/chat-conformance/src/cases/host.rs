@@ -1,6 +1,7 @@
 //! The host service of the cases about identity and rights.
 
 use std::future::pending;
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -29,9 +30,20 @@ pub(super) const FAILING: &str = "failing";
 /// The name of a user whose credentials expire soon.
 pub(super) const EXPIRING: &str = "expiring";
 
+/// The name of a user whose credentials expire after [`BRIEF_TIME`].
+pub(super) const BRIEF: &str = "brief";
+
+/// The time for which the credentials of that user are valid. It is shorter than the notice of their end.
+pub(super) const BRIEF_TIME: Duration = Duration::from_secs(2);
+
 /// An identity check: the token `<id>:<name>` is the user.
 pub(super) fn with_tokens(endpoint: Endpoint) -> Endpoint {
-    endpoint.identify(Tokens)
+    endpoint.identify(Tokens { has_hello: false })
+}
+
+/// An identity check as [`with_tokens`], for which the token may follow in a `hello`.
+pub(super) fn with_hello(endpoint: Endpoint) -> Endpoint {
+    endpoint.identify(Tokens { has_hello: true })
 }
 
 /// The rights of users: see the constants above.
@@ -44,20 +56,34 @@ pub(super) fn with_token(stage: &Stage, token: &str) -> Request {
     stage.handshake("visitor").add("Authorization", &format!("Bearer {token}"))
 }
 
-struct Tokens;
+struct Tokens {
+    has_hello: bool,
+}
 
 #[async_trait]
 impl Identify for Tokens {
     async fn identify(&self, request: &IdentifyRequest<'_>) -> Result<Identity, Denied> {
-        let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-        match token.ok_or(Denied::Unauthorized)? {
+        match request.header("authorization").and_then(|value| value.strip_prefix("Bearer ")) {
+            Some(token) => self.hello(token, request.peer()).await,
+            None if self.has_hello => Err(Denied::HelloRequired),
+            None => Err(Denied::Unauthorized),
+        }
+    }
+
+    async fn hello(&self, token: &str, _: Option<SocketAddr>) -> Result<Identity, Denied> {
+        match token {
             FAILING => Err(Unavailable::new("the users cannot be read").into()),
             HANGING => pending().await,
             token => {
                 let (id, name) = token.split_once(':').ok_or(Denied::Unauthorized)?;
                 let user = User::new(id, name).map_err(|_| Denied::Unauthorized)?;
                 let mut identity = Identity::from(user);
-                identity.expires_at = (name == EXPIRING).then(|| SystemTime::now() + millis(300));
+                let valid = match name {
+                    EXPIRING => Some(millis(300)),
+                    BRIEF => Some(BRIEF_TIME),
+                    _ => None,
+                };
+                identity.expires_at = valid.map(|valid| SystemTime::now() + valid);
                 Ok(identity)
             }
         }

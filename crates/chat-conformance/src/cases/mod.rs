@@ -14,6 +14,7 @@ mod fragments;
 mod framing;
 mod guarantees;
 mod handshake;
+mod hello;
 mod host;
 mod http;
 mod identity;
@@ -83,6 +84,11 @@ pub fn cases() -> Vec<Case> {
         group("rates", "the tokens of the session in chat-proto and chat-core", rates::cases()),
         group("liveness", "the timers of the session in chat-proto and chat-core", liveness::cases()),
         group("identity", "Endpoint::identify and Identify in chat-core", identity::cases()),
+        group(
+            "hello",
+            "the credentials of the session in chat-proto; Identify::hello in chat-core",
+            hello::cases(),
+        ),
         group("rights", "Builder::authorize in chat-core; the session's operations", rights::cases()),
         group("kick", "Chat::kick in chat-core; the registry of sessions", kick::cases()),
         group("renewal", "CommitSink::renewed in chat-core; the room in chat-proto", renewal::cases()),

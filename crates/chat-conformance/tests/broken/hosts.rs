@@ -40,16 +40,7 @@ defects! {
     by rights::a_rejected_message_does_not_use_its_key =>
         stores_what_it_rejects("spam");
     a_server_that_does_not_count_refusals_is_caught by rights::ten_refusals_close_the_connection =>
-        {
-            let mut refusals = 0;
-            Link::down(move |frame, wires| {
-                let is_refusal = frame.json().is_some_and(|event| event["type"] == "error");
-                refusals += u32::from(is_refusal);
-                if is_refusal || refusals < 10 {
-                    wires.client(&frame);
-                }
-            })
-        };
+        counts_no_errors();
     a_server_that_allows_a_join_when_the_host_does_not_answer_is_caught
     by rights::a_host_without_an_answer_allows_nothing =>
         Link::command(|command| {
@@ -178,8 +169,20 @@ fn stores_what_it_rejects(text: &'static str) -> Link {
     })
 }
 
+/// Sends nothing but errors after the tenth one.
+pub(crate) fn counts_no_errors() -> Link {
+    let mut errors = 0;
+    Link::down(move |frame, wires| {
+        let is_error = frame.json().is_some_and(|event| event["type"] == "error");
+        errors += u32::from(is_error);
+        if is_error || errors < 10 {
+            wires.client(&frame);
+        }
+    })
+}
+
 /// Replaces a code in `closing` and in the close frame.
-fn closes_with(code: u16, other: u16) -> Link {
+pub(crate) fn closes_with(code: u16, other: u16) -> Link {
     Link::map_down(move |frame| {
         if frame.opcode() == 8 && frame.payload.starts_with(&code.to_be_bytes()) {
             return Some(Frame::close(&other.to_be_bytes()));

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use super::Shared;
 use crate::address::{LineLimits, PlainConnections};
 use crate::room::{CheckBody, MemoryStore, Rooms};
-use crate::session::{ReadQueues, Sessions, UserRates};
+use crate::session::{Identities, ReadQueues, Sessions};
 use crate::{Authorize, Bus, Chat, Limits, Message, NodeId, Store, Text};
 
 /// A builder of a [`Chat`]. The default is a chat of guests who send text, with rooms in memory.
@@ -87,16 +87,15 @@ impl Builder {
         // On a single server, ids are plain numbers.
         let node = self.node.or_else(|| self.bus.is_some().then(|| name.clone()));
         let sessions = Sessions::new(limits.connection.clone(), node);
-        let user_rates = UserRates::new(limits.rates.user);
+        let identities = Arc::new(Identities::new(limits.rates.user, self.authorize));
         let reads = Arc::new(ReadQueues::new(&limits.reads));
         let lines = LineLimits::new(limits.rates.log_lines);
         let plain = Arc::new(PlainConnections::new(&limits.connection, Arc::clone(&lines.closed)));
         let chat = Chat::new(Shared {
             rooms: Arc::new(Rooms::new(limits, store, self.check_body, (name.clone(), self.bus.clone()))),
             sessions: Arc::new(sessions),
-            user_rates,
+            identities,
             reads,
-            authorize: self.authorize,
             plain,
             lines,
             subscriptions: AtomicU64::new(u64::MAX),

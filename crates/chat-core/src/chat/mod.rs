@@ -16,13 +16,12 @@ use futures_util::future::{BoxFuture, FutureExt, Shared as SharedFuture};
 use tokio::time::{Instant, timeout};
 
 use crate::address::{LineLimit, LineLimits, PlainConnection, PlainConnections};
-use crate::authorize::Both;
 use crate::bus::{BusEvent, BusSink, Notice};
 use crate::room::Rooms;
-use crate::session::{Phase, ReadQueues, Reservation, Sessions, Ticket, UserRates};
+use crate::session::{Identification, Identities, Permit, Phase, ReadQueues, Reservation, Sessions, Ticket};
 use crate::stats::Counters;
 use crate::{
-    AdmitError, Authorize, Health, Identity, Limits, RoomName, Stats, TrustedProxies, Unavailable, User,
+    AdmitError, Health, Identify, Identity, Limits, RoomName, Stats, TrustedProxies, Unavailable, User,
     UserKey,
 };
 
@@ -49,9 +48,8 @@ type Closing = SharedFuture<BoxFuture<'static, Result<(), Unavailable>>>;
 pub(crate) struct Shared {
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) sessions: Arc<Sessions>,
-    pub(crate) user_rates: UserRates,
+    pub(crate) identities: Arc<Identities>,
     pub(crate) reads: Arc<ReadQueues>,
-    pub(crate) authorize: Option<Arc<dyn Authorize>>,
     pub(crate) lines: LineLimits,
     pub(crate) plain: Arc<PlainConnections>,
     /// The number of the next subscription. It counts down, since the numbers of connections count up.
@@ -115,7 +113,7 @@ impl Chat {
     /// let limits = Limits::default().with(|limits| limits.connection.max_connections = 1);
     /// let chat = Chat::builder().limits(limits).build();
     /// let ticket = chat.admit(Identity::from(User::new("7", "Ann")?))?;
-    /// assert_eq!(ticket.user().name(), "Ann");
+    /// assert_eq!(ticket.user().map(|user| user.name()), Some("Ann"));
     /// assert_eq!(chat.admit(chat.next_guest()).err(), Some(AdmitError::Full));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -138,19 +136,28 @@ impl Chat {
     pub(crate) fn admit_reserved(
         &self,
         reservation: Reservation,
-        Identity { user, rights, expires_at, limits }: Identity,
+        identity: Identity,
         peer: Option<SocketAddr>,
     ) -> Result<Ticket, AdmitError> {
-        let permit = reservation.admit(&user, limits.max_connections)?;
-        let user_rate = self.shared.user_rates.share(user.key(), limits.rate);
+        let permit = reservation.admit(&identity.user, identity.limits.max_connections)?;
+        let mut ticket = self.ticket(permit, Some(&identity.user), peer);
+        self.shared.identities.apply(identity, &mut ticket);
+        Ok(ticket)
+    }
+
+    /// Opens a connection whose user is named by its `hello`.
+    pub(crate) fn open_reserved(&self, reservation: Reservation, peer: Option<SocketAddr>) -> Ticket {
+        self.ticket(reservation.open(), None, peer)
+    }
+
+    fn ticket(&self, permit: Permit, user: Option<&User>, peer: Option<SocketAddr>) -> Ticket {
         let (rooms, reads) = (Arc::clone(&self.shared.rooms), Arc::clone(&self.shared.reads));
-        let lines = Arc::clone(&self.shared.lines.upgraded);
-        let authorize: Option<Arc<dyn Authorize>> = match (rights, self.shared.authorize.clone()) {
-            (Some(first), Some(second)) => Some(Arc::new(Both { first, second })),
-            (rights, host) => rights.or(host),
-        };
-        let ticket = Ticket::new(rooms, reads, authorize, permit, (user, peer), user_rate, lines);
-        Ok(ticket.with_expiry(expires_at))
+        Ticket::new(rooms, reads, Arc::clone(&self.shared.lines.upgraded), permit, user, peer)
+    }
+
+    /// Returns the check of credentials by the host, whose users get the rights and the rates of this chat.
+    pub(crate) fn identification(&self, identify: Arc<dyn Identify>) -> Arc<Identification> {
+        Arc::new(Identification::new(identify, Arc::clone(&self.shared.identities)))
     }
 
     /// Counts a connection for the address of its peer, while it serves plain requests. An adapter calls it for each

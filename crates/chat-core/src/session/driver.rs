@@ -5,12 +5,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chat_proto::Bucket;
-use chat_proto::session::{Effect, Session};
+use chat_proto::session::{Effect, Identified, Session};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::catch_up::CatchUps;
 use super::end::End;
+use super::hello::Hello;
 use super::operation::InFlight;
 use super::output::Output;
 use super::registry::Phase;
@@ -34,6 +35,7 @@ pub(super) struct Driver<'c, C> {
     pub(super) session: Session<Membership>,
     /// The operations in flight, oldest first, as those of the session.
     pub(super) in_flight: SmallVec<[InFlight; 1]>,
+    pub(super) hello: Option<Hello>,
     pub(super) catch_ups: CatchUps,
     pub(super) output: Output,
     pub(super) writer: Writer,
@@ -79,22 +81,26 @@ pub(super) enum Writer {
 impl<'c, C: Connection> Driver<'c, C> {
     pub(super) fn new(mut ticket: Box<Ticket>, connection: &'c mut C) -> Self {
         ticket.permit.begin_session();
-        let (limits, user) = (Arc::clone(ticket.limits()), ticket.user.clone());
-        let (mut session, welcome) =
-            Session::open(limits, user, ticket.permit.connection_id(), Duration::ZERO);
-        if let Some(rate) = ticket.user_rate.take() {
-            session.share_rate(rate);
-        }
+        let (limits, started, mut output) = (Arc::clone(ticket.limits()), Instant::now(), Output::default());
+        let mut session = match ticket.user.clone() {
+            Some(user) => {
+                let identified = Identified::new(user, ticket.permit.connection_id());
+                let identified = identified.until(ticket.take_expiry(started));
+                let (session, welcome) = Session::open(limits, identified, Duration::ZERO);
+                output.reply(Outgoing::Text(welcome.encode()));
+                session
+            }
+            None => Session::open_without_user(limits, Duration::ZERO),
+        };
+        session.share_rate(ticket.user_rate.take());
         ticket.permit.inbox().outlet.attach(connection.direct());
-        let mut output = Output::default();
-        output.reply(Outgoing::Text(welcome.encode()));
-        let started = Instant::now();
         Self {
             alarm: Alarm::new(started + session.deadline()),
             ticket,
             connection,
             session,
             in_flight: SmallVec::new(),
+            hello: None,
             catch_ups: CatchUps::default(),
             output,
             writer: Writer::Open { unflushed: false },
@@ -128,8 +134,11 @@ impl<'c, C: Connection> Driver<'c, C> {
         for round in 0..BURST {
             self.note_owed_bytes();
             // Output first: nothing goes out ahead of the welcome, not even a pong.
-            let mut moved =
-                self.poll_output(cx) | self.poll_operation(cx) | self.poll_input(cx) | self.poll_catch_up(cx);
+            let mut moved = self.poll_output(cx)
+                | self.poll_operation(cx)
+                | self.poll_hello(cx)
+                | self.poll_input(cx)
+                | self.poll_catch_up(cx);
             // Once, so that a busy session has its timers too, and before the session waits.
             if round == 0 || !moved {
                 moved |= self.poll_timer(cx);
@@ -187,6 +196,7 @@ impl<'c, C: Connection> Driver<'c, C> {
             match effect {
                 Effect::Reply(event) => self.reply(&event),
                 Effect::Ping => self.output.reply(Outgoing::Ping),
+                Effect::Identify(token) => self.begin_hello(token),
                 Effect::Perform(operation) => self.begin(operation),
                 Effect::Typing(room, active) => {
                     if let Some(membership) = self.session.membership(&room) {
@@ -230,6 +240,7 @@ impl<'c, C: Connection> Driver<'c, C> {
     fn is_finished(&self) -> bool {
         matches!(self.state, State::PeerEnded)
             && self.in_flight.is_empty()
+            && self.hello.is_none()
             && self.output.is_empty()
             && !self.has_unflushed()
     }
@@ -255,8 +266,9 @@ impl<'c, C: Connection> Driver<'c, C> {
             Writer::Open { .. } => None,
         };
         let (resumes, requested) = (self.resumes, self.requested.resumes);
-        let first =
-            [stall, deferred, failed, resumes, requested].into_iter().flatten().fold(liveness, Instant::min);
+        let credentials = self.session.credentials_deadline().map(|due| self.started + due);
+        let first = [stall, deferred, failed, resumes, requested, credentials];
+        let first = first.into_iter().flatten().fold(liveness, Instant::min);
         let Poll::Ready(now) = self.alarm.poll(cx, first) else {
             return false;
         };
@@ -272,6 +284,8 @@ impl<'c, C: Connection> Driver<'c, C> {
             }
         } else if is_due(deferred) {
             self.handle_deferred();
+        } else if is_due(credentials) {
+            effects = self.session.handle_credentials(self.now());
         } else if is_due(resumes) || is_due(requested) {
             // The next round reads again.
         } else if resumes.is_none() && self.wants_input() {

@@ -36,12 +36,10 @@ impl From<ErrorCode> for Refused {
 }
 
 impl Host {
-    pub(super) fn of(ticket: &Ticket) -> Self {
-        Self {
-            rooms: Arc::clone(&ticket.rooms),
-            authorize: ticket.authorize.clone(),
-            user: ticket.user.clone(),
-        }
+    /// Returns `None` if the user is not known yet.
+    pub(super) fn of(ticket: &Ticket) -> Option<Self> {
+        let (rooms, authorize) = (Arc::clone(&ticket.rooms), ticket.authorize.clone());
+        Some(Self { rooms, authorize, user: ticket.user.clone()? })
     }
 
     pub(super) async fn join(
@@ -72,26 +70,13 @@ impl Host {
         }
         let message = NewMessage::new(self.user.clone(), body).with_key(key);
         if self.authorize.is_none() {
-            return self.append(room, message);
+            return append_to(room, message, self.rooms);
         }
         let allowed = async move {
             self.may(&name, Action::Send { body: &message.body }).await?;
             Ok(Done::Allowed(room, message))
         };
         Work::Waiting(Kind::Other, allowed.boxed())
-    }
-
-    /// Begins to append a message that the host allows.
-    pub(super) fn append(self, room: Arc<LiveRoom>, message: NewMessage) -> Work {
-        let Self { rooms, user, .. } = self;
-        // The first message of a room counts against its user, so the others wait for its result.
-        let kind = if room.has_messages().load(Ordering::Relaxed) { Kind::Append } else { Kind::Other };
-        if let Err(wait) = rooms.may_create(&user, &room) {
-            rooms.counters.refuse(|limited| &mut limited.created);
-            return Work::answered(Outcome::TooEarly(wait));
-        }
-        let appended = async move { Ok(Done::Outcome(Outcome::Sent(append(&room, message, &rooms).await?))) };
-        Work::Waiting(kind, appended.boxed())
     }
 
     pub(super) async fn history(
@@ -181,4 +166,16 @@ impl From<SearchError> for Refused {
             _ => ErrorCode::Unavailable.into(),
         }
     }
+}
+
+/// Begins to append a message that the host allows.
+pub(super) fn append_to(room: Arc<LiveRoom>, message: NewMessage, rooms: Arc<Rooms>) -> Work {
+    // The first message of a room counts against its user, so the others wait for its result.
+    let kind = if room.has_messages().load(Ordering::Relaxed) { Kind::Append } else { Kind::Other };
+    if let Err(wait) = rooms.may_create(&message.user, &room) {
+        rooms.counters.refuse(|limited| &mut limited.created);
+        return Work::answered(Outcome::TooEarly(wait));
+    }
+    let appended = async move { Ok(Done::Outcome(Outcome::Sent(append(&room, message, &rooms).await?))) };
+    Work::Waiting(kind, appended.boxed())
 }

@@ -4,6 +4,7 @@ mod catch_up;
 mod driver;
 mod end;
 mod fair_queue;
+mod hello;
 mod host;
 mod input;
 mod kicks;
@@ -16,7 +17,7 @@ mod requested;
 mod send;
 mod ticket;
 
-pub(crate) use rates::UserRates;
+pub(crate) use hello::{Identification, Identities};
 pub(crate) use reads::ReadQueues;
-pub(crate) use registry::{Phase, Reservation, Sessions};
+pub(crate) use registry::{Permit, Phase, Reservation, Sessions};
 pub use ticket::Ticket;

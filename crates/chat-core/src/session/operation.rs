@@ -8,7 +8,7 @@ use chat_proto::session::{Action as Asked, Operation, Outcome};
 use futures_util::future::{BoxFuture, FutureExt};
 
 use super::driver::Driver;
-use super::host::{Host, Refused};
+use super::host::{Host, Refused, append_to};
 use crate::connection::Connection;
 use crate::room::{LiveRoom, Membership, OwnFlushes};
 use crate::{ErrorCode, LogBounds, NewMessage, RoomName};
@@ -118,7 +118,9 @@ impl<C: Connection> Driver<'_, C> {
                 }
             };
             match done {
-                Done::Allowed(room, message) => *work = Host::of(&self.ticket).append(room, message),
+                Done::Allowed(room, message) => {
+                    *work = append_to(room, message, Arc::clone(&self.ticket.rooms));
+                }
                 done => return Poll::Ready(done),
             }
         }
@@ -165,11 +167,13 @@ impl<C: Connection> Driver<'_, C> {
             self.forget(&name, true);
             return self.answer(Outcome::Left);
         }
+        let Some(host) = Host::of(&self.ticket) else {
+            return self.answer(ErrorCode::HelloRequired.into());
+        };
         let membership = self.session.membership(&name);
         let room = membership.map(|membership| Arc::clone(membership.room()));
         let is_direct = self.ticket.permit.inbox().outlet.is_attached();
         let sent_to = (is_direct && matches!(action, Asked::Send { .. })).then(|| name.clone());
-        let host = Host::of(&self.ticket);
         let work = match (action, room) {
             // The answer cannot be sent. The commands after this one are still carried out.
             (Asked::History(_) | Asked::Search(_) | Asked::Members { .. }, _)
@@ -231,7 +235,8 @@ impl<C: Connection> Driver<'_, C> {
                 Err(error) => ErrorCode::from(error).into(),
             };
         }
-        let who = (self.ticket.permit.connection(), self.ticket.user.clone());
+        let Some(user) = self.ticket.user.clone() else { return ErrorCode::HelloRequired.into() };
+        let who = (self.ticket.permit.connection(), user);
         let inbox = Arc::clone(self.ticket.permit.inbox());
         let rooms = Arc::clone(&self.ticket.rooms);
         match Membership::join(rooms, room, who, inbox, bounds, from) {

@@ -34,11 +34,20 @@ struct Index {
     /// The number of the last connection.
     last: u64,
     admitted: HashMap<UserKey, Vec<Arc<Control>>>,
-    /// Connections whose user is being identified, with the number of kicks before them.
-    reserved: BTreeMap<u64, u64>,
+    /// Connections whose user is not known yet.
+    reserved: BTreeMap<u64, Reserved>,
     kicks: u64,
     /// The kicks since the first of those connections, with their numbers.
     recent: VecDeque<(u64, UserKey)>,
+}
+
+/// A connection whose user is not known yet.
+#[derive(Debug)]
+struct Reserved {
+    /// The number of kicks before it.
+    kicks: u64,
+    /// `None` if the connection is not open yet. Otherwise it waits for a `hello`.
+    control: Option<Arc<Control>>,
 }
 
 impl Index {
@@ -49,17 +58,18 @@ impl Index {
 
     /// Forgets the kicks that no reserved connection can have missed.
     fn forget_kicks(&mut self) {
-        let first = self.reserved.first_key_value().map_or(self.kicks, |(_, before)| *before);
+        let first = self.reserved.first_key_value().map_or(self.kicks, |(_, reserved)| reserved.kicks);
         while self.recent.front().is_some_and(|(number, _)| *number <= first) {
             self.recent.pop_front();
         }
     }
 
     fn remove(&mut self, control: &Arc<Control>) {
-        let Some(controls) = self.admitted.get_mut(&control.user) else { return };
+        let Some(user) = &control.user else { return };
+        let Some(controls) = self.admitted.get_mut(user) else { return };
         controls.retain(|other| !Arc::ptr_eq(other, control));
         if controls.is_empty() {
-            self.admitted.remove(&control.user);
+            self.admitted.remove(user);
         }
     }
 }
@@ -68,10 +78,9 @@ impl Index {
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) inbox: Arc<Inbox>,
-    user: UserKey,
+    /// `None` if the connection waits for a `hello`.
+    user: Option<UserKey>,
     kicked: AtomicBool,
-    /// True once the credentials of the connection have expired.
-    expired: AtomicBool,
 }
 
 /// The phase of a chat's drain.
@@ -115,7 +124,7 @@ impl Sessions {
             let mut index = self.index.lock();
             index.last += 1;
             let (connection, before) = (index.last, index.kicks);
-            index.reserved.insert(connection, before);
+            index.reserved.insert(connection, Reserved { kicks: before, control: None });
             connection
         };
         let id = getrandom::u64().expect("the operating system always has random numbers once it is up");
@@ -156,7 +165,10 @@ impl Sessions {
     /// Enters a phase. A phase is never followed by an earlier one.
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::SeqCst);
-        let controls = self.index.lock().admitted.values().flatten().cloned().collect();
+        let index = self.index.lock();
+        let waiting = index.reserved.values().filter_map(|reserved| reserved.control.as_ref());
+        let controls = index.admitted.values().flatten().chain(waiting).cloned().collect();
+        drop(index);
         wake_all(controls);
     }
 
@@ -222,6 +234,25 @@ impl Reservation {
     ///
     /// [`AdmitError::FullForUser`] if the user has too many connections.
     pub(crate) fn admit(mut self, user: &User, max: Option<usize>) -> Result<Permit, AdmitError> {
+        let control = self.register(user, max, Arc::default())?;
+        Ok(Permit { reservation: self, control, is_serving: false })
+    }
+
+    /// Opens the connection without a user, who is [admitted](Permit::admit) later.
+    pub(crate) fn open(self) -> Permit {
+        let control = Arc::new(Control { inbox: Arc::default(), user: None, kicked: AtomicBool::new(false) });
+        if let Some(reserved) = self.sessions.index.lock().reserved.get_mut(&self.connection) {
+            reserved.control = Some(Arc::clone(&control));
+        }
+        Permit { reservation: self, control, is_serving: false }
+    }
+
+    fn register(
+        &mut self,
+        user: &User,
+        max: Option<usize>,
+        inbox: Arc<Inbox>,
+    ) -> Result<Arc<Control>, AdmitError> {
         let user = user.key();
         let mut index = self.sessions.index.lock();
         let max = max.unwrap_or(self.sessions.limits.max_per_user);
@@ -231,20 +262,16 @@ impl Reservation {
             self.sessions.refusals.lock().count(AdmitError::FullForUser);
             return Err(AdmitError::FullForUser);
         }
-        let before = index.reserved.remove(&self.connection);
-        let was_kicked = before.is_some_and(|before| index.was_kicked(&user, before));
-        let control = Arc::new(Control {
-            inbox: Arc::default(),
-            user: user.clone(),
-            kicked: AtomicBool::new(was_kicked),
-            expired: AtomicBool::new(false),
-        });
+        let reserved = index.reserved.remove(&self.connection);
+        let was_kicked = reserved.is_some_and(|reserved| index.was_kicked(&user, reserved.kicks));
+        let control =
+            Arc::new(Control { inbox, user: Some(user.clone()), kicked: AtomicBool::new(was_kicked) });
         // Most users have one connection.
         index.admitted.entry(user).or_insert_with(|| Vec::with_capacity(1)).push(Arc::clone(&control));
         index.forget_kicks();
         drop(index);
         self.control = Some(Arc::clone(&control));
-        Ok(Permit { reservation: self, control, is_serving: false })
+        Ok(control)
     }
 }
 
@@ -268,7 +295,7 @@ impl Drop for Reservation {
     }
 }
 
-/// A connection of a user.
+/// A connection that was admitted: one of a user, or one that waits for a `hello`.
 #[derive(Debug)]
 pub(crate) struct Permit {
     reservation: Reservation,
@@ -277,6 +304,13 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
+    /// Gives a connection without a user to a user, as [`Reservation::admit`] does.
+    pub(super) fn admit(&mut self, user: &User, max: Option<usize>) -> Result<(), AdmitError> {
+        let inbox = Arc::clone(&self.control.inbox);
+        self.control = self.reservation.register(user, max, inbox)?;
+        Ok(())
+    }
+
     /// Returns the connection's number in this process.
     pub(crate) fn connection(&self) -> u64 {
         self.reservation.connection
@@ -302,16 +336,9 @@ impl Permit {
     pub(crate) fn close_now(&self) -> Option<CloseCode> {
         if self.control.kicked.load(Ordering::SeqCst) {
             Some(CloseCode::Kicked)
-        } else if self.control.expired.load(Ordering::SeqCst) {
-            Some(CloseCode::TokenExpired)
         } else {
             (self.phase() == Phase::Ended).then_some(CloseCode::Restarting)
         }
-    }
-
-    /// Records that the credentials have expired, which closes the connection at once.
-    pub(crate) fn expire(&self) {
-        self.control.expired.store(true, Ordering::SeqCst);
     }
 
     /// Counts a session.

@@ -3,15 +3,16 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chat_proto::{Event, SharedRate};
+use chat_proto::{Event, SharedRate, session};
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{Span, field, info_span};
 
 use super::driver::Driver;
 use super::end::End;
+use super::hello::Identification;
 use super::output::Output;
 use super::reads::ReadQueues;
 use super::registry::{Permit, Phase};
@@ -23,7 +24,7 @@ use crate::{Authorize, CloseCode, Limits, User};
 /// The lines of a connection: its upgrade, and the end of its session.
 const LINES_PER_CONNECTION: u32 = 2;
 
-/// The right of one user to one session, over any connection. [`Chat::admit`](crate::Chat::admit) returns it.
+/// The right to one session, over any connection. [`Chat::admit`](crate::Chat::admit) returns it for a user.
 ///
 /// It counts as a connection until it is dropped or its session has ended.
 ///
@@ -50,61 +51,88 @@ pub struct Ticket {
     pub(super) reads: Arc<ReadQueues>,
     pub(super) authorize: Option<Arc<dyn Authorize>>,
     pub(super) permit: Permit,
-    pub(super) user: User,
+    /// `None` until a `hello` has named the user.
+    pub(super) user: Option<User>,
+    pub(super) identification: Option<Arc<Identification>>,
     peer: Option<SocketAddr>,
     pub(super) span: Span,
     pub(super) user_rate: Option<Box<dyn SharedRate>>,
     lines: Arc<LineLimit>,
     /// True if the connection has lines in the log. `None` until its first line.
     is_logged: Option<bool>,
-    /// `None` if the credentials do not expire, or have expired.
-    expiry: Mutex<Option<Expiry>>,
+    /// `None` if the credentials do not expire, or if the session has the time.
+    expiry: Mutex<Option<Box<Expiry>>>,
 }
 
 /// The time at which credentials expire.
-enum Expiry {
-    At(Instant),
-    Timer(Pin<Box<Sleep>>),
+struct Expiry {
+    at: Instant,
+    /// The same time for the client, in ms since the Unix epoch.
+    unix_ms: u64,
+    /// The timer of code that serves a connection itself.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Ticket {
     pub(crate) fn new(
         rooms: Arc<Rooms>,
         reads: Arc<ReadQueues>,
-        authorize: Option<Arc<dyn Authorize>>,
-        permit: Permit,
-        (user, peer): (User, Option<SocketAddr>),
-        user_rate: Option<Box<dyn SharedRate>>,
         lines: Arc<LineLimit>,
+        permit: Permit,
+        user: Option<&User>,
+        peer: Option<SocketAddr>,
     ) -> Self {
         let span = info_span!(
             "connection",
             id = %permit.connection_id(),
-            user = %user.id().escape_debug(),
+            user = user.map(|user| field::display(user.id().escape_debug())),
             peer = peer.map(field::display)
         );
-        let (is_logged, expiry) = (None, Mutex::default());
-        Self { rooms, reads, authorize, permit, user, peer, span, user_rate, lines, is_logged, expiry }
+        Self {
+            rooms,
+            reads,
+            authorize: None,
+            permit,
+            user: None,
+            identification: None,
+            peer,
+            span,
+            user_rate: None,
+            lines,
+            is_logged: None,
+            expiry: Mutex::default(),
+        }
     }
 
-    /// Sets the time at which the credentials expire.
-    pub(crate) fn with_expiry(self, expires_at: Option<SystemTime>) -> Self {
-        let left = expires_at.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
-        *self.expiry.lock() = left.and_then(|left| Instant::now().checked_add(left)).map(Expiry::At);
+    /// Sets the check of the credentials in a `hello`. Without it, the user of the connection does not change.
+    pub(crate) fn with_identification(mut self, identification: Option<Arc<Identification>>) -> Self {
+        self.identification = identification;
         self
     }
 
-    /// Records that the credentials have expired, and otherwise wakes the task at that time.
-    fn poll_expiry(&self, cx: &mut Context<'_>) {
+    /// Sets the time at which the credentials expire.
+    pub(super) fn set_expiry(&mut self, expires_at: Option<SystemTime>) {
+        let expiry = expires_at.and_then(|time| {
+            let left = time.duration_since(SystemTime::now()).unwrap_or_default();
+            let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+            let unix_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+            Some(Box::new(Expiry { at: Instant::now().checked_add(left)?, unix_ms, timer: None }))
+        });
+        *self.expiry.get_mut() = expiry;
+    }
+
+    /// Takes the time at which the credentials expire, for a session that started at this time.
+    pub(super) fn take_expiry(&mut self, started: Instant) -> Option<session::Expiry> {
+        let expiry = self.expiry.get_mut().take()?;
+        let at = expiry.at.saturating_duration_since(started);
+        Some(session::Expiry { at, unix_ms: expiry.unix_ms })
+    }
+
+    /// Returns true if the credentials have expired, and otherwise wakes the task at that time.
+    fn poll_expiry(&self, cx: &mut Context<'_>) -> bool {
         let mut expiry = self.expiry.lock();
-        if let Some(Expiry::At(at)) = *expiry {
-            *expiry = Some(Expiry::Timer(Box::pin(sleep_until(at))));
-        }
-        let Some(Expiry::Timer(timer)) = &mut *expiry else { return };
-        if timer.as_mut().poll(cx).is_ready() {
-            *expiry = None;
-            self.permit.expire();
-        }
+        let Some(Expiry { at, timer, .. }) = expiry.as_deref_mut() else { return false };
+        timer.get_or_insert_with(|| Box::pin(sleep_until(*at))).as_mut().poll(cx).is_ready()
     }
 
     /// Sets the address of the peer, for the log and for [`peer`](Self::peer). [`Endpoint`](crate::Endpoint) does this
@@ -134,9 +162,9 @@ impl Ticket {
         &self.rooms.limits
     }
 
-    /// Returns the user for whom the session speaks.
-    pub fn user(&self) -> &User {
-        &self.user
+    /// Returns the user for whom the session speaks, or `None` until a `hello` has named the user.
+    pub fn user(&self) -> Option<&User> {
+        self.user.as_ref()
     }
 
     /// Returns the name of the connection, which is also in the `welcome` event and in the log.
@@ -193,11 +221,7 @@ impl Ticket {
         let ticket = Box::new(self);
         async move {
             let mut driver = Driver::new(ticket, &mut connection);
-            let end = End::of(|cx| {
-                driver.ticket.poll_expiry(cx);
-                driver.poll(cx)
-            });
-            let end = end.await;
+            let end = End::of(|cx| driver.poll(cx)).await;
             let started = driver.started;
             let (ticket, unsent, received, sent) = driver.leave();
             Box::pin(ticket.close(&mut connection, end, unsent, (started, received, sent))).await;
@@ -237,9 +261,9 @@ impl Ticket {
     /// Code that serves a connection itself, instead of [`serve`](Self::serve), polls it.
     pub fn poll_close(&self, cx: &mut Context<'_>) -> Poll<CloseCode> {
         self.permit.inbox().waker.register(cx.waker());
-        self.poll_expiry(cx);
         match self.permit.close_now() {
             Some(code) => Poll::Ready(code),
+            None if self.poll_expiry(cx) => Poll::Ready(CloseCode::TokenExpired),
             None if self.permit.phase() == Phase::Draining => Poll::Ready(CloseCode::Restarting),
             None => Poll::Pending,
         }

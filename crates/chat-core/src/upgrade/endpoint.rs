@@ -1,26 +1,21 @@
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use std::{fmt, iter};
 
 use chat_proto::handshake::{Accept, OriginPolicy, Refusal, TrustedProxies, decide};
-use futures_util::FutureExt;
 use serde_json::{Map, Value};
 
 use super::handler::{Handler, MakeHandler};
 use super::refused::Refused;
+use crate::session::{Identification, Reservation};
 use crate::{
-    Answer, Chat, Denied, GuardedRequest, Health, Identify, IdentifyRequest, Identity, Limits, LogThrottle,
-    RequestContext, RequestHead, Ticket, Unavailable, Upgrade, timer,
+    Answer, Chat, Denied, GuardedRequest, Health, Identify, IdentifyRequest, Identity, Limits,
+    RequestContext, RequestHead, Ticket, Upgrade,
 };
 
 /// The pages of [`Endpoint::with_status_pages`].
 const STATUS_PAGES: [&str; 3] = ["/", "/healthz", "/readyz"];
-
-/// Time between two warnings about an identity.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The content security policy of the page. No other page may show it in a frame.
 const PAGE_POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -46,10 +41,9 @@ pub struct Endpoint {
     mode: UpgradeMode,
     has_status_pages: bool,
     readiness: Option<Arc<dyn Fn() -> Readiness + Send + Sync>>,
-    identify: Option<Arc<dyn Identify>>,
+    identification: Option<Arc<Identification>>,
     proxies: Arc<TrustedProxies>,
     handler: Option<MakeHandler>,
-    identity_warnings: Arc<LogThrottle>,
     has_logged_missing_layer: Arc<AtomicBool>,
 }
 
@@ -123,10 +117,9 @@ impl Endpoint {
             mode: UpgradeMode::default(),
             has_status_pages: false,
             readiness: None,
-            identify: None,
+            identification: None,
             proxies: Arc::default(),
             handler: None,
-            identity_warnings: Arc::default(),
             has_logged_missing_layer: Arc::default(),
         }
     }
@@ -149,7 +142,7 @@ impl Endpoint {
     /// Sets the host's decision about the user behind a request. Without it, each connection is a guest.
     #[must_use]
     pub fn identify(mut self, identify: impl Identify) -> Self {
-        self.identify = Some(Arc::new(identify));
+        self.identification = Some(self.chat.identification(Arc::new(identify)));
         self
     }
 
@@ -284,9 +277,8 @@ impl Endpoint {
         })?;
         // The connection is counted first: the host must not be asked about more requests than the chat can serve.
         let reservation = self.chat.reserve(context.peer.map(|peer| peer.ip()))?;
-        let identity = self.identity(head, context, &accept).await?;
-        let ticket = self.chat.admit_reserved(reservation, identity, context.peer)?;
-        Ok((accept, ticket, guard))
+        let ticket = self.ticket(reservation, head, context, &accept).await?;
+        Ok((accept, ticket.with_identification(self.identification.clone()), guard))
     }
 
     /// Logs once that the host has forgotten the layer, because the fix is in the host's code.
@@ -300,31 +292,31 @@ impl Endpoint {
         }
     }
 
-    async fn identity(
+    /// Asks for the user behind a request, and admits the connection.
+    async fn ticket(
         &self,
+        reservation: Reservation,
         head: &RequestHead<'_>,
         context: &RequestContext<'_>,
         accept: &Accept,
-    ) -> Result<Identity, Refusal> {
-        let Some(identify) = &self.identify else {
-            return Ok(accept.guest.clone().map_or_else(|| self.chat.next_guest(), Identity::from));
+    ) -> Result<Ticket, Refusal> {
+        let guest = accept.guest.as_ref();
+        let identity = match &self.identification {
+            None => Ok(guest.cloned().map_or_else(|| self.chat.next_guest(), Identity::from)),
+            Some(identification) => {
+                let request = IdentifyRequest::new(head, context, guest);
+                identification.identify(&request, self.limits().http.identify_timeout).await
+            }
         };
-        let limit = self.limits().http.identify_timeout;
-        let request = IdentifyRequest::new(head, context, accept.guest.as_ref());
-        // The call is inside the block too, because it may panic before it returns a future.
-        let identified = AssertUnwindSafe(async { identify.identify(&request).await });
-        let unavailable = match timer::timeout(limit, identified.catch_unwind()).await {
-            Ok(Ok(Ok(identity))) => return Ok(identity),
-            Ok(Ok(Err(Denied::Unauthorized))) => return Err(Refusal::Unauthorized),
-            Ok(Ok(Err(Denied::Unavailable(unavailable)))) => unavailable,
-            Ok(Err(_)) => Unavailable::new("the host's Identify panicked"),
-            Err(_) => Unavailable::new(format!("no answer within {limit:?}")),
-        };
-        if let Some(suppressed) = self.identity_warnings.permit(LOG_INTERVAL) {
-            let peer = context.peer.map(tracing::field::display);
-            tracing::warn!(cause = unavailable.cause(), peer, suppressed, "identity unavailable");
+        match identity {
+            Ok(identity) => Ok(self.chat.admit_reserved(reservation, identity, context.peer)?),
+            // Other code than the session reads no `hello`.
+            Err(Denied::HelloRequired) if self.handler.is_none() => {
+                Ok(self.chat.open_reserved(reservation, context.peer))
+            }
+            Err(Denied::Unavailable(_)) => Err(Refusal::Unavailable),
+            Err(_) => Err(Refusal::Unauthorized),
         }
-        Err(Refusal::Unavailable)
     }
 
     fn page(&self, head: &RequestHead<'_>) -> Option<Answer> {

@@ -27,6 +27,10 @@ pub struct ConnectionLimits {
     pub max_errors: usize,
     /// The period in which [`max_errors`](Self::max_errors) counts. Default 10 s.
     pub error_window: Duration,
+    /// Time for the first `hello` of a connection that opens without a user. Default 10 s.
+    pub hello_timeout: Duration,
+    /// Time from an `expiring` event until the credentials of the connection expire. Default 60 s.
+    pub expiry_notice: Duration,
     /// Silence after which the server pings. Default 20 s.
     pub ping_interval: Duration,
     /// Silence after that ping that ends the session. Default 20 s.
@@ -86,6 +90,8 @@ impl Default for ConnectionLimits {
             max_sends_in_flight: 32,
             max_errors: 10,
             error_window: Duration::from_secs(10),
+            hello_timeout: Duration::from_secs(10),
+            expiry_notice: Duration::from_secs(60),
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(20),
             send_buffer_bytes: 128 * 1024,

@@ -5,7 +5,7 @@ use crate::Rate;
 /// Rates at which clients may cause work. [`Rate::UNLIMITED`] lifts one.
 ///
 /// A command costs tokens: `ping`, `typing`, `send` and an invalid command 1, `join` and `leave` 2, `history`,
-/// `members` and `search` 5.
+/// `members`, `search` and `hello` 5.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RateLimits {

@@ -42,9 +42,13 @@ impl<M> Session<M> {
             Ok(command) => command,
             Err(Invalid { code, room }) => return self.error(now, reference, code, None, room),
         };
+        if self.user.is_none() && !matches!(command, Command::Hello { .. }) {
+            let room = command.room().cloned();
+            return self.error(now, reference, ErrorCode::HelloRequired, None, room);
+        }
         let (room, action) = match command {
             Command::Ping => return vec![Effect::Reply(Event::Pong { reference })],
-            Command::Hello => return self.error(now, reference, ErrorCode::AlreadyIdentified, None, None),
+            Command::Hello { token } => return self.begin_hello(reference, token),
             Command::Join { room, from } => {
                 if !self.rooms.contains(&room) && self.rooms.len() >= self.limits.connection.max_rooms {
                     return self.error(now, reference, ErrorCode::TooManyRooms, None, Some(room));
@@ -148,7 +152,7 @@ impl<M> Session<M> {
         effects
     }
 
-    fn error(
+    pub(super) fn error(
         &mut self,
         now: Duration,
         reference: Option<String>,

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use crate::command::JoinFrom;
+use crate::command::{JoinFrom, Token};
 use crate::room::{Joined, MembersPage};
 use crate::{AppendReceipt, CloseCode, ErrorCode, Event, Page, Range, RoomName, Search, SearchPage, User};
 
@@ -13,6 +13,9 @@ pub enum Effect {
     Reply(Event),
     /// Send a ping.
     Ping,
+    /// Ask the host about these credentials, and pass the answer to
+    /// [`Session::handle_identification`](super::Session::handle_identification). No other command is in flight then.
+    Identify(Token),
     /// Perform this in a room, and pass the result to [`Session::handle_outcome`](super::Session::handle_outcome).
     /// One operation is in flight at a time, unless [`Session::handle_submitted`](super::Session::handle_submitted)
     /// allows more messages. The results are passed on in the order of the operations.

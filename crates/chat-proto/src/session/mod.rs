@@ -12,16 +12,19 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 mod command;
+mod credentials;
 mod effect;
 mod haste;
 mod memberships;
 
+use credentials::Credentials;
+pub use credentials::{Expiry, Identified, NotIdentified};
 pub use effect::{Action, Effect, Operation, Outcome};
 use haste::Haste;
 use memberships::Memberships;
 
 use crate::command::Parsed;
-use crate::{Bucket, CloseCode, Event, Limits, LimitsNotice, ProtocolViolation, RoomName, SharedRate, User};
+use crate::{Bucket, CloseCode, Event, Limits, ProtocolViolation, RoomName, SharedRate, User};
 
 /// The state of one session. It holds the memberships of its rooms, each an `M`.
 ///
@@ -29,11 +32,12 @@ use crate::{Bucket, CloseCode, Event, Limits, LimitsNotice, ProtocolViolation, R
 /// use std::sync::Arc;
 /// use std::time::Duration;
 ///
-/// use chat_proto::session::{Action, Effect, Session};
+/// use chat_proto::session::{Action, Effect, Identified, Session};
 /// use chat_proto::{Event, Limits, User};
 ///
 /// let (limits, start) = (Arc::new(Limits::default()), Duration::ZERO);
-/// let (mut session, welcome) = Session::<()>::open(limits, User::guest("ann")?, "1".to_owned(), start);
+/// let ann = Identified::new(User::guest("ann")?, "1");
+/// let (mut session, welcome) = Session::<()>::open(limits, ann, start);
 /// assert!(matches!(welcome, Event::Welcome { .. }));
 ///
 /// let effects = session.handle_text(start, r#"{"type":"ping"}"#.into());
@@ -51,7 +55,9 @@ use crate::{Bucket, CloseCode, Event, Limits, LimitsNotice, ProtocolViolation, R
 /// ```
 pub struct Session<M> {
     limits: Arc<Limits>,
-    user: User,
+    /// `None` until a `hello` has named the user.
+    user: Option<User>,
+    credentials: Option<Box<Credentials>>,
     rooms: Memberships<M>,
     /// The operations in flight, oldest first. If there are several, all are messages.
     in_flight: SmallVec<[InFlight; 1]>,
@@ -104,22 +110,26 @@ pub struct RateRefusals {
 }
 
 impl<M> Session<M> {
-    /// Returns a session for `user`, and the welcome, which is sent first.
-    pub fn open(limits: Arc<Limits>, user: User, connection: String, now: Duration) -> (Self, Event) {
-        let welcome = Event::Welcome {
-            connection,
-            user: user.clone(),
-            limits: LimitsNotice {
-                max_frame: limits.wire.max_frame_bytes,
-                max_rooms: limits.connection.max_rooms,
-                max_body: limits.wire.max_body_bytes,
-                max_page: limits.wire.max_page_messages,
-            },
-            ping_interval: limits.connection.ping_interval.as_secs(),
-        };
-        let session = Self {
+    /// Returns a session for a user, and the welcome, which is sent first.
+    pub fn open(limits: Arc<Limits>, identified: Identified, now: Duration) -> (Self, Event) {
+        let mut session = Self::new(limits, now);
+        let welcome = session.identify(now, None, identified);
+        (session, welcome)
+    }
+
+    /// Returns a session without a user. Its first command must be `hello`, within
+    /// [`hello_timeout`](crate::ConnectionLimits::hello_timeout).
+    pub fn open_without_user(limits: Arc<Limits>, now: Duration) -> Self {
+        let until = now + limits.connection.hello_timeout;
+        let credentials = Some(Box::new(Credentials::missing(until)));
+        Self { credentials, ..Self::new(limits, now) }
+    }
+
+    fn new(limits: Arc<Limits>, now: Duration) -> Self {
+        Self {
             limits,
-            user,
+            user: None,
+            credentials: None,
             rooms: Memberships::new(),
             in_flight: SmallVec::new(),
             next: None,
@@ -132,14 +142,13 @@ impl<M> Session<M> {
             last_heard: now,
             pinged: None,
             phase: Phase::Open,
-        };
-        (session, welcome)
+        }
     }
 
-    /// Sets the rate that this session shares with the other sessions of its user. Without it, only the rate of the
+    /// Sets the rate that this session shares with the other sessions of its user. Without one, only the rate of the
     /// connection counts.
-    pub fn share_rate(&mut self, rate: Box<dyn SharedRate>) {
-        self.user_rate = Some(rate);
+    pub fn share_rate(&mut self, rate: Option<Box<dyn SharedRate>>) {
+        self.user_rate = rate;
     }
 
     /// Returns the numbers of commands that had no tokens, since the last call.
@@ -147,9 +156,9 @@ impl<M> Session<M> {
         std::mem::take(&mut self.refused)
     }
 
-    /// Returns the user for whom the session speaks.
-    pub fn user(&self) -> &User {
-        &self.user
+    /// Returns the user for whom the session speaks, or `None` until a `hello` has named the user.
+    pub fn user(&self) -> Option<&User> {
+        self.user.as_ref()
     }
 
     /// Returns the membership of a room.
@@ -177,10 +186,11 @@ impl<M> Session<M> {
         std::mem::replace(&mut self.rooms, Memberships::new()).into_all()
     }
 
-    /// Returns true if the session can take another text frame now.
+    /// Returns true if the session can take another text frame now. A session without a user has no backlog.
     pub fn wants_text(&self) -> bool {
+        let may_wait = self.user.is_some() || !self.has_hello();
         let waiting = self.backlog.len() + usize::from(self.next.is_some());
-        waiting < self.limits.connection.max_backlog_commands
+        may_wait && waiting < self.limits.connection.max_backlog_commands
     }
 
     /// Returns the time for which the peer must not be read, because it sends commands earlier than it was told. Zero
@@ -248,7 +258,7 @@ impl<M> Session<M> {
         if self.phase == Phase::Open {
             self.phase = Phase::Draining;
         }
-        if self.in_flight.is_empty() { self.close(CloseCode::Restarting) } else { Vec::new() }
+        if self.is_busy() { Vec::new() } else { self.close(CloseCode::Restarting) }
     }
 
     /// Records that the newest message in flight has its place in the order of its room. The next message may be in
@@ -273,18 +283,28 @@ impl<M> Session<M> {
             return Vec::new();
         }
         let mut effects = self.reply(now, reference, room, outcome);
+        self.take_backlog(now, &mut effects);
+        effects
+    }
+
+    /// Returns true if an operation or a `hello` is in flight.
+    fn is_busy(&self) -> bool {
+        !self.in_flight.is_empty() || self.has_hello()
+    }
+
+    /// Carries out the commands that have waited. After the last command of a drain, it closes the connection.
+    fn take_backlog(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         effects.extend(self.carry_out_waiting(now));
-        if self.in_flight.is_empty() && self.phase == Phase::Draining {
+        if !self.is_busy() && self.phase == Phase::Draining {
             effects.extend(self.close(CloseCode::Restarting));
         }
-        effects
     }
 
     /// Carries out the commands that wait, as far as they can be carried out now.
     fn carry_out_waiting(&mut self, now: Duration) -> Vec<Effect> {
         let mut effects = Vec::new();
         while self.phase != Phase::Closed {
-            if self.in_flight.is_empty()
+            if !self.is_busy()
                 && let Some(parsed) = self.next.take()
             {
                 effects.extend(self.carry_out_parsed(now, parsed));
@@ -304,7 +324,7 @@ impl<M> Session<M> {
         let may_overlap = |newest: &InFlight| {
             newest.is_submitted && self.in_flight.len() < self.limits.connection.max_sends_in_flight
         };
-        self.next.is_none() && self.in_flight.last().is_none_or(may_overlap)
+        self.next.is_none() && !self.has_hello() && self.in_flight.last().is_none_or(may_overlap)
     }
 }
 

@@ -85,8 +85,8 @@ pub enum ErrorCode {
     /// The user is muted in this room.
     #[error("you are muted in this room")]
     Muted,
-    /// The room could not store or read; a retry with the same key is safe.
-    #[error("the room is not available; a retry with the same key is safe")]
+    /// The room could not store or read, or the host could not check credentials. A retry with the same key is safe.
+    #[error("this is not available now; a retry with the same key is safe")]
     Unavailable,
     /// The room has no message at this position.
     #[error("no such message in this room")]

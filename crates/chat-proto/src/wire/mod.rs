@@ -14,4 +14,4 @@ pub(crate) use event::Message;
 pub use event::{Event, InvalidEvent, LimitsNotice, PresenceMode, PresenceState, RawEvent};
 
 /// The largest integer that every JSON reader can hold (2^53 - 1).
-const MAX_INTEGER: u64 = (1 << 53) - 1;
+pub(crate) const MAX_INTEGER: u64 = (1 << 53) - 1;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chat_proto::command::{Command, JoinFrom, parse};
 use chat_proto::room::Joined;
-use chat_proto::session::{Effect, Outcome, Session};
+use chat_proto::session::{Effect, Identified, NotIdentified, Outcome, Session};
 use chat_proto::{ErrorCode, Limits, LogBounds, PresenceMode, Range, Resumption, Search, User};
 use serde_json::Value;
 
@@ -24,8 +24,8 @@ fn member() -> Session<()> {
 }
 
 fn member_within(limits: Limits) -> Session<()> {
-    let user = User::guest("ada").expect("a good name");
-    let (mut session, _) = Session::open(Arc::new(limits), user, "1".to_owned(), Duration::ZERO);
+    let ada = Identified::new(User::guest("ada").expect("a good name"), "1");
+    let (mut session, _) = Session::open(Arc::new(limits), ada, Duration::ZERO);
     session.handle_text(Duration::ZERO, Bytes::from_static(br#"{"type":"join","room":"lobby"}"#));
     let bounds = LogBounds::new("e", 0);
     let resumption = Resumption { after: 0, recovered: true, gap: None };
@@ -40,7 +40,10 @@ fn answer(text: impl AsRef<[u8]>) -> Value {
 }
 
 fn answer_of(mut session: Session<()>, text: impl AsRef<[u8]>) -> Value {
-    let effects = session.handle_text(Duration::ZERO, Bytes::copy_from_slice(text.as_ref()));
+    let mut effects = session.handle_text(Duration::ZERO, Bytes::copy_from_slice(text.as_ref()));
+    if let [Effect::Identify(_)] = effects.as_slice() {
+        effects = session.handle_identification(Duration::ZERO, Err(NotIdentified::Unsupported));
+    }
     match effects.as_slice() {
         [Effect::Reply(event)] => serde_json::from_slice(&event.encode()).expect("an event is JSON"),
         other => panic!("{other:?}"),
@@ -82,8 +85,8 @@ fn send(fields: &str) -> (Option<String>, String) {
 #[test]
 fn every_command_of_the_table_is_read() {
     let lobby = |room: &chat_proto::RoomName| room.as_str() == "lobby";
-    assert!(matches!(command(r#"{"type":"hello"}"#), Ok(Command::Hello)));
-    assert!(matches!(command(r#"{"type":"hello","token":"t","name":"n"}"#), Ok(Command::Hello)));
+    let hello = r#"{"type":"hello","token":"t","name":7}"#;
+    assert!(matches!(command(hello), Ok(Command::Hello { token }) if token.as_str() == "t"));
     assert!(matches!(command(r#"{"type":"ping"}"#), Ok(Command::Ping)));
     assert!(
         matches!(command(r#"{"type":"leave","room":"lobby"}"#), Ok(Command::Leave { room }) if lobby(&room))

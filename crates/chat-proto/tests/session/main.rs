@@ -1,5 +1,6 @@
 //! A session over time: its answers, its pings, and its ends.
 
+mod hello;
 mod model;
 mod pages;
 mod random_command;
@@ -21,6 +22,7 @@ fn limits() -> Limits {
         limits.connection.max_rooms = 2;
         limits.connection.max_backlog_commands = 4;
         limits.connection.max_sends_in_flight = 3;
+        limits.connection.expiry_notice = 2 * SECOND;
         limits.rates.connection = Rate::UNLIMITED;
         limits.rates.user = Rate::UNLIMITED;
     })
@@ -43,6 +45,7 @@ enum Step {
     Wait(Duration),
     Deadline,
     Timer,
+    Credentials,
     SignOfLife,
     Drain,
     Binary,
@@ -62,6 +65,7 @@ impl Step {
                 model.timer();
             }
             Self::Timer => model.timer(),
+            Self::Credentials => model.credentials(),
             Self::SignOfLife => model.sign_of_life(),
             Self::Drain => model.drain(),
             Self::Binary => model.binary(),
@@ -88,6 +92,7 @@ fn step() -> impl Strategy<Value = Step> {
         40 => (0..3_000_u64).prop_map(|ms| Step::Wait(Duration::from_millis(ms))),
         15 => Just(Step::Deadline),
         20 => Just(Step::Timer),
+        20 => Just(Step::Credentials),
         10 => Just(Step::SignOfLife),
         2 => Just(Step::Drain),
         1 => Just(Step::Binary),
@@ -103,8 +108,10 @@ proptest! {
     fn every_command_is_answered_once_and_in_order(
         steps in proptest::collection::vec(step(), 0..120),
         has_rates in any::<bool>(),
+        has_user in any::<bool>(),
     ) {
-        let mut model = Model::new(if has_rates { limits_with_rates() } else { limits() });
+        let limits = if has_rates { limits_with_rates() } else { limits() };
+        let mut model = if has_user { Model::new(limits) } else { Model::without_user(limits) };
         for step in steps {
             step.take(&mut model);
         }

@@ -5,12 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chat_proto::session::{Effect, Operation, Outcome, Session};
+use chat_proto::session::{Effect, Expiry, Identified, NotIdentified, Operation, Outcome, Session};
 use chat_proto::{CloseCode, ErrorCode, Event, Limits, ProtocolViolation, User};
 use serde_json::{Value, json};
 
 use crate::random_command::{Answer, Expected, ROOMS, RandomCommand, answer_to, kind_of, known, outcome};
 use crate::tokens::{Tokens, UserRate};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The time at which sessions start.
+const START: Duration = Duration::from_secs(1_000);
 
 pub(crate) struct Model {
     /// A membership is the name of its room.
@@ -26,6 +31,12 @@ pub(crate) struct Model {
     is_submitted: bool,
     /// True if the next command was found not to be a message that can be carried out.
     is_held: bool,
+    /// True while a `hello` is in flight. Its command is the first of `owed`.
+    has_hello: bool,
+    /// The time by which the user must be known. `None` if it is.
+    hello_until: Option<Duration>,
+    /// The time at which the credentials expire, and that of the notice before, if the client was not told.
+    expires: Option<(Duration, Option<Duration>)>,
     errors: Vec<Duration>,
     connection_tokens: Tokens,
     user_tokens: Tokens,
@@ -44,13 +55,26 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn new(limits: Limits) -> Self {
-        let (limits, user) = (Arc::new(limits), User::guest("ada").expect("a good name"));
-        let now = Duration::from_secs(1_000);
-        let (mut session, welcome) = Session::open(Arc::clone(&limits), user, "7".to_owned(), now);
+        let limits = Arc::new(limits);
+        let (session, welcome) = Session::open(Arc::clone(&limits), user("ada"), START);
         assert!(matches!(welcome, Event::Welcome { .. }));
+        let mut model = Self::of(session, limits);
+        model.session.share_rate(Some(Box::new(model.user_rate.clone())));
+        model
+    }
+
+    /// Returns the model of a session whose first command must be `hello`.
+    pub(crate) fn without_user(limits: Limits) -> Self {
+        let limits = Arc::new(limits);
+        let session = Session::open_without_user(Arc::clone(&limits), START);
+        let hello_until = Some(START + limits.connection.hello_timeout);
+        Self { hello_until, ..Self::of(session, limits) }
+    }
+
+    fn of(session: Session<&'static str>, limits: Arc<Limits>) -> Self {
+        let now = START;
         let user_rate = UserRate::new(limits.rates.user);
         user_rate.set_time(now);
-        session.share_rate(Box::new(user_rate.clone()));
         Self {
             session,
             connection_tokens: Tokens::new(limits.rates.connection),
@@ -67,6 +91,9 @@ impl Model {
             in_flight: VecDeque::new(),
             is_submitted: false,
             is_held: false,
+            has_hello: false,
+            hello_until: None,
+            expires: None,
             errors: Vec::new(),
             heard: now,
             pinged: None,
@@ -100,10 +127,11 @@ impl Model {
 
     pub(crate) fn text(&mut self, command: RandomCommand) {
         let open = self.closed.is_none() && !self.draining;
-        let waiting = self.owed.len() - self.in_flight.len();
+        let waiting = self.owed.len() - self.in_flight.len() - usize::from(self.has_hello);
         let wants_text = self.session.wants_text();
         if open {
-            assert_eq!(wants_text, waiting < self.limits.connection.max_backlog_commands);
+            let may_wait = self.hello_until.is_none() || !self.has_hello;
+            assert_eq!(wants_text, may_wait && waiting < self.limits.connection.max_backlog_commands);
         }
         assert_eq!(self.session.reading_pause(self.now), self.pause());
         if !wants_text || !self.pause().is_zero() {
@@ -135,6 +163,9 @@ impl Model {
 
     /// Ends the oldest operation in flight, with a fitting outcome or with `refusal`.
     pub(crate) fn outcome(&mut self, refusal: Option<ErrorCode>, gap: bool) {
+        if self.has_hello {
+            return self.answer_hello(refusal, gap);
+        }
         let outcome = match (self.in_flight.front(), refusal) {
             (_, Some(code)) => code.into(),
             (Some(operation), None) => outcome(operation, gap, self.rooms.contains(known(&operation.room))),
@@ -143,6 +174,8 @@ impl Model {
         let Some(operation) = self.in_flight.pop_front() else {
             let effects = self.session.handle_outcome(self.now, outcome);
             assert!(effects.is_empty(), "no operation was in flight: {effects:?}");
+            let effects = self.session.handle_identification(self.now, Ok(user("eve")));
+            assert!(effects.is_empty(), "no hello was in flight: {effects:?}");
             return;
         };
         let room = known(&operation.room);
@@ -157,6 +190,71 @@ impl Model {
         let rest = effects.split_off(1 + gaps);
         self.check_outcome(refusal, effects);
         self.check(rest);
+    }
+
+    /// Answers a `hello`: with the user of the session if there is no refusal, and with a reason otherwise.
+    fn answer_hello(&mut self, refusal: Option<ErrorCode>, expires: bool) {
+        let expires = expires.then(|| self.now + 5 * SECOND);
+        let expiry = expires.map(|at| Expiry { at, unix_ms: 7 });
+        let (answer, expected) = match refusal {
+            None => (Ok(user("ada").until(expiry)), Ok(Ok("welcome"))),
+            Some(ErrorCode::Unavailable) => (Err(NotIdentified::Unavailable), Ok(Err("unavailable"))),
+            Some(ErrorCode::BadCursor) => (Err(NotIdentified::Unsupported), Ok(Err("already_identified"))),
+            Some(ErrorCode::KeyConflict) => {
+                (Err(NotIdentified::ConnectionLimit), Err(CloseCode::ConnectionLimit))
+            }
+            Some(ErrorCode::EmptyBody) if self.hello_until.is_none() => {
+                (Ok(user("eve")), Err(CloseCode::Unauthorized))
+            }
+            Some(_) => (Err(NotIdentified::Unauthorized), Err(CloseCode::Unauthorized)),
+        };
+        self.has_hello = false;
+        if refusal.is_none() && self.hello_until.is_some() {
+            self.session.share_rate(Some(Box::new(self.user_rate.clone())));
+        }
+        let mut effects = self.session.handle_identification(self.now, answer);
+        let expected = match expected {
+            _ if self.closed.is_some() => return self.check(effects),
+            Ok(reply) => reply,
+            Err(close) => return self.check_close(&effects, close),
+        };
+        let rest = effects.split_off(1);
+        let [Effect::Reply(reply)] = effects.as_slice() else { panic!("{effects:?}") };
+        let command = self.owed.pop_front().expect("a hello is owed");
+        if refusal.is_none() {
+            self.hello_until = None;
+            let notice = self.limits.connection.expiry_notice;
+            self.expires = expires.map(|at| (at, Some(self.now.max(at - notice))));
+        }
+        self.check_reply(&encoded(reply), expected, command.reference.as_deref(), None);
+        if self.hello_until.is_some_and(|until| until <= self.now) && !self.too_many_errors() {
+            return self.check_close(&rest, CloseCode::HelloTimeout);
+        }
+        self.check(rest);
+    }
+
+    /// Reports the time to the session, which may be a deadline of its credentials.
+    pub(crate) fn credentials(&mut self) {
+        let due = match (self.hello_until, self.expires) {
+            (Some(until), _) => (!self.has_hello).then_some(until),
+            (None, expires) => expires.map(|(at, notice)| notice.unwrap_or(at)),
+        };
+        if self.closed.is_none() {
+            assert_eq!(self.session.credentials_deadline(), due);
+        }
+        let effects = self.session.handle_credentials(self.now);
+        if self.closed.is_some() || due.is_none_or(|due| self.now < due) {
+            assert!(effects.is_empty(), "{effects:?}");
+        } else if self.hello_until.is_some() {
+            self.check_close(&effects, CloseCode::HelloTimeout);
+        } else if let Some((at, notice @ Some(_))) = &mut self.expires
+            && self.now < *at
+        {
+            *notice = None;
+            assert!(matches!(effects.as_slice(), [Effect::Reply(Event::Expiring { at: 7 })]), "{effects:?}");
+        } else {
+            self.check_close(&effects, CloseCode::TokenExpired);
+        }
     }
 
     pub(crate) fn timer(&mut self) {
@@ -199,7 +297,7 @@ impl Model {
 
     /// Ends all operations. Then no answer is missing.
     pub(crate) fn finish(&mut self) {
-        while !self.in_flight.is_empty() {
+        while self.is_busy() {
             self.outcome(None, false);
         }
         assert!(self.owed.is_empty() || self.closed.is_some(), "{:?}", self.owed);
@@ -252,7 +350,7 @@ impl Model {
         } else if self.too_many_errors() {
             Some(CloseCode::TooManyErrors)
         } else {
-            (self.draining && self.in_flight.is_empty()).then_some(CloseCode::Restarting)
+            (self.draining && !self.is_busy()).then_some(CloseCode::Restarting)
         };
         let left: Vec<_> = effects.collect();
         match (left.as_slice(), close) {
@@ -268,12 +366,13 @@ impl Model {
 
     /// Returns true if the next command is carried out, because nothing is in flight or because both are messages.
     fn carries_out_next(&mut self) -> bool {
-        if self.in_flight.is_empty() {
+        if !self.is_busy() {
             self.is_held = false;
             return true;
         }
         let Some(next) = self.owed.get(self.in_flight.len()) else { return false };
         if self.is_held
+            || self.has_hello
             || !self.is_submitted
             || self.in_flight.len() == self.limits.connection.max_sends_in_flight
         {
@@ -324,19 +423,30 @@ impl Model {
                 self.in_flight.push_back(operation);
                 self.is_submitted = false;
             }
+            (Effect::Identify(token), Answer::Identify) => {
+                assert_eq!(token.as_str(), "t");
+                self.has_hello = true;
+                self.owed.push_front(command);
+            }
             (effect, _) => panic!("{effect:?} for {command:?}"),
         }
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.in_flight.is_empty() || self.has_hello
     }
 
     /// Takes tokens. Returns the milliseconds to wait if they are not there.
     fn take_tokens(&mut self, cost: u32) -> u64 {
         let wait = match self.connection_tokens.missing_ms(self.now, cost) {
-            0 => self.user_tokens.missing_ms(self.now, cost),
+            0 if self.hello_until.is_none() => self.user_tokens.missing_ms(self.now, cost),
             wait => wait,
         };
         if wait == 0 {
             self.connection_tokens.take(cost);
-            self.user_tokens.take(cost);
+            if self.hello_until.is_none() {
+                self.user_tokens.take(cost);
+            }
             return 0;
         }
         self.refused_for_rate += 1;
@@ -364,8 +474,13 @@ impl Model {
 
     fn expected(&self, expected: &Expected) -> Answer {
         match *expected {
-            Expected::Pong => Answer::Event("pong"),
+            Expected::Hello => Answer::Identify,
             Expected::Refused(code, room) => Answer::Error(code, room),
+            Expected::Room(_, room) | Expected::Typing(room, _) if self.hello_until.is_some() => {
+                Answer::Error("hello_required", Some(room))
+            }
+            Expected::Pong if self.hello_until.is_some() => Answer::Error("hello_required", None),
+            Expected::Pong => Answer::Event("pong"),
             Expected::Room("join", room)
                 if self.rooms.contains(room) || self.rooms.len() < self.limits.connection.max_rooms =>
             {
@@ -401,6 +516,11 @@ impl Model {
             self.errors.iter().filter(|at| self.now - **at <= self.limits.connection.error_window).count();
         recent >= self.limits.connection.max_errors
     }
+}
+
+/// Returns a guest on the connection 7.
+fn user(name: &str) -> Identified {
+    Identified::new(User::guest(name).expect("a good name"), "7")
 }
 
 fn encoded(event: &Event) -> Value {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chat_proto::room::Joined;
-use chat_proto::session::{Effect, Outcome, Session};
+use chat_proto::session::{Effect, Identified, Outcome, Session};
 use chat_proto::{
     Event, Limits, LogBounds, NewMessage, Page, PresenceMode, Resumption, RoomName, SearchPage,
     StoredMessage, User,
@@ -117,7 +117,7 @@ fn a_page_of_0_1_or_2_messages_has_the_form_of_the_protocol() {
 #[test]
 fn a_log_that_returns_no_objects_of_text_is_unavailable() {
     let event = br#"{"type":"message","seq":8}"#;
-    let unavailable = r#"{"type":"error","ref":"1","code":"unavailable","message":"the room is not available; a retry with the same key is safe","room":"lobby"}"#;
+    let unavailable = r#"{"type":"error","ref":"1","code":"unavailable","message":"this is not available now; a retry with the same key is safe","room":"lobby"}"#;
     let garbage: [&[u8]; 10] = [
         b"",
         b"{",
@@ -148,7 +148,8 @@ fn a_log_that_returns_no_objects_of_text_is_unavailable() {
 /// Returns the reply to a member of the lobby.
 fn answer(command: &'static str, outcome: Outcome<()>) -> String {
     let (now, user) = (Duration::ZERO, User::guest("ann").expect("a good name"));
-    let (mut session, _) = Session::open(Arc::new(Limits::default()), user, "7".to_owned(), now);
+    let identified = Identified::new(user, "7");
+    let (mut session, _) = Session::open(Arc::new(Limits::default()), identified, now);
     let mut ask = |kind: &str, outcome| {
         let text = format!(r#"{{"type":"{kind}","ref":"1","room":"lobby","query":"hi"}}"#);
         let asked = session.handle_text(now, text.into());

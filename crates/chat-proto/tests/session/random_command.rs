@@ -8,6 +8,9 @@ use chat_proto::{
 use proptest::prelude::*;
 use proptest::sample::select;
 
+/// The fields of a `hello`.
+const HELLO: &str = r#""type":"hello","token":"t""#;
+
 pub(crate) const ROOMS: [&str; 4] = ["a", "b", "c", "로비"];
 
 /// The text of a command, and the expected reply by the table in PROTOCOL.md, section 3.
@@ -28,6 +31,8 @@ pub(crate) enum Expected {
     Typing(&'static str, bool),
     /// A command of this `type` that the room answers, with this event.
     Room(&'static str, &'static str),
+    /// `hello`.
+    Hello,
 }
 
 /// Returns any text that a peer may send, with or without a `ref`.
@@ -41,7 +46,7 @@ impl Expected {
     pub(crate) fn cost(&self) -> u32 {
         match self {
             Self::Room("join" | "leave", _) => 2,
-            Self::Room("history" | "members" | "search", _) => 5,
+            Self::Room("history" | "members" | "search", _) | Self::Hello => 5,
             _ => 1,
         }
     }
@@ -79,8 +84,9 @@ fn command() -> impl Strategy<Value = (Expected, String)> {
             (Expected::Typing(room, active), fields)
         }),
         2 => Just((Expected::Pong, r#""type":"ping""#.to_owned())),
+        2 => Just((Expected::Hello, HELLO.to_owned())),
         1 => select(vec![
-            ("already_identified", None, r#""type":"hello""#),
+            ("bad_command", None, r#""type":"hello""#),
             ("unknown_type", None, r#""type":"shout""#),
             ("bad_command", None, r#""type":7"#),
             ("bad_command", Some("a"), r#""type":"send","room":"a""#),
@@ -128,6 +134,7 @@ pub(crate) enum Answer {
     RateLimited(u64),
     Typing(&'static str, bool),
     Perform(&'static str, &'static str),
+    Identify,
 }
 
 pub(crate) fn known(room: &RoomName) -> &'static str {

@@ -1,4 +1,4 @@
-use chat_proto::command::{Command, JoinFrom, parse};
+use chat_proto::command::{Command, JoinFrom, Token, parse};
 use chat_proto::{Limits, Range, RoomName, Search, User};
 use proptest::prelude::*;
 
@@ -37,7 +37,7 @@ fn member() -> impl Strategy<Value = Option<User>> {
 
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
-        Just(Command::Hello),
+        text().prop_map(|token| Command::Hello { token: Token::new(token) }),
         Just(Command::Ping),
         (room(), join_from()).prop_map(|(room, from)| Command::Join { room, from }),
         room().prop_map(|room| Command::Leave { room }),

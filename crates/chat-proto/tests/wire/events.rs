@@ -80,9 +80,17 @@ fn event() -> impl Strategy<Value = Event> {
             Event::Closing { code: CloseCode::from(code), reason: reason.into(), reconnect_in_ms }
         });
     prop_oneof![
-        (text(), user(), integer()).prop_map(|(connection, user, ping_interval)| {
-            Event::Welcome { connection, user, limits: LimitsNotice::default(), ping_interval }
-        }),
+        (reference(), text(), user(), integer(), option::of(integer())).prop_map(
+            |(reference, connection, user, ping_interval, expires_at)| Event::Welcome {
+                reference,
+                connection,
+                user,
+                limits: LimitsNotice::default(),
+                ping_interval,
+                expires_at
+            }
+        ),
+        integer().prop_map(|at| Event::Expiring { at }),
         joined,
         (reference(), room()).prop_map(|(reference, room)| Event::Left { reference, room }),
         message(),
@@ -200,6 +208,7 @@ fn examples() -> Vec<Value> {
         json!({"type": "typing", "room": "lobby", "user": user, "active": true}),
         json!({"type": "gap", "room": "lobby", "epoch": "e", "from": 1, "to": 2}),
         json!({"type": "pong"}),
+        json!({"type": "expiring", "at": 1}),
         json!({"type": "closing", "code": 1012}),
         json!({"type": "error", "code": "gone"}),
     ]

@@ -1,6 +1,7 @@
 //! Commands: the requests of a client, each one JSON object in one text frame.
 
 mod read;
+mod token;
 mod write;
 
 use serde_json::value::RawValue;
@@ -9,6 +10,7 @@ use crate::{ErrorCode, Range, RoomName, Search, User};
 
 pub use read::parse;
 pub(crate) use read::parse_with;
+pub use token::Token;
 
 /// A request of a client, with all checks that need no state.
 ///
@@ -24,8 +26,11 @@ pub(crate) use read::parse_with;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Command {
-    /// Identifies the user of the connection.
-    Hello,
+    /// Identifies the user of the connection, or renews the credentials of that user.
+    Hello {
+        /// The credentials.
+        token: Token,
+    },
     /// Makes the connection a member of a room.
     Join {
         /// The room.
@@ -85,9 +90,23 @@ impl Command {
     /// Returns the tokens that the command costs. See [`RateLimits`](crate::RateLimits).
     pub fn cost(&self) -> u32 {
         match self {
-            Self::Hello | Self::Send { .. } | Self::Typing { .. } | Self::Ping => 1,
+            Self::Send { .. } | Self::Typing { .. } | Self::Ping => 1,
             Self::Join { .. } | Self::Leave { .. } => 2,
-            Self::History { .. } | Self::Members { .. } | Self::Search { .. } => 5,
+            Self::Hello { .. } | Self::History { .. } | Self::Members { .. } | Self::Search { .. } => 5,
+        }
+    }
+
+    /// Returns the room that the command names.
+    pub(crate) fn room(&self) -> Option<&RoomName> {
+        match self {
+            Self::Hello { .. } | Self::Ping => None,
+            Self::Join { room, .. }
+            | Self::Leave { room }
+            | Self::Send { room, .. }
+            | Self::History { room, .. }
+            | Self::Members { room, .. }
+            | Self::Search { room, .. }
+            | Self::Typing { room, .. } => Some(room),
         }
     }
 }

@@ -1,6 +1,6 @@
 use serde_json::value::RawValue;
 
-use super::{Command, Invalid, JoinFrom, Parsed};
+use super::{Command, Invalid, JoinFrom, Parsed, Token};
 use crate::wire::json::{Field, Fields};
 use crate::{ErrorCode, Limits, Range, RoomName, Search, User};
 
@@ -62,9 +62,9 @@ fn command(fields: &Fields<'_>, limits: &Limits, known: KnownRoom<'_>) -> Result
     let kind = fields.string(Field::Type, TYPE)?.ok_or(ErrorCode::BadCommand(TYPE))?;
     Ok(match kind {
         "hello" => {
-            fields.string(Field::Token, "`token` must be a string")?;
-            fields.string(Field::Name, "`name` must be a string")?;
-            Command::Hello
+            const TOKEN: &str = "`token` must be a string";
+            let token = fields.string(Field::Token, TOKEN)?.ok_or(ErrorCode::BadCommand(TOKEN))?;
+            Command::Hello { token: Token::new(token) }
         }
         "join" => Command::Join { room: room()?, from: from(fields, limits)? },
         "leave" => Command::Leave { room: room()? },

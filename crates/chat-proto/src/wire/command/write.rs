@@ -17,7 +17,7 @@ impl Command {
     pub fn encode(&self, reference: Option<&str>) -> String {
         let mut frame = Frame { reference, ..Frame::default() };
         match self {
-            Self::Hello => frame.kind = "hello",
+            Self::Hello { token } => (frame.kind, frame.token) = ("hello", Some(token.as_str())),
             Self::Join { room, from } => {
                 frame = frame.of("join", room);
                 match from {
@@ -93,6 +93,8 @@ struct Frame<'a> {
     query: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     active: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a RawValue>,
 }

@@ -31,8 +31,18 @@ use crate::{CloseCode, ErrorCode, Limits, RoomName, StoredMessage, User};
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the fields are those of PROTOCOL.md, section 4, word for word")]
 pub enum Event {
-    /// The first event on every connection.
-    Welcome { connection: String, user: User, limits: LimitsNotice, ping_interval: u64 },
+    /// The user of the connection, and the reply to `hello`. It comes before all other events, unless the connection
+    /// has no user yet.
+    Welcome {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        connection: String,
+        user: User,
+        limits: LimitsNotice,
+        ping_interval: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_at: Option<u64>,
+    },
     /// The reply to `join`.
     Joined {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -105,6 +115,8 @@ pub enum Event {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
+    /// The announcement that the credentials of the connection expire soon.
+    Expiring { at: u64 },
     /// The announcement that the server closes this connection.
     Closing {
         code: CloseCode,
@@ -212,7 +224,8 @@ impl Event {
     /// Returns the `ref` of the command that this event replies to.
     pub fn reference(&self) -> Option<&str> {
         match self {
-            Self::Joined { reference, .. }
+            Self::Welcome { reference, .. }
+            | Self::Joined { reference, .. }
             | Self::Left { reference, .. }
             | Self::Sent { reference, .. }
             | Self::History { reference, .. }
@@ -221,12 +234,12 @@ impl Event {
             | Self::Pong { reference }
             | Self::Error { reference, .. }
             | Self::Unknown { reference, .. } => reference.as_deref(),
-            Self::Welcome { .. }
-            | Self::Message { .. }
+            Self::Message { .. }
             | Self::Presence { .. }
             | Self::Occupancy { .. }
             | Self::Typing { .. }
             | Self::Gap { .. }
+            | Self::Expiring { .. }
             | Self::Closing { .. } => None,
         }
     }

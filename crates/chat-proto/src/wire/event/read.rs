@@ -75,6 +75,7 @@ pub struct RawEvent<'a> {
     #[serde(borrow)]
     pub limits: Option<&'a RawValue>,
     pub ping_interval: Option<u64>,
+    pub expires_at: Option<u64>,
 }
 
 impl<'a> RawEvent<'a> {
@@ -105,6 +106,7 @@ impl<'a> RawEvent<'a> {
             "welcome" => {
                 let need = Need("welcome");
                 Event::Welcome {
+                    reference,
                     connection: self.connection.to_string(),
                     user: need.of("user", part(self.user))?,
                     limits: match self.limits {
@@ -112,6 +114,7 @@ impl<'a> RawEvent<'a> {
                         None => Default::default(),
                     },
                     ping_interval: need.of("ping_interval", self.ping_interval)?,
+                    expires_at: self.expires_at,
                 }
             }
             "joined" => {
@@ -224,6 +227,7 @@ impl<'a> RawEvent<'a> {
                 }
             }
             "pong" => Event::Pong { reference },
+            "expiring" => Event::Expiring { at: Need("expiring").of("at", self.at)? },
             "closing" => Event::Closing {
                 code: CloseCode::from(Need("closing").of("code", part::<u16>(self.code))?),
                 reason: self.reason.to_string().into(),
