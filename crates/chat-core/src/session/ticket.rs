@@ -47,6 +47,7 @@ const LINES_PER_CONNECTION: u32 = 2;
 #[must_use = "a ticket that is dropped starts no session"]
 pub struct Ticket {
     pub(super) rooms: Arc<Rooms>,
+    limits: Arc<Limits>,
     pub(super) reads: Arc<ReadQueues>,
     pub(super) authorize: Option<Arc<dyn Authorize>>,
     pub(super) permit: Permit,
@@ -69,7 +70,7 @@ enum Expiry {
 
 impl Ticket {
     pub(crate) fn new(
-        rooms: Arc<Rooms>,
+        (rooms, limits): (Arc<Rooms>, Arc<Limits>),
         reads: Arc<ReadQueues>,
         authorize: Option<Arc<dyn Authorize>>,
         permit: Permit,
@@ -84,7 +85,20 @@ impl Ticket {
             peer = peer.map(field::display)
         );
         let (is_logged, expiry) = (None, Mutex::default());
-        Self { rooms, reads, authorize, permit, user, peer, span, user_rate, lines, is_logged, expiry }
+        Self {
+            rooms,
+            limits,
+            reads,
+            authorize,
+            permit,
+            user,
+            peer,
+            span,
+            user_rate,
+            lines,
+            is_logged,
+            expiry,
+        }
     }
 
     /// Sets the time at which the credentials expire.
@@ -129,9 +143,9 @@ impl Ticket {
         self.peer
     }
 
-    /// Returns the limits of the chat.
+    /// Returns the limits of the chat, with the rates that it had when the connection was admitted.
     pub fn limits(&self) -> &Arc<Limits> {
-        &self.rooms.limits
+        &self.limits
     }
 
     /// Returns the user for whom the session speaks.

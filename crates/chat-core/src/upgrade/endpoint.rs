@@ -7,6 +7,7 @@ use std::{fmt, iter};
 
 use chat_proto::handshake::{Accept, OriginPolicy, Refusal, TrustedProxies, decide};
 use futures_util::FutureExt;
+use parking_lot::RwLock;
 use serde_json::{Map, Value};
 
 use super::handler::{Handler, MakeHandler};
@@ -42,11 +43,11 @@ const PAGE_POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'non
 pub struct Endpoint {
     chat: Chat,
     path: Arc<str>,
-    origins: Arc<OriginPolicy>,
+    origins: Arc<RwLock<Arc<OriginPolicy>>>,
     mode: UpgradeMode,
     has_status_pages: bool,
     readiness: Option<Arc<dyn Fn() -> Readiness + Send + Sync>>,
-    identify: Option<Arc<dyn Identify>>,
+    identify: Arc<RwLock<Option<Arc<dyn Identify>>>>,
     proxies: Arc<TrustedProxies>,
     handler: Option<MakeHandler>,
     identity_warnings: Arc<LogThrottle>,
@@ -123,7 +124,7 @@ impl Endpoint {
             mode: UpgradeMode::default(),
             has_status_pages: false,
             readiness: None,
-            identify: None,
+            identify: Arc::default(),
             proxies: Arc::default(),
             handler: None,
             identity_warnings: Arc::default(),
@@ -142,15 +143,43 @@ impl Endpoint {
     /// below, or `*` for all. Each is an [`OriginPattern`](crate::OriginPattern); other texts admit nothing.
     #[must_use]
     pub fn allow_origins(mut self, origins: Vec<String>) -> Self {
-        self.origins = Arc::new(OriginPolicy::SameOriginOr(origins));
+        self.origins = Arc::new(RwLock::new(Arc::new(OriginPolicy::SameOriginOr(origins))));
         self
+    }
+
+    /// Replaces the origins of [`allow_origins`](Self::allow_origins) while the endpoint serves. It changes all clones
+    /// of this endpoint. Open connections stay.
+    ///
+    /// ```
+    /// use chat_core::{Chat, Endpoint};
+    ///
+    /// let endpoint = Endpoint::new(Chat::default()).allow_origins(vec!["https://old.example".to_owned()]);
+    /// endpoint.set_origins(vec!["https://new.example".to_owned()]);
+    /// ```
+    pub fn set_origins(&self, origins: Vec<String>) {
+        *self.origins.write() = Arc::new(OriginPolicy::SameOriginOr(origins));
     }
 
     /// Sets the host's decision about the user behind a request. Without it, each connection is a guest.
     #[must_use]
     pub fn identify(mut self, identify: impl Identify) -> Self {
-        self.identify = Some(Arc::new(identify));
+        self.identify = Arc::new(RwLock::new(Some(Arc::new(identify))));
         self
+    }
+
+    /// Replaces the decision of [`identify`](Self::identify) while the endpoint serves, for example to use other keys.
+    /// It changes all clones of this endpoint. `None` makes each connection a guest. Open connections stay.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use chat_core::{Chat, Denied, Endpoint, Identity, IdentifyRequest};
+    ///
+    /// let endpoint = Endpoint::new(Chat::default());
+    /// endpoint.set_identify(Some(Arc::new(|_: &IdentifyRequest<'_>| Err::<Identity, _>(Denied::Unauthorized))));
+    /// ```
+    pub fn set_identify(&self, identify: Option<Arc<dyn Identify>>) {
+        *self.identify.write() = identify;
     }
 
     /// Trusts proxies to report the address of the client. It then is the address in the log, for
@@ -260,7 +289,8 @@ impl Endpoint {
         head: &RequestHead<'_>,
         context: &RequestContext<'_>,
     ) -> Result<Upgrade, Refusal> {
-        let accept = decide(head, &self.origins, self.limits())?;
+        let origins = Arc::clone(&self.origins.read());
+        let accept = decide(head, &origins, self.limits())?;
         let guard = context.guard.clone().ok_or_else(|| {
             self.log_missing_layer();
             Refusal::Internal
@@ -289,7 +319,8 @@ impl Endpoint {
         context: &RequestContext<'_>,
         accept: &Accept,
     ) -> Result<Identity, Refusal> {
-        let Some(identify) = &self.identify else {
+        let identify = self.identify.read().clone();
+        let Some(identify) = identify else {
             return Ok(accept.guest.clone().map_or_else(|| self.chat.next_guest(), Identity::from));
         };
         let limit = self.limits().http.identify_timeout;
