@@ -5,8 +5,8 @@ use std::str::FromStr;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// The filter without directives of the operator. actix logs errors for requests that are merely malformed; errors of the server itself
-/// are returned to it, so nothing is lost.
+/// The filter without directives of the operator. actix logs errors for requests that are merely malformed; errors of
+/// the server itself are returned to it, so nothing is lost.
 const DEFAULT: &str = "info,actix_http=off";
 
 /// The directive that comes first, so that errors are logged unless another directive turns them off.

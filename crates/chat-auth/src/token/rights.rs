@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// The role of a user in a room. A later one has all rights of an earlier one.
 ///
-/// So far, [`None`](Self::None) forbids the room, and all other roles have the same effect: each one admits to the room,
-/// with reading and writing.
+/// So far, [`None`](Self::None) forbids the room, and all other roles have the same effect: each one admits to the
+/// room, with reading and writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
