@@ -78,12 +78,22 @@ impl Client {
         Self::upgrade(socket, address, name).await
     }
 
+    /// Connects with a token. The welcome is the first event to receive.
+    pub async fn with_token(address: SocketAddr, token: &str) -> Result<Self> {
+        let headers = format!("Sec-WebSocket-Protocol: chat.v1\r\nAuthorization: Bearer {token}\r\n");
+        Self::request(TcpSocket::new_v4()?, address, &handshake(&headers)).await
+    }
+
     async fn upgrade(socket: TcpSocket, address: SocketAddr, name: &str) -> Result<Self> {
+        let request = handshake("Sec-WebSocket-Protocol: chat.v1\r\n");
+        Self::request(socket, address, &request.replacen("/ws", &format!("/ws?name={name}"), 1)).await
+    }
+
+    async fn request(socket: TcpSocket, address: SocketAddr, request: &str) -> Result<Self> {
         let stream = within(socket.connect(address)).await??;
         stream.set_nodelay(true)?;
         let mut client = Self { stream, buffer: BytesMut::new(), references: 0 };
-        let request = handshake("Sec-WebSocket-Protocol: chat.v1\r\n");
-        client.write(request.replacen("/ws", &format!("/ws?name={name}"), 1).as_bytes()).await?;
+        client.write(request.as_bytes()).await?;
         loop {
             if let Some(end) = client.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
                 let head = client.buffer.split_to(end + 4);

@@ -1,24 +1,22 @@
-use std::env;
-use std::io::{self, Write};
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use chat_core::{
     HostPolicy, InvalidOrigin, Network, OriginPattern, RoomName, TrustedProxies, UpgradeMode, host_name,
 };
 use chat_sqlite::Options;
-use clap::builder::{BoolishValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{
-    Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, value_parser,
-};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Parser, Subcommand, ValueEnum, value_parser};
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
+use crate::directives::{Directives, log_level};
 use crate::limit_options::LimitOptions;
-use crate::links::is_service_link;
-use crate::refuse;
 use crate::retain::Retain;
 use crate::size::disk_bytes;
+use crate::token::TokenOptions;
+use crate::users::UserOptions;
 
 /// Connections that the kernel holds while the accept loop is busy.
 const BACKLOG: u32 = 4096;
@@ -29,9 +27,10 @@ const MEMORY: &str = ":memory:";
 /// Serve a chat over WebSocket: rooms with history, subprotocol chat.v1.
 ///
 /// Connect to /ws with any WebSocket client and send {"type":"join","ref":"1","room":"lobby","last":20}. Rooms are
-/// stored in ./chat-data, and an acknowledged message is on the disk. There is no authentication: each client is a
-/// guest. Each option can also be set by the environment variable that is named with it; an empty one counts as not
-/// set. The server refuses to start with an unknown CHATD_ variable.
+/// stored in ./chat-data, and an acknowledged message is on the disk. Each client is a guest, unless an option names
+/// the credentials of users. Each option can also be set by the environment variable that is named with it; an empty
+/// one counts as not set. The server refuses to start with an unknown CHATD_ variable. A file can set options, too:
+/// see --config.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -44,6 +43,11 @@ pub(crate) struct Config {
     /// The task to run instead of serving.
     #[command(subcommand)]
     pub(crate) task: Option<Task>,
+
+    /// Read options from this TOML file, in which max-connections = 100 means --max-connections 100; flags and
+    /// variables override it
+    #[arg(long, env = "CHATD_CONFIG", value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
 
     /// Listen on this address and port, like 0.0.0.0:8080; port 0 takes a free port and prints it
     #[arg(long, env = "CHATD_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
@@ -71,6 +75,11 @@ pub(crate) struct Config {
     #[arg(long, env = "CHATD_UPGRADE", value_name = "MODE", default_value = "hijack")]
     upgrade: Upgrade,
 
+    /// Set the level of log lines (error, warn, info, debug, trace, off), or directives like info,chat_core=debug
+    /// [default: info]
+    #[arg(long, env = "RUST_LOG", value_name = "LEVEL", value_parser = log_level)]
+    log_level: Option<Directives>,
+
     /// Set the format of log lines on standard error
     #[arg(long, env = "CHATD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
@@ -97,6 +106,9 @@ pub(crate) struct Config {
     #[command(flatten)]
     pub(crate) limits: LimitOptions,
 
+    #[command(flatten)]
+    pub(crate) users: UserOptions,
+
     /// Trust proxies in this network (10.0.0.0/8, ::1) to report the address of a client in X-Forwarded-For or
     /// Forwarded; repeatable, separated by commas
     #[arg(long, env = "CHATD_TRUST_PROXY", value_name = "NETWORK", action = ArgAction::Append, value_delimiter = ',')]
@@ -107,8 +119,8 @@ pub(crate) struct Config {
     #[arg(long, env = "CHATD_PROXY_PROTOCOL", value_parser = BoolishValueParser::new())]
     pub(crate) proxy_protocol: bool,
 
-    /// Give sessions this number of seconds, like 30, to end after SIGTERM, SIGINT or SIGHUP; a second SIGTERM or
-    /// SIGINT ends them at once
+    /// Give sessions this number of seconds, like 30, to end after SIGTERM or SIGINT; a second one ends them at
+    /// once
     #[arg(long, env = "CHATD_DRAIN_TIMEOUT", value_name = "SECONDS", default_value = "10",
           value_parser = value_parser!(u32).range(1..=3_600))]
     drain_timeout: u32,
@@ -119,7 +131,7 @@ pub(crate) struct Config {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Upgrade {
+pub(crate) enum Upgrade {
     /// Take the socket over from the web framework.
     Hijack,
     /// Use the web framework's own WebSocket.
@@ -135,9 +147,24 @@ enum Durability {
     Process,
 }
 
-/// A task on stored rooms. `export` and `check` may run while a server serves them.
+/// A task instead of serving.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
+    #[command(flatten)]
+    Store(StoreTask),
+    /// Print a token for development, or make a secret that signs tokens
+    Token(TokenOptions),
+    /// Check or print the configuration
+    Config {
+        /// The part to do
+        #[command(subcommand)]
+        task: ConfigTask,
+    },
+}
+
+/// A task on stored rooms. `export` and `check` may run while a server serves them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreTask {
     /// Write the messages of a room to standard output, oldest first, one JSON object per line
     Export {
         /// Name of the room
@@ -147,6 +174,15 @@ pub(crate) enum Task {
     Check,
     /// Make the files smaller after messages have expired, while no server uses them
     Compact,
+}
+
+/// A task on the configuration.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum ConfigTask {
+    /// Verify the options, the file of --config, and the key files; exit code 0 if they are right, 2 if not
+    Check,
+    /// Print the value of each option, and its source, as a configuration file
+    Print,
 }
 
 /// The format of log lines.
@@ -159,42 +195,42 @@ pub(crate) enum LogFormat {
 }
 
 impl Config {
-    /// Reads the options and the environment. The error is the exit code, after a line on standard error.
-    pub(crate) fn read(name: &'static str, modes: &[UpgradeMode]) -> Result<Self, ExitCode> {
-        let parsed = command(name, modes).try_get_matches().and_then(|m| Self::from_arg_matches(&m));
-        let config = parsed.map_err(|error| {
-            if error.use_stderr() {
-                refuse(&first_paragraph(&error.to_string()))
-            } else {
-                show(&error.to_string())
-            }
-        })?;
-        if let Some(unknown) = unknown_variable() {
-            return Err(refuse(&format!("unknown environment variable {unknown}")));
-        }
-        if let Some(problem) = config.contradiction() {
-            return Err(refuse(problem));
-        }
-        Ok(config)
-    }
-
-    /// Returns the error of options that exclude each other.
-    fn contradiction(&self) -> Option<&'static str> {
+    /// Returns the errors of options that exclude each other, each with the ids of those options.
+    pub(crate) fn contradictions(&self) -> Vec<(&'static [&'static str], String)> {
+        let mut found: Vec<(&'static [&'static str], String)> = self.users.contradictions();
+        let mut add = |options: &'static [&'static str], text: &str| found.push((options, text.to_owned()));
         let ages = self.retain.iter().filter(|retain| matches!(retain, Retain::Age(_))).count();
         if ages > 1 || self.retain.len() - ages > 1 {
-            return Some("--retain: give at most one age and one number of messages");
+            add(&["retain"], "--retain: give at most one age and one number of messages");
         }
         if self.proxy_protocol && self.trust_proxy.is_empty() {
-            return Some("--proxy-protocol: name the proxies with --trust-proxy");
+            add(&["proxy_protocol"], "--proxy-protocol: name the proxies with --trust-proxy");
         }
-        if self.data().is_some() {
+        let is_stored = self.durability.is_some() || !self.retain.is_empty() || self.max_disk.is_some();
+        if self.data().is_none() && matches!(self.task, Some(Task::Store(_))) {
+            add(&["data"], "--data: a task needs a directory, not :memory:");
+        } else if self.data().is_none() && is_stored {
+            let text = "--data: --durability, --retain and --max-disk need a directory, not :memory:";
+            add(&["data", "durability", "retain", "max_disk"], text);
+        }
+        // A name is looked up later.
+        let is_about_serving = matches!(self.task, None | Some(Task::Config { .. }));
+        let address = self.listen.parse().ok().filter(|_| is_about_serving);
+        if let Some(text) = address.and_then(|address| self.exposure(address)) {
+            add(&["listen"], &text);
+        }
+        found
+    }
+
+    /// Returns an error if everyone who can reach this address could use the chat, and the operator has not said so.
+    pub(crate) fn exposure(&self, address: SocketAddr) -> Option<String> {
+        if address.ip().to_canonical().is_loopback() || self.users.are_known() || self.users.guests {
             return None;
         }
-        if self.task.is_some() {
-            return Some("--data: a task needs a directory, not :memory:");
-        }
-        (self.durability.is_some() || !self.retain.is_empty() || self.max_disk.is_some())
-            .then_some("--data: --durability, --retain and --max-disk need a directory, not :memory:")
+        Some(format!(
+            "--listen: everyone who can reach {address} could use the chat: require tokens (--token-secret, \
+             --token-public-key or --token-jwks), or admit guests with --guests"
+        ))
     }
 
     pub(crate) async fn bind(&self) -> io::Result<TcpListener> {
@@ -216,6 +252,10 @@ impl Config {
         let is_loopback =
             listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
         if is_loopback { HostPolicy::LocalOr(self.allow_host.clone()) } else { HostPolicy::Any }
+    }
+
+    pub(crate) fn log_level(&self) -> Directives {
+        self.log_level.clone().unwrap_or_default()
     }
 
     pub(crate) fn upgrade_mode(&self) -> UpgradeMode {
@@ -254,31 +294,12 @@ impl Config {
 }
 
 impl Upgrade {
-    fn mode(self) -> UpgradeMode {
+    pub(crate) fn mode(self) -> UpgradeMode {
         match self {
             Self::Hijack => UpgradeMode::Hijack,
             Self::Framework => UpgradeMode::Framework,
         }
     }
-}
-
-/// Returns the command line of a binary whose adapter has these modes.
-fn command(name: &'static str, modes: &[UpgradeMode]) -> Command {
-    let values: Vec<PossibleValue> = Upgrade::value_variants()
-        .iter()
-        .filter(|upgrade| modes.contains(&upgrade.mode()))
-        .filter_map(Upgrade::to_possible_value)
-        .collect();
-    let upgrade = PossibleValuesParser::new(values).try_map(|value| Upgrade::from_str(&value, false));
-    Config::command()
-        .name(name)
-        .mut_arg("upgrade", |argument| argument.value_parser(upgrade))
-        .mut_args(|argument| if is_set_to_nothing(&argument) { argument.env(None) } else { argument })
-}
-
-/// Returns true if the variable of an option is empty. Such a variable counts as not set.
-fn is_set_to_nothing(argument: &Arg) -> bool {
-    argument.get_env().and_then(env::var_os).is_some_and(|value| value.is_empty())
 }
 
 /// Parses an origin, and returns it as browsers send it.
@@ -293,31 +314,6 @@ fn host(text: &str) -> Result<String, &'static str> {
         Some(name) if name == text => Ok(text.to_owned()),
         _ => Err("a host is a name like chat.example, without a scheme and a port"),
     }
-}
-
-/// Returns a variable that starts with `CHATD_` but is no option. A misspelt name would otherwise be ignored silently.
-fn unknown_variable() -> Option<String> {
-    let command = Config::command();
-    let known: Vec<_> = command.get_arguments().filter_map(Arg::get_env).collect();
-    env::vars_os()
-        .filter(|(name, _)| !known.contains(&name.as_os_str()))
-        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
-        .filter(|(name, _)| name.starts_with("CHATD_"))
-        .find(|(name, value)| !is_service_link(name, value, |other| env::var(other).ok()))
-        .map(|(name, _)| name.escape_debug().to_string())
-}
-
-/// Returns the first paragraph of an error of clap, without the usage that follows it.
-fn first_paragraph(message: &str) -> String {
-    let message = message.strip_prefix("error: ").unwrap_or(message);
-    let lines: Vec<_> = message.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-    lines.join(" ")
-}
-
-fn show(text: &str) -> ExitCode {
-    // The reader may be gone.
-    let _ignored = io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
-//! The directives of `RUST_LOG`.
+//! The directives of `--log-level` and `RUST_LOG`.
 
 use std::str::FromStr;
 
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// The filter without `RUST_LOG`. actix logs errors for requests that are merely malformed; errors of the server itself
-/// are returned to it, so nothing is lost.
+/// The filter without directives of the operator. actix logs errors for requests that are merely malformed; errors of
+/// the server itself are returned to it, so nothing is lost.
 const DEFAULT: &str = "info,actix_http=off";
 
 /// The directive that comes first, so that errors are logged unless another directive turns them off.
@@ -15,11 +16,12 @@ const ERRORS: &str = "error";
 const WARNING: &str = "chatd::directives=warn";
 
 /// Beginnings of the targets that have log lines.
-const TARGETS: [&str; 15] = [
+const TARGETS: [&str; 17] = [
     "actix",
     "axum",
     "chat_actix",
     "chat_adapter",
+    "chat_auth",
     "chat_core",
     "chat_sqlite",
     "chatd",
@@ -27,6 +29,7 @@ const TARGETS: [&str; 15] = [
     "hyper",
     "mio",
     "rusqlite",
+    "rustls",
     "tokio",
     "tower",
     "tungstenite",
@@ -34,14 +37,30 @@ const TARGETS: [&str; 15] = [
 ];
 
 /// The directives for log lines, and a warning for the operator.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Directives {
     pub(crate) text: String,
     /// The first target that has no log lines.
     pub(crate) unknown_target: Option<String>,
 }
 
+impl Default for Directives {
+    fn default() -> Self {
+        Self { text: DEFAULT.to_owned(), unknown_target: None }
+    }
+}
+
 impl Directives {
+    /// Returns the filter.
+    pub(crate) fn filter(&self) -> EnvFilter {
+        EnvFilter::new(&self.text)
+    }
+
+    /// Returns true if a directive depends on spans.
+    pub(crate) fn has_spans(&self) -> bool {
+        self.text.contains('[')
+    }
+
     /// Logs the warning, if there is one.
     pub(crate) fn warn(&self) {
         if let Some(target) = &self.unknown_target {
@@ -50,12 +69,24 @@ impl Directives {
     }
 }
 
-/// Reads the value of `RUST_LOG`; an empty one means that it is not set.
+/// Parses the value of `--log-level` or `RUST_LOG`.
+pub(crate) fn log_level(wanted: &str) -> Result<Directives, String> {
+    let directives = read(wanted).map_err(|word| {
+        let word = word.escape_debug();
+        format!(
+            "`{word}` is neither a level (error, warn, info, debug, trace, off) nor a target like chat_core"
+        )
+    })?;
+    EnvFilter::try_new(&directives.text).map_err(|error| error.to_string())?;
+    Ok(directives)
+}
+
+/// Reads directives. An empty text means that there are none.
 ///
 /// The error is a word that is neither a level nor a target. It would turn off all log lines.
-pub(crate) fn read(wanted: &str) -> Result<Directives, String> {
+fn read(wanted: &str) -> Result<Directives, String> {
     if wanted.trim().is_empty() {
-        return Ok(Directives { text: DEFAULT.to_owned(), unknown_target: None });
+        return Ok(Directives::default());
     }
     let mut unknown_target = None;
     for directive in wanted.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
@@ -104,7 +135,7 @@ mod tests {
             "chat_core[connection{user=ann}]=debug",
         ] {
             assert_eq!(unknown(wanted), None, "{wanted}");
-            let filter = read(wanted).expect("valid").text.parse::<tracing_subscriber::EnvFilter>();
+            let filter = read(wanted).expect("valid").text.parse::<EnvFilter>();
             assert!(filter.is_ok(), "{wanted}: {filter:?}");
         }
         assert_eq!(unknown("info,my_service=debug").as_deref(), Some("my_service"));
@@ -114,7 +145,7 @@ mod tests {
     fn the_warning_about_an_unknown_target_passes_its_own_filter() {
         for wanted in ["chat_cor=debug", "my_service=debug", "off,my_service=debug", "error,my_service=off"] {
             let directives = read(wanted).expect("valid directives");
-            let filter: tracing_subscriber::EnvFilter = directives.text.parse().expect("valid directives");
+            let filter: EnvFilter = directives.text.parse().expect("valid directives");
             let (sender, lines) = std::sync::mpsc::channel();
             let writer = move || Line(sender.clone());
             let subscriber =
@@ -152,8 +183,7 @@ mod tests {
         for (wanted, logs_errors) in
             [("foo=debug", true), ("chat_core=warn", true), ("off", false), ("warn", true)]
         {
-            let filter: tracing_subscriber::EnvFilter =
-                read(wanted).expect("valid").text.parse().expect("valid");
+            let filter: EnvFilter = read(wanted).expect("valid").text.parse().expect("valid");
             let subscriber = tracing_subscriber::registry().with(filter.with_filter(LevelFilter::TRACE));
             let logs = tracing::subscriber::with_default(
                 subscriber,

@@ -7,33 +7,43 @@ pub mod echo;
 
 mod batches;
 mod config;
+mod config_file;
 mod descriptors;
 mod directives;
 mod limit_options;
 mod links;
+mod load;
+mod log_filter;
 mod logs;
 mod lost_lines;
+mod reload;
 mod retain;
 mod signals;
 mod size;
 mod status_line;
 mod storage;
 mod tasks;
+mod token;
+mod users;
+mod values;
 
 use std::future::Future;
 use std::io::{self, Write};
 use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::{Chat, Drained, Endpoint, HostPolicy, Limits, ProxyProtocol, UpgradeMode};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
 
-use config::Config;
+use config::{Config, ConfigTask, Task};
 use descriptors::Descriptors;
-use signals::Signals;
+use load::{Loaded, Sources};
+use reload::Reload;
+use signals::{Request, Signals};
 use storage::Storage;
 
 /// Time for tasks that are still running at the end.
@@ -68,33 +78,54 @@ impl Service {
     }
 }
 
-/// Runs a binary: reads the options, serves until a signal, drains, closes the store. Or runs a task instead.
+/// Runs a binary: reads the options, serves until a signal, drains, closes the store. Or runs a task instead. SIGHUP
+/// reads the options again.
 ///
 /// The exit code is 0 after a drain that abandoned no connection. It is 1 if a connection was abandoned, a second
 /// signal came, the adapter failed, or the store was not closed in time and in order. It is 2, with one line on
-/// standard error, if an option is wrong, the address is in use, or the store cannot be opened.
+/// standard error for each mistake, if an option is wrong, the address is in use, or the store cannot be opened.
 pub fn run<F>(name: &'static str, modes: &[UpgradeMode], serve: impl FnOnce(Service) -> F) -> ExitCode
 where
     F: Future<Output = io::Result<()>>,
 {
-    let config = match Config::read(name, modes) {
-        Ok(config) => config,
-        Err(code) => return code,
+    let sources = Sources::new(name, modes);
+    let loaded = match sources.read() {
+        Ok(loaded) => loaded,
+        Err(not_loaded) => return not_loaded.show(),
     };
-    if let (Some(task), Some(dir)) = (&config.task, config.data()) {
-        return tasks::run(task, dir);
+    if let Some(task) = &loaded.config.task {
+        return run_task(task, &loaded);
     }
     descriptors::raise_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&format!("cannot start threads: {error}")),
     };
-    let code = runtime.block_on(supervise(name, config, serve));
+    let code = runtime.block_on(supervise(name, sources, loaded, serve));
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     code
 }
 
-async fn supervise<F>(name: &'static str, config: Config, serve: impl FnOnce(Service) -> F) -> ExitCode
+fn run_task(task: &Task, Loaded { config, values }: &Loaded) -> ExitCode {
+    match (task, config.data()) {
+        (Task::Token(options), _) => options.run(),
+        (Task::Config { task: ConfigTask::Print }, _) => show(&values.to_toml()),
+        (Task::Config { task: ConfigTask::Check }, _) => {
+            let problems = config.users.check();
+            problems.iter().for_each(|problem| complain(problem));
+            if problems.is_empty() { show("the configuration is valid\n") } else { ExitCode::from(2) }
+        }
+        (Task::Store(task), Some(dir)) => tasks::run(task, dir),
+        (Task::Store(_), None) => refuse("--data: a task needs a directory, not :memory:"),
+    }
+}
+
+async fn supervise<F>(
+    name: &'static str,
+    sources: Sources,
+    Loaded { config, values }: Loaded,
+    serve: impl FnOnce(Service) -> F,
+) -> ExitCode
 where
     F: Future<Output = io::Result<()>>,
 {
@@ -102,9 +133,14 @@ where
         Ok(listener) => listener,
         Err(error) => return refuse(&format!("cannot listen on {}: {error}", config.listen)),
     };
-    let _logs = match logs::start(config.log_format) {
-        Ok(logs) => logs,
-        Err(error) => return refuse(&format!("RUST_LOG: {error}")),
+    let address = listener.local_addr().ok();
+    if let Some(problem) = address.and_then(|address| config.exposure(address)) {
+        return refuse(&problem);
+    }
+    let (_logs, log) = logs::start(config.log_format, &config.log_level());
+    let users = match config.users.open().await {
+        Ok(users) => users,
+        Err(problem) => return refuse(&problem),
     };
     // This blocks, while there is nothing else to do. A signal ends the process at once, as a crash would.
     let storage = match Storage::open(&config) {
@@ -115,7 +151,8 @@ where
         Ok(signals) => signals,
         Err(error) => return refuse(&format!("cannot listen for signals: {error}")),
     };
-    let max_connections = Descriptors::count().max_connections(config.max_connections());
+    let descriptors = Descriptors::count();
+    let max_connections = descriptors.max_connections(config.max_connections());
     announce(name, &listener);
 
     let drain_timeout = config.drain_timeout();
@@ -123,21 +160,28 @@ where
     let (stopping, stop) = watch::channel(false);
     let hosts = config.hosts(&listener);
     let proxies = config.proxy_protocol.then(|| ProxyProtocol::new(config.trusted_proxies()));
-    let service = Service { endpoint: endpoint(&chat, config, storage), listener, proxies, hosts, stop };
+    let endpoint = endpoint(&chat, config, storage);
+    endpoint.set_identify(users);
+    let reload =
+        start_reloads(Reload { sources, values, endpoint: endpoint.clone(), address, descriptors, log });
+    let service = Service { endpoint, listener, proxies, hosts, stop };
     let mut serving = pin!(serve(service));
 
-    let signal = tokio::select! {
-        result = &mut serving => {
-            log_failure(result);
-            chat.drain(drain_timeout).await;
-            return ExitCode::from(1);
+    let signal = loop {
+        let request = tokio::select! {
+            result = &mut serving => {
+                log_failure(result);
+                chat.drain(drain_timeout).await;
+                return ExitCode::from(1);
+            }
+            request = signals.next() => request,
+        };
+        match request {
+            Request::Reload => reload.notify_one(),
+            Request::End(signal) => break signal,
         }
-        signal = signals.next() => signal,
     };
     info!(signal, timeout = ?drain_timeout, "drain started");
-    if signal == "SIGHUP" {
-        warn!(signal, "configuration not reloaded: the signal drains the server; start it again");
-    }
     let drained = tokio::select! {
         drained = chat.drain(drain_timeout) => drained,
         // Requests are answered during the drain.
@@ -169,6 +213,19 @@ where
             ExitCode::from(1)
         }
     }
+}
+
+/// Starts the task that reloads the configuration, one reload at a time. It begins one after each notification.
+fn start_reloads(mut reload: Reload) -> Arc<Notify> {
+    let requested = Arc::new(Notify::new());
+    let requests = Arc::clone(&requested);
+    drop(tokio::spawn(async move {
+        loop {
+            requests.notified().await;
+            reload.run().await;
+        }
+    }));
+    requested
 }
 
 fn limits(config: &Config, max_connections: usize) -> Limits {
@@ -206,11 +263,23 @@ fn announce(name: &str, listener: &TcpListener) {
     let _ignored = writeln!(io::stdout(), "{name} listens on ws://{address}/ws, page http://{address}/");
 }
 
+/// Writes a text to standard output.
+fn show(text: &str) -> ExitCode {
+    // The reader may be gone.
+    let _ignored = io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
 /// Writes one line to standard error. Returns the exit code of a server that does not start.
 fn refuse(problem: &str) -> ExitCode {
+    complain(problem);
+    ExitCode::from(2)
+}
+
+/// Writes one line to standard error.
+fn complain(problem: &str) {
     // The reader may be gone.
     let _ignored = writeln!(io::stderr(), "error: {}", problem.replace(['\n', '\r'], " "));
-    ExitCode::from(2)
 }
 
 #[cfg(doctest)]

@@ -1,6 +1,6 @@
 use std::panic::{self, PanicHookInfo};
 use std::time::Duration;
-use std::{env, fmt, io};
+use std::{fmt, io};
 
 use chat_core::LogThrottle;
 use tracing::field::{Field, Visit};
@@ -10,11 +10,12 @@ use tracing_subscriber::filter::{FilterExt, FilterFn, LevelFilter};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, fmt as lines, registry};
+use tracing_subscriber::{fmt as lines, registry};
 
 use crate::batches::Batches;
 use crate::config::LogFormat;
-use crate::directives;
+use crate::directives::Directives;
+use crate::log_filter::LogFilter;
 use crate::lost_lines::LostLines;
 
 /// Lines that wait for a slow reader of standard error. Further lines are dropped.
@@ -26,20 +27,13 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// The module of actix whose errors are failures to accept.
 const ACTIX_ACCEPT: &str = "actix_server::accept";
 
-/// Sends log lines to standard error until the guard is dropped, filtered by `RUST_LOG`. They are written a few
-/// milliseconds later, several at once.
+/// Sends log lines to standard error until the guard is dropped. They are written a few milliseconds later, several at
+/// once. The filter decides which ones are written.
 ///
 /// If standard error is full or closed, lines are dropped and counted. Logging never blocks a session, and neither does
-/// a panic. The error says what is wrong with `RUST_LOG`.
-pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, String> {
-    let wanted = env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
-    let directives = directives::read(&wanted).map_err(|word| {
-        let word = word.escape_debug();
-        format!(
-            "`{word}` is neither a level (error, warn, info, debug, trace, off) nor a target like chat_core"
-        )
-    })?;
-    let filter = EnvFilter::try_new(&directives.text).map_err(|error| error.to_string())?;
+/// a panic.
+pub(crate) fn start(format: LogFormat, directives: &Directives) -> (WorkerGuard, LogFilter) {
+    let filter = LogFilter::new(directives);
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(BUFFERED_LINES)
@@ -57,12 +51,12 @@ pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, String> {
         .with_max_level_hint(LevelFilter::TRACE);
     let of_actix = FilterFn::new(is_of_actix).with_max_level_hint(LevelFilter::ERROR);
     registry()
-        .with(logs.with_filter(filter.and(others)))
+        .with(logs.with_filter(filter.clone().and(others)))
         .with(ActixErrors::default().with_filter(of_actix))
         .init();
     panic::set_hook(Box::new(log_panic));
     directives.warn();
-    Ok(guard)
+    (guard, filter)
 }
 
 /// Logs a panic. The hook of the standard library would block if standard error is not read.

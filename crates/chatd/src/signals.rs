@@ -1,15 +1,26 @@
 use std::fs;
 use std::future::pending;
-use std::io;
+use std::io::{self, IsTerminal};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that end a server.
+/// The signals that end a server, and SIGHUP, which reloads its configuration.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     /// `None` if the process was started to ignore this signal, as `nohup` does.
     hangup: Option<Signal>,
+    /// True if standard input is a terminal. SIGHUP then may mean that the terminal was closed.
+    has_terminal: bool,
+}
+
+/// A request of the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Read the configuration again.
+    Reload,
+    /// End the server, because of the signal with this name.
+    End(&'static str),
 }
 
 impl Signals {
@@ -19,11 +30,12 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup,
+            has_terminal: io::stdin().is_terminal(),
         })
     }
 
-    /// Waits for the next signal, and returns its name.
-    pub(crate) async fn next(&mut self) -> &'static str {
+    /// Waits for the next signal. SIGHUP ends a server whose terminal was closed, and otherwise reloads it.
+    pub(crate) async fn next(&mut self) -> Request {
         let hangup = async {
             match &mut self.hangup {
                 Some(hangup) => hangup.recv().await,
@@ -31,9 +43,13 @@ impl Signals {
             }
         };
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = hangup => "SIGHUP",
+            _ = self.terminate.recv() => Request::End("SIGTERM"),
+            _ = self.interrupt.recv() => Request::End("SIGINT"),
+            _ = hangup => if self.has_terminal && !io::stdin().is_terminal() {
+                Request::End("SIGHUP")
+            } else {
+                Request::Reload
+            },
         }
     }
 
@@ -47,7 +63,7 @@ impl Signals {
     }
 }
 
-/// Returns true if SIGHUP is ignored. Only Linux says so; elsewhere, the signal drains the server.
+/// Returns true if SIGHUP is ignored. Only Linux says so; elsewhere, the signal reloads the configuration.
 fn ignores_hangup() -> bool {
     fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_first_signal(&status))
 }

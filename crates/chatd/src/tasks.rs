@@ -5,16 +5,16 @@ use std::process::ExitCode;
 use chat_core::RoomName;
 use chat_sqlite::{Compacted, Progress, Report, SqliteStore};
 
-use crate::config::Task;
+use crate::config::StoreTask;
 use crate::refuse;
 use crate::status_line::{CountedWriter, StatusLine};
 
 /// Runs a task on the store in a directory.
-pub(crate) fn run(task: &Task, dir: &Path) -> ExitCode {
+pub(crate) fn run(task: &StoreTask, dir: &Path) -> ExitCode {
     match task {
-        Task::Export { room } => export(dir, room),
-        Task::Check => check(dir),
-        Task::Compact => compact(dir),
+        StoreTask::Export { room } => export(dir, room),
+        StoreTask::Check => check(dir),
+        StoreTask::Compact => compact(dir),
     }
 }
 

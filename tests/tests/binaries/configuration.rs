@@ -10,13 +10,15 @@ fn help_lists_all_options_variables_and_commands() -> Result<()> {
         let output = binary.run(&["--help"])?;
         let text = String::from_utf8(output.stdout)?;
         ensure!(output.status.success() && output.stderr.is_empty());
-        let options = "listen data durability retain upgrade log-format allow-origin allow-host max-connections command-rate user-command-rate read-rate reply-rate max-per-user max-per-address log-rate memory trust-proxy proxy-protocol drain-timeout echo";
+        let options = "listen data durability retain upgrade log-format allow-origin allow-host max-connections command-rate user-command-rate read-rate reply-rate max-per-user max-per-address log-rate memory trust-proxy proxy-protocol drain-timeout echo config token-secret token-public-key token-jwks token-issuer token-audience token-leeway user-header user-name-header proxy-secret guests";
         for option in options.split(' ') {
             let variable = format!("CHATD_{}", option.to_uppercase().replace('-', "_"));
             ensure!(text.contains(&format!("--{option}")), "--{option} is missing in {text}");
             ensure!(text.contains(&variable), "{variable} is missing in {text}");
         }
-        for word in ["127.0.0.1:8080", "./chat-data", "export", "check", "join"] {
+        for word in
+            ["127.0.0.1:8080", "./chat-data", "export", "check", "join", "RUST_LOG", "token", "config"]
+        {
             ensure!(text.contains(word), "{word} is missing in {text}");
         }
     }
@@ -27,7 +29,7 @@ fn help_lists_all_options_variables_and_commands() -> Result<()> {
 fn a_bad_option_gives_one_line_and_exit_code_2() -> Result<()> {
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let taken = taken.local_addr()?.to_string();
-    let bad: [&[&str]; 41] = [
+    let bad: [&[&str]; 50] = [
         &["--listen", "nowhere"],
         &["--listen", "127.0.0.1:70000"],
         &["--listen", &taken],
@@ -65,6 +67,15 @@ fn a_bad_option_gives_one_line_and_exit_code_2() -> Result<()> {
         &["--retain", "1msgs,2msgs"],
         &["--data", ":memory:", "--durability", "disk"],
         &["--data", ":memory:", "--retain", "1d"],
+        &["--log-level", "warning"],
+        &["--token-audience", "chat"],
+        &["--token-issuer", "login"],
+        &["--token-leeway", "1h", "--token-secret", "key"],
+        &["--user-header", "X-User"],
+        &["--user-header", "X User", "--proxy-secret", "key"],
+        &["token", "--sub", "ann"],
+        &["token", "--key", "/nowhere", "--sub", "ann"],
+        &["token", "--key", "/nowhere", "--sub", "ann", "--rooms", "lobby=king"],
         &["check", "--data", ":memory:"],
         &["check", "--data", "/nowhere"],
         &["export", "--data", "/nowhere"],
@@ -88,6 +99,7 @@ fn a_bad_or_misspelled_variable_gives_one_line_and_exit_code_2() -> Result<()> {
         for (name, value) in [
             ("CHATD_MAX_CONNECTIONS", "0"),
             ("CHATD_LISTN", "127.0.0.1:0"),
+            ("CHATD_CONFIG", "/nowhere/chatd.toml"),
             ("CHATD_PORT", "8080"),
             ("RUST_LOG", "chat_core=loud"),
             ("RUST_LOG", "warning"),

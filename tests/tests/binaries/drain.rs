@@ -133,33 +133,12 @@ fn start_without_nohup(binary: Binary, arguments: &[&str]) -> Result<Daemon> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hangup_drains_like_a_termination() -> Result<()> {
-    for binary in BINARIES {
-        let daemon = start_without_nohup(binary, &[])?;
-        let mut client = Client::member(daemon.address(), "ann").await?;
-        daemon.signal("HUP")?;
-        let closing = client.until("closing").await?;
-        ensure!(closing["code"] == 1012 && closing["reconnect_in_ms"].as_u64() > Some(0), "{closing}");
-        ensure!(client.closed().await? == Some(1012), "{binary:?}");
-        let (status, log) = daemon.wait()?;
-        ensure!(status.success(), "{binary:?}: {status}");
-        let started = log.iter().find(|line| line["message"] == "drain started");
-        ensure!(started.is_some_and(|line| line["signal"] == "SIGHUP"), "{log:#?}");
-        let is_explained = |line: &Value| {
-            line["message"].as_str().is_some_and(|text| text.starts_with("configuration not reloaded"))
-        };
-        ensure!(log.iter().any(is_explained), "{log:#?}");
-    }
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_second_hangup_does_not_cut_the_drain() -> Result<()> {
+async fn a_hangup_does_not_cut_a_drain() -> Result<()> {
     for binary in Binary::one_per_adapter() {
         let daemon = start_without_nohup(binary, &["--drain-timeout", "2"])?;
         // A client that neither reads nor answers, so that the drain lasts.
         let _silent = request_upgrade(daemon.address(), "").await?;
-        daemon.signal("HUP")?;
+        daemon.signal("TERM")?;
         eventually(|| async { Ok(daemon.ready().await?["ready"] == false) }).await?;
         daemon.signal("HUP")?;
         let (_, log) = daemon.wait()?;

@@ -1,6 +1,7 @@
 //! The chat binaries as their users run them: options, signals, a drain, and a hostile environment.
 
 mod abuse;
+mod config_file;
 mod configuration;
 mod connect_flood;
 mod descriptors;
@@ -9,6 +10,8 @@ mod exhaustion;
 mod plain_connections;
 mod proxy_protocol;
 mod refusals;
+mod reload;
 mod send_buffer;
 mod suspension;
 mod unprivileged;
+mod users;

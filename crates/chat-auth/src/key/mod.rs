@@ -63,6 +63,9 @@ pub enum InvalidKey {
     /// The file of a secret has a key in the PEM format.
     #[error("the file has a PEM key, which is no secret")]
     NotSecret,
+    /// The secret of a header is not UTF-8.
+    #[error("a secret that is sent in a header is text")]
+    NotText,
     /// The text is not a PEM key of the expected kind.
     #[error("the key is not in the PEM format: expected `PUBLIC KEY`, or `PRIVATE KEY` to sign")]
     Pem,

@@ -31,6 +31,15 @@ impl KeySet {
         }
     }
 
+    /// Returns a set of the keys of these sets, in this order.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`KeySet::new`].
+    pub fn concat(sets: impl IntoIterator<Item = Self>) -> Result<Self, InvalidKey> {
+        Self::new(sets.into_iter().flat_map(Self::into_keys))
+    }
+
     /// Reads a JSON Web Key Set (RFC 7517). Keys that cannot be used here are ignored, and so are secrets.
     ///
     /// ```

@@ -1,12 +1,15 @@
 use std::fmt;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 use ring::{error, hmac};
 
-use super::{Algorithm, InvalidKey, pem, secret_key};
+use super::{Algorithm, InvalidKey, MIN_SECRET_BYTES, pem, secret_key};
+use crate::SignError;
 
 /// A key that signs tokens: see [`NewToken`](crate::NewToken).
 pub struct SigningKey {
@@ -29,6 +32,25 @@ impl SigningKey {
     /// [`InvalidKey::ShortSecret`] for less than 32 bytes.
     pub fn from_secret(secret: &[u8]) -> Result<Self, InvalidKey> {
         Ok(Self { id: None, pair: Pair::Secret(secret_key(secret)?) })
+    }
+
+    /// Returns a random secret of 32 bytes for HS256, as text in base64url.
+    ///
+    /// ```
+    /// use chat_auth::SigningKey;
+    ///
+    /// let secret = SigningKey::new_secret()?;
+    /// assert!(SigningKey::from_secret(secret.as_bytes()).is_ok());
+    /// # Ok::<(), chat_auth::SignError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`] if the operating system has no random numbers.
+    pub fn new_secret() -> Result<String, SignError> {
+        let mut secret = [0; MIN_SECRET_BYTES];
+        getrandom::fill(&mut secret).map_err(|_| SignError)?;
+        Ok(BASE64_URL_SAFE_NO_PAD.encode(secret))
     }
 
     /// Reads a private key in the PEM format of PKCS #8: RSA for RS256, EC on P-256 for ES256, or Ed25519 for EdDSA.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{KeySource, LoadError};
-use crate::{InvalidKey, KeySet, SigningKey, VerifyingKey};
+use crate::{InvalidKey, KeySet, ProxyHeader, SigningKey, VerifyingKey};
 
 /// The largest file with keys in bytes.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
@@ -161,6 +161,22 @@ impl SigningKey {
             Self::from_secret(trimmed(&content))
         };
         key.map_err(|source| FileError::Invalid { path: path.to_owned(), source })
+    }
+}
+
+impl ProxyHeader {
+    /// Trusts requests that have the secret of this file in the header `secret_header`: see
+    /// [`with_secret`](Self::with_secret). The secret is the whole content without a line break at its end.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`] if the file cannot be used.
+    pub fn with_secret_file(user_header: &str, secret_header: &str, path: &Path) -> Result<Self, FileError> {
+        let content = content(path, true)?;
+        let secret =
+            secret(&content).and_then(|secret| str::from_utf8(secret).map_err(|_| InvalidKey::NotText));
+        let header = secret.and_then(|secret| Self::with_secret(user_header, secret_header, secret));
+        header.map_err(|source| FileError::Invalid { path: path.to_owned(), source })
     }
 }
 

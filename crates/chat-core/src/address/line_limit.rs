@@ -70,6 +70,11 @@ impl LineLimits {
         }
     }
 
+    /// Sets the lines per minute about the upgraded connections of one address.
+    pub(crate) fn set_log_lines(&self, log_lines: u32) {
+        self.upgraded.counts.lock().per_address = lines_per_minute(log_lines);
+    }
+
     /// Logs the numbers of events that had no line.
     pub(crate) fn log_counts(&self) {
         for limit in [&self.refusals, &self.closed, &self.upgraded] {
@@ -128,6 +133,10 @@ impl Drop for LineLimit {
     }
 }
 
+fn lines_per_minute(lines: u32) -> Rate {
+    Rate::new(lines, lines.saturating_mul(TOKENS_PER_LINE))
+}
+
 #[derive(Debug)]
 struct Counts {
     per_address: Rate,
@@ -152,10 +161,9 @@ struct Events {
 
 impl Counts {
     fn new(per_address: u32, all: u32) -> Self {
-        let rate = |lines: u32| Rate::new(lines, lines.saturating_mul(TOKENS_PER_LINE));
         Self {
-            per_address: rate(per_address),
-            all: rate(all),
+            per_address: lines_per_minute(per_address),
+            all: lines_per_minute(all),
             lines: Bucket::default(),
             addresses: HashMap::new(),
             others: Events::default(),

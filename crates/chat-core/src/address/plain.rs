@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use chat_proto::handshake::TrustedProxies;
 use parking_lot::{Mutex, RwLock};
@@ -14,7 +14,7 @@ use crate::{AdmitError, ConnectionLimits};
 /// The plain connections of a chat's servers.
 #[derive(Debug)]
 pub(crate) struct PlainConnections {
-    max_per_address: usize,
+    max_per_address: AtomicUsize,
     addresses: Mutex<Addresses>,
     /// Proxies, whose connections are those of many clients.
     proxies: RwLock<Vec<Arc<TrustedProxies>>>,
@@ -31,12 +31,17 @@ pub struct PlainConnection(Option<(Arc<PlainConnections>, CountedAddress)>);
 impl PlainConnections {
     pub(crate) fn new(limits: &ConnectionLimits, lines: Arc<LineLimit>) -> Self {
         Self {
-            max_per_address: limits.max_plain_per_address(),
+            max_per_address: AtomicUsize::new(limits.max_plain_per_address()),
             addresses: Mutex::default(),
             proxies: RwLock::default(),
             refused: AtomicU64::new(0),
             lines,
         }
+    }
+
+    /// Sets the number of connections that one address may have from now on.
+    pub(crate) fn set_limits(&self, limits: &ConnectionLimits) {
+        self.max_per_address.store(limits.max_plain_per_address(), Ordering::Relaxed);
     }
 
     /// Counts no connection of these proxies.
@@ -47,16 +52,17 @@ impl PlainConnections {
     }
 
     pub(crate) fn accept(self: &Arc<Self>, peer: SocketAddr) -> Result<PlainConnection, AdmitError> {
-        if self.max_per_address == 0 || self.is_exempt(peer.ip().to_canonical()) {
+        let max = self.max_per_address.load(Ordering::Relaxed);
+        if max == 0 || self.is_exempt(peer.ip().to_canonical()) {
             return Ok(PlainConnection(None));
         }
-        let counted = self.addresses.lock().add(peer.ip(), self.max_per_address);
+        let counted = self.addresses.lock().add(peer.ip(), max);
         if let Some(address) = counted {
             return Ok(PlainConnection(Some((Arc::clone(self), address))));
         }
         self.refused.fetch_add(1, Ordering::Relaxed);
         if self.lines.record(Some(peer.ip()), 1) {
-            info!(%peer, max = self.max_per_address, "connection refused");
+            info!(%peer, max, "connection refused");
         }
         Err(AdmitError::FullForAddress)
     }

@@ -2,6 +2,8 @@ use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::RwLock;
+
 use super::Shared;
 use crate::address::{LineLimits, PlainConnections};
 use crate::room::{CheckBody, MemoryStore, Rooms};
@@ -92,6 +94,7 @@ impl Builder {
         let lines = LineLimits::new(limits.rates.log_lines);
         let plain = Arc::new(PlainConnections::new(&limits.connection, Arc::clone(&lines.closed)));
         let chat = Chat::new(Shared {
+            limits: RwLock::new(Arc::clone(&limits)),
             rooms: Arc::new(Rooms::new(limits, store, self.check_body, (name.clone(), self.bus.clone()))),
             sessions: Arc::new(sessions),
             identities,

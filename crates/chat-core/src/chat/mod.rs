@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, Shared as SharedFuture};
+use parking_lot::RwLock;
 use tokio::time::{Instant, timeout};
 
 use crate::address::{LineLimit, LineLimits, PlainConnection, PlainConnections};
@@ -46,6 +47,8 @@ pub struct Chat {
 type Closing = SharedFuture<BoxFuture<'static, Result<(), Unavailable>>>;
 
 pub(crate) struct Shared {
+    /// The limits of connections that are admitted from now on.
+    pub(crate) limits: RwLock<Arc<Limits>>,
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) identities: Arc<Identities>,
@@ -152,7 +155,9 @@ impl Chat {
 
     fn ticket(&self, permit: Permit, user: Option<&User>, peer: Option<SocketAddr>) -> Ticket {
         let (rooms, reads) = (Arc::clone(&self.shared.rooms), Arc::clone(&self.shared.reads));
-        Ticket::new(rooms, reads, Arc::clone(&self.shared.lines.upgraded), permit, user, peer)
+        let (limits, lines) =
+            (Arc::clone(&self.shared.limits.read()), Arc::clone(&self.shared.lines.upgraded));
+        Ticket::new((rooms, limits), reads, lines, permit, user, peer)
     }
 
     /// Returns the check of credentials by the host, whose users get the rights and the rates of this chat.
@@ -289,7 +294,35 @@ impl Chat {
         &self.rooms().counters
     }
 
-    /// Returns the limits.
+    /// Changes limits of the running chat. For connections that are admitted from now on, these are
+    /// [`max_connections`](crate::ConnectionLimits::max_connections),
+    /// [`max_per_user`](crate::ConnectionLimits::max_per_user),
+    /// [`max_per_address`](crate::ConnectionLimits::max_per_address),
+    /// [`plain_allowance`](crate::ConnectionLimits::plain_allowance), and all of [`Limits::rates`]. All other limits
+    /// stay as they are, and open connections keep their rates. No connection is closed.
+    ///
+    /// ```
+    /// use chat_core::{AdmitError, Chat, Limits};
+    ///
+    /// let chat = Chat::default();
+    /// let first = chat.admit(chat.next_guest())?;
+    /// chat.set_limits(&Limits::default().with(|limits| limits.connection.max_connections = 1));
+    /// assert_eq!(chat.admit(chat.next_guest()).err(), Some(AdmitError::Full));
+    /// drop(first);
+    /// assert!(chat.admit(chat.next_guest()).is_ok());
+    /// # Ok::<(), AdmitError>(())
+    /// ```
+    pub fn set_limits(&self, limits: &Limits) {
+        let limits = limits.clone().clamped();
+        self.shared.sessions.set_limits(&limits.connection);
+        self.shared.plain.set_limits(&limits.connection);
+        self.shared.identities.set_rate(limits.rates.user);
+        self.shared.lines.set_log_lines(limits.rates.log_lines);
+        let changed = Limits::clone(self.limits()).with(|changed| changed.rates = limits.rates);
+        *self.shared.limits.write() = Arc::new(changed);
+    }
+
+    /// Returns the limits that the chat was built with. [`set_limits`](Self::set_limits) does not change them.
     pub fn limits(&self) -> &Arc<Limits> {
         &self.rooms().limits
     }

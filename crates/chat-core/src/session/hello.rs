@@ -39,6 +39,11 @@ impl Identities {
         Self { rates: UserRates::new(rate), authorize }
     }
 
+    /// Sets the rate of the users that are identified from now on.
+    pub(crate) fn set_rate(&self, rate: Rate) {
+        self.rates.set_rate(rate);
+    }
+
     /// Gives the rights and the limits of an identity to a ticket. The user of a ticket stays the same.
     pub(crate) fn apply(&self, identity: Identity, ticket: &mut Ticket) {
         let Identity { user, rights, expires_at, limits } = identity;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_proto::{Bucket, Rate, SharedRate};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use crate::UserKey;
@@ -17,7 +17,7 @@ const MIN_PRUNED: usize = 1_024;
 /// The token buckets of users. A bucket outlives the connections of its user until it is full, so that a reconnect
 /// brings no tokens.
 pub(crate) struct UserRates {
-    rate: Rate,
+    rate: RwLock<Rate>,
     started: Instant,
     users: Mutex<Users>,
 }
@@ -38,13 +38,18 @@ struct UserRate {
 impl UserRates {
     pub(crate) fn new(rate: Rate) -> Self {
         let users = Users { buckets: HashMap::new(), prune_at: MIN_PRUNED };
-        Self { rate, started: Instant::now(), users: Mutex::new(users) }
+        Self { rate: RwLock::new(rate), started: Instant::now(), users: Mutex::new(users) }
+    }
+
+    /// Sets the rate of the shares that are given from now on.
+    pub(crate) fn set_rate(&self, rate: Rate) {
+        *self.rate.write() = rate;
     }
 
     /// Returns a share in the bucket of a user, or `None` if the user has no limit. `rate` replaces the rate of all
     /// users.
     pub(crate) fn share(&self, user: UserKey, rate: Option<Rate>) -> Option<Box<dyn SharedRate>> {
-        let rate = rate.unwrap_or(self.rate);
+        let rate = rate.unwrap_or_else(|| *self.rate.read());
         if rate.is_unlimited() {
             return None;
         }

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use super::kicks::RemoteKicks;
@@ -14,7 +14,7 @@ use crate::{AdmitError, CloseCode, ConnectionLimits, NodeId, Refusals, User, Use
 /// The connections of a chat, and the phase of its drain.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    limits: ConnectionLimits,
+    limits: RwLock<ConnectionLimits>,
     /// The node's name, in front of each connection's id.
     node: Option<NodeId>,
     phase: AtomicU8,
@@ -96,7 +96,7 @@ pub(crate) enum Phase {
 impl Sessions {
     pub(crate) fn new(limits: ConnectionLimits, node: Option<NodeId>) -> Self {
         Self {
-            limits,
+            limits: RwLock::new(limits),
             node,
             phase: AtomicU8::new(Phase::Open as u8),
             connections: AtomicUsize::new(0),
@@ -109,6 +109,11 @@ impl Sessions {
         }
     }
 
+    /// Sets the numbers of connections that are admitted from now on.
+    pub(crate) fn set_limits(&self, limits: &ConnectionLimits) {
+        *self.limits.write() = limits.clone();
+    }
+
     /// Reserves one more connection, whose user is not known yet.
     pub(crate) fn reserve(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Reservation, AdmitError> {
         let reserved = self.try_reserve(address);
@@ -116,7 +121,11 @@ impl Sessions {
     }
 
     fn try_reserve(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Reservation, AdmitError> {
-        let one_more = |count: usize| (count < self.limits.max_connections).then_some(count + 1);
+        let (max_connections, max_per_address) = {
+            let limits = self.limits.read();
+            (limits.max_connections, limits.max_per_address)
+        };
+        let one_more = |count: usize| (count < max_connections).then_some(count + 1);
         self.connections
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
             .map_err(|_| AdmitError::Full)?;
@@ -135,7 +144,7 @@ impl Sessions {
             return Err(AdmitError::Draining);
         }
         if let Some(address) = address {
-            let counted = self.addresses.lock().add(address, self.limits.max_per_address);
+            let counted = self.addresses.lock().add(address, max_per_address);
             reservation.address = Some(counted.ok_or(AdmitError::FullForAddress)?);
         }
         Ok(reservation)
@@ -254,8 +263,8 @@ impl Reservation {
         inbox: Arc<Inbox>,
     ) -> Result<Arc<Control>, AdmitError> {
         let user = user.key();
+        let max = max.unwrap_or_else(|| self.sessions.limits.read().max_per_user);
         let mut index = self.sessions.index.lock();
-        let max = max.unwrap_or(self.sessions.limits.max_per_user);
         let count = index.admitted.get(&user).map_or(0, Vec::len);
         if max > 0 && count >= max {
             drop(index);

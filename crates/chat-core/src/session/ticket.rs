@@ -48,6 +48,7 @@ const LINES_PER_CONNECTION: u32 = 2;
 #[must_use = "a ticket that is dropped starts no session"]
 pub struct Ticket {
     pub(super) rooms: Arc<Rooms>,
+    limits: Arc<Limits>,
     pub(super) reads: Arc<ReadQueues>,
     pub(super) authorize: Option<Arc<dyn Authorize>>,
     pub(super) permit: Permit,
@@ -75,7 +76,7 @@ struct Expiry {
 
 impl Ticket {
     pub(crate) fn new(
-        rooms: Arc<Rooms>,
+        (rooms, limits): (Arc<Rooms>, Arc<Limits>),
         reads: Arc<ReadQueues>,
         lines: Arc<LineLimit>,
         permit: Permit,
@@ -90,6 +91,7 @@ impl Ticket {
         );
         Self {
             rooms,
+            limits,
             reads,
             authorize: None,
             permit,
@@ -157,9 +159,9 @@ impl Ticket {
         self.peer
     }
 
-    /// Returns the limits of the chat.
+    /// Returns the limits of the chat, with the rates that it had when the connection was admitted.
     pub fn limits(&self) -> &Arc<Limits> {
-        &self.rooms.limits
+        &self.limits
     }
 
     /// Returns the user for whom the session speaks, or `None` until a `hello` has named the user.

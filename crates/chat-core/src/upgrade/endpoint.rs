@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fmt, iter};
 
 use chat_proto::handshake::{Accept, OriginPolicy, Refusal, TrustedProxies, decide};
+use parking_lot::RwLock;
 use serde_json::{Map, Value};
 
 use super::handler::{Handler, MakeHandler};
@@ -37,11 +38,11 @@ const PAGE_POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'non
 pub struct Endpoint {
     chat: Chat,
     path: Arc<str>,
-    origins: Arc<OriginPolicy>,
+    origins: Arc<RwLock<Arc<OriginPolicy>>>,
     mode: UpgradeMode,
     has_status_pages: bool,
     readiness: Option<Arc<dyn Fn() -> Readiness + Send + Sync>>,
-    identification: Option<Arc<Identification>>,
+    identification: Arc<RwLock<Option<Arc<Identification>>>>,
     proxies: Arc<TrustedProxies>,
     handler: Option<MakeHandler>,
     has_logged_missing_layer: Arc<AtomicBool>,
@@ -117,7 +118,7 @@ impl Endpoint {
             mode: UpgradeMode::default(),
             has_status_pages: false,
             readiness: None,
-            identification: None,
+            identification: Arc::default(),
             proxies: Arc::default(),
             handler: None,
             has_logged_missing_layer: Arc::default(),
@@ -135,15 +136,44 @@ impl Endpoint {
     /// below, or `*` for all. Each is an [`OriginPattern`](crate::OriginPattern); other texts admit nothing.
     #[must_use]
     pub fn allow_origins(mut self, origins: Vec<String>) -> Self {
-        self.origins = Arc::new(OriginPolicy::SameOriginOr(origins));
+        self.origins = Arc::new(RwLock::new(Arc::new(OriginPolicy::SameOriginOr(origins))));
         self
+    }
+
+    /// Replaces the origins of [`allow_origins`](Self::allow_origins) while the endpoint serves. It changes all clones
+    /// of this endpoint. Open connections stay.
+    ///
+    /// ```
+    /// use chat_core::{Chat, Endpoint};
+    ///
+    /// let endpoint = Endpoint::new(Chat::default()).allow_origins(vec!["https://old.example".to_owned()]);
+    /// endpoint.set_origins(vec!["https://new.example".to_owned()]);
+    /// ```
+    pub fn set_origins(&self, origins: Vec<String>) {
+        *self.origins.write() = Arc::new(OriginPolicy::SameOriginOr(origins));
     }
 
     /// Sets the host's decision about the user behind a request. Without it, each connection is a guest.
     #[must_use]
     pub fn identify(mut self, identify: impl Identify) -> Self {
-        self.identification = Some(self.chat.identification(Arc::new(identify)));
+        let identification = self.chat.identification(Arc::new(identify));
+        self.identification = Arc::new(RwLock::new(Some(identification)));
         self
+    }
+
+    /// Replaces the decision of [`identify`](Self::identify) while the endpoint serves, for example to use other keys.
+    /// It changes all clones of this endpoint. `None` makes each connection a guest. Open connections stay.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use chat_core::{Chat, Denied, Endpoint, Identity, IdentifyRequest};
+    ///
+    /// let endpoint = Endpoint::new(Chat::default());
+    /// endpoint.set_identify(Some(Arc::new(|_: &IdentifyRequest<'_>| Err::<Identity, _>(Denied::Unauthorized))));
+    /// ```
+    pub fn set_identify(&self, identify: Option<Arc<dyn Identify>>) {
+        *self.identification.write() = identify.map(|identify| self.chat.identification(identify));
     }
 
     /// Trusts proxies to report the address of the client. It then is the address in the log, for
@@ -235,8 +265,8 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn origins(&self) -> &OriginPolicy {
-        &self.origins
+    pub(super) fn origins(&self) -> Arc<OriginPolicy> {
+        Arc::clone(&self.origins.read())
     }
 
     fn limits(&self) -> &Limits {
@@ -270,7 +300,7 @@ impl Endpoint {
         head: &RequestHead<'_>,
         context: &RequestContext<'_>,
     ) -> Result<(Accept, Ticket, GuardedRequest), Refusal> {
-        let accept = decide(head, &self.origins, self.limits())?;
+        let accept = decide(head, &self.origins(), self.limits())?;
         let guard = context.guard.clone().ok_or_else(|| {
             self.log_missing_layer();
             Refusal::Internal
@@ -278,7 +308,7 @@ impl Endpoint {
         // The connection is counted first: the host must not be asked about more requests than the chat can serve.
         let reservation = self.chat.reserve(context.peer.map(|peer| peer.ip()))?;
         let ticket = self.ticket(reservation, head, context, &accept).await?;
-        Ok((accept, ticket.with_identification(self.identification.clone()), guard))
+        Ok((accept, ticket, guard))
     }
 
     /// Logs once that the host has forgotten the layer, because the fix is in the host's code.
@@ -301,22 +331,24 @@ impl Endpoint {
         accept: &Accept,
     ) -> Result<Ticket, Refusal> {
         let guest = accept.guest.as_ref();
-        let identity = match &self.identification {
+        let identification = self.identification.read().clone();
+        let identity = match &identification {
             None => Ok(guest.cloned().map_or_else(|| self.chat.next_guest(), Identity::from)),
             Some(identification) => {
                 let request = IdentifyRequest::new(head, context, guest);
                 identification.identify(&request, self.limits().http.identify_timeout).await
             }
         };
-        match identity {
-            Ok(identity) => Ok(self.chat.admit_reserved(reservation, identity, context.peer)?),
+        let ticket = match identity {
+            Ok(identity) => self.chat.admit_reserved(reservation, identity, context.peer)?,
             // Other code than the session reads no `hello`.
             Err(Denied::HelloRequired) if self.handler.is_none() => {
-                Ok(self.chat.open_reserved(reservation, context.peer))
+                self.chat.open_reserved(reservation, context.peer)
             }
-            Err(Denied::Unavailable(_)) => Err(Refusal::Unavailable),
-            Err(_) => Err(Refusal::Unauthorized),
-        }
+            Err(Denied::Unavailable(_)) => return Err(Refusal::Unavailable),
+            Err(_) => return Err(Refusal::Unauthorized),
+        };
+        Ok(ticket.with_identification(identification))
     }
 
     fn page(&self, head: &RequestHead<'_>) -> Option<Answer> {

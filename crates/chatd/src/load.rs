@@ -1,0 +1,146 @@
+//! The options of a process. A flag overrides the environment, which overrides the configuration file, which overrides
+//! the default.
+
+use std::env;
+use std::process::ExitCode;
+
+use chat_core::UpgradeMode;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, ValueEnum};
+
+use crate::config::{Config, Upgrade};
+use crate::config_file::{ConfigFile, Mistake, nearest};
+use crate::links::is_service_link;
+use crate::values::Values;
+
+/// The sources of the options of a binary. They can be read again while it runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Sources {
+    name: &'static str,
+    modes: Vec<UpgradeMode>,
+}
+
+/// The options, and the source of each.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    pub(crate) values: Values,
+}
+
+/// The reason why there are no options.
+#[derive(Debug)]
+pub(crate) enum NotLoaded {
+    /// The text of `--help` or `--version`.
+    Help(String),
+    /// The mistakes of the operator.
+    Mistakes(Vec<Mistake>),
+}
+
+impl Sources {
+    pub(crate) fn new(name: &'static str, modes: &[UpgradeMode]) -> Self {
+        Self { name, modes: modes.to_owned() }
+    }
+
+    /// Reads all sources.
+    ///
+    /// # Errors
+    ///
+    /// The text of the help, or all mistakes.
+    pub(crate) fn read(&self) -> Result<Loaded, NotLoaded> {
+        let command = command(self.name, &self.modes);
+        let matches = parse(&command)?;
+        let mut mistakes: Vec<_> = unknown_variables(&Config::command()).collect();
+        let path = Config::from_arg_matches(&matches).map_err(not_loaded)?.config;
+        let mut file = path.map(|path| ConfigFile::read(&path, &command));
+        let matches = match &file {
+            Some(file) => parse(&file.apply(command.clone()))?,
+            None => matches,
+        };
+        let config = Config::from_arg_matches(&matches).map_err(not_loaded)?;
+        mistakes.extend(file.iter_mut().flat_map(|file| std::mem::take(&mut file.mistakes)));
+        mistakes.extend(config.contradictions().into_iter().map(|(ids, text)| match &file {
+            Some(file) => file.mistake(ids, text),
+            None => Mistake::new(text),
+        }));
+        if !mistakes.is_empty() {
+            mistakes.sort_by_key(Mistake::line);
+            return Err(NotLoaded::Mistakes(mistakes));
+        }
+        let values = Values::new(&command, &matches, file.as_ref());
+        Ok(Loaded { config, values })
+    }
+}
+
+impl NotLoaded {
+    /// Shows the help on standard output, or the mistakes on standard error. Returns the exit code.
+    pub(crate) fn show(&self) -> ExitCode {
+        match self {
+            Self::Help(text) => crate::show(text),
+            Self::Mistakes(mistakes) => {
+                mistakes.iter().for_each(|mistake| crate::complain(&mistake.to_string()));
+                ExitCode::from(2)
+            }
+        }
+    }
+}
+
+fn parse(command: &Command) -> Result<ArgMatches, NotLoaded> {
+    command.clone().try_get_matches().map_err(not_loaded)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
+fn not_loaded(error: clap::Error) -> NotLoaded {
+    let text = error.to_string();
+    if error.use_stderr() {
+        NotLoaded::Mistakes(vec![Mistake::new(first_paragraph(&text))])
+    } else {
+        NotLoaded::Help(text)
+    }
+}
+
+/// Returns the command line of a binary whose adapter has these modes.
+pub(crate) fn command(name: &'static str, modes: &[UpgradeMode]) -> Command {
+    let values: Vec<PossibleValue> = Upgrade::value_variants()
+        .iter()
+        .filter(|upgrade| modes.contains(&upgrade.mode()))
+        .filter_map(Upgrade::to_possible_value)
+        .collect();
+    let upgrade = PossibleValuesParser::new(values).try_map(|value| Upgrade::from_str(&value, false));
+    Config::command()
+        .name(name)
+        .mut_arg("upgrade", |argument| argument.value_parser(upgrade))
+        .mut_args(|argument| if is_set_to_nothing(&argument) { argument.env(None) } else { argument })
+}
+
+/// Returns true if the variable of an option is empty. Such a variable counts as not set.
+fn is_set_to_nothing(argument: &Arg) -> bool {
+    argument.get_env().and_then(env::var_os).is_some_and(|value| value.is_empty())
+}
+
+/// Returns the variables that start with `CHATD_` but are no options. A misspelt name would otherwise be ignored
+/// silently.
+fn unknown_variables(command: &Command) -> impl Iterator<Item = Mistake> {
+    let known: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_env()?.to_str()).collect();
+    let is_link = |name: &str, value: &str| is_service_link(name, value, |other| env::var(other).ok());
+    env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+        .filter(|(name, _)| name.starts_with("CHATD_"))
+        .filter(move |(name, value)| !is_link(name, value))
+        .filter_map(move |(name, _)| {
+            if known.contains(&&*name) {
+                return None;
+            }
+            let shown = name.escape_debug();
+            Some(Mistake::new(match nearest(&name, known.iter().copied()) {
+                Some(nearest) => format!("unknown environment variable {shown}; did you mean {nearest}?"),
+                None => format!("unknown environment variable {shown}"),
+            }))
+        })
+}
+
+/// Returns the first paragraph of an error of clap, without the usage that follows it.
+pub(crate) fn first_paragraph(message: &str) -> String {
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let lines: Vec<_> = message.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    lines.join(" ")
+}

@@ -1,0 +1,98 @@
+//! The options that SIGHUP reads again.
+
+use std::net::SocketAddr;
+
+use chat_core::Endpoint;
+use tokio::task::spawn_blocking;
+use tracing::{error, info, warn};
+
+use crate::config_file::Mistake;
+use crate::descriptors::Descriptors;
+use crate::limits;
+use crate::load::{NotLoaded, Sources};
+use crate::log_filter::LogFilter;
+use crate::values::Values;
+
+/// The options that a running server takes over. It needs a restart for all others.
+const RELOADED: [&str; 20] = [
+    "allow-origin",
+    "command-rate",
+    "guests",
+    "log-level",
+    "log-rate",
+    "max-connections",
+    "max-per-address",
+    "max-per-user",
+    "proxy-secret",
+    "read-rate",
+    "reply-rate",
+    "token-audience",
+    "token-issuer",
+    "token-jwks",
+    "token-leeway",
+    "token-public-key",
+    "token-secret",
+    "user-command-rate",
+    "user-header",
+    "user-name-header",
+];
+
+/// The parts of a server that can change while it runs, and the options that they have now.
+pub(crate) struct Reload {
+    pub(crate) sources: Sources,
+    pub(crate) values: Values,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) descriptors: Descriptors,
+    pub(crate) log: LogFilter,
+}
+
+impl Reload {
+    /// Reads all options again. A mistake changes nothing.
+    pub(crate) async fn run(&mut self) {
+        if let Err(mistakes) = self.apply().await {
+            for mistake in mistakes {
+                error!(%mistake, "configuration not reloaded");
+            }
+        }
+    }
+
+    async fn apply(&mut self) -> Result<(), Vec<Mistake>> {
+        let sources = self.sources.clone();
+        let read = spawn_blocking(move || sources.read()).await;
+        let loaded = match read {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(NotLoaded::Mistakes(mistakes))) => return Err(mistakes),
+            Ok(Err(NotLoaded::Help(_))) | Err(_) => {
+                return Err(vec![Mistake::new("the options cannot be read")]);
+            }
+        };
+        let config = loaded.config;
+        if let Some(text) = self.address.and_then(|address| config.exposure(address)) {
+            return Err(vec![Mistake::new(text)]);
+        }
+        // Everything that can fail comes first. Other files of a running server, such as certificates, are read here.
+        let users = config.users.open().await.map_err(|problem| vec![Mistake::new(problem)])?;
+
+        let directives = config.log_level();
+        self.log.set(&directives);
+        directives.warn();
+        let max_connections = self.descriptors.max_connections(config.max_connections());
+        self.endpoint.chat().set_limits(&limits(&config, max_connections));
+        self.endpoint.set_origins(config.allow_origin);
+        self.endpoint.set_identify(users);
+
+        let (changed, kept): (Vec<_>, Vec<_>) =
+            self.values.changed(&loaded.values).partition(|option| is_reloaded(option));
+        if !kept.is_empty() {
+            warn!(options = kept.join(","), "restart the server to change these options");
+        }
+        info!(changed = changed.join(","), "configuration reloaded");
+        self.values.accept(&loaded.values, is_reloaded);
+        Ok(())
+    }
+}
+
+fn is_reloaded(option: &str) -> bool {
+    RELOADED.contains(&option)
+}
