@@ -14,6 +14,7 @@ use clap::{
 };
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
+use crate::admin::AdminOptions;
 use crate::limit_options::LimitOptions;
 use crate::links::is_service_link;
 use crate::refuse;
@@ -96,6 +97,9 @@ pub(crate) struct Config {
 
     #[command(flatten)]
     pub(crate) limits: LimitOptions,
+
+    #[command(flatten)]
+    pub(crate) admin: AdminOptions,
 
     /// Trust proxies in this network (10.0.0.0/8, ::1) to report the address of a client in X-Forwarded-For or
     /// Forwarded; repeatable, separated by commas

@@ -5,6 +5,7 @@
 
 pub mod echo;
 
+mod admin;
 mod batches;
 mod config;
 mod descriptors;
@@ -13,6 +14,7 @@ mod limit_options;
 mod links;
 mod logs;
 mod lost_lines;
+mod metrics_recorder;
 mod retain;
 mod signals;
 mod size;
@@ -24,15 +26,17 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::{Chat, Drained, Endpoint, HostPolicy, Limits, ProxyProtocol, UpgradeMode};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
 
 use config::Config;
 use descriptors::Descriptors;
+use metrics_recorder::Metrics;
 use signals::Signals;
 use storage::Storage;
 
@@ -102,7 +106,11 @@ where
         Ok(listener) => listener,
         Err(error) => return refuse(&format!("cannot listen on {}: {error}", config.listen)),
     };
-    let _logs = match logs::start(config.log_format) {
+    let admin = match config.admin.open().await {
+        Ok(admin) => admin,
+        Err(problem) => return refuse(&problem),
+    };
+    let (_logs, filter) = match logs::start(config.log_format) {
         Ok(logs) => logs,
         Err(error) => return refuse(&format!("RUST_LOG: {error}")),
     };
@@ -115,7 +123,8 @@ where
         Ok(signals) => signals,
         Err(error) => return refuse(&format!("cannot listen for signals: {error}")),
     };
-    let max_connections = Descriptors::count().max_connections(config.max_connections());
+    let of_admin = admin.as_ref().map_or(0, |_| admin::MAX_CONNECTIONS);
+    let max_connections = Descriptors::count().reserving(of_admin).max_connections(config.max_connections());
     announce(name, &listener);
 
     let drain_timeout = config.drain_timeout();
@@ -123,7 +132,16 @@ where
     let (stopping, stop) = watch::channel(false);
     let hosts = config.hosts(&listener);
     let proxies = config.proxy_protocol.then(|| ProxyProtocol::new(config.trusted_proxies()));
-    let service = Service { endpoint: endpoint(&chat, config, storage), listener, proxies, hosts, stop };
+    let endpoint = endpoint(&chat, config, storage.clone());
+    let wanted_drain = Arc::new(Notify::new());
+    if let Some(admin) = admin {
+        let metrics = match metrics(name, &chat, &storage) {
+            Ok(metrics) => metrics,
+            Err(problem) => return refuse(&format!("cannot record metrics: {problem}")),
+        };
+        admin.start(endpoint.clone(), metrics, filter, Arc::clone(&wanted_drain));
+    }
+    let service = Service { endpoint, listener, proxies, hosts, stop };
     let mut serving = pin!(serve(service));
 
     let signal = tokio::select! {
@@ -133,6 +151,7 @@ where
             return ExitCode::from(1);
         }
         signal = signals.next() => signal,
+        () = wanted_drain.notified() => "admin call",
     };
     info!(signal, timeout = ?drain_timeout, "drain started");
     if signal == "SIGHUP" {
@@ -189,6 +208,15 @@ fn endpoint(chat: &Chat, config: Config, storage: Storage) -> Endpoint {
         .with_status_pages()
         .with_readiness(move || storage.readiness());
     if config.echo { endpoint.handler(echo::handler) } else { endpoint }
+}
+
+/// Installs the recorder of metrics. Everything that has metrics is a source of it.
+fn metrics(name: &'static str, chat: &Chat, storage: &Storage) -> Result<Metrics, String> {
+    let mut metrics = Metrics::install(name)?;
+    let chat = chat.clone();
+    metrics.source(move || chat.publish_metrics());
+    storage.publish(&mut metrics);
+    Ok(metrics)
 }
 
 fn log_failure(result: io::Result<()>) {

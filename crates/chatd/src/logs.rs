@@ -1,4 +1,5 @@
 use std::panic::{self, PanicHookInfo};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, fmt, io};
 
@@ -10,11 +11,11 @@ use tracing_subscriber::filter::{FilterExt, FilterFn, LevelFilter};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, fmt as lines, registry};
+use tracing_subscriber::{EnvFilter, Registry, fmt as lines, registry, reload};
 
 use crate::batches::Batches;
 use crate::config::LogFormat;
-use crate::directives;
+use crate::directives::{self, Directives};
 use crate::lost_lines::LostLines;
 
 /// Lines that wait for a slow reader of standard error. Further lines are dropped.
@@ -31,15 +32,9 @@ const ACTIX_ACCEPT: &str = "actix_server::accept";
 ///
 /// If standard error is full or closed, lines are dropped and counted. Logging never blocks a session, and neither does
 /// a panic. The error says what is wrong with `RUST_LOG`.
-pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, String> {
-    let wanted = env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
-    let directives = directives::read(&wanted).map_err(|word| {
-        let word = word.escape_debug();
-        format!(
-            "`{word}` is neither a level (error, warn, info, debug, trace, off) nor a target like chat_core"
-        )
-    })?;
-    let filter = EnvFilter::try_new(&directives.text).map_err(|error| error.to_string())?;
+pub(crate) fn start(format: LogFormat) -> Result<(WorkerGuard, LogFilter), String> {
+    let (filter, directives) = parse(&env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default())?;
+    let (filter, handle) = reload::Layer::new(filter);
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(BUFFERED_LINES)
@@ -62,7 +57,42 @@ pub(crate) fn start(format: LogFormat) -> Result<WorkerGuard, String> {
         .init();
     panic::set_hook(Box::new(log_panic));
     directives.warn();
-    Ok(guard)
+    Ok((guard, LogFilter { handle, text: Arc::new(Mutex::new(directives.text)) }))
+}
+
+fn parse(wanted: &str) -> Result<(EnvFilter, Directives), String> {
+    let directives = directives::read(wanted).map_err(|word| {
+        let word = word.escape_debug();
+        format!(
+            "`{word}` is neither a level (error, warn, info, debug, trace, off) nor a target like chat_core"
+        )
+    })?;
+    let filter = EnvFilter::try_new(&directives.text).map_err(|error| error.to_string())?;
+    Ok((filter, directives))
+}
+
+/// The filter of log lines, which can be replaced while the server runs.
+#[derive(Clone, Debug)]
+pub(crate) struct LogFilter {
+    handle: reload::Handle<EnvFilter, Registry>,
+    text: Arc<Mutex<String>>,
+}
+
+impl LogFilter {
+    /// Returns the directives.
+    pub(crate) fn get(&self) -> String {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the directives by those of a value of `RUST_LOG`; an empty one is the default.
+    pub(crate) fn set(&self, wanted: &str) -> Result<(), String> {
+        let (filter, directives) = parse(wanted)?;
+        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        self.handle.reload(filter).map_err(|error| error.to_string())?;
+        directives.warn();
+        *text = directives.text;
+        Ok(())
+    }
 }
 
 /// Logs a panic. The hook of the standard library would block if standard error is not read.

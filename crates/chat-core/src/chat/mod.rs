@@ -1,8 +1,10 @@
 mod builder;
+mod publish;
 mod refusals;
 mod rooms;
 
 pub use builder::Builder;
+pub use publish::describe_metrics;
 pub use refusals::Refusals;
 
 use std::fmt;
@@ -19,7 +21,7 @@ use crate::address::{LineLimit, LineLimits, PlainConnection, PlainConnections};
 use crate::authorize::Both;
 use crate::bus::{BusEvent, BusSink, Notice};
 use crate::room::Rooms;
-use crate::session::{Phase, ReadQueues, Reservation, Sessions, Ticket, UserRates};
+use crate::session::{Mechanism, Phase, ReadQueues, Reservation, Sessions, Ticket, UserRates};
 use crate::stats::Counters;
 use crate::{
     AdmitError, Authorize, Health, Identity, Limits, RoomName, Stats, TrustedProxies, Unavailable, User,
@@ -127,12 +129,16 @@ impl Chat {
     /// [`AdmitError::Draining`] once the chat is draining. Addresses are counted only for an
     /// [`Endpoint`](crate::Endpoint).
     pub fn admit(&self, identity: Identity) -> Result<Ticket, AdmitError> {
-        self.admit_reserved(self.reserve(None)?, identity, None)
+        self.admit_reserved(self.reserve(None, Mechanism::Other)?, identity, None)
     }
 
     /// Reserves a connection for a user that is not identified yet.
-    pub(crate) fn reserve(&self, address: Option<IpAddr>) -> Result<Reservation, AdmitError> {
-        self.shared.sessions.reserve(address)
+    pub(crate) fn reserve(
+        &self,
+        address: Option<IpAddr>,
+        mechanism: Mechanism,
+    ) -> Result<Reservation, AdmitError> {
+        self.shared.sessions.reserve(address, mechanism)
     }
 
     pub(crate) fn admit_reserved(

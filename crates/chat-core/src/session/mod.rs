@@ -6,6 +6,7 @@ mod end;
 mod fair_queue;
 mod input;
 mod kicks;
+mod mechanism;
 mod operation;
 mod output;
 mod rates;
@@ -15,6 +16,7 @@ mod requested;
 mod send;
 mod ticket;
 
+pub(crate) use mechanism::Mechanism;
 pub(crate) use rates::UserRates;
 pub(crate) use reads::ReadQueues;
 pub(crate) use registry::{Phase, Reservation, Sessions};

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::handler::{Handler, MakeHandler};
 use super::refused::Refused;
+use crate::session::Mechanism;
 use crate::{
     Answer, Chat, Denied, Health, Identify, IdentifyRequest, Identity, Limits, LogThrottle, RequestContext,
     RequestHead, Ticket, Unavailable, Upgrade, timer,
@@ -266,7 +267,11 @@ impl Endpoint {
             Refusal::Internal
         })?;
         // The connection is counted first: the host must not be asked about more requests than the chat can serve.
-        let reservation = self.chat.reserve(context.peer.map(|peer| peer.ip()))?;
+        let mechanism = match self.mode {
+            UpgradeMode::Hijack => Mechanism::Hijack,
+            UpgradeMode::Framework => Mechanism::Framework,
+        };
+        let reservation = self.chat.reserve(context.peer.map(|peer| peer.ip()), mechanism)?;
         let identity = self.identity(head, context, &accept).await?;
         let ticket = self.chat.admit_reserved(reservation, identity, context.peer)?;
         Ok(Upgrade::new(ticket, self.handler.clone(), &accept, guard))
