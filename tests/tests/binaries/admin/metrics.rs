@@ -35,7 +35,7 @@ async fn the_document_describes_each_metric_and_no_other() -> Result<()> {
         ("chat_handshake_refusals_total{code=\"origin_forbidden\"}", 1.0),
         ("chat_appends_total", 3.0),
         ("chat_duplicates_total", 1.0),
-        ("chat_joins_total", 4.0),
+        ("chat_joins_total", 5.0),
         ("chat_resumes_total{recovered=\"true\",source=\"log\"}", 1.0),
         ("chat_resumes_total{recovered=\"true\",source=\"tail\"}", 1.0),
         ("chat_catch_up_pages_total", 1.0),
@@ -99,7 +99,8 @@ async fn cause_events(server: &Server) -> Result<Values> {
         let values = scrape().await?;
         let ends = values.iter().filter(|(name, _)| name.starts_with("chat_session_ends_total")).count();
         let limited = values.get("chat_limit_hits_total{limit=\"command_rate\"}");
-        Ok(ends == 2 && limited.is_some_and(|count| *count > 0.0))
+        let is_alone = values.get("chat_connections{mechanism=\"hijack\"}") == Some(&1.0);
+        Ok(is_alone && ends == 2 && limited.is_some_and(|count| *count > 0.0))
     })
     .await?;
     scrape().await
