@@ -8,7 +8,7 @@ use chat_core::{Denied, Identify, IdentifyRequest, Identity, Unavailable, User};
 
 use crate::credential::{Credential, visible};
 use crate::rejection::Rejections;
-use crate::{Claims, KeyCache, KeySet, ProxyHeader, Rejection, Tickets, TokenVerifier};
+use crate::{CacheStats, Claims, KeyCache, KeySet, ProxyHeader, Rejection, Tickets, TokenVerifier};
 
 /// The users of a chat, by the credentials of their requests.
 ///
@@ -110,6 +110,14 @@ impl Auth {
     /// Returns the numbers of refused credentials since the start, by [`Rejection::as_str`].
     pub fn rejections(&self) -> BTreeMap<&'static str, u64> {
         self.rejections.counts()
+    }
+
+    /// Returns the counters of the [`KeyCache`], if the keys of tokens are in one.
+    pub fn key_stats(&self) -> Option<CacheStats> {
+        match &self.tokens {
+            Some((_, Keys::Cached(cache))) => Some(cache.stats()),
+            _ => None,
+        }
     }
 
     async fn find(&self, request: &IdentifyRequest<'_>) -> Result<Identity, Rejection> {

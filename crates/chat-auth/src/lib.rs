@@ -45,6 +45,7 @@ mod credential;
 mod json;
 mod key;
 mod proxy;
+mod publish;
 mod rejection;
 mod source;
 mod tickets;
@@ -54,6 +55,7 @@ mod user;
 pub use auth::{Auth, Keys};
 pub use key::{Algorithm, InvalidKey, KeySet, SigningKey, VerifyingKey};
 pub use proxy::ProxyHeader;
+pub use publish::describe_metrics;
 pub use rejection::Rejection;
 pub use source::{CacheOptions, CacheStats, FileError, KeyCache, KeyFile, KeySource, LoadError};
 #[cfg(feature = "url")]

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_auth::{
-    CacheOptions, InvalidUrl, KeyCache, KeyFile, KeySet, KeySource, KeyUrl, Keys, LoadError, NewToken,
+    Auth, CacheOptions, InvalidUrl, KeyCache, KeyFile, KeySet, KeySource, KeyUrl, Keys, LoadError, NewToken,
     Rejection, SigningKey, TokenVerifier,
 };
+use metrics_exporter_prometheus::PrometheusBuilder;
 use parking_lot::Mutex;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -390,5 +391,24 @@ impl Log {
 
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().clone()).expect("text")
+    }
+}
+
+#[tokio::test]
+async fn metrics_count_loads_of_keys_by_result() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("keys.json");
+    fs::write(&path, set([&Pair::new("a")])).expect("a file");
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("a file");
+    let cache = KeyCache::open(KeyFile::jwks(&path), eager()).await.expect("keys");
+    let auth = Auth::new().tokens(TokenVerifier::new(), cache.clone());
+    fs::write(&path, "no keys").expect("a file");
+    cache.reload().await.expect("the keys of the first load");
+    let recorder = PrometheusBuilder::new().build_recorder();
+    metrics::with_local_recorder(&recorder, || auth.publish_metrics());
+    let text = recorder.handle().render();
+    for result in ["loaded", "failed"] {
+        let line = format!("chat_auth_key_loads_total{{result=\"{result}\"}} 1");
+        assert!(text.contains(&line), "{text}");
     }
 }

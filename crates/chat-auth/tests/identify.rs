@@ -14,6 +14,7 @@ use chat_core::{
     UpgradeGuard, User,
 };
 use chat_testkit::{Frame, Peer, handshake, start_on};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -91,6 +92,20 @@ async fn a_token_is_found_in_authorization_and_in_a_subprotocol() {
         let ann = ("7".to_owned(), "Ann".to_owned());
         assert_eq!(user(&auth(), "/ws?name=bob", &headers, CLIENT).await, Ok(ann), "{headers:?}");
     }
+}
+
+#[tokio::test]
+async fn metrics_count_refused_credentials_by_reason() {
+    let auth = auth();
+    for _ in 0..2 {
+        let refused = user(&auth, "/ws", &[("Authorization", "Bearer x")], CLIENT).await;
+        assert_eq!(refused.map_err(|(status, _)| status), Err(401));
+    }
+    let recorder = PrometheusBuilder::new().build_recorder();
+    metrics::with_local_recorder(&recorder, || auth.publish_metrics());
+    let text = recorder.handle().render();
+    assert!(text.contains(r#"chat_auth_rejections_total{reason="malformed"} 2"#), "{text}");
+    assert!(!text.contains("chat_auth_key_loads_total"), "{text}");
 }
 
 /// Returns tokens that are not valid, with the reason in the log.

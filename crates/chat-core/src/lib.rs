@@ -103,14 +103,14 @@ pub use authorize::{Action, Authorize, Forbidden};
 pub use bus::{
     Bus, BusEvent, BusSink, InvalidNodeId, InvalidNotice, NodeId, NodePresence, Notice, RosterEntry,
 };
-pub use chat::{Builder, Chat, Counts, Drained, Refusals};
+pub use chat::{Builder, Chat, Counts, Drained, Refusals, describe_metrics};
 pub use connection::{Connection, DirectWrite, Incoming, Outgoing};
 pub use error::{AdmitError, PostError};
 pub use identity::{Denied, Identify, IdentifyRequest, Identity, IdentityLimits};
 pub use message::{BodyError, Message};
 pub use room::{MemoryRoom, MemoryStore, Subscription, SubscriptionError};
 pub use session::Ticket;
-pub use stats::{RateLimited, Stats};
+pub use stats::{Deliveries, RateLimited, Resumes, SessionEnd, Stats};
 pub use store::{Commit, CommitSink, Health, Room, Store};
 pub use throttle::LogThrottle;
 pub use upgrade::{

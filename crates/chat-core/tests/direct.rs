@@ -32,6 +32,9 @@ async fn a_room_writes_to_a_quiet_member_and_its_session_counts_the_frames() {
     assert_eq!((seqs(&events), ann.direct_frames()), (vec![1, 2, 3], 3));
     let bytes: usize = events.iter().map(|event| event.to_string().len()).sum();
     assert_eq!(chat.stats().bytes_sent - before, bytes as u64);
+    // The session has taken ann's own presence before.
+    let deliveries = chat.stats().deliveries;
+    assert_eq!((deliveries.direct, chat.stats().appends), (3, 3), "{deliveries:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -118,6 +118,9 @@ async fn a_resume_from_before_the_log_gets_a_gap() {
     let (joined, events) = join(&mut ann, json!({"after": {"epoch": epoch, "seq": 12}})).await;
     assert_eq!(joined["recovered"], true, "12 is the last one forgotten");
     assert_eq!(seqs(&events), (13..=20).collect::<Vec<_>>());
+    let stats = chat.stats();
+    assert_eq!((stats.resumes.not_recovered, stats.resumes.from_log, stats.resumes.from_tail), (4, 1, 0));
+    assert_eq!(stats.gaps, 4);
 }
 
 #[tokio::test(start_paused = true)]

@@ -62,6 +62,9 @@ async fn the_ends_of_sessions_are_counted_by_close_code() {
     let stats = chat.stats();
     assert_eq!(stats.closes, [(4000, 1), (4001, 2), (4500, 1), (4503, 1)].into());
     assert_eq!((stats.gone, stats.errors), (1, [("unknown_type".to_owned(), 2)].into()));
+    let ends = stats.ends.iter().map(|(end, count)| (end.cause, end.code, *count));
+    assert!(ends.clone().any(|end| end == ("peer_closed", Some(1000), 1)), "{:?}", stats.ends);
+    assert_eq!(ends.map(|(_, _, count)| count).sum::<u64>(), 6);
 }
 
 async fn peers(chat: &Chat) -> [Peer; 5] {

@@ -106,6 +106,7 @@ mod error;
 mod maintenance;
 mod open;
 mod options;
+mod publish;
 mod read;
 mod room;
 mod search;
@@ -117,6 +118,7 @@ pub use error::OpenError;
 pub use maintenance::{Compacted, Exported, Progress, Report};
 pub use open::Opening;
 pub use options::{Durability, Options};
+pub use publish::describe_metrics;
 pub use store::SqliteStore;
 pub use write::Stats;
 

@@ -113,7 +113,7 @@ impl SqliteStore {
 
     /// Returns the counters of the store.
     pub fn stats(&self) -> Stats {
-        self.0.parts.state.stats()
+        self.0.parts.state.stats(self.0.parts.queue.len())
     }
 
     /// Commits the waiting appends and closes the database. Blocks until the disk has finished, so asynchronous code

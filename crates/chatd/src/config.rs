@@ -11,6 +11,7 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum, value_parser};
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
+use crate::admin::AdminOptions;
 use crate::directives::{Directives, log_level};
 use crate::limit_options::LimitOptions;
 use crate::retain::Retain;
@@ -108,6 +109,9 @@ pub(crate) struct Config {
 
     #[command(flatten)]
     pub(crate) users: UserOptions,
+
+    #[command(flatten)]
+    pub(crate) admin: AdminOptions,
 
     /// Trust proxies in this network (10.0.0.0/8, ::1) to report the address of a client in X-Forwarded-For or
     /// Forwarded; repeatable, separated by commas

@@ -50,6 +50,12 @@ impl Descriptors {
         }
     }
 
+    /// Reserves this many more descriptors.
+    pub(crate) fn reserving(mut self, count: usize) -> Self {
+        self.reserve += count;
+        self
+    }
+
     /// Returns the number of connections for an option, at least 1, and logs it.
     pub(crate) fn max_connections(self, option: Option<usize>) -> usize {
         let Self { limit, reserve } = self;

@@ -5,6 +5,7 @@
 
 pub mod echo;
 
+mod admin;
 mod batches;
 mod config;
 mod config_file;
@@ -16,6 +17,7 @@ mod load;
 mod log_filter;
 mod logs;
 mod lost_lines;
+mod metrics_recorder;
 mod reload;
 mod retain;
 mod signals;
@@ -42,6 +44,7 @@ use tracing::{error, info, warn};
 use config::{Config, ConfigTask, Task};
 use descriptors::Descriptors;
 use load::{Loaded, Sources};
+use metrics_recorder::Metrics;
 use reload::Reload;
 use signals::{Request, Signals};
 use storage::Storage;
@@ -137,6 +140,10 @@ where
     if let Some(problem) = address.and_then(|address| config.exposure(address)) {
         return refuse(&problem);
     }
+    let admin = match config.admin.open().await {
+        Ok(admin) => admin,
+        Err(problem) => return refuse(&problem),
+    };
     let (_logs, log) = logs::start(config.log_format, &config.log_level());
     let users = match config.users.open().await {
         Ok(users) => users,
@@ -151,7 +158,8 @@ where
         Ok(signals) => signals,
         Err(error) => return refuse(&format!("cannot listen for signals: {error}")),
     };
-    let descriptors = Descriptors::count();
+    let of_admin = admin.as_ref().map_or(0, |_| admin::MAX_CONNECTIONS);
+    let descriptors = Descriptors::count().reserving(of_admin);
     let max_connections = descriptors.max_connections(config.max_connections());
     announce(name, &listener);
 
@@ -160,8 +168,16 @@ where
     let (stopping, stop) = watch::channel(false);
     let hosts = config.hosts(&listener);
     let proxies = config.proxy_protocol.then(|| ProxyProtocol::new(config.trusted_proxies()));
-    let endpoint = endpoint(&chat, config, storage);
+    let endpoint = endpoint(&chat, config, storage.clone());
     endpoint.set_identify(users);
+    let wanted_drain = Arc::new(Notify::new());
+    if let Some(admin) = admin {
+        let metrics = match metrics(name, &chat, &storage) {
+            Ok(metrics) => metrics,
+            Err(problem) => return refuse(&format!("cannot record metrics: {problem}")),
+        };
+        admin.start(endpoint.clone(), metrics, log.clone(), Arc::clone(&wanted_drain));
+    }
     let reload =
         start_reloads(Reload { sources, values, endpoint: endpoint.clone(), address, descriptors, log });
     let service = Service { endpoint, listener, proxies, hosts, stop };
@@ -175,6 +191,7 @@ where
                 return ExitCode::from(1);
             }
             request = signals.next() => request,
+            () = wanted_drain.notified() => Request::End("admin call"),
         };
         match request {
             Request::Reload => reload.notify_one(),
@@ -246,6 +263,15 @@ fn endpoint(chat: &Chat, config: Config, storage: Storage) -> Endpoint {
         .with_status_pages()
         .with_readiness(move || storage.readiness());
     if config.echo { endpoint.handler(echo::handler) } else { endpoint }
+}
+
+/// Installs the recorder of metrics. Everything that has metrics is a source of it.
+fn metrics(name: &'static str, chat: &Chat, storage: &Storage) -> Result<Metrics, String> {
+    let mut metrics = Metrics::install(name)?;
+    let chat = chat.clone();
+    metrics.source(move || chat.publish_metrics());
+    storage.publish(&mut metrics);
+    Ok(metrics)
 }
 
 fn log_failure(result: io::Result<()>) {

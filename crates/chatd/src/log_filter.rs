@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
@@ -21,19 +21,26 @@ pub(crate) struct LogFilter(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     filter: RwLock<EnvFilter>,
+    text: Mutex<String>,
     has_spans: AtomicBool,
 }
 
 impl LogFilter {
     pub(crate) fn new(directives: &Directives) -> Self {
         let (filter, has_spans) = (RwLock::new(directives.filter()), AtomicBool::new(directives.has_spans()));
-        Self(Arc::new(Shared { filter, has_spans }))
+        Self(Arc::new(Shared { filter, text: Mutex::new(directives.text.clone()), has_spans }))
+    }
+
+    /// Returns the directives.
+    pub(crate) fn text(&self) -> String {
+        self.0.text.lock().clone()
     }
 
     /// Replaces the filter.
     pub(crate) fn set(&self, directives: &Directives) {
-        let Shared { filter, has_spans } = &*self.0;
+        let Shared { filter, text, has_spans } = &*self.0;
         *filter.write() = directives.filter();
+        text.lock().clone_from(&directives.text);
         has_spans.store(directives.has_spans(), Ordering::Relaxed);
         // The cache asks the filter again, so the lock must be free.
         callsite::rebuild_interest_cache();

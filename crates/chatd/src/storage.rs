@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tracing::info;
 
 use crate::config::Config;
+use crate::metrics_recorder::Metrics;
 
 /// The place of the rooms: a directory, or `None` for rooms that end with the process.
 #[derive(Clone, Debug)]
@@ -29,6 +30,14 @@ impl Storage {
         match self.0.clone() {
             Some(store) => chat.store(store),
             None => chat,
+        }
+    }
+
+    /// Adds the store to the metrics.
+    pub(crate) fn publish(&self, metrics: &mut Metrics) {
+        if let Some(store) = self.0.clone() {
+            chat_sqlite::describe_metrics();
+            metrics.source(move || store.publish_metrics());
         }
     }
 

@@ -1,6 +1,7 @@
 //! The chat binaries as their users run them: options, signals, a drain, and a hostile environment.
 
 mod abuse;
+mod admin;
 mod config_file;
 mod configuration;
 mod connect_flood;

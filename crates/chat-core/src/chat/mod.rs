@@ -1,8 +1,10 @@
 mod builder;
+mod publish;
 mod refusals;
 mod rooms;
 
 pub use builder::Builder;
+pub use publish::describe_metrics;
 pub use refusals::Refusals;
 
 use std::fmt;
@@ -19,7 +21,9 @@ use tokio::time::{Instant, timeout};
 use crate::address::{LineLimit, LineLimits, PlainConnection, PlainConnections};
 use crate::bus::{BusEvent, BusSink, Notice};
 use crate::room::Rooms;
-use crate::session::{Identification, Identities, Permit, Phase, ReadQueues, Reservation, Sessions, Ticket};
+use crate::session::{
+    Identification, Identities, Mechanism, Permit, Phase, ReadQueues, Reservation, Sessions, Ticket,
+};
 use crate::stats::Counters;
 use crate::{
     AdmitError, Health, Identify, Identity, Limits, RoomName, Stats, TrustedProxies, Unavailable, User,
@@ -128,12 +132,16 @@ impl Chat {
     /// [`AdmitError::Draining`] once the chat is draining. Addresses are counted only for an
     /// [`Endpoint`](crate::Endpoint).
     pub fn admit(&self, identity: Identity) -> Result<Ticket, AdmitError> {
-        self.admit_reserved(self.reserve(None)?, identity, None)
+        self.admit_reserved(self.reserve(None, Mechanism::Other)?, identity, None)
     }
 
     /// Reserves a connection for a user that is not identified yet.
-    pub(crate) fn reserve(&self, address: Option<IpAddr>) -> Result<Reservation, AdmitError> {
-        self.shared.sessions.reserve(address)
+    pub(crate) fn reserve(
+        &self,
+        address: Option<IpAddr>,
+        mechanism: Mechanism,
+    ) -> Result<Reservation, AdmitError> {
+        self.shared.sessions.reserve(address, mechanism)
     }
 
     pub(crate) fn admit_reserved(

@@ -1,8 +1,9 @@
 //! Calls of a store, each with a time limit.
 
-use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use crate::room::{LiveRoom, Rooms};
+use crate::stats::count;
 use crate::timer;
 use crate::{AppendError, AppendReceipt, NewMessage, Room, Search, SearchError, SearchPage, Unavailable};
 
@@ -16,14 +17,17 @@ pub(crate) async fn append(
         match room.log().append(message).await {
             Err(AppendError::Unavailable(unavailable)) => {
                 if unavailable.is_over_quota() {
-                    rooms.counters.over_quota.fetch_add(1, Ordering::Relaxed);
+                    count(&rooms.counters.over_quota);
                 }
                 Err(unavailable)
             }
             answer => Ok(answer),
         }
     };
+    let started = Instant::now();
     let receipt = within(rooms, appended).await??;
+    metrics::histogram!("chat_append_seconds").record(started.elapsed());
+    count(if receipt.duplicate { &rooms.counters.duplicates } else { &rooms.counters.appends });
     // The report of the entry may come late, or be lost.
     let is_reported = room.state().has_taken(&receipt.epoch, receipt.seq);
     if !is_reported {
@@ -56,8 +60,14 @@ pub(crate) async fn within<T>(
     let limit = rooms.limits.rooms.call_timeout;
     let unavailable = match timer::timeout(limit, answer).await {
         Ok(Ok(value)) => return Ok(value),
-        Ok(Err(unavailable)) => unavailable,
-        Err(_) => Unavailable::new(format!("no answer within {limit:?}")),
+        Ok(Err(unavailable)) => {
+            count(&rooms.counters.store_failures);
+            unavailable
+        }
+        Err(_) => {
+            count(&rooms.counters.store_timeouts);
+            Unavailable::new(format!("no answer within {limit:?}"))
+        }
     };
     rooms.warnings.unavailable(unavailable.cause());
     Err(unavailable)

@@ -177,8 +177,9 @@ impl Shared {
         if written > 0
             && let Some(rooms) = self.rooms.upgrade()
         {
-            // One addition for a chunk needs no part of its own.
+            // One addition to each for a chunk needs no part of its own.
             rooms.counters.bytes_sent.add(0, written * batch.payload_bytes());
+            rooms.counters.delivered_directly.add(0, written * batch.count());
         }
     }
 }

@@ -138,7 +138,7 @@ impl Membership {
     }
 
     /// Returns the `seq` of the last entry that was taken.
-    fn seq(&self) -> u64 {
+    pub(crate) fn seq(&self) -> u64 {
         self.seat.with(|member| member.seq()).unwrap_or_default()
     }
 

@@ -1,5 +1,6 @@
 //! The events of rooms for the session, from their tails or, if it is behind, from their logs.
 
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use chat_proto::room::{Delivery, RoomEvent};
@@ -8,6 +9,8 @@ use futures_util::future::{BoxFuture, FutureExt};
 use super::driver::Driver;
 use super::end::End;
 use crate::connection::Connection;
+use crate::room::Membership;
+use crate::stats::count;
 use crate::{CloseCode, Page, RoomName, Unavailable};
 
 /// The rooms whose tails the session is behind. One log is read at a time.
@@ -58,7 +61,15 @@ impl<C: Connection> Driver<'_, C> {
                     self.catch_ups.waiting.push(room);
                 }
                 Delivery::CatchUp { up_to } => {
-                    let page = membership.read_on_with_retries().boxed();
+                    let lag = up_to.saturating_sub(membership.seq());
+                    metrics::histogram!("chat_reader_lag_entries").record(lag as f64);
+                    let lagging = membership.rooms().counters.lag();
+                    let page = membership.read_on_with_retries();
+                    let page = async move {
+                        let _lagging = lagging;
+                        page.await
+                    }
+                    .boxed();
                     self.catch_ups.reading = Some(CatchUp { room, up_to, page });
                     reads = true;
                 }
@@ -79,7 +90,7 @@ impl<C: Connection> Driver<'_, C> {
             && let Some(membership) = self.session.membership_mut(&room)
         {
             let is_replaying = membership.is_replaying();
-            match page.map(|page| membership.catch_up(page, up_to)) {
+            match page.map(|page| catch_up(membership, page, up_to)) {
                 Ok(Some(events)) => self.queue_events(&room, events, is_replaying),
                 // The client resumes, and gets a gap for the entries that are lost.
                 Ok(None) => self.end(End::Closing(CloseCode::LogRenewed)),
@@ -97,6 +108,8 @@ impl<C: Connection> Driver<'_, C> {
         if is_replaying {
             self.charge_requested(events.iter().map(|event| event.frame.len()).sum());
         }
+        let counters = &self.ticket.rooms.counters;
+        counters.delivered_by_session.add(self.ticket.permit.connection(), events.len() as u64);
         for event in events {
             self.output.event(room.clone(), event);
         }
@@ -112,4 +125,14 @@ impl<C: Connection> Driver<'_, C> {
             self.requeue(room);
         }
     }
+}
+
+/// Takes a page of a log, and counts it and its gaps.
+fn catch_up(membership: &mut Membership, page: Page, up_to: u64) -> Option<Vec<RoomEvent>> {
+    let entries = page.messages.iter().take_while(|message| message.seq <= up_to).count();
+    let events = membership.catch_up(page, up_to)?;
+    let counters = &membership.rooms().counters;
+    count(&counters.catch_up_pages);
+    counters.gaps.fetch_add(events.len().saturating_sub(entries) as u64, Ordering::Relaxed);
+    Some(events)
 }

@@ -8,8 +8,8 @@ use futures_util::future::FutureExt;
 use tokio::time::timeout;
 use tracing::{debug, error, info};
 
-use crate::CloseCode;
 use crate::connection::{Connection, Outgoing};
+use crate::{CloseCode, SessionEnd};
 
 /// The end of a session.
 #[derive(Debug)]
@@ -58,6 +58,18 @@ impl End {
             Self::Panicked => Some(CloseCode::InternalError),
             Self::PeerClosed(_) | Self::PeerGone | Self::Lost(_) => None,
         }
+    }
+
+    /// Returns the cause and the close code, for counters.
+    pub(crate) fn counted(&self) -> SessionEnd {
+        let (cause, code) = match self {
+            Self::Closing(code) => ("server", Some(code.code())),
+            Self::Panicked => ("panic", Some(CloseCode::InternalError.code())),
+            Self::PeerClosed(code) => ("peer_closed", code.filter(|code| matches!(code, 1000 | 1001))),
+            Self::PeerGone => ("peer_gone", None),
+            Self::Lost(_) => ("connection_lost", None),
+        };
+        SessionEnd { cause, code }
     }
 
     pub(crate) fn log(&self, duration: Duration, received: u64, sent: u64) {

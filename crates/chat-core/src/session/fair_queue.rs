@@ -76,6 +76,11 @@ impl FairQueue {
         Arc::new(Self { limits, state: Mutex::default() })
     }
 
+    /// Returns the number of jobs that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.state.lock().waiting
+    }
+
     /// Waits for a turn of a user.
     pub(super) async fn turn(self: &Arc<Self>, user: UserKey) -> Result<Turn, NoTurn> {
         let (place, turn) = {

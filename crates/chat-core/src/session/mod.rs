@@ -8,6 +8,7 @@ mod hello;
 mod host;
 mod input;
 mod kicks;
+mod mechanism;
 mod operation;
 mod output;
 mod rates;
@@ -18,6 +19,7 @@ mod send;
 mod ticket;
 
 pub(crate) use hello::{Identification, Identities};
+pub(crate) use mechanism::Mechanism;
 pub(crate) use reads::ReadQueues;
 pub(crate) use registry::{Permit, Phase, Reservation, Sessions};
 pub use ticket::Ticket;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use chat_proto::command::JoinFrom;
+use chat_proto::room::Joined;
 use chat_proto::session::{Action as Asked, Operation, Outcome};
 use futures_util::future::{BoxFuture, FutureExt};
 
@@ -221,12 +222,27 @@ impl<C: Connection> Driver<'_, C> {
         self.in_flight.push(InFlight { work: Work::answered(outcome), sent_to: None, is_submitted: false });
     }
 
+    fn count_join(&self, from: &JoinFrom, joined: &Joined) {
+        let counters = &self.ticket.rooms.counters;
+        counters.join();
+        if let JoinFrom::After { .. } = from {
+            let (recovered, has_missed) =
+                (joined.resumption.recovered, joined.resumption.after < joined.bounds.head);
+            counters.resume(|resumes| match (recovered, has_missed) {
+                (false, _) => &mut resumes.not_recovered,
+                (true, true) => &mut resumes.from_log,
+                (true, false) => &mut resumes.from_tail,
+            });
+        }
+    }
+
     fn enter(&mut self, room: Arc<LiveRoom>, bounds: LogBounds, from: &JoinFrom) -> Outcome<Membership> {
         let name = room.name().clone();
         if let Some(membership) = self.session.membership_mut(&name) {
             let rejoined = membership.rejoin(bounds, from);
             return match rejoined {
                 Ok(joined) => {
+                    self.count_join(from, &joined);
                     if *from != JoinFrom::Now {
                         self.forget(&name, false);
                     }
@@ -240,7 +256,10 @@ impl<C: Connection> Driver<'_, C> {
         let inbox = Arc::clone(self.ticket.permit.inbox());
         let rooms = Arc::clone(&self.ticket.rooms);
         match Membership::join(rooms, room, who, inbox, bounds, from) {
-            Ok((membership, joined)) => Outcome::Joined { membership: Some(membership), joined },
+            Ok((membership, joined)) => {
+                self.count_join(from, &joined);
+                Outcome::Joined { membership: Some(membership), joined }
+            }
             Err(error) => ErrorCode::from(error).into(),
         }
     }

@@ -31,6 +31,11 @@ impl ReadQueues {
         }
     }
 
+    /// Returns the numbers of searches and of reads of history that wait.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        (self.searches.waiting(), self.history.waiting())
+    }
+
     /// Waits until a user may search.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use super::kicks::RemoteKicks;
+use super::mechanism::{Mechanism, Open};
 use crate::address::{Addresses, CountedAddress};
 use crate::room::Inbox;
 use crate::{AdmitError, CloseCode, ConnectionLimits, NodeId, Refusals, User, UserKey};
@@ -19,7 +20,8 @@ pub(crate) struct Sessions {
     node: Option<NodeId>,
     phase: AtomicU8,
     connections: AtomicUsize,
-    serving: AtomicUsize,
+    /// The connections and sessions of each [`Mechanism`].
+    open: [Open; Mechanism::ALL.len()],
     index: Mutex<Index>,
     remote_kicks: Mutex<RemoteKicks>,
     addresses: Mutex<Addresses>,
@@ -100,7 +102,7 @@ impl Sessions {
             node,
             phase: AtomicU8::new(Phase::Open as u8),
             connections: AtomicUsize::new(0),
-            serving: AtomicUsize::new(0),
+            open: Default::default(),
             index: Mutex::default(),
             remote_kicks: Mutex::default(),
             addresses: Mutex::default(),
@@ -115,12 +117,20 @@ impl Sessions {
     }
 
     /// Reserves one more connection, whose user is not known yet.
-    pub(crate) fn reserve(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Reservation, AdmitError> {
-        let reserved = self.try_reserve(address);
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+        mechanism: Mechanism,
+    ) -> Result<Reservation, AdmitError> {
+        let reserved = self.try_reserve(address, mechanism);
         reserved.inspect_err(|error| self.refusals.lock().count(*error))
     }
 
-    fn try_reserve(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Reservation, AdmitError> {
+    fn try_reserve(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+        mechanism: Mechanism,
+    ) -> Result<Reservation, AdmitError> {
         let (max_connections, max_per_address) = {
             let limits = self.limits.read();
             (limits.max_connections, limits.max_per_address)
@@ -138,7 +148,9 @@ impl Sessions {
         };
         let id = getrandom::u64().expect("the operating system always has random numbers once it is up");
         let sessions = Arc::clone(self);
-        let mut reservation = Reservation { sessions, connection, id, address: None, control: None };
+        self.open[mechanism as usize].connections.fetch_add(1, Ordering::Relaxed);
+        let mut reservation =
+            Reservation { sessions, connection, id, address: None, control: None, mechanism };
         // The connection is counted before the phase is read, so that a drain cannot miss it.
         if self.phase() != Phase::Open {
             return Err(AdmitError::Draining);
@@ -160,7 +172,13 @@ impl Sessions {
     }
 
     pub(crate) fn serving(&self) -> usize {
-        self.serving.load(Ordering::SeqCst)
+        self.open.iter().map(|open| open.sessions.load(Ordering::SeqCst)).sum()
+    }
+
+    /// Returns the numbers of connections and sessions of a mechanism.
+    pub(crate) fn open(&self, mechanism: Mechanism) -> (usize, usize) {
+        let Open { connections, sessions } = &self.open[mechanism as usize];
+        (connections.load(Ordering::Relaxed), sessions.load(Ordering::SeqCst))
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -233,6 +251,7 @@ pub(crate) struct Reservation {
     id: u64,
     /// The address that the connection counts for. `None` if it is not known.
     address: Option<CountedAddress>,
+    mechanism: Mechanism,
 }
 
 impl Reservation {
@@ -298,6 +317,7 @@ impl Drop for Reservation {
         if let Some(address) = self.address.take() {
             self.sessions.addresses.lock().remove(address);
         }
+        self.sessions.open[self.mechanism as usize].connections.fetch_sub(1, Ordering::Relaxed);
         if self.sessions.connections.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.sessions.all_closed.notify_waiters();
         }
@@ -350,17 +370,21 @@ impl Permit {
         }
     }
 
+    fn serving(&self) -> &AtomicUsize {
+        &self.reservation.sessions.open[self.reservation.mechanism as usize].sessions
+    }
+
     /// Counts a session.
     pub(crate) fn begin_session(&mut self) {
         if !std::mem::replace(&mut self.is_serving, true) {
-            self.reservation.sessions.serving.fetch_add(1, Ordering::SeqCst);
+            self.serving().fetch_add(1, Ordering::SeqCst);
         }
     }
 
     /// Ends the session. The connection may still be closing.
     pub(crate) fn end_session(&mut self) {
         if std::mem::take(&mut self.is_serving) {
-            self.reservation.sessions.serving.fetch_sub(1, Ordering::SeqCst);
+            self.serving().fetch_sub(1, Ordering::SeqCst);
         }
     }
 }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use super::driver::{Driver, State};
 use super::registry::Phase;
 use crate::connection::Connection;
+use crate::stats::count;
 use crate::{ErrorCode, Outgoing};
 
 /// The bytes that one connection may ask for.
@@ -63,6 +64,9 @@ impl<C: Connection> Driver<'_, C> {
             if *code == ErrorCode::RateLimited {
                 counters.refuse_for_rate(self.session.take_rate_refusals());
             }
+        }
+        if let Event::Gap { .. } = event {
+            count(&self.ticket.rooms.counters.gaps);
         }
         let frame = event.encode();
         self.charge_requested(frame.len());

@@ -19,6 +19,7 @@ use super::registry::{Permit, Phase};
 use crate::address::LineLimit;
 use crate::connection::{Connection, Outgoing};
 use crate::room::Rooms;
+use crate::stats::Counters;
 use crate::{Authorize, CloseCode, Limits, User};
 
 /// The lines of a connection: its upgrade, and the end of its session.
@@ -188,6 +189,10 @@ impl Ticket {
         }
     }
 
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.rooms.counters
+    }
+
     /// Returns the limit of the lines of connections.
     pub(crate) fn lines(&self) -> Arc<LineLimit> {
         Arc::clone(&self.lines)
@@ -247,7 +252,7 @@ impl Ticket {
         });
         let mut bytes = 0;
         let last = unsent.into_frames().chain(closing).inspect(|frame| bytes += frame.payload_bytes() as u64);
-        self.rooms.counters.end_session(end.code());
+        self.rooms.counters.end_session(end.counted());
         let sent_last = end.close(connection, last, limits.connection.close_timeout).await;
         self.rooms.counters.bytes_sent.add(number, bytes);
         let (started, received, sent) = totals;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::handler::{Handler, MakeHandler};
 use super::refused::Refused;
-use crate::session::{Identification, Reservation};
+use crate::session::{Identification, Mechanism, Reservation};
 use crate::{
     Answer, Chat, Denied, GuardedRequest, Health, Identify, IdentifyRequest, Identity, Limits,
     RequestContext, RequestHead, Ticket, Upgrade,
@@ -306,7 +306,11 @@ impl Endpoint {
             Refusal::Internal
         })?;
         // The connection is counted first: the host must not be asked about more requests than the chat can serve.
-        let reservation = self.chat.reserve(context.peer.map(|peer| peer.ip()))?;
+        let mechanism = match self.mode {
+            UpgradeMode::Hijack => Mechanism::Hijack,
+            UpgradeMode::Framework => Mechanism::Framework,
+        };
+        let reservation = self.chat.reserve(context.peer.map(|peer| peer.ip()), mechanism)?;
         let ticket = self.ticket(reservation, head, context, &accept).await?;
         Ok((accept, ticket, guard))
     }

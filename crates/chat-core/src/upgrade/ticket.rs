@@ -10,6 +10,7 @@ use tracing::info;
 
 use super::handler::MakeHandler;
 use super::refused::Refused;
+use crate::stats::count;
 use crate::{Answer, Connection, GuardedRequest, Limits, Ticket};
 
 /// An upgrade that the chat allows. [`accept`](Self::accept) carries it out. A drop of it cancels the upgrade.
@@ -44,6 +45,7 @@ impl Upgrade {
 
     /// Cancels the upgrade, because the framework cannot provide a connection. Returns the response to send.
     pub fn refuse(self) -> Answer {
+        self.ticket.ticket.counters().refuse_handshake(Refusal::Internal);
         self.guard.refuse(Refused::internal(), self.ticket.ticket.peer());
         Answer::refusal(Refusal::Internal, self.ticket.limits())
     }
@@ -52,6 +54,7 @@ impl Upgrade {
     /// `Upgrade`. Returns the response to send, which is 426.
     pub fn refuse_form(self) -> Answer {
         let ticket = &self.ticket.ticket;
+        ticket.counters().refuse_handshake(Refusal::UpgradeRequired);
         self.guard.refuse(Refused::unsupported(ticket.lines()), ticket.peer());
         Answer::refusal(Refusal::UpgradeRequired, self.ticket.limits())
     }
@@ -137,6 +140,7 @@ impl UpgradeTicket {
         });
         let cause = match upgraded.await {
             Ok(Ok(connection)) => {
+                count(&ticket.counters().upgrades);
                 ticket.log(|| info!(status = 101, "upgrade accepted"));
                 return Some(match handler {
                     None => Either::Left(ticket.serve(connection)),
@@ -146,6 +150,7 @@ impl UpgradeTicket {
             Ok(Err(cause)) => cause,
             Err(_) => "timed out".to_owned(),
         };
+        count(&ticket.counters().abandoned_upgrades);
         ticket.log(|| info!(status, cause, "upgrade abandoned"));
         None
     }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::StoreState;
 use super::clock::{Clock, Now};
+use super::counters::COMMIT_SECONDS;
 use super::error::{WriteError, is_transient};
 use crate::database::connection::{checkpoint, open_writer};
 use crate::database::{CommitMark, CommitMarkFile, FileId, FileLock, Identity, LockedDatabase, boot_id};
@@ -102,7 +103,7 @@ impl WriteConnection {
     ) -> Result<T, WriteError> {
         self.prepare()?;
         let is_failing = self.state.counters.is_failing();
-        let now = self.clock.now();
+        let (now, started) = (self.clock.now(), Instant::now());
         let result = (|| {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let (has_written, value) = work(&transaction)?;
@@ -121,6 +122,7 @@ impl WriteConnection {
                     self.identity.commits = commits;
                     self.last_commit = Instant::now();
                     self.state.counters.record_commit();
+                    metrics::histogram!(COMMIT_SECONDS).record(started.elapsed());
                     self.write_mark(true);
                 }
                 Ok(value)

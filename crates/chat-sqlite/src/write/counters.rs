@@ -2,6 +2,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::clock::unix_millis;
 
+/// The histogram that gets the time of each commit.
+pub(crate) const COMMIT_SECONDS: &str = "chat_store_commit_seconds";
+
 /// Counters of a store since it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -10,6 +13,8 @@ pub struct Stats {
     pub appends: u64,
     /// Committed transactions.
     pub commits: u64,
+    /// Appends that are neither published nor refused yet.
+    pub queued: u64,
     /// Messages that differ from their checksum. Reads omit them.
     pub unreadable: u64,
     /// Bytes in the write-ahead log. It normally stays below about 20 MiB, and reads wait above 64 MiB.
@@ -57,11 +62,12 @@ impl Counters {
         self.failing_since.load(Ordering::Relaxed) != 0
     }
 
-    pub(crate) fn stats(&self, unreadable: u64, wal_bytes: u64) -> Stats {
+    pub(crate) fn stats(&self, queued: u64, unreadable: u64, wal_bytes: u64) -> Stats {
         let failing_since = self.failing_since.load(Ordering::Relaxed);
         Stats {
             appends: self.appends.load(Ordering::Relaxed),
             commits: self.commits.load(Ordering::Relaxed),
+            queued,
             unreadable,
             wal_bytes,
             is_full: self.is_full.load(Ordering::Relaxed),

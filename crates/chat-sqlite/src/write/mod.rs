@@ -14,6 +14,7 @@ mod state;
 mod writer;
 
 pub(crate) use batch::{IdempotencyKey, Position, PreparedMessage};
+pub(crate) use counters::COMMIT_SECONDS;
 pub use counters::Stats;
 pub(crate) use queue::{AppendQueue, AppendRequest};
 pub(crate) use state::StoreState;

@@ -22,13 +22,20 @@ pub(crate) struct AppendQueue {
     /// `None` after [`close`](Self::close).
     sender: Mutex<Option<mpsc::Sender<AppendRequest>>>,
     permits: Arc<Semaphore>,
+    max_appends: usize,
 }
 
 impl AppendQueue {
     pub(super) fn new(max_appends: usize) -> (Self, mpsc::Receiver<AppendRequest>) {
         let (sender, receiver) = mpsc::channel();
-        let permits = Arc::new(Semaphore::new(max_appends.clamp(1, Semaphore::MAX_PERMITS)));
-        (Self { sender: Mutex::new(Some(sender)), permits }, receiver)
+        let max_appends = max_appends.clamp(1, Semaphore::MAX_PERMITS);
+        let permits = Arc::new(Semaphore::new(max_appends));
+        (Self { sender: Mutex::new(Some(sender)), permits, max_appends }, receiver)
+    }
+
+    /// Returns the number of appends that are neither published nor refused yet.
+    pub(crate) fn len(&self) -> usize {
+        self.max_appends - self.permits.available_permits()
     }
 
     /// Waits for a permit. Returns `None` if the queue is closed.

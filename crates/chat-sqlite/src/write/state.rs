@@ -29,7 +29,7 @@ impl StoreState {
         Some(self.key_window.load(Ordering::Relaxed)).filter(|window| *window > 0)
     }
 
-    pub(crate) fn stats(&self) -> Stats {
-        self.counters.stats(self.unreadable.count(), self.wal.bytes())
+    pub(crate) fn stats(&self, queued: usize) -> Stats {
+        self.counters.stats(queued as u64, self.unreadable.count(), self.wal.bytes())
     }
 }

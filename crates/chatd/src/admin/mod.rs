@@ -1,0 +1,80 @@
+//! The admin listener: metrics, health, and calls of an operator. It is the same for all adapters.
+
+mod calls;
+mod input;
+mod listener;
+mod reply;
+mod router;
+mod token;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chat_core::{Endpoint, LogThrottle};
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tracing::info;
+
+use crate::log_filter::LogFilter;
+use crate::metrics_recorder::Metrics;
+use token::Token;
+
+/// Connections of the admin listener at the same time. Further ones wait in the queue of the kernel.
+pub(crate) const MAX_CONNECTIONS: usize = 16;
+
+#[derive(Debug, Args)]
+pub(crate) struct AdminOptions {
+    /// Serve metrics and calls of an operator over HTTP on this address and port, like 127.0.0.1:9090; needs
+    /// --admin-token [default: off]
+    #[arg(long, env = "CHATD_ADMIN", value_name = "ADDR", requires = "admin_token")]
+    admin: Option<String>,
+
+    /// Read the bearer token of the admin listener from this file: one line of 16 to 1024 visible ASCII characters
+    #[arg(long, env = "CHATD_ADMIN_TOKEN", value_name = "FILE")]
+    admin_token: Option<PathBuf>,
+}
+
+/// A listener that does not accept yet, and the token of its callers.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    listener: TcpListener,
+    token: Token,
+}
+
+/// The parts of the server that the calls use.
+struct Admin {
+    token: Token,
+    endpoint: Endpoint,
+    metrics: Metrics,
+    filter: LogFilter,
+    /// Notified by a call that wants the server to drain.
+    drain: Arc<Notify>,
+    refusals: LogThrottle,
+}
+
+impl AdminOptions {
+    /// Reads the token and opens the listener. `None` without `--admin`. The error is one line for standard error.
+    pub(crate) async fn open(&self) -> Result<Option<Opened>, String> {
+        let (Some(address), Some(file)) = (&self.admin, &self.admin_token) else { return Ok(None) };
+        let token = Token::read(file)?;
+        let listener = TcpListener::bind(address);
+        let listener =
+            listener.await.map_err(|error| format!("--admin: cannot listen on {address}: {error}"))?;
+        Ok(Some(Opened { listener, token }))
+    }
+}
+
+impl Opened {
+    /// Starts to serve, until the process ends. A call that wants the server to drain notifies `drain`.
+    pub(crate) fn start(self, endpoint: Endpoint, metrics: Metrics, filter: LogFilter, drain: Arc<Notify>) {
+        let Self { listener, token } = self;
+        if let Ok(address) = listener.local_addr() {
+            info!(%address, "admin listening");
+        }
+        drop(tokio::spawn(metrics.upkeep()));
+        let refusals = LogThrottle::default();
+        let admin = Arc::new(Admin { token, endpoint, metrics, filter, drain, refusals });
+        drop(tokio::spawn(listener::serve(listener, admin)));
+    }
+}
