@@ -22,8 +22,8 @@ const MAX_SECONDS: f64 = 253_402_300_799.0;
 /// | `rooms` | patterns of rooms with roles, as in `{"lobby":"member","team-*":"moderator"}`: see [`Rights`] |
 /// | `limits` | limits of the user: `connections`, and `rate` (commands per second) with `burst`; 0 is no limit |
 ///
-/// `sub` and `exp` are required. Unknown claims are ignored. So far, the role `none` forbids a room, and each other
-/// [`Role`] admits to it.
+/// `sub` and `exp` are required. Unknown claims are ignored. So far, each [`Role`] has the same effect, also `none`: it
+/// admits to the room.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Claims {

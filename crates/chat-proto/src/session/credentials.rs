@@ -99,8 +99,9 @@ impl<M> Session<M> {
 
     /// Records that the [`credentials_deadline`](Self::credentials_deadline) has passed.
     pub fn handle_credentials(&mut self, now: Duration) -> Vec<Effect> {
-        let is_due = self.credentials_deadline().is_some_and(|due| due <= now) && self.phase != Phase::Closed;
-        let Some(credentials) = self.credentials.as_deref_mut().filter(|_| is_due) else {
+        let is_due = self.credentials_deadline().is_some_and(|due| due <= now);
+        let is_open = self.phase != Phase::Closed;
+        let Some(credentials) = self.credentials.as_deref_mut().filter(|_| is_due && is_open) else {
             return Vec::new();
         };
         match credentials.due {
