@@ -1,4 +1,4 @@
-//! The suite of `chat-conformance` in both modes, on the server of the adapter and on actix's own.
+//! The suite of `chat-conformance` in both modes, on the server of the adapter, with TLS, and on actix's own server.
 
 use std::io;
 use std::net::TcpListener;
@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
+use chat_actix::ServeOptions;
+use chat_adapter_tests::tls;
 use chat_conformance::{InProcess, Mechanism, Mounted, certify};
 use chat_core::{Endpoint, Limits, UpgradeMode};
 use chat_websocket::set_options;
@@ -25,7 +27,9 @@ macro_rules! app {
 }
 
 fn main() -> ExitCode {
-    let served = |name, mode| mechanism(InProcess::new(name, move |server| serve(server, mode)));
+    let served = |name, mode| {
+        mechanism(InProcess::new(name, move |server| serve(server, mode, ServeOptions::default())))
+    };
     // `HttpServer` keeps the socket, and lacks limits that the server of the adapter has.
     let own = |name, mode| {
         mechanism(InProcess::new(name, move |server| serve_by_actix(server, mode)))
@@ -38,8 +42,12 @@ fn main() -> ExitCode {
                 "actix keeps the connection of a peer that takes nothing",
             )
     };
+    let with_tls = tls::target("actix_tls", |server, tls| {
+        serve(server, UpgradeMode::Hijack, ServeOptions::default().tls(tls))
+    });
     certify([
         served("actix_hijack", UpgradeMode::Hijack),
+        mechanism(with_tls),
         without_utf8_in_fragments(served("actix_framework", UpgradeMode::Framework)),
         own("actix_server_hijack", UpgradeMode::Hijack),
         without_utf8_in_fragments(own("actix_server_framework", UpgradeMode::Framework)),
@@ -66,11 +74,11 @@ fn without_utf8_in_fragments(mechanism: Mechanism) -> Mechanism {
     )
 }
 
-async fn serve(server: Mounted, mode: UpgradeMode) {
+async fn serve(server: Mounted, mode: UpgradeMode, options: ServeOptions) {
     let endpoint = server.endpoint.mode(mode);
     let chat = endpoint.chat().clone();
     // A server that cannot start serves no case.
-    let _ended = chat_actix::serve(server.listener, app!(endpoint), &chat, server.stop).await;
+    let _ended = chat_actix::serve_with(server.listener, options, app!(endpoint), &chat, server.stop).await;
 }
 
 async fn serve_by_actix(server: Mounted, mode: UpgradeMode) {

@@ -17,8 +17,10 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use crate::limit_options::LimitOptions;
 use crate::links::is_service_link;
 use crate::refuse;
+use crate::restart::RestartOptions;
 use crate::retain::Retain;
 use crate::size::disk_bytes;
+use crate::tls::TlsOptions;
 
 /// Connections that the kernel holds while the accept loop is busy.
 const BACKLOG: u32 = 4096;
@@ -107,6 +109,12 @@ pub(crate) struct Config {
     #[arg(long, env = "CHATD_PROXY_PROTOCOL", value_parser = BoolishValueParser::new())]
     pub(crate) proxy_protocol: bool,
 
+    #[command(flatten)]
+    pub(crate) tls: TlsOptions,
+
+    #[command(flatten)]
+    pub(crate) restart: RestartOptions,
+
     /// Give sessions this number of seconds, like 30, to end after SIGTERM, SIGINT or SIGHUP; a second SIGTERM or
     /// SIGINT ends them at once
     #[arg(long, env = "CHATD_DRAIN_TIMEOUT", value_name = "SECONDS", default_value = "10",
@@ -186,6 +194,9 @@ impl Config {
         }
         if self.proxy_protocol && self.trust_proxy.is_empty() {
             return Some("--proxy-protocol: name the proxies with --trust-proxy");
+        }
+        if let Some(problem) = self.tls.contradiction() {
+            return Some(problem);
         }
         if self.data().is_some() {
             return None;

@@ -9,6 +9,8 @@ mod exhaustion;
 mod plain_connections;
 mod proxy_protocol;
 mod refusals;
+mod restart;
 mod send_buffer;
 mod suspension;
+mod tls;
 mod unprivileged;

@@ -11,6 +11,7 @@ type Row = (Refusal, u16, &'static str, &'static [(&'static str, &'static str)])
 
 const REFUSALS: [Row; 14] = [
     (Refusal::BadRequest, 400, "bad_request", &[]),
+    (Refusal::TlsRequired, 400, "tls_required", &[]),
     (Refusal::HostForbidden, 421, "host_forbidden", &[]),
     (
         Refusal::UpgradeRequired,
