@@ -7,6 +7,7 @@ mod descriptors;
 mod drain;
 mod exhaustion;
 mod plain_connections;
+mod proxies;
 mod proxy_protocol;
 mod refusals;
 mod restart;
