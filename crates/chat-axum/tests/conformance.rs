@@ -1,4 +1,4 @@
-//! The suite of `chat-conformance` in both modes, and with TLS.
+//! The suite of `chat-conformance` in both modes, and with TLS if `CHAT_CONFORMANCE_TLS` is set.
 
 use std::process::ExitCode;
 
@@ -14,7 +14,9 @@ fn main() -> ExitCode {
     let with_tls = tls::target("axum_tls", |server, tls| {
         serve(server, UpgradeMode::Hijack, ServeOptions::default().tls(tls))
     });
-    certify([
+    let with_tls = tls::is_wanted()
+        .then(|| chat_conformance::Mechanism::new(with_tls).deviations(tls::TUNNEL_DEVIATIONS));
+    let mechanisms = [
         chat_conformance::Mechanism::new(target("axum_hijack", UpgradeMode::Hijack)),
         chat_conformance::Mechanism::new(target("axum_framework", UpgradeMode::Framework))
             .deviations(TUNGSTENITE_DEVIATIONS)
@@ -22,8 +24,8 @@ fn main() -> ExitCode {
                 "close::a_client_that_sends_after_its_close_can_read_the_echo",
                 "after a close axum reads no more, so what the peer still sends causes a reset",
             ),
-        chat_conformance::Mechanism::new(with_tls),
-    ])
+    ];
+    certify(mechanisms.into_iter().chain(with_tls))
 }
 
 async fn serve(server: Mounted, mode: UpgradeMode, options: ServeOptions) {
