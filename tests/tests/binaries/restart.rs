@@ -120,7 +120,7 @@ async fn restart(binary: Binary, way: Way) -> Result<()> {
         tasks.spawn(participant.run(pause, stopped.clone(), ends.clone()));
     }
     // Each one has sent a message.
-    wait_for(&mut reports, Progress::Sent, clients).await?;
+    wait_for(&mut reports, &Progress::Sent, clients).await?;
     let mut probes = JoinSet::new();
     for _ in 0..PROBES {
         probes.spawn(probe(address, stopped.clone()));
@@ -130,7 +130,7 @@ async fn restart(binary: Binary, way: Way) -> Result<()> {
     let (new, old_log) = block_in_place(|| servers.replace(old))?;
     let replaced = start.elapsed();
     ensure!(new.address() == address, "the address has changed to {}", new.address());
-    wait_for(&mut reports, Progress::Reconnected, clients).await?;
+    wait_for(&mut reports, &Progress::Reconnected, clients).await?;
     let back = start.elapsed();
     stop.send_replace(true);
 
@@ -187,14 +187,14 @@ enum Progress {
 
 async fn wait_for(
     reports: &mut mpsc::UnboundedReceiver<Progress>,
-    wanted: Progress,
+    wanted: &Progress,
     clients: usize,
 ) -> Result<()> {
     let mut missing = clients;
     while missing > 0 {
         let report =
             timeout(PATIENCE, reports.recv()).await.with_context(|| format!("{missing} are missing"))?;
-        missing -= usize::from(report.context("no participant is left")? == wanted);
+        missing -= usize::from(report.context("no participant is left")? == *wanted);
     }
     Ok(())
 }
