@@ -1,6 +1,7 @@
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -176,18 +177,40 @@ impl Daemon {
         }
     }
 
+    /// Starts a binary with a listening socket, as systemd does, and with its store in a directory.
+    pub fn start_on(socket: OwnedFd, dir: &Path, binary: Binary, arguments: &[&str]) -> Result<Self> {
+        let program = binary.command()?;
+        let mut command = Command::new("sh");
+        // The socket comes as standard input. systemd passes it as descriptor 3.
+        command.arg("-c").arg("exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"");
+        command.arg(program.get_program()).arg("--data").arg(dir);
+        match Self::attempt_with(command, binary, arguments, socket.into())? {
+            Ok(daemon) => Ok(daemon),
+            Err(StartFailure { status, log }) => bail!("it prints no address: {status}: {log}"),
+        }
+    }
+
     /// Starts a binary that may exit instead of serving.
     pub fn attempt(
+        command: Command,
+        binary: Binary,
+        arguments: &[&str],
+    ) -> Result<Result<Self, StartFailure>> {
+        Self::attempt_with(command, binary, arguments, Stdio::null())
+    }
+
+    fn attempt_with(
         mut command: Command,
         binary: Binary,
         arguments: &[&str],
+        input: Stdio,
     ) -> Result<Result<Self, StartFailure>> {
         let data = TempDir::new()?;
         let mut child = command
             .env("CHATD_DATA", data.path())
             .args(["--listen", "127.0.0.1:0", "--log-format", "json", "--upgrade", binary.upgrade])
             .args(arguments)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
@@ -199,7 +222,7 @@ impl Daemon {
             let log = log.wait().into_iter().map(|line| line + "\n").collect();
             return Ok(Err(StartFailure { status, log }));
         }
-        let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next());
+        let address = line.split("://").nth(1).and_then(|rest| rest.split('/').next());
         let address = address.context("it prints no address")?.parse()?;
         Ok(Ok(Self { binary, child, address, log, data }))
     }

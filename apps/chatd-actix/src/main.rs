@@ -16,6 +16,6 @@ fn main() -> ExitCode {
                 .default_service(web::to(chat_actix::not_found))
                 .wrap(layer.clone())
         };
-        chat_actix::serve_proxied(service.listener, service.proxies, app, &chat, stop).await
+        chat_actix::serve_with(service.listener, service.options, app, &chat, stop).await
     })
 }

@@ -13,6 +13,6 @@ fn main() -> ExitCode {
             .merge(chat_axum::routes(service.endpoint))
             .fallback(chat_axum::not_found)
             .layer(chat_axum::UpgradeLayer::new().hosts(service.hosts));
-        chat_axum::serve_proxied(service.listener, service.proxies, app, &chat, stop).await
+        chat_axum::serve_with(service.listener, service.options, app, &chat, stop).await
     })
 }

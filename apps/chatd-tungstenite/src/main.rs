@@ -10,6 +10,6 @@ fn main() -> ExitCode {
         let (chat, stop) = (service.endpoint.chat().clone(), service.stopped());
         let layer = chat_tungstenite::UpgradeLayer::new().hosts(service.hosts);
         let app = layer.layer(chat_tungstenite::routes(service.endpoint));
-        chat_tungstenite::serve_proxied(service.listener, service.proxies, app, &chat, stop).await
+        chat_tungstenite::serve_with(service.listener, service.options, app, &chat, stop).await
     })
 }

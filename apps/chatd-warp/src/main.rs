@@ -11,6 +11,6 @@ fn main() -> ExitCode {
         let (chat, stop) = (service.endpoint.chat().clone(), service.stopped());
         let routes = chat_warp::routes(service.endpoint).or(chat_warp::not_found());
         let app = chat_warp::UpgradeLayer::new().hosts(service.hosts).layer(warp::service(routes));
-        chat_warp::serve_proxied(service.listener, service.proxies, app, &chat, stop).await
+        chat_warp::serve_with(service.listener, service.options, app, &chat, stop).await
     })
 }

@@ -174,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameworkSocket<S> {
                     let error = ConnectionError::Frame(error.to_string());
                     return Poll::Ready(Err(io::Error::other(error)));
                 }
-                Poll::Ready(None) | Poll::Pending => return Poll::Ready(Ok(())),
+                Poll::Ready(None) | Poll::Pending => return self.transport.poll_flush(cx),
             }
         }
     }

@@ -5,7 +5,8 @@ use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::{HttpMessage, HttpResponse, rt};
 use bytes::Bytes;
 use chat_core::Upgrade;
-use chat_websocket::WebSocket;
+use chat_websocket::{SharedSocket, WebSocket};
+use tokio_util::either::Either;
 
 use crate::convert::{refuse, switching_protocols};
 use crate::stream::ServedConnection;
@@ -33,8 +34,14 @@ pub(crate) fn open(upgrade: Upgrade, request: &mut ServiceRequest) -> HttpRespon
     let (body, socket) = takeover::open(connection, guard, payload);
     runtime.spawn(ticket.start(async move {
         let (socket, early) = socket.await?;
-        let writer = socket.direct();
-        Ok::<_, io::Error>(WebSocket::accept(socket, early, &limits).await.with_direct(writer))
+        Ok::<_, io::Error>(match socket {
+            Either::Left(stream) => {
+                let socket = SharedSocket::new(stream);
+                let writer = socket.direct();
+                WebSocket::accept(Either::Left(socket), early, &limits).await.with_direct(writer)
+            }
+            Either::Right(tls) => WebSocket::accept(Either::Right(tls), early, &limits).await,
+        })
     }));
     switching_protocols(&answer, body)
 }

@@ -22,10 +22,10 @@
 //!   are those of the host's own middleware.
 //! - [`UpgradeLayer`] is the last middleware, so that it sees each response as it leaves. Without it, the chat refuses
 //!   each upgrade with 500 and logs that the layer is missing.
-//! - [`serve`] runs the app. A host that runs its own `HttpServer` needs the same settings as [`serve`], and then has
-//!   no limits that actix lacks: on the plain connections of an address, on the time for a head after another request,
-//!   and on the time for which a peer takes nothing. By default, actix holds the end of each connection back for a
-//!   second.
+//! - [`serve`] runs the app; [`serve_with`] has options for TLS and the PROXY protocol. A host that runs its own
+//!   `HttpServer` needs the same settings as [`serve`], and then has no limits that actix lacks: on the plain
+//!   connections of an address, on the time for a head after another request, and on the time for which a peer takes
+//!   nothing. By default, actix holds the end of each connection back for a second.
 //!
 //! actix parses the request and writes the 101. Then the session takes the socket out of actix, which ends its own part
 //! of the connection. With [`UpgradeMode::Hijack`], the default, the WebSocket of all adapters runs on the socket. With
@@ -56,9 +56,10 @@ mod transport;
 
 #[cfg(doc)]
 use chat_core::UpgradeMode;
+pub use chat_websocket::{ServeOptions, Tls, TlsError};
 pub use layer::{UpgradeLayer, UpgradeService};
 pub use routes::{not_found, routes, routes_with_extension};
-pub use serve::{serve, serve_proxied};
+pub use serve::{serve, serve_with};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -11,8 +11,8 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, Server, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, Error};
-use chat_core::{Chat, ProxyProtocol};
-use chat_websocket::set_options;
+use chat_core::Chat;
+use chat_websocket::{ServeOptions, set_options, wait_for_accepted};
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -58,11 +58,10 @@ where
         > + 'static,
     B: MessageBody + 'static,
 {
-    serve_proxied(listener, None, app, chat, stop).await
+    serve_with(listener, ServeOptions::default(), app, chat, stop).await
 }
 
-/// Serves as [`serve`] does. With `proxies`, the peer of a connection is the client that its PROXY header names, and a
-/// connection of a proxy without a valid header is closed.
+/// Serves as [`serve`] does, with options for TLS and the PROXY protocol.
 ///
 /// # Errors
 ///
@@ -71,9 +70,9 @@ where
 /// # Panics
 ///
 /// Outside a tokio runtime.
-pub async fn serve_proxied<T, B>(
+pub async fn serve_with<T, B>(
     listener: TcpListener,
-    proxies: Option<ProxyProtocol>,
+    options: ServeOptions,
     app: impl Fn() -> App<T> + Clone + Send + 'static,
     chat: &Chat,
     stop: impl Future<Output = ()>,
@@ -91,6 +90,7 @@ where
     let (listener, limits) = (listener.into_std()?, Arc::clone(chat.limits()));
     let runtime = Handle::current();
     let runtime = (runtime.runtime_flavor() != RuntimeFlavor::CurrentThread).then_some(runtime);
+    let accept_limits = limits.http.clone();
     let (local, close_timeout, chat) =
         (listener.local_addr()?, limits.connection.close_timeout, chat.clone());
     // `HttpServer` cannot refuse a connection, and has no place for a PROXY header, so its parts are used.
@@ -104,8 +104,8 @@ where
             .local_addr(local)
             .on_connect_ext(ServedStream::share)
             .finish(map_config(app, |_| AppConfig::default()));
-        let (chat, proxies, runtime) = (chat.clone(), proxies.clone(), runtime.clone());
-        let accept = move |stream| accept(stream, proxies.clone(), chat.clone(), runtime.clone());
+        let (chat, options, runtime) = (chat.clone(), options.clone(), runtime.clone());
+        let accept = move |stream| accept(stream, options.clone(), chat.clone(), runtime.clone());
         fn_service(accept).and_then(http)
     };
     let mut server = Server::build()
@@ -121,29 +121,29 @@ where
         ended = &mut server => return ended,
         () = &mut stop => {}
     }
-    let stopped = handle.stop(true);
-    let (ended, ()) = tokio::join!(server, stopped);
+    let stopping = async {
+        // A worker that stops drops the connections that it has not taken up.
+        handle.pause().await;
+        wait_for_accepted(&accept_limits).await;
+        handle.stop(true).await;
+    };
+    let (ended, ()) = tokio::join!(server, stopping);
     ended
 }
 
 /// Returns an accepted connection and the address of its client. An error closes the connection. actix does not report
 /// it, and the chat has logged the cause.
 async fn accept(
-    mut stream: TcpStream,
-    proxies: Option<ProxyProtocol>,
+    stream: TcpStream,
+    options: ServeOptions,
     chat: Chat,
     runtime: Option<Handle>,
 ) -> Result<(ServedStream, Protocol, Option<SocketAddr>), DispatchError> {
-    let limits = chat.limits();
-    set_options(&stream, &limits.connection)?;
+    set_options(&stream, &chat.limits().connection)?;
     let peer = stream.peer_addr()?;
-    let client = match proxies {
-        None => Some(peer),
-        Some(proxies) => proxies.client(&mut stream, peer, &limits.http).await,
-    };
-    let client = client.ok_or(DispatchError::SlowRequestTimeout)?;
-    let plain = chat.accept(client).map_err(|_| DispatchError::SlowRequestTimeout)?;
-    Ok((ServedStream::new(stream, plain, &limits.http, runtime), Protocol::Http1, Some(client)))
+    let accepted = options.accept(stream, peer, &chat).await.ok_or(DispatchError::SlowRequestTimeout)?;
+    let client = Some(accepted.client);
+    Ok((ServedStream::new(accepted, &chat.limits().http, runtime), Protocol::Http1, client))
 }
 
 /// Rounds up to seconds. actix takes no other unit, and 0 would end the connections at once.

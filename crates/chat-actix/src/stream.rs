@@ -10,9 +10,9 @@ use std::task::{Context, Poll, ready};
 use actix_http::Extensions;
 use actix_web::HttpRequest;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::rt::net::TcpStream;
 use bytes::Bytes;
 use chat_core::{HttpLimits, PlainConnection, RequestWait};
+use chat_websocket::{Accepted, AcceptedSocket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
 
@@ -26,7 +26,7 @@ pub(crate) struct ServedStream {
 /// A connection that [`serve`](crate::serve) has accepted.
 pub(crate) struct ServedConnection {
     /// `None` once a session has it.
-    socket: RefCell<Option<TcpStream>>,
+    socket: RefCell<Option<AcceptedSocket>>,
     takeover: Cell<Takeover>,
     /// `None` if sessions run on the runtime of actix's worker.
     runtime: Option<Handle>,
@@ -58,12 +58,8 @@ struct LastPart {
 }
 
 impl ServedStream {
-    pub(crate) fn new(
-        socket: TcpStream,
-        plain: PlainConnection,
-        limits: &HttpLimits,
-        runtime: Option<Handle>,
-    ) -> Self {
+    pub(crate) fn new(accepted: Accepted, limits: &HttpLimits, runtime: Option<Handle>) -> Self {
+        let Accepted { socket, plain, client: _ } = accepted;
         let connection = Rc::new(ServedConnection {
             socket: RefCell::new(Some(socket)),
             takeover: Cell::default(),
@@ -84,7 +80,7 @@ impl ServedStream {
     fn poll_socket<T>(
         &self,
         taken: io::Result<T>,
-        poll: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<T>>,
+        poll: impl FnOnce(Pin<&mut AcceptedSocket>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         match &mut *self.connection.socket.borrow_mut() {
             Some(socket) => poll(Pin::new(socket)),
@@ -122,7 +118,7 @@ impl ServedConnection {
     }
 
     /// Takes the socket out of actix, which then ends its part of the connection.
-    pub(crate) fn take_socket(&self) -> Option<TcpStream> {
+    pub(crate) fn take_socket(&self) -> Option<AcceptedSocket> {
         self.socket.take()
     }
 

@@ -15,33 +15,32 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::Payload;
 use bytes::{Bytes, BytesMut};
 use chat_core::GuardedRequest;
-use chat_websocket::SharedSocket;
+use chat_websocket::{AcceptedSocket, rebind};
 use futures_util::Stream as _;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use crate::error::ConnectionError;
 use crate::stream::{ServedConnection, Takeover};
 
 /// Returns the body that must go out with the 101. In addition, returns the socket once actix has given it up, with the
-/// bytes that were read from it after the head.
+/// bytes that were read from it after the head. The socket then belongs to the runtime that awaits it.
 pub(crate) fn open(
     connection: Rc<ServedConnection>,
     guard: GuardedRequest,
     payload: Payload,
-) -> (TakeoverBody, impl Future<Output = io::Result<(SharedSocket, Bytes)>> + Send) {
+) -> (TakeoverBody, impl Future<Output = io::Result<Taken>> + Send) {
     let (session, taken) = oneshot::channel();
     let body = TakeoverBody { connection, guard, payload, early: BytesMut::new(), session: Some(session) };
     let socket = async {
         let taken = taken.await.map_err(|_| io::Error::other(ConnectionError::ResponseDropped));
         let (socket, early): Taken = taken?;
-        Ok((SharedSocket::new(TcpStream::from_std(socket)?), early))
+        Ok((rebind(socket)?, early))
     };
     (body, socket)
 }
 
-/// A socket that belongs to no runtime, and the bytes that were read from it after the head.
-type Taken = (std::net::TcpStream, Bytes);
+/// A socket, and the bytes that were read from it after the head.
+pub(crate) type Taken = (AcceptedSocket, Bytes);
 
 /// The body of a 101. Its end gives the socket to the session.
 pub(crate) struct TakeoverBody {
@@ -63,8 +62,7 @@ impl TakeoverBody {
 
     /// Gives the socket to the session. A session that has ended meanwhile drops it.
     fn hand_over(&mut self) {
-        let socket = self.connection.take_socket().map(TcpStream::into_std);
-        if let (Some(Ok(socket)), Some(session)) = (socket, self.session.take()) {
+        if let (Some(socket), Some(session)) = (self.connection.take_socket(), self.session.take()) {
             let _taken = session.send((socket, self.early.split().freeze())).is_ok();
         }
     }

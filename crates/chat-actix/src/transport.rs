@@ -63,6 +63,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         self.0.borrow_mut().poll_stream(|stream| stream.poll_write(cx, bytes))
     }
 
+    /// Sends the bytes that the stream still holds, as TLS does.
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().poll_stream(|stream| stream.poll_flush(cx))
+    }
+
     /// Ends the stream, after the bytes that were written.
     pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.borrow_mut().poll_stream(|stream| stream.poll_shutdown(cx))

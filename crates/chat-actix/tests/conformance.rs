@@ -1,4 +1,5 @@
-//! The suite of `chat-conformance` in both modes, on the server of the adapter and on actix's own.
+//! The suite of `chat-conformance` in both modes, on the server of the adapter and on actix's own. With
+//! `CHAT_CONFORMANCE_TLS`, also with TLS.
 
 use std::io;
 use std::net::TcpListener;
@@ -7,6 +8,8 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
+use chat_actix::ServeOptions;
+use chat_adapter_tests::tls;
 use chat_conformance::{InProcess, Mechanism, Mounted, certify};
 use chat_core::{Endpoint, Limits, UpgradeMode};
 use chat_websocket::set_options;
@@ -25,7 +28,9 @@ macro_rules! app {
 }
 
 fn main() -> ExitCode {
-    let served = |name, mode| mechanism(InProcess::new(name, move |server| serve(server, mode)));
+    let served = |name, mode| {
+        mechanism(InProcess::new(name, move |server| serve(server, mode, ServeOptions::default())))
+    };
     // `HttpServer` keeps the socket, and lacks limits that the server of the adapter has.
     let own = |name, mode| {
         mechanism(InProcess::new(name, move |server| serve_by_actix(server, mode)))
@@ -38,12 +43,17 @@ fn main() -> ExitCode {
                 "actix keeps the connection of a peer that takes nothing",
             )
     };
-    certify([
+    let with_tls = tls::target("actix_tls", |server, tls| {
+        serve(server, UpgradeMode::Hijack, ServeOptions::default().tls(tls))
+    });
+    let with_tls = tls::is_wanted().then(|| mechanism(with_tls).deviations(tls::TUNNEL_DEVIATIONS));
+    let mechanisms = [
         served("actix_hijack", UpgradeMode::Hijack),
         without_utf8_in_fragments(served("actix_framework", UpgradeMode::Framework)),
         own("actix_server_hijack", UpgradeMode::Hijack),
         without_utf8_in_fragments(own("actix_server_framework", UpgradeMode::Framework)),
-    ])
+    ];
+    certify(mechanisms.into_iter().chain(with_tls))
 }
 
 fn mechanism(target: InProcess) -> Mechanism {
@@ -66,11 +76,11 @@ fn without_utf8_in_fragments(mechanism: Mechanism) -> Mechanism {
     )
 }
 
-async fn serve(server: Mounted, mode: UpgradeMode) {
+async fn serve(server: Mounted, mode: UpgradeMode, options: ServeOptions) {
     let endpoint = server.endpoint.mode(mode);
     let chat = endpoint.chat().clone();
     // A server that cannot start serves no case.
-    let _ended = chat_actix::serve(server.listener, app!(endpoint), &chat, server.stop).await;
+    let _ended = chat_actix::serve_with(server.listener, options, app!(endpoint), &chat, server.stop).await;
 }
 
 async fn serve_by_actix(server: Mounted, mode: UpgradeMode) {

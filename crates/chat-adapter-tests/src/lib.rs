@@ -8,6 +8,7 @@
 pub mod cases;
 mod peer;
 mod server;
+pub mod tls;
 mod tower;
 mod users;
 

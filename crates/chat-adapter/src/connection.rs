@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use chat_core::HttpLimits;
+use chat_websocket::AcceptedSocket;
 use hyper::rt::{Read, ReadBufCursor, Sleep, Timer, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 /// The beginning of the head of a 101.
 const SWITCHING_PROTOCOLS: &[u8] = b"HTTP/1.1 101 ";
@@ -23,7 +23,7 @@ const SWITCHING_PROTOCOLS: &[u8] = b"HTTP/1.1 101 ";
 /// another write, sends the head first.
 #[derive(Debug)]
 pub(crate) struct ServedStream {
-    io: TokioIo<TcpStream>,
+    io: TokioIo<AcceptedSocket>,
     activity: Activity,
     /// The head of a 101, or what is left of it.
     held: Bytes,
@@ -61,7 +61,7 @@ struct HeadWait {
 }
 
 /// Returns the socket and the timer of a connection, and their events.
-pub(crate) fn served(stream: TcpStream, limits: &HttpLimits) -> (ServedStream, HeadTimer, Activity) {
+pub(crate) fn served(socket: AcceptedSocket, limits: &HttpLimits) -> (ServedStream, HeadTimer, Activity) {
     let activity = Activity::default();
     let timer = HeadTimer {
         activity: activity.clone(),
@@ -69,7 +69,7 @@ pub(crate) fn served(stream: TcpStream, limits: &HttpLimits) -> (ServedStream, H
         head_timeout: limits.head_timeout,
         idle_timeout: limits.idle_timeout,
     };
-    let stream = ServedStream { io: TokioIo::new(stream), activity: activity.clone(), held: Bytes::new() };
+    let stream = ServedStream { io: TokioIo::new(socket), activity: activity.clone(), held: Bytes::new() };
     (stream, timer, activity)
 }
 
@@ -79,6 +79,11 @@ impl Activity {
         self.0.is_hijacked.store(true, Ordering::Relaxed);
     }
 
+    /// Returns true if bytes were read.
+    pub(crate) fn has_read(&self) -> bool {
+        self.reads() > 0
+    }
+
     fn reads(&self) -> usize {
         self.0.reads.load(Ordering::Relaxed)
     }
@@ -86,7 +91,7 @@ impl Activity {
 
 impl ServedStream {
     /// Returns the socket, and the bytes that must be sent before all others.
-    pub(crate) fn into_parts(mut self) -> (TcpStream, Bytes) {
+    pub(crate) fn into_parts(mut self) -> (AcceptedSocket, Bytes) {
         let held = mem::take(&mut self.held);
         (self.io.into_inner(), held)
     }
@@ -205,7 +210,8 @@ mod tests {
 
     use hyper::rt::ReadBuf;
     use tokio::io::AsyncReadExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::either::Either;
 
     use super::*;
 
@@ -215,7 +221,8 @@ mod tests {
     async fn upgraded(is_hijacked: bool) -> io::Result<(ServedStream, TcpStream)> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let peer = TcpStream::connect(listener.local_addr()?).await?;
-        let (mut stream, _, activity) = served(listener.accept().await?.0, &HttpLimits::default());
+        let socket = Either::Left(listener.accept().await?.0);
+        let (mut stream, _, activity) = served(socket, &HttpLimits::default());
         if is_hijacked {
             activity.hijack();
         }

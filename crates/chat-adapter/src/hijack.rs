@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chat_core::{Limits, Upgrade};
-use chat_websocket::WebSocket;
+use chat_websocket::{TlsSocket, WebSocket};
 use http::Response;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -13,9 +13,9 @@ use tokio_util::either::Either;
 use crate::connection::ServedStream;
 use crate::{SharedSocket, answer, switching_protocols};
 
-/// A WebSocket on a connection that was hijacked from hyper: on the socket itself, or on hyper's view of it where the
-/// socket is wrapped, for example in TLS.
-pub type HyperWebSocket = WebSocket<Either<SharedSocket, TokioIo<Upgraded>>>;
+/// A WebSocket on a connection that was hijacked from hyper: on the socket itself, on its TLS stream, or on hyper's
+/// view of it where a server of the host has wrapped the socket.
+pub type HyperWebSocket = WebSocket<Either<SharedSocket, Either<TlsSocket, TokioIo<Upgraded>>>>;
 
 /// The mark of a 101 after which the session takes the socket. It is in the extensions of the response.
 #[derive(Clone, Copy, Debug)]
@@ -46,22 +46,32 @@ pub fn hijack<B: From<Bytes>>(upgrade: Upgrade, on_upgrade: Option<OnUpgrade>) -
 /// hyper's error, if the connection is gone before that.
 pub async fn websocket(on_upgrade: OnUpgrade, limits: &Limits) -> hyper::Result<HyperWebSocket> {
     let upgraded = on_upgrade.await?;
-    let (stream, held, early) = match upgraded.downcast::<ServedStream>() {
+    Ok(match upgraded.downcast::<ServedStream>() {
         Ok(parts) => {
-            let (stream, held) = parts.io.into_parts();
-            (Ok(stream), held, parts.read_buf)
+            let (socket, held) = parts.io.into_parts();
+            let websocket = match socket {
+                Either::Left(stream) => on_socket(stream, parts.read_buf, limits).await,
+                // Rooms cannot write to it, because each byte has to pass the state of TLS.
+                Either::Right(tls) => {
+                    WebSocket::accept(Either::Right(Either::Left(tls)), parts.read_buf, limits).await
+                }
+            };
+            websocket.with_unsent(held)
         }
-        Err(upgraded) => {
-            let (stream, early) = from_own_server(upgraded);
-            (stream, Bytes::new(), early)
-        }
-    };
-    let socket = match stream {
-        Ok(stream) => SharedSocket::new(stream),
-        Err(upgraded) => return Ok(WebSocket::accept(Either::Right(upgraded), early, limits).await),
-    };
+        Err(upgraded) => match from_own_server(upgraded) {
+            (Ok(stream), early) => on_socket(stream, early, limits).await,
+            (Err(wrapped), early) => {
+                WebSocket::accept(Either::Right(Either::Right(wrapped)), early, limits).await
+            }
+        },
+    })
+}
+
+/// Returns the WebSocket on a socket that rooms can write to.
+async fn on_socket(stream: TcpStream, early: Bytes, limits: &Limits) -> HyperWebSocket {
+    let socket = SharedSocket::new(stream);
     let writer = socket.direct();
-    Ok(WebSocket::accept(Either::Left(socket), early, limits).await.with_direct(writer).with_unsent(held))
+    WebSocket::accept(Either::Left(socket), early, limits).await.with_direct(writer)
 }
 
 /// Returns the socket of a server that is the host's own, and the bytes that were read from it.

@@ -18,12 +18,12 @@ mod layer;
 mod message_socket;
 mod serve;
 
-pub use chat_websocket::SharedSocket;
+pub use chat_websocket::{ServeOptions, SharedSocket, Tls, TlsError};
 pub use convert::{Body, answer, context, head, head_of, switching_protocols};
 pub use hijack::{HyperWebSocket, hijack, websocket};
 pub use layer::{UpgradeLayer, UpgradeService};
 pub use message_socket::{MessageCodec, MessageSocket};
-pub use serve::{serve, serve_proxied, serve_with};
+pub use serve::{serve, serve_extended, serve_with};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -18,7 +18,8 @@
 //! - [`routes`] is the chat as a router: `merge` it, or `nest` it below a path.
 //! - [`UpgradeLayer`] is the last layer, so that it sees each response as it leaves. Without it, the chat refuses each
 //!   upgrade with 500 and logs that the layer is missing.
-//! - [`serve`] runs the router with limits for clients that do not finish a request. `axum::serve` runs it too.
+//! - [`serve`] runs the router with limits for clients that do not finish a request; [`serve_with`] has options for TLS
+//!   and the PROXY protocol. `axum::serve` runs the router too.
 //!
 //! axum routes the request and writes the 101. Then the socket is taken from axum, and the WebSocket of all adapters
 //! runs on it ([`UpgradeMode::Hijack`], the default). With [`UpgradeMode::Framework`], axum's own WebSocket is used.
@@ -30,11 +31,11 @@ mod framework;
 mod routes;
 mod serve;
 
-pub use chat_adapter::{UpgradeLayer, UpgradeService};
+pub use chat_adapter::{ServeOptions, Tls, TlsError, UpgradeLayer, UpgradeService};
 #[cfg(doc)]
 use chat_core::UpgradeMode;
 pub use routes::{not_found, routes};
-pub use serve::{serve, serve_proxied};
+pub use serve::{serve, serve_with};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

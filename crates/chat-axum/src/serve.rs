@@ -2,7 +2,8 @@ use std::io;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use chat_core::{Chat, ProxyProtocol};
+use chat_adapter::ServeOptions;
+use chat_core::Chat;
 use tokio::net::TcpListener;
 
 /// Serves the router over HTTP/1.1 on `listener` until `stop` is ready, with the limits of the chat on requests.
@@ -23,23 +24,22 @@ pub async fn serve(
     chat: &Chat,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    serve_proxied(listener, None, router, chat, stop).await
+    serve_with(listener, ServeOptions::default(), router, chat, stop).await
 }
 
-/// Serves as [`serve`] does. With `proxies`, the peer of a connection is the client that its PROXY header names, and a
-/// connection of a proxy without a valid header is closed.
+/// Serves as [`serve`] does, with options for TLS and the PROXY protocol.
 ///
 /// # Errors
 ///
 /// As [`serve`].
-pub async fn serve_proxied(
+pub async fn serve_with(
     listener: TcpListener,
-    proxies: Option<ProxyProtocol>,
+    options: ServeOptions,
     router: Router,
     chat: &Chat,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    chat_adapter::serve_with(listener, proxies, router, chat, stop, |extensions, peer| {
+    chat_adapter::serve_extended(listener, options, router, chat, stop, |extensions, peer| {
         extensions.insert(ConnectInfo(peer));
     })
     .await

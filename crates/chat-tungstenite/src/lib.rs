@@ -19,8 +19,8 @@
 //! - [`routes`] is the chat as a service. Its [`fallback`](Routes::fallback) is the host's own service.
 //! - [`UpgradeLayer`] goes around them, so that it sees each response as it leaves. Without it, the chat refuses each
 //!   upgrade with 500 and logs that the layer is missing.
-//! - [`serve`] runs the service with limits for clients that do not finish a request. Any hyper server that allows
-//!   upgrades runs it too.
+//! - [`serve`] runs the service with limits for clients that do not finish a request; [`serve_with`] has options for
+//!   TLS and the PROXY protocol. Any hyper server that allows upgrades runs the service too.
 //!
 //! hyper parses the request and writes the 101. Then the socket is taken from hyper, with the bytes that it has already
 //! read, and tungstenite speaks WebSocket on it. hyper has no WebSocket of its own, so
@@ -31,7 +31,7 @@
 mod not_found;
 mod routes;
 
-pub use chat_adapter::{UpgradeLayer, UpgradeService, serve, serve_proxied};
+pub use chat_adapter::{ServeOptions, Tls, TlsError, UpgradeLayer, UpgradeService, serve, serve_with};
 pub use not_found::NotFound;
 pub use routes::{Routes, routes};
 

@@ -18,8 +18,8 @@
 //!   [`routes_with_extension`], the chat's users are those of the host's own layers.
 //! - [`UpgradeLayer`] goes around the service, so that it sees each response as it leaves. Without it, the chat refuses
 //!   each upgrade with 500 and logs that the layer is missing.
-//! - [`serve`] runs the service with limits for clients that do not finish a request. Any hyper server that allows
-//!   upgrades runs it too.
+//! - [`serve`] runs the service with limits for clients that do not finish a request; [`serve_with`] has options for
+//!   TLS and the PROXY protocol. Any hyper server that allows upgrades runs the service too.
 //!
 //! warp routes the request and writes the 101. Then the socket is taken from warp, and the WebSocket of all adapters
 //! runs on it ([`UpgradeMode::Hijack`], the default). With [`UpgradeMode::Framework`], warp's own WebSocket is used.
@@ -30,7 +30,7 @@
 mod framework;
 mod routes;
 
-pub use chat_adapter::{UpgradeLayer, UpgradeService, serve, serve_proxied};
+pub use chat_adapter::{ServeOptions, Tls, TlsError, UpgradeLayer, UpgradeService, serve, serve_with};
 #[cfg(doc)]
 use chat_core::UpgradeMode;
 pub use routes::{not_found, routes, routes_with_extension};

@@ -14,8 +14,10 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use crate::admin::AdminOptions;
 use crate::directives::{Directives, log_level};
 use crate::limit_options::LimitOptions;
+use crate::restart::RestartOptions;
 use crate::retain::Retain;
 use crate::size::disk_bytes;
+use crate::tls::TlsOptions;
 use crate::token::TokenOptions;
 use crate::users::UserOptions;
 
@@ -123,6 +125,12 @@ pub(crate) struct Config {
     #[arg(long, env = "CHATD_PROXY_PROTOCOL", value_parser = BoolishValueParser::new())]
     pub(crate) proxy_protocol: bool,
 
+    #[command(flatten)]
+    pub(crate) tls: TlsOptions,
+
+    #[command(flatten)]
+    pub(crate) restart: RestartOptions,
+
     /// Give sessions this number of seconds, like 30, to end after SIGTERM or SIGINT; a second one ends them at
     /// once
     #[arg(long, env = "CHATD_DRAIN_TIMEOUT", value_name = "SECONDS", default_value = "10",
@@ -209,6 +217,9 @@ impl Config {
         }
         if self.proxy_protocol && self.trust_proxy.is_empty() {
             add(&["proxy_protocol"], "--proxy-protocol: name the proxies with --trust-proxy");
+        }
+        if let Some(text) = self.tls.contradiction() {
+            add(&["tls_cert", "tls_key"], text);
         }
         let is_stored = self.durability.is_some() || !self.retain.is_empty() || self.max_disk.is_some();
         if self.data().is_none() && matches!(self.task, Some(Task::Store(_))) {

@@ -19,26 +19,31 @@ mod logs;
 mod lost_lines;
 mod metrics_recorder;
 mod reload;
+mod restart;
 mod retain;
 mod signals;
 mod size;
 mod status_line;
 mod storage;
 mod tasks;
+mod tls;
 mod token;
 mod users;
 mod values;
 
 use std::future::Future;
 use std::io::{self, Write};
+use std::net;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::{Chat, Drained, Endpoint, HostPolicy, Limits, ProxyProtocol, UpgradeMode};
+use chat_websocket::{ServeOptions, Tls};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use config::{Config, ConfigTask, Task};
@@ -46,6 +51,7 @@ use descriptors::Descriptors;
 use load::{Loaded, Sources};
 use metrics_recorder::Metrics;
 use reload::Reload;
+use restart::{Origin, State, notify};
 use signals::{Request, Signals};
 use storage::Storage;
 
@@ -55,6 +61,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Bytes of one message that an echo sends back: more than test tools and load generators send.
 const MAX_ECHO_BYTES: usize = 1024 * 1024;
 
+/// Time for the requests of connections that were accepted before the next server accepts.
+const LAST_REQUESTS_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The parts that the adapter of a binary serves.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -63,8 +72,8 @@ pub struct Service {
     pub endpoint: Endpoint,
     /// The socket on which connections arrive.
     pub listener: TcpListener,
-    /// The proxies that begin a connection with a PROXY header, if any.
-    pub proxies: Option<ProxyProtocol>,
+    /// The options of the adapter's server: TLS and the PROXY protocol.
+    pub options: ServeOptions,
     /// The hosts for which the server answers, for the layer of the adapter.
     pub hosts: HostPolicy,
     stop: watch::Receiver<bool>,
@@ -99,12 +108,16 @@ where
     if let Some(task) = &loaded.config.task {
         return run_task(task, &loaded);
     }
+    let inherited = match restart::inherited() {
+        Ok(inherited) => inherited,
+        Err(error) => return refuse(&format!("cannot use the socket of systemd: {error}")),
+    };
     descriptors::raise_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&format!("cannot start threads: {error}")),
     };
-    let code = runtime.block_on(supervise(name, sources, loaded, serve));
+    let code = runtime.block_on(supervise(name, sources, loaded, inherited, serve));
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     code
 }
@@ -114,7 +127,8 @@ fn run_task(task: &Task, Loaded { config, values }: &Loaded) -> ExitCode {
         (Task::Token(options), _) => options.run(),
         (Task::Config { task: ConfigTask::Print }, _) => show(&values.to_toml()),
         (Task::Config { task: ConfigTask::Check }, _) => {
-            let problems = config.users.check();
+            let mut problems = config.users.check();
+            problems.extend(config.tls.open().err().map(|error| error.to_string()));
             problems.iter().for_each(|problem| complain(problem));
             if problems.is_empty() { show("the configuration is valid\n") } else { ExitCode::from(2) }
         }
@@ -127,30 +141,36 @@ async fn supervise<F>(
     name: &'static str,
     sources: Sources,
     Loaded { config, values }: Loaded,
+    inherited: Option<net::TcpListener>,
     serve: impl FnOnce(Service) -> F,
 ) -> ExitCode
 where
     F: Future<Output = io::Result<()>>,
 {
-    let listener = match config.bind().await {
-        Ok(listener) => listener,
-        Err(error) => return refuse(&format!("cannot listen on {}: {error}", config.listen)),
-    };
-    let address = listener.local_addr().ok();
-    if let Some(problem) = address.and_then(|address| config.exposure(address)) {
-        return refuse(&problem);
-    }
-    let admin = match config.admin.open().await {
-        Ok(admin) => admin,
-        Err(problem) => return refuse(&problem),
+    let tls = match config.tls.open() {
+        Ok(tls) => tls,
+        Err(error) => return refuse(&error.to_string()),
     };
     let (_logs, log) = logs::start(config.log_format, &config.log_level());
     let users = match config.users.open().await {
         Ok(users) => users,
         Err(problem) => return refuse(&problem),
     };
+    let admin = match config.admin.open(config.restart.overlaps()).await {
+        Ok(admin) => admin,
+        Err(problem) => return refuse(&problem),
+    };
+    // A previous server drains from now on, so all that can be refused has been checked before.
+    let (listener, origin) = match config.restart.listen(inherited, config.bind()).await {
+        Ok(listening) => listening,
+        Err(error) => return refuse(&format!("cannot listen on {}: {error}", config.listen)),
+    };
+    let address = listener.local_addr().ok();
+    if let Some(problem) = address.and_then(|address| config.exposure(address)) {
+        return refuse(&problem);
+    }
     // This blocks, while there is nothing else to do. A signal ends the process at once, as a crash would.
-    let storage = match Storage::open(&config) {
+    let storage = match open_storage(&config, origin).await {
         Ok(storage) => storage,
         Err(error) => return refuse(&error.to_string()),
     };
@@ -161,13 +181,17 @@ where
     let of_admin = admin.as_ref().map_or(0, |_| admin::MAX_CONNECTIONS);
     let descriptors = Descriptors::count().reserving(of_admin);
     let max_connections = descriptors.max_connections(config.max_connections());
-    announce(name, &listener);
+    let handover = match config.restart.offer(&listener) {
+        Ok(handover) => handover,
+        Err(error) => return refuse(&format!("cannot offer the listening socket: {error}")),
+    };
+    announce(name, &listener, tls.as_ref());
 
     let drain_timeout = config.drain_timeout();
     let chat = storage.attach(Chat::builder().limits(limits(&config, max_connections))).build();
     let (stopping, stop) = watch::channel(false);
     let hosts = config.hosts(&listener);
-    let proxies = config.proxy_protocol.then(|| ProxyProtocol::new(config.trusted_proxies()));
+    let options = serve_options(&config, tls.clone());
     let endpoint = endpoint(&chat, config, storage.clone());
     endpoint.set_identify(users);
     let wanted_drain = Arc::new(Notify::new());
@@ -179,9 +203,11 @@ where
         admin.start(endpoint.clone(), metrics, log.clone(), Arc::clone(&wanted_drain));
     }
     let reload =
-        start_reloads(Reload { sources, values, endpoint: endpoint.clone(), address, descriptors, log });
-    let service = Service { endpoint, listener, proxies, hosts, stop };
+        start_reloads(Reload { sources, values, endpoint: endpoint.clone(), address, descriptors, log, tls });
+    let service = Service { endpoint, listener, options, hosts, stop };
     let mut serving = pin!(serve(service));
+    notify(State::Ready);
+    tokio::spawn(restart::watchdog());
 
     let signal = loop {
         let request = tokio::select! {
@@ -192,17 +218,27 @@ where
             }
             request = signals.next() => request,
             () = wanted_drain.notified() => Request::End("admin call"),
+            () = handover.taken() => Request::End("handover"),
         };
         match request {
             Request::Reload => reload.notify_one(),
             Request::End(signal) => break signal,
         }
     };
+    // The next server accepts, or systemd starts it.
+    let is_replaced = signal == "handover" || origin == Origin::Systemd;
+    drop(handover);
+    notify(State::Stopping);
     info!(signal, timeout = ?drain_timeout, "drain started");
+    let mut stopped = None;
+    if is_replaced {
+        stopping.send_replace(true);
+        stopped = timeout(LAST_REQUESTS_TIMEOUT, &mut serving).await.ok();
+    }
     let drained = tokio::select! {
         drained = chat.drain(drain_timeout) => drained,
         // Requests are answered during the drain.
-        result = &mut serving => {
+        result = &mut serving, if !is_replaced => {
             log_failure(result);
             chat.drain(drain_timeout).await;
             return ExitCode::from(1);
@@ -218,9 +254,12 @@ where
         warn!(cause = error.cause(), "store not closed cleanly; the next start repairs it");
     }
     stopping.send_replace(true);
-    let stopped = tokio::select! {
-        stopped = &mut serving => stopped,
-        _ = signals.next_urgent() => return ExitCode::from(1),
+    let stopped = match stopped {
+        Some(stopped) => stopped,
+        None => tokio::select! {
+            stopped = &mut serving => stopped,
+            _ = signals.next_urgent() => return ExitCode::from(1),
+        },
     };
     match stopped {
         Ok(()) if abandoned == 0 && store.is_ok() => ExitCode::SUCCESS,
@@ -243,6 +282,25 @@ fn start_reloads(mut reload: Reload) -> Arc<Notify> {
         }
     }));
     requested
+}
+
+/// Opens the store. A server that follows another one waits until that one has closed it.
+async fn open_storage(config: &Config, origin: Origin) -> Result<Storage, chat_sqlite::OpenError> {
+    match origin {
+        Origin::Own => Storage::open(config),
+        Origin::Systemd | Origin::Handover => restart::wait_for_store(config).await,
+    }
+}
+
+fn serve_options(config: &Config, tls: Option<Tls>) -> ServeOptions {
+    let mut options = ServeOptions::default();
+    if config.proxy_protocol {
+        options = options.proxy_protocol(ProxyProtocol::new(config.trusted_proxies()));
+    }
+    match tls {
+        Some(tls) => options.tls(tls),
+        None => options,
+    }
 }
 
 fn limits(config: &Config, max_connections: usize) -> Limits {
@@ -282,11 +340,13 @@ fn log_failure(result: io::Result<()>) {
 }
 
 /// Reports the address of the server in the log and, for callers that asked for port 0, as one line on standard output.
-fn announce(name: &str, listener: &TcpListener) {
+fn announce(name: &str, listener: &TcpListener, tls: Option<&Tls>) {
     let Ok(address) = listener.local_addr() else { return };
-    info!(%address, "listening");
+    let s = if tls.is_some() { "s" } else { "" };
+    info!(%address, tls = tls.is_some(), "listening");
     // The reader may be gone.
-    let _ignored = writeln!(io::stdout(), "{name} listens on ws://{address}/ws, page http://{address}/");
+    let _ignored =
+        writeln!(io::stdout(), "{name} listens on ws{s}://{address}/ws, page http{s}://{address}/");
 }
 
 /// Writes a text to standard output.

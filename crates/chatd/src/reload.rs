@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use chat_core::Endpoint;
+use chat_websocket::Tls;
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
@@ -11,6 +12,7 @@ use crate::descriptors::Descriptors;
 use crate::limits;
 use crate::load::{NotLoaded, Sources};
 use crate::log_filter::LogFilter;
+use crate::tls;
 use crate::values::Values;
 
 /// The options that a running server takes over. It needs a restart for all others.
@@ -45,6 +47,7 @@ pub(crate) struct Reload {
     pub(crate) address: Option<SocketAddr>,
     pub(crate) descriptors: Descriptors,
     pub(crate) log: LogFilter,
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Reload {
@@ -71,8 +74,13 @@ impl Reload {
         if let Some(text) = self.address.and_then(|address| config.exposure(address)) {
             return Err(vec![Mistake::new(text)]);
         }
-        // Everything that can fail comes first. Other files of a running server, such as certificates, are read here.
+        // Everything that can fail comes first. The names of the certificate files need a restart, and their content
+        // is read again.
         let users = config.users.open().await.map_err(|problem| vec![Mistake::new(problem)])?;
+        if let Some(tls) = self.tls.clone() {
+            let read = spawn_blocking(move || tls::reload(&tls)).await.unwrap_or(Ok(()));
+            read.map_err(|error| vec![Mistake::new(error.to_string())])?;
+        }
 
         let directives = config.log_level();
         self.log.set(&directives);

@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use chat_core::{Chat, Limits, LogThrottle, ProxyProtocol};
-use chat_websocket::set_options;
+use chat_core::{Chat, Limits, LogThrottle};
+use chat_websocket::{Accepted, ServeOptions, set_options};
 use http::{Extensions, Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -43,7 +44,7 @@ pub(super) struct Acceptor<S, E> {
 struct Common {
     chat: Chat,
     http: http1::Builder,
-    proxies: Option<ProxyProtocol>,
+    options: ServeOptions,
     refusals: LogThrottle,
 }
 
@@ -58,7 +59,7 @@ where
 {
     pub(super) fn new(
         listener: TcpListener,
-        proxies: Option<ProxyProtocol>,
+        options: ServeOptions,
         service: S,
         chat: Chat,
         extend: E,
@@ -68,7 +69,7 @@ where
         let mut http = http1::Builder::new();
         http.header_read_timeout(limits.head_timeout)
             .max_buf_size(limits.head_buffer_bytes().max(HYPER_MIN_BUFFER_BYTES));
-        let common = Arc::new(Common { chat, http, proxies, refusals: LogThrottle::default() });
+        let common = Arc::new(Common { chat, http, options, refusals: LogThrottle::default() });
         let accept_failures = LogThrottle::default();
         Self { listener, service, extend, common, stopped, accept_failures, inherits_options: false }
     }
@@ -93,30 +94,25 @@ where
 
     /// Serves the requests of one connection, until it ends or is upgraded.
     async fn serve(
-        mut stream: TcpStream,
+        stream: TcpStream,
         peer: SocketAddr,
         service: S,
         extend: E,
         common: Arc<Common>,
         mut stopped: watch::Receiver<bool>,
     ) {
+        // A stop does not end it: the client may have connected before the next server accepts.
+        let accepted = common.options.accept(stream, peer, &common.chat).await;
+        // It counts as a plain connection until it ends or becomes a session.
+        let Some(Accepted { socket, client: peer, plain: _plain }) = accepted else { return };
         let limits = &common.limits().http;
-        let client = match &common.proxies {
-            None => Some(peer),
-            Some(proxies) => tokio::select! {
-                client = proxies.client(&mut stream, peer, limits) => client,
-                _ = stopped.changed() => None,
-            },
-        };
-        let Some(peer) = client else { return };
-        // It counts until it ends or becomes a session.
-        let Ok(_plain) = common.chat.accept(peer) else { return };
-        let (stream, timer, activity) = served(stream, limits);
+        let (stream, timer, activity) = served(socket, limits);
         let service = TowerToHyperService::new(service);
+        let requests = activity.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
             extend(request.extensions_mut(), peer);
-            let (response, activity) = (service.call(request), activity.clone());
+            let (response, activity) = (service.call(request), requests.clone());
             async move {
                 let response = response.await?;
                 if response.extensions().get::<Hijacked>().is_some() {
@@ -130,8 +126,19 @@ where
         let served = tokio::select! {
             served = connection.as_mut() => served,
             _ = stopped.changed() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                // hyper would close a connection whose first bytes have not been read. If the chat goes on, its client
+                // may have connected before the next server accepts, and gets its answer.
+                let mut is_told = false;
+                poll_fn(|cx| {
+                    let served = connection.as_mut().poll(cx);
+                    if served.is_ready() || is_told || !(activity.has_read() || common.chat.is_draining()) {
+                        return served;
+                    }
+                    is_told = true;
+                    connection.as_mut().graceful_shutdown();
+                    connection.as_mut().poll(cx)
+                })
+                .await
             }
         };
         match served {

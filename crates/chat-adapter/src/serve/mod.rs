@@ -6,7 +6,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
 
-use chat_core::{Chat, ProxyProtocol};
+use chat_core::Chat;
+use chat_websocket::ServeOptions;
 use http::{Extensions, Request, Response};
 use hyper::body::{Body, Incoming};
 use tokio::net::TcpListener;
@@ -51,18 +52,17 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    serve_proxied(listener, None, service, chat, stop).await
+    serve_with(listener, ServeOptions::default(), service, chat, stop).await
 }
 
-/// Serves as [`serve`] does. With `proxies`, the peer of a connection is the client that its PROXY header names, and a
-/// connection of a proxy without a valid header is closed.
+/// Serves as [`serve`] does, with options for TLS and the PROXY protocol.
 ///
 /// # Errors
 ///
 /// As [`serve`].
-pub async fn serve_proxied<S, B>(
+pub async fn serve_with<S, B>(
     listener: TcpListener,
-    proxies: Option<ProxyProtocol>,
+    options: ServeOptions,
     service: S,
     chat: &Chat,
     stop: impl Future<Output = ()>,
@@ -74,17 +74,17 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    serve_with(listener, proxies, service, chat, stop, |_, _| {}).await
+    serve_extended(listener, options, service, chat, stop, |_, _| {}).await
 }
 
-/// Serves as [`serve_proxied`] does, and has `extend` add to the extensions of each request.
+/// Serves as [`serve_with`] does, and has `extend` add to the extensions of each request.
 ///
 /// # Errors
 ///
 /// As [`serve`].
-pub async fn serve_with<S, B>(
+pub async fn serve_extended<S, B>(
     listener: TcpListener,
-    proxies: Option<ProxyProtocol>,
+    options: ServeOptions,
     service: S,
     chat: &Chat,
     stop: impl Future<Output = ()>,
@@ -98,7 +98,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let (stopping, stopped) = watch::channel(false);
-    let acceptor = Acceptor::new(listener, proxies, service, chat.clone(), extend, stopped);
+    let acceptor = Acceptor::new(listener, options, service, chat.clone(), extend, stopped);
     // A task, because the caller may not run on a worker of the runtime: then each connection would change threads.
     let mut accepting = JoinSet::new();
     accepting.spawn(acceptor.run());

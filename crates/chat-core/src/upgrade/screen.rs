@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use chat_proto::handshake::HostPolicy;
+use chat_proto::handshake::{HostPolicy, Refusal, host_name};
 use tracing::info;
 
 use crate::{Answer, Limits, LogThrottle, RequestHead};
@@ -38,10 +38,22 @@ pub fn screen(head: &RequestHead<'_>, hosts: &HostPolicy, peer: Option<SocketAdd
     let refusal = hosts.check(head).err()?;
     if let Some(suppressed) = REFUSALS.permit(LOG_INTERVAL) {
         let host = head.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let name = host.and_then(|(_, value)| host_name(str::from_utf8(value).ok()?));
+        let fix =
+            name.filter(|name| refusal == Refusal::HostForbidden && name.len() <= MAX_LOGGED_HOST_BYTES);
+        let fix = fix.map(|name| format!("if this host is yours, set --allow-host {name} (HostPolicy)"));
         let host =
             host.map(|(_, value)| value[..value.len().min(MAX_LOGGED_HOST_BYTES)].escape_ascii().to_string());
         let peer = peer.map(tracing::field::display);
-        info!(status = refusal.status(), code = refusal.code(), host, peer, suppressed, "request refused");
+        info!(
+            status = refusal.status(),
+            code = refusal.code(),
+            host,
+            peer,
+            fix,
+            suppressed,
+            "request refused"
+        );
     }
     Some(Answer::refusal(refusal, &Limits::default()))
 }

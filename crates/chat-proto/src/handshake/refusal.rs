@@ -10,6 +10,9 @@ pub enum Refusal {
     /// The target of the request is not a path: it has the form of `CONNECT` or `OPTIONS *`.
     #[error("the target of the request must be a path")]
     BadRequest,
+    /// The request came without TLS to a port that expects it.
+    #[error("this port expects TLS: use https:// or wss://")]
+    TlsRequired,
     /// The server does not answer for the host that the request names.
     #[error("this host is not served here")]
     HostForbidden,
@@ -60,7 +63,11 @@ impl Refusal {
         match self {
             Self::UpgradeRequired | Self::UnsupportedVersion => 426,
             Self::MethodNotAllowed => 405,
-            Self::BadRequest | Self::BadHandshake | Self::UnsupportedSubprotocol | Self::BadName => 400,
+            Self::BadRequest
+            | Self::TlsRequired
+            | Self::BadHandshake
+            | Self::UnsupportedSubprotocol
+            | Self::BadName => 400,
             Self::HostForbidden => 421,
             Self::OriginForbidden => 403,
             Self::Unauthorized => 401,
@@ -76,6 +83,7 @@ impl Refusal {
         match self {
             Self::UpgradeRequired => "upgrade_required",
             Self::BadRequest => "bad_request",
+            Self::TlsRequired => "tls_required",
             Self::HostForbidden => "host_forbidden",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::BadHandshake => "bad_handshake",

@@ -9,8 +9,9 @@ use crate::request::{KEY, Request};
 
 type Row = (Refusal, u16, &'static str, &'static [(&'static str, &'static str)]);
 
-const REFUSALS: [Row; 14] = [
+const REFUSALS: [Row; 15] = [
     (Refusal::BadRequest, 400, "bad_request", &[]),
+    (Refusal::TlsRequired, 400, "tls_required", &[]),
     (Refusal::HostForbidden, 421, "host_forbidden", &[]),
     (
         Refusal::UpgradeRequired,

@@ -7,12 +7,13 @@ mod reply;
 mod router;
 mod token;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use chat_core::{Endpoint, LogThrottle};
 use clap::Args;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::sync::Notify;
 use tracing::info;
 
@@ -22,6 +23,9 @@ use token::Token;
 
 /// Connections of the admin listener at the same time. Further ones wait in the queue of the kernel.
 pub(crate) const MAX_CONNECTIONS: usize = 16;
+
+/// Connections of the admin listener that the kernel holds until they are accepted.
+const BACKLOG: u32 = 128;
 
 #[derive(Debug, Args)]
 pub(crate) struct AdminOptions {
@@ -54,15 +58,29 @@ struct Admin {
 }
 
 impl AdminOptions {
-    /// Reads the token and opens the listener. `None` without `--admin`. The error is one line for standard error.
-    pub(crate) async fn open(&self) -> Result<Option<Opened>, String> {
+    /// Reads the token and opens the listener. `None` without `--admin`. With `is_shared`, the previous server and the
+    /// next one can have the same address. The error is one line for standard error.
+    pub(crate) async fn open(&self, is_shared: bool) -> Result<Option<Opened>, String> {
         let (Some(address), Some(file)) = (&self.admin, &self.admin_token) else { return Ok(None) };
         let token = Token::read(file)?;
-        let listener = TcpListener::bind(address);
-        let listener =
-            listener.await.map_err(|error| format!("--admin: cannot listen on {address}: {error}"))?;
+        let listener = bind(address, is_shared).await;
+        let listener = listener.map_err(|error| format!("--admin: cannot listen on {address}: {error}"))?;
         Ok(Some(Opened { listener, token }))
     }
+}
+
+async fn bind(address: &str, is_shared: bool) -> io::Result<TcpListener> {
+    let mut problem = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in lookup_host(address).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.set_reuseport(is_shared)?;
+        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => problem = error,
+        }
+    }
+    Err(problem)
 }
 
 impl Opened {
