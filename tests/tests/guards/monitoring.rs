@@ -61,7 +61,8 @@ fn names(text: &str) -> Vec<&str> {
         let rest = &text[start..];
         let name = &rest[..rest.find(|c| !is_part(c)).unwrap_or(rest.len())];
         let before = text[..start].chars().next_back();
-        if !before.is_some_and(is_part) && !(before == Some('"') && rest[name.len()..].starts_with('"')) {
+        let is_quoted = before == Some('"') && rest[name.len()..].starts_with('"');
+        if !before.is_some_and(is_part) && !is_quoted {
             names.push(name);
         }
     }
