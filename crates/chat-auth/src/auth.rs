@@ -36,6 +36,8 @@ pub struct Auth {
     has_guests: bool,
     has_hello: bool,
     rejections: Arc<Rejections>,
+    /// The loads of keys of the `Auth` that this one replaces.
+    earlier_loads: (u64, u64),
 }
 
 /// The keys of tokens: a set that does not change, or a [`KeyCache`].
@@ -110,6 +112,22 @@ impl Auth {
     /// Returns the numbers of refused credentials since the start, by [`Rejection::as_str`].
     pub fn rejections(&self) -> BTreeMap<&'static str, u64> {
         self.rejections.counts()
+    }
+
+    /// Continues the counters of an `Auth` that this one replaces, for example after a change of its keys.
+    #[must_use]
+    pub fn continuing(mut self, replaced: &Self) -> Self {
+        self.rejections = Arc::clone(&replaced.rejections);
+        self.earlier_loads = replaced.key_loads();
+        self
+    }
+
+    /// Returns the numbers of loads of keys that succeeded and that failed. It includes those of the `Auth` that this one
+    /// [continues](Self::continuing).
+    pub fn key_loads(&self) -> (u64, u64) {
+        let (loads, failures) = self.earlier_loads;
+        let stats = self.key_stats().unwrap_or_default();
+        (loads + stats.loads, failures + stats.failures)
     }
 
     /// Returns the counters of the [`KeyCache`], if the keys of tokens are in one.

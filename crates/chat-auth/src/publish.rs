@@ -7,7 +7,10 @@ use crate::Auth;
 /// Describes the metrics of identities to the recorder of the crate `metrics`. A host calls it once, after it has
 /// installed the recorder.
 pub fn describe_metrics() {
-    describe_counter!("chat_auth_rejections_total", "Requests whose credentials were not accepted.");
+    describe_counter!(
+        "chat_auth_rejections_total",
+        "Requests and hello commands whose credentials were not accepted."
+    );
     describe_counter!("chat_auth_key_loads_total", "Loads of the keys of tokens.");
 }
 
@@ -29,9 +32,10 @@ impl Auth {
         for (reason, count) in self.rejections() {
             counter!("chat_auth_rejections_total", "reason" => reason).absolute(count);
         }
-        if let Some(stats) = self.key_stats() {
-            counter!("chat_auth_key_loads_total", "result" => "loaded").absolute(stats.loads);
-            counter!("chat_auth_key_loads_total", "result" => "failed").absolute(stats.failures);
+        let (loads, failures) = self.key_loads();
+        if loads + failures > 0 {
+            counter!("chat_auth_key_loads_total", "result" => "loaded").absolute(loads);
+            counter!("chat_auth_key_loads_total", "result" => "failed").absolute(failures);
         }
     }
 }

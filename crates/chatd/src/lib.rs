@@ -54,6 +54,7 @@ use reload::Reload;
 use restart::{Origin, State, notify};
 use signals::{Request, Signals};
 use storage::Storage;
+use users::CurrentUsers;
 
 /// Time for tasks that are still running at the end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
@@ -193,17 +194,26 @@ where
     let hosts = config.hosts(&listener);
     let options = serve_options(&config, tls.clone());
     let endpoint = endpoint(&chat, config, storage.clone());
-    endpoint.set_identify(users);
+    let current = CurrentUsers::default();
+    current.set(&endpoint, users);
     let wanted_drain = Arc::new(Notify::new());
     if let Some(admin) = admin {
-        let metrics = match metrics(name, &chat, &storage) {
+        let metrics = match metrics(name, &chat, &storage, &current) {
             Ok(metrics) => metrics,
             Err(problem) => return refuse(&format!("cannot record metrics: {problem}")),
         };
         admin.start(endpoint.clone(), metrics, log.clone(), Arc::clone(&wanted_drain));
     }
-    let reload =
-        start_reloads(Reload { sources, values, endpoint: endpoint.clone(), address, descriptors, log, tls });
+    let reload = start_reloads(Reload {
+        sources,
+        values,
+        endpoint: endpoint.clone(),
+        address,
+        descriptors,
+        log,
+        tls,
+        users: current,
+    });
     let service = Service { endpoint, listener, options, hosts, stop };
     let mut serving = pin!(serve(service));
     notify(State::Ready);
@@ -324,10 +334,16 @@ fn endpoint(chat: &Chat, config: Config, storage: Storage) -> Endpoint {
 }
 
 /// Installs the recorder of metrics. Everything that has metrics is a source of it.
-fn metrics(name: &'static str, chat: &Chat, storage: &Storage) -> Result<Metrics, String> {
+fn metrics(
+    name: &'static str,
+    chat: &Chat,
+    storage: &Storage,
+    users: &CurrentUsers,
+) -> Result<Metrics, String> {
     let mut metrics = Metrics::install(name)?;
-    let chat = chat.clone();
+    let (chat, users) = (chat.clone(), users.clone());
     metrics.source(move || chat.publish_metrics());
+    metrics.source(move || users.publish_metrics());
     storage.publish(&mut metrics);
     Ok(metrics)
 }

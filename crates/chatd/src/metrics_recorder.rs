@@ -43,6 +43,7 @@ impl Metrics {
         let handle = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|error| error.to_string())?;
         chat_core::describe_metrics();
+        chat_auth::describe_metrics();
         describe_process(server);
         let mut metrics = Self { handle, sources: Vec::new() };
         metrics.source(publish_process);

@@ -13,6 +13,7 @@ use crate::limits;
 use crate::load::{NotLoaded, Sources};
 use crate::log_filter::LogFilter;
 use crate::tls;
+use crate::users::CurrentUsers;
 use crate::values::Values;
 
 /// The options that a running server takes over. It needs a restart for all others.
@@ -48,6 +49,7 @@ pub(crate) struct Reload {
     pub(crate) descriptors: Descriptors,
     pub(crate) log: LogFilter,
     pub(crate) tls: Option<Tls>,
+    pub(crate) users: CurrentUsers,
 }
 
 impl Reload {
@@ -88,7 +90,7 @@ impl Reload {
         let max_connections = self.descriptors.max_connections(config.max_connections());
         self.endpoint.chat().set_limits(&limits(&config, max_connections));
         self.endpoint.set_origins(config.allow_origin);
-        self.endpoint.set_identify(users);
+        self.users.set(&self.endpoint, users);
 
         let (changed, kept): (Vec<_>, Vec<_>) =
             self.values.changed(&loaded.values).partition(|option| is_reloaded(option));

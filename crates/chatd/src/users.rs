@@ -7,9 +7,10 @@ use std::time::Duration;
 use chat_auth::{
     Auth, CacheOptions, KeyCache, KeyFile, KeySet, KeySource, KeyUrl, LoadError, ProxyHeader, TokenVerifier,
 };
-use chat_core::{Identify, async_trait};
+use chat_core::{Endpoint, Identify, async_trait};
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, value_parser};
+use parking_lot::Mutex;
 
 /// The header in which a proxy sends its secret.
 const SECRET_HEADER: &str = "x-proxy-secret";
@@ -105,12 +106,12 @@ impl UserOptions {
         problems.map(|problem| LoadError::new(problem).cause()).collect()
     }
 
-    /// Returns the host of the users, or `None` if each client is a guest. It reads all keys.
+    /// Returns the check of credentials, or `None` if each client is a guest. It reads all keys.
     ///
     /// # Errors
     ///
     /// The reason why a key cannot be used, with the name of its source.
-    pub(crate) async fn open(&self) -> Result<Option<Arc<dyn Identify>>, String> {
+    pub(crate) async fn open(&self) -> Result<Option<Auth>, String> {
         if !self.are_known() {
             return Ok(None);
         }
@@ -131,7 +132,7 @@ impl UserOptions {
         if self.guests {
             auth = auth.guests();
         }
-        Ok(Some(Arc::new(auth)))
+        Ok(Some(auth))
     }
 
     fn files(&self) -> impl Iterator<Item = KeyFile> {
@@ -168,6 +169,32 @@ impl UserOptions {
             Some(name) => proxy.name_header(name),
             None => proxy,
         }))
+    }
+}
+
+/// The check of credentials that an endpoint uses now. A clone is another handle to it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CurrentUsers(Arc<Mutex<Option<Auth>>>);
+
+impl CurrentUsers {
+    /// Replaces the check of an endpoint. The counters go on.
+    pub(crate) fn set(&self, endpoint: &Endpoint, auth: Option<Auth>) {
+        let mut current = self.0.lock();
+        let auth = match &*current {
+            Some(replaced) => auth.map(|auth| auth.continuing(replaced)),
+            None => auth,
+        };
+        endpoint.set_identify(auth.clone().map(|auth| Arc::new(auth) as Arc<dyn Identify>));
+        if auth.is_some() {
+            *current = auth;
+        }
+    }
+
+    /// Publishes the counters to the recorder of metrics.
+    pub(crate) fn publish_metrics(&self) {
+        if let Some(auth) = &*self.0.lock() {
+            auth.publish_metrics();
+        }
     }
 }
 

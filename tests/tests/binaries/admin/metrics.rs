@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use chat_tests::{BINARIES, Client, eventually, request_upgrade};
 use serde_json::json;
+use tempfile::NamedTempFile;
 
 use super::Server;
 
@@ -18,7 +20,11 @@ type Values = BTreeMap<String, f64>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_document_describes_each_metric_and_no_other() -> Result<()> {
-    let server = Server::start(BINARIES[0], &["--command-rate", "20"]).await?;
+    let mut key = NamedTempFile::new()?;
+    writeln!(key, "a secret of 32 bytes, or longer.")?;
+    let path = key.path().to_str().context("a path in UTF-8")?;
+    let options = ["--command-rate", "20", "--guests", "--token-secret", path];
+    let server = Server::start(BINARIES[0], &options).await?;
     let values = cause_events(&server).await?;
     let text = server.call("GET", "/metrics", None).await?.body;
     let (exported, described) = (exported(&text)?, described()?);
@@ -31,8 +37,11 @@ async fn the_document_describes_each_metric_and_no_other() -> Result<()> {
     }
     for (metric, expected) in [
         ("chat_upgrades_total{outcome=\"accepted\"}", 3.0),
-        ("chat_upgrades_total{outcome=\"refused\"}", 1.0),
+        ("chat_upgrades_total{outcome=\"refused\"}", 2.0),
         ("chat_handshake_refusals_total{code=\"origin_forbidden\"}", 1.0),
+        ("chat_handshake_refusals_total{code=\"unauthorized\"}", 1.0),
+        ("chat_auth_rejections_total{reason=\"malformed\"}", 1.0),
+        ("chat_auth_key_loads_total{result=\"loaded\"}", 1.0),
         ("chat_appends_total", 3.0),
         ("chat_duplicates_total", 1.0),
         ("chat_joins_total", 5.0),
@@ -65,6 +74,8 @@ async fn cause_events(server: &Server) -> Result<Values> {
     let address = server.daemon.address();
     let (_stream, status) = request_upgrade(address, "Origin: https://other.example\r\n").await?;
     ensure!(status == 403, "{status}");
+    let (_stream, status) = request_upgrade(address, "Authorization: Bearer x\r\n").await?;
+    ensure!(status == 401, "{status}");
     let mut ann = Client::member(address, "ann").await?;
     let mut bob = Client::member(address, "bob").await?;
     let say = json!({"type": "send", "room": "lobby", "body": {"text": "a-secret-text"}, "key": "k"});
