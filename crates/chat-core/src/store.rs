@@ -68,7 +68,7 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Returns true if each room commits messages in the order in which the futures of [`Room::append`] were polled for
-    /// the first time, provided that no future is polled again before the older ones have been.
+    /// the first time, however they are polled after that.
     ///
     /// Then the chat has up to [`ConnectionLimits::max_sends_in_flight`](crate::ConnectionLimits::max_sends_in_flight)
     /// messages of one connection in flight, so that a store which commits in batches has larger batches. With the

@@ -196,3 +196,44 @@ async fn code_that_reads_no_hello_gets_no_connection_without_a_user() {
     let decision = endpoint.handle(&handshake("/ws"), &guarded()).await;
     assert!(matches!(&decision, Decision::Answer(answer) if answer.status() == 401), "{decision:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_the_host_replaces_counts_for_open_connections() {
+    let chat = Chat::default();
+    let endpoint = Endpoint::new(chat.clone()).identify(Tokens);
+    let mut ann = start_on(&endpoint, "/ws").await;
+    assert_eq!(ann.ask(hello("7:lobby")).await["type"], "welcome");
+    endpoint.set_identify(Some(Arc::new(|_: &IdentifyRequest<'_>| Err::<Identity, _>(Denied::Unauthorized))));
+    assert_eq!(ann.ask(hello("7:lobby")).await["code"], "already_identified");
+    endpoint.set_identify(Some(Arc::new(Tokens)));
+    assert_eq!(ann.ask(hello("7:lobby")).await["type"], "welcome");
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_between_a_hello_and_a_close_are_carried_out() {
+    let chat = Chat::default();
+    let mut ann = open(&chat).await;
+    assert_eq!(ann.ask(hello("7:lobby")).await["type"], "welcome");
+    ann.join("lobby").await;
+    ann.send(hello("7:slow"));
+    ann.say("the last word");
+    ann.close(1000);
+    ann.until_gone().await;
+    let lobby = "lobby".parse().expect("a name");
+    let page = chat.history(&lobby, chat_core::Range::newest(10)).await.expect("a page");
+    assert_eq!(page.messages.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hello_in_flight_is_answered_before_the_credentials_expire() {
+    let chat = Chat::default();
+    let mut ann = open(&chat).await;
+    assert_eq!(ann.ask(hello("7:brief")).await["type"], "welcome");
+    pass(15.0).await;
+    assert_eq!(ann.ask(json!({"type": "ping"})).await["type"], "pong");
+    pass(14.5).await;
+    let renewed = ann.ask(hello("7:slow")).await;
+    assert_eq!(renewed["type"], "welcome", "{renewed}");
+    pass(10.0).await;
+    assert_eq!(ann.ask(json!({"type": "ping"})).await["type"], "pong");
+}

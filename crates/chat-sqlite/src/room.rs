@@ -1,3 +1,4 @@
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 use crate::read::{self, ReaderPool};
 use crate::search::{SearchTask, match_expression, room_prefix};
 use crate::threads::WorkClock;
-use crate::write::{AppendQueue, AppendRequest, IdempotencyKey, Position, PreparedMessage, StoreState};
+use crate::write::{AppendQueue, IdempotencyKey, Position, PreparedMessage, StoreState};
 
 /// Time for which a search keeps a connection and its snapshot. Then other searches run, and the write-ahead log can be
 /// emptied.
@@ -69,15 +70,21 @@ impl SqliteRoom {
 impl Room for SqliteRoom {
     async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
         let unavailable = |cause: &str| AppendError::from(Unavailable::new(cause));
-        let permit = timeout(self.call_timeout(), self.parts.queue.reserve())
-            .await
-            .map_err(|_| unavailable("the append queue is full"))?
-            .ok_or_else(|| unavailable("the store is closed"))?;
         let (reply, receiver) = oneshot::channel();
         let pending = self.parts.state.notifier.pending(receiver);
-        self.parts.queue.push(AppendRequest { message: self.prepare(message), reply, permit });
+        let entry = self.parts.queue.enter(self.prepare(message), reply);
+        let mut pending = pin!(pending.wait());
+        let reply = if entry.is_waiting() {
+            match timeout(self.call_timeout(), &mut pending).await {
+                Ok(reply) => reply,
+                Err(_) if entry.is_waiting() => return Err(unavailable("the append queue is full")),
+                Err(_) => pending.await,
+            }
+        } else {
+            pending.await
+        };
         // The reply channel is closed if the store was closed or the writer thread panicked.
-        let reply = pending.wait().await.unwrap_or_else(|| Err(unavailable("the store is closed")));
+        let reply = reply.unwrap_or_else(|| Err(unavailable("the store is closed")));
         reply.map(|Position { seq, at, duplicate }| {
             let receipt = AppendReceipt::new(self.epoch.clone(), seq, at);
             if duplicate { receipt.repeated() } else { receipt }

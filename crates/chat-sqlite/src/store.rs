@@ -94,7 +94,7 @@ impl SqliteStore {
         let search_time_limit = options.search_time_limit;
         let spawned = spawned.and_then(|indexer| write::spawn(database, options, &state, indexer));
         let (queue, thread) = spawned.map_err(start)?;
-        let parts = SharedParts { queue: Arc::new(queue), readers, searches, state, search_time_limit };
+        let parts = SharedParts { queue, readers, searches, state, search_time_limit };
         Ok(Self(Arc::new(Inner { opening, epoch, parts, thread: Mutex::new(Some(thread)) })))
     }
 

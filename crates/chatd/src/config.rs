@@ -221,6 +221,9 @@ impl Config {
         if let Some(text) = self.tls.contradiction() {
             add(&["tls_cert", "tls_key"], text);
         }
+        if let Some(text) = self.admin.contradiction() {
+            add(&["admin"], text);
+        }
         let is_stored = self.durability.is_some() || !self.retain.is_empty() || self.max_disk.is_some();
         if self.data().is_none() && matches!(self.task, Some(Task::Store(_))) {
             add(&["data"], "--data: a task needs a directory, not :memory:");

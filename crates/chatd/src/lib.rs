@@ -130,6 +130,7 @@ fn run_task(task: &Task, Loaded { config, values }: &Loaded) -> ExitCode {
         (Task::Config { task: ConfigTask::Check }, _) => {
             let mut problems = config.users.check();
             problems.extend(config.tls.open().err().map(|error| error.to_string()));
+            problems.extend(config.admin.check().err());
             problems.iter().for_each(|problem| complain(problem));
             if problems.is_empty() { show("the configuration is valid\n") } else { ExitCode::from(2) }
         }
@@ -161,31 +162,41 @@ where
         Ok(admin) => admin,
         Err(problem) => return refuse(&problem),
     };
-    // A previous server drains from now on, so all that can be refused has been checked before.
-    let (listener, origin) = match config.restart.listen(inherited, config.bind()).await {
-        Ok(listening) => listening,
-        Err(error) => return refuse(&format!("cannot listen on {}: {error}", config.listen)),
-    };
-    let address = listener.local_addr().ok();
-    if let Some(problem) = address.and_then(|address| config.exposure(address)) {
-        return refuse(&problem);
-    }
-    // This blocks, while there is nothing else to do. A signal ends the process at once, as a crash would.
-    let storage = match open_storage(&config, origin).await {
-        Ok(storage) => storage,
-        Err(error) => return refuse(&error.to_string()),
+    let metrics = match admin.as_ref().map(|_| Metrics::install(name)).transpose() {
+        Ok(metrics) => metrics,
+        Err(problem) => return refuse(&format!("cannot record metrics: {problem}")),
     };
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return refuse(&format!("cannot listen for signals: {error}")),
     };
+    let received = match config.restart.receive(inherited, config.bind()).await {
+        Ok(received) => received,
+        Err(problem) => return refuse(&format!("cannot listen on {}: {problem}", config.listen)),
+    };
+    let address = received.listener.local_addr().ok();
+    if let Some(problem) = address.and_then(|address| config.exposure(address)) {
+        return refuse(&problem);
+    }
+    // A previous server drains from now on. Only the store can still be refused, because the previous server has it.
+    let (listener, origin, mut handover) = match received.confirm() {
+        Ok(confirmed) => confirmed,
+        Err(error) => return refuse(&format!("cannot take the listening socket over: {error}")),
+    };
+    let storage = tokio::select! {
+        opened = open_storage(&config, origin) => match opened {
+            Ok(storage) => storage,
+            Err(error) => return refuse(&error.to_string()),
+        },
+        signal = signals.next_urgent() => {
+            warn!(signal, "stopped while the server waits for the store");
+            return ExitCode::from(1);
+        }
+    };
+    handover.publish();
     let of_admin = admin.as_ref().map_or(0, |_| admin::MAX_CONNECTIONS);
     let descriptors = Descriptors::count().reserving(of_admin);
     let max_connections = descriptors.max_connections(config.max_connections());
-    let handover = match config.restart.offer(&listener) {
-        Ok(handover) => handover,
-        Err(error) => return refuse(&format!("cannot offer the listening socket: {error}")),
-    };
     announce(name, &listener, tls.as_ref());
 
     let drain_timeout = config.drain_timeout();
@@ -197,11 +208,8 @@ where
     let current = CurrentUsers::default();
     current.set(&endpoint, users);
     let wanted_drain = Arc::new(Notify::new());
-    if let Some(admin) = admin {
-        let metrics = match metrics(name, &chat, &storage, &current) {
-            Ok(metrics) => metrics,
-            Err(problem) => return refuse(&format!("cannot record metrics: {problem}")),
-        };
+    if let (Some(admin), Some(mut metrics)) = (admin, metrics) {
+        add_sources(&mut metrics, &chat, &storage, &current);
         admin.start(endpoint.clone(), metrics, log.clone(), Arc::clone(&wanted_drain));
     }
     let reload = start_reloads(Reload {
@@ -219,6 +227,7 @@ where
     notify(State::Ready);
     tokio::spawn(restart::watchdog());
 
+    let mut taken = Box::pin(handover.taken());
     let signal = loop {
         let request = tokio::select! {
             result = &mut serving => {
@@ -228,7 +237,7 @@ where
             }
             request = signals.next() => request,
             () = wanted_drain.notified() => Request::End("admin call"),
-            () = handover.taken() => Request::End("handover"),
+            () = &mut taken => Request::End("handover"),
         };
         match request {
             Request::Reload => reload.notify_one(),
@@ -237,6 +246,7 @@ where
     };
     // The next server accepts, or systemd starts it.
     let is_replaced = signal == "handover" || origin == Origin::Systemd;
+    drop(taken);
     drop(handover);
     notify(State::Stopping);
     info!(signal, timeout = ?drain_timeout, "drain started");
@@ -298,7 +308,7 @@ fn start_reloads(mut reload: Reload) -> Arc<Notify> {
 async fn open_storage(config: &Config, origin: Origin) -> Result<Storage, chat_sqlite::OpenError> {
     match origin {
         Origin::Own => Storage::open(config),
-        Origin::Systemd | Origin::Handover => restart::wait_for_store(config).await,
+        Origin::Systemd | Origin::Handover => restart::wait_for_store(config, origin).await,
     }
 }
 
@@ -334,18 +344,11 @@ fn endpoint(chat: &Chat, config: Config, storage: Storage) -> Endpoint {
 }
 
 /// Installs the recorder of metrics. Everything that has metrics is a source of it.
-fn metrics(
-    name: &'static str,
-    chat: &Chat,
-    storage: &Storage,
-    users: &CurrentUsers,
-) -> Result<Metrics, String> {
-    let mut metrics = Metrics::install(name)?;
+fn add_sources(metrics: &mut Metrics, chat: &Chat, storage: &Storage, users: &CurrentUsers) {
     let (chat, users) = (chat.clone(), users.clone());
     metrics.source(move || chat.publish_metrics());
     metrics.source(move || users.publish_metrics());
-    storage.publish(&mut metrics);
-    Ok(metrics)
+    storage.publish(metrics);
 }
 
 fn log_failure(result: io::Result<()>) {

@@ -53,8 +53,13 @@ pub(crate) struct Reload {
 }
 
 impl Reload {
-    /// Reads all options again. A mistake changes nothing.
+    /// Reads the certificate and all options again. A mistake in the options changes none of them, and the certificate
+    /// does not depend on them.
     pub(crate) async fn run(&mut self) {
+        if let Some(tls) = self.tls.clone() {
+            // The result is in the log.
+            let _reloaded = spawn_blocking(move || tls::reload(&tls)).await;
+        }
         if let Err(mistakes) = self.apply().await {
             for mistake in mistakes {
                 error!(%mistake, "configuration not reloaded");
@@ -76,13 +81,8 @@ impl Reload {
         if let Some(text) = self.address.and_then(|address| config.exposure(address)) {
             return Err(vec![Mistake::new(text)]);
         }
-        // Everything that can fail comes first. The names of the certificate files need a restart, and their content
-        // is read again.
+        // Everything that can fail comes first.
         let users = config.users.open().await.map_err(|problem| vec![Mistake::new(problem)])?;
-        if let Some(tls) = self.tls.clone() {
-            let read = spawn_blocking(move || tls::reload(&tls)).await.unwrap_or(Ok(()));
-            read.map_err(|error| vec![Mistake::new(error.to_string())])?;
-        }
 
         let directives = config.log_level();
         self.log.set(&directives);

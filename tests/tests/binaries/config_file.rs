@@ -46,6 +46,28 @@ echo = \"no\"
     Ok(())
 }
 
+#[test]
+fn options_that_need_each_other_may_come_from_different_sources() -> Result<()> {
+    let home = TempDir::new()?;
+    let (file, token) = (home.path().join("chatd.toml"), home.path().join("token"));
+    fs::write(&token, "0123456789abcdef")?;
+    let binary = Binary::one_per_adapter().next().context("a binary")?;
+    fs::write(&file, "admin = \"127.0.0.1:0\"\n")?;
+    let refused = run(binary, &file, &["config", "check"])?;
+    let shown = String::from_utf8(refused.stderr)?;
+    ensure!(
+        shown.ends_with(":1: --admin: name the file of the bearer token with --admin-token\n"),
+        "{shown}"
+    );
+    fs::write(&file, format!("admin-token = {:?}\n", token.to_str().context("a path in UTF-8")?))?;
+    let accepted = run(binary, &file, &["--admin", "127.0.0.1:0", "config", "check"])?;
+    ensure!(accepted.status.success(), "{}", String::from_utf8_lossy(&accepted.stderr));
+    fs::write(&token, "too short")?;
+    let refused = run(binary, &file, &["--admin", "127.0.0.1:0", "config", "check"])?;
+    ensure!(refused.status.code() == Some(2), "a token that is too short is accepted");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn flags_override_variables_which_override_the_file() -> Result<()> {
     for binary in Binary::one_per_adapter() {

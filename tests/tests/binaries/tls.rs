@@ -1,6 +1,8 @@
+use std::fs;
+
 use anyhow::{Context, Result, ensure};
 use chat_adapter_tests::tls::{CertificateFiles, connect, connector, tunnel};
-use chat_tests::{BINARIES, Binary, Client, Daemon, check_levels, exchange, within};
+use chat_tests::{BINARIES, Binary, Client, Daemon, check_levels, eventually, exchange, within};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -51,6 +53,33 @@ async fn members_with_tls_chat_and_a_plain_request_is_refused() -> Result<()> {
         ensure!(failed.len() == 1, "{binary:?}: {failed:#?}");
         ensure!(failed[0]["cause"].as_str().is_some_and(|cause| cause.contains("https://")), "{failed:#?}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_reloads_the_certificate_and_a_broken_one_is_not_taken() -> Result<()> {
+    let (files, renewed) = (CertificateFiles::new(), CertificateFiles::new());
+    let (certificate, key) = (files.certificate(), files.key());
+    let arguments =
+        ["--tls-cert", certificate.to_str().context("a path")?, "--tls-key", key.to_str().context("a path")?];
+    let (old, new) = (connector(&certificate), connector(&renewed.certificate()));
+    let binary = Binary::one_per_adapter().next().context("a binary")?;
+    let daemon = Daemon::start(binary, &arguments)?;
+    let is_served = async |connector| within(connect(daemon.address(), connector)).await.map(|c| c.is_ok());
+    let reload = async |message: &'static str| {
+        let first = daemon.log_lines(0)?.len();
+        daemon.signal("HUP")?;
+        eventually(|| async { Ok(daemon.log_lines(first)?.iter().any(|line| line["message"] == message)) })
+            .await
+    };
+    ensure!(is_served(&old).await? && !is_served(&new).await?);
+    fs::write(&certificate, "no certificate")?;
+    reload("certificate not reloaded, the previous one stays").await?;
+    ensure!(is_served(&old).await?);
+    fs::copy(renewed.certificate(), &certificate)?;
+    fs::copy(renewed.key(), &key)?;
+    reload("certificate reloaded").await?;
+    ensure!(is_served(&new).await? && !is_served(&old).await?);
     Ok(())
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) advice: Option<Duration>,
     /// True if the server has announced that the credentials expire.
     pub(crate) expires: bool,
+    /// The token that was sent last to renew the credentials.
+    renewed: Option<String>,
     random: fn() -> u64,
 }
 
@@ -102,6 +104,7 @@ impl State {
             backing_off: false,
             advice: None,
             expires: false,
+            renewed: None,
             random,
         }
     }
@@ -225,9 +228,11 @@ impl State {
     }
 
     /// Renews the credentials of the connection. If the server does not accept the token now, the credentials expire,
-    /// and the client reconnects with a newer one.
+    /// and the client reconnects with a newer one. A token that was sent before is not sent again: its end would be
+    /// announced again at once.
     pub(crate) fn renew(&mut self, token: String, now: Instant) {
-        if self.connected {
+        if self.connected && self.renewed.as_deref() != Some(&*token) {
+            self.renewed = Some(token.clone());
             self.send_own(Request::Hello, &Command::Hello { token: Token::new(token) }, now);
         }
     }

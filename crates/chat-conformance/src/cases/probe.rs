@@ -4,6 +4,7 @@ use crate::client::Answer;
 chat_suite::cases!(
     /// A GET with `Accept: application/json` and without `Upgrade` learns that its handshake would be accepted. The
     /// page of the server's own origin may read the answer, also if the request has cookies.
+    #[source = "PROTOCOL.md, section 1"]
     async fn a_probe_of_an_acceptable_handshake_is_answered_with_ok(stage: Stage) -> Verdict {
         let own = format!("http://{}", stage.host());
         let mut ann = stage.send_request("ann", &probe(&stage).add("Origin", &own)).await?;
@@ -16,6 +17,7 @@ chat_suite::cases!(
     }
 
     /// A probe is answered with the refusal that its handshake would get.
+    #[source = "PROTOCOL.md, section 1"]
     async fn a_probe_is_answered_with_the_refusal_of_its_handshake(stage: Stage) -> Verdict {
         let named = |name: &str| probe(&stage).to(&format!("{}?name={name}", stage.path()));
         stage.refused(&named(""), 400, "bad_name").await?;
@@ -23,7 +25,8 @@ chat_suite::cases!(
         stage.refused(&unknown, 400, "unsupported_subprotocol").await.map(drop)
     }
 
-    /// A page of an origin that may not connect can read its refusal, and its browser sends no cookies.
+    /// A page of an origin that may not connect can read its refusal, but not the answer to a request with cookies.
+    #[source = "PROTOCOL.md, section 1"]
     async fn a_foreign_page_can_read_its_refusal(stage: Stage) -> Verdict {
         let request = probe(&stage).add("Origin", "https://elsewhere.test");
         let mut ann = stage.send_request("ann", &request).await?;
@@ -34,6 +37,7 @@ chat_suite::cases!(
     }
 
     /// A browser asks before it sends a probe with `Authorization`, and the server allows it.
+    #[source = "PROTOCOL.md, section 1"]
     async fn a_probe_may_have_credentials(stage: Stage) -> Verdict {
         let mut preflight = probe(&stage)
             .add("Origin", &format!("http://{}", stage.host()))
@@ -46,10 +50,15 @@ chat_suite::cases!(
         check(allowed == "authorization", "authorization", allowed)
     }
 
-    /// A GET that asks neither for an upgrade nor for JSON is answered with 426.
+    /// A GET that asks neither for an upgrade nor for JSON is answered with 426, and so is one of another site that has
+    /// no `Origin`.
+    #[source = "PROTOCOL.md, section 1"]
     async fn a_get_that_does_not_accept_json_is_no_probe(stage: Stage) -> Verdict {
         let request = probe(&stage).set("Accept", "text/html, */*");
-        stage.refused(&request, 426, "upgrade_required").await.map(drop)
+        stage.refused(&request, 426, "upgrade_required").await?;
+        // Another page can hide its origin, but not its site.
+        let hidden = probe(&stage).add("Sec-Fetch-Site", "cross-site");
+        stage.refused(&hidden, 426, "upgrade_required").await.map(drop)
     }
 );
 

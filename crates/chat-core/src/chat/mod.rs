@@ -169,7 +169,7 @@ impl Chat {
     }
 
     /// Returns the check of credentials by the host, whose users get the rights and the rates of this chat.
-    pub(crate) fn identification(&self, identify: Arc<dyn Identify>) -> Arc<Identification> {
+    pub(crate) fn identification(&self, identify: Option<Arc<dyn Identify>>) -> Arc<Identification> {
         Arc::new(Identification::new(identify, Arc::clone(&self.shared.identities)))
     }
 

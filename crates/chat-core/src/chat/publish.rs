@@ -131,6 +131,8 @@ fn publish_connections(stats: &Stats) {
     for (code, count) in &stats.handshakes {
         counter!("chat_handshake_refusals_total", "code" => *code).absolute(*count);
     }
+    // An alert sees the first panic only as an increase.
+    counter!("chat_session_ends_total", "cause" => "panic", "code" => "1011").absolute(0);
     for (end, count) in &stats.ends {
         let code = end.code.map_or_else(|| "none".to_owned(), |code| code.to_string());
         counter!("chat_session_ends_total", "cause" => end.cause, "code" => code).absolute(*count);

@@ -11,6 +11,7 @@ use chat_proto::Rate;
 use chat_proto::command::Token;
 use chat_proto::session::{Identified, NotIdentified};
 use futures_util::future::{BoxFuture, FutureExt, ready};
+use parking_lot::RwLock;
 use tracing::{field, warn};
 
 use super::driver::Driver;
@@ -59,24 +60,36 @@ impl Identities {
 
 /// The host's check of credentials, for the connections of one endpoint.
 pub(crate) struct Identification {
-    identify: Arc<dyn Identify>,
+    /// `None` if each client is a guest. The host may replace it.
+    identify: RwLock<Option<Arc<dyn Identify>>>,
     identities: Arc<Identities>,
     warnings: LogThrottle,
 }
 
 impl Identification {
-    pub(crate) fn new(identify: Arc<dyn Identify>, identities: Arc<Identities>) -> Self {
-        Self { identify, identities, warnings: LogThrottle::default() }
+    pub(crate) fn new(identify: Option<Arc<dyn Identify>>, identities: Arc<Identities>) -> Self {
+        Self { identify: RwLock::new(identify), identities, warnings: LogThrottle::default() }
     }
 
-    /// Asks the host about a request. No answer within `limit`, and a panic, are [`Denied::Unavailable`].
+    /// Replaces the check, also for the next `hello` of open connections.
+    pub(crate) fn set(&self, identify: Option<Arc<dyn Identify>>) {
+        *self.identify.write() = identify;
+    }
+
+    fn current(&self) -> Option<Arc<dyn Identify>> {
+        self.identify.read().clone()
+    }
+
+    /// Asks the host about a request. No answer within `limit`, and a panic, are [`Denied::Unavailable`]. Returns `None`
+    /// if each client is a guest.
     pub(crate) async fn identify(
         &self,
         request: &IdentifyRequest<'_>,
         limit: Duration,
-    ) -> Result<Identity, Denied> {
+    ) -> Option<Result<Identity, Denied>> {
+        let identify = self.current()?;
         // The call is inside the block, because it may panic before it returns a future.
-        self.wait(async { self.identify.identify(request).await }, request.peer(), limit).await
+        Some(self.wait(async { identify.identify(request).await }, request.peer(), limit).await)
     }
 
     /// Asks the host about the token of a `hello`.
@@ -86,7 +99,8 @@ impl Identification {
         peer: Option<SocketAddr>,
         limit: Duration,
     ) -> Result<Identity, Denied> {
-        self.wait(async { self.identify.hello(token.as_str(), peer).await }, peer, limit).await
+        let identify = self.current().ok_or(Denied::Unsupported)?;
+        self.wait(async { identify.hello(token.as_str(), peer).await }, peer, limit).await
     }
 
     async fn wait(

@@ -54,7 +54,7 @@ impl<C: Connection> Driver<'_, C> {
     }
 
     pub(super) fn poll_input(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.in_flight.is_empty() && matches!(self.state, State::Deferred(..)) {
+        if !self.is_busy() && matches!(self.state, State::Deferred(..)) {
             self.handle_deferred();
             return true;
         }
@@ -71,11 +71,12 @@ impl<C: Connection> Driver<'_, C> {
             self.received += u64::from(incoming.is_frame());
             let ends =
                 !matches!(incoming, Incoming::Text(_) | Incoming::Ping | Incoming::Pong | Incoming::End);
-            if ends && !self.in_flight.is_empty() {
+            if ends && self.is_busy() {
                 // Earlier commands are served first.
                 let limits = self.limits();
                 let turn = if self.has_read() { limits.reads.wait_timeout } else { Duration::ZERO };
-                let until = Instant::now() + turn + limits.rooms.call_timeout;
+                let host = if self.hello.is_some() { limits.http.identify_timeout } else { Duration::ZERO };
+                let until = Instant::now() + turn + host + limits.rooms.call_timeout;
                 self.state = State::Deferred(incoming, until);
                 if self.is_lost() {
                     self.skip_read();
@@ -85,6 +86,11 @@ impl<C: Connection> Driver<'_, C> {
             self.handle(incoming);
         }
         moved
+    }
+
+    /// Returns true if an operation or a `hello` is in flight.
+    fn is_busy(&self) -> bool {
+        !self.in_flight.is_empty() || self.hello.is_some()
     }
 
     /// Returns true if the transport has failed while an earlier command is in flight.

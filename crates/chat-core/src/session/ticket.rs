@@ -108,8 +108,8 @@ impl Ticket {
     }
 
     /// Sets the check of the credentials in a `hello`. Without it, the user of the connection does not change.
-    pub(crate) fn with_identification(mut self, identification: Option<Arc<Identification>>) -> Self {
-        self.identification = identification;
+    pub(crate) fn with_identification(mut self, identification: Arc<Identification>) -> Self {
+        self.identification = Some(identification);
         self
     }
 

@@ -42,7 +42,7 @@ pub struct Endpoint {
     mode: UpgradeMode,
     has_status_pages: bool,
     readiness: Option<Arc<dyn Fn() -> Readiness + Send + Sync>>,
-    identification: Arc<RwLock<Option<Arc<Identification>>>>,
+    identification: Arc<Identification>,
     proxies: Arc<TrustedProxies>,
     handler: Option<MakeHandler>,
     has_logged_missing_layer: Arc<AtomicBool>,
@@ -112,13 +112,13 @@ impl Endpoint {
     /// Returns the chat at `/ws`, for pages of its own origin and for clients that are not browsers.
     pub fn new(chat: Chat) -> Self {
         Self {
+            identification: chat.identification(None),
             chat,
             path: "/ws".into(),
             origins: Arc::default(),
             mode: UpgradeMode::default(),
             has_status_pages: false,
             readiness: None,
-            identification: Arc::default(),
             proxies: Arc::default(),
             handler: None,
             has_logged_missing_layer: Arc::default(),
@@ -156,13 +156,13 @@ impl Endpoint {
     /// Sets the host's decision about the user behind a request. Without it, each connection is a guest.
     #[must_use]
     pub fn identify(mut self, identify: impl Identify) -> Self {
-        let identification = self.chat.identification(Arc::new(identify));
-        self.identification = Arc::new(RwLock::new(Some(identification)));
+        self.identification = self.chat.identification(Some(Arc::new(identify)));
         self
     }
 
     /// Replaces the decision of [`identify`](Self::identify) while the endpoint serves, for example to use other keys.
-    /// It changes all clones of this endpoint. `None` makes each connection a guest. Open connections stay.
+    /// It changes all clones of this endpoint. `None` makes each connection a guest. Open connections
+    /// stay, and the next `hello` of each is checked by the new decision.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -173,7 +173,7 @@ impl Endpoint {
     /// endpoint.set_identify(Some(Arc::new(|_: &IdentifyRequest<'_>| Err::<Identity, _>(Denied::Unauthorized))));
     /// ```
     pub fn set_identify(&self, identify: Option<Arc<dyn Identify>>) {
-        *self.identification.write() = identify.map(|identify| self.chat.identification(identify));
+        self.identification.set(identify);
     }
 
     /// Trusts proxies to report the address of the client. It then is the address in the log, for
@@ -335,14 +335,10 @@ impl Endpoint {
         accept: &Accept,
     ) -> Result<Ticket, Refusal> {
         let guest = accept.guest.as_ref();
-        let identification = self.identification.read().clone();
-        let identity = match &identification {
-            None => Ok(guest.cloned().map_or_else(|| self.chat.next_guest(), Identity::from)),
-            Some(identification) => {
-                let request = IdentifyRequest::new(head, context, guest);
-                identification.identify(&request, self.limits().http.identify_timeout).await
-            }
-        };
+        let request = IdentifyRequest::new(head, context, guest);
+        let identity = self.identification.identify(&request, self.limits().http.identify_timeout).await;
+        let identity = identity
+            .unwrap_or_else(|| Ok(guest.cloned().map_or_else(|| self.chat.next_guest(), Identity::from)));
         let ticket = match identity {
             Ok(identity) => self.chat.admit_reserved(reservation, identity, context.peer)?,
             // Other code than the session reads no `hello`.
@@ -352,7 +348,7 @@ impl Endpoint {
             Err(Denied::Unavailable(_)) => return Err(Refusal::Unavailable),
             Err(_) => return Err(Refusal::Unauthorized),
         };
-        Ok(ticket.with_identification(identification))
+        Ok(ticket.with_identification(Arc::clone(&self.identification)))
     }
 
     fn page(&self, head: &RequestHead<'_>) -> Option<Answer> {

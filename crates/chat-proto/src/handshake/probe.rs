@@ -12,7 +12,8 @@ const HANDSHAKE: [(&str, &[u8]); 4] = [
 ];
 
 impl<'a> RequestHead<'a> {
-    /// Returns the handshake that a probe asks about: a GET with `application/json` in `Accept`, and without `Upgrade`.
+    /// Returns the handshake that a probe asks about: a GET with `application/json` in `Accept`, and without `Upgrade`. A
+    /// request of a page on another origin must have `Origin`.
     ///
     /// ```
     /// use chat_proto::Limits;
@@ -35,7 +36,10 @@ impl<'a> RequestHead<'a> {
             let kind = kind.split_once(';').map_or(kind, |(kind, _)| kind);
             kind.trim_end().eq_ignore_ascii_case("application/json")
         });
-        if self.method != "GET" || !accepts || self.has("upgrade") {
+        // A page of another site can send a GET without `Origin`, with cookies, and cannot read the answer.
+        let site = self.single("sec-fetch-site");
+        let hides_origin = !self.has("origin") && matches!(site, Some("cross-site" | "same-site"));
+        if self.method != "GET" || !accepts || self.has("upgrade") || hides_origin {
             return None;
         }
         let is_other = |name: &str| HANDSHAKE.iter().all(|(line, _)| !name.eq_ignore_ascii_case(line));
@@ -56,7 +60,7 @@ impl<'a> RequestHead<'a> {
 
 impl OriginPolicy {
     /// Returns the header lines that let the page read the answer to its probe. A page that may not connect can read
-    /// it too, but then the browser sends no cookies.
+    /// it too, but not the answer to a request with cookies.
     pub fn cross_origin_headers(&self, head: &RequestHead<'_>) -> Vec<(&'static str, String)> {
         let mut headers =
             vec![("vary", "Origin".to_owned()), ("access-control-expose-headers", "Retry-After".to_owned())];

@@ -87,11 +87,11 @@ impl Credentials {
 impl<M> Session<M> {
     /// Returns the time at which [`handle_credentials`](Self::handle_credentials) is due, or `None` if it never is.
     pub fn credentials_deadline(&self) -> Option<Duration> {
-        let credentials = self.credentials.as_deref()?;
+        // The answer to a `hello` comes first. The host has a time limit for it.
+        let credentials = self.credentials.as_deref().filter(|credentials| credentials.hello.is_none())?;
         match credentials.due {
             Due::Never => None,
-            // The answer to a `hello` comes first. The host has a time limit for it.
-            Due::Hello(until) => credentials.hello.is_none().then_some(until),
+            Due::Hello(until) => Some(until),
             Due::Notice(at, _) => Some(at),
             Due::Expiry(expiry) => Some(expiry.at),
         }

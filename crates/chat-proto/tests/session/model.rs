@@ -236,7 +236,8 @@ impl Model {
     /// Reports the time to the session, which may be a deadline of its credentials.
     pub(crate) fn credentials(&mut self) {
         let due = match (self.hello_until, self.expires) {
-            (Some(until), _) => (!self.has_hello).then_some(until),
+            _ if self.has_hello => None,
+            (Some(until), _) => Some(until),
             (None, expires) => expires.map(|(at, notice)| notice.unwrap_or(at)),
         };
         if self.closed.is_none() {

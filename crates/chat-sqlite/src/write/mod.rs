@@ -16,6 +16,6 @@ mod writer;
 pub(crate) use batch::{IdempotencyKey, Position, PreparedMessage};
 pub(crate) use counters::COMMIT_SECONDS;
 pub use counters::Stats;
-pub(crate) use queue::{AppendQueue, AppendRequest};
+pub(crate) use queue::AppendQueue;
 pub(crate) use state::StoreState;
 pub(crate) use writer::spawn;

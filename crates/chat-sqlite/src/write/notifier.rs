@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use chat_core::{AppendError, CommitSink, RoomName, StoredMessage};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::batch::Position;
+use super::queue::Place;
 
 /// The publisher of committed messages to the sinks.
 ///
@@ -40,7 +41,7 @@ pub(crate) struct CommittedMessage {
     pub(crate) room: RoomName,
     pub(crate) stored: StoredMessage,
     /// Permit of the append queue, released after the publication.
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) place: Place,
 }
 
 /// The reply to an append.
@@ -115,7 +116,7 @@ impl CommitNotifier {
         self.backlog.lock().pop_front()
     }
 
-    fn publish(&self, CommittedMessage { room, stored, permit }: CommittedMessage) {
+    fn publish(&self, CommittedMessage { room, stored, place }: CommittedMessage) {
         // The lock must not be held: a sink may drop the last handle of a room, which unsubscribes.
         let sinks = self.subscriptions.lock().rooms.get(&room).cloned().unwrap_or_default();
         for Subscription { epoch, sink, .. } in sinks {
@@ -124,7 +125,7 @@ impl CommitNotifier {
                 tracing::error!(seq = stored.seq, "commit sink panicked");
             }
         }
-        drop(permit);
+        drop(place);
     }
 }
 
@@ -155,7 +156,6 @@ mod tests {
     use chat_core::{Commit, NewMessage, User};
     use serde_json::value::RawValue;
     use tokio::runtime::Builder;
-    use tokio::sync::Semaphore;
 
     use super::*;
 
@@ -183,8 +183,8 @@ mod tests {
         let body = RawValue::from_string("{}".to_owned()).expect("JSON");
         let message = NewMessage::new(User::guest("ann").expect("a name"), body);
         let stored = message.into_stored(lobby(), seq, 0);
-        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a permit");
-        notifier.enqueue(CommittedMessage { room: lobby(), stored, permit });
+        let place = Place::of_new_queue();
+        notifier.enqueue(CommittedMessage { room: lobby(), stored, place });
         notifier.reply(reply, Ok(Position { seq, at: 0, duplicate: false }));
     }
 

@@ -1,8 +1,9 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc;
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::batch::PreparedMessage;
 use super::notifier::Reply;
@@ -12,47 +13,143 @@ use super::notifier::Reply;
 pub(crate) struct AppendRequest {
     pub(crate) message: PreparedMessage,
     pub(crate) reply: oneshot::Sender<Reply>,
-    /// Permit of the queue, released when the message is published or refused.
-    pub(crate) permit: OwnedSemaphorePermit,
+    /// Place in the queue, given up when the message is published or refused.
+    pub(crate) place: Place,
 }
 
-/// The bounded queue of the writer thread.
+/// The bounded queue of the writer thread. Appends get their places in the order in which they enter.
 #[derive(Debug)]
 pub(crate) struct AppendQueue {
-    /// `None` after [`close`](Self::close).
-    sender: Mutex<Option<mpsc::Sender<AppendRequest>>>,
-    permits: Arc<Semaphore>,
+    state: Mutex<State>,
     max_appends: usize,
 }
 
+#[derive(Debug)]
+struct State {
+    /// `None` after [`close`](AppendQueue::close).
+    sender: Option<mpsc::Sender<AppendRequest>>,
+    free_places: usize,
+    /// The appends without a place, by their order. Each belongs to a future that is not dropped, so their number is
+    /// bounded by the callers.
+    waiting: BTreeMap<u64, Waiting>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    message: PreparedMessage,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// Appends that are refused because the writer thread has ended.
+type Refused = (AppendRequest, BTreeMap<u64, Waiting>);
+
+/// A place in the queue. The next waiting append gets it when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<AppendQueue>);
+
+/// An append that has entered the queue. Dropping it takes back an append that has no place yet.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    queue: Arc<AppendQueue>,
+    /// `None` if the append got a place at once.
+    number: Option<u64>,
+}
+
 impl AppendQueue {
-    pub(super) fn new(max_appends: usize) -> (Self, mpsc::Receiver<AppendRequest>) {
+    pub(super) fn new(max_appends: usize) -> (Arc<Self>, mpsc::Receiver<AppendRequest>) {
         let (sender, receiver) = mpsc::channel();
-        let max_appends = max_appends.clamp(1, Semaphore::MAX_PERMITS);
-        let permits = Arc::new(Semaphore::new(max_appends));
-        (Self { sender: Mutex::new(Some(sender)), permits, max_appends }, receiver)
+        let max_appends = max_appends.max(1);
+        let state =
+            State { sender: Some(sender), free_places: max_appends, waiting: BTreeMap::new(), next: 0 };
+        (Arc::new(Self { state: Mutex::new(state), max_appends }), receiver)
     }
 
-    /// Returns the number of appends that are neither published nor refused yet.
+    /// Returns the number of appends that are neither published nor refused yet, without those that wait for a place.
     pub(crate) fn len(&self) -> usize {
-        self.max_appends - self.permits.available_permits()
-    }
-
-    /// Waits for a permit. Returns `None` if the queue is closed.
-    pub(crate) async fn reserve(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.permits).acquire_owned().await.ok()
+        self.max_appends - self.state.lock().free_places
     }
 
     /// Adds an append. If the queue is closed, the append is dropped, which closes its reply channel.
-    pub(crate) fn push(&self, request: AppendRequest) {
-        if let Some(sender) = &*self.sender.lock() {
-            let _closed = sender.send(request);
+    pub(crate) fn enter(self: &Arc<Self>, message: PreparedMessage, reply: oneshot::Sender<Reply>) -> Entry {
+        let mut state = self.state.lock();
+        if state.free_places > 0 {
+            state.free_places -= 1;
+            let request = AppendRequest { message, reply, place: Place(Arc::clone(self)) };
+            let refused = state.send(request);
+            drop(state);
+            drop(refused);
+            return Entry { queue: Arc::clone(self), number: None };
         }
+        let number = state.next;
+        state.next += 1;
+        if state.sender.is_some() {
+            state.waiting.insert(number, Waiting { message, reply });
+        }
+        Entry { queue: Arc::clone(self), number: Some(number) }
     }
 
-    /// Refuses further appends. The writer thread commits those that wait, and ends.
+    /// Refuses further appends, and those without a place. The writer thread commits the others, and ends.
     pub(crate) fn close(&self) {
-        self.permits.close();
-        drop(self.sender.lock().take());
+        let mut state = self.state.lock();
+        let closed = (state.sender.take(), std::mem::take(&mut state.waiting));
+        drop(state);
+        drop(closed);
+    }
+}
+
+impl State {
+    /// Passes an append on to the writer thread. If the thread has ended, it closes the queue and returns all appends
+    /// that are refused. The caller drops them without the lock, because they give their places up.
+    fn send(&mut self, request: AppendRequest) -> Option<Refused> {
+        let refused = match &self.sender {
+            Some(sender) => sender.send(request).err()?.0,
+            None => request,
+        };
+        self.sender = None;
+        Some((refused, std::mem::take(&mut self.waiting)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        let refused = match state.waiting.pop_first() {
+            Some((_, Waiting { message, reply })) => {
+                let place = Self(Arc::clone(&self.0));
+                state.send(AppendRequest { message, reply, place })
+            }
+            None => {
+                state.free_places += 1;
+                None
+            }
+        };
+        drop(state);
+        drop(refused);
+    }
+}
+
+impl Entry {
+    /// Returns true if the append has no place yet.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.number.is_some_and(|number| self.queue.state.lock().waiting.contains_key(&number))
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let Some(number) = self.number else { return };
+        let taken_back = self.queue.state.lock().waiting.remove(&number);
+        drop(taken_back);
+    }
+}
+
+#[cfg(test)]
+impl Place {
+    /// Returns the place of a queue of its own.
+    pub(super) fn of_new_queue() -> Self {
+        let (queue, _) = AppendQueue::new(1);
+        queue.state.lock().free_places = 0;
+        Self(queue)
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn spawn(
     options: Options,
     state: &Arc<StoreState>,
     indexer: Indexer,
-) -> io::Result<(AppendQueue, JoinHandle<bool>)> {
+) -> io::Result<(Arc<AppendQueue>, JoinHandle<bool>)> {
     let (queue, requests) = AppendQueue::new(options.max_queued_appends);
     let writer = Writer::new(database, options, Arc::clone(state), indexer);
     let guard = PanicGuard(Arc::clone(state));
@@ -143,11 +143,11 @@ impl Writer {
     }
 
     fn reply(&self, request: AppendRequest, outcome: Outcome) {
-        let AppendRequest { message, reply, permit } = request;
+        let AppendRequest { message, reply, place } = request;
         let result = match outcome {
             Outcome::Stored(receipt, stored) => {
                 self.state.counters.record_append();
-                self.state.notifier.enqueue(CommittedMessage { room: message.room, stored, permit });
+                self.state.notifier.enqueue(CommittedMessage { room: message.room, stored, place });
                 Ok(receipt)
             }
             Outcome::Duplicate(receipt) => Ok(receipt),

@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 use super::{Admin, MAX_CONNECTIONS, router};
 
 /// Time for the head of a request, and between two requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Bytes of the head of a request.
 const MAX_HEAD_BYTES: usize = 16 * 1024;

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use chat_core::{Endpoint, LogThrottle};
 use clap::Args;
-use tokio::net::{TcpListener, TcpSocket, lookup_host};
+use tokio::net::{TcpSocket, lookup_host};
 use tokio::sync::Notify;
-use tracing::info;
+use tracing::{error, info};
 
 use crate::log_filter::LogFilter;
 use crate::metrics_recorder::Metrics;
@@ -31,7 +31,7 @@ const BACKLOG: u32 = 128;
 pub(crate) struct AdminOptions {
     /// Serve metrics and calls of an operator over HTTP on this address and port, like 127.0.0.1:9090; needs
     /// --admin-token [default: off]
-    #[arg(long, env = "CHATD_ADMIN", value_name = "ADDR", requires = "admin_token")]
+    #[arg(long, env = "CHATD_ADMIN", value_name = "ADDR")]
     admin: Option<String>,
 
     /// Read the bearer token of the admin listener from this file: one line of 16 to 1024 visible ASCII characters
@@ -39,10 +39,11 @@ pub(crate) struct AdminOptions {
     admin_token: Option<PathBuf>,
 }
 
-/// A listener that does not accept yet, and the token of its callers.
+/// A socket that does not listen yet, and the token of its callers. So the kernel gives it no connection while the
+/// previous server still serves them.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    listener: TcpListener,
+    socket: TcpSocket,
     token: Token,
 }
 
@@ -63,20 +64,31 @@ impl AdminOptions {
     pub(crate) async fn open(&self, is_shared: bool) -> Result<Option<Opened>, String> {
         let (Some(address), Some(file)) = (&self.admin, &self.admin_token) else { return Ok(None) };
         let token = Token::read(file)?;
-        let listener = bind(address, is_shared).await;
-        let listener = listener.map_err(|error| format!("--admin: cannot listen on {address}: {error}"))?;
-        Ok(Some(Opened { listener, token }))
+        let socket = bind(address, is_shared).await;
+        let socket = socket.map_err(|error| format!("--admin: cannot listen on {address}: {error}"))?;
+        Ok(Some(Opened { socket, token }))
+    }
+
+    /// Returns the error of an option without the other.
+    pub(crate) fn contradiction(&self) -> Option<&'static str> {
+        let is_incomplete = self.admin.is_some() && self.admin_token.is_none();
+        is_incomplete.then_some("--admin: name the file of the bearer token with --admin-token")
+    }
+
+    /// Reads the token, to find a mistake in its file.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.admin_token.as_deref().map_or(Ok(()), |file| Token::read(file).map(drop))
     }
 }
 
-async fn bind(address: &str, is_shared: bool) -> io::Result<TcpListener> {
+async fn bind(address: &str, is_shared: bool) -> io::Result<TcpSocket> {
     let mut problem = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in lookup_host(address).await? {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.set_reuseport(is_shared)?;
-        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
-            Ok(listener) => return Ok(listener),
+        match socket.bind(address) {
+            Ok(()) => return Ok(socket),
             Err(error) => problem = error,
         }
     }
@@ -86,7 +98,11 @@ async fn bind(address: &str, is_shared: bool) -> io::Result<TcpListener> {
 impl Opened {
     /// Starts to serve, until the process ends. A call that wants the server to drain notifies `drain`.
     pub(crate) fn start(self, endpoint: Endpoint, metrics: Metrics, filter: LogFilter, drain: Arc<Notify>) {
-        let Self { listener, token } = self;
+        let Self { socket, token } = self;
+        let listener = match socket.listen(BACKLOG) {
+            Ok(listener) => listener,
+            Err(error) => return error!(%error, "admin listener cannot listen"),
+        };
         if let Ok(address) = listener.local_addr() {
             info!(%address, "admin listening");
         }

@@ -6,13 +6,14 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::time::Duration;
 
 use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::sockopt::socket_peercred;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -20,10 +21,14 @@ use rustix::net::{
 use rustix::process::geteuid;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 /// Time for each step of the other process.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pause after an error of an offer, for example without a free descriptor.
+const ERROR_PAUSE: Duration = Duration::from_millis(500);
 
 /// The byte that carries the socket, and the one that confirms it.
 const BYTE: [u8; 1] = *b"1";
@@ -37,22 +42,51 @@ struct Offer {
     clients: UnixListener,
     /// A second descriptor of the listening socket.
     socket: OwnedFd,
+    /// The name of the Unix socket until the offer is made.
+    unfinished: Option<PathBuf>,
+    file: PathBuf,
 }
 
-/// Takes the listening socket over from the process that offers it in a file. Returns `None` if there is none. From
-/// then on, the other process accepts no connection and drains.
-pub(super) fn take(file: &Path) -> io::Result<Option<net::TcpListener>> {
-    let mut stream = match UnixStream::connect(file) {
+impl Drop for Offer {
+    fn drop(&mut self) {
+        if let Some(unfinished) = &self.unfinished {
+            // It may be gone.
+            let _ignored = fs::remove_file(unfinished);
+        }
+    }
+}
+
+/// A previous process that has sent its listening socket, and waits until this one confirms it. It serves on if this is
+/// dropped.
+#[derive(Debug)]
+pub(crate) struct Previous(UnixStream);
+
+/// Asks the process that offers its listening socket in a file for it. Returns `None` if there is none.
+pub(super) fn receive(file: &Path) -> io::Result<Option<(net::TcpListener, Previous)>> {
+    let stream = match UnixStream::connect(file) {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            return Ok(None);
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // The file is left over, or it is no socket. Only a left-over one may be replaced.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            let is_socket = fs::symlink_metadata(file)?.file_type().is_socket();
+            return if is_socket { Ok(None) } else { Err(io::Error::other("the file is no socket")) };
         }
         Err(error) => return Err(error),
     };
+    let owner = socket_peercred(&stream)?.uid;
+    if owner != geteuid() {
+        return Err(io::Error::other(format!("user {} has it", owner.as_raw())));
+    }
     stream.set_read_timeout(Some(STEP_TIMEOUT))?;
-    let socket = receive(&stream)?;
-    stream.write_all(&BYTE)?;
-    Ok(Some(socket.into()))
+    let socket = receive_socket(&stream)?;
+    Ok(Some((socket.into(), Previous(stream))))
+}
+
+impl Previous {
+    /// Confirms the socket. From then on, the other process accepts no connection and drains.
+    pub(crate) fn confirm(mut self) -> io::Result<()> {
+        self.0.write_all(&BYTE)
+    }
 }
 
 impl Handover {
@@ -61,13 +95,24 @@ impl Handover {
         Self(None)
     }
 
-    /// Offers a listening socket in a file, in place of a previous process.
-    pub(super) fn offer(file: &Path, listener: &TcpListener) -> io::Result<Self> {
+    /// Prepares the offer of a listening socket.
+    pub(super) fn prepare(file: &Path, listener: &TcpListener) -> io::Result<Self> {
         let unfinished = with_suffix(file, &format!(".{}", process::id()));
         let clients = UnixListener::bind(&unfinished)?;
-        fs::set_permissions(&unfinished, Permissions::from_mode(0o600))?;
-        fs::rename(&unfinished, file)?;
-        Ok(Self(Some(Offer { clients, socket: listener.as_fd().try_clone_to_owned()? })))
+        let socket = listener.as_fd().try_clone_to_owned()?;
+        let offer = Offer { clients, socket, unfinished: Some(unfinished), file: file.to_owned() };
+        fs::set_permissions(offer.unfinished.as_deref().unwrap_or(file), Permissions::from_mode(0o600))?;
+        Ok(Self(Some(offer)))
+    }
+
+    /// Makes the offer, in place of a previous process. Without it, this process still serves.
+    pub(crate) fn publish(&mut self) {
+        let Some(offer) = &mut self.0 else { return };
+        if let Some(unfinished) = offer.unfinished.take()
+            && let Err(error) = fs::rename(&unfinished, &offer.file)
+        {
+            warn!(%error, "no next server can take the listening socket over");
+        }
     }
 
     /// Waits until another process has taken the socket over.
@@ -79,7 +124,10 @@ impl Handover {
                     info!(process, "listening socket handed over");
                     return;
                 }
-                Err(error) => warn!(%error, "listening socket not handed over"),
+                Err(error) => {
+                    warn!(%error, "listening socket not handed over");
+                    sleep(ERROR_PAUSE).await;
+                }
             }
         }
     }
@@ -117,7 +165,7 @@ fn send(mut stream: &UnixStream, socket: &OwnedFd) -> io::Result<()> {
     stream.read_exact(&mut [0])
 }
 
-fn receive(stream: &UnixStream) -> io::Result<OwnedFd> {
+fn receive_socket(stream: &UnixStream) -> io::Result<OwnedFd> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];

@@ -60,33 +60,60 @@ impl RestartOptions {
         self.handover.is_some()
     }
 
-    /// Returns the listening socket of this process and its origin. `bind` makes one if there is none.
-    pub(crate) async fn listen(
+    /// Returns the listening socket of this process. `bind` makes one if there is none. A previous process serves on until
+    /// [`Received::confirm`].
+    pub(crate) async fn receive(
         &self,
         inherited: Option<net::TcpListener>,
         bind: impl Future<Output = io::Result<TcpListener>>,
-    ) -> io::Result<(TcpListener, Origin)> {
-        let (listener, origin) = match (inherited, &self.handover) {
-            (Some(listener), _) => (listener, Origin::Systemd),
-            (None, Some(file)) => match handover::take(file)? {
-                Some(listener) => (listener, Origin::Handover),
-                None => return Ok((bind.await?, Origin::Own)),
-            },
-            (None, None) => return Ok((bind.await?, Origin::Own)),
+    ) -> Result<Received, String> {
+        let failed = |error: io::Error| match &self.handover {
+            Some(file) => format!("--handover {}: {error}", file.display()),
+            None => error.to_string(),
         };
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
+        let (listener, origin, previous) = match (inherited, &self.handover) {
+            (Some(listener), _) => (listener, Origin::Systemd, None),
+            (None, Some(file)) => match handover::receive(file).map_err(failed)? {
+                Some((listener, previous)) => (listener, Origin::Handover, Some(previous)),
+                None => return self.own(bind).await,
+            },
+            (None, None) => return self.own(bind).await,
+        };
+        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = TcpListener::from_std(listener).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
         let from = if origin == Origin::Systemd { "systemd" } else { "the previous server" };
-        info!(address = %listener.local_addr()?, from, "listening socket received; --listen has no effect");
-        Ok((listener, origin))
+        info!(%address, from, "listening socket received; --listen has no effect");
+        Ok(Received { handover: self.offer(&listener)?, listener, origin, previous })
     }
 
-    /// Opens the file through which the next process gets the socket.
-    pub(crate) fn offer(&self, listener: &TcpListener) -> io::Result<Handover> {
-        match &self.handover {
-            Some(file) => Handover::offer(file, listener),
-            None => Ok(Handover::none()),
-        }
+    async fn own(&self, bind: impl Future<Output = io::Result<TcpListener>>) -> Result<Received, String> {
+        let listener = bind.await.map_err(|error| error.to_string())?;
+        Ok(Received { handover: self.offer(&listener)?, listener, origin: Origin::Own, previous: None })
+    }
+
+    /// Prepares the file through which the next process gets the socket.
+    fn offer(&self, listener: &TcpListener) -> Result<Handover, String> {
+        let Some(file) = &self.handover else { return Ok(Handover::none()) };
+        Handover::prepare(file, listener).map_err(|error| format!("--handover {}: {error}", file.display()))
+    }
+}
+
+/// A listening socket, before a previous process stops to accept.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) listener: TcpListener,
+    pub(crate) origin: Origin,
+    handover: Handover,
+    previous: Option<handover::Previous>,
+}
+
+impl Received {
+    /// Takes the socket over, after all checks. A previous process drains from then on. Returns the socket, its origin and
+    /// the offer to the next process.
+    pub(crate) fn confirm(self) -> io::Result<(TcpListener, Origin, Handover)> {
+        self.previous.map_or(Ok(()), handover::Previous::confirm)?;
+        Ok((self.listener, self.origin, self.handover))
     }
 }
 

@@ -4,33 +4,38 @@ use chat_sqlite::OpenError;
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
+use super::Origin;
 use crate::config::Config;
 use crate::storage::Storage;
 
 /// Time between two attempts to open a store that another process has.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Time between two log lines while it waits.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Time that the previous process has to close the store, after the time for its sessions.
 const CLOSE_TIME: Duration = Duration::from_secs(20);
 
 /// Opens the store once the previous process has closed it. Clients that connect meanwhile wait in the socket.
 ///
-/// The file system does not report the release of a lock, so this asks for the lock again and again. It waits for the
-/// drain timeout and some seconds at most.
-pub(crate) async fn wait_for_store(config: &Config) -> Result<Storage, OpenError> {
+/// The file system does not report the release of a lock, so this asks for the lock again and again. A process that has
+/// handed its socket over drains for as long as its own options say, so there is no limit after a handover. systemd ends
+/// the previous process before it starts this one.
+pub(crate) async fn wait_for_store(config: &Config, origin: Origin) -> Result<Storage, OpenError> {
     let (start, limit) = (Instant::now(), config.drain_timeout() + CLOSE_TIME);
-    let mut has_waited = false;
+    let mut logged: Option<Instant> = None;
     loop {
         match Storage::open(config) {
-            Err(OpenError::InUse(_)) if start.elapsed() < limit => {
-                if !has_waited {
-                    info!(?limit, "waiting for the store of the previous server");
+            Err(OpenError::InUse(_)) if origin == Origin::Handover || start.elapsed() < limit => {
+                if logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
+                    info!(waited = ?start.elapsed(), "waiting for the store of the previous server");
+                    logged = Some(Instant::now());
                 }
-                has_waited = true;
                 sleep(POLL_INTERVAL).await;
             }
             opened => {
-                if has_waited {
+                if logged.is_some() {
                     info!(waited = ?start.elapsed(), "previous server has closed the store");
                 }
                 return opened;

@@ -111,7 +111,8 @@ async fn cause_events(server: &Server) -> Result<Values> {
         let ends = values.iter().filter(|(name, _)| name.starts_with("chat_session_ends_total")).count();
         let limited = values.get("chat_limit_hits_total{limit=\"command_rate\"}");
         let is_alone = values.get("chat_connections{mechanism=\"hijack\"}") == Some(&1.0);
-        Ok(is_alone && ends == 2 && limited.is_some_and(|count| *count > 0.0))
+        // One of them is that of panics.
+        Ok(is_alone && ends == 3 && limited.is_some_and(|count| *count > 0.0))
     })
     .await?;
     scrape().await
