@@ -122,8 +122,8 @@ impl Auth {
         self
     }
 
-    /// Returns the numbers of loads of keys that succeeded and that failed. It includes those of the `Auth` that this one
-    /// [continues](Self::continuing).
+    /// Returns the numbers of loads of keys that succeeded and that failed. It includes those of the `Auth` that this
+    /// one [continues](Self::continuing).
     pub fn key_loads(&self) -> (u64, u64) {
         let (loads, failures) = self.earlier_loads;
         let stats = self.key_stats().unwrap_or_default();

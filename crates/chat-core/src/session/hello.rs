@@ -80,8 +80,8 @@ impl Identification {
         self.identify.read().clone()
     }
 
-    /// Asks the host about a request. No answer within `limit`, and a panic, are [`Denied::Unavailable`]. Returns `None`
-    /// if each client is a guest.
+    /// Asks the host about a request. No answer within `limit`, and a panic, are [`Denied::Unavailable`]. Returns
+    /// `None` if each client is a guest.
     pub(crate) async fn identify(
         &self,
         request: &IdentifyRequest<'_>,

@@ -12,8 +12,8 @@ const HANDSHAKE: [(&str, &[u8]); 4] = [
 ];
 
 impl<'a> RequestHead<'a> {
-    /// Returns the handshake that a probe asks about: a GET with `application/json` in `Accept`, and without `Upgrade`. A
-    /// request of a page on another origin must have `Origin`.
+    /// Returns the handshake that a probe asks about: a GET with `application/json` in `Accept`, and without `Upgrade`.
+    /// A request of a page on another origin must have `Origin`.
     ///
     /// ```
     /// use chat_proto::Limits;

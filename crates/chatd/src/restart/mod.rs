@@ -60,8 +60,8 @@ impl RestartOptions {
         self.handover.is_some()
     }
 
-    /// Returns the listening socket of this process. `bind` makes one if there is none. A previous process serves on until
-    /// [`Received::confirm`].
+    /// Returns the listening socket of this process. `bind` makes one if there is none. A previous process serves on
+    /// until [`Received::confirm`].
     pub(crate) async fn receive(
         &self,
         inherited: Option<net::TcpListener>,
@@ -109,8 +109,8 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// Takes the socket over, after all checks. A previous process drains from then on. Returns the socket, its origin and
-    /// the offer to the next process.
+    /// Takes the socket over, after all checks. A previous process drains from then on. Returns the socket, its origin
+    /// and the offer to the next process.
     pub(crate) fn confirm(self) -> io::Result<(TcpListener, Origin, Handover)> {
         self.previous.map_or(Ok(()), handover::Previous::confirm)?;
         Ok((self.listener, self.origin, self.handover))

@@ -20,8 +20,8 @@ const CLOSE_TIME: Duration = Duration::from_secs(20);
 /// Opens the store once the previous process has closed it. Clients that connect meanwhile wait in the socket.
 ///
 /// The file system does not report the release of a lock, so this asks for the lock again and again. A process that has
-/// handed its socket over drains for as long as its own options say, so there is no limit after a handover. systemd ends
-/// the previous process before it starts this one.
+/// handed its socket over drains for as long as its own options say, so there is no limit after a handover. systemd
+/// ends the previous process before it starts this one.
 pub(crate) async fn wait_for_store(config: &Config, origin: Origin) -> Result<Storage, OpenError> {
     let (start, limit) = (Instant::now(), config.drain_timeout() + CLOSE_TIME);
     let mut logged: Option<Instant> = None;
