@@ -97,8 +97,10 @@ async fn serve_by_actix(server: Mounted, mode: UpgradeMode) {
 
 /// Starts a server with the settings of [`chat_actix::serve`], as far as `HttpServer` has them.
 fn start(endpoint: Endpoint, listener: TcpListener, limits: &Limits) -> io::Result<Server> {
-    // Connections get these from the listener. Otherwise the kernel holds megabytes for a client that reads nothing.
-    set_options(&listener, &limits.connection)?;
+    // Connections get these from the listener. Otherwise the kernel holds megabytes for a client that reads nothing. A host
+    // sets no time limit of the kernel, which ends such a connection only sometimes.
+    let options = limits.clone().with(|limits| limits.connection.write_timeout = Duration::from_secs(600));
+    set_options(&listener, &options.connection)?;
     let server = HttpServer::new(app!(endpoint))
         .workers(1)
         .tcp_nodelay(true)

@@ -12,7 +12,11 @@ const MESSAGES: usize = 200;
 async fn messages_of_one_connection_share_commits_and_keep_their_order() {
     let dir = StoreDir::new();
     let store = dir.open();
-    let limits = Limits::default().with(|limits| limits.rooms.call_timeout = TEST_TIMEOUT);
+    let limits = Limits::default().with(|limits| {
+        limits.rooms.call_timeout = TEST_TIMEOUT;
+        limits.rates.connection = Rate::UNLIMITED;
+        limits.rates.user = Rate::UNLIMITED;
+    });
     let chat = Chat::builder().limits(limits).store(store.clone()).build();
     let mut ann = session::member(&chat, "ann").await;
     for number in 1..=MESSAGES {
@@ -42,6 +46,7 @@ async fn messages_that_wait_for_a_full_queue_keep_their_order() {
     let limits = Limits::default().with(|limits| {
         limits.rooms.call_timeout = TEST_TIMEOUT;
         limits.rates.connection = Rate::UNLIMITED;
+        limits.rates.user = Rate::UNLIMITED;
         limits.connection.max_backlog_commands = MESSAGES;
     });
     let chat = Chat::builder().limits(limits).store(store.clone()).build();
