@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use chat_proto::command::JoinFrom;
 use chat_proto::session::Outcome;
@@ -26,12 +27,17 @@ pub(super) struct Host {
     user: User,
 }
 
-/// An error for the client, perhaps with a text of the host.
-pub(super) struct Refused(ErrorCode, Option<String>);
+/// The reason why an operation has no result.
+pub(super) enum Refused {
+    /// An error for the client, perhaps with a text of the host.
+    Error(ErrorCode, Option<String>),
+    /// The command came too early by this time.
+    TooEarly(Duration),
+}
 
 impl From<ErrorCode> for Refused {
     fn from(code: ErrorCode) -> Self {
-        Self(code, None)
+        Self::Error(code, None)
     }
 }
 
@@ -86,13 +92,10 @@ impl Host {
         range: Range,
     ) -> Result<Done, Refused> {
         let (rooms, user) = (&self.rooms, &self.user);
-        let _turn = match reads.history(user.key()).await {
-            Ok(turn) => turn,
-            Err(wait) => {
-                rooms.counters.refuse(|limited| &mut limited.history);
-                return Ok(Done::Outcome(Outcome::TooEarly(wait)));
-            }
-        };
+        let _turn = reads.history(user.key()).await.map_err(|wait| {
+            rooms.counters.refuse(|limited| &mut limited.history);
+            Refused::TooEarly(wait)
+        })?;
         let page = within(rooms, room.log().read(range)).await?;
         Ok(Done::Outcome(Outcome::History(page)))
     }
@@ -104,13 +107,10 @@ impl Host {
         query: Search,
     ) -> Result<Done, Refused> {
         let (rooms, user) = (&self.rooms, &self.user);
-        let _turn = match reads.search(user.key()).await {
-            Ok(turn) => turn,
-            Err(wait) => {
-                rooms.counters.refuse(|limited| &mut limited.searches);
-                return Ok(Done::Outcome(Outcome::TooEarly(wait)));
-            }
-        };
+        let _turn = reads.search(user.key()).await.map_err(|wait| {
+            rooms.counters.refuse(|limited| &mut limited.searches);
+            Refused::TooEarly(wait)
+        })?;
         Ok(Done::Outcome(Outcome::Found(search(room.log(), query, rooms).await?)))
     }
 
@@ -124,7 +124,7 @@ impl Host {
             Ok(Ok(Ok(()))) => return Ok(()),
             Ok(Ok(Err(Forbidden::Rights))) => return Err(ErrorCode::Forbidden.into()),
             Ok(Ok(Err(Forbidden::Rejected(detail)))) => {
-                return Err(Refused(ErrorCode::Rejected, Some(detail)));
+                return Err(Refused::Error(ErrorCode::Rejected, Some(detail)));
             }
             Ok(Ok(Err(Forbidden::Unavailable(unavailable)))) => unavailable,
             Ok(Err(_)) => Unavailable::new("the host's Authorize panicked"),
@@ -136,8 +136,11 @@ impl Host {
 }
 
 impl From<Refused> for Done {
-    fn from(Refused(code, detail): Refused) -> Self {
-        Self::Outcome(Outcome::Refused { code, detail })
+    fn from(refused: Refused) -> Self {
+        Self::Outcome(match refused {
+            Refused::Error(code, detail) => Outcome::Refused { code, detail },
+            Refused::TooEarly(wait) => Outcome::TooEarly(wait),
+        })
     }
 }
 
@@ -162,7 +165,7 @@ impl From<SearchError> for Refused {
             SearchError::Unsupported => ErrorCode::Unsupported.into(),
             SearchError::BadQuery => ErrorCode::BadQuery.into(),
             // Unlike `unavailable`, this counts as an error of the client.
-            SearchError::TooExpensive => Self(ErrorCode::BadQuery, Some(error.to_string())),
+            SearchError::TooExpensive => Self::Error(ErrorCode::BadQuery, Some(error.to_string())),
             _ => ErrorCode::Unavailable.into(),
         }
     }
