@@ -1,37 +1,27 @@
+mod admission;
 mod builder;
+mod drain;
 mod publish;
 mod refusals;
 mod rooms;
 
 pub use builder::Builder;
+pub use drain::Drained;
 pub use publish::describe_metrics;
 pub use refusals::Refusals;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt, Shared as SharedFuture};
 use parking_lot::RwLock;
-use tokio::time::{Instant, timeout};
 
-use crate::address::{LineLimit, LineLimits, PlainConnection, PlainConnections};
+use crate::address::{LineLimit, LineLimits, PlainConnections};
 use crate::bus::{BusEvent, BusSink, Notice};
 use crate::room::Rooms;
-use crate::session::{
-    Identification, Identities, Mechanism, Permit, Phase, ReadQueues, Reservation, Sessions, Ticket,
-};
+use crate::session::{Identities, ReadQueues, Sessions};
 use crate::stats::Counters;
-use crate::{
-    AdmitError, Health, Identify, Identity, Limits, RoomName, Stats, TrustedProxies, Unavailable, User,
-    UserKey,
-};
-
-/// The part of a drain's time that is reserved for the store. It is at most a fifth of the drain's time.
-const CLOSE_SHARE: Duration = Duration::from_secs(1);
+use crate::{Health, Limits, RoomName, Stats, User, UserKey};
 
 /// A chat: all its rooms and all its sessions. A clone is another handle to the same chat.
 ///
@@ -47,9 +37,6 @@ pub struct Chat {
     shared: Arc<Shared>,
 }
 
-/// The closing of a store, for each drain that waits for it.
-type Closing = SharedFuture<BoxFuture<'static, Result<(), Unavailable>>>;
-
 pub(crate) struct Shared {
     /// The limits of connections that are admitted from now on.
     pub(crate) limits: RwLock<Arc<Limits>>,
@@ -62,7 +49,7 @@ pub(crate) struct Shared {
     /// The number of the next subscription. It counts down, since the numbers of connections count up.
     pub(crate) subscriptions: AtomicU64,
     /// The closing of the store, once it has begun. The store is closed once.
-    pub(crate) closing: OnceLock<Closing>,
+    pub(crate) closing: OnceLock<drain::Closing>,
 }
 
 /// The numbers of connections, sessions and rooms that a chat has open.
@@ -77,19 +64,6 @@ pub struct Counts {
     pub rooms: usize,
     /// Bytes that count in [`RoomLimits::memory_bytes`](crate::RoomLimits::memory_bytes).
     pub memory_bytes: usize,
-}
-
-/// The result of a drain.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Drained {
-    /// Connections at the beginning.
-    pub connections: usize,
-    /// Connections that were still open at the end.
-    pub abandoned: usize,
-    /// The result of closing the store, or an error if the limit was over before. A later drain then waits for the same
-    /// closing. No acknowledged message is lost, even after an error.
-    pub store: Result<(), Unavailable>,
 }
 
 impl Default for Chat {
@@ -107,115 +81,6 @@ impl Chat {
 
     pub(crate) fn new(shared: Shared) -> Self {
         Self { shared: Arc::new(shared) }
-    }
-
-    /// Admits a user to one session, over any connection.
-    ///
-    /// [`Endpoint`](crate::Endpoint) calls it for WebSockets. Other transports call it themselves and serve the
-    /// session with [`Ticket::serve`].
-    ///
-    /// ```
-    /// use chat_core::{AdmitError, Chat, Identity, Limits, User};
-    ///
-    /// let limits = Limits::default().with(|limits| limits.connection.max_connections = 1);
-    /// let chat = Chat::builder().limits(limits).build();
-    /// let ticket = chat.admit(Identity::from(User::new("7", "Ann")?))?;
-    /// assert_eq!(ticket.user().map(|user| user.name()), Some("Ann"));
-    /// assert_eq!(chat.admit(chat.next_guest()).err(), Some(AdmitError::Full));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`AdmitError::Full`] beyond [`ConnectionLimits::max_connections`](crate::ConnectionLimits::max_connections);
-    /// [`AdmitError::FullForUser`] beyond [`ConnectionLimits::max_per_user`](crate::ConnectionLimits::max_per_user);
-    /// [`AdmitError::Draining`] once the chat is draining. Addresses are counted only for an
-    /// [`Endpoint`](crate::Endpoint).
-    pub fn admit(&self, identity: Identity) -> Result<Ticket, AdmitError> {
-        self.admit_reserved(self.reserve(None, Mechanism::Other)?, identity, None)
-    }
-
-    /// Reserves a connection for a user that is not identified yet.
-    pub(crate) fn reserve(
-        &self,
-        address: Option<IpAddr>,
-        mechanism: Mechanism,
-    ) -> Result<Reservation, AdmitError> {
-        self.shared.sessions.reserve(address, mechanism)
-    }
-
-    pub(crate) fn admit_reserved(
-        &self,
-        reservation: Reservation,
-        identity: Identity,
-        peer: Option<SocketAddr>,
-    ) -> Result<Ticket, AdmitError> {
-        let permit = reservation.admit(&identity.user, identity.limits.max_connections)?;
-        let mut ticket = self.ticket(permit, Some(&identity.user), peer);
-        self.shared.identities.apply(identity, &mut ticket);
-        Ok(ticket)
-    }
-
-    /// Opens a connection whose user is named by its `hello`.
-    pub(crate) fn open_reserved(&self, reservation: Reservation, peer: Option<SocketAddr>) -> Ticket {
-        self.ticket(reservation.open(), None, peer)
-    }
-
-    fn ticket(&self, permit: Permit, user: Option<&User>, peer: Option<SocketAddr>) -> Ticket {
-        let (rooms, reads) = (Arc::clone(&self.shared.rooms), Arc::clone(&self.shared.reads));
-        let (limits, lines) =
-            (Arc::clone(&self.shared.limits.read()), Arc::clone(&self.shared.lines.upgraded));
-        Ticket::new((rooms, limits), reads, lines, permit, user, peer)
-    }
-
-    /// Returns the check of credentials by the host, whose users get the rights and the rates of this chat.
-    pub(crate) fn identification(&self, identify: Option<Arc<dyn Identify>>) -> Arc<Identification> {
-        Arc::new(Identification::new(identify, Arc::clone(&self.shared.identities)))
-    }
-
-    /// Counts a connection for the address of its peer, while it serves plain requests. An adapter calls it for each
-    /// connection that it accepts, and drops the result when the connection ends or becomes a session: then
-    /// [`ConnectionLimits::max_per_address`](crate::ConnectionLimits::max_per_address) counts it. Connections of
-    /// [trusted proxies](crate::Endpoint::trust_proxies) do not count.
-    ///
-    /// ```
-    /// use chat_core::{AdmitError, Chat, Limits};
-    ///
-    /// let limits = Limits::default().with(|limits| {
-    ///     limits.connection.max_per_address = 1;
-    ///     limits.connection.plain_allowance = 0;
-    /// });
-    /// let chat = Chat::builder().limits(limits).build();
-    /// let connection = chat.accept("192.0.2.7:50000".parse()?)?;
-    /// assert_eq!(chat.accept("192.0.2.7:50001".parse()?).err(), Some(AdmitError::FullForAddress));
-    /// drop(connection);
-    /// assert!(chat.accept("192.0.2.7:50002".parse()?).is_ok());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`AdmitError::FullForAddress`] beyond
-    /// [`ConnectionLimits::max_plain_per_address`](crate::ConnectionLimits::max_plain_per_address). The adapter closes
-    /// the connection.
-    pub fn accept(&self, peer: SocketAddr) -> Result<PlainConnection, AdmitError> {
-        self.shared.plain.accept(peer)
-    }
-
-    /// Trusts proxies, whose connections are those of many clients.
-    pub(crate) fn trust_proxies(&self, proxies: Arc<TrustedProxies>) {
-        self.shared.plain.exempt(proxies);
-    }
-
-    /// Returns the identity of a guest that has not chosen a name: see [`User::unnamed_guest`]. Its id is random, so
-    /// it is not used again, not even by another server or after a restart.
-    ///
-    /// # Panics
-    ///
-    /// If the operating system has no random numbers.
-    pub fn next_guest(&self) -> Identity {
-        let random = getrandom::u64().expect("the operating system always has random numbers once it is up");
-        User::unnamed_guest(random).into()
     }
 
     /// Returns the users in a room now, sorted by name. The users on other nodes are known while the room is open here.
@@ -307,7 +172,8 @@ impl Chat {
     /// [`max_per_user`](crate::ConnectionLimits::max_per_user),
     /// [`max_per_address`](crate::ConnectionLimits::max_per_address),
     /// [`plain_allowance`](crate::ConnectionLimits::plain_allowance), and all of [`Limits::rates`]. All other limits
-    /// stay as they are, and open connections keep their rates. No connection is closed.
+    /// stay as they are, and open connections keep their rates, except that a `hello` takes the new rate of its user. No
+    /// connection is closed.
     ///
     /// ```
     /// use chat_core::{AdmitError, Chat, Limits};
@@ -338,73 +204,6 @@ impl Chat {
     /// Returns the state of the store.
     pub fn health(&self) -> Health {
         self.rooms().store.health()
-    }
-
-    /// Returns true once [`drain`](Self::drain) has begun.
-    pub fn is_draining(&self) -> bool {
-        self.shared.sessions.phase() != Phase::Open
-    }
-
-    /// Ends the chat within `limit`, without losing an acknowledged message.
-    ///
-    /// No further connection is admitted. Each session finishes the commands that it has, sends `closing`, and closes
-    /// with 1012. Shortly before `limit` is over, the remaining sessions are closed without waiting for their
-    /// commands. Then the store is closed.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use chat_core::Chat;
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-    /// let chat = Chat::default();
-    /// let drained = chat.drain(Duration::from_secs(20)).await;
-    /// assert_eq!((drained.connections, drained.abandoned), (0, 0));
-    /// assert!(drained.store.is_ok() && chat.is_draining());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If it is awaited outside a tokio runtime.
-    pub async fn drain(&self, limit: Duration) -> Drained {
-        let started = Instant::now();
-        let sessions = &self.shared.sessions;
-        let connections = sessions.connections();
-        let limit_of_sessions = limit - CLOSE_SHARE.min(limit / 5);
-        sessions.enter(Phase::Draining);
-        // The last frames of a session and its closing handshake each have the close timeout.
-        let closing = (self.limits().connection.close_timeout * 2).min(limit_of_sessions / 2);
-        if timeout(limit_of_sessions - closing, sessions.all_closed()).await.is_err() {
-            sessions.enter(Phase::Ended);
-            // The connections that are left are counted below.
-            let _left = timeout(closing, sessions.all_closed()).await;
-        }
-        sessions.enter(Phase::Ended);
-        let abandoned = sessions.connections();
-        self.rooms().drained.send_replace(true);
-        // The process may end before the last endpoint is dropped.
-        self.shared.lines.log_counts();
-        let left = limit.saturating_sub(started.elapsed());
-        let store = timeout(left, self.close_store()).await;
-        let store = store.unwrap_or_else(|_| Err(Unavailable::new("the store was not closed in time")));
-        Drained { connections, abandoned, store }
-    }
-
-    /// Closes the store. Each call waits for the same closing, which continues if a call is dropped.
-    fn close_store(&self) -> Closing {
-        let begin = || {
-            let store = Arc::clone(&self.rooms().store);
-            let close = async move { AssertUnwindSafe(store.close()).catch_unwind().await };
-            let closed = close.map(|closed| {
-                closed.unwrap_or_else(|_| Err(Unavailable::new("the store panicked while it was closed")))
-            });
-            let closing = closed.boxed().shared();
-            tokio::spawn(closing.clone());
-            closing
-        };
-        self.shared.closing.get_or_init(begin).clone()
     }
 
     pub(crate) fn refusal_lines(&self) -> Arc<LineLimit> {

@@ -5,21 +5,15 @@ use std::{fmt, iter};
 
 use chat_proto::handshake::{Accept, OriginPolicy, Refusal, TrustedProxies, decide};
 use parking_lot::RwLock;
-use serde_json::{Map, Value};
 
 use super::handler::{Handler, MakeHandler};
 use super::refused::Refused;
+use super::status_pages::{Readiness, STATUS_PAGES};
 use crate::session::{Identification, Mechanism, Reservation};
 use crate::{
-    Answer, Chat, Denied, GuardedRequest, Health, Identify, IdentifyRequest, Identity, Limits,
-    RequestContext, RequestHead, Ticket, Upgrade,
+    Answer, Chat, Denied, GuardedRequest, Identify, IdentifyRequest, Identity, Limits, RequestContext,
+    RequestHead, Ticket, Upgrade,
 };
-
-/// The pages of [`Endpoint::with_status_pages`].
-const STATUS_PAGES: [&str; 3] = ["/", "/healthz", "/readyz"];
-
-/// The content security policy of the page. No other page may show it in a frame.
-const PAGE_POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The chat as part of an HTTP service: its path, the origins that may connect, and the identity of users.
 ///
@@ -37,11 +31,11 @@ const PAGE_POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'non
 #[derive(Clone)]
 pub struct Endpoint {
     chat: Chat,
-    path: Arc<str>,
+    pub(super) path: Arc<str>,
     origins: Arc<RwLock<Arc<OriginPolicy>>>,
     mode: UpgradeMode,
     has_status_pages: bool,
-    readiness: Option<Arc<dyn Fn() -> Readiness + Send + Sync>>,
+    pub(super) readiness: Option<Arc<dyn Fn() -> Readiness + Send + Sync>>,
     identification: Arc<Identification>,
     proxies: Arc<TrustedProxies>,
     handler: Option<MakeHandler>,
@@ -71,41 +65,6 @@ pub enum Decision {
     Answer(Answer),
     /// The request is not for the chat.
     Pass,
-}
-
-/// The host's part of the answer of `/readyz`.
-///
-/// ```
-/// use chat_core::{Chat, Endpoint, Readiness};
-///
-/// let endpoint = Endpoint::new(Chat::default())
-///     .with_status_pages()
-///     .with_readiness(|| Readiness::default().with("version", "1.2.3"));
-/// # drop(endpoint);
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Readiness {
-    /// False takes this process out of service: `/readyz` answers 503.
-    pub is_ready: bool,
-    /// Further fields of the JSON body.
-    pub fields: Map<String, Value>,
-}
-
-impl Default for Readiness {
-    /// Returns a readiness without further fields.
-    fn default() -> Self {
-        Self { is_ready: true, fields: Map::new() }
-    }
-}
-
-impl Readiness {
-    /// Adds a field.
-    #[must_use]
-    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.fields.insert(name.to_owned(), value.into());
-        self
-    }
 }
 
 impl Endpoint {
@@ -349,48 +308,6 @@ impl Endpoint {
             Err(_) => return Err(Refusal::Unauthorized),
         };
         Ok(ticket.with_identification(Arc::clone(&self.identification)))
-    }
-
-    fn page(&self, head: &RequestHead<'_>) -> Option<Answer> {
-        if !STATUS_PAGES.contains(&head.path()) {
-            return None;
-        }
-        if head.method != "GET" && head.method != "HEAD" {
-            let refusal = Refusal::MethodNotAllowed;
-            let answer = Answer::new(refusal.status(), "application/json", refusal.body());
-            let headers = [("allow", "GET, HEAD"), ("connection", "close")];
-            return Some(answer.with_headers(headers.map(|(name, value)| (name, value.to_owned())).into()));
-        }
-        Some(match head.path() {
-            "/healthz" => Answer::new(200, "text/plain; charset=utf-8", "ok\n"),
-            "/readyz" => self.readyz(),
-            _ => {
-                let page = include_str!("page.html").replace("{{path}}", &self.path);
-                let answer = Answer::new(200, "text/html; charset=utf-8", page);
-                answer.with_headers(vec![("content-security-policy", PAGE_POLICY.to_owned())])
-            }
-        })
-    }
-
-    fn readyz(&self) -> Answer {
-        let host = self.readiness.as_ref().map_or_else(Readiness::default, |readiness| readiness());
-        let (is_reachable, cause) = match self.chat.health() {
-            Health::Ready => (true, None),
-            Health::Degraded(cause) => (true, Some(cause)),
-            Health::Unreachable(cause) => (false, Some(cause)),
-        };
-        let is_ready = host.is_ready && is_reachable && !self.chat.is_draining();
-        let counts = self.chat.counts();
-        let mut readiness = Readiness { is_ready, ..host }
-            .with("ready", is_ready)
-            .with("connections", counts.connections)
-            .with("sessions", counts.sessions)
-            .with("rooms", counts.rooms);
-        if let Some(cause) = cause {
-            readiness = readiness.with("store_problem", cause);
-        }
-        let status = if is_ready { 200 } else { 503 };
-        Answer::new(status, "application/json", Value::Object(readiness.fields).to_string())
     }
 }
 

@@ -10,14 +10,16 @@ mod proxy_protocol;
 mod refused;
 mod request_wait;
 mod screen;
+mod status_pages;
 mod ticket;
 
 pub use answer::Answer;
 pub use context::RequestContext;
-pub use endpoint::{Decision, Endpoint, Readiness, UpgradeMode};
+pub use endpoint::{Decision, Endpoint, UpgradeMode};
 pub use guard::{GuardedRequest, UpgradeGuard};
 pub use handler::Handler;
 pub use proxy_protocol::ProxyProtocol;
 pub use request_wait::RequestWait;
 pub use screen::screen;
+pub use status_pages::Readiness;
 pub use ticket::{SwitchingProtocols, Upgrade, UpgradeTicket};
