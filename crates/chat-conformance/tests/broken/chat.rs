@@ -137,12 +137,7 @@ defects! {
             }
         });
     a_server_that_repeats_a_typing_event_at_once_is_caught by events::many_states_of_typing_are_two_events =>
-        Link::down(|frame, wires| {
-            wires.client(&frame);
-            if frame.json().is_some_and(|event| event["type"] == "typing") {
-                wires.client(&frame);
-            }
-        });
+        Link::repeat("typing");
     a_server_that_lets_typing_outlive_its_connection_is_caught
     by events::typing_ends_with_its_connection_and_by_itself =>
         Link { ignores_disconnects: true, ..Link::unchanged() };
@@ -151,12 +146,7 @@ defects! {
         Link::event("joined", |event| remove_field(event, "presence"));
     a_server_that_repeats_an_occupancy_at_once_is_caught
     by occupancy::a_room_above_the_threshold_counts_its_users =>
-        Link::down(|frame, wires| {
-            wires.client(&frame);
-            if frame.json().is_some_and(|event| event["type"] == "occupancy") {
-                wires.client(&frame);
-            }
-        });
+        Link::repeat("occupancy");
     a_server_that_does_not_say_that_it_stops_counting_is_caught
     by occupancy::a_room_with_fewer_users_announces_each_again =>
         Link::event("occupancy", |event| event["presence"] = json!("count"));

@@ -30,12 +30,7 @@ defects! {
         one_id_for_each_hello();
     a_server_that_announces_the_end_of_credentials_twice_is_caught
     by hello::the_end_of_credentials_is_announced =>
-        Link::down(|frame, wires| {
-            wires.client(&frame);
-            if frame.json().is_some_and(|event| event["type"] == "expiring") {
-                wires.client(&frame);
-            }
-        });
+        Link::repeat("expiring");
     a_server_that_announces_the_end_of_credentials_in_seconds_is_caught
     by hello::the_end_of_credentials_is_announced =>
         Link::event("expiring", |event| event["at"] = json!(event["at"].as_u64().unwrap_or_default() / 1_000));

@@ -40,6 +40,9 @@ defects! {
     a_server_that_takes_each_get_for_a_probe_is_caught
     by probe::a_get_that_does_not_accept_json_is_no_probe =>
         Link::request(|head| with_line(&head, "accept", Some("application/json")));
+    a_server_that_answers_the_probe_of_another_site_is_caught
+    by probe::a_get_that_does_not_accept_json_is_no_probe =>
+        Link::request(|head| with_line(&head, "sec-fetch-site", None));
     a_server_that_ignores_a_transfer_encoding_is_caught
     by http::a_transfer_encoding_on_a_handshake_is_refused =>
         Link::request(|head| with_line(&head, "transfer-encoding", None));

@@ -151,6 +151,16 @@ impl Link {
         })
     }
 
+    /// Sends each event of this type twice.
+    pub(crate) fn repeat(kind: &'static str) -> Self {
+        Self::down(move |frame, wires| {
+            wires.client(&frame);
+            if frame.json().is_some_and(|event| event["type"] == kind) {
+                wires.client(&frame);
+            }
+        })
+    }
+
     /// Swaps every second event of this type with the event after it.
     pub(crate) fn swap(kind: &'static str) -> Self {
         let mut held: Option<Frame> = None;
