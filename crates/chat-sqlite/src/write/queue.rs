@@ -153,3 +153,54 @@ impl Place {
         Self(queue)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chat_core::{RawValue, User};
+    use tokio::sync::oneshot::error::TryRecvError;
+
+    use super::*;
+
+    fn message(key: &str) -> PreparedMessage {
+        let body = RawValue::from_string(format!("\"{key}\"")).expect("JSON");
+        let user = User::guest("ann").expect("a name");
+        PreparedMessage { room: "lobby".parse().expect("a room"), user, key: None, body }
+    }
+
+    fn enter(queue: &Arc<AppendQueue>, key: &str) -> (Entry, oneshot::Receiver<Reply>) {
+        let (reply, receiver) = oneshot::channel();
+        (queue.enter(message(key), reply), receiver)
+    }
+
+    #[test]
+    fn appends_get_free_places_in_their_order_and_a_dropped_one_gets_none() {
+        let (queue, requests) = AppendQueue::new(1);
+        let entries = ["a", "b", "c", "d"].map(|key| enter(&queue, key));
+        let next = || requests.try_recv().ok();
+        let first = next().expect("a");
+        assert_eq!((first.message.body.get(), queue.len()), ("\"a\"", 1));
+        let [_a, (b, mut of_b), c, _d] = entries;
+        assert!(next().is_none() && b.is_waiting());
+        drop(b);
+        assert_eq!(of_b.try_recv().err(), Some(TryRecvError::Closed));
+        drop(first);
+        let second = next().expect("c");
+        assert_eq!(second.message.body.get(), "\"c\"");
+        assert!(!c.0.is_waiting() && next().is_none());
+        drop(second);
+        drop(next().expect("d"));
+        assert_eq!((next().is_none(), queue.len()), (true, 0));
+    }
+
+    #[test]
+    fn a_queue_whose_thread_has_ended_refuses_all_appends() {
+        let (queue, requests) = AppendQueue::new(1);
+        let entries = ["a", "b", "c"].map(|key| enter(&queue, key));
+        drop(requests);
+        for (entry, mut reply) in entries {
+            assert_eq!((reply.try_recv().err(), entry.is_waiting()), (Some(TryRecvError::Closed), false));
+        }
+        assert_eq!(queue.len(), 0);
+        assert_eq!(enter(&queue, "d").1.try_recv().err(), Some(TryRecvError::Closed));
+    }
+}
