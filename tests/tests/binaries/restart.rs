@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::env;
-use std::net::{SocketAddr, TcpListener};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,31 @@ async fn systemd_keeps_the_socket_of_actix() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn systemd_keeps_the_socket_of_axum() -> Result<()> {
     restart(Binary { name: "chatd-axum", upgrade: "framework" }, Way::Systemd).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses_the_socket_leaves_it_to_the_previous_one() -> Result<()> {
+    let (home, binary) = (TempDir::new()?, Binary::one_per_adapter().next().context("a binary")?);
+    let (file, notes) = (home.path().join("handover"), home.path().join("notes"));
+    let handover = ["--data", ":memory:", "--handover", file.to_str().context("a path")?];
+    let exposed = TcpListener::bind("0.0.0.0:0")?;
+    let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), exposed.local_addr()?.port());
+    let arguments = [&handover[2..], &["--guests"]].concat();
+    let old = Daemon::start_on(exposed.into(), &home.path().join("data"), binary, &arguments)?;
+    // Everyone could reach the socket that it gets, and `--guests` is missing.
+    let refused = binary.run(&handover)?;
+    let error = String::from_utf8(refused.stderr)?;
+    ensure!(refused.status.code() == Some(2), "{}: {error}", refused.status);
+    ensure!(error.contains("admit guests with --guests"), "{error}");
+    // A file that is no socket is not replaced.
+    fs::write(&notes, "kept")?;
+    let refused = binary.run(&["--data", ":memory:", "--handover", notes.to_str().context("a path")?])?;
+    ensure!(refused.status.code() == Some(2) && fs::read_to_string(&notes)? == "kept", "{refused:?}");
+    let (_stream, status) = request_upgrade(address, "").await?;
+    ensure!(status == 101, "the previous server does not serve: {status}");
+    let log = old.stop()?;
+    ensure!(log.iter().all(|line| line["message"] != "listening socket handed over"), "{log:#?}");
+    Ok(())
 }
 
 /// The servers before and after a restart.
