@@ -69,7 +69,8 @@ impl Binary {
     }
 }
 
-/// Returns a command that runs a program of this workspace, built with the profile of the tests.
+/// Returns a command that runs a program of this workspace, built with the profile of the tests. With `CHAT_BUILT`, it is
+/// built already.
 pub fn program(name: &str) -> Result<Command> {
     static BUILT: Mutex<Vec<&[&str]>> = Mutex::new(Vec::new());
     // A test is in target/<profile>/deps, a program in target/<profile>.
@@ -84,7 +85,7 @@ pub fn program(name: &str) -> Result<Command> {
         &["--workspace", "--bins"]
     };
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    if !built.contains(&packages) {
+    if env::var_os("CHAT_BUILT").is_none() && !built.contains(&packages) {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--quiet"]).args(packages);
         if is_release {

@@ -2,8 +2,8 @@
 //!
 //! A chat server once passed all its tests, and under k6 it logged the status 200 together with "connection has been
 //! hijacked". A Rust host can make several such mistakes. With each of them, the client gets the correct status, the
-//! log has the same status, and no session is left without a client. The directory `tests/ui` has the mistakes that do
-//! not compile.
+//! log has the same status, and no session is left without a client. `crates/chat-core/tests/ui` has the
+//! mistakes that do not compile.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;

@@ -6,6 +6,7 @@ use chat_websocket::{TlsSocket, WebSocket};
 use http::Response;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+#[cfg(feature = "auto")]
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio_util::either::Either;
@@ -81,8 +82,10 @@ fn from_own_server(upgraded: Upgraded) -> (Result<TcpStream, TokioIo<Upgraded>>,
         Err(upgraded) => upgraded,
     };
     // Servers that detect HTTP/2 first wrap the socket in a type of their own.
-    match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => (Ok(parts.io.into_inner()), parts.read_buf),
-        Err(upgraded) => (Err(TokioIo::new(upgraded)), Bytes::new()),
-    }
+    #[cfg(feature = "auto")]
+    let upgraded = match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => return (Ok(parts.io.into_inner()), parts.read_buf),
+        Err(upgraded) => upgraded,
+    };
+    (Err(TokioIo::new(upgraded)), Bytes::new())
 }

@@ -52,9 +52,8 @@ impl<W: Write> Write for Batches<W> {
 mod tests {
     use std::sync::mpsc;
 
-    use tracing_appender::non_blocking::NonBlockingBuilder;
-
     use super::*;
+    use crate::line_queue::LineQueue;
 
     /// A writer that reports each write.
     struct Writes(mpsc::Sender<Vec<u8>>);
@@ -73,7 +72,7 @@ mod tests {
     #[test]
     fn lines_are_written_in_order_and_many_at_once() {
         let (sender, writes) = mpsc::channel();
-        let (mut log, guard) = NonBlockingBuilder::default().finish(Batches::new(Writes(sender)));
+        let (mut log, guard) = LineQueue::start(1_000, Batches::new(Writes(sender))).expect("a thread");
         let lines: Vec<String> = (0..1_000).map(|n| format!("line {n}\n")).collect();
         for line in &lines {
             log.write_all(line.as_bytes()).expect("accepted");

@@ -53,7 +53,8 @@ pub(crate) struct Config {
     pub(crate) config: Option<PathBuf>,
 
     /// Listen on this address and port, like 0.0.0.0:8080; port 0 takes a free port and prints it
-    #[arg(long, env = "CHATD_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "CHATD_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080",
+          value_parser = listen)]
     pub(crate) listen: String,
 
     /// Store rooms in this directory, which is created if its parent exists; :memory: stores nothing
@@ -166,6 +167,8 @@ pub(crate) enum Task {
     Store(StoreTask),
     /// Print a token for development, or make a secret that signs tokens
     Token(TokenOptions),
+    /// Ask the server with the same options whether it is ready; exit code 0 if it is, 1 if not
+    Health,
     /// Check or print the configuration
     Config {
         /// The part to do
@@ -174,7 +177,7 @@ pub(crate) enum Task {
     },
 }
 
-/// A task on stored rooms. `export` and `check` may run while a server serves them.
+/// A task on stored rooms. `export`, `rooms` and `check` may run while a server serves them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreTask {
     /// Write the messages of a room to standard output, oldest first, one JSON object per line
@@ -182,6 +185,8 @@ pub(crate) enum StoreTask {
         /// Name of the room
         room: RoomName,
     },
+    /// Write the names of all rooms with messages to standard output, one on each line
+    Rooms,
     /// Verify everything that is stored; exit code 0 if it is sound, 1 if not, 2 if it cannot be read
     Check,
     /// Make the files smaller after messages have expired, while no server uses them
@@ -325,6 +330,14 @@ fn origin(text: &str) -> Result<String, InvalidOrigin> {
     Ok(text.parse::<OriginPattern>()?.to_string())
 }
 
+/// Parses an address and a port. The address may be a name, which is looked up later.
+fn listen(text: &str) -> Result<String, &'static str> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err("give an address and a port, like 127.0.0.1:8080, or 0.0.0.0:8080 for all addresses"),
+    }
+}
+
 /// Parses a host name, without a port.
 fn host(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
@@ -337,6 +350,16 @@ fn host(text: &str) -> Result<String, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_without_a_host_or_a_port_is_refused() {
+        for text in ["127.0.0.1:8080", "[::1]:0", "localhost:80"] {
+            assert_eq!(listen(text).as_deref(), Ok(text));
+        }
+        for text in [":8080", "8080", "127.0.0.1", "localhost:http", "[::1]:70000"] {
+            assert!(listen(text).is_err_and(|error| error.contains("127.0.0.1:8080")), "{text}");
+        }
+    }
 
     #[tokio::test]
     async fn only_a_loopback_address_has_a_list_of_hosts() {

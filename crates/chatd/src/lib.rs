@@ -11,7 +11,9 @@ mod config;
 mod config_file;
 mod descriptors;
 mod directives;
+mod health;
 mod limit_options;
+mod line_queue;
 mod links;
 mod load;
 mod log_filter;
@@ -126,6 +128,7 @@ where
 fn run_task(task: &Task, Loaded { config, values }: &Loaded) -> ExitCode {
     match (task, config.data()) {
         (Task::Token(options), _) => options.run(),
+        (Task::Health, _) => health::run(config),
         (Task::Config { task: ConfigTask::Print }, _) => show(&values.to_toml()),
         (Task::Config { task: ConfigTask::Check }, _) => {
             let mut problems = config.users.check();
@@ -153,7 +156,10 @@ where
         Ok(tls) => tls,
         Err(error) => return refuse(&error.to_string()),
     };
-    let (_logs, log) = logs::start(config.log_format, &config.log_level());
+    let (_logs, log) = match logs::start(config.log_format, &config.log_level()) {
+        Ok(started) => started,
+        Err(error) => return refuse(&format!("cannot start the thread of the log: {error}")),
+    };
     let users = match config.users.open().await {
         Ok(users) => users,
         Err(problem) => return refuse(&problem),

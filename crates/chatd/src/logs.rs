@@ -5,7 +5,6 @@ use std::{fmt, io};
 use chat_core::LogThrottle;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, error, info, warn};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{FilterExt, FilterFn, LevelFilter};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -15,6 +14,7 @@ use tracing_subscriber::{fmt as lines, registry};
 use crate::batches::Batches;
 use crate::config::LogFormat;
 use crate::directives::Directives;
+use crate::line_queue::{LineGuard, LineQueue};
 use crate::log_filter::LogFilter;
 use crate::lost_lines::LostLines;
 
@@ -32,13 +32,10 @@ const ACTIX_ACCEPT: &str = "actix_server::accept";
 ///
 /// If standard error is full or closed, lines are dropped and counted. Logging never blocks a session, and neither does
 /// a panic.
-pub(crate) fn start(format: LogFormat, directives: &Directives) -> (WorkerGuard, LogFilter) {
+pub(crate) fn start(format: LogFormat, directives: &Directives) -> io::Result<(LineGuard, LogFilter)> {
     let filter = LogFilter::new(directives);
-    let (writer, guard) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(BUFFERED_LINES)
-        .finish(Batches::new(io::stderr()));
-    drop(tokio::spawn(LostLines::new(writer.error_counter()).report()));
+    let (writer, guard) = LineQueue::start(BUFFERED_LINES, Batches::new(io::stderr()))?;
+    drop(tokio::spawn(LostLines::new(writer.clone()).report()));
     let logs = lines::layer().with_writer(writer).with_ansi(false).log_internal_errors(false);
     let logs = match format {
         LogFormat::Text => logs.boxed(),
@@ -56,7 +53,7 @@ pub(crate) fn start(format: LogFormat, directives: &Directives) -> (WorkerGuard,
         .init();
     panic::set_hook(Box::new(log_panic));
     directives.warn();
-    (guard, filter)
+    Ok((guard, filter))
 }
 
 /// Logs a panic. The hook of the standard library would block if standard error is not read.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use tracing_appender::non_blocking::ErrorCounter;
+use crate::line_queue::LineQueue;
 
 /// Time between two reports.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -8,13 +8,13 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// The log lines that were dropped because standard error was not read fast enough.
 #[derive(Debug)]
 pub(crate) struct LostLines {
-    counter: ErrorCounter,
+    queue: LineQueue,
     reported: usize,
 }
 
 impl LostLines {
-    pub(crate) fn new(counter: ErrorCounter) -> Self {
-        Self { counter, reported: 0 }
+    pub(crate) fn new(queue: LineQueue) -> Self {
+        Self { queue, reported: 0 }
     }
 
     /// Logs the number of lost lines once a minute, without end.
@@ -29,7 +29,7 @@ impl LostLines {
 
     /// Returns the number of lines that were lost since the last call, if any were.
     fn take(&mut self) -> Option<usize> {
-        let total = self.counter.dropped_lines();
+        let total = self.queue.lost();
         let lost = total - std::mem::replace(&mut self.reported, total);
         (lost > 0).then_some(lost)
     }
@@ -39,8 +39,6 @@ impl LostLines {
 mod tests {
     use std::io::{self, Write};
     use std::sync::mpsc;
-
-    use tracing_appender::non_blocking::NonBlockingBuilder;
 
     use super::*;
 
@@ -62,9 +60,8 @@ mod tests {
     #[test]
     fn each_lost_line_is_counted_once() {
         let (release, blocked) = mpsc::channel();
-        let (mut writer, guard) =
-            NonBlockingBuilder::default().lossy(true).buffered_lines_limit(4).finish(Blocked(blocked));
-        let mut lost = LostLines::new(writer.error_counter());
+        let (mut writer, guard) = LineQueue::start(4, Blocked(blocked)).expect("a thread");
+        let mut lost = LostLines::new(writer.clone());
         assert_eq!(lost.take(), None);
         let mut write =
             |lines: usize| (0..lines).for_each(|_| writer.write_all(b"line\n").expect("accepted"));

@@ -6,13 +6,14 @@ use chat_core::RoomName;
 use chat_sqlite::{Compacted, Progress, Report, SqliteStore};
 
 use crate::config::StoreTask;
-use crate::refuse;
 use crate::status_line::{CountedWriter, StatusLine};
+use crate::{refuse, show};
 
 /// Runs a task on the store in a directory.
 pub(crate) fn run(task: &StoreTask, dir: &Path) -> ExitCode {
     match task {
         StoreTask::Export { room } => export(dir, room),
+        StoreTask::Rooms => rooms(dir),
         StoreTask::Check => check(dir),
         StoreTask::Compact => compact(dir),
     }
@@ -41,6 +42,13 @@ fn export(dir: &Path, room: &RoomName) -> ExitCode {
         // The reader has seen enough.
         Err(problem) if problem.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(problem) => refuse(&format!("cannot export: {problem}")),
+    }
+}
+
+fn rooms(dir: &Path) -> ExitCode {
+    match SqliteStore::rooms(dir) {
+        Ok(rooms) => show(&rooms.iter().map(|room| format!("{room}\n")).collect::<String>()),
+        Err(problem) => refuse(&problem.to_string()),
     }
 }
 

@@ -18,6 +18,11 @@ pub(crate) struct TlsOptions {
 }
 
 impl TlsOptions {
+    /// Returns true if the server speaks TLS.
+    pub(crate) fn is_on(&self) -> bool {
+        self.tls_cert.is_some()
+    }
+
     /// Returns the error of an option without the other.
     pub(crate) fn contradiction(&self) -> Option<&'static str> {
         match (&self.tls_cert, &self.tls_key) {

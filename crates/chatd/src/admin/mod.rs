@@ -106,7 +106,6 @@ impl Opened {
         if let Ok(address) = listener.local_addr() {
             info!(%address, "admin listening");
         }
-        drop(tokio::spawn(metrics.upkeep()));
         let refusals = LogThrottle::default();
         let admin = Arc::new(Admin { token, endpoint, metrics, filter, drain, refusals });
         drop(tokio::spawn(listener::serve(listener, admin)));

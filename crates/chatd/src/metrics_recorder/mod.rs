@@ -1,11 +1,15 @@
 //! The metrics of the process, in the text format of Prometheus.
 
+mod registry;
+
 use std::fmt;
 use std::fs;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use metrics::{describe_gauge, gauge};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use registry::Registry;
 
 /// Upper bounds of the times of commits and appends, in seconds. A commit on a disk takes 0.1 ms to some 10 ms.
 const SECONDS: [f64; 14] =
@@ -14,38 +18,24 @@ const SECONDS: [f64; 14] =
 /// Upper bounds of the entries that a reader is behind.
 const ENTRIES: [f64; 7] = [10.0, 50.0, 100.0, 500.0, 1_000.0, 10_000.0, 100_000.0];
 
-/// Time between two collections of the values of histograms, which bounds their memory if nothing scrapes.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
-
 /// Code that publishes values to the recorder before each scrape.
 type Source = Box<dyn Fn() + Send + Sync>;
 
 /// The recorder of the process, and the sources that publish to it.
 pub(crate) struct Metrics {
-    handle: PrometheusHandle,
+    registry: Arc<Registry>,
     sources: Vec<Source>,
 }
 
 impl Metrics {
     /// Installs the recorder of the process, which only the binary does, and once. `server` is the name of the binary.
     pub(crate) fn install(server: &'static str) -> Result<Self, String> {
-        let mut builder = PrometheusBuilder::new();
-        for (name, bounds) in [
-            ("chat_append_seconds", &SECONDS[..]),
-            ("chat_store_commit_seconds", &SECONDS[..]),
-            ("chat_reader_lag_entries", &ENTRIES[..]),
-        ] {
-            builder = builder
-                .set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds)
-                .map_err(|error| error.to_string())?;
-        }
-        let recorder = builder.build_recorder();
-        let handle = recorder.handle();
-        metrics::set_global_recorder(recorder).map_err(|error| error.to_string())?;
+        let registry = Arc::new(Registry::new(bounds));
+        metrics::set_global_recorder(Arc::clone(&registry)).map_err(|error| error.to_string())?;
         chat_core::describe_metrics();
         chat_auth::describe_metrics();
         describe_process(server);
-        let mut metrics = Self { handle, sources: Vec::new() };
+        let mut metrics = Self { registry, sources: Vec::new() };
         metrics.source(publish_process);
         Ok(metrics)
     }
@@ -58,19 +48,13 @@ impl Metrics {
     /// Returns the present values in the text format of Prometheus.
     pub(crate) fn render(&self) -> String {
         self.sources.iter().for_each(|publish| publish());
-        self.handle.render()
+        self.registry.render()
     }
+}
 
-    /// Collects the values of histograms from time to time, without end.
-    pub(crate) fn upkeep(&self) -> impl Future<Output = ()> + Send + use<> {
-        let handle = self.handle.clone();
-        async move {
-            loop {
-                tokio::time::sleep(UPKEEP_INTERVAL).await;
-                handle.run_upkeep();
-            }
-        }
-    }
+/// Returns the upper bounds of the buckets of a histogram.
+fn bounds(name: &str) -> &'static [f64] {
+    if name.ends_with("_entries") { &ENTRIES } else { &SECONDS }
 }
 
 fn describe_process(server: &'static str) {
