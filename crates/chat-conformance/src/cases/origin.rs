@@ -19,6 +19,19 @@ chat_suite::cases!(
         Ok(())
     }
 
+    /// All names of the loopback address are one host, because users type any of them. The port still counts.
+    #[source = "PROTOCOL.md, section 1"]
+    async fn the_names_of_the_loopback_address_are_one_host(stage: Stage) -> Verdict {
+        for (host, page) in [("127.0.0.1:7000", "localhost"), ("localhost:7000", "[::1]")] {
+            let request = |port| {
+                stage.handshake("ann").set("Host", host).add("Origin", &format!("http://{page}:{port}"))
+            };
+            stage.accepted("ann", &request(7000)).await?;
+            stage.refused(&request(7001), 403, "origin_forbidden").await?;
+        }
+        Ok(())
+    }
+
     /// A page of another host may not connect: the answer is 403.
     async fn a_foreign_origin_is_refused(stage: Stage) -> Verdict {
         forbidden(&stage, "https://elsewhere.test").await

@@ -37,6 +37,9 @@ defects! {
     a_server_that_compares_the_start_of_an_origin_is_caught
     by origin::an_origin_that_starts_with_the_host_is_refused =>
         Link::request(|head| head.replace("http://chat.test.evil", "http://chat.test"));
+    a_server_that_tells_the_names_of_the_loopback_address_apart_is_caught
+    by origin::the_names_of_the_loopback_address_are_one_host =>
+        Link::request(|head| head.replace("http://localhost:7000", "http://elsewhere.test:7000"));
     a_server_that_waits_without_limit_for_a_reader_is_caught
     by pressure::a_client_that_does_not_read_http_answers_is_disconnected =>
         Link { keeps_unread_answers: true, ..Link::unchanged() };

@@ -1,4 +1,4 @@
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
 use std::str::FromStr;
 
@@ -133,6 +133,12 @@ impl Origin {
         Ok(Self { host: normalized_host(host)?, scheme, port })
     }
 
+    /// Returns true for a name of the loopback address. People type any of them for one server.
+    fn is_loopback(&self) -> bool {
+        let address = self.host.trim_matches(['[', ']']).parse::<IpAddr>();
+        self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+
     fn write(&self, f: &mut fmt::Formatter<'_>, wildcard: &str) -> fmt::Result {
         write!(f, "{}://{wildcard}{}", self.scheme, self.host)?;
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
@@ -189,7 +195,9 @@ pub(super) fn allows(policy: &OriginPolicy, origin: &str, host: &str) -> bool {
         _ => return false,
     };
     match (Origin::parse(origin), Origin::parse(&format!("{scheme}://{host}"))) {
-        (Ok(origin), Ok(own)) => origin == own,
+        (Ok(origin), Ok(own)) => {
+            origin == own || origin.port == own.port && origin.is_loopback() && own.is_loopback()
+        }
         _ => false,
     }
 }
