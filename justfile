@@ -17,12 +17,12 @@ serve adapter='tungstenite' *arguments:
 # Run a k6 scenario against a server and check the server afterwards: just k6 soak axum framework --html page.html
 k6 scenario adapter *arguments:
     K6="${K6:-$(command -v k6 || echo "$(tests/provide)/k6")}" \
-        cargo run --quiet --release -p chat-tests --bin k6 -- {{scenario}} {{adapter}} {{arguments}}
+        cargo run --release -p chat-tests --bin k6 -- {{scenario}} {{adapter}} {{arguments}}
 
 # Run a k6 scenario against every server in turn and print one table: just k6-compare fanout -e RATE=50
 k6-compare scenario *arguments:
     K6="${K6:-$(command -v k6 || echo "$(tests/provide)/k6")}" \
-        cargo run --quiet --release -p chat-tests --bin k6 -- {{scenario}} all --rounds 3 -e DURATION=5 {{arguments}}
+        cargo run --release -p chat-tests --bin k6 -- {{scenario}} all --rounds 3 -e DURATION=5 {{arguments}}
 
 # Start a server and put load on it: just load fanout axum --connections 200 --rate 500
 load scenario adapter='tungstenite' *arguments:
