@@ -16,9 +16,17 @@ fn help_lists_all_options_variables_and_commands() -> Result<()> {
             ensure!(text.contains(&format!("--{option}")), "--{option} is missing in {text}");
             ensure!(text.contains(&variable), "{variable} is missing in {text}");
         }
-        for word in
-            ["127.0.0.1:8080", "./chat-data", "export", "check", "join", "RUST_LOG", "token", "config"]
-        {
+        for word in [
+            "127.0.0.1:8080",
+            "./chat-data",
+            "export",
+            "rooms",
+            "check",
+            "join",
+            "RUST_LOG",
+            "token",
+            "health",
+        ] {
             ensure!(text.contains(word), "{word} is missing in {text}");
         }
     }

@@ -21,6 +21,8 @@ async fn export_and_check_work_on_a_running_and_a_stopped_server() -> Result<()>
         ensure!(store["state"] == "ok" && store["appends"] == MESSAGES, "{store}");
         let served = binary.run(&["export", "lobby", data[0], data[1]])?;
         let checked = binary.run(&[data[0], data[1], "check"])?;
+        let rooms = binary.run(&["rooms", data[0], data[1]])?;
+        ensure!(rooms.status.success() && rooms.stdout == b"lobby\n", "{rooms:?}");
         daemon.stop()?;
         let closed = binary.run(&["export", "lobby", data[0], data[1]])?;
         ensure!(served.status.success() && checked.status.success() && closed.status.success());
