@@ -260,3 +260,7 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct RootReadme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/users.md")]
+struct UsersPage;
