@@ -77,7 +77,7 @@ impl Shared {
         loop {
             while let Some(line) = state.lines.pop_front() {
                 drop(state);
-                // Nobody can be told that standard error is closed.
+                // A failure to write to standard error cannot be reported anywhere.
                 let _ignored = writer.write_all(&line);
                 state = self.state.lock();
                 if state.lines.is_empty() {
