@@ -6,8 +6,9 @@ use anyhow::{Result, ensure};
 /// The binaries that serve.
 const SERVERS: [&str; 4] = ["chatd-actix", "chatd-axum", "chatd-tungstenite", "chatd-warp"];
 
-/// Crates that no server needs: progress bars, and crates of tests and of load tools.
-const NOT_IN_SERVERS: [&str; 8] = [
+/// Crates that no server needs: progress bars, crates of tests and of load tools, and two that bring many
+/// others and make the first build slow.
+const NOT_IN_SERVERS: [&str; 10] = [
     "chat-client",
     "chat-conformance",
     "chat-testkit",
@@ -15,7 +16,9 @@ const NOT_IN_SERVERS: [&str; 8] = [
     "hdrhistogram",
     "indicatif",
     "libtest-mimic",
+    "metrics-exporter-prometheus",
     "proptest",
+    "tracing-appender",
 ];
 
 #[test]
