@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use chat_client::socket::{Socket, Target};
-use chat_client::{ErrorCode, Lost, RoomName};
+use chat_client::{Builder, Client, ErrorCode, Lost, RoomName, Roots};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use parking_lot::Mutex;
@@ -29,6 +29,8 @@ pub(crate) struct Load {
     pub(crate) common: Common,
     /// The name of the run, unique on its server.
     pub(crate) run: String,
+    /// The root certificates of `--ca`.
+    roots: Option<Roots>,
     pub(crate) acknowledge: Recorder,
     pub(crate) delivery: Recorder,
     pub(crate) connect: Recorder,
@@ -82,6 +84,7 @@ impl Load {
         let load = Self {
             common: common.clone(),
             run: format!("load-{:08x}", getrandom::u32()?),
+            roots: common.roots()?,
             acknowledge: Recorder::new(),
             delivery: Recorder::new(),
             connect: Recorder::new(),
@@ -203,7 +206,17 @@ impl Load {
         Target {
             name: Some(self.run.clone()),
             local_address: self.common.source(n),
+            roots: self.roots.clone(),
             ..Target::new(self.common.url.clone())
+        }
+    }
+
+    /// Returns the builder of a client that is the same user.
+    pub(crate) fn client(&self) -> Builder {
+        let builder = Client::builder(&self.common.url).name(self.run.clone());
+        match &self.roots {
+            Some(roots) => builder.roots(roots.clone()),
+            None => builder,
         }
     }
 

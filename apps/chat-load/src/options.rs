@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use chat_client::Roots;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
@@ -28,9 +29,13 @@ pub struct Options {
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Common {
-    /// Server address
+    /// Server address. wss:// uses TLS
     #[arg(long, global = true, default_value = "ws://127.0.0.1:8080/ws")]
     pub url: String,
+
+    /// Trust only the root certificates in this PEM file. By default, those of the system are trusted
+    #[arg(long, global = true, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
 
     /// Allow a server on another machine. Ask its operator first
     #[arg(long, global = true)]
@@ -275,18 +280,20 @@ impl Common {
     ///
     /// # Errors
     ///
-    /// Fails if the address is invalid, or on another machine.
+    /// Fails if the address is invalid, or on another machine, or if the file of `--ca` cannot be used.
     pub fn check(&self) -> Result<()> {
-        let rest = self
-            .url
-            .strip_prefix("ws://")
-            .context("--url: expected an address such as ws://127.0.0.1:8080/ws")?;
+        let (scheme, rest) = self.url.split_once("://").unwrap_or_default();
+        let port = match scheme {
+            "ws" => 80,
+            "wss" => 443,
+            _ => bail!("--url: expected an address such as ws://127.0.0.1:8080/ws"),
+        };
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
         let authority = authority.rsplit('@').next().unwrap_or_default();
         let with_port = if authority.rsplit(']').next().is_some_and(|rest| rest.contains(':')) {
             authority.to_owned()
         } else {
-            format!("{authority}:80")
+            format!("{authority}:{port}")
         };
         let addresses: Vec<SocketAddr> =
             with_port.to_socket_addrs().with_context(|| format!("--url: {authority}"))?.collect();
@@ -294,7 +301,14 @@ impl Common {
             self.allow_remote || addresses.iter().all(|address| address.ip().is_loopback()),
             "--url: {authority} is not this machine; use --allow-remote if its operator agrees"
         );
-        Ok(())
+        self.roots().map(drop)
+    }
+
+    /// Reads the root certificates of `--ca`.
+    pub(crate) fn roots(&self) -> Result<Option<Roots>> {
+        let read =
+            |file: &PathBuf| Roots::from_file(file).with_context(|| format!("--ca {}", file.display()));
+        self.ca.as_ref().map(read).transpose()
     }
 
     /// Returns the source address of connection `n`.

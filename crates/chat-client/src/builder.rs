@@ -84,6 +84,13 @@ impl Builder {
         self
     }
 
+    /// Sets the root certificates to trust for `wss://`. By default, the client trusts those of the operating system.
+    #[cfg(feature = "tls")]
+    pub fn roots(mut self, roots: crate::Roots) -> Self {
+        self.target.roots = Some(roots);
+        self
+    }
+
     /// Sets the address of this machine to connect from. By default, the system chooses one.
     pub fn local_address(mut self, address: IpAddr) -> Self {
         self.target.local_address = Some(address);

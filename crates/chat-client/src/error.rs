@@ -134,6 +134,10 @@ pub enum ConnectError {
         /// The value of `Retry-After`.
         retry_after: Option<Duration>,
     },
+    /// The server has no TLS, or its certificate failed a check. See [`TlsError`](crate::TlsError).
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] crate::TlsError),
     /// The attempt took longer than [`Builder::connect_timeout`](crate::Builder::connect_timeout).
     #[error("no connection in time")]
     Timeout,
@@ -150,6 +154,8 @@ impl ConnectError {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Address(_) | Self::Token | Self::Protocol => false,
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => false,
             Self::Io(_) | Self::Timeout => true,
             Self::Refused { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
             Self::Ended(lost) => lost.is_temporary(),

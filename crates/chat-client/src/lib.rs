@@ -52,8 +52,20 @@
 //! # The end of a client
 //!
 //! The client does not reconnect after a close code that forbids it (see [`CloseCode::advice`]), after 4005 without a
-//! [`Builder::token`], after a refused upgrade that will not change (400, 401, 403 and similar), and after
-//! [`Reconnect::give_up`]. The last event is [`ClientEvent::Closed`], and each command returns [`Error::Closed`].
+//! [`Builder::token`], after a refused upgrade that will not change (400, 401, 403 and similar), after a certificate that
+//! fails a check, and after [`Reconnect::give_up`]. The last event is [`ClientEvent::Closed`], and each command returns [`Error::Closed`].
+//!
+//! # TLS
+//!
+//! An address that begins with `wss://` uses TLS 1.2 or 1.3. The client trusts the roots of the operating system, so an
+//! operator who adds or removes a root there does it for this client too. [`Builder::roots`] trusts other roots
+//! instead. The host in the address is the name that the certificate must have, and is sent as the server name (SNI).
+//!
+//! A certificate that fails a check ends the client with a [`TlsError`] that names the check, also when the client
+//! reconnects. The client does not try again: the certificate does not change by itself, and each attempt would be
+//! another one with a host that may not be the server. A handshake that the network ends is repeated.
+//!
+//! The feature `tls`, on by default, contains this.
 //!
 //! # Slow consumers
 //!
@@ -69,7 +81,7 @@
 //! # Lower levels
 //!
 //! [`socket::Socket`] is a single connection without these guarantees. [`Command`] and [`RawEvent`] are the frames on
-//! it, from `chat-proto`. The client does not support TLS: use a proxy in front of the server.
+//! it, from `chat-proto`.
 
 mod backoff;
 mod builder;
@@ -81,6 +93,8 @@ mod events;
 mod reply;
 pub mod socket;
 mod state;
+#[cfg(feature = "tls")]
+mod tls;
 mod token;
 
 pub use backoff::Reconnect;
@@ -90,6 +104,8 @@ pub use error::{Closed, ConnectError, Error, InvalidCommand, Lost, ServerError, 
 pub use event::{ClientEvent, ReceivedMessage, Welcome};
 pub use events::Events;
 pub use reply::{Joined, MembersPage, MessagePage};
+#[cfg(feature = "tls")]
+pub use tls::{Roots, RootsError, TlsError};
 pub use token::TokenSource;
 
 pub use chat_proto::command::{Command, JoinFrom};

@@ -73,7 +73,7 @@ impl ConfigFile {
         }
     }
 
-    fn parse(path: &Path, text: &str, command: &Command) -> Self {
+    pub(crate) fn parse(path: &Path, text: &str, command: &Command) -> Self {
         let mut text = text.to_owned();
         let mut mistakes = remove_lines_without_toml(&mut text);
         let (table, _) = DeTable::parse_recoverable(&text);

@@ -58,6 +58,8 @@ use signals::{Request, Signals};
 use storage::Storage;
 use users::CurrentUsers;
 
+pub use load::print_config;
+
 /// Time for tasks that are still running at the end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 

@@ -2,6 +2,7 @@
 //! the default.
 
 use std::env;
+use std::path::Path;
 use std::process::ExitCode;
 
 use chat_core::UpgradeMode;
@@ -49,26 +50,60 @@ impl Sources {
     pub(crate) fn read(&self) -> Result<Loaded, NotLoaded> {
         let command = command(self.name, &self.modes);
         let matches = parse(&command)?;
-        let mut mistakes: Vec<_> = unknown_variables(&Config::command()).collect();
         let path = Config::from_arg_matches(&matches).map_err(not_loaded)?.config;
-        let mut file = path.map(|path| ConfigFile::read(&path, &command));
+        let file = path.map(|path| ConfigFile::read(&path, &command));
         let matches = match &file {
             Some(file) => parse(&file.apply(command.clone()))?,
             None => matches,
         };
-        let config = Config::from_arg_matches(&matches).map_err(not_loaded)?;
-        mistakes.extend(file.iter_mut().flat_map(|file| std::mem::take(&mut file.mistakes)));
-        mistakes.extend(config.contradictions().into_iter().map(|(ids, text)| match &file {
-            Some(file) => file.mistake(ids, text),
-            None => Mistake::new(text),
-        }));
-        if !mistakes.is_empty() {
-            mistakes.sort_by_key(Mistake::line);
-            return Err(NotLoaded::Mistakes(mistakes));
-        }
-        let values = Values::new(&command, &matches, file.as_ref());
-        Ok(Loaded { config, values })
+        combine(&command, &matches, file, unknown_variables(&Config::command()).collect())
     }
+
+    /// Reads a text as the configuration file, without flags and variables.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes.
+    fn read_text(&self, path: &Path, text: &str) -> Result<Loaded, NotLoaded> {
+        let command = command(self.name, &self.modes).mut_args(|argument| argument.env(None));
+        let file = ConfigFile::parse(path, text, &command);
+        let matches = file.apply(command.clone()).try_get_matches_from([self.name]).map_err(not_loaded)?;
+        combine(&command, &matches, Some(file), Vec::new())
+    }
+}
+
+/// Returns the content that `config print` shows for a configuration file with this text.
+///
+/// # Errors
+///
+/// All mistakes, each with its place.
+pub fn print_config(modes: &[UpgradeMode], path: &Path, text: &str) -> Result<String, Vec<String>> {
+    match Sources::new("chatd", modes).read_text(path, text) {
+        Ok(loaded) => Ok(loaded.values.to_toml()),
+        Err(NotLoaded::Help(text)) => Err(vec![text]),
+        Err(NotLoaded::Mistakes(mistakes)) => Err(mistakes.iter().map(ToString::to_string).collect()),
+    }
+}
+
+/// Returns the options that were parsed from all sources, or all mistakes.
+fn combine(
+    command: &Command,
+    matches: &ArgMatches,
+    mut file: Option<ConfigFile>,
+    mut mistakes: Vec<Mistake>,
+) -> Result<Loaded, NotLoaded> {
+    let config = Config::from_arg_matches(matches).map_err(not_loaded)?;
+    mistakes.extend(file.iter_mut().flat_map(|file| std::mem::take(&mut file.mistakes)));
+    mistakes.extend(config.contradictions().into_iter().map(|(ids, text)| match &file {
+        Some(file) => file.mistake(ids, text),
+        None => Mistake::new(text),
+    }));
+    if !mistakes.is_empty() {
+        mistakes.sort_by_key(Mistake::line);
+        return Err(NotLoaded::Mistakes(mistakes));
+    }
+    let values = Values::new(command, matches, file.as_ref());
+    Ok(Loaded { config, values })
 }
 
 impl NotLoaded {

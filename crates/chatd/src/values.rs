@@ -92,9 +92,10 @@ fn toml_value(text: &str, form: Form) -> String {
         Some((url, _)) => url,
         None => text,
     };
-    if form == Form::Flag || text.parse::<u64>().is_ok() {
+    // A number with a sign or zeros in front of it is a text, because TOML has another form for it.
+    if form == Form::Flag || text.parse::<u64>().is_ok_and(|number| number.to_string() == text) {
         return text.to_owned();
     }
-    // A JSON string is also a TOML string.
-    serde_json::Value::from(text).to_string()
+    // A JSON string is also a TOML string, except that TOML escapes one more character.
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }

@@ -1,6 +1,7 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine;
 use chat_conformance::client::accept;
 use chat_proto::handshake::{
     Accept, HostPolicy, OriginPolicy, Refusal, RequestHead, TrustedProxies, Version, decide, host_name,
@@ -92,10 +93,41 @@ fn check_accepted(head: &RequestHead<'_>, accepted: &Accept) -> Result<()> {
     let bare = host.trim_end_matches('.').to_ascii_lowercase();
     let is_address = host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok();
     ensure!(is_address || bare == "localhost" || bare == "chat.test", "accepted for the host {host}");
+    check_strictly(head)?;
     let key = value("sec-websocket-key").context("accepted without a key")?;
     ensure!(accepted.accept_key == accept(key), "the key {key}");
     if let Some(guest) = &accepted.guest {
         ensure!(User::guest(guest.name()).as_ref() == Ok(guest), "{guest:?} is not accepted again");
+    }
+    Ok(())
+}
+
+/// Checks that a head is an upgrade request without any freedom (RFC 6455 section 4.2.1).
+fn check_strictly(head: &RequestHead<'_>) -> Result<()> {
+    let values = |name: &str| {
+        let named = head.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.trim_ascii()).collect::<Vec<_>>()
+    };
+    let has_token = |name: &str, token: &str| {
+        let lines = values(name);
+        let mut tokens = lines.iter().flat_map(|line| line.split(|byte| *byte == b','));
+        tokens.any(|other| other.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    };
+    ensure!(has_token("connection", "upgrade"), "without Connection: upgrade");
+    ensure!(has_token("upgrade", "websocket"), "without Upgrade: websocket");
+    ensure!(values("sec-websocket-version") == [b"13"], "another version");
+    ensure!(values("host").len() == 1 && values("sec-websocket-key").len() == 1, "several hosts or keys");
+    let key = base64::prelude::BASE64_STANDARD.decode(values("sec-websocket-key")[0])?;
+    ensure!(key.len() == 16, "a key of {} bytes", key.len());
+    ensure!(values("transfer-encoding").is_empty(), "with a body");
+    ensure!(values("content-length").iter().all(|length| *length == b"0"), "with a body");
+    let (host, origins) = (values("host")[0].to_ascii_lowercase(), values("origin"));
+    if let Some(origin) = origins.first() {
+        let origin = String::from_utf8(origin.to_ascii_lowercase())?;
+        let (_, authority) = origin.split_once("://").context("an origin without a host")?;
+        let name = |authority: &str| host_name(authority).map(|name| name.trim_end_matches('.').to_owned());
+        let (own, other) = (name(std::str::from_utf8(&host)?), name(authority));
+        ensure!(origins.len() == 1 && own.is_some() && own == other, "from {origin} to {own:?}");
     }
     Ok(())
 }

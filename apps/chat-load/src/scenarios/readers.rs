@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use chat_client::socket::{Socket, Target};
-use chat_client::{Client, ClientEvent, Closed, Command, Events, JoinFrom, Lost, Reconnect};
+use chat_client::{ClientEvent, Closed, Command, Events, JoinFrom, Lost, Reconnect};
 use tokio::io::Interest;
 use tokio::time::sleep;
 
@@ -30,7 +30,7 @@ pub(super) async fn resuming(load: &Arc<Load>, resume: &Resume) -> Result<Outcom
                 .first(Duration::from_millis(100))
                 .max(Duration::from_secs(2))
                 .settled(Duration::from_secs(1));
-            let builder = Client::builder(&load.common.url).name(load.run.clone()).reconnect(policy);
+            let builder = load.client().reconnect(policy);
             let builder = match load.common.source(n) {
                 Some(address) => builder.local_address(address),
                 None => builder,
@@ -125,7 +125,7 @@ pub(super) async fn slow(load: &Arc<Load>, slow: &Slow) -> Result<Outcome> {
     let mut slow_readers = Vec::new();
     for n in 0..count {
         let policy = Reconnect::default().first(Duration::from_millis(100)).max(Duration::from_secs(2));
-        let builder = Client::builder(&load.common.url).name(load.run.clone()).reconnect(policy);
+        let builder = load.client().reconnect(policy);
         let (client, events) = builder.event_buffer(4).receive_buffer(SMALL_BUFFER).connect().await?;
         let seq = client.join(&room, JoinFrom::Now).await?.seq;
         slow_readers.push((workload.add_reader(n, seq, false), client, events));

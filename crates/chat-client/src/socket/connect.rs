@@ -8,17 +8,18 @@ use tokio_tungstenite::tungstenite::http::{Response, Uri};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::Target;
 use super::target::port;
+use super::{Stream, Target};
 use crate::{ConnectError, Lost};
 
 /// The largest number of bytes of commands that are written at once.
 const WRITE_BUFFER: usize = 64 * 1024;
 
 /// Connects and upgrades.
-pub(super) async fn connect(target: &Target) -> Result<WebSocketStream<TcpStream>, ConnectError> {
+pub(super) async fn connect(target: &Target) -> Result<WebSocketStream<Stream>, ConnectError> {
     let request = target.request()?;
-    let stream = tcp(request.uri(), target).await.map_err(|error| ConnectError::Io(error.kind()))?;
+    let tcp = tcp(request.uri(), target).await.map_err(|error| ConnectError::Io(error.kind()))?;
+    let stream = secure(tcp, request.uri(), target).await?;
     let config = WebSocketConfig::default()
         .read_buffer_size(target.read_buffer)
         .write_buffer_size(WRITE_BUFFER)
@@ -29,9 +30,28 @@ pub(super) async fn connect(target: &Target) -> Result<WebSocketStream<TcpStream
     Ok(stream)
 }
 
+#[cfg(feature = "tls")]
+async fn secure(tcp: TcpStream, uri: &Uri, target: &Target) -> Result<Stream, ConnectError> {
+    if !super::target::has_tls(uri) {
+        return Ok(Stream::Left(tcp));
+    }
+    let host = host(uri).unwrap_or_default();
+    crate::tls::handshake(tcp, host, target.roots.as_ref()).await.map(Stream::Right)
+}
+
+#[cfg(not(feature = "tls"))]
+async fn secure(tcp: TcpStream, _: &Uri, _: &Target) -> Result<Stream, ConnectError> {
+    Ok(tcp)
+}
+
+/// Returns the host, without the brackets of an IPv6 address.
+fn host(uri: &Uri) -> Option<&str> {
+    Some(uri.host()?.trim_matches(['[', ']']))
+}
+
 async fn tcp(uri: &Uri, target: &Target) -> io::Result<TcpStream> {
     let missing = || io::Error::from(io::ErrorKind::NotFound);
-    let host = uri.host().ok_or_else(missing)?.trim_matches(['[', ']']);
+    let host = host(uri).ok_or_else(missing)?;
     let mut last_error = missing();
     for address in lookup_host((host, port(uri).ok_or_else(missing)?)).await? {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };

@@ -43,10 +43,17 @@ pub use target::Target;
 /// The time for the server to end its side after a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// TCP, or TLS over it. The state of TLS is large, so it is in a box.
+#[cfg(feature = "tls")]
+type Stream = tokio_util::either::Either<TcpStream, Box<tokio_rustls::client::TlsStream<TcpStream>>>;
+
+#[cfg(not(feature = "tls"))]
+type Stream = TcpStream;
+
 /// A WebSocket connection to a chat server.
 #[derive(Debug)]
 pub struct Socket {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Stream>,
 }
 
 impl Socket {
@@ -177,9 +184,15 @@ impl Socket {
         let _ended = timeout(CLOSE_TIMEOUT, self.until_end()).await.is_ok();
     }
 
-    /// Returns the TCP connection.
+    /// Returns the TCP connection. With TLS, its bytes are encrypted.
     pub fn tcp(&self) -> &TcpStream {
-        self.stream.get_ref()
+        let stream = self.stream.get_ref();
+        #[cfg(feature = "tls")]
+        let stream = match stream {
+            Stream::Left(tcp) => tcp,
+            Stream::Right(tls) => tls.get_ref().0,
+        };
+        stream
     }
 
     async fn until_end(&mut self) {

@@ -9,12 +9,15 @@ use crate::{ConnectError, TokenSource};
 /// The server to connect to, and the settings of the connection.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// `ws://host:port/path`.
+    /// `ws://host:port/path`, or `wss://host:port/path` with TLS.
     pub url: String,
     /// The guest's name. Without one, the server chooses.
     pub name: Option<String>,
     /// The source of the tokens. A token is sent in `Authorization`.
     pub token: Option<TokenSource>,
+    /// The root certificates to trust. By default, those of the operating system.
+    #[cfg(feature = "tls")]
+    pub roots: Option<crate::Roots>,
     /// The address of this machine to connect from. By default, the system chooses one.
     pub local_address: Option<IpAddr>,
     /// Bytes of the largest event. A server that sends more breaks the protocol. Default 1 MiB.
@@ -34,6 +37,8 @@ impl Target {
             url: url.into(),
             name: None,
             token: None,
+            #[cfg(feature = "tls")]
+            roots: None,
             local_address: None,
             max_event: 1024 * 1024,
             read_buffer: 8 * 1024,
@@ -43,7 +48,8 @@ impl Target {
     }
 
     pub(super) fn request(&self) -> Result<Request<()>, ConnectError> {
-        const ADDRESS: ConnectError = ConnectError::Address("it must have the form ws://host:port/ws");
+        const ADDRESS: ConnectError =
+            ConnectError::Address("it must have the form ws://host:port/ws or wss://host:port/ws");
         let mut url = self.url.clone();
         if let Some(name) = &self.name {
             let separator = if url.contains('?') { '&' } else { '?' };
@@ -51,8 +57,12 @@ impl Target {
         }
         let mut request = url.into_client_request().map_err(|_| ADDRESS)?;
         match request.uri().scheme_str() {
-            Some("ws") if port(request.uri()).is_some() => {}
-            Some("wss") => return Err(ConnectError::Address("this client does not support TLS")),
+            Some("wss") if !cfg!(feature = "tls") => {
+                return Err(ConnectError::Address(
+                    "this build has no TLS; it needs the feature `tls` of chat-client",
+                ));
+            }
+            Some("ws" | "wss") if port(request.uri()).is_some() => {}
             _ => return Err(ADDRESS),
         }
         if self.offer {
@@ -72,5 +82,10 @@ impl Target {
 /// Returns the port, or `None` if it is invalid. `http` does not distinguish an invalid port from a missing one.
 pub(super) fn port(uri: &Uri) -> Option<u16> {
     let authority = uri.authority()?;
-    if authority.as_str().ends_with(authority.host()) { Some(80) } else { authority.port_u16() }
+    let default = if has_tls(uri) { 443 } else { 80 };
+    if authority.as_str().ends_with(authority.host()) { Some(default) } else { authority.port_u16() }
+}
+
+pub(super) fn has_tls(uri: &Uri) -> bool {
+    uri.scheme_str() == Some("wss")
 }

@@ -123,8 +123,10 @@ async fn read(
         if read == 0 {
             return Err(HeaderError::Ended(io::ErrorKind::UnexpectedEof.into()));
         }
+        // The parser does not look at the byte after the first word.
+        let wanted = missing(header)?;
         // The addresses of a local connection are ignored (section 2.2 of the specification), even if they are invalid.
-        if header.get(COMMAND) == Some(&LOCAL) && missing(header)? == 0 {
+        if header.get(COMMAND) == Some(&LOCAL) && wanted == 0 {
             return Ok(None);
         }
         match ProxyHeader::parse(header, ParseConfig { include_tlvs: false, ..ParseConfig::default() }) {
@@ -215,6 +217,7 @@ mod tests {
             &b""[..],
             b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
             b"PROXY TCP4 203.0.113.9 10.0.0.1 4711\r\n\r\n",
+            b"PROXY-UNKNOWN\r\nGET / HTTP/1.1\r\n\r\n",
             b"PROXY TCP4 203.0.113.9 ",
             b"PROXY TCP4 203.0.113.9999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999",
             &version_2(0x31, 0x11, &[0; 12]),
