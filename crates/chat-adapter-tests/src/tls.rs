@@ -19,8 +19,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// The size of the kernel's buffers of a tunnel, as the small buffer of the suite's client, and the bytes that it copies
-/// at once.
+/// The size of the kernel's buffers of a tunnel, as the small buffer of the suite's client, and the bytes that it
+/// copies at once.
 const SMALL_BUFFER: u32 = 16 * 1024;
 const CHUNK: usize = 4 * 1024;
 

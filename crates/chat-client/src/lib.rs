@@ -52,8 +52,9 @@
 //! # The end of a client
 //!
 //! The client does not reconnect after a close code that forbids it (see [`CloseCode::advice`]), after 4005 without a
-//! [`Builder::token`], after a refused upgrade that will not change (400, 401, 403 and similar), after a certificate that
-//! fails a check, and after [`Reconnect::give_up`]. The last event is [`ClientEvent::Closed`], and each command returns [`Error::Closed`].
+//! [`Builder::token`], after a refused upgrade that will not change (400, 401, 403 and similar), after a certificate
+//! that fails a check, and after [`Reconnect::give_up`]. The last event is [`ClientEvent::Closed`], and each command
+//! returns [`Error::Closed`].
 //!
 //! # TLS
 //!

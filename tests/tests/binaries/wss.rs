@@ -81,7 +81,7 @@ async fn an_error_of_a_client_names_the_check_that_the_certificate_failed() -> R
     let plain = Daemon::start(Binary::one_per_adapter().next().context("a binary")?, &[])?;
     let (valid, expired) = (sockets.0.local_addr()?, sockets.1.local_addr()?);
     let wrong_host =
-        TlsError::WrongHost { host: "localhost".to_owned(), names: vec!["IpAddress(127.0.0.1)".to_owned()] };
+        TlsError::WrongHost { host: "localhost".to_owned(), names: vec!["127.0.0.1".to_owned()] };
     let (own, other) = (Roots::from_file(authority.root())?, Roots::from_file(Authority::new().root())?);
     for (host, address, roots, expected) in [
         ("127.0.0.1", valid, &other, TlsError::UnknownIssuer),

@@ -74,7 +74,8 @@ impl TlsError {
         match certificate {
             CertificateError::UnknownIssuer => Self::UnknownIssuer,
             CertificateError::NotValidForNameContext { presented, .. } => {
-                Self::WrongHost { host: host.to_owned(), names: presented.clone() }
+                let names = presented.iter().map(|name| bare(name).to_owned()).collect();
+                Self::WrongHost { host: host.to_owned(), names }
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
@@ -90,4 +91,10 @@ impl From<RootsError> for TlsError {
             other => Self::Handshake(other.to_string()),
         }
     }
+}
+
+/// Returns the name in a text of rustls, such as `DnsName("chat.example")` or `IpAddress(127.0.0.1)`.
+fn bare(name: &str) -> &str {
+    let (_, name) = name.split_once('(').unwrap_or(("", name));
+    name.trim_end_matches(')').trim_matches('"')
 }
