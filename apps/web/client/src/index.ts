@@ -1,15 +1,20 @@
-export { ChatError, type ErrorDetails } from "./error.js";
-export * from "./types.js";
-export * from "./wire.js";
+/**
+ * A chat client that reconnects, resumes each room exactly where it stopped, and sends each message once.
+ *
+ * @module
+ */
 
+import { ChatClient } from "./chat.js";
 import type { Chat, ConnectOptions } from "./types.js";
+
+export { ChatError, type ErrorDetails } from "./error.js";
+export { roomName } from "./names.js";
+export type * from "./types.js";
+export type * from "./wire.js";
 
 /**
  * Connects to a chat server. The client keeps the connection until `close()`, and resumes its rooms after a loss.
  *
  * @param url The address of the chat: `wss://host/ws`, `https://host/ws`, or in a browser also `/ws`.
  */
-export declare function connect(url: string, options?: ConnectOptions): Chat;
-
-/** Converts a name of a room to the form in which servers take it: lower case, then NFC. */
-export declare function roomName(name: string): string;
+export const connect = (url: string, options?: ConnectOptions): Chat => new ChatClient(url, options);

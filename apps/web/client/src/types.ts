@@ -42,6 +42,11 @@ export interface ConnectOptions {
   readonly window?: number;
   /** The largest number of commands that wait for the server. Default 200. */
   readonly queue?: number;
+  /**
+   * The longest wait for an answer, in ms: of an attempt to connect, of a ping, and of a command that reads. Default
+   * 10,000.
+   */
+  readonly timeout?: number;
 }
 
 /** The settings of a room. They count for the first `join` of the room. */

@@ -1,0 +1,174 @@
+import { ChatError } from "./error.js";
+import { advised, backoff } from "./retry.js";
+import type { Command } from "./types.js";
+import type { CommandType, Events, WireEvent } from "./wire.js";
+
+/** The largest number of commands in flight. */
+const MAX_IN_FLIGHT = 16;
+
+/** The number of attempts for a command whose room is unavailable. */
+const MAX_ATTEMPTS = 8;
+
+/** The longest pause of all commands after one came too early, in ms. */
+const MAX_PAUSE = 1000;
+
+/** The longest wait for the server to accept a command, in ms. */
+const MAX_WAIT = 60_000;
+
+/** Called once with the reply to a command, or with the reason why there is none. */
+export type Done = (error: ChatError | undefined, reply?: WireEvent) => void;
+
+/** The kind of a command, which decides how it waits. */
+export type Kind =
+  /** Changes something. It waits while offline; those of one room are sent one after the other. */
+  | "write"
+  /** Reads something. It is rejected if no reply comes in time. */
+  | "read"
+  /** A command of the client itself. It ends with the connection. */
+  | "own";
+
+interface Waiting {
+  readonly frame: string;
+  readonly type: CommandType;
+  readonly room: string | undefined;
+  readonly kind: Kind;
+  readonly done: Done;
+  readonly timer: ReturnType<typeof setTimeout> | undefined;
+  attempts: number;
+  sent: boolean;
+  notBefore: number;
+}
+
+/** What a queue needs to know about the connection. */
+export interface Line {
+  /** Sends a frame. */
+  send(frame: string): void;
+  /** Returns true if the server can take the commands of a room, or those without one. */
+  isReady(room: string | undefined): boolean;
+}
+
+/** The commands that wait to be sent or to be answered, in order. They survive the loss of a connection. */
+export class Queue {
+  /** Bytes of the largest command. */
+  _maxFrame = 16_384;
+  readonly #line: Line;
+  readonly #limit: number;
+  readonly #timeout: number;
+  readonly #waiting = new Map<string, Waiting>();
+  readonly #unknown = new Set<CommandType>();
+  #next = 1;
+  #inFlight = 0;
+  #progress = 0;
+  #window = MAX_IN_FLIGHT;
+  #pause = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(line: Line, limit: number, timeout: number) {
+    this.#line = line;
+    this.#limit = limit;
+    this.#timeout = timeout;
+  }
+
+  /** The time since which the server has answered no command, in ms, or 0 if no command is in flight. */
+  get _silence(): number {
+    return this.#inFlight && performance.now() - this.#progress;
+  }
+
+  /** Adds a command. */
+  _add<T extends CommandType>(command: Command<T>, kind: Kind, done: Done): void {
+    const { type } = command;
+    const ref = `${this.#next++}`;
+    const frame = JSON.stringify({ ...command, ref });
+    const refuse =
+      this.#unknown.has(type) ? "unknown_type"
+      : kind !== "own" && this.#waiting.size >= this.#limit ? "queue_full"
+      : new TextEncoder().encode(frame).length > this._maxFrame ? "too_long"
+      : undefined;
+    if (refuse) return done(new ChatError(refuse));
+    const timer = kind === "read" ? setTimeout(() => this.#end(ref, new ChatError("timeout")), this.#timeout) : undefined;
+    const room = "room" in command ? command.room : undefined;
+    this.#waiting.set(ref, { frame, type, room, kind, done, timer, attempts: 0, sent: false, notBefore: 0 });
+    this._pump();
+  }
+
+  /** Sends the commands whose time has come. */
+  _pump(): void {
+    clearTimeout(this.#timer);
+    const now = performance.now();
+    const lanes = new Set<string | undefined>();
+    let next = Infinity;
+    for (const command of this.#waiting.values()) {
+      if (command.kind === "write") {
+        // The writes of a room keep their order, also if the server refuses one of them for now.
+        if (lanes.has(command.room)) continue;
+        lanes.add(command.room);
+      }
+      if (command.sent || !this.#line.isReady(command.type === "join" ? undefined : command.room)) continue;
+      const wait = Math.max(command.notBefore, this.#pause) - now;
+      if (wait > 0) next = Math.min(next, wait);
+      else if (this.#inFlight < this.#window) {
+        command.sent = true;
+        if (!this.#inFlight++) this.#progress = now;
+        this.#line.send(command.frame);
+      }
+    }
+    if (next < Infinity) this.#timer = setTimeout(() => this._pump(), next);
+  }
+
+  /** Handles a reply. */
+  _reply(ref: string, event: WireEvent): void {
+    const command = this.#waiting.get(ref);
+    if (!command?.sent) return;
+    this.#progress = performance.now();
+    if (event.type !== "error") {
+      this.#window = Math.min(this.#window + 1, MAX_IN_FLIGHT);
+      return this.#end(ref, undefined, event);
+    }
+    const { code, message, detail, retry_after_ms: retryAfter = 0 } = event;
+    if (code === "unknown_type") this.#unknown.add(command.type);
+    if (this._refused(event) || (code === "unavailable" && command.attempts < MAX_ATTEMPTS)) {
+      const wait = Math.max(retryAfter, code === "unavailable" ? backoff(command.attempts, 250, 2000) : 0);
+      if (wait <= MAX_WAIT) {
+        command.attempts += command.kind === "own" ? 0 : 1;
+        command.notBefore = performance.now() + wait;
+        command.sent = false;
+        this.#inFlight--;
+        return this._pump();
+      }
+    }
+    this.#end(ref, new ChatError(code, message, { detail, retryAfter: advised(retryAfter) }));
+  }
+
+  /** Returns true if an error says that a command came too early. Then fewer commands are sent at once. */
+  _refused({ code, retry_after_ms: wait = 0 }: Events["error"]): boolean {
+    if (code !== "rate_limited") return false;
+    this.#window = 1;
+    this.#pause = performance.now() + Math.min(wait, MAX_PAUSE);
+    return true;
+  }
+
+  /** Handles the loss of the connection: what was sent must be sent again. */
+  _lost(): void {
+    this.#inFlight = 0;
+    this.#unknown.clear();
+    for (const [ref, command] of this.#waiting) {
+      command.sent = false;
+      if (command.kind === "own") this.#waiting.delete(ref);
+    }
+  }
+
+  /** Ends the commands of a room, or all. */
+  _reject(error: ChatError, room?: string): void {
+    for (const [ref, command] of this.#waiting) if (!room || command.room === room) this.#end(ref, error);
+  }
+
+  #end(ref: string, error: ChatError | undefined, reply?: WireEvent): void {
+    const command = this.#waiting.get(ref);
+    if (!command) return;
+    if (command.sent) this.#inFlight--;
+    clearTimeout(command.timer);
+    this.#waiting.delete(ref);
+    command.done(error, reply);
+    this._pump();
+  }
+}
