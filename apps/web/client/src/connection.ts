@@ -99,7 +99,7 @@ export class Connection {
     const socket = this.#socket;
     this.#socket = undefined;
     if (socket) {
-      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.onopen = socket.onmessage = socket.onerror = socket.onclose = null;
       socket.close();
     }
     if (performance.now() - this.#connectedAt > STABLE) this.#failures = 0;
@@ -132,7 +132,8 @@ export class Connection {
     // A server that waits for a `hello` says so with a close code, if it has the time.
     this.#timer = setTimeout(() => this.#lost(1006, "timeout", opened), this.#timeout * 1.5);
     socket.onopen = () => (opened = true);
-    socket.onerror = () => {};
+    // Some versions of Node report a failed handshake by this event only.
+    socket.onerror = () => opened || this.#lost(1006, "", false);
     socket.onclose = ({ code, reason }) => this.#lost(code, reason, opened);
     socket.onmessage = ({ data }) => this.#receive(String(data));
   }

@@ -152,11 +152,11 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
   }
 
   async history(range: Omit<Command<"history">, "type" | "room"> = {}): Promise<Page> {
-    return this.#request({ type: "history", room: this.name, ...range });
+    return toPage(await this.#request({ type: "history", room: this.name, ...range }));
   }
 
   async search(query: string, range: { before?: number; limit?: number } = {}): Promise<Page> {
-    return this.#request({ type: "search", room: this.name, query, ...range });
+    return toPage(await this.#request({ type: "search", room: this.name, query, ...range }));
   }
 
   typing(active = true): void {
@@ -275,9 +275,9 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
     if (!this.#advance(entry)) return;
     if (entry.type === "changed") {
       this.#messages._change(entry);
-      if (entry.what === "pinned") {
+      if (entry.what === "pinned" || entry.what === "deleted") {
         const others = this.#pins.filter((pin) => pin !== entry.target);
-        this.#pins = entry.pinned ? [...others, entry.target] : others;
+        this.#pins = entry.what === "pinned" && entry.pinned ? [...others, entry.target] : others;
       }
     } else {
       this.#messages._append(toMessage(entry));
@@ -357,7 +357,8 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
         // The present part of the log is read, from the beginning if it was missed again.
         if (generation !== this.#generation || page.epoch !== epoch) return end();
         const to = page.more ? (page.messages.at(-1)?.seq ?? this.#suspect) : this.#suspect;
-        this.#messages._replace(after, to, page.messages.filter((message) => message.seq <= to));
+        const { messages } = toPage(page);
+        this.#messages._replace(after, to, messages.filter((message) => message.seq <= to));
         if (to < this.#suspect) return step(to, generation);
         this.#suspect = 0;
         end();
@@ -375,7 +376,7 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
           if (error) return reject(error);
           const isPresent = generation === this.#generation && this.#cursor?.epoch === reply.epoch;
           if (!isPresent || (this.#messages._first ?? before) !== before) return resolve(reply);
-          this.#messages._add(reply.messages);
+          this.#messages._add(toPage(reply).messages);
           this.#messages._more = reply.more;
           resolve(undefined);
         });
@@ -468,11 +469,14 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
 
 const toBody = (body: string | Body): Body => (typeof body === "string" ? { text: body } : body);
 
-/** Takes the message out of its event. */
-function toMessage(event: Extract<WireEvent, { type: "message" }>): Message {
-  const { type: _, ref: __, room: ___, ...message } = event;
+/** Takes the message out of its event, which a page also has. */
+function toMessage(event: Message): Message {
+  const { type: _, room: __, ...message } = event as Message & { type?: string; room?: string };
   return message;
 }
+
+/** Takes the page out of a reply. */
+const toPage = ({ messages, more }: Page): Page => ({ messages: messages.map(toMessage), more });
 
 /** Returns the previous cursor if the new one is equal. */
 const keep = (previous: Cursor | undefined, cursor: Cursor): Cursor =>
