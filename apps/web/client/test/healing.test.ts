@@ -1,5 +1,5 @@
 // Random conversations over connections that break. After the last fault, each client must have exactly what a new
-// reader gets. SECONDS sets the time for each adapter, SEED repeats a run, ADAPTERS names the adapters.
+// reader gets. HEAL_SECONDS sets the time for each adapter, SEED repeats a run, ADAPTERS names the adapters.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { type Chat, ChatError, connect, type Message, type Room } from "@chat-core/client";
@@ -8,7 +8,7 @@ import { Random } from "./support/random.js";
 import { ADAPTERS, Server } from "./support/server.js";
 import { until } from "./support/until.js";
 
-const SECONDS = Number(process.env["SECONDS"] ?? 3);
+const SECONDS = Number(process.env["HEAL_SECONDS"] ?? 3);
 const SEED = Number(process.env["SEED"] ?? Date.now() % 2 ** 31);
 const NAMES = process.env["ADAPTERS"]?.split(",") ?? ADAPTERS;
 
