@@ -10,6 +10,8 @@ await build({
   entryPoints: names.map((name) => `test/${name}`),
   outdir: "build",
   bundle: true,
+  // The examples need the document of a test when they are loaded.
+  splitting: true,
   packages: "external",
   platform: "node",
   format: "esm",
@@ -19,6 +21,7 @@ await build({
 });
 // Node 20 has a WebSocket behind a flag.
 const flags = typeof WebSocket === "undefined" ? ["--experimental-websocket"] : [];
-const files = readdirSync("build").filter((name) => name.endsWith(".js"));
-const options = ["--enable-source-maps", "--no-warnings", ...flags, "--test", "--test-reporter=spec", ...files.map((name) => `build/${name}`)];
+const files = readdirSync("build").filter((name) => name.endsWith(".test.js"));
+// The example of a page has no end.
+const options = ["--enable-source-maps", "--no-warnings", ...flags, "--test", "--test-force-exit", "--test-reporter=spec", ...files.map((name) => `build/${name}`)];
 process.exitCode = spawnSync(process.execPath, options, { stdio: "inherit" }).status ?? 1;

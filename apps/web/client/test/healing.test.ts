@@ -95,6 +95,7 @@ async function run(adapter: string, seed: number): Promise<void> {
   }
   proxy.faults.length = 0;
   proxy.cut();
+  for (const chat of chats) chat.subscribe(({ status }) => status === "waiting" && queueMicrotask(() => chat.reconnect()));
   const sent = (await Promise.all(talks)).reduce((sum, count) => sum + count, 0);
   const fresh = await readAll(server.url);
   assert.equal(fresh.length, sent, "each message is stored once");
