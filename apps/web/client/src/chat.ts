@@ -6,9 +6,6 @@ import { ChatRoom } from "./room.js";
 import type { Chat, Command, ConnectOptions, JoinOptions, Room } from "./types.js";
 import type { CommandType, Limits, Reply, WireEvent } from "./wire.js";
 
-/** The commands that change nothing. */
-const READS = new Set<CommandType>(["history", "members", "search", "rooms", "ping"]);
-
 /** The rooms of a client, and the connection that they share. */
 export class ChatClient extends Connection implements Chat, Line {
   /** The largest number of messages in a room. */
@@ -36,7 +33,7 @@ export class ChatClient extends Connection implements Chat, Line {
     let room = this.#rooms.get(normalized);
     if (!room) {
       room = new ChatRoom(this, normalized, options);
-      this.#setRooms((rooms) => rooms.set(normalized, room as ChatRoom));
+      this.#setRooms([...this.#rooms, [normalized, room]]);
     }
     room._enter();
     return room;
@@ -49,7 +46,7 @@ export class ChatClient extends Connection implements Chat, Line {
 
   request<T extends CommandType>(command: Command<T>): Promise<Reply<T>> {
     return new Promise((resolve, reject) => {
-      this._add(command, READS.has(command.type) ? "read" : "write", (error, reply) => {
+      this._add(command, "timed", (error, reply) => {
         if (error) reject(error);
         else resolve(reply as WireEvent & Reply<T>);
       });
@@ -78,7 +75,7 @@ export class ChatClient extends Connection implements Chat, Line {
   protected override _onEvent(event: WireEvent): void {
     if (event.ref !== undefined) this._queue._reply(event.ref, event);
     else if (event.type === "error") this._queue._refused(event);
-    if ("room" in event && event.room !== undefined) this.#rooms.get(event.room)?._handle(event);
+    if ("room" in event) this.#rooms.get(event.room ?? "")?._handle(event);
     this._emit(event.type, event as never);
   }
 
@@ -97,15 +94,13 @@ export class ChatClient extends Connection implements Chat, Line {
 
   /** Forgets a room that was left. */
   _remove(room: ChatRoom): void {
-    this.#setRooms((rooms) => rooms.delete(room.name));
+    this.#setRooms([...this.#rooms].filter(([, other]) => other !== room));
     this._queue._reject(new ChatError("left"), room.name);
     if (room._isJoined) this._add({ type: "leave", room: room.name }, "own", () => {});
   }
 
-  #setRooms(change: (rooms: Map<string, ChatRoom>) => void): void {
-    const rooms = new Map(this.#rooms);
-    change(rooms);
-    this.#rooms = rooms;
+  #setRooms(rooms: [string, ChatRoom][]): void {
+    this.#rooms = new Map(rooms);
     this._touch();
   }
 }

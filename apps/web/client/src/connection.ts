@@ -11,8 +11,8 @@ const [FIRST_WAIT, MAX_WAIT] = [500, 30_000];
 /** The time after which a connection counts as stable, in ms. */
 const STABLE = 10_000;
 
-/** The events of a browser after which the network may be back, or gone. */
-const WAKE = ["online", "offline", "pageshow", "visibilitychange"];
+/** The events of a browser after which the network may be back. */
+const WAKE = ["online", "visibilitychange"];
 
 /** A WebSocket that is made again after each loss, as a store of its state. */
 export abstract class Connection extends Source<ChatState, ChatEvents> {

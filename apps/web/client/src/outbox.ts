@@ -1,14 +1,9 @@
 import type { ChatError } from "./error.js";
 import type { PendingSend } from "./types.js";
 
-/** The largest number of failed messages. */
-const MAX_FAILED = 100;
-
 /** The messages of this client that are not in the room's messages yet. */
 export class Outbox {
   readonly #messages = new Map<string, PendingSend>();
-  /** The places of the messages that are stored. */
-  readonly #places = new Map<string, number>();
   #snapshot: readonly PendingSend[] | undefined;
 
   /** The messages as an array that never changes. */
@@ -30,28 +25,23 @@ export class Outbox {
   /** Marks a message as stored at a place. It stays until the cursor is there. */
   _sent(key: string, seq: number): void {
     const message = this._get(key);
-    if (!message) return;
-    this.#places.set(key, seq);
-    this._set({ ...message, state: "sent" });
+    if (message) this._set({ ...message, state: "sent", seq });
   }
 
   /** Marks a message as failed. */
   _fail(key: string, error: ChatError): void {
     const message = this._get(key);
     if (message) this._set({ ...message, state: "failed", error });
-    const [first, ...others] = this._all.filter(({ state }) => state === "failed");
-    if (first && others.length >= MAX_FAILED) this._delete(first.key);
   }
 
   /** Removes a message. */
   _delete(key: string): void {
-    this.#places.delete(key);
     this.#messages.delete(key);
     this.#snapshot = undefined;
   }
 
   /** Removes the stored messages up to the cursor. */
   _advance(cursor: number): void {
-    for (const [key, seq] of this.#places) if (seq <= cursor) this._delete(key);
+    for (const { key, seq } of this._all) if (seq && seq <= cursor) this._delete(key);
   }
 }

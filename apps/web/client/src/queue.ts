@@ -7,13 +7,13 @@ import type { CommandType, Events, WireEvent } from "./wire.js";
 /** The largest number of commands in flight. */
 const MAX_IN_FLIGHT = 16;
 
-/** The number of attempts for a command whose room is unavailable. */
-const MAX_ATTEMPTS = 8;
+/** The number of attempts for a command that the server refuses for now. */
+const MAX_ATTEMPTS = 10;
 
 /** The longest pause of all commands after one came too early, in ms. */
 const MAX_PAUSE = 1000;
 
-/** The longest wait for the server to accept a command, in ms. */
+/** The longest wait before a command is sent again, in ms. */
 const MAX_WAIT = 60_000;
 
 /** Called once with the reply to a command, or with the reason why there is none. */
@@ -21,17 +21,16 @@ export type Done = (error: ChatError | undefined, reply?: WireEvent) => void;
 
 /** The kind of a command, which decides how it waits. */
 export type Kind =
-  /** Changes something. It waits while offline; those of one room are sent one after the other. */
-  | "write"
-  /** Reads something. It is rejected if no reply comes in time. */
-  | "read"
+  /** It waits while offline. Those of one room are sent one after the other. */
+  | "ordered"
+  /** It is rejected if no reply comes in time. */
+  | "timed"
   /** A command of the client itself. It ends with the connection. */
   | "own";
 
 interface Waiting {
+  readonly _command: { readonly type: CommandType; readonly room?: string };
   readonly _frame: string;
-  readonly _type: CommandType;
-  readonly _room: string | undefined;
   readonly _kind: Kind;
   readonly _done: Done;
   readonly _timer: ReturnType<typeof setTimeout> | undefined;
@@ -86,12 +85,10 @@ export class Queue {
       : new TextEncoder().encode(frame).length > this._maxFrame ? "too_long"
       : undefined;
     if (refuse) return done(new ChatError(refuse));
-    const timer = kind === "read" ? setTimeout(() => this.#end(ref, new ChatError("timeout")), this.#timeout) : undefined;
-    const room = "room" in command ? command.room : undefined;
+    const timer = kind === "timed" ? setTimeout(() => this.#end(ref, new ChatError("timeout")), this.#timeout) : undefined;
     this.#waiting.set(ref, {
+      _command: command,
       _frame: frame,
-      _type: type,
-      _room: room,
       _kind: kind,
       _done: done,
       _timer: timer,
@@ -109,12 +106,13 @@ export class Queue {
     const lanes = new Set<string | undefined>();
     let next = Infinity;
     for (const command of this.#waiting.values()) {
-      if (command._kind === "write") {
-        // The writes of a room keep their order, also if the server refuses one of them for now.
-        if (lanes.has(command._room)) continue;
-        lanes.add(command._room);
+      const { type, room } = command._command;
+      if (command._kind === "ordered") {
+        // The ordered commands of a room keep their order, also if the server refuses one of them for now.
+        if (lanes.has(room)) continue;
+        lanes.add(room);
       }
-      if (command._sent || !this.#line._isReady(command._type === "join" ? undefined : command._room)) continue;
+      if (command._sent || !this.#line._isReady(type === "join" ? undefined : room)) continue;
       const wait = Math.max(command._notBefore, this.#pause) - time;
       if (wait > 0) next = Math.min(next, wait);
       else if (this.#inFlight < this.#window) {
@@ -136,16 +134,14 @@ export class Queue {
       return this.#end(ref, undefined, event);
     }
     const { code, message, detail, retry_after_ms: retryAfter = 0 } = event;
-    if (code === "unknown_type") this.#unknown.add(command._type);
-    if (this._refused(event) || (code === "unavailable" && command._attempts < MAX_ATTEMPTS)) {
-      const wait = Math.max(retryAfter, code === "unavailable" ? backoff(command._attempts, 250, 2000) : 0);
-      if (wait <= MAX_WAIT) {
-        command._attempts += command._kind === "own" ? 0 : 1;
-        command._notBefore = now() + wait;
-        command._sent = false;
-        this.#inFlight--;
-        return this._pump();
-      }
+    if (code === "unknown_type") this.#unknown.add(command._command.type);
+    const isTemporary = this._refused(event) || code === "unavailable";
+    if (isTemporary && (command._kind === "own" || command._attempts < MAX_ATTEMPTS)) {
+      const wait = retryAfter || backoff(command._attempts++, 250, 2000);
+      command._notBefore = now() + Math.min(wait, MAX_WAIT);
+      command._sent = false;
+      this.#inFlight--;
+      return this._pump();
     }
     this.#end(ref, new ChatError(code, message, { detail, retryAfter: advised(retryAfter) }));
   }
@@ -170,7 +166,7 @@ export class Queue {
 
   /** Ends the commands of a room, or all. */
   _reject(error: ChatError, room?: string): void {
-    for (const [ref, command] of this.#waiting) if (!room || command._room === room) this.#end(ref, error);
+    for (const [ref, command] of this.#waiting) if (!room || command._command.room === room) this.#end(ref, error);
   }
 
   #end(ref: string, error: ChatError | undefined, reply?: WireEvent): void {

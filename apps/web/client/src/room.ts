@@ -7,7 +7,10 @@ import { People } from "./people.js";
 import type { Kind } from "./queue.js";
 import { Source } from "./source.js";
 import type { Command, JoinOptions, Page, Room, RoomEvents, RoomState, RoomStatus, SendOptions } from "./types.js";
-import type { Body, CommandType, Cursor, Events, Mentions, Reply, WireEvent } from "./wire.js";
+import type { Body, CommandType, Cursor, Events, Mentions, Reply, Role, WireEvent } from "./wire.js";
+
+/** The largest number of messages on their way, and of failed ones. */
+const MAX_PENDING = 500;
 
 /** The pause before what could not be read is read again, in ms. */
 const READ_AGAIN = 1000;
@@ -44,10 +47,9 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
   #status: RoomStatus = "joining";
   #error: ChatError | undefined;
   #phase: Phase = "away";
-  #cursor: Cursor | undefined;
+  /** The epoch is empty before the first `joined`. */
+  #cursor: Cursor = { epoch: "", seq: 0 };
   #joined: Events["joined"] | undefined;
-  /** The position at which a hole that no `gap` announced was asked for. It is not asked for twice. */
-  #holeAsked = -1;
   /** The end of the part of the log that was missed. What is held up to there must be read again. */
   #suspect = 0;
   /** The position up to which it was read again. */
@@ -61,6 +63,7 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
   #generation = 0;
   #read = 0;
   #typedAt = 0;
+  #role: Role | undefined;
   #pins: readonly number[] = [];
 
   constructor(chat: ChatClient, name: string, options: JoinOptions) {
@@ -100,14 +103,15 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
       ...this.#people._snapshot(this.#me),
       read: this.#read,
       ...this.#unread(),
-      role: this.#joined?.role,
+      role: this.#role,
       may: this.#joined?.may,
       pins: this.#pins,
-      cursor: this.#cursor,
+      cursor: this.#cursor.epoch ? this.#cursor : undefined,
     };
   }
 
   send(body: string | Body, options: SendOptions = {}): Promise<Events["sent"]> {
+    if (this.#outbox._all.length >= MAX_PENDING) return Promise.reject(new ChatError("queue_full"));
     const key = options.key ?? random();
     this.#outbox._set({ at: Date.now(), ...options, key, body: toBody(body), state: "sending" });
     this.typing(false);
@@ -120,13 +124,13 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
       if (!message) return reject(new ChatError("no_message"));
       const { at: _, state: __, error: ___, ...fields } = message;
       this.#outbox._set({ ...message, state: "sending", error: undefined });
-      this.#ask("write", "send", fields as Fields<"send">, (error, sent) => {
+      this.#ask("ordered", "send", fields as Fields<"send">, (error, sent) => {
         if (error) {
           this.#outbox._fail(key, error);
           reject(error);
         } else {
           this.#outbox._sent(key, sent.seq);
-          this.#outbox._advance(this.#cursor?.seq ?? 0);
+          this.#outbox._advance(this.#cursor.seq);
           resolve(sent);
         }
         this._touch();
@@ -141,26 +145,26 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
   }
 
   edit(seq: number, body: string | Body, options?: { mentions?: Mentions; rev?: number }): Promise<Events["done"]> {
-    return this.#request("write", "edit", { seq, body: toBody(body), ...options });
+    return this.#request("edit", { seq, body: toBody(body), ...options });
   }
 
   delete(seq: number, reason?: string): Promise<Events["done"]> {
-    return this.#request("write", "delete", { seq, reason } as Fields<"delete">);
+    return this.#request("delete", { seq, reason } as Fields<"delete">);
   }
 
   react(seq: number, reaction: string, on = true): Promise<Events["done"]> {
-    return this.#request("write", "react", { seq, reaction: reaction.normalize("NFC"), on });
+    return this.#request("react", { seq, reaction: reaction.normalize("NFC"), on });
   }
 
   pin(seq: number, on = true): Promise<Events["done"]> {
-    return this.#request("write", "pin", { seq, on });
+    return this.#request("pin", { seq, on });
   }
 
-  async read(seq = this.#cursor?.seq ?? 0): Promise<void> {
+  async read(seq = this.#cursor.seq): Promise<void> {
     if (seq <= this.#read) return;
     this.#read = seq;
     this._touch();
-    await this.#request("write", "read", { seq });
+    await this.#request("read", { seq });
   }
 
   older(limit = 50): Promise<boolean> {
@@ -169,7 +173,7 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
       const load = (): void => {
         if (!messages._more || messages._full) return resolve(messages._more);
         const generation = this.#generation;
-        const before = messages._first ?? (this.#cursor?.seq ?? 0) + 1;
+        const before = messages._first ?? this.#cursor.seq + 1;
         this.#track("history", { before, limit }, (error, page) => {
           if (error) return reject(error);
           if (generation !== this.#generation) return load();
@@ -184,11 +188,11 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
   }
 
   history(range: Fields<"history"> = {}): Promise<Page> {
-    return this.#request("read", "history", range);
+    return this.#request("history", range, "timed");
   }
 
   search(query: string, range: { before?: number; limit?: number } = {}): Promise<Page> {
-    return this.#request("read", "search", { query, ...range });
+    return this.#request("search", { query, ...range }, "timed");
   }
 
   typing(active = true): void {
@@ -219,14 +223,14 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
   /** Joins the room on this connection: from the cursor on, or with the newest messages. */
   _resume(): void {
     if (!this.#chat._isOnline) return;
-    const after = this.#cursor;
+    const after = this.#cursor.epoch ? this.#cursor : undefined;
     this.#end(after ? "resuming" : "joining");
     const from = (after ? { after } : { last: this.#last }) as Fields<"join">;
     this.#ask("own", "join", from, (error, joined) => {
       if (!error) return this.#handleJoined(joined, after);
       if (error.code === "bad_cursor" && after) {
         // The log has lost entries that this client has seen.
-        this.#cursor = undefined;
+        this.#cursor = { epoch: "", seq: 0 };
         return this._resume();
       }
       this.#end("refused", error);
@@ -261,7 +265,7 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
         if (event.user.id === this.#me) this.#read = Math.max(this.#read, event.seq);
         break;
       case "role":
-        if (event.user.id === this.#me && this.#joined) this.#joined = { ...this.#joined, role: event.role };
+        if (event.user.id === this.#me) this.#role = event.role;
         break;
       default:
         // Later versions add entries. The cursor must move over those too.
@@ -278,6 +282,7 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
     this.#joined = joined;
     this.#phase = "live";
     this.#read = joined.read ?? (isSameLog ? this.#read : after ? 0 : seq);
+    this.#role = joined.role;
     this.#pins = joined.pins ?? this.#pins;
     if (!isSameLog) {
       // What is held belongs to another log. A new log is read from its beginning.
@@ -285,7 +290,6 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
       if (start < seq && !after) this.#phase = "start";
       this.#forget(start >= first);
       this.#cursor = { epoch, seq: start };
-      this.#holeAsked = -1;
       this.#outbox._advance(Infinity);
     }
     this.#people._joined(joined);
@@ -315,36 +319,30 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
     this._emit(entry.type, entry as never);
   }
 
-  /** Moves the cursor to an entry. Returns false if the entry was handled before, or will arrive again. */
+  /** Moves the cursor to an entry. Returns false if the entry was handled before. */
   #advance(seq: number): boolean {
     const cursor = this.#cursor;
-    if (!cursor || !this._isJoined) return false;
+    if (!this._isJoined) return false;
     if (this.#phase === "live" && seq !== cursor.seq + 1) {
       if (seq <= cursor.seq) return false;
-      if (this.#holeAsked !== cursor.seq) {
-        this.#holeAsked = cursor.seq;
-        this._resume();
-        return false;
-      }
+      // No server leaves a hole without a `gap`. If one does, the log is read as after a `gap`.
       this.#miss(seq - 1);
     }
-    this.#move(cursor.epoch, seq);
+    this.#move(seq);
     return true;
   }
 
   #handleGap(gap: Extract<WireEvent, { type: "gap" }>): void {
-    const cursor = this.#cursor;
-    if (!cursor || !this._isJoined) return;
-    if (gap.epoch !== cursor.epoch) this.#forget(true);
-    else if (this.#phase === "live" && gap.to <= cursor.seq) return;
+    // A `gap` is always of the epoch of `joined`.
+    if (!this._isJoined || (this.#phase === "live" && gap.to <= this.#cursor.seq)) return;
     this.#miss(gap.to);
-    this.#move(gap.epoch, gap.to);
+    this.#move(gap.to);
     this._emit("gap", gap);
   }
 
-  #move(epoch: string, seq: number): void {
+  #move(seq: number): void {
     this.#phase = "live";
-    this.#cursor = { epoch, seq };
+    this.#cursor = { epoch: this.#cursor.epoch, seq };
     this.#outbox._advance(seq);
     this.#settle();
   }
@@ -399,7 +397,7 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
   /** Reads something that a later event may change: such an event is applied again after the reply. */
   #track<T extends CommandType>(type: T, fields: Fields<T>, done: Done<T>): void {
     this.#reads++;
-    this.#ask("read", type, fields, (error, reply) => {
+    this.#ask("timed", type, fields, (error, reply) => {
       done(error, reply);
       for (const event of this.#late) {
         if (event.type === "changed") this.#messages._change(event);
@@ -413,7 +411,7 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
   #keepLate(event: Late): void {
     if (this.#reads && this.#late.push(event) > MAX_LATE) {
       this.#late = [];
-      this.#miss(this.#cursor?.seq ?? 0);
+      this.#miss(this.#cursor.seq);
     }
   }
 
@@ -423,7 +421,7 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
     else this.#chat._add(command, kind, done as never);
   }
 
-  #request<T extends CommandType>(kind: Kind, type: T, fields: Fields<T>): Promise<Reply<T>> {
+  #request<T extends CommandType>(type: T, fields: Fields<T>, kind: Kind = "ordered"): Promise<Reply<T>> {
     return new Promise((resolve, reject) =>
       this.#ask(kind, type, fields, (error, reply) => (error ? reject(error) : resolve(reply))),
     );
@@ -439,7 +437,7 @@ export class ChatRoom extends Source<RoomState, RoomEvents> implements Room {
 
   /** Becomes live when everything up to the reply to `join` is here. */
   #settle(): void {
-    const isBehind = this.#suspect || (this.#cursor?.seq ?? 0) < (this.#joined?.seq ?? 0);
+    const isBehind = this.#suspect || this.#cursor.seq < (this.#joined?.seq ?? 0);
     if (this._isJoined && !isBehind) this.#status = "live";
     this._touch(this.#status !== "live");
   }

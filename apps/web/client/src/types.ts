@@ -116,6 +116,8 @@ export interface PendingSend {
   readonly reply_to?: number | undefined;
   readonly thread?: number | undefined;
   readonly mentions?: Mentions | undefined;
+  /** The place of a stored message. */
+  readonly seq?: number | undefined;
   /** `sending`: not stored yet, also while offline. `sent`: stored. `failed`: see `error`, and `room.retry(key)`. */
   readonly state: "sending" | "sent" | "failed";
   /** The reason of `failed`. */
@@ -268,7 +270,10 @@ export interface Chat extends Store<ChatState> {
   join(name: string, options?: JoinOptions): Room;
   /** Becomes a member of the room of this user and another one. */
   direct(user: string, options?: JoinOptions): Promise<Room>;
-  /** Sends any command of the protocol. A command that the server does not know is rejected. */
+  /**
+   * Sends any command of the protocol. It is rejected if the server refuses or does not know it, and if no reply comes
+   * in time, for example while offline.
+   */
   request<T extends CommandType>(command: Command<T>): Promise<Reply<T>>;
   /** Listens to events of the server. Returns a function that ends this. */
   on<T extends keyof ChatEvents>(type: T, listener: (event: ChatEvents[T]) => void): () => void;

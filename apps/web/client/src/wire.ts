@@ -54,6 +54,8 @@ export interface Deletion {
 
 /** A message in its current state. */
 export interface Message {
+  readonly type?: "message";
+  readonly room?: string;
   /** The position of the message in its log. */
   readonly seq: number;
   /** The user who wrote the message. */
