@@ -2,12 +2,15 @@ import type { Events, Message } from "./wire.js";
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
+/** The fields that a deletion erases. */
+const ERASED = ["body", "key", "mentions", "edited", "reactions", "pinned"] as const;
+
 /** Returns the newest entry that the state of a message contains. */
 export const revision = (message: Message): number => message.rev ?? message.seq;
 
 /**
  * Applies a change to a message, so that the result is what a new reader gets. A change that the message contains
- * already has no effect, and neither has a change of an unknown kind.
+ * already has no effect, and neither has one of an unknown kind, such as `superseded`.
  */
 export function fold(message: Message, change: Events["changed"]): Message {
   if (change.seq <= revision(message)) return message;
@@ -18,13 +21,12 @@ export function fold(message: Message, change: Events["changed"]): Message {
       next.edited = { at: change.at, ...(change.by.id !== message.user.id && { by: change.by }) };
       if (change.mentions) next.mentions = change.mentions;
       else delete next.mentions;
-      if (next.reactions) next.reactions = next.reactions.map((reaction) => ({ ...reaction, stale: true }));
+      if (next.reactions) next.reactions = next.reactions.map((reaction) => ({ ...reaction, stale: reaction.count }));
       break;
     case "deleted": {
       const { at, by, reason } = change;
-      next.deleted = change.deleted ?? { at, by, ...(reason !== undefined && { reason }) };
-      delete next.body;
-      delete next.key;
+      next.deleted = { at, by, ...(reason !== undefined && { reason }) };
+      for (const field of ERASED) delete next[field];
       break;
     }
     case "reactions":

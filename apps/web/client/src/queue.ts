@@ -1,4 +1,5 @@
 import { ChatError } from "./error.js";
+import { now } from "./names.js";
 import { advised, backoff } from "./retry.js";
 import type { Command } from "./types.js";
 import type { CommandType, Events, WireEvent } from "./wire.js";
@@ -6,13 +7,13 @@ import type { CommandType, Events, WireEvent } from "./wire.js";
 /** The largest number of commands in flight. */
 const MAX_IN_FLIGHT = 16;
 
-/** The number of attempts for a command whose room is unavailable. */
-const MAX_ATTEMPTS = 8;
+/** The number of attempts for a command that the server refuses for now. */
+const MAX_ATTEMPTS = 10;
 
 /** The longest pause of all commands after one came too early, in ms. */
 const MAX_PAUSE = 1000;
 
-/** The longest wait for the server to accept a command, in ms. */
+/** The longest wait before a command is sent again, in ms. */
 const MAX_WAIT = 60_000;
 
 /** Called once with the reply to a command, or with the reason why there is none. */
@@ -20,31 +21,30 @@ export type Done = (error: ChatError | undefined, reply?: WireEvent) => void;
 
 /** The kind of a command, which decides how it waits. */
 export type Kind =
-  /** Changes something. It waits while offline; those of one room are sent one after the other. */
-  | "write"
-  /** Reads something. It is rejected if no reply comes in time. */
-  | "read"
+  /** It waits while offline. Those of one room are sent one after the other. */
+  | "ordered"
+  /** It is rejected if no reply comes in time. */
+  | "timed"
   /** A command of the client itself. It ends with the connection. */
   | "own";
 
 interface Waiting {
-  readonly frame: string;
-  readonly type: CommandType;
-  readonly room: string | undefined;
-  readonly kind: Kind;
-  readonly done: Done;
-  readonly timer: ReturnType<typeof setTimeout> | undefined;
-  attempts: number;
-  sent: boolean;
-  notBefore: number;
+  readonly _command: { readonly type: CommandType; readonly room?: string };
+  readonly _frame: string;
+  readonly _kind: Kind;
+  readonly _done: Done;
+  readonly _timer: ReturnType<typeof setTimeout> | undefined;
+  _attempts: number;
+  _sent: boolean;
+  _notBefore: number;
 }
 
 /** What a queue needs to know about the connection. */
 export interface Line {
   /** Sends a frame. */
-  send(frame: string): void;
+  _send(frame: string): void;
   /** Returns true if the server can take the commands of a room, or those without one. */
-  isReady(room: string | undefined): boolean;
+  _isReady(room: string | undefined): boolean;
 }
 
 /** The commands that wait to be sent or to be answered, in order. They survive the loss of a connection. */
@@ -71,7 +71,7 @@ export class Queue {
 
   /** The time since which the server has answered no command, in ms, or 0 if no command is in flight. */
   get _silence(): number {
-    return this.#inFlight && performance.now() - this.#progress;
+    return this.#inFlight && now() - this.#progress;
   }
 
   /** Adds a command. */
@@ -85,31 +85,40 @@ export class Queue {
       : new TextEncoder().encode(frame).length > this._maxFrame ? "too_long"
       : undefined;
     if (refuse) return done(new ChatError(refuse));
-    const timer = kind === "read" ? setTimeout(() => this.#end(ref, new ChatError("timeout")), this.#timeout) : undefined;
-    const room = "room" in command ? command.room : undefined;
-    this.#waiting.set(ref, { frame, type, room, kind, done, timer, attempts: 0, sent: false, notBefore: 0 });
+    const timer = kind === "timed" ? setTimeout(() => this.#end(ref, new ChatError("timeout")), this.#timeout) : undefined;
+    this.#waiting.set(ref, {
+      _command: command,
+      _frame: frame,
+      _kind: kind,
+      _done: done,
+      _timer: timer,
+      _attempts: 0,
+      _sent: false,
+      _notBefore: 0,
+    });
     this._pump();
   }
 
   /** Sends the commands whose time has come. */
   _pump(): void {
     clearTimeout(this.#timer);
-    const now = performance.now();
+    const time = now();
     const lanes = new Set<string | undefined>();
     let next = Infinity;
     for (const command of this.#waiting.values()) {
-      if (command.kind === "write") {
-        // The writes of a room keep their order, also if the server refuses one of them for now.
-        if (lanes.has(command.room)) continue;
-        lanes.add(command.room);
+      const { type, room } = command._command;
+      if (command._kind === "ordered") {
+        // The ordered commands of a room keep their order, also if the server refuses one of them for now.
+        if (lanes.has(room)) continue;
+        lanes.add(room);
       }
-      if (command.sent || !this.#line.isReady(command.type === "join" ? undefined : command.room)) continue;
-      const wait = Math.max(command.notBefore, this.#pause) - now;
+      if (command._sent || !this.#line._isReady(type === "join" ? undefined : room)) continue;
+      const wait = Math.max(command._notBefore, this.#pause) - time;
       if (wait > 0) next = Math.min(next, wait);
       else if (this.#inFlight < this.#window) {
-        command.sent = true;
-        if (!this.#inFlight++) this.#progress = now;
-        this.#line.send(command.frame);
+        command._sent = true;
+        if (!this.#inFlight++) this.#progress = time;
+        this.#line._send(command._frame);
       }
     }
     if (next < Infinity) this.#timer = setTimeout(() => this._pump(), next);
@@ -118,23 +127,21 @@ export class Queue {
   /** Handles a reply. */
   _reply(ref: string, event: WireEvent): void {
     const command = this.#waiting.get(ref);
-    if (!command?.sent) return;
-    this.#progress = performance.now();
+    if (!command?._sent) return;
+    this.#progress = now();
     if (event.type !== "error") {
       this.#window = Math.min(this.#window + 1, MAX_IN_FLIGHT);
       return this.#end(ref, undefined, event);
     }
     const { code, message, detail, retry_after_ms: retryAfter = 0 } = event;
-    if (code === "unknown_type") this.#unknown.add(command.type);
-    if (this._refused(event) || (code === "unavailable" && command.attempts < MAX_ATTEMPTS)) {
-      const wait = Math.max(retryAfter, code === "unavailable" ? backoff(command.attempts, 250, 2000) : 0);
-      if (wait <= MAX_WAIT) {
-        command.attempts += command.kind === "own" ? 0 : 1;
-        command.notBefore = performance.now() + wait;
-        command.sent = false;
-        this.#inFlight--;
-        return this._pump();
-      }
+    if (code === "unknown_type") this.#unknown.add(command._command.type);
+    const isTemporary = this._refused(event) || code === "unavailable";
+    if (isTemporary && (command._kind === "own" || command._attempts < MAX_ATTEMPTS)) {
+      const wait = retryAfter || backoff(command._attempts++, 250, 2000);
+      command._notBefore = now() + Math.min(wait, MAX_WAIT);
+      command._sent = false;
+      this.#inFlight--;
+      return this._pump();
     }
     this.#end(ref, new ChatError(code, message, { detail, retryAfter: advised(retryAfter) }));
   }
@@ -143,7 +150,7 @@ export class Queue {
   _refused({ code, retry_after_ms: wait = 0 }: Events["error"]): boolean {
     if (code !== "rate_limited") return false;
     this.#window = 1;
-    this.#pause = performance.now() + Math.min(wait, MAX_PAUSE);
+    this.#pause = now() + Math.min(wait, MAX_PAUSE);
     return true;
   }
 
@@ -152,23 +159,23 @@ export class Queue {
     this.#inFlight = 0;
     this.#unknown.clear();
     for (const [ref, command] of this.#waiting) {
-      command.sent = false;
-      if (command.kind === "own") this.#waiting.delete(ref);
+      command._sent = false;
+      if (command._kind === "own") this.#waiting.delete(ref);
     }
   }
 
   /** Ends the commands of a room, or all. */
   _reject(error: ChatError, room?: string): void {
-    for (const [ref, command] of this.#waiting) if (!room || command.room === room) this.#end(ref, error);
+    for (const [ref, command] of this.#waiting) if (!room || command._command.room === room) this.#end(ref, error);
   }
 
   #end(ref: string, error: ChatError | undefined, reply?: WireEvent): void {
     const command = this.#waiting.get(ref);
     if (!command) return;
-    if (command.sent) this.#inFlight--;
-    clearTimeout(command.timer);
+    if (command._sent) this.#inFlight--;
+    clearTimeout(command._timer);
     this.#waiting.delete(ref);
-    command.done(error, reply);
+    command._done(error, reply);
     this._pump();
   }
 }

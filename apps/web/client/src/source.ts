@@ -23,11 +23,11 @@ export abstract class Source<S, E> implements Store<S> {
   #scheduled = false;
 
   /** Builds a snapshot. */
-  protected abstract _build(previous: S | undefined): S;
+  protected abstract _build(): S;
 
   get state(): S {
     if (this.#stale) {
-      this.#state = this._build(this.#state);
+      this.#state = this._build();
       this.#stale = false;
     }
     return this.#state as S;

@@ -84,13 +84,13 @@ export type ChatStatus =
 export interface ChatState {
   readonly status: ChatStatus;
   /** The user of this connection, known after the first connection. */
-  readonly user?: User;
+  readonly user?: User | undefined;
   /** The limits of the server, known after the first connection. */
-  readonly limits?: Limits;
+  readonly limits?: Limits | undefined;
   /** The reason why the connection was lost last, until the next one. If `closed`, the reason for that. */
-  readonly error?: ChatError;
+  readonly error?: ChatError | undefined;
   /** The time of the next attempt, in ms since the Unix epoch, while `waiting`. */
-  readonly retryAt?: number;
+  readonly retryAt?: number | undefined;
 }
 
 /** The state of a membership. */
@@ -113,13 +113,15 @@ export interface PendingSend {
   readonly body: Body;
   /** The time at which the user wrote the message, in ms since the Unix epoch, by the clock of this machine. */
   readonly at: number;
-  readonly reply_to?: number;
-  readonly thread?: number;
-  readonly mentions?: Mentions;
+  readonly reply_to?: number | undefined;
+  readonly thread?: number | undefined;
+  readonly mentions?: Mentions | undefined;
+  /** The place of a stored message. */
+  readonly seq?: number | undefined;
   /** `sending`: not stored yet, also while offline. `sent`: stored. `failed`: see `error`, and `room.retry(key)`. */
   readonly state: "sending" | "sent" | "failed";
   /** The reason of `failed`. */
-  readonly error?: ChatError;
+  readonly error?: ChatError | undefined;
 }
 
 /** The state of a room: an immutable snapshot. Parts that did not change are the same objects as before. */
@@ -128,7 +130,7 @@ export interface RoomState {
   readonly name: string;
   readonly status: RoomStatus;
   /** The reason of `refused`. */
-  readonly error?: ChatError;
+  readonly error?: ChatError | undefined;
   /** The messages, oldest first, each in its current state. Deleted messages stay, without `body`. */
   readonly messages: readonly Message[];
   /** True if the log has older messages than those in `messages`. See `room.older()`. */
@@ -150,13 +152,13 @@ export interface RoomState {
   /** The messages among these that mention this user. */
   readonly mentions: number;
   /** The role of this user, if the server has roles. */
-  readonly role?: Role;
+  readonly role?: Role | undefined;
   /** The commands that this user may use here, if the server names them. */
-  readonly may?: readonly string[];
+  readonly may?: readonly string[] | undefined;
   /** The pinned messages, by `seq`. */
   readonly pins: readonly number[];
   /** The position in the log up to which this state is complete. */
-  readonly cursor?: Cursor;
+  readonly cursor?: Cursor | undefined;
 }
 
 /** A source of immutable snapshots. It fits `useSyncExternalStore` of React, and is a store of Svelte. */
@@ -268,7 +270,10 @@ export interface Chat extends Store<ChatState> {
   join(name: string, options?: JoinOptions): Room;
   /** Becomes a member of the room of this user and another one. */
   direct(user: string, options?: JoinOptions): Promise<Room>;
-  /** Sends any command of the protocol. A command that the server does not know is rejected. */
+  /**
+   * Sends any command of the protocol. It is rejected if the server refuses or does not know it, and if no reply comes
+   * in time, for example while offline.
+   */
   request<T extends CommandType>(command: Command<T>): Promise<Reply<T>>;
   /** Listens to events of the server. Returns a function that ends this. */
   on<T extends keyof ChatEvents>(type: T, listener: (event: ChatEvents[T]) => void): () => void;

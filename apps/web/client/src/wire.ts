@@ -38,8 +38,8 @@ export interface Reaction {
   readonly count: number;
   /** The first 10 of these users. */
   readonly users: readonly User[];
-  /** True if the reaction is older than the newest edit of the message. */
-  readonly stale?: boolean;
+  /** The number of users who placed it before the newest edit of the message. */
+  readonly stale?: number;
 }
 
 /** The record of a deletion. */
@@ -54,6 +54,8 @@ export interface Deletion {
 
 /** A message in its current state. */
 export interface Message {
+  readonly type?: "message";
+  readonly room?: string;
   /** The position of the message in its log. */
   readonly seq: number;
   /** The user who wrote the message. */
@@ -166,9 +168,10 @@ export interface Events {
   message: InRoom & Message;
   changed:
     | (Changed & { readonly what: "edited"; readonly body: Body; readonly mentions?: Mentions })
-    | (Changed & { readonly what: "deleted"; readonly deleted?: Deletion; readonly reason?: string })
+    | (Changed & { readonly what: "deleted"; readonly reason?: string })
     | (Changed & { readonly what: "reactions"; readonly reactions: readonly Reaction[] })
-    | (Changed & { readonly what: "pinned"; readonly pinned: boolean });
+    | (Changed & { readonly what: "pinned"; readonly pinned: boolean })
+    | (Changed & { readonly what: "superseded" });
   sent: InRoom & { readonly seq: number; readonly at: number; readonly duplicate?: boolean };
   done: InRoom & { readonly seq?: number; readonly duplicate?: boolean };
   history: InRoom & { readonly epoch: string; readonly messages: readonly Message[]; readonly more: boolean };
