@@ -46,6 +46,9 @@ export function buildRows({ messages, pending, me, freshAfter }: Parts): readonl
   return rows;
 }
 
+/** The row of each message in its latest form. An unchanged row is the same object, and is not rendered again. */
+const known = new WeakMap<Message | PendingSend, Row>();
+
 function place(previous: Row | undefined, row: Omit<Row, "isHead" | "startsDay">): Row {
   const startsDay = previous === undefined || dayOf(previous.at) !== dayOf(row.at);
   const continues =
@@ -55,5 +58,12 @@ function place(previous: Row | undefined, row: Omit<Row, "isHead" | "startsDay">
     previous.user.id === row.user.id &&
     row.at - previous.at < GROUP_MS &&
     row.message?.reply_to === undefined;
-  return { ...row, isHead: !continues, startsDay };
+  const source = row.message ?? row.pending;
+  const old = source === undefined ? undefined : known.get(source);
+  if (old !== undefined && old.isHead === !continues && old.startsDay === startsDay && old.isFresh === row.isFresh) {
+    return old;
+  }
+  const placed = { ...row, isHead: !continues, startsDay };
+  if (source !== undefined) known.set(source, placed);
+  return placed;
 }

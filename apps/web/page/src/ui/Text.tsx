@@ -8,23 +8,23 @@ const TAIL = /[.,;:!?)\]]+$/u;
 
 /**
  * The text of a message. It is only ever text: the parts are text nodes, and the address of a link is checked by the
- * URL parser.
+ * URL parser. With words to mark, the text is part of a link, and has none itself.
  */
 export function Text({ text, mark }: { readonly text: string; readonly mark?: readonly string[] }): JSX.Element {
   return (
     <div class={isEmojiOnly(text) ? "text big" : "text"} dir="auto">
-      {linked(text, mark ?? [])}
+      {mark === undefined ? linked(text) : marked(text, mark)}
     </div>
   );
 }
 
-function linked(text: string, mark: readonly string[]): ComponentChildren[] {
+function linked(text: string): ComponentChildren[] {
   const parts: ComponentChildren[] = [];
   let end = 0;
   for (const found of text.matchAll(ADDRESS)) {
     const address = found[0].replace(TAIL, "");
     if (!URL.canParse(address)) continue;
-    parts.push(...marked(text.slice(end, found.index), mark));
+    parts.push(text.slice(end, found.index));
     end = found.index + address.length;
     parts.push(
       <a href={new URL(address).href} target="_blank" rel="noopener noreferrer nofollow">
@@ -32,7 +32,7 @@ function linked(text: string, mark: readonly string[]): ComponentChildren[] {
       </a>,
     );
   }
-  parts.push(...marked(text.slice(end), mark));
+  parts.push(text.slice(end));
   return parts;
 }
 

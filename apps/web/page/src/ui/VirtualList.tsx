@@ -7,6 +7,8 @@ export type Anchor =
   | { readonly at: "row"; readonly key: string; /** Pixels from the top of the view to the row. */ readonly top: number };
 
 interface Props<R> {
+  /** Gets the list, for the methods `go`, `reveal` and `show`. */
+  readonly handle: { current: VirtualList<R> | null };
   readonly rows: readonly R[];
   readonly keyOf: (row: R) => string;
   readonly render: (row: R, index: number) => ComponentChildren;
@@ -20,13 +22,9 @@ interface Props<R> {
   readonly onNear: (end: "start" | "end") => void;
 }
 
-interface State {
-  readonly start: number;
-  readonly end: number;
-}
-
-/** Pixels beyond the view in which rows are rendered. */
-const OVERSCAN = 500;
+/** Pixels beyond the view in which rows are rendered, and in which they have to be before others are rendered. */
+const OVERSCAN = 900;
+const MIN_OVERSCAN = 300;
 /** Pixels from an end at which more rows are asked for. */
 const NEAR = 1200;
 /** Pixels from the end that still count as the end. */
@@ -40,8 +38,7 @@ const MAX_ROUNDS = 8;
  * The browser's own scroll anchoring is off. After each change, the list puts the anchor back where it was: the end,
  * or the first visible row.
  */
-export class VirtualList<R> extends Component<Props<R>, State> {
-  override state: State = { start: 0, end: 0 };
+export class VirtualList<R> extends Component<Props<R>> {
   readonly #view = createRef<HTMLDivElement>();
   readonly #space = createRef<HTMLDivElement>();
   readonly #window = createRef<HTMLDivElement>();
@@ -49,12 +46,17 @@ export class VirtualList<R> extends Component<Props<R>, State> {
   readonly #heights = new Heights((index) => this.#estimate(index));
   #anchor: Anchor = this.props.initial;
   #keyed: readonly R[] | undefined;
+  #chosen: readonly R[] | undefined;
   #width = 0;
+  #height = 0;
+  #start = 0;
+  #end = 0;
   #ownScroll = -1;
   #rounds = 0;
   #observer: ResizeObserver | undefined;
 
   override componentDidMount(): void {
+    this.props.handle.current = this;
     this.#observer = new ResizeObserver(() => this.#settle());
     for (const element of [this.#view.current, this.#window.current, this.#header.current]) {
       if (element !== null) this.#observer.observe(element);
@@ -68,6 +70,7 @@ export class VirtualList<R> extends Component<Props<R>, State> {
 
   override componentWillUnmount(): void {
     this.#observer?.disconnect();
+    this.props.handle.current = null;
   }
 
   /** Scrolls to a row, or to the end. */
@@ -120,7 +123,7 @@ export class VirtualList<R> extends Component<Props<R>, State> {
   #settle(): void {
     const [view, space, inner] = [this.#view.current, this.#space.current, this.#window.current];
     if (view === null || space === null || inner === null || view.clientHeight === 0) return;
-    this.#keys();
+    this.#height = view.clientHeight;
     if (view.clientWidth !== this.#width) {
       this.#width = view.clientWidth;
       this.#heights.forget();
@@ -132,30 +135,50 @@ export class VirtualList<R> extends Component<Props<R>, State> {
     const header = this.#headerHeight();
     const total = header + this.#heights.total;
     space.style.height = `${total}px`;
-    const wanted = this.#scrollTop(view, header, total);
-    if (Math.abs(view.scrollTop - wanted) >= 1) {
+    inner.style.transform = `translateY(${header + this.#heights.top(this.#start)}px)`;
+    const wanted = this.#scrollTop(header, total);
+    if (wanted !== undefined && Math.abs(view.scrollTop - wanted) >= 1) {
       view.scrollTop = wanted;
       this.#ownScroll = view.scrollTop;
     }
-    const start = Math.max(0, this.#heights.at(wanted - header - OVERSCAN));
-    const end = Math.min(this.props.rows.length, this.#heights.at(wanted - header + view.clientHeight + OVERSCAN) + 1);
-    inner.style.transform = `translateY(${header + this.#heights.top(this.state.start)}px)`;
-    const isSame = start === this.state.start && end === this.state.end;
+    const [start, end] = this.#range(view.scrollTop - header, MIN_OVERSCAN);
     // Each round measures the rows that the previous one rendered. A bound keeps an unstable height from looping.
-    if (isSame || this.#rounds >= MAX_ROUNDS) this.#rounds = 0;
+    if ((start >= this.#start && end <= this.#end) || this.#rounds >= MAX_ROUNDS) this.#rounds = 0;
     else {
       this.#rounds++;
-      this.setState({ start, end });
+      this.forceUpdate();
     }
-    this.#askForMore(view, wanted, total);
+    this.#askForMore(view, view.scrollTop, total);
   }
 
-  #scrollTop(view: HTMLElement, header: number, total: number): number {
-    const max = Math.max(0, total - view.clientHeight);
+  /** The rows around the view, whose top is at `offset`. */
+  #range(offset: number, overscan: number): [number, number] {
+    const start = this.#heights.at(offset - overscan);
+    const end = Math.min(this.props.rows.length, this.#heights.at(offset + this.#height + overscan) + 1);
+    return [start, end];
+  }
+
+  /** The position that keeps the anchor in place, or `undefined` if its row is gone. */
+  #scrollTop(header: number, total: number): number | undefined {
+    const max = Math.max(0, total - this.#height);
     if (this.#anchor.at === "end") return max;
     const index = this.#heights.indexOf(this.#anchor.key);
-    if (index < 0) return Math.min(view.scrollTop, max);
+    if (index < 0) return undefined;
     return Math.min(max, Math.max(0, header + this.#heights.top(index) - this.#anchor.top));
+  }
+
+  /**
+   * Chooses the rows to render from the anchor, so that the rows on the screen keep their elements when others come
+   * before them.
+   */
+  #choose(): void {
+    this.#keys();
+    const header = this.#headerHeight();
+    const top = this.#scrollTop(header, header + this.#heights.total) ?? this.#view.current?.scrollTop ?? 0;
+    const [start, end] = this.#range(top - header, MIN_OVERSCAN);
+    const isCovered = this.#chosen === this.props.rows && start >= this.#start && end <= this.#end;
+    if (!isCovered) [this.#start, this.#end] = this.#range(top - header, OVERSCAN);
+    this.#chosen = this.props.rows;
   }
 
   #askForMore(view: HTMLElement, scrollTop: number, total: number): void {
@@ -169,7 +192,6 @@ export class VirtualList<R> extends Component<Props<R>, State> {
     const { scrollTop, clientHeight, scrollHeight } = view;
     if (Math.abs(scrollTop - this.#ownScroll) < 1) return;
     this.#ownScroll = -1;
-    this.#keys();
     const offset = scrollTop - this.#headerHeight();
     const index = this.#heights.at(offset);
     const key = this.#heights.keyAt(index);
@@ -182,14 +204,16 @@ export class VirtualList<R> extends Component<Props<R>, State> {
     this.#settle();
   };
 
-  override render({ rows, render, header, label, keyOf }: Props<R>, { start, end }: State): ComponentChildren {
+  override render({ rows, render, header, label, keyOf }: Props<R>): ComponentChildren {
+    this.#choose();
+    const [start, end] = [this.#start, this.#end];
     return (
       <div class="list" ref={this.#view} onScroll={this.#onScroll} role="region" aria-label={label} tabIndex={0}>
         <div class="list-space" ref={this.#space}>
           <div class="list-header" ref={this.#header}>
             {header}
           </div>
-          <div class="list-window" ref={this.#window} role="feed" aria-label={label}>
+          <div class="list-window" ref={this.#window} role={rows.length > 0 ? "feed" : undefined} aria-label={rows.length > 0 ? label : undefined}>
             {rows.slice(start, end).map((row, index) => (
               <article
                 key={keyOf(row)}

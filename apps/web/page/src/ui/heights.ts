@@ -9,10 +9,18 @@ export class Heights {
   constructor(readonly estimate: (index: number) => number) {}
 
   set(keys: readonly string[]): void {
-    if (keys === this.#keys) return;
+    const known = this.#keys;
+    if (keys === known) return;
     this.#keys = keys;
-    this.#index = new Map(keys.map((key, index) => [key, index]));
     this.#isStale = true;
+    let same = 0;
+    while (same < known.length && known[same] === keys[same]) same++;
+    // Most often, a new message is the only difference.
+    if (same < known.length) {
+      this.#index.clear();
+      same = 0;
+    }
+    for (; same < keys.length; same++) this.#index.set(keys[same] ?? "", same);
   }
 
   /** Notes a measured height. Returns true if it differs from the known one. */

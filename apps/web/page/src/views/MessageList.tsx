@@ -157,12 +157,30 @@ export function MessageList(props: Props): JSX.Element {
     }
   };
 
+  const latest = useRef({ rows, anchor: initial });
+  latest.current.rows = rows;
+  latest.current.anchor ??= initial;
   const onAnchor = (anchor: Anchor) => {
-    const atEnd = anchor.at === "end";
-    setAtEnd(atEnd);
-    const message = atEnd ? undefined : rows.find(({ key }) => key === anchor.key)?.message;
-    tab.write(`place.${room.name}`, atEnd || message === undefined ? null : { seq: message.seq, top: anchor.top });
+    setAtEnd(anchor.at === "end");
+    latest.current.anchor = anchor;
   };
+  useEffect(() => {
+    const keep = () => {
+      const { rows, anchor } = latest.current;
+      const message = anchor?.at === "row" ? rows.find(({ key }) => key === anchor.key)?.message : undefined;
+      const place = anchor?.at === "row" && message !== undefined ? { seq: message.seq, top: anchor.top } : null;
+      tab.write(`place.${room.name}`, place);
+    };
+    addEventListener("pagehide", keep);
+    return () => {
+      removeEventListener("pagehide", keep);
+      keep();
+    };
+  }, [room]);
+  const find = useMemo(
+    () => (seq: number) => latest.current.rows.find(({ message }) => message?.seq === seq)?.message,
+    [],
+  );
 
   const seen = session.seen.of(state) ?? 0;
   const waiting = isAtEnd && !newer ? 0 : countUnread(state.messages, seen, me?.id ?? "");
@@ -170,7 +188,7 @@ export function MessageList(props: Props): JSX.Element {
   return (
     <div class="list-frame" onKeyDown={onKeyDown}>
       <VirtualList
-        ref={list}
+        handle={list}
         rows={rows}
         keyOf={keyOf}
         estimate={estimate}
@@ -187,7 +205,7 @@ export function MessageList(props: Props): JSX.Element {
             actions={actions}
             isOnline={isOnline}
             isTarget={revealed !== undefined && row.message?.seq === revealed}
-            find={(seq) => rowOf(seq)?.message}
+            find={find}
           />
         )}
       />

@@ -1,5 +1,6 @@
 import type { Message, PendingSend } from "@chat-core/client";
 import type { ComponentChildren, JSX } from "preact";
+import { memo } from "../ui/memo.ts";
 import { day, fullTime, time } from "../model/format.ts";
 import type { Row } from "../model/rows.ts";
 import type { Texts } from "../model/texts.ts";
@@ -31,7 +32,10 @@ interface Props {
   readonly find: (seq: number) => Message | undefined;
 }
 
-export function MessageRow({ row, me, t, actions, isOnline, isTarget, find }: Props): JSX.Element {
+/** Renders again only for a change that it shows. */
+export const MessageRow = memo(MessageRowView);
+
+function MessageRowView({ row, me, t, actions, isOnline, isTarget, find }: Props): JSX.Element {
   const { message, pending, user, at, isHead } = row;
   const isMine = user.id === me;
   const states = [isHead ? "head" : "", isTarget ? "target" : "", pending === undefined ? "" : pending.state];
