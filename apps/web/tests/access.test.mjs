@@ -74,7 +74,7 @@ for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
     await ann.page.keyboard.press("Escape");
     await ann.page.getByRole("button", { name: "Settings" }).click();
     await assertAccessible(ann.page, "settings");
-    await ann.page.getByText("한국어").click();
+    await ann.page.getByLabel("한국어").check();
     await ann.page.keyboard.press("Escape");
     assert.equal(await ann.page.locator("html").getAttribute("lang"), "ko");
     await assertAccessible(ann.page, "Korean");

@@ -16,10 +16,15 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
   useEffect(() => {
     const ends = names.flatMap((name) => {
       const room = session.open(name);
+      // What a join replays is on the screen, and would be too much to read aloud.
+      let replayed = room.state.cursor?.seq ?? 0;
       return [
+        room.on("joined", ({ seq }) => {
+          replayed = seq;
+        }),
         room.subscribe(() => showCount()),
-        room.on("message", ({ user, body, deleted }) => {
-          if (room.state.status !== "live" || user.id === session.me || deleted !== undefined) return;
+        room.on("message", ({ seq, user, body, deleted }) => {
+          if (seq <= replayed || user.id === session.me || deleted !== undefined) return;
           const text = body?.text ?? t.unknownBody;
           if (name === current) setSaid(t.said(user.name, text));
           if (document.visibilityState === "hidden") notify(name, user.name, text);

@@ -65,8 +65,8 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
             type="button"
             class="people-button"
             aria-pressed={shown === "people"}
-            aria-label={`${t.people}: ${t.peopleHere(state.count)}`}
-            title={t.people}
+            aria-label={`${t.people}: ${state.count}`}
+            title={t.peopleHere(state.count)}
             onClick={() => toggle("people")}
           >
             <span class="faces" aria-hidden="true">
