@@ -1,7 +1,7 @@
 import type { Room } from "@chat-core/client";
 import { roomName } from "@chat-core/client";
 import type { JSX } from "preact";
-import { useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { countUnread, forget, knownRooms } from "../model/known.ts";
 import { link, visit } from "../model/place.ts";
 import { useSession, useTexts } from "../ui/context.ts";
@@ -67,6 +67,10 @@ function RoomItem({ room, isCurrent, canRemove }: ItemProps): JSX.Element {
   useSource(session.seen.cursors);
   const seen = session.seen.of(state);
   const unread = seen === undefined ? 0 : countUnread(state.messages, seen, user?.id ?? "");
+  // What a room had before this browser knew it is not news.
+  useEffect(() => {
+    if (state.status === "live" && user !== undefined && seen === undefined) session.seen.mark(state);
+  }, [state.status, user, seen]);
   const remove = () => {
     room.leave();
     forget(room.name);
