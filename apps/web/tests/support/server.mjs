@@ -8,6 +8,9 @@ import { createInterface } from "node:readline";
 const root = new URL("../../../../", import.meta.url).pathname;
 const binaries = process.env["CHATD_BINARIES"] ?? join(process.env["CARGO_TARGET_DIR"] ?? join(root, "target"), "debug");
 
+/** @param {string} adapter */
+export const binary = (adapter) => join(binaries, `chatd-${adapter}`);
+
 /** The adapters, and the further ways in which some of them upgrade. */
 export const ADAPTERS = ["tungstenite", "axum", "warp", "actix"];
 export const MODES = ["axum", "warp", "actix"].map((adapter) => ({ adapter, mode: "framework" }));
@@ -47,7 +50,7 @@ export class Server {
   /** Starts the process, on the same port as before. */
   async restart() {
     const options = ["--listen", this.#listen, "--data", join(this.folder, "data"), ...this.options];
-    const child = spawn(join(binaries, `chatd-${this.adapter}`), options, { stdio: ["ignore", "pipe", "ignore"] });
+    const child = spawn(binary(this.adapter), options, { stdio: ["ignore", "pipe", "ignore"] });
     this.#process = child;
     const [line] = await Promise.race([
       once(createInterface(child.stdout), "line"),
