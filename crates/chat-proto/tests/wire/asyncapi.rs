@@ -36,7 +36,8 @@ fn the_described_commands_are_those_of_the_types() {
     for (name, example) in examples("command.") {
         let parsed = command::parse(example.to_string().as_bytes(), &limits);
         let command = parsed.command.expect(&name);
-        let written: Value = serde_json::from_str(&command.encode(parsed.reference.as_deref())).expect("JSON");
+        let written: Value =
+            serde_json::from_str(&command.encode(parsed.reference.as_deref())).expect("JSON");
         assert_eq!(written, example, "{name}");
     }
 }
@@ -45,7 +46,10 @@ fn the_described_commands_are_those_of_the_types() {
 fn rows(section: &str) -> BTreeSet<String> {
     let (_, text) = PROTOCOL.split_once(section).expect(section);
     let table = text.lines().skip_while(|line| !line.starts_with("| `type`")).skip(2);
-    table.map_while(|line| line.strip_prefix("| `")?.split_once('`')).map(|(name, _)| name.to_owned()).collect()
+    table
+        .map_while(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(name, _)| name.to_owned())
+        .collect()
 }
 
 #[test]
