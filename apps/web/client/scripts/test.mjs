@@ -23,5 +23,5 @@ await build({
 const flags = typeof WebSocket === "undefined" ? ["--experimental-websocket"] : [];
 const files = readdirSync("build").filter((name) => name.endsWith(".test.js"));
 // The example of a page has no end.
-const options = ["--enable-source-maps", "--no-warnings", ...flags, "--test", "--test-force-exit", "--test-reporter=spec", ...files.map((name) => `build/${name}`)];
+const options = ["--enable-source-maps", "--no-warnings", ...flags, "--test", "--test-concurrency=3", "--test-force-exit", "--test-reporter=spec", ...files.map((name) => `build/${name}`)];
 process.exitCode = spawnSync(process.execPath, options, { stdio: "inherit" }).status ?? 1;

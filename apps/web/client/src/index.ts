@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ChatClient } from "./chat.js";
+import { createChat } from "./chat.js";
 import type { Chat, ConnectOptions } from "./types.js";
 
 export { ChatError, type ErrorDetails } from "./error.js";
@@ -17,4 +17,4 @@ export type * from "./wire.js";
  *
  * @param url The address of the chat: `wss://host/ws`, `https://host/ws`, or in a browser also `/ws`.
  */
-export const connect = (url: string, options?: ConnectOptions): Chat => new ChatClient(url, options);
+export const connect = (url: string, options?: ConnectOptions): Chat => createChat(url, options);

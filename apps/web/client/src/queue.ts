@@ -39,143 +39,152 @@ interface Waiting {
   _notBefore: number;
 }
 
-/** What a queue needs to know about the connection. */
-export interface Line {
-  /** Sends a frame. */
-  _send(frame: string): void;
-  /** Returns true if the server can take the commands of a room, or those without one. */
-  _isReady(room: string | undefined): boolean;
+/** The commands that wait to be sent or to be answered, in order. They survive the loss of a connection. */
+export interface Queue {
+  /** Returns the time since which the server has answered no command, in ms, or 0 if no command is in flight. */
+  _silence(): number;
+  /** Sets the bytes of the largest command. */
+  _setMaxFrame(bytes: number): void;
+  /** Adds a command. */
+  _add<T extends CommandType>(command: Command<T>, kind: Kind, done: Done): void;
+  /** Sends the commands whose time has come. */
+  _pump(): void;
+  /** Handles a reply. */
+  _reply(ref: string, event: WireEvent): void;
+  /** Returns true if an error says that a command came too early. Then fewer commands are sent at once. */
+  _refused(error: Events["error"]): boolean;
+  /** Handles the loss of the connection: what was sent must be sent again. */
+  _lost(): void;
+  /** Ends the commands of a room, or all. */
+  _reject(error: ChatError, room?: string): void;
 }
 
-/** The commands that wait to be sent or to be answered, in order. They survive the loss of a connection. */
-export class Queue {
-  /** Bytes of the largest command. */
-  _maxFrame = 16_384;
-  readonly #line: Line;
-  readonly #limit: number;
-  readonly #timeout: number;
-  readonly #waiting = new Map<string, Waiting>();
-  readonly #unknown = new Set<CommandType>();
-  #next = 1;
-  #inFlight = 0;
-  #progress = 0;
-  #window = MAX_IN_FLIGHT;
-  #pause = 0;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+/**
+ * Creates a queue.
+ *
+ * @param send Sends a frame.
+ * @param isReady Returns true if the server can take the commands of a room, or those without one.
+ * @param limit The largest number of commands, without those of the client itself.
+ * @param timeout The longest wait for the reply to a `timed` command, in ms.
+ */
+export function createQueue(
+  send: (frame: string) => void,
+  isReady: (room: string | undefined) => boolean,
+  limit: number,
+  timeout: number,
+): Queue {
+  const waiting = new Map<string, Waiting>();
+  /** The commands that the server does not know. */
+  const unknown = new Set<CommandType>();
+  let maxFrame = 16_384;
+  let refs = 0;
+  let inFlight = 0;
+  let progressAt = 0;
+  let window = MAX_IN_FLIGHT;
+  let pauseUntil = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(line: Line, limit: number, timeout: number) {
-    this.#line = line;
-    this.#limit = limit;
-    this.#timeout = timeout;
-  }
-
-  /** The time since which the server has answered no command, in ms, or 0 if no command is in flight. */
-  get _silence(): number {
-    return this.#inFlight && now() - this.#progress;
-  }
-
-  /** Adds a command. */
-  _add<T extends CommandType>(command: Command<T>, kind: Kind, done: Done): void {
-    const { type } = command;
-    const ref = `${this.#next++}`;
+  function add<T extends CommandType>(command: Command<T>, kind: Kind, done: Done): void {
+    const ref = `${++refs}`;
     const frame = JSON.stringify({ ...command, ref });
-    const refuse =
-      this.#unknown.has(type) ? "unknown_type"
-      : kind !== "own" && this.#waiting.size >= this.#limit ? "queue_full"
-      : new TextEncoder().encode(frame).length > this._maxFrame ? "too_long"
+    const refusal =
+      unknown.has(command.type) ? "unknown_type"
+      : kind !== "own" && waiting.size >= limit ? "queue_full"
+      : new TextEncoder().encode(frame).length > maxFrame ? "too_long"
       : undefined;
-    if (refuse) return done(new ChatError(refuse));
-    const timer = kind === "timed" ? setTimeout(() => this.#end(ref, new ChatError("timeout")), this.#timeout) : undefined;
-    this.#waiting.set(ref, {
+    if (refusal) return done(new ChatError(refusal));
+    waiting.set(ref, {
       _command: command,
       _frame: frame,
       _kind: kind,
       _done: done,
-      _timer: timer,
+      _timer: kind === "timed" ? setTimeout(() => end(ref, new ChatError("timeout")), timeout) : undefined,
       _attempts: 0,
       _sent: false,
       _notBefore: 0,
     });
-    this._pump();
+    pump();
   }
 
-  /** Sends the commands whose time has come. */
-  _pump(): void {
-    clearTimeout(this.#timer);
+  function pump(): void {
+    clearTimeout(timer);
     const time = now();
-    const lanes = new Set<string | undefined>();
+    const rooms = new Set<string | undefined>();
     let next = Infinity;
-    for (const command of this.#waiting.values()) {
+    for (const command of waiting.values()) {
       const { type, room } = command._command;
       if (command._kind === "ordered") {
         // The ordered commands of a room keep their order, also if the server refuses one of them for now.
-        if (lanes.has(room)) continue;
-        lanes.add(room);
+        if (rooms.has(room)) continue;
+        rooms.add(room);
       }
-      if (command._sent || !this.#line._isReady(type === "join" ? undefined : room)) continue;
-      const wait = Math.max(command._notBefore, this.#pause) - time;
+      if (command._sent || !isReady(type === "join" ? undefined : room)) continue;
+      const wait = Math.max(command._notBefore, pauseUntil) - time;
       if (wait > 0) next = Math.min(next, wait);
-      else if (this.#inFlight < this.#window) {
+      else if (inFlight < window) {
         command._sent = true;
-        if (!this.#inFlight++) this.#progress = time;
-        this.#line._send(command._frame);
+        if (!inFlight++) progressAt = time;
+        send(command._frame);
       }
     }
-    if (next < Infinity) this.#timer = setTimeout(() => this._pump(), next);
+    if (next < Infinity) timer = setTimeout(pump, next);
   }
 
-  /** Handles a reply. */
-  _reply(ref: string, event: WireEvent): void {
-    const command = this.#waiting.get(ref);
+  function reply(ref: string, event: WireEvent): void {
+    const command = waiting.get(ref);
     if (!command?._sent) return;
-    this.#progress = now();
+    progressAt = now();
     if (event.type !== "error") {
-      this.#window = Math.min(this.#window + 1, MAX_IN_FLIGHT);
-      return this.#end(ref, undefined, event);
+      window = Math.min(window + 1, MAX_IN_FLIGHT);
+      return end(ref, undefined, event);
     }
     const { code, message, detail, retry_after_ms: retryAfter = 0 } = event;
-    if (code === "unknown_type") this.#unknown.add(command._command.type);
-    const isTemporary = this._refused(event) || code === "unavailable";
+    if (code === "unknown_type") unknown.add(command._command.type);
+    const isTemporary = refused(event) || code === "unavailable";
     if (isTemporary && (command._kind === "own" || command._attempts < MAX_ATTEMPTS)) {
       const wait = retryAfter || backoff(command._attempts++, 250, 2000);
       command._notBefore = now() + Math.min(wait, MAX_WAIT);
       command._sent = false;
-      this.#inFlight--;
-      return this._pump();
+      inFlight--;
+      return pump();
     }
-    this.#end(ref, new ChatError(code, message, { detail, retryAfter: advised(retryAfter) }));
+    end(ref, new ChatError(code, message, { detail, retryAfter: advised(retryAfter) }));
   }
 
-  /** Returns true if an error says that a command came too early. Then fewer commands are sent at once. */
-  _refused({ code, retry_after_ms: wait = 0 }: Events["error"]): boolean {
+  function refused({ code, retry_after_ms: wait = 0 }: Events["error"]): boolean {
     if (code !== "rate_limited") return false;
-    this.#window = 1;
-    this.#pause = now() + Math.min(wait, MAX_PAUSE);
+    window = 1;
+    pauseUntil = now() + Math.min(wait, MAX_PAUSE);
     return true;
   }
 
-  /** Handles the loss of the connection: what was sent must be sent again. */
-  _lost(): void {
-    this.#inFlight = 0;
-    this.#unknown.clear();
-    for (const [ref, command] of this.#waiting) {
-      command._sent = false;
-      if (command._kind === "own") this.#waiting.delete(ref);
-    }
-  }
-
-  /** Ends the commands of a room, or all. */
-  _reject(error: ChatError, room?: string): void {
-    for (const [ref, command] of this.#waiting) if (!room || command._command.room === room) this.#end(ref, error);
-  }
-
-  #end(ref: string, error: ChatError | undefined, reply?: WireEvent): void {
-    const command = this.#waiting.get(ref);
+  function end(ref: string, error: ChatError | undefined, event?: WireEvent): void {
+    const command = waiting.get(ref);
     if (!command) return;
-    if (command._sent) this.#inFlight--;
+    if (command._sent) inFlight--;
     clearTimeout(command._timer);
-    this.#waiting.delete(ref);
-    command._done(error, reply);
-    this._pump();
+    waiting.delete(ref);
+    command._done(error, event);
+    pump();
   }
+
+  return {
+    _silence: () => inFlight && now() - progressAt,
+    _setMaxFrame: (bytes) => (maxFrame = bytes),
+    _add: add,
+    _pump: pump,
+    _reply: reply,
+    _refused: refused,
+    _lost() {
+      inFlight = 0;
+      unknown.clear();
+      for (const [ref, command] of waiting) {
+        command._sent = false;
+        if (command._kind === "own") waiting.delete(ref);
+      }
+    },
+    _reject(error, room) {
+      for (const [ref, command] of waiting) if (!room || command._command.room === room) end(ref, error);
+    },
+  };
 }

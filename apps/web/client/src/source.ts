@@ -1,8 +1,5 @@
 import type { Store } from "./types.js";
 
-/** The wait before listeners are called while many events arrive, in ms. */
-const BURST = 20;
-
 /** Calls a listener. Its failure is reported as uncaught, and does not disturb the caller. */
 export function call<T>(listener: (value: T) => void, value: T): void {
   try {
@@ -14,55 +11,60 @@ export function call<T>(listener: (value: T) => void, value: T): void {
   }
 }
 
-/** A store whose snapshot is built when it is needed, and that emits the events `E`. */
-export abstract class Source<S, E> implements Store<S> {
-  readonly #listeners = new Set<() => void>();
-  readonly #handlers = new Map<keyof E, Set<(event: never) => void>>();
-  #state: S | undefined;
-  #stale = true;
-  #scheduled = false;
+/** A store of snapshots that also emits the events `E`. */
+export interface Source<S, E> extends Store<S> {
+  /** Listens to an event. Returns a function that ends this. */
+  on<T extends keyof E>(type: T, listener: (event: E[T]) => void): () => void;
+  /** Calls the listeners of an event. */
+  _emit<T extends keyof E>(type: T, event: E[T]): void;
+  /** Makes the snapshot stale, and calls the subscribers once for all changes up to then. */
+  _touch(): void;
+}
 
-  /** Builds a snapshot. */
-  protected abstract _build(): S;
+/** Creates a store whose snapshot is built when it is needed. */
+export function createSource<S, E>(build: () => S): Source<S, E> {
+  const listeners = new Set<() => void>();
+  const handlers = new Map<keyof E, Set<(event: never) => void>>();
+  let snapshot: S;
+  let isStale = true;
+  let isScheduled = false;
 
-  get state(): S {
-    if (this.#stale) {
-      this.#state = this._build();
-      this.#stale = false;
-    }
-    return this.#state as S;
-  }
-
-  readonly subscribe = (listener: (state: S) => void): (() => void) => {
-    const entry = (): void => call(listener, this.state);
-    this.#listeners.add(entry);
-    entry();
-    return () => this.#listeners.delete(entry);
+  const flush = (): void => {
+    isScheduled = false;
+    for (const listener of listeners) listener();
   };
 
-  on<T extends keyof E>(type: T, listener: (event: E[T]) => void): () => void {
-    const listeners = this.#handlers.get(type) ?? new Set();
-    this.#handlers.set(type, listeners);
-    const entry = (event: E[T]): void => listener(event);
-    listeners.add(entry);
-    return () => listeners.delete(entry);
-  }
+  const source: Source<S, E> = {
+    get state() {
+      if (isStale) snapshot = build();
+      isStale = false;
+      return snapshot;
+    },
 
-  /** Calls the listeners of an event. */
-  _emit<T extends keyof E>(type: T, event: E[T]): void {
-    for (const listener of this.#handlers.get(type) ?? []) call(listener, event as never);
-  }
+    subscribe(listener) {
+      const entry = (): void => call(listener, source.state);
+      listeners.add(entry);
+      entry();
+      return () => listeners.delete(entry);
+    },
 
-  /** Makes the snapshot stale, and calls the subscribers once for all changes up to then. */
-  _touch(burst = false): void {
-    this.#stale = true;
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    const flush = (): void => {
-      this.#scheduled = false;
-      for (const listener of this.#listeners) listener();
-    };
-    if (burst) setTimeout(flush, BURST);
-    else queueMicrotask(flush);
-  }
+    on(type, listener) {
+      const entries = handlers.get(type) ?? new Set();
+      const entry = (event: never): void => listener(event);
+      handlers.set(type, entries.add(entry));
+      return () => entries.delete(entry);
+    },
+
+    _emit(type, event) {
+      for (const listener of handlers.get(type) ?? []) call(listener, event as never);
+    },
+
+    _touch() {
+      isStale = true;
+      if (isScheduled) return;
+      isScheduled = true;
+      queueMicrotask(flush);
+    },
+  };
+  return source;
 }

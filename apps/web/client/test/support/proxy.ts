@@ -4,7 +4,7 @@ import { connect } from "node:net";
 
 /** A fault of one connection. */
 export type Fault =
-  /** Ends both sides with a reset after this number of bytes from the server. */
+  /** Ends both sides after this number of bytes from the server. */
   | { readonly kind: "cut"; readonly bytes: number }
   /** Passes nothing on after this number of bytes from the server, and ends nothing. */
   | { readonly kind: "silence"; readonly bytes: number }
@@ -46,17 +46,11 @@ export class Proxy {
     this.connections++;
     const fault = this.faults.shift();
     const server = connect(port, "127.0.0.1");
-    const end = (): void => {
-      client.resetAndDestroy();
-      server.resetAndDestroy();
-    };
-    for (const socket of [client, server]) {
-      this.#sockets.add(socket);
-      socket.setNoDelay().on("error", end).on("close", () => {
-        this.#sockets.delete(socket);
-        end();
-      });
-    }
+    this.#sockets.add(client).add(server);
+    // What was written before the end still arrives.
+    server.on("error", () => {}).on("close", () => client.destroySoon());
+    client.on("error", () => {}).on("close", () => server.destroy());
+    for (const socket of [client, server]) socket.setNoDelay().on("close", () => this.#sockets.delete(socket));
     let passed = 0;
     let isSilent = false;
     client.on("data", (data) => {
@@ -71,11 +65,9 @@ export class Proxy {
       const left = fault ? fault.bytes - passed : Infinity;
       passed += data.length;
       if (data.length < left) return void client.write(data);
-      if (fault?.kind === "cut") client.write(data.subarray(0, left), end);
-      else {
-        client.write(data.subarray(0, left));
-        isSilent = true;
-      }
+      client.write(data.subarray(0, left));
+      isSilent = true;
+      if (fault?.kind === "cut") server.destroy();
     });
   }
 
