@@ -115,7 +115,7 @@ pub use store::{Commit, CommitSink, Health, Room, Store};
 pub use throttle::LogThrottle;
 pub use upgrade::{
     Answer, Decision, Endpoint, GuardedRequest, Handler, ProxyProtocol, Readiness, RequestContext,
-    RequestWait, SwitchingProtocols, Upgrade, UpgradeGuard, UpgradeMode, UpgradeTicket, screen,
+    RequestWait, StaticFile, SwitchingProtocols, Upgrade, UpgradeGuard, UpgradeMode, UpgradeTicket, screen,
 };
 
 /// The attribute for an `impl` of [`Store`], [`Room`], [`Identify`] or [`Authorize`].

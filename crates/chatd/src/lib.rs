@@ -20,6 +20,8 @@ mod log_filter;
 mod logs;
 mod lost_lines;
 mod metrics_recorder;
+#[path = "../../../apps/web/page/dist/files.rs"]
+mod page;
 mod reload;
 mod restart;
 mod retain;
@@ -347,6 +349,7 @@ fn endpoint(chat: &Chat, config: Config, storage: Storage) -> Endpoint {
         .trust_proxies(config.trusted_proxies())
         .allow_origins(config.allow_origin)
         .with_status_pages()
+        .with_files(page::FILES)
         .with_readiness(move || storage.readiness());
     if config.echo { endpoint.handler(echo::handler) } else { endpoint }
 }

@@ -21,6 +21,10 @@ impl Answer {
         Self { status, headers, body: body.into() }
     }
 
+    pub(super) fn with_parts(status: u16, headers: Vec<(&'static str, String)>, body: &'static [u8]) -> Self {
+        Self { status, headers, body: Bytes::from_static(body) }
+    }
+
     /// Returns a 204, which has no body.
     pub(super) fn empty() -> Self {
         Self { status: 204, headers: vec![("cache-control", "no-store".to_owned())], body: Bytes::new() }

@@ -1,13 +1,14 @@
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::{fmt, iter};
 
 use chat_proto::handshake::{Accept, OriginPolicy, Refusal, TrustedProxies, decide};
 use parking_lot::RwLock;
 
 use super::handler::{Handler, MakeHandler};
 use super::refused::Refused;
+use super::static_file::StaticFile;
 use super::status_pages::{Readiness, STATUS_PAGES};
 use crate::session::{Identification, Mechanism, Reservation};
 use crate::{
@@ -34,7 +35,8 @@ pub struct Endpoint {
     pub(super) path: Arc<str>,
     origins: Arc<RwLock<Arc<OriginPolicy>>>,
     mode: UpgradeMode,
-    has_status_pages: bool,
+    pub(super) has_status_pages: bool,
+    pub(super) files: &'static [StaticFile],
     pub(super) readiness: Option<Arc<dyn Fn() -> Readiness + Send + Sync>>,
     identification: Arc<Identification>,
     proxies: Arc<TrustedProxies>,
@@ -77,6 +79,7 @@ impl Endpoint {
             origins: Arc::default(),
             mode: UpgradeMode::default(),
             has_status_pages: false,
+            files: &[],
             readiness: None,
             proxies: Arc::default(),
             handler: None,
@@ -170,6 +173,30 @@ impl Endpoint {
         self
     }
 
+    /// Also serves files from memory. A file at the path of a status page replaces that page.
+    ///
+    /// ```
+    /// use chat_core::{Chat, Endpoint, StaticFile};
+    ///
+    /// const PAGE: StaticFile = StaticFile {
+    ///     path: "/",
+    ///     content_type: "text/html; charset=utf-8",
+    ///     content: b"<!doctype html><title>chat</title>",
+    ///     gzip: None,
+    ///     version: "1",
+    ///     is_immutable: false,
+    ///     headers: &[("content-security-policy", "default-src 'self'")],
+    /// };
+    ///
+    /// let endpoint = Endpoint::new(Chat::default()).with_files(&[PAGE]);
+    /// assert_eq!(endpoint.paths(), ["/ws", "/"]);
+    /// ```
+    #[must_use]
+    pub fn with_files(mut self, files: &'static [StaticFile]) -> Self {
+        self.files = files;
+        self
+    }
+
     /// Adds the host's readiness to `/readyz`.
     #[must_use]
     pub fn with_readiness(mut self, readiness: impl Fn() -> Readiness + Send + Sync + 'static) -> Self {
@@ -197,16 +224,22 @@ impl Endpoint {
 
     /// Returns the paths of the requests that are for the chat. [`handle`](Self::handle) passes all others on.
     pub fn paths(&self) -> Vec<&str> {
-        let pages = STATUS_PAGES.into_iter().filter(|page| self.has_status_pages && *page != &*self.path);
-        iter::once(&*self.path).chain(pages).collect()
+        let files = self.files.iter().map(|file| file.path);
+        let pages = STATUS_PAGES.into_iter().filter(|_| self.has_status_pages);
+        let mut paths = vec![&*self.path];
+        for path in files.chain(pages) {
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+        paths
     }
 
     /// Decides about a request. Without a [guard](RequestContext::guard), the chat cannot check the response that the
     /// client gets, and refuses each upgrade.
     pub async fn handle(&self, head: &RequestHead<'_>, context: &RequestContext<'_>) -> Decision {
         if head.path() != &*self.path {
-            let page = self.has_status_pages.then(|| self.page(head)).flatten();
-            return page.map_or(Decision::Pass, Decision::Answer);
+            return self.page(head).map_or(Decision::Pass, Decision::Answer);
         }
         let context = &self.with_client(head, context);
         if let Some(answer) = self.probe(head, context).await {

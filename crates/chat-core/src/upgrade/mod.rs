@@ -10,6 +10,7 @@ mod proxy_protocol;
 mod refused;
 mod request_wait;
 mod screen;
+mod static_file;
 mod status_pages;
 mod ticket;
 
@@ -21,5 +22,6 @@ pub use handler::Handler;
 pub use proxy_protocol::ProxyProtocol;
 pub use request_wait::RequestWait;
 pub use screen::screen;
+pub use static_file::StaticFile;
 pub use status_pages::Readiness;
 pub use ticket::{SwitchingProtocols, Upgrade, UpgradeTicket};

@@ -49,7 +49,8 @@ impl Readiness {
 impl Endpoint {
     /// Returns the page at the path of a request.
     pub(super) fn page(&self, head: &RequestHead<'_>) -> Option<Answer> {
-        if !STATUS_PAGES.contains(&head.path()) {
+        let file = self.files.iter().find(|file| file.path == head.path());
+        if file.is_none() && !(self.has_status_pages && STATUS_PAGES.contains(&head.path())) {
             return None;
         }
         if head.method != "GET" && head.method != "HEAD" {
@@ -57,6 +58,9 @@ impl Endpoint {
             let answer = Answer::new(refusal.status(), "application/json", refusal.body());
             let headers = [("allow", "GET, HEAD"), ("connection", "close")];
             return Some(answer.with_headers(headers.map(|(name, value)| (name, value.to_owned())).into()));
+        }
+        if let Some(file) = file {
+            return Some(file.answer(head));
         }
         Some(match head.path() {
             "/healthz" => Answer::new(200, "text/plain; charset=utf-8", "ok\n"),

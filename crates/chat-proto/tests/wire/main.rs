@@ -1,5 +1,6 @@
 //! The wire in both directions: what one side writes, the other side reads.
 
+mod asyncapi;
 mod commands;
 mod events;
 

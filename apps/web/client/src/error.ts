@@ -1,0 +1,30 @@
+/** The reason why a command was refused, or why a connection ended. */
+export class ChatError extends Error {
+  override readonly name = "ChatError";
+
+  /**
+   * @param code The code for programs: an error code or the reason of a close code of PROTOCOL.md, or one of the
+   * client's own: `closed`, `left`, `offline`, `queue_full`, `timeout`, `too_long`.
+   * @param message The text for people.
+   * @param details Further fields of the server's answer.
+   */
+  constructor(
+    readonly code: string,
+    message: string = code,
+    readonly details: ErrorDetails = {},
+  ) {
+    super(message);
+  }
+}
+
+/** The further fields of an error. */
+export interface ErrorDetails {
+  /** The close code, if the server closed the connection. */
+  readonly close?: number;
+  /** The HTTP status, if the server refused the connection. */
+  readonly status?: number;
+  /** The time after which a repeat may succeed, in ms. */
+  readonly retryAfter?: number;
+  /** The text or the object that the host service gave as its reason. */
+  readonly detail?: unknown;
+}

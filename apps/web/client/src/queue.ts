@@ -1,0 +1,190 @@
+import { ChatError } from "./error.js";
+import { now } from "./names.js";
+import { advised, backoff } from "./retry.js";
+import type { Command } from "./types.js";
+import type { CommandType, Events, WireEvent } from "./wire.js";
+
+/** The largest number of commands in flight. */
+const MAX_IN_FLIGHT = 16;
+
+/** The number of attempts for a command that the server refuses for now. */
+const MAX_ATTEMPTS = 10;
+
+/** The longest pause of all commands after one came too early, in ms. */
+const MAX_PAUSE = 1000;
+
+/** The longest wait before a command is sent again, in ms. */
+const MAX_WAIT = 60_000;
+
+/** Called once with the reply to a command, or with the reason why there is none. */
+export type Done = (error: ChatError | undefined, reply?: WireEvent) => void;
+
+/** The kind of a command, which decides how it waits. */
+export type Kind =
+  /** It waits while offline. Those of one room are sent one after the other. */
+  | "ordered"
+  /** It is rejected if no reply comes in time. */
+  | "timed"
+  /** A command of the client itself. It ends with the connection. */
+  | "own";
+
+interface Waiting {
+  readonly _command: { readonly type: CommandType; readonly room?: string };
+  readonly _frame: string;
+  readonly _kind: Kind;
+  readonly _done: Done;
+  readonly _timer: ReturnType<typeof setTimeout> | undefined;
+  _attempts: number;
+  _sent: boolean;
+  _notBefore: number;
+}
+
+/** The commands that wait to be sent or to be answered, in order. They survive the loss of a connection. */
+export interface Queue {
+  /** Returns the time since which the server has answered no command, in ms, or 0 if no command is in flight. */
+  _silence(): number;
+  /** Sets the bytes of the largest command. */
+  _setMaxFrame(bytes: number): void;
+  /** Adds a command. */
+  _add<T extends CommandType>(command: Command<T>, kind: Kind, done: Done): void;
+  /** Sends the commands whose time has come. */
+  _pump(): void;
+  /** Handles a reply. */
+  _reply(ref: string, event: WireEvent): void;
+  /** Returns true if an error says that a command came too early. Then fewer commands are sent at once. */
+  _refused(error: Events["error"]): boolean;
+  /** Handles the loss of the connection: what was sent must be sent again. */
+  _lost(): void;
+  /** Ends the commands of a room, or all. */
+  _reject(error: ChatError, room?: string): void;
+}
+
+/**
+ * Creates a queue.
+ *
+ * @param send Sends a frame.
+ * @param isReady Returns true if the server can take the commands of a room, or those without one.
+ * @param limit The largest number of commands, without those of the client itself.
+ * @param timeout The longest wait for the reply to a `timed` command, in ms.
+ */
+export function createQueue(
+  send: (frame: string) => void,
+  isReady: (room: string | undefined) => boolean,
+  limit: number,
+  timeout: number,
+): Queue {
+  const waiting = new Map<string, Waiting>();
+  /** The commands that the server does not know. */
+  const unknown = new Set<CommandType>();
+  let maxFrame = 16_384;
+  let refs = 0;
+  let inFlight = 0;
+  let progressAt = 0;
+  let window = MAX_IN_FLIGHT;
+  let pauseUntil = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+
+  function add<T extends CommandType>(command: Command<T>, kind: Kind, done: Done): void {
+    const ref = `${++refs}`;
+    const frame = JSON.stringify({ ...command, ref });
+    const refusal =
+      unknown.has(command.type) ? "unknown_type"
+      : kind !== "own" && waiting.size >= limit ? "queue_full"
+      : new TextEncoder().encode(frame).length > maxFrame ? "too_long"
+      : undefined;
+    if (refusal) return done(new ChatError(refusal));
+    waiting.set(ref, {
+      _command: command,
+      _frame: frame,
+      _kind: kind,
+      _done: done,
+      _timer: kind === "timed" ? setTimeout(() => end(ref, new ChatError("timeout")), timeout) : undefined,
+      _attempts: 0,
+      _sent: false,
+      _notBefore: 0,
+    });
+    pump();
+  }
+
+  function pump(): void {
+    clearTimeout(timer);
+    const time = now();
+    const rooms = new Set<string | undefined>();
+    let next = Infinity;
+    for (const command of waiting.values()) {
+      const { type, room } = command._command;
+      if (command._kind === "ordered") {
+        // The ordered commands of a room keep their order, also if the server refuses one of them for now.
+        if (rooms.has(room)) continue;
+        rooms.add(room);
+      }
+      if (command._sent || !isReady(type === "join" ? undefined : room)) continue;
+      const wait = Math.max(command._notBefore, pauseUntil) - time;
+      if (wait > 0) next = Math.min(next, wait);
+      else if (inFlight < window) {
+        command._sent = true;
+        if (!inFlight++) progressAt = time;
+        send(command._frame);
+      }
+    }
+    if (next < Infinity) timer = setTimeout(pump, next);
+  }
+
+  function reply(ref: string, event: WireEvent): void {
+    const command = waiting.get(ref);
+    if (!command?._sent) return;
+    progressAt = now();
+    if (event.type !== "error") {
+      window = Math.min(window + 1, MAX_IN_FLIGHT);
+      return end(ref, undefined, event);
+    }
+    const { code, message, detail, retry_after_ms: retryAfter = 0 } = event;
+    if (code === "unknown_type") unknown.add(command._command.type);
+    const isTemporary = refused(event) || code === "unavailable";
+    if (isTemporary && (command._kind === "own" || command._attempts < MAX_ATTEMPTS)) {
+      const wait = retryAfter || backoff(command._attempts++, 250, 2000);
+      command._notBefore = now() + Math.min(wait, MAX_WAIT);
+      command._sent = false;
+      inFlight--;
+      return pump();
+    }
+    end(ref, new ChatError(code, message, { detail, retryAfter: advised(retryAfter) }));
+  }
+
+  function refused({ code, retry_after_ms: wait = 0 }: Events["error"]): boolean {
+    if (code !== "rate_limited") return false;
+    window = 1;
+    pauseUntil = now() + Math.min(wait, MAX_PAUSE);
+    return true;
+  }
+
+  function end(ref: string, error: ChatError | undefined, event?: WireEvent): void {
+    const command = waiting.get(ref);
+    if (!command) return;
+    if (command._sent) inFlight--;
+    clearTimeout(command._timer);
+    waiting.delete(ref);
+    command._done(error, event);
+    pump();
+  }
+
+  return {
+    _silence: () => inFlight && now() - progressAt,
+    _setMaxFrame: (bytes) => (maxFrame = bytes),
+    _add: add,
+    _pump: pump,
+    _reply: reply,
+    _refused: refused,
+    _lost() {
+      inFlight = 0;
+      unknown.clear();
+      for (const [ref, command] of waiting) {
+        command._sent = false;
+        if (command._kind === "own") waiting.delete(ref);
+      }
+    },
+    _reject(error, room) {
+      for (const [ref, command] of waiting) if (!room || command._command.room === room) end(ref, error);
+    },
+  };
+}

@@ -1,0 +1,456 @@
+import type { ChatCore } from "./chat.js";
+import { ChatError } from "./error.js";
+import { Messages } from "./messages.js";
+import { now, random } from "./names.js";
+import { Outbox } from "./outbox.js";
+import { People } from "./people.js";
+import type { Kind } from "./queue.js";
+import { createSource } from "./source.js";
+import type { Command, JoinOptions, Page, Room, RoomEvents, RoomState, RoomStatus, SendOptions } from "./types.js";
+import { countUnread } from "./unread.js";
+import type { Body, CommandType, Cursor, Events, Mentions, Reply, Role, WireEvent } from "./wire.js";
+
+/** The largest number of messages on their way, and of failed ones. */
+const MAX_PENDING = 500;
+
+/** The pause before what could not be read is read again, in ms. */
+const READ_AGAIN = 1000;
+
+/** The largest number of events that are kept for a page on its way. */
+const MAX_LATE = 1000;
+
+/** The time between two announcements that this user types, in ms. */
+const TYPING_INTERVAL = 3000;
+
+type Entry = Extract<WireEvent, { type: "message" | "changed" }>;
+type Late = Extract<WireEvent, { type: "changed" | "presence" }>;
+type Fields<T extends CommandType> = Omit<Command<T>, "type" | "room">;
+type Done<T extends CommandType> = (error: ChatError | undefined, reply: Reply<T>) => void;
+
+/**
+ * The phase of a membership: `away` drops all entries until the reply to a `join`, `start` takes the next entry
+ * wherever it is, and `live` takes the entry after the cursor.
+ */
+type Phase = "away" | "start" | "live";
+
+/** A room with what its chat needs of it. */
+export interface ChatRoom extends Room {
+  /** Returns true if this connection is a member of the room. */
+  _isJoined(): boolean;
+  /** Returns true if the server can answer commands about the room. */
+  _isReady(): boolean;
+  /** Counts a user of the room. */
+  _enter(): void;
+  /** Joins the room on a new connection. */
+  _resume(): void;
+  /** Handles the loss of the connection. */
+  _lost(): void;
+  /** Handles an event that names the room. */
+  _handle(event: WireEvent): void;
+}
+
+/** Creates a room: its cursor in the log, and the state that follows from the entries up to there. */
+export function createRoom(chat: ChatCore, name: string, { last = 50, members = true }: JoinOptions): ChatRoom {
+  const messages = new Messages(chat._window);
+  const outbox = new Outbox();
+  const people = new People(() => source._touch());
+  let users = 0;
+  let status: RoomStatus = "joining";
+  /** The reason why the server refused the room. */
+  let refusal: ChatError | undefined;
+  let phase: Phase = "away";
+  /** The epoch is empty before the first `joined`. */
+  let cursor: Cursor = { epoch: "", seq: 0 };
+  let joined: Events["joined"] | undefined;
+  /** The end of the part of the log that was missed. What is held up to there must be read again. */
+  let suspect = 0;
+  /** The position up to which it was read again. */
+  let rereadTo = 0;
+  let isRereading = false;
+  let olderPage: Promise<boolean> | undefined;
+  /** The requests for pages on their way, and the events that arrived meanwhile: a page may not contain them. */
+  let reads = 0;
+  let late: Late[] = [];
+  /** The number of times that messages were dropped or became suspect. A page that was asked before is not used. */
+  let generation = 0;
+  /** The newest entry that this user has read. */
+  let marker = 0;
+  let typedAt = 0;
+  let role: Role | undefined;
+  let pins: readonly number[] = [];
+
+  const me = (): string | undefined => chat.state.user?.id;
+  const isJoined = (): boolean => phase !== "away";
+
+  const source = createSource<RoomState, RoomEvents>(() => ({
+    name,
+    status,
+    error: refusal,
+    messages: messages._all,
+    more: messages._more,
+    pending: outbox._all,
+    ...people._snapshot(me()),
+    read: marker,
+    ...countUnread(messages, marker, joined, me()),
+    role,
+    may: joined?.may,
+    pins,
+    cursor: cursor.epoch ? cursor : undefined,
+  }));
+
+  const room: ChatRoom = Object.assign(source, {
+    name,
+    send,
+    retry,
+    discard,
+    edit,
+    delete: remove,
+    react,
+    pin,
+    read,
+    older,
+    history,
+    search,
+    typing,
+    leave,
+    _isJoined: isJoined,
+    _isReady: () => isJoined() || status === "refused",
+    _enter: enter,
+    _resume: resume,
+    _lost: lost,
+    _handle: handle,
+  });
+
+  function send(body: string | Body, options: SendOptions = {}): Promise<Events["sent"]> {
+    if (outbox._all.length >= MAX_PENDING) return Promise.reject(new ChatError("queue_full"));
+    const key = options.key ?? random();
+    outbox._set({ at: Date.now(), ...options, key, body: toBody(body), state: "sending" });
+    typing(false);
+    return retry(key);
+  }
+
+  function retry(key: string): Promise<Events["sent"]> {
+    return new Promise((resolve, reject) => {
+      const message = outbox._get(key);
+      if (!message) return reject(new ChatError("no_message"));
+      const { at: _, state: __, error: ___, ...fields } = message;
+      outbox._set({ ...message, state: "sending", error: undefined });
+      ask("ordered", "send", fields as Fields<"send">, (error, sent) => {
+        if (error) {
+          outbox._fail(key, error);
+          reject(error);
+        } else {
+          outbox._sent(key, sent.seq);
+          outbox._advance(cursor.seq);
+          resolve(sent);
+        }
+        source._touch();
+      });
+      source._touch();
+    });
+  }
+
+  function discard(key: string): void {
+    outbox._delete(key);
+    source._touch();
+  }
+
+  function edit(seq: number, body: string | Body, options?: { mentions?: Mentions; rev?: number }): Promise<Events["done"]> {
+    return request("edit", { seq, body: toBody(body), ...options });
+  }
+
+  function remove(seq: number, reason?: string): Promise<Events["done"]> {
+    return request("delete", { seq, reason } as Fields<"delete">);
+  }
+
+  function react(seq: number, reaction: string, on = true): Promise<Events["done"]> {
+    return request("react", { seq, reaction: reaction.normalize("NFC"), on });
+  }
+
+  function pin(seq: number, on = true): Promise<Events["done"]> {
+    return request("pin", { seq, on });
+  }
+
+  async function read(seq = cursor.seq): Promise<void> {
+    if (seq <= marker) return;
+    marker = seq;
+    source._touch();
+    await request("read", { seq });
+  }
+
+  function older(limit = 50): Promise<boolean> {
+    olderPage ??= new Promise<boolean>((resolve, reject) => {
+      const load = (): void => {
+        if (!messages._more || messages._full) return resolve(messages._more);
+        const asked = generation;
+        const before = messages._first ?? cursor.seq + 1;
+        track("history", { before, limit }, (error, page) => {
+          if (error) return reject(error);
+          if (asked !== generation) return load();
+          messages._more = page.more;
+          messages._add(page.messages);
+          resolve(messages._more);
+        });
+      };
+      load();
+    }).finally(() => (olderPage = undefined));
+    return olderPage;
+  }
+
+  function history(range: Fields<"history"> = {}): Promise<Page> {
+    return request("history", range, "timed");
+  }
+
+  function search(query: string, range: { before?: number; limit?: number } = {}): Promise<Page> {
+    return request("search", { query, ...range }, "timed");
+  }
+
+  function typing(active = true): void {
+    const time = now();
+    // At the beginning and after a stop, `typedAt` is 0.
+    const isKnown = active ? typedAt && time - typedAt < TYPING_INTERVAL : !typedAt;
+    if (isKnown || !isJoined()) return;
+    typedAt = active ? time : 0;
+    chat._send(JSON.stringify({ type: "typing", room: name, active }));
+  }
+
+  function leave(): void {
+    users--;
+    // A component that is shown again at once keeps its room.
+    setTimeout(() => {
+      if (users > 0 || status === "left") return;
+      chat._remove(room);
+      end("left");
+      people._clear();
+    });
+  }
+
+  /** Counts a user of this room. */
+  function enter(): void {
+    if (!users++ && !isJoined()) resume();
+  }
+
+  /** Joins the room on this connection: from the cursor on, or with the newest messages. */
+  function resume(): void {
+    if (chat.status !== "online") return;
+    const after = cursor.epoch ? cursor : undefined;
+    end(after ? "resuming" : "joining");
+    const from = (after ? { after } : { last }) as Fields<"join">;
+    ask("own", "join", from, (error, reply) => {
+      if (!error) return handleJoined(reply, after);
+      if (error.code === "bad_cursor" && after) {
+        // The log has lost entries that this client has seen.
+        cursor = { epoch: "", seq: 0 };
+        return resume();
+      }
+      end("refused", error);
+      chat._queue._reject(error, name);
+    });
+  }
+
+  /** Handles the loss of the connection. */
+  function lost(): void {
+    end(status === "live" ? "resuming" : status, refusal);
+  }
+
+  /** Handles an event that names this room. */
+  function handle(event: WireEvent): void {
+    switch (event.type) {
+      case "message":
+      case "changed":
+        return handleEntry(event);
+      case "gap":
+        return handleGap(event);
+      case "presence":
+        keepLate(event);
+        people._presence(event);
+        break;
+      case "occupancy":
+        if (people._occupancy(event)) loadMembers();
+        break;
+      case "typing":
+        people._typing(event);
+        break;
+      case "read":
+        if (event.user.id === me()) marker = Math.max(marker, event.seq);
+        break;
+      case "role":
+        if (event.user.id === me()) role = event.role;
+        break;
+      default:
+        // Later versions add entries. The cursor must move over those too.
+        if (!event.ref && "seq" in event && "at" in event) advance(event.seq);
+        return;
+    }
+    source._emit(event.type, event as never);
+    source._touch();
+  }
+
+  function handleJoined(reply: Events["joined"], after: Cursor | undefined): void {
+    const { epoch, seq, first } = reply;
+    const isSameLog = after?.epoch === epoch;
+    joined = reply;
+    phase = "live";
+    marker = reply.read ?? (isSameLog ? marker : after ? 0 : seq);
+    role = reply.role;
+    pins = reply.pins ?? pins;
+    if (!isSameLog) {
+      // What is held belongs to another log. A new log is read from its beginning.
+      const start = after ? 0 : Math.max(seq - last, first - 1);
+      if (start < seq && !after) phase = "start";
+      forget(start >= first);
+      cursor = { epoch, seq: start };
+      outbox._advance(Infinity);
+    }
+    people._joined(reply);
+    settle();
+    source._emit("joined", reply);
+    if (after) source._emit("resumed", { room: name, after, seq, recovered: reply.recovered });
+    loadMembers();
+    readAgain();
+    chat._queue._pump();
+  }
+
+  function handleEntry(entry: Entry): void {
+    if (entry.type === "changed") keepLate(entry);
+    if (!advance(entry.seq)) return;
+    if (entry.type === "message") {
+      messages._append(entry);
+      people._typing({ user: entry.user, active: false });
+      if (entry.key !== undefined && entry.user.id === me()) outbox._delete(entry.key);
+    } else {
+      const { what, target } = entry;
+      messages._change(entry);
+      if (what === "pinned" || what === "deleted") {
+        const others = pins.filter((pin) => pin !== target);
+        pins = what === "pinned" && entry.pinned ? [...others, target] : others;
+      }
+    }
+    source._emit(entry.type, entry as never);
+  }
+
+  /** Moves the cursor to an entry. Returns false if the entry was handled before. */
+  function advance(seq: number): boolean {
+    if (!isJoined()) return false;
+    if (phase === "live" && seq !== cursor.seq + 1) {
+      if (seq <= cursor.seq) return false;
+      // No server leaves a hole without a `gap`. If one does, the log is read as after a `gap`.
+      miss(seq - 1);
+    }
+    move(seq);
+    return true;
+  }
+
+  function handleGap(gap: Extract<WireEvent, { type: "gap" }>): void {
+    // A `gap` is always of the epoch of `joined`.
+    if (!isJoined() || (phase === "live" && gap.to <= cursor.seq)) return;
+    miss(gap.to);
+    move(gap.to);
+    source._emit("gap", gap);
+  }
+
+  function move(seq: number): void {
+    phase = "live";
+    cursor = { epoch: cursor.epoch, seq };
+    outbox._advance(seq);
+    settle();
+  }
+
+  /** Handles that the entries up to `to` do not arrive. Among them may be changes of every message that is held. */
+  function miss(to: number): void {
+    const { _all, _first, _limit } = messages;
+    if (!_first || to - (_all.at(-1)?.seq ?? 0) > _limit) return forget(to >= (joined?.first ?? 0));
+    generation++;
+    suspect = to;
+    rereadTo = _first - 1;
+    readAgain();
+  }
+
+  function forget(more: boolean): void {
+    generation++;
+    suspect = 0;
+    messages._clear(more);
+  }
+
+  /** Reads the next page of what is suspect. */
+  function readAgain(): void {
+    if (isRereading || !suspect || !isJoined()) return;
+    isRereading = true;
+    const asked = generation;
+    track("history", { after: rereadTo, limit: 200 }, (error, page) => {
+      isRereading = false;
+      if (error) {
+        setTimeout(() => readAgain(), READ_AGAIN);
+        return;
+      }
+      // If more was missed meanwhile, all is read from the beginning.
+      if (asked === generation) {
+        const to = Math.min((page.more && page.messages.at(-1)?.seq) || Infinity, suspect);
+        messages._replace(rereadTo, to, page.messages.filter((message) => message.seq <= to));
+        rereadTo = to;
+        if (to === suspect) suspect = 0;
+      }
+      readAgain();
+      settle();
+    });
+  }
+
+  function loadMembers(): void {
+    if (!members || people._mode === "count") return;
+    track("members", { limit: 1000 }, (error, reply) => {
+      if (!error) people._list(reply);
+    });
+  }
+
+  /** Reads something that a later event may change: such an event is applied again after the reply. */
+  function track<T extends CommandType>(type: T, fields: Fields<T>, done: Done<T>): void {
+    reads++;
+    ask("timed", type, fields, (error, reply) => {
+      done(error, reply);
+      for (const event of late) {
+        if (event.type === "changed") messages._change(event);
+        else people._presence(event);
+      }
+      if (!--reads) late = [];
+      source._touch();
+    });
+  }
+
+  function keepLate(event: Late): void {
+    if (reads && late.push(event) > MAX_LATE) {
+      late = [];
+      miss(cursor.seq);
+    }
+  }
+
+  function ask<T extends CommandType>(kind: Kind, type: T, fields: Fields<T>, done: Done<T>): void {
+    const command = { type, room: name, ...fields } as unknown as Command<T>;
+    if (refusal && kind !== "own") done(refusal, undefined as never);
+    else chat._add(command, kind, done as never);
+  }
+
+  function request<T extends CommandType>(type: T, fields: Fields<T>, kind: Kind = "ordered"): Promise<Reply<T>> {
+    return new Promise((resolve, reject) =>
+      ask(kind, type, fields, (error, reply) => (error ? reject(error) : resolve(reply))),
+    );
+  }
+
+  function end(to: RoomStatus, error?: ChatError): void {
+    status = to;
+    refusal = error;
+    phase = "away";
+    typedAt = 0;
+    source._touch();
+  }
+
+  /** Becomes live when everything up to the reply to `join` is here. */
+  function settle(): void {
+    const isBehind = suspect || cursor.seq < (joined?.seq ?? 0);
+    if (isJoined() && !isBehind) status = "live";
+    source._touch();
+  }
+
+  return room;
+}
+
+const toBody = (body: string | Body): Body => (typeof body === "string" ? { text: body } : body);

@@ -1,0 +1,40 @@
+import { roomName } from "@chat-core/client";
+import { Cell } from "./store.ts";
+
+/** The room, and perhaps the message, that the address names: `#lobby` or `#lobby:42`. */
+export interface Place {
+  readonly room: string;
+  readonly seq?: number;
+}
+
+function read(): Place | undefined {
+  let hash: string;
+  try {
+    hash = decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return undefined;
+  }
+  const [name = "", seq] = hash.split(":");
+  const room = roomName(name.trim());
+  if (room === "") return undefined;
+  return seq !== undefined && /^\d{1,15}$/.test(seq) ? { room, seq: Number(seq) } : { room };
+}
+
+export const place = new Cell<Place | undefined>(read());
+
+addEventListener("hashchange", () => place.set(read()));
+
+export function link(room: string, seq?: number): string {
+  return `#${encodeURIComponent(room)}${seq === undefined ? "" : `:${seq}`}`;
+}
+
+/** The complete address of a room or a message, for the clipboard. */
+export function address(room: string, seq?: number): string {
+  return new URL(link(room, seq), location.href).href;
+}
+
+export function visit(room: string, seq?: number): void {
+  const hash = link(room, seq);
+  if (location.hash === hash) place.set(read());
+  else location.hash = hash;
+}

@@ -1,0 +1,64 @@
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { settings } from "../model/settings.ts";
+import { countUnread, knownRooms } from "../model/known.ts";
+import { visit } from "../model/place.ts";
+import { useSession, useTexts } from "../ui/context.ts";
+import { useSource } from "../ui/hooks.ts";
+
+/** Tells of new messages where the list cannot: to screen readers, in the title, and in notifications by choice. */
+export function Announcer({ current }: { readonly current: string }): JSX.Element {
+  const t = useTexts();
+  const session = useSession();
+  const names = useSource(knownRooms);
+  const [said, setSaid] = useState("");
+
+  useEffect(() => {
+    const ends = names.flatMap((name) => {
+      const room = session.open(name);
+      // What a join replays is on the screen, and would be too much to read aloud.
+      let replayed = room.state.cursor?.seq ?? 0;
+      return [
+        room.on("joined", ({ seq }) => {
+          replayed = seq;
+        }),
+        room.subscribe(() => showCount()),
+        room.on("message", ({ seq, user, body, deleted }) => {
+          if (seq <= replayed || user.id === session.me || deleted !== undefined) return;
+          const text = body?.text ?? t.unknownBody;
+          if (name === current) setSaid(t.said(user.name, text));
+          if (document.visibilityState === "hidden") notify(name, user.name, text);
+        }),
+      ];
+    });
+    ends.push(session.seen.cursors.subscribe(() => showCount()));
+    function showCount(): void {
+      const counts = names.map((name) => {
+        const { state } = session.open(name);
+        const seen = session.seen.of(state);
+        return seen === undefined ? 0 : countUnread(state.messages, seen, session.me);
+      });
+      const sum = counts.reduce((all, count) => all + count, 0);
+      document.title = `${sum === 0 ? "" : `(${sum > 99 ? "99+" : sum}) `}${current} · ${t.appName}`;
+    }
+    return () => {
+      for (const end of ends) end();
+    };
+  }, [names, current, t]);
+
+  return (
+    <div class="hidden" aria-live="polite">
+      {said}
+    </div>
+  );
+}
+
+function notify(room: string, name: string, text: string): void {
+  if (!settings.state.notify || !("Notification" in window) || Notification.permission !== "granted") return;
+  // The tag lets a newer message replace the older one of the room.
+  const shown = new Notification(`${name} · ${room}`, { body: text, tag: room });
+  shown.addEventListener("click", () => {
+    window.focus();
+    visit(room);
+  });
+}

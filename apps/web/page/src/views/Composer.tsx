@@ -1,0 +1,141 @@
+import type { Message, Room } from "@chat-core/client";
+import type { JSX } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { bytes } from "../model/format.ts";
+import { tab, text as storedText } from "../model/memory.ts";
+import { useTexts } from "../ui/context.ts";
+import { Icon, IconButton } from "../ui/icons.tsx";
+import { EmojiPicker } from "./EmojiPicker.tsx";
+
+/** The purpose of the text field, if it is not a new message. */
+export type Mode = { readonly edit: Message } | { readonly reply: Message } | undefined;
+
+interface Props {
+  readonly room: Room;
+  readonly maxBytes: number;
+  readonly mode: Mode;
+  readonly isOffline: boolean;
+  readonly onDone: (wasSent: boolean) => void;
+  /** The user moves from the empty field to the messages. */
+  readonly onLeaveUp: () => void;
+}
+
+/** On a screen keyboard, Enter is a new line, and the button sends. */
+const hasScreenKeyboard = () => matchMedia("(pointer: coarse) and (hover: none)").matches;
+
+export function Composer({ room, maxBytes, mode, isOffline, onDone, onLeaveUp }: Props): JSX.Element {
+  const t = useTexts();
+  const draftKey = `draft.${room.name}`;
+  const [text, setText] = useState(() => storedText(tab.read(draftKey)) ?? "");
+  const [hasPicker, setPicker] = useState(false);
+  const field = useRef<HTMLTextAreaElement>(null);
+  const edited = mode !== undefined && "edit" in mode ? mode.edit : undefined;
+  const replied = mode !== undefined && "reply" in mode ? mode.reply : undefined;
+
+  useEffect(() => {
+    if (edited !== undefined) setText(edited.body?.text ?? "");
+    if (mode !== undefined) field.current?.focus();
+  }, [mode]);
+
+  useLayoutEffect(() => {
+    const element = field.current;
+    if (element === null) return;
+    element.style.height = "auto";
+    element.style.height = `${element.scrollHeight}px`;
+  }, [text]);
+
+  const change = (value: string) => {
+    setText(value);
+    if (edited !== undefined) return;
+    tab.write(draftKey, value === "" ? null : value);
+    room.typing(value.trim() !== "");
+  };
+
+  const left = maxBytes - bytes(text);
+  const canSend = text.trim() !== "" && left >= 0;
+
+  const send = () => {
+    if (!canSend) return;
+    const body = text.trimEnd();
+    // A failure stays visible at the message, with a button to try again.
+    const ignore = () => undefined;
+    if (edited !== undefined) room.edit(edited.seq, body).catch(ignore);
+    else {
+      room.send(body, replied === undefined ? {} : { reply_to: replied.seq }).catch(ignore);
+      room.typing(false);
+      tab.write(draftKey, null);
+    }
+    setText("");
+    onDone(edited === undefined);
+    field.current?.focus();
+  };
+
+  const cancel = () => {
+    if (edited !== undefined) setText("");
+    onDone(false);
+  };
+
+  const onKeyDown = (event: KeyboardEvent) => {
+    // Enter that ends a composition chooses a syllable. Safari reports it after the composition, with key code 229.
+    if (event.isComposing || event.keyCode === 229) return;
+    if (event.key === "Enter" && !event.shiftKey && !event.altKey && !hasScreenKeyboard()) {
+      event.preventDefault();
+      send();
+    } else if (event.key === "Escape" && mode !== undefined) {
+      event.stopPropagation();
+      cancel();
+    } else if (event.key === "ArrowUp" && text === "") {
+      event.preventDefault();
+      onLeaveUp();
+    }
+  };
+
+  const insert = (emoji: string) => {
+    const element = field.current;
+    if (element === null) return;
+    element.focus();
+    element.setRangeText(emoji, element.selectionStart, element.selectionEnd, "end");
+    change(element.value);
+  };
+
+  return (
+    <form
+      class="composer"
+      onSubmit={(event) => {
+        event.preventDefault();
+        send();
+      }}
+    >
+      {mode !== undefined && (
+        <div class="composer-mode">
+          <Icon name={edited === undefined ? "reply" : "edit"} />
+          <span class="clip">{edited === undefined ? t.replyTo(replied?.user.name ?? "") : t.editing}</span>
+          <IconButton icon="close" label={t.cancel} onClick={cancel} />
+        </div>
+      )}
+      <div class="composer-field">
+        <textarea
+          ref={field}
+          rows={1}
+          value={text}
+          dir="auto"
+          placeholder={t.write(room.name)}
+          aria-label={t.write(room.name)}
+          aria-describedby="composer-note"
+          onInput={({ currentTarget }) => change(currentTarget.value)}
+          onKeyDown={onKeyDown}
+          enterkeyhint="send"
+          id="composer"
+        />
+        <IconButton icon="smile" label={t.emoji} pressed={hasPicker} onClick={() => setPicker(!hasPicker)} />
+        <button type="submit" class="send" aria-label={edited === undefined ? t.send : t.save} disabled={!canSend}>
+          <Icon name={edited === undefined ? "send" : "check"} />
+        </button>
+      </div>
+      {hasPicker && <EmojiPicker onPick={insert} onClose={() => setPicker(false)} />}
+      <p id="composer-note" class={left < 0 ? "composer-note bad" : "composer-note"} role="status">
+        {left < 0 ? t.tooLong(-left) : left < 400 ? t.bytesLeft(left) : isOffline ? t.offlineNote : ""}
+      </p>
+    </form>
+  );
+}

@@ -1,0 +1,176 @@
+import type { Message, Room, RoomState } from "@chat-core/client";
+import type { JSX } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { address, place } from "../model/place.ts";
+import { panel, toggle } from "../model/panel.ts";
+import { notice } from "../model/notice.ts";
+import { useSession, useTexts } from "../ui/context.ts";
+import { useSource } from "../ui/hooks.ts";
+import { Avatar } from "../ui/Avatar.tsx";
+import { IconButton } from "../ui/icons.tsx";
+import { Banner } from "./Banner.tsx";
+import { Composer, type Mode } from "./Composer.tsx";
+import { HoodPanel } from "./HoodPanel.tsx";
+import { type ListHandle, MessageList } from "./MessageList.tsx";
+import type { Actions } from "./MessageRow.tsx";
+import { PeoplePanel } from "./PeoplePanel.tsx";
+import { SearchPanel } from "./SearchPanel.tsx";
+
+interface Props {
+  readonly room: Room;
+  readonly onMenu: () => void;
+}
+
+/** One room: its header, its messages, its text field, and the panel beside them. */
+export function Conversation({ room, onMenu }: Props): JSX.Element {
+  const t = useTexts();
+  const session = useSession();
+  const state = useSource(room);
+  const chat = useSource(session.chat);
+  const shown = useSource(panel);
+  const target = useSource(place)?.seq;
+  const list = useRef<ListHandle>(null);
+  const [mode, setMode] = useState<Mode>();
+  const isOnline = chat.status === "online";
+
+  // The list starts when the room is complete, because the first view depends on what is unread.
+  const [isReady, setReady] = useState(state.status === "live");
+  useEffect(() => {
+    if (state.status === "live") setReady(true);
+  }, [state.status]);
+  const seenAtFirst = useMemo(() => (isReady ? firstSeen() : undefined), [isReady]);
+  function firstSeen(): number | undefined {
+    const seen = session.seen.of(state);
+    // Everything in a room that this browser opens for the first time counts as seen.
+    if (seen === undefined) session.seen.mark(state);
+    return seen;
+  }
+
+  useEffect(() => {
+    if (target !== undefined) list.current?.goTo(target);
+  }, [target]);
+
+  const actions = useMemo(() => actionsOf(room, state.may, setMode, list, t.linkCopied), [room, state.may, t]);
+  return (
+    <div class="conversation">
+      <main class="main">
+        <header class="bar">
+          <IconButton icon="menu" label={t.openRooms} class="menu-button" onClick={onMenu} />
+          <div class="bar-title">
+            <h1 class="clip" dir="auto">
+              {room.name}
+            </h1>
+          </div>
+          <button
+            type="button"
+            class="people-button"
+            aria-pressed={shown === "people"}
+            aria-label={`${t.people}: ${state.count}`}
+            title={t.peopleHere(state.count)}
+            onClick={() => toggle("people")}
+          >
+            <span class="faces" aria-hidden="true">
+              {state.members.slice(0, 3).map((user) => (
+                <Avatar key={user.id} user={user} small />
+              ))}
+            </span>
+            {state.count}
+          </button>
+          <IconButton icon="search" label={t.search} shortcut="Ctrl K" pressed={shown === "search"} onClick={() => toggle("search")} />
+          <IconButton
+            icon="link"
+            label={t.copyLink}
+            class="wide-only"
+            onClick={() => copy(address(room.name), t.linkCopied)}
+          />
+          <IconButton icon="hood" label={t.hood} shortcut="Ctrl ." pressed={shown === "hood"} onClick={() => toggle("hood")} />
+        </header>
+        <Banner room={state} />
+        {isReady ? (
+          <MessageList
+            room={room}
+            state={state}
+            me={chat.user}
+            actions={actions}
+            isOnline={isOnline}
+            target={target}
+            handle={list}
+            seenAtFirst={seenAtFirst}
+          />
+        ) : (
+          <Waiting state={state} />
+        )}
+        <p class="typing" aria-live="off">
+          {state.typing.length > 0 && (
+            <>
+              <span class="dots" aria-hidden="true">
+                <i />
+                <i />
+                <i />
+              </span>
+              <span class="clip">{t.typing(state.typing.map(({ name }) => name))}</span>
+            </>
+          )}
+        </p>
+        <Composer
+          room={room}
+          maxBytes={chat.limits?.max_body ?? 4096}
+          mode={mode}
+          isOffline={!isOnline}
+          onDone={() => setMode(undefined)}
+          onLeaveUp={() => list.current?.focusLast()}
+        />
+      </main>
+      {shown === "people" && <PeoplePanel state={state} me={chat.user?.id ?? ""} />}
+      {shown === "search" && <SearchPanel key={room.name} room={room} />}
+      {shown === "hood" && <HoodPanel room={room.name} />}
+    </div>
+  );
+}
+
+function Waiting({ state }: { readonly state: RoomState }): JSX.Element {
+  const t = useTexts();
+  return (
+    <div class="list waiting">
+      {state.status === "refused" ? (
+        <p role="alert">
+          {t.refused} {state.error !== undefined && t.refusal(state.error.code)}
+        </p>
+      ) : (
+        <p>{t.joining}</p>
+      )}
+    </div>
+  );
+}
+
+function copy(text: string, done: string): void {
+  // A page without TLS on another machine has no clipboard.
+  if (navigator.clipboard === undefined) notice.set(text);
+  else void navigator.clipboard.writeText(text).then(() => notice.set(done));
+}
+
+function actionsOf(
+  room: Room,
+  may: readonly string[] | undefined,
+  setMode: (mode: Mode) => void,
+  list: { readonly current: ListHandle | null },
+  copied: string,
+): Actions {
+  const ignore = () => undefined;
+  const offered = new Set(may);
+  return {
+    copyLink: ({ seq }: Message) => copy(address(room.name, seq), copied),
+    retry: (key) => void room.retry(key).catch(ignore),
+    discard: (key) => room.discard(key),
+    goTo: (seq) => list.current?.goTo(seq),
+    ...(offered.has("edit") && {
+      reply: (message: Message) => setMode({ reply: message }),
+      edit: (message: Message) => setMode({ edit: message }),
+    }),
+    ...(offered.has("delete") && { remove: ({ seq }: Message) => void room.delete(seq).catch(ignore) }),
+    ...(offered.has("react") && {
+      react: ({ seq }: Message, reaction: string, on: boolean) => void room.react(seq, reaction, on).catch(ignore),
+    }),
+    ...(offered.has("pin") && { pin: ({ seq }: Message, on: boolean) => void room.pin(seq, on).catch(ignore) }),
+  };
+}

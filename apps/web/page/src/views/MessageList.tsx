@@ -1,0 +1,220 @@
+import type { Room, RoomState, User } from "@chat-core/client";
+import type { JSX } from "preact";
+import { useEffect, useImperativeHandle, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import type { Ref } from "preact";
+import { countUnread } from "../model/known.ts";
+import { isRecord, tab } from "../model/memory.ts";
+import { type Row, buildRows } from "../model/rows.ts";
+import { Timeline } from "../model/timeline.ts";
+import { type Anchor, VirtualList } from "../ui/VirtualList.tsx";
+import { useSession, useTexts } from "../ui/context.ts";
+import { useIsWatched, useSource } from "../ui/hooks.ts";
+import { IconButton } from "../ui/icons.tsx";
+import { Intro } from "./Intro.tsx";
+import { type Actions, MessageRow } from "./MessageRow.tsx";
+
+export interface ListHandle {
+  readonly goTo: (seq: number) => void;
+  readonly goToEnd: () => void;
+  readonly focusLast: () => void;
+}
+
+interface Props {
+  readonly room: Room;
+  readonly state: RoomState;
+  readonly me: User | undefined;
+  readonly actions: Actions;
+  readonly isOnline: boolean;
+  readonly target: number | undefined;
+  readonly handle: Ref<ListHandle>;
+  /** The last entry that was seen when the room was opened. */
+  readonly seenAtFirst: number | undefined;
+}
+
+const keyOf = ({ key }: Row) => key;
+
+/** About 24 px for each line of text, and the space for a name. A measured height replaces it. */
+function estimate({ message, pending, isHead, startsDay }: Row, width: number): number {
+  const text = (message?.body ?? pending?.body)?.text ?? "";
+  const lines = Math.ceil((text.length * 8) / Math.max(200, Math.min(width - 88, 736))) || 1;
+  return lines * 23 + (isHead ? 34 : 4) + (startsDay ? 48 : 0);
+}
+
+/** The place in the room where this tab was, for a reload. */
+function storedPlace(room: string): { readonly seq: number; readonly top: number } | undefined {
+  const stored = tab.read(`place.${room}`);
+  if (!isRecord(stored)) return undefined;
+  const { seq, top } = stored;
+  return typeof seq === "number" && typeof top === "number" ? { seq, top } : undefined;
+}
+
+export function MessageList(props: Props): JSX.Element {
+  const { room, state, me, actions, isOnline, target, handle, seenAtFirst } = props;
+  const t = useTexts();
+  const session = useSession();
+  const timeline = useMemo(() => new Timeline(room), [room]);
+  useEffect(() => () => timeline.end(), [timeline]);
+  const { messages, older, newer } = useSource(timeline.state);
+  const [freshAfter, setFreshAfter] = useState(seenAtFirst);
+  const [isAtEnd, setAtEnd] = useState(true);
+  const [initial, setInitial] = useState<Anchor>();
+  const [revealed, setRevealed] = useState<number>();
+  const list = useRef<VirtualList<Row>>(null);
+  const isWatched = useIsWatched();
+
+  const pending = newer ? [] : state.pending;
+  const rows = useMemo(
+    () => buildRows({ messages, pending, me, freshAfter }),
+    [messages, pending, me, freshAfter],
+  );
+  const rowOf = (seq: number) => rows.find(({ message }) => message?.seq === seq);
+
+  // The first view: a message that the address names, the place before a reload, the first unread message, or the end.
+  useEffect(() => {
+    const place = target === undefined ? storedPlace(room.name) : undefined;
+    const seq = target ?? place?.seq;
+    const fallBack = () => {
+      const fresh = rows.find(({ isFresh }) => isFresh);
+      setInitial(fresh === undefined ? { at: "end" } : { at: "row", key: fresh.key, top: 96 });
+    };
+    if (seq === undefined) return fallBack();
+    timeline
+      .goTo(seq)
+      .then((isFound) => {
+        const row = buildRows({ ...timeline.state.state, pending: [], me, freshAfter }).find(
+          ({ message }) => message?.seq === seq,
+        );
+        if (!isFound || row === undefined) return fallBack();
+        setInitial({ at: "row", key: row.key, top: place?.top ?? 160 });
+        setAtEnd(false);
+        if (target !== undefined) setRevealed(target);
+      })
+      .catch(fallBack);
+  }, [timeline]);
+
+  // What the user watches at the end of the list is seen.
+  const isSeeing = isWatched && isAtEnd && !newer && initial !== undefined && state.status === "live";
+  useLayoutEffect(() => {
+    if (!isSeeing) return;
+    session.seen.mark(state);
+    if (state.may?.includes("read") && state.unread > 0) void room.read().catch(() => undefined);
+  }, [isSeeing, state.cursor]);
+
+  // Messages that come while the user looks elsewhere get the line.
+  useEffect(() => {
+    if (!isSeeing && initial !== undefined) {
+      const seen = session.seen.of(state);
+      setFreshAfter((present) => (countUnread(messages, seen ?? 0, me?.id ?? "") === 0 ? seen : present));
+    }
+  }, [isSeeing]);
+
+  // The user's own message is an answer to all above it.
+  const sends = state.pending.length;
+  useEffect(() => {
+    if (sends === 0) return;
+    setFreshAfter(undefined);
+    timeline.goToNewest();
+    list.current?.go({ at: "end" });
+  }, [sends]);
+
+  const goTo = async (seq: number) => {
+    if (!(await timeline.goTo(seq).catch(() => false))) return;
+    setRevealed(seq);
+  };
+  const goToEnd = () => {
+    timeline.goToNewest();
+    setRevealed(undefined);
+    list.current?.go({ at: "end" });
+  };
+  useLayoutEffect(() => {
+    const row = revealed === undefined ? undefined : rowOf(revealed);
+    if (row !== undefined) list.current?.reveal(row.key);
+  }, [revealed]);
+
+  const focusRow = (index: number) => {
+    const row = rows[index];
+    if (row !== undefined) list.current?.show(row.key)?.focus();
+  };
+  useImperativeHandle(handle, () => ({
+    goTo: (seq) => {
+      // The same message again is a wish to see it again.
+      setRevealed(undefined);
+      void goTo(seq);
+    },
+    goToEnd,
+    focusLast: () => focusRow(rows.length - 1),
+  }));
+
+  const onKeyDown = (event: KeyboardEvent) => {
+    const focused = event.target;
+    if (!(focused instanceof HTMLElement) || !focused.matches(".row")) return;
+    const index = rows.findIndex(({ key }) => key === focused.dataset["key"]);
+    const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    if (step !== undefined) {
+      event.preventDefault();
+      if (index + step >= rows.length) document.getElementById("composer")?.focus();
+      else focusRow(index + step);
+    }
+  };
+
+  const latest = useRef({ rows, anchor: initial });
+  latest.current.rows = rows;
+  latest.current.anchor ??= initial;
+  const onAnchor = (anchor: Anchor) => {
+    setAtEnd(anchor.at === "end");
+    latest.current.anchor = anchor;
+  };
+  useEffect(() => {
+    const keep = () => {
+      const { rows, anchor } = latest.current;
+      const message = anchor?.at === "row" ? rows.find(({ key }) => key === anchor.key)?.message : undefined;
+      const place = anchor?.at === "row" && message !== undefined ? { seq: message.seq, top: anchor.top } : null;
+      tab.write(`place.${room.name}`, place);
+    };
+    addEventListener("pagehide", keep);
+    return () => {
+      removeEventListener("pagehide", keep);
+      keep();
+    };
+  }, [room]);
+  const find = useMemo(
+    () => (seq: number) => latest.current.rows.find(({ message }) => message?.seq === seq)?.message,
+    [],
+  );
+
+  const seen = session.seen.of(state) ?? 0;
+  const waiting = isAtEnd && !newer ? 0 : countUnread(state.messages, seen, me?.id ?? "");
+  if (initial === undefined) return <div class="list" />;
+  return (
+    <div class="list-frame" onKeyDown={onKeyDown}>
+      <VirtualList
+        handle={list}
+        rows={rows}
+        keyOf={keyOf}
+        estimate={estimate}
+        initial={initial}
+        label={t.messages(room.name)}
+        header={older ? <p class="list-note">{t.loadingOlder}</p> : <Intro room={room.name} isNew={messages.length < 12} />}
+        onAnchor={onAnchor}
+        onNear={(end) => (end === "start" ? timeline.loadOlder() : timeline.loadNewer())}
+        render={(row) => (
+          <MessageRow
+            row={row}
+            me={me?.id ?? ""}
+            t={t}
+            actions={actions}
+            isOnline={isOnline}
+            isTarget={revealed !== undefined && row.message?.seq === revealed}
+            find={find}
+          />
+        )}
+      />
+      {(!isAtEnd || newer) && (
+        <div class="to-end">
+          {waiting > 0 && <span class="badge">{waiting > 99 ? "99+" : waiting}</span>}
+          <IconButton icon="down" label={waiting > 0 ? `${t.toNewest}: ${t.unread(waiting)}` : t.toNewest} onClick={goToEnd} />
+        </div>
+      )}
+    </div>
+  );
+}

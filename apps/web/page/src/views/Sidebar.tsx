@@ -1,0 +1,135 @@
+import type { Room } from "@chat-core/client";
+import { roomName } from "@chat-core/client";
+import type { JSX } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { countUnread, forget, knownRooms } from "../model/known.ts";
+import { link, visit } from "../model/place.ts";
+import { useSession, useTexts } from "../ui/context.ts";
+import { useSource } from "../ui/hooks.ts";
+import { Avatar } from "../ui/Avatar.tsx";
+import { IconButton } from "../ui/icons.tsx";
+
+interface Props {
+  readonly current: string;
+  readonly isOpen: boolean;
+  readonly onClose: () => void;
+  readonly onSettings: () => void;
+  readonly onShortcuts: () => void;
+}
+
+/** The rooms that this browser knows, and the user. */
+export function Sidebar({ current, isOpen, onClose, onSettings, onShortcuts }: Props): JSX.Element {
+  const t = useTexts();
+  const session = useSession();
+  const names = useSource(knownRooms);
+  const { user, status } = useSource(session.chat);
+  const [isAdding, setAdding] = useState(false);
+  return (
+    <nav class={isOpen ? "sidebar open" : "sidebar"} aria-label={t.rooms}>
+      <header class="bar">
+        <h2 class="side-title">{t.rooms}</h2>
+        <IconButton icon="plus" label={t.addRoom} pressed={isAdding} onClick={() => setAdding(!isAdding)} />
+        <IconButton icon="close" label={t.closeRooms} class="menu-button" onClick={onClose} />
+      </header>
+      {isAdding && <AddRoom onDone={() => setAdding(false)} />}
+      <ul class="rooms">
+        {names.map((name) => (
+          <RoomItem key={name} room={session.open(name)} isCurrent={name === current} canRemove={names.length > 1} />
+        ))}
+      </ul>
+      <footer class="me">
+        {user !== undefined && <Avatar user={user} small />}
+        <span class="me-text">
+          <bdi class="clip">{user?.name ?? "…"}</bdi>
+          <span class={status === "online" ? "status up" : "status"}>
+            <span class="lamp" aria-hidden="true" />
+            {status === "online" ? t.online : status === "connecting" ? t.connecting : t.lineDown}
+          </span>
+        </span>
+        <IconButton icon="keyboard" label={t.shortcuts} class="wide-only" onClick={onShortcuts} />
+        <IconButton icon="settings" label={t.settings} onClick={onSettings} />
+      </footer>
+    </nav>
+  );
+}
+
+interface ItemProps {
+  readonly room: Room;
+  readonly isCurrent: boolean;
+  readonly canRemove: boolean;
+}
+
+function RoomItem({ room, isCurrent, canRemove }: ItemProps): JSX.Element {
+  const t = useTexts();
+  const session = useSession();
+  const state = useSource(room);
+  const { user } = useSource(session.chat);
+  useSource(session.seen.cursors);
+  const seen = session.seen.of(state);
+  const unread = seen === undefined ? 0 : countUnread(state.messages, seen, user?.id ?? "");
+  // What a room had before this browser knew it is not news.
+  useEffect(() => {
+    if (state.status === "live" && user !== undefined && seen === undefined) session.seen.mark(state);
+  }, [state.status, user, seen]);
+  const remove = () => {
+    room.leave();
+    forget(room.name);
+    if (isCurrent) visit(knownRooms.state[0] ?? "");
+  };
+  return (
+    <li class={isCurrent ? "room current" : unread > 0 ? "room fresh-room" : "room"}>
+      <a href={link(room.name)} aria-current={isCurrent ? "page" : undefined}>
+        <span class="hash" aria-hidden="true">
+          #
+        </span>
+        <bdi class="clip">{room.name}</bdi>
+        {unread > 0 && (
+          <>
+            <span class="badge" aria-hidden="true">
+              {unread > 99 ? "99+" : unread}
+            </span>
+            <span class="hidden">{t.unread(unread)}</span>
+          </>
+        )}
+      </a>
+      {canRemove && <IconButton icon="close" label={t.removeRoom(room.name)} class="room-remove" onClick={remove} />}
+    </li>
+  );
+}
+
+function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
+  const t = useTexts();
+  const [name, setName] = useState("");
+  const field = useRef<HTMLInputElement>(null);
+  const submit = (event: SubmitEvent) => {
+    event.preventDefault();
+    const room = roomName(name.trim().replace(/^#/u, "").replace(/\s+/gu, "-"));
+    if (room === "") return field.current?.focus();
+    visit(room);
+    onDone();
+  };
+  return (
+    <form class="add-room" onSubmit={submit}>
+      <input
+        ref={field}
+        value={name}
+        onInput={({ currentTarget }) => setName(currentTarget.value)}
+        onKeyDown={(event) => {
+          if (event.key === "Escape") onDone();
+        }}
+        placeholder={t.roomName}
+        aria-label={t.roomName}
+        aria-describedby="room-hint"
+        maxLength={64}
+        autoFocus
+        dir="auto"
+      />
+      <button type="submit" class="button primary">
+        {t.join}
+      </button>
+      <p id="room-hint" class="hint">
+        {t.roomHint}
+      </p>
+    </form>
+  );
+}

@@ -1,0 +1,145 @@
+import assert from "node:assert/strict";
+import { chromium } from "playwright-core";
+
+/** Root needs the first flag. The others keep the browser from asking hosts of its maker. */
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+export const launch = () =>
+  chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: FLAGS });
+
+let rooms = 0;
+
+/** A name that no other room has. */
+export const newRoom = () => `room-${process.pid}-${++rooms}`;
+
+/** One person in a window of its own. */
+export class Person {
+  /** @type {string[]} */
+  problems = [];
+
+  /**
+   * @param {import("playwright-core").Page} page
+   * @param {string} name
+   */
+  constructor(page, name) {
+    this.page = page;
+    this.name = name;
+    page.setDefaultTimeout(15_000);
+    page.on("pageerror", (error) => this.problems.push(String(error)));
+    page.on("console", (message) => {
+      // Chromium writes this for each attempt to connect without a server.
+      const isNetwork = /ERR_|WebSocket connection to/.test(message.text());
+      if (message.type() === "error" && !isNetwork) this.problems.push(message.text());
+    });
+  }
+
+  /**
+   * Opens the page and signs in.
+   *
+   * @param {import("playwright-core").Browser} browser
+   * @param {string} url
+   * @param {string} room
+   * @param {string} name
+   * @param {import("playwright-core").BrowserContextOptions} [options]
+   */
+  static async enter(browser, url, room, name, options = {}) {
+    const context = await browser.newContext({ locale: "en-GB", ...options });
+    const person = new Person(await context.newPage(), name);
+    await person.page.goto(`${url}#${encodeURIComponent(room)}`);
+    await person.page.locator("input").fill(name);
+    await person.page.keyboard.press("Enter");
+    await person.page.locator(".list-window").waitFor({ state: "attached" });
+    return person;
+  }
+
+  get field() {
+    return this.page.locator("#composer");
+  }
+
+  /** @param {string} text */
+  async say(text) {
+    await this.field.fill(text);
+    await this.field.press("Enter");
+  }
+
+  /**
+   * A row whose text is exactly this.
+   *
+   * @param {string} text
+   */
+  row(text) {
+    return this.page.locator(".row", { has: this.page.locator(".text", { hasText: exactly(text) }) });
+  }
+
+  /**
+   * Waits until a message is stored and shown.
+   *
+   * @param {string} text
+   */
+  async sees(text) {
+    await this.row(text).locator(".message:not(.sending)").waitFor();
+  }
+
+  /** The texts in the document, from the top. */
+  async texts() {
+    return this.page.locator(".row .text").allInnerTexts();
+  }
+
+  async openHood() {
+    await this.page.keyboard.press("Control+.");
+    await this.page.getByRole("heading", { name: "Under the hood" }).waitFor();
+  }
+
+  /** The counts of the panel "Under the hood". */
+  async counts() {
+    const [received, lost, doubled] = await this.page.locator(".numbers dd").allInnerTexts();
+    return { received: Number(received), lost: Number(lost), doubled: Number(doubled) };
+  }
+
+  async leave() {
+    await this.page.context().close();
+    assert.deepEqual(this.problems, [], `the console of ${this.name}`);
+  }
+}
+
+/** @param {string} text */
+function exactly(text) {
+  return new RegExp(`^${text.replace(/[.*+?^${}()|[\]\\]/gu, "\\$&")}$`, "u");
+}
+
+/**
+ * Fills a room over sockets of its own.
+ *
+ * @param {Person} person
+ * @param {string} room
+ * @param {readonly string[]} texts
+ */
+export async function fill(person, room, texts) {
+  await person.page.evaluate(
+    async ({ room, texts }) => {
+      const socket = new WebSocket(`${location.origin}/ws?name=Filler`, "chat.v1");
+      await new Promise((resolve) => socket.addEventListener("open", resolve));
+      let open = texts.length;
+      const done = new Promise((resolve) =>
+        socket.addEventListener("message", ({ data }) => {
+          if (data.startsWith('{"type":"sent"') && --open === 0) resolve(undefined);
+        }),
+      );
+      socket.send(JSON.stringify({ type: "join", room }));
+      texts.forEach((text, index) =>
+        socket.send(JSON.stringify({ type: "send", ref: String(index), room, body: { text } })),
+      );
+      await done;
+      socket.close();
+    },
+    { room, texts },
+  );
+}
