@@ -102,7 +102,7 @@ fn a_signed_token_is_accepted_only_with_its_algorithm_its_type_and_its_claims() 
         ensure!(claims.rights.is_admin() == (payload["admin"] == true), "{payload}");
         let rooms = payload["rooms"].as_object();
         ensure!(
-            claims.rights.rooms().map(|rooms| rooms.len()) == rooms.map(serde_json::Map::len),
+            claims.rights.rooms().map(std::collections::BTreeMap::len) == rooms.map(serde_json::Map::len),
             "{payload}"
         );
         let _identity = Identity::from(claims);
