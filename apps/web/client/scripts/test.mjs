@@ -4,7 +4,8 @@ import { readdirSync, rmSync } from "node:fs";
 import { build } from "esbuild";
 
 process.chdir(new URL("..", import.meta.url).pathname);
-const names = process.argv.length > 2 ? process.argv.slice(2) : readdirSync("test").filter((name) => name.includes(".test."));
+const given = process.argv.slice(2);
+const names = given.length ? given : readdirSync("test").filter((name) => name.includes(".test."));
 rmSync("build", { recursive: true, force: true });
 await build({
   entryPoints: names.map((name) => `test/${name}`),
@@ -23,5 +24,7 @@ await build({
 const flags = typeof WebSocket === "undefined" ? ["--experimental-websocket"] : [];
 const files = readdirSync("build").filter((name) => name.endsWith(".test.js"));
 // The example of a page has no end.
-const options = ["--enable-source-maps", "--no-warnings", ...flags, "--test", "--test-concurrency=3", "--test-force-exit", "--test-reporter=spec", ...files.map((name) => `build/${name}`)];
+flags.push("--enable-source-maps", "--no-warnings");
+flags.push("--test", "--test-concurrency=3", "--test-force-exit", "--test-reporter=spec");
+const options = [...flags, ...files.map((name) => `build/${name}`)];
 process.exitCode = spawnSync(process.execPath, options, { stdio: "inherit" }).status ?? 1;

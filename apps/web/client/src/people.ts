@@ -74,7 +74,8 @@ export class People {
   _typing({ user, active }: Pick<Events["typing"], "user" | "active">): void {
     const before = this.#typing.get(user.id);
     clearTimeout(before?.[1]);
-    if (active) this.#typing.set(user.id, [user, setTimeout(() => this._typing({ user, active: false }), TYPING_LIMIT)]);
+    const stop = (): void => this._typing({ user, active: false });
+    if (active) this.#typing.set(user.id, [user, setTimeout(stop, TYPING_LIMIT)]);
     else this.#typing.delete(user.id);
     if (!before === active) this.#touch();
   }

@@ -155,7 +155,11 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     source._touch();
   }
 
-  function edit(seq: number, body: string | Body, options?: { mentions?: Mentions; rev?: number }): Promise<Events["done"]> {
+  function edit(
+    seq: number,
+    body: string | Body,
+    options?: { mentions?: Mentions; rev?: number },
+  ): Promise<Events["done"]> {
     return request("edit", { seq, body: toBody(body), ...options });
   }
 

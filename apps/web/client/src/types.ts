@@ -193,7 +193,10 @@ export interface Resumed {
 
 /** The events of a room that `room.on` can listen to. Entries arrive in order and once. */
 export interface RoomEvents
-  extends Pick<Events, "message" | "changed" | "gap" | "presence" | "occupancy" | "typing" | "read" | "role" | "joined"> {
+  extends Pick<
+    Events,
+    "message" | "changed" | "gap" | "presence" | "occupancy" | "typing" | "read" | "role" | "joined"
+  > {
   resumed: Resumed;
 }
 

@@ -95,7 +95,9 @@ async function run(adapter: string, seed: number): Promise<void> {
   }
   proxy.faults.length = 0;
   proxy.cut();
-  for (const chat of chats) chat.subscribe(({ status }) => status === "waiting" && queueMicrotask(() => chat.reconnect()));
+  for (const chat of chats) {
+    chat.subscribe(({ status }) => status === "waiting" && queueMicrotask(() => chat.reconnect()));
+  }
   const sent = (await Promise.all(talks)).reduce((sum, count) => sum + count, 0);
   const fresh = await readAll(server.url);
   assert.equal(fresh.length, sent, "each message is stored once");
@@ -107,7 +109,8 @@ async function run(adapter: string, seed: number): Promise<void> {
     assert.deepEqual(room.state.messages, fresh);
     const seqs = seen[index] as number[];
     const first = seqs[0] ?? 0;
-    assert.deepEqual(seqs, Array.from({ length: last - first + 1 }, (_, offset) => first + offset), "in order and once");
+    const expected = Array.from({ length: last - first + 1 }, (_, offset) => first + offset);
+    assert.deepEqual(seqs, expected, "in order and once");
   }
   for (const chat of chats) chat.close();
   console.log(`${adapter}: ${sent} messages over ${proxy.connections} connections`);

@@ -1,5 +1,5 @@
-//! The examples of `docs/asyncapi.json`, read and written by the types of this crate. The tests of the JavaScript client
-//! check that each example fits its schema and the types of TypeScript.
+//! The examples of `docs/asyncapi.json`, read and written by the types of this crate. The tests of the JavaScript
+//! client check that each example fits its schema and the types of TypeScript.
 
 use std::collections::BTreeSet;
 
