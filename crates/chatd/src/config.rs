@@ -224,6 +224,12 @@ impl Config {
         if let Some(text) = self.admin.contradiction() {
             add(&["admin"], text);
         }
+        if self.users.tickets && !self.admin.is_on() {
+            add(
+                &["tickets"],
+                "--tickets: a call of the admin listener issues tickets; set --admin and --admin-token",
+            );
+        }
         let is_stored = self.durability.is_some() || !self.retain.is_empty() || self.max_disk.is_some();
         if self.data().is_none() && matches!(self.task, Some(Task::Store(_))) {
             add(&["data"], "--data: a task needs a directory, not :memory:");

@@ -46,6 +46,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
+use admin::Controls;
 use config::{Config, ConfigTask, Task};
 use descriptors::Descriptors;
 use load::{Loaded, Sources};
@@ -154,7 +155,8 @@ where
         Err(error) => return refuse(&error.to_string()),
     };
     let (_logs, log) = logs::start(config.log_format, &config.log_level());
-    let users = match config.users.open().await {
+    let tickets = config.users.tickets();
+    let users = match config.users.open(tickets.clone()).await {
         Ok(users) => users,
         Err(problem) => return refuse(&problem),
     };
@@ -210,7 +212,9 @@ where
     let wanted_drain = Arc::new(Notify::new());
     if let (Some(admin), Some(mut metrics)) = (admin, metrics) {
         add_sources(&mut metrics, &chat, &storage, &current);
-        admin.start(endpoint.clone(), metrics, log.clone(), Arc::clone(&wanted_drain));
+        let controls =
+            Controls { filter: log.clone(), drain: Arc::clone(&wanted_drain), tickets: tickets.clone() };
+        admin.start(endpoint.clone(), metrics, controls);
     }
     let reload = start_reloads(Reload {
         sources,
@@ -221,6 +225,7 @@ where
         log,
         tls,
         users: current,
+        tickets,
     });
     let service = Service { endpoint, listener, options, hosts, stop };
     let mut serving = pin!(serve(service));

@@ -3,6 +3,7 @@
 mod calls;
 mod metrics;
 mod schema;
+mod tickets;
 
 use std::io::Write;
 use std::net::SocketAddr;
