@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use crate::admin::AdminOptions;
 use crate::directives::{Directives, log_level};
 use crate::limit_options::LimitOptions;
+use crate::otlp::OtlpOptions;
 use crate::restart::RestartOptions;
 use crate::retain::Retain;
 use crate::size::disk_bytes;
@@ -114,6 +115,9 @@ pub(crate) struct Config {
 
     #[command(flatten)]
     pub(crate) admin: AdminOptions,
+
+    #[command(flatten)]
+    pub(crate) otlp: OtlpOptions,
 
     /// Trust proxies in this network (10.0.0.0/8, ::1) to report the address of a client in X-Forwarded-For or
     /// Forwarded; repeatable, separated by commas

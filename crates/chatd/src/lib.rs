@@ -18,6 +18,7 @@ mod log_filter;
 mod logs;
 mod lost_lines;
 mod metrics_recorder;
+mod otlp;
 mod reload;
 mod restart;
 mod retain;
@@ -50,7 +51,9 @@ use admin::Controls;
 use config::{Config, ConfigTask, Task};
 use descriptors::Descriptors;
 use load::{Loaded, Sources};
+use log_filter::LogFilter;
 use metrics_recorder::Metrics;
+use otlp::Traces;
 use reload::Reload;
 use restart::{Origin, State, notify};
 use signals::{Request, Signals};
@@ -119,7 +122,15 @@ where
         Ok(runtime) => runtime,
         Err(error) => return refuse(&format!("cannot start threads: {error}")),
     };
-    let code = runtime.block_on(supervise(name, sources, loaded, inherited, serve));
+    let code = runtime.block_on(async {
+        let traces = loaded.config.otlp.start(name);
+        let (_logs, log) = logs::start(loaded.config.log_format, &loaded.config.log_level(), traces.as_ref());
+        let code = supervise(name, sources, loaded, inherited, (log, traces.as_ref()), serve).await;
+        if let Some(traces) = traces {
+            traces.shutdown().await;
+        }
+        code
+    });
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     code
 }
@@ -145,6 +156,7 @@ async fn supervise<F>(
     sources: Sources,
     Loaded { config, values }: Loaded,
     inherited: Option<net::TcpListener>,
+    (log, traces): (LogFilter, Option<&Traces>),
     serve: impl FnOnce(Service) -> F,
 ) -> ExitCode
 where
@@ -154,7 +166,6 @@ where
         Ok(tls) => tls,
         Err(error) => return refuse(&error.to_string()),
     };
-    let (_logs, log) = logs::start(config.log_format, &config.log_level());
     let tickets = config.users.tickets();
     let users = match config.users.open(tickets.clone()).await {
         Ok(users) => users,
@@ -212,6 +223,9 @@ where
     let wanted_drain = Arc::new(Notify::new());
     if let (Some(admin), Some(mut metrics)) = (admin, metrics) {
         add_sources(&mut metrics, &chat, &storage, &current);
+        if let Some(traces) = traces {
+            metrics.source(traces.publisher());
+        }
         let controls =
             Controls { filter: log.clone(), drain: Arc::clone(&wanted_drain), tickets: tickets.clone() };
         admin.start(endpoint.clone(), metrics, controls);

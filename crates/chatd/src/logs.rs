@@ -17,6 +17,7 @@ use crate::config::LogFormat;
 use crate::directives::Directives;
 use crate::log_filter::LogFilter;
 use crate::lost_lines::LostLines;
+use crate::otlp::Traces;
 
 /// Lines that wait for a slow reader of standard error. Further lines are dropped.
 const BUFFERED_LINES: usize = 16 * 1024;
@@ -32,7 +33,11 @@ const ACTIX_ACCEPT: &str = "actix_server::accept";
 ///
 /// If standard error is full or closed, lines are dropped and counted. Logging never blocks a session, and neither does
 /// a panic.
-pub(crate) fn start(format: LogFormat, directives: &Directives) -> (WorkerGuard, LogFilter) {
+pub(crate) fn start(
+    format: LogFormat,
+    directives: &Directives,
+    traces: Option<&Traces>,
+) -> (WorkerGuard, LogFilter) {
     let filter = LogFilter::new(directives);
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
@@ -50,10 +55,14 @@ pub(crate) fn start(format: LogFormat, directives: &Directives) -> (WorkerGuard,
     let others = FilterFn::new(|metadata: &Metadata<'_>| !is_of_actix(metadata))
         .with_max_level_hint(LevelFilter::TRACE);
     let of_actix = FilterFn::new(is_of_actix).with_max_level_hint(LevelFilter::ERROR);
-    registry()
+    let lines = registry()
         .with(logs.with_filter(filter.clone().and(others)))
-        .with(ActixErrors::default().with_filter(of_actix))
-        .init();
+        .with(ActixErrors::default().with_filter(of_actix));
+    match traces {
+        Some(traces) => lines.with(traces.layer()).init(),
+        // A layer that does nothing would still be called for each line.
+        None => lines.init(),
+    }
     panic::set_hook(Box::new(log_panic));
     directives.warn();
     (guard, filter)

@@ -8,6 +8,7 @@ mod connect_flood;
 mod descriptors;
 mod drain;
 mod exhaustion;
+mod otlp;
 mod plain_connections;
 mod proxies;
 mod proxy_protocol;

@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 /// The binaries that serve.
 const SERVERS: [&str; 4] = ["chatd-actix", "chatd-axum", "chatd-tungstenite", "chatd-warp"];
 
-/// Crates that no server needs: progress bars, and crates of tests and of load tools.
-const NOT_IN_SERVERS: [&str; 8] = [
+/// Crates that no server needs: progress bars, and crates of tests, of load tools, and of features.
+const NOT_IN_SERVERS: [&str; 9] = [
     "chat-client",
     "chat-conformance",
     "chat-testkit",
@@ -15,6 +15,7 @@ const NOT_IN_SERVERS: [&str; 8] = [
     "hdrhistogram",
     "indicatif",
     "libtest-mimic",
+    "opentelemetry",
     "proptest",
 ];
 
