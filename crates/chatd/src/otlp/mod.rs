@@ -1,4 +1,4 @@
-//! The export of traces to an OpenTelemetry collector. It is behind the feature `otlp`, because it needs 12 more crates.
+//! The export of traces to an OpenTelemetry collector, behind the feature `otlp`, because it needs 12 more crates.
 
 #[cfg(feature = "otlp")]
 mod collector;
