@@ -48,6 +48,10 @@ footprint:
 bench-micro *arguments:
     cargo bench -p chat-proto --bench micro -- {{arguments}}
 
+# Draw the panels of the dashboard with the data of a Prometheus: just dashboard http://127.0.0.1:9090 --minutes 60
+dashboard url *arguments:
+    python3 docs/monitoring/draw.py {{url}} {{arguments}}
+
 # Play mutated conversations against a server, and check the server: just fuzz 300 warp --seed 7
 fuzz seconds adapter *arguments:
     cargo run --quiet -p chat-tests --bin fuzz -- run {{seconds}} {{adapter}} {{arguments}}

@@ -84,6 +84,13 @@ impl Client {
         Self::request(TcpSocket::new_v4()?, address, &handshake(&headers)).await
     }
 
+    /// Connects with a one-time ticket. The welcome is the first event to receive.
+    pub async fn with_ticket(address: SocketAddr, ticket: &str) -> Result<Self> {
+        let request = handshake("Sec-WebSocket-Protocol: chat.v1\r\n");
+        let request = request.replacen("/ws", &format!("/ws?ticket={ticket}"), 1);
+        Self::request(TcpSocket::new_v4()?, address, &request).await
+    }
+
     async fn upgrade(socket: TcpSocket, address: SocketAddr, name: &str) -> Result<Self> {
         let request = handshake("Sec-WebSocket-Protocol: chat.v1\r\n");
         Self::request(socket, address, &request.replacen("/ws", &format!("/ws?name={name}"), 1)).await

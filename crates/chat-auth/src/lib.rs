@@ -6,7 +6,7 @@
 //! | credentials | where | made by |
 //! |---|---|---|
 //! | a token | `Authorization: Bearer`, the subprotocol `chat.token.` and the token, or `hello` | a login service |
-//! | a ticket | `?ticket=` | [`Tickets::issue`] in a handler of the host |
+//! | a ticket | `?ticket=` | [`Tickets::issue`] in a handler of the host, for example from a [`Grant`] |
 //! | a user in a header | a header of the host's choice: [`ProxyHeader`] | a proxy with a login of its own |
 //!
 //! # Tokens
@@ -61,7 +61,9 @@ pub use source::{CacheOptions, CacheStats, FileError, KeyCache, KeyFile, KeySour
 #[cfg(feature = "url")]
 pub use source::{InvalidUrl, KeyUrl, UrlError};
 pub use tickets::{TicketError, TicketLimits, Tickets};
-pub use token::{Claims, InvalidPattern, NewToken, Rights, Role, SignError, TokenVerifier};
+pub use token::{
+    Claims, Grant, InvalidGrant, InvalidPattern, NewToken, Rights, Role, SignError, TokenVerifier,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

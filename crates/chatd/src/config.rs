@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use crate::admin::AdminOptions;
 use crate::directives::{Directives, log_level};
 use crate::limit_options::LimitOptions;
+use crate::otlp::OtlpOptions;
 use crate::restart::RestartOptions;
 use crate::retain::Retain;
 use crate::size::disk_bytes;
@@ -115,6 +116,9 @@ pub(crate) struct Config {
 
     #[command(flatten)]
     pub(crate) admin: AdminOptions,
+
+    #[command(flatten)]
+    pub(crate) otlp: OtlpOptions,
 
     /// Trust proxies in this network (10.0.0.0/8, ::1) to report the address of a client in X-Forwarded-For or
     /// Forwarded; repeatable, separated by commas
@@ -228,6 +232,12 @@ impl Config {
         }
         if let Some(text) = self.admin.contradiction() {
             add(&["admin"], text);
+        }
+        if self.users.tickets && !self.admin.is_on() {
+            add(
+                &["tickets"],
+                "--tickets: a call of the admin listener issues tickets; set --admin and --admin-token",
+            );
         }
         let is_stored = self.durability.is_some() || !self.retain.is_empty() || self.max_disk.is_some();
         if self.data().is_none() && matches!(self.task, Some(Task::Store(_))) {

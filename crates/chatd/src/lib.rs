@@ -20,6 +20,7 @@ mod log_filter;
 mod logs;
 mod lost_lines;
 mod metrics_recorder;
+mod otlp;
 #[path = "../../../apps/web/page/dist/files.rs"]
 mod page;
 mod reload;
@@ -50,10 +51,13 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
+use admin::Controls;
 use config::{Config, ConfigTask, Task};
 use descriptors::Descriptors;
 use load::{Loaded, Sources};
+use log_filter::LogFilter;
 use metrics_recorder::Metrics;
+use otlp::Traces;
 use reload::Reload;
 use restart::{Origin, State, notify};
 use signals::{Request, Signals};
@@ -124,7 +128,19 @@ where
         Ok(runtime) => runtime,
         Err(error) => return refuse(&format!("cannot start threads: {error}")),
     };
-    let code = runtime.block_on(supervise(name, sources, loaded, inherited, serve));
+    let code = runtime.block_on(async {
+        let traces = loaded.config.otlp.start(name);
+        let config = &loaded.config;
+        let (_logs, log) = match logs::start(config.log_format, &config.log_level(), traces.as_ref()) {
+            Ok(started) => started,
+            Err(error) => return refuse(&format!("cannot start the thread of the log: {error}")),
+        };
+        let code = supervise(name, sources, loaded, inherited, (log, traces.as_ref()), serve).await;
+        if let Some(traces) = traces {
+            traces.shutdown().await;
+        }
+        code
+    });
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     code
 }
@@ -151,6 +167,7 @@ async fn supervise<F>(
     sources: Sources,
     Loaded { config, values }: Loaded,
     inherited: Option<net::TcpListener>,
+    (log, traces): (LogFilter, Option<&Traces>),
     serve: impl FnOnce(Service) -> F,
 ) -> ExitCode
 where
@@ -160,11 +177,8 @@ where
         Ok(tls) => tls,
         Err(error) => return refuse(&error.to_string()),
     };
-    let (_logs, log) = match logs::start(config.log_format, &config.log_level()) {
-        Ok(started) => started,
-        Err(error) => return refuse(&format!("cannot start the thread of the log: {error}")),
-    };
-    let users = match config.users.open().await {
+    let tickets = config.users.tickets();
+    let users = match config.users.open(tickets.clone()).await {
         Ok(users) => users,
         Err(problem) => return refuse(&problem),
     };
@@ -220,7 +234,12 @@ where
     let wanted_drain = Arc::new(Notify::new());
     if let (Some(admin), Some(mut metrics)) = (admin, metrics) {
         add_sources(&mut metrics, &chat, &storage, &current);
-        admin.start(endpoint.clone(), metrics, log.clone(), Arc::clone(&wanted_drain));
+        if let Some(traces) = traces {
+            metrics.source(traces.publisher());
+        }
+        let controls =
+            Controls { filter: log.clone(), drain: Arc::clone(&wanted_drain), tickets: tickets.clone() };
+        admin.start(endpoint.clone(), metrics, controls);
     }
     let reload = start_reloads(Reload {
         sources,
@@ -231,6 +250,7 @@ where
         log,
         tls,
         users: current,
+        tickets,
     });
     let service = Service { endpoint, listener, options, hosts, stop };
     let mut serving = pin!(serve(service));

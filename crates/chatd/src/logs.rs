@@ -17,6 +17,7 @@ use crate::directives::Directives;
 use crate::line_queue::{LineGuard, LineQueue};
 use crate::log_filter::LogFilter;
 use crate::lost_lines::LostLines;
+use crate::otlp::Traces;
 
 /// Lines that wait for a slow reader of standard error. Further lines are dropped.
 const BUFFERED_LINES: usize = 16 * 1024;
@@ -32,7 +33,11 @@ const ACTIX_ACCEPT: &str = "actix_server::accept";
 ///
 /// If standard error is full or closed, lines are dropped and counted. Logging never blocks a session, and neither does
 /// a panic.
-pub(crate) fn start(format: LogFormat, directives: &Directives) -> io::Result<(LineGuard, LogFilter)> {
+pub(crate) fn start(
+    format: LogFormat,
+    directives: &Directives,
+    traces: Option<&Traces>,
+) -> io::Result<(LineGuard, LogFilter)> {
     let filter = LogFilter::new(directives);
     let (writer, guard) = LineQueue::start(BUFFERED_LINES, Batches::new(io::stderr()))?;
     drop(tokio::spawn(LostLines::new(writer.clone()).report()));
@@ -47,10 +52,14 @@ pub(crate) fn start(format: LogFormat, directives: &Directives) -> io::Result<(L
     let others = FilterFn::new(|metadata: &Metadata<'_>| !is_of_actix(metadata))
         .with_max_level_hint(LevelFilter::TRACE);
     let of_actix = FilterFn::new(is_of_actix).with_max_level_hint(LevelFilter::ERROR);
-    registry()
+    let lines = registry()
         .with(logs.with_filter(filter.clone().and(others)))
-        .with(ActixErrors::default().with_filter(of_actix))
-        .init();
+        .with(ActixErrors::default().with_filter(of_actix));
+    match traces {
+        Some(traces) => lines.with(traces.layer()).init(),
+        // A layer that does nothing would still be called for each line.
+        None => lines.init(),
+    }
     panic::set_hook(Box::new(log_panic));
     directives.warn();
     Ok((guard, filter))

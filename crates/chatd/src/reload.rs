@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use chat_auth::Tickets;
 use chat_core::Endpoint;
 use chat_websocket::Tls;
 use tokio::task::spawn_blocking;
@@ -50,6 +51,7 @@ pub(crate) struct Reload {
     pub(crate) log: LogFilter,
     pub(crate) tls: Option<Tls>,
     pub(crate) users: CurrentUsers,
+    pub(crate) tickets: Option<Tickets>,
 }
 
 impl Reload {
@@ -82,7 +84,8 @@ impl Reload {
             return Err(vec![Mistake::new(text)]);
         }
         // Everything that can fail comes first.
-        let users = config.users.open().await.map_err(|problem| vec![Mistake::new(problem)])?;
+        let users =
+            config.users.open(self.tickets.clone()).await.map_err(|problem| vec![Mistake::new(problem)])?;
 
         let directives = config.log_level();
         self.log.set(&directives);

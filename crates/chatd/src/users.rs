@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_auth::{
-    Auth, CacheOptions, KeyCache, KeyFile, KeySet, KeySource, KeyUrl, LoadError, ProxyHeader, TokenVerifier,
+    Auth, CacheOptions, KeyCache, KeyFile, KeySet, KeySource, KeyUrl, LoadError, ProxyHeader, Tickets,
+    TokenVerifier,
 };
 use chat_core::{Endpoint, Identify, async_trait};
 use clap::builder::BoolishValueParser;
@@ -58,6 +59,10 @@ pub(crate) struct UserOptions {
     #[arg(long, env = "CHATD_PROXY_SECRET", value_name = "FILE")]
     proxy_secret: Option<PathBuf>,
 
+    /// Admit each client with a one-time ticket (?ticket=) that a call of the admin listener has issued; needs --admin
+    #[arg(long, env = "CHATD_TICKETS", value_parser = BoolishValueParser::new())]
+    pub(crate) tickets: bool,
+
     /// Admit clients without credentials as guests, also on an address that is not a loopback address
     #[arg(long, env = "CHATD_GUESTS", value_parser = BoolishValueParser::new())]
     pub(crate) guests: bool,
@@ -66,7 +71,7 @@ pub(crate) struct UserOptions {
 impl UserOptions {
     /// Returns true if an option names credentials of users.
     pub(crate) fn are_known(&self) -> bool {
-        self.have_tokens() || self.user_header.is_some()
+        self.have_tokens() || self.user_header.is_some() || self.tickets
     }
 
     fn have_tokens(&self) -> bool {
@@ -106,13 +111,19 @@ impl UserOptions {
         problems.map(|problem| LoadError::new(problem).cause()).collect()
     }
 
-    /// Returns the check of credentials, or `None` if each client is a guest. It reads all keys.
+    /// Returns the tickets of the process, or `None` without `--tickets`.
+    pub(crate) fn tickets(&self) -> Option<Tickets> {
+        self.tickets.then(Tickets::default)
+    }
+
+    /// Returns the check of credentials, or `None` if each client is a guest. It reads all keys. The tickets are those
+    /// of the process, which stay the same when the options are read again.
     ///
     /// # Errors
     ///
     /// The reason why a key cannot be used, with the name of its source.
-    pub(crate) async fn open(&self) -> Result<Option<Auth>, String> {
-        if !self.are_known() {
+    pub(crate) async fn open(&self, tickets: Option<Tickets>) -> Result<Option<Auth>, String> {
+        if !self.are_known() && tickets.is_none() {
             return Ok(None);
         }
         let mut auth = Auth::new();
@@ -128,6 +139,9 @@ impl UserOptions {
         }
         if let Some(proxy) = self.proxy().map_err(|error| LoadError::new(error).cause())? {
             auth = auth.proxy(proxy);
+        }
+        if let Some(tickets) = tickets {
+            auth = auth.tickets(tickets);
         }
         if self.guests {
             auth = auth.guests();

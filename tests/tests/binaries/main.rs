@@ -10,6 +10,7 @@ mod descriptors;
 mod drain;
 mod exhaustion;
 mod health;
+mod otlp;
 mod plain_connections;
 mod proxies;
 mod proxy_protocol;

@@ -6,9 +6,9 @@ use anyhow::{Result, ensure};
 /// The binaries that serve.
 const SERVERS: [&str; 4] = ["chatd-actix", "chatd-axum", "chatd-tungstenite", "chatd-warp"];
 
-/// Crates that no server needs: progress bars, crates of tests and of load tools, and two that bring many
+/// Crates that no server needs: progress bars, crates of tests, of load tools and of features, and two that bring many
 /// others and make the first build slow.
-const NOT_IN_SERVERS: [&str; 10] = [
+const NOT_IN_SERVERS: [&str; 11] = [
     "chat-client",
     "chat-conformance",
     "chat-testkit",
@@ -17,6 +17,7 @@ const NOT_IN_SERVERS: [&str; 10] = [
     "indicatif",
     "libtest-mimic",
     "metrics-exporter-prometheus",
+    "opentelemetry",
     "proptest",
     "tracing-appender",
 ];

@@ -29,13 +29,16 @@ fn the_dashboard_and_the_alerts_name_only_described_metrics() -> Result<()> {
 }
 
 #[test]
-fn the_document_describes_each_alert_and_no_other() -> Result<()> {
+fn the_document_and_the_situations_have_each_alert_and_no_other() -> Result<()> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let document = fs::read_to_string(docs.join("operations.md"))?;
     let rules = fs::read_to_string(docs.join("monitoring/alerts.yml"))?;
     let alerts: BTreeSet<_> =
         rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     assert_eq!(alerts, column(&document, "| alert | meaning | what to do |")?);
+    let situations = fs::read_to_string(docs.join("monitoring/alerts-test.yml"))?;
+    let tested = situations.lines().filter_map(|line| line.trim().strip_prefix("- alertname: "));
+    assert_eq!(alerts, tested.collect(), "`promtool test rules` has a situation for each alert");
     Ok(())
 }
 

@@ -108,6 +108,11 @@ impl Tickets {
         Self(Arc::new(Shared { limits, valid: Mutex::default() }))
     }
 
+    /// Returns the limits.
+    pub fn limits(&self) -> TicketLimits {
+        self.0.limits
+    }
+
     /// Issues a ticket for one connection of this identity. It has 64 characters that need no escape in a URL.
     ///
     /// # Errors

@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chat_core::{Identity, Rate, User};
+use chat_core::{Identity, User};
 use serde::Deserialize;
 
+use super::grant::{Grant, GrantLimits};
 use super::rights::{Rights, Role};
-use crate::{Rejection, json, user};
+use crate::{Rejection, json};
 
 /// The last second that a claim may name: the end of the year 9999.
 const MAX_SECONDS: f64 = 253_402_300_799.0;
@@ -52,7 +53,7 @@ pub(super) struct RawClaims {
     admin: bool,
     rooms: Option<BTreeMap<String, Role>>,
     #[serde(default)]
-    limits: RawLimits,
+    limits: GrantLimits,
 }
 
 #[derive(Debug, Deserialize)]
@@ -60,13 +61,6 @@ pub(super) struct RawClaims {
 enum Audience {
     One(String),
     Several(Vec<String>),
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct RawLimits {
-    connections: Option<usize>,
-    rate: Option<u32>,
-    burst: Option<u32>,
 }
 
 impl RawClaims {
@@ -99,18 +93,11 @@ impl RawClaims {
         if self.nbf.map(time).transpose()?.is_some_and(|from| now + leeway < from) {
             return Err(Rejection::Early);
         }
-        let mut rights = Rights::default().with_admin(self.admin);
-        for (pattern, role) in self.rooms.iter().flatten() {
-            rights = rights.with_room(pattern, *role).map_err(|_| Rejection::Claims)?;
-        }
-        if self.rooms.is_some() {
-            rights = rights.restricted();
-        }
-        let mut limits = chat_core::IdentityLimits::default();
-        limits.max_connections = self.limits.connections;
-        limits.rate = self.limits.rate.map(|rate| Rate::new(rate, self.limits.burst.unwrap_or(rate)));
-        let user = user::named(&self.sub, self.name.as_deref()).map_err(|_| Rejection::User)?;
-        Ok(Claims { user, expires_at, rights, limits })
+        let Self { sub, name, admin, rooms, limits, .. } = self;
+        let grant = Grant { sub, name, admin, rooms, limits };
+        let rights = grant.rights().map_err(|_| Rejection::Claims)?;
+        let user = grant.user().map_err(|_| Rejection::User)?;
+        Ok(Claims { user, expires_at, rights, limits: grant.limits() })
     }
 }
 
@@ -128,10 +115,7 @@ impl From<Claims> for Identity {
         let mut identity = Self::from(claims.user);
         identity.expires_at = Some(claims.expires_at);
         identity.limits = claims.limits;
-        // Without a claim about rooms, only the host decides about rights.
-        if claims.rights.rooms().is_some() {
-            identity.rights = Some(std::sync::Arc::new(claims.rights));
-        }
+        identity.rights = claims.rights.restricting();
         identity
     }
 }

@@ -2,11 +2,13 @@
 
 mod claims;
 mod compact;
+mod grant;
 mod new_token;
 mod rights;
 mod verifier;
 
 pub use claims::Claims;
+pub use grant::{Grant, InvalidGrant};
 pub use new_token::{NewToken, SignError};
 pub use rights::{InvalidPattern, Rights, Role};
 pub use verifier::TokenVerifier;

@@ -1,5 +1,6 @@
+use chat_auth::Grant;
 use chat_core::{
-    Chat, Decision, Message, Range, RequestContext, RequestHead, RoomName, User, UserKey, Version,
+    Chat, Decision, Identity, Message, Range, RequestContext, RequestHead, RoomName, User, UserKey, Version,
 };
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
@@ -34,6 +35,7 @@ pub(super) enum Call {
     History,
     Post,
     Members,
+    Ticket,
     Kick,
     Drain,
     LogFilter,
@@ -94,7 +96,7 @@ impl Call {
 
     /// Returns true if the call changes something.
     pub(super) fn changes(self) -> bool {
-        matches!(self, Self::Post | Self::Kick | Self::Drain | Self::SetLogFilter)
+        matches!(self, Self::Post | Self::Ticket | Self::Kick | Self::Drain | Self::SetLogFilter)
     }
 }
 
@@ -125,16 +127,17 @@ pub(super) async fn perform(
             post(chat, input::room(room)?, input::body(body, max).await?).await
         }
         Call::Members => members(chat, &input::room(room)?, &query),
+        Call::Ticket => ticket(admin, input::body(body, OVERHEAD_BYTES).await?),
         Call::Kick => kick(chat, input::body(body, OVERHEAD_BYTES).await?),
         Call::Drain => {
-            admin.drain.notify_one();
+            admin.controls.drain.notify_one();
             Ok(reply::json(StatusCode::ACCEPTED, &json!({ "draining": true })))
         }
         Call::LogFilter => Ok(log_filter(admin)),
         Call::SetLogFilter => {
             let Filter { filter } = input::body(body, OVERHEAD_BYTES).await?;
             let directives = log_level(&filter).map_err(Problem::bad_request)?;
-            admin.filter.set(&directives);
+            admin.controls.filter.set(&directives);
             directives.warn();
             Ok(log_filter(admin))
         }
@@ -207,6 +210,22 @@ fn members(chat: &Chat, room: &RoomName, query: &Query) -> Result<Reply, Problem
     Ok(reply::json(StatusCode::OK, &json!({ "users": page, "total": users.len() })))
 }
 
+/// Issues a ticket. Only the client reads it: a log line about the call does not have it.
+fn ticket(admin: &Admin, grant: Grant) -> Result<Reply, Problem> {
+    let Some(tickets) = &admin.controls.tickets else {
+        let message = "this server takes no tickets: start it with --tickets";
+        return Err(Problem::new(StatusCode::NOT_FOUND, "tickets_off", message));
+    };
+    // The next server does not know the ticket.
+    if admin.endpoint.chat().is_draining() {
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "the server is about to stop"));
+    }
+    let identity = Identity::try_from(grant).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let ticket = tickets.issue(identity)?;
+    let expires_in_ms = tickets.limits().lifetime.as_millis();
+    Ok(reply::json(StatusCode::OK, &json!({ "ticket": ticket, "expires_in_ms": expires_in_ms })))
+}
+
 fn kick(chat: &Chat, Kicked { id, guest }: Kicked) -> Result<Reply, Problem> {
     if id.is_empty() || id.len() > 255 {
         return Err(Problem::bad_request("`id` has 1 to 255 bytes"));
@@ -220,5 +239,5 @@ fn kick(chat: &Chat, Kicked { id, guest }: Kicked) -> Result<Reply, Problem> {
 }
 
 fn log_filter(admin: &Admin) -> Reply {
-    reply::json(StatusCode::OK, &json!({ "filter": admin.filter.text() }))
+    reply::json(StatusCode::OK, &json!({ "filter": admin.controls.filter.text() }))
 }

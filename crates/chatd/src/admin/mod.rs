@@ -11,6 +11,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use chat_auth::Tickets;
 use chat_core::{Endpoint, LogThrottle};
 use clap::Args;
 use tokio::net::{TcpSocket, lookup_host};
@@ -52,10 +53,17 @@ struct Admin {
     token: Token,
     endpoint: Endpoint,
     metrics: Metrics,
-    filter: LogFilter,
-    /// Notified by a call that wants the server to drain.
-    drain: Arc<Notify>,
+    controls: Controls,
     refusals: LogThrottle,
+}
+
+/// The parts of the process that calls change.
+pub(crate) struct Controls {
+    pub(crate) filter: LogFilter,
+    /// Notified by a call that wants the server to drain.
+    pub(crate) drain: Arc<Notify>,
+    /// `None` without `--tickets`.
+    pub(crate) tickets: Option<Tickets>,
 }
 
 impl AdminOptions {
@@ -67,6 +75,11 @@ impl AdminOptions {
         let socket = bind(address, is_shared).await;
         let socket = socket.map_err(|error| format!("--admin: cannot listen on {address}: {error}"))?;
         Ok(Some(Opened { socket, token }))
+    }
+
+    /// Returns true if there is a listener.
+    pub(crate) fn is_on(&self) -> bool {
+        self.admin.is_some()
     }
 
     /// Returns the error of an option without the other.
@@ -96,8 +109,8 @@ async fn bind(address: &str, is_shared: bool) -> io::Result<TcpSocket> {
 }
 
 impl Opened {
-    /// Starts to serve, until the process ends. A call that wants the server to drain notifies `drain`.
-    pub(crate) fn start(self, endpoint: Endpoint, metrics: Metrics, filter: LogFilter, drain: Arc<Notify>) {
+    /// Starts to serve, until the process ends.
+    pub(crate) fn start(self, endpoint: Endpoint, metrics: Metrics, controls: Controls) {
         let Self { socket, token } = self;
         let listener = match socket.listen(BACKLOG) {
             Ok(listener) => listener,
@@ -107,7 +120,7 @@ impl Opened {
             info!(%address, "admin listening");
         }
         let refusals = LogThrottle::default();
-        let admin = Arc::new(Admin { token, endpoint, metrics, filter, drain, refusals });
+        let admin = Arc::new(Admin { token, endpoint, metrics, controls, refusals });
         drop(tokio::spawn(listener::serve(listener, admin)));
     }
 }

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use chat_auth::TicketError;
 use chat_core::{Answer, BodyError, PostError, Unavailable};
 use http_body_util::Full;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
@@ -50,6 +51,17 @@ impl From<PostError> for Problem {
             PostError::TooLarge | PostError::Body(BodyError::TooLarge) => Self::too_large(),
             PostError::Body(_) => Self::new(StatusCode::BAD_REQUEST, "bad_body", error.to_string()),
             _ => Self::bad_request(error.to_string()),
+        }
+    }
+}
+
+impl From<TicketError> for Problem {
+    fn from(error: TicketError) -> Self {
+        match error {
+            TicketError::FullForUser => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_tickets", error.to_string())
+            }
+            _ => Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.to_string()),
         }
     }
 }

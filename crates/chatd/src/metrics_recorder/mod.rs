@@ -12,8 +12,8 @@ use metrics::{describe_gauge, gauge};
 use registry::Registry;
 
 /// Upper bounds of the times of commits and appends, in seconds. A commit on a disk takes 0.1 ms to some 10 ms.
-const SECONDS: [f64; 14] =
-    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const SECONDS: [f64; 15] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
 /// Upper bounds of the entries that a reader is behind.
 const ENTRIES: [f64; 7] = [10.0, 50.0, 100.0, 500.0, 1_000.0, 10_000.0, 100_000.0];

@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 use super::{Server, TOKEN};
 
 /// The calls that need the token.
-const CALLS: [(&str, &str); 9] = [
+const CALLS: [(&str, &str); 10] = [
     ("GET", "/metrics"),
     ("GET", "/v1/rooms"),
     ("GET", "/v1/rooms/lobby/messages"),
     ("POST", "/v1/rooms/lobby/messages"),
     ("GET", "/v1/rooms/lobby/members"),
+    ("POST", "/v1/tickets"),
     ("POST", "/v1/kick"),
     ("POST", "/v1/drain"),
     ("PUT", "/v1/log"),

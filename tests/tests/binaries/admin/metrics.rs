@@ -23,7 +23,8 @@ async fn the_document_describes_each_metric_and_no_other() -> Result<()> {
     let mut key = NamedTempFile::new()?;
     writeln!(key, "a secret of 32 bytes, or longer.")?;
     let path = key.path().to_str().context("a path in UTF-8")?;
-    let options = ["--command-rate", "20", "--guests", "--token-secret", path];
+    let collector = ["--otlp", "http://127.0.0.1:9"];
+    let options = [&["--command-rate", "20", "--guests", "--token-secret", path][..], &collector].concat();
     let server = Server::start(BINARIES[0], &options).await?;
     let values = cause_events(&server).await?;
     let text = server.call("GET", "/metrics", None).await?.body;

@@ -3,6 +3,7 @@
 mod calls;
 mod metrics;
 mod schema;
+mod tickets;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -16,22 +17,22 @@ use tempfile::NamedTempFile;
 const TOKEN: &str = "0123456789-a-token-of-the-tests";
 
 /// A server with an admin listener.
-struct Server {
-    daemon: Daemon,
+pub(crate) struct Server {
+    pub(crate) daemon: Daemon,
     admin: SocketAddr,
     _token: NamedTempFile,
 }
 
 /// A response of the admin listener.
 #[derive(Debug)]
-struct Reply {
+pub(crate) struct Reply {
     status: u16,
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Server {
-    async fn start(binary: Binary, arguments: &[&str]) -> Result<Self> {
+    pub(crate) async fn start(binary: Binary, arguments: &[&str]) -> Result<Self> {
         let mut token = NamedTempFile::new()?;
         writeln!(token, "{TOKEN}")?;
         let path = token.path().to_str().context("a path in UTF-8")?;
@@ -51,7 +52,7 @@ impl Server {
     }
 
     /// Makes a call with the token.
-    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Reply> {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Reply> {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         self.request(method, path, &format!("Authorization: Bearer {TOKEN}\r\n"), &body).await
     }

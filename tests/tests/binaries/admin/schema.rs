@@ -6,10 +6,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use chat_tests::BINARIES;
+use chat_tests::{BINARIES, Client};
+use serde_json::json;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
+use super::tickets::{issue, refused};
 use super::{Server, TOKEN};
 
 /// Time for one examination.
@@ -21,8 +23,11 @@ const NOT_CHECKED: &str = "positive_data_acceptance,negative_data_rejection";
 
 /// The environment variable `SCHEMATHESIS` names the program; it defaults to `schemathesis`.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_calls_keep_what_their_openapi_document_says() -> Result<()> {
-    let server = Server::start(BINARIES[0], &[]).await?;
+async fn the_calls_keep_what_their_openapi_document_says_and_a_ticket_expires() -> Result<()> {
+    let server = Server::start(BINARIES[0], &["--tickets"]).await?;
+    // The examination takes about as long as the ticket is valid.
+    let (ticket, expires_in_ms) = issue(&server, json!({"sub": "7"})).await?;
+    let expired = Instant::now() + Duration::from_millis(expires_in_ms);
     let folder = tempfile::tempdir()?;
     let program = env::var_os("SCHEMATHESIS").map_or_else(|| PathBuf::from("schemathesis"), PathBuf::from);
     let mut command = Command::new(&program);
@@ -48,6 +53,11 @@ async fn the_calls_keep_what_their_openapi_document_says() -> Result<()> {
     ensure!(output.status.success(), "{}: {text}{}", output.status, String::from_utf8_lossy(&output.stderr));
     let health = server.request("GET", "/healthz", "", "").await?;
     ensure!(health.status == 200, "{health:?}");
+    sleep_until(expired).await;
+    let address = server.daemon.address();
+    ensure!(refused(address, &format!("?ticket={ticket}")).await? == refused(address, "").await?);
+    let (ticket, _) = issue(&server, json!({"sub": "7"})).await?;
+    Client::with_ticket(address, &ticket).await?;
     server.daemon.stop()?;
     Ok(())
 }
