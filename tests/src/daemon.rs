@@ -69,8 +69,8 @@ impl Binary {
     }
 }
 
-/// Returns a command that runs a program of this workspace, built with the profile of the tests. With `CHAT_BUILT`, it is
-/// built already.
+/// Returns a command that runs a program of this workspace, built with the profile of the tests. With `CHAT_BUILT`, it
+/// is built already.
 pub fn program(name: &str) -> Result<Command> {
     static BUILT: Mutex<Vec<&[&str]>> = Mutex::new(Vec::new());
     // A test is in target/<profile>/deps, a program in target/<profile>.
