@@ -4,8 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use chat_core::{Identity, Rate, User};
 use serde::Deserialize;
 
-use super::rights::{Rights, Role};
+use super::rights::Rights;
 use crate::{Rejection, json, user};
+use chat_core::Role;
 
 /// The last second that a claim may name: the end of the year 9999.
 const MAX_SECONDS: f64 = 253_402_300_799.0;

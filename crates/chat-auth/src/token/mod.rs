@@ -6,9 +6,10 @@ mod new_token;
 mod rights;
 mod verifier;
 
+pub use chat_core::Role;
 pub use claims::Claims;
 pub use new_token::{NewToken, SignError};
-pub use rights::{InvalidPattern, Rights, Role};
+pub use rights::{InvalidPattern, Rights};
 pub use verifier::TokenVerifier;
 
 #[cfg(test)]
