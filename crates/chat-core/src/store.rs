@@ -290,7 +290,7 @@ pub enum Commit<'a> {
     Erased {
         /// The epoch of the entries.
         epoch: &'a str,
-        /// The message that was deleted, and the newest change of each kind.
+        /// The message that was deleted, and all changes of it that the log still has.
         entries: &'a [StoredMessage],
     },
     /// All entries up to `head` are committed, although they may not have been reported.

@@ -58,6 +58,14 @@ impl Entry {
         matches!(self.content, Content::Message(_))
     }
 
+    /// Returns true for the message at `seq`, and for each change of it.
+    pub(super) fn concerns(&self, seq: u64) -> bool {
+        match &self.content {
+            Content::Message(_) => self.stored.seq == seq,
+            Content::Change(entry) => entry.target == seq,
+        }
+    }
+
     /// Returns the bytes that the entry takes.
     pub(super) fn bytes(&self) -> usize {
         let more = match &self.content {
@@ -86,14 +94,22 @@ impl Entry {
 
     /// Returns the newest change of each kind that a change of `kind` replaces.
     pub(super) fn replaced_by(&self, kind: ChangeKind) -> Vec<u64> {
+        match kind {
+            ChangeKind::Deleted => self.newest_changes(),
+            kind => self.newest(&[kind]),
+        }
+    }
+
+    /// Returns the newest change of each kind.
+    pub(super) fn newest_changes(&self) -> Vec<u64> {
+        self.newest(&[ChangeKind::Edited, ChangeKind::Reactions, ChangeKind::Pinned, ChangeKind::Deleted])
+    }
+
+    fn newest(&self, kinds: &[ChangeKind]) -> Vec<u64> {
         let Content::Message(Message { changed: Some(changed), .. }) = &self.content else {
             return Vec::new();
         };
-        let kinds = match kind {
-            ChangeKind::Deleted => vec![ChangeKind::Edited, ChangeKind::Reactions, ChangeKind::Pinned],
-            kind => vec![kind],
-        };
-        kinds.into_iter().filter_map(|kind| changed.changes.newest(kind)).collect()
+        kinds.iter().filter_map(|kind| changed.changes.newest(*kind)).collect()
     }
 
     /// Applies a change that is allowed, as the entry `seq`. Returns the entry.

@@ -49,7 +49,7 @@ pub struct Log {
 /// The entries that a change has made or altered. The log commits them together.
 #[derive(Debug)]
 pub struct ChangedEntries {
-    /// The present form of the entries that a deletion has erased: the message, and its newest changes.
+    /// The present form of the entries that a deletion has erased: the message, and all its changes.
     pub erased: Vec<StoredMessage>,
     /// The new entry.
     pub entry: StoredMessage,
@@ -122,9 +122,10 @@ impl Log {
             }
             self.keys.check_space(used, &self.limits.rooms)?;
         }
-        let index = self.index(change.target).ok_or(ChangeError::NoMessage)?;
-        let target = self.entries[index].target(&change).ok_or(ChangeError::NoMessage)?;
-        match target.judge(&change, at.max(self.last_at), &self.limits)? {
+        let target = change.target;
+        let index = self.index(target).ok_or(ChangeError::NoMessage)?;
+        let state = self.entries[index].target(&change).ok_or(ChangeError::NoMessage)?;
+        match state.judge(&change, at.max(self.last_at), &self.limits)? {
             Verdict::Unchanged => return Ok((ChangeReceipt::unchanged(self.epoch.clone()), None)),
             Verdict::Deleted(seq) => {
                 return Ok((ChangeReceipt::new(self.epoch.clone(), seq).repeated(), None));
@@ -138,20 +139,17 @@ impl Log {
         let entry = self.entries[index].apply(change, &self.room, seq, at);
         self.bytes += self.entries[index].bytes();
         let entry = entry.ok_or(ChangeError::NoMessage)?;
-        let mut erased = Vec::new();
-        if is_deletion {
-            erased.push(self.entries[index].stored.clone());
-        }
         for seq in replaced {
             let Some(index) = self.index(seq) else { continue };
             let entry = &mut self.entries[index];
             self.bytes -= entry.bytes();
             entry.supersede(&self.room);
             self.bytes += entry.bytes();
-            if is_deletion {
-                erased.push(entry.stored.clone());
-            }
         }
+        // A room may hold each change of the message as it was published.
+        let is_erased = |erased: &&Entry| is_deletion && erased.concerns(target);
+        let erased =
+            self.entries.range(index..).filter(is_erased).map(|entry| entry.stored.clone()).collect();
         let stored = entry.stored.clone();
         self.has_changes = true;
         self.push(at, entry, used);
@@ -190,8 +188,9 @@ impl Log {
     ///
     /// A reader that has not read them gets a `gap`. Their keys stay.
     pub fn drop_oldest_half(&mut self) -> bool {
-        let dropped = self.entries.len() / 2;
-        self.bytes -= self.entries.drain(..dropped).map(|entry| entry.bytes()).sum::<usize>();
+        for _ in 0..self.entries.len() / 2 {
+            self.drop_oldest();
+        }
         self.entries.shrink_to_fit();
         self.entries.len() > 1
     }
@@ -256,10 +255,20 @@ impl Log {
         while self.entries.len() > self.limits.rooms.log_messages.max(1)
             || (self.bytes > self.limits.rooms.log_bytes && self.entries.len() > 1)
         {
-            let Some(oldest) = self.entries.pop_front() else {
-                break;
-            };
-            self.bytes -= oldest.bytes();
+            self.drop_oldest();
+        }
+    }
+
+    /// Drops the oldest entry. If it is a message, the changes of it keep nothing of its state.
+    fn drop_oldest(&mut self) {
+        let Some(oldest) = self.entries.pop_front() else { return };
+        self.bytes -= oldest.bytes();
+        for seq in oldest.newest_changes() {
+            let Some(index) = self.index(seq) else { continue };
+            let entry = &mut self.entries[index];
+            self.bytes -= entry.bytes();
+            entry.supersede(&self.room);
+            self.bytes += entry.bytes();
         }
     }
 }

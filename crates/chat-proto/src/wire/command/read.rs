@@ -2,6 +2,7 @@ use serde_json::value::RawValue;
 use unicode_normalization::is_nfc;
 
 use super::{Command, Invalid, JoinFrom, Parsed, Token};
+use crate::name::{are_joiners_valid, is_blank};
 use crate::room::Change;
 use crate::wire::json::{Field, Fields};
 use crate::{ErrorCode, Limits, Range, RoomName, Search, User, has_visible, is_printable};
@@ -166,10 +167,18 @@ fn reaction(fields: &Fields<'_>, limits: &Limits) -> Result<String, ErrorCode> {
     const RULE: &str = "`reaction` must be a printable string in NFC that is not too long";
     let reaction = fields.string(Field::Reaction, RULE)?.ok_or(ErrorCode::BadCommand(RULE))?;
     let is_valid = (1..=limits.wire.max_reaction_bytes).contains(&reaction.len())
-        && is_printable(reaction)
+        && is_printable_sequence(reaction)
         && has_visible(reaction)
         && is_nfc(reaction);
     if is_valid { Ok(reaction.to_owned()) } else { Err(ErrorCode::BadCommand(RULE)) }
+}
+
+/// Returns true if a text is printable, and each joiner or variation selector in it is part of a sequence, such as an
+/// emoji.
+fn is_printable_sequence(text: &str) -> bool {
+    let characters: Vec<char> = text.chars().collect();
+    let without_joiners: String = characters.iter().filter(|c| !is_blank(**c)).collect();
+    is_printable(&without_joiners) && are_joiners_valid(&characters)
 }
 
 fn reason(fields: &Fields<'_>, limits: &Limits) -> Result<Option<String>, ErrorCode> {
