@@ -172,8 +172,8 @@ impl Chat {
     /// [`max_per_user`](crate::ConnectionLimits::max_per_user),
     /// [`max_per_address`](crate::ConnectionLimits::max_per_address),
     /// [`plain_allowance`](crate::ConnectionLimits::plain_allowance), and all of [`Limits::rates`]. All other limits
-    /// stay as they are, and open connections keep their rates, except that a `hello` takes the new rate of its user. No
-    /// connection is closed.
+    /// stay as they are, and open connections keep their rates, except that a `hello` takes the new rate of its user.
+    /// No connection is closed.
     ///
     /// ```
     /// use chat_core::{AdmitError, Chat, Limits};

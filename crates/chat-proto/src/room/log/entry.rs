@@ -43,7 +43,7 @@ struct Changed {
 }
 
 impl Entry {
-    pub(super) fn message(message: NewMessage, room: &RoomName, seq: u64, at: u64) -> Self {
+    pub(super) fn message(message: &NewMessage, room: &RoomName, seq: u64, at: u64) -> Self {
         let stored = message.folded(room, seq, at, None);
         let message = Message { author: message.user.key(), connection: message.connection, changed: None };
         Self { stored, content: Content::Message(message) }

@@ -79,6 +79,7 @@ impl Log {
     ///
     /// [`AppendError::KeyConflict`] if the key was used for another body. [`AppendError::Unavailable`] if the user has
     /// [`RoomLimits::log_keys`](crate::RoomLimits::log_keys) keys already. A key is never forgotten early.
+    #[expect(clippy::needless_pass_by_value, reason = "the log owns what it keeps, as in `change`")]
     pub fn append(
         &mut self,
         at: u64,
@@ -94,7 +95,7 @@ impl Log {
             self.keys.check_space(used, &self.limits.rooms)?;
         }
         let (seq, at) = self.next(at);
-        let entry = Entry::message(message, &self.room, seq, at);
+        let entry = Entry::message(&message, &self.room, seq, at);
         let stored = entry.stored.clone();
         self.push(at, entry, used);
         Ok((self.receipt(seq, at), Some(stored)))
