@@ -6,7 +6,6 @@ use super::*;
 
 chat_suite::cases!(
     /// A client that follows a room and applies each change has what a new reader gets.
-    #[source = "PROTOCOL.md, sections 4 and 5"]
     async fn a_follower_has_what_a_new_reader_gets(stage: Stage) -> Verdict {
         let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
         let head = change_many(&stage, &mut ann, &mut bob).await?;
@@ -38,7 +37,6 @@ chat_suite::cases!(
     }
 
     /// In a replay, a change that a later one of its kind has replaced is `superseded`, and has no earlier state.
-    #[source = "PROTOCOL.md, section 4"]
     async fn a_replaced_change_is_superseded(stage: Stage, mut ann: Member) -> Verdict {
         let room = stage.room();
         ann.post(&room, "first").await?;
@@ -168,7 +166,6 @@ chat_suite::cases!(
     }
 
     /// After a gap, a message that the log no longer has cannot be read, and no later entry has its state.
-    #[source = "PROTOCOL.md, sections 4 and 5"]
     #[with(limits(|limits| {
         limits.rooms.log_messages = 10;
         limits.rooms.tail_events = 2;

@@ -127,7 +127,7 @@ fn source(group: &str) -> &'static str {
         "close" => "RFC 6455 section 5.5.1",
         "changes" | "commands" | "messages" | "search" => "PROTOCOL.md, section 3",
         "control" => "RFC 6455 section 5.5.3",
-        "deletions" | "moderation" | "reactions" => "PROTOCOL.md, section 5",
+        "deletions" | "folding" | "moderation" | "reactions" => "PROTOCOL.md, section 5.7",
         "drain" => "PROTOCOL.md, section 5.6",
         "events" | "occupancy" => "PROTOCOL.md, section 4",
         "fragments" => "RFC 6455 section 5.4",
