@@ -59,19 +59,20 @@ async fn a_view_has_what_a_new_reader_gets_after_each_reconnect() {
     let (reader, mut events) = Client::builder(&server.url()).reconnect(eager()).connect().await.unwrap();
     let joined = reader.join(&lobby(), JoinFrom::Now).await.unwrap();
     let mut view = RoomView::new(&joined, 5);
-    let mut head = 0;
-    for round in 0..6_u64 {
+    let mut head = 0_u64;
+    for round in 0..6 {
         let seq = writer.send(&lobby(), &Text::new(round.to_string())).await.unwrap().seq;
         reader.reconnect().await.unwrap();
-        let earlier = view.messages().next().map_or(seq, |oldest| oldest.seq);
-        writer.react(&lobby(), earlier, "+1", true).await.unwrap();
+        let earlier = view.messages().next_back().map_or(seq, |newest| newest.seq);
+        let reacted = writer.react(&lobby(), earlier, &round.to_string(), true).await.unwrap();
+        head = head.max(reacted.seq.unwrap());
         if round % 2 == 0 {
-            writer.edit(&lobby(), seq, &Text::new("edited"), None).await.unwrap();
+            let edited = writer.edit(&lobby(), earlier, &Text::new("edited"), None).await.unwrap();
+            head = head.max(edited.seq.unwrap());
         }
-        head = match writer.delete(&lobby(), earlier, None).await.unwrap().seq {
-            Some(deletion) => head.max(deletion),
-            None => head,
-        };
+        if round % 3 == 2 {
+            head = head.max(writer.delete(&lobby(), earlier, None).await.unwrap().seq.unwrap());
+        }
         let mut seen = 0;
         while seen < head {
             let event = next(&mut events).await;

@@ -49,9 +49,6 @@ defects! {
     a_server_that_keeps_the_reactions_of_a_deleted_message_is_caught
     by deletions::a_reaction_and_a_deletion_at_once_end_in_the_deletion =>
         keeps_deleted(|message| message["reactions"] = json!([]));
-    a_server_that_sends_a_deleted_body_to_a_slow_reader_is_caught
-    by deletions::a_reader_behind_does_not_get_a_deleted_body =>
-        keeps_deleted(|message| message["body"] = json!({"text": "secret"}));
     a_server_that_counts_repeated_reactions_is_caught by reactions::a_repeated_reaction_changes_nothing =>
         Link::event("done", |event| {
             if event["seq"].is_null() {
