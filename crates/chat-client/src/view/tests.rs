@@ -1,4 +1,5 @@
-//! Random scripts of messages and changes: a client that follows a room, with cuts and gaps, has what a new reader gets.
+//! Random scripts of messages and changes: a client that follows a room, with cuts and gaps, has what a new reader
+//! gets.
 //!
 //! `CHAT_SCRIPTS=<count>` sets the number of scripts.
 

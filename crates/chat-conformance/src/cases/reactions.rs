@@ -2,8 +2,8 @@ use super::changed::{change, change_nothing, edit, messages_at, page, react};
 use super::*;
 
 chat_suite::cases!(
-    /// A reaction that a user has placed already, and one that the user does not have, change nothing: the `done` has no
-    /// `seq`, and there is no entry.
+    /// A reaction that a user has placed already, and one that the user does not have, change nothing: the `done` has
+    /// no `seq`, and there is no entry.
     async fn a_repeated_reaction_changes_nothing(stage: Stage, mut ann: Member, mut bob: Member) -> Verdict {
         let room = stage.room();
         ann.post(&room, "hi").await?;
