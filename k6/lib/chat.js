@@ -7,7 +7,9 @@ import { Stream } from './stream.js';
 
 /**
  * @typedef {{ room: string, epoch: string, seq: number, recovered: boolean }} Joined
- * @typedef {{ room: string, seq: number, user: { id: string }, key?: string, body: Body }} Message
+ * @typedef {{ room: string, seq: number, user: { id: string }, key?: string, body: Body }} Message a deleted message has
+ *   no body and no key
+ * @typedef {{ room: string, seq: number, target: number, what: string }} Changed
  * @typedef {{ text: string, t: number, last?: boolean }} Body `t` is the time of sending; `last` marks the last message
  *   of its sender
  * @typedef {{ room: string, key: string, body: Body, acknowledged: boolean, seq?: number }} PendingSend
@@ -34,6 +36,8 @@ export class User {
     this.pending = new Map();
     /** @type {(message: Message) => void} */
     this.onmessage = () => {};
+    /** @type {(changed: Changed) => void} */
+    this.onchanged = () => {};
     this.lost = 0;
     this.sent = 0;
     // User names are the same in the next run. Keys must differ.
@@ -113,6 +117,33 @@ export class User {
   }
 
   /**
+   * Changes a message. A guest can edit and delete what the same connection has sent, and react to all messages.
+   *
+   * @param {string} room
+   * @param {number} seq
+   * @param {{ type: 'edit', body: { text: string } } | { type: 'delete', reason?: string } | { type: 'react', reaction:
+   *   string, on: boolean } | { type: 'pin', on: boolean }} change
+   * @param {(done: { seq?: number, duplicate?: boolean }) => void} [then]
+   */
+  change(room, seq, change, then = () => {}) {
+    this.request({ ...change, room, seq }, (done) => {
+      this.streams.get(room)?.raiseHead(done.seq ?? 0);
+      then(done);
+    });
+  }
+
+  /**
+   * Reads single messages of a room, at most 100.
+   *
+   * @param {string} room
+   * @param {number[]} seqs
+   * @param {(messages: Message[]) => void} then
+   */
+  readMessages(room, seqs, then) {
+    this.request({ type: 'history', room, seqs }, (history) => then(history.messages));
+  }
+
+  /**
    * Leaves for good: asks each room for its newest `seq`, waits for missing messages, and closes.
    *
    * @param {number} [code]
@@ -154,6 +185,9 @@ export class User {
       case 'message':
         this.handleMessage(event);
         break;
+      case 'changed':
+        this.handleChanged(event);
+        break;
       case 'gap':
         this.streams.get(event.room)?.skip(event.from, event.to);
         break;
@@ -194,7 +228,7 @@ export class User {
       return;
     }
     if (message.seq > stream.live) {
-      metrics.delivery.add(Date.now() - message.body.t);
+      metrics.delivery.add(Date.now() - (message.body?.t ?? Date.now()));
     } else {
       metrics.replayed.add(1);
     }
@@ -202,6 +236,13 @@ export class User {
       this.compare(message.key, message.seq);
     }
     this.onmessage(message);
+  }
+
+  /** A change is an entry of the room's log, as a message is. @private @param {Changed} changed */
+  handleChanged(changed) {
+    if (this.streams.get(changed.room)?.receive(changed.seq)) {
+      this.onchanged(changed);
+    }
   }
 
   /** @private @param {PendingSend} send */

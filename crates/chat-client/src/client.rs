@@ -1,4 +1,3 @@
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -121,10 +120,7 @@ impl Client {
     /// with the same key shows whether it was. A caller that wants to repeat a message chooses its key with
     /// [`send_with_key`](Self::send_with_key).
     pub async fn send(&self, room: &RoomName, body: &impl Serialize) -> Result<AppendReceipt, Error> {
-        let mut key = String::with_capacity(32);
-        // A write to a string does not fail.
-        let _written = write!(key, "{:016x}{:016x}", random(), random());
-        self.send_with_key(room, body, &key).await
+        self.send_with_key(room, body, &random_key()).await
     }
 
     /// Sends a message with the given key. A repeat with the same key, from any client of this user, is the same
@@ -287,14 +283,14 @@ impl Client {
         }
     }
 
-    async fn page(&self, request: Request, command: &Command) -> Result<MessagePage, Error> {
+    pub(crate) async fn page(&self, request: Request, command: &Command) -> Result<MessagePage, Error> {
         match self.call(request, command).await? {
             Reply::Page(page) => Ok(page),
             _ => Err(self.closed()),
         }
     }
 
-    async fn call(&self, request: Request, command: &Command) -> Result<Reply, Error> {
+    pub(crate) async fn call(&self, request: Request, command: &Command) -> Result<Reply, Error> {
         let deadline = Instant::now() + self.shared.command_timeout;
         let reference = self.shared.references.fetch_add(1, Ordering::Relaxed);
         let frame = command.encode(Some(&reference.to_string()));
@@ -316,8 +312,13 @@ impl Client {
         }
     }
 
-    fn closed(&self) -> Error {
+    pub(crate) fn closed(&self) -> Error {
         let unknown = || if *self.shared.closing.borrow() { Closed::Locally } else { Closed::Runtime };
         Error::Closed(self.shared.ended.get().map_or_else(unknown, |ending| ending.reason.clone()))
     }
+}
+
+/// Returns a key that no other command has.
+pub(crate) fn random_key() -> String {
+    format!("{:016x}{:016x}", random(), random())
 }

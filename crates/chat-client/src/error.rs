@@ -20,10 +20,10 @@ pub enum Error {
     /// The server refused the command. The command was not carried out.
     #[error(transparent)]
     Refused(ServerError),
-    /// The server refused a `send`, but may have stored the message: the room was
-    /// [`Unavailable`](ErrorCode::Unavailable), or an earlier attempt had no reply. A repeat with the same key is
-    /// safe.
-    #[error("the message may have been stored")]
+    /// The server refused a `send` or a change, but may have stored it: the room was
+    /// [`Unavailable`](ErrorCode::Unavailable), or an earlier attempt had no reply. A repeat of a `send` with the same
+    /// key is safe, and so is a repeated change.
+    #[error("the message or the change may have been stored")]
     Unsure(#[source] ServerError),
     /// No reply arrived in time. The command may have been carried out. A repeat of a `send` with the same key is
     /// safe.

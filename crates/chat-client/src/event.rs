@@ -1,12 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_proto::command::JoinFrom;
 use chat_proto::{LimitsNotice, PresenceMode, PresenceState, RoomName, User};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
-use crate::{Closed, Lost, ServerError};
+use crate::{Closed, Lost, ReceivedChange, ReceivedMessage, ServerError};
 
 /// An event of a client: something that the server sent, or a change of the connection.
 ///
@@ -18,7 +15,13 @@ pub enum ClientEvent {
     /// A message. The messages of one room arrive in order and once, from the start that
     /// [`join`](crate::Client::join) was given.
     Message(ReceivedMessage),
+    /// A change to a message. It is an entry of the room's log like a message, so it arrives in order and once.
+    /// [`ReceivedMessage::apply`] and [`RoomView`](crate::RoomView) bring a message to its present state.
+    Changed(ReceivedChange),
     /// A range of entries that the client does not get, because the room's log no longer reached back.
+    ///
+    /// Changes are among the missing entries, so the messages up to `to` that the consumer keeps may be out of date
+    /// until it reads them again.
     Gap {
         /// The room.
         room: RoomName,
@@ -99,66 +102,6 @@ pub enum ClientEvent {
     Error(ServerError),
     /// The client has ended. This is the last event.
     Closed(Closed),
-}
-
-/// A message in a room.
-///
-/// In contrast to [`chat_proto::Event::Message`], it has the epoch of its position, so that a later
-/// [`join`](crate::Client::join) can [resume](Self::resume) after it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ReceivedMessage {
-    /// The room.
-    pub room: RoomName,
-    /// The epoch in which `seq` counts.
-    pub epoch: Arc<str>,
-    /// The position of the message in the room's log.
-    pub seq: u64,
-    /// The user who wrote the message.
-    pub user: User,
-    /// The time of the commit, in ms since the Unix epoch by the server's clock.
-    pub at: u64,
-    /// The idempotency key of the message.
-    pub key: Option<String>,
-    /// The body, as the server sent it.
-    pub body: Box<RawValue>,
-}
-
-impl ReceivedMessage {
-    /// Returns the text of a standard message, or `None` if the body is of another kind.
-    pub fn text(&self) -> Option<String> {
-        #[derive(Deserialize)]
-        struct Text {
-            text: String,
-        }
-        serde_json::from_str::<Text>(self.body.get()).ok().map(|body| body.text)
-    }
-
-    /// Returns the start of a later [`join`](crate::Client::join) that continues after this message.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # async fn example(last: chat_client::ReceivedMessage) -> Result<(), Box<dyn std::error::Error>> {
-    /// let (client, events) = chat_client::Client::connect("ws://127.0.0.1:8080/ws").await?;
-    /// let joined = client.join(&last.room, last.resume()).await?;
-    /// println!("all later messages follow: {}", joined.recovered);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn resume(&self) -> JoinFrom {
-        JoinFrom::After { epoch: self.epoch.to_string(), seq: self.seq }
-    }
-
-    /// Returns the message of a `message` event, or `None` for other events.
-    pub(crate) fn from_wire(event: chat_proto::Event, epoch: &Arc<str>) -> Option<Self> {
-        match event {
-            chat_proto::Event::Message { room, seq, user, at, key, body } => {
-                Some(Self { room, epoch: Arc::clone(epoch), seq, user, at, key, body })
-            }
-            _ => None,
-        }
-    }
 }
 
 /// The first event on a connection: the fields of [`chat_proto::Event::Welcome`] for the caller of

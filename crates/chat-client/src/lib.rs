@@ -39,6 +39,8 @@
 //!   is random ([`Reconnect`]), or is the one that the server asks for. If the room's log no longer reaches back,
 //!   [`ClientEvent::Gap`] names the missing entries. If the room has a new log, [`ClientEvent::Resumed`] says so. The
 //!   client advances over entries of a type that it does not know.
+//! - **Fresh equals followed.** A message and the changes that follow it ([`ReceivedMessage::apply`]) give the message
+//!   that a later reader gets. [`RoomView`] does so for the newest messages of a room.
 //! - **A message is stored once.** A send carries a key and is repeated with it until the server stores or finally
 //!   refuses the message: on each new connection, and after a wait if the server refuses it for now (`unavailable`,
 //!   `rate_limited`). Later sends to that room wait behind it. The server limits for how long it knows a key. The keys
@@ -86,33 +88,39 @@
 
 mod backoff;
 mod builder;
+mod changes;
 mod client;
 mod driver;
 mod error;
 mod event;
 mod events;
+mod message;
 mod reply;
 pub mod socket;
 mod state;
 #[cfg(feature = "tls")]
 mod tls;
 mod token;
+mod view;
 
 pub use backoff::Reconnect;
 pub use builder::Builder;
 pub use client::Client;
 pub use error::{Closed, ConnectError, Error, InvalidCommand, Lost, ServerError, Violation};
-pub use event::{ClientEvent, ReceivedMessage, Welcome};
+pub use event::{ClientEvent, Welcome};
 pub use events::Events;
+pub use message::{ReceivedChange, ReceivedMessage};
 pub use reply::{Joined, MembersPage, MessagePage};
 #[cfg(feature = "tls")]
 pub use tls::{Roots, RootsError, TlsError};
 pub use token::TokenSource;
+pub use view::RoomView;
 
 pub use chat_proto::command::{Command, JoinFrom};
 pub use chat_proto::{
-    AppendReceipt, CloseCode, ErrorCode, InvalidEvent, InvalidRoomName, LimitsNotice, PresenceMode,
-    PresenceState, ProtocolViolation, Range, RawEvent, RoomName, Text, User,
+    AppendReceipt, ChangeReceipt, CloseCode, Deleted, Edited, ErrorCode, Folded, InvalidEvent,
+    InvalidRoomName, LimitsNotice, PresenceMode, PresenceState, ProtocolViolation, Range, RawEvent, Reaction,
+    RoomName, Text, User, What,
 };
 
 /// The example in the README, as a test.

@@ -17,10 +17,14 @@ macro_rules! defects {
     };
 }
 
+#[path = "broken/changes.rs"]
+mod changes;
 #[path = "broken/chat.rs"]
 mod chat;
 #[path = "broken/closing.rs"]
 mod closing;
+#[path = "broken/deletions.rs"]
+mod deletions;
 #[path = "broken/frame.rs"]
 mod frame;
 #[path = "broken/framing.rs"]
@@ -71,6 +75,8 @@ fn main() -> ExitCode {
         closing::defects(),
         chat::defects(),
         messages::defects(),
+        changes::defects(),
+        deletions::defects(),
         hosts::defects(),
         hello::defects(),
     ];

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::value::RawValue;
 
-use crate::{RoomName, Unavailable, User};
+use crate::{Change, Role, RoomName, Unavailable, User};
 
 /// The host's decision about what a user may do in a room.
 ///
@@ -35,6 +35,17 @@ pub trait Authorize: Send + Sync + 'static {
     ///
     /// [`Forbidden`] if the user must not do this. The client gets the error code that the variant names.
     async fn authorize(&self, user: &User, room: &RoomName, action: &Action<'_>) -> Result<(), Forbidden>;
+
+    /// Returns the role of the user in the room. The default is [`Role::None`].
+    ///
+    /// It is asked before each change of a message, and waits as long as [`authorize`](Self::authorize).
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`] as for `authorize`.
+    async fn role(&self, _user: &User, _room: &RoomName) -> Result<Role, Forbidden> {
+        Ok(Role::None)
+    }
 }
 
 #[async_trait]
@@ -59,6 +70,10 @@ impl Authorize for Both {
         self.first.authorize(user, room, action).await?;
         self.second.authorize(user, room, action).await
     }
+
+    async fn role(&self, user: &User, room: &RoomName) -> Result<Role, Forbidden> {
+        Ok(self.first.role(user, room).await?.max(self.second.role(user, room).await?))
+    }
 }
 
 /// An action of a user in a room.
@@ -71,6 +86,13 @@ pub enum Action<'a> {
     Send {
         /// The body, which has passed the check of the chat's [`Message`](crate::Message).
         body: &'a RawValue,
+    },
+    /// Change a message. The rules for all users hold besides: see [`Role`].
+    Change {
+        /// The `seq` of the message.
+        target: u64,
+        /// The change. The body of an edit has passed the check of the chat's [`Message`](crate::Message).
+        change: &'a Change,
     },
 }
 

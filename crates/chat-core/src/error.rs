@@ -1,4 +1,4 @@
-use crate::{AppendError, BodyError, Refusal, Unavailable};
+use crate::{AppendError, BodyError, ChangeError, Refusal, Unavailable};
 
 /// A connection that [`Chat::admit`](crate::Chat::admit) did not admit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +31,8 @@ impl From<AdmitError> for Refusal {
     }
 }
 
-/// A message that [`Chat::post`](crate::Chat::post) did not store.
+/// A message that [`Chat::post`](crate::Chat::post) did not store, or a change that
+/// [`Chat::change`](crate::Chat::change) did not store.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PostError {
@@ -50,9 +51,21 @@ pub enum PostError {
     /// The key was used before, for another message.
     #[error("the key was used for another message")]
     KeyConflict,
+    /// The log did not store the change.
+    #[error(transparent)]
+    Change(ChangeError),
     /// The log could not store the message in time.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+impl From<ChangeError> for PostError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Unavailable(unavailable) => Self::Unavailable(unavailable),
+            error => Self::Change(error),
+        }
+    }
 }
 
 impl From<AppendError> for PostError {

@@ -134,11 +134,12 @@ pub use chat_proto::handshake::{
     Version, host_name,
 };
 pub use chat_proto::{
-    AppendError, AppendReceipt, CloseCode, ConnectionLimits, ErrorCode, Event, HttpLimits, InvalidEvent,
-    InvalidRoomName, InvalidUser, InvalidUserName, JoinError, Limits, LimitsNotice, LogBounds, NewMessage,
-    NodeLimits, Page, PresenceMode, PresenceState, ProtocolViolation, Range, Rate, RateLimits, ReadLimits,
-    RoomLimits, RoomName, Scan, Search, SearchError, SearchPage, StoredMessage, Text, Unavailable, User,
-    UserKey, WireLimits, has_visible, is_printable,
+    AppendError, AppendReceipt, Change, ChangeEntry, ChangeError, ChangeKind, ChangeReceipt, CloseCode,
+    ConnectionLimits, Deleted, Edited, ErrorCode, Event, Folded, HttpLimits, InvalidEvent, InvalidRoomName,
+    InvalidUser, InvalidUserName, JoinError, Limits, LimitsNotice, LogBounds, MessageChanges, NewChange,
+    NewMessage, NodeLimits, Page, PresenceMode, PresenceState, ProtocolViolation, Range, Rate, RateLimits,
+    Reaction, ReadLimits, Role, RoomLimits, RoomName, Scan, Search, SearchError, SearchPage, StoredMessage,
+    Target, Text, Unavailable, User, UserKey, Verdict, What, WireLimits, has_visible, is_printable,
 };
 
 #[cfg(doctest)]

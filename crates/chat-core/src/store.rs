@@ -5,8 +5,8 @@ use async_trait::async_trait;
 
 use crate::room::MemoryBudget;
 use crate::{
-    AppendError, AppendReceipt, Limits, LogBounds, NewMessage, Page, Range, RoomName, Search, SearchError,
-    SearchPage, StoredMessage, Unavailable,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, Limits, LogBounds, NewChange, NewMessage, Page,
+    Range, RoomName, Search, SearchError, SearchPage, StoredMessage, Unavailable,
 };
 
 /// A store of the logs of rooms.
@@ -128,9 +128,15 @@ pub enum Health {
 ///   append, and stores nothing. With another body it is a conflict. Bodies are compared byte by byte.
 /// - **Bodies.** A body is delivered byte for byte as it was sent. [`NewMessage::into_stored`] makes the frame, which
 ///   is sent as the log returns it and not read again.
-/// - **Pages.** [`read`](Self::read) returns entries without holes, oldest first, of
+/// - **Changes.** [`change`](Self::change), where a log supports it, asks [`Target::judge`](crate::Target::judge) at the
+///   place where the entry is stored, and makes the entry and the new form of the message visible together.
+///   [`ChangeEntry::encode`](crate::ChangeEntry::encode) and [`NewMessage::folded`] make the frames. A deletion erases
+///   the body and all earlier bodies wherever the log keeps them, and reports [`CommitSink::erase`] before its answer.
+///   `judge` and `MessageChanges` hold all rules, so that all logs have the same.
+/// - **Pages.** [`read`](Self::read) returns entries, oldest first, of
 ///   [`WireLimits::max_batch_bytes`](crate::WireLimits::max_batch_bytes) at most, or a single longer one. An entry
-///   that the log has lost is left out. A page is empty only if there is nothing more in that direction.
+///   that the log has lost is left out. A page is empty only if there is nothing more in that direction. [`Range::Entries`] has all entries without
+///   holes; the other ranges have messages, each in its present form.
 /// - **Retention.** Old entries may be removed, the oldest first. The newest
 ///   [`RoomLimits::log_messages`](crate::RoomLimits::log_messages) stay, as long as they have fewer than
 ///   [`RoomLimits::log_bytes`](crate::RoomLimits::log_bytes), unless the operator of the log has decided otherwise.
@@ -196,12 +202,50 @@ pub trait Room: Send + Sync {
     /// safe.
     async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError>;
 
+    /// Changes a message: appends an entry that says so, and keeps the message in its new form.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::Unsupported`], the default, if the log keeps only messages. The other errors store nothing,
+    /// except perhaps [`ChangeError::Unavailable`], after which a retry is safe.
+    async fn change(&self, _change: NewChange) -> Result<ChangeReceipt, ChangeError> {
+        Err(ChangeError::Unsupported)
+    }
+
     /// Reads part of the log.
     ///
     /// # Errors
     ///
     /// [`Unavailable`] if the log cannot be read now.
     async fn read(&self, range: Range) -> Result<Page, Unavailable>;
+
+    /// Reads the messages at these positions, in ascending order. Positions without a message are left out, and so are
+    /// messages beyond [`WireLimits::max_batch_bytes`](crate::WireLimits::max_batch_bytes). Then
+    /// [`more`](Page::more) is true. The default reads each message with [`read`](Self::read).
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] if the log cannot be read now.
+    async fn messages(&self, seqs: &[u64], max_bytes: usize) -> Result<Page, Unavailable> {
+        let mut seqs = seqs.to_vec();
+        seqs.sort_unstable();
+        seqs.dedup();
+        let (mut page, mut bytes) = (Page::new(self.bounds().await?.epoch, Vec::new()), 0);
+        for seq in seqs.into_iter().filter(|seq| *seq > 0) {
+            let one = self.read(Range::after(seq - 1, 1)).await?;
+            if one.epoch != page.epoch {
+                return Err(Unavailable::new("the log has started a new epoch"));
+            }
+            for stored in one.messages.into_iter().filter(|stored| stored.seq == seq) {
+                bytes += stored.frame.len();
+                if bytes > max_bytes && !page.messages.is_empty() {
+                    return Ok(page.with_more(true));
+                }
+                page.messages.push(stored);
+            }
+        }
+        Ok(page)
+    }
 
     /// Returns the extent of the log.
     ///
@@ -242,6 +286,13 @@ pub enum Commit<'a> {
         /// The entry.
         stored: &'a StoredMessage,
     },
+    /// A deletion has erased the content of these entries. This is their present form.
+    Erased {
+        /// The epoch of the entries.
+        epoch: &'a str,
+        /// The message that was deleted, and all changes of it that the log still has.
+        entries: &'a [StoredMessage],
+    },
     /// All entries up to `head` are committed, although they may not have been reported.
     Head {
         /// The epoch of the entries.
@@ -273,6 +324,12 @@ impl CommitSink {
     /// Reports that an entry of this epoch is committed.
     pub fn publish(&self, epoch: &str, stored: &StoredMessage) {
         self.report(Commit::Entry { epoch, stored });
+    }
+
+    /// Reports that a deletion of this epoch has erased the content of these entries, and passes their present form. It
+    /// is called before the deletion itself is [published](Self::publish).
+    pub fn erase(&self, epoch: &str, entries: &[StoredMessage]) {
+        self.report(Commit::Erased { epoch, entries });
     }
 
     /// Reports that all entries of this epoch up to `head` are committed. The chat reads those that were not reported

@@ -33,6 +33,7 @@ pub mod session;
 mod limits;
 mod name;
 mod rate;
+mod rights;
 mod text;
 mod user;
 mod wire;
@@ -42,17 +43,19 @@ pub use limits::{
 };
 pub use name::{InvalidRoomName, RoomName, has_visible, is_printable};
 pub use rate::{Bucket, Rate, SharedRate};
+pub use rights::Role;
 pub use room::{
-    AppendError, AppendReceipt, Cursor, Gap, JoinError, Log, LogBounds, NewMessage, Next, Page, Range,
-    Resumption, Roster, Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Unavailable, fold,
-    resume, search_text,
+    AppendError, AppendReceipt, Change, ChangeEntry, ChangeError, ChangeKind, ChangeReceipt, ChangedEntries,
+    Cursor, Deleted, Edited, Folded, Gap, JoinError, Log, LogBounds, MessageChanges, NewChange, NewMessage,
+    Next, Page, Range, Reaction, ReactionSets, Resumption, Roster, Scan, Search, SearchError, SearchPage,
+    StoredMessage, Tail, Target, Unavailable, Verdict, fold, resume, search_text,
 };
 pub use text::{InvalidText, Text};
 pub use user::{InvalidUser, InvalidUserName, User, UserKey, user_record};
 pub(crate) use wire::MAX_INTEGER;
 pub use wire::{
     CloseCode, ErrorCode, Event, InvalidEvent, LimitsNotice, OtherCode, PresenceMode, PresenceState,
-    ProtocolViolation, RawEvent, ReconnectAdvice, command, frames,
+    ProtocolViolation, RawEvent, ReconnectAdvice, What, command, frames,
 };
 
 /// The subprotocol token of this protocol, as offered in `Sec-WebSocket-Protocol`.

@@ -184,6 +184,11 @@ impl User {
         UserKey { guest: self.guest, id: Arc::clone(&self.id) }
     }
 
+    /// Returns true if this is a guest.
+    pub fn is_guest(&self) -> bool {
+        self.guest
+    }
+
     /// Returns the id, as other users see it.
     pub fn id(&self) -> &str {
         &self.id

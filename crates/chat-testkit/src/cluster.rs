@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, Builder, Chat, CommitSink, Limits, LogBounds, MemoryRoom, NewMessage, Page,
-    Range, Room, RoomName, Search, SearchError, SearchPage, Unavailable,
+    AppendError, AppendReceipt, Builder, ChangeError, ChangeReceipt, Chat, CommitSink, Limits, LogBounds,
+    MemoryRoom, NewChange, NewMessage, Page, Range, Room, RoomName, Search, SearchError, SearchPage,
+    Unavailable,
 };
 use parking_lot::Mutex;
 
@@ -142,6 +143,10 @@ impl Drop for Opening {
 impl Room for Opening {
     async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
         self.shared.log.append(message).await
+    }
+
+    async fn change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
+        self.shared.log.change(change).await
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {

@@ -147,11 +147,11 @@ pub async fn seconds_until(what: impl Future) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// Returns the `seq` of each message among these events.
+/// Returns the `seq` of each entry among these events.
 pub fn seqs(events: &[Value]) -> Vec<u64> {
     events
         .iter()
-        .filter(|event| event["type"] == "message")
+        .filter(|event| event["type"] == "message" || event["type"] == "changed")
         .map(|event| event["seq"].as_u64().expect("a number"))
         .collect()
 }

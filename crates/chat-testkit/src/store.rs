@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, Chat, CommitSink, Health, Limits, LogBounds, MemoryRoom, NewMessage, Page,
-    Range, Room, RoomName, Unavailable,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, Chat, CommitSink, Health, Limits, LogBounds,
+    MemoryRoom, NewChange, NewMessage, Page, Range, Room, RoomName, Unavailable,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -232,6 +232,10 @@ impl Room for StoredRoom {
         }
         obey(mode).await?;
         self.log.append(message).await
+    }
+
+    async fn change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
+        self.log.change(change).await
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {

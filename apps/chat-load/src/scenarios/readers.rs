@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use chat_client::socket::{Socket, Target};
 use chat_client::{ClientEvent, Closed, Command, Events, JoinFrom, Lost, Reconnect};
+use serde_json::value::RawValue;
 use tokio::io::Interest;
 use tokio::time::sleep;
 
@@ -70,7 +71,8 @@ async fn read_events(load: Arc<Load>, reader: Arc<Reader>, mut events: Events) {
     while let Some(event) = events.next().await {
         match event {
             ClientEvent::Message(message) => {
-                reader.receive(message.seq, message.key.as_deref().unwrap_or_default(), message.body.get());
+                let body = message.body.as_deref().map_or("", RawValue::get);
+                reader.receive(message.seq, message.key.as_deref().unwrap_or_default(), body);
             }
             ClientEvent::Gap { from, to, .. } => reader.gap(from, to),
             ClientEvent::Disconnected { lost, .. } => load.record_lost(&lost),

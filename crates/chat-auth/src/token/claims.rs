@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chat_core::{Identity, User};
+use chat_core::{Identity, Role, User};
 use serde::Deserialize;
 
 use super::grant::{Grant, GrantLimits};
-use super::rights::{Rights, Role};
+use super::rights::Rights;
 use crate::{Rejection, json};
 
 /// The last second that a claim may name: the end of the year 9999.

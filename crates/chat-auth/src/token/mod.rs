@@ -7,10 +7,11 @@ mod new_token;
 mod rights;
 mod verifier;
 
+pub use chat_core::Role;
 pub use claims::Claims;
 pub use grant::{Grant, InvalidGrant};
 pub use new_token::{NewToken, SignError};
-pub use rights::{InvalidPattern, Rights, Role};
+pub use rights::{InvalidPattern, Rights};
 pub use verifier::TokenVerifier;
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
-use super::rights::{InvalidPattern, Rights, Role};
+use super::rights::{InvalidPattern, Rights};
 use crate::SigningKey;
+use chat_core::Role;
 
 /// A token for development and tests. In production, the login service of the host signs tokens.
 ///

@@ -2,25 +2,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use async_trait::async_trait;
-use chat_core::{Action, Authorize, Forbidden, RoomName, User};
-use serde::{Deserialize, Serialize};
-
-/// The role of a user in a room. A later one has all rights of an earlier one.
-///
-/// So far, all roles have the same effect: each one admits to the room, with reading and writing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Role {
-    /// No role: the rights of everybody in an open room. It does not forbid the room.
-    None,
-    /// A member.
-    Member,
-    /// A moderator.
-    Moderator,
-    /// An owner.
-    Owner,
-}
+use chat_core::{Action, Authorize, Forbidden, Role, RoomName, User};
 
 /// The rooms that the claims of a token admit to, and the roles in them.
 ///
@@ -112,5 +94,9 @@ impl Rights {
 impl Authorize for Rights {
     async fn authorize(&self, _: &User, room: &RoomName, _: &Action<'_>) -> Result<(), Forbidden> {
         self.role(room).map(drop).ok_or(Forbidden::Rights)
+    }
+
+    async fn role(&self, _: &User, room: &RoomName) -> Result<Role, Forbidden> {
+        self.role(room).ok_or(Forbidden::Rights)
     }
 }

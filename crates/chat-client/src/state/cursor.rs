@@ -29,7 +29,8 @@ pub(crate) struct RoomCursor {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The newest entries were asked for. The first one sets the position.
+    /// The newest messages were asked for. The first entry sets the position. It may be an earlier one than `seq`,
+    /// because changes are among the newest entries.
     Starting,
     /// Each entry is the next one.
     Live,
@@ -101,7 +102,7 @@ impl RoomCursor {
     pub(crate) fn handle_entry(&mut self, seq: u64) -> Delivery {
         let delivery = match self.phase {
             Phase::Behind | Phase::Deferred(_) | Phase::Resuming { .. } => return Delivery::Drop,
-            Phase::Live | Phase::Starting if seq <= self.seq => return Delivery::Drop,
+            Phase::Live if seq <= self.seq => return Delivery::Drop,
             Phase::Live if seq == self.seq + 1 => Delivery::Deliver,
             Phase::Live if self.hole_asked == Some(self.seq) => Delivery::DeliverAfterGap(self.seq + 1),
             Phase::Live => {

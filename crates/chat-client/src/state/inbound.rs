@@ -12,7 +12,7 @@ use super::cursor::{Delivery, Phase, RoomCursor};
 use super::request::{Reply, Request};
 use super::send_backoff::SendBackoff;
 use super::{PendingCommand, State};
-use crate::{ClientEvent, Joined, ReceivedMessage, ServerError, Violation};
+use crate::{ClientEvent, Joined, ReceivedChange, ReceivedMessage, ServerError, Violation};
 
 /// The wait before a room is resumed again that refused for now, if the server gives no advice.
 const RESUME_WAIT: Duration = Duration::from_secs(1);
@@ -100,7 +100,11 @@ impl State {
             }
             Delivery::DeliverAfterGap(from) => events.push(gap(cursor, from, seq - 1)),
         }
-        events.extend(ReceivedMessage::from_wire(event, &cursor.epoch).map(ClientEvent::Message));
+        let epoch = &cursor.epoch;
+        events.extend(match event {
+            WireEvent::Changed { .. } => ReceivedChange::from_wire(event, epoch).map(ClientEvent::Changed),
+            _ => ReceivedMessage::from_wire(event, epoch).map(ClientEvent::Message),
+        });
     }
 
     fn handle_reply(
@@ -118,6 +122,10 @@ impl State {
             match &pending.request {
                 Request::Resume(room) => self.handle_refused_resume(room, error, now, events),
                 Request::Send(_) => self.handle_refused_send(reference, pending, error, now),
+                Request::Change(_) => {
+                    let unsure = pending.unsure || error.code == ErrorCode::Unavailable;
+                    PendingCommand { unsure, ..pending }.refuse(error);
+                }
                 _ => pending.refuse(error),
             }
             return Ok(());

@@ -76,7 +76,7 @@ impl PendingCommand {
     }
 
     fn refuse(self, error: ServerError) {
-        let unsure = self.unsure && matches!(self.request, Request::Send(_));
+        let unsure = self.unsure && matches!(self.request, Request::Send(_) | Request::Change(_));
         self.answer(Err(if unsure { Error::Unsure(error) } else { Error::Refused(error) }));
     }
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use chat_proto::command::JoinFrom;
-use chat_proto::{AppendReceipt, Event, RoomName, StoredMessage};
+use chat_proto::{AppendReceipt, ChangeReceipt, Event, RoomName, StoredMessage};
 
 use crate::{Joined, MembersPage, MessagePage, ReceivedMessage, Violation};
 
@@ -11,6 +11,7 @@ pub(crate) enum Reply {
     Joined(Joined),
     Left,
     Sent(AppendReceipt),
+    Done(ChangeReceipt),
     Page(MessagePage),
     Members(MembersPage),
     Pong,
@@ -23,6 +24,8 @@ pub(crate) enum Request {
     Join(RoomName, JoinFrom),
     Leave(RoomName),
     Send(RoomName),
+    /// A change of a message.
+    Change(RoomName),
     History(RoomName),
     Search(RoomName),
     Members(RoomName),
@@ -39,6 +42,7 @@ impl Request {
             Self::Join(room, _)
             | Self::Leave(room)
             | Self::Send(room)
+            | Self::Change(room)
             | Self::History(room)
             | Self::Search(room)
             | Self::Members(room)
@@ -71,6 +75,13 @@ impl Request {
             (Self::Send(_), Event::Sent { seq, at, duplicate, .. }) => {
                 let receipt = AppendReceipt::new(&**epoch, seq, at);
                 Reply::Sent(if duplicate { receipt.repeated() } else { receipt })
+            }
+            (Self::Change(_), Event::Done { seq, duplicate, .. }) => {
+                let receipt = match seq {
+                    Some(seq) => ChangeReceipt::new(&**epoch, seq),
+                    None => ChangeReceipt::unchanged(&**epoch),
+                };
+                Reply::Done(if duplicate { receipt.repeated() } else { receipt })
             }
             (Self::History(_), Event::History { epoch, messages, more, .. }) => {
                 Reply::Page(page(&messages, more, &epoch.into())?)

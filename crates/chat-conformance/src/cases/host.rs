@@ -6,13 +6,15 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use chat_core::{
-    Action, Authorize, Builder, Denied, Endpoint, Forbidden, Identify, IdentifyRequest, Identity, RoomName,
-    Unavailable, User,
+    Action, Authorize, Builder, Change, Denied, Endpoint, Forbidden, Identify, IdentifyRequest, Identity,
+    Role, RoomName, Unavailable, User,
 };
+
+use serde_json::value::RawValue;
 
 use super::*;
 
-/// The room that only the user `boss` may join.
+/// The room that only the user `boss` may join. That user is a moderator of each room.
 pub(super) const STAFF: &str = "staff";
 
 /// The text of a message that the host rejects.
@@ -96,7 +98,8 @@ struct Rights;
 impl Authorize for Rights {
     async fn authorize(&self, user: &User, room: &RoomName, action: &Action<'_>) -> Result<(), Forbidden> {
         let body: Value = match action {
-            Action::Send { body } => serde_json::from_str(body.get()).unwrap_or_default(),
+            Action::Send { body } => body_of(body),
+            Action::Change { change: Change::Edit { body }, .. } => body_of(body),
             _ => Value::Null,
         };
         let subject = body["text"].as_str().unwrap_or(room.as_str());
@@ -108,4 +111,12 @@ impl Authorize for Rights {
             _ => Ok(()),
         }
     }
+
+    async fn role(&self, user: &User, _: &RoomName) -> Result<Role, Forbidden> {
+        Ok(if user.name() == "boss" { Role::Moderator } else { Role::None })
+    }
+}
+
+fn body_of(body: &RawValue) -> Value {
+    serde_json::from_str(body.get()).unwrap_or_default()
 }

@@ -5,11 +5,15 @@
 //! groups and the helpers that groups share.
 
 mod arrival;
+mod changed;
+mod changes;
 mod close;
 mod commands;
 mod control;
+mod deletions;
 mod drain;
 mod events;
+mod folding;
 mod fragments;
 mod framing;
 mod guarantees;
@@ -24,6 +28,7 @@ mod kick;
 mod limits;
 mod liveness;
 mod messages;
+mod moderation;
 mod names;
 mod occupancy;
 mod origin;
@@ -31,6 +36,7 @@ mod preflight;
 mod pressure;
 mod probe;
 mod rates;
+mod reactions;
 mod refusal;
 mod renewal;
 mod resume;
@@ -79,6 +85,11 @@ pub fn cases() -> Vec<Case> {
         group("guarantees", "the session and the room in chat-core; the room's tail", guarantees::cases()),
         group("keys", "the idempotency keys of the log in chat-proto or of the store", keys::cases()),
         group("resume", "resume and tail in chat-proto; the session in chat-core", resume::cases()),
+        group("changes", "the changes of the log in chat-proto or of the store", changes::cases()),
+        group("folding", "Folded and ChangeEntry in chat-proto, or the store", folding::cases()),
+        group("deletions", "Log::change in chat-proto, or the store; the room's tail", deletions::cases()),
+        group("reactions", "ReactionSets in chat-proto, or the store", reactions::cases()),
+        group("moderation", "Target::judge in chat-proto; Authorize::role in chat-core", moderation::cases()),
         group("search", "the search query in chat-proto, and the store", search::cases()),
         group("pressure", "write_timeout and batches in chat-core; the write buffer", pressure::cases()),
         group("rates", "the tokens of the session in chat-proto and chat-core", rates::cases()),
@@ -114,8 +125,9 @@ fn source(group: &str) -> &'static str {
     match group {
         "arrival" | "refusal" => "PROTOCOL.md, section 1",
         "close" => "RFC 6455 section 5.5.1",
-        "commands" | "messages" | "search" => "PROTOCOL.md, section 3",
+        "changes" | "commands" | "messages" | "search" => "PROTOCOL.md, section 3",
         "control" => "RFC 6455 section 5.5.3",
+        "deletions" | "folding" | "moderation" | "reactions" => "PROTOCOL.md, section 5.7",
         "drain" => "PROTOCOL.md, section 5.6",
         "events" | "occupancy" => "PROTOCOL.md, section 4",
         "fragments" => "RFC 6455 section 5.4",

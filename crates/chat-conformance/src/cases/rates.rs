@@ -81,6 +81,31 @@ chat_suite::cases!(
         check(served == burst_of_user, format!("{burst_of_user} commands of another user are served"), served)
     }
 
+    /// A change costs as much as a message: all changes of a burst are served, and no more.
+    #[source = "PROTOCOL.md, section 8"]
+    #[with(limits(|limits| set_rates(limits, Rate::new(2, 20), Rate::UNLIMITED)))]
+    #[with(race(RACE))]
+    async fn a_change_costs_as_much_as_a_message(stage: Stage, mut ann: Member) -> Verdict {
+        let (room, rate) = (stage.room(), stage.limits().rates.connection);
+        ann.post(&room, "hi").await?;
+        sleep(Duration::from_secs(u64::from(rate.burst / rate.per_second.max(1)).min(10))).await;
+        let started = Instant::now();
+        let changes = (0..rate.burst * 2).map(|number| {
+            let change = changed::react(&room, 1, "+1", number % 2 == 0);
+            Frame::json(&changed::with(change, "ref", number.to_string()))
+        });
+        ann.send_all(&changes.collect::<Vec<_>>()).await?;
+        let mut served = 0;
+        for number in 0..rate.burst * 2 {
+            let reply = ann.reply(&json!(number.to_string())).await?;
+            served += u32::from(reply["type"] == "done");
+        }
+        let seconds = u32::try_from(started.elapsed().as_secs()).unwrap_or(u32::MAX) + 1;
+        let most = rate.burst.saturating_add(rate.per_second.saturating_mul(seconds));
+        let fits = (rate.burst..=most).contains(&served);
+        check(fits, format!("{} to {most} changes are served", rate.burst), served)
+    }
+
     /// A refusal for the rate is no error of the client: many of them do not close the connection.
     #[source = "PROTOCOL.md, sections 7.1 and 8"]
     #[with(limits(|limits| set_rates(limits, Rate::new(10, 1), Rate::UNLIMITED)))]

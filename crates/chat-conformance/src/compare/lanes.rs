@@ -11,7 +11,7 @@ const CONTEXT: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     own: Vec<Line>,
-    /// For each room the messages and the events about each user, and the pongs.
+    /// For each room the entries and the events about each user, and the pongs.
     others: BTreeMap<(String, Option<String>), Vec<Line>>,
 }
 
@@ -24,7 +24,7 @@ impl Lanes {
         for line in lines {
             match &line.event {
                 Some(event) if event.is_about_a_user() && event.user != me => {
-                    let who = event.user.clone().filter(|_| event.kind != "message");
+                    let who = event.user.clone().filter(|_| !event.is_entry());
                     lanes.others.entry((event.room.clone(), who)).or_default().push(line.clone());
                 }
                 None if line.bytes.first() == Some(&0x8a) => {
@@ -42,23 +42,20 @@ impl Lanes {
         lanes
     }
 
-    /// Moves each `sent` directly after its message.
+    /// Moves each `sent` and `done` directly after its entry.
     fn pair_sent(&mut self) {
-        let is = |line: &Line, kind: &str, of: &Event| {
+        let is = |line: &Line, of: &Event| {
             line.event
                 .as_ref()
-                .is_some_and(|event| event.kind == kind && event.room == of.room && event.seq == of.seq)
+                .is_some_and(|event| event.is_entry() && event.room == of.room && event.seq == of.seq)
         };
         for index in 0..self.own.len() {
-            let Some(event) = self.own[index].event.clone().filter(|event| event.kind == "sent") else {
-                continue;
-            };
-            if let Some(later) = self.own[index..].iter().position(|line| is(line, "message", &event)) {
+            let is_reply = |event: &Event| matches!(&*event.kind, "sent" | "done");
+            let Some(event) = self.own[index].event.clone().filter(is_reply) else { continue };
+            if let Some(later) = self.own[index..].iter().position(|line| is(line, &event)) {
                 let message = self.own.remove(index + later);
                 self.own.insert(index, message);
-            } else if let Some(earlier) =
-                self.own[..index].iter().rposition(|line| is(line, "message", &event))
-            {
+            } else if let Some(earlier) = self.own[..index].iter().rposition(|line| is(line, &event)) {
                 let sent = self.own.remove(index);
                 self.own.insert(earlier + 1, sent);
             }

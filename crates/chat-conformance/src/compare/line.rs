@@ -31,13 +31,18 @@ impl Event {
             kind: text("type")?,
             room: text("room").unwrap_or_default(),
             seq: value["seq"].as_u64(),
-            user: value["user"]["id"].as_str().map(ToOwned::to_owned),
+            user: value["user"]["id"].as_str().or(value["by"]["id"].as_str()).map(ToOwned::to_owned),
         })
     }
 
     /// Returns true for an event about a user in a room.
     pub(super) fn is_about_a_user(&self) -> bool {
-        matches!(&*self.kind, "message" | "presence" | "typing")
+        self.is_entry() || matches!(&*self.kind, "presence" | "typing")
+    }
+
+    /// Returns true for an entry of a room's log.
+    pub(super) fn is_entry(&self) -> bool {
+        matches!(&*self.kind, "message" | "changed")
     }
 }
 

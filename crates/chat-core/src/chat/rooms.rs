@@ -9,8 +9,8 @@ use super::Chat;
 use crate::error::PostError;
 use crate::room::{self, Inbox, LiveRoom, Membership, Subscription, within};
 use crate::{
-    AppendReceipt, Message, NewMessage, Page, Range, RoomName, Search, SearchError, SearchPage, Unavailable,
-    User,
+    AppendReceipt, Change, ChangeReceipt, Message, NewChange, NewMessage, Page, Range, RoomName, Search,
+    SearchError, SearchPage, Unavailable, User,
 };
 
 impl Chat {
@@ -104,6 +104,41 @@ impl Chat {
         Ok(room::append(&room, NewMessage::new(user.clone(), body).with_key(key), self.rooms()).await?)
     }
 
+    /// Changes a message of a room: edits or deletes it, adds or removes a reaction, pins or unpins it.
+    ///
+    /// The role of the change decides what the user may do: see [`Role`](crate::Role).
+    /// [`Authorize`](crate::Authorize) is not asked.
+    ///
+    /// ```
+    /// use chat_core::{Change, Chat, NewChange, Role, RoomName, Text, User};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let (chat, lobby): (Chat, RoomName) = (Chat::default(), "lobby".parse()?);
+    /// let sent = chat.post(&lobby, &User::new("7", "Ann")?, &Text::new("something bad")).await?;
+    /// let change = Change::Delete { reason: Some("spam".to_owned()) };
+    /// let moderation = User::new("service:moderation", "Moderation")?;
+    /// let deletion = NewChange::new(moderation, sent.seq, change).with_role(Role::Moderator);
+    /// assert_eq!(chat.change(&lobby, deletion).await?.seq, Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PostError::Body`] if the new body does not pass its check, and [`PostError::Change`].
+    ///
+    /// # Panics
+    ///
+    /// If it is awaited outside a tokio runtime.
+    pub async fn change(&self, room: &RoomName, change: NewChange) -> Result<ChangeReceipt, PostError> {
+        if let Change::Edit { body } = &change.change {
+            (self.rooms().check_body)(body, self.limits())?;
+        }
+        let room = self.open(room).await?;
+        Ok(room::change(&room, change, self.rooms()).await?)
+    }
+
     /// Reads part of a room's log. [`StoredMessage::event`](crate::StoredMessage::event) reads the fields of a message.
     ///
     /// Every room name is a room, so the log of a room without messages is an empty page. The call opens the room,
@@ -120,7 +155,7 @@ impl Chat {
     /// }
     /// let page = chat.history(&lobby, Range::newest(2)).await?;
     /// for stored in &page.messages {
-    ///     if let Event::Message { seq, at, user, body, .. } = stored.event()? {
+    ///     if let Event::Message { seq, at, user, body: Some(body), .. } = stored.event()? {
     ///         println!("{seq}: {} wrote {} at {at} ms", user.name(), body.get());
     ///     }
     /// }
@@ -186,7 +221,7 @@ impl Chat {
     /// let mut events = chat.subscribe(&lobby).await?;
     /// chat.post(&lobby, &User::guest("clock")?, &Text::new("It is noon.")).await?;
     /// while let Some(event) = events.next().await {
-    ///     if let Event::Message { seq, user, body, .. } = event? {
+    ///     if let Event::Message { seq, user, body: Some(body), .. } = event? {
     ///         assert_eq!((seq, user.name(), body.get()), (1, "clock", r#"{"text":"It is noon."}"#));
     ///         break;
     ///     }

@@ -5,7 +5,10 @@ use std::time::Instant;
 use crate::room::{LiveRoom, Rooms};
 use crate::stats::count;
 use crate::timer;
-use crate::{AppendError, AppendReceipt, NewMessage, Room, Search, SearchError, SearchPage, Unavailable};
+use crate::{
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, NewChange, NewMessage, Room, Search, SearchError,
+    SearchPage, Unavailable,
+};
 
 /// Appends a message with a body that was checked.
 pub(crate) async fn append(
@@ -28,10 +31,30 @@ pub(crate) async fn append(
     let receipt = within(rooms, appended).await??;
     metrics::histogram!("chat_append_seconds").record(started.elapsed());
     count(if receipt.duplicate { &rooms.counters.duplicates } else { &rooms.counters.appends });
-    // The report of the entry may come late, or be lost.
-    let is_reported = room.state().has_taken(&receipt.epoch, receipt.seq);
-    if !is_reported {
-        room.change(|state| state.note_committed(&receipt.epoch, receipt.seq));
+    room.note_committed(&receipt.epoch, receipt.seq);
+    Ok(receipt)
+}
+
+/// Changes a message. The body of an edit was checked.
+pub(crate) async fn change(
+    room: &LiveRoom,
+    change: NewChange,
+    rooms: &Rooms,
+) -> Result<ChangeReceipt, ChangeError> {
+    let changed = async {
+        match room.log().change(change).await {
+            Err(ChangeError::Unavailable(unavailable)) => {
+                if unavailable.is_over_quota() {
+                    count(&rooms.counters.over_quota);
+                }
+                Err(unavailable)
+            }
+            answer => Ok(answer),
+        }
+    };
+    let receipt = within(rooms, changed).await??;
+    if let Some(seq) = receipt.seq {
+        room.note_committed(&receipt.epoch, seq);
     }
     Ok(receipt)
 }

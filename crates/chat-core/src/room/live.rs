@@ -123,6 +123,14 @@ impl LiveRoom {
         self.shared.change(|state| change(&mut state.room))
     }
 
+    /// Records that the log has answered with this position. The report of the entry may come late, or be lost.
+    pub(crate) fn note_committed(&self, epoch: &str, seq: u64) {
+        let is_reported = self.state().has_taken(epoch, seq);
+        if !is_reported {
+            self.change(|state| state.note_committed(epoch, seq));
+        }
+    }
+
     /// Records that a member started or stopped typing.
     pub(crate) fn typing(&self, member: &Member, active: bool) {
         self.shared.change(|state| state.room.typing(state.started.elapsed(), member, active));
@@ -335,6 +343,7 @@ fn sink(shared: Weak<Shared>) -> CommitSink {
             Commit::Entry { epoch, stored } => {
                 shared.change(|state| state.room.commit(epoch, stored));
             }
+            Commit::Erased { epoch, entries } => shared.change(|state| state.room.erase(epoch, entries)),
             Commit::Head { epoch, head } => {
                 let has_hole = shared.change(|state| {
                     state.room.note_committed(epoch, head);

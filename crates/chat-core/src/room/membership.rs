@@ -172,7 +172,7 @@ impl Membership {
     /// Reads the entries after the cursor from the log.
     pub(crate) fn read_on(&self) -> impl Future<Output = Result<Page, Unavailable>> + Send + use<> {
         let (rooms, room) = (Arc::clone(&self.rooms), Arc::clone(&self.room));
-        let range = Range::After { seq: self.seq(), limit: rooms.limits.wire.max_page_messages };
+        let range = Range::entries(self.seq(), rooms.limits.wire.max_page_messages);
         async move { within(&rooms, room.log().read(range)).await }
     }
 
@@ -182,7 +182,7 @@ impl Membership {
         &self,
     ) -> impl Future<Output = Result<Page, Unavailable>> + Send + use<> {
         let (rooms, room) = (Arc::clone(&self.rooms), Arc::clone(&self.room));
-        let range = Range::After { seq: self.seq(), limit: rooms.limits.wire.max_page_messages };
+        let range = Range::entries(self.seq(), rooms.limits.wire.max_page_messages);
         let member = self.seat.with(|member| member.clone());
         async move {
             let until = Instant::now() + rooms.limits.rooms.catch_up_timeout;

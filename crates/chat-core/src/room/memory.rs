@@ -3,14 +3,15 @@ use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use chat_proto::Log;
+use chat_proto::{ChangedEntries, Log};
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::task::yield_now;
 
 use crate::room::budget::{Charge, Holder, Kind};
 use crate::{
-    AppendError, AppendReceipt, CommitSink, Limits, LogBounds, NewMessage, Page, Range, Room, RoomName, Scan,
-    Search, SearchError, SearchPage, Store, StoredMessage, Unavailable,
+    AppendError, AppendReceipt, ChangeError, ChangeKind, ChangeReceipt, CommitSink, Limits, LogBounds,
+    NewChange, NewMessage, Page, Range, Room, RoomName, Scan, Search, SearchError, SearchPage, Store,
+    StoredMessage, Unavailable,
 };
 
 /// The bytes for a message beside its body, rounded up.
@@ -91,6 +92,22 @@ impl MemoryRoom {
         charged.count(|| Arc::downgrade(&self.log) as Weak<dyn Holder>);
         Ok(appended)
     }
+
+    /// Changes a message, and counts its bytes.
+    fn change_charged(
+        &self,
+        change: NewChange,
+    ) -> Result<(ChangeReceipt, Option<ChangedEntries>), ChangeError> {
+        let has_space = self.sink.budget().is_none_or(|budget| budget.make_space(MESSAGE_OVERHEAD));
+        let mut charged = self.open_charged()?;
+        // A deletion frees memory, so it needs no space.
+        if !has_space && change.change.kind() != ChangeKind::Deleted {
+            return Err(Unavailable::over_quota("the memory budget is used up").into());
+        }
+        let changed = charged.log.change(unix_millis(), change)?;
+        charged.count(|| Arc::downgrade(&self.log) as Weak<dyn Holder>);
+        Ok(changed)
+    }
 }
 
 /// The log of a room in memory, which frees memory when the budget is used up.
@@ -135,6 +152,17 @@ impl Room for MemoryRoom {
         if let Some(stored) = stored {
             // Without the lock of the log: a report wakes members, and a member may read the log at once.
             self.sink.publish(&receipt.epoch, &stored);
+        }
+        Ok(receipt)
+    }
+
+    async fn change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
+        let (receipt, changed) = self.change_charged(change)?;
+        if let Some(ChangedEntries { erased, entry }) = changed {
+            if !erased.is_empty() {
+                self.sink.erase(&receipt.epoch, &erased);
+            }
+            self.sink.publish(&receipt.epoch, &entry);
         }
         Ok(receipt)
     }

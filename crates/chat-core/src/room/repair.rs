@@ -145,7 +145,7 @@ impl Repair {
         let Some(log) = self.room.upgrade().and_then(|room| room.log()) else { return Ok(None) };
         // A member that follows the tail must be able to take a whole page from it.
         let limit = rooms.limits.wire.max_page_messages.min(rooms.limits.rooms.tail_events);
-        within(rooms, log.read(Range::After { seq: hole.after, limit })).await.map(Some)
+        within(rooms, log.read(Range::entries(hole.after, limit))).await.map(Some)
     }
 
     /// Gives a page to the members. Returns false if it is of another epoch than the room.

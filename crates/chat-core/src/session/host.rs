@@ -10,14 +10,15 @@ use chat_proto::session::Outcome;
 use futures_util::future::FutureExt;
 use serde_json::value::RawValue;
 
+use super::fair_queue::Turn;
 use super::operation::{Done, Kind, Work};
 use super::reads::ReadQueues;
 use super::ticket::Ticket;
-use crate::room::{LiveRoom, Rooms, append, search, within};
+use crate::room::{LiveRoom, Rooms, append, change, search, within};
 use crate::timer;
 use crate::{
-    Action, AppendError, Authorize, ErrorCode, Forbidden, NewMessage, Range, RoomName, Search, SearchError,
-    Unavailable, User,
+    Action, AppendError, Authorize, Change, ChangeError, ErrorCode, Forbidden, LogBounds, NewChange,
+    NewMessage, Range, Role, RoomName, Search, SearchError, Unavailable, User,
 };
 
 /// The rooms and the host's code, for one operation of a user.
@@ -25,6 +26,8 @@ pub(super) struct Host {
     rooms: Arc<Rooms>,
     authorize: Option<Arc<dyn Authorize>>,
     user: User,
+    /// The connection of a guest, which is all that a guest proves.
+    connection: Option<u64>,
 }
 
 /// The reason why an operation has no result.
@@ -45,7 +48,13 @@ impl Host {
     /// Returns `None` if the user is not known yet.
     pub(super) fn of(ticket: &Ticket) -> Option<Self> {
         let (rooms, authorize) = (Arc::clone(&ticket.rooms), ticket.authorize.clone());
-        Some(Self { rooms, authorize, user: ticket.user.clone()? })
+        let user = ticket.user.clone()?;
+        let connection = user.is_guest().then(|| ticket.permit.random());
+        Some(Self { rooms, authorize, user, connection })
+    }
+
+    pub(super) fn user(&self) -> &User {
+        &self.user
     }
 
     pub(super) async fn join(
@@ -60,7 +69,68 @@ impl Host {
             None => self.rooms.open(&name).await?,
         };
         let bounds = room.bounds(&self.rooms).await?;
+        let from = match from {
+            JoinFrom::Last(count) if bounds.has_changes => {
+                let after = self.before_newest(&room, &bounds, count).await?;
+                JoinFrom::After { epoch: bounds.epoch.clone(), seq: after }
+            }
+            from => from,
+        };
         Ok(Done::Bounds(room, from, bounds))
+    }
+
+    /// Returns the position before the newest `count` messages of a log in which positions do not count messages.
+    async fn before_newest(
+        &self,
+        room: &LiveRoom,
+        bounds: &LogBounds,
+        mut count: u64,
+    ) -> Result<u64, Unavailable> {
+        let mut after = bounds.head;
+        while count > 0 {
+            let limit = usize::try_from(count).unwrap_or(usize::MAX);
+            let page = within(&self.rooms, room.log().read(Range::before(after + 1, limit))).await?;
+            let Some(oldest) = page.messages.first().filter(|_| page.epoch == bounds.epoch) else { break };
+            after = oldest.seq.saturating_sub(1);
+            count = if page.more { count.saturating_sub(page.messages.len() as u64) } else { 0 };
+        }
+        Ok(after)
+    }
+
+    /// Changes a message.
+    pub(super) async fn change(
+        self,
+        name: RoomName,
+        room: Arc<LiveRoom>,
+        mut new: NewChange,
+    ) -> Result<Done, Refused> {
+        if let Change::Edit { body } = &new.change {
+            (self.rooms.check_body)(body, &self.rooms.limits).map_err(ErrorCode::from)?;
+        }
+        self.may(&name, Action::Change { target: new.target, change: &new.change }).await?;
+        new.role = self.role(&name).await?;
+        new.connection = self.connection;
+        Ok(Done::Outcome(Outcome::Changed(change(&room, new, &self.rooms).await?)))
+    }
+
+    pub(super) async fn messages(
+        self,
+        reads: Arc<ReadQueues>,
+        room: Arc<LiveRoom>,
+        seqs: Vec<u64>,
+    ) -> Result<Done, Refused> {
+        let _turn = self.turn(&reads).await?;
+        let max_bytes = self.rooms.limits.wire.max_batch_bytes;
+        let page = within(&self.rooms, room.log().messages(&seqs, max_bytes)).await?;
+        Ok(Done::Outcome(Outcome::History(page)))
+    }
+
+    /// Waits for a turn to read history.
+    async fn turn(&self, reads: &ReadQueues) -> Result<Turn, Refused> {
+        reads.history(self.user.key()).await.map_err(|wait| {
+            self.rooms.counters.refuse(|limited| &mut limited.history);
+            Refused::TooEarly(wait)
+        })
     }
 
     /// Begins to send a message.
@@ -74,7 +144,7 @@ impl Host {
         if let Err(error) = (self.rooms.check_body)(&body, &self.rooms.limits) {
             return Work::answered(ErrorCode::from(error).into());
         }
-        let message = NewMessage::new(self.user.clone(), body).with_key(key);
+        let message = NewMessage::new(self.user.clone(), body).with_key(key).with_connection(self.connection);
         if self.authorize.is_none() {
             return append_to(room, message, self.rooms);
         }
@@ -91,12 +161,8 @@ impl Host {
         room: Arc<LiveRoom>,
         range: Range,
     ) -> Result<Done, Refused> {
-        let (rooms, user) = (&self.rooms, &self.user);
-        let _turn = reads.history(user.key()).await.map_err(|wait| {
-            rooms.counters.refuse(|limited| &mut limited.history);
-            Refused::TooEarly(wait)
-        })?;
-        let page = within(rooms, room.log().read(range)).await?;
+        let _turn = self.turn(&reads).await?;
+        let page = within(&self.rooms, room.log().read(range)).await?;
         Ok(Done::Outcome(Outcome::History(page)))
     }
 
@@ -117,11 +183,21 @@ impl Host {
     /// Asks the host to authorize an action.
     async fn may(&self, room: &RoomName, action: Action<'_>) -> Result<(), Refused> {
         let Some(authorize) = &self.authorize else { return Ok(()) };
+        // The call is inside the block, because it may panic before it returns a future.
+        self.ask(async { authorize.authorize(&self.user, room, &action).await }).await
+    }
+
+    /// Asks the host for the role of the user.
+    async fn role(&self, room: &RoomName) -> Result<Role, Refused> {
+        let Some(authorize) = &self.authorize else { return Ok(Role::None) };
+        self.ask(async { authorize.role(&self.user, room).await }).await
+    }
+
+    /// Waits for an answer of the host.
+    async fn ask<T>(&self, answer: impl Future<Output = Result<T, Forbidden>>) -> Result<T, Refused> {
         let limit = self.rooms.limits.rooms.call_timeout;
-        // The call is inside the block too, because it may panic before it returns a future.
-        let authorized = AssertUnwindSafe(async { authorize.authorize(&self.user, room, &action).await });
-        let unavailable = match timer::timeout(limit, authorized.catch_unwind()).await {
-            Ok(Ok(Ok(()))) => return Ok(()),
+        let unavailable = match timer::timeout(limit, AssertUnwindSafe(answer).catch_unwind()).await {
+            Ok(Ok(Ok(answer))) => return Ok(answer),
             Ok(Ok(Err(Forbidden::Rights))) => return Err(ErrorCode::Forbidden.into()),
             Ok(Ok(Err(Forbidden::Rejected(detail)))) => {
                 return Err(Refused::Error(ErrorCode::Rejected, Some(detail)));
@@ -156,6 +232,12 @@ impl From<AppendError> for Refused {
             AppendError::KeyConflict => ErrorCode::KeyConflict.into(),
             _ => ErrorCode::Unavailable.into(),
         }
+    }
+}
+
+impl From<ChangeError> for Refused {
+    fn from(error: ChangeError) -> Self {
+        ErrorCode::from(error).into()
     }
 }
 

@@ -12,7 +12,7 @@ use super::driver::Driver;
 use super::host::{Host, Refused, append_to};
 use crate::connection::Connection;
 use crate::room::{LiveRoom, Membership, OwnFlushes};
-use crate::{ErrorCode, LogBounds, NewMessage, RoomName};
+use crate::{ErrorCode, LogBounds, NewChange, NewMessage, RoomName};
 
 /// An operation in flight.
 pub(super) struct InFlight {
@@ -177,7 +177,7 @@ impl<C: Connection> Driver<'_, C> {
         let sent_to = (is_direct && matches!(action, Asked::Send { .. })).then(|| name.clone());
         let work = match (action, room) {
             // The answer cannot be sent. The commands after this one are still carried out.
-            (Asked::History(_) | Asked::Search(_) | Asked::Members { .. }, _)
+            (Asked::History(_) | Asked::Messages(_) | Asked::Search(_) | Asked::Members { .. }, _)
                 if self.has_failed() || self.is_lost() =>
             {
                 Work::answered(Outcome::Skipped)
@@ -189,6 +189,14 @@ impl<C: Connection> Driver<'_, C> {
             (Asked::Join(from), joined) => Work::Waiting(Kind::Other, host.join(name, joined, from).boxed()),
             (Asked::Send { key, body }, Some(room)) => {
                 self.ticket.span.in_scope(|| host.send(name, room, key, body))
+            }
+            (Asked::Change { seq, change, rev, key }, Some(room)) => {
+                let change = NewChange::new(host.user().clone(), seq, change).with_rev(rev).with_key(key);
+                Work::Waiting(Kind::Other, host.change(name, room, change).boxed())
+            }
+            (Asked::Messages(seqs), Some(room)) => {
+                let reads = Arc::clone(&self.ticket.reads);
+                Work::Waiting(Kind::Read, host.messages(reads, room, seqs).boxed())
             }
             (Asked::History(range), Some(room)) => {
                 let reads = Arc::clone(&self.ticket.reads);

@@ -353,6 +353,11 @@ impl Permit {
         }
     }
 
+    /// Returns the random number of the connection.
+    pub(crate) fn random(&self) -> u64 {
+        self.reservation.id
+    }
+
     pub(crate) fn inbox(&self) -> &Arc<Inbox> {
         &self.control.inbox
     }

@@ -39,6 +39,12 @@ pub struct RoomLimits {
     pub log_keys: usize,
     /// Time for which an idempotency key is remembered. Default 24 h.
     pub key_window: Duration,
+    /// Time after which a message can no longer be edited. `None`, the default, is no limit.
+    pub edit_window: Option<Duration>,
+    /// Different reactions to one message. Default 32.
+    pub max_reaction_kinds: usize,
+    /// Reactions of all users to one message. Default 10,000.
+    pub max_reactions: usize,
 }
 
 impl Default for RoomLimits {
@@ -57,6 +63,9 @@ impl Default for RoomLimits {
             log_bytes: 1024 * 1024,
             log_keys: 10_000,
             key_window: Duration::from_secs(24 * 60 * 60),
+            edit_window: None,
+            max_reaction_kinds: 32,
+            max_reactions: 10_000,
         }
     }
 }

@@ -14,6 +14,12 @@ pub struct WireLimits {
     pub max_key_bytes: usize,
     /// Bytes of a `query`. Default 256.
     pub max_query_bytes: usize,
+    /// Bytes of a reaction. Default 64.
+    pub max_reaction_bytes: usize,
+    /// Bytes of the reason of a deletion. Default 256.
+    pub max_reason_bytes: usize,
+    /// Messages that one `history` may name. Default 100.
+    pub max_seqs: usize,
     /// Messages in a `history` without `limit`, and after a resume with a gap. Default 50.
     pub default_page_messages: usize,
     /// Messages in one `history`. Default 200.
@@ -47,6 +53,9 @@ impl Default for WireLimits {
             max_ref_bytes: 64,
             max_key_bytes: 64,
             max_query_bytes: 256,
+            max_reaction_bytes: 64,
+            max_reason_bytes: 256,
+            max_seqs: 100,
             default_page_messages: 50,
             max_page_messages: 200,
             default_page_members: 100,

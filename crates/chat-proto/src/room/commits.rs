@@ -90,6 +90,17 @@ impl<W> Room<W> {
         Committed::InOrder
     }
 
+    /// Takes the present form of entries of this epoch whose content a deletion has erased. Members that have not taken
+    /// them get this form.
+    pub fn erase(&mut self, epoch: &str, entries: &[StoredMessage]) {
+        if self.is_epoch(epoch) {
+            for StoredMessage { seq, frame } in entries {
+                self.tail.replace(*seq, RoomEvent::entry(frame.clone()));
+                self.early.replace(*seq, frame);
+            }
+        }
+    }
+
     /// Records that the log has committed the entries of this epoch up to `head`. Their reports may still come:
     /// [`has_hole`](Self::has_hole) is true until then. A head of another epoch changes nothing.
     pub fn note_committed(&mut self, epoch: &str, head: u64) {

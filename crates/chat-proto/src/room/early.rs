@@ -29,6 +29,13 @@ impl Early {
         }
     }
 
+    /// Replaces the frame of an entry, if it is there.
+    pub(super) fn replace(&mut self, seq: u64, frame: &Bytes) {
+        if self.entries.contains_key(&seq) {
+            self.insert(seq, frame.clone());
+        }
+    }
+
     /// Drops the last entries beyond the limits.
     pub(super) fn limit(&mut self) {
         while self.entries.len() > self.capacity || self.bytes > self.max_bytes {

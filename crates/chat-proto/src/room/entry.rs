@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::Folded;
 use crate::wire::Message;
 use crate::{RoomName, User};
 
@@ -21,6 +22,10 @@ pub struct NewMessage {
     pub key: Option<String>,
     /// The body, which is delivered byte for byte.
     pub body: Box<RawValue>,
+    /// The connection of a guest, as a random number that is not on the wire. A guest may change the message only from
+    /// this connection, because another guest may take the same name later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<u64>,
 }
 
 impl NewMessage {
@@ -36,13 +41,20 @@ impl NewMessage {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new(user: User, body: Box<RawValue>) -> Self {
-        Self { user, key: None, body }
+        Self { user, key: None, body, connection: None }
     }
 
     /// Sets the idempotency key, or removes it with `None`.
     #[must_use]
     pub fn with_key(mut self, key: impl Into<Option<String>>) -> Self {
         self.key = key.into();
+        self
+    }
+
+    /// Sets the connection of a guest, or removes it with `None`.
+    #[must_use]
+    pub fn with_connection(mut self, connection: impl Into<Option<u64>>) -> Self {
+        self.connection = connection.into();
         self
     }
 
@@ -66,19 +78,41 @@ impl NewMessage {
 
     /// Returns the stored message at its position in a room.
     pub(super) fn stored(self, room: &RoomName, seq: u64, at: u64) -> StoredMessage {
-        let Self { user, key, body } = self;
-        let event = Message { room, seq, user: &user, at, key: key.as_deref(), body: &body };
+        self.folded(room, seq, at, None)
+    }
+
+    /// Returns the stored message at its position in a room, with its changes. A deleted message has no body and no key
+    /// in the event.
+    ///
+    /// ```
+    /// use chat_proto::{Deleted, Folded, NewMessage, User};
+    /// use serde_json::value::RawValue;
+    ///
+    /// let ann = User::guest("ann")?;
+    /// let mut folded = Folded::default();
+    /// folded.delete(8, Deleted::new(1_700_000_000_001, ann.clone(), None));
+    /// let message = NewMessage::new(ann, RawValue::from_string(r#"{"text":"hi"}"#.to_owned())?);
+    /// let stored = message.folded(&"lobby".parse()?, 7, 1_700_000_000_000, Some(&folded));
+    /// assert!(!str::from_utf8(&stored.frame)?.contains("hi"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn folded(&self, room: &RoomName, seq: u64, at: u64, folded: Option<&Folded>) -> StoredMessage {
+        let Self { user, key, body, .. } = self;
+        let is_deleted = folded.is_some_and(|folded| folded.deleted.is_some());
+        let content = Some((key.as_deref(), &**body)).filter(|_| !is_deleted);
+        let (key, body) = content.map_or((None, None), |(key, body)| (key, Some(body)));
+        let event = Message { room, seq, user, at, key, body, folded };
         StoredMessage { seq, frame: event.encode() }
     }
 }
 
-/// A message in the log of a room.
+/// An entry in the log of a room: a message with its changes, or a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredMessage {
     /// The position in the room: 1, 2, 3, ... within one epoch.
     pub seq: u64,
-    /// The `message` event as the text of a frame.
+    /// The `message` or `changed` event as the text of a frame.
     pub frame: Bytes,
 }
 
@@ -196,7 +230,7 @@ impl Unavailable {
     }
 }
 
-/// A range of messages to read from a log.
+/// A part of a log to read: messages, or entries of all kinds.
 ///
 /// A store answers a range that it does not know with [`Unavailable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,6 +255,14 @@ pub enum Range {
         /// The largest number of messages.
         limit: usize,
     },
+    /// The oldest entries after a position, messages and changes. In a log without changes, it is the same as
+    /// [`After`](Self::After).
+    Entries {
+        /// The last position that is not in the range.
+        after: u64,
+        /// The largest number of entries.
+        limit: usize,
+    },
 }
 
 impl Range {
@@ -238,6 +280,11 @@ impl Range {
     /// Returns the range of the newest messages before `seq`, at most `limit`.
     pub fn before(seq: u64, limit: usize) -> Self {
         Self::Before { seq, limit }
+    }
+
+    /// Returns the range of the oldest entries after `seq`, at most `limit`.
+    pub fn entries(after: u64, limit: usize) -> Self {
+        Self::Entries { after, limit }
     }
 
     /// Returns the range of the oldest messages after `seq`, at most `limit`.
@@ -270,6 +317,12 @@ impl Page {
         self.more = more;
         self
     }
+
+    /// Returns a page that was read newest entry first, in the order of a page.
+    pub(super) fn reversed(mut self) -> Self {
+        self.messages.reverse();
+        self
+    }
 }
 
 /// The extent of a log.
@@ -279,10 +332,12 @@ pub struct LogBounds {
     /// The identifier of the log's contents. A log that is lost and begins again gets another epoch. Positions of
     /// different epochs cannot be compared.
     pub epoch: String,
-    /// The `seq` of the newest message, 0 if there is none.
+    /// The `seq` of the newest entry, 0 if there is none.
     pub head: u64,
-    /// The `seq` of the oldest message that can be read; `head + 1` if there is none.
+    /// The `seq` of the oldest entry that can be read; `head + 1` if there is none.
     pub first: u64,
+    /// True if some entries are changes, so that positions do not count messages.
+    pub has_changes: bool,
 }
 
 impl LogBounds {
@@ -296,10 +351,17 @@ impl LogBounds {
     /// assert_eq!(bounds.with_first(21).first, 21);
     /// ```
     pub fn new(epoch: impl Into<String>, head: u64) -> Self {
-        Self { epoch: epoch.into(), head, first: 1 }
+        Self { epoch: epoch.into(), head, first: 1, has_changes: false }
     }
 
-    /// Sets the `seq` of the oldest message that can be read.
+    /// Sets [`has_changes`](Self::has_changes).
+    #[must_use]
+    pub fn with_changes(mut self, has_changes: bool) -> Self {
+        self.has_changes = has_changes;
+        self
+    }
+
+    /// Sets the `seq` of the oldest entry that can be read.
     #[must_use]
     pub fn with_first(mut self, first: u64) -> Self {
         self.first = first;

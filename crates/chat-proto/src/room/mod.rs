@@ -4,6 +4,7 @@
 //! order of their `seq`. A member is a [`Cursor`] in the room's [`Tail`]; a member that is behind the tail reads
 //! from the log. [`Log`] is the log of a room in memory.
 
+mod change;
 mod commits;
 mod early;
 mod entry;
@@ -22,11 +23,15 @@ mod state;
 mod tail;
 mod typing;
 
+pub use change::{
+    Change, ChangeEntry, ChangeError, ChangeKind, ChangeReceipt, Deleted, Edited, Folded, MessageChanges,
+    NewChange, Reaction, ReactionSets, Target, Verdict,
+};
 pub use commits::{Committed, Hole};
 pub use entry::{AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, StoredMessage, Unavailable};
 pub use event::RoomEvent;
 pub use flush::{Flush, Progress};
-pub use log::Log;
+pub use log::{ChangedEntries, Log};
 pub use member::{Delivery, Joined, Member};
 pub use resume::{Gap, JoinError, Resumption, resume};
 pub use roster::{MembersPage, Roster};

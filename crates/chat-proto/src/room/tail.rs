@@ -116,6 +116,17 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         self.push(Entry { first: seq, seq, is_message: true, frame });
     }
 
+    /// Replaces the frame of a message, if the tail has it.
+    pub fn replace(&mut self, seq: u64, frame: T) {
+        let index = self.entries.partition_point(|entry| entry.seq < seq);
+        let entries = self.entries.range_mut(index..).take_while(|entry| entry.seq == seq);
+        if let Some(entry) = entries.into_iter().find(|entry| entry.is_message && entry.first == seq) {
+            self.bytes -= entry.frame.as_ref().len();
+            self.bytes += frame.as_ref().len();
+            entry.frame = frame;
+        }
+    }
+
     /// Adds an event that stands for all messages after [`head`](Self::head) up to `to`, which the log no longer has.
     ///
     /// A reader that has some of them, or does not get them, finds the rest with the log.

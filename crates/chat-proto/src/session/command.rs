@@ -7,7 +7,8 @@ use super::{Action, Effect, InFlight, Operation, Outcome, Phase, RateRefusals, S
 use crate::command::{self, Command, Invalid, Parsed};
 use crate::room::{Joined, MembersPage};
 use crate::{
-    AppendReceipt, CloseCode, ErrorCode, Event, LogBounds, Page, RoomName, SearchPage, StoredMessage,
+    AppendReceipt, ChangeReceipt, CloseCode, ErrorCode, Event, LogBounds, Page, RoomName, SearchPage,
+    StoredMessage,
 };
 
 impl<M> Session<M> {
@@ -63,6 +64,10 @@ impl<M> Session<M> {
             }
             Command::Leave { room } => (room, Action::Leave),
             Command::Send { room, key, body } => (room, Action::Send { key, body }),
+            Command::Change { room, seq, change, rev, key } => {
+                (room, Action::Change { seq, change, rev, key })
+            }
+            Command::Messages { room, seqs } => (room, Action::Messages(seqs)),
             Command::History { room, range } => (room, Action::History(range)),
             Command::Members { room, after, limit } => (room, Action::Members { after, limit }),
             Command::Search { room, search } => (room, Action::Search(search)),
@@ -99,6 +104,9 @@ impl<M> Session<M> {
             Outcome::Sent(AppendReceipt { seq, at, duplicate, .. }) => {
                 Event::Sent { reference, room, seq, at, duplicate }
             }
+            Outcome::Changed(ChangeReceipt { seq, duplicate, .. }) => {
+                Event::Done { reference, room, seq, duplicate }
+            }
             Outcome::History(Page { messages, .. }) | Outcome::Found(SearchPage { messages, .. })
                 if !messages.iter().all(StoredMessage::is_object) =>
             {
@@ -121,7 +129,7 @@ impl<M> Session<M> {
     }
 
     fn joined(reference: Option<String>, room: RoomName, joined: Joined) -> Vec<Effect> {
-        let Joined { bounds: LogBounds { epoch, head, first }, resumption, members, presence } = joined;
+        let Joined { bounds: LogBounds { epoch, head, first, .. }, resumption, members, presence } = joined;
         let gap = resumption.gap.map(|gap| {
             Effect::Reply(Event::Gap { room: room.clone(), epoch: epoch.clone(), from: gap.from, to: gap.to })
         });

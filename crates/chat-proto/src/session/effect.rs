@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use crate::command::{JoinFrom, Token};
-use crate::room::{Joined, MembersPage};
+use crate::room::{Change, ChangeReceipt, Joined, MembersPage};
 use crate::{AppendReceipt, CloseCode, ErrorCode, Event, Page, Range, RoomName, Search, SearchPage, User};
 
 /// An effect of a session, to be performed.
@@ -49,6 +49,19 @@ pub enum Action {
         /// The body, not yet checked.
         body: Box<RawValue>,
     },
+    /// Change a message. The body of an edit is not yet checked.
+    Change {
+        /// The `seq` of the message.
+        seq: u64,
+        /// The change.
+        change: Change,
+        /// The newest entry that the client knows of the message.
+        rev: Option<u64>,
+        /// The idempotency key.
+        key: Option<String>,
+    },
+    /// Read single messages.
+    Messages(Vec<u64>),
     /// Read the log.
     History(Range),
     /// Search the log.
@@ -76,6 +89,8 @@ pub enum Outcome<M> {
     Left,
     /// The message is in the log.
     Sent(AppendReceipt),
+    /// The change is in the log.
+    Changed(ChangeReceipt),
     /// A part of the log.
     History(Page),
     /// A page of a search.

@@ -10,8 +10,8 @@ mod json;
 
 pub use close::{CloseCode, ProtocolViolation, ReconnectAdvice};
 pub use error::{ErrorCode, OtherCode};
-pub(crate) use event::Message;
-pub use event::{Event, InvalidEvent, LimitsNotice, PresenceMode, PresenceState, RawEvent};
+pub(crate) use event::{Changed, Message};
+pub use event::{Event, InvalidEvent, LimitsNotice, PresenceMode, PresenceState, RawEvent, What};
 
 /// The largest integer that every JSON reader can hold (2^53 - 1).
 pub(crate) const MAX_INTEGER: u64 = (1 << 53) - 1;

@@ -22,7 +22,7 @@ fn a_missing_type_is_a_bad_command_and_another_type_is_unknown() {
 }
 
 /// The fields of the commands: command, other fields that it needs, field, valid value.
-const FIELDS: [(&str, &str, &str, &str); 24] = [
+const FIELDS: [(&str, &str, &str, &str); 38] = [
     ("hello", "", "token", r#""t""#),
     ("join", "", "room", r#""lobby""#),
     ("join", r#","room":"lobby""#, "last", "1"),
@@ -31,6 +31,20 @@ const FIELDS: [(&str, &str, &str, &str); 24] = [
     ("send", r#","body":{}"#, "room", r#""lobby""#),
     ("send", r#","room":"lobby""#, "body", "{}"),
     ("send", r#","room":"lobby","body":{}"#, "key", r#""k""#),
+    ("edit", r#","seq":1,"body":{}"#, "room", r#""lobby""#),
+    ("edit", r#","room":"lobby","body":{}"#, "seq", "1"),
+    ("edit", r#","room":"lobby","seq":1"#, "body", "{}"),
+    ("edit", r#","room":"lobby","seq":1,"body":{}"#, "rev", "1"),
+    ("edit", r#","room":"lobby","seq":1,"body":{}"#, "key", r#""k""#),
+    ("delete", r#","room":"lobby""#, "seq", "1"),
+    ("delete", r#","room":"lobby","seq":1"#, "reason", r#""why""#),
+    ("react", r#","room":"lobby","reaction":"+1","on":true"#, "seq", "1"),
+    ("react", r#","room":"lobby","seq":1,"on":true"#, "reaction", r#""+1""#),
+    ("react", r#","room":"lobby","seq":1,"reaction":"+1""#, "on", "true"),
+    ("react", r#","room":"lobby","seq":1,"reaction":"+1","on":true"#, "rev", "1"),
+    ("pin", r#","room":"lobby","on":true"#, "seq", "1"),
+    ("pin", r#","room":"lobby","seq":1"#, "on", "true"),
+    ("history", r#","room":"lobby""#, "seqs", "[1]"),
     ("history", "", "room", r#""lobby""#),
     ("history", r#","room":"lobby""#, "before", "1"),
     ("history", r#","room":"lobby""#, "after", "1"),

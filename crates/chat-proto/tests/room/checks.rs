@@ -117,7 +117,7 @@ impl Model {
             Delivery::CatchUp { up_to } => {
                 assert!(reader.next <= up_to && up_to <= self.room.head());
                 let limit = self.limits.wire.max_page_messages;
-                let page = self.log.read(Range::After { seq: reader.member.seq(), limit });
+                let page = self.log.read(Range::entries(reader.member.seq(), limit));
                 reader.page = Some((page, up_to, self.log.bounds().first));
                 true
             }

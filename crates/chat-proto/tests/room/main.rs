@@ -1,5 +1,6 @@
 //! A room: its log, its keys, its tail, its members, and its presence.
 
+mod changes;
 mod checks;
 mod deferred;
 mod histories;

@@ -150,7 +150,7 @@ impl Model {
         } else if let Some(hole) = self.room.hole() {
             assert_eq!(hole.after, self.room.head());
             let limit = self.limits.wire.max_page_messages;
-            self.repair = Some((hole, self.log.read(Range::After { seq: hole.after, limit })));
+            self.repair = Some((hole, self.log.read(Range::entries(hole.after, limit))));
         }
     }
 

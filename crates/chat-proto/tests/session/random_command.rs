@@ -2,8 +2,8 @@ use bytes::Bytes;
 use chat_proto::room::Joined;
 use chat_proto::session::{Action, Operation, Outcome};
 use chat_proto::{
-    AppendReceipt, Gap, LogBounds, Page, PresenceMode, Resumption, RoomName, Roster, SearchPage,
-    StoredMessage, User,
+    AppendReceipt, Change, ChangeReceipt, Gap, LogBounds, Page, PresenceMode, Resumption, RoomName, Roster,
+    SearchPage, StoredMessage, User,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -46,7 +46,7 @@ impl Expected {
     pub(crate) fn cost(&self) -> u32 {
         match self {
             Self::Room("join" | "leave", _) => 2,
-            Self::Room("history" | "members" | "search", _) | Self::Hello => 5,
+            Self::Room("history" | "messages" | "members" | "search", _) | Self::Hello => 5,
             _ => 1,
         }
     }
@@ -75,7 +75,10 @@ impl RandomCommand {
 }
 
 fn command() -> impl Strategy<Value = (Expected, String)> {
-    let kind = select(vec!["join", "join", "join", "leave", "send", "send", "history", "search", "members"]);
+    let kind = select(vec![
+        "join", "join", "join", "leave", "send", "send", "edit", "delete", "react", "pin", "history",
+        "messages", "search", "members",
+    ]);
     let room = || select(ROOMS.to_vec());
     prop_oneof![
         10 => (kind, room()).prop_map(|(kind, room)| (Expected::Room(kind, room), to_room(kind, room))),
@@ -119,10 +122,16 @@ fn unreadable() -> impl Strategy<Value = RandomCommand> {
 
 fn to_room(kind: &str, room: &str) -> String {
     let rest = match kind {
+        "edit" => r#","seq":9,"body":{"text":"ho"}"#,
+        "delete" => r#","seq":9"#,
+        "react" => r#","seq":9,"reaction":"+1","on":true"#,
+        "pin" => r#","seq":9,"on":false"#,
+        "messages" => r#","seqs":[9,7]"#,
         "send" => r#","body":{"text":"hi"}"#,
         "search" => r#","query":"hi""#,
         _ => "",
     };
+    let kind = if kind == "messages" { "history" } else { kind };
     format!(r#""type":"{kind}","room":"{room}"{rest}"#)
 }
 
@@ -146,7 +155,8 @@ pub(crate) fn answer_to(kind: &str) -> &'static str {
         "join" => "joined",
         "leave" => "left",
         "send" => "sent",
-        "history" => "history",
+        "edit" | "delete" | "react" | "pin" => "done",
+        "history" | "messages" => "history",
         "search" => "found",
         _ => "members",
     }
@@ -157,6 +167,11 @@ pub(crate) fn kind_of(action: &Action) -> &'static str {
         Action::Join(_) => "join",
         Action::Leave => "leave",
         Action::Send { .. } => "send",
+        Action::Change { change: Change::Edit { .. }, .. } => "edit",
+        Action::Change { change: Change::Delete { .. }, .. } => "delete",
+        Action::Change { change: Change::React { .. }, .. } => "react",
+        Action::Change { .. } => "pin",
+        Action::Messages(_) => "messages",
         Action::History(_) => "history",
         Action::Search(_) => "search",
         Action::Members { .. } => "members",
@@ -182,7 +197,11 @@ pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outc
             let receipt = AppendReceipt::new("e", 10, 1);
             Outcome::Sent(if gap { receipt.repeated() } else { receipt })
         }
-        Action::History(_) => Outcome::History(Page::new("e", vec![stored]).with_more(gap)),
+        Action::Change { .. } if gap => Outcome::Changed(ChangeReceipt::unchanged("e")),
+        Action::Change { .. } => Outcome::Changed(ChangeReceipt::new("e", 10)),
+        Action::History(_) | Action::Messages(_) => {
+            Outcome::History(Page::new("e", vec![stored]).with_more(gap))
+        }
         Action::Search(_) => Outcome::Found(SearchPage::new(vec![stored]).with_more(gap)),
         Action::Members { .. } => {
             let mut roster = Roster::default();

@@ -1,5 +1,7 @@
 use chat_proto::command::{Command, JoinFrom, Token, parse};
-use chat_proto::{Limits, Range, RoomName, Search, User};
+use chat_proto::{Change, Limits, Range, RoomName, Search, User};
+use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 
 use crate::{body, integer, reference, room, text};
@@ -22,7 +24,7 @@ fn range() -> impl Strategy<Value = Range> {
 
 fn search() -> impl Strategy<Value = Search> {
     let query = text().prop_filter("not only white space", |query| !query.trim().is_empty());
-    (query, 1..=100_usize, proptest::option::of(integer()))
+    (query, 1..=100_usize, option::of(integer()))
         .prop_map(|(query, limit, before)| Search::new(query, limit).before(before))
 }
 
@@ -32,8 +34,31 @@ fn key() -> impl Strategy<Value = Option<String>> {
 
 fn member() -> impl Strategy<Value = Option<User>> {
     // A user on the wire is never a guest.
-    proptest::option::of("[a-z\\u{ac00}]{1,9}".prop_map(|name| User::new(&name, &name).expect("a good name")))
+    option::of("[a-z\\u{ac00}]{1,9}".prop_map(|name| User::new(&name, &name).expect("a good name")))
 }
+
+fn change() -> impl Strategy<Value = Command> {
+    let on = any::<bool>();
+    let edit =
+        (body(), option::of(integer()), key()).prop_map(|(body, rev, key)| (Change::Edit { body }, rev, key));
+    let reason = option::of("[a-z가-힣]{1,20}");
+    let reaction = ("[a-z\\u{1f600}-\\u{1f610}]{1,9}", on, option::of(integer()));
+    let change = prop_oneof![
+        edit,
+        reason.prop_map(|reason| (Change::Delete { reason }, None, None)),
+        reaction.prop_map(|(reaction, on, rev)| (Change::React { reaction, on }, rev, None)),
+        on.prop_map(|on| (Change::Pin { on }, None, None)),
+    ];
+    (room(), 1..=MAX_INTEGER, change).prop_map(|(room, seq, (change, rev, key))| Command::Change {
+        room,
+        seq,
+        change,
+        rev,
+        key,
+    })
+}
+
+const MAX_INTEGER: u64 = (1 << 53) - 1;
 
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
@@ -43,6 +68,8 @@ fn command() -> impl Strategy<Value = Command> {
         room().prop_map(|room| Command::Leave { room }),
         (room(), key(), body()).prop_map(|(room, key, body)| Command::Send { room, key, body }),
         (room(), range()).prop_map(|(room, range)| Command::History { room, range }),
+        (room(), vec(integer(), 0..9)).prop_map(|(room, seqs)| Command::Messages { room, seqs }),
+        change(),
         (room(), member(), 1..1_001_usize).prop_map(|(room, after, limit)| Command::Members {
             room,
             after,

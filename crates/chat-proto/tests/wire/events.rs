@@ -1,6 +1,6 @@
 use chat_proto::{
-    CloseCode, ErrorCode, Event, InvalidEvent, LimitsNotice, NewMessage, PresenceMode, PresenceState,
-    StoredMessage, User,
+    CloseCode, Deleted, Edited, ErrorCode, Event, Folded, InvalidEvent, LimitsNotice, NewMessage,
+    PresenceMode, PresenceState, Reaction, StoredMessage, User, What,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -12,8 +12,49 @@ use serde_json::{Value, json};
 use crate::{body, integer, reference, room, text, user};
 
 fn message() -> impl Strategy<Value = Event> {
-    (room(), 1..1_000_u64, user(), integer(), reference(), body())
-        .prop_map(|(room, seq, user, at, key, body)| Event::Message { room, seq, user, at, key, body })
+    (room(), 1..1_000_u64, user(), integer(), reference(), body(), option::of(folded())).prop_map(
+        |(room, seq, user, at, key, body, folded)| {
+            let content =
+                Some((key, body)).filter(|_| folded.as_ref().is_none_or(|folded| folded.deleted.is_none()));
+            let (key, body) = content.map_or((None, None), |(key, body)| (key, Some(body)));
+            Event::Message { room, seq, user, at, key, body, folded: folded.map(Box::new) }
+        },
+    )
+}
+
+fn reactions() -> impl Strategy<Value = Vec<Reaction>> {
+    let reaction = (text(), 1..99_u64, vec(user(), 1..4), 0..3_u64)
+        .prop_map(|(reaction, count, users, stale)| Reaction::new(reaction, count, users).with_stale(stale));
+    vec(reaction, 0..3)
+}
+
+fn folded() -> impl Strategy<Value = Folded> {
+    let edited = option::of((integer(), option::of(user())).prop_map(|(at, by)| Edited::new(at).with_by(by)));
+    let deleted = option::of(
+        (integer(), user(), reference()).prop_map(|(at, by, reason)| Deleted::new(at, by, reason)),
+    );
+    (integer(), edited, reactions(), any::<bool>(), deleted).prop_map(
+        |(rev, edited, reactions, pinned, deleted)| {
+            let mut folded = Folded::default();
+            (folded.edited, folded.reactions, folded.pinned, folded.rev) = (edited, reactions, pinned, rev);
+            if let Some(deleted) = deleted {
+                folded.delete(rev, deleted);
+            }
+            folded
+        },
+    )
+}
+
+fn changed() -> impl Strategy<Value = Event> {
+    let what = prop_oneof![
+        body().prop_map(|body| What::Edited { body }),
+        reference().prop_map(|reason| What::Deleted { reason }),
+        reactions().prop_map(|reactions| What::Reactions { reactions }),
+        any::<bool>().prop_map(|pinned| What::Pinned { pinned }),
+        Just(What::Superseded),
+    ];
+    (room(), 1..1_000_u64, integer(), user(), 1..1_000_u64, what)
+        .prop_map(|(room, seq, at, by, target, what)| Event::Changed { room, seq, at, by, target, what })
 }
 
 fn stored() -> impl Strategy<Value = Vec<StoredMessage>> {
@@ -94,6 +135,9 @@ fn event() -> impl Strategy<Value = Event> {
         joined,
         (reference(), room()).prop_map(|(reference, room)| Event::Left { reference, room }),
         message(),
+        changed(),
+        (reference(), room(), option::of(integer()), any::<bool>())
+            .prop_map(|(reference, room, seq, duplicate)| Event::Done { reference, room, seq, duplicate }),
         (reference(), room(), integer(), integer(), any::<bool>()).prop_map(
             |(reference, room, seq, at, duplicate)| Event::Sent { reference, room, seq, at, duplicate }
         ),
@@ -186,7 +230,7 @@ proptest! {
             return Err(TestCaseError::fail("another event"));
         };
         prop_assert_eq!((user.id(), user.name(), read_at, read_key), ("7", "Ann", at, key));
-        prop_assert_eq!(read_body.get(), body.get());
+        prop_assert_eq!(read_body.map(|read| read.get().to_owned()), Some(body.get().to_owned()));
     }
 }
 
@@ -198,6 +242,8 @@ fn examples() -> Vec<Value> {
         json!({"type": "welcome", "connection": "1", "user": user, "ping_interval": 20}),
         json!({"type": "joined", "room": "lobby", "epoch": "e", "seq": 1, "first": 1, "recovered": true, "members": 1}),
         json!({"type": "left", "room": "lobby"}),
+        json!({"type": "changed", "room": "lobby", "seq": 2, "at": 1, "by": user, "target": 1,
+               "what": "pinned", "pinned": true}),
         message.clone(),
         json!({"type": "sent", "room": "lobby", "seq": 1, "at": 1}),
         json!({"type": "history", "room": "lobby", "epoch": "e", "messages": [message]}),
@@ -220,7 +266,7 @@ fn an_event_without_a_field_that_it_needs_is_an_error() {
         let text = example.to_string();
         assert!(Event::parse(&text).is_ok(), "{text}");
         let fields: Vec<_> = example.as_object().expect("an object").keys().cloned().collect();
-        for field in fields.iter().filter(|field| !["type", "connection"].contains(&field.as_str())) {
+        for field in fields.iter().filter(|field| !["type", "connection", "what"].contains(&field.as_str())) {
             let mut without = example.clone();
             without.as_object_mut().expect("an object").remove(field);
             let error = Event::parse(&without.to_string()).expect_err(field);
@@ -251,8 +297,8 @@ fn an_event_of_an_unknown_type_is_an_entry_if_it_has_a_room_a_seq_and_a_time() {
         (r#""room":"No Room","seq":9,"at":1"#, false),
         (r#""at":1"#, false),
     ] {
-        let event = Event::parse(&format!(r#"{{"type":"changed",{fields}}}"#)).expect(fields);
-        assert!(matches!(&event, Event::Unknown { kind, .. } if kind == "changed"), "{fields}");
+        let event = Event::parse(&format!(r#"{{"type":"dance",{fields}}}"#)).expect(fields);
+        assert!(matches!(&event, Event::Unknown { kind, .. } if kind == "dance"), "{fields}");
         assert_eq!(event.entry().map(|(_, seq)| seq), entry.then_some(9), "{fields}");
     }
     let reply = Event::parse(r#"{"type":"done","ref":"7","room":"lobby","seq":9}"#).expect("an event");

@@ -1,5 +1,5 @@
 //! A client and a server with random events between them. The consumer gets the room's log from the point at which it
-//! joined, and each of its sends is in the log once.
+//! joined, and each of its sends is in the log once. The messages that the consumer has followed are those of the log.
 
 mod server;
 
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use server::{Server, UNKNOWN, is_unknown};
 
 use super::*;
-use crate::{ClientEvent, Joined, ReceivedMessage};
+use crate::{ClientEvent, Joined, ReceivedChange, ReceivedMessage};
 
 /// A command timeout that no command reaches.
 const FOREVER: Duration = Duration::from_secs(1_000_000);
@@ -22,7 +22,9 @@ enum Step {
     /// Another user sends a message.
     Write,
     /// The log gets an entry of a type that the client does not know.
-    Change,
+    Unknown,
+    /// Another user edits one of the newest messages.
+    Edit(u8),
     /// The server handles this many commands.
     Serve(u8),
     /// The client reads this many events, replies first or entries first.
@@ -51,7 +53,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => Just(Step::Send),
         3 => Just(Step::Write),
-        2 => Just(Step::Change),
+        2 => Just(Step::Unknown),
+        2 => (0..4_u8).prop_map(Step::Edit),
         6 => (1..6_u8).prop_map(Step::Serve),
         6 => (1..6_u8, any::<bool>()).prop_map(|(n, replies)| Step::Receive(n, replies)),
         1 => (1..4_u8).prop_map(Step::Miss),
@@ -89,6 +92,11 @@ struct World {
     join: Answer,
     /// The epoch and the `seq` of the last entry that the consumer got, or `None` before it has joined.
     position: Option<(String, u64)>,
+    /// The position from which the first entry may follow, if the connection was lost before it.
+    after_loss: Option<u64>,
+    has_started: bool,
+    /// The messages that the consumer got, with the changes that it got.
+    held: BTreeMap<u64, ReceivedMessage>,
     sends: Vec<(String, Answer)>,
     sent: u64,
     written: u64,
@@ -103,8 +111,19 @@ impl World {
         state.handle_connected(now);
         let command = Command::Join { room: room(), from: from.clone() };
         let join = ask(&mut state, now, Request::Join(room(), from.clone()), &command);
-        let mut world =
-            Self { server, state, now, join, position: None, sends: Vec::new(), sent: 0, written: 0 };
+        let mut world = Self {
+            server,
+            state,
+            now,
+            join,
+            position: None,
+            after_loss: None,
+            has_started: false,
+            held: BTreeMap::new(),
+            sends: Vec::new(),
+            sent: 0,
+            written: 0,
+        };
         (0..before).for_each(|_| world.handle(Step::Write));
         world
     }
@@ -124,7 +143,11 @@ impl World {
                 self.written += 1;
                 self.server.log().push(format!("other-{}", self.written));
             }
-            Step::Change => {
+            Step::Edit(choice) => {
+                self.written += 1;
+                self.server.edit(choice, self.written);
+            }
+            Step::Unknown => {
                 self.written += 1;
                 self.server.log().push(format!("{UNKNOWN}{}", self.written));
             }
@@ -133,7 +156,10 @@ impl World {
                 (0..count).for_each(|_| self.server.serve());
             }
             Step::Receive(count, replies_first) => (0..count).for_each(|_| self.receive(replies_first, true)),
-            Step::Miss(count) => (0..count).for_each(|_| self.receive(true, false)),
+            Step::Miss(count) => {
+                self.lose();
+                (0..count).for_each(|_| self.receive(true, false));
+            }
             Step::CatchUp if self.state.catch_up_due(self.now).is_some_and(|due| due <= self.now) => {
                 self.state.catch_up(self.now);
             }
@@ -149,7 +175,8 @@ impl World {
                 self.server.first = (self.server.first + u64::from(count)).min(self.server.head() + 1);
             }
             Step::Repeat => {
-                let first = self.server.first;
+                // Before its first entry, a client cannot know an earlier one.
+                let first = self.server.first.max(self.server.base + 1);
                 self.server.cursor = self.server.cursor.map(|seq| if seq < first { seq } else { seq - 1 });
             }
             Step::Refuse => self.server.refuses = true,
@@ -163,7 +190,15 @@ impl World {
         }
     }
 
+    /// Records that the first entry may be lost.
+    fn lose(&mut self) {
+        if !self.has_started && self.position.is_some() {
+            self.after_loss.get_or_insert(self.server.after_loss);
+        }
+    }
+
     fn disconnect(&mut self) {
+        self.lose();
         self.server.disconnect();
         if self.state.connected {
             self.state.handle_lost();
@@ -190,8 +225,11 @@ impl World {
     }
 
     fn check(&mut self, event: ClientEvent) {
-        if let ClientEvent::Message(ReceivedMessage { seq, .. }) | ClientEvent::Gap { from: seq, .. } = &event
+        if let ClientEvent::Message(ReceivedMessage { seq, .. })
+        | ClientEvent::Changed(ReceivedChange { seq, .. })
+        | ClientEvent::Gap { from: seq, .. } = &event
         {
+            self.start(*seq);
             self.pass_unknown(*seq);
         }
         let (epoch, seq) = self.position.as_mut().unwrap();
@@ -201,22 +239,43 @@ impl World {
                 assert_eq!((&*message.epoch, message.seq), (epoch.as_str(), *seq));
                 let log = self.server.logs.last().unwrap();
                 assert_eq!(message.key.as_ref(), log.get(usize::try_from(*seq).unwrap() - 1));
+                self.held.insert(*seq, message);
+            }
+            ClientEvent::Changed(changed) => {
+                *seq += 1;
+                assert_eq!((&*changed.epoch, changed.seq), (epoch.as_str(), *seq));
+                if let Some(held) = self.held.get_mut(&changed.target) {
+                    held.apply(&changed);
+                }
             }
             ClientEvent::Gap { epoch: current, from, to, .. } => {
                 assert_eq!((&*current, from), (epoch.as_str(), *seq + 1));
                 assert!(to < self.server.first, "{to} can be read");
                 *seq = to;
+                self.held.retain(|held, _| *held > to);
             }
             ClientEvent::Resumed { epoch: current, recovered, .. } => {
                 assert_eq!(*current, *self.server.epoch());
                 if *current != **epoch {
                     assert!(!recovered);
                     (*epoch, *seq) = (current.to_string(), 0);
+                    self.held.clear();
                 } else {
                     assert!(recovered || *seq + 1 < self.server.first, "the room continues at {seq}");
                 }
             }
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// Handles the first entry of the consumer, at `seq`.
+    fn start(&mut self, seq: u64) {
+        let after_loss = self.after_loss.filter(|_| !std::mem::replace(&mut self.has_started, true));
+        if let (Some(after_loss), Some((_, position))) = (after_loss, &mut self.position)
+            && *position < after_loss
+            && after_loss < seq
+        {
+            *position = after_loss;
         }
     }
 
@@ -244,9 +303,14 @@ impl World {
             (0..300).for_each(|_| self.receive(false, true));
         }
         assert_eq!(self.state.cursors[&room()].seq, self.server.head());
+        self.start(self.server.head() + 1);
         self.pass_unknown(self.server.head() + 1);
         assert_eq!(self.position, Some((self.server.epoch(), self.server.head())));
         assert!(self.sends.is_empty() && self.state.pending.is_empty(), "{:?}", self.state);
+        for (seq, held) in &self.held {
+            let followed = (held.rev(), held.text().unwrap());
+            assert_eq!(followed, self.server.fresh(*seq), "the message {seq}");
+        }
         for log in &self.server.logs {
             // Messages that were in flight may have overtaken one that failed.
             let mine = log.iter().filter(|key| key.starts_with("mine") && !self.server.failed.contains(*key));

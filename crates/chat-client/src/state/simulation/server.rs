@@ -9,8 +9,20 @@ use crate::state::Utf8Bytes;
 /// The prefix of the keys of entries that the client does not know.
 pub(super) const UNKNOWN: &str = "unknown-";
 
+/// The prefix of the keys of edits. The `seq` of the message follows, and the number of the edit.
+pub(super) const EDIT: &str = "edit-";
+
 pub(super) fn is_unknown(key: &str) -> bool {
     key.starts_with(UNKNOWN)
+}
+
+/// Returns the `seq` of the message that an entry edits.
+pub(super) fn target(key: &str) -> Option<u64> {
+    key.strip_prefix(EDIT)?.split('-').next()?.parse().ok()
+}
+
+fn is_message(key: &str) -> bool {
+    !is_unknown(key) && target(key).is_none()
 }
 
 /// A server with one room and one connection.
@@ -30,6 +42,8 @@ pub(super) struct Server {
     pub(super) cursor: Option<u64>,
     /// The position after which the client joined.
     pub(super) base: u64,
+    /// The position after which the client gets entries if it loses the connection before the first entry.
+    pub(super) after_loss: u64,
     /// The keys that were sent on this connection.
     pub(super) keys: HashSet<String>,
 }
@@ -83,13 +97,24 @@ impl Server {
             seq
         } else {
             assert!(self.cursor.is_none(), "joined without a cursor");
-            self.base =
-                head - command.get("last").map_or(0, |last| last.as_u64().unwrap()).min(head - oldest);
+            let last = command.get("last").map_or(0, |last| last.as_u64().unwrap());
+            self.after_loss = head - last.min(head - oldest);
+            self.base = self.before_newest(last, oldest);
             self.base
         };
         self.cursor = Some(cursor);
         json!({"type": "joined", "room": "lobby", "epoch": self.epoch(), "seq": head, "first": self.first,
                "recovered": recovered, "members": 1})
+    }
+
+    /// Returns the position before the newest `count` messages.
+    fn before_newest(&self, count: u64, oldest: u64) -> u64 {
+        let (mut seq, mut count) = (self.head(), count);
+        while seq > oldest && count > 0 {
+            seq -= 1;
+            count -= u64::from(is_message(&self.logs.last().unwrap()[usize::try_from(seq).unwrap()]));
+        }
+        seq
     }
 
     fn append(&mut self, command: &Value) -> Value {
@@ -136,14 +161,48 @@ impl Server {
         }
         let key = self.log().get(usize::try_from(seq).unwrap() - 1)?.clone();
         self.cursor = Some(seq);
-        if is_unknown(&key) {
-            let changed =
-                json!({"type": "changed", "room": "lobby", "seq": seq, "at": 1, "target": 1, "what": "x"});
-            return Some(changed.to_string());
-        }
         let user = json!({"id": "a", "name": "a"});
-        let message = json!({"type": "message", "room": "lobby", "seq": seq, "user": user, "at": 1, "key": key,
-                             "body": {"text": "hi"}});
-        Some(message.to_string())
+        let entry = json!({"room": "lobby", "seq": seq, "at": 1});
+        let fields = if is_unknown(&key) {
+            json!({"type": "purged"})
+        } else if let Some(target) = target(&key) {
+            let what = match self.newest_edit(target) {
+                Some((newest, _)) if newest == seq => json!({"what": "edited", "body": {"text": key}}),
+                _ => json!({"what": "superseded"}),
+            };
+            merged(&json!({"type": "changed", "by": user, "target": target}), &what)
+        } else {
+            let (rev, text) = self.fresh(seq);
+            let message = json!({"type": "message", "user": user, "key": key, "body": {"text": text}});
+            if rev > seq { merged(&message, &json!({"rev": rev, "edited": {"at": 1}})) } else { message }
+        };
+        Some(merged(&entry, &fields).to_string())
     }
+
+    /// Returns the `seq` and the text of the newest edit of a message.
+    fn newest_edit(&self, message: u64) -> Option<(u64, String)> {
+        let log = self.logs.last().unwrap().iter().enumerate();
+        log.rev()
+            .find(|(_, key)| target(key) == Some(message))
+            .map(|(index, key)| (index as u64 + 1, key.clone()))
+    }
+
+    /// Returns the `rev` and the text of a message now.
+    pub(super) fn fresh(&self, message: u64) -> (u64, String) {
+        self.newest_edit(message).unwrap_or_else(|| (message, "hi".to_owned()))
+    }
+
+    /// Edits the message that is the `choice`-th newest, if there is one.
+    pub(super) fn edit(&mut self, choice: u8, number: u64) {
+        let log = self.logs.last().unwrap().iter().enumerate();
+        let messages: Vec<_> = log.filter(|(_, key)| is_message(key)).map(|(index, _)| index + 1).collect();
+        if let Some(seq) = messages.iter().rev().nth(choice.into()) {
+            self.log().push(format!("{EDIT}{seq}-{number}"));
+        }
+    }
+}
+
+fn merged(object: &Value, fields: &Value) -> Value {
+    let fields = [object, fields].into_iter().filter_map(Value::as_object).flatten();
+    Value::Object(fields.map(|(name, value)| (name.clone(), value.clone())).collect())
 }

@@ -6,6 +6,7 @@ mod write;
 
 use serde_json::value::RawValue;
 
+use crate::room::Change;
 use crate::{ErrorCode, Range, RoomName, Search, User};
 
 pub use read::parse;
@@ -52,6 +53,26 @@ pub enum Command {
         /// The body, as the client wrote it.
         body: Box<RawValue>,
     },
+    /// Changes a message.
+    Change {
+        /// The room.
+        room: RoomName,
+        /// The `seq` of the message.
+        seq: u64,
+        /// The change.
+        change: Change,
+        /// The newest entry that the client knows of the message.
+        rev: Option<u64>,
+        /// The idempotency key of an edit.
+        key: Option<String>,
+    },
+    /// Reads single messages of a room's log.
+    Messages {
+        /// The room.
+        room: RoomName,
+        /// The positions of the messages.
+        seqs: Vec<u64>,
+    },
     /// Reads a part of a room's log.
     History {
         /// The room.
@@ -90,9 +111,13 @@ impl Command {
     /// Returns the tokens that the command costs. See [`RateLimits`](crate::RateLimits).
     pub fn cost(&self) -> u32 {
         match self {
-            Self::Send { .. } | Self::Typing { .. } | Self::Ping => 1,
+            Self::Send { .. } | Self::Change { .. } | Self::Typing { .. } | Self::Ping => 1,
             Self::Join { .. } | Self::Leave { .. } => 2,
-            Self::Hello { .. } | Self::History { .. } | Self::Members { .. } | Self::Search { .. } => 5,
+            Self::Hello { .. }
+            | Self::History { .. }
+            | Self::Messages { .. }
+            | Self::Members { .. }
+            | Self::Search { .. } => 5,
         }
     }
 
@@ -103,6 +128,8 @@ impl Command {
             Self::Join { room, .. }
             | Self::Leave { room }
             | Self::Send { room, .. }
+            | Self::Change { room, .. }
+            | Self::Messages { room, .. }
             | Self::History { room, .. }
             | Self::Members { room, .. }
             | Self::Search { room, .. }

@@ -1,8 +1,11 @@
 use serde_json::value::RawValue;
+use unicode_normalization::is_nfc;
 
 use super::{Command, Invalid, JoinFrom, Parsed, Token};
+use crate::name::{are_joiners_valid, is_blank};
+use crate::room::Change;
 use crate::wire::json::{Field, Fields};
-use crate::{ErrorCode, Limits, Range, RoomName, Search, User};
+use crate::{ErrorCode, Limits, Range, RoomName, Search, User, has_visible, is_printable};
 
 /// Reads one text frame.
 ///
@@ -69,7 +72,26 @@ fn command(fields: &Fields<'_>, limits: &Limits, known: KnownRoom<'_>) -> Result
         "join" => Command::Join { room: room()?, from: from(fields, limits)? },
         "leave" => Command::Leave { room: room()? },
         "send" => Command::Send { room: room()?, key: key(fields, limits)?, body: body(fields)? },
-        "history" => Command::History { room: room()?, range: range(fields, limits)? },
+        "edit" => {
+            let (change, key) = (Change::Edit { body: body(fields)? }, key(fields, limits)?);
+            Command::Change { room: room()?, seq: target(fields)?, change, rev: rev(fields)?, key }
+        }
+        "delete" => {
+            let change = Change::Delete { reason: reason(fields, limits)? };
+            Command::Change { room: room()?, seq: target(fields)?, change, rev: None, key: None }
+        }
+        "react" => {
+            let change = Change::React { reaction: reaction(fields, limits)?, on: on(fields)? };
+            Command::Change { room: room()?, seq: target(fields)?, change, rev: rev(fields)?, key: None }
+        }
+        "pin" => {
+            let change = Change::Pin { on: on(fields)? };
+            Command::Change { room: room()?, seq: target(fields)?, change, rev: None, key: None }
+        }
+        "history" => match seqs(fields, limits)? {
+            Some(seqs) => Command::Messages { room: room()?, seqs },
+            None => Command::History { room: room()?, range: range(fields, limits)? },
+        },
         "members" => Command::Members {
             room: room()?,
             after: member(fields)?,
@@ -125,6 +147,61 @@ fn key(fields: &Fields<'_>, limits: &Limits) -> Result<Option<String>, ErrorCode
 
 fn body(fields: &Fields<'_>) -> Result<Box<RawValue>, ErrorCode> {
     fields.object(Field::Body, BODY)?.map(ToOwned::to_owned).ok_or(ErrorCode::BadCommand(BODY))
+}
+
+fn target(fields: &Fields<'_>) -> Result<u64, ErrorCode> {
+    const SEQ: &str = "`seq` must be an integer from 1 to 2^53-1";
+    fields.integer(Field::Seq, SEQ)?.filter(|seq| *seq > 0).ok_or(ErrorCode::BadCommand(SEQ))
+}
+
+fn rev(fields: &Fields<'_>) -> Result<Option<u64>, ErrorCode> {
+    fields.integer(Field::Rev, "`rev` must be an integer from 0 to 2^53-1")
+}
+
+fn on(fields: &Fields<'_>) -> Result<bool, ErrorCode> {
+    const ON: &str = "`on` must be true or false";
+    fields.boolean(Field::On, ON)?.ok_or(ErrorCode::BadCommand(ON))
+}
+
+fn reaction(fields: &Fields<'_>, limits: &Limits) -> Result<String, ErrorCode> {
+    const RULE: &str = "`reaction` must be a printable string in NFC that is not too long";
+    let reaction = fields.string(Field::Reaction, RULE)?.ok_or(ErrorCode::BadCommand(RULE))?;
+    let is_valid = (1..=limits.wire.max_reaction_bytes).contains(&reaction.len())
+        && is_printable_sequence(reaction)
+        && has_visible(reaction)
+        && is_nfc(reaction);
+    if is_valid { Ok(reaction.to_owned()) } else { Err(ErrorCode::BadCommand(RULE)) }
+}
+
+/// Returns true if a text is printable, and each joiner or variation selector in it is part of a sequence, such as an
+/// emoji.
+fn is_printable_sequence(text: &str) -> bool {
+    let characters: Vec<char> = text.chars().collect();
+    let without_joiners: String = characters.iter().filter(|c| !is_blank(**c)).collect();
+    is_printable(&without_joiners) && are_joiners_valid(&characters)
+}
+
+fn reason(fields: &Fields<'_>, limits: &Limits) -> Result<Option<String>, ErrorCode> {
+    const RULE: &str = "`reason` must be a printable string that is not too long";
+    match fields.string(Field::Reason, RULE)? {
+        Some(reason) if reason.len() > limits.wire.max_reason_bytes || !is_printable(reason) => {
+            Err(ErrorCode::BadCommand(RULE))
+        }
+        reason => Ok(reason.filter(|reason| !reason.is_empty()).map(ToOwned::to_owned)),
+    }
+}
+
+fn seqs(fields: &Fields<'_>, limits: &Limits) -> Result<Option<Vec<u64>>, ErrorCode> {
+    let seqs = fields.integers(
+        Field::Seqs,
+        limits.wire.max_seqs,
+        "`seqs` must be a list of integers from 0 to 2^53-1 that is not too long",
+    )?;
+    let has_range = [Field::Before, Field::After].into_iter().any(|field| fields.has(field));
+    if seqs.is_some() && has_range {
+        return Err(ErrorCode::BadCommand("`seqs`, `before` and `after` exclude each other"));
+    }
+    Ok(seqs)
 }
 
 fn range(fields: &Fields<'_>, limits: &Limits) -> Result<Range, ErrorCode> {

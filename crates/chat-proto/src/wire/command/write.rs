@@ -2,6 +2,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{Command, JoinFrom};
+use crate::room::Change;
 use crate::wire::MAX_INTEGER;
 use crate::{Range, RoomName, User};
 
@@ -30,6 +31,21 @@ impl Command {
             Self::Send { room, key, body } => {
                 frame = Frame { key: key.as_deref(), body: Some(body), ..frame.of("send", room) };
             }
+            Self::Change { room, seq, change, rev, key } => {
+                frame = Frame { seq: Some(*seq), rev: *rev, key: key.as_deref(), ..frame.of("", room) };
+                match change {
+                    Change::Edit { body } => (frame.kind, frame.body) = ("edit", Some(&**body)),
+                    Change::Delete { reason } => {
+                        (frame.kind, frame.reason) = ("delete", reason.as_deref());
+                    }
+                    Change::React { reaction, on } => {
+                        (frame.kind, frame.reaction, frame.on) =
+                            ("react", Some(reaction.as_str()), Some(*on));
+                    }
+                    Change::Pin { on } => (frame.kind, frame.on) = ("pin", Some(*on)),
+                }
+            }
+            Self::Messages { room, seqs } => frame = Frame { seqs: Some(seqs), ..frame.of("history", room) },
             Self::History { room, range } => {
                 frame = frame.of("history", room);
                 match *range {
@@ -37,7 +53,8 @@ impl Command {
                     Range::Before { seq, limit } => {
                         (frame.before, frame.limit) = (position(seq), Some(limit));
                     }
-                    Range::After { seq, limit } => {
+                    // A client has no command for entries, so it asks for messages.
+                    Range::After { seq, limit } | Range::Entries { after: seq, limit } => {
                         (frame.after, frame.limit) = (Some(After::Seq(seq)), Some(limit));
                     }
                 }
@@ -87,6 +104,18 @@ struct Frame<'a> {
     before: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seqs: Option<&'a [u64]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rev: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reaction: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

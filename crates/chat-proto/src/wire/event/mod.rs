@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 pub use read::RawEvent;
-pub(crate) use send::Message;
+pub(crate) use send::{Changed, Message};
 
+use crate::room::{Folded, Reaction};
 use crate::{CloseCode, ErrorCode, Limits, RoomName, StoredMessage, User};
 
 /// An event of the server: one JSON object in one text frame.
@@ -69,7 +70,32 @@ pub enum Event {
         at: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<String>,
-        body: Box<RawValue>,
+        /// The state after its changes. `None` for a message that was not changed.
+        #[serde(flatten, skip_serializing_if = "Option::is_none")]
+        folded: Option<Box<Folded>>,
+        /// `None` for a message that was deleted.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        body: Option<Box<RawValue>>,
+    },
+    /// A change to a message, as the log of its room has it.
+    Changed {
+        room: RoomName,
+        seq: u64,
+        at: u64,
+        by: User,
+        target: u64,
+        #[serde(flatten)]
+        what: What,
+    },
+    /// The reply to a change of a message.
+    Done {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        room: RoomName,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        duplicate: bool,
     },
     /// The reply to `send`: the message is in the room's log.
     Sent {
@@ -150,6 +176,39 @@ pub enum Event {
     },
 }
 
+/// The `what` of a `changed` event, and the state of the message after the change.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum What {
+    /// The message has another body.
+    Edited {
+        /// The body.
+        body: Box<RawValue>,
+    },
+    /// The message was deleted.
+    Deleted {
+        /// The reason that the user gave.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// The message has other reactions.
+    Reactions {
+        /// All reactions.
+        reactions: Vec<Reaction>,
+    },
+    /// The message was pinned or unpinned.
+    Pinned {
+        /// True if it is pinned.
+        pinned: bool,
+    },
+    /// A later entry has replaced this change, or the log no longer has the message.
+    Superseded,
+    /// A change that this version does not know. A client only advances its cursor.
+    #[serde(skip_serializing)]
+    Unknown,
+}
+
 /// The reason why a text is not an event.
 ///
 /// The text of this error repeats nothing of the event.
@@ -228,6 +287,7 @@ impl Event {
             | Self::Joined { reference, .. }
             | Self::Left { reference, .. }
             | Self::Sent { reference, .. }
+            | Self::Done { reference, .. }
             | Self::History { reference, .. }
             | Self::Found { reference, .. }
             | Self::Members { reference, .. }
@@ -235,6 +295,7 @@ impl Event {
             | Self::Error { reference, .. }
             | Self::Unknown { reference, .. } => reference.as_deref(),
             Self::Message { .. }
+            | Self::Changed { .. }
             | Self::Presence { .. }
             | Self::Occupancy { .. }
             | Self::Typing { .. }
@@ -250,7 +311,7 @@ impl Event {
     /// events with these three fields.
     pub fn entry(&self) -> Option<(&RoomName, u64)> {
         match self {
-            Self::Message { room, seq, .. } => Some((room, *seq)),
+            Self::Message { room, seq, .. } | Self::Changed { room, seq, .. } => Some((room, *seq)),
             Self::Unknown { reference: None, room: Some(room), seq: Some(seq), at: Some(_), .. } => {
                 Some((room, *seq))
             }
@@ -276,7 +337,8 @@ impl StoredMessage {
     /// let message = NewMessage::new(User::guest("ann")?, body);
     /// let stored = message.into_stored("lobby".parse()?, 7, 1_700_000_000_000);
     /// let Event::Message { seq, user, body, .. } = stored.event()? else { panic!("not a message") };
-    /// assert_eq!((seq, user.name(), body.get()), (7, "ann", r#"{"text":"hi"}"#));
+    /// assert_eq!((seq, user.name()), (7, "ann"));
+    /// assert_eq!(body.ok_or("deleted")?.get(), r#"{"text":"hi"}"#);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn event(&self) -> Result<Event, InvalidEvent> {

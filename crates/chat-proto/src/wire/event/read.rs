@@ -4,7 +4,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Event, InvalidEvent, PresenceMode, PresenceState};
+use super::{Event, InvalidEvent, PresenceMode, PresenceState, What};
+use crate::room::Folded;
 use crate::{CloseCode, ErrorCode, RoomName, StoredMessage, User};
 
 /// The fields of an event, borrowed from the text of its frame.
@@ -40,6 +41,19 @@ pub struct RawEvent<'a> {
     pub key: Cow<'a, str>,
     #[serde(borrow)]
     pub body: Option<&'a RawValue>,
+    pub rev: Option<u64>,
+    #[serde(borrow)]
+    pub edited: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub reactions: Option<&'a RawValue>,
+    pub pinned: Option<bool>,
+    #[serde(borrow)]
+    pub deleted: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub by: Option<&'a RawValue>,
+    pub target: Option<u64>,
+    #[serde(borrow)]
+    pub what: Cow<'a, str>,
     pub duplicate: bool,
     #[serde(borrow)]
     pub epoch: Cow<'a, str>,
@@ -143,9 +157,33 @@ impl<'a> RawEvent<'a> {
                     user: need.of("user", part(self.user))?,
                     at: need.of("at", self.at)?,
                     key: text(&self.key),
-                    body: need.of("body", self.body)?.to_owned(),
+                    body: match self.deleted {
+                        Some(_) => None,
+                        None => Some(need.of("body", self.body)?.to_owned()),
+                    },
+                    folded: match self.rev {
+                        Some(rev) => Some(Box::new(need.of("rev", self.folded(rev))?)),
+                        None => None,
+                    },
                 }
             }
+            "changed" => {
+                let need = Need("changed");
+                Event::Changed {
+                    room: need.of("room", self.room())?,
+                    seq: need.of("seq", self.seq.filter(|seq| *seq > 0))?,
+                    at: need.of("at", self.at)?,
+                    by: need.of("by", part(self.by))?,
+                    target: need.of("target", self.target)?,
+                    what: self.what(need)?,
+                }
+            }
+            "done" => Event::Done {
+                reference,
+                room: Need("done").of("room", self.room())?,
+                seq: self.seq,
+                duplicate: self.duplicate,
+            },
             "sent" => {
                 let need = Need("sent");
                 Event::Sent {
@@ -253,6 +291,30 @@ impl<'a> RawEvent<'a> {
 
     fn room(&self) -> Option<RoomName> {
         self.room.parse().ok()
+    }
+
+    fn what(&self, need: Need) -> Result<What, InvalidEvent> {
+        Ok(match &*self.what {
+            "edited" => What::Edited { body: need.of("body", self.body)?.to_owned() },
+            "deleted" => What::Deleted { reason: text(&self.reason) },
+            "reactions" => What::Reactions { reactions: need.of("reactions", part(self.reactions))? },
+            "pinned" => What::Pinned { pinned: need.of("pinned", self.pinned)? },
+            "superseded" => What::Superseded,
+            _ => What::Unknown,
+        })
+    }
+
+    fn folded(&self, rev: u64) -> Option<Folded> {
+        fn optional<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<Option<T>> {
+            raw.map_or(Some(None), |raw| part(Some(raw)).map(Some))
+        }
+        Some(Folded {
+            rev,
+            edited: optional(self.edited)?,
+            reactions: optional(self.reactions)?.unwrap_or_default(),
+            pinned: self.pinned.unwrap_or_default(),
+            deleted: optional(self.deleted)?,
+        })
     }
 
     fn presence_mode(&self) -> Option<PresenceMode> {

@@ -1,9 +1,11 @@
-//! The events that a `send` causes. They are written by hand, because a server writes more of them than of all others.
+//! The events that a `send` or a change causes. They are written by hand, because a server writes more of them than of
+//! all others.
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::room::{ChangeEntry, ChangeKind, Folded};
 use crate::{RoomName, User};
 
 /// A `message` event.
@@ -13,7 +15,9 @@ pub(crate) struct Message<'a> {
     pub(crate) user: &'a User,
     pub(crate) at: u64,
     pub(crate) key: Option<&'a str>,
-    pub(crate) body: &'a RawValue,
+    pub(crate) body: Option<&'a RawValue>,
+    /// `None` for a message that was not changed.
+    pub(crate) folded: Option<&'a Folded>,
 }
 
 impl Message<'_> {
@@ -21,9 +25,12 @@ impl Message<'_> {
     pub(crate) fn encode(&self) -> Bytes {
         const FIELDS: &str =
             r#"{"type":"message","room":"","seq":,"user":{"id":"","name":""},"at":,"body":}"#;
-        let Self { room, seq, user, at, key, body } = self;
+        let Self { room, seq, user, at, key, body, folded } = self;
+        let body = body.map_or("", RawValue::get);
+        let folded = folded.map(fields);
         let key_len = key.map_or(0, |key| r#","key":"""#.len() + key.len());
-        let texts = [FIELDS, room.as_str(), user.id(), user.name(), body.get()];
+        let texts =
+            [FIELDS, room.as_str(), user.id(), user.name(), body, folded.as_deref().unwrap_or_default()];
         let mut frame = Frame::new(&texts, &[*seq, *at], key_len);
         frame.raw(r#"{"type":"message","room":"#).json(room);
         frame.raw(r#","seq":"#).json(seq);
@@ -32,9 +39,60 @@ impl Message<'_> {
         if let Some(key) = key {
             frame.raw(r#","key":"#).json(key);
         }
-        frame.raw(r#","body":"#).raw(body.get()).raw("}");
+        if let Some(folded) = &folded {
+            frame.raw(",").raw(folded);
+        }
+        if !body.is_empty() {
+            frame.raw(r#","body":"#).raw(body);
+        }
+        frame.raw("}");
         frame.finish()
     }
+}
+
+/// Returns the fields of a state, without the braces around them.
+fn fields(folded: &Folded) -> String {
+    let object = serde_json::to_string(folded).expect("the state of a message is always JSON");
+    object[1..object.len() - 1].to_owned()
+}
+
+/// A `changed` event.
+pub(crate) struct Changed<'a> {
+    pub(crate) room: &'a RoomName,
+    pub(crate) entry: &'a ChangeEntry,
+    /// The state of the message and its body. `None` if a later entry has replaced this change.
+    pub(crate) state: Option<(&'a Folded, &'a RawValue)>,
+}
+
+impl Changed<'_> {
+    /// Writes the event as the text of one frame.
+    pub(crate) fn encode(&self) -> Bytes {
+        const FIELDS: &str = r#"{"type":"changed","room":"","seq":,"at":,"by":{"id":"","name":""},"target":,"what":"reactions","reactions":}"#;
+        let ChangeEntry { seq, at, by, target, kind } = self.entry;
+        let state = self.state.map(|(folded, body)| match kind {
+            ChangeKind::Edited => (r#""edited","body":"#, body.get().to_owned()),
+            ChangeKind::Reactions => (r#""reactions","reactions":"#, text(&folded.reactions)),
+            ChangeKind::Pinned => (r#""pinned","pinned":"#, text(&folded.pinned)),
+            ChangeKind::Deleted => {
+                match folded.deleted.as_ref().and_then(|deleted| deleted.reason.as_ref()) {
+                    Some(reason) => (r#""deleted","reason":"#, text(reason)),
+                    None => (r#""deleted""#, String::new()),
+                }
+            }
+        });
+        let (what, state) = state.unwrap_or((r#""superseded""#, String::new()));
+        let mut frame =
+            Frame::new(&[FIELDS, self.room.as_str(), by.id(), by.name(), &state], &[*seq, *at, *target], 0);
+        frame.raw(r#"{"type":"changed","room":"#).json(self.room).raw(r#","seq":"#).json(seq);
+        frame.raw(r#","at":"#).json(at).raw(r#","by":{"id":"#).json(by.id());
+        frame.raw(r#","name":"#).json(by.name()).raw(r#"},"target":"#).json(target);
+        frame.raw(r#","what":"#).raw(what).raw(&state).raw("}");
+        frame.finish()
+    }
+}
+
+fn text(value: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string(value).expect("the state of a message is always JSON")
 }
 
 /// A `sent` event.

@@ -27,10 +27,15 @@ pub(in crate::wire) enum Field {
     Key,
     Last,
     Limit,
+    On,
     Query,
+    Reaction,
+    Reason,
     Ref,
+    Rev,
     Room,
     Seq,
+    Seqs,
     Token,
     Type,
 }
@@ -48,19 +53,24 @@ impl Field {
             "key" => Self::Key,
             "last" => Self::Last,
             "limit" => Self::Limit,
+            "on" => Self::On,
             "query" => Self::Query,
+            "reaction" => Self::Reaction,
+            "reason" => Self::Reason,
             "ref" => Self::Ref,
+            "rev" => Self::Rev,
             "room" => Self::Room,
             "seq" => Self::Seq,
+            "seqs" => Self::Seqs,
             "token" => Self::Token,
             "type" => Self::Type,
             _ => return None,
         })
     }
 
-    /// Returns true if some command has an object in this field.
-    fn may_be_object(self) -> bool {
-        matches!(self, Self::After | Self::Body)
+    /// Returns true if some command has an object or a list in this field.
+    fn may_be_nested(self) -> bool {
+        matches!(self, Self::After | Self::Body | Self::Seqs)
     }
 }
 
@@ -135,6 +145,24 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Returns a field that is a list of at most `max` integers from 0 to 2^53 - 1.
+    pub(in crate::wire) fn integers(
+        &self,
+        field: Field,
+        max: usize,
+        rule: &'static str,
+    ) -> Result<Option<Vec<u64>>, ErrorCode> {
+        let numbers: Vec<u64> = match self.get(field) {
+            Some(Value::Raw(raw)) => {
+                serde_json::from_str(raw.get()).map_err(|_| ErrorCode::BadCommand(rule))?
+            }
+            Some(_) => return Err(ErrorCode::BadCommand(rule)),
+            None => return Ok(None),
+        };
+        let is_valid = numbers.len() <= max && numbers.iter().all(|number| *number <= MAX_INTEGER);
+        if is_valid { Ok(Some(numbers)) } else { Err(ErrorCode::BadCommand(rule)) }
+    }
+
     /// Returns the fields of a field that is an object.
     pub(in crate::wire) fn nested(
         &self,
@@ -145,6 +173,11 @@ impl<'a> Fields<'a> {
             return Ok(None);
         };
         serde_json::from_str(raw.get()).map(Some).map_err(|_| ErrorCode::BadJson)
+    }
+
+    /// Returns true if the object has this field.
+    pub(in crate::wire) fn has(&self, field: Field) -> bool {
+        self.get(field).is_some()
     }
 
     fn get(&self, field: Field) -> Option<&Value<'a>> {
@@ -171,7 +204,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         let (mut fields, mut keys) = (Fields::default(), Keys::default());
         while let Some(key) = map.next_key::<Key<'de>>()? {
             match Field::of(&key.0) {
-                Some(field) if field.may_be_object() => {
+                Some(field) if field.may_be_nested() => {
                     let raw: &RawValue = map.next_value()?;
                     strict::check(raw).map_err(de::Error::custom)?;
                     fields.0[field as usize] = Some(Value::Raw(raw));

@@ -12,7 +12,7 @@ pub(super) enum Value<'a> {
     Text(Cow<'a, str>),
     Integer(u64),
     Boolean(bool),
-    /// The text of a field that [may be an object](super::Field::may_be_object).
+    /// The text of a field that [may be an object or a list](super::Field::may_be_nested).
     Raw(&'a RawValue),
     /// A value that no command accepts.
     Other,

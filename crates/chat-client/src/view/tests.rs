@@ -1,0 +1,230 @@
+//! Random scripts of messages and changes: a client that follows a room, with cuts and gaps, has what a new reader
+//! gets.
+//!
+//! `CHAT_SCRIPTS=<count>` sets the number of scripts.
+
+use chat_proto::{
+    Change, Event, Folded, Limits, Log, NewChange, NewMessage, PresenceMode, Role, StoredMessage, User,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::value::RawValue;
+
+use super::*;
+use crate::ReceivedChange;
+
+/// The default number of scripts.
+const SCRIPTS: u32 = 300;
+
+/// The number of entries that the log retains.
+const RETAINED: usize = 12;
+
+/// The number of messages in the view.
+const CAPACITY: usize = 5;
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Post,
+    /// A change of one of the newest entries, by one of the users.
+    Change(u8, bool, Kind),
+    /// The log begins another life.
+    Renew,
+    /// The client gets this many entries: as they were published, or as the log has them now.
+    Follow(u8, bool),
+    /// The client reads what may be out of date.
+    Read,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Edit,
+    Delete,
+    React(u8, bool),
+    Pin(bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let kind = prop_oneof![
+        3 => Just(Kind::Edit),
+        1 => Just(Kind::Delete),
+        3 => (0..2_u8, any::<bool>()).prop_map(|(name, on)| Kind::React(name, on)),
+        1 => any::<bool>().prop_map(Kind::Pin),
+    ];
+    prop_oneof![
+        60 => Just(Step::Post),
+        120 => (0..8_u8, any::<bool>(), kind).prop_map(|(back, user, kind)| Step::Change(back, user, kind)),
+        1 => Just(Step::Renew),
+        60 => (1..8_u8, any::<bool>()).prop_map(|(count, live)| Step::Follow(count, live)),
+        20 => Just(Step::Read),
+    ]
+}
+
+#[test]
+fn a_view_equals_what_a_new_reader_gets() {
+    let scripts = std::env::var("CHAT_SCRIPTS").ok().and_then(|count| count.parse().ok());
+    let config = Config { cases: scripts.unwrap_or(SCRIPTS), failure_persistence: None, ..Config::default() };
+    let result = TestRunner::new(config).run(&(any::<bool>(), vec(step(), 0..120)), |(early, steps)| {
+        let mut world = World::new();
+        if early {
+            world.take(Step::Post);
+        }
+        world.view = world.join();
+        steps.into_iter().for_each(|step| world.take(step));
+        world.take(Step::Follow(u8::MAX, false));
+        world.take(Step::Read);
+        let first = world.log.bounds().first;
+        // No event says that the log has removed a message.
+        let followed: Vec<_> = world.view.messages().filter(|held| held.seq >= first).map(state).collect();
+        let fresh: Vec<_> = world.page(Range::newest(CAPACITY)).messages.iter().map(state).collect();
+        prop_assert_eq!(followed, fresh);
+        Ok(())
+    });
+    result.unwrap();
+}
+
+struct World {
+    log: Log,
+    lives: u32,
+    /// The entries of this life of the log, as they were published.
+    published: Vec<StoredMessage>,
+    view: RoomView,
+    /// The last entry of the client.
+    cursor: u64,
+    time: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let log = new_log(1);
+        let view = RoomView::new(&joined(&log), CAPACITY);
+        Self { log, lives: 1, published: Vec::new(), view, cursor: 0, time: 0 }
+    }
+
+    /// Joins the room from now on.
+    fn join(&mut self) -> RoomView {
+        self.cursor = self.log.bounds().head;
+        RoomView::new(&joined(&self.log), CAPACITY)
+    }
+
+    fn take(&mut self, step: Step) {
+        self.time += 1;
+        match step {
+            Step::Post => {
+                let message = NewMessage::new(user(true), body(self.time)).with_key(self.time.to_string());
+                self.published.extend(self.log.append(self.time, message).unwrap().1);
+            }
+            Step::Change(back, is_author, kind) => {
+                let change = match kind {
+                    Kind::Edit => Change::Edit { body: body(self.time) },
+                    Kind::Delete => Change::Delete { reason: Some(self.time.to_string()) },
+                    Kind::React(name, on) => Change::React { reaction: name.to_string(), on },
+                    Kind::Pin(on) => Change::Pin { on },
+                };
+                let target = self.log.bounds().head.saturating_sub(back.into());
+                let change = NewChange::new(user(is_author), target, change).with_role(Role::Moderator);
+                let Ok((_, Some(changed))) = self.log.change(self.time, change) else { return };
+                for erased in changed.erased {
+                    let index = usize::try_from(erased.seq).unwrap() - 1;
+                    self.published[index] = erased;
+                }
+                self.published.push(changed.entry);
+            }
+            Step::Renew => {
+                self.lives += 1;
+                self.log = new_log(self.lives);
+                self.published.clear();
+                self.cursor = 0;
+                let (room, epoch) = (room(), self.log.bounds().epoch.into());
+                let presence = PresenceMode::Each;
+                let resumed = ClientEvent::Resumed { room, epoch, recovered: false, members: 1, presence };
+                self.view.handle_event(&resumed);
+            }
+            Step::Follow(count, is_live) => {
+                for _ in 0..count {
+                    self.follow(is_live);
+                }
+            }
+            Step::Read => {
+                if let Some(range) = self.view.to_read() {
+                    let page = self.page(range);
+                    self.view.handle_page(&page);
+                    assert!(self.view.to_read().is_none());
+                }
+            }
+        }
+    }
+
+    /// Delivers the next entry, or a gap.
+    fn follow(&mut self, is_live: bool) {
+        let bounds = self.log.bounds();
+        let epoch: Arc<str> = bounds.epoch.into();
+        if !is_live && self.cursor + 1 < bounds.first {
+            let (from, to) = (self.cursor + 1, bounds.first - 1);
+            self.cursor = to;
+            self.view.handle_event(&ClientEvent::Gap { room: room(), epoch, from, to });
+            return;
+        }
+        let next = match usize::try_from(self.cursor).unwrap() {
+            index if is_live => self.published.get(index).cloned(),
+            _ => self.log.read(Range::entries(self.cursor, 1)).messages.pop(),
+        };
+        let Some(next) = next else { return };
+        self.cursor += 1;
+        assert_eq!(next.seq, self.cursor);
+        let event = match next.event().unwrap() {
+            event @ Event::Changed { .. } => {
+                ClientEvent::Changed(ReceivedChange::from_wire(event, &epoch).unwrap())
+            }
+            event => ClientEvent::Message(ReceivedMessage::from_wire(event, &epoch).unwrap()),
+        };
+        self.view.handle_event(&event);
+    }
+
+    fn page(&self, range: Range) -> MessagePage {
+        let page = self.log.read(range);
+        let epoch = page.epoch.into();
+        let message = |stored: &StoredMessage| ReceivedMessage::from_wire(stored.event().unwrap(), &epoch);
+        MessagePage {
+            messages: page.messages.iter().map(|stored| message(stored).unwrap()).collect(),
+            more: page.more,
+        }
+    }
+}
+
+fn state(message: &ReceivedMessage) -> (u64, u64, u64, Option<String>, Option<String>, Option<Folded>) {
+    let body = message.body.as_ref().map(|body| body.get().to_owned());
+    let folded = message.folded.as_deref().cloned();
+    (message.seq, message.rev(), message.at, message.key.clone(), body, folded)
+}
+
+fn new_log(life: u32) -> Log {
+    let mut limits = Limits::default();
+    limits.rooms.log_messages = RETAINED;
+    Log::new(room(), format!("e{life}"), Arc::new(limits))
+}
+
+fn joined(log: &Log) -> Joined {
+    let bounds = log.bounds();
+    Joined {
+        room: room(),
+        epoch: bounds.epoch.into(),
+        seq: bounds.head,
+        first: bounds.first,
+        recovered: true,
+        members: 1,
+        presence: PresenceMode::Each,
+    }
+}
+
+fn room() -> RoomName {
+    "lobby".parse().unwrap()
+}
+
+fn user(is_author: bool) -> User {
+    if is_author { User::new("1", "Ann").unwrap() } else { User::new("2", "Bob").unwrap() }
+}
+
+fn body(number: u64) -> Box<RawValue> {
+    RawValue::from_string(format!(r#"{{"text":"{number}"}}"#)).unwrap()
+}

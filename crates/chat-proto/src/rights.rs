@@ -1,0 +1,20 @@
+use serde::{Deserialize, Serialize};
+
+/// The role of a user in a room. A later one has all rights of an earlier one.
+///
+/// Each user may write, react, and change or delete what the user has written. A moderator may also delete and pin the
+/// messages of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Role {
+    /// No role: the rights of everybody in an open room. It does not forbid the room.
+    #[default]
+    None,
+    /// A member.
+    Member,
+    /// A moderator.
+    Moderator,
+    /// An owner.
+    Owner,
+}

@@ -1,0 +1,204 @@
+//! Changes to messages: entries of the log that say what has become of an earlier message.
+
+mod error;
+mod folded;
+mod judge;
+mod reactions;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+pub use error::ChangeError;
+pub use folded::{Deleted, Edited, Folded, MessageChanges, Reaction};
+pub use judge::{Target, Verdict};
+pub use reactions::ReactionSets;
+
+use super::StoredMessage;
+use crate::wire::Changed;
+use crate::{Role, RoomName, User};
+
+/// A change on its way into a room.
+///
+/// A store that learns `seq` only as it writes keeps the change in the form that serde gives it.
+///
+/// ```
+/// use chat_proto::{Change, NewChange, Role, User};
+///
+/// let change = NewChange::new(User::guest("ann")?, 41, Change::Pin { on: true }).with_role(Role::Moderator);
+/// assert_eq!((change.target, change.key), (41, None));
+/// # Ok::<(), chat_proto::InvalidUserName>(())
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NewChange {
+    /// The user who makes the change.
+    #[serde(with = "crate::user::user_record")]
+    pub user: User,
+    /// The role that the credentials and the host give the user in the room.
+    pub role: Role,
+    /// The connection of a guest: see [`NewMessage::connection`](super::NewMessage::connection).
+    pub connection: Option<u64>,
+    /// The `seq` of the message.
+    pub target: u64,
+    /// The change.
+    pub change: Change,
+    /// The newest entry that the user knows of the message. A later edit is a conflict.
+    pub rev: Option<u64>,
+    /// The idempotency key of an edit.
+    pub key: Option<String>,
+}
+
+/// What a [`NewChange`] does to its message.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Change {
+    /// Replaces the body.
+    Edit {
+        /// The new body, which is delivered byte for byte.
+        body: Box<RawValue>,
+    },
+    /// Deletes the message. Its body, earlier bodies, reactions and pin are erased.
+    Delete {
+        /// A reason, which members see.
+        reason: Option<String>,
+    },
+    /// Adds or removes a reaction of the user.
+    React {
+        /// The reaction, such as an emoji.
+        reaction: String,
+        /// True to add it.
+        on: bool,
+    },
+    /// Pins or unpins the message.
+    Pin {
+        /// True to pin it.
+        on: bool,
+    },
+}
+
+impl Change {
+    /// Returns the kind of the entry that this change makes.
+    pub fn kind(&self) -> ChangeKind {
+        match self {
+            Self::Edit { .. } => ChangeKind::Edited,
+            Self::Delete { .. } => ChangeKind::Deleted,
+            Self::React { .. } => ChangeKind::Reactions,
+            Self::Pin { .. } => ChangeKind::Pinned,
+        }
+    }
+}
+
+/// The kind of an entry that changes a message: the `what` of a `changed` event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ChangeKind {
+    /// The message has another body.
+    Edited,
+    /// The message was deleted.
+    Deleted,
+    /// The message has other reactions.
+    Reactions,
+    /// The message was pinned or unpinned.
+    Pinned,
+}
+
+impl NewChange {
+    /// Returns a change by a user without a role.
+    pub fn new(user: User, target: u64, change: Change) -> Self {
+        Self { user, role: Role::None, connection: None, target, change, rev: None, key: None }
+    }
+
+    /// Sets the role of the user.
+    #[must_use]
+    pub fn with_role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// Sets the connection of a guest.
+    #[must_use]
+    pub fn with_connection(mut self, connection: impl Into<Option<u64>>) -> Self {
+        self.connection = connection.into();
+        self
+    }
+
+    /// Sets the newest entry that the user knows of the message.
+    #[must_use]
+    pub fn with_rev(mut self, rev: impl Into<Option<u64>>) -> Self {
+        self.rev = rev.into();
+        self
+    }
+
+    /// Sets the idempotency key.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<Option<String>>) -> Self {
+        self.key = key.into();
+        self
+    }
+}
+
+/// An entry of a log that changes a message. The state of the message is not part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChangeEntry {
+    /// The position of the entry.
+    pub seq: u64,
+    /// The time of the commit, in milliseconds since the Unix epoch.
+    pub at: u64,
+    /// The user who made the change.
+    pub by: User,
+    /// The `seq` of the message.
+    pub target: u64,
+    /// The kind of the change.
+    pub kind: ChangeKind,
+}
+
+impl ChangeEntry {
+    /// Returns an entry.
+    pub fn new(seq: u64, at: u64, by: User, target: u64, kind: ChangeKind) -> Self {
+        Self { seq, at, by, target, kind }
+    }
+
+    /// Returns the `changed` event of this entry. `state` is the present state of the message and its body, or `None`
+    /// if the log no longer has the message.
+    ///
+    /// If a later entry has replaced this change, the event says only that. So a log needs to keep no earlier state of
+    /// a message, and an erased body is in no event.
+    pub fn encode(&self, room: &RoomName, state: Option<(&MessageChanges, &RawValue)>) -> StoredMessage {
+        let state = state.filter(|(changes, _)| changes.is_current(self.kind, self.seq));
+        let frame =
+            Changed { room, entry: self, state: state.map(|(changes, body)| (&changes.folded, body)) };
+        StoredMessage { seq: self.seq, frame: frame.encode() }
+    }
+}
+
+/// The answer to a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChangeReceipt {
+    /// The epoch in which the position counts.
+    pub epoch: String,
+    /// The position of the entry. `None` if the message already was as the change would have made it.
+    pub seq: Option<u64>,
+    /// True if an earlier change has done this: an edit with the same key, or a deletion.
+    pub duplicate: bool,
+}
+
+impl ChangeReceipt {
+    /// Returns the receipt of a change that was stored now.
+    pub fn new(epoch: impl Into<String>, seq: u64) -> Self {
+        Self { epoch: epoch.into(), seq: Some(seq), duplicate: false }
+    }
+
+    /// Returns the receipt of a change that changes nothing.
+    pub fn unchanged(epoch: impl Into<String>) -> Self {
+        Self { epoch: epoch.into(), seq: None, duplicate: false }
+    }
+
+    /// Returns the receipt for a repeated change, whose entry an earlier one has stored.
+    #[must_use]
+    pub fn repeated(self) -> Self {
+        Self { duplicate: true, ..self }
+    }
+}

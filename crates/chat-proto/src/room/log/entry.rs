@@ -1,0 +1,168 @@
+use serde_json::value::RawValue;
+
+use crate::room::{
+    Change, ChangeEntry, ChangeKind, Deleted, Edited, MessageChanges, NewChange, NewMessage, ReactionSets,
+    StoredMessage, Target,
+};
+use crate::{Event, RoomName, UserKey};
+
+/// The bytes of a message that was changed, beside its texts, rounded up.
+const CHANGED_OVERHEAD: usize = 512;
+
+/// The bytes of a change beside its frame, rounded up.
+const CHANGE_OVERHEAD: usize = 128;
+
+/// An entry of a log in memory.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) stored: StoredMessage,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Message(Message),
+    Change(Box<ChangeEntry>),
+}
+
+#[derive(Debug)]
+struct Message {
+    author: UserKey,
+    connection: Option<u64>,
+    /// `None` for a message that was not changed.
+    changed: Option<Box<Changed>>,
+}
+
+/// A message that was changed.
+#[derive(Debug)]
+struct Changed {
+    message: NewMessage,
+    at: u64,
+    changes: MessageChanges,
+    reactions: ReactionSets,
+}
+
+impl Entry {
+    pub(super) fn message(message: &NewMessage, room: &RoomName, seq: u64, at: u64) -> Self {
+        let stored = message.folded(room, seq, at, None);
+        let message = Message { author: message.user.key(), connection: message.connection, changed: None };
+        Self { stored, content: Content::Message(message) }
+    }
+
+    /// Returns the entry of a change that [`apply`](Self::apply) has made.
+    pub(super) fn change(stored: StoredMessage, entry: ChangeEntry) -> Self {
+        Self { stored, content: Content::Change(Box::new(entry)) }
+    }
+
+    pub(super) fn is_message(&self) -> bool {
+        matches!(self.content, Content::Message(_))
+    }
+
+    /// Returns true for the message at `seq`, and for each change of it.
+    pub(super) fn concerns(&self, seq: u64) -> bool {
+        match &self.content {
+            Content::Message(_) => self.stored.seq == seq,
+            Content::Change(entry) => entry.target == seq,
+        }
+    }
+
+    /// Returns the bytes that the entry takes.
+    pub(super) fn bytes(&self) -> usize {
+        let more = match &self.content {
+            Content::Message(Message { changed: None, .. }) => 0,
+            Content::Message(Message { changed: Some(changed), .. }) => {
+                CHANGED_OVERHEAD + changed.message.body.get().len() + changed.reactions.memory_bytes()
+            }
+            Content::Change(_) => CHANGE_OVERHEAD,
+        };
+        self.stored.frame.len() + more
+    }
+
+    /// Returns the message for the decision about a change, or `None` if the entry is a change itself.
+    pub(super) fn target(&self, change: &NewChange) -> Option<Target<'_>> {
+        let Content::Message(Message { author, connection, changed }) = &self.content else { return None };
+        let has_reaction = match (&change.change, changed) {
+            (Change::React { reaction, .. }, Some(changed)) => {
+                changed.reactions.contains(reaction, &change.user.key())
+            }
+            _ => false,
+        };
+        let at = changed.as_ref().map(|changed| changed.at).or_else(|| Some(self.original()?.1));
+        let changes = changed.as_ref().map(|changed| &changed.changes);
+        Some(Target { author, connection: *connection, at: at.unwrap_or_default(), changes, has_reaction })
+    }
+
+    /// Returns the newest change of each kind that a change of `kind` replaces.
+    pub(super) fn replaced_by(&self, kind: ChangeKind) -> Vec<u64> {
+        match kind {
+            ChangeKind::Deleted => self.newest_changes(),
+            kind => self.newest(&[kind]),
+        }
+    }
+
+    /// Returns the newest change of each kind.
+    pub(super) fn newest_changes(&self) -> Vec<u64> {
+        self.newest(&[ChangeKind::Edited, ChangeKind::Reactions, ChangeKind::Pinned, ChangeKind::Deleted])
+    }
+
+    fn newest(&self, kinds: &[ChangeKind]) -> Vec<u64> {
+        let Content::Message(Message { changed: Some(changed), .. }) = &self.content else {
+            return Vec::new();
+        };
+        kinds.iter().filter_map(|kind| changed.changes.newest(*kind)).collect()
+    }
+
+    /// Applies a change that is allowed, as the entry `seq`. Returns the entry.
+    pub(super) fn apply(&mut self, change: NewChange, room: &RoomName, seq: u64, at: u64) -> Option<Self> {
+        let message = match &self.content {
+            Content::Message(Message { changed: None, .. }) => self.original(),
+            _ => None,
+        };
+        let Content::Message(Message { author, changed, .. }) = &mut self.content else { return None };
+        if let Some((message, at)) = message {
+            let (changes, reactions) = Default::default();
+            *changed = Some(Box::new(Changed { message, at, changes, reactions }));
+        }
+        let changed = changed.as_mut()?;
+        let kind = change.change.kind();
+        let by = change.user;
+        match change.change {
+            Change::Edit { body } => {
+                let other = Some(by.clone()).filter(|by| by.key() != *author);
+                changed.changes.edit(seq, Edited::new(at).with_by(other));
+                changed.message.body = body;
+            }
+            Change::Delete { reason } => {
+                changed.changes.delete(seq, Deleted::new(at, by.clone(), reason));
+                changed.message.body = RawValue::NULL.to_owned();
+                changed.message.key = None;
+                changed.reactions = ReactionSets::default();
+            }
+            Change::React { reaction, on } => {
+                let state = changed.reactions.set(&reaction, &by, on, seq, changed.changes.edit);
+                changed.changes.react(seq, &reaction, state);
+            }
+            Change::Pin { on } => changed.changes.pin(seq, on),
+        }
+        self.stored =
+            changed.message.folded(room, self.stored.seq, changed.at, Some(&changed.changes.folded));
+        let entry = ChangeEntry::new(seq, at, by, self.stored.seq, kind);
+        let stored = entry.encode(room, Some((&changed.changes, &changed.message.body)));
+        Some(Self::change(stored, entry))
+    }
+
+    /// Records that a later change has replaced this one.
+    pub(super) fn supersede(&mut self, room: &RoomName) {
+        if let Content::Change(entry) = &self.content {
+            self.stored = entry.encode(room, None);
+        }
+    }
+
+    /// Reads the message that was not changed yet, and its time.
+    fn original(&self) -> Option<(NewMessage, u64)> {
+        let Ok(Event::Message { user, at, key, body: Some(body), .. }) = self.stored.event() else {
+            return None;
+        };
+        Some((NewMessage::new(user, body).with_key(key), at))
+    }
+}

@@ -1,0 +1,275 @@
+mod entry;
+mod keys;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use self::entry::Entry;
+use self::keys::{Keys, OtherContent, Use};
+use super::{
+    AppendError, AppendReceipt, ChangeError, ChangeKind, ChangeReceipt, LogBounds, NewChange, NewMessage,
+    Page, Range, StoredMessage, Verdict,
+};
+use crate::{Limits, RoomName};
+
+/// The log of a room in memory: its newest messages and the keys of their authors.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use chat_proto::{Limits, Log, NewMessage, Range, User};
+/// use serde_json::value::RawValue;
+///
+/// let mut log = Log::new("lobby".parse()?, "k3f9".to_owned(), Arc::new(Limits::default()));
+/// let body = RawValue::from_string(r#"{"text":"hi"}"#.to_owned())?;
+/// let message = NewMessage::new(User::guest("ann")?, body).with_key("a1".to_owned());
+/// let (receipt, stored) = log.append(1_700_000_000_000, message.clone())?;
+/// assert_eq!((receipt.seq, receipt.duplicate, stored.is_some()), (1, false, true));
+///
+/// let (repeated, stored) = log.append(1_700_000_000_001, message)?;
+/// assert_eq!((repeated.seq, repeated.duplicate, stored.is_some()), (1, true, false));
+/// assert_eq!(log.read(Range::newest(10)).messages.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Log {
+    room: RoomName,
+    epoch: String,
+    limits: Arc<Limits>,
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    head: u64,
+    /// The time of the newest entry.
+    last_at: u64,
+    /// True if a message was changed.
+    has_changes: bool,
+    keys: Keys,
+}
+
+/// The entries that a change has made or altered. The log commits them together.
+#[derive(Debug)]
+pub struct ChangedEntries {
+    /// The present form of the entries that a deletion has erased: the message, and all its changes.
+    pub erased: Vec<StoredMessage>,
+    /// The new entry.
+    pub entry: StoredMessage,
+}
+
+impl Log {
+    /// Returns the empty log of a room.
+    pub fn new(room: RoomName, epoch: String, limits: Arc<Limits>) -> Self {
+        Self {
+            room,
+            epoch,
+            limits,
+            entries: VecDeque::new(),
+            bytes: 0,
+            head: 0,
+            last_at: 0,
+            has_changes: false,
+            keys: Keys::default(),
+        }
+    }
+
+    /// Adds a message at the time `at`, in milliseconds since the Unix epoch, unless its key is known.
+    ///
+    /// Returns the receipt and, if a message was added, the stored message.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::KeyConflict`] if the key was used for another body. [`AppendError::Unavailable`] if the user has
+    /// [`RoomLimits::log_keys`](crate::RoomLimits::log_keys) keys already. A key is never forgotten early.
+    #[expect(clippy::needless_pass_by_value, reason = "the log owns what it keeps, as in `change`")]
+    pub fn append(
+        &mut self,
+        at: u64,
+        message: NewMessage,
+    ) -> Result<(AppendReceipt, Option<StoredMessage>), AppendError> {
+        self.keys.forget(at, self.limits.rooms.key_window);
+        let used = Use::of_message(&message);
+        if let Some(used) = &used {
+            let known = self.keys.find(used).map_err(|OtherContent| AppendError::KeyConflict)?;
+            if let Some(known) = known {
+                return Ok((self.receipt(known.seq, known.at).repeated(), None));
+            }
+            self.keys.check_space(used, &self.limits.rooms)?;
+        }
+        let (seq, at) = self.next(at);
+        let entry = Entry::message(&message, &self.room, seq, at);
+        let stored = entry.stored.clone();
+        self.push(at, entry, used);
+        Ok((self.receipt(seq, at), Some(stored)))
+    }
+
+    /// Changes a message at the time `at`, in milliseconds since the Unix epoch.
+    ///
+    /// Returns the receipt and, if something has changed, the entries to report.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Target::judge`](super::Target::judge), [`ChangeError::NoMessage`] if the log does not have the
+    /// message, [`ChangeError::KeyConflict`], and [`ChangeError::Unavailable`] as for [`append`](Self::append).
+    pub fn change(
+        &mut self,
+        at: u64,
+        change: NewChange,
+    ) -> Result<(ChangeReceipt, Option<ChangedEntries>), ChangeError> {
+        self.keys.forget(at, self.limits.rooms.key_window);
+        let used = Use::of_change(&change);
+        if let Some(used) = &used {
+            let known = self.keys.find(used).map_err(|OtherContent| ChangeError::KeyConflict)?;
+            if let Some(known) = known {
+                return Ok((ChangeReceipt::new(self.epoch.clone(), known.seq).repeated(), None));
+            }
+            self.keys.check_space(used, &self.limits.rooms)?;
+        }
+        let target = change.target;
+        let index = self.index(target).ok_or(ChangeError::NoMessage)?;
+        let state = self.entries[index].target(&change).ok_or(ChangeError::NoMessage)?;
+        match state.judge(&change, at.max(self.last_at), &self.limits)? {
+            Verdict::Unchanged => return Ok((ChangeReceipt::unchanged(self.epoch.clone()), None)),
+            Verdict::Deleted(seq) => {
+                return Ok((ChangeReceipt::new(self.epoch.clone(), seq).repeated(), None));
+            }
+            Verdict::Store => {}
+        }
+        let (seq, at) = self.next(at);
+        let is_deletion = change.change.kind() == ChangeKind::Deleted;
+        let replaced = self.entries[index].replaced_by(change.change.kind());
+        self.bytes -= self.entries[index].bytes();
+        let entry = self.entries[index].apply(change, &self.room, seq, at);
+        self.bytes += self.entries[index].bytes();
+        let entry = entry.ok_or(ChangeError::NoMessage)?;
+        for seq in replaced {
+            let Some(index) = self.index(seq) else { continue };
+            let entry = &mut self.entries[index];
+            self.bytes -= entry.bytes();
+            entry.supersede(&self.room);
+            self.bytes += entry.bytes();
+        }
+        // A room may hold each change of the message as it was published.
+        let is_erased = |erased: &&Entry| is_deletion && erased.concerns(target);
+        let erased =
+            self.entries.range(index..).filter(is_erased).map(|entry| entry.stored.clone()).collect();
+        let stored = entry.stored.clone();
+        self.has_changes = true;
+        self.push(at, entry, used);
+        let receipt = ChangeReceipt::new(self.epoch.clone(), seq);
+        Ok((receipt, Some(ChangedEntries { erased, entry: stored })))
+    }
+
+    /// Reads part of the log. A page of more than one entry has at most
+    /// [`WireLimits::max_batch_bytes`](crate::WireLimits::max_batch_bytes) bytes.
+    pub fn read(&self, range: Range) -> Page {
+        let start = |after: u64| {
+            let first = self.first();
+            usize::try_from(after.saturating_add(1).clamp(first, self.head + 1) - first).unwrap_or(usize::MAX)
+        };
+        match range {
+            Range::Newest { limit } => {
+                self.page(self.entries.iter().rev(), limit, Entry::is_message).reversed()
+            }
+            Range::Before { seq, limit } => {
+                let end = start(seq.saturating_sub(1));
+                self.page(self.entries.range(..end).rev(), limit, Entry::is_message).reversed()
+            }
+            Range::After { seq, limit } => {
+                self.page(self.entries.range(start(seq)..), limit, Entry::is_message)
+            }
+            Range::Entries { after, limit } => self.page(self.entries.range(start(after)..), limit, |_| true),
+        }
+    }
+
+    /// Returns the bytes that the entries and keys take.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes + self.entries.capacity() * size_of::<Entry>() + self.keys.memory_bytes()
+    }
+
+    /// Drops the older half of the entries, but never the newest one. Returns true if a further call can drop more.
+    ///
+    /// A reader that has not read them gets a `gap`. Their keys stay.
+    pub fn drop_oldest_half(&mut self) -> bool {
+        for _ in 0..self.entries.len() / 2 {
+            self.drop_oldest();
+        }
+        self.entries.shrink_to_fit();
+        self.entries.len() > 1
+    }
+
+    /// Returns the extent of the log.
+    pub fn bounds(&self) -> LogBounds {
+        LogBounds::new(self.epoch.clone(), self.head).with_first(self.first()).with_changes(self.has_changes)
+    }
+
+    fn receipt(&self, seq: u64, at: u64) -> AppendReceipt {
+        AppendReceipt::new(self.epoch.clone(), seq, at)
+    }
+
+    fn first(&self) -> u64 {
+        self.entries.front().map_or(self.head + 1, |oldest| oldest.stored.seq)
+    }
+
+    /// Returns the index of an entry, if the log still has it.
+    fn index(&self, seq: u64) -> Option<usize> {
+        let index = usize::try_from(seq.checked_sub(self.first())?).ok()?;
+        (index < self.entries.len()).then_some(index)
+    }
+
+    /// Returns the position and the time of the next entry.
+    fn next(&self, at: u64) -> (u64, u64) {
+        // A clock that is set back must not make an entry older than the one before it.
+        (self.head + 1, at.max(self.last_at))
+    }
+
+    fn push(&mut self, at: u64, entry: Entry, used: Option<Use>) {
+        let seq = entry.stored.seq;
+        (self.head, self.last_at) = (seq, at);
+        self.bytes += entry.bytes();
+        self.entries.push_back(entry);
+        if let Some(used) = used {
+            self.keys.insert(used, seq, at);
+        }
+        self.trim();
+    }
+
+    /// Returns the entries that are wanted, in the order of the iterator, as far as they fit.
+    fn page<'a>(
+        &self,
+        entries: impl Iterator<Item = &'a Entry>,
+        limit: usize,
+        is_wanted: impl Fn(&Entry) -> bool,
+    ) -> Page {
+        let mut entries = entries.filter(|entry| is_wanted(entry)).map(|entry| &entry.stored).peekable();
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        while messages.len() < limit
+            && let Some(stored) = entries.next_if(|stored| {
+                messages.is_empty() || bytes + stored.frame.len() <= self.limits.wire.max_batch_bytes
+            })
+        {
+            bytes += stored.frame.len();
+            messages.push(stored.clone());
+        }
+        Page { epoch: self.epoch.clone(), more: entries.peek().is_some(), messages }
+    }
+
+    fn trim(&mut self) {
+        while self.entries.len() > self.limits.rooms.log_messages.max(1)
+            || (self.bytes > self.limits.rooms.log_bytes && self.entries.len() > 1)
+        {
+            self.drop_oldest();
+        }
+    }
+
+    /// Drops the oldest entry. If it is a message, the changes of it keep nothing of its state.
+    fn drop_oldest(&mut self) {
+        let Some(oldest) = self.entries.pop_front() else { return };
+        self.bytes -= oldest.bytes();
+        for seq in oldest.newest_changes() {
+            let Some(index) = self.index(seq) else { continue };
+            let entry = &mut self.entries[index];
+            self.bytes -= entry.bytes();
+            entry.supersede(&self.room);
+            self.bytes += entry.bytes();
+        }
+    }
+}
