@@ -326,12 +326,11 @@ async fn run_script(room: &OpenRoom, followed: &mut Messages, seed: u64) -> Verd
         match change {
             None => drop(room.append(user, None, &body(&format!("{seed} {step}"))).await?),
             // Some are refused.
-            Some(change) => match room.try_change(change).await {
-                Err(error @ ChangeError::Unsupported) => {
+            Some(change) => {
+                if let Err(error @ ChangeError::Unsupported) = room.try_change(change).await {
                     return Err(Failure::new("a log that supports changes", error));
                 }
-                _ => {}
-            },
+            }
         }
         let before = head;
         head = room.bounds().await?.head;
