@@ -200,7 +200,8 @@ impl ChangedMessage {
         limits: &Limits,
     ) -> rusqlite::Result<Result<Verdict, ChangeError>> {
         let has_reaction = match &change.change {
-            Change::React { reaction, .. } => transaction
+            // A reaction without users is in no row.
+            Change::React { reaction, .. } if self.has_reaction(reaction) => transaction
                 .prepare_cached("SELECT 1 FROM reactions WHERE message = ?1 AND reaction = ?2 AND user = ?3")?
                 .exists((id, reaction, user_column(&change.user.key())))?,
             _ => false,
@@ -209,6 +210,11 @@ impl ChangedMessage {
         let target =
             Target { author, connection: *connection, at: *at, changes: changes.as_ref(), has_reaction };
         Ok(target.judge(change, now, limits))
+    }
+
+    fn has_reaction(&self, reaction: &str) -> bool {
+        let reactions = self.changes.as_ref().map(|changes| &changes.folded.reactions);
+        reactions.is_some_and(|reactions| reactions.iter().any(|known| known.reaction == reaction))
     }
 
     /// Returns the entry of this batch that a reaction joins: all reactions to one message are one entry, unless

@@ -290,21 +290,29 @@ impl<'t> AppendBatch<'t> {
             }
             Ok(0)
         };
-        let last_change = || -> rusqlite::Result<u64> {
+        // The `seq` and the time of the newest change.
+        let last_change = || -> rusqlite::Result<(u64, u64)> {
             if row.changes == 0 {
-                return Ok(0);
+                return Ok((0, 0));
             }
             let sql =
                 "SELECT id, sum, entry FROM changes WHERE id > ?1 AND id <= ?2 ORDER BY id DESC LIMIT 1";
             let range = (message_id(row.id, 0), message_id(row.id, row.head));
             let mut statement = self.transaction.prepare_cached(sql)?;
             let mut rows = statement.query(range)?;
-            let Some(row) = rows.next()? else { return Ok(0) };
+            let Some(row) = rows.next()? else { return Ok((0, 0)) };
             let (seq, text) = verified_frame(room, row)?;
             let entry = text.and_then(|text| ChangeRecord::decode(seq, text));
-            Ok(entry.map_or(0, |entry| entry.at))
+            Ok(entry.map_or((0, 0), |entry| (seq, entry.at)))
         };
-        match read().and_then(|at| Ok(at.max(last_change()?))) {
+        let newest = || -> rusqlite::Result<u64> {
+            match last_change()? {
+                // The newest entry has the newest time.
+                (seq, at) if seq == row.head => Ok(at),
+                (_, at) => Ok(at.max(read()?)),
+            }
+        };
+        match newest() {
             // A damaged page of the previous message must not refuse the next one.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => Ok(0),
             result => result,
