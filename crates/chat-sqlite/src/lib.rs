@@ -74,10 +74,24 @@
 //! [`Durability::Process`] was open. So an epoch never uses a `seq` twice. After `kill -9` the database has all commits
 //! that the mark names, and the epoch continues.
 //!
-//! **Keys.** The age of a key is the time for which the store has been open since then, so no clock can make it too
+//! **Changes.** An edit, a deletion, a reaction or a pin is an entry of its own in the sequence of its room. The entry
+//! says only who did what to which message. The message is stored in its present form, so a history page costs the same
+//! with and without changes. The writer thread judges a change in the transaction that stores it. All reactions to one
+//! message in one transaction are one entry, unless another change of the message comes between them.
+//!
+//! **Erasure.** A deletion overwrites the body and the key of its message, and all earlier bodies, in the transaction
+//! that stores it. SQLite leaves copies of rows in the free space of pages where they were before; therefore the rows
+//! around the message are written again (`PRAGMA secure_delete` overwrites the earlier ones). The write-ahead log is
+//! emptied right after the commit, but at most once a second. It cannot be emptied while a read has a snapshot: reads
+//! of this process end within their call timeout, and one of another process, such as an export, must end. The index
+//! is erased by a merge of all its parts, in steps, which rests for 20 times its duration, at most 10 minutes. A store
+//! that an earlier version has written contains copies from its time until it is [compacted](SqliteStore::compact).
+//!
+//! **Keys.** The store contains digests of keys, not their texts. The age of a key is the time for which the store has been open since then, so no clock can make it too
 //! old. A user who has [`Options::max_keys_per_user`] keys in a room is refused further ones until the oldest expires.
 //!
-//! **Retention.** A sweep visits the rooms between two batches and deletes at most 256 rows of a room in each step. The
+//! **Retention.** A message is deleted with its reactions. A room that keeps a number of messages also keeps the changes
+//! among them, at most four for each message. A sweep visits the rooms between two batches and deletes at most 256 rows of a room in each step. The
 //! age of a message is computed from the system clock or from the time of the store, whichever is earlier. The time of
 //! the store is the newest time that it has seen, plus the time that has elapsed since. If the system clock differs
 //! from it by more than 24 h, no message expires by its age until the clock is set or has run evenly for 12 h. A room

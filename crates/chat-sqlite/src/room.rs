@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, CommitSink, Limits, LogBounds, NewMessage, Page, Range, Room, RoomName, Scan,
-    Search, SearchError, SearchPage, Unavailable,
+    AppendError, AppendReceipt, Change, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, NewChange,
+    NewMessage, Page, Range, Room, RoomName, Scan, Search, SearchError, SearchPage, Unavailable,
 };
 use sha1::{Digest, Sha1};
 use tokio::sync::oneshot;
@@ -14,7 +14,9 @@ use tokio::time::timeout;
 use crate::read::{self, ReaderPool};
 use crate::search::{SearchTask, match_expression, room_prefix};
 use crate::threads::WorkClock;
-use crate::write::{AppendQueue, IdempotencyKey, Position, PreparedMessage, StoreState};
+use crate::write::{
+    AppendQueue, IdempotencyKey, Position, Prepared, PreparedChange, PreparedMessage, Reply, StoreState,
+};
 
 /// Time for which a search keeps a connection and its snapshot. Then other searches run, and the write-ahead log can be
 /// emptied.
@@ -59,20 +61,30 @@ impl SqliteRoom {
     }
 
     fn prepare(&self, message: NewMessage) -> PreparedMessage {
-        let NewMessage { user, key, body, .. } = message;
+        let NewMessage { user, key, body, connection, .. } = message;
         let window = key_window(&self.limits);
         let key = key.map(|key| IdempotencyKey { key, digest: Sha1::digest(body.get()).into(), window });
-        PreparedMessage { room: self.name.clone(), user, key, body }
+        PreparedMessage { room: self.name.clone(), user, key, body, connection }
     }
-}
 
-#[async_trait]
-impl Room for SqliteRoom {
-    async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
-        let unavailable = |cause: &str| AppendError::from(Unavailable::new(cause));
+    fn prepare_change(&self, mut change: NewChange) -> PreparedChange {
+        let key = match &change.change {
+            // A message with this body has another digest.
+            Change::Edit { body } => change.key.take().map(|key| {
+                let digest = Sha1::digest(format!("edit {} {body}", change.target)).into();
+                IdempotencyKey { key, digest, window: key_window(&self.limits) }
+            }),
+            _ => None,
+        };
+        PreparedChange { room: self.name.clone(), change, key, limits: Arc::clone(&self.limits) }
+    }
+
+    /// Passes an entry to the writer thread, and waits for its reply.
+    async fn write(&self, entry: Prepared) -> Reply {
+        let unavailable = |cause: &str| ChangeError::from(Unavailable::new(cause));
         let (reply, receiver) = oneshot::channel();
         let pending = self.parts.state.notifier.pending(receiver);
-        let entry = self.parts.queue.enter(self.prepare(message), reply);
+        let entry = self.parts.queue.enter(entry, reply);
         let mut pending = pin!(pending.wait());
         let reply = if entry.is_waiting() {
             match timeout(self.call_timeout(), &mut pending).await {
@@ -84,11 +96,30 @@ impl Room for SqliteRoom {
             pending.await
         };
         // The reply channel is closed if the store was closed or the writer thread panicked.
-        let reply = reply.unwrap_or_else(|| Err(unavailable("the store is closed")));
-        reply.map(|Position { seq, at, duplicate }| {
-            let receipt = AppendReceipt::new(self.epoch.clone(), seq, at);
-            if duplicate { receipt.repeated() } else { receipt }
-        })
+        reply.unwrap_or_else(|| Err(unavailable("the store is closed")))
+    }
+}
+
+#[async_trait]
+impl Room for SqliteRoom {
+    async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
+        match self.write(Prepared::Message(self.prepare(message))).await {
+            Ok(Position { seq, at, duplicate }) => {
+                let receipt = AppendReceipt::new(self.epoch.clone(), seq.unwrap_or_default(), at);
+                Ok(if duplicate { receipt.repeated() } else { receipt })
+            }
+            Err(ChangeError::KeyConflict) => Err(AppendError::KeyConflict),
+            Err(ChangeError::Unavailable(unavailable)) => Err(unavailable.into()),
+            Err(error) => Err(Unavailable::from_source(error).into()),
+        }
+    }
+
+    async fn change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
+        let prepared = self.prepare_change(change);
+        let Position { seq, duplicate, .. } = self.write(Prepared::Change(Box::new(prepared))).await?;
+        let Some(seq) = seq else { return Ok(ChangeReceipt::unchanged(self.epoch.clone())) };
+        let receipt = ChangeReceipt::new(self.epoch.clone(), seq);
+        Ok(if duplicate { receipt.repeated() } else { receipt })
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
@@ -101,12 +132,21 @@ impl Room for SqliteRoom {
         Ok(Page::new(self.epoch.clone(), page.messages).with_more(page.more))
     }
 
+    async fn messages(&self, seqs: &[u64], max_bytes: usize) -> Result<Page, Unavailable> {
+        let (state, name, seqs) = (Arc::clone(&self.parts.state), self.name.clone(), seqs.to_vec());
+        let page = self.parts.readers.read(self.call_timeout(), move |connection| {
+            read::read_messages(connection, &name, &seqs, max_bytes, &state.unreadable)
+        });
+        let page = page.await?;
+        Ok(Page::new(self.epoch.clone(), page.messages).with_more(page.more))
+    }
+
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {
         let name = self.name.clone();
         let bounds =
             self.parts.readers.read(self.call_timeout(), move |connection| read::bounds(connection, &name));
-        let (head, first) = bounds.await?;
-        Ok(LogBounds::new(self.epoch.clone(), head).with_first(first))
+        let (head, first, changes) = bounds.await?;
+        Ok(LogBounds::new(self.epoch.clone(), head).with_first(first).with_changes(changes > 0))
     }
 
     async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {

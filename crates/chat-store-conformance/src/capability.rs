@@ -12,6 +12,8 @@ pub enum Capability {
     KeyLimit,
     /// A key is forgotten after [`RoomLimits::key_window`](chat_core::RoomLimits::key_window).
     KeyWindow,
+    /// Messages can be edited, deleted, pinned, and get reactions.
+    Changes,
     /// Messages can be searched.
     Search,
     /// A second node can open the same log: [`Fixture::store`](crate::Fixture::store) returns a store for node 1.

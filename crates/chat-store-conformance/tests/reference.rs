@@ -24,6 +24,9 @@ use by_subscription::BySubscription;
 use held::Held;
 use queued::Queued;
 
+/// The reason of the stores that answer `Unsupported`, which is the default.
+const NO_CHANGES: &str = "the store keeps only messages";
+
 fn main() -> ExitCode {
     certify([
         Backend::new("memory", |_| async { InMemory::default() })
@@ -32,10 +35,12 @@ fn main() -> ExitCode {
             .without(Capability::Outage, "memory is always reachable")
             .without(Capability::Renewal, "a log in memory is not lost while it is open"),
         Backend::new("held", |_| async { Held::new() }),
-        Backend::new("queued", |_| async { Queued::new() }),
+        Backend::new("queued", |_| async { Queued::new() }).without(Capability::Changes, NO_CHANGES),
         Backend::new("assigns_on_write", |_| async { AssignsOnWrite::new() })
-            .without(Capability::MultipleNodes, "one process has the files open"),
-        Backend::new("by_subscription", |_| async { BySubscription::new() }),
+            .without(Capability::MultipleNodes, "one process has the files open")
+            .without(Capability::Changes, NO_CHANGES),
+        Backend::new("by_subscription", |_| async { BySubscription::new() })
+            .without(Capability::Changes, NO_CHANGES),
     ])
 }
 

@@ -49,6 +49,7 @@ pub(crate) fn open_writer(
     connection.busy_timeout(lock_wait)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     set_durability(&connection, durability)?;
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.pragma_update(None, "journal_size_limit", WAL_LIMIT)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
@@ -65,6 +66,7 @@ pub(crate) fn open_index_writer(index: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     // After a power failure the index may lack the newest messages. They are then indexed again.
     connection.pragma_update(None, "synchronous", "normal")?;
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.pragma_update(None, "journal_size_limit", WAL_LIMIT)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE)?;

@@ -1,17 +1,21 @@
 //! The files of a store and the format of its database, shared by all other modules.
 
+mod change;
 mod commit_mark;
 pub(crate) mod connection;
 mod files;
 mod identity;
+mod message;
 pub(crate) mod row;
 mod schema;
 
 use rusqlite::Connection;
 
+pub(crate) use change::{ChangeRecord, kind_column};
 pub(crate) use commit_mark::{CommitMark, CommitMarkFile, boot_id};
 pub(crate) use files::{FileId, FileLock, Paths, exists, private_file, sync_dir, verify_access, with_suffix};
 pub(crate) use identity::{Identity, StoreTimes, random_id, room_epoch};
+pub(crate) use message::MessageState;
 pub(crate) use schema::{APPLICATION_ID, VERSION, migrate};
 
 /// Size up to which each opening checks all pages of a database, in bytes.

@@ -3,6 +3,7 @@
 use chat_core::RoomName;
 use chat_proto::UserKey;
 use rusqlite::Row;
+use sha1::{Digest, Sha1};
 
 /// Low bits of a message's id, which contain its `seq`. The bits above contain the number of the room.
 const SEQ_BITS: u32 = 36;
@@ -48,15 +49,31 @@ pub(crate) fn verified_frame<'r>(
 /// Bytes of a slot before the user's id: the room, the kind of user, the length of the id.
 const SLOT_HEADER: usize = 17;
 
-/// Returns the unique column of an idempotency key. Keys of different rooms or users never have the same slot.
+/// Bytes of the digest of a key at the end of a slot.
+pub(crate) const KEY_DIGEST: usize = 20;
+
+/// Returns the unique column of an idempotency key. Keys of different rooms or users never have the same slot. It
+/// contains a digest of the key, because the text of a key may repeat a message that is erased later.
 pub(crate) fn key_slot(room: i64, user: &UserKey, key: &str) -> Vec<u8> {
     let id = user.id().as_bytes();
     let mut slot = room.to_be_bytes().to_vec();
     slot.push(u8::from(user.is_guest()));
     slot.extend((id.len() as u64).to_be_bytes());
     slot.extend(id);
-    slot.extend(key.as_bytes());
+    slot.extend(Sha1::digest(key));
     slot
+}
+
+/// Returns a slot with the digest of its key, from one with the text of the key.
+pub(super) fn hashed_slot(slot: &[u8]) -> Vec<u8> {
+    let owner = slot_owner(slot);
+    let key = slot.get(owner.len()..).unwrap_or_default();
+    [owner, &Sha1::digest(key)].concat()
+}
+
+/// Returns the column of a user in `reactions`. Different users never have the same.
+pub(crate) fn user_column(user: &UserKey) -> Vec<u8> {
+    [&[u8::from(user.is_guest())], user.id().as_bytes()].concat()
 }
 
 /// Returns the part of a slot that all keys of the user in the room have in common.
@@ -75,8 +92,11 @@ mod tests {
     fn the_owner_of_a_slot_is_its_room_and_user() {
         let user = |id| chat_core::User::guest(id).expect("a name").key();
         let (ann, anna) = (key_slot(1, &user("ann"), "a1"), key_slot(1, &user("anna"), "1"));
-        assert_eq!(slot_owner(&ann), key_slot(1, &user("ann"), ""));
-        assert_eq!(slot_owner(&anna), key_slot(1, &user("anna"), ""));
+        let owner = |slot: &[u8]| slot[..slot.len() - KEY_DIGEST].to_vec();
+        assert_eq!(slot_owner(&ann), owner(&key_slot(1, &user("ann"), "")));
+        assert_eq!(slot_owner(&anna), owner(&key_slot(1, &user("anna"), "")));
+        let text = [slot_owner(&ann), b"a1"].concat();
+        assert_eq!(hashed_slot(&text), ann);
         assert_ne!(slot_owner(&ann), slot_owner(&key_slot(2, &user("ann"), "a1")));
         assert_eq!(slot_owner(b"damaged"), b"damaged");
     }

@@ -1,10 +1,12 @@
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::row::hashed_slot;
 
 /// The `application_id` in the header of a database that is a chat store: `chat` in ASCII.
 pub(crate) const APPLICATION_ID: u32 = 0x6368_6174;
 
 /// The migrations from an empty database. The version of a schema is the number of its migrations.
-const MIGRATIONS: [&str; 4] = [V1, V2, V3, V4];
+const MIGRATIONS: [&str; 5] = [V1, V2, V3, V4, V5];
 
 // A message's id combines the number of its room and its `seq` (`row::message_id`). So a room is one range of ids, in
 // order, in `messages` and in `search`.
@@ -66,6 +68,39 @@ const V4: &str = "
     ALTER TABLE rooms DROP COLUMN indexed;
 ";
 
+// `messages.frame` is the present form of a message, folded. `edited`, `reacted` and `pinned` are the `seq`s of its newest
+// changes of these kinds. `guest` and `connection` are those of the author: `guest` is NULL for a message of an earlier
+// version. A change is an entry of its own, without the state of the message; `target` is the id of the message.
+// `rooms.changes` is the number of a room's changes. `reactions.nth` orders the reactions of one entry.
+const V5: &str = "
+    ALTER TABLE rooms ADD COLUMN changes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE messages ADD COLUMN guest INTEGER;
+    ALTER TABLE messages ADD COLUMN connection INTEGER;
+    ALTER TABLE messages ADD COLUMN edited INTEGER;
+    ALTER TABLE messages ADD COLUMN reacted INTEGER;
+    ALTER TABLE messages ADD COLUMN pinned INTEGER;
+    CREATE TABLE changes (
+        id INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        target INTEGER NOT NULL,
+        sum INTEGER NOT NULL,
+        entry BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE reactions (
+        message INTEGER NOT NULL,
+        reaction TEXT NOT NULL,
+        user BLOB NOT NULL,
+        seq INTEGER NOT NULL,
+        nth INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        PRIMARY KEY (message, reaction, user)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// The number of migrations after which `keys.slot` has a digest in place of the text of a key.
+const KEYS_ARE_HASHED: usize = 5;
+
 /// The schema version that this crate writes.
 #[expect(clippy::cast_possible_truncation, reason = "there are few migrations")]
 pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -76,8 +111,26 @@ pub(crate) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     for (done, migration) in MIGRATIONS.iter().enumerate().skip(version as usize) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(migration)?;
+        if done + 1 == KEYS_ARE_HASHED {
+            hash_keys(&transaction)?;
+        }
         transaction.pragma_update(None, "user_version", done + 1)?;
         transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// Replaces the texts of keys by their digests. The text of a client may repeat its message.
+fn hash_keys(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let mut ids = transaction.prepare("SELECT id FROM keys")?;
+    let ids = ids.query_map((), |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+    for id in ids {
+        let slot: Vec<u8> = transaction
+            .prepare_cached("SELECT slot FROM keys WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))?;
+        transaction
+            .prepare_cached("UPDATE keys SET slot = ?2 WHERE id = ?1")?
+            .execute((id, hashed_slot(&slot)))?;
     }
     Ok(())
 }

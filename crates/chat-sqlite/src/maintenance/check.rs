@@ -6,9 +6,13 @@ use rusqlite::Connection;
 use super::connect;
 use crate::OpenError;
 use crate::database::row::{message_id, seq_of, verified_frame};
+use crate::database::{ChangeRecord, kind_column};
 
 /// The largest number of problems in a [`Report`].
 const MAX_PROBLEMS: usize = 100;
+
+/// The first version of the schema with changes.
+const FIRST_WITH_CHANGES: u32 = 5;
 
 /// Messages between two reports of progress.
 const PROGRESS_INTERVAL: u64 = 10_000;
@@ -17,9 +21,9 @@ const PROGRESS_INTERVAL: u64 = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Messages checked so far.
+    /// Messages and changes checked so far.
     pub messages: u64,
-    /// Messages in the store.
+    /// Messages and changes in the store.
     pub total: u64,
 }
 
@@ -31,9 +35,11 @@ pub struct Report {
     pub rooms: u64,
     /// Messages that can be read.
     pub messages: u64,
-    /// Messages that differ from their checksum.
+    /// Changes that can be read.
+    pub changes: u64,
+    /// Messages and changes that differ from their checksum.
     pub unreadable: u64,
-    /// Messages that are missing between others.
+    /// Messages and changes that are missing between others. A deleted message is not missing.
     pub missing: u64,
     /// Descriptions of the problems, one line each. The list contains the first hundred.
     pub problems: Vec<String>,
@@ -58,8 +64,12 @@ pub(crate) fn check(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Re
     let mut check = || {
         let transaction = connection.unchecked_transaction()?;
         check_pages(&transaction, &mut report)?;
-        let total = transaction.query_row("SELECT count(*) FROM messages", (), |row| row.get(0))?;
-        for room in rooms(&transaction)? {
+        let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let has_changes = version >= FIRST_WITH_CHANGES;
+        let changes = if has_changes { "(SELECT count(*) FROM changes)" } else { "0" };
+        let sql = format!("SELECT (SELECT count(*) FROM messages) + {changes}");
+        let total = transaction.query_row(&sql, (), |row| row.get(0))?;
+        for room in rooms(&transaction, has_changes)? {
             report.rooms += 1;
             check_room(&transaction, &room, &mut report, |messages| progress(Progress { messages, total }))?;
         }
@@ -77,13 +87,23 @@ struct RoomRow {
     head: u64,
     first: u64,
     keys: u64,
+    /// `None` in a store of a version without changes.
+    changes: Option<u64>,
 }
 
-fn rooms(connection: &Connection) -> rusqlite::Result<Vec<RoomRow>> {
-    let mut statement = connection.prepare("SELECT id, name, head, first, keys FROM rooms ORDER BY name")?;
+fn rooms(connection: &Connection, has_changes: bool) -> rusqlite::Result<Vec<RoomRow>> {
+    let changes = if has_changes { "changes" } else { "NULL" };
+    let sql = format!("SELECT id, name, head, first, keys, {changes} FROM rooms ORDER BY name");
+    let mut statement = connection.prepare(&sql)?;
     let rooms = statement.query_map((), |row| {
-        let (id, name, head, first, keys) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
-        Ok(RoomRow { id, name, head, first, keys })
+        Ok(RoomRow {
+            id: row.get(0)?,
+            name: row.get(1)?,
+            head: row.get(2)?,
+            first: row.get(3)?,
+            keys: row.get(4)?,
+            changes: row.get(5)?,
+        })
     })?;
     rooms.collect()
 }
@@ -112,36 +132,77 @@ fn check_room(
         return Ok(());
     };
     let range = (message_id(room.id, 0), message_id(room.id, u64::MAX));
-    let mut statement = connection
-        .prepare_cached("SELECT id, sum, frame FROM messages WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
+    let messages = "SELECT id, sum, frame, NULL, NULL FROM messages WHERE id BETWEEN ?1 AND ?2";
+    let changes = "SELECT id, sum, entry, kind, target FROM changes WHERE id BETWEEN ?1 AND ?2";
+    let union = room.changes.map_or(String::new(), |_| format!("UNION ALL {changes}"));
+    let mut statement = connection.prepare_cached(&format!("{messages} {union} ORDER BY 1"))?;
     let mut rows = statement.query(range)?;
-    let mut next = room.first;
+    let (mut next, mut changes) = (room.first, 0);
     while let Some(row) = rows.next()? {
         let seq = seq_of(row.get(0)?);
-        if verified_frame(&parsed, row)?.1.is_some() {
-            report.messages += 1;
-        } else {
-            report.unreadable += 1;
-            report.problem(|| format!("room {name}: message {seq} differs from its checksum"));
+        let kind: Option<i64> = row.get(3)?;
+        let what = if kind.is_some() { "change" } else { "message" };
+        let is_readable = match (verified_frame(&parsed, row)?.1, kind) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(text), Some(kind)) => ChangeRecord::decode(seq, text).is_some_and(|entry| {
+                let target = message_id(room.id, entry.target);
+                kind == kind_column(entry.kind) && row.get(4) == Ok(target)
+            }),
+        };
+        changes += u64::from(kind.is_some());
+        match (is_readable, kind) {
+            (true, None) => report.messages += 1,
+            (true, Some(_)) => report.changes += 1,
+            (false, _) => {
+                report.unreadable += 1;
+                report.problem(|| format!("room {name}: {what} {seq} differs from its checksum"));
+            }
         }
         if seq > next {
             report.missing += seq - next;
-            report.problem(|| format!("room {name}: messages {next} to {} are missing", seq - 1));
+            report.problem(|| format!("room {name}: entries {next} to {} are missing", seq - 1));
         }
         next = seq + 1;
-        let checked = report.messages + report.unreadable;
+        let checked = report.messages + report.changes + report.unreadable;
         if checked.is_multiple_of(PROGRESS_INTERVAL) {
             progress(checked);
         }
     }
     if next != room.head + 1 {
         let head = room.head;
-        report.problem(|| format!("room {name}: its head is {head}, but its next message would be {next}"));
+        report.problem(|| format!("room {name}: its head is {head}, but its next entry would be {next}"));
     }
     let sql = "SELECT count(*) FROM keys WHERE id BETWEEN ?1 AND ?2";
     let keys: u64 = connection.query_row(sql, range, |row| row.get(0))?;
     if keys != room.keys {
         report.problem(|| format!("room {name}: it has {keys} keys, but {} are recorded", room.keys));
+    }
+    let Some(recorded) = room.changes else { return Ok(()) };
+    if changes != recorded {
+        report.problem(|| format!("room {name}: it has {changes} changes, but {recorded} are recorded"));
+    }
+    check_messages(connection, room, report)
+}
+
+/// Checks that the newest changes of each message are entries of the log, and that each reaction has a message.
+fn check_messages(connection: &Connection, room: &RoomRow, report: &mut Report) -> rusqlite::Result<()> {
+    let name = &room.name;
+    let range = (message_id(room.id, 0), message_id(room.id, u64::MAX));
+    let sql = "SELECT m.id, n.key FROM messages m JOIN json_each(json_array(m.edited, m.reacted, m.pinned)) n
+        WHERE m.id BETWEEN ?1 AND ?2 AND n.value IS NOT NULL AND NOT EXISTS (SELECT 1 FROM changes c
+        WHERE c.id = ?1 + n.value AND c.target = m.id AND c.kind = CASE n.key WHEN 0 THEN 1 ELSE n.key + 2 END)";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(range)?;
+    while let Some(row) = rows.next()? {
+        let seq = seq_of(row.get(0)?);
+        report.problem(|| format!("room {name}: message {seq} has a change that the log does not have"));
+    }
+    let sql = "SELECT count(*) FROM reactions r LEFT JOIN messages m ON m.id = r.message
+        WHERE r.message BETWEEN ?1 AND ?2 AND m.reacted IS NULL";
+    let reactions: u64 = connection.query_row(sql, range, |row| row.get(0))?;
+    if reactions > 0 {
+        report.problem(|| format!("room {name}: {reactions} reactions have no message"));
     }
     Ok(())
 }

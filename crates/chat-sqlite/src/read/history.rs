@@ -1,32 +1,45 @@
 use chat_core::{Range, RoomName, StoredMessage};
-use rusqlite::{Connection, OptionalExtension, Rows};
+use rusqlite::{Connection, OptionalExtension, Row, Rows};
 
 use super::{UnreadableMessages, stored_message};
-use crate::database::row::message_id;
+use crate::database::row::{LAST_SEQ, checksum, message_id, seq_of};
+use crate::database::{ChangeRecord, MessageState};
 
 const NEWEST_FIRST: &str = "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC";
 const OLDEST_FIRST: &str = "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id";
 
-/// A page of a room's messages, oldest first.
+/// The entries of a room, oldest first: the columns of [`entry`].
+const ENTRIES: &str = "
+    SELECT id, sum, frame, NULL, NULL, NULL, NULL, NULL, NULL FROM messages WHERE id > ?1 AND id <= ?2
+    UNION ALL
+    SELECT c.id, c.sum, c.entry, c.target, m.sum, m.frame, m.edited, m.reacted, m.pinned
+    FROM changes c LEFT JOIN messages m ON m.id = c.target WHERE c.id > ?1 AND c.id <= ?2
+    ORDER BY 1";
+
+/// The messages of a JSON array of ids.
+const SELECTED: &str =
+    "SELECT id, sum, frame FROM messages WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id";
+
+/// A page of a room's entries, oldest first.
 #[derive(Debug)]
 pub(crate) struct MessagePage {
     pub(crate) messages: Vec<StoredMessage>,
-    /// `true` if there are more messages in the direction of the read.
+    /// `true` if there are more entries in the direction of the read.
     pub(crate) more: bool,
 }
 
-/// Returns the `seq` of a room's newest message and of its oldest remaining one.
-pub(crate) fn bounds(connection: &Connection, room: &RoomName) -> rusqlite::Result<(u64, u64)> {
+/// Returns the `seq` of a room's newest entry and of its oldest remaining one, and the number of its changes.
+pub(crate) fn bounds(connection: &Connection, room: &RoomName) -> rusqlite::Result<(u64, u64, u64)> {
     let bounds = connection
-        .prepare_cached("SELECT head, first FROM rooms WHERE name = ?1")?
-        .query_row([room.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached("SELECT head, first, changes FROM rooms WHERE name = ?1")?
+        .query_row([room.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     match bounds {
         Some(bounds) => Ok(bounds),
         // The room may have existed before, with positions up to this one.
         None => connection
-            .prepare_cached("SELECT reserved_seq, reserved_seq + 1 FROM store")?
-            .query_row((), |row| Ok((row.get(0)?, row.get(1)?))),
+            .prepare_cached("SELECT reserved_seq, reserved_seq + 1, 0 FROM store")?
+            .query_row((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))),
     }
 }
 
@@ -38,39 +51,87 @@ pub(crate) fn read_page(
     max_bytes: usize,
     unreadable: &UnreadableMessages,
 ) -> rusqlite::Result<MessagePage> {
-    let id: Option<i64> = connection
-        .prepare_cached("SELECT id FROM rooms WHERE name = ?1")?
-        .query_row([room.as_str()], |row| row.get(0))
-        .optional()?;
-    let Some(id) = id else {
+    let Some((id, changes)) = room_row(connection, room)? else {
         return Ok(MessagePage { messages: Vec::new(), more: false });
     };
     let (sql, from, to, limit) = match range {
         Range::Newest { limit } => (NEWEST_FIRST, 0, u64::MAX, limit),
         Range::Before { seq, limit } => (NEWEST_FIRST, 0, seq.saturating_sub(1), limit),
         Range::After { seq, limit } => (OLDEST_FIRST, seq, u64::MAX, limit),
+        // Without changes, the entries are the messages.
+        Range::Entries { after, limit } => {
+            (if changes > 0 { ENTRIES } else { OLDEST_FIRST }, after, u64::MAX, limit)
+        }
         _ => return Err(rusqlite::Error::InvalidQuery),
     };
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query((message_id(id, from), message_id(id, to)))?;
-    let mut page = take(rows, room, limit, max_bytes, unreadable)?;
+    let read = if sql == ENTRIES { entry } else { stored_message };
+    let mut page = take(rows, limit, max_bytes, |row| read(room, row, unreadable))?;
     if sql == NEWEST_FIRST {
         page.messages.reverse();
     }
     Ok(page)
 }
 
-fn take(
-    mut rows: Rows<'_>,
+/// Reads the messages at these positions, up to `max_bytes` bytes, or one message that is longer.
+pub(crate) fn read_messages(
+    connection: &Connection,
     room: &RoomName,
-    limit: usize,
+    seqs: &[u64],
     max_bytes: usize,
     unreadable: &UnreadableMessages,
+) -> rusqlite::Result<MessagePage> {
+    let Some((id, _)) = room_row(connection, room)? else {
+        return Ok(MessagePage { messages: Vec::new(), more: false });
+    };
+    let ids: Vec<_> =
+        seqs.iter().filter(|seq| (1..=LAST_SEQ).contains(*seq)).map(|seq| message_id(id, *seq)).collect();
+    let ids = serde_json::to_string(&ids).expect("numbers are always JSON");
+    let mut statement = connection.prepare_cached(SELECTED)?;
+    let rows = statement.query([ids])?;
+    take(rows, usize::MAX, max_bytes, |row| stored_message(room, row, unreadable))
+}
+
+/// Returns the number of a room and the number of its changes.
+fn room_row(connection: &Connection, room: &RoomName) -> rusqlite::Result<Option<(i64, u64)>> {
+    connection
+        .prepare_cached("SELECT id, changes FROM rooms WHERE name = ?1")?
+        .query_row([room.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+}
+
+/// Returns the entry of a row of [`ENTRIES`].
+fn entry(
+    room: &RoomName,
+    row: &Row<'_>,
+    unreadable: &UnreadableMessages,
+) -> rusqlite::Result<Option<StoredMessage>> {
+    let Some(target) = row.get::<_, Option<i64>>(3)? else { return stored_message(room, row, unreadable) };
+    let Some(stored) = stored_message(room, row, unreadable)? else { return Ok(None) };
+    let Some(entry) = ChangeRecord::decode(stored.seq, &stored.frame) else { return Ok(None) };
+    // Retention may have deleted the message.
+    let message = match (row.get::<_, Option<i64>>(4)?, row.get_ref(5)?.as_blob()) {
+        (Some(sum), Ok(frame)) if checksum(room, seq_of(target), frame) == sum => {
+            let stored = StoredMessage::new(seq_of(target), frame.to_vec());
+            MessageState::read(&stored, [row.get(6)?, row.get(7)?, row.get(8)?])
+        }
+        _ => None,
+    };
+    let state = message.as_ref().and_then(|state| Some((state.changes.as_ref()?, &*state.message.body)));
+    Ok(Some(entry.encode(room, state)))
+}
+
+fn take(
+    mut rows: Rows<'_>,
+    limit: usize,
+    max_bytes: usize,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<Option<StoredMessage>>,
 ) -> rusqlite::Result<MessagePage> {
     let mut messages = Vec::new();
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
-        let Some(stored) = stored_message(room, row, unreadable)? else { continue };
+        let Some(stored) = read(row)? else { continue };
         bytes += stored.frame.len();
         if messages.len() >= limit || (!messages.is_empty() && bytes > max_bytes) {
             return Ok(MessagePage { messages, more: true });

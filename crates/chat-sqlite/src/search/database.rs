@@ -11,13 +11,14 @@ use crate::database::{FULL_CHECK_LIMIT, Identity, Paths, exists, private_file, w
 const APPLICATION_ID: u32 = 0x6368_7378;
 
 /// The version of [`SCHEMA`] and of the folding of texts. An index of another version is built again.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 // The index contains a room's messages up to `indexed`, without those before `first`. It stores no positions
 // (`detail = 'none'`), because they are most of its cost. A term begins with the 8 characters of its room's prefix; so
-// the prefix indexes contain the terms of one and of two characters.
+// the prefix indexes contain the terms of one and of two characters. `must_erase` is 1 while the index may contain terms
+// of a body that was replaced or deleted.
 const SCHEMA: &str = "
-    CREATE TABLE source (store TEXT NOT NULL, epoch TEXT NOT NULL) STRICT;
+    CREATE TABLE source (store TEXT NOT NULL, epoch TEXT NOT NULL, must_erase INTEGER NOT NULL) STRICT;
     CREATE TABLE progress (id INTEGER PRIMARY KEY, indexed INTEGER NOT NULL, first INTEGER NOT NULL) STRICT;
     CREATE VIRTUAL TABLE search USING fts5
         (terms, content = '', contentless_delete = 1, tokenize = 'ascii', detail = 'none', prefix = '9 10');
@@ -120,7 +121,7 @@ fn create(paths: &Paths, identity: &Identity) -> rusqlite::Result<Connection> {
     let mut connection = open_index_writer(&paths.index)?;
     let transaction = connection.transaction()?;
     transaction.execute_batch(SCHEMA)?;
-    transaction.execute("INSERT INTO source VALUES (?1, ?2)", (&identity.store, &identity.epoch))?;
+    transaction.execute("INSERT INTO source VALUES (?1, ?2, 0)", (&identity.store, &identity.epoch))?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;

@@ -18,6 +18,12 @@ const STEP_TIME: Duration = Duration::from_millis(50);
 /// Entries that one transaction deletes.
 const PRUNED_ENTRIES: usize = 1_024;
 
+/// Edits and deletions that one transaction applies.
+const STEP_CHANGES: usize = 256;
+
+/// Pages of the index that one step of an erasure writes.
+const ERASED_PAGES: i64 = 256;
+
 /// Cost of one room, expressed in bytes of messages.
 const ROOM_COST: usize = 128;
 
@@ -142,6 +148,7 @@ fn index_room(
     // The checksums of a room with a damaged name do not match either, so its messages cannot be read.
     if let Ok(name) = name.parse::<RoomName>() {
         let prefix = room_prefix(&name);
+        up_to = apply_changes(transaction, (room, &name, &prefix), from, up_to, unreadable)?;
         let mut messages = transaction.prepare_cached(
             "SELECT id, sum, frame FROM chat.messages WHERE id > ?1 AND id <= ?2 ORDER BY id",
         )?;
@@ -171,6 +178,77 @@ fn index_room(
         )?
         .execute((room, up_to))?;
     Ok(left)
+}
+
+/// Indexes the messages up to `from` again that were edited or deleted by the entries after `from`. A later message is
+/// indexed in its present form.
+///
+/// Returns the last entry that was applied, at most `up_to`.
+fn apply_changes(
+    transaction: &Connection,
+    (room, name, prefix): (i64, &RoomName, &str),
+    from: u64,
+    mut up_to: u64,
+    unreadable: &UnreadableMessages,
+) -> rusqlite::Result<u64> {
+    let mut changes = transaction.prepare_cached(
+        "SELECT id, target FROM chat.changes WHERE id > ?1 AND id <= ?2 AND kind <= 2 ORDER BY id LIMIT ?3",
+    )?;
+    let rows = changes
+        .query_map((message_id(room, from), message_id(room, up_to), STEP_CHANGES), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+        .collect::<rusqlite::Result<Vec<(i64, i64)>>>()?;
+    if let Some((last, _)) = rows.last()
+        && rows.len() == STEP_CHANGES
+    {
+        up_to = seq_of(*last);
+    }
+    let targets: BTreeSet<_> =
+        rows.into_iter().map(|(_, target)| target).filter(|target| seq_of(*target) <= from).collect();
+    for target in &targets {
+        transaction
+            .prepare_cached(
+                "DELETE FROM search WHERE rowid IN (SELECT id FROM search_docsize WHERE id = ?1)",
+            )?
+            .execute([target])?;
+        let mut message =
+            transaction.prepare_cached("SELECT id, sum, frame FROM chat.messages WHERE id = ?1")?;
+        let mut rows = message.query([target])?;
+        let Some(row) = rows.next()? else { continue };
+        let Some(stored) = stored_message(name, row, unreadable)? else { continue };
+        let terms = index_terms(prefix, &stored.frame);
+        if !terms.is_empty() {
+            transaction
+                .prepare_cached("INSERT INTO search (rowid, terms) VALUES (?1, ?2)")?
+                .execute((target, terms))?;
+        }
+    }
+    if !targets.is_empty() {
+        transaction.prepare_cached("UPDATE source SET must_erase = 1")?.execute(())?;
+    }
+    Ok(up_to)
+}
+
+/// Returns `true` if the index may contain terms of a body that was replaced or deleted.
+pub(super) fn must_erase(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT must_erase FROM source")?.query_row((), |row| row.get(0))
+}
+
+/// Runs a step of the merge of all segments of the index into one: only then are the terms of deleted entries gone.
+/// Returns `true` if there may be more.
+pub(super) fn erase(transaction: &Connection, is_first: bool) -> rusqlite::Result<bool> {
+    let before = transaction.total_changes();
+    // A negative number starts a merge of all segments.
+    let pages = if is_first { -ERASED_PAGES } else { ERASED_PAGES };
+    transaction.prepare_cached("INSERT INTO search (search, rank) VALUES ('merge', ?1)")?.execute([pages])?;
+    Ok(is_first || transaction.total_changes() - before >= 2)
+}
+
+/// Records that the index contains no term of a body that was replaced or deleted.
+pub(super) fn erased(transaction: &Connection) -> rusqlite::Result<()> {
+    transaction.prepare_cached("UPDATE source SET must_erase = 0")?.execute(())?;
+    Ok(())
 }
 
 /// Deletes the entries of deleted messages and rooms. Returns `true` if there may be more.

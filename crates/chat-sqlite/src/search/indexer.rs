@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
 use super::database::{is_damage, remove_index};
-use super::index::{IndexBacklog, prune};
+use super::index::{IndexBacklog, erase, erased, must_erase, prune};
 use crate::database::Paths;
 use crate::database::connection::{checkpoint, used_bytes};
 use crate::read::{ReadGate, UnreadableMessages, WAL_LIMIT, WalSize};
@@ -22,6 +22,12 @@ const PAUSE_FACTOR: u32 = 3;
 
 /// The longest wait for reads that must end before the write-ahead log is emptied.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// Pause after an erasure, as a multiple of its duration: it writes the whole index.
+const ERASURE_PAUSE: u32 = 20;
+
+/// The longest pause after an erasure.
+const MAX_ERASURE_PAUSE: Duration = Duration::from_secs(10 * 60);
 
 /// Time between two attempts after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -153,9 +159,13 @@ impl Worker {
         // Messages may have been deleted while the index did not run.
         let mut must_prune = true;
         let mut not_before = Instant::now();
+        let mut next_erasure = Instant::now();
+        let mut has_erasure = true;
         loop {
             let due =
                 if must_prune { Some(not_before) } else { backlog.due().map(|due| due.max(not_before)) };
+            let erasure = has_erasure.then(|| next_erasure.max(not_before));
+            let due = due.into_iter().chain(erasure).min();
             let changes = self.queue.take(due);
             if changes.is_closed {
                 return;
@@ -174,12 +184,52 @@ impl Worker {
             }
             if backlog.due().is_some_and(|due| due <= started) {
                 self.step(&mut backlog);
+                has_erasure = true;
+            }
+            if has_erasure && next_erasure <= started {
+                let since = Instant::now();
+                has_erasure = self.erase();
+                next_erasure = Instant::now() + (since.elapsed() * ERASURE_PAUSE).min(MAX_ERASURE_PAUSE);
             }
             let has_appends = self.queue.changes.lock().bytes > 0;
             not_before =
                 Instant::now() + if has_appends { started.elapsed() * PAUSE_FACTOR } else { Duration::ZERO };
             self.empty_wal();
         }
+    }
+
+    /// Erases the terms of edited and deleted messages. Returns `true` if it must be tried again.
+    fn erase(&mut self) -> bool {
+        match must_erase(&self.connection) {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(error) => {
+                tracing::debug!(%error, "search index not erased");
+                return false;
+            }
+        }
+        let mut is_first = true;
+        loop {
+            match self.transact(|connection| erase(connection, is_first)) {
+                Ok(true) => is_first = false,
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::debug!(%error, "search index not erased");
+                    return true;
+                }
+            }
+            if self.queue.changes.lock().is_closed {
+                return true;
+            }
+        }
+        // The write-ahead log still contains the terms.
+        let closed = self.gate.close();
+        if !closed.wait_until_drained(DRAIN_TIME) || !checkpoint(&self.connection).unwrap_or(false) {
+            return true;
+        }
+        self.wal.reset();
+        drop(closed);
+        self.transact(erased).is_err()
     }
 
     fn step(&mut self, backlog: &mut IndexBacklog) {

@@ -57,7 +57,7 @@ impl SearchTask {
                 self.scan_recent(connection, unreadable, room, indexed.max(first.saturating_sub(1)), until)?
             } else {
                 let low = first.max(self.last.saturating_sub(WINDOW - 1));
-                match self.scan_indexed(connection, unreadable, room, low, until) {
+                match self.scan_indexed(connection, unreadable, room, (indexed, low), until) {
                     Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
                         self.uses_index = false;
                         return Ok(false);
@@ -109,21 +109,36 @@ impl SearchTask {
         self.scan_rows(rows, unreadable, low, until)
     }
 
-    /// Examines the messages from `low` on that match in the index.
+    /// Examines the messages from `low` on that match in the index, and those that were edited after `indexed`.
     fn scan_indexed(
         &mut self,
         connection: &Connection,
         unreadable: &UnreadableMessages,
         room: i64,
-        low: u64,
+        (indexed, low): (u64, u64),
         until: Instant,
     ) -> rusqlite::Result<End> {
+        let (first, last) = (message_id(room, low), message_id(room, self.last));
+        let recent = (message_id(room, indexed), message_id(room, u64::MAX));
+        let has_edits = connection
+            .prepare_cached("SELECT 1 FROM main.changes WHERE id > ?1 AND id <= ?2 AND kind = 1 LIMIT 1")?
+            .exists(recent)?;
+        if has_edits {
+            let mut matching = connection.prepare_cached(
+                "SELECT id, sum, frame FROM main.messages WHERE id IN
+                 (SELECT rowid FROM idx.search WHERE search MATCH ?1 AND rowid BETWEEN ?2 AND ?3 UNION
+                  SELECT target FROM main.changes WHERE id > ?4 AND id <= ?5 AND kind = 1
+                  AND target BETWEEN ?2 AND ?3)
+                 ORDER BY id DESC",
+            )?;
+            let rows = matching.query((&self.expression, first, last, recent.0, recent.1))?;
+            return self.scan_rows(rows, unreadable, low.saturating_sub(1), until);
+        }
         let mut matching = connection.prepare_cached(
             "SELECT m.id, m.sum, m.frame FROM idx.search s JOIN main.messages m ON m.id = s.rowid
              WHERE search MATCH ?1 AND s.rowid BETWEEN ?2 AND ?3 ORDER BY s.rowid DESC",
         )?;
-        let range = (&self.expression, message_id(room, low), message_id(room, self.last));
-        let rows = matching.query(range)?;
+        let rows = matching.query((&self.expression, first, last))?;
         self.scan_rows(rows, unreadable, low.saturating_sub(1), until)
     }
 

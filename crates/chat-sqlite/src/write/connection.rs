@@ -27,6 +27,9 @@ const EMPTYING_MINIMUM: u64 = 1024 * 1024;
 /// Time between two attempts to empty the write-ahead log.
 const EMPTYING_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Time between two attempts to empty it after a deletion, so that its pages with the deleted content are gone.
+const ERASURE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Time between two warnings about failed checkpoints.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -53,6 +56,10 @@ pub(crate) struct WriteConnection {
     next_emptying: Instant,
     /// `true` if disk space is needed.
     must_empty: bool,
+    /// `true` if the log contains the content of a deleted message.
+    must_erase: bool,
+    /// The earliest time of the next erasure.
+    next_erasure: Instant,
     checkpoint_warned: Option<Instant>,
     last_commit: Instant,
     // Held until this connection is closed.
@@ -81,6 +88,8 @@ impl WriteConnection {
             closed: None,
             next_emptying: Instant::now(),
             must_empty: false,
+            must_erase: false,
+            next_erasure: Instant::now(),
             checkpoint_warned: None,
             last_commit: Instant::now(),
             _lock: lock,
@@ -143,19 +152,23 @@ impl WriteConnection {
         {
             self.checkpoint_failed(&error.to_string());
         }
-        if self.wal.bytes() <= if self.must_empty { EMPTYING_MINIMUM } else { WAL_LIMIT } {
+        let now = Instant::now();
+        let is_erasing = self.must_erase && (self.closed.is_some() || now >= self.next_erasure);
+        let is_long = self.wal.bytes() > if self.must_empty { EMPTYING_MINIMUM } else { WAL_LIMIT };
+        if !is_long && !is_erasing {
             self.must_empty = false;
             self.closed = None;
+            // An erasure that is not due yet needs another call.
             return false;
         }
-        let now = Instant::now();
         match &self.closed {
-            None if now < self.next_emptying => false,
+            None if now < self.next_emptying && !is_erasing => false,
             None => {
                 self.closed = Some((self.state.gate.close(), now));
                 true
             }
             Some((closed, _)) if closed.is_drained() => {
+                self.next_erasure = now + ERASURE_INTERVAL;
                 self.empty_wal();
                 self.closed = None;
                 false
@@ -163,6 +176,7 @@ impl WriteConnection {
             Some((_, since)) if since.elapsed() < DRAIN_TIME => true,
             Some(_) => {
                 self.closed = None;
+                self.next_erasure = now + ERASURE_INTERVAL;
                 self.next_emptying = now + EMPTYING_INTERVAL;
                 self.checkpoint_failed("a read does not end");
                 false
@@ -176,6 +190,17 @@ impl WriteConnection {
         self.must_empty = true;
     }
 
+    /// Lets a [`checkpoint`](Self::checkpoint) soon empty the write-ahead log, because it contains the content of a
+    /// deleted message.
+    pub(crate) fn request_erasure(&mut self) {
+        self.must_erase = true;
+    }
+
+    /// Returns the time until the next [`checkpoint`](Self::checkpoint) must be called for an erasure.
+    pub(crate) fn erasure_due(&self) -> Option<Duration> {
+        self.must_erase.then(|| self.next_erasure.saturating_duration_since(Instant::now()))
+    }
+
     fn empty_wal(&mut self) {
         let emptied =
             self.connection.busy_timeout(Duration::ZERO).and_then(|()| checkpoint(&self.connection));
@@ -184,6 +209,7 @@ impl WriteConnection {
             Ok(true) => {
                 self.wal.reset();
                 self.must_empty = false;
+                self.must_erase = false;
             }
             Ok(false) => {
                 self.next_emptying = Instant::now() + EMPTYING_INTERVAL;

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use rusqlite::Connection;
 
-use crate::database::row::slot_owner;
+use crate::database::row::{KEY_DIGEST, slot_owner};
 
 /// Users whose counts are remembered. Above it, all are counted again.
 const MAX_USERS: usize = 10_000;
@@ -19,8 +19,7 @@ impl KeyCounts {
         if let Some(count) = self.0.get(owner) {
             return Ok(*count);
         }
-        // No key begins with this byte, because keys are UTF-8.
-        let end = [owner, &[0xff]].concat();
+        let end = [owner, &[0xff; KEY_DIGEST + 1]].concat();
         let count = connection
             .prepare_cached("SELECT count(*) FROM keys WHERE slot >= ?1 AND slot < ?2")?
             .query_row((owner, end), |row| row.get(0))?;

@@ -13,9 +13,10 @@ mod retention;
 mod state;
 mod writer;
 
-pub(crate) use batch::{IdempotencyKey, Position, PreparedMessage};
+pub(crate) use batch::{IdempotencyKey, Position, Prepared, PreparedChange, PreparedMessage};
 pub(crate) use counters::COMMIT_SECONDS;
 pub use counters::Stats;
+pub(crate) use notifier::Reply;
 pub(crate) use queue::AppendQueue;
 pub(crate) use state::StoreState;
 pub(crate) use writer::spawn;

@@ -1,13 +1,17 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use chat_core::{AppendError, CommitSink, RoomName, StoredMessage};
-use parking_lot::Mutex;
+use chat_core::{ChangeError, CommitSink, RoomName, StoredMessage};
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::batch::Position;
 use super::queue::Place;
+
+/// The longest wait of a deletion for earlier publications. A sink that publishes again would wait for itself.
+const EARLIER_LIMIT: Duration = Duration::from_secs(1);
 
 /// The publisher of committed messages to the sinks.
 ///
@@ -18,7 +22,18 @@ use super::queue::Place;
 pub(crate) struct CommitNotifier {
     subscriptions: Mutex<Subscriptions>,
     /// The messages that are committed but not published.
-    backlog: Mutex<VecDeque<CommittedMessage>>,
+    backlog: Mutex<Backlog>,
+    /// Signals that a publication has ended.
+    published: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Backlog {
+    waiting: VecDeque<CommittedMessage>,
+    /// The number of messages that were taken.
+    taken: u64,
+    /// The numbers of those that are being published.
+    publishing: BTreeSet<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -40,12 +55,14 @@ struct Subscription {
 pub(crate) struct CommittedMessage {
     pub(crate) room: RoomName,
     pub(crate) stored: StoredMessage,
+    /// The present form of the entries that this deletion has erased.
+    pub(crate) erased: Vec<StoredMessage>,
     /// Permit of the append queue, released after the publication.
     pub(crate) place: Place,
 }
 
-/// The reply to an append.
-pub(crate) type Reply = Result<Position, AppendError>;
+/// The reply to an append or a change.
+pub(crate) type Reply = Result<Position, ChangeError>;
 
 /// An append that waits for its reply. Its message is published even if this is dropped.
 #[derive(Debug)]
@@ -86,7 +103,7 @@ impl CommitNotifier {
 
     /// Adds a message to the backlog.
     pub(crate) fn enqueue(&self, message: CommittedMessage) {
-        self.backlog.lock().push_back(message);
+        self.backlog.lock().waiting.push_back(message);
     }
 
     /// Sends the reply to an append. If its receiver is gone, publishes the backlog.
@@ -102,26 +119,57 @@ impl CommitNotifier {
 
     /// Publishes the messages that no other thread has taken.
     pub(crate) fn publish_backlog(&self) {
-        while let Some(message) = self.dequeue() {
-            self.publish(message);
+        while let Some((number, message)) = self.dequeue() {
+            self.publish(number, message);
+            self.backlog.lock().publishing.remove(&number);
+            self.published.notify_all();
         }
     }
 
     /// Returns true if messages are committed and not published.
     pub(crate) fn has_backlog(&self) -> bool {
-        !self.backlog.lock().is_empty()
+        !self.backlog.lock().waiting.is_empty()
     }
 
-    fn dequeue(&self) -> Option<CommittedMessage> {
-        self.backlog.lock().pop_front()
+    fn dequeue(&self) -> Option<(u64, CommittedMessage)> {
+        let mut backlog = self.backlog.lock();
+        let message = backlog.waiting.pop_front()?;
+        backlog.taken += 1;
+        let number = backlog.taken;
+        // A deletion waits for others, so others need not wait for it.
+        if message.erased.is_empty() {
+            backlog.publishing.insert(number);
+        }
+        Some((number, message))
     }
 
-    fn publish(&self, CommittedMessage { room, stored, place }: CommittedMessage) {
+    /// Waits until all earlier messages are published. Their form may have the content that a deletion erases.
+    fn wait_for_earlier(&self, number: u64) {
+        let until = Instant::now() + EARLIER_LIMIT;
+        let mut backlog = self.backlog.lock();
+        while backlog.publishing.first().is_some_and(|first| *first < number) {
+            if self.published.wait_until(&mut backlog, until).timed_out() {
+                return;
+            }
+        }
+    }
+
+    fn publish(&self, number: u64, message: CommittedMessage) {
+        let CommittedMessage { room, stored, erased, place } = message;
+        if !erased.is_empty() {
+            self.wait_for_earlier(number);
+        }
         // The lock must not be held: a sink may drop the last handle of a room, which unsubscribes.
         let sinks = self.subscriptions.lock().rooms.get(&room).cloned().unwrap_or_default();
         for Subscription { epoch, sink, .. } in sinks {
             // A sink is code of the host. Its panic must not affect other sinks or the reply.
-            if catch_unwind(AssertUnwindSafe(|| sink.publish(&epoch, &stored))).is_err() {
+            let publish = || {
+                if !erased.is_empty() {
+                    sink.erase(&epoch, &erased);
+                }
+                sink.publish(&epoch, &stored);
+            };
+            if catch_unwind(AssertUnwindSafe(publish)).is_err() {
                 tracing::error!(seq = stored.seq, "commit sink panicked");
             }
         }
@@ -184,8 +232,8 @@ mod tests {
         let message = NewMessage::new(User::guest("ann").expect("a name"), body);
         let stored = message.into_stored(lobby(), seq, 0);
         let place = Place::of_new_queue();
-        notifier.enqueue(CommittedMessage { room: lobby(), stored, place });
-        notifier.reply(reply, Ok(Position { seq, at: 0, duplicate: false }));
+        notifier.enqueue(CommittedMessage { room: lobby(), stored, erased: Vec::new(), place });
+        notifier.reply(reply, Ok(Position { seq: Some(seq), at: 0, duplicate: false }));
     }
 
     #[test]
@@ -203,7 +251,7 @@ mod tests {
         runtime.block_on(async {
             for (seq, append) in (1..).zip(appends) {
                 let reply = append.await.expect("no panic");
-                assert_eq!(reply.map(|receipt| receipt.seq), Ok(seq));
+                assert_eq!(reply.map(|receipt| receipt.seq), Ok(Some(seq)));
             }
         });
         drop(runtime);

@@ -5,13 +5,13 @@ use std::sync::mpsc;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::batch::PreparedMessage;
+use super::batch::Prepared;
 use super::notifier::Reply;
 
-/// An append that waits for its transaction.
+/// An append or a change that waits for its transaction.
 #[derive(Debug)]
 pub(crate) struct AppendRequest {
-    pub(crate) message: PreparedMessage,
+    pub(crate) entry: Prepared,
     pub(crate) reply: oneshot::Sender<Reply>,
     /// Place in the queue, given up when the message is published or refused.
     pub(crate) place: Place,
@@ -37,7 +37,7 @@ struct State {
 
 #[derive(Debug)]
 struct Waiting {
-    message: PreparedMessage,
+    entry: Prepared,
     reply: oneshot::Sender<Reply>,
 }
 
@@ -71,11 +71,11 @@ impl AppendQueue {
     }
 
     /// Adds an append. If the queue is closed, the append is dropped, which closes its reply channel.
-    pub(crate) fn enter(self: &Arc<Self>, message: PreparedMessage, reply: oneshot::Sender<Reply>) -> Entry {
+    pub(crate) fn enter(self: &Arc<Self>, entry: Prepared, reply: oneshot::Sender<Reply>) -> Entry {
         let mut state = self.state.lock();
         if state.free_places > 0 {
             state.free_places -= 1;
-            let request = AppendRequest { message, reply, place: Place(Arc::clone(self)) };
+            let request = AppendRequest { entry, reply, place: Place(Arc::clone(self)) };
             let refused = state.send(request);
             drop(state);
             drop(refused);
@@ -84,7 +84,7 @@ impl AppendQueue {
         let number = state.next;
         state.next += 1;
         if state.sender.is_some() {
-            state.waiting.insert(number, Waiting { message, reply });
+            state.waiting.insert(number, Waiting { entry, reply });
         }
         Entry { queue: Arc::clone(self), number: Some(number) }
     }
@@ -115,9 +115,9 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
         let refused = match state.waiting.pop_first() {
-            Some((_, Waiting { message, reply })) => {
+            Some((_, Waiting { entry, reply })) => {
                 let place = Self(Arc::clone(&self.0));
-                state.send(AppendRequest { message, reply, place })
+                state.send(AppendRequest { entry, reply, place })
             }
             None => {
                 state.free_places += 1;
@@ -160,11 +160,18 @@ mod tests {
     use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
+    use crate::write::batch::PreparedMessage;
 
-    fn message(key: &str) -> PreparedMessage {
+    fn body(request: &AppendRequest) -> &str {
+        let Prepared::Message(message) = &request.entry else { panic!("not a message") };
+        message.body.get()
+    }
+
+    fn message(key: &str) -> Prepared {
         let body = RawValue::from_string(format!("\"{key}\"")).expect("JSON");
         let user = User::guest("ann").expect("a name");
-        PreparedMessage { room: "lobby".parse().expect("a room"), user, key: None, body }
+        let room = "lobby".parse().expect("a room");
+        Prepared::Message(PreparedMessage { room, user, key: None, body, connection: None })
     }
 
     fn enter(queue: &Arc<AppendQueue>, key: &str) -> (Entry, oneshot::Receiver<Reply>) {
@@ -178,14 +185,14 @@ mod tests {
         let entries = ["a", "b", "c", "d"].map(|key| enter(&queue, key));
         let next = || requests.try_recv().ok();
         let first = next().expect("a");
-        assert_eq!((first.message.body.get(), queue.len()), ("\"a\"", 1));
+        assert_eq!((body(&first), queue.len()), ("\"a\"", 1));
         let [_a, (b, mut of_b), c, _d] = entries;
         assert!(next().is_none() && b.is_waiting());
         drop(b);
         assert_eq!(of_b.try_recv().err(), Some(TryRecvError::Closed));
         drop(first);
         let second = next().expect("c");
-        assert_eq!(second.message.body.get(), "\"c\"");
+        assert_eq!(body(&second), "\"c\"");
         assert!(!c.0.is_waiting() && next().is_none());
         drop(second);
         drop(next().expect("d"));

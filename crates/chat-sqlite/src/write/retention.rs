@@ -9,6 +9,10 @@ use crate::database::row::{message_id, seq_of};
 /// The largest number of rows that one step deletes per room and table, and of rooms that it visits.
 const STEP_ROWS: usize = 256;
 
+/// Changes that a room keeps for each message that it keeps, if the number of messages is limited. More changes remove
+/// the oldest messages, so that reactions cannot make a room grow without limit.
+const CHANGES_PER_MESSAGE: u64 = 4;
+
 /// The rules for the rows that a room keeps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RetentionPolicy {
@@ -39,6 +43,7 @@ struct RoomRow {
     head: u64,
     first: u64,
     keys: u64,
+    changes: u64,
     empty_ms: u64,
 }
 
@@ -60,7 +65,7 @@ impl RetentionSweep {
         is_open: impl Fn(&str) -> bool,
     ) -> rusqlite::Result<SweepStep> {
         let mut rooms = transaction.prepare_cached(
-            "SELECT id, head, first, keys, empty_ms FROM rooms WHERE id > ?1 ORDER BY id LIMIT ?2",
+            "SELECT id, head, first, keys, changes, empty_ms FROM rooms WHERE id > ?1 ORDER BY id LIMIT ?2",
         )?;
         let rooms = rooms
             .query_map((self.last_room, STEP_ROWS), |row| {
@@ -69,7 +74,8 @@ impl RetentionSweep {
                     head: row.get(1)?,
                     first: row.get(2)?,
                     keys: row.get(3)?,
-                    empty_ms: row.get(4)?,
+                    changes: row.get(4)?,
+                    empty_ms: row.get(5)?,
                 })
             })?
             .collect::<rusqlite::Result<Vec<_>>>()?;
@@ -77,10 +83,10 @@ impl RetentionSweep {
         let mut deleted_rows = 0;
         let mut last_room = self.last_room;
         for room in rooms {
-            let messages = delete_messages(transaction, room, policy, now)?;
+            let entries = delete_entries(transaction, room, policy, now)?;
             let keys = delete_keys(transaction, room, policy, now, key_counts)?;
-            deleted_rows += messages + keys;
-            if messages + keys == 0 && room.is_empty() {
+            deleted_rows += entries + keys;
+            if entries + keys == 0 && room.is_empty() {
                 deleted_rows += delete_empty_room(transaction, room, policy, now, &is_open)?;
             }
             if deleted_rows >= STEP_ROWS {
@@ -95,27 +101,59 @@ impl RetentionSweep {
     }
 }
 
-fn delete_messages(
+/// Deletes the oldest entries. A message is deleted with its reactions.
+fn delete_entries(
     transaction: &Transaction<'_>,
     room: RoomRow,
     policy: RetentionPolicy,
     now: Now,
 ) -> rusqlite::Result<usize> {
-    let last_excess = policy.messages.map_or(0, |messages| room.head.saturating_sub(messages));
-    if room.first > room.head || (policy.age.is_none() && room.first > last_excess) {
+    let entries = (room.head + 1).saturating_sub(room.first);
+    let messages = entries.saturating_sub(room.changes);
+    let max_entries = policy.messages.map(|kept| match room.changes {
+        0 => kept,
+        _ => kept.saturating_mul(1 + CHANGES_PER_MESSAGE),
+    });
+    let last_excess = max_entries.map_or(0, |kept| room.head.saturating_sub(kept));
+    let mut excess = policy.messages.map_or(0, |kept| messages.saturating_sub(kept));
+    if entries == 0 || (policy.age.is_none() && room.first > last_excess && excess == 0) {
         return Ok(0);
     }
     let age = policy.age.filter(|_| now.is_plausible);
     let is_old = |at| age.is_some_and(|age| Duration::from_millis(now.safe.saturating_sub(at)) >= age);
-    let sql = "SELECT id, at FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3";
-    let ids = expired(transaction, sql, room, |id, at| seq_of(id) <= last_excess || is_old(at))?;
-    let Some(last) = ids.last() else { return Ok(0) };
-    for id in &ids {
-        transaction.prepare_cached("DELETE FROM messages WHERE id = ?1")?.execute([id])?;
+    let sql = match room.changes {
+        0 => "SELECT id, at, 0 FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+        _ => {
+            "SELECT id, at, 0 FROM messages WHERE id > ?1 AND id <= ?2
+             UNION ALL SELECT id, at, 1 FROM changes WHERE id > ?1 AND id <= ?2 ORDER BY 1 LIMIT ?3"
+        }
+    };
+    let mut statement = transaction.prepare_cached(sql)?;
+    let mut rows = statement.query((message_id(room.id, 0), message_id(room.id, u64::MAX), STEP_ROWS))?;
+    let mut expired: Vec<(i64, bool)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (id, is_change): (i64, bool) = (row.get(0)?, row.get(2)?);
+        // A negative time is damage. It counts as 0, so that the row does not keep all later ones.
+        let at = u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
+        if seq_of(id) > last_excess && excess == 0 && !is_old(at) {
+            break;
+        }
+        excess = excess.saturating_sub(u64::from(!is_change));
+        expired.push((id, is_change));
     }
-    let first = seq_of(*last) + 1;
-    transaction.prepare_cached("UPDATE rooms SET first = ?2 WHERE id = ?1")?.execute((room.id, first))?;
-    Ok(ids.len())
+    let Some((last, _)) = expired.last() else { return Ok(0) };
+    for (id, is_change) in &expired {
+        let table = if *is_change { "changes" } else { "messages" };
+        transaction.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?.execute([id])?;
+        if room.changes > 0 && !is_change {
+            transaction.prepare_cached("DELETE FROM reactions WHERE message = ?1")?.execute([id])?;
+        }
+    }
+    let changes = expired.iter().filter(|(_, is_change)| *is_change).count();
+    transaction
+        .prepare_cached("UPDATE rooms SET first = ?2, changes = max(changes - ?3, 0) WHERE id = ?1")?
+        .execute((room.id, seq_of(*last) + 1, changes))?;
+    Ok(expired.len())
 }
 
 fn delete_keys(

@@ -4,9 +4,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use chat_core::{AppendError, Unavailable};
+use chat_core::{ChangeError, Unavailable};
 
-use super::batch::{AppendBatch, BatchLimits, Outcome};
+use super::batch::{AlteredEntry, AppendBatch, BatchLimits, Outcome, Prepared, StoredBatch};
 use super::connection::WriteConnection;
 use super::error::WriteError;
 use super::key_counts::KeyCounts;
@@ -110,6 +110,8 @@ impl Writer {
         let mut left = self.next_sweep.saturating_duration_since(Instant::now());
         if self.is_checkpointing {
             left = left.min(DRAIN_CHECK_INTERVAL);
+        } else if let Some(due) = self.connection.erasure_due() {
+            left = left.min(due);
         }
         if self.state.notifier.has_backlog() { left.min(PUBLISH_DELAY) } else { left }
     }
@@ -121,9 +123,9 @@ impl Writer {
             return;
         }
         match self.write(&batch) {
-            Ok(outcomes) => {
+            Ok((mut stored, outcomes)) => {
                 for (request, outcome) in batch.into_iter().zip(outcomes) {
-                    self.reply(request, outcome);
+                    self.reply(request, outcome, &mut stored);
                 }
             }
             Err(error) if error.may_concern_one_room() && batch.len() > 1 => {
@@ -135,28 +137,40 @@ impl Writer {
                 let cause = error.to_string();
                 self.record_failure(&cause);
                 for request in batch {
-                    let error = AppendError::from(Unavailable::new(&*cause));
-                    self.reply(request, Outcome::Refused(error));
+                    let error = ChangeError::from(Unavailable::new(&*cause));
+                    self.reply(request, Outcome::Refused(error), &mut StoredBatch::default());
                 }
             }
         }
     }
 
-    fn reply(&self, request: AppendRequest, outcome: Outcome) {
-        let AppendRequest { message, reply, place } = request;
+    fn reply(&self, request: AppendRequest, outcome: Outcome, batch: &mut StoredBatch) {
+        let AppendRequest { entry, reply, place } = request;
+        let enqueue = |AlteredEntry { stored, erased }| {
+            let room = entry.room().clone();
+            self.state.notifier.enqueue(CommittedMessage { room, stored, erased, place });
+        };
         let result = match outcome {
             Outcome::Stored(receipt, stored) => {
                 self.state.counters.record_append();
-                self.state.notifier.enqueue(CommittedMessage { room: message.room, stored, place });
+                // A later change of the batch may have altered it.
+                let altered = batch.take(entry.room(), receipt.seq);
+                enqueue(altered.unwrap_or(AlteredEntry { stored, erased: Vec::new() }));
                 Ok(receipt)
             }
-            Outcome::Duplicate(receipt) => Ok(receipt),
+            Outcome::Changed(receipt) => {
+                if let Some(altered) = batch.take(entry.room(), receipt.seq) {
+                    enqueue(altered);
+                }
+                Ok(receipt)
+            }
+            Outcome::Known(receipt) => Ok(receipt),
             Outcome::Refused(error) => Err(error),
         };
         self.state.notifier.reply(reply, result);
     }
 
-    fn write(&mut self, requests: &[AppendRequest]) -> Result<Vec<Outcome>, WriteError> {
+    fn write(&mut self, requests: &[AppendRequest]) -> Result<(StoredBatch, Vec<Outcome>), WriteError> {
         let now = self.connection.now();
         let max_keys = self.options.max_keys_per_user.max(1);
         let (quota, key_counts) = (&mut self.quota, &mut self.key_counts);
@@ -166,20 +180,26 @@ impl Writer {
             let mut batch = AppendBatch::new(transaction, now, BatchLimits { max_keys, is_full }, key_counts);
             let outcomes = requests
                 .iter()
-                .map(|request| batch.append(&request.message))
+                .map(|request| match &request.entry {
+                    Prepared::Message(message) => batch.append(message),
+                    Prepared::Change(change) => batch.change(change),
+                })
                 .collect::<rusqlite::Result<Vec<_>>>()?;
             let appended = batch.finish()?;
             Ok((appended.bytes > 0, (appended, outcomes, is_full)))
         });
-        let (appended, outcomes, is_full) = written.inspect_err(|_| self.key_counts.clear())?;
+        let (mut appended, outcomes, is_full) = written.inspect_err(|_| self.key_counts.clear())?;
         self.state.counters.set_full(is_full);
         if is_full {
             self.connection.request_emptying();
         }
         if appended.bytes > 0 {
-            self.indexer.add(appended.bytes, appended.rooms);
+            self.indexer.add(appended.bytes, std::mem::take(&mut appended.rooms));
         }
-        Ok(outcomes)
+        if appended.has_erased {
+            self.connection.request_erasure();
+        }
+        Ok((appended, outcomes))
     }
 
     /// Starts or continues a retention sweep if it is due.

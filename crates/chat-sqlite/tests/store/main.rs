@@ -3,8 +3,10 @@
 //! Some tests mount file systems or run `strace`. They need root and Linux.
 
 mod appends;
+mod changes;
 mod descriptors;
 mod epochs;
+mod erasure;
 mod faults;
 mod fsync;
 mod histories;

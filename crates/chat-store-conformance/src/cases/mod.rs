@@ -2,6 +2,7 @@
 
 mod bodies;
 mod bounds;
+mod changes;
 mod commits;
 mod health;
 mod keys;
@@ -37,6 +38,7 @@ pub fn cases() -> Vec<Case> {
         ("pages", "chat_core::Room, Pages", pages::cases()),
         ("keys", "chat_core::Room, Keys", keys::cases()),
         ("bodies", "chat_core::Room, Bodies", bodies::cases()),
+        ("changes", "chat_core::Room, Changes", changes::cases()),
         ("rooms", "chat_core::Room, Openings", rooms::cases()),
         ("resume", "chat_core::Room, Pages", resume::cases()),
         ("lives", "chat_core::Room, Lives", lives::cases()),

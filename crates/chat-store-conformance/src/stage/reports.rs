@@ -23,6 +23,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     entries: BTreeMap<u64, StoredMessage>,
+    /// The present form of the entries that deletions have erased.
+    erased: BTreeMap<u64, StoredMessage>,
     /// The highest head that [`CommitSink::advance`] has reported.
     head: u64,
     epochs: BTreeSet<String>,
@@ -43,6 +45,11 @@ impl Reports {
     /// Returns the reported entries, each once, in the order of their `seq`.
     pub fn entries(&self) -> Vec<StoredMessage> {
         self.lock().entries.values().cloned().collect()
+    }
+
+    /// Returns the present form of the entries that deletions have erased, in the order of their `seq`.
+    pub fn erased(&self) -> Vec<StoredMessage> {
+        self.lock().erased.values().cloned().collect()
     }
 
     /// Returns the highest `seq` that the sink has heard of, or 0.
@@ -112,6 +119,10 @@ impl Reports {
                     let contradiction = (known.clone(), (*stored).clone());
                     state.contradiction.get_or_insert(contradiction);
                 }
+            }
+            Commit::Erased { entries, .. } => {
+                let erased = entries.iter().map(|stored| (stored.seq, stored.clone()));
+                state.erased.extend(erased);
             }
             Commit::Head { epoch, head } => {
                 state.epochs.insert((*epoch).to_owned());

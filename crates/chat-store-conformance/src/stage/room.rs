@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use chat_core::{
-    AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, Room, Search, SearchError, SearchPage,
-    StoredMessage, User,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, LogBounds, NewChange, NewMessage, Page, Range,
+    Room, Search, SearchError, SearchPage, StoredMessage, User,
 };
 use chat_suite::FromStage;
 use futures_util::future::maybe_done;
@@ -66,6 +66,33 @@ impl OpenRoom {
         Ok(self.log.append(NewMessage::new(user.clone(), raw(body)?).with_key(key)).await)
     }
 
+    /// Appends a text of a guest on a connection.
+    pub async fn append_from(&self, user: &User, connection: u64, text: &str) -> Verdict {
+        yield_now().await;
+        let message = NewMessage::new(user.clone(), raw(&body(text))?).with_connection(connection);
+        let appended = self.log.append(message).await;
+        appended.map(drop).map_err(|error| Failure::new("a message that is stored", error))
+    }
+
+    /// Makes a change that the log accepts.
+    pub async fn change(&self, change: NewChange) -> Result<ChangeReceipt, Failure> {
+        let changed = self.try_change(change).await;
+        changed.map_err(|error| Failure::new("a change that the log accepts", error))
+    }
+
+    /// Makes a change, and returns the answer of the room.
+    pub async fn try_change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
+        yield_now().await;
+        self.log.change(change).await
+    }
+
+    /// Reads the messages at these positions.
+    pub async fn messages(&self, seqs: &[u64], max_bytes: usize) -> Result<Page, Failure> {
+        yield_now().await;
+        let page = self.log.messages(seqs, max_bytes).await;
+        page.map_err(|unavailable| Failure::new("a room that can be read", unavailable))
+    }
+
     /// Appends this number of messages at once. Each time, the appends without an answer are polled in their order.
     pub async fn append_together(&self, user: &User, count: usize) -> Result<Vec<AppendReceipt>, Failure> {
         let bodies: Vec<String> = (0..count).map(|number| body(&number.to_string())).collect();
@@ -110,12 +137,25 @@ impl OpenRoom {
         page.map_err(|unavailable| Failure::new("a room that can be read", unavailable))
     }
 
-    /// Reads on from a position to the end, page by page.
+    /// Reads the messages after a position to the end, page by page.
     pub async fn read_after(&self, seq: u64) -> Result<Vec<StoredMessage>, Failure> {
+        self.read_pages(seq, |after| Range::after(after, 100)).await
+    }
+
+    /// Reads the entries after a position to the end, page by page.
+    pub async fn entries_after(&self, seq: u64) -> Result<Vec<StoredMessage>, Failure> {
+        self.read_pages(seq, |after| Range::entries(after, 100)).await
+    }
+
+    async fn read_pages(
+        &self,
+        seq: u64,
+        range: impl Fn(u64) -> Range,
+    ) -> Result<Vec<StoredMessage>, Failure> {
         let mut messages: Vec<StoredMessage> = Vec::new();
         loop {
             let after = messages.last().map_or(seq, |last| last.seq);
-            let page = self.read(Range::After { seq: after, limit: 100 }).await?;
+            let page = self.read(range(after)).await?;
             let goes_on = !page.more || page.messages.last().is_some_and(|last| last.seq > after);
             if !goes_on {
                 return Err(Failure::new(format!("entries after {after}"), format!("{page:?}")));

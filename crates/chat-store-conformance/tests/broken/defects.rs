@@ -103,6 +103,20 @@ defects! {
         leaves_members_in_a_renewed_log fails renewal::members_are_closed_with_4003,
         leaves_subscriptions_in_a_renewed_log fails renewal::a_subscription_ends_with_the_life_of_the_log;
     RenewalKeepsKeys: keeps_keys_in_a_renewal fails renewal::a_renewed_log_has_no_keys;
+    SomeChanges: supports_some_changes fails changes::every_change_is_supported_or_none;
+    HidesChanges: leaves_changes_out_of_the_entries fails changes::messages_and_changes_are_numbered_together;
+    KeepsPins: serves_messages_without_their_pins fails changes::fresh_equals_followed;
+    RestartLosesPins: loses_pins_in_a_restart fails changes::fresh_equals_followed_through_restarts;
+    IgnoresRev: ignores_the_revision_of_an_edit fails changes::an_edit_of_an_older_revision_is_a_conflict;
+    KeepsDeleted: keeps_the_body_of_a_deleted_message fails changes::a_deletion_is_final;
+    NoEditKeys: remembers_no_key_of_an_edit fails changes::a_repeated_edit_is_stored_once;
+    CountsReactions: counts_repeated_reactions fails changes::reactions_are_a_set;
+    AllModerate: gives_each_user_all_rights fails changes::rights_are_judged_by_the_log;
+    OneConnection: takes_all_guests_for_one_connection fails changes::a_guest_changes_messages_of_its_connection;
+    ErasesUnreported: does_not_report_what_it_erases fails changes::a_deletion_reports_what_it_erases;
+    KeepsReplaced: serves_replaced_changes fails changes::a_replaced_change_is_superseded;
+    SelectsUnsorted: reads_selected_messages_unsorted fails changes::selected_messages_are_read_in_their_present_form;
+    FindsOldForm: finds_the_old_form_of_a_message fails changes::a_search_finds_the_present_form;
     ReadyWhenDown: is_ready_while_it_is_unreachable fails health::an_open_that_fails_succeeds_after_the_outage;
     OpensWhenDown: opens_rooms_while_it_is_unreachable fails health::an_open_that_fails_succeeds_after_the_outage;
     DownForever:

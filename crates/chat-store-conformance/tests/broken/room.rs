@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, CommitSink, Limits, LogBounds, NewMessage, Page, Range, Room, RoomName,
-    Search, SearchError, SearchPage, StoredMessage, Unavailable, User,
+    AppendError, AppendReceipt, Change, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, NewChange,
+    NewMessage, Page, Range, Role, Room, RoomName, Search, SearchError, SearchPage, StoredMessage,
+    Unavailable, User,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -55,6 +56,7 @@ impl SpoiledRoom {
             GuestsAreKnown => message.user = known(&id),
             UsersAreNames => message.user = known(&name),
             BodiesRewritten => message.body = json(&value(message.body.get().as_bytes()).to_string()),
+            OneConnection => message.connection = Some(1),
             EscapesResolved => message.body = json(&message.body.get().replace("\\u00e9", "é")),
             _ => {}
         }
@@ -66,6 +68,12 @@ impl SpoiledRoom {
             TimesDecrease => page.messages.iter_mut().for_each(|stored| *stored = earlier(stored)),
             NewestFirst => page.messages.reverse(),
             NeverMore => page.more = false,
+            HidesChanges => page.messages.retain(|stored| value(&stored.frame)["type"] == "message"),
+            KeepsPins => page.messages.iter_mut().for_each(|stored| *stored = unpinned(stored)),
+            RestartLosesPins if self.shared.life > 1 => {
+                page.messages.iter_mut().for_each(|stored| *stored = unpinned(stored));
+            }
+            KeepsReplaced => page.messages.iter_mut().for_each(|stored| *stored = unreplaced(stored)),
             AlwaysMore => page.more = true,
             SkipsLong => {
                 page.messages.retain(|stored| stored.frame.len() <= self.limits.wire.max_batch_bytes);
@@ -132,6 +140,34 @@ impl Room for SpoiledRoom {
         answer
     }
 
+    async fn change(&self, mut change: NewChange) -> Result<ChangeReceipt, ChangeError> {
+        match (self.defect, &mut change.change) {
+            (SomeChanges, Change::Pin { .. }) => return Err(ChangeError::Unsupported),
+            (IgnoresRev, _) => change.rev = None,
+            (NoEditKeys, _) => change.key = None,
+            (AllModerate, _) => change.role = Role::Owner,
+            (OneConnection, _) => change.connection = Some(1),
+            (CountsReactions, Change::React { reaction, .. }) => {
+                let calls = self.calls.fetch_add(1, Ordering::SeqCst);
+                reaction.push_str(&calls.to_string());
+            }
+            (KeepsDeleted, Change::Delete { .. }) => {
+                let head = self.log.bounds().await?.head;
+                return Ok(ChangeReceipt::new(self.log.bounds().await?.epoch, head + 1));
+            }
+            _ => {}
+        }
+        self.log.change(change).await
+    }
+
+    async fn messages(&self, seqs: &[u64], max_bytes: usize) -> Result<Page, Unavailable> {
+        let mut page = self.log.messages(seqs, max_bytes).await?;
+        if self.defect == SelectsUnsorted {
+            page.messages.reverse();
+        }
+        Ok(page)
+    }
+
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
         let range = match (self.defect, range) {
             (AfterInclusive, Range::After { seq, limit }) => {
@@ -177,6 +213,9 @@ impl Room for SpoiledRoom {
         }
         let query = search.query.clone();
         let mut found = self.log.search(search).await?;
+        if self.defect == FindsOldForm {
+            found.messages.iter_mut().for_each(|stored| *stored = rewritten(stored));
+        }
         if self.defect == MatchesWholeWords {
             let has = |stored: &StoredMessage| {
                 value(&stored.frame)["body"]["text"]
@@ -209,6 +248,16 @@ pub(crate) fn earlier(stored: &StoredMessage) -> StoredMessage {
 /// Returns the same entry with another spelling.
 pub(crate) fn rewritten(stored: &StoredMessage) -> StoredMessage {
     StoredMessage::new(stored.seq, value(&stored.frame).to_string())
+}
+
+fn unpinned(stored: &StoredMessage) -> StoredMessage {
+    let text = String::from_utf8_lossy(&stored.frame).replace(r#","pinned":true"#, "");
+    StoredMessage::new(stored.seq, text)
+}
+
+fn unreplaced(stored: &StoredMessage) -> StoredMessage {
+    let text = String::from_utf8_lossy(&stored.frame).replace("superseded", "edited");
+    StoredMessage::new(stored.seq, text)
 }
 
 fn value(json: &[u8]) -> Value {

@@ -31,6 +31,7 @@ pub(crate) fn spoil(
             };
             report(defect, node, &|stored| sink.publish(epoch, stored), &pending, stored);
         }
+        Commit::Erased { .. } if defect == ErasesUnreported => {}
         Commit::Renewed(_) if matches!(defect, RenewalUnreported) => {}
         commit => sink.report(commit),
     })

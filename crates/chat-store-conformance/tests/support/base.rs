@@ -5,8 +5,8 @@ use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, Commit, CommitSink, Health, Limits, LogBounds, NewMessage, Page, Range, Room,
-    RoomName, Search, SearchError, SearchPage, Store, Unavailable,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, Commit, CommitSink, Health, Limits, LogBounds,
+    NewChange, NewMessage, Page, Range, Room, RoomName, Search, SearchError, SearchPage, Store, Unavailable,
 };
 use parking_lot::Mutex;
 
@@ -99,6 +99,16 @@ impl Room for Opening {
     async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
         self.gate.check()?;
         self.log.append(message).await
+    }
+
+    async fn change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
+        self.gate.check()?;
+        self.log.change(change).await
+    }
+
+    async fn messages(&self, seqs: &[u64], max_bytes: usize) -> Result<Page, Unavailable> {
+        self.gate.check()?;
+        self.log.messages(seqs, max_bytes).await
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {

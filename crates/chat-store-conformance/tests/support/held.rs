@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, Commit, CommitSink, Limits, LogBounds, MemoryRoom, NewMessage, Page, Range,
-    Room, RoomName, Search, SearchError, SearchPage, Store, Unavailable,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, Commit, CommitSink, Limits, LogBounds,
+    MemoryRoom, NewChange, NewMessage, Page, Range, Room, RoomName, Search, SearchError, SearchPage, Store,
+    Unavailable,
 };
 use chat_store_conformance::Fixture;
 use parking_lot::Mutex;
@@ -106,6 +107,10 @@ fn memory_room(name: &RoomName, limits: &Arc<Limits>, sinks: &Arc<Sinks>) -> Arc
 impl Room for Opening {
     async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
         self.log.room().append(message).await
+    }
+
+    async fn change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
+        self.log.room().change(change).await
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {

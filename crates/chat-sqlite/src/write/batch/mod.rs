@@ -1,13 +1,20 @@
+mod change;
+mod scrub;
+
 use std::collections::HashMap;
 
-use chat_core::{AppendError, NewMessage, RoomName, StoredMessage, Unavailable, User};
+use chat_core::{ChangeError, NewMessage, RoomName, StoredMessage, Unavailable, User};
 use rusqlite::{ErrorCode, OptionalExtension, Transaction};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use self::change::ChangedMessages;
+use crate::database::ChangeRecord;
 use crate::database::row::{LAST_ROOM, LAST_SEQ, checksum, key_slot, message_id, seq_of, verified_frame};
 use crate::write::clock::Now;
 use crate::write::key_counts::KeyCounts;
+
+pub(crate) use self::change::PreparedChange;
 
 /// Damaged messages at the end of a room that are skipped to find the time of its newest message.
 const MAX_DAMAGED: usize = 16;
@@ -19,44 +26,66 @@ pub(crate) struct PreparedMessage {
     pub(crate) user: User,
     pub(crate) key: Option<IdempotencyKey>,
     pub(crate) body: Box<RawValue>,
+    /// The connection of a guest.
+    pub(crate) connection: Option<u64>,
+}
+
+/// An entry that waits for its `seq`.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    Message(PreparedMessage),
+    Change(Box<PreparedChange>),
+}
+
+impl Prepared {
+    pub(crate) fn room(&self) -> &RoomName {
+        match self {
+            Self::Message(message) => &message.room,
+            Self::Change(change) => &change.room,
+        }
+    }
 }
 
 /// The key by which a repeated message is recognized.
 #[derive(Debug)]
 pub(crate) struct IdempotencyKey {
     pub(crate) key: String,
-    /// SHA-1 of the body.
+    /// SHA-1 of the body, or of the edit.
     pub(crate) digest: [u8; 20],
     /// Time for which the key is remembered, in milliseconds.
     pub(crate) window: u64,
 }
 
-/// The position of a stored message. The room adds its epoch.
+/// The position of a stored entry. The room adds its epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
-    pub(crate) seq: u64,
+    /// `None` for a change that changes nothing.
+    pub(crate) seq: Option<u64>,
     /// The time of the commit, in milliseconds since the Unix epoch.
     pub(crate) at: u64,
-    /// `true` if an earlier append with the same key has stored the message.
+    /// `true` if an earlier append with the same key, or an earlier deletion, has stored the entry.
     pub(crate) duplicate: bool,
 }
 
-/// The result of an append, valid once its transaction is committed.
+/// The result of an append or a change, valid once its transaction is committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Stored(Position, StoredMessage),
-    /// An earlier append with the same key has stored the message.
-    Duplicate(Position),
-    Refused(AppendError),
+    /// A change is stored. [`StoredBatch::take`] returns its entry.
+    Changed(Position),
+    /// Nothing is stored, because the log has it.
+    Known(Position),
+    Refused(ChangeError),
 }
 
-/// The appends of one transaction.
+/// The appends and changes of one transaction.
 pub(crate) struct AppendBatch<'t> {
     transaction: &'t Transaction<'t>,
     now: Now,
     limits: BatchLimits,
     key_counts: &'t mut KeyCounts,
     rooms: HashMap<RoomName, RoomRow>,
+    changed: ChangedMessages,
     bytes: usize,
 }
 
@@ -69,13 +98,36 @@ pub(crate) struct BatchLimits {
     pub(crate) is_full: bool,
 }
 
-/// The messages that a batch has stored.
+/// The entries that a batch has stored.
 #[derive(Debug, Default)]
 pub(crate) struct StoredBatch {
-    /// Bytes of the messages, or 0 if there are none.
+    /// Bytes of the entries, or 0 if there are none.
     pub(crate) bytes: usize,
     /// Ids of their rooms.
     pub(crate) rooms: Vec<i64>,
+    /// `true` if a message was deleted.
+    pub(crate) has_erased: bool,
+    /// The changes of the batch and the messages that they have changed, in their present form.
+    altered: HashMap<(RoomName, u64), AlteredEntry>,
+}
+
+/// An entry in its present form.
+#[derive(Debug)]
+pub(crate) struct AlteredEntry {
+    pub(crate) stored: StoredMessage,
+    /// The present form of the entries that this deletion has erased.
+    pub(crate) erased: Vec<StoredMessage>,
+}
+
+impl StoredBatch {
+    /// Returns an entry in its present form, if a change has made or altered it. Returns it only once: several
+    /// reactions may be one entry.
+    pub(crate) fn take(&mut self, room: &RoomName, seq: Option<u64>) -> Option<AlteredEntry> {
+        if self.altered.is_empty() {
+            return None;
+        }
+        self.altered.remove(&(room.clone(), seq?))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +135,8 @@ struct RoomRow {
     id: i64,
     head: u64,
     keys: u64,
-    /// Time of the newest message that this batch has stored, or `None` if there is none.
+    changes: u64,
+    /// Time of the newest entry that this batch has stored, or `None` if there is none.
     last_at: Option<u64>,
 }
 
@@ -94,26 +147,19 @@ impl<'t> AppendBatch<'t> {
         limits: BatchLimits,
         key_counts: &'t mut KeyCounts,
     ) -> Self {
-        Self { transaction, now, limits, key_counts, rooms: HashMap::new(), bytes: 0 }
+        let (rooms, changed) = Default::default();
+        Self { transaction, now, limits, key_counts, rooms, changed, bytes: 0 }
     }
 
     /// Stores a message, unless its key shows that it is stored already.
     pub(crate) fn append(&mut self, message: &PreparedMessage) -> rusqlite::Result<Outcome> {
-        let mut row = self.row(&message.room)?;
-        let slot = match &message.key {
-            Some(key) => {
-                let slot = key_slot(row.id, &message.user.key(), &key.key);
-                if let Some(outcome) = self.find_key(key, &slot)? {
-                    return Ok(outcome);
-                }
-                if self.key_counts.get(self.transaction, &slot)? >= self.limits.max_keys {
-                    return Ok(refused(
-                        "the user has too many idempotency keys in the room; the oldest must expire",
-                    ));
-                }
-                Some((slot, key))
-            }
-            None => None,
+        let mut row = match self.row(&message.room)? {
+            Some(row) => row,
+            None => self.create_row(&message.room)?,
+        };
+        let slot = match self.slot(row, &message.user, message.key.as_ref())? {
+            Ok(slot) => slot,
+            Err(outcome) => return Ok(outcome),
         };
         if self.limits.is_full {
             return Ok(refused("the store has reached its disk quota"));
@@ -122,56 +168,90 @@ impl<'t> AppendBatch<'t> {
             return Ok(refused("the room is full"));
         }
         let seq = row.head + 1;
-        let last_at = match row.last_at {
-            Some(at) => at,
-            None => self.last_time(&message.room, row)?,
-        };
-        // The system clock may have been set back.
-        let at = self.now.at.max(last_at);
+        let at = self.next_time(&message.room, row)?;
         let draft = NewMessage::new(message.user.clone(), message.body.clone())
             .with_key(message.key.as_ref().map(|key| key.key.clone()));
         let stored = draft.into_stored(message.room.clone(), seq, at);
         let id = message_id(row.id, seq);
         let sum = checksum(&message.room, seq, &stored.frame);
+        let is_guest = message.user.is_guest();
+        let connection = message.connection.filter(|_| is_guest).map(u64::cast_signed);
         self.transaction
-            .prepare_cached("INSERT INTO messages (id, at, sum, frame) VALUES (?1, ?2, ?3, ?4)")?
-            .execute((id, at, sum, &*stored.frame))?;
+            .prepare_cached(
+                "INSERT INTO messages (id, at, sum, frame, guest, connection) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute((id, at, sum, &*stored.frame, is_guest, connection))?;
         if let Some((slot, key)) = slot {
-            row.keys += 1;
             self.insert_key(&mut row, id, &slot, at, key)?;
         }
         row.head = seq;
         row.last_at = Some(at);
         self.rooms.insert(message.room.clone(), row);
         self.bytes += stored.frame.len();
-        Ok(Outcome::Stored(Position { seq, at, duplicate: false }, stored))
+        Ok(Outcome::Stored(Position { seq: Some(seq), at, duplicate: false }, stored))
     }
 
-    /// Updates the rows of the rooms.
-    pub(crate) fn finish(self) -> rusqlite::Result<StoredBatch> {
-        let mut update = self
-            .transaction
-            .prepare_cached("UPDATE rooms SET head = ?2, keys = ?3, empty_ms = 0 WHERE id = ?1")?;
+    /// Updates the rows of the rooms and of the changed messages.
+    pub(crate) fn finish(mut self) -> rusqlite::Result<StoredBatch> {
+        let (altered, has_erased) = self.finish_changes()?;
+        let mut update = self.transaction.prepare_cached(
+            "UPDATE rooms SET head = ?2, keys = ?3, changes = ?4, empty_ms = 0 WHERE id = ?1",
+        )?;
         for row in self.rooms.values() {
-            update.execute((row.id, row.head, row.keys))?;
+            update.execute((row.id, row.head, row.keys, row.changes))?;
         }
-        Ok(StoredBatch { bytes: self.bytes, rooms: self.rooms.values().map(|row| row.id).collect() })
+        let rooms = self.rooms.values().map(|row| row.id).collect();
+        Ok(StoredBatch { bytes: self.bytes, rooms, has_erased, altered })
     }
 
-    fn row(&mut self, room: &RoomName) -> rusqlite::Result<RoomRow> {
+    /// Returns the slot of a new key, or the outcome if the key is known or refused.
+    fn slot<'k>(
+        &mut self,
+        row: RoomRow,
+        user: &User,
+        key: Option<&'k IdempotencyKey>,
+    ) -> rusqlite::Result<Result<Option<Slot<'k>>, Outcome>> {
+        let Some(key) = key else { return Ok(Ok(None)) };
+        let slot = key_slot(row.id, &user.key(), &key.key);
+        if let Some(outcome) = self.find_key(key, &slot)? {
+            return Ok(Err(outcome));
+        }
+        if self.key_counts.get(self.transaction, &slot)? >= self.limits.max_keys {
+            let cause = "the user has too many idempotency keys in the room; the oldest must expire";
+            return Ok(Err(refused(cause)));
+        }
+        Ok(Ok(Some((slot, key))))
+    }
+
+    /// Returns the time of a room's next entry.
+    fn next_time(&self, room: &RoomName, row: RoomRow) -> rusqlite::Result<u64> {
+        let last_at = match row.last_at {
+            Some(at) => at,
+            None => self.last_time(room, row)?,
+        };
+        // The system clock may have been set back.
+        Ok(self.now.at.max(last_at))
+    }
+
+    fn row(&self, room: &RoomName) -> rusqlite::Result<Option<RoomRow>> {
         if let Some(row) = self.rooms.get(room) {
-            return Ok(*row);
+            return Ok(Some(*row));
         }
-        let row = self
-            .transaction
-            .prepare_cached("SELECT id, head, keys FROM rooms WHERE name = ?1")?
+        self.transaction
+            .prepare_cached("SELECT id, head, keys, changes FROM rooms WHERE name = ?1")?
             .query_row([room.as_str()], |row| {
-                Ok(RoomRow { id: row.get(0)?, head: row.get(1)?, keys: row.get(2)?, last_at: None })
+                Ok(RoomRow {
+                    id: row.get(0)?,
+                    head: row.get(1)?,
+                    keys: row.get(2)?,
+                    changes: row.get(3)?,
+                    last_at: None,
+                })
             })
-            .optional()?;
-        if let Some(row) = row {
-            return Ok(row);
-        }
+            .optional()
+    }
+
+    fn create_row(&self, room: &RoomName) -> rusqlite::Result<RoomRow> {
         // The room may have existed before, with positions up to this one.
         let head: u64 = self
             .transaction
@@ -180,10 +260,11 @@ impl<'t> AppendBatch<'t> {
         self.transaction
             .prepare_cached("INSERT INTO rooms (name, head, first, keys) VALUES (?1, ?2, ?2 + 1, 0)")?
             .execute((room.as_str(), head))?;
-        Ok(RoomRow { id: self.transaction.last_insert_rowid(), head, keys: 0, last_at: None })
+        let id = self.transaction.last_insert_rowid();
+        Ok(RoomRow { id, head, keys: 0, changes: 0, last_at: None })
     }
 
-    /// Returns the time of a room's newest readable message, or 0 if there is none.
+    /// Returns the time of a room's newest readable entry, or 0 if there is none.
     ///
     /// The time is read from the frame, because the `at` column has no checksum. A damaged time in the future would
     /// become the time of all later messages.
@@ -209,7 +290,29 @@ impl<'t> AppendBatch<'t> {
             }
             Ok(0)
         };
-        match read() {
+        // The `seq` and the time of the newest change.
+        let last_change = || -> rusqlite::Result<(u64, u64)> {
+            if row.changes == 0 {
+                return Ok((0, 0));
+            }
+            let sql =
+                "SELECT id, sum, entry FROM changes WHERE id > ?1 AND id <= ?2 ORDER BY id DESC LIMIT 1";
+            let range = (message_id(row.id, 0), message_id(row.id, row.head));
+            let mut statement = self.transaction.prepare_cached(sql)?;
+            let mut rows = statement.query(range)?;
+            let Some(row) = rows.next()? else { return Ok((0, 0)) };
+            let (seq, text) = verified_frame(room, row)?;
+            let entry = text.and_then(|text| ChangeRecord::decode(seq, text));
+            Ok(entry.map_or((0, 0), |entry| (seq, entry.at)))
+        };
+        let newest = || -> rusqlite::Result<u64> {
+            match last_change()? {
+                // The newest entry has the newest time.
+                (seq, at) if seq == row.head => Ok(at),
+                (_, at) => Ok(at.max(read()?)),
+            }
+        };
+        match newest() {
             // A damaged page of the previous message must not refuse the next one.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => Ok(0),
             result => result,
@@ -230,9 +333,9 @@ impl<'t> AppendBatch<'t> {
             return Ok(None);
         }
         Ok(Some(if digest == key.digest {
-            Outcome::Duplicate(Position { seq: seq_of(id), at, duplicate: true })
+            Outcome::Known(Position { seq: Some(seq_of(id)), at, duplicate: true })
         } else {
-            Outcome::Refused(AppendError::KeyConflict)
+            Outcome::Refused(ChangeError::KeyConflict)
         }))
     }
 
@@ -245,6 +348,7 @@ impl<'t> AppendBatch<'t> {
         at: u64,
         key: &IdempotencyKey,
     ) -> rusqlite::Result<()> {
+        row.keys += 1;
         let replaced =
             self.transaction.prepare_cached("DELETE FROM keys WHERE slot = ?1")?.execute([slot])?;
         if replaced > 0 {
@@ -262,6 +366,9 @@ impl<'t> AppendBatch<'t> {
 fn refused(cause: &'static str) -> Outcome {
     Outcome::Refused(Unavailable::over_quota(cause).into())
 }
+
+/// The slot of a new key, and the key.
+type Slot<'k> = (Vec<u8>, &'k IdempotencyKey);
 
 #[cfg(test)]
 mod tests;

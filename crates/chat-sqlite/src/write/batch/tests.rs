@@ -30,6 +30,7 @@ fn append(connection: &mut Connection, now: Now, keys: &[&str], max_keys: u64) -
             user: User::guest("ann").expect("a name"),
             key: Some(key),
             body: RawValue::from_string("{}".to_owned()).expect("JSON"),
+            connection: None,
         };
         match batch.append(&message).expect("no error") {
             Outcome::Stored(receipt, stored) => {
@@ -37,7 +38,8 @@ fn append(connection: &mut Connection, now: Now, keys: &[&str], max_keys: u64) -
                 assert_eq!(frame["at"], receipt.at);
                 receipt
             }
-            Outcome::Duplicate(receipt) => receipt,
+            Outcome::Known(receipt) => receipt,
+            Outcome::Changed(_) => panic!("not a message"),
             Outcome::Refused(error) => panic!("{error}"),
         }
     };
@@ -50,7 +52,7 @@ fn append(connection: &mut Connection, now: Now, keys: &[&str], max_keys: u64) -
 /// Appends one message. Returns its `seq`, and `true` for a duplicate.
 fn append_one(connection: &mut Connection, now: Now, key: &str, max_keys: u64) -> (u64, bool) {
     let receipt = append(connection, now, &[key], max_keys)[0];
-    (receipt.seq, receipt.duplicate)
+    (receipt.seq.expect("a position"), receipt.duplicate)
 }
 
 /// The time `clock` of the system clock, `open_ms` after the store was created at `start`.

@@ -3,7 +3,7 @@ use std::env;
 use std::process::Command;
 use std::time::Duration;
 
-use chat_core::{AppendError, Search};
+use chat_core::{AppendError, Change, NewChange, Role, Search};
 use chat_sqlite::{Durability, SqliteStore};
 use tokio::runtime::Runtime;
 
@@ -102,7 +102,8 @@ fn a_process_killed_at_any_write_of_a_migration_loses_no_message() {
         let store = dir.open();
         let lobby = room(&store, "lobby");
         for n in 1..=50 {
-            lobby.append(draft(&guest("ann"), None, &format!("word{n}"))).await.expect("appended");
+            let (key, text) = (format!("k{n}"), format!("word{n}"));
+            lobby.append(draft(&guest("ann"), Some(&key), &text)).await.expect("appended");
         }
         let before = (lobby.bounds().await.expect("bounds").epoch, read_all(&lobby).await);
         store.close_blocking();
@@ -123,6 +124,13 @@ fn a_process_killed_at_any_write_of_a_migration_loses_no_message() {
             let search = Search::new("word50", 2);
             let found = lobby.search(search).await.expect("found").messages;
             assert_eq!(found, messages[49..], "after write {write}");
+            let repeated = lobby.append(draft(&guest("ann"), Some("k50"), "word50")).await;
+            assert!(repeated.is_ok_and(|again| again.seq == 50 && again.duplicate), "after write {write}");
+            if status.success() {
+                let pin =
+                    NewChange::new(guest("bob"), 50, Change::Pin { on: true }).with_role(Role::Moderator);
+                assert_eq!(lobby.change(pin).await.map(|done| done.seq), Ok(Some(51)));
+            }
             store.close_blocking();
         });
         if status.success() {
@@ -137,6 +145,15 @@ fn a_process_killed_at_any_write_of_a_migration_loses_no_message() {
 fn downgrade(dir: &StoreDir) {
     let version_1 = "
         BEGIN;
+        DROP TABLE changes;
+        DROP TABLE reactions;
+        ALTER TABLE rooms DROP COLUMN changes;
+        ALTER TABLE messages DROP COLUMN guest;
+        ALTER TABLE messages DROP COLUMN connection;
+        ALTER TABLE messages DROP COLUMN edited;
+        ALTER TABLE messages DROP COLUMN reacted;
+        ALTER TABLE messages DROP COLUMN pinned;
+        UPDATE keys SET slot = CAST(substr(slot, 1, length(slot) - 20) || 'k' || (id & 255) AS BLOB);
         ALTER TABLE store DROP COLUMN seen_at;
         ALTER TABLE store DROP COLUMN open_ms;
         ALTER TABLE store DROP COLUMN reserved_seq;

@@ -163,7 +163,7 @@ impl State {
             Range::Before { seq, limit } => {
                 self.fill(&mut messages, newest_first.filter(|stored| stored.seq < seq), limit)
             }
-            Range::After { seq, limit } => {
+            Range::After { seq, limit } | Range::Entries { after: seq, limit } => {
                 self.fill(&mut messages, self.entries.iter().filter(|stored| stored.seq > seq), limit)
             }
             _ => return Err(Unavailable::new("this log does not know the range")),

@@ -1,0 +1,368 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chat_core::{
+    Change, ChangeEntry, ChangeError, ChangeKind, Deleted, Edited, Limits, MessageChanges, NewChange,
+    NewMessage, Reaction, RoomName, StoredMessage, Target, User, UserKey, Verdict,
+};
+use rusqlite::{OptionalExtension, Transaction};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::scrub::rewrite_neighbours;
+use super::{AlteredEntry, AppendBatch, IdempotencyKey, Outcome, Position, RoomRow, refused};
+use crate::database::row::{LAST_SEQ, checksum, message_id, user_column, verified_frame};
+use crate::database::{ChangeRecord, MessageState, kind_column};
+
+/// A change that waits for its `seq`.
+#[derive(Debug)]
+pub(crate) struct PreparedChange {
+    pub(crate) room: RoomName,
+    pub(crate) change: NewChange,
+    pub(crate) key: Option<IdempotencyKey>,
+    pub(crate) limits: Arc<Limits>,
+}
+
+/// The messages that a batch changes. Each is written once, at the end of the batch.
+#[derive(Debug, Default)]
+pub(super) struct ChangedMessages {
+    messages: HashMap<i64, ChangedMessage>,
+    entries: Vec<NewEntry>,
+}
+
+#[derive(Debug)]
+struct ChangedMessage {
+    room: RoomName,
+    seq: u64,
+    author: UserKey,
+    connection: Option<u64>,
+    at: u64,
+    message: NewMessage,
+    changes: Option<MessageChanges>,
+    /// The reactions that the batch has added.
+    placed: u64,
+    /// The entry of the batch that has the reactions.
+    reactions: Option<u64>,
+    /// `true` if the batch has changed it.
+    is_altered: bool,
+}
+
+/// An entry that the batch has made.
+#[derive(Debug)]
+struct NewEntry {
+    room: RoomName,
+    entry: ChangeEntry,
+    /// The id of the message.
+    target: i64,
+    /// The entries that a deletion has erased.
+    erased: Vec<ChangeEntry>,
+}
+
+type Altered = HashMap<(RoomName, u64), AlteredEntry>;
+
+impl AppendBatch<'_> {
+    /// Changes a message, if it exists and the user has the right to do so.
+    pub(crate) fn change(&mut self, prepared: &PreparedChange) -> rusqlite::Result<Outcome> {
+        let PreparedChange { room, change, key, limits } = prepared;
+        if kind_column(change.change.kind()) == 0 {
+            return Ok(Outcome::Refused(ChangeError::Unsupported));
+        }
+        let Some(mut row) = self.row(room)? else { return Ok(Outcome::Refused(ChangeError::NoMessage)) };
+        let slot = match self.slot(row, &change.user, key.as_ref())? {
+            Ok(slot) => slot,
+            Err(outcome) => return Ok(outcome),
+        };
+        let id = message_id(row.id, change.target);
+        let target = match self.changed.messages.remove(&id) {
+            Some(target) => Some(target),
+            None if change.target > row.head => None,
+            None => read_target(self.transaction, room, id)?,
+        };
+        let Some(mut target) = target else { return Ok(Outcome::Refused(ChangeError::NoMessage)) };
+        let at = self.next_time(room, row)?;
+        let outcome = match target.judge(self.transaction, id, change, at, limits)? {
+            Err(error) => Outcome::Refused(error),
+            Ok(Verdict::Unchanged) => Outcome::Known(Position { seq: None, at, duplicate: false }),
+            Ok(Verdict::Deleted(seq)) => Outcome::Known(Position { seq: Some(seq), at, duplicate: true }),
+            Ok(_) if self.limits.is_full && change.change.kind() != ChangeKind::Deleted => {
+                refused("the store has reached its disk quota")
+            }
+            Ok(_) if row.head >= LAST_SEQ => refused("the room is full"),
+            Ok(_) => {
+                let joined = target.joined_entry(change);
+                let seq = joined.unwrap_or(row.head + 1);
+                let erased = target.apply(self.transaction, id, change, seq, at)?;
+                if joined.is_none() {
+                    let by = change.user.clone();
+                    let entry = ChangeEntry::new(seq, at, by, change.target, change.change.kind());
+                    self.insert_entry(row, NewEntry { room: room.clone(), entry, target: id, erased })?;
+                    if let Some((slot, key)) = slot {
+                        let id = message_id(row.id, seq);
+                        self.insert_key(&mut row, id, &slot, at, key)?;
+                    }
+                    (row.head, row.last_at) = (seq, Some(at));
+                    row.changes += 1;
+                    self.rooms.insert(room.clone(), row);
+                }
+                Outcome::Changed(Position { seq: Some(seq), at, duplicate: false })
+            }
+        };
+        self.changed.messages.insert(id, target);
+        Ok(outcome)
+    }
+
+    fn insert_entry(&mut self, row: RoomRow, new: NewEntry) -> rusqlite::Result<()> {
+        let ChangeEntry { seq, at, kind, .. } = new.entry;
+        let text = ChangeRecord::encode(&new.entry);
+        let sum = checksum(&new.room, seq, &text);
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO changes (id, at, kind, target, sum, entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute((message_id(row.id, seq), at, kind_column(kind), new.target, sum, &text))?;
+        self.bytes += text.len();
+        self.changed.entries.push(new);
+        Ok(())
+    }
+
+    /// Writes the changed messages. Returns them and the new entries, and `true` if a message was deleted.
+    pub(super) fn finish_changes(&mut self) -> rusqlite::Result<(Altered, bool)> {
+        let ChangedMessages { messages, entries } = std::mem::take(&mut self.changed);
+        let mut altered = Altered::new();
+        let mut has_erased = false;
+        for (id, message) in messages.iter().filter(|(_, message)| message.is_altered) {
+            let stored = message.write(self.transaction, *id)?;
+            altered.insert((message.room.clone(), message.seq), AlteredEntry { stored, erased: Vec::new() });
+        }
+        for NewEntry { room, entry, target, erased } in &entries {
+            let message = messages.get(target);
+            let state = message.and_then(|message| Some((message.changes.as_ref()?, &*message.message.body)));
+            let stored = entry.encode(room, state);
+            let mut erased: Vec<_> = erased.iter().map(|entry| entry.encode(room, None)).collect();
+            if entry.kind == ChangeKind::Deleted {
+                has_erased = true;
+                let message = altered.get(&(room.clone(), entry.target));
+                erased.extend(message.map(|message| message.stored.clone()));
+                rewrite_neighbours(self.transaction, *target)?;
+            }
+            altered.insert((room.clone(), entry.seq), AlteredEntry { stored, erased });
+        }
+        Ok((altered, has_erased))
+    }
+}
+
+/// Reads a message. Returns `None` if the log does not have it, or if it is damaged.
+fn read_target(
+    transaction: &Transaction<'_>,
+    room: &RoomName,
+    id: i64,
+) -> rusqlite::Result<Option<ChangedMessage>> {
+    let mut statement = transaction.prepare_cached(
+        "SELECT id, sum, frame, edited, reacted, pinned, guest, connection FROM messages WHERE id = ?1",
+    )?;
+    let mut rows = statement.query([id])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let (seq, Some(frame)) = verified_frame(room, row)? else { return Ok(None) };
+    let stored = StoredMessage::new(seq, frame.to_vec());
+    let newest = [row.get(3)?, row.get(4)?, row.get(5)?];
+    let Some(MessageState { message, at, changes }) = MessageState::read(&stored, newest) else {
+        return Ok(None);
+    };
+    // The author of a message of an earlier version is unknown. Only a moderator may change it.
+    let is_guest = row.get::<_, Option<bool>>(6)?.unwrap_or(true);
+    let Ok(author) = serde_json::from_value(json!({ "guest": is_guest, "id": message.user.id() })) else {
+        return Ok(None);
+    };
+    let connection = row.get::<_, Option<i64>>(7)?.map(i64::cast_unsigned);
+    let room = room.clone();
+    let (placed, reactions, is_altered) = Default::default();
+    Ok(Some(ChangedMessage {
+        room,
+        seq,
+        author,
+        connection,
+        at,
+        message,
+        changes,
+        placed,
+        reactions,
+        is_altered,
+    }))
+}
+
+impl ChangedMessage {
+    fn judge(
+        &self,
+        transaction: &Transaction<'_>,
+        id: i64,
+        change: &NewChange,
+        now: u64,
+        limits: &Limits,
+    ) -> rusqlite::Result<Result<Verdict, ChangeError>> {
+        let has_reaction = match &change.change {
+            // A reaction without users is in no row.
+            Change::React { reaction, .. } if self.has_reaction(reaction) => transaction
+                .prepare_cached("SELECT 1 FROM reactions WHERE message = ?1 AND reaction = ?2 AND user = ?3")?
+                .exists((id, reaction, user_column(&change.user.key())))?,
+            _ => false,
+        };
+        let Self { author, connection, at, changes, .. } = self;
+        let target =
+            Target { author, connection: *connection, at: *at, changes: changes.as_ref(), has_reaction };
+        Ok(target.judge(change, now, limits))
+    }
+
+    fn has_reaction(&self, reaction: &str) -> bool {
+        let reactions = self.changes.as_ref().map(|changes| &changes.folded.reactions);
+        reactions.is_some_and(|reactions| reactions.iter().any(|known| known.reaction == reaction))
+    }
+
+    /// Returns the entry of this batch that a reaction joins: all reactions to one message are one entry, unless
+    /// another change came between them.
+    fn joined_entry(&self, change: &NewChange) -> Option<u64> {
+        let rev = self.changes.as_ref()?.folded.rev;
+        self.reactions.filter(|seq| change.change.kind() == ChangeKind::Reactions && *seq == rev)
+    }
+
+    /// Applies a change that is allowed, as the entry `seq`. Returns the entries that a deletion erases.
+    fn apply(
+        &mut self,
+        transaction: &Transaction<'_>,
+        id: i64,
+        change: &NewChange,
+        seq: u64,
+        at: u64,
+    ) -> rusqlite::Result<Vec<ChangeEntry>> {
+        self.is_altered = true;
+        let mut changes = self.changes.take().unwrap_or_default();
+        let mut erased = Vec::new();
+        let by = &change.user;
+        match &change.change {
+            Change::Edit { body } => {
+                let other = Some(by.clone()).filter(|by| by.key() != self.author);
+                changes.edit(seq, Edited::new(at).with_by(other));
+                self.message.body.clone_from(body);
+            }
+            Change::Delete { reason } => {
+                for newest in [ChangeKind::Edited, ChangeKind::Reactions, ChangeKind::Pinned]
+                    .into_iter()
+                    .filter_map(|kind| changes.newest(kind))
+                {
+                    erased.extend(read_entry(transaction, &self.room, id, newest)?);
+                }
+                changes.delete(seq, Deleted::new(at, by.clone(), reason.clone()));
+                self.message.body = RawValue::NULL.to_owned();
+                self.message.key = None;
+                transaction.prepare_cached("DELETE FROM reactions WHERE message = ?1")?.execute([id])?;
+            }
+            Change::React { reaction, on } => {
+                let known =
+                    changes.folded.reactions.iter().find(|known| known.reaction == *reaction).cloned();
+                let state = if *on {
+                    self.placed += 1;
+                    place(transaction, id, (seq, self.placed), reaction, known, by)?
+                } else {
+                    remove(transaction, id, changes.edit, known, by)?
+                };
+                changes.react(seq, reaction, state);
+                self.reactions = Some(seq);
+            }
+            Change::Pin { on } => changes.pin(seq, *on),
+            // `change` has refused it.
+            _ => {}
+        }
+        self.changes = Some(changes);
+        Ok(erased)
+    }
+
+    fn write(&self, transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<StoredMessage> {
+        let changes = self.changes.as_ref();
+        let folded = changes.map(|changes| &changes.folded);
+        let stored = self.message.folded(&self.room, self.seq, self.at, folded);
+        let sum = checksum(&self.room, self.seq, &stored.frame);
+        let newest = [ChangeKind::Edited, ChangeKind::Reactions, ChangeKind::Pinned];
+        let [edited, reacted, pinned] = newest.map(|kind| changes.and_then(|changes| changes.newest(kind)));
+        transaction
+            .prepare_cached(
+                "UPDATE messages SET sum = ?2, frame = ?3, edited = ?4, reacted = ?5, pinned = ?6 WHERE id = ?1",
+            )?
+            .execute((id, sum, &*stored.frame, edited, reacted, pinned))?;
+        Ok(stored)
+    }
+}
+
+/// Adds a reaction of a user who has not placed it. Returns its state.
+fn place(
+    transaction: &Transaction<'_>,
+    id: i64,
+    (seq, nth): (u64, u64),
+    reaction: &str,
+    known: Option<Reaction>,
+    by: &User,
+) -> rusqlite::Result<Option<Reaction>> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO reactions (message, reaction, user, seq, nth, name) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute((id, reaction, user_column(&by.key()), seq, nth, by.name()))?;
+    let mut state = known.unwrap_or_else(|| Reaction::new(reaction, 0, Vec::new()));
+    state.count += 1;
+    if state.users.len() < Reaction::MAX_USERS {
+        state.users.push(by.clone());
+    }
+    Ok(Some(state))
+}
+
+/// Removes a reaction of a user. Returns its state, or `None` if no user has it any more.
+fn remove(
+    transaction: &Transaction<'_>,
+    id: i64,
+    edit: u64,
+    known: Option<Reaction>,
+    by: &User,
+) -> rusqlite::Result<Option<Reaction>> {
+    let Some(mut state) = known else { return Ok(None) };
+    let removed: Option<u64> = transaction
+        .prepare_cached(
+            "DELETE FROM reactions WHERE message = ?1 AND reaction = ?2 AND user = ?3 RETURNING seq",
+        )?
+        .query_row((id, &state.reaction, user_column(&by.key())), |row| row.get(0))
+        .optional()?;
+    let Some(placed) = removed else { return Ok(Some(state)) };
+    state.count = state.count.saturating_sub(1);
+    if placed < edit {
+        state.stale = state.stale.saturating_sub(1);
+    }
+    if state.users.iter().any(|user| user.id() == by.id()) {
+        state.users = first_users(transaction, id, &state.reaction)?;
+    }
+    Ok(Some(state).filter(|state| state.count > 0))
+}
+
+fn first_users(transaction: &Transaction<'_>, id: i64, reaction: &str) -> rusqlite::Result<Vec<User>> {
+    let mut statement = transaction.prepare_cached(
+        "SELECT user, name FROM reactions WHERE message = ?1 AND reaction = ?2 ORDER BY seq, nth LIMIT ?3",
+    )?;
+    let rows = statement.query_map((id, reaction, Reaction::MAX_USERS), |row| {
+        let user: Vec<u8> = row.get(0)?;
+        let user_id = String::from_utf8_lossy(user.get(1..).unwrap_or_default()).into_owned();
+        Ok(serde_json::from_value::<User>(json!({ "id": user_id, "name": row.get::<_, String>(1)? })))
+    })?;
+    // A damaged row is left out.
+    rows.filter_map(|user| user.map(Result::ok).transpose()).collect()
+}
+
+/// Reads a change of the room of a message.
+fn read_entry(
+    transaction: &Transaction<'_>,
+    room: &RoomName,
+    target: i64,
+    seq: u64,
+) -> rusqlite::Result<Option<ChangeEntry>> {
+    let mut statement =
+        transaction.prepare_cached("SELECT id, sum, entry FROM changes WHERE id = (?1 & ~?2) | ?3")?;
+    let mut rows = statement.query((target, LAST_SEQ, seq))?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let (seq, text) = verified_frame(room, row)?;
+    Ok(text.and_then(|text| ChangeRecord::decode(seq, text)))
+}
