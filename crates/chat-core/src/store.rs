@@ -128,15 +128,15 @@ pub enum Health {
 ///   append, and stores nothing. With another body it is a conflict. Bodies are compared byte by byte.
 /// - **Bodies.** A body is delivered byte for byte as it was sent. [`NewMessage::into_stored`] makes the frame, which
 ///   is sent as the log returns it and not read again.
-/// - **Changes.** [`change`](Self::change), where a log supports it, asks [`Target::judge`](crate::Target::judge) at the
-///   place where the entry is stored, and makes the entry and the new form of the message visible together.
+/// - **Changes.** [`change`](Self::change), where a log supports it, asks [`Target::judge`](crate::Target::judge) at
+///   the place where the entry is stored, and makes the entry and the new form of the message visible together.
 ///   [`ChangeEntry::encode`](crate::ChangeEntry::encode) and [`NewMessage::folded`] make the frames. A deletion erases
 ///   the body and all earlier bodies wherever the log keeps them, and reports [`CommitSink::erase`] before its answer.
 ///   `judge` and `MessageChanges` hold all rules, so that all logs have the same.
 /// - **Pages.** [`read`](Self::read) returns entries, oldest first, of
-///   [`WireLimits::max_batch_bytes`](crate::WireLimits::max_batch_bytes) at most, or a single longer one. An entry
-///   that the log has lost is left out. A page is empty only if there is nothing more in that direction. [`Range::Entries`] has all entries without
-///   holes; the other ranges have messages, each in its present form.
+///   [`WireLimits::max_batch_bytes`](crate::WireLimits::max_batch_bytes) at most, or a single longer one. An entry that
+///   the log has lost is left out. A page is empty only if there is nothing more in that direction. [`Range::Entries`]
+///   has all entries without holes; the other ranges have messages, each in its present form.
 /// - **Retention.** Old entries may be removed, the oldest first. The newest
 ///   [`RoomLimits::log_messages`](crate::RoomLimits::log_messages) stay, as long as they have fewer than
 ///   [`RoomLimits::log_bytes`](crate::RoomLimits::log_bytes), unless the operator of the log has decided otherwise.

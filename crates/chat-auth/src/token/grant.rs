@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chat_core::{Identity, IdentityLimits, InvalidUser, Rate};
+use chat_core::{Identity, IdentityLimits, InvalidUser, Rate, Role};
 use serde::Deserialize;
 
-use super::rights::{InvalidPattern, Rights, Role};
+use super::rights::{InvalidPattern, Rights};
 use crate::user;
 
 /// The user, the rights and the limits that credentials give, as a login service sends them in JSON.

@@ -48,7 +48,7 @@ pub struct NewChange {
     pub key: Option<String>,
 }
 
-/// What a [`NewChange`] does to its message.
+/// The effect of a [`NewChange`] on its message.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Change {
