@@ -290,7 +290,8 @@ pub enum Commit<'a> {
     Erased {
         /// The epoch of the entries.
         epoch: &'a str,
-        /// The message that was deleted, and all changes of it that the log still has.
+        /// The message that was deleted, and its changes among the newest
+        /// [`RoomLimits::tail_events`](crate::RoomLimits::tail_events) entries, which a room may still hold.
         entries: &'a [StoredMessage],
     },
     /// All entries up to `head` are committed, although they may not have been reported.

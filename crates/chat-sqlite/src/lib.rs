@@ -87,16 +87,17 @@
 //! is erased by a merge of all its parts, in steps, which rests for 20 times its duration, at most 10 minutes. A store
 //! that an earlier version has written contains copies from its time until it is [compacted](SqliteStore::compact).
 //!
-//! **Keys.** The store contains digests of keys, not their texts. The age of a key is the time for which the store has been open since then, so no clock can make it too
-//! old. A user who has [`Options::max_keys_per_user`] keys in a room is refused further ones until the oldest expires.
+//! **Keys.** The store contains digests of keys, not their texts. The age of a key is the time for which the store has
+//! been open since then, so no clock can make it too old. A user who has [`Options::max_keys_per_user`] keys in a room
+//! is refused further ones until the oldest expires.
 //!
-//! **Retention.** A message is deleted with its reactions. A room that keeps a number of messages also keeps the changes
-//! among them, at most four for each message. A sweep visits the rooms between two batches and deletes at most 256 rows of a room in each step. The
-//! age of a message is computed from the system clock or from the time of the store, whichever is earlier. The time of
-//! the store is the newest time that it has seen, plus the time that has elapsed since. If the system clock differs
-//! from it by more than 24 h, no message expires by its age until the clock is set or has run evenly for 12 h. A room
-//! without messages and keys is deleted after the key window. If it is created again, it continues above all positions
-//! of deleted rooms, so its epoch uses no `seq` twice.
+//! **Retention.** A message is deleted with its reactions. A room that keeps a number of messages also keeps the
+//! changes among them, at most four for each message. A sweep visits the rooms between two batches and deletes at most
+//! 256 rows of a room in each step. The age of a message is computed from the system clock or from the time of the
+//! store, whichever is earlier. The time of the store is the newest time that it has seen, plus the time that has
+//! elapsed since. If the system clock differs from it by more than 24 h, no message expires by its age until the clock
+//! is set or has run evenly for 12 h. A room without messages and keys is deleted after the key window. If it is
+//! created again, it continues above all positions of deleted rooms, so its epoch uses no `seq` twice.
 //!
 //! **Search.** The index contains each sequence of three characters within a word, so that a part of a word is found
 //! in every script. A query is split in the same way into quoted terms, so no input of a user is query syntax. A

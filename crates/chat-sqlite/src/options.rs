@@ -53,8 +53,8 @@ pub struct Options {
     pub durability: Durability,
     /// Age at which a message is deleted. Default `None`: messages do not expire.
     pub retain_age: Option<Duration>,
-    /// Newest messages that a room keeps, with their changes. Until the next sweep a room may have more. A room with more
-    /// than four changes for each of these messages keeps fewer. Default `None`: all.
+    /// Newest messages that a room keeps, with their changes. Until the next sweep a room may have more. A room with
+    /// more than four changes for each of these messages keeps fewer. Default `None`: all.
     pub retain_messages: Option<u64>,
     /// Time between two sweeps that delete expired messages and keys. Default 60 s.
     pub sweep_interval: Duration,

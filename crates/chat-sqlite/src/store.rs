@@ -165,8 +165,8 @@ impl SqliteStore {
 
     /// Writes the messages of a room to `to`, oldest first, each as the JSON of its event on one line.
     ///
-    /// A message is written in its present form: with its newest body and its reactions, and without a body and a key if
-    /// it was deleted. The changes that led to this form are not written.
+    /// A message is written in its present form: with its newest body and its reactions, and without a body and a key
+    /// if it was deleted. The changes that led to this form are not written.
     ///
     /// A process may use the store at the same time. A room without messages writes nothing.
     ///

@@ -91,7 +91,8 @@ impl AppendBatch<'_> {
             Ok(_) => {
                 let joined = target.joined_entry(change);
                 let seq = joined.unwrap_or(row.head + 1);
-                let erased = target.apply(self.transaction, id, change, seq, at)?;
+                let tail = limits.rooms.tail_events as u64;
+                let erased = target.apply(self.transaction, id, change, (seq, at), tail)?;
                 if joined.is_none() {
                     let by = change.user.clone();
                     let entry = ChangeEntry::new(seq, at, by, change.target, change.change.kind());
@@ -224,14 +225,15 @@ impl ChangedMessage {
         self.reactions.filter(|seq| change.change.kind() == ChangeKind::Reactions && *seq == rev)
     }
 
-    /// Applies a change that is allowed, as the entry `seq`. Returns the entries that a deletion erases.
+    /// Applies a change that is allowed, as the entry `seq`. Returns the changes that a deletion erases, of the newest
+    /// `tail` entries of the room.
     fn apply(
         &mut self,
         transaction: &Transaction<'_>,
         id: i64,
         change: &NewChange,
-        seq: u64,
-        at: u64,
+        (seq, at): (u64, u64),
+        tail: u64,
     ) -> rusqlite::Result<Vec<ChangeEntry>> {
         self.is_altered = true;
         let mut changes = self.changes.take().unwrap_or_default();
@@ -244,12 +246,8 @@ impl ChangedMessage {
                 self.message.body.clone_from(body);
             }
             Change::Delete { reason } => {
-                for newest in [ChangeKind::Edited, ChangeKind::Reactions, ChangeKind::Pinned]
-                    .into_iter()
-                    .filter_map(|kind| changes.newest(kind))
-                {
-                    erased.extend(read_entry(transaction, &self.room, id, newest)?);
-                }
+                // A room may hold each of its newest entries as it was published.
+                erased = read_changes_of(transaction, &self.room, id, seq.saturating_sub(tail))?;
                 changes.delete(seq, Deleted::new(at, by.clone(), reason.clone()));
                 self.message.body = RawValue::NULL.to_owned();
                 self.message.key = None;
@@ -352,17 +350,22 @@ fn first_users(transaction: &Transaction<'_>, id: i64, reaction: &str) -> rusqli
     rows.filter_map(|user| user.map(Result::ok).transpose()).collect()
 }
 
-/// Reads a change of the room of a message.
-fn read_entry(
+/// Reads the changes of a message whose `seq` is at least `from`. A damaged one is left out.
+fn read_changes_of(
     transaction: &Transaction<'_>,
     room: &RoomName,
     target: i64,
-    seq: u64,
-) -> rusqlite::Result<Option<ChangeEntry>> {
-    let mut statement =
-        transaction.prepare_cached("SELECT id, sum, entry FROM changes WHERE id = (?1 & ~?2) | ?3")?;
-    let mut rows = statement.query((target, LAST_SEQ, seq))?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let (seq, text) = verified_frame(room, row)?;
-    Ok(text.and_then(|text| ChangeRecord::decode(seq, text)))
+    from: u64,
+) -> rusqlite::Result<Vec<ChangeEntry>> {
+    let mut statement = transaction.prepare_cached(
+        "SELECT id, sum, entry FROM changes
+         WHERE id BETWEEN max(?1, (?1 & ~?2) | ?3) AND (?1 | ?2) AND target = ?1",
+    )?;
+    let mut rows = statement.query((target, LAST_SEQ, from))?;
+    let mut changes = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (seq, text) = verified_frame(room, row)?;
+        changes.extend(text.and_then(|text| ChangeRecord::decode(seq, text)));
+    }
+    Ok(changes)
 }
