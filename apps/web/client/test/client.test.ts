@@ -248,15 +248,33 @@ withServer("refused commands are rejected promises with a code", async (_, open)
   assert.deepEqual([bad.state.status, bad.state.pending[0]?.state], ["refused", "failed"]);
   const room = chat.join("lobby");
   const { seq } = await room.send("x");
-  for (const refused of [room.edit(seq, "y"), room.delete(seq), room.react(seq, "👍"), room.pin(seq)]) {
-    await assert.rejects(refused, (error) => error instanceof ChatError && error.code === "unknown_type");
-  }
+  await assert.rejects(room.pin(seq), (error) => error instanceof ChatError && error.code === "forbidden");
+  await assert.rejects(room.edit(seq + 1, "y"), { code: "no_message" });
   await assert.rejects(room.send("x".repeat(20_000)), { code: "too_long" });
   await assert.rejects(room.send(" "), { code: "empty_body" });
   assert.deepEqual(room.state.pending.map(({ state }) => state), ["failed", "failed"]);
   for (const { key } of room.state.pending) room.discard(key);
   assert.equal(room.state.pending.length, 0);
   assert.equal(chat.status, "online");
+});
+
+withServer("a message is changed for its author and for others", async (_, open) => {
+  const ann = open("Ann").join("lobby");
+  const bo = open("Bo").join("lobby");
+  await until(bo, ({ status }) => status === "live");
+  const { seq } = await ann.send("helo");
+  await ann.edit(seq, "hello");
+  await bo.react(seq, "👍");
+  for (const room of [ann, bo]) {
+    const { messages } = await until(room, ({ messages }) => messages[0]?.reactions !== undefined);
+    assert.deepEqual([texts(room.state), messages[0]?.reactions?.[0]?.users[0]?.name], [["hello"], "Bo"]);
+  }
+  await assert.rejects(bo.edit(seq, "mine"), { code: "forbidden" });
+  await ann.delete(seq, "a mistake");
+  const { messages } = await until(bo, ({ messages }) => messages[0]?.deleted !== undefined);
+  assert.deepEqual([messages[0]?.body, messages[0]?.deleted?.reason], [undefined, "a mistake"]);
+  const fresh = await bo.history();
+  assert.deepEqual(fresh.messages, messages);
 });
 
 withServer("a failed message is sent again with its key", async (server, open) => {

@@ -1,4 +1,6 @@
+import { ChatError } from "@chat-core/client";
 import { Cell } from "./store.ts";
+import type { Texts } from "./texts.ts";
 
 /** A short text that the page shows for a moment and that screen readers announce. */
 export const notice = new Cell<string>("");
@@ -8,3 +10,9 @@ notice.subscribe((text) => {
   clearTimeout(timer);
   if (text !== "") timer = setTimeout(() => notice.set(""), 4000);
 });
+
+/** Returns a handler that shows why the server has refused a change. */
+export const showRefusal =
+  (t: Texts) =>
+  (error: unknown): void =>
+    notice.set(t.refusal(error instanceof ChatError ? error.code : "unreachable"));

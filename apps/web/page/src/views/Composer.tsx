@@ -2,6 +2,7 @@ import type { Message, Room } from "@chat-core/client";
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { bytes } from "../model/format.ts";
+import { showRefusal } from "../model/notice.ts";
 import { tab, text as storedText } from "../model/memory.ts";
 import { useTexts } from "../ui/context.ts";
 import { Icon, IconButton } from "../ui/icons.tsx";
@@ -59,7 +60,7 @@ export function Composer({ room, maxBytes, mode, isOffline, onDone, onLeaveUp }:
     const body = text.trimEnd();
     // A failure stays visible at the message, with a button to try again.
     const ignore = () => undefined;
-    if (edited !== undefined) room.edit(edited.seq, body).catch(ignore);
+    if (edited !== undefined) room.edit(edited.seq, body).catch(showRefusal(t));
     else {
       room.send(body, replied === undefined ? {} : { reply_to: replied.seq }).catch(ignore);
       room.typing(false);

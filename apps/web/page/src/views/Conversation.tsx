@@ -3,7 +3,8 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { address, place } from "../model/place.ts";
 import { panel, toggle } from "../model/panel.ts";
-import { notice } from "../model/notice.ts";
+import { notice, showRefusal } from "../model/notice.ts";
+import type { Texts } from "../model/texts.ts";
 import { useSession, useTexts } from "../ui/context.ts";
 import { useSource } from "../ui/hooks.ts";
 import { Avatar } from "../ui/Avatar.tsx";
@@ -50,7 +51,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
     if (target !== undefined) list.current?.goTo(target);
   }, [target]);
 
-  const actions = useMemo(() => actionsOf(room, state.may, setMode, list, t.linkCopied), [room, state.may, t]);
+  const actions = useMemo(() => actionsOf(room, state.may, setMode, list, t), [room, state.may, t]);
   return (
     <div class="conversation">
       <main class="main">
@@ -149,28 +150,31 @@ function copy(text: string, done: string): void {
   else void navigator.clipboard.writeText(text).then(() => notice.set(done));
 }
 
+/** What everybody may do, if the server does not say what this user may do. */
+const EVERYBODY = ["edit", "delete", "react"];
+
 function actionsOf(
   room: Room,
-  may: readonly string[] | undefined,
+  may: readonly string[] = EVERYBODY,
   setMode: (mode: Mode) => void,
   list: { readonly current: ListHandle | null },
-  copied: string,
+  t: Texts,
 ): Actions {
+  // The message itself shows that sending it has failed.
   const ignore = () => undefined;
+  const show = showRefusal(t);
   const offered = new Set(may);
   return {
-    copyLink: ({ seq }: Message) => copy(address(room.name, seq), copied),
+    copyLink: ({ seq }: Message) => copy(address(room.name, seq), t.linkCopied),
     retry: (key) => void room.retry(key).catch(ignore),
     discard: (key) => room.discard(key),
     goTo: (seq) => list.current?.goTo(seq),
-    ...(offered.has("edit") && {
-      reply: (message: Message) => setMode({ reply: message }),
-      edit: (message: Message) => setMode({ edit: message }),
-    }),
-    ...(offered.has("delete") && { remove: ({ seq }: Message) => void room.delete(seq).catch(ignore) }),
+    ...(offered.has("reply") && { reply: (message: Message) => setMode({ reply: message }) }),
+    ...(offered.has("edit") && { edit: (message: Message) => setMode({ edit: message }) }),
+    ...(offered.has("delete") && { remove: ({ seq }: Message) => void room.delete(seq).catch(show) }),
     ...(offered.has("react") && {
-      react: ({ seq }: Message, reaction: string, on: boolean) => void room.react(seq, reaction, on).catch(ignore),
+      react: ({ seq }: Message, reaction: string, on: boolean) => void room.react(seq, reaction, on).catch(show),
     }),
-    ...(offered.has("pin") && { pin: ({ seq }: Message, on: boolean) => void room.pin(seq, on).catch(ignore) }),
+    ...(offered.has("pin") && { pin: ({ seq }: Message, on: boolean) => void room.pin(seq, on).catch(show) }),
   };
 }
