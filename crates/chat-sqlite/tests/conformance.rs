@@ -18,7 +18,8 @@ fn main() -> ExitCode {
         "the options of a store decide its retention, not `log_messages`: tests/store/retention.rs";
     certify([Mechanism::new(target)
         .deviation("resume::a_history_ends_at_the_oldest_message", retention)
-        .deviation("resume::a_gap_is_announced", retention)])
+        .deviation("resume::a_gap_is_announced", retention)
+        .deviation("folding::a_removed_message_is_in_no_later_entry", retention)])
 }
 
 async fn serve(server: Mounted) {

@@ -73,6 +73,8 @@ async fn a_disk_that_is_full_at_any_write_loses_no_message() {
             Err(_) => refused += 1,
         }
         fs::remove_file(&ballast).expect("removed");
+        // The file system gives freed blocks away only after it has committed its journal.
+        fs::File::open(disk.path()).and_then(|root| root.sync_all()).expect("synced");
         let store =
             SqliteStore::open(&dir, Options::default()).unwrap_or_else(|error| panic!("{free}: {error}"));
         let lobby = room(&store, "lobby");
