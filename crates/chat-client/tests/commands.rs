@@ -151,7 +151,7 @@ async fn a_failed_connection_returns_its_reason() {
     assert!(refused(400)(&error), "{error}");
     let error = Client::connect(&format!("ws://{}/nowhere", server.address)).await.unwrap_err();
     assert!(refused(404)(&error) && !error.is_temporary(), "{error}");
-    for address in ["", "ws://", "http://127.0.0.1/", "wss://127.0.0.1/ws", "ws://127.0.0.1:70000/ws"] {
+    for address in ["", "ws://", "http://127.0.0.1/", "ws://127.0.0.1:70000/ws"] {
         let error = Client::connect(address).await.unwrap_err();
         assert!(matches!(error, ConnectError::Address(_)), "{address}: {error}");
     }

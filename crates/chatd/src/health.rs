@@ -46,9 +46,19 @@ fn unhealthy(problem: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Asks the server at each address of its name, as the server tries them, until one answers.
 async fn status(config: &Config) -> io::Result<u16> {
-    let missing = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    let address = reachable(lookup_host(&config.listen).await?.next().ok_or_else(missing)?);
+    let mut answer = Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    for address in lookup_host(&config.listen).await? {
+        answer = status_at(config, reachable(address)).await;
+        if answer.is_ok() {
+            break;
+        }
+    }
+    answer
+}
+
+async fn status_at(config: &Config, address: SocketAddr) -> io::Result<u16> {
     let mut stream = TcpStream::connect(address).await?;
     if config.proxy_protocol && config.trusted_proxies().contains(address.ip()) {
         stream.write_all(b"PROXY UNKNOWN\r\n").await?;

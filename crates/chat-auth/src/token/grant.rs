@@ -87,9 +87,9 @@ impl TryFrom<Grant> for Identity {
 }
 
 impl Rights {
-    /// Returns these rights as a check of a host. `None` without a claim about rooms, because then only the host
-    /// decides.
+    /// Returns these rights as a check of a host. `None` without a claim about rooms or an administrator, because then
+    /// only the host decides.
     pub(super) fn restricting(self) -> Option<Arc<dyn chat_core::Authorize>> {
-        self.rooms().is_some().then(|| Arc::new(self) as Arc<dyn chat_core::Authorize>)
+        (self.is_admin() || self.rooms().is_some()).then(|| Arc::new(self) as Arc<dyn chat_core::Authorize>)
     }
 }

@@ -117,8 +117,8 @@ impl RoomCursor {
         delivery
     }
 
-    /// Handles a `gap` up to `to`. Returns the first missing entry, or `None` if this consumer misses nothing.
-    pub(crate) fn handle_gap(&mut self, epoch: &str, to: u64) -> Option<u64> {
+    /// Handles a `gap`. Returns the first missing entry, or `None` if this consumer misses nothing.
+    pub(crate) fn handle_gap(&mut self, epoch: &str, from: u64, to: u64) -> Option<u64> {
         if !matches!(self.phase, Phase::Live | Phase::Starting) {
             return None;
         }
@@ -126,10 +126,11 @@ impl RoomCursor {
             self.epoch = Arc::from(epoch);
             (self.seq, self.hole_asked) = (0, None);
         }
-        if to <= self.seq {
+        // Among the newest messages that were asked for, the first entry sets the position, and so does a `gap`.
+        let from = if self.phase == Phase::Starting { from } else { self.seq + 1 };
+        if to < from {
             return None;
         }
-        let from = self.seq + 1;
         self.seq = to;
         self.phase = Phase::Live;
         Some(from)
@@ -197,6 +198,12 @@ mod tests {
     }
 
     #[test]
+    fn a_gap_before_the_first_of_the_newest_entries_is_reported() {
+        let mut cursor = RoomCursor::new(None, &joined("e", 9, 1, true), &JoinFrom::Last(3));
+        assert_eq!((cursor.handle_gap("e", 2, 4), cursor.handle_entry(5)), (Some(2), Delivery::Deliver));
+    }
+
+    #[test]
     fn a_hole_is_requested_once_and_then_reported() {
         let mut cursor = live(5);
         assert_eq!((cursor.handle_entry(8), cursor.phase), (Delivery::Drop, Phase::Behind));
@@ -213,11 +220,11 @@ mod tests {
     #[test]
     fn a_gap_moves_the_cursor_and_names_the_missing_entries() {
         let mut cursor = live(5);
-        assert_eq!(cursor.handle_gap("e", 5), None);
-        assert_eq!((cursor.handle_gap("e", 9), cursor.handle_entry(10)), (Some(6), Delivery::Deliver));
-        assert_eq!((cursor.handle_gap("f", 2), cursor.handle_entry(3)), (Some(1), Delivery::Deliver));
+        assert_eq!(cursor.handle_gap("e", 3, 5), None);
+        assert_eq!((cursor.handle_gap("e", 6, 9), cursor.handle_entry(10)), (Some(6), Delivery::Deliver));
+        assert_eq!((cursor.handle_gap("f", 1, 2), cursor.handle_entry(3)), (Some(1), Delivery::Deliver));
         cursor.fall_behind();
-        assert_eq!(cursor.handle_gap("f", 9), None, "the resume repeats it");
+        assert_eq!(cursor.handle_gap("f", 4, 9), None, "the resume repeats it");
     }
 
     #[test]

@@ -44,12 +44,12 @@ impl State {
             return Ok(());
         }
         match event {
-            WireEvent::Gap { room, epoch, to, .. } => {
+            WireEvent::Gap { room, epoch, from, to, .. } => {
                 let Some(cursor) = self.cursors.get_mut(&room) else { return Ok(()) };
                 if !has_capacity {
                     cursor.fall_behind();
                     self.lagging = true;
-                } else if let Some(from) = cursor.handle_gap(&epoch, to) {
+                } else if let Some(from) = cursor.handle_gap(&epoch, from, to) {
                     events.push(gap(cursor, from, to));
                 }
             }
