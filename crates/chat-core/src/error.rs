@@ -51,6 +51,9 @@ pub enum PostError {
     /// The key was used before, for another message.
     #[error("the key was used for another message")]
     KeyConflict,
+    /// A text of the change is too long or has characters that the protocol does not allow.
+    #[error("a text of the change is too long or has characters that the protocol does not allow")]
+    InvalidChange,
     /// The log did not store the change.
     #[error(transparent)]
     Change(ChangeError),

@@ -157,6 +157,9 @@ async fn the_host_changes_messages_itself() {
     let forbidden = chat.change(&lobby(), edit(r#"{"text":"ho"}"#)).await;
     assert!(matches!(forbidden, Err(PostError::Change(_))), "{forbidden:?}");
     assert!(matches!(chat.change(&lobby(), edit(r#"{"text":" "}"#)).await, Err(PostError::Body(_))));
+    let long = Change::React { reaction: "x".repeat(65), on: true };
+    let invalid = chat.change(&lobby(), NewChange::new(service.clone(), seq, long)).await;
+    assert!(matches!(invalid, Err(PostError::InvalidChange)), "{invalid:?}");
     let delete =
         NewChange::new(service.clone(), seq, Change::Delete { reason: None }).with_role(Role::Moderator);
     assert_eq!(chat.change(&lobby(), delete).await.expect("a deletion").seq, Some(2));

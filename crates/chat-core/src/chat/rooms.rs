@@ -126,7 +126,8 @@ impl Chat {
     ///
     /// # Errors
     ///
-    /// [`PostError::Body`] if the new body does not pass its check, and [`PostError::Change`].
+    /// [`PostError::Body`] if the new body does not pass its check, [`PostError::InvalidKey`],
+    /// [`PostError::InvalidChange`], and [`PostError::Change`].
     ///
     /// # Panics
     ///
@@ -134,6 +135,12 @@ impl Chat {
     pub async fn change(&self, room: &RoomName, change: NewChange) -> Result<ChangeReceipt, PostError> {
         if let Change::Edit { body } = &change.change {
             (self.rooms().check_body)(body, self.limits())?;
+        }
+        if change.key.as_ref().is_some_and(|key| !self.limits().wire.allows_key(key)) {
+            return Err(PostError::InvalidKey);
+        }
+        if !change.change.is_valid(self.limits()) {
+            return Err(PostError::InvalidChange);
         }
         let room = self.open(room).await?;
         Ok(room::change(&room, change, self.rooms()).await?)

@@ -52,7 +52,9 @@ pub(crate) async fn change(
             answer => Ok(answer),
         }
     };
+    let started = Instant::now();
     let receipt = within(rooms, changed).await??;
+    metrics::histogram!("chat_append_seconds").record(started.elapsed());
     if let Some(seq) = receipt.seq {
         room.note_committed(&receipt.epoch, seq);
     }

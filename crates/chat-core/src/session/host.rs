@@ -21,6 +21,9 @@ use crate::{
     NewMessage, Range, Role, RoomName, Search, SearchError, Unavailable, User,
 };
 
+/// Entries that a join with `last` replays, if there are many changes among them.
+const MAX_LAST_ENTRIES: u64 = 1_000;
+
 /// The rooms and the host's code, for one operation of a user.
 pub(super) struct Host {
     rooms: Arc<Rooms>,
@@ -69,6 +72,7 @@ impl Host {
             None => self.rooms.open(&name).await?,
         };
         let bounds = room.bounds(&self.rooms).await?;
+        let is_resume = matches!(from, JoinFrom::After { .. });
         let from = match from {
             JoinFrom::Last(count) if bounds.has_changes => {
                 let after = self.before_newest(&room, &bounds, count).await?;
@@ -76,10 +80,11 @@ impl Host {
             }
             from => from,
         };
-        Ok(Done::Bounds(room, from, bounds))
+        Ok(Done::Bounds(room, from, bounds, is_resume))
     }
 
-    /// Returns the position before the newest `count` messages of a log in which positions do not count messages.
+    /// Returns the position before the newest `count` messages of a log in which positions do not count messages. The
+    /// position has at most [`MAX_LAST_ENTRIES`] entries after it.
     async fn before_newest(
         &self,
         room: &LiveRoom,
@@ -87,14 +92,15 @@ impl Host {
         mut count: u64,
     ) -> Result<u64, Unavailable> {
         let mut after = bounds.head;
-        while count > 0 {
+        let least = bounds.head.saturating_sub(MAX_LAST_ENTRIES);
+        while count > 0 && after > least {
             let limit = usize::try_from(count).unwrap_or(usize::MAX);
             let page = within(&self.rooms, room.log().read(Range::before(after + 1, limit))).await?;
             let Some(oldest) = page.messages.first().filter(|_| page.epoch == bounds.epoch) else { break };
             after = oldest.seq.saturating_sub(1);
             count = if page.more { count.saturating_sub(page.messages.len() as u64) } else { 0 };
         }
-        Ok(after)
+        Ok(after.max(least))
     }
 
     /// Changes a message.
@@ -108,7 +114,10 @@ impl Host {
             (self.rooms.check_body)(body, &self.rooms.limits).map_err(ErrorCode::from)?;
         }
         self.may(&name, Action::Change { target: new.target, change: &new.change }).await?;
-        new.role = self.role(&name).await?;
+        // The role decides about nothing else.
+        if let Change::Delete { .. } | Change::Pin { .. } = new.change {
+            new.role = self.role(&name).await?;
+        }
         new.connection = self.connection;
         Ok(Done::Outcome(Outcome::Changed(change(&room, new, &self.rooms).await?)))
     }

@@ -44,8 +44,8 @@ pub(super) enum Kind {
 /// The result of an operation that had to wait.
 pub(super) enum Done {
     Outcome(Outcome<Membership>),
-    /// The room may be joined.
-    Bounds(Arc<LiveRoom>, JoinFrom, LogBounds),
+    /// The room may be joined. True if the client asked for a position.
+    Bounds(Arc<LiveRoom>, JoinFrom, LogBounds, bool),
     /// The host allows the message.
     Allowed(Arc<LiveRoom>, NewMessage),
 }
@@ -101,7 +101,7 @@ impl<C: Connection> Driver<'_, C> {
         }
         self.take_events();
         Poll::Ready(match done {
-            Done::Bounds(room, from, bounds) => self.enter(room, bounds, &from),
+            Done::Bounds(room, from, bounds, is_resume) => self.enter(room, bounds, &from, is_resume),
             done => done.into_outcome(),
         })
     }
@@ -230,10 +230,10 @@ impl<C: Connection> Driver<'_, C> {
         self.in_flight.push(InFlight { work: Work::answered(outcome), sent_to: None, is_submitted: false });
     }
 
-    fn count_join(&self, from: &JoinFrom, joined: &Joined) {
+    fn count_join(&self, is_resume: bool, joined: &Joined) {
         let counters = &self.ticket.rooms.counters;
         counters.join();
-        if let JoinFrom::After { .. } = from {
+        if is_resume {
             let (recovered, has_missed) =
                 (joined.resumption.recovered, joined.resumption.after < joined.bounds.head);
             counters.resume(|resumes| match (recovered, has_missed) {
@@ -244,13 +244,19 @@ impl<C: Connection> Driver<'_, C> {
         }
     }
 
-    fn enter(&mut self, room: Arc<LiveRoom>, bounds: LogBounds, from: &JoinFrom) -> Outcome<Membership> {
+    fn enter(
+        &mut self,
+        room: Arc<LiveRoom>,
+        bounds: LogBounds,
+        from: &JoinFrom,
+        is_resume: bool,
+    ) -> Outcome<Membership> {
         let name = room.name().clone();
         if let Some(membership) = self.session.membership_mut(&name) {
             let rejoined = membership.rejoin(bounds, from);
             return match rejoined {
                 Ok(joined) => {
-                    self.count_join(from, &joined);
+                    self.count_join(is_resume, &joined);
                     if *from != JoinFrom::Now {
                         self.forget(&name, false);
                     }
@@ -265,7 +271,7 @@ impl<C: Connection> Driver<'_, C> {
         let rooms = Arc::clone(&self.ticket.rooms);
         match Membership::join(rooms, room, who, inbox, bounds, from) {
             Ok((membership, joined)) => {
-                self.count_join(from, &joined);
+                self.count_join(is_resume, &joined);
                 Outcome::Joined { membership: Some(membership), joined }
             }
             Err(error) => ErrorCode::from(error).into(),

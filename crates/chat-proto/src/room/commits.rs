@@ -96,7 +96,10 @@ impl<W> Room<W> {
         if self.is_epoch(epoch) {
             for StoredMessage { seq, frame } in entries {
                 self.tail.replace(*seq, RoomEvent::entry(frame.clone()));
-                self.early.replace(*seq, frame);
+                // Its report may come later than that of the deletion.
+                if *seq > self.tail.head() {
+                    self.early.erase(*seq, frame.clone());
+                }
             }
         }
     }
@@ -194,6 +197,7 @@ impl<W> Room<W> {
     }
 
     fn push_entry(&mut self, seq: u64, frame: Bytes) {
+        let frame = self.early.present(seq, frame);
         self.tail.push_message(seq, RoomEvent::entry(frame));
         self.has_news = true;
     }

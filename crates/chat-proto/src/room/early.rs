@@ -6,6 +6,8 @@ use bytes::Bytes;
 #[derive(Debug)]
 pub(super) struct Early {
     entries: BTreeMap<u64, Bytes>,
+    /// The present form of entries that a deletion has erased. A report of an earlier form may come late.
+    erased: BTreeMap<u64, Bytes>,
     capacity: usize,
     max_bytes: usize,
     bytes: usize,
@@ -14,7 +16,7 @@ pub(super) struct Early {
 impl Early {
     /// Returns an empty set. [`limit`](Self::limit) leaves at most `capacity` entries of at most `max_bytes`.
     pub(super) fn new(capacity: usize, max_bytes: usize) -> Self {
-        Self { entries: BTreeMap::new(), capacity, max_bytes, bytes: 0 }
+        Self { entries: BTreeMap::new(), erased: BTreeMap::new(), capacity, max_bytes, bytes: 0 }
     }
 
     /// Returns the bytes of the entries.
@@ -23,17 +25,32 @@ impl Early {
     }
 
     pub(super) fn insert(&mut self, seq: u64, frame: Bytes) {
+        let frame = self.erased.get(&seq).cloned().unwrap_or(frame);
         self.bytes += frame.len();
         if let Some(repeated) = self.entries.insert(seq, frame) {
             self.bytes -= repeated.len();
         }
     }
 
-    /// Replaces the frame of an entry, if it is there.
-    pub(super) fn replace(&mut self, seq: u64, frame: &Bytes) {
-        if self.entries.contains_key(&seq) {
-            self.insert(seq, frame.clone());
+    /// Records the present form of an erased entry, for the one that is there and for one that comes. Of more than
+    /// `capacity`, the last ones are not recorded.
+    pub(super) fn erase(&mut self, seq: u64, frame: Bytes) {
+        self.erased.insert(seq, frame.clone());
+        if self.erased.len() > self.capacity {
+            self.erased.pop_last();
         }
+        if self.entries.contains_key(&seq) {
+            self.insert(seq, frame);
+        }
+    }
+
+    /// Returns the form of an entry that members may get, and forgets the erased entries up to it.
+    pub(super) fn present(&mut self, seq: u64, frame: Bytes) -> Bytes {
+        if self.erased.is_empty() {
+            return frame;
+        }
+        let later = self.erased.split_off(&(seq + 1));
+        std::mem::replace(&mut self.erased, later).remove(&seq).unwrap_or(frame)
     }
 
     /// Drops the last entries beyond the limits.
@@ -54,6 +71,7 @@ impl Early {
 
     pub(super) fn clear(&mut self) {
         self.entries.clear();
+        self.erased.clear();
         self.bytes = 0;
     }
 }

@@ -27,6 +27,7 @@ pub use change::{
     Change, ChangeEntry, ChangeError, ChangeKind, ChangeReceipt, Deleted, Edited, Folded, MessageChanges,
     NewChange, Reaction, ReactionSets, Target, Verdict,
 };
+pub(crate) use change::{is_reaction, is_reason};
 pub use commits::{Committed, Hole};
 pub use entry::{AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, StoredMessage, Unavailable};
 pub use event::RoomEvent;

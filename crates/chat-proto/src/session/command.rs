@@ -169,8 +169,7 @@ impl<M> Session<M> {
         room: Option<RoomName>,
     ) -> Vec<Effect> {
         let mut effects = vec![Effect::Reply(Event::error(reference, code, detail, room))];
-        // A failure of the server is not an error of the client.
-        if code == ErrorCode::Unavailable {
+        if !code.is_mistake() {
             return effects;
         }
         self.errors.push_back(now);

@@ -188,6 +188,13 @@ impl ErrorCode {
         }
     }
 
+    /// Returns true if the error counts as a mistake of the client. It does not if the server is at fault, or if another
+    /// user may have changed the message meanwhile.
+    pub(crate) fn is_mistake(self) -> bool {
+        use ErrorCode::{Conflict, Gone, NoMessage, TooManyReactions, Unavailable};
+        !matches!(self, Conflict | Gone | NoMessage | TooManyReactions | Unavailable)
+    }
+
     /// Returns true if the same command may succeed later.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::RateLimited | Self::Unavailable)

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chat_proto::command::JoinFrom;
+use chat_proto::room::{Delivery, Room};
 use chat_proto::{
-    Change, ChangeError, ChangeReceipt, ChangedEntries, Limits, Log, NewChange, NewMessage, Range, Role,
-    StoredMessage, User,
+    Change, ChangeError, ChangeReceipt, ChangedEntries, Limits, Log, LogBounds, NewChange, NewMessage, Page,
+    Range, Role, StoredMessage, User,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
-use crate::{EPOCH, body, draft, log};
+use crate::{EPOCH, body, draft, log, room};
 
 fn user(id: &str) -> User {
     User::new(id, id).expect("a good name")
@@ -107,6 +109,33 @@ fn a_deletion_erases_the_body_the_key_and_all_earlier_changes() {
     let (receipt, stored) = log.append(6, repeated).expect("a repeat");
     assert_eq!((receipt.seq, receipt.duplicate, stored), (1, true, None));
     assert!(message(&log, 1)["body"].is_null());
+}
+
+#[test]
+fn a_deletion_is_told_after_the_log_has_lost_the_message() {
+    let mut log = log(&Limits::default().with(|limits| limits.rooms.log_messages = 2));
+    post(&mut log, "ann", "secret");
+    change(&mut log, delete(1)).expect("a deletion");
+    post(&mut log, "ann", "later");
+    let entries = log.read(Range::entries(0, 9)).messages;
+    assert_eq!((entries[0].seq, json(&entries[0])["what"].as_str()), (2, Some("deleted")));
+}
+
+#[test]
+fn an_erased_entry_that_is_reported_late_has_its_present_form() {
+    let mut room = Room::new(room("lobby"), &Limits::default());
+    let bounds = LogBounds::new(EPOCH, 0);
+    let (mut ann, _) = room.join(1, &user("ann"), (), bounds, &JoinFrom::Now).expect("a member");
+    let stored = |seq: u64, what: &str| StoredMessage::new(seq, format!("{{\"{what}\":{seq}}}"));
+    room.commit(EPOCH, &stored(3, "secret"));
+    room.erase(EPOCH, &[stored(1, "erased"), stored(2, "erased"), stored(3, "erased")]);
+    room.commit(EPOCH, &stored(1, "secret"));
+    let hole = room.hole().expect("a hole");
+    room.fill(&hole, Page::new(EPOCH, vec![stored(2, "secret")]));
+    room.commit(EPOCH, &stored(4, "other"));
+    let Delivery::Events(events) = room.take(&mut ann) else { panic!("no events") };
+    let texts: Vec<_> = events.iter().map(|event| str::from_utf8(&event.frame).expect("text")).collect();
+    assert_eq!(texts, [r#"{"erased":1}"#, r#"{"erased":2}"#, r#"{"erased":3}"#, r#"{"other":4}"#]);
 }
 
 #[test]

@@ -144,7 +144,8 @@ fn index_room(
         .query_row([room], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, u64>(2)?)))
         .optional()?;
     // The room may have been deleted.
-    let Some((name, mut up_to, from)) = row else { return Ok(left) };
+    let Some((name, head, from)) = row else { return Ok(left) };
+    let mut up_to = head;
     // The checksums of a room with a damaged name do not match either, so its messages cannot be read.
     if let Ok(name) = name.parse::<RoomName>() {
         let prefix = room_prefix(&name);
@@ -177,7 +178,8 @@ fn index_room(
              ON CONFLICT (id) DO UPDATE SET indexed = ?2",
         )?
         .execute((room, up_to))?;
-    Ok(left)
+    // The changes of one step have a limit of their own.
+    Ok(if up_to < head { 0 } else { left })
 }
 
 /// Indexes the messages up to `from` again that were edited or deleted by the entries after `from`. A later message is

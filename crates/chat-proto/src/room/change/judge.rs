@@ -37,7 +37,7 @@ impl Target<'_> {
     /// # Errors
     ///
     /// [`ChangeError::Forbidden`] before all others, so that an error tells nothing to those without the right. Then
-    /// [`Gone`](ChangeError::Gone), [`TooLate`](ChangeError::TooLate), [`Conflict`](ChangeError::Conflict) and
+    /// [`Gone`](ChangeError::Gone), [`Conflict`](ChangeError::Conflict), [`TooLate`](ChangeError::TooLate) and
     /// [`TooManyReactions`](ChangeError::TooManyReactions).
     pub fn judge(&self, change: &NewChange, now: u64, limits: &Limits) -> Result<Verdict, ChangeError> {
         if !self.allows(change) {

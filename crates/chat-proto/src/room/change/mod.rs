@@ -7,6 +7,7 @@ mod reactions;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use unicode_normalization::is_nfc;
 
 pub use error::ChangeError;
 pub use folded::{Deleted, Edited, Folded, MessageChanges, Reaction};
@@ -14,8 +15,9 @@ pub use judge::{Target, Verdict};
 pub use reactions::ReactionSets;
 
 use super::StoredMessage;
+use crate::name::{are_joiners_valid, is_blank};
 use crate::wire::Changed;
-use crate::{Role, RoomName, User};
+use crate::{Limits, Role, RoomName, User, has_visible, is_printable};
 
 /// A change on its way into a room.
 ///
@@ -103,6 +105,36 @@ pub enum ChangeKind {
     Pinned,
 }
 
+impl Change {
+    /// Returns true if the texts of the change have the sizes and the characters that the protocol allows. The body of an
+    /// edit is checked by its type of message.
+    pub fn is_valid(&self, limits: &Limits) -> bool {
+        match self {
+            Self::Edit { body } => body.get().len() <= limits.wire.max_frame_bytes,
+            Self::Delete { reason } => reason.as_ref().is_none_or(|reason| is_reason(reason, limits)),
+            Self::React { reaction, .. } => is_reaction(reaction, limits),
+            Self::Pin { .. } => true,
+        }
+    }
+}
+
+/// Returns true if a text can be a reaction. Each joiner or variation selector in it is part of a sequence, such as an
+/// emoji.
+pub(crate) fn is_reaction(text: &str, limits: &Limits) -> bool {
+    let characters: Vec<char> = text.chars().take(limits.wire.max_reaction_bytes + 1).collect();
+    let without_joiners: String = characters.iter().filter(|c| !is_blank(**c)).collect();
+    (1..=limits.wire.max_reaction_bytes).contains(&text.len())
+        && is_printable(&without_joiners)
+        && are_joiners_valid(&characters)
+        && has_visible(text)
+        && is_nfc(text)
+}
+
+/// Returns true if a text can be the reason of a deletion.
+pub(crate) fn is_reason(text: &str, limits: &Limits) -> bool {
+    text.len() <= limits.wire.max_reason_bytes && is_printable(text)
+}
+
 impl NewChange {
     /// Returns a change by a user without a role.
     pub fn new(user: User, target: u64, change: Change) -> Self {
@@ -164,7 +196,8 @@ impl ChangeEntry {
     /// if the log no longer has the message.
     ///
     /// If a later entry has replaced this change, the event says only that. So a log needs to keep no earlier state of
-    /// a message, and an erased body is in no event.
+    /// a message, and an erased body is in no event. Nothing replaces a deletion: without a state, only its reason is
+    /// missing.
     pub fn encode(&self, room: &RoomName, state: Option<(&MessageChanges, &RawValue)>) -> StoredMessage {
         let state = state.filter(|(changes, _)| changes.is_current(self.kind, self.seq));
         let frame =

@@ -1,11 +1,9 @@
 use serde_json::value::RawValue;
-use unicode_normalization::is_nfc;
 
 use super::{Command, Invalid, JoinFrom, Parsed, Token};
-use crate::name::{are_joiners_valid, is_blank};
-use crate::room::Change;
+use crate::room::{Change, is_reaction, is_reason};
 use crate::wire::json::{Field, Fields};
-use crate::{ErrorCode, Limits, Range, RoomName, Search, User, has_visible, is_printable};
+use crate::{ErrorCode, Limits, Range, RoomName, Search, User};
 
 /// Reads one text frame.
 ///
@@ -166,27 +164,13 @@ fn on(fields: &Fields<'_>) -> Result<bool, ErrorCode> {
 fn reaction(fields: &Fields<'_>, limits: &Limits) -> Result<String, ErrorCode> {
     const RULE: &str = "`reaction` must be a printable string in NFC that is not too long";
     let reaction = fields.string(Field::Reaction, RULE)?.ok_or(ErrorCode::BadCommand(RULE))?;
-    let is_valid = (1..=limits.wire.max_reaction_bytes).contains(&reaction.len())
-        && is_printable_sequence(reaction)
-        && has_visible(reaction)
-        && is_nfc(reaction);
-    if is_valid { Ok(reaction.to_owned()) } else { Err(ErrorCode::BadCommand(RULE)) }
-}
-
-/// Returns true if a text is printable, and each joiner or variation selector in it is part of a sequence, such as an
-/// emoji.
-fn is_printable_sequence(text: &str) -> bool {
-    let characters: Vec<char> = text.chars().collect();
-    let without_joiners: String = characters.iter().filter(|c| !is_blank(**c)).collect();
-    is_printable(&without_joiners) && are_joiners_valid(&characters)
+    if is_reaction(reaction, limits) { Ok(reaction.to_owned()) } else { Err(ErrorCode::BadCommand(RULE)) }
 }
 
 fn reason(fields: &Fields<'_>, limits: &Limits) -> Result<Option<String>, ErrorCode> {
     const RULE: &str = "`reason` must be a printable string that is not too long";
     match fields.string(Field::Reason, RULE)? {
-        Some(reason) if reason.len() > limits.wire.max_reason_bytes || !is_printable(reason) => {
-            Err(ErrorCode::BadCommand(RULE))
-        }
+        Some(reason) if !is_reason(reason, limits) => Err(ErrorCode::BadCommand(RULE)),
         reason => Ok(reason.filter(|reason| !reason.is_empty()).map(ToOwned::to_owned)),
     }
 }

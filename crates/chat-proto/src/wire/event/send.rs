@@ -80,7 +80,12 @@ impl Changed<'_> {
                 }
             }
         });
-        let (what, state) = state.unwrap_or((r#""superseded""#, String::new()));
+        let replaced = match kind {
+            // A client may still hold the message, and no later entry would tell it.
+            ChangeKind::Deleted => r#""deleted""#,
+            _ => r#""superseded""#,
+        };
+        let (what, state) = state.unwrap_or((replaced, String::new()));
         let mut frame =
             Frame::new(&[FIELDS, self.room.as_str(), by.id(), by.name(), &state], &[*seq, *at, *target], 0);
         frame.raw(r#"{"type":"changed","room":"#).json(self.room).raw(r#","seq":"#).json(seq);

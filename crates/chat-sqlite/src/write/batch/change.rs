@@ -130,7 +130,7 @@ impl AppendBatch<'_> {
     pub(super) fn finish_changes(&mut self) -> rusqlite::Result<(Altered, bool)> {
         let ChangedMessages { messages, entries } = std::mem::take(&mut self.changed);
         let mut altered = Altered::new();
-        let mut has_erased = false;
+        let mut erased_messages = Vec::new();
         for (id, message) in messages.iter().filter(|(_, message)| message.is_altered) {
             let stored = message.write(self.transaction, *id)?;
             altered.insert((message.room.clone(), message.seq), AlteredEntry { stored, erased: Vec::new() });
@@ -141,14 +141,15 @@ impl AppendBatch<'_> {
             let stored = entry.encode(room, state);
             let mut erased: Vec<_> = erased.iter().map(|entry| entry.encode(room, None)).collect();
             if entry.kind == ChangeKind::Deleted {
-                has_erased = true;
                 let message = altered.get(&(room.clone(), entry.target));
                 erased.extend(message.map(|message| message.stored.clone()));
-                rewrite_neighbours(self.transaction, *target)?;
+                erased_messages.push(*target);
             }
             altered.insert((room.clone(), entry.seq), AlteredEntry { stored, erased });
         }
-        Ok((altered, has_erased))
+        erased_messages.sort_unstable();
+        rewrite_neighbours(self.transaction, &erased_messages)?;
+        Ok((altered, !erased_messages.is_empty()))
     }
 }
 
