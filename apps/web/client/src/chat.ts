@@ -93,8 +93,10 @@ export function createChat(url: string, options: ConnectOptions = {}): Chat {
     _send: connection._send,
     _remove(room: ChatRoom) {
       setRooms([...rooms].filter(([, other]) => other !== room));
+      // A `join` that is not answered yet makes a member too.
+      const mayBeMember = isOnline() && room.state.status !== "refused";
       queue._reject(new ChatError("left"), room.name);
-      if (room._isJoined()) add({ type: "leave", room: room.name }, "own", () => {});
+      if (mayBeMember) add({ type: "leave", room: room.name }, "own", () => {});
     },
     join,
     request,

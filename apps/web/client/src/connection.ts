@@ -4,8 +4,11 @@ import { advised, backoff, isFinal, probe } from "./retry.js";
 import type { ChatState, ConnectOptions, WebSocketClass } from "./types.js";
 import type { Events, Limits, WireEvent } from "./wire.js";
 
-/** The longest first and the longest wait before a reconnect, in ms. */
-const [FIRST_WAIT, MAX_WAIT] = [500, 30_000];
+/** The longest first wait before a reconnect, in ms. */
+const FIRST_WAIT = 500;
+
+/** The longest wait before a reconnect, in ms. */
+const MAX_WAIT = 30_000;
 
 /** The time after which a connection counts as stable, in ms. */
 const STABLE = 10_000;

@@ -8,7 +8,11 @@ export class Messages {
   readonly #messages = new Map<number, Message>();
   #sorted: readonly Message[] | undefined;
 
-  constructor(readonly _limit: number) {}
+  readonly _limit: number;
+
+  constructor(limit: number) {
+    this._limit = limit;
+  }
 
   /** The messages, oldest first, as an array that never changes. */
   get _all(): readonly Message[] {

@@ -98,7 +98,7 @@ export function createQueue(
       _frame: frame,
       _kind: kind,
       _done: done,
-      _timer: kind === "timed" ? setTimeout(() => end(ref, new ChatError("timeout")), timeout) : undefined,
+      _timer: kind === "timed" ? setTimeout(() => end([ref], new ChatError("timeout")), timeout) : undefined,
       _attempts: 0,
       _sent: false,
       _notBefore: 0,
@@ -136,7 +136,7 @@ export function createQueue(
     progressAt = now();
     if (event.type !== "error") {
       window = Math.min(window + 1, MAX_IN_FLIGHT);
-      return end(ref, undefined, event);
+      return end([ref], undefined, event);
     }
     const { code, message, detail, retry_after_ms: retryAfter = 0 } = event;
     if (code === "unknown_type") unknown.add(command._command.type);
@@ -148,7 +148,7 @@ export function createQueue(
       inFlight--;
       return pump();
     }
-    end(ref, new ChatError(code, message, { detail, retryAfter: advised(retryAfter) }));
+    end([ref], new ChatError(code, message, { detail, retryAfter: advised(retryAfter) }));
   }
 
   function refused({ code, retry_after_ms: wait = 0 }: Events["error"]): boolean {
@@ -158,13 +158,16 @@ export function createQueue(
     return true;
   }
 
-  function end(ref: string, error: ChatError | undefined, event?: WireEvent): void {
-    const command = waiting.get(ref);
-    if (!command) return;
-    if (command._sent) inFlight--;
-    clearTimeout(command._timer);
-    waiting.delete(ref);
-    command._done(error, event);
+  /** Ends commands. Others are sent only when all of these are gone, because these are not worth sending any more. */
+  function end(refs: string[], error: ChatError | undefined, event?: WireEvent): void {
+    const ended = refs.map((ref) => {
+      const command = waiting.get(ref) as Waiting;
+      if (command._sent) inFlight--;
+      clearTimeout(command._timer);
+      waiting.delete(ref);
+      return command;
+    });
+    for (const { _done } of ended) _done(error, event);
     pump();
   }
 
@@ -184,7 +187,7 @@ export function createQueue(
       }
     },
     _reject(error, room) {
-      for (const [ref, command] of waiting) if (!room || command._command.room === room) end(ref, error);
+      end([...waiting.keys()].filter((ref) => !room || waiting.get(ref)?._command.room === room), error);
     },
   };
 }

@@ -35,8 +35,6 @@ type Phase = "away" | "start" | "live";
 
 /** A room with what its chat needs of it. */
 export interface ChatRoom extends Room {
-  /** Returns true if this connection is a member of the room. */
-  _isJoined(): boolean;
   /** Returns true if the server can answer commands about the room. */
   _isReady(): boolean;
   /** Counts a user of the room. */
@@ -113,7 +111,6 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     search,
     typing,
     leave,
-    _isJoined: isJoined,
     _isReady: () => isJoined() || status === "refused",
     _enter: enter,
     _resume: resume,
@@ -134,13 +131,13 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
       const message = outbox._get(key);
       if (!message) return reject(new ChatError("no_message"));
       const { at: _, state: __, error: ___, ...fields } = message;
-      outbox._set({ ...message, state: "sending", error: undefined });
+      outbox._update(key, { state: "sending", error: undefined });
       ask("ordered", "send", fields as Fields<"send">, (error, sent) => {
         if (error) {
-          outbox._fail(key, error);
+          outbox._update(key, { state: "failed", error });
           reject(error);
         } else {
-          outbox._sent(key, sent.seq);
+          outbox._update(key, { state: "sent", seq: sent.seq });
           outbox._advance(cursor.seq);
           resolve(sent);
         }

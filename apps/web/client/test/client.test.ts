@@ -258,6 +258,50 @@ withServer("refused commands are rejected promises with a code", async (_, open)
   assert.equal(chat.status, "online");
 });
 
+withServer("what waits for a refused room is not sent", async (_, open) => {
+  const chat = open("Ann");
+  const room = chat.join("a b");
+  // Ten errors would end the connection for good.
+  const sends = Array.from({ length: 12 }, (_, index) => room.send(`${index}`));
+  const refusals: string[] = [];
+  chat.on("error", ({ code }) => refusals.push(code));
+  for (const send of sends) await assert.rejects(send, { code: "bad_room" });
+  await chat.join("lobby").send("x");
+  assert.deepEqual([refusals, chat.status], [["bad_room"], "online"]);
+});
+
+withServer("what waits for a room that is left is not sent", async (_, open) => {
+  const bo = open("Bo").join("lobby");
+  const chat = open("Ann");
+  const room = chat.join("lobby");
+  await until(room, ({ status }) => status === "live");
+  room.leave();
+  const sends = Array.from({ length: 4 }, (_, index) => room.send(`${index}`));
+  const ends = await Promise.allSettled(sends);
+  // The first one was sent before the end.
+  assert.deepEqual(ends.slice(1).map((end) => end.status === "rejected" && end.reason.code), ["left", "left", "left"]);
+  await chat.join("other").send("x");
+  await bo.send("last");
+  const state = await until(bo, ({ messages }) => messages.at(-1)?.body?.text === "last");
+  assert.deepEqual(texts(state).filter((text) => text !== "0"), ["last"]);
+});
+
+withServer("a room that is left before it answers has no member any more", async (_, open) => {
+  const reader = open("Bo");
+  const bo = reader.join("lobby");
+  const chat = open("Ann");
+  await online(chat);
+  await until(bo, ({ status, count }) => status === "live" && count === 1);
+  const room = chat.join("lobby");
+  room.leave();
+  await until(room, ({ status }) => status === "left");
+  // The replies of a connection come in order.
+  await chat.request({ type: "ping" });
+  const { total } = await reader.request({ type: "members", room: "lobby" });
+  assert.equal(total, 1);
+  await until(bo, ({ count }) => count === 1);
+});
+
 withServer("a message is changed for its author and for others", async (_, open) => {
   const ann = open("Ann").join("lobby");
   const bo = open("Bo").join("lobby");
