@@ -60,8 +60,10 @@ export function createChat(url: string, options: ConnectOptions = {}): Chat {
 
   function add<T extends CommandType>(command: Command<T>, kind: Kind, done: Done): void {
     const { status, error } = connection._state();
+    // A repeat after a lost reply has the same key, so that it has no second effect.
+    const key = (command.type === "send" || command.type === "edit") && { key: random() };
     if (status === "closed") done(error);
-    else queue._add(command, kind, done);
+    else queue._add({ ...key, ...command }, kind, done);
   }
 
   function setRooms(entries: [string, ChatRoom][]): void {

@@ -258,6 +258,36 @@ withServer("refused commands are rejected promises with a code", async (_, open)
   assert.equal(chat.status, "online");
 });
 
+withServer("an edit is made once although its reply was lost", async (_, open) => {
+  let losses = 0;
+  /** A connection that is lost when the reply to the first change arrives. */
+  class Lossy extends WebSocket {
+    override set onmessage(listener: WebSocket["onmessage"]) {
+      super.onmessage = listener && ((event) => {
+        if (losses || !String(event.data).includes(`"type":"done"`)) return listener.call(this, event);
+        losses++;
+        this.close();
+      });
+    }
+  }
+  // A guest who reconnects cannot prove to be the author.
+  const token = (sub: string) => signed({ sub, exp: Date.now() / 1000 + 600 });
+  const bo = open("", { token: token("bo") }).join("lobby");
+  await until(bo, ({ status }) => status === "live");
+  const edits: number[] = [];
+  bo.on("changed", ({ seq }) => edits.push(seq));
+  const chat = open("", { WebSocket: Lossy, token: token("ann") });
+  const room = chat.join("lobby");
+  const { seq } = await room.send("helo");
+  const done = await room.edit(seq, "hello", { rev: seq });
+  losses = 0;
+  await chat.request({ type: "edit", room: "lobby", seq, body: { text: "Hello" }, rev: seq + 1 });
+  assert.equal(losses, 1);
+  await room.send("end");
+  await until(bo, ({ messages }) => messages.length === 2);
+  assert.deepEqual([edits, done.duplicate], [[seq + 1, seq + 2], true]);
+}, SECRET);
+
 withServer("what waits for a refused room is not sent", async (_, open) => {
   const chat = open("Ann");
   const room = chat.join("a b");
@@ -408,11 +438,29 @@ withServer("an expired token ends the chat, unless there is a newer one", async 
   assert.deepEqual([error?.code, error?.details.close], ["token_expired", 4005]);
 }, SECRET);
 
-cases.push(["a page that is not a chat is refused", async () => {
-  const server = createServer((_, response) => response.end("<html>")).listen(0, "127.0.0.1");
+cases.push(["only a refusal by a chat server ends the chat", async () => {
+  let status = 200;
+  let body = "";
+  const server = createServer((_, response) => response.writeHead(status).end(body)).listen(0, "127.0.0.1");
   await once(server, "listening");
   const chat = connect(`ws://127.0.0.1:${(server.address() as AddressInfo).port}/ws`);
-  assert.equal((await closed(chat)).error?.code, "http_200");
+  const refusal = (code: unknown) => JSON.stringify({ error: { code, message: "no" } });
+  // Login pages of networks, proxies and their clouds.
+  for (status of [200, 403, 404, 511, 520, 530]) {
+    for (body of ["<html>", "null", refusal(status)]) {
+      chat.reconnect();
+      const { error } = await until(chat, (state) => state.status !== "connecting");
+      assert.deepEqual([chat.status, error?.details.status ?? status], ["waiting", status]);
+    }
+  }
+  for ([status, body] of [[429, refusal("too_many_connections")], [503, refusal("overloaded")]] as const) {
+    chat.reconnect();
+    const { error } = await until(chat, (state) => state.status !== "connecting");
+    assert.deepEqual([chat.status, error?.details.status], ["waiting", status]);
+  }
+  [status, body] = [403, refusal("bad_origin")];
+  chat.reconnect();
+  assert.equal((await closed(chat)).error?.code, "bad_origin");
   server.close();
 }]);
 
