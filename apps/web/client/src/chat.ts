@@ -33,8 +33,7 @@ export function createChat(url: string, options: ConnectOptions = {}): Chat {
 
   const connection = createConnection(target.href, options, timeout, {
     _onState: () => source._touch(),
-    _onConnected({ max_frame: bytes }) {
-      queue._setMaxFrame(bytes);
+    _onConnected() {
       for (const room of rooms.values()) room._resume();
       queue._pump();
     },
@@ -55,7 +54,8 @@ export function createChat(url: string, options: ConnectOptions = {}): Chat {
 
   const isReady = (room: string | undefined): boolean =>
     isOnline() && (room === undefined || (rooms.get(room)?._isReady() ?? true));
-  const queue = createQueue(connection._send, isReady, limit, timeout);
+  const maxFrame = (): number => connection._state().limits?.max_frame ?? 16_384;
+  const queue = createQueue(connection._send, isReady, maxFrame, limit, timeout);
   const source = createSource<ChatState, ChatEvents>(connection._state);
 
   function add<T extends CommandType>(command: Command<T>, kind: Kind, done: Done): void {
@@ -96,7 +96,7 @@ export function createChat(url: string, options: ConnectOptions = {}): Chat {
     _remove(room: ChatRoom) {
       setRooms([...rooms].filter(([, other]) => other !== room));
       // A `join` that is not answered yet makes a member too.
-      const mayBeMember = isOnline() && room.state.status !== "refused";
+      const mayBeMember = isOnline() && !room.state.error;
       queue._reject(new ChatError("left"), room.name);
       if (mayBeMember) add({ type: "leave", room: room.name }, "own", () => {});
     },

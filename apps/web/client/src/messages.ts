@@ -7,8 +7,9 @@ export class Messages {
   _more = false;
   readonly #messages = new Map<number, Message>();
   #sorted: readonly Message[] | undefined;
+  #pins: readonly number[] = [];
 
-  readonly _limit: number;
+  declare readonly _limit: number;
 
   constructor(limit: number) {
     this._limit = limit;
@@ -17,6 +18,13 @@ export class Messages {
   /** The messages, oldest first, as an array that never changes. */
   get _all(): readonly Message[] {
     return (this.#sorted ??= [...this.#messages.values()].sort((a, b) => a.seq - b.seq));
+  }
+
+  /** The pinned messages, by `seq`, as an array that is replaced by a change of the pins only. */
+  get _pins(): readonly number[] {
+    const pins = this._all.filter(({ pinned }) => pinned).map(({ seq }) => seq);
+    if (`${pins}` !== `${this.#pins}`) this.#pins = pins;
+    return this.#pins;
   }
 
   /** The `seq` of the oldest message. */

@@ -43,8 +43,6 @@ interface Waiting {
 export interface Queue {
   /** Returns the time since which the server has answered no command, in ms, or 0 if no command is in flight. */
   _silence(): number;
-  /** Sets the bytes of the largest command. */
-  _setMaxFrame(bytes: number): void;
   /** Adds a command. */
   _add<T extends CommandType>(command: Command<T>, kind: Kind, done: Done): void;
   /** Sends the commands whose time has come. */
@@ -64,19 +62,20 @@ export interface Queue {
  *
  * @param send Sends a frame.
  * @param isReady Returns true if the server can take the commands of a room, or those without one.
+ * @param maxFrame Returns the bytes of the largest command.
  * @param limit The largest number of commands, without those of the client itself.
  * @param timeout The longest wait for the reply to a `timed` command, in ms.
  */
 export function createQueue(
   send: (frame: string) => void,
   isReady: (room: string | undefined) => boolean,
+  maxFrame: () => number,
   limit: number,
   timeout: number,
 ): Queue {
   const waiting = new Map<string, Waiting>();
   /** The commands that the server does not know. */
   const unknown = new Set<CommandType>();
-  let maxFrame = 16_384;
   let refs = 0;
   let inFlight = 0;
   let progressAt = 0;
@@ -90,7 +89,7 @@ export function createQueue(
     const refusal =
       unknown.has(command.type) ? "unknown_type"
       : kind !== "own" && waiting.size >= limit ? "queue_full"
-      : new TextEncoder().encode(frame).length > maxFrame ? "too_long"
+      : new TextEncoder().encode(frame).length > maxFrame() ? "too_long"
       : undefined;
     if (refusal) return done(new ChatError(refusal));
     waiting.set(ref, {
@@ -173,7 +172,6 @@ export function createQueue(
 
   return {
     _silence: () => inFlight && now() - progressAt,
-    _setMaxFrame: (bytes) => (maxFrame = bytes),
     _add: add,
     _pump: pump,
     _reply: reply,

@@ -222,6 +222,16 @@ withServer("a token is asked for each attempt, and a wrong one ends the chat", a
   await assert.rejects(chat.join("lobby").send("x"), { code: "unauthorized" });
 }, SECRET);
 
+withServer("a token that does not come is asked for again", async (_, open) => {
+  let calls = 0;
+  const token = () => (calls++ ? signed({ sub: "ann", exp: Date.now() / 1000 + 600 }) : new Promise<string>(() => {}));
+  const chat = open("", { token, timeout: 200 });
+  const { error } = await until(chat, ({ status }) => status === "waiting", 3000);
+  assert.equal(error?.code, "timeout");
+  await online(chat);
+  assert.equal(calls, 2);
+}, SECRET);
+
 withServer("a server that is full is asked again", async (server, open) => {
   const first = open("Ann");
   await online(first);
