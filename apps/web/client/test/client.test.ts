@@ -1,14 +1,12 @@
 import assert from "node:assert/strict";
-import { createHmac } from "node:crypto";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { resolve } from "node:path";
 import { describe, test } from "node:test";
 import { type Chat, ChatError, type ConnectOptions, connect } from "@chat-core/client";
 import { Proxy } from "./support/proxy.js";
 import { Server } from "./support/server.js";
+import { SECRET, signed } from "./support/token.js";
 import { texts, until } from "./support/until.js";
 
 const cases: [name: string, run: () => Promise<void>][] = [];
@@ -28,15 +26,6 @@ function withServer(name: string, run: (server: Server, open: Open) => Promise<v
       for (const chat of chats) chat.close();
     }
   }]);
-}
-
-const SECRET = [`--token-secret=${resolve("test/secret")}`];
-
-/** Returns a token with these claims. */
-function signed(claims: object): string {
-  const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
-  const text = `${encode({ alg: "HS256", typ: "JWT" })}.${encode(claims)}`;
-  return `${text}.${createHmac("sha256", readFileSync("test/secret", "utf8").trim()).update(text).digest("base64url")}`;
 }
 
 type Open = (user: string, options?: ConnectOptions & { url?: string }) => Chat;
