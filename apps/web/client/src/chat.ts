@@ -33,8 +33,7 @@ export function createChat(url: string, options: ConnectOptions = {}): Chat {
 
   const connection = createConnection(target.href, options, timeout, {
     _onState: () => source._touch(),
-    _onConnected({ max_frame: bytes }) {
-      queue._setMaxFrame(bytes);
+    _onConnected() {
       for (const room of rooms.values()) room._resume();
       queue._pump();
     },
@@ -55,13 +54,16 @@ export function createChat(url: string, options: ConnectOptions = {}): Chat {
 
   const isReady = (room: string | undefined): boolean =>
     isOnline() && (room === undefined || (rooms.get(room)?._isReady() ?? true));
-  const queue = createQueue(connection._send, isReady, limit, timeout);
+  const maxFrame = (): number => connection._state().limits?.max_frame ?? 16_384;
+  const queue = createQueue(connection._send, isReady, maxFrame, limit, timeout);
   const source = createSource<ChatState, ChatEvents>(connection._state);
 
   function add<T extends CommandType>(command: Command<T>, kind: Kind, done: Done): void {
     const { status, error } = connection._state();
+    // A repeat after a lost reply has the same key, so that it has no second effect.
+    const key = (command.type === "send" || command.type === "edit") && { key: random() };
     if (status === "closed") done(error);
-    else queue._add(command, kind, done);
+    else queue._add({ ...key, ...command }, kind, done);
   }
 
   function setRooms(entries: [string, ChatRoom][]): void {
@@ -93,8 +95,10 @@ export function createChat(url: string, options: ConnectOptions = {}): Chat {
     _send: connection._send,
     _remove(room: ChatRoom) {
       setRooms([...rooms].filter(([, other]) => other !== room));
+      // A `join` that is not answered yet makes a member too.
+      const mayBeMember = isOnline() && !room.state.error;
       queue._reject(new ChatError("left"), room.name);
-      if (room._isJoined()) add({ type: "leave", room: room.name }, "own", () => {});
+      if (mayBeMember) add({ type: "leave", room: room.name }, "own", () => {});
     },
     join,
     request,

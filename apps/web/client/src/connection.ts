@@ -2,10 +2,13 @@ import { ChatError } from "./error.js";
 import { now } from "./names.js";
 import { advised, backoff, isFinal, probe } from "./retry.js";
 import type { ChatState, ConnectOptions, WebSocketClass } from "./types.js";
-import type { Events, Limits, WireEvent } from "./wire.js";
+import type { Events, WireEvent } from "./wire.js";
 
-/** The longest first and the longest wait before a reconnect, in ms. */
-const [FIRST_WAIT, MAX_WAIT] = [500, 30_000];
+/** The longest first wait before a reconnect, in ms. */
+const FIRST_WAIT = 500;
+
+/** The longest wait before a reconnect, in ms. */
+const MAX_WAIT = 30_000;
 
 /** The time after which a connection counts as stable, in ms. */
 const STABLE = 10_000;
@@ -18,7 +21,7 @@ export interface Owner {
   /** Handles a new state. */
   _onState(): void;
   /** Handles the first event of a connection. */
-  _onConnected(limits: Limits): void;
+  _onConnected(): void;
   /** Handles an event. */
   _onEvent(event: WireEvent): void;
   /** Handles the loss of the connection. */
@@ -114,13 +117,15 @@ export function createConnection(url: string, options: ConnectOptions, timeout: 
   }
 
   async function open(attempt: number): Promise<void> {
+    // Before there is a socket, the server has not refused anything.
+    let opened = true;
+    // A server that waits for a `hello` says so with a close code, if it has the time.
+    timer = setTimeout(() => lost(1006, "timeout", opened), timeout * 1.5);
     const newest = await newestToken();
     if (attempt !== attempts) return;
     token = newest;
     const opening = (socket = new Socket(url, token ? ["chat.v1", `chat.token.${token}`] : ["chat.v1"]));
-    let opened = false;
-    // A server that waits for a `hello` says so with a close code, if it has the time.
-    timer = setTimeout(() => lost(1006, "timeout", opened), timeout * 1.5);
+    opened = false;
     opening.onopen = () => (opened = true);
     // Some versions of Node report a failed handshake by this event only.
     opening.onerror = () => opened || lost(1006, "", false);
@@ -156,7 +161,7 @@ export function createConnection(url: string, options: ConnectOptions, timeout: 
     connectedAt = now();
     pingInterval = interval * 1000;
     heartbeat = setInterval(beat, timeout / 4);
-    owner._onConnected(limits);
+    owner._onConnected();
   }
 
   /** Notices a connection on which nothing arrives any more, which a browser does not. */
@@ -194,9 +199,7 @@ export function createConnection(url: string, options: ConnectOptions, timeout: 
     if (opened) return retry(error);
     const attempt = attempts;
     void probe(url, token, timeout).then(({ error: refusal = error, final }) => {
-      if (attempt !== attempts) return;
-      if (final) end(refusal);
-      else retry(refusal);
+      if (attempt === attempts) (final ? end : retry)(refusal);
     });
   }
 

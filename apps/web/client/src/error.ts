@@ -1,6 +1,8 @@
 /** The reason why a command was refused, or why a connection ended. */
 export class ChatError extends Error {
   override readonly name = "ChatError";
+  declare readonly code: string;
+  declare readonly details: ErrorDetails;
 
   /**
    * @param code The code for programs: an error code or the reason of a close code of PROTOCOL.md, or one of the
@@ -8,12 +10,10 @@ export class ChatError extends Error {
    * @param message The text for people.
    * @param details Further fields of the server's answer.
    */
-  constructor(
-    readonly code: string,
-    message: string = code,
-    readonly details: ErrorDetails = {},
-  ) {
+  constructor(code: string, message: string = code, details: ErrorDetails = {}) {
     super(message);
+    this.code = code;
+    this.details = details;
   }
 }
 

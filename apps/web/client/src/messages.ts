@@ -7,12 +7,24 @@ export class Messages {
   _more = false;
   readonly #messages = new Map<number, Message>();
   #sorted: readonly Message[] | undefined;
+  #pins: readonly number[] = [];
 
-  constructor(readonly _limit: number) {}
+  declare readonly _limit: number;
+
+  constructor(limit: number) {
+    this._limit = limit;
+  }
 
   /** The messages, oldest first, as an array that never changes. */
   get _all(): readonly Message[] {
     return (this.#sorted ??= [...this.#messages.values()].sort((a, b) => a.seq - b.seq));
+  }
+
+  /** The pinned messages, by `seq`, as an array that is replaced by a change of the pins only. */
+  get _pins(): readonly number[] {
+    const pins = this._all.filter(({ pinned }) => pinned).map(({ seq }) => seq);
+    if (`${pins}` !== `${this.#pins}`) this.#pins = pins;
+    return this.#pins;
   }
 
   /** The `seq` of the oldest message. */

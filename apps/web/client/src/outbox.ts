@@ -1,4 +1,3 @@
-import type { ChatError } from "./error.js";
 import type { PendingSend } from "./types.js";
 
 /** The messages of this client that are not in the room's messages yet. */
@@ -22,16 +21,10 @@ export class Outbox {
     this.#snapshot = undefined;
   }
 
-  /** Marks a message as stored at a place. It stays until the cursor is there. */
-  _sent(key: string, seq: number): void {
+  /** Changes a message, if it is still here. A stored one stays until the cursor is at its place. */
+  _update(key: string, fields: Partial<PendingSend>): void {
     const message = this._get(key);
-    if (message) this._set({ ...message, state: "sent", seq });
-  }
-
-  /** Marks a message as failed. */
-  _fail(key: string, error: ChatError): void {
-    const message = this._get(key);
-    if (message) this._set({ ...message, state: "failed", error });
+    if (message) this._set({ ...message, ...fields });
   }
 
   /** Removes a message. */

@@ -43,8 +43,6 @@ interface Waiting {
 export interface Queue {
   /** Returns the time since which the server has answered no command, in ms, or 0 if no command is in flight. */
   _silence(): number;
-  /** Sets the bytes of the largest command. */
-  _setMaxFrame(bytes: number): void;
   /** Adds a command. */
   _add<T extends CommandType>(command: Command<T>, kind: Kind, done: Done): void;
   /** Sends the commands whose time has come. */
@@ -64,19 +62,20 @@ export interface Queue {
  *
  * @param send Sends a frame.
  * @param isReady Returns true if the server can take the commands of a room, or those without one.
+ * @param maxFrame Returns the bytes of the largest command.
  * @param limit The largest number of commands, without those of the client itself.
  * @param timeout The longest wait for the reply to a `timed` command, in ms.
  */
 export function createQueue(
   send: (frame: string) => void,
   isReady: (room: string | undefined) => boolean,
+  maxFrame: () => number,
   limit: number,
   timeout: number,
 ): Queue {
   const waiting = new Map<string, Waiting>();
   /** The commands that the server does not know. */
   const unknown = new Set<CommandType>();
-  let maxFrame = 16_384;
   let refs = 0;
   let inFlight = 0;
   let progressAt = 0;
@@ -90,7 +89,7 @@ export function createQueue(
     const refusal =
       unknown.has(command.type) ? "unknown_type"
       : kind !== "own" && waiting.size >= limit ? "queue_full"
-      : new TextEncoder().encode(frame).length > maxFrame ? "too_long"
+      : new TextEncoder().encode(frame).length > maxFrame() ? "too_long"
       : undefined;
     if (refusal) return done(new ChatError(refusal));
     waiting.set(ref, {
@@ -98,7 +97,7 @@ export function createQueue(
       _frame: frame,
       _kind: kind,
       _done: done,
-      _timer: kind === "timed" ? setTimeout(() => end(ref, new ChatError("timeout")), timeout) : undefined,
+      _timer: kind === "timed" ? setTimeout(() => end([ref], new ChatError("timeout")), timeout) : undefined,
       _attempts: 0,
       _sent: false,
       _notBefore: 0,
@@ -136,7 +135,7 @@ export function createQueue(
     progressAt = now();
     if (event.type !== "error") {
       window = Math.min(window + 1, MAX_IN_FLIGHT);
-      return end(ref, undefined, event);
+      return end([ref], undefined, event);
     }
     const { code, message, detail, retry_after_ms: retryAfter = 0 } = event;
     if (code === "unknown_type") unknown.add(command._command.type);
@@ -148,7 +147,7 @@ export function createQueue(
       inFlight--;
       return pump();
     }
-    end(ref, new ChatError(code, message, { detail, retryAfter: advised(retryAfter) }));
+    end([ref], new ChatError(code, message, { detail, retryAfter: advised(retryAfter) }));
   }
 
   function refused({ code, retry_after_ms: wait = 0 }: Events["error"]): boolean {
@@ -158,19 +157,21 @@ export function createQueue(
     return true;
   }
 
-  function end(ref: string, error: ChatError | undefined, event?: WireEvent): void {
-    const command = waiting.get(ref);
-    if (!command) return;
-    if (command._sent) inFlight--;
-    clearTimeout(command._timer);
-    waiting.delete(ref);
-    command._done(error, event);
+  /** Ends commands. Others are sent only when all of these are gone, because these are not worth sending any more. */
+  function end(refs: string[], error: ChatError | undefined, event?: WireEvent): void {
+    const ended = refs.map((ref) => {
+      const command = waiting.get(ref) as Waiting;
+      if (command._sent) inFlight--;
+      clearTimeout(command._timer);
+      waiting.delete(ref);
+      return command;
+    });
+    for (const { _done } of ended) _done(error, event);
     pump();
   }
 
   return {
     _silence: () => inFlight && now() - progressAt,
-    _setMaxFrame: (bytes) => (maxFrame = bytes),
     _add: add,
     _pump: pump,
     _reply: reply,
@@ -184,7 +185,7 @@ export function createQueue(
       }
     },
     _reject(error, room) {
-      for (const [ref, command] of waiting) if (!room || command._command.room === room) end(ref, error);
+      end([...waiting.keys()].filter((ref) => !room || waiting.get(ref)?._command.room === room), error);
     },
   };
 }

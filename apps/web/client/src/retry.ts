@@ -18,12 +18,12 @@ export interface Answer {
   /** The reason, if the server refused the connection. */
   readonly error?: ChatError;
   /** True if a retry cannot succeed. */
-  readonly final: boolean;
+  readonly final?: boolean;
 }
 
 /**
  * Asks why a handshake failed: browsers hide the response to a refused handshake, but show that to an ordinary
- * request. Without an answer, the network or a proxy was the cause.
+ * request. Without an answer of a chat server, the network or a proxy was the cause.
  */
 export async function probe(url: string, token: string | undefined, limit: number): Promise<Answer> {
   try {
@@ -32,15 +32,17 @@ export async function probe(url: string, token: string | undefined, limit: numbe
       signal: AbortSignal.timeout(limit),
     });
     const { status } = response;
-    const answer = (await response.json().catch(() => ({}))) as {
+    const { ok, error: { code, message } = {} } = (await response.json().catch(() => ({}))) as {
       ok?: boolean;
-      error?: { code?: string; message?: string };
+      error?: { code?: unknown; message?: string };
     };
-    if (answer.ok) return { final: false };
-    const retryAfter = advised(1000 * Number(response.headers.get("retry-after") ?? 0));
-    const error = new ChatError(answer.error?.code ?? `http_${status}`, answer.error?.message, { status, retryAfter });
-    return { error, final: ![408, 429, 500, 502, 503, 504].includes(status) };
+    if (ok) return {};
+    const retryAfter = advised(1000 * Number(response.headers.get("retry-after")));
+    // Only a chat server names a code of text. A proxy or the login page of a network goes away.
+    const isServer = typeof code === "string";
+    const error = new ChatError(isServer ? code : `http_${status}`, message, { status, retryAfter });
+    return { error, final: isServer && status < 500 && status !== 429 };
   } catch {
-    return { final: false };
+    return {};
   }
 }

@@ -35,8 +35,6 @@ type Phase = "away" | "start" | "live";
 
 /** A room with what its chat needs of it. */
 export interface ChatRoom extends Room {
-  /** Returns true if this connection is a member of the room. */
-  _isJoined(): boolean;
   /** Returns true if the server can answer commands about the room. */
   _isReady(): boolean;
   /** Counts a user of the room. */
@@ -77,7 +75,6 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
   let marker = 0;
   let typedAt = 0;
   let role: Role | undefined;
-  let pins: readonly number[] = [];
 
   const me = (): string | undefined => chat.state.user?.id;
   const isJoined = (): boolean => phase !== "away";
@@ -94,7 +91,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     ...countUnread(messages, marker, joined, me()),
     role,
     may: joined?.may,
-    pins,
+    pins: messages._pins,
     cursor: cursor.epoch ? cursor : undefined,
   }));
 
@@ -113,8 +110,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     search,
     typing,
     leave,
-    _isJoined: isJoined,
-    _isReady: () => isJoined() || status === "refused",
+    _isReady: () => isJoined() || !!refusal,
     _enter: enter,
     _resume: resume,
     _lost: lost,
@@ -134,13 +130,13 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
       const message = outbox._get(key);
       if (!message) return reject(new ChatError("no_message"));
       const { at: _, state: __, error: ___, ...fields } = message;
-      outbox._set({ ...message, state: "sending", error: undefined });
+      outbox._update(key, { state: "sending", error: undefined });
       ask("ordered", "send", fields as Fields<"send">, (error, sent) => {
         if (error) {
-          outbox._fail(key, error);
+          outbox._update(key, { state: "failed", error });
           reject(error);
         } else {
-          outbox._sent(key, sent.seq);
+          outbox._update(key, { state: "sent", seq: sent.seq });
           outbox._advance(cursor.seq);
           resolve(sent);
         }
@@ -297,7 +293,6 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     phase = "live";
     marker = reply.read ?? (isSameLog ? marker : after ? 0 : seq);
     role = reply.role;
-    pins = reply.pins ?? pins;
     if (!isSameLog) {
       // What is held belongs to another log. A new log is read from its beginning.
       const start = after ? 0 : Math.max(seq - last, first - 1);
@@ -322,14 +317,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
       messages._append(entry);
       people._typing({ user: entry.user, active: false });
       if (entry.key !== undefined && entry.user.id === me()) outbox._delete(entry.key);
-    } else {
-      const { what, target } = entry;
-      messages._change(entry);
-      if (what === "pinned" || what === "deleted") {
-        const others = pins.filter((pin) => pin !== target);
-        pins = what === "pinned" && entry.pinned ? [...others, target] : others;
-      }
-    }
+    } else messages._change(entry);
     source._emit(entry.type, entry as never);
   }
 
@@ -413,7 +401,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
       done(error, reply);
       for (const event of late) {
         if (event.type === "changed") messages._change(event);
-        else people._presence(event);
+        else if (type === "members") people._presence(event);
       }
       if (!--reads) late = [];
       source._touch();

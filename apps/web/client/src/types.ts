@@ -155,7 +155,7 @@ export interface RoomState {
   readonly role?: Role | undefined;
   /** The commands that this user may use here, if the server names them. */
   readonly may?: readonly string[] | undefined;
-  /** The pinned messages, by `seq`. */
+  /** The pinned ones among `messages`, by `seq`. */
   readonly pins: readonly number[];
   /** The position in the log up to which this state is complete. */
   readonly cursor?: Cursor | undefined;

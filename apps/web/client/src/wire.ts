@@ -162,7 +162,6 @@ export interface Events {
     readonly read?: number;
     readonly unread?: number;
     readonly mentions?: number;
-    readonly pins?: readonly number[];
   };
   left: InRoom;
   message: InRoom & Message;

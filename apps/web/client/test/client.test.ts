@@ -1,14 +1,12 @@
 import assert from "node:assert/strict";
-import { createHmac } from "node:crypto";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { resolve } from "node:path";
 import { describe, test } from "node:test";
 import { type Chat, ChatError, type ConnectOptions, connect } from "@chat-core/client";
 import { Proxy } from "./support/proxy.js";
 import { Server } from "./support/server.js";
+import { SECRET, signed } from "./support/token.js";
 import { texts, until } from "./support/until.js";
 
 const cases: [name: string, run: () => Promise<void>][] = [];
@@ -28,15 +26,6 @@ function withServer(name: string, run: (server: Server, open: Open) => Promise<v
       for (const chat of chats) chat.close();
     }
   }]);
-}
-
-const SECRET = [`--token-secret=${resolve("test/secret")}`];
-
-/** Returns a token with these claims. */
-function signed(claims: object): string {
-  const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
-  const text = `${encode({ alg: "HS256", typ: "JWT" })}.${encode(claims)}`;
-  return `${text}.${createHmac("sha256", readFileSync("test/secret", "utf8").trim()).update(text).digest("base64url")}`;
 }
 
 type Open = (user: string, options?: ConnectOptions & { url?: string }) => Chat;
@@ -222,6 +211,16 @@ withServer("a token is asked for each attempt, and a wrong one ends the chat", a
   await assert.rejects(chat.join("lobby").send("x"), { code: "unauthorized" });
 }, SECRET);
 
+withServer("a token that does not come is asked for again", async (_, open) => {
+  let calls = 0;
+  const token = () => (calls++ ? signed({ sub: "ann", exp: Date.now() / 1000 + 600 }) : new Promise<string>(() => {}));
+  const chat = open("", { token, timeout: 200 });
+  const { error } = await until(chat, ({ status }) => status === "waiting", 3000);
+  assert.equal(error?.code, "timeout");
+  await online(chat);
+  assert.equal(calls, 2);
+}, SECRET);
+
 withServer("a server that is full is asked again", async (server, open) => {
   const first = open("Ann");
   await online(first);
@@ -256,6 +255,80 @@ withServer("refused commands are rejected promises with a code", async (_, open)
   for (const { key } of room.state.pending) room.discard(key);
   assert.equal(room.state.pending.length, 0);
   assert.equal(chat.status, "online");
+});
+
+withServer("an edit is made once although its reply was lost", async (_, open) => {
+  let losses = 0;
+  /** A connection that is lost when the reply to the first change arrives. */
+  class Lossy extends WebSocket {
+    override set onmessage(listener: WebSocket["onmessage"]) {
+      super.onmessage = listener && ((event) => {
+        if (losses || !String(event.data).includes(`"type":"done"`)) return listener.call(this, event);
+        losses++;
+        this.close();
+      });
+    }
+  }
+  // A guest who reconnects cannot prove to be the author.
+  const token = (sub: string) => signed({ sub, exp: Date.now() / 1000 + 600 });
+  const bo = open("", { token: token("bo") }).join("lobby");
+  await until(bo, ({ status }) => status === "live");
+  const edits: number[] = [];
+  bo.on("changed", ({ seq }) => edits.push(seq));
+  const chat = open("", { WebSocket: Lossy, token: token("ann") });
+  const room = chat.join("lobby");
+  const { seq } = await room.send("helo");
+  const done = await room.edit(seq, "hello", { rev: seq });
+  losses = 0;
+  await chat.request({ type: "edit", room: "lobby", seq, body: { text: "Hello" }, rev: seq + 1 });
+  assert.equal(losses, 1);
+  await room.send("end");
+  await until(bo, ({ messages }) => messages.length === 2);
+  assert.deepEqual([edits, done.duplicate], [[seq + 1, seq + 2], true]);
+}, SECRET);
+
+withServer("what waits for a refused room is not sent", async (_, open) => {
+  const chat = open("Ann");
+  const room = chat.join("a b");
+  // Ten errors would end the connection for good.
+  const sends = Array.from({ length: 12 }, (_, index) => room.send(`${index}`));
+  const refusals: string[] = [];
+  chat.on("error", ({ code }) => refusals.push(code));
+  for (const send of sends) await assert.rejects(send, { code: "bad_room" });
+  await chat.join("lobby").send("x");
+  assert.deepEqual([refusals, chat.status], [["bad_room"], "online"]);
+});
+
+withServer("what waits for a room that is left is not sent", async (_, open) => {
+  const bo = open("Bo").join("lobby");
+  const chat = open("Ann");
+  const room = chat.join("lobby");
+  await until(room, ({ status }) => status === "live");
+  room.leave();
+  const sends = Array.from({ length: 4 }, (_, index) => room.send(`${index}`));
+  const ends = await Promise.allSettled(sends);
+  // The first one was sent before the end.
+  assert.deepEqual(ends.slice(1).map((end) => end.status === "rejected" && end.reason.code), ["left", "left", "left"]);
+  await chat.join("other").send("x");
+  await bo.send("last");
+  const state = await until(bo, ({ messages }) => messages.at(-1)?.body?.text === "last");
+  assert.deepEqual(texts(state).filter((text) => text !== "0"), ["last"]);
+});
+
+withServer("a room that is left before it answers has no member any more", async (_, open) => {
+  const reader = open("Bo");
+  const bo = reader.join("lobby");
+  const chat = open("Ann");
+  await online(chat);
+  await until(bo, ({ status, count }) => status === "live" && count === 1);
+  const room = chat.join("lobby");
+  room.leave();
+  await until(room, ({ status }) => status === "left");
+  // The replies of a connection come in order.
+  await chat.request({ type: "ping" });
+  const { total } = await reader.request({ type: "members", room: "lobby" });
+  assert.equal(total, 1);
+  await until(bo, ({ count }) => count === 1);
 });
 
 withServer("a message is changed for its author and for others", async (_, open) => {
@@ -364,11 +437,29 @@ withServer("an expired token ends the chat, unless there is a newer one", async 
   assert.deepEqual([error?.code, error?.details.close], ["token_expired", 4005]);
 }, SECRET);
 
-cases.push(["a page that is not a chat is refused", async () => {
-  const server = createServer((_, response) => response.end("<html>")).listen(0, "127.0.0.1");
+cases.push(["only a refusal by a chat server ends the chat", async () => {
+  let status = 200;
+  let body = "";
+  const server = createServer((_, response) => response.writeHead(status).end(body)).listen(0, "127.0.0.1");
   await once(server, "listening");
   const chat = connect(`ws://127.0.0.1:${(server.address() as AddressInfo).port}/ws`);
-  assert.equal((await closed(chat)).error?.code, "http_200");
+  const refusal = (code: unknown) => JSON.stringify({ error: { code, message: "no" } });
+  // Login pages of networks, proxies and their clouds.
+  for (status of [200, 403, 404, 511, 520, 530]) {
+    for (body of ["<html>", "null", refusal(status)]) {
+      chat.reconnect();
+      const { error } = await until(chat, (state) => state.status !== "connecting");
+      assert.deepEqual([chat.status, error?.details.status ?? status], ["waiting", status]);
+    }
+  }
+  for ([status, body] of [[429, refusal("too_many_connections")], [503, refusal("overloaded")]] as const) {
+    chat.reconnect();
+    const { error } = await until(chat, (state) => state.status !== "connecting");
+    assert.deepEqual([chat.status, error?.details.status], ["waiting", status]);
+  }
+  [status, body] = [403, refusal("bad_origin")];
+  chat.reconnect();
+  assert.equal((await closed(chat)).error?.code, "bad_origin");
   server.close();
 }]);
 

@@ -12,7 +12,7 @@ export const ADAPTERS = ["tungstenite", "warp", "actix", "axum"] as const;
 const BINARIES = join(process.env["CARGO_TARGET_DIR"] ?? "../../../target", "debug");
 
 /** Load that comes from one address on purpose needs no limits of its rate. */
-const LIFTED = ["--command-rate=0", "--user-command-rate=0", "--reply-rate=0", "--max-per-address=0"];
+export const LIFTED = ["--command-rate=0", "--user-command-rate=0", "--reply-rate=0", "--max-per-address=0"];
 
 /** A running chat server with a store of its own, which survives `kill`. */
 export class Server {
