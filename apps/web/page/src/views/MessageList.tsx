@@ -161,6 +161,8 @@ export function MessageList(props: Props): JSX.Element {
   latest.current.rows = rows;
   latest.current.anchor ??= initial;
   const onAnchor = (anchor: Anchor) => {
+    // The user has scrolled.
+    timeline.retry();
     setAtEnd(anchor.at === "end");
     latest.current.anchor = anchor;
   };
