@@ -1,7 +1,8 @@
-import { type Chat, type Room, connect } from "@chat-core/client";
+import { type Chat, type Room, connect, roomName } from "@chat-core/client";
 import { type Identity, chatPath } from "./identity.ts";
-import { Seen, knownRooms, remember } from "./known.ts";
+import { Seen, forget, knownRooms, remember } from "./known.ts";
 import { Line } from "./line.ts";
+import { place } from "./place.ts";
 
 /** More than a window holds by default, because the list shows thousands of messages without effort. */
 const WINDOW = 20_000;
@@ -10,11 +11,16 @@ const WINDOW = 20_000;
 export class Session {
   readonly line = new Line();
   readonly chat: Chat;
+  readonly #end: () => void;
   #seen: Seen | undefined;
 
   constructor(identity: Identity) {
     this.chat = connect(chatPath(), { ...identity, WebSocket: this.line.WebSocket, window: WINDOW });
     for (const name of knownRooms.state) this.chat.join(name);
+    // The address can change without the page, by a link or the browser's history.
+    this.#end = place.subscribe((where) => {
+      if (where !== undefined) this.#visit(where.room);
+    });
   }
 
   get me(): string {
@@ -27,12 +33,25 @@ export class Session {
     return (this.#seen ??= new Seen(this.me));
   }
 
-  open(name: string): Room {
+  /** A room of the list, or the one that the address names. */
+  find(name: string): Room | undefined {
+    return this.chat.rooms.get(roomName(name));
+  }
+
+  /** Leaves a room, and takes it from the list. The address must name another one. */
+  remove(room: Room): void {
+    room.leave();
+    forget(room.name);
+  }
+
+  #visit(name: string): void {
+    if (knownRooms.state.includes(name)) return;
     remember(name);
-    return this.chat.rooms.get(name) ?? this.chat.join(name);
+    this.chat.join(name);
   }
 
   end(): void {
+    this.#end();
     this.chat.close();
   }
 }
