@@ -3,6 +3,8 @@ import { type Identity, chatPath } from "./identity.ts";
 import { Seen, forget, knownRooms, remember } from "./known.ts";
 import { Line } from "./line.ts";
 import { place } from "./place.ts";
+import { OwnReactions } from "./reactions.ts";
+import { Cell } from "./store.ts";
 
 /** More than a window holds by default, because the list shows thousands of messages without effort. */
 const WINDOW = 20_000;
@@ -11,6 +13,9 @@ const WINDOW = 20_000;
 export class Session {
   readonly line = new Line();
   readonly chat: Chat;
+  readonly reactions = new OwnReactions();
+  /** The rooms in which the server has no edits, deletions and reactions, although it did not say so. */
+  readonly simpleRooms = new Cell<ReadonlySet<string>>(new Set());
   readonly #end: () => void;
   #seen: Seen | undefined;
 
@@ -42,6 +47,10 @@ export class Session {
   remove(room: Room): void {
     room.leave();
     forget(room.name);
+  }
+
+  lacksActions(room: string): void {
+    this.simpleRooms.set(new Set(this.simpleRooms.state).add(room));
   }
 
   #visit(name: string): void {

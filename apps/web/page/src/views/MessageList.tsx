@@ -2,6 +2,7 @@ import type { Room, RoomState, User } from "@chat-core/client";
 import type { JSX } from "preact";
 import { useEffect, useImperativeHandle, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Ref } from "preact";
+import { identity } from "../model/identity.ts";
 import { countUnread } from "../model/known.ts";
 import { isRecord, tab } from "../model/memory.ts";
 import { type Row, buildRows } from "../model/rows.ts";
@@ -168,6 +169,8 @@ export function MessageList(props: Props): JSX.Element {
   };
   useEffect(() => {
     const keep = () => {
+      // The place of a person who has signed out is not kept.
+      if (identity.state === undefined) return;
       const { rows, anchor } = latest.current;
       const message = anchor?.at === "row" ? rows.find(({ key }) => key === anchor.key)?.message : undefined;
       const place = anchor?.at === "row" && message !== undefined ? { seq: message.seq, top: anchor.top } : null;
