@@ -72,11 +72,21 @@ export class Person {
   static async enter(browser, url, room, name, options = {}) {
     const context = await browser.newContext({ locale: "en-GB", ...options });
     const person = new Person(await context.newPage(), name);
-    await person.page.goto(`${url}#${encodeURIComponent(room)}`);
-    await person.page.locator("input").fill(name);
-    await person.page.keyboard.press("Enter");
-    await person.page.locator(".list-window").waitFor({ state: "attached" });
+    await person.enter(url, room);
     return person;
+  }
+
+  /**
+   * Opens the page and signs in, in a window that is prepared.
+   *
+   * @param {string} url
+   * @param {string} room
+   */
+  async enter(url, room) {
+    await this.page.goto(`${url}#${encodeURIComponent(room)}`);
+    await this.page.locator("input").fill(this.name);
+    await this.page.keyboard.press("Enter");
+    await this.page.locator(".list-window").waitFor({ state: "attached" });
   }
 
   get field() {

@@ -42,6 +42,8 @@ const en = {
       rejected: "The server did not take this.",
       gone: "The message was deleted.",
       conflict: "The message was edited meanwhile.",
+      unsupported: "This room does not have this action.",
+      unknown_type: "This room does not have this action.",
       too_late: "It is too late to edit this message.",
     })[code] ?? `The server refused: ${code}.`,
   // Rooms
@@ -226,6 +228,8 @@ const ko: Texts = {
       rejected: "서버가 받아들이지 않았습니다.",
       gone: "삭제된 메시지입니다.",
       conflict: "그사이에 메시지가 수정되었습니다.",
+      unsupported: "이 대화방에서는 쓸 수 없는 동작입니다.",
+      unknown_type: "이 대화방에서는 쓸 수 없는 동작입니다.",
       too_late: "이 메시지는 더 이상 수정할 수 없습니다.",
     })[code] ?? `서버가 거절했습니다: ${code}.`,
   rooms: "대화방",
