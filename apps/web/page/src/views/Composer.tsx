@@ -1,6 +1,6 @@
 import type { Message, Room } from "@chat-core/client";
 import type { JSX } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { bytes } from "../model/format.ts";
 import { tab, text as storedText } from "../model/memory.ts";
 import { useTexts } from "../ui/context.ts";
@@ -35,7 +35,7 @@ export function Composer({ room, maxBytes, mode, isOffline, onDone, onRefused, o
   const replied = mode !== undefined && "reply" in mode ? mode.reply : undefined;
 
   const wasEditing = useRef(false);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (edited !== undefined) setText(edited.body?.text ?? "");
     // The draft was kept while the field had the text of a message.
     else if (wasEditing.current) setText(draft());
