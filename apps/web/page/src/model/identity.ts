@@ -19,9 +19,10 @@ export function enter(person: Identity): void {
   identity.set(person);
 }
 
+/** Ends the stay of this person. Drafts and places are of no concern to the next one in this tab. */
 export function exit(): void {
-  tab.write("identity", null);
   identity.set(undefined);
+  tab.clear();
 }
 
 /** The name that this browser used last. */
@@ -50,17 +51,34 @@ export function findOtherWindow(found: (name: string) => void): () => void {
 export type Admission = "name" | "token" | "unreachable";
 
 /**
- * Asks how the server admits users. A server that checks tokens refuses one that cannot be valid; a server without
- * users does not look at it.
+ * Asks how the server admits users: without a credential, because a server can admit guests, or users that a proxy
+ * names, beside those with tokens.
  */
 export async function admission(): Promise<Admission> {
-  const headers = { accept: "application/json", authorization: "Bearer none" };
   try {
-    const { status } = await fetch(chatPath(), { headers, cache: "no-store" });
-    return status === 401 ? "token" : "name";
+    const { status } = await fetch(chatPath(), { headers: { accept: "application/json" }, cache: "no-store" });
+    return status === 401 || (await isHelloRequired()) ? "token" : "name";
   } catch {
     return "unreachable";
   }
+}
+
+const HELLO_PATIENCE = 3000;
+
+/** A server that takes tokens in a `hello` accepts the connection, and answers other commands with an error. */
+function isHelloRequired(): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = new WebSocket(new URL("ws", document.baseURI).href.replace(/^http/u, "ws"), "chat.v1");
+    const end = (isRequired: boolean) => {
+      resolve(isRequired);
+      socket.close();
+    };
+    // In doubt, the chat itself finds out.
+    setTimeout(() => end(false), HELLO_PATIENCE);
+    socket.addEventListener("close", () => end(false));
+    socket.addEventListener("open", () => socket.send('{"type":"ping"}'));
+    socket.addEventListener("message", ({ data }) => end(String(data).includes('"hello_required"')));
+  });
 }
 
 /** Asks why a handshake with this name would be refused. */

@@ -20,8 +20,7 @@ export function remember(room: string): void {
 }
 
 export function forget(room: string): void {
-  const rest = knownRooms.state.filter((name) => name !== room);
-  knownRooms.set(rest.length > 0 ? rest : [FIRST_ROOM]);
+  knownRooms.set(knownRooms.state.filter((name) => name !== room));
   browser.write("rooms", knownRooms.state);
 }
 

@@ -29,6 +29,14 @@ export const browser = {
 export const tab = {
   read: (key: string) => read(() => sessionStorage, key),
   write: (key: string, value: unknown) => write(() => sessionStorage, key, value),
+  /** Forgets all that the page has written. */
+  clear(): void {
+    try {
+      for (const key of Object.keys(sessionStorage)) if (key.startsWith("chat.")) sessionStorage.removeItem(key);
+    } catch {
+      // There is no storage.
+    }
+  },
 };
 
 export function isRecord(value: unknown): value is Record<string, unknown> {

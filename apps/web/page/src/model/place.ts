@@ -22,7 +22,11 @@ function read(): Place | undefined {
 
 export const place = new Cell<Place | undefined>(read());
 
-addEventListener("hashchange", () => place.set(read()));
+addEventListener("hashchange", () => {
+  const next = read();
+  // `visit` has set the place before the event.
+  if (next?.room !== place.state?.room || next?.seq !== place.state?.seq) place.set(next);
+});
 
 export function link(room: string, seq?: number): string {
   return `#${encodeURIComponent(room)}${seq === undefined ? "" : `:${seq}`}`;
@@ -33,8 +37,8 @@ export function address(room: string, seq?: number): string {
   return new URL(link(room, seq), location.href).href;
 }
 
+/** Goes to a room or a message. The place has changed when this returns; the browser's event comes later. */
 export function visit(room: string, seq?: number): void {
-  const hash = link(room, seq);
-  if (location.hash === hash) place.set(read());
-  else location.hash = hash;
+  location.hash = link(room, seq);
+  place.set(read());
 }

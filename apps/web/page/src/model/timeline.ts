@@ -1,4 +1,4 @@
-import type { Message, Room } from "@chat-core/client";
+import type { Message, Room, RoomState } from "@chat-core/client";
 import { Cell } from "./store.ts";
 
 export interface TimelineState {
@@ -23,13 +23,16 @@ export class Timeline {
   #extra: readonly Message[] = [];
   #isDetached = false;
   #hasOlder = false;
-  #loading: Promise<void> | undefined;
+  #isLoading = false;
+  /** The room's state when a page did not come, for each end. */
+  readonly #stalled = new Map<"start" | "end", RoomState>();
+  #joined: { readonly extra: readonly Message[]; readonly messages: readonly Message[]; readonly all: readonly Message[] } | undefined;
 
   constructor(room: Room) {
     this.#room = room;
     this.state = new Cell(this.#fold());
     this.#ends.push(
-      room.subscribe(() => this.state.set(this.#fold())),
+      room.subscribe(() => this.#publish()),
       room.on("changed", ({ target }) => void this.#reread(target)),
     );
   }
@@ -49,6 +52,7 @@ export class Timeline {
       this.#extra = page.messages;
       this.#hasOlder = page.more;
       this.#isDetached = true;
+      this.#stalled.clear();
       this.#publish();
     }
     return this.has(seq);
@@ -57,6 +61,7 @@ export class Timeline {
   goToNewest(): void {
     this.#extra = [];
     this.#isDetached = false;
+    this.#stalled.clear();
     this.#publish();
   }
 
@@ -64,7 +69,7 @@ export class Timeline {
     const { older, messages } = this.state.state;
     if (!older) return;
     const first = messages[0];
-    this.#load(async () => {
+    this.#load("start", async () => {
       if (this.#extra.length === 0 || first === undefined) {
         await this.#room.older(PAGE);
         return;
@@ -78,25 +83,48 @@ export class Timeline {
   loadNewer(): void {
     const last = this.#extra.at(-1);
     if (!this.#isDetached || last === undefined) return;
-    this.#load(async () => {
+    this.#load("end", async () => {
       const page = await this.#room.history({ after: last.seq, limit: PAGE });
-      this.#extra = [...this.#extra, ...page.messages];
-      if (page.messages.length === 0) this.#isDetached = false;
+      if (page.messages.length > 0) this.#extra = [...this.#extra, ...page.messages];
+      else this.#isDetached = false;
     });
   }
 
-  #load(work: () => Promise<void>): void {
-    this.#loading ??= work()
-      // Offline: the next scroll asks again.
+  /** Lets a page be asked for again that did not come. */
+  retry(): void {
+    this.#stalled.clear();
+  }
+
+  /**
+   * Loads a page, unless one is on its way, or the last one at this end did not come and nothing has happened since:
+   * the list asks after each change that it shows, so an answer that brings nothing would be asked for without end.
+   */
+  #load(end: "start" | "end", work: () => Promise<void>): void {
+    const stalled = this.#stalled.get(end);
+    const { messages, status } = this.#room.state;
+    if (this.#isLoading || (stalled?.messages === messages && stalled.status === status)) return;
+    this.#isLoading = true;
+    const before = this.state.state;
+    work()
+      // For example offline, or the chat has ended.
       .catch(() => undefined)
-      .finally(() => {
-        this.#loading = undefined;
-        this.#publish();
+      .then(() => {
+        // Before the list sees the page, so that it can ask for the next one.
+        this.#isLoading = false;
+        const state = this.#fold();
+        if (isSameRange(before, state)) this.#stalled.set(end, this.#room.state);
+        else {
+          this.#stalled.delete(end);
+          // A new object also if the room has published the page already: the list did not get an answer then.
+          this.state.set({ ...state });
+        }
       });
   }
 
   #publish(): void {
-    this.state.set(this.#fold());
+    const state = this.#fold();
+    const { messages, older, newer } = this.state.state;
+    if (state.messages !== messages || state.older !== older || state.newer !== newer) this.state.set(state);
   }
 
   #fold(): TimelineState {
@@ -106,8 +134,16 @@ export class Timeline {
     const last = this.#extra.at(-1)?.seq ?? 0;
     if (this.#isDetached && last < first) return { messages: this.#extra, older: this.#hasOlder, newer: true };
     this.#isDetached = false;
-    const before = this.#extra.filter(({ seq }) => seq < first);
-    return { messages: [...before, ...messages], older: this.#hasOlder, newer: false };
+    return { messages: this.#join(this.#extra, messages), older: this.#hasOlder, newer: false };
+  }
+
+  /** The extra part and the room's messages. The same parts give the same array, because each row depends on it. */
+  #join(extra: readonly Message[], messages: readonly Message[]): readonly Message[] {
+    if (this.#joined?.extra !== extra || this.#joined.messages !== messages) {
+      const first = messages[0]?.seq ?? 0;
+      this.#joined = { extra, messages, all: [...extra.filter(({ seq }) => seq < first), ...messages] };
+    }
+    return this.#joined.all;
   }
 
   /** Reads a changed message of the extra part again. The room's own messages change by themselves. */
@@ -123,4 +159,10 @@ export class Timeline {
       // Offline: the next visit reads the page again.
     }
   }
+}
+
+/** True if both show the same part of the room, apart from messages that have come at its end. */
+function isSameRange(one: TimelineState, other: TimelineState): boolean {
+  const isSameEnd = !other.newer || one.messages.at(-1)?.seq === other.messages.at(-1)?.seq;
+  return isSameEnd && one.messages[0]?.seq === other.messages[0]?.seq && one.older === other.older && one.newer === other.newer;
 }

@@ -15,7 +15,8 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
 
   useEffect(() => {
     const ends = names.flatMap((name) => {
-      const room = session.open(name);
+      const room = session.find(name);
+      if (room === undefined) return [];
       // What a join replays is on the screen, and would be too much to read aloud.
       let replayed = room.state.cursor?.seq ?? 0;
       return [
@@ -34,9 +35,9 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
     ends.push(session.seen.cursors.subscribe(() => showCount()));
     function showCount(): void {
       const counts = names.map((name) => {
-        const { state } = session.open(name);
-        const seen = session.seen.of(state);
-        return seen === undefined ? 0 : countUnread(state.messages, seen, session.me);
+        const room = session.find(name);
+        const seen = room && session.seen.of(room.state);
+        return seen === undefined ? 0 : countUnread(room?.state.messages ?? [], seen, session.me);
       });
       const sum = counts.reduce((all, count) => all + count, 0);
       document.title = `${sum === 0 ? "" : `(${sum > 99 ? "99+" : sum}) `}${current} · ${t.appName}`;

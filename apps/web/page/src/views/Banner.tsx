@@ -26,7 +26,7 @@ export function Banner({ room }: { readonly room: RoomState }): JSX.Element | nu
         session.chat.reconnect();
       }}
     >
-      {cut ? t.mend : t.tryAgain}
+      {cut ? t.reconnectLine : t.tryAgain}
     </button>
   );
   if (status === "closed") {

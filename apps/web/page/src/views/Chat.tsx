@@ -49,7 +49,7 @@ export function Chat(): JSX.Element {
     return () => removeEventListener("keydown", onKeyDown);
   }, [name, dialog]);
 
-  const room = session.open(name);
+  const room = session.find(name);
   const close = () => setDialog(undefined);
   return (
     <div class="app">
@@ -61,7 +61,7 @@ export function Chat(): JSX.Element {
         onShortcuts={() => setDialog("shortcuts")}
       />
       {hasMenu && <div class="shade" onClick={() => setMenu(false)} />}
-      <Conversation key={name} room={room} onMenu={() => setMenu(true)} />
+      {room && <Conversation key={name} room={room} onMenu={() => setMenu(true)} />}
       {dialog === "settings" && <SettingsDialog onClose={close} />}
       {dialog === "shortcuts" && <ShortcutsDialog onClose={close} />}
       <div class={text === "" ? "notice" : "notice shown"} role="status">

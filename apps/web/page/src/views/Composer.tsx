@@ -1,8 +1,7 @@
 import type { Message, Room } from "@chat-core/client";
 import type { JSX } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { bytes } from "../model/format.ts";
-import { showRefusal } from "../model/notice.ts";
 import { tab, text as storedText } from "../model/memory.ts";
 import { useTexts } from "../ui/context.ts";
 import { Icon, IconButton } from "../ui/icons.tsx";
@@ -17,6 +16,7 @@ interface Props {
   readonly mode: Mode;
   readonly isOffline: boolean;
   readonly onDone: (wasSent: boolean) => void;
+  readonly onRefused: (error: unknown) => void;
   /** The user moves from the empty field to the messages. */
   readonly onLeaveUp: () => void;
 }
@@ -24,17 +24,22 @@ interface Props {
 /** On a screen keyboard, Enter is a new line, and the button sends. */
 const hasScreenKeyboard = () => matchMedia("(pointer: coarse) and (hover: none)").matches;
 
-export function Composer({ room, maxBytes, mode, isOffline, onDone, onLeaveUp }: Props): JSX.Element {
+export function Composer({ room, maxBytes, mode, isOffline, onDone, onRefused, onLeaveUp }: Props): JSX.Element {
   const t = useTexts();
   const draftKey = `draft.${room.name}`;
-  const [text, setText] = useState(() => storedText(tab.read(draftKey)) ?? "");
+  const draft = () => storedText(tab.read(draftKey)) ?? "";
+  const [text, setText] = useState(draft);
   const [hasPicker, setPicker] = useState(false);
   const field = useRef<HTMLTextAreaElement>(null);
   const edited = mode !== undefined && "edit" in mode ? mode.edit : undefined;
   const replied = mode !== undefined && "reply" in mode ? mode.reply : undefined;
 
-  useEffect(() => {
+  const wasEditing = useRef(false);
+  useLayoutEffect(() => {
     if (edited !== undefined) setText(edited.body?.text ?? "");
+    // The draft was kept while the field had the text of a message.
+    else if (wasEditing.current) setText(draft());
+    wasEditing.current = edited !== undefined;
     if (mode !== undefined) field.current?.focus();
   }, [mode]);
 
@@ -60,21 +65,18 @@ export function Composer({ room, maxBytes, mode, isOffline, onDone, onLeaveUp }:
     const body = text.trimEnd();
     // A failure stays visible at the message, with a button to try again.
     const ignore = () => undefined;
-    if (edited !== undefined) room.edit(edited.seq, body).catch(showRefusal(t));
+    if (edited !== undefined) room.edit(edited.seq, body).catch(onRefused);
     else {
       room.send(body, replied === undefined ? {} : { reply_to: replied.seq }).catch(ignore);
       room.typing(false);
       tab.write(draftKey, null);
+      setText("");
     }
-    setText("");
     onDone(edited === undefined);
     field.current?.focus();
   };
 
-  const cancel = () => {
-    if (edited !== undefined) setText("");
-    onDone(false);
-  };
+  const cancel = () => onDone(false);
 
   const onKeyDown = (event: KeyboardEvent) => {
     // Enter that ends a composition chooses a syllable. Safari reports it after the composition, with key code 229.

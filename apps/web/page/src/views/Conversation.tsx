@@ -1,9 +1,10 @@
-import type { Message, Room, RoomState } from "@chat-core/client";
+import { ChatError, type Message, type Room, type RoomState } from "@chat-core/client";
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { address, place } from "../model/place.ts";
 import { panel, toggle } from "../model/panel.ts";
 import { notice, showRefusal } from "../model/notice.ts";
+import type { Session } from "../model/session.ts";
 import type { Texts } from "../model/texts.ts";
 import { useSession, useTexts } from "../ui/context.ts";
 import { useSource } from "../ui/hooks.ts";
@@ -51,7 +52,16 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
     if (target !== undefined) list.current?.goTo(target);
   }, [target]);
 
-  const actions = useMemo(() => actionsOf(room, state.may, setMode, list, t), [room, state.may, t]);
+  const simple = useSource(session.simpleRooms);
+  const may = simple.has(room.name) ? NOTHING : state.may;
+  const refuse = useMemo(() => {
+    const show = showRefusal(t);
+    return (error: unknown) => {
+      show(error);
+      if (error instanceof ChatError && LACKS.has(error.code)) session.lacksActions(room.name);
+    };
+  }, [room, t]);
+  const actions = useMemo(() => actionsOf(session, room, may, setMode, list, refuse, t), [session, room, may, refuse, t]);
   return (
     <div class="conversation">
       <main class="main">
@@ -119,6 +129,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
           mode={mode}
           isOffline={!isOnline}
           onDone={() => setMode(undefined)}
+          onRefused={refuse}
           onLeaveUp={() => list.current?.focusLast()}
         />
       </main>
@@ -153,28 +164,39 @@ function copy(text: string, done: string): void {
 /** What everybody may do, if the server does not say what this user may do. */
 const EVERYBODY = ["edit", "delete", "react"];
 
+const NOTHING: readonly string[] = [];
+
+/** The refusals of a server that does not have an action, whoever asks for it. */
+const LACKS = new Set(["unsupported", "unknown_type"]);
+
 function actionsOf(
+  session: Session,
   room: Room,
   may: readonly string[] = EVERYBODY,
   setMode: (mode: Mode) => void,
   list: { readonly current: ListHandle | null },
+  refuse: (error: unknown) => void,
   t: Texts,
 ): Actions {
   // The message itself shows that sending it has failed.
   const ignore = () => undefined;
-  const show = showRefusal(t);
   const offered = new Set(may);
   return {
     copyLink: ({ seq }: Message) => copy(address(room.name, seq), t.linkCopied),
     retry: (key) => void room.retry(key).catch(ignore),
     discard: (key) => room.discard(key),
     goTo: (seq) => list.current?.goTo(seq),
+    own: session.reactions.of(room.name),
     ...(offered.has("reply") && { reply: (message: Message) => setMode({ reply: message }) }),
     ...(offered.has("edit") && { edit: (message: Message) => setMode({ edit: message }) }),
-    ...(offered.has("delete") && { remove: ({ seq }: Message) => void room.delete(seq).catch(show) }),
+    ...(offered.has("delete") && { remove: ({ seq }: Message) => void room.delete(seq).catch(refuse) }),
     ...(offered.has("react") && {
-      react: ({ seq }: Message, reaction: string, on: boolean) => void room.react(seq, reaction, on).catch(show),
+      react: ({ seq }: Message, reaction: string, on: boolean) =>
+        void room
+          .react(seq, reaction, on)
+          .then(() => session.reactions.set(room.name, seq, reaction, on))
+          .catch(refuse),
     }),
-    ...(offered.has("pin") && { pin: ({ seq }: Message, on: boolean) => void room.pin(seq, on).catch(show) }),
+    ...(offered.has("pin") && { pin: ({ seq }: Message, on: boolean) => void room.pin(seq, on).catch(refuse) }),
   };
 }

@@ -34,7 +34,7 @@ export function HoodPanel({ room }: { readonly room: string }): JSX.Element {
                 chat.reconnect();
               }}
             >
-              {t.mend}
+              {t.reconnectLine}
             </button>
           ) : (
             <>

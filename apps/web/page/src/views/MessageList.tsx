@@ -2,6 +2,7 @@ import type { Room, RoomState, User } from "@chat-core/client";
 import type { JSX } from "preact";
 import { useEffect, useImperativeHandle, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Ref } from "preact";
+import { identity } from "../model/identity.ts";
 import { countUnread } from "../model/known.ts";
 import { isRecord, tab } from "../model/memory.ts";
 import { type Row, buildRows } from "../model/rows.ts";
@@ -161,11 +162,15 @@ export function MessageList(props: Props): JSX.Element {
   latest.current.rows = rows;
   latest.current.anchor ??= initial;
   const onAnchor = (anchor: Anchor) => {
+    // The user has scrolled.
+    timeline.retry();
     setAtEnd(anchor.at === "end");
     latest.current.anchor = anchor;
   };
   useEffect(() => {
     const keep = () => {
+      // The place of a person who has signed out is not kept.
+      if (identity.state === undefined) return;
       const { rows, anchor } = latest.current;
       const message = anchor?.at === "row" ? rows.find(({ key }) => key === anchor.key)?.message : undefined;
       const place = anchor?.at === "row" && message !== undefined ? { seq: message.seq, top: anchor.top } : null;

@@ -2,10 +2,13 @@ import type { Message, PendingSend } from "@chat-core/client";
 import type { ComponentChildren, JSX } from "preact";
 import { memo } from "../ui/memo.ts";
 import { day, fullTime, time } from "../model/format.ts";
+import { type Reacted, hasReacted } from "../model/reactions.ts";
 import type { Row } from "../model/rows.ts";
+import type { Source } from "../model/store.ts";
 import type { Texts } from "../model/texts.ts";
 import { Avatar } from "../ui/Avatar.tsx";
 import { Text } from "../ui/Text.tsx";
+import { useSource } from "../ui/hooks.ts";
 import { Icon, IconButton } from "../ui/icons.tsx";
 
 /** What a user can do with messages. An action that the server does not offer is absent. */
@@ -14,6 +17,8 @@ export interface Actions {
   readonly retry: (key: string) => void;
   readonly discard: (key: string) => void;
   readonly goTo: (seq: number) => void;
+  /** The reactions that the user has set in this tab. */
+  readonly own: Source<Reacted>;
   readonly reply?: (message: Message) => void;
   readonly edit?: (message: Message) => void;
   readonly remove?: (message: Message) => void;
@@ -75,7 +80,7 @@ function MessageRowView({ row, me, t, actions, isOnline, isTarget, find }: Props
           )}
         </div>
         {message !== undefined && message.deleted === undefined && (
-          <Toolbar message={message} isMine={isMine} actions={actions} t={t} />
+          <Toolbar message={message} me={me} actions={actions} t={t} />
         )}
       </div>
     </>
@@ -183,11 +188,12 @@ interface ReactionsProps {
 
 function Reactions({ message, me, actions }: ReactionsProps): ComponentChildren {
   const { reactions } = message;
+  const own = useSource(actions.own);
   if (reactions === undefined || reactions.length === 0) return null;
   return (
     <div class="reactions">
       {reactions.map(({ reaction, count, users }) => {
-        const isMine = users.some(({ id }) => id === me);
+        const isMine = hasReacted(message, reaction, me, own);
         const names = users.map(({ name }) => name).join(", ");
         return (
           <button
@@ -213,12 +219,14 @@ const QUICK = ["👍", "❤️", "😂", "🎉"];
 
 interface ToolbarProps {
   readonly message: Message;
-  readonly isMine: boolean;
+  readonly me: string;
   readonly actions: Actions;
   readonly t: Texts;
 }
 
-function Toolbar({ message, isMine, actions, t }: ToolbarProps): JSX.Element {
+function Toolbar({ message, me, actions, t }: ToolbarProps): JSX.Element {
+  const isMine = message.user.id === me;
+  const own = useSource(actions.own);
   const { reply, edit, remove, react, pin, thread, copyLink } = actions;
   const text = message.body?.text;
   return (
@@ -230,7 +238,8 @@ function Toolbar({ message, isMine, actions, t }: ToolbarProps): JSX.Element {
             key={emoji}
             class="icon-button"
             aria-label={`${t.react}: ${emoji}`}
-            onClick={() => react(message, emoji, true)}
+            aria-pressed={hasReacted(message, emoji, me, own)}
+            onClick={() => react(message, emoji, !hasReacted(message, emoji, me, own))}
           >
             {emoji}
           </button>

@@ -2,7 +2,7 @@ import type { Room } from "@chat-core/client";
 import { roomName } from "@chat-core/client";
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { countUnread, forget, knownRooms } from "../model/known.ts";
+import { countUnread, knownRooms } from "../model/known.ts";
 import { link, visit } from "../model/place.ts";
 import { useSession, useTexts } from "../ui/context.ts";
 import { useSource } from "../ui/hooks.ts";
@@ -33,9 +33,10 @@ export function Sidebar({ current, isOpen, onClose, onSettings, onShortcuts }: P
       </header>
       {isAdding && <AddRoom onDone={() => setAdding(false)} />}
       <ul class="rooms">
-        {names.map((name) => (
-          <RoomItem key={name} room={session.open(name)} isCurrent={name === current} canRemove={names.length > 1} />
-        ))}
+        {names.map((name) => {
+          const room = session.find(name);
+          return room && <RoomItem key={name} room={room} isCurrent={name === current} canRemove={names.length > 1} />;
+        })}
       </ul>
       <footer class="me">
         {user !== undefined && <Avatar user={user} small />}
@@ -72,9 +73,11 @@ function RoomItem({ room, isCurrent, canRemove }: ItemProps): JSX.Element {
     if (state.status === "live" && user !== undefined && seen === undefined) session.seen.mark(state);
   }, [state.status, user, seen]);
   const remove = () => {
-    room.leave();
-    forget(room.name);
-    if (isCurrent) visit(knownRooms.state[0] ?? "");
+    const next = knownRooms.state.find((name) => name !== room.name);
+    if (next === undefined) return;
+    // First, because the room that the address names is always in the list.
+    if (isCurrent) visit(next);
+    session.remove(room);
   };
   return (
     <li class={isCurrent ? "room current" : unread > 0 ? "room fresh-room" : "room"}>

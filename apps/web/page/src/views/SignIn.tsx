@@ -3,10 +3,15 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { type Admission, admission, enter, findOtherWindow, lastName, refusalOf } from "../model/identity.ts";
 import { useTexts } from "../ui/context.ts";
 
+/** Refusals after which a name alone does not help. */
+const TOKEN_NEEDED = new Set(["unauthorized", "token_expired", "hello_required", "hello_timeout"]);
+
 /** The first page: a name, or a token where the server knows its users. */
 export function SignIn({ problem }: { readonly problem: string | undefined }): JSX.Element {
   const t = useTexts();
   const [way, setWay] = useState<Admission>();
+  // The form that the user has chosen, or that the refusal asks for.
+  const [hasToken, setHasToken] = useState(problem !== undefined && TOKEN_NEEDED.has(problem));
   const ask = () => {
     setWay(undefined);
     void admission().then(setWay);
@@ -25,8 +30,13 @@ export function SignIn({ problem }: { readonly problem: string | undefined }): J
             </button>
           </>
         )}
-        {way === "name" && <NameForm problem={problem} />}
-        {way === "token" && <TokenForm problem={problem} />}
+        {way === "name" && !hasToken && <NameForm problem={problem} />}
+        {(way === "token" || (way === "name" && hasToken)) && <TokenForm problem={problem} />}
+        {way === "name" && (
+          <button type="button" class="text-button other-way" onClick={() => setHasToken(!hasToken)}>
+            {hasToken ? t.withName : t.withToken}
+          </button>
+        )}
       </div>
     </main>
   );
