@@ -7,7 +7,7 @@ const PROTOCOL: &str = include_str!("../../../PROTOCOL.md");
 
 /// Statuses without a code of the protocol: those of other routes than the chat's, those of the HTTP parsers, and the
 /// interim response.
-const STATUSES: [u16; 8] = [100, 200, 400, 404, 408, 413, 414, 431];
+const STATUSES: [u16; 9] = [100, 200, 400, 404, 408, 413, 414, 421, 431];
 
 /// The bytes that a server sends on one connection. Each must belong to a valid response or frame.
 #[derive(Debug, Default)]

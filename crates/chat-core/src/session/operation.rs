@@ -17,7 +17,7 @@ use crate::{ErrorCode, LogBounds, NewChange, NewMessage, RoomName};
 /// An operation in flight.
 pub(super) struct InFlight {
     work: Work,
-    /// The room of a message that members may get without a task.
+    /// The room of a message or a change that members may get without a task.
     sent_to: Option<RoomName>,
     /// True if a message has its place in the order of its room, or has an answer.
     is_submitted: bool,
@@ -174,7 +174,8 @@ impl<C: Connection> Driver<'_, C> {
         let membership = self.session.membership(&name);
         let room = membership.map(|membership| Arc::clone(membership.room()));
         let is_direct = self.ticket.permit.inbox().outlet.is_attached();
-        let sent_to = (is_direct && matches!(action, Asked::Send { .. })).then(|| name.clone());
+        let is_entry = matches!(action, Asked::Send { .. } | Asked::Change { .. });
+        let sent_to = (is_direct && is_entry).then(|| name.clone());
         let work = match (action, room) {
             // The answer cannot be sent. The commands after this one are still carried out.
             (Asked::History(_) | Asked::Messages(_) | Asked::Search(_) | Asked::Members { .. }, _)
