@@ -39,6 +39,7 @@ chat_suite::cases!(
 
     /// Messages and changes take their `seq`s from one sequence, and `joined` counts both.
     #[source = "PROTOCOL.md, section 5.1"]
+    #[with(race("the other member may get an entry before or after the deletion"))]
     async fn changes_and_messages_share_one_sequence(stage: Stage, mut ann: Member) -> Verdict {
         let room = stage.room();
         let one = ann.post(&room, "one").await?;

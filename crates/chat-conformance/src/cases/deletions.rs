@@ -9,6 +9,7 @@ const SECRET: &str = "secret";
 
 chat_suite::cases!(
     /// After the `done` of a deletion, nothing that the server sends has the body or an earlier one.
+    #[with(race("the other member may get an entry before or after the deletion"))]
     async fn a_deleted_body_is_gone_everywhere(stage: Stage, mut ann: Member, mut bob: Member) -> Verdict {
         let room = stage.room();
         let epoch = bob.join(&room).await?["epoch"].clone();
@@ -45,6 +46,7 @@ chat_suite::cases!(
     }
 
     /// A change of a deleted message is `gone`.
+    #[with(race("the other member may get an entry before or after the deletion"))]
     async fn a_change_after_a_deletion_is_gone(stage: Stage, mut ann: Member, mut bob: Member) -> Verdict {
         let room = stage.room();
         ann.post(&room, "hi").await?;
@@ -59,6 +61,7 @@ chat_suite::cases!(
     }
 
     /// A repeated deletion is a duplicate with the `seq` of the first one.
+    #[with(race("the other member may get an entry before or after the deletion"))]
     async fn a_repeated_deletion_is_a_duplicate(stage: Stage, mut ann: Member, mut bob: Member) -> Verdict {
         let room = stage.room();
         ann.post(&room, "hi").await?;
@@ -74,6 +77,7 @@ chat_suite::cases!(
 
     /// A message that is sent again with the key of a deleted one is a duplicate, and restores nothing.
     #[source = "PROTOCOL.md, section 5.3"]
+    #[with(race("the other member may get an entry before or after the deletion"))]
     async fn a_repeated_key_restores_nothing(stage: Stage, mut ann: Member, mut bob: Member) -> Verdict {
         let room = stage.room();
         let keyed = with(send(&room, SECRET), "key", "k");

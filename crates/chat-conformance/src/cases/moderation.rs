@@ -7,6 +7,7 @@ use super::*;
 chat_suite::cases!(
     /// A guest changes only messages of the same connection: those of others, and of another guest with this name, are
     /// `forbidden`. Each member may react.
+    #[with(race("the other member may get an entry before or after the deletion"))]
     async fn a_guest_changes_only_messages_of_the_connection(stage: Stage, mut ann: Member) -> Verdict {
         let room = stage.room();
         ann.post(&room, "hi").await?;

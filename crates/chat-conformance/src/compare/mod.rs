@@ -14,7 +14,7 @@
 //! | the position of events about other users among the replies, their order between users, and their number when the case ends | the case does not wait for other users |
 //! | `members` of `joined` | the time until a lost client counts as gone is not specified |
 //! | the number of equal writes in a row | the server decides when it stops reading |
-//! | everything except the shape of each kind of message, in cases with a race | the case states the reason |
+//! | everything except the shape of each kind of message, in cases with a race, and messages with `rev` | the case states the reason |
 //!
 //! Casing, pings, FIN and repeated writes are always open. The order is open only if the two conversations are not
 //! equal as they are.
