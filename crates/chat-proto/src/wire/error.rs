@@ -188,8 +188,8 @@ impl ErrorCode {
         }
     }
 
-    /// Returns true if the error counts as a mistake of the client. It does not if the server is at fault, or if another
-    /// user may have changed the message meanwhile.
+    /// Returns true if the error counts as a mistake of the client. It does not if the server is at fault, or if
+    /// another user may have changed the message meanwhile.
     pub(crate) fn is_mistake(self) -> bool {
         use ErrorCode::{Conflict, Gone, NoMessage, TooManyReactions, Unavailable};
         !matches!(self, Conflict | Gone | NoMessage | TooManyReactions | Unavailable)

@@ -106,8 +106,8 @@ pub enum ChangeKind {
 }
 
 impl Change {
-    /// Returns true if the texts of the change have the sizes and the characters that the protocol allows. The body of an
-    /// edit is checked by its type of message.
+    /// Returns true if the texts of the change have the sizes and the characters that the protocol allows. The body of
+    /// an edit is checked by its type of message.
     pub fn is_valid(&self, limits: &Limits) -> bool {
         match self {
             Self::Edit { body } => body.get().len() <= limits.wire.max_frame_bytes,
