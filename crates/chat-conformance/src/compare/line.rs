@@ -21,6 +21,8 @@ pub(super) struct Event {
     pub(super) room: String,
     pub(super) seq: Option<u64>,
     pub(super) user: Option<String>,
+    /// What a `changed` event changes.
+    pub(super) what: Option<String>,
 }
 
 impl Event {
@@ -32,6 +34,7 @@ impl Event {
             room: text("room").unwrap_or_default(),
             seq: value["seq"].as_u64(),
             user: value["user"]["id"].as_str().or(value["by"]["id"].as_str()).map(ToOwned::to_owned),
+            what: text("what"),
         })
     }
 

@@ -10,7 +10,10 @@ pub(super) fn looks(ours: &BTreeMap<String, Vec<Line>>, theirs: &BTreeMap<String
         let mut looks: BTreeMap<String, BTreeSet<Vec<u8>>> = BTreeMap::new();
         let lines = conversations.values().flatten();
         for line in lines.filter(|line| line.text.starts_with('<') && !is_altered(line)) {
-            looks.entry(line.kind()).or_default().insert(shape(&line.bytes));
+            // A race may also decide which changes there are.
+            let what = line.event.as_ref().and_then(|event| event.what.as_deref());
+            let kind = [Some(&*line.kind()), what].into_iter().flatten().collect::<Vec<_>>().join(" ");
+            looks.entry(kind).or_default().insert(shape(&line.bytes));
         }
         looks
     };
