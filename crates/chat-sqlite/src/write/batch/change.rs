@@ -23,6 +23,12 @@ pub(crate) struct PreparedChange {
     pub(crate) limits: Arc<Limits>,
 }
 
+impl PreparedChange {
+    pub(crate) fn is_deletion(&self) -> bool {
+        self.change.change.kind() == ChangeKind::Deleted
+    }
+}
+
 /// The messages that a batch changes. Each is written once, at the end of the batch.
 #[derive(Debug, Default)]
 pub(super) struct ChangedMessages {
