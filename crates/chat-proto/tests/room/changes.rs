@@ -113,12 +113,43 @@ fn a_deletion_erases_the_body_the_key_and_all_earlier_changes() {
 
 #[test]
 fn a_deletion_is_told_after_the_log_has_lost_the_message() {
-    let mut log = log(&Limits::default().with(|limits| limits.rooms.log_messages = 2));
+    let mut log = log(&Limits::default().with(|limits| limits.rooms.log_messages = 1));
     post(&mut log, "ann", "secret");
     change(&mut log, delete(1)).expect("a deletion");
     post(&mut log, "ann", "later");
     let entries = log.read(Range::entries(0, 9)).messages;
     assert_eq!((entries[0].seq, json(&entries[0])["what"].as_str()), (2, Some("deleted")));
+}
+
+#[test]
+fn changes_push_out_messages_only_beyond_four_for_each() {
+    let mut log = log(&Limits::default().with(|limits| limits.rooms.log_messages = 3));
+    for text in ["one", "two", "three"] {
+        post(&mut log, "ann", text);
+    }
+    for n in 0..12 {
+        change(&mut log, react("bob", 3, "+1", n % 2 == 0)).expect("a reaction");
+    }
+    let seqs = |log: &Log| log.read(Range::newest(99)).messages.iter().map(|m| m.seq).collect::<Vec<_>>();
+    assert_eq!((seqs(&log), log.bounds().first), (vec![1, 2, 3], 1));
+    change(&mut log, react("bob", 3, "+1", true)).expect("a reaction");
+    assert_eq!((seqs(&log), log.bounds().first), (vec![2, 3], 2), "15 entries are kept");
+    post(&mut log, "ann", "four");
+    assert_eq!(seqs(&log), [3, 17]);
+    post(&mut log, "ann", "five");
+    assert_eq!(seqs(&log), [17, 18]);
+}
+
+#[test]
+fn the_memory_of_a_log_has_the_texts_of_those_who_react() {
+    let mut log = log(&Limits::default());
+    post(&mut log, "ann", "hi");
+    let before = log.memory_bytes();
+    for n in 0..500 {
+        change(&mut log, react(&format!("{n:0>32}"), 1, "+1", true)).expect("a reaction");
+    }
+    let added = log.memory_bytes() - before;
+    assert!(added > 500 * (2 * 32 + size_of::<User>()), "{added}");
 }
 
 #[test]

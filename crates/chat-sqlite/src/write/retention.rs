@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use chat_core::RoomLimits;
 use rusqlite::Transaction;
 
 use super::clock::Now;
@@ -8,10 +9,6 @@ use crate::database::row::{message_id, seq_of};
 
 /// The largest number of rows that one step deletes per room and table, and of rooms that it visits.
 const STEP_ROWS: usize = 256;
-
-/// Changes that a room keeps for each message that it keeps, if the number of messages is limited. More changes remove
-/// the oldest messages, so that reactions cannot make a room grow without limit.
-const CHANGES_PER_MESSAGE: u64 = 4;
 
 /// The rules for the rows that a room keeps.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +109,7 @@ fn delete_entries(
     let messages = entries.saturating_sub(room.changes);
     let max_entries = policy.messages.map(|kept| match room.changes {
         0 => kept,
-        _ => kept.saturating_mul(1 + CHANGES_PER_MESSAGE),
+        _ => RoomLimits::max_entries(kept),
     });
     let last_excess = max_entries.map_or(0, |kept| room.head.saturating_sub(kept));
     let mut excess = policy.messages.map_or(0, |kept| messages.saturating_sub(kept));
