@@ -16,6 +16,8 @@ pub(crate) use commit_mark::{CommitMark, CommitMarkFile, boot_id};
 pub(crate) use files::{FileId, FileLock, Paths, exists, private_file, sync_dir, verify_access, with_suffix};
 pub(crate) use identity::{Identity, StoreTimes, random_id, room_epoch};
 pub(crate) use message::MessageState;
+#[cfg(test)]
+pub(crate) use schema::schema_of_version;
 pub(crate) use schema::{APPLICATION_ID, VERSION, migrate};
 
 /// Size up to which each opening checks all pages of a database, in bytes.

@@ -4,7 +4,8 @@ use chat_core::User;
 use rusqlite::Connection;
 
 use super::*;
-use crate::database::migrate;
+use crate::database::row::slot_owner;
+use crate::database::{migrate, schema_of_version};
 use crate::write::key_counts::KeyCounts;
 use crate::write::retention::{RetentionPolicy, RetentionSweep, SweepStep};
 
@@ -160,4 +161,28 @@ fn a_step_of_retention_deletes_a_limited_number_of_reactions() {
         }
     }
     assert_eq!((steps, before), (4, 1_000), "those of the newest message stay");
+}
+
+#[test]
+fn a_key_of_an_earlier_version_is_still_a_duplicate_after_the_migration() {
+    let mut connection = Connection::open_in_memory().expect("a database");
+    connection.execute_batch(&schema_of_version(4)).expect("a database of version 4");
+    let (room, user): (RoomName, _) = ("lobby".parse().expect("a name"), User::guest("ann").expect("a name"));
+    let body = RawValue::from_string("{}".to_owned()).expect("JSON");
+    let stored = NewMessage::new(user.clone(), body).with_key("k".to_owned()).into_stored(room.clone(), 1, 7);
+    let id = message_id(1, 1);
+    let sql = "INSERT INTO rooms (name, head, first, keys) VALUES ('lobby', 1, 1, 1)";
+    connection.execute(sql, ()).expect("inserted");
+    let row = (id, 7, checksum(&room, 1, &stored.frame), &*stored.frame);
+    connection
+        .execute("INSERT INTO messages (id, at, sum, frame) VALUES (?1, ?2, ?3, ?4)", row)
+        .expect("inserted");
+    // Before version 5, a slot ended with the text of its key.
+    let slot = [slot_owner(&key_slot(1, &user.key(), "k")), b"k"].concat();
+    connection
+        .execute("INSERT INTO keys (id, slot, at, digest) VALUES (?1, ?2, 7, ?3)", (id, slot, [0_u8; 20]))
+        .expect("inserted");
+    prepare(&mut connection);
+    assert_eq!(append_one(&mut connection, now(9, 9, 0), "k", 9), (1, true));
+    assert_eq!(append_one(&mut connection, now(9, 9, 0), "kk", 9), (2, false));
 }
