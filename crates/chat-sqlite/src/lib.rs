@@ -80,11 +80,13 @@
 //! message in one transaction are one entry, unless another change of the message comes between them.
 //!
 //! **Erasure.** A deletion overwrites the body and the key of its message, and all earlier bodies, in the transaction
-//! that stores it. SQLite leaves copies of rows in the free space of pages where they were before; therefore the rows
+//! that stores it. It is answered after the sinks of its room got the erased entries. SQLite leaves copies of rows in the free space of pages where they were before; therefore the rows
 //! around the message are written again (`PRAGMA secure_delete` overwrites the earlier ones). The write-ahead log is
 //! emptied right after the commit, but at most once a second. It cannot be emptied while a read has a snapshot: reads
 //! of this process end within their call timeout, and one of another process, such as an export, must end. The index
-//! is erased by a merge of all its parts, in steps, which rests for 20 times its duration, at most 10 minutes. A store
+//! is erased by a merge of all its parts, in steps, which rests for 20 times its duration, at most 10 minutes. An edit
+//! removes the earlier text from what a search finds, but starts no merge: its terms stay in the file of the index until
+//! the next deletion of any message, or until SQLite merges their part. To erase a text, delete its message. A store
 //! that an earlier version has written contains copies from its time until it is [compacted](SqliteStore::compact).
 //!
 //! **Backups.** A backup contains messages that were deleted after it. So each deletion is also a row of the erasure

@@ -4,6 +4,7 @@ mod gate;
 mod history;
 mod message;
 mod pool;
+mod target;
 
 pub(crate) use gate::{ClosedGate, ReadGate, WAL_LIMIT, WalSize};
 pub(crate) use history::{bounds, read_messages, read_page};

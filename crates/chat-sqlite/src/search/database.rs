@@ -15,7 +15,7 @@ const VERSION: u32 = 3;
 // The index contains a room's messages up to `indexed`, without those before `first`. It stores no positions
 // (`detail = 'none'`), because they are most of its cost. A term begins with the 8 characters of its room's prefix; so
 // the prefix indexes contain the terms of one and of two characters. `must_erase` is 1 while the index may contain terms
-// of a body that was replaced or deleted.
+// of a message that was deleted.
 const SCHEMA: &str = "
     CREATE TABLE source (store TEXT NOT NULL, epoch TEXT NOT NULL, must_erase INTEGER NOT NULL) STRICT;
     CREATE TABLE progress (id INTEGER PRIMARY KEY, indexed INTEGER NOT NULL, first INTEGER NOT NULL) STRICT;

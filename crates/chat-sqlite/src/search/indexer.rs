@@ -198,7 +198,7 @@ impl Worker {
         }
     }
 
-    /// Erases the terms of edited and deleted messages. Returns `true` if it must be tried again.
+    /// Erases the terms of deleted messages, and of earlier bodies. Returns `true` if it must be tried again.
     fn erase(&mut self) -> bool {
         match must_erase(&self.connection) {
             Ok(true) => {}

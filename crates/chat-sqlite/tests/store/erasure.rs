@@ -99,6 +99,20 @@ async fn a_deleted_body_is_in_no_file() {
     assert_eq!(files_with(&dir.path(), &texts), [""; 0], "after a compaction");
 }
 
+/// Returns true if a block of the index contains a term.
+fn index_has(dir: &StoreDir, term: &str) -> bool {
+    let sql = "SELECT group_concat(hex(block), '') FROM search_data";
+    let blocks: String = dir.index().query_row(sql, (), |row| row.get(0)).expect("blocks");
+    let hex: String = term.bytes().map(|byte| format!("{byte:02X}")).collect();
+    blocks.contains(&hex)
+}
+
+/// The last entry that the index has, of all rooms.
+fn indexed(dir: &StoreDir) -> u64 {
+    let sql = "SELECT coalesce(max(indexed), 0) FROM progress";
+    dir.index().query_row(sql, (), |row| row.get(0)).expect("a number")
+}
+
 /// The terms of a deleted message are not in the index, but those of another message are.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_terms_of_a_deleted_message_are_erased_from_the_index() {
@@ -109,16 +123,38 @@ async fn the_terms_of_a_deleted_message_are_erased_from_the_index() {
     for text in ["abcdef", "common"] {
         lobby.append(draft(&ann, None, text)).await.expect("appended");
     }
-    let index_has = |term: &str| {
-        let sql = "SELECT group_concat(hex(block), '') FROM search_data";
-        let blocks: String = dir.index().query_row(sql, (), |row| row.get(0)).expect("blocks");
-        let hex: String = term.bytes().map(|byte| format!("{byte:02X}")).collect();
-        blocks.contains(&hex)
-    };
-    wait_until(async || index_has("bcd")).await;
+    wait_until(async || index_has(&dir, "bcd")).await;
     lobby.change(delete(&ann, 1)).await.expect("deleted");
-    wait_until(async || !index_has("bcd")).await;
-    assert!(index_has("mmo"));
+    wait_until(async || !index_has(&dir, "bcd")).await;
+    assert!(index_has(&dir, "mmo"));
+    drop(lobby);
+    store.close_blocking();
+}
+
+/// An edit must not cost a merge of the whole index. The next deletion erases the terms of earlier bodies too.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_erases_nothing_from_the_index_and_the_next_deletion_does() {
+    let dir = StoreDir::new();
+    let store = dir.open();
+    let lobby = room(&store, "lobby");
+    let ann = known("ann");
+    for text in ["abcdef", "common"] {
+        lobby.append(draft(&ann, None, text)).await.expect("appended");
+    }
+    wait_until(async || indexed(&dir) == 2).await;
+    lobby.change(edit(&ann, 1, "uvwxyz")).await.expect("edited");
+    wait_until(async || indexed(&dir) == 3).await;
+    lobby.append(draft(&ann, None, "later")).await.expect("appended");
+    // A merge would have ended before the next step.
+    wait_until(async || indexed(&dir) == 4).await;
+    assert!(index_has(&dir, "bcd"), "the edit has started no merge");
+    for (query, count) in [("abcdef", 0), ("uvwxyz", 1)] {
+        let found = lobby.search(chat_core::Search::new(query, 9)).await.expect("found");
+        assert_eq!(found.messages.len(), count, "{query}");
+    }
+    lobby.change(delete(&ann, 2)).await.expect("deleted");
+    wait_until(async || !["bcd", "mmo"].into_iter().any(|term| index_has(&dir, term))).await;
+    assert!(index_has(&dir, "vwx"));
     drop(lobby);
     store.close_blocking();
 }

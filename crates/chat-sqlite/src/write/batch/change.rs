@@ -23,6 +23,12 @@ pub(crate) struct PreparedChange {
     pub(crate) limits: Arc<Limits>,
 }
 
+impl PreparedChange {
+    pub(crate) fn is_deletion(&self) -> bool {
+        self.change.change.kind() == ChangeKind::Deleted
+    }
+}
+
 /// The messages that a batch changes. Each is written once, at the end of the batch.
 #[derive(Debug, Default)]
 pub(super) struct ChangedMessages {
@@ -311,10 +317,14 @@ fn place(
         )?
         .execute((id, reaction, user_column(&by.key()), seq, nth, by.name()))?;
     let mut state = known.unwrap_or_else(|| Reaction::new(reaction, 0, Vec::new()));
-    state.count += 1;
-    if state.users.len() < Reaction::MAX_USERS {
+    if state.users.len() as u64 == state.count {
         state.users.push(by.clone());
+        state.users.truncate(Reaction::MAX_USERS);
+    } else if state.users.len() < Reaction::MAX_USERS {
+        // There was no space for all their names.
+        state.users = first_users(transaction, id, reaction)?;
     }
+    state.count += 1;
     Ok(Some(state))
 }
 
@@ -338,7 +348,7 @@ fn remove(
     if placed < edit {
         state.stale = state.stale.saturating_sub(1);
     }
-    if state.users.iter().any(|user| user.id() == by.id()) {
+    if state.users.len() < Reaction::MAX_USERS || state.users.iter().any(|user| user.id() == by.id()) {
         state.users = first_users(transaction, id, &state.reaction)?;
     }
     Ok(Some(state).filter(|state| state.count > 0))

@@ -131,3 +131,33 @@ fn a_clock_jump_expires_no_message_or_key_early() {
     assert_eq!(sweep(&mut connection, later), 2, "the first message and its key; the next ones seem younger");
     assert_eq!(append_one(&mut connection, later, "a", 9), (5, false));
 }
+
+#[test]
+fn a_step_of_retention_deletes_a_limited_number_of_reactions() {
+    let mut connection = Connection::open_in_memory().expect("a database");
+    prepare(&mut connection);
+    for key in ["a", "b"] {
+        append_one(&mut connection, now(0, 0, 0), key, 9);
+    }
+    let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+        INSERT INTO reactions (message, reaction, user, seq, nth, name)
+        SELECT (SELECT min(id) FROM messages) + i % 2, '+1', CAST(i AS BLOB), 1, i, 'Ann' FROM n";
+    connection.execute(sql, ()).expect("inserted");
+    let policy = RetentionPolicy { age: None, messages: Some(1), key_window: None };
+    let left = "SELECT count(*) FROM reactions";
+    let (mut sweep, mut steps, mut before) = (RetentionSweep::default(), 0, 2_000_u64);
+    loop {
+        let transaction = connection.transaction().expect("a transaction");
+        let mut key_counts = KeyCounts::default();
+        let step = sweep.step(&transaction, policy, now(0, 0, 0), &mut key_counts, |_| false);
+        let step = step.expect("no error");
+        transaction.commit().expect("committed");
+        let count: u64 = connection.query_row(left, (), |row| row.get(0)).expect("a number");
+        assert!(before - count <= 256, "{} reactions in one step", before - count);
+        (steps, before) = (steps + 1, count);
+        if step.is_last {
+            break;
+        }
+    }
+    assert_eq!((steps, before), (4, 1_000), "those of the newest message stay");
+}
