@@ -25,7 +25,7 @@ export type Kind =
   | "ordered"
   /** It is rejected if no reply comes in time. */
   | "timed"
-  /** A command of the client itself. It ends with the connection. */
+  /** A command of the client itself. Those of one room are sent one after the other. It ends with the connection. */
   | "own";
 
 interface Waiting {
@@ -108,16 +108,16 @@ export function createQueue(
   function pump(): void {
     clearTimeout(timer);
     const time = now();
-    const rooms = new Set<string | undefined>();
+    const busy = new Set<string>();
     let next = Infinity;
     for (const command of waiting.values()) {
-      const { type, room } = command._command;
-      if (command._kind === "ordered") {
-        // The ordered commands of a room keep their order, also if the server refuses one of them for now.
-        if (rooms.has(room)) continue;
-        rooms.add(room);
-      }
-      if (command._sent || !isReady(type === "join" ? undefined : room)) continue;
+      const { _kind: kind, _command: { room } } = command;
+      // These commands keep their order in a room, also if the server refuses one of them for now.
+      const line = kind + room;
+      if (kind !== "timed" && busy.has(line)) continue;
+      busy.add(line);
+      // The commands of the client itself make a room ready, or end it.
+      if (command._sent || !isReady(kind === "own" ? undefined : room)) continue;
       const wait = Math.max(command._notBefore, pauseUntil) - time;
       if (wait > 0) next = Math.min(next, wait);
       else if (inFlight < window) {
