@@ -1,8 +1,12 @@
+import type { ChatCore } from "./chat.js";
 import { ChatError } from "./error.js";
 import { now } from "./names.js";
 import { advised, backoff } from "./retry.js";
 import type { Command } from "./types.js";
 import type { CommandType, Events, WireEvent } from "./wire.js";
+
+/** The bytes of the largest command, before the server has said it. */
+const MAX_FRAME = 16_384;
 
 /** The largest number of commands in flight. */
 const MAX_IN_FLIGHT = 16;
@@ -60,19 +64,10 @@ export interface Queue {
 /**
  * Creates a queue.
  *
- * @param send Sends a frame.
- * @param isReady Returns true if the server can take the commands of a room, or those without one.
- * @param maxFrame Returns the bytes of the largest command.
  * @param limit The largest number of commands, without those of the client itself.
  * @param timeout The longest wait for the reply to a `timed` command, in ms.
  */
-export function createQueue(
-  send: (frame: string) => void,
-  isReady: (room: string | undefined) => boolean,
-  maxFrame: () => number,
-  limit: number,
-  timeout: number,
-): Queue {
+export function createQueue(chat: ChatCore, limit: number, timeout: number): Queue {
   const waiting = new Map<string, Waiting>();
   /** The commands that the server does not know. */
   const unknown = new Set<CommandType>();
@@ -89,7 +84,7 @@ export function createQueue(
     const refusal =
       unknown.has(command.type) ? "unknown_type"
       : kind !== "own" && waiting.size >= limit ? "queue_full"
-      : new TextEncoder().encode(frame).length > maxFrame() ? "too_long"
+      : new TextEncoder().encode(frame).length > (chat.state.limits?.max_frame ?? MAX_FRAME) ? "too_long"
       : undefined;
     if (refusal) return done(new ChatError(refusal));
     waiting.set(ref, {
@@ -117,13 +112,13 @@ export function createQueue(
       if (kind !== "timed" && busy.has(line)) continue;
       busy.add(line);
       // The commands of the client itself make a room ready, or end it.
-      if (command._sent || !isReady(kind === "own" ? undefined : room)) continue;
+      if (command._sent || !chat._isReady(kind === "own" ? undefined : room)) continue;
       const wait = Math.max(command._notBefore, pauseUntil) - time;
       if (wait > 0) next = Math.min(next, wait);
       else if (inFlight < window) {
         command._sent = true;
         if (!inFlight++) progressAt = time;
-        send(command._frame);
+        chat._send(command._frame);
       }
     }
     if (next < Infinity) timer = setTimeout(pump, next);

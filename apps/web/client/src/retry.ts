@@ -11,7 +11,7 @@ export const backoff = (failures: number, first: number, max: number): number =>
 export const advised = (wait: number | undefined): number => Math.min(wait || 0, MAX_ADVICE);
 
 /** Returns true if a connection that ended with this close code must not be made again. */
-export const isFinal = (code: number): boolean => code >= 4500 || [1002, 1003, 1007, 1008, 1009, 1010].includes(code);
+export const isFinal = (code: number): boolean => /^(4[5-9]|100[23789]|1010)/.test(`${code}`);
 
 /** The answer to the question why a handshake failed. */
 export interface Answer {

@@ -1,15 +1,7 @@
 import type { Store } from "./types.js";
 
-/** Calls a listener. Its failure is reported as uncaught, and does not disturb the caller. */
-export function call<T>(listener: (value: T) => void, value: T): void {
-  try {
-    listener(value);
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
-  }
-}
+/** Calls a listener at once. Its failure is reported as an unhandled rejection, and does not disturb the caller. */
+const call = async <T>(listener: (value: T) => void, value: T): Promise<void> => listener(value);
 
 /** A store of snapshots that also emits the events `E`. */
 export interface Source<S, E> extends Store<S> {
@@ -42,7 +34,7 @@ export function createSource<S, E>(build: () => S): Source<S, E> {
     },
 
     subscribe(listener) {
-      const entry = (): void => call(listener, source.state);
+      const entry = (): void => void call(listener, source.state);
       listeners.add(entry);
       entry();
       return () => listeners.delete(entry);
@@ -56,7 +48,7 @@ export function createSource<S, E>(build: () => S): Source<S, E> {
     },
 
     _emit(type, event) {
-      for (const listener of handlers.get(type) ?? []) call(listener, event as never);
+      for (const listener of handlers.get(type) ?? []) void call(listener, event as never);
     },
 
     _touch() {
