@@ -28,7 +28,7 @@ export interface ChatCore extends Chat, Source<ChatState, ChatEvents> {
   /** Sends a frame without a reply, if there is a connection. */
   _send(frame: string): void;
   /** Returns true if the server can take the commands of a room, or those without one. */
-  _isReady(room: string | undefined): boolean;
+  _isReady(room?: string): boolean;
   /** Handles the first event of a connection. */
   _resume(): void;
   /** Handles an event. */
@@ -39,8 +39,12 @@ export interface ChatCore extends Chat, Source<ChatState, ChatEvents> {
   _remove(room: ChatRoom): void;
 }
 
-/** Creates a chat: the rooms of a client, and the connection that they share. */
-export function createChat(url: string, options: ConnectOptions = {}): Chat {
+/**
+ * Connects to a chat server. The client keeps the connection until `close()`, and resumes its rooms after a loss.
+ *
+ * @param url The address of the chat: `wss://host/ws`, `https://host/ws`, or in a browser also `/ws`.
+ */
+export function connect(url: string, options: ConnectOptions = {}): Chat {
   const { name, token, window = 2000, queue: limit = 200, timeout = 10_000 } = options;
   const target = new URL(url, globalThis.location?.href);
   target.protocol = target.protocol.replace("http", "ws");
@@ -53,7 +57,7 @@ export function createChat(url: string, options: ConnectOptions = {}): Chat {
 
   function add<T extends CommandType>(command: Command<T>, kind: Kind, done: Done): void {
     // A repeat after a lost reply has the same key, so that it has no second effect.
-    const key = (command.type === "send" || command.type === "edit") && { key: random() };
+    const key = "body" in command && { key: random() };
     if (chat.status === "closed") done(chat.state.error);
     else queue._add({ ...key, ...command }, kind, done);
   }
@@ -78,28 +82,24 @@ export function createChat(url: string, options: ConnectOptions = {}): Chat {
     return promised((done) => add(command, "timed", done as Done));
   }
 
-  Object.assign(chat, {
+  Object.assign(chat, connection, {
     rooms: new Map(),
     join,
     request,
     direct: async (user: string, options?: JoinOptions) =>
       join((await request({ type: "join", with: user })).room, options),
-    reconnect: connection._reconnect,
     close: () => connection._end(new ChatError("closed")),
     _window: window,
     _queue: queue,
     _add: add,
-    _send: connection._send,
-    _isReady: (room: string | undefined) =>
-      chat.status === "online" && (room === undefined || (chat.rooms.get(room)?._isReady() ?? true)),
+    _isReady: (room?: string) => chat.status === "online" && chat.rooms.get(room as string)?._isReady() !== false,
     _resume() {
       for (const room of chat.rooms.values()) room._resume();
       queue._pump();
     },
     _handle(event: WireEvent) {
-      if (event.ref !== undefined) queue._reply(event.ref, event);
-      else if (event.type === "error") queue._refused(event);
-      if ("room" in event) chat.rooms.get(event.room ?? "")?._handle(event);
+      queue._handle(event);
+      chat.rooms.get((event as { room: string }).room)?._handle(event);
       chat._emit(event.type, event as never);
     },
     _lost() {
@@ -114,6 +114,6 @@ export function createChat(url: string, options: ConnectOptions = {}): Chat {
       if (mayBeMember) add({ type: "leave", room: room.name }, "own", () => {});
     },
   });
-  connection._reconnect();
+  connection.reconnect();
   return chat;
 }

@@ -24,12 +24,12 @@ export interface Connection {
   /** Sends a frame, if there is a connection. */
   _send(frame: string): void;
   /** Ends the present connection, if there is one, and makes another one at once. */
-  _reconnect(): void;
+  reconnect(): void;
   /** Ends the connection for good. */
   _end(error: ChatError): void;
 }
 
-/** Creates a connection. The first attempt starts with `_reconnect`. */
+/** Creates a connection. The first attempt starts with `reconnect`. */
 export function createConnection(
   url: string,
   { token: source, WebSocket: Socket = WebSocket }: ConnectOptions,
@@ -46,7 +46,6 @@ export function createConnection(
   let heartbeat: ReturnType<typeof setInterval> | undefined;
   let token: string | undefined;
   let failures = 0;
-  let connectedAt = Infinity;
   let heardAt = 0;
   let pingedAt = 0;
   let pingInterval = 0;
@@ -93,8 +92,6 @@ export function createConnection(
     clearInterval(heartbeat);
     socket?.close();
     socket = undefined;
-    if (now() - connectedAt > STABLE) failures = 0;
-    connectedAt = Infinity;
     if (chat.status === "online") {
       set({ status: "connecting" });
       chat._lost();
@@ -121,15 +118,15 @@ export function createConnection(
     // Some versions of Node report a failed handshake by this event only.
     socket.onerror = current(() => isOpen || lost(""));
     socket.onclose = current(({ code, reason }) => lost(reason, code));
-    socket.onmessage = current(({ data }) => receive(String(data)));
+    socket.onmessage = current(receive);
   }
 
-  function receive(text: string): void {
+  function receive({ data }: { readonly data: string }): void {
     heardAt = now();
     pingedAt = 0;
     let event: WireEvent;
     try {
-      event = JSON.parse(text) as WireEvent;
+      event = JSON.parse(data) as WireEvent;
     } catch {
       return lost("invalid_event");
     }
@@ -145,7 +142,7 @@ export function createConnection(
     set({ status: "online", user, limits });
     if (!isNew) return;
     clearTimeout(timer);
-    connectedAt = now();
+    timer = setTimeout(() => (failures = 0), STABLE);
     pingInterval = interval * 1000;
     heartbeat = setInterval(beat, timeout / 4);
     chat._resume();
@@ -205,5 +202,5 @@ export function createConnection(
   }
 
   listen("add");
-  return { _state: () => state, _send: send, _reconnect: reconnect, _end: end };
+  return { _state: () => state, _send: send, reconnect, _end: end };
 }

@@ -3,7 +3,7 @@ import { ChatError } from "./error.js";
 import { now } from "./names.js";
 import { advised, backoff } from "./retry.js";
 import type { Command } from "./types.js";
-import type { CommandType, Events, WireEvent } from "./wire.js";
+import type { CommandType, WireEvent } from "./wire.js";
 
 /** The bytes of the largest command, before the server has said it. */
 const MAX_FRAME = 16_384;
@@ -51,10 +51,8 @@ export interface Queue {
   _add<T extends CommandType>(command: Command<T>, kind: Kind, done: Done): void;
   /** Sends the commands whose time has come. */
   _pump(): void;
-  /** Handles a reply. */
-  _reply(ref: string, event: WireEvent): void;
-  /** Returns true if an error says that a command came too early. Then fewer commands are sent at once. */
-  _refused(error: Events["error"]): boolean;
+  /** Handles an event, which may be the reply to a command. */
+  _handle(event: WireEvent): void;
   /** Handles the loss of the connection: what was sent must be sent again. */
   _lost(): void;
   /** Ends the commands of a room, or all. */
@@ -84,7 +82,7 @@ export function createQueue(chat: ChatCore, limit: number, timeout: number): Que
     const refusal =
       unknown.has(command.type) ? "unknown_type"
       : kind !== "own" && waiting.size >= limit ? "queue_full"
-      : new TextEncoder().encode(frame).length > (chat.state.limits?.max_frame ?? MAX_FRAME) ? "too_long"
+      : new Blob([frame]).size > (chat.state.limits?.max_frame ?? MAX_FRAME) ? "too_long"
       : undefined;
     if (refusal) return done(new ChatError(refusal));
     waiting.set(ref, {
@@ -124,8 +122,15 @@ export function createQueue(chat: ChatCore, limit: number, timeout: number): Que
     if (next < Infinity) timer = setTimeout(pump, next);
   }
 
-  function reply(ref: string, event: WireEvent): void {
+  function handle(event: WireEvent): void {
+    const { ref = "" } = event;
     const command = waiting.get(ref);
+    const isEarly = event.type === "error" && event.code === "rate_limited";
+    if (isEarly) {
+      // Fewer commands are sent at once.
+      window = 1;
+      pauseUntil = now() + Math.min(event.retry_after_ms ?? 0, MAX_PAUSE);
+    }
     if (!command?._sent) return;
     progressAt = now();
     if (event.type !== "error") {
@@ -134,7 +139,7 @@ export function createQueue(chat: ChatCore, limit: number, timeout: number): Que
     }
     const { code, message, detail, retry_after_ms: retryAfter = 0 } = event;
     if (code === "unknown_type") unknown.add(command._command.type);
-    const isTemporary = refused(event) || code === "unavailable";
+    const isTemporary = isEarly || code === "unavailable";
     if (isTemporary && (command._kind === "own" || command._attempts < MAX_ATTEMPTS)) {
       const wait = retryAfter || backoff(command._attempts++, 250, 2000);
       command._notBefore = now() + Math.min(wait, MAX_WAIT);
@@ -143,13 +148,6 @@ export function createQueue(chat: ChatCore, limit: number, timeout: number): Que
       return pump();
     }
     end([ref], new ChatError(code, message, { detail, retryAfter: advised(retryAfter) }));
-  }
-
-  function refused({ code, retry_after_ms: wait = 0 }: Events["error"]): boolean {
-    if (code !== "rate_limited") return false;
-    window = 1;
-    pauseUntil = now() + Math.min(wait, MAX_PAUSE);
-    return true;
   }
 
   /** Ends commands. Others are sent only when all of these are gone, because these are not worth sending any more. */
@@ -169,8 +167,7 @@ export function createQueue(chat: ChatCore, limit: number, timeout: number): Que
     _silence: () => inFlight && now() - progressAt,
     _add: add,
     _pump: pump,
-    _reply: reply,
-    _refused: refused,
+    _handle: handle,
     _lost() {
       inFlight = 0;
       unknown.clear();

@@ -1,9 +1,9 @@
 import type { ChatCore } from "./chat.js";
 import { ChatError, promised } from "./error.js";
-import { Messages } from "./messages.js";
+import { createMessages } from "./messages.js";
 import { now, random } from "./names.js";
-import { Outbox } from "./outbox.js";
-import { People } from "./people.js";
+import { createOutbox } from "./outbox.js";
+import { createPeople } from "./people.js";
 import type { Kind } from "./queue.js";
 import { createSource } from "./source.js";
 import type { Command, JoinOptions, Page, Room, RoomEvents, RoomState, RoomStatus, SendOptions } from "./types.js";
@@ -48,10 +48,11 @@ export interface ChatRoom extends Room {
 
 /** Creates a room: its cursor in the log, and the state that follows from the entries up to there. */
 export function createRoom(chat: ChatCore, name: string, { last = 50, members = true }: JoinOptions): ChatRoom {
-  const messages = new Messages(chat._window);
-  const outbox = new Outbox();
-  const people = new People(() => source._touch());
+  const messages = createMessages(chat._window);
+  const outbox = createOutbox();
+  const people = createPeople(() => source._touch());
   let users = 0;
+  /** The status unless everything up to the reply to `join` is here. */
   let status: RoomStatus = "joining";
   /** The reason why the server refused the room. */
   let refusal: ChatError | undefined;
@@ -79,17 +80,17 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
 
   const source = createSource<RoomState, RoomEvents>(() => ({
     name,
-    status,
+    status: phase && !suspect && cursor.seq >= (joined?.seq ?? 0) ? "live" : status,
     error: refusal,
-    messages: messages._all,
+    messages: messages._all(),
     more: messages._more,
-    pending: outbox._all,
+    pending: outbox._all(),
     ...people._snapshot(me()),
     read: marker,
     ...countUnread(messages, marker, joined, me()),
     role,
     may: joined?.may,
-    pins: messages._pins,
+    pins: messages._pins(),
     cursor: cursor.epoch ? cursor : undefined,
   }));
 
@@ -108,15 +109,15 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     search,
     typing,
     leave,
-    _isReady: () => !!phase || !!refusal,
+    _isReady: () => !!(phase ?? refusal),
     _enter: enter,
     _resume: resume,
-    _lost: lost,
+    _lost: () => refusal || lost(),
     _handle: handle,
   });
 
   function send(body: string | Body, options: SendOptions = {}): Promise<Events["sent"]> {
-    if (outbox._all.length >= MAX_PENDING) return Promise.reject(new ChatError("queue_full"));
+    if (outbox._all().length >= MAX_PENDING) return Promise.reject(new ChatError("queue_full"));
     const key = options.key ?? random();
     outbox._set({ at: Date.now(), ...options, key, body: toBody(body), state: "sending" });
     typing(false);
@@ -174,9 +175,9 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
   function older(limit = 50): Promise<boolean> {
     olderPage ??= promised<boolean>((done) => {
       const load = (): void => {
-        if (!messages._more || messages._full) return done(undefined, messages._more);
+        if (!messages._more || messages._all().length >= chat._window) return done(undefined, messages._more);
         const asked = generation;
-        const before = messages._first ?? cursor.seq + 1;
+        const before = messages._all()[0]?.seq ?? cursor.seq + 1;
         track("history", { before, limit }, (error, page) => {
           if (error) return done(error);
           if (asked !== generation) return load();
@@ -227,7 +228,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
   function resume(): void {
     if (chat.status !== "online") return;
     const after = cursor.epoch ? cursor : undefined;
-    end(after ? "resuming" : "joining");
+    lost();
     const from = (after ? { after } : { last }) as Fields<"join">;
     ask("own", "join", from, (error, reply) => {
       if (!error) return handleJoined(reply, after);
@@ -241,9 +242,9 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     });
   }
 
-  /** Handles the loss of the connection. */
+  /** Handles that the server does not know this member any more. */
   function lost(): void {
-    end(status === "live" ? "resuming" : status, refusal);
+    end(cursor.epoch ? "resuming" : "joining");
   }
 
   /** Handles an event that names this room. */
@@ -270,9 +271,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
         break;
       case "gap":
         // A `gap` is always of the epoch of `joined`.
-        if (!phase || (phase === "live" && event.to <= cursor.seq)) return false;
-        miss(event.to);
-        move(event.to);
+        if (!advance(event.to, event.to)) return false;
         break;
       case "presence":
         keepLate(event);
@@ -314,7 +313,6 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
       outbox._advance(Infinity);
     }
     people._joined(reply);
-    settle();
     source._emit("joined", reply);
     if (after) source._emit("resumed", { room: name, after, seq, recovered: reply.recovered });
     loadMembers();
@@ -322,32 +320,28 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     chat._queue._pump();
   }
 
-  /** Moves the cursor to an entry. Returns false if the entry was handled before. */
-  function advance(seq: number): boolean {
-    if (!phase) return false;
-    if (phase === "live" && seq !== cursor.seq + 1) {
-      if (seq <= cursor.seq) return false;
-      // No server leaves a hole without a `gap`. If one does, the log is read as after a `gap`.
-      miss(seq - 1);
-    }
-    move(seq);
-    return true;
-  }
-
-  function move(seq: number): void {
+  /**
+   * Moves the cursor to an entry, or to the end of a gap. Returns false if it was handled before. No server leaves a
+   * hole without a `gap`. If one does, the log is read as after a `gap`.
+   */
+  function advance(seq: number, missed = seq - 1): boolean {
+    if (!phase || (phase === "live" && seq <= cursor.seq)) return false;
+    if (phase === "start" || missed > cursor.seq) miss(missed);
     phase = "live";
     cursor = { epoch: cursor.epoch, seq };
     outbox._advance(seq);
-    settle();
+    source._touch();
+    return true;
   }
 
   /** Handles that the entries up to `to` do not arrive. Among them may be changes of every message that is held. */
   function miss(to: number): void {
-    const { _all, _first, _limit } = messages;
-    if (!_first || to - (_all.at(-1)?.seq ?? 0) > _limit) return forget(to >= (joined?.first ?? 0));
+    const first = messages._all()[0]?.seq;
+    if (!first || to - (messages._all().at(-1)?.seq ?? 0) > chat._window) return forget(to >= (joined?.first ?? 0));
     generation++;
     suspect = to;
-    rereadTo = _first - 1;
+    status = "resuming";
+    rereadTo = first - 1;
     readAgain();
   }
 
@@ -376,12 +370,11 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
         if (to === suspect) suspect = 0;
       }
       readAgain();
-      settle();
     });
   }
 
   function loadMembers(): void {
-    if (!members || people._mode === "count") return;
+    if (!members || people._mode() === "count") return;
     track("members", { limit: 1000 }, (error, reply) => {
       if (!error) people._list(reply);
     });
@@ -410,7 +403,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
 
   function ask<T extends CommandType>(kind: Kind, type: T, fields: Fields<T>, done: Done<T>): void {
     const command = { type, room: name, ...fields } as unknown as Command<T>;
-    if (refusal && kind !== "own") done(refusal, undefined as never);
+    if (refusal) done(refusal, undefined as never);
     else chat._add(command, kind, done as never);
   }
 
@@ -423,13 +416,6 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     refusal = error;
     phase = undefined;
     typedAt = 0;
-    source._touch();
-  }
-
-  /** Becomes live when everything up to the reply to `join` is here. */
-  function settle(): void {
-    const isBehind = suspect || cursor.seq < (joined?.seq ?? 0);
-    if (phase && !isBehind) status = "live";
     source._touch();
   }
 
