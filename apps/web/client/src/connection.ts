@@ -37,6 +37,8 @@ export function createConnection(
   chat: ChatCore,
 ): Connection {
   let state: ChatState = { status: "connecting" };
+  /** What the server has announced last. */
+  let session: Pick<ChatState, "user" | "limits"> | undefined;
   let socket: WebSocket | undefined;
   /** The number of attempts and connections that have ended. */
   let ended = 0;
@@ -53,8 +55,7 @@ export function createConnection(
   let notBefore = 0;
 
   function set(next: ChatState): void {
-    const { user, limits } = state;
-    state = { user, limits, ...next };
+    state = { ...session, ...next };
     chat.status = next.status;
     chat._touch();
   }
@@ -139,7 +140,8 @@ export function createConnection(
 
   function handleWelcome({ user, limits, ping_interval: interval }: Events["welcome"]): void {
     const isNew = chat.status !== "online";
-    set({ status: "online", user, limits });
+    session = { user, limits };
+    set({ status: "online" });
     if (!isNew) return;
     clearTimeout(timer);
     timer = setTimeout(() => (failures = 0), STABLE);

@@ -6,8 +6,6 @@ const TYPING_LIMIT = 12_000;
 
 /** The users in a room, and those who type. */
 export interface People {
-  /** Returns the way in which the room announces its users. */
-  _mode(): PresenceMode;
   /** Returns the users sorted by name, and those who type without this user. */
   _snapshot(me: string | undefined): Pick<RoomState, "members" | "typing" | "count" | "presence">;
   /** Forgets everything. */
@@ -55,7 +53,6 @@ export function createPeople(changed: () => void): People {
   }
 
   return {
-    _mode: () => mode,
     _snapshot: (me) =>
       (snapshot ??= {
         count,

@@ -10,8 +10,8 @@ export const backoff = (failures: number, first: number, max: number): number =>
 /** Bounds the advice of a server, in ms. */
 export const advised = (wait: number | undefined): number => Math.min(wait || 0, MAX_ADVICE);
 
-/** Returns true if a connection that ended with this close code must not be made again. */
-export const isFinal = (code: number): boolean => /^(4[5-9]|100[23789]|1010)/.test(code as unknown as string);
+/** Returns true if a connection that ended with this close code must not be made again: PROTOCOL.md, section 9. */
+export const isFinal = (code: number): boolean => /^(4[5-9]|100[23789]|1010)/.test(`${code}`);
 
 /** The answer to the question why a handshake failed. */
 export interface Answer {

@@ -112,7 +112,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     _isReady: () => !!(phase ?? refusal),
     _enter: enter,
     _resume: resume,
-    _lost: () => refusal || lost(),
+    _lost: () => refusal || reset(),
     _handle: handle,
   });
 
@@ -228,7 +228,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
   function resume(): void {
     if (chat.status !== "online") return;
     const after = cursor.epoch ? cursor : undefined;
-    lost();
+    reset();
     const from = (after ? { after } : { last }) as Fields<"join">;
     ask("own", "join", from, (error, reply) => {
       if (!error) return handleJoined(reply, after);
@@ -242,8 +242,8 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     });
   }
 
-  /** Handles that the server does not know this member any more. */
-  function lost(): void {
+  /** Ends the membership until the reply to the next `join`. */
+  function reset(): void {
     end(cursor.epoch ? "resuming" : "joining");
   }
 
@@ -315,7 +315,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     people._joined(reply);
     source._emit("joined", reply);
     if (after) source._emit("resumed", { room: name, after, seq, recovered: reply.recovered });
-    loadMembers();
+    if (reply.presence !== "count") loadMembers();
     readAgain();
     chat._queue._pump();
   }
@@ -358,10 +358,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     const asked = generation;
     track("history", { after: rereadTo, limit: 200 }, (error, page) => {
       isRereading = false;
-      if (error) {
-        setTimeout(() => readAgain(), READ_AGAIN);
-        return;
-      }
+      if (error) return void setTimeout(readAgain, READ_AGAIN);
       // If more was missed meanwhile, all is read from the beginning.
       if (asked === generation) {
         const to = Math.min((page.more && page.messages.at(-1)?.seq) || Infinity, suspect);
@@ -374,7 +371,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
   }
 
   function loadMembers(): void {
-    if (!members || people._mode() === "count") return;
+    if (!members) return;
     track("members", { limit: 1000 }, (error, reply) => {
       if (!error) people._list(reply);
     });
