@@ -46,8 +46,8 @@
 //!
 //! # Rooms that last
 //!
-//! A store is a directory with four files: the database `chat.db`, the search index `chat.search`, the commit mark
-//! `chat.mark`, and the lock `chat.lock`. A directory that belongs to another user, or that other users can write to,
+//! A store is a directory with five files: the database `chat.db`, the search index `chat.search`, the erasure list
+//! `chat.erasures`, the commit mark `chat.mark`, and the lock `chat.lock`. A directory that belongs to another user, or that other users can write to,
 //! is refused, and so is a symbolic link in place of a file. A directory that does not contain a complete store of a
 //! known version is refused before anything is written to it.
 //!
@@ -89,6 +89,11 @@
 //! finds, but starts no merge: its terms stay in the file of the index until the next deletion of any message, or until
 //! SQLite merges their part. To erase a text, delete its message. A store that an earlier version has written contains
 //! copies from its time until it is [compacted](SqliteStore::compact).
+//!
+//! **Backups.** A backup contains messages that were deleted after it. So each deletion is also a row of the erasure
+//! list, before it is committed: who deleted which message, without its text. The list keeps the last million deletions.
+//! When a new epoch starts, the deletions that the database does not contain are applied to it again, before anyone can
+//! read it. A list that is missing, damaged or of another store begins again.
 //!
 //! **Keys.** The store contains digests of keys, not their texts. The age of a key is the time for which the store has
 //! been open since then, so no clock can make it too old. A user who has [`Options::max_keys_per_user`] keys in a room

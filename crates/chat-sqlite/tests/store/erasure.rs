@@ -12,7 +12,7 @@ use crate::changes::{delete, edit, known};
 use crate::support::{StoreDir, draft, name, read_all, room, wait_until};
 
 /// The files of a directory that contain one of these texts.
-fn files_with(dir: &Path, texts: &[String]) -> Vec<String> {
+pub(crate) fn files_with(dir: &Path, texts: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     for file in fs::read_dir(dir).expect("a directory") {
         let path = file.expect("a file").path();
