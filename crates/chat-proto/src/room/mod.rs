@@ -34,7 +34,7 @@ pub use entry::{AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, 
 pub use event::RoomEvent;
 pub use flush::{Flush, Progress};
 pub use log::{ChangedEntries, Log};
-pub use marker::{Marked, MarkerError, Unread, UnreadCount};
+pub use marker::{Follows, Marked, MarkerError, Unread, UnreadCount};
 pub use member::{Delivery, Joined, Member};
 pub use resume::{Gap, JoinError, Resumption, resume};
 pub use roster::{MembersPage, Roster};

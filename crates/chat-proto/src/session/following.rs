@@ -7,15 +7,18 @@ use super::{Effect, InFlight, Listing, Outcome, Phase, Session};
 use crate::room::{Marked, Unread};
 use crate::{ErrorCode, Event, RoomName};
 
-/// The rooms of which the connection gets `activity` and `read` events although it is not in them. Most connections
-/// have none.
-#[derive(Debug, Default)]
-pub(super) struct Following(Option<Box<BTreeSet<RoomName>>>);
+/// The rooms of which the connection gets `activity` and `read` events although it is not in them.
+pub(super) type Following = BTreeSet<RoomName>;
 
 impl<M> Session<M> {
     /// Returns true if the connection has learned that the user follows a room: by its own `follow`, or by a `rooms`.
     pub fn is_following(&self, room: &RoomName) -> bool {
-        self.following.0.as_ref().is_some_and(|rooms| rooms.contains(room))
+        self.following.contains(room)
+    }
+
+    /// Returns the rooms of which the connection must get the activity: it follows them and is not in them.
+    pub fn watched(&self) -> impl Iterator<Item = &RoomName> {
+        self.following.iter().filter(|room| !self.rooms.contains(room))
     }
 
     /// Records that another connection of the user has moved the marker of a room.
@@ -78,18 +81,13 @@ impl<M> Session<M> {
     /// Adds a room to those that the connection follows, or removes it. Beyond the limit of a user, which can only be
     /// reached if the user has ended to follow others elsewhere, the first one makes place.
     pub(super) fn follow(&mut self, room: &RoomName, on: bool) {
-        let max = self.limits.rooms.max_followed_per_user;
         if on {
-            let rooms = self.following.0.get_or_insert_with(Box::default);
-            rooms.insert(room.clone());
-            if rooms.len() > max {
-                rooms.pop_first();
+            self.following.insert(room.clone());
+            if self.following.len() > self.limits.rooms.max_followed_per_user {
+                self.following.pop_first();
             }
-        } else if let Some(rooms) = &mut self.following.0 {
-            rooms.remove(room);
-        }
-        if self.following.0.as_ref().is_some_and(|rooms| rooms.is_empty()) {
-            self.following.0 = None;
+        } else {
+            self.following.remove(room);
         }
     }
 }

@@ -103,8 +103,9 @@ fn activity_is_for_followed_rooms_that_are_not_joined() {
     follow(&mut session, "a", true);
     let expected = json!({"type": "activity", "room": "a", "seq": 5, "unread": 2, "mentions": 0});
     assert_eq!(activity(&mut session, "a"), [expected]);
+    assert_eq!(session.watched().collect::<Vec<_>>(), [&room("a")]);
     join(&mut session, "a", None);
-    assert!(activity(&mut session, "a").is_empty());
+    assert_eq!((activity(&mut session, "a"), session.watched().count()), (vec![], 0));
     session.leave(&room("a"));
     assert_eq!(activity(&mut session, "a").len(), 1);
     session.handle_unfollowed(&room("a"));

@@ -1,11 +1,13 @@
 //! The position up to which a user has read a room, and the messages after it.
 
 mod count;
+mod follows;
 mod table;
 
 use crate::{ErrorCode, Unavailable};
 
 pub use count::UnreadCount;
+pub use follows::Follows;
 pub(super) use table::Markers;
 
 /// The answer of a log to a new position of a marker.
