@@ -20,7 +20,7 @@ fn room(name: &str) -> RoomName {
     name.parse().expect("a room name")
 }
 
-fn command(session: &mut Session<()>, command: Value) -> Vec<Effect> {
+fn command(session: &mut Session<()>, command: &Value) -> Vec<Effect> {
     session.handle_text(NOW, Bytes::from(command.to_string()))
 }
 
@@ -40,7 +40,7 @@ fn unread(head: u64, read: u64, unread: u64) -> Unread {
 }
 
 fn join(session: &mut Session<()>, name: &str, unread: Option<Unread>) -> Vec<Value> {
-    command(session, json!({"type": "join", "room": name}));
+    command(session, &json!({"type": "join", "room": name}));
     let resumption = Resumption { after: 9, recovered: true, gap: None };
     let bounds = LogBounds::new("e", 9);
     let joined = Joined { bounds, resumption, members: 1, presence: PresenceMode::Each };
@@ -48,7 +48,7 @@ fn join(session: &mut Session<()>, name: &str, unread: Option<Unread>) -> Vec<Va
 }
 
 fn follow(session: &mut Session<()>, name: &str, on: bool) {
-    let effects = command(session, json!({"type": "follow", "room": name, "on": on}));
+    let effects = command(session, &json!({"type": "follow", "room": name, "on": on}));
     let [Effect::Perform(operation)] = &effects[..] else { panic!("{effects:?}") };
     assert!(matches!(operation.action, Action::Follow(asked) if asked == on));
     let done = events(session.handle_outcome(NOW, Outcome::Followed(on)));
@@ -71,9 +71,9 @@ fn joined_has_the_marker_of_its_epoch_only() {
 fn a_marker_is_for_members_and_for_users_who_follow_the_room() {
     let mut session = session(9);
     let read = json!({"type": "read", "room": "a", "seq": 3, "ref": "1"});
-    assert_eq!(events(command(&mut session, read.clone()))[0]["code"], "not_joined");
+    assert_eq!(events(command(&mut session, &read))[0]["code"], "not_joined");
     follow(&mut session, "a", true);
-    let effects = command(&mut session, read);
+    let effects = command(&mut session, &read);
     assert!(
         matches!(&effects[..], [Effect::Perform(operation)] if matches!(operation.action, Action::Read(3)))
     );
@@ -118,7 +118,7 @@ fn a_list_begins_after_a_room_and_names_the_followed_ones() {
     for name in ["c", "a", "b"] {
         join(&mut session, name, None);
     }
-    let effects = command(&mut session, json!({"type": "rooms", "ref": "7", "after": "a", "limit": 5}));
+    let effects = command(&mut session, &json!({"type": "rooms", "ref": "7", "after": "a", "limit": 5}));
     let [Effect::List(Listing { after, limit, joined })] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!((after.as_ref(), *limit), (Some(&room("a")), 5));
     assert_eq!(*joined, [room("b"), room("c")]);
@@ -136,7 +136,7 @@ fn a_list_begins_after_a_room_and_names_the_followed_ones() {
 #[test]
 fn a_refused_list_is_an_error_without_a_room() {
     let mut session = session(9);
-    let effects = command(&mut session, json!({"type": "rooms", "ref": "7"}));
+    let effects = command(&mut session, &json!({"type": "rooms", "ref": "7"}));
     assert!(matches!(&effects[..], [Effect::List(Listing { after: None, limit: 50, .. })]));
     let refused = events(session.handle_outcome(NOW, chat_proto::ErrorCode::Unsupported.into()));
     assert_eq!((&refused[0]["code"], &refused[0]["ref"]), (&json!("unsupported"), &json!("7")));
