@@ -12,6 +12,7 @@ mod fsync;
 mod histories;
 mod keys;
 mod maintenance;
+mod markers;
 mod open_errors;
 mod panics;
 mod processes;
