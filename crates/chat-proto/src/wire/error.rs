@@ -49,7 +49,9 @@ pub enum ErrorCode {
     /// The connection is in [`ConnectionLimits::max_rooms`](crate::ConnectionLimits::max_rooms) rooms already, or the
     /// user in [`RoomLimits::max_blank_per_user`](crate::RoomLimits::max_blank_per_user) rooms without a message. Or
     /// the user follows [`RoomLimits::max_followed_per_user`](crate::RoomLimits::max_followed_per_user) rooms.
-    #[error("you are in or follow the maximum number of rooms, or of rooms without a message; leave one first")]
+    #[error(
+        "you are in or follow the maximum number of rooms, or of rooms without a message; leave one first"
+    )]
     TooManyRooms,
     /// The message has no visible content.
     #[error("the message has no visible character")]
