@@ -110,7 +110,7 @@ pub use identity::{Denied, Identify, IdentifyRequest, Identity, IdentityLimits};
 pub use message::{BodyError, Message};
 pub use room::{MemoryRoom, MemoryStore, Subscription, SubscriptionError};
 pub use session::Ticket;
-pub use stats::{Deliveries, RateLimited, Resumes, SessionEnd, Stats};
+pub use stats::{Changes, Deliveries, RateLimited, Resumes, SessionEnd, Stats};
 pub use store::{Commit, CommitSink, Health, Room, Store};
 pub use throttle::LogThrottle;
 pub use upgrade::{

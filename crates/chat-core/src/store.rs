@@ -168,7 +168,8 @@ pub enum Health {
 ///   the log has lost is left out. A page is empty only if there is nothing more in that direction. [`Range::Entries`]
 ///   has all entries without holes; the other ranges have messages, each in its present form.
 /// - **Retention.** Old entries may be removed, the oldest first. The newest
-///   [`RoomLimits::log_messages`](crate::RoomLimits::log_messages) stay, as long as they have fewer than
+///   [`RoomLimits::log_messages`](crate::RoomLimits::log_messages) messages stay, as long as the log has at most
+///   [`RoomLimits::max_entries`](crate::RoomLimits::max_entries) entries of fewer than
 ///   [`RoomLimits::log_bytes`](crate::RoomLimits::log_bytes), unless the operator of the log has decided otherwise.
 ///   Then `first` grows; `head` and the keys stay.
 /// - **Lives.** After a restart a room is the same log: entries, keys, epoch. Or it is empty and has another epoch. A

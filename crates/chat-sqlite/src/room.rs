@@ -92,7 +92,10 @@ impl SharedParts {
     pub(crate) async fn write(&self, entry: Prepared, limit: Duration) -> Reply {
         let unavailable = |cause: &str| ChangeError::from(Unavailable::new(cause));
         let (reply, receiver) = oneshot::channel();
-        let pending = self.state.notifier.pending(receiver);
+        let notifier = &self.state.notifier;
+        let is_deletion = matches!(&entry, Prepared::Change(change) if change.is_deletion());
+        let pending =
+            if is_deletion { notifier.pending_deletion(receiver) } else { notifier.pending(receiver) };
         let entry = self.queue.enter(entry, reply);
         let mut pending = pin!(pending.wait());
         let reply = if entry.is_waiting() {

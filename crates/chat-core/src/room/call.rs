@@ -44,6 +44,7 @@ pub(crate) async fn change(
     change: NewChange,
     rooms: &Rooms,
 ) -> Result<ChangeReceipt, ChangeError> {
+    let kind = change.change.kind();
     let changed = async {
         match room.log().change(change).await {
             Err(ChangeError::Unavailable(unavailable)) => {
@@ -59,6 +60,10 @@ pub(crate) async fn change(
     let receipt = within(rooms, changed).await??;
     metrics::histogram!("chat_append_seconds").record(started.elapsed());
     if let Some(seq) = receipt.seq {
+        match receipt.duplicate {
+            true => count(&rooms.counters.duplicates),
+            false => rooms.counters.change(kind),
+        }
         room.note_committed(&receipt.epoch, seq);
     }
     Ok(receipt)

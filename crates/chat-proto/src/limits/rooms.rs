@@ -30,7 +30,8 @@ pub struct RoomLimits {
     /// with `unavailable`. A message in a tail and in a room in memory counts twice. 0 is no limit. Default 256 MiB, a
     /// quarter of a small server.
     pub memory_bytes: usize,
-    /// Messages that a room in memory keeps. Default 1,000.
+    /// Messages that a room in memory keeps, and the changes of them: see [`max_entries`](Self::max_entries). Default
+    /// 1,000.
     pub log_messages: usize,
     /// Bytes of messages that a room in memory keeps. A single message may be longer. Default 1 MiB.
     pub log_bytes: usize,
@@ -50,6 +51,18 @@ pub struct RoomLimits {
     pub max_reaction_kinds: usize,
     /// Reactions of all users to one message. Default 10,000.
     pub max_reactions: usize,
+}
+
+impl RoomLimits {
+    /// Returns the number of entries that a log keeps which keeps `messages` messages: 4 changes for each of them. More
+    /// changes remove the oldest messages, so that reactions cannot make a log grow without limit.
+    ///
+    /// ```
+    /// assert_eq!(chat_proto::RoomLimits::max_entries(1_000), 5_000);
+    /// ```
+    pub const fn max_entries(messages: u64) -> u64 {
+        messages.saturating_mul(5)
+    }
 }
 
 impl Default for RoomLimits {

@@ -153,6 +153,12 @@ fn hash_keys(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Returns the statements that make a database of an earlier version.
+#[cfg(test)]
+pub(crate) fn schema_of_version(version: usize) -> String {
+    format!("{} PRAGMA user_version = {version};", MIGRATIONS[..version].concat())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ mod gate;
 mod history;
 mod message;
 mod pool;
+mod target;
 mod unread;
 
 pub(crate) use gate::{ClosedGate, ReadGate, WAL_LIMIT, WalSize};

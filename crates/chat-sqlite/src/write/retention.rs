@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use chat_core::RoomLimits;
 use rusqlite::Transaction;
 
 use super::batch::delete_markers;
@@ -9,10 +10,6 @@ use crate::database::row::{message_id, seq_of};
 
 /// The largest number of rows that one step deletes per room and table, and of rooms that it visits.
 const STEP_ROWS: usize = 256;
-
-/// Changes that a room keeps for each message that it keeps, if the number of messages is limited. More changes remove
-/// the oldest messages, so that reactions cannot make a room grow without limit.
-const CHANGES_PER_MESSAGE: u64 = 4;
 
 /// The rules for the rows that a room keeps.
 #[derive(Clone, Copy, Debug)]
@@ -85,9 +82,12 @@ impl RetentionSweep {
         let mut last_room = self.last_room;
         for room in rooms {
             let entries = delete_entries(transaction, room, policy, now)?;
+            let reactions =
+                if room.first == 1 && entries == 0 { 0 } else { delete_reactions(transaction, room)? };
             let keys = delete_keys(transaction, room, policy, now, key_counts)?;
-            deleted_rows += entries + keys;
-            if entries + keys == 0 && room.is_empty() {
+            let expired = entries + reactions + keys;
+            deleted_rows += expired;
+            if expired == 0 && room.is_empty() {
                 deleted_rows += delete_empty_room(transaction, room, policy, now, &is_open)?;
             }
             if deleted_rows >= STEP_ROWS {
@@ -102,7 +102,7 @@ impl RetentionSweep {
     }
 }
 
-/// Deletes the oldest entries. A message is deleted with its reactions.
+/// Deletes the oldest entries.
 fn delete_entries(
     transaction: &Transaction<'_>,
     room: RoomRow,
@@ -113,7 +113,7 @@ fn delete_entries(
     let messages = entries.saturating_sub(room.changes);
     let max_entries = policy.messages.map(|kept| match room.changes {
         0 => kept,
-        _ => kept.saturating_mul(1 + CHANGES_PER_MESSAGE),
+        _ => RoomLimits::max_entries(kept),
     });
     let last_excess = max_entries.map_or(0, |kept| room.head.saturating_sub(kept));
     let mut excess = policy.messages.map_or(0, |kept| messages.saturating_sub(kept));
@@ -146,15 +146,23 @@ fn delete_entries(
     for (id, is_change) in &expired {
         let table = if *is_change { "changes" } else { "messages" };
         transaction.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?.execute([id])?;
-        if room.changes > 0 && !is_change {
-            transaction.prepare_cached("DELETE FROM reactions WHERE message = ?1")?.execute([id])?;
-        }
     }
     let changes = expired.iter().filter(|(_, is_change)| *is_change).count();
     transaction
         .prepare_cached("UPDATE rooms SET first = ?2, changes = max(changes - ?3, 0) WHERE id = ?1")?
         .execute((room.id, seq_of(*last) + 1, changes))?;
     Ok(expired.len())
+}
+
+/// Deletes reactions to messages that were deleted. A message can have many more of them than a step deletes.
+fn delete_reactions(transaction: &Transaction<'_>, room: RoomRow) -> rusqlite::Result<usize> {
+    transaction
+        .prepare_cached(
+            "DELETE FROM reactions WHERE (message, reaction, user) IN (
+                SELECT message, reaction, user FROM reactions
+                WHERE message > ?1 AND message < ?1 + (SELECT first FROM rooms WHERE id = ?2) LIMIT ?3)",
+        )?
+        .execute((message_id(room.id, 0), room.id, STEP_ROWS))
 }
 
 fn delete_keys(

@@ -177,7 +177,7 @@ impl Writer {
         let max_guest_follows = self.options.max_guest_follows.max(1);
         let (quota, key_counts) = (&mut self.quota, &mut self.key_counts);
         let other_bytes = self.state.wal.bytes() + self.indexer.bytes();
-        let written = self.connection.transact(|transaction| {
+        let written = self.connection.transact(|transaction, erasures| {
             let is_full = quota.is_full(transaction, other_bytes)?;
             let limits = BatchLimits { max_keys, max_markers, max_guest_follows, is_full };
             let mut batch = AppendBatch::new(transaction, now, limits, key_counts);
@@ -191,6 +191,9 @@ impl Writer {
                 })
                 .collect::<rusqlite::Result<Vec<_>>>()?;
             let appended = batch.finish()?;
+            if !appended.deletions.is_empty() {
+                erasures.add(transaction, &appended.deletions)?;
+            }
             Ok((appended.bytes > 0 || appended.has_marked, (appended, outcomes, is_full)))
         });
         let (mut appended, outcomes, is_full) = written.inspect_err(|_| self.key_counts.clear())?;
@@ -201,7 +204,7 @@ impl Writer {
         if appended.bytes > 0 {
             self.indexer.add(appended.bytes, std::mem::take(&mut appended.rooms));
         }
-        if appended.has_erased {
+        if !appended.deletions.is_empty() {
             self.connection.request_erasure();
         }
         Ok((appended, outcomes))
@@ -221,7 +224,7 @@ impl Writer {
         let now = self.connection.now();
         let is_time_due = self.connection.is_time_due();
         let (state, key_counts) = (&self.state, &mut self.key_counts);
-        let step = self.connection.transact(|transaction| {
+        let step = self.connection.transact(|transaction, _| {
             let is_open = |room: &str| state.notifier.is_subscribed(room);
             let step = sweep.step(transaction, policy, now, key_counts, is_open)?;
             Ok((step.deleted_rows > 0 || is_time_due, step))

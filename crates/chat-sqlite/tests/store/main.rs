@@ -3,6 +3,7 @@
 //! Some tests mount file systems or run `strace`. They need root and Linux.
 
 mod appends;
+mod backups;
 mod changes;
 mod descriptors;
 mod epochs;

@@ -83,6 +83,7 @@ defects! {
     RestartLosesKeys: loses_keys_in_a_restart fails lives::a_restart_keeps_the_keys;
     RestartLosesSinks: reports_nothing_after_a_restart fails lives::a_sink_opened_after_a_restart_hears_of_new_entries;
     RemovesTooMany: removes_too_many_entries fails retention::the_newest_entries_stay;
+    ChangesRemove: counts_changes_as_messages fails retention::changes_do_not_count_as_messages;
     MatchesOneWord: matches_one_of_the_words fails search::all_words_match_newest_first;
     SearchIgnoresBefore: ignores_before_in_a_search fails search::limit_and_before_select_a_page;
     MatchesWholeWords: matches_whole_words_only fails search::part_of_a_korean_word_matches;

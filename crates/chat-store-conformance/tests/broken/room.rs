@@ -182,7 +182,12 @@ impl Room for SpoiledRoom {
             (_, range) => range,
         };
         let mut page = self.page(self.log.read(range).await?);
-        page.epoch = self.bounds().await?.epoch;
+        let bounds = self.bounds().await?;
+        if self.defect == ChangesRemove {
+            let kept = self.limits.rooms.log_messages as u64;
+            page.messages.retain(|stored| stored.seq + kept > bounds.head);
+        }
+        page.epoch = bounds.epoch;
         Ok(page)
     }
 

@@ -11,7 +11,7 @@ use super::{
     AppendError, AppendReceipt, ChangeError, ChangeKind, ChangeReceipt, LogBounds, Marked, MarkerError,
     NewChange, NewMessage, Page, Range, StoredMessage, Unread, UnreadCount, Verdict,
 };
-use crate::{Limits, RoomName, UserKey};
+use crate::{Limits, RoomLimits, RoomName, UserKey};
 
 /// The log of a room in memory: its newest messages and the keys of their authors.
 ///
@@ -38,6 +38,8 @@ pub struct Log {
     epoch: String,
     limits: Arc<Limits>,
     entries: VecDeque<Entry>,
+    /// The number of entries that are messages.
+    messages: usize,
     bytes: usize,
     head: u64,
     /// The time of the newest entry.
@@ -65,6 +67,7 @@ impl Log {
             epoch,
             limits,
             entries: VecDeque::new(),
+            messages: 0,
             bytes: 0,
             head: 0,
             last_at: 0,
@@ -260,6 +263,7 @@ impl Log {
         let seq = entry.stored.seq;
         (self.head, self.last_at) = (seq, at);
         self.bytes += entry.bytes();
+        self.messages += usize::from(entry.is_message());
         self.entries.push_back(entry);
         if let Some(used) = used {
             self.keys.insert(used, seq, at);
@@ -288,8 +292,12 @@ impl Log {
     }
 
     fn trim(&mut self) {
-        while self.entries.len() > self.limits.rooms.log_messages.max(1)
-            || (self.bytes > self.limits.rooms.log_bytes && self.entries.len() > 1)
+        let rooms = &self.limits.rooms;
+        let (max_messages, max_bytes) = (rooms.log_messages.max(1), rooms.log_bytes);
+        let max_entries = RoomLimits::max_entries(max_messages as u64);
+        while self.messages > max_messages
+            || self.entries.len() as u64 > max_entries
+            || (self.bytes > max_bytes && self.entries.len() > 1)
         {
             self.drop_oldest();
         }
@@ -299,6 +307,7 @@ impl Log {
     fn drop_oldest(&mut self) {
         let Some(oldest) = self.entries.pop_front() else { return };
         self.bytes -= oldest.bytes();
+        self.messages -= usize::from(oldest.is_message());
         for seq in oldest.newest_changes() {
             let Some(index) = self.index(seq) else { continue };
             let entry = &mut self.entries[index];

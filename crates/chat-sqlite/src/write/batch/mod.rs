@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use self::change::ChangedMessages;
-use crate::database::ChangeRecord;
 use crate::database::row::{LAST_ROOM, LAST_SEQ, checksum, key_slot, message_id, seq_of, verified_frame};
+use crate::database::{ChangeRecord, Deletion};
 use crate::write::clock::Now;
 use crate::write::key_counts::KeyCounts;
 
@@ -116,8 +116,8 @@ pub(crate) struct StoredBatch {
     pub(crate) bytes: usize,
     /// Ids of their rooms.
     pub(crate) rooms: Vec<i64>,
-    /// `true` if a message was deleted.
-    pub(crate) has_erased: bool,
+    /// The messages that were deleted.
+    pub(crate) deletions: Vec<Deletion>,
     /// `true` if a marker or a followed room was written.
     pub(crate) has_marked: bool,
     /// The changes of the batch and the messages that they have changed, in their present form.
@@ -206,7 +206,7 @@ impl<'t> AppendBatch<'t> {
 
     /// Updates the rows of the rooms and of the changed messages.
     pub(crate) fn finish(mut self) -> rusqlite::Result<StoredBatch> {
-        let (altered, has_erased) = self.finish_changes()?;
+        let (altered, deletions) = self.finish_changes()?;
         let mut update = self.transaction.prepare_cached(
             "UPDATE rooms SET head = ?2, keys = ?3, changes = ?4, empty_ms = 0 WHERE id = ?1",
         )?;
@@ -214,7 +214,7 @@ impl<'t> AppendBatch<'t> {
             update.execute((row.id, row.head, row.keys, row.changes))?;
         }
         let rooms = self.rooms.values().map(|row| row.id).collect();
-        Ok(StoredBatch { bytes: self.bytes, rooms, has_erased, has_marked: self.has_marked, altered })
+        Ok(StoredBatch { bytes: self.bytes, rooms, deletions, has_marked: self.has_marked, altered })
     }
 
     /// Returns the slot of a new key, or the outcome if the key is known or refused.
