@@ -85,10 +85,31 @@ test("unread messages of another room are counted, and a line shows where they b
   await fill(ann, first, ["one", "two", "three"]);
   const item = ann.page.locator(".room", { hasText: first });
   await item.getByText("3 unread messages").waitFor({ state: "attached" });
-  await item.getByRole("link").click();
-  await ann.sees("three");
-  await ann.page.locator(".row", { hasText: "New messages" }).getByText("one").waitFor();
+  // The server counts them, so that they survive a reload and are the same on another device.
+  await ann.page.reload();
+  await item.getByText("3 unread messages").waitFor({ state: "attached" });
+  const other = await Person.enter(browser, server.url, second, "Ann");
+  await other.page.evaluate((room) => void (location.hash = room), first);
+  await other.row("one").locator(".fresh").waitFor();
   await item.locator(".badge").waitFor({ state: "detached" });
+  await other.leave();
+  await fill(ann, first, ["four"]);
+  await item.getByText("1 unread message").waitFor({ state: "attached" });
+  await item.getByRole("link").click();
+  await ann.row("four").locator(".fresh").waitFor();
+  await item.locator(".badge").waitFor({ state: "detached" });
+  await ann.leave();
+});
+
+test("a user who opens a room for the first time sees its end, and has nothing unread there", async () => {
+  const room = newRoom();
+  const ann = await Person.enter(browser, server.url, newRoom(), "Ann");
+  await fill(ann, room, Array.from({ length: 80 }, (_, index) => `line ${index}`));
+  await ann.page.evaluate((room) => void (location.hash = room), room);
+  await ann.sees("line 79");
+  const item = ann.page.locator(".room", { hasText: room });
+  await item.locator(".badge").waitFor({ state: "detached" });
+  assert.equal(await ann.page.locator(".fresh").count(), 0);
   await ann.leave();
 });
 

@@ -13,9 +13,11 @@ export interface Messages {
   _clear(more: boolean): void;
   /** Adds messages. Of two states of one message, the newer one stays. If there are too many, the oldest go. */
   _add(added: readonly Message[]): void;
-  /** Adds a new message, and counts it for its thread. */
-  _append(message: Message): void;
-  /** Applies a change, if its message is held. */
+  /** Replaces the pinned messages that are not held. Those that are held say themselves if they are pinned. */
+  _pin(seqs: readonly number[]): void;
+  /** Counts a message for the first message of its thread, unless that one contains it already. */
+  _count(message: Message): void;
+  /** Applies a change. A message that is not held has only its pin. */
   _change(change: Events["changed"]): void;
   /** Removes the messages after `after` and up to `to` that a page of the log does not have, and adds the page. */
   _replace(after: number, to: number, page: readonly Message[]): void;
@@ -26,6 +28,7 @@ export function createMessages(limit: number): Messages {
   const messages = new Map<number, Message>();
   let sorted: readonly Message[] | undefined;
   let pins: readonly number[] = [];
+  let pinned = new Set<number>();
 
   const all = (): readonly Message[] => (sorted ??= [...messages.values()].sort((a, b) => a.seq - b.seq));
 
@@ -37,6 +40,11 @@ export function createMessages(limit: number): Messages {
   function remove(seq: number): void {
     messages.delete(seq);
     sorted = undefined;
+  }
+
+  function setPin(seq: number, isPinned?: boolean): void {
+    if (isPinned) pinned.add(seq);
+    else pinned.delete(seq);
   }
 
   function add(added: readonly Message[]): void {
@@ -61,7 +69,8 @@ export function createMessages(limit: number): Messages {
     _more: false,
     _all: all,
     _pins() {
-      const newest = all().filter(({ pinned }) => pinned).map(({ seq }) => seq);
+      for (const message of all()) setPin(message.seq, message.pinned);
+      const newest = [...pinned].sort((a, b) => a - b);
       if (`${newest}` !== `${pins}`) pins = newest;
       return pins;
     },
@@ -70,13 +79,17 @@ export function createMessages(limit: number): Messages {
       self._more = more;
     },
     _add: add,
-    _append(message) {
-      const first = messages.get(message.thread ?? 0);
-      const { count, last } = first?.replies ?? { count: 0, last: 0 };
-      if (first && message.seq > last) set({ ...first, replies: { count: count + 1, last: message.seq } });
-      add([message]);
+    _pin(seqs) {
+      pinned = new Set(seqs);
+    },
+    _count({ seq, thread = 0 }) {
+      const first = messages.get(thread);
+      if (!first || seq <= revision(first)) return;
+      set({ ...first, replies: { count: (first.replies?.count ?? 0) + 1, last: seq }, rev: seq });
     },
     _change(change) {
+      if (change.what === "pinned") setPin(change.target, change.pinned);
+      if (change.what === "deleted") setPin(change.target);
       const held = messages.get(change.target);
       const next = held && fold(held, change);
       if (next && next !== held) set(next);

@@ -8,7 +8,7 @@ import type { Kind } from "./queue.js";
 import { createSource } from "./source.js";
 import type { Command, JoinOptions, Page, Room, RoomEvents, RoomState, RoomStatus, SendOptions } from "./types.js";
 import { countUnread } from "./unread.js";
-import type { Body, CommandType, Cursor, Events, Mentions, Reply, Role, WireEvent } from "./wire.js";
+import type { Body, CommandType, Cursor, Events, Mentions, Reply, WireEvent } from "./wire.js";
 
 /** The largest number of messages on their way, and of failed ones. */
 const MAX_PENDING = 500;
@@ -22,7 +22,10 @@ const MAX_LATE = 1000;
 /** The time between two announcements that this user types, in ms. */
 const TYPING_INTERVAL = 3000;
 
-type Late = Extract<WireEvent, { type: "changed" | "presence" }>;
+/** The time between two reports of what this user has read, in ms. */
+const READ_INTERVAL = 1000;
+
+type Late = Extract<WireEvent, { type: "changed" | "message" | "presence" }>;
 type Fields<T extends CommandType> = Omit<Command<T>, "type" | "room">;
 type Done<T extends CommandType> = (error: ChatError | undefined, reply: Reply<T>) => void;
 
@@ -73,8 +76,11 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
   let generation = 0;
   /** The newest entry that this user has read. */
   let marker = 0;
+  /** The marker that the server has, or `Infinity` if it keeps none. */
+  let stored = Infinity;
+  /** The membership in which the server was last told of a marker, until the next one may be sent. */
+  let report: object | undefined;
   let typedAt = 0;
-  let role: Role | undefined;
 
   const me = (): string | undefined => chat.state.user?.id;
 
@@ -88,7 +94,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     ...people._snapshot(me()),
     read: marker,
     ...countUnread(messages, marker, joined, me()),
-    role,
+    role: joined?.role,
     may: joined?.may,
     pins: messages._pins(),
     cursor: cursor.epoch ? cursor : undefined,
@@ -165,11 +171,27 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     return request("pin", { seq, on });
   }
 
-  async function read(seq = cursor.seq): Promise<void> {
+  function read(seq = cursor.seq): void {
     if (seq <= marker) return;
     marker = seq;
     source._touch();
-    await request("read", { seq });
+    reportRead();
+  }
+
+  /** Tells the server the newest marker. Only one report is on its way, so that it contains all before it. */
+  function reportRead(): void {
+    if (report || !phase || marker <= stored) return;
+    const own = (report = {});
+    const next = (): void => {
+      // The reports of an earlier membership are of no concern to this one.
+      if (report !== own) return;
+      report = undefined;
+      reportRead();
+    };
+    ask("own", "read", { seq: marker }, (error, reply) => {
+      if (report === own) stored = error ? Infinity : Math.max(stored, reply.seq);
+      setTimeout(next, READ_INTERVAL);
+    });
   }
 
   function older(limit = 50): Promise<boolean> {
@@ -237,9 +259,13 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
         cursor = { epoch: "", seq: 0 };
         return resume();
       }
-      end("refused", error);
-      chat._queue._reject(error, name);
+      refuse(error);
     });
+  }
+
+  function refuse(error: ChatError): void {
+    end("refused", error);
+    chat._queue._reject(error, name);
   }
 
   /** Ends the membership until the reply to the next `join`. */
@@ -259,8 +285,10 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     const isMine = "user" in event && event.user.id === me();
     switch (event.type) {
       case "message":
+        if (event.thread) keepLate(event);
         if (!advance(event.seq)) return false;
-        messages._append(event);
+        messages._count(event);
+        messages._add([event]);
         people._typing({ user: event.user, active: false });
         if (event.key && isMine) outbox._delete(event.key);
         break;
@@ -287,8 +315,15 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
         if (isMine) marker = Math.max(marker, event.seq);
         break;
       case "role":
-        if (isMine) role = event.role;
+      case "settings":
+        if (!advance(event.seq)) return false;
+        // The rights of this user may be others now. Those of a replay are known.
+        if (event.seq > (joined?.seq ?? 0) && (isMine || event.type === "settings")) loadRights();
         break;
+      case "left":
+        // Without a `ref`, the room does not allow this user any more.
+        if (!event.ref) refuse(new ChatError("forbidden"));
+        return false;
       default:
         // Later versions add entries. The cursor must move over those too.
         if (!event.ref && "seq" in event && "at" in event) advance(event.seq);
@@ -302,8 +337,8 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     const isSameLog = after?.epoch === epoch;
     joined = reply;
     phase = "live";
-    marker = reply.read ?? (isSameLog ? marker : after ? 0 : seq);
-    role = reply.role;
+    stored = reply.read ?? Infinity;
+    marker = isSameLog ? Math.max(marker, reply.read ?? 0) : (reply.read ?? (after ? 0 : seq));
     if (!isSameLog) {
       // What is held belongs to another log. A new log is read from its beginning.
       const start = after ? 0 : Math.max(seq - last, first - 1);
@@ -311,12 +346,15 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
       forget(start >= first);
       cursor = { epoch, seq: start };
       outbox._advance(Infinity);
+      late = [];
     }
+    messages._pin(reply.pins ?? []);
     people._joined(reply);
     source._emit("joined", reply);
     if (after) source._emit("resumed", { room: name, after, seq, recovered: reply.recovered });
     if (reply.presence !== "count") loadMembers();
     readAgain();
+    reportRead();
     chat._queue._pump();
   }
 
@@ -377,6 +415,15 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     });
   }
 
+  function loadRights(): void {
+    ask("own", "join", {} as Fields<"join">, (error, reply) => {
+      if (error || !joined) return;
+      const { role, may } = reply;
+      joined = { ...joined, role, may } as typeof joined;
+      source._touch();
+    });
+  }
+
   /** Reads something that a later event may change: such an event is applied again after the reply. */
   function track<T extends CommandType>(type: T, fields: Fields<T>, done: Done<T>): void {
     reads++;
@@ -384,6 +431,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
       done(error, reply);
       for (const event of late) {
         if (event.type === "changed") messages._change(event);
+        else if (event.type === "message") messages._count(event);
         else if (type === "members") people._presence(event);
       }
       if (!--reads) late = [];
@@ -413,6 +461,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     refusal = error;
     phase = undefined;
     typedAt = 0;
+    report = undefined;
     source._touch();
   }
 

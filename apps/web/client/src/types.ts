@@ -155,7 +155,7 @@ export interface RoomState {
   readonly role?: Role | undefined;
   /** The commands that this user may use here, if the server names them. */
   readonly may?: readonly string[] | undefined;
-  /** The pinned ones among `messages`, by `seq`. */
+  /** The pinned messages, by `seq`, also those that are not among `messages`. */
   readonly pins: readonly number[];
   /** The position in the log up to which this state is complete. */
   readonly cursor?: Cursor | undefined;
@@ -195,7 +195,7 @@ export interface Resumed {
 export interface RoomEvents
   extends Pick<
     Events,
-    "message" | "changed" | "gap" | "presence" | "occupancy" | "typing" | "read" | "role" | "joined"
+    "message" | "changed" | "gap" | "presence" | "occupancy" | "typing" | "read" | "role" | "settings" | "joined"
   > {
   resumed: Resumed;
 }
@@ -231,8 +231,11 @@ export interface Room extends Store<RoomState> {
   react(seq: number, reaction: string, on?: boolean): Promise<Events["done"]>;
   /** Pins a message, or removes the pin. */
   pin(seq: number, on?: boolean): Promise<Events["done"]>;
-  /** Marks the entries up to `seq` as read. Default: all. The state changes at once. */
-  read(seq?: number): Promise<void>;
+  /**
+   * Marks the entries up to `seq` as read. Default: all. The state changes at once, and the server is told the newest
+   * position about once per second, also after a loss of the connection.
+   */
+  read(seq?: number): void;
 
   /**
    * Loads a page of older messages into `state.messages`. Calls while a page is on its way share that page.

@@ -73,9 +73,9 @@ test("the newer state of a message stays, whatever the order", () => {
 
 test("only the newest messages are held", () => {
   const messages = createMessages(3);
-  for (const seq of [1, 2, 3]) messages._append(message(seq));
+  for (const seq of [1, 2, 3]) messages._add([message(seq)]);
   assert.equal(messages._more, false);
-  messages._append(message(7));
+  messages._add([message(7)]);
   assert.deepEqual(messages._all().map(({ seq }) => seq), [2, 3, 7]);
   assert.equal(messages._more, true);
 });
@@ -94,9 +94,9 @@ test("a snapshot shares the messages that did not change", () => {
 
 test("a message in a thread counts once for its first message", () => {
   const messages = createMessages(10);
-  messages._append(message(1));
-  for (const seq of [2, 3, 3]) messages._append(message(seq, { thread: 1 }));
-  assert.deepEqual(messages._all()[0]?.replies, { count: 2, last: 3 });
+  messages._add([message(1)]);
+  for (const seq of [2, 3, 3]) messages._count(message(seq, { thread: 1 }));
+  assert.deepEqual(messages._all()[0], message(1, { replies: { count: 2, last: 3 }, rev: 3 }));
 });
 
 test("messages that a page of the log does not have any more are removed", () => {
@@ -104,4 +104,27 @@ test("messages that a page of the log does not have any more are removed", () =>
   messages._add([1, 2, 3, 4, 5].map((seq) => message(seq)));
   messages._replace(1, 4, [message(3, { rev: 6 })]);
   assert.deepEqual(messages._all().map(({ seq, rev }) => [seq, rev]), [[1, undefined], [3, 6], [5, undefined]]);
+});
+
+test("a first message that a page brought is not counted up by a message that it contains", () => {
+  const messages = createMessages(10);
+  const deleted = { at: 2000, by: ann };
+  messages._add([message(1, { rev: 5, replies: { count: 2, last: 4 }, deleted })]);
+  messages._count(message(4, { thread: 1 }));
+  assert.equal(messages._all()[0]?.replies?.count, 2);
+  messages._count(message(6, { thread: 1 }));
+  assert.deepEqual(messages._all()[0], message(1, { rev: 6, replies: { count: 3, last: 6 }, deleted }));
+});
+
+test("pins of messages that are not held follow the changes too", () => {
+  const messages = createMessages(10);
+  messages._pin([2, 5, 7]);
+  messages._add([message(7), message(8)]);
+  assert.deepEqual(messages._pins(), [2, 5], "a message that is held says itself if it is pinned");
+  messages._change(changed(`"seq":9,"target":2,"what":"deleted"`));
+  messages._change(changed(`"seq":10,"target":3,"what":"pinned","pinned":true`));
+  messages._change(changed(`"seq":11,"target":8,"what":"pinned","pinned":true`));
+  assert.deepEqual(messages._pins(), [3, 5, 8]);
+  messages._change(changed(`"seq":12,"target":5,"what":"pinned","pinned":false`));
+  assert.deepEqual(messages._pins(), [3, 8]);
 });

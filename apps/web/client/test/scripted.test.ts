@@ -69,3 +69,79 @@ test("a room is joined again only after the end of its membership, also if that 
   assert.deepEqual(commands, ["join", "leave", "leave", "join"]);
   chat.close();
 });
+
+test("one report at a time tells the server what was read, also after a loss", async () => {
+  const reports: unknown[] = [];
+  let stored = 0;
+  const chat = connect("ws://localhost/ws", {
+    WebSocket: scripted(({ type, ref, seq }, emit) => {
+      if (type === "join") emit({ ...joined, ref, seq: 9, read: stored, unread: 9 - stored }, message(9));
+      if (type !== "read") return;
+      reports.push(seq);
+      // The reply to the first report is lost.
+      if (reports.length === 1) return chat.reconnect();
+      stored = Number(seq);
+      emit({ type: "read", ref, room, user: { id: "ann", name: "Ann" }, seq });
+    }),
+  });
+  const lobby = chat.join(room, { last: 1, members: false });
+  const { unread } = await until(lobby, ({ status }) => status === "live");
+  assert.equal(unread, 9);
+  lobby.read(3);
+  assert.equal(lobby.state.read, 3);
+  await until(lobby, ({ status }) => status === "resuming");
+  await until(lobby, ({ status }) => status === "live");
+  assert.equal(lobby.state.read, 3, "what was read stays read");
+  for (const seq of [4, 6, 9]) lobby.read(seq);
+  while (stored < 9) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.deepEqual(reports, [3, 3, 9]);
+  chat.close();
+});
+
+test("a server without markers is not told what was read", async () => {
+  const commands: unknown[] = [];
+  const chat = connect("ws://localhost/ws", {
+    WebSocket: scripted(({ type, ref }, emit) => {
+      commands.push(type);
+      if (type === "join") emit({ ...joined, ref }, message(1), message(2), message(3));
+      if (type === "ping") emit({ type: "pong", ref });
+    }),
+  });
+  const lobby = chat.join(room, { members: false });
+  await until(lobby, ({ cursor }) => cursor?.seq === 3);
+  assert.equal(lobby.state.unread, 1, "what came after the join");
+  lobby.read();
+  assert.equal(lobby.state.unread, 0);
+  await chat.request({ type: "ping" });
+  assert.deepEqual(commands, ["join", "ping"]);
+  chat.close();
+});
+
+test("rights are asked for again when they may have changed, and a removal refuses the room", async () => {
+  const me = { id: "ann", name: "Ann" };
+  const role = (seq: number, who: object, more: object) => ({ type: "role", room, seq, at: 1, by: user, user: who, ...more });
+  const joins: unknown[] = [];
+  const chat = connect("ws://localhost/ws", {
+    WebSocket: scripted(({ type, ref, last }, emit) => {
+      if (type === "join") {
+        joins.push(last);
+        const may = joins.length > 1 ? ["delete"] : ["send", "delete"];
+        emit({ ...joined, ref, role: "none", may }, ...(last ? [message(1), role(2, me, { role: "member" })] : []));
+      }
+      if (type !== "ping") return;
+      emit({ type: "pong", ref });
+      if (joins.length > 1) emit(role(5, me, { role: "none", restricted: { what: "ban" } }), { type: "left", room });
+      else emit(role(3, user, { role: "owner" }), role(4, me, { role: "none", restricted: { what: "mute" } }));
+    }),
+  });
+  const lobby = chat.join(room, { members: false });
+  const { may } = await until(lobby, ({ status }) => status === "live");
+  assert.deepEqual([may, joins], [["send", "delete"], [50]], "those of a replay are known");
+  await chat.request({ type: "ping" });
+  await until(lobby, (state) => state.may?.length === 1);
+  assert.deepEqual([lobby.state.cursor?.seq, lobby.state.status, joins.length], [4, "live", 2]);
+  await chat.request({ type: "ping" });
+  const { error } = await until(lobby, ({ status }) => status === "refused");
+  assert.equal(error?.code, "forbidden");
+  chat.close();
+});

@@ -19,7 +19,7 @@ function Room({ chat, name }: { chat: Chat; name: string }) {
   const last = state?.messages.at(-1)?.seq;
 
   // What is shown counts as read.
-  useEffect(() => void room?.read(last).catch(() => {}), [room, last]);
+  useEffect(() => room?.read(last), [room, last]);
   if (!room || !state) return null;
 
   const tell = (error: Error) => setProblem(error.message);

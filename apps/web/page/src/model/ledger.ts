@@ -74,6 +74,8 @@ export class Auditor {
       };
     }
     const last = join?.["last"];
+    // A member who joins again without a place asks for rights only.
+    if (last === undefined && ledger.epoch === epoch) return ledger;
     return { ...ledger, epoch, seq: typeof last === "number" ? Math.max(seq - last, first - 1) : seq };
   }
 

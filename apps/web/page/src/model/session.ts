@@ -1,7 +1,7 @@
 import { type Chat, type Room, connect, roomName } from "@chat-core/client";
 import { Edits } from "./edits.ts";
 import { type Identity, chatPath } from "./identity.ts";
-import { Seen, forget, knownRooms, remember } from "./known.ts";
+import { forget, knownRooms, remember } from "./known.ts";
 import { Line } from "./line.ts";
 import { place } from "./place.ts";
 import { OwnReactions } from "./reactions.ts";
@@ -19,7 +19,6 @@ export class Session {
   /** The rooms in which the server has no edits, deletions and reactions, although it did not say so. */
   readonly simpleRooms = new Cell<ReadonlySet<string>>(new Set());
   readonly #end: () => void;
-  #seen: Seen | undefined;
 
   constructor(identity: Identity) {
     this.chat = connect(chatPath(), { ...identity, WebSocket: this.line.WebSocket, window: WINDOW });
@@ -32,12 +31,6 @@ export class Session {
 
   get me(): string {
     return this.chat.state.user?.id ?? "";
-  }
-
-  /** The marks of what this user has seen. Nothing is seen before the server has said who this user is. */
-  get seen(): Seen {
-    if (this.#seen === undefined && this.me === "") return new Seen("");
-    return (this.#seen ??= new Seen(this.me));
   }
 
   /** A room of the list, or the one that the address names. */

@@ -54,6 +54,7 @@ const en = {
   join: "Join",
   removeRoom: (room: string) => `Remove ${room} from the list`,
   unread: (count: number) => (count === 1 ? "1 unread message" : `${count > 99 ? "More than 99" : count} unread messages`),
+  mentioned: (count: number) => (count === 1 ? "1 of them mentions you" : `${count > 99 ? "More than 99" : count} of them mention you`),
   openRooms: "Show rooms",
   closeRooms: "Close rooms",
   // Conversation
@@ -239,6 +240,7 @@ const ko: Texts = {
   join: "들어가기",
   removeRoom: (room) => `목록에서 ${room} 지우기`,
   unread: (count) => `읽지 않은 메시지 ${count > 99 ? "99개 이상" : `${count}개`}`,
+  mentioned: (count) => `나를 언급한 메시지 ${count > 99 ? "99개 이상" : `${count}개`}`,
   openRooms: "대화방 목록 보기",
   closeRooms: "대화방 목록 닫기",
   people: "참여자",

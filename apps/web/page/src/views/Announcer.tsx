@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { settings } from "../model/settings.ts";
-import { countUnread, knownRooms } from "../model/known.ts";
+import { knownRooms } from "../model/known.ts";
 import { visit } from "../model/place.ts";
 import { useSession, useTexts } from "../ui/context.ts";
 import { useSource } from "../ui/hooks.ts";
@@ -32,14 +32,8 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
         }),
       ];
     });
-    ends.push(session.seen.cursors.subscribe(() => showCount()));
     function showCount(): void {
-      const counts = names.map((name) => {
-        const room = session.find(name);
-        const seen = room && session.seen.of(room.state);
-        return seen === undefined ? 0 : countUnread(room?.state.messages ?? [], seen, session.me);
-      });
-      const sum = counts.reduce((all, count) => all + count, 0);
+      const sum = names.reduce((all, name) => all + (session.find(name)?.state.unread ?? 0), 0);
       document.title = `${sum === 0 ? "" : `(${sum > 99 ? "99+" : sum}) `}${current} · ${t.appName}`;
     }
     return () => {

@@ -40,13 +40,8 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
   useEffect(() => {
     if (state.status === "live") setReady(true);
   }, [state.status]);
-  const seenAtFirst = useMemo(() => (isReady ? firstSeen() : undefined), [isReady]);
-  function firstSeen(): number | undefined {
-    const seen = session.seen.of(state);
-    // Everything in a room that this browser opens for the first time counts as seen.
-    if (seen === undefined) session.seen.mark(state);
-    return seen;
-  }
+  // A user without a marker opens the room for the first time: everything would be new.
+  const readAtFirst = useMemo(() => (isReady && state.read > 0 ? state.read : undefined), [isReady]);
 
   useEffect(() => {
     if (target !== undefined) list.current?.goTo(target);
@@ -107,7 +102,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
             isOnline={isOnline}
             target={target}
             handle={list}
-            seenAtFirst={seenAtFirst}
+            readAtFirst={readAtFirst}
           />
         ) : (
           <Waiting state={state} />

@@ -3,12 +3,11 @@ import type { JSX } from "preact";
 import { useEffect, useImperativeHandle, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Ref } from "preact";
 import { identity } from "../model/identity.ts";
-import { countUnread } from "../model/known.ts";
 import { isRecord, tab } from "../model/memory.ts";
 import { type Row, buildRows } from "../model/rows.ts";
 import { Timeline } from "../model/timeline.ts";
 import { type Anchor, type Edge, VirtualList } from "../ui/VirtualList.tsx";
-import { useSession, useTexts } from "../ui/context.ts";
+import { useTexts } from "../ui/context.ts";
 import { useIsWatched, useSource } from "../ui/hooks.ts";
 import { IconButton } from "../ui/icons.tsx";
 import { Intro } from "./Intro.tsx";
@@ -28,8 +27,8 @@ interface Props {
   readonly isOnline: boolean;
   readonly target: number | undefined;
   readonly handle: Ref<ListHandle>;
-  /** The last entry that was seen when the room was opened. */
-  readonly seenAtFirst: number | undefined;
+  /** The last entry that was read when the room was opened. */
+  readonly readAtFirst: number | undefined;
 }
 
 const keyOf = ({ key }: Row) => key;
@@ -51,13 +50,12 @@ function storedPlace(room: string): { readonly seq: number; readonly edge: Edge 
 }
 
 export function MessageList(props: Props): JSX.Element {
-  const { room, state, me, actions, isOnline, target, handle, seenAtFirst } = props;
+  const { room, state, me, actions, isOnline, target, handle, readAtFirst } = props;
   const t = useTexts();
-  const session = useSession();
   const timeline = useMemo(() => new Timeline(room), [room]);
   useEffect(() => () => timeline.end(), [timeline]);
   const { messages, older, newer } = useSource(timeline.state);
-  const [freshAfter, setFreshAfter] = useState(seenAtFirst);
+  const [freshAfter, setFreshAfter] = useState(readAtFirst);
   const [isAtEnd, setAtEnd] = useState(true);
   const [initial, setInitial] = useState<Anchor>();
   const [revealed, setRevealed] = useState<number>();
@@ -94,19 +92,16 @@ export function MessageList(props: Props): JSX.Element {
       .catch(fallBack);
   }, [timeline]);
 
-  // What the user watches at the end of the list is seen.
+  // What the user watches at the end of the list is read.
   const isSeeing = isWatched && isAtEnd && !newer && initial !== undefined && state.status === "live";
   useLayoutEffect(() => {
-    if (!isSeeing) return;
-    session.seen.mark(state);
-    if (state.may?.includes("read") && state.unread > 0) void room.read().catch(() => undefined);
+    if (isSeeing && (state.unread > 0 || state.read === 0)) room.read();
   }, [isSeeing, state.cursor]);
 
   // Messages that come while the user looks elsewhere get the line.
   useEffect(() => {
     if (!isSeeing && initial !== undefined) {
-      const seen = session.seen.of(state);
-      setFreshAfter((present) => (countUnread(messages, seen ?? 0, me?.id ?? "") === 0 ? seen : present));
+      setFreshAfter((present) => (state.unread === 0 ? state.cursor?.seq : present));
     }
   }, [isSeeing]);
 
@@ -189,8 +184,7 @@ export function MessageList(props: Props): JSX.Element {
     [],
   );
 
-  const seen = session.seen.of(state) ?? 0;
-  const waiting = isAtEnd && !newer ? 0 : countUnread(state.messages, seen, me?.id ?? "");
+  const waiting = isAtEnd && !newer ? 0 : state.unread;
   if (initial === undefined) return <div class="list" />;
   return (
     <div class="list-frame" onKeyDown={onKeyDown}>

@@ -1,8 +1,8 @@
 import type { Room } from "@chat-core/client";
 import { roomName } from "@chat-core/client";
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
-import { countUnread, knownRooms } from "../model/known.ts";
+import { useRef, useState } from "preact/hooks";
+import { knownRooms } from "../model/known.ts";
 import { link, visit } from "../model/place.ts";
 import { useSession, useTexts } from "../ui/context.ts";
 import { useSource } from "../ui/hooks.ts";
@@ -63,15 +63,7 @@ interface ItemProps {
 function RoomItem({ room, isCurrent, canRemove }: ItemProps): JSX.Element {
   const t = useTexts();
   const session = useSession();
-  const state = useSource(room);
-  const { user } = useSource(session.chat);
-  useSource(session.seen.cursors);
-  const seen = session.seen.of(state);
-  const unread = seen === undefined ? 0 : countUnread(state.messages, seen, user?.id ?? "");
-  // What a room had before this browser knew it is not news.
-  useEffect(() => {
-    if (state.status === "live" && user !== undefined && seen === undefined) session.seen.mark(state);
-  }, [state.status, user, seen]);
+  const { unread, mentions } = useSource(room);
   const remove = () => {
     const next = knownRooms.state.find((name) => name !== room.name);
     if (next === undefined) return;
@@ -88,10 +80,14 @@ function RoomItem({ room, isCurrent, canRemove }: ItemProps): JSX.Element {
         <bdi class="clip">{room.name}</bdi>
         {unread > 0 && (
           <>
-            <span class="badge" aria-hidden="true">
+            <span class={mentions > 0 ? "badge mentioned" : "badge"} aria-hidden="true">
+              {mentions > 0 && "@ "}
               {unread > 99 ? "99+" : unread}
             </span>
-            <span class="hidden">{t.unread(unread)}</span>
+            <span class="hidden">
+              {t.unread(unread)}
+              {mentions > 0 && `, ${t.mentioned(mentions)}`}
+            </span>
           </>
         )}
       </a>
