@@ -1,4 +1,4 @@
-import type { Room } from "@chat-core/client";
+import type { Mentions, Room } from "@chat-core/client";
 
 /** A text that was not stored, and the reason. */
 export interface RefusedEdit {
@@ -15,10 +15,10 @@ export class Edits {
   }
 
   /** Changes a message. A text that is refused is kept until it is saved or forgotten. */
-  async save(room: Room, seq: number, text: string): Promise<void> {
+  async save(room: Room, seq: number, text: string, mentions?: Mentions): Promise<void> {
     this.forget(room.name, seq);
     try {
-      await room.edit(seq, text);
+      await room.edit(seq, text, mentions === undefined ? {} : { mentions });
     } catch (error) {
       this.#refused.set(`${room.name} ${seq}`, { text, error });
       throw error;

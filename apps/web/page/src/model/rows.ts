@@ -50,6 +50,7 @@ export function buildRows({ messages, pending, me, freshAfter }: Parts): readonl
 const known = new WeakMap<Message | PendingSend, Row>();
 
 function place(previous: Row | undefined, row: Omit<Row, "isHead" | "startsDay">): Row {
+  const source = row.message ?? row.pending;
   const startsDay = previous === undefined || dayOf(previous.at) !== dayOf(row.at);
   const continues =
     previous !== undefined &&
@@ -57,8 +58,8 @@ function place(previous: Row | undefined, row: Omit<Row, "isHead" | "startsDay">
     !row.isFresh &&
     previous.user.id === row.user.id &&
     row.at - previous.at < GROUP_MS &&
-    row.message?.reply_to === undefined;
-  const source = row.message ?? row.pending;
+    source?.reply_to === undefined &&
+    source?.thread === (previous.message ?? previous.pending)?.thread;
   const old = source === undefined ? undefined : known.get(source);
   if (old !== undefined && old.isHead === !continues && old.startsDay === startsDay && old.isFresh === row.isFresh) {
     return old;

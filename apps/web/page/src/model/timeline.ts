@@ -34,6 +34,8 @@ export class Timeline {
     this.#ends.push(
       room.subscribe(() => this.#publish()),
       room.on("changed", ({ target }) => void this.#reread(target)),
+      // The first message of a thread counts its messages.
+      room.on("message", ({ thread }) => void (thread !== undefined && this.#reread(thread))),
     );
   }
 

@@ -2,7 +2,7 @@ import { ChatError, type Message, type Room, type RoomState } from "@chat-core/c
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { address, place } from "../model/place.ts";
-import { panel, toggle } from "../model/panel.ts";
+import { openThread, panel, toggle } from "../model/panel.ts";
 import { notice, reason } from "../model/notice.ts";
 import type { Session } from "../model/session.ts";
 import type { Texts } from "../model/texts.ts";
@@ -17,6 +17,7 @@ import { type ListHandle, MessageList } from "./MessageList.tsx";
 import type { Actions } from "./MessageRow.tsx";
 import { PeoplePanel } from "./PeoplePanel.tsx";
 import { SearchPanel } from "./SearchPanel.tsx";
+import { ThreadPanel } from "./ThreadPanel.tsx";
 
 interface Props {
   readonly room: Room;
@@ -46,6 +47,18 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
   useEffect(() => {
     if (target !== undefined) list.current?.goTo(target);
   }, [target]);
+
+  // A thread belongs to its room.
+  useEffect(
+    () => () => {
+      if (openThread(panel.state) !== undefined) panel.set(undefined);
+    },
+    [],
+  );
+  const thread = openThread(shown);
+  const members = useRef(state.members);
+  members.current = state.members;
+  const nameOf = useMemo(() => (id: string) => members.current.find((user) => user.id === id)?.name ?? id, []);
 
   const simple = useSource(session.simpleRooms);
   const may = simple.has(room.name) ? NOTHING : state.may;
@@ -103,6 +116,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
             target={target}
             handle={list}
             readAtFirst={readAtFirst}
+            nameOf={nameOf}
           />
         ) : (
           <Waiting state={state} />
@@ -132,6 +146,19 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
       {shown === "people" && <PeoplePanel state={state} me={chat.user?.id ?? ""} />}
       {shown === "search" && <SearchPanel key={room.name} room={room} />}
       {shown === "hood" && <HoodPanel room={room.name} />}
+      {thread !== undefined && (
+        <ThreadPanel
+          key={thread}
+          room={room}
+          root={thread}
+          me={chat.user}
+          actions={actions}
+          isOnline={isOnline}
+          maxBytes={chat.limits?.max_body ?? 4096}
+          nameOf={nameOf}
+          onRefused={refuse}
+        />
+      )}
     </div>
   );
 }
@@ -158,7 +185,7 @@ function copy(text: string, done: string): void {
 }
 
 /** What everybody may do, if the server does not say what this user may do. */
-const EVERYBODY = ["edit", "delete", "react"];
+const EVERYBODY = ["send", "edit", "delete", "react"];
 
 const NOTHING: readonly string[] = [];
 
@@ -183,7 +210,10 @@ function actionsOf(
     discard: (key) => room.discard(key),
     goTo: (seq) => list.current?.goTo(seq),
     own: session.reactions.of(room.name),
-    ...(offered.has("reply") && { reply: (message: Message) => setMode({ reply: message }) }),
+    ...(offered.has("send") && {
+      reply: (message: Message) => setMode({ reply: message }),
+      thread: (root: number) => panel.set({ thread: root }),
+    }),
     ...(offered.has("edit") && { edit: (message: Message) => setMode({ edit: message }) }),
     ...(offered.has("delete") && { remove: ({ seq }: Message) => void room.delete(seq).catch(refuse) }),
     ...(offered.has("react") && {

@@ -22,7 +22,6 @@ export function EmojiPicker({ onPick, onClose }: Props): JSX.Element {
     if (event.key === "Escape") {
       event.stopPropagation();
       onClose();
-      document.getElementById("composer")?.focus();
       return;
     }
     const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -COLUMNS, ArrowDown: COLUMNS }[event.key];

@@ -26,6 +26,7 @@ interface Props {
   readonly actions: Actions;
   readonly isOnline: boolean;
   readonly target: number | undefined;
+  readonly nameOf: (id: string) => string;
   readonly handle: Ref<ListHandle>;
   /** The last entry that was read when the room was opened. */
   readonly readAtFirst: number | undefined;
@@ -50,7 +51,7 @@ function storedPlace(room: string): { readonly seq: number; readonly edge: Edge 
 }
 
 export function MessageList(props: Props): JSX.Element {
-  const { room, state, me, actions, isOnline, target, handle, readAtFirst } = props;
+  const { room, state, me, actions, isOnline, target, handle, readAtFirst, nameOf } = props;
   const t = useTexts();
   const timeline = useMemo(() => new Timeline(room), [room]);
   useEffect(() => () => timeline.end(), [timeline]);
@@ -207,6 +208,7 @@ export function MessageList(props: Props): JSX.Element {
             isOnline={isOnline}
             isTarget={revealed !== undefined && row.message?.seq === revealed}
             find={find}
+            nameOf={nameOf}
           />
         )}
       />

@@ -3,6 +3,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { memo } from "../ui/memo.ts";
 import { day, fullTime, time } from "../model/format.ts";
 import { type Reacted, hasReacted } from "../model/reactions.ts";
+import { type Mention, isMentioned, mentionedNames } from "../model/mentions.ts";
 import type { Row } from "../model/rows.ts";
 import type { Source } from "../model/store.ts";
 import type { Texts } from "../model/texts.ts";
@@ -24,7 +25,7 @@ export interface Actions {
   readonly remove?: (message: Message) => void;
   readonly react?: (message: Message, reaction: string, on: boolean) => void;
   readonly pin?: (message: Message, on: boolean) => void;
-  readonly thread?: (message: Message) => void;
+  readonly thread?: (root: number) => void;
 }
 
 interface Props {
@@ -35,15 +36,19 @@ interface Props {
   readonly isOnline: boolean;
   readonly isTarget: boolean;
   readonly find: (seq: number) => Message | undefined;
+  /** The name of a user, or the identifier of one who is not known. */
+  readonly nameOf: (id: string) => string;
 }
 
 /** Renders again only for a change that it shows. */
 export const MessageRow = memo(MessageRowView);
 
-function MessageRowView({ row, me, t, actions, isOnline, isTarget, find }: Props): JSX.Element {
+function MessageRowView({ row, me, t, actions, isOnline, isTarget, find, nameOf }: Props): JSX.Element {
   const { message, pending, user, at, isHead } = row;
   const isMine = user.id === me;
-  const states = [isHead ? "head" : "", isTarget ? "target" : "", pending === undefined ? "" : pending.state];
+  const isForMe = message !== undefined && isMentioned(message, me);
+  const states = [isHead ? "head" : "", isTarget ? "target" : "", isForMe ? "for-me" : "", pending?.state ?? ""];
+  const { reply_to: replyTo, thread, mentions } = message ?? pending ?? {};
   return (
     <>
       {row.startsDay && (
@@ -68,12 +73,22 @@ function MessageRowView({ row, me, t, actions, isOnline, isTarget, find }: Props
           ) : (
             <bdi class="hidden">{user.name}</bdi>
           )}
-          {message?.reply_to !== undefined && <Quote message={find(message.reply_to)} seq={message.reply_to} actions={actions} t={t} />}
-          <Content message={message} pending={pending} t={t} />
+          {isHead && thread !== undefined && actions.thread !== undefined && (
+            <Quote icon="thread" message={find(thread)} seq={thread} title={t.openThread} onClick={actions.thread} t={t} />
+          )}
+          {replyTo !== undefined && (
+            <Quote icon="reply" message={find(replyTo)} seq={replyTo} title={t.jump} onClick={actions.goTo} t={t} />
+          )}
+          <Content
+            message={message}
+            pending={pending}
+            mentions={mentions === undefined ? [] : mentionedNames(mentions, me, nameOf)}
+            t={t}
+          />
           {pending !== undefined && <Delivery pending={pending} isOnline={isOnline} t={t} actions={actions} />}
           {message !== undefined && <Reactions message={message} me={me} actions={actions} />}
           {message?.replies !== undefined && actions.thread !== undefined && (
-            <button type="button" class="chip" onClick={() => actions.thread?.(message)}>
+            <button type="button" class="chip" aria-haspopup="true" onClick={() => actions.thread?.(message.seq)}>
               <Icon name="thread" />
               {t.replies(message.replies.count)}
             </button>
@@ -98,10 +113,11 @@ function Time({ at }: { readonly at: number }): JSX.Element {
 interface ContentProps {
   readonly message: Message | undefined;
   readonly pending: PendingSend | undefined;
+  readonly mentions: readonly Mention[];
   readonly t: Texts;
 }
 
-function Content({ message, pending, t }: ContentProps): JSX.Element {
+function Content({ message, pending, mentions, t }: ContentProps): JSX.Element {
   const deletion = message?.deleted;
   if (deletion !== undefined) {
     const isByAuthor = deletion.by === undefined || deletion.by.id === message?.user.id;
@@ -111,7 +127,7 @@ function Content({ message, pending, t }: ContentProps): JSX.Element {
   if (typeof text !== "string") return <p class="muted placeholder">{t.unknownBody}</p>;
   return (
     <>
-      <Text text={text} />
+      <Text text={text} mentions={mentions} />
       {message?.edited !== undefined && (
         <span class="mark-note" title={fullTime(message.edited.at)}>
           {t.edited}
@@ -163,17 +179,21 @@ function Note({ icon, text }: { readonly icon: "check" | "clock"; readonly text:
 }
 
 interface QuoteProps {
+  readonly icon: "reply" | "thread";
   readonly message: Message | undefined;
   readonly seq: number;
-  readonly actions: Actions;
+  readonly title: string;
+  readonly onClick: (seq: number) => void;
   readonly t: Texts;
 }
 
-function Quote({ message, seq, actions, t }: QuoteProps): JSX.Element {
+/** One line of another message. */
+function Quote({ icon, message, seq, title, onClick, t }: QuoteProps): JSX.Element {
   const text = message?.body?.text;
   return (
-    <button type="button" class="quote" onClick={() => actions.goTo(seq)} title={t.jump}>
-      <Icon name="reply" />
+    <button type="button" class="quote" onClick={() => onClick(seq)} title={title}>
+      <Icon name={icon} />
+      <span class="hidden">{title}: </span>
       {message !== undefined && <bdi class="author">{message.user.name}</bdi>}
       <span dir="auto">{typeof text === "string" ? text : message?.deleted !== undefined ? t.deleted : `#${seq}`}</span>
     </button>
@@ -245,7 +265,7 @@ function Toolbar({ message, me, actions, t }: ToolbarProps): JSX.Element {
           </button>
         ))}
       {reply !== undefined && <IconButton icon="reply" label={t.reply} onClick={() => reply(message)} />}
-      {thread !== undefined && <IconButton icon="thread" label={t.thread} onClick={() => thread(message)} />}
+      {thread !== undefined && <IconButton icon="thread" label={t.thread} onClick={() => thread(message.thread ?? message.seq)} />}
       {typeof text === "string" && (
         <IconButton icon="copy" label={t.copyText} onClick={() => void navigator.clipboard?.writeText(text)} />
       )}

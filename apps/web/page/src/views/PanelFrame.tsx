@@ -6,16 +6,19 @@ import { IconButton } from "../ui/icons.tsx";
 
 interface Props {
   readonly title: string;
+  /** True if the parts of the panel have the whole width, and scroll by themselves. */
+  readonly isWide?: boolean;
   readonly children: ComponentChildren;
 }
 
 /** A panel beside the conversation. On a narrow screen it covers it. */
-export function PanelFrame({ title, children }: Props): JSX.Element {
+export function PanelFrame({ title, isWide = false, children }: Props): JSX.Element {
   const t = useTexts();
   const frame = useRef<HTMLElement>(null);
   useEffect(() => {
     const opener = document.activeElement;
-    frame.current?.querySelector<HTMLElement>("[data-first], .panel-head button")?.focus({ preventScroll: true });
+    const find = (selector: string) => frame.current?.querySelector<HTMLElement>(selector);
+    (find("[data-first], textarea") ?? find(".panel-head button"))?.focus({ preventScroll: true });
     return () => {
       if (opener instanceof HTMLElement && opener.isConnected) opener.focus({ preventScroll: true });
     };
@@ -34,7 +37,7 @@ export function PanelFrame({ title, children }: Props): JSX.Element {
         <h2>{title}</h2>
         <IconButton icon="close" label={t.close} onClick={close} />
       </header>
-      <div class="panel-body" tabIndex={-1}>
+      <div class={isWide ? "panel-wide" : "panel-body"} tabIndex={-1}>
         {children}
       </div>
     </aside>
