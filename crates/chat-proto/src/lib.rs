@@ -46,9 +46,10 @@ pub use rate::{Bucket, Rate, SharedRate};
 pub use rights::Role;
 pub use room::{
     AppendError, AppendReceipt, Change, ChangeEntry, ChangeError, ChangeKind, ChangeReceipt, ChangedEntries,
-    Cursor, Deleted, Edited, Folded, Gap, JoinError, Log, LogBounds, MessageChanges, NewChange, NewMessage,
-    Next, Page, Range, Reaction, ReactionSets, Resumption, Roster, Scan, Search, SearchError, SearchPage,
-    StoredMessage, Tail, Target, Unavailable, Verdict, fold, resume, search_text,
+    Cursor, Deleted, Edited, Folded, Gap, JoinError, Linked, Links, Log, LogBounds, Mentions, MessageChanges,
+    NewChange, NewMessage, Next, Page, Range, Reaction, ReactionSets, Replies, Resumption, Roster, Scan,
+    Search, SearchError, SearchPage, StoredMessage, Tail, Target, ThreadError, Unavailable, Verdict, fold,
+    resume, search_text,
 };
 pub use text::{InvalidText, Text};
 pub use user::{InvalidUser, InvalidUserName, User, UserKey, user_record};

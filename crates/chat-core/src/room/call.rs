@@ -6,8 +6,8 @@ use crate::room::{LiveRoom, Rooms};
 use crate::stats::count;
 use crate::timer;
 use crate::{
-    AppendError, AppendReceipt, ChangeError, ChangeReceipt, NewChange, NewMessage, Room, Search, SearchError,
-    SearchPage, Unavailable,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, NewChange, NewMessage, Page, Range, Room, Search,
+    SearchError, SearchPage, ThreadError, Unavailable,
 };
 
 /// Appends a message with a body that was checked.
@@ -59,6 +59,22 @@ pub(crate) async fn change(
         room.note_committed(&receipt.epoch, seq);
     }
     Ok(receipt)
+}
+
+/// Reads part of a thread.
+pub(crate) async fn thread(
+    room: &dyn Room,
+    root: u64,
+    range: Range,
+    rooms: &Rooms,
+) -> Result<Page, ThreadError> {
+    let page = async {
+        match room.thread(root, range).await {
+            Err(ThreadError::Unavailable(unavailable)) => Err(unavailable),
+            answer => Ok(answer),
+        }
+    };
+    within(rooms, page).await?
 }
 
 /// Searches a log.

@@ -25,7 +25,7 @@ mod throttle;
 use backoff::Backoff;
 pub(crate) use blank::{BlankSeat, TooManyBlank};
 pub(crate) use budget::MemoryBudget;
-pub(crate) use call::{append, change, search, within};
+pub(crate) use call::{append, change, search, thread, within};
 pub(crate) use inbox::Inbox;
 pub(crate) use live::LiveRoom;
 pub(crate) use membership::Membership;

@@ -63,11 +63,12 @@ impl<M> Session<M> {
                 return self.error(now, reference, ErrorCode::NotJoined, None, Some(room));
             }
             Command::Leave { room } => (room, Action::Leave),
-            Command::Send { room, key, body } => (room, Action::Send { key, body }),
-            Command::Change { room, seq, change, rev, key } => {
-                (room, Action::Change { seq, change, rev, key })
+            Command::Send { room, key, body, links } => (room, Action::Send { key, body, links }),
+            Command::Change { room, seq, change, rev, key, mentions } => {
+                (room, Action::Change { seq, change, rev, key, mentions })
             }
             Command::Messages { room, seqs } => (room, Action::Messages(seqs)),
+            Command::Thread { room, root, range } => (room, Action::Thread(root, range)),
             Command::History { room, range } => (room, Action::History(range)),
             Command::Members { room, after, limit } => (room, Action::Members { after, limit }),
             Command::Search { room, search } => (room, Action::Search(search)),
@@ -129,12 +130,14 @@ impl<M> Session<M> {
     }
 
     fn joined(reference: Option<String>, room: RoomName, joined: Joined) -> Vec<Effect> {
-        let Joined { bounds: LogBounds { epoch, head, first, .. }, resumption, members, presence } = joined;
+        let Joined { bounds, resumption, members, presence } = joined;
+        let LogBounds { epoch, head, first, pins, .. } = bounds;
         let gap = resumption.gap.map(|gap| {
             Effect::Reply(Event::Gap { room: room.clone(), epoch: epoch.clone(), from: gap.from, to: gap.to })
         });
         let recovered = resumption.recovered;
-        let joined = Event::Joined { reference, room, epoch, seq: head, first, recovered, members, presence };
+        let joined =
+            Event::Joined { reference, room, epoch, seq: head, first, recovered, members, presence, pins };
         [Some(Effect::Reply(joined)), gap].into_iter().flatten().collect()
     }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use crate::command::{JoinFrom, Token};
-use crate::room::{Change, ChangeReceipt, Joined, MembersPage};
+use crate::room::{Change, ChangeReceipt, Joined, Links, MembersPage, Mentions};
 use crate::{AppendReceipt, CloseCode, ErrorCode, Event, Page, Range, RoomName, Search, SearchPage, User};
 
 /// An effect of a session, to be performed.
@@ -48,6 +48,8 @@ pub enum Action {
         key: Option<String>,
         /// The body, not yet checked.
         body: Box<RawValue>,
+        /// The links to other messages and to users.
+        links: Option<Box<Links>>,
     },
     /// Change a message. The body of an edit is not yet checked.
     Change {
@@ -59,9 +61,13 @@ pub enum Action {
         rev: Option<u64>,
         /// The idempotency key.
         key: Option<String>,
+        /// The users that an edited message mentions from now on.
+        mentions: Option<Mentions>,
     },
     /// Read single messages.
     Messages(Vec<u64>),
+    /// Read the thread that begins with a message.
+    Thread(u64, Range),
     /// Read the log.
     History(Range),
     /// Search the log.

@@ -10,9 +10,9 @@ use crate::member;
 
 const KINDS: [&str; 11] =
     ["hello", "join", "leave", "send", "history", "members", "search", "typing", "ping", "nonsense", ""];
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 18] = [
     "type", "room", "after", "last", "body", "key", "before", "limit", "query", "active", "token", "name",
-    "epoch", "seq", "unknown",
+    "epoch", "seq", "reply_to", "thread", "mentions", "unknown",
 ];
 
 fn good_value(field: &str) -> Value {

@@ -4,8 +4,10 @@ mod gate;
 mod history;
 mod message;
 mod pool;
+mod thread;
 
 pub(crate) use gate::{ClosedGate, ReadGate, WAL_LIMIT, WalSize};
-pub(crate) use history::{bounds, read_messages, read_page};
+pub(crate) use history::{MessagePage, RoomBounds, bounds, read_messages, read_page};
 pub(crate) use message::{UnreadableMessages, stored_message};
 pub(crate) use pool::ReaderPool;
+pub(crate) use thread::{read_linked, read_thread};

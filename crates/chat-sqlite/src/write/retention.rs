@@ -147,6 +147,7 @@ fn delete_entries(
         transaction.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?.execute([id])?;
         if room.changes > 0 && !is_change {
             transaction.prepare_cached("DELETE FROM reactions WHERE message = ?1")?.execute([id])?;
+            transaction.prepare_cached("DELETE FROM pins WHERE message = ?1")?.execute([id])?;
         }
     }
     let changes = expired.iter().filter(|(_, is_change)| *is_change).count();

@@ -11,7 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 pub use read::RawEvent;
 pub(crate) use send::{Changed, Message};
 
-use crate::room::{Folded, Reaction};
+use crate::room::{Folded, Links, Mentions, Reaction};
 use crate::{CloseCode, ErrorCode, Limits, RoomName, StoredMessage, User};
 
 /// An event of the server: one JSON object in one text frame.
@@ -55,6 +55,9 @@ pub enum Event {
         recovered: bool,
         members: usize,
         presence: PresenceMode,
+        /// The pinned messages.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pins: Vec<u64>,
     },
     /// The reply to `leave`.
     Left {
@@ -76,6 +79,9 @@ pub enum Event {
         /// `None` for a message that was deleted.
         #[serde(skip_serializing_if = "Option::is_none")]
         body: Option<Box<RawValue>>,
+        /// The links to other messages and to users. `None` for a message without links.
+        #[serde(flatten, skip_serializing_if = "Option::is_none")]
+        links: Option<Box<Links>>,
     },
     /// A change to a message, as the log of its room has it.
     Changed {
@@ -185,6 +191,9 @@ pub enum What {
     Edited {
         /// The body.
         body: Box<RawValue>,
+        /// The users that the message mentions.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mentions: Option<Mentions>,
     },
     /// The message was deleted.
     Deleted {
