@@ -137,8 +137,9 @@ pub enum Health {
 /// - **Threads.** A log with threads asks [`Links::judge`](crate::Links::judge) at the place where a message is stored.
 ///   A message in a thread is folded into the root together with the append, with
 ///   [`MessageChanges::reply`](crate::MessageChanges::reply). [`thread`](Self::thread) reads a thread in pages like
-///   those of `read`. A log without threads refuses a message that names another one, with
-///   [`NewMessage::check_without_threads`]: otherwise the root would not count it.
+///   those of `read`. A log without threads asks [`NewMessage::judge_without_threads`] instead. It refuses a message
+///   that names another one, because the root would not count it.
+/// - **Pins.** [`LogBounds::pins`] names the pinned messages that the log has.
 /// - **Pages.** [`read`](Self::read) returns entries, oldest first, of
 ///   [`WireLimits::max_batch_bytes`](crate::WireLimits::max_batch_bytes) at most, or a single longer one. An entry that
 ///   the log has lost is left out. A page is empty only if there is nothing more in that direction. [`Range::Entries`]

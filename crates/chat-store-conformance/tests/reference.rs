@@ -35,12 +35,16 @@ fn main() -> ExitCode {
             .without(Capability::Outage, "memory is always reachable")
             .without(Capability::Renewal, "a log in memory is not lost while it is open"),
         Backend::new("held", |_| async { Held::new() }),
-        Backend::new("queued", |_| async { Queued::new() }).without(Capability::Changes, NO_CHANGES),
+        Backend::new("queued", |_| async { Queued::new() })
+            .without(Capability::Changes, NO_CHANGES)
+            .without(Capability::Threads, NO_CHANGES),
         Backend::new("assigns_on_write", |_| async { AssignsOnWrite::new() })
             .without(Capability::MultipleNodes, "one process has the files open")
-            .without(Capability::Changes, NO_CHANGES),
+            .without(Capability::Changes, NO_CHANGES)
+            .without(Capability::Threads, NO_CHANGES),
         Backend::new("by_subscription", |_| async { BySubscription::new() })
-            .without(Capability::Changes, NO_CHANGES),
+            .without(Capability::Changes, NO_CHANGES)
+            .without(Capability::Threads, NO_CHANGES),
     ])
 }
 

@@ -108,14 +108,20 @@ impl NewMessage {
         }
     }
 
-    /// Checks that a log without threads can keep the message. Such a log calls it first.
+    /// Decides about the links of a message in a log without threads. Such a log calls it for each message that it
+    /// would store.
     ///
     /// # Errors
     ///
-    /// [`AppendError::Unsupported`] if the message answers another one, or is in a thread.
-    pub fn check_without_threads(&self) -> Result<(), AppendError> {
-        let names_message = |links: &Links| links.reply_to.is_some() || links.thread.is_some();
-        if self.links.as_deref().is_some_and(names_message) { Err(AppendError::Unsupported) } else { Ok(()) }
+    /// [`AppendError::Unsupported`] if the message answers another one or is in a thread. [`AppendError::Forbidden`] if
+    /// the role does not allow to mention the room.
+    pub fn judge_without_threads(&self) -> Result<(), AppendError> {
+        match self.links.as_deref() {
+            Some(Links { reply_to: None, thread: None, .. }) | None => {
+                self.links.as_ref().map_or(Ok(()), |links| links.judge(self.role, None, None))
+            }
+            Some(_) => Err(AppendError::Unsupported),
+        }
     }
 
     /// Erases what no reader may get after a deletion: the body, the key and the mentions. The message stays in its

@@ -10,6 +10,7 @@ mod held;
 mod room;
 mod sink;
 mod spoiled;
+mod threads;
 
 use std::process::ExitCode;
 

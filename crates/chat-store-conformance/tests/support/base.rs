@@ -6,7 +6,8 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use chat_core::{
     AppendError, AppendReceipt, ChangeError, ChangeReceipt, Commit, CommitSink, Health, Limits, LogBounds,
-    NewChange, NewMessage, Page, Range, Room, RoomName, Search, SearchError, SearchPage, Store, Unavailable,
+    NewChange, NewMessage, Page, Range, Room, RoomName, Search, SearchError, SearchPage, Store, ThreadError,
+    Unavailable,
 };
 use parking_lot::Mutex;
 
@@ -114,6 +115,11 @@ impl Room for Opening {
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
         self.gate.check()?;
         self.log.read(range).await
+    }
+
+    async fn thread(&self, root: u64, range: Range) -> Result<Page, ThreadError> {
+        self.gate.check()?;
+        self.log.thread(root, range).await
     }
 
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {
