@@ -20,4 +20,5 @@ mod retention;
 mod search;
 mod sends;
 mod support;
+mod threads;
 mod wal;
