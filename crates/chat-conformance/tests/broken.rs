@@ -43,6 +43,8 @@ mod link;
 mod messages;
 #[path = "broken/proxy.rs"]
 mod proxy;
+#[path = "broken/threads.rs"]
+mod threads;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         messages::defects(),
         changes::defects(),
         deletions::defects(),
+        threads::defects(),
         hosts::defects(),
         hello::defects(),
     ];

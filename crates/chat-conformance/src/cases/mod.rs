@@ -27,11 +27,13 @@ mod keys;
 mod kick;
 mod limits;
 mod liveness;
+mod mentions;
 mod messages;
 mod moderation;
 mod names;
 mod occupancy;
 mod origin;
+mod pins;
 mod preflight;
 mod pressure;
 mod probe;
@@ -43,6 +45,7 @@ mod resume;
 mod rights;
 mod rooms;
 mod search;
+mod threads;
 mod utf8;
 
 use std::time::{Duration, Instant};
@@ -90,6 +93,13 @@ pub fn cases() -> Vec<Case> {
         group("deletions", "Log::change in chat-proto, or the store; the room's tail", deletions::cases()),
         group("reactions", "ReactionSets in chat-proto, or the store", reactions::cases()),
         group("moderation", "Target::judge in chat-proto; Authorize::role in chat-core", moderation::cases()),
+        group("pins", "Target::judge and LogBounds in chat-proto, or the store", pins::cases()),
+        group(
+            "threads",
+            "Links::judge and Folded in chat-proto; Room::thread of the store",
+            threads::cases(),
+        ),
+        group("mentions", "Links::judge in chat-proto; Authorize::role in chat-core", mentions::cases()),
         group("search", "the search query in chat-proto, and the store", search::cases()),
         group("pressure", "write_timeout and batches in chat-core; the write buffer", pressure::cases()),
         group("rates", "the tokens of the session in chat-proto and chat-core", rates::cases()),
@@ -128,6 +138,7 @@ fn source(group: &str) -> &'static str {
         "changes" | "commands" | "messages" | "search" => "PROTOCOL.md, section 3",
         "control" => "RFC 6455 section 5.5.3",
         "deletions" | "folding" | "moderation" | "reactions" => "PROTOCOL.md, section 5.7",
+        "mentions" | "pins" | "threads" => "PROTOCOL.md, section 3",
         "drain" => "PROTOCOL.md, section 5.6",
         "events" | "occupancy" => "PROTOCOL.md, section 4",
         "fragments" => "RFC 6455 section 5.4",
