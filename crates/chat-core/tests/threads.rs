@@ -47,9 +47,7 @@ async fn the_host_is_asked_for_a_role_only_for_a_mention_of_the_room() {
     for fields in [json!({}), json!({"thread": 1, "reply_to": 1}), json!({"mentions": ["ann"]})] {
         assert_eq!(send(&mut ann, fields).await["type"], "sent");
     }
-    let edit = |mentions: Value| {
-        json!({"type": "edit", "room": "lobby", "seq": 1, "body": {"text": "ho"}, "mentions": mentions})
-    };
+    let edit = |mentions: Value| json!({"type": "edit", "room": "lobby", "seq": 1, "body": {"text": "ho"}, "mentions": mentions});
     assert_eq!(ann.ask(edit(json!(["bob"]))).await["type"], "done");
     assert_eq!(host.0.load(Ordering::Relaxed), 0);
     let room = json!({"mentions": "@room"});

@@ -213,8 +213,8 @@ fn check_messages(connection: &Connection, room: &RoomRow, report: &mut Report) 
     Ok(())
 }
 
-/// Checks that deletions are entries of the log, that roots count the messages of their threads, and that each pin has a
-/// message.
+/// Checks that deletions are entries of the log, that roots count the messages of their threads, and that pins have
+/// messages.
 fn check_threads(connection: &Connection, room: &RoomRow, report: &mut Report) -> rusqlite::Result<()> {
     let name = &room.name;
     let range = (message_id(room.id, 0), message_id(room.id, u64::MAX));
