@@ -110,7 +110,7 @@ pub use identity::{Denied, Identify, IdentifyRequest, Identity, IdentityLimits};
 pub use message::{BodyError, Message};
 pub use room::{MemoryRoom, MemoryStore, Subscription, SubscriptionError};
 pub use session::Ticket;
-pub use stats::{Deliveries, RateLimited, Resumes, SessionEnd, Stats};
+pub use stats::{Changes, Deliveries, RateLimited, Resumes, SessionEnd, Stats};
 pub use store::{Commit, CommitSink, Health, Room, Store};
 pub use throttle::LogThrottle;
 pub use upgrade::{
@@ -136,11 +136,12 @@ pub use chat_proto::handshake::{
 pub use chat_proto::{
     AppendError, AppendReceipt, Change, ChangeEntry, ChangeError, ChangeKind, ChangeReceipt, CloseCode,
     ConnectionLimits, Deleted, Edited, ErrorCode, Event, Folded, HttpLimits, InvalidEvent, InvalidRoomName,
-    InvalidUser, InvalidUserName, JoinError, Limits, LimitsNotice, Linked, Links, LogBounds, Mentions,
-    MessageChanges, NewChange, NewMessage, NodeLimits, Page, PresenceMode, PresenceState, ProtocolViolation,
-    Range, Rate, RateLimits, Reaction, ReadLimits, Replies, Role, RoomLimits, RoomName, Scan, Search,
-    SearchError, SearchPage, StoredMessage, Target, Text, ThreadError, Unavailable, User, UserKey, Verdict,
-    What, WireLimits, has_visible, is_printable,
+    InvalidUser, InvalidUserName, JoinError, Limits, LimitsNotice, Linked, Links, LogBounds, Marked,
+    MarkerError, Mentions, MessageChanges, NewChange, NewMessage, NodeLimits, Page, PresenceMode,
+    PresenceState, ProtocolViolation, Range, Rate, RateLimits, Reaction, ReadLimits, Replies, Role,
+    RoomLimits, RoomName, RoomSummary, Scan, Search, SearchError, SearchPage, StoredMessage, Target, Text,
+    ThreadError, Unavailable, Unread, UnreadCount, User, UserKey, Verdict, What, WireLimits, has_visible,
+    is_printable,
 };
 
 #[cfg(doctest)]

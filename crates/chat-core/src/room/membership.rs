@@ -71,7 +71,7 @@ impl Membership {
         let blank = rooms.take_seat(user.key(), &room).inspect_err(|_| rooms.left(&room))?;
         let is_direct = inbox.outlet.is_attached();
         let seat = Arc::new(Seat::new(inbox));
-        let entered = room.change(|state| {
+        let entered = room.update(|state| {
             let (member, joined) = state.join(connection, &user, Arc::clone(&seat), bounds, from)?;
             if is_direct {
                 state.write_directly(&member);
@@ -101,7 +101,7 @@ impl Membership {
         bounds: LogBounds,
     ) -> Result<Self, JoinError> {
         let seat = Arc::new(Seat::new(inbox));
-        let member = room.change(|state| state.subscribe(id, Arc::clone(&seat), bounds))?;
+        let member = room.update(|state| state.subscribe(id, Arc::clone(&seat), bounds))?;
         seat.enter(member);
         rooms.entered(&room);
         Ok(Self { rooms, room, seat, replay_to: 0, user: None, _blank: None, has_left: false })

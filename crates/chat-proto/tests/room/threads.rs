@@ -62,7 +62,7 @@ fn a_root_counts_the_messages_of_its_thread() {
 
 #[test]
 fn a_link_names_a_message_that_the_log_has() {
-    let mut log = log(&Limits::default().with(|limits| limits.rooms.log_messages = 4));
+    let mut log = log(&Limits::default().with(|limits| limits.rooms.log_messages = 3));
     post(&mut log, Links::default()).expect("an append");
     post(&mut log, in_thread(1)).expect("an append");
     change(&mut log, 1, Change::Pin { on: true }).expect("a change");
@@ -192,7 +192,7 @@ fn a_repeated_key_with_other_links_is_a_conflict() {
 #[test]
 fn a_log_has_few_pins_and_its_bounds_name_them() {
     let mut log = log(&Limits::default().with(|limits| {
-        (limits.rooms.max_pins, limits.rooms.log_messages) = (2, 8);
+        (limits.rooms.max_pins, limits.rooms.log_messages) = (2, 3);
     }));
     for _ in 0..3 {
         post(&mut log, Links::default()).expect("an append");

@@ -156,6 +156,10 @@ async fn pins_of_one_commit_do_not_exceed_the_limit() {
 fn downgrade(dir: &StoreDir) {
     let version_5 = "
         BEGIN;
+        DROP TABLE markers;
+        DROP TABLE follows;
+        ALTER TABLE rooms DROP COLUMN markers;
+        ALTER TABLE store DROP COLUMN guest_follows;
         DROP INDEX threads;
         DROP TABLE pins;
         ALTER TABLE messages DROP COLUMN thread;

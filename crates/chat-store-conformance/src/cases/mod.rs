@@ -7,6 +7,7 @@ mod commits;
 mod health;
 mod keys;
 mod lives;
+mod markers;
 mod members;
 mod nodes;
 mod numbers;
@@ -43,6 +44,7 @@ pub fn cases() -> Vec<Case> {
         ("changes", "chat_core::Room, Changes", changes::cases()),
         ("pins", "chat_core::Room, Pins", needing(Capability::Changes, pins::cases())),
         ("threads", "chat_core::Room, Threads", threads::cases()),
+        ("markers", "chat_core::Room, Markers", markers::cases()),
         ("rooms", "chat_core::Room, Openings", rooms::cases()),
         ("resume", "chat_core::Room, Pages", resume::cases()),
         ("lives", "chat_core::Room, Lives", lives::cases()),

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, Change, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, NewChange,
-    NewMessage, Page, Range, Role, Room, RoomName, Search, SearchError, SearchPage, StoredMessage,
-    ThreadError, Unavailable, User,
+    AppendError, AppendReceipt, Change, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, Marked,
+    MarkerError, NewChange, NewMessage, Page, Range, Role, Room, RoomName, Search, SearchError, SearchPage,
+    StoredMessage, ThreadError, Unavailable, Unread, User, UserKey,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -187,7 +187,12 @@ impl Room for SpoiledRoom {
             (_, range) => range,
         };
         let mut page = self.page(self.log.read(range).await?);
-        page.epoch = self.bounds().await?.epoch;
+        let bounds = self.bounds().await?;
+        if self.defect == ChangesRemove {
+            let kept = self.limits.rooms.log_messages as u64;
+            page.messages.retain(|stored| stored.seq + kept > bounds.head);
+        }
+        page.epoch = bounds.epoch;
         Ok(page)
     }
 
@@ -211,6 +216,14 @@ impl Room for SpoiledRoom {
             _ => {}
         }
         Ok(bounds)
+    }
+
+    async fn mark(&self, user: &UserKey, seq: u64) -> Result<Marked, MarkerError> {
+        self.spoiled_mark(user, seq).await
+    }
+
+    async fn unread(&self, user: &UserKey, up_to: u64) -> Result<Unread, MarkerError> {
+        self.spoiled_unread(user, up_to).await
     }
 
     async fn search(&self, mut search: Search) -> Result<SearchPage, SearchError> {

@@ -1,8 +1,8 @@
 use std::num::NonZeroU64;
 
 use crate::room::{
-    Change, ChangeEntry, ChangeKind, Deleted, Edited, Linked, MessageChanges, NewChange, NewMessage,
-    ReactionSets, StoredMessage, Target,
+    Change, ChangeEntry, ChangeKind, Deleted, Edited, Linked, Mentions, MessageChanges, NewChange,
+    NewMessage, ReactionSets, StoredMessage, Target,
 };
 use crate::{Event, RoomName, UserKey};
 
@@ -44,6 +44,16 @@ struct Changed {
     reactions: ReactionSets,
 }
 
+impl Changed {
+    fn text_bytes(&self) -> usize {
+        let NewMessage { user, key, body, links, .. } = &self.message;
+        let key = key.as_ref().map_or(0, String::len);
+        let mentions = links.as_ref().and_then(|links| links.mentions.as_ref());
+        let mentions = mentions.map_or(0, Mentions::memory_bytes);
+        user.id().len() + user.name().len() + key + body.get().len() + mentions
+    }
+}
+
 impl Entry {
     pub(super) fn message(message: &NewMessage, room: &RoomName, seq: u64, at: u64) -> Self {
         let stored = message.folded(room, seq, at, None);
@@ -60,6 +70,14 @@ impl Entry {
 
     pub(super) fn is_message(&self) -> bool {
         matches!(self.content, Content::Message(_))
+    }
+
+    /// Returns the author of a message, or `None` if the entry is a change.
+    pub(super) fn author(&self) -> Option<&UserKey> {
+        match &self.content {
+            Content::Message(message) => Some(&message.author),
+            Content::Change(_) => None,
+        }
     }
 
     /// Returns the message as a link sees it, or `None` if the entry is a change.
@@ -88,20 +106,15 @@ impl Entry {
         let more = match &self.content {
             Content::Message(Message { changed: None, .. }) => 0,
             Content::Message(Message { changed: Some(changed), .. }) => {
-                let links = changed.message.links.as_ref();
-                let mentions = links.and_then(|links| Some(links.mentions.as_ref()?.memory_bytes()));
-                CHANGED_OVERHEAD
-                    + changed.message.body.get().len()
-                    + changed.reactions.memory_bytes()
-                    + mentions.unwrap_or_default()
+                CHANGED_OVERHEAD + changed.text_bytes() + changed.reactions.memory_bytes()
             }
             Content::Change(_) => CHANGE_OVERHEAD,
         };
         self.stored.frame.len() + more
     }
 
-    /// Returns the message for the decision about a change, or `None` if the entry is a change itself.
-    /// `pins` is the number of pinned messages in the log.
+    /// Returns the message for the decision about a change, or `None` if the entry is a change itself. `pins` is the
+    /// number of pinned messages in the log.
     pub(super) fn target(&self, change: &NewChange, pins: usize) -> Option<Target<'_>> {
         let Content::Message(Message { author, connection, changed, .. }) = &self.content else {
             return None;
