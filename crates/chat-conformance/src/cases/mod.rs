@@ -14,6 +14,7 @@ mod deletions;
 mod drain;
 mod events;
 mod folding;
+mod following;
 mod fragments;
 mod framing;
 mod guarantees;
@@ -46,6 +47,7 @@ mod rights;
 mod rooms;
 mod search;
 mod threads;
+mod unread;
 mod utf8;
 
 use std::time::{Duration, Instant};
@@ -100,6 +102,16 @@ pub fn cases() -> Vec<Case> {
             threads::cases(),
         ),
         group("mentions", "Links::judge in chat-proto; Authorize::role in chat-core", mentions::cases()),
+        group(
+            "unread",
+            "UnreadCount in chat-proto; Room::mark and Room::unread, or the store",
+            unread::cases(),
+        ),
+        group(
+            "following",
+            "the followed rooms of the session in chat-proto; the watchers in chat-core",
+            following::cases(),
+        ),
         group("search", "the search query in chat-proto, and the store", search::cases()),
         group("pressure", "write_timeout and batches in chat-core; the write buffer", pressure::cases()),
         group("rates", "the tokens of the session in chat-proto and chat-core", rates::cases()),
@@ -135,10 +147,10 @@ fn source(group: &str) -> &'static str {
     match group {
         "arrival" | "refusal" => "PROTOCOL.md, section 1",
         "close" => "RFC 6455 section 5.5.1",
-        "changes" | "commands" | "messages" | "search" => "PROTOCOL.md, section 3",
+        "changes" | "commands" | "following" | "mentions" | "messages" | "pins" | "search" | "threads"
+        | "unread" => "PROTOCOL.md, section 3",
         "control" => "RFC 6455 section 5.5.3",
         "deletions" | "folding" | "moderation" | "reactions" => "PROTOCOL.md, section 5.7",
-        "mentions" | "pins" | "threads" => "PROTOCOL.md, section 3",
         "drain" => "PROTOCOL.md, section 5.6",
         "events" | "occupancy" => "PROTOCOL.md, section 4",
         "fragments" => "RFC 6455 section 5.4",
