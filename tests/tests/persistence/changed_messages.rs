@@ -14,6 +14,26 @@ use crate::follower::{Follower, Messages};
 
 const CHANGERS: usize = 4;
 
+/// The changes of one message after another.
+const CHANGES: [[Kind; 4]; 5] = {
+    use Kind::{Delete, Edit, React, Unreact};
+    [
+        [Edit, Edit, React, Edit],
+        [React, Edit, Edit, React],
+        [React, Unreact, Edit, Delete],
+        [Edit, React, Edit, Unreact],
+        [React, Edit, Delete, Edit],
+    ]
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Edit,
+    React,
+    Unreact,
+    Delete,
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn repeated_crashes_lose_no_acknowledged_change_and_bring_no_body_back() -> Result<()> {
     let crashes = std::env::var("CHAT_CRASHES").map_or(Ok(8), |number| number.parse::<u64>())?;
@@ -116,8 +136,9 @@ impl Changer {
             let Some(seq) = self.send(&mut client).await? else { return Ok(()) };
             // The receiver stops once it has counted enough.
             let _stopped = progress.send(());
-            for step in 0..4 {
-                if !self.change_one(&mut client, seq, step).await? {
+            let changes = CHANGES[usize::try_from(self.sent)? % CHANGES.len()];
+            for kind in changes {
+                if !self.change_one(&mut client, seq, kind).await? {
                     return Ok(());
                 }
                 let _stopped = progress.send(());
@@ -145,39 +166,38 @@ impl Changer {
     }
 
     /// Makes one of the changes of a message. Returns false if the connection is lost.
-    async fn change_one(&mut self, client: &mut Client, seq: u64, step: usize) -> Result<bool> {
+    async fn change_one(&mut self, client: &mut Client, seq: u64, kind: Kind) -> Result<bool> {
         let known = self.messages.get_mut(&seq).context("no message")?;
         let mut command = json!({"room": "lobby", "seq": seq});
         let text = format!("{}v{}", known.key, known.texts.len());
-        let kind = (self.sent + step as u64) % 5;
         match kind {
-            0 => {
+            Kind::Delete => {
                 command["type"] = json!("delete");
                 known.is_deleted = known.is_deleted.filter(|is_deleted| *is_deleted);
             }
-            1 | 2 => {
+            Kind::Edit => {
                 command["type"] = json!("edit");
                 command["body"] = json!({"text": text});
                 known.pending = Some(text.clone());
             }
-            _ => {
+            Kind::React | Kind::Unreact => {
                 command["type"] = json!("react");
                 command["reaction"] = json!("+1");
-                command["on"] = json!(kind == 3);
+                command["on"] = json!(kind == Kind::React);
                 known.has_reacted = None;
             }
         }
         let Ok(reply) = client.ask(command).await else { return Ok(false) };
-        if known.is_deleted == Some(true) && kind != 0 {
+        if known.is_deleted == Some(true) && kind != Kind::Delete {
             ensure!(reply["code"] == "gone", "{reply}");
             (known.pending, known.has_reacted) = (None, Some(false));
             return Ok(true);
         }
         ensure!(reply["type"] == "done", "{reply}");
         match kind {
-            0 => known.is_deleted = Some(true),
-            1 | 2 => known.texts.push(known.pending.take().context("no text")?),
-            _ => known.has_reacted = Some(kind == 3),
+            Kind::Delete => known.is_deleted = Some(true),
+            Kind::Edit => known.texts.push(known.pending.take().context("no text")?),
+            Kind::React | Kind::Unreact => known.has_reacted = Some(kind == Kind::React),
         }
         Ok(true)
     }
