@@ -43,6 +43,8 @@ mod link;
 mod messages;
 #[path = "broken/proxy.rs"]
 mod proxy;
+#[path = "broken/unread.rs"]
+mod unread;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         deletions::defects(),
         hosts::defects(),
         hello::defects(),
+        unread::defects(),
     ];
     let trial = |defect: Defect| {
         Trial::test(defect.name, move || judge(defect.case, defect.link)).with_kind(defect.case)

@@ -136,10 +136,11 @@ pub use chat_proto::handshake::{
 pub use chat_proto::{
     AppendError, AppendReceipt, Change, ChangeEntry, ChangeError, ChangeKind, ChangeReceipt, CloseCode,
     ConnectionLimits, Deleted, Edited, ErrorCode, Event, Folded, HttpLimits, InvalidEvent, InvalidRoomName,
-    InvalidUser, InvalidUserName, JoinError, Limits, LimitsNotice, LogBounds, MessageChanges, NewChange,
-    NewMessage, NodeLimits, Page, PresenceMode, PresenceState, ProtocolViolation, Range, Rate, RateLimits,
-    Reaction, ReadLimits, Role, RoomLimits, RoomName, Scan, Search, SearchError, SearchPage, StoredMessage,
-    Target, Text, Unavailable, User, UserKey, Verdict, What, WireLimits, has_visible, is_printable,
+    InvalidUser, InvalidUserName, JoinError, Limits, LimitsNotice, LogBounds, Marked, MarkerError,
+    MessageChanges, NewChange, NewMessage, NodeLimits, Page, PresenceMode, PresenceState, ProtocolViolation,
+    Range, Rate, RateLimits, Reaction, ReadLimits, Role, RoomLimits, RoomName, RoomSummary, Scan, Search,
+    SearchError, SearchPage, StoredMessage, Target, Text, Unavailable, Unread, UnreadCount, User, UserKey,
+    Verdict, What, WireLimits, has_visible, is_printable,
 };
 
 #[cfg(doctest)]

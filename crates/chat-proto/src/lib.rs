@@ -46,16 +46,17 @@ pub use rate::{Bucket, Rate, SharedRate};
 pub use rights::Role;
 pub use room::{
     AppendError, AppendReceipt, Change, ChangeEntry, ChangeError, ChangeKind, ChangeReceipt, ChangedEntries,
-    Cursor, Deleted, Edited, Folded, Gap, JoinError, Log, LogBounds, MessageChanges, NewChange, NewMessage,
-    Next, Page, Range, Reaction, ReactionSets, Resumption, Roster, Scan, Search, SearchError, SearchPage,
-    StoredMessage, Tail, Target, Unavailable, Verdict, fold, resume, search_text,
+    Cursor, Deleted, Edited, Folded, Follows, Gap, JoinError, Log, LogBounds, Marked, MarkerError,
+    MessageChanges, NewChange, NewMessage, Next, Page, Range, Reaction, ReactionSets, Resumption, Roster,
+    Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Target, Unavailable, Unread, UnreadCount,
+    Verdict, fold, resume, search_text,
 };
 pub use text::{InvalidText, Text};
 pub use user::{InvalidUser, InvalidUserName, User, UserKey, user_record};
 pub(crate) use wire::MAX_INTEGER;
 pub use wire::{
     CloseCode, ErrorCode, Event, InvalidEvent, LimitsNotice, OtherCode, PresenceMode, PresenceState,
-    ProtocolViolation, RawEvent, ReconnectAdvice, What, command, frames,
+    ProtocolViolation, RawEvent, ReconnectAdvice, RoomSummary, What, command, frames,
 };
 
 /// The subprotocol token of this protocol, as offered in `Sec-WebSocket-Protocol`.

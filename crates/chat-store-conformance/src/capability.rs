@@ -14,6 +14,8 @@ pub enum Capability {
     KeyWindow,
     /// Messages can be edited, deleted, pinned, and get reactions.
     Changes,
+    /// The store keeps the markers of users, and the rooms that they follow.
+    Markers,
     /// Messages can be searched.
     Search,
     /// A second node can open the same log: [`Fixture::store`](crate::Fixture::store) returns a store for node 1.

@@ -14,6 +14,7 @@ mod deletions;
 mod drain;
 mod events;
 mod folding;
+mod following;
 mod fragments;
 mod framing;
 mod guarantees;
@@ -43,6 +44,7 @@ mod resume;
 mod rights;
 mod rooms;
 mod search;
+mod unread;
 mod utf8;
 
 use std::time::{Duration, Instant};
@@ -90,6 +92,16 @@ pub fn cases() -> Vec<Case> {
         group("deletions", "Log::change in chat-proto, or the store; the room's tail", deletions::cases()),
         group("reactions", "ReactionSets in chat-proto, or the store", reactions::cases()),
         group("moderation", "Target::judge in chat-proto; Authorize::role in chat-core", moderation::cases()),
+        group(
+            "unread",
+            "UnreadCount in chat-proto; Room::mark and Room::unread, or the store",
+            unread::cases(),
+        ),
+        group(
+            "following",
+            "the followed rooms of the session in chat-proto; the watchers in chat-core",
+            following::cases(),
+        ),
         group("search", "the search query in chat-proto, and the store", search::cases()),
         group("pressure", "write_timeout and batches in chat-core; the write buffer", pressure::cases()),
         group("rates", "the tokens of the session in chat-proto and chat-core", rates::cases()),
@@ -125,7 +137,7 @@ fn source(group: &str) -> &'static str {
     match group {
         "arrival" | "refusal" => "PROTOCOL.md, section 1",
         "close" => "RFC 6455 section 5.5.1",
-        "changes" | "commands" | "messages" | "search" => "PROTOCOL.md, section 3",
+        "changes" | "commands" | "following" | "messages" | "search" | "unread" => "PROTOCOL.md, section 3",
         "control" => "RFC 6455 section 5.5.3",
         "deletions" | "folding" | "moderation" | "reactions" => "PROTOCOL.md, section 5.7",
         "drain" => "PROTOCOL.md, section 5.6",

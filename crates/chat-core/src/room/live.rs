@@ -252,6 +252,13 @@ impl Shared {
         state.room.wake(member).and_then(|seat| seat.inbox().push(self.name.clone()))
     }
 
+    /// Tells the followers of the room that it has new entries.
+    fn note_activity(&self) {
+        if let Some(rooms) = self.rooms.upgrade() {
+            rooms.note_activity(&self.name);
+        }
+    }
+
     /// Returns the log, unless it is not open yet or is closed.
     pub(super) fn log(&self) -> Option<Arc<dyn Room>> {
         self.log.get()?.upgrade()
@@ -342,6 +349,7 @@ fn sink(shared: Weak<Shared>) -> CommitSink {
         match commit {
             Commit::Entry { epoch, stored } => {
                 shared.update(|state| state.room.commit(epoch, stored));
+                shared.note_activity();
             }
             Commit::Erased { epoch, entries } => shared.update(|state| state.room.erase(epoch, entries)),
             Commit::Head { epoch, head } => {
@@ -352,6 +360,7 @@ fn sink(shared: Weak<Shared>) -> CommitSink {
                 if has_hole {
                     shared.unreported.notify_one();
                 }
+                shared.note_activity();
             }
             Commit::Renewed(bounds) => shared.update(|state| state.room.renew(bounds)),
         }

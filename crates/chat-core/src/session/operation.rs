@@ -12,7 +12,7 @@ use super::driver::Driver;
 use super::host::{Host, Refused, append_to};
 use crate::connection::Connection;
 use crate::room::{LiveRoom, Membership, OwnFlushes};
-use crate::{ErrorCode, LogBounds, NewChange, NewMessage, RoomName};
+use crate::{ErrorCode, LogBounds, NewChange, NewMessage, RoomName, Unread};
 
 /// An operation in flight.
 pub(super) struct InFlight {
@@ -45,7 +45,7 @@ pub(super) enum Kind {
 pub(super) enum Done {
     Outcome(Outcome<Membership>),
     /// The room may be joined. True if the client asked for a position.
-    Bounds(Arc<LiveRoom>, JoinFrom, LogBounds, bool),
+    Bounds(Arc<LiveRoom>, JoinFrom, (LogBounds, Option<Unread>), bool),
     /// The host allows the message.
     Allowed(Arc<LiveRoom>, NewMessage),
 }
@@ -53,6 +53,13 @@ pub(super) enum Done {
 impl Work {
     pub(super) fn answered(outcome: Outcome<Membership>) -> Self {
         Self::Answered(Box::new(outcome))
+    }
+}
+
+impl InFlight {
+    /// Returns an operation that no member gets.
+    pub(super) fn new(work: Work) -> Self {
+        Self { work, sent_to: None, is_submitted: false }
     }
 }
 
@@ -78,7 +85,11 @@ impl<C: Connection> Driver<'_, C> {
         }
         match self.poll_oldest(cx) {
             Poll::Ready(outcome) => {
+                let changes_watched = Self::changes_watched(&outcome);
                 let effects = self.session.handle_outcome(self.now(), outcome);
+                if changes_watched {
+                    self.watch_rooms();
+                }
                 self.perform(effects);
                 true
             }
@@ -195,6 +206,14 @@ impl<C: Connection> Driver<'_, C> {
                 let change = NewChange::new(host.user().clone(), seq, change).with_rev(rev).with_key(key);
                 Work::Waiting(Kind::Other, host.change(name, room, change).boxed())
             }
+            (Asked::Read(seq), joined) => {
+                let peers = self.ticket.permit.peers();
+                Work::Waiting(Kind::Other, host.read(name, joined.is_some(), seq, peers).boxed())
+            }
+            (Asked::Follow(on), _) => {
+                let peers = self.ticket.permit.peers();
+                Work::Waiting(Kind::Other, host.follow(name, on, peers).boxed())
+            }
             (Asked::Messages(seqs), Some(room)) => {
                 let reads = Arc::clone(&self.ticket.reads);
                 Work::Waiting(Kind::Read, host.messages(reads, room, seqs).boxed())
@@ -228,7 +247,7 @@ impl<C: Connection> Driver<'_, C> {
 
     /// Answers an operation that did not have to wait.
     fn answer(&mut self, outcome: Outcome<Membership>) {
-        self.in_flight.push(InFlight { work: Work::answered(outcome), sent_to: None, is_submitted: false });
+        self.in_flight.push(InFlight::new(Work::answered(outcome)));
     }
 
     fn count_join(&self, is_resume: bool, joined: &Joined) {
@@ -248,7 +267,7 @@ impl<C: Connection> Driver<'_, C> {
     fn enter(
         &mut self,
         room: Arc<LiveRoom>,
-        bounds: LogBounds,
+        (bounds, unread): (LogBounds, Option<Unread>),
         from: &JoinFrom,
         is_resume: bool,
     ) -> Outcome<Membership> {
@@ -261,7 +280,7 @@ impl<C: Connection> Driver<'_, C> {
                     if *from != JoinFrom::Now {
                         self.forget(&name, false);
                     }
-                    Outcome::Joined { membership: None, joined }
+                    Outcome::Joined { membership: None, joined, unread }
                 }
                 Err(error) => ErrorCode::from(error).into(),
             };
@@ -273,7 +292,7 @@ impl<C: Connection> Driver<'_, C> {
         match Membership::join(rooms, room, who, inbox, bounds, from) {
             Ok((membership, joined)) => {
                 self.count_join(is_resume, &joined);
-                Outcome::Joined { membership: Some(membership), joined }
+                Outcome::Joined { membership: Some(membership), joined, unread }
             }
             Err(error) => ErrorCode::from(error).into(),
         }

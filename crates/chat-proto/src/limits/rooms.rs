@@ -38,6 +38,11 @@ pub struct RoomLimits {
     /// Idempotency keys of one user that a room in memory remembers. A key is never forgotten early: the user is
     /// refused further ones. At least 1. Default 10,000.
     pub log_keys: usize,
+    /// Markers of users that a room in memory keeps. The marker of a guest makes place for another one. At least 1.
+    /// Default 10,000.
+    pub log_markers: usize,
+    /// Rooms that one user may follow. Default 200.
+    pub max_followed_per_user: usize,
     /// Time for which an idempotency key is remembered. Default 24 h.
     pub key_window: Duration,
     /// Time after which a message can no longer be edited. `None`, the default, is no limit.
@@ -75,6 +80,8 @@ impl Default for RoomLimits {
             log_messages: 1_000,
             log_bytes: 1024 * 1024,
             log_keys: 10_000,
+            log_markers: 10_000,
+            max_followed_per_user: 200,
             key_window: Duration::from_secs(24 * 60 * 60),
             edit_window: None,
             max_reaction_kinds: 32,

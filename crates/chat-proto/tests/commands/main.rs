@@ -30,7 +30,7 @@ fn member_within(limits: Limits) -> Session<()> {
     let bounds = LogBounds::new("e", 0);
     let resumption = Resumption { after: 0, recovered: true, gap: None };
     let joined = Joined { bounds, resumption, members: 1, presence: PresenceMode::Each };
-    session.handle_outcome(Duration::ZERO, Outcome::Joined { membership: Some(()), joined });
+    session.handle_outcome(Duration::ZERO, Outcome::Joined { membership: Some(()), joined, unread: None });
     session
 }
 

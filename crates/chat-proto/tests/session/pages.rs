@@ -159,7 +159,7 @@ fn answer(command: &'static str, outcome: Outcome<()>) -> String {
     let bounds = LogBounds::new("e", 9);
     let resumption = Resumption { after: 9, recovered: true, gap: None };
     let joined = Joined { bounds, resumption, members: 1, presence: PresenceMode::Each };
-    ask("join", Outcome::Joined { membership: Some(()), joined });
+    ask("join", Outcome::Joined { membership: Some(()), joined, unread: None });
     match ask(command, outcome).as_slice() {
         [Effect::Reply(event)] => String::from_utf8(event.encode().into()).expect("UTF-8"),
         other => panic!("{other:?}"),

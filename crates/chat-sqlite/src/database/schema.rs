@@ -6,7 +6,7 @@ use super::row::hashed_slot;
 pub(crate) const APPLICATION_ID: u32 = 0x6368_6174;
 
 /// The migrations from an empty database. The version of a schema is the number of its migrations.
-const MIGRATIONS: [&str; 5] = [V1, V2, V3, V4, V5];
+const MIGRATIONS: [&str; 6] = [V1, V2, V3, V4, V5, V8];
 
 // A message's id combines the number of its room and its `seq` (`row::message_id`). So a room is one range of ids, in
 // order, in `messages` and in `search`.
@@ -95,6 +95,24 @@ const V5: &str = "
         nth INTEGER NOT NULL,
         name TEXT NOT NULL,
         PRIMARY KEY (message, reaction, user)
+    ) STRICT, WITHOUT ROWID;
+";
+
+// A marker is of the present epoch of the store. `user` is the column of `reactions`. `rooms.markers` is the number of a
+// room's markers, `store.guest_follows` that of the rooms that guests follow. A followed room may have no row.
+const V8: &str = "
+    ALTER TABLE rooms ADD COLUMN markers INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE store ADD COLUMN guest_follows INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE markers (
+        room INTEGER NOT NULL,
+        user BLOB NOT NULL,
+        seq INTEGER NOT NULL,
+        PRIMARY KEY (room, user)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE follows (
+        user BLOB NOT NULL,
+        room TEXT NOT NULL,
+        PRIMARY KEY (user, room)
     ) STRICT, WITHOUT ROWID;
 ";
 

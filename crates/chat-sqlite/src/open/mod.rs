@@ -91,5 +91,7 @@ fn begin_epoch(connection: &mut Connection, identity: &Identity) -> rusqlite::Re
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let commits = i64::try_from(identity.commits).unwrap_or(i64::MAX);
     transaction.execute("UPDATE store SET epoch = ?1, commits = ?2", (&identity.epoch, commits))?;
+    // A marker counts in its epoch only.
+    transaction.execute_batch("DELETE FROM markers; UPDATE rooms SET markers = 0 WHERE markers <> 0;")?;
     transaction.commit()
 }

@@ -42,7 +42,7 @@ fn delete(
 ) -> rusqlite::Result<usize> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut key_counts = KeyCounts::default();
-    let batch_limits = BatchLimits { max_keys: 0, is_full: false };
+    let batch_limits = BatchLimits { max_keys: 0, max_markers: 0, max_guest_follows: 0, is_full: false };
     let mut batch = AppendBatch::new(&transaction, now, batch_limits, &mut key_counts);
     let mut deleted = 0;
     for Deletion { room, seq, at, by } in deletions {

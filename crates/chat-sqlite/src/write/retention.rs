@@ -3,6 +3,7 @@ use std::time::Duration;
 use chat_core::RoomLimits;
 use rusqlite::Transaction;
 
+use super::batch::delete_markers;
 use super::clock::Now;
 use super::key_counts::KeyCounts;
 use crate::database::row::{message_id, seq_of};
@@ -210,6 +211,11 @@ fn delete_empty_room(
         .query_row([room.id], |row| row.get(0))?;
     if is_open(&name) {
         return Ok(0);
+    }
+    // A later room may get the same number.
+    let markers = delete_markers(transaction, room.id, STEP_ROWS)?;
+    if markers > 0 {
+        return Ok(markers);
     }
     transaction
         .prepare_cached("UPDATE store SET reserved_seq = max(reserved_seq, ?1)")?

@@ -13,6 +13,7 @@ mod fsync;
 mod histories;
 mod keys;
 mod maintenance;
+mod markers;
 mod open_errors;
 mod panics;
 mod processes;

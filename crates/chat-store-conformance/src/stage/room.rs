@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use chat_core::{
-    AppendError, AppendReceipt, ChangeError, ChangeReceipt, LogBounds, NewChange, NewMessage, Page, Range,
-    Room, Search, SearchError, SearchPage, StoredMessage, User,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, LogBounds, Marked, MarkerError, NewChange,
+    NewMessage, Page, Range, Room, Search, SearchError, SearchPage, StoredMessage, Unread, User,
 };
 use chat_suite::FromStage;
 use futures_util::future::maybe_done;
@@ -84,6 +84,30 @@ impl OpenRoom {
     pub async fn try_change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
         yield_now().await;
         self.log.change(change).await
+    }
+
+    /// Moves the marker of a user to a position that the log has.
+    pub async fn mark(&self, user: &User, seq: u64) -> Result<Marked, Failure> {
+        let marked = self.try_mark(user, seq).await;
+        marked.map_err(|error| Failure::new("a marker that the log accepts", error))
+    }
+
+    /// Moves the marker of a user, and returns the answer of the room.
+    pub async fn try_mark(&self, user: &User, seq: u64) -> Result<Marked, MarkerError> {
+        yield_now().await;
+        self.log.mark(&user.key(), seq).await
+    }
+
+    /// Counts the unread messages of a user in the whole log.
+    pub async fn unread(&self, user: &User) -> Result<Unread, Failure> {
+        let unread = self.try_unread(user, u64::MAX).await;
+        unread.map_err(|error| Failure::new("a log that can be counted", error))
+    }
+
+    /// Counts the unread messages of a user up to a position, and returns the answer of the room.
+    pub async fn try_unread(&self, user: &User, up_to: u64) -> Result<Unread, MarkerError> {
+        yield_now().await;
+        self.log.unread(&user.key(), up_to).await
     }
 
     /// Reads the messages at these positions.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, Change, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, NewChange,
-    NewMessage, Page, Range, Role, Room, RoomName, Search, SearchError, SearchPage, StoredMessage,
-    Unavailable, User,
+    AppendError, AppendReceipt, Change, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, Marked,
+    MarkerError, NewChange, NewMessage, Page, Range, Role, Room, RoomName, Search, SearchError, SearchPage,
+    StoredMessage, Unavailable, Unread, User, UserKey,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -207,6 +207,14 @@ impl Room for SpoiledRoom {
         Ok(bounds)
     }
 
+    async fn mark(&self, user: &UserKey, seq: u64) -> Result<Marked, MarkerError> {
+        self.spoiled_mark(user, seq).await
+    }
+
+    async fn unread(&self, user: &UserKey, up_to: u64) -> Result<Unread, MarkerError> {
+        self.spoiled_unread(user, up_to).await
+    }
+
     async fn search(&self, mut search: Search) -> Result<SearchPage, SearchError> {
         match self.defect {
             QuotesBreakSearch if search.query.contains('"') => {
@@ -265,7 +273,7 @@ fn unreplaced(stored: &StoredMessage) -> StoredMessage {
     StoredMessage::new(stored.seq, text)
 }
 
-fn value(json: &[u8]) -> Value {
+pub(crate) fn value(json: &[u8]) -> Value {
     serde_json::from_slice(json).expect("a frame is JSON")
 }
 

@@ -66,6 +66,14 @@ impl Entry {
         matches!(self.content, Content::Message(_))
     }
 
+    /// Returns the author of a message, or `None` if the entry is a change.
+    pub(super) fn author(&self) -> Option<&UserKey> {
+        match &self.content {
+            Content::Message(message) => Some(&message.author),
+            Content::Change(_) => None,
+        }
+    }
+
     /// Returns true for the message at `seq`, and for each change of it.
     pub(super) fn concerns(&self, seq: u64) -> bool {
         match &self.content {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use self::entry::Entry;
 use self::keys::{Keys, OtherContent, Use};
+use super::marker::Markers;
 use super::{
-    AppendError, AppendReceipt, ChangeError, ChangeKind, ChangeReceipt, LogBounds, NewChange, NewMessage,
-    Page, Range, StoredMessage, Verdict,
+    AppendError, AppendReceipt, ChangeError, ChangeKind, ChangeReceipt, LogBounds, Marked, MarkerError,
+    NewChange, NewMessage, Page, Range, StoredMessage, Unread, UnreadCount, Verdict,
 };
-use crate::{Limits, RoomLimits, RoomName};
+use crate::{Limits, RoomLimits, RoomName, UserKey};
 
 /// The log of a room in memory: its newest messages and the keys of their authors.
 ///
@@ -46,6 +47,7 @@ pub struct Log {
     /// True if a message was changed.
     has_changes: bool,
     keys: Keys,
+    markers: Markers,
 }
 
 /// The entries that a change has made or altered. The log commits them together.
@@ -71,6 +73,7 @@ impl Log {
             last_at: 0,
             has_changes: false,
             keys: Keys::default(),
+            markers: Markers::default(),
         }
     }
 
@@ -164,10 +167,7 @@ impl Log {
     /// Reads part of the log. A page of more than one entry has at most
     /// [`WireLimits::max_batch_bytes`](crate::WireLimits::max_batch_bytes) bytes.
     pub fn read(&self, range: Range) -> Page {
-        let start = |after: u64| {
-            let first = self.first();
-            usize::try_from(after.saturating_add(1).clamp(first, self.head + 1) - first).unwrap_or(usize::MAX)
-        };
+        let start = |after| self.start(after);
         match range {
             Range::Newest { limit } => {
                 self.page(self.entries.iter().rev(), limit, Entry::is_message).reversed()
@@ -183,9 +183,38 @@ impl Log {
         }
     }
 
-    /// Returns the bytes that the entries and keys take.
+    /// Moves the marker of a user forward to `seq`. A marker that is there already does not move.
+    ///
+    /// # Errors
+    ///
+    /// [`MarkerError::BeyondHead`] if the log has no such position yet. [`MarkerError::Unavailable`] if the log has
+    /// [`RoomLimits::log_markers`](crate::RoomLimits::log_markers) markers of users who are no guests.
+    pub fn mark(&mut self, user: &UserKey, seq: u64) -> Result<Marked, MarkerError> {
+        if seq > self.head {
+            return Err(MarkerError::BeyondHead);
+        }
+        let moved = self.markers.set(user, seq, self.limits.rooms.log_markers)?;
+        Ok(Marked::new(self.epoch.clone(), self.markers.get(user)).with_moved(moved))
+    }
+
+    /// Returns the marker of a user, and the numbers of the unread messages up to `up_to`.
+    pub fn unread(&self, user: &UserKey, up_to: u64) -> Unread {
+        let read = self.markers.get(user);
+        let mut count = UnreadCount::new(user);
+        for entry in self.entries.range(self.start(read)..self.start(up_to).max(self.start(read))).rev() {
+            if let Some(author) = entry.author()
+                && !count.look(&entry.stored, Some(author.is_guest()))
+            {
+                break;
+            }
+        }
+        Unread::new(self.epoch.clone(), self.head, read).with_count(&count)
+    }
+
+    /// Returns the bytes that the entries, keys and markers take.
     pub fn memory_bytes(&self) -> usize {
-        self.bytes + self.entries.capacity() * size_of::<Entry>() + self.keys.memory_bytes()
+        let entries = self.bytes + self.entries.capacity() * size_of::<Entry>();
+        entries + self.keys.memory_bytes() + self.markers.memory_bytes()
     }
 
     /// Drops the older half of the entries, but never the newest one. Returns true if a further call can drop more.
@@ -210,6 +239,12 @@ impl Log {
 
     fn first(&self) -> u64 {
         self.entries.front().map_or(self.head + 1, |oldest| oldest.stored.seq)
+    }
+
+    /// Returns the index of the first entry after a position.
+    fn start(&self, after: u64) -> usize {
+        let first = self.first();
+        usize::try_from(after.saturating_add(1).clamp(first, self.head + 1) - first).unwrap_or(usize::MAX)
     }
 
     /// Returns the index of an entry, if the log still has it.

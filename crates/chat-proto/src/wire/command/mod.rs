@@ -89,6 +89,27 @@ pub enum Command {
         /// The largest number of users.
         limit: usize,
     },
+    /// Moves the marker of the user forward.
+    Read {
+        /// The room.
+        room: RoomName,
+        /// The position of the last entry that the user has read.
+        seq: u64,
+    },
+    /// Lists a room in `rooms` although the user has not joined it, or ends that.
+    Follow {
+        /// The room.
+        room: RoomName,
+        /// True to follow it.
+        on: bool,
+    },
+    /// Lists the rooms that the user follows or is in, with their unread messages.
+    Rooms {
+        /// The last room of the page before, `None` for the first page.
+        after: Option<RoomName>,
+        /// The largest number of rooms.
+        limit: usize,
+    },
     /// Searches a room's log.
     Search {
         /// The room.
@@ -111,12 +132,17 @@ impl Command {
     /// Returns the tokens that the command costs. See [`RateLimits`](crate::RateLimits).
     pub fn cost(&self) -> u32 {
         match self {
-            Self::Send { .. } | Self::Change { .. } | Self::Typing { .. } | Self::Ping => 1,
-            Self::Join { .. } | Self::Leave { .. } => 2,
+            Self::Send { .. }
+            | Self::Change { .. }
+            | Self::Read { .. }
+            | Self::Typing { .. }
+            | Self::Ping => 1,
+            Self::Join { .. } | Self::Leave { .. } | Self::Follow { .. } => 2,
             Self::Hello { .. }
             | Self::History { .. }
             | Self::Messages { .. }
             | Self::Members { .. }
+            | Self::Rooms { .. }
             | Self::Search { .. } => 5,
         }
     }
@@ -124,7 +150,7 @@ impl Command {
     /// Returns the room that the command names.
     pub(crate) fn room(&self) -> Option<&RoomName> {
         match self {
-            Self::Hello { .. } | Self::Ping => None,
+            Self::Hello { .. } | Self::Rooms { .. } | Self::Ping => None,
             Self::Join { room, .. }
             | Self::Leave { room }
             | Self::Send { room, .. }
@@ -132,6 +158,8 @@ impl Command {
             | Self::Messages { room, .. }
             | Self::History { room, .. }
             | Self::Members { room, .. }
+            | Self::Read { room, .. }
+            | Self::Follow { room, .. }
             | Self::Search { room, .. }
             | Self::Typing { room, .. } => Some(room),
         }

@@ -147,7 +147,11 @@ fn downgrade(dir: &StoreDir) {
         BEGIN;
         DROP TABLE changes;
         DROP TABLE reactions;
+        DROP TABLE markers;
+        DROP TABLE follows;
         ALTER TABLE rooms DROP COLUMN changes;
+        ALTER TABLE rooms DROP COLUMN markers;
+        ALTER TABLE store DROP COLUMN guest_follows;
         ALTER TABLE messages DROP COLUMN guest;
         ALTER TABLE messages DROP COLUMN connection;
         ALTER TABLE messages DROP COLUMN edited;
