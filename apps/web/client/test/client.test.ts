@@ -72,6 +72,22 @@ withServer("unread messages are counted on each device, and after a return", asy
   await counts(later, 1);
 });
 
+withServer("a thread is counted and paged, and mentions are counted", async (_, open) => {
+  const ann = open("Ann").join("lobby");
+  const { seq: root } = await ann.send("root");
+  const bo = open("Bo").join("lobby", { last: 1 });
+  await until(bo, ({ status }) => status === "live");
+  for (let index = 1; index <= 4; index++) await ann.send(`${index}`, { thread: root, reply_to: root });
+  await ann.send("call", { mentions: ["Bo"] });
+  const state = await until(bo, ({ mentions }) => mentions === 1);
+  const replies = { count: 4, last: root + 4 };
+  assert.deepEqual(state.messages[0]?.replies, replies);
+  assert.deepEqual((await bo.history({ seqs: [root] })).messages[0]?.replies, replies);
+  const page = await bo.history({ thread: root, limit: 2 });
+  assert.deepEqual([texts(page), page.more], [["3", "4"], true]);
+  await assert.rejects(bo.send("no root", { thread: root + 1 }), { code: "no_message" });
+});
+
 withServer("followed rooms are listed with their unread messages, and announce new ones", async (_, open) => {
   const bo = open("Bo").join("news");
   await bo.send("first");
