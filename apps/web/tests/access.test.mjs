@@ -1,11 +1,8 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
-import { CHROMIUM_ONLY, Person, isFirefox, launch, newRoom } from "./support/person.mjs";
+import { assertAccessible } from "./support/access.mjs";
+import { CHROMIUM_ONLY, Person, launch, newRoom } from "./support/person.mjs";
 import { Server } from "./support/server.mjs";
-
-const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** @type {import("playwright-core").Browser} */
 let browser;
@@ -15,32 +12,6 @@ before(async () => {
   [browser, server] = await Promise.all([launch(), Server.start()]);
 });
 after(() => Promise.all([browser.close(), server.end()]));
-
-/** The rules of WCAG 2.2, levels A and AA, and the common practice. */
-const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
-
-/**
- * @param {import("playwright-core").Page} page
- * @param {string} view
- */
-async function assertAccessible(page, view) {
-  if (isFirefox) return;
-  // Without animations, because a colour on its way is not the colour of the design.
-  const cdp = await page.context().newCDPSession(page);
-  // The isolated world of the debugger is not under the policy of the page.
-  const { frameTree } = await cdp.send("Page.getFrameTree");
-  const { executionContextId: contextId } = await cdp.send("Page.createIsolatedWorld", { frameId: frameTree.frame.id });
-  await cdp.send("Runtime.evaluate", { expression: axe, contextId });
-  const { result } = await cdp.send("Runtime.evaluate", {
-    expression: `axe.run({ runOnly: ${JSON.stringify(TAGS)} }).then(({ violations }) =>
-      violations.flatMap(({ id, nodes }) => nodes.map(({ target, any, all }) =>
-        id + ": " + target.join(" ") + " " + [...any, ...all].map(({ message }) => message).join("; "))))`,
-    awaitPromise: true,
-    returnByValue: true,
-    contextId,
-  });
-  assert.deepEqual(result.value, [], view);
-}
 
 for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
   test(`axe finds no violation, ${colorScheme}`, CHROMIUM_ONLY, async () => {

@@ -318,8 +318,15 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
       case "settings":
         if (!advance(event.seq)) return false;
         // The rights of this user may be others now. Those of a replay are known.
-        if (event.seq > (joined?.seq ?? 0) && (isMine || event.type === "settings")) loadRights();
+        if (event.seq > (joined?.seq ?? 0) && (isMine || event.type === "settings")) {
+          ask("own", "join", {} as Fields<"join">, () => {});
+        }
         break;
+      case "joined":
+        // A join of a member has only the rights of this moment.
+        joined &&= { ...joined, role: event.role, may: event.may } as typeof joined;
+        source._touch();
+        return false;
       case "left":
         // Without a `ref`, the room does not allow this user any more.
         if (!event.ref) refuse(new ChatError("forbidden"));
@@ -412,15 +419,6 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     if (!members) return;
     track("members", { limit: 1000 }, (error, reply) => {
       if (!error) people._list(reply);
-    });
-  }
-
-  function loadRights(): void {
-    ask("own", "join", {} as Fields<"join">, (error, reply) => {
-      if (error || !joined) return;
-      const { role, may } = reply;
-      joined = { ...joined, role, may } as typeof joined;
-      source._touch();
     });
   }
 

@@ -1,7 +1,7 @@
 import { Cell } from "./store.ts";
 
 /** The panel beside the conversation. A thread is named by its first message. */
-export type Panel = "people" | "search" | "hood" | { readonly thread: number } | undefined;
+export type Panel = "people" | "search" | "hood" | "pins" | { readonly thread: number } | undefined;
 
 export const panel = new Cell<Panel>(undefined);
 

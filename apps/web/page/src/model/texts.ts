@@ -1,3 +1,7 @@
+import type { Role } from "@chat-core/client";
+
+const ROLES: Readonly<Record<Role, string>> = { none: "No role", member: "Member", moderator: "Moderator", owner: "Owner" };
+
 /** All texts of the page, in English and Korean. A text with parts is a function. */
 const en = {
   appName: "chat",
@@ -36,7 +40,9 @@ const en = {
       origin_forbidden: "The server does not admit pages from this address.",
       unreachable: "The server does not answer.",
       forbidden: "You are not allowed to do this.",
-      muted: "You are not allowed to write here.",
+      muted: "You are muted in this room.",
+      room_exists: "There is such a room already, and you are not its owner.",
+      no_message: "The message does not exist any more.",
       bad_room: "The server does not take this name of a room.",
       rate_limited: "That was too fast. Try again in a moment.",
       rejected: "The server did not take this.",
@@ -57,6 +63,39 @@ const en = {
   mentioned: (count: number) => (count === 1 ? "1 of them mentions you" : `${count > 99 ? "More than 99" : count} of them mention you`),
   openRooms: "Show rooms",
   closeRooms: "Close rooms",
+  create: "Create",
+  withRules: "Create a room of your own, with rules",
+  whoJoins: "Who may join",
+  whoWrites: "Who may write",
+  everybody: "Everybody",
+  everybodyInside: "Everybody in the room",
+  membersOnly: "Members",
+  moderatorsOnly: "Moderators",
+  guestsOwnNothing: "Only a user who signs in can own a room.",
+  // Moderation
+  moderation: "Roles and restrictions",
+  moderate: (name: string) => `Roles and restrictions of ${name}`,
+  userId: "User",
+  act: "Action",
+  apply: "Apply",
+  acted: (user: string, act: string) => `${user}: ${act}`,
+  restrictions: {
+    "mute-hour": "Mute for 1 hour",
+    mute: "Mute",
+    ban: "Remove from the room",
+    free: "End the restriction",
+  },
+  roles: ROLES,
+  standing: (room: string, role: Role, what: "mute" | "ban" | undefined, until?: string): string =>
+    what === "ban"
+      ? `You were removed from ${room}.`
+      : what === "mute"
+        ? `You are muted in ${room}${until === undefined ? "" : ` until ${until}`}.`
+        : `Your role in ${room}: ${ROLES[role]}.`,
+  mayNotWrite: "You may not write in this room now.",
+  askAgain: "Ask again",
+  pins: "Pinned messages",
+  noPins: "No message is pinned.",
   // Conversation
   people: "People",
   peopleHere: (count: number) => (count === 1 ? "1 person here" : `${count} people here`),
@@ -228,7 +267,9 @@ const ko: Texts = {
       origin_forbidden: "이 주소의 페이지는 접속할 수 없습니다.",
       unreachable: "서버가 응답하지 않습니다.",
       forbidden: "허용되지 않은 동작입니다.",
-      muted: "여기에 글을 쓸 수 없습니다.",
+      muted: "이 대화방에서 글쓰기가 제한되었습니다.",
+      room_exists: "이미 있는 대화방이고, 내가 만든 방이 아닙니다.",
+      no_message: "더 이상 없는 메시지입니다.",
       bad_room: "사용할 수 없는 대화방 이름입니다.",
       rate_limited: "너무 빠릅니다. 잠시 뒤 다시 시도하세요.",
       rejected: "서버가 받아들이지 않았습니다.",
@@ -248,6 +289,38 @@ const ko: Texts = {
   mentioned: (count) => `나를 언급한 메시지 ${count > 99 ? "99개 이상" : `${count}개`}`,
   openRooms: "대화방 목록 보기",
   closeRooms: "대화방 목록 닫기",
+  create: "만들기",
+  withRules: "규칙이 있는 내 대화방 만들기",
+  whoJoins: "들어올 수 있는 사람",
+  whoWrites: "글을 쓸 수 있는 사람",
+  everybody: "누구나",
+  everybodyInside: "대화방의 모든 사람",
+  membersOnly: "멤버",
+  moderatorsOnly: "관리자",
+  guestsOwnNothing: "로그인한 사용자만 대화방의 주인이 될 수 있습니다.",
+  moderation: "역할과 제한",
+  moderate: (name) => `${name}님의 역할과 제한`,
+  userId: "사용자",
+  act: "동작",
+  apply: "적용",
+  acted: (user, act) => `${user}: ${act}`,
+  restrictions: {
+    "mute-hour": "1시간 글쓰기 제한",
+    mute: "글쓰기 제한",
+    ban: "대화방에서 내보내기",
+    free: "제한 해제",
+  },
+  roles: { none: "역할 없음", member: "멤버", moderator: "관리자", owner: "주인" },
+  standing: (room, role, what, until) =>
+    what === "ban"
+      ? `${room}에서 내보내졌습니다.`
+      : what === "mute"
+        ? `${room}에서 ${until === undefined ? "" : `${until}까지 `}글쓰기가 제한되었습니다.`
+        : `${room}에서의 역할: ${ko.roles[role]}.`,
+  mayNotWrite: "지금은 이 대화방에 글을 쓸 수 없습니다.",
+  askAgain: "다시 확인",
+  pins: "고정된 메시지",
+  noPins: "고정된 메시지가 없습니다.",
   people: "참여자",
   peopleHere: (count) => `${count}명 참여 중`,
   peopleCounted: "사람이 많아서 서버가 인원수만 알려 줍니다.",

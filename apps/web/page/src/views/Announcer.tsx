@@ -1,5 +1,7 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { fullTime } from "../model/format.ts";
+import { notice } from "../model/notice.ts";
 import { settings } from "../model/settings.ts";
 import { knownRooms } from "../model/known.ts";
 import { visit } from "../model/place.ts";
@@ -24,6 +26,11 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
           replayed = seq;
         }),
         room.subscribe(() => showCount()),
+        room.on("role", ({ seq, user, role, restricted }) => {
+          if (user.id !== session.me || seq <= replayed) return;
+          const until = restricted?.until;
+          notice.set(t.standing(name, role, restricted?.what, until === undefined ? undefined : fullTime(until)));
+        }),
         room.on("message", ({ seq, user, body, deleted }) => {
           if (seq <= replayed || user.id === session.me || deleted !== undefined) return;
           const text = body?.text ?? t.unknownBody;

@@ -16,6 +16,7 @@ import { HoodPanel } from "./HoodPanel.tsx";
 import { type ListHandle, MessageList } from "./MessageList.tsx";
 import type { Actions } from "./MessageRow.tsx";
 import { PeoplePanel } from "./PeoplePanel.tsx";
+import { PinsPanel } from "./PinsPanel.tsx";
 import { SearchPanel } from "./SearchPanel.tsx";
 import { ThreadPanel } from "./ThreadPanel.tsx";
 
@@ -56,6 +57,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
     [],
   );
   const thread = openThread(shown);
+  const mayWrite = state.may?.includes("send") !== false;
   const members = useRef(state.members);
   members.current = state.members;
   const nameOf = useMemo(() => (id: string) => members.current.find((user) => user.id === id)?.name ?? id, []);
@@ -96,6 +98,14 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
             </span>
             {state.count}
           </button>
+          {(state.pins.length > 0 || shown === "pins") && (
+            <IconButton
+              icon="pin"
+              label={`${t.pins}: ${state.pins.length}`}
+              pressed={shown === "pins"}
+              onClick={() => toggle("pins")}
+            />
+          )}
           <IconButton icon="search" label={t.search} shortcut="Ctrl K" pressed={shown === "search"} onClick={() => toggle("search")} />
           <IconButton
             icon="link"
@@ -106,7 +116,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
           <IconButton icon="hood" label={t.hood} shortcut="Ctrl ." pressed={shown === "hood"} onClick={() => toggle("hood")} />
         </header>
         <Banner room={state} />
-        {isReady ? (
+        {isReady && state.status !== "refused" ? (
           <MessageList
             room={room}
             state={state}
@@ -133,24 +143,30 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
             </>
           )}
         </p>
-        <Composer
-          room={room}
-          maxBytes={chat.limits?.max_body ?? 4096}
-          mode={mode}
-          isOffline={!isOnline}
-          onDone={() => setMode(undefined)}
-          onRefused={refuse}
-          onLeaveUp={() => list.current?.focusLast()}
-        />
+        {mayWrite ? (
+          <Composer
+            room={room}
+            maxBytes={chat.limits?.max_body ?? 4096}
+            mode={mode}
+            isOffline={!isOnline}
+            onDone={() => setMode(undefined)}
+            onRefused={refuse}
+            onLeaveUp={() => list.current?.focusLast()}
+          />
+        ) : (
+          <NoWriting room={room} t={t} />
+        )}
       </main>
-      {shown === "people" && <PeoplePanel state={state} me={chat.user?.id ?? ""} />}
+      {shown === "people" && <PeoplePanel room={room} state={state} me={chat.user?.id ?? ""} />}
       {shown === "search" && <SearchPanel key={room.name} room={room} />}
       {shown === "hood" && <HoodPanel room={room.name} />}
+      {shown === "pins" && <PinsPanel room={room} state={state} actions={actions} />}
       {thread !== undefined && (
         <ThreadPanel
           key={thread}
           room={room}
           root={thread}
+          mayWrite={mayWrite}
           me={chat.user}
           actions={actions}
           isOnline={isOnline}
@@ -175,6 +191,20 @@ function Waiting({ state }: { readonly state: RoomState }): JSX.Element {
         <p>{t.joining}</p>
       )}
     </div>
+  );
+}
+
+/** The end of a restriction comes without an event, so the user can ask. */
+function NoWriting({ room, t }: { readonly room: Room; readonly t: Texts }): JSX.Element {
+  const { chat } = useSession();
+  const ask = () => chat.request({ type: "join", room: room.name }).catch((error) => notice.set(reason(t, error)));
+  return (
+    <p class="no-writing" role="status">
+      {t.mayNotWrite}
+      <button type="button" class="text-button" onClick={() => void ask()}>
+        {t.askAgain}
+      </button>
+    </p>
   );
 }
 
@@ -216,6 +246,7 @@ function actionsOf(
     }),
     ...(offered.has("edit") && { edit: (message: Message) => setMode({ edit: message }) }),
     ...(offered.has("delete") && { remove: ({ seq }: Message) => void room.delete(seq).catch(refuse) }),
+    ...(offered.has("delete_others") && { removeOther: ({ seq }: Message) => void room.delete(seq).catch(refuse) }),
     ...(offered.has("react") && {
       react: ({ seq }: Message, reaction: string, on: boolean) =>
         void room

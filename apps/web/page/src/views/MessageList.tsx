@@ -185,6 +185,8 @@ export function MessageList(props: Props): JSX.Element {
     [],
   );
 
+  // The first steps are true where everybody may write.
+  const isOpen = (state.role ?? "none") === "none" && state.may?.includes("send") !== false;
   const waiting = isAtEnd && !newer ? 0 : state.unread;
   if (initial === undefined) return <div class="list" />;
   return (
@@ -196,7 +198,7 @@ export function MessageList(props: Props): JSX.Element {
         estimate={estimate}
         initial={initial}
         label={t.messages(room.name)}
-        header={older ? <p class="list-note">{t.loadingOlder}</p> : <Intro room={room.name} isNew={messages.length < 12} />}
+        header={older ? <p class="list-note">{t.loadingOlder}</p> : <Intro room={room.name} isNew={messages.length < 12 && isOpen} />}
         onAnchor={onAnchor}
         onNear={(end) => (end === "start" ? timeline.loadOlder() : timeline.loadNewer())}
         render={(row) => (

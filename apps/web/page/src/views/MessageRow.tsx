@@ -23,6 +23,8 @@ export interface Actions {
   readonly reply?: (message: Message) => void;
   readonly edit?: (message: Message) => void;
   readonly remove?: (message: Message) => void;
+  /** Deletes a message of another user. */
+  readonly removeOther?: (message: Message) => void;
   readonly react?: (message: Message, reaction: string, on: boolean) => void;
   readonly pin?: (message: Message, on: boolean) => void;
   readonly thread?: (root: number) => void;
@@ -247,7 +249,8 @@ interface ToolbarProps {
 function Toolbar({ message, me, actions, t }: ToolbarProps): JSX.Element {
   const isMine = message.user.id === me;
   const own = useSource(actions.own);
-  const { reply, edit, remove, react, pin, thread, copyLink } = actions;
+  const { reply, edit, react, pin, thread, copyLink } = actions;
+  const remove = isMine ? actions.remove : actions.removeOther;
   const text = message.body?.text;
   return (
     <div class="toolbar" role="group" aria-label={t.actions}>
@@ -278,7 +281,7 @@ function Toolbar({ message, me, actions, t }: ToolbarProps): JSX.Element {
         />
       )}
       {edit !== undefined && isMine && <IconButton icon="edit" label={t.edit} onClick={() => edit(message)} />}
-      {remove !== undefined && isMine && <IconButton icon="trash" label={t.delete} onClick={() => remove(message)} />}
+      {remove !== undefined && <IconButton icon="trash" label={t.delete} onClick={() => remove(message)} />}
     </div>
   );
 }

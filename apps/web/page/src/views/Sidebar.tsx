@@ -1,8 +1,9 @@
 import type { Room } from "@chat-core/client";
-import { roomName } from "@chat-core/client";
+import { ChatError, roomName } from "@chat-core/client";
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { knownRooms } from "../model/known.ts";
+import { reason } from "../model/notice.ts";
 import { link, visit } from "../model/place.ts";
 import { useSession, useTexts } from "../ui/context.ts";
 import { useSource } from "../ui/hooks.ts";
@@ -98,17 +99,28 @@ function RoomItem({ room, isCurrent, canRemove }: ItemProps): JSX.Element {
 
 function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
   const t = useTexts();
+  const { chat } = useSession();
   const [name, setName] = useState("");
+  const [hasRules, setRules] = useState(false);
+  const [join, setJoin] = useState<"open" | "members">("open");
+  const [post, setPost] = useState<"" | "members" | "moderators">("");
+  const [problem, setProblem] = useState("");
   const field = useRef<HTMLInputElement>(null);
-  const submit = (event: SubmitEvent) => {
+  const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     const room = roomName(name.trim().replace(/^#/u, "").replace(/\s+/gu, "-"));
     if (room === "") return field.current?.focus();
-    visit(room);
-    onDone();
+    try {
+      if (hasRules) await chat.request({ type: "create", room, join, ...(post !== "" && { post }) });
+      visit(room);
+      onDone();
+    } catch (error) {
+      const isGuest = error instanceof ChatError && error.code === "forbidden";
+      setProblem(isGuest ? t.guestsOwnNothing : reason(t, error));
+    }
   };
   return (
-    <form class="add-room" onSubmit={submit}>
+    <form class="add-room" onSubmit={(event) => void submit(event)}>
       <input
         ref={field}
         value={name}
@@ -124,10 +136,36 @@ function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
         dir="auto"
       />
       <button type="submit" class="button primary">
-        {t.join}
+        {hasRules ? t.create : t.join}
       </button>
+      <label class="check">
+        <input type="checkbox" checked={hasRules} onChange={({ currentTarget }) => setRules(currentTarget.checked)} />
+        {t.withRules}
+      </label>
+      {hasRules && (
+        <>
+          <label>
+            {t.whoJoins}
+            <select value={join} onChange={({ currentTarget }) => setJoin(currentTarget.value as typeof join)}>
+              <option value="open">{t.everybody}</option>
+              <option value="members">{t.membersOnly}</option>
+            </select>
+          </label>
+          <label>
+            {t.whoWrites}
+            <select value={post} onChange={({ currentTarget }) => setPost(currentTarget.value as typeof post)}>
+              <option value="">{t.everybodyInside}</option>
+              <option value="members">{t.membersOnly}</option>
+              <option value="moderators">{t.moderatorsOnly}</option>
+            </select>
+          </label>
+        </>
+      )}
       <p id="room-hint" class="hint">
         {t.roomHint}
+      </p>
+      <p class="bad" role="status">
+        {problem}
       </p>
     </form>
   );

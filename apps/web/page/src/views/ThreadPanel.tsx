@@ -13,6 +13,7 @@ interface Props {
   readonly room: Room;
   /** The message with which the thread begins. */
   readonly root: number;
+  readonly mayWrite: boolean;
   readonly me: User | undefined;
   readonly actions: Actions;
   readonly isOnline: boolean;
@@ -22,7 +23,7 @@ interface Props {
 }
 
 /** A thread beside the conversation, with a text field of its own. */
-export function ThreadPanel({ room, root, me, actions, isOnline, maxBytes, nameOf, onRefused }: Props): JSX.Element {
+export function ThreadPanel({ room, root, mayWrite, me, actions, isOnline, maxBytes, nameOf, onRefused }: Props): JSX.Element {
   const t = useTexts();
   const thread = useMemo(() => new Thread(room, root), [room, root]);
   useEffect(() => () => thread.end(), [thread]);
@@ -100,20 +101,22 @@ export function ThreadPanel({ room, root, me, actions, isOnline, maxBytes, nameO
           </article>
         ))}
       </div>
-      <Composer
-        key={root}
-        room={room}
-        thread={root}
-        maxBytes={maxBytes}
-        mode={mode}
-        isOffline={!isOnline}
-        onDone={() => setMode(undefined)}
-        onRefused={onRefused}
-        onLeaveUp={() => {
-          const key = rows.at(-1)?.key;
-          if (key !== undefined) rowOf(key)?.focus();
-        }}
-      />
+      {mayWrite && (
+        <Composer
+          key={root}
+          room={room}
+          thread={root}
+          maxBytes={maxBytes}
+          mode={mode}
+          isOffline={!isOnline}
+          onDone={() => setMode(undefined)}
+          onRefused={onRefused}
+          onLeaveUp={() => {
+            const key = rows.at(-1)?.key;
+            if (key !== undefined) rowOf(key)?.focus();
+          }}
+        />
+      )}
     </PanelFrame>
   );
 }

@@ -1,0 +1,91 @@
+import type { Command, Room } from "@chat-core/client";
+import type { JSX } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { notice, reason } from "../model/notice.ts";
+import type { Texts } from "../model/texts.ts";
+import { useSession, useTexts } from "../ui/context.ts";
+
+/** What the form can do to a user. */
+const ACTS = ["mute-hour", "mute", "ban", "free", "member", "moderator", "owner", "none"] as const;
+
+type Act = (typeof ACTS)[number];
+
+const HOUR_MS = 3_600_000;
+
+interface Props {
+  readonly room: Room;
+  readonly may: readonly string[];
+  /** The user who was chosen in the list, if any. */
+  readonly user: string;
+  readonly onUser: (user: string) => void;
+}
+
+/** Restrictions and roles of one user. The user need not be in the room, as one who was removed is not. */
+export function ModerationForm({ room, may, user, onUser }: Props): JSX.Element {
+  const t = useTexts();
+  const { chat } = useSession();
+  const acts = ACTS.filter((act) => may.includes(act in t.restrictions ? "restrict" : "role"));
+  const [act, setAct] = useState<Act>(acts[0] ?? "member");
+  const [problem, setProblem] = useState("");
+  const choice = useRef<HTMLSelectElement>(null);
+  useEffect(() => {
+    setProblem("");
+    if (user !== "") choice.current?.focus();
+  }, [user]);
+
+  const submit = async (event: SubmitEvent) => {
+    event.preventDefault();
+    const id = user.trim();
+    if (id === "") return;
+    try {
+      await chat.request(commandOf(room.name, id, act));
+      setProblem("");
+      notice.set(t.acted(id, nameOf(act, t)));
+    } catch (error) {
+      setProblem(reason(t, error));
+    }
+  };
+  return (
+    <form class="moderation" onSubmit={(event) => void submit(event)}>
+      <h3>{t.moderation}</h3>
+      <label>
+        {t.userId}
+        <input value={user} onInput={({ currentTarget }) => onUser(currentTarget.value)} maxLength={255} dir="auto" />
+      </label>
+      <label>
+        {t.act}
+        <select ref={choice} value={act} onChange={({ currentTarget }) => setAct(currentTarget.value as Act)}>
+          {acts.map((each) => (
+            <option key={each} value={each}>
+              {nameOf(each, t)}
+            </option>
+          ))}
+        </select>
+      </label>
+      <button type="submit" class="button primary">
+        {t.apply}
+      </button>
+      <p class="bad" role="status">
+        {problem}
+      </p>
+    </form>
+  );
+}
+
+function nameOf(act: Act, t: Texts): string {
+  return { ...t.restrictions, ...t.roles }[act];
+}
+
+function commandOf(room: string, user: string, act: Act): Command<"restrict"> | Command<"role"> {
+  switch (act) {
+    case "mute-hour":
+      return { type: "restrict", room, user, what: "mute", until: Date.now() + HOUR_MS };
+    case "mute":
+    case "ban":
+      return { type: "restrict", room, user, what: act };
+    case "free":
+      return { type: "restrict", room, user, what: "none" };
+    default:
+      return { type: "role", room, user, role: act };
+  }
+}
