@@ -2,12 +2,18 @@
 // reader gets. HEAL_SECONDS sets the time for each adapter, SEED repeats a run, ADAPTERS names the adapters.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type Chat, connect, type Message, type Room } from "@chat-core/client";
+import { type Chat, connect, type Room, type RoomState, type RoomSummary, type SendOptions } from "@chat-core/client";
 import { type Fault, Proxy } from "./support/proxy.js";
 import { Random } from "./support/random.js";
 import { ADAPTERS, LIFTED, Server } from "./support/server.js";
 import { SECRET, signed } from "./support/token.js";
 import { until } from "./support/until.js";
+
+/** The users who talk. */
+const USERS = ["Ann", "Bo", "Cem"];
+
+/** The number of pins from which no more are set: the server has a limit. */
+const MAX_PINS = 20;
 
 const SECONDS = Number(process.env["HEAL_SECONDS"] ?? 3);
 const SEED = Number(process.env["SEED"] ?? Date.now() % 2 ** 31);
@@ -48,8 +54,10 @@ async function talk(room: Room, me: string, random: Random, end: number): Promis
       command < 2 ? (edits++, room.edit(target, `edit ${random.below(1000)}`))
       : command === 2 && random.below(3) === 0 ? (deleted.add(target), room.delete(target))
       : command === 3 ? room.react(target, random.pick(["👍", "🎉"]), random.below(3) > 0)
-      : command === 4 && random.below(2) === 0 ? room.pin(target, random.below(2) > 0)
-      : (sent++, room.send(`${room.state.count} ${"x".repeat(random.below(300))}`));
+      : command === 4 && random.below(2) === 0 ?
+        room.pin(target, random.below(2) > 0 && room.state.pins.length < MAX_PINS)
+      : (sent++, room.send(`${room.state.count} ${"x".repeat(random.below(300))}`, links(room, random)));
+    if (random.below(4) === 0) room.read(random.below(2) ? room.state.cursor?.seq : room.state.read + 1);
     open.add(done);
     void done.then(() => open.delete(done));
     if (open.size > 4) await Promise.race(open);
@@ -59,14 +67,35 @@ async function talk(room: Room, me: string, random: Random, end: number): Promis
   return [sent, edits];
 }
 
+/** Returns what a new message refers to: a thread, a message, and users. */
+function links(room: Room, random: Random): SendOptions {
+  const roots = room.state.messages.filter(({ thread }) => !thread);
+  const root = roots.length ? random.pick(roots.slice(-9)).seq : 0;
+  return {
+    ...(root && random.below(2) && { thread: root }),
+    ...(root && random.below(4) === 0 && { reply_to: root }),
+    ...(random.below(4) === 0 && { mentions: random.below(4) ? [random.pick(USERS)] : "@room" }),
+  };
+}
+
+/** Asserts that a client counts what is unread as the server does. */
+async function assertUnread(chat: Chat, room: Room): Promise<void> {
+  for (;;) {
+    const { read, unread, mentions } = (await chat.request({ type: "rooms" })).rooms[0] as RoomSummary;
+    // The newest position is on its way.
+    if (read < room.state.read) await new Promise((resolve) => setTimeout(resolve, 50));
+    else return assert.deepEqual([room.state.read, room.state.unread, room.state.mentions], [read, unread, mentions]);
+  }
+}
+
 /** Reads the whole room with a new client. */
-async function readAll(url: string): Promise<readonly Message[]> {
+async function readAll(url: string): Promise<RoomState> {
   const chat = connect(url, { token: token("Dee") });
   const room = chat.join("room", { last: 20 });
   await until(room, ({ status }) => status === "live");
   while (await room.older(200));
   chat.close();
-  return room.state.messages;
+  return room.state;
 }
 
 async function run(adapter: string, seed: number): Promise<void> {
@@ -76,8 +105,7 @@ async function run(adapter: string, seed: number): Promise<void> {
   const chats: Chat[] = [];
   const seen: number[][] = [];
   const edited = new Set<number>();
-  const names = ["Ann", "Bo", "Cem"];
-  const rooms = names.map((name) => {
+  const rooms = USERS.map((name) => {
     const chat = connect(proxy.url, { token: token(name), timeout: 600, window: 100_000 });
     chats.push(chat);
     const room = chat.join("room", { last: 50 });
@@ -88,7 +116,7 @@ async function run(adapter: string, seed: number): Promise<void> {
     return room;
   });
   const end = Date.now() + SECONDS * 1000;
-  const talks = rooms.map((room, index) => talk(room, names[index] ?? "", new Random(seed + 1 + index), end));
+  const talks = rooms.map((room, index) => talk(room, USERS[index] ?? "", new Random(seed + 1 + index), end));
   while (Date.now() < end) {
     proxy.faults.push(fault(random));
     await new Promise((resolve) => setTimeout(resolve, random.below(200)));
@@ -108,7 +136,7 @@ async function run(adapter: string, seed: number): Promise<void> {
   const counts = await Promise.all(talks);
   const sent = counts.reduce((sum, [count]) => sum + count, 0);
   const edits = counts.reduce((sum, [, count]) => sum + count, 0);
-  const fresh = await readAll(server.url);
+  const { messages: fresh, pins } = await readAll(server.url);
   assert.equal(fresh.length, sent, "each message is stored once");
   const keys = fresh.flatMap(({ key, deleted }) => (deleted ? [] : [key]));
   assert.equal(new Set(keys).size, keys.length);
@@ -116,7 +144,8 @@ async function run(adapter: string, seed: number): Promise<void> {
   for (const [index, room] of rooms.entries()) {
     await until(room, ({ status, cursor, pending }) => status === "live" && cursor?.seq === last && !pending.length);
     while (await room.older(200));
-    assert.deepEqual(room.state.messages, fresh);
+    assert.deepEqual([room.state.messages, room.state.pins], [fresh, pins]);
+    await assertUnread(chats[index] as Chat, room);
     const seqs = seen[index] as number[];
     const first = seqs[0] ?? 0;
     const expected = Array.from({ length: last - first + 1 }, (_, offset) => first + offset);
