@@ -195,6 +195,10 @@ impl Message {
         self.deleted.is_none() && self.author != user
     }
 
+    pub(super) fn is_pinned(&self) -> bool {
+        self.deleted.is_none() && self.is_pinned
+    }
+
     /// Returns the event of the message in its present form.
     pub(super) fn present(&self) -> Value {
         let mut event = self.event.clone();

@@ -69,6 +69,11 @@ impl Room {
         self.messages.values().filter(|message| message.is_unread(user)).count()
     }
 
+    /// Returns the positions of the pinned messages.
+    pub(super) fn pins(&self) -> Vec<u64> {
+        self.messages.iter().filter(|(_, message)| message.is_pinned()).map(|(seq, _)| *seq).collect()
+    }
+
     fn entry(&self, seq: u64) -> &Entry {
         &self.entries[usize::try_from(seq - 1).expect("an index")]
     }
