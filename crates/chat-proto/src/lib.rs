@@ -45,10 +45,12 @@ pub use name::{InvalidRoomName, RoomName, has_visible, is_printable};
 pub use rate::{Bucket, Rate, SharedRate};
 pub use rights::Role;
 pub use room::{
-    AppendError, AppendReceipt, Change, ChangeEntry, ChangeError, ChangeKind, ChangeReceipt, ChangedEntries,
-    Cursor, Deleted, Edited, Folded, Gap, JoinError, Log, LogBounds, MessageChanges, NewChange, NewMessage,
-    Next, Page, Range, Reaction, ReactionSets, Resumption, Roster, Scan, Search, SearchError, SearchPage,
-    StoredMessage, Tail, Target, Unavailable, Verdict, fold, resume, search_text,
+    Act, ActContext, ActEffect, ActEntry, ActState, AppendError, AppendReceipt, Change, ChangeEntry,
+    ChangeError, ChangeKind, ChangeReceipt, ChangedEntries, Cursor, Deleted, Edited, Folded, Gap, JoinError,
+    JoinRule, Log, LogBounds, MessageChanges, NewAct, NewChange, NewMessage, Next, NoRight, Page, PostRule,
+    Range, Reaction, ReactionSets, Restrict, Restriction, Resumption, Right, Rights, RoomRules, Roster, Scan,
+    Search, SearchError, SearchPage, Standing, StoredMessage, Tail, Target, Unavailable, Verdict, fold,
+    resume, search_text,
 };
 pub use text::{InvalidText, Text};
 pub use user::{InvalidUser, InvalidUserName, User, UserKey, user_record};

@@ -16,8 +16,10 @@ pub struct WireLimits {
     pub max_query_bytes: usize,
     /// Bytes of a reaction. Default 64.
     pub max_reaction_bytes: usize,
-    /// Bytes of the reason of a deletion. Default 256.
+    /// Bytes of the reason of a deletion or a restriction. Default 256.
     pub max_reason_bytes: usize,
+    /// Bytes of the title of a room. Default 128.
+    pub max_title_bytes: usize,
     /// Messages that one `history` may name. Default 100.
     pub max_seqs: usize,
     /// Messages in a `history` without `limit`, and after a resume with a gap. Default 50.
@@ -55,6 +57,7 @@ impl Default for WireLimits {
             max_query_bytes: 256,
             max_reaction_bytes: 64,
             max_reason_bytes: 256,
+            max_title_bytes: 128,
             max_seqs: 100,
             default_page_messages: 50,
             max_page_messages: 200,

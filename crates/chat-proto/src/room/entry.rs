@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::Folded;
 use crate::wire::Message;
-use crate::{RoomName, User};
+use crate::{Role, RoomName, User};
 
 /// A message on its way into a room.
 ///
@@ -26,6 +26,14 @@ pub struct NewMessage {
     /// this connection, because another guest may take the same name later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<u64>,
+    /// The role that the credentials and the host give the user in the room. It decides only in a room with rules.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub role: Role,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(role: &Role) -> bool {
+    *role == Role::None
 }
 
 impl NewMessage {
@@ -41,7 +49,7 @@ impl NewMessage {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new(user: User, body: Box<RawValue>) -> Self {
-        Self { user, key: None, body, connection: None }
+        Self { user, key: None, body, connection: None, role: Role::None }
     }
 
     /// Sets the idempotency key, or removes it with `None`.
@@ -55,6 +63,13 @@ impl NewMessage {
     #[must_use]
     pub fn with_connection(mut self, connection: impl Into<Option<u64>>) -> Self {
         self.connection = connection.into();
+        self
+    }
+
+    /// Sets the role of the user.
+    #[must_use]
+    pub fn with_role(mut self, role: Role) -> Self {
+        self.role = role;
         self
     }
 
@@ -106,13 +121,13 @@ impl NewMessage {
     }
 }
 
-/// An entry in the log of a room: a message with its changes, or a change.
+/// An entry in the log of a room: a message with its changes, a change, or an act.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredMessage {
     /// The position in the room: 1, 2, 3, ... within one epoch.
     pub seq: u64,
-    /// The `message` or `changed` event as the text of a frame.
+    /// The `message`, `changed`, `role` or `settings` event as the text of a frame.
     pub frame: Bytes,
 }
 
@@ -172,6 +187,12 @@ pub enum AppendError {
     /// The key was used before, for another body.
     #[error("the key was used for another body")]
     KeyConflict,
+    /// The user has no right to send messages.
+    #[error("the user has no right to send messages")]
+    Forbidden,
+    /// The user is muted.
+    #[error("the user is muted")]
+    Muted,
     /// The log could not store the message now. The message may be stored, so a retry needs the same key.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -263,6 +284,13 @@ pub enum Range {
         /// The largest number of entries.
         limit: usize,
     },
+    /// The oldest [acts](crate::Act) after a position.
+    Acts {
+        /// The last position that is not in the range.
+        after: u64,
+        /// The largest number of acts.
+        limit: usize,
+    },
 }
 
 impl Range {
@@ -285,6 +313,11 @@ impl Range {
     /// Returns the range of the oldest entries after `seq`, at most `limit`.
     pub fn entries(after: u64, limit: usize) -> Self {
         Self::Entries { after, limit }
+    }
+
+    /// Returns the range of the oldest acts after `seq`, at most `limit`.
+    pub fn acts(after: u64, limit: usize) -> Self {
+        Self::Acts { after, limit }
     }
 
     /// Returns the range of the oldest messages after `seq`, at most `limit`.
@@ -336,8 +369,10 @@ pub struct LogBounds {
     pub head: u64,
     /// The `seq` of the oldest entry that can be read; `head + 1` if there is none.
     pub first: u64,
-    /// True if some entries are changes, so that positions do not count messages.
+    /// True if some entries are changes or acts, so that positions do not count messages.
     pub has_changes: bool,
+    /// True if the log has or had an act, so that the room may have rules, and users in it a standing.
+    pub has_rules: bool,
 }
 
 impl LogBounds {
@@ -351,13 +386,20 @@ impl LogBounds {
     /// assert_eq!(bounds.with_first(21).first, 21);
     /// ```
     pub fn new(epoch: impl Into<String>, head: u64) -> Self {
-        Self { epoch: epoch.into(), head, first: 1, has_changes: false }
+        Self { epoch: epoch.into(), head, first: 1, has_changes: false, has_rules: false }
     }
 
     /// Sets [`has_changes`](Self::has_changes).
     #[must_use]
     pub fn with_changes(mut self, has_changes: bool) -> Self {
         self.has_changes = has_changes;
+        self
+    }
+
+    /// Sets [`has_rules`](Self::has_rules).
+    #[must_use]
+    pub fn with_rules(mut self, has_rules: bool) -> Self {
+        self.has_rules = has_rules;
         self
     }
 

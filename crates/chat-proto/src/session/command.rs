@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Action, Effect, InFlight, Operation, Outcome, Phase, RateRefusals, Session};
 use crate::command::{self, Command, Invalid, Parsed};
-use crate::room::{Joined, MembersPage};
+use crate::room::{Act, Joined, MembersPage};
 use crate::{
     AppendReceipt, ChangeReceipt, CloseCode, ErrorCode, Event, LogBounds, Page, RoomName, SearchPage,
     StoredMessage,
@@ -66,6 +66,14 @@ impl<M> Session<M> {
             Command::Send { room, key, body } => (room, Action::Send { key, body }),
             Command::Change { room, seq, change, rev, key } => {
                 (room, Action::Change { seq, change, rev, key })
+            }
+            // A room that is created need not be joined.
+            Command::Create { room, rules } => {
+                return self.perform(reference, room, Action::Govern(Act::Create { rules }));
+            }
+            Command::Role { room, user, role } => (room, Action::Govern(Act::Role { user, role })),
+            Command::Restrict { room, user, restriction, reason } => {
+                (room, Action::Govern(Act::Restrict { user, restriction, reason }))
             }
             Command::Messages { room, seqs } => (room, Action::Messages(seqs)),
             Command::History { room, range } => (room, Action::History(range)),
@@ -129,12 +137,24 @@ impl<M> Session<M> {
     }
 
     fn joined(reference: Option<String>, room: RoomName, joined: Joined) -> Vec<Effect> {
-        let Joined { bounds: LogBounds { epoch, head, first, .. }, resumption, members, presence } = joined;
+        let Joined { bounds, resumption, members, presence, role, may } = joined;
+        let LogBounds { epoch, head, first, .. } = bounds;
         let gap = resumption.gap.map(|gap| {
             Effect::Reply(Event::Gap { room: room.clone(), epoch: epoch.clone(), from: gap.from, to: gap.to })
         });
         let recovered = resumption.recovered;
-        let joined = Event::Joined { reference, room, epoch, seq: head, first, recovered, members, presence };
+        let joined = Event::Joined {
+            reference,
+            room,
+            epoch,
+            seq: head,
+            first,
+            recovered,
+            members,
+            presence,
+            role,
+            may,
+        };
         [Some(Effect::Reply(joined)), gap].into_iter().flatten().collect()
     }
 

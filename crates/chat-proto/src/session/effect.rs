@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use crate::command::{JoinFrom, Token};
-use crate::room::{Change, ChangeReceipt, Joined, MembersPage};
+use crate::room::{Act, Change, ChangeReceipt, Joined, MembersPage};
 use crate::{AppendReceipt, CloseCode, ErrorCode, Event, Page, Range, RoomName, Search, SearchPage, User};
 
 /// An effect of a session, to be performed.
@@ -60,6 +60,8 @@ pub enum Action {
         /// The idempotency key.
         key: Option<String>,
     },
+    /// Set the rules of the room, or the standing of a user.
+    Govern(Act),
     /// Read single messages.
     Messages(Vec<u64>),
     /// Read the log.
@@ -89,7 +91,7 @@ pub enum Outcome<M> {
     Left,
     /// The message is in the log.
     Sent(AppendReceipt),
-    /// The change is in the log.
+    /// The change or the act is in the log.
     Changed(ChangeReceipt),
     /// A part of the log.
     History(Page),

@@ -23,6 +23,8 @@ pub(super) struct Entry {
 enum Content {
     Message(Message),
     Change(Box<ChangeEntry>),
+    /// The rules of the room or the standing of a user.
+    Act,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,15 @@ impl Entry {
         Self { stored, content: Content::Change(Box::new(entry)) }
     }
 
+    /// Returns the entry of an act.
+    pub(super) fn act(stored: StoredMessage) -> Self {
+        Self { stored, content: Content::Act }
+    }
+
+    pub(super) fn is_act(&self) -> bool {
+        matches!(self.content, Content::Act)
+    }
+
     pub(super) fn is_message(&self) -> bool {
         matches!(self.content, Content::Message(_))
     }
@@ -63,6 +74,7 @@ impl Entry {
         match &self.content {
             Content::Message(_) => self.stored.seq == seq,
             Content::Change(entry) => entry.target == seq,
+            Content::Act => false,
         }
     }
 
@@ -74,6 +86,7 @@ impl Entry {
                 CHANGED_OVERHEAD + changed.message.body.get().len() + changed.reactions.memory_bytes()
             }
             Content::Change(_) => CHANGE_OVERHEAD,
+            Content::Act => 0,
         };
         self.stored.frame.len() + more
     }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use self::entry::Entry;
 use self::keys::{Keys, OtherContent, Use};
+use super::rules::Projection;
 use super::{
-    AppendError, AppendReceipt, ChangeError, ChangeKind, ChangeReceipt, LogBounds, NewChange, NewMessage,
-    Page, Range, StoredMessage, Verdict,
+    ActEffect, ActEntry, AppendError, AppendReceipt, ChangeError, ChangeKind, ChangeReceipt, LogBounds,
+    NewAct, NewChange, NewMessage, Page, Range, RoomRules, Standing, StoredMessage, Verdict,
 };
-use crate::{Limits, RoomName};
+use crate::{Limits, RoomName, UserKey};
 
 /// The log of a room in memory: its newest messages and the keys of their authors.
 ///
@@ -41,9 +42,11 @@ pub struct Log {
     head: u64,
     /// The time of the newest entry.
     last_at: u64,
-    /// True if a message was changed.
+    /// True if a message was changed, or the log has had an act.
     has_changes: bool,
     keys: Keys,
+    /// The rules and the standings. `None` if the log never had an act.
+    projection: Option<Box<Projection>>,
 }
 
 /// The entries that a change has made or altered. The log commits them together.
@@ -68,6 +71,7 @@ impl Log {
             last_at: 0,
             has_changes: false,
             keys: Keys::default(),
+            projection: None,
         }
     }
 
@@ -79,6 +83,7 @@ impl Log {
     ///
     /// [`AppendError::KeyConflict`] if the key was used for another body. [`AppendError::Unavailable`] if the user has
     /// [`RoomLimits::log_keys`](crate::RoomLimits::log_keys) keys already. A key is never forgotten early.
+    /// [`AppendError::Forbidden`] and [`AppendError::Muted`] in a room with rules.
     #[expect(clippy::needless_pass_by_value, reason = "the log owns what it keeps, as in `change`")]
     pub fn append(
         &mut self,
@@ -95,6 +100,9 @@ impl Log {
             self.keys.check_space(used, &self.limits.rooms)?;
         }
         let (seq, at) = self.next(at);
+        if let Some(projection) = &self.projection {
+            projection.check_send(&message, at)?;
+        }
         let entry = Entry::message(&message, &self.room, seq, at);
         let stored = entry.stored.clone();
         self.push(at, entry, used);
@@ -112,7 +120,7 @@ impl Log {
     pub fn change(
         &mut self,
         at: u64,
-        change: NewChange,
+        mut change: NewChange,
     ) -> Result<(ChangeReceipt, Option<ChangedEntries>), ChangeError> {
         self.keys.forget(at, self.limits.rooms.key_window);
         let used = Use::of_change(&change);
@@ -122,6 +130,9 @@ impl Log {
                 return Ok((ChangeReceipt::new(self.epoch.clone(), known.seq).repeated(), None));
             }
             self.keys.check_space(used, &self.limits.rooms)?;
+        }
+        if let Some(projection) = &self.projection {
+            projection.check_change(&mut change, at.max(self.last_at))?;
         }
         let target = change.target;
         let index = self.index(target).ok_or(ChangeError::NoMessage)?;
@@ -158,6 +169,40 @@ impl Log {
         Ok((receipt, Some(ChangedEntries { erased, entry: stored })))
     }
 
+    /// Sets the rules of the room or the standing of a user, at the time `at`.
+    ///
+    /// Returns the receipt and, if something has changed, the entry to report.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`ActContext::judge`](super::ActContext::judge).
+    #[expect(clippy::needless_pass_by_value, reason = "the log owns what it keeps, as in `change`")]
+    pub fn govern(
+        &mut self,
+        at: u64,
+        new: NewAct,
+    ) -> Result<(ChangeReceipt, Option<StoredMessage>), ChangeError> {
+        let (seq, at) = self.next(at);
+        let none = Projection::default();
+        let context = self.projection.as_deref().unwrap_or(&none).context(&new, self.head > 0);
+        let effect = context.judge(&new, at, &self.limits)?;
+        let (ActEffect::Store(state) | ActEffect::Create(state)) = &effect else {
+            return Ok((ChangeReceipt::unchanged(self.epoch.clone()), None));
+        };
+        let entry = ActEntry::new(seq, at, new.user.clone(), state.clone());
+        let stored = entry.encode(&self.room);
+        self.projection.get_or_insert_default().apply(&new.user, &effect);
+        self.has_changes = true;
+        self.push(at, Entry::act(stored.clone()), None);
+        Ok((ChangeReceipt::new(self.epoch.clone(), seq), Some(stored)))
+    }
+
+    /// Returns the rules of the room, and the standing that holds for a user.
+    pub fn standing(&self, user: &UserKey) -> (RoomRules, Standing) {
+        let projection = self.projection.as_ref();
+        projection.map(|projection| (projection.rules(), projection.standing(user))).unwrap_or_default()
+    }
+
     /// Reads part of the log. A page of more than one entry has at most
     /// [`WireLimits::max_batch_bytes`](crate::WireLimits::max_batch_bytes) bytes.
     pub fn read(&self, range: Range) -> Page {
@@ -177,12 +222,16 @@ impl Log {
                 self.page(self.entries.range(start(seq)..), limit, Entry::is_message)
             }
             Range::Entries { after, limit } => self.page(self.entries.range(start(after)..), limit, |_| true),
+            Range::Acts { after, limit } => {
+                self.page(self.entries.range(start(after)..), limit, Entry::is_act)
+            }
         }
     }
 
     /// Returns the bytes that the entries and keys take.
     pub fn memory_bytes(&self) -> usize {
-        self.bytes + self.entries.capacity() * size_of::<Entry>() + self.keys.memory_bytes()
+        let projection = self.projection.as_ref().map_or(0, |projection| projection.memory_bytes());
+        self.bytes + self.entries.capacity() * size_of::<Entry>() + self.keys.memory_bytes() + projection
     }
 
     /// Drops the older half of the entries, but never the newest one. Returns true if a further call can drop more.
@@ -198,7 +247,10 @@ impl Log {
 
     /// Returns the extent of the log.
     pub fn bounds(&self) -> LogBounds {
-        LogBounds::new(self.epoch.clone(), self.head).with_first(self.first()).with_changes(self.has_changes)
+        LogBounds::new(self.epoch.clone(), self.head)
+            .with_first(self.first())
+            .with_changes(self.has_changes)
+            .with_rules(self.projection.is_some())
     }
 
     fn receipt(&self, seq: u64, at: u64) -> AppendReceipt {

@@ -6,8 +6,8 @@ mod write;
 
 use serde_json::value::RawValue;
 
-use crate::room::Change;
-use crate::{ErrorCode, Range, RoomName, Search, User};
+use crate::room::{Change, Restriction, RoomRules};
+use crate::{ErrorCode, Range, Role, RoomName, Search, User};
 
 pub use read::parse;
 pub(crate) use read::parse_with;
@@ -66,6 +66,33 @@ pub enum Command {
         /// The idempotency key of an edit.
         key: Option<String>,
     },
+    /// Creates a room, or sets its rules.
+    Create {
+        /// The room.
+        room: RoomName,
+        /// All rules of the room.
+        rules: RoomRules,
+    },
+    /// Gives a user a role in a room.
+    Role {
+        /// The room.
+        room: RoomName,
+        /// The user. Only the id is on the wire.
+        user: User,
+        /// The role.
+        role: Role,
+    },
+    /// Restricts a user in a room.
+    Restrict {
+        /// The room.
+        room: RoomName,
+        /// The user. Only the id is on the wire.
+        user: User,
+        /// The restriction, `None` to end the present one.
+        restriction: Option<Restriction>,
+        /// A reason, which members see.
+        reason: Option<String>,
+    },
     /// Reads single messages of a room's log.
     Messages {
         /// The room.
@@ -111,8 +138,13 @@ impl Command {
     /// Returns the tokens that the command costs. See [`RateLimits`](crate::RateLimits).
     pub fn cost(&self) -> u32 {
         match self {
-            Self::Send { .. } | Self::Change { .. } | Self::Typing { .. } | Self::Ping => 1,
-            Self::Join { .. } | Self::Leave { .. } => 2,
+            Self::Send { .. }
+            | Self::Change { .. }
+            | Self::Role { .. }
+            | Self::Restrict { .. }
+            | Self::Typing { .. }
+            | Self::Ping => 1,
+            Self::Join { .. } | Self::Leave { .. } | Self::Create { .. } => 2,
             Self::Hello { .. }
             | Self::History { .. }
             | Self::Messages { .. }
@@ -129,6 +161,9 @@ impl Command {
             | Self::Leave { room }
             | Self::Send { room, .. }
             | Self::Change { room, .. }
+            | Self::Create { room, .. }
+            | Self::Role { room, .. }
+            | Self::Restrict { room, .. }
             | Self::Messages { room, .. }
             | Self::History { room, .. }
             | Self::Members { room, .. }

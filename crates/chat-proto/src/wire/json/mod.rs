@@ -24,24 +24,31 @@ pub(in crate::wire) enum Field {
     Before,
     Body,
     Epoch,
+    Join,
     Key,
     Last,
     Limit,
     On,
+    Post,
     Query,
     Reaction,
     Reason,
     Ref,
     Rev,
+    Role,
     Room,
     Seq,
     Seqs,
+    Title,
     Token,
     Type,
+    Until,
+    User,
+    What,
 }
 
 impl Field {
-    const COUNT: usize = Self::Type as usize + 1;
+    const COUNT: usize = Self::What as usize + 1;
 
     fn of(key: &str) -> Option<Self> {
         Some(match key {
@@ -50,20 +57,27 @@ impl Field {
             "before" => Self::Before,
             "body" => Self::Body,
             "epoch" => Self::Epoch,
+            "join" => Self::Join,
             "key" => Self::Key,
             "last" => Self::Last,
             "limit" => Self::Limit,
             "on" => Self::On,
+            "post" => Self::Post,
             "query" => Self::Query,
             "reaction" => Self::Reaction,
             "reason" => Self::Reason,
             "ref" => Self::Ref,
             "rev" => Self::Rev,
+            "role" => Self::Role,
             "room" => Self::Room,
             "seq" => Self::Seq,
             "seqs" => Self::Seqs,
+            "title" => Self::Title,
             "token" => Self::Token,
             "type" => Self::Type,
+            "until" => Self::Until,
+            "user" => Self::User,
+            "what" => Self::What,
             _ => return None,
         })
     }

@@ -421,6 +421,7 @@ impl Model {
             {
                 Answer::Perform("join", room)
             }
+            Expected::Room("create", room) => Answer::Perform("create", room),
             Expected::Room("join", room) => Answer::Error("too_many_rooms", Some(room)),
             Expected::Room(_, room) | Expected::Typing(room, _) if !self.rooms.contains(room) => {
                 Answer::Error("not_joined", Some(room))
