@@ -134,12 +134,14 @@ pub use chat_proto::handshake::{
     Version, host_name,
 };
 pub use chat_proto::{
-    AppendError, AppendReceipt, Change, ChangeEntry, ChangeError, ChangeKind, ChangeReceipt, CloseCode,
-    ConnectionLimits, Deleted, Edited, ErrorCode, Event, Folded, HttpLimits, InvalidEvent, InvalidRoomName,
-    InvalidUser, InvalidUserName, JoinError, Limits, LimitsNotice, LogBounds, MessageChanges, NewChange,
-    NewMessage, NodeLimits, Page, PresenceMode, PresenceState, ProtocolViolation, Range, Rate, RateLimits,
-    Reaction, ReadLimits, Role, RoomLimits, RoomName, Scan, Search, SearchError, SearchPage, StoredMessage,
-    Target, Text, Unavailable, User, UserKey, Verdict, What, WireLimits, has_visible, is_printable,
+    Act, ActContext, ActEffect, ActEntry, ActState, AppendError, AppendReceipt, Change, ChangeEntry,
+    ChangeError, ChangeKind, ChangeReceipt, CloseCode, ConnectionLimits, Deleted, Edited, ErrorCode, Event,
+    Folded, HttpLimits, InvalidEvent, InvalidRoomName, InvalidUser, InvalidUserName, JoinError, JoinRule,
+    Limits, LimitsNotice, LogBounds, MessageChanges, NewAct, NewChange, NewMessage, NoRight, NodeLimits,
+    Page, PostRule, PresenceMode, PresenceState, ProtocolViolation, Range, Rate, RateLimits, Reaction,
+    ReadLimits, Restrict, Restriction, Right, Rights, Role, RoomLimits, RoomName, RoomRules, Scan, Search,
+    SearchError, SearchPage, Standing, StoredMessage, Target, Text, Unavailable, User, UserKey, Verdict,
+    What, WireLimits, has_visible, is_printable,
 };
 
 #[cfg(doctest)]

@@ -6,8 +6,8 @@ use crate::room::{LiveRoom, Rooms};
 use crate::stats::count;
 use crate::timer;
 use crate::{
-    AppendError, AppendReceipt, ChangeError, ChangeReceipt, NewChange, NewMessage, Room, Search, SearchError,
-    SearchPage, Unavailable,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, NewAct, NewChange, NewMessage, Room, Search,
+    SearchError, SearchPage, Unavailable,
 };
 
 /// Appends a message with a body that was checked.
@@ -41,8 +41,26 @@ pub(crate) async fn change(
     change: NewChange,
     rooms: &Rooms,
 ) -> Result<ChangeReceipt, ChangeError> {
+    stored(room, room.log().change(change), rooms).await
+}
+
+/// Sets the rules of a room or the standing of a user.
+pub(crate) async fn govern(
+    room: &LiveRoom,
+    act: NewAct,
+    rooms: &Rooms,
+) -> Result<ChangeReceipt, ChangeError> {
+    stored(room, room.log().govern(act), rooms).await
+}
+
+/// Waits until a change or an act is stored.
+async fn stored(
+    room: &LiveRoom,
+    answer: impl Future<Output = Result<ChangeReceipt, ChangeError>>,
+    rooms: &Rooms,
+) -> Result<ChangeReceipt, ChangeError> {
     let changed = async {
-        match room.log().change(change).await {
+        match answer.await {
             Err(ChangeError::Unavailable(unavailable)) => {
                 if unavailable.is_over_quota() {
                     count(&rooms.counters.over_quota);

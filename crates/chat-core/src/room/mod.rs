@@ -1,5 +1,6 @@
 //! Open rooms: the log of each in a store, and its members.
 
+mod admitted;
 mod backoff;
 mod blank;
 mod budget;
@@ -22,13 +23,16 @@ mod seat;
 mod subscription;
 mod throttle;
 
-use backoff::Backoff;
+pub(crate) use admitted::Admitted;
+pub(crate) use backoff::Backoff;
 pub(crate) use blank::{BlankSeat, TooManyBlank};
 pub(crate) use budget::MemoryBudget;
-pub(crate) use call::{append, change, search, within};
+pub(crate) use call::{append, change, govern, search, within};
 pub(crate) use inbox::Inbox;
 pub(crate) use live::LiveRoom;
 pub(crate) use membership::Membership;
+pub(crate) use membership::READ_PAUSE;
+pub(crate) use memory::unix_millis;
 pub use memory::{MemoryRoom, MemoryStore};
 pub(crate) use outlet::Outlet;
 pub(crate) use own_flushes::OwnFlushes;

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::catch_up::CatchUps;
 use super::end::End;
+use super::govern::RightsChecks;
 use super::hello::Hello;
 use super::operation::InFlight;
 use super::output::Output;
@@ -37,6 +38,7 @@ pub(super) struct Driver<'c, C> {
     pub(super) in_flight: SmallVec<[InFlight; 1]>,
     pub(super) hello: Option<Hello>,
     pub(super) catch_ups: CatchUps,
+    pub(super) rights: RightsChecks,
     pub(super) output: Output,
     pub(super) writer: Writer,
     pub(super) state: State,
@@ -102,6 +104,7 @@ impl<'c, C: Connection> Driver<'c, C> {
             in_flight: SmallVec::new(),
             hello: None,
             catch_ups: CatchUps::default(),
+            rights: RightsChecks::default(),
             output,
             writer: Writer::Open { unflushed: false },
             state: State::Open,
@@ -138,7 +141,8 @@ impl<'c, C: Connection> Driver<'c, C> {
                 | self.poll_operation(cx)
                 | self.poll_hello(cx)
                 | self.poll_input(cx)
-                | self.poll_catch_up(cx);
+                | self.poll_catch_up(cx)
+                | self.poll_rights(cx);
             // Once, so that a busy session has its timers too, and before the session waits.
             if round == 0 || !moved {
                 moved |= self.poll_timer(cx);

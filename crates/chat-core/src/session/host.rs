@@ -14,7 +14,7 @@ use super::fair_queue::Turn;
 use super::operation::{Done, Kind, Work};
 use super::reads::ReadQueues;
 use super::ticket::Ticket;
-use crate::room::{LiveRoom, Rooms, append, change, search, within};
+use crate::room::{Admitted, LiveRoom, Rooms, append, change, search, within};
 use crate::timer;
 use crate::{
     Action, AppendError, Authorize, Change, ChangeError, ErrorCode, Forbidden, LogBounds, NewChange,
@@ -26,7 +26,7 @@ const MAX_LAST_ENTRIES: u64 = 1_000;
 
 /// The rooms and the host's code, for one operation of a user.
 pub(super) struct Host {
-    rooms: Arc<Rooms>,
+    pub(super) rooms: Arc<Rooms>,
     authorize: Option<Arc<dyn Authorize>>,
     user: User,
     /// The connection of a guest, which is all that a guest proves.
@@ -80,7 +80,10 @@ impl Host {
             }
             from => from,
         };
-        Ok(Done::Bounds(room, from, bounds, is_resume))
+        let granted = self.role(&name).await?;
+        let admitted = Admitted::to(&room, &self.rooms, &self.user.key(), granted, &bounds).await?;
+        let admitted = admitted.map_err(ErrorCode::from)?;
+        Ok(Done::Bounds(room, from, (bounds, admitted), is_resume))
     }
 
     /// Returns the position before the newest `count` messages of a log in which positions do not count messages. The
@@ -114,8 +117,8 @@ impl Host {
             (self.rooms.check_body)(body, &self.rooms.limits).map_err(ErrorCode::from)?;
         }
         self.may(&name, Action::Change { target: new.target, change: &new.change }).await?;
-        // The role decides about nothing else.
-        if let Change::Delete { .. } | Change::Pin { .. } = new.change {
+        // In a room without rules, the role decides about nothing else.
+        if matches!(new.change, Change::Delete { .. } | Change::Pin { .. }) || room.has_rules() {
             new.role = self.role(&name).await?;
         }
         new.connection = self.connection;
@@ -158,7 +161,11 @@ impl Host {
             return append_to(room, message, self.rooms);
         }
         let allowed = async move {
+            let mut message = message;
             self.may(&name, Action::Send { body: &message.body }).await?;
+            if room.has_rules() {
+                message.role = self.role(&name).await?;
+            }
             Ok(Done::Allowed(room, message))
         };
         Work::Waiting(Kind::Other, allowed.boxed())
@@ -190,14 +197,14 @@ impl Host {
     }
 
     /// Asks the host to authorize an action.
-    async fn may(&self, room: &RoomName, action: Action<'_>) -> Result<(), Refused> {
+    pub(super) async fn may(&self, room: &RoomName, action: Action<'_>) -> Result<(), Refused> {
         let Some(authorize) = &self.authorize else { return Ok(()) };
         // The call is inside the block, because it may panic before it returns a future.
         self.ask(async { authorize.authorize(&self.user, room, &action).await }).await
     }
 
     /// Asks the host for the role of the user.
-    async fn role(&self, room: &RoomName) -> Result<Role, Refused> {
+    pub(super) async fn role(&self, room: &RoomName) -> Result<Role, Refused> {
         let Some(authorize) = &self.authorize else { return Ok(Role::None) };
         self.ask(async { authorize.role(&self.user, room).await }).await
     }
@@ -239,6 +246,8 @@ impl From<AppendError> for Refused {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::KeyConflict => ErrorCode::KeyConflict.into(),
+            AppendError::Forbidden => ErrorCode::Forbidden.into(),
+            AppendError::Muted => ErrorCode::Muted.into(),
             _ => ErrorCode::Unavailable.into(),
         }
     }

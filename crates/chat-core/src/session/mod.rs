@@ -4,6 +4,7 @@ mod catch_up;
 mod driver;
 mod end;
 mod fair_queue;
+mod govern;
 mod hello;
 mod host;
 mod input;
@@ -18,6 +19,7 @@ mod requested;
 mod send;
 mod ticket;
 
+pub(crate) use govern::with_target;
 pub(crate) use hello::{Identification, Identities};
 pub(crate) use mechanism::Mechanism;
 pub(crate) use reads::ReadQueues;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chat_core::{
     AppendError, AppendReceipt, ChangeError, ChangeReceipt, Commit, CommitSink, Limits, LogBounds,
-    MemoryRoom, NewChange, NewMessage, Page, Range, Room, RoomName, Search, SearchError, SearchPage, Store,
-    Unavailable,
+    MemoryRoom, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Search, SearchError,
+    SearchPage, Standing, Store, Unavailable, UserKey,
 };
 use chat_store_conformance::Fixture;
 use parking_lot::Mutex;
@@ -111,6 +111,14 @@ impl Room for Opening {
 
     async fn change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
         self.log.room().change(change).await
+    }
+
+    async fn govern(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        self.log.room().govern(act).await
+    }
+
+    async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
+        self.log.room().standing(user).await
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
