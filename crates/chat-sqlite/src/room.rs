@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, Change, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, NewChange,
-    NewMessage, Page, Range, Room, RoomName, Scan, Search, SearchError, SearchPage, Unavailable,
+    AppendError, AppendReceipt, Change, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, NewAct,
+    NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Scan, Search, SearchError, SearchPage,
+    Standing, Unavailable, UserKey,
 };
 use sha1::{Digest, Sha1};
 use tokio::sync::oneshot;
@@ -15,7 +16,8 @@ use crate::read::{self, ReaderPool};
 use crate::search::{SearchTask, match_expression, room_prefix};
 use crate::threads::WorkClock;
 use crate::write::{
-    AppendQueue, IdempotencyKey, Position, Prepared, PreparedChange, PreparedMessage, Reply, StoreState,
+    AppendQueue, IdempotencyKey, Position, Prepared, PreparedAct, PreparedChange, PreparedMessage, Reply,
+    StoreState,
 };
 
 /// Time for which a search keeps a connection and its snapshot. Then other searches run, and the write-ahead log can be
@@ -61,10 +63,10 @@ impl SqliteRoom {
     }
 
     fn prepare(&self, message: NewMessage) -> PreparedMessage {
-        let NewMessage { user, key, body, connection, .. } = message;
+        let NewMessage { user, key, body, connection, role, .. } = message;
         let window = key_window(&self.limits);
         let key = key.map(|key| IdempotencyKey { key, digest: Sha1::digest(body.get()).into(), window });
-        PreparedMessage { room: self.name.clone(), user, key, body, connection }
+        PreparedMessage { room: self.name.clone(), user, key, body, connection, role }
     }
 
     fn prepare_change(&self, mut change: NewChange) -> PreparedChange {
@@ -77,6 +79,13 @@ impl SqliteRoom {
             _ => None,
         };
         PreparedChange { room: self.name.clone(), change, key, limits: Arc::clone(&self.limits) }
+    }
+
+    /// Returns the receipt of a change or an act.
+    fn receipt(&self, position: Position) -> ChangeReceipt {
+        let Some(seq) = position.seq else { return ChangeReceipt::unchanged(self.epoch.clone()) };
+        let receipt = ChangeReceipt::new(self.epoch.clone(), seq);
+        if position.duplicate { receipt.repeated() } else { receipt }
     }
 
     /// Passes an entry to the writer thread, and waits for its reply.
@@ -109,6 +118,8 @@ impl Room for SqliteRoom {
                 Ok(if duplicate { receipt.repeated() } else { receipt })
             }
             Err(ChangeError::KeyConflict) => Err(AppendError::KeyConflict),
+            Err(ChangeError::Forbidden) => Err(AppendError::Forbidden),
+            Err(ChangeError::Muted) => Err(AppendError::Muted),
             Err(ChangeError::Unavailable(unavailable)) => Err(unavailable.into()),
             Err(error) => Err(Unavailable::from_source(error).into()),
         }
@@ -116,10 +127,24 @@ impl Room for SqliteRoom {
 
     async fn change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
         let prepared = self.prepare_change(change);
-        let Position { seq, duplicate, .. } = self.write(Prepared::Change(Box::new(prepared))).await?;
-        let Some(seq) = seq else { return Ok(ChangeReceipt::unchanged(self.epoch.clone())) };
-        let receipt = ChangeReceipt::new(self.epoch.clone(), seq);
-        Ok(if duplicate { receipt.repeated() } else { receipt })
+        let position = self.write(Prepared::Change(Box::new(prepared))).await?;
+        Ok(self.receipt(position))
+    }
+
+    async fn govern(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        let act = PreparedAct { room: self.name.clone(), act, limits: Arc::clone(&self.limits) };
+        let position = self.write(Prepared::Act(Box::new(act))).await?;
+        Ok(self.receipt(position))
+    }
+
+    async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
+        let (name, id) = (self.name.clone(), user.id().to_owned());
+        let standing = self
+            .parts
+            .readers
+            .read(self.call_timeout(), move |connection| read::standing(connection, &name, &id));
+        let (rules, standing) = standing.await?;
+        Ok((rules, standing.of(user)))
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
@@ -145,8 +170,9 @@ impl Room for SqliteRoom {
         let name = self.name.clone();
         let bounds =
             self.parts.readers.read(self.call_timeout(), move |connection| read::bounds(connection, &name));
-        let (head, first, changes) = bounds.await?;
-        Ok(LogBounds::new(self.epoch.clone(), head).with_first(first).with_changes(changes > 0))
+        let (head, first, changes, governed) = bounds.await?;
+        let bounds = LogBounds::new(self.epoch.clone(), head).with_first(first);
+        Ok(bounds.with_changes(changes > 0).with_rules(governed))
     }
 
     async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {

@@ -7,15 +7,17 @@ mod files;
 mod identity;
 mod message;
 pub(crate) mod row;
+mod rules;
 mod schema;
 
 use rusqlite::Connection;
 
-pub(crate) use change::{ChangeRecord, kind_column};
+pub(crate) use change::{ACT_KIND, ChangeRecord, kind_column};
 pub(crate) use commit_mark::{CommitMark, CommitMarkFile, boot_id};
 pub(crate) use files::{FileId, FileLock, Paths, exists, private_file, sync_dir, verify_access, with_suffix};
 pub(crate) use identity::{Identity, StoreTimes, random_id, room_epoch};
 pub(crate) use message::MessageState;
+pub(crate) use rules::{count_standings, read_rules, read_standing, write_rules, write_standing};
 pub(crate) use schema::{APPLICATION_ID, VERSION, migrate};
 
 /// Size up to which each opening checks all pages of a database, in bytes.

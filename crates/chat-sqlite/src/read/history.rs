@@ -1,9 +1,9 @@
-use chat_core::{Range, RoomName, StoredMessage};
+use chat_core::{Range, RoomName, RoomRules, Standing, StoredMessage};
 use rusqlite::{Connection, OptionalExtension, Row, Rows};
 
 use super::{UnreadableMessages, stored_message};
 use crate::database::row::{LAST_SEQ, checksum, message_id, seq_of};
-use crate::database::{ChangeRecord, MessageState};
+use crate::database::{ChangeRecord, MessageState, read_rules, read_standing};
 
 const NEWEST_FIRST: &str = "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC";
 const OLDEST_FIRST: &str = "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id";
@@ -15,6 +15,9 @@ const ENTRIES: &str = "
     SELECT c.id, c.sum, c.entry, c.target, m.sum, m.frame, m.edited, m.reacted, m.pinned
     FROM changes c LEFT JOIN messages m ON m.id = c.target WHERE c.id > ?1 AND c.id <= ?2
     ORDER BY 1";
+
+/// The acts of a room, oldest first.
+const ACTS: &str = "SELECT id, sum, entry FROM changes WHERE id > ?1 AND id <= ?2 AND kind = 5 ORDER BY id";
 
 /// The messages of a JSON array of ids.
 const SELECTED: &str =
@@ -28,19 +31,35 @@ pub(crate) struct MessagePage {
     pub(crate) more: bool,
 }
 
-/// Returns the `seq` of a room's newest entry and of its oldest remaining one, and the number of its changes.
-pub(crate) fn bounds(connection: &Connection, room: &RoomName) -> rusqlite::Result<(u64, u64, u64)> {
+/// The columns `head`, `first`, `changes` and `governed` of a room.
+pub(crate) type Bounds = (u64, u64, u64, bool);
+
+/// Returns the `seq` of a room's newest entry and of its oldest remaining one, the number of its changes, and `true` if
+/// it has or had an act.
+pub(crate) fn bounds(connection: &Connection, room: &RoomName) -> rusqlite::Result<Bounds> {
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
     let bounds = connection
-        .prepare_cached("SELECT head, first, changes FROM rooms WHERE name = ?1")?
-        .query_row([room.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .prepare_cached("SELECT head, first, changes, governed FROM rooms WHERE name = ?1")?
+        .query_row([room.as_str()], read)
         .optional()?;
     match bounds {
         Some(bounds) => Ok(bounds),
         // The room may have existed before, with positions up to this one.
         None => connection
-            .prepare_cached("SELECT reserved_seq, reserved_seq + 1, 0 FROM store")?
-            .query_row((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))),
+            .prepare_cached("SELECT reserved_seq, reserved_seq + 1, 0, 0 FROM store")?
+            .query_row((), read),
     }
+}
+
+/// Returns the rules of a room, and the standing that it keeps for the id of a user.
+pub(crate) fn standing(
+    connection: &Connection,
+    room: &RoomName,
+    user: &str,
+) -> rusqlite::Result<(RoomRules, Standing)> {
+    let Some((id, _)) = room_row(connection, room)? else { return Ok(Default::default()) };
+    let rules = read_rules(connection, room, id)?.unwrap_or_default();
+    Ok((rules, read_standing(connection, room, id, user)?))
 }
 
 /// Reads a page of at most `max_bytes` bytes, or of one message that is longer.
@@ -62,6 +81,7 @@ pub(crate) fn read_page(
         Range::Entries { after, limit } => {
             (if changes > 0 { ENTRIES } else { OLDEST_FIRST }, after, u64::MAX, limit)
         }
+        Range::Acts { after, limit } => (ACTS, after, u64::MAX, limit),
         _ => return Err(rusqlite::Error::InvalidQuery),
     };
     let mut statement = connection.prepare_cached(sql)?;
@@ -109,6 +129,10 @@ fn entry(
 ) -> rusqlite::Result<Option<StoredMessage>> {
     let Some(target) = row.get::<_, Option<i64>>(3)? else { return stored_message(room, row, unreadable) };
     let Some(stored) = stored_message(room, row, unreadable)? else { return Ok(None) };
+    if target == 0 {
+        // An act is its own event.
+        return Ok(Some(stored));
+    }
     let Some(entry) = ChangeRecord::decode(stored.seq, &stored.frame) else { return Ok(None) };
     // Retention may have deleted the message.
     let message = match (row.get::<_, Option<i64>>(4)?, row.get_ref(5)?.as_blob()) {

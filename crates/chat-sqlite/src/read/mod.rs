@@ -6,6 +6,6 @@ mod message;
 mod pool;
 
 pub(crate) use gate::{ClosedGate, ReadGate, WAL_LIMIT, WalSize};
-pub(crate) use history::{bounds, read_messages, read_page};
+pub(crate) use history::{bounds, read_messages, read_page, standing};
 pub(crate) use message::{UnreadableMessages, stored_message};
 pub(crate) use pool::ReaderPool;

@@ -13,7 +13,7 @@ mod retention;
 mod state;
 mod writer;
 
-pub(crate) use batch::{IdempotencyKey, Position, Prepared, PreparedChange, PreparedMessage};
+pub(crate) use batch::{IdempotencyKey, Position, Prepared, PreparedAct, PreparedChange, PreparedMessage};
 pub(crate) use counters::COMMIT_SECONDS;
 pub use counters::Stats;
 pub(crate) use notifier::Reply;

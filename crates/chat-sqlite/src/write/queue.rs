@@ -156,7 +156,7 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
-    use chat_core::{RawValue, User};
+    use chat_core::{RawValue, Role, User};
     use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
@@ -171,7 +171,7 @@ mod tests {
         let body = RawValue::from_string(format!("\"{key}\"")).expect("JSON");
         let user = User::guest("ann").expect("a name");
         let room = "lobby".parse().expect("a room");
-        Prepared::Message(PreparedMessage { room, user, key: None, body, connection: None })
+        Prepared::Message(PreparedMessage { room, user, key: None, body, connection: None, role: Role::None })
     }
 
     fn enter(queue: &Arc<AppendQueue>, key: &str) -> (Entry, oneshot::Receiver<Reply>) {

@@ -1,19 +1,20 @@
+mod act;
 mod change;
 mod scrub;
 
 use std::collections::HashMap;
 
-use chat_core::{ChangeError, NewMessage, RoomName, StoredMessage, Unavailable, User};
+use chat_core::{ChangeError, NewMessage, Role, RoomName, StoredMessage, Unavailable, User};
 use rusqlite::{ErrorCode, OptionalExtension, Transaction};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use self::change::ChangedMessages;
-use crate::database::ChangeRecord;
 use crate::database::row::{LAST_ROOM, LAST_SEQ, checksum, key_slot, message_id, seq_of, verified_frame};
 use crate::write::clock::Now;
 use crate::write::key_counts::KeyCounts;
 
+pub(crate) use self::act::PreparedAct;
 pub(crate) use self::change::PreparedChange;
 
 /// Damaged messages at the end of a room that are skipped to find the time of its newest message.
@@ -28,6 +29,8 @@ pub(crate) struct PreparedMessage {
     pub(crate) body: Box<RawValue>,
     /// The connection of a guest.
     pub(crate) connection: Option<u64>,
+    /// The role that the credentials and the host give the author.
+    pub(crate) role: Role,
 }
 
 /// An entry that waits for its `seq`.
@@ -35,6 +38,7 @@ pub(crate) struct PreparedMessage {
 pub(crate) enum Prepared {
     Message(PreparedMessage),
     Change(Box<PreparedChange>),
+    Act(Box<PreparedAct>),
 }
 
 impl Prepared {
@@ -42,6 +46,7 @@ impl Prepared {
         match self {
             Self::Message(message) => &message.room,
             Self::Change(change) => &change.room,
+            Self::Act(act) => &act.room,
         }
     }
 }
@@ -136,6 +141,8 @@ struct RoomRow {
     head: u64,
     keys: u64,
     changes: u64,
+    /// `true` if the room has or had an act.
+    governed: bool,
     /// Time of the newest entry that this batch has stored, or `None` if there is none.
     last_at: Option<u64>,
 }
@@ -169,6 +176,9 @@ impl<'t> AppendBatch<'t> {
         }
         let seq = row.head + 1;
         let at = self.next_time(&message.room, row)?;
+        if let Err(denied) = self.check_send(&message.room, row, (&message.user, message.role), at)? {
+            return Ok(Outcome::Refused(denied.into()));
+        }
         let draft = NewMessage::new(message.user.clone(), message.body.clone())
             .with_key(message.key.as_ref().map(|key| key.key.clone()));
         let stored = draft.into_stored(message.room.clone(), seq, at);
@@ -195,10 +205,10 @@ impl<'t> AppendBatch<'t> {
     pub(crate) fn finish(mut self) -> rusqlite::Result<StoredBatch> {
         let (altered, has_erased) = self.finish_changes()?;
         let mut update = self.transaction.prepare_cached(
-            "UPDATE rooms SET head = ?2, keys = ?3, changes = ?4, empty_ms = 0 WHERE id = ?1",
+            "UPDATE rooms SET head = ?2, keys = ?3, changes = ?4, governed = ?5, empty_ms = 0 WHERE id = ?1",
         )?;
         for row in self.rooms.values() {
-            update.execute((row.id, row.head, row.keys, row.changes))?;
+            update.execute((row.id, row.head, row.keys, row.changes, row.governed))?;
         }
         let rooms = self.rooms.values().map(|row| row.id).collect();
         Ok(StoredBatch { bytes: self.bytes, rooms, has_erased, altered })
@@ -238,13 +248,14 @@ impl<'t> AppendBatch<'t> {
             return Ok(Some(*row));
         }
         self.transaction
-            .prepare_cached("SELECT id, head, keys, changes FROM rooms WHERE name = ?1")?
+            .prepare_cached("SELECT id, head, keys, changes, governed FROM rooms WHERE name = ?1")?
             .query_row([room.as_str()], |row| {
                 Ok(RoomRow {
                     id: row.get(0)?,
                     head: row.get(1)?,
                     keys: row.get(2)?,
                     changes: row.get(3)?,
+                    governed: row.get(4)?,
                     last_at: None,
                 })
             })
@@ -261,7 +272,7 @@ impl<'t> AppendBatch<'t> {
             .prepare_cached("INSERT INTO rooms (name, head, first, keys) VALUES (?1, ?2, ?2 + 1, 0)")?
             .execute((room.as_str(), head))?;
         let id = self.transaction.last_insert_rowid();
-        Ok(RoomRow { id, head, keys: 0, changes: 0, last_at: None })
+        Ok(RoomRow { id, head, keys: 0, changes: 0, governed: false, last_at: None })
     }
 
     /// Returns the time of a room's newest readable entry, or 0 if there is none.
@@ -269,8 +280,9 @@ impl<'t> AppendBatch<'t> {
     /// The time is read from the frame, because the `at` column has no checksum. A damaged time in the future would
     /// become the time of all later messages.
     fn last_time(&self, room: &RoomName, row: RoomRow) -> rusqlite::Result<u64> {
+        // A message, a change, or an act.
         #[derive(Deserialize)]
-        struct Message {
+        struct Entry {
             at: u64,
         }
         if row.head == 0 {
@@ -284,7 +296,7 @@ impl<'t> AppendBatch<'t> {
             let mut rows = statement.query(range)?;
             while let Some(row) = rows.next()? {
                 let (_, frame) = verified_frame(room, row)?;
-                if let Some(Ok(Message { at })) = frame.map(serde_json::from_slice) {
+                if let Some(Ok(Entry { at })) = frame.map(serde_json::from_slice) {
                     return Ok(at);
                 }
             }
@@ -302,8 +314,8 @@ impl<'t> AppendBatch<'t> {
             let mut rows = statement.query(range)?;
             let Some(row) = rows.next()? else { return Ok((0, 0)) };
             let (seq, text) = verified_frame(room, row)?;
-            let entry = text.and_then(|text| ChangeRecord::decode(seq, text));
-            Ok(entry.map_or((0, 0), |entry| (seq, entry.at)))
+            let entry = text.and_then(|text| serde_json::from_slice(text).ok());
+            Ok(entry.map_or((0, 0), |Entry { at }| (seq, at)))
         };
         let newest = || -> rusqlite::Result<u64> {
             match last_change()? {

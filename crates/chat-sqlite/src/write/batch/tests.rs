@@ -31,6 +31,7 @@ fn append(connection: &mut Connection, now: Now, keys: &[&str], max_keys: u64) -
             key: Some(key),
             body: RawValue::from_string("{}".to_owned()).expect("JSON"),
             connection: None,
+            role: Role::None,
         };
         match batch.append(&message).expect("no error") {
             Outcome::Stored(receipt, stored) => {
