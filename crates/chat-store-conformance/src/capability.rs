@@ -14,6 +14,8 @@ pub enum Capability {
     KeyWindow,
     /// Messages can be edited, deleted, pinned, and get reactions.
     Changes,
+    /// Rooms have rules, and users in them roles and restrictions.
+    Rules,
     /// Messages can be searched.
     Search,
     /// A second node can open the same log: [`Fixture::store`](crate::Fixture::store) returns a store for node 1.

@@ -27,6 +27,9 @@ use queued::Queued;
 /// The reason of the stores that answer `Unsupported`, which is the default.
 const NO_CHANGES: &str = "the store keeps only messages";
 
+/// The reason of the same stores.
+const NO_RULES: &str = "the store keeps no rules of rooms";
+
 fn main() -> ExitCode {
     certify([
         Backend::new("memory", |_| async { InMemory::default() })
@@ -35,12 +38,16 @@ fn main() -> ExitCode {
             .without(Capability::Outage, "memory is always reachable")
             .without(Capability::Renewal, "a log in memory is not lost while it is open"),
         Backend::new("held", |_| async { Held::new() }),
-        Backend::new("queued", |_| async { Queued::new() }).without(Capability::Changes, NO_CHANGES),
+        Backend::new("queued", |_| async { Queued::new() })
+            .without(Capability::Changes, NO_CHANGES)
+            .without(Capability::Rules, NO_RULES),
         Backend::new("assigns_on_write", |_| async { AssignsOnWrite::new() })
             .without(Capability::MultipleNodes, "one process has the files open")
-            .without(Capability::Changes, NO_CHANGES),
+            .without(Capability::Changes, NO_CHANGES)
+            .without(Capability::Rules, NO_RULES),
         Backend::new("by_subscription", |_| async { BySubscription::new() })
-            .without(Capability::Changes, NO_CHANGES),
+            .without(Capability::Changes, NO_CHANGES)
+            .without(Capability::Rules, NO_RULES),
     ])
 }
 

@@ -15,6 +15,7 @@ mod renewal;
 mod resume;
 mod retention;
 mod rooms;
+mod rules;
 mod search;
 mod search_pages;
 
@@ -39,6 +40,7 @@ pub fn cases() -> Vec<Case> {
         ("keys", "chat_core::Room, Keys", keys::cases()),
         ("bodies", "chat_core::Room, Bodies", bodies::cases()),
         ("changes", "chat_core::Room, Changes", changes::cases()),
+        ("rules", "chat_core::Room, Rules", rules::cases()),
         ("rooms", "chat_core::Room, Openings", rooms::cases()),
         ("resume", "chat_core::Room, Pages", resume::cases()),
         ("lives", "chat_core::Room, Lives", lives::cases()),
