@@ -147,6 +147,9 @@ fn downgrade(dir: &StoreDir) {
         BEGIN;
         DROP TABLE changes;
         DROP TABLE reactions;
+        DROP TABLE rules;
+        DROP TABLE standings;
+        ALTER TABLE rooms DROP COLUMN governed;
         ALTER TABLE rooms DROP COLUMN changes;
         ALTER TABLE messages DROP COLUMN guest;
         ALTER TABLE messages DROP COLUMN connection;
