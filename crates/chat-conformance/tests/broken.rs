@@ -43,6 +43,8 @@ mod link;
 mod messages;
 #[path = "broken/proxy.rs"]
 mod proxy;
+#[path = "broken/rules.rs"]
+mod rules;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         changes::defects(),
         deletions::defects(),
         hosts::defects(),
+        rules::defects(),
         hello::defects(),
     ];
     let trial = |defect: Defect| {
