@@ -56,6 +56,13 @@ impl Binary {
         program(self.name)
     }
 
+    /// Returns a command that runs the binary with the default action of SIGHUP, even if these tests run under `nohup`.
+    pub fn hangup_command(&self) -> Result<Command> {
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP").arg(self.command()?.get_program());
+        Ok(command)
+    }
+
     /// Runs the binary with these arguments until it exits.
     pub fn run(&self, arguments: &[&str]) -> Result<Output> {
         Ok(self.command()?.args(arguments).stdin(Stdio::null()).output()?)
@@ -153,9 +160,9 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts a binary on a free port, with JSON logs and further arguments. Its store is a temporary directory unless
-    /// the arguments name one.
+    /// the arguments name one. It does not ignore SIGHUP.
     pub fn start(binary: Binary, arguments: &[&str]) -> Result<Self> {
-        Self::spawn(binary.command()?, binary, arguments)
+        Self::spawn(binary.hangup_command()?, binary, arguments)
     }
 
     /// Starts a binary without the limits of one client, for load on purpose.

@@ -30,6 +30,59 @@ test("an edit that is saved or cancelled gives the draft back", async () => {
   await edit("helo");
   await ann.say("hello");
   await ann.sees("hello");
+  // The reply to the edit comes after the edited message.
+  await ann.page.getByText("Edit your message").waitFor({ state: "detached" });
+  assert.equal(await ann.field.inputValue(), "a draft");
+  await ann.leave();
+});
+
+test("the text of a refused edit stays, with the reason", async () => {
+  const context = await browser.newContext({ locale: "en-GB" });
+  const ann = new Person(await context.newPage(), "Ann");
+  /** @type {(() => void)[]} */
+  const waiting = [];
+  let isRefusing = true;
+  await ann.page.routeWebSocket(/\/ws/u, (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((data) => {
+      const { type, ref } = JSON.parse(String(data));
+      if (type !== "edit" || !isRefusing) return server.send(data);
+      waiting.push(() => socket.send(JSON.stringify({ type: "error", ref, code: "too_late", message: "too late" })));
+    });
+  });
+  await ann.enter(server.url, newRoom());
+  await ann.say("helo");
+  await ann.sees("helo");
+  await ann.field.fill("a draft");
+  const edit = async () => {
+    await ann.row("helo").hover();
+    await ann.row("helo").getByRole("button", { name: "Edit" }).click();
+  };
+  const refuse = async () => {
+    while (waiting.length === 0) await ann.page.waitForTimeout(10);
+    waiting.shift()?.();
+  };
+  const reason = ann.page.locator("#composer-note", { hasText: "Not saved. It is too late to edit this message." });
+  await edit();
+  await ann.say("hello");
+  await ann.page.locator("#composer[readonly]").waitFor();
+  await refuse();
+  await reason.waitFor();
+  assert.equal(await ann.field.inputValue(), "hello");
+  // A user who does not wait for the reply finds the text when the message is edited again.
+  await ann.say("Hello");
+  await ann.page.locator("#composer[readonly]").press("Escape");
+  assert.equal(await ann.field.inputValue(), "a draft");
+  await refuse();
+  await ann.page.locator(".notice", { hasText: "It is too late to edit this message." }).waitFor();
+  assert.equal(await ann.field.inputValue(), "a draft");
+  await edit();
+  await reason.waitFor();
+  assert.equal(await ann.field.inputValue(), "Hello");
+  isRefusing = false;
+  await ann.field.press("Enter");
+  await ann.sees("Hello");
+  await ann.page.getByText("Edit your message").waitFor({ state: "detached" });
   assert.equal(await ann.field.inputValue(), "a draft");
   await ann.leave();
 });

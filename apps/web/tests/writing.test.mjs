@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Person, fill, launch, newRoom } from "./support/person.mjs";
+import { CHROMIUM_ONLY, Person, fill, launch, newRoom } from "./support/person.mjs";
 import { Server } from "./support/server.mjs";
 
 /** @type {import("playwright-core").Browser} */
@@ -12,7 +12,7 @@ before(async () => {
 });
 after(() => Promise.all([browser.close(), server.end()]));
 
-test("Enter during a composition chooses a syllable and sends nothing", async () => {
+test("Enter during a composition chooses a syllable and sends nothing", CHROMIUM_ONLY, async () => {
   const ann = await Person.enter(browser, server.url, newRoom(), "Ann");
   const input = await ann.page.context().newCDPSession(ann.page);
   await ann.field.focus();

@@ -90,6 +90,9 @@ impl Client {
     /// Joins a room. Its events arrive until [`leave`](Self::leave), also after a reconnect. In a room that the client
     /// has joined before, it reads again from the given start.
     ///
+    /// If the connection is lost before the first of the newest messages that were asked for, the client asks for them
+    /// again. They may be later ones then. All entries after [`Joined::seq`] still arrive, or a gap.
+    ///
     /// # Errors
     ///
     /// [`Error`], as for every command.

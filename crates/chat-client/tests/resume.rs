@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use chat_client::{Client, ClientEvent, CloseCode, Closed, Error, JoinFrom, Lost, Reconnect, Text};
 use chat_core::{Chat, Limits};
+use serde_json::{Value, json};
 use support::{Proxy, Server, eager, lobby, member, message, next, url, within};
+use support::{answer_join, connected, tell, welcomed};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -84,6 +86,29 @@ async fn entries_that_the_log_no_longer_has_are_a_gap() {
     for seq in 21..=30 {
         assert_eq!(message(&mut events).await.seq, seq);
     }
+}
+
+/// With changes, `seq` does not tell where the newest messages begin, so only the server can find their first one.
+#[tokio::test]
+async fn the_newest_messages_are_asked_for_again_if_the_connection_ends_before_the_first() {
+    let (client, mut events, mut peer, mut peers) = connected().await;
+    let room = lobby();
+    let (joined, _) =
+        tokio::join!(client.join(&room, JoinFrom::Last(2)), answer_join(&mut peer, "e", 9, true));
+    joined.unwrap();
+    drop(peer);
+    let mut peer = welcomed(&mut peers).await;
+    let join = answer_join(&mut peer, "e", 9, true).await;
+    assert_eq!((&join["last"], &join["after"]), (&2.into(), &Value::Null), "{join}");
+    for seq in 3..=4 {
+        let entry = r#""user":{"id":"bo","name":"bo"},"at":1,"body":{"text":"hi"}"#;
+        tell(&mut peer, &format!(r#"{{"type":"message","room":"lobby","seq":{seq},{entry}}}"#)).await;
+        assert_eq!(message(&mut events).await.seq, seq);
+    }
+    drop(peer);
+    let mut peer = welcomed(&mut peers).await;
+    let join = answer_join(&mut peer, "e", 9, true).await;
+    assert_eq!(join["after"], json!({"epoch": "e", "seq": 4}));
 }
 
 #[tokio::test]

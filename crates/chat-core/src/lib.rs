@@ -110,7 +110,7 @@ pub use identity::{Denied, Identify, IdentifyRequest, Identity, IdentityLimits};
 pub use message::{BodyError, Message};
 pub use room::{MemoryRoom, MemoryStore, Subscription, SubscriptionError};
 pub use session::Ticket;
-pub use stats::{Deliveries, RateLimited, Resumes, SessionEnd, Stats};
+pub use stats::{Changes, Deliveries, RateLimited, Resumes, SessionEnd, Stats};
 pub use store::{Commit, CommitSink, Health, Room, Store};
 pub use throttle::LogThrottle;
 pub use upgrade::{
@@ -137,11 +137,11 @@ pub use chat_proto::{
     Act, ActContext, ActEffect, ActEntry, ActState, AppendError, AppendReceipt, Change, ChangeEntry,
     ChangeError, ChangeKind, ChangeReceipt, CloseCode, ConnectionLimits, Deleted, Edited, ErrorCode, Event,
     Folded, HttpLimits, InvalidEvent, InvalidRoomName, InvalidUser, InvalidUserName, JoinError, JoinRule,
-    Limits, LimitsNotice, LogBounds, MessageChanges, NewAct, NewChange, NewMessage, NoRight, NodeLimits,
-    Page, PostRule, PresenceMode, PresenceState, ProtocolViolation, Range, Rate, RateLimits, Reaction,
-    ReadLimits, Restrict, Restriction, Right, Rights, Role, RoomLimits, RoomName, RoomRules, Scan, Search,
-    SearchError, SearchPage, Standing, StoredMessage, Target, Text, Unavailable, User, UserKey, Verdict,
-    What, WireLimits, has_visible, is_printable,
+    Limits, LimitsNotice, LogBounds, Marked, MarkerError, MessageChanges, NewAct, NewChange, NewMessage,
+    NoRight, NodeLimits, Page, PostRule, PresenceMode, PresenceState, ProtocolViolation, Range, Rate,
+    RateLimits, Reaction, ReadLimits, Restrict, Restriction, Right, Rights, Role, RoomLimits, RoomName,
+    RoomRules, RoomSummary, Scan, Search, SearchError, SearchPage, Standing, StoredMessage, Target, Text,
+    Unavailable, Unread, UnreadCount, User, UserKey, Verdict, What, WireLimits, has_visible, is_printable,
 };
 
 #[cfg(doctest)]

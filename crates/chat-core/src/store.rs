@@ -5,9 +5,9 @@ use async_trait::async_trait;
 
 use crate::room::MemoryBudget;
 use crate::{
-    AppendError, AppendReceipt, ChangeError, ChangeReceipt, Limits, LogBounds, NewAct, NewChange, NewMessage,
-    Page, Range, RoomName, RoomRules, Search, SearchError, SearchPage, Standing, StoredMessage, Unavailable,
-    UserKey,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, Limits, LogBounds, Marked, MarkerError, NewAct,
+    NewChange, NewMessage, Page, Range, RoomName, RoomRules, Search, SearchError, SearchPage, Standing,
+    StoredMessage, Unavailable, Unread, UserKey,
 };
 
 /// A store of the logs of rooms.
@@ -76,6 +76,35 @@ pub trait Store: Send + Sync + 'static {
     /// default, false, the chat waits for the result of each message of a connection.
     fn keeps_order(&self) -> bool {
         false
+    }
+
+    /// Lets a user follow a room, or ends that. A repeat changes nothing. Whether the room has messages does not matter.
+    ///
+    /// Rooms that are followed survive what messages survive. Anyone can take any number of guest names, so a store may
+    /// forget the rooms of guests.
+    ///
+    /// # Errors
+    ///
+    /// [`MarkerError::Unsupported`], the default, if the store keeps no markers. [`MarkerError::TooManyRooms`] if the
+    /// user follows `max` rooms.
+    async fn follow(
+        &self,
+        _user: &UserKey,
+        _room: &RoomName,
+        _on: bool,
+        _max: usize,
+    ) -> Result<(), MarkerError> {
+        Err(MarkerError::Unsupported)
+    }
+
+    /// Returns the rooms that a user follows, in the order of their names. They are at most the `max` of
+    /// [`follow`](Self::follow).
+    ///
+    /// # Errors
+    ///
+    /// [`MarkerError::Unsupported`], the default, if the store keeps no markers.
+    async fn followed(&self, _user: &UserKey) -> Result<Vec<RoomName>, MarkerError> {
+        Err(MarkerError::Unsupported)
     }
 
     /// Completes the calls in flight and releases the store. Rooms refuse further calls.
@@ -147,12 +176,18 @@ pub enum Health {
 ///   the log has lost is left out. A page is empty only if there is nothing more in that direction. [`Range::Entries`]
 ///   has all entries without holes, [`Range::Acts`] the acts; the other ranges have messages, each in its present form.
 /// - **Retention.** Old entries may be removed, the oldest first. The newest
-///   [`RoomLimits::log_messages`](crate::RoomLimits::log_messages) stay, as long as they have fewer than
+///   [`RoomLimits::log_messages`](crate::RoomLimits::log_messages) messages stay, as long as the log has at most
+///   [`RoomLimits::max_entries`](crate::RoomLimits::max_entries) entries of fewer than
 ///   [`RoomLimits::log_bytes`](crate::RoomLimits::log_bytes), unless the operator of the log has decided otherwise.
 ///   Then `first` grows; `head` and the keys stay.
 /// - **Lives.** After a restart a room is the same log: entries, keys, epoch. Or it is empty and has another epoch. A
 ///   log that starts a new epoch while it is open reports it with [`CommitSink::renewed`], before the first entry of
 ///   the new epoch.
+/// - **Markers.** [`mark`](Self::mark), where a log supports it, stores the position of a user before it answers. A
+///   marker moves forward only. It counts in the epoch in which it was set: in another epoch, the user has none.
+///   [`unread`](Self::unread) counts with [`UnreadCount`](crate::UnreadCount), newest message first, so that all logs
+///   count the same and a count has a limited cost. A store may forget the markers of guests, and those of a log that
+///   it deletes.
 /// - **Search.** [`search`](Self::search), where a log supports it, finds what [`Scan`](crate::Scan) finds, newest
 ///   first, in as many bytes. No query breaks it, and nothing in a query is an operator.
 ///
@@ -282,6 +317,25 @@ pub trait Room: Send + Sync {
     ///
     /// [`Unavailable`] if the log cannot be read now.
     async fn bounds(&self) -> Result<LogBounds, Unavailable>;
+
+    /// Moves the marker of a user forward to the entry `seq`, and answers with its present position.
+    ///
+    /// # Errors
+    ///
+    /// [`MarkerError::Unsupported`], the default, if the store keeps no markers. [`MarkerError::BeyondHead`] if the log
+    /// has no such entry yet.
+    async fn mark(&self, _user: &UserKey, _seq: u64) -> Result<Marked, MarkerError> {
+        Err(MarkerError::Unsupported)
+    }
+
+    /// Returns the marker of a user, and the numbers of the unread messages up to the entry `up_to`.
+    ///
+    /// # Errors
+    ///
+    /// [`MarkerError::Unsupported`], the default, if the store keeps no markers.
+    async fn unread(&self, _user: &UserKey, _up_to: u64) -> Result<Unread, MarkerError> {
+        Err(MarkerError::Unsupported)
+    }
 
     /// Searches the log.
     ///

@@ -80,6 +80,62 @@ async fn the_last_messages_are_counted_without_the_changes_between_them() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_join_with_last_replays_at_most_1000_entries() {
+    let chat = Chat::default();
+    let mut ann = member(&chat, "ann").await;
+    for text in ["one", "two", "three"] {
+        say(&mut ann, text).await;
+    }
+    let service = User::new("service", "Service").expect("a user");
+    for n in 0..1_100 {
+        let react = Change::React { reaction: "+1".to_owned(), on: n % 2 == 0 };
+        chat.change(&lobby(), NewChange::new(service.clone(), 2, react)).await.expect("a reaction");
+    }
+    let mut bob = connect(&chat, "bob").await;
+    let joined = bob.ask(json!({"type": "join", "room": "lobby", "last": 3})).await;
+    let mut events = bob.events().await;
+    events.retain(|event| event["type"] != "presence");
+    assert_eq!((&joined["seq"], &joined["first"]), (&json!(1_103), &json!(1)));
+    assert_eq!(seqs(&events), (104..=1_103).collect::<Vec<_>>(), "no message is among them, and no gap");
+    let stats = chat.stats();
+    assert_eq!((stats.joins, stats.resumes), (2, chat_core::Resumes::default()), "it is no resume");
+}
+
+/// Another user may have changed the message meanwhile, so such errors do not end a connection.
+#[tokio::test(start_paused = true)]
+async fn changes_that_come_too_late_are_no_mistakes_of_a_client() {
+    let chat = chat(Limits::default().with(|limits| {
+        limits.connection.max_errors = 2;
+        limits.rooms.max_reaction_kinds = 1;
+    }));
+    let mut ann = member(&chat, "ann").await;
+    let (edited, deleted) = (say(&mut ann, "one").await, say(&mut ann, "two").await);
+    let text = |text: &str| json!({"body": {"text": text}, "rev": 1});
+    let react = |reaction: &str| json!({"reaction": reaction, "on": true});
+    change(&mut ann, "react", edited, react("a")).await;
+    change(&mut ann, "edit", edited, text("1")).await;
+    change(&mut ann, "delete", deleted, json!({})).await;
+    for _ in 0..4 {
+        for (kind, seq, more, code) in [
+            ("edit", edited, text("again"), "conflict"),
+            ("react", edited, react("b"), "too_many_reactions"),
+            ("react", deleted, react("a"), "gone"),
+            ("react", 99, react("a"), "no_message"),
+        ] {
+            assert_eq!(change(&mut ann, kind, seq, more).await["code"], code);
+        }
+    }
+    // A message of another user is a mistake.
+    let host = User::guest("host").expect("a name");
+    let seq = chat.post(&lobby(), &host, &Text::new("mine")).await.expect("posted").seq;
+    for _ in 0..2 {
+        assert_eq!(change(&mut ann, "edit", seq, text("yours")).await["code"], "forbidden");
+    }
+    settle().await;
+    assert_eq!(chat.stats().closes, [(4500, 1)].into());
+}
+
 /// Messages that fill the queue of a connection that does not read.
 const FILLERS: usize = 40;
 

@@ -91,3 +91,24 @@ async fn the_bytes_of_all_frames_are_counted() {
     let stats = chat.stats();
     assert_eq!((stats.bytes_read, stats.bytes_sent), (read, sent));
 }
+
+#[tokio::test(start_paused = true)]
+async fn stored_changes_are_counted_by_their_kind() {
+    let chat = Chat::default();
+    let mut ann = member(&chat, "ann").await;
+    for text in ["one", "two"] {
+        ann.ask(json!({"type": "send", "room": "lobby", "body": {"text": text}})).await;
+    }
+    let react = json!({"type": "react", "room": "lobby", "seq": 1, "reaction": "+1", "on": true});
+    let edit = json!({"type": "edit", "room": "lobby", "seq": 1, "key": "k", "body": {"text": "1"}});
+    let delete = json!({"type": "delete", "room": "lobby", "seq": 2});
+    for change in [&edit, &edit, &react, &react, &delete, &delete] {
+        assert_eq!(ann.ask(change.clone()).await["type"], "done");
+    }
+    let pin = json!({"type": "pin", "room": "lobby", "seq": 1, "on": true});
+    assert_eq!(ann.ask(pin).await["code"], "forbidden");
+    let stats = chat.stats();
+    let changes = stats.changes;
+    assert_eq!((changes.edited, changes.deleted, changes.reactions, changes.pinned), (1, 1, 1, 0));
+    assert_eq!((stats.appends, stats.duplicates), (2, 2));
+}

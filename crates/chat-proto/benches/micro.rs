@@ -176,7 +176,7 @@ fn send_in_session(bencher: Bencher<'_, '_>, room: &RoomName) {
         role: Role::None,
         may: Rights::default(),
     };
-    session.handle_outcome(now, Outcome::Joined { membership: Some(()), joined });
+    session.handle_outcome(now, Outcome::Joined { membership: Some(()), joined, unread: None });
     let text = Command::Send { room: room.clone(), key: None, body: body() }.encode(Some("4711"));
     let (text, receipt) = (Bytes::from(text), AppendReceipt::new("6ab1f2c3d4e5f607", 123_456, NOW));
     bencher.with_inputs(|| receipt.clone()).bench_local_values(|receipt| {

@@ -46,18 +46,18 @@ pub use rate::{Bucket, Rate, SharedRate};
 pub use rights::Role;
 pub use room::{
     Act, ActContext, ActEffect, ActEntry, ActState, AppendError, AppendReceipt, Change, ChangeEntry,
-    ChangeError, ChangeKind, ChangeReceipt, ChangedEntries, Cursor, Deleted, Edited, Folded, Gap, JoinError,
-    JoinRule, Log, LogBounds, MessageChanges, NewAct, NewChange, NewMessage, Next, NoRight, Page, PostRule,
-    Range, Reaction, ReactionSets, Restrict, Restriction, Resumption, Right, Rights, RoomRules, Roster, Scan,
-    Search, SearchError, SearchPage, Standing, StoredMessage, Tail, Target, Unavailable, Verdict, fold,
-    resume, search_text,
+    ChangeError, ChangeKind, ChangeReceipt, ChangedEntries, Cursor, Deleted, Edited, Folded, Follows, Gap,
+    JoinError, JoinRule, Log, LogBounds, Marked, MarkerError, MessageChanges, NewAct, NewChange, NewMessage,
+    Next, NoRight, Page, PostRule, Range, Reaction, ReactionSets, Restrict, Restriction, Resumption, Right,
+    Rights, RoomRules, Roster, Scan, Search, SearchError, SearchPage, Standing, StoredMessage, Tail, Target,
+    Unavailable, Unread, UnreadCount, Verdict, fold, resume, search_text,
 };
 pub use text::{InvalidText, Text};
 pub use user::{InvalidUser, InvalidUserName, User, UserKey, user_record};
 pub(crate) use wire::MAX_INTEGER;
 pub use wire::{
     CloseCode, ErrorCode, Event, InvalidEvent, LimitsNotice, OtherCode, PresenceMode, PresenceState,
-    ProtocolViolation, RawEvent, ReconnectAdvice, What, command, frames,
+    ProtocolViolation, RawEvent, ReconnectAdvice, RoomSummary, What, command, frames,
 };
 
 /// The subprotocol token of this protocol, as offered in `Sec-WebSocket-Protocol`.

@@ -46,8 +46,8 @@
 //!
 //! # Rooms that last
 //!
-//! A store is a directory with four files: the database `chat.db`, the search index `chat.search`, the commit mark
-//! `chat.mark`, and the lock `chat.lock`. A directory that belongs to another user, or that other users can write to,
+//! A store is a directory with five files: the database `chat.db`, the search index `chat.search`, the erasure list
+//! `chat.erasures`, the commit mark `chat.mark`, and the lock `chat.lock`. A directory that belongs to another user, or that other users can write to,
 //! is refused, and so is a symbolic link in place of a file. A directory that does not contain a complete store of a
 //! known version is refused before anything is written to it.
 //!
@@ -80,12 +80,20 @@
 //! message in one transaction are one entry, unless another change of the message comes between them.
 //!
 //! **Erasure.** A deletion overwrites the body and the key of its message, and all earlier bodies, in the transaction
-//! that stores it. SQLite leaves copies of rows in the free space of pages where they were before; therefore the rows
-//! around the message are written again (`PRAGMA secure_delete` overwrites the earlier ones). The write-ahead log is
-//! emptied right after the commit, but at most once a second. It cannot be emptied while a read has a snapshot: reads
-//! of this process end within their call timeout, and one of another process, such as an export, must end. The index
-//! is erased by a merge of all its parts, in steps, which rests for 20 times its duration, at most 10 minutes. A store
-//! that an earlier version has written contains copies from its time until it is [compacted](SqliteStore::compact).
+//! that stores it. It is answered after the sinks of its room got the erased entries. SQLite leaves copies of rows in
+//! the free space of pages where they were before; therefore the rows around the message are written again (`PRAGMA
+//! secure_delete` overwrites the earlier ones). The write-ahead log is emptied right after the commit, but at most once
+//! a second. It cannot be emptied while a read has a snapshot: reads of this process end within their call timeout, and
+//! one of another process, such as an export, must end. The index is erased by a merge of all its parts, in steps,
+//! which rests for 20 times its duration, at most 10 minutes. An edit removes the earlier text from what a search
+//! finds, but starts no merge: its terms stay in the file of the index until the next deletion of any message, or until
+//! SQLite merges their part. To erase a text, delete its message. A store that an earlier version has written contains
+//! copies from its time until it is [compacted](SqliteStore::compact).
+//!
+//! **Backups.** A backup contains messages that were deleted after it. So each deletion is also a row of the erasure
+//! list, before it is committed: who deleted which message, without its text. The list keeps the last million deletions.
+//! When a new epoch starts, the deletions that the database does not contain are applied to it again, before anyone can
+//! read it. A list that is missing, damaged or of another store begins again.
 //!
 //! **Keys.** The store contains digests of keys, not their texts. The age of a key is the time for which the store has
 //! been open since then, so no clock can make it too old. A user who has [`Options::max_keys_per_user`] keys in a room

@@ -61,6 +61,12 @@ pub struct Options {
     /// Idempotency keys of one user that a room remembers, at least 1. Further messages of the user that have a key are
     /// refused until the oldest key expires. Default 100,000.
     pub max_keys_per_user: u64,
+    /// Markers of users that a room remembers, at least 1. Beyond it, the marker of a guest makes place for another
+    /// user. Without guests, further users get no marker. Default 100,000.
+    pub max_markers: u64,
+    /// Rooms that all guests together follow, at least 1. Beyond it, those of one guest make place for another one.
+    /// Default 100,000.
+    pub max_guest_follows: u64,
     /// Bytes of data above which messages are refused. Reading continues, and messages are stored again when retention
     /// has deleted others. Default `None`: no limit.
     pub max_disk_bytes: Option<u64>,
@@ -84,6 +90,8 @@ impl Default for Options {
             retain_messages: None,
             sweep_interval: Duration::from_secs(60),
             max_keys_per_user: 100_000,
+            max_markers: 100_000,
+            max_guest_follows: 100_000,
             max_disk_bytes: None,
             max_queued_appends: 1_024,
             max_batch_messages: 256,

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, Change, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, NewAct,
-    NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Scan, Search, SearchError, SearchPage,
-    Standing, Unavailable, UserKey,
+    AppendError, AppendReceipt, Change, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, Marked,
+    MarkerError, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Scan, Search,
+    SearchError, SearchPage, Standing, Unavailable, Unread, UserKey,
 };
 use sha1::{Digest, Sha1};
 use tokio::sync::oneshot;
@@ -16,8 +16,8 @@ use crate::read::{self, ReaderPool};
 use crate::search::{SearchTask, match_expression, room_prefix};
 use crate::threads::WorkClock;
 use crate::write::{
-    AppendQueue, IdempotencyKey, Position, Prepared, PreparedAct, PreparedChange, PreparedMessage, Reply,
-    StoreState,
+    AppendQueue, IdempotencyKey, Position, Prepared, PreparedAct, PreparedChange, PreparedMarker,
+    PreparedMessage, Reply, StoreState,
 };
 
 /// Time for which a search keeps a connection and its snapshot. Then other searches run, and the write-ahead log can be
@@ -90,13 +90,23 @@ impl SqliteRoom {
 
     /// Passes an entry to the writer thread, and waits for its reply.
     async fn write(&self, entry: Prepared) -> Reply {
+        self.parts.write(entry, self.call_timeout()).await
+    }
+}
+
+impl SharedParts {
+    /// Passes a write to the writer thread, and waits for its reply. It waits for a place in the queue for `limit`.
+    pub(crate) async fn write(&self, entry: Prepared, limit: Duration) -> Reply {
         let unavailable = |cause: &str| ChangeError::from(Unavailable::new(cause));
         let (reply, receiver) = oneshot::channel();
-        let pending = self.parts.state.notifier.pending(receiver);
-        let entry = self.parts.queue.enter(entry, reply);
+        let notifier = &self.state.notifier;
+        let is_deletion = matches!(&entry, Prepared::Change(change) if change.is_deletion());
+        let pending =
+            if is_deletion { notifier.pending_deletion(receiver) } else { notifier.pending(receiver) };
+        let entry = self.queue.enter(entry, reply);
         let mut pending = pin!(pending.wait());
         let reply = if entry.is_waiting() {
-            match timeout(self.call_timeout(), &mut pending).await {
+            match timeout(limit, &mut pending).await {
                 Ok(reply) => reply,
                 Err(_) if entry.is_waiting() => return Err(unavailable("the append queue is full")),
                 Err(_) => pending.await,
@@ -106,6 +116,14 @@ impl SqliteRoom {
         };
         // The reply channel is closed if the store was closed or the writer thread panicked.
         reply.unwrap_or_else(|| Err(unavailable("the store is closed")))
+    }
+}
+
+/// Returns the error of a marker, which has no errors of changes.
+pub(crate) fn marker_error(error: ChangeError) -> MarkerError {
+    match error {
+        ChangeError::Unavailable(unavailable) => unavailable.into(),
+        error => Unavailable::from_source(error).into(),
     }
 }
 
@@ -173,6 +191,22 @@ impl Room for SqliteRoom {
         let (head, first, changes, governed) = bounds.await?;
         let bounds = LogBounds::new(self.epoch.clone(), head).with_first(first);
         Ok(bounds.with_changes(changes > 0).with_rules(governed))
+    }
+
+    async fn mark(&self, user: &UserKey, seq: u64) -> Result<Marked, MarkerError> {
+        let marker = PreparedMarker { room: self.name.clone(), user: user.clone(), seq };
+        let written = self.write(Prepared::Marker(marker)).await.map_err(marker_error)?;
+        let seq = written.seq.ok_or(MarkerError::BeyondHead)?;
+        Ok(Marked::new(self.epoch.clone(), seq).with_moved(!written.duplicate))
+    }
+
+    async fn unread(&self, user: &UserKey, up_to: u64) -> Result<Unread, MarkerError> {
+        let (state, user) = (Arc::clone(&self.parts.state), user.clone());
+        let (name, epoch) = (self.name.clone(), self.epoch.clone());
+        let unread = self.parts.readers.read(self.call_timeout(), move |connection| {
+            read::unread(connection, (&name, epoch), &user, up_to, &state.unreadable)
+        });
+        Ok(unread.await?)
     }
 
     async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
-use chat_core::{CommitSink, Health, Limits, Room, RoomName, Store, Unavailable};
+use chat_core::{
+    CommitSink, Health, Limits, MarkerError, Room, RoomLimits, RoomName, Store, Unavailable, UserKey,
+};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use crate::database::connection::open_reader;
 use crate::database::{Paths, room_epoch};
-use crate::read::ReaderPool;
-use crate::room::{SharedParts, SqliteRoom};
+use crate::read::{ReaderPool, followed};
+use crate::room::{SharedParts, SqliteRoom, marker_error};
 use crate::search::{Indexer, open_index, open_search_reader};
 use crate::threads::LowPriorityThreads;
-use crate::write::{Stats, StoreState};
+use crate::write::{Prepared, PreparedFollow, Stats, StoreState};
 use crate::{Compacted, Exported, OpenError, Opening, Options, Progress, Report, maintenance, open, write};
 
 /// Connections that search, but not more than CPUs. They are separate, so that searches never keep other reads waiting.
@@ -236,6 +238,19 @@ impl Store for SqliteStore {
         sink: CommitSink,
     ) -> Result<Arc<dyn Room>, Unavailable> {
         Ok(self.room(room.clone(), Arc::clone(limits), sink))
+    }
+
+    async fn follow(&self, user: &UserKey, room: &RoomName, on: bool, max: usize) -> Result<(), MarkerError> {
+        let follow = PreparedFollow { room: room.clone(), user: user.clone(), on, max };
+        let limit = RoomLimits::default().call_timeout;
+        let written = self.0.parts.write(Prepared::Follow(follow), limit).await.map_err(marker_error)?;
+        written.seq.map(drop).ok_or(MarkerError::TooManyRooms)
+    }
+
+    async fn followed(&self, user: &UserKey) -> Result<Vec<RoomName>, MarkerError> {
+        let (user, limit) = (user.clone(), RoomLimits::default().call_timeout);
+        let rooms = self.0.parts.readers.read(limit, move |connection| followed(connection, &user));
+        Ok(rooms.await?)
     }
 
     /// Returns [`Health::Degraded`] while nothing can be written. The store can still be read, and no other

@@ -6,7 +6,7 @@ use chat_core::Limits;
 pub enum Capability {
     /// A room that is opened again is the same log, also after a restart.
     Persistence,
-    /// The oldest of more than [`RoomLimits::log_messages`](chat_core::RoomLimits::log_messages) entries are removed.
+    /// The oldest of more than [`RoomLimits::log_messages`](chat_core::RoomLimits::log_messages) messages are removed.
     Retention,
     /// A user with [`RoomLimits::log_keys`](chat_core::RoomLimits::log_keys) keys in a room is refused further ones.
     KeyLimit,
@@ -16,6 +16,8 @@ pub enum Capability {
     Changes,
     /// Rooms have rules, and users in them roles and restrictions.
     Rules,
+    /// The store keeps the markers of users, and the rooms that they follow.
+    Markers,
     /// Messages can be searched.
     Search,
     /// A second node can open the same log: [`Fixture::store`](crate::Fixture::store) returns a store for node 1.

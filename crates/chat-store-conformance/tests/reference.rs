@@ -26,6 +26,7 @@ use queued::Queued;
 
 /// The reason of the stores that answer `Unsupported`, which is the default.
 const NO_CHANGES: &str = "the store keeps only messages";
+const NO_MARKERS: &str = "the store keeps no markers";
 
 /// The reason of the same stores.
 const NO_RULES: &str = "the store keeps no rules of rooms";
@@ -40,14 +41,17 @@ fn main() -> ExitCode {
         Backend::new("held", |_| async { Held::new() }),
         Backend::new("queued", |_| async { Queued::new() })
             .without(Capability::Changes, NO_CHANGES)
-            .without(Capability::Rules, NO_RULES),
+            .without(Capability::Rules, NO_RULES)
+            .without(Capability::Markers, NO_MARKERS),
         Backend::new("assigns_on_write", |_| async { AssignsOnWrite::new() })
             .without(Capability::MultipleNodes, "one process has the files open")
             .without(Capability::Changes, NO_CHANGES)
-            .without(Capability::Rules, NO_RULES),
+            .without(Capability::Rules, NO_RULES)
+            .without(Capability::Markers, NO_MARKERS),
         Backend::new("by_subscription", |_| async { BySubscription::new() })
             .without(Capability::Changes, NO_CHANGES)
-            .without(Capability::Rules, NO_RULES),
+            .without(Capability::Rules, NO_RULES)
+            .without(Capability::Markers, NO_MARKERS),
     ])
 }
 

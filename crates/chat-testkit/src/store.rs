@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chat_core::{
     AppendError, AppendReceipt, ChangeError, ChangeReceipt, Chat, CommitSink, Health, Limits, LogBounds,
-    MemoryRoom, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Standing, Unavailable,
-    UserKey,
+    Marked, MarkerError, MemoryRoom, MemoryStore, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName,
+    RoomRules, Standing, Unavailable, Unread, UserKey,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -43,12 +43,15 @@ struct State {
     /// The number of appends that have begun.
     appends: watch::Sender<usize>,
     read: Mode,
+    count: Mode,
     bounds: Mode,
     close: Mode,
     /// The health that a test has set. `None` is ready.
     health: Option<Health>,
     opens: usize,
     reads: usize,
+    counts: usize,
+    follows: MemoryStore,
     closes: usize,
     lost: Vec<u64>,
     /// True while no commit is reported.
@@ -91,6 +94,11 @@ impl Store {
     /// Sets the behaviour of reads.
     pub fn read(&self, mode: Mode) {
         self.0.lock().read = mode;
+    }
+
+    /// Sets the behaviour of counting unread messages.
+    pub fn count(&self, mode: Mode) {
+        self.0.lock().count = mode;
     }
 
     /// Sets the behaviour of asking for the bounds.
@@ -149,6 +157,11 @@ impl Store {
         self.0.lock().reads
     }
 
+    /// Returns the number of times that unread messages were counted.
+    pub fn counts(&self) -> usize {
+        self.0.lock().counts
+    }
+
     /// Returns the number of times that the store was closed.
     pub fn closes(&self) -> usize {
         self.0.lock().closes
@@ -194,6 +207,16 @@ impl chat_core::Store for Store {
         };
         obey(mode).await?;
         Ok(Arc::new(StoredRoom { store: self.clone(), log }))
+    }
+
+    async fn follow(&self, user: &UserKey, room: &RoomName, on: bool, max: usize) -> Result<(), MarkerError> {
+        let follows = self.0.lock().follows.clone();
+        follows.follow(user, room, on, max).await
+    }
+
+    async fn followed(&self, user: &UserKey) -> Result<Vec<RoomName>, MarkerError> {
+        let follows = self.0.lock().follows.clone();
+        follows.followed(user).await
     }
 
     fn health(&self) -> Health {
@@ -260,6 +283,20 @@ impl Room for StoredRoom {
         let mut page = self.log.read(range).await?;
         page.messages.retain(|stored| !self.store.0.lock().lost.contains(&stored.seq));
         Ok(page)
+    }
+
+    async fn mark(&self, user: &UserKey, seq: u64) -> Result<Marked, MarkerError> {
+        self.log.mark(user, seq).await
+    }
+
+    async fn unread(&self, user: &UserKey, up_to: u64) -> Result<Unread, MarkerError> {
+        let mode = {
+            let mut state = self.store.0.lock();
+            state.counts += 1;
+            state.count
+        };
+        obey(mode).await?;
+        self.log.unread(user, up_to).await
     }
 
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {

@@ -125,17 +125,10 @@ async fn a_second_signal_ends_the_server_at_once() -> Result<()> {
     Ok(())
 }
 
-/// Starts a binary that does not ignore SIGHUP, even if these tests run under `nohup`.
-fn start_without_nohup(binary: Binary, arguments: &[&str]) -> Result<Daemon> {
-    let mut command = Command::new("env");
-    command.arg("--default-signal=HUP").arg(binary.command()?.get_program());
-    Daemon::spawn(command, binary, arguments)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hangup_does_not_cut_a_drain() -> Result<()> {
     for binary in Binary::one_per_adapter() {
-        let daemon = start_without_nohup(binary, &["--drain-timeout", "2"])?;
+        let daemon = Daemon::start(binary, &["--drain-timeout", "2"])?;
         // A client that neither reads nor answers, so that the drain lasts.
         let _silent = request_upgrade(daemon.address(), "").await?;
         daemon.signal("TERM")?;

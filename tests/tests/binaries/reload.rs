@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use chat_tests::{Binary, Client, Daemon, eventually, request_upgrade};
+use chat_tests::{BINARIES, Binary, Client, Daemon, eventually, request_upgrade};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -21,9 +21,7 @@ impl Reloaded {
     fn start(binary: Binary, options: &str) -> Result<Self> {
         let home = TempDir::new()?;
         fs::write(home.path().join("chatd.toml"), options)?;
-        // The binary does not ignore SIGHUP, even if these tests run under `nohup`.
-        let mut command = Command::new("env");
-        command.arg("--default-signal=HUP").arg(binary.command()?.get_program());
+        let mut command = binary.hangup_command()?;
         command
             .env("CHATD_CONFIG", home.path().join("chatd.toml"))
             .env_remove("RUST_LOG")
@@ -86,6 +84,23 @@ async fn a_hangup_reloads_origins_limits_and_the_log_level() -> Result<()> {
         let log = server.daemon.stop()?;
         let at = log.iter().position(|line| line["options"] == "memory").unwrap_or_default();
         ensure!(at > 0 && log[at..].iter().all(|line| line["level"] != "INFO"), "{log:#?}");
+    }
+    Ok(())
+}
+
+/// The shell is fast enough to send most of these signals during a reload.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_of_many_hangups_is_not_lost() -> Result<()> {
+    const HANGUPS: &str = r#"for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        echo "allow-origin = \"https://$1-$n.example\"" >chatd.toml; kill -HUP "$0"; done"#;
+    let server = Reloaded::start(BINARIES[0], "")?;
+    let id = server.daemon.id().to_string();
+    for round in 1..=10 {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", HANGUPS, &id, &round.to_string()]).current_dir(server.home.path());
+        ensure!(shell.status()?.success());
+        let origin = format!("Origin: https://{round}-20.example\r\n");
+        eventually(|| async { Ok(server.status(&origin).await? == 101) }).await?;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ pub(crate) const CALLS: &str =
 pub(crate) const ERRORS: [&str; 2] = ["error=ENOSPC", "error=EIO"];
 
 /// The files of a store. A name precedes the names that it contains.
-const FILES: [&str; 13] = [
+const FILES: [&str; 16] = [
     "chat.db.new-journal",
     "chat.db.new-wal",
     "chat.db.new-shm",
@@ -31,6 +31,9 @@ const FILES: [&str; 13] = [
     "chat.search-wal",
     "chat.search-shm",
     "chat.search",
+    "chat.erasures-wal",
+    "chat.erasures-shm",
+    "chat.erasures",
     "chat.mark",
     "chat.lock",
 ];

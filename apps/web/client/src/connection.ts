@@ -1,7 +1,8 @@
+import type { ChatCore } from "./chat.js";
 import { ChatError } from "./error.js";
 import { now } from "./names.js";
 import { advised, backoff, isFinal, probe } from "./retry.js";
-import type { ChatState, ConnectOptions, WebSocketClass } from "./types.js";
+import type { ChatState, ConnectOptions } from "./types.js";
 import type { Events, WireEvent } from "./wire.js";
 
 /** The longest first wait before a reconnect, in ms. */
@@ -16,24 +17,6 @@ const STABLE = 10_000;
 /** The events of a browser after which the network may be back. */
 const WAKE = ["online", "visibilitychange"];
 
-/** The owner of a connection. */
-export interface Owner {
-  /** Handles a new state. */
-  _onState(): void;
-  /** Handles the first event of a connection. */
-  _onConnected(): void;
-  /** Handles an event. */
-  _onEvent(event: WireEvent): void;
-  /** Handles the loss of the connection. */
-  _onLost(): void;
-  /** Handles the end. */
-  _onEnd(error: ChatError): void;
-  /** Sends a newer token. */
-  _renew(token: string): void;
-  /** Returns the time since which commands in flight wait, in ms. */
-  _silence(): number;
-}
-
 /** A WebSocket that is made again after each loss. */
 export interface Connection {
   /** Returns the state. */
@@ -41,134 +24,137 @@ export interface Connection {
   /** Sends a frame, if there is a connection. */
   _send(frame: string): void;
   /** Ends the present connection, if there is one, and makes another one at once. */
-  _reconnect(): void;
+  reconnect(): void;
   /** Ends the connection for good. */
   _end(error: ChatError): void;
 }
 
-/** Creates a connection. The first attempt starts with `_reconnect`. */
-export function createConnection(url: string, options: ConnectOptions, timeout: number, owner: Owner): Connection {
-  const Socket: WebSocketClass = options.WebSocket ?? WebSocket;
+/** Creates a connection. The first attempt starts with `reconnect`. */
+export function createConnection(
+  url: string,
+  { token: source, WebSocket: Socket = WebSocket }: ConnectOptions,
+  timeout: number,
+  chat: ChatCore,
+): Connection {
   let state: ChatState = { status: "connecting" };
-  /** The present attempt or connection. What an earlier one does has no effect. */
+  /** What the server has announced last. */
+  let session: Pick<ChatState, "user" | "limits"> | undefined;
   let socket: WebSocket | undefined;
-  let attempts = 0;
+  /** The number of attempts and connections that have ended. */
+  let ended = 0;
+  /** False while the handshake is on its way, because only then can the server refuse it. */
+  let isOpen = true;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let heartbeat: ReturnType<typeof setInterval> | undefined;
   let token: string | undefined;
   let failures = 0;
-  let connectedAt = Infinity;
   let heardAt = 0;
   let pingedAt = 0;
   let pingInterval = 0;
   /** The time before which the server wants no attempt. */
   let notBefore = 0;
 
-  const isOnline = (): boolean => state.status === "online";
-
   function set(next: ChatState): void {
-    const { user, limits } = state;
-    state = { user, limits, ...next };
-    owner._onState();
+    state = { ...session, ...next };
+    chat.status = next.status;
+    chat._touch();
+  }
+
+  /** Returns a function that has no effect after the end of the present attempt or connection. */
+  function current<T>(run: (value: T) => void): (value: T) => void {
+    const before = ended;
+    return (value) => {
+      if (before === ended) run(value);
+    };
   }
 
   function send(frame: string): void {
-    if (isOnline()) socket?.send(frame);
+    if (chat.status === "online") socket?.send(frame);
   }
 
   function reconnect(): void {
-    if (state.status === "closed") return;
+    if (chat.status === "closed") return;
     drop();
     connect();
   }
 
   function end(error: ChatError): void {
-    if (state.status === "closed") return;
-    for (const type of WAKE) globalThis.removeEventListener?.(type, wake);
+    if (chat.status === "closed") return;
+    listen("remove");
     drop();
     set({ status: "closed", error });
-    owner._onEnd(error);
+    chat._queue._reject(error);
   }
 
   /** Forgets the present connection, also if its end cannot be agreed on because the peer is gone. */
   function drop(): void {
-    attempts++;
+    ended++;
     clearTimeout(timer);
     clearInterval(heartbeat);
-    if (socket) {
-      socket.onopen = socket.onmessage = socket.onerror = socket.onclose = null;
-      socket.close();
-      socket = undefined;
-    }
-    if (now() - connectedAt > STABLE) failures = 0;
-    connectedAt = Infinity;
-    if (isOnline()) {
+    socket?.close();
+    socket = undefined;
+    if (chat.status === "online") {
       set({ status: "connecting" });
-      owner._onLost();
+      chat._lost();
     }
   }
 
   function connect(): void {
-    const attempt = ++attempts;
     set({ ...state, status: "connecting" });
-    open(attempt).catch((cause) => {
-      if (attempt === attempts) retry(new ChatError("token", String(cause)));
-    });
-  }
-
-  async function open(attempt: number): Promise<void> {
-    // Before there is a socket, the server has not refused anything.
-    let opened = true;
+    isOpen = true;
     // A server that waits for a `hello` says so with a close code, if it has the time.
-    timer = setTimeout(() => lost(1006, "timeout", opened), timeout * 1.5);
-    const newest = await newestToken();
-    if (attempt !== attempts) return;
+    timer = setTimeout(() => lost("timeout"), timeout * 1.5);
+    newestToken()
+      .then(current(open))
+      .catch(current((cause) => retry(new ChatError("token", `${cause}`))));
+  }
+
+  const newestToken = async (): Promise<string | undefined> => (typeof source === "function" ? source() : source);
+
+  function open(newest: string | undefined): void {
     token = newest;
-    const opening = (socket = new Socket(url, token ? ["chat.v1", `chat.token.${token}`] : ["chat.v1"]));
-    opened = false;
-    opening.onopen = () => (opened = true);
+    socket = new Socket(url, token ? ["chat.v1", `chat.token.${token}`] : ["chat.v1"]);
+    isOpen = false;
+    socket.onopen = current(() => (isOpen = true));
     // Some versions of Node report a failed handshake by this event only.
-    opening.onerror = () => opened || lost(1006, "", false);
-    opening.onclose = ({ code, reason }) => lost(code, reason, opened);
-    opening.onmessage = ({ data }) => receive(String(data));
+    socket.onerror = current(() => isOpen || lost(""));
+    socket.onclose = current(({ code, reason }) => lost(reason, code));
+    socket.onmessage = current(receive);
   }
 
-  async function newestToken(): Promise<string | undefined> {
-    return typeof options.token === "function" ? options.token() : options.token;
-  }
-
-  function receive(text: string): void {
+  function receive({ data }: { readonly data: string }): void {
     heardAt = now();
     pingedAt = 0;
     let event: WireEvent;
     try {
-      event = JSON.parse(text) as WireEvent;
+      event = JSON.parse(data) as WireEvent;
     } catch {
-      return lost(1006, "invalid_event", true);
+      return lost("invalid_event");
     }
     if (event.type === "welcome") handleWelcome(event);
     if (event.type === "closing") notBefore = now() + advised(event.reconnect_in_ms);
     // If this fails, the next connection asks for a token again.
-    if (event.type === "expiring") renew().catch(() => {});
-    owner._onEvent(event);
+    if (event.type === "expiring") newestToken().then(current(renew)).catch(() => {});
+    chat._handle(event);
   }
 
   function handleWelcome({ user, limits, ping_interval: interval }: Events["welcome"]): void {
-    const isNew = !isOnline();
-    set({ status: "online", user, limits });
+    const isNew = chat.status !== "online";
+    session = { user, limits };
+    set({ status: "online" });
     if (!isNew) return;
     clearTimeout(timer);
-    connectedAt = now();
+    timer = setTimeout(() => (failures = 0), STABLE);
     pingInterval = interval * 1000;
     heartbeat = setInterval(beat, timeout / 4);
-    owner._onConnected();
+    chat._resume();
   }
 
   /** Notices a connection on which nothing arrives any more, which a browser does not. */
   function beat(): void {
     const time = now();
-    const silence = owner._silence();
-    if (silence > timeout * 3 || (pingedAt && time - pingedAt >= timeout)) lost(1006, "ping_timeout", true);
+    const silence = chat._queue._silence();
+    if (silence > timeout * 3 || (pingedAt && time - pingedAt >= timeout)) lost("ping_timeout");
     else if (time - heardAt >= (silence ? timeout / 2 : pingInterval)) ping();
   }
 
@@ -180,27 +166,28 @@ export function createConnection(url: string, options: ConnectOptions, timeout: 
 
   function wake(): void {
     if (globalThis.document?.hidden) return;
-    if (isOnline()) ping();
-    else if (state.status === "waiting") schedule(0);
+    if (chat.status === "online") ping();
+    else if (chat.status === "waiting") schedule(0);
   }
 
-  async function renew(): Promise<void> {
-    const attempt = attempts;
-    const newest = await newestToken();
+  function listen(action: "add" | "remove"): void {
+    for (const type of WAKE) globalThis[`${action}EventListener`]?.(type, wake);
+  }
+
+  function renew(newest: string | undefined): void {
     // The end of a token that the server has already would be announced again at once.
-    if (newest && newest !== token && attempt === attempts) owner._renew((token = newest));
+    if (newest && newest !== token) chat._add({ type: "hello", token: (token = newest) }, "own", () => {});
   }
 
-  function lost(code: number, reason: string, opened: boolean): void {
+  function lost(reason: string, code = 1006): void {
     const error = new ChatError(reason || "lost", undefined, { close: code });
     // Only a function can have another token than the one that has expired.
-    if (isFinal(code) || (code === 4005 && typeof options.token !== "function")) return end(error);
+    if (isFinal(code) || (code === 4005 && typeof source !== "function")) return end(error);
     drop();
-    if (opened) return retry(error);
-    const attempt = attempts;
-    void probe(url, token, timeout).then(({ error: refusal = error, final }) => {
-      if (attempt === attempts) (final ? end : retry)(refusal);
-    });
+    if (isOpen) return retry(error);
+    void probe(url, token, timeout).then(
+      current(({ error: refusal = error, final }) => (final ? end : retry)(refusal)),
+    );
   }
 
   function retry(error: ChatError): void {
@@ -216,6 +203,6 @@ export function createConnection(url: string, options: ConnectOptions, timeout: 
     set({ status: "waiting", retryAt: Date.now() + delay, error });
   }
 
-  for (const type of WAKE) globalThis.addEventListener?.(type, wake);
-  return { _state: () => state, _send: send, _reconnect: reconnect, _end: end };
+  listen("add");
+  return { _state: () => state, _send: send, reconnect, _end: end };
 }

@@ -28,3 +28,7 @@ export interface ErrorDetails {
   /** The text or the object that the host service gave as its reason. */
   readonly detail?: unknown;
 }
+
+/** Returns a promise for what a function of the form `run(done)` gives to `done`. */
+export const promised = <T>(run: (done: (error: ChatError | undefined, value?: T) => void) => void): Promise<T> =>
+  new Promise((resolve, reject) => run((error, value) => (error ? reject(error) : resolve(value as T))));

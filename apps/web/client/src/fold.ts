@@ -1,12 +1,17 @@
 import type { Events, Message } from "./wire.js";
 
-type Writable<T> = { -readonly [K in keyof T]: T[K] };
-
-/** The fields that a deletion erases. */
-const ERASED = ["body", "key", "mentions", "edited", "reactions", "pinned"] as const;
-
 /** Returns the newest entry that the state of a message contains. */
 export const revision = (message: Message): number => message.rev ?? message.seq;
+
+/** The fields that a deletion erases. */
+const ERASED = {
+  body: undefined,
+  key: undefined,
+  mentions: undefined,
+  edited: undefined,
+  reactions: undefined,
+  pinned: undefined,
+};
 
 /**
  * Applies a change to a message, so that the result is what a new reader gets. A change that the message contains
@@ -14,31 +19,20 @@ export const revision = (message: Message): number => message.rev ?? message.seq
  */
 export function fold(message: Message, change: Events["changed"]): Message {
   if (change.seq <= revision(message)) return message;
-  const next: Writable<Message> = { ...message, rev: change.seq };
-  switch (change.what) {
-    case "edited":
-      next.body = change.body;
-      next.edited = { at: change.at, ...(change.by.id !== message.user.id && { by: change.by }) };
-      if (change.mentions) next.mentions = change.mentions;
-      else delete next.mentions;
-      if (next.reactions) next.reactions = next.reactions.map((reaction) => ({ ...reaction, stale: reaction.count }));
-      break;
-    case "deleted": {
-      const { at, by, reason } = change;
-      next.deleted = { at, by, ...(reason !== undefined && { reason }) };
-      for (const field of ERASED) delete next[field];
-      break;
-    }
-    case "reactions":
-      if (change.reactions.length) next.reactions = change.reactions;
-      else delete next.reactions;
-      break;
-    case "pinned":
-      if (change.pinned) next.pinned = true;
-      else delete next.pinned;
-      break;
-    default:
-      return message;
-  }
-  return next;
+  const { what, seq: rev, at, by } = change;
+  const fields =
+    what === "edited" ?
+      {
+        body: change.body,
+        mentions: change.mentions,
+        edited: { at, by: by.id === message.user.id ? undefined : by },
+        reactions: message.reactions?.map((reaction) => ({ ...reaction, stale: reaction.count })),
+      }
+    : what === "deleted" ?
+      { ...ERASED, deleted: { at, by, reason: change.reason } }
+    : what === "reactions" ? { reactions: change.reactions[0] && change.reactions }
+    : what === "pinned" ? { pinned: change.pinned || undefined }
+    : undefined;
+  // JSON has no fields that are `undefined`.
+  return fields ? (JSON.parse(JSON.stringify({ ...message, ...fields, rev })) as Message) : message;
 }

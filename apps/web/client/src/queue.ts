@@ -1,8 +1,12 @@
+import type { ChatCore } from "./chat.js";
 import { ChatError } from "./error.js";
 import { now } from "./names.js";
 import { advised, backoff } from "./retry.js";
 import type { Command } from "./types.js";
-import type { CommandType, Events, WireEvent } from "./wire.js";
+import type { CommandType, WireEvent } from "./wire.js";
+
+/** The bytes of the largest command, before the server has said it. */
+const MAX_FRAME = 16_384;
 
 /** The largest number of commands in flight. */
 const MAX_IN_FLIGHT = 16;
@@ -25,7 +29,7 @@ export type Kind =
   | "ordered"
   /** It is rejected if no reply comes in time. */
   | "timed"
-  /** A command of the client itself. It ends with the connection. */
+  /** A command of the client itself. Those of one room are sent one after the other. It ends with the connection. */
   | "own";
 
 interface Waiting {
@@ -47,10 +51,8 @@ export interface Queue {
   _add<T extends CommandType>(command: Command<T>, kind: Kind, done: Done): void;
   /** Sends the commands whose time has come. */
   _pump(): void;
-  /** Handles a reply. */
-  _reply(ref: string, event: WireEvent): void;
-  /** Returns true if an error says that a command came too early. Then fewer commands are sent at once. */
-  _refused(error: Events["error"]): boolean;
+  /** Handles an event, which may be the reply to a command. */
+  _handle(event: WireEvent): void;
   /** Handles the loss of the connection: what was sent must be sent again. */
   _lost(): void;
   /** Ends the commands of a room, or all. */
@@ -60,19 +62,10 @@ export interface Queue {
 /**
  * Creates a queue.
  *
- * @param send Sends a frame.
- * @param isReady Returns true if the server can take the commands of a room, or those without one.
- * @param maxFrame Returns the bytes of the largest command.
  * @param limit The largest number of commands, without those of the client itself.
  * @param timeout The longest wait for the reply to a `timed` command, in ms.
  */
-export function createQueue(
-  send: (frame: string) => void,
-  isReady: (room: string | undefined) => boolean,
-  maxFrame: () => number,
-  limit: number,
-  timeout: number,
-): Queue {
+export function createQueue(chat: ChatCore, limit: number, timeout: number): Queue {
   const waiting = new Map<string, Waiting>();
   /** The commands that the server does not know. */
   const unknown = new Set<CommandType>();
@@ -89,7 +82,7 @@ export function createQueue(
     const refusal =
       unknown.has(command.type) ? "unknown_type"
       : kind !== "own" && waiting.size >= limit ? "queue_full"
-      : new TextEncoder().encode(frame).length > maxFrame() ? "too_long"
+      : new Blob([frame]).size > (chat.state.limits?.max_frame ?? MAX_FRAME) ? "too_long"
       : undefined;
     if (refusal) return done(new ChatError(refusal));
     waiting.set(ref, {
@@ -108,29 +101,36 @@ export function createQueue(
   function pump(): void {
     clearTimeout(timer);
     const time = now();
-    const rooms = new Set<string | undefined>();
+    const busy = new Set<string>();
     let next = Infinity;
     for (const command of waiting.values()) {
-      const { type, room } = command._command;
-      if (command._kind === "ordered") {
-        // The ordered commands of a room keep their order, also if the server refuses one of them for now.
-        if (rooms.has(room)) continue;
-        rooms.add(room);
-      }
-      if (command._sent || !isReady(type === "join" ? undefined : room)) continue;
+      const { _kind: kind, _command: { room } } = command;
+      // These commands keep their order in a room, also if the server refuses one of them for now.
+      const line = kind + room;
+      if (kind !== "timed" && busy.has(line)) continue;
+      busy.add(line);
+      // The commands of the client itself make a room ready, or end it.
+      if (command._sent || !chat._isReady(kind === "own" ? undefined : room)) continue;
       const wait = Math.max(command._notBefore, pauseUntil) - time;
       if (wait > 0) next = Math.min(next, wait);
       else if (inFlight < window) {
         command._sent = true;
         if (!inFlight++) progressAt = time;
-        send(command._frame);
+        chat._send(command._frame);
       }
     }
     if (next < Infinity) timer = setTimeout(pump, next);
   }
 
-  function reply(ref: string, event: WireEvent): void {
+  function handle(event: WireEvent): void {
+    const { ref = "" } = event;
     const command = waiting.get(ref);
+    const isEarly = event.type === "error" && event.code === "rate_limited";
+    if (isEarly) {
+      // Fewer commands are sent at once.
+      window = 1;
+      pauseUntil = now() + Math.min(event.retry_after_ms ?? 0, MAX_PAUSE);
+    }
     if (!command?._sent) return;
     progressAt = now();
     if (event.type !== "error") {
@@ -139,7 +139,7 @@ export function createQueue(
     }
     const { code, message, detail, retry_after_ms: retryAfter = 0 } = event;
     if (code === "unknown_type") unknown.add(command._command.type);
-    const isTemporary = refused(event) || code === "unavailable";
+    const isTemporary = isEarly || code === "unavailable";
     if (isTemporary && (command._kind === "own" || command._attempts < MAX_ATTEMPTS)) {
       const wait = retryAfter || backoff(command._attempts++, 250, 2000);
       command._notBefore = now() + Math.min(wait, MAX_WAIT);
@@ -148,13 +148,6 @@ export function createQueue(
       return pump();
     }
     end([ref], new ChatError(code, message, { detail, retryAfter: advised(retryAfter) }));
-  }
-
-  function refused({ code, retry_after_ms: wait = 0 }: Events["error"]): boolean {
-    if (code !== "rate_limited") return false;
-    window = 1;
-    pauseUntil = now() + Math.min(wait, MAX_PAUSE);
-    return true;
   }
 
   /** Ends commands. Others are sent only when all of these are gone, because these are not worth sending any more. */
@@ -174,8 +167,7 @@ export function createQueue(
     _silence: () => inFlight && now() - progressAt,
     _add: add,
     _pump: pump,
-    _reply: reply,
-    _refused: refused,
+    _handle: handle,
     _lost() {
       inFlight = 0;
       unknown.clear();

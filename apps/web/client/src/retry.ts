@@ -10,8 +10,8 @@ export const backoff = (failures: number, first: number, max: number): number =>
 /** Bounds the advice of a server, in ms. */
 export const advised = (wait: number | undefined): number => Math.min(wait || 0, MAX_ADVICE);
 
-/** Returns true if a connection that ended with this close code must not be made again. */
-export const isFinal = (code: number): boolean => code >= 4500 || [1002, 1003, 1007, 1008, 1009, 1010].includes(code);
+/** Returns true if a connection that ended with this close code must not be made again: PROTOCOL.md, section 9. */
+export const isFinal = (code: number): boolean => /^(4[5-9]|100[23789]|1010)/.test(`${code}`);
 
 /** The answer to the question why a handshake failed. */
 export interface Answer {
@@ -37,7 +37,7 @@ export async function probe(url: string, token: string | undefined, limit: numbe
       error?: { code?: unknown; message?: string };
     };
     if (ok) return {};
-    const retryAfter = advised(1000 * Number(response.headers.get("retry-after")));
+    const retryAfter = advised(1000 * +(response.headers.get("retry-after") ?? 0));
     // Only a chat server names a code of text. A proxy or the login page of a network goes away.
     const isServer = typeof code === "string";
     const error = new ChatError(isServer ? code : `http_${status}`, message, { status, retryAfter });

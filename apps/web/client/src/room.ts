@@ -1,9 +1,9 @@
 import type { ChatCore } from "./chat.js";
-import { ChatError } from "./error.js";
-import { Messages } from "./messages.js";
+import { ChatError, promised } from "./error.js";
+import { createMessages } from "./messages.js";
 import { now, random } from "./names.js";
-import { Outbox } from "./outbox.js";
-import { People } from "./people.js";
+import { createOutbox } from "./outbox.js";
+import { createPeople } from "./people.js";
 import type { Kind } from "./queue.js";
 import { createSource } from "./source.js";
 import type { Command, JoinOptions, Page, Room, RoomEvents, RoomState, RoomStatus, SendOptions } from "./types.js";
@@ -22,16 +22,15 @@ const MAX_LATE = 1000;
 /** The time between two announcements that this user types, in ms. */
 const TYPING_INTERVAL = 3000;
 
-type Entry = Extract<WireEvent, { type: "message" | "changed" }>;
 type Late = Extract<WireEvent, { type: "changed" | "presence" }>;
 type Fields<T extends CommandType> = Omit<Command<T>, "type" | "room">;
 type Done<T extends CommandType> = (error: ChatError | undefined, reply: Reply<T>) => void;
 
 /**
- * The phase of a membership: `away` drops all entries until the reply to a `join`, `start` takes the next entry
- * wherever it is, and `live` takes the entry after the cursor.
+ * The phase of a membership: without one, all entries are dropped until the reply to a `join`; `start` takes the next
+ * entry wherever it is, and `live` takes the entry after the cursor.
  */
-type Phase = "away" | "start" | "live";
+type Phase = "start" | "live" | undefined;
 
 /** A room with what its chat needs of it. */
 export interface ChatRoom extends Room {
@@ -49,14 +48,15 @@ export interface ChatRoom extends Room {
 
 /** Creates a room: its cursor in the log, and the state that follows from the entries up to there. */
 export function createRoom(chat: ChatCore, name: string, { last = 50, members = true }: JoinOptions): ChatRoom {
-  const messages = new Messages(chat._window);
-  const outbox = new Outbox();
-  const people = new People(() => source._touch());
+  const messages = createMessages(chat._window);
+  const outbox = createOutbox();
+  const people = createPeople(() => source._touch());
   let users = 0;
+  /** The status unless everything up to the reply to `join` is here. */
   let status: RoomStatus = "joining";
   /** The reason why the server refused the room. */
   let refusal: ChatError | undefined;
-  let phase: Phase = "away";
+  let phase: Phase;
   /** The epoch is empty before the first `joined`. */
   let cursor: Cursor = { epoch: "", seq: 0 };
   let joined: Events["joined"] | undefined;
@@ -77,21 +77,20 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
   let role: Role | undefined;
 
   const me = (): string | undefined => chat.state.user?.id;
-  const isJoined = (): boolean => phase !== "away";
 
   const source = createSource<RoomState, RoomEvents>(() => ({
     name,
-    status,
+    status: phase && !suspect && cursor.seq >= (joined?.seq ?? 0) ? "live" : status,
     error: refusal,
-    messages: messages._all,
+    messages: messages._all(),
     more: messages._more,
-    pending: outbox._all,
+    pending: outbox._all(),
     ...people._snapshot(me()),
     read: marker,
     ...countUnread(messages, marker, joined, me()),
     role,
     may: joined?.may,
-    pins: messages._pins,
+    pins: messages._pins(),
     cursor: cursor.epoch ? cursor : undefined,
   }));
 
@@ -110,15 +109,15 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     search,
     typing,
     leave,
-    _isReady: () => isJoined() || !!refusal,
+    _isReady: () => !!(phase ?? refusal),
     _enter: enter,
     _resume: resume,
-    _lost: lost,
+    _lost: () => refusal || reset(),
     _handle: handle,
   });
 
   function send(body: string | Body, options: SendOptions = {}): Promise<Events["sent"]> {
-    if (outbox._all.length >= MAX_PENDING) return Promise.reject(new ChatError("queue_full"));
+    if (outbox._all().length >= MAX_PENDING) return Promise.reject(new ChatError("queue_full"));
     const key = options.key ?? random();
     outbox._set({ at: Date.now(), ...options, key, body: toBody(body), state: "sending" });
     typing(false);
@@ -126,21 +125,16 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
   }
 
   function retry(key: string): Promise<Events["sent"]> {
-    return new Promise((resolve, reject) => {
+    return promised((done) => {
       const message = outbox._get(key);
-      if (!message) return reject(new ChatError("no_message"));
+      if (!message) return done(new ChatError("no_message"));
       const { at: _, state: __, error: ___, ...fields } = message;
       outbox._update(key, { state: "sending", error: undefined });
       ask("ordered", "send", fields as Fields<"send">, (error, sent) => {
-        if (error) {
-          outbox._update(key, { state: "failed", error });
-          reject(error);
-        } else {
-          outbox._update(key, { state: "sent", seq: sent.seq });
-          outbox._advance(cursor.seq);
-          resolve(sent);
-        }
+        outbox._update(key, error ? { state: "failed", error } : { state: "sent", seq: sent.seq });
+        outbox._advance(cursor.seq);
         source._touch();
+        done(error, sent);
       });
       source._touch();
     });
@@ -179,17 +173,17 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
   }
 
   function older(limit = 50): Promise<boolean> {
-    olderPage ??= new Promise<boolean>((resolve, reject) => {
+    olderPage ??= promised<boolean>((done) => {
       const load = (): void => {
-        if (!messages._more || messages._full) return resolve(messages._more);
+        if (!messages._more || messages._all().length >= chat._window) return done(undefined, messages._more);
         const asked = generation;
-        const before = messages._first ?? cursor.seq + 1;
+        const before = messages._all()[0]?.seq ?? cursor.seq + 1;
         track("history", { before, limit }, (error, page) => {
-          if (error) return reject(error);
+          if (error) return done(error);
           if (asked !== generation) return load();
           messages._more = page.more;
           messages._add(page.messages);
-          resolve(messages._more);
+          done(undefined, messages._more);
         });
       };
       load();
@@ -209,7 +203,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     const time = now();
     // At the beginning and after a stop, `typedAt` is 0.
     const isKnown = active ? typedAt && time - typedAt < TYPING_INTERVAL : !typedAt;
-    if (isKnown || !isJoined()) return;
+    if (isKnown || !phase) return;
     typedAt = active ? time : 0;
     chat._send(JSON.stringify({ type: "typing", room: name, active }));
   }
@@ -227,14 +221,14 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
 
   /** Counts a user of this room. */
   function enter(): void {
-    if (!users++ && !isJoined()) resume();
+    if (!users++ && !phase) resume();
   }
 
   /** Joins the room on this connection: from the cursor on, or with the newest messages. */
   function resume(): void {
     if (chat.status !== "online") return;
     const after = cursor.epoch ? cursor : undefined;
-    end(after ? "resuming" : "joining");
+    reset();
     const from = (after ? { after } : { last }) as Fields<"join">;
     ask("own", "join", from, (error, reply) => {
       if (!error) return handleJoined(reply, after);
@@ -248,19 +242,37 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     });
   }
 
-  /** Handles the loss of the connection. */
-  function lost(): void {
-    end(status === "live" ? "resuming" : status, refusal);
+  /** Ends the membership until the reply to the next `join`. */
+  function reset(): void {
+    end(cursor.epoch ? "resuming" : "joining");
   }
 
   /** Handles an event that names this room. */
   function handle(event: WireEvent): void {
+    if (!apply(event)) return;
+    source._emit(event.type as keyof RoomEvents, event as never);
+    source._touch();
+  }
+
+  /** Applies an event. Returns false if the room has no such event, or has handled it before. */
+  function apply(event: WireEvent): boolean {
+    const isMine = "user" in event && event.user.id === me();
     switch (event.type) {
       case "message":
+        if (!advance(event.seq)) return false;
+        messages._append(event);
+        people._typing({ user: event.user, active: false });
+        if (event.key && isMine) outbox._delete(event.key);
+        break;
       case "changed":
-        return handleEntry(event);
+        keepLate(event);
+        if (!advance(event.seq)) return false;
+        messages._change(event);
+        break;
       case "gap":
-        return handleGap(event);
+        // A `gap` is always of the epoch of `joined`.
+        if (!advance(event.to, event.to)) return false;
+        break;
       case "presence":
         keepLate(event);
         people._presence(event);
@@ -272,18 +284,17 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
         people._typing(event);
         break;
       case "read":
-        if (event.user.id === me()) marker = Math.max(marker, event.seq);
+        if (isMine) marker = Math.max(marker, event.seq);
         break;
       case "role":
-        if (event.user.id === me()) role = event.role;
+        if (isMine) role = event.role;
         break;
       default:
         // Later versions add entries. The cursor must move over those too.
         if (!event.ref && "seq" in event && "at" in event) advance(event.seq);
-        return;
+        return false;
     }
-    source._emit(event.type, event as never);
-    source._touch();
+    return true;
   }
 
   function handleJoined(reply: Events["joined"], after: Cursor | undefined): void {
@@ -302,59 +313,35 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
       outbox._advance(Infinity);
     }
     people._joined(reply);
-    settle();
     source._emit("joined", reply);
     if (after) source._emit("resumed", { room: name, after, seq, recovered: reply.recovered });
-    loadMembers();
+    if (reply.presence !== "count") loadMembers();
     readAgain();
     chat._queue._pump();
   }
 
-  function handleEntry(entry: Entry): void {
-    if (entry.type === "changed") keepLate(entry);
-    if (!advance(entry.seq)) return;
-    if (entry.type === "message") {
-      messages._append(entry);
-      people._typing({ user: entry.user, active: false });
-      if (entry.key !== undefined && entry.user.id === me()) outbox._delete(entry.key);
-    } else messages._change(entry);
-    source._emit(entry.type, entry as never);
-  }
-
-  /** Moves the cursor to an entry. Returns false if the entry was handled before. */
-  function advance(seq: number): boolean {
-    if (!isJoined()) return false;
-    if (phase === "live" && seq !== cursor.seq + 1) {
-      if (seq <= cursor.seq) return false;
-      // No server leaves a hole without a `gap`. If one does, the log is read as after a `gap`.
-      miss(seq - 1);
-    }
-    move(seq);
-    return true;
-  }
-
-  function handleGap(gap: Extract<WireEvent, { type: "gap" }>): void {
-    // A `gap` is always of the epoch of `joined`.
-    if (!isJoined() || (phase === "live" && gap.to <= cursor.seq)) return;
-    miss(gap.to);
-    move(gap.to);
-    source._emit("gap", gap);
-  }
-
-  function move(seq: number): void {
+  /**
+   * Moves the cursor to an entry, or to the end of a gap. Returns false if it was handled before. No server leaves a
+   * hole without a `gap`. If one does, the log is read as after a `gap`.
+   */
+  function advance(seq: number, missed = seq - 1): boolean {
+    if (!phase || (phase === "live" && seq <= cursor.seq)) return false;
+    if (phase === "start" || missed > cursor.seq) miss(missed);
     phase = "live";
     cursor = { epoch: cursor.epoch, seq };
     outbox._advance(seq);
-    settle();
+    source._touch();
+    return true;
   }
 
   /** Handles that the entries up to `to` do not arrive. Among them may be changes of every message that is held. */
   function miss(to: number): void {
-    const { _all, _first, _limit } = messages;
-    if (!_first || to - (_all.at(-1)?.seq ?? 0) > _limit) return forget(to >= (joined?.first ?? 0));
+    const first = messages._all()[0]?.seq;
+    if (!first || to - (messages._all().at(-1)?.seq ?? 0) > chat._window) return forget(to >= (joined?.first ?? 0));
     generation++;
     suspect = to;
-    rereadTo = _first - 1;
+    status = "resuming";
+    rereadTo = first - 1;
     readAgain();
   }
 
@@ -366,15 +353,12 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
 
   /** Reads the next page of what is suspect. */
   function readAgain(): void {
-    if (isRereading || !suspect || !isJoined()) return;
+    if (isRereading || !suspect || !phase) return;
     isRereading = true;
     const asked = generation;
     track("history", { after: rereadTo, limit: 200 }, (error, page) => {
       isRereading = false;
-      if (error) {
-        setTimeout(() => readAgain(), READ_AGAIN);
-        return;
-      }
+      if (error) return void setTimeout(readAgain, READ_AGAIN);
       // If more was missed meanwhile, all is read from the beginning.
       if (asked === generation) {
         const to = Math.min((page.more && page.messages.at(-1)?.seq) || Infinity, suspect);
@@ -383,12 +367,11 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
         if (to === suspect) suspect = 0;
       }
       readAgain();
-      settle();
     });
   }
 
   function loadMembers(): void {
-    if (!members || people._mode === "count") return;
+    if (!members) return;
     track("members", { limit: 1000 }, (error, reply) => {
       if (!error) people._list(reply);
     });
@@ -417,28 +400,19 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
 
   function ask<T extends CommandType>(kind: Kind, type: T, fields: Fields<T>, done: Done<T>): void {
     const command = { type, room: name, ...fields } as unknown as Command<T>;
-    if (refusal && kind !== "own") done(refusal, undefined as never);
+    if (refusal) done(refusal, undefined as never);
     else chat._add(command, kind, done as never);
   }
 
   function request<T extends CommandType>(type: T, fields: Fields<T>, kind: Kind = "ordered"): Promise<Reply<T>> {
-    return new Promise((resolve, reject) =>
-      ask(kind, type, fields, (error, reply) => (error ? reject(error) : resolve(reply))),
-    );
+    return promised((done) => ask(kind, type, fields, done));
   }
 
   function end(to: RoomStatus, error?: ChatError): void {
     status = to;
     refusal = error;
-    phase = "away";
+    phase = undefined;
     typedAt = 0;
-    source._touch();
-  }
-
-  /** Becomes live when everything up to the reply to `join` is here. */
-  function settle(): void {
-    const isBehind = suspect || cursor.seq < (joined?.seq ?? 0);
-    if (isJoined() && !isBehind) status = "live";
     source._touch();
   }
 

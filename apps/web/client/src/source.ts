@@ -1,16 +1,5 @@
 import type { Store } from "./types.js";
 
-/** Calls a listener. Its failure is reported as uncaught, and does not disturb the caller. */
-export function call<T>(listener: (value: T) => void, value: T): void {
-  try {
-    listener(value);
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
-  }
-}
-
 /** A store of snapshots that also emits the events `E`. */
 export interface Source<S, E> extends Store<S> {
   /** Listens to an event. Returns a function that ends this. */
@@ -21,49 +10,49 @@ export interface Source<S, E> extends Store<S> {
   _touch(): void;
 }
 
+/** Calls a listener at once. Its failure is reported as an unhandled rejection, and does not disturb the caller. */
+const call = async <T>(listener: (value: T) => void, value: T): Promise<void> => listener(value);
+
 /** Creates a store whose snapshot is built when it is needed. */
 export function createSource<S, E>(build: () => S): Source<S, E> {
-  const listeners = new Set<() => void>();
-  const handlers = new Map<keyof E, Set<(event: never) => void>>();
-  let snapshot: S;
-  let isStale = true;
+  /** The listeners of each event, and without a name those of the store. */
+  const listeners = new Map<keyof E | undefined, Set<(event: never) => void>>();
+  let snapshot: S | undefined;
   let isScheduled = false;
 
-  const flush = (): void => {
-    isScheduled = false;
-    for (const listener of listeners) listener();
-  };
+  function on(type: keyof E | undefined, listener: (event: never) => void): () => void {
+    const entries = listeners.get(type) ?? new Set();
+    const entry = (event: never): void => listener(event);
+    listeners.set(type, entries.add(entry));
+    return () => entries.delete(entry);
+  }
+
+  function emit(type: keyof E | undefined, event: unknown): void {
+    for (const listener of listeners.get(type) ?? []) void call(listener, event as never);
+  }
 
   const source: Source<S, E> = {
     get state() {
-      if (isStale) snapshot = build();
-      isStale = false;
-      return snapshot;
+      return (snapshot ??= build());
     },
 
     subscribe(listener) {
-      const entry = (): void => call(listener, source.state);
-      listeners.add(entry);
-      entry();
-      return () => listeners.delete(entry);
+      const entry = (): void => listener(source.state);
+      void call(entry, undefined);
+      return on(undefined, entry);
     },
 
-    on(type, listener) {
-      const entries = handlers.get(type) ?? new Set();
-      const entry = (event: never): void => listener(event);
-      handlers.set(type, entries.add(entry));
-      return () => entries.delete(entry);
-    },
-
-    _emit(type, event) {
-      for (const listener of handlers.get(type) ?? []) call(listener, event as never);
-    },
+    on,
+    _emit: emit,
 
     _touch() {
-      isStale = true;
+      snapshot = undefined;
       if (isScheduled) return;
       isScheduled = true;
-      queueMicrotask(flush);
+      queueMicrotask(() => {
+        isScheduled = false;
+        emit(undefined, undefined);
+      });
     },
   };
   return source;

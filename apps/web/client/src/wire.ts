@@ -36,7 +36,7 @@ export interface Reaction {
   readonly reaction: string;
   /** The number of users. */
   readonly count: number;
-  /** The first 10 of these users. */
+  /** The first 10 of these users, or fewer if the names are long. */
   readonly users: readonly User[];
   /** The number of users who placed it before the newest edit of the message. */
   readonly stale?: number;

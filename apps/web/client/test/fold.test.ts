@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fold } from "../src/fold.js";
-import { Messages } from "../src/messages.js";
+import { createMessages } from "../src/messages.js";
 import type { Events, Message } from "../src/wire.js";
 
 const ann = { id: "ann", name: "Ann" };
@@ -65,43 +65,43 @@ test("a change that is contained already, or unknown, has no effect", () => {
 test("the newer state of a message stays, whatever the order", () => {
   const [old, young] = [message(3), message(3, { rev: 9, body: { text: "new" } })];
   for (const order of [[old, young], [young, old]]) {
-    const messages = new Messages(10);
+    const messages = createMessages(10);
     for (const state of order) messages._add([message(2), state]);
-    assert.deepEqual(messages._all, [message(2), young]);
+    assert.deepEqual(messages._all(), [message(2), young]);
   }
 });
 
 test("only the newest messages are held", () => {
-  const messages = new Messages(3);
+  const messages = createMessages(3);
   for (const seq of [1, 2, 3]) messages._append(message(seq));
   assert.equal(messages._more, false);
   messages._append(message(7));
-  assert.deepEqual(messages._all.map(({ seq }) => seq), [2, 3, 7]);
+  assert.deepEqual(messages._all().map(({ seq }) => seq), [2, 3, 7]);
   assert.equal(messages._more, true);
 });
 
 test("a snapshot shares the messages that did not change", () => {
-  const messages = new Messages(10);
+  const messages = createMessages(10);
   messages._add([message(1), message(2)]);
-  const before = messages._all;
+  const before = messages._all();
   messages._change(changed(`"seq":3,"target":2,"what":"pinned","pinned":true`));
-  assert.equal(messages._all[0], before[0]);
-  assert.notEqual(messages._all[1], before[1]);
-  const same = messages._all;
+  assert.equal(messages._all()[0], before[0]);
+  assert.notEqual(messages._all()[1], before[1]);
+  const same = messages._all();
   messages._change(changed(`"seq":4,"target":99,"what":"pinned","pinned":true`));
-  assert.equal(messages._all, same);
+  assert.equal(messages._all(), same);
 });
 
 test("a message in a thread counts once for its first message", () => {
-  const messages = new Messages(10);
+  const messages = createMessages(10);
   messages._append(message(1));
   for (const seq of [2, 3, 3]) messages._append(message(seq, { thread: 1 }));
-  assert.deepEqual(messages._all[0]?.replies, { count: 2, last: 3 });
+  assert.deepEqual(messages._all()[0]?.replies, { count: 2, last: 3 });
 });
 
 test("messages that a page of the log does not have any more are removed", () => {
-  const messages = new Messages(10);
+  const messages = createMessages(10);
   messages._add([1, 2, 3, 4, 5].map((seq) => message(seq)));
   messages._replace(1, 4, [message(3, { rev: 6 })]);
-  assert.deepEqual(messages._all.map(({ seq, rev }) => [seq, rev]), [[1, undefined], [3, 6], [5, undefined]]);
+  assert.deepEqual(messages._all().map(({ seq, rev }) => [seq, rev]), [[1, undefined], [3, 6], [5, undefined]]);
 });

@@ -48,3 +48,24 @@ test("pins follow from the messages, and end with their log", async () => {
   assert.deepEqual(state.pins, []);
   chat.close();
 });
+
+test("a room is joined again only after the end of its membership, also if that came too early", async () => {
+  const commands: unknown[] = [];
+  const chat = connect("ws://localhost/ws", {
+    WebSocket: scripted(({ type, ref }, emit) => {
+      if (type === "send") return emit({ type: "sent", ref, room, seq: 3, at: 2000 });
+      if (type !== "join" && type !== "leave") return;
+      commands.push(type);
+      if (type === "join") emit({ ...joined, ref }, message(1), message(2));
+      else if (commands.length > 2) emit({ type: "left", ref, room });
+      else emit({ type: "error", ref, room, code: "rate_limited", message: "", retry_after_ms: 20 });
+    }),
+  });
+  const before = chat.join(room, { members: false });
+  await until(before, ({ status }) => status === "live");
+  before.leave();
+  await until(before, ({ status }) => status === "left");
+  await chat.join(room, { members: false }).send("still here");
+  assert.deepEqual(commands, ["join", "leave", "leave", "join"]);
+  chat.close();
+});

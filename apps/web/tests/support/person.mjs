@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { chromium } from "playwright-core";
+import { chromium, firefox } from "playwright-core";
 
 /** Root needs the first flag. The others keep the browser from asking hosts of its maker. */
 const FLAGS = [
@@ -13,12 +13,19 @@ const FLAGS = [
   "--disable-sync",
 ];
 
+/** True if the tests run in Firefox, and the option of a test that needs the protocol of Chromium's tools. */
+export const isFirefox = process.env["BROWSER"] === "firefox";
+export const CHROMIUM_ONLY = { skip: isFirefox && "needs the protocol of Chromium's tools" };
+
 /**
- * Starts a browser. With `PAGE_DIST=1`, scripts and styles come from `dist`, without a new build of the binaries. The
+ * Starts a browser: Chromium, or with `BROWSER=firefox` Firefox. With `PAGE_DIST=1`, scripts and styles come from `dist`, without a new build of the binaries. The
  * document still comes from the server, because Chromium lets only a document from this machine connect to it.
  */
 export async function launch() {
-  const browser = await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: FLAGS });
+  const browser =
+    isFirefox
+      ? await firefox.launch({ channel: "moz-firefox", executablePath: process.env["FIREFOX"] ?? "/usr/bin/firefox-esr" })
+      : await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: FLAGS });
   if (process.env["PAGE_DIST"] !== "1") return browser;
   const open = browser.newContext.bind(browser);
   browser.newContext = async (options) => {
@@ -52,11 +59,13 @@ export class Person {
     this.page = page;
     this.name = name;
     page.setDefaultTimeout(15_000);
-    page.on("pageerror", (error) => this.problems.push(String(error)));
+    const note = (/** @type {string} */ text) => {
+      // Browsers write this for each attempt to connect without a server.
+      if (!/ERR_|WebSocket connection to|can’t establish a connection/u.test(text)) this.problems.push(text);
+    };
+    page.on("pageerror", (error) => note(String(error)));
     page.on("console", (message) => {
-      // Chromium writes this for each attempt to connect without a server.
-      const isNetwork = /ERR_|WebSocket connection to/.test(message.text());
-      if (message.type() === "error" && !isNetwork) this.problems.push(message.text());
+      if (message.type() === "error") note(message.text());
     });
   }
 

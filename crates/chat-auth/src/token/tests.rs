@@ -63,6 +63,26 @@ fn claims_become_the_user_the_rights_and_the_limits() {
     assert_eq!(nowhere.rights.role(&"lobby".parse().expect("a room")), None);
 }
 
+#[tokio::test]
+async fn an_administrator_is_an_owner_of_all_rooms_and_a_plain_token_gives_no_role() {
+    let user = chat_core::User::new("7", "Ann").expect("a user");
+    let lobby = "lobby".parse().expect("a room");
+    let rights = |members: &str| {
+        let claims = verify(&sign(HEADER, &payload(members))).expect("a valid token");
+        chat_core::Identity::from(claims).rights
+    };
+    for members in [r#","admin":true"#, r#","admin":true,"rooms":{}"#] {
+        let admin = rights(members).expect("rights");
+        assert_eq!(admin.role(&user, &lobby).await.ok(), Some(Role::Owner), "{members}");
+        assert!(admin.authorize(&user, &lobby, &chat_core::Action::Join).await.is_ok());
+    }
+    for members in ["", r#","admin":false"#] {
+        assert!(rights(members).is_none(), "only the host decides");
+        let claims = verify(&sign(HEADER, &payload(members))).expect("a valid token");
+        assert_eq!(claims.rights.role(&lobby), Some(Role::None));
+    }
+}
+
 #[test]
 fn a_token_with_a_bad_claim_is_refused() {
     let replaced = |claim: &str, value: &str| {

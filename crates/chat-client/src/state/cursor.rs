@@ -13,8 +13,11 @@ use crate::Joined;
 pub(crate) struct RoomCursor {
     pub(crate) room: RoomName,
     pub(crate) epoch: Arc<str>,
-    /// The last entry that was delivered or skipped.
+    /// The last entry that was delivered or skipped. If `newest` is set, the last entry that existed at the join.
     pub(crate) seq: u64,
+    /// The number of the newest messages that were asked for, until the first entry arrives. That entry sets the
+    /// position: `seq` does not tell how many entries these messages are, because changes are among them.
+    newest: Option<u64>,
     pub(crate) phase: Phase,
     /// True if this connection is a member of the room.
     pub(crate) joined: bool,
@@ -29,9 +32,6 @@ pub(crate) struct RoomCursor {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The newest messages were asked for. The first entry sets the position. It may be an earlier one than `seq`,
-    /// because changes are among the newest entries.
-    Starting,
     /// Each entry is the next one.
     Live,
     /// An entry was left out or the connection was lost. All entries after `seq` must be asked for again.
@@ -61,6 +61,7 @@ impl RoomCursor {
             room: joined.room.clone(),
             epoch: Arc::clone(&joined.epoch),
             seq: joined.seq,
+            newest: None,
             phase: Phase::Live,
             joined: true,
             announced: true,
@@ -70,9 +71,9 @@ impl RoomCursor {
         match (from, before) {
             // To join a room again from now on changes nothing.
             (JoinFrom::Now, Some(before)) => return Self { joined: true, ..before },
+            // Of an empty log, nothing arrives. Then the position is `seq`, as it is without a number of messages.
             (JoinFrom::Last(count), _) => {
-                cursor.seq = joined.seq.saturating_sub(*count).max(joined.first - 1);
-                cursor.phase = Phase::Starting;
+                cursor.newest = Some(*count).filter(|count| *count > 0 && joined.first <= joined.seq);
             }
             // Without recovery, the newest entries follow, after a `gap` if some are left out.
             (JoinFrom::After { epoch, seq }, _) => {
@@ -88,9 +89,10 @@ impl RoomCursor {
         let from_now = self.phase == Phase::Resuming { from_now: true };
         let same = self.epoch == joined.epoch;
         if from_now {
-            self.seq = joined.seq;
+            (self.seq, self.newest) = (joined.seq, None);
         } else if !same {
-            (self.seq, self.hole_asked) = (0, None);
+            // The newest messages of another log are enough. The hole before them is a gap.
+            (self.seq, self.hole_asked) = (0, self.newest.map(|_| 0));
         }
         self.epoch = Arc::clone(&joined.epoch);
         self.phase = Phase::Live;
@@ -100,39 +102,41 @@ impl RoomCursor {
 
     /// Handles an entry of the log.
     pub(crate) fn handle_entry(&mut self, seq: u64) -> Delivery {
-        let delivery = match self.phase {
-            Phase::Behind | Phase::Deferred(_) | Phase::Resuming { .. } => return Delivery::Drop,
-            Phase::Live if seq <= self.seq => return Delivery::Drop,
-            Phase::Live if seq == self.seq + 1 => Delivery::Deliver,
-            Phase::Live if self.hole_asked == Some(self.seq) => Delivery::DeliverAfterGap(self.seq + 1),
-            Phase::Live => {
-                self.hole_asked = Some(self.seq);
-                self.phase = Phase::Behind;
-                return Delivery::Drop;
-            }
-            Phase::Starting => Delivery::Deliver,
+        if self.phase != Phase::Live {
+            return Delivery::Drop;
+        }
+        let (starts, next) = (self.newest.take().is_some(), self.seq + 1);
+        let delivery = if seq == next || (seq < next && starts) {
+            Delivery::Deliver
+        } else if seq < next {
+            return Delivery::Drop;
+        } else if self.hole_asked == Some(self.seq) {
+            Delivery::DeliverAfterGap(next)
+        } else {
+            self.hole_asked = Some(self.seq);
+            self.phase = Phase::Behind;
+            return Delivery::Drop;
         };
-        self.phase = Phase::Live;
         self.seq = seq;
         delivery
     }
 
     /// Handles a `gap`. Returns the first missing entry, or `None` if this consumer misses nothing.
     pub(crate) fn handle_gap(&mut self, epoch: &str, from: u64, to: u64) -> Option<u64> {
-        if !matches!(self.phase, Phase::Live | Phase::Starting) {
+        if self.phase != Phase::Live {
             return None;
         }
         if *self.epoch != *epoch {
             self.epoch = Arc::from(epoch);
             (self.seq, self.hole_asked) = (0, None);
         }
-        // Among the newest messages that were asked for, the first entry sets the position, and so does a `gap`.
-        let from = if self.phase == Phase::Starting { from } else { self.seq + 1 };
+        let next = self.seq + 1;
+        // Among the newest messages that were asked for, a `gap` sets the position, as an entry does.
+        let from = if self.newest.take().is_some() { from.min(next) } else { next };
         if to < from {
             return None;
         }
         self.seq = to;
-        self.phase = Phase::Live;
         Some(from)
     }
 
@@ -142,10 +146,13 @@ impl RoomCursor {
         self.joined && !(backs_off && matches!(request, Request::Send(_)))
     }
 
-    /// Handles an entry that the consumer has no capacity for.
-    pub(crate) fn fall_behind(&mut self) {
-        if matches!(self.phase, Phase::Live | Phase::Starting) {
+    /// Handles an entry at `seq`, or a `gap` from there, that the consumer has no capacity for.
+    pub(crate) fn fall_behind(&mut self, seq: u64) {
+        if self.phase == Phase::Live {
             self.phase = Phase::Behind;
+            if self.newest.take().is_some() {
+                self.seq = self.seq.min(seq.saturating_sub(1));
+            }
         }
     }
 
@@ -159,93 +166,12 @@ impl RoomCursor {
 
     /// Returns the start of the next resume.
     pub(crate) fn resume_from(&self) -> JoinFrom {
-        JoinFrom::After { epoch: self.epoch.to_string(), seq: self.seq }
+        match self.newest {
+            Some(count) => JoinFrom::Last(count),
+            None => JoinFrom::After { epoch: self.epoch.to_string(), seq: self.seq },
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use chat_proto::PresenceMode;
-
-    use super::*;
-
-    fn joined(epoch: &str, seq: u64, first: u64, recovered: bool) -> Joined {
-        let (room, presence) = ("lobby".parse().unwrap(), PresenceMode::Each);
-        Joined { room, epoch: epoch.into(), seq, first, recovered, members: 1, presence }
-    }
-
-    fn live(seq: u64) -> RoomCursor {
-        RoomCursor::new(None, &joined("e", seq, 1, true), &JoinFrom::Now)
-    }
-
-    #[test]
-    fn entries_are_delivered_in_order_and_once() {
-        let mut cursor = live(5);
-        let delivered = [5, 6, 6, 7, 6].map(|seq| cursor.handle_entry(seq));
-        let expected = [Delivery::Drop, Delivery::Deliver, Delivery::Drop, Delivery::Deliver, Delivery::Drop];
-        assert_eq!(delivered, expected);
-    }
-
-    #[test]
-    fn the_first_of_the_newest_entries_sets_the_position() {
-        let mut cursor = RoomCursor::new(None, &joined("e", 9, 4, true), &JoinFrom::Last(3));
-        assert_eq!(
-            (cursor.seq, cursor.handle_entry(8), cursor.handle_entry(9)),
-            (6, Delivery::Deliver, Delivery::Deliver)
-        );
-        let mut cursor = RoomCursor::new(None, &joined("e", 9, 8, true), &JoinFrom::Last(100));
-        assert_eq!((cursor.seq, cursor.handle_entry(8)), (7, Delivery::Deliver));
-    }
-
-    #[test]
-    fn a_gap_before_the_first_of_the_newest_entries_is_reported() {
-        let mut cursor = RoomCursor::new(None, &joined("e", 9, 1, true), &JoinFrom::Last(3));
-        assert_eq!((cursor.handle_gap("e", 2, 4), cursor.handle_entry(5)), (Some(2), Delivery::Deliver));
-    }
-
-    #[test]
-    fn a_hole_is_requested_once_and_then_reported() {
-        let mut cursor = live(5);
-        assert_eq!((cursor.handle_entry(8), cursor.phase), (Delivery::Drop, Phase::Behind));
-        assert_eq!(cursor.resume_from(), JoinFrom::After { epoch: "e".to_owned(), seq: 5 });
-        cursor.phase = Phase::Resuming { from_now: false };
-        assert_eq!(cursor.handle_entry(6), Delivery::Drop, "before the reply");
-        assert!(cursor.handle_resumed(&joined("e", 8, 1, true)));
-        assert_eq!(
-            (cursor.handle_entry(8), cursor.handle_entry(9)),
-            (Delivery::DeliverAfterGap(6), Delivery::Deliver)
-        );
-    }
-
-    #[test]
-    fn a_gap_moves_the_cursor_and_names_the_missing_entries() {
-        let mut cursor = live(5);
-        assert_eq!(cursor.handle_gap("e", 3, 5), None);
-        assert_eq!((cursor.handle_gap("e", 6, 9), cursor.handle_entry(10)), (Some(6), Delivery::Deliver));
-        assert_eq!((cursor.handle_gap("f", 1, 2), cursor.handle_entry(3)), (Some(1), Delivery::Deliver));
-        cursor.fall_behind();
-        assert_eq!(cursor.handle_gap("f", 4, 9), None, "the resume repeats it");
-    }
-
-    #[test]
-    fn another_epoch_starts_at_the_beginning_and_is_not_recovered() {
-        let mut cursor = live(5);
-        cursor.handle_lost();
-        assert!(!cursor.handle_resumed(&joined("f", 3, 1, false)));
-        assert_eq!((cursor.handle_entry(1), cursor.handle_entry(2)), (Delivery::Deliver, Delivery::Deliver));
-        cursor.handle_lost();
-        assert!(
-            !cursor.handle_resumed(&joined("g", 3, 1, true)),
-            "the cursor ignores the server's claim of a recovery"
-        );
-    }
-
-    #[test]
-    fn a_position_that_the_server_has_lost_is_given_up() {
-        let mut cursor = live(5);
-        cursor.handle_lost();
-        cursor.phase = Phase::Resuming { from_now: true };
-        assert!(!cursor.handle_resumed(&joined("e", 3, 1, true)));
-        assert_eq!(cursor.handle_entry(4), Delivery::Deliver);
-    }
-}
+mod tests;

@@ -47,7 +47,7 @@ impl State {
             WireEvent::Gap { room, epoch, from, to, .. } => {
                 let Some(cursor) = self.cursors.get_mut(&room) else { return Ok(()) };
                 if !has_capacity {
-                    cursor.fall_behind();
+                    cursor.fall_behind(from);
                     self.lagging = true;
                 } else if let Some(from) = cursor.handle_gap(&epoch, from, to) {
                     events.push(gap(cursor, from, to));
@@ -88,7 +88,7 @@ impl State {
         // The room was never joined, or was left.
         let Some(cursor) = self.cursors.get_mut(room) else { return };
         if !has_capacity {
-            cursor.fall_behind();
+            cursor.fall_behind(seq);
             self.lagging = true;
             return;
         }

@@ -149,6 +149,7 @@ chat_suite::cases!(
         limits.rooms.tail_events = 16;
         without_rates(limits);
     }))]
+    #[with(race("the reader may get an entry before or after the last edit"))]
     async fn a_reader_far_behind_gets_changes_from_the_log(stage: Stage, mut ann: Member) -> Verdict {
         let room = stage.room();
         ann.send_all_while_reading(&sends(&room, 1..=60)).await?;

@@ -61,6 +61,31 @@ chat_suite::cases!(
         check(fits, "the number 12, and the first ten users", Events(&read))
     }
 
+    /// All reactions of a message name users of at most 8 KiB together, the first ones, and count all.
+    async fn long_names_of_many_reactions_are_left_out(stage: Stage, mut ann: Member) -> Verdict {
+        let room = stage.room();
+        ann.post(&room, "hi").await?;
+        let mut entry = Value::Null;
+        for number in 0..4 {
+            let mut client = stage.member(&format!("{number:0>22}")).await?;
+            for kind in 0..32 {
+                change(&mut client, react(&room, 1, &format!("{kind:0>64}"), true)).await?;
+            }
+            let entries = client.events_so_far().await?;
+            entry = entries.into_iter().rfind(|event| event["type"] == "changed").unwrap_or_default();
+        }
+        let reactions = entry["reactions"].as_array().cloned().unwrap_or_default();
+        let users = |reaction: &Value| reaction["users"].as_array().cloned().unwrap_or_default();
+        let named: Vec<_> = reactions.iter().flat_map(users).collect();
+        let text = |user: &Value, field: &str| user[field].as_str().map_or(0, str::len);
+        let bytes: usize = named.iter().map(|user| 20 + text(user, "id") + text(user, "name")).sum();
+        let counted = reactions.len() == 32 && reactions.iter().all(|reaction| reaction["count"] == 4);
+        let fits = counted && (7 * 1024..=8 * 1024).contains(&bytes) && users(&reactions[0]).len() == 4;
+        check(fits, "32 reactions of 4 users, and 7 to 8 KiB of the first names", &entry)?;
+        let read = page(&mut ann, messages_at(&room, [1])).await?;
+        check(read[0]["reactions"] == entry["reactions"], "the reactions of the change", Events(&read))
+    }
+
     /// An edit makes the reactions before it stale, and no later one.
     async fn an_edit_makes_reactions_stale(stage: Stage, mut ann: Member, mut bob: Member) -> Verdict {
         let room = stage.room();

@@ -21,7 +21,7 @@ pub(super) struct Event {
     pub(super) room: String,
     pub(super) seq: Option<u64>,
     pub(super) user: Option<String>,
-    /// What a `changed` event changes.
+    /// The `what` of a `changed` event.
     pub(super) what: Option<String>,
 }
 

@@ -73,6 +73,13 @@ defects! {
                 reaction["count"] = json!(reaction["users"].as_array().map_or(0, Vec::len));
             }
         });
+    a_server_that_names_all_users_with_long_names_is_caught
+    by reactions::long_names_of_many_reactions_are_left_out =>
+        Link::event("changed", |event| {
+            let reactions = event["reactions"].as_array_mut().map(Vec::as_mut_slice).unwrap_or_default();
+            let Some((first, later)) = reactions.split_first_mut() else { return };
+            later.iter_mut().for_each(|reaction| reaction["users"] = first["users"].clone());
+        });
     a_server_whose_reactions_are_never_stale_is_caught by reactions::an_edit_makes_reactions_stale =>
         in_pages(|message| {
             for reaction in message["reactions"].as_array_mut().into_iter().flatten() {

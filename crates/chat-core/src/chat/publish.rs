@@ -12,8 +12,8 @@ const COUNTERS: [(&str, &str); 17] = [
     ("chat_session_ends_total", "Ended sessions."),
     ("chat_joins_total", "Joins of rooms, resumes included."),
     ("chat_resumes_total", "Joins from a position."),
-    ("chat_appends_total", "Messages that were stored through this server."),
-    ("chat_duplicates_total", "Messages with a repeated key, which were not stored again."),
+    ("chat_appends_total", "Messages and changes that were stored through this server."),
+    ("chat_duplicates_total", "Repeated messages, edits and deletions, which were not stored again."),
     ("chat_deliveries_total", "Events of rooms that were given to a connection."),
     ("chat_gaps_total", "Gap events that were sent to one connection."),
     (
@@ -154,7 +154,16 @@ fn publish_rooms(stats: &Stats) {
     ] {
         counter!("chat_resumes_total", "recovered" => recovered, "source" => source).absolute(count);
     }
-    counter!("chat_appends_total").absolute(stats.appends);
+    let changes = &stats.changes;
+    for (kind, count) in [
+        ("message", stats.appends),
+        ("edited", changes.edited),
+        ("deleted", changes.deleted),
+        ("reactions", changes.reactions),
+        ("pinned", changes.pinned),
+    ] {
+        counter!("chat_appends_total", "kind" => kind).absolute(count);
+    }
     counter!("chat_duplicates_total").absolute(stats.duplicates);
     counter!("chat_deliveries_total", "way" => "direct").absolute(stats.deliveries.direct);
     counter!("chat_deliveries_total", "way" => "session").absolute(stats.deliveries.by_session);

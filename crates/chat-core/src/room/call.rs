@@ -1,13 +1,16 @@
 //! Calls of a store, each with a time limit.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
+
+use futures_util::future::FutureExt;
 
 use crate::room::{LiveRoom, Rooms};
 use crate::stats::count;
 use crate::timer;
 use crate::{
-    AppendError, AppendReceipt, ChangeError, ChangeReceipt, NewAct, NewChange, NewMessage, Room, Search,
-    SearchError, SearchPage, Unavailable,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, Forbidden, MarkerError, NewAct, NewChange,
+    NewMessage, Room, Search, SearchError, SearchPage, Unavailable,
 };
 
 /// Appends a message with a body that was checked.
@@ -41,7 +44,14 @@ pub(crate) async fn change(
     change: NewChange,
     rooms: &Rooms,
 ) -> Result<ChangeReceipt, ChangeError> {
-    stored(room, room.log().change(change), rooms).await
+    let kind = change.change.kind();
+    let receipt = stored(room, room.log().change(change), rooms).await?;
+    match (receipt.seq, receipt.duplicate) {
+        (Some(_), false) => rooms.counters.change(kind),
+        (Some(_), true) => count(&rooms.counters.duplicates),
+        (None, _) => {}
+    }
+    Ok(receipt)
 }
 
 /// Sets the rules of a room or the standing of a user.
@@ -92,6 +102,36 @@ pub(crate) async fn search(
         }
     };
     within(rooms, found).await?
+}
+
+/// Waits for the answer of a store about markers.
+pub(crate) async fn marker<T>(
+    rooms: &Rooms,
+    answer: impl Future<Output = Result<T, MarkerError>>,
+) -> Result<T, MarkerError> {
+    let answered = async {
+        match answer.await {
+            Err(MarkerError::Unavailable(unavailable)) => Err(unavailable),
+            answer => Ok(answer),
+        }
+    };
+    within(rooms, answered).await?
+}
+
+/// Waits for an answer of the host, and logs a failure.
+pub(crate) async fn ask<T>(
+    rooms: &Rooms,
+    answer: impl Future<Output = Result<T, Forbidden>>,
+) -> Result<T, Forbidden> {
+    let limit = rooms.limits.rooms.call_timeout;
+    let unavailable = match timer::timeout(limit, AssertUnwindSafe(answer).catch_unwind()).await {
+        Ok(Ok(Err(Forbidden::Unavailable(unavailable)))) => unavailable,
+        Ok(Ok(answer)) => return answer,
+        Ok(Err(_)) => Unavailable::new("the host's Authorize panicked"),
+        Err(_) => Unavailable::new(format!("the host did not authorize within {limit:?}")),
+    };
+    rooms.warnings.unavailable(unavailable.cause());
+    Err(unavailable.into())
 }
 
 /// Waits for the answer of a store for [`RoomLimits::call_timeout`](crate::RoomLimits::call_timeout), and logs a

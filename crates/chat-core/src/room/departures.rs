@@ -53,7 +53,7 @@ impl Rooms {
         room: &Arc<LiveRoom>,
         change: impl FnOnce(&mut RoomState<Arc<Seat>>) -> T,
     ) -> T {
-        let (changed, deferred) = room.change(|state| {
+        let (changed, deferred) = room.update(|state| {
             let before = state.roster().last_deferred();
             let changed = change(state);
             let after = state.roster().last_deferred();
@@ -86,7 +86,7 @@ impl Departing {
             match next {
                 Some(Ok(Departure { room, up_to, .. })) => {
                     if let Some(room) = room.upgrade() {
-                        room.change(|state| state.end_deferred(up_to));
+                        room.update(|state| state.end_deferred(up_to));
                     }
                 }
                 Some(Err(due)) => sleep_until(due).await,

@@ -5,6 +5,7 @@ use std::task::Waker;
 use futures_util::task::AtomicWaker;
 
 use super::Outlet;
+use super::updates::Updates;
 use crate::RoomName;
 use crate::sync::Mutex;
 
@@ -17,6 +18,7 @@ pub(crate) struct Inbox {
     rights_changed: AtomicBool,
     pub(crate) waker: AtomicWaker,
     pub(crate) outlet: Outlet,
+    pub(crate) updates: Updates,
 }
 
 impl Inbox {
@@ -43,6 +45,18 @@ impl Inbox {
     /// Puts back a room that has more events. Only the connection itself calls it, so no task must be woken.
     pub(crate) fn requeue(&self, room: RoomName) {
         self.rooms.lock().push_back(room);
+    }
+
+    /// Records that another connection of the user has moved the marker of a room.
+    pub(crate) fn note_read(&self, room: &RoomName, seq: u64) {
+        self.updates.change(room, |update| update.read = update.read.max(Some(seq)));
+        self.waker.wake();
+    }
+
+    /// Records that another connection of the user has ended to follow a room.
+    pub(crate) fn note_unfollowed(&self, room: &RoomName) {
+        self.updates.change(room, |update| update.is_unfollowed = true);
+        self.waker.wake();
     }
 
     pub(crate) fn pop(&self) -> Option<RoomName> {

@@ -105,7 +105,7 @@ impl LiveRoom {
         loop {
             let generation = self.state().generation();
             let bounds = within(rooms, self.log.bounds()).await?;
-            let is_current = self.shared.change(|state| {
+            let is_current = self.shared.update(|state| {
                 // The runtime that opened the room may end before the runtime of a member.
                 state.runtime = Handle::current();
                 state.room.observe(generation, &bounds)
@@ -119,32 +119,32 @@ impl LiveRoom {
         }
     }
 
-    /// Returns the state. A change goes through [`change`](Self::change), which wakes the members.
+    /// Returns the state. A change goes through [`update`](Self::update), which wakes the members.
     pub(crate) fn state(&self) -> LockedRoom<'_> {
         LockedRoom(self.shared.state.lock())
     }
 
     /// Changes the state and wakes the members that have something to take.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut RoomState<Arc<Seat>>) -> T) -> T {
-        self.shared.change(|state| change(&mut state.room))
+    pub(crate) fn update<T>(&self, update: impl FnOnce(&mut RoomState<Arc<Seat>>) -> T) -> T {
+        self.shared.update(|state| update(&mut state.room))
     }
 
     /// Records that the log has answered with this position. The report of the entry may come late, or be lost.
     pub(crate) fn note_committed(&self, epoch: &str, seq: u64) {
         let is_reported = self.state().has_taken(epoch, seq);
         if !is_reported {
-            self.change(|state| state.note_committed(epoch, seq));
+            self.update(|state| state.note_committed(epoch, seq));
         }
     }
 
     /// Records that a member started or stopped typing.
     pub(crate) fn typing(&self, member: &Member, active: bool) {
-        self.shared.change(|state| state.room.typing(state.started.elapsed(), member, active));
+        self.shared.update(|state| state.room.typing(state.started.elapsed(), member, active));
     }
 
     /// Records that a user on another node started or stopped typing.
     pub(crate) fn remote_typing(&self, node: &str, user: &User, active: bool) {
-        self.shared.change(|state| state.room.remote_typing(state.started.elapsed(), node, user, active));
+        self.shared.update(|state| state.room.remote_typing(state.started.elapsed(), node, user, active));
     }
 
     pub(crate) fn members(&self) -> Vec<User> {
@@ -203,10 +203,10 @@ impl DerefMut for LockedRoom<'_> {
 }
 
 impl Shared {
-    pub(super) fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn update<T>(self: &Arc<Self>, update: impl FnOnce(&mut State) -> T) -> T {
         let mut wakers = Vec::new();
         let mut state = self.state.lock();
-        let changed = change(&mut state);
+        let updated = update(&mut state);
         wakers.extend(state.room.to_wake().filter_map(|seat| seat.inbox().push(self.name.clone())));
         if state.room.has_acts() {
             self.has_rules.store(true, Ordering::Relaxed);
@@ -249,7 +249,7 @@ impl Shared {
         if let Some(rooms) = rooms {
             rooms.publish_announced();
         }
-        changed
+        updated
     }
 
     pub(super) fn name(&self) -> &RoomName {
@@ -265,6 +265,13 @@ impl Shared {
     pub(super) fn wake(&self, member: &Member) -> Option<Waker> {
         let mut state = self.state.lock();
         state.room.wake(member).and_then(|seat| seat.inbox().push(self.name.clone()))
+    }
+
+    /// Tells the followers of the room that it has new entries.
+    fn note_activity(&self) {
+        if let Some(rooms) = self.rooms.upgrade() {
+            rooms.note_activity(&self.name);
+        }
     }
 
     /// Returns the log, unless it is not open yet or is closed.
@@ -321,7 +328,7 @@ impl Timer {
     async fn run(self) {
         sleep_until(self.1).await;
         if let Some(room) = self.0.upgrade() {
-            room.change(|state| {
+            room.update(|state| {
                 state.timer = state.timer.filter(|timer| *timer != self.1);
                 state.room.handle_timer(state.started.elapsed());
             });
@@ -356,19 +363,21 @@ fn sink(shared: Weak<Shared>) -> CommitSink {
         let Some(shared) = shared.upgrade() else { return };
         match commit {
             Commit::Entry { epoch, stored } => {
-                shared.change(|state| state.room.commit(epoch, stored));
+                shared.update(|state| state.room.commit(epoch, stored));
+                shared.note_activity();
             }
-            Commit::Erased { epoch, entries } => shared.change(|state| state.room.erase(epoch, entries)),
+            Commit::Erased { epoch, entries } => shared.update(|state| state.room.erase(epoch, entries)),
             Commit::Head { epoch, head } => {
-                let has_hole = shared.change(|state| {
+                let has_hole = shared.update(|state| {
                     state.room.note_committed(epoch, head);
                     state.room.has_hole()
                 });
                 if has_hole {
                     shared.unreported.notify_one();
                 }
+                shared.note_activity();
             }
-            Commit::Renewed(bounds) => shared.change(|state| state.room.renew(bounds)),
+            Commit::Renewed(bounds) => shared.update(|state| state.room.renew(bounds)),
         }
     })
 }

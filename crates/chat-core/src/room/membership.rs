@@ -73,7 +73,7 @@ impl Membership {
         let blank = rooms.take_seat(user.key(), &room).inspect_err(|_| rooms.left(&room))?;
         let is_direct = inbox.outlet.is_attached();
         let seat = Arc::new(Seat::new(inbox, admitted.granted));
-        let entered = room.change(|state| {
+        let entered = room.update(|state| {
             let (member, joined) = state.join(connection, &user, Arc::clone(&seat), bounds, from)?;
             if is_direct {
                 state.write_directly(&member);
@@ -107,7 +107,7 @@ impl Membership {
         bounds: LogBounds,
     ) -> Result<Self, JoinError> {
         let seat = Arc::new(Seat::new(inbox, Role::None));
-        let member = room.change(|state| state.subscribe(id, Arc::clone(&seat), bounds))?;
+        let member = room.update(|state| state.subscribe(id, Arc::clone(&seat), bounds))?;
         seat.enter(member);
         rooms.entered(&room);
         Ok(Self {

@@ -3,24 +3,37 @@ use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use chat_proto::{ChangedEntries, Log};
+use chat_proto::{ChangedEntries, Follows, Log};
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::task::yield_now;
 
 use crate::room::budget::{Charge, Holder, Kind};
 use crate::{
     AppendError, AppendReceipt, ChangeError, ChangeKind, ChangeReceipt, CommitSink, Limits, LogBounds,
-    NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Scan, Search, SearchError,
-    SearchPage, Standing, Store, StoredMessage, Unavailable, UserKey,
+    Marked, MarkerError, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Scan, Search,
+    SearchError, SearchPage, Standing, Store, StoredMessage, Unavailable, Unread, UserKey,
 };
 
 /// The bytes for a message beside its body, rounded up.
 const MESSAGE_OVERHEAD: usize = 1024;
 
+/// The bytes for a marker, rounded up.
+const MARKER_BYTES: usize = 512;
+
+/// The rooms that all users together follow. They take about 20 MB.
+const MAX_FOLLOWS: usize = 100_000;
+
 /// The default store of a chat. Each room is a [`MemoryRoom`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct MemoryStore {
     closed: Arc<AtomicBool>,
+    follows: Arc<Mutex<Follows>>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self { closed: Arc::default(), follows: Arc::new(Mutex::new(Follows::new(MAX_FOLLOWS))) }
+    }
 }
 
 #[async_trait]
@@ -35,6 +48,14 @@ impl Store for MemoryStore {
         room.closed = Arc::clone(&self.closed);
         drop(room.open()?);
         Ok(Arc::new(room))
+    }
+
+    async fn follow(&self, user: &UserKey, room: &RoomName, on: bool, max: usize) -> Result<(), MarkerError> {
+        self.follows.lock().follow(user, room, on, max)
+    }
+
+    async fn followed(&self, user: &UserKey) -> Result<Vec<RoomName>, MarkerError> {
+        Ok(self.follows.lock().of(user).cloned().collect())
     }
 
     async fn close(&self) -> Result<(), Unavailable> {
@@ -197,6 +218,21 @@ impl Room for MemoryRoom {
 
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {
         Ok(self.open()?.bounds())
+    }
+
+    async fn mark(&self, user: &UserKey, seq: u64) -> Result<Marked, MarkerError> {
+        let has_space = self.sink.budget().is_none_or(|budget| budget.make_space(MARKER_BYTES));
+        let mut charged = self.open_charged()?;
+        if !has_space {
+            return Err(Unavailable::over_quota("the memory budget is used up").into());
+        }
+        let marked = charged.log.mark(user, seq)?;
+        charged.count(|| Arc::downgrade(&self.log) as Weak<dyn Holder>);
+        Ok(marked)
+    }
+
+    async fn unread(&self, user: &UserKey, up_to: u64) -> Result<Unread, MarkerError> {
+        Ok(self.open()?.unread(user, up_to))
     }
 
     /// Looks at all messages, as [`Scan`] does.

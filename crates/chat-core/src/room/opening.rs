@@ -57,7 +57,7 @@ impl Rooms {
         }
         self.nodes.set_runtime(Handle::current());
         if !self.limits.nodes.leave_grace.is_zero() {
-            opened.change(RoomState::defer_leaving);
+            opened.update(RoomState::defer_leaving);
         }
         let room = self.insert(&opened);
         if Arc::ptr_eq(&room, &opened) {

@@ -15,6 +15,7 @@ use crate::room::nodes::Nodes;
 use crate::room::opening::Opening;
 use crate::room::repair::MAX_REPAIRS;
 use crate::room::throttle::WarnThrottle;
+use crate::room::watch::Watchers;
 use crate::room::{LiveRoom, MemoryBudget};
 use crate::stats::Counters;
 use crate::sync::Mutex;
@@ -42,6 +43,7 @@ pub(crate) struct Rooms {
     pub(crate) drained: watch::Sender<bool>,
     /// The turns of reads for repairs.
     pub(super) repairs: Semaphore,
+    pub(super) watchers: Watchers,
     // Nothing is awaited while this is held.
     pub(super) open: Mutex<Open>,
 }
@@ -70,7 +72,7 @@ impl Rooms {
         let (nodes, drained) = (Nodes::new(node, bus), watch::Sender::new(false));
         let (repairs, blank) = (Semaphore::new(MAX_REPAIRS), BlankRooms::new(&limits.rooms));
         let budget = Arc::new(MemoryBudget::new(limits.rooms.memory_bytes));
-        let counters = Counters::default();
+        let (counters, watchers) = (Counters::default(), Watchers::default());
         Self {
             limits,
             store,
@@ -83,6 +85,7 @@ impl Rooms {
             budget,
             drained,
             repairs,
+            watchers,
             open,
         }
     }

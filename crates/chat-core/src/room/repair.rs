@@ -77,7 +77,7 @@ impl Repair {
         loop {
             let is_unreported = timeout(REPAIR_DELAY, self.unreported.notified()).await.is_ok();
             let Some(room) = self.room.upgrade() else { return false };
-            let hole = room.change(|state| {
+            let hole = room.update(|state| {
                 let hole = state.room.hole();
                 state.repairing = hole.is_some();
                 hole
@@ -137,7 +137,7 @@ impl Repair {
 
     fn hole(&self) -> Option<(Hole, u64)> {
         let room = self.room.upgrade()?;
-        room.change(|state| Some((state.room.hole()?, state.room.generation())))
+        room.update(|state| Some((state.room.hole()?, state.room.generation())))
     }
 
     /// Reads the entries after a hole begins. Returns `None` if the room is closed.
@@ -150,7 +150,7 @@ impl Repair {
 
     /// Gives a page to the members. Returns false if it is of another epoch than the room.
     fn fill(&self, hole: &Hole, page: Page) -> bool {
-        self.room.upgrade().is_none_or(|room| room.change(|state| state.room.fill(hole, page)))
+        self.room.upgrade().is_none_or(|room| room.update(|state| state.room.fill(hole, page)))
     }
 
     /// Reads the bounds of a log whose epoch is not that of the room. They renew the room.
@@ -158,7 +158,7 @@ impl Repair {
         let Some(log) = self.room.upgrade().and_then(|room| room.log()) else { return Ok(()) };
         let bounds = within(rooms, log.bounds()).await?;
         if let Some(room) = self.room.upgrade() {
-            room.change(|state| state.room.observe(generation, &bounds));
+            room.update(|state| state.room.observe(generation, &bounds));
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::catch_up::CatchUps;
 use super::end::End;
+use super::following::Watching;
 use super::govern::RightsChecks;
 use super::hello::Hello;
 use super::operation::InFlight;
@@ -39,6 +40,7 @@ pub(super) struct Driver<'c, C> {
     pub(super) hello: Option<Hello>,
     pub(super) catch_ups: CatchUps,
     pub(super) rights: RightsChecks,
+    pub(super) watching: Watching,
     pub(super) output: Output,
     pub(super) writer: Writer,
     pub(super) state: State,
@@ -98,6 +100,7 @@ impl<'c, C: Connection> Driver<'c, C> {
         ticket.permit.inbox().outlet.attach(connection.direct());
         Self {
             alarm: Alarm::new(started + session.deadline()),
+            watching: Watching::new(Arc::clone(&ticket.rooms)),
             ticket,
             connection,
             session,
@@ -138,6 +141,7 @@ impl<'c, C: Connection> Driver<'c, C> {
             self.note_owed_bytes();
             // Output first: nothing goes out ahead of the welcome, not even a pong.
             let mut moved = self.poll_output(cx)
+                | self.take_updates()
                 | self.poll_operation(cx)
                 | self.poll_hello(cx)
                 | self.poll_input(cx)
@@ -202,6 +206,7 @@ impl<'c, C: Connection> Driver<'c, C> {
                 Effect::Ping => self.output.reply(Outgoing::Ping),
                 Effect::Identify(token) => self.begin_hello(token),
                 Effect::Perform(operation) => self.begin(operation),
+                Effect::List(listing) => self.begin_list(listing),
                 Effect::Typing(room, active) => {
                     if let Some(membership) = self.session.membership(&room) {
                         membership.typing(active);
@@ -231,7 +236,7 @@ impl<'c, C: Connection> Driver<'c, C> {
     }
 
     /// Returns true if nothing waits to be sent.
-    fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&self) -> bool {
         matches!((&self.state, &self.writer), (State::Open, Writer::Open { unflushed: false }))
             && self.output.is_empty()
     }

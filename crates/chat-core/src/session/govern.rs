@@ -44,6 +44,16 @@ impl Host {
         Ok(Done::Outcome(Outcome::Changed(govern(&room, act, &self.rooms).await?)))
     }
 
+    /// Checks that the user may join a room, which need not be open.
+    pub(super) async fn may_join(&self, name: &RoomName) -> Result<(), Refused> {
+        self.may(name, Action::Join).await?;
+        let granted = self.role(name).await?;
+        match self.rooms.may_be_in(name, &self.user().key(), granted).await? {
+            true => Ok(()),
+            false => Err(ErrorCode::Forbidden.into()),
+        }
+    }
+
     /// Decides if the user may stay in a room. A store that fails is asked again for
     /// [`RoomLimits::catch_up_timeout`](crate::RoomLimits::catch_up_timeout). Returns `None` if the user must leave.
     async fn stays(self, room: Arc<LiveRoom>) -> Option<Admitted> {

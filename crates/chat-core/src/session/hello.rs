@@ -176,6 +176,7 @@ impl<C: Connection> Driver<'_, C> {
         if let Some(identification) = ticket.identification.clone() {
             identification.identities.apply(identity, ticket);
         }
+        self.watching.renew_rights(ticket);
         self.session.share_rate(ticket.user_rate.take());
         Ok(identified.until(ticket.take_expiry(self.started)))
     }

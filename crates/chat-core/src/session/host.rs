@@ -1,24 +1,24 @@
 //! The rooms and the host's code, as an operation of a session uses them.
 
-use std::panic::AssertUnwindSafe;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chat_proto::command::JoinFrom;
-use chat_proto::session::Outcome;
+use chat_proto::session::{Listing, Outcome};
 use futures_util::future::FutureExt;
 use serde_json::value::RawValue;
 
 use super::fair_queue::Turn;
-use super::operation::{Done, Kind, Work};
+use super::operation::{Done, Entering, Kind, Work};
+use super::peers::Peers;
 use super::reads::ReadQueues;
 use super::ticket::Ticket;
-use crate::room::{Admitted, LiveRoom, Rooms, append, change, search, within};
-use crate::timer;
+use crate::room::{Admitted, LiveRoom, Rooms, append, ask, change, marker, search, within};
 use crate::{
-    Action, AppendError, Authorize, Change, ChangeError, ErrorCode, Forbidden, LogBounds, NewChange,
-    NewMessage, Range, Role, RoomName, Search, SearchError, Unavailable, User,
+    Action, AppendError, Authorize, Change, ChangeError, ErrorCode, Forbidden, LogBounds, MarkerError,
+    NewChange, NewMessage, Range, Role, RoomName, RoomSummary, Search, SearchError, Unavailable, User,
 };
 
 /// Entries that a join with `last` replays, if there are many changes among them.
@@ -83,7 +83,9 @@ impl Host {
         let granted = self.role(&name).await?;
         let admitted = Admitted::to(&room, &self.rooms, &self.user.key(), granted, &bounds).await?;
         let admitted = admitted.map_err(ErrorCode::from)?;
-        Ok(Done::Bounds(room, from, (bounds, admitted), is_resume))
+        // A member gets the later entries. A log that cannot count now must not keep the user out.
+        let unread = marker(&self.rooms, room.log().unread(&self.user.key(), bounds.head)).await.ok();
+        Ok(Done::Bounds(room, from, Entering { bounds, admitted, unread }, is_resume))
     }
 
     /// Returns the position before the newest `count` messages of a log in which positions do not count messages. The
@@ -196,6 +198,67 @@ impl Host {
         Ok(Done::Outcome(Outcome::Found(search(room.log(), query, rooms).await?)))
     }
 
+    /// Moves the marker of the user. A connection that is not in the room needs the right to join it.
+    pub(super) async fn read(
+        self,
+        name: RoomName,
+        is_member: bool,
+        seq: u64,
+        peers: Peers,
+    ) -> Result<Done, Refused> {
+        if !is_member {
+            self.may_join(&name).await?;
+        }
+        let user = self.user.key();
+        let marked = self.rooms.mark(&name, &user, seq).await?;
+        if marked.moved {
+            peers.announce_read(&user, &name, marked.seq);
+        }
+        Ok(Done::Outcome(Outcome::Read(marked)))
+    }
+
+    /// Follows a room, or ends that.
+    pub(super) async fn follow(self, name: RoomName, on: bool, peers: Peers) -> Result<Done, Refused> {
+        if on {
+            self.may_join(&name).await?;
+        }
+        let (user, max) = (self.user.key(), self.rooms.limits.rooms.max_followed_per_user);
+        marker(&self.rooms, self.rooms.store.follow(&user, &name, on, max)).await?;
+        if !on {
+            peers.announce_unfollowed(&user, &name);
+        }
+        Ok(Done::Outcome(Outcome::Followed(on)))
+    }
+
+    /// Lists the rooms that the user follows or is in. A room that the user may no longer join is left out.
+    pub(super) async fn list(self, reads: Arc<ReadQueues>, asked: Listing) -> Result<Done, Refused> {
+        let user = self.user.key();
+        let mut followed = marker(&self.rooms, self.rooms.store.followed(&user)).await?;
+        followed.retain(|name| asked.after.as_ref().is_none_or(|after| name > after));
+        let names: BTreeSet<_> = followed.iter().chain(&asked.joined).collect();
+        let (mut listed, mut more) = (Vec::new(), false);
+        for name in names {
+            if listed.len() >= asked.limit {
+                more = true;
+                break;
+            }
+            if !asked.joined.contains(name) {
+                match self.may_join(name).await {
+                    Err(Refused::Error(ErrorCode::Forbidden | ErrorCode::Rejected, _)) => continue,
+                    answer => answer?,
+                }
+            }
+            listed.push(name.clone());
+        }
+        let _turn = reads.count(user.clone()).await.map_err(Refused::TooEarly)?;
+        let mut rooms = Vec::with_capacity(listed.len());
+        for name in &listed {
+            rooms.push(RoomSummary::new(name.clone(), &self.rooms.unread(name, &user, u64::MAX).await?));
+        }
+        followed.retain(|name| listed.contains(name));
+        Ok(Done::Outcome(Outcome::Listed { rooms, more, followed }))
+    }
+
     /// Asks the host to authorize an action.
     pub(super) async fn may(&self, room: &RoomName, action: Action<'_>) -> Result<(), Refused> {
         let Some(authorize) = &self.authorize else { return Ok(()) };
@@ -211,19 +274,11 @@ impl Host {
 
     /// Waits for an answer of the host.
     async fn ask<T>(&self, answer: impl Future<Output = Result<T, Forbidden>>) -> Result<T, Refused> {
-        let limit = self.rooms.limits.rooms.call_timeout;
-        let unavailable = match timer::timeout(limit, AssertUnwindSafe(answer).catch_unwind()).await {
-            Ok(Ok(Ok(answer))) => return Ok(answer),
-            Ok(Ok(Err(Forbidden::Rights))) => return Err(ErrorCode::Forbidden.into()),
-            Ok(Ok(Err(Forbidden::Rejected(detail)))) => {
-                return Err(Refused::Error(ErrorCode::Rejected, Some(detail)));
-            }
-            Ok(Ok(Err(Forbidden::Unavailable(unavailable)))) => unavailable,
-            Ok(Err(_)) => Unavailable::new("the host's Authorize panicked"),
-            Err(_) => Unavailable::new(format!("the host did not authorize within {limit:?}")),
-        };
-        self.rooms.warnings.unavailable(unavailable.cause());
-        Err(ErrorCode::Unavailable.into())
+        ask(&self.rooms, answer).await.map_err(|forbidden| match forbidden {
+            Forbidden::Rights => ErrorCode::Forbidden.into(),
+            Forbidden::Rejected(detail) => Refused::Error(ErrorCode::Rejected, Some(detail)),
+            Forbidden::Unavailable(_) => ErrorCode::Unavailable.into(),
+        })
     }
 }
 
@@ -255,6 +310,12 @@ impl From<AppendError> for Refused {
 
 impl From<ChangeError> for Refused {
     fn from(error: ChangeError) -> Self {
+        ErrorCode::from(error).into()
+    }
+}
+
+impl From<MarkerError> for Refused {
+    fn from(error: MarkerError) -> Self {
         ErrorCode::from(error).into()
     }
 }

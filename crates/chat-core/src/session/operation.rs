@@ -12,7 +12,7 @@ use super::driver::Driver;
 use super::host::{Host, Refused, append_to};
 use crate::connection::Connection;
 use crate::room::{Admitted, LiveRoom, Membership, OwnFlushes};
-use crate::{Act, ErrorCode, LogBounds, NewChange, NewMessage, RoomName};
+use crate::{Act, ErrorCode, LogBounds, NewChange, NewMessage, RoomName, Unread};
 
 /// An operation in flight.
 pub(super) struct InFlight {
@@ -45,14 +45,28 @@ pub(super) enum Kind {
 pub(super) enum Done {
     Outcome(Outcome<Membership>),
     /// The room may be joined. True if the client asked for a position.
-    Bounds(Arc<LiveRoom>, JoinFrom, (LogBounds, Admitted), bool),
+    Bounds(Arc<LiveRoom>, JoinFrom, Entering, bool),
     /// The host allows the message.
     Allowed(Arc<LiveRoom>, NewMessage),
+}
+
+/// What a join has read.
+pub(super) struct Entering {
+    pub(super) bounds: LogBounds,
+    pub(super) admitted: Admitted,
+    pub(super) unread: Option<Unread>,
 }
 
 impl Work {
     pub(super) fn answered(outcome: Outcome<Membership>) -> Self {
         Self::Answered(Box::new(outcome))
+    }
+}
+
+impl InFlight {
+    /// Returns an operation that no member gets.
+    pub(super) fn new(work: Work) -> Self {
+        Self { work, sent_to: None, is_submitted: false }
     }
 }
 
@@ -78,7 +92,11 @@ impl<C: Connection> Driver<'_, C> {
         }
         match self.poll_oldest(cx) {
             Poll::Ready(outcome) => {
+                let changes_watched = Self::changes_watched(&outcome);
                 let effects = self.session.handle_outcome(self.now(), outcome);
+                if changes_watched {
+                    self.watch_rooms();
+                }
                 self.perform(effects);
                 true
             }
@@ -198,6 +216,14 @@ impl<C: Connection> Driver<'_, C> {
             (Asked::Govern(act), room) if room.is_some() || matches!(act, Act::Create { .. }) => {
                 Work::Waiting(Kind::Other, host.govern(name, room, act).boxed())
             }
+            (Asked::Read(seq), joined) => {
+                let peers = self.ticket.permit.peers();
+                Work::Waiting(Kind::Other, host.read(name, joined.is_some(), seq, peers).boxed())
+            }
+            (Asked::Follow(on), _) => {
+                let peers = self.ticket.permit.peers();
+                Work::Waiting(Kind::Other, host.follow(name, on, peers).boxed())
+            }
             (Asked::Messages(seqs), Some(room)) => {
                 let reads = Arc::clone(&self.ticket.reads);
                 Work::Waiting(Kind::Read, host.messages(reads, room, seqs).boxed())
@@ -231,7 +257,7 @@ impl<C: Connection> Driver<'_, C> {
 
     /// Answers an operation that did not have to wait.
     fn answer(&mut self, outcome: Outcome<Membership>) {
-        self.in_flight.push(InFlight { work: Work::answered(outcome), sent_to: None, is_submitted: false });
+        self.in_flight.push(InFlight::new(Work::answered(outcome)));
     }
 
     fn count_join(&self, is_resume: bool, joined: &Joined) {
@@ -251,20 +277,20 @@ impl<C: Connection> Driver<'_, C> {
     fn enter(
         &mut self,
         room: Arc<LiveRoom>,
-        admitted: (LogBounds, Admitted),
+        Entering { bounds, admitted, unread }: Entering,
         from: &JoinFrom,
         is_resume: bool,
     ) -> Outcome<Membership> {
         let name = room.name().clone();
         if let Some(membership) = self.session.membership_mut(&name) {
-            let rejoined = membership.rejoin(admitted, from);
+            let rejoined = membership.rejoin((bounds, admitted), from);
             return match rejoined {
                 Ok(joined) => {
                     self.count_join(is_resume, &joined);
                     if *from != JoinFrom::Now {
                         self.forget(&name, false);
                     }
-                    Outcome::Joined { membership: None, joined }
+                    Outcome::Joined { membership: None, joined, unread }
                 }
                 Err(error) => ErrorCode::from(error).into(),
             };
@@ -273,10 +299,10 @@ impl<C: Connection> Driver<'_, C> {
         let who = (self.ticket.permit.connection(), user);
         let inbox = Arc::clone(self.ticket.permit.inbox());
         let rooms = Arc::clone(&self.ticket.rooms);
-        match Membership::join(rooms, room, who, inbox, admitted, from) {
+        match Membership::join(rooms, room, who, inbox, (bounds, admitted), from) {
             Ok((membership, joined)) => {
                 self.count_join(is_resume, &joined);
-                Outcome::Joined { membership: Some(membership), joined }
+                Outcome::Joined { membership: Some(membership), joined, unread }
             }
             Err(error) => ErrorCode::from(error).into(),
         }

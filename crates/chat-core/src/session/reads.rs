@@ -9,6 +9,7 @@ use crate::{ReadLimits, UserKey};
 pub(crate) struct ReadQueues {
     searches: Arc<FairQueue>,
     history: Arc<FairQueue>,
+    counts: Arc<FairQueue>,
     retry_after: Duration,
 }
 
@@ -24,9 +25,11 @@ impl ReadQueues {
         // Pages are cheap, and a store has its own queue for them. The reads of one user must not fill it.
         let history =
             QueueLimits { running: usize::MAX, running_per_user: limits.max_history_per_user, ..searches };
+        let counts = QueueLimits { running: limits.max_counts, ..searches };
         Self {
             searches: FairQueue::new(searches),
             history: FairQueue::new(history),
+            counts: FairQueue::new(counts),
             retry_after: limits.retry_after,
         }
     }
@@ -43,6 +46,15 @@ impl ReadQueues {
     /// The time after which the user may try again.
     pub(super) async fn search(&self, user: UserKey) -> Result<Turn, Duration> {
         self.searches.turn(user).await.map_err(|NoTurn| self.retry_after)
+    }
+
+    /// Waits until the unread messages of a user may be counted.
+    ///
+    /// # Errors
+    ///
+    /// The time after which the user may try again.
+    pub(super) async fn count(&self, user: UserKey) -> Result<Turn, Duration> {
+        self.counts.turn(user).await.map_err(|NoTurn| self.retry_after)
     }
 
     /// Waits until a user may read a page of history.

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::kicks::RemoteKicks;
 use super::mechanism::{Mechanism, Open};
+use super::peers::Peers;
 use crate::address::{Addresses, CountedAddress};
 use crate::room::Inbox;
 use crate::{AdmitError, CloseCode, ConnectionLimits, NodeId, Refusals, User, UserKey};
@@ -199,6 +200,12 @@ impl Sessions {
         wake_all(controls);
     }
 
+    /// Returns the inboxes of the connections of a user.
+    pub(super) fn inboxes(&self, user: &UserKey) -> Vec<Arc<Inbox>> {
+        let index = self.index.lock();
+        index.admitted.get(user).into_iter().flatten().map(|control| Arc::clone(&control.inbox)).collect()
+    }
+
     /// Closes all connections of a user. Returns their number.
     pub(crate) fn kick(&self, user: &UserKey) -> usize {
         let mut index = self.index.lock();
@@ -356,6 +363,11 @@ impl Permit {
     /// Returns the random number of the connection.
     pub(crate) fn random(&self) -> u64 {
         self.reservation.id
+    }
+
+    /// Returns the other connections of the user.
+    pub(super) fn peers(&self) -> Peers {
+        Peers { sessions: Arc::clone(&self.reservation.sessions), inbox: Arc::clone(self.inbox()) }
     }
 
     pub(crate) fn inbox(&self) -> &Arc<Inbox> {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use chat_proto::session::RateRefusals;
 use parking_lot::Mutex;
 
-use super::{Deliveries, RateLimited, Resumes, SessionEnd, Stats};
-use crate::{ErrorCode, Refusal, Refusals};
+use super::{Changes, Deliveries, RateLimited, Resumes, SessionEnd, Stats};
+use crate::{ChangeKind, ErrorCode, Refusal, Refusals};
 
 /// The number of parts of a [`Sharded`] counter.
 const SHARDS: usize = 16;
@@ -20,6 +20,10 @@ pub(crate) struct Counters {
     pub(crate) delivered_by_session: Sharded,
     pub(crate) over_quota: AtomicU64,
     pub(crate) appends: AtomicU64,
+    pub(crate) edits: AtomicU64,
+    pub(crate) deletions: AtomicU64,
+    pub(crate) reactions: AtomicU64,
+    pub(crate) pins: AtomicU64,
     pub(crate) duplicates: AtomicU64,
     pub(crate) upgrades: AtomicU64,
     pub(crate) abandoned_upgrades: AtomicU64,
@@ -81,6 +85,18 @@ impl Counters {
         *self.rare.lock().ends.entry(end).or_default() += 1;
     }
 
+    /// Counts a change that was stored.
+    pub(crate) fn change(&self, kind: ChangeKind) {
+        match kind {
+            ChangeKind::Edited => count(&self.edits),
+            ChangeKind::Deleted => count(&self.deletions),
+            ChangeKind::Reactions => count(&self.reactions),
+            ChangeKind::Pinned => count(&self.pins),
+            // A store has refused it.
+            _ => {}
+        }
+    }
+
     pub(crate) fn join(&self) {
         self.rare.lock().joins += 1;
     }
@@ -129,6 +145,12 @@ impl Counters {
             joins: rare.joins,
             resumes: rare.resumes,
             appends: load(&self.appends),
+            changes: Changes {
+                edited: load(&self.edits),
+                deleted: load(&self.deletions),
+                reactions: load(&self.reactions),
+                pinned: load(&self.pins),
+            },
             duplicates: load(&self.duplicates),
             deliveries: Deliveries {
                 direct: self.delivered_directly.sum(),

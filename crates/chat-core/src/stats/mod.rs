@@ -43,7 +43,10 @@ pub struct Stats {
     pub resumes: Resumes,
     /// Messages that were stored through this chat. A repeated key counts in `duplicates`.
     pub appends: u64,
-    /// Messages whose key was used before, so that they were not stored again.
+    /// Changes of messages that were stored through this chat. A change that changes nothing is not stored, and a
+    /// repeated one counts in `duplicates`.
+    pub changes: Changes,
+    /// Messages and edits whose key was used before, and repeated deletions: they were not stored again.
     pub duplicates: u64,
     /// Events of rooms that were given to connections, by way.
     pub deliveries: Deliveries,
@@ -106,6 +109,20 @@ pub struct Resumes {
     pub from_log: u64,
     /// The log no longer has everything that the client has missed.
     pub not_recovered: u64,
+}
+
+/// The numbers of stored changes of messages, by kind. Several reactions to one message may be one entry of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Changes {
+    /// Edits.
+    pub edited: u64,
+    /// Deletions.
+    pub deleted: u64,
+    /// Reactions that were placed or removed.
+    pub reactions: u64,
+    /// Messages that were pinned or unpinned.
+    pub pinned: u64,
 }
 
 /// The numbers of events of rooms that were given to connections. An event counts once for each connection.

@@ -30,13 +30,19 @@ pub struct RoomLimits {
     /// with `unavailable`. A message in a tail and in a room in memory counts twice. 0 is no limit. Default 256 MiB, a
     /// quarter of a small server.
     pub memory_bytes: usize,
-    /// Messages that a room in memory keeps. Default 1,000.
+    /// Messages that a room in memory keeps, and the changes of them: see [`max_entries`](Self::max_entries). Default
+    /// 1,000.
     pub log_messages: usize,
     /// Bytes of messages that a room in memory keeps. A single message may be longer. Default 1 MiB.
     pub log_bytes: usize,
     /// Idempotency keys of one user that a room in memory remembers. A key is never forgotten early: the user is
     /// refused further ones. At least 1. Default 10,000.
     pub log_keys: usize,
+    /// Markers of users that a room in memory keeps. The marker of a guest makes place for another one. At least 1.
+    /// Default 10,000.
+    pub log_markers: usize,
+    /// Rooms that one user may follow. Default 200.
+    pub max_followed_per_user: usize,
     /// Time for which an idempotency key is remembered. Default 24 h.
     pub key_window: Duration,
     /// Time after which a message can no longer be edited. `None`, the default, is no limit.
@@ -47,6 +53,18 @@ pub struct RoomLimits {
     pub max_reactions: usize,
     /// Users of one room who have a role in its log, or a restriction. Default 10,000.
     pub max_standings: usize,
+}
+
+impl RoomLimits {
+    /// Returns the number of entries that a log keeps which keeps `messages` messages: 4 changes for each of them. More
+    /// changes remove the oldest messages, so that reactions cannot make a log grow without limit.
+    ///
+    /// ```
+    /// assert_eq!(chat_proto::RoomLimits::max_entries(1_000), 5_000);
+    /// ```
+    pub const fn max_entries(messages: u64) -> u64 {
+        messages.saturating_mul(5)
+    }
 }
 
 impl Default for RoomLimits {
@@ -64,6 +82,8 @@ impl Default for RoomLimits {
             log_messages: 1_000,
             log_bytes: 1024 * 1024,
             log_keys: 10_000,
+            log_markers: 10_000,
+            max_followed_per_user: 200,
             key_window: Duration::from_secs(24 * 60 * 60),
             edit_window: None,
             max_reaction_kinds: 32,

@@ -30,6 +30,10 @@ pub struct WireLimits {
     pub default_page_members: usize,
     /// Users in one `members`. Default 1,000.
     pub max_page_members: usize,
+    /// Rooms in a `rooms` without `limit`. Default 50.
+    pub default_page_rooms: usize,
+    /// Rooms in one `rooms`. Default 100.
+    pub max_page_rooms: usize,
     /// Messages in a `found` without `limit`. Default 20.
     pub default_search_messages: usize,
     /// Messages in one `found`. Default 100.
@@ -63,6 +67,8 @@ impl Default for WireLimits {
             max_page_messages: 200,
             default_page_members: 100,
             max_page_members: 1_000,
+            default_page_rooms: 50,
+            max_page_rooms: 100,
             default_search_messages: 20,
             max_search_messages: 100,
             max_batch_bytes: 64 * 1024,

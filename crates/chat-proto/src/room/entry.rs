@@ -121,7 +121,8 @@ impl NewMessage {
     }
 }
 
-/// An entry in the log of a room: a message with its changes, a change, or an act.
+/// An entry in the log of a room: a message in its present form, a change of one, or an act. Only a read of
+/// [`Range::Entries`] and the reports of a log have changes and acts, and a read of [`Range::Acts`] has acts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredMessage {
@@ -132,7 +133,7 @@ pub struct StoredMessage {
 }
 
 impl StoredMessage {
-    /// Returns the message of a frame that a store has kept, at its position.
+    /// Returns the entry of a frame that a store has kept, at its position.
     pub fn new(seq: u64, frame: impl Into<Bytes>) -> Self {
         Self { seq, frame: frame.into() }
     }
@@ -326,20 +327,20 @@ impl Range {
     }
 }
 
-/// A part of a log, oldest message first.
+/// A part of a log, oldest entry first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Page {
     /// The epoch in which the positions count.
     pub epoch: String,
-    /// The messages.
+    /// The entries. They are messages, except for [`Range::Entries`], which has changes too.
     pub messages: Vec<StoredMessage>,
-    /// True if the log has more messages in the direction of the range.
+    /// True if the log has more of them in the direction of the range.
     pub more: bool,
 }
 
 impl Page {
-    /// Returns a page of these messages, after which the log has no more.
+    /// Returns a page of these entries, after which the log has no more.
     pub fn new(epoch: impl Into<String>, messages: Vec<StoredMessage>) -> Self {
         Self { epoch: epoch.into(), messages, more: false }
     }

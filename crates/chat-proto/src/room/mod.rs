@@ -12,6 +12,7 @@ mod entry;
 mod event;
 mod flush;
 mod log;
+mod marker;
 mod member;
 mod memory;
 mod missed;
@@ -35,6 +36,7 @@ pub use entry::{AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, 
 pub use event::RoomEvent;
 pub use flush::{Flush, Progress};
 pub use log::{ChangedEntries, Log};
+pub use marker::{Follows, Marked, MarkerError, Unread, UnreadCount};
 pub use member::{Delivery, Joined, Member};
 pub use resume::{Gap, JoinError, Resumption, resume};
 pub use roster::{MembersPage, Roster};

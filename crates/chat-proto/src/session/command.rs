@@ -8,7 +8,7 @@ use crate::command::{self, Command, Invalid, Parsed};
 use crate::room::{Act, Joined, MembersPage};
 use crate::{
     AppendReceipt, ChangeReceipt, CloseCode, ErrorCode, Event, LogBounds, Page, RoomName, SearchPage,
-    StoredMessage,
+    StoredMessage, Unread,
 };
 
 impl<M> Session<M> {
@@ -62,6 +62,14 @@ impl<M> Session<M> {
                 }
                 return self.error(now, reference, ErrorCode::NotJoined, None, Some(room));
             }
+            Command::Read { room, seq } => {
+                if !self.rooms.contains(&room) && !self.is_following(&room) {
+                    return self.error(now, reference, ErrorCode::NotJoined, None, Some(room));
+                }
+                return self.perform(reference, room, Action::Read(seq));
+            }
+            Command::Follow { room, on } => return self.perform(reference, room, Action::Follow(on)),
+            Command::Rooms { after, limit } => return self.list(reference, after, limit),
             Command::Leave { room } => (room, Action::Leave),
             Command::Send { room, key, body } => (room, Action::Send { key, body }),
             Command::Change { room, seq, change, rev, key } => {
@@ -87,7 +95,7 @@ impl<M> Session<M> {
     }
 
     fn perform(&mut self, reference: Option<String>, room: RoomName, action: Action) -> Vec<Effect> {
-        self.in_flight.push(InFlight { reference, room: room.clone(), is_submitted: false });
+        self.in_flight.push(InFlight { reference, room: Some(room.clone()), is_submitted: false });
         vec![Effect::Perform(Operation { room, action })]
     }
 
@@ -99,11 +107,11 @@ impl<M> Session<M> {
         outcome: Outcome<M>,
     ) -> Vec<Effect> {
         let event = match outcome {
-            Outcome::Joined { membership, joined } => {
+            Outcome::Joined { membership, joined, unread } => {
                 if let Some(membership) = membership {
                     self.rooms.insert(room.clone(), membership);
                 }
-                return Self::joined(reference, room, joined);
+                return Self::joined(reference, room, joined, unread);
             }
             Outcome::Left => {
                 self.rooms.remove(&room);
@@ -127,22 +135,37 @@ impl<M> Session<M> {
             Outcome::Members(MembersPage { members, more, total }) => {
                 Event::Members { reference, room, members, more, total }
             }
+            Outcome::Read(marked) => return self.read(reference, room, &marked),
+            Outcome::Followed(on) => {
+                self.follow(&room, on);
+                Event::Done { reference, room, seq: None, duplicate: false }
+            }
             Outcome::Refused { code, detail } => {
                 return self.error(now, reference, code, detail.as_deref(), Some(room));
             }
             Outcome::TooEarly(wait) => return self.refuse_for_rate(now, reference, wait),
-            Outcome::Skipped => return Vec::new(),
+            Outcome::Skipped | Outcome::Listed { .. } => return Vec::new(),
         };
         vec![Effect::Reply(event)]
     }
 
-    fn joined(reference: Option<String>, room: RoomName, joined: Joined) -> Vec<Effect> {
+    fn joined(
+        reference: Option<String>,
+        room: RoomName,
+        joined: Joined,
+        unread: Option<Unread>,
+    ) -> Vec<Effect> {
         let Joined { bounds, resumption, members, presence, role, may } = joined;
         let LogBounds { epoch, head, first, .. } = bounds;
         let gap = resumption.gap.map(|gap| {
             Effect::Reply(Event::Gap { room: room.clone(), epoch: epoch.clone(), from: gap.from, to: gap.to })
         });
         let recovered = resumption.recovered;
+        // A marker of another epoch counts in that epoch only.
+        let unread = unread.filter(|unread| unread.epoch == epoch);
+        let read = unread.as_ref().map(|unread| unread.read);
+        let mentions = unread.as_ref().map(|unread| unread.mentions);
+        let unread = unread.map(|unread| unread.unread);
         let joined = Event::Joined {
             reference,
             room,
@@ -154,6 +177,9 @@ impl<M> Session<M> {
             presence,
             role,
             may,
+            read,
+            unread,
+            mentions,
         };
         [Some(Effect::Reply(joined)), gap].into_iter().flatten().collect()
     }
@@ -172,7 +198,12 @@ impl<M> Session<M> {
 
     /// Refuses a command that came too early. It does not count as an error of the client, because a client may try
     /// again.
-    fn refuse_for_rate(&mut self, now: Duration, reference: Option<String>, wait: Duration) -> Vec<Effect> {
+    pub(super) fn refuse_for_rate(
+        &mut self,
+        now: Duration,
+        reference: Option<String>,
+        wait: Duration,
+    ) -> Vec<Effect> {
         let mut effects = vec![Effect::Reply(Event::rate_limited(reference, wait))];
         if self.haste.note(now, wait) >= self.limits.rates.close_after {
             effects.extend(self.close(CloseCode::RateLimited));

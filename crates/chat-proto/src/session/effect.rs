@@ -3,8 +3,10 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use crate::command::{JoinFrom, Token};
-use crate::room::{Act, Change, ChangeReceipt, Joined, MembersPage};
-use crate::{AppendReceipt, CloseCode, ErrorCode, Event, Page, Range, RoomName, Search, SearchPage, User};
+use crate::room::{Act, Change, ChangeReceipt, Joined, Marked, MembersPage, Unread};
+use crate::{
+    AppendReceipt, CloseCode, ErrorCode, Event, Page, Range, RoomName, RoomSummary, Search, SearchPage, User,
+};
 
 /// An effect of a session, to be performed.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub enum Effect {
     /// One operation is in flight at a time, unless [`Session::handle_submitted`](super::Session::handle_submitted)
     /// allows more messages. The results are passed on in the order of the operations.
     Perform(Operation),
+    /// List rooms, and pass the result to [`Session::handle_outcome`](super::Session::handle_outcome) as for `Perform`.
+    List(Listing),
     /// Announce that the user started or stopped typing. There is no reply.
     Typing(RoomName, bool),
     /// Close the connection: the `closing` event, then a close frame.
@@ -33,6 +37,17 @@ pub struct Operation {
     pub room: RoomName,
     /// The operation.
     pub action: Action,
+}
+
+/// A list of the rooms that the user follows, and of those that the connection is in.
+#[derive(Debug)]
+pub struct Listing {
+    /// The last room of the page before.
+    pub after: Option<RoomName>,
+    /// The largest number of rooms.
+    pub limit: usize,
+    /// The rooms that the connection is in, in the order of their names.
+    pub joined: Vec<RoomName>,
 }
 
 /// The kinds of [`Operation`].
@@ -75,6 +90,10 @@ pub enum Action {
         /// The largest number of users.
         limit: usize,
     },
+    /// Move the marker of the user to this position.
+    Read(u64),
+    /// Follow the room, or end that.
+    Follow(bool),
 }
 
 /// The result of an operation. `M` is a membership of a room; dropping it leaves the room.
@@ -86,6 +105,8 @@ pub enum Outcome<M> {
         membership: Option<M>,
         /// The answer of the room.
         joined: Joined,
+        /// The unread messages of the user. `None` if the log keeps no markers.
+        unread: Option<Unread>,
     },
     /// The connection has left.
     Left,
@@ -99,6 +120,19 @@ pub enum Outcome<M> {
     Found(SearchPage),
     /// A part of the users in the room.
     Members(MembersPage),
+    /// The marker of the user is stored.
+    Read(Marked),
+    /// The user follows the room if this is true, and does not follow it otherwise.
+    Followed(bool),
+    /// A part of the rooms that the user follows or is in.
+    Listed {
+        /// The rooms, in the order of their names.
+        rooms: Vec<RoomSummary>,
+        /// True if there may be more rooms.
+        more: bool,
+        /// Those of the rooms that the user follows.
+        followed: Vec<RoomName>,
+    },
     /// An error.
     Refused {
         /// The code on the wire.

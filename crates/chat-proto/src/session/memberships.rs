@@ -49,6 +49,11 @@ impl<M> Memberships<M> {
         Some(self.0.remove(at).1)
     }
 
+    /// Returns the names of the rooms, in their order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &RoomName> {
+        self.0.iter().map(|(name, _)| name)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &M> {
         self.0.iter().map(|(_, membership)| membership)
     }

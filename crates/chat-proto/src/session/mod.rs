@@ -14,12 +14,14 @@ use smallvec::SmallVec;
 mod command;
 mod credentials;
 mod effect;
+mod following;
 mod haste;
 mod memberships;
 
 use credentials::Credentials;
 pub use credentials::{Expiry, Identified, NotIdentified};
-pub use effect::{Action, Effect, Operation, Outcome};
+pub use effect::{Action, Effect, Listing, Operation, Outcome};
+use following::Following;
 use haste::Haste;
 use memberships::Memberships;
 
@@ -59,6 +61,7 @@ pub struct Session<M> {
     user: Option<User>,
     credentials: Option<Box<Credentials>>,
     rooms: Memberships<M>,
+    following: Following,
     /// The operations in flight, oldest first. If there are several, all are messages.
     in_flight: SmallVec<[InFlight; 1]>,
     /// The command after them, if it was parsed and must wait until nothing is in flight.
@@ -94,7 +97,8 @@ enum Phase {
 #[derive(Debug)]
 struct InFlight {
     reference: Option<String>,
-    room: RoomName,
+    /// `None` for a list of rooms.
+    room: Option<RoomName>,
     /// True if a message has its place in the order of its room.
     is_submitted: bool,
 }
@@ -131,6 +135,7 @@ impl<M> Session<M> {
             user: None,
             credentials: None,
             rooms: Memberships::new(),
+            following: Following::default(),
             in_flight: SmallVec::new(),
             next: None,
             backlog: VecDeque::new(),
@@ -282,7 +287,10 @@ impl<M> Session<M> {
         if self.phase == Phase::Closed {
             return Vec::new();
         }
-        let mut effects = self.reply(now, reference, room, outcome);
+        let mut effects = match room {
+            Some(room) => self.reply(now, reference, room, outcome),
+            None => self.reply_with_rooms(now, reference, outcome),
+        };
         self.take_backlog(now, &mut effects);
         effects
     }

@@ -11,7 +11,9 @@ mod json;
 pub use close::{CloseCode, ProtocolViolation, ReconnectAdvice};
 pub use error::{ErrorCode, OtherCode};
 pub(crate) use event::{Changed, Message};
-pub use event::{Event, InvalidEvent, LimitsNotice, PresenceMode, PresenceState, RawEvent, What};
+pub use event::{
+    Event, InvalidEvent, LimitsNotice, PresenceMode, PresenceState, RawEvent, RoomSummary, What,
+};
 
 /// The largest integer that every JSON reader can hold (2^53 - 1).
 pub(crate) const MAX_INTEGER: u64 = (1 << 53) - 1;

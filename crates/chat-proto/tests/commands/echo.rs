@@ -8,8 +8,10 @@ use serde_json::{Map, Value, json};
 
 use crate::member;
 
-const KINDS: [&str; 11] =
-    ["hello", "join", "leave", "send", "history", "members", "search", "typing", "ping", "nonsense", ""];
+const KINDS: [&str; 14] = [
+    "hello", "join", "leave", "send", "history", "members", "read", "follow", "rooms", "search", "typing",
+    "ping", "nonsense", "",
+];
 const FIELDS: [&str; 15] = [
     "type", "room", "after", "last", "body", "key", "before", "limit", "query", "active", "token", "name",
     "epoch", "seq", "unknown",

@@ -38,7 +38,7 @@ fn member_within(limits: Limits) -> Session<()> {
         role: Role::None,
         may: Rights::default(),
     };
-    session.handle_outcome(Duration::ZERO, Outcome::Joined { membership: Some(()), joined });
+    session.handle_outcome(Duration::ZERO, Outcome::Joined { membership: Some(()), joined, unread: None });
     session
 }
 

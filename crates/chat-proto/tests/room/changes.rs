@@ -113,12 +113,71 @@ fn a_deletion_erases_the_body_the_key_and_all_earlier_changes() {
 
 #[test]
 fn a_deletion_is_told_after_the_log_has_lost_the_message() {
-    let mut log = log(&Limits::default().with(|limits| limits.rooms.log_messages = 2));
+    let mut log = log(&Limits::default().with(|limits| limits.rooms.log_messages = 1));
     post(&mut log, "ann", "secret");
     change(&mut log, delete(1)).expect("a deletion");
     post(&mut log, "ann", "later");
     let entries = log.read(Range::entries(0, 9)).messages;
     assert_eq!((entries[0].seq, json(&entries[0])["what"].as_str()), (2, Some("deleted")));
+}
+
+#[test]
+fn changes_push_out_messages_only_beyond_four_for_each() {
+    let mut log = log(&Limits::default().with(|limits| limits.rooms.log_messages = 3));
+    for text in ["one", "two", "three"] {
+        post(&mut log, "ann", text);
+    }
+    for n in 0..12 {
+        change(&mut log, react("bob", 3, "+1", n % 2 == 0)).expect("a reaction");
+    }
+    let seqs = |log: &Log| log.read(Range::newest(99)).messages.iter().map(|m| m.seq).collect::<Vec<_>>();
+    assert_eq!((seqs(&log), log.bounds().first), (vec![1, 2, 3], 1));
+    change(&mut log, react("bob", 3, "+1", true)).expect("a reaction");
+    assert_eq!((seqs(&log), log.bounds().first), (vec![2, 3], 2), "15 entries are kept");
+    post(&mut log, "ann", "four");
+    assert_eq!(seqs(&log), [3, 17]);
+    post(&mut log, "ann", "five");
+    assert_eq!(seqs(&log), [17, 18]);
+}
+
+#[test]
+fn reactions_name_first_users_up_to_a_number_of_bytes() {
+    let mut log = log(&Limits::default());
+    post(&mut log, "ann", "hi");
+    let long =
+        |n: usize| User::new(&format!("{n:0>255}"), "\u{c548}\u{b155}".repeat(16).as_str()).expect("a user");
+    let mut longest = 0;
+    let placed = (0..12).flat_map(|n| (0..32).map(move |kind| (n, kind)));
+    for (n, kind) in placed {
+        let reaction = Change::React { reaction: format!("{kind:0>64}"), on: true };
+        let (_, changed) = log.change(2, NewChange::new(long(n), 1, reaction)).expect("a reaction");
+        longest = longest.max(changed.expect("an entry").entry.frame.len());
+    }
+    assert!(longest < 12 * 1024 + 512, "{longest} bytes");
+    let names = |log: &Log| -> Vec<usize> {
+        let reactions = message(log, 1)["reactions"].as_array().expect("reactions").clone();
+        assert!(reactions.iter().all(|reaction| reaction["count"].as_u64() >= Some(11)), "{reactions:?}");
+        reactions.iter().map(|reaction| reaction["users"].as_array().map_or(0, Vec::len)).collect()
+    };
+    // 8,192 bytes are 22 users of 20 + 255 + 96 bytes.
+    assert_eq!(names(&log)[..4], [10, 10, 2, 0]);
+    // The names of a reaction are complete again when it changes and there is space for them.
+    let off = |kind: usize| Change::React { reaction: format!("{kind:0>64}"), on: false };
+    change(&mut log, NewChange::new(long(0), 1, off(2))).expect("a change");
+    assert_eq!(names(&log)[..4], [10, 10, 2, 0]);
+    assert_eq!(message(&log, 1)["reactions"][2]["users"][0]["id"], long(1).id());
+}
+
+#[test]
+fn the_memory_of_a_log_has_the_texts_of_those_who_react() {
+    let mut log = log(&Limits::default());
+    post(&mut log, "ann", "hi");
+    let before = log.memory_bytes();
+    for n in 0..500 {
+        change(&mut log, react(&format!("{n:0>32}"), 1, "+1", true)).expect("a reaction");
+    }
+    let added = log.memory_bytes() - before;
+    assert!(added > 500 * (2 * 32 + size_of::<User>()), "{added}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A session over time: its answers, its pings, and its ends.
 
+mod following;
 mod hello;
 mod model;
 mod pages;

@@ -166,7 +166,7 @@ fn answer(command: &'static str, outcome: Outcome<()>) -> String {
         role: Role::None,
         may: Rights::default(),
     };
-    ask("join", Outcome::Joined { membership: Some(()), joined });
+    ask("join", Outcome::Joined { membership: Some(()), joined, unread: None });
     match ask(command, outcome).as_slice() {
         [Effect::Reply(event)] => String::from_utf8(event.encode().into()).expect("UTF-8"),
         other => panic!("{other:?}"),

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use chat_proto::room::Joined;
+use chat_proto::room::{Joined, Marked};
 use chat_proto::session::{Action, Operation, Outcome};
 use chat_proto::{
     Act, AppendReceipt, Change, ChangeReceipt, Gap, LogBounds, Page, PresenceMode, Resumption, Rights, Role,
@@ -45,7 +45,7 @@ impl Expected {
     /// Returns the tokens that the command costs.
     pub(crate) fn cost(&self) -> u32 {
         match self {
-            Self::Room("join" | "leave" | "create", _) => 2,
+            Self::Room("join" | "leave" | "create" | "follow" | "unfollow", _) => 2,
             Self::Room("history" | "messages" | "members" | "search", _) | Self::Hello => 5,
             _ => 1,
         }
@@ -77,7 +77,7 @@ impl RandomCommand {
 fn command() -> impl Strategy<Value = (Expected, String)> {
     let kind = select(vec![
         "join", "join", "join", "leave", "send", "send", "edit", "delete", "react", "pin", "create", "role",
-        "restrict", "history", "messages", "search", "members",
+        "restrict", "history", "messages", "search", "members", "read", "follow", "unfollow",
     ]);
     let room = || select(ROOMS.to_vec());
     prop_oneof![
@@ -96,6 +96,9 @@ fn command() -> impl Strategy<Value = (Expected, String)> {
             ("bad_command", None, r#""type":"ping","type":"ping""#),
             ("bad_room", None, r#""type":"join","room":"..""#),
             ("bad_key", Some("a"), r#""type":"send","room":"a","body":{},"key":"""#),
+            ("bad_command", Some("a"), r#""type":"read","room":"a""#),
+            ("bad_command", Some("a"), r#""type":"follow","room":"a""#),
+            ("bad_room", None, r#""type":"rooms","after":"..""#),
             ("bad_cursor", Some("a"), r#""type":"history","room":"a","before":1,"after":1"#),
             ("bad_query", Some("a"), r#""type":"search","room":"a","query":" ""#),
         ]).prop_map(|(code, room, fields)| (Expected::Refused(code, room), fields.to_owned())),
@@ -132,9 +135,16 @@ fn to_room(kind: &str, room: &str) -> String {
         "messages" => r#","seqs":[9,7]"#,
         "send" => r#","body":{"text":"hi"}"#,
         "search" => r#","query":"hi""#,
+        "read" => r#","seq":0"#,
+        "follow" => r#","on":true"#,
+        "unfollow" => r#","on":false"#,
         _ => "",
     };
-    let kind = if kind == "messages" { "history" } else { kind };
+    let kind = match kind {
+        "messages" => "history",
+        "unfollow" => "follow",
+        kind => kind,
+    };
     format!(r#""type":"{kind}","room":"{room}"{rest}"#)
 }
 
@@ -158,7 +168,10 @@ pub(crate) fn answer_to(kind: &str) -> &'static str {
         "join" => "joined",
         "leave" => "left",
         "send" => "sent",
-        "edit" | "delete" | "react" | "pin" | "create" | "role" | "restrict" => "done",
+        "edit" | "delete" | "react" | "pin" | "create" | "role" | "restrict" | "follow" | "unfollow" => {
+            "done"
+        }
+        "read" => "read",
         "history" | "messages" => "history",
         "search" => "found",
         _ => "members",
@@ -181,6 +194,14 @@ pub(crate) fn kind_of(action: &Action) -> &'static str {
         Action::History(_) => "history",
         Action::Search(_) => "search",
         Action::Members { .. } => "members",
+        Action::Read(_) => "read",
+        Action::Follow(on) => {
+            if *on {
+                "follow"
+            } else {
+                "unfollow"
+            }
+        }
     }
 }
 
@@ -203,9 +224,12 @@ pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outc
                     role: Role::None,
                     may: Rights::default(),
                 },
+                unread: None,
             }
         }
         Action::Leave => Outcome::Left,
+        Action::Read(seq) => Outcome::Read(Marked::new("e", seq)),
+        Action::Follow(on) => Outcome::Followed(on),
         Action::Send { .. } => {
             let receipt = AppendReceipt::new("e", 10, 1);
             Outcome::Sent(if gap { receipt.repeated() } else { receipt })

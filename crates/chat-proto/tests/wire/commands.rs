@@ -99,6 +99,9 @@ fn command() -> impl Strategy<Value = Command> {
             after,
             limit
         }),
+        (room(), integer()).prop_map(|(room, seq)| Command::Read { room, seq }),
+        (room(), any::<bool>()).prop_map(|(room, on)| Command::Follow { room, on }),
+        (option::of(room()), 1..=100_usize).prop_map(|(after, limit)| Command::Rooms { after, limit }),
         (room(), search()).prop_map(|(room, search)| Command::Search { room, search }),
         (room(), any::<bool>()).prop_map(|(room, active)| Command::Typing { room, active }),
     ]

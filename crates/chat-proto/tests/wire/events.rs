@@ -1,7 +1,7 @@
 use chat_proto::{
     CloseCode, Deleted, Edited, ErrorCode, Event, Folded, InvalidEvent, JoinRule, LimitsNotice, NewMessage,
     PostRule, PresenceMode, PresenceState, Reaction, Restrict, Restriction, Rights, Role, RoomRules,
-    Standing, StoredMessage, User, What,
+    RoomSummary, Standing, StoredMessage, Unread, User, What,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -131,6 +131,21 @@ fn unknown() -> impl Strategy<Value = Event> {
         .prop_map(|(kind, reference, room, seq, at)| Event::Unknown { kind, reference, room, seq, at })
 }
 
+/// Generates the marker and the numbers of a `joined`.
+fn counts() -> impl Strategy<Value = (Option<u64>, Option<u64>, Option<u64>)> {
+    (option::of(integer()), option::of(0..=100_u64), option::of(0..=100_u64))
+}
+
+fn summaries() -> impl Strategy<Value = Vec<RoomSummary>> {
+    let summary = (room(), integer(), integer(), 0..=100_u64, 0..=100_u64);
+    let summary = summary.prop_map(|(room, head, read, unread, mentions)| {
+        let mut counted = Unread::new("e", head, read);
+        (counted.unread, counted.mentions) = (unread, mentions);
+        RoomSummary::new(room, &counted)
+    });
+    vec(summary, 0..4)
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let joined = (
         reference(),
@@ -139,13 +154,35 @@ fn event() -> impl Strategy<Value = Event> {
         integer(),
         1..100_u64,
         any::<bool>(),
-        0..9_usize,
-        presence_mode(),
-        may(),
+        (0..9_usize, presence_mode(), may()),
+        counts(),
     )
-        .prop_map(|(reference, room, epoch, seq, first, recovered, members, presence, (role, may))| {
-            Event::Joined { reference, room, epoch, seq, first, recovered, members, presence, role, may }
-        });
+        .prop_map(
+            |(
+                reference,
+                room,
+                epoch,
+                seq,
+                first,
+                recovered,
+                (members, presence, (role, may)),
+                (read, unread, mentions),
+            )| Event::Joined {
+                reference,
+                room,
+                epoch,
+                seq,
+                first,
+                recovered,
+                members,
+                presence,
+                role,
+                may,
+                read,
+                unread,
+                mentions,
+            },
+        );
     let history = (reference(), room(), text(), stored(), any::<bool>()).prop_map(
         |(reference, room, epoch, messages, more)| Event::History { reference, room, epoch, messages, more },
     );
@@ -188,6 +225,19 @@ fn event() -> impl Strategy<Value = Event> {
                 total
             }
         ),
+        (reference(), room(), user(), integer()).prop_map(|(reference, room, user, seq)| Event::Read {
+            reference,
+            room,
+            user,
+            seq
+        }),
+        (reference(), summaries(), any::<bool>()).prop_map(|(reference, rooms, more)| Event::Rooms {
+            reference,
+            rooms,
+            more
+        }),
+        (room(), integer(), 0..=100_u64, 0..=100_u64)
+            .prop_map(|(room, seq, unread, mentions)| Event::Activity { room, seq, unread, mentions }),
         (room(), user(), presence_state()).prop_map(|(room, user, state)| Event::Presence {
             room,
             user,
@@ -285,6 +335,9 @@ fn examples() -> Vec<Value> {
         json!({"type": "history", "room": "lobby", "epoch": "e", "messages": [message]}),
         json!({"type": "found", "room": "lobby", "messages": [message]}),
         json!({"type": "members", "room": "lobby", "members": [user]}),
+        json!({"type": "read", "room": "lobby", "user": user, "seq": 1}),
+        json!({"type": "rooms", "rooms": [{"room": "lobby", "seq": 2, "read": 1, "unread": 1, "mentions": 0}]}),
+        json!({"type": "activity", "room": "lobby", "seq": 2, "unread": 1, "mentions": 0}),
         json!({"type": "presence", "room": "lobby", "user": user, "state": "left"}),
         json!({"type": "occupancy", "room": "lobby", "members": 101, "presence": "count"}),
         json!({"type": "typing", "room": "lobby", "user": user, "active": true}),

@@ -18,14 +18,16 @@ pub(crate) struct Paths {
     pub(crate) lock: PathBuf,
     /// The database of the search index.
     pub(crate) index: PathBuf,
+    /// The database of the deletions.
+    pub(crate) erasures: PathBuf,
 }
 
 impl Paths {
     pub(crate) fn of(dir: &Path) -> Self {
         let file = |name| dir.join(name);
         let (database, mark) = (file("chat.db"), file("chat.mark"));
-        let (lock, index) = (file("chat.lock"), file("chat.search"));
-        Self { dir: dir.to_owned(), database, mark, lock, index }
+        let (lock, index, erasures) = (file("chat.lock"), file("chat.search"), file("chat.erasures"));
+        Self { dir: dir.to_owned(), database, mark, lock, index, erasures }
     }
 
     /// Name of the database while it is being created.
@@ -38,7 +40,7 @@ impl Paths {
     }
 
     fn all(&self) -> Vec<PathBuf> {
-        let databases = [&self.database, &self.index];
+        let databases = [&self.database, &self.index, &self.erasures];
         let databases = databases
             .into_iter()
             .flat_map(|path| ["", "-wal", "-shm"].map(|suffix| with_suffix(path, suffix)));
@@ -134,6 +136,19 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     // The parent of a plain name is the current directory.
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     File::open(dir)?.sync_all()
+}
+
+/// Removes the files of a database. Open connections can still use them.
+pub(crate) fn remove_database(path: &Path) -> Result<(), OpenError> {
+    for file in ["", "-wal", "-shm"].map(|suffix| with_suffix(path, suffix)) {
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(OpenError::io("remove", &file)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

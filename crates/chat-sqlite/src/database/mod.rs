@@ -3,6 +3,7 @@
 mod change;
 mod commit_mark;
 pub(crate) mod connection;
+mod erasure_list;
 mod files;
 mod identity;
 mod message;
@@ -14,10 +15,15 @@ use rusqlite::Connection;
 
 pub(crate) use change::{ACT_KIND, ChangeRecord, kind_column};
 pub(crate) use commit_mark::{CommitMark, CommitMarkFile, boot_id};
-pub(crate) use files::{FileId, FileLock, Paths, exists, private_file, sync_dir, verify_access, with_suffix};
+pub(crate) use erasure_list::{Deletion, ErasureList};
+pub(crate) use files::{
+    FileId, FileLock, Paths, exists, private_file, remove_database, sync_dir, verify_access, with_suffix,
+};
 pub(crate) use identity::{Identity, StoreTimes, random_id, room_epoch};
 pub(crate) use message::MessageState;
 pub(crate) use rules::{count_standings, read_rules, read_standing, write_rules, write_standing};
+#[cfg(test)]
+pub(crate) use schema::schema_of_version;
 pub(crate) use schema::{APPLICATION_ID, VERSION, migrate};
 
 /// Size up to which each opening checks all pages of a database, in bytes.
@@ -31,6 +37,7 @@ pub(crate) struct LockedDatabase {
     pub(crate) identity: Identity,
     pub(crate) times: StoreTimes,
     pub(crate) mark: CommitMarkFile,
+    pub(crate) erasures: ErasureList,
     /// Held until the writer thread ends.
     pub(crate) lock: FileLock,
 }

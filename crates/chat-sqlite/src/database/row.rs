@@ -71,7 +71,7 @@ pub(super) fn hashed_slot(slot: &[u8]) -> Vec<u8> {
     [owner, &Sha1::digest(key)].concat()
 }
 
-/// Returns the column of a user in `reactions`. Different users never have the same.
+/// Returns the column of a user in `reactions`, `markers` and `follows`. Different users never have the same.
 pub(crate) fn user_column(user: &UserKey) -> Vec<u8> {
     [&[u8::from(user.is_guest())], user.id().as_bytes()].concat()
 }

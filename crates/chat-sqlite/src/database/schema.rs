@@ -6,7 +6,7 @@ use super::row::hashed_slot;
 pub(crate) const APPLICATION_ID: u32 = 0x6368_6174;
 
 /// The migrations from an empty database. The version of a schema is the number of its migrations.
-const MIGRATIONS: [&str; 6] = [V1, V2, V3, V4, V5, V6];
+const MIGRATIONS: [&str; 7] = [V1, V2, V3, V4, V5, V7, V8];
 
 // A message's id combines the number of its room and its `seq` (`row::message_id`). So a room is one range of ids, in
 // order, in `messages` and in `search`.
@@ -101,7 +101,7 @@ const V5: &str = "
 // An act is a row of `changes` with the kind 5 and the target 0, whose `entry` is its event. `rooms.governed` is 1 from
 // the first act of a room on. `rules` has the rules of a room that was created, `standings` the roles and restrictions of
 // users, by their ids. Both stay when retention deletes the acts.
-const V6: &str = "
+const V7: &str = "
     ALTER TABLE rooms ADD COLUMN governed INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE rules (
         room INTEGER PRIMARY KEY,
@@ -115,6 +115,24 @@ const V6: &str = "
         sum INTEGER NOT NULL,
         standing TEXT NOT NULL,
         PRIMARY KEY (room, user)
+    ) STRICT, WITHOUT ROWID;
+";
+
+// A marker is of the present epoch of the store. `user` is the column of `reactions`. `rooms.markers` is the number of a
+// room's markers, `store.guest_follows` that of the rooms that guests follow. A followed room may have no row.
+const V8: &str = "
+    ALTER TABLE rooms ADD COLUMN markers INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE store ADD COLUMN guest_follows INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE markers (
+        room INTEGER NOT NULL,
+        user BLOB NOT NULL,
+        seq INTEGER NOT NULL,
+        PRIMARY KEY (room, user)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE follows (
+        user BLOB NOT NULL,
+        room TEXT NOT NULL,
+        PRIMARY KEY (user, room)
     ) STRICT, WITHOUT ROWID;
 ";
 
@@ -153,6 +171,12 @@ fn hash_keys(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
             .execute((id, hashed_slot(&slot)))?;
     }
     Ok(())
+}
+
+/// Returns the statements that make a database of an earlier version.
+#[cfg(test)]
+pub(crate) fn schema_of_version(version: usize) -> String {
+    format!("{} PRAGMA user_version = {version};", MIGRATIONS[..version].concat())
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use rusqlite::Connection;
 
 use crate::database::connection::{checkpoint, open_immutable, open_writer};
 use crate::database::{
-    FileLock, Identity, Paths, exists, private_file, sync_dir, verify_access, with_suffix,
+    FileLock, Identity, Paths, exists, private_file, remove_database, sync_dir, verify_access, with_suffix,
 };
 use crate::open::verify;
-use crate::search::{open_index_for_compaction, remove_index};
+use crate::search::open_index_for_compaction;
 use crate::{Durability, OpenError};
 
 /// Time to wait for a program that has locked the database.
@@ -97,7 +97,7 @@ fn replace(paths: &Paths, copy: &Path) -> Result<(), OpenError> {
 
 /// Compacts the search index. An index that is damaged is removed: the next start builds it again.
 fn compact_index(paths: &Paths) -> Result<(), OpenError> {
-    let Some(connection) = open_index_for_compaction(paths)? else { return remove_index(paths) };
+    let Some(connection) = open_index_for_compaction(paths)? else { return remove_database(&paths.index) };
     let compact = || {
         connection.execute("INSERT INTO search (search) VALUES ('optimize')", ())?;
         connection.execute_batch("PRAGMA temp_store = file; VACUUM")?;

@@ -2,6 +2,7 @@
 
 mod create;
 mod recovery;
+mod restored;
 mod verify;
 
 use std::fs::DirBuilder;
@@ -16,8 +17,8 @@ pub(crate) use verify::verify;
 
 use crate::database::connection::{checkpoint, open_writer, set_durability};
 use crate::database::{
-    CommitMark, CommitMarkFile, FileLock, Identity, LockedDatabase, Paths, StoreTimes, boot_id, exists,
-    migrate, random_id, sync_dir, verify_access,
+    CommitMark, CommitMarkFile, ErasureList, FileLock, Identity, LockedDatabase, Paths, StoreTimes, boot_id,
+    exists, migrate, random_id, sync_dir, verify_access,
 };
 use crate::{Durability, OpenError, Options};
 
@@ -43,13 +44,22 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<(LockedDatabase, Ope
     checkpoint(&connection).map_err(&sqlite)?;
     let mut identity = Identity::read(&connection).map_err(&sqlite)?;
     let times = StoreTimes::read(&connection).map_err(&sqlite)?;
-    let opening = recovery::opening(is_new, last.as_ref(), mark.is_copy(), &identity);
+    let erasures = ErasureList::open(&paths, &identity.store, options)?;
+    let listed = erasures.newest_commit().map_err(OpenError::sqlite(&paths.erasures))?;
+    let opening = recovery::opening(is_new, last.as_ref(), mark.is_copy(), &identity, listed);
     if let Opening::NewEpoch { reason } = opening {
         tracing::warn!(?dir, reason, "new epoch started; clients must read their rooms again");
-        let before = last.map_or(0, |mark| mark.commits).max(identity.commits);
+        let deleted =
+            restored::delete_again(&mut connection, &erasures, &identity, times).map_err(&sqlite)?;
+        if deleted > 0 {
+            tracing::warn!(?dir, deleted, "messages deleted again that the restored database contained");
+        }
+        let before = last.map_or(0, |mark| mark.commits).max(identity.commits).max(listed);
         identity.epoch = random_id();
         identity.commits = before + 1;
         begin_epoch(&mut connection, &identity).map_err(&sqlite)?;
+        // The write-ahead log contains the pages with the deleted messages.
+        checkpoint(&connection).map_err(&sqlite)?;
     }
     let opened = CommitMark {
         store: identity.store.clone(),
@@ -62,7 +72,8 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<(LockedDatabase, Ope
         .and_then(|()| sync_dir(&paths.dir))
         .map_err(OpenError::io("write", &paths.mark))?;
     set_durability(&connection, options.durability).map_err(&sqlite)?;
-    Ok((LockedDatabase { paths, connection, identity, times, mark, lock }, opening))
+    erasures.set_durability(options.durability).map_err(OpenError::sqlite(&paths.erasures))?;
+    Ok((LockedDatabase { paths, connection, identity, times, mark, erasures, lock }, opening))
 }
 
 fn create_dir(dir: &Path) -> Result<(), OpenError> {
@@ -80,5 +91,7 @@ fn begin_epoch(connection: &mut Connection, identity: &Identity) -> rusqlite::Re
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let commits = i64::try_from(identity.commits).unwrap_or(i64::MAX);
     transaction.execute("UPDATE store SET epoch = ?1, commits = ?2", (&identity.epoch, commits))?;
+    // A marker counts in its epoch only.
+    transaction.execute_batch("DELETE FROM markers; UPDATE rooms SET markers = 0 WHERE markers <> 0;")?;
     transaction.commit()
 }

@@ -37,19 +37,26 @@ pub(super) fn opening(
     mark: Option<&CommitMark>,
     is_copy: bool,
     identity: &Identity,
+    listed: u64,
 ) -> Opening {
     if is_new {
         return Opening::New;
     }
-    match possible_loss(mark, is_copy, identity) {
+    match possible_loss(mark, is_copy, identity, listed) {
         Some(reason) => Opening::NewEpoch { reason },
         None if mark.is_some_and(|mark| mark.is_open) => Opening::Crashed,
         None => Opening::Closed,
     }
 }
 
-/// Returns the reason why the database may have lost acknowledged messages.
-fn possible_loss(mark: Option<&CommitMark>, is_copy: bool, identity: &Identity) -> Option<&'static str> {
+/// Returns the reason why the database may have lost acknowledged messages. `listed` is the newest commit of the
+/// erasure list.
+fn possible_loss(
+    mark: Option<&CommitMark>,
+    is_copy: bool,
+    identity: &Identity,
+    listed: u64,
+) -> Option<&'static str> {
     let Some(mark) = mark else {
         return Some("the commit mark (chat.mark) is missing or unreadable");
     };
@@ -58,6 +65,9 @@ fn possible_loss(mark: Option<&CommitMark>, is_copy: bool, identity: &Identity) 
         Some("the commit mark (chat.mark) belongs to another store")
     } else if mark.commits > identity.commits {
         Some("the database has fewer commits than were acknowledged")
+    } else if listed > identity.commits + 1 {
+        // The list is written before the commit, which a crash may have prevented.
+        Some("the database has fewer commits than the erasure list (chat.erasures)")
     } else if is_copy {
         Some("the directory is a copy; the original may have newer messages")
     } else if mark.is_open && mark.durability == Durability::Process && !same_boot {

@@ -1,19 +1,19 @@
 use chat_core::{Range, RoomName, RoomRules, Standing, StoredMessage};
 use rusqlite::{Connection, OptionalExtension, Row, Rows};
 
+use super::target::Targets;
 use super::{UnreadableMessages, stored_message};
-use crate::database::row::{LAST_SEQ, checksum, message_id, seq_of};
-use crate::database::{ChangeRecord, MessageState, read_rules, read_standing};
+use crate::database::row::{LAST_SEQ, message_id};
+use crate::database::{read_rules, read_standing};
 
 const NEWEST_FIRST: &str = "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC";
 const OLDEST_FIRST: &str = "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id";
 
-/// The entries of a room, oldest first: the columns of [`entry`].
+/// The entries of a room, oldest first. The columns are those of a message, and the target of a change.
 const ENTRIES: &str = "
-    SELECT id, sum, frame, NULL, NULL, NULL, NULL, NULL, NULL FROM messages WHERE id > ?1 AND id <= ?2
+    SELECT id, sum, frame, NULL FROM messages WHERE id > ?1 AND id <= ?2
     UNION ALL
-    SELECT c.id, c.sum, c.entry, c.target, m.sum, m.frame, m.edited, m.reacted, m.pinned
-    FROM changes c LEFT JOIN messages m ON m.id = c.target WHERE c.id > ?1 AND c.id <= ?2
+    SELECT id, sum, entry, target FROM changes WHERE id > ?1 AND id <= ?2
     ORDER BY 1";
 
 /// The acts of a room, oldest first.
@@ -86,8 +86,14 @@ pub(crate) fn read_page(
     };
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query((message_id(id, from), message_id(id, to)))?;
-    let read = if sql == ENTRIES { entry } else { stored_message };
-    let mut page = take(rows, limit, max_bytes, |row| read(room, row, unreadable))?;
+    let mut targets = Targets::new(connection, room);
+    let mut page = take(rows, limit, max_bytes, |row| {
+        let Some(stored) = stored_message(room, row, unreadable)? else { return Ok(None) };
+        let target = if sql == ENTRIES { row.get::<_, Option<i64>>(3)? } else { None };
+        // An act has no message, and is its own event.
+        let target = target.filter(|target| *target != 0);
+        target.map_or(Ok(Some(stored.clone())), |target| targets.encode(&stored, target))
+    })?;
     if sql == NEWEST_FIRST {
         page.messages.reverse();
     }
@@ -121,36 +127,11 @@ fn room_row(connection: &Connection, room: &RoomName) -> rusqlite::Result<Option
         .optional()
 }
 
-/// Returns the entry of a row of [`ENTRIES`].
-fn entry(
-    room: &RoomName,
-    row: &Row<'_>,
-    unreadable: &UnreadableMessages,
-) -> rusqlite::Result<Option<StoredMessage>> {
-    let Some(target) = row.get::<_, Option<i64>>(3)? else { return stored_message(room, row, unreadable) };
-    let Some(stored) = stored_message(room, row, unreadable)? else { return Ok(None) };
-    if target == 0 {
-        // An act is its own event.
-        return Ok(Some(stored));
-    }
-    let Some(entry) = ChangeRecord::decode(stored.seq, &stored.frame) else { return Ok(None) };
-    // Retention may have deleted the message.
-    let message = match (row.get::<_, Option<i64>>(4)?, row.get_ref(5)?.as_blob()) {
-        (Some(sum), Ok(frame)) if checksum(room, seq_of(target), frame) == sum => {
-            let stored = StoredMessage::new(seq_of(target), frame.to_vec());
-            MessageState::read(&stored, [row.get(6)?, row.get(7)?, row.get(8)?])
-        }
-        _ => None,
-    };
-    let state = message.as_ref().and_then(|state| Some((state.changes.as_ref()?, &*state.message.body)));
-    Ok(Some(entry.encode(room, state)))
-}
-
 fn take(
     mut rows: Rows<'_>,
     limit: usize,
     max_bytes: usize,
-    read: impl Fn(&Row<'_>) -> rusqlite::Result<Option<StoredMessage>>,
+    mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<Option<StoredMessage>>,
 ) -> rusqlite::Result<MessagePage> {
     let mut messages = Vec::new();
     let mut bytes = 0;

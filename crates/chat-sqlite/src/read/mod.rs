@@ -4,8 +4,11 @@ mod gate;
 mod history;
 mod message;
 mod pool;
+mod target;
+mod unread;
 
 pub(crate) use gate::{ClosedGate, ReadGate, WAL_LIMIT, WalSize};
 pub(crate) use history::{bounds, read_messages, read_page, standing};
 pub(crate) use message::{UnreadableMessages, stored_message};
 pub(crate) use pool::ReaderPool;
+pub(crate) use unread::{followed, unread};

@@ -1,11 +1,10 @@
 use std::fs;
-use std::io;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use crate::OpenError;
 use crate::database::connection::{attach_read_only, open_index_writer, open_reader};
-use crate::database::{FULL_CHECK_LIMIT, Identity, Paths, exists, private_file, with_suffix};
+use crate::database::{FULL_CHECK_LIMIT, Identity, Paths, exists, private_file, remove_database};
 
 /// The `application_id` of the index: `chsx` in ASCII.
 const APPLICATION_ID: u32 = 0x6368_7378;
@@ -16,7 +15,7 @@ const VERSION: u32 = 3;
 // The index contains a room's messages up to `indexed`, without those before `first`. It stores no positions
 // (`detail = 'none'`), because they are most of its cost. A term begins with the 8 characters of its room's prefix; so
 // the prefix indexes contain the terms of one and of two characters. `must_erase` is 1 while the index may contain terms
-// of a body that was replaced or deleted.
+// of a message that was deleted.
 const SCHEMA: &str = "
     CREATE TABLE source (store TEXT NOT NULL, epoch TEXT NOT NULL, must_erase INTEGER NOT NULL) STRICT;
     CREATE TABLE progress (id INTEGER PRIMARY KEY, indexed INTEGER NOT NULL, first INTEGER NOT NULL) STRICT;
@@ -41,7 +40,7 @@ pub(crate) fn open_index(paths: &Paths, identity: &Identity) -> Result<Connectio
             Err(error) => return Err(OpenError::sqlite(path)(error)),
         }
     }
-    remove_index(paths)?;
+    remove_database(&paths.index)?;
     // SQLite gives its other files the permissions of this one.
     private_file().write(true).create_new(true).open(path).map_err(OpenError::io("create", path))?;
     create(paths, identity).map_err(OpenError::sqlite(path))
@@ -67,19 +66,6 @@ pub(crate) fn open_search_reader(paths: &Paths) -> rusqlite::Result<Connection> 
     let connection = open_reader(&paths.database)?;
     attach_read_only(&connection, &paths.index, "idx")?;
     Ok(connection)
-}
-
-/// Removes the files of the index. Open connections can still use them.
-pub(crate) fn remove_index(paths: &Paths) -> Result<(), OpenError> {
-    for file in ["", "-wal", "-shm"].map(|suffix| with_suffix(&paths.index, suffix)) {
-        match fs::remove_file(&file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(OpenError::io("remove", &file)(error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Returns `true` if the error shows that the content of a database is damaged.

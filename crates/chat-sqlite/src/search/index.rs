@@ -1,11 +1,12 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::time::{Duration, Instant};
 
-use chat_core::RoomName;
+use chat_core::{ChangeKind, RoomName};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::ngrams::{index_terms, room_prefix};
+use crate::database::kind_column;
 use crate::database::row::{message_id, seq_of};
 use crate::read::{UnreadableMessages, stored_message};
 
@@ -194,21 +195,25 @@ fn apply_changes(
     unreadable: &UnreadableMessages,
 ) -> rusqlite::Result<u64> {
     let mut changes = transaction.prepare_cached(
-        "SELECT id, target FROM chat.changes WHERE id > ?1 AND id <= ?2 AND kind <= 2 ORDER BY id LIMIT ?3",
+        "SELECT id, target, kind = ?4 FROM chat.changes WHERE id > ?1 AND id <= ?2 AND kind <= ?4
+         ORDER BY id LIMIT ?3",
     )?;
+    let range = (message_id(room, from), message_id(room, up_to));
     let rows = changes
-        .query_map((message_id(room, from), message_id(room, up_to), STEP_CHANGES), |row| {
-            Ok((row.get(0)?, row.get(1)?))
+        .query_map((range.0, range.1, STEP_CHANGES, kind_column(ChangeKind::Deleted)), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?
-        .collect::<rusqlite::Result<Vec<(i64, i64)>>>()?;
-    if let Some((last, _)) = rows.last()
+        .collect::<rusqlite::Result<Vec<(i64, i64, bool)>>>()?;
+    if let Some((last, ..)) = rows.last()
         && rows.len() == STEP_CHANGES
     {
         up_to = seq_of(*last);
     }
-    let targets: BTreeSet<_> =
-        rows.into_iter().map(|(_, target)| target).filter(|target| seq_of(*target) <= from).collect();
-    for target in &targets {
+    let mut indexed: BTreeMap<i64, bool> = BTreeMap::new();
+    for (_, target, is_deleted) in rows.into_iter().filter(|(_, target, _)| seq_of(*target) <= from) {
+        *indexed.entry(target).or_default() |= is_deleted;
+    }
+    for target in indexed.keys() {
         transaction
             .prepare_cached(
                 "DELETE FROM search WHERE rowid IN (SELECT id FROM search_docsize WHERE id = ?1)",
@@ -226,13 +231,14 @@ fn apply_changes(
                 .execute((target, terms))?;
         }
     }
-    if !targets.is_empty() {
+    // The merge writes the whole index, so that edits alone do not start it.
+    if indexed.values().any(|is_deleted| *is_deleted) {
         transaction.prepare_cached("UPDATE source SET must_erase = 1")?.execute(())?;
     }
     Ok(up_to)
 }
 
-/// Returns `true` if the index may contain terms of a body that was replaced or deleted.
+/// Returns `true` if the index may contain terms of a message that was deleted.
 pub(super) fn must_erase(connection: &Connection) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT must_erase FROM source")?.query_row((), |row| row.get(0))
 }
@@ -247,7 +253,7 @@ pub(super) fn erase(transaction: &Connection, is_first: bool) -> rusqlite::Resul
     Ok(is_first || transaction.total_changes() - before >= 2)
 }
 
-/// Records that the index contains no term of a body that was replaced or deleted.
+/// Records that the index contains no term of a body that was replaced or of a message that was deleted.
 pub(super) fn erased(transaction: &Connection) -> rusqlite::Result<()> {
     transaction.prepare_cached("UPDATE source SET must_erase = 0")?.execute(())?;
     Ok(())

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
-use super::database::{is_damage, remove_index};
+use super::database::is_damage;
 use super::index::{IndexBacklog, erase, erased, must_erase, prune};
-use crate::database::Paths;
 use crate::database::connection::{checkpoint, used_bytes};
+use crate::database::{Paths, remove_database};
 use crate::read::{ReadGate, UnreadableMessages, WAL_LIMIT, WalSize};
 use crate::threads::lower_priority;
 
@@ -198,7 +198,7 @@ impl Worker {
         }
     }
 
-    /// Erases the terms of edited and deleted messages. Returns `true` if it must be tried again.
+    /// Erases the terms of deleted messages, and of earlier bodies. Returns `true` if it must be tried again.
     fn erase(&mut self) -> bool {
         match must_erase(&self.connection) {
             Ok(true) => {}
@@ -239,7 +239,7 @@ impl Worker {
             Err(error) if is_damage(&error) => {
                 backlog.stop();
                 tracing::error!(%error, "search index damaged; searches scan all messages until the next start builds it again");
-                if let Err(error) = remove_index(&self.paths) {
+                if let Err(error) = remove_database(&self.paths.index) {
                     tracing::error!(%error, "search index not removed: remove it before the next start");
                 }
             }

@@ -7,7 +7,7 @@ mod indexer;
 mod ngrams;
 mod query;
 
-pub(crate) use database::{open_index, open_index_for_compaction, open_search_reader, remove_index};
+pub(crate) use database::{open_index, open_index_for_compaction, open_search_reader};
 pub(crate) use indexer::Indexer;
 pub(crate) use ngrams::{match_expression, room_prefix};
 pub(crate) use query::SearchTask;

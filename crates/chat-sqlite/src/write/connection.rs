@@ -11,7 +11,9 @@ use super::clock::{Clock, Now};
 use super::counters::COMMIT_SECONDS;
 use super::error::{WriteError, is_transient};
 use crate::database::connection::{checkpoint, open_writer};
-use crate::database::{CommitMark, CommitMarkFile, FileId, FileLock, Identity, LockedDatabase, boot_id};
+use crate::database::{
+    CommitMark, CommitMarkFile, ErasureList, FileId, FileLock, Identity, LockedDatabase, boot_id,
+};
 use crate::read::{ClosedGate, WAL_LIMIT, WalSize};
 use crate::{Durability, Options};
 
@@ -45,6 +47,7 @@ pub(crate) struct WriteConnection {
     /// `true` after an error that a new connection may not have.
     must_reconnect: bool,
     mark: CommitMarkFile,
+    erasures: ErasureList,
     /// `true` if the last write of the mark succeeded.
     is_marked: bool,
     boot: Option<String>,
@@ -68,7 +71,7 @@ pub(crate) struct WriteConnection {
 
 impl WriteConnection {
     pub(crate) fn new(database: LockedDatabase, options: &Options, state: Arc<StoreState>) -> Self {
-        let LockedDatabase { paths, mut connection, identity, times, mark, lock } = database;
+        let LockedDatabase { paths, mut connection, identity, times, mark, erasures, lock } = database;
         let wal = state.wal.clone();
         watch(&wal, &mut connection);
         Self {
@@ -81,6 +84,7 @@ impl WriteConnection {
             connection,
             must_reconnect: false,
             mark,
+            erasures,
             is_marked: true,
             boot: boot_id(),
             clock: Clock::new(times),
@@ -105,17 +109,18 @@ impl WriteConnection {
         self.last_commit.elapsed() >= TIME_INTERVAL
     }
 
-    /// Runs a transaction. `work` returns `true` if it has written. Then the transaction is committed and marked.
+    /// Runs a transaction. `work` returns `true` if it has written. Then the transaction is committed and marked. Before
+    /// that, `work` adds its deletions to the erasure list.
     pub(crate) fn transact<T>(
         &mut self,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<(bool, T)>,
+        work: impl FnOnce(&Transaction<'_>, &mut ErasureList) -> rusqlite::Result<(bool, T)>,
     ) -> Result<T, WriteError> {
         self.prepare()?;
         let is_failing = self.state.counters.is_failing();
         let (now, started) = (self.clock.now(), Instant::now());
         let result = (|| {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let (has_written, value) = work(&transaction)?;
+            let (has_written, value) = work(&transaction, &mut self.erasures)?;
             // Only a commit shows that the store is writable again.
             if !has_written && !is_failing {
                 transaction.rollback()?;

@@ -13,9 +13,14 @@ mod retention;
 mod state;
 mod writer;
 
-pub(crate) use batch::{IdempotencyKey, Position, Prepared, PreparedAct, PreparedChange, PreparedMessage};
+pub(crate) use batch::{
+    AppendBatch, BatchLimits, IdempotencyKey, Outcome, Position, Prepared, PreparedAct, PreparedChange,
+    PreparedFollow, PreparedMarker, PreparedMessage,
+};
+pub(crate) use clock::{Clock, Now};
 pub(crate) use counters::COMMIT_SECONDS;
 pub use counters::Stats;
+pub(crate) use key_counts::KeyCounts;
 pub(crate) use notifier::Reply;
 pub(crate) use queue::AppendQueue;
 pub(crate) use state::StoreState;

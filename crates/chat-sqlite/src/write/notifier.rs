@@ -1,17 +1,22 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chat_core::{ChangeError, CommitSink, RoomName, StoredMessage};
+use chat_core::{ChangeError, CommitSink, RoomName, StoredMessage, Unavailable};
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 
 use super::batch::Position;
 use super::queue::Place;
 
 /// The longest wait of a deletion for earlier publications. A sink that publishes again would wait for itself.
 const EARLIER_LIMIT: Duration = Duration::from_secs(1);
+
+/// The longest wait of a reply to a deletion for the report of the deletion.
+const REPORT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The publisher of committed messages to the sinks.
 ///
@@ -25,15 +30,22 @@ pub(crate) struct CommitNotifier {
     backlog: Mutex<Backlog>,
     /// Signals that a publication has ended.
     published: Condvar,
+    /// Signals that a deletion was reported.
+    reported: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Backlog {
-    waiting: VecDeque<CommittedMessage>,
+    /// The messages, and the number of each deletion.
+    waiting: VecDeque<(CommittedMessage, Option<u64>)>,
     /// The number of messages that were taken.
     taken: u64,
     /// The numbers of those that are being published.
     publishing: BTreeSet<u64>,
+    /// The number of deletions that were added.
+    deletions: u64,
+    /// The numbers of those that are not reported yet.
+    unreported: BTreeSet<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +73,15 @@ pub(crate) struct CommittedMessage {
     pub(crate) place: Place,
 }
 
+/// A committed message that a thread has taken to publish it.
+#[derive(Debug)]
+struct Taken {
+    number: u64,
+    /// The number of a deletion.
+    deletion: Option<u64>,
+    message: CommittedMessage,
+}
+
 /// The reply to an append or a change.
 pub(crate) type Reply = Result<Position, ChangeError>;
 
@@ -69,6 +90,7 @@ pub(crate) type Reply = Result<Position, ChangeError>;
 pub(crate) struct PendingReply<'n> {
     notifier: &'n CommitNotifier,
     reply: oneshot::Receiver<Reply>,
+    is_deletion: bool,
 }
 
 impl CommitNotifier {
@@ -103,7 +125,9 @@ impl CommitNotifier {
 
     /// Adds a message to the backlog.
     pub(crate) fn enqueue(&self, message: CommittedMessage) {
-        self.backlog.lock().waiting.push_back(message);
+        let mut backlog = self.backlog.lock();
+        let deletion = (!message.erased.is_empty()).then(|| backlog.add_deletion());
+        backlog.waiting.push_back((message, deletion));
     }
 
     /// Sends the reply to an append. If its receiver is gone, publishes the backlog.
@@ -113,16 +137,30 @@ impl CommitNotifier {
         }
     }
 
+    /// Waits for the reply to an append or a change.
     pub(crate) fn pending(&self, reply: oneshot::Receiver<Reply>) -> PendingReply<'_> {
-        PendingReply { notifier: self, reply }
+        PendingReply { notifier: self, reply, is_deletion: false }
+    }
+
+    /// Waits for the reply to a deletion, and for the report of what it has erased.
+    pub(crate) fn pending_deletion(&self, reply: oneshot::Receiver<Reply>) -> PendingReply<'_> {
+        PendingReply { notifier: self, reply, is_deletion: true }
     }
 
     /// Publishes the messages that no other thread has taken.
     pub(crate) fn publish_backlog(&self) {
-        while let Some((number, message)) = self.dequeue() {
+        while let Some(Taken { number, deletion, message }) = self.dequeue() {
             self.publish(number, message);
-            self.backlog.lock().publishing.remove(&number);
+            let mut backlog = self.backlog.lock();
+            backlog.publishing.remove(&number);
+            if let Some(deletion) = deletion {
+                backlog.unreported.remove(&deletion);
+            }
+            drop(backlog);
             self.published.notify_all();
+            if deletion.is_some() {
+                self.reported.notify_waiters();
+            }
         }
     }
 
@@ -131,16 +169,34 @@ impl CommitNotifier {
         !self.backlog.lock().waiting.is_empty()
     }
 
-    fn dequeue(&self) -> Option<(u64, CommittedMessage)> {
+    fn dequeue(&self) -> Option<Taken> {
         let mut backlog = self.backlog.lock();
-        let message = backlog.waiting.pop_front()?;
+        let (message, deletion) = backlog.waiting.pop_front()?;
         backlog.taken += 1;
         let number = backlog.taken;
         // A deletion waits for others, so others need not wait for it.
         if message.erased.is_empty() {
             backlog.publishing.insert(number);
         }
-        Some((number, message))
+        Some(Taken { number, deletion, message })
+    }
+
+    /// Waits until the deletions are reported that are committed now. Another thread may report them.
+    ///
+    /// Returns false if a sink takes too long.
+    async fn wait_for_deletions(&self) -> bool {
+        let last = self.backlog.lock().deletions;
+        let wait = async {
+            loop {
+                let mut reported = pin!(self.reported.notified());
+                reported.as_mut().enable();
+                if self.backlog.lock().unreported.first().is_none_or(|first| *first > last) {
+                    return;
+                }
+                reported.await;
+            }
+        };
+        timeout(REPORT_LIMIT, wait).await.is_ok()
     }
 
     /// Waits until all earlier messages are published. Their form may have the content that a deletion erases.
@@ -177,11 +233,23 @@ impl CommitNotifier {
     }
 }
 
+impl Backlog {
+    fn add_deletion(&mut self) -> u64 {
+        self.deletions += 1;
+        self.unreported.insert(self.deletions);
+        self.deletions
+    }
+}
+
 impl PendingReply<'_> {
     /// Waits for the reply. Returns `None` if the writer thread ended without one.
     pub(crate) async fn wait(mut self) -> Option<Reply> {
         let reply = (&mut self.reply).await.ok()?;
         self.notifier.publish_backlog();
+        // The deletion may be a repeated one, of which another thread reports the first.
+        if self.is_deletion && reply.is_ok() && !self.notifier.wait_for_deletions().await {
+            return Some(Err(Unavailable::new("the deletion is stored, but not reported yet").into()));
+        }
         Some(reply)
     }
 }
@@ -197,92 +265,4 @@ impl Drop for PendingReply<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, mpsc};
-    use std::thread;
-
-    use chat_core::{Commit, NewMessage, User};
-    use serde_json::value::RawValue;
-    use tokio::runtime::Builder;
-
-    use super::*;
-
-    fn lobby() -> RoomName {
-        "lobby".parse().expect("a room name")
-    }
-
-    /// A notifier, and the `seq` of each message that it publishes in the lobby.
-    fn subscribed() -> (Arc<CommitNotifier>, mpsc::Receiver<u64>) {
-        let notifier = CommitNotifier::default();
-        let (sender, published) = mpsc::channel();
-        let sink = CommitSink::new(move |commit| {
-            // Gives another thread the opportunity to overtake.
-            thread::yield_now();
-            if let Commit::Entry { stored, .. } = commit {
-                sender.send(stored.seq).expect("a receiver");
-            }
-        });
-        notifier.subscribe(&lobby(), "e", sink);
-        (Arc::new(notifier), published)
-    }
-
-    /// Does the same as the writer thread after a commit.
-    fn commit(notifier: &CommitNotifier, seq: u64, reply: oneshot::Sender<Reply>) {
-        let body = RawValue::from_string("{}".to_owned()).expect("JSON");
-        let message = NewMessage::new(User::guest("ann").expect("a name"), body);
-        let stored = message.into_stored(lobby(), seq, 0);
-        let place = Place::of_new_queue();
-        notifier.enqueue(CommittedMessage { room: lobby(), stored, erased: Vec::new(), place });
-        notifier.reply(reply, Ok(Position { seq: Some(seq), at: 0, duplicate: false }));
-    }
-
-    #[test]
-    fn concurrent_appends_are_each_published_once() {
-        let (notifier, published) = subscribed();
-        let runtime = Builder::new_multi_thread().worker_threads(4).build().expect("a runtime");
-        let mut appends = Vec::new();
-        for seq in 1..=2_000 {
-            let (reply, receiver) = oneshot::channel();
-            let waiting = Arc::clone(&notifier);
-            appends
-                .push(runtime.spawn(async move { waiting.pending(receiver).wait().await.expect("a reply") }));
-            commit(&notifier, seq, reply);
-        }
-        runtime.block_on(async {
-            for (seq, append) in (1..).zip(appends) {
-                let reply = append.await.expect("no panic");
-                assert_eq!(reply.map(|receipt| receipt.seq), Ok(Some(seq)));
-            }
-        });
-        drop(runtime);
-        let mut published: Vec<_> = published.try_iter().collect();
-        published.sort_unstable();
-        assert_eq!(published, (1..=2_000).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_message_is_published_although_its_append_was_dropped() {
-        let (notifier, published) = subscribed();
-        let (reply, receiver) = oneshot::channel();
-        drop(notifier.pending(receiver));
-        commit(&notifier, 1, reply);
-        assert_eq!(published.try_recv(), Ok(1), "dropped before the reply was sent");
-        let (reply, receiver) = oneshot::channel();
-        let pending = notifier.pending(receiver);
-        commit(&notifier, 2, reply);
-        assert_eq!(published.try_recv(), Err(mpsc::TryRecvError::Empty), "the waiting append publishes it");
-        drop(pending);
-        assert_eq!(published.try_recv(), Ok(2), "dropped before the reply was received");
-    }
-
-    #[test]
-    fn an_append_publishes_what_other_appends_have_committed() {
-        let (notifier, published) = subscribed();
-        let (replies, mut receivers): (Vec<_>, Vec<_>) = (1..=3).map(|_| oneshot::channel()).unzip();
-        for (seq, reply) in (1..).zip(replies) {
-            commit(&notifier, seq, reply);
-        }
-        drop(notifier.pending(receivers.remove(1)));
-        assert_eq!(published.try_iter().collect::<Vec<_>>(), [1, 2, 3], "no append waits for a slow one");
-    }
-}
+mod tests;

@@ -1,17 +1,15 @@
 use std::time::Duration;
 
+use chat_core::RoomLimits;
 use rusqlite::Transaction;
 
+use super::batch::delete_markers;
 use super::clock::Now;
 use super::key_counts::KeyCounts;
 use crate::database::row::{message_id, seq_of};
 
 /// The largest number of rows that one step deletes per room and table, and of rooms that it visits.
 const STEP_ROWS: usize = 256;
-
-/// Changes that a room keeps for each message that it keeps, if the number of messages is limited. More changes remove
-/// the oldest messages, so that reactions cannot make a room grow without limit.
-const CHANGES_PER_MESSAGE: u64 = 4;
 
 /// The rules for the rows that a room keeps.
 #[derive(Clone, Copy, Debug)]
@@ -86,9 +84,12 @@ impl RetentionSweep {
         let mut last_room = self.last_room;
         for room in rooms {
             let entries = delete_entries(transaction, room, policy, now)?;
+            let reactions =
+                if room.first == 1 && entries == 0 { 0 } else { delete_reactions(transaction, room)? };
             let keys = delete_keys(transaction, room, policy, now, key_counts)?;
-            deleted_rows += entries + keys;
-            if entries + keys == 0 && room.is_empty() {
+            let expired = entries + reactions + keys;
+            deleted_rows += expired;
+            if expired == 0 && room.is_empty() {
                 deleted_rows += delete_empty_room(transaction, room, policy, now, &is_open)?;
             }
             if deleted_rows >= STEP_ROWS {
@@ -103,7 +104,7 @@ impl RetentionSweep {
     }
 }
 
-/// Deletes the oldest entries. A message is deleted with its reactions.
+/// Deletes the oldest entries.
 fn delete_entries(
     transaction: &Transaction<'_>,
     room: RoomRow,
@@ -114,7 +115,7 @@ fn delete_entries(
     let messages = entries.saturating_sub(room.changes);
     let max_entries = policy.messages.map(|kept| match room.changes {
         0 => kept,
-        _ => kept.saturating_mul(1 + CHANGES_PER_MESSAGE),
+        _ => RoomLimits::max_entries(kept),
     });
     let last_excess = max_entries.map_or(0, |kept| room.head.saturating_sub(kept));
     let mut excess = policy.messages.map_or(0, |kept| messages.saturating_sub(kept));
@@ -147,15 +148,23 @@ fn delete_entries(
     for (id, is_change) in &expired {
         let table = if *is_change { "changes" } else { "messages" };
         transaction.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?.execute([id])?;
-        if room.changes > 0 && !is_change {
-            transaction.prepare_cached("DELETE FROM reactions WHERE message = ?1")?.execute([id])?;
-        }
     }
     let changes = expired.iter().filter(|(_, is_change)| *is_change).count();
     transaction
         .prepare_cached("UPDATE rooms SET first = ?2, changes = max(changes - ?3, 0) WHERE id = ?1")?
         .execute((room.id, seq_of(*last) + 1, changes))?;
     Ok(expired.len())
+}
+
+/// Deletes reactions to messages that were deleted. A message can have many more of them than a step deletes.
+fn delete_reactions(transaction: &Transaction<'_>, room: RoomRow) -> rusqlite::Result<usize> {
+    transaction
+        .prepare_cached(
+            "DELETE FROM reactions WHERE (message, reaction, user) IN (
+                SELECT message, reaction, user FROM reactions
+                WHERE message > ?1 AND message < ?1 + (SELECT first FROM rooms WHERE id = ?2) LIMIT ?3)",
+        )?
+        .execute((message_id(room.id, 0), room.id, STEP_ROWS))
 }
 
 fn delete_keys(
@@ -204,6 +213,11 @@ fn delete_empty_room(
         .query_row([room.id], |row| row.get(0))?;
     if is_open(&name) {
         return Ok(0);
+    }
+    // A later room may get the same number.
+    let markers = delete_markers(transaction, room.id, STEP_ROWS)?;
+    if markers > 0 {
+        return Ok(markers);
     }
     transaction
         .prepare_cached("UPDATE store SET reserved_seq = max(reserved_seq, ?1)")?

@@ -175,21 +175,29 @@ impl Writer {
     fn write(&mut self, requests: &[AppendRequest]) -> Result<(StoredBatch, Vec<Outcome>), WriteError> {
         let now = self.connection.now();
         let max_keys = self.options.max_keys_per_user.max(1);
+        let max_markers = self.options.max_markers.max(1);
+        let max_guest_follows = self.options.max_guest_follows.max(1);
         let (quota, key_counts) = (&mut self.quota, &mut self.key_counts);
         let other_bytes = self.state.wal.bytes() + self.indexer.bytes();
-        let written = self.connection.transact(|transaction| {
+        let written = self.connection.transact(|transaction, erasures| {
             let is_full = quota.is_full(transaction, other_bytes)?;
-            let mut batch = AppendBatch::new(transaction, now, BatchLimits { max_keys, is_full }, key_counts);
+            let limits = BatchLimits { max_keys, max_markers, max_guest_follows, is_full };
+            let mut batch = AppendBatch::new(transaction, now, limits, key_counts);
             let outcomes = requests
                 .iter()
                 .map(|request| match &request.entry {
                     Prepared::Message(message) => batch.append(message),
                     Prepared::Change(change) => batch.change(change),
                     Prepared::Act(act) => batch.govern(act),
+                    Prepared::Marker(marker) => batch.mark(marker),
+                    Prepared::Follow(follow) => batch.follow(follow),
                 })
                 .collect::<rusqlite::Result<Vec<_>>>()?;
             let appended = batch.finish()?;
-            Ok((appended.bytes > 0, (appended, outcomes, is_full)))
+            if !appended.deletions.is_empty() {
+                erasures.add(transaction, &appended.deletions)?;
+            }
+            Ok((appended.bytes > 0 || appended.has_marked, (appended, outcomes, is_full)))
         });
         let (mut appended, outcomes, is_full) = written.inspect_err(|_| self.key_counts.clear())?;
         self.state.counters.set_full(is_full);
@@ -199,7 +207,7 @@ impl Writer {
         if appended.bytes > 0 {
             self.indexer.add(appended.bytes, std::mem::take(&mut appended.rooms));
         }
-        if appended.has_erased {
+        if !appended.deletions.is_empty() {
             self.connection.request_erasure();
         }
         Ok((appended, outcomes))
@@ -219,7 +227,7 @@ impl Writer {
         let now = self.connection.now();
         let is_time_due = self.connection.is_time_due();
         let (state, key_counts) = (&self.state, &mut self.key_counts);
-        let step = self.connection.transact(|transaction| {
+        let step = self.connection.transact(|transaction, _| {
             let is_open = |room: &str| state.notifier.is_subscribed(room);
             let step = sweep.step(transaction, policy, now, key_counts, is_open)?;
             Ok((step.deleted_rows > 0 || is_time_due, step))

@@ -7,7 +7,8 @@ use chat_sqlite::SqliteStore;
 use serde_json::{Value, json};
 
 use crate::support::{
-    StoreDir, append, append_all, draft, guest, open_lobby, open_lobby_with, read_all, room, seqs, wait_until,
+    StoreDir, append, append_all, draft, guest, name, open_lobby, open_lobby_with, read_all, room, seqs,
+    wait_until,
 };
 
 pub(crate) fn edit(by: &User, target: u64, text: &str) -> NewChange {
@@ -84,6 +85,44 @@ async fn the_first_users_of_a_reaction_follow_those_who_remove_it() {
     let users = summary["users"].as_array().expect("users").clone();
     assert_eq!(of_all(&users, "id"), ["u0", "u1", "u2", "u4", "u5", "u6", "u7", "u8", "u9", "u10"]);
     assert_eq!(summary["count"], 11);
+}
+
+/// A room in memory computes the reactions from all users, and a store from the users that it named before.
+#[tokio::test(flavor = "multi_thread")]
+async fn reactions_with_long_names_are_those_of_a_room_in_memory() {
+    let (_dir, _store, lobby) = open_lobby();
+    let limits = Arc::new(chat_core::Limits::default());
+    let sink = chat_core::CommitSink::new(|_| {});
+    let memory: Arc<dyn Room> = Arc::new(chat_core::MemoryRoom::new(name("lobby"), limits, sink));
+    for room in [&lobby, &memory] {
+        append(room, "hi").await.expect("appended");
+    }
+    let reactions = async |room: &Arc<dyn Room>| {
+        let page = room.read(chat_core::Range::newest(1)).await.expect("a page");
+        serde_json::from_slice::<Value>(&page.messages[0].frame).expect("JSON")["reactions"].clone()
+    };
+    let mut state = 1_u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let mut cut = 0;
+    for _ in 0..400 {
+        let (user, kind, on) = (known_long(random(13)), random(5).to_string(), random(5) > 0);
+        for room in [&lobby, &memory] {
+            room.change(react(&user, 1, &kind, on)).await.expect("a reaction");
+        }
+        let (stored, computed) = (reactions(&lobby).await, reactions(&memory).await);
+        assert_eq!(stored, computed);
+        let named = |reaction: &Value| reaction["users"].as_array().map_or(0, Vec::len) as u64;
+        let is_cut = |reaction: &Value| named(reaction) < reaction["count"].as_u64().unwrap_or(0).min(10);
+        cut += stored.as_array().into_iter().flatten().filter(|reaction| is_cut(reaction)).count();
+    }
+    assert!(cut > 100, "{cut} times a reaction did not name all");
+}
+
+fn known_long(number: u64) -> User {
+    User::new(&format!("{number:0>255}"), "Ann").expect("a user")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use chat_core::Room;
 use chat_sqlite::SqliteStore;
+use futures_util::future::join_all;
 
 use crate::changes::{delete, edit, known};
 use crate::support::{StoreDir, draft, name, read_all, room, wait_until};
 
 /// The files of a directory that contain one of these texts.
-fn files_with(dir: &Path, texts: &[String]) -> Vec<String> {
+pub(crate) fn files_with(dir: &Path, texts: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     for file in fs::read_dir(dir).expect("a directory") {
         let path = file.expect("a file").path();
@@ -63,11 +64,14 @@ async fn a_deleted_body_is_in_no_file() {
     let texts: Vec<_> =
         deleted.iter().flat_map(|number| [word(*number, 0), word(*number + 1_000, 1)]).collect();
     assert!(!files_with(&dir.path(), &texts[..2]).is_empty(), "the test finds a body that is there");
+    let [lobby, hall] = &rooms;
     for number in &deleted {
-        for room in &rooms {
-            room.change(delete(&known("bob"), *number)).await.expect("deleted");
-        }
+        lobby.change(delete(&known("bob"), *number)).await.expect("deleted");
     }
+    // Many deletions in one commit rewrite one window of rows.
+    let bob = known("bob");
+    let at_once = join_all(deleted.iter().map(|number| hall.change(delete(&bob, *number)))).await;
+    assert!(at_once.iter().all(Result::is_ok), "{at_once:?}");
     wait_until(async || files_with(&dir.path(), &texts).is_empty()).await;
     // The terms of the index are no words, but parts of them.
     wait_until(async || {
@@ -78,7 +82,6 @@ async fn a_deleted_body_is_in_no_file() {
         number(indexed) == 150 + 50 + deleted.len() as u64 && number(must_erase) == 0
     })
     .await;
-    let lobby = &rooms[0];
     let kept = read_all(lobby).await;
     assert_eq!(kept.len(), 150, "a deleted message has a place");
     store.close_blocking();
@@ -99,6 +102,20 @@ async fn a_deleted_body_is_in_no_file() {
     assert_eq!(files_with(&dir.path(), &texts), [""; 0], "after a compaction");
 }
 
+/// Returns true if a block of the index contains a term.
+fn index_has(dir: &StoreDir, term: &str) -> bool {
+    let sql = "SELECT group_concat(hex(block), '') FROM search_data";
+    let blocks: String = dir.index().query_row(sql, (), |row| row.get(0)).expect("blocks");
+    let hex: String = term.bytes().map(|byte| format!("{byte:02X}")).collect();
+    blocks.contains(&hex)
+}
+
+/// The last entry that the index has, of all rooms.
+fn indexed(dir: &StoreDir) -> u64 {
+    let sql = "SELECT coalesce(max(indexed), 0) FROM progress";
+    dir.index().query_row(sql, (), |row| row.get(0)).expect("a number")
+}
+
 /// The terms of a deleted message are not in the index, but those of another message are.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_terms_of_a_deleted_message_are_erased_from_the_index() {
@@ -109,16 +126,38 @@ async fn the_terms_of_a_deleted_message_are_erased_from_the_index() {
     for text in ["abcdef", "common"] {
         lobby.append(draft(&ann, None, text)).await.expect("appended");
     }
-    let index_has = |term: &str| {
-        let sql = "SELECT group_concat(hex(block), '') FROM search_data";
-        let blocks: String = dir.index().query_row(sql, (), |row| row.get(0)).expect("blocks");
-        let hex: String = term.bytes().map(|byte| format!("{byte:02X}")).collect();
-        blocks.contains(&hex)
-    };
-    wait_until(async || index_has("bcd")).await;
+    wait_until(async || index_has(&dir, "bcd")).await;
     lobby.change(delete(&ann, 1)).await.expect("deleted");
-    wait_until(async || !index_has("bcd")).await;
-    assert!(index_has("mmo"));
+    wait_until(async || !index_has(&dir, "bcd")).await;
+    assert!(index_has(&dir, "mmo"));
+    drop(lobby);
+    store.close_blocking();
+}
+
+/// An edit must not cost a merge of the whole index. The next deletion erases the terms of earlier bodies too.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_erases_nothing_from_the_index_and_the_next_deletion_does() {
+    let dir = StoreDir::new();
+    let store = dir.open();
+    let lobby = room(&store, "lobby");
+    let ann = known("ann");
+    for text in ["abcdef", "common"] {
+        lobby.append(draft(&ann, None, text)).await.expect("appended");
+    }
+    wait_until(async || indexed(&dir) == 2).await;
+    lobby.change(edit(&ann, 1, "uvwxyz")).await.expect("edited");
+    wait_until(async || indexed(&dir) == 3).await;
+    lobby.append(draft(&ann, None, "later")).await.expect("appended");
+    // A merge would have ended before the next step.
+    wait_until(async || indexed(&dir) == 4).await;
+    assert!(index_has(&dir, "bcd"), "the edit has started no merge");
+    for (query, count) in [("abcdef", 0), ("uvwxyz", 1)] {
+        let found = lobby.search(chat_core::Search::new(query, 9)).await.expect("found");
+        assert_eq!(found.messages.len(), count, "{query}");
+    }
+    lobby.change(delete(&ann, 2)).await.expect("deleted");
+    wait_until(async || !["bcd", "mmo"].into_iter().any(|term| index_has(&dir, term))).await;
+    assert!(index_has(&dir, "vwx"));
     drop(lobby);
     store.close_blocking();
 }

@@ -3,6 +3,7 @@
 //! Some tests mount file systems or run `strace`. They need root and Linux.
 
 mod appends;
+mod backups;
 mod changes;
 mod descriptors;
 mod epochs;
@@ -12,6 +13,7 @@ mod fsync;
 mod histories;
 mod keys;
 mod maintenance;
+mod markers;
 mod open_errors;
 mod panics;
 mod processes;

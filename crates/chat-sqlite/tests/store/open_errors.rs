@@ -171,7 +171,7 @@ async fn a_directory_of_another_user_or_writable_by_others_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_symbolic_link_in_place_of_a_file_is_refused_and_not_followed() {
-    for name in ["chat.mark", "chat.lock", "chat.db", "chat.db-wal", "chat.search"] {
+    for name in ["chat.mark", "chat.lock", "chat.db", "chat.db-wal", "chat.search", "chat.erasures"] {
         let dir = StoreDir::new();
         closed_store(&dir).await;
         let victim = dir.path().with_extension("victim");

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
+use crate::changes::{delete, known};
 use crate::support::{
     StoreDir, TEST_TIMEOUT, append, append_all, limits, lobby_with, open_lobby, read_all, room, seqs,
     set_file_length, wait_until,
 };
 use chat_core::{Room, Scan, Search, SearchError};
 use chat_sqlite::{Options, SqliteStore};
+use futures_util::future::join_all;
 use proptest::prelude::*;
 
 fn search_for(query: &str, limit: usize, before: Option<u64>) -> Search {
@@ -267,4 +269,29 @@ async fn searches_run_at_a_lower_priority_than_appends() {
     let is_lower = || niceness("chat-sqlite-sea").iter().all(|nice| *nice > usual);
     wait_until(async || is_lower()).await;
     assert!(!niceness("chat-sqlite-sea").is_empty());
+}
+
+/// A step of the indexer applies a limited number of deletions.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_deletions_than_one_step_of_the_index_are_all_applied() {
+    const MESSAGES: u64 = 600;
+    let (dir, store, lobby) = open_lobby();
+    append_all(&lobby, (0..MESSAGES).map(|n| format!("apple {n}"))).await;
+    append(&lobby, "the last apple").await.expect("appended");
+    let number = |sql: &str| dir.index().query_row(sql, (), |row| row.get::<_, u64>(0)).expect("a number");
+    let indexed = || number("SELECT coalesce(max(indexed), 0) FROM progress");
+    wait_until(async || indexed() == MESSAGES + 1).await;
+    let bob = known("bob");
+    let lock = dir.lock();
+    let deletions = join_all((1..=MESSAGES).map(|seq| lobby.change(delete(&bob, seq))));
+    let unlock = async {
+        wait_until(async || store.stats().queued >= MESSAGES).await;
+        lock.execute_batch("ROLLBACK").expect("unlocked");
+    };
+    let (deleted, ()) = tokio::join!(deletions, unlock);
+    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    wait_until(async || indexed() == 2 * MESSAGES + 1).await;
+    assert_eq!(number("SELECT count(*) FROM search_docsize"), 1, "entries of the index");
+    let found = lobby.search(search_for("apple", 9, None)).await.expect("found");
+    assert_eq!(seqs(&found.messages), [MESSAGES + 1]);
 }

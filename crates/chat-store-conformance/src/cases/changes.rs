@@ -277,7 +277,7 @@ fn delete(by: &User, target: u64) -> NewChange {
     NewChange::new(by.clone(), target, Change::Delete { reason: Some("spam".to_owned()) })
 }
 
-fn react(by: &User, target: u64, on: bool) -> NewChange {
+pub(super) fn react(by: &User, target: u64, on: bool) -> NewChange {
     NewChange::new(by.clone(), target, Change::React { reaction: "+1".to_owned(), on })
 }
 

@@ -7,6 +7,7 @@ mod commits;
 mod health;
 mod keys;
 mod lives;
+mod markers;
 mod members;
 mod nodes;
 mod numbers;
@@ -41,6 +42,7 @@ pub fn cases() -> Vec<Case> {
         ("bodies", "chat_core::Room, Bodies", bodies::cases()),
         ("changes", "chat_core::Room, Changes", changes::cases()),
         ("rules", "chat_core::Room, Rules", rules::cases()),
+        ("markers", "chat_core::Room, Markers", markers::cases()),
         ("rooms", "chat_core::Room, Openings", rooms::cases()),
         ("resume", "chat_core::Room, Pages", resume::cases()),
         ("lives", "chat_core::Room, Lives", lives::cases()),

@@ -1,9 +1,10 @@
 use chat_core::Range;
 
+use super::changes::react;
 use super::{ann, body, check, eventually, same, seqs};
-use crate::{Case, OpenRoom, Stage, Verdict};
+use crate::{Capability, Case, OpenRoom, Stage, Verdict};
 
-/// The number of entries that the rooms of these cases keep.
+/// The number of messages that the rooms of these cases keep.
 const KEPT: u64 = 5;
 
 chat_suite::cases!(
@@ -19,7 +20,7 @@ chat_suite::cases!(
         .await
     }
 
-    /// The newest `log_messages` entries stay, whatever the number of entries was.
+    /// The newest `log_messages` messages stay, whatever the number of entries was.
     #[with(limits(|limits| limits.rooms.log_messages = 5))]
     async fn the_newest_entries_stay(stage: Stage, room: OpenRoom) -> Verdict {
         for round in 1..=6 {
@@ -30,6 +31,18 @@ chat_suite::cases!(
             check(read.ends_with(&newest), format!("at least {newest:?}"), read)?;
         }
         first_moves(&room).await
+    }
+
+    /// Changes of messages remove no message, as long as there are at most 4 changes for each.
+    #[with(limits(|limits| limits.rooms.log_messages = 5))]
+    #[with(needs(Capability::Changes))]
+    async fn changes_do_not_count_as_messages(stage: Stage, room: OpenRoom) -> Verdict {
+        room.say_all(5).await?;
+        for n in 0..20 {
+            room.change(react(&ann(), 1, n % 2 == 0)).await?;
+        }
+        same(&seqs(&room.read_after(0).await?), &(1..=KEPT).collect())?;
+        same(&room.bounds().await?.first, &1)
     }
 
     /// A `seq` is never given out again after its entry was removed.

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use chat_core::{
-    AppendError, AppendReceipt, ChangeError, ChangeReceipt, LogBounds, NewAct, NewChange, NewMessage, Page,
-    Range, Room, RoomRules, Search, SearchError, SearchPage, Standing, StoredMessage, User,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, LogBounds, Marked, MarkerError, NewAct,
+    NewChange, NewMessage, Page, Range, Room, RoomRules, Search, SearchError, SearchPage, Standing,
+    StoredMessage, Unread, User,
 };
 use chat_suite::FromStage;
 use futures_util::future::maybe_done;
@@ -109,6 +110,30 @@ impl OpenRoom {
         yield_now().await;
         let standing = self.log.standing(&user.key()).await;
         standing.map_err(|unavailable| Failure::new("a room that can be read", unavailable))
+    }
+
+    /// Moves the marker of a user to a position that the log has.
+    pub async fn mark(&self, user: &User, seq: u64) -> Result<Marked, Failure> {
+        let marked = self.try_mark(user, seq).await;
+        marked.map_err(|error| Failure::new("a marker that the log accepts", error))
+    }
+
+    /// Moves the marker of a user, and returns the answer of the room.
+    pub async fn try_mark(&self, user: &User, seq: u64) -> Result<Marked, MarkerError> {
+        yield_now().await;
+        self.log.mark(&user.key(), seq).await
+    }
+
+    /// Counts the unread messages of a user in the whole log.
+    pub async fn unread(&self, user: &User) -> Result<Unread, Failure> {
+        let unread = self.try_unread(user, u64::MAX).await;
+        unread.map_err(|error| Failure::new("a log that can be counted", error))
+    }
+
+    /// Counts the unread messages of a user up to a position, and returns the answer of the room.
+    pub async fn try_unread(&self, user: &User, up_to: u64) -> Result<Unread, MarkerError> {
+        yield_now().await;
+        self.log.unread(&user.key(), up_to).await
     }
 
     /// Reads the messages at these positions.

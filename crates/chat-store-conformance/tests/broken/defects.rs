@@ -83,6 +83,7 @@ defects! {
     RestartLosesKeys: loses_keys_in_a_restart fails lives::a_restart_keeps_the_keys;
     RestartLosesSinks: reports_nothing_after_a_restart fails lives::a_sink_opened_after_a_restart_hears_of_new_entries;
     RemovesTooMany: removes_too_many_entries fails retention::the_newest_entries_stay;
+    ChangesRemove: counts_changes_as_messages fails retention::changes_do_not_count_as_messages;
     MatchesOneWord: matches_one_of_the_words fails search::all_words_match_newest_first;
     SearchIgnoresBefore: ignores_before_in_a_search fails search::limit_and_before_select_a_page;
     MatchesWholeWords: matches_whole_words_only fails search::part_of_a_korean_word_matches;
@@ -130,6 +131,20 @@ defects! {
     RulesOfOneNode: keeps_rules_on_one_node fails rules::an_act_holds_on_each_node;
     SelectsUnsorted: reads_selected_messages_unsorted fails changes::selected_messages_are_read_in_their_present_form;
     FindsOldForm: finds_the_old_form_of_a_message fails changes::a_search_finds_the_present_form;
+    SomeMarkers: keeps_markers_and_no_followed_rooms fails markers::markers_and_followed_rooms_are_supported_or_none;
+    MarkersGoBack: lets_a_marker_go_back fails markers::a_marker_moves_forward_only;
+    MarkersAnywhere: moves_a_marker_beyond_the_head_to_the_head fails markers::a_marker_beyond_the_head_is_refused;
+    CountsOwn: counts_own_messages fails markers::own_messages_are_not_unread;
+    CountsDeleted: counts_deleted_messages fails markers::deleted_messages_and_changes_are_not_unread;
+    CountsOn: counts_on_beyond_100 fails markers::a_number_below_100_is_exact;
+    IgnoresUpTo: counts_to_the_head fails markers::a_count_ends_at_a_position;
+    SharesMarkers: shares_markers_between_guests_and_users fails markers::a_guest_and_a_known_user_share_no_marker;
+    RestartLosesMarkers: loses_markers_in_a_restart fails markers::a_restart_keeps_markers_and_followed_rooms;
+    RestartLosesFollows: loses_followed_rooms_in_a_restart fails markers::a_restart_keeps_markers_and_followed_rooms;
+    RenewalKeepsMarkers: keeps_markers_in_a_renewal fails markers::a_renewed_log_has_no_markers;
+    MarkersOfOneNode: has_markers_of_one_node fails markers::a_marker_of_one_node_counts_on_the_other;
+    FollowedUnsorted: lists_followed_rooms_unsorted fails markers::followed_rooms_are_in_the_order_of_their_names;
+    FollowsUnlimited: lets_a_user_follow_any_number_of_rooms fails markers::a_user_follows_a_limited_number_of_rooms;
     ReadyWhenDown: is_ready_while_it_is_unreachable fails health::an_open_that_fails_succeeds_after_the_outage;
     OpensWhenDown: opens_rooms_while_it_is_unreachable fails health::an_open_that_fails_succeeds_after_the_outage;
     DownForever:

@@ -7,6 +7,7 @@ mod base;
 mod defects;
 #[path = "../support/held.rs"]
 mod held;
+mod markers;
 mod room;
 mod sink;
 mod spoiled;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chat_core::{
     Act, AppendError, AppendReceipt, Change, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds,
-    NewAct, NewChange, NewMessage, Page, Range, Role, Room, RoomName, RoomRules, Search, SearchError,
-    SearchPage, Standing, StoredMessage, Unavailable, User, UserKey,
+    Marked, MarkerError, NewAct, NewChange, NewMessage, Page, Range, Role, Room, RoomName, RoomRules, Search,
+    SearchError, SearchPage, Standing, StoredMessage, Unavailable, Unread, User, UserKey,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -208,7 +208,12 @@ impl Room for SpoiledRoom {
             (_, range) => range,
         };
         let mut page = self.page(self.log.read(range).await?);
-        page.epoch = self.bounds().await?.epoch;
+        let bounds = self.bounds().await?;
+        if self.defect == ChangesRemove {
+            let kept = self.limits.rooms.log_messages as u64;
+            page.messages.retain(|stored| stored.seq + kept > bounds.head);
+        }
+        page.epoch = bounds.epoch;
         Ok(page)
     }
 
@@ -227,6 +232,14 @@ impl Room for SpoiledRoom {
             _ => {}
         }
         Ok(bounds)
+    }
+
+    async fn mark(&self, user: &UserKey, seq: u64) -> Result<Marked, MarkerError> {
+        self.spoiled_mark(user, seq).await
+    }
+
+    async fn unread(&self, user: &UserKey, up_to: u64) -> Result<Unread, MarkerError> {
+        self.spoiled_unread(user, up_to).await
     }
 
     async fn search(&self, mut search: Search) -> Result<SearchPage, SearchError> {
@@ -287,7 +300,7 @@ fn unreplaced(stored: &StoredMessage) -> StoredMessage {
     StoredMessage::new(stored.seq, text)
 }
 
-fn value(json: &[u8]) -> Value {
+pub(crate) fn value(json: &[u8]) -> Value {
     serde_json::from_slice(json).expect("a frame is JSON")
 }
 

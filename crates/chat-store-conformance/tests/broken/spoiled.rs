@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, CommitSink, Health, Limits, LogBounds, NewMessage, Page, Range, Room,
-    RoomName, Store, Unavailable,
+    AppendError, AppendReceipt, CommitSink, Health, Limits, LogBounds, MarkerError, NewMessage, Page, Range,
+    Room, RoomName, Store, Unavailable, UserKey,
 };
 use chat_store_conformance::Fixture;
 use parking_lot::Mutex;
@@ -30,6 +30,8 @@ pub(crate) struct Spoiled {
 pub(crate) struct Shared {
     pub(crate) life: u64,
     pub(crate) keys: Mutex<BTreeMap<String, AppendReceipt>>,
+    /// The last position of a marker, in whatever epoch.
+    pub(crate) marker: AtomicU64,
     opened: Mutex<BTreeSet<RoomName>>,
     was_down: AtomicBool,
 }
@@ -114,6 +116,25 @@ impl Store for SpoiledStore {
         let (name, limits, shared) = (room.clone(), Arc::clone(limits), Arc::clone(shared));
         let (visible, calls) = (AtomicU64::new(0), AtomicU64::new(0));
         Ok(Arc::new(SpoiledRoom { defect, node, name, limits, log, sink, pending, shared, visible, calls }))
+    }
+
+    async fn follow(&self, user: &UserKey, room: &RoomName, on: bool, max: usize) -> Result<(), MarkerError> {
+        match self.defect {
+            SomeMarkers => Err(MarkerError::Unsupported),
+            FollowsUnlimited => self.store.follow(user, room, on, usize::MAX).await,
+            _ => self.store.follow(user, room, on, max).await,
+        }
+    }
+
+    async fn followed(&self, user: &UserKey) -> Result<Vec<RoomName>, MarkerError> {
+        let mut rooms = self.store.followed(user).await?;
+        match self.defect {
+            SomeMarkers => return Err(MarkerError::Unsupported),
+            FollowedUnsorted => rooms.reverse(),
+            RestartLosesFollows if self.shared.life > 1 => rooms.clear(),
+            _ => {}
+        }
+        Ok(rooms)
     }
 
     fn health(&self) -> Health {

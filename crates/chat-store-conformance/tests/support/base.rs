@@ -6,8 +6,8 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use chat_core::{
     AppendError, AppendReceipt, ChangeError, ChangeReceipt, Commit, CommitSink, Health, Limits, LogBounds,
-    NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Search, SearchError, SearchPage,
-    Standing, Store, Unavailable, UserKey,
+    Marked, MarkerError, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Search,
+    SearchError, SearchPage, Standing, Store, Unavailable, Unread, UserKey,
 };
 use parking_lot::Mutex;
 
@@ -52,6 +52,11 @@ pub(crate) trait Rooms: Send + Sync + 'static {
         sink: CommitSink,
         gate: &Arc<Gate>,
     ) -> Result<Arc<dyn Room>, Unavailable>;
+
+    /// Returns the store of the followed rooms, if there is one.
+    fn follows(&self) -> Option<&dyn Store> {
+        None
+    }
 }
 
 /// A store as one node has it. Each call passes the gate first.
@@ -77,6 +82,16 @@ impl<R: Rooms> Store for Node<R> {
         self.gate.check()?;
         let log = self.rooms.open(room, limits, sink, &self.gate).await?;
         Ok(Arc::new(Opening { log, gate: Arc::clone(&self.gate) }))
+    }
+
+    async fn follow(&self, user: &UserKey, room: &RoomName, on: bool, max: usize) -> Result<(), MarkerError> {
+        self.gate.check()?;
+        self.rooms.follows().ok_or(MarkerError::Unsupported)?.follow(user, room, on, max).await
+    }
+
+    async fn followed(&self, user: &UserKey) -> Result<Vec<RoomName>, MarkerError> {
+        self.gate.check()?;
+        self.rooms.follows().ok_or(MarkerError::Unsupported)?.followed(user).await
     }
 
     fn health(&self) -> Health {
@@ -129,6 +144,16 @@ impl Room for Opening {
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {
         self.gate.check()?;
         self.log.bounds().await
+    }
+
+    async fn mark(&self, user: &UserKey, seq: u64) -> Result<Marked, MarkerError> {
+        self.gate.check()?;
+        self.log.mark(user, seq).await
+    }
+
+    async fn unread(&self, user: &UserKey, up_to: u64) -> Result<Unread, MarkerError> {
+        self.gate.check()?;
+        self.log.unread(user, up_to).await
     }
 
     async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {

@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, ChangeError, ChangeReceipt, Commit, CommitSink, Limits, LogBounds,
-    MemoryRoom, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Search, SearchError,
-    SearchPage, Standing, Store, Unavailable, UserKey,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, Commit, CommitSink, Limits, LogBounds, Marked,
+    MarkerError, MemoryRoom, MemoryStore, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName,
+    RoomRules, Search, SearchError, SearchPage, Standing, Store, Unavailable, Unread, UserKey,
 };
 use chat_store_conformance::Fixture;
 use parking_lot::Mutex;
@@ -19,7 +19,10 @@ pub(crate) struct Held {
 }
 
 #[derive(Default)]
-struct Logs(Mutex<BTreeMap<RoomName, Arc<Log>>>);
+struct Logs {
+    rooms: Mutex<BTreeMap<RoomName, Arc<Log>>>,
+    follows: MemoryStore,
+}
 
 struct Log {
     name: RoomName,
@@ -59,7 +62,7 @@ impl Fixture for Held {
     }
 
     async fn renew(&self) -> bool {
-        let logs: Vec<_> = self.logs.0.lock().values().cloned().collect();
+        let logs: Vec<_> = self.logs.rooms.lock().values().cloned().collect();
         for log in logs {
             let room = memory_room(&log.name, &log.limits, &log.sinks);
             let bounds = room.bounds().await.expect("a room in memory is available");
@@ -79,9 +82,13 @@ impl Rooms for Logs {
         sink: CommitSink,
         _gate: &Arc<Gate>,
     ) -> Result<Arc<dyn Room>, Unavailable> {
-        let log = Arc::clone(self.0.lock().entry(room.clone()).or_insert_with(|| Log::new(room, limits)));
+        let log = Arc::clone(self.rooms.lock().entry(room.clone()).or_insert_with(|| Log::new(room, limits)));
         let sink = log.sinks.add(sink);
         Ok(Arc::new(Opening { log, _sink: sink }))
+    }
+
+    fn follows(&self) -> Option<&dyn Store> {
+        Some(&self.follows)
     }
 }
 
@@ -127,6 +134,14 @@ impl Room for Opening {
 
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {
         self.log.room().bounds().await
+    }
+
+    async fn mark(&self, user: &UserKey, seq: u64) -> Result<Marked, MarkerError> {
+        self.log.room().mark(user, seq).await
+    }
+
+    async fn unread(&self, user: &UserKey, up_to: u64) -> Result<Unread, MarkerError> {
+        self.log.room().unread(user, up_to).await
     }
 
     async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {

@@ -43,8 +43,12 @@ async fn the_document_describes_each_metric_and_no_other() -> Result<()> {
         ("chat_handshake_refusals_total{code=\"unauthorized\"}", 1.0),
         ("chat_auth_rejections_total{reason=\"malformed\"}", 1.0),
         ("chat_auth_key_loads_total{result=\"loaded\"}", 1.0),
-        ("chat_appends_total", 3.0),
-        ("chat_duplicates_total", 1.0),
+        ("chat_appends_total{kind=\"message\"}", 3.0),
+        ("chat_appends_total{kind=\"edited\"}", 1.0),
+        ("chat_appends_total{kind=\"deleted\"}", 1.0),
+        ("chat_appends_total{kind=\"reactions\"}", 2.0),
+        ("chat_appends_total{kind=\"pinned\"}", 0.0),
+        ("chat_duplicates_total", 2.0),
         ("chat_joins_total", 5.0),
         ("chat_resumes_total{recovered=\"true\",source=\"log\"}", 1.0),
         ("chat_resumes_total{recovered=\"true\",source=\"tail\"}", 1.0),
@@ -54,7 +58,7 @@ async fn the_document_describes_each_metric_and_no_other() -> Result<()> {
         ("chat_session_ends_total{cause=\"peer_closed\",code=\"none\"}", 1.0),
         ("chat_connections{mechanism=\"hijack\"}", 1.0),
         ("chat_sessions{mechanism=\"hijack\"}", 1.0),
-        ("chat_append_seconds_count", 4.0),
+        ("chat_append_seconds_count", 10.0),
         ("chat_store_messages_total", 3.0),
         ("chat_store_health{state=\"ready\"}", 1.0),
         ("chat_draining", 0.0),
@@ -103,6 +107,7 @@ async fn cause_events(server: &Server) -> Result<Values> {
     carl.until("message").await?;
     carl.join(Some((epoch, 3))).await?;
     carl.close(4321).await?;
+    change_messages(&mut ann).await?;
     for _ in 0..100 {
         ann.send(json!({"type": "ping"})).await?;
     }
@@ -117,6 +122,20 @@ async fn cause_events(server: &Server) -> Result<Values> {
     })
     .await?;
     scrape().await
+}
+
+/// Makes four changes, repeats one of them, and places a reaction that is there.
+async fn change_messages(ann: &mut Client) -> Result<()> {
+    let react = json!({"type": "react", "room": "lobby", "seq": 1, "reaction": "+1", "on": true});
+    let mut remove = react.clone();
+    remove["on"] = json!(false);
+    let delete = json!({"type": "delete", "room": "lobby", "seq": 2});
+    let edit = json!({"type": "edit", "room": "lobby", "seq": 1, "body": {"text": "a-secret-text"}});
+    for change in [edit, react.clone(), react, remove, delete.clone(), delete] {
+        let done = ann.ask(change).await?;
+        ensure!(done["type"] == "done", "{done}");
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

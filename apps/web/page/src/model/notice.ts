@@ -11,8 +11,6 @@ notice.subscribe((text) => {
   if (text !== "") timer = setTimeout(() => notice.set(""), 4000);
 });
 
-/** Returns a handler that shows why the server has refused a change. */
-export const showRefusal =
-  (t: Texts) =>
-  (error: unknown): void =>
-    notice.set(t.refusal(error instanceof ChatError ? error.code : "unreachable"));
+/** Says why the server has refused a change. */
+export const reason = (t: Texts, error: unknown): string =>
+  t.refusal(error instanceof ChatError ? error.code : "unreachable");

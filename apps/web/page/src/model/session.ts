@@ -1,4 +1,5 @@
 import { type Chat, type Room, connect, roomName } from "@chat-core/client";
+import { Edits } from "./edits.ts";
 import { type Identity, chatPath } from "./identity.ts";
 import { Seen, forget, knownRooms, remember } from "./known.ts";
 import { Line } from "./line.ts";
@@ -14,6 +15,7 @@ export class Session {
   readonly line = new Line();
   readonly chat: Chat;
   readonly reactions = new OwnReactions();
+  readonly edits = new Edits();
   /** The rooms in which the server has no edits, deletions and reactions, although it did not say so. */
   readonly simpleRooms = new Cell<ReadonlySet<string>>(new Set());
   readonly #end: () => void;

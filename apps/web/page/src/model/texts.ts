@@ -173,6 +173,7 @@ const en = {
   replies: (count: number) => (count === 1 ? "1 reply" : `${count} replies`),
   edit: "Edit",
   editing: "Edit your message",
+  notSaved: (reason: string) => `Not saved. ${reason}`,
   save: "Save",
   cancel: "Cancel",
   delete: "Delete",
@@ -182,7 +183,6 @@ const en = {
   pinned: "Pinned",
   copyText: "Copy text",
   jump: "Go to this message",
-  refusedAction: "The server refused this.",
 };
 
 export type Texts = typeof en;
@@ -346,6 +346,7 @@ const ko: Texts = {
   replies: (count) => `답글 ${count}개`,
   edit: "수정",
   editing: "메시지 수정",
+  notSaved: (reason) => `저장되지 않았습니다. ${reason}`,
   save: "저장",
   cancel: "취소",
   delete: "삭제",
@@ -355,7 +356,6 @@ const ko: Texts = {
   pinned: "고정됨",
   copyText: "텍스트 복사",
   jump: "이 메시지로 이동",
-  refusedAction: "서버가 거절했습니다.",
 };
 
 export type Language = "en" | "ko";

@@ -2,9 +2,10 @@ import { Component, type ComponentChildren, createRef } from "preact";
 import { Heights } from "./heights.ts";
 
 /** What stays in place while rows come, go and change their height. */
-export type Anchor =
-  | { readonly at: "end" }
-  | { readonly at: "row"; readonly key: string; /** Pixels from the top of the view to the row. */ readonly top: number };
+export type Anchor = { readonly at: "end" } | ({ readonly at: "row"; readonly key: string } & Edge);
+
+/** Pixels from the top of the view to the top of a row, or to its end. */
+export type Edge = { readonly top: number } | { readonly end: number };
 
 interface Props<R> {
   /** Gets the list, for the methods `go`, `reveal` and `show`. */
@@ -36,7 +37,7 @@ const MAX_ROUNDS = 8;
  * A list of rows of any height that keeps only the visible ones in the document.
  *
  * The browser's own scroll anchoring is off. After each change, the list puts the anchor back where it was: the end,
- * or the first visible row.
+ * or the end of the first visible row, because what a row gets or loses most often stands at its top.
  */
 export class VirtualList<R> extends Component<Props<R>> {
   readonly #view = createRef<HTMLDivElement>();
@@ -164,7 +165,11 @@ export class VirtualList<R> extends Component<Props<R>> {
     if (this.#anchor.at === "end") return max;
     const index = this.#heights.indexOf(this.#anchor.key);
     if (index < 0) return undefined;
-    return Math.min(max, Math.max(0, header + this.#heights.top(index) - this.#anchor.top));
+    const offset =
+      "end" in this.#anchor
+        ? this.#heights.top(index + 1) - this.#anchor.end
+        : this.#heights.top(index) - this.#anchor.top;
+    return Math.min(max, Math.max(0, header + offset));
   }
 
   /**
@@ -198,7 +203,7 @@ export class VirtualList<R> extends Component<Props<R>> {
     this.#anchor =
       scrollHeight - scrollTop - clientHeight < AT_END || key === undefined
         ? { at: "end" }
-        : { at: "row", key, top: this.#heights.top(index) - offset };
+        : { at: "row", key, end: this.#heights.top(index + 1) - offset };
     this.#rounds = 0;
     this.props.onAnchor(this.#anchor);
     this.#settle();

@@ -3,7 +3,8 @@ import type { JSX } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { bytes } from "../model/format.ts";
 import { tab, text as storedText } from "../model/memory.ts";
-import { useTexts } from "../ui/context.ts";
+import { reason } from "../model/notice.ts";
+import { useSession, useTexts } from "../ui/context.ts";
 import { Icon, IconButton } from "../ui/icons.tsx";
 import { EmojiPicker } from "./EmojiPicker.tsx";
 
@@ -15,8 +16,9 @@ interface Props {
   readonly maxBytes: number;
   readonly mode: Mode;
   readonly isOffline: boolean;
-  readonly onDone: (wasSent: boolean) => void;
-  readonly onRefused: (error: unknown) => void;
+  readonly onDone: () => void;
+  /** The server refused an edit. `isShown` is true if the field still has the text, with the reason. */
+  readonly onRefused: (error: unknown, isShown: boolean) => void;
   /** The user moves from the empty field to the messages. */
   readonly onLeaveUp: () => void;
 }
@@ -26,6 +28,7 @@ const hasScreenKeyboard = () => matchMedia("(pointer: coarse) and (hover: none)"
 
 export function Composer({ room, maxBytes, mode, isOffline, onDone, onRefused, onLeaveUp }: Props): JSX.Element {
   const t = useTexts();
+  const { edits } = useSession();
   const draftKey = `draft.${room.name}`;
   const draft = () => storedText(tab.read(draftKey)) ?? "";
   const [text, setText] = useState(draft);
@@ -33,10 +36,23 @@ export function Composer({ room, maxBytes, mode, isOffline, onDone, onRefused, o
   const field = useRef<HTMLTextAreaElement>(null);
   const edited = mode !== undefined && "edit" in mode ? mode.edit : undefined;
   const replied = mode !== undefined && "reply" in mode ? mode.reply : undefined;
+  const refused = edited && edits.of(room.name, edited.seq);
+  /** The message whose edit is on its way. */
+  const [saved, setSaved] = useState<Message>();
+  const isSaving = edited !== undefined && saved === edited;
+
+  /** The message in the field, also for replies that come later. */
+  const inField = useRef<Message | undefined>(undefined);
+  useLayoutEffect(() => {
+    inField.current = edited;
+    return () => {
+      inField.current = undefined;
+    };
+  }, [edited]);
 
   const wasEditing = useRef(false);
   useLayoutEffect(() => {
-    if (edited !== undefined) setText(edited.body?.text ?? "");
+    if (edited !== undefined) setText(refused?.text ?? edited.body?.text ?? "");
     // The draft was kept while the field had the text of a message.
     else if (wasEditing.current) setText(draft());
     wasEditing.current = edited !== undefined;
@@ -58,25 +74,41 @@ export function Composer({ room, maxBytes, mode, isOffline, onDone, onRefused, o
   };
 
   const left = maxBytes - bytes(text);
-  const canSend = text.trim() !== "" && left >= 0;
+  const canSend = text.trim() !== "" && left >= 0 && !isSaving;
+
+  const save = async (message: Message, body: string) => {
+    setSaved(message);
+    try {
+      await edits.save(room, message.seq, body);
+      if (inField.current === message) onDone();
+    } catch (error) {
+      onRefused(error, inField.current === message);
+    }
+    setSaved((other) => (other === message ? undefined : other));
+  };
 
   const send = () => {
     if (!canSend) return;
     const body = text.trimEnd();
     // A failure stays visible at the message, with a button to try again.
     const ignore = () => undefined;
-    if (edited !== undefined) room.edit(edited.seq, body).catch(onRefused);
+    if (edited !== undefined) void save(edited, body);
     else {
       room.send(body, replied === undefined ? {} : { reply_to: replied.seq }).catch(ignore);
       room.typing(false);
       tab.write(draftKey, null);
       setText("");
+      onDone();
     }
-    onDone(edited === undefined);
     field.current?.focus();
   };
 
-  const cancel = () => onDone(false);
+  const problem = left < 0 ? t.tooLong(-left) : refused && t.notSaved(reason(t, refused.error));
+
+  const cancel = () => {
+    if (edited !== undefined) edits.forget(room.name, edited.seq);
+    onDone();
+  };
 
   const onKeyDown = (event: KeyboardEvent) => {
     // Enter that ends a composition chooses a syllable. Safari reports it after the composition, with key code 229.
@@ -95,7 +127,7 @@ export function Composer({ room, maxBytes, mode, isOffline, onDone, onRefused, o
 
   const insert = (emoji: string) => {
     const element = field.current;
-    if (element === null) return;
+    if (element === null || isSaving) return;
     element.focus();
     element.setRangeText(emoji, element.selectionStart, element.selectionEnd, "end");
     change(element.value);
@@ -121,6 +153,8 @@ export function Composer({ room, maxBytes, mode, isOffline, onDone, onRefused, o
           ref={field}
           rows={1}
           value={text}
+          readOnly={isSaving}
+          aria-busy={isSaving}
           dir="auto"
           placeholder={t.write(room.name)}
           aria-label={t.write(room.name)}
@@ -136,8 +170,8 @@ export function Composer({ room, maxBytes, mode, isOffline, onDone, onRefused, o
         </button>
       </div>
       {hasPicker && <EmojiPicker onPick={insert} onClose={() => setPicker(false)} />}
-      <p id="composer-note" class={left < 0 ? "composer-note bad" : "composer-note"} role="status">
-        {left < 0 ? t.tooLong(-left) : left < 400 ? t.bytesLeft(left) : isOffline ? t.offlineNote : ""}
+      <p id="composer-note" class={problem === undefined ? "composer-note" : "composer-note bad"} role="status">
+        {problem ?? (left < 400 ? t.bytesLeft(left) : isOffline ? t.offlineNote : "")}
       </p>
     </form>
   );

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { address, place } from "../model/place.ts";
 import { panel, toggle } from "../model/panel.ts";
-import { notice, showRefusal } from "../model/notice.ts";
+import { notice, reason } from "../model/notice.ts";
 import type { Session } from "../model/session.ts";
 import type { Texts } from "../model/texts.ts";
 import { useSession, useTexts } from "../ui/context.ts";
@@ -54,13 +54,14 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
 
   const simple = useSource(session.simpleRooms);
   const may = simple.has(room.name) ? NOTHING : state.may;
-  const refuse = useMemo(() => {
-    const show = showRefusal(t);
-    return (error: unknown) => {
-      show(error);
-      if (error instanceof ChatError && LACKS.has(error.code)) session.lacksActions(room.name);
-    };
-  }, [room, t]);
+  const refuse = useMemo(
+    () =>
+      (error: unknown, isShown = false) => {
+        if (!isShown) notice.set(reason(t, error));
+        if (error instanceof ChatError && LACKS.has(error.code)) session.lacksActions(room.name);
+      },
+    [room, t],
+  );
   const actions = useMemo(() => actionsOf(session, room, may, setMode, list, refuse, t), [session, room, may, refuse, t]);
   return (
     <div class="conversation">

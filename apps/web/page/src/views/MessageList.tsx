@@ -7,7 +7,7 @@ import { countUnread } from "../model/known.ts";
 import { isRecord, tab } from "../model/memory.ts";
 import { type Row, buildRows } from "../model/rows.ts";
 import { Timeline } from "../model/timeline.ts";
-import { type Anchor, VirtualList } from "../ui/VirtualList.tsx";
+import { type Anchor, type Edge, VirtualList } from "../ui/VirtualList.tsx";
 import { useSession, useTexts } from "../ui/context.ts";
 import { useIsWatched, useSource } from "../ui/hooks.ts";
 import { IconButton } from "../ui/icons.tsx";
@@ -42,11 +42,12 @@ function estimate({ message, pending, isHead, startsDay }: Row, width: number): 
 }
 
 /** The place in the room where this tab was, for a reload. */
-function storedPlace(room: string): { readonly seq: number; readonly top: number } | undefined {
+function storedPlace(room: string): { readonly seq: number; readonly edge: Edge } | undefined {
   const stored = tab.read(`place.${room}`);
   if (!isRecord(stored)) return undefined;
-  const { seq, top } = stored;
-  return typeof seq === "number" && typeof top === "number" ? { seq, top } : undefined;
+  const { seq, top, end } = stored;
+  const edge = typeof end === "number" ? { end } : typeof top === "number" ? { top } : undefined;
+  return typeof seq === "number" && edge !== undefined ? { seq, edge } : undefined;
 }
 
 export function MessageList(props: Props): JSX.Element {
@@ -86,7 +87,7 @@ export function MessageList(props: Props): JSX.Element {
           ({ message }) => message?.seq === seq,
         );
         if (!isFound || row === undefined) return fallBack();
-        setInitial({ at: "row", key: row.key, top: place?.top ?? 160 });
+        setInitial({ at: "row", key: row.key, ...(place?.edge ?? { top: 160 }) });
         setAtEnd(false);
         if (target !== undefined) setRevealed(target);
       })
@@ -172,9 +173,10 @@ export function MessageList(props: Props): JSX.Element {
       // The place of a person who has signed out is not kept.
       if (identity.state === undefined) return;
       const { rows, anchor } = latest.current;
-      const message = anchor?.at === "row" ? rows.find(({ key }) => key === anchor.key)?.message : undefined;
-      const place = anchor?.at === "row" && message !== undefined ? { seq: message.seq, top: anchor.top } : null;
-      tab.write(`place.${room.name}`, place);
+      if (anchor?.at !== "row") return tab.write(`place.${room.name}`, null);
+      const { at: _, key, ...edge } = anchor;
+      const seq = rows.find((row) => row.key === key)?.message?.seq;
+      tab.write(`place.${room.name}`, seq === undefined ? null : { seq, ...edge });
     };
     addEventListener("pagehide", keep);
     return () => {

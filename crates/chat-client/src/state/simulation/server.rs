@@ -40,10 +40,8 @@ pub(super) struct Server {
     pub(super) replies: VecDeque<String>,
     /// The last entry that was delivered, or `None` before `join`.
     pub(super) cursor: Option<u64>,
-    /// The position after which the client joined.
+    /// The position after which the client joined last without one of its own.
     pub(super) base: u64,
-    /// The position after which the client gets entries if it loses the connection before the first entry.
-    pub(super) after_loss: u64,
     /// The keys that were sent on this connection.
     pub(super) keys: HashSet<String>,
 }
@@ -67,8 +65,8 @@ impl Server {
     }
 
     pub(super) fn disconnect(&mut self) {
-        let Self { logs, first, refuses, fails, failed, .. } = std::mem::take(self);
-        *self = Self { logs, first, refuses, fails, failed, ..Self::default() };
+        let Self { logs, first, refuses, fails, failed, base, .. } = std::mem::take(self);
+        *self = Self { logs, first, refuses, fails, failed, base, ..Self::default() };
     }
 
     pub(super) fn serve(&mut self) {
@@ -96,9 +94,8 @@ impl Server {
             recovered = same && seq >= oldest;
             seq
         } else {
-            assert!(self.cursor.is_none(), "joined without a cursor");
             let last = command.get("last").map_or(0, |last| last.as_u64().unwrap());
-            self.after_loss = head - last.min(head - oldest);
+            assert!(self.cursor.is_none() || last > 0, "joined without a cursor");
             self.base = self.before_newest(last, oldest);
             self.base
         };

@@ -57,7 +57,8 @@ pub struct Reaction {
     pub reaction: String,
     /// The number of users who have placed it.
     pub count: u64,
-    /// The first of these users, at most [`MAX_USERS`](Self::MAX_USERS).
+    /// The first of these users, at most [`MAX_USERS`](Self::MAX_USERS), and fewer beyond
+    /// [`Folded::MAX_NAME_BYTES`].
     pub users: Vec<User>,
     /// The number of users who placed it before the newest edit.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -86,7 +87,14 @@ impl Reaction {
     }
 }
 
+/// The bytes of the JSON of a user beside the id and the name.
+const USER_JSON: usize = 20;
+
 impl Folded {
+    /// Bytes of the users that all reactions of a message name together. Each change of a reaction is sent with all
+    /// reactions to each member, so their names must not cost more than a message does.
+    pub const MAX_NAME_BYTES: usize = 8 * 1024;
+
     /// Records an edit.
     pub fn edit(&mut self, rev: u64, edited: Edited) {
         self.rev = rev;
@@ -99,6 +107,20 @@ impl Folded {
     /// Records a deletion, which erases the rest.
     pub fn delete(&mut self, rev: u64, deleted: Deleted) {
         *self = Self { rev, deleted: Some(deleted), ..Self::default() };
+    }
+
+    /// Removes the last names beyond [`MAX_NAME_BYTES`](Self::MAX_NAME_BYTES).
+    fn limit_names(&mut self) {
+        let mut left = Self::MAX_NAME_BYTES;
+        for reaction in &mut self.reactions {
+            let fits = |user: &&User| {
+                let rest = left.checked_sub(USER_JSON + user.id().len() + user.name().len());
+                left = rest.unwrap_or(0);
+                rest.is_some()
+            };
+            let named = reaction.users.iter().take_while(fits).count();
+            reaction.users.truncate(named);
+        }
     }
 }
 
@@ -177,6 +199,7 @@ impl MessageChanges {
             (Some(index), None) => drop(reactions.remove(index)),
             (None, reaction) => reactions.extend(reaction),
         }
+        self.folded.limit_names();
         self.folded.rev = seq;
         self.reactions = seq;
     }

@@ -44,6 +44,14 @@ struct Changed {
     reactions: ReactionSets,
 }
 
+impl Changed {
+    fn text_bytes(&self) -> usize {
+        let NewMessage { user, key, body, .. } = &self.message;
+        let key = key.as_ref().map_or(0, String::len);
+        user.id().len() + user.name().len() + key + body.get().len()
+    }
+}
+
 impl Entry {
     pub(super) fn message(message: &NewMessage, room: &RoomName, seq: u64, at: u64) -> Self {
         let stored = message.folded(room, seq, at, None);
@@ -69,6 +77,14 @@ impl Entry {
         matches!(self.content, Content::Message(_))
     }
 
+    /// Returns the author of a message, or `None` if the entry is a change or an act.
+    pub(super) fn author(&self) -> Option<&UserKey> {
+        match &self.content {
+            Content::Message(message) => Some(&message.author),
+            Content::Change(_) | Content::Act => None,
+        }
+    }
+
     /// Returns true for the message at `seq`, and for each change of it.
     pub(super) fn concerns(&self, seq: u64) -> bool {
         match &self.content {
@@ -83,7 +99,7 @@ impl Entry {
         let more = match &self.content {
             Content::Message(Message { changed: None, .. }) => 0,
             Content::Message(Message { changed: Some(changed), .. }) => {
-                CHANGED_OVERHEAD + changed.message.body.get().len() + changed.reactions.memory_bytes()
+                CHANGED_OVERHEAD + changed.text_bytes() + changed.reactions.memory_bytes()
             }
             Content::Change(_) => CHANGE_OVERHEAD,
             Content::Act => 0,

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use self::entry::Entry;
 use self::keys::{Keys, OtherContent, Use};
+use super::marker::Markers;
 use super::rules::Projection;
 use super::{
     ActEffect, ActEntry, AppendError, AppendReceipt, ChangeError, ChangeKind, ChangeReceipt, LogBounds,
-    NewAct, NewChange, NewMessage, Page, Range, RoomRules, Standing, StoredMessage, Verdict,
+    Marked, MarkerError, NewAct, NewChange, NewMessage, Page, Range, RoomRules, Standing, StoredMessage,
+    Unread, UnreadCount, Verdict,
 };
-use crate::{Limits, RoomName, UserKey};
+use crate::{Limits, RoomLimits, RoomName, UserKey};
 
 /// The log of a room in memory: its newest messages and the keys of their authors.
 ///
@@ -38,6 +40,8 @@ pub struct Log {
     epoch: String,
     limits: Arc<Limits>,
     entries: VecDeque<Entry>,
+    /// The number of entries that are messages.
+    messages: usize,
     bytes: usize,
     head: u64,
     /// The time of the newest entry.
@@ -47,6 +51,7 @@ pub struct Log {
     keys: Keys,
     /// The rules and the standings. `None` if the log never had an act.
     projection: Option<Box<Projection>>,
+    markers: Markers,
 }
 
 /// The entries that a change has made or altered. The log commits them together.
@@ -66,12 +71,14 @@ impl Log {
             epoch,
             limits,
             entries: VecDeque::new(),
+            messages: 0,
             bytes: 0,
             head: 0,
             last_at: 0,
             has_changes: false,
             keys: Keys::default(),
             projection: None,
+            markers: Markers::default(),
         }
     }
 
@@ -206,10 +213,7 @@ impl Log {
     /// Reads part of the log. A page of more than one entry has at most
     /// [`WireLimits::max_batch_bytes`](crate::WireLimits::max_batch_bytes) bytes.
     pub fn read(&self, range: Range) -> Page {
-        let start = |after: u64| {
-            let first = self.first();
-            usize::try_from(after.saturating_add(1).clamp(first, self.head + 1) - first).unwrap_or(usize::MAX)
-        };
+        let start = |after| self.start(after);
         match range {
             Range::Newest { limit } => {
                 self.page(self.entries.iter().rev(), limit, Entry::is_message).reversed()
@@ -228,10 +232,39 @@ impl Log {
         }
     }
 
-    /// Returns the bytes that the entries and keys take.
+    /// Moves the marker of a user forward to `seq`. A marker that is there already does not move.
+    ///
+    /// # Errors
+    ///
+    /// [`MarkerError::BeyondHead`] if the log has no such position yet. [`MarkerError::Unavailable`] if the log has
+    /// [`RoomLimits::log_markers`](crate::RoomLimits::log_markers) markers of users who are no guests.
+    pub fn mark(&mut self, user: &UserKey, seq: u64) -> Result<Marked, MarkerError> {
+        if seq > self.head {
+            return Err(MarkerError::BeyondHead);
+        }
+        let moved = self.markers.set(user, seq, self.limits.rooms.log_markers)?;
+        Ok(Marked::new(self.epoch.clone(), self.markers.get(user)).with_moved(moved))
+    }
+
+    /// Returns the marker of a user, and the numbers of the unread messages up to `up_to`.
+    pub fn unread(&self, user: &UserKey, up_to: u64) -> Unread {
+        let read = self.markers.get(user);
+        let mut count = UnreadCount::new(user);
+        for entry in self.entries.range(self.start(read)..self.start(up_to).max(self.start(read))).rev() {
+            if let Some(author) = entry.author()
+                && !count.look(&entry.stored, Some(author.is_guest()))
+            {
+                break;
+            }
+        }
+        Unread::new(self.epoch.clone(), self.head, read).with_count(&count)
+    }
+
+    /// Returns the bytes that the entries, keys and markers take.
     pub fn memory_bytes(&self) -> usize {
+        let entries = self.bytes + self.entries.capacity() * size_of::<Entry>();
         let projection = self.projection.as_ref().map_or(0, |projection| projection.memory_bytes());
-        self.bytes + self.entries.capacity() * size_of::<Entry>() + self.keys.memory_bytes() + projection
+        entries + self.keys.memory_bytes() + self.markers.memory_bytes() + projection
     }
 
     /// Drops the older half of the entries, but never the newest one. Returns true if a further call can drop more.
@@ -261,6 +294,12 @@ impl Log {
         self.entries.front().map_or(self.head + 1, |oldest| oldest.stored.seq)
     }
 
+    /// Returns the index of the first entry after a position.
+    fn start(&self, after: u64) -> usize {
+        let first = self.first();
+        usize::try_from(after.saturating_add(1).clamp(first, self.head + 1) - first).unwrap_or(usize::MAX)
+    }
+
     /// Returns the index of an entry, if the log still has it.
     fn index(&self, seq: u64) -> Option<usize> {
         let index = usize::try_from(seq.checked_sub(self.first())?).ok()?;
@@ -277,6 +316,7 @@ impl Log {
         let seq = entry.stored.seq;
         (self.head, self.last_at) = (seq, at);
         self.bytes += entry.bytes();
+        self.messages += usize::from(entry.is_message());
         self.entries.push_back(entry);
         if let Some(used) = used {
             self.keys.insert(used, seq, at);
@@ -305,8 +345,12 @@ impl Log {
     }
 
     fn trim(&mut self) {
-        while self.entries.len() > self.limits.rooms.log_messages.max(1)
-            || (self.bytes > self.limits.rooms.log_bytes && self.entries.len() > 1)
+        let rooms = &self.limits.rooms;
+        let (max_messages, max_bytes) = (rooms.log_messages.max(1), rooms.log_bytes);
+        let max_entries = RoomLimits::max_entries(max_messages as u64);
+        while self.messages > max_messages
+            || self.entries.len() as u64 > max_entries
+            || (self.bytes > max_bytes && self.entries.len() > 1)
         {
             self.drop_oldest();
         }
@@ -316,6 +360,7 @@ impl Log {
     fn drop_oldest(&mut self) {
         let Some(oldest) = self.entries.pop_front() else { return };
         self.bytes -= oldest.bytes();
+        self.messages -= usize::from(oldest.is_message());
         for seq in oldest.newest_changes() {
             let Some(index) = self.index(seq) else { continue };
             let entry = &mut self.entries[index];

@@ -116,6 +116,27 @@ pub enum Command {
         /// The largest number of users.
         limit: usize,
     },
+    /// Moves the marker of the user forward.
+    Read {
+        /// The room.
+        room: RoomName,
+        /// The position of the last entry that the user has read.
+        seq: u64,
+    },
+    /// Lists a room in `rooms` although the user has not joined it, or ends that.
+    Follow {
+        /// The room.
+        room: RoomName,
+        /// True to follow it.
+        on: bool,
+    },
+    /// Lists the rooms that the user follows or is in, with their unread messages.
+    Rooms {
+        /// The last room of the page before, `None` for the first page.
+        after: Option<RoomName>,
+        /// The largest number of rooms.
+        limit: usize,
+    },
     /// Searches a room's log.
     Search {
         /// The room.
@@ -142,13 +163,15 @@ impl Command {
             | Self::Change { .. }
             | Self::Role { .. }
             | Self::Restrict { .. }
+            | Self::Read { .. }
             | Self::Typing { .. }
             | Self::Ping => 1,
-            Self::Join { .. } | Self::Leave { .. } | Self::Create { .. } => 2,
+            Self::Join { .. } | Self::Leave { .. } | Self::Create { .. } | Self::Follow { .. } => 2,
             Self::Hello { .. }
             | Self::History { .. }
             | Self::Messages { .. }
             | Self::Members { .. }
+            | Self::Rooms { .. }
             | Self::Search { .. } => 5,
         }
     }
@@ -156,7 +179,7 @@ impl Command {
     /// Returns the room that the command names.
     pub(crate) fn room(&self) -> Option<&RoomName> {
         match self {
-            Self::Hello { .. } | Self::Ping => None,
+            Self::Hello { .. } | Self::Rooms { .. } | Self::Ping => None,
             Self::Join { room, .. }
             | Self::Leave { room }
             | Self::Send { room, .. }
@@ -167,6 +190,8 @@ impl Command {
             | Self::Messages { room, .. }
             | Self::History { room, .. }
             | Self::Members { room, .. }
+            | Self::Read { room, .. }
+            | Self::Follow { room, .. }
             | Self::Search { room, .. }
             | Self::Typing { room, .. } => Some(room),
         }

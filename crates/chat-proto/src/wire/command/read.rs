@@ -103,6 +103,12 @@ fn command(fields: &Fields<'_>, limits: &Limits, known: KnownRoom<'_>) -> Result
             after: member(fields)?,
             limit: limit(fields, limits.wire.default_page_members, limits.wire.max_page_members)?,
         },
+        "read" => Command::Read { room: room()?, seq: marker(fields)? },
+        "follow" => Command::Follow { room: room()?, on: on(fields)? },
+        "rooms" => Command::Rooms {
+            after: last_room(fields)?,
+            limit: limit(fields, limits.wire.default_page_rooms, limits.wire.max_page_rooms)?,
+        },
         "search" => Command::Search { room: room()?, search: search(fields, limits)? },
         "typing" => {
             const ACTIVE: &str = "`active` must be true or false";
@@ -142,6 +148,16 @@ fn member(fields: &Fields<'_>) -> Result<Option<User>, ErrorCode> {
     const AFTER: &str = "`after` must be a user: an object with a string `id` and a string `name`";
     let Some(after) = fields.object(Field::After, AFTER)? else { return Ok(None) };
     serde_json::from_str(after.get()).map(Some).map_err(|_| ErrorCode::BadCommand(AFTER))
+}
+
+fn last_room(fields: &Fields<'_>) -> Result<Option<RoomName>, ErrorCode> {
+    const AFTER: &str = "`after` must be the name of a room";
+    Ok(fields.text(Field::After, AFTER)?.map(|name| name.parse()).transpose()?)
+}
+
+fn marker(fields: &Fields<'_>) -> Result<u64, ErrorCode> {
+    const SEQ: &str = "`seq` must be an integer from 0 to 2^53-1";
+    fields.integer(Field::Seq, SEQ)?.ok_or(ErrorCode::BadCommand(SEQ))
 }
 
 fn key(fields: &Fields<'_>, limits: &Limits) -> Result<Option<String>, ErrorCode> {

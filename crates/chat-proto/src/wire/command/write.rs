@@ -86,6 +86,12 @@ impl Command {
                     ..frame.of("members", room)
                 };
             }
+            Self::Read { room, seq } => frame = Frame { seq: Some(*seq), ..frame.of("read", room) },
+            Self::Follow { room, on } => frame = Frame { on: Some(*on), ..frame.of("follow", room) },
+            Self::Rooms { after, limit } => {
+                (frame.kind, frame.after, frame.limit) =
+                    ("rooms", after.as_ref().map(After::Room), Some(*limit));
+            }
             Self::Search { room, search } => {
                 frame = Frame {
                     query: Some(&search.query),
@@ -167,13 +173,14 @@ fn is_left_out(post: &Option<PostRule>) -> bool {
     post.is_none_or(|post| post == PostRule::Everybody)
 }
 
-/// The field `after`: a cursor in `join`, a `seq` in `history`, a user in `members`.
+/// The field `after`: a cursor in `join`, a `seq` in `history`, a user in `members`, a room in `rooms`.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum After<'a> {
     Cursor { epoch: &'a str, seq: u64 },
     Seq(u64),
     User(&'a User),
+    Room(&'a RoomName),
 }
 
 impl<'a> Frame<'a> {

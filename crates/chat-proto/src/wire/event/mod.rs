@@ -1,5 +1,6 @@
 mod read;
 mod send;
+mod summary;
 mod write;
 
 use std::borrow::Cow;
@@ -10,6 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 pub use read::RawEvent;
 pub(crate) use send::{Changed, Message};
+pub use summary::RoomSummary;
 
 use crate::room::{Folded, Reaction, Restriction, Rights, RoomRules};
 use crate::{CloseCode, ErrorCode, Limits, Role, RoomName, StoredMessage, User};
@@ -59,6 +61,13 @@ pub enum Event {
         role: Role,
         /// The rights of the user.
         may: Rights,
+        /// The position of the user's marker. `None`, as the next two, if the log keeps no markers.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        read: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unread: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mentions: Option<u64>,
     },
     /// The reply to `leave`, and without a `ref` the end of a membership that the room no longer allows.
     Left {
@@ -157,6 +166,23 @@ pub enum Event {
         more: bool,
         total: usize,
     },
+    /// The reply to `read`. Without a `ref`, the announcement that another connection of the user has moved the marker.
+    Read {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        room: RoomName,
+        user: User,
+        seq: u64,
+    },
+    /// The reply to `rooms`.
+    Rooms {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        rooms: Vec<RoomSummary>,
+        more: bool,
+    },
+    /// The newest entry of a room that the user follows and the connection is not in, and the unread messages.
+    Activity { room: RoomName, seq: u64, unread: u64, mentions: u64 },
     /// The first connection of a user joined the room, or the last one left it.
     Presence { room: RoomName, user: User, state: PresenceState },
     /// The number of users in a room, and the way in which it announces them from now on.
@@ -320,6 +346,8 @@ impl Event {
             | Self::History { reference, .. }
             | Self::Found { reference, .. }
             | Self::Members { reference, .. }
+            | Self::Read { reference, .. }
+            | Self::Rooms { reference, .. }
             | Self::Pong { reference }
             | Self::Error { reference, .. }
             | Self::Unknown { reference, .. } => reference.as_deref(),
@@ -327,6 +355,7 @@ impl Event {
             | Self::Changed { .. }
             | Self::Role { .. }
             | Self::Settings { .. }
+            | Self::Activity { .. }
             | Self::Presence { .. }
             | Self::Occupancy { .. }
             | Self::Typing { .. }

@@ -68,6 +68,13 @@ pub struct RawEvent<'a> {
     pub messages: Option<&'a RawValue>,
     pub more: bool,
     pub total: Option<usize>,
+    pub read: Option<u64>,
+    pub unread: Option<u64>,
+    /// A number in `joined` and `activity`.
+    #[serde(borrow)]
+    pub mentions: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub rooms: Option<&'a RawValue>,
     #[serde(borrow)]
     pub presence: Cow<'a, str>,
     #[serde(borrow)]
@@ -170,6 +177,9 @@ impl<'a> RawEvent<'a> {
                         Some(may) => need.of("may", part(Some(may)))?,
                         None => Rights::default(),
                     },
+                    read: self.read,
+                    unread: self.unread,
+                    mentions: part(self.mentions),
                 }
             }
             "left" => Event::Left { reference, room: Need("left").of("room", self.room())? },
@@ -282,6 +292,28 @@ impl<'a> RawEvent<'a> {
                     members,
                     more: self.more,
                     total,
+                }
+            }
+            "read" => {
+                let need = Need("read");
+                Event::Read {
+                    reference,
+                    room: need.of("room", self.room())?,
+                    user: need.of("user", part(self.user))?,
+                    seq: need.of("seq", self.seq)?,
+                }
+            }
+            "rooms" => {
+                let rooms = Need("rooms").of("rooms", part(self.rooms))?;
+                Event::Rooms { reference, rooms, more: self.more }
+            }
+            "activity" => {
+                let need = Need("activity");
+                Event::Activity {
+                    room: need.of("room", self.room())?,
+                    seq: need.of("seq", self.seq)?,
+                    unread: need.of("unread", self.unread)?,
+                    mentions: need.of("mentions", part(self.mentions))?,
                 }
             }
             "presence" => {

@@ -118,6 +118,22 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Returns a string field that other commands have as an object.
+    pub(in crate::wire) fn text(
+        &self,
+        field: Field,
+        rule: &'static str,
+    ) -> Result<Option<String>, ErrorCode> {
+        match self.get(field) {
+            Some(Value::Text(text)) => Ok(Some(text.to_string())),
+            Some(Value::Raw(raw)) => {
+                serde_json::from_str(raw.get()).map(Some).map_err(|_| ErrorCode::BadCommand(rule))
+            }
+            Some(_) => Err(ErrorCode::BadCommand(rule)),
+            None => Ok(None),
+        }
+    }
+
     /// Returns a field that is `true` or `false`.
     pub(in crate::wire) fn boolean(
         &self,

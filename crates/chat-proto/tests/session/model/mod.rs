@@ -23,6 +23,7 @@ pub(crate) struct Model {
     limits: Arc<Limits>,
     now: Duration,
     rooms: BTreeSet<&'static str>,
+    followed: BTreeSet<&'static str>,
     /// The commands without an answer, oldest first.
     owed: VecDeque<RandomCommand>,
     /// The operations in flight. Their commands are the first of `owed`.
@@ -87,6 +88,7 @@ impl Model {
             limits,
             now,
             rooms: BTreeSet::new(),
+            followed: BTreeSet::new(),
             owed: VecDeque::new(),
             in_flight: VecDeque::new(),
             is_submitted: false,
@@ -182,6 +184,15 @@ impl Model {
         let gaps = usize::from(gap && matches!(outcome, Outcome::Joined { .. }));
         if let Outcome::Joined { .. } = outcome {
             self.rooms.insert(room);
+        }
+        match outcome {
+            Outcome::Followed(true) if self.closed.is_none() => {
+                self.followed.insert(room);
+            }
+            Outcome::Followed(false) if self.closed.is_none() => {
+                self.followed.remove(room);
+            }
+            _ => {}
         }
         let mut effects = self.session.handle_outcome(self.now, outcome);
         if self.closed.is_some() {
@@ -324,6 +335,7 @@ impl Model {
         for room in ROOMS {
             let name = room.parse().expect("a room name");
             assert_eq!(self.session.membership(&name).is_some(), self.rooms.contains(room), "{room}");
+            assert_eq!(self.session.is_following(&name), self.followed.contains(room), "{room}");
         }
     }
 
@@ -423,6 +435,8 @@ impl Model {
             }
             Expected::Room("create", room) => Answer::Perform("create", room),
             Expected::Room("join", room) => Answer::Error("too_many_rooms", Some(room)),
+            Expected::Room(kind @ ("follow" | "unfollow"), room) => Answer::Perform(kind, room),
+            Expected::Room("read", room) if self.followed.contains(room) => Answer::Perform("read", room),
             Expected::Room(_, room) | Expected::Typing(room, _) if !self.rooms.contains(room) => {
                 Answer::Error("not_joined", Some(room))
             }

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::scrub::rewrite_neighbours;
 use super::{AlteredEntry, AppendBatch, IdempotencyKey, Outcome, Position, RoomRow, refused};
 use crate::database::row::{LAST_SEQ, checksum, message_id, user_column, verified_frame};
-use crate::database::{ChangeRecord, MessageState, kind_column};
+use crate::database::{ChangeRecord, Deletion, MessageState, kind_column};
 
 /// A change that waits for its `seq`.
 #[derive(Debug)]
@@ -21,6 +21,12 @@ pub(crate) struct PreparedChange {
     pub(crate) change: NewChange,
     pub(crate) key: Option<IdempotencyKey>,
     pub(crate) limits: Arc<Limits>,
+}
+
+impl PreparedChange {
+    pub(crate) fn is_deletion(&self) -> bool {
+        self.change.change.kind() == ChangeKind::Deleted
+    }
 }
 
 /// The messages that a batch changes. Each is written once, at the end of the batch.
@@ -130,11 +136,11 @@ impl AppendBatch<'_> {
         Ok(())
     }
 
-    /// Writes the changed messages. Returns them and the new entries, and `true` if a message was deleted.
-    pub(super) fn finish_changes(&mut self) -> rusqlite::Result<(Altered, bool)> {
+    /// Writes the changed messages. Returns them and the new entries, and the messages that were deleted.
+    pub(super) fn finish_changes(&mut self) -> rusqlite::Result<(Altered, Vec<Deletion>)> {
         let ChangedMessages { messages, entries } = std::mem::take(&mut self.changed);
         let mut altered = Altered::new();
-        let mut erased_messages = Vec::new();
+        let (mut erased_messages, mut deletions) = (Vec::new(), Vec::new());
         for (id, message) in messages.iter().filter(|(_, message)| message.is_altered) {
             let stored = message.write(self.transaction, *id)?;
             altered.insert((message.room.clone(), message.seq), AlteredEntry { stored, erased: Vec::new() });
@@ -148,12 +154,18 @@ impl AppendBatch<'_> {
                 let message = altered.get(&(room.clone(), entry.target));
                 erased.extend(message.map(|message| message.stored.clone()));
                 erased_messages.push(*target);
+                deletions.extend(messages.get(target).map(|message| Deletion {
+                    room: room.clone(),
+                    seq: message.seq,
+                    at: message.at,
+                    by: entry.by.clone(),
+                }));
             }
             altered.insert((room.clone(), entry.seq), AlteredEntry { stored, erased });
         }
         erased_messages.sort_unstable();
         rewrite_neighbours(self.transaction, &erased_messages)?;
-        Ok((altered, !erased_messages.is_empty()))
+        Ok((altered, deletions))
     }
 }
 
@@ -312,10 +324,14 @@ fn place(
         )?
         .execute((id, reaction, user_column(&by.key()), seq, nth, by.name()))?;
     let mut state = known.unwrap_or_else(|| Reaction::new(reaction, 0, Vec::new()));
-    state.count += 1;
-    if state.users.len() < Reaction::MAX_USERS {
+    if state.users.len() as u64 == state.count {
         state.users.push(by.clone());
+        state.users.truncate(Reaction::MAX_USERS);
+    } else if state.users.len() < Reaction::MAX_USERS {
+        // There was no space for all their names.
+        state.users = first_users(transaction, id, reaction)?;
     }
+    state.count += 1;
     Ok(Some(state))
 }
 
@@ -339,7 +355,7 @@ fn remove(
     if placed < edit {
         state.stale = state.stale.saturating_sub(1);
     }
-    if state.users.iter().any(|user| user.id() == by.id()) {
+    if state.users.len() < Reaction::MAX_USERS || state.users.iter().any(|user| user.id() == by.id()) {
         state.users = first_users(transaction, id, &state.reaction)?;
     }
     Ok(Some(state).filter(|state| state.count > 0))

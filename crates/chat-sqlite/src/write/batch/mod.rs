@@ -1,5 +1,6 @@
 mod act;
 mod change;
+mod marker;
 mod scrub;
 
 use std::collections::HashMap;
@@ -10,12 +11,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use self::change::ChangedMessages;
+use crate::database::Deletion;
 use crate::database::row::{LAST_ROOM, LAST_SEQ, checksum, key_slot, message_id, seq_of, verified_frame};
 use crate::write::clock::Now;
 use crate::write::key_counts::KeyCounts;
 
 pub(crate) use self::act::PreparedAct;
 pub(crate) use self::change::PreparedChange;
+pub(crate) use self::marker::{PreparedFollow, PreparedMarker, delete_markers};
 
 /// Damaged messages at the end of a room that are skipped to find the time of its newest message.
 const MAX_DAMAGED: usize = 16;
@@ -33,12 +36,14 @@ pub(crate) struct PreparedMessage {
     pub(crate) role: Role,
 }
 
-/// An entry that waits for its `seq`.
+/// A write that waits for its transaction: an entry that waits for its `seq`, a marker, or a room to follow.
 #[derive(Debug)]
 pub(crate) enum Prepared {
     Message(PreparedMessage),
     Change(Box<PreparedChange>),
     Act(Box<PreparedAct>),
+    Marker(PreparedMarker),
+    Follow(PreparedFollow),
 }
 
 impl Prepared {
@@ -47,6 +52,8 @@ impl Prepared {
             Self::Message(message) => &message.room,
             Self::Change(change) => &change.room,
             Self::Act(act) => &act.room,
+            Self::Marker(marker) => &marker.room,
+            Self::Follow(follow) => &follow.room,
         }
     }
 }
@@ -64,7 +71,7 @@ pub(crate) struct IdempotencyKey {
 /// The position of a stored entry. The room adds its epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
-    /// `None` for a change that changes nothing.
+    /// `None` for a change that changes nothing, a marker beyond the head, and a room that is one too many to follow.
     pub(crate) seq: Option<u64>,
     /// The time of the commit, in milliseconds since the Unix epoch.
     pub(crate) at: u64,
@@ -92,6 +99,7 @@ pub(crate) struct AppendBatch<'t> {
     rooms: HashMap<RoomName, RoomRow>,
     changed: ChangedMessages,
     bytes: usize,
+    has_marked: bool,
 }
 
 /// The limits of a batch.
@@ -99,6 +107,10 @@ pub(crate) struct AppendBatch<'t> {
 pub(crate) struct BatchLimits {
     /// Idempotency keys of one user in one room.
     pub(crate) max_keys: u64,
+    /// Markers of one room.
+    pub(crate) max_markers: u64,
+    /// Rooms that all guests together follow.
+    pub(crate) max_guest_follows: u64,
     /// `true` if the store has reached its quota, so that it stores no message.
     pub(crate) is_full: bool,
 }
@@ -110,8 +122,10 @@ pub(crate) struct StoredBatch {
     pub(crate) bytes: usize,
     /// Ids of their rooms.
     pub(crate) rooms: Vec<i64>,
-    /// `true` if a message was deleted.
-    pub(crate) has_erased: bool,
+    /// The messages that were deleted.
+    pub(crate) deletions: Vec<Deletion>,
+    /// `true` if a marker or a followed room was written.
+    pub(crate) has_marked: bool,
     /// The changes of the batch and the messages that they have changed, in their present form.
     altered: HashMap<(RoomName, u64), AlteredEntry>,
 }
@@ -155,7 +169,7 @@ impl<'t> AppendBatch<'t> {
         key_counts: &'t mut KeyCounts,
     ) -> Self {
         let (rooms, changed) = Default::default();
-        Self { transaction, now, limits, key_counts, rooms, changed, bytes: 0 }
+        Self { transaction, now, limits, key_counts, rooms, changed, bytes: 0, has_marked: false }
     }
 
     /// Stores a message, unless its key shows that it is stored already.
@@ -203,7 +217,7 @@ impl<'t> AppendBatch<'t> {
 
     /// Updates the rows of the rooms and of the changed messages.
     pub(crate) fn finish(mut self) -> rusqlite::Result<StoredBatch> {
-        let (altered, has_erased) = self.finish_changes()?;
+        let (altered, deletions) = self.finish_changes()?;
         let mut update = self.transaction.prepare_cached(
             "UPDATE rooms SET head = ?2, keys = ?3, changes = ?4, governed = ?5, empty_ms = 0 WHERE id = ?1",
         )?;
@@ -211,7 +225,7 @@ impl<'t> AppendBatch<'t> {
             update.execute((row.id, row.head, row.keys, row.changes, row.governed))?;
         }
         let rooms = self.rooms.values().map(|row| row.id).collect();
-        Ok(StoredBatch { bytes: self.bytes, rooms, has_erased, altered })
+        Ok(StoredBatch { bytes: self.bytes, rooms, deletions, has_marked: self.has_marked, altered })
     }
 
     /// Returns the slot of a new key, or the outcome if the key is known or refused.
@@ -264,15 +278,17 @@ impl<'t> AppendBatch<'t> {
 
     fn create_row(&self, room: &RoomName) -> rusqlite::Result<RoomRow> {
         // The room may have existed before, with positions up to this one.
-        let head: u64 = self
-            .transaction
-            .prepare_cached("SELECT reserved_seq FROM store")?
-            .query_row((), |row| row.get(0))?;
+        let head = self.reserved_seq()?;
         self.transaction
             .prepare_cached("INSERT INTO rooms (name, head, first, keys) VALUES (?1, ?2, ?2 + 1, 0)")?
             .execute((room.as_str(), head))?;
         let id = self.transaction.last_insert_rowid();
         Ok(RoomRow { id, head, keys: 0, changes: 0, governed: false, last_at: None })
+    }
+
+    /// Returns the highest `seq` of all deleted rooms.
+    fn reserved_seq(&self) -> rusqlite::Result<u64> {
+        self.transaction.prepare_cached("SELECT reserved_seq FROM store")?.query_row((), |row| row.get(0))
     }
 
     /// Returns the time of a room's newest readable entry, or 0 if there is none.

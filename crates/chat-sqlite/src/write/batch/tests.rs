@@ -4,7 +4,8 @@ use chat_core::User;
 use rusqlite::Connection;
 
 use super::*;
-use crate::database::migrate;
+use crate::database::row::slot_owner;
+use crate::database::{migrate, schema_of_version};
 use crate::write::key_counts::KeyCounts;
 use crate::write::retention::{RetentionPolicy, RetentionSweep, SweepStep};
 
@@ -21,7 +22,7 @@ fn prepare(connection: &mut Connection) {
 fn append(connection: &mut Connection, now: Now, keys: &[&str], max_keys: u64) -> Vec<Position> {
     let transaction = connection.transaction().expect("a transaction");
     let mut key_counts = KeyCounts::default();
-    let limits = BatchLimits { max_keys, is_full: false };
+    let limits = BatchLimits { max_keys, max_markers: 2, max_guest_follows: 2, is_full: false };
     let mut batch = AppendBatch::new(&transaction, now, limits, &mut key_counts);
     let mut append = |key: &str| {
         let key = IdempotencyKey { key: key.to_owned(), digest: [0; 20], window: DAY };
@@ -131,4 +132,58 @@ fn a_clock_jump_expires_no_message_or_key_early() {
     let later = jumps(start + DAY, DAY);
     assert_eq!(sweep(&mut connection, later), 2, "the first message and its key; the next ones seem younger");
     assert_eq!(append_one(&mut connection, later, "a", 9), (5, false));
+}
+
+#[test]
+fn a_step_of_retention_deletes_a_limited_number_of_reactions() {
+    let mut connection = Connection::open_in_memory().expect("a database");
+    prepare(&mut connection);
+    for key in ["a", "b"] {
+        append_one(&mut connection, now(0, 0, 0), key, 9);
+    }
+    let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+        INSERT INTO reactions (message, reaction, user, seq, nth, name)
+        SELECT (SELECT min(id) FROM messages) + i % 2, '+1', CAST(i AS BLOB), 1, i, 'Ann' FROM n";
+    connection.execute(sql, ()).expect("inserted");
+    let policy = RetentionPolicy { age: None, messages: Some(1), key_window: None };
+    let left = "SELECT count(*) FROM reactions";
+    let (mut sweep, mut steps, mut before) = (RetentionSweep::default(), 0, 2_000_u64);
+    loop {
+        let transaction = connection.transaction().expect("a transaction");
+        let mut key_counts = KeyCounts::default();
+        let step = sweep.step(&transaction, policy, now(0, 0, 0), &mut key_counts, |_| false);
+        let step = step.expect("no error");
+        transaction.commit().expect("committed");
+        let count: u64 = connection.query_row(left, (), |row| row.get(0)).expect("a number");
+        assert!(before - count <= 256, "{} reactions in one step", before - count);
+        (steps, before) = (steps + 1, count);
+        if step.is_last {
+            break;
+        }
+    }
+    assert_eq!((steps, before), (4, 1_000), "those of the newest message stay");
+}
+
+#[test]
+fn a_key_of_an_earlier_version_is_still_a_duplicate_after_the_migration() {
+    let mut connection = Connection::open_in_memory().expect("a database");
+    connection.execute_batch(&schema_of_version(4)).expect("a database of version 4");
+    let (room, user): (RoomName, _) = ("lobby".parse().expect("a name"), User::guest("ann").expect("a name"));
+    let body = RawValue::from_string("{}".to_owned()).expect("JSON");
+    let stored = NewMessage::new(user.clone(), body).with_key("k".to_owned()).into_stored(room.clone(), 1, 7);
+    let id = message_id(1, 1);
+    let sql = "INSERT INTO rooms (name, head, first, keys) VALUES ('lobby', 1, 1, 1)";
+    connection.execute(sql, ()).expect("inserted");
+    let row = (id, 7, checksum(&room, 1, &stored.frame), &*stored.frame);
+    connection
+        .execute("INSERT INTO messages (id, at, sum, frame) VALUES (?1, ?2, ?3, ?4)", row)
+        .expect("inserted");
+    // Before version 5, a slot ended with the text of its key.
+    let slot = [slot_owner(&key_slot(1, &user.key(), "k")), b"k"].concat();
+    connection
+        .execute("INSERT INTO keys (id, slot, at, digest) VALUES (?1, ?2, 7, ?3)", (id, slot, [0_u8; 20]))
+        .expect("inserted");
+    prepare(&mut connection);
+    assert_eq!(append_one(&mut connection, now(9, 9, 0), "k", 9), (1, true));
+    assert_eq!(append_one(&mut connection, now(9, 9, 0), "kk", 9), (2, false));
 }

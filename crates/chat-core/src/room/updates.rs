@@ -1,0 +1,51 @@
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+
+use crate::{RoomName, Unread};
+
+/// The largest number of rooms with updates. It is more than a connection is in and follows by default.
+const MAX_ROOMS: usize = 512;
+
+/// The updates for one connection that are not entries of rooms that it is in. Each room has the newest ones only.
+#[derive(Debug, Default)]
+pub(crate) struct Updates(Mutex<BTreeMap<RoomName, Update>>);
+
+/// The updates of one room.
+#[derive(Debug, Default)]
+pub(crate) struct Update {
+    /// The position to which another connection of the user has moved the marker.
+    pub(crate) read: Option<u64>,
+    /// True if another connection of the user has ended to follow the room.
+    pub(crate) is_unfollowed: bool,
+    /// The unread messages of a followed room.
+    pub(crate) activity: Option<Box<Unread>>,
+    /// True if the room has changed since the activity was counted.
+    pub(crate) is_stale: bool,
+}
+
+impl Updates {
+    /// Changes the updates of a room. If too many rooms have updates, a new one is dropped: a client can ask again.
+    pub(super) fn change(&self, room: &RoomName, change: impl FnOnce(&mut Update)) {
+        let mut rooms = self.0.lock();
+        if rooms.len() < MAX_ROOMS || rooms.contains_key(room) {
+            change(rooms.entry(room.clone()).or_default());
+        }
+    }
+
+    /// Returns true if the connection has taken the last activity of a room. Otherwise, records that there is more.
+    pub(super) fn takes_activity(&self, room: &RoomName) -> bool {
+        match self.0.lock().get_mut(room) {
+            Some(update) if update.activity.is_some() => {
+                update.is_stale = true;
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// Takes all updates.
+    pub(crate) fn take(&self) -> BTreeMap<RoomName, Update> {
+        std::mem::take(&mut self.0.lock())
+    }
+}

@@ -1,0 +1,281 @@
+//! The activity of rooms, for connections of users who follow a room and are not in it.
+//!
+//! One task for each such room counts the unread messages of its followers, at most once per second. The connections
+//! only take the results.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until};
+
+use crate::room::{Inbox, LiveRoom, Rooms, ask, marker, unix_millis, within};
+use crate::{
+    Action, Authorize, CommitSink, Marked, MarkerError, Right, Role, Room, RoomName, Unread, User, UserKey,
+};
+
+/// Time between two counts of the unread messages of one user in one room.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Counts for all rooms at once. They leave most of the reads of a store to the commands of users.
+const MAX_COUNTS: usize = 2;
+
+/// The connections that get the activity of rooms, by room and user.
+#[derive(Debug)]
+pub(super) struct Watchers {
+    /// The number of rooms, which each commit reads.
+    count: AtomicUsize,
+    // Nothing is awaited, and no other lock is taken, while this is held.
+    rooms: Mutex<HashMap<RoomName, Watched>>,
+    turns: Semaphore,
+}
+
+#[derive(Debug)]
+struct Watched {
+    users: HashMap<UserKey, Vec<Arc<Watcher>>>,
+    /// True if the room has entries that were not counted.
+    is_dirty: bool,
+    /// True while a task counts, or waits to count again.
+    is_counting: bool,
+    /// The runtime of a connection. A store may report from a thread that has none.
+    runtime: Handle,
+}
+
+/// A connection that gets the activity of rooms.
+pub(crate) struct Watcher {
+    user: User,
+    inbox: Arc<Inbox>,
+    authorize: Mutex<Option<Arc<dyn Authorize>>>,
+}
+
+/// The task that counts the unread messages of the followers of a room.
+struct Counter {
+    rooms: Weak<Rooms>,
+    room: RoomName,
+    /// True if the room needs the task no longer.
+    done: bool,
+}
+
+/// The log of a room: of one that is open, or of one that is opened for a single call. The call does not open the room
+/// for members, which would need the users of other nodes, and would count as a use of the room.
+enum OneLog {
+    OfRoom(Arc<LiveRoom>),
+    Opened(Arc<dyn Room>),
+}
+
+impl Watcher {
+    pub(crate) fn new(user: User, inbox: Arc<Inbox>) -> Self {
+        Self { user, inbox, authorize: Mutex::default() }
+    }
+
+    /// Sets the rights of the connection, which a `hello` may replace.
+    pub(crate) fn set_rights(&self, authorize: Option<Arc<dyn Authorize>>) {
+        *self.authorize.lock() = authorize;
+    }
+
+    /// Returns true if the user may join the room. If the host cannot decide, the answer is false.
+    async fn may_join(&self, rooms: &Rooms, room: &RoomName) -> bool {
+        let authorize = self.authorize.lock().clone();
+        let mut granted = Role::None;
+        if let Some(authorize) = authorize {
+            let asked = async {
+                authorize.authorize(&self.user, room, &Action::Join).await?;
+                authorize.role(&self.user, room).await
+            };
+            match ask(rooms, asked).await {
+                Ok(role) => granted = role,
+                Err(_) => return false,
+            }
+        }
+        rooms.may_be_in(room, &self.user.key(), granted).await.unwrap_or_default()
+    }
+}
+
+impl Default for Watchers {
+    fn default() -> Self {
+        let (count, rooms) = Default::default();
+        Self { count, rooms, turns: Semaphore::new(MAX_COUNTS) }
+    }
+}
+
+impl Rooms {
+    /// Begins to send the activity of a room to a connection.
+    pub(crate) fn watch(&self, room: &RoomName, watcher: &Arc<Watcher>) {
+        let mut rooms = self.watchers.rooms.lock();
+        let watched = rooms.entry(room.clone()).or_insert_with(|| {
+            self.watchers.count.fetch_add(1, Ordering::Relaxed);
+            let runtime = Handle::current();
+            Watched { users: HashMap::new(), is_dirty: false, is_counting: false, runtime }
+        });
+        watched.users.entry(watcher.user.key()).or_default().push(Arc::clone(watcher));
+    }
+
+    /// Ends to send the activity of a room to a connection.
+    pub(crate) fn unwatch(&self, room: &RoomName, watcher: &Arc<Watcher>) {
+        let mut rooms = self.watchers.rooms.lock();
+        let Some(watched) = rooms.get_mut(room) else { return };
+        let user = watcher.user.key();
+        if let Some(watchers) = watched.users.get_mut(&user) {
+            watchers.retain(|other| !Arc::ptr_eq(other, watcher));
+            if watchers.is_empty() {
+                watched.users.remove(&user);
+            }
+        }
+        // A task that counts removes the room at its end, so that its followers are not counted again too early.
+        if watched.users.is_empty() && !watched.is_counting {
+            rooms.remove(room);
+            self.watchers.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Records that a room has new entries.
+    pub(crate) fn note_activity(self: &Arc<Self>, room: &RoomName) {
+        if self.watchers.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let runtime = {
+            let mut rooms = self.watchers.rooms.lock();
+            let Some(watched) = rooms.get_mut(room) else { return };
+            watched.is_dirty = true;
+            if std::mem::replace(&mut watched.is_counting, true) {
+                return;
+            }
+            Handle::try_current().unwrap_or_else(|_| watched.runtime.clone())
+        };
+        runtime.spawn(Counter { rooms: Arc::downgrade(self), room: room.clone(), done: false }.run());
+    }
+
+    /// Returns the followers of a room that has entries which were not counted, or `None` if its task must end.
+    fn followers(&self, room: &RoomName) -> Option<Vec<Vec<Arc<Watcher>>>> {
+        let mut rooms = self.watchers.rooms.lock();
+        let watched = rooms.get_mut(room)?;
+        if watched.is_dirty && !watched.users.is_empty() {
+            watched.is_dirty = false;
+            return Some(watched.users.values().cloned().collect());
+        }
+        drop(rooms);
+        self.end_count(room);
+        None
+    }
+
+    /// Records that no task counts for a room.
+    fn end_count(&self, room: &RoomName) {
+        let mut rooms = self.watchers.rooms.lock();
+        let Some(watched) = rooms.get_mut(room) else { return };
+        watched.is_counting = false;
+        if watched.users.is_empty() {
+            rooms.remove(room);
+            self.watchers.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts the unread messages of a user, for those connections of the user that have taken the last activity and
+    /// may still join the room.
+    async fn count_for(&self, room: &RoomName, watchers: Vec<Arc<Watcher>>) {
+        let mut allowed = Vec::new();
+        for watcher in watchers {
+            if watcher.inbox.updates.takes_activity(room) && watcher.may_join(self, room).await {
+                allowed.push(watcher);
+            }
+        }
+        let Some(user) = allowed.first().map(|watcher| watcher.user.key()) else { return };
+        let Ok(_turn) = self.watchers.turns.acquire().await else { return };
+        let Ok(unread) = self.unread(room, &user, u64::MAX).await else { return };
+        for watcher in allowed {
+            watcher.inbox.updates.change(room, |update| update.activity = Some(Box::new(unread.clone())));
+            watcher.inbox.waker.wake();
+        }
+    }
+
+    /// Counts the unread messages of a user in a room, up to an entry.
+    pub(crate) async fn unread(
+        &self,
+        room: &RoomName,
+        user: &UserKey,
+        up_to: u64,
+    ) -> Result<Unread, MarkerError> {
+        let log = self.one_log(room).await?;
+        marker(self, log.log().unread(user, up_to)).await
+    }
+
+    /// Moves the marker of a user in a room.
+    pub(crate) async fn mark(
+        &self,
+        room: &RoomName,
+        user: &UserKey,
+        seq: u64,
+    ) -> Result<Marked, MarkerError> {
+        let log = self.one_log(room).await?;
+        marker(self, log.log().mark(user, seq)).await
+    }
+
+    /// Returns true if the rules of a room, and the standing of the user, allow the user to be in it.
+    pub(crate) async fn may_be_in(
+        &self,
+        room: &RoomName,
+        user: &UserKey,
+        granted: Role,
+    ) -> Result<bool, MarkerError> {
+        let log = self.one_log(room).await?;
+        let (rules, standing) = within(self, log.log().standing(user)).await?;
+        Ok(rules.check(Right::Join, &standing.granted(granted), unix_millis()).is_ok())
+    }
+
+    async fn one_log(&self, room: &RoomName) -> Result<OneLog, MarkerError> {
+        if let Some(room) = self.find(room) {
+            return Ok(OneLog::OfRoom(room));
+        }
+        let opened = async { Ok(self.store.open(room, &self.limits, CommitSink::new(|_| {})).await?) };
+        Ok(OneLog::Opened(marker(self, opened).await?))
+    }
+}
+
+impl OneLog {
+    fn log(&self) -> &dyn Room {
+        match self {
+            Self::OfRoom(room) => room.log(),
+            Self::Opened(log) => &**log,
+        }
+    }
+}
+
+impl Counter {
+    async fn run(mut self) {
+        while let Some(next) = self.count().await {
+            sleep_until(next).await;
+        }
+        self.done = true;
+    }
+
+    /// Counts once. Returns the time of the next count, or `None` if there is none.
+    async fn count(&self) -> Option<Instant> {
+        let rooms = self.rooms.upgrade()?;
+        let followers = rooms.followers(&self.room)?;
+        let next = Instant::now() + INTERVAL;
+        for watchers in followers {
+            rooms.count_for(&self.room, watchers).await;
+        }
+        Some(next)
+    }
+}
+
+impl Drop for Counter {
+    // The runtime of the task has ended, or the store has panicked: the next entry starts another one.
+    fn drop(&mut self) {
+        if !self.done
+            && let Some(rooms) = self.rooms.upgrade()
+        {
+            rooms.end_count(&self.room);
+        }
+    }
+}
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watcher").field("user", &self.user).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,29 @@
+use std::sync::Arc;
+
+use super::registry::Sessions;
+use crate::room::Inbox;
+use crate::{RoomName, UserKey};
+
+/// The other connections of the user of a session, on this node.
+pub(super) struct Peers {
+    pub(super) sessions: Arc<Sessions>,
+    /// The inbox of the session itself.
+    pub(super) inbox: Arc<Inbox>,
+}
+
+impl Peers {
+    /// Tells the other connections that the marker of the user was moved.
+    pub(super) fn announce_read(&self, user: &UserKey, room: &RoomName, seq: u64) {
+        self.others(user).for_each(|inbox| inbox.note_read(room, seq));
+    }
+
+    /// Tells the other connections that the user has ended to follow a room.
+    pub(super) fn announce_unfollowed(&self, user: &UserKey, room: &RoomName) {
+        self.others(user).for_each(|inbox| inbox.note_unfollowed(room));
+    }
+
+    fn others(&self, user: &UserKey) -> impl Iterator<Item = Arc<Inbox>> {
+        let inboxes = self.sessions.inboxes(user).into_iter();
+        inboxes.filter(|inbox| !Arc::ptr_eq(inbox, &self.inbox))
+    }
+}
