@@ -5,11 +5,12 @@
 use std::io;
 
 use actix_web::error::{
-    ErrorBadRequest, ErrorForbidden, ErrorNotFound, ErrorServiceUnavailable, ErrorUnauthorized,
+    ErrorBadRequest, ErrorConflict, ErrorForbidden, ErrorNotFound, ErrorServiceUnavailable, ErrorUnauthorized,
 };
 use actix_web::web::{Data, Path, ServiceConfig, post};
 use actix_web::{App, HttpRequest, HttpResponse};
-use chat_core::{Action, Chat, Denied, Endpoint, Forbidden, IdentifyRequest, Identity, RoomName, Text, User};
+use chat_core::{Action, Chat, Denied, Endpoint, Forbidden, IdentifyRequest, Identity};
+use chat_core::{PostError, RoomName, Text, User};
 use tokio::net::TcpListener;
 
 /// The sessions of the service. A real service asks its database.
@@ -38,8 +39,17 @@ fn authorize(user: &User, room: &RoomName, _: &Action<'_>) -> Result<(), Forbidd
 async fn announce(chat: Data<Chat>, room: Path<String>, text: String) -> actix_web::Result<HttpResponse> {
     let room = room.parse().map_err(|_| ErrorBadRequest("not a room"))?;
     let clerk = User::new("service:clerk", "Clerk").map_err(|_| ErrorBadRequest("not a user"))?;
-    chat.post(&room, &clerk, &Text::new(text)).await.map_err(ErrorServiceUnavailable)?;
+    chat.post(&room, &clerk, &Text::new(text)).await.map_err(response)?;
     Ok(HttpResponse::Created().finish())
+}
+
+/// Only a message that the log cannot store now can be sent again.
+fn response(error: PostError) -> actix_web::Error {
+    match error {
+        PostError::Unavailable(_) => ErrorServiceUnavailable(error),
+        PostError::KeyConflict => ErrorConflict(error),
+        _ => ErrorBadRequest(error),
+    }
 }
 
 /// Posts as the user of the session. `Chat::post_with_key` does not ask `authorize`, so the handler checks the rights.
@@ -60,7 +70,7 @@ async fn say(
     }
     let key = header("idempotency-key").ok_or_else(|| ErrorBadRequest("no Idempotency-Key"))?;
     let posted = chat.post_with_key(&room, &user, &Text::new(text), key).await;
-    Ok(posted.map_err(ErrorServiceUnavailable)?.seq.to_string())
+    Ok(posted.map_err(response)?.seq.to_string())
 }
 
 async fn kick(chat: Data<Chat>, session: Path<String>) -> actix_web::Result<String> {

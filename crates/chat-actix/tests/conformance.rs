@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     let with_tls = tls::target("actix_tls", |server, tls| {
         serve(server, UpgradeMode::Hijack, ServeOptions::default().tls(tls))
     });
-    let with_tls = tls::is_wanted().then(|| mechanism(with_tls).deviations(tls::TUNNEL_DEVIATIONS));
+    let with_tls = tls::is_wanted().then(|| mechanism(with_tls));
     let mechanisms = [
         served("actix_hijack", UpgradeMode::Hijack),
         without_utf8_in_fragments(served("actix_framework", UpgradeMode::Framework)),

@@ -156,16 +156,6 @@ async fn handshake(
     connector.connect(ServerName::IpAddress(server.ip().into()), stream).await
 }
 
-/// The cases that fail because of the tunnel: it holds what a client does not read.
-pub const TUNNEL_DEVIATIONS: [(&str, &str); 3] = [
-    ("pressure::a_reader_that_stops_is_disconnected", "the tunnel reads what the client does not"),
-    ("pressure::a_disconnected_reader_resumes_without_loss", "the tunnel reads what the client does not"),
-    (
-        "pressure::a_client_that_does_not_read_http_answers_is_disconnected",
-        "the tunnel reads what the client does not",
-    ),
-];
-
 /// Returns true if the suite also runs with TLS, which takes a minute more for each adapter: the variable
 /// `CHAT_CONFORMANCE_TLS` is set.
 pub fn is_wanted() -> bool {

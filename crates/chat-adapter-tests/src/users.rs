@@ -27,6 +27,8 @@ pub async fn users_of_the_host_join_post_and_are_kicked(server: &Server) {
     assert_eq!(said.body(200).await, b"1");
     assert_eq!(ann.event().await["user"], json!({"id": "staff:1", "name": "Ann"}));
     say(server, "staff", "bob-2", "k1", "hi").await.assert_status(403).await;
+    say(server, "staff", "ann-1", "k1", "another text").await.assert_status(409).await;
+    say(server, "staff", "ann-1", "k2", " ").await.assert_status(400).await;
     ann.text(r#"{"type":"send","ref":"2","room":"staff","key":"k1","body":{"text":"hi"}}"#).await;
     let sent = ann.event().await;
     assert_eq!((&sent["type"], &sent["seq"], &sent["duplicate"]), (&"sent".into(), &1.into(), &true.into()));

@@ -8,7 +8,8 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use chat_core::{Action, Chat, Denied, Endpoint, Forbidden, IdentifyRequest, Identity, RoomName, Text, User};
+use chat_core::{Action, Chat, Denied, Endpoint, Forbidden, IdentifyRequest, Identity};
+use chat_core::{PostError, RoomName, Text, User};
 use tokio::net::TcpListener;
 
 /// The sessions of the service. A real service asks its database.
@@ -40,7 +41,16 @@ async fn announce(State(chat): State<Chat>, Path(room): Path<String>, text: Stri
     };
     match chat.post(&room, &clerk, &Text::new(text)).await {
         Ok(_) => StatusCode::CREATED,
-        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Err(error) => status(&error),
+    }
+}
+
+/// Only a message that the log cannot store now can be sent again.
+fn status(error: &PostError) -> StatusCode {
+    match error {
+        PostError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        PostError::KeyConflict => StatusCode::CONFLICT,
+        _ => StatusCode::BAD_REQUEST,
     }
 }
 
@@ -62,7 +72,7 @@ async fn say(
     }
     let key = header("idempotency-key").ok_or(StatusCode::BAD_REQUEST)?;
     let posted = chat.post_with_key(&room, &user, &Text::new(text), key).await;
-    posted.map(|receipt| receipt.seq.to_string()).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
+    posted.map(|receipt| receipt.seq.to_string()).map_err(|error| status(&error))
 }
 
 async fn kick(State(chat): State<Chat>, Path(session): Path<String>) -> Result<String, StatusCode> {

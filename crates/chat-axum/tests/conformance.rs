@@ -14,8 +14,7 @@ fn main() -> ExitCode {
     let with_tls = tls::target("axum_tls", |server, tls| {
         serve(server, UpgradeMode::Hijack, ServeOptions::default().tls(tls))
     });
-    let with_tls = tls::is_wanted()
-        .then(|| chat_conformance::Mechanism::new(with_tls).deviations(tls::TUNNEL_DEVIATIONS));
+    let with_tls = tls::is_wanted().then(|| chat_conformance::Mechanism::new(with_tls));
     let mechanisms = [
         chat_conformance::Mechanism::new(target("axum_hijack", UpgradeMode::Hijack)),
         chat_conformance::Mechanism::new(target("axum_framework", UpgradeMode::Framework))

@@ -45,6 +45,8 @@ mod messages;
 mod proxy;
 #[path = "broken/rules.rs"]
 mod rules;
+#[path = "broken/unread.rs"]
+mod unread;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         hosts::defects(),
         rules::defects(),
         hello::defects(),
+        unread::defects(),
     ];
     let trial = |defect: Defect| {
         Trial::test(defect.name, move || judge(defect.case, defect.link)).with_kind(defect.case)

@@ -78,7 +78,7 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
-    /// Lets a user follow a room, or ends that. A repeat changes nothing. Whether the room has messages does not matter.
+    /// Lets a user follow a room, or ends that. A repeat changes nothing. A room without messages can be followed too.
     ///
     /// Rooms that are followed survive what messages survive. Anyone can take any number of guest names, so a store may
     /// forget the rooms of guests.

@@ -61,6 +61,20 @@ async fn a_peer_that_was_not_pinged_before_a_suspension_is_pinged_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_process_that_hardly_runs_closes_a_silent_peer_too() {
+    let chat = chat(limits());
+    let mut ann = connect(&chat, "ann").await;
+    assert_eq!(ann.frame().await, Frame::Ping);
+    // Each timer is late. The time limit is 4 s.
+    for _ in 0..5 {
+        assert_eq!(ann.closed_with(), None);
+        advance(Duration::from_millis(1_200)).await;
+        settle().await;
+    }
+    assert_eq!(ann.closed_with(), Some(Some(4001)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_reads_after_a_suspension_is_not_closed_as_slow() {
     let chat = chat(limits());
     let ann = member(&chat, "ann").await;

@@ -293,7 +293,7 @@ impl Alarm {
     }
 
     /// Ready with the current time once `due` has come. If the process did not run at that time, the timer waits a
-    /// little longer, so that what arrived meanwhile is read first.
+    /// little longer, once, so that what arrived meanwhile is read first.
     fn poll_at(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<Instant> {
         let mut due = due.max(self.not_before);
         if due < self.sleep.deadline() {
@@ -302,7 +302,9 @@ impl Alarm {
         loop {
             ready!(self.sleep.as_mut().poll(cx));
             let now = Instant::now();
-            if now.saturating_duration_since(self.sleep.deadline()) > SUSPENSION_DELAY {
+            let deadline = self.sleep.deadline();
+            let is_late = now.saturating_duration_since(deadline) > SUSPENSION_DELAY;
+            if is_late && deadline != self.not_before {
                 self.not_before = now + SUSPENSION_DELAY;
                 due = due.max(self.not_before);
             } else if due <= now {

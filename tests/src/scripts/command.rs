@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
+use super::change::{Change, change};
 use super::step::{ROOMS, room};
 use super::{MAX_BODY, with_reference};
 
@@ -15,6 +16,8 @@ pub(super) enum Command {
     Join(usize, From),
     Leave(usize),
     Send(usize, Option<u8>, Body),
+    /// A change of the entry this far behind the newest.
+    Change(usize, u64, Change),
     History(usize, Page),
     Members(usize),
     Search(usize, Query),
@@ -123,6 +126,14 @@ const MALFORMED: &[Malformed] = &[
         true,
     ),
     malformed_command(r#"{"type":"send","ref":"REF","room":"","body":{"text":"hi"}}"#, "bad_room", false),
+    malformed_command(r#"{"type":"edit","ref":"REF","room":"lobby","seq":1}"#, "bad_command", true),
+    malformed_command(r#"{"type":"delete","ref":"REF","room":"lobby","seq":0}"#, "bad_command", true),
+    malformed_command(
+        r#"{"type":"react","ref":"REF","room":"lobby","seq":1,"reaction":"\u0007","on":true}"#,
+        "bad_command",
+        true,
+    ),
+    malformed_command(r#"{"type":"pin","ref":"REF","room":"lobby","seq":1,"on":1}"#, "bad_command", true),
     malformed_command(
         r#"{"type":"history","ref":"REF","room":"lobby","before":2,"after":1}"#,
         "bad_cursor",
@@ -135,12 +146,21 @@ const MALFORMED: &[Malformed] = &[
 ];
 
 impl Command {
-    /// Returns the command as JSON. `after` is the position in a `join`.
-    pub(super) fn json(&self, reference: Option<&str>, after: Option<&(String, u64)>) -> Value {
+    /// Returns the room of a change.
+    pub(super) fn room(&self) -> Option<usize> {
+        match self {
+            Self::Change(room, ..) => Some(*room),
+            _ => None,
+        }
+    }
+
+    /// Returns the command as JSON. `after` is the position in a `join`, and `head` the newest entry of the room.
+    pub(super) fn json(&self, reference: Option<&str>, after: Option<&(String, u64)>, head: u64) -> Value {
         let mut command = match self {
             Self::Join(room, _) => json!({"type": "join", "room": ROOMS[*room]}),
             Self::Leave(room) => json!({"type": "leave", "room": ROOMS[*room]}),
             Self::Send(room, _, body) => json!({"type": "send", "room": ROOMS[*room], "body": body.json()}),
+            Self::Change(room, back, change) => change.json(ROOMS[*room], target(head, *back), head),
             Self::History(room, _) => json!({"type": "history", "room": ROOMS[*room]}),
             Self::Members(room) => json!({"type": "members", "room": ROOMS[*room]}),
             Self::Search(room, Query { words, before, limit }) => {
@@ -176,6 +196,11 @@ impl Command {
         }
         with_reference(reference, command)
     }
+}
+
+/// Returns the position of an entry this far behind the newest.
+pub(super) fn target(head: u64, back: u64) -> u64 {
+    head.saturating_sub(back).max(1)
 }
 
 impl Body {
@@ -221,11 +246,13 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         .prop_map(|(from, limit)| Page { from, limit });
     let query = (select(&WORDS[..]), proptest::option::of(0_u64..20), proptest::option::of(0_u64..5))
         .prop_map(|(words, before, limit)| Query { words, before, limit });
+    let behind = prop_oneof![6 => 0_u64..5, 1 => 0_u64..20];
     prop_oneof![
         6 => (room(), from).prop_map(|(room, from)| Command::Join(room, from)),
         2 => room().prop_map(Command::Leave),
         9 => (room(), proptest::option::weighted(0.6, 0_u8..2), body)
             .prop_map(|(room, key, body)| Command::Send(room, key, body)),
+        9 => (room(), behind, change()).prop_map(|(room, back, change)| Command::Change(room, back, change)),
         3 => (room(), page).prop_map(|(room, page)| Command::History(room, page)),
         1 => room().prop_map(Command::Members),
         2 => (room(), query).prop_map(|(room, query)| Command::Search(room, query)),
@@ -254,6 +281,9 @@ impl fmt::Display for Command {
             Self::Send(room, None, body) => write!(f, "send {body:?} to {}", ROOMS[*room]),
             Self::Send(room, Some(key), body) => {
                 write!(f, "send {body:?} to {} with key {key}", ROOMS[*room])
+            }
+            Self::Change(room, back, change) => {
+                write!(f, "{change} the entry {back} behind the head of {}", ROOMS[*room])
             }
             Self::History(room, Page { from, limit }) => {
                 write!(f, "history of {}", ROOMS[*room])?;

@@ -34,13 +34,25 @@ pub(super) enum Termination {
 #[derive(Clone, Debug)]
 pub(super) struct ExpectedEvent {
     event: Value,
+    /// The form in which the event may come instead.
+    other: Option<Value>,
     /// True if the event may be missing, because the connection is ending.
     pub(super) optional: bool,
 }
 
 impl Expectation {
     pub(super) fn add(&mut self, source: Source, event: Value) {
-        self.sources.entry(source).or_default().push(ExpectedEvent { event, optional: false });
+        self.sources.entry(source).or_default().push(ExpectedEvent { event, other: None, optional: false });
+    }
+
+    /// Adds an entry of a room that may come as it was published, or as the log has it now.
+    pub(super) fn add_entry(&mut self, source: Source, published: Value, present: Value) {
+        let other = (present != published).then_some(present);
+        self.sources.entry(source).or_default().push(ExpectedEvent {
+            event: published,
+            other,
+            optional: false,
+        });
     }
 
     /// The server closes with one of these codes. Events of rooms may then be missing.
@@ -88,8 +100,11 @@ impl Expectation {
 
     fn explain(&self, problem: &str, received: &[Value]) -> String {
         let mut text = format!("{problem}\n  expected:");
-        for ExpectedEvent { event, optional } in self.sources.values().flatten() {
+        for ExpectedEvent { event, other, optional } in self.sources.values().flatten() {
             text += &format!("\n    {event}{}", if *optional { "  (or not)" } else { "" });
+            if let Some(other) = other {
+                text += &format!("\n      or {other}");
+            }
         }
         text += "\n  observed:";
         for event in received {
@@ -101,7 +116,12 @@ impl Expectation {
 
 impl ExpectedEvent {
     fn matches(&self, event: &Value) -> bool {
-        matches(&self.event, event)
+        matches(&self.event, event) || self.other.as_ref().is_some_and(|other| matches(other, event))
+    }
+
+    /// Returns true if the event may come in another form.
+    pub(super) fn has_other_form(&self) -> bool {
+        self.other.is_some()
     }
 
     /// Returns true if the protocol allows several codes.

@@ -2,6 +2,7 @@
 //!
 //! The limits are small, so that short scripts reach all of them.
 
+mod change;
 mod command;
 mod expected;
 mod model;

@@ -4,42 +4,156 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::change::{By, Change, Message, Verdict};
 use super::command::{Page, Query};
 use super::{DEFAULT_FOUND, DEFAULT_PAGE, MAX_FOUND, MAX_PAGE, RETAINED};
+
+/// Entries that a room keeps for each message that it retains.
+const ENTRIES_PER_MESSAGE: u64 = 5;
 
 /// Everything that was ever written into a room.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    /// The `message` events. The `seq` of a message is its index plus one.
-    messages: Vec<Value>,
-    /// The `seq` and the body of the message for each user and key.
+    /// The entries. The `seq` of an entry is its index plus one.
+    entries: Vec<Entry>,
+    /// The messages that can be read.
+    messages: BTreeMap<u64, Message>,
+    /// The last entry that can no longer be read.
+    forgotten: u64,
+    /// The `seq` and the content of the entry for each user and key: the body of a message, or all of an edit.
     keys: BTreeMap<(&'static str, String), (u64, Value)>,
     /// The current epoch, if it is known for certain.
     pub(super) epoch: Option<String>,
 }
 
+#[derive(Debug)]
+struct Entry {
+    /// The event as it was published, or as a deletion has left it.
+    published: Value,
+    /// The message and the `what` of a change.
+    change: Option<(u64, &'static str)>,
+}
+
+/// The effect of a change on a room.
+#[derive(Debug)]
+pub(super) enum Changed {
+    Stored(Value),
+    Unchanged,
+    /// An earlier change has done this.
+    Duplicate(u64),
+}
+
 impl Room {
     pub(super) fn head(&self) -> u64 {
-        self.messages.len() as u64
+        self.entries.len() as u64
     }
 
-    /// Returns the last message that can no longer be read.
+    /// Returns the last entry that can no longer be read.
     pub(super) fn forgotten(&self) -> u64 {
-        self.head().saturating_sub(RETAINED)
+        self.forgotten
     }
 
-    /// Returns the messages after a position.
-    pub(super) fn after(&self, seq: u64) -> impl Iterator<Item = &Value> {
-        self.messages.iter().skip(usize::try_from(seq).unwrap_or(usize::MAX))
+    /// Returns the entries after a position: as they were published, and as the log has them now.
+    pub(super) fn after(&self, seq: u64) -> impl Iterator<Item = (Value, Value)> {
+        (seq + 1..=self.head()).map(|seq| (self.entry(seq).published.clone(), self.present(seq)))
     }
 
-    /// Returns the `seq` and the body of the message with this key.
+    /// Returns the position before the newest messages.
+    pub(super) fn before_newest(&self, count: u64) -> u64 {
+        let newest = self.messages.keys().rev().take(usize::try_from(count).unwrap_or(usize::MAX));
+        newest.last().map_or(self.head(), |oldest| oldest - 1)
+    }
+
+    fn entry(&self, seq: u64) -> &Entry {
+        &self.entries[usize::try_from(seq - 1).expect("an index")]
+    }
+
+    /// Returns an entry as the log has it now.
+    fn present(&self, seq: u64) -> Value {
+        let Entry { published, change } = self.entry(seq);
+        let Some((target, what)) = change else {
+            return self.messages.get(&seq).map_or_else(|| published.clone(), Message::present);
+        };
+        let mut event = published.clone();
+        let state = ["what", "body", "reason", "reactions", "pinned"];
+        event.as_object_mut().expect("an event is an object").retain(|field, _| !state.contains(&&**field));
+        match self.messages.get(target) {
+            Some(message) => message.add_state(what, seq, &mut event),
+            // Nothing replaces a deletion.
+            None => event["what"] = json!(if *what == "deleted" { what } else { "superseded" }),
+        }
+        event
+    }
+
+    fn push(&mut self, published: Value, change: Option<(u64, &'static str)>) {
+        self.entries.push(Entry { published, change });
+        while self.messages.len() as u64 > RETAINED
+            || self.head() - self.forgotten > RETAINED * ENTRIES_PER_MESSAGE
+        {
+            self.forgotten += 1;
+            self.messages.remove(&self.forgotten);
+        }
+    }
+
+    /// Changes the message at `target`. `room` is the name of the room.
+    pub(super) fn change(
+        &mut self,
+        room: &str,
+        by: By,
+        target: u64,
+        change: Change,
+    ) -> Result<Changed, &'static str> {
+        let used = match change {
+            Change::Edit { body, key: Some(key), .. } => {
+                Some((key.to_string(), json!(["edit", target, body.json()])))
+            }
+            _ => None,
+        };
+        if let Some((key, content)) = &used
+            && let Some((seq, first)) = self.known(by.user, Some(key))
+        {
+            return if first == content { Ok(Changed::Duplicate(*seq)) } else { Err("key_conflict") };
+        }
+        let (seq, head) = (self.head() + 1, self.head());
+        let message = self.messages.get_mut(&target).ok_or("no_message")?;
+        match message.judge(by, change, head)? {
+            Verdict::Unchanged => return Ok(Changed::Unchanged),
+            Verdict::Deleted(seq) => return Ok(Changed::Duplicate(seq)),
+            Verdict::Store => message.apply(by, change, seq),
+        }
+        let mut event = json!({
+            "type": "changed", "room": room, "seq": seq, "at": null, "by": {"id": by.user, "name": by.user},
+            "target": target,
+        });
+        message.add_state(change.what(), seq, &mut event);
+        if change.what() == "deleted" {
+            for erased in target..seq {
+                if erased == target || self.entry(erased).change.is_some_and(|(of, _)| of == target) {
+                    let present = self.present(erased);
+                    self.entries[usize::try_from(erased - 1).expect("an index")].published = present;
+                }
+            }
+        }
+        if let Some((key, content)) = used {
+            self.keys.insert((by.user, key), (seq, content));
+        }
+        self.push(event.clone(), Some((target, change.what())));
+        Ok(Changed::Stored(event))
+    }
+
+    /// Returns the `seq` and the content of the entry with this key.
     pub(super) fn known(&self, user: &'static str, key: Option<&str>) -> Option<&(u64, Value)> {
         self.keys.get(&(user, key?.to_owned()))
     }
 
     /// Adds a message. `room` is the name of the room.
-    pub(super) fn write(&mut self, room: &str, user: &'static str, key: Option<&str>, body: Value) -> &Value {
+    pub(super) fn write(
+        &mut self,
+        room: &str,
+        (user, connection): (&'static str, u64),
+        key: Option<&str>,
+        body: Value,
+    ) -> Value {
         let seq = self.head() + 1;
         let mut message = json!({
             "type": "message", "room": room, "seq": seq, "user": {"id": user, "name": user}, "at": null, "body": body,
@@ -48,15 +162,16 @@ impl Room {
             message["key"] = json!(key);
             self.keys.insert((user, key.to_owned()), (seq, body));
         }
-        self.messages.push(message);
-        &self.messages[self.messages.len() - 1]
+        self.messages.insert(seq, Message::new(user, connection, message.clone()));
+        self.push(message.clone(), None);
+        message
     }
 
     /// Returns a page of the history, oldest first, and true if there is more in the same direction.
-    pub(super) fn page(&self, Page { from, limit }: Page) -> (Vec<&Value>, bool) {
+    pub(super) fn page(&self, Page { from, limit }: Page) -> (Vec<Value>, bool) {
         let limit = limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
-        let readable = self.after(self.forgotten());
-        let seq = |message: &&Value| message["seq"].as_u64().unwrap_or_default();
+        let readable = self.messages.values().map(Message::present);
+        let seq = |message: &Value| message["seq"].as_u64().unwrap_or_default();
         let mut wanted: Vec<_> = match from {
             None => readable.collect(),
             Some((true, before)) => readable.filter(|message| seq(message) < before).collect(),
@@ -71,15 +186,16 @@ impl Room {
     }
 
     /// Returns the messages that contain all words, newest first, and true if there are more.
-    pub(super) fn find(&self, Query { words, before, limit }: Query) -> (Vec<&Value>, bool) {
+    pub(super) fn find(&self, Query { words, before, limit }: Query) -> (Vec<Value>, bool) {
         let limit = limit.unwrap_or(DEFAULT_FOUND).clamp(1, MAX_FOUND);
         let words = words.to_lowercase();
-        let has_all = |message: &&Value| {
+        let has_all = |message: &Value| {
             let text = message["body"]["text"].as_str().unwrap_or_default();
             words.split_whitespace().all(|word| text.contains(word))
         };
-        let is_before = |message: &&Value| message["seq"].as_u64() < before.or(Some(u64::MAX));
-        let mut found: Vec<_> = self.after(self.forgotten()).filter(is_before).filter(has_all).collect();
+        let is_before = |message: &Value| message["seq"].as_u64() < before.or(Some(u64::MAX));
+        let messages = self.messages.values().map(Message::present);
+        let mut found: Vec<_> = messages.filter(is_before).filter(has_all).collect();
         found.reverse();
         let more = found.len() as u64 > limit;
         found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

@@ -2,10 +2,10 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use chat_core::{Action, Chat, Forbidden, Limits, RateLimits, RoomName, User};
+use chat_core::{Action, Authorize, Chat, Forbidden, Limits, RateLimits, Role, RoomName, User, async_trait};
 
 use super::play::play;
-use super::step::Step;
+use super::step::{MODERATOR, Step};
 use super::{
     DEFAULT_FOUND, DEFAULT_PAGE, MAX_BODY, MAX_ERRORS, MAX_FOUND, MAX_FRAME, MAX_PAGE, MAX_ROOMS, RETAINED,
 };
@@ -57,7 +57,7 @@ impl ScriptServer {
         limits.rooms.log_messages = usize::try_from(RETAINED)?;
         limits.rooms.tail_events = 5;
         limits.rooms.idle_timeout = HOUR;
-        let chat = Chat::builder().limits(limits).authorize(authorize).build();
+        let chat = Chat::builder().limits(limits).authorize(Host).build();
         let server = Server::start(adapter, &chat).await?;
         Ok(Self { adapter, chat, server })
     }
@@ -78,7 +78,16 @@ impl ScriptServer {
     }
 }
 
-/// Forbids the room `staff`.
-fn authorize(_: &User, room: &RoomName, _: &Action<'_>) -> Result<(), Forbidden> {
-    if room.as_str() == "staff" { Err(Forbidden::Rights) } else { Ok(()) }
+/// Forbids the room `staff`, and has one moderator.
+struct Host;
+
+#[async_trait]
+impl Authorize for Host {
+    async fn authorize(&self, _: &User, room: &RoomName, _: &Action<'_>) -> Result<(), Forbidden> {
+        if room.as_str() == "staff" { Err(Forbidden::Rights) } else { Ok(()) }
+    }
+
+    async fn role(&self, user: &User, _: &RoomName) -> Result<Role, Forbidden> {
+        Ok(if user.name() == MODERATOR { Role::Moderator } else { Role::Member })
+    }
 }

@@ -12,6 +12,9 @@ use super::command::{Command, From, Malformed, command, malformed};
 /// The users of the clients. Two clients are the same user.
 pub(super) const CLIENTS: [&str; 4] = ["ann", "bob", "cid", "ann"];
 
+/// The user who is a moderator.
+pub(super) const MODERATOR: &str = "bob";
+
 /// The rooms. They exceed the limit for one connection by one.
 pub(super) const ROOMS: [&str; 3] = ["lobby", "로비", "hall-2"];
 
@@ -75,6 +78,7 @@ impl Action {
             Self::Command(
                 Command::Leave(room)
                 | Command::Send(room, ..)
+                | Command::Change(room, ..)
                 | Command::History(room, _)
                 | Command::Members(room)
                 | Command::Search(room, _)

@@ -1,9 +1,11 @@
 //! The chat binaries with a store on disk: rooms survive a stop, a crash, a full disk, and failing system calls.
 
+mod changed_messages;
 mod close;
 mod crashes;
 mod disk;
 mod export_and_check;
+mod follower;
 mod full_disk;
 mod injected_faults;
 mod injection;

@@ -14,6 +14,7 @@ mod deletions;
 mod drain;
 mod events;
 mod folding;
+mod following;
 mod fragments;
 mod framing;
 mod governed;
@@ -47,6 +48,7 @@ mod roles;
 mod rooms;
 mod rooms_with_rules;
 mod search;
+mod unread;
 mod utf8;
 
 use std::time::{Duration, Instant};
@@ -105,6 +107,16 @@ pub fn cases() -> Vec<Case> {
             "RoomRules::check in chat-proto, or the store; Driver::poll_rights in chat-core",
             rooms_with_rules::cases(),
         ),
+        group(
+            "unread",
+            "UnreadCount in chat-proto; Room::mark and Room::unread, or the store",
+            unread::cases(),
+        ),
+        group(
+            "following",
+            "the followed rooms of the session in chat-proto; the watchers in chat-core",
+            following::cases(),
+        ),
         group("search", "the search query in chat-proto, and the store", search::cases()),
         group("pressure", "write_timeout and batches in chat-core; the write buffer", pressure::cases()),
         group("rates", "the tokens of the session in chat-proto and chat-core", rates::cases()),
@@ -140,7 +152,7 @@ fn source(group: &str) -> &'static str {
     match group {
         "arrival" | "refusal" => "PROTOCOL.md, section 1",
         "close" => "RFC 6455 section 5.5.1",
-        "changes" | "commands" | "messages" | "search" => "PROTOCOL.md, section 3",
+        "changes" | "commands" | "following" | "messages" | "search" | "unread" => "PROTOCOL.md, section 3",
         "control" => "RFC 6455 section 5.5.3",
         "deletions" | "folding" | "moderation" | "reactions" => "PROTOCOL.md, section 5.7",
         "roles" | "restrictions" | "rooms_with_rules" => "PROTOCOL.md, section 5.8",

@@ -47,8 +47,8 @@ pub enum ErrorCode {
     #[error("join the room first")]
     NotJoined,
     /// The connection is in [`ConnectionLimits::max_rooms`](crate::ConnectionLimits::max_rooms) rooms already, or the
-    /// user in [`RoomLimits::max_blank_per_user`](crate::RoomLimits::max_blank_per_user) rooms without a message. Or the
-    /// user follows [`RoomLimits::max_followed_per_user`](crate::RoomLimits::max_followed_per_user) rooms.
+    /// user in [`RoomLimits::max_blank_per_user`](crate::RoomLimits::max_blank_per_user) rooms without a message. Or
+    /// the user follows [`RoomLimits::max_followed_per_user`](crate::RoomLimits::max_followed_per_user) rooms.
     #[error(
         "you are in or follow the maximum number of rooms, or of rooms without a message; leave one first"
     )]

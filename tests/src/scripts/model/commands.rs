@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{Model, user};
-use crate::scripts::command::{Command, From};
+use crate::scripts::change::{By, Change};
+use crate::scripts::command::{Command, From, target};
 use crate::scripts::expected::Source;
-use crate::scripts::room::Room;
-use crate::scripts::step::{CLIENTS, ROOMS};
+use crate::scripts::room::{Changed, Room};
+use crate::scripts::step::{CLIENTS, MODERATOR, ROOMS};
 use crate::scripts::{DEFAULT_PAGE, MAX_PAGE, MAX_ROOMS, with_reference};
 
 impl Model {
@@ -24,6 +25,10 @@ impl Model {
             Command::Send(room, key, body) => {
                 let key = key.map(|key| key.to_string());
                 return self.send(client, *room, key.as_deref(), body.json(), body.error_code(), reference);
+            }
+            Command::Change(room, back, change) => {
+                let target = target(self.rooms[*room].head(), *back);
+                return self.change(client, *room, target, *change, reference);
             }
             Command::Leave(room)
             | Command::History(room, _)
@@ -111,7 +116,7 @@ impl Model {
         }
         // The messages after `after` are replayed; those in `missing` are reported as a gap.
         let (after, missing) = match (from, asked) {
-            (From::Last(count), _) => (head.saturating_sub(count.min(MAX_PAGE)).max(forgotten), None),
+            (From::Last(count), _) => (self.rooms[room].before_newest(count.min(MAX_PAGE)), None),
             (_, None) => (head, None),
             (_, Some((_, seq))) if is_same && *seq >= forgotten => (*seq, None),
             (_, Some((_, seq))) => {
@@ -138,8 +143,8 @@ impl Model {
             let gap = json!({"type": "gap", "room": ROOMS[room], "epoch": epoch, "from": from, "to": to});
             expected.add(Source::Room(room), gap);
         }
-        for message in self.rooms[room].after(after) {
-            expected.add(Source::Room(room), message.clone());
+        for (published, present) in self.rooms[room].after(after) {
+            expected.add_entry(Source::Room(room), published, present);
         }
         self.seen.insert((client, room), head);
     }
@@ -171,13 +176,48 @@ impl Model {
             sent["duplicate"] = json!(true);
             return self.reply(client, sent);
         }
-        let message = self.rooms[room].write(ROOMS[room], user, key, body).clone();
+        let connection = self.online[&client].number;
+        let message = self.rooms[room].write(ROOMS[room], (user, connection), key, body);
+        self.publish(room, &message);
+        sent["seq"] = json!(self.rooms[room].head());
+        self.reply(client, sent);
+    }
+
+    /// Sends a new entry to the members.
+    fn publish(&mut self, room: usize, entry: &Value) {
         let head = self.rooms[room].head();
         for member in self.members(room) {
-            self.expected[member].add(Source::Room(room), message.clone());
+            self.expected[member].add(Source::Room(room), entry.clone());
             self.seen.insert((member, room), head);
         }
-        sent["seq"] = json!(head);
-        self.reply(client, sent);
+    }
+
+    fn change(&mut self, client: usize, room: usize, target: u64, change: Change, reference: Option<&str>) {
+        let mut wrong = Vec::new();
+        if let Change::Edit { body, .. } = change {
+            wrong.extend(body.error_code());
+        }
+        if !self.is_member(client, room) {
+            wrong.push("not_joined");
+        }
+        if !wrong.is_empty() {
+            return self.refuse(client, reference, &wrong);
+        }
+        let (user, connection) = (CLIENTS[client], self.online[&client].number);
+        let by = By { user, connection, is_moderator: user == MODERATOR };
+        let mut done = with_reference(reference, json!({"type": "done", "room": ROOMS[room]}));
+        match self.rooms[room].change(ROOMS[room], by, target, change) {
+            Err(code) => return self.refuse(client, reference, &[code]),
+            Ok(Changed::Unchanged) => {}
+            Ok(Changed::Duplicate(seq)) => {
+                done["seq"] = json!(seq);
+                done["duplicate"] = json!(true);
+            }
+            Ok(Changed::Stored(entry)) => {
+                self.publish(room, &entry);
+                done["seq"] = entry["seq"].clone();
+            }
+        }
+        self.reply(client, done);
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Model {
     rooms: [Room; ROOMS.len()],
     /// The open connections, by client.
     online: BTreeMap<usize, Connection>,
+    /// The number of connections so far.
+    connected: u64,
     /// The last message that a client has seen of a room, on any connection.
     seen: BTreeMap<(usize, usize), u64>,
     /// The clients that have typed in a room.
@@ -32,6 +34,7 @@ pub(super) struct Model {
 
 #[derive(Debug, Default)]
 struct Connection {
+    number: u64,
     rooms: BTreeSet<usize>,
     errors: usize,
 }
@@ -81,7 +84,8 @@ impl Model {
 
     /// Connects a client and returns its first events.
     pub(super) fn connect(&mut self, client: usize) -> Expectation {
-        self.online.insert(client, Connection::default());
+        self.connected += 1;
+        self.online.insert(client, Connection { number: self.connected, ..Connection::default() });
         let limits = json!({
             "max_frame": MAX_FRAME, "max_rooms": MAX_ROOMS, "max_body": MAX_BODY, "max_page": MAX_PAGE,
         });
@@ -118,8 +122,9 @@ impl Model {
                 let reference = number.to_string();
                 let reference = (*framing != Framing::WithoutRef).then_some(&*reference);
                 let after = self.position(client, command);
+                let head = command.room().map_or(0, |room| self.rooms[room].head());
                 self.ask(client, command, reference, after.as_ref());
-                framing.bytes(&command.json(reference, after.as_ref()).to_string())
+                framing.bytes(&command.json(reference, after.as_ref(), head).to_string())
             }
             Action::Burst(room, count) => (0..*count)
                 .flat_map(|index| self.write(client, *room, &format!("{number}.{index}")))
@@ -249,8 +254,10 @@ impl Model {
         let error = json!({"type": "error", "code": codes, "message": null, "room": null});
         self.reply(client, with_reference(reference, error));
         let Some(connection) = self.online.get_mut(&client) else { return };
-        connection.errors += 1;
-        if connection.errors == MAX_ERRORS {
+        // Another user may have changed the message meanwhile.
+        let is_mistake = codes.iter().any(|code| !["conflict", "gone", "no_message"].contains(code));
+        connection.errors += usize::from(is_mistake);
+        if is_mistake && connection.errors == MAX_ERRORS {
             self.expected[client].closed(&[4500]);
             self.disconnect(client);
         }
