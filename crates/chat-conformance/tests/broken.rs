@@ -45,6 +45,8 @@ mod messages;
 mod proxy;
 #[path = "broken/rules.rs"]
 mod rules;
+#[path = "broken/threads.rs"]
+mod threads;
 #[path = "broken/unread.rs"]
 mod unread;
 
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         messages::defects(),
         changes::defects(),
         deletions::defects(),
+        threads::defects(),
         hosts::defects(),
         rules::defects(),
         hello::defects(),

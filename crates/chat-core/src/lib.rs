@@ -137,11 +137,12 @@ pub use chat_proto::{
     Act, ActContext, ActEffect, ActEntry, ActState, AppendError, AppendReceipt, Change, ChangeEntry,
     ChangeError, ChangeKind, ChangeReceipt, CloseCode, ConnectionLimits, Deleted, Edited, ErrorCode, Event,
     Folded, HttpLimits, InvalidEvent, InvalidRoomName, InvalidUser, InvalidUserName, JoinError, JoinRule,
-    Limits, LimitsNotice, LogBounds, Marked, MarkerError, MessageChanges, NewAct, NewChange, NewMessage,
-    NoRight, NodeLimits, Page, PostRule, PresenceMode, PresenceState, ProtocolViolation, Range, Rate,
-    RateLimits, Reaction, ReadLimits, Restrict, Restriction, Right, Rights, Role, RoomLimits, RoomName,
-    RoomRules, RoomSummary, Scan, Search, SearchError, SearchPage, Standing, StoredMessage, Target, Text,
-    Unavailable, Unread, UnreadCount, User, UserKey, Verdict, What, WireLimits, has_visible, is_printable,
+    Limits, LimitsNotice, Linked, Links, LogBounds, Marked, MarkerError, Mentions, MessageChanges, NewAct,
+    NewChange, NewMessage, NoRight, NodeLimits, Page, PostRule, PresenceMode, PresenceState,
+    ProtocolViolation, Range, Rate, RateLimits, Reaction, ReadLimits, Replies, Restrict, Restriction, Right,
+    Rights, Role, RoomLimits, RoomName, RoomRules, RoomSummary, Scan, Search, SearchError, SearchPage,
+    Standing, StoredMessage, Target, Text, ThreadError, Unavailable, Unread, UnreadCount, User, UserKey,
+    Verdict, What, WireLimits, has_visible, is_printable,
 };
 
 #[cfg(doctest)]

@@ -47,10 +47,11 @@ pub use rights::Role;
 pub use room::{
     Act, ActContext, ActEffect, ActEntry, ActState, AppendError, AppendReceipt, Change, ChangeEntry,
     ChangeError, ChangeKind, ChangeReceipt, ChangedEntries, Cursor, Deleted, Edited, Folded, Follows, Gap,
-    JoinError, JoinRule, Log, LogBounds, Marked, MarkerError, MessageChanges, NewAct, NewChange, NewMessage,
-    Next, NoRight, Page, PostRule, Range, Reaction, ReactionSets, Restrict, Restriction, Resumption, Right,
-    Rights, RoomRules, Roster, Scan, Search, SearchError, SearchPage, Standing, StoredMessage, Tail, Target,
-    Unavailable, Unread, UnreadCount, Verdict, fold, resume, search_text,
+    JoinError, JoinRule, Linked, Links, Log, LogBounds, Marked, MarkerError, Mentions, MessageChanges,
+    NewAct, NewChange, NewMessage, Next, NoRight, Page, PostRule, Range, Reaction, ReactionSets, Replies,
+    Restrict, Restriction, Resumption, Right, Rights, RoomRules, Roster, Scan, Search, SearchError,
+    SearchPage, Standing, StoredMessage, Tail, Target, ThreadError, Unavailable, Unread, UnreadCount,
+    Verdict, fold, resume, search_text,
 };
 pub use text::{InvalidText, Text};
 pub use user::{InvalidUser, InvalidUserName, User, UserKey, user_record};

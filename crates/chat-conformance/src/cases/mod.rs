@@ -29,11 +29,13 @@ mod keys;
 mod kick;
 mod limits;
 mod liveness;
+mod mentions;
 mod messages;
 mod moderation;
 mod names;
 mod occupancy;
 mod origin;
+mod pins;
 mod preflight;
 mod pressure;
 mod probe;
@@ -48,6 +50,7 @@ mod roles;
 mod rooms;
 mod rooms_with_rules;
 mod search;
+mod threads;
 mod unread;
 mod utf8;
 
@@ -107,6 +110,13 @@ pub fn cases() -> Vec<Case> {
             "RoomRules::check in chat-proto, or the store; Driver::poll_rights in chat-core",
             rooms_with_rules::cases(),
         ),
+        group("pins", "Target::judge and LogBounds in chat-proto, or the store", pins::cases()),
+        group(
+            "threads",
+            "Links::judge and Folded in chat-proto; Room::thread of the store",
+            threads::cases(),
+        ),
+        group("mentions", "Links::judge in chat-proto; Authorize::role in chat-core", mentions::cases()),
         group(
             "unread",
             "UnreadCount in chat-proto; Room::mark and Room::unread, or the store",
@@ -152,7 +162,8 @@ fn source(group: &str) -> &'static str {
     match group {
         "arrival" | "refusal" => "PROTOCOL.md, section 1",
         "close" => "RFC 6455 section 5.5.1",
-        "changes" | "commands" | "following" | "messages" | "search" | "unread" => "PROTOCOL.md, section 3",
+        "changes" | "commands" | "following" | "mentions" | "messages" | "pins" | "search" | "threads"
+        | "unread" => "PROTOCOL.md, section 3",
         "control" => "RFC 6455 section 5.5.3",
         "deletions" | "folding" | "moderation" | "reactions" => "PROTOCOL.md, section 5.7",
         "roles" | "restrictions" | "rooms_with_rules" => "PROTOCOL.md, section 5.8",

@@ -5,6 +5,7 @@ mod govern;
 mod publish;
 mod refusals;
 mod rooms;
+mod threads;
 
 pub use builder::Builder;
 pub use drain::Drained;

@@ -11,7 +11,7 @@ use crate::room::budget::{Charge, Holder, Kind};
 use crate::{
     AppendError, AppendReceipt, ChangeError, ChangeKind, ChangeReceipt, CommitSink, Limits, LogBounds,
     Marked, MarkerError, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Scan, Search,
-    SearchError, SearchPage, Standing, Store, StoredMessage, Unavailable, Unread, UserKey,
+    SearchError, SearchPage, Standing, Store, StoredMessage, ThreadError, Unavailable, Unread, UserKey,
 };
 
 /// The bytes for a message beside its body, rounded up.
@@ -214,6 +214,11 @@ impl Room for MemoryRoom {
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
         Ok(self.open()?.read(range))
+    }
+
+    /// Looks at all messages.
+    async fn thread(&self, root: u64, range: Range) -> Result<Page, ThreadError> {
+        self.open()?.thread(root, range)
     }
 
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {

@@ -53,6 +53,8 @@ pub struct RoomLimits {
     pub max_reactions: usize,
     /// Users of one room who have a role in its log, or a restriction. Default 10,000.
     pub max_standings: usize,
+    /// Pinned messages of a room. Default 50.
+    pub max_pins: usize,
 }
 
 impl RoomLimits {
@@ -89,6 +91,7 @@ impl Default for RoomLimits {
             max_reaction_kinds: 32,
             max_reactions: 10_000,
             max_standings: 10_000,
+            max_pins: 50,
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct WireLimits {
     pub max_reason_bytes: usize,
     /// Bytes of the title of a room. Default 128.
     pub max_title_bytes: usize,
+    /// Users that one message may mention. Default 50.
+    pub max_mentions: usize,
     /// Messages that one `history` may name. Default 100.
     pub max_seqs: usize,
     /// Messages in a `history` without `limit`, and after a resume with a gap. Default 50.
@@ -62,6 +64,7 @@ impl Default for WireLimits {
             max_reaction_bytes: 64,
             max_reason_bytes: 256,
             max_title_bytes: 128,
+            max_mentions: 50,
             max_seqs: 100,
             default_page_messages: 50,
             max_page_messages: 200,

@@ -71,9 +71,9 @@ impl<M> Session<M> {
             Command::Follow { room, on } => return self.perform(reference, room, Action::Follow(on)),
             Command::Rooms { after, limit } => return self.list(reference, after, limit),
             Command::Leave { room } => (room, Action::Leave),
-            Command::Send { room, key, body } => (room, Action::Send { key, body }),
-            Command::Change { room, seq, change, rev, key } => {
-                (room, Action::Change { seq, change, rev, key })
+            Command::Send { room, key, body, links } => (room, Action::Send { key, body, links }),
+            Command::Change { room, seq, change, rev, key, mentions } => {
+                (room, Action::Change { seq, change, rev, key, mentions })
             }
             // A room that is created need not be joined.
             Command::Create { room, rules } => {
@@ -84,6 +84,7 @@ impl<M> Session<M> {
                 (room, Action::Govern(Act::Restrict { user, restriction, reason }))
             }
             Command::Messages { room, seqs } => (room, Action::Messages(seqs)),
+            Command::Thread { room, root, range } => (room, Action::Thread(root, range)),
             Command::History { room, range } => (room, Action::History(range)),
             Command::Members { room, after, limit } => (room, Action::Members { after, limit }),
             Command::Search { room, search } => (room, Action::Search(search)),
@@ -156,7 +157,7 @@ impl<M> Session<M> {
         unread: Option<Unread>,
     ) -> Vec<Effect> {
         let Joined { bounds, resumption, members, presence, role, may } = joined;
-        let LogBounds { epoch, head, first, .. } = bounds;
+        let LogBounds { epoch, head, first, pins, .. } = bounds;
         let gap = resumption.gap.map(|gap| {
             Effect::Reply(Event::Gap { room: room.clone(), epoch: epoch.clone(), from: gap.from, to: gap.to })
         });
@@ -177,6 +178,7 @@ impl<M> Session<M> {
             presence,
             role,
             may,
+            pins,
             read,
             unread,
             mentions,

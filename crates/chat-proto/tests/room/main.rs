@@ -16,6 +16,7 @@ mod resumption;
 mod roster;
 mod rules;
 mod tail;
+mod threads;
 mod typing;
 mod waking;
 

@@ -46,7 +46,7 @@ impl Expected {
     pub(crate) fn cost(&self) -> u32 {
         match self {
             Self::Room("join" | "leave" | "create" | "follow" | "unfollow", _) => 2,
-            Self::Room("history" | "messages" | "members" | "search", _) | Self::Hello => 5,
+            Self::Room("history" | "messages" | "thread" | "members" | "search", _) | Self::Hello => 5,
             _ => 1,
         }
     }
@@ -77,7 +77,7 @@ impl RandomCommand {
 fn command() -> impl Strategy<Value = (Expected, String)> {
     let kind = select(vec![
         "join", "join", "join", "leave", "send", "send", "edit", "delete", "react", "pin", "create", "role",
-        "restrict", "history", "messages", "search", "members", "read", "follow", "unfollow",
+        "restrict", "history", "messages", "thread", "search", "members", "read", "follow", "unfollow",
     ]);
     let room = || select(ROOMS.to_vec());
     prop_oneof![
@@ -133,7 +133,8 @@ fn to_room(kind: &str, room: &str) -> String {
         "role" => r#","user":"7","role":"member""#,
         "restrict" => r#","user":"7","what":"ban""#,
         "messages" => r#","seqs":[9,7]"#,
-        "send" => r#","body":{"text":"hi"}"#,
+        "thread" => r#","thread":9,"before":12"#,
+        "send" => r#","body":{"text":"hi"},"reply_to":8,"thread":7,"mentions":["ann"]"#,
         "search" => r#","query":"hi""#,
         "read" => r#","seq":0"#,
         "follow" => r#","on":true"#,
@@ -141,7 +142,7 @@ fn to_room(kind: &str, room: &str) -> String {
         _ => "",
     };
     let kind = match kind {
-        "messages" => "history",
+        "messages" | "thread" => "history",
         "unfollow" => "follow",
         kind => kind,
     };
@@ -172,7 +173,7 @@ pub(crate) fn answer_to(kind: &str) -> &'static str {
             "done"
         }
         "read" => "read",
-        "history" | "messages" => "history",
+        "history" | "messages" | "thread" => "history",
         "search" => "found",
         _ => "members",
     }
@@ -191,6 +192,7 @@ pub(crate) fn kind_of(action: &Action) -> &'static str {
         Action::Govern(Act::Role { .. }) => "role",
         Action::Govern(_) => "restrict",
         Action::Messages(_) => "messages",
+        Action::Thread(..) => "thread",
         Action::History(_) => "history",
         Action::Search(_) => "search",
         Action::Members { .. } => "members",
@@ -236,7 +238,7 @@ pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outc
         }
         Action::Change { .. } | Action::Govern(_) if gap => Outcome::Changed(ChangeReceipt::unchanged("e")),
         Action::Change { .. } | Action::Govern(_) => Outcome::Changed(ChangeReceipt::new("e", 10)),
-        Action::History(_) | Action::Messages(_) => {
+        Action::History(_) | Action::Messages(_) | Action::Thread(..) => {
             Outcome::History(Page::new("e", vec![stored]).with_more(gap))
         }
         Action::Search(_) => Outcome::Found(SearchPage::new(vec![stored]).with_more(gap)),

@@ -23,4 +23,5 @@ mod rules;
 mod search;
 mod sends;
 mod support;
+mod threads;
 mod wal;

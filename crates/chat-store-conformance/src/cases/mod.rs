@@ -12,6 +12,7 @@ mod members;
 mod nodes;
 mod numbers;
 mod pages;
+mod pins;
 mod renewal;
 mod resume;
 mod retention;
@@ -19,6 +20,7 @@ mod rooms;
 mod rules;
 mod search;
 mod search_pages;
+mod threads;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -42,6 +44,8 @@ pub fn cases() -> Vec<Case> {
         ("bodies", "chat_core::Room, Bodies", bodies::cases()),
         ("changes", "chat_core::Room, Changes", changes::cases()),
         ("rules", "chat_core::Room, Rules", rules::cases()),
+        ("pins", "chat_core::Room, Pins", needing(Capability::Changes, pins::cases())),
+        ("threads", "chat_core::Room, Threads", threads::cases()),
         ("markers", "chat_core::Room, Markers", markers::cases()),
         ("rooms", "chat_core::Room, Openings", rooms::cases()),
         ("resume", "chat_core::Room, Pages", resume::cases()),

@@ -24,10 +24,11 @@ impl Projection {
         self.standings.get(user.id()).copied().unwrap_or_default().of(user)
     }
 
-    /// Checks that the author of a message may send it.
-    pub(in crate::room) fn check_send(&self, message: &NewMessage, now: u64) -> Result<(), AppendError> {
+    /// Checks that the author of a message may send it. Returns the role with which its links are judged.
+    pub(in crate::room) fn check_send(&self, message: &NewMessage, now: u64) -> Result<Role, AppendError> {
         let standing = self.standing(&message.user.key()).granted(message.role);
-        Ok(standing.check(self.rules.as_ref(), Right::Send, now)?)
+        standing.check(self.rules.as_ref(), Right::Send, now)?;
+        Ok(standing.role)
     }
 
     /// Checks that a user may make a change, and sets the role with which the change is judged.

@@ -6,7 +6,7 @@ mod write;
 
 use serde_json::value::RawValue;
 
-use crate::room::{Change, Restriction, RoomRules};
+use crate::room::{Change, Links, Mentions, Restriction, RoomRules};
 use crate::{ErrorCode, Range, Role, RoomName, Search, User};
 
 pub use read::parse;
@@ -52,6 +52,8 @@ pub enum Command {
         key: Option<String>,
         /// The body, as the client wrote it.
         body: Box<RawValue>,
+        /// The links to other messages and to users. `None` if there are none.
+        links: Option<Box<Links>>,
     },
     /// Changes a message.
     Change {
@@ -65,6 +67,8 @@ pub enum Command {
         rev: Option<u64>,
         /// The idempotency key of an edit.
         key: Option<String>,
+        /// The users that an edited message mentions from now on.
+        mentions: Option<Mentions>,
     },
     /// Creates a room, or sets its rules.
     Create {
@@ -99,6 +103,15 @@ pub enum Command {
         room: RoomName,
         /// The positions of the messages.
         seqs: Vec<u64>,
+    },
+    /// Reads a part of a thread.
+    Thread {
+        /// The room.
+        room: RoomName,
+        /// The `seq` of the message with which the thread begins.
+        root: u64,
+        /// The part of the thread.
+        range: Range,
     },
     /// Reads a part of a room's log.
     History {
@@ -170,6 +183,7 @@ impl Command {
             Self::Hello { .. }
             | Self::History { .. }
             | Self::Messages { .. }
+            | Self::Thread { .. }
             | Self::Members { .. }
             | Self::Rooms { .. }
             | Self::Search { .. } => 5,
@@ -188,6 +202,7 @@ impl Command {
             | Self::Role { room, .. }
             | Self::Restrict { room, .. }
             | Self::Messages { room, .. }
+            | Self::Thread { room, .. }
             | Self::History { room, .. }
             | Self::Members { room, .. }
             | Self::Read { room, .. }

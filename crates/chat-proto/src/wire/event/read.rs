@@ -7,7 +7,7 @@ use serde::de::value::StrDeserializer;
 use serde_json::value::RawValue;
 
 use super::{Event, InvalidEvent, PresenceMode, PresenceState, What};
-use crate::room::{Folded, PostRule, Rights, RoomRules};
+use crate::room::{Folded, Links, Mentions, PostRule, Rights, RoomRules};
 use crate::{CloseCode, ErrorCode, Role, RoomName, StoredMessage, User};
 
 /// The fields of an event, borrowed from the text of its frame.
@@ -50,7 +50,11 @@ pub struct RawEvent<'a> {
     pub reactions: Option<&'a RawValue>,
     pub pinned: Option<bool>,
     #[serde(borrow)]
+    pub replies: Option<&'a RawValue>,
+    #[serde(borrow)]
     pub deleted: Option<&'a RawValue>,
+    pub reply_to: Option<u64>,
+    pub thread: Option<u64>,
     #[serde(borrow)]
     pub by: Option<&'a RawValue>,
     pub target: Option<u64>,
@@ -70,13 +74,15 @@ pub struct RawEvent<'a> {
     pub total: Option<usize>,
     pub read: Option<u64>,
     pub unread: Option<u64>,
-    /// A number in `joined` and `activity`.
+    /// A number in `joined` and `activity`, a list or a text in `message` and `changed`.
     #[serde(borrow)]
     pub mentions: Option<&'a RawValue>,
     #[serde(borrow)]
     pub rooms: Option<&'a RawValue>,
     #[serde(borrow)]
     pub presence: Cow<'a, str>,
+    #[serde(borrow)]
+    pub pins: Option<&'a RawValue>,
     #[serde(borrow)]
     pub state: Cow<'a, str>,
     pub active: Option<bool>,
@@ -177,6 +183,7 @@ impl<'a> RawEvent<'a> {
                         Some(may) => need.of("may", part(Some(may)))?,
                         None => Rights::default(),
                     },
+                    pins: need.of("pins", optional(self.pins))?.unwrap_or_default(),
                     read: self.read,
                     unread: self.unread,
                     mentions: part(self.mentions),
@@ -199,6 +206,7 @@ impl<'a> RawEvent<'a> {
                         Some(rev) => Some(Box::new(need.of("rev", self.folded(rev))?)),
                         None => None,
                     },
+                    links: self.links(need)?.map(Box::new),
                 }
             }
             "changed" => {
@@ -385,7 +393,10 @@ impl<'a> RawEvent<'a> {
 
     fn what(&self, need: Need) -> Result<What, InvalidEvent> {
         Ok(match &*self.what {
-            "edited" => What::Edited { body: need.of("body", self.body)?.to_owned() },
+            "edited" => {
+                let body = need.of("body", self.body)?.to_owned();
+                What::Edited { body, mentions: self.mentions(need)? }
+            }
             "deleted" => What::Deleted { reason: text(&self.reason) },
             "reactions" => What::Reactions { reactions: need.of("reactions", part(self.reactions))? },
             "pinned" => What::Pinned { pinned: need.of("pinned", self.pinned)? },
@@ -395,16 +406,25 @@ impl<'a> RawEvent<'a> {
     }
 
     fn folded(&self, rev: u64) -> Option<Folded> {
-        fn optional<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<Option<T>> {
-            raw.map_or(Some(None), |raw| part(Some(raw)).map(Some))
-        }
         Some(Folded {
             rev,
             edited: optional(self.edited)?,
             reactions: optional(self.reactions)?.unwrap_or_default(),
             pinned: self.pinned.unwrap_or_default(),
+            replies: optional(self.replies)?,
             deleted: optional(self.deleted)?,
         })
+    }
+
+    fn links(&self, need: Need) -> Result<Option<Links>, InvalidEvent> {
+        let links = Links::default().with_reply_to(self.reply_to).with_thread(self.thread);
+        let links = links.with_mentions(self.mentions(need)?);
+        Ok(Some(links).filter(|links| !links.is_empty()))
+    }
+
+    fn mentions(&self, need: Need) -> Result<Option<Mentions>, InvalidEvent> {
+        let mentions: Option<Mentions> = need.of("mentions", optional(self.mentions))?;
+        Ok(mentions.filter(|mentions| !mentions.is_empty()))
     }
 
     fn presence_mode(&self) -> Option<PresenceMode> {
@@ -447,6 +467,11 @@ fn word<T: for<'a> Deserialize<'a>>(word: &str) -> Option<T> {
 
 fn text(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// Reads a field that the event may not have. `None` if it has another type.
+fn optional<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<Option<T>> {
+    raw.map_or(Some(None), |raw| part(Some(raw)).map(Some))
 }
 
 fn part<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {

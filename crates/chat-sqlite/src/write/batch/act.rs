@@ -79,19 +79,17 @@ impl AppendBatch<'_> {
         Ok(context)
     }
 
-    /// Checks that the author of a message may send it.
+    /// Checks that the author of a message may send it. Returns the role with which its links are judged.
     pub(super) fn check_send(
         &self,
         room: &RoomName,
         row: RoomRow,
         (user, role): (&User, Role),
         at: u64,
-    ) -> rusqlite::Result<Result<(), NoRight>> {
-        if !row.governed {
-            return Ok(Ok(()));
-        }
+    ) -> rusqlite::Result<Result<Role, NoRight>> {
         let standing = self.standing(room, row, user)?.granted(role);
-        Ok(standing.check(self.rules(room, row)?.as_ref(), Right::Send, at))
+        let checked = standing.check(self.rules(room, row)?.as_ref(), Right::Send, at);
+        Ok(checked.map(|()| standing.role))
     }
 
     /// Checks that a user may make a change. Returns the role with which the change is judged.

@@ -1,14 +1,14 @@
 mod act;
 mod change;
+mod links;
 mod marker;
 mod scrub;
 
 use std::collections::HashMap;
 
-use chat_core::{ChangeError, NewMessage, Role, RoomName, StoredMessage, Unavailable, User};
+use chat_core::{ChangeError, NewMessage, RoomName, StoredMessage, Unavailable, User};
 use rusqlite::{ErrorCode, OptionalExtension, Transaction};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use self::change::ChangedMessages;
 use crate::database::Deletion;
@@ -27,13 +27,8 @@ const MAX_DAMAGED: usize = 16;
 #[derive(Debug)]
 pub(crate) struct PreparedMessage {
     pub(crate) room: RoomName,
-    pub(crate) user: User,
+    pub(crate) message: NewMessage,
     pub(crate) key: Option<IdempotencyKey>,
-    pub(crate) body: Box<RawValue>,
-    /// The connection of a guest.
-    pub(crate) connection: Option<u64>,
-    /// The role that the credentials and the host give the author.
-    pub(crate) role: Role,
 }
 
 /// A write that waits for its transaction: an entry that waits for its `seq`, a marker, or a room to follow.
@@ -173,44 +168,68 @@ impl<'t> AppendBatch<'t> {
     }
 
     /// Stores a message, unless its key shows that it is stored already.
-    pub(crate) fn append(&mut self, message: &PreparedMessage) -> rusqlite::Result<Outcome> {
-        let mut row = match self.row(&message.room)? {
-            Some(row) => row,
-            None => self.create_row(&message.room)?,
+    pub(crate) fn append(&mut self, prepared: &PreparedMessage) -> rusqlite::Result<Outcome> {
+        let PreparedMessage { room, message, key } = prepared;
+        let known = self.row(room)?;
+        let slot = match known {
+            Some(row) => self.slot(row, &message.user, key.as_ref())?,
+            None => Ok(None),
         };
-        let slot = match self.slot(row, &message.user, message.key.as_ref())? {
+        let slot = match slot {
             Ok(slot) => slot,
             Err(outcome) => return Ok(outcome),
         };
+        let role = match known {
+            Some(row) if row.governed => {
+                let at = self.next_time(room, row)?;
+                match self.check_send(room, row, (&message.user, message.role), at)? {
+                    Ok(role) => role,
+                    Err(denied) => return Ok(Outcome::Refused(denied.into())),
+                }
+            }
+            _ => message.role,
+        };
+        if let Err(error) = self.judge_links(room, known, (message, role))? {
+            return Ok(Outcome::Refused(error));
+        }
         if self.limits.is_full {
             return Ok(refused("the store has reached its disk quota"));
         }
+        let mut row = match known {
+            Some(row) => row,
+            None => self.create_row(room)?,
+        };
         if row.head >= LAST_SEQ || row.id >= LAST_ROOM {
             return Ok(refused("the room is full"));
         }
+        let slot = match (slot, key) {
+            // A new room has no keys.
+            (None, Some(key)) => Some((key_slot(row.id, &message.user.key(), &key.key), key)),
+            (slot, _) => slot,
+        };
         let seq = row.head + 1;
-        let at = self.next_time(&message.room, row)?;
-        if let Err(denied) = self.check_send(&message.room, row, (&message.user, message.role), at)? {
-            return Ok(Outcome::Refused(denied.into()));
-        }
-        let draft = NewMessage::new(message.user.clone(), message.body.clone())
-            .with_key(message.key.as_ref().map(|key| key.key.clone()));
-        let stored = draft.into_stored(message.room.clone(), seq, at);
+        let at = self.next_time(room, row)?;
+        let stored = message.folded(room, seq, at, None);
         let id = message_id(row.id, seq);
-        let sum = checksum(&message.room, seq, &stored.frame);
+        let sum = checksum(room, seq, &stored.frame);
         let is_guest = message.user.is_guest();
         let connection = message.connection.filter(|_| is_guest).map(u64::cast_signed);
+        let thread = message.thread().map(|root| message_id(row.id, root));
         self.transaction
             .prepare_cached(
-                "INSERT INTO messages (id, at, sum, frame, guest, connection) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO messages (id, at, sum, frame, guest, connection, thread)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
-            .execute((id, at, sum, &*stored.frame, is_guest, connection))?;
+            .execute((id, at, sum, &*stored.frame, is_guest, connection, thread))?;
+        if let Some(root) = thread {
+            self.count_reply(root, seq);
+        }
         if let Some((slot, key)) = slot {
             self.insert_key(&mut row, id, &slot, at, key)?;
         }
         row.head = seq;
         row.last_at = Some(at);
-        self.rooms.insert(message.room.clone(), row);
+        self.rooms.insert(room.clone(), row);
         self.bytes += stored.frame.len();
         Ok(Outcome::Stored(Position { seq: Some(seq), at, duplicate: false }, stored))
     }
