@@ -134,6 +134,7 @@ impl Model {
         let joined = json!({
             "type": "joined", "room": ROOMS[room], "epoch": epoch, "seq": head, "first": forgotten + 1,
             "recovered": missing.is_none(), "members": self.users(room).len(), "presence": "each",
+            "read": 0, "unread": self.rooms[room].unread(CLIENTS[client]), "mentions": 0,
         });
         // The messages must come after the reply, so both have the same source.
         let expected = &mut self.expected[client];
