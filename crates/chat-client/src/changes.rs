@@ -100,7 +100,7 @@ impl Client {
         rev: Option<u64>,
         key: Option<String>,
     ) -> Result<ChangeReceipt, Error> {
-        let command = Command::Change { room: room.clone(), seq, change, rev, key };
+        let command = Command::Change { room: room.clone(), seq, change, rev, key, mentions: None };
         match self.call(Request::Change(room.clone()), &command).await? {
             Reply::Done(done) => Ok(done),
             _ => Err(self.closed()),

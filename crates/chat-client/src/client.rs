@@ -153,7 +153,7 @@ impl Client {
         key: &str,
     ) -> Result<AppendReceipt, Error> {
         let body = to_raw_value(body).map_err(|_| InvalidCommand::Body)?;
-        let command = Command::Send { room: room.clone(), key: Some(key.to_owned()), body };
+        let command = Command::Send { room: room.clone(), key: Some(key.to_owned()), body, links: None };
         match self.call(Request::Send(room.clone()), &command).await? {
             Reply::Sent(sent) => Ok(sent),
             _ => Err(self.closed()),

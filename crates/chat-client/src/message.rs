@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use chat_proto::command::JoinFrom;
-use chat_proto::{Edited, Event, Folded, RoomName, User, What};
+use chat_proto::{Edited, Event, Folded, Links, Mentions, RoomName, User, What};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -28,6 +28,8 @@ pub struct ReceivedMessage {
     pub body: Option<Box<RawValue>>,
     /// The state after the changes of the message. `None` for a message that was not changed.
     pub folded: Option<Box<Folded>>,
+    /// The message that this one answers, its thread, and the users that it mentions. `None` if there are none.
+    pub links: Option<Box<Links>>,
 }
 
 /// A change to a message, as the room's log has it: an edit, a deletion, other reactions, or a pin.
@@ -99,15 +101,17 @@ impl ReceivedMessage {
         let mut folded = self.folded.take().unwrap_or_default();
         let mut is_known = true;
         match &changed.what {
-            What::Edited { body } => {
+            What::Edited { body, mentions } => {
                 let by = Some(&changed.by).filter(|by| by.id() != self.user.id());
                 folded.edit(changed.seq, Edited::new(changed.at).with_by(by.cloned()));
                 self.body = Some(body.clone());
+                self.set_mentions(mentions.clone());
             }
             What::Deleted { reason } => {
                 let deleted = chat_proto::Deleted::new(changed.at, changed.by.clone(), reason.clone());
                 folded.delete(changed.seq, deleted);
                 (self.body, self.key) = (None, None);
+                self.set_mentions(None);
             }
             What::Reactions { reactions } => {
                 (folded.rev, folded.reactions) = (changed.seq, reactions.clone());
@@ -120,6 +124,25 @@ impl ReceivedMessage {
             self.folded = Some(folded);
         }
         is_known
+    }
+
+    /// Counts a message of the thread that begins with this one, if it is newer than its [`rev`](Self::rev). Returns
+    /// true if it was counted. A deleted message still counts the messages of its thread.
+    ///
+    /// A client that does so for each message that arrives has the same root as one that reads it.
+    pub fn count_reply(&mut self, reply: &ReceivedMessage) -> bool {
+        let thread = reply.links.as_ref().and_then(|links| links.thread);
+        let is_reply = thread == Some(self.seq) && reply.epoch == self.epoch && reply.room == self.room;
+        let is_new = is_reply && reply.seq > self.rev();
+        if is_new {
+            self.folded.get_or_insert_default().reply(reply.seq);
+        }
+        is_new
+    }
+
+    fn set_mentions(&mut self, mentions: Option<Mentions>) {
+        let links = self.links.take().map_or_else(Links::default, |links| *links).with_mentions(mentions);
+        self.links = (!links.is_empty()).then(|| Box::new(links));
     }
 
     /// Returns the start of a later [`join`](crate::Client::join) that continues after this message.
@@ -144,8 +167,8 @@ impl ReceivedMessage {
     /// Returns the message of a `message` event, or `None` for other events.
     pub(crate) fn from_wire(event: Event, epoch: &Arc<str>) -> Option<Self> {
         match event {
-            Event::Message { room, seq, user, at, key, body, folded } => {
-                Some(Self { room, epoch: Arc::clone(epoch), seq, user, at, key, body, folded })
+            Event::Message { room, seq, user, at, key, body, folded, links } => {
+                Some(Self { room, epoch: Arc::clone(epoch), seq, user, at, key, body, folded, links })
             }
             _ => None,
         }

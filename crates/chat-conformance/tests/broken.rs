@@ -43,6 +43,8 @@ mod link;
 mod messages;
 #[path = "broken/proxy.rs"]
 mod proxy;
+#[path = "broken/threads.rs"]
+mod threads;
 #[path = "broken/unread.rs"]
 mod unread;
 
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         messages::defects(),
         changes::defects(),
         deletions::defects(),
+        threads::defects(),
         hosts::defects(),
         hello::defects(),
         unread::defects(),

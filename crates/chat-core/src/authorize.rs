@@ -38,8 +38,8 @@ pub trait Authorize: Send + Sync + 'static {
 
     /// Returns the role of the user in the room. The default is [`Role::None`].
     ///
-    /// It is asked before a message is deleted, pinned or unpinned, and waits as long as
-    /// [`authorize`](Self::authorize).
+    /// It is asked before a message is deleted, pinned or unpinned, and before one that mentions the room is sent. The
+    /// chat waits for it as long as for [`authorize`](Self::authorize).
     ///
     /// # Errors
     ///

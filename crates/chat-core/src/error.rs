@@ -51,12 +51,18 @@ pub enum PostError {
     /// The key was used before, for another message.
     #[error("the key was used for another message")]
     KeyConflict,
+    /// A position or a mention of the message is not valid.
+    #[error("a position or a mention of the message is not valid")]
+    InvalidLinks,
     /// A text of the change is too long or has characters that the protocol does not allow.
     #[error("a text of the change is too long or has characters that the protocol does not allow")]
     InvalidChange,
     /// The log did not store the change.
     #[error(transparent)]
     Change(ChangeError),
+    /// The log did not store the message, because of its links.
+    #[error(transparent)]
+    Links(AppendError),
     /// The log could not store the message in time.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -76,7 +82,7 @@ impl From<AppendError> for PostError {
         match error {
             AppendError::KeyConflict => Self::KeyConflict,
             AppendError::Unavailable(unavailable) => Self::Unavailable(unavailable),
-            error => Self::Unavailable(Unavailable::from_source(error)),
+            error => Self::Links(error),
         }
     }
 }

@@ -136,11 +136,12 @@ pub use chat_proto::handshake::{
 pub use chat_proto::{
     AppendError, AppendReceipt, Change, ChangeEntry, ChangeError, ChangeKind, ChangeReceipt, CloseCode,
     ConnectionLimits, Deleted, Edited, ErrorCode, Event, Folded, HttpLimits, InvalidEvent, InvalidRoomName,
-    InvalidUser, InvalidUserName, JoinError, Limits, LimitsNotice, LogBounds, Marked, MarkerError,
-    MessageChanges, NewChange, NewMessage, NodeLimits, Page, PresenceMode, PresenceState, ProtocolViolation,
-    Range, Rate, RateLimits, Reaction, ReadLimits, Role, RoomLimits, RoomName, RoomSummary, Scan, Search,
-    SearchError, SearchPage, StoredMessage, Target, Text, Unavailable, Unread, UnreadCount, User, UserKey,
-    Verdict, What, WireLimits, has_visible, is_printable,
+    InvalidUser, InvalidUserName, JoinError, Limits, LimitsNotice, Linked, Links, LogBounds, Marked,
+    MarkerError, Mentions, MessageChanges, NewChange, NewMessage, NodeLimits, Page, PresenceMode,
+    PresenceState, ProtocolViolation, Range, Rate, RateLimits, Reaction, ReadLimits, Replies, Role,
+    RoomLimits, RoomName, RoomSummary, Scan, Search, SearchError, SearchPage, StoredMessage, Target, Text,
+    ThreadError, Unavailable, Unread, UnreadCount, User, UserKey, Verdict, What, WireLimits, has_visible,
+    is_printable,
 };
 
 #[cfg(doctest)]

@@ -7,7 +7,7 @@ use crate::room::MemoryBudget;
 use crate::{
     AppendError, AppendReceipt, ChangeError, ChangeReceipt, Limits, LogBounds, Marked, MarkerError,
     NewChange, NewMessage, Page, Range, RoomName, Search, SearchError, SearchPage, StoredMessage,
-    Unavailable, Unread, UserKey,
+    ThreadError, Unavailable, Unread, UserKey,
 };
 
 /// A store of the logs of rooms.
@@ -155,7 +155,8 @@ pub enum Health {
 ///   of this log, on any node, has named.
 /// - **Openings.** A room may be opened several times at once, and again later. All openings are one log.
 /// - **Keys.** A key repeated by the same [`User::key`](crate::User::key) within the key window answers the first
-///   append, and stores nothing. With another body it is a conflict. Bodies are compared byte by byte.
+///   append, and stores nothing. With another [`NewMessage::content`] it is a conflict. Contents are compared byte by
+///   byte.
 /// - **Bodies.** A body is delivered byte for byte as it was sent. [`NewMessage::into_stored`] makes the frame, which
 ///   is sent as the log returns it and not read again.
 /// - **Changes.** [`change`](Self::change), where a log supports it, asks [`Target::judge`](crate::Target::judge) at
@@ -163,6 +164,12 @@ pub enum Health {
 ///   [`ChangeEntry::encode`](crate::ChangeEntry::encode) and [`NewMessage::folded`] make the frames. A deletion erases
 ///   the body and all earlier bodies wherever the log keeps them, and reports [`CommitSink::erase`] before its answer.
 ///   `judge` and `MessageChanges` hold all rules, so that all logs have the same.
+/// - **Threads.** A log with threads asks [`Links::judge`](crate::Links::judge) at the place where a message is stored.
+///   A message in a thread is folded into the root together with the append, with
+///   [`MessageChanges::reply`](crate::MessageChanges::reply). [`thread`](Self::thread) reads a thread in pages like
+///   those of `read`. A log without threads asks [`NewMessage::judge_without_threads`] instead. It refuses a message
+///   that names another one, because the root would not count it.
+/// - **Pins.** [`LogBounds::pins`] names the pinned messages that the log has.
 /// - **Pages.** [`read`](Self::read) returns entries, oldest first, of
 ///   [`WireLimits::max_batch_bytes`](crate::WireLimits::max_batch_bytes) at most, or a single longer one. An entry that
 ///   the log has lost is left out. A page is empty only if there is nothing more in that direction. [`Range::Entries`]
@@ -234,7 +241,8 @@ pub trait Room: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`AppendError::KeyConflict`] stores nothing. After [`AppendError::Unavailable`] a retry with the same key is
+    /// [`AppendError::KeyConflict`], [`AppendError::NoMessage`], [`AppendError::Forbidden`] and
+    /// [`AppendError::Unsupported`] store nothing. After [`AppendError::Unavailable`] a retry with the same key is
     /// safe.
     async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError>;
 
@@ -281,6 +289,17 @@ pub trait Room: Send + Sync {
             }
         }
         Ok(page)
+    }
+
+    /// Reads part of the thread that begins with the message `root`, without that message. The range counts messages
+    /// of the thread.
+    ///
+    /// # Errors
+    ///
+    /// [`ThreadError::Unsupported`], the default, if the log has no threads. [`ThreadError::NoMessage`] if the log does
+    /// not have the message, or it is in a thread itself.
+    async fn thread(&self, _root: u64, _range: Range) -> Result<Page, ThreadError> {
+        Err(ThreadError::Unsupported)
     }
 
     /// Returns the extent of the log.

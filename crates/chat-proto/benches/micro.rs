@@ -57,7 +57,7 @@ fn message() -> NewMessage {
 
 /// Returns the text of a `send`.
 fn send(reference: Option<&str>, key: Option<&str>, body: Box<RawValue>) -> String {
-    Command::Send { room: room(), key: key.map(ToOwned::to_owned), body }.encode(reference)
+    Command::Send { room: room(), key: key.map(ToOwned::to_owned), body, links: None }.encode(reference)
 }
 
 fn parse(bencher: Bencher<'_, '_>, text: &str) {
@@ -170,7 +170,8 @@ fn send_in_session(bencher: Bencher<'_, '_>, room: &RoomName) {
     let resumption = Resumption { after: 0, recovered: true, gap: None };
     let joined = Joined { bounds: last, resumption, members: 1, presence: PresenceMode::Each };
     session.handle_outcome(now, Outcome::Joined { membership: Some(()), joined, unread: None });
-    let text = Command::Send { room: room.clone(), key: None, body: body() }.encode(Some("4711"));
+    let text =
+        Command::Send { room: room.clone(), key: None, body: body(), links: None }.encode(Some("4711"));
     let (text, receipt) = (Bytes::from(text), AppendReceipt::new("6ab1f2c3d4e5f607", 123_456, NOW));
     bencher.with_inputs(|| receipt.clone()).bench_local_values(|receipt| {
         let effects = session.handle_text(now, black_box(&text).clone());

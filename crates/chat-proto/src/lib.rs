@@ -46,10 +46,10 @@ pub use rate::{Bucket, Rate, SharedRate};
 pub use rights::Role;
 pub use room::{
     AppendError, AppendReceipt, Change, ChangeEntry, ChangeError, ChangeKind, ChangeReceipt, ChangedEntries,
-    Cursor, Deleted, Edited, Folded, Follows, Gap, JoinError, Log, LogBounds, Marked, MarkerError,
-    MessageChanges, NewChange, NewMessage, Next, Page, Range, Reaction, ReactionSets, Resumption, Roster,
-    Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Target, Unavailable, Unread, UnreadCount,
-    Verdict, fold, resume, search_text,
+    Cursor, Deleted, Edited, Folded, Follows, Gap, JoinError, Linked, Links, Log, LogBounds, Marked,
+    MarkerError, Mentions, MessageChanges, NewChange, NewMessage, Next, Page, Range, Reaction, ReactionSets,
+    Replies, Resumption, Roster, Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Target,
+    ThreadError, Unavailable, Unread, UnreadCount, Verdict, fold, resume, search_text,
 };
 pub use text::{InvalidText, Text};
 pub use user::{InvalidUser, InvalidUserName, User, UserKey, user_record};

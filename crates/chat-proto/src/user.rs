@@ -94,6 +94,11 @@ pub enum InvalidUser {
     Name(#[from] InvalidUserName),
 }
 
+/// Returns true if a text can be the id of a user.
+pub(crate) fn is_user_id(text: &str) -> bool {
+    (1..=MAX_ID_BYTES).contains(&text.len()) && !text.contains(char::is_control)
+}
+
 impl From<InvalidUserName> for ErrorCode {
     fn from(_: InvalidUserName) -> Self {
         Self::BadName
@@ -124,7 +129,7 @@ impl User {
     /// characters of at most 128 bytes, or has a control, bidirectional, zero-width or tag character, or starts or ends
     /// with a space.
     pub fn new(id: &str, name: &str) -> Result<Self, InvalidUser> {
-        if id.is_empty() || id.len() > MAX_ID_BYTES || id.contains(char::is_control) {
+        if !is_user_id(id) {
             return Err(InvalidUser::Id);
         }
         Ok(Self { guest: false, id: id.into(), name: normalized(name)?.into() })

@@ -1,5 +1,6 @@
-//! Measures the CPU time of an edit and of a reaction against that of a send, and of a history page of messages with
-//! reactions against one without. The rounds are interleaved, so that a busy machine affects all of them.
+//! Measures the CPU time of an edit, of a reaction and of a message in a thread against that of a send, and of a history
+//! page of messages with reactions against one without. The rounds are interleaved, so that a busy machine affects all
+//! of them.
 //!
 //! ```text
 //! cargo run --release -p chat-sqlite --example changes
@@ -9,7 +10,7 @@
 
 use std::sync::Arc;
 
-use chat_core::{Change, CommitSink, Limits, NewChange, NewMessage, Range, RawValue, Room, User};
+use chat_core::{Change, CommitSink, Limits, Links, NewChange, NewMessage, Range, RawValue, Room, User};
 use chat_sqlite::{Durability, Options, SqliteStore};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -24,10 +25,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let open = |name: &str| -> Result<Arc<dyn Room>, Box<dyn std::error::Error>> {
         Ok(store.room(name.parse()?, Arc::new(Limits::default()), CommitSink::new(|_| ())))
     };
-    let (room, plain) = (open("lobby")?, open("plain")?);
+    let (room, plain, threads) = (open("lobby")?, open("plain")?, open("threads")?);
+    let root = NewMessage::new(User::new("bob", "Bob")?, RawValue::from_string("{}".to_owned())?);
+    threads.append(root).await?;
     let ann = User::new("ann", "Ann")?;
     let text = |number: u64| RawValue::from_string(format!(r#"{{"text":"this is message {number}"}}"#));
-    let mut cpu = [0.0; 3];
+    let mut cpu = [0.0; 4];
     for round in 0..ROUNDS {
         let first = room.bounds().await?.head + 1;
         cpu[0] += spent(async {
@@ -53,19 +56,24 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             Ok(())
         })
         .await?;
+        cpu[3] += spent(async {
+            for number in 0..PER_ROUND {
+                let reply = NewMessage::new(ann.clone(), text(number)?);
+                threads.append(reply.with_links(Links::default().with_thread(1))).await?;
+            }
+            Ok(())
+        })
+        .await?;
         for number in 0..PER_ROUND {
             plain.append(NewMessage::new(ann.clone(), text(number)?)).await?;
         }
     }
     let count = (ROUNDS * PER_ROUND) as f64;
     let micros = cpu.map(|seconds| seconds / count * 1e6);
+    let [_, edit, reaction, reply] = micros.map(|cost| format!("{cost:.0} us ({:.2})", cost / micros[0]));
     println!(
-        "CPU per send {:.0} us, edit {:.0} us ({:.2}), reaction {:.0} us ({:.2})",
-        micros[0],
-        micros[1],
-        micros[1] / micros[0],
-        micros[2],
-        micros[2] / micros[0]
+        "CPU per send {:.0} us, edit {edit}, reaction {reaction}, message in a thread {reply}",
+        micros[0]
     );
     let mut pages = [0.0; 2];
     for _ in 0..500 {

@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, Change, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, Marked,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, Marked,
     MarkerError, NewChange, NewMessage, Page, Range, Room, RoomName, Scan, Search, SearchError, SearchPage,
-    Unavailable, Unread, UserKey,
+    ThreadError, Unavailable, Unread, UserKey,
 };
 use sha1::{Digest, Sha1};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::read::{self, ReaderPool};
+use crate::read::{self, ReaderPool, RoomBounds};
 use crate::search::{SearchTask, match_expression, room_prefix};
 use crate::threads::WorkClock;
 use crate::write::{
@@ -63,21 +63,18 @@ impl SqliteRoom {
     }
 
     fn prepare(&self, message: NewMessage) -> PreparedMessage {
-        let NewMessage { user, key, body, connection, .. } = message;
         let window = key_window(&self.limits);
-        let key = key.map(|key| IdempotencyKey { key, digest: Sha1::digest(body.get()).into(), window });
-        PreparedMessage { room: self.name.clone(), user, key, body, connection }
+        let key = message.key.clone().map(|key| {
+            let digest = Sha1::digest(&*message.content()).into();
+            IdempotencyKey { key, digest, window }
+        });
+        PreparedMessage { room: self.name.clone(), message, key }
     }
 
     fn prepare_change(&self, mut change: NewChange) -> PreparedChange {
-        let key = match &change.change {
-            // A message with this body has another digest.
-            Change::Edit { body } => change.key.take().map(|key| {
-                let digest = Sha1::digest(format!("edit {} {body}", change.target)).into();
-                IdempotencyKey { key, digest, window: key_window(&self.limits) }
-            }),
-            _ => None,
-        };
+        let digest = change.content().map(|content| Sha1::digest(content).into());
+        let key = change.key.take().zip(digest);
+        let key = key.map(|(key, digest)| IdempotencyKey { key, digest, window: key_window(&self.limits) });
         PreparedChange { room: self.name.clone(), change, key, limits: Arc::clone(&self.limits) }
     }
 
@@ -129,6 +126,8 @@ impl Room for SqliteRoom {
                 Ok(if duplicate { receipt.repeated() } else { receipt })
             }
             Err(ChangeError::KeyConflict) => Err(AppendError::KeyConflict),
+            Err(ChangeError::NoMessage) => Err(AppendError::NoMessage),
+            Err(ChangeError::Forbidden) => Err(AppendError::Forbidden),
             Err(ChangeError::Unavailable(unavailable)) => Err(unavailable.into()),
             Err(error) => Err(Unavailable::from_source(error).into()),
         }
@@ -161,12 +160,25 @@ impl Room for SqliteRoom {
         Ok(Page::new(self.epoch.clone(), page.messages).with_more(page.more))
     }
 
+    async fn thread(&self, root: u64, range: Range) -> Result<Page, ThreadError> {
+        let (state, name) = (Arc::clone(&self.parts.state), self.name.clone());
+        let max_bytes = self.limits.wire.max_batch_bytes;
+        let page = self.parts.readers.read(self.call_timeout(), move |connection| {
+            read::read_thread(connection, &name, (root, range), max_bytes, &state.unreadable)
+        });
+        let page = page.await?.ok_or(ThreadError::NoMessage)?;
+        Ok(Page::new(self.epoch.clone(), page.messages).with_more(page.more))
+    }
+
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {
-        let name = self.name.clone();
-        let bounds =
-            self.parts.readers.read(self.call_timeout(), move |connection| read::bounds(connection, &name));
-        let (head, first, changes) = bounds.await?;
-        Ok(LogBounds::new(self.epoch.clone(), head).with_first(first).with_changes(changes > 0))
+        let (name, max_pins) = (self.name.clone(), self.limits.rooms.max_pins);
+        let bounds = self
+            .parts
+            .readers
+            .read(self.call_timeout(), move |connection| read::bounds(connection, &name, max_pins));
+        let RoomBounds { head, first, changes, pins } = bounds.await?;
+        let bounds = LogBounds::new(self.epoch.clone(), head).with_first(first);
+        Ok(bounds.with_changes(changes > 0).with_pins(pins))
     }
 
     async fn mark(&self, user: &UserKey, seq: u64) -> Result<Marked, MarkerError> {

@@ -38,13 +38,16 @@ fn main() -> ExitCode {
         Backend::new("held", |_| async { Held::new() }),
         Backend::new("queued", |_| async { Queued::new() })
             .without(Capability::Changes, NO_CHANGES)
+            .without(Capability::Threads, NO_CHANGES)
             .without(Capability::Markers, NO_MARKERS),
         Backend::new("assigns_on_write", |_| async { AssignsOnWrite::new() })
             .without(Capability::MultipleNodes, "one process has the files open")
             .without(Capability::Changes, NO_CHANGES)
+            .without(Capability::Threads, NO_CHANGES)
             .without(Capability::Markers, NO_MARKERS),
         Backend::new("by_subscription", |_| async { BySubscription::new() })
             .without(Capability::Changes, NO_CHANGES)
+            .without(Capability::Threads, NO_CHANGES)
             .without(Capability::Markers, NO_MARKERS),
     ])
 }

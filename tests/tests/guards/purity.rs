@@ -50,6 +50,9 @@ fn a_clock_a_lock_a_thread_or_an_await_in_chat_proto_is_found() -> Result<()> {
         "use std::collections::HashMap;",
         "fn f() { std::fs::read(\"x\"); }",
         "fn f() { std::thread::yield_now(); }",
+        "use std::thread;",
+        "use std::thread::spawn;",
+        "use std::{fmt, thread::{self, spawn}};",
         "fn f() { std::net::TcpStream::connect(\"x\"); }",
         "use std::net::Ipv4Addr;",
         "fn f() { println!(\"x\"); }",
@@ -61,6 +64,7 @@ fn a_clock_a_lock_a_thread_or_an_await_in_chat_proto_is_found() -> Result<()> {
     for pure in [
         "use std::time::Duration; fn f(now: Duration) -> Duration { now }",
         "use core::net::{Ipv4Addr, Ipv6Addr};",
+        "struct Links { thread: Option<u64> } fn f(links: Links) -> Option<u64> { links.thread }",
     ] {
         assert_eq!(impurities(pure)?, Vec::<String>::new(), "{pure}");
     }
@@ -90,7 +94,6 @@ impl<'ast> Visit<'ast> for Purity {
             "RwLock",
             "HashMap",
             "HashSet",
-            "thread",
             "fs",
             "net",
             "env",
@@ -108,8 +111,20 @@ impl<'ast> Visit<'ast> for Purity {
         }
     }
 
+    // `thread` is also a word of the protocol.
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let names: Vec<_> = path.segments.iter().take(2).map(|segment| segment.ident.to_string()).collect();
+        if names == ["std", "thread"] {
+            self.0.push("thread".to_owned());
+        }
+        visit::visit_path(self, path);
+    }
+
     // `core::net` has only addresses. The sockets are in `std::net`.
     fn visit_use_path(&mut self, path: &'ast syn::UsePath) {
+        if path.ident == "std" && first_names(&path.tree).iter().any(|name| name == "thread") {
+            self.0.push("thread".to_owned());
+        }
         match &*path.tree {
             syn::UseTree::Path(next) if path.ident == "core" && next.ident == "net" => {
                 self.visit_use_tree(&next.tree);
@@ -127,5 +142,16 @@ impl<'ast> Visit<'ast> for Purity {
             self.0.push("async fn".to_owned());
         }
         visit::visit_signature(self, signature);
+    }
+}
+
+/// Returns the first names of a tree of imports.
+fn first_names(tree: &syn::UseTree) -> Vec<String> {
+    match tree {
+        syn::UseTree::Path(path) => vec![path.ident.to_string()],
+        syn::UseTree::Name(name) => vec![name.ident.to_string()],
+        syn::UseTree::Rename(rename) => vec![rename.ident.to_string()],
+        syn::UseTree::Glob(_) => Vec::new(),
+        syn::UseTree::Group(group) => group.items.iter().flat_map(first_names).collect(),
     }
 }

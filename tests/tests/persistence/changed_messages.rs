@@ -1,8 +1,7 @@
 //! Crashes while clients edit, delete and react: each acknowledged change is there, and nothing erased comes back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use chat_tests::{Binary, Client, Daemon};
@@ -14,6 +13,26 @@ use tokio::task::JoinSet;
 use crate::follower::{Follower, Messages};
 
 const CHANGERS: usize = 4;
+
+/// The changes of one message after another.
+const CHANGES: [[Kind; 4]; 5] = {
+    use Kind::{Delete, Edit, React, Unreact};
+    [
+        [Edit, Edit, React, Edit],
+        [React, Edit, Edit, React],
+        [React, Unreact, Edit, Delete],
+        [Edit, React, Edit, Unreact],
+        [React, Edit, Delete, Edit],
+    ]
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Edit,
+    React,
+    Unreact,
+    Delete,
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn repeated_crashes_lose_no_acknowledged_change_and_bring_no_body_back() -> Result<()> {
@@ -35,16 +54,17 @@ async fn repeated_crashes_lose_no_acknowledged_change_and_bring_no_body_back() -
     follower.catch_up(daemon.address()).await?;
     let read = read(daemon.address()).await?;
     ensure!(follower.messages == read, "{:#?}\nfollowed, but a new reader has\n{read:#?}", follower.messages);
-    let mut erased = Vec::new();
+    let mut erased = BTreeSet::new();
     for changer in &changers {
         changer.check(&read, &mut erased)?;
     }
-    ensure!(erased.len() > 10, "only {} texts were erased", erased.len());
-    let text = format!("{read:?}");
-    let back: Vec<_> = erased.iter().filter(|erased| text.contains(*erased)).collect();
-    ensure!(back.is_empty(), "{back:?} came back");
+    ensure!(erased.len() > 10, "only {} messages were deleted", erased.len());
+    check_absent(&erased, format!("{read:?}").as_bytes()).context("a page")?;
     daemon.stop()?;
-    check_files(home.path(), &erased)?;
+    for file in std::fs::read_dir(home.path())? {
+        let path = file?.path();
+        check_absent(&erased, &std::fs::read(&path)?).with_context(|| path.display().to_string())?;
+    }
     binary.check_store(home.path())
 }
 
@@ -93,7 +113,7 @@ struct Changer {
 #[derive(Debug, Default)]
 struct Known {
     key: String,
-    /// The last acknowledged text, and all earlier ones.
+    /// The acknowledged texts, oldest first. Each begins with the key.
     texts: Vec<String>,
     /// A text that was not acknowledged.
     pending: Option<String>,
@@ -116,8 +136,9 @@ impl Changer {
             let Some(seq) = self.send(&mut client).await? else { return Ok(()) };
             // The receiver stops once it has counted enough.
             let _stopped = progress.send(());
-            for step in 0..4 {
-                if !self.change_one(&mut client, seq, step).await? {
+            let changes = CHANGES[usize::try_from(self.sent)? % CHANGES.len()];
+            for kind in changes {
+                if !self.change_one(&mut client, seq, kind).await? {
                     return Ok(());
                 }
                 let _stopped = progress.send(());
@@ -145,52 +166,51 @@ impl Changer {
     }
 
     /// Makes one of the changes of a message. Returns false if the connection is lost.
-    async fn change_one(&mut self, client: &mut Client, seq: u64, step: usize) -> Result<bool> {
+    async fn change_one(&mut self, client: &mut Client, seq: u64, kind: Kind) -> Result<bool> {
         let known = self.messages.get_mut(&seq).context("no message")?;
         let mut command = json!({"room": "lobby", "seq": seq});
         let text = format!("{}v{}", known.key, known.texts.len());
-        let kind = (self.sent + step as u64) % 5;
         match kind {
-            0 => {
+            Kind::Delete => {
                 command["type"] = json!("delete");
                 known.is_deleted = known.is_deleted.filter(|is_deleted| *is_deleted);
             }
-            1 | 2 => {
+            Kind::Edit => {
                 command["type"] = json!("edit");
                 command["body"] = json!({"text": text});
                 known.pending = Some(text.clone());
             }
-            _ => {
+            Kind::React | Kind::Unreact => {
                 command["type"] = json!("react");
                 command["reaction"] = json!("+1");
-                command["on"] = json!(kind == 3);
+                command["on"] = json!(kind == Kind::React);
                 known.has_reacted = None;
             }
         }
         let Ok(reply) = client.ask(command).await else { return Ok(false) };
-        if known.is_deleted == Some(true) && kind != 0 {
+        if known.is_deleted == Some(true) && kind != Kind::Delete {
             ensure!(reply["code"] == "gone", "{reply}");
             (known.pending, known.has_reacted) = (None, Some(false));
             return Ok(true);
         }
         ensure!(reply["type"] == "done", "{reply}");
         match kind {
-            0 => known.is_deleted = Some(true),
-            1 | 2 => known.texts.push(known.pending.take().context("no text")?),
-            _ => known.has_reacted = Some(kind == 3),
+            Kind::Delete => known.is_deleted = Some(true),
+            Kind::Edit => known.texts.push(known.pending.take().context("no text")?),
+            Kind::React | Kind::Unreact => known.has_reacted = Some(kind == Kind::React),
         }
         Ok(true)
     }
 
-    /// Checks the messages that a new reader has. Adds the texts that must be nowhere.
-    fn check(&self, read: &Messages, erased: &mut Vec<String>) -> Result<()> {
+    /// Checks the messages that a new reader has. Adds the keys of those that must be nowhere.
+    fn check(&self, read: &Messages, erased: &mut BTreeSet<String>) -> Result<()> {
         for (seq, known) in &self.messages {
             let message = read.get(seq).with_context(|| format!("{seq} is lost: {known:?}"))?;
             let is_deleted = message.get("deleted").is_some();
             ensure!(known.is_deleted.is_none_or(|expected| is_deleted == expected), "{message}: {known:?}");
             if is_deleted {
                 ensure!(message.get("body").is_none() && message.get("key").is_none(), "{message}");
-                erased.extend(known.texts.iter().chain(&known.pending).cloned());
+                erased.insert(known.key.clone());
                 continue;
             }
             ensure!(message["key"] == *known.key, "{message}: {known:?}");
@@ -223,15 +243,13 @@ async fn read(address: SocketAddr) -> Result<Messages> {
     }
 }
 
-/// Checks that no file of a store has one of these texts.
-fn check_files(dir: &Path, erased: &[String]) -> Result<()> {
-    for file in std::fs::read_dir(dir)? {
-        let path = file?.path();
-        let bytes = std::fs::read(&path)?;
-        for text in erased {
-            let is_there = bytes.windows(text.len()).any(|window| window == text.as_bytes());
-            ensure!(!is_there, "{} has {text}", path.display());
-        }
+/// Checks that no text in these bytes begins with the key of a deleted message, as the key and each body does.
+fn check_absent(erased: &BTreeSet<String>, bytes: &[u8]) -> Result<()> {
+    const START: &[u8] = b"changer-";
+    let length = erased.first().map_or(0, String::len);
+    for (at, _) in bytes.windows(START.len()).enumerate().filter(|(_, window)| *window == START) {
+        let key = String::from_utf8_lossy(&bytes[at..bytes.len().min(at + length)]);
+        ensure!(!erased.contains(&*key), "{key} came back");
     }
     Ok(())
 }

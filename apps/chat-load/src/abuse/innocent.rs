@@ -198,7 +198,7 @@ impl Shared {
 
     fn command(&self, member: usize, number: u64) -> String {
         let key = Some(format!("{member}.{number}"));
-        let command = Command::Send { room: self.room.clone(), key, body: self.body.clone() };
+        let command = Command::Send { room: self.room.clone(), key, body: self.body.clone(), links: None };
         command.encode(Some(&number.to_string()))
     }
 

@@ -75,7 +75,7 @@ impl Room {
                 let text = mark.text(&self.filler);
                 // A mark has no character that JSON escapes.
                 let body = RawValue::from_string(format!(r#"{{"text":"{text}"}}"#)).unwrap_or_default();
-                Command::Send { room: self.name.clone(), key: None, body }.encode(None)
+                Command::Send { room: self.name.clone(), key: None, body, links: None }.encode(None)
             }
             Protocol::Plain => mark.text(&self.filler),
             Protocol::Socketio => format!(r#"42["message","{}"]"#, mark.text(&self.filler)),
@@ -86,7 +86,7 @@ impl Room {
     pub(super) fn command(&self, number: u64, due: u64) -> String {
         let (reference, key) = (number.to_string(), format!("{number}.{due}"));
         let body = RawValue::to_owned(&self.body);
-        Command::Send { room: self.name.clone(), key: Some(key), body }.encode(Some(&reference))
+        Command::Send { room: self.name.clone(), key: Some(key), body, links: None }.encode(Some(&reference))
     }
 
     /// Records a message at a `seq`. Returns false if another message is recorded there.

@@ -74,6 +74,11 @@ impl RoomView {
         match event {
             ClientEvent::Message(message) if message.room == self.room => {
                 self.enter(&message.epoch);
+                if let Some(root) = message.links.as_ref().and_then(|links| links.thread)
+                    && let Ok(index) = self.position(root)
+                {
+                    self.messages[index].count_reply(message);
+                }
                 self.insert(message.clone());
                 true
             }

@@ -4,9 +4,11 @@
 //! `CHAT_SCRIPTS=<count>` sets the number of scripts.
 
 use chat_proto::{
-    Change, Event, Folded, Limits, Log, NewChange, NewMessage, PresenceMode, Role, StoredMessage, User,
+    Change, Event, Folded, Limits, Links, Log, Mentions, NewChange, NewMessage, PresenceMode, Role,
+    StoredMessage, User,
 };
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::value::RawValue;
@@ -25,7 +27,8 @@ const CAPACITY: usize = 5;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Post,
+    /// A message, perhaps in the thread of one of the newest entries.
+    Post(Option<u8>),
     /// A change of one of the newest entries, by one of the users.
     Change(u8, bool, Kind),
     /// The log begins another life.
@@ -38,7 +41,8 @@ enum Step {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    Edit,
+    /// With these mentions, or with those that the message has.
+    Edit(Option<bool>),
     Delete,
     React(u8, bool),
     Pin(bool),
@@ -46,13 +50,13 @@ enum Kind {
 
 fn step() -> impl Strategy<Value = Step> {
     let kind = prop_oneof![
-        3 => Just(Kind::Edit),
+        3 => any::<Option<bool>>().prop_map(Kind::Edit),
         1 => Just(Kind::Delete),
         3 => (0..2_u8, any::<bool>()).prop_map(|(name, on)| Kind::React(name, on)),
         1 => any::<bool>().prop_map(Kind::Pin),
     ];
     prop_oneof![
-        60 => Just(Step::Post),
+        60 => option::weighted(0.4, 0..8_u8).prop_map(Step::Post),
         120 => (0..8_u8, any::<bool>(), kind).prop_map(|(back, user, kind)| Step::Change(back, user, kind)),
         1 => Just(Step::Renew),
         60 => (1..8_u8, any::<bool>()).prop_map(|(count, live)| Step::Follow(count, live)),
@@ -67,7 +71,7 @@ fn a_view_equals_what_a_new_reader_gets() {
     let result = TestRunner::new(config).run(&(any::<bool>(), vec(step(), 0..120)), |(early, steps)| {
         let mut world = World::new();
         if early {
-            world.take(Step::Post);
+            world.take(Step::Post(None));
         }
         world.view = world.join();
         steps.into_iter().for_each(|step| world.take(step));
@@ -110,19 +114,31 @@ impl World {
     fn take(&mut self, step: Step) {
         self.time += 1;
         match step {
-            Step::Post => {
+            Step::Post(thread) => {
+                let head = self.log.bounds().head;
+                let links = Links::default()
+                    .with_thread(thread.map(|back| (head + 1).saturating_sub(back.into()).max(1)))
+                    .with_mentions(self.time.is_multiple_of(3).then(|| Mentions::users(["1"])));
                 let message = NewMessage::new(user(true), body(self.time)).with_key(self.time.to_string());
-                self.published.extend(self.log.append(self.time, message).unwrap().1);
+                // Some threads do not exist.
+                let Ok((_, stored)) = self.log.append(self.time, message.with_links(links)) else { return };
+                self.published.extend(stored);
             }
             Step::Change(back, is_author, kind) => {
+                let mentions = match kind {
+                    Kind::Edit(Some(true)) => Some(Mentions::users(["1", "2"])),
+                    Kind::Edit(Some(false)) => Some(Mentions::users([""; 0])),
+                    _ => None,
+                };
                 let change = match kind {
-                    Kind::Edit => Change::Edit { body: body(self.time) },
+                    Kind::Edit(_) => Change::Edit { body: body(self.time) },
                     Kind::Delete => Change::Delete { reason: Some(self.time.to_string()) },
                     Kind::React(name, on) => Change::React { reaction: name.to_string(), on },
                     Kind::Pin(on) => Change::Pin { on },
                 };
                 let target = self.log.bounds().head.saturating_sub(back.into());
-                let change = NewChange::new(user(is_author), target, change).with_role(Role::Moderator);
+                let change = NewChange::new(user(is_author), target, change);
+                let change = change.with_role(Role::Moderator).with_mentions(mentions);
                 let Ok((_, Some(changed))) = self.log.change(self.time, change) else { return };
                 for erased in changed.erased {
                     let index = usize::try_from(erased.seq).unwrap() - 1;
@@ -192,10 +208,12 @@ impl World {
     }
 }
 
-fn state(message: &ReceivedMessage) -> (u64, u64, u64, Option<String>, Option<String>, Option<Folded>) {
+type State = (u64, u64, u64, Option<String>, Option<String>, Option<Folded>, Option<Links>);
+
+fn state(message: &ReceivedMessage) -> State {
     let body = message.body.as_ref().map(|body| body.get().to_owned());
-    let folded = message.folded.as_deref().cloned();
-    (message.seq, message.rev(), message.at, message.key.clone(), body, folded)
+    let (folded, links) = (message.folded.as_deref().cloned(), message.links.as_deref().cloned());
+    (message.seq, message.rev(), message.at, message.key.clone(), body, folded, links)
 }
 
 fn new_log(life: u32) -> Log {

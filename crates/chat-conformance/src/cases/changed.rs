@@ -27,6 +27,16 @@ pub(super) fn messages_at(room: &str, seqs: impl Into<Value>) -> Value {
     json!({"type": "history", "room": room, "seqs": seqs.into()})
 }
 
+/// The `send` of a message in the thread that begins with a message.
+pub(super) fn reply(room: &str, root: u64, text: &str) -> Value {
+    with(send(room, text), "thread", root)
+}
+
+/// The command that reads a thread.
+pub(super) fn thread(room: &str, root: u64) -> Value {
+    json!({"type": "history", "room": room, "thread": root})
+}
+
 /// The `join` that resumes after a position.
 pub(super) fn resume(room: &str, epoch: &Value, seq: u64) -> Value {
     json!({"type": "join", "room": room, "after": {"epoch": epoch, "seq": seq}})
@@ -78,6 +88,8 @@ pub(super) fn followed<'a>(entries: impl IntoIterator<Item = &'a Value>) -> Vec<
     let mut messages: Vec<Value> = Vec::new();
     for entry in entries {
         if entry["type"] == "message" {
+            let root = messages.iter_mut().find(|held| held["seq"] == entry["thread"]);
+            root.into_iter().for_each(|root| count_reply(root, entry));
             messages.push(entry.clone());
         } else if let Some(held) = messages.iter_mut().find(|held| held["seq"] == entry["target"]) {
             apply(held, entry);
@@ -86,9 +98,21 @@ pub(super) fn followed<'a>(entries: impl IntoIterator<Item = &'a Value>) -> Vec<
     messages
 }
 
+fn rev(held: &Value) -> Option<u64> {
+    held["rev"].as_u64().or_else(|| held["seq"].as_u64())
+}
+
+/// Counts a message of a thread at its root, if it is newer.
+pub(super) fn count_reply(root: &mut Value, entry: &Value) {
+    if entry["seq"].as_u64() > rev(root) {
+        let count = root["replies"]["count"].as_u64().unwrap_or_default();
+        root["replies"] = json!({"count": count + 1, "last": entry["seq"]});
+        root["rev"] = entry["seq"].clone();
+    }
+}
+
 /// Applies a `changed` to a message, if it is newer.
 fn apply(held: &mut Value, changed: &Value) {
-    let rev = |held: &Value| held["rev"].as_u64().or_else(|| held["seq"].as_u64());
     if changed["seq"].as_u64() <= rev(held) {
         return;
     }
@@ -101,6 +125,8 @@ fn apply(held: &mut Value, changed: &Value) {
             }
             fields.insert("edited".to_owned(), edited);
             fields.insert("body".to_owned(), changed["body"].clone());
+            fields.remove("mentions");
+            fields.extend(changed.get("mentions").map(|mentions| ("mentions".to_owned(), mentions.clone())));
             let reactions = fields.get_mut("reactions").and_then(Value::as_array_mut);
             for reaction in reactions.into_iter().flatten() {
                 reaction["stale"] = reaction["count"].clone();
@@ -109,7 +135,7 @@ fn apply(held: &mut Value, changed: &Value) {
         Some("reactions") => drop(fields.insert("reactions".to_owned(), changed["reactions"].clone())),
         Some("pinned") => drop(fields.insert("pinned".to_owned(), changed["pinned"].clone())),
         Some("deleted") => {
-            let kept = ["type", "room", "seq", "user", "at"];
+            let kept = ["type", "room", "seq", "user", "at", "reply_to", "thread", "replies"];
             fields.retain(|field, _| kept.contains(&field.as_str()));
             edited["by"] = changed["by"].clone();
             if let Some(reason) = changed.get("reason") {

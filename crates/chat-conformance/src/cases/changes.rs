@@ -226,7 +226,7 @@ chat_suite::cases!(
 );
 
 /// Expects that each of these commands of a member is `bad_command`. Ten errors would close the connection.
-async fn expect_bad_commands(stage: &Stage, commands: Vec<Value>) -> Verdict {
+pub(super) async fn expect_bad_commands(stage: &Stage, commands: Vec<Value>) -> Verdict {
     for (index, commands) in commands.chunks(stage.limits().connection.max_errors - 1).enumerate() {
         let mut client = stage.member(&format!("member{index}")).await?;
         for command in commands {

@@ -28,11 +28,13 @@ mod keys;
 mod kick;
 mod limits;
 mod liveness;
+mod mentions;
 mod messages;
 mod moderation;
 mod names;
 mod occupancy;
 mod origin;
+mod pins;
 mod preflight;
 mod pressure;
 mod probe;
@@ -44,6 +46,7 @@ mod resume;
 mod rights;
 mod rooms;
 mod search;
+mod threads;
 mod unread;
 mod utf8;
 
@@ -92,6 +95,13 @@ pub fn cases() -> Vec<Case> {
         group("deletions", "Log::change in chat-proto, or the store; the room's tail", deletions::cases()),
         group("reactions", "ReactionSets in chat-proto, or the store", reactions::cases()),
         group("moderation", "Target::judge in chat-proto; Authorize::role in chat-core", moderation::cases()),
+        group("pins", "Target::judge and LogBounds in chat-proto, or the store", pins::cases()),
+        group(
+            "threads",
+            "Links::judge and Folded in chat-proto; Room::thread of the store",
+            threads::cases(),
+        ),
+        group("mentions", "Links::judge in chat-proto; Authorize::role in chat-core", mentions::cases()),
         group(
             "unread",
             "UnreadCount in chat-proto; Room::mark and Room::unread, or the store",
@@ -137,7 +147,8 @@ fn source(group: &str) -> &'static str {
     match group {
         "arrival" | "refusal" => "PROTOCOL.md, section 1",
         "close" => "RFC 6455 section 5.5.1",
-        "changes" | "commands" | "following" | "messages" | "search" | "unread" => "PROTOCOL.md, section 3",
+        "changes" | "commands" | "following" | "mentions" | "messages" | "pins" | "search" | "threads"
+        | "unread" => "PROTOCOL.md, section 3",
         "control" => "RFC 6455 section 5.5.3",
         "deletions" | "folding" | "moderation" | "reactions" => "PROTOCOL.md, section 5.7",
         "drain" => "PROTOCOL.md, section 5.6",

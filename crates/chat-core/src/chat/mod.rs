@@ -4,6 +4,7 @@ mod drain;
 mod publish;
 mod refusals;
 mod rooms;
+mod threads;
 
 pub use builder::Builder;
 pub use drain::Drained;

@@ -9,8 +9,8 @@ use super::Chat;
 use crate::error::PostError;
 use crate::room::{self, Inbox, LiveRoom, Membership, Subscription, within};
 use crate::{
-    AppendReceipt, Change, ChangeReceipt, Message, NewChange, NewMessage, Page, Range, RoomName, Search,
-    SearchError, SearchPage, Unavailable, User,
+    AppendReceipt, Change, ChangeReceipt, Mentions, Message, NewChange, NewMessage, Page, Range, RoomName,
+    Search, SearchError, SearchPage, Unavailable, User,
 };
 
 impl Chat {
@@ -139,7 +139,8 @@ impl Chat {
         if change.key.as_ref().is_some_and(|key| !self.limits().wire.allows_key(key)) {
             return Err(PostError::InvalidKey);
         }
-        if !change.change.is_valid(self.limits()) {
+        let is_mentioned = |mentions: &Mentions| mentions.is_valid(self.limits());
+        if !change.change.is_valid(self.limits()) || !change.mentions.as_ref().is_none_or(is_mentioned) {
             return Err(PostError::InvalidChange);
         }
         let room = self.open(room).await?;
@@ -257,7 +258,7 @@ impl Chat {
     }
 
     /// Opens a room for the host's own call.
-    async fn open(&self, room: &RoomName) -> Result<Arc<LiveRoom>, Unavailable> {
+    pub(super) async fn open(&self, room: &RoomName) -> Result<Arc<LiveRoom>, Unavailable> {
         self.rooms().open(room).await
     }
 }

@@ -10,7 +10,7 @@ use crate::stats::count;
 use crate::timer;
 use crate::{
     AppendError, AppendReceipt, ChangeError, ChangeReceipt, Forbidden, MarkerError, NewChange, NewMessage,
-    Room, Search, SearchError, SearchPage, Unavailable,
+    Page, Range, Room, Search, SearchError, SearchPage, ThreadError, Unavailable,
 };
 
 /// Appends a message with a body that was checked.
@@ -67,6 +67,22 @@ pub(crate) async fn change(
         room.note_committed(&receipt.epoch, seq);
     }
     Ok(receipt)
+}
+
+/// Reads part of a thread.
+pub(crate) async fn thread(
+    room: &dyn Room,
+    root: u64,
+    range: Range,
+    rooms: &Rooms,
+) -> Result<Page, ThreadError> {
+    let page = async {
+        match room.thread(root, range).await {
+            Err(ThreadError::Unavailable(unavailable)) => Err(unavailable),
+            answer => Ok(answer),
+        }
+    };
+    within(rooms, page).await?
 }
 
 /// Searches a log.

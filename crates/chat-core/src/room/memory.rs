@@ -11,7 +11,7 @@ use crate::room::budget::{Charge, Holder, Kind};
 use crate::{
     AppendError, AppendReceipt, ChangeError, ChangeKind, ChangeReceipt, CommitSink, Limits, LogBounds,
     Marked, MarkerError, NewChange, NewMessage, Page, Range, Room, RoomName, Scan, Search, SearchError,
-    SearchPage, Store, StoredMessage, Unavailable, Unread, UserKey,
+    SearchPage, Store, StoredMessage, ThreadError, Unavailable, Unread, UserKey,
 };
 
 /// The bytes for a message beside its body, rounded up.
@@ -190,6 +190,11 @@ impl Room for MemoryRoom {
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
         Ok(self.open()?.read(range))
+    }
+
+    /// Looks at all messages.
+    async fn thread(&self, root: u64, range: Range) -> Result<Page, ThreadError> {
+        self.open()?.thread(root, range)
     }
 
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {

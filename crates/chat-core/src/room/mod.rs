@@ -27,7 +27,7 @@ mod watch;
 use backoff::Backoff;
 pub(crate) use blank::{BlankSeat, TooManyBlank};
 pub(crate) use budget::MemoryBudget;
-pub(crate) use call::{append, ask, change, marker, search, within};
+pub(crate) use call::{append, ask, change, marker, search, thread, within};
 pub(crate) use inbox::Inbox;
 pub(crate) use live::LiveRoom;
 pub(crate) use membership::Membership;

@@ -8,17 +8,17 @@ use std::time::Duration;
 use chat_proto::command::JoinFrom;
 use chat_proto::session::{Listing, Outcome};
 use futures_util::future::FutureExt;
-use serde_json::value::RawValue;
 
 use super::fair_queue::Turn;
 use super::operation::{Done, Kind, Work};
 use super::peers::Peers;
 use super::reads::ReadQueues;
 use super::ticket::Ticket;
-use crate::room::{LiveRoom, Rooms, append, ask, change, marker, search, within};
+use crate::room::{LiveRoom, Rooms, append, ask, change, marker, search, thread, within};
 use crate::{
-    Action, AppendError, Authorize, Change, ChangeError, ErrorCode, Forbidden, LogBounds, MarkerError,
-    NewChange, NewMessage, Range, Role, RoomName, RoomSummary, Search, SearchError, Unavailable, User,
+    Action, AppendError, Authorize, Change, ChangeError, ErrorCode, Forbidden, Links, LogBounds, MarkerError,
+    Mentions, NewChange, NewMessage, Range, Role, RoomName, RoomSummary, Search, SearchError, ThreadError,
+    Unavailable, User,
 };
 
 /// Entries that a join with `last` replays, if there are many changes among them.
@@ -117,7 +117,8 @@ impl Host {
         }
         self.may(&name, Action::Change { target: new.target, change: &new.change }).await?;
         // The role decides about nothing else.
-        if let Change::Delete { .. } | Change::Pin { .. } = new.change {
+        let is_moderation = matches!(new.change, Change::Delete { .. } | Change::Pin { .. });
+        if is_moderation || new.mentions == Some(Mentions::Room) {
             new.role = self.role(&name).await?;
         }
         new.connection = self.connection;
@@ -145,25 +146,34 @@ impl Host {
     }
 
     /// Begins to send a message.
-    pub(super) fn send(
-        self,
-        name: RoomName,
-        room: Arc<LiveRoom>,
-        key: Option<String>,
-        body: Box<RawValue>,
-    ) -> Work {
-        if let Err(error) = (self.rooms.check_body)(&body, &self.rooms.limits) {
+    pub(super) fn send(self, name: RoomName, room: Arc<LiveRoom>, mut message: NewMessage) -> Work {
+        if let Err(error) = (self.rooms.check_body)(&message.body, &self.rooms.limits) {
             return Work::answered(ErrorCode::from(error).into());
         }
-        let message = NewMessage::new(self.user.clone(), body).with_key(key).with_connection(self.connection);
+        message.connection = self.connection;
         if self.authorize.is_none() {
             return append_to(room, message, self.rooms);
         }
         let allowed = async move {
             self.may(&name, Action::Send { body: &message.body }).await?;
+            // The role decides about nothing else.
+            if message.links.as_deref().is_some_and(Links::mentions_room) {
+                message.role = self.role(&name).await?;
+            }
             Ok(Done::Allowed(room, message))
         };
         Work::Waiting(Kind::Other, allowed.boxed())
+    }
+
+    pub(super) async fn thread(
+        self,
+        reads: Arc<ReadQueues>,
+        room: Arc<LiveRoom>,
+        root: u64,
+        range: Range,
+    ) -> Result<Done, Refused> {
+        let _turn = self.turn(&reads).await?;
+        Ok(Done::Outcome(Outcome::History(thread(room.log(), root, range, &self.rooms).await?)))
     }
 
     pub(super) async fn history(
@@ -292,16 +302,21 @@ impl From<Unavailable> for Refused {
 
 impl From<AppendError> for Refused {
     fn from(error: AppendError) -> Self {
-        match error {
-            AppendError::KeyConflict => ErrorCode::KeyConflict.into(),
-            _ => ErrorCode::Unavailable.into(),
-        }
+        ErrorCode::from(error).into()
+    }
+}
+
+impl From<ThreadError> for Refused {
+    fn from(error: ThreadError) -> Self {
+        ErrorCode::from(error).into()
     }
 }
 
 impl From<ChangeError> for Refused {
     fn from(error: ChangeError) -> Self {
-        ErrorCode::from(error).into()
+        // The code has another cause too, so the client gets a text.
+        let detail = matches!(error, ChangeError::TooManyPins).then(|| error.to_string());
+        Self::Error(ErrorCode::from(error), detail)
     }
 }
 

@@ -189,22 +189,27 @@ impl<C: Connection> Driver<'_, C> {
         let sent_to = (is_direct && is_entry).then(|| name.clone());
         let work = match (action, room) {
             // The answer cannot be sent. The commands after this one are still carried out.
-            (Asked::History(_) | Asked::Messages(_) | Asked::Search(_) | Asked::Members { .. }, _)
-                if self.has_failed() || self.is_lost() =>
-            {
-                Work::answered(Outcome::Skipped)
-            }
+            (
+                Asked::History(_)
+                | Asked::Messages(_)
+                | Asked::Thread(..)
+                | Asked::Search(_)
+                | Asked::Members { .. },
+                _,
+            ) if self.has_failed() || self.is_lost() => Work::answered(Outcome::Skipped),
             (Asked::Members { after, limit }, Some(room)) => {
                 let page = room.state().roster().page(after.as_ref(), limit);
                 Work::answered(Outcome::Members(page))
             }
             (Asked::Join(from), joined) => Work::Waiting(Kind::Other, host.join(name, joined, from).boxed()),
-            (Asked::Send { key, body }, Some(room)) => {
-                self.ticket.span.in_scope(|| host.send(name, room, key, body))
+            (Asked::Send { key, body, links }, Some(room)) => {
+                let mut message = NewMessage::new(host.user().clone(), body).with_key(key);
+                message.links = links;
+                self.ticket.span.in_scope(|| host.send(name, room, message))
             }
-            (Asked::Change { seq, change, rev, key }, Some(room)) => {
+            (Asked::Change { seq, change, rev, key, mentions }, Some(room)) => {
                 let change = NewChange::new(host.user().clone(), seq, change).with_rev(rev).with_key(key);
-                Work::Waiting(Kind::Other, host.change(name, room, change).boxed())
+                Work::Waiting(Kind::Other, host.change(name, room, change.with_mentions(mentions)).boxed())
             }
             (Asked::Read(seq), joined) => {
                 let peers = self.ticket.permit.peers();
@@ -217,6 +222,10 @@ impl<C: Connection> Driver<'_, C> {
             (Asked::Messages(seqs), Some(room)) => {
                 let reads = Arc::clone(&self.ticket.reads);
                 Work::Waiting(Kind::Read, host.messages(reads, room, seqs).boxed())
+            }
+            (Asked::Thread(root, range), Some(room)) => {
+                let reads = Arc::clone(&self.ticket.reads);
+                Work::Waiting(Kind::Read, host.thread(reads, room, root, range).boxed())
             }
             (Asked::History(range), Some(room)) => {
                 let reads = Arc::clone(&self.ticket.reads);

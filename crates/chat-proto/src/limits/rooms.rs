@@ -51,6 +51,8 @@ pub struct RoomLimits {
     pub max_reaction_kinds: usize,
     /// Reactions of all users to one message. Default 10,000.
     pub max_reactions: usize,
+    /// Pinned messages of a room. Default 50.
+    pub max_pins: usize,
 }
 
 impl RoomLimits {
@@ -86,6 +88,7 @@ impl Default for RoomLimits {
             edit_window: None,
             max_reaction_kinds: 32,
             max_reactions: 10_000,
+            max_pins: 50,
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct WireLimits {
     pub max_reaction_bytes: usize,
     /// Bytes of the reason of a deletion. Default 256.
     pub max_reason_bytes: usize,
+    /// Users that one message may mention. Default 50.
+    pub max_mentions: usize,
     /// Messages that one `history` may name. Default 100.
     pub max_seqs: usize,
     /// Messages in a `history` without `limit`, and after a resume with a gap. Default 50.
@@ -59,6 +61,7 @@ impl Default for WireLimits {
             max_query_bytes: 256,
             max_reaction_bytes: 64,
             max_reason_bytes: 256,
+            max_mentions: 50,
             max_seqs: 100,
             default_page_messages: 50,
             max_page_messages: 200,

@@ -1,12 +1,13 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Folded;
+use super::{Folded, Links};
 use crate::wire::Message;
-use crate::{RoomName, User};
+use crate::{ErrorCode, Role, RoomName, User};
 
 /// A message on its way into a room.
 ///
@@ -26,6 +27,17 @@ pub struct NewMessage {
     /// this connection, because another guest may take the same name later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<u64>,
+    /// The role that the credentials and the host give the user in the room. A mention of the room needs one.
+    #[serde(default, skip_serializing_if = "has_no_rights")]
+    pub role: Role,
+    /// The message that this one answers, its thread, and its mentions. `None` if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<Box<Links>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn has_no_rights(role: &Role) -> bool {
+    *role == Role::None
 }
 
 impl NewMessage {
@@ -41,7 +53,7 @@ impl NewMessage {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new(user: User, body: Box<RawValue>) -> Self {
-        Self { user, key: None, body, connection: None }
+        Self { user, key: None, body, connection: None, role: Role::None, links: None }
     }
 
     /// Sets the idempotency key, or removes it with `None`.
@@ -56,6 +68,70 @@ impl NewMessage {
     pub fn with_connection(mut self, connection: impl Into<Option<u64>>) -> Self {
         self.connection = connection.into();
         self
+    }
+
+    /// Sets the role of the user.
+    #[must_use]
+    pub fn with_role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// Sets the links to other messages and to users.
+    #[must_use]
+    pub fn with_links(mut self, links: Links) -> Self {
+        self.set_links(links);
+        self
+    }
+
+    pub(super) fn set_links(&mut self, links: Links) {
+        self.links = (!links.is_empty()).then(|| Box::new(links));
+    }
+
+    /// Returns the root of the thread that the message is in.
+    pub fn thread(&self) -> Option<u64> {
+        self.links.as_ref()?.thread
+    }
+
+    /// Returns the content that an idempotency key stands for, the body and the links: a repeat must have the same.
+    ///
+    /// # Panics
+    ///
+    /// Never: links are always JSON.
+    pub fn content(&self) -> Cow<'_, str> {
+        match &self.links {
+            None => self.body.get().into(),
+            Some(links) => {
+                let links = serde_json::to_string(links).expect("links are always JSON");
+                format!("{}{links}", self.body).into()
+            }
+        }
+    }
+
+    /// Decides about the links of a message in a log without threads. Such a log calls it for each message that it
+    /// would store.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Unsupported`] if the message answers another one or is in a thread. [`AppendError::Forbidden`] if
+    /// the role does not allow to mention the room.
+    pub fn judge_without_threads(&self) -> Result<(), AppendError> {
+        match self.links.as_deref() {
+            Some(Links { reply_to: None, thread: None, .. }) | None => {
+                self.links.as_ref().map_or(Ok(()), |links| links.judge(self.role, None, None))
+            }
+            Some(_) => Err(AppendError::Unsupported),
+        }
+    }
+
+    /// Erases what no reader may get after a deletion: the body, the key and the mentions. The message stays in its
+    /// thread.
+    pub fn erase(&mut self) {
+        self.body = RawValue::NULL.to_owned();
+        self.key = None;
+        if let Some(links) = self.links.take() {
+            self.set_links(links.with_mentions(None));
+        }
     }
 
     /// Returns the stored message at its position in a room. Its event is encoded here, once.
@@ -97,11 +173,11 @@ impl NewMessage {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn folded(&self, room: &RoomName, seq: u64, at: u64, folded: Option<&Folded>) -> StoredMessage {
-        let Self { user, key, body, .. } = self;
+        let Self { user, key, body, links, .. } = self;
         let is_deleted = folded.is_some_and(|folded| folded.deleted.is_some());
         let content = Some((key.as_deref(), &**body)).filter(|_| !is_deleted);
         let (key, body) = content.map_or((None, None), |(key, body)| (key, Some(body)));
-        let event = Message { room, seq, user, at, key, body, folded };
+        let event = Message { room, seq, user, at, key, body, folded, links: links.as_deref() };
         StoredMessage { seq, frame: event.encode() }
     }
 }
@@ -170,12 +246,33 @@ impl AppendReceipt {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// The key was used before, for another body.
-    #[error("the key was used for another body")]
+    /// The key was used before, for another body or other links.
+    #[error("the key was used for another body or other links")]
     KeyConflict,
+    /// The log has no message at a position that the message names, or no thread can begin with that message.
+    #[error("the log has no message at a position that the message names")]
+    NoMessage,
+    /// The user has no right to mention the room.
+    #[error("the user has no right to mention the room")]
+    Forbidden,
+    /// The log does not support replies and threads.
+    #[error("the log does not support replies and threads")]
+    Unsupported,
     /// The log could not store the message now. The message may be stored, so a retry needs the same key.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+impl From<AppendError> for ErrorCode {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::KeyConflict => Self::KeyConflict,
+            AppendError::NoMessage => Self::NoMessage,
+            AppendError::Forbidden => Self::Forbidden,
+            AppendError::Unsupported => Self::Unsupported,
+            AppendError::Unavailable(_) => Self::Unavailable,
+        }
+    }
 }
 
 /// An error of a log that cannot be used now. A later attempt may succeed.
@@ -339,6 +436,8 @@ pub struct LogBounds {
     pub first: u64,
     /// True if some entries are changes, so that positions do not count messages.
     pub has_changes: bool,
+    /// The `seq`s of the pinned messages, ascending.
+    pub pins: Vec<u64>,
 }
 
 impl LogBounds {
@@ -352,13 +451,20 @@ impl LogBounds {
     /// assert_eq!(bounds.with_first(21).first, 21);
     /// ```
     pub fn new(epoch: impl Into<String>, head: u64) -> Self {
-        Self { epoch: epoch.into(), head, first: 1, has_changes: false }
+        Self { epoch: epoch.into(), head, first: 1, has_changes: false, pins: Vec::new() }
     }
 
     /// Sets [`has_changes`](Self::has_changes).
     #[must_use]
     pub fn with_changes(mut self, has_changes: bool) -> Self {
         self.has_changes = has_changes;
+        self
+    }
+
+    /// Sets the pinned messages.
+    #[must_use]
+    pub fn with_pins(mut self, pins: Vec<u64>) -> Self {
+        self.pins = pins;
         self
     }
 

@@ -10,6 +10,7 @@ mod early;
 mod entry;
 mod event;
 mod flush;
+mod links;
 mod log;
 mod marker;
 mod member;
@@ -26,13 +27,14 @@ mod typing;
 
 pub use change::{
     Change, ChangeEntry, ChangeError, ChangeKind, ChangeReceipt, Deleted, Edited, Folded, MessageChanges,
-    NewChange, Reaction, ReactionSets, Target, Verdict,
+    NewChange, Reaction, ReactionSets, Replies, Target, Verdict,
 };
 pub(crate) use change::{is_reaction, is_reason};
 pub use commits::{Committed, Hole};
 pub use entry::{AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, StoredMessage, Unavailable};
 pub use event::RoomEvent;
 pub use flush::{Flush, Progress};
+pub use links::{Linked, Links, Mentions, ThreadError};
 pub use log::{ChangedEntries, Log};
 pub use marker::{Follows, Marked, MarkerError, Unread, UnreadCount};
 pub use member::{Delivery, Joined, Member};

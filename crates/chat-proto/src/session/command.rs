@@ -71,11 +71,12 @@ impl<M> Session<M> {
             Command::Follow { room, on } => return self.perform(reference, room, Action::Follow(on)),
             Command::Rooms { after, limit } => return self.list(reference, after, limit),
             Command::Leave { room } => (room, Action::Leave),
-            Command::Send { room, key, body } => (room, Action::Send { key, body }),
-            Command::Change { room, seq, change, rev, key } => {
-                (room, Action::Change { seq, change, rev, key })
+            Command::Send { room, key, body, links } => (room, Action::Send { key, body, links }),
+            Command::Change { room, seq, change, rev, key, mentions } => {
+                (room, Action::Change { seq, change, rev, key, mentions })
             }
             Command::Messages { room, seqs } => (room, Action::Messages(seqs)),
+            Command::Thread { room, root, range } => (room, Action::Thread(root, range)),
             Command::History { room, range } => (room, Action::History(range)),
             Command::Members { room, after, limit } => (room, Action::Members { after, limit }),
             Command::Search { room, search } => (room, Action::Search(search)),
@@ -147,7 +148,8 @@ impl<M> Session<M> {
         joined: Joined,
         unread: Option<Unread>,
     ) -> Vec<Effect> {
-        let Joined { bounds: LogBounds { epoch, head, first, .. }, resumption, members, presence } = joined;
+        let Joined { bounds, resumption, members, presence } = joined;
+        let LogBounds { epoch, head, first, pins, .. } = bounds;
         let gap = resumption.gap.map(|gap| {
             Effect::Reply(Event::Gap { room: room.clone(), epoch: epoch.clone(), from: gap.from, to: gap.to })
         });
@@ -166,6 +168,7 @@ impl<M> Session<M> {
             recovered,
             members,
             presence,
+            pins,
             read,
             unread,
             mentions,

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use crate::command::{JoinFrom, Token};
-use crate::room::{Change, ChangeReceipt, Joined, Marked, MembersPage, Unread};
+use crate::room::{Change, ChangeReceipt, Joined, Links, Marked, MembersPage, Mentions, Unread};
 use crate::{
     AppendReceipt, CloseCode, ErrorCode, Event, Page, Range, RoomName, RoomSummary, Search, SearchPage, User,
 };
@@ -63,6 +63,8 @@ pub enum Action {
         key: Option<String>,
         /// The body, not yet checked.
         body: Box<RawValue>,
+        /// The links to other messages and to users.
+        links: Option<Box<Links>>,
     },
     /// Change a message. The body of an edit is not yet checked.
     Change {
@@ -74,9 +76,13 @@ pub enum Action {
         rev: Option<u64>,
         /// The idempotency key.
         key: Option<String>,
+        /// The users that an edited message mentions from now on.
+        mentions: Option<Mentions>,
     },
     /// Read single messages.
     Messages(Vec<u64>),
+    /// Read the thread that begins with a message.
+    Thread(u64, Range),
     /// Read the log.
     History(Range),
     /// Search the log.

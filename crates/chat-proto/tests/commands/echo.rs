@@ -12,9 +12,9 @@ const KINDS: [&str; 14] = [
     "hello", "join", "leave", "send", "history", "members", "read", "follow", "rooms", "search", "typing",
     "ping", "nonsense", "",
 ];
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 18] = [
     "type", "room", "after", "last", "body", "key", "before", "limit", "query", "active", "token", "name",
-    "epoch", "seq", "unknown",
+    "epoch", "seq", "reply_to", "thread", "mentions", "unknown",
 ];
 
 fn good_value(field: &str) -> Value {

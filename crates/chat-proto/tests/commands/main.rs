@@ -2,6 +2,7 @@
 
 mod echo;
 mod json;
+mod links;
 mod refused;
 
 use std::sync::Arc;
@@ -77,7 +78,7 @@ fn search(fields: &str) -> Search {
 fn send(fields: &str) -> (Option<String>, String) {
     let text = format!(r#"{{"type":"send","room":"lobby"{fields}}}"#);
     match command(&text) {
-        Ok(Command::Send { room, key, body }) if room.as_str() == "lobby" => (key, body.get().to_owned()),
+        Ok(Command::Send { room, key, body, .. }) if room.as_str() == "lobby" => (key, body.get().to_owned()),
         other => panic!("{fields}: {other:?}"),
     }
 }

@@ -22,7 +22,7 @@ fn a_missing_type_is_a_bad_command_and_another_type_is_unknown() {
 }
 
 /// The fields of the commands: command, other fields that it needs, field, valid value.
-const FIELDS: [(&str, &str, &str, &str); 38] = [
+const FIELDS: [(&str, &str, &str, &str); 43] = [
     ("hello", "", "token", r#""t""#),
     ("join", "", "room", r#""lobby""#),
     ("join", r#","room":"lobby""#, "last", "1"),
@@ -31,6 +31,10 @@ const FIELDS: [(&str, &str, &str, &str); 38] = [
     ("send", r#","body":{}"#, "room", r#""lobby""#),
     ("send", r#","room":"lobby""#, "body", "{}"),
     ("send", r#","room":"lobby","body":{}"#, "key", r#""k""#),
+    ("send", r#","room":"lobby","body":{}"#, "reply_to", "1"),
+    ("send", r#","room":"lobby","body":{}"#, "thread", "1"),
+    ("send", r#","room":"lobby","body":{}"#, "mentions", r#"["ann"]"#),
+    ("edit", r#","room":"lobby","seq":1,"body":{}"#, "mentions", r#"["ann"]"#),
     ("edit", r#","seq":1,"body":{}"#, "room", r#""lobby""#),
     ("edit", r#","room":"lobby","body":{}"#, "seq", "1"),
     ("edit", r#","room":"lobby","seq":1"#, "body", "{}"),
@@ -45,6 +49,7 @@ const FIELDS: [(&str, &str, &str, &str); 38] = [
     ("pin", r#","room":"lobby","on":true"#, "seq", "1"),
     ("pin", r#","room":"lobby","seq":1"#, "on", "true"),
     ("history", r#","room":"lobby""#, "seqs", "[1]"),
+    ("history", r#","room":"lobby""#, "thread", "1"),
     ("history", "", "room", r#""lobby""#),
     ("history", r#","room":"lobby""#, "before", "1"),
     ("history", r#","room":"lobby""#, "after", "1"),
@@ -137,6 +142,12 @@ fn an_integer_outside_0_to_2_to_the_53_minus_1_is_a_bad_command() {
 fn contradicting_ranges_are_refused() {
     let both = r#"{"type":"history","room":"lobby","before":1,"after":9}"#;
     assert_eq!(command(both).unwrap_err(), ErrorCode::BadCursor);
+    let both = r#"{"type":"history","room":"lobby","thread":1,"before":1,"after":9}"#;
+    assert_eq!(command(both).unwrap_err(), ErrorCode::BadCursor);
+    for other in ["before", "after", "thread"] {
+        let both = format!(r#"{{"type":"history","room":"lobby","seqs":[1],"{other}":1}}"#);
+        assert!(matches!(command(&both).unwrap_err(), ErrorCode::BadCommand(_)), "{other}");
+    }
     let both = r#"{"type":"join","room":"lobby","last":1,"after":{"epoch":"e","seq":1}}"#;
     assert!(matches!(command(both).unwrap_err(), ErrorCode::BadCommand(_)));
 }

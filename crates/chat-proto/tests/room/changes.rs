@@ -7,9 +7,10 @@ use std::time::Duration;
 use chat_proto::command::JoinFrom;
 use chat_proto::room::{Delivery, Room};
 use chat_proto::{
-    Change, ChangeError, ChangeReceipt, ChangedEntries, Limits, Log, LogBounds, NewChange, NewMessage, Page,
-    Range, Role, StoredMessage, User,
+    Change, ChangeError, ChangeReceipt, ChangedEntries, Limits, Links, Log, LogBounds, Mentions, NewChange,
+    NewMessage, Page, Range, Role, StoredMessage, User,
 };
+use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
@@ -310,6 +311,9 @@ impl Follower {
         assert_eq!(event["seq"], self.cursor + 1, "entries have no holes");
         self.cursor += 1;
         if event["type"] == "message" {
+            if let Some(root) = event["thread"].as_u64().and_then(|root| self.messages.get_mut(&root)) {
+                count_reply(root, self.cursor);
+            }
             self.messages.insert(self.cursor, event);
             return;
         }
@@ -319,6 +323,16 @@ impl Follower {
         if rev < self.cursor {
             apply(message, &event);
         }
+    }
+}
+
+/// Counts a message of a thread at the root, if it is newer than the root.
+fn count_reply(root: &mut Value, seq: u64) {
+    let rev = root["rev"].as_u64().or_else(|| root["seq"].as_u64()).expect("a position");
+    if rev < seq {
+        let count = root["replies"]["count"].as_u64().unwrap_or_default();
+        root["replies"] = json!({"count": count + 1, "last": seq});
+        root["rev"] = json!(seq);
     }
 }
 
@@ -333,6 +347,8 @@ fn apply(message: &mut Value, event: &Value) {
             }
             fields.insert("edited".to_owned(), edited);
             fields.insert("body".to_owned(), event["body"].clone());
+            fields.remove("mentions");
+            fields.extend(event.get("mentions").map(|mentions| ("mentions".to_owned(), mentions.clone())));
             for reaction in fields.get_mut("reactions").and_then(Value::as_array_mut).into_iter().flatten() {
                 reaction["stale"] = reaction["count"].clone();
             }
@@ -342,7 +358,8 @@ fn apply(message: &mut Value, event: &Value) {
             if !event["reason"].is_null() {
                 deleted["reason"] = event["reason"].clone();
             }
-            fields.retain(|field, _| ["type", "room", "seq", "user", "at"].contains(&field.as_str()));
+            let kept = ["type", "room", "seq", "user", "at", "reply_to", "thread", "replies"];
+            fields.retain(|field, _| kept.contains(&field.as_str()));
             fields.insert("deleted".to_owned(), deleted);
         }
         "reactions" if event["reactions"] == json!([]) => drop(fields.remove("reactions")),
@@ -357,7 +374,7 @@ fn apply(message: &mut Value, event: &Value) {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append(&'static str),
+    Append(&'static str, Links),
     Change(&'static str, u64, Kind),
     /// The second follower loses its connection, or is back.
     Cut,
@@ -366,7 +383,8 @@ enum Step {
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Edit,
+    /// With other mentions, or with those that the message has.
+    Edit(Option<Mentions>),
     Delete,
     React(&'static str, bool),
     Pin(bool),
@@ -374,15 +392,29 @@ enum Kind {
 
 const USERS: [&str; 3] = ["ann", "bob", "moderator"];
 
+fn mentions() -> impl Strategy<Value = Mentions> {
+    prop_oneof![
+        3 => proptest::collection::vec(select(USERS.to_vec()), 0..4).prop_map(Mentions::users),
+        1 => Just(Mentions::Room),
+    ]
+}
+
+fn links() -> impl Strategy<Value = Links> {
+    let seq = || option::weighted(0.4, 1..9_u64);
+    (seq(), seq(), option::weighted(0.3, mentions())).prop_map(|(reply_to, thread, mentions)| {
+        Links::default().with_reply_to(reply_to).with_thread(thread).with_mentions(mentions)
+    })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let kind = prop_oneof![
-        3 => Just(Kind::Edit),
+        3 => option::weighted(0.4, mentions()).prop_map(Kind::Edit),
         1 => Just(Kind::Delete),
         4 => (select(vec!["+1", "-1"]), any::<bool>()).prop_map(|(reaction, on)| Kind::React(reaction, on)),
         2 => any::<bool>().prop_map(Kind::Pin),
     ];
     prop_oneof![
-        3 => select(USERS.to_vec()).prop_map(Step::Append),
+        4 => (select(USERS.to_vec()), links()).prop_map(|(user, links)| Step::Append(user, links)),
         8 => (select(USERS.to_vec()), 1..9_u64, kind).prop_map(|(user, seq, kind)| Step::Change(user, seq, kind)),
         1 => Just(Step::Cut),
         1 => Just(Step::Resume),
@@ -393,20 +425,26 @@ fn step() -> impl Strategy<Value = Step> {
 fn perform(log: &mut Log, n: usize, step: &Step) -> Vec<StoredMessage> {
     // Each text is unique, so that it can be found where it must not be.
     let text = format!("text {n}.");
+    let role = |id: &str| if id == "moderator" { Role::Moderator } else { Role::None };
     match step {
-        Step::Append(id) => {
-            let stored = log.append(n as u64, NewMessage::new(user(id), body(&text))).expect("an append").1;
-            stored.into_iter().collect()
+        Step::Append(id, links) => {
+            let message =
+                NewMessage::new(user(id), body(&text)).with_links(links.clone()).with_role(role(id));
+            log.append(n as u64, message).ok().and_then(|(_, stored)| stored).into_iter().collect()
         }
         Step::Change(id, target, kind) => {
+            let mut mentions = None;
             let kind = match kind {
-                Kind::Edit => Change::Edit { body: body(&text) },
+                Kind::Edit(new) => {
+                    mentions.clone_from(new);
+                    Change::Edit { body: body(&text) }
+                }
                 Kind::Delete => Change::Delete { reason: Some(text) },
                 Kind::React(reaction, on) => Change::React { reaction: (*reaction).to_owned(), on: *on },
                 Kind::Pin(on) => Change::Pin { on: *on },
             };
-            let role = if *id == "moderator" { Role::Moderator } else { Role::None };
-            let changed = log.change(n as u64, NewChange::new(user(id), *target, kind).with_role(role));
+            let change = NewChange::new(user(id), *target, kind).with_role(role(id)).with_mentions(mentions);
+            let changed = log.change(n as u64, change);
             changed.ok().and_then(|(_, changed)| changed).map(|changed| changed.entry).into_iter().collect()
         }
         Step::Cut | Step::Resume => Vec::new(),

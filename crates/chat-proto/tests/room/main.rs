@@ -15,6 +15,7 @@ mod renewal;
 mod resumption;
 mod roster;
 mod tail;
+mod threads;
 mod typing;
 mod waking;
 

@@ -46,7 +46,7 @@ impl Expected {
     pub(crate) fn cost(&self) -> u32 {
         match self {
             Self::Room("join" | "leave" | "follow" | "unfollow", _) => 2,
-            Self::Room("history" | "messages" | "members" | "search", _) | Self::Hello => 5,
+            Self::Room("history" | "messages" | "thread" | "members" | "search", _) | Self::Hello => 5,
             _ => 1,
         }
     }
@@ -77,7 +77,7 @@ impl RandomCommand {
 fn command() -> impl Strategy<Value = (Expected, String)> {
     let kind = select(vec![
         "join", "join", "join", "leave", "send", "send", "edit", "delete", "react", "pin", "history",
-        "messages", "search", "members", "read", "follow", "unfollow",
+        "messages", "thread", "search", "members", "read", "follow", "unfollow",
     ]);
     let room = || select(ROOMS.to_vec());
     prop_oneof![
@@ -130,7 +130,8 @@ fn to_room(kind: &str, room: &str) -> String {
         "react" => r#","seq":9,"reaction":"+1","on":true"#,
         "pin" => r#","seq":9,"on":false"#,
         "messages" => r#","seqs":[9,7]"#,
-        "send" => r#","body":{"text":"hi"}"#,
+        "thread" => r#","thread":9,"before":12"#,
+        "send" => r#","body":{"text":"hi"},"reply_to":8,"thread":7,"mentions":["ann"]"#,
         "search" => r#","query":"hi""#,
         "read" => r#","seq":0"#,
         "follow" => r#","on":true"#,
@@ -138,7 +139,7 @@ fn to_room(kind: &str, room: &str) -> String {
         _ => "",
     };
     let kind = match kind {
-        "messages" => "history",
+        "messages" | "thread" => "history",
         "unfollow" => "follow",
         kind => kind,
     };
@@ -167,7 +168,7 @@ pub(crate) fn answer_to(kind: &str) -> &'static str {
         "send" => "sent",
         "edit" | "delete" | "react" | "pin" | "follow" | "unfollow" => "done",
         "read" => "read",
-        "history" | "messages" => "history",
+        "history" | "messages" | "thread" => "history",
         "search" => "found",
         _ => "members",
     }
@@ -183,6 +184,7 @@ pub(crate) fn kind_of(action: &Action) -> &'static str {
         Action::Change { change: Change::React { .. }, .. } => "react",
         Action::Change { .. } => "pin",
         Action::Messages(_) => "messages",
+        Action::Thread(..) => "thread",
         Action::History(_) => "history",
         Action::Search(_) => "search",
         Action::Members { .. } => "members",
@@ -221,7 +223,7 @@ pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outc
         }
         Action::Change { .. } if gap => Outcome::Changed(ChangeReceipt::unchanged("e")),
         Action::Change { .. } => Outcome::Changed(ChangeReceipt::new("e", 10)),
-        Action::History(_) | Action::Messages(_) => {
+        Action::History(_) | Action::Messages(_) | Action::Thread(..) => {
             Outcome::History(Page::new("e", vec![stored]).with_more(gap))
         }
         Action::Search(_) => Outcome::Found(SearchPage::new(vec![stored]).with_more(gap)),

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::{body, integer, reference, room, text};
+use crate::{body, integer, links, mentions, reference, room, text};
 
 fn join_from() -> impl Strategy<Value = JoinFrom> {
     prop_oneof![
@@ -39,22 +39,23 @@ fn member() -> impl Strategy<Value = Option<User>> {
 
 fn change() -> impl Strategy<Value = Command> {
     let on = any::<bool>();
-    let edit =
-        (body(), option::of(integer()), key()).prop_map(|(body, rev, key)| (Change::Edit { body }, rev, key));
+    let edit = (body(), option::of(integer()), key(), option::of(mentions()))
+        .prop_map(|(body, rev, key, mentions)| (Change::Edit { body }, rev, key, mentions));
     let reason = option::of("[a-z가-힣]{1,20}");
     let reaction = ("[a-z\\u{1f600}-\\u{1f610}]{1,9}", on, option::of(integer()));
     let change = prop_oneof![
         edit,
-        reason.prop_map(|reason| (Change::Delete { reason }, None, None)),
-        reaction.prop_map(|(reaction, on, rev)| (Change::React { reaction, on }, rev, None)),
-        on.prop_map(|on| (Change::Pin { on }, None, None)),
+        reason.prop_map(|reason| (Change::Delete { reason }, None, None, None)),
+        reaction.prop_map(|(reaction, on, rev)| (Change::React { reaction, on }, rev, None, None)),
+        on.prop_map(|on| (Change::Pin { on }, None, None, None)),
     ];
-    (room(), 1..=MAX_INTEGER, change).prop_map(|(room, seq, (change, rev, key))| Command::Change {
+    (room(), 1..=MAX_INTEGER, change).prop_map(|(room, seq, (change, rev, key, mentions))| Command::Change {
         room,
         seq,
         change,
         rev,
         key,
+        mentions,
     })
 }
 
@@ -66,7 +67,17 @@ fn command() -> impl Strategy<Value = Command> {
         Just(Command::Ping),
         (room(), join_from()).prop_map(|(room, from)| Command::Join { room, from }),
         room().prop_map(|room| Command::Leave { room }),
-        (room(), key(), body()).prop_map(|(room, key, body)| Command::Send { room, key, body }),
+        (room(), key(), body(), links()).prop_map(|(room, key, body, links)| Command::Send {
+            room,
+            key,
+            body,
+            links
+        }),
+        (room(), 1..=MAX_INTEGER, range()).prop_map(|(room, root, range)| Command::Thread {
+            room,
+            root,
+            range
+        }),
         (room(), range()).prop_map(|(room, range)| Command::History { room, range }),
         (room(), vec(integer(), 0..9)).prop_map(|(room, seqs)| Command::Messages { room, seqs }),
         change(),

@@ -9,15 +9,19 @@ use proptest::sample::select;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::{body, integer, reference, room, text, user};
+use crate::{body, integer, links, mentions, reference, room, text, user};
 
 fn message() -> impl Strategy<Value = Event> {
-    (room(), 1..1_000_u64, user(), integer(), reference(), body(), option::of(folded())).prop_map(
-        |(room, seq, user, at, key, body, folded)| {
+    (room(), 1..1_000_u64, user(), integer(), reference(), body(), option::of(folded()), links()).prop_map(
+        |(room, seq, user, at, key, body, folded, mut links)| {
             let content =
                 Some((key, body)).filter(|_| folded.as_ref().is_none_or(|folded| folded.deleted.is_none()));
+            if content.is_none() {
+                links = links.map(|links| Box::new(links.with_mentions(None)));
+                links = links.filter(|links| !links.is_empty());
+            }
             let (key, body) = content.map_or((None, None), |(key, body)| (key, Some(body)));
-            Event::Message { room, seq, user, at, key, body, folded: folded.map(Box::new) }
+            Event::Message { room, seq, user, at, key, body, folded: folded.map(Box::new), links }
         },
     )
 }
@@ -33,10 +37,13 @@ fn folded() -> impl Strategy<Value = Folded> {
     let deleted = option::of(
         (integer(), user(), reference()).prop_map(|(at, by, reason)| Deleted::new(at, by, reason)),
     );
-    (integer(), edited, reactions(), any::<bool>(), deleted).prop_map(
-        |(rev, edited, reactions, pinned, deleted)| {
+    (integer(), edited, reactions(), any::<bool>(), 0..9_u64, deleted).prop_map(
+        |(rev, edited, reactions, pinned, replies, deleted)| {
             let mut folded = Folded::default();
             (folded.edited, folded.reactions, folded.pinned, folded.rev) = (edited, reactions, pinned, rev);
+            for _ in 0..replies {
+                folded.reply(rev);
+            }
             if let Some(deleted) = deleted {
                 folded.delete(rev, deleted);
             }
@@ -47,7 +54,10 @@ fn folded() -> impl Strategy<Value = Folded> {
 
 fn changed() -> impl Strategy<Value = Event> {
     let what = prop_oneof![
-        body().prop_map(|body| What::Edited { body }),
+        (body(), option::of(mentions())).prop_map(|(body, mentions)| What::Edited {
+            body,
+            mentions: mentions.filter(|mentions| !mentions.is_empty())
+        }),
         reference().prop_map(|reason| What::Deleted { reason }),
         reactions().prop_map(|reactions| What::Reactions { reactions }),
         any::<bool>().prop_map(|pinned| What::Pinned { pinned }),
@@ -123,7 +133,7 @@ fn event() -> impl Strategy<Value = Event> {
         integer(),
         1..100_u64,
         any::<bool>(),
-        (0..9_usize, presence_mode()),
+        (0..9_usize, presence_mode(), vec(integer(), 0..3)),
         counts(),
     )
         .prop_map(
@@ -134,7 +144,7 @@ fn event() -> impl Strategy<Value = Event> {
                 seq,
                 first,
                 recovered,
-                (members, presence),
+                (members, presence, pins),
                 (read, unread, mentions),
             )| Event::Joined {
                 reference,
@@ -145,6 +155,7 @@ fn event() -> impl Strategy<Value = Event> {
                 recovered,
                 members,
                 presence,
+                pins,
                 read,
                 unread,
                 mentions,

@@ -4,7 +4,7 @@ mod asyncapi;
 mod commands;
 mod events;
 
-use chat_proto::{RoomName, User};
+use chat_proto::{Links, Mentions, RoomName, User};
 use proptest::prelude::*;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
@@ -31,6 +31,22 @@ fn integer() -> impl Strategy<Value = u64> {
 fn user() -> impl Strategy<Value = User> {
     (text(), text()).prop_map(|(id, name)| {
         serde_json::from_value(json!({"id": id, "name": name})).expect("an id and a name")
+    })
+}
+
+fn mentions() -> impl Strategy<Value = Mentions> {
+    prop_oneof![
+        3 => proptest::collection::vec("[a-z가-힣@\"]{1,9}", 0..4).prop_map(Mentions::users),
+        1 => Just(Mentions::Room),
+    ]
+}
+
+/// Generates links, `None` if there are none.
+fn links() -> impl Strategy<Value = Option<Box<Links>>> {
+    let seq = || proptest::option::of(1..100_u64);
+    (seq(), seq(), proptest::option::of(mentions())).prop_map(|(reply_to, thread, mentions)| {
+        let links = Links::default().with_reply_to(reply_to).with_thread(thread).with_mentions(mentions);
+        (!links.is_empty()).then(|| Box::new(links))
     })
 }
 

@@ -13,17 +13,22 @@ pub(crate) struct MessageState {
 }
 
 impl MessageState {
-    /// Reads the columns `edited`, `reacted`, `pinned` and the frame of a message. Returns `None` if the frame is not a
-    /// message.
-    pub(crate) fn read(stored: &StoredMessage, newest: [Option<u64>; 3]) -> Option<Self> {
-        let Ok(Event::Message { user, at, key, body, folded, .. }) = stored.event() else { return None };
+    /// Reads the columns `edited`, `reacted`, `pinned`, `deleted` and the frame of a message. Returns `None` if the
+    /// frame is not a message.
+    pub(crate) fn read(stored: &StoredMessage, newest: [Option<u64>; 4]) -> Option<Self> {
+        let Ok(Event::Message { user, at, key, body, folded, links, .. }) = stored.event() else {
+            return None;
+        };
         let changes = folded.map(|folded| {
             let mut changes = MessageChanges::default();
             changes.folded = *folded;
-            [changes.edit, changes.reactions, changes.pin] = newest.map(Option::unwrap_or_default);
+            [changes.edit, changes.reactions, changes.pin, changes.delete] =
+                newest.map(Option::unwrap_or_default);
             changes
         });
         let body = body.unwrap_or_else(|| RawValue::NULL.to_owned());
-        Some(Self { message: NewMessage::new(user, body).with_key(key), at, changes })
+        let mut message = NewMessage::new(user, body).with_key(key);
+        message.links = links;
+        Some(Self { message, at, changes })
     }
 }

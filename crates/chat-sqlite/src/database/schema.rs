@@ -6,7 +6,7 @@ use super::row::hashed_slot;
 pub(crate) const APPLICATION_ID: u32 = 0x6368_6174;
 
 /// The migrations from an empty database. The version of a schema is the number of its migrations.
-const MIGRATIONS: [&str; 6] = [V1, V2, V3, V4, V5, V8];
+const MIGRATIONS: [&str; 7] = [V1, V2, V3, V4, V5, V6, V8];
 
 // A message's id combines the number of its room and its `seq` (`row::message_id`). So a room is one range of ids, in
 // order, in `messages` and in `search`.
@@ -96,6 +96,19 @@ const V5: &str = "
         name TEXT NOT NULL,
         PRIMARY KEY (message, reaction, user)
     ) STRICT, WITHOUT ROWID;
+";
+
+// `thread` is the id of the message with which the thread of a message begins. `deleted` is the `seq` of the deletion; it
+// is NULL for a message that an earlier version has deleted. `pins` has the pinned messages. The changes name those that
+// may be pinned, because a scan of all messages would take long.
+const V6: &str = "
+    ALTER TABLE messages ADD COLUMN thread INTEGER;
+    ALTER TABLE messages ADD COLUMN deleted INTEGER;
+    CREATE INDEX threads ON messages (thread) WHERE thread IS NOT NULL;
+    CREATE TABLE pins (message INTEGER PRIMARY KEY) STRICT;
+    INSERT INTO pins SELECT id FROM (SELECT id, CAST(frame AS TEXT) AS frame FROM messages
+            WHERE id IN (SELECT target FROM changes WHERE kind = 4))
+        WHERE CASE WHEN json_valid(frame) THEN json_extract(frame, '$.pinned') END;
 ";
 
 // A marker is of the present epoch of the store. `user` is the column of `reactions`. `rooms.markers` is the number of a

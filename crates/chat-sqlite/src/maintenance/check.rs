@@ -14,6 +14,9 @@ const MAX_PROBLEMS: usize = 100;
 /// The first version of the schema with changes.
 const FIRST_WITH_CHANGES: u32 = 5;
 
+/// The first version of the schema with threads.
+const FIRST_WITH_THREADS: u32 = 6;
+
 /// Messages between two reports of progress.
 const PROGRESS_INTERVAL: u64 = 10_000;
 
@@ -72,6 +75,9 @@ pub(crate) fn check(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Re
         for room in rooms(&transaction, has_changes)? {
             report.rooms += 1;
             check_room(&transaction, &room, &mut report, |messages| progress(Progress { messages, total }))?;
+            if version >= FIRST_WITH_THREADS {
+                check_threads(&transaction, &room, &mut report)?;
+            }
         }
         transaction.finish()
     };
@@ -205,6 +211,41 @@ fn check_messages(connection: &Connection, room: &RoomRow, report: &mut Report) 
     let reactions: u64 = connection.query_row(sql, kept, |row| row.get(0))?;
     if reactions > 0 {
         report.problem(|| format!("room {name}: {reactions} reactions have no message"));
+    }
+    Ok(())
+}
+
+/// Checks that deletions are entries of the log, that roots count the messages of their threads, and that pins have
+/// messages.
+fn check_threads(connection: &Connection, room: &RoomRow, report: &mut Report) -> rusqlite::Result<()> {
+    let name = &room.name;
+    let range = (message_id(room.id, 0), message_id(room.id, u64::MAX));
+    for (sql, problem) in [
+        (
+            "SELECT m.id FROM messages m WHERE m.id BETWEEN ?1 AND ?2 AND m.deleted IS NOT NULL AND NOT EXISTS
+             (SELECT 1 FROM changes c WHERE c.id = ?1 + m.deleted AND c.target = m.id AND c.kind = 2)",
+            "has a deletion that the log does not have",
+        ),
+        (
+            "SELECT m.id FROM (SELECT thread, count(*) AS count, max(id) - ?1 AS last FROM messages
+                 WHERE thread BETWEEN ?1 AND ?2 GROUP BY thread) t
+             JOIN (SELECT id, CAST(frame AS TEXT) AS frame FROM messages) m ON m.id = t.thread
+             WHERE CASE WHEN json_valid(m.frame) THEN json_extract(m.frame, '$.replies.count') IS NOT t.count
+                 OR json_extract(m.frame, '$.replies.last') IS NOT t.last END",
+            "does not count the messages of its thread",
+        ),
+        (
+            "SELECT p.message FROM pins p LEFT JOIN messages m ON m.id = p.message
+             WHERE p.message BETWEEN ?1 AND ?2 AND m.pinned IS NULL",
+            "is pinned, but has no pin",
+        ),
+    ] {
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query(range)?;
+        while let Some(row) = rows.next()? {
+            let seq = seq_of(row.get(0)?);
+            report.problem(|| format!("room {name}: message {seq} {problem}"));
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Rows};
 
 use super::target::Targets;
 use super::{UnreadableMessages, stored_message};
-use crate::database::row::{LAST_SEQ, message_id};
+use crate::database::row::{LAST_SEQ, message_id, seq_of};
 
 const NEWEST_FIRST: &str = "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC";
 const OLDEST_FIRST: &str = "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id";
@@ -19,6 +19,10 @@ const ENTRIES: &str = "
 const SELECTED: &str =
     "SELECT id, sum, frame FROM messages WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id";
 
+/// The newest pinned messages.
+const PINS: &str =
+    "SELECT message FROM pins WHERE message > ?1 AND message <= ?2 ORDER BY message DESC LIMIT ?3";
+
 /// A page of a room's entries, oldest first.
 #[derive(Debug)]
 pub(crate) struct MessagePage {
@@ -27,19 +31,47 @@ pub(crate) struct MessagePage {
     pub(crate) more: bool,
 }
 
-/// Returns the `seq` of a room's newest entry and of its oldest remaining one, and the number of its changes.
-pub(crate) fn bounds(connection: &Connection, room: &RoomName) -> rusqlite::Result<(u64, u64, u64)> {
+/// The extent of a room.
+#[derive(Debug)]
+pub(crate) struct RoomBounds {
+    /// The `seq` of the newest entry.
+    pub(crate) head: u64,
+    /// The `seq` of the oldest remaining entry.
+    pub(crate) first: u64,
+    /// The number of changes.
+    pub(crate) changes: u64,
+    /// The `seq`s of the newest pinned messages, at most those that were asked for.
+    pub(crate) pins: Vec<u64>,
+}
+
+/// Returns the extent of a room, with at most `max_pins` pins.
+pub(crate) fn bounds(
+    connection: &Connection,
+    room: &RoomName,
+    max_pins: usize,
+) -> rusqlite::Result<RoomBounds> {
     let bounds = connection
-        .prepare_cached("SELECT head, first, changes FROM rooms WHERE name = ?1")?
-        .query_row([room.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .prepare_cached("SELECT id, head, first, changes FROM rooms WHERE name = ?1")?
+        .query_row([room.as_str()], |row| {
+            let (head, first, changes) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            Ok((row.get(0)?, RoomBounds { head, first, changes, pins: Vec::new() }))
+        })
         .optional()?;
-    match bounds {
-        Some(bounds) => Ok(bounds),
+    let Some((id, mut bounds)) = bounds else {
         // The room may have existed before, with positions up to this one.
-        None => connection
-            .prepare_cached("SELECT reserved_seq, reserved_seq + 1, 0 FROM store")?
-            .query_row((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))),
+        let head: u64 =
+            connection.prepare_cached("SELECT reserved_seq FROM store")?.query_row((), |row| row.get(0))?;
+        return Ok(RoomBounds { head, first: head + 1, changes: 0, pins: Vec::new() });
+    };
+    // A pin is a change.
+    if bounds.changes > 0 {
+        bounds.pins = connection
+            .prepare_cached(PINS)?
+            .query_map((message_id(id, 0), message_id(id, u64::MAX), max_pins), |row| row.get(0).map(seq_of))?
+            .collect::<rusqlite::Result<_>>()?;
+        bounds.pins.reverse();
     }
+    Ok(bounds)
 }
 
 /// Reads a page of at most `max_bytes` bytes, or of one message that is longer.
@@ -97,14 +129,14 @@ pub(crate) fn read_messages(
 }
 
 /// Returns the number of a room and the number of its changes.
-fn room_row(connection: &Connection, room: &RoomName) -> rusqlite::Result<Option<(i64, u64)>> {
+pub(super) fn room_row(connection: &Connection, room: &RoomName) -> rusqlite::Result<Option<(i64, u64)>> {
     connection
         .prepare_cached("SELECT id, changes FROM rooms WHERE name = ?1")?
         .query_row([room.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
 }
 
-fn take(
+pub(super) fn take(
     mut rows: Rows<'_>,
     limit: usize,
     max_bytes: usize,

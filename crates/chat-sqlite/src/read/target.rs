@@ -23,6 +23,7 @@ struct Newest {
     edited: Option<u64>,
     reacted: Option<u64>,
     pinned: Option<u64>,
+    deleted: Option<u64>,
 }
 
 impl<'c> Targets<'c> {
@@ -46,17 +47,17 @@ impl<'c> Targets<'c> {
         };
         let newest = newest.filter(|newest| newest.may_be_current(entry.kind, entry.seq));
         let message = newest.map(|newest| self.read(target, newest)).transpose()?.flatten();
-        let state = message.as_ref().and_then(|state| Some((state.changes.as_ref()?, &*state.message.body)));
+        let state = message.as_ref().and_then(|state| Some((state.changes.as_ref()?, &state.message)));
         Ok(Some(entry.encode(self.room, state)))
     }
 
     /// Returns `None` if retention has deleted the message.
     fn read_newest(&self, target: i64) -> rusqlite::Result<Option<Newest>> {
         self.connection
-            .prepare_cached("SELECT sum, edited, reacted, pinned FROM messages WHERE id = ?1")?
+            .prepare_cached("SELECT sum, edited, reacted, pinned, deleted FROM messages WHERE id = ?1")?
             .query_row([target], |row| {
-                let (edited, reacted, pinned) = (row.get(1)?, row.get(2)?, row.get(3)?);
-                Ok(Newest { sum: row.get(0)?, edited, reacted, pinned })
+                let (edited, reacted, pinned, deleted) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
+                Ok(Newest { sum: row.get(0)?, edited, reacted, pinned, deleted })
             })
             .optional()
     }
@@ -70,7 +71,8 @@ impl<'c> Targets<'c> {
             return Ok(None);
         }
         let stored = StoredMessage::new(seq_of(target), frame.to_vec());
-        Ok(MessageState::read(&stored, [newest.edited, newest.reacted, newest.pinned]))
+        let Newest { edited, reacted, pinned, deleted, .. } = newest;
+        Ok(MessageState::read(&stored, [edited, reacted, pinned, deleted]))
     }
 }
 
@@ -81,7 +83,7 @@ impl Newest {
             ChangeKind::Edited => self.edited == Some(seq),
             ChangeKind::Reactions => self.reacted == Some(seq),
             ChangeKind::Pinned => self.pinned == Some(seq),
-            // The frame names the deletion.
+            // An earlier version has stored only the frame of a deletion.
             _ => true,
         }
     }

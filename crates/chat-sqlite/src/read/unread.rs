@@ -13,7 +13,7 @@ pub(crate) fn unread(
     up_to: u64,
     unreadable: &UnreadableMessages,
 ) -> rusqlite::Result<Unread> {
-    let (head, _, _) = bounds(connection, room)?;
+    let head = bounds(connection, room, 0)?.head;
     let marker = connection
         .prepare_cached(
             "SELECT r.id, coalesce(m.seq, 0) FROM rooms r

@@ -156,7 +156,7 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
-    use chat_core::{RawValue, User};
+    use chat_core::{NewMessage, RawValue, User};
     use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
@@ -164,14 +164,14 @@ mod tests {
 
     fn body(request: &AppendRequest) -> &str {
         let Prepared::Message(message) = &request.entry else { panic!("not a message") };
-        message.body.get()
+        message.message.body.get()
     }
 
     fn message(key: &str) -> Prepared {
         let body = RawValue::from_string(format!("\"{key}\"")).expect("JSON");
         let user = User::guest("ann").expect("a name");
         let room = "lobby".parse().expect("a room");
-        Prepared::Message(PreparedMessage { room, user, key: None, body, connection: None })
+        Prepared::Message(PreparedMessage { room, message: NewMessage::new(user, body), key: None })
     }
 
     fn enter(queue: &Arc<AppendQueue>, key: &str) -> (Entry, oneshot::Receiver<Reply>) {

@@ -146,6 +146,9 @@ fn delete_entries(
     for (id, is_change) in &expired {
         let table = if *is_change { "changes" } else { "messages" };
         transaction.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?.execute([id])?;
+        if room.changes > 0 && !is_change {
+            transaction.prepare_cached("DELETE FROM pins WHERE message = ?1")?.execute([id])?;
+        }
     }
     let changes = expired.iter().filter(|(_, is_change)| *is_change).count();
     transaction

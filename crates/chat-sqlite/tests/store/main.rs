@@ -22,4 +22,5 @@ mod retention;
 mod search;
 mod sends;
 mod support;
+mod threads;
 mod wal;

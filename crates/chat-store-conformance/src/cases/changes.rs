@@ -264,16 +264,16 @@ chat_suite::cases!(
     }
 );
 
-fn known(id: &str) -> User {
+pub(super) fn known(id: &str) -> User {
     User::new(id, id).expect("the names in the cases are valid")
 }
 
-fn edit(by: &User, target: u64, text: &str) -> NewChange {
+pub(super) fn edit(by: &User, target: u64, text: &str) -> NewChange {
     let body = RawValue::from_string(body(text)).expect("a body is JSON");
     NewChange::new(by.clone(), target, Change::Edit { body })
 }
 
-fn delete(by: &User, target: u64) -> NewChange {
+pub(super) fn delete(by: &User, target: u64) -> NewChange {
     NewChange::new(by.clone(), target, Change::Delete { reason: Some("spam".to_owned()) })
 }
 
@@ -281,7 +281,7 @@ pub(super) fn react(by: &User, target: u64, on: bool) -> NewChange {
     NewChange::new(by.clone(), target, Change::React { reaction: "+1".to_owned(), on })
 }
 
-fn pin(by: &User, target: u64) -> NewChange {
+pub(super) fn pin(by: &User, target: u64) -> NewChange {
     NewChange::new(by.clone(), target, Change::Pin { on: true }).with_role(Role::Moderator)
 }
 
@@ -291,10 +291,10 @@ async fn text_of(room: &OpenRoom, seq: u64) -> Result<Value, Failure> {
     Ok(event(stored)?["body"]["text"].clone())
 }
 
-type Messages = BTreeMap<u64, Value>;
+pub(super) type Messages = BTreeMap<u64, Value>;
 
 /// The messages as a new reader has them.
-async fn fresh(room: &OpenRoom) -> Result<Messages, Failure> {
+pub(super) async fn fresh(room: &OpenRoom) -> Result<Messages, Failure> {
     let read = room.read_after(0).await?;
     read.iter().map(|stored| Ok((stored.seq, event(stored)?))).collect()
 }
@@ -355,9 +355,12 @@ async fn run_script(room: &OpenRoom, followed: &mut Messages, seed: u64) -> Verd
 }
 
 /// Applies an entry, as a client does.
-fn apply(messages: &mut Messages, entry: &Value) {
+pub(super) fn apply(messages: &mut Messages, entry: &Value) {
     let seq = entry["seq"].as_u64().unwrap_or_default();
     if entry["type"] == "message" {
+        if let Some(root) = entry["thread"].as_u64().and_then(|root| messages.get_mut(&root)) {
+            count_reply(root, seq);
+        }
         messages.insert(seq, entry.clone());
         return;
     }
@@ -370,13 +373,15 @@ fn apply(messages: &mut Messages, entry: &Value) {
     match entry["what"].as_str() {
         Some("edited") => {
             message.insert("body".to_owned(), entry["body"].clone());
+            message.remove("mentions");
+            message.extend(entry.get("mentions").map(|mentions| ("mentions".to_owned(), mentions.clone())));
             message.insert("edited".to_owned(), json!({ "at": entry["at"] }));
             for reaction in message.get_mut("reactions").and_then(Value::as_array_mut).into_iter().flatten() {
                 reaction["stale"] = reaction["count"].clone();
             }
         }
         Some("deleted") => {
-            for field in ["body", "key", "edited", "reactions", "pinned"] {
+            for field in ["body", "key", "mentions", "edited", "reactions", "pinned"] {
                 message.remove(field);
             }
             let (at, by, reason) = (&entry["at"], &entry["by"], &entry["reason"]);
@@ -387,5 +392,14 @@ fn apply(messages: &mut Messages, entry: &Value) {
         Some("pinned") if entry["pinned"] == false => drop(message.remove("pinned")),
         Some("pinned") => drop(message.insert("pinned".to_owned(), true.into())),
         _ => {}
+    }
+}
+
+/// Counts a message of a thread at its root, if it is newer than the root.
+pub(super) fn count_reply(root: &mut Value, seq: u64) {
+    if root["rev"].as_u64().or_else(|| root["seq"].as_u64()) < Some(seq) {
+        let count = root["replies"]["count"].as_u64().unwrap_or_default();
+        root["replies"] = json!({ "count": count + 1, "last": seq });
+        root["rev"] = seq.into();
     }
 }

@@ -12,12 +12,14 @@ mod members;
 mod nodes;
 mod numbers;
 mod pages;
+mod pins;
 mod renewal;
 mod resume;
 mod retention;
 mod rooms;
 mod search;
 mod search_pages;
+mod threads;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -40,6 +42,8 @@ pub fn cases() -> Vec<Case> {
         ("keys", "chat_core::Room, Keys", keys::cases()),
         ("bodies", "chat_core::Room, Bodies", bodies::cases()),
         ("changes", "chat_core::Room, Changes", changes::cases()),
+        ("pins", "chat_core::Room, Pins", needing(Capability::Changes, pins::cases())),
+        ("threads", "chat_core::Room, Threads", threads::cases()),
         ("markers", "chat_core::Room, Markers", markers::cases()),
         ("rooms", "chat_core::Room, Openings", rooms::cases()),
         ("resume", "chat_core::Room, Pages", resume::cases()),

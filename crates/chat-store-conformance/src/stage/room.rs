@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use chat_core::{
     AppendError, AppendReceipt, ChangeError, ChangeReceipt, LogBounds, Marked, MarkerError, NewChange,
-    NewMessage, Page, Range, Room, Search, SearchError, SearchPage, StoredMessage, Unread, User,
+    NewMessage, Page, Range, Room, Search, SearchError, SearchPage, StoredMessage, ThreadError, Unread, User,
 };
 use chat_suite::FromStage;
 use futures_util::future::maybe_done;
@@ -72,6 +72,18 @@ impl OpenRoom {
         let message = NewMessage::new(user.clone(), raw(&body(text))?).with_connection(connection);
         let appended = self.log.append(message).await;
         appended.map(drop).map_err(|error| Failure::new("a message that is stored", error))
+    }
+
+    /// Appends a message, and returns the answer of the room.
+    pub async fn append_message(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
+        yield_now().await;
+        self.log.append(message).await
+    }
+
+    /// Reads part of a thread, and returns the answer of the room.
+    pub async fn thread(&self, root: u64, range: Range) -> Result<Page, ThreadError> {
+        yield_now().await;
+        self.log.thread(root, range).await
     }
 
     /// Makes a change that the log accepts.

@@ -57,7 +57,9 @@ defects! {
         lets_a_join_read_newest_first fails members::a_join_during_appends_gets_each_message_once;
     NeverMore: never_says_that_there_is_more fails pages::paging_back_returns_every_entry_once;
     AlwaysMore: always_says_that_there_is_more fails pages::an_empty_room_has_empty_pages;
-    PagesUnbounded: makes_pages_of_any_size fails pages::a_page_is_bounded_by_bytes;
+    PagesUnbounded:
+        makes_pages_of_any_size fails pages::a_page_is_bounded_by_bytes,
+        makes_pages_of_a_thread_of_any_size fails threads::a_page_of_a_thread_is_bounded_by_bytes;
     SkipsLong: leaves_out_entries_longer_than_a_page fails pages::an_entry_longer_than_a_page_is_a_page_alone;
     RepeatsUnmarked: does_not_mark_duplicates fails keys::a_repeat_answers_the_first_append;
     ConflictsAccepted: takes_another_body_for_a_repeat fails keys::another_body_is_a_conflict;
@@ -118,6 +120,28 @@ defects! {
     KeepsReplaced: serves_replaced_changes fails changes::a_replaced_change_is_superseded;
     SelectsUnsorted: reads_selected_messages_unsorted fails changes::selected_messages_are_read_in_their_present_form;
     FindsOldForm: finds_the_old_form_of_a_message fails changes::a_search_finds_the_present_form;
+    NamesNoPins: names_no_pins fails pins::bounds_name_the_pinned_messages;
+    ManyPins: accepts_too_many_pins fails pins::a_pin_over_the_limit_is_refused;
+    RestartForgetsPins: forgets_pins_in_a_restart fails pins::a_restart_keeps_the_pins;
+    SomeThreads: keeps_answers_but_no_threads fails threads::threads_are_supported_or_refused;
+    NoMentions: stores_no_mentions fails threads::mentions_are_kept;
+    AllMention:
+        lets_each_user_mention_the_room fails threads::the_right_to_mention_the_room_is_judged_by_the_log;
+    KeysOfBodies:
+        takes_other_mentions_for_a_repeat fails threads::other_mentions_are_a_conflict,
+        takes_another_thread_for_a_repeat fails threads::another_thread_is_a_conflict;
+    CountsNoReplies: counts_no_message_of_a_thread fails threads::a_root_counts_the_messages_of_its_thread;
+    CountsOneReply: counts_one_of_many_messages fails threads::messages_at_once_are_all_counted;
+    LinksAnywhere:
+        accepts_links_to_no_message fails threads::a_link_to_no_message_is_refused,
+        accepts_links_to_changes fails threads::a_link_to_a_change_is_refused,
+        accepts_threads_of_removed_messages fails threads::a_removed_root_begins_no_thread;
+    ThreadIgnoresRange: reads_all_of_a_thread fails threads::a_thread_is_read_in_pages;
+    DeletesThreads: deletes_a_thread_with_its_root fails threads::a_deleted_root_keeps_its_thread;
+    HidesDeletedReplies: removes_deleted_messages_from_threads fails threads::a_deleted_message_stays_in_its_thread;
+    KeepsMentions: ignores_the_mentions_of_an_edit fails threads::an_edit_replaces_the_mentions_if_it_has_some;
+    RevOfReplies: counts_replies_without_a_revision fails threads::fresh_equals_followed;
+    RestartLosesThreads: loses_threads_in_a_restart fails threads::a_restart_keeps_the_threads;
     SomeMarkers: keeps_markers_and_no_followed_rooms fails markers::markers_and_followed_rooms_are_supported_or_none;
     MarkersGoBack: lets_a_marker_go_back fails markers::a_marker_moves_forward_only;
     MarkersAnywhere: moves_a_marker_beyond_the_head_to_the_head fails markers::a_marker_beyond_the_head_is_refused;

@@ -11,6 +11,7 @@ mod markers;
 mod room;
 mod sink;
 mod spoiled;
+mod threads;
 
 use std::process::ExitCode;
 

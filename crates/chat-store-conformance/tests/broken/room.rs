@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chat_core::{
     AppendError, AppendReceipt, Change, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, Marked,
     MarkerError, NewChange, NewMessage, Page, Range, Role, Room, RoomName, Search, SearchError, SearchPage,
-    StoredMessage, Unavailable, Unread, User, UserKey,
+    StoredMessage, ThreadError, Unavailable, Unread, User, UserKey,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use crate::defects::Defect::{self, *};
 use crate::sink::Pending;
 use crate::spoiled::Shared;
+use crate::threads;
 
 /// A room of a sound store with one defect.
 pub(crate) struct SpoiledRoom {
@@ -78,8 +79,10 @@ impl SpoiledRoom {
             SkipsLong => {
                 page.messages.retain(|stored| stored.frame.len() <= self.limits.wire.max_batch_bytes);
             }
-            ReportsEarly => page.messages.retain(|stored| stored.seq <= self.visible.load(Ordering::SeqCst)),
-            _ => {}
+            _ => threads::spoil_page(self.defect, self.shared.life, &mut page),
+        }
+        if self.defect == ReportsEarly {
+            page.messages.retain(|stored| stored.seq <= self.visible.load(Ordering::SeqCst));
         }
         page
     }
@@ -99,6 +102,7 @@ impl Room for SpoiledRoom {
             yield_now().await;
         }
         self.spoil(&mut message);
+        threads::spoil_message(self.defect, &mut message)?;
         let mut answer = self.log.append(message).await;
         let seq = answer.as_ref().map_or(0, |appended| appended.seq);
         let epoch = self.log.bounds().await?.epoch;
@@ -151,6 +155,7 @@ impl Room for SpoiledRoom {
                 let calls = self.calls.fetch_add(1, Ordering::SeqCst);
                 reaction.push_str(&calls.to_string());
             }
+            (KeepsMentions, _) => change.mentions = None,
             (KeepsDeleted, Change::Delete { .. }) => {
                 let head = self.log.bounds().await?.head;
                 return Ok(ChangeReceipt::new(self.log.bounds().await?.epoch, head + 1));
@@ -191,9 +196,15 @@ impl Room for SpoiledRoom {
         Ok(page)
     }
 
+    async fn thread(&self, root: u64, range: Range) -> Result<Page, ThreadError> {
+        threads::thread(self, root, range).await
+    }
+
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {
         let mut bounds = self.log.bounds().await?;
         match self.defect {
+            NamesNoPins => bounds.pins.clear(),
+            RestartForgetsPins if self.shared.life > 1 => bounds.pins.clear(),
             HeadGoesBack if self.calls.fetch_add(1, Ordering::SeqCst) % 3 == 2 => {
                 bounds.head = bounds.head.saturating_sub(1);
             }

@@ -92,6 +92,7 @@ impl Store for SpoiledStore {
             PagesUnbounded => given.wire.max_batch_bytes = usize::MAX,
             FewKeys => given.rooms.log_keys -= 1,
             ManyKeys => given.rooms.log_keys += 1,
+            ManyPins => given.rooms.max_pins += 1,
             RemovesTooMany => given.rooms.log_messages -= 1,
             _ => {}
         }

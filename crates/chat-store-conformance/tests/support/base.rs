@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use chat_core::{
     AppendError, AppendReceipt, ChangeError, ChangeReceipt, Commit, CommitSink, Health, Limits, LogBounds,
     Marked, MarkerError, NewChange, NewMessage, Page, Range, Room, RoomName, Search, SearchError, SearchPage,
-    Store, Unavailable, Unread, UserKey,
+    Store, ThreadError, Unavailable, Unread, UserKey,
 };
 use parking_lot::Mutex;
 
@@ -130,6 +130,11 @@ impl Room for Opening {
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
         self.gate.check()?;
         self.log.read(range).await
+    }
+
+    async fn thread(&self, root: u64, range: Range) -> Result<Page, ThreadError> {
+        self.gate.check()?;
+        self.log.thread(root, range).await
     }
 
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {

@@ -197,6 +197,7 @@ impl Subscription {
 impl Room for Opening {
     async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
         yield_now().await;
+        message.judge_without_threads()?;
         let mut log = self.log.log.lock();
         let (receipt, stored) = log.append(unix_millis(), message)?;
         if let Some(stored) = stored {

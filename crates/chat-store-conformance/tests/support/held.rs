@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use chat_core::{
     AppendError, AppendReceipt, ChangeError, ChangeReceipt, Commit, CommitSink, Limits, LogBounds, Marked,
     MarkerError, MemoryRoom, MemoryStore, NewChange, NewMessage, Page, Range, Room, RoomName, Search,
-    SearchError, SearchPage, Store, Unavailable, Unread, UserKey,
+    SearchError, SearchPage, Store, ThreadError, Unavailable, Unread, UserKey,
 };
 use chat_store_conformance::Fixture;
 use parking_lot::Mutex;
@@ -122,6 +122,10 @@ impl Room for Opening {
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
         self.log.room().read(range).await
+    }
+
+    async fn thread(&self, root: u64, range: Range) -> Result<Page, ThreadError> {
+        self.log.room().thread(root, range).await
     }
 
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {

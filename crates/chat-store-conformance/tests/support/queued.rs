@@ -91,6 +91,7 @@ async fn write(
 #[async_trait]
 impl Room for Queue {
     async fn append(&self, message: NewMessage) -> Answer {
+        message.judge_without_threads()?;
         let (asked, answer) = oneshot::channel();
         let ended = || Unavailable::new("the writer has ended");
         self.messages.send((message, asked)).map_err(|_| ended())?;

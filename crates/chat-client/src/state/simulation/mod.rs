@@ -135,7 +135,7 @@ impl World {
                 self.sent += 1;
                 let key = format!("mine-{:04}", self.sent);
                 let body: Box<RawValue> = serde_json::from_str(r#"{"text":"hi"}"#).unwrap();
-                let command = Command::Send { room: room(), key: Some(key.clone()), body };
+                let command = Command::Send { room: room(), key: Some(key.clone()), body, links: None };
                 let answer = ask(&mut self.state, self.now, Request::Send(room()), &command);
                 self.sends.push((key, answer));
             }

@@ -26,6 +26,9 @@ pub enum ChangeError {
     /// The message has its maximum number of reactions.
     #[error("the message has its maximum number of reactions")]
     TooManyReactions,
+    /// The room has its maximum number of pinned messages.
+    #[error("the room has its maximum number of pinned messages; unpin one first")]
+    TooManyPins,
     /// The key was used before, for something else.
     #[error("the key was used for something else")]
     KeyConflict,
@@ -44,6 +47,7 @@ impl From<ChangeError> for ErrorCode {
             ChangeError::TooLate => Self::TooLate,
             ChangeError::Conflict => Self::Conflict,
             ChangeError::TooManyReactions => Self::TooManyReactions,
+            ChangeError::TooManyPins => Self::Rejected,
             ChangeError::KeyConflict => Self::KeyConflict,
             ChangeError::Unavailable(_) => Self::Unavailable,
         }

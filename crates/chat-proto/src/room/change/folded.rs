@@ -20,7 +20,11 @@ pub struct Folded {
     /// True if the message is pinned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
-    /// The deletion. A deleted message has no body, no key and no other field of this type but `rev`.
+    /// The thread that begins with this message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replies: Option<Replies>,
+    /// The deletion. A deleted message has no body, no key, no mentions, and no other field of this type but `rev` and
+    /// `replies`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<Deleted>,
 }
@@ -47,6 +51,16 @@ pub struct Deleted {
     /// The reason that this user gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// The messages in the thread that begins with a message. A message that is deleted later still counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Replies {
+    /// The number of these messages.
+    pub count: u64,
+    /// The `seq` of the newest one.
+    pub last: u64,
 }
 
 /// One reaction to a message.
@@ -104,9 +118,17 @@ impl Folded {
         }
     }
 
-    /// Records a deletion, which erases the rest.
+    /// Records a deletion, which erases the rest but for the thread.
     pub fn delete(&mut self, rev: u64, deleted: Deleted) {
-        *self = Self { rev, deleted: Some(deleted), ..Self::default() };
+        let replies = self.replies;
+        *self = Self { rev, deleted: Some(deleted), replies, ..Self::default() };
+    }
+
+    /// Records the message at the position `seq`, which is in the thread that begins with this message.
+    pub fn reply(&mut self, seq: u64) {
+        let count = self.replies.map_or(0, |replies| replies.count);
+        self.replies = Some(Replies { count: count + 1, last: seq });
+        self.rev = seq;
     }
 
     /// Removes the last names beyond [`MAX_NAME_BYTES`](Self::MAX_NAME_BYTES).
@@ -160,6 +182,10 @@ pub struct MessageChanges {
     /// The `seq` of the newest pinning or unpinning, 0 if there is none.
     #[serde(default)]
     pub pin: u64,
+    /// The `seq` of the deletion. 0 if there is none, or if a store of an earlier version has recorded it: then it is
+    /// the newest entry.
+    #[serde(default)]
+    pub delete: u64,
 }
 
 impl MessageChanges {
@@ -171,7 +197,7 @@ impl MessageChanges {
     /// Returns the `seq` of the newest change of a kind, unless a deletion has erased it.
     pub fn newest(&self, kind: ChangeKind) -> Option<u64> {
         let newest = match kind {
-            ChangeKind::Deleted => self.folded.deleted.as_ref().map_or(0, |_| self.folded.rev),
+            ChangeKind::Deleted => self.deletion(),
             ChangeKind::Edited => self.edit,
             ChangeKind::Reactions => self.reactions,
             ChangeKind::Pinned => self.pin,
@@ -185,10 +211,25 @@ impl MessageChanges {
         self.edit = seq;
     }
 
-    /// Records a deletion, which erases the rest.
+    /// Records a deletion, which erases the rest but for the thread.
     pub fn delete(&mut self, seq: u64, deleted: Deleted) {
-        *self = Self::default();
-        self.folded.delete(seq, deleted);
+        let mut folded = std::mem::take(&mut self.folded);
+        folded.delete(seq, deleted);
+        *self = Self { folded, delete: seq, ..Self::default() };
+    }
+
+    /// Records the message at the position `seq`, which is in the thread that begins with this message.
+    pub fn reply(&mut self, seq: u64) {
+        self.delete = self.deletion();
+        self.folded.reply(seq);
+    }
+
+    fn deletion(&self) -> u64 {
+        match (&self.folded.deleted, self.delete) {
+            (None, _) => 0,
+            (Some(_), 0) => self.folded.rev,
+            (Some(_), seq) => seq,
+        }
     }
 
     /// Records the state of one reaction, `None` if no user has it any more.

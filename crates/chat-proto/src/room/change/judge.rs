@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::{Change, ChangeError, MessageChanges, NewChange};
-use crate::{Limits, Role, UserKey};
+use crate::{Limits, Mentions, Role, UserKey};
 
 /// The message that a change names, as the log has it at the place where the change would be stored.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct Target<'a> {
     pub changes: Option<&'a MessageChanges>,
     /// For a reaction: true if the user has placed it.
     pub has_reaction: bool,
+    /// For a pin: the number of pinned messages in the log.
+    pub pins: usize,
 }
 
 /// The effect of a change that is allowed.
@@ -37,8 +39,8 @@ impl Target<'_> {
     /// # Errors
     ///
     /// [`ChangeError::Forbidden`] before all others, so that an error tells nothing to those without the right. Then
-    /// [`Gone`](ChangeError::Gone), [`Conflict`](ChangeError::Conflict), [`TooLate`](ChangeError::TooLate) and
-    /// [`TooManyReactions`](ChangeError::TooManyReactions).
+    /// [`Gone`](ChangeError::Gone), [`Conflict`](ChangeError::Conflict), [`TooLate`](ChangeError::TooLate),
+    /// [`TooManyReactions`](ChangeError::TooManyReactions) and [`TooManyPins`](ChangeError::TooManyPins).
     pub fn judge(&self, change: &NewChange, now: u64, limits: &Limits) -> Result<Verdict, ChangeError> {
         if !self.allows(change) {
             return Err(ChangeError::Forbidden);
@@ -74,7 +76,13 @@ impl Target<'_> {
                 }
                 *on == self.has_reaction
             }
-            Change::Pin { on } => *on == folded.is_some_and(|folded| folded.pinned),
+            Change::Pin { on } => {
+                let is_unchanged = *on == folded.is_some_and(|folded| folded.pinned);
+                if *on && !is_unchanged && self.pins >= limits.rooms.max_pins {
+                    return Err(ChangeError::TooManyPins);
+                }
+                is_unchanged
+            }
         };
         Ok(if is_unchanged { Verdict::Unchanged } else { Verdict::Store })
     }
@@ -85,7 +93,7 @@ impl Target<'_> {
             && (!self.author.is_guest() || (self.connection.is_some() && self.connection == change.connection));
         let is_moderator = change.role >= Role::Moderator;
         match change.change {
-            Change::Edit { .. } => is_author,
+            Change::Edit { .. } => is_author && (is_moderator || change.mentions != Some(Mentions::Room)),
             Change::Delete { .. } => is_author || is_moderator,
             Change::React { .. } => true,
             Change::Pin { .. } => is_moderator,

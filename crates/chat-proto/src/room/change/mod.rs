@@ -10,11 +10,11 @@ use serde_json::value::RawValue;
 use unicode_normalization::is_nfc;
 
 pub use error::ChangeError;
-pub use folded::{Deleted, Edited, Folded, MessageChanges, Reaction};
+pub use folded::{Deleted, Edited, Folded, MessageChanges, Reaction, Replies};
 pub use judge::{Target, Verdict};
 pub use reactions::ReactionSets;
 
-use super::StoredMessage;
+use super::{Mentions, NewMessage, StoredMessage};
 use crate::name::{are_joiners_valid, is_blank};
 use crate::wire::Changed;
 use crate::{Limits, Role, RoomName, User, has_visible, is_printable};
@@ -48,6 +48,9 @@ pub struct NewChange {
     pub rev: Option<u64>,
     /// The idempotency key of an edit.
     pub key: Option<String>,
+    /// The users that an edited message mentions from now on. `None` leaves its mentions as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mentions: Option<Mentions>,
 }
 
 /// The effect of a [`NewChange`] on its message.
@@ -138,7 +141,8 @@ pub(crate) fn is_reason(text: &str, limits: &Limits) -> bool {
 impl NewChange {
     /// Returns a change by a user without a role.
     pub fn new(user: User, target: u64, change: Change) -> Self {
-        Self { user, role: Role::None, connection: None, target, change, rev: None, key: None }
+        let (role, connection, rev, key, mentions) = Default::default();
+        Self { user, role, connection, target, change, rev, key, mentions }
     }
 
     /// Sets the role of the user.
@@ -168,6 +172,40 @@ impl NewChange {
         self.key = key.into();
         self
     }
+
+    /// Sets the users that an edited message mentions from now on: nobody with an empty list. `None` leaves its
+    /// mentions as they are.
+    #[must_use]
+    pub fn with_mentions(mut self, mentions: impl Into<Option<Mentions>>) -> Self {
+        self.mentions = mentions.into();
+        self
+    }
+
+    /// Returns the content that an idempotency key stands for: a repeat must have the same. `None` without a key, and
+    /// for a change that is no edit.
+    ///
+    /// # Panics
+    ///
+    /// Never: mentions are always JSON.
+    pub fn content(&self) -> Option<String> {
+        let Change::Edit { body } = &self.change else { return None };
+        self.key.as_ref()?;
+        let mentions = self.mentions.as_ref().map(serde_json::to_string).transpose();
+        let mentions = mentions.expect("mentions are always JSON").unwrap_or_default();
+        // A message with this body has another content.
+        Some(format!("edit {} {body}{mentions}", self.target))
+    }
+
+    /// Brings a message to its new body and mentions, if this is an edit.
+    pub fn edit_content(&self, message: &mut NewMessage) {
+        if let Change::Edit { body } = &self.change {
+            message.body.clone_from(body);
+            if let Some(mentions) = &self.mentions {
+                let links = message.links.take().map_or_else(Default::default, |links| *links);
+                message.set_links(links.with_mentions(mentions.clone()));
+            }
+        }
+    }
 }
 
 /// An entry of a log that changes a message. The state of the message is not part of it.
@@ -192,16 +230,16 @@ impl ChangeEntry {
         Self { seq, at, by, target, kind }
     }
 
-    /// Returns the `changed` event of this entry. `state` is the present state of the message and its body, or `None`
-    /// if the log no longer has the message.
+    /// Returns the `changed` event of this entry. `state` is the present state of the message and the message itself,
+    /// or `None` if the log no longer has it.
     ///
     /// If a later entry has replaced this change, the event says only that. So a log needs to keep no earlier state of
     /// a message, and an erased body is in no event. Nothing replaces a deletion: without a state, only its reason is
     /// missing.
-    pub fn encode(&self, room: &RoomName, state: Option<(&MessageChanges, &RawValue)>) -> StoredMessage {
+    pub fn encode(&self, room: &RoomName, state: Option<(&MessageChanges, &NewMessage)>) -> StoredMessage {
         let state = state.filter(|(changes, _)| changes.is_current(self.kind, self.seq));
         let frame =
-            Changed { room, entry: self, state: state.map(|(changes, body)| (&changes.folded, body)) };
+            Changed { room, entry: self, state: state.map(|(changes, message)| (&changes.folded, message)) };
         StoredMessage { seq: self.seq, frame: frame.encode() }
     }
 }

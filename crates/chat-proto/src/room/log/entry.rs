@@ -1,8 +1,8 @@
-use serde_json::value::RawValue;
+use std::num::NonZeroU64;
 
 use crate::room::{
-    Change, ChangeEntry, ChangeKind, Deleted, Edited, MessageChanges, NewChange, NewMessage, ReactionSets,
-    StoredMessage, Target,
+    Change, ChangeEntry, ChangeKind, Deleted, Edited, Linked, Mentions, MessageChanges, NewChange,
+    NewMessage, ReactionSets, StoredMessage, Target,
 };
 use crate::{Event, RoomName, UserKey};
 
@@ -29,11 +29,13 @@ enum Content {
 struct Message {
     author: UserKey,
     connection: Option<u64>,
-    /// `None` for a message that was not changed.
+    /// The root of the thread that the message is in.
+    thread: Option<NonZeroU64>,
+    /// `None` for a message that was not changed and has no thread.
     changed: Option<Box<Changed>>,
 }
 
-/// A message that was changed.
+/// A message that was changed, or with which a thread begins.
 #[derive(Debug)]
 struct Changed {
     message: NewMessage,
@@ -44,16 +46,20 @@ struct Changed {
 
 impl Changed {
     fn text_bytes(&self) -> usize {
-        let NewMessage { user, key, body, .. } = &self.message;
+        let NewMessage { user, key, body, links, .. } = &self.message;
         let key = key.as_ref().map_or(0, String::len);
-        user.id().len() + user.name().len() + key + body.get().len()
+        let mentions = links.as_ref().and_then(|links| links.mentions.as_ref());
+        let mentions = mentions.map_or(0, Mentions::memory_bytes);
+        user.id().len() + user.name().len() + key + body.get().len() + mentions
     }
 }
 
 impl Entry {
     pub(super) fn message(message: &NewMessage, room: &RoomName, seq: u64, at: u64) -> Self {
         let stored = message.folded(room, seq, at, None);
-        let message = Message { author: message.user.key(), connection: message.connection, changed: None };
+        let thread = message.thread().and_then(NonZeroU64::new);
+        let (author, connection) = (message.user.key(), message.connection);
+        let message = Message { author, connection, thread, changed: None };
         Self { stored, content: Content::Message(message) }
     }
 
@@ -72,6 +78,19 @@ impl Entry {
             Content::Message(message) => Some(&message.author),
             Content::Change(_) => None,
         }
+    }
+
+    /// Returns the message as a link sees it, or `None` if the entry is a change.
+    pub(super) fn linked(&self) -> Option<Linked> {
+        match &self.content {
+            Content::Message(message) => Some(Linked { thread: message.thread.map(NonZeroU64::get) }),
+            Content::Change(_) => None,
+        }
+    }
+
+    /// Returns true for a message in the thread that begins with the message `root`.
+    pub(super) fn is_in_thread(&self, root: u64) -> bool {
+        self.linked().is_some_and(|linked| linked.thread == Some(root))
     }
 
     /// Returns true for the message at `seq`, and for each change of it.
@@ -94,9 +113,12 @@ impl Entry {
         self.stored.frame.len() + more
     }
 
-    /// Returns the message for the decision about a change, or `None` if the entry is a change itself.
-    pub(super) fn target(&self, change: &NewChange) -> Option<Target<'_>> {
-        let Content::Message(Message { author, connection, changed }) = &self.content else { return None };
+    /// Returns the message for the decision about a change, or `None` if the entry is a change itself. `pins` is the
+    /// number of pinned messages in the log.
+    pub(super) fn target(&self, change: &NewChange, pins: usize) -> Option<Target<'_>> {
+        let Content::Message(Message { author, connection, changed, .. }) = &self.content else {
+            return None;
+        };
         let has_reaction = match (&change.change, changed) {
             (Change::React { reaction, .. }, Some(changed)) => {
                 changed.reactions.contains(reaction, &change.user.key())
@@ -105,7 +127,8 @@ impl Entry {
         };
         let at = changed.as_ref().map(|changed| changed.at).or_else(|| Some(self.original()?.1));
         let changes = changed.as_ref().map(|changed| &changed.changes);
-        Some(Target { author, connection: *connection, at: at.unwrap_or_default(), changes, has_reaction })
+        let at = at.unwrap_or_default();
+        Some(Target { author, connection: *connection, at, changes, has_reaction, pins })
     }
 
     /// Returns the newest change of each kind that a change of `kind` replaces.
@@ -130,28 +153,19 @@ impl Entry {
 
     /// Applies a change that is allowed, as the entry `seq`. Returns the entry.
     pub(super) fn apply(&mut self, change: NewChange, room: &RoomName, seq: u64, at: u64) -> Option<Self> {
-        let message = match &self.content {
-            Content::Message(Message { changed: None, .. }) => self.original(),
-            _ => None,
-        };
-        let Content::Message(Message { author, changed, .. }) = &mut self.content else { return None };
-        if let Some((message, at)) = message {
-            let (changes, reactions) = Default::default();
-            *changed = Some(Box::new(Changed { message, at, changes, reactions }));
-        }
-        let changed = changed.as_mut()?;
+        let target = self.stored.seq;
+        let (author, changed) = self.changed()?;
         let kind = change.change.kind();
+        change.edit_content(&mut changed.message);
         let by = change.user;
         match change.change {
-            Change::Edit { body } => {
+            Change::Edit { .. } => {
                 let other = Some(by.clone()).filter(|by| by.key() != *author);
                 changed.changes.edit(seq, Edited::new(at).with_by(other));
-                changed.message.body = body;
             }
             Change::Delete { reason } => {
                 changed.changes.delete(seq, Deleted::new(at, by.clone(), reason));
-                changed.message.body = RawValue::NULL.to_owned();
-                changed.message.key = None;
+                changed.message.erase();
                 changed.reactions = ReactionSets::default();
             }
             Change::React { reaction, on } => {
@@ -160,11 +174,41 @@ impl Entry {
             }
             Change::Pin { on } => changed.changes.pin(seq, on),
         }
-        self.stored =
-            changed.message.folded(room, self.stored.seq, changed.at, Some(&changed.changes.folded));
-        let entry = ChangeEntry::new(seq, at, by, self.stored.seq, kind);
-        let stored = entry.encode(room, Some((&changed.changes, &changed.message.body)));
+        let entry = ChangeEntry::new(seq, at, by, target, kind);
+        let stored = entry.encode(room, Some((&changed.changes, &changed.message)));
+        self.fold(room);
         Some(Self::change(stored, entry))
+    }
+
+    /// Records the message at the position `seq`, which is in the thread that begins with this message.
+    pub(super) fn reply(&mut self, room: &RoomName, seq: u64) {
+        if let Some((_, changed)) = self.changed() {
+            changed.changes.reply(seq);
+            self.fold(room);
+        }
+    }
+
+    /// Returns the author and the changed form of the message, which has one from now on. `None` if the entry is a
+    /// change itself.
+    fn changed(&mut self) -> Option<(&UserKey, &mut Changed)> {
+        let original = match &self.content {
+            Content::Message(Message { changed: None, .. }) => self.original(),
+            _ => None,
+        };
+        let Content::Message(Message { author, changed, .. }) = &mut self.content else { return None };
+        if let Some((message, at)) = original {
+            let (changes, reactions) = Default::default();
+            *changed = Some(Box::new(Changed { message, at, changes, reactions }));
+        }
+        Some((author, changed.as_mut()?))
+    }
+
+    /// Encodes the message in its present form.
+    fn fold(&mut self, room: &RoomName) {
+        if let Content::Message(Message { changed: Some(changed), .. }) = &self.content {
+            let folded = Some(&changed.changes.folded);
+            self.stored = changed.message.folded(room, self.stored.seq, changed.at, folded);
+        }
     }
 
     /// Records that a later change has replaced this one.
@@ -176,9 +220,10 @@ impl Entry {
 
     /// Reads the message that was not changed yet, and its time.
     fn original(&self) -> Option<(NewMessage, u64)> {
-        let Ok(Event::Message { user, at, key, body: Some(body), .. }) = self.stored.event() else {
+        let Ok(Event::Message { user, at, key, body: Some(body), links, .. }) = self.stored.event() else {
             return None;
         };
-        Some((NewMessage::new(user, body).with_key(key), at))
+        let links = links.map(|links| *links).unwrap_or_default();
+        Some((NewMessage::new(user, body).with_key(key).with_links(links), at))
     }
 }

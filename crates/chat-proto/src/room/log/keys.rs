@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sha1::{Digest, Sha1};
 
-use crate::room::{Change, NewChange, NewMessage, Unavailable};
+use crate::room::{NewChange, NewMessage, Unavailable};
 use crate::{RoomLimits, UserKey};
 
 /// The bytes that a key takes beside its text: two nodes of a tree and a place in a queue, rounded up.
@@ -43,17 +43,14 @@ pub(super) struct OtherContent;
 
 impl Use {
     pub(super) fn of_message(message: &NewMessage) -> Option<Self> {
-        let digest = Sha1::digest(message.body.get()).into();
-        Some(Self { owner: (message.user.key(), message.key.as_deref()?.into()), digest })
+        let key = message.key.as_deref()?.into();
+        Some(Self { owner: (message.user.key(), key), digest: Sha1::digest(&*message.content()).into() })
     }
 
     /// Returns `None` without a key. Only an edit has one.
     pub(super) fn of_change(change: &NewChange) -> Option<Self> {
-        let Change::Edit { body } = &change.change else { return None };
-        let key = change.key.as_deref()?;
-        // A message with this body has another digest.
-        let content = format!("edit {} {body}", change.target);
-        Some(Self { owner: (change.user.key(), key.into()), digest: Sha1::digest(content).into() })
+        let digest = Sha1::digest(change.content()?).into();
+        Some(Self { owner: (change.user.key(), change.key.as_deref()?.into()), digest })
     }
 }
 

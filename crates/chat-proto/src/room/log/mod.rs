@@ -1,15 +1,16 @@
 mod entry;
 mod keys;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use self::entry::Entry;
 use self::keys::{Keys, OtherContent, Use};
 use super::marker::Markers;
 use super::{
-    AppendError, AppendReceipt, ChangeError, ChangeKind, ChangeReceipt, LogBounds, Marked, MarkerError,
-    NewChange, NewMessage, Page, Range, StoredMessage, Unread, UnreadCount, Verdict,
+    AppendError, AppendReceipt, Change, ChangeError, ChangeKind, ChangeReceipt, Linked, LogBounds, Marked,
+    MarkerError, NewChange, NewMessage, Page, Range, StoredMessage, ThreadError, Unread, UnreadCount,
+    Verdict,
 };
 use crate::{Limits, RoomLimits, RoomName, UserKey};
 
@@ -46,6 +47,8 @@ pub struct Log {
     last_at: u64,
     /// True if a message was changed.
     has_changes: bool,
+    /// The pinned messages.
+    pins: BTreeSet<u64>,
     keys: Keys,
     markers: Markers,
 }
@@ -72,6 +75,7 @@ impl Log {
             head: 0,
             last_at: 0,
             has_changes: false,
+            pins: BTreeSet::new(),
             keys: Keys::default(),
             markers: Markers::default(),
         }
@@ -83,8 +87,9 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`AppendError::KeyConflict`] if the key was used for another body. [`AppendError::Unavailable`] if the user has
-    /// [`RoomLimits::log_keys`](crate::RoomLimits::log_keys) keys already. A key is never forgotten early.
+    /// [`AppendError::KeyConflict`] if the key was used for another body or other links. [`AppendError::Unavailable`]
+    /// if the user has [`RoomLimits::log_keys`](crate::RoomLimits::log_keys) keys already. A key is never forgotten
+    /// early. The errors of [`Links::judge`](super::Links::judge).
     #[expect(clippy::needless_pass_by_value, reason = "the log owns what it keeps, as in `change`")]
     pub fn append(
         &mut self,
@@ -100,7 +105,17 @@ impl Log {
             }
             self.keys.check_space(used, &self.limits.rooms)?;
         }
+        if let Some(links) = &message.links {
+            let linked = |seq: Option<u64>| self.linked(seq?);
+            links.judge(message.role, linked(links.reply_to), linked(links.thread))?;
+        }
         let (seq, at) = self.next(at);
+        if let Some(index) = message.thread().and_then(|root| self.index(root)) {
+            let root = &mut self.entries[index];
+            self.bytes -= root.bytes();
+            root.reply(&self.room, seq);
+            self.bytes += root.bytes();
+        }
         let entry = Entry::message(&message, &self.room, seq, at);
         let stored = entry.stored.clone();
         self.push(at, entry, used);
@@ -131,7 +146,7 @@ impl Log {
         }
         let target = change.target;
         let index = self.index(target).ok_or(ChangeError::NoMessage)?;
-        let state = self.entries[index].target(&change).ok_or(ChangeError::NoMessage)?;
+        let state = self.entries[index].target(&change, self.pins.len()).ok_or(ChangeError::NoMessage)?;
         match state.judge(&change, at.max(self.last_at), &self.limits)? {
             Verdict::Unchanged => return Ok((ChangeReceipt::unchanged(self.epoch.clone()), None)),
             Verdict::Deleted(seq) => {
@@ -141,6 +156,11 @@ impl Log {
         }
         let (seq, at) = self.next(at);
         let is_deletion = change.change.kind() == ChangeKind::Deleted;
+        match &change.change {
+            Change::Pin { on: true } => drop(self.pins.insert(target)),
+            Change::Pin { on: false } | Change::Delete { .. } => drop(self.pins.remove(&target)),
+            _ => {}
+        }
         let replaced = self.entries[index].replaced_by(change.change.kind());
         self.bytes -= self.entries[index].bytes();
         let entry = self.entries[index].apply(change, &self.room, seq, at);
@@ -167,18 +187,36 @@ impl Log {
     /// Reads part of the log. A page of more than one entry has at most
     /// [`WireLimits::max_batch_bytes`](crate::WireLimits::max_batch_bytes) bytes.
     pub fn read(&self, range: Range) -> Page {
+        self.select(range, Entry::is_message)
+    }
+
+    /// Reads part of the thread that begins with the message `root`, without that message, in pages like those of
+    /// [`read`](Self::read).
+    ///
+    /// # Errors
+    ///
+    /// [`ThreadError::NoMessage`] if the log does not have the message, or it is in a thread itself.
+    pub fn thread(&self, root: u64, range: Range) -> Result<Page, ThreadError> {
+        if !self.linked(root).is_some_and(Linked::is_root) {
+            return Err(ThreadError::NoMessage);
+        }
+        let range = match range {
+            Range::Entries { after, limit } => Range::after(after, limit),
+            range => range,
+        };
+        Ok(self.select(range, |entry| entry.is_in_thread(root)))
+    }
+
+    /// Returns a page of the messages that are wanted, or of all entries.
+    fn select(&self, range: Range, is_wanted: impl Fn(&Entry) -> bool) -> Page {
         let start = |after| self.start(after);
         match range {
-            Range::Newest { limit } => {
-                self.page(self.entries.iter().rev(), limit, Entry::is_message).reversed()
-            }
+            Range::Newest { limit } => self.page(self.entries.iter().rev(), limit, is_wanted).reversed(),
             Range::Before { seq, limit } => {
                 let end = start(seq.saturating_sub(1));
-                self.page(self.entries.range(..end).rev(), limit, Entry::is_message).reversed()
+                self.page(self.entries.range(..end).rev(), limit, is_wanted).reversed()
             }
-            Range::After { seq, limit } => {
-                self.page(self.entries.range(start(seq)..), limit, Entry::is_message)
-            }
+            Range::After { seq, limit } => self.page(self.entries.range(start(seq)..), limit, is_wanted),
             Range::Entries { after, limit } => self.page(self.entries.range(start(after)..), limit, |_| true),
         }
     }
@@ -230,7 +268,10 @@ impl Log {
 
     /// Returns the extent of the log.
     pub fn bounds(&self) -> LogBounds {
-        LogBounds::new(self.epoch.clone(), self.head).with_first(self.first()).with_changes(self.has_changes)
+        LogBounds::new(self.epoch.clone(), self.head)
+            .with_first(self.first())
+            .with_changes(self.has_changes)
+            .with_pins(self.pins.iter().copied().collect())
     }
 
     fn receipt(&self, seq: u64, at: u64) -> AppendReceipt {
@@ -251,6 +292,11 @@ impl Log {
     fn index(&self, seq: u64) -> Option<usize> {
         let index = usize::try_from(seq.checked_sub(self.first())?).ok()?;
         (index < self.entries.len()).then_some(index)
+    }
+
+    /// Returns the message at a position as a link sees it.
+    fn linked(&self, seq: u64) -> Option<Linked> {
+        self.entries[self.index(seq)?].linked()
     }
 
     /// Returns the position and the time of the next entry.
@@ -307,6 +353,7 @@ impl Log {
     fn drop_oldest(&mut self) {
         let Some(oldest) = self.entries.pop_front() else { return };
         self.bytes -= oldest.bytes();
+        self.pins.remove(&oldest.stored.seq);
         self.messages -= usize::from(oldest.is_message());
         for seq in oldest.newest_changes() {
             let Some(index) = self.index(seq) else { continue };

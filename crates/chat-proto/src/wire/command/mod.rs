@@ -6,7 +6,7 @@ mod write;
 
 use serde_json::value::RawValue;
 
-use crate::room::Change;
+use crate::room::{Change, Links, Mentions};
 use crate::{ErrorCode, Range, RoomName, Search, User};
 
 pub use read::parse;
@@ -52,6 +52,8 @@ pub enum Command {
         key: Option<String>,
         /// The body, as the client wrote it.
         body: Box<RawValue>,
+        /// The links to other messages and to users. `None` if there are none.
+        links: Option<Box<Links>>,
     },
     /// Changes a message.
     Change {
@@ -65,6 +67,8 @@ pub enum Command {
         rev: Option<u64>,
         /// The idempotency key of an edit.
         key: Option<String>,
+        /// The users that an edited message mentions from now on.
+        mentions: Option<Mentions>,
     },
     /// Reads single messages of a room's log.
     Messages {
@@ -72,6 +76,15 @@ pub enum Command {
         room: RoomName,
         /// The positions of the messages.
         seqs: Vec<u64>,
+    },
+    /// Reads a part of a thread.
+    Thread {
+        /// The room.
+        room: RoomName,
+        /// The `seq` of the message with which the thread begins.
+        root: u64,
+        /// The part of the thread.
+        range: Range,
     },
     /// Reads a part of a room's log.
     History {
@@ -141,6 +154,7 @@ impl Command {
             Self::Hello { .. }
             | Self::History { .. }
             | Self::Messages { .. }
+            | Self::Thread { .. }
             | Self::Members { .. }
             | Self::Rooms { .. }
             | Self::Search { .. } => 5,
@@ -156,6 +170,7 @@ impl Command {
             | Self::Send { room, .. }
             | Self::Change { room, .. }
             | Self::Messages { room, .. }
+            | Self::Thread { room, .. }
             | Self::History { room, .. }
             | Self::Members { room, .. }
             | Self::Read { room, .. }

@@ -1,7 +1,7 @@
 use serde_json::value::RawValue;
 
 use super::{Command, Invalid, JoinFrom, Parsed, Token};
-use crate::room::{Change, is_reaction, is_reason};
+use crate::room::{Change, Links, Mentions, is_reaction, is_reason};
 use crate::wire::json::{Field, Fields};
 use crate::{ErrorCode, Limits, Range, RoomName, Search, User};
 
@@ -69,26 +69,36 @@ fn command(fields: &Fields<'_>, limits: &Limits, known: KnownRoom<'_>) -> Result
         }
         "join" => Command::Join { room: room()?, from: from(fields, limits)? },
         "leave" => Command::Leave { room: room()? },
-        "send" => Command::Send { room: room()?, key: key(fields, limits)?, body: body(fields)? },
+        "send" => {
+            let (room, key, body) = (room()?, key(fields, limits)?, body(fields)?);
+            Command::Send { room, key, body, links: links(fields, limits)? }
+        }
         "edit" => {
             let (change, key) = (Change::Edit { body: body(fields)? }, key(fields, limits)?);
-            Command::Change { room: room()?, seq: target(fields)?, change, rev: rev(fields)?, key }
+            let (room, seq, rev) = (room()?, target(fields)?, rev(fields)?);
+            Command::Change { room, seq, change, rev, key, mentions: mentions(fields, limits)? }
         }
         "delete" => {
             let change = Change::Delete { reason: reason(fields, limits)? };
-            Command::Change { room: room()?, seq: target(fields)?, change, rev: None, key: None }
+            let (room, seq) = (room()?, target(fields)?);
+            Command::Change { room, seq, change, rev: None, key: None, mentions: None }
         }
         "react" => {
             let change = Change::React { reaction: reaction(fields, limits)?, on: on(fields)? };
-            Command::Change { room: room()?, seq: target(fields)?, change, rev: rev(fields)?, key: None }
+            let (room, seq, rev) = (room()?, target(fields)?, rev(fields)?);
+            Command::Change { room, seq, change, rev, key: None, mentions: None }
         }
         "pin" => {
             let change = Change::Pin { on: on(fields)? };
-            Command::Change { room: room()?, seq: target(fields)?, change, rev: None, key: None }
+            let (room, seq) = (room()?, target(fields)?);
+            Command::Change { room, seq, change, rev: None, key: None, mentions: None }
         }
         "history" => match seqs(fields, limits)? {
             Some(seqs) => Command::Messages { room: room()?, seqs },
-            None => Command::History { room: room()?, range: range(fields, limits)? },
+            None => match position(fields, Field::Thread, THREAD)? {
+                Some(root) => Command::Thread { room: room()?, root, range: range(fields, limits)? },
+                None => Command::History { room: room()?, range: range(fields, limits)? },
+            },
         },
         "members" => Command::Members {
             room: room()?,
@@ -113,6 +123,7 @@ fn command(fields: &Fields<'_>, limits: &Limits, known: KnownRoom<'_>) -> Result
 }
 
 const BEFORE: &str = "`before` must be an integer from 0 to 2^53-1";
+const THREAD: &str = "`thread` must be an integer from 1 to 2^53-1";
 const BODY: &str = "`body` must be an object";
 
 fn room(fields: &Fields<'_>, known: KnownRoom<'_>) -> Result<RoomName, ErrorCode> {
@@ -165,7 +176,37 @@ fn body(fields: &Fields<'_>) -> Result<Box<RawValue>, ErrorCode> {
 
 fn target(fields: &Fields<'_>) -> Result<u64, ErrorCode> {
     const SEQ: &str = "`seq` must be an integer from 1 to 2^53-1";
-    fields.integer(Field::Seq, SEQ)?.filter(|seq| *seq > 0).ok_or(ErrorCode::BadCommand(SEQ))
+    position(fields, Field::Seq, SEQ)?.ok_or(ErrorCode::BadCommand(SEQ))
+}
+
+/// Returns a field that is the `seq` of an entry.
+fn position(fields: &Fields<'_>, field: Field, rule: &'static str) -> Result<Option<u64>, ErrorCode> {
+    match fields.integer(field, rule)? {
+        Some(0) => Err(ErrorCode::BadCommand(rule)),
+        seq => Ok(seq),
+    }
+}
+
+fn links(fields: &Fields<'_>, limits: &Limits) -> Result<Option<Box<Links>>, ErrorCode> {
+    if ![Field::ReplyTo, Field::Thread, Field::Mentions].into_iter().any(|field| fields.has(field)) {
+        return Ok(None);
+    }
+    const REPLY_TO: &str = "`reply_to` must be an integer from 1 to 2^53-1";
+    let links = Links::default()
+        .with_reply_to(position(fields, Field::ReplyTo, REPLY_TO)?)
+        .with_thread(position(fields, Field::Thread, THREAD)?)
+        .with_mentions(mentions(fields, limits)?);
+    Ok((!links.is_empty()).then(|| Box::new(links)))
+}
+
+fn mentions(fields: &Fields<'_>, limits: &Limits) -> Result<Option<Mentions>, ErrorCode> {
+    const RULE: &str = "`mentions` must be a list of user ids that is not too long, or `@room`";
+    let Some(raw) = fields.raw(Field::Mentions) else { return Ok(None) };
+    // Repeated ids count, so that the list is bounded before they are compared.
+    let ids = serde_json::from_str::<Vec<&RawValue>>(raw.get()).map_or(0, |ids| ids.len());
+    let mentions = (ids <= limits.wire.max_mentions).then(|| serde_json::from_str::<Mentions>(raw.get()));
+    let mentions = mentions.and_then(Result::ok).filter(|mentions| mentions.is_valid(limits));
+    mentions.map(Some).ok_or(ErrorCode::BadCommand(RULE))
 }
 
 fn rev(fields: &Fields<'_>) -> Result<Option<u64>, ErrorCode> {
@@ -197,9 +238,9 @@ fn seqs(fields: &Fields<'_>, limits: &Limits) -> Result<Option<Vec<u64>>, ErrorC
         limits.wire.max_seqs,
         "`seqs` must be a list of integers from 0 to 2^53-1 that is not too long",
     )?;
-    let has_range = [Field::Before, Field::After].into_iter().any(|field| fields.has(field));
-    if seqs.is_some() && has_range {
-        return Err(ErrorCode::BadCommand("`seqs`, `before` and `after` exclude each other"));
+    let has_other = [Field::Before, Field::After, Field::Thread].into_iter().any(|field| fields.has(field));
+    if seqs.is_some() && has_other {
+        return Err(ErrorCode::BadCommand("`seqs` excludes `before`, `after` and `thread`"));
     }
     Ok(seqs)
 }

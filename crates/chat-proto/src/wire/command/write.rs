@@ -2,7 +2,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{Command, JoinFrom};
-use crate::room::Change;
+use crate::room::{Change, Mentions};
 use crate::wire::MAX_INTEGER;
 use crate::{Range, RoomName, User};
 
@@ -28,11 +28,16 @@ impl Command {
                 }
             }
             Self::Leave { room } => frame = frame.of("leave", room),
-            Self::Send { room, key, body } => {
+            Self::Send { room, key, body, links } => {
                 frame = Frame { key: key.as_deref(), body: Some(body), ..frame.of("send", room) };
+                if let Some(links) = links {
+                    (frame.reply_to, frame.thread) = (links.reply_to, links.thread);
+                    frame.mentions = links.mentions.as_ref();
+                }
             }
-            Self::Change { room, seq, change, rev, key } => {
+            Self::Change { room, seq, change, rev, key, mentions } => {
                 frame = Frame { seq: Some(*seq), rev: *rev, key: key.as_deref(), ..frame.of("", room) };
+                frame.mentions = mentions.as_ref();
                 match change {
                     Change::Edit { body } => (frame.kind, frame.body) = ("edit", Some(&**body)),
                     Change::Delete { reason } => {
@@ -46,18 +51,13 @@ impl Command {
                 }
             }
             Self::Messages { room, seqs } => frame = Frame { seqs: Some(seqs), ..frame.of("history", room) },
+            Self::Thread { room, root, range } => {
+                frame = Frame { thread: Some(*root), ..frame.of("history", room) };
+                frame.set_range(*range);
+            }
             Self::History { room, range } => {
                 frame = frame.of("history", room);
-                match *range {
-                    Range::Newest { limit } => frame.limit = Some(limit),
-                    Range::Before { seq, limit } => {
-                        (frame.before, frame.limit) = (position(seq), Some(limit));
-                    }
-                    // A client has no command for entries, so it asks for messages.
-                    Range::After { seq, limit } | Range::Entries { after: seq, limit } => {
-                        (frame.after, frame.limit) = (Some(After::Seq(seq)), Some(limit));
-                    }
-                }
+                frame.set_range(*range);
             }
             Self::Members { room, after, limit } => {
                 frame = Frame {
@@ -113,6 +113,10 @@ struct Frame<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     seqs: Option<&'a [u64]>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    thread: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_to: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rev: Option<u64>,
@@ -132,6 +136,8 @@ struct Frame<'a> {
     token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mentions: Option<&'a Mentions>,
 }
 
 /// The field `after`: a cursor in `join`, a `seq` in `history`, a user in `members`, a room in `rooms`.
@@ -147,5 +153,16 @@ enum After<'a> {
 impl<'a> Frame<'a> {
     fn of(self, kind: &'static str, room: &'a RoomName) -> Self {
         Self { kind, room: Some(room), ..self }
+    }
+
+    fn set_range(&mut self, range: Range) {
+        match range {
+            Range::Newest { limit } => self.limit = Some(limit),
+            Range::Before { seq, limit } => (self.before, self.limit) = (position(seq), Some(limit)),
+            // A client has no command for entries, so it asks for messages.
+            Range::After { seq, limit } | Range::Entries { after: seq, limit } => {
+                (self.after, self.limit) = (Some(After::Seq(seq)), Some(limit));
+            }
+        }
     }
 }

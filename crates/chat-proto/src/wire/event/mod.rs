@@ -13,7 +13,7 @@ pub use read::RawEvent;
 pub(crate) use send::{Changed, Message};
 pub use summary::RoomSummary;
 
-use crate::room::{Folded, Reaction};
+use crate::room::{Folded, Links, Mentions, Reaction};
 use crate::{CloseCode, ErrorCode, Limits, RoomName, StoredMessage, User};
 
 /// An event of the server: one JSON object in one text frame.
@@ -57,6 +57,9 @@ pub enum Event {
         recovered: bool,
         members: usize,
         presence: PresenceMode,
+        /// The pinned messages.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pins: Vec<u64>,
         /// The position of the user's marker. `None`, as the next two, if the log keeps no markers.
         #[serde(skip_serializing_if = "Option::is_none")]
         read: Option<u64>,
@@ -85,6 +88,9 @@ pub enum Event {
         /// `None` for a message that was deleted.
         #[serde(skip_serializing_if = "Option::is_none")]
         body: Option<Box<RawValue>>,
+        /// The links to other messages and to users. `None` for a message without links.
+        #[serde(flatten, skip_serializing_if = "Option::is_none")]
+        links: Option<Box<Links>>,
     },
     /// A change to a message, as the log of its room has it.
     Changed {
@@ -211,6 +217,9 @@ pub enum What {
     Edited {
         /// The body.
         body: Box<RawValue>,
+        /// The users that the message mentions.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mentions: Option<Mentions>,
     },
     /// The message was deleted.
     Deleted {

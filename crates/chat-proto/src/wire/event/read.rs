@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Event, InvalidEvent, PresenceMode, PresenceState, What};
-use crate::room::Folded;
+use crate::room::{Folded, Links, Mentions};
 use crate::{CloseCode, ErrorCode, RoomName, StoredMessage, User};
 
 /// The fields of an event, borrowed from the text of its frame.
@@ -48,7 +48,11 @@ pub struct RawEvent<'a> {
     pub reactions: Option<&'a RawValue>,
     pub pinned: Option<bool>,
     #[serde(borrow)]
+    pub replies: Option<&'a RawValue>,
+    #[serde(borrow)]
     pub deleted: Option<&'a RawValue>,
+    pub reply_to: Option<u64>,
+    pub thread: Option<u64>,
     #[serde(borrow)]
     pub by: Option<&'a RawValue>,
     pub target: Option<u64>,
@@ -68,13 +72,15 @@ pub struct RawEvent<'a> {
     pub total: Option<usize>,
     pub read: Option<u64>,
     pub unread: Option<u64>,
-    /// A number in `joined` and `activity`.
+    /// A number in `joined` and `activity`, a list or a text in `message` and `changed`.
     #[serde(borrow)]
     pub mentions: Option<&'a RawValue>,
     #[serde(borrow)]
     pub rooms: Option<&'a RawValue>,
     #[serde(borrow)]
     pub presence: Cow<'a, str>,
+    #[serde(borrow)]
+    pub pins: Option<&'a RawValue>,
     #[serde(borrow)]
     pub state: Cow<'a, str>,
     pub active: Option<bool>,
@@ -153,6 +159,7 @@ impl<'a> RawEvent<'a> {
                         "" => PresenceMode::Each,
                         _ => need.of("presence", self.presence_mode())?,
                     },
+                    pins: need.of("pins", optional(self.pins))?.unwrap_or_default(),
                     read: self.read,
                     unread: self.unread,
                     mentions: part(self.mentions),
@@ -175,6 +182,7 @@ impl<'a> RawEvent<'a> {
                         Some(rev) => Some(Box::new(need.of("rev", self.folded(rev))?)),
                         None => None,
                     },
+                    links: self.links(need)?.map(Box::new),
                 }
             }
             "changed" => {
@@ -327,7 +335,10 @@ impl<'a> RawEvent<'a> {
 
     fn what(&self, need: Need) -> Result<What, InvalidEvent> {
         Ok(match &*self.what {
-            "edited" => What::Edited { body: need.of("body", self.body)?.to_owned() },
+            "edited" => {
+                let body = need.of("body", self.body)?.to_owned();
+                What::Edited { body, mentions: self.mentions(need)? }
+            }
             "deleted" => What::Deleted { reason: text(&self.reason) },
             "reactions" => What::Reactions { reactions: need.of("reactions", part(self.reactions))? },
             "pinned" => What::Pinned { pinned: need.of("pinned", self.pinned)? },
@@ -337,16 +348,25 @@ impl<'a> RawEvent<'a> {
     }
 
     fn folded(&self, rev: u64) -> Option<Folded> {
-        fn optional<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<Option<T>> {
-            raw.map_or(Some(None), |raw| part(Some(raw)).map(Some))
-        }
         Some(Folded {
             rev,
             edited: optional(self.edited)?,
             reactions: optional(self.reactions)?.unwrap_or_default(),
             pinned: self.pinned.unwrap_or_default(),
+            replies: optional(self.replies)?,
             deleted: optional(self.deleted)?,
         })
+    }
+
+    fn links(&self, need: Need) -> Result<Option<Links>, InvalidEvent> {
+        let links = Links::default().with_reply_to(self.reply_to).with_thread(self.thread);
+        let links = links.with_mentions(self.mentions(need)?);
+        Ok(Some(links).filter(|links| !links.is_empty()))
+    }
+
+    fn mentions(&self, need: Need) -> Result<Option<Mentions>, InvalidEvent> {
+        let mentions: Option<Mentions> = need.of("mentions", optional(self.mentions))?;
+        Ok(mentions.filter(|mentions| !mentions.is_empty()))
     }
 
     fn presence_mode(&self) -> Option<PresenceMode> {
@@ -383,6 +403,11 @@ impl Need {
 
 fn text(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// Reads a field that the event may not have. `None` if it has another type.
+fn optional<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<Option<T>> {
+    raw.map_or(Some(None), |raw| part(Some(raw)).map(Some))
 }
 
 fn part<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {

@@ -1,11 +1,13 @@
 //! The events that a `send` or a change causes. They are written by hand, because a server writes more of them than of
 //! all others.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::room::{ChangeEntry, ChangeKind, Folded};
+use crate::room::{ChangeEntry, ChangeKind, Folded, Links, NewMessage};
 use crate::{RoomName, User};
 
 /// A `message` event.
@@ -18,6 +20,8 @@ pub(crate) struct Message<'a> {
     pub(crate) body: Option<&'a RawValue>,
     /// `None` for a message that was not changed.
     pub(crate) folded: Option<&'a Folded>,
+    /// `None` for a message without links.
+    pub(crate) links: Option<&'a Links>,
 }
 
 impl Message<'_> {
@@ -25,12 +29,12 @@ impl Message<'_> {
     pub(crate) fn encode(&self) -> Bytes {
         const FIELDS: &str =
             r#"{"type":"message","room":"","seq":,"user":{"id":"","name":""},"at":,"body":}"#;
-        let Self { room, seq, user, at, key, body, folded } = self;
+        let Self { room, seq, user, at, key, body, folded, links } = self;
         let body = body.map_or("", RawValue::get);
-        let folded = folded.map(fields);
+        let folded = folded.map_or_else(String::new, |folded| fields(folded));
+        let links = links.map_or_else(String::new, |links| fields(&*kept(links, !body.is_empty())));
         let key_len = key.map_or(0, |key| r#","key":"""#.len() + key.len());
-        let texts =
-            [FIELDS, room.as_str(), user.id(), user.name(), body, folded.as_deref().unwrap_or_default()];
+        let texts = [FIELDS, room.as_str(), user.id(), user.name(), body, &folded, &links];
         let mut frame = Frame::new(&texts, &[*seq, *at], key_len);
         frame.raw(r#"{"type":"message","room":"#).json(room);
         frame.raw(r#","seq":"#).json(seq);
@@ -39,29 +43,41 @@ impl Message<'_> {
         if let Some(key) = key {
             frame.raw(r#","key":"#).json(key);
         }
-        if let Some(folded) = &folded {
-            frame.raw(",").raw(folded);
+        if !folded.is_empty() {
+            frame.raw(",").raw(&folded);
         }
         if !body.is_empty() {
             frame.raw(r#","body":"#).raw(body);
+        }
+        if !links.is_empty() {
+            frame.raw(",").raw(&links);
         }
         frame.raw("}");
         frame.finish()
     }
 }
 
-/// Returns the fields of a state, without the braces around them.
-fn fields(folded: &Folded) -> String {
-    let object = serde_json::to_string(folded).expect("the state of a message is always JSON");
+/// Returns the fields of an object, without the braces around them.
+fn fields(object: &impl Serialize) -> String {
+    let object = text(object);
     object[1..object.len() - 1].to_owned()
+}
+
+/// Returns the links of a message that readers get. A deleted message, which has no body, mentions nobody.
+fn kept(links: &Links, has_body: bool) -> Cow<'_, Links> {
+    if has_body || links.mentions.is_none() {
+        Cow::Borrowed(links)
+    } else {
+        Cow::Owned(links.clone().with_mentions(None))
+    }
 }
 
 /// A `changed` event.
 pub(crate) struct Changed<'a> {
     pub(crate) room: &'a RoomName,
     pub(crate) entry: &'a ChangeEntry,
-    /// The state of the message and its body. `None` if a later entry has replaced this change.
-    pub(crate) state: Option<(&'a Folded, &'a RawValue)>,
+    /// The state of the message, and the message. `None` if a later entry has replaced this change.
+    pub(crate) state: Option<(&'a Folded, &'a NewMessage)>,
 }
 
 impl Changed<'_> {
@@ -69,8 +85,8 @@ impl Changed<'_> {
     pub(crate) fn encode(&self) -> Bytes {
         const FIELDS: &str = r#"{"type":"changed","room":"","seq":,"at":,"by":{"id":"","name":""},"target":,"what":"reactions","reactions":}"#;
         let ChangeEntry { seq, at, by, target, kind } = self.entry;
-        let state = self.state.map(|(folded, body)| match kind {
-            ChangeKind::Edited => (r#""edited","body":"#, body.get().to_owned()),
+        let state = self.state.map(|(folded, message)| match kind {
+            ChangeKind::Edited => (r#""edited","body":"#, edited(message)),
             ChangeKind::Reactions => (r#""reactions","reactions":"#, text(&folded.reactions)),
             ChangeKind::Pinned => (r#""pinned","pinned":"#, text(&folded.pinned)),
             ChangeKind::Deleted => {
@@ -93,6 +109,15 @@ impl Changed<'_> {
         frame.raw(r#","name":"#).json(by.name()).raw(r#"},"target":"#).json(target);
         frame.raw(r#","what":"#).raw(what).raw(&state).raw("}");
         frame.finish()
+    }
+}
+
+/// Returns the body of an edited message, and the field of its mentions if there are any.
+fn edited(message: &NewMessage) -> String {
+    let body = message.body.get();
+    match message.links.as_deref().and_then(|links| links.mentions.as_ref()) {
+        Some(mentions) => format!(r#"{body},"mentions":{}"#, text(mentions)),
+        None => body.to_owned(),
     }
 }
 

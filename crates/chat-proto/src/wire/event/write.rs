@@ -13,9 +13,10 @@ impl Event {
     /// Never: every event is a map of strings, numbers and JSON that was checked before.
     pub fn encode(&self) -> Bytes {
         match self {
-            Self::Message { room, seq, user, at, key, body, folded } => {
-                let (key, body, folded) = (key.as_deref(), body.as_deref(), folded.as_deref());
-                Message { room, seq: *seq, user, at: *at, key, body, folded }.encode()
+            Self::Message { room, seq, user, at, key, body, folded, links } => {
+                let (key, body) = (key.as_deref(), body.as_deref());
+                let (folded, links) = (folded.as_deref(), links.as_deref());
+                Message { room, seq: *seq, user, at: *at, key, body, folded, links }.encode()
             }
             Self::Sent { reference, room, seq, at, duplicate } => {
                 let reference = reference.as_deref();

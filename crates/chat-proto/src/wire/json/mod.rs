@@ -27,15 +27,18 @@ pub(in crate::wire) enum Field {
     Key,
     Last,
     Limit,
+    Mentions,
     On,
     Query,
     Reaction,
     Reason,
     Ref,
+    ReplyTo,
     Rev,
     Room,
     Seq,
     Seqs,
+    Thread,
     Token,
     Type,
 }
@@ -53,15 +56,18 @@ impl Field {
             "key" => Self::Key,
             "last" => Self::Last,
             "limit" => Self::Limit,
+            "mentions" => Self::Mentions,
             "on" => Self::On,
             "query" => Self::Query,
             "reaction" => Self::Reaction,
             "reason" => Self::Reason,
             "ref" => Self::Ref,
+            "reply_to" => Self::ReplyTo,
             "rev" => Self::Rev,
             "room" => Self::Room,
             "seq" => Self::Seq,
             "seqs" => Self::Seqs,
+            "thread" => Self::Thread,
             "token" => Self::Token,
             "type" => Self::Type,
             _ => return None,
@@ -70,7 +76,7 @@ impl Field {
 
     /// Returns true if some command has an object or a list in this field.
     fn may_be_nested(self) -> bool {
-        matches!(self, Self::After | Self::Body | Self::Seqs)
+        matches!(self, Self::After | Self::Body | Self::Mentions | Self::Seqs)
     }
 }
 
@@ -177,6 +183,14 @@ impl<'a> Fields<'a> {
         };
         let is_valid = numbers.len() <= max && numbers.iter().all(|number| *number <= MAX_INTEGER);
         if is_valid { Ok(Some(numbers)) } else { Err(ErrorCode::BadCommand(rule)) }
+    }
+
+    /// Returns a field that [may be an object or a list](Field::may_be_nested), as its text.
+    pub(in crate::wire) fn raw(&self, field: Field) -> Option<&'a RawValue> {
+        match self.get(field) {
+            Some(Value::Raw(raw)) => Some(raw),
+            _ => None,
+        }
     }
 
     /// Returns the fields of a field that is an object.

@@ -7,7 +7,6 @@ use chat_core::{
 };
 use rusqlite::{OptionalExtension, Transaction};
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use super::scrub::rewrite_neighbours;
 use super::{AlteredEntry, AppendBatch, IdempotencyKey, Outcome, Position, RoomRow, refused};
@@ -32,12 +31,12 @@ impl PreparedChange {
 /// The messages that a batch changes. Each is written once, at the end of the batch.
 #[derive(Debug, Default)]
 pub(super) struct ChangedMessages {
-    messages: HashMap<i64, ChangedMessage>,
+    pub(super) messages: HashMap<i64, ChangedMessage>,
     entries: Vec<NewEntry>,
 }
 
 #[derive(Debug)]
-struct ChangedMessage {
+pub(super) struct ChangedMessage {
     room: RoomName,
     seq: u64,
     author: UserKey,
@@ -79,11 +78,10 @@ impl AppendBatch<'_> {
             Err(outcome) => return Ok(outcome),
         };
         let id = message_id(row.id, change.target);
-        let target = match self.changed.messages.remove(&id) {
-            Some(target) => Some(target),
-            None if change.target > row.head => None,
-            None => read_target(self.transaction, room, id)?,
-        };
+        if change.target > row.head || self.changed_message(room, id)?.is_none() {
+            return Ok(Outcome::Refused(ChangeError::NoMessage));
+        }
+        let target = self.changed.messages.remove(&id);
         let Some(mut target) = target else { return Ok(Outcome::Refused(ChangeError::NoMessage)) };
         let at = self.next_time(room, row)?;
         let outcome = match target.judge(self.transaction, id, change, at, limits)? {
@@ -118,6 +116,20 @@ impl AppendBatch<'_> {
         Ok(outcome)
     }
 
+    /// Returns a message as this batch has it so far, or `None` if the log does not have it.
+    pub(super) fn changed_message(
+        &mut self,
+        room: &RoomName,
+        id: i64,
+    ) -> rusqlite::Result<Option<&mut ChangedMessage>> {
+        if !self.changed.messages.contains_key(&id)
+            && let Some(read) = read_target(self.transaction, room, id)?
+        {
+            self.changed.messages.insert(id, read);
+        }
+        Ok(self.changed.messages.get_mut(&id))
+    }
+
     fn insert_entry(&mut self, row: RoomRow, new: NewEntry) -> rusqlite::Result<()> {
         let ChangeEntry { seq, at, kind, .. } = new.entry;
         let text = ChangeRecord::encode(&new.entry);
@@ -143,7 +155,7 @@ impl AppendBatch<'_> {
         }
         for NewEntry { room, entry, target, erased } in &entries {
             let message = messages.get(target);
-            let state = message.and_then(|message| Some((message.changes.as_ref()?, &*message.message.body)));
+            let state = message.and_then(|message| Some((message.changes.as_ref()?, &message.message)));
             let stored = entry.encode(room, state);
             let mut erased: Vec<_> = erased.iter().map(|entry| entry.encode(room, None)).collect();
             if entry.kind == ChangeKind::Deleted {
@@ -172,22 +184,22 @@ fn read_target(
     id: i64,
 ) -> rusqlite::Result<Option<ChangedMessage>> {
     let mut statement = transaction.prepare_cached(
-        "SELECT id, sum, frame, edited, reacted, pinned, guest, connection FROM messages WHERE id = ?1",
+        "SELECT id, sum, frame, edited, reacted, pinned, deleted, guest, connection FROM messages WHERE id = ?1",
     )?;
     let mut rows = statement.query([id])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let (seq, Some(frame)) = verified_frame(room, row)? else { return Ok(None) };
     let stored = StoredMessage::new(seq, frame.to_vec());
-    let newest = [row.get(3)?, row.get(4)?, row.get(5)?];
+    let newest = [row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?];
     let Some(MessageState { message, at, changes }) = MessageState::read(&stored, newest) else {
         return Ok(None);
     };
     // The author of a message of an earlier version is unknown. Only a moderator may change it.
-    let is_guest = row.get::<_, Option<bool>>(6)?.unwrap_or(true);
+    let is_guest = row.get::<_, Option<bool>>(7)?.unwrap_or(true);
     let Ok(author) = serde_json::from_value(json!({ "guest": is_guest, "id": message.user.id() })) else {
         return Ok(None);
     };
-    let connection = row.get::<_, Option<i64>>(7)?.map(i64::cast_unsigned);
+    let connection = row.get::<_, Option<i64>>(8)?.map(i64::cast_unsigned);
     let room = room.clone();
     let (placed, reactions, is_altered) = Default::default();
     Ok(Some(ChangedMessage {
@@ -205,6 +217,17 @@ fn read_target(
 }
 
 impl ChangedMessage {
+    /// Returns the root of the thread that the message is in.
+    pub(super) fn thread(&self) -> Option<u64> {
+        self.message.thread()
+    }
+
+    /// Counts the message at the position `seq`, which is in the thread that begins with this one.
+    pub(super) fn reply(&mut self, seq: u64) {
+        self.is_altered = true;
+        self.changes.get_or_insert_default().reply(seq);
+    }
+
     fn judge(
         &self,
         transaction: &Transaction<'_>,
@@ -220,9 +243,13 @@ impl ChangedMessage {
                 .exists((id, reaction, user_column(&change.user.key())))?,
             _ => false,
         };
+        let pins = match &change.change {
+            Change::Pin { on: true } => count_pins(transaction, id)?,
+            _ => 0,
+        };
         let Self { author, connection, at, changes, .. } = self;
-        let target =
-            Target { author, connection: *connection, at: *at, changes: changes.as_ref(), has_reaction };
+        let (connection, changes) = (*connection, changes.as_ref());
+        let target = Target { author, connection, at: *at, changes, has_reaction, pins };
         Ok(target.judge(change, now, limits))
     }
 
@@ -252,18 +279,20 @@ impl ChangedMessage {
         let mut changes = self.changes.take().unwrap_or_default();
         let mut erased = Vec::new();
         let by = &change.user;
+        change.edit_content(&mut self.message);
         match &change.change {
-            Change::Edit { body } => {
+            Change::Edit { .. } => {
                 let other = Some(by.clone()).filter(|by| by.key() != self.author);
                 changes.edit(seq, Edited::new(at).with_by(other));
-                self.message.body.clone_from(body);
             }
             Change::Delete { reason } => {
                 // A room may hold each of its newest entries as it was published.
                 erased = read_changes_of(transaction, &self.room, id, seq.saturating_sub(tail))?;
+                if changes.folded.pinned {
+                    set_pin(transaction, id, false)?;
+                }
                 changes.delete(seq, Deleted::new(at, by.clone(), reason.clone()));
-                self.message.body = RawValue::NULL.to_owned();
-                self.message.key = None;
+                self.message.erase();
                 transaction.prepare_cached("DELETE FROM reactions WHERE message = ?1")?.execute([id])?;
             }
             Change::React { reaction, on } => {
@@ -278,7 +307,10 @@ impl ChangedMessage {
                 changes.react(seq, reaction, state);
                 self.reactions = Some(seq);
             }
-            Change::Pin { on } => changes.pin(seq, *on),
+            Change::Pin { on } => {
+                set_pin(transaction, id, *on)?;
+                changes.pin(seq, *on);
+            }
             // `change` has refused it.
             _ => {}
         }
@@ -291,15 +323,29 @@ impl ChangedMessage {
         let folded = changes.map(|changes| &changes.folded);
         let stored = self.message.folded(&self.room, self.seq, self.at, folded);
         let sum = checksum(&self.room, self.seq, &stored.frame);
-        let newest = [ChangeKind::Edited, ChangeKind::Reactions, ChangeKind::Pinned];
-        let [edited, reacted, pinned] = newest.map(|kind| changes.and_then(|changes| changes.newest(kind)));
+        let newest = [ChangeKind::Edited, ChangeKind::Reactions, ChangeKind::Pinned, ChangeKind::Deleted];
+        let [edited, reacted, pinned, deleted] =
+            newest.map(|kind| changes.and_then(|changes| changes.newest(kind)));
         transaction
             .prepare_cached(
-                "UPDATE messages SET sum = ?2, frame = ?3, edited = ?4, reacted = ?5, pinned = ?6 WHERE id = ?1",
+                "UPDATE messages SET sum = ?2, frame = ?3, edited = ?4, reacted = ?5, pinned = ?6, deleted = ?7
+                 WHERE id = ?1",
             )?
-            .execute((id, sum, &*stored.frame, edited, reacted, pinned))?;
+            .execute((id, sum, &*stored.frame, edited, reacted, pinned, deleted))?;
         Ok(stored)
     }
+}
+
+/// Returns the number of pinned messages in the room of a message.
+fn count_pins(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<usize> {
+    transaction
+        .prepare_cached("SELECT count(*) FROM pins WHERE message BETWEEN ?1 & ~?2 AND ?1 | ?2")?
+        .query_row((id, LAST_SEQ), |row| row.get(0))
+}
+
+fn set_pin(transaction: &Transaction<'_>, id: i64, on: bool) -> rusqlite::Result<()> {
+    let sql = if on { "INSERT INTO pins VALUES (?1)" } else { "DELETE FROM pins WHERE message = ?1" };
+    transaction.prepare_cached(sql)?.execute([id]).map(drop)
 }
 
 /// Adds a reaction of a user who has not placed it. Returns its state.

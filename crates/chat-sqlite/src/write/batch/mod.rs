@@ -1,4 +1,5 @@
 mod change;
+mod links;
 mod marker;
 mod scrub;
 
@@ -7,7 +8,6 @@ use std::collections::HashMap;
 use chat_core::{ChangeError, NewMessage, RoomName, StoredMessage, Unavailable, User};
 use rusqlite::{ErrorCode, OptionalExtension, Transaction};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use self::change::ChangedMessages;
 use crate::database::row::{LAST_ROOM, LAST_SEQ, checksum, key_slot, message_id, seq_of, verified_frame};
@@ -25,11 +25,8 @@ const MAX_DAMAGED: usize = 16;
 #[derive(Debug)]
 pub(crate) struct PreparedMessage {
     pub(crate) room: RoomName,
-    pub(crate) user: User,
+    pub(crate) message: NewMessage,
     pub(crate) key: Option<IdempotencyKey>,
-    pub(crate) body: Box<RawValue>,
-    /// The connection of a guest.
-    pub(crate) connection: Option<u64>,
 }
 
 /// A write that waits for its transaction: an entry that waits for its `seq`, a marker, or a room to follow.
@@ -165,41 +162,58 @@ impl<'t> AppendBatch<'t> {
     }
 
     /// Stores a message, unless its key shows that it is stored already.
-    pub(crate) fn append(&mut self, message: &PreparedMessage) -> rusqlite::Result<Outcome> {
-        let mut row = match self.row(&message.room)? {
-            Some(row) => row,
-            None => self.create_row(&message.room)?,
+    pub(crate) fn append(&mut self, prepared: &PreparedMessage) -> rusqlite::Result<Outcome> {
+        let PreparedMessage { room, message, key } = prepared;
+        let known = self.row(room)?;
+        let slot = match known {
+            Some(row) => self.slot(row, &message.user, key.as_ref())?,
+            None => Ok(None),
         };
-        let slot = match self.slot(row, &message.user, message.key.as_ref())? {
+        let slot = match slot {
             Ok(slot) => slot,
             Err(outcome) => return Ok(outcome),
         };
+        if let Err(error) = self.judge_links(room, known, message)? {
+            return Ok(Outcome::Refused(error));
+        }
         if self.limits.is_full {
             return Ok(refused("the store has reached its disk quota"));
         }
+        let mut row = match known {
+            Some(row) => row,
+            None => self.create_row(room)?,
+        };
         if row.head >= LAST_SEQ || row.id >= LAST_ROOM {
             return Ok(refused("the room is full"));
         }
+        let slot = match (slot, key) {
+            // A new room has no keys.
+            (None, Some(key)) => Some((key_slot(row.id, &message.user.key(), &key.key), key)),
+            (slot, _) => slot,
+        };
         let seq = row.head + 1;
-        let at = self.next_time(&message.room, row)?;
-        let draft = NewMessage::new(message.user.clone(), message.body.clone())
-            .with_key(message.key.as_ref().map(|key| key.key.clone()));
-        let stored = draft.into_stored(message.room.clone(), seq, at);
+        let at = self.next_time(room, row)?;
+        let stored = message.folded(room, seq, at, None);
         let id = message_id(row.id, seq);
-        let sum = checksum(&message.room, seq, &stored.frame);
+        let sum = checksum(room, seq, &stored.frame);
         let is_guest = message.user.is_guest();
         let connection = message.connection.filter(|_| is_guest).map(u64::cast_signed);
+        let thread = message.thread().map(|root| message_id(row.id, root));
         self.transaction
             .prepare_cached(
-                "INSERT INTO messages (id, at, sum, frame, guest, connection) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO messages (id, at, sum, frame, guest, connection, thread)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
-            .execute((id, at, sum, &*stored.frame, is_guest, connection))?;
+            .execute((id, at, sum, &*stored.frame, is_guest, connection, thread))?;
+        if let Some(root) = thread {
+            self.count_reply(root, seq);
+        }
         if let Some((slot, key)) = slot {
             self.insert_key(&mut row, id, &slot, at, key)?;
         }
         row.head = seq;
         row.last_at = Some(at);
-        self.rooms.insert(message.room.clone(), row);
+        self.rooms.insert(room.clone(), row);
         self.bytes += stored.frame.len();
         Ok(Outcome::Stored(Position { seq: Some(seq), at, duplicate: false }, stored))
     }

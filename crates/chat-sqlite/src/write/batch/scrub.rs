@@ -7,7 +7,10 @@ const ROWS: usize = 64;
 /// Bytes of frames on each side above which no further row is written again.
 const BYTES: usize = 64 * 1024;
 
-const COLUMNS: &str = "id, at, sum, frame, guest, connection, edited, reacted, pinned";
+const COLUMNS: &str = "id, at, sum, frame, guest, connection, edited, reacted, pinned, thread, deleted";
+
+/// The values of the columns of a message.
+type MessageRow = [Value; 11];
 
 /// Writes the rows around an erased message again.
 ///
@@ -47,10 +50,11 @@ fn rewrite_around(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<i6
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => return Ok(id),
         rows => rows?,
     };
-    let ids = |row: Option<&[Value; 9]>| row.map(|row| row[0].clone());
+    let ids = |row: Option<&MessageRow>| row.map(|row| row[0].clone());
     let (Some(first), Some(last)) = (ids(rows.first()), ids(rows.last())) else { return Ok(id) };
     transaction.prepare_cached("DELETE FROM messages WHERE id BETWEEN ?1 AND ?2")?.execute((first, last))?;
-    let insert = format!("INSERT INTO messages ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+    let insert =
+        format!("INSERT INTO messages ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
     let mut insert = transaction.prepare_cached(&insert)?;
     for row in rows {
         insert.execute(row)?;
@@ -58,7 +62,7 @@ fn rewrite_around(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<i6
     Ok(done)
 }
 
-fn read(transaction: &Transaction<'_>, sql: &str, id: i64) -> rusqlite::Result<Vec<[Value; 9]>> {
+fn read(transaction: &Transaction<'_>, sql: &str, id: i64) -> rusqlite::Result<Vec<MessageRow>> {
     let mut statement = transaction.prepare_cached(sql)?;
     let mut rows = statement.query([id])?;
     let (mut found, mut bytes) = (Vec::new(), 0);
@@ -72,8 +76,8 @@ fn read(transaction: &Transaction<'_>, sql: &str, id: i64) -> rusqlite::Result<V
     Ok(found)
 }
 
-fn values(row: &Row<'_>) -> rusqlite::Result<[Value; 9]> {
-    let mut values = [const { Value::Null }; 9];
+fn values(row: &Row<'_>) -> rusqlite::Result<MessageRow> {
+    let mut values: MessageRow = [const { Value::Null }; 11];
     for (column, value) in values.iter_mut().enumerate() {
         *value = row.get(column)?;
     }

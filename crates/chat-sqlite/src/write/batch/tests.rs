@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use chat_core::User;
+use chat_core::{NewMessage, RawValue, User};
 use rusqlite::Connection;
 
 use super::*;
@@ -26,13 +26,10 @@ fn append(connection: &mut Connection, now: Now, keys: &[&str], max_keys: u64) -
     let mut batch = AppendBatch::new(&transaction, now, limits, &mut key_counts);
     let mut append = |key: &str| {
         let key = IdempotencyKey { key: key.to_owned(), digest: [0; 20], window: DAY };
-        let message = PreparedMessage {
-            room: "lobby".parse().expect("a room name"),
-            user: User::guest("ann").expect("a name"),
-            key: Some(key),
-            body: RawValue::from_string("{}".to_owned()).expect("JSON"),
-            connection: None,
-        };
+        let body = RawValue::from_string("{}".to_owned()).expect("JSON");
+        let message = NewMessage::new(User::guest("ann").expect("a name"), body).with_key(key.key.clone());
+        let room = "lobby".parse().expect("a room name");
+        let message = PreparedMessage { room, message, key: Some(key) };
         match batch.append(&message).expect("no error") {
             Outcome::Stored(receipt, stored) => {
                 let frame: serde_json::Value = serde_json::from_slice(&stored.frame).expect("JSON");

@@ -145,6 +145,14 @@ fn a_process_killed_at_any_write_of_a_migration_loses_no_message() {
 fn downgrade(dir: &StoreDir) {
     let version_1 = "
         BEGIN;
+        DROP TABLE markers;
+        DROP TABLE follows;
+        ALTER TABLE rooms DROP COLUMN markers;
+        ALTER TABLE store DROP COLUMN guest_follows;
+        DROP INDEX threads;
+        DROP TABLE pins;
+        ALTER TABLE messages DROP COLUMN thread;
+        ALTER TABLE messages DROP COLUMN deleted;
         DROP TABLE changes;
         DROP TABLE reactions;
         DROP TABLE markers;

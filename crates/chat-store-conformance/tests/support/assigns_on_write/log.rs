@@ -36,7 +36,7 @@ pub(super) struct State {
 struct Keyed {
     seq: u64,
     at: u64,
-    body: String,
+    content: String,
 }
 
 impl State {
@@ -97,12 +97,13 @@ impl State {
         self.forget_keys(now);
         let key = message.key.clone().map(|key| (message.user.key(), key));
         if let Some(known) = key.and_then(|key| self.keys.get(&key)) {
-            return if known.body == message.body.get() {
+            return if known.content == message.content() {
                 Ok((self.receipt(known.seq, known.at, true), None))
             } else {
                 Err(AppendError::KeyConflict)
             };
         }
+        message.judge_without_threads()?;
         if let Some(user) = message.key.as_ref().map(|_| message.user.key())
             && self.keys.keys().filter(|(owner, _)| *owner == user).count() >= self.limits.rooms.log_keys
         {
@@ -123,9 +124,9 @@ impl State {
     fn insert(&mut self, seq: u64, Record { at, message }: Record) -> StoredMessage {
         self.last_at = at;
         if let Some(key) = message.key.clone() {
-            let (key, body) = ((message.user.key(), key), message.body.get().to_owned());
+            let (key, content) = ((message.user.key(), key), message.content().into_owned());
             self.key_order.push_back(key.clone());
-            self.keys.insert(key, Keyed { seq, at, body });
+            self.keys.insert(key, Keyed { seq, at, content });
         }
         let stored = message.into_stored(self.room.clone(), seq, at);
         self.entries.push_back(stored.clone());
