@@ -158,11 +158,7 @@ fn downgrade(dir: &StoreDir) {
         DROP TABLE rules;
         DROP TABLE standings;
         ALTER TABLE rooms DROP COLUMN governed;
-        DROP TABLE markers;
-        DROP TABLE follows;
         ALTER TABLE rooms DROP COLUMN changes;
-        ALTER TABLE rooms DROP COLUMN markers;
-        ALTER TABLE store DROP COLUMN guest_follows;
         ALTER TABLE messages DROP COLUMN guest;
         ALTER TABLE messages DROP COLUMN connection;
         ALTER TABLE messages DROP COLUMN edited;
