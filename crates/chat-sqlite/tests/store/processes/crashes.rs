@@ -155,11 +155,10 @@ fn downgrade(dir: &StoreDir) {
         ALTER TABLE messages DROP COLUMN deleted;
         DROP TABLE changes;
         DROP TABLE reactions;
-        DROP TABLE markers;
-        DROP TABLE follows;
+        DROP TABLE rules;
+        DROP TABLE standings;
+        ALTER TABLE rooms DROP COLUMN governed;
         ALTER TABLE rooms DROP COLUMN changes;
-        ALTER TABLE rooms DROP COLUMN markers;
-        ALTER TABLE store DROP COLUMN guest_follows;
         ALTER TABLE messages DROP COLUMN guest;
         ALTER TABLE messages DROP COLUMN connection;
         ALTER TABLE messages DROP COLUMN edited;
