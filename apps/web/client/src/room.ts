@@ -172,8 +172,9 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
   }
 
   function read(seq = cursor.seq): void {
-    if (seq <= marker) return;
-    marker = seq;
+    const next = Math.min(seq, cursor.seq);
+    if (next <= marker) return;
+    marker = next;
     source._touch();
     reportRead();
   }

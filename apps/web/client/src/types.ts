@@ -232,8 +232,8 @@ export interface Room extends Store<RoomState> {
   /** Pins a message, or removes the pin. */
   pin(seq: number, on?: boolean): Promise<Events["done"]>;
   /**
-   * Marks the entries up to `seq` as read. Default: all. The state changes at once, and the server is told the newest
-   * position about once per second, also after a loss of the connection.
+   * Marks the entries up to `seq` as read, as far as they have arrived. Default: all. The state changes at once, and
+   * the server is told the newest position about once per second, also after a loss of the connection.
    */
   read(seq?: number): void;
 

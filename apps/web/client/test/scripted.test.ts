@@ -119,7 +119,8 @@ test("a server without markers is not told what was read", async () => {
 
 test("rights are asked for again when they may have changed, and a removal refuses the room", async () => {
   const me = { id: "ann", name: "Ann" };
-  const role = (seq: number, who: object, more: object) => ({ type: "role", room, seq, at: 1, by: user, user: who, ...more });
+  const role = (seq: number, who: object, more: object) =>
+    ({ type: "role", room, seq, at: 1, by: user, user: who, ...more });
   const joins: unknown[] = [];
   const chat = connect("ws://localhost/ws", {
     WebSocket: scripted(({ type, ref, last }, emit) => {
