@@ -1,0 +1,157 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { assertAccessible } from "./support/access.mjs";
+import { Person, launch, newRoom } from "./support/person.mjs";
+import { Server, binary } from "./support/server.mjs";
+
+/** @type {import("playwright-core").Browser} */
+let browser;
+/** @type {Server} */
+let server;
+const folder = mkdtempSync(join(tmpdir(), "chat-key-"));
+const key = join(folder, "key");
+
+/** @param {string[]} options */
+const token = (...options) => execFileSync(binary("tungstenite"), ["token", ...options], { encoding: "utf8" }).trim();
+
+before(async () => {
+  token("--new-key", key);
+  const options = ["--token-secret", key, "--guests", "--user-command-rate", "0", "--command-rate", "0"];
+  [browser, server] = await Promise.all([launch(), Server.start("tungstenite", options)]);
+});
+after(async () => {
+  await Promise.all([browser.close(), server.end()]);
+  rmSync(folder, { recursive: true });
+});
+
+/**
+ * Opens the page as a user with a token.
+ *
+ * @param {string} sub
+ * @param {string} name
+ * @param {string} room
+ */
+async function signIn(sub, name, room) {
+  const context = await browser.newContext({ locale: "en-GB" });
+  const person = new Person(await context.newPage(), name);
+  await person.page.goto(`${server.url}#${room}`);
+  await person.page.getByRole("button", { name: "I have a token" }).click();
+  await person.page.getByLabel("Token").fill(token("--key", key, "--sub", sub, "--name", name));
+  await person.page.keyboard.press("Enter");
+  await person.page.locator(".me", { hasText: name }).waitFor();
+  return person;
+}
+
+/**
+ * Fills in the form for a room with rules.
+ *
+ * @param {Person} person
+ * @param {string} room
+ * @param {Record<string, string>} rules
+ */
+async function create(person, room, rules = {}) {
+  await person.page.getByRole("button", { name: "Join a room" }).click();
+  await person.page.getByLabel("Name of the room").fill(room);
+  await person.page.getByLabel("Create a room of your own, with rules").check();
+  await assertAccessible(person.page, "the form for a room with rules");
+  for (const [label, value] of Object.entries(rules)) await person.page.getByLabel(label).selectOption({ label: value });
+  await person.page.getByRole("button", { name: "Create", exact: true }).click();
+}
+
+/**
+ * Acts on a user with the form of the panel "People".
+ *
+ * @param {Person} person
+ * @param {string} user
+ * @param {string} act
+ */
+async function moderate(person, user, act) {
+  const panel = person.page.getByRole("complementary", { name: "People" });
+  if (!(await panel.isVisible())) await person.page.getByRole("button", { name: /^People/u }).click();
+  await panel.getByLabel("User").fill(user);
+  await panel.getByLabel("Action").selectOption({ label: act });
+  await panel.getByRole("button", { name: "Apply" }).click();
+  await person.page.locator(".notice", { hasText: `${user}: ${act}` }).waitFor();
+}
+
+test("an owner mutes a user, deletes and pins messages, and removes the user", async () => {
+  const room = newRoom();
+  const ann = await signIn("u1", "Ann", "lobby");
+  await create(ann, room);
+  await ann.page.getByRole("heading", { level: 1, name: room }).waitFor();
+  const bo = await signIn("u2", "Bo", room);
+  await bo.say("spam");
+  await bo.say("ham");
+  await ann.sees("ham");
+  const labels = async (/** @type {Person} */ person) => {
+    await person.row("ham").hover();
+    return person.row("ham").locator(".toolbar button").evaluateAll((all) => all.map(({ ariaLabel }) => ariaLabel));
+  };
+  assert.deepEqual((await labels(bo)).slice(4), ["Reply", "Thread", "Copy text", "Copy link", "Edit", "Delete"]);
+  assert.deepEqual((await labels(ann)).slice(4), ["Reply", "Thread", "Copy text", "Copy link", "Pin", "Delete"]);
+  await ann.row("ham").getByRole("button", { name: "Pin" }).click();
+  await bo.page.getByRole("button", { name: "Pinned messages: 1" }).click();
+  const pins = bo.page.getByRole("complementary", { name: "Pinned messages" });
+  assert.deepEqual(await pins.locator(".text").allInnerTexts(), ["ham"]);
+  await ann.row("spam").hover();
+  await ann.row("spam").getByRole("button", { name: "Delete" }).click();
+  await bo.page.getByText("Ann deleted this message.").waitFor();
+
+  await ann.page.getByRole("button", { name: "People: 2" }).click();
+  await ann.page.getByRole("button", { name: "Roles and restrictions of Bo" }).click();
+  assert.equal(await ann.page.getByLabel("User", { exact: true }).inputValue(), "u2");
+  await moderate(ann, "u2", "Mute");
+  await assertAccessible(ann.page, "roles and restrictions");
+  await bo.page.locator(".notice", { hasText: `You are muted in ${room}.` }).waitFor();
+  await bo.page.getByText("You may not write in this room now.").waitFor();
+  await bo.field.waitFor({ state: "detached" });
+  await assertAccessible(bo.page, "a user who may not write, with pins");
+  await moderate(ann, "u2", "End the restriction");
+  await bo.field.waitFor();
+  await moderate(ann, "u2", "Remove from the room");
+  await bo.page.getByText("The server does not let you into this room.").waitFor();
+  await ann.page.getByRole("button", { name: "People: 1" }).waitFor();
+  await ann.leave();
+  await bo.leave();
+});
+
+test("a room for members admits whom its owner names, and an act that is not allowed says so", async () => {
+  const room = newRoom();
+  const ann = await signIn("u1", "Ann", "lobby");
+  await create(ann, room, { "Who may join": "Members", "Who may write": "Moderators" });
+  await ann.page.getByRole("heading", { level: 1, name: room }).waitFor();
+  const bo = await signIn("u2", "Bo", room);
+  await bo.page.getByText("The server does not let you into this room.").waitFor();
+  await moderate(ann, "u2", "Member");
+  await bo.page.reload();
+  await bo.page.getByText("You may not write in this room now.").waitFor();
+  await moderate(ann, "u2", "Moderator");
+  await bo.page.locator(".notice", { hasText: `Your role in ${room}: Moderator.` }).waitFor();
+  await bo.say("thanks");
+  await ann.sees("thanks");
+  await bo.page.getByRole("button", { name: "People: 2" }).click();
+  await bo.page.getByLabel("User", { exact: true }).fill("u1");
+  await bo.page.getByRole("button", { name: "Apply" }).click();
+  await bo.page.locator(".moderation").getByText("You are not allowed to do this.").waitFor();
+  await ann.leave();
+  await bo.leave();
+});
+
+test("a guest cannot own a room, and a room that exists is not created again", async () => {
+  const room = newRoom();
+  const cid = await Person.enter(browser, server.url, room, "Cid");
+  await create(cid, newRoom());
+  await cid.page.getByText("Only a user who signs in can own a room.").waitFor();
+  await cid.page.keyboard.press("Escape");
+  await cid.say("first");
+  await cid.sees("first");
+  const ann = await signIn("u1", "Ann", "lobby");
+  await create(ann, room);
+  await ann.page.getByText("There is such a room already, and you are not its owner.").waitFor();
+  await ann.leave();
+  await cid.leave();
+});
