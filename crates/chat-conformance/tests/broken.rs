@@ -43,6 +43,8 @@ mod link;
 mod messages;
 #[path = "broken/proxy.rs"]
 mod proxy;
+#[path = "broken/rules.rs"]
+mod rules;
 #[path = "broken/threads.rs"]
 mod threads;
 #[path = "broken/unread.rs"]
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         deletions::defects(),
         threads::defects(),
         hosts::defects(),
+        rules::defects(),
         hello::defects(),
         unread::defects(),
     ];

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::value::RawValue;
 
-use crate::{Change, Role, RoomName, Unavailable, User};
+use crate::{Act, Change, Role, RoomName, Unavailable, User};
 
 /// The host's decision about what a user may do in a room.
 ///
@@ -38,8 +38,10 @@ pub trait Authorize: Send + Sync + 'static {
 
     /// Returns the role of the user in the room. The default is [`Role::None`].
     ///
-    /// It is asked before a message is deleted, pinned or unpinned, and before one that mentions the room is sent. The
-    /// chat waits for it as long as for [`authorize`](Self::authorize).
+    /// The effective role is the higher of this one and that in the log of the room. It is asked when the user joins the
+    /// room or acts in it, before a message is deleted, pinned or unpinned, before one that mentions the room is sent, and
+    /// before each message and change in a room that may have rules. The chat waits for it as long as for
+    /// [`authorize`](Self::authorize).
     ///
     /// # Errors
     ///
@@ -94,6 +96,12 @@ pub enum Action<'a> {
         target: u64,
         /// The change. The body of an edit has passed the check of the chat's [`Message`](crate::Message).
         change: &'a Change,
+    },
+    /// Create the room or set its rules, or set the standing of a user. The rules for all users hold besides: see
+    /// [`Right`](crate::Right).
+    Govern {
+        /// The act.
+        act: &'a Act,
     },
 }
 

@@ -1,4 +1,4 @@
-use crate::{AppendError, BodyError, ChangeError, Refusal, Unavailable};
+use crate::{AppendError, BodyError, ChangeError, NoRight, Refusal, Unavailable};
 
 /// A connection that [`Chat::admit`](crate::Chat::admit) did not admit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,9 +57,12 @@ pub enum PostError {
     /// A text of the change is too long or has characters that the protocol does not allow.
     #[error("a text of the change is too long or has characters that the protocol does not allow")]
     InvalidChange,
-    /// The log did not store the change.
+    /// The log did not store the change or the act.
     #[error(transparent)]
     Change(ChangeError),
+    /// The user may not write into the room.
+    #[error(transparent)]
+    NoRight(#[from] NoRight),
     /// The log did not store the message, because of its links.
     #[error(transparent)]
     Links(AppendError),
@@ -81,6 +84,8 @@ impl From<AppendError> for PostError {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::KeyConflict => Self::KeyConflict,
+            AppendError::Forbidden => Self::NoRight(NoRight::Forbidden),
+            AppendError::Muted => Self::NoRight(NoRight::Muted),
             AppendError::Unavailable(unavailable) => Self::Unavailable(unavailable),
             error => Self::Links(error),
         }

@@ -134,14 +134,15 @@ pub use chat_proto::handshake::{
     Version, host_name,
 };
 pub use chat_proto::{
-    AppendError, AppendReceipt, Change, ChangeEntry, ChangeError, ChangeKind, ChangeReceipt, CloseCode,
-    ConnectionLimits, Deleted, Edited, ErrorCode, Event, Folded, HttpLimits, InvalidEvent, InvalidRoomName,
-    InvalidUser, InvalidUserName, JoinError, Limits, LimitsNotice, Linked, Links, LogBounds, Marked,
-    MarkerError, Mentions, MessageChanges, NewChange, NewMessage, NodeLimits, Page, PresenceMode,
-    PresenceState, ProtocolViolation, Range, Rate, RateLimits, Reaction, ReadLimits, Replies, Role,
-    RoomLimits, RoomName, RoomSummary, Scan, Search, SearchError, SearchPage, StoredMessage, Target, Text,
-    ThreadError, Unavailable, Unread, UnreadCount, User, UserKey, Verdict, What, WireLimits, has_visible,
-    is_printable,
+    Act, ActContext, ActEffect, ActEntry, ActState, AppendError, AppendReceipt, Change, ChangeEntry,
+    ChangeError, ChangeKind, ChangeReceipt, CloseCode, ConnectionLimits, Deleted, Edited, ErrorCode, Event,
+    Folded, HttpLimits, InvalidEvent, InvalidRoomName, InvalidUser, InvalidUserName, JoinError, JoinRule,
+    Limits, LimitsNotice, Linked, Links, LogBounds, Marked, MarkerError, Mentions, MessageChanges, NewAct,
+    NewChange, NewMessage, NoRight, NodeLimits, Page, PostRule, PresenceMode, PresenceState,
+    ProtocolViolation, Range, Rate, RateLimits, Reaction, ReadLimits, Replies, Restrict, Restriction, Right,
+    Rights, Role, RoomLimits, RoomName, RoomRules, RoomSummary, Scan, Search, SearchError, SearchPage,
+    Standing, StoredMessage, Target, Text, ThreadError, Unavailable, Unread, UnreadCount, User, UserKey,
+    Verdict, What, WireLimits, has_visible, is_printable,
 };
 
 #[cfg(doctest)]

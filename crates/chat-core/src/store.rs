@@ -5,9 +5,9 @@ use async_trait::async_trait;
 
 use crate::room::MemoryBudget;
 use crate::{
-    AppendError, AppendReceipt, ChangeError, ChangeReceipt, Limits, LogBounds, Marked, MarkerError,
-    NewChange, NewMessage, Page, Range, RoomName, Search, SearchError, SearchPage, StoredMessage,
-    ThreadError, Unavailable, Unread, UserKey,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, Limits, LogBounds, Marked, MarkerError, NewAct,
+    NewChange, NewMessage, Page, Range, RoomName, RoomRules, Search, SearchError, SearchPage, Standing,
+    StoredMessage, ThreadError, Unavailable, Unread, UserKey,
 };
 
 /// A store of the logs of rooms.
@@ -164,6 +164,14 @@ pub enum Health {
 ///   [`ChangeEntry::encode`](crate::ChangeEntry::encode) and [`NewMessage::folded`] make the frames. A deletion erases
 ///   the body and all earlier bodies wherever the log keeps them, and reports [`CommitSink::erase`] before its answer.
 ///   `judge` and `MessageChanges` hold all rules, so that all logs have the same.
+/// - **Rules.** [`govern`](Self::govern), where a log supports it, asks [`ActContext::judge`](crate::ActContext::judge) at
+///   the place where the entry is stored, and makes the entry and its effect visible together. From then on, `append` and
+///   `change` refuse what [`Standing::check`](crate::Standing::check) and
+///   [`Standing::judge_change`](crate::Standing::judge_change) deny: no entry that an act forbids has a higher `seq`. The
+///   standing is that [of](Standing::of) the user, with the role that the message, the change or the act
+///   [grants](Standing::granted). [`ActEntry::encode`](crate::ActEntry::encode) makes the frame, which stays as it is.
+///   The rules and the standings are kept when retention removes their entries, as long as the room has an epoch.
+///   [`LogBounds::has_rules`](crate::LogBounds::has_rules) is true from the first act on.
 /// - **Threads.** A log with threads asks [`Links::judge`](crate::Links::judge) at the place where a message is stored.
 ///   A message in a thread is folded into the root together with the append, with
 ///   [`MessageChanges::reply`](crate::MessageChanges::reply). [`thread`](Self::thread) reads a thread in pages like
@@ -173,7 +181,7 @@ pub enum Health {
 /// - **Pages.** [`read`](Self::read) returns entries, oldest first, of
 ///   [`WireLimits::max_batch_bytes`](crate::WireLimits::max_batch_bytes) at most, or a single longer one. An entry that
 ///   the log has lost is left out. A page is empty only if there is nothing more in that direction. [`Range::Entries`]
-///   has all entries without holes; the other ranges have messages, each in its present form.
+///   has all entries without holes, [`Range::Acts`] the acts; the other ranges have messages, each in its present form.
 /// - **Retention.** Old entries may be removed, the oldest first. The newest
 ///   [`RoomLimits::log_messages`](crate::RoomLimits::log_messages) messages stay, as long as the log has at most
 ///   [`RoomLimits::max_entries`](crate::RoomLimits::max_entries) entries of fewer than
@@ -254,6 +262,26 @@ pub trait Room: Send + Sync {
     /// except perhaps [`ChangeError::Unavailable`], after which a retry is safe.
     async fn change(&self, _change: NewChange) -> Result<ChangeReceipt, ChangeError> {
         Err(ChangeError::Unsupported)
+    }
+
+    /// Sets the rules of the room or the standing of a user: appends an entry that says so.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::Unsupported`], the default, if the log keeps no rules. The other errors store nothing, except
+    /// perhaps [`ChangeError::Unavailable`], after which a retry is safe.
+    async fn govern(&self, _act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        Err(ChangeError::Unsupported)
+    }
+
+    /// Returns the rules of the room, and the standing that [holds](Standing::of) for a user. The default is an open room
+    /// in which no user has a standing.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] if the log cannot be read now.
+    async fn standing(&self, _user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
+        Ok((RoomRules::default(), Standing::default()))
     }
 
     /// Reads part of the log.

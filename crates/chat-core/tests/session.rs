@@ -33,7 +33,8 @@ async fn every_command_gets_one_reply_with_its_ref() {
     let epoch = joined["epoch"].clone();
     assert!(epoch.is_string());
     let expected = json!({"type": "joined", "ref": "1", "room": "lobby", "epoch": epoch, "seq": 0, "first": 1,
-        "recovered": true, "members": 1, "presence": "each", "read": 0, "unread": 0, "mentions": 0});
+        "recovered": true, "members": 1, "presence": "each", "role": "none",
+        "may": ["send", "react", "edit", "delete"], "read": 0, "unread": 0, "mentions": 0});
     assert_eq!(joined, expected);
 
     let body = json!({"text": "hi"});

@@ -11,8 +11,8 @@ use chat_proto::command::{self, Command, JoinFrom, Parsed};
 use chat_proto::room::Joined;
 use chat_proto::session::{Effect, Identified, Outcome, Session};
 use chat_proto::{
-    AppendReceipt, Event, Limits, Log, LogBounds, NewMessage, PresenceMode, Rate, Resumption, RoomName,
-    StoredMessage, Text, User,
+    AppendReceipt, Event, Limits, Log, LogBounds, NewMessage, PresenceMode, Rate, Resumption, Rights, Role,
+    RoomName, StoredMessage, Text, User,
 };
 use divan::{AllocProfiler, Bencher, black_box};
 use serde_json::value::RawValue;
@@ -168,7 +168,14 @@ fn send_in_session(bencher: Bencher<'_, '_>, room: &RoomName) {
     let (mut session, _) = Session::<()>::open(Arc::new(limits), Identified::new(user(), "1"), now);
     session.handle_text(now, Command::Join { room: room.clone(), from: JoinFrom::Now }.encode(None).into());
     let resumption = Resumption { after: 0, recovered: true, gap: None };
-    let joined = Joined { bounds: last, resumption, members: 1, presence: PresenceMode::Each };
+    let joined = Joined {
+        bounds: last,
+        resumption,
+        members: 1,
+        presence: PresenceMode::Each,
+        role: Role::None,
+        may: Rights::default(),
+    };
     session.handle_outcome(now, Outcome::Joined { membership: Some(()), joined, unread: None });
     let text =
         Command::Send { room: room.clone(), key: None, body: body(), links: None }.encode(Some("4711"));

@@ -45,11 +45,13 @@ pub use name::{InvalidRoomName, RoomName, has_visible, is_printable};
 pub use rate::{Bucket, Rate, SharedRate};
 pub use rights::Role;
 pub use room::{
-    AppendError, AppendReceipt, Change, ChangeEntry, ChangeError, ChangeKind, ChangeReceipt, ChangedEntries,
-    Cursor, Deleted, Edited, Folded, Follows, Gap, JoinError, Linked, Links, Log, LogBounds, Marked,
-    MarkerError, Mentions, MessageChanges, NewChange, NewMessage, Next, Page, Range, Reaction, ReactionSets,
-    Replies, Resumption, Roster, Scan, Search, SearchError, SearchPage, StoredMessage, Tail, Target,
-    ThreadError, Unavailable, Unread, UnreadCount, Verdict, fold, resume, search_text,
+    Act, ActContext, ActEffect, ActEntry, ActState, AppendError, AppendReceipt, Change, ChangeEntry,
+    ChangeError, ChangeKind, ChangeReceipt, ChangedEntries, Cursor, Deleted, Edited, Folded, Follows, Gap,
+    JoinError, JoinRule, Linked, Links, Log, LogBounds, Marked, MarkerError, Mentions, MessageChanges,
+    NewAct, NewChange, NewMessage, Next, NoRight, Page, PostRule, Range, Reaction, ReactionSets, Replies,
+    Restrict, Restriction, Resumption, Right, Rights, RoomRules, Roster, Scan, Search, SearchError,
+    SearchPage, Standing, StoredMessage, Tail, Target, ThreadError, Unavailable, Unread, UnreadCount,
+    Verdict, fold, resume, search_text,
 };
 pub use text::{InvalidText, Text};
 pub use user::{InvalidUser, InvalidUserName, User, UserKey, user_record};

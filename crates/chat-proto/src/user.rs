@@ -135,6 +135,19 @@ impl User {
         Ok(Self { guest: false, id: id.into(), name: normalized(name)?.into() })
     }
 
+    /// Creates a user of whom only the id is known. The name is the id.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUser::Id`] for an id that [`User::new`] does not accept.
+    pub fn from_id(id: &str) -> Result<Self, InvalidUser> {
+        if !is_id(id) {
+            return Err(InvalidUser::Id);
+        }
+        let id: Arc<str> = id.into();
+        Ok(Self { guest: false, name: Arc::clone(&id), id })
+    }
+
     /// Creates a guest. No service knows a guest, so the name is also the id, without its joiners and variation
     /// selectors: two names that differ only in those are one guest.
     ///
@@ -265,6 +278,11 @@ impl From<&Self> for UserKey {
     fn from(key: &Self) -> Self {
         key.clone()
     }
+}
+
+/// Returns true if a text can be the id of a user.
+fn is_id(id: &str) -> bool {
+    (1..=MAX_ID_BYTES).contains(&id.len()) && !id.contains(char::is_control)
 }
 
 fn normalized(name: &str) -> Result<String, InvalidUserName> {

@@ -47,9 +47,9 @@
 //! # Rooms that last
 //!
 //! A store is a directory with five files: the database `chat.db`, the search index `chat.search`, the erasure list
-//! `chat.erasures`, the commit mark `chat.mark`, and the lock `chat.lock`. A directory that belongs to another user, or that other users can write to,
-//! is refused, and so is a symbolic link in place of a file. A directory that does not contain a complete store of a
-//! known version is refused before anything is written to it.
+//! `chat.erasures`, the commit mark `chat.mark`, and the lock `chat.lock`. A directory that belongs to another user, or
+//! that other users can write to, is refused, and so is a symbolic link in place of a file. A directory that does not
+//! contain a complete store of a known version is refused before anything is written to it.
 //!
 //! **Writes.** The writer thread takes all waiting appends, commits them in one transaction, and then sends the
 //! replies. [`Durability`] decides if the commit includes a sync. The tasks that append also publish the committed
@@ -91,9 +91,9 @@
 //! copies from its time until it is [compacted](SqliteStore::compact).
 //!
 //! **Backups.** A backup contains messages that were deleted after it. So each deletion is also a row of the erasure
-//! list, before it is committed: who deleted which message, without its text. The list keeps the last million deletions.
-//! When a new epoch starts, the deletions that the database does not contain are applied to it again, before anyone can
-//! read it. A list that is missing, damaged or of another store begins again.
+//! list, before it is committed: who deleted which message, without its text. The list keeps the last million
+//! deletions. When a new epoch starts, the deletions that the database does not contain are applied to it again, before
+//! anyone can read it. A list that is missing, damaged or of another store begins again.
 //!
 //! **Keys.** The store contains digests of keys, not their texts. The age of a key is the time for which the store has
 //! been open since then, so no clock can make it too old. A user who has [`Options::max_keys_per_user`] keys in a room

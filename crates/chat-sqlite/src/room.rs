@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use chat_core::{
     AppendError, AppendReceipt, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, Marked,
-    MarkerError, NewChange, NewMessage, Page, Range, Room, RoomName, Scan, Search, SearchError, SearchPage,
-    ThreadError, Unavailable, Unread, UserKey,
+    MarkerError, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Scan, Search,
+    SearchError, SearchPage, Standing, ThreadError, Unavailable, Unread, UserKey,
 };
 use sha1::{Digest, Sha1};
 use tokio::sync::oneshot;
@@ -16,8 +16,8 @@ use crate::read::{self, ReaderPool, RoomBounds};
 use crate::search::{SearchTask, match_expression, room_prefix};
 use crate::threads::WorkClock;
 use crate::write::{
-    AppendQueue, IdempotencyKey, Position, Prepared, PreparedChange, PreparedMarker, PreparedMessage, Reply,
-    StoreState,
+    AppendQueue, IdempotencyKey, Position, Prepared, PreparedAct, PreparedChange, PreparedMarker,
+    PreparedMessage, Reply, StoreState,
 };
 
 /// Time for which a search keeps a connection and its snapshot. Then other searches run, and the write-ahead log can be
@@ -78,6 +78,13 @@ impl SqliteRoom {
         PreparedChange { room: self.name.clone(), change, key, limits: Arc::clone(&self.limits) }
     }
 
+    /// Returns the receipt of a change or an act.
+    fn receipt(&self, position: Position) -> ChangeReceipt {
+        let Some(seq) = position.seq else { return ChangeReceipt::unchanged(self.epoch.clone()) };
+        let receipt = ChangeReceipt::new(self.epoch.clone(), seq);
+        if position.duplicate { receipt.repeated() } else { receipt }
+    }
+
     /// Passes an entry to the writer thread, and waits for its reply.
     async fn write(&self, entry: Prepared) -> Reply {
         self.parts.write(entry, self.call_timeout()).await
@@ -128,6 +135,7 @@ impl Room for SqliteRoom {
             Err(ChangeError::KeyConflict) => Err(AppendError::KeyConflict),
             Err(ChangeError::NoMessage) => Err(AppendError::NoMessage),
             Err(ChangeError::Forbidden) => Err(AppendError::Forbidden),
+            Err(ChangeError::Muted) => Err(AppendError::Muted),
             Err(ChangeError::Unavailable(unavailable)) => Err(unavailable.into()),
             Err(error) => Err(Unavailable::from_source(error).into()),
         }
@@ -135,10 +143,24 @@ impl Room for SqliteRoom {
 
     async fn change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
         let prepared = self.prepare_change(change);
-        let Position { seq, duplicate, .. } = self.write(Prepared::Change(Box::new(prepared))).await?;
-        let Some(seq) = seq else { return Ok(ChangeReceipt::unchanged(self.epoch.clone())) };
-        let receipt = ChangeReceipt::new(self.epoch.clone(), seq);
-        Ok(if duplicate { receipt.repeated() } else { receipt })
+        let position = self.write(Prepared::Change(Box::new(prepared))).await?;
+        Ok(self.receipt(position))
+    }
+
+    async fn govern(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        let act = PreparedAct { room: self.name.clone(), act, limits: Arc::clone(&self.limits) };
+        let position = self.write(Prepared::Act(Box::new(act))).await?;
+        Ok(self.receipt(position))
+    }
+
+    async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
+        let (name, id) = (self.name.clone(), user.id().to_owned());
+        let standing = self
+            .parts
+            .readers
+            .read(self.call_timeout(), move |connection| read::standing(connection, &name, &id));
+        let (rules, standing) = standing.await?;
+        Ok((rules, standing.of(user)))
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
@@ -176,9 +198,9 @@ impl Room for SqliteRoom {
             .parts
             .readers
             .read(self.call_timeout(), move |connection| read::bounds(connection, &name, max_pins));
-        let RoomBounds { head, first, changes, pins } = bounds.await?;
+        let RoomBounds { head, first, changes, pins, governed } = bounds.await?;
         let bounds = LogBounds::new(self.epoch.clone(), head).with_first(first);
-        Ok(bounds.with_changes(changes > 0).with_pins(pins))
+        Ok(bounds.with_changes(changes > 0).with_pins(pins).with_rules(governed))
     }
 
     async fn mark(&self, user: &UserKey, seq: u64) -> Result<Marked, MarkerError> {

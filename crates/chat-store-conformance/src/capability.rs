@@ -14,6 +14,8 @@ pub enum Capability {
     KeyWindow,
     /// Messages can be edited, deleted, pinned, and get reactions.
     Changes,
+    /// Rooms have rules, and users in them roles and restrictions.
+    Rules,
     /// Messages can answer others and be in threads.
     Threads,
     /// The store keeps the markers of users, and the rooms that they follow.

@@ -28,6 +28,9 @@ use queued::Queued;
 const NO_CHANGES: &str = "the store keeps only messages";
 const NO_MARKERS: &str = "the store keeps no markers";
 
+/// The reason of the same stores.
+const NO_RULES: &str = "the store keeps no rules of rooms";
+
 fn main() -> ExitCode {
     certify([
         Backend::new("memory", |_| async { InMemory::default() })
@@ -38,15 +41,18 @@ fn main() -> ExitCode {
         Backend::new("held", |_| async { Held::new() }),
         Backend::new("queued", |_| async { Queued::new() })
             .without(Capability::Changes, NO_CHANGES)
+            .without(Capability::Rules, NO_RULES)
             .without(Capability::Threads, NO_CHANGES)
             .without(Capability::Markers, NO_MARKERS),
         Backend::new("assigns_on_write", |_| async { AssignsOnWrite::new() })
             .without(Capability::MultipleNodes, "one process has the files open")
             .without(Capability::Changes, NO_CHANGES)
+            .without(Capability::Rules, NO_RULES)
             .without(Capability::Threads, NO_CHANGES)
             .without(Capability::Markers, NO_MARKERS),
         Backend::new("by_subscription", |_| async { BySubscription::new() })
             .without(Capability::Changes, NO_CHANGES)
+            .without(Capability::Rules, NO_RULES)
             .without(Capability::Threads, NO_CHANGES)
             .without(Capability::Markers, NO_MARKERS),
     ])

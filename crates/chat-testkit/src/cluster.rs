@@ -4,8 +4,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chat_core::{
     AppendError, AppendReceipt, Builder, ChangeError, ChangeReceipt, Chat, CommitSink, Limits, LogBounds,
-    MemoryRoom, NewChange, NewMessage, Page, Range, Room, RoomName, Search, SearchError, SearchPage,
-    Unavailable,
+    MemoryRoom, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Search, SearchError,
+    SearchPage, Standing, Unavailable, UserKey,
 };
 use parking_lot::Mutex;
 
@@ -147,6 +147,14 @@ impl Room for Opening {
 
     async fn change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
         self.shared.log.change(change).await
+    }
+
+    async fn govern(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        self.shared.log.govern(act).await
+    }
+
+    async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
+        self.shared.log.standing(user).await
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {

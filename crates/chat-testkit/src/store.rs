@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chat_core::{
     AppendError, AppendReceipt, ChangeError, ChangeReceipt, Chat, CommitSink, Health, Limits, LogBounds,
-    Marked, MarkerError, MemoryRoom, MemoryStore, NewChange, NewMessage, Page, Range, Room, RoomName,
-    Unavailable, Unread, UserKey,
+    Marked, MarkerError, MemoryRoom, MemoryStore, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName,
+    RoomRules, Standing, Unavailable, Unread, UserKey,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -260,6 +260,14 @@ impl Room for StoredRoom {
 
     async fn change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
         self.log.change(change).await
+    }
+
+    async fn govern(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        self.log.govern(act).await
+    }
+
+    async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
+        self.log.standing(user).await
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {

@@ -190,6 +190,15 @@ impl Message {
         users.into_iter().any(|(_, placer)| *placer == user)
     }
 
+    /// Returns true if the message counts as unread for a user who has read nothing.
+    pub(super) fn is_unread(&self, user: &str) -> bool {
+        self.deleted.is_none() && self.author != user
+    }
+
+    pub(super) fn is_pinned(&self) -> bool {
+        self.deleted.is_none() && self.is_pinned
+    }
+
     /// Returns the event of the message in its present form.
     pub(super) fn present(&self) -> Value {
         let mut event = self.event.clone();

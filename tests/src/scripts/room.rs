@@ -64,6 +64,16 @@ impl Room {
         newest.last().map_or(self.head(), |oldest| oldest - 1)
     }
 
+    /// Returns the number of messages that are unread for a user who has read nothing.
+    pub(super) fn unread(&self, user: &str) -> usize {
+        self.messages.values().filter(|message| message.is_unread(user)).count()
+    }
+
+    /// Returns the positions of the pinned messages.
+    pub(super) fn pins(&self) -> Vec<u64> {
+        self.messages.iter().filter(|(_, message)| message.is_pinned()).map(|(seq, _)| *seq).collect()
+    }
+
     fn entry(&self, seq: u64) -> &Entry {
         &self.entries[usize::try_from(seq - 1).expect("an index")]
     }

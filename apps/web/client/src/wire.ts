@@ -180,7 +180,24 @@ export interface Events {
   occupancy: InRoom & { readonly members: number; readonly presence?: PresenceMode };
   typing: InRoom & { readonly user: User; readonly active: boolean };
   read: InRoom & { readonly user: User; readonly seq: number };
-  role: InRoom & { readonly user: User; readonly role: Role; readonly restricted?: Restriction };
+  role: InRoom & {
+    readonly seq: number;
+    readonly at: number;
+    readonly by: User;
+    readonly user: User;
+    readonly role: Role;
+    readonly restricted?: Restriction;
+    readonly reason?: string;
+  };
+  settings: InRoom & {
+    readonly seq: number;
+    readonly at: number;
+    readonly by: User;
+    readonly created?: boolean;
+    readonly join: "open" | "members";
+    readonly post?: "members" | "moderators";
+    readonly title?: string;
+  };
   rooms: { readonly rooms: readonly RoomSummary[]; readonly more: boolean };
   activity: InRoom & { readonly seq: number; readonly unread: number; readonly mentions: number };
   expiring: { readonly at: number };

@@ -17,6 +17,7 @@ mod folding;
 mod following;
 mod fragments;
 mod framing;
+mod governed;
 mod guarantees;
 mod handshake;
 mod hello;
@@ -42,9 +43,12 @@ mod rates;
 mod reactions;
 mod refusal;
 mod renewal;
+mod restrictions;
 mod resume;
 mod rights;
+mod roles;
 mod rooms;
+mod rooms_with_rules;
 mod search;
 mod threads;
 mod unread;
@@ -95,6 +99,17 @@ pub fn cases() -> Vec<Case> {
         group("deletions", "Log::change in chat-proto, or the store; the room's tail", deletions::cases()),
         group("reactions", "ReactionSets in chat-proto, or the store", reactions::cases()),
         group("moderation", "Target::judge in chat-proto; Authorize::role in chat-core", moderation::cases()),
+        group("roles", "ActContext::judge in chat-proto; Admitted in chat-core", roles::cases()),
+        group(
+            "restrictions",
+            "RoomRules::check in chat-proto, or the store; Driver::poll_rights in chat-core",
+            restrictions::cases(),
+        ),
+        group(
+            "rooms_with_rules",
+            "RoomRules::check in chat-proto, or the store; Driver::poll_rights in chat-core",
+            rooms_with_rules::cases(),
+        ),
         group("pins", "Target::judge and LogBounds in chat-proto, or the store", pins::cases()),
         group(
             "threads",
@@ -151,6 +166,7 @@ fn source(group: &str) -> &'static str {
         | "unread" => "PROTOCOL.md, section 3",
         "control" => "RFC 6455 section 5.5.3",
         "deletions" | "folding" | "moderation" | "reactions" => "PROTOCOL.md, section 5.7",
+        "roles" | "restrictions" | "rooms_with_rules" => "PROTOCOL.md, section 5.8",
         "drain" => "PROTOCOL.md, section 5.6",
         "events" | "occupancy" => "PROTOCOL.md, section 4",
         "fragments" => "RFC 6455 section 5.4",

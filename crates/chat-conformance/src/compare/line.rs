@@ -45,7 +45,7 @@ impl Event {
 
     /// Returns true for an entry of a room's log.
     pub(super) fn is_entry(&self) -> bool {
-        matches!(&*self.kind, "message" | "changed")
+        matches!(&*self.kind, "message" | "changed" | "role" | "settings")
     }
 }
 

@@ -1,6 +1,7 @@
 mod admission;
 mod builder;
 mod drain;
+mod govern;
 mod publish;
 mod refusals;
 mod rooms;

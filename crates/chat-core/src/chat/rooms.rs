@@ -9,8 +9,8 @@ use super::Chat;
 use crate::error::PostError;
 use crate::room::{self, Inbox, LiveRoom, Membership, Subscription, within};
 use crate::{
-    AppendReceipt, Change, ChangeReceipt, Mentions, Message, NewChange, NewMessage, Page, Range, RoomName,
-    Search, SearchError, SearchPage, Unavailable, User,
+    AppendReceipt, Change, ChangeReceipt, Mentions, Message, NewChange, NewMessage, Page, Range, Role,
+    RoomName, Search, SearchError, SearchPage, Unavailable, User,
 };
 
 impl Chat {
@@ -101,7 +101,9 @@ impl Chat {
             return Err(PostError::TooLarge);
         }
         let room = self.open(room).await?;
-        Ok(room::append(&room, NewMessage::new(user.clone(), body).with_key(key), self.rooms()).await?)
+        // The host decides who may post, but a restriction of the user holds.
+        let message = NewMessage::new(user.clone(), body).with_key(key).with_role(Role::Owner);
+        Ok(room::append(&room, message, self.rooms()).await?)
     }
 
     /// Changes a message of a room: edits or deletes it, adds or removes a reaction, pins or unpins it.

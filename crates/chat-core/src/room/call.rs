@@ -9,8 +9,8 @@ use crate::room::{LiveRoom, Rooms};
 use crate::stats::count;
 use crate::timer;
 use crate::{
-    AppendError, AppendReceipt, ChangeError, ChangeReceipt, Forbidden, MarkerError, NewChange, NewMessage,
-    Page, Range, Room, Search, SearchError, SearchPage, ThreadError, Unavailable,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, Forbidden, MarkerError, NewAct, NewChange,
+    NewMessage, Page, Range, Room, Search, SearchError, SearchPage, ThreadError, Unavailable,
 };
 
 /// Appends a message with a body that was checked.
@@ -45,8 +45,32 @@ pub(crate) async fn change(
     rooms: &Rooms,
 ) -> Result<ChangeReceipt, ChangeError> {
     let kind = change.change.kind();
+    let receipt = stored(room, room.log().change(change), rooms).await?;
+    match (receipt.seq, receipt.duplicate) {
+        (Some(_), false) => rooms.counters.change(kind),
+        (Some(_), true) => count(&rooms.counters.duplicates),
+        (None, _) => {}
+    }
+    Ok(receipt)
+}
+
+/// Sets the rules of a room or the standing of a user.
+pub(crate) async fn govern(
+    room: &LiveRoom,
+    act: NewAct,
+    rooms: &Rooms,
+) -> Result<ChangeReceipt, ChangeError> {
+    stored(room, room.log().govern(act), rooms).await
+}
+
+/// Waits until a change or an act is stored.
+async fn stored(
+    room: &LiveRoom,
+    answer: impl Future<Output = Result<ChangeReceipt, ChangeError>>,
+    rooms: &Rooms,
+) -> Result<ChangeReceipt, ChangeError> {
     let changed = async {
-        match room.log().change(change).await {
+        match answer.await {
             Err(ChangeError::Unavailable(unavailable)) => {
                 if unavailable.is_over_quota() {
                     count(&rooms.counters.over_quota);
@@ -60,10 +84,6 @@ pub(crate) async fn change(
     let receipt = within(rooms, changed).await??;
     metrics::histogram!("chat_append_seconds").record(started.elapsed());
     if let Some(seq) = receipt.seq {
-        match receipt.duplicate {
-            true => count(&rooms.counters.duplicates),
-            false => rooms.counters.change(kind),
-        }
         room.note_committed(&receipt.epoch, seq);
     }
     Ok(receipt)

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
@@ -13,6 +14,8 @@ use crate::sync::Mutex;
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     rooms: Mutex<VecDeque<RoomName>>,
+    /// True if the rights of the connection in a room may have changed.
+    rights_changed: AtomicBool,
     pub(crate) waker: AtomicWaker,
     pub(crate) outlet: Outlet,
     pub(crate) updates: Updates,
@@ -25,6 +28,18 @@ impl Inbox {
     pub(crate) fn push(&self, room: RoomName) -> Option<Waker> {
         self.rooms.lock().push_back(room);
         self.waker.take()
+    }
+
+    /// Records that the rights of the connection in a room may have changed. Returns the waker, as [`push`](Self::push).
+    #[must_use = "the task is woken by the caller"]
+    pub(super) fn change_rights(&self) -> Option<Waker> {
+        self.rights_changed.store(true, Ordering::Release);
+        self.waker.take()
+    }
+
+    /// Returns true if the rights in a room may have changed since the last call.
+    pub(crate) fn take_rights_changed(&self) -> bool {
+        self.rights_changed.load(Ordering::Acquire) && self.rights_changed.swap(false, Ordering::AcqRel)
     }
 
     /// Puts back a room that has more events. Only the connection itself calls it, so no task must be woken.

@@ -32,6 +32,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// True once the log has a message.
     has_messages: Arc<AtomicBool>,
+    /// True if the log may have rules, so that the role of a user decides about messages.
+    has_rules: AtomicBool,
     /// Notified if the log has reported entries by its head only. They are read at once.
     pub(super) unreported: Arc<Notify>,
     /// True while a flush goes on. It changes under the lock of the state.
@@ -80,6 +82,7 @@ impl LiveRoom {
             log: OnceLock::new(),
             state: Mutex::new(state),
             has_messages: Arc::default(),
+            has_rules: AtomicBool::new(false),
             unreported: Arc::default(),
             is_flushing: AtomicBool::new(false),
         });
@@ -108,6 +111,9 @@ impl LiveRoom {
                 state.room.observe(generation, &bounds)
             });
             if is_current {
+                if bounds.has_rules {
+                    self.shared.has_rules.store(true, Ordering::Relaxed);
+                }
                 return Ok(bounds);
             }
         }
@@ -166,6 +172,11 @@ impl LiveRoom {
         &self.shared.has_messages
     }
 
+    /// Returns true if the log may have rules.
+    pub(crate) fn has_rules(&self) -> bool {
+        self.shared.has_rules.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         self.shared.state.lock().idle_since
     }
@@ -197,6 +208,10 @@ impl Shared {
         let mut state = self.state.lock();
         let updated = update(&mut state);
         wakers.extend(state.room.to_wake().filter_map(|seat| seat.inbox().push(self.name.clone())));
+        if state.room.has_acts() {
+            self.has_rules.store(true, Ordering::Relaxed);
+            wakers.extend(state.room.take_affected().into_iter().filter_map(|seat| seat.change_rights()));
+        }
         let flush = state.start_flush();
         if flush.is_some() {
             self.is_flushing.store(true, Ordering::Release);

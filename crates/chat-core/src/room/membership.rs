@@ -6,11 +6,11 @@ use chat_proto::command::JoinFrom;
 use chat_proto::room::{Delivery, Joined, RoomEvent};
 use tokio::time::{Instant, sleep};
 
-use crate::room::{Backoff, BlankSeat, Inbox, LiveRoom, Rooms, Seat, TooManyBlank, within};
-use crate::{ErrorCode, JoinError, LogBounds, Page, Range, RoomName, Unavailable, User};
+use crate::room::{Admitted, Backoff, BlankSeat, Inbox, LiveRoom, Rooms, Seat, TooManyBlank, within};
+use crate::{ErrorCode, JoinError, LogBounds, Page, Range, Role, RoomName, Unavailable, User};
 
 /// The pause after the first read that fails.
-pub(super) const READ_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const READ_PAUSE: Duration = Duration::from_millis(100);
 
 /// A position in one room, of a connection or of a subscription. Dropping it leaves the room.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct Membership {
     user: Option<User>,
     /// The place in a room that had no message when the user entered.
     _blank: Option<BlankSeat>,
+    /// `None` for a subscription.
+    admitted: Option<Admitted>,
     /// True if the user leaves on purpose.
     has_left: bool,
 }
@@ -65,12 +67,12 @@ impl Membership {
         room: Arc<LiveRoom>,
         (connection, user): (u64, User),
         inbox: Arc<Inbox>,
-        bounds: LogBounds,
+        (bounds, admitted): (LogBounds, Admitted),
         from: &JoinFrom,
     ) -> Result<(Self, Joined), EnterError> {
         let blank = rooms.take_seat(user.key(), &room).inspect_err(|_| rooms.left(&room))?;
         let is_direct = inbox.outlet.is_attached();
-        let seat = Arc::new(Seat::new(inbox));
+        let seat = Arc::new(Seat::new(inbox, admitted.granted));
         let entered = room.update(|state| {
             let (member, joined) = state.join(connection, &user, Arc::clone(&seat), bounds, from)?;
             if is_direct {
@@ -78,15 +80,19 @@ impl Membership {
             }
             state.wake(&member);
             rooms.announce_presence(state, &user, false);
-            Ok::<_, JoinError>((member, joined))
+            Ok::<_, JoinError>((member, joined, state.rights_seq() > admitted.head))
         });
-        let (member, joined) = entered.inspect_err(|_| rooms.left(&room))?;
+        let (member, mut joined, is_outdated) = entered.inspect_err(|_| rooms.left(&room))?;
         seat.enter(member);
         rooms.entered(&room);
         let replay_to = joined.bounds.head;
+        (joined.role, joined.may) = (admitted.role, admitted.may);
         let user = Some(user);
         let waker = seat.inbox().push(room.name().clone());
-        let membership = Self { rooms, room, seat, replay_to, user, _blank: blank, has_left: false };
+        let waker = if is_outdated { waker.or(seat.change_rights()) } else { waker };
+        let admitted = Some(admitted);
+        let membership =
+            Self { rooms, room, seat, replay_to, user, _blank: blank, admitted, has_left: false };
         waker.into_iter().for_each(Waker::wake);
         membership.rooms.publish_announced();
         Ok((membership, joined))
@@ -100,17 +106,32 @@ impl Membership {
         inbox: Arc<Inbox>,
         bounds: LogBounds,
     ) -> Result<Self, JoinError> {
-        let seat = Arc::new(Seat::new(inbox));
+        let seat = Arc::new(Seat::new(inbox, Role::None));
         let member = room.update(|state| state.subscribe(id, Arc::clone(&seat), bounds))?;
         seat.enter(member);
         rooms.entered(&room);
-        Ok(Self { rooms, room, seat, replay_to: 0, user: None, _blank: None, has_left: false })
+        Ok(Self {
+            rooms,
+            room,
+            seat,
+            replay_to: 0,
+            user: None,
+            _blank: None,
+            admitted: None,
+            has_left: false,
+        })
     }
 
     /// Joins again: continues as before, or from another position.
-    pub(crate) fn rejoin(&mut self, bounds: LogBounds, from: &JoinFrom) -> Result<Joined, JoinError> {
+    pub(crate) fn rejoin(
+        &mut self,
+        (bounds, admitted): (LogBounds, Admitted),
+        from: &JoinFrom,
+    ) -> Result<Joined, JoinError> {
         let rejoined = self.seat.with(|member| self.room.state().rejoin(member, bounds, from));
-        let joined = rejoined.unwrap_or(Err(JoinError::Renewed))?;
+        let mut joined = rejoined.unwrap_or(Err(JoinError::Renewed))?;
+        (joined.role, joined.may) = (admitted.role, admitted.may);
+        self.admitted = Some(admitted);
         if *from != JoinFrom::Now {
             self.replay_to = joined.bounds.head;
         }
@@ -206,8 +227,21 @@ impl Membership {
         self.seat.with(|member| member.catch_up(self.room.name(), page, up_to)).flatten()
     }
 
-    /// Records that this user started or stopped typing.
+    /// Returns true if the rights of the user may have changed since the last call.
+    pub(crate) fn take_rights_changed(&self) -> bool {
+        self.seat.take_rights_changed()
+    }
+
+    /// Records the rights with which the user stays in the room.
+    pub(crate) fn stay(&mut self, admitted: Admitted) {
+        self.admitted = Some(admitted);
+    }
+
+    /// Records that this user started or stopped typing, if the user may show it.
     pub(crate) fn typing(&self, active: bool) {
+        if !self.admitted.is_some_and(|admitted| admitted.may_type()) {
+            return;
+        }
         // A copy, because the room wakes other tasks.
         if let Some(member) = self.seat.with(|member| member.clone()) {
             self.room.typing(&member, active);

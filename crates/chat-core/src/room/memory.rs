@@ -10,8 +10,8 @@ use tokio::task::yield_now;
 use crate::room::budget::{Charge, Holder, Kind};
 use crate::{
     AppendError, AppendReceipt, ChangeError, ChangeKind, ChangeReceipt, CommitSink, Limits, LogBounds,
-    Marked, MarkerError, NewChange, NewMessage, Page, Range, Room, RoomName, Scan, Search, SearchError,
-    SearchPage, Store, StoredMessage, ThreadError, Unavailable, Unread, UserKey,
+    Marked, MarkerError, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Scan, Search,
+    SearchError, SearchPage, Standing, Store, StoredMessage, ThreadError, Unavailable, Unread, UserKey,
 };
 
 /// The bytes for a message beside its body, rounded up.
@@ -129,6 +129,18 @@ impl MemoryRoom {
         charged.count(|| Arc::downgrade(&self.log) as Weak<dyn Holder>);
         Ok(changed)
     }
+
+    /// Sets rules or a standing, and counts the bytes.
+    fn govern_charged(&self, act: NewAct) -> Result<(ChangeReceipt, Option<StoredMessage>), ChangeError> {
+        let has_space = self.sink.budget().is_none_or(|budget| budget.make_space(MESSAGE_OVERHEAD));
+        let mut charged = self.open_charged()?;
+        if !has_space {
+            return Err(Unavailable::over_quota("the memory budget is used up").into());
+        }
+        let governed = charged.log.govern(unix_millis(), act)?;
+        charged.count(|| Arc::downgrade(&self.log) as Weak<dyn Holder>);
+        Ok(governed)
+    }
 }
 
 /// The log of a room in memory, which frees memory when the budget is used up.
@@ -188,6 +200,18 @@ impl Room for MemoryRoom {
         Ok(receipt)
     }
 
+    async fn govern(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        let (receipt, stored) = self.govern_charged(act)?;
+        if let Some(stored) = stored {
+            self.sink.publish(&receipt.epoch, &stored);
+        }
+        Ok(receipt)
+    }
+
+    async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
+        Ok(self.open()?.standing(user))
+    }
+
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
         Ok(self.open()?.read(range))
     }
@@ -238,7 +262,7 @@ impl Room for MemoryRoom {
     }
 }
 
-pub(super) fn unix_millis() -> u64 {
+pub(crate) fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

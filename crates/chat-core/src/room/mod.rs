@@ -1,5 +1,6 @@
 //! Open rooms: the log of each in a store, and its members.
 
+mod admitted;
 mod backoff;
 mod blank;
 mod budget;
@@ -24,13 +25,16 @@ mod throttle;
 mod updates;
 mod watch;
 
-use backoff::Backoff;
+pub(crate) use admitted::Admitted;
+pub(crate) use backoff::Backoff;
 pub(crate) use blank::{BlankSeat, TooManyBlank};
 pub(crate) use budget::MemoryBudget;
-pub(crate) use call::{append, ask, change, marker, search, thread, within};
+pub(crate) use call::{append, ask, change, govern, marker, search, thread, within};
 pub(crate) use inbox::Inbox;
 pub(crate) use live::LiveRoom;
 pub(crate) use membership::Membership;
+pub(crate) use membership::READ_PAUSE;
+pub(crate) use memory::unix_millis;
 pub use memory::{MemoryRoom, MemoryStore};
 pub(crate) use outlet::Outlet;
 pub(crate) use own_flushes::OwnFlushes;

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 use chat_proto::room::{Member, Progress};
@@ -7,6 +8,7 @@ use tokio::runtime::Handle;
 use super::flush::Batch;
 use super::live::Shared;
 use super::outlet::Written;
+use crate::Role;
 use crate::room::Inbox;
 use crate::sync::Mutex;
 
@@ -19,6 +21,10 @@ pub(crate) struct Seat {
     inbox: Arc<Inbox>,
     /// The runtime in which the member has entered.
     runtime: Handle,
+    /// The role that the credentials and the host give the user.
+    granted: Role,
+    /// True if the rights of the user may have changed.
+    rights_changed: AtomicBool,
 }
 
 /// The result of a flush for one member.
@@ -31,8 +37,25 @@ pub(super) enum Flushed {
 }
 
 impl Seat {
-    pub(super) fn new(inbox: Arc<Inbox>) -> Self {
-        Self { member: Mutex::new(None), inbox, runtime: Handle::current() }
+    pub(super) fn new(inbox: Arc<Inbox>, granted: Role) -> Self {
+        let (member, rights_changed) = (Mutex::new(None), AtomicBool::new(false));
+        Self { member, inbox, runtime: Handle::current(), granted, rights_changed }
+    }
+
+    pub(crate) fn granted(&self) -> Role {
+        self.granted
+    }
+
+    /// Lets the session decide again if the user may be in the room. Returns its waker.
+    #[must_use = "the task is woken by the caller"]
+    pub(super) fn change_rights(&self) -> Option<Waker> {
+        self.rights_changed.store(true, Ordering::Release);
+        self.inbox.change_rights()
+    }
+
+    /// Returns true if the session must decide, and has not done so since the last call.
+    pub(super) fn take_rights_changed(&self) -> bool {
+        self.rights_changed.swap(false, Ordering::AcqRel)
     }
 
     pub(super) fn runtime(&self) -> &Handle {

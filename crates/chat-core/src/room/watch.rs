@@ -13,8 +13,10 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
-use crate::room::{Inbox, LiveRoom, Rooms, ask, marker};
-use crate::{Action, Authorize, CommitSink, Marked, MarkerError, Room, RoomName, Unread, User, UserKey};
+use crate::room::{Inbox, LiveRoom, Rooms, ask, marker, unix_millis, within};
+use crate::{
+    Action, Authorize, CommitSink, Marked, MarkerError, Right, Role, Room, RoomName, Unread, User, UserKey,
+};
 
 /// Time between two counts of the unread messages of one user in one room.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -78,8 +80,18 @@ impl Watcher {
     /// Returns true if the user may join the room. If the host cannot decide, the answer is false.
     async fn may_join(&self, rooms: &Rooms, room: &RoomName) -> bool {
         let authorize = self.authorize.lock().clone();
-        let Some(authorize) = authorize else { return true };
-        ask(rooms, async { authorize.authorize(&self.user, room, &Action::Join).await }).await.is_ok()
+        let mut granted = Role::None;
+        if let Some(authorize) = authorize {
+            let asked = async {
+                authorize.authorize(&self.user, room, &Action::Join).await?;
+                authorize.role(&self.user, room).await
+            };
+            match ask(rooms, asked).await {
+                Ok(role) => granted = role,
+                Err(_) => return false,
+            }
+        }
+        rooms.may_be_in(room, &self.user.key(), granted).await.unwrap_or_default()
     }
 }
 
@@ -199,6 +211,18 @@ impl Rooms {
     ) -> Result<Marked, MarkerError> {
         let log = self.one_log(room).await?;
         marker(self, log.log().mark(user, seq)).await
+    }
+
+    /// Returns true if the rules of a room, and the standing of the user, allow the user to be in it.
+    pub(crate) async fn may_be_in(
+        &self,
+        room: &RoomName,
+        user: &UserKey,
+        granted: Role,
+    ) -> Result<bool, MarkerError> {
+        let log = self.one_log(room).await?;
+        let (rules, standing) = within(self, log.log().standing(user)).await?;
+        Ok(rules.check(Right::Join, &standing.granted(granted), unix_millis()).is_ok())
     }
 
     async fn one_log(&self, room: &RoomName) -> Result<OneLog, MarkerError> {

@@ -31,6 +31,11 @@ impl<C: Connection> Driver<'_, C> {
     /// Drops the entries that were taken from a room and not yet sent, and all its events if it has been left.
     pub(super) fn forget(&mut self, room: &RoomName, has_left: bool) {
         self.output.forget(room, has_left);
+        self.stop_reading(room);
+    }
+
+    /// Gives up the read of a room's log.
+    pub(super) fn stop_reading(&mut self, room: &RoomName) {
         if self.catch_ups.reading.as_ref().is_some_and(|catch_up| catch_up.room == *room) {
             self.catch_ups.reading = None;
             self.requeue(room.clone());

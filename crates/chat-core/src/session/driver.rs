@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::catch_up::CatchUps;
 use super::end::End;
 use super::following::Watching;
+use super::govern::RightsChecks;
 use super::hello::Hello;
 use super::operation::InFlight;
 use super::output::Output;
@@ -38,6 +39,7 @@ pub(super) struct Driver<'c, C> {
     pub(super) in_flight: SmallVec<[InFlight; 1]>,
     pub(super) hello: Option<Hello>,
     pub(super) catch_ups: CatchUps,
+    pub(super) rights: RightsChecks,
     pub(super) watching: Watching,
     pub(super) output: Output,
     pub(super) writer: Writer,
@@ -105,6 +107,7 @@ impl<'c, C: Connection> Driver<'c, C> {
             in_flight: SmallVec::new(),
             hello: None,
             catch_ups: CatchUps::default(),
+            rights: RightsChecks::default(),
             output,
             writer: Writer::Open { unflushed: false },
             state: State::Open,
@@ -142,7 +145,8 @@ impl<'c, C: Connection> Driver<'c, C> {
                 | self.poll_operation(cx)
                 | self.poll_hello(cx)
                 | self.poll_input(cx)
-                | self.poll_catch_up(cx);
+                | self.poll_catch_up(cx)
+                | self.poll_rights(cx);
             // Once, so that a busy session has its timers too, and before the session waits.
             if round == 0 || !moved {
                 moved |= self.poll_timer(cx);

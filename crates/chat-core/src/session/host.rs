@@ -10,11 +10,11 @@ use chat_proto::session::{Listing, Outcome};
 use futures_util::future::FutureExt;
 
 use super::fair_queue::Turn;
-use super::operation::{Done, Kind, Work};
+use super::operation::{Done, Entering, Kind, Work};
 use super::peers::Peers;
 use super::reads::ReadQueues;
 use super::ticket::Ticket;
-use crate::room::{LiveRoom, Rooms, append, ask, change, marker, search, thread, within};
+use crate::room::{Admitted, LiveRoom, Rooms, append, ask, change, marker, search, thread, within};
 use crate::{
     Action, AppendError, Authorize, Change, ChangeError, ErrorCode, Forbidden, Links, LogBounds, MarkerError,
     Mentions, NewChange, NewMessage, Range, Role, RoomName, RoomSummary, Search, SearchError, ThreadError,
@@ -26,7 +26,7 @@ const MAX_LAST_ENTRIES: u64 = 1_000;
 
 /// The rooms and the host's code, for one operation of a user.
 pub(super) struct Host {
-    rooms: Arc<Rooms>,
+    pub(super) rooms: Arc<Rooms>,
     authorize: Option<Arc<dyn Authorize>>,
     user: User,
     /// The connection of a guest, which is all that a guest proves.
@@ -80,9 +80,12 @@ impl Host {
             }
             from => from,
         };
+        let granted = self.role(&name).await?;
+        let admitted = Admitted::to(&room, &self.rooms, &self.user.key(), granted, &bounds).await?;
+        let admitted = admitted.map_err(ErrorCode::from)?;
         // A member gets the later entries. A log that cannot count now must not keep the user out.
         let unread = marker(&self.rooms, room.log().unread(&self.user.key(), bounds.head)).await.ok();
-        Ok(Done::Bounds(room, from, (bounds, unread), is_resume))
+        Ok(Done::Bounds(room, from, Entering { bounds, admitted, unread }, is_resume))
     }
 
     /// Returns the position before the newest `count` messages of a log in which positions do not count messages. The
@@ -116,9 +119,9 @@ impl Host {
             (self.rooms.check_body)(body, &self.rooms.limits).map_err(ErrorCode::from)?;
         }
         self.may(&name, Action::Change { target: new.target, change: &new.change }).await?;
-        // The role decides about nothing else.
+        // In a room without rules, the role decides about nothing else.
         let is_moderation = matches!(new.change, Change::Delete { .. } | Change::Pin { .. });
-        if is_moderation || new.mentions == Some(Mentions::Room) {
+        if is_moderation || new.mentions == Some(Mentions::Room) || room.has_rules() {
             new.role = self.role(&name).await?;
         }
         new.connection = self.connection;
@@ -155,9 +158,10 @@ impl Host {
             return append_to(room, message, self.rooms);
         }
         let allowed = async move {
+            let mut message = message;
             self.may(&name, Action::Send { body: &message.body }).await?;
-            // The role decides about nothing else.
-            if message.links.as_deref().is_some_and(Links::mentions_room) {
+            // In a room without rules, the role decides about nothing else.
+            if room.has_rules() || message.links.as_deref().is_some_and(Links::mentions_room) {
                 message.role = self.role(&name).await?;
             }
             Ok(Done::Allowed(room, message))
@@ -210,7 +214,7 @@ impl Host {
         peers: Peers,
     ) -> Result<Done, Refused> {
         if !is_member {
-            self.may(&name, Action::Join).await?;
+            self.may_join(&name).await?;
         }
         let user = self.user.key();
         let marked = self.rooms.mark(&name, &user, seq).await?;
@@ -223,7 +227,7 @@ impl Host {
     /// Follows a room, or ends that.
     pub(super) async fn follow(self, name: RoomName, on: bool, peers: Peers) -> Result<Done, Refused> {
         if on {
-            self.may(&name, Action::Join).await?;
+            self.may_join(&name).await?;
         }
         let (user, max) = (self.user.key(), self.rooms.limits.rooms.max_followed_per_user);
         marker(&self.rooms, self.rooms.store.follow(&user, &name, on, max)).await?;
@@ -246,7 +250,7 @@ impl Host {
                 break;
             }
             if !asked.joined.contains(name) {
-                match self.may(name, Action::Join).await {
+                match self.may_join(name).await {
                     Err(Refused::Error(ErrorCode::Forbidden | ErrorCode::Rejected, _)) => continue,
                     answer => answer?,
                 }
@@ -263,14 +267,14 @@ impl Host {
     }
 
     /// Asks the host to authorize an action.
-    async fn may(&self, room: &RoomName, action: Action<'_>) -> Result<(), Refused> {
+    pub(super) async fn may(&self, room: &RoomName, action: Action<'_>) -> Result<(), Refused> {
         let Some(authorize) = &self.authorize else { return Ok(()) };
         // The call is inside the block, because it may panic before it returns a future.
         self.ask(async { authorize.authorize(&self.user, room, &action).await }).await
     }
 
     /// Asks the host for the role of the user.
-    async fn role(&self, room: &RoomName) -> Result<Role, Refused> {
+    pub(super) async fn role(&self, room: &RoomName) -> Result<Role, Refused> {
         let Some(authorize) = &self.authorize else { return Ok(Role::None) };
         self.ask(async { authorize.role(&self.user, room).await }).await
     }

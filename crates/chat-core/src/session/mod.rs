@@ -5,6 +5,7 @@ mod driver;
 mod end;
 mod fair_queue;
 mod following;
+mod govern;
 mod hello;
 mod host;
 mod input;
@@ -20,6 +21,7 @@ mod requested;
 mod send;
 mod ticket;
 
+pub(crate) use govern::with_target;
 pub(crate) use hello::{Identification, Identities};
 pub(crate) use mechanism::Mechanism;
 pub(crate) use reads::ReadQueues;

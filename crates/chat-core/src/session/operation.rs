@@ -11,8 +11,8 @@ use futures_util::future::{BoxFuture, FutureExt};
 use super::driver::Driver;
 use super::host::{Host, Refused, append_to};
 use crate::connection::Connection;
-use crate::room::{LiveRoom, Membership, OwnFlushes};
-use crate::{ErrorCode, LogBounds, NewChange, NewMessage, RoomName, Unread};
+use crate::room::{Admitted, LiveRoom, Membership, OwnFlushes};
+use crate::{Act, ErrorCode, LogBounds, NewChange, NewMessage, RoomName, Unread};
 
 /// An operation in flight.
 pub(super) struct InFlight {
@@ -45,9 +45,16 @@ pub(super) enum Kind {
 pub(super) enum Done {
     Outcome(Outcome<Membership>),
     /// The room may be joined. True if the client asked for a position.
-    Bounds(Arc<LiveRoom>, JoinFrom, (LogBounds, Option<Unread>), bool),
+    Bounds(Arc<LiveRoom>, JoinFrom, Entering, bool),
     /// The host allows the message.
     Allowed(Arc<LiveRoom>, NewMessage),
+}
+
+/// What a join has read.
+pub(super) struct Entering {
+    pub(super) bounds: LogBounds,
+    pub(super) admitted: Admitted,
+    pub(super) unread: Option<Unread>,
 }
 
 impl Work {
@@ -112,7 +119,7 @@ impl<C: Connection> Driver<'_, C> {
         }
         self.take_events();
         Poll::Ready(match done {
-            Done::Bounds(room, from, bounds, is_resume) => self.enter(room, bounds, &from, is_resume),
+            Done::Bounds(room, from, admitted, is_resume) => self.enter(room, admitted, &from, is_resume),
             done => done.into_outcome(),
         })
     }
@@ -185,7 +192,7 @@ impl<C: Connection> Driver<'_, C> {
         let membership = self.session.membership(&name);
         let room = membership.map(|membership| Arc::clone(membership.room()));
         let is_direct = self.ticket.permit.inbox().outlet.is_attached();
-        let is_entry = matches!(action, Asked::Send { .. } | Asked::Change { .. });
+        let is_entry = matches!(action, Asked::Send { .. } | Asked::Change { .. } | Asked::Govern(_));
         let sent_to = (is_direct && is_entry).then(|| name.clone());
         let work = match (action, room) {
             // The answer cannot be sent. The commands after this one are still carried out.
@@ -210,6 +217,9 @@ impl<C: Connection> Driver<'_, C> {
             (Asked::Change { seq, change, rev, key, mentions }, Some(room)) => {
                 let change = NewChange::new(host.user().clone(), seq, change).with_rev(rev).with_key(key);
                 Work::Waiting(Kind::Other, host.change(name, room, change.with_mentions(mentions)).boxed())
+            }
+            (Asked::Govern(act), room) if room.is_some() || matches!(act, Act::Create { .. }) => {
+                Work::Waiting(Kind::Other, host.govern(name, room, act).boxed())
             }
             (Asked::Read(seq), joined) => {
                 let peers = self.ticket.permit.peers();
@@ -276,13 +286,13 @@ impl<C: Connection> Driver<'_, C> {
     fn enter(
         &mut self,
         room: Arc<LiveRoom>,
-        (bounds, unread): (LogBounds, Option<Unread>),
+        Entering { bounds, admitted, unread }: Entering,
         from: &JoinFrom,
         is_resume: bool,
     ) -> Outcome<Membership> {
         let name = room.name().clone();
         if let Some(membership) = self.session.membership_mut(&name) {
-            let rejoined = membership.rejoin(bounds, from);
+            let rejoined = membership.rejoin((bounds, admitted), from);
             return match rejoined {
                 Ok(joined) => {
                     self.count_join(is_resume, &joined);
@@ -298,7 +308,7 @@ impl<C: Connection> Driver<'_, C> {
         let who = (self.ticket.permit.connection(), user);
         let inbox = Arc::clone(self.ticket.permit.inbox());
         let rooms = Arc::clone(&self.ticket.rooms);
-        match Membership::join(rooms, room, who, inbox, bounds, from) {
+        match Membership::join(rooms, room, who, inbox, (bounds, admitted), from) {
             Ok((membership, joined)) => {
                 self.count_join(is_resume, &joined);
                 Outcome::Joined { membership: Some(membership), joined, unread }

@@ -51,6 +51,8 @@ pub struct RoomLimits {
     pub max_reaction_kinds: usize,
     /// Reactions of all users to one message. Default 10,000.
     pub max_reactions: usize,
+    /// Users of one room who have a role in its log, or a restriction. Default 10,000.
+    pub max_standings: usize,
     /// Pinned messages of a room. Default 50.
     pub max_pins: usize,
 }
@@ -88,6 +90,7 @@ impl Default for RoomLimits {
             edit_window: None,
             max_reaction_kinds: 32,
             max_reactions: 10_000,
+            max_standings: 10_000,
             max_pins: 50,
         }
     }

@@ -16,8 +16,10 @@ pub struct WireLimits {
     pub max_query_bytes: usize,
     /// Bytes of a reaction. Default 64.
     pub max_reaction_bytes: usize,
-    /// Bytes of the reason of a deletion. Default 256.
+    /// Bytes of the reason of a deletion or a restriction. Default 256.
     pub max_reason_bytes: usize,
+    /// Bytes of the title of a room. Default 128.
+    pub max_title_bytes: usize,
     /// Users that one message may mention. Default 50.
     pub max_mentions: usize,
     /// Messages that one `history` may name. Default 100.
@@ -61,6 +63,7 @@ impl Default for WireLimits {
             max_query_bytes: 256,
             max_reaction_bytes: 64,
             max_reason_bytes: 256,
+            max_title_bytes: 128,
             max_mentions: 50,
             max_seqs: 100,
             default_page_messages: 50,

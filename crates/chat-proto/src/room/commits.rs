@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::affected::Affected;
+use super::rules::{Affects, affects};
 use super::{LogBounds, Page, Room, RoomEvent, StoredMessage};
 use crate::Event;
 
@@ -85,6 +87,10 @@ impl<W> Room<W> {
             self.early.limit();
             return Committed::Early;
         }
+        if seq > head + 1 {
+            // An act may be among the entries in between, whose reports are repeats from now on.
+            self.affected.note(seq, Affects::All);
+        }
         self.push_entry(seq, stored.frame.clone());
         self.push_early();
         Committed::InOrder
@@ -165,6 +171,7 @@ impl<W> Room<W> {
         self.early.clear();
         self.committed = bounds.head;
         self.tail.restart(bounds.head);
+        self.affected = Affected::default();
         self.has_news = true;
     }
 
@@ -173,6 +180,8 @@ impl<W> Room<W> {
     pub(super) fn note_head(&mut self, head: u64) {
         self.committed = self.committed.max(head);
         if self.members.is_empty() && head > self.tail.head() {
+            // A user who enters now may have missed an act among these entries.
+            self.affected.note(head, Affects::All);
             self.tail.observe(head);
             while self.early.take_first(head).is_some() {}
         }
@@ -198,6 +207,9 @@ impl<W> Room<W> {
 
     fn push_entry(&mut self, seq: u64, frame: Bytes) {
         let frame = self.early.present(seq, frame);
+        if let Some(affects) = affects(&frame) {
+            self.affected.note_act(seq, affects);
+        }
         self.tail.push_message(seq, RoomEvent::entry(frame));
         self.has_news = true;
     }
@@ -207,6 +219,7 @@ impl<W> Room<W> {
         let from = self.tail.head() + 1;
         if let Some(epoch) = self.epoch.clone().filter(|_| from <= to) {
             let gap = Event::Gap { room: self.name.clone(), epoch, from, to };
+            self.affected.note(to, Affects::All);
             self.tail.push_gap(to, RoomEvent::entry(gap.encode()));
             self.has_news = true;
         }

@@ -27,7 +27,8 @@ pub struct NewMessage {
     /// this connection, because another guest may take the same name later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<u64>,
-    /// The role that the credentials and the host give the user in the room. A mention of the room needs one.
+    /// The role that the credentials and the host give the user in the room. It decides in a room with rules, and about a
+    /// mention of the room.
     #[serde(default, skip_serializing_if = "has_no_rights")]
     pub role: Role,
     /// The message that this one answers, its thread, and its mentions. `None` if there are none.
@@ -182,14 +183,14 @@ impl NewMessage {
     }
 }
 
-/// An entry in the log of a room: a message in its present form, or a change of one. Only a read of [`Range::Entries`]
-/// and the reports of a log have changes.
+/// An entry in the log of a room: a message in its present form, a change of one, or an act. Only a read of
+/// [`Range::Entries`] and the reports of a log have changes and acts, and a read of [`Range::Acts`] has acts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredMessage {
     /// The position in the room: 1, 2, 3, ... within one epoch.
     pub seq: u64,
-    /// The `message` or `changed` event as the text of a frame.
+    /// The `message`, `changed`, `role` or `settings` event as the text of a frame.
     pub frame: Bytes,
 }
 
@@ -249,12 +250,15 @@ pub enum AppendError {
     /// The key was used before, for another body or other links.
     #[error("the key was used for another body or other links")]
     KeyConflict,
+    /// The user has no right to send the message, or to mention the room in it.
+    #[error("the user has no right to send the message")]
+    Forbidden,
+    /// The user is muted.
+    #[error("the user is muted")]
+    Muted,
     /// The log has no message at a position that the message names, or no thread can begin with that message.
     #[error("the log has no message at a position that the message names")]
     NoMessage,
-    /// The user has no right to mention the room.
-    #[error("the user has no right to mention the room")]
-    Forbidden,
     /// The log does not support replies and threads.
     #[error("the log does not support replies and threads")]
     Unsupported,
@@ -269,6 +273,7 @@ impl From<AppendError> for ErrorCode {
             AppendError::KeyConflict => Self::KeyConflict,
             AppendError::NoMessage => Self::NoMessage,
             AppendError::Forbidden => Self::Forbidden,
+            AppendError::Muted => Self::Muted,
             AppendError::Unsupported => Self::Unsupported,
             AppendError::Unavailable(_) => Self::Unavailable,
         }
@@ -361,6 +366,13 @@ pub enum Range {
         /// The largest number of entries.
         limit: usize,
     },
+    /// The oldest [acts](crate::Act) after a position.
+    Acts {
+        /// The last position that is not in the range.
+        after: u64,
+        /// The largest number of acts.
+        limit: usize,
+    },
 }
 
 impl Range {
@@ -383,6 +395,11 @@ impl Range {
     /// Returns the range of the oldest entries after `seq`, at most `limit`.
     pub fn entries(after: u64, limit: usize) -> Self {
         Self::Entries { after, limit }
+    }
+
+    /// Returns the range of the oldest acts after `seq`, at most `limit`.
+    pub fn acts(after: u64, limit: usize) -> Self {
+        Self::Acts { after, limit }
     }
 
     /// Returns the range of the oldest messages after `seq`, at most `limit`.
@@ -434,8 +451,10 @@ pub struct LogBounds {
     pub head: u64,
     /// The `seq` of the oldest entry that can be read; `head + 1` if there is none.
     pub first: u64,
-    /// True if some entries are changes, so that positions do not count messages.
+    /// True if some entries are changes or acts, so that positions do not count messages.
     pub has_changes: bool,
+    /// True if the log has or had an act, so that the room may have rules, and users in it a standing.
+    pub has_rules: bool,
     /// The `seq`s of the pinned messages, ascending.
     pub pins: Vec<u64>,
 }
@@ -451,13 +470,20 @@ impl LogBounds {
     /// assert_eq!(bounds.with_first(21).first, 21);
     /// ```
     pub fn new(epoch: impl Into<String>, head: u64) -> Self {
-        Self { epoch: epoch.into(), head, first: 1, has_changes: false, pins: Vec::new() }
+        Self { epoch: epoch.into(), head, first: 1, has_changes: false, has_rules: false, pins: Vec::new() }
     }
 
     /// Sets [`has_changes`](Self::has_changes).
     #[must_use]
     pub fn with_changes(mut self, has_changes: bool) -> Self {
         self.has_changes = has_changes;
+        self
+    }
+
+    /// Sets [`has_rules`](Self::has_rules).
+    #[must_use]
+    pub fn with_rules(mut self, has_rules: bool) -> Self {
+        self.has_rules = has_rules;
         self
     }
 

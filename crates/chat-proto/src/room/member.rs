@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::{Cursor, LogBounds, Page, Resumption, RoomEvent, StoredMessage};
-use crate::{Event, PresenceMode, PresenceState, RoomName, User, UserKey};
+use super::{Cursor, LogBounds, Page, Resumption, Rights, RoomEvent, StoredMessage};
+use crate::{Event, PresenceMode, PresenceState, Role, RoomName, User, UserKey};
 
 /// One connection's position in one room: see [`Room::join`](super::Room::join).
 #[derive(Clone, Debug)]
@@ -34,6 +34,10 @@ pub struct Joined {
     pub members: usize,
     /// The way in which the room announces its users.
     pub presence: PresenceMode,
+    /// The role of the user, which the caller of [`Room::join`](super::Room::join) knows.
+    pub role: Role,
+    /// The rights of the user, which the caller knows too.
+    pub may: Rights,
 }
 
 /// The next step of a member: see [`Room::take`](super::Room::take).

@@ -4,6 +4,7 @@
 //! order of their `seq`. A member is a [`Cursor`] in the room's [`Tail`]; a member that is behind the tail reads
 //! from the log. [`Log`] is the log of a room in memory.
 
+mod affected;
 mod change;
 mod commits;
 mod early;
@@ -20,6 +21,7 @@ mod occupancy;
 mod presence;
 mod resume;
 mod roster;
+mod rules;
 mod search;
 mod state;
 mod tail;
@@ -40,6 +42,11 @@ pub use marker::{Follows, Marked, MarkerError, Unread, UnreadCount};
 pub use member::{Delivery, Joined, Member};
 pub use resume::{Gap, JoinError, Resumption, resume};
 pub use roster::{MembersPage, Roster};
+pub(crate) use rules::is_title;
+pub use rules::{
+    Act, ActContext, ActEffect, ActEntry, ActState, JoinRule, NewAct, NoRight, PostRule, Restrict,
+    Restriction, Right, Rights, RoomRules, Standing,
+};
 pub use search::{Scan, Search, SearchError, SearchPage, fold, search_text};
 pub use state::Room;
 pub use tail::{Cursor, Next, Tail};

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::affected::Affected;
 use super::early::Early;
 use super::missed::MissedPresence;
 use super::occupancy::Occupancy;
@@ -64,11 +65,15 @@ pub struct Room<W> {
     pub(super) flush_to: u64,
     /// True if something has happened since the last [`to_wake`](Self::to_wake).
     pub(super) has_news: bool,
+    /// The members whose rights may have changed.
+    pub(super) affected: Affected,
 }
 
 #[derive(Debug)]
 pub(super) struct Waiting<W> {
     pub(super) waker: W,
+    /// `None` for a subscriber.
+    pub(super) user: Option<User>,
     /// True if the caller flushes the room to the member.
     pub(super) is_direct: bool,
     /// True if the member was woken and has not yet taken everything.
@@ -100,6 +105,7 @@ impl<W> Room<W> {
             flushed: (0, 0),
             flush_to: 0,
             has_news: false,
+            affected: Affected::default(),
         }
     }
 
@@ -183,7 +189,9 @@ impl<W> Room<W> {
     }
 
     fn joined(&self, bounds: LogBounds, resumption: Resumption) -> Joined {
-        Joined { bounds, resumption, members: self.roster.len(), presence: self.presence() }
+        let (members, presence) = (self.roster.len(), self.presence());
+        let (role, may) = Default::default();
+        Joined { bounds, resumption, members, presence, role, may }
     }
 
     /// Removes a member that leaves, or a subscriber. A second call for the same member changes nothing.
@@ -321,8 +329,8 @@ impl<W> Room<W> {
 
     fn add(&mut self, id: u64, user: Option<User>, waker: W, bounds: &LogBounds, after: u64) -> Member {
         let cursor = self.tail.cursor(after);
-        self.members
-            .insert(id, Waiting { waker, is_direct: false, is_awake: false, position: cursor.position });
+        let (position, of) = (cursor.position, user.clone());
+        self.members.insert(id, Waiting { waker, user: of, is_direct: false, is_awake: false, position });
         let (epoch, generation) = (bounds.epoch.clone(), self.generation);
         let starts = self.occupancy.starts();
         Member { id, user, epoch, generation, cursor, starts, occupancy: None, missed: BTreeMap::new() }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Action, Effect, InFlight, Operation, Outcome, Phase, RateRefusals, Session};
 use crate::command::{self, Command, Invalid, Parsed};
-use crate::room::{Joined, MembersPage};
+use crate::room::{Act, Joined, MembersPage};
 use crate::{
     AppendReceipt, ChangeReceipt, CloseCode, ErrorCode, Event, LogBounds, Page, RoomName, SearchPage,
     StoredMessage, Unread,
@@ -74,6 +74,14 @@ impl<M> Session<M> {
             Command::Send { room, key, body, links } => (room, Action::Send { key, body, links }),
             Command::Change { room, seq, change, rev, key, mentions } => {
                 (room, Action::Change { seq, change, rev, key, mentions })
+            }
+            // A room that is created need not be joined.
+            Command::Create { room, rules } => {
+                return self.perform(reference, room, Action::Govern(Act::Create { rules }));
+            }
+            Command::Role { room, user, role } => (room, Action::Govern(Act::Role { user, role })),
+            Command::Restrict { room, user, restriction, reason } => {
+                (room, Action::Govern(Act::Restrict { user, restriction, reason }))
             }
             Command::Messages { room, seqs } => (room, Action::Messages(seqs)),
             Command::Thread { room, root, range } => (room, Action::Thread(root, range)),
@@ -148,7 +156,7 @@ impl<M> Session<M> {
         joined: Joined,
         unread: Option<Unread>,
     ) -> Vec<Effect> {
-        let Joined { bounds, resumption, members, presence } = joined;
+        let Joined { bounds, resumption, members, presence, role, may } = joined;
         let LogBounds { epoch, head, first, pins, .. } = bounds;
         let gap = resumption.gap.map(|gap| {
             Effect::Reply(Event::Gap { room: room.clone(), epoch: epoch.clone(), from: gap.from, to: gap.to })
@@ -168,6 +176,8 @@ impl<M> Session<M> {
             recovered,
             members,
             presence,
+            role,
+            may,
             pins,
             read,
             unread,

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use crate::command::{JoinFrom, Token};
-use crate::room::{Change, ChangeReceipt, Joined, Links, Marked, MembersPage, Mentions, Unread};
+use crate::room::{Act, Change, ChangeReceipt, Joined, Links, Marked, MembersPage, Mentions, Unread};
 use crate::{
     AppendReceipt, CloseCode, ErrorCode, Event, Page, Range, RoomName, RoomSummary, Search, SearchPage, User,
 };
@@ -79,6 +79,8 @@ pub enum Action {
         /// The users that an edited message mentions from now on.
         mentions: Option<Mentions>,
     },
+    /// Set the rules of the room, or the standing of a user.
+    Govern(Act),
     /// Read single messages.
     Messages(Vec<u64>),
     /// Read the thread that begins with a message.
@@ -116,7 +118,7 @@ pub enum Outcome<M> {
     Left,
     /// The message is in the log.
     Sent(AppendReceipt),
-    /// The change is in the log.
+    /// The change or the act is in the log.
     Changed(ChangeReceipt),
     /// A part of the log.
     History(Page),

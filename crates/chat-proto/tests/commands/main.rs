@@ -12,7 +12,8 @@ use bytes::Bytes;
 use chat_proto::command::{Command, JoinFrom, parse};
 use chat_proto::room::Joined;
 use chat_proto::session::{Effect, Identified, NotIdentified, Outcome, Session};
-use chat_proto::{ErrorCode, Limits, LogBounds, PresenceMode, Range, Resumption, Search, User};
+use chat_proto::{ErrorCode, Limits, LogBounds, PresenceMode, Range, Resumption, Rights, Role, Search, User};
+use chat_proto::{JoinRule, PostRule, Restrict, Restriction, RoomRules};
 use serde_json::Value;
 
 fn command(text: &str) -> Result<Command, ErrorCode> {
@@ -30,7 +31,14 @@ fn member_within(limits: Limits) -> Session<()> {
     session.handle_text(Duration::ZERO, Bytes::from_static(br#"{"type":"join","room":"lobby"}"#));
     let bounds = LogBounds::new("e", 0);
     let resumption = Resumption { after: 0, recovered: true, gap: None };
-    let joined = Joined { bounds, resumption, members: 1, presence: PresenceMode::Each };
+    let joined = Joined {
+        bounds,
+        resumption,
+        members: 1,
+        presence: PresenceMode::Each,
+        role: Role::None,
+        may: Rights::default(),
+    };
     session.handle_outcome(Duration::ZERO, Outcome::Joined { membership: Some(()), joined, unread: None });
     session
 }
@@ -108,6 +116,40 @@ fn every_command_of_the_table_is_read() {
     }
     let search = r#"{"type":"search","room":"lobby","query":"*\"' OR 1","limit":5,"before":9}"#;
     assert!(matches!(command(search), Ok(Command::Search { room, .. }) if lobby(&room)));
+}
+
+#[test]
+fn the_commands_about_rules_and_standings_are_read() {
+    let create = r#"{"type":"create","room":"lobby","join":"members","post":"moderators","title":"Hi"}"#;
+    assert!(matches!(command(create), Ok(Command::Create { rules, .. })
+        if (rules.join, rules.post, rules.title.as_deref()) == (JoinRule::Members, PostRule::Moderators, Some("Hi"))));
+    let plain = r#"{"type":"create","room":"lobby"}"#;
+    assert!(matches!(command(plain), Ok(Command::Create { rules, .. }) if rules == RoomRules::default()));
+    let role = r#"{"type":"role","room":"lobby","user":"7","role":"moderator"}"#;
+    assert!(
+        matches!(command(role), Ok(Command::Role { user, role: Role::Moderator, .. }) if user.id() == "7")
+    );
+    let mute = r#"{"type":"restrict","room":"lobby","user":"7","what":"mute","until":5,"reason":"why"}"#;
+    assert!(
+        matches!(command(mute), Ok(Command::Restrict { restriction: Some(restriction), reason: Some(_), .. })
+        if restriction == Restriction::new(Restrict::Mute, Some(5)))
+    );
+    let end = r#"{"type":"restrict","room":"lobby","user":"7","what":"none"}"#;
+    assert!(matches!(command(end), Ok(Command::Restrict { restriction: None, reason: None, .. })));
+    let long = format!(r#"{{"type":"create","room":"lobby","title":"{}"}}"#, "x".repeat(129));
+    for bad in [
+        r#"{"type":"create","room":"lobby","join":"closed"}"#,
+        r#"{"type":"create","room":"lobby","post":"everybody"}"#,
+        r#"{"type":"create","room":"lobby","title":" "}"#,
+        &long,
+        r#"{"type":"role","room":"lobby","user":"","role":"member"}"#,
+        r#"{"type":"role","room":"lobby","user":"7","role":"admin"}"#,
+        r#"{"type":"restrict","room":"lobby","user":"7","what":"kick"}"#,
+        r#"{"type":"restrict","room":"lobby","user":"7","what":"none","until":5}"#,
+        r#"{"type":"restrict","room":"lobby","user":"7\n","what":"ban"}"#,
+    ] {
+        assert!(matches!(command(bad), Err(ErrorCode::BadCommand(_))), "{bad}");
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn a_missing_type_is_a_bad_command_and_another_type_is_unknown() {
 }
 
 /// The fields of the commands: command, other fields that it needs, field, valid value.
-const FIELDS: [(&str, &str, &str, &str); 43] = [
+const FIELDS: [(&str, &str, &str, &str); 51] = [
     ("hello", "", "token", r#""t""#),
     ("join", "", "room", r#""lobby""#),
     ("join", r#","room":"lobby""#, "last", "1"),
@@ -48,6 +48,14 @@ const FIELDS: [(&str, &str, &str, &str); 43] = [
     ("react", r#","room":"lobby","seq":1,"reaction":"+1","on":true"#, "rev", "1"),
     ("pin", r#","room":"lobby","on":true"#, "seq", "1"),
     ("pin", r#","room":"lobby","seq":1"#, "on", "true"),
+    ("create", "", "room", r#""lobby""#),
+    ("create", r#","room":"lobby""#, "join", r#""open""#),
+    ("create", r#","room":"lobby""#, "post", r#""members""#),
+    ("create", r#","room":"lobby""#, "title", r#""Lobby""#),
+    ("role", r#","room":"lobby","role":"member""#, "user", r#""7""#),
+    ("role", r#","room":"lobby","user":"7""#, "role", r#""member""#),
+    ("restrict", r#","room":"lobby","user":"7""#, "what", r#""ban""#),
+    ("restrict", r#","room":"lobby","user":"7","what":"ban""#, "until", "1"),
     ("history", r#","room":"lobby""#, "seqs", "[1]"),
     ("history", r#","room":"lobby""#, "thread", "1"),
     ("history", "", "room", r#""lobby""#),

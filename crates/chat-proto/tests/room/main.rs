@@ -14,6 +14,7 @@ mod reader;
 mod renewal;
 mod resumption;
 mod roster;
+mod rules;
 mod tail;
 mod threads;
 mod typing;

@@ -43,7 +43,8 @@ fn join(session: &mut Session<()>, name: &str, unread: Option<Unread>) -> Vec<Va
     command(session, &json!({"type": "join", "room": name}));
     let resumption = Resumption { after: 9, recovered: true, gap: None };
     let bounds = LogBounds::new("e", 9);
-    let joined = Joined { bounds, resumption, members: 1, presence: PresenceMode::Each };
+    let (role, may) = Default::default();
+    let joined = Joined { bounds, resumption, members: 1, presence: PresenceMode::Each, role, may };
     events(session.handle_outcome(NOW, Outcome::Joined { membership: Some(()), joined, unread }))
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chat_proto::room::Joined;
 use chat_proto::session::{Effect, Identified, Outcome, Session};
 use chat_proto::{
-    Event, Limits, LogBounds, NewMessage, Page, PresenceMode, Resumption, RoomName, SearchPage,
+    Event, Limits, LogBounds, NewMessage, Page, PresenceMode, Resumption, Rights, Role, RoomName, SearchPage,
     StoredMessage, User,
 };
 use proptest::prelude::*;
@@ -158,7 +158,14 @@ fn answer(command: &'static str, outcome: Outcome<()>) -> String {
     };
     let bounds = LogBounds::new("e", 9);
     let resumption = Resumption { after: 9, recovered: true, gap: None };
-    let joined = Joined { bounds, resumption, members: 1, presence: PresenceMode::Each };
+    let joined = Joined {
+        bounds,
+        resumption,
+        members: 1,
+        presence: PresenceMode::Each,
+        role: Role::None,
+        may: Rights::default(),
+    };
     ask("join", Outcome::Joined { membership: Some(()), joined, unread: None });
     match ask(command, outcome).as_slice() {
         [Effect::Reply(event)] => String::from_utf8(event.encode().into()).expect("UTF-8"),

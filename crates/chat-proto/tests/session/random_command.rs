@@ -2,8 +2,8 @@ use bytes::Bytes;
 use chat_proto::room::{Joined, Marked};
 use chat_proto::session::{Action, Operation, Outcome};
 use chat_proto::{
-    AppendReceipt, Change, ChangeReceipt, Gap, LogBounds, Page, PresenceMode, Resumption, RoomName, Roster,
-    SearchPage, StoredMessage, User,
+    Act, AppendReceipt, Change, ChangeReceipt, Gap, LogBounds, Page, PresenceMode, Resumption, Rights, Role,
+    RoomName, Roster, SearchPage, StoredMessage, User,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -45,7 +45,7 @@ impl Expected {
     /// Returns the tokens that the command costs.
     pub(crate) fn cost(&self) -> u32 {
         match self {
-            Self::Room("join" | "leave" | "follow" | "unfollow", _) => 2,
+            Self::Room("join" | "leave" | "create" | "follow" | "unfollow", _) => 2,
             Self::Room("history" | "messages" | "thread" | "members" | "search", _) | Self::Hello => 5,
             _ => 1,
         }
@@ -76,8 +76,8 @@ impl RandomCommand {
 
 fn command() -> impl Strategy<Value = (Expected, String)> {
     let kind = select(vec![
-        "join", "join", "join", "leave", "send", "send", "edit", "delete", "react", "pin", "history",
-        "messages", "thread", "search", "members", "read", "follow", "unfollow",
+        "join", "join", "join", "leave", "send", "send", "edit", "delete", "react", "pin", "create", "role",
+        "restrict", "history", "messages", "thread", "search", "members", "read", "follow", "unfollow",
     ]);
     let room = || select(ROOMS.to_vec());
     prop_oneof![
@@ -129,6 +129,9 @@ fn to_room(kind: &str, room: &str) -> String {
         "delete" => r#","seq":9"#,
         "react" => r#","seq":9,"reaction":"+1","on":true"#,
         "pin" => r#","seq":9,"on":false"#,
+        "create" => r#","join":"members""#,
+        "role" => r#","user":"7","role":"member""#,
+        "restrict" => r#","user":"7","what":"ban""#,
         "messages" => r#","seqs":[9,7]"#,
         "thread" => r#","thread":9,"before":12"#,
         "send" => r#","body":{"text":"hi"},"reply_to":8,"thread":7,"mentions":["ann"]"#,
@@ -166,7 +169,9 @@ pub(crate) fn answer_to(kind: &str) -> &'static str {
         "join" => "joined",
         "leave" => "left",
         "send" => "sent",
-        "edit" | "delete" | "react" | "pin" | "follow" | "unfollow" => "done",
+        "edit" | "delete" | "react" | "pin" | "create" | "role" | "restrict" | "follow" | "unfollow" => {
+            "done"
+        }
         "read" => "read",
         "history" | "messages" | "thread" => "history",
         "search" => "found",
@@ -183,6 +188,9 @@ pub(crate) fn kind_of(action: &Action) -> &'static str {
         Action::Change { change: Change::Delete { .. }, .. } => "delete",
         Action::Change { change: Change::React { .. }, .. } => "react",
         Action::Change { .. } => "pin",
+        Action::Govern(Act::Create { .. }) => "create",
+        Action::Govern(Act::Role { .. }) => "role",
+        Action::Govern(_) => "restrict",
         Action::Messages(_) => "messages",
         Action::Thread(..) => "thread",
         Action::History(_) => "history",
@@ -210,7 +218,14 @@ pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outc
             let membership = (!is_member).then(|| known(&operation.room));
             Outcome::Joined {
                 membership,
-                joined: Joined { bounds, resumption, members: 1, presence: PresenceMode::Each },
+                joined: Joined {
+                    bounds,
+                    resumption,
+                    members: 1,
+                    presence: PresenceMode::Each,
+                    role: Role::None,
+                    may: Rights::default(),
+                },
                 unread: None,
             }
         }
@@ -221,8 +236,8 @@ pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outc
             let receipt = AppendReceipt::new("e", 10, 1);
             Outcome::Sent(if gap { receipt.repeated() } else { receipt })
         }
-        Action::Change { .. } if gap => Outcome::Changed(ChangeReceipt::unchanged("e")),
-        Action::Change { .. } => Outcome::Changed(ChangeReceipt::new("e", 10)),
+        Action::Change { .. } | Action::Govern(_) if gap => Outcome::Changed(ChangeReceipt::unchanged("e")),
+        Action::Change { .. } | Action::Govern(_) => Outcome::Changed(ChangeReceipt::new("e", 10)),
         Action::History(_) | Action::Messages(_) | Action::Thread(..) => {
             Outcome::History(Page::new("e", vec![stored]).with_more(gap))
         }

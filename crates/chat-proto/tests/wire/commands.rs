@@ -1,8 +1,11 @@
 use chat_proto::command::{Command, JoinFrom, Token, parse};
-use chat_proto::{Change, Limits, Range, RoomName, Search, User};
+use chat_proto::{
+    Change, JoinRule, Limits, PostRule, Range, Restrict, Restriction, Role, RoomName, RoomRules, Search, User,
+};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use crate::{body, integer, links, mentions, reference, room, text};
 
@@ -59,6 +62,26 @@ fn change() -> impl Strategy<Value = Command> {
     })
 }
 
+fn govern() -> impl Strategy<Value = Command> {
+    let user = || "[a-z0-9가-힣]{1,9}".prop_map(|id| User::from_id(&id).expect("a good id"));
+    let join = select(vec![JoinRule::Open, JoinRule::Members]);
+    let post = select(vec![PostRule::Everybody, PostRule::Members, PostRule::Moderators]);
+    let rules = (join, post, option::of("[a-z가-힣]{1,20}")).prop_map(|(join, post, title)| {
+        RoomRules::default().with_join(join).with_post(post).with_title(title)
+    });
+    let role = select(vec![Role::None, Role::Member, Role::Moderator, Role::Owner]);
+    let what = select(vec![Restrict::Mute, Restrict::Ban]);
+    let restriction =
+        option::of((what, option::of(integer())).prop_map(|(what, until)| Restriction::new(what, until)));
+    prop_oneof![
+        (room(), rules).prop_map(|(room, rules)| Command::Create { room, rules }),
+        (room(), user(), role).prop_map(|(room, user, role)| Command::Role { room, user, role }),
+        (room(), user(), restriction, option::of("[a-z가-힣]{1,20}")).prop_map(
+            |(room, user, restriction, reason)| Command::Restrict { room, user, restriction, reason }
+        ),
+    ]
+}
+
 const MAX_INTEGER: u64 = (1 << 53) - 1;
 
 fn command() -> impl Strategy<Value = Command> {
@@ -81,6 +104,7 @@ fn command() -> impl Strategy<Value = Command> {
         (room(), range()).prop_map(|(room, range)| Command::History { room, range }),
         (room(), vec(integer(), 0..9)).prop_map(|(room, seqs)| Command::Messages { room, seqs }),
         change(),
+        govern(),
         (room(), member(), 1..1_001_usize).prop_map(|(room, after, limit)| Command::Members {
             room,
             after,

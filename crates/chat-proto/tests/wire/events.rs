@@ -1,6 +1,7 @@
 use chat_proto::{
-    CloseCode, Deleted, Edited, ErrorCode, Event, Folded, InvalidEvent, LimitsNotice, NewMessage,
-    PresenceMode, PresenceState, Reaction, RoomSummary, StoredMessage, Unread, User, What,
+    CloseCode, Deleted, Edited, ErrorCode, Event, Folded, InvalidEvent, JoinRule, LimitsNotice, NewMessage,
+    PostRule, PresenceMode, PresenceState, Reaction, Restrict, Restriction, Rights, Role, RoomRules,
+    RoomSummary, Standing, StoredMessage, Unread, User, What,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -67,6 +68,31 @@ fn changed() -> impl Strategy<Value = Event> {
         .prop_map(|(room, seq, at, by, target, what)| Event::Changed { room, seq, at, by, target, what })
 }
 
+fn role() -> impl Strategy<Value = Role> {
+    select(vec![Role::None, Role::Member, Role::Moderator, Role::Owner])
+}
+
+fn act() -> impl Strategy<Value = Event> {
+    let what = select(vec![Restrict::Mute, Restrict::Ban]);
+    let restricted =
+        option::of((what, option::of(integer())).prop_map(|(what, until)| Restriction::new(what, until)));
+    let join = select(vec![JoinRule::Open, JoinRule::Members]);
+    let post = select(vec![PostRule::Everybody, PostRule::Members, PostRule::Moderators]);
+    let rules = (join, post, option::of("[a-z가-힣]{1,20}")).prop_map(|(join, post, title)| {
+        RoomRules::default().with_join(join).with_post(post).with_title(title)
+    });
+    prop_oneof![
+        (room(), 1..1_000_u64, integer(), user(), user(), role(), restricted, reference()).prop_map(
+            |(room, seq, at, by, user, role, restricted, reason)| {
+                Event::Role { room, seq, at, by, user, role, restricted, reason }
+            }
+        ),
+        (room(), 1..1_000_u64, integer(), user(), any::<bool>(), rules).prop_map(
+            |(room, seq, at, by, created, rules)| Event::Settings { room, seq, at, by, created, rules }
+        ),
+    ]
+}
+
 fn stored() -> impl Strategy<Value = Vec<StoredMessage>> {
     let stored = (room(), 1..1_000_u64, user(), integer(), reference(), body()).prop_map(
         |(room, seq, user, at, key, body)| {
@@ -105,6 +131,11 @@ fn error() -> impl Strategy<Value = Event> {
         })
 }
 
+/// A role, and the rights that it gives in an open room.
+fn may() -> impl Strategy<Value = (Role, Rights)> {
+    role().prop_map(|role| (role, RoomRules::default().rights(&Standing::new(role, None), 0)))
+}
+
 fn unknown() -> impl Strategy<Value = Event> {
     ("[a-z]{1,3}_[a-z]{1,9}", reference(), option::of(room()), option::of(integer()), option::of(integer()))
         .prop_map(|(kind, reference, room, seq, at)| Event::Unknown { kind, reference, room, seq, at })
@@ -133,7 +164,7 @@ fn event() -> impl Strategy<Value = Event> {
         integer(),
         1..100_u64,
         any::<bool>(),
-        (0..9_usize, presence_mode(), vec(integer(), 0..3)),
+        (0..9_usize, presence_mode(), may(), vec(integer(), 0..3)),
         counts(),
     )
         .prop_map(
@@ -144,7 +175,7 @@ fn event() -> impl Strategy<Value = Event> {
                 seq,
                 first,
                 recovered,
-                (members, presence, pins),
+                (members, presence, (role, may), pins),
                 (read, unread, mentions),
             )| Event::Joined {
                 reference,
@@ -155,6 +186,8 @@ fn event() -> impl Strategy<Value = Event> {
                 recovered,
                 members,
                 presence,
+                role,
+                may,
                 pins,
                 read,
                 unread,
@@ -184,6 +217,7 @@ fn event() -> impl Strategy<Value = Event> {
         (reference(), room()).prop_map(|(reference, room)| Event::Left { reference, room }),
         message(),
         changed(),
+        act(),
         (reference(), room(), option::of(integer()), any::<bool>())
             .prop_map(|(reference, room, seq, duplicate)| Event::Done { reference, room, seq, duplicate }),
         (reference(), room(), integer(), integer(), any::<bool>()).prop_map(
@@ -305,6 +339,8 @@ fn examples() -> Vec<Value> {
         json!({"type": "left", "room": "lobby"}),
         json!({"type": "changed", "room": "lobby", "seq": 2, "at": 1, "by": user, "target": 1,
                "what": "pinned", "pinned": true}),
+        json!({"type": "role", "room": "lobby", "seq": 3, "at": 1, "by": user, "user": user, "role": "member"}),
+        json!({"type": "settings", "room": "lobby", "seq": 3, "at": 1, "by": user, "join": "open"}),
         message.clone(),
         json!({"type": "sent", "room": "lobby", "seq": 1, "at": 1}),
         json!({"type": "history", "room": "lobby", "epoch": "e", "messages": [message]}),

@@ -26,6 +26,9 @@ impl ChangeRecord {
     }
 }
 
+/// The column `kind` of an act.
+pub(crate) const ACT_KIND: i64 = 5;
+
 /// Returns the column `kind` of a change.
 pub(crate) fn kind_column(kind: ChangeKind) -> i64 {
     match kind {

@@ -8,11 +8,12 @@ mod files;
 mod identity;
 mod message;
 pub(crate) mod row;
+mod rules;
 mod schema;
 
 use rusqlite::Connection;
 
-pub(crate) use change::{ChangeRecord, kind_column};
+pub(crate) use change::{ACT_KIND, ChangeRecord, kind_column};
 pub(crate) use commit_mark::{CommitMark, CommitMarkFile, boot_id};
 pub(crate) use erasure_list::{Deletion, ErasureList};
 pub(crate) use files::{
@@ -20,6 +21,7 @@ pub(crate) use files::{
 };
 pub(crate) use identity::{Identity, StoreTimes, random_id, room_epoch};
 pub(crate) use message::MessageState;
+pub(crate) use rules::{count_standings, read_rules, read_standing, write_rules, write_standing};
 #[cfg(test)]
 pub(crate) use schema::schema_of_version;
 pub(crate) use schema::{APPLICATION_ID, VERSION, migrate};

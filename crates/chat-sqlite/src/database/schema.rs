@@ -6,7 +6,7 @@ use super::row::hashed_slot;
 pub(crate) const APPLICATION_ID: u32 = 0x6368_6174;
 
 /// The migrations from an empty database. The version of a schema is the number of its migrations.
-const MIGRATIONS: [&str; 7] = [V1, V2, V3, V4, V5, V6, V8];
+const MIGRATIONS: [&str; 8] = [V1, V2, V3, V4, V5, V6, V7, V8];
 
 // A message's id combines the number of its room and its `seq` (`row::message_id`). So a room is one range of ids, in
 // order, in `messages` and in `search`.
@@ -109,6 +109,26 @@ const V6: &str = "
     INSERT INTO pins SELECT id FROM (SELECT id, CAST(frame AS TEXT) AS frame FROM messages
             WHERE id IN (SELECT target FROM changes WHERE kind = 4))
         WHERE CASE WHEN json_valid(frame) THEN json_extract(frame, '$.pinned') END;
+";
+
+// An act is a row of `changes` with the kind 5 and the target 0, whose `entry` is its event. `rooms.governed` is 1 from
+// the first act of a room on. `rules` has the rules of a room that was created, `standings` the roles and restrictions of
+// users, by their ids. Both stay when retention deletes the acts.
+const V7: &str = "
+    ALTER TABLE rooms ADD COLUMN governed INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE rules (
+        room INTEGER PRIMARY KEY,
+        sum INTEGER NOT NULL,
+        rules TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE standings (
+        room INTEGER NOT NULL,
+        user TEXT NOT NULL,
+        owner INTEGER NOT NULL,
+        sum INTEGER NOT NULL,
+        standing TEXT NOT NULL,
+        PRIMARY KEY (room, user)
+    ) STRICT, WITHOUT ROWID;
 ";
 
 // A marker is of the present epoch of the store. `user` is the column of `reactions`. `rooms.markers` is the number of a

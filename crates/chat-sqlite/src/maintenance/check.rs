@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use super::connect;
 use crate::OpenError;
 use crate::database::row::{message_id, seq_of, verified_frame};
-use crate::database::{ChangeRecord, kind_column};
+use crate::database::{ACT_KIND, ChangeRecord, kind_column, read_rules, read_standing};
 
 /// The largest number of problems in a [`Report`].
 const MAX_PROBLEMS: usize = 100;
@@ -16,6 +16,9 @@ const FIRST_WITH_CHANGES: u32 = 5;
 
 /// The first version of the schema with threads.
 const FIRST_WITH_THREADS: u32 = 6;
+
+/// The first version of the schema with rules of rooms.
+const FIRST_WITH_RULES: u32 = 7;
 
 /// Messages between two reports of progress.
 const PROGRESS_INTERVAL: u64 = 10_000;
@@ -72,7 +75,7 @@ pub(crate) fn check(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Re
         let changes = if has_changes { "(SELECT count(*) FROM changes)" } else { "0" };
         let sql = format!("SELECT (SELECT count(*) FROM messages) + {changes}");
         let total = transaction.query_row(&sql, (), |row| row.get(0))?;
-        for room in rooms(&transaction, has_changes)? {
+        for room in rooms(&transaction, version)? {
             report.rooms += 1;
             check_room(&transaction, &room, &mut report, |messages| progress(Progress { messages, total }))?;
             if version >= FIRST_WITH_THREADS {
@@ -95,11 +98,13 @@ struct RoomRow {
     keys: u64,
     /// `None` in a store of a version without changes.
     changes: Option<u64>,
+    governed: bool,
 }
 
-fn rooms(connection: &Connection, has_changes: bool) -> rusqlite::Result<Vec<RoomRow>> {
-    let changes = if has_changes { "changes" } else { "NULL" };
-    let sql = format!("SELECT id, name, head, first, keys, {changes} FROM rooms ORDER BY name");
+fn rooms(connection: &Connection, version: u32) -> rusqlite::Result<Vec<RoomRow>> {
+    let changes = if version >= FIRST_WITH_CHANGES { "changes" } else { "NULL" };
+    let governed = if version >= FIRST_WITH_RULES { "governed" } else { "0" };
+    let sql = format!("SELECT id, name, head, first, keys, {changes}, {governed} FROM rooms ORDER BY name");
     let mut statement = connection.prepare(&sql)?;
     let rooms = statement.query_map((), |row| {
         Ok(RoomRow {
@@ -109,6 +114,7 @@ fn rooms(connection: &Connection, has_changes: bool) -> rusqlite::Result<Vec<Roo
             first: row.get(3)?,
             keys: row.get(4)?,
             changes: row.get(5)?,
+            governed: row.get(6)?,
         })
     })?;
     rooms.collect()
@@ -151,6 +157,7 @@ fn check_room(
         let is_readable = match (verified_frame(&parsed, row)?.1, kind) {
             (None, _) => false,
             (Some(_), None) => true,
+            (Some(_), Some(ACT_KIND)) => row.get(4) == Ok(0),
             (Some(text), Some(kind)) => ChangeRecord::decode(seq, text).is_some_and(|entry| {
                 let target = message_id(room.id, entry.target);
                 kind == kind_column(entry.kind) && row.get(4) == Ok(target)
@@ -188,7 +195,31 @@ fn check_room(
     if changes != recorded {
         report.problem(|| format!("room {name}: it has {changes} changes, but {recorded} are recorded"));
     }
+    if room.governed {
+        check_rules(connection, room, &parsed, report)?;
+    }
     check_messages(connection, room, report)
+}
+
+/// Checks the rules of a room, and the standings of its users.
+fn check_rules(
+    connection: &Connection,
+    room: &RoomRow,
+    name: &RoomName,
+    report: &mut Report,
+) -> rusqlite::Result<()> {
+    if read_rules(connection, name, room.id).is_err() {
+        report.problem(|| format!("room {name}: its rules differ from their checksum"));
+    }
+    let mut statement = connection.prepare_cached("SELECT user FROM standings WHERE room = ?1")?;
+    let mut rows = statement.query([room.id])?;
+    while let Some(row) = rows.next()? {
+        let user: String = row.get(0)?;
+        if read_standing(connection, name, room.id, &user).is_err() {
+            report.problem(|| format!("room {name}: a role or restriction differs from its checksum"));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that the newest changes of each message are entries of the log, and that each reaction has a message.

@@ -29,7 +29,7 @@ pub struct Compacted {
 #[derive(Debug, PartialEq, Eq)]
 struct Summary {
     identity: Identity,
-    /// Numbers of rooms, messages, keys, changes and reactions, and sums of the rooms' positions.
+    /// Numbers of rooms, messages, keys, changes, reactions, rules and standings, and sums of the rooms' positions.
     counts: Vec<u64>,
 }
 
@@ -120,8 +120,9 @@ impl Summary {
     fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let sql = "SELECT count(*), coalesce(sum(head), 0), coalesce(sum(first), 0),
             (SELECT count(*) FROM messages), (SELECT count(*) FROM keys), (SELECT reserved_seq FROM store),
-            (SELECT count(*) FROM changes), (SELECT count(*) FROM reactions) FROM rooms";
-        let counts = connection.query_row(sql, (), |row| (0..8).map(|column| row.get(column)).collect())?;
+            (SELECT count(*) FROM changes), (SELECT count(*) FROM reactions), (SELECT count(*) FROM rules),
+            (SELECT count(*) FROM standings) FROM rooms";
+        let counts = connection.query_row(sql, (), |row| (0..10).map(|column| row.get(column)).collect())?;
         Ok(Self { identity: Identity::read(connection)?, counts })
     }
 }

@@ -1,9 +1,10 @@
-use chat_core::{Range, RoomName, StoredMessage};
+use chat_core::{Range, RoomName, RoomRules, Standing, StoredMessage};
 use rusqlite::{Connection, OptionalExtension, Row, Rows};
 
 use super::target::Targets;
 use super::{UnreadableMessages, stored_message};
 use crate::database::row::{LAST_SEQ, message_id, seq_of};
+use crate::database::{read_rules, read_standing};
 
 const NEWEST_FIRST: &str = "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC";
 const OLDEST_FIRST: &str = "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id";
@@ -14,6 +15,9 @@ const ENTRIES: &str = "
     UNION ALL
     SELECT id, sum, entry, target FROM changes WHERE id > ?1 AND id <= ?2
     ORDER BY 1";
+
+/// The acts of a room, oldest first.
+const ACTS: &str = "SELECT id, sum, entry FROM changes WHERE id > ?1 AND id <= ?2 AND kind = 5 ORDER BY id";
 
 /// The messages of a JSON array of ids.
 const SELECTED: &str =
@@ -42,6 +46,8 @@ pub(crate) struct RoomBounds {
     pub(crate) changes: u64,
     /// The `seq`s of the newest pinned messages, at most those that were asked for.
     pub(crate) pins: Vec<u64>,
+    /// `true` if the room has or had an act.
+    pub(crate) governed: bool,
 }
 
 /// Returns the extent of a room, with at most `max_pins` pins.
@@ -51,17 +57,17 @@ pub(crate) fn bounds(
     max_pins: usize,
 ) -> rusqlite::Result<RoomBounds> {
     let bounds = connection
-        .prepare_cached("SELECT id, head, first, changes FROM rooms WHERE name = ?1")?
+        .prepare_cached("SELECT id, head, first, changes, governed FROM rooms WHERE name = ?1")?
         .query_row([room.as_str()], |row| {
             let (head, first, changes) = (row.get(1)?, row.get(2)?, row.get(3)?);
-            Ok((row.get(0)?, RoomBounds { head, first, changes, pins: Vec::new() }))
+            Ok((row.get(0)?, RoomBounds { head, first, changes, pins: Vec::new(), governed: row.get(4)? }))
         })
         .optional()?;
     let Some((id, mut bounds)) = bounds else {
         // The room may have existed before, with positions up to this one.
         let head: u64 =
             connection.prepare_cached("SELECT reserved_seq FROM store")?.query_row((), |row| row.get(0))?;
-        return Ok(RoomBounds { head, first: head + 1, changes: 0, pins: Vec::new() });
+        return Ok(RoomBounds { head, first: head + 1, changes: 0, pins: Vec::new(), governed: false });
     };
     // A pin is a change.
     if bounds.changes > 0 {
@@ -72,6 +78,17 @@ pub(crate) fn bounds(
         bounds.pins.reverse();
     }
     Ok(bounds)
+}
+
+/// Returns the rules of a room, and the standing that it keeps for the id of a user.
+pub(crate) fn standing(
+    connection: &Connection,
+    room: &RoomName,
+    user: &str,
+) -> rusqlite::Result<(RoomRules, Standing)> {
+    let Some((id, _)) = room_row(connection, room)? else { return Ok(Default::default()) };
+    let rules = read_rules(connection, room, id)?.unwrap_or_default();
+    Ok((rules, read_standing(connection, room, id, user)?))
 }
 
 /// Reads a page of at most `max_bytes` bytes, or of one message that is longer.
@@ -93,6 +110,7 @@ pub(crate) fn read_page(
         Range::Entries { after, limit } => {
             (if changes > 0 { ENTRIES } else { OLDEST_FIRST }, after, u64::MAX, limit)
         }
+        Range::Acts { after, limit } => (ACTS, after, u64::MAX, limit),
         _ => return Err(rusqlite::Error::InvalidQuery),
     };
     let mut statement = connection.prepare_cached(sql)?;
@@ -101,6 +119,8 @@ pub(crate) fn read_page(
     let mut page = take(rows, limit, max_bytes, |row| {
         let Some(stored) = stored_message(room, row, unreadable)? else { return Ok(None) };
         let target = if sql == ENTRIES { row.get::<_, Option<i64>>(3)? } else { None };
+        // An act has no message, and is its own event.
+        let target = target.filter(|target| *target != 0);
         target.map_or(Ok(Some(stored.clone())), |target| targets.encode(&stored, target))
     })?;
     if sql == NEWEST_FIRST {

@@ -109,8 +109,8 @@ impl WriteConnection {
         self.last_commit.elapsed() >= TIME_INTERVAL
     }
 
-    /// Runs a transaction. `work` returns `true` if it has written. Then the transaction is committed and marked. Before
-    /// that, `work` adds its deletions to the erasure list.
+    /// Runs a transaction. `work` returns `true` if it has written. Then the transaction is committed and marked.
+    /// Before that, `work` adds its deletions to the erasure list.
     pub(crate) fn transact<T>(
         &mut self,
         work: impl FnOnce(&Transaction<'_>, &mut ErasureList) -> rusqlite::Result<(bool, T)>,

@@ -14,8 +14,8 @@ mod state;
 mod writer;
 
 pub(crate) use batch::{
-    AppendBatch, BatchLimits, IdempotencyKey, Outcome, Position, Prepared, PreparedChange, PreparedFollow,
-    PreparedMarker, PreparedMessage,
+    AppendBatch, BatchLimits, IdempotencyKey, Outcome, Position, Prepared, PreparedAct, PreparedChange,
+    PreparedFollow, PreparedMarker, PreparedMessage,
 };
 pub(crate) use clock::{Clock, Now};
 pub(crate) use counters::COMMIT_SECONDS;

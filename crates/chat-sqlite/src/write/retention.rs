@@ -43,12 +43,13 @@ struct RoomRow {
     keys: u64,
     changes: u64,
     empty_ms: u64,
+    governed: bool,
 }
 
 impl RoomRow {
-    /// Returns `true` if the room has no message and no key.
+    /// Returns `true` if the room has no message, no key, and neither rules nor standings.
     fn is_empty(self) -> bool {
-        self.first > self.head && self.keys == 0
+        self.first > self.head && self.keys == 0 && !self.governed
     }
 }
 
@@ -63,7 +64,7 @@ impl RetentionSweep {
         is_open: impl Fn(&str) -> bool,
     ) -> rusqlite::Result<SweepStep> {
         let mut rooms = transaction.prepare_cached(
-            "SELECT id, head, first, keys, changes, empty_ms FROM rooms WHERE id > ?1 ORDER BY id LIMIT ?2",
+            "SELECT id, head, first, keys, changes, empty_ms, governed FROM rooms WHERE id > ?1 ORDER BY id LIMIT ?2",
         )?;
         let rooms = rooms
             .query_map((self.last_room, STEP_ROWS), |row| {
@@ -74,6 +75,7 @@ impl RetentionSweep {
                     keys: row.get(3)?,
                     changes: row.get(4)?,
                     empty_ms: row.get(5)?,
+                    governed: row.get(6)?,
                 })
             })?
             .collect::<rusqlite::Result<Vec<_>>>()?;

@@ -152,7 +152,9 @@ impl Writer {
         };
         let result = match outcome {
             Outcome::Stored(receipt, stored) => {
-                self.state.counters.record_append();
+                if matches!(entry, Prepared::Message(_)) {
+                    self.state.counters.record_append();
+                }
                 // A later change of the batch may have altered it.
                 let altered = batch.take(entry.room(), receipt.seq);
                 enqueue(altered.unwrap_or(AlteredEntry { stored, erased: Vec::new() }));
@@ -186,6 +188,7 @@ impl Writer {
                 .map(|request| match &request.entry {
                     Prepared::Message(message) => batch.append(message),
                     Prepared::Change(change) => batch.change(change),
+                    Prepared::Act(act) => batch.govern(act),
                     Prepared::Marker(marker) => batch.mark(marker),
                     Prepared::Follow(follow) => batch.follow(follow),
                 })

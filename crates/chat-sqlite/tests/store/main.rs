@@ -19,6 +19,7 @@ mod panics;
 mod processes;
 mod reopening;
 mod retention;
+mod rules;
 mod search;
 mod sends;
 mod support;

@@ -17,6 +17,7 @@ mod renewal;
 mod resume;
 mod retention;
 mod rooms;
+mod rules;
 mod search;
 mod search_pages;
 mod threads;
@@ -42,6 +43,7 @@ pub fn cases() -> Vec<Case> {
         ("keys", "chat_core::Room, Keys", keys::cases()),
         ("bodies", "chat_core::Room, Bodies", bodies::cases()),
         ("changes", "chat_core::Room, Changes", changes::cases()),
+        ("rules", "chat_core::Room, Rules", rules::cases()),
         ("pins", "chat_core::Room, Pins", needing(Capability::Changes, pins::cases())),
         ("threads", "chat_core::Room, Threads", threads::cases()),
         ("markers", "chat_core::Room, Markers", markers::cases()),

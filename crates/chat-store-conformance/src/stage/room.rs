@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use chat_core::{
-    AppendError, AppendReceipt, ChangeError, ChangeReceipt, LogBounds, Marked, MarkerError, NewChange,
-    NewMessage, Page, Range, Room, Search, SearchError, SearchPage, StoredMessage, ThreadError, Unread, User,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, LogBounds, Marked, MarkerError, NewAct,
+    NewChange, NewMessage, Page, Range, Room, RoomRules, Search, SearchError, SearchPage, Standing,
+    StoredMessage, ThreadError, Unread, User,
 };
 use chat_suite::FromStage;
 use futures_util::future::maybe_done;
@@ -96,6 +97,31 @@ impl OpenRoom {
     pub async fn try_change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
         yield_now().await;
         self.log.change(change).await
+    }
+
+    /// Appends a message, and returns the answer of the room.
+    pub async fn try_send(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
+        yield_now().await;
+        self.log.append(message).await
+    }
+
+    /// Carries out an act that the log accepts.
+    pub async fn govern(&self, act: NewAct) -> Result<ChangeReceipt, Failure> {
+        let governed = self.try_govern(act).await;
+        governed.map_err(|error| Failure::new("an act that the log accepts", error))
+    }
+
+    /// Carries out an act, and returns the answer of the room.
+    pub async fn try_govern(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        yield_now().await;
+        self.log.govern(act).await
+    }
+
+    /// Returns the rules of the room, and the standing of a user.
+    pub async fn standing(&self, user: &User) -> Result<(RoomRules, Standing), Failure> {
+        yield_now().await;
+        let standing = self.log.standing(&user.key()).await;
+        standing.map_err(|unavailable| Failure::new("a room that can be read", unavailable))
     }
 
     /// Moves the marker of a user to a position that the log has.

@@ -118,6 +118,19 @@ defects! {
     OneConnection: takes_all_guests_for_one_connection fails changes::a_guest_changes_messages_of_its_connection;
     ErasesUnreported: does_not_report_what_it_erases fails changes::a_deletion_reports_what_it_erases;
     KeepsReplaced: serves_replaced_changes fails changes::a_replaced_change_is_superseded;
+    SomeActs: supports_some_acts fails rules::every_act_is_supported_or_none;
+    HidesActs: leaves_acts_out_of_the_entries fails rules::acts_and_messages_are_numbered_together;
+    FindsNoActs: finds_no_acts fails rules::acts_and_messages_are_numbered_together;
+    DeniesRules: does_not_tell_that_a_room_has_rules fails rules::acts_and_messages_are_numbered_together;
+    LetsMutedWrite:
+        lets_muted_users_write fails rules::an_act_holds_for_each_later_entry,
+        stores_a_message_after_the_act_that_forbids_it fails rules::no_entry_follows_an_act_that_forbids_it;
+    IgnoresGrants: ignores_the_roles_of_the_host fails rules::a_granted_role_counts_if_it_is_higher;
+    GuestsHaveRoles: gives_guests_the_roles_of_users fails rules::a_role_is_not_that_of_a_guest;
+    AllGovern: lets_each_user_act fails rules::who_may_act_is_judged_by_the_log;
+    RestartLosesRules: loses_rules_in_a_restart fails rules::a_restart_keeps_rules_and_standings;
+    RetentionLosesRules: loses_rules_with_their_entries fails rules::rules_outlive_their_entries;
+    RulesOfOneNode: keeps_rules_on_one_node fails rules::an_act_holds_on_each_node;
     SelectsUnsorted: reads_selected_messages_unsorted fails changes::selected_messages_are_read_in_their_present_form;
     FindsOldForm: finds_the_old_form_of_a_message fails changes::a_search_finds_the_present_form;
     NamesNoPins: names_no_pins fails pins::bounds_name_the_pinned_messages;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, Change, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, Marked,
-    MarkerError, NewChange, NewMessage, Page, Range, Role, Room, RoomName, Search, SearchError, SearchPage,
-    StoredMessage, ThreadError, Unavailable, Unread, User, UserKey,
+    Act, AppendError, AppendReceipt, Change, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds,
+    Marked, MarkerError, NewAct, NewChange, NewMessage, Page, Range, Role, Room, RoomName, RoomRules, Search,
+    SearchError, SearchPage, Standing, StoredMessage, ThreadError, Unavailable, Unread, User, UserKey,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -58,6 +58,10 @@ impl SpoiledRoom {
             UsersAreNames => message.user = known(&name),
             BodiesRewritten => message.body = json(&value(message.body.get().as_bytes()).to_string()),
             OneConnection => message.connection = Some(1),
+            LetsMutedWrite if id == "Bob" => message.user = User::new("Rob", "Bob").expect("a user"),
+            GuestsHaveRoles => message.user = known(&id),
+            IgnoresGrants => message.role = Role::None,
+            RestartLosesRules if self.shared.life > 1 => message.role = Role::Owner,
             EscapesResolved => message.body = json(&message.body.get().replace("\\u00e9", "é")),
             _ => {}
         }
@@ -69,6 +73,7 @@ impl SpoiledRoom {
             TimesDecrease => page.messages.iter_mut().for_each(|stored| *stored = earlier(stored)),
             NewestFirst => page.messages.reverse(),
             NeverMore => page.more = false,
+            HidesActs => page.messages.retain(|stored| value(&stored.frame)["type"] == "message"),
             HidesChanges => page.messages.retain(|stored| value(&stored.frame)["type"] == "message"),
             KeepsPins => page.messages.iter_mut().for_each(|stored| *stored = unpinned(stored)),
             RestartLosesPins if self.shared.life > 1 => {
@@ -165,6 +170,26 @@ impl Room for SpoiledRoom {
         self.log.change(change).await
     }
 
+    async fn govern(&self, mut act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        match (self.defect, &act.act) {
+            (SomeActs, Act::Restrict { .. }) => return Err(ChangeError::Unsupported),
+            (IgnoresGrants, _) => act.role = Role::None,
+            (AllGovern, _) => act.is_host = true,
+            _ => {}
+        }
+        self.log.govern(act).await
+    }
+
+    async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
+        let is_lost = match self.defect {
+            RestartLosesRules => self.shared.life > 1,
+            RetentionLosesRules => self.log.bounds().await?.first > 2,
+            RulesOfOneNode => self.node == 1,
+            _ => false,
+        };
+        if is_lost { Ok(Default::default()) } else { self.log.standing(user).await }
+    }
+
     async fn messages(&self, seqs: &[u64], max_bytes: usize) -> Result<Page, Unavailable> {
         let mut page = self.log.messages(seqs, max_bytes).await?;
         if self.defect == SelectsUnsorted {
@@ -181,6 +206,7 @@ impl Room for SpoiledRoom {
             (BeforeInclusive, Range::Before { seq, limit }) => {
                 Range::Before { seq: seq.saturating_add(1), limit }
             }
+            (FindsNoActs, Range::Acts { .. }) => Range::acts(u64::MAX, 1),
             (BeforeOldest, Range::Newest { limit } | Range::Before { limit, .. }) => {
                 Range::After { seq: 0, limit }
             }
@@ -209,6 +235,7 @@ impl Room for SpoiledRoom {
                 bounds.head = bounds.head.saturating_sub(1);
             }
             OtherNodeBoundsLag if self.node == 1 => bounds.head -= bounds.head % 10,
+            DeniesRules => bounds.has_rules = false,
             HeadIsCount => bounds.head = bounds.head + 1 - bounds.first,
             FirstStays => bounds.first = bounds.first.min(2),
             EpochPerAppend => bounds.epoch = format!("{}-{}", bounds.epoch, bounds.head),

@@ -6,8 +6,8 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use chat_core::{
     AppendError, AppendReceipt, ChangeError, ChangeReceipt, Commit, CommitSink, Health, Limits, LogBounds,
-    Marked, MarkerError, NewChange, NewMessage, Page, Range, Room, RoomName, Search, SearchError, SearchPage,
-    Store, ThreadError, Unavailable, Unread, UserKey,
+    Marked, MarkerError, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Search,
+    SearchError, SearchPage, Standing, Store, ThreadError, Unavailable, Unread, UserKey,
 };
 use parking_lot::Mutex;
 
@@ -120,6 +120,15 @@ impl Room for Opening {
     async fn change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
         self.gate.check()?;
         self.log.change(change).await
+    }
+
+    async fn govern(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        self.gate.check()?;
+        self.log.govern(act).await
+    }
+
+    async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
+        self.log.standing(user).await
     }
 
     async fn messages(&self, seqs: &[u64], max_bytes: usize) -> Result<Page, Unavailable> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chat_core::{
     AppendError, AppendReceipt, ChangeError, ChangeReceipt, Commit, CommitSink, Limits, LogBounds, Marked,
-    MarkerError, MemoryRoom, MemoryStore, NewChange, NewMessage, Page, Range, Room, RoomName, Search,
-    SearchError, SearchPage, Store, ThreadError, Unavailable, Unread, UserKey,
+    MarkerError, MemoryRoom, MemoryStore, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName,
+    RoomRules, Search, SearchError, SearchPage, Standing, Store, ThreadError, Unavailable, Unread, UserKey,
 };
 use chat_store_conformance::Fixture;
 use parking_lot::Mutex;
@@ -118,6 +118,14 @@ impl Room for Opening {
 
     async fn change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
         self.log.room().change(change).await
+    }
+
+    async fn govern(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        self.log.room().govern(act).await
+    }
+
+    async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
+        self.log.room().standing(user).await
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {

@@ -1,6 +1,7 @@
 use chat_auth::Grant;
 use chat_core::{
-    Chat, Decision, Identity, Message, Range, RequestContext, RequestHead, RoomName, User, UserKey, Version,
+    Chat, Decision, Identity, Message, Page, Range, RequestContext, RequestHead, RoomName, User, UserKey,
+    Version,
 };
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
@@ -8,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::Admin;
 use super::input::{self, Query};
 use super::reply::{self, Problem, Reply};
+use super::{Admin, moderation};
 use crate::directives::log_level;
 
 /// The description of the calls.
@@ -35,6 +36,9 @@ pub(super) enum Call {
     History,
     Post,
     Members,
+    Role,
+    Restrict,
+    Audit,
     Ticket,
     Kick,
     Drain,
@@ -53,9 +57,15 @@ struct NewPost {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Sender {
+pub(super) struct Sender {
     id: String,
     name: String,
+}
+
+impl Sender {
+    pub(super) fn user(&self) -> Result<User, Problem> {
+        User::new(&self.id, &self.name).map_err(|error| Problem::bad_request(error.to_string()))
+    }
 }
 
 /// The body of a message of any type. The chat checks it.
@@ -96,7 +106,16 @@ impl Call {
 
     /// Returns true if the call changes something.
     pub(super) fn changes(self) -> bool {
-        matches!(self, Self::Post | Self::Ticket | Self::Kick | Self::Drain | Self::SetLogFilter)
+        matches!(
+            self,
+            Self::Post
+                | Self::Role
+                | Self::Restrict
+                | Self::Ticket
+                | Self::Kick
+                | Self::Drain
+                | Self::SetLogFilter
+        )
     }
 }
 
@@ -113,6 +132,7 @@ pub(super) async fn perform(
         Call::Rooms => &["after", "limit"],
         Call::Members => &["offset", "limit"],
         Call::History => &["after", "before", "limit"],
+        Call::Audit => &["after", "limit"],
         _ => &[],
     };
     let query = Query::parse(parts.uri.query(), known)?;
@@ -127,6 +147,13 @@ pub(super) async fn perform(
             post(chat, input::room(room)?, input::body(body, max).await?).await
         }
         Call::Members => members(chat, &input::room(room)?, &query),
+        Call::Role => {
+            moderation::role(chat, input::room(room)?, input::body(body, OVERHEAD_BYTES).await?).await
+        }
+        Call::Restrict => {
+            moderation::restrict(chat, input::room(room)?, input::body(body, OVERHEAD_BYTES).await?).await
+        }
+        Call::Audit => moderation::audit(chat, input::room(room)?, &query).await,
         Call::Ticket => ticket(admin, input::body(body, OVERHEAD_BYTES).await?),
         Call::Kick => kick(chat, input::body(body, OVERHEAD_BYTES).await?),
         Call::Drain => {
@@ -173,7 +200,11 @@ async fn history(chat: &Chat, room: RoomName, query: &Query) -> Result<Reply, Pr
         (None, Some(seq)) => Range::Before { seq, limit },
         (None, None) => Range::newest(limit),
     };
-    let page = chat.history(&room, range).await?;
+    page(chat.history(&room, range).await?)
+}
+
+/// Answers with a page of events.
+pub(super) fn page(page: Page) -> Result<Reply, Problem> {
     let frames = page.messages.into_iter().map(|stored| {
         let frame = String::from_utf8(stored.frame.to_vec()).ok()?;
         RawValue::from_string(frame).ok()
@@ -185,8 +216,8 @@ async fn history(chat: &Chat, room: RoomName, query: &Query) -> Result<Reply, Pr
 }
 
 async fn post(chat: &Chat, room: RoomName, post: NewPost) -> Result<Reply, Problem> {
-    let NewPost { user: Sender { id, name }, body, key } = post;
-    let user = User::new(&id, &name).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let NewPost { user, body, key } = post;
+    let user = user.user()?;
     let receipt = match key {
         Some(key) => chat.post_with_key(&room, &user, &body, &key).await?,
         None => chat.post(&room, &user, &body).await?,

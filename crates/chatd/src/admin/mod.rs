@@ -3,6 +3,7 @@
 mod calls;
 mod input;
 mod listener;
+mod moderation;
 mod reply;
 mod router;
 mod token;

@@ -18,7 +18,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The calls. `{room}` stands for one segment of a path.
-const ROUTES: [(&str, &str, Call); 13] = [
+const ROUTES: [(&str, &str, Call); 16] = [
     ("GET", "/healthz", Call::Status),
     ("GET", "/readyz", Call::Status),
     ("GET", "/openapi.json", Call::OpenApi),
@@ -27,6 +27,9 @@ const ROUTES: [(&str, &str, Call); 13] = [
     ("GET", "/v1/rooms/{room}/messages", Call::History),
     ("POST", "/v1/rooms/{room}/messages", Call::Post),
     ("GET", "/v1/rooms/{room}/members", Call::Members),
+    ("POST", "/v1/rooms/{room}/roles", Call::Role),
+    ("POST", "/v1/rooms/{room}/restrictions", Call::Restrict),
+    ("GET", "/v1/rooms/{room}/audit", Call::Audit),
     ("POST", "/v1/tickets", Call::Ticket),
     ("POST", "/v1/kick", Call::Kick),
     ("POST", "/v1/drain", Call::Drain),

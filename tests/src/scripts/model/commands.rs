@@ -131,10 +131,15 @@ impl Model {
         if is_new {
             self.announce(client, room, "joined");
         }
-        let joined = json!({
+        let mut joined = json!({
             "type": "joined", "room": ROOMS[room], "epoch": epoch, "seq": head, "first": forgotten + 1,
             "recovered": missing.is_none(), "members": self.users(room).len(), "presence": "each",
+            "read": 0, "unread": self.rooms[room].unread(CLIENTS[client]), "mentions": 0,
         });
+        let pins = self.rooms[room].pins();
+        if !pins.is_empty() {
+            joined["pins"] = json!(pins);
+        }
         // The messages must come after the reply, so both have the same source.
         let expected = &mut self.expected[client];
         expected.add(Source::Room(room), with_reference(reference, joined));

@@ -7,12 +7,15 @@ use serde_json::{Value, json};
 use super::{Server, TOKEN};
 
 /// The calls that need the token.
-const CALLS: [(&str, &str); 10] = [
+const CALLS: [(&str, &str); 13] = [
     ("GET", "/metrics"),
     ("GET", "/v1/rooms"),
     ("GET", "/v1/rooms/lobby/messages"),
     ("POST", "/v1/rooms/lobby/messages"),
     ("GET", "/v1/rooms/lobby/members"),
+    ("POST", "/v1/rooms/lobby/roles"),
+    ("POST", "/v1/rooms/lobby/restrictions"),
+    ("GET", "/v1/rooms/lobby/audit"),
     ("POST", "/v1/tickets"),
     ("POST", "/v1/kick"),
     ("POST", "/v1/drain"),
@@ -92,6 +95,29 @@ async fn an_operator_posts_reads_kicks_changes_the_log_and_drains() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_operator_bans_a_user_and_reads_the_record() -> Result<()> {
+    let server = Server::start(BINARIES[0], &[]).await?;
+    let mut ann = Client::member(server.daemon.address(), "ann").await?;
+    let by = json!({"id": "service:ops", "name": "Ops"});
+    let ban = json!({"by": by, "id": "ann", "what": "ban", "reason": "spam"});
+    let banned = server.call("POST", "/v1/rooms/lobby/restrictions", Some(ban.clone())).await?;
+    ensure!(banned.status == 200 && banned.json()?["seq"] == 1, "{banned:?}");
+    let again = server.call("POST", "/v1/rooms/lobby/restrictions", Some(ban)).await?;
+    ensure!(again.json()?["seq"].is_null(), "{again:?}");
+    ann.until("role").await?;
+    let left = ann.until("left").await?;
+    ensure!(left["ref"].is_null(), "{left}");
+    let role = json!({"by": by, "id": "7", "role": "owner"});
+    let given = server.call("POST", "/v1/rooms/lobby/roles", Some(role)).await?;
+    ensure!(given.json()?["seq"] == 2, "{given:?}");
+    let audit = server.call("GET", "/v1/rooms/lobby/audit?limit=1", None).await?.json()?;
+    ensure!(audit["messages"][0]["reason"] == "spam" && audit["more"] == true, "{audit}");
+    let audit = server.call("GET", "/v1/rooms/lobby/audit?after=1", None).await?.json()?;
+    ensure!(audit["messages"][0]["by"] == by && audit["messages"][0]["role"] == "owner", "{audit}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_with_bad_input_changes_nothing_and_names_the_error() -> Result<()> {
     let server = Server::start(BINARIES[0], &[]).await?;
     let ops = json!({"id": "service:ops", "name": "Ops"});
@@ -121,6 +147,28 @@ async fn a_call_with_bad_input_changes_nothing_and_names_the_error() -> Result<(
         ("GET", "/v1/rooms/lobby/messages?limit=0", None, 400, "bad_request"),
         ("GET", "/v1/rooms/lobby/messages?limit=1&limit=1", None, 400, "bad_request"),
         ("GET", "/v1/rooms?page=1", None, 400, "bad_request"),
+        (
+            "POST",
+            "/v1/rooms/lobby/roles",
+            Some(json!({"by": ops, "id": "", "role": "member"})),
+            400,
+            "bad_request",
+        ),
+        (
+            "POST",
+            "/v1/rooms/lobby/roles",
+            Some(json!({"by": ops, "id": "7", "role": "boss"})),
+            400,
+            "bad_request",
+        ),
+        (
+            "POST",
+            "/v1/rooms/lobby/restrictions",
+            Some(json!({"by": ops, "id": "7", "what": "none", "until": 1})),
+            400,
+            "bad_request",
+        ),
+        ("GET", "/v1/rooms/lobby/audit?limit=201", None, 400, "bad_request"),
         ("POST", "/v1/kick", Some(json!({"id": ""})), 400, "bad_request"),
         ("DELETE", post, None, 405, "method_not_allowed"),
         ("GET", "/v2/rooms", None, 404, "not_found"),

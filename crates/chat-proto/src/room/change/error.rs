@@ -17,6 +17,12 @@ pub enum ChangeError {
     /// The user has no right to make this change.
     #[error("the user has no right to make this change")]
     Forbidden,
+    /// The user would have the right, but is muted.
+    #[error("the user is muted")]
+    Muted,
+    /// The room has rules or entries, and the user is not its owner.
+    #[error("a room with this name exists")]
+    RoomExists,
     /// The message is older than [`RoomLimits::edit_window`](crate::RoomLimits::edit_window).
     #[error("the message is too old to be edited")]
     TooLate,
@@ -44,6 +50,8 @@ impl From<ChangeError> for ErrorCode {
             ChangeError::NoMessage => Self::NoMessage,
             ChangeError::Gone => Self::Gone,
             ChangeError::Forbidden => Self::Forbidden,
+            ChangeError::Muted => Self::Muted,
+            ChangeError::RoomExists => Self::RoomExists,
             ChangeError::TooLate => Self::TooLate,
             ChangeError::Conflict => Self::Conflict,
             ChangeError::TooManyReactions => Self::TooManyReactions,

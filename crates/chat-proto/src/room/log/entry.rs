@@ -23,6 +23,8 @@ pub(super) struct Entry {
 enum Content {
     Message(Message),
     Change(Box<ChangeEntry>),
+    /// The rules of the room or the standing of a user.
+    Act,
 }
 
 #[derive(Debug)]
@@ -68,23 +70,32 @@ impl Entry {
         Self { stored, content: Content::Change(Box::new(entry)) }
     }
 
+    /// Returns the entry of an act.
+    pub(super) fn act(stored: StoredMessage) -> Self {
+        Self { stored, content: Content::Act }
+    }
+
+    pub(super) fn is_act(&self) -> bool {
+        matches!(self.content, Content::Act)
+    }
+
     pub(super) fn is_message(&self) -> bool {
         matches!(self.content, Content::Message(_))
     }
 
-    /// Returns the author of a message, or `None` if the entry is a change.
+    /// Returns the author of a message, or `None` if the entry is a change or an act.
     pub(super) fn author(&self) -> Option<&UserKey> {
         match &self.content {
             Content::Message(message) => Some(&message.author),
-            Content::Change(_) => None,
+            Content::Change(_) | Content::Act => None,
         }
     }
 
-    /// Returns the message as a link sees it, or `None` if the entry is a change.
+    /// Returns the message as a link sees it, or `None` if the entry is a change or an act.
     pub(super) fn linked(&self) -> Option<Linked> {
         match &self.content {
             Content::Message(message) => Some(Linked { thread: message.thread.map(NonZeroU64::get) }),
-            Content::Change(_) => None,
+            Content::Change(_) | Content::Act => None,
         }
     }
 
@@ -98,6 +109,7 @@ impl Entry {
         match &self.content {
             Content::Message(_) => self.stored.seq == seq,
             Content::Change(entry) => entry.target == seq,
+            Content::Act => false,
         }
     }
 
@@ -109,6 +121,7 @@ impl Entry {
                 CHANGED_OVERHEAD + changed.text_bytes() + changed.reactions.memory_bytes()
             }
             Content::Change(_) => CHANGE_OVERHEAD,
+            Content::Act => 0,
         };
         self.stored.frame.len() + more
     }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use self::entry::Entry;
 use self::keys::{Keys, OtherContent, Use};
 use super::marker::Markers;
+use super::rules::Projection;
 use super::{
-    AppendError, AppendReceipt, Change, ChangeError, ChangeKind, ChangeReceipt, Linked, LogBounds, Marked,
-    MarkerError, NewChange, NewMessage, Page, Range, StoredMessage, ThreadError, Unread, UnreadCount,
-    Verdict,
+    ActEffect, ActEntry, AppendError, AppendReceipt, Change, ChangeError, ChangeKind, ChangeReceipt, Linked,
+    LogBounds, Marked, MarkerError, NewAct, NewChange, NewMessage, Page, Range, RoomRules, Standing,
+    StoredMessage, ThreadError, Unread, UnreadCount, Verdict,
 };
 use crate::{Limits, RoomLimits, RoomName, UserKey};
 
@@ -45,11 +46,13 @@ pub struct Log {
     head: u64,
     /// The time of the newest entry.
     last_at: u64,
-    /// True if a message was changed.
+    /// True if a message was changed, or the log has had an act.
     has_changes: bool,
     /// The pinned messages.
     pins: BTreeSet<u64>,
     keys: Keys,
+    /// The rules and the standings. `None` if the log never had an act.
+    projection: Option<Box<Projection>>,
     markers: Markers,
 }
 
@@ -77,6 +80,7 @@ impl Log {
             has_changes: false,
             pins: BTreeSet::new(),
             keys: Keys::default(),
+            projection: None,
             markers: Markers::default(),
         }
     }
@@ -89,7 +93,8 @@ impl Log {
     ///
     /// [`AppendError::KeyConflict`] if the key was used for another body or other links. [`AppendError::Unavailable`]
     /// if the user has [`RoomLimits::log_keys`](crate::RoomLimits::log_keys) keys already. A key is never forgotten
-    /// early. The errors of [`Links::judge`](super::Links::judge).
+    /// early. [`AppendError::Forbidden`] and [`AppendError::Muted`] in a room with rules, and the errors of
+    /// [`Links::judge`](super::Links::judge).
     #[expect(clippy::needless_pass_by_value, reason = "the log owns what it keeps, as in `change`")]
     pub fn append(
         &mut self,
@@ -105,9 +110,13 @@ impl Log {
             }
             self.keys.check_space(used, &self.limits.rooms)?;
         }
+        let role = match &self.projection {
+            Some(projection) => projection.check_send(&message, at.max(self.last_at))?,
+            None => message.role,
+        };
         if let Some(links) = &message.links {
             let linked = |seq: Option<u64>| self.linked(seq?);
-            links.judge(message.role, linked(links.reply_to), linked(links.thread))?;
+            links.judge(role, linked(links.reply_to), linked(links.thread))?;
         }
         let (seq, at) = self.next(at);
         if let Some(index) = message.thread().and_then(|root| self.index(root)) {
@@ -133,7 +142,7 @@ impl Log {
     pub fn change(
         &mut self,
         at: u64,
-        change: NewChange,
+        mut change: NewChange,
     ) -> Result<(ChangeReceipt, Option<ChangedEntries>), ChangeError> {
         self.keys.forget(at, self.limits.rooms.key_window);
         let used = Use::of_change(&change);
@@ -143,6 +152,9 @@ impl Log {
                 return Ok((ChangeReceipt::new(self.epoch.clone(), known.seq).repeated(), None));
             }
             self.keys.check_space(used, &self.limits.rooms)?;
+        }
+        if let Some(projection) = &self.projection {
+            projection.check_change(&mut change, at.max(self.last_at))?;
         }
         let target = change.target;
         let index = self.index(target).ok_or(ChangeError::NoMessage)?;
@@ -184,6 +196,40 @@ impl Log {
         Ok((receipt, Some(ChangedEntries { erased, entry: stored })))
     }
 
+    /// Sets the rules of the room or the standing of a user, at the time `at`.
+    ///
+    /// Returns the receipt and, if something has changed, the entry to report.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`ActContext::judge`](super::ActContext::judge).
+    #[expect(clippy::needless_pass_by_value, reason = "the log owns what it keeps, as in `change`")]
+    pub fn govern(
+        &mut self,
+        at: u64,
+        new: NewAct,
+    ) -> Result<(ChangeReceipt, Option<StoredMessage>), ChangeError> {
+        let (seq, at) = self.next(at);
+        let none = Projection::default();
+        let context = self.projection.as_deref().unwrap_or(&none).context(&new, self.head > 0);
+        let effect = context.judge(&new, at, &self.limits)?;
+        let (ActEffect::Store(state) | ActEffect::Create(state)) = &effect else {
+            return Ok((ChangeReceipt::unchanged(self.epoch.clone()), None));
+        };
+        let entry = ActEntry::new(seq, at, new.user.clone(), state.clone());
+        let stored = entry.encode(&self.room);
+        self.projection.get_or_insert_default().apply(&new.user, &effect);
+        self.has_changes = true;
+        self.push(at, Entry::act(stored.clone()), None);
+        Ok((ChangeReceipt::new(self.epoch.clone(), seq), Some(stored)))
+    }
+
+    /// Returns the rules of the room, and the standing that holds for a user.
+    pub fn standing(&self, user: &UserKey) -> (RoomRules, Standing) {
+        let projection = self.projection.as_ref();
+        projection.map(|projection| (projection.rules(), projection.standing(user))).unwrap_or_default()
+    }
+
     /// Reads part of the log. A page of more than one entry has at most
     /// [`WireLimits::max_batch_bytes`](crate::WireLimits::max_batch_bytes) bytes.
     pub fn read(&self, range: Range) -> Page {
@@ -218,6 +264,9 @@ impl Log {
             }
             Range::After { seq, limit } => self.page(self.entries.range(start(seq)..), limit, is_wanted),
             Range::Entries { after, limit } => self.page(self.entries.range(start(after)..), limit, |_| true),
+            Range::Acts { after, limit } => {
+                self.page(self.entries.range(start(after)..), limit, Entry::is_act)
+            }
         }
     }
 
@@ -252,7 +301,8 @@ impl Log {
     /// Returns the bytes that the entries, keys and markers take.
     pub fn memory_bytes(&self) -> usize {
         let entries = self.bytes + self.entries.capacity() * size_of::<Entry>();
-        entries + self.keys.memory_bytes() + self.markers.memory_bytes()
+        let projection = self.projection.as_ref().map_or(0, |projection| projection.memory_bytes());
+        entries + self.keys.memory_bytes() + self.markers.memory_bytes() + projection
     }
 
     /// Drops the older half of the entries, but never the newest one. Returns true if a further call can drop more.
@@ -271,6 +321,7 @@ impl Log {
         LogBounds::new(self.epoch.clone(), self.head)
             .with_first(self.first())
             .with_changes(self.has_changes)
+            .with_rules(self.projection.is_some())
             .with_pins(self.pins.iter().copied().collect())
     }
 

@@ -6,8 +6,8 @@ mod write;
 
 use serde_json::value::RawValue;
 
-use crate::room::{Change, Links, Mentions};
-use crate::{ErrorCode, Range, RoomName, Search, User};
+use crate::room::{Change, Links, Mentions, Restriction, RoomRules};
+use crate::{ErrorCode, Range, Role, RoomName, Search, User};
 
 pub use read::parse;
 pub(crate) use read::parse_with;
@@ -69,6 +69,33 @@ pub enum Command {
         key: Option<String>,
         /// The users that an edited message mentions from now on.
         mentions: Option<Mentions>,
+    },
+    /// Creates a room, or sets its rules.
+    Create {
+        /// The room.
+        room: RoomName,
+        /// All rules of the room.
+        rules: RoomRules,
+    },
+    /// Gives a user a role in a room.
+    Role {
+        /// The room.
+        room: RoomName,
+        /// The user. Only the id is on the wire.
+        user: User,
+        /// The role.
+        role: Role,
+    },
+    /// Restricts a user in a room.
+    Restrict {
+        /// The room.
+        room: RoomName,
+        /// The user. Only the id is on the wire.
+        user: User,
+        /// The restriction, `None` to end the present one.
+        restriction: Option<Restriction>,
+        /// A reason, which members see.
+        reason: Option<String>,
     },
     /// Reads single messages of a room's log.
     Messages {
@@ -147,10 +174,12 @@ impl Command {
         match self {
             Self::Send { .. }
             | Self::Change { .. }
+            | Self::Role { .. }
+            | Self::Restrict { .. }
             | Self::Read { .. }
             | Self::Typing { .. }
             | Self::Ping => 1,
-            Self::Join { .. } | Self::Leave { .. } | Self::Follow { .. } => 2,
+            Self::Join { .. } | Self::Leave { .. } | Self::Create { .. } | Self::Follow { .. } => 2,
             Self::Hello { .. }
             | Self::History { .. }
             | Self::Messages { .. }
@@ -169,6 +198,9 @@ impl Command {
             | Self::Leave { room }
             | Self::Send { room, .. }
             | Self::Change { room, .. }
+            | Self::Create { room, .. }
+            | Self::Role { room, .. }
+            | Self::Restrict { room, .. }
             | Self::Messages { room, .. }
             | Self::Thread { room, .. }
             | Self::History { room, .. }

@@ -1,9 +1,10 @@
 use serde_json::value::RawValue;
 
 use super::{Command, Invalid, JoinFrom, Parsed, Token};
-use crate::room::{Change, Links, Mentions, is_reaction, is_reason};
+use crate::room::{Change, Links, Mentions, is_reaction, is_reason, is_title};
+use crate::room::{JoinRule, PostRule, Restrict, Restriction, RoomRules};
 use crate::wire::json::{Field, Fields};
-use crate::{ErrorCode, Limits, Range, RoomName, Search, User};
+use crate::{ErrorCode, Limits, Range, Role, RoomName, Search, User};
 
 /// Reads one text frame.
 ///
@@ -92,6 +93,13 @@ fn command(fields: &Fields<'_>, limits: &Limits, known: KnownRoom<'_>) -> Result
             let change = Change::Pin { on: on(fields)? };
             let (room, seq) = (room()?, target(fields)?);
             Command::Change { room, seq, change, rev: None, key: None, mentions: None }
+        }
+        "create" => Command::Create { room: room()?, rules: rules(fields, limits)? },
+        "role" => Command::Role { room: room()?, user: user(fields)?, role: role(fields)? },
+        "restrict" => {
+            let restriction = restriction(fields)?;
+            let (user, reason) = (user(fields)?, reason(fields, limits)?);
+            Command::Restrict { room: room()?, user, restriction, reason }
         }
         "history" => match seqs(fields, limits)? {
             Some(seqs) => Command::Messages { room: room()?, seqs },
@@ -230,6 +238,57 @@ fn reason(fields: &Fields<'_>, limits: &Limits) -> Result<Option<String>, ErrorC
         Some(reason) if !is_reason(reason, limits) => Err(ErrorCode::BadCommand(RULE)),
         reason => Ok(reason.filter(|reason| !reason.is_empty()).map(ToOwned::to_owned)),
     }
+}
+
+fn user(fields: &Fields<'_>) -> Result<User, ErrorCode> {
+    const USER: &str = "`user` must be the id of a user";
+    let id = fields.string(Field::User, USER)?.ok_or(ErrorCode::BadCommand(USER))?;
+    User::from_id(id).map_err(|_| ErrorCode::BadCommand(USER))
+}
+
+fn role(fields: &Fields<'_>) -> Result<Role, ErrorCode> {
+    const ROLE: &str = "`role` must be none, member, moderator or owner";
+    match fields.string(Field::Role, ROLE)? {
+        Some("none") => Ok(Role::None),
+        Some("member") => Ok(Role::Member),
+        Some("moderator") => Ok(Role::Moderator),
+        Some("owner") => Ok(Role::Owner),
+        _ => Err(ErrorCode::BadCommand(ROLE)),
+    }
+}
+
+fn restriction(fields: &Fields<'_>) -> Result<Option<Restriction>, ErrorCode> {
+    const WHAT: &str = "`what` must be mute, ban or none";
+    let until = fields.integer(Field::Until, "`until` must be an integer from 0 to 2^53-1")?;
+    match fields.string(Field::What, WHAT)? {
+        Some("mute") => Ok(Some(Restriction::new(Restrict::Mute, until))),
+        Some("ban") => Ok(Some(Restriction::new(Restrict::Ban, until))),
+        Some("none") if until.is_some() => Err(ErrorCode::BadCommand("`until` is for a mute or a ban")),
+        Some("none") => Ok(None),
+        _ => Err(ErrorCode::BadCommand(WHAT)),
+    }
+}
+
+fn rules(fields: &Fields<'_>, limits: &Limits) -> Result<RoomRules, ErrorCode> {
+    const JOIN: &str = "`join` must be open or members";
+    const POST: &str = "`post` must be members or moderators";
+    const TITLE: &str = "`title` must be a printable string that is not too long";
+    let join = match fields.string(Field::Join, JOIN)? {
+        None | Some("open") => JoinRule::Open,
+        Some("members") => JoinRule::Members,
+        Some(_) => return Err(ErrorCode::BadCommand(JOIN)),
+    };
+    let post = match fields.string(Field::Post, POST)? {
+        None => PostRule::Everybody,
+        Some("members") => PostRule::Members,
+        Some("moderators") => PostRule::Moderators,
+        Some(_) => return Err(ErrorCode::BadCommand(POST)),
+    };
+    let title = match fields.string(Field::Title, TITLE)? {
+        Some(title) if !is_title(title, limits) => return Err(ErrorCode::BadCommand(TITLE)),
+        title => title.map(ToOwned::to_owned),
+    };
+    Ok(RoomRules::default().with_join(join).with_post(post).with_title(title))
 }
 
 fn seqs(fields: &Fields<'_>, limits: &Limits) -> Result<Option<Vec<u64>>, ErrorCode> {

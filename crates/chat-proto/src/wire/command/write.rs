@@ -2,9 +2,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{Command, JoinFrom};
-use crate::room::{Change, Mentions};
+use crate::room::{Change, JoinRule, Mentions, PostRule, Restrict};
 use crate::wire::MAX_INTEGER;
-use crate::{Range, RoomName, User};
+use crate::{Range, Role, RoomName, User};
 
 impl Command {
     /// Writes the command as the text of one frame, with the `ref` that the reply must carry.
@@ -49,6 +49,24 @@ impl Command {
                     }
                     Change::Pin { on } => (frame.kind, frame.on) = ("pin", Some(*on)),
                 }
+            }
+            Self::Create { room, rules } => {
+                frame = frame.of("create", room);
+                (frame.join, frame.post) = (Some(rules.join), Some(rules.post));
+                frame.title = rules.title.as_deref();
+            }
+            Self::Role { room, user, role } => {
+                frame = Frame { user: Some(user.id()), role: Some(*role), ..frame.of("role", room) };
+            }
+            Self::Restrict { room, user, restriction, reason } => {
+                frame =
+                    Frame { user: Some(user.id()), reason: reason.as_deref(), ..frame.of("restrict", room) };
+                frame.what = Some(match restriction.map(|restriction| restriction.what) {
+                    Some(Restrict::Mute) => "mute",
+                    Some(Restrict::Ban) => "ban",
+                    None => "none",
+                });
+                frame.until = restriction.and_then(|restriction| restriction.until);
             }
             Self::Messages { room, seqs } => frame = Frame { seqs: Some(seqs), ..frame.of("history", room) },
             Self::Thread { room, root, range } => {
@@ -125,6 +143,20 @@ struct Frame<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     on: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    join: Option<JoinRule>,
+    #[serde(skip_serializing_if = "is_left_out")]
+    post: Option<PostRule>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
@@ -138,6 +170,11 @@ struct Frame<'a> {
     body: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mentions: Option<&'a Mentions>,
+}
+
+#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_left_out(post: &Option<PostRule>) -> bool {
+    post.is_none_or(|post| post == PostRule::Everybody)
 }
 
 /// The field `after`: a cursor in `join`, a `seq` in `history`, a user in `members`, a room in `rooms`.
@@ -160,7 +197,9 @@ impl<'a> Frame<'a> {
             Range::Newest { limit } => self.limit = Some(limit),
             Range::Before { seq, limit } => (self.before, self.limit) = (position(seq), Some(limit)),
             // A client has no command for entries, so it asks for messages.
-            Range::After { seq, limit } | Range::Entries { after: seq, limit } => {
+            Range::After { seq, limit }
+            | Range::Entries { after: seq, limit }
+            | Range::Acts { after: seq, limit } => {
                 (self.after, self.limit) = (Some(After::Seq(seq)), Some(limit));
             }
         }

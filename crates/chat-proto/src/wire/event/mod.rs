@@ -13,8 +13,8 @@ pub use read::RawEvent;
 pub(crate) use send::{Changed, Message};
 pub use summary::RoomSummary;
 
-use crate::room::{Folded, Links, Mentions, Reaction};
-use crate::{CloseCode, ErrorCode, Limits, RoomName, StoredMessage, User};
+use crate::room::{Folded, Links, Mentions, Reaction, Restriction, Rights, RoomRules};
+use crate::{CloseCode, ErrorCode, Limits, Role, RoomName, StoredMessage, User};
 
 /// An event of the server: one JSON object in one text frame.
 ///
@@ -57,6 +57,10 @@ pub enum Event {
         recovered: bool,
         members: usize,
         presence: PresenceMode,
+        /// The role of the user.
+        role: Role,
+        /// The rights of the user.
+        may: Rights,
         /// The pinned messages.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         pins: Vec<u64>,
@@ -68,7 +72,7 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         mentions: Option<u64>,
     },
-    /// The reply to `leave`.
+    /// The reply to `leave`, and without a `ref` the end of a membership that the room no longer allows.
     Left {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
@@ -102,7 +106,32 @@ pub enum Event {
         #[serde(flatten)]
         what: What,
     },
-    /// The reply to a change of a message.
+    /// The role and the restriction of a user, as the log of the room has them.
+    Role {
+        room: RoomName,
+        seq: u64,
+        at: u64,
+        by: User,
+        user: User,
+        role: Role,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        restricted: Option<Restriction>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// The rules of a room, as its log has them.
+    Settings {
+        room: RoomName,
+        seq: u64,
+        at: u64,
+        by: User,
+        /// True for the entry that creates the room.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        created: bool,
+        #[serde(flatten)]
+        rules: RoomRules,
+    },
+    /// The reply to a change of a message, or to an act.
     Done {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
@@ -333,6 +362,8 @@ impl Event {
             | Self::Unknown { reference, .. } => reference.as_deref(),
             Self::Message { .. }
             | Self::Changed { .. }
+            | Self::Role { .. }
+            | Self::Settings { .. }
             | Self::Activity { .. }
             | Self::Presence { .. }
             | Self::Occupancy { .. }
@@ -349,7 +380,10 @@ impl Event {
     /// events with these three fields.
     pub fn entry(&self) -> Option<(&RoomName, u64)> {
         match self {
-            Self::Message { room, seq, .. } | Self::Changed { room, seq, .. } => Some((room, *seq)),
+            Self::Message { room, seq, .. }
+            | Self::Changed { room, seq, .. }
+            | Self::Role { room, seq, .. }
+            | Self::Settings { room, seq, .. } => Some((room, *seq)),
             Self::Unknown { reference: None, room: Some(room), seq: Some(seq), at: Some(_), .. } => {
                 Some((room, *seq))
             }

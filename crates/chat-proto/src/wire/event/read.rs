@@ -2,11 +2,13 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::StrDeserializer;
 use serde_json::value::RawValue;
 
 use super::{Event, InvalidEvent, PresenceMode, PresenceState, What};
-use crate::room::{Folded, Links, Mentions};
-use crate::{CloseCode, ErrorCode, RoomName, StoredMessage, User};
+use crate::room::{Folded, Links, Mentions, PostRule, Rights, RoomRules};
+use crate::{CloseCode, ErrorCode, Role, RoomName, StoredMessage, User};
 
 /// The fields of an event, borrowed from the text of its frame.
 ///
@@ -103,6 +105,19 @@ pub struct RawEvent<'a> {
     pub limits: Option<&'a RawValue>,
     pub ping_interval: Option<u64>,
     pub expires_at: Option<u64>,
+    #[serde(borrow)]
+    pub role: Cow<'a, str>,
+    #[serde(borrow)]
+    pub may: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub restricted: Option<&'a RawValue>,
+    pub created: bool,
+    #[serde(borrow)]
+    pub join: Cow<'a, str>,
+    #[serde(borrow)]
+    pub post: Cow<'a, str>,
+    #[serde(borrow)]
+    pub title: Cow<'a, str>,
 }
 
 impl<'a> RawEvent<'a> {
@@ -159,6 +174,15 @@ impl<'a> RawEvent<'a> {
                         "" => PresenceMode::Each,
                         _ => need.of("presence", self.presence_mode())?,
                     },
+                    // A server without roles sends none.
+                    role: match &*self.role {
+                        "" => Role::None,
+                        role => need.of("role", word(role))?,
+                    },
+                    may: match self.may {
+                        Some(may) => need.of("may", part(Some(may)))?,
+                        None => Rights::default(),
+                    },
                     pins: need.of("pins", optional(self.pins))?.unwrap_or_default(),
                     read: self.read,
                     unread: self.unread,
@@ -194,6 +218,40 @@ impl<'a> RawEvent<'a> {
                     by: need.of("by", part(self.by))?,
                     target: need.of("target", self.target)?,
                     what: self.what(need)?,
+                }
+            }
+            "role" => {
+                let need = Need("role");
+                Event::Role {
+                    room: need.of("room", self.room())?,
+                    seq: need.of("seq", self.seq.filter(|seq| *seq > 0))?,
+                    at: need.of("at", self.at)?,
+                    by: need.of("by", part(self.by))?,
+                    user: need.of("user", part(self.user))?,
+                    role: need.of("role", word(&self.role))?,
+                    restricted: match self.restricted {
+                        Some(restricted) => Some(need.of("restricted", part(Some(restricted)))?),
+                        None => None,
+                    },
+                    reason: text(&self.reason),
+                }
+            }
+            "settings" => {
+                let need = Need("settings");
+                Event::Settings {
+                    room: need.of("room", self.room())?,
+                    seq: need.of("seq", self.seq.filter(|seq| *seq > 0))?,
+                    at: need.of("at", self.at)?,
+                    by: need.of("by", part(self.by))?,
+                    created: self.created,
+                    rules: RoomRules {
+                        join: need.of("join", word(&self.join))?,
+                        post: match &*self.post {
+                            "" => PostRule::Everybody,
+                            post => need.of("post", word(post))?,
+                        },
+                        title: text(&self.title),
+                    },
                 }
             }
             "done" => Event::Done {
@@ -399,6 +457,12 @@ impl Need {
     fn of<T>(self, field: &'static str, value: Option<T>) -> Result<T, InvalidEvent> {
         value.ok_or(InvalidEvent::Field { event: self.0, field })
     }
+}
+
+/// Reads one of the words of a type.
+fn word<T: for<'a> Deserialize<'a>>(word: &str) -> Option<T> {
+    let word: StrDeserializer<'_, serde::de::value::Error> = word.into_deserializer();
+    T::deserialize(word).ok()
 }
 
 fn text(text: &str) -> Option<String> {

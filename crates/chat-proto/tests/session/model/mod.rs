@@ -433,6 +433,7 @@ impl Model {
             {
                 Answer::Perform("join", room)
             }
+            Expected::Room("create", room) => Answer::Perform("create", room),
             Expected::Room("join", room) => Answer::Error("too_many_rooms", Some(room)),
             Expected::Room(kind @ ("follow" | "unfollow"), room) => Answer::Perform(kind, room),
             Expected::Room("read", room) if self.followed.contains(room) => Answer::Perform("read", room),

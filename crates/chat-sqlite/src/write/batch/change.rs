@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use chat_core::{
     Change, ChangeEntry, ChangeError, ChangeKind, Deleted, Edited, Limits, MessageChanges, NewChange,
-    NewMessage, Reaction, RoomName, StoredMessage, Target, User, UserKey, Verdict,
+    NewMessage, Reaction, Role, RoomName, StoredMessage, Target, User, UserKey, Verdict,
 };
 use rusqlite::{OptionalExtension, Transaction};
 use serde_json::json;
@@ -77,14 +77,18 @@ impl AppendBatch<'_> {
             Ok(slot) => slot,
             Err(outcome) => return Ok(outcome),
         };
+        let at = self.next_time(room, row)?;
+        let role = match self.check_change(room, row, change, at)? {
+            Ok(role) => role,
+            Err(error) => return Ok(Outcome::Refused(error)),
+        };
         let id = message_id(row.id, change.target);
         if change.target > row.head || self.changed_message(room, id)?.is_none() {
             return Ok(Outcome::Refused(ChangeError::NoMessage));
         }
         let target = self.changed.messages.remove(&id);
         let Some(mut target) = target else { return Ok(Outcome::Refused(ChangeError::NoMessage)) };
-        let at = self.next_time(room, row)?;
-        let outcome = match target.judge(self.transaction, id, change, at, limits)? {
+        let outcome = match target.judge(self.transaction, id, (change, role), at, limits)? {
             Err(error) => Outcome::Refused(error),
             Ok(Verdict::Unchanged) => Outcome::Known(Position { seq: None, at, duplicate: false }),
             Ok(Verdict::Deleted(seq)) => Outcome::Known(Position { seq: Some(seq), at, duplicate: true }),
@@ -232,7 +236,7 @@ impl ChangedMessage {
         &self,
         transaction: &Transaction<'_>,
         id: i64,
-        change: &NewChange,
+        (change, role): (&NewChange, Role),
         now: u64,
         limits: &Limits,
     ) -> rusqlite::Result<Result<Verdict, ChangeError>> {
@@ -250,7 +254,10 @@ impl ChangedMessage {
         let Self { author, connection, at, changes, .. } = self;
         let (connection, changes) = (*connection, changes.as_ref());
         let target = Target { author, connection, at: *at, changes, has_reaction, pins };
-        Ok(target.judge(change, now, limits))
+        if role == change.role {
+            return Ok(target.judge(change, now, limits));
+        }
+        Ok(target.judge(&change.clone().with_role(role), now, limits))
     }
 
     fn has_reaction(&self, reaction: &str) -> bool {

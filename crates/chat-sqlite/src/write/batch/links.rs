@@ -1,6 +1,6 @@
 //! The links of messages, as the log has them at the place where a message is stored.
 
-use chat_core::{AppendError, ChangeError, Linked, NewMessage, RoomName};
+use chat_core::{AppendError, ChangeError, Linked, NewMessage, Role, RoomName};
 
 use super::{AppendBatch, RoomRow};
 use crate::database::row::message_id;
@@ -12,7 +12,7 @@ impl AppendBatch<'_> {
         &mut self,
         room: &RoomName,
         row: Option<RoomRow>,
-        message: &NewMessage,
+        (message, role): (&NewMessage, Role),
     ) -> rusqlite::Result<Result<(), ChangeError>> {
         let Some(links) = &message.links else { return Ok(Ok(())) };
         // A `seq` above the head may be above all that an id can contain.
@@ -25,7 +25,7 @@ impl AppendBatch<'_> {
             Some(id) => self.changed_message(room, id)?.map(|root| Linked { thread: root.thread() }),
             None => None,
         };
-        Ok(links.judge(message.role, reply_to, root).map_err(|error| match error {
+        Ok(links.judge(role, reply_to, root).map_err(|error| match error {
             AppendError::Forbidden => ChangeError::Forbidden,
             _ => ChangeError::NoMessage,
         }))

@@ -1,3 +1,4 @@
+mod act;
 mod change;
 mod links;
 mod marker;
@@ -10,11 +11,12 @@ use rusqlite::{ErrorCode, OptionalExtension, Transaction};
 use serde::Deserialize;
 
 use self::change::ChangedMessages;
+use crate::database::Deletion;
 use crate::database::row::{LAST_ROOM, LAST_SEQ, checksum, key_slot, message_id, seq_of, verified_frame};
-use crate::database::{ChangeRecord, Deletion};
 use crate::write::clock::Now;
 use crate::write::key_counts::KeyCounts;
 
+pub(crate) use self::act::PreparedAct;
 pub(crate) use self::change::PreparedChange;
 pub(crate) use self::marker::{PreparedFollow, PreparedMarker, delete_markers};
 
@@ -34,6 +36,7 @@ pub(crate) struct PreparedMessage {
 pub(crate) enum Prepared {
     Message(PreparedMessage),
     Change(Box<PreparedChange>),
+    Act(Box<PreparedAct>),
     Marker(PreparedMarker),
     Follow(PreparedFollow),
 }
@@ -43,6 +46,7 @@ impl Prepared {
         match self {
             Self::Message(message) => &message.room,
             Self::Change(change) => &change.room,
+            Self::Act(act) => &act.room,
             Self::Marker(marker) => &marker.room,
             Self::Follow(follow) => &follow.room,
         }
@@ -146,6 +150,8 @@ struct RoomRow {
     head: u64,
     keys: u64,
     changes: u64,
+    /// `true` if the room has or had an act.
+    governed: bool,
     /// Time of the newest entry that this batch has stored, or `None` if there is none.
     last_at: Option<u64>,
 }
@@ -173,7 +179,17 @@ impl<'t> AppendBatch<'t> {
             Ok(slot) => slot,
             Err(outcome) => return Ok(outcome),
         };
-        if let Err(error) = self.judge_links(room, known, message)? {
+        let role = match known {
+            Some(row) if row.governed => {
+                let at = self.next_time(room, row)?;
+                match self.check_send(room, row, (&message.user, message.role), at)? {
+                    Ok(role) => role,
+                    Err(denied) => return Ok(Outcome::Refused(denied.into())),
+                }
+            }
+            _ => message.role,
+        };
+        if let Err(error) = self.judge_links(room, known, (message, role))? {
             return Ok(Outcome::Refused(error));
         }
         if self.limits.is_full {
@@ -222,10 +238,10 @@ impl<'t> AppendBatch<'t> {
     pub(crate) fn finish(mut self) -> rusqlite::Result<StoredBatch> {
         let (altered, deletions) = self.finish_changes()?;
         let mut update = self.transaction.prepare_cached(
-            "UPDATE rooms SET head = ?2, keys = ?3, changes = ?4, empty_ms = 0 WHERE id = ?1",
+            "UPDATE rooms SET head = ?2, keys = ?3, changes = ?4, governed = ?5, empty_ms = 0 WHERE id = ?1",
         )?;
         for row in self.rooms.values() {
-            update.execute((row.id, row.head, row.keys, row.changes))?;
+            update.execute((row.id, row.head, row.keys, row.changes, row.governed))?;
         }
         let rooms = self.rooms.values().map(|row| row.id).collect();
         Ok(StoredBatch { bytes: self.bytes, rooms, deletions, has_marked: self.has_marked, altered })
@@ -265,13 +281,14 @@ impl<'t> AppendBatch<'t> {
             return Ok(Some(*row));
         }
         self.transaction
-            .prepare_cached("SELECT id, head, keys, changes FROM rooms WHERE name = ?1")?
+            .prepare_cached("SELECT id, head, keys, changes, governed FROM rooms WHERE name = ?1")?
             .query_row([room.as_str()], |row| {
                 Ok(RoomRow {
                     id: row.get(0)?,
                     head: row.get(1)?,
                     keys: row.get(2)?,
                     changes: row.get(3)?,
+                    governed: row.get(4)?,
                     last_at: None,
                 })
             })
@@ -285,7 +302,7 @@ impl<'t> AppendBatch<'t> {
             .prepare_cached("INSERT INTO rooms (name, head, first, keys) VALUES (?1, ?2, ?2 + 1, 0)")?
             .execute((room.as_str(), head))?;
         let id = self.transaction.last_insert_rowid();
-        Ok(RoomRow { id, head, keys: 0, changes: 0, last_at: None })
+        Ok(RoomRow { id, head, keys: 0, changes: 0, governed: false, last_at: None })
     }
 
     /// Returns the highest `seq` of all deleted rooms.
@@ -298,8 +315,9 @@ impl<'t> AppendBatch<'t> {
     /// The time is read from the frame, because the `at` column has no checksum. A damaged time in the future would
     /// become the time of all later messages.
     fn last_time(&self, room: &RoomName, row: RoomRow) -> rusqlite::Result<u64> {
+        // A message, a change, or an act.
         #[derive(Deserialize)]
-        struct Message {
+        struct Entry {
             at: u64,
         }
         if row.head == 0 {
@@ -313,7 +331,7 @@ impl<'t> AppendBatch<'t> {
             let mut rows = statement.query(range)?;
             while let Some(row) = rows.next()? {
                 let (_, frame) = verified_frame(room, row)?;
-                if let Some(Ok(Message { at })) = frame.map(serde_json::from_slice) {
+                if let Some(Ok(Entry { at })) = frame.map(serde_json::from_slice) {
                     return Ok(at);
                 }
             }
@@ -331,8 +349,8 @@ impl<'t> AppendBatch<'t> {
             let mut rows = statement.query(range)?;
             let Some(row) = rows.next()? else { return Ok((0, 0)) };
             let (seq, text) = verified_frame(room, row)?;
-            let entry = text.and_then(|text| ChangeRecord::decode(seq, text));
-            Ok(entry.map_or((0, 0), |entry| (seq, entry.at)))
+            let entry = text.and_then(|text| serde_json::from_slice(text).ok());
+            Ok(entry.map_or((0, 0), |Entry { at }| (seq, at)))
         };
         let newest = || -> rusqlite::Result<u64> {
             match last_change()? {

@@ -155,6 +155,9 @@ fn downgrade(dir: &StoreDir) {
         ALTER TABLE messages DROP COLUMN deleted;
         DROP TABLE changes;
         DROP TABLE reactions;
+        DROP TABLE rules;
+        DROP TABLE standings;
+        ALTER TABLE rooms DROP COLUMN governed;
         DROP TABLE markers;
         DROP TABLE follows;
         ALTER TABLE rooms DROP COLUMN changes;

@@ -1,0 +1,155 @@
+//! The acts of a user on the rules of a room and on other users, and their effect on memberships.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use chat_proto::session::Outcome;
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio::time::{Instant, sleep};
+
+use super::driver::Driver;
+use super::host::{Host, Refused};
+use super::operation::Done;
+use crate::connection::Connection;
+use crate::room::{Admitted, Backoff, LiveRoom, OwnFlushes, READ_PAUSE, govern};
+use crate::{Act, Action, ErrorCode, Event, NewAct, Role, RoomName};
+
+/// The decisions about rooms in which the rights of the session may have changed: one for each room.
+#[derive(Default)]
+pub(super) struct RightsChecks(Vec<(RoomName, BoxFuture<'static, Option<Admitted>>)>);
+
+impl Host {
+    /// Carries out an act of the user. Only a room that is created need not be joined.
+    pub(super) async fn govern(
+        self,
+        name: RoomName,
+        joined: Option<Arc<LiveRoom>>,
+        mut act: Act,
+    ) -> Result<Done, Refused> {
+        let room = match joined {
+            Some(room) => room,
+            None => {
+                self.may(&name, Action::Join).await?;
+                self.rooms.open(&name).await?
+            }
+        };
+        self.may(&name, Action::Govern { act: &act }).await?;
+        let role = self.role(&name).await?;
+        let target_role = with_target(&room, &mut act);
+        if let Err(wait) = self.rooms.may_create(self.user(), &room) {
+            self.rooms.counters.refuse(|limited| &mut limited.created);
+            return Err(Refused::TooEarly(wait));
+        }
+        let act = NewAct::new(self.user().clone(), act).with_role(role).with_target_role(target_role);
+        Ok(Done::Outcome(Outcome::Changed(govern(&room, act, &self.rooms).await?)))
+    }
+
+    /// Checks that the user may join a room, which need not be open.
+    pub(super) async fn may_join(&self, name: &RoomName) -> Result<(), Refused> {
+        self.may(name, Action::Join).await?;
+        let granted = self.role(name).await?;
+        match self.rooms.may_be_in(name, &self.user().key(), granted).await? {
+            true => Ok(()),
+            false => Err(ErrorCode::Forbidden.into()),
+        }
+    }
+
+    /// Decides if the user may stay in a room. A store that fails is asked again for
+    /// [`RoomLimits::catch_up_timeout`](crate::RoomLimits::catch_up_timeout). Returns `None` if the user must leave.
+    async fn stays(self, room: Arc<LiveRoom>) -> Option<Admitted> {
+        let until = Instant::now() + self.rooms.limits.rooms.catch_up_timeout;
+        let mut backoff = Backoff::new(READ_PAUSE);
+        loop {
+            let decided = match self.role(room.name()).await {
+                Ok(granted) => Admitted::again(&room, &self.rooms, &self.user().key(), granted).await.ok(),
+                Err(Refused::Error(ErrorCode::Unavailable, _)) => None,
+                Err(_) => return None,
+            };
+            let pause = backoff.next_pause();
+            match decided {
+                Some(decided) => return decided.ok(),
+                None if Instant::now() + pause > until => return None,
+                None => sleep(pause).await,
+            }
+        }
+    }
+}
+
+/// Sets the name of the user on whom an act acts, if the user is in the room. Returns the role that the credentials of
+/// that user give.
+pub(crate) fn with_target(room: &LiveRoom, act: &mut Act) -> Role {
+    let mut granted = Role::None;
+    if let Act::Role { user, .. } | Act::Restrict { user, .. } = act {
+        let state = room.state();
+        let id = user.id().to_owned();
+        for (known, seat) in state.members_of(&id) {
+            *user = known.clone();
+            granted = granted.max(seat.granted());
+        }
+    }
+    granted
+}
+
+impl<C: Connection> Driver<'_, C> {
+    /// Decides again about the rooms in which the rights of the session may have changed, and leaves those that it may not
+    /// be in.
+    pub(super) fn poll_rights(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.ticket.permit.inbox().take_rights_changed() {
+            self.begin_checks();
+        }
+        if !self.rights.0.is_empty() && self.ticket.authorize.is_some() {
+            OwnFlushes::write_started();
+        }
+        let mut decided = Vec::new();
+        let span = &self.ticket.span;
+        self.rights.0.retain_mut(|(name, check)| match span.in_scope(|| check.poll_unpin(cx)) {
+            Poll::Ready(admitted) => {
+                decided.push((name.clone(), admitted));
+                false
+            }
+            Poll::Pending => true,
+        });
+        let has_decided = !decided.is_empty();
+        for (name, admitted) in decided {
+            match (admitted, self.session.membership_mut(&name)) {
+                (Some(admitted), Some(membership)) => membership.stay(admitted),
+                (None, Some(_)) => self.expel(&name),
+                (_, None) => {}
+            }
+        }
+        if has_decided {
+            // There may have been another change meanwhile.
+            self.begin_checks();
+        }
+        has_decided
+    }
+
+    fn begin_checks(&mut self) {
+        for membership in self.session.memberships() {
+            let name = membership.name();
+            let is_checked = self.rights.0.iter().any(|(checked, _)| checked == name);
+            if !is_checked
+                && membership.take_rights_changed()
+                && let Some(host) = Host::of(&self.ticket)
+            {
+                let room = Arc::clone(membership.room());
+                self.rights.0.push((name.clone(), host.stays(room).boxed()));
+            }
+        }
+        if self.rights.0.is_empty() {
+            self.rights.0 = Vec::new();
+        }
+    }
+
+    /// Ends the membership in a room that the session may not be in. The client gets the events so far, then `left`.
+    fn expel(&mut self, name: &RoomName) {
+        if let Some(membership) = self.session.membership(name) {
+            membership.queue();
+        }
+        self.take_events();
+        let Some(membership) = self.session.leave(name) else { return };
+        membership.leave();
+        self.stop_reading(name);
+        self.reply(&Event::Left { reference: None, room: name.clone() });
+    }
+}

@@ -1,0 +1,106 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Restriction, RoomRules};
+use crate::room::is_reason;
+use crate::{Limits, Role, User};
+
+/// An act on its way into a room: it sets the rules of the room, or the standing of a user.
+///
+/// ```
+/// use chat_proto::{Act, NewAct, Restrict, Restriction, Role, User};
+///
+/// let restriction = Some(Restriction::new(Restrict::Mute, None));
+/// let act = Act::Restrict { user: User::from_id("7")?, restriction, reason: None };
+/// let act = NewAct::new(User::new("1", "Ann")?, act).with_role(Role::Moderator);
+/// assert!(!act.is_host);
+/// # Ok::<(), chat_proto::InvalidUser>(())
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NewAct {
+    /// The user who acts.
+    #[serde(with = "crate::user::user_record")]
+    pub user: User,
+    /// The role that the credentials and the host give this user in the room.
+    pub role: Role,
+    /// True if the host service itself acts. It has all rights, also over owners.
+    pub is_host: bool,
+    /// The role that the credentials give the user on whom this one acts, as far as it is known.
+    pub target_role: Role,
+    /// The act.
+    pub act: Act,
+}
+
+/// The effect of a [`NewAct`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Act {
+    /// Creates the room, or sets its rules.
+    Create {
+        /// All rules.
+        rules: RoomRules,
+    },
+    /// Gives a user a role.
+    Role {
+        /// The user. Only the id counts.
+        user: User,
+        /// The role.
+        role: Role,
+    },
+    /// Restricts a user.
+    Restrict {
+        /// The user. Only the id counts.
+        user: User,
+        /// The restriction, `None` to end the present one.
+        restriction: Option<Restriction>,
+        /// A reason, which members see.
+        reason: Option<String>,
+    },
+}
+
+impl Act {
+    /// Returns the user on whom the act acts.
+    pub fn target(&self) -> Option<&User> {
+        match self {
+            Self::Create { .. } => None,
+            Self::Role { user, .. } | Self::Restrict { user, .. } => Some(user),
+        }
+    }
+
+    /// Returns true if the texts of the act have the sizes and the characters that the protocol allows.
+    pub fn is_valid(&self, limits: &Limits) -> bool {
+        match self {
+            Self::Create { rules } => rules.is_valid(limits),
+            Self::Role { .. } => true,
+            Self::Restrict { reason, .. } => reason.as_ref().is_none_or(|reason| is_reason(reason, limits)),
+        }
+    }
+}
+
+impl NewAct {
+    /// Returns an act of a user without a role.
+    pub fn new(user: User, act: Act) -> Self {
+        Self { user, role: Role::None, is_host: false, target_role: Role::None, act }
+    }
+
+    /// Sets the role of the user.
+    #[must_use]
+    pub fn with_role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// Sets the role of the user on whom this one acts.
+    #[must_use]
+    pub fn with_target_role(mut self, role: Role) -> Self {
+        self.target_role = role;
+        self
+    }
+
+    /// Lets the host service itself act, in the name of the user.
+    #[must_use]
+    pub fn by_host(mut self) -> Self {
+        self.is_host = true;
+        self
+    }
+}

@@ -1,0 +1,86 @@
+use std::collections::BTreeMap;
+
+use super::{ActContext, ActEffect, ActState, NewAct, Right, RoomRules, Standing};
+use crate::room::{AppendError, ChangeError, NewChange, NewMessage};
+use crate::{Role, User, UserKey};
+
+/// The bytes of a standing beside its id, rounded up.
+const OVERHEAD: usize = 128;
+
+/// The rules of a room in memory and the standings of its users, as its acts have set them.
+#[derive(Debug, Default)]
+pub(in crate::room) struct Projection {
+    rules: Option<RoomRules>,
+    standings: BTreeMap<String, Standing>,
+}
+
+impl Projection {
+    pub(in crate::room) fn rules(&self) -> RoomRules {
+        self.rules.clone().unwrap_or_default()
+    }
+
+    /// Returns the standing that holds for a user.
+    pub(in crate::room) fn standing(&self, user: &UserKey) -> Standing {
+        self.standings.get(user.id()).copied().unwrap_or_default().of(user)
+    }
+
+    /// Checks that the author of a message may send it. Returns the role with which its links are judged.
+    pub(in crate::room) fn check_send(&self, message: &NewMessage, now: u64) -> Result<Role, AppendError> {
+        let standing = self.standing(&message.user.key()).granted(message.role);
+        standing.check(self.rules.as_ref(), Right::Send, now)?;
+        Ok(standing.role)
+    }
+
+    /// Checks that a user may make a change, and sets the role with which the change is judged.
+    pub(in crate::room) fn check_change(&self, change: &mut NewChange, now: u64) -> Result<(), ChangeError> {
+        let standing = self.standing(&change.user.key()).granted(change.role);
+        change.role = standing.judge_change(self.rules.as_ref(), &change.change, now)?;
+        Ok(())
+    }
+
+    /// Returns the context of an act.
+    pub(in crate::room) fn context(&self, new: &NewAct, has_entries: bool) -> ActContext {
+        let target = new.act.target().and_then(|user| self.standings.get(user.id()));
+        ActContext {
+            rules: self.rules.clone(),
+            has_entries,
+            actor: self.standing(&new.user.key()),
+            target: target.copied().unwrap_or_default(),
+            owners: self.standings.values().filter(|standing| standing.role == Role::Owner).count() as u64,
+            standings: self.standings.len() as u64,
+        }
+    }
+
+    /// Applies an act of a user.
+    pub(in crate::room) fn apply(&mut self, by: &User, effect: &ActEffect) {
+        let (ActEffect::Store(state) | ActEffect::Create(state)) = effect else { return };
+        match state {
+            ActState::Rules { rules, .. } => self.rules = Some(rules.clone()),
+            ActState::Standing { .. } => {}
+        }
+        if let Some((user, standing)) = effect.standing(by) {
+            if standing.is_default() {
+                self.standings.remove(user.id());
+            } else {
+                self.standings.insert(user.id().to_owned(), standing);
+            }
+        }
+    }
+
+    pub(in crate::room) fn memory_bytes(&self) -> usize {
+        let standings: usize = self.standings.keys().map(|id| id.len() + OVERHEAD).sum();
+        let title = self.rules.as_ref().and_then(|rules| rules.title.as_ref());
+        OVERHEAD + standings + title.map_or(0, String::len)
+    }
+}
+
+impl ActEffect {
+    /// Returns the user whose standing the act sets, and that standing. `by` is the user who acts.
+    pub fn standing<'a>(&'a self, by: &'a User) -> Option<(&'a User, Standing)> {
+        match self {
+            Self::Store(state) => state.standing(),
+            Self::Create(_) if !by.is_guest() => Some((by, Standing::new(Role::Owner, None))),
+            Self::Create(_) | Self::Unchanged => None,
+        }
+    }
+}
