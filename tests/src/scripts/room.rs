@@ -177,12 +177,6 @@ impl Room {
         message
     }
 
-    /// Returns the number of messages that a user without a marker has not read.
-    pub(super) fn unread(&self, user: &str) -> usize {
-        let is_unread = |event: &Value| event["user"]["id"] != user && event["deleted"].is_null();
-        self.messages.values().map(Message::present).filter(is_unread).count().min(100)
-    }
-
     /// Returns a page of the history, oldest first, and true if there is more in the same direction.
     pub(super) fn page(&self, Page { from, limit }: Page) -> (Vec<Value>, bool) {
         let limit = limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);

@@ -332,7 +332,7 @@ async fn run_script(room: &OpenRoom, followed: &mut Messages, seed: u64) -> Verd
                 }
             }
             6..=7 => {
-                drop(room.try_change(edit(user, target, &step.to_string()).with_mentions(mentions)).await)
+                drop(room.try_change(edit(user, target, &step.to_string()).with_mentions(mentions)).await);
             }
             8 => drop(room.try_change(react(user, target, random(3) > 0)).await),
             _ => drop(room.try_change(delete(user, target)).await),

@@ -134,7 +134,6 @@ impl Model {
         let mut joined = json!({
             "type": "joined", "room": ROOMS[room], "epoch": epoch, "seq": head, "first": forgotten + 1,
             "recovered": missing.is_none(), "members": self.users(room).len(), "presence": "each",
-            "read": 0, "unread": self.rooms[room].unread(CLIENTS[client]), "mentions": 0,
         });
         let pins = self.rooms[room].pins();
         if !pins.is_empty() {
