@@ -16,6 +16,9 @@ const MAX_PENDING = 500;
 /** The pause before what could not be read is read again, in ms. */
 const READ_AGAIN = 1000;
 
+/** The wait for the first entry of a replay, before the client asks if the room has any message, in ms. */
+const REPLAY_WAIT = 200;
+
 /** The largest number of events that are kept for a page on its way. */
 const MAX_LATE = 1000;
 
@@ -350,9 +353,12 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     if (!isSameLog) {
       // What is held belongs to another log. A new log is read from its beginning.
       const start = after ? 0 : Math.max(seq - last, first - 1);
-      if (start < seq && !after) phase = "start";
       forget(start >= first);
       cursor = { epoch, seq: start };
+      if (start < seq && !after) {
+        phase = "start";
+        setTimeout(findReplay, REPLAY_WAIT, cursor);
+      }
       outbox._advance(Infinity);
       late = [];
     }
@@ -420,6 +426,15 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     if (!members) return;
     track("members", { limit: 1000 }, (error, reply) => {
       if (!error) people._list(reply);
+    });
+  }
+
+  /** Ends the wait for a replay that does not come, because the log has only entries that are no messages. */
+  function findReplay(from: Cursor): void {
+    const isWaiting = (): boolean => phase === "start" && cursor === from;
+    if (!isWaiting()) return;
+    track("history", { limit: 1 }, (error, page) => {
+      if (!error && !page.messages[0] && isWaiting()) advance(joined?.seq ?? 0, 0);
     });
   }
 

@@ -88,6 +88,32 @@ withServer("a thread is counted and paged, and mentions are counted", async (_, 
   await assert.rejects(bo.send("no root", { thread: root + 1 }), { code: "no_message" });
 });
 
+withServer("rights follow a mute, and a ban refuses the room", async (_, open) => {
+  const token = (sub: string) => signed({ sub, name: sub, exp: Date.now() / 1000 + 600 });
+  const owner = open("", { token: token("ann") });
+  await owner.request({ type: "create", room: "club" });
+  const ann = owner.join("club");
+  const bo = open("", { token: token("bo") }).join("club");
+  const { may } = await until(bo, ({ status }) => status === "live");
+  assert.deepEqual([may?.includes("send"), may?.includes("pin")], [true, false]);
+  const { role } = await until(ann, ({ status }) => status === "live");
+  assert.equal(role, "owner");
+  const { seq } = await bo.send("hello");
+  await ann.pin(seq);
+  await until(bo, ({ pins }) => pins[0] === seq);
+  await owner.request({ type: "restrict", room: "club", user: "bo", what: "mute" });
+  await until(bo, (state) => state.may?.includes("send") === false);
+  await assert.rejects(bo.send("more"), { code: "muted" });
+  await owner.request({ type: "role", room: "club", user: "bo", role: "member" });
+  await owner.request({ type: "restrict", room: "club", user: "bo", what: "none" });
+  await until(bo, (state) => state.role === "member" && state.may?.includes("send") === true);
+  await owner.request({ type: "restrict", room: "club", user: "bo", what: "ban" });
+  const { error } = await until(bo, ({ status }) => status === "refused");
+  assert.equal(error?.code, "forbidden");
+  const later = open("", { token: token("cid") }).join("club", { last: 1 });
+  assert.deepEqual((await until(later, ({ status }) => status === "live")).pins, [seq]);
+}, SECRET);
+
 withServer("followed rooms are listed with their unread messages, and announce new ones", async (_, open) => {
   const bo = open("Bo").join("news");
   await bo.send("first");
