@@ -90,6 +90,19 @@ test("the first message stays in place when older ones come, although it loses i
   });
   await ann.enter(server.url, room);
   await fill(ann, room, Array.from({ length: 90 }, (_, index) => `message ${index}`));
+  // The view would begin at the first message that the server does not know as read.
+  await ann.page.evaluate(async (room) => {
+    const socket = new WebSocket(`${location.origin}/ws?name=Ann`, "chat.v1");
+    await new Promise((resolve) => socket.addEventListener("open", resolve));
+    await new Promise((resolve) => {
+      socket.addEventListener("message", ({ data }) => {
+        const { type, read, seq } = JSON.parse(data);
+        if ((type === "joined" && read === 90) || (type === "read" && seq === 90)) resolve(undefined);
+      });
+      socket.send(JSON.stringify({ type: "join", room }));
+    });
+    socket.close();
+  }, room);
   isHeld = true;
   await ann.page.reload();
   await ann.sees("message 89");
