@@ -31,7 +31,7 @@ impl Message<'_> {
             r#"{"type":"message","room":"","seq":,"user":{"id":"","name":""},"at":,"body":}"#;
         let Self { room, seq, user, at, key, body, folded, links } = self;
         let body = body.map_or("", RawValue::get);
-        let folded = folded.map_or_else(String::new, |folded| fields(folded));
+        let folded = folded.map_or_else(String::new, fields);
         let links = links.map_or_else(String::new, |links| fields(&*kept(links, !body.is_empty())));
         let key_len = key.map_or(0, |key| r#","key":"""#.len() + key.len());
         let texts = [FIELDS, room.as_str(), user.id(), user.name(), body, &folded, &links];
