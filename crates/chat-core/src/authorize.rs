@@ -38,9 +38,9 @@ pub trait Authorize: Send + Sync + 'static {
 
     /// Returns the role of the user in the room. The default is [`Role::None`].
     ///
-    /// The effective role is the higher of this one and that in the log of the room. It is asked when the user joins the
-    /// room or acts in it, before a message is deleted, pinned or unpinned, before one that mentions the room is sent, and
-    /// before each message and change in a room that may have rules. The chat waits for it as long as for
+    /// The effective role is the higher of this one and that in the log of the room. It is asked when the user joins
+    /// the room or acts in it, before a message is deleted, pinned or unpinned, before one that mentions the room is
+    /// sent, and before each message and change in a room that may have rules. The chat waits for it as long as for
     /// [`authorize`](Self::authorize).
     ///
     /// # Errors

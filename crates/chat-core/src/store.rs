@@ -164,13 +164,14 @@ pub enum Health {
 ///   [`ChangeEntry::encode`](crate::ChangeEntry::encode) and [`NewMessage::folded`] make the frames. A deletion erases
 ///   the body and all earlier bodies wherever the log keeps them, and reports [`CommitSink::erase`] before its answer.
 ///   `judge` and `MessageChanges` hold all rules, so that all logs have the same.
-/// - **Rules.** [`govern`](Self::govern), where a log supports it, asks [`ActContext::judge`](crate::ActContext::judge) at
-///   the place where the entry is stored, and makes the entry and its effect visible together. From then on, `append` and
-///   `change` refuse what [`Standing::check`](crate::Standing::check) and
-///   [`Standing::judge_change`](crate::Standing::judge_change) deny: no entry that an act forbids has a higher `seq`. The
-///   standing is that [of](Standing::of) the user, with the role that the message, the change or the act
-///   [grants](Standing::granted). [`ActEntry::encode`](crate::ActEntry::encode) makes the frame, which stays as it is.
-///   The rules and the standings are kept when retention removes their entries, as long as the room has an epoch.
+/// - **Rules.** [`govern`](Self::govern), where a log supports it, asks
+///   [`ActContext::judge`](crate::ActContext::judge) at the place where the entry is stored, and makes the entry and
+///   its effect visible together. From then on, `append` and `change` refuse what
+///   [`Standing::check`](crate::Standing::check) and [`Standing::judge_change`](crate::Standing::judge_change) deny:
+///   no entry that an act forbids has a higher `seq`. The standing is that [of](Standing::of) the user, with the role
+///   that the message, the change or the act [grants](Standing::granted).
+///   [`ActEntry::encode`](crate::ActEntry::encode) makes the frame, which stays as it is. The rules and the standings
+///   are kept when retention removes their entries, as long as the room has an epoch.
 ///   [`LogBounds::has_rules`](crate::LogBounds::has_rules) is true from the first act on.
 /// - **Threads.** A log with threads asks [`Links::judge`](crate::Links::judge) at the place where a message is stored.
 ///   A message in a thread is folded into the root together with the append, with
@@ -274,8 +275,8 @@ pub trait Room: Send + Sync {
         Err(ChangeError::Unsupported)
     }
 
-    /// Returns the rules of the room, and the standing that [holds](Standing::of) for a user. The default is an open room
-    /// in which no user has a standing.
+    /// Returns the rules of the room, and the standing that [holds](Standing::of) for a user. The default is an open
+    /// room in which no user has a standing.
     ///
     /// # Errors
     ///

@@ -4,7 +4,7 @@ use super::host::with_tokens;
 use super::*;
 
 chat_suite::cases!(
-    /// Who creates a room is its owner, and need not join it. The first entry has the rules.
+    /// The user who creates a room is its owner, and need not join it. The first entry has the rules.
     #[with(identify(with_tokens))]
     async fn a_created_room_has_an_owner_and_rules(stage: Stage) -> Verdict {
         let room = stage.room();

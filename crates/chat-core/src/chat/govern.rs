@@ -45,8 +45,8 @@ impl Chat {
         Ok(room::govern(&room, new, self.rooms()).await?)
     }
 
-    /// Returns the rules of a room, and the standing of a user in it. The role is that in the log of the room: credentials
-    /// and [`Authorize::role`](crate::Authorize::role) may give a higher one.
+    /// Returns the rules of a room, and the standing of a user in it. The role is that in the log of the room:
+    /// credentials and [`Authorize::role`](crate::Authorize::role) may give a higher one.
     ///
     /// ```
     /// use chat_core::{Chat, RoomName, RoomRules, UserKey};

@@ -30,7 +30,8 @@ impl Inbox {
         self.waker.take()
     }
 
-    /// Records that the rights of the connection in a room may have changed. Returns the waker, as [`push`](Self::push).
+    /// Records that the rights of the connection in a room may have changed. Returns the waker, as
+    /// [`push`](Self::push).
     #[must_use = "the task is woken by the caller"]
     pub(super) fn change_rights(&self) -> Option<Waker> {
         self.rights_changed.store(true, Ordering::Release);

@@ -91,8 +91,8 @@ pub(crate) fn with_target(room: &LiveRoom, act: &mut Act) -> Role {
 }
 
 impl<C: Connection> Driver<'_, C> {
-    /// Decides again about the rooms in which the rights of the session may have changed, and leaves those that it may not
-    /// be in.
+    /// Decides again about the rooms in which the rights of the session may have changed, and leaves those that it
+    /// may not be in.
     pub(super) fn poll_rights(&mut self, cx: &mut Context<'_>) -> bool {
         if self.ticket.permit.inbox().take_rights_changed() {
             self.begin_checks();

@@ -50,7 +50,7 @@ pub(super) enum Done {
     Allowed(Arc<LiveRoom>, NewMessage),
 }
 
-/// What a join has read.
+/// The answers that a join has read.
 pub(super) struct Entering {
     pub(super) bounds: LogBounds,
     pub(super) admitted: Admitted,

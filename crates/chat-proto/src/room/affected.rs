@@ -42,8 +42,8 @@ impl Affected {
 impl<W> Room<W> {
     /// Returns the newest position at which rights may have changed, 0 if there is none.
     ///
-    /// The standing of a user who enters is read after the bounds of the log. If this position is beyond those bounds, the
-    /// standing may be out of date, and must be read again.
+    /// The standing of a user who enters is read after the bounds of the log. If this position is beyond those
+    /// bounds, the standing may be out of date, and must be read again.
     pub fn rights_seq(&self) -> u64 {
         self.affected.seq
     }

@@ -27,8 +27,8 @@ pub struct NewMessage {
     /// this connection, because another guest may take the same name later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<u64>,
-    /// The role that the credentials and the host give the user in the room. It decides in a room with rules, and about a
-    /// mention of the room.
+    /// The role that the credentials and the host give the user in the room. It decides in a room with rules, and
+    /// about a mention of the room.
     #[serde(default, skip_serializing_if = "has_no_rights")]
     pub role: Role,
     /// The message that this one answers, its thread, and its mentions. `None` if there are none.

@@ -151,8 +151,8 @@ impl Standing {
         Self { role, restriction }
     }
 
-    /// Returns the standing that holds for this user. Anybody can take the name of a guest, so a role that the log keeps
-    /// is for users of the host service. A restriction holds for a guest of the same id too.
+    /// Returns the standing that holds for this user. Anybody can take the name of a guest, so a role that the log
+    /// keeps is for users of the host service. A restriction holds for a guest of the same id too.
     #[must_use]
     pub fn of(self, user: &UserKey) -> Self {
         Self { role: if user.is_guest() { Role::None } else { self.role }, ..self }

@@ -171,8 +171,8 @@ impl Standing {
         }
     }
 
-    /// Checks that a user of this standing may make a change, at a time in milliseconds since the Unix epoch. Returns the
-    /// role with which [`Target::judge`](crate::Target::judge) decides about it: none for a user who is muted.
+    /// Checks that a user of this standing may make a change, at a time in milliseconds since the Unix epoch. Returns
+    /// the role with which [`Target::judge`](crate::Target::judge) decides about it: none for a user who is muted.
     ///
     /// # Errors
     ///
