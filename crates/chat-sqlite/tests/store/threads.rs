@@ -160,6 +160,9 @@ fn downgrade(dir: &StoreDir) {
         DROP TABLE follows;
         ALTER TABLE rooms DROP COLUMN markers;
         ALTER TABLE store DROP COLUMN guest_follows;
+        DROP TABLE rules;
+        DROP TABLE standings;
+        ALTER TABLE rooms DROP COLUMN governed;
         DROP INDEX threads;
         DROP TABLE pins;
         ALTER TABLE messages DROP COLUMN thread;

@@ -56,7 +56,7 @@ async fn a_disk_that_is_full_at_any_write_loses_no_message() {
     let dir = disk.path().join("store");
     let ballast = disk.path().join("ballast");
     let (mut refused, mut filled) = (0, 0);
-    for free in 0..80 {
+    for free in 0..110 {
         drop(fs::remove_dir_all(&dir));
         drop(fs::remove_file(&ballast));
         // Fills the disk except for `free` pages.
