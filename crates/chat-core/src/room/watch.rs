@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::room::{Inbox, LiveRoom, Rooms, ask, marker, unix_millis, within};
 use crate::{
-    Action, Authorize, CommitSink, Marked, MarkerError, Right, Role, Room, RoomName, Unread, User, UserKey,
+    Action, Authorize, CommitSink, Marked, MarkerError, Right, Role, Room, RoomName, RoomRules, Standing,
+    Unread, User, UserKey,
 };
 
 /// Time between two counts of the unread messages of one user in one room.
@@ -77,21 +78,14 @@ impl Watcher {
         *self.authorize.lock() = authorize;
     }
 
-    /// Returns true if the user may join the room. If the host cannot decide, the answer is false.
-    async fn may_join(&self, rooms: &Rooms, room: &RoomName) -> bool {
-        let authorize = self.authorize.lock().clone();
-        let mut granted = Role::None;
-        if let Some(authorize) = authorize {
-            let asked = async {
-                authorize.authorize(&self.user, room, &Action::Join).await?;
-                authorize.role(&self.user, room).await
-            };
-            match ask(rooms, asked).await {
-                Ok(role) => granted = role,
-                Err(_) => return false,
-            }
-        }
-        rooms.may_be_in(room, &self.user.key(), granted).await.unwrap_or_default()
+    /// Returns the role that the host gives the user, or `None` if the host forbids to join the room or cannot decide.
+    async fn granted(&self, rooms: &Rooms, room: &RoomName) -> Option<Role> {
+        let Some(authorize) = self.authorize.lock().clone() else { return Some(Role::None) };
+        let asked = async {
+            authorize.authorize(&self.user, room, &Action::Join).await?;
+            authorize.role(&self.user, room).await
+        };
+        ask(rooms, asked).await.ok()
     }
 }
 
@@ -157,14 +151,17 @@ impl Rooms {
             watched.is_dirty = false;
             return Some(watched.users.values().cloned().collect());
         }
-        drop(rooms);
-        self.end_count(room);
+        // Under the same lock: an entry in between would find a task that counts no more.
+        self.end_count_in(&mut rooms, room);
         None
     }
 
     /// Records that no task counts for a room.
     fn end_count(&self, room: &RoomName) {
-        let mut rooms = self.watchers.rooms.lock();
+        self.end_count_in(&mut self.watchers.rooms.lock(), room);
+    }
+
+    fn end_count_in(&self, rooms: &mut HashMap<RoomName, Watched>, room: &RoomName) {
         let Some(watched) = rooms.get_mut(room) else { return };
         watched.is_counting = false;
         if watched.users.is_empty() {
@@ -178,14 +175,23 @@ impl Rooms {
     async fn count_for(&self, room: &RoomName, watchers: Vec<Arc<Watcher>>) {
         let mut allowed = Vec::new();
         for watcher in watchers {
-            if watcher.inbox.updates.takes_activity(room) && watcher.may_join(self, room).await {
-                allowed.push(watcher);
+            if watcher.inbox.updates.takes_activity(room)
+                && let Some(granted) = watcher.granted(self, room).await
+            {
+                allowed.push((watcher, granted));
             }
         }
-        let Some(user) = allowed.first().map(|watcher| watcher.user.key()) else { return };
+        let Some(user) = allowed.first().map(|(watcher, _)| watcher.user.key()) else { return };
+        // Before the reads of the store, of which there are two for a user however many connections there are.
         let Ok(_turn) = self.watchers.turns.acquire().await else { return };
+        let Ok((rules, standing)) = self.standing(room, &user).await else { return };
+        let now = unix_millis();
+        allowed.retain(|(_, granted)| rules.check(Right::Join, &standing.granted(*granted), now).is_ok());
+        if allowed.is_empty() {
+            return;
+        }
         let Ok(unread) = self.unread(room, &user, u64::MAX).await else { return };
-        for watcher in allowed {
+        for (watcher, _) in allowed {
             watcher.inbox.updates.change(room, |update| update.activity = Some(Box::new(unread.clone())));
             watcher.inbox.waker.wake();
         }
@@ -220,9 +226,13 @@ impl Rooms {
         user: &UserKey,
         granted: Role,
     ) -> Result<bool, MarkerError> {
-        let log = self.one_log(room).await?;
-        let (rules, standing) = within(self, log.log().standing(user)).await?;
+        let (rules, standing) = self.standing(room, user).await?;
         Ok(rules.check(Right::Join, &standing.granted(granted), unix_millis()).is_ok())
+    }
+
+    async fn standing(&self, room: &RoomName, user: &UserKey) -> Result<(RoomRules, Standing), MarkerError> {
+        let log = self.one_log(room).await?;
+        Ok(within(self, log.log().standing(user)).await?)
     }
 
     async fn one_log(&self, room: &RoomName) -> Result<OneLog, MarkerError> {

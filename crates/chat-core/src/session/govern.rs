@@ -151,5 +151,6 @@ impl<C: Connection> Driver<'_, C> {
         membership.leave();
         self.stop_reading(name);
         self.reply(&Event::Left { reference: None, room: name.clone() });
+        self.watch_rooms();
     }
 }

@@ -62,6 +62,7 @@ impl Host {
 
     pub(super) async fn join(
         self,
+        reads: Arc<ReadQueues>,
         name: RoomName,
         joined: Option<Arc<LiveRoom>>,
         from: JoinFrom,
@@ -84,7 +85,10 @@ impl Host {
         let admitted = Admitted::to(&room, &self.rooms, &self.user.key(), granted, &bounds).await?;
         let admitted = admitted.map_err(ErrorCode::from)?;
         // A member gets the later entries. A log that cannot count now must not keep the user out.
-        let unread = marker(&self.rooms, room.log().unread(&self.user.key(), bounds.head)).await.ok();
+        let unread = match reads.count(self.user.key()).await {
+            Ok(_turn) => marker(&self.rooms, room.log().unread(&self.user.key(), bounds.head)).await.ok(),
+            Err(_) => None,
+        };
         Ok(Done::Bounds(room, from, Entering { bounds, admitted, unread }, is_resume))
     }
 
@@ -158,7 +162,6 @@ impl Host {
             return append_to(room, message, self.rooms);
         }
         let allowed = async move {
-            let mut message = message;
             self.may(&name, Action::Send { body: &message.body }).await?;
             // In a room without rules, the role decides about nothing else.
             if room.has_rules() || message.links.as_deref().is_some_and(Links::mentions_room) {
@@ -243,7 +246,7 @@ impl Host {
         let mut followed = marker(&self.rooms, self.rooms.store.followed(&user)).await?;
         followed.retain(|name| asked.after.as_ref().is_none_or(|after| name > after));
         let names: BTreeSet<_> = followed.iter().chain(&asked.joined).collect();
-        let (mut listed, mut more) = (Vec::new(), false);
+        let (mut listed, mut more, mut failure) = (Vec::new(), false, None);
         for name in names {
             if listed.len() >= asked.limit {
                 more = true;
@@ -251,8 +254,13 @@ impl Host {
             }
             if !asked.joined.contains(name) {
                 match self.may_join(name).await {
+                    Ok(()) => {}
                     Err(Refused::Error(ErrorCode::Forbidden | ErrorCode::Rejected, _)) => continue,
-                    answer => answer?,
+                    // One room that cannot be read must not hide the others.
+                    Err(refused) => {
+                        failure = Some(refused);
+                        continue;
+                    }
                 }
             }
             listed.push(name.clone());
@@ -260,7 +268,13 @@ impl Host {
         let _turn = reads.count(user.clone()).await.map_err(Refused::TooEarly)?;
         let mut rooms = Vec::with_capacity(listed.len());
         for name in &listed {
-            rooms.push(RoomSummary::new(name.clone(), &self.rooms.unread(name, &user, u64::MAX).await?));
+            match self.rooms.unread(name, &user, u64::MAX).await {
+                Ok(unread) => rooms.push(RoomSummary::new(name.clone(), &unread)),
+                Err(error) => failure = Some(error.into()),
+            }
+        }
+        if let Some(refused) = failure.filter(|_| rooms.is_empty()) {
+            return Err(refused);
         }
         followed.retain(|name| listed.contains(name));
         Ok(Done::Outcome(Outcome::Listed { rooms, more, followed }))

@@ -208,7 +208,10 @@ impl<C: Connection> Driver<'_, C> {
                 let page = room.state().roster().page(after.as_ref(), limit);
                 Work::answered(Outcome::Members(page))
             }
-            (Asked::Join(from), joined) => Work::Waiting(Kind::Other, host.join(name, joined, from).boxed()),
+            (Asked::Join(from), joined) => {
+                let reads = Arc::clone(&self.ticket.reads);
+                Work::Waiting(Kind::Other, host.join(reads, name, joined, from).boxed())
+            }
             (Asked::Send { key, body, links }, Some(room)) => {
                 let mut message = NewMessage::new(host.user().clone(), body).with_key(key);
                 message.links = links;

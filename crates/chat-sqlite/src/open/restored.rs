@@ -42,7 +42,8 @@ fn delete(
 ) -> rusqlite::Result<usize> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut key_counts = KeyCounts::default();
-    let batch_limits = BatchLimits { max_keys: 0, max_markers: 0, max_guest_follows: 0, is_full: false };
+    let batch_limits =
+        BatchLimits { max_keys: 0, max_markers: 0, max_guest_follows: 0, is_full: false, is_repeat: true };
     let mut batch = AppendBatch::new(&transaction, now, batch_limits, &mut key_counts);
     let mut deleted = 0;
     for Deletion { room, seq, at, by } in deletions {
@@ -57,7 +58,13 @@ fn delete(
         }
         let change = NewChange::new(by, seq, Change::Delete { reason: None }).with_role(Role::Owner);
         let prepared = PreparedChange { room, change, key: None, limits: Arc::clone(limits) };
-        deleted += usize::from(matches!(batch.change(&prepared)?, Outcome::Changed(_)));
+        match batch.change(&prepared)? {
+            Outcome::Changed(_) => deleted += 1,
+            Outcome::Refused(error) => {
+                tracing::error!(room = %prepared.room, seq, %error, "message not deleted again");
+            }
+            Outcome::Stored(..) | Outcome::Known(_) => {}
+        }
     }
     batch.finish()?;
     transaction.commit()?;

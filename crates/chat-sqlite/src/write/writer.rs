@@ -181,7 +181,7 @@ impl Writer {
         let other_bytes = self.state.wal.bytes() + self.indexer.bytes();
         let written = self.connection.transact(|transaction, erasures| {
             let is_full = quota.is_full(transaction, other_bytes)?;
-            let limits = BatchLimits { max_keys, max_markers, max_guest_follows, is_full };
+            let limits = BatchLimits { max_keys, max_markers, max_guest_follows, is_full, is_repeat: false };
             let mut batch = AppendBatch::new(transaction, now, limits, key_counts);
             let outcomes = requests
                 .iter()

@@ -100,7 +100,7 @@ impl AppendBatch<'_> {
         change: &NewChange,
         at: u64,
     ) -> rusqlite::Result<Result<Role, ChangeError>> {
-        if !row.governed {
+        if !row.governed || self.limits.is_repeat {
             return Ok(Ok(change.role));
         }
         let (user, what): (&User, &Change) = (&change.user, &change.change);

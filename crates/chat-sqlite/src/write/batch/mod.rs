@@ -108,6 +108,8 @@ pub(crate) struct BatchLimits {
     pub(crate) max_guest_follows: u64,
     /// `true` if the store has reached its quota, so that it stores no message.
     pub(crate) is_full: bool,
+    /// `true` if the batch repeats changes that were judged when they were made. Then no standing forbids them.
+    pub(crate) is_repeat: bool,
 }
 
 /// The entries that a batch has stored.

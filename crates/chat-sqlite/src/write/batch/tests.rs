@@ -22,7 +22,8 @@ fn prepare(connection: &mut Connection) {
 fn append(connection: &mut Connection, now: Now, keys: &[&str], max_keys: u64) -> Vec<Position> {
     let transaction = connection.transaction().expect("a transaction");
     let mut key_counts = KeyCounts::default();
-    let limits = BatchLimits { max_keys, max_markers: 2, max_guest_follows: 2, is_full: false };
+    let limits =
+        BatchLimits { max_keys, max_markers: 2, max_guest_follows: 2, is_full: false, is_repeat: false };
     let mut batch = AppendBatch::new(&transaction, now, limits, &mut key_counts);
     let mut append = |key: &str| {
         let key = IdempotencyKey { key: key.to_owned(), digest: [0; 20], window: DAY };
