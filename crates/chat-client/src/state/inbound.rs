@@ -53,6 +53,16 @@ impl State {
                     events.push(gap(cursor, from, to));
                 }
             }
+            WireEvent::Left { reference: None, room } => {
+                let error = ServerError {
+                    code: ErrorCode::Forbidden,
+                    message: "the room no longer allows the user".to_owned(),
+                    room: Some(room.clone()),
+                    retry_after: None,
+                    detail: None,
+                };
+                self.expel(&room, error, events);
+            }
             WireEvent::Presence { room, user, state } if has_capacity && self.cursors.contains_key(&room) => {
                 events.push(ClientEvent::Presence { room, user, state });
             }
@@ -216,7 +226,13 @@ impl State {
             cursor.phase = Phase::Resuming { from_now: true };
             self.resume(room.clone(), JoinFrom::Now, now);
         } else {
-            self.cursors.remove(room);
+            self.expel(room, error, events);
+        }
+    }
+
+    /// Ends a membership that the server refuses, with the commands for it that were not sent.
+    fn expel(&mut self, room: &RoomName, error: ServerError, events: &mut Vec<ClientEvent>) {
+        if self.cursors.remove(room).is_some() {
             let is_unsent = |pending: &PendingCommand| !pending.sent && pending.request.room() == Some(room);
             let pending = std::mem::take(&mut self.pending);
             let (unsent, kept) =

@@ -210,8 +210,9 @@ impl Shared {
         wakers.extend(state.room.to_wake().filter_map(|seat| seat.inbox().push(self.name.clone())));
         if state.room.has_acts() {
             self.has_rules.store(true, Ordering::Relaxed);
-            wakers.extend(state.room.take_affected().into_iter().filter_map(|seat| seat.change_rights()));
         }
+        // Entries that the room never gets may be acts too.
+        wakers.extend(state.room.take_affected().into_iter().filter_map(|seat| seat.change_rights()));
         let flush = state.start_flush();
         if flush.is_some() {
             self.is_flushing.store(true, Ordering::Release);

@@ -132,6 +132,11 @@ impl Membership {
         let mut joined = rejoined.unwrap_or(Err(JoinError::Renewed))?;
         (joined.role, joined.may) = (admitted.role, admitted.may);
         self.admitted = Some(admitted);
+        // An act since then may have changed them.
+        let is_outdated = self.room.state().rights_seq() > admitted.head;
+        if is_outdated && let Some(waker) = self.seat.change_rights() {
+            waker.wake();
+        }
         if *from != JoinFrom::Now {
             self.replay_to = joined.bounds.head;
         }

@@ -8,15 +8,16 @@ use futures_util::future::{BoxFuture, FutureExt};
 use tokio::time::{Instant, sleep};
 
 use super::driver::Driver;
+use super::end::End;
 use super::host::{Host, Refused};
 use super::operation::Done;
 use crate::connection::Connection;
 use crate::room::{Admitted, Backoff, LiveRoom, OwnFlushes, READ_PAUSE, govern};
-use crate::{Act, Action, ErrorCode, Event, NewAct, Role, RoomName};
+use crate::{Act, Action, CloseCode, ErrorCode, Event, NewAct, Role, RoomName, Unavailable};
 
 /// The decisions about rooms in which the rights of the session may have changed: one for each room.
 #[derive(Default)]
-pub(super) struct RightsChecks(Vec<(RoomName, BoxFuture<'static, Option<Admitted>>)>);
+pub(super) struct RightsChecks(Vec<(RoomName, BoxFuture<'static, Result<Option<Admitted>, Unavailable>>)>);
 
 impl Host {
     /// Carries out an act of the user. Only a room that is created need not be joined.
@@ -56,20 +57,20 @@ impl Host {
 
     /// Decides if the user may stay in a room. A store that fails is asked again for
     /// [`RoomLimits::catch_up_timeout`](crate::RoomLimits::catch_up_timeout). Returns `None` if the user must leave.
-    async fn stays(self, room: Arc<LiveRoom>) -> Option<Admitted> {
+    async fn stays(self, room: Arc<LiveRoom>) -> Result<Option<Admitted>, Unavailable> {
         let until = Instant::now() + self.rooms.limits.rooms.catch_up_timeout;
         let mut backoff = Backoff::new(READ_PAUSE);
         loop {
             let decided = match self.role(room.name()).await {
-                Ok(granted) => Admitted::again(&room, &self.rooms, &self.user().key(), granted).await.ok(),
-                Err(Refused::Error(ErrorCode::Unavailable, _)) => None,
-                Err(_) => return None,
+                Ok(granted) => Admitted::again(&room, &self.rooms, &self.user().key(), granted).await,
+                Err(Refused::Error(ErrorCode::Unavailable, _)) => Err(Unavailable::new("no role")),
+                Err(_) => return Ok(None),
             };
             let pause = backoff.next_pause();
             match decided {
-                Some(decided) => return decided.ok(),
-                None if Instant::now() + pause > until => return None,
-                None => sleep(pause).await,
+                Ok(decided) => return Ok(decided.ok()),
+                Err(unavailable) if Instant::now() + pause > until => return Err(unavailable),
+                Err(_) => sleep(pause).await,
             }
         }
     }
@@ -112,8 +113,10 @@ impl<C: Connection> Driver<'_, C> {
         let has_decided = !decided.is_empty();
         for (name, admitted) in decided {
             match (admitted, self.session.membership_mut(&name)) {
-                (Some(admitted), Some(membership)) => membership.stay(admitted),
-                (None, Some(_)) => self.expel(&name),
+                (Ok(Some(admitted)), Some(membership)) => membership.stay(admitted),
+                (Ok(None), Some(_)) => self.expel(&name),
+                // The user may still have the right, so the client must come back.
+                (Err(_), Some(_)) => self.end(End::Closing(CloseCode::InternalError)),
                 (_, None) => {}
             }
         }

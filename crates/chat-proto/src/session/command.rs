@@ -124,6 +124,10 @@ impl<M> Session<M> {
             Outcome::Changed(ChangeReceipt { seq, duplicate, .. }) => {
                 Event::Done { reference, room, seq, duplicate }
             }
+            // The room has expelled the user while the read was in flight.
+            Outcome::History(_) | Outcome::Found(_) | Outcome::Members(_) if !self.rooms.contains(&room) => {
+                return self.error(now, reference, ErrorCode::NotJoined, None, Some(room));
+            }
             Outcome::History(Page { messages, .. }) | Outcome::Found(SearchPage { messages, .. })
                 if !messages.iter().all(StoredMessage::is_object) =>
             {

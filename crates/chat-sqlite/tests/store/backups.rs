@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use chat_core::{Event, Room};
+use chat_core::{Act, Event, NewAct, Restrict, Restriction, Room, User};
 use chat_sqlite::{Opening, SqliteStore};
 
 use crate::changes::{delete, edit, known};
@@ -121,4 +121,32 @@ async fn a_damaged_list_begins_again() {
         store.close_blocking();
         assert!(fs::read(dir.file("chat.erasures")).expect("a list").starts_with(b"SQLite"));
     }
+}
+
+/// A user who was restricted at the time of the backup may have deleted a message later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restriction_in_a_backup_keeps_no_deleted_message() {
+    let dir = StoreDir::new();
+    let owner = User::new("1", "Owner").expect("a user");
+    let restrict = |restriction| {
+        let act = Act::Restrict { user: known("bob"), restriction, reason: None };
+        NewAct::new(owner.clone(), act).by_host()
+    };
+    let store = dir.open();
+    let lobby = room(&store, "lobby");
+    for text in ["secret1", "secret2"] {
+        lobby.append(draft(&known("bob"), None, text)).await.expect("appended");
+    }
+    lobby.govern(restrict(Some(Restriction::new(Restrict::Ban, None)))).await.expect("restricted");
+    store.close_blocking();
+    let backup = fs::read(dir.file("chat.db")).expect("a database");
+    let store = dir.open();
+    let lobby = room(&store, "lobby");
+    lobby.govern(restrict(None)).await.expect("allowed again");
+    lobby.change(delete(&known("bob"), 1)).await.expect("deleted");
+    store.close_blocking();
+    restore(&dir, &backup);
+    let store = dir.open();
+    assert_eq!(is_deleted(&*room(&store, "lobby")).await, [true, false]);
+    store.close_blocking();
 }

@@ -67,7 +67,8 @@ impl ActContext {
                 self.check(new, Right::Restrict, now)?;
                 self.check_rank(new)?;
                 let is_unchanged = match restriction {
-                    None => self.target.restricted(now).is_none(),
+                    // One that has ended is removed too, so that it does not count.
+                    None => self.target.restriction.is_none(),
                     restriction => self.target.restriction == *restriction,
                 };
                 let standing = Standing::new(self.target.role, *restriction);
