@@ -66,7 +66,7 @@ impl Room {
 
     /// Returns the number of messages that are unread for a user who has read nothing.
     pub(super) fn unread(&self, user: &str) -> usize {
-        self.messages.values().filter(|message| message.is_unread(user)).count()
+        self.messages.values().filter(|message| message.is_unread(user)).count().min(100)
     }
 
     /// Returns the positions of the pinned messages.

@@ -1,5 +1,6 @@
 /// Fields whose values are random, or derived from a time.
-const RANDOM: [&str; 6] = ["at", "epoch", "expires_at", "connection", "reconnect_in_ms", "retry_after_ms"];
+const RANDOM: [&str; 7] =
+    ["at", "until", "epoch", "expires_at", "connection", "reconnect_in_ms", "retry_after_ms"];
 
 pub(super) fn timeless_text(text: &str) -> Vec<u8> {
     timeless(text.as_bytes())

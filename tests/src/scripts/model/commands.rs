@@ -131,9 +131,18 @@ impl Model {
         if is_new {
             self.announce(client, room, "joined");
         }
+        let of_all = ["send", "react", "edit", "delete"];
+        let of_moderators = ["delete_others", "pin", "restrict"];
+        let (role, more): (_, &[&str]) = match CLIENTS[client] {
+            MODERATOR => ("moderator", &of_moderators),
+            _ => ("member", &[]),
+        };
+        let may = [&of_all[..], more].concat();
         let mut joined = json!({
             "type": "joined", "room": ROOMS[room], "epoch": epoch, "seq": head, "first": forgotten + 1,
             "recovered": missing.is_none(), "members": self.users(room).len(), "presence": "each",
+            "read": 0, "unread": self.rooms[room].unread(CLIENTS[client]), "mentions": 0,
+            "role": role, "may": may,
         });
         let pins = self.rooms[room].pins();
         if !pins.is_empty() {
