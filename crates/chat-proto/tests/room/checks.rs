@@ -18,6 +18,9 @@ impl Model {
             reader.is_awake = true;
         }
         self.flush();
+        if self.room.presence() == PresenceMode::Count {
+            self.readers.values_mut().for_each(|reader| reader.has_counted = true);
+        }
         for reader in self.readers.values().filter(|reader| !reader.is_awake) {
             let next = self.room.take(&mut reader.member.clone());
             assert!(matches!(next, Delivery::Nothing), "a member that was not woken has events: {next:?}");
@@ -157,8 +160,9 @@ impl Model {
                         Some("joined") => reader.seen.insert(user),
                         _ => reader.seen.remove(&user),
                     };
-                    // The tail may have dropped the event with `each` before it.
-                    let is_counted = reader.presence == PresenceMode::Count;
+                    // The tail may have dropped the event with `each` before it. When a room starts to count, it forgets
+                    // the changes that the tail has dropped, although the reader gets the later ones in the tail.
+                    let is_counted = reader.presence == PresenceMode::Count || reader.has_counted;
                     assert!(is_change || reader.asks || is_counted, "twice: {event}");
                     if Some(id) == self.witness && event["state"] == "left" {
                         let user = event["user"]["name"].as_str().unwrap_or_default();
@@ -173,6 +177,7 @@ impl Model {
                         event["members"].as_u64().and_then(|n| n.try_into().ok()).expect("a number");
                     reader.asks = event["presence"] == "each";
                     reader.presence = if reader.asks { PresenceMode::Each } else { PresenceMode::Count };
+                    reader.has_counted = self.room.presence() == PresenceMode::Count;
                     if Some(id) == self.witness {
                         let before = self.counted.replace(self.now);
                         let is_early = before.is_some_and(|at| self.now < at + Duration::from_secs(1));

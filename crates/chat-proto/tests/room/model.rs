@@ -53,6 +53,8 @@ pub(crate) struct Reader {
     pub(crate) members: usize,
     /// True if the reader asks for the users after the events on their way.
     pub(crate) asks: bool,
+    /// True if the room has counted its users since the last `occupancy` that the reader got.
+    pub(crate) has_counted: bool,
     /// True if the log has started a new epoch since the reader joined.
     pub(crate) is_renewed: bool,
     /// A page that was read and not yet taken, its last entry, and the first entry of the log.
@@ -319,6 +321,7 @@ impl Model {
             presence: self.room.presence(),
             members: self.room.roster().len(),
             asks: false,
+            has_counted: false,
             is_renewed: false,
             page: None,
         };
