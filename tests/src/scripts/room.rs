@@ -60,8 +60,8 @@ impl Room {
 
     /// Returns the position before the newest messages.
     pub(super) fn before_newest(&self, count: u64) -> u64 {
-        let newest = self.messages.keys().rev().take(usize::try_from(count).unwrap_or(usize::MAX));
-        newest.last().map_or(self.head(), |oldest| oldest - 1)
+        let mut newest = self.messages.keys().rev().take(usize::try_from(count).unwrap_or(usize::MAX));
+        newest.next_back().map_or(self.head(), |oldest| oldest - 1)
     }
 
     /// Returns the number of messages that are unread for a user who has read nothing.

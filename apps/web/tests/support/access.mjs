@@ -21,6 +21,9 @@ export async function assertAccessible(page, view) {
   // The isolated world of the debugger is not under the policy of the page.
   const { frameTree } = await cdp.send("Page.getFrameTree");
   const { executionContextId: contextId } = await cdp.send("Page.createIsolatedWorld", { frameId: frameTree.frame.id });
+  // One that repeats without an end cannot be finished, and changes no colour.
+  const finish = "document.getAnimations().forEach((a) => a.effect.getComputedTiming().endTime < Infinity && a.finish())";
+  await cdp.send("Runtime.evaluate", { expression: finish, contextId });
   await cdp.send("Runtime.evaluate", { expression: axe, contextId });
   const { result } = await cdp.send("Runtime.evaluate", {
     expression: `axe.run({ runOnly: ${JSON.stringify(TAGS)} }).then(({ violations }) =>

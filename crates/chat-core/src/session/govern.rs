@@ -17,7 +17,10 @@ use crate::{Act, Action, CloseCode, ErrorCode, Event, NewAct, Role, RoomName, Un
 
 /// The decisions about rooms in which the rights of the session may have changed: one for each room.
 #[derive(Default)]
-pub(super) struct RightsChecks(Vec<(RoomName, BoxFuture<'static, Result<Option<Admitted>, Unavailable>>)>);
+pub(super) struct RightsChecks(Vec<(RoomName, Check)>);
+
+/// A decision: `None` if the user must leave the room.
+type Check = BoxFuture<'static, Result<Option<Admitted>, Unavailable>>;
 
 impl Host {
     /// Carries out an act of the user. Only a room that is created need not be joined.
