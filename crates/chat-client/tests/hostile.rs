@@ -191,6 +191,20 @@ async fn a_refused_resume_expels_the_client_from_the_room() {
 }
 
 #[tokio::test]
+async fn a_membership_that_the_server_ends_expels_the_client_from_the_room() {
+    let (client, mut events, mut peer, _peers) = joined(0).await;
+    tell(&mut peer, r#"{"type":"left","room":"lobby"}"#).await;
+    let ClientEvent::Expelled { room, error } = next(&mut events).await else { panic!("not expelled") };
+    assert_eq!((room, error.code), (lobby(), ErrorCode::Forbidden));
+    // Later entries of the room are not the client's.
+    tell(&mut peer, &message_event(1)).await;
+    tell(&mut peer, r#"{"type":"error","code":"forbidden","message":"no"}"#).await;
+    let event = next(&mut events).await;
+    assert!(matches!(event, ClientEvent::Error(_)), "{event:?}");
+    drop(client);
+}
+
+#[tokio::test]
 async fn a_silent_server_is_pinged_and_then_disconnected() {
     let (address, mut peers) = fake().await;
     let builder = Client::builder(&url(address)).heartbeat(Duration::from_secs(10)).reconnect(eager());

@@ -1,8 +1,8 @@
 //! The rules of a room and the standing of its users.
 
 use chat_proto::{
-    Act, AppendError, Change, ChangeError, Event, JoinRule, Limits, Log, NewAct, NewChange, NewMessage,
-    NoRight, PostRule, Range, Restrict, Restriction, Right, Role, RoomRules, Standing, User,
+    Act, ActContext, AppendError, Change, ChangeError, Event, JoinRule, Limits, Log, NewAct, NewChange,
+    NewMessage, NoRight, PostRule, Range, Restrict, Restriction, Right, Role, RoomRules, Standing, User,
 };
 
 use crate::{body, log};
@@ -131,6 +131,17 @@ fn a_restriction_ends_by_itself() {
     assert_eq!((open.writes_from(&until, 99), open.writes_from(&until, 100)), (Some(100), Some(0)));
     let forever = Standing::new(Role::None, Some(Restriction::new(Restrict::Ban, None)));
     assert_eq!(open.writes_from(&forever, 99), None);
+}
+
+#[test]
+fn a_restriction_that_has_ended_can_be_removed() {
+    let target = Standing::new(Role::None, Some(Restriction::new(Restrict::Mute, Some(100))));
+    let context = ActContext { has_entries: true, target, ..ActContext::default() };
+    let remove = restrict("ann", "bob", None).by_host();
+    let effect = context.judge(&remove, 200, &Limits::default()).expect("allowed");
+    let owner = user("ann");
+    let (_, standing) = effect.standing(&owner).expect("a change");
+    assert!(standing.is_default(), "it counts no longer: {standing:?}");
 }
 
 #[test]

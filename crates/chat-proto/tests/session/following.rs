@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use chat_proto::room::{Joined, Marked};
 use chat_proto::session::{Action, Effect, Identified, Listing, Outcome, Session};
-use chat_proto::{Event, Limits, LogBounds, PresenceMode, Resumption, RoomName, RoomSummary, Unread, User};
+use chat_proto::{
+    Event, Limits, LogBounds, Page, PresenceMode, Resumption, RoomName, RoomSummary, Unread, User,
+};
 use serde_json::{Value, json};
 
 const NOW: Duration = Duration::ZERO;
@@ -153,4 +155,16 @@ fn a_connection_follows_a_bounded_number_of_rooms() {
     let followed: Vec<_> =
         ["a", "b", "c"].into_iter().filter(|name| session.is_following(&room(name))).collect();
     assert_eq!(followed, ["b", "c"]);
+}
+
+#[test]
+fn a_read_that_outlives_the_membership_is_not_answered_with_messages() {
+    let mut session = session(9);
+    let name = room("a");
+    join(&mut session, "a", None);
+    command(&mut session, &json!({"type": "history", "room": "a", "ref": "1"}));
+    // The room expels the user meanwhile.
+    assert!(session.leave(&name).is_some());
+    let reply = events(session.handle_outcome(NOW, Outcome::History(Page::new("e", Vec::new()))));
+    assert_eq!((&reply[0]["type"], &reply[0]["code"]), (&json!("error"), &json!("not_joined")));
 }
