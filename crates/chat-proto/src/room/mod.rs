@@ -18,6 +18,7 @@ mod member;
 mod memory;
 mod missed;
 mod occupancy;
+mod page;
 mod presence;
 mod resume;
 mod roster;
@@ -26,6 +27,7 @@ mod search;
 mod state;
 mod tail;
 mod typing;
+mod unavailable;
 
 pub use change::{
     Change, ChangeEntry, ChangeError, ChangeKind, ChangeReceipt, Deleted, Edited, Folded, MessageChanges,
@@ -33,13 +35,14 @@ pub use change::{
 };
 pub(crate) use change::{is_reaction, is_reason};
 pub use commits::{Committed, Hole};
-pub use entry::{AppendError, AppendReceipt, LogBounds, NewMessage, Page, Range, StoredMessage, Unavailable};
+pub use entry::{AppendError, AppendReceipt, NewMessage, StoredMessage};
 pub use event::RoomEvent;
 pub use flush::{Flush, Progress};
 pub use links::{Linked, Links, Mentions, ThreadError};
 pub use log::{ChangedEntries, Log};
 pub use marker::{Follows, Marked, MarkerError, Unread, UnreadCount};
 pub use member::{Delivery, Joined, Member};
+pub use page::{LogBounds, Page, Range};
 pub use resume::{Gap, JoinError, Resumption, resume};
 pub use roster::{MembersPage, Roster};
 pub(crate) use rules::is_title;
@@ -50,3 +53,4 @@ pub use rules::{
 pub use search::{Scan, Search, SearchError, SearchPage, fold, search_text};
 pub use state::Room;
 pub use tail::{Cursor, Next, Tail};
+pub use unavailable::Unavailable;
