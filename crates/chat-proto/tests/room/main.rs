@@ -10,6 +10,7 @@ mod nodes;
 mod occupancy;
 mod pages;
 mod presence;
+mod purges;
 mod reader;
 mod renewal;
 mod resumption;

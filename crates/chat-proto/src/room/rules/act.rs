@@ -4,7 +4,8 @@ use super::{Restriction, RoomRules};
 use crate::room::is_reason;
 use crate::{Limits, Role, User};
 
-/// An act on its way into a room: it sets the rules of the room, or the standing of a user.
+/// An act on its way into a room: it sets the rules of the room or the standing of a user, or deletes all messages of
+/// a user.
 ///
 /// ```
 /// use chat_proto::{Act, NewAct, Restrict, Restriction, Role, User};
@@ -56,6 +57,11 @@ pub enum Act {
         /// A reason, which members see.
         reason: Option<String>,
     },
+    /// Deletes all messages of a user.
+    Purge {
+        /// The user. Only the id counts.
+        user: User,
+    },
 }
 
 impl Act {
@@ -63,7 +69,7 @@ impl Act {
     pub fn target(&self) -> Option<&User> {
         match self {
             Self::Create { .. } => None,
-            Self::Role { user, .. } | Self::Restrict { user, .. } => Some(user),
+            Self::Role { user, .. } | Self::Restrict { user, .. } | Self::Purge { user } => Some(user),
         }
     }
 
@@ -71,7 +77,7 @@ impl Act {
     pub fn is_valid(&self, limits: &Limits) -> bool {
         match self {
             Self::Create { rules } => rules.is_valid(limits),
-            Self::Role { .. } => true,
+            Self::Role { .. } | Self::Purge { .. } => true,
             Self::Restrict { reason, .. } => reason.as_ref().is_none_or(|reason| is_reason(reason, limits)),
         }
     }

@@ -31,11 +31,13 @@ pub enum Right {
     Role,
     /// Set the rules of the room.
     Settings,
+    /// Delete all messages of a user.
+    Purge,
 }
 
 impl Right {
     /// The rights that `joined.may` lists, in its order.
-    const LISTED: [Self; 9] = [
+    const LISTED: [Self; 10] = [
         Self::Send,
         Self::React,
         Self::Edit,
@@ -45,6 +47,7 @@ impl Right {
         Self::Restrict,
         Self::Role,
         Self::Settings,
+        Self::Purge,
     ];
 
     /// Returns the word on the wire.
@@ -60,6 +63,7 @@ impl Right {
             Self::Restrict => "restrict",
             Self::Role => "role",
             Self::Settings => "settings",
+            Self::Purge => "purge",
         }
     }
 }
@@ -153,7 +157,7 @@ impl RoomRules {
             Right::Join | Right::Delete => join,
             Right::Send | Right::React | Right::Edit => join.max(post),
             Right::DeleteOthers | Right::Pin | Right::Restrict => Role::Moderator,
-            Right::Role | Right::Settings => Role::Owner,
+            Right::Role | Right::Settings | Right::Purge => Role::Owner,
         }
     }
 }

@@ -97,6 +97,13 @@ pub enum Command {
         /// A reason, which members see.
         reason: Option<String>,
     },
+    /// Deletes all messages of a user in a room.
+    Purge {
+        /// The room.
+        room: RoomName,
+        /// The user. Only the id is on the wire.
+        user: User,
+    },
     /// Reads single messages of a room's log.
     Messages {
         /// The room.
@@ -181,6 +188,7 @@ impl Command {
             | Self::Ping => 1,
             Self::Join { .. } | Self::Leave { .. } | Self::Create { .. } | Self::Follow { .. } => 2,
             Self::Hello { .. }
+            | Self::Purge { .. }
             | Self::History { .. }
             | Self::Messages { .. }
             | Self::Thread { .. }
@@ -201,6 +209,7 @@ impl Command {
             | Self::Create { room, .. }
             | Self::Role { room, .. }
             | Self::Restrict { room, .. }
+            | Self::Purge { room, .. }
             | Self::Messages { room, .. }
             | Self::Thread { room, .. }
             | Self::History { room, .. }

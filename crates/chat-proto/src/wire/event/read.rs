@@ -254,6 +254,18 @@ impl<'a> RawEvent<'a> {
                     },
                 }
             }
+            "purged" => {
+                let need = Need("purged");
+                Event::Purged {
+                    room: need.of("room", self.room())?,
+                    seq: need.of("seq", self.seq.filter(|seq| *seq > 0))?,
+                    at: need.of("at", self.at)?,
+                    by: need.of("by", part(self.by))?,
+                    user: need.of("user", part(self.user))?,
+                    from: need.of("from", self.from)?,
+                    to: need.of("to", self.to)?,
+                }
+            }
             "done" => Event::Done {
                 reference,
                 room: Need("done").of("room", self.room())?,
