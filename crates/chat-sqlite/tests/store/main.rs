@@ -17,6 +17,7 @@ mod markers;
 mod open_errors;
 mod panics;
 mod processes;
+mod purges;
 mod reopening;
 mod retention;
 mod rules;

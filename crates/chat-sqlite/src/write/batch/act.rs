@@ -22,10 +22,7 @@ impl AppendBatch<'_> {
     pub(crate) fn govern(&mut self, prepared: &PreparedAct) -> rusqlite::Result<Outcome> {
         let PreparedAct { room, act, limits } = prepared;
         let known = self.row(room)?;
-        let (context, at) = match known {
-            Some(row) => (self.context(room, row, act)?, self.next_time(room, row)?),
-            None => (ActContext::default(), self.now.at),
-        };
+        let (context, at) = self.act_context(room, known, act)?;
         let effect = match context.judge(act, at, limits) {
             Err(error) => return Ok(Outcome::Refused(error)),
             Ok(effect) => effect,
@@ -64,6 +61,19 @@ impl AppendBatch<'_> {
         self.rooms.insert(room.clone(), row);
         self.bytes += stored.frame.len();
         Ok(Outcome::Stored(Position { seq: Some(seq), at, duplicate: false }, stored))
+    }
+
+    /// Returns the state for the decision about an act, and the time of its entry.
+    pub(super) fn act_context(
+        &self,
+        room: &RoomName,
+        row: Option<RoomRow>,
+        act: &NewAct,
+    ) -> rusqlite::Result<(ActContext, u64)> {
+        Ok(match row {
+            Some(row) => (self.context(room, row, act)?, self.next_time(room, row)?),
+            None => (ActContext::default(), self.now.at),
+        })
     }
 
     fn context(&self, room: &RoomName, row: RoomRow, act: &NewAct) -> rusqlite::Result<ActContext> {

@@ -38,7 +38,7 @@ fn append(connection: &mut Connection, now: Now, keys: &[&str], max_keys: u64) -
                 receipt
             }
             Outcome::Known(receipt) => receipt,
-            Outcome::Changed(_) => panic!("not a message"),
+            Outcome::Changed(_) | Outcome::Purging { .. } => panic!("not a message"),
             Outcome::Refused(error) => panic!("{error}"),
         }
     };
