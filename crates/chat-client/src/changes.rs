@@ -1,7 +1,7 @@
 //! The commands that change messages.
 
 use chat_proto::command::Command;
-use chat_proto::{Change, ChangeReceipt, RoomName};
+use chat_proto::{Change, ChangeReceipt, RoomName, User};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
@@ -79,6 +79,21 @@ impl Client {
     /// [`Error`], as for every command.
     pub async fn pin(&self, room: &RoomName, seq: u64, on: bool) -> Result<ChangeReceipt, Error> {
         self.change(room, seq, Change::Pin { on }, None, None).await
+    }
+
+    /// Deletes all messages of the user with this id for good. It is for owners of the room. Messages that the user sends
+    /// later stay. A repeat changes nothing, unless there are such messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], as for every command. After [`ErrorCode::Unavailable`](crate::ErrorCode::Unavailable), the purge may
+    /// go on, and a repeat is safe.
+    pub async fn purge(&self, room: &RoomName, user: &User) -> Result<ChangeReceipt, Error> {
+        let command = Command::Purge { room: room.clone(), user: user.clone() };
+        match self.call(Request::Change(room.clone()), &command).await? {
+            Reply::Done(done) => Ok(done),
+            _ => Err(self.closed()),
+        }
     }
 
     /// Reads single messages of a room's log in their present state, oldest first. Positions without a message are left

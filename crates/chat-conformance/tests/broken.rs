@@ -43,6 +43,8 @@ mod link;
 mod messages;
 #[path = "broken/proxy.rs"]
 mod proxy;
+#[path = "broken/purges.rs"]
+mod purges;
 #[path = "broken/rules.rs"]
 mod rules;
 #[path = "broken/threads.rs"]
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         deletions::defects(),
         threads::defects(),
         hosts::defects(),
+        purges::defects(),
         rules::defects(),
         hello::defects(),
         unread::defects(),

@@ -88,6 +88,12 @@ impl RoomView {
                 let held = held.and_then(|index| self.messages.get_mut(index));
                 held.is_some_and(|message| message.apply(changed)) || is_renewed
             }
+            ClientEvent::Purged(purge) if purge.room == self.room => {
+                let is_renewed = self.enter(&purge.epoch);
+                let purged =
+                    self.messages.iter_mut().filter_map(|held| held.apply_purge(purge).then_some(()));
+                purged.count() > 0 || is_renewed
+            }
             ClientEvent::Gap { room, epoch, to, .. } if *room == self.room => {
                 self.enter(epoch);
                 self.unread_to = self.unread_to.max(*to);

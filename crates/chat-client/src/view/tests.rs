@@ -4,8 +4,8 @@
 //! `CHAT_SCRIPTS=<count>` sets the number of scripts.
 
 use chat_proto::{
-    Change, Event, Folded, Limits, Links, Log, Mentions, NewChange, NewMessage, PresenceMode, Role,
-    StoredMessage, User,
+    Act, Change, ChangedEntries, Event, Folded, Limits, Links, Log, Mentions, NewAct, NewChange, NewMessage,
+    PresenceMode, Role, StoredMessage, User,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -14,7 +14,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::ReceivedChange;
+use crate::{ReceivedChange, ReceivedPurge};
 
 /// The default number of scripts.
 const SCRIPTS: u32 = 300;
@@ -31,6 +31,8 @@ enum Step {
     Post(Option<u8>),
     /// A change of one of the newest entries, by one of the users.
     Change(u8, bool, Kind),
+    /// All messages of one of the users are deleted.
+    Purge(bool),
     /// The log begins another life.
     Renew,
     /// The client gets this many entries: as they were published, or as the log has them now.
@@ -58,6 +60,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         60 => option::weighted(0.4, 0..8_u8).prop_map(Step::Post),
         120 => (0..8_u8, any::<bool>(), kind).prop_map(|(back, user, kind)| Step::Change(back, user, kind)),
+        4 => any::<bool>().prop_map(Step::Purge),
         1 => Just(Step::Renew),
         60 => (1..8_u8, any::<bool>()).prop_map(|(count, live)| Step::Follow(count, live)),
         20 => Just(Step::Read),
@@ -119,7 +122,8 @@ impl World {
                 let links = Links::default()
                     .with_thread(thread.map(|back| (head + 1).saturating_sub(back.into()).max(1)))
                     .with_mentions(self.time.is_multiple_of(3).then(|| Mentions::users(["1"])));
-                let message = NewMessage::new(user(true), body(self.time)).with_key(self.time.to_string());
+                let author = user(!self.time.is_multiple_of(4));
+                let message = NewMessage::new(author, body(self.time)).with_key(self.time.to_string());
                 // Some threads do not exist.
                 let Ok((_, stored)) = self.log.append(self.time, message.with_links(links)) else { return };
                 self.published.extend(stored);
@@ -140,11 +144,12 @@ impl World {
                 let change = NewChange::new(user(is_author), target, change);
                 let change = change.with_role(Role::Moderator).with_mentions(mentions);
                 let Ok((_, Some(changed))) = self.log.change(self.time, change) else { return };
-                for erased in changed.erased {
-                    let index = usize::try_from(erased.seq).unwrap() - 1;
-                    self.published[index] = erased;
-                }
-                self.published.push(changed.entry);
+                self.publish(changed);
+            }
+            Step::Purge(is_author) => {
+                let act = NewAct::new(user(true), Act::Purge { user: user(is_author) }).by_host();
+                let Ok((_, Some(purged))) = self.log.purge(self.time, act) else { return };
+                self.publish(purged);
             }
             Step::Renew => {
                 self.lives += 1;
@@ -171,6 +176,14 @@ impl World {
         }
     }
 
+    fn publish(&mut self, changed: ChangedEntries) {
+        for erased in changed.erased {
+            let index = usize::try_from(erased.seq).unwrap() - 1;
+            self.published[index] = erased;
+        }
+        self.published.push(changed.entry);
+    }
+
     /// Delivers the next entry, or a gap.
     fn follow(&mut self, is_live: bool) {
         let bounds = self.log.bounds();
@@ -191,6 +204,9 @@ impl World {
         let event = match next.event().unwrap() {
             event @ Event::Changed { .. } => {
                 ClientEvent::Changed(ReceivedChange::from_wire(event, &epoch).unwrap())
+            }
+            event @ Event::Purged { .. } => {
+                ClientEvent::Purged(ReceivedPurge::from_wire(event, &epoch).unwrap())
             }
             event => ClientEvent::Message(ReceivedMessage::from_wire(event, &epoch).unwrap()),
         };

@@ -39,6 +39,7 @@ mod pins;
 mod preflight;
 mod pressure;
 mod probe;
+mod purges;
 mod rates;
 mod reactions;
 mod refusal;
@@ -110,6 +111,7 @@ pub fn cases() -> Vec<Case> {
             "RoomRules::check in chat-proto, or the store; Driver::poll_rights in chat-core",
             rooms_with_rules::cases(),
         ),
+        group("purges", "ActContext::judge_purge in chat-proto; Room::purge of the store", purges::cases()),
         group("pins", "Target::judge and LogBounds in chat-proto, or the store", pins::cases()),
         group(
             "threads",
@@ -165,7 +167,7 @@ fn source(group: &str) -> &'static str {
         "changes" | "commands" | "following" | "mentions" | "messages" | "pins" | "search" | "threads"
         | "unread" => "PROTOCOL.md, section 3",
         "control" => "RFC 6455 section 5.5.3",
-        "deletions" | "folding" | "moderation" | "reactions" => "PROTOCOL.md, section 5.7",
+        "deletions" | "folding" | "moderation" | "purges" | "reactions" => "PROTOCOL.md, section 5.7",
         "roles" | "restrictions" | "rooms_with_rules" => "PROTOCOL.md, section 5.8",
         "drain" => "PROTOCOL.md, section 5.6",
         "events" | "occupancy" => "PROTOCOL.md, section 4",

@@ -64,7 +64,8 @@ fn a_purge_deletes_all_messages_of_the_user_with_one_entry() {
     assert_eq!(seq, Some(9));
     assert_eq!(
         json(&entry),
-        json!({"type": "purged", "room": "lobby", "seq": 9, "at": 9, "by": owner, "user": eve, "from": 1, "to": 8})
+        json!({"type": "purged", "room": "lobby", "seq": 9, "at": 9, "by": owner, "user": eve, "from": 1, "to": 8,
+               "unpinned": [3]})
     );
     // The change of the message of another user is not reported.
     assert_eq!(erased.iter().map(|stored| stored.seq).collect::<Vec<_>>(), [1, 3, 4, 5, 7, 8]);

@@ -90,9 +90,10 @@ fn act() -> impl Strategy<Value = Event> {
         (room(), 1..1_000_u64, integer(), user(), any::<bool>(), rules).prop_map(
             |(room, seq, at, by, created, rules)| Event::Settings { room, seq, at, by, created, rules }
         ),
-        (room(), 1..1_000_u64, integer(), user(), user(), integer(), integer()).prop_map(
-            |(room, seq, at, by, user, from, to)| Event::Purged { room, seq, at, by, user, from, to }
-        ),
+        (room(), 1..1_000_u64, integer(), user(), user(), integer(), integer(), vec(integer(), 0..3))
+            .prop_map(|(room, seq, at, by, user, from, to, unpinned)| {
+                Event::Purged { room, seq, at, by, user, from, to, unpinned }
+            }),
     ]
 }
 

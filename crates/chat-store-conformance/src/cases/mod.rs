@@ -13,6 +13,7 @@ mod nodes;
 mod numbers;
 mod pages;
 mod pins;
+mod purges;
 mod renewal;
 mod resume;
 mod retention;
@@ -44,6 +45,7 @@ pub fn cases() -> Vec<Case> {
         ("bodies", "chat_core::Room, Bodies", bodies::cases()),
         ("changes", "chat_core::Room, Changes", changes::cases()),
         ("rules", "chat_core::Room, Rules", rules::cases()),
+        ("purges", "chat_core::Room, Purges", purges::cases()),
         ("pins", "chat_core::Room, Pins", needing(Capability::Changes, pins::cases())),
         ("threads", "chat_core::Room, Threads", threads::cases()),
         ("markers", "chat_core::Room, Markers", markers::cases()),

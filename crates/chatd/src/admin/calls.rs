@@ -38,6 +38,7 @@ pub(super) enum Call {
     Members,
     Role,
     Restrict,
+    Purge,
     Audit,
     Ticket,
     Kick,
@@ -111,6 +112,7 @@ impl Call {
             Self::Post
                 | Self::Role
                 | Self::Restrict
+                | Self::Purge
                 | Self::Ticket
                 | Self::Kick
                 | Self::Drain
@@ -152,6 +154,9 @@ pub(super) async fn perform(
         }
         Call::Restrict => {
             moderation::restrict(chat, input::room(room)?, input::body(body, OVERHEAD_BYTES).await?).await
+        }
+        Call::Purge => {
+            moderation::purge(chat, input::room(room)?, input::body(body, OVERHEAD_BYTES).await?).await
         }
         Call::Audit => moderation::audit(chat, input::room(room)?, &query).await,
         Call::Ticket => ticket(admin, input::body(body, OVERHEAD_BYTES).await?),

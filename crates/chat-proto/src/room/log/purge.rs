@@ -30,6 +30,7 @@ impl Log {
         let (Some(from), Some(to)) = (purged.first().copied(), purged.last().copied()) else {
             return Ok((ChangeReceipt::unchanged(self.epoch.clone()), None));
         };
+        let mut unpinned = Vec::new();
         for target in &purged {
             let Some(index) = self.index(*target) else { continue };
             let message = &mut self.entries[index];
@@ -37,14 +38,14 @@ impl Log {
             self.bytes -= message.bytes();
             message.purge(&self.room, seq, Deleted::new(at, new.user.clone(), None));
             self.bytes += message.bytes();
-            self.pins.remove(target);
+            unpinned.extend(self.pins.take(target));
             self.supersede(replaced);
         }
         let is_erased = |entry: &&Entry| entry.subject().is_some_and(|seq| purged.contains(&seq));
         let erased =
             self.entries.range(self.start(from - 1)..).filter(is_erased).map(|entry| entry.stored.clone());
         let erased = erased.collect();
-        let state = ActState::Purge { user: user.clone(), from, to };
+        let state = ActState::Purge { user: user.clone(), from, to, unpinned };
         let entry = ActEntry::new(seq, at, new.user.clone(), state).encode(&self.room);
         self.has_changes = true;
         self.push(at, Entry::act(entry.clone()), None);

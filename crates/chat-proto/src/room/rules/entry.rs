@@ -46,6 +46,8 @@ pub enum ActState {
         from: u64,
         /// The last message.
         to: u64,
+        /// Those of the messages that were pinned.
+        unpinned: Vec<u64>,
     },
 }
 
@@ -64,7 +66,9 @@ impl ActEntry {
             ActState::Standing { user, role, restriction, reason } => {
                 Event::Role { room, seq, at, by, user, role, restricted: restriction, reason }
             }
-            ActState::Purge { user, from, to } => Event::Purged { room, seq, at, by, user, from, to },
+            ActState::Purge { user, from, to, unpinned } => {
+                Event::Purged { room, seq, at, by, user, from, to, unpinned }
+            }
         };
         StoredMessage::new(seq, event.encode())
     }

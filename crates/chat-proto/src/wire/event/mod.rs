@@ -132,7 +132,18 @@ pub enum Event {
         rules: RoomRules,
     },
     /// The messages of a user, from the position `from` to `to`, were deleted.
-    Purged { room: RoomName, seq: u64, at: u64, by: User, user: User, from: u64, to: u64 },
+    Purged {
+        room: RoomName,
+        seq: u64,
+        at: u64,
+        by: User,
+        user: User,
+        from: u64,
+        to: u64,
+        /// Those of the messages that were pinned.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        unpinned: Vec<u64>,
+    },
     /// The reply to a change of a message, or to an act.
     Done {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]

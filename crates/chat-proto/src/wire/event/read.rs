@@ -111,6 +111,8 @@ pub struct RawEvent<'a> {
     pub may: Option<&'a RawValue>,
     #[serde(borrow)]
     pub restricted: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub unpinned: Option<&'a RawValue>,
     pub created: bool,
     #[serde(borrow)]
     pub join: Cow<'a, str>,
@@ -264,6 +266,7 @@ impl<'a> RawEvent<'a> {
                     user: need.of("user", part(self.user))?,
                     from: need.of("from", self.from)?,
                     to: need.of("to", self.to)?,
+                    unpinned: need.of("unpinned", optional(self.unpinned))?.unwrap_or_default(),
                 }
             }
             "done" => Event::Done {

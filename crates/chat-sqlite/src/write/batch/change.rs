@@ -184,7 +184,7 @@ impl AppendBatch<'_> {
             let changes = erased.iter().map(|entry| entry.encode(&room, None));
             let erased = held.chain(changes).collect();
             erased_messages.extend(targets);
-            if let ActState::Purge { user, from, to } = purge.state {
+            if let ActState::Purge { user, from, to, .. } = purge.state {
                 let purged = Some(PurgedRange { user: user.id().to_owned(), from });
                 deletions.push(Deletion { room: room.clone(), seq: to, at: purge.at, by: purge.by, purged });
             }
@@ -334,6 +334,10 @@ impl ChangedMessage {
         }
         self.changes = Some(changes);
         Ok(Vec::new())
+    }
+
+    pub(super) fn is_pinned(&self) -> bool {
+        self.changes.as_ref().is_some_and(|changes| changes.folded.pinned)
     }
 
     /// Returns the number of its reactions.

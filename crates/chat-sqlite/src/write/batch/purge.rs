@@ -153,10 +153,13 @@ impl AppendBatch<'_> {
         let Act::Purge { user } = &purge.act.act else { return Ok(None) };
         let (room, by) = (&purge.room, &purge.act.user);
         let seq = row.head + 1;
-        let (mut targets, mut reactions, mut last) = (Vec::new(), 0, None);
+        let (mut targets, mut unpinned, mut reactions, mut last) = (Vec::new(), Vec::new(), 0, None);
         for id in ids {
             let Some(message) = self.changed_message(room, *id)? else { continue };
             reactions += message.reaction_count();
+            if message.is_pinned() {
+                unpinned.push(seq_of(*id));
+            }
             let deleted = Deleted::new(at, by.clone(), None);
             let transaction = self.transaction;
             let message = self.changed.messages.get_mut(id);
@@ -168,7 +171,7 @@ impl AppendBatch<'_> {
             }
         }
         let (Some(from), Some(to)) = (targets.first(), targets.last()) else { return Ok(last) };
-        let state = ActState::Purge { user: user.clone(), from: seq_of(*from), to: seq_of(*to) };
+        let state = ActState::Purge { user: user.clone(), from: seq_of(*from), to: seq_of(*to), unpinned };
         let entry = ActEntry::new(seq, at, by.clone(), state);
         let stored = entry.encode(room);
         let sum = checksum(room, seq, &stored.frame);
