@@ -43,6 +43,12 @@ chat_suite::cases!(
             let text = String::from_utf8_lossy(&stored.frame).into_owned();
             check(!text.contains("secret") && !text.contains("\"k\""), "no entry with the body", text)?;
         }
+        let entries = events(&room.entries_after(6).await?)?;
+        check(
+            entries[&7]["unpinned"] == serde_json::json!([1]),
+            "the pinned message in `unpinned`",
+            &entries[&7],
+        )?;
         let messages = events(&room.read_after(0).await?)?;
         for (seq, is_deleted) in [(1, true), (2, false), (6, true)] {
             check(
