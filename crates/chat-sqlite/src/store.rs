@@ -197,8 +197,8 @@ impl SqliteStore {
         maintenance::export(dir.as_ref(), room, to)
     }
 
-    /// Writes a store as an export, from which [`import`](Self::import) makes another one. `docs/export.md` describes the
-    /// format.
+    /// Writes a store as an export, from which [`import`](Self::import) makes another one. `docs/export.md` describes
+    /// the format.
     ///
     /// A process may use the store at the same time. Its write-ahead log grows until the export ends.
     ///

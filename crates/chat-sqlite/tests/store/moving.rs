@@ -210,7 +210,8 @@ async fn an_export_that_was_cut_or_altered_anywhere_is_refused() {
     let export = small().await;
     let types: Vec<_> =
         lines(&export).iter().map(|line| line["type"].as_str().expect("a type").to_owned()).collect();
-    let expected = "export room rules standing standing settings role message changed reaction key marker follow end";
+    let expected =
+        "export room rules standing standing settings role message changed reaction key marker follow end";
     assert_eq!(types.join(" "), expected);
     for end in (0..export.len() - 1).step_by(3) {
         refused(&export[..end]);
@@ -372,13 +373,16 @@ async fn a_deleted_text_is_in_no_export() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_of_the_document_is_imported_and_exported_as_it_is() {
     let document = include_str!("../../../../docs/export.md");
-    let example: String = document
-        .lines()
-        .skip_while(|line| *line != "```jsonl")
-        .skip(1)
-        .take_while(|line| *line != "```")
-        .flat_map(|line| [line, "\n"])
-        .collect();
+    let lines_of_example =
+        document.lines().skip_while(|line| *line != "```jsonl").skip(1).take_while(|line| *line != "```");
+    let mut example = String::new();
+    for line in lines_of_example {
+        if !line.starts_with(' ') && !example.is_empty() {
+            example.push('\n');
+        }
+        example.push_str(line.trim_start());
+    }
+    example.push('\n');
     let (moved, imported) = import(example.as_bytes());
     assert_eq!((imported.rooms, imported.messages), (2, 4));
     let (again, _) = import(&export(&moved));
