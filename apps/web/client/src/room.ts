@@ -51,6 +51,8 @@ export interface ChatRoom extends Room {
   _resume(): void;
   /** Handles the loss of the connection. */
   _lost(): void;
+  /** Tells the server at once what was read. */
+  _report(): void;
   /** Handles an event that names the room. */
   _handle(event: WireEvent): void;
 }
@@ -125,6 +127,10 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     _enter: enter,
     _resume: resume,
     _lost: () => refusal || reset(),
+    _report() {
+      report = undefined;
+      reportRead();
+    },
     _handle: handle,
   });
 
