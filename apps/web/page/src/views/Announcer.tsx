@@ -30,7 +30,7 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
       // What a join replays is on the screen, and would be too much to read aloud.
       let replayed = room.state.cursor?.seq ?? 0;
       let { may, role: known } = room.state;
-      let standing = "";
+      let newRole = "";
       return [
         room.on("joined", ({ seq }) => {
           replayed = seq;
@@ -40,15 +40,16 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
           const isFree = may?.includes("send") === false && state.may?.includes("send") === true;
           ({ may, role: known } = state);
           // After a new role, that is what the user wants to know.
-          if (isFree && notice.state !== standing) notice.set(t.mayWriteAgain(name));
+          if (isFree && (newRole === "" || notice.state !== newRole)) notice.set(t.mayWriteAgain(name));
         }),
         room.on("role", ({ seq, user, role, restricted }) => {
           if (user.id !== session.me || seq <= replayed) return;
           // The end of a restriction is announced when the rights are here.
           if (restricted === undefined && role === known) return;
           const until = restricted?.until;
-          standing = t.standing(name, role, restricted?.what, until === undefined ? undefined : fullTime(until));
-          notice.set(standing);
+          const said = t.standing(name, role, restricted?.what, until === undefined ? undefined : fullTime(until));
+          newRole = restricted === undefined ? said : "";
+          notice.set(said);
         }),
         room.on("message", ({ seq, user, body, deleted }) => {
           if (seq <= replayed || user.id === session.me || deleted !== undefined) return;
