@@ -1,5 +1,5 @@
 import type { Chat, Events, Restriction, Room } from "@chat-core/client";
-import { fullTime } from "./format.ts";
+import { moment } from "./format.ts";
 import { Cell } from "./store.ts";
 import type { Texts } from "./texts.ts";
 
@@ -57,7 +57,7 @@ export class RoomRecord {
     const wasRestricted = this.#restrictions.get(user.id) !== undefined;
     this.#restrictions.set(user.id, restricted);
     const say = (t: Texts) => {
-      const until = restricted?.until === undefined ? undefined : fullTime(restricted.until);
+      const until = restricted?.until === undefined ? undefined : moment(restricted.until);
       const act = restricted?.what ?? (wasRestricted ? "free" : role);
       return t.did(by.name, user.name, act, until) + (reason === undefined ? "" : ` (${reason})`);
     };

@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { fullTime } from "../model/format.ts";
+import { moment } from "../model/format.ts";
 import { notice } from "../model/notice.ts";
 import { settings } from "../model/settings.ts";
 import { visit } from "../model/place.ts";
@@ -47,7 +47,7 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
           // The end of a restriction is announced when the rights are here.
           if (restricted === undefined && role === known) return;
           const until = restricted?.until;
-          const said = t.standing(name, role, restricted?.what, until === undefined ? undefined : fullTime(until));
+          const said = t.standing(name, role, restricted?.what, until === undefined ? undefined : moment(until));
           newRole = restricted === undefined ? said : "";
           notice.set(said);
         }),

@@ -1,7 +1,7 @@
 import { ChatError, type Message, type Room, type RoomState } from "@chat-core/client";
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { fullTime } from "../model/format.ts";
+import { moment } from "../model/format.ts";
 import { address, place } from "../model/place.ts";
 import { openThread, panel, toggle } from "../model/panel.ts";
 import { notice, reason } from "../model/notice.ts";
@@ -210,7 +210,7 @@ function NoWriting({ room, until, t }: NoWritingProps): JSX.Element {
   const ask = () => chat.request({ type: "join", room: room.name }).catch((error) => notice.set(reason(t, error)));
   return (
     <p class="no-writing" role="status">
-      {until === undefined ? t.mayNotWrite : t.mutedUntil(fullTime(until))}
+      {until === undefined ? t.mayNotWrite : t.mutedUntil(moment(until))}
       <button type="button" class="text-button" onClick={() => void ask()}>
         {t.askAgain}
       </button>

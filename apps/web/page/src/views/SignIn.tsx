@@ -44,7 +44,7 @@ export function SignIn({ problem }: { readonly problem: string | undefined }): J
           </>
         )}
         {way === "refused" && !hasToken && (
-          <>
+          <div class="reason">
             <h1>{t.elsewhereTitle}</h1>
             {problem !== undefined && <p role="alert">{t.refusal(problem)}</p>}
             {t.elsewhere.map((line) => (
@@ -55,7 +55,7 @@ export function SignIn({ problem }: { readonly problem: string | undefined }): J
             <button type="button" class="button primary" onClick={ask}>
               {t.tryAgain}
             </button>
-          </>
+          </div>
         )}
         {way === "name" && !hasToken && <NameForm problem={problem} />}
         {(way === "token" || ((way === "name" || way === "refused") && hasToken)) && <TokenForm problem={problem} />}
