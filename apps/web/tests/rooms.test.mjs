@@ -12,8 +12,17 @@ before(async () => {
 });
 after(() => Promise.all([browser.close(), server.end()]));
 
-/** @param {Person} person */
-const rooms = (person) => person.page.locator(".rooms bdi").allInnerTexts();
+/**
+ * Waits until the list has these rooms.
+ *
+ * @param {Person} person
+ * @param {readonly string[]} rooms
+ */
+const lists = ({ page }, rooms) =>
+  page.waitForFunction(
+    (rooms) => [...document.querySelectorAll(".rooms bdi")].map(({ textContent }) => textContent).join() === rooms,
+    rooms.join(),
+  );
 
 /**
  * Goes to a room by its address.
@@ -44,26 +53,26 @@ test("a room that is removed from the list stays away, also after a reload, and 
   await ann.sees("in the first room");
   await go(ann, second);
   await go(ann, third);
-  assert.deepEqual(await rooms(ann), [first, second, third]);
+  await lists(ann, [first, second, third]);
 
   // The room that is shown, then another one.
   await remove(ann, third);
   await ann.page.locator(".bar h1", { hasText: first }).waitFor();
   await remove(ann, second);
-  assert.deepEqual(await rooms(ann), [first]);
+  await lists(ann, [first]);
   await ann.page.reload();
   await ann.page.locator("#composer").waitFor();
-  assert.deepEqual(await rooms(ann), [first]);
+  await lists(ann, [first]);
 
   await go(ann, second);
   await go(ann, first);
   await ann.sees("in the first room");
-  assert.deepEqual(await rooms(ann), [first, second]);
+  await lists(ann, [first, second]);
   await ann.leave();
 });
 
 test("the list of a user is the same on another device and after a crash, with what is unread", async () => {
-  const [first, second] = [newRoom(), newRoom()];
+  const [first, second, third] = [newRoom(), newRoom(), newRoom()];
   const phone = await Person.enter(browser, server.url, first, "Cid");
   await phone.say("hello");
   await phone.sees("hello");
@@ -73,12 +82,12 @@ test("the list of a user is the same on another device and after a crash, with w
   await fill(phone, first, ["@Cid three"], { mentions: ["Cid"] });
 
   // A browser that knows nothing of these rooms, and is in none of them.
-  const desktop = await Person.enter(browser, server.url, newRoom(), "Cid");
+  const desktop = await Person.enter(browser, server.url, third, "Cid");
   const item = (/** @type {Person} */ person) => person.page.locator(".room", { hasText: first });
   for (const person of [phone, desktop]) {
     await item(person).getByText("3 unread messages, 1 of them mentions you").waitFor({ state: "attached" });
   }
-  assert.deepEqual((await rooms(desktop)).slice(0, 2), [first, second]);
+  await lists(desktop, [first, second, third]);
   // New messages arrive there too, although it is not in the room, and what is read is read on both.
   await fill(phone, first, ["four"]);
   await item(desktop).getByText("4 unread messages").waitFor({ state: "attached" });
@@ -126,4 +135,33 @@ test("a tab that visits many rooms leaves the first ones, and still knows what i
   await bo.page.getByRole("button", { name: "People: 2" }).waitFor();
   await ann.leave();
   await bo.leave();
+});
+
+test("without a list on the server, the browser keeps one, and the tab is in each room", async () => {
+  const [first, second] = [newRoom(), newRoom()];
+  const context = await browser.newContext({ locale: "en-GB" });
+  const ann = new Person(await context.newPage(), "Fay");
+  await ann.page.routeWebSocket(/\/ws/u, (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((data) => {
+      const { type, ref } = JSON.parse(String(data));
+      if (type !== "rooms" && type !== "follow") return server.send(data);
+      socket.send(JSON.stringify({ type: "error", ref, code: "unsupported", message: "no list" }));
+    });
+  });
+  await ann.enter(server.url, first);
+  await go(ann, second);
+  await ann.page.getByRole("button", { name: `Remove ${first} from the list` }).waitFor({ state: "attached" });
+  await lists(ann, ["lobby", first, second]);
+  await ann.page.reload();
+  await ann.page.locator("#composer").waitFor();
+  await lists(ann, ["lobby", first, second]);
+  await fill(ann, first, ["one"]);
+  await ann.page.locator(".room", { hasText: first }).getByText("1 unread message").waitFor({ state: "attached" });
+  await remove(ann, "lobby");
+  await ann.page.reload();
+  await ann.page.locator("#composer").waitFor();
+  await ann.page.locator(".room", { hasText: first }).waitFor();
+  await lists(ann, [first, second]);
+  await context.close();
 });
