@@ -61,7 +61,7 @@ export class Person {
     page.setDefaultTimeout(15_000);
     const note = (/** @type {string} */ text) => {
       // Browsers write this for each attempt to connect without a server.
-      if (!/ERR_|WebSocket connection to|can’t establish a connection/u.test(text)) this.problems.push(text);
+      if (!/ERR_|WebSocket connection to|can’t establish a connection|was interrupted while/u.test(text)) this.problems.push(text);
     };
     page.on("pageerror", (error) => note(String(error)));
     page.on("console", (message) => {

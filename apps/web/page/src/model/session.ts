@@ -3,6 +3,7 @@ import { Directory } from "./directory.ts";
 import { Edits } from "./edits.ts";
 import { type Identity, chatPath } from "./identity.ts";
 import { Line } from "./line.ts";
+import { isRecord, tab } from "./memory.ts";
 import { place } from "./place.ts";
 import { OwnReactions } from "./reactions.ts";
 import { RoomRecord } from "./record.ts";
@@ -26,6 +27,8 @@ export class Session {
   readonly #records = new WeakMap<Room, RoomRecord>();
   /** The rooms that this tab is in, the last visited one first. */
   #joined: readonly string[] = [];
+  /** What was read before a reload. */
+  readonly #read = tab.read("read");
   readonly #stop = new AbortController();
   readonly #ends: (() => void)[];
 
@@ -45,6 +48,7 @@ export class Session {
     // Another device may have added rooms.
     const refresh = () => void (document.visibilityState === "visible" && this.directory.refreshSoon());
     document.addEventListener("visibilitychange", refresh, this.#stop);
+    addEventListener("pagehide", () => this.#keepRead(), this.#stop);
   }
 
   get me(): string {
@@ -94,7 +98,14 @@ export class Session {
     if (this.#joined.includes(name)) return;
     this.#joined = [...this.#joined, name];
     // From the first event on.
-    this.record(this.chat.join(name));
+    const room = this.chat.join(name);
+    this.record(room);
+    const { epoch, seq } = (isRecord(this.#read) && isRecord(this.#read[name]) && this.#read[name]) || {};
+    const end = room.subscribe(({ status, cursor }) => {
+      if (status !== "live") return;
+      if (cursor?.epoch === epoch && typeof seq === "number") room.read(seq);
+      queueMicrotask(() => end());
+    });
   }
 
   #leave(name: string): void {
@@ -104,6 +115,12 @@ export class Session {
     if (cursor !== undefined) this.directory.update({ room: name, seq: cursor.seq, unread, mentions });
     this.#joined = this.#joined.filter((other) => other !== name);
     room.leave();
+  }
+
+  /** Some browsers do not send what a page sends at its end. */
+  #keepRead(): void {
+    const rooms = [...this.chat.rooms].map(([name, { state }]) => [name, { ...state.cursor, seq: state.read }]);
+    tab.write("read", Object.fromEntries(rooms));
   }
 
   end(): void {
