@@ -114,6 +114,12 @@ async fn a_purged_body_is_in_no_file() {
     assert!(report.is_sound(), "{report:?}");
     SqliteStore::compact(dir.path()).expect("compacted");
     assert_eq!(files_with(&dir.path(), &texts), [""; 0], "after a compaction");
+    let (mut export, moved) = (Vec::new(), StoreDir::new());
+    SqliteStore::export_all(dir.path(), &mut export).expect("exported");
+    assert!(!String::from_utf8_lossy(&export).contains("secret"));
+    SqliteStore::import(moved.path(), &*export, |_| ()).expect("imported");
+    let report = SqliteStore::check(moved.path(), |_| ()).expect("a report");
+    assert!(report.is_sound(), "{report:?}");
 }
 
 /// The indexer may be in the middle of the messages when they are purged.
