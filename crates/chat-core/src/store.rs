@@ -174,9 +174,10 @@ pub enum Health {
 ///   [`ActEntry::encode`](crate::ActEntry::encode) makes the frame, which stays as it is. The rules and the standings
 ///   are kept when retention removes their entries, as long as the room has an epoch.
 ///   [`LogBounds::has_rules`](crate::LogBounds::has_rules) is true from the first act on.
-/// - **Direct rooms.** A log with rules asks [`NewAct::fits`](crate::NewAct::fits) before it judges an act. The rules of
-///   a room that has none are [`RoomRules::unset`](crate::RoomRules::unset), so nobody writes into a direct room before it
-///   is opened. [`RoomRules::standing`](crate::RoomRules::standing) gives the standing of a user under the rules of a room.
+/// - **Direct rooms.** A log with rules asks [`NewAct::fits`](crate::NewAct::fits) before it judges an act. The rules
+///   of a room that has none are [`RoomRules::unset`](crate::RoomRules::unset), so nobody writes into a direct room
+///   before it is opened. [`RoomRules::standing`](crate::RoomRules::standing) gives the standing of a user under the
+///   rules.
 /// - **Threads.** A log with threads asks [`Links::judge`](crate::Links::judge) at the place where a message is stored.
 ///   A message in a thread is folded into the root together with the append, with
 ///   [`MessageChanges::reply`](crate::MessageChanges::reply). [`thread`](Self::thread) reads a thread in pages like

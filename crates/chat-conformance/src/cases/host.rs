@@ -14,7 +14,8 @@ use serde_json::value::RawValue;
 
 use super::*;
 
-/// The room that only the user `boss` may join, and the id of a user to whom only that one may write. That user is a moderator of each room.
+/// The room that only the user `boss` may join, and the id of a user to whom only that one may write. That user is a
+/// moderator of each room.
 pub(super) const STAFF: &str = "staff";
 
 /// The text of a message that the host rejects, and the id of a user with whom nobody has a direct room.

@@ -29,8 +29,8 @@ impl Chat {
     ///
     /// # Errors
     ///
-    /// [`PostError::InvalidChange`] for texts that the protocol does not allow, and for [`Act::Direct`]; [`PostError::Change`] and
-    /// [`PostError::Unavailable`].
+    /// [`PostError::InvalidChange`] for texts that the protocol does not allow, and for [`Act::Direct`].
+    /// [`PostError::Change`] and [`PostError::Unavailable`].
     ///
     /// # Panics
     ///

@@ -16,7 +16,8 @@ pub(crate) struct Updates(Mutex<BTreeMap<RoomName, Update>>);
 pub(crate) struct Update {
     /// The position to which another connection of the user has moved the marker.
     pub(crate) read: Option<u64>,
-    /// False if another connection of the user has ended to follow the room. True if it is a direct room that was opened.
+    /// False if another connection of the user has ended to follow the room. True if it is a direct room that was
+    /// opened.
     pub(crate) followed: Option<bool>,
     /// The unread messages of a followed room, and the other user of a direct room.
     pub(crate) activity: Option<Box<(Unread, Option<User>)>>,

@@ -84,8 +84,9 @@ impl<M> Session<M> {
         vec![Effect::Reply(Event::Read { reference, room, user, seq: marked.seq })]
     }
 
-    /// Adds a room to those that the connection follows, or removes it. Direct rooms count separately. Beyond the limit
-    /// of a user, which can only be reached if the user has ended to follow others elsewhere, the first one makes place.
+    /// Adds a room to those that the connection follows, or removes it. Beyond the limit of a user, which can only be
+    /// reached if the user has ended to follow others elsewhere, the first one makes place. Direct rooms count
+    /// separately.
     pub(super) fn follow(&mut self, room: &RoomName, on: bool) {
         if on {
             self.following.insert(room.clone());

@@ -179,7 +179,7 @@ chat_suite::cases!(
         same(&store.followed(&bob).await, &Ok(vec![name("b")?, name("c")?]))
     }
 
-    /// Direct rooms, which others may open, count separately: they take no place of other rooms, and as many are allowed.
+    /// Direct rooms, which others may open, count separately: they take no place of other rooms.
     #[with(needs(Capability::Markers))]
     async fn direct_rooms_count_separately(stage: Stage) -> Verdict {
         let (bob, store) = (known("Bob").key(), stage.store(0)?);

@@ -37,8 +37,8 @@ impl Follows {
     ///
     /// # Errors
     ///
-    /// [`MarkerError::TooManyRooms`] if the user follows `max` rooms of the kind. [`MarkerError::Unavailable`] if the table is full
-    /// of users who are no guests.
+    /// [`MarkerError::TooManyRooms`] if the user follows `max` rooms of the kind. [`MarkerError::Unavailable`] if the
+    /// table is full of users who are no guests.
     pub fn follow(
         &mut self,
         user: &UserKey,

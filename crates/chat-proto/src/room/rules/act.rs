@@ -88,8 +88,8 @@ impl NewAct {
         Self { user, role: Role::None, is_host: false, target_role: Role::None, act }
     }
 
-    /// Returns true if a room of this name can have the act. A direct room has no other rules, owners and moderators than
-    /// its name says, and the host may restrict its users.
+    /// Returns true if a room of this name can have the act. Nobody sets the rules of a direct room or gives roles in
+    /// it, and only the host restricts its users.
     pub fn fits(&self, room: &RoomName) -> bool {
         match &self.act {
             Act::Direct { with } => *room == RoomName::direct(self.user.id(), with.id()),

@@ -81,7 +81,8 @@ impl AppendBatch<'_> {
         self.transaction.prepare_cached(sql)?.execute((room, guest)).map(|_| true)
     }
 
-    /// Lets a user follow a room, or ends that. Direct rooms are counted separately. The outcome has no position if the user follows too many rooms.
+    /// Lets a user follow a room, or ends that. The outcome has no position if the user follows too many rooms. Direct
+    /// rooms count separately.
     pub(crate) fn follow(&mut self, follow: &PreparedFollow) -> rusqlite::Result<Outcome> {
         let PreparedFollow { room, user, on, max } = follow;
         let (column, name) = (user_column(user), room.as_str());
