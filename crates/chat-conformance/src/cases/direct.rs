@@ -207,6 +207,7 @@ chat_suite::cases!(
         ann.ask_for("joined", join("2")).await?;
         zoe.expect_no_events().await?;
         zoe.ask_for("joined", join("1")).await?;
+        ann.expect("activity").await?;
         ann.ask_for("joined", join("3")).await.map(drop)
     }
 
