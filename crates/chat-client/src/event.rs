@@ -75,6 +75,8 @@ pub enum ClientEvent {
     Activity {
         /// The room.
         room: RoomName,
+        /// The other user, if this is a direct room.
+        with: Option<User>,
         /// The newest entry.
         seq: u64,
         /// The number of unread messages.

@@ -10,6 +10,8 @@ use crate::ReceivedMessage;
 pub struct Joined {
     /// The room.
     pub room: RoomName,
+    /// The other user, if this is a direct room.
+    pub with: Option<User>,
     /// The epoch in which the room's positions count.
     pub epoch: Arc<str>,
     /// The newest entry, 0 if there is none.
@@ -38,6 +40,7 @@ impl Joined {
     pub(crate) fn from_wire(event: Event) -> Option<Self> {
         let Event::Joined {
             room,
+            with,
             epoch,
             seq,
             first,
@@ -61,7 +64,7 @@ impl Joined {
             (counts.unread, counts.mentions) = (unread.unwrap_or(0), mentions.unwrap_or(0));
             counts
         });
-        Some(Self { room, epoch, seq, first, recovered, members, presence, role, may, pins, unread })
+        Some(Self { room, with, epoch, seq, first, recovered, members, presence, role, may, pins, unread })
     }
 }
 

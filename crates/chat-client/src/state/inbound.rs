@@ -83,9 +83,11 @@ impl State {
                 }
             }
             // The activity of a room that was joined meanwhile is among its entries.
-            WireEvent::Activity { room, seq, unread, mentions } if !self.cursors.contains_key(&room) => {
+            WireEvent::Activity { room, with, seq, unread, mentions }
+                if !self.cursors.contains_key(&room) =>
+            {
                 if has_capacity {
-                    events.push(ClientEvent::Activity { room, seq, unread, mentions });
+                    events.push(ClientEvent::Activity { room, with, seq, unread, mentions });
                 } else {
                     self.activity.miss();
                     self.lagging = true;

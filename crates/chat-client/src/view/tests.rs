@@ -300,6 +300,7 @@ fn joined(log: &Log, now: u64, recovered: bool) -> Joined {
     let (rules, standing) = log.standing(&reader().key());
     Joined {
         room: room(),
+        with: None,
         epoch: bounds.epoch.into(),
         seq: bounds.head,
         first: bounds.first,
