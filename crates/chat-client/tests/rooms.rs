@@ -1,5 +1,7 @@
 //! Threads, mentions, markers, followed rooms, rules and roles against a real server.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use chat_client::{

@@ -281,7 +281,7 @@ impl Participant {
                     }
                     ClientEvent::Reconnected => progress.send(Progress::Reconnected)?,
                     ClientEvent::Resumed(Joined { recovered, .. }) => {
-                        ensure!(recovered, "{number}: not recovered")
+                        ensure!(recovered, "{number}: not recovered");
                     }
                     ClientEvent::Gap { from, to, .. } => bail!("{number}: a gap from {from} to {to}"),
                     ClientEvent::Closed(closed) => bail!("{number}: {closed:?}"),

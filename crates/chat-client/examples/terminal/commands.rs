@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chat_client::{
-    Client, Error, ErrorCode, JoinFrom, Joined, Links, Mentions, MessagePage, Range, RoomName, Text,
+    Client, Error, ErrorCode, JoinFrom, Joined, Links, Mentions, MessagePage, Range, ReceivedMessage,
+    RoomName, Text,
 };
 use tokio::time::sleep;
 
@@ -106,7 +107,7 @@ impl Input {
             ("reply", false) => Ask::Send(text.clone(), links(&text, screen).with_reply_to(seq)),
             ("thread", false) => Ask::Send(text.clone(), links(&text, screen).with_thread(root)),
             ("thread", true) => Ask::Thread(root),
-            ("edit", false) => Ask::Edit(seq, text, held.map(|message| message.rev())),
+            ("edit", false) => Ask::Edit(seq, text, held.map(ReceivedMessage::rev)),
             ("delete", is_silent) => Ask::Delete(seq, (!is_silent).then_some(text)),
             ("react", false) => {
                 let on = !screen.has_reacted(seq, &text);

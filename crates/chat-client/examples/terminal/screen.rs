@@ -58,7 +58,7 @@ impl Screen {
                 println!("-- disconnected: {lost}; the next attempt is in {:.1} s", retry_in.as_secs_f64());
             }
             ClientEvent::Resumed(joined) if joined.recovered => {
-                println!("-- connected again{}", self.unread())
+                println!("-- connected again{}", self.unread());
             }
             ClientEvent::Resumed(_) => println!("-- connected again, but not all messages are left"),
             ClientEvent::Read { seq, .. } => println!("-- read up to {seq} elsewhere{}", self.unread()),
