@@ -29,6 +29,8 @@ interface Props {
   readonly target: number | undefined;
   readonly nameOf: (id: string) => string;
   readonly acts: readonly Act[];
+  /** The name of the room to show. */
+  readonly name: string;
   readonly handle: Ref<ListHandle>;
   /** The last entry that was read when the room was opened. */
   readonly readAtFirst: number | undefined;
@@ -54,7 +56,7 @@ function storedPlace(room: string): { readonly seq: number; readonly edge: Edge 
 }
 
 export function MessageList(props: Props): JSX.Element {
-  const { room, state, me, actions, isOnline, target, handle, readAtFirst, nameOf, acts } = props;
+  const { room, state, me, actions, isOnline, target, handle, readAtFirst, nameOf, acts, name } = props;
   const t = useTexts();
   const timeline = useMemo(() => new Timeline(room), [room]);
   useEffect(() => () => timeline.end(), [timeline]);
@@ -203,8 +205,8 @@ export function MessageList(props: Props): JSX.Element {
         keyOf={keyOf}
         estimate={estimate}
         initial={initial}
-        label={t.messages(room.name)}
-        header={older ? <p class="list-note">{t.loadingOlder}</p> : <Intro room={room.name} isNew={messages.length < 12 && isOpen} />}
+        label={t.messages(name)}
+        header={older ? <p class="list-note">{t.loadingOlder}</p> : <Intro room={room.name} name={name} isNew={messages.length < 12 && isOpen} />}
         onAnchor={onAnchor}
         onNear={(end) => (end === "start" ? timeline.loadOlder() : timeline.loadNewer())}
         render={(row) => (
