@@ -16,10 +16,12 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
   const { rooms } = session.chat;
   const [said, setSaid] = useState("");
 
-  const sum = () => list.reduce((all, entry) => all + session.unread(entry).unread, 0);
+  const sum = (rooms: typeof list) => rooms.reduce((all, entry) => all + session.unread(entry).unread, 0);
   const entry = list.find(({ room }) => room === current) ?? { room: current };
   const showCount = () => {
-    const count = sum();
+    const count = sum(list);
+    // On a phone, the list is not in view.
+    document.body.classList.toggle("has-unread", sum(list.filter(({ room }) => room !== current)) > 0);
     document.title = `${count === 0 ? "" : `(${count > 99 ? "99+" : count}) `}${session.nameOf(entry)} · ${t.appName}`;
   };
   const latest = useRef(showCount);

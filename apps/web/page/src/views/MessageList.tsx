@@ -8,7 +8,7 @@ import type { Act } from "../model/record.ts";
 import { type Row, buildRows } from "../model/rows.ts";
 import { Timeline } from "../model/timeline.ts";
 import { type Anchor, type Edge, VirtualList } from "../ui/VirtualList.tsx";
-import { useTexts } from "../ui/context.ts";
+import { useSession, useTexts } from "../ui/context.ts";
 import { useIsWatched, useSource } from "../ui/hooks.ts";
 import { IconButton } from "../ui/icons.tsx";
 import { Intro } from "./Intro.tsx";
@@ -193,8 +193,9 @@ export function MessageList(props: Props): JSX.Element {
     [],
   );
 
-  // The first steps are true where everybody may write.
-  const isOpen = (state.role ?? "none") === "none" && state.may?.includes("send") !== false;
+  // The first steps are true where everybody may come and write.
+  const { isGuest } = useSession();
+  const isOpen = isGuest && (state.role ?? "none") === "none" && state.may?.includes("send") !== false;
   const waiting = isAtEnd && !newer ? 0 : state.unread;
   if (initial === undefined) return <div class="list" />;
   return (
