@@ -79,6 +79,7 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Lets a user follow a room, or ends that. A repeat changes nothing. A room without messages can be followed too.
+    /// [Direct rooms](RoomName::is_direct) count separately from the others, because other users open them too.
     ///
     /// Rooms that are followed survive what messages survive. Anyone can take any number of guest names, so a store may
     /// forget the rooms of guests.
@@ -86,7 +87,7 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`MarkerError::Unsupported`], the default, if the store keeps no markers. [`MarkerError::TooManyRooms`] if the
-    /// user follows `max` rooms.
+    /// user follows `max` rooms of the kind.
     async fn follow(
         &self,
         _user: &UserKey,
@@ -97,8 +98,8 @@ pub trait Store: Send + Sync + 'static {
         Err(MarkerError::Unsupported)
     }
 
-    /// Returns the rooms that a user follows, in the order of their names. They are at most the `max` of
-    /// [`follow`](Self::follow).
+    /// Returns the rooms that a user follows, in the order of their names. They are at most twice the
+    /// `max` of [`follow`](Self::follow).
     ///
     /// # Errors
     ///
@@ -177,9 +178,14 @@ pub enum Health {
 ///   beginning. The author is compared by [`UserKey::id`](crate::UserKey::id) alone. A purge may be several entries, so
 ///   that a long one delays no other room: each entry deletes all messages of the user in its range that are not
 ///   deleted, makes them visible in their new form together with the entry, and asks
-///   [`ActContext::judge_purge`](crate::ActContext::judge_purge) at its place. [`ActEntry::encode`](crate::ActEntry::encode) makes the
-///   frame. Everything else is as for a deletion, with [`CommitSink::erase`] before each entry. A purge that has begun goes on
-///   if its future is dropped, and is completed after a crash. Without a message to delete, there is no entry.
+///   [`ActContext::judge_purge`](crate::ActContext::judge_purge) at its place, after
+///   [`NewAct::fits`](crate::NewAct::fits). [`ActEntry::encode`](crate::ActEntry::encode) makes the frame. Everything
+///   else is as for a deletion, with [`CommitSink::erase`] before each entry. A purge that has begun goes on if its
+///   future is dropped, and is completed after a crash. Without a message to delete, there is no entry.
+/// - **Direct rooms.** A log with rules asks [`NewAct::fits`](crate::NewAct::fits) before it judges an act. The rules
+///   of a room that has none are [`RoomRules::unset`](crate::RoomRules::unset), so nobody writes into a direct room
+///   before it is opened. [`RoomRules::standing`](crate::RoomRules::standing) gives the standing of a user under the
+///   rules.
 /// - **Threads.** A log with threads asks [`Links::judge`](crate::Links::judge) at the place where a message is stored.
 ///   A message in a thread is folded into the root together with the append, with
 ///   [`MessageChanges::reply`](crate::MessageChanges::reply). [`thread`](Self::thread) reads a thread in pages like

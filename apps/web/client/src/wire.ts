@@ -163,6 +163,8 @@ export interface Events {
     readonly unread?: number;
     readonly mentions?: number;
     readonly pins?: readonly number[];
+    /** The other user of a direct room. */
+    readonly with?: User;
   };
   left: InRoom;
   message: InRoom & Message;
@@ -198,6 +200,8 @@ export interface Events {
     readonly join: "open" | "members";
     readonly post?: "members" | "moderators";
     readonly title?: string;
+    /** The users of a direct room. */
+    readonly direct?: readonly User[];
   };
   purged: InRoom & {
     readonly seq: number;
@@ -209,7 +213,13 @@ export interface Events {
     readonly unpinned?: readonly number[];
   };
   rooms: { readonly rooms: readonly RoomSummary[]; readonly more: boolean };
-  activity: InRoom & { readonly seq: number; readonly unread: number; readonly mentions: number };
+  activity: InRoom & {
+    readonly seq: number;
+    readonly unread: number;
+    readonly mentions: number;
+    /** The other user of a direct room. */
+    readonly with?: User;
+  };
   expiring: { readonly at: number };
   gap: InRoom & { readonly epoch: string; readonly from: number; readonly to: number };
   pong: object;
@@ -241,7 +251,7 @@ export interface Commands {
   join: {
     fields:
       | (InRoom & { readonly after?: Cursor; readonly last?: number })
-      | { readonly with: string; readonly last?: number };
+      | { readonly with: string; readonly after?: Cursor; readonly last?: number };
     reply: "joined";
   };
   leave: { fields: InRoom; reply: "left" };

@@ -4,6 +4,7 @@ mod bodies;
 mod bounds;
 mod changes;
 mod commits;
+mod direct;
 mod health;
 mod keys;
 mod lives;
@@ -46,6 +47,7 @@ pub fn cases() -> Vec<Case> {
         ("changes", "chat_core::Room, Changes", changes::cases()),
         ("rules", "chat_core::Room, Rules", rules::cases()),
         ("purges", "chat_core::Room, Purges", purges::cases()),
+        ("direct", "chat_core::Room, Direct rooms", needing(Capability::Rules, direct::cases())),
         ("pins", "chat_core::Room, Pins", needing(Capability::Changes, pins::cases())),
         ("threads", "chat_core::Room, Threads", threads::cases()),
         ("markers", "chat_core::Room, Markers", markers::cases()),

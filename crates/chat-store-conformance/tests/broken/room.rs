@@ -61,6 +61,7 @@ impl SpoiledRoom {
             LetsMutedWrite if id == "Bob" => message.user = User::new("Rob", "Bob").expect("a user"),
             GuestsHaveRoles => message.user = known(&id),
             PurgesNoGuests if message.user.is_guest() => message.user = User::guest("Ave").expect("a user"),
+            DirectForAll if id == "Zoe" => message.user = known("Ann"),
             IgnoresGrants => message.role = Role::None,
             RestartLosesRules if self.shared.life > 1 => message.role = Role::Owner,
             EscapesResolved => message.body = json(&message.body.get().replace("\\u00e9", "é")),
@@ -177,9 +178,16 @@ impl Room for SpoiledRoom {
             (SomeActs, Act::Restrict { .. }) => return Err(ChangeError::Unsupported),
             (IgnoresGrants, _) => act.role = Role::None,
             (AllGovern, _) => act.is_host = true,
+            (DirectChanges, Act::Role { .. }) => {
+                return Ok(ChangeReceipt::new(self.log.bounds().await?.epoch, 2));
+            }
             _ => {}
         }
-        self.log.govern(act).await
+        let mut answer = self.log.govern(act).await;
+        if let (OpensDirectTwice, Ok(receipt)) = (self.defect, &mut answer) {
+            receipt.seq = receipt.seq.or(Some(2));
+        }
+        answer
     }
 
     async fn purge(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {

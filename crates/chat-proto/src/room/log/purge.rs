@@ -21,9 +21,15 @@ impl Log {
         new: NewAct,
     ) -> Result<(ChangeReceipt, Option<ChangedEntries>), ChangeError> {
         let Act::Purge { user } = &new.act else { return Err(ChangeError::Unsupported) };
+        if !new.fits(&self.room) {
+            return Err(ChangeError::Forbidden);
+        }
         let (seq, at) = self.next(at);
-        let none = Projection::default();
-        let context = self.projection.as_deref().unwrap_or(&none).context(&new, self.head > 0);
+        let none = || Projection::new(self.room.clone());
+        let context = match &self.projection {
+            Some(projection) => projection.context(&new, self.head > 0),
+            None => none().context(&new, self.head > 0),
+        };
         context.judge_purge(&new, at)?;
         let purged = self.entries.iter().filter(|entry| entry.is_kept_of(user.id()));
         let purged: BTreeSet<u64> = purged.map(|entry| entry.stored.seq).collect();

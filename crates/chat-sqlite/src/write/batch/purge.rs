@@ -59,6 +59,9 @@ impl AppendBatch<'_> {
     /// Accepts a purge, if the user who acts has the right to it. [`purge`](Self::purge) carries it out.
     pub(crate) fn begin_purge(&mut self, prepared: &PreparedAct) -> rusqlite::Result<Outcome> {
         let PreparedAct { room, act, .. } = prepared;
+        if !act.fits(room) {
+            return Ok(Outcome::Refused(ChangeError::Forbidden));
+        }
         let known = self.row(room)?;
         let (context, at) = self.act_context(room, known, act)?;
         if let Err(error) = context.judge_purge(act, at) {
