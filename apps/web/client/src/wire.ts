@@ -198,6 +198,7 @@ export interface Events {
     readonly join: "open" | "members";
     readonly post?: "members" | "moderators";
     readonly title?: string;
+    readonly receipts?: boolean;
   };
   rooms: { readonly rooms: readonly RoomSummary[]; readonly more: boolean };
   activity: InRoom & { readonly seq: number; readonly unread: number; readonly mentions: number };
@@ -285,6 +286,7 @@ export interface Commands {
       readonly join?: "open" | "members";
       readonly post?: "members" | "moderators";
       readonly title?: string;
+      readonly receipts?: boolean;
     };
     reply: "done";
   };

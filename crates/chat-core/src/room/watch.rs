@@ -230,7 +230,11 @@ impl Rooms {
         Ok(rules.check(Right::Join, &standing.granted(granted), unix_millis()).is_ok())
     }
 
-    async fn standing(&self, room: &RoomName, user: &UserKey) -> Result<(RoomRules, Standing), MarkerError> {
+    pub(super) async fn standing(
+        &self,
+        room: &RoomName,
+        user: &UserKey,
+    ) -> Result<(RoomRules, Standing), MarkerError> {
         let log = self.one_log(room).await?;
         Ok(within(self, log.log().standing(user)).await?)
     }

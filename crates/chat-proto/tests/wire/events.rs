@@ -78,9 +78,11 @@ fn act() -> impl Strategy<Value = Event> {
         option::of((what, option::of(integer())).prop_map(|(what, until)| Restriction::new(what, until)));
     let join = select(vec![JoinRule::Open, JoinRule::Members]);
     let post = select(vec![PostRule::Everybody, PostRule::Members, PostRule::Moderators]);
-    let rules = (join, post, option::of("[a-z가-힣]{1,20}")).prop_map(|(join, post, title)| {
-        RoomRules::default().with_join(join).with_post(post).with_title(title)
-    });
+    let rules = (join, post, option::of("[a-z가-힣]{1,20}"), any::<bool>()).prop_map(
+        |(join, post, title, receipts)| {
+            RoomRules::default().with_join(join).with_post(post).with_title(title).with_receipts(receipts)
+        },
+    );
     prop_oneof![
         (room(), 1..1_000_u64, integer(), user(), user(), role(), restricted, reference()).prop_map(
             |(room, seq, at, by, user, role, restricted, reason)| {

@@ -118,6 +118,7 @@ pub struct RawEvent<'a> {
     pub post: Cow<'a, str>,
     #[serde(borrow)]
     pub title: Cow<'a, str>,
+    pub receipts: bool,
 }
 
 impl<'a> RawEvent<'a> {
@@ -251,6 +252,7 @@ impl<'a> RawEvent<'a> {
                             post => need.of("post", word(post))?,
                         },
                         title: text(&self.title),
+                        receipts: self.receipts,
                     },
                 }
             }
