@@ -1,7 +1,7 @@
 use chat_proto::{
-    CloseCode, Deleted, Edited, ErrorCode, Event, Folded, InvalidEvent, JoinRule, LimitsNotice, NewMessage,
-    PostRule, PresenceMode, PresenceState, Reaction, Restrict, Restriction, Rights, Role, RoomRules,
-    RoomSummary, Standing, StoredMessage, Unread, User, What,
+    CloseCode, Deleted, Direct, Edited, ErrorCode, Event, Folded, InvalidEvent, JoinRule, LimitsNotice,
+    NewMessage, PostRule, PresenceMode, PresenceState, Reaction, Restrict, Restriction, Rights, Role,
+    RoomRules, RoomSummary, Standing, StoredMessage, Unread, User, What,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -78,9 +78,13 @@ fn act() -> impl Strategy<Value = Event> {
         option::of((what, option::of(integer())).prop_map(|(what, until)| Restriction::new(what, until)));
     let join = select(vec![JoinRule::Open, JoinRule::Members]);
     let post = select(vec![PostRule::Everybody, PostRule::Members, PostRule::Moderators]);
-    let rules = (join, post, option::of("[a-z가-힣]{1,20}"), any::<bool>()).prop_map(
-        |(join, post, title, receipts)| {
-            RoomRules::default().with_join(join).with_post(post).with_title(title).with_receipts(receipts)
+    let direct = option::of((user(), user()).prop_map(|(one, other)| Direct::new(&one, &other)));
+    let rules = (join, post, option::of("[a-z가-힣]{1,20}"), any::<bool>(), direct).prop_map(
+        |(join, post, title, receipts, direct)| {
+            let rules = RoomRules::default().with_join(join).with_post(post).with_title(title);
+            let mut rules = rules.with_receipts(receipts);
+            rules.direct = direct;
+            rules
         },
     );
     prop_oneof![
@@ -148,12 +152,17 @@ fn counts() -> impl Strategy<Value = (Option<u64>, Option<u64>, Option<u64>)> {
     (option::of(integer()), option::of(0..=100_u64), option::of(0..=100_u64))
 }
 
+/// Generates the other user of a room that may be a direct one.
+fn with() -> impl Strategy<Value = Option<User>> {
+    option::of(user())
+}
+
 fn summaries() -> impl Strategy<Value = Vec<RoomSummary>> {
-    let summary = (room(), integer(), integer(), 0..=100_u64, 0..=100_u64);
-    let summary = summary.prop_map(|(room, head, read, unread, mentions)| {
+    let summary = (room(), integer(), integer(), 0..=100_u64, 0..=100_u64, with());
+    let summary = summary.prop_map(|(room, head, read, unread, mentions, with)| {
         let mut counted = Unread::new("e", head, read);
         (counted.unread, counted.mentions) = (unread, mentions);
-        RoomSummary::new(room, &counted)
+        RoomSummary::new(room, &counted).with_user(with)
     });
     vec(summary, 0..4)
 }
@@ -167,7 +176,7 @@ fn event() -> impl Strategy<Value = Event> {
         1..100_u64,
         any::<bool>(),
         (0..9_usize, presence_mode(), may(), vec(integer(), 0..3)),
-        counts(),
+        (counts(), with()),
     )
         .prop_map(
             |(
@@ -178,7 +187,7 @@ fn event() -> impl Strategy<Value = Event> {
                 first,
                 recovered,
                 (members, presence, (role, may), pins),
-                (read, unread, mentions),
+                ((read, unread, mentions), with),
             )| Event::Joined {
                 reference,
                 room,
@@ -194,6 +203,7 @@ fn event() -> impl Strategy<Value = Event> {
                 read,
                 unread,
                 mentions,
+                with,
             },
         );
     let history = (reference(), room(), text(), stored(), any::<bool>()).prop_map(
@@ -249,8 +259,9 @@ fn event() -> impl Strategy<Value = Event> {
             rooms,
             more
         }),
-        (room(), integer(), 0..=100_u64, 0..=100_u64)
-            .prop_map(|(room, seq, unread, mentions)| Event::Activity { room, seq, unread, mentions }),
+        (room(), integer(), 0..=100_u64, 0..=100_u64, with()).prop_map(
+            |(room, seq, unread, mentions, with)| Event::Activity { room, seq, unread, mentions, with }
+        ),
         (room(), user(), presence_state()).prop_map(|(room, user, state)| Event::Presence {
             room,
             user,

@@ -119,6 +119,10 @@ pub struct RawEvent<'a> {
     #[serde(borrow)]
     pub title: Cow<'a, str>,
     pub receipts: bool,
+    #[serde(borrow)]
+    pub direct: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub with: Option<&'a RawValue>,
 }
 
 impl<'a> RawEvent<'a> {
@@ -188,6 +192,7 @@ impl<'a> RawEvent<'a> {
                     read: self.read,
                     unread: self.unread,
                     mentions: part(self.mentions),
+                    with: need.of("with", optional(self.with))?,
                 }
             }
             "left" => Event::Left { reference, room: Need("left").of("room", self.room())? },
@@ -253,6 +258,7 @@ impl<'a> RawEvent<'a> {
                         },
                         title: text(&self.title),
                         receipts: self.receipts,
+                        direct: need.of("direct", optional(self.direct))?,
                     },
                 }
             }
@@ -324,6 +330,7 @@ impl<'a> RawEvent<'a> {
                     seq: need.of("seq", self.seq)?,
                     unread: need.of("unread", self.unread)?,
                     mentions: need.of("mentions", part(self.mentions))?,
+                    with: need.of("with", optional(self.with))?,
                 }
             }
             "presence" => {
