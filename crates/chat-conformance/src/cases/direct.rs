@@ -191,7 +191,8 @@ chat_suite::cases!(
         ann.ask_for_error("too_many_rooms", join("6")).await?;
         let direct = rooms.iter().find(of_direct).map(|room| room["room"].clone()).unwrap_or_default();
         change_nothing(&mut ann, follow(&direct, false)).await?;
-        zoe.ask_for("joined", join("1")).await.map(drop)
+        zoe.ask_for("joined", join("1")).await?;
+        ann.expect("activity").await.map(drop)
     }
 
     /// A direct room that is opened is one of the new rooms of the user who opens it.

@@ -155,6 +155,9 @@ pub fn cases() -> Vec<Case> {
 fn group(name: &'static str, hint: &'static str, cases: Vec<Case>) -> Vec<Case> {
     let with_group = |mut case: Case| {
         case.conditions.hint = hint;
+        if name == "drain" {
+            case.conditions = case.conditions.needs(Needs::Drain);
+        }
         if case.source.is_empty() {
             case.source = source(name);
         }
