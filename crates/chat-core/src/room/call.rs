@@ -1,6 +1,7 @@
 //! Calls of a store, each with a time limit.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::FutureExt;
@@ -17,7 +18,7 @@ use crate::{
 pub(crate) async fn append(
     room: &LiveRoom,
     message: NewMessage,
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
 ) -> Result<AppendReceipt, AppendError> {
     let appended = async {
         match room.log().append(message).await {
@@ -35,6 +36,9 @@ pub(crate) async fn append(
     metrics::histogram!("chat_append_seconds").record(started.elapsed());
     count(if receipt.duplicate { &rooms.counters.duplicates } else { &rooms.counters.appends });
     room.note_committed(&receipt.epoch, receipt.seq);
+    if !receipt.duplicate {
+        rooms.announce_activity(room.name());
+    }
     Ok(receipt)
 }
 
@@ -42,7 +46,7 @@ pub(crate) async fn append(
 pub(crate) async fn change(
     room: &LiveRoom,
     change: NewChange,
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
 ) -> Result<ChangeReceipt, ChangeError> {
     let kind = change.change.kind();
     let receipt = stored(room, room.log().change(change), rooms).await?;
@@ -58,7 +62,7 @@ pub(crate) async fn change(
 pub(crate) async fn govern(
     room: &LiveRoom,
     act: NewAct,
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
 ) -> Result<ChangeReceipt, ChangeError> {
     match act.act {
         Act::Purge { .. } => purge(room, act, rooms).await,
@@ -67,7 +71,7 @@ pub(crate) async fn govern(
 }
 
 /// Deletes all messages of a user. It may take longer than another call of a store.
-async fn purge(room: &LiveRoom, act: NewAct, rooms: &Rooms) -> Result<ChangeReceipt, ChangeError> {
+async fn purge(room: &LiveRoom, act: NewAct, rooms: &Arc<Rooms>) -> Result<ChangeReceipt, ChangeError> {
     let limit = rooms.limits.rooms.purge_timeout;
     stored_within(limit, room, room.log().purge(act), rooms).await
 }
@@ -76,7 +80,7 @@ async fn purge(room: &LiveRoom, act: NewAct, rooms: &Rooms) -> Result<ChangeRece
 async fn stored(
     room: &LiveRoom,
     answer: impl Future<Output = Result<ChangeReceipt, ChangeError>>,
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
 ) -> Result<ChangeReceipt, ChangeError> {
     let started = Instant::now();
     let receipt = stored_within(rooms.limits.rooms.call_timeout, room, answer, rooms).await?;
@@ -88,7 +92,7 @@ async fn stored_within(
     limit: Duration,
     room: &LiveRoom,
     answer: impl Future<Output = Result<ChangeReceipt, ChangeError>>,
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
 ) -> Result<ChangeReceipt, ChangeError> {
     let changed = async {
         match answer.await {
@@ -104,6 +108,9 @@ async fn stored_within(
     let receipt = within_time(limit, rooms, changed).await??;
     if let Some(seq) = receipt.seq {
         room.note_committed(&receipt.epoch, seq);
+        if !receipt.duplicate {
+            rooms.announce_activity(room.name());
+        }
     }
     Ok(receipt)
 }

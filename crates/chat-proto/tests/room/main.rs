@@ -13,6 +13,7 @@ mod pages;
 mod presence;
 mod purges;
 mod reader;
+mod receipts;
 mod renewal;
 mod resumption;
 mod roster;
