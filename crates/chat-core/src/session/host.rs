@@ -234,6 +234,8 @@ impl Host {
         let marked = self.rooms.mark(&name, &user, seq).await?;
         if marked.moved {
             peers.announce_read(&user, &name, marked.seq);
+            // The marker is stored: without the rules, nobody else gets an event.
+            let _told = self.rooms.announce_read(&name, &self.user, &marked).await;
         }
         Ok(Done::Outcome(Outcome::Read(marked)))
     }
@@ -247,6 +249,7 @@ impl Host {
         marker(&self.rooms, self.rooms.store.follow(&user, &name, on, max)).await?;
         if !on {
             peers.announce_unfollowed(&user, &name);
+            self.rooms.announce_unfollowed(&name, &user);
         }
         Ok(Done::Outcome(Outcome::Followed(on)))
     }
