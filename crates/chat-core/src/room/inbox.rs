@@ -60,6 +60,11 @@ impl Inbox {
         self.waker.wake();
     }
 
+    /// Records that the connection itself follows a room, later than what was recorded before.
+    pub(crate) fn note_followed(&self, room: &RoomName) {
+        self.updates.forget_unfollowed(room);
+    }
+
     pub(crate) fn pop(&self) -> Option<RoomName> {
         self.rooms.lock().pop_front()
     }

@@ -44,6 +44,13 @@ impl Updates {
         }
     }
 
+    /// Forgets that another connection of the user has ended to follow a room.
+    pub(super) fn forget_unfollowed(&self, room: &RoomName) {
+        if let Some(update) = self.0.lock().get_mut(room) {
+            update.is_unfollowed = false;
+        }
+    }
+
     /// Takes all updates.
     pub(crate) fn take(&self) -> BTreeMap<RoomName, Update> {
         std::mem::take(&mut self.0.lock())

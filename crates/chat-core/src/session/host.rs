@@ -227,16 +227,22 @@ impl Host {
         Ok(Done::Outcome(Outcome::Read(marked)))
     }
 
-    /// Follows a room, or ends that.
-    pub(super) async fn follow(self, name: RoomName, on: bool, peers: Peers) -> Result<Done, Refused> {
+    /// Follows a room, or ends that. One command of a user at a time, so that the connections of the user learn the
+    /// states in the order in which they are stored.
+    pub(super) async fn follow(
+        self,
+        reads: Arc<ReadQueues>,
+        name: RoomName,
+        on: bool,
+        peers: Peers,
+    ) -> Result<Done, Refused> {
         if on {
             self.may_join(&name).await?;
         }
         let (user, max) = (self.user.key(), self.rooms.limits.rooms.max_followed_per_user);
+        let _turn = reads.count(user.clone()).await.map_err(Refused::TooEarly)?;
         marker(&self.rooms, self.rooms.store.follow(&user, &name, on, max)).await?;
-        if !on {
-            peers.announce_unfollowed(&user, &name);
-        }
+        peers.announce_follow(&user, &name, on);
         Ok(Done::Outcome(Outcome::Followed(on)))
     }
 
