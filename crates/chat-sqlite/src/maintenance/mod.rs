@@ -2,6 +2,7 @@
 //! and compaction.
 
 mod check;
+mod check_markers;
 mod compact;
 mod export;
 

@@ -125,6 +125,9 @@ defects! {
     LetsMutedWrite:
         lets_muted_users_write fails rules::an_act_holds_for_each_later_entry,
         stores_a_message_after_the_act_that_forbids_it fails rules::no_entry_follows_an_act_that_forbids_it;
+    RestrictsForever: keeps_a_restriction_whose_end_is_over fails rules::a_restriction_whose_end_is_over_is_none;
+    CountsEnded: counts_restrictions_that_have_ended fails rules::ended_restrictions_make_space_for_others;
+    ManyStandings: keeps_too_many_standings fails rules::ended_restrictions_make_space_for_others;
     IgnoresGrants: ignores_the_roles_of_the_host fails rules::a_granted_role_counts_if_it_is_higher;
     GuestsHaveRoles: gives_guests_the_roles_of_users fails rules::a_role_is_not_that_of_a_guest;
     AllGovern: lets_each_user_act fails rules::who_may_act_is_judged_by_the_log;

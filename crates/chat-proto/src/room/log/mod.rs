@@ -211,7 +211,13 @@ impl Log {
     ) -> Result<(ChangeReceipt, Option<StoredMessage>), ChangeError> {
         let (seq, at) = self.next(at);
         let none = Projection::default();
-        let context = self.projection.as_deref().unwrap_or(&none).context(&new, self.head > 0);
+        let mut context = self.projection.as_deref().unwrap_or(&none).context(&new, self.head > 0);
+        if context.needs_space(&new, at, &self.limits)
+            && let Some(projection) = &mut self.projection
+        {
+            projection.remove_ended(at);
+            context = projection.context(&new, self.head > 0);
+        }
         let effect = context.judge(&new, at, &self.limits)?;
         let (ActEffect::Store(state) | ActEffect::Create(state)) = &effect else {
             return Ok((ChangeReceipt::unchanged(self.epoch.clone()), None));
