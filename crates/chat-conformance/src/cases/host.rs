@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -117,7 +118,7 @@ struct Rights;
 impl Authorize for Rights {
     async fn authorize(&self, user: &User, room: &RoomName, action: &Action<'_>) -> Result<(), Forbidden> {
         let body: Value = match action {
-            Action::Send { body } => body_of(body),
+            Action::Send { body, .. } => body_of(body),
             Action::Change { change: Change::Edit { body }, .. } => body_of(body),
             _ => Value::Null,
         };

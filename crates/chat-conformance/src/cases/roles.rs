@@ -11,8 +11,18 @@ chat_suite::cases!(
         let mut ann = owner(&stage, json!({})).await?;
         let mut bob = present(&stage, "2", "Bob").await?;
         change(&mut ann, role(&room, "2", "moderator")).await?;
-        let rights =
-            ["send", "react", "edit", "delete", "delete_others", "pin", "restrict", "role", "settings"];
+        let rights = [
+            "send",
+            "react",
+            "edit",
+            "delete",
+            "delete_others",
+            "pin",
+            "mention_room",
+            "restrict",
+            "role",
+            "settings",
+        ];
         let mut zoe = user(&stage, "3", "Zoe").await?;
         for (client, role, may) in [
             (&mut ann, "owner", &rights[..]),

@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 
-use parking_lot::Mutex;
-
+use crate::sync::Mutex;
 use crate::{RoomName, Unread};
 
 /// The largest number of rooms with updates. It is more than a connection is in and follows by default.

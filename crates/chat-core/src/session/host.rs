@@ -122,7 +122,8 @@ impl Host {
         if let Change::Edit { body } = &new.change {
             (self.rooms.check_body)(body, &self.rooms.limits).map_err(ErrorCode::from)?;
         }
-        self.may(&name, Action::Change { target: new.target, change: &new.change }).await?;
+        let mentions = new.mentions.as_ref();
+        self.may(&name, Action::Change { target: new.target, change: &new.change, mentions }).await?;
         // In a room without rules, the role decides about nothing else.
         let is_moderation = matches!(new.change, Change::Delete { .. } | Change::Pin { .. });
         if is_moderation || new.mentions == Some(Mentions::Room) || room.has_rules() {
@@ -162,7 +163,7 @@ impl Host {
             return append_to(room, message, self.rooms);
         }
         let allowed = async move {
-            self.may(&name, Action::Send { body: &message.body }).await?;
+            self.may(&name, Action::Send { body: &message.body, links: message.links.as_deref() }).await?;
             // In a room without rules, the role decides about nothing else.
             if room.has_rules() || message.links.as_deref().is_some_and(Links::mentions_room) {
                 message.role = self.role(&name).await?;

@@ -47,7 +47,7 @@ fn created(rules: RoomRules) -> Log {
 }
 
 /// The rights in an open room, as in section 3 of PROTOCOL.md: a right, then banned, muted, none, member, moderator, owner.
-const TABLE: [(Right, &str); 10] = [
+const TABLE: [(Right, &str); 11] = [
     (Right::Join, "no yes yes yes yes yes"),
     (Right::Send, "no muted yes yes yes yes"),
     (Right::React, "no muted yes yes yes yes"),
@@ -55,6 +55,7 @@ const TABLE: [(Right, &str); 10] = [
     (Right::Delete, "no yes yes yes yes yes"),
     (Right::DeleteOthers, "no no no no yes yes"),
     (Right::Pin, "no no no no yes yes"),
+    (Right::MentionRoom, "no no no no yes yes"),
     (Right::Restrict, "no no no no yes yes"),
     (Right::Role, "no no no no no yes"),
     (Right::Settings, "no no no no no yes"),

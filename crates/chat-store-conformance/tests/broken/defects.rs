@@ -163,6 +163,8 @@ defects! {
     MarkersAnywhere: moves_a_marker_beyond_the_head_to_the_head fails markers::a_marker_beyond_the_head_is_refused;
     CountsOwn: counts_own_messages fails markers::own_messages_are_not_unread;
     CountsDeleted: counts_deleted_messages fails markers::deleted_messages_and_changes_are_not_unread;
+    CountsNoMentions: counts_no_mentions fails markers::mentions_among_the_unread_messages_are_counted;
+    CountsAllMentions: takes_each_message_for_a_mention fails markers::mentions_among_the_unread_messages_are_counted;
     CountsOn: counts_on_beyond_100 fails markers::a_number_below_100_is_exact;
     IgnoresUpTo: counts_to_the_head fails markers::a_count_ends_at_a_position;
     SharesMarkers: shares_markers_between_guests_and_users fails markers::a_guest_and_a_known_user_share_no_marker;
