@@ -1,7 +1,8 @@
 //! Test support for code on top of `chat-core`, with paused time.
 //!
 //! [`Peer`] is the client's side of a connection in memory, [`Store`] a store that fails on request,
-//! [`MessagesOnly`] a store without optional parts, and [`Cluster`] several chats that share a store and a bus. Nothing here is for production.
+//! [`MessagesOnly`] a store without optional parts, and [`Cluster`] several chats that share a store and a bus.
+//! Nothing here is for production.
 //!
 //! ```
 //! use chat_core::Chat;
