@@ -5,8 +5,6 @@
 mod change;
 mod command;
 mod expected;
-mod links;
-mod malformed;
 mod model;
 mod play;
 mod room;
