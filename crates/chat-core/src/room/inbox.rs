@@ -56,12 +56,18 @@ impl Inbox {
 
     /// Records that another connection of the user has ended to follow a room.
     pub(crate) fn note_unfollowed(&self, room: &RoomName) {
-        self.updates.change(room, |update| update.is_unfollowed = true);
+        self.updates.change(room, |update| update.followed = Some(false));
         self.waker.wake();
     }
 
-    /// Records that the connection itself follows a room, later than what was recorded before.
+    /// Records that the user follows a direct room.
     pub(crate) fn note_followed(&self, room: &RoomName) {
+        self.updates.change(room, |update| update.followed = Some(true));
+        self.waker.wake();
+    }
+
+    /// Forgets that another connection has ended to follow a room, because this one follows it since then.
+    pub(crate) fn forget_unfollowed(&self, room: &RoomName) {
         self.updates.forget_unfollowed(room);
     }
 

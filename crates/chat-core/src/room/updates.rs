@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::sync::Mutex;
-use crate::{RoomName, Unread};
+use crate::{RoomName, Unread, User};
 
 /// The largest number of rooms with updates. It is more than a connection is in and follows by default.
 const MAX_ROOMS: usize = 512;
@@ -15,10 +15,11 @@ pub(crate) struct Updates(Mutex<BTreeMap<RoomName, Update>>);
 pub(crate) struct Update {
     /// The position to which another connection of the user has moved the marker.
     pub(crate) read: Option<u64>,
-    /// True if another connection of the user has ended to follow the room.
-    pub(crate) is_unfollowed: bool,
-    /// The unread messages of a followed room.
-    pub(crate) activity: Option<Box<Unread>>,
+    /// False if another connection of the user has ended to follow the room. True if it is a direct room that was
+    /// opened.
+    pub(crate) followed: Option<bool>,
+    /// The unread messages of a followed room, and the other user of a direct room.
+    pub(crate) activity: Option<Box<(Unread, Option<User>)>>,
     /// True if the room has changed since the activity was counted.
     pub(crate) is_stale: bool,
 }
@@ -46,7 +47,7 @@ impl Updates {
     /// Forgets that another connection of the user has ended to follow a room.
     pub(super) fn forget_unfollowed(&self, room: &RoomName) {
         if let Some(update) = self.0.lock().get_mut(room) {
-            update.is_unfollowed = false;
+            update.followed = update.followed.filter(|followed| *followed);
         }
     }
 
