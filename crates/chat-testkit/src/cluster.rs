@@ -190,6 +190,10 @@ impl Room for Opening {
         self.shared.log.govern(act).await
     }
 
+    async fn purge(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        self.shared.log.purge(act).await
+    }
+
     async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
         self.shared.log.standing(user).await
     }

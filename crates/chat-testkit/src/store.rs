@@ -304,6 +304,10 @@ impl Room for StoredRoom {
         self.log.govern(act).await
     }
 
+    async fn purge(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        self.log.purge(act).await
+    }
+
     async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
         let mode = {
             let mut state = self.store.0.lock();

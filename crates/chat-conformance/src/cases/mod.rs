@@ -40,6 +40,7 @@ mod pins;
 mod preflight;
 mod pressure;
 mod probe;
+mod purges;
 mod rates;
 mod reactions;
 mod receipts;
@@ -112,6 +113,7 @@ pub fn cases() -> Vec<Case> {
             "RoomRules::check in chat-proto, or the store; Driver::poll_rights in chat-core",
             rooms_with_rules::cases(),
         ),
+        group("purges", "ActContext::judge_purge in chat-proto; Room::purge of the store", purges::cases()),
         group("pins", "Target::judge and LogBounds in chat-proto, or the store", pins::cases()),
         group(
             "threads",
@@ -180,7 +182,7 @@ fn source(group: &str) -> &'static str {
         "changes" | "commands" | "direct" | "following" | "mentions" | "messages" | "pins" | "search"
         | "threads" | "unread" => "PROTOCOL.md, section 3",
         "control" => "RFC 6455 section 5.5.3",
-        "deletions" | "folding" | "moderation" | "reactions" => "PROTOCOL.md, section 5.7",
+        "deletions" | "folding" | "moderation" | "purges" | "reactions" => "PROTOCOL.md, section 5.7",
         "roles" | "restrictions" | "rooms_with_rules" => "PROTOCOL.md, section 5.8",
         "drain" => "PROTOCOL.md, section 5.6",
         "events" | "occupancy" => "PROTOCOL.md, section 4",

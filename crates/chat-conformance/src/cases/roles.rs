@@ -22,6 +22,7 @@ chat_suite::cases!(
             "restrict",
             "role",
             "settings",
+            "purge",
         ];
         let mut zoe = user(&stage, "3", "Zoe").await?;
         for (client, role, may) in [

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::FutureExt;
 
@@ -10,7 +10,7 @@ use crate::room::{LiveRoom, Rooms};
 use crate::stats::count;
 use crate::timer;
 use crate::{
-    AppendError, AppendReceipt, ChangeError, ChangeReceipt, Forbidden, MarkerError, NewAct, NewChange,
+    Act, AppendError, AppendReceipt, ChangeError, ChangeReceipt, Forbidden, MarkerError, NewAct, NewChange,
     NewMessage, Page, Range, Room, Search, SearchError, SearchPage, ThreadError, Unavailable,
 };
 
@@ -58,17 +58,38 @@ pub(crate) async fn change(
     Ok(receipt)
 }
 
-/// Sets the rules of a room or the standing of a user.
+/// Sets the rules of a room or the standing of a user, or deletes all messages of a user.
 pub(crate) async fn govern(
     room: &LiveRoom,
     act: NewAct,
     rooms: &Arc<Rooms>,
 ) -> Result<ChangeReceipt, ChangeError> {
-    stored(room, room.log().govern(act), rooms).await
+    match act.act {
+        Act::Purge { .. } => purge(room, act, rooms).await,
+        _ => stored(room, room.log().govern(act), rooms).await,
+    }
+}
+
+/// Deletes all messages of a user. It may take longer than another call of a store.
+async fn purge(room: &LiveRoom, act: NewAct, rooms: &Arc<Rooms>) -> Result<ChangeReceipt, ChangeError> {
+    let limit = rooms.limits.rooms.purge_timeout;
+    stored_within(limit, room, room.log().purge(act), rooms).await
 }
 
 /// Waits until a change or an act is stored.
 async fn stored(
+    room: &LiveRoom,
+    answer: impl Future<Output = Result<ChangeReceipt, ChangeError>>,
+    rooms: &Arc<Rooms>,
+) -> Result<ChangeReceipt, ChangeError> {
+    let started = Instant::now();
+    let receipt = stored_within(rooms.limits.rooms.call_timeout, room, answer, rooms).await?;
+    metrics::histogram!("chat_append_seconds").record(started.elapsed());
+    Ok(receipt)
+}
+
+async fn stored_within(
+    limit: Duration,
     room: &LiveRoom,
     answer: impl Future<Output = Result<ChangeReceipt, ChangeError>>,
     rooms: &Arc<Rooms>,
@@ -84,9 +105,7 @@ async fn stored(
             answer => Ok(answer),
         }
     };
-    let started = Instant::now();
-    let receipt = within(rooms, changed).await??;
-    metrics::histogram!("chat_append_seconds").record(started.elapsed());
+    let receipt = within_time(limit, rooms, changed).await??;
     if let Some(seq) = receipt.seq {
         room.note_committed(&receipt.epoch, seq);
         if !receipt.duplicate {
@@ -163,7 +182,14 @@ pub(crate) async fn within<T>(
     rooms: &Rooms,
     answer: impl Future<Output = Result<T, Unavailable>>,
 ) -> Result<T, Unavailable> {
-    let limit = rooms.limits.rooms.call_timeout;
+    within_time(rooms.limits.rooms.call_timeout, rooms, answer).await
+}
+
+async fn within_time<T>(
+    limit: Duration,
+    rooms: &Rooms,
+    answer: impl Future<Output = Result<T, Unavailable>>,
+) -> Result<T, Unavailable> {
     let unavailable = match timer::timeout(limit, answer).await {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(unavailable)) => {

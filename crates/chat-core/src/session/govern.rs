@@ -110,7 +110,7 @@ impl Host {
 /// that user give.
 pub(crate) fn with_target(room: &LiveRoom, act: &mut Act) -> Role {
     let mut granted = Role::None;
-    if let Act::Role { user, .. } | Act::Restrict { user, .. } = act {
+    if let Act::Role { user, .. } | Act::Restrict { user, .. } | Act::Purge { user } = act {
         let state = room.state();
         let id = user.id().to_owned();
         for (known, seat) in state.members_of(&id) {

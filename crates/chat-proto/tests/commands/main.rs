@@ -138,6 +138,8 @@ fn the_commands_about_rules_and_standings_are_read() {
     );
     let end = r#"{"type":"restrict","room":"lobby","user":"7","what":"none"}"#;
     assert!(matches!(command(end), Ok(Command::Restrict { restriction: None, reason: None, .. })));
+    let purge = r#"{"type":"purge","room":"lobby","user":"7"}"#;
+    assert!(matches!(command(purge), Ok(Command::Purge { user, .. }) if user.id() == "7"));
     let long = format!(r#"{{"type":"create","room":"lobby","title":"{}"}}"#, "x".repeat(129));
     for bad in [
         r#"{"type":"create","room":"lobby","join":"closed"}"#,
@@ -150,6 +152,8 @@ fn the_commands_about_rules_and_standings_are_read() {
         r#"{"type":"restrict","room":"lobby","user":"7","what":"kick"}"#,
         r#"{"type":"restrict","room":"lobby","user":"7","what":"none","until":5}"#,
         r#"{"type":"restrict","room":"lobby","user":"7\n","what":"ban"}"#,
+        r#"{"type":"purge","room":"lobby"}"#,
+        r#"{"type":"purge","room":"lobby","user":{"id":"7"}}"#,
     ] {
         assert!(matches!(command(bad), Err(ErrorCode::BadCommand(_))), "{bad}");
     }

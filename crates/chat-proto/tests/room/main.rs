@@ -11,6 +11,7 @@ mod nodes;
 mod occupancy;
 mod pages;
 mod presence;
+mod purges;
 mod reader;
 mod receipts;
 mod renewal;

@@ -59,6 +59,7 @@ const TABLE: [(Right, &str); 11] = [
     (Right::Restrict, "no no no no yes yes"),
     (Right::Role, "no no no no no yes"),
     (Right::Settings, "no no no no no yes"),
+    (Right::Purge, "no no no no no yes"),
 ];
 
 #[test]

@@ -81,6 +81,7 @@ fn govern() -> impl Strategy<Value = Command> {
         (room(), user(), restriction, option::of("[a-z가-힣]{1,20}")).prop_map(
             |(room, user, restriction, reason)| Command::Restrict { room, user, restriction, reason }
         ),
+        (room(), user()).prop_map(|(room, user)| Command::Purge { room, user }),
     ]
 }
 

@@ -96,6 +96,10 @@ fn act() -> impl Strategy<Value = Event> {
         (room(), 1..1_000_u64, integer(), user(), any::<bool>(), rules).prop_map(
             |(room, seq, at, by, created, rules)| Event::Settings { room, seq, at, by, created, rules }
         ),
+        (room(), 1..1_000_u64, integer(), user(), user(), integer(), integer(), vec(integer(), 0..3))
+            .prop_map(|(room, seq, at, by, user, from, to, unpinned)| {
+                Event::Purged { room, seq, at, by, user, from, to, unpinned }
+            }),
     ]
 }
 
@@ -354,6 +358,7 @@ fn examples() -> Vec<Value> {
                "what": "pinned", "pinned": true}),
         json!({"type": "role", "room": "lobby", "seq": 3, "at": 1, "by": user, "user": user, "role": "member"}),
         json!({"type": "settings", "room": "lobby", "seq": 3, "at": 1, "by": user, "join": "open"}),
+        json!({"type": "purged", "room": "lobby", "seq": 4, "at": 1, "by": user, "user": user, "from": 1, "to": 3}),
         message.clone(),
         json!({"type": "sent", "room": "lobby", "seq": 1, "at": 1}),
         json!({"type": "history", "room": "lobby", "epoch": "e", "messages": [message]}),

@@ -144,6 +144,15 @@ defects! {
     RulesOfOneNode: keeps_rules_on_one_node fails rules::an_act_holds_on_each_node;
     SelectsUnsorted: reads_selected_messages_unsorted fails changes::selected_messages_are_read_in_their_present_form;
     FindsOldForm: finds_the_old_form_of_a_message fails changes::a_search_finds_the_present_form;
+    PurgesWithoutChanges: answers_done_to_a_purge_that_it_does_not_carry_out fails purges::a_purge_deletes_all_messages_of_its_user;
+    PurgesOldest: purges_the_oldest_message_only fails purges::a_purge_deletes_all_messages_of_its_user;
+    PurgesAll: purges_all_users fails purges::a_purge_deletes_all_messages_of_its_user;
+    PurgesUnreported: does_not_report_what_a_purge_erases fails purges::a_purge_reports_what_it_erases;
+    PurgesNoGuests: purges_no_guest_of_the_same_id fails purges::a_purge_deletes_the_messages_of_a_guest_too;
+    PurgesAgain: stores_a_purge_that_deletes_nothing fails purges::a_purge_without_messages_changes_nothing;
+    AllPurge: lets_each_user_purge fails purges::who_may_purge_is_judged_by_the_log;
+    RestartLosesPurges: restores_purged_messages_in_a_restart fails purges::a_restart_restores_nothing;
+    PurgeLostWhenDropped: stops_a_purge_with_its_caller fails purges::a_purge_goes_on_without_its_caller;
     NamesNoPins: names_no_pins fails pins::bounds_name_the_pinned_messages;
     ManyPins: accepts_too_many_pins fails pins::a_pin_over_the_limit_is_refused;
     RestartForgetsPins: forgets_pins_in_a_restart fails pins::a_restart_keeps_the_pins;

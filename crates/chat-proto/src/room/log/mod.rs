@@ -1,5 +1,6 @@
 mod entry;
 mod keys;
+mod purge;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -59,7 +60,7 @@ pub struct Log {
 /// The entries that a change has made or altered. The log commits them together.
 #[derive(Debug)]
 pub struct ChangedEntries {
-    /// The present form of the entries that a deletion has erased: the message, and all its changes.
+    /// The present form of the entries that a deletion or a purge has erased: the messages, and all their changes.
     pub erased: Vec<StoredMessage>,
     /// The new entry.
     pub entry: StoredMessage,
@@ -179,13 +180,7 @@ impl Log {
         let entry = self.entries[index].apply(change, &self.room, seq, at);
         self.bytes += self.entries[index].bytes();
         let entry = entry.ok_or(ChangeError::NoMessage)?;
-        for seq in replaced {
-            let Some(index) = self.index(seq) else { continue };
-            let entry = &mut self.entries[index];
-            self.bytes -= entry.bytes();
-            entry.supersede(&self.room);
-            self.bytes += entry.bytes();
-        }
+        self.supersede(replaced);
         // A room may hold each change of the message as it was published.
         let is_erased = |erased: &&Entry| is_deletion && erased.concerns(target);
         let erased =
@@ -416,7 +411,12 @@ impl Log {
         self.bytes -= oldest.bytes();
         self.pins.remove(&oldest.stored.seq);
         self.messages -= usize::from(oldest.is_message());
-        for seq in oldest.newest_changes() {
+        self.supersede(oldest.newest_changes());
+    }
+
+    /// Records that later entries have replaced these changes.
+    fn supersede(&mut self, changes: Vec<u64>) {
+        for seq in changes {
             let Some(index) = self.index(seq) else { continue };
             let entry = &mut self.entries[index];
             self.bytes -= entry.bytes();

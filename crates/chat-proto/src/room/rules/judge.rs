@@ -51,6 +51,7 @@ impl ActContext {
     ///
     /// [`ChangeError::Forbidden`] and [`ChangeError::Muted`] without the right, [`ChangeError::RoomExists`] for a room
     /// that somebody else uses, and [`ChangeError::Unavailable`] if the log keeps too many standings.
+    /// [`ChangeError::Unsupported`] for a purge, which [`judge_purge`](Self::judge_purge) decides about.
     pub fn judge(&self, new: &NewAct, now: u64, limits: &Limits) -> Result<ActEffect, ChangeError> {
         let is_direct = self.rules.as_ref().is_some_and(|rules| rules.direct.is_some());
         match &new.act {
@@ -78,6 +79,7 @@ impl ActContext {
                     ActState::Standing { user: user.clone(), role, restriction, reason: reason.clone() }
                 })
             }
+            Act::Purge { .. } => Err(ChangeError::Unsupported),
         }
     }
 
@@ -96,6 +98,19 @@ impl ActContext {
 
     fn is_full(&self, limits: &Limits) -> bool {
         self.standings >= limits.rooms.max_standings as u64
+    }
+
+    /// Decides about a purge at the time `now`, in milliseconds since the Unix epoch. A store calls it for each entry
+    /// of the purge.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::Forbidden`] and [`ChangeError::Muted`] without the right, and [`ChangeError::Forbidden`] for
+    /// another user of an equal or higher rank.
+    pub fn judge_purge(&self, new: &NewAct, now: u64) -> Result<(), ChangeError> {
+        self.check(new, Right::Purge, now)?;
+        let is_oneself = new.act.target().is_some_and(|user| user.id() == new.user.id());
+        if is_oneself { Ok(()) } else { self.check_rank(new) }
     }
 
     /// Decides about a direct room. Of two users who open it at the same time, the second one changes nothing.

@@ -72,7 +72,7 @@ impl Projection {
         let (ActEffect::Store(state) | ActEffect::Create(state)) = effect else { return };
         match state {
             ActState::Rules { rules, .. } => self.rules = Some(rules.clone()),
-            ActState::Standing { .. } => {}
+            ActState::Standing { .. } | ActState::Purge { .. } => {}
         }
         if let Some((user, standing)) = effect.standing(by) {
             if standing.is_default() {

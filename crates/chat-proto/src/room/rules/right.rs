@@ -33,6 +33,8 @@ pub enum Right {
     Role,
     /// Set the rules of the room.
     Settings,
+    /// Delete all messages of a user.
+    Purge,
 }
 
 impl Right {
@@ -48,6 +50,7 @@ impl Right {
         Self::Restrict,
         Self::Role,
         Self::Settings,
+        Self::Purge,
     ];
 
     /// Returns the word on the wire.
@@ -64,6 +67,7 @@ impl Right {
             Self::Restrict => "restrict",
             Self::Role => "role",
             Self::Settings => "settings",
+            Self::Purge => "purge",
         }
     }
 }
@@ -157,7 +161,7 @@ impl RoomRules {
             Right::Join | Right::Delete => join,
             Right::Send | Right::React | Right::Edit => join.max(post),
             Right::DeleteOthers | Right::Pin | Right::MentionRoom | Right::Restrict => Role::Moderator,
-            Right::Role | Right::Settings => Role::Owner,
+            Right::Role | Right::Settings | Right::Purge => Role::Owner,
         }
     }
 }

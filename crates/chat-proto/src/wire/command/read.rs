@@ -104,6 +104,7 @@ fn command(fields: &Fields<'_>, limits: &Limits, known: KnownRoom<'_>) -> Result
             let (user, reason) = (user(fields)?, reason(fields, limits)?);
             Command::Restrict { room: room()?, user, restriction, reason }
         }
+        "purge" => Command::Purge { room: room()?, user: user(fields)? },
         "history" => match seqs(fields, limits)? {
             Some(seqs) => Command::Messages { room: room()?, seqs },
             None => match position(fields, Field::Thread, THREAD)? {

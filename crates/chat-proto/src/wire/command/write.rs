@@ -68,6 +68,9 @@ impl Command {
                 });
                 frame.until = restriction.and_then(|restriction| restriction.until);
             }
+            Self::Purge { room, user } => {
+                frame = Frame { user: Some(user.id()), ..frame.of("purge", room) };
+            }
             Self::Messages { room, seqs } => frame = Frame { seqs: Some(seqs), ..frame.of("history", room) },
             Self::Thread { room, root, range } => {
                 frame = Frame { thread: Some(*root), ..frame.of("history", room) };
