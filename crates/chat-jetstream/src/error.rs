@@ -30,3 +30,9 @@ pub enum OpenError {
     )]
     ForeignStream(String),
 }
+
+impl OpenError {
+    pub(crate) fn unreachable(servers: &str, cause: &impl std::fmt::Display) -> Self {
+        Self::Unreachable { servers: servers.to_owned(), cause: cause.to_string() }
+    }
+}

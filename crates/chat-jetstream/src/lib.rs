@@ -1,20 +1,22 @@
 //! Chat rooms in a stream of NATS JetStream, which several servers of one chat share.
 //!
-//! A [`JetStreamStore`] provides the rooms of a [`Chat`](chat_core::Chat). All servers of the chat open it with the same
-//! name of a stream, and each can append to each room. No server owns a room, so none has to be elected when another
-//! one ends.
+//! A [`JetStreamStore`] provides the rooms of a [`Chat`](chat_core::Chat). All servers of the chat open it with the
+//! same name of a stream, and each can append to each room. No server owns a room, so none has to be elected when
+//! another one ends. A [`NatsBus`] carries presence, typing and kicks between them.
 //!
 //! # Mount a store
 //!
 //! ```no_run
 //! use chat_core::Chat;
-//! use chat_jetstream::{JetStreamStore, Options};
+//! use chat_jetstream::{JetStreamStore, NatsBus, Options};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let servers = "nats://n1:4222,nats://n2:4222,nats://n3:4222";
 //! let options = Options::default().with(|options| options.retain_messages = Some(100_000));
-//! let store = JetStreamStore::open("nats://n1:4222,nats://n2:4222,nats://n3:4222", options).await?;
-//! let chat = Chat::builder().node("eu-1".parse()?).store(store).build();
+//! let bus = NatsBus::open(servers, &options).await?;
+//! let store = JetStreamStore::open(servers, options).await?;
+//! let chat = Chat::builder().node("eu-1".parse()?).store(store).bus(bus).build();
 //! # drop(chat);
 //! # Ok(())
 //! # }
@@ -37,8 +39,7 @@
 //! # Limits of this version
 //!
 //! The store keeps only messages: no edits, deletions, reactions, pins, threads, rules of rooms, markers and followed
-//! rooms. A search looks at the messages of a room one by one, at 20,000 at most. A chat on several servers also needs
-//! a [`Bus`](chat_core::Bus), which this crate does not provide.
+//! rooms. A search looks at the messages of a room one by one, at 20,000 at most.
 //!
 //! # Records
 //!
@@ -98,9 +99,10 @@
 //! The store has no deletions yet, because a deletion must erase the text of one message, and a record may have 256.
 //! The design for it: a record is stored again without that text, under a subject of its own that names its first
 //! position; then the deletion is appended; then the first record is removed with an overwrite
-//! (`STREAM.MSG.DELETE`). A reader that meets the hole reads the record that replaces it. So the order of the log stays,
-//! and a crash between two steps leaves a state from which any server can continue.
+//! (`STREAM.MSG.DELETE`). A reader that meets the hole reads the record that replaces it. So the order of the log
+//! stays, and a crash between two steps leaves a state from which any server can continue.
 
+mod bus;
 mod error;
 mod life;
 mod link;
@@ -112,6 +114,7 @@ mod store;
 
 pub use async_nats::ConnectOptions;
 
+pub use bus::NatsBus;
 pub use error::OpenError;
 pub use options::Options;
 pub use store::JetStreamStore;

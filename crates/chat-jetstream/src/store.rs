@@ -60,8 +60,7 @@ impl JetStreamStore {
             return Err(OpenError::InvalidName);
         }
         let connected = Connection::open(servers, options.connect.clone()).await;
-        let unreachable = |cause: String| OpenError::Unreachable { servers: servers.to_owned(), cause };
-        let (client, connection) = connected.map_err(|error| unreachable(error.to_string()))?;
+        let (client, connection) = connected.map_err(|error| OpenError::unreachable(servers, &error))?;
         let link = Link { client, stream: options.stream.clone() };
         let info = find_or_create(&link, options.replicas).await;
         let no_stream = |cause: String| OpenError::NoStream { stream: options.stream.clone(), cause };
@@ -70,7 +69,7 @@ impl JetStreamStore {
         let name =
             options.node.as_ref().map_or_else(|| format!("{:016x}", random_number()), ToString::to_string);
         let node = Arc::new(Node::new(link, connection, &options, name, life));
-        let tasks = node.start().await.map_err(|error| unreachable(error.to_string()))?;
+        let tasks = node.start().await.map_err(|error| OpenError::unreachable(servers, &error))?;
         Ok(Self(Arc::new(Inner { node, is_closed: RwLock::new(false), tasks: Mutex::new(tasks) })))
     }
 

@@ -66,7 +66,7 @@ impl SharedRoom {
         self.sinks.add(sink)
     }
 
-    /// Takes a record that was stored, whoever has stored it, and reports its entries.
+    /// Takes a record that this node or another one has stored, and reports its entries.
     pub(crate) fn hear(&self, life: &Arc<Life>, record: &Record) {
         let is_known = matches!(self.note(life, record), Noted::Known { .. });
         if is_known && self.state.lock().report(record.id) {

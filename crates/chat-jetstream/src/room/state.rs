@@ -42,7 +42,7 @@ impl Tail {
     }
 }
 
-/// What a node knows of a room.
+/// The knowledge of a node about a room.
 #[derive(Debug)]
 pub(super) struct RoomState {
     pub(super) life: Arc<Life>,
