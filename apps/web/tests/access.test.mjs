@@ -69,10 +69,11 @@ for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
 }
 
 test("a phone shows one pane at a time, and everything is reachable by keyboard", async () => {
-  const ann = await Person.enter(browser, server.url, newRoom(), "Ann", { viewport: { width: 360, height: 640 } });
+  const room = newRoom();
+  const ann = await Person.enter(browser, server.url, room, "Ann", { viewport: { width: 360, height: 640 } });
   await assertAccessible(ann.page, "phone");
   await ann.page.getByRole("button", { name: "Show rooms" }).click();
-  await ann.page.getByRole("link", { name: /lobby/ }).waitFor();
+  await ann.page.getByRole("link", { name: room }).waitFor();
   await assertAccessible(ann.page, "phone, rooms");
   await ann.page.keyboard.press("Escape");
   await ann.say("first");

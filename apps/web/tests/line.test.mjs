@@ -41,6 +41,25 @@ test("a message written while the line is cut is sent once, and missed messages 
   await bo.leave();
 });
 
+test("changes among the newest messages are no repeats", async () => {
+  const room = newRoom();
+  const ann = await Person.enter(browser, server.url, room, "Ann");
+  await fill(ann, room, Array.from({ length: 60 }, (_, index) => `line ${index}`));
+  for (const text of ["line 58", "line 59"]) {
+    await ann.sees(text);
+    await ann.row(text).hover();
+    await ann.row(text).getByRole("button", { name: "React: 👍" }).click();
+    await ann.row(text).locator(".reactions").waitFor();
+  }
+  await ann.page.reload();
+  await ann.row("line 59").locator(".reactions").waitFor();
+  await ann.openHood();
+  // The last 50 messages begin at 11.
+  await ann.page.waitForFunction(() => document.querySelector(".numbers dd")?.textContent === "52");
+  assert.deepEqual(await ann.counts(), { received: 52, lost: 0, doubled: 0 });
+  await ann.leave();
+});
+
 test("after kill -9 and a restart in mid-conversation, nothing is lost or doubled", async () => {
   const room = newRoom();
   const ann = await Person.enter(browser, server.url, room, "Ann");

@@ -52,12 +52,14 @@ async function signIn(sub, name, room) {
  * @param {Person} person
  * @param {string} room
  * @param {Record<string, string>} rules
+ * @param {string} [title]
  */
-async function create(person, room, rules = {}) {
+async function create(person, room, rules = {}, title = "") {
   await person.page.getByRole("button", { name: "Join a room" }).click();
   await person.page.getByLabel("Name of the room").fill(room);
   await person.page.getByLabel("Create a room of your own, with rules").check();
   await assertAccessible(person.page, "the form for a room with rules");
+  await person.page.getByLabel("Title").fill(title);
   for (const [label, value] of Object.entries(rules)) await person.page.getByLabel(label).selectOption({ label: value });
   await person.page.getByRole("button", { name: "Create", exact: true }).click();
 }
@@ -137,6 +139,60 @@ test("a room for members admits whom its owner names, and an act that is not all
   await bo.page.getByLabel("User", { exact: true }).fill("u1");
   await bo.page.getByRole("button", { name: "Apply" }).click();
   await bo.page.locator(".moderation").getByText("You are not allowed to do this.").waitFor();
+  await ann.leave();
+  await bo.leave();
+});
+
+test("acts are lines of the conversation, a title is shown, and the end of a mute is announced", async () => {
+  const room = newRoom();
+  const ann = await signIn("u1", "Ann", "lobby");
+  await create(ann, room);
+  await ann.page.getByRole("heading", { level: 1, name: room }).waitFor();
+  const bo = await signIn("u2", "Bo", room);
+  await bo.say("hello");
+  await ann.sees("hello");
+  // The owner sets the rules again.
+  await create(ann, room, {}, "Team of Ann");
+  for (const { page } of [ann, bo]) {
+    await page.getByRole("heading", { level: 1, name: "Team of Ann" }).waitFor();
+    await page.locator(".room", { hasText: "Team of Ann" }).waitFor();
+  }
+  await moderate(ann, "u2", "Moderator");
+  // A mute that ends in a moment, which the form does not offer.
+  await ann.page.evaluate(
+    async ({ room, token }) => {
+      const socket = new WebSocket(`${location.origin}/ws`, ["chat.v1", `chat.token.${token}`]);
+      await new Promise((resolve) => socket.addEventListener("open", resolve));
+      const done = new Promise((resolve) =>
+        socket.addEventListener("message", ({ data }) => data.includes('"done"') && resolve(undefined)),
+      );
+      const mute = { type: "restrict", room, user: "u2", what: "mute", until: Date.now() + 3000, reason: "spam" };
+      socket.send(JSON.stringify({ type: "join", room }));
+      socket.send(JSON.stringify({ ...mute, ref: "1" }));
+      await done;
+      socket.close();
+    },
+    { room, token: token("--key", key, "--sub", "u1", "--name", "Ann") },
+  );
+  await bo.page.getByText(/^You are muted in this room until/u).waitFor();
+  await bo.page.locator(".notice", { hasText: `You may write in ${room} again.` }).waitFor();
+  await bo.say("thanks");
+  await ann.sees("thanks");
+  await bo.page.reload();
+  await bo.sees("thanks");
+  const lines = [
+    /^Ann changed the rules of the room · title: Team of Ann$/u,
+    /^Ann made Bo a moderator\.$/u,
+    /^Ann muted Bo until .* \(spam\)$/u,
+  ];
+  for (const { page } of [ann, bo]) {
+    const acts = await page.locator(".act span").allInnerTexts();
+    assert.equal(acts.length, lines.length, acts.join());
+    lines.forEach((line, index) => assert.match(acts[index] ?? "", line));
+    const rows = await page.locator(".row").evaluateAll((all) => all.map((row) => row.querySelector(".act, .text")?.className));
+    assert.deepEqual(rows, ["text", "act", "act", "act", "text"]);
+    await assertAccessible(page, "acts in the conversation");
+  }
   await ann.leave();
   await bo.leave();
 });

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { assertAccessible } from "./support/access.mjs";
+import { startFront } from "./support/front.mjs";
 import { Person, launch, newRoom } from "./support/person.mjs";
 import { Server, binary } from "./support/server.mjs";
 
@@ -61,6 +63,71 @@ test("a server with tokens that also admits guests asks for a name, and offers t
     await ann.leave();
     await bo.leave();
   } finally {
+    await server.end();
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("a server that takes only tickets says what to do, and admits who comes with the right token", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "chat-key-"));
+  const secret = join(folder, "secret");
+  writeFileSync(secret, "a-secret-of-an-operator-that-is-long-enough", { mode: 0o600 });
+  const server = await Server.start("tungstenite", ["--tickets", "--admin", "127.0.0.1:0", "--admin-token", secret]);
+  try {
+    const context = await browser.newContext({ locale: "en-GB" });
+    const ann = new Person(await context.newPage(), "Ann");
+    await ann.page.goto(server.url);
+    await ann.page.getByRole("heading", { name: "Sign in elsewhere first" }).waitFor();
+    await assertAccessible(ann.page, "a server that takes tickets");
+    assert.equal(await ann.page.locator("input").count(), 0);
+    // A host service can take tokens that only it knows.
+    await ann.page.getByRole("button", { name: "I have a token" }).click();
+    await ann.page.getByLabel("Token").fill("not-a-token");
+    await ann.page.keyboard.press("Enter");
+    await ann.page.getByText("The server does not accept this token.").waitFor();
+    await ann.page.getByRole("button", { name: "Cancel" }).click();
+    await ann.page.getByRole("heading", { name: "Sign in elsewhere first" }).waitFor();
+    await context.close();
+  } finally {
+    await server.end();
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("a user whom a proxy has signed in is not asked for a name, and learns the end of the login", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "chat-key-"));
+  const secret = join(folder, "secret");
+  writeFileSync(secret, "a-secret-of-a-proxy-that-is-long-enough", { mode: 0o600 });
+  const options = ["--user-header", "x-user", "--user-name-header", "x-name", "--proxy-secret", secret];
+  const server = await Server.start("tungstenite", options);
+  const front = await startFront(server.url);
+  try {
+    const login = { "x-user": "u7", "x-name": "Ann Park", "x-proxy-secret": "a-secret-of-a-proxy-that-is-long-enough" };
+    Object.assign(front.added, login);
+    const context = await browser.newContext({ locale: "en-GB" });
+    const ann = new Person(await context.newPage(), "Ann");
+    await ann.page.goto(`${front.url}#${newRoom()}`);
+    await ann.page.locator(".me", { hasText: "Ann Park" }).waitFor();
+    await ann.say("hello");
+    await ann.sees("hello");
+    await ann.page.reload();
+    await ann.sees("hello");
+    await ann.page.getByRole("button", { name: "Settings" }).click();
+    await ann.page.getByRole("dialog").waitFor();
+    assert.equal(await ann.page.getByRole("button", { name: "Sign out" }).count(), 0);
+    await ann.page.keyboard.press("Escape");
+
+    for (const name of Object.keys(login)) delete front.added[name];
+    await ann.openHood();
+    await ann.page.getByRole("button", { name: "Drop and resume at once" }).click();
+    await ann.page.getByText("Your login has ended.").waitFor();
+    Object.assign(front.added, login);
+    await ann.page.getByRole("button", { name: "Try again" }).click();
+    await ann.page.getByRole("button", { name: "Continue as Ann Park" }).click();
+    await ann.sees("hello");
+    await context.close();
+  } finally {
+    front.end();
     await server.end();
     rmSync(folder, { recursive: true });
   }

@@ -30,6 +30,7 @@ pub mod handshake;
 pub mod room;
 pub mod session;
 
+mod export;
 mod limits;
 mod name;
 mod rate;
@@ -38,6 +39,7 @@ mod text;
 mod user;
 mod wire;
 
+pub use export::{EXPORT_VERSION, ExportLine, ExportReader, InvalidExport, one_line};
 pub use limits::{
     ConnectionLimits, HttpLimits, Limits, NodeLimits, RateLimits, ReadLimits, RoomLimits, WireLimits,
 };

@@ -207,6 +207,12 @@ impl User {
         self.guest
     }
 
+    /// Returns this user as a guest, or as one whom the host service knows.
+    pub(crate) fn with_guest(mut self, guest: bool) -> Self {
+        self.guest = guest;
+        self
+    }
+
     /// Returns the id, as other users see it.
     pub fn id(&self) -> &str {
         &self.id

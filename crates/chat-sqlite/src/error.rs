@@ -80,6 +80,19 @@ pub enum OpenError {
         /// Newest schema version that this crate supports.
         supported: u32,
     },
+    /// An earlier version of this crate has written the database.
+    #[error(
+        "{} has schema version {found}, but this task needs version {expected}: start a server of this version on it once",
+        .path.display()
+    )]
+    Older {
+        /// Path of the database.
+        path: PathBuf,
+        /// Schema version of the database.
+        found: u32,
+        /// The schema version that the task needs.
+        expected: u32,
+    },
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", .path.display())]
     Io {

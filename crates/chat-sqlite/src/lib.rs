@@ -42,7 +42,7 @@
 //!
 //! [`SqliteStore::check`], [`SqliteStore::export`] and [`SqliteStore::rooms`] read the store of a directory without
 //! opening it. They work while another process uses the store. [`SqliteStore::compact`] makes the files smaller while
-//! no process does.
+//! no process does. [`SqliteStore::export_all`] and [`SqliteStore::import`] move a store to another server, as text.
 //!
 //! # Rooms that last
 //!
@@ -138,7 +138,7 @@ mod threads;
 mod write;
 
 pub use error::OpenError;
-pub use maintenance::{Compacted, Exported, Progress, Report};
+pub use maintenance::{Compacted, Exported, ImportError, Imported, Progress, Report};
 pub use open::Opening;
 pub use options::{Durability, Options};
 pub use publish::describe_metrics;

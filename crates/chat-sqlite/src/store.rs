@@ -1,4 +1,4 @@
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,10 @@ use crate::room::{SharedParts, SqliteRoom, marker_error};
 use crate::search::{Indexer, open_index, open_search_reader};
 use crate::threads::LowPriorityThreads;
 use crate::write::{Prepared, PreparedFollow, Stats, StoreState};
-use crate::{Compacted, Exported, OpenError, Opening, Options, Progress, Report, maintenance, open, write};
+use crate::{
+    Compacted, Exported, ImportError, Imported, OpenError, Opening, Options, Progress, Report, maintenance,
+    open, write,
+};
 
 /// Connections that search, but not more than CPUs. They are separate, so that searches never keep other reads waiting.
 const MAX_SEARCH_CONNECTIONS: usize = 2;
@@ -192,6 +195,53 @@ impl SqliteStore {
     /// ```
     pub fn export(dir: impl AsRef<Path>, room: &RoomName, to: impl Write) -> io::Result<Exported> {
         maintenance::export(dir.as_ref(), room, to)
+    }
+
+    /// Writes a store as an export, from which [`import`](Self::import) makes another one. `docs/export.md` describes
+    /// the format.
+    ///
+    /// A process may use the store at the same time. Its write-ahead log grows until the export ends.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of `to`, and those of [`check`](Self::check) as [`io::ErrorKind::Other`]. Rules, roles and
+    /// restrictions that are damaged are an error too; an entry that is damaged is only counted.
+    pub fn export_all(dir: impl AsRef<Path>, to: impl Write) -> io::Result<Exported> {
+        maintenance::export_all(dir.as_ref(), to)
+    }
+
+    /// Makes a store from an export, in a directory that is empty or does not exist. Builds the search index too.
+    ///
+    /// The rooms keep their positions, times, users and markers, and begin a new epoch: the server that has written
+    /// the export may continue the old one. Memory does not depend on the size of the export. `progress` is called
+    /// after each 1,000 lines, and at the end.
+    ///
+    /// # Errors
+    ///
+    /// Returns an [`ImportError`] with the number of the line. The directory has no store then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use chat_sqlite::{Options, SqliteStore};
+    ///
+    /// let home = tempfile::tempdir()?;
+    /// let (old, new) = (home.path().join("old"), home.path().join("new"));
+    /// SqliteStore::open(&old, Options::default())?.close_blocking();
+    /// let (mut export, mut again) = (Vec::new(), Vec::new());
+    /// SqliteStore::export_all(&old, &mut export)?;
+    /// let imported = SqliteStore::import(&new, &*export, |progress| eprintln!("{} lines", progress.lines))?;
+    /// assert_eq!(imported.rooms, 0);
+    /// SqliteStore::export_all(&new, &mut again)?;
+    /// assert_eq!(again, export);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn import(
+        dir: impl AsRef<Path>,
+        from: impl BufRead,
+        progress: impl FnMut(Imported),
+    ) -> Result<Imported, ImportError> {
+        maintenance::import(dir.as_ref(), from, progress)
     }
 
     /// Makes the files of a store smaller: copies the database without its free space, checks the copy, and replaces

@@ -184,10 +184,15 @@ pub(crate) enum Task {
 /// A task on stored rooms. `export`, `rooms` and `check` may run while a server serves them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreTask {
-    /// Write the messages of a room to standard output, oldest first, one JSON object per line
+    /// Write the whole chat to standard output, or the messages of a room, oldest first; one JSON object per line
     Export {
-        /// Name of the room
-        room: RoomName,
+        /// Name of the room whose messages are written; without it, everything that `import` needs
+        room: Option<RoomName>,
+    },
+    /// Make the data from an export of a whole chat, in a new directory, while no server uses it
+    Import {
+        /// File of the export, or - for standard input
+        file: PathBuf,
     },
     /// Write the names of all rooms with messages to standard output, one on each line
     Rooms,

@@ -20,6 +20,7 @@ fn help_lists_all_options_variables_and_commands() -> Result<()> {
             "127.0.0.1:8080",
             "./chat-data",
             "export",
+            "import",
             "rooms",
             "check",
             "join",
@@ -37,7 +38,7 @@ fn help_lists_all_options_variables_and_commands() -> Result<()> {
 fn a_bad_option_gives_one_line_and_exit_code_2() -> Result<()> {
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let taken = taken.local_addr()?.to_string();
-    let bad: [&[&str]; 50] = [
+    let bad: [&[&str]; 52] = [
         &["--listen", "nowhere"],
         &["--listen", "127.0.0.1:70000"],
         &["--listen", &taken],
@@ -88,6 +89,8 @@ fn a_bad_option_gives_one_line_and_exit_code_2() -> Result<()> {
         &["check", "--data", "/nowhere"],
         &["export", "--data", "/nowhere"],
         &["export", "--data", "/nowhere", "Lobby"],
+        &["import", "--data", "/nowhere"],
+        &["import", "/nowhere/chat.jsonl"],
     ];
     for binary in Binary::one_per_adapter() {
         for arguments in bad {

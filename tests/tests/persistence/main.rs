@@ -9,6 +9,7 @@ mod follower;
 mod full_disk;
 mod injected_faults;
 mod injection;
+mod moved_chat;
 mod random_readers;
 mod refused_stores;
 mod restored_backup;

@@ -35,6 +35,8 @@ export interface ChatCore extends Chat, Source<ChatState, ChatEvents> {
   _handle(event: WireEvent): void;
   /** Handles the loss of the connection. */
   _lost(): void;
+  /** Handles that nobody sees the page any more. */
+  _hide(): void;
   /** Forgets a room that was left. */
   _remove(room: ChatRoom): void;
 }
@@ -105,6 +107,9 @@ export function connect(url: string, options: ConnectOptions = {}): Chat {
     _lost() {
       queue._lost();
       for (const room of chat.rooms.values()) room._lost();
+    },
+    _hide() {
+      for (const room of chat.rooms.values()) room._report();
     },
     _remove(room: ChatRoom) {
       setRooms([...chat.rooms].filter(([, other]) => other !== room));

@@ -165,7 +165,8 @@ export function createConnection(
   }
 
   function wake(): void {
-    if (globalThis.document?.hidden) return;
+    // A hidden page may end without a further event.
+    if (globalThis.document?.hidden) return chat._hide();
     if (chat.status === "online") ping();
     else if (chat.status === "waiting") schedule(0);
   }

@@ -28,6 +28,9 @@ const TYPING_INTERVAL = 3000;
 /** The time between two reports of what this user has read, in ms. */
 const READ_INTERVAL = 1000;
 
+/** The cursor before the first entry. */
+const NOWHERE: Cursor = { epoch: "", seq: 0 };
+
 type Late = Extract<WireEvent, { type: "changed" | "message" | "presence" }>;
 type Fields<T extends CommandType> = Omit<Command<T>, "type" | "room">;
 type Done<T extends CommandType> = (error: ChatError | undefined, reply: Reply<T>) => void;
@@ -48,6 +51,8 @@ export interface ChatRoom extends Room {
   _resume(): void;
   /** Handles the loss of the connection. */
   _lost(): void;
+  /** Tells the server at once what was read. */
+  _report(): void;
   /** Handles an event that names the room. */
   _handle(event: WireEvent): void;
 }
@@ -64,7 +69,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
   let refusal: ChatError | undefined;
   let phase: Phase;
   /** The epoch is empty before the first `joined`. */
-  let cursor: Cursor = { epoch: "", seq: 0 };
+  let cursor = NOWHERE;
   let joined: Events["joined"] | undefined;
   /** The end of the part of the log that was missed. What is held up to there must be read again. */
   let suspect = 0;
@@ -122,6 +127,10 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     _enter: enter,
     _resume: resume,
     _lost: () => refusal || reset(),
+    _report() {
+      report = undefined;
+      reportRead();
+    },
     _handle: handle,
   });
 
@@ -260,7 +269,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
       if (!error) return handleJoined(reply, after);
       if (error.code === "bad_cursor" && after) {
         // The log has lost entries that this client has seen.
-        cursor = { epoch: "", seq: 0 };
+        cursor = NOWHERE;
         return resume();
       }
       refuse(error);
@@ -274,6 +283,8 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
 
   /** Ends the membership until the reply to the next `join`. */
   function reset(): void {
+    // A replay without its first entry has no place yet: it is asked for again.
+    if (phase === "start") cursor = NOWHERE;
     end(cursor.epoch ? "resuming" : "joining");
   }
 

@@ -26,6 +26,27 @@ test("a user who comes while a page is on its way is counted once", async () => 
   chat.close();
 });
 
+test("the newest messages are asked for again if the connection ends before the first", async () => {
+  const joins: unknown[] = [];
+  const chat = connect("ws://localhost/ws", {
+    WebSocket: scripted(({ type, ref, last, after }, emit) => {
+      if (type !== "join") return;
+      joins.push({ last, after });
+      emit({ ...joined, ref, seq: 9 });
+      if (joins.length === 1) return chat.reconnect();
+      // The newest message has got many changes.
+      emit(message(3));
+      for (let seq = 4; seq < 10; seq++) emit({ type: "changed", room, seq, at: 1, by: user, target: 3, what: "superseded" });
+    }),
+  });
+  const lobby = chat.join(room, { last: 1, members: false });
+  const { messages, cursor } = await until(lobby, ({ status }) => status === "live");
+  assert.deepEqual(messages.map(({ seq }) => seq), [3]);
+  assert.deepEqual(cursor, { epoch: "a", seq: 9 });
+  assert.deepEqual(joins, [{ last: 1, after: undefined }, { last: 1, after: undefined }]);
+  chat.close();
+});
+
 test("pins follow from the messages, and end with their log", async () => {
   const pinned = { type: "changed", room, seq: 3, at: 2000, by: user, target: 2, what: "pinned", pinned: true };
   let joins = 0;

@@ -29,7 +29,7 @@ function SignedIn({ person, onRefused }: Props): JSX.Element {
     () =>
       session.chat.subscribe(({ status, error }) => {
         if (status !== "closed" || error === undefined || !SIGN_IN_AGAIN.has(error.code)) return;
-        onRefused(error.code);
+        onRefused("isKnown" in person ? "login_ended" : error.code);
         exit();
       }),
     [session],

@@ -43,8 +43,8 @@ export async function launch() {
 
 let rooms = 0;
 
-/** A name that no other room has. */
-export const newRoom = () => `room-${process.pid}-${++rooms}`;
+/** A name that no other room has, and that is in no other name. */
+export const newRoom = () => `room-${process.pid}-${`${++rooms}`.padStart(3, "0")}`;
 
 /** One person in a window of its own. */
 export class Person {
@@ -61,7 +61,7 @@ export class Person {
     page.setDefaultTimeout(15_000);
     const note = (/** @type {string} */ text) => {
       // Browsers write this for each attempt to connect without a server.
-      if (!/ERR_|WebSocket connection to|can’t establish a connection/u.test(text)) this.problems.push(text);
+      if (!/ERR_|WebSocket connection to|can’t establish a connection|was interrupted while/u.test(text)) this.problems.push(text);
     };
     page.on("pageerror", (error) => note(String(error)));
     page.on("console", (message) => {
@@ -159,10 +159,11 @@ function exactly(text) {
  * @param {Person} person
  * @param {string} room
  * @param {readonly string[]} texts
+ * @param {object} [links]
  */
-export async function fill(person, room, texts) {
+export async function fill(person, room, texts, links = {}) {
   await person.page.evaluate(
-    async ({ room, texts }) => {
+    async ({ room, texts, links }) => {
       const socket = new WebSocket(`${location.origin}/ws?name=Filler`, "chat.v1");
       await new Promise((resolve) => socket.addEventListener("open", resolve));
       let open = texts.length;
@@ -173,11 +174,11 @@ export async function fill(person, room, texts) {
       );
       socket.send(JSON.stringify({ type: "join", room }));
       texts.forEach((text, index) =>
-        socket.send(JSON.stringify({ type: "send", ref: String(index), room, body: { text } })),
+        socket.send(JSON.stringify({ type: "send", ref: String(index), room, body: { text }, ...links })),
       );
       await done;
       socket.close();
     },
-    { room, texts },
+    { room, texts, links },
   );
 }

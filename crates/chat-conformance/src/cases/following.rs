@@ -6,6 +6,7 @@ const RACE: &str = "the activity of a room is sent over time";
 
 chat_suite::cases!(
     /// `rooms` has each room that the user follows, with its unread messages, although the user is not in it.
+    #[with(race(RACE))]
     async fn a_followed_room_is_listed_with_its_unread_messages(stage: Stage, mut ann: Member) -> Verdict {
         let room = stage.room();
         let mut bob = stage.client("bob").await?;

@@ -47,7 +47,7 @@ pub(crate) fn verified_frame<'r>(
 }
 
 /// Bytes of a slot before the user's id: the room, the kind of user, the length of the id.
-const SLOT_HEADER: usize = 17;
+pub(crate) const SLOT_HEADER: usize = 17;
 
 /// Bytes of the digest of a key at the end of a slot.
 pub(crate) const KEY_DIGEST: usize = 20;
@@ -55,12 +55,16 @@ pub(crate) const KEY_DIGEST: usize = 20;
 /// Returns the unique column of an idempotency key. Keys of different rooms or users never have the same slot. It
 /// contains a digest of the key, because the text of a key may repeat a message that is erased later.
 pub(crate) fn key_slot(room: i64, user: &UserKey, key: &str) -> Vec<u8> {
-    let id = user.id().as_bytes();
+    slot_of(room, user.is_guest(), user.id(), &Sha1::digest(key).into())
+}
+
+/// Returns the slot of a key of which the digest is known.
+pub(crate) fn slot_of(room: i64, is_guest: bool, id: &str, digest: &[u8; KEY_DIGEST]) -> Vec<u8> {
     let mut slot = room.to_be_bytes().to_vec();
-    slot.push(u8::from(user.is_guest()));
+    slot.push(u8::from(is_guest));
     slot.extend((id.len() as u64).to_be_bytes());
-    slot.extend(id);
-    slot.extend(Sha1::digest(key));
+    slot.extend(id.as_bytes());
+    slot.extend(digest);
     slot
 }
 
@@ -73,7 +77,12 @@ pub(super) fn hashed_slot(slot: &[u8]) -> Vec<u8> {
 
 /// Returns the column of a user in `reactions`, `markers` and `follows`. Different users never have the same.
 pub(crate) fn user_column(user: &UserKey) -> Vec<u8> {
-    [&[u8::from(user.is_guest())], user.id().as_bytes()].concat()
+    user_column_of(user.is_guest(), user.id())
+}
+
+/// Returns the column of the user with an id.
+pub(crate) fn user_column_of(is_guest: bool, id: &str) -> Vec<u8> {
+    [&[u8::from(is_guest)], id.as_bytes()].concat()
 }
 
 /// Returns the part of a slot that all keys of the user in the room have in common.

@@ -90,18 +90,18 @@ pub(crate) fn check(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Re
     Ok(report)
 }
 
-struct RoomRow {
-    id: i64,
-    name: String,
-    head: u64,
-    first: u64,
-    keys: u64,
+pub(super) struct RoomRow {
+    pub(super) id: i64,
+    pub(super) name: String,
+    pub(super) head: u64,
+    pub(super) first: u64,
+    pub(super) keys: u64,
     /// `None` in a store of a version without changes.
-    changes: Option<u64>,
-    governed: bool,
+    pub(super) changes: Option<u64>,
+    pub(super) governed: bool,
 }
 
-fn rooms(connection: &Connection, version: u32) -> rusqlite::Result<Vec<RoomRow>> {
+pub(super) fn rooms(connection: &Connection, version: u32) -> rusqlite::Result<Vec<RoomRow>> {
     let changes = if version >= FIRST_WITH_CHANGES { "changes" } else { "NULL" };
     let governed = if version >= FIRST_WITH_RULES { "governed" } else { "0" };
     let sql = format!("SELECT id, name, head, first, keys, {changes}, {governed} FROM rooms ORDER BY name");
@@ -223,7 +223,11 @@ fn check_rules(
 }
 
 /// Checks that the newest changes of each message are entries of the log, and that each reaction has a message.
-fn check_messages(connection: &Connection, room: &RoomRow, report: &mut Report) -> rusqlite::Result<()> {
+pub(super) fn check_messages(
+    connection: &Connection,
+    room: &RoomRow,
+    report: &mut Report,
+) -> rusqlite::Result<()> {
     let name = &room.name;
     let range = (message_id(room.id, 0), message_id(room.id, u64::MAX));
     let sql = "SELECT m.id, n.key FROM messages m JOIN json_each(json_array(m.edited, m.reacted, m.pinned)) n
@@ -248,10 +252,12 @@ fn check_messages(connection: &Connection, room: &RoomRow, report: &mut Report) 
 
 /// Checks that deletions are entries of the log, that roots count the messages of their threads, and that pins have
 /// messages.
-fn check_threads(connection: &Connection, room: &RoomRow, report: &mut Report) -> rusqlite::Result<()> {
-    let name = &room.name;
-    let range = (message_id(room.id, 0), message_id(room.id, u64::MAX));
-    for (sql, problem) in [
+pub(super) fn check_threads(
+    connection: &Connection,
+    room: &RoomRow,
+    report: &mut Report,
+) -> rusqlite::Result<()> {
+    let checks = [
         (
             "SELECT m.id FROM messages m WHERE m.id BETWEEN ?1 AND ?2 AND m.deleted IS NOT NULL AND NOT EXISTS
              (SELECT 1 FROM changes c WHERE c.id = ?1 + m.deleted AND c.target = m.id AND c.kind = 2)",
@@ -270,7 +276,49 @@ fn check_threads(connection: &Connection, room: &RoomRow, report: &mut Report) -
              WHERE p.message BETWEEN ?1 AND ?2 AND m.pinned IS NULL",
             "is pinned, but has no pin",
         ),
-    ] {
+    ];
+    report_messages(connection, room, report, &checks)
+}
+
+/// Checks that the state of each message is that after its changes.
+pub(super) fn check_revisions(
+    connection: &Connection,
+    room: &RoomRow,
+    report: &mut Report,
+) -> rusqlite::Result<()> {
+    let checks = [
+        (
+            "SELECT m.id FROM (SELECT *, CAST(frame AS TEXT) AS text FROM messages WHERE id BETWEEN ?1 AND ?2) m
+             WHERE (instr(text, '\"rev\":') > 0
+                 OR coalesce(edited, reacted, pinned, deleted) IS NOT NULL)
+             AND json_extract(text, '$.rev') IS NOT nullif(max(coalesce(edited, 0), coalesce(reacted, 0),
+                 coalesce(pinned, 0), coalesce(deleted, 0),
+                 coalesce(json_extract(text, '$.replies.last'), 0)), 0)",
+            "has a `rev` that is not its newest change",
+        ),
+        (
+            "SELECT m.id FROM (SELECT *, CAST(frame AS TEXT) AS text FROM messages WHERE id BETWEEN ?1 AND ?2) m
+             WHERE instr(text, '\"rev\":') > 0 AND (
+                 (json_extract(text, '$.edited') IS NULL) <> (edited IS NULL)
+                 OR (json_extract(text, '$.deleted') IS NULL) <> (deleted IS NULL)
+                 OR (SELECT coalesce(sum(json_extract(value, '$.count')), 0) FROM json_each(text, '$.reactions'))
+                     <> (SELECT count(*) FROM reactions r WHERE r.message = m.id))",
+            "has another state than that of its changes and reactions",
+        ),
+    ];
+    report_messages(connection, room, report, &checks)
+}
+
+/// Reports the messages that queries return, each with the problem.
+fn report_messages(
+    connection: &Connection,
+    room: &RoomRow,
+    report: &mut Report,
+    checks: &[(&str, &str)],
+) -> rusqlite::Result<()> {
+    let name = &room.name;
+    let range = (message_id(room.id, 0), message_id(room.id, u64::MAX));
+    for (sql, problem) in checks {
         let mut statement = connection.prepare_cached(sql)?;
         let mut rows = statement.query(range)?;
         while let Some(row) = rows.next()? {

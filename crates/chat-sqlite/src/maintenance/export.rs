@@ -2,6 +2,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use chat_core::RoomName;
+use chat_proto::one_line;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::connect;
@@ -32,7 +33,7 @@ pub(crate) fn export(dir: &Path, room: &RoomName, mut to: impl Write) -> io::Res
     while let Some(row) = rows.next().map_err(io::Error::other)? {
         match verified_frame(room, row).map_err(io::Error::other)? {
             (_, Some(frame)) => {
-                to.write_all(&json_line(frame))?;
+                to.write_all(&one_line(frame))?;
                 exported.messages += 1;
             }
             (_, None) => exported.unreadable += 1,
@@ -56,55 +57,4 @@ pub(crate) fn rooms(dir: &Path) -> Result<Vec<RoomName>, OpenError> {
 fn room_id(connection: &Connection, room: &RoomName) -> rusqlite::Result<Option<i64>> {
     let sql = "SELECT id FROM rooms WHERE name = ?1";
     connection.query_row(sql, [room.as_str()], |row| row.get(0)).optional()
-}
-
-/// Returns a JSON value as one line: without white space between its tokens, and with escaped line ends in its strings.
-///
-/// A body is stored byte for byte, so it may contain line ends that would look like further messages.
-fn json_line(json: &[u8]) -> Vec<u8> {
-    let mut line = Vec::with_capacity(json.len() + 1);
-    let mut is_string = false;
-    let mut at = 0;
-    while let Some(byte) = json.get(at) {
-        let mut length = 1;
-        match byte {
-            b'"' => is_string = !is_string,
-            b'\\' if is_string => length = 2,
-            b' ' | b'\t' | b'\n' | b'\r' if !is_string => length = 0,
-            _ => {}
-        }
-        // These characters end a line for some programs: NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR.
-        let escaped: Option<(&[u8], usize)> = match json.get(at..).unwrap_or_default() {
-            [0xc2, 0x85, ..] => Some((b"\\u0085", 2)),
-            [0xe2, 0x80, 0xa8, ..] => Some((b"\\u2028", 3)),
-            [0xe2, 0x80, 0xa9, ..] => Some((b"\\u2029", 3)),
-            _ => None,
-        };
-        if let Some((escape, skipped)) = escaped {
-            line.extend(escape);
-            at += skipped;
-        } else {
-            line.extend(json.iter().skip(at).take(length));
-            at += length.max(1);
-        }
-    }
-    line.push(b'\n');
-    line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_is_one_compact_line() {
-        for (json, line) in [
-            ("{ \"a\" :\n [1.0,\t2e3 ,\r\n\"b \\\" c\\\\\" ] }", "{\"a\":[1.0,2e3,\"b \\\" c\\\\\"]}\n"),
-            ("\"\u{85}\u{2028}\u{2029}\u{e9}\"", "\"\\u0085\\u2028\\u2029\u{e9}\"\n"),
-        ] {
-            assert_eq!(json_line(json.as_bytes()), line.as_bytes());
-            let value = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).expect("JSON");
-            assert_eq!(value(line.as_bytes()), value(json.as_bytes()));
-        }
-    }
 }

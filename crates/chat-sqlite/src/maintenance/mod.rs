@@ -1,9 +1,12 @@
 //! Tasks on the store of a directory that is not opened: check and export, also while another process uses the store,
-//! and compaction.
+//! compaction, and the import into a new store.
 
 mod check;
 mod compact;
 mod export;
+mod export_all;
+mod import;
+mod import_rows;
 
 use std::fs;
 use std::path::Path;
@@ -20,6 +23,9 @@ pub use compact::Compacted;
 pub(crate) use compact::compact;
 pub use export::Exported;
 pub(crate) use export::{export, rooms};
+pub(crate) use export_all::export_all;
+pub(crate) use import::import;
+pub use import::{ImportError, Imported};
 
 /// Opens a read-only connection to a store that a process may be using.
 ///

@@ -17,6 +17,22 @@ pub(super) fn create(paths: &Paths) -> Result<(), OpenError> {
             return Err(OpenError::Missing { database: paths.database.clone(), remaining });
         }
     }
+    create_unfinished(paths)?;
+    let unfinished = paths.unfinished();
+    initialize(&unfinished).map_err(OpenError::sqlite(&unfinished))?;
+    finish_unfinished(paths)
+}
+
+/// Creates an empty file for a database that has not its final name yet, and removes one that was not completed.
+pub(crate) fn create_unfinished(paths: &Paths) -> Result<(), OpenError> {
+    remove_unfinished(paths)?;
+    let unfinished = paths.unfinished();
+    // SQLite gives its other files the permissions of this one.
+    let created = private_file().write(true).create_new(true).open(&unfinished);
+    created.map_err(OpenError::io("create", &unfinished)).map(drop)
+}
+
+pub(crate) fn remove_unfinished(paths: &Paths) -> Result<(), OpenError> {
     let unfinished = paths.unfinished();
     for leftover in ["", "-journal", "-wal", "-shm"].map(|suffix| with_suffix(&unfinished, suffix)) {
         match fs::remove_file(&leftover) {
@@ -26,10 +42,12 @@ pub(super) fn create(paths: &Paths) -> Result<(), OpenError> {
             _ => {}
         }
     }
-    // SQLite gives its other files the permissions of this one.
-    let created = private_file().write(true).create_new(true).open(&unfinished);
-    created.map_err(OpenError::io("create", &unfinished))?;
-    initialize(&unfinished).map_err(OpenError::sqlite(&unfinished))?;
+    Ok(())
+}
+
+/// Gives a complete database its final name.
+pub(crate) fn finish_unfinished(paths: &Paths) -> Result<(), OpenError> {
+    let unfinished = paths.unfinished();
     let finish = || {
         File::open(&unfinished)?.sync_all()?;
         fs::rename(&unfinished, &paths.database)?;

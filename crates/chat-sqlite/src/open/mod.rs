@@ -12,6 +12,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+pub(crate) use create::{create_unfinished, finish_unfinished, remove_unfinished};
 pub use recovery::Opening;
 pub(crate) use verify::verify;
 
@@ -76,7 +77,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<(LockedDatabase, Ope
     Ok((LockedDatabase { paths, connection, identity, times, mark, erasures, lock }, opening))
 }
 
-fn create_dir(dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn create_dir(dir: &Path) -> Result<(), OpenError> {
     let created =
         DirBuilder::new().mode(0o700).create(dir).and_then(|()| dir.parent().map_or(Ok(()), sync_dir));
     match created {

@@ -14,6 +14,7 @@ mod histories;
 mod keys;
 mod maintenance;
 mod markers;
+mod moving;
 mod open_errors;
 mod panics;
 mod processes;

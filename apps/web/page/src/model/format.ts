@@ -1,7 +1,7 @@
 import type { Language } from "./texts.ts";
 import { texts } from "./settings.ts";
 
-type Formats = Record<"time" | "day" | "full", Intl.DateTimeFormat>;
+type Formats = Record<"time" | "day" | "moment" | "full", Intl.DateTimeFormat>;
 
 const formats = new Map<Language, Formats>();
 
@@ -11,6 +11,7 @@ function of(language: Language): Formats {
     found = {
       time: new Intl.DateTimeFormat(language, { hour: "numeric", minute: "2-digit" }),
       day: new Intl.DateTimeFormat(language, { weekday: "long", month: "long", day: "numeric" }),
+      moment: new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }),
       full: new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "medium" }),
     };
     formats.set(language, found);
@@ -21,6 +22,8 @@ function of(language: Language): Formats {
 const language = () => document.documentElement.lang as Language;
 
 export const time = (at: number) => of(language()).time.format(at);
+/** A time that is near: without the day, if that is today. */
+export const moment = (at: number) => (dayOf(at) === dayOf(Date.now()) ? time(at) : of(language()).moment.format(at));
 export const fullTime = (at: number) => of(language()).full.format(at);
 
 /** The number of the local day. */

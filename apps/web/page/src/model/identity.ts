@@ -2,12 +2,17 @@ import { browser, isRecord, tab, text } from "./memory.ts";
 import { Cell } from "./store.ts";
 
 /** The person of this tab. A reload keeps it, and a second window can be somebody else. */
-export type Identity = { readonly name: string } | { readonly token: string };
+export type Identity =
+  | { readonly name: string }
+  | { readonly token: string }
+  /** The server knows the user without the page: a proxy has signed the user in. */
+  | { readonly isKnown: true };
 
 function stored(): Identity | undefined {
   const found = tab.read("identity");
   if (!isRecord(found)) return undefined;
   const [name, token] = [text(found["name"]), text(found["token"])];
+  if (found["isKnown"] === true) return { isKnown: true };
   return token !== undefined ? { token } : name !== undefined ? { name } : undefined;
 }
 
@@ -47,8 +52,11 @@ export function findOtherWindow(found: (name: string) => void): () => void {
   return () => channel.removeEventListener("message", listen);
 }
 
-/** The ways in which a server admits users. */
-export type Admission = "name" | "token" | "unreachable";
+/**
+ * The ways in which a server admits users. `known` is the name of a user whom a proxy has signed in. `refused` means
+ * that only the request to connect can have a credential, such as a ticket.
+ */
+export type Admission = "name" | "token" | "refused" | "unreachable" | { readonly known: string };
 
 /**
  * Asks how the server admits users: without a credential, because a server can admit guests, or users that a proxy
@@ -57,27 +65,37 @@ export type Admission = "name" | "token" | "unreachable";
 export async function admission(): Promise<Admission> {
   try {
     const { status } = await fetch(chatPath(), { headers: { accept: "application/json" }, cache: "no-store" });
-    return status === 401 || (await isHelloRequired()) ? "token" : "name";
+    return status === 401 ? "refused" : await welcome();
   } catch {
     return "unreachable";
   }
 }
 
-const HELLO_PATIENCE = 3000;
+const PATIENCE = 3000;
 
-/** A server that takes tokens in a `hello` accepts the connection, and answers other commands with an error. */
-function isHelloRequired(): Promise<boolean> {
+/** Users without a name and a credential have such an identifier, and no others. */
+const NAMELESS = /^guest-/u;
+
+/**
+ * Connects without a credential. A server that takes tokens in a `hello` answers other commands with an error. Every
+ * other server begins with the user of the connection.
+ */
+function welcome(): Promise<Admission> {
   return new Promise((resolve) => {
     const socket = new WebSocket(new URL("ws", document.baseURI).href.replace(/^http/u, "ws"), "chat.v1");
-    const end = (isRequired: boolean) => {
-      resolve(isRequired);
+    const end = (admission: Admission) => {
+      resolve(admission);
       socket.close();
     };
     // In doubt, the chat itself finds out.
-    setTimeout(() => end(false), HELLO_PATIENCE);
-    socket.addEventListener("close", () => end(false));
+    setTimeout(() => end("name"), PATIENCE);
+    socket.addEventListener("close", () => end("name"));
     socket.addEventListener("open", () => socket.send('{"type":"ping"}'));
-    socket.addEventListener("message", ({ data }) => end(String(data).includes('"hello_required"')));
+    socket.addEventListener("message", ({ data }) => {
+      const { type, user } = JSON.parse(String(data));
+      if (type !== "welcome") end("token");
+      else end(NAMELESS.test(user.id) ? "name" : { known: user.name });
+    });
   });
 }
 

@@ -15,6 +15,8 @@ export interface Resumption {
 export interface Ledger {
   readonly epoch: string;
   readonly seq: number;
+  /** True before the first entry of a replay of the newest messages, which can begin anywhere up to `seq`. */
+  readonly isStart: boolean;
   readonly received: number;
   /** Entries that were skipped without an announcement. */
   readonly lost: number;
@@ -25,7 +27,7 @@ export interface Ledger {
   readonly resumptions: readonly Resumption[];
 }
 
-const EMPTY: Ledger = { epoch: "", seq: 0, received: 0, lost: 0, doubled: 0, gone: 0, resumptions: [] };
+const EMPTY: Ledger = { epoch: "", seq: 0, isStart: false, received: 0, lost: 0, doubled: 0, gone: 0, resumptions: [] };
 
 type Frame = Record<string, unknown>;
 
@@ -70,13 +72,14 @@ export class Auditor {
         ...ledger,
         epoch,
         seq: after["epoch"] === epoch ? from : first - 1,
+        isStart: false,
         resumptions: [resumption, ...ledger.resumptions].slice(0, 20),
       };
     }
     const last = join?.["last"];
     // A member who joins again without a place asks for rights only.
     if (last === undefined && ledger.epoch === epoch) return ledger;
-    return { ...ledger, epoch, seq: typeof last === "number" ? Math.max(seq - last, first - 1) : seq };
+    return { ...ledger, epoch, seq, isStart: last !== undefined };
   }
 
   #set(room: string, ledger: Ledger): void {
@@ -90,12 +93,13 @@ function isEntry({ seq, at, ref }: Frame): boolean {
 }
 
 function entry(ledger: Ledger, seq: number): Ledger {
-  const missing = seq - ledger.seq - 1;
+  const missing = ledger.isStart && seq <= ledger.seq ? 0 : seq - ledger.seq - 1;
   const [newest, ...older] = ledger.resumptions;
   const isReplay = newest !== undefined && seq > newest.after && seq <= newest.to;
   return {
     ...ledger,
-    seq: Math.max(ledger.seq, seq),
+    seq: ledger.isStart ? seq : Math.max(ledger.seq, seq),
+    isStart: false,
     received: ledger.received + 1,
     lost: ledger.lost + Math.max(0, missing),
     doubled: ledger.doubled + (missing < 0 ? 1 : 0),
@@ -105,5 +109,5 @@ function entry(ledger: Ledger, seq: number): Ledger {
 
 function gap(ledger: Ledger, frame: Frame): Ledger {
   const [from, to] = [number(frame["from"]), number(frame["to"])];
-  return { ...ledger, epoch: String(frame["epoch"]), seq: to, gone: ledger.gone + to - from + 1 };
+  return { ...ledger, epoch: String(frame["epoch"]), seq: to, isStart: false, gone: ledger.gone + to - from + 1 };
 }

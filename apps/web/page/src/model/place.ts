@@ -1,5 +1,8 @@
 import { roomName } from "@chat-core/client";
+import { browser, text } from "./memory.ts";
 import { Cell } from "./store.ts";
+
+const FIRST_ROOM = "lobby";
 
 /** The room, and perhaps the message, that the address names: `#lobby` or `#lobby:42`. */
 export interface Place {
@@ -21,6 +24,10 @@ function read(): Place | undefined {
 }
 
 export const place = new Cell<Place | undefined>(read());
+place.subscribe((where) => where !== undefined && browser.write("room", where.room));
+
+/** The room that this browser has shown last. */
+export const lastRoom = () => text(browser.read("room")) ?? FIRST_ROOM;
 
 addEventListener("hashchange", () => {
   const next = read();

@@ -1,47 +1,82 @@
-import { type Chat, type Room, connect, roomName } from "@chat-core/client";
+import { type Chat, type Room, type RoomSummary, connect, roomName } from "@chat-core/client";
+import { Directory } from "./directory.ts";
 import { Edits } from "./edits.ts";
 import { type Identity, chatPath } from "./identity.ts";
-import { forget, knownRooms, remember } from "./known.ts";
 import { Line } from "./line.ts";
+import { isRecord, tab } from "./memory.ts";
 import { place } from "./place.ts";
 import { OwnReactions } from "./reactions.ts";
+import { RoomRecord } from "./record.ts";
 import { Cell } from "./store.ts";
 
 /** More than a window holds by default, because the list shows thousands of messages without effort. */
 const WINDOW = 20_000;
 
+/** The largest number of rooms that this tab stays in. The others of the list are only followed. */
+const MAX_JOINED = 20;
+
 /** The chat of one person in this tab. */
 export class Session {
   readonly line = new Line();
   readonly chat: Chat;
+  readonly directory: Directory;
   readonly reactions = new OwnReactions();
   readonly edits = new Edits();
   /** The rooms in which the server has no edits, deletions and reactions, although it did not say so. */
   readonly simpleRooms = new Cell<ReadonlySet<string>>(new Set());
-  readonly #end: () => void;
+  readonly #records = new WeakMap<Room, RoomRecord>();
+  /** The rooms that this tab is in, the last visited one first. */
+  #joined: readonly string[] = [];
+  /** What was read before a reload. */
+  readonly #read = tab.read("read");
+  readonly #stop = new AbortController();
+  readonly #ends: (() => void)[];
 
   constructor(identity: Identity) {
     this.chat = connect(chatPath(), { ...identity, WebSocket: this.line.WebSocket, window: WINDOW });
-    for (const name of knownRooms.state) this.chat.join(name);
-    // The address can change without the page, by a link or the browser's history.
-    this.#end = place.subscribe((where) => {
-      if (where !== undefined) this.#visit(where.room);
-    });
+    this.directory = new Directory(this.chat);
+    this.#ends = [
+      // The address can change without the page, by a link or the browser's history.
+      place.subscribe((where) => {
+        if (where !== undefined) this.#visit(where.room);
+      }),
+      this.directory.list.subscribe((list) => {
+        // Without a list on the server, only a member knows what is unread.
+        if (!this.directory.isKept) for (const { room } of list) this.#join(room);
+      }),
+    ];
+    // Another device may have added rooms.
+    const refresh = () => void (document.visibilityState === "visible" && this.directory.refreshSoon());
+    document.addEventListener("visibilitychange", refresh, this.#stop);
+    addEventListener("pagehide", () => this.#keepRead(), this.#stop);
   }
 
   get me(): string {
     return this.chat.state.user?.id ?? "";
   }
 
-  /** A room of the list, or the one that the address names. */
+  /** A room that this tab is in. */
   find(name: string): Room | undefined {
     return this.chat.rooms.get(roomName(name));
   }
 
+  /** What is unread in a room of the list. */
+  unread(entry: RoomSummary): Pick<RoomSummary, "unread" | "mentions"> {
+    const state = this.find(entry.room)?.state;
+    return state?.cursor === undefined ? entry : state;
+  }
+
+  /** What the log of a room has beside messages. */
+  record(room: Room): RoomRecord {
+    let record = this.#records.get(room);
+    if (record === undefined) this.#records.set(room, (record = new RoomRecord(this.chat, room)));
+    return record;
+  }
+
   /** Leaves a room, and takes it from the list. The address must name another one. */
-  remove(room: Room): void {
-    room.leave();
-    forget(room.name);
+  remove(name: string): void {
+    this.#leave(name);
+    this.directory.remove(name);
   }
 
   lacksActions(room: string): void {
@@ -49,13 +84,48 @@ export class Session {
   }
 
   #visit(name: string): void {
-    if (knownRooms.state.includes(name)) return;
-    remember(name);
-    this.chat.join(name);
+    this.#join(name);
+    this.directory.add(name);
+    this.#joined = [name, ...this.#joined.filter((other) => other !== name)];
+    if (!this.directory.isKept) return;
+    for (const other of this.#joined.slice(MAX_JOINED)) {
+      // Otherwise messages on their way would fail.
+      if (this.find(other)?.state.pending.length === 0) this.#leave(other);
+    }
+  }
+
+  #join(name: string): void {
+    if (this.#joined.includes(name)) return;
+    this.#joined = [...this.#joined, name];
+    // From the first event on.
+    const room = this.chat.join(name);
+    this.record(room);
+    const { epoch, seq } = (isRecord(this.#read) && isRecord(this.#read[name]) && this.#read[name]) || {};
+    const end = room.subscribe(({ status, cursor }) => {
+      if (status !== "live") return;
+      if (cursor?.epoch === epoch && typeof seq === "number") room.read(seq);
+      queueMicrotask(() => end());
+    });
+  }
+
+  #leave(name: string): void {
+    const room = this.find(name);
+    if (room === undefined || !this.#joined.includes(name)) return;
+    const { cursor, unread, mentions } = room.state;
+    if (cursor !== undefined) this.directory.update({ room: name, seq: cursor.seq, unread, mentions });
+    this.#joined = this.#joined.filter((other) => other !== name);
+    room.leave();
+  }
+
+  /** Some browsers do not send what a page sends at its end. */
+  #keepRead(): void {
+    const rooms = [...this.chat.rooms].map(([name, { state }]) => [name, { ...state.cursor, seq: state.read }]);
+    tab.write("read", Object.fromEntries(rooms));
   }
 
   end(): void {
-    this.#end();
+    this.#stop.abort();
+    for (const end of this.#ends) end();
     this.chat.close();
   }
 }

@@ -2,6 +2,13 @@ import type { Role } from "@chat-core/client";
 
 const ROLES: Readonly<Record<Role, string>> = { none: "No role", member: "Member", moderator: "Moderator", owner: "Owner" };
 
+/** The rules of a room, as far as texts name them. */
+interface Rules {
+  readonly title?: string | undefined;
+  readonly join: "open" | "members";
+  readonly post?: "members" | "moderators" | undefined;
+}
+
 /** All texts of the page, in English and Korean. A text with parts is a function. */
 const en = {
   appName: "chat",
@@ -18,6 +25,12 @@ const en = {
     "Paste the token that you got from the operator of this server. If another site signs you in, open the chat from there.",
   withToken: "I have a token",
   withName: "Enter with a name only",
+  enterAs: (name: string) => `Continue as ${name}`,
+  elsewhereTitle: "Sign in elsewhere first",
+  elsewhere: [
+    "This server only admits users whom another site has signed in. Sign in there, then open the chat from there.",
+    "If this is your server: it takes one-time tickets, or the login of a proxy in front of it. This page cannot get a ticket. It works behind the proxy, with tokens (--token-secret), and with guests (--guests).",
+  ],
   token: "Token",
   tokenHint: "The page keeps it in this tab only.",
   signIn: "Sign in",
@@ -32,6 +45,7 @@ const en = {
       hello_required: "This server only admits users with a token.",
       hello_timeout: "This server only admits users with a token.",
       token_expired: "The token has expired. Sign in with a new one.",
+      login_ended: "Your login has ended.",
       kicked: "You were removed from this chat.",
       too_many_connections: "There are too many connections from here. Close some windows, then try again.",
       connection_limit: "You have too many connections. Close some windows, then try again.",
@@ -41,6 +55,7 @@ const en = {
       unreachable: "The server does not answer.",
       forbidden: "You are not allowed to do this.",
       muted: "You are muted in this room.",
+      too_many_rooms: "You follow too many rooms. Remove some from the list.",
       room_exists: "There is such a room already, and you are not its owner.",
       no_message: "The message does not exist any more.",
       bad_room: "The server does not take this name of a room.",
@@ -56,6 +71,7 @@ const en = {
   rooms: "Rooms",
   addRoom: "Join a room",
   roomName: "Name of the room",
+  roomTitle: "Title",
   roomHint: "Letters and digits of any script, “-” and “_”.",
   join: "Join",
   removeRoom: (room: string) => `Remove ${room} from the list`,
@@ -93,6 +109,27 @@ const en = {
         ? `You are muted in ${room}${until === undefined ? "" : ` until ${until}`}.`
         : `Your role in ${room}: ${ROLES[role]}.`,
   mayNotWrite: "You may not write in this room now.",
+  mutedUntil: (time: string) => `You are muted in this room until ${time}.`,
+  mayWriteAgain: (room: string) => `You may write in ${room} again.`,
+  did: (by: string, user: string, act: Role | "mute" | "ban" | "free", until?: string): string =>
+    ({
+      mute: `${by} muted ${user}${until === undefined ? "" : ` until ${until}`}.`,
+      ban: `${by} removed ${user} from the room${until === undefined ? "" : ` until ${until}`}.`,
+      free: `${by} ended the restriction of ${user}.`,
+      none: `${by}: ${user} has no role now.`,
+      member: `${by} made ${user} a member.`,
+      moderator: `${by} made ${user} a moderator.`,
+      owner: `${by} made ${user} an owner.`,
+    })[act],
+  rulesSet: (by: string, isNew: boolean, { title, join, post }: Rules): string =>
+    [
+      `${by} ${isNew ? "created the room" : "changed the rules of the room"}`,
+      title !== undefined && `title: ${title}`,
+      join === "members" && "only members may join",
+      post !== undefined && `only ${post} may write`,
+    ]
+      .filter((part) => part !== false)
+      .join(" · "),
   askAgain: "Ask again",
   pins: "Pinned messages",
   noPins: "No message is pinned.",
@@ -245,6 +282,12 @@ const ko: Texts = {
   tokenWhy: "서버 운영자에게 받은 토큰을 붙여 넣으세요. 다른 사이트에서 로그인한다면 그곳에서 채팅을 여세요.",
   withToken: "토큰이 있습니다",
   withName: "이름만으로 들어가기",
+  enterAs: (name) => `${name}(으)로 계속하기`,
+  elsewhereTitle: "먼저 다른 곳에서 로그인하세요",
+  elsewhere: [
+    "이 서버에는 다른 사이트에서 로그인한 사용자만 들어올 수 있습니다. 그 사이트에 로그인한 다음 거기서 채팅을 여세요.",
+    "서버 운영자라면: 이 서버는 일회용 티켓이나 앞단 프록시의 로그인을 받습니다. 이 페이지는 티켓을 받을 수 없습니다. 프록시 뒤에서, 토큰(--token-secret)으로, 또는 손님을 허용하면(--guests) 쓸 수 있습니다.",
+  ],
   token: "토큰",
   tokenHint: "이 탭에만 보관됩니다.",
   signIn: "로그인",
@@ -259,6 +302,7 @@ const ko: Texts = {
       hello_required: "토큰이 있는 사용자만 들어올 수 있습니다.",
       hello_timeout: "토큰이 있는 사용자만 들어올 수 있습니다.",
       token_expired: "토큰이 만료되었습니다. 새 토큰으로 로그인하세요.",
+      login_ended: "로그인이 끝났습니다.",
       kicked: "이 채팅에서 내보내졌습니다.",
       too_many_connections: "이곳에서 열린 연결이 너무 많습니다. 창을 몇 개 닫고 다시 시도하세요.",
       connection_limit: "열린 연결이 너무 많습니다. 창을 몇 개 닫고 다시 시도하세요.",
@@ -268,6 +312,7 @@ const ko: Texts = {
       unreachable: "서버가 응답하지 않습니다.",
       forbidden: "허용되지 않은 동작입니다.",
       muted: "이 대화방에서 글쓰기가 제한되었습니다.",
+      too_many_rooms: "대화방이 너무 많습니다. 목록에서 몇 개를 지우세요.",
       room_exists: "이미 있는 대화방이고, 내가 만든 방이 아닙니다.",
       no_message: "더 이상 없는 메시지입니다.",
       bad_room: "사용할 수 없는 대화방 이름입니다.",
@@ -282,6 +327,7 @@ const ko: Texts = {
   rooms: "대화방",
   addRoom: "대화방 들어가기",
   roomName: "대화방 이름",
+  roomTitle: "제목",
   roomHint: "모든 언어의 글자와 숫자, “-”, “_”를 쓸 수 있습니다.",
   join: "들어가기",
   removeRoom: (room) => `목록에서 ${room} 지우기`,
@@ -318,6 +364,27 @@ const ko: Texts = {
         ? `${room}에서 ${until === undefined ? "" : `${until}까지 `}글쓰기가 제한되었습니다.`
         : `${room}에서의 역할: ${ko.roles[role]}.`,
   mayNotWrite: "지금은 이 대화방에 글을 쓸 수 없습니다.",
+  mutedUntil: (time) => `${time}까지 이 대화방에 글을 쓸 수 없습니다.`,
+  mayWriteAgain: (room) => `${room}에 다시 글을 쓸 수 있습니다.`,
+  did: (by, user, act, until) =>
+    ({
+      mute: `${by}님이 ${user}님의 글쓰기를 ${until === undefined ? "" : `${until}까지 `}제한했습니다.`,
+      ban: `${by}님이 ${user}님을 ${until === undefined ? "" : `${until}까지 `}내보냈습니다.`,
+      free: `${by}님이 ${user}님의 제한을 풀었습니다.`,
+      none: `${by}님이 ${user}님의 역할을 없앴습니다.`,
+      member: `${by}님이 ${user}님을 멤버로 정했습니다.`,
+      moderator: `${by}님이 ${user}님을 관리자로 정했습니다.`,
+      owner: `${by}님이 ${user}님을 주인으로 정했습니다.`,
+    })[act],
+  rulesSet: (by, isNew, { title, join, post }) =>
+    [
+      `${by}님이 ${isNew ? "대화방을 만들었습니다" : "대화방 규칙을 바꿨습니다"}`,
+      title !== undefined && `제목: ${title}`,
+      join === "members" && "멤버만 들어올 수 있음",
+      post !== undefined && `${post === "members" ? "멤버" : "관리자"}만 쓸 수 있음`,
+    ]
+      .filter((part) => part !== false)
+      .join(" · "),
   askAgain: "다시 확인",
   pins: "고정된 메시지",
   noPins: "고정된 메시지가 없습니다.",

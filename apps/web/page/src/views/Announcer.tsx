@@ -1,9 +1,8 @@
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
-import { fullTime } from "../model/format.ts";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { moment } from "../model/format.ts";
 import { notice } from "../model/notice.ts";
 import { settings } from "../model/settings.ts";
-import { knownRooms } from "../model/known.ts";
 import { visit } from "../model/place.ts";
 import { useSession, useTexts } from "../ui/context.ts";
 import { useSource } from "../ui/hooks.ts";
@@ -12,24 +11,45 @@ import { useSource } from "../ui/hooks.ts";
 export function Announcer({ current }: { readonly current: string }): JSX.Element {
   const t = useTexts();
   const session = useSession();
-  const names = useSource(knownRooms);
+  const list = useSource(session.directory.list);
+  useSource(session.chat);
+  const { rooms } = session.chat;
   const [said, setSaid] = useState("");
 
+  const sum = () => list.reduce((all, entry) => all + session.unread(entry).unread, 0);
+  const showCount = () => {
+    const count = sum();
+    document.title = `${count === 0 ? "" : `(${count > 99 ? "99+" : count}) `}${current} · ${t.appName}`;
+  };
+  const latest = useRef(showCount);
+  latest.current = showCount;
+  useEffect(showCount, [list, current, t]);
+
   useEffect(() => {
-    const ends = names.flatMap((name) => {
-      const room = session.find(name);
-      if (room === undefined) return [];
+    const ends = [...rooms].flatMap(([name, room]) => {
       // What a join replays is on the screen, and would be too much to read aloud.
       let replayed = room.state.cursor?.seq ?? 0;
+      let { may, role: known } = room.state;
+      let newRole = "";
       return [
         room.on("joined", ({ seq }) => {
           replayed = seq;
         }),
-        room.subscribe(() => showCount()),
+        room.subscribe((state) => {
+          latest.current();
+          const isFree = may?.includes("send") === false && state.may?.includes("send") === true;
+          ({ may, role: known } = state);
+          // After a new role, that is what the user wants to know.
+          if (isFree && (newRole === "" || notice.state !== newRole)) notice.set(t.mayWriteAgain(name));
+        }),
         room.on("role", ({ seq, user, role, restricted }) => {
           if (user.id !== session.me || seq <= replayed) return;
+          // The end of a restriction is announced when the rights are here.
+          if (restricted === undefined && role === known) return;
           const until = restricted?.until;
-          notice.set(t.standing(name, role, restricted?.what, until === undefined ? undefined : fullTime(until)));
+          const said = t.standing(name, role, restricted?.what, until === undefined ? undefined : moment(until));
+          newRole = restricted === undefined ? said : "";
+          notice.set(said);
         }),
         room.on("message", ({ seq, user, body, deleted }) => {
           if (seq <= replayed || user.id === session.me || deleted !== undefined) return;
@@ -39,14 +59,16 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
         }),
       ];
     });
-    function showCount(): void {
-      const sum = names.reduce((all, name) => all + (session.find(name)?.state.unread ?? 0), 0);
-      document.title = `${sum === 0 ? "" : `(${sum > 99 ? "99+" : sum}) `}${current} · ${t.appName}`;
-    }
+    // A room that this tab is not in says only how much is unread.
+    ends.push(
+      session.chat.on("activity", ({ room, unread }) => {
+        if (unread > 0 && document.visibilityState === "hidden") notify(room, t.appName, t.unread(unread));
+      }),
+    );
     return () => {
       for (const end of ends) end();
     };
-  }, [names, current, t]);
+  }, [rooms, current, t]);
 
   return (
     <div class="hidden" aria-live="polite">

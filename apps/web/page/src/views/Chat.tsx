@@ -1,9 +1,8 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { knownRooms } from "../model/known.ts";
 import { notice } from "../model/notice.ts";
 import { panel, toggle } from "../model/panel.ts";
-import { place, visit } from "../model/place.ts";
+import { lastRoom, place, visit } from "../model/place.ts";
 import { useSession } from "../ui/context.ts";
 import { useSource } from "../ui/hooks.ts";
 import { Announcer } from "./Announcer.tsx";
@@ -15,11 +14,12 @@ import { Sidebar } from "./Sidebar.tsx";
 export function Chat(): JSX.Element {
   const session = useSession();
   const where = useSource(place);
-  const names = useSource(knownRooms);
+  // The rooms that this tab is in are a part of it.
+  useSource(session.chat);
   const text = useSource(notice);
   const [dialog, setDialog] = useState<"settings" | "shortcuts">();
   const [hasMenu, setMenu] = useState(false);
-  const name = where?.room ?? names[0] ?? "lobby";
+  const name = where?.room ?? lastRoom();
 
   useEffect(() => {
     if (where === undefined) visit(name);
@@ -36,7 +36,7 @@ export function Chat(): JSX.Element {
       else if (isCommand && event.key === ".") toggle("hood");
       else if (isCommand && event.key === "/") setDialog("shortcuts");
       else if (event.altKey && step !== undefined) {
-        const rooms = knownRooms.state;
+        const rooms = session.directory.list.state.map(({ room }) => room);
         visit(rooms[(rooms.indexOf(name) + step + rooms.length) % rooms.length] ?? name);
       } else if (event.key === "Escape" && dialog === undefined) {
         setMenu(false);

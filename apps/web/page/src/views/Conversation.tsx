@@ -1,6 +1,7 @@
 import { ChatError, type Message, type Room, type RoomState } from "@chat-core/client";
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { moment } from "../model/format.ts";
 import { address, place } from "../model/place.ts";
 import { openThread, panel, toggle } from "../model/panel.ts";
 import { notice, reason } from "../model/notice.ts";
@@ -32,6 +33,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
   const state = useSource(room);
   const chat = useSource(session.chat);
   const shown = useSource(panel);
+  const { acts, title, until } = useSource(session.record(room).state);
   const target = useSource(place)?.seq;
   const list = useRef<ListHandle>(null);
   const [mode, setMode] = useState<Mode>();
@@ -80,8 +82,9 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
           <IconButton icon="menu" label={t.openRooms} class="menu-button" onClick={onMenu} />
           <div class="bar-title">
             <h1 class="clip" dir="auto">
-              {room.name}
+              {title ?? room.name}
             </h1>
+            {title !== undefined && <bdi class="clip muted">{room.name}</bdi>}
           </div>
           <button
             type="button"
@@ -127,6 +130,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
             handle={list}
             readAtFirst={readAtFirst}
             nameOf={nameOf}
+            acts={acts}
           />
         ) : (
           <Waiting state={state} />
@@ -154,7 +158,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
             onLeaveUp={() => list.current?.focusLast()}
           />
         ) : (
-          <NoWriting room={room} t={t} />
+          <NoWriting room={room} until={until} t={t} />
         )}
       </main>
       {shown === "people" && <PeoplePanel room={room} state={state} me={chat.user?.id ?? ""} />}
@@ -194,13 +198,19 @@ function Waiting({ state }: { readonly state: RoomState }): JSX.Element {
   );
 }
 
-/** The end of a restriction comes without an event, so the user can ask. */
-function NoWriting({ room, t }: { readonly room: Room; readonly t: Texts }): JSX.Element {
+interface NoWritingProps {
+  readonly room: Room;
+  readonly until: number | undefined;
+  readonly t: Texts;
+}
+
+/** The end of a restriction comes without an event, so the user can ask if it is not known. */
+function NoWriting({ room, until, t }: NoWritingProps): JSX.Element {
   const { chat } = useSession();
   const ask = () => chat.request({ type: "join", room: room.name }).catch((error) => notice.set(reason(t, error)));
   return (
     <p class="no-writing" role="status">
-      {t.mayNotWrite}
+      {until === undefined ? t.mayNotWrite : t.mutedUntil(moment(until))}
       <button type="button" class="text-button" onClick={() => void ask()}>
         {t.askAgain}
       </button>

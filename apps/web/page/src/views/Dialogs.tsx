@@ -1,6 +1,6 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { exit } from "../model/identity.ts";
+import { exit, identity } from "../model/identity.ts";
 import { notice } from "../model/notice.ts";
 import { change, settings, type Theme } from "../model/settings.ts";
 import { LANGUAGES, type Language } from "../model/texts.ts";
@@ -66,9 +66,12 @@ export function SettingsDialog({ onClose }: { readonly onClose: () => void }): J
         <input type="checkbox" checked={notify} onChange={({ currentTarget }) => void setNotify(currentTarget.checked)} />
         {t.notify}
       </label>
-      <button type="button" class="button" onClick={exit}>
-        {t.signOut}
-      </button>
+      {/* A user whom a proxy has signed in would come back at once. */}
+      {identity.state !== undefined && !("isKnown" in identity.state) && (
+        <button type="button" class="button" onClick={exit}>
+          {t.signOut}
+        </button>
+      )}
     </Dialog>
   );
 }

@@ -4,6 +4,7 @@ import { useEffect, useImperativeHandle, useLayoutEffect, useMemo, useRef, useSt
 import type { Ref } from "preact";
 import { identity } from "../model/identity.ts";
 import { isRecord, tab } from "../model/memory.ts";
+import type { Act } from "../model/record.ts";
 import { type Row, buildRows } from "../model/rows.ts";
 import { Timeline } from "../model/timeline.ts";
 import { type Anchor, type Edge, VirtualList } from "../ui/VirtualList.tsx";
@@ -27,6 +28,7 @@ interface Props {
   readonly isOnline: boolean;
   readonly target: number | undefined;
   readonly nameOf: (id: string) => string;
+  readonly acts: readonly Act[];
   readonly handle: Ref<ListHandle>;
   /** The last entry that was read when the room was opened. */
   readonly readAtFirst: number | undefined;
@@ -35,7 +37,8 @@ interface Props {
 const keyOf = ({ key }: Row) => key;
 
 /** About 24 px for each line of text, and the space for a name. A measured height replaces it. */
-function estimate({ message, pending, isHead, startsDay }: Row, width: number): number {
+function estimate({ message, pending, act, isHead, startsDay }: Row, width: number): number {
+  if (act !== undefined) return 32 + (startsDay ? 48 : 0);
   const text = (message?.body ?? pending?.body)?.text ?? "";
   const lines = Math.ceil((text.length * 8) / Math.max(200, Math.min(width - 88, 736))) || 1;
   return lines * 23 + (isHead ? 34 : 4) + (startsDay ? 48 : 0);
@@ -51,7 +54,7 @@ function storedPlace(room: string): { readonly seq: number; readonly edge: Edge 
 }
 
 export function MessageList(props: Props): JSX.Element {
-  const { room, state, me, actions, isOnline, target, handle, readAtFirst, nameOf } = props;
+  const { room, state, me, actions, isOnline, target, handle, readAtFirst, nameOf, acts } = props;
   const t = useTexts();
   const timeline = useMemo(() => new Timeline(room), [room]);
   useEffect(() => () => timeline.end(), [timeline]);
@@ -64,10 +67,13 @@ export function MessageList(props: Props): JSX.Element {
   const isWatched = useIsWatched();
 
   const pending = newer ? [] : state.pending;
-  const rows = useMemo(
-    () => buildRows({ messages, pending, me, freshAfter }),
-    [messages, pending, me, freshAfter],
-  );
+  const rows = useMemo(() => {
+    // Acts beyond the loaded messages are shown with those.
+    const first = older ? (messages[0]?.seq ?? Infinity) : 0;
+    const last = newer ? (messages.at(-1)?.seq ?? 0) : Infinity;
+    const among = acts.filter(({ seq }) => seq > first && seq < last);
+    return buildRows({ messages, acts: among, pending, me, freshAfter });
+  }, [messages, acts, older, newer, pending, me, freshAfter]);
   const rowOf = (seq: number) => rows.find(({ message }) => message?.seq === seq);
 
   // The first view: a message that the address names, the place before a reload, the first unread message, or the end.
@@ -82,7 +88,7 @@ export function MessageList(props: Props): JSX.Element {
     timeline
       .goTo(seq)
       .then((isFound) => {
-        const row = buildRows({ ...timeline.state.state, pending: [], me, freshAfter }).find(
+        const row = buildRows({ ...timeline.state.state, acts: [], pending: [], me, freshAfter }).find(
           ({ message }) => message?.seq === seq,
         );
         if (!isFound || row === undefined) return fallBack();

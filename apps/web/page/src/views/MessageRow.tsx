@@ -46,18 +46,29 @@ interface Props {
 export const MessageRow = memo(MessageRowView);
 
 function MessageRowView({ row, me, t, actions, isOnline, isTarget, find, nameOf }: Props): JSX.Element {
-  const { message, pending, user, at, isHead } = row;
+  const { message, pending, act, user, at, isHead } = row;
   const isMine = user.id === me;
   const isForMe = message !== undefined && isMentioned(message, me);
   const states = [isHead ? "head" : "", isTarget ? "target" : "", isForMe ? "for-me" : "", pending?.state ?? ""];
   const { reply_to: replyTo, thread, mentions } = message ?? pending ?? {};
+  const newDay = row.startsDay && (
+    <div class="day">
+      <span>{day(at)}</span>
+    </div>
+  );
+  if (act !== undefined) {
+    return (
+      <>
+        {newDay}
+        <p class="act">
+          <span dir="auto">{act.say(t)}</span> <Time at={at} />
+        </p>
+      </>
+    );
+  }
   return (
     <>
-      {row.startsDay && (
-        <div class="day">
-          <span>{day(at)}</span>
-        </div>
-      )}
+      {newDay}
       {row.isFresh && (
         <div class="fresh">
           <span>{t.newMessages}</span>

@@ -1,9 +1,9 @@
-import type { Room } from "@chat-core/client";
-import { ChatError, roomName } from "@chat-core/client";
+import { type Room, type RoomSummary, ChatError, roomName } from "@chat-core/client";
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
-import { knownRooms } from "../model/known.ts";
 import { reason } from "../model/notice.ts";
+import type { RecordState } from "../model/record.ts";
+import { Cell } from "../model/store.ts";
 import { link, visit } from "../model/place.ts";
 import { useSession, useTexts } from "../ui/context.ts";
 import { useSource } from "../ui/hooks.ts";
@@ -18,11 +18,11 @@ interface Props {
   readonly onShortcuts: () => void;
 }
 
-/** The rooms that this browser knows, and the user. */
+/** The rooms of the user, and the user. */
 export function Sidebar({ current, isOpen, onClose, onSettings, onShortcuts }: Props): JSX.Element {
   const t = useTexts();
   const session = useSession();
-  const names = useSource(knownRooms);
+  const list = useSource(session.directory.list);
   const { user, status } = useSource(session.chat);
   const [isAdding, setAdding] = useState(false);
   return (
@@ -34,10 +34,9 @@ export function Sidebar({ current, isOpen, onClose, onSettings, onShortcuts }: P
       </header>
       {isAdding && <AddRoom onDone={() => setAdding(false)} />}
       <ul class="rooms">
-        {names.map((name) => {
-          const room = session.find(name);
-          return room && <RoomItem key={name} room={room} isCurrent={name === current} canRemove={names.length > 1} />;
-        })}
+        {list.map((entry) => (
+          <RoomItem key={entry.room} entry={entry} isCurrent={entry.room === current} canRemove={list.length > 1} />
+        ))}
       </ul>
       <footer class="me">
         {user !== undefined && <Avatar user={user} small />}
@@ -56,29 +55,36 @@ export function Sidebar({ current, isOpen, onClose, onSettings, onShortcuts }: P
 }
 
 interface ItemProps {
-  readonly room: Room;
+  readonly entry: RoomSummary;
   readonly isCurrent: boolean;
   readonly canRemove: boolean;
 }
 
-function RoomItem({ room, isCurrent, canRemove }: ItemProps): JSX.Element {
+/** Stands for a room that this tab is not in. */
+const NOWHERE = new Cell<undefined>(undefined);
+
+function RoomItem({ entry, isCurrent, canRemove }: ItemProps): JSX.Element {
   const t = useTexts();
   const session = useSession();
-  const { unread, mentions } = useSource(room);
+  const room: Room | undefined = session.find(entry.room);
+  useSource<unknown>(room ?? NOWHERE);
+  const record = useSource<RecordState | undefined>(room === undefined ? NOWHERE : session.record(room).state);
+  const { unread, mentions } = session.unread(entry);
+  const name = record?.title ?? entry.title ?? entry.room;
   const remove = () => {
-    const next = knownRooms.state.find((name) => name !== room.name);
+    const next = session.directory.list.state.find((other) => other !== entry);
     if (next === undefined) return;
     // First, because the room that the address names is always in the list.
-    if (isCurrent) visit(next);
-    session.remove(room);
+    if (isCurrent) visit(next.room);
+    session.remove(entry.room);
   };
   return (
     <li class={isCurrent ? "room current" : unread > 0 ? "room fresh-room" : "room"}>
-      <a href={link(room.name)} aria-current={isCurrent ? "page" : undefined}>
+      <a href={link(entry.room)} aria-current={isCurrent ? "page" : undefined}>
         <span class="hash" aria-hidden="true">
           #
         </span>
-        <bdi class="clip">{room.name}</bdi>
+        <bdi class="clip">{name}</bdi>
         {unread > 0 && (
           <>
             <span class={mentions > 0 ? "badge mentioned" : "badge"} aria-hidden="true">
@@ -92,7 +98,7 @@ function RoomItem({ room, isCurrent, canRemove }: ItemProps): JSX.Element {
           </>
         )}
       </a>
-      {canRemove && <IconButton icon="close" label={t.removeRoom(room.name)} class="room-remove" onClick={remove} />}
+      {canRemove && <IconButton icon="close" label={t.removeRoom(name)} class="room-remove" onClick={remove} />}
     </li>
   );
 }
@@ -104,6 +110,7 @@ function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
   const [hasRules, setRules] = useState(false);
   const [join, setJoin] = useState<"open" | "members">("open");
   const [post, setPost] = useState<"" | "members" | "moderators">("");
+  const [title, setTitle] = useState("");
   const [problem, setProblem] = useState("");
   const field = useRef<HTMLInputElement>(null);
   const submit = async (event: SubmitEvent) => {
@@ -111,7 +118,16 @@ function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
     const room = roomName(name.trim().replace(/^#/u, "").replace(/\s+/gu, "-"));
     if (room === "") return field.current?.focus();
     try {
-      if (hasRules) await chat.request({ type: "create", room, join, ...(post !== "" && { post }) });
+      if (hasRules) {
+        const called = title.trim();
+        await chat.request({
+          type: "create",
+          room,
+          join,
+          ...(post !== "" && { post }),
+          ...(called !== "" && { title: called }),
+        });
+      }
       visit(room);
       onDone();
     } catch (error) {
@@ -144,6 +160,10 @@ function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
       </label>
       {hasRules && (
         <>
+          <label>
+            {t.roomTitle}
+            <input value={title} onInput={({ currentTarget }) => setTitle(currentTarget.value)} maxLength={60} dir="auto" />
+          </label>
           <label>
             {t.whoJoins}
             <select value={join} onChange={({ currentTarget }) => setJoin(currentTarget.value as typeof join)}>

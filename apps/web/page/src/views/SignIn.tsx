@@ -17,6 +17,11 @@ export function SignIn({ problem }: { readonly problem: string | undefined }): J
     void admission().then(setWay);
   };
   useEffect(ask, []);
+  const known = typeof way === "object" ? way.known : undefined;
+  // After a refusal, the user sees the reason first.
+  useEffect(() => {
+    if (known !== undefined && problem === undefined) enter({ isKnown: true });
+  }, [known]);
   return (
     <main class="sign-in">
       <div class="card">
@@ -30,11 +35,33 @@ export function SignIn({ problem }: { readonly problem: string | undefined }): J
             </button>
           </>
         )}
+        {known !== undefined && problem !== undefined && (
+          <>
+            <p role="alert">{t.refusal(problem)}</p>
+            <button type="button" class="button primary" onClick={() => enter({ isKnown: true })}>
+              {t.enterAs(known)}
+            </button>
+          </>
+        )}
+        {way === "refused" && !hasToken && (
+          <div class="reason">
+            <h1>{t.elsewhereTitle}</h1>
+            {problem !== undefined && <p role="alert">{t.refusal(problem)}</p>}
+            {t.elsewhere.map((line) => (
+              <p key={line} class="muted">
+                {line}
+              </p>
+            ))}
+            <button type="button" class="button primary" onClick={ask}>
+              {t.tryAgain}
+            </button>
+          </div>
+        )}
         {way === "name" && !hasToken && <NameForm problem={problem} />}
-        {(way === "token" || (way === "name" && hasToken)) && <TokenForm problem={problem} />}
-        {way === "name" && (
+        {(way === "token" || ((way === "name" || way === "refused") && hasToken)) && <TokenForm problem={problem} />}
+        {(way === "name" || way === "refused") && (
           <button type="button" class="text-button other-way" onClick={() => setHasToken(!hasToken)}>
-            {hasToken ? t.withName : t.withToken}
+            {!hasToken ? t.withToken : way === "name" ? t.withName : t.cancel}
           </button>
         )}
       </div>

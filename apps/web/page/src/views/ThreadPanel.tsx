@@ -33,7 +33,7 @@ export function ThreadPanel({ room, root, mayWrite, me, actions, isOnline, maxBy
   const list = useRef<HTMLDivElement>(null);
 
   const all = useMemo(() => (state.root === undefined ? messages : [state.root, ...messages]), [state.root, messages]);
-  const rows = useMemo(() => buildRows({ messages: all, pending, me, freshAfter: undefined }), [all, pending, me]);
+  const rows = useMemo(() => buildRows({ messages: all, pending, acts: [], me, freshAfter: undefined }), [all, pending, me]);
 
   // The newest message is shown, unless the user reads further up.
   const isAtEnd = useRef(true);

@@ -1,0 +1,90 @@
+import type { Chat, Events, Restriction, Room } from "@chat-core/client";
+import { moment } from "./format.ts";
+import { Cell } from "./store.ts";
+import type { Texts } from "./texts.ts";
+
+/** An act on a room or on its users, as a line of the conversation. */
+export interface Act {
+  readonly seq: number;
+  readonly at: number;
+  readonly say: (t: Texts) => string;
+}
+
+export interface RecordState {
+  readonly acts: readonly Act[];
+  readonly title?: string | undefined;
+  /** The end of this user's restriction, if it has one. */
+  readonly until?: number | undefined;
+}
+
+const MOST = 200;
+
+/** The time from the end of a restriction to the question, and from that to the next one, in ms. */
+const MARGIN = 500;
+const AGAIN = 10_000;
+
+/** The longest time of a timer, in ms. */
+const MAX_TIMER = 2 ** 31 - 1;
+
+/** What the log of a room has beside messages, as far as it has arrived: the title, and what moderators did. */
+export class RoomRecord {
+  readonly state = new Cell<RecordState>({ acts: [] });
+  readonly #chat: Chat;
+  readonly #room: Room;
+  readonly #restrictions = new Map<string, Restriction | undefined>();
+  #epoch = "";
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(chat: Chat, room: Room) {
+    this.#chat = chat;
+    this.#room = room;
+    room.on("joined", ({ epoch }) => {
+      if (epoch === this.#epoch) return;
+      this.#epoch = epoch;
+      this.#restrictions.clear();
+      this.state.set({ acts: [] });
+    });
+    room.on("settings", (event) => this.#settings(event));
+    room.on("role", (event) => this.#role(event));
+  }
+
+  #settings({ seq, at, by, created, title, join, post }: Events["settings"]): void {
+    const rules = { title, join, post };
+    this.#note({ seq, at, say: (t) => t.rulesSet(by.name, created === true, rules) }, { title });
+  }
+
+  #role({ seq, at, by, user, role, restricted, reason }: Events["role"]): void {
+    const wasRestricted = this.#restrictions.get(user.id) !== undefined;
+    this.#restrictions.set(user.id, restricted);
+    const say = (t: Texts) => {
+      const until = restricted?.until === undefined ? undefined : moment(restricted.until);
+      const act = restricted?.what ?? (wasRestricted ? "free" : role);
+      return t.did(by.name, user.name, act, until) + (reason === undefined ? "" : ` (${reason})`);
+    };
+    const isMine = user.id === this.#chat.state.user?.id;
+    this.#note({ seq, at, say }, isMine ? { until: restricted?.until } : {});
+    if (isMine) this.#watch(restricted?.until);
+  }
+
+  #note(act: Act, more: Partial<RecordState>): void {
+    const others = this.state.state.acts.filter(({ seq }) => seq !== act.seq);
+    const acts = [...others, act].sort((a, b) => a.seq - b.seq).slice(-MOST);
+    this.state.set({ ...this.state.state, ...more, acts });
+  }
+
+  /** The end of a restriction comes without an event, so the rights are asked for then. */
+  #watch(until: number | undefined, least = MARGIN): void {
+    clearTimeout(this.#timer);
+    if (until === undefined) return;
+    const wait = Math.max(until + MARGIN - Date.now(), least);
+    this.#timer = setTimeout(() => void this.#ask(until), Math.min(wait, MAX_TIMER));
+  }
+
+  async #ask(until: number): Promise<void> {
+    const { status, may } = this.#room.state;
+    if (status === "left" || status === "refused" || may?.includes("send") !== false) return;
+    // Offline, the next attempt asks.
+    await this.#chat.request({ type: "join", room: this.#room.name }).catch(() => undefined);
+    this.#watch(until, AGAIN);
+  }
+}
