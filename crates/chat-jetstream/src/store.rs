@@ -123,7 +123,8 @@ impl Store for JetStreamStore {
         let client = &self.0.node.link.client;
         let last_words = async {
             self.0.node.leave().await;
-            client.flush().await
+            let _lost = client.flush().await;
+            client.drain().await
         };
         // All calls are answered: nothing is lost without them.
         let _unheard = timeout(CLOSE_TIMEOUT, last_words).await;

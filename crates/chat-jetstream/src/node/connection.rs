@@ -77,7 +77,9 @@ impl Connection {
         match event {
             Event::Connected => drop(self.lost.send_replace(None)),
             Event::Disconnected | Event::Closed => {
-                tracing::warn!("connection to the servers of the stream lost; it is made again");
+                if matches!(event, Event::Disconnected) {
+                    tracing::warn!("connection to the servers of the stream lost; it is made again");
+                }
                 self.lost.send_modify(|lost| *lost = lost.or_else(|| Some(Instant::now())));
             }
             Event::SlowConsumer(_) => tracing::warn!("notices of the stream lost; they are read from it"),

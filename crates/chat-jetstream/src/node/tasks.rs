@@ -27,7 +27,9 @@ impl Node {
         let (client, stream) = (&self.link.client, &self.link.stream);
         let records = client.subscribe(format!("{stream}.*.e.*")).await?;
         let signs = client.subscribe(format!("{stream}.n.*")).await?;
-        let asked = client.subscribe(self.asked_subject(self.peers.name())).await?;
+        // Only one of several nodes that have the same name by mistake gets a message.
+        let subject = self.asked_subject(self.peers.name());
+        let asked = client.queue_subscribe(subject, "asked".to_owned()).await?;
         // Without an answer, the connection is lost, and the first question repairs what was missed.
         let _lost = client.flush().await;
         let mut tasks = JoinSet::new();

@@ -101,7 +101,9 @@ impl Writer {
                 Tried::Stored(place) => {
                     staged.record.place = place;
                     if let Some(log) = &mut self.log {
-                        log.apply(&staged.record);
+                        if log.tail.place < place {
+                            log.apply(&staged.record);
+                        }
                         self.room.hear(&log.life, &staged.record);
                     }
                     return answer(batch, staged.answers);
@@ -172,10 +174,7 @@ impl Writer {
         let from = From::Place(log.tail.place + 1);
         let records = |record: &Record| {
             place = place.or_else(|| (Some(record.id) == own).then_some(record.place));
-            // An own record is applied by the caller.
-            if place != Some(record.place) {
-                log.apply(record);
-            }
+            log.apply(record);
         };
         self.room.each_record(&life, from, tail.place, records).await?;
         Ok(place)
