@@ -36,6 +36,10 @@ abuse *arguments:
 load-durability *arguments:
     apps/chat-load/durability {{arguments}}
 
+# Measure the cost of edits, reactions and pages with reactions: just load-changes --rounds 3
+load-changes *arguments:
+    apps/chat-load/change-costs {{arguments}}
+
 # Compare the CPU time of a delivery with other servers: just bench --rounds 1 --seconds 1, or just bench --check
 bench *arguments:
     python3 apps/chat-load/bench {{arguments}}

@@ -1,18 +1,18 @@
 // A chat.v1 client for k6, written after PROTOCOL.md. It also records what its user must get from each room, and what
 // has arrived.
 
+import { Commands } from './commands.js';
 import * as metrics from './metrics.js';
 import { size } from './settings.js';
-import { Stream } from './stream.js';
 
 /**
- * @typedef {{ room: string, epoch: string, seq: number, recovered: boolean }} Joined
- * @typedef {{ room: string, seq: number, user: { id: string }, key?: string, body: Body }} Message a deleted message has
- *   no body and no key
- * @typedef {{ room: string, seq: number, target: number, what: string }} Changed
- * @typedef {{ text: string, t: number, last?: boolean }} Body `t` is the time of sending; `last` marks the last message
- *   of its sender
- * @typedef {{ room: string, key: string, body: Body, acknowledged: boolean, seq?: number }} PendingSend
+ * @typedef {import('./commands.js').Message} Message
+ * @typedef {import('./commands.js').Changed} Changed
+ * @typedef {import('./commands.js').Act} Act
+ * @typedef {import('./commands.js').Links} Links
+ * @typedef {import('./commands.js').Body & { t: number }} SentBody
+ * @typedef {{ room: string, key: string, body: SentBody, links: Links, acknowledged: boolean, seq?: number }}
+ *   PendingSend
  */
 
 /** Time for which a leaving user waits for missing messages. What is missing after it counts as lost. */
@@ -22,31 +22,34 @@ const PATIENCE_MS = size('PATIENCE_MS', 20000);
 const TEXT = '안녕하세요, is anybody here? '.repeat(3);
 
 /** One user of the chat. Its streams continue over all of its connections. */
-export class User {
+export class User extends Commands {
   /**
    * @param {string} name
    * @param {import('./wire.js').Connect} connectWire
    */
   constructor(name, connectWire) {
+    super();
     this.name = name;
     this.connectWire = connectWire;
-    /** @type {Map<string, Stream>} */
-    this.streams = new Map();
     /** @type {Map<string, PendingSend>} by key: messages that are not yet both acknowledged and delivered */
     this.pending = new Map();
     /** @type {(message: Message) => void} */
     this.onmessage = () => {};
     /** @type {(changed: Changed) => void} */
     this.onchanged = () => {};
+    /** @type {(act: Act) => void} */
+    this.onact = () => {};
+    /** Another connection of the user has moved its marker. @type {(read: { room: string, seq: number }) => void} */
+    this.onread = () => {};
+    /** @type {(activity: { room: string, seq: number, unread: number, mentions: number }) => void} */
+    this.onactivity = () => {};
+    /** Runs when a leaving user has everything, and calls `then` when the connection may end. */
+    this.onaudited = (/** @type {() => void} */ then) => then();
+    this.auditing = false;
     this.lost = 0;
     this.sent = 0;
     // User names are the same in the next run. Keys must differ.
     this.prefix = Math.random().toString(36).slice(2, 10);
-    this.refs = 0;
-    /** @type {Map<string, (event: any) => void>} */
-    this.replies = new Map();
-    /** @type {import('./wire.js').Wire | undefined} */
-    this.wire = undefined;
     /** @type {'stay' | 'leave' | 'cut' | 'gone'} the only reason for which the connection may end */
     this.plan = 'stay';
     this.closeCode = 1000;
@@ -86,61 +89,22 @@ export class User {
   }
 
   /**
-   * Joins a room without replay.
-   *
-   * @param {string} room
-   * @param {() => void} [then]
-   */
-  join(room, then = () => {}) {
-    this.request({ type: 'join', room }, (joined) => {
-      this.streams.set(room, new Stream(joined));
-      then();
-    });
-  }
-
-  /**
    * Sends a message to a room that the user has joined. A user that leaves sends nothing more: on a slow server, it would
    * never have all replies.
    *
    * @param {string} room
    * @param {{ last?: boolean }} [more]
+   * @param {Links} [links]
    */
-  sendMessage(room, more = {}) {
+  sendMessage(room, more = {}, links = {}) {
     if (this.plan === 'leave' || this.plan === 'gone') {
       return;
     }
     this.sent += 1;
     const key = `${this.prefix}-${this.sent}`;
-    const send = { room, key, body: { text: TEXT, t: Date.now(), ...more }, acknowledged: false };
+    const send = { room, key, body: { text: TEXT, t: Date.now(), ...more }, links, acknowledged: false };
     this.pending.set(key, send);
     this.transmit(send);
-  }
-
-  /**
-   * Changes a message. A guest can edit and delete what the same connection has sent, and react to all messages.
-   *
-   * @param {string} room
-   * @param {number} seq
-   * @param {{ type: 'edit', body: { text: string } } | { type: 'delete', reason?: string } | { type: 'react', reaction:
-   *   string, on: boolean } | { type: 'pin', on: boolean }} change
-   * @param {(done: { seq?: number, duplicate?: boolean }) => void} [then]
-   */
-  change(room, seq, change, then = () => {}) {
-    this.request({ ...change, room, seq }, (done) => {
-      this.streams.get(room)?.raiseHead(done.seq ?? 0);
-      then(done);
-    });
-  }
-
-  /**
-   * Reads single messages of a room, at most 100.
-   *
-   * @param {string} room
-   * @param {number[]} seqs
-   * @param {(messages: Message[]) => void} then
-   */
-  readMessages(room, seqs, then) {
-    this.request({ type: 'history', room, seqs }, (history) => then(history.messages));
   }
 
   /**
@@ -188,6 +152,15 @@ export class User {
       case 'changed':
         this.handleChanged(event);
         break;
+      case 'role':
+      case 'settings':
+        if (this.streams.get(event.room)?.receive(event.seq)) {
+          this.onact(event);
+        }
+        break;
+      case 'activity':
+        this.onactivity(event);
+        break;
       case 'gap':
         this.streams.get(event.room)?.skip(event.from, event.to);
         break;
@@ -195,7 +168,14 @@ export class User {
         metrics.errors.add(1, { code: event.code });
         break;
       default:
-        this.handleReply(event);
+        if (event.ref) {
+          this.handleReply(event);
+        } else if (event.type === 'read') {
+          this.onread(event);
+        } else if (event.room && event.seq && event.at) {
+          // An entry of a type that this client does not know.
+          this.streams.get(event.room)?.receive(event.seq);
+        }
     }
     if (this.plan === 'leave') {
       this.closeIfComplete();
@@ -247,8 +227,8 @@ export class User {
 
   /** @private @param {PendingSend} send */
   transmit(send) {
-    const { room, key, body } = send;
-    this.request({ type: 'send', room, key, body }, (sent) => {
+    const { room, key, body, links } = send;
+    this.request({ type: 'send', room, key, body, ...links }, (sent) => {
       send.acknowledged = true;
       metrics.acknowledged.add(1);
       metrics.repeated.add(sent.duplicate ? 1 : 0);
@@ -274,23 +254,6 @@ export class User {
     this.pending.delete(key);
   }
 
-  /** @private @param {object} command @param {(reply: any) => void} then */
-  request(command, then) {
-    this.refs += 1;
-    const ref = `${this.refs}`;
-    this.replies.set(ref, then);
-    this.wire?.send(JSON.stringify({ ref, ...command }));
-  }
-
-  /** @private @param {{ ref?: string }} event */
-  handleReply(event) {
-    const then = event.ref && this.replies.get(event.ref);
-    if (event.ref && then) {
-      this.replies.delete(event.ref);
-      then(event);
-    }
-  }
-
   /** @private */
   unanswered() {
     return [...this.pending.values()].filter((send) => !send.acknowledged);
@@ -299,8 +262,9 @@ export class User {
   /** @private */
   closeIfComplete() {
     const complete = this.unaudited === 0 && [...this.streams.values()].every((stream) => stream.absent === 0);
-    if (complete && this.pending.size === 0) {
-      this.close();
+    if (complete && this.pending.size === 0 && !this.auditing) {
+      this.auditing = true;
+      this.onaudited(() => this.close());
     }
   }
 

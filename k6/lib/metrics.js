@@ -47,6 +47,15 @@ export const repeated = new Counter('chat_repeated');
 /** Resumes that brought everything that was missed. */
 export const recovered = new Rate('chat_recovered');
 
+/** Changes of messages that a user has made, and that have a `done` with an entry. */
+export const changed = new Counter('chat_changed');
+/** Announcements of new entries in rooms that users follow. */
+export const activities = new Counter('chat_activities');
+/** Messages that were read again by a user that leaves, and compared with those that the user has followed. */
+export const compared = new Counter('chat_compared');
+/** Compared messages, pinned messages, markers and numbers of unread messages that differ. */
+export const differing = new Counter('chat_differing');
+
 /** Thresholds that hold for every scenario on any machine. Latency has none, because it depends on the machine. */
 export const SOUND = {
   chat_audited: ['rate==1'],

@@ -3,7 +3,7 @@
  * continues over any number of connections.
  */
 export class Stream {
-  /** @param {import('./chat.js').Joined} joined the first `joined` of the room */
+  /** @param {import('./commands.js').Joined} joined the first `joined` of the room */
   constructor(joined) {
     this.room = joined.room;
     this.epoch = joined.epoch;
@@ -26,7 +26,7 @@ export class Stream {
   /**
    * Continues the stream after the room was joined again with `after`.
    *
-   * @param {import('./chat.js').Joined} joined
+   * @param {import('./commands.js').Joined} joined
    * @returns {boolean} true if nothing is missing between the connections
    */
   rejoin(joined) {

@@ -2,7 +2,7 @@ use std::env;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -76,26 +76,43 @@ impl Binary {
     }
 }
 
+/// Returns a command that runs an example of this workspace, built with the profile of the tests. With `CHAT_BUILT`, it
+/// is built already.
+pub fn example(name: &str) -> Result<Command> {
+    built(Path::new("examples").join(name), &["--workspace", "--examples"])
+}
+
 /// Returns a command that runs a program of this workspace, built with the profile of the tests. With `CHAT_BUILT`, it
 /// is built already.
 pub fn program(name: &str) -> Result<Command> {
-    static BUILT: Mutex<Vec<&[&str]>> = Mutex::new(Vec::new());
-    // A test is in target/<profile>/deps, a program in target/<profile>.
-    let executable = env::current_exe()?;
-    let mut folders = executable.ancestors().skip(1).skip_while(|folder| folder.ends_with("deps"));
-    let profile = folders.next().context("no profile folder")?;
-    let is_release = profile.ends_with("release");
-    let packages: &[&str] = if is_release && BINARIES.iter().any(|binary| binary.name == name) {
+    let is_daemon = BINARIES.iter().any(|binary| binary.name == name);
+    let packages: &[&str] = if profile()?.ends_with("release") && is_daemon {
         &["-p", "chatd-actix", "-p", "chatd-axum", "-p", "chatd-tungstenite", "-p", "chatd-warp"]
     } else {
         // A build of one package alone would use other features and build its dependencies again.
         &["--workspace", "--bins"]
     };
+    built(Path::new(name), packages)
+}
+
+/// Returns the folder of the profile of the tests.
+fn profile() -> Result<PathBuf> {
+    // A test is in target/<profile>/deps, a program in target/<profile>.
+    let executable = env::current_exe()?;
+    let mut folders = executable.ancestors().skip(1).skip_while(|folder| folder.ends_with("deps"));
+    Ok(folders.next().context("no profile folder")?.to_owned())
+}
+
+/// Builds what these arguments of cargo name, once, and returns a command that runs a program in the folder of the
+/// profile.
+fn built(program: impl AsRef<Path>, packages: &'static [&'static str]) -> Result<Command> {
+    static BUILT: Mutex<Vec<&[&str]>> = Mutex::new(Vec::new());
+    let profile = profile()?;
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if env::var_os("CHAT_BUILT").is_none() && !built.contains(&packages) {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--quiet"]).args(packages);
-        if is_release {
+        if profile.ends_with("release") {
             cargo.arg("--release");
         }
         if !cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status()?.success() {
@@ -103,7 +120,7 @@ pub fn program(name: &str) -> Result<Command> {
         }
         built.push(packages);
     }
-    Ok(Command::new(profile.join(name)))
+    Ok(Command::new(profile.join(program)))
 }
 
 /// The lines of standard error so far, and the thread that reads them.

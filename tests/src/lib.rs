@@ -21,7 +21,7 @@ mod socket_rooms;
 
 pub use adapters::{ADAPTERS, Adapter, Server};
 pub use client::{Client, Incoming, eventually, exchange, handshake, request_upgrade, within};
-pub use daemon::{BINARIES, Binary, Daemon, StartFailure, check_levels, lifted, program};
+pub use daemon::{BINARIES, Binary, Daemon, StartFailure, check_levels, example, lifted, program};
 pub use footprint::Footprint;
 pub use host_fault::HostFault;
 pub use k6::{Summary, check_log};

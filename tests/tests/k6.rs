@@ -15,7 +15,7 @@ const USERS: u64 = 20;
 /// The number of times that k6 is killed while its users are connected.
 const KILLS: u64 = 2;
 
-for_each_binary! { serves_users_and_survives_lost_clients resumes_disconnected_clients }
+for_each_binary! { serves_users_and_survives_lost_clients resumes_disconnected_clients follows_changes }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn k6_counts_lost_repeated_and_reordered_messages() -> Result<()> {
@@ -98,6 +98,16 @@ async fn resumes_disconnected_clients(binary: Binary) -> Result<()> {
     let upgrades = check_log(&daemon.stop()?)?;
     ensure!(upgrades == 6 * 4, "{upgrades} upgrades");
     ensure!(summary.count("chat_replayed")? > 0, "no message was replayed");
+    Ok(())
+}
+
+async fn follows_changes(binary: Binary) -> Result<()> {
+    let daemon = Daemon::start(binary, &["--log-rate", "0"])?;
+    let summary = run("changes", &daemon, &["USERS=6", "ROUNDS=12", "EVERY_MS=50"])?;
+    daemon.sessions(0).await?;
+    check_log(&daemon.stop()?)?;
+    let compared = summary.count("chat_compared")?;
+    ensure!(compared >= 6 * 12, "only {compared} messages were compared");
     Ok(())
 }
 

@@ -15,6 +15,7 @@
 //! report includes the cost of the tool, and a warning if the tool was saturated.
 
 pub mod abuse;
+mod changes;
 pub mod check;
 mod clock;
 mod environment;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
+pub use changes::{Cost, Kind};
 pub use environment::Environment;
 use load::Load;
 pub use measure::{Percentiles, Usage};
@@ -98,5 +100,6 @@ fn name(scenario: &Scenario) -> &'static str {
         Scenario::Slow(_) => "slow",
         Scenario::Idle => "idle",
         Scenario::Echo(_) => "echo",
+        Scenario::Changes(_) => "changes",
     }
 }

@@ -158,6 +158,8 @@ pub enum Scenario {
     Idle,
     /// Round trips on each connection
     Echo(Echo),
+    /// One room whose messages are edited, reacted to and deleted. Measures each against a send. Ignores --rate
+    Changes(Changes),
 }
 
 /// Options of [`Scenario::Fanout`].
@@ -246,6 +248,23 @@ pub struct Echo {
     /// Kind of round trip
     #[arg(long, value_enum, default_value = "ping")]
     pub what: RoundTrip,
+}
+
+/// Options of [`Scenario::Changes`].
+#[derive(Args, Clone, Debug)]
+pub struct Changes {
+    /// Number of connections that write. Each has one command in flight
+    #[arg(long, default_value = "8", value_parser = clap::value_parser!(u32).range(3..=1_000))]
+    pub senders: u32,
+    /// Number of commands of each kind in a turn, of all writers together
+    #[arg(long, value_name = "NUMBER", default_value = "800", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub entries: u32,
+    /// Number of pages of each kind in a turn
+    #[arg(long, value_name = "NUMBER", default_value = "200", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub pages: u32,
+    /// Number of turns. Each turn measures all kinds
+    #[arg(long, value_name = "NUMBER", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub turns: u32,
 }
 
 /// The kind of round trip.

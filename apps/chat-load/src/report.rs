@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use crate::changes::Cost;
 use crate::check::Tally;
 use crate::environment::Environment;
 use crate::load::Load;
@@ -51,6 +52,9 @@ pub struct Report {
     pub latencies: BTreeMap<String, Percentiles>,
     /// The effect of history reads on deliveries.
     pub paged: Option<PagingReport>,
+    /// The costs of changes of messages.
+    #[serde(default)]
+    pub costs: Vec<Cost>,
     /// The resources of the server process.
     pub server: Option<Server>,
     /// The number of cores that this tool used.
@@ -177,6 +181,7 @@ impl Report {
             endings: load.endings.lock().clone(),
             latencies,
             paged: outcome.paged,
+            costs: outcome.costs,
             server,
             own_cores,
             own_cpu_us_per_delivery: own_each,
@@ -284,6 +289,9 @@ impl Report {
             row(name, ms(p.p50), &meaning);
         }
         for (name, value, meaning) in self.paged.iter().flat_map(PagingReport::rows) {
+            row(name, value, &meaning);
+        }
+        for (name, value, meaning) in self.costs.iter().map(Cost::row) {
             row(name, value, &meaning);
         }
         if let Some(server) = self.server {

@@ -1,50 +1,31 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { assertAccessible } from "./support/access.mjs";
 import { Person, launch, newRoom } from "./support/person.mjs";
-import { Server, binary } from "./support/server.mjs";
+import { Server } from "./support/server.mjs";
+import { Key } from "./support/token.mjs";
 
 /** @type {import("playwright-core").Browser} */
 let browser;
 /** @type {Server} */
 let server;
-const folder = mkdtempSync(join(tmpdir(), "chat-key-"));
-const key = join(folder, "key");
-
-/** @param {string[]} options */
-const token = (...options) => execFileSync(binary("tungstenite"), ["token", ...options], { encoding: "utf8" }).trim();
+const key = new Key();
 
 before(async () => {
-  token("--new-key", key);
-  const options = ["--token-secret", key, "--guests", "--user-command-rate", "0", "--command-rate", "0"];
+  const options = ["--token-secret", key.file, "--guests", "--user-command-rate", "0", "--command-rate", "0"];
   [browser, server] = await Promise.all([launch(), Server.start("tungstenite", options)]);
 });
 after(async () => {
   await Promise.all([browser.close(), server.end()]);
-  rmSync(folder, { recursive: true });
+  key.end();
 });
 
 /**
- * Opens the page as a user with a token.
- *
  * @param {string} sub
  * @param {string} name
  * @param {string} room
  */
-async function signIn(sub, name, room) {
-  const context = await browser.newContext({ locale: "en-GB" });
-  const person = new Person(await context.newPage(), name);
-  await person.page.goto(`${server.url}#${room}`);
-  await person.page.getByRole("button", { name: "I have a token" }).click();
-  await person.page.getByLabel("Token").fill(token("--key", key, "--sub", sub, "--name", name));
-  await person.page.keyboard.press("Enter");
-  await person.page.locator(".me", { hasText: name }).waitFor();
-  return person;
-}
+const signIn = (sub, name, room) => key.signIn(browser, server.url, sub, name, room);
 
 /**
  * Fills in the form for a room with rules.
@@ -172,10 +153,10 @@ test("acts are lines of the conversation, a title is shown, and the end of a mut
       await done;
       socket.close();
     },
-    { room, token: token("--key", key, "--sub", "u1", "--name", "Ann") },
+    { room, token: key.token("u1", "Ann") },
   );
   await bo.page.getByText(/^You are muted in this room until/u).waitFor();
-  await bo.page.locator(".notice", { hasText: `You may write in ${room} again.` }).waitFor();
+  await bo.page.locator(".notice", { hasText: "You may write in Team of Ann again." }).waitFor();
   await bo.say("thanks");
   await ann.sees("thanks");
   await bo.page.reload();

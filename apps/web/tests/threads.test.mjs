@@ -50,6 +50,8 @@ test("a thread has its messages, its count, and a text field of its own", async 
   const bo = await Person.enter(browser, server.url, room, "Bo");
   await ann.say("root");
   await ann.sees("root");
+  // Only a window in front has a focused field.
+  await ann.page.bringToFront();
   await act(ann, "root", "Thread");
   const panel = ann.page.getByRole("complementary", { name: "Thread" });
   const field = panel.getByLabel("Reply in the thread");

@@ -1,13 +1,13 @@
 //! The commands that change messages.
 
 use chat_proto::command::Command;
-use chat_proto::{Change, ChangeReceipt, RoomName};
+use chat_proto::{Change, ChangeReceipt, Mentions, RoomName};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
-use crate::client::random_key;
+use crate::messages::random_key;
 use crate::state::request::{Reply, Request};
-use crate::{Client, Error, InvalidCommand, MessagePage};
+use crate::{Client, Error, InvalidCommand};
 
 impl Client {
     /// Replaces the body of a message, exactly once. `rev` is the newest entry that the caller knows of the message:
@@ -37,8 +37,27 @@ impl Client {
         body: &impl Serialize,
         rev: Option<u64>,
     ) -> Result<ChangeReceipt, Error> {
+        self.edit_mentions(room, seq, body, None, rev).await
+    }
+
+    /// Replaces the body of a message as [`edit`](Self::edit) does, and the users that it mentions. An empty list
+    /// removes the mentions, and `None` keeps them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], as for every command.
+    pub async fn edit_mentions(
+        &self,
+        room: &RoomName,
+        seq: u64,
+        body: &impl Serialize,
+        mentions: Option<Mentions>,
+        rev: Option<u64>,
+    ) -> Result<ChangeReceipt, Error> {
         let body = to_raw_value(body).map_err(|_| InvalidCommand::Body)?;
-        self.change(room, seq, Change::Edit { body }, rev, Some(random_key())).await
+        let (change, key) = (Change::Edit { body }, Some(random_key()));
+        let command = Command::Change { room: room.clone(), seq, change, rev, key, mentions };
+        self.send_change(room, &command).await
     }
 
     /// Deletes a message for good. A repeat is a duplicate. Members see the reason.
@@ -53,7 +72,7 @@ impl Client {
         reason: Option<&str>,
     ) -> Result<ChangeReceipt, Error> {
         let change = Change::Delete { reason: reason.map(ToOwned::to_owned) };
-        self.change(room, seq, change, None, None).await
+        self.change(room, seq, change).await
     }
 
     /// Adds a reaction to a message, or removes it. A repeat changes nothing.
@@ -69,7 +88,7 @@ impl Client {
         on: bool,
     ) -> Result<ChangeReceipt, Error> {
         let change = Change::React { reaction: reaction.to_owned(), on };
-        self.change(room, seq, change, None, None).await
+        self.change(room, seq, change).await
     }
 
     /// Pins or unpins a message. A repeat changes nothing.
@@ -78,30 +97,17 @@ impl Client {
     ///
     /// [`Error`], as for every command.
     pub async fn pin(&self, room: &RoomName, seq: u64, on: bool) -> Result<ChangeReceipt, Error> {
-        self.change(room, seq, Change::Pin { on }, None, None).await
+        self.change(room, seq, Change::Pin { on }).await
     }
 
-    /// Reads single messages of a room's log in their present state, oldest first. Positions without a message are left
-    /// out. Most servers accept at most 100 positions.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`], as for every command.
-    pub async fn messages(&self, room: &RoomName, seqs: &[u64]) -> Result<MessagePage, Error> {
-        let command = Command::Messages { room: room.clone(), seqs: seqs.to_vec() };
-        self.page(Request::History(room.clone()), &command).await
+    async fn change(&self, room: &RoomName, seq: u64, change: Change) -> Result<ChangeReceipt, Error> {
+        let (rev, key, mentions) = (None, None, None);
+        let command = Command::Change { room: room.clone(), seq, change, rev, key, mentions };
+        self.send_change(room, &command).await
     }
 
-    async fn change(
-        &self,
-        room: &RoomName,
-        seq: u64,
-        change: Change,
-        rev: Option<u64>,
-        key: Option<String>,
-    ) -> Result<ChangeReceipt, Error> {
-        let command = Command::Change { room: room.clone(), seq, change, rev, key, mentions: None };
-        match self.call(Request::Change(room.clone()), &command).await? {
+    async fn send_change(&self, room: &RoomName, command: &Command) -> Result<ChangeReceipt, Error> {
+        match self.call(Request::Change(room.clone()), command).await? {
             Reply::Done(done) => Ok(done),
             _ => Err(self.closed()),
         }

@@ -3,18 +3,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chat_proto::command::{Command, JoinFrom};
-use chat_proto::{AppendReceipt, LimitsNotice, Range, RoomName, Search, User};
-use serde::Serialize;
-use serde_json::value::to_raw_value;
+use chat_proto::{LimitsNotice, RoomName, User};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::driver::{DRAIN_TIMEOUT, DriverRequest, Ending, random};
+use crate::driver::{DRAIN_TIMEOUT, DriverRequest, Ending};
 use crate::state::PendingCommand;
 use crate::state::request::{Reply, Request};
-use crate::{
-    Builder, Closed, ConnectError, Error, Events, InvalidCommand, Joined, MembersPage, MessagePage, Welcome,
-};
+use crate::{Builder, Closed, ConnectError, Error, Events, InvalidCommand, Joined, MembersPage, Welcome};
 
 /// The time for a client to end. It only matters if the runtime does not run the driver, which has its own timeout.
 const CLOSE_TIMEOUT: Duration = DRAIN_TIMEOUT.saturating_add(Duration::from_secs(5));
@@ -114,91 +110,6 @@ impl Client {
         self.call(Request::Leave(room.clone()), &command).await.map(drop)
     }
 
-    /// Sends a message, exactly once. The client repeats it with the same random key until the server stores or
-    /// finally refuses it. [`Text`] is the standard body.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`], as for every command. If the message [may have been stored](Error::may_have_happened), only a repeat
-    /// with the same key shows whether it was. A caller that wants to repeat a message chooses its key with
-    /// [`send_with_key`](Self::send_with_key).
-    pub async fn send(&self, room: &RoomName, body: &impl Serialize) -> Result<AppendReceipt, Error> {
-        self.send_with_key(room, body, &random_key()).await
-    }
-
-    /// Sends a message with the given key. A repeat with the same key, from any client of this user, is the same
-    /// message. The key must not be empty, and most servers accept at most 64 bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`], as for every command.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # async fn example(client: chat_client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// use chat_client::Text;
-    ///
-    /// let lobby = "lobby".parse()?;
-    /// let first = client.send_with_key(&lobby, &Text::new("hi"), "order-7").await?;
-    /// let again = client.send_with_key(&lobby, &Text::new("hi"), "order-7").await?;
-    /// assert_eq!((again.seq, again.duplicate), (first.seq, true));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn send_with_key(
-        &self,
-        room: &RoomName,
-        body: &impl Serialize,
-        key: &str,
-    ) -> Result<AppendReceipt, Error> {
-        let body = to_raw_value(body).map_err(|_| InvalidCommand::Body)?;
-        let command = Command::Send { room: room.clone(), key: Some(key.to_owned()), body, links: None };
-        match self.call(Request::Send(room.clone()), &command).await? {
-            Reply::Sent(sent) => Ok(sent),
-            _ => Err(self.closed()),
-        }
-    }
-
-    /// Reads a part of a room's log. [`Range::newest`] is its newest part.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`], as for every command.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # async fn example(client: chat_client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// use chat_client::Range;
-    ///
-    /// let page = client.history(&"lobby".parse()?, Range::newest(50)).await?;
-    /// println!("{} messages, more: {}", page.messages.len(), page.more);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn history(&self, room: &RoomName, range: Range) -> Result<MessagePage, Error> {
-        let command = Command::History { room: room.clone(), range };
-        self.page(Request::History(room.clone()), &command).await
-    }
-
-    /// Searches a room's log, newest message first. `before` continues after an earlier page.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`], as for every command. Some logs do not support search.
-    pub async fn search(
-        &self,
-        room: &RoomName,
-        query: &str,
-        limit: usize,
-        before: Option<u64>,
-    ) -> Result<MessagePage, Error> {
-        let search = Search::new(query, limit).before(before);
-        let command = Command::Search { room: room.clone(), search };
-        self.page(Request::Search(room.clone()), &command).await
-    }
-
     /// Lists the users in a room, sorted by name. It asks for one page of 1,000 users after the other. Users who come
     /// or go meanwhile may be missing or listed.
     ///
@@ -286,13 +197,6 @@ impl Client {
         }
     }
 
-    pub(crate) async fn page(&self, request: Request, command: &Command) -> Result<MessagePage, Error> {
-        match self.call(request, command).await? {
-            Reply::Page(page) => Ok(page),
-            _ => Err(self.closed()),
-        }
-    }
-
     pub(crate) async fn call(&self, request: Request, command: &Command) -> Result<Reply, Error> {
         let deadline = Instant::now() + self.shared.command_timeout;
         let reference = self.shared.references.fetch_add(1, Ordering::Relaxed);
@@ -319,9 +223,4 @@ impl Client {
         let unknown = || if *self.shared.closing.borrow() { Closed::Locally } else { Closed::Runtime };
         Error::Closed(self.shared.ended.get().map_or_else(unknown, |ending| ending.reason.clone()))
     }
-}
-
-/// Returns a key that no other command has.
-pub(crate) fn random_key() -> String {
-    format!("{:016x}{:016x}", random(), random())
 }

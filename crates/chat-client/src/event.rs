@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_proto::{LimitsNotice, PresenceMode, PresenceState, RoomName, User};
+use chat_proto::{LimitsNotice, PresenceMode, PresenceState, RoomName, RoomSummary, User};
 
-use crate::{Closed, Lost, ReceivedChange, ReceivedMessage, ServerError};
+use crate::{Closed, Joined, Lost, ReceivedAct, ReceivedChange, ReceivedMessage, ServerError};
 
 /// An event of a client: something that the server sent, or a change of the connection.
 ///
@@ -18,6 +18,8 @@ pub enum ClientEvent {
     /// A change to a message. It is an entry of the room's log like a message, so it arrives in order and once.
     /// [`ReceivedMessage::apply`] and [`RoomView`](crate::RoomView) bring a message to its present state.
     Changed(ReceivedChange),
+    /// Other rules of a room, or another standing of a user in it. It is an entry of the room's log too.
+    Act(ReceivedAct),
     /// A range of entries that the client does not get, because the room's log no longer reached back.
     ///
     /// Changes are among the missing entries, so the messages up to `to` that the consumer keeps may be out of date
@@ -62,6 +64,30 @@ pub enum ClientEvent {
         /// True if the user is typing.
         active: bool,
     },
+    /// The marker of this user was moved by another connection, or while the client did not read.
+    Read {
+        /// The room.
+        room: RoomName,
+        /// The position of the marker.
+        seq: u64,
+    },
+    /// New entries in a room that the user follows and the client is not in, and the unread messages.
+    Activity {
+        /// The room.
+        room: RoomName,
+        /// The other user, if this is a direct room.
+        with: Option<User>,
+        /// The newest entry.
+        seq: u64,
+        /// The number of unread messages.
+        unread: u64,
+        /// The number of unread messages that mention the user.
+        mentions: u64,
+    },
+    /// A page of the user's rooms, in which activity may have been missed: after a reconnect, or because the consumer
+    /// was slow. Only a client that has used [`follow`](crate::Client::follow) or [`rooms`](crate::Client::rooms) asks
+    /// for them.
+    Rooms(Vec<RoomSummary>),
     /// The credentials of the connection expire soon. A client with a [`Builder::token`](crate::Builder::token) renews
     /// them.
     Expiring {
@@ -77,20 +103,12 @@ pub enum ClientEvent {
     },
     /// The client has a connection again. A [`Resumed`](Self::Resumed) follows for each room.
     Reconnected,
-    /// A room continues on the new connection.
-    Resumed {
-        /// The room.
-        room: RoomName,
-        /// The room's epoch now.
-        epoch: Arc<str>,
-        /// True if the room continues exactly where it stopped. If not, a [`Gap`](Self::Gap) follows for the entries
-        /// that are known to be missing. In another epoch, the unread entries of the old epoch are missing too.
-        recovered: bool,
-        /// The number of users in the room. Changes of presence while the client was away are not among the events.
-        members: usize,
-        /// The way in which the room announces its users.
-        presence: PresenceMode,
-    },
+    /// A room continues on the new connection. Changes of presence while the client was away are not among the events.
+    ///
+    /// [`Joined::recovered`] is true if the room continues exactly where it stopped. If not, a [`Gap`](Self::Gap)
+    /// follows for the entries that are known to be missing. In another epoch, the unread entries of the old epoch are
+    /// missing too.
+    Resumed(Joined),
     /// The server refused to let the client back into a room. The room sends no more events.
     Expelled {
         /// The room.

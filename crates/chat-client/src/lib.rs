@@ -40,7 +40,8 @@
 //!   [`ClientEvent::Gap`] names the missing entries. If the room has a new log, [`ClientEvent::Resumed`] says so. The
 //!   client advances over entries of a type that it does not know.
 //! - **Fresh equals followed.** A message and the changes that follow it ([`ReceivedMessage::apply`]) give the message
-//!   that a later reader gets. [`RoomView`] does so for the newest messages of a room.
+//!   that a later reader gets. [`RoomView`] does so for the newest messages of a room, and for the pinned messages, the
+//!   rights of the user and the unread messages.
 //! - **A message is stored once.** A send carries a key and is repeated with it until the server stores or finally
 //!   refuses the message: on each new connection, and after a wait if the server refuses it for now (`unavailable`,
 //!   `rate_limited`). Later sends to that room wait behind it. The server limits for how long it knows a key. The keys
@@ -79,13 +80,14 @@
 //! The reply to a command may arrive after events that do not fit. So while a command waits for its reply, the client
 //! continues to read. It drops the events that do not fit, and asks the log for them again when half of the buffer is
 //! free. A single task can therefore send and read in turn without a deadlock. Only presence, occupancy and typing,
-//! which no log has, are lost then.
+//! which no log has, are lost then. The client asks for markers and the activity of followed rooms again.
 //!
 //! # Lower levels
 //!
 //! [`socket::Socket`] is a single connection without these guarantees. [`Command`] and [`RawEvent`] are the frames on
 //! it, from `chat-proto`.
 
+mod act;
 mod backoff;
 mod builder;
 mod changes;
@@ -95,7 +97,9 @@ mod error;
 mod event;
 mod events;
 mod message;
+mod messages;
 mod reply;
+mod rooms;
 pub mod socket;
 mod state;
 #[cfg(feature = "tls")]
@@ -103,6 +107,7 @@ mod tls;
 mod token;
 mod view;
 
+pub use act::ReceivedAct;
 pub use backoff::Reconnect;
 pub use builder::Builder;
 pub use client::Client;
@@ -110,7 +115,7 @@ pub use error::{Closed, ConnectError, Error, InvalidCommand, Lost, ServerError, 
 pub use event::{ClientEvent, Welcome};
 pub use events::Events;
 pub use message::{ReceivedChange, ReceivedMessage};
-pub use reply::{Joined, MembersPage, MessagePage};
+pub use reply::{Joined, MembersPage, MessagePage, RoomsPage};
 #[cfg(feature = "tls")]
 pub use tls::{Roots, RootsError, TlsError};
 pub use token::TokenSource;
@@ -118,9 +123,10 @@ pub use view::RoomView;
 
 pub use chat_proto::command::{Command, JoinFrom};
 pub use chat_proto::{
-    AppendReceipt, ChangeReceipt, CloseCode, Deleted, Edited, ErrorCode, Folded, InvalidEvent,
-    InvalidRoomName, LimitsNotice, PresenceMode, PresenceState, ProtocolViolation, Range, RawEvent, Reaction,
-    RoomName, Text, User, What,
+    ActState, AppendReceipt, ChangeReceipt, CloseCode, Deleted, Edited, ErrorCode, Folded, InvalidEvent,
+    InvalidRoomName, JoinRule, LimitsNotice, Links, Mentions, PostRule, PresenceMode, PresenceState,
+    ProtocolViolation, Range, RawEvent, Reaction, Replies, Restrict, Restriction, Right, Rights, Role,
+    RoomName, RoomRules, RoomSummary, Text, Unread, User, What,
 };
 
 /// The example in the README, as a test.

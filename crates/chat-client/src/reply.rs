@@ -1,15 +1,17 @@
 use std::sync::Arc;
 
-use chat_proto::{PresenceMode, RoomName, User};
+use chat_proto::{Event, PresenceMode, Rights, Role, RoomName, RoomSummary, Unread, User};
 
 use crate::ReceivedMessage;
 
-/// The reply to `join`: the `joined` event as a type of its own.
+/// The state of a room for its new member: the `joined` event as a type of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Joined {
     /// The room.
     pub room: RoomName,
+    /// The other user, if this is a direct room.
+    pub with: Option<User>,
     /// The epoch in which the room's positions count.
     pub epoch: Arc<str>,
     /// The newest entry, 0 if there is none.
@@ -22,6 +24,48 @@ pub struct Joined {
     pub members: usize,
     /// The way in which the room announces its users.
     pub presence: PresenceMode,
+    /// The role of this user.
+    pub role: Role,
+    /// The rights of this user.
+    pub may: Rights,
+    /// The pinned messages, ascending.
+    pub pins: Vec<u64>,
+    /// The marker of this user, and the messages after it up to [`seq`](Self::seq). `None` if the server keeps no
+    /// markers.
+    pub unread: Option<Unread>,
+}
+
+impl Joined {
+    /// Returns the reply of a `joined` event, or `None` for other events.
+    pub(crate) fn from_wire(event: Event) -> Option<Self> {
+        let Event::Joined {
+            room,
+            with,
+            epoch,
+            seq,
+            first,
+            recovered,
+            members,
+            presence,
+            role,
+            may,
+            pins,
+            read,
+            unread,
+            mentions,
+            ..
+        } = event
+        else {
+            return None;
+        };
+        let epoch: Arc<str> = epoch.into();
+        let unread = read.map(|read| {
+            let mut counts = Unread::new(&*epoch, seq, read);
+            (counts.unread, counts.mentions) = (unread.unwrap_or(0), mentions.unwrap_or(0));
+            counts
+        });
+        Some(Self { room, with, epoch, seq, first, recovered, members, presence, role, may, pins, unread })
+    }
 }
 
 /// The reply to `history` (oldest message first) and to `search` (newest first).
@@ -46,4 +90,14 @@ pub struct MembersPage {
     pub more: bool,
     /// The number of users in the room.
     pub total: usize,
+}
+
+/// The reply to `rooms`: a part of the rooms that the user follows or is in, sorted by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RoomsPage {
+    /// The rooms, with their unread messages.
+    pub rooms: Vec<RoomSummary>,
+    /// True if there may be more rooms after these.
+    pub more: bool,
 }

@@ -58,7 +58,7 @@ async fn a_view_has_what_a_new_reader_gets_after_each_reconnect() {
     let (writer, _) = server.member().await;
     let (reader, mut events) = Client::builder(&server.url()).reconnect(eager()).connect().await.unwrap();
     let joined = reader.join(&lobby(), JoinFrom::Now).await.unwrap();
-    let mut view = RoomView::new(&joined, 5);
+    let mut view = RoomView::new(&joined, reader.user(), 5);
     let mut head = 0_u64;
     for round in 0..6 {
         let seq = writer.send(&lobby(), &Text::new(round.to_string())).await.unwrap().seq;

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chat_client::{Client, ClientEvent, CloseCode, Closed, Error, JoinFrom, Lost, Reconnect, Text};
+use chat_client::{Client, ClientEvent, CloseCode, Closed, Error, JoinFrom, Joined, Lost, Reconnect, Text};
 use chat_core::{Chat, Limits};
 use serde_json::{Value, json};
 use support::{Proxy, Server, eager, lobby, member, message, next, url, within};
@@ -53,8 +53,9 @@ async fn the_consumer_gets_events_of_the_connection_and_of_each_room() {
     assert!(matches!(next(&mut events).await, ClientEvent::Reconnected));
     let mut resumed = BTreeSet::new();
     for _ in &rooms {
-        let ClientEvent::Resumed { room, recovered: true, .. } = next(&mut events).await else { panic!() };
-        resumed.insert(room);
+        let ClientEvent::Resumed(joined) = next(&mut events).await else { panic!() };
+        assert!(joined.recovered);
+        resumed.insert(joined.room);
     }
     assert_eq!(resumed, rooms.into());
     // The client is the same guest.
@@ -81,7 +82,7 @@ async fn entries_that_the_log_no_longer_has_are_a_gap() {
     proxy.open(true);
     assert!(matches!(next(&mut events).await, ClientEvent::Disconnected { .. }));
     assert!(matches!(next(&mut events).await, ClientEvent::Reconnected));
-    assert!(matches!(next(&mut events).await, ClientEvent::Resumed { recovered: false, .. }));
+    assert!(matches!(next(&mut events).await, ClientEvent::Resumed(Joined { recovered: false, .. })));
     assert!(matches!(next(&mut events).await, ClientEvent::Gap { from: 2, to: 20, .. }));
     for seq in 21..=30 {
         assert_eq!(message(&mut events).await.seq, seq);
@@ -126,7 +127,7 @@ async fn a_server_with_a_new_log_is_resumed_without_recovery() {
     let sent = within(client.send(&lobby(), &Text::new("new"))).await.unwrap();
     assert_eq!((sent.seq, sent.duplicate), (1, false));
     assert!(matches!(next(&mut events).await, ClientEvent::Reconnected));
-    let ClientEvent::Resumed { epoch, recovered, .. } = next(&mut events).await else { panic!() };
+    let ClientEvent::Resumed(Joined { epoch, recovered, .. }) = next(&mut events).await else { panic!() };
     assert!(!recovered && epoch != before.epoch);
     let read = message(&mut events).await;
     assert_eq!((read.seq, &read.epoch, read.text().as_deref()), (1, &epoch, Some("new")));
@@ -212,7 +213,7 @@ async fn no_message_is_lost_or_duplicated_over_a_failing_network() {
             match next(&mut events).await {
                 ClientEvent::Message(message) => read.push((message.seq, message.text().unwrap())),
                 ClientEvent::Reconnected => reconnects += 1,
-                ClientEvent::Disconnected { .. } | ClientEvent::Resumed { recovered: true, .. } => {}
+                ClientEvent::Disconnected { .. } | ClientEvent::Resumed(Joined { recovered: true, .. }) => {}
                 other => panic!("{other:?}"),
             }
             if read.last().is_some_and(|(_, text)| text == "end") {

@@ -73,7 +73,7 @@ async fn a_consumer_that_the_server_disconnects_continues_or_gets_a_gap() {
                 expected = to + 1;
             }
             ClientEvent::Disconnected { .. } => slow = true,
-            ClientEvent::Reconnected | ClientEvent::Resumed { .. } => {}
+            ClientEvent::Reconnected | ClientEvent::Resumed(_) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -72,7 +72,7 @@ async fn a_client_reconnects_with_a_newer_token_after_the_end_of_the_old_one() {
         match next(&mut events).await {
             ClientEvent::Expiring { .. } | ClientEvent::Reconnected => {}
             ClientEvent::Disconnected { lost: Lost::Close { code, .. }, .. } => assert_eq!(code.code(), 4005),
-            ClientEvent::Resumed { .. } => break,
+            ClientEvent::Resumed(_) => break,
             other => panic!("{other:?}"),
         }
     }

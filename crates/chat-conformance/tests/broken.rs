@@ -25,6 +25,8 @@ mod chat;
 mod closing;
 #[path = "broken/deletions.rs"]
 mod deletions;
+#[path = "broken/direct.rs"]
+mod direct;
 #[path = "broken/frame.rs"]
 mod frame;
 #[path = "broken/framing.rs"]
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         rules::defects(),
         hello::defects(),
         unread::defects(),
+        direct::defects(),
     ];
     let trial = |defect: Defect| {
         Trial::test(defect.name, move || judge(defect.case, defect.link)).with_kind(defect.case)

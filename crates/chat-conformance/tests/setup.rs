@@ -48,6 +48,14 @@ fn an_http_server_without_a_chat_gets_a_hint_about_the_path() {
 }
 
 #[test]
+fn a_server_that_the_suite_cannot_stop_is_not_asked_to_drain() {
+    let address = Address::new("ws://127.0.0.1:8080/ws").expect("an address");
+    for case in cases().iter().filter(|case| case.group == "drain") {
+        assert_eq!(address.lacks(case.conditions.needs), Some("a server that the suite can stop (--exec)"));
+    }
+}
+
+#[test]
 fn similar_failures_are_explained_once() {
     let target = InProcess::new("mine", |_: Mounted| async {});
     let (_, report) = preflight(&target).expect("a failure");

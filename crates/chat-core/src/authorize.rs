@@ -85,6 +85,13 @@ impl Authorize for Both {
 pub enum Action<'a> {
     /// Become a member, which includes reading, searching, and listing the members.
     Join,
+    /// Become a member of the direct room of the user and another one. It is asked after `Join`, at each `join` of
+    /// such a room, by either user, with the user or by the name of the room.
+    /// [`RoomName::direct`] is that name, so that the host recognizes the room in the other actions.
+    Direct {
+        /// The id of the other user, as the client has sent it. The host knows if there is such a user.
+        with: &'a str,
+    },
     /// Append a message.
     Send {
         /// The body, which has passed the check of the chat's [`Message`](crate::Message).

@@ -79,6 +79,7 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Lets a user follow a room, or ends that. A repeat changes nothing. A room without messages can be followed too.
+    /// [Direct rooms](RoomName::is_direct) count separately from the others, because other users open them too.
     ///
     /// Rooms that are followed survive what messages survive. Anyone can take any number of guest names, so a store may
     /// forget the rooms of guests.
@@ -86,7 +87,7 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`MarkerError::Unsupported`], the default, if the store keeps no markers. [`MarkerError::TooManyRooms`] if the
-    /// user follows `max` rooms.
+    /// user follows `max` rooms of the kind.
     async fn follow(
         &self,
         _user: &UserKey,
@@ -97,8 +98,8 @@ pub trait Store: Send + Sync + 'static {
         Err(MarkerError::Unsupported)
     }
 
-    /// Returns the rooms that a user follows, in the order of their names. They are at most the `max` of
-    /// [`follow`](Self::follow).
+    /// Returns the rooms that a user follows, in the order of their names. They are at most twice the
+    /// `max` of [`follow`](Self::follow).
     ///
     /// # Errors
     ///
@@ -173,6 +174,10 @@ pub enum Health {
 ///   [`ActEntry::encode`](crate::ActEntry::encode) makes the frame, which stays as it is. The rules and the standings
 ///   are kept when retention removes their entries, as long as the room has an epoch.
 ///   [`LogBounds::has_rules`](crate::LogBounds::has_rules) is true from the first act on.
+/// - **Direct rooms.** A log with rules asks [`NewAct::fits`](crate::NewAct::fits) before it judges an act. The rules
+///   of a room that has none are [`RoomRules::unset`](crate::RoomRules::unset), so nobody writes into a direct room
+///   before it is opened. [`RoomRules::standing`](crate::RoomRules::standing) gives the standing of a user under the
+///   rules.
 /// - **Threads.** A log with threads asks [`Links::judge`](crate::Links::judge) at the place where a message is stored.
 ///   A message in a thread is folded into the root together with the append, with
 ///   [`MessageChanges::reply`](crate::MessageChanges::reply). [`thread`](Self::thread) reads a thread in pages like

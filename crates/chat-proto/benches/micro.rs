@@ -175,6 +175,7 @@ fn send_in_session(bencher: Bencher<'_, '_>, room: &RoomName) {
         presence: PresenceMode::Each,
         role: Role::None,
         may: Rights::default(),
+        with: None,
     };
     session.handle_outcome(now, Outcome::Joined { membership: Some(()), joined, unread: None });
     let text =

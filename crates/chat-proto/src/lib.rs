@@ -48,8 +48,8 @@ pub use rate::{Bucket, Rate, SharedRate};
 pub use rights::Role;
 pub use room::{
     Act, ActContext, ActEffect, ActEntry, ActState, AppendError, AppendReceipt, Change, ChangeEntry,
-    ChangeError, ChangeKind, ChangeReceipt, ChangedEntries, Cursor, Deleted, Edited, Folded, Follows, Gap,
-    JoinError, JoinRule, Linked, Links, Log, LogBounds, Marked, MarkerError, Mentions, MessageChanges,
+    ChangeError, ChangeKind, ChangeReceipt, ChangedEntries, Cursor, Deleted, Direct, Edited, Folded, Follows,
+    Gap, JoinError, JoinRule, Linked, Links, Log, LogBounds, Marked, MarkerError, Mentions, MessageChanges,
     NewAct, NewChange, NewMessage, Next, NoRight, Page, PostRule, Range, Reaction, ReactionSets, Replies,
     Restrict, Restriction, Resumption, Right, Rights, RoomRules, Roster, Scan, Search, SearchError,
     SearchPage, Standing, StoredMessage, Tail, Target, ThreadError, Unavailable, Unread, UnreadCount,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use chat_core::{
     AppendError, AppendReceipt, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, Marked,
-    MarkerError, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Scan, Search,
+    MarkerError, NewAct, NewChange, NewMessage, Page, Range, Role, Room, RoomName, RoomRules, Scan, Search,
     SearchError, SearchPage, Standing, ThreadError, Unavailable, Unread, UserKey,
 };
 use sha1::{Digest, Sha1};
@@ -160,7 +160,8 @@ impl Room for SqliteRoom {
             .readers
             .read(self.call_timeout(), move |connection| read::standing(connection, &name, &id));
         let (rules, standing) = standing.await?;
-        Ok((rules, standing.of(user)))
+        let standing = rules.standing(user, standing, Role::None);
+        Ok((rules, standing))
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {

@@ -105,9 +105,13 @@ impl Summary {
 }
 
 /// The meaning of the value of a metric that has a threshold.
-const METRICS: [(&str, &str); 11] = [
+const METRICS: [(&str, &str); 15] = [
     ("chat_acknowledged", "acknowledged messages"),
     ("chat_audited", "share of users that compared all received messages with the expected ones"),
+    ("chat_activities", "announcements of new entries in followed rooms"),
+    ("chat_changed", "changes of messages"),
+    ("chat_compared", "messages that were read again and compared"),
+    ("chat_differing", "differences between what users have followed and what the server has"),
     ("chat_dropped", "connections that ended although their user wanted to stay"),
     ("chat_duplicated", "duplicated deliveries"),
     ("chat_errors", "error events"),

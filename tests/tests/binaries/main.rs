@@ -19,6 +19,7 @@ mod reload;
 mod restart;
 mod send_buffer;
 mod suspension;
+mod terminal;
 mod tls;
 mod unprivileged;
 mod users;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use chat_client::{Client, ClientEvent, Events, Text};
+use chat_client::{Client, ClientEvent, Events, Joined, Text};
 use chat_proto::RoomName;
 use chat_proto::command::JoinFrom;
 use chat_tests::{Binary, Daemon, check_levels, lifted, request_upgrade};
@@ -280,7 +280,9 @@ impl Participant {
                         ensure!(texts.insert(text.clone()), "{number}: {text:?} is there twice");
                     }
                     ClientEvent::Reconnected => progress.send(Progress::Reconnected)?,
-                    ClientEvent::Resumed { recovered, .. } => ensure!(recovered, "{number}: not recovered"),
+                    ClientEvent::Resumed(Joined { recovered, .. }) => {
+                        ensure!(recovered, "{number}: not recovered");
+                    }
                     ClientEvent::Gap { from, to, .. } => bail!("{number}: a gap from {from} to {to}"),
                     ClientEvent::Closed(closed) => bail!("{number}: {closed:?}"),
                     _ => {}

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Makes a secret with the task `token --new-key`.
-fn new_secret(binary: Binary, home: &TempDir, name: &str) -> Result<PathBuf> {
+pub(crate) fn new_secret(binary: Binary, home: &TempDir, name: &str) -> Result<PathBuf> {
     let path = home.path().join(name);
     let made = binary.command()?.args(["token", "--new-key"]).arg(&path).output()?;
     ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use chat_adapter_tests::tls::{Authority, CertificateFiles};
 use chat_client::{
-    Client, ClientEvent, Closed, ConnectError, Events, JoinFrom, RoomName, Roots, Text, TlsError,
+    Client, ClientEvent, Closed, ConnectError, Events, JoinFrom, Joined, RoomName, Roots, Text, TlsError,
 };
 use chat_tests::{Binary, Daemon, program, within};
 use tempfile::TempDir;
@@ -60,7 +60,7 @@ async fn a_client_resumes_with_a_renewed_certificate_and_ends_with_a_foreign_one
 
     old.stop()?;
     let new = start(&socket, home.path(), &renewed)?;
-    until(&mut events, |event| matches!(event, ClientEvent::Resumed { recovered: true, .. })).await?;
+    until(&mut events, |event| matches!(event, ClientEvent::Resumed(Joined { recovered: true, .. }))).await?;
     exchange(&mut events, "b").await?;
 
     new.stop()?;

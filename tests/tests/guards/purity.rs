@@ -4,13 +4,14 @@ use syn::visit::{self, Visit};
 use crate::sources::{dependencies, sources};
 
 /// Dependencies that `chat-proto` may have: data, text and hashes, but no I/O, no runtime and no randomness.
-const PURE: [&str; 13] = [
+const PURE: [&str; 14] = [
     "base64",
     "bytes",
     "percent-encoding",
     "serde",
     "serde_json",
     "sha1",
+    "sha2",
     "smallvec",
     "thiserror",
     "unicode-joining-type",

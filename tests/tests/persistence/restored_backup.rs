@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use chat_client::{ClientEvent, Events, JoinFrom, Reconnect, RoomName, Text};
+use chat_client::{ClientEvent, Events, JoinFrom, Joined, Reconnect, RoomName, Text};
 use chat_tests::{Binary, Client, Daemon, within};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -133,7 +133,7 @@ impl ResumingClient {
         let (epoch_before, resumes_before) = (self.epoch.clone(), self.resumes.len());
         loop {
             match within(self.events.next()).await?.context("the client has ended")? {
-                ClientEvent::Resumed { epoch, recovered, .. } => {
+                ClientEvent::Resumed(Joined { epoch, recovered, .. }) => {
                     ensure!(!recovered && epoch != epoch_before, "{epoch} {recovered}");
                     self.epoch = epoch;
                 }
@@ -169,7 +169,7 @@ impl ResumingClient {
                     ensure!(message.text() == Some(seq.to_string()), "{message:?}");
                     return Ok(());
                 }
-                ClientEvent::Resumed { epoch, recovered, .. } => {
+                ClientEvent::Resumed(Joined { epoch, recovered, .. }) => {
                     self.resumes.push(Resume { epoch, recovered });
                 }
                 ClientEvent::Disconnected { .. }

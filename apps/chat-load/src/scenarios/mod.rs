@@ -1,5 +1,6 @@
 //! The scenarios.
 
+mod changes;
 mod connections;
 mod echo;
 mod pages;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
+use crate::changes::Cost;
 use crate::check::Tally;
 use crate::load::Load;
 use crate::options::{Echo, Fanout, Rooms, Scenario, Spike};
@@ -23,6 +25,8 @@ pub(crate) struct Outcome {
     /// The number of members with a failed check, and those with the most failures.
     pub(crate) faulty_members: (usize, Vec<FaultyMember>),
     pub(crate) paged: Option<PagingReport>,
+    /// The costs of changes.
+    pub(crate) costs: Vec<Cost>,
     /// True for a closed loop: each writer waits for its acknowledgement.
     pub(crate) closed: bool,
     /// Connection ends that are part of the scenario.
@@ -58,6 +62,7 @@ pub(crate) async fn run(load: &Arc<Load>, scenario: &Scenario) -> Result<Outcome
         Scenario::Resume(resume) => readers::resuming(load, resume).await,
         Scenario::Slow(slow) => readers::slow(load, slow).await,
         Scenario::Idle => connections::idle(load).await,
+        Scenario::Changes(options) => changes::changes(load, options).await,
         Scenario::Echo(Echo { what }) => echo::echo(load, *what).await,
     }
 }

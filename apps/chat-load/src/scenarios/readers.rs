@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use chat_client::socket::{Socket, Target};
-use chat_client::{ClientEvent, Closed, Command, Events, JoinFrom, Lost, Reconnect};
+use chat_client::{ClientEvent, Closed, Command, Events, JoinFrom, Joined, Lost, Reconnect};
 use serde_json::value::RawValue;
 use tokio::io::Interest;
 use tokio::time::sleep;
@@ -79,7 +79,7 @@ async fn read_events(load: Arc<Load>, reader: Arc<Reader>, mut events: Events) {
             ClientEvent::Reconnected => {
                 load.reconnects.fetch_add(1, Ordering::Relaxed);
             }
-            ClientEvent::Resumed { recovered: false, .. } => {
+            ClientEvent::Resumed(Joined { recovered: false, .. }) => {
                 load.record_ending("resumed without recovery".to_owned());
             }
             ClientEvent::Expelled { error, .. } => load.record_refusal(&error.code),

@@ -111,6 +111,26 @@ async fn echo_returns_round_trips_in_order() -> Result<()> {
 }
 
 #[tokio::test]
+async fn changes_are_delivered_and_measured_against_sends() -> Result<()> {
+    let pid = std::process::id();
+    let arguments =
+        format!("changes --connections 5 --senders 3 --entries 12 --pages 3 --turns 2 --pid {pid}");
+    let report = passing_run(&arguments).await?;
+    // A turn has 12 entries of each kind, of which every second message is deleted.
+    ensure!(report["deliveries"]["delivered"] == 2 * (4 * 12 + 6) * (5 + 3), "{report:#}");
+    let costs = report["costs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let of = |kind: &str| costs.iter().find(|cost| cost["kind"] == kind).cloned().unwrap_or_default();
+    for (kind, count) in
+        [("send", 24), ("edit", 24), ("reaction", 24), ("reaction-to-one", 24), ("deletion", 12)]
+    {
+        ensure!(of(kind)["count"] == count && of(kind)["server_us"].is_f64(), "{kind}: {report:#}");
+    }
+    ensure!(of("page")["count"] == 6 && of("page-with-reactions")["count"] == 6, "{report:#}");
+    ensure!(report["notes"].to_string().contains("24 messages of a new reader equal"), "{report:#}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_wrong_or_reordered_echo_is_found() -> Result<()> {
     let altering = start_echo(|text| vec![text.replace("7 ", "8 ")]).await?;
     let repeating = start_echo(|text| vec![text.clone(), text]).await?;

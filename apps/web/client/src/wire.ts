@@ -163,6 +163,8 @@ export interface Events {
     readonly unread?: number;
     readonly mentions?: number;
     readonly pins?: readonly number[];
+    /** The other user of a direct room. */
+    readonly with?: User;
   };
   left: InRoom;
   message: InRoom & Message;
@@ -198,9 +200,17 @@ export interface Events {
     readonly join: "open" | "members";
     readonly post?: "members" | "moderators";
     readonly title?: string;
+    /** The users of a direct room. */
+    readonly direct?: readonly User[];
   };
   rooms: { readonly rooms: readonly RoomSummary[]; readonly more: boolean };
-  activity: InRoom & { readonly seq: number; readonly unread: number; readonly mentions: number };
+  activity: InRoom & {
+    readonly seq: number;
+    readonly unread: number;
+    readonly mentions: number;
+    /** The other user of a direct room. */
+    readonly with?: User;
+  };
   expiring: { readonly at: number };
   gap: InRoom & { readonly epoch: string; readonly from: number; readonly to: number };
   pong: object;
@@ -227,7 +237,7 @@ export interface Commands {
   join: {
     fields:
       | (InRoom & { readonly after?: Cursor; readonly last?: number })
-      | { readonly with: string; readonly last?: number };
+      | { readonly with: string; readonly after?: Cursor; readonly last?: number };
     reply: "joined";
   };
   leave: { fields: InRoom; reply: "left" };

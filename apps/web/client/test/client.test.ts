@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, test } from "node:test";
-import { type Chat, ChatError, type ConnectOptions, type Room, connect } from "@chat-core/client";
+import { type Chat, ChatError, type ConnectOptions, type Events, type Room, connect } from "@chat-core/client";
 import { Proxy } from "./support/proxy.js";
 import { Server } from "./support/server.js";
 import { SECRET, signed } from "./support/token.js";
@@ -113,6 +113,26 @@ withServer("rights follow a mute, and a ban refuses the room", async (_, open) =
   const later = open("", { token: token("cid") }).join("club", { last: 1 });
   assert.deepEqual((await until(later, ({ status }) => status === "live")).pins, [seq]);
 }, SECRET);
+
+withServer("a direct room is the same for both users, and is announced to the other one", async (_, open) => {
+  const user = (sub: string) => open("", { token: signed({ sub, name: sub, exp: Date.now() / 1000 + 600 }) });
+  const [ann, bo, cid] = [user("ann"), user("bo"), user("cid")];
+  await online(bo);
+  const activity = new Promise<Events["activity"]>((resolve) => bo.on("activity", resolve));
+  const room = await ann.direct("bo");
+  await room.send("for you");
+  const { room: name, with: other } = await activity;
+  assert.deepEqual([name, other], [room.name, { id: "ann", name: "ann" }]);
+  const { rooms } = await bo.request({ type: "rooms" });
+  assert.deepEqual(rooms.map(({ room, with: user }) => [room, user?.id]), [[name, "ann"]]);
+  const same = await bo.direct("ann", { last: 10 });
+  assert.equal(same.name, name);
+  const { role } = await until(same, ({ messages }) => texts({ messages })[0] === "for you");
+  assert.equal(role, "member");
+  const { error } = await until(cid.join(name), ({ status }) => status === "refused");
+  assert.equal(error?.code, "forbidden");
+  await assert.rejects(open("Dee").direct("bo"), { code: "forbidden" });
+}, [...SECRET, "--guests"]);
 
 withServer("followed rooms are listed with their unread messages, and announce new ones", async (_, open) => {
   const bo = open("Bo").join("news");

@@ -26,10 +26,12 @@ export async function launch() {
     isFirefox
       ? await firefox.launch({ channel: "moz-firefox", executablePath: process.env["FIREFOX"] ?? "/usr/bin/firefox-esr" })
       : await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: FLAGS });
-  if (process.env["PAGE_DIST"] !== "1") return browser;
   const open = browser.newContext.bind(browser);
   browser.newContext = async (options) => {
     const context = await open(options);
+    // Each person looks at a window. In Chromium, each window has the focus; in Firefox, only the newest one.
+    if (isFirefox) await context.addInitScript(() => void (document.hasFocus = () => true));
+    if (process.env["PAGE_DIST"] !== "1") return context;
     await context.route(/^http:\/\/[^/]+\/(?:app|icon)-\w+\.\w+$/u, async (route) => {
       const file = new URL(route.request().url()).pathname.slice(1).replace(/-\w+/u, "");
       const type = { js: "text/javascript", css: "text/css", svg: "image/svg+xml" }[file.split(".")[1] ?? ""];

@@ -23,6 +23,8 @@ pub(crate) struct RoomCursor {
     pub(crate) joined: bool,
     /// True if the consumer knows that the room continues on this connection.
     pub(crate) announced: bool,
+    /// True if the consumer had no capacity for a move of the marker.
+    pub(crate) missed_read: bool,
     /// The back-off of the room's messages, while the room refuses them.
     pub(crate) send_backoff: Option<SendBackoff>,
     /// The `seq` at which the log was last asked to fill a hole that no `gap` announced. A server that cannot fill it
@@ -65,6 +67,7 @@ impl RoomCursor {
             phase: Phase::Live,
             joined: true,
             announced: true,
+            missed_read: false,
             send_backoff: None,
             hole_asked: None,
         };
@@ -153,6 +156,14 @@ impl RoomCursor {
             if self.newest.take().is_some() {
                 self.seq = self.seq.min(seq.saturating_sub(1));
             }
+        }
+    }
+
+    /// Handles a move of the marker that the consumer has no capacity for.
+    pub(crate) fn miss_read(&mut self) {
+        self.missed_read = true;
+        if self.phase == Phase::Live {
+            self.phase = Phase::Behind;
         }
     }
 

@@ -12,7 +12,7 @@ use super::cursor::{Delivery, Phase, RoomCursor};
 use super::request::{Reply, Request};
 use super::send_backoff::SendBackoff;
 use super::{PendingCommand, State};
-use crate::{ClientEvent, Joined, ReceivedChange, ReceivedMessage, ServerError, Violation};
+use crate::{ClientEvent, Joined, ReceivedAct, ReceivedChange, ReceivedMessage, ServerError, Violation};
 
 /// The wait before a room is resumed again that refused for now, if the server gives no advice.
 const RESUME_WAIT: Duration = Duration::from_secs(1);
@@ -74,6 +74,25 @@ impl State {
             WireEvent::Typing { room, user, active } if has_capacity && self.cursors.contains_key(&room) => {
                 events.push(ClientEvent::Typing { room, user, active });
             }
+            WireEvent::Read { room, seq, .. } => {
+                if has_capacity {
+                    events.push(ClientEvent::Read { room, seq });
+                } else if let Some(cursor) = self.cursors.get_mut(&room) {
+                    cursor.miss_read();
+                    self.lagging = true;
+                }
+            }
+            // The activity of a room that was joined meanwhile is among its entries.
+            WireEvent::Activity { room, with, seq, unread, mentions }
+                if !self.cursors.contains_key(&room) =>
+            {
+                if has_capacity {
+                    events.push(ClientEvent::Activity { room, with, seq, unread, mentions });
+                } else {
+                    self.activity.miss();
+                    self.lagging = true;
+                }
+            }
             WireEvent::Expiring { at } => {
                 self.expires = true;
                 if has_capacity {
@@ -113,6 +132,9 @@ impl State {
         let epoch = &cursor.epoch;
         events.extend(match event {
             WireEvent::Changed { .. } => ReceivedChange::from_wire(event, epoch).map(ClientEvent::Changed),
+            WireEvent::Role { .. } | WireEvent::Settings { .. } => {
+                ReceivedAct::from_wire(event, epoch).map(ClientEvent::Act)
+            }
             _ => ReceivedMessage::from_wire(event, epoch).map(ClientEvent::Message),
         });
     }
@@ -131,6 +153,7 @@ impl State {
             let Some(error) = server_error(event) else { return Ok(()) };
             match &pending.request {
                 Request::Resume(room) => self.handle_refused_resume(room, error, now, events),
+                Request::MissedActivity => self.handle_refused_activity(&error, now),
                 Request::Send(_) => self.handle_refused_send(reference, pending, error, now),
                 Request::Change(_) => {
                     let unsure = pending.unsure || error.code == ErrorCode::Unavailable;
@@ -144,7 +167,13 @@ impl State {
         let epoch = cursor.map_or_else(|| Arc::from(""), |cursor| Arc::clone(&cursor.epoch));
         let reply = pending.request.read(event, &epoch)?;
         match (&pending.request, &reply) {
-            (Request::Resume(_), Reply::Joined(joined)) => self.handle_resumed(joined, has_capacity, events),
+            (Request::Resume(_), Reply::Joined(joined)) => {
+                self.handle_resumed(joined.clone(), has_capacity, events);
+            }
+            (Request::MissedActivity, Reply::Rooms(page)) => {
+                self.handle_missed_activity(page.clone(), now, has_capacity, events);
+            }
+            (Request::Follow(_) | Request::Rooms, _) => self.activity.start(),
             (Request::Join(room, from), Reply::Joined(joined)) => {
                 let cursor = RoomCursor::new(self.cursors.remove(room), joined, from);
                 self.cursors.insert(room.clone(), cursor);
@@ -166,16 +195,17 @@ impl State {
         Ok(())
     }
 
-    fn handle_resumed(&mut self, joined: &Joined, has_capacity: bool, events: &mut Vec<ClientEvent>) {
+    fn handle_resumed(&mut self, mut joined: Joined, has_capacity: bool, events: &mut Vec<ClientEvent>) {
         let Some(cursor) = self.cursors.get_mut(&joined.room) else { return };
         if has_capacity {
-            let recovered = cursor.handle_resumed(joined);
-            if !cursor.announced || !recovered {
-                let (room, epoch) = (cursor.room.clone(), Arc::clone(&cursor.epoch));
-                let (members, presence) = (joined.members, joined.presence);
-                events.push(ClientEvent::Resumed { room, epoch, recovered, members, presence });
+            joined.recovered = cursor.handle_resumed(&joined);
+            if !cursor.announced || !joined.recovered {
+                events.push(ClientEvent::Resumed(joined));
+            } else if let Some(unread) = joined.unread.filter(|_| cursor.missed_read) {
+                // The entries that were missed follow. A move of the marker is no entry.
+                events.push(ClientEvent::Read { room: joined.room, seq: unread.read });
             }
-            cursor.announced = true;
+            (cursor.announced, cursor.missed_read) = (true, false);
         } else {
             // The consumer would not get the event, so the room is resumed again when it has capacity.
             cursor.joined = true;

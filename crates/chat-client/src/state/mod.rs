@@ -1,5 +1,6 @@
 //! The decisions of a client: pure state. Events and times are arguments.
 
+mod activity;
 pub(crate) mod cursor;
 mod inbound;
 pub(crate) mod request;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::{Error, ServerError};
+use activity::Activity;
 use cursor::{Phase, RoomCursor};
 use request::{Reply, Request};
 
@@ -32,8 +34,9 @@ pub(crate) struct State {
     /// The frames to write on the current connection.
     pub(crate) outbox: VecDeque<Utf8Bytes>,
     connected: bool,
-    /// True if a cursor may be behind.
+    /// True if a cursor may be behind, or activity may have been missed.
     lagging: bool,
+    activity: Activity,
     /// True if a room may have a send back-off.
     backing_off: bool,
     /// The time until the server is back, as its `closing` event said.
@@ -101,6 +104,7 @@ impl State {
             outbox: VecDeque::new(),
             connected: false,
             lagging: false,
+            activity: Activity::default(),
             backing_off: false,
             advice: None,
             expires: false,
@@ -141,7 +145,7 @@ impl State {
             Phase::Deferred(until) => Some(until),
             _ => None,
         };
-        self.cursors.values().filter_map(due).min()
+        self.cursors.values().filter_map(due).chain(self.activity.due(now)).min()
     }
 
     /// Handles a command of a caller.
@@ -175,16 +179,17 @@ impl State {
             pending.sent = false;
         }
         self.cursors.values_mut().for_each(RoomCursor::handle_lost);
+        self.activity.handle_lost();
         self.advice.take()
     }
 
     /// Ends the commands whose deadline has passed and the back-offs that are over. Returns true if the server did
-    /// not answer a resume in time.
+    /// not answer a resume, or the question for missed activity, in time.
     pub(crate) fn handle_time(&mut self, now: Instant) -> bool {
         let mut resume_expired = false;
         while let Some(first) = self.pending.first_entry().filter(|first| first.get().deadline <= now) {
             let pending = first.remove();
-            resume_expired |= matches!(pending.request, Request::Resume(_));
+            resume_expired |= matches!(pending.request, Request::Resume(_) | Request::MissedActivity);
             let backoff = match &pending.request {
                 Request::Send(room) => self.cursors.get(room).and_then(|cursor| cursor.send_backoff.as_ref()),
                 _ => None,
@@ -202,7 +207,7 @@ impl State {
         resume_expired
     }
 
-    /// Resumes the rooms that are behind.
+    /// Resumes the rooms that are behind, and asks for missed activity.
     pub(crate) fn catch_up(&mut self, now: Instant) {
         if !self.connected {
             return;
@@ -224,6 +229,10 @@ impl State {
         }
         for (room, from) in behind {
             self.resume(room, from, now);
+        }
+        match self.activity.due(now) {
+            Some(due) if due <= now => self.ask_for_activity(None, now),
+            due => self.lagging |= due.is_some(),
         }
     }
 

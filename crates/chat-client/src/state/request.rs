@@ -3,7 +3,7 @@ use std::sync::Arc;
 use chat_proto::command::JoinFrom;
 use chat_proto::{AppendReceipt, ChangeReceipt, Event, RoomName, StoredMessage};
 
-use crate::{Joined, MembersPage, MessagePage, ReceivedMessage, Violation};
+use crate::{Joined, MembersPage, MessagePage, ReceivedMessage, RoomsPage, Violation};
 
 /// The reply to a command.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub(crate) enum Reply {
     Done(ChangeReceipt),
     Page(MessagePage),
     Members(MembersPage),
+    Read(u64),
+    Rooms(RoomsPage),
     Pong,
     Welcome,
 }
@@ -24,8 +26,11 @@ pub(crate) enum Request {
     Join(RoomName, JoinFrom),
     Leave(RoomName),
     Send(RoomName),
-    /// A change of a message.
+    /// A change of a message, of the rules of a room, or of the standing of a user.
     Change(RoomName),
+    Read(RoomName),
+    Follow(RoomName),
+    Rooms,
     History(RoomName),
     Search(RoomName),
     Members(RoomName),
@@ -34,6 +39,8 @@ pub(crate) enum Request {
     Hello,
     /// A `join` of the client itself, which resumes a room at its cursor.
     Resume(RoomName),
+    /// A `rooms` of the client itself, because activity may have been missed.
+    MissedActivity,
 }
 
 impl Request {
@@ -43,40 +50,33 @@ impl Request {
             | Self::Leave(room)
             | Self::Send(room)
             | Self::Change(room)
+            | Self::Read(room)
+            | Self::Follow(room)
             | Self::History(room)
             | Self::Search(room)
             | Self::Members(room)
             | Self::Resume(room) => Some(room),
-            Self::Ping | Self::Hello => None,
+            Self::Rooms | Self::Ping | Self::Hello | Self::MissedActivity => None,
         }
     }
 
     /// Returns true if no caller waits for the reply.
     pub(crate) fn is_own(&self) -> bool {
-        matches!(self, Self::Resume(_) | Self::Hello)
+        matches!(self, Self::Resume(_) | Self::Hello | Self::MissedActivity)
     }
 
     /// Reads the reply. `epoch` is the epoch of the room before the reply.
     pub(crate) fn read(&self, event: Event, epoch: &Arc<str>) -> Result<Reply, Violation> {
         Ok(match (self, event) {
-            (
-                Self::Join(room, _) | Self::Resume(room),
-                Event::Joined { epoch, seq, first, recovered, members, presence, .. },
-            ) => Reply::Joined(Joined {
-                room: room.clone(),
-                epoch: epoch.into(),
-                seq,
-                first,
-                recovered,
-                members,
-                presence,
-            }),
+            (Self::Join(..) | Self::Resume(_), event @ Event::Joined { .. }) => {
+                Reply::Joined(Joined::from_wire(event).ok_or(Violation::UnexpectedReply)?)
+            }
             (Self::Leave(_), Event::Left { .. }) => Reply::Left,
             (Self::Send(_), Event::Sent { seq, at, duplicate, .. }) => {
                 let receipt = AppendReceipt::new(&**epoch, seq, at);
                 Reply::Sent(if duplicate { receipt.repeated() } else { receipt })
             }
-            (Self::Change(_), Event::Done { seq, duplicate, .. }) => {
+            (Self::Change(_) | Self::Follow(_), Event::Done { seq, duplicate, .. }) => {
                 let receipt = match seq {
                     Some(seq) => ChangeReceipt::new(&**epoch, seq),
                     None => ChangeReceipt::unchanged(&**epoch),
@@ -91,6 +91,10 @@ impl Request {
             }
             (Self::Members(_), Event::Members { members, more, total, .. }) => {
                 Reply::Members(MembersPage { members, more, total })
+            }
+            (Self::Read(_), Event::Read { seq, .. }) => Reply::Read(seq),
+            (Self::Rooms | Self::MissedActivity, Event::Rooms { rooms, more, .. }) => {
+                Reply::Rooms(RoomsPage { rooms, more })
             }
             (Self::Ping, Event::Pong { .. }) => Reply::Pong,
             (Self::Hello, Event::Welcome { .. }) => Reply::Welcome,

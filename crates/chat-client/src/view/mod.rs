@@ -1,14 +1,21 @@
-use std::collections::VecDeque;
+//! The state of a room that a client follows.
+
+mod unread;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use chat_proto::{Range, RoomName};
+use chat_proto::{ActState, Range, Rights, Role, RoomName, Unread, User};
 
-use crate::{ClientEvent, Joined, MessagePage, ReceivedMessage};
+use crate::{ClientEvent, Joined, MessagePage, ReceivedAct, ReceivedChange, ReceivedMessage, What};
+use unread::UnreadState;
 
-/// The newest messages of a room in their present state, from the events of a client.
+/// The state of a room, from the events of a client: its newest messages in their present state, the pinned ones, the
+/// role and the rights of the user, and the number of unread messages.
 ///
-/// It is what a client reads that asks for the newest messages now. After a [`ClientEvent::Gap`], or without a
-/// recovery, a part of it may be out of date: [`to_read`](Self::to_read) is the range to read again.
+/// It is what a client reads that asks for them now. After a [`ClientEvent::Gap`], or without a recovery, a part of it
+/// may be out of date: [`to_read`](Self::to_read) is the range to read again. After another role of the user, and when
+/// the view cannot count the unread messages, [`needs_join`](Self::needs_join) returns true.
 ///
 /// # Examples
 ///
@@ -18,8 +25,11 @@ use crate::{ClientEvent, Joined, MessagePage, ReceivedMessage};
 /// # async fn example(client: Client, mut events: Events) -> Result<(), Box<dyn std::error::Error>> {
 /// let lobby: RoomName = "lobby".parse()?;
 /// let joined = client.join(&lobby, JoinFrom::Now).await?;
-/// let mut view = RoomView::new(&joined, 50);
+/// let mut view = RoomView::new(&joined, client.user(), 50);
 /// loop {
+///     if view.needs_join() {
+///         view.handle_joined(&client.join(&lobby, JoinFrom::Now).await?);
+///     }
 ///     if let Some(range) = view.to_read() {
 ///         view.handle_page(&client.history(&lobby, range).await?);
 ///     }
@@ -35,32 +45,84 @@ use crate::{ClientEvent, Joined, MessagePage, ReceivedMessage};
 pub struct RoomView {
     room: RoomName,
     epoch: Arc<str>,
+    me: User,
     capacity: usize,
     /// The messages, in order.
     messages: VecDeque<ReceivedMessage>,
     /// The last position of those whose messages must be read, 0 if there are none.
     unread_to: u64,
+    /// The newest entry that the view has handled.
+    newest: u64,
+    /// The newest entry that the last `joined` includes.
+    as_of: u64,
+    /// True if the rights or the pinned messages may be out of date.
+    is_outdated: bool,
+    role: Role,
+    may: Rights,
+    pins: BTreeSet<u64>,
+    unread: UnreadState,
 }
 
 impl RoomView {
     /// Messages of a view, at most. One page has as many.
     pub const MAX_MESSAGES: usize = 200;
 
-    /// Returns the view of a room that the client has joined. It keeps the newest `capacity` messages, at most
-    /// [`MAX_MESSAGES`](Self::MAX_MESSAGES). The messages up to now must be read.
-    pub fn new(joined: &Joined, capacity: usize) -> Self {
+    /// Returns the view of a room that the client has joined as the user `me`. It keeps the newest `capacity` messages,
+    /// at most [`MAX_MESSAGES`](Self::MAX_MESSAGES). The messages up to now must be read.
+    pub fn new(joined: &Joined, me: &User, capacity: usize) -> Self {
         Self {
             room: joined.room.clone(),
             epoch: Arc::clone(&joined.epoch),
+            me: me.clone(),
             capacity: capacity.clamp(1, Self::MAX_MESSAGES),
             messages: VecDeque::new(),
             unread_to: joined.seq,
+            newest: 0,
+            as_of: joined.seq,
+            is_outdated: false,
+            role: joined.role,
+            may: joined.may,
+            pins: joined.pins.iter().copied().collect(),
+            unread: UnreadState::new(joined),
         }
     }
 
     /// Returns the messages, oldest first.
     pub fn messages(&self) -> impl DoubleEndedIterator<Item = &ReceivedMessage> {
         self.messages.iter()
+    }
+
+    /// Returns the `seq`s of the pinned messages, ascending. The view may not have the messages themselves.
+    pub fn pins(&self) -> impl DoubleEndedIterator<Item = u64> {
+        self.pins.iter().copied()
+    }
+
+    /// Returns the role of the user in the room.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Returns the rights of the user in the room. They change without an event when a restriction ends by itself.
+    pub fn may(&self) -> Rights {
+        self.may
+    }
+
+    /// Returns the marker of the user and the number of unread messages after it. `None` if the server keeps no
+    /// markers, or if the number is not known until the next [`handle_joined`](Self::handle_joined).
+    ///
+    /// 100 means 100 or more.
+    pub fn unread(&self) -> Option<Unread> {
+        let (read, unread, mentions) = self.unread.count(&self.messages, &self.me)?;
+        let mut state = Unread::new(&*self.epoch, self.newest.max(self.as_of), read);
+        (state.unread, state.mentions) = (unread, mentions);
+        Some(state)
+    }
+
+    /// Returns true if the room must be joined again, from [`JoinFrom::Now`](crate::JoinFrom::Now), because the view
+    /// does not know its rights, its pinned messages or its number of unread messages any more.
+    /// [`handle_joined`](Self::handle_joined) takes the reply.
+    pub fn needs_join(&self) -> bool {
+        self.is_outdated || !self.unread.is_known()
     }
 
     /// Returns the range of messages to read with [`history`](crate::Client::history), `None` if the view is up to
@@ -74,6 +136,7 @@ impl RoomView {
         match event {
             ClientEvent::Message(message) if message.room == self.room => {
                 self.enter(&message.epoch);
+                self.newest = self.newest.max(message.seq);
                 if let Some(root) = message.links.as_ref().and_then(|links| links.thread)
                     && let Ok(index) = self.position(root)
                 {
@@ -84,25 +147,59 @@ impl RoomView {
             }
             ClientEvent::Changed(changed) if changed.room == self.room => {
                 let is_renewed = self.enter(&changed.epoch);
+                let is_pinned = self.handle_change(changed);
                 let held = self.position(changed.target).ok();
                 let held = held.and_then(|index| self.messages.get_mut(index));
-                held.is_some_and(|message| message.apply(changed)) || is_renewed
+                held.is_some_and(|message| message.apply(changed)) || is_renewed || is_pinned
+            }
+            ClientEvent::Act(act) if act.room == self.room => {
+                self.enter(&act.epoch);
+                self.handle_act(act);
+                false
+            }
+            ClientEvent::Read { room, seq } if *room == self.room => {
+                self.unread.handle_read(*seq);
+                true
             }
             ClientEvent::Gap { room, epoch, to, .. } if *room == self.room => {
                 self.enter(epoch);
+                self.newest = self.newest.max(*to);
                 self.unread_to = self.unread_to.max(*to);
+                self.unread.handle_gap(*to);
+                self.is_outdated |= *to > self.as_of;
                 true
             }
-            ClientEvent::Resumed { room, epoch, recovered, .. } if *room == self.room => {
-                let is_renewed = self.enter(epoch);
-                if !recovered {
+            ClientEvent::Resumed(joined) if joined.room == self.room => {
+                self.enter(&joined.epoch);
+                if !joined.recovered {
                     let newest = self.messages.back().map_or(0, |message| message.seq);
                     self.unread_to = self.unread_to.max(newest);
+                    self.newest = joined.seq.min(self.newest);
+                    self.unread.set_complete_from(joined.seq + 1);
                 }
-                is_renewed || !recovered
+                self.handle_joined(joined);
+                true
             }
             _ => false,
         }
+    }
+
+    /// Takes the reply to a [`join`](crate::Client::join) of this room.
+    pub fn handle_joined(&mut self, joined: &Joined) {
+        // The events of the other epoch are still to come.
+        if joined.epoch != self.epoch || joined.seq < self.newest {
+            return;
+        }
+        self.as_of = joined.seq;
+        self.is_outdated = false;
+        (self.role, self.may) = (joined.role, joined.may);
+        self.pins = joined.pins.iter().copied().collect();
+        self.unread.handle_joined(joined);
+    }
+
+    /// Takes the reply to a [`read`](crate::Client::read) of this room: the position of the marker.
+    pub fn handle_read(&mut self, seq: u64) {
+        self.unread.handle_read(seq);
     }
 
     /// Takes the messages of the range that [`to_read`](Self::to_read) has named.
@@ -113,29 +210,69 @@ impl RoomView {
         let unread_to = std::mem::take(&mut self.unread_to);
         self.messages.retain(|message| message.seq > unread_to);
         for message in &page.messages {
-            self.insert(message.clone());
+            self.put(message.clone());
         }
+        let is_whole = !page.more && self.messages.len() <= self.capacity;
+        self.evict();
+        let oldest = self.messages.front().map_or(unread_to + 1, |message| message.seq);
+        self.unread.handle_page(unread_to, if is_whole { 1 } else { oldest });
     }
 
-    /// Forgets the messages of another epoch. Returns true if there is a new epoch.
+    /// Forgets the state of another epoch. Returns true if there is a new epoch.
     fn enter(&mut self, epoch: &Arc<str>) -> bool {
         let is_renewed = *epoch != self.epoch;
         if is_renewed {
             self.epoch = Arc::clone(epoch);
             self.messages.clear();
-            self.unread_to = 0;
+            self.pins.clear();
+            (self.unread_to, self.newest, self.as_of) = (0, 0, 0);
+            self.is_outdated = true;
+            self.unread.renew();
         }
         is_renewed
     }
 
+    /// Handles a change as the room sees it. Returns true if other messages are pinned now.
+    fn handle_change(&mut self, changed: &ReceivedChange) -> bool {
+        self.newest = self.newest.max(changed.seq);
+        self.unread.handle_change(changed, self.as_of);
+        if changed.seq <= self.as_of {
+            return false;
+        }
+        match changed.what {
+            What::Pinned { pinned: true } => self.pins.insert(changed.target),
+            What::Pinned { pinned: false } | What::Deleted { .. } => self.pins.remove(&changed.target),
+            _ => false,
+        }
+    }
+
+    fn handle_act(&mut self, act: &ReceivedAct) {
+        self.newest = self.newest.max(act.seq);
+        let concerns_me = match &act.state {
+            ActState::Standing { user, .. } => user.id() == self.me.id(),
+            _ => true,
+        };
+        self.is_outdated |= concerns_me && act.seq > self.as_of;
+    }
+
     fn insert(&mut self, message: ReceivedMessage) {
+        self.put(message);
+        self.evict();
+    }
+
+    fn put(&mut self, message: ReceivedMessage) {
         match self.position(message.seq) {
             Ok(index) if self.messages[index].rev() <= message.rev() => self.messages[index] = message,
             Ok(_) => {}
             Err(index) => self.messages.insert(index, message),
         }
-        if self.messages.len() > self.capacity {
-            self.messages.pop_front();
+    }
+
+    fn evict(&mut self) {
+        while self.messages.len() > self.capacity {
+            if let Some(evicted) = self.messages.pop_front() {
+                self.unread.handle_evicted(&evicted, &self.me);
+            }
         }
     }
 

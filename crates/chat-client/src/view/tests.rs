@@ -1,11 +1,11 @@
-//! Random scripts of messages and changes: a client that follows a room, with cuts and gaps, has what a new reader
-//! gets.
+//! Random scripts of messages, changes, acts and markers: a client that follows a room, with cuts and gaps, has what a
+//! new reader gets.
 //!
 //! `CHAT_SCRIPTS=<count>` sets the number of scripts.
 
 use chat_proto::{
-    Change, Event, Folded, Limits, Links, Log, Mentions, NewChange, NewMessage, PresenceMode, Role,
-    StoredMessage, User,
+    Act, Change, Event, Folded, Limits, Links, Log, Mentions, NewAct, NewChange, NewMessage, PresenceMode,
+    Restrict, Restriction, Role, RoomRules, StoredMessage, User,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -14,7 +14,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::ReceivedChange;
+use crate::{ReceivedAct, ReceivedChange};
 
 /// The default number of scripts.
 const SCRIPTS: u32 = 300;
@@ -27,16 +27,31 @@ const CAPACITY: usize = 5;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// A message, perhaps in the thread of one of the newest entries.
-    Post(Option<u8>),
+    /// A message of one of the users, perhaps in the thread of one of the newest entries.
+    Post(bool, Option<u8>),
     /// A change of one of the newest entries, by one of the users.
     Change(u8, bool, Kind),
+    /// An act of the host.
+    Act(ActKind),
+    /// The reader has read up to one of the newest entries, here or on another connection.
+    Mark(u8, bool),
     /// The log begins another life.
     Renew,
     /// The client gets this many entries: as they were published, or as the log has them now.
     Follow(u8, bool),
+    /// The connection is lost, and the client resumes.
+    Resume,
     /// The client reads what may be out of date.
     Read,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum ActKind {
+    /// With this title.
+    Rules(u8),
+    /// Of the reader or of the author.
+    Role(bool, bool),
+    Mute(bool, bool),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,8 +70,16 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..2_u8, any::<bool>()).prop_map(|(name, on)| Kind::React(name, on)),
         1 => any::<bool>().prop_map(Kind::Pin),
     ];
+    let act = prop_oneof![
+        (0..3_u8).prop_map(ActKind::Rules),
+        any::<(bool, bool)>().prop_map(|(reader, on)| ActKind::Role(reader, on)),
+        any::<(bool, bool)>().prop_map(|(reader, on)| ActKind::Mute(reader, on)),
+    ];
     prop_oneof![
-        60 => option::weighted(0.4, 0..8_u8).prop_map(Step::Post),
+        60 => (any::<bool>(), option::weighted(0.4, 0..8_u8)).prop_map(|(user, thread)| Step::Post(user, thread)),
+        10 => act.prop_map(Step::Act),
+        20 => (0..8_u8, any::<bool>()).prop_map(|(back, here)| Step::Mark(back, here)),
+        10 => Just(Step::Resume),
         120 => (0..8_u8, any::<bool>(), kind).prop_map(|(back, user, kind)| Step::Change(back, user, kind)),
         1 => Just(Step::Renew),
         60 => (1..8_u8, any::<bool>()).prop_map(|(count, live)| Step::Follow(count, live)),
@@ -71,13 +94,23 @@ fn a_view_equals_what_a_new_reader_gets() {
     let result = TestRunner::new(config).run(&(any::<bool>(), vec(step(), 0..120)), |(early, steps)| {
         let mut world = World::new();
         if early {
-            world.take(Step::Post(None));
+            world.take(Step::Post(true, None));
         }
         world.view = world.join();
         steps.into_iter().for_each(|step| world.take(step));
         world.take(Step::Follow(u8::MAX, false));
         world.take(Step::Read);
         let first = world.log.bounds().first;
+        assert!(!world.view.needs_join());
+        let bounds = world.log.bounds();
+        let followed_pins: Vec<_> = world.view.pins().filter(|pin| *pin >= bounds.first).collect();
+        let (fresh, view) = (world.joined(true), &world.view);
+        prop_assert_eq!((view.role(), view.may(), followed_pins), (fresh.role, fresh.may, fresh.pins));
+        // The view does not know of unread messages that the log has removed.
+        let read = fresh.unread.as_ref().map_or(0, |fresh| fresh.read);
+        if read + 1 >= bounds.first {
+            prop_assert_eq!(view.unread(), fresh.unread);
+        }
         // No event says that the log has removed a message.
         let followed: Vec<_> = world.view.messages().filter(|held| held.seq >= first).map(state).collect();
         let fresh: Vec<_> = world.page(Range::newest(CAPACITY)).messages.iter().map(state).collect();
@@ -101,25 +134,30 @@ struct World {
 impl World {
     fn new() -> Self {
         let log = new_log(1);
-        let view = RoomView::new(&joined(&log), CAPACITY);
+        let view = RoomView::new(&joined(&log, 0, true), &reader(), CAPACITY);
         Self { log, lives: 1, published: Vec::new(), view, cursor: 0, time: 0 }
     }
 
     /// Joins the room from now on.
     fn join(&mut self) -> RoomView {
         self.cursor = self.log.bounds().head;
-        RoomView::new(&joined(&self.log), CAPACITY)
+        RoomView::new(&self.joined(true), &reader(), CAPACITY)
+    }
+
+    fn joined(&self, recovered: bool) -> Joined {
+        joined(&self.log, self.time, recovered)
     }
 
     fn take(&mut self, step: Step) {
         self.time += 1;
         match step {
-            Step::Post(thread) => {
+            Step::Post(is_author, thread) => {
                 let head = self.log.bounds().head;
                 let links = Links::default()
                     .with_thread(thread.map(|back| (head + 1).saturating_sub(back.into()).max(1)))
-                    .with_mentions(self.time.is_multiple_of(3).then(|| Mentions::users(["1"])));
-                let message = NewMessage::new(user(true), body(self.time)).with_key(self.time.to_string());
+                    .with_mentions(self.time.is_multiple_of(3).then(|| Mentions::users(["2"])));
+                let message =
+                    NewMessage::new(user(is_author), body(self.time)).with_key(self.time.to_string());
                 // Some threads do not exist.
                 let Ok((_, stored)) = self.log.append(self.time, message.with_links(links)) else { return };
                 self.published.extend(stored);
@@ -146,15 +184,42 @@ impl World {
                 }
                 self.published.push(changed.entry);
             }
+            Step::Act(kind) => {
+                let act = match kind {
+                    ActKind::Rules(title) => {
+                        Act::Create { rules: RoomRules::default().with_title(title.to_string()) }
+                    }
+                    ActKind::Role(is_author, on) => {
+                        let role = if on { Role::Moderator } else { Role::Member };
+                        Act::Role { user: user(is_author), role }
+                    }
+                    ActKind::Mute(is_author, on) => {
+                        let restriction = on.then(|| Restriction::new(Restrict::Mute, None));
+                        Act::Restrict { user: user(is_author), restriction, reason: None }
+                    }
+                };
+                let act = NewAct::new(user(true), act).with_role(Role::Owner).by_host();
+                let Ok((_, Some(stored))) = self.log.govern(self.time, act) else { return };
+                self.published.push(stored);
+            }
+            Step::Mark(back, is_here) => {
+                let seq = self.log.bounds().head.saturating_sub(back.into());
+                let marked = self.log.mark(&reader().key(), seq).unwrap();
+                if is_here {
+                    self.view.handle_read(marked.seq);
+                } else {
+                    self.view.handle_event(&ClientEvent::Read { room: room(), seq: marked.seq });
+                }
+            }
+            Step::Resume => {
+                self.view.handle_event(&ClientEvent::Resumed(self.joined(true)));
+            }
             Step::Renew => {
                 self.lives += 1;
                 self.log = new_log(self.lives);
                 self.published.clear();
                 self.cursor = 0;
-                let (room, epoch) = (room(), self.log.bounds().epoch.into());
-                let presence = PresenceMode::Each;
-                let resumed = ClientEvent::Resumed { room, epoch, recovered: false, members: 1, presence };
-                self.view.handle_event(&resumed);
+                self.view.handle_event(&ClientEvent::Resumed(self.joined(false)));
             }
             Step::Follow(count, is_live) => {
                 for _ in 0..count {
@@ -162,6 +227,10 @@ impl World {
                 }
             }
             Step::Read => {
+                if self.view.needs_join() {
+                    let joined = self.joined(true);
+                    self.view.handle_joined(&joined);
+                }
                 if let Some(range) = self.view.to_read() {
                     let page = self.page(range);
                     self.view.handle_page(&page);
@@ -191,6 +260,9 @@ impl World {
         let event = match next.event().unwrap() {
             event @ Event::Changed { .. } => {
                 ClientEvent::Changed(ReceivedChange::from_wire(event, &epoch).unwrap())
+            }
+            event @ (Event::Role { .. } | Event::Settings { .. }) => {
+                ClientEvent::Act(ReceivedAct::from_wire(event, &epoch).unwrap())
             }
             event => ClientEvent::Message(ReceivedMessage::from_wire(event, &epoch).unwrap()),
         };
@@ -222,17 +294,29 @@ fn new_log(life: u32) -> Log {
     Log::new(room(), format!("e{life}"), Arc::new(limits))
 }
 
-fn joined(log: &Log) -> Joined {
+/// Returns the reply to a join of the reader.
+fn joined(log: &Log, now: u64, recovered: bool) -> Joined {
     let bounds = log.bounds();
+    let (rules, standing) = log.standing(&reader().key());
     Joined {
         room: room(),
+        with: None,
         epoch: bounds.epoch.into(),
         seq: bounds.head,
         first: bounds.first,
-        recovered: true,
+        recovered,
         members: 1,
         presence: PresenceMode::Each,
+        role: standing.role,
+        may: rules.rights(&standing, now),
+        pins: bounds.pins,
+        unread: Some(log.unread(&reader().key(), bounds.head)),
     }
+}
+
+/// Returns the user of the view.
+fn reader() -> User {
+    user(false)
 }
 
 fn room() -> RoomName {

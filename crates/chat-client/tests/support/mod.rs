@@ -7,7 +7,9 @@ use std::future::pending;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chat_client::{Builder, Client, ClientEvent, Events, JoinFrom, ReceivedMessage, Reconnect, RoomName};
+use chat_client::{
+    Builder, Client, ClientEvent, Events, JoinFrom, Joined, ReceivedMessage, Reconnect, RoomName,
+};
 use chat_core::{Chat, Endpoint, Identify, Limits};
 use chat_testkit::{Mode, Store};
 use chat_tungstenite::UpgradeLayer;
@@ -123,7 +125,7 @@ pub(crate) async fn message(events: &mut Events) -> ReceivedMessage {
         match next(events).await {
             ClientEvent::Message(message) => return message,
             ClientEvent::Presence { .. } | ClientEvent::Disconnected { .. } | ClientEvent::Reconnected => {}
-            ClientEvent::Resumed { recovered: true, .. } => {}
+            ClientEvent::Resumed(Joined { recovered: true, .. }) => {}
             other => panic!("expected a message, got {other:?}"),
         }
     }

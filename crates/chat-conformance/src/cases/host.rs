@@ -14,10 +14,11 @@ use serde_json::value::RawValue;
 
 use super::*;
 
-/// The room that only the user `boss` may join. That user is a moderator of each room.
+/// The room that only the user `boss` may join, and the id of a user to whom only that one may write. That user is a
+/// moderator of each room.
 pub(super) const STAFF: &str = "staff";
 
-/// The text of a message that the host rejects.
+/// The text of a message that the host rejects, and the id of a user with whom nobody has a direct room.
 pub(super) const SPAM: &str = "spam";
 
 /// The `detail` of that rejection.
@@ -100,6 +101,7 @@ impl Authorize for Rights {
         let body: Value = match action {
             Action::Send { body } => body_of(body),
             Action::Change { change: Change::Edit { body }, .. } => body_of(body),
+            Action::Direct { with } => json!({ "text": with }),
             _ => Value::Null,
         };
         let subject = body["text"].as_str().unwrap_or(room.as_str());

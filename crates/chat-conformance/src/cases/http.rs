@@ -41,8 +41,9 @@ chat_suite::cases!(
         for host in
             ["a@h", "h, evil", "h evil", "h/ws", "h?x", "h:x", "h:70000", "h:1:2", "[::1", "::1", "%68"]
         {
+            // A server that knows its hosts refuses with another code, before it looks at the handshake.
             let request = stage.handshake("ann").set("Host", host);
-            stage.refused(&request, 400, "bad_handshake").await?;
+            expect_one_of(&stage, &request.encode(), &[400]).await?;
         }
         Ok(())
     }

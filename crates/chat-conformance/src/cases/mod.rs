@@ -11,6 +11,7 @@ mod close;
 mod commands;
 mod control;
 mod deletions;
+mod direct;
 mod drain;
 mod events;
 mod folding;
@@ -127,6 +128,11 @@ pub fn cases() -> Vec<Case> {
             "the followed rooms of the session in chat-proto; the watchers in chat-core",
             following::cases(),
         ),
+        group(
+            "direct",
+            "Direct and RoomRules::standing in chat-proto; Host::join_direct in chat-core",
+            direct::cases(),
+        ),
         group("search", "the search query in chat-proto, and the store", search::cases()),
         group("pressure", "write_timeout and batches in chat-core; the write buffer", pressure::cases()),
         group("rates", "the tokens of the session in chat-proto and chat-core", rates::cases()),
@@ -149,6 +155,9 @@ pub fn cases() -> Vec<Case> {
 fn group(name: &'static str, hint: &'static str, cases: Vec<Case>) -> Vec<Case> {
     let with_group = |mut case: Case| {
         case.conditions.hint = hint;
+        if name == "drain" {
+            case.conditions = case.conditions.needs(Needs::Drain);
+        }
         if case.source.is_empty() {
             case.source = source(name);
         }
@@ -162,8 +171,8 @@ fn source(group: &str) -> &'static str {
     match group {
         "arrival" | "refusal" => "PROTOCOL.md, section 1",
         "close" => "RFC 6455 section 5.5.1",
-        "changes" | "commands" | "following" | "mentions" | "messages" | "pins" | "search" | "threads"
-        | "unread" => "PROTOCOL.md, section 3",
+        "changes" | "commands" | "direct" | "following" | "mentions" | "messages" | "pins" | "search"
+        | "threads" | "unread" => "PROTOCOL.md, section 3",
         "control" => "RFC 6455 section 5.5.3",
         "deletions" | "folding" | "moderation" | "reactions" => "PROTOCOL.md, section 5.7",
         "roles" | "restrictions" | "rooms_with_rules" => "PROTOCOL.md, section 5.8",

@@ -221,8 +221,9 @@ chat_suite::cases!(
         Ok(())
     }
 
-    /// A hundred connections that were idle are all served afterwards.
+    /// A hundred connections that were idle are all served afterwards. They are all that an address may have.
     #[source = "PROTOCOL.md, section 5"]
+    #[with(needs(Needs::Fresh))]
     async fn a_hundred_idle_connections_are_still_served(stage: Stage) -> Verdict {
         let mut idle = Vec::new();
         for n in 0..100 {

@@ -4,7 +4,7 @@ use super::Chat;
 use crate::error::PostError;
 use crate::room::{self, within};
 use crate::session::with_target;
-use crate::{ChangeReceipt, NewAct, RoomName, RoomRules, Standing, Unavailable, UserKey};
+use crate::{Act, ChangeReceipt, NewAct, RoomName, RoomRules, Standing, Unavailable, UserKey};
 
 impl Chat {
     /// Creates a room or sets its rules, gives a user a role, or restricts a user.
@@ -29,14 +29,15 @@ impl Chat {
     ///
     /// # Errors
     ///
-    /// [`PostError::InvalidChange`] for texts that the protocol does not allow, [`PostError::Change`] and
-    /// [`PostError::Unavailable`].
+    /// [`PostError::InvalidChange`] for texts that the protocol does not allow, and for [`Act::Direct`].
+    /// [`PostError::Change`] and [`PostError::Unavailable`].
     ///
     /// # Panics
     ///
     /// If it is awaited outside a tokio runtime.
     pub async fn govern(&self, room: &RoomName, mut new: NewAct) -> Result<ChangeReceipt, PostError> {
-        if !new.act.is_valid(self.limits()) {
+        // A direct room is opened by the join of a user, which lets both follow it.
+        if !new.act.is_valid(self.limits()) || matches!(new.act, Act::Direct { .. }) {
             return Err(PostError::InvalidChange);
         }
         let room = self.open(room).await?;

@@ -29,9 +29,9 @@ impl Admitted {
         let (rules, standing) = if bounds.has_rules {
             within(rooms, room.log().standing(user)).await?
         } else {
-            Default::default()
+            (RoomRules::unset(room.name()), Standing::default())
         };
-        Ok(Self::under(&rules, standing, granted, bounds.head))
+        Ok(Self::under(&rules, rules.standing(user, standing, granted), granted, bounds.head))
     }
 
     /// Decides if a user may stay in a room whose rules or standings have changed.
@@ -42,11 +42,11 @@ impl Admitted {
         granted: Role,
     ) -> Result<Result<Self, NoRight>, Unavailable> {
         let (rules, standing) = within(rooms, room.log().standing(user)).await?;
-        Ok(Self::under(&rules, standing, granted, 0))
+        Ok(Self::under(&rules, rules.standing(user, standing, granted), granted, 0))
     }
 
     fn under(rules: &RoomRules, standing: Standing, granted: Role, head: u64) -> Result<Self, NoRight> {
-        let (standing, now) = (standing.granted(granted), unix_millis());
+        let now = unix_millis();
         rules.check(Right::Join, &standing, now)?;
         Ok(Self {
             granted,

@@ -56,7 +56,13 @@ impl Inbox {
 
     /// Records that another connection of the user has ended to follow a room.
     pub(crate) fn note_unfollowed(&self, room: &RoomName) {
-        self.updates.change(room, |update| update.is_unfollowed = true);
+        self.updates.change(room, |update| update.followed = Some(false));
+        self.waker.wake();
+    }
+
+    /// Records that the user follows a direct room.
+    pub(crate) fn note_followed(&self, room: &RoomName) {
+        self.updates.change(room, |update| update.followed = Some(true));
         self.waker.wake();
     }
 

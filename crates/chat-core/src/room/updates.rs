@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-use crate::{RoomName, Unread};
+use crate::{RoomName, Unread, User};
 
 /// The largest number of rooms with updates. It is more than a connection is in and follows by default.
 const MAX_ROOMS: usize = 512;
@@ -16,10 +16,11 @@ pub(crate) struct Updates(Mutex<BTreeMap<RoomName, Update>>);
 pub(crate) struct Update {
     /// The position to which another connection of the user has moved the marker.
     pub(crate) read: Option<u64>,
-    /// True if another connection of the user has ended to follow the room.
-    pub(crate) is_unfollowed: bool,
-    /// The unread messages of a followed room.
-    pub(crate) activity: Option<Box<Unread>>,
+    /// False if another connection of the user has ended to follow the room. True if it is a direct room that was
+    /// opened.
+    pub(crate) followed: Option<bool>,
+    /// The unread messages of a followed room, and the other user of a direct room.
+    pub(crate) activity: Option<Box<(Unread, Option<User>)>>,
     /// True if the room has changed since the activity was counted.
     pub(crate) is_stale: bool,
 }

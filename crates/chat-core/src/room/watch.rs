@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::room::{Inbox, LiveRoom, Rooms, ask, marker, unix_millis, within};
 use crate::{
-    Action, Authorize, CommitSink, Marked, MarkerError, Right, Role, Room, RoomName, RoomRules, Standing,
-    Unread, User, UserKey,
+    Action, Authorize, CommitSink, ErrorCode, Marked, MarkerError, Right, Role, Room, RoomName, RoomRules,
+    Standing, Unread, User, UserKey,
 };
 
 /// Time between two counts of the unread messages of one user in one room.
@@ -186,13 +186,16 @@ impl Rooms {
         let Ok(_turn) = self.watchers.turns.acquire().await else { return };
         let Ok((rules, standing)) = self.standing(room, &user).await else { return };
         let now = unix_millis();
-        allowed.retain(|(_, granted)| rules.check(Right::Join, &standing.granted(*granted), now).is_ok());
+        allowed.retain(|(_, granted)| {
+            rules.check(Right::Join, &rules.standing(&user, standing, *granted), now).is_ok()
+        });
         if allowed.is_empty() {
             return;
         }
         let Ok(unread) = self.unread(room, &user, u64::MAX).await else { return };
+        let activity = (unread, rules.other(&user).cloned());
         for (watcher, _) in allowed {
-            watcher.inbox.updates.change(room, |update| update.activity = Some(Box::new(unread.clone())));
+            watcher.inbox.updates.change(room, |update| update.activity = Some(Box::new(activity.clone())));
             watcher.inbox.waker.wake();
         }
     }
@@ -227,7 +230,25 @@ impl Rooms {
         granted: Role,
     ) -> Result<bool, MarkerError> {
         let (rules, standing) = self.standing(room, user).await?;
-        Ok(rules.check(Right::Join, &standing.granted(granted), unix_millis()).is_ok())
+        let standing = rules.standing(user, standing, granted);
+        Ok(rules.check(Right::Join, &standing, unix_millis()).is_ok())
+    }
+
+    /// Returns the other user of a direct room, `None` for other rooms. No room is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::Forbidden`] if the user is not one of the two. The room looks like one that does not exist.
+    pub(crate) async fn other_user(
+        &self,
+        room: &RoomName,
+        user: &UserKey,
+    ) -> Result<Option<User>, ErrorCode> {
+        if !room.is_direct() {
+            return Ok(None);
+        }
+        let (rules, _) = self.standing(room, user).await?;
+        rules.other(user).cloned().map(Some).ok_or(ErrorCode::Forbidden)
     }
 
     async fn standing(&self, room: &RoomName, user: &UserKey) -> Result<(RoomRules, Standing), MarkerError> {

@@ -78,16 +78,25 @@ impl<C: Connection> Driver<'_, C> {
         let updates = self.ticket.permit.inbox().updates.take();
         let has_updates = !updates.is_empty();
         for (room, update) in updates {
-            if update.is_unfollowed {
-                self.session.handle_unfollowed(&room);
-                self.watch_rooms();
+            match update.followed {
+                Some(true) => {
+                    self.session.handle_followed(&room);
+                    self.watch_rooms();
+                    // It has entries from before.
+                    self.ticket.rooms.note_activity(&room);
+                }
+                Some(false) => {
+                    self.session.handle_unfollowed(&room);
+                    self.watch_rooms();
+                }
+                None => {}
             }
             if let Some(seq) = update.read {
                 let effects = self.session.handle_read(room.clone(), seq);
                 self.perform(effects);
             }
-            if let Some(unread) = update.activity {
-                let effects = self.session.handle_activity(room.clone(), &unread);
+            if let Some((unread, with)) = update.activity.map(|activity| *activity) {
+                let effects = self.session.handle_activity(room.clone(), &unread, with);
                 self.perform(effects);
                 if update.is_stale {
                     self.ticket.rooms.note_activity(&room);

@@ -30,6 +30,10 @@ impl Host {
         joined: Option<Arc<LiveRoom>>,
         mut act: Act,
     ) -> Result<Done, Refused> {
+        // Before the room is opened, so that one that exists and one that does not look alike.
+        if !NewAct::new(self.user().clone(), act.clone()).fits(&name) {
+            return Err(ErrorCode::Forbidden.into());
+        }
         let room = match joined {
             Some(room) => room,
             None => {

@@ -67,11 +67,22 @@ impl Host {
         joined: Option<Arc<LiveRoom>>,
         from: JoinFrom,
     ) -> Result<Done, Refused> {
-        self.may(&name, Action::Join).await?;
+        let with = self.may_join_by_name(&name).await?;
         let room = match joined {
             Some(room) => room,
             None => self.rooms.open(&name).await?,
         };
+        self.enter(reads, room, from, with).await
+    }
+
+    /// Reads all that a join needs. `with` is the other user of a direct room.
+    pub(super) async fn enter(
+        self,
+        reads: Arc<ReadQueues>,
+        room: Arc<LiveRoom>,
+        from: JoinFrom,
+        with: Option<User>,
+    ) -> Result<Done, Refused> {
         let bounds = room.bounds(&self.rooms).await?;
         let is_resume = matches!(from, JoinFrom::After { .. });
         let from = match from {
@@ -81,7 +92,7 @@ impl Host {
             }
             from => from,
         };
-        let granted = self.role(&name).await?;
+        let granted = self.role(room.name()).await?;
         let admitted = Admitted::to(&room, &self.rooms, &self.user.key(), granted, &bounds).await?;
         let admitted = admitted.map_err(ErrorCode::from)?;
         // A member gets the later entries. A log that cannot count now must not keep the user out.
@@ -89,7 +100,7 @@ impl Host {
             Ok(_turn) => marker(&self.rooms, room.log().unread(&self.user.key(), bounds.head)).await.ok(),
             Err(_) => None,
         };
-        Ok(Done::Bounds(room, from, Entering { bounds, admitted, unread }, is_resume))
+        Ok(Done::Bounds(room, from, Entering { bounds, admitted, unread, with }, is_resume))
     }
 
     /// Returns the position before the newest `count` messages of a log in which positions do not count messages. The
@@ -268,9 +279,9 @@ impl Host {
         let _turn = reads.count(user.clone()).await.map_err(Refused::TooEarly)?;
         let mut rooms = Vec::with_capacity(listed.len());
         for name in &listed {
-            match self.rooms.unread(name, &user, u64::MAX).await {
-                Ok(unread) => rooms.push(RoomSummary::new(name.clone(), &unread)),
-                Err(error) => failure = Some(error.into()),
+            match self.summary(name).await {
+                Ok(summary) => rooms.push(summary),
+                Err(refused) => failure = Some(refused),
             }
         }
         if let Some(refused) = failure.filter(|_| rooms.is_empty()) {
@@ -278,6 +289,13 @@ impl Host {
         }
         followed.retain(|name| listed.contains(name));
         Ok(Done::Outcome(Outcome::Listed { rooms, more, followed }))
+    }
+
+    async fn summary(&self, name: &RoomName) -> Result<RoomSummary, Refused> {
+        let user = self.user.key();
+        let unread = self.rooms.unread(name, &user, u64::MAX).await?;
+        let with = self.rooms.other_user(name, &user).await?;
+        Ok(RoomSummary::new(name.clone(), &unread).with_user(with))
     }
 
     /// Asks the host to authorize an action.

@@ -1,6 +1,7 @@
 //! One session: from a ticket to the end of its connection.
 
 mod catch_up;
+mod direct;
 mod driver;
 mod end;
 mod fair_queue;

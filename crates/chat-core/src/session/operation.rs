@@ -12,7 +12,7 @@ use super::driver::Driver;
 use super::host::{Host, Refused, append_to};
 use crate::connection::Connection;
 use crate::room::{Admitted, LiveRoom, Membership, OwnFlushes};
-use crate::{Act, ErrorCode, LogBounds, NewChange, NewMessage, RoomName, Unread};
+use crate::{Act, ErrorCode, LogBounds, NewChange, NewMessage, RoomName, Unread, User};
 
 /// An operation in flight.
 pub(super) struct InFlight {
@@ -55,6 +55,8 @@ pub(super) struct Entering {
     pub(super) bounds: LogBounds,
     pub(super) admitted: Admitted,
     pub(super) unread: Option<Unread>,
+    /// The other user of a direct room.
+    pub(super) with: Option<User>,
 }
 
 impl Work {
@@ -212,6 +214,10 @@ impl<C: Connection> Driver<'_, C> {
                 let reads = Arc::clone(&self.ticket.reads);
                 Work::Waiting(Kind::Other, host.join(reads, name, joined, from).boxed())
             }
+            (Asked::JoinDirect { with, from }, joined) => {
+                let (reads, peers) = (Arc::clone(&self.ticket.reads), self.ticket.permit.peers());
+                Work::Waiting(Kind::Other, host.join_direct(reads, name, joined, (with, from), peers).boxed())
+            }
             (Asked::Send { key, body, links }, Some(room)) => {
                 let mut message = NewMessage::new(host.user().clone(), body).with_key(key);
                 message.links = links;
@@ -289,7 +295,7 @@ impl<C: Connection> Driver<'_, C> {
     fn enter(
         &mut self,
         room: Arc<LiveRoom>,
-        Entering { bounds, admitted, unread }: Entering,
+        Entering { bounds, admitted, unread, with }: Entering,
         from: &JoinFrom,
         is_resume: bool,
     ) -> Outcome<Membership> {
@@ -297,7 +303,8 @@ impl<C: Connection> Driver<'_, C> {
         if let Some(membership) = self.session.membership_mut(&name) {
             let rejoined = membership.rejoin((bounds, admitted), from);
             return match rejoined {
-                Ok(joined) => {
+                Ok(mut joined) => {
+                    joined.with = with;
                     self.count_join(is_resume, &joined);
                     if *from != JoinFrom::Now {
                         self.forget(&name, false);
@@ -312,7 +319,8 @@ impl<C: Connection> Driver<'_, C> {
         let inbox = Arc::clone(self.ticket.permit.inbox());
         let rooms = Arc::clone(&self.ticket.rooms);
         match Membership::join(rooms, room, who, inbox, (bounds, admitted), from) {
-            Ok((membership, joined)) => {
+            Ok((membership, mut joined)) => {
+                joined.with = with;
                 self.count_join(is_resume, &joined);
                 Outcome::Joined { membership: Some(membership), joined, unread }
             }

@@ -68,11 +68,11 @@ impl Index {
     }
 
     fn remove(&mut self, control: &Arc<Control>) {
-        let Some(user) = &control.user else { return };
-        let Some(controls) = self.admitted.get_mut(user) else { return };
+        let Some(user) = control.user.as_ref().map(User::key) else { return };
+        let Some(controls) = self.admitted.get_mut(&user) else { return };
         controls.retain(|other| !Arc::ptr_eq(other, control));
         if controls.is_empty() {
-            self.admitted.remove(user);
+            self.admitted.remove(&user);
         }
     }
 }
@@ -82,7 +82,7 @@ impl Index {
 pub(crate) struct Control {
     pub(crate) inbox: Arc<Inbox>,
     /// `None` if the connection waits for a `hello`.
-    user: Option<UserKey>,
+    user: Option<User>,
     kicked: AtomicBool,
 }
 
@@ -206,6 +206,11 @@ impl Sessions {
         index.admitted.get(user).into_iter().flatten().map(|control| Arc::clone(&control.inbox)).collect()
     }
 
+    /// Returns a user who is connected, with the name of the newest connection.
+    pub(super) fn user(&self, key: &UserKey) -> Option<User> {
+        self.index.lock().admitted.get(key)?.last()?.user.clone()
+    }
+
     /// Closes all connections of a user. Returns their number.
     pub(crate) fn kick(&self, user: &UserKey) -> usize {
         let mut index = self.index.lock();
@@ -288,21 +293,21 @@ impl Reservation {
         max: Option<usize>,
         inbox: Arc<Inbox>,
     ) -> Result<Arc<Control>, AdmitError> {
-        let user = user.key();
+        let key = user.key();
         let max = max.unwrap_or_else(|| self.sessions.limits.read().max_per_user);
         let mut index = self.sessions.index.lock();
-        let count = index.admitted.get(&user).map_or(0, Vec::len);
+        let count = index.admitted.get(&key).map_or(0, Vec::len);
         if max > 0 && count >= max {
             drop(index);
             self.sessions.refusals.lock().count(AdmitError::FullForUser);
             return Err(AdmitError::FullForUser);
         }
         let reserved = index.reserved.remove(&self.connection);
-        let was_kicked = reserved.is_some_and(|reserved| index.was_kicked(&user, reserved.kicks));
+        let was_kicked = reserved.is_some_and(|reserved| index.was_kicked(&key, reserved.kicks));
         let control =
             Arc::new(Control { inbox, user: Some(user.clone()), kicked: AtomicBool::new(was_kicked) });
         // Most users have one connection.
-        index.admitted.entry(user).or_insert_with(|| Vec::with_capacity(1)).push(Arc::clone(&control));
+        index.admitted.entry(key).or_insert_with(|| Vec::with_capacity(1)).push(Arc::clone(&control));
         index.forget_kicks();
         drop(index);
         self.control = Some(Arc::clone(&control));

@@ -166,7 +166,8 @@ impl Endpoint {
         self
     }
 
-    /// Also serves `/` (a page to try the chat), `/healthz` and `/readyz`.
+    /// Also serves `/` (a page to try the chat), `/healthz` and `/readyz`. Requests from another machine, or through a
+    /// proxy that says so, get only the field `ready` of `/readyz`: the numbers are for the operator.
     #[must_use]
     pub fn with_status_pages(mut self) -> Self {
         self.has_status_pages = true;
@@ -239,7 +240,7 @@ impl Endpoint {
     /// client gets, and refuses each upgrade.
     pub async fn handle(&self, head: &RequestHead<'_>, context: &RequestContext<'_>) -> Decision {
         if head.path() != &*self.path {
-            return self.page(head).map_or(Decision::Pass, Decision::Answer);
+            return self.page(head, context).map_or(Decision::Pass, Decision::Answer);
         }
         let context = &self.with_client(head, context);
         if let Some(answer) = self.probe(head, context).await {

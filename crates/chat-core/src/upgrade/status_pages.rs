@@ -3,15 +3,20 @@
 use chat_proto::handshake::Refusal;
 use serde_json::{Map, Value};
 
-use crate::{Answer, Endpoint, Health, RequestHead};
+use crate::{Answer, Endpoint, Health, RequestContext, RequestHead};
 
 /// The pages of [`Endpoint::with_status_pages`].
 pub(super) const STATUS_PAGES: [&str; 3] = ["/", "/healthz", "/readyz"];
+
+/// Headers that a proxy adds.
+const FORWARDED_BY: [&str; 3] = ["forwarded", "x-forwarded-for", "via"];
 
 /// The content security policy of the page. No other page may show it in a frame.
 const PAGE_POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The host's part of the answer of `/readyz`.
+///
+/// Its fields are for requests from the same machine only.
 ///
 /// ```
 /// use chat_core::{Chat, Endpoint, Readiness};
@@ -48,7 +53,7 @@ impl Readiness {
 
 impl Endpoint {
     /// Returns the page at the path of a request.
-    pub(super) fn page(&self, head: &RequestHead<'_>) -> Option<Answer> {
+    pub(super) fn page(&self, head: &RequestHead<'_>, context: &RequestContext<'_>) -> Option<Answer> {
         let file = self.files.iter().find(|file| file.path == head.path());
         if file.is_none() && !(self.has_status_pages && STATUS_PAGES.contains(&head.path())) {
             return None;
@@ -64,7 +69,7 @@ impl Endpoint {
         }
         Some(match head.path() {
             "/healthz" => Answer::new(200, "text/plain; charset=utf-8", "ok\n"),
-            "/readyz" => self.readyz(),
+            "/readyz" => self.readyz(is_local(head, context)),
             _ => {
                 let page = include_str!("page.html").replace("{{path}}", &self.path);
                 let answer = Answer::new(200, "text/html; charset=utf-8", page);
@@ -73,7 +78,7 @@ impl Endpoint {
         })
     }
 
-    fn readyz(&self) -> Answer {
+    fn readyz(&self, has_details: bool) -> Answer {
         let host = self.readiness.as_ref().map_or_else(Readiness::default, |readiness| readiness());
         let (is_reachable, cause) = match self.chat().health() {
             Health::Ready => (true, None),
@@ -81,16 +86,28 @@ impl Endpoint {
             Health::Unreachable(cause) => (false, Some(cause)),
         };
         let is_ready = host.is_ready && is_reachable && !self.chat().is_draining();
-        let counts = self.chat().counts();
-        let mut readiness = Readiness { is_ready, ..host }
-            .with("ready", is_ready)
-            .with("connections", counts.connections)
-            .with("sessions", counts.sessions)
-            .with("rooms", counts.rooms);
-        if let Some(cause) = cause {
-            readiness = readiness.with("store_problem", cause);
-        }
         let status = if is_ready { 200 } else { 503 };
-        Answer::new(status, "application/json", Value::Object(readiness.fields).to_string())
+        let mut readiness = Readiness { is_ready, ..if has_details { host } else { Readiness::default() } };
+        if has_details {
+            let counts = self.chat().counts();
+            readiness = readiness
+                .with("connections", counts.connections)
+                .with("sessions", counts.sessions)
+                .with("rooms", counts.rooms);
+            if let Some(cause) = cause {
+                readiness = readiness.with("store_problem", cause);
+            }
+        }
+        let fields = readiness.with("ready", is_ready).fields;
+        Answer::new(status, "application/json", Value::Object(fields).to_string())
     }
+}
+
+/// Returns true if a request comes from this machine, and no proxy has added the address of another one.
+fn is_local(head: &RequestHead<'_>, context: &RequestContext<'_>) -> bool {
+    let is_forwarded = head
+        .headers
+        .iter()
+        .any(|(name, _)| FORWARDED_BY.iter().any(|forwarded| name.eq_ignore_ascii_case(forwarded)));
+    !is_forwarded && context.peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
 }

@@ -10,9 +10,8 @@ use chat_testkit::{Mode, Store, connect, lobby, plain, seconds_until, settle};
 use serde_json::{Value, json};
 
 async fn readyz(endpoint: &Endpoint) -> (u16, Value) {
-    let Decision::Answer(answer) =
-        endpoint.handle(&plain("GET", "/readyz"), &RequestContext::default()).await
-    else {
+    let context = RequestContext::default().with_peer("127.0.0.1:5000".parse().ok());
+    let Decision::Answer(answer) = endpoint.handle(&plain("GET", "/readyz"), &context).await else {
         panic!("no answer");
     };
     (answer.status(), body(answer))

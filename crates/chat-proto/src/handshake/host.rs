@@ -37,14 +37,15 @@ impl HostPolicy {
     ///
     /// # Errors
     ///
-    /// [`Refusal::BadRequest`] if the target names no path, and [`Refusal::HostForbidden`] for another host.
+    /// [`Refusal::BadRequest`] if the target names no path, or if only some hosts are served and `Host` is malformed or
+    /// stands twice (RFC 9112 section 3.2). [`Refusal::HostForbidden`] for another host.
     pub fn check(&self, head: &RequestHead<'_>) -> Result<(), Refusal> {
         if !head.target.starts_with('/') {
             return Err(Refusal::BadRequest);
         }
         match self {
             Self::LocalOr(names) if head.has("host") => {
-                let host = head.single("host").and_then(host_name).ok_or(Refusal::HostForbidden)?;
+                let host = head.single("host").and_then(host_name).ok_or(Refusal::BadRequest)?;
                 is_local(host, names).then_some(()).ok_or(Refusal::HostForbidden)
             }
             _ => Ok(()),

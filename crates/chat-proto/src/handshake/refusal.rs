@@ -7,8 +7,9 @@ pub enum Refusal {
     /// The request does not ask for a WebSocket.
     #[error("this is a WebSocket endpoint")]
     UpgradeRequired,
-    /// The target of the request is not a path: it has the form of `CONNECT` or `OPTIONS *`.
-    #[error("the target of the request must be a path")]
+    /// The target of the request is not a path: it has the form of `CONNECT` or `OPTIONS *`. Or its `Host` is not one
+    /// host with an optional port.
+    #[error("the target of the request must be a path, and `Host` must be one host")]
     BadRequest,
     /// The request came without TLS to a port that expects it.
     #[error("this port expects TLS: use https:// or wss://")]

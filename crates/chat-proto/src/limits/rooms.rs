@@ -41,7 +41,7 @@ pub struct RoomLimits {
     /// Markers of users that a room in memory keeps. The marker of a guest makes place for another one. At least 1.
     /// Default 10,000.
     pub log_markers: usize,
-    /// Rooms that one user may follow. Default 200.
+    /// Rooms that one user may follow, and the direct rooms besides them. Default 200.
     pub max_followed_per_user: usize,
     /// Time for which an idempotency key is remembered. Default 24 h.
     pub key_window: Duration,

@@ -1,6 +1,7 @@
 //! Names of rooms and users, and the characters that texts may have.
 
 mod characters;
+mod direct;
 mod guest;
 mod joiners;
 mod room;

@@ -38,6 +38,8 @@ pub struct Joined {
     pub role: Role,
     /// The rights of the user, which the caller knows too.
     pub may: Rights,
+    /// The other user of a direct room, whom the caller knows too.
+    pub with: Option<User>,
 }
 
 /// The next step of a member: see [`Room::take`](super::Room::take).

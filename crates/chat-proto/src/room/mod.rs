@@ -47,7 +47,7 @@ pub use resume::{Gap, JoinError, Resumption, resume};
 pub use roster::{MembersPage, Roster};
 pub(crate) use rules::is_title;
 pub use rules::{
-    Act, ActContext, ActEffect, ActEntry, ActState, JoinRule, NewAct, NoRight, PostRule, Restrict,
+    Act, ActContext, ActEffect, ActEntry, ActState, Direct, JoinRule, NewAct, NoRight, PostRule, Restrict,
     Restriction, Right, Rights, RoomRules, Standing,
 };
 pub use search::{Scan, Search, SearchError, SearchPage, fold, search_text};

@@ -191,7 +191,7 @@ impl<W> Room<W> {
     fn joined(&self, bounds: LogBounds, resumption: Resumption) -> Joined {
         let (members, presence) = (self.roster.len(), self.presence());
         let (role, may) = Default::default();
-        Joined { bounds, resumption, members, presence, role, may }
+        Joined { bounds, resumption, members, presence, role, may, with: None }
     }
 
     /// Removes a member that leaves, or a subscriber. A second call for the same member changes nothing.

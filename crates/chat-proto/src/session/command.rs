@@ -50,11 +50,14 @@ impl<M> Session<M> {
         let (room, action) = match command {
             Command::Ping => return vec![Effect::Reply(Event::Pong { reference })],
             Command::Hello { token } => return self.begin_hello(reference, token),
-            Command::Join { room, from } => {
-                if !self.rooms.contains(&room) && self.rooms.len() >= self.limits.connection.max_rooms {
-                    return self.error(now, reference, ErrorCode::TooManyRooms, None, Some(room));
-                }
-                return self.perform(reference, room, Action::Join(from));
+            Command::Join { room, from } => return self.join(now, reference, room, Action::Join(from)),
+            Command::JoinDirect { with, from } => {
+                // A guest proves nothing, so a later guest of the same name would read the messages.
+                let Some(user) = self.user.as_ref().filter(|user| !user.is_guest()) else {
+                    return self.error(now, reference, ErrorCode::Forbidden, None, None);
+                };
+                let room = RoomName::direct(user.id(), with.id());
+                return self.join(now, reference, room, Action::JoinDirect { with, from });
             }
             Command::Typing { room, active } => {
                 if self.rooms.contains(&room) {
@@ -91,6 +94,19 @@ impl<M> Session<M> {
         };
         if !self.rooms.contains(&room) {
             return self.error(now, reference, ErrorCode::NotJoined, None, Some(room));
+        }
+        self.perform(reference, room, action)
+    }
+
+    fn join(
+        &mut self,
+        now: Duration,
+        reference: Option<String>,
+        room: RoomName,
+        action: Action,
+    ) -> Vec<Effect> {
+        if !self.rooms.contains(&room) && self.rooms.len() >= self.limits.connection.max_rooms {
+            return self.error(now, reference, ErrorCode::TooManyRooms, None, Some(room));
         }
         self.perform(reference, room, action)
     }
@@ -160,7 +176,7 @@ impl<M> Session<M> {
         joined: Joined,
         unread: Option<Unread>,
     ) -> Vec<Effect> {
-        let Joined { bounds, resumption, members, presence, role, may } = joined;
+        let Joined { bounds, resumption, members, presence, role, may, with } = joined;
         let LogBounds { epoch, head, first, pins, .. } = bounds;
         let gap = resumption.gap.map(|gap| {
             Effect::Reply(Event::Gap { room: room.clone(), epoch: epoch.clone(), from: gap.from, to: gap.to })
@@ -186,6 +202,7 @@ impl<M> Session<M> {
             read,
             unread,
             mentions,
+            with,
         };
         [Some(Effect::Reply(joined)), gap].into_iter().flatten().collect()
     }

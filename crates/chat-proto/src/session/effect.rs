@@ -55,6 +55,13 @@ pub struct Listing {
 pub enum Action {
     /// Become a member, or read again from another position.
     Join(JoinFrom),
+    /// Become a member of the direct room of the user and another one, which is opened if it is not open yet.
+    JoinDirect {
+        /// The other user. Only the id counts.
+        with: User,
+        /// The messages that are delivered first.
+        from: JoinFrom,
+    },
     /// Stop being a member. The membership is given back by [`Session::leave`](super::Session::leave).
     Leave,
     /// Append a message.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Effect, InFlight, Listing, Outcome, Phase, Session};
 use crate::room::{Marked, Unread};
-use crate::{ErrorCode, Event, RoomName};
+use crate::{ErrorCode, Event, RoomName, User};
 
 /// The rooms of which the connection gets `activity` and `read` events although it is not in them.
 pub(super) type Following = BTreeSet<RoomName>;
@@ -34,13 +34,19 @@ impl<M> Session<M> {
         self.follow(room, false);
     }
 
-    /// Records that a room has new entries, with the present numbers of unread messages.
-    pub fn handle_activity(&mut self, room: RoomName, unread: &Unread) -> Vec<Effect> {
+    /// Records that the user follows a direct room, because one of its users has opened it.
+    pub fn handle_followed(&mut self, room: &RoomName) {
+        self.follow(room, true);
+    }
+
+    /// Records that a room has new entries, with the present numbers of unread messages. `with` is the other user of a
+    /// direct room.
+    pub fn handle_activity(&mut self, room: RoomName, unread: &Unread, with: Option<User>) -> Vec<Effect> {
         if self.phase == Phase::Closed || self.rooms.contains(&room) || !self.is_following(&room) {
             return Vec::new();
         }
         let Unread { head, unread, mentions, .. } = *unread;
-        vec![Effect::Reply(Event::Activity { room, seq: head, unread, mentions })]
+        vec![Effect::Reply(Event::Activity { room, seq: head, unread, mentions, with })]
     }
 
     pub(super) fn list(
@@ -79,12 +85,18 @@ impl<M> Session<M> {
     }
 
     /// Adds a room to those that the connection follows, or removes it. Beyond the limit of a user, which can only be
-    /// reached if the user has ended to follow others elsewhere, the first one makes place.
+    /// reached if the user has ended to follow others elsewhere, the first one makes place. Direct rooms count
+    /// separately.
     pub(super) fn follow(&mut self, room: &RoomName, on: bool) {
         if on {
             self.following.insert(room.clone());
-            if self.following.len() > self.limits.rooms.max_followed_per_user {
-                self.following.pop_first();
+            let is_counted = |followed: &&RoomName| followed.is_direct() == room.is_direct();
+            let mut counted = self.following.iter().filter(is_counted);
+            let first = counted.next().cloned();
+            if counted.count() >= self.limits.rooms.max_followed_per_user
+                && let Some(first) = first
+            {
+                self.following.remove(&first);
             }
         } else {
             self.following.remove(room);

@@ -38,6 +38,7 @@ fn member_within(limits: Limits) -> Session<()> {
         presence: PresenceMode::Each,
         role: Role::None,
         may: Rights::default(),
+        with: None,
     };
     session.handle_outcome(Duration::ZERO, Outcome::Joined { membership: Some(()), joined, unread: None });
     session

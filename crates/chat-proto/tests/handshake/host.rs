@@ -31,22 +31,23 @@ fn a_local_server_serves_only_its_names() {
     for host in served {
         assert_eq!(hosts.check(&Request::good().set("Host", host).head()), Ok(()), "{host}");
     }
-    for host in [
-        "evil.example",
-        "localhost.evil",
-        "127.0.0.1.evil",
-        "a@localhost",
-        "localhost, evil",
-        "chat.test.evil",
-        "",
-    ] {
+    for host in ["evil.example", "localhost.evil", "127.0.0.1.evil", "chat.test.evil"] {
         let request = Request::good().set("Host", host);
         assert_eq!(hosts.check(&request.head()), Err(Refusal::HostForbidden), "{host}");
         assert_eq!(HostPolicy::Any.check(&request.head()), Ok(()), "{host}");
     }
-    let twice = Request::good().set("Host", "localhost").with("Host", "localhost");
-    assert_eq!(hosts.check(&twice.head()), Err(Refusal::HostForbidden));
     assert_eq!(hosts.check(&Request::good().without("Host").head()), Ok(()));
+}
+
+#[test]
+fn a_local_server_serves_no_malformed_host() {
+    let hosts = HostPolicy::LocalOr(vec!["Chat.test".to_owned()]);
+    for host in ["a@localhost", "localhost, evil", "localhost:x", "h evil", ""] {
+        let request = Request::good().set("Host", host);
+        assert_eq!(hosts.check(&request.head()), Err(Refusal::BadRequest), "{host}");
+    }
+    let twice = Request::good().set("Host", "localhost").with("Host", "localhost");
+    assert_eq!(hosts.check(&twice.head()), Err(Refusal::BadRequest));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod changes;
 mod checks;
 mod deferred;
+mod direct;
 mod histories;
 mod keys;
 mod model;

@@ -14,8 +14,12 @@ use serde_json::{Value, json};
 const NOW: Duration = Duration::ZERO;
 
 fn session(max_followed: usize) -> Session<()> {
+    session_of(max_followed, User::guest("ada").expect("a name"))
+}
+
+fn session_of(max_followed: usize, user: User) -> Session<()> {
     let limits = Limits::default().with(|limits| limits.rooms.max_followed_per_user = max_followed);
-    Session::open(Arc::new(limits), Identified::new(User::guest("ada").expect("a name"), "1"), NOW).0
+    Session::open(Arc::new(limits), Identified::new(user, "1"), NOW).0
 }
 
 fn room(name: &str) -> RoomName {
@@ -46,7 +50,8 @@ fn join(session: &mut Session<()>, name: &str, unread: Option<Unread>) -> Vec<Va
     let resumption = Resumption { after: 9, recovered: true, gap: None };
     let bounds = LogBounds::new("e", 9);
     let (role, may) = Default::default();
-    let joined = Joined { bounds, resumption, members: 1, presence: PresenceMode::Each, role, may };
+    let joined =
+        Joined { bounds, resumption, members: 1, presence: PresenceMode::Each, role, may, with: None };
     events(session.handle_outcome(NOW, Outcome::Joined { membership: Some(()), joined, unread }))
 }
 
@@ -101,7 +106,7 @@ fn a_marker_that_another_connection_has_moved_is_shown_where_the_room_is_known()
 fn activity_is_for_followed_rooms_that_are_not_joined() {
     let mut session = session(9);
     let activity =
-        |session: &mut Session<()>, name| events(session.handle_activity(room(name), &unread(5, 3, 2)));
+        |session: &mut Session<()>, name| events(session.handle_activity(room(name), &unread(5, 3, 2), None));
     assert!(activity(&mut session, "a").is_empty());
     follow(&mut session, "a", true);
     let expected = json!({"type": "activity", "room": "a", "seq": 5, "unread": 2, "mentions": 0});
@@ -155,6 +160,28 @@ fn a_connection_follows_a_bounded_number_of_rooms() {
     let followed: Vec<_> =
         ["a", "b", "c"].into_iter().filter(|name| session.is_following(&room(name))).collect();
     assert_eq!(followed, ["b", "c"]);
+    let direct = RoomName::direct("ada", "bob");
+    session.handle_followed(&direct);
+    assert!([&direct, &room("b"), &room("c")].iter().all(|name| session.is_following(name)));
+}
+
+#[test]
+fn a_join_with_a_user_names_the_direct_room_of_both() {
+    let (ada, bob) = (User::new("ada", "Ada").expect("a user"), User::new("bob", "Bob").expect("a user"));
+    let asked = json!({"type": "join", "with": "bob", "ref": "7"});
+    let mut session = session_of(9, ada);
+    let effects = command(&mut session, &asked);
+    let [Effect::Perform(operation)] = &effects[..] else { panic!("{effects:?}") };
+    let direct = RoomName::direct("bob", "ada");
+    assert_eq!(operation.room, direct);
+    assert!(matches!(&operation.action, Action::JoinDirect { with, .. } if with.id() == "bob"));
+    session.handle_outcome(NOW, chat_proto::ErrorCode::Forbidden.into());
+    session.handle_followed(&direct);
+    let activity = events(session.handle_activity(direct.clone(), &unread(2, 0, 1), Some(bob)));
+    assert_eq!(activity[0]["with"], json!({"id": "bob", "name": "Bob"}));
+    let refused = events(command(&mut session_of(9, User::guest("ada").expect("a name")), &asked));
+    assert_eq!((&refused[0]["code"], &refused[0]["ref"]), (&json!("forbidden"), &json!("7")));
+    assert!(refused[0]["room"].is_null(), "{refused:?}");
 }
 
 #[test]

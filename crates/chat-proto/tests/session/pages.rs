@@ -165,6 +165,7 @@ fn answer(command: &'static str, outcome: Outcome<()>) -> String {
         presence: PresenceMode::Each,
         role: Role::None,
         may: Rights::default(),
+        with: None,
     };
     ask("join", Outcome::Joined { membership: Some(()), joined, unread: None });
     match ask(command, outcome).as_slice() {

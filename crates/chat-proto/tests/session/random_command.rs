@@ -95,6 +95,9 @@ fn command() -> impl Strategy<Value = (Expected, String)> {
             ("bad_command", Some("a"), r#""type":"send","room":"a""#),
             ("bad_command", None, r#""type":"ping","type":"ping""#),
             ("bad_room", None, r#""type":"join","room":"..""#),
+            ("bad_command", Some("a"), r#""type":"join","room":"a","with":"7""#),
+            ("bad_command", None, r#""type":"join","with":"""#),
+            ("bad_command", None, r#""type":"join","with":7"#),
             ("bad_key", Some("a"), r#""type":"send","room":"a","body":{},"key":"""#),
             ("bad_command", Some("a"), r#""type":"read","room":"a""#),
             ("bad_command", Some("a"), r#""type":"follow","room":"a""#),
@@ -181,7 +184,7 @@ pub(crate) fn answer_to(kind: &str) -> &'static str {
 
 pub(crate) fn kind_of(action: &Action) -> &'static str {
     match action {
-        Action::Join(_) => "join",
+        Action::Join(_) | Action::JoinDirect { .. } => "join",
         Action::Leave => "leave",
         Action::Send { .. } => "send",
         Action::Change { change: Change::Edit { .. }, .. } => "edit",
@@ -211,7 +214,7 @@ pub(crate) fn kind_of(action: &Action) -> &'static str {
 pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outcome<&'static str> {
     let stored = StoredMessage::new(9, Bytes::from_static(br#"{"type":"message"}"#));
     match operation.action {
-        Action::Join(_) => {
+        Action::Join(_) | Action::JoinDirect { .. } => {
             let bounds = LogBounds::new("e", 9).with_first(6);
             let gap = gap.then_some(Gap { from: 1, to: 5 });
             let resumption = Resumption { after: 5, recovered: gap.is_none(), gap };
@@ -225,6 +228,7 @@ pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outc
                     presence: PresenceMode::Each,
                     role: Role::None,
                     may: Rights::default(),
+                    with: None,
                 },
                 unread: None,
             }

@@ -89,6 +89,10 @@ fn command() -> impl Strategy<Value = Command> {
         text().prop_map(|token| Command::Hello { token: Token::new(token) }),
         Just(Command::Ping),
         (room(), join_from()).prop_map(|(room, from)| Command::Join { room, from }),
+        ("[a-z0-9가-힣]{1,9}", join_from()).prop_map(|(id, from)| Command::JoinDirect {
+            with: User::from_id(&id).expect("a good id"),
+            from
+        }),
         room().prop_map(|room| Command::Leave { room }),
         (room(), key(), body(), links()).prop_map(|(room, key, body, links)| Command::Send {
             room,

@@ -1,7 +1,7 @@
 use chat_proto::{
-    CloseCode, Deleted, Edited, ErrorCode, Event, Folded, InvalidEvent, JoinRule, LimitsNotice, NewMessage,
-    PostRule, PresenceMode, PresenceState, Reaction, Restrict, Restriction, Rights, Role, RoomRules,
-    RoomSummary, Standing, StoredMessage, Unread, User, What,
+    CloseCode, Deleted, Direct, Edited, ErrorCode, Event, Folded, InvalidEvent, JoinRule, LimitsNotice,
+    NewMessage, PostRule, PresenceMode, PresenceState, Reaction, Restrict, Restriction, Rights, Role,
+    RoomRules, RoomSummary, Standing, StoredMessage, Unread, User, What,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -78,9 +78,13 @@ fn act() -> impl Strategy<Value = Event> {
         option::of((what, option::of(integer())).prop_map(|(what, until)| Restriction::new(what, until)));
     let join = select(vec![JoinRule::Open, JoinRule::Members]);
     let post = select(vec![PostRule::Everybody, PostRule::Members, PostRule::Moderators]);
-    let rules = (join, post, option::of("[a-z가-힣]{1,20}")).prop_map(|(join, post, title)| {
-        RoomRules::default().with_join(join).with_post(post).with_title(title)
-    });
+    let direct = option::of((user(), user()).prop_map(|(one, other)| Direct::new(&one, &other)));
+    let rules =
+        (join, post, option::of("[a-z가-힣]{1,20}"), direct).prop_map(|(join, post, title, direct)| {
+            let mut rules = RoomRules::default().with_join(join).with_post(post).with_title(title);
+            rules.direct = direct;
+            rules
+        });
     prop_oneof![
         (room(), 1..1_000_u64, integer(), user(), user(), role(), restricted, reference()).prop_map(
             |(room, seq, at, by, user, role, restricted, reason)| {
@@ -146,12 +150,17 @@ fn counts() -> impl Strategy<Value = (Option<u64>, Option<u64>, Option<u64>)> {
     (option::of(integer()), option::of(0..=100_u64), option::of(0..=100_u64))
 }
 
+/// Generates the other user of a room that may be a direct one.
+fn with() -> impl Strategy<Value = Option<User>> {
+    option::of(user())
+}
+
 fn summaries() -> impl Strategy<Value = Vec<RoomSummary>> {
-    let summary = (room(), integer(), integer(), 0..=100_u64, 0..=100_u64);
-    let summary = summary.prop_map(|(room, head, read, unread, mentions)| {
+    let summary = (room(), integer(), integer(), 0..=100_u64, 0..=100_u64, with());
+    let summary = summary.prop_map(|(room, head, read, unread, mentions, with)| {
         let mut counted = Unread::new("e", head, read);
         (counted.unread, counted.mentions) = (unread, mentions);
-        RoomSummary::new(room, &counted)
+        RoomSummary::new(room, &counted).with_user(with)
     });
     vec(summary, 0..4)
 }
@@ -165,7 +174,7 @@ fn event() -> impl Strategy<Value = Event> {
         1..100_u64,
         any::<bool>(),
         (0..9_usize, presence_mode(), may(), vec(integer(), 0..3)),
-        counts(),
+        (counts(), with()),
     )
         .prop_map(
             |(
@@ -176,7 +185,7 @@ fn event() -> impl Strategy<Value = Event> {
                 first,
                 recovered,
                 (members, presence, (role, may), pins),
-                (read, unread, mentions),
+                ((read, unread, mentions), with),
             )| Event::Joined {
                 reference,
                 room,
@@ -192,6 +201,7 @@ fn event() -> impl Strategy<Value = Event> {
                 read,
                 unread,
                 mentions,
+                with,
             },
         );
     let history = (reference(), room(), text(), stored(), any::<bool>()).prop_map(
@@ -247,8 +257,9 @@ fn event() -> impl Strategy<Value = Event> {
             rooms,
             more
         }),
-        (room(), integer(), 0..=100_u64, 0..=100_u64)
-            .prop_map(|(room, seq, unread, mentions)| Event::Activity { room, seq, unread, mentions }),
+        (room(), integer(), 0..=100_u64, 0..=100_u64, with()).prop_map(
+            |(room, seq, unread, mentions, with)| Event::Activity { room, seq, unread, mentions, with }
+        ),
         (room(), user(), presence_state()).prop_map(|(room, user, state)| Event::Presence {
             room,
             user,

@@ -86,8 +86,9 @@ pub(crate) fn standing(
     room: &RoomName,
     user: &str,
 ) -> rusqlite::Result<(RoomRules, Standing)> {
-    let Some((id, _)) = room_row(connection, room)? else { return Ok(Default::default()) };
-    let rules = read_rules(connection, room, id)?.unwrap_or_default();
+    let unset = || RoomRules::unset(room);
+    let Some((id, _)) = room_row(connection, room)? else { return Ok((unset(), Standing::default())) };
+    let rules = read_rules(connection, room, id)?.unwrap_or_else(unset);
     Ok((rules, read_standing(connection, room, id, user)?))
 }
 

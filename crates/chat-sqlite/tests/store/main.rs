@@ -6,6 +6,7 @@ mod appends;
 mod backups;
 mod changes;
 mod descriptors;
+mod direct_rooms;
 mod epochs;
 mod erasure;
 mod faults;

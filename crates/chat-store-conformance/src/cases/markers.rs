@@ -178,6 +178,21 @@ chat_suite::cases!(
         same(&store.follow(&bob, &name("c")?, true, 2).await, &Ok(()))?;
         same(&store.followed(&bob).await, &Ok(vec![name("b")?, name("c")?]))
     }
+
+    /// Direct rooms, which others may open, count separately: they take no place of other rooms.
+    #[with(needs(Capability::Markers))]
+    async fn direct_rooms_count_separately(stage: Stage) -> Verdict {
+        let (bob, store) = (known("Bob").key(), stage.store(0)?);
+        let direct = ["Ann", "Cid", "Zoe"].map(|other| RoomName::direct("Bob", other));
+        for room in [&direct[0], &direct[1], &name("a")?, &name("b")?] {
+            same(&store.follow(&bob, room, true, 2).await, &Ok(()))?;
+        }
+        for room in [&direct[2], &name("c")?] {
+            same(&store.follow(&bob, room, true, 2).await, &Err(MarkerError::TooManyRooms))?;
+        }
+        same(&store.follow(&bob, &direct[0], false, 2).await, &Ok(()))?;
+        same(&store.follow(&bob, &direct[2], true, 2).await, &Ok(()))
+    }
 );
 
 async fn say(room: &OpenRoom, user: &User, count: usize) -> Verdict {

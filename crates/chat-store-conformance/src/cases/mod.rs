@@ -4,6 +4,7 @@ mod bodies;
 mod bounds;
 mod changes;
 mod commits;
+mod direct;
 mod health;
 mod keys;
 mod lives;
@@ -44,6 +45,7 @@ pub fn cases() -> Vec<Case> {
         ("bodies", "chat_core::Room, Bodies", bodies::cases()),
         ("changes", "chat_core::Room, Changes", changes::cases()),
         ("rules", "chat_core::Room, Rules", rules::cases()),
+        ("direct", "chat_core::Room, Direct rooms", needing(Capability::Rules, direct::cases())),
         ("pins", "chat_core::Room, Pins", needing(Capability::Changes, pins::cases())),
         ("threads", "chat_core::Room, Threads", threads::cases()),
         ("markers", "chat_core::Room, Markers", markers::cases()),

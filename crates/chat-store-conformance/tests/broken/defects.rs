@@ -128,7 +128,15 @@ defects! {
     IgnoresGrants: ignores_the_roles_of_the_host fails rules::a_granted_role_counts_if_it_is_higher;
     GuestsHaveRoles: gives_guests_the_roles_of_users fails rules::a_role_is_not_that_of_a_guest;
     AllGovern: lets_each_user_act fails rules::who_may_act_is_judged_by_the_log;
-    RestartLosesRules: loses_rules_in_a_restart fails rules::a_restart_keeps_rules_and_standings;
+    RestartLosesRules:
+        loses_rules_in_a_restart fails rules::a_restart_keeps_rules_and_standings,
+        loses_the_users_of_a_direct_room_in_a_restart fails direct::a_restart_keeps_the_users_of_a_direct_room;
+    OpensDirectTwice:
+        stores_each_opening_of_a_direct_room fails direct::both_users_open_a_direct_room_with_one_entry,
+        stores_openings_at_the_same_time fails direct::a_direct_room_that_is_opened_often_has_one_entry;
+    DirectForAll: lets_others_write_into_a_direct_room fails direct::nobody_else_writes_into_a_direct_room;
+    DirectChanges: gives_roles_in_a_direct_room fails direct::the_users_of_a_direct_room_never_change;
+    CountsDirect: counts_direct_rooms_as_others fails markers::direct_rooms_count_separately;
     RetentionLosesRules: loses_rules_with_their_entries fails rules::rules_outlive_their_entries;
     RulesOfOneNode: keeps_rules_on_one_node fails rules::an_act_holds_on_each_node;
     SelectsUnsorted: reads_selected_messages_unsorted fails changes::selected_messages_are_read_in_their_present_form;

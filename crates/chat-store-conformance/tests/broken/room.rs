@@ -60,6 +60,7 @@ impl SpoiledRoom {
             OneConnection => message.connection = Some(1),
             LetsMutedWrite if id == "Bob" => message.user = User::new("Rob", "Bob").expect("a user"),
             GuestsHaveRoles => message.user = known(&id),
+            DirectForAll if id == "Zoe" => message.user = known("Ann"),
             IgnoresGrants => message.role = Role::None,
             RestartLosesRules if self.shared.life > 1 => message.role = Role::Owner,
             EscapesResolved => message.body = json(&message.body.get().replace("\\u00e9", "é")),
@@ -175,9 +176,16 @@ impl Room for SpoiledRoom {
             (SomeActs, Act::Restrict { .. }) => return Err(ChangeError::Unsupported),
             (IgnoresGrants, _) => act.role = Role::None,
             (AllGovern, _) => act.is_host = true,
+            (DirectChanges, Act::Role { .. }) => {
+                return Ok(ChangeReceipt::new(self.log.bounds().await?.epoch, 2));
+            }
             _ => {}
         }
-        self.log.govern(act).await
+        let mut answer = self.log.govern(act).await;
+        if let (OpensDirectTwice, Ok(receipt)) = (self.defect, &mut answer) {
+            receipt.seq = receipt.seq.or(Some(2));
+        }
+        answer
     }
 
     async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {

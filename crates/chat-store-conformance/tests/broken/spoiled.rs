@@ -123,6 +123,9 @@ impl Store for SpoiledStore {
         match self.defect {
             SomeMarkers => Err(MarkerError::Unsupported),
             FollowsUnlimited => self.store.follow(user, room, on, usize::MAX).await,
+            CountsDirect if on && self.store.followed(user).await?.len() >= max => {
+                Err(MarkerError::TooManyRooms)
+            }
             _ => self.store.follow(user, room, on, max).await,
         }
     }

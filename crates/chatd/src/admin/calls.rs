@@ -1,3 +1,5 @@
+use std::net::{Ipv6Addr, SocketAddr};
+
 use chat_auth::Grant;
 use chat_core::{
     Chat, Decision, Identity, Message, Page, Range, RequestContext, RequestHead, RoomName, User, UserKey,
@@ -174,7 +176,9 @@ pub(super) async fn perform(
 /// Answers a probe as the address of the chat does.
 async fn status(admin: &Admin, path: &str) -> Reply {
     let head = RequestHead { method: "GET", version: Version::Http11, target: path, headers: Vec::new() };
-    match admin.endpoint.handle(&head, &RequestContext::default()).await {
+    // The numbers of `/readyz` are for requests from this machine, and for each caller of this listener.
+    let context = RequestContext::default().with_peer(SocketAddr::from((Ipv6Addr::LOCALHOST, 0)));
+    match admin.endpoint.handle(&head, &context).await {
         Decision::Answer(answer) => reply::of_endpoint(answer),
         _ => Problem::new(StatusCode::NOT_FOUND, "not_found", "the server has no status pages").into(),
     }

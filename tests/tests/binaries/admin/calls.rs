@@ -39,6 +39,7 @@ async fn a_call_without_the_token_is_refused_and_logged_with_its_address() -> Re
     for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/openapi.json", 200)] {
         let reply = server.request("GET", path, "", "").await?;
         ensure!(reply.status == status, "{path}: {reply:?}");
+        ensure!((path == "/readyz") == reply.body.contains("\"sessions\":0"), "{path}: {reply:?}");
     }
     let log = server.daemon.stop()?;
     let refused = log

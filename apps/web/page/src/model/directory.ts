@@ -1,5 +1,6 @@
 import { type Chat, ChatError, type RoomSummary } from "@chat-core/client";
 import { browser, tab, text } from "./memory.ts";
+import { isDirect } from "./place.ts";
 import { Cell } from "./store.ts";
 
 const FIRST_ROOM = "lobby";
@@ -136,6 +137,8 @@ function restore(names: unknown): Map<string, RoomSummary> {
   return new Map(found.map((name) => [name, blank(name)]));
 }
 
+/** Direct rooms come last, by the name of the other user. */
 function sorted(rooms: ReadonlyMap<string, RoomSummary>): readonly RoomSummary[] {
-  return [...rooms.values()].sort((a, b) => (a.room < b.room ? -1 : 1));
+  const key = ({ room, with: user }: RoomSummary) => (isDirect(room) ? `\uffff${user?.name} ${room}` : room);
+  return [...rooms.values()].sort((a, b) => (key(a) < key(b) ? -1 : 1));
 }

@@ -26,6 +26,9 @@ function read(): Place | undefined {
 export const place = new Cell<Place | undefined>(read());
 place.subscribe((where) => where !== undefined && browser.write("room", where.room));
 
+/** True for the name of a direct room. No other room has such a name. */
+export const isDirect = (room: string) => room.startsWith("direct-");
+
 /** The room that this browser has shown last. */
 export const lastRoom = () => text(browser.read("room")) ?? FIRST_ROOM;
 

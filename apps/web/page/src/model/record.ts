@@ -1,4 +1,4 @@
-import type { Chat, Events, Restriction, Room } from "@chat-core/client";
+import type { Chat, Events, Restriction, Room, User } from "@chat-core/client";
 import { moment } from "./format.ts";
 import { Cell } from "./store.ts";
 import type { Texts } from "./texts.ts";
@@ -13,6 +13,8 @@ export interface Act {
 export interface RecordState {
   readonly acts: readonly Act[];
   readonly title?: string | undefined;
+  /** The other user of a direct room. */
+  readonly with?: User | undefined;
   /** The end of this user's restriction, if it has one. */
   readonly until?: number | undefined;
 }
@@ -38,17 +40,28 @@ export class RoomRecord {
   constructor(chat: Chat, room: Room) {
     this.#chat = chat;
     this.#room = room;
-    room.on("joined", ({ epoch }) => {
+    room.on("joined", ({ epoch, with: user }) => {
       if (epoch === this.#epoch) return;
       this.#epoch = epoch;
       this.#restrictions.clear();
-      this.state.set({ acts: [] });
+      this.state.set({ acts: [], with: user });
     });
     room.on("settings", (event) => this.#settings(event));
     room.on("role", (event) => this.#role(event));
   }
 
-  #settings({ seq, at, by, created, title, join, post }: Events["settings"]): void {
+  /** The name to show: of the other user, or of the room. */
+  get name(): string {
+    const { with: user, title } = this.state.state;
+    return user?.name ?? title ?? this.#room.name;
+  }
+
+  #settings({ seq, at, by, created, title, join, post, direct }: Events["settings"]): void {
+    if (direct !== undefined) {
+      const { with: other } = this.state.state;
+      const user = direct.find(({ id }) => id === other?.id);
+      return this.state.set({ ...this.state.state, with: user ?? other });
+    }
     const rules = { title, join, post };
     this.#note({ seq, at, say: (t) => t.rulesSet(by.name, created === true, rules) }, { title });
   }

@@ -4,7 +4,7 @@ import { Edits } from "./edits.ts";
 import { type Identity, chatPath } from "./identity.ts";
 import { Line } from "./line.ts";
 import { isRecord, tab } from "./memory.ts";
-import { place } from "./place.ts";
+import { place, visit } from "./place.ts";
 import { OwnReactions } from "./reactions.ts";
 import { RoomRecord } from "./record.ts";
 import { Cell } from "./store.ts";
@@ -32,7 +32,11 @@ export class Session {
   readonly #stop = new AbortController();
   readonly #ends: (() => void)[];
 
+  /** True if the user has only a name. */
+  readonly isGuest: boolean;
+
   constructor(identity: Identity) {
+    this.isGuest = "name" in identity;
     this.chat = connect(chatPath(), { ...identity, WebSocket: this.line.WebSocket, window: WINDOW });
     this.directory = new Directory(this.chat);
     this.#ends = [
@@ -71,6 +75,21 @@ export class Session {
     let record = this.#records.get(room);
     if (record === undefined) this.#records.set(room, (record = new RoomRecord(this.chat, room)));
     return record;
+  }
+
+  /** The name of a room to show. */
+  nameOf(entry: Pick<RoomSummary, "room" | "title" | "with">): string {
+    const room = this.find(entry.room);
+    const name = room === undefined ? entry.room : this.record(room).name;
+    return name === entry.room ? (entry.with?.name ?? entry.title ?? name) : name;
+  }
+
+  /** Opens the direct room of this user and another one. */
+  async writeTo(user: string): Promise<void> {
+    const { room, with: other } = await this.chat.request({ type: "join", with: user });
+    this.directory.add(room);
+    this.directory.update({ room, ...(other && { with: other }) });
+    visit(room);
   }
 
   /** Leaves a room, and takes it from the list. The address must name another one. */

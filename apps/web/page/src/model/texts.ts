@@ -69,6 +69,7 @@ const en = {
     })[code] ?? `The server refused: ${code}.`,
   // Rooms
   rooms: "Rooms",
+  directMessages: "Direct messages",
   addRoom: "Join a room",
   roomName: "Name of the room",
   roomTitle: "Title",
@@ -325,6 +326,7 @@ const ko: Texts = {
       too_late: "이 메시지는 더 이상 수정할 수 없습니다.",
     })[code] ?? `서버가 거절했습니다: ${code}.`,
   rooms: "대화방",
+  directMessages: "다이렉트 메시지",
   addRoom: "대화방 들어가기",
   roomName: "대화방 이름",
   roomTitle: "제목",

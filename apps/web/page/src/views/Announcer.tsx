@@ -16,10 +16,13 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
   const { rooms } = session.chat;
   const [said, setSaid] = useState("");
 
-  const sum = () => list.reduce((all, entry) => all + session.unread(entry).unread, 0);
+  const sum = (rooms: typeof list) => rooms.reduce((all, entry) => all + session.unread(entry).unread, 0);
+  const entry = list.find(({ room }) => room === current) ?? { room: current };
   const showCount = () => {
-    const count = sum();
-    document.title = `${count === 0 ? "" : `(${count > 99 ? "99+" : count}) `}${current} · ${t.appName}`;
+    const count = sum(list);
+    // On a phone, the list is not in view.
+    document.body.classList.toggle("has-unread", sum(list.filter(({ room }) => room !== current)) > 0);
+    document.title = `${count === 0 ? "" : `(${count > 99 ? "99+" : count}) `}${session.nameOf(entry)} · ${t.appName}`;
   };
   const latest = useRef(showCount);
   latest.current = showCount;
@@ -40,14 +43,14 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
           const isFree = may?.includes("send") === false && state.may?.includes("send") === true;
           ({ may, role: known } = state);
           // After a new role, that is what the user wants to know.
-          if (isFree && (newRole === "" || notice.state !== newRole)) notice.set(t.mayWriteAgain(name));
+          if (isFree && (newRole === "" || notice.state !== newRole)) notice.set(t.mayWriteAgain(session.nameOf({ room: name })));
         }),
         room.on("role", ({ seq, user, role, restricted }) => {
           if (user.id !== session.me || seq <= replayed) return;
           // The end of a restriction is announced when the rights are here.
           if (restricted === undefined && role === known) return;
           const until = restricted?.until;
-          const said = t.standing(name, role, restricted?.what, until === undefined ? undefined : moment(until));
+          const said = t.standing(session.nameOf({ room: name }), role, restricted?.what, until === undefined ? undefined : moment(until));
           newRole = restricted === undefined ? said : "";
           notice.set(said);
         }),
@@ -55,14 +58,17 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
           if (seq <= replayed || user.id === session.me || deleted !== undefined) return;
           const text = body?.text ?? t.unknownBody;
           if (name === current) setSaid(t.said(user.name, text));
-          if (document.visibilityState === "hidden") notify(name, user.name, text);
+          if (document.visibilityState === "hidden") notify(name, session.nameOf({ room: name }), user.name, text);
         }),
       ];
     });
     // A room that this tab is not in says only how much is unread.
     ends.push(
-      session.chat.on("activity", ({ room, unread }) => {
-        if (unread > 0 && document.visibilityState === "hidden") notify(room, t.appName, t.unread(unread));
+      session.chat.on("activity", ({ room, unread, with: user }) => {
+        if (unread === 0) return;
+        // A direct message is for this user alone.
+        if (user !== undefined) setSaid(t.said(user.name, t.unread(unread)));
+        if (document.visibilityState === "hidden") notify(room, user?.name ?? room, t.appName, t.unread(unread));
       }),
     );
     return () => {
@@ -77,10 +83,10 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
   );
 }
 
-function notify(room: string, name: string, text: string): void {
+function notify(room: string, called: string, name: string, text: string): void {
   if (!settings.state.notify || !("Notification" in window) || Notification.permission !== "granted") return;
   // The tag lets a newer message replace the older one of the room.
-  const shown = new Notification(`${name} · ${room}`, { body: text, tag: room });
+  const shown = new Notification(`${name} · ${called}`, { body: text, tag: room });
   shown.addEventListener("click", () => {
     window.focus();
     visit(room);

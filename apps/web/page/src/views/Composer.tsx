@@ -17,6 +17,8 @@ interface Props {
   readonly room: Room;
   /** The thread that the messages belong to. */
   readonly thread?: number;
+  /** The name of the room to show. Absent in a thread. */
+  readonly name?: string;
   readonly maxBytes: number;
   readonly mode: Mode;
   readonly isOffline: boolean;
@@ -31,7 +33,7 @@ interface Props {
 const hasScreenKeyboard = () => matchMedia("(pointer: coarse) and (hover: none)").matches;
 
 export function Composer(props: Props): JSX.Element {
-  const { room, thread, maxBytes, mode, isOffline, onDone, onRefused, onLeaveUp } = props;
+  const { room, name = "", thread, maxBytes, mode, isOffline, onDone, onRefused, onLeaveUp } = props;
   const t = useTexts();
   const { edits, me } = useSession();
   const id = thread === undefined ? "composer" : "thread-composer";
@@ -179,7 +181,7 @@ export function Composer(props: Props): JSX.Element {
     field.current?.focus();
   };
 
-  const label = thread === undefined ? t.write(room.name) : t.writeInThread;
+  const label = thread === undefined ? t.write(name) : t.writeInThread;
   const insert = (emoji: string) => {
     const element = field.current;
     if (element === null || isSaving) return;

@@ -1,8 +1,8 @@
-import { ChatError, type Message, type Room, type RoomState } from "@chat-core/client";
+import { ChatError, type Message, type Room, type RoomState, type User } from "@chat-core/client";
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { moment } from "../model/format.ts";
-import { address, place } from "../model/place.ts";
+import { address, isDirect, place } from "../model/place.ts";
 import { openThread, panel, toggle } from "../model/panel.ts";
 import { notice, reason } from "../model/notice.ts";
 import type { Session } from "../model/session.ts";
@@ -33,7 +33,9 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
   const state = useSource(room);
   const chat = useSource(session.chat);
   const shown = useSource(panel);
-  const { acts, title, until } = useSource(session.record(room).state);
+  const record = session.record(room);
+  const { acts, title, until, with: other } = useSource(record.state);
+  const { name } = record;
   const target = useSource(place)?.seq;
   const list = useRef<ListHandle>(null);
   const [mode, setMode] = useState<Mode>();
@@ -75,14 +77,15 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
     [room, t],
   );
   const actions = useMemo(() => actionsOf(session, room, may, setMode, list, refuse, t), [session, room, may, refuse, t]);
+  const writeTo = actions.writeTo;
   return (
     <div class="conversation">
       <main class="main">
         <header class="bar">
           <IconButton icon="menu" label={t.openRooms} class="menu-button" onClick={onMenu} />
           <div class="bar-title">
-            <h1 class="clip" dir="auto">
-              {title ?? room.name}
+            <h1 class={other === undefined ? "clip" : "clip person"} dir="auto">
+              {name}
             </h1>
             {title !== undefined && <bdi class="clip muted">{room.name}</bdi>}
           </div>
@@ -131,6 +134,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
             readAtFirst={readAtFirst}
             nameOf={nameOf}
             acts={acts}
+            name={name}
           />
         ) : (
           <Waiting state={state} />
@@ -150,6 +154,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
         {mayWrite ? (
           <Composer
             room={room}
+            name={name}
             maxBytes={chat.limits?.max_body ?? 4096}
             mode={mode}
             isOffline={!isOnline}
@@ -161,7 +166,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
           <NoWriting room={room} until={until} t={t} />
         )}
       </main>
-      {shown === "people" && <PeoplePanel room={room} state={state} me={chat.user?.id ?? ""} />}
+      {shown === "people" && <PeoplePanel room={room} state={state} me={chat.user?.id ?? ""} writeTo={writeTo} />}
       {shown === "search" && <SearchPanel key={room.name} room={room} />}
       {shown === "hood" && <HoodPanel room={room.name} />}
       {shown === "pins" && <PinsPanel room={room} state={state} actions={actions} />}
@@ -250,6 +255,10 @@ function actionsOf(
     discard: (key) => room.discard(key),
     goTo: (seq) => list.current?.goTo(seq),
     own: session.reactions.of(room.name),
+    // Guests prove nothing, so they have no direct rooms.
+    ...(!session.isGuest && !isDirect(room.name) && {
+      writeTo: ({ id }: User) => void session.writeTo(id).catch((error) => notice.set(reason(t, error))),
+    }),
     ...(offered.has("send") && {
       reply: (message: Message) => setMode({ reply: message }),
       thread: (root: number) => panel.set({ thread: root }),

@@ -6,13 +6,19 @@ import { openHood } from "../model/panel.ts";
 
 const ICONS: readonly IconName[] = ["people", "check", "hood"];
 
+interface Props {
+  readonly room: string;
+  readonly name: string;
+  readonly isNew: boolean;
+}
+
 /** The beginning of a room. A new room explains itself. */
-export function Intro({ room, isNew }: { readonly room: string; readonly isNew: boolean }): JSX.Element {
+export function Intro({ room, name, isNew }: Props): JSX.Element {
   const t = useTexts();
   if (!isNew) return <p class="list-note">{t.beginning}</p>;
   return (
     <section class="intro">
-      <h2>{t.introTitle(room)}</h2>
+      <h2>{t.introTitle(name)}</h2>
       <ol>
         {t.intro.map((sentence, index) => (
           <li key={sentence}>

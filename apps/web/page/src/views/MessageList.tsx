@@ -8,7 +8,7 @@ import type { Act } from "../model/record.ts";
 import { type Row, buildRows } from "../model/rows.ts";
 import { Timeline } from "../model/timeline.ts";
 import { type Anchor, type Edge, VirtualList } from "../ui/VirtualList.tsx";
-import { useTexts } from "../ui/context.ts";
+import { useSession, useTexts } from "../ui/context.ts";
 import { useIsWatched, useSource } from "../ui/hooks.ts";
 import { IconButton } from "../ui/icons.tsx";
 import { Intro } from "./Intro.tsx";
@@ -29,6 +29,8 @@ interface Props {
   readonly target: number | undefined;
   readonly nameOf: (id: string) => string;
   readonly acts: readonly Act[];
+  /** The name of the room to show. */
+  readonly name: string;
   readonly handle: Ref<ListHandle>;
   /** The last entry that was read when the room was opened. */
   readonly readAtFirst: number | undefined;
@@ -54,7 +56,7 @@ function storedPlace(room: string): { readonly seq: number; readonly edge: Edge 
 }
 
 export function MessageList(props: Props): JSX.Element {
-  const { room, state, me, actions, isOnline, target, handle, readAtFirst, nameOf, acts } = props;
+  const { room, state, me, actions, isOnline, target, handle, readAtFirst, nameOf, acts, name } = props;
   const t = useTexts();
   const timeline = useMemo(() => new Timeline(room), [room]);
   useEffect(() => () => timeline.end(), [timeline]);
@@ -191,8 +193,9 @@ export function MessageList(props: Props): JSX.Element {
     [],
   );
 
-  // The first steps are true where everybody may write.
-  const isOpen = (state.role ?? "none") === "none" && state.may?.includes("send") !== false;
+  // The first steps are true where everybody may come and write.
+  const { isGuest } = useSession();
+  const isOpen = isGuest && (state.role ?? "none") === "none" && state.may?.includes("send") !== false;
   const waiting = isAtEnd && !newer ? 0 : state.unread;
   if (initial === undefined) return <div class="list" />;
   return (
@@ -203,8 +206,8 @@ export function MessageList(props: Props): JSX.Element {
         keyOf={keyOf}
         estimate={estimate}
         initial={initial}
-        label={t.messages(room.name)}
-        header={older ? <p class="list-note">{t.loadingOlder}</p> : <Intro room={room.name} isNew={messages.length < 12 && isOpen} />}
+        label={t.messages(name)}
+        header={older ? <p class="list-note">{t.loadingOlder}</p> : <Intro room={room.name} name={name} isNew={messages.length < 12 && isOpen} />}
         onAnchor={onAnchor}
         onNear={(end) => (end === "start" ? timeline.loadOlder() : timeline.loadNewer())}
         render={(row) => (

@@ -1,4 +1,4 @@
-import type { Message, PendingSend } from "@chat-core/client";
+import type { Message, PendingSend, User } from "@chat-core/client";
 import type { ComponentChildren, JSX } from "preact";
 import { memo } from "../ui/memo.ts";
 import { day, fullTime, time } from "../model/format.ts";
@@ -28,6 +28,8 @@ export interface Actions {
   readonly react?: (message: Message, reaction: string, on: boolean) => void;
   readonly pin?: (message: Message, on: boolean) => void;
   readonly thread?: (root: number) => void;
+  /** Opens the direct room of this user and another one. */
+  readonly writeTo?: (user: User) => void;
 }
 
 interface Props {
@@ -79,7 +81,13 @@ function MessageRowView({ row, me, t, actions, isOnline, isTarget, find, nameOf 
         <div class="content">
           {isHead ? (
             <div class="meta">
-              <bdi class="author">{user.name}</bdi>
+              {isMine || actions.writeTo === undefined ? (
+                <bdi class="author">{user.name}</bdi>
+              ) : (
+                <button type="button" class="author" title={t.write(user.name)} onClick={() => actions.writeTo?.(user)}>
+                  <bdi>{user.name}</bdi>
+                </button>
+              )}
               {isMine && <span class="muted">({t.you})</span>}
               <Time at={at} />
             </div>

@@ -1,4 +1,4 @@
-import type { Room, RoomState } from "@chat-core/client";
+import type { Room, RoomState, User } from "@chat-core/client";
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { Avatar } from "../ui/Avatar.tsx";
@@ -14,9 +14,10 @@ interface Props {
   readonly room: Room;
   readonly state: RoomState;
   readonly me: string;
+  readonly writeTo: ((user: User) => void) | undefined;
 }
 
-export function PeoplePanel({ room, state, me }: Props): JSX.Element {
+export function PeoplePanel({ room, state, me, writeTo }: Props): JSX.Element {
   const t = useTexts();
   const [chosen, setChosen] = useState("");
   const may = state.may ?? [];
@@ -35,6 +36,9 @@ export function PeoplePanel({ room, state, me }: Props): JSX.Element {
               <span class="muted">{t.roles[state.role]}</span>
             )}
             {state.typing.some(({ id }) => id === user.id) && <span class="dots" aria-hidden="true"><i /><i /><i /></span>}
+            {writeTo !== undefined && user.id !== me && (
+              <IconButton icon="thread" label={t.write(user.name)} class="push" onClick={() => writeTo(user)} />
+            )}
             {isModerator && user.id !== me && (
               <IconButton icon="settings" label={t.moderate(user.name)} class="push" onClick={() => setChosen(user.id)} />
             )}

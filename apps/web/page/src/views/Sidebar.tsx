@@ -4,7 +4,7 @@ import { useRef, useState } from "preact/hooks";
 import { reason } from "../model/notice.ts";
 import type { RecordState } from "../model/record.ts";
 import { Cell } from "../model/store.ts";
-import { link, visit } from "../model/place.ts";
+import { isDirect, link, visit } from "../model/place.ts";
 import { useSession, useTexts } from "../ui/context.ts";
 import { useSource } from "../ui/hooks.ts";
 import { Avatar } from "../ui/Avatar.tsx";
@@ -23,6 +23,7 @@ export function Sidebar({ current, isOpen, onClose, onSettings, onShortcuts }: P
   const t = useTexts();
   const session = useSession();
   const list = useSource(session.directory.list);
+  const people = list.filter(({ room }) => isDirect(room));
   const { user, status } = useSource(session.chat);
   const [isAdding, setAdding] = useState(false);
   return (
@@ -34,9 +35,22 @@ export function Sidebar({ current, isOpen, onClose, onSettings, onShortcuts }: P
       </header>
       {isAdding && <AddRoom onDone={() => setAdding(false)} />}
       <ul class="rooms">
-        {list.map((entry) => (
-          <RoomItem key={entry.room} entry={entry} isCurrent={entry.room === current} canRemove={list.length > 1} />
-        ))}
+        {list.map(
+          (entry) =>
+            !isDirect(entry.room) && (
+              <RoomItem key={entry.room} entry={entry} isCurrent={entry.room === current} canRemove={list.length > 1} />
+            ),
+        )}
+        {people.length > 0 && (
+          <li>
+            <h3 class="side-heading">{t.directMessages}</h3>
+            <ul>
+              {people.map((entry) => (
+                <RoomItem key={entry.room} entry={entry} isCurrent={entry.room === current} canRemove={list.length > 1} />
+              ))}
+            </ul>
+          </li>
+        )}
       </ul>
       <footer class="me">
         {user !== undefined && <Avatar user={user} small />}
@@ -70,7 +84,8 @@ function RoomItem({ entry, isCurrent, canRemove }: ItemProps): JSX.Element {
   useSource<unknown>(room ?? NOWHERE);
   const record = useSource<RecordState | undefined>(room === undefined ? NOWHERE : session.record(room).state);
   const { unread, mentions } = session.unread(entry);
-  const name = record?.title ?? entry.title ?? entry.room;
+  const name = session.nameOf(entry);
+  const user = record?.with ?? entry.with;
   const remove = () => {
     const next = session.directory.list.state.find((other) => other !== entry);
     if (next === undefined) return;
@@ -81,9 +96,13 @@ function RoomItem({ entry, isCurrent, canRemove }: ItemProps): JSX.Element {
   return (
     <li class={isCurrent ? "room current" : unread > 0 ? "room fresh-room" : "room"}>
       <a href={link(entry.room)} aria-current={isCurrent ? "page" : undefined}>
-        <span class="hash" aria-hidden="true">
-          #
-        </span>
+        {user === undefined ? (
+          <span class="hash" aria-hidden="true">
+            #
+          </span>
+        ) : (
+          <Avatar user={user} small />
+        )}
         <bdi class="clip">{name}</bdi>
         {unread > 0 && (
           <>

@@ -1,10 +1,24 @@
-use chat_proto::PresenceMode;
+use chat_proto::{PresenceMode, Rights, Role};
 
 use super::*;
 
 fn joined(epoch: &str, seq: u64, first: u64, recovered: bool) -> Joined {
     let (room, presence) = ("lobby".parse().unwrap(), PresenceMode::Each);
-    Joined { room, epoch: epoch.into(), seq, first, recovered, members: 1, presence }
+    let (role, may, pins, unread) = (Role::None, Rights::default(), Vec::new(), None);
+    Joined {
+        room,
+        with: None,
+        epoch: epoch.into(),
+        seq,
+        first,
+        recovered,
+        members: 1,
+        presence,
+        role,
+        may,
+        pins,
+        unread,
+    }
 }
 
 fn live(seq: u64) -> RoomCursor {

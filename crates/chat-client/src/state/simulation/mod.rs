@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use proptest::{collection, sample};
 use serde_json::value::RawValue;
 
-use server::{Server, UNKNOWN, is_unknown};
+use server::{ACT, Server, UNKNOWN, is_unknown};
 
 use super::*;
-use crate::{ClientEvent, Joined, ReceivedChange, ReceivedMessage};
+use crate::{ClientEvent, Joined, ReceivedAct, ReceivedChange, ReceivedMessage};
 
 /// A command timeout that no command reaches.
 const FOREVER: Duration = Duration::from_secs(1_000_000);
@@ -23,6 +23,8 @@ enum Step {
     Write,
     /// The log gets an entry of a type that the client does not know.
     Unknown,
+    /// Another user gets a role.
+    Act,
     /// Another user edits one of the newest messages.
     Edit(u8),
     /// The server handles this many commands.
@@ -54,6 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Send),
         3 => Just(Step::Write),
         2 => Just(Step::Unknown),
+        1 => Just(Step::Act),
         2 => (0..4_u8).prop_map(Step::Edit),
         6 => (1..6_u8).prop_map(Step::Serve),
         6 => (1..6_u8, any::<bool>()).prop_map(|(n, replies)| Step::Receive(n, replies)),
@@ -152,6 +155,10 @@ impl World {
                 self.written += 1;
                 self.server.log().push(format!("{UNKNOWN}{}", self.written));
             }
+            Step::Act => {
+                self.written += 1;
+                self.server.log().push(format!("{ACT}{}", self.written));
+            }
             Step::Serve(count) => {
                 self.server.commands.extend(self.state.outbox.drain(..));
                 (0..count).for_each(|_| self.server.serve());
@@ -218,6 +225,7 @@ impl World {
         let starts = !self.has_started;
         if let ClientEvent::Message(ReceivedMessage { seq, .. })
         | ClientEvent::Changed(ReceivedChange { seq, .. })
+        | ClientEvent::Act(ReceivedAct { seq, .. })
         | ClientEvent::Gap { from: seq, .. } = &event
         {
             self.start();
@@ -239,6 +247,10 @@ impl World {
                     held.apply(&changed);
                 }
             }
+            ClientEvent::Act(act) => {
+                *seq += 1;
+                assert_eq!((&*act.epoch, act.seq), (epoch.as_str(), *seq));
+            }
             ClientEvent::Gap { epoch: current, from, to, .. } => {
                 assert_eq!((&*current, from), (epoch.as_str(), *seq + 1));
                 // Of another log, the newest messages are enough.
@@ -246,7 +258,7 @@ impl World {
                 *seq = to;
                 self.held.retain(|held, _| *held > to);
             }
-            ClientEvent::Resumed { epoch: current, recovered, .. } => {
+            ClientEvent::Resumed(Joined { epoch: current, recovered, .. }) => {
                 assert_eq!(*current, *self.server.epoch());
                 if *current != **epoch {
                     assert!(!recovered);

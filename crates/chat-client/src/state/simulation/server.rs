@@ -9,6 +9,9 @@ use crate::state::Utf8Bytes;
 /// The prefix of the keys of entries that the client does not know.
 pub(super) const UNKNOWN: &str = "unknown-";
 
+/// The prefix of the keys of acts.
+pub(super) const ACT: &str = "act-";
+
 /// The prefix of the keys of edits. The `seq` of the message follows, and the number of the edit.
 pub(super) const EDIT: &str = "edit-";
 
@@ -22,7 +25,7 @@ pub(super) fn target(key: &str) -> Option<u64> {
 }
 
 fn is_message(key: &str) -> bool {
-    !is_unknown(key) && target(key).is_none()
+    !is_unknown(key) && !key.starts_with(ACT) && target(key).is_none()
 }
 
 /// A server with one room and one connection.
@@ -162,6 +165,8 @@ impl Server {
         let entry = json!({"room": "lobby", "seq": seq, "at": 1});
         let fields = if is_unknown(&key) {
             json!({"type": "purged"})
+        } else if key.starts_with(ACT) {
+            json!({"type": "role", "by": user, "user": user, "role": "moderator"})
         } else if let Some(target) = target(&key) {
             let what = match self.newest_edit(target) {
                 Some((newest, _)) if newest == seq => json!({"what": "edited", "body": {"text": key}}),

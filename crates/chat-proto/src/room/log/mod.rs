@@ -13,7 +13,7 @@ use super::{
     LogBounds, Marked, MarkerError, NewAct, NewChange, NewMessage, Page, Range, RoomRules, Standing,
     StoredMessage, ThreadError, Unread, UnreadCount, Verdict,
 };
-use crate::{Limits, RoomLimits, RoomName, UserKey};
+use crate::{Limits, Role, RoomLimits, RoomName, UserKey};
 
 /// The log of a room in memory: its newest messages and the keys of their authors.
 ///
@@ -112,6 +112,7 @@ impl Log {
         }
         let role = match &self.projection {
             Some(projection) => projection.check_send(&message, at.max(self.last_at))?,
+            None if self.room.is_direct() => return Err(AppendError::Forbidden),
             None => message.role,
         };
         if let Some(links) = &message.links {
@@ -209,16 +210,22 @@ impl Log {
         at: u64,
         new: NewAct,
     ) -> Result<(ChangeReceipt, Option<StoredMessage>), ChangeError> {
+        if !new.fits(&self.room) {
+            return Err(ChangeError::Forbidden);
+        }
         let (seq, at) = self.next(at);
-        let none = Projection::default();
-        let context = self.projection.as_deref().unwrap_or(&none).context(&new, self.head > 0);
+        let none = || Projection::new(self.room.clone());
+        let context = match &self.projection {
+            Some(projection) => projection.context(&new, self.head > 0),
+            None => none().context(&new, self.head > 0),
+        };
         let effect = context.judge(&new, at, &self.limits)?;
         let (ActEffect::Store(state) | ActEffect::Create(state)) = &effect else {
             return Ok((ChangeReceipt::unchanged(self.epoch.clone()), None));
         };
         let entry = ActEntry::new(seq, at, new.user.clone(), state.clone());
         let stored = entry.encode(&self.room);
-        self.projection.get_or_insert_default().apply(&new.user, &effect);
+        self.projection.get_or_insert_with(|| Box::new(none())).apply(&new.user, &effect);
         self.has_changes = true;
         self.push(at, Entry::act(stored.clone()), None);
         Ok((ChangeReceipt::new(self.epoch.clone(), seq), Some(stored)))
@@ -226,8 +233,10 @@ impl Log {
 
     /// Returns the rules of the room, and the standing that holds for a user.
     pub fn standing(&self, user: &UserKey) -> (RoomRules, Standing) {
-        let projection = self.projection.as_ref();
-        projection.map(|projection| (projection.rules(), projection.standing(user))).unwrap_or_default()
+        match &self.projection {
+            Some(projection) => (projection.rules().into_owned(), projection.standing(user, Role::None)),
+            None => (RoomRules::unset(&self.room), Standing::default()),
+        }
     }
 
     /// Reads part of the log. A page of more than one entry has at most

@@ -31,13 +31,14 @@ impl Follows {
 
     /// Lets a user follow a room, or ends that. A repeat changes nothing.
     ///
+    /// Direct rooms count separately, because others open them too: they leave a user the rooms of that user's choice.
     /// Anyone can take any number of guest names. So the rooms of a guest make place for another user if the table is
     /// full.
     ///
     /// # Errors
     ///
-    /// [`MarkerError::TooManyRooms`] if the user follows `max` rooms. [`MarkerError::Unavailable`] if the table is full
-    /// of users who are no guests.
+    /// [`MarkerError::TooManyRooms`] if the user follows `max` rooms of the kind. [`MarkerError::Unavailable`] if the
+    /// table is full of users who are no guests.
     pub fn follow(
         &mut self,
         user: &UserKey,
@@ -45,7 +46,8 @@ impl Follows {
         on: bool,
         max: usize,
     ) -> Result<(), MarkerError> {
-        let followed = self.users.get(user).map_or(0, BTreeSet::len);
+        let is_counted = |followed: &&RoomName| followed.is_direct() == room.is_direct();
+        let followed = self.users.get(user).map_or(0, |rooms| rooms.iter().filter(is_counted).count());
         let is_followed = self.users.get(user).is_some_and(|rooms| rooms.contains(room));
         if is_followed == on {
             return Ok(());
@@ -118,6 +120,18 @@ mod tests {
         }
         assert_eq!(follow(&mut follows, &ann, "c", true), Ok(()));
         assert_eq!((of(&follows, &ann), follows.rooms), (vec!["b".to_owned(), "c".to_owned()], 2));
+    }
+
+    #[test]
+    fn direct_rooms_are_counted_separately() {
+        let (mut follows, ann) = (Follows::new(9), UserKey::new("ann"));
+        let direct = ["bob", "cid", "dan"].map(|other| RoomName::direct("ann", other));
+        for room in [direct[0].as_str(), direct[1].as_str(), "a", "b"] {
+            assert_eq!(follow(&mut follows, &ann, room, true), Ok(()));
+        }
+        for room in [direct[2].as_str(), "c"] {
+            assert_eq!(follow(&mut follows, &ann, room, true), Err(MarkerError::TooManyRooms));
+        }
     }
 
     #[test]

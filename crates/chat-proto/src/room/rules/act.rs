@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Restriction, RoomRules};
 use crate::room::is_reason;
-use crate::{Limits, Role, User};
+use crate::{Limits, Role, RoomName, User};
 
 /// An act on its way into a room: it sets the rules of the room, or the standing of a user.
 ///
@@ -40,6 +40,11 @@ pub enum Act {
         /// All rules.
         rules: RoomRules,
     },
+    /// Opens the direct room of the user who acts and another one, or updates the name of the user who acts in it.
+    Direct {
+        /// The other user.
+        with: User,
+    },
     /// Gives a user a role.
     Role {
         /// The user. Only the id counts.
@@ -62,7 +67,7 @@ impl Act {
     /// Returns the user on whom the act acts.
     pub fn target(&self) -> Option<&User> {
         match self {
-            Self::Create { .. } => None,
+            Self::Create { .. } | Self::Direct { .. } => None,
             Self::Role { user, .. } | Self::Restrict { user, .. } => Some(user),
         }
     }
@@ -71,7 +76,7 @@ impl Act {
     pub fn is_valid(&self, limits: &Limits) -> bool {
         match self {
             Self::Create { rules } => rules.is_valid(limits),
-            Self::Role { .. } => true,
+            Self::Direct { .. } | Self::Role { .. } => true,
             Self::Restrict { reason, .. } => reason.as_ref().is_none_or(|reason| is_reason(reason, limits)),
         }
     }
@@ -81,6 +86,16 @@ impl NewAct {
     /// Returns an act of a user without a role.
     pub fn new(user: User, act: Act) -> Self {
         Self { user, role: Role::None, is_host: false, target_role: Role::None, act }
+    }
+
+    /// Returns true if a room of this name can have the act. Nobody sets the rules of a direct room or gives roles in
+    /// it, and only the host restricts its users.
+    pub fn fits(&self, room: &RoomName) -> bool {
+        match &self.act {
+            Act::Direct { with } => *room == RoomName::direct(self.user.id(), with.id()),
+            Act::Create { .. } | Act::Role { .. } => !room.is_direct(),
+            Act::Restrict { .. } => self.is_host || !room.is_direct(),
+        }
     }
 
     /// Sets the role of the user.

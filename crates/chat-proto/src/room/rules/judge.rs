@@ -1,6 +1,6 @@
-use super::{Act, ActState, NewAct, Right, RoomRules, Standing};
+use super::{Act, ActState, Direct, NewAct, Right, RoomRules, Standing};
 use crate::room::{ChangeError, Unavailable};
-use crate::{Limits, Role};
+use crate::{Limits, Role, User};
 
 /// The state of a room for the decision about an act, as the log has it at the place where the entry would be stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,11 @@ impl ActContext {
     /// [`ChangeError::Forbidden`] and [`ChangeError::Muted`] without the right, [`ChangeError::RoomExists`] for a room
     /// that somebody else uses, and [`ChangeError::Unavailable`] if the log keeps too many standings.
     pub fn judge(&self, new: &NewAct, now: u64, limits: &Limits) -> Result<ActEffect, ChangeError> {
+        let is_direct = self.rules.as_ref().is_some_and(|rules| rules.direct.is_some());
         match &new.act {
+            Act::Direct { with } => self.judge_direct(new, with, now),
+            // Its users and their roles never change.
+            Act::Create { .. } | Act::Role { .. } if is_direct => Err(ChangeError::Forbidden),
             Act::Create { rules } => self.judge_rules(new, rules, now),
             Act::Role { user, role } => {
                 self.judge_role(new, *role, now)?;
@@ -77,6 +81,24 @@ impl ActContext {
                 })
             }
         }
+    }
+
+    /// Decides about a direct room. Of two users who open it at the same time, the second one changes nothing.
+    fn judge_direct(&self, new: &NewAct, with: &User, now: u64) -> Result<ActEffect, ChangeError> {
+        let opened = || Some(RoomRules::of_direct(Direct::new(&new.user, with)));
+        let rules = self.rules.clone().or_else(opened).unwrap_or_default();
+        let actor = new.user.key();
+        rules.check(Right::Join, &rules.standing(&actor, self.actor, Role::None), now)?;
+        let Some(direct) = rules.direct.as_ref().filter(|direct| direct.contains(&actor)) else {
+            return Err(ChangeError::Forbidden);
+        };
+        let created = self.rules.is_none();
+        if !created && direct.has_name_of(&new.user) {
+            return Ok(ActEffect::Unchanged);
+        }
+        let rules = RoomRules { direct: Some(direct.clone().renamed(&new.user)), ..rules };
+        let state = ActState::Rules { rules, created };
+        Ok(if created { ActEffect::Create(state) } else { ActEffect::Store(state) })
     }
 
     fn judge_rules(&self, new: &NewAct, rules: &RoomRules, now: u64) -> Result<ActEffect, ChangeError> {
@@ -117,7 +139,7 @@ impl ActContext {
             return Ok(());
         }
         let rules = self.rules.clone().unwrap_or_default();
-        Ok(rules.check(right, &self.actor.granted(new.role), now)?)
+        Ok(rules.check(right, &rules.standing(&new.user.key(), self.actor, new.role), now)?)
     }
 
     /// Checks that the user on whom somebody acts has a lower rank.

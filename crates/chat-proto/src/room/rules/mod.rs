@@ -1,6 +1,7 @@
 //! The rules of a room, the standing of its users, and the acts that set them: entries of the log.
 
 mod act;
+mod direct;
 mod entry;
 mod judge;
 mod projection;
@@ -9,6 +10,7 @@ mod right;
 use serde::{Deserialize, Serialize};
 
 pub use act::{Act, NewAct};
+pub use direct::Direct;
 pub use entry::{ActEntry, ActState};
 pub(super) use entry::{Affects, affects};
 pub use judge::{ActContext, ActEffect};
@@ -38,6 +40,9 @@ pub struct RoomRules {
     /// The title that clients show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// The users of a direct room. `None` for other rooms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct: Option<Direct>,
 }
 
 /// The users who may join a room.

@@ -39,6 +39,13 @@ pub enum Command {
         /// The messages that are delivered first.
         from: JoinFrom,
     },
+    /// Makes the connection a member of the direct room of the user and another one.
+    JoinDirect {
+        /// The other user. Only the id is on the wire.
+        with: User,
+        /// The messages that are delivered first.
+        from: JoinFrom,
+    },
     /// Ends the membership in a room.
     Leave {
         /// The room.
@@ -179,7 +186,11 @@ impl Command {
             | Self::Read { .. }
             | Self::Typing { .. }
             | Self::Ping => 1,
-            Self::Join { .. } | Self::Leave { .. } | Self::Create { .. } | Self::Follow { .. } => 2,
+            Self::Join { .. }
+            | Self::JoinDirect { .. }
+            | Self::Leave { .. }
+            | Self::Create { .. }
+            | Self::Follow { .. } => 2,
             Self::Hello { .. }
             | Self::History { .. }
             | Self::Messages { .. }
@@ -193,7 +204,7 @@ impl Command {
     /// Returns the room that the command names.
     pub(crate) fn room(&self) -> Option<&RoomName> {
         match self {
-            Self::Hello { .. } | Self::Rooms { .. } | Self::Ping => None,
+            Self::Hello { .. } | Self::JoinDirect { .. } | Self::Rooms { .. } | Self::Ping => None,
             Self::Join { room, .. }
             | Self::Leave { room }
             | Self::Send { room, .. }

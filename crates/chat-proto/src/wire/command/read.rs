@@ -68,7 +68,10 @@ fn command(fields: &Fields<'_>, limits: &Limits, known: KnownRoom<'_>) -> Result
             let token = fields.string(Field::Token, TOKEN)?.ok_or(ErrorCode::BadCommand(TOKEN))?;
             Command::Hello { token: Token::new(token) }
         }
-        "join" => Command::Join { room: room()?, from: from(fields, limits)? },
+        "join" => match with(fields)? {
+            Some(with) => Command::JoinDirect { with, from: from(fields, limits)? },
+            None => Command::Join { room: room()?, from: from(fields, limits)? },
+        },
         "leave" => Command::Leave { room: room()? },
         "send" => {
             let (room, key, body) = (room()?, key(fields, limits)?, body(fields)?);
@@ -138,6 +141,16 @@ fn room(fields: &Fields<'_>, known: KnownRoom<'_>) -> Result<RoomName, ErrorCode
     const RULE: &str = "`room` must be a string";
     let name = fields.string(Field::Room, RULE)?.ok_or(ErrorCode::BadCommand(RULE))?;
     known(name).map_or_else(|| Ok(name.parse()?), Ok)
+}
+
+/// Returns the other user of a direct room.
+fn with(fields: &Fields<'_>) -> Result<Option<User>, ErrorCode> {
+    const WITH: &str = "`with` must be the id of a user";
+    let Some(id) = fields.string(Field::With, WITH)? else { return Ok(None) };
+    if fields.has(Field::Room) {
+        return Err(ErrorCode::BadCommand("`room` and `with` exclude each other"));
+    }
+    User::from_id(id).map(Some).map_err(|_| ErrorCode::BadCommand(WITH))
 }
 
 fn from(fields: &Fields<'_>, limits: &Limits) -> Result<JoinFrom, ErrorCode> {

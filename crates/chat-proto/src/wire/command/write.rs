@@ -21,11 +21,11 @@ impl Command {
             Self::Hello { token } => (frame.kind, frame.token) = ("hello", Some(token.as_str())),
             Self::Join { room, from } => {
                 frame = frame.of("join", room);
-                match from {
-                    JoinFrom::Now => {}
-                    JoinFrom::Last(count) => frame.last = Some((*count).min(MAX_INTEGER)),
-                    JoinFrom::After { epoch, seq } => frame.after = Some(After::Cursor { epoch, seq: *seq }),
-                }
+                frame.set_from(from);
+            }
+            Self::JoinDirect { with, from } => {
+                (frame.kind, frame.with) = ("join", Some(with.id()));
+                frame.set_from(from);
             }
             Self::Leave { room } => frame = frame.of("leave", room),
             Self::Send { room, key, body, links } => {
@@ -121,6 +121,8 @@ struct Frame<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     room: Option<&'a RoomName>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    with: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<After<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<u64>,
@@ -190,6 +192,14 @@ enum After<'a> {
 impl<'a> Frame<'a> {
     fn of(self, kind: &'static str, room: &'a RoomName) -> Self {
         Self { kind, room: Some(room), ..self }
+    }
+
+    fn set_from(&mut self, from: &'a JoinFrom) {
+        match from {
+            JoinFrom::Now => {}
+            JoinFrom::Last(count) => self.last = Some((*count).min(MAX_INTEGER)),
+            JoinFrom::After { epoch, seq } => self.after = Some(After::Cursor { epoch, seq: *seq }),
+        }
     }
 
     fn set_range(&mut self, range: Range) {

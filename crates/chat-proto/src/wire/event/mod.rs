@@ -71,6 +71,9 @@ pub enum Event {
         unread: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         mentions: Option<u64>,
+        /// The other user of a direct room.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        with: Option<User>,
     },
     /// The reply to `leave`, and without a `ref` the end of a membership that the room no longer allows.
     Left {
@@ -188,7 +191,15 @@ pub enum Event {
         more: bool,
     },
     /// The newest entry of a room that the user follows and the connection is not in, and the unread messages.
-    Activity { room: RoomName, seq: u64, unread: u64, mentions: u64 },
+    Activity {
+        room: RoomName,
+        seq: u64,
+        unread: u64,
+        mentions: u64,
+        /// The other user of a direct room.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        with: Option<User>,
+    },
     /// The first connection of a user joined the room, or the last one left it.
     Presence { room: RoomName, user: User, state: PresenceState },
     /// The number of users in a room, and the way in which it announces them from now on.

@@ -118,6 +118,10 @@ pub struct RawEvent<'a> {
     pub post: Cow<'a, str>,
     #[serde(borrow)]
     pub title: Cow<'a, str>,
+    #[serde(borrow)]
+    pub direct: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub with: Option<&'a RawValue>,
 }
 
 impl<'a> RawEvent<'a> {
@@ -187,6 +191,7 @@ impl<'a> RawEvent<'a> {
                     read: self.read,
                     unread: self.unread,
                     mentions: part(self.mentions),
+                    with: need.of("with", optional(self.with))?,
                 }
             }
             "left" => Event::Left { reference, room: Need("left").of("room", self.room())? },
@@ -251,6 +256,7 @@ impl<'a> RawEvent<'a> {
                             post => need.of("post", word(post))?,
                         },
                         title: text(&self.title),
+                        direct: need.of("direct", optional(self.direct))?,
                     },
                 }
             }
@@ -322,6 +328,7 @@ impl<'a> RawEvent<'a> {
                     seq: need.of("seq", self.seq)?,
                     unread: need.of("unread", self.unread)?,
                     mentions: need.of("mentions", part(self.mentions))?,
+                    with: need.of("with", optional(self.with))?,
                 }
             }
             "presence" => {

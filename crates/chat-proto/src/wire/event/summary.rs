@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{RoomName, Unread};
+use crate::{RoomName, Unread, User};
 
 /// A room in the reply to `rooms`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,12 +16,22 @@ pub struct RoomSummary {
     pub unread: u64,
     /// The number of unread messages that mention the user.
     pub mentions: u64,
+    /// The other user of a direct room. `None` for other rooms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with: Option<User>,
 }
 
 impl RoomSummary {
     /// Returns the summary of a room for a user.
     pub fn new(room: RoomName, unread: &Unread) -> Self {
         let Unread { head, read, unread, mentions, .. } = *unread;
-        Self { room, seq: head, read, unread, mentions }
+        Self { room, seq: head, read, unread, mentions, with: None }
+    }
+
+    /// Sets the other user of a direct room.
+    #[must_use]
+    pub fn with_user(mut self, with: Option<User>) -> Self {
+        self.with = with;
+        self
     }
 }

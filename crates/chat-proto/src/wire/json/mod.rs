@@ -48,10 +48,11 @@ pub(in crate::wire) enum Field {
     Until,
     User,
     What,
+    With,
 }
 
 impl Field {
-    const COUNT: usize = Self::What as usize + 1;
+    const COUNT: usize = Self::With as usize + 1;
 
     fn of(key: &str) -> Option<Self> {
         Some(match key {
@@ -84,6 +85,7 @@ impl Field {
             "until" => Self::Until,
             "user" => Self::User,
             "what" => Self::What,
+            "with" => Self::With,
             _ => return None,
         })
     }

@@ -21,6 +21,9 @@ impl AppendBatch<'_> {
     /// Sets the rules of a room or the standing of a user, if the user who acts has the right to do so.
     pub(crate) fn govern(&mut self, prepared: &PreparedAct) -> rusqlite::Result<Outcome> {
         let PreparedAct { room, act, limits } = prepared;
+        if !act.fits(room) {
+            return Ok(Outcome::Refused(ChangeError::Forbidden));
+        }
         let known = self.row(room)?;
         let (context, at) = match known {
             Some(row) => (self.context(room, row, act)?, self.next_time(room, row)?),
@@ -70,7 +73,7 @@ impl AppendBatch<'_> {
         let mut context = ActContext { has_entries: true, ..ActContext::default() };
         if row.governed {
             context.rules = read_rules(self.transaction, room, row.id)?;
-            context.actor = self.standing(room, row, &act.user)?;
+            context.actor = self.standing(room, row, &act.user, Role::None)?;
             if let Some(user) = act.act.target() {
                 context.target = read_standing(self.transaction, room, row.id, user.id())?;
             }
@@ -90,8 +93,8 @@ impl AppendBatch<'_> {
         (user, role): (&User, Role),
         at: u64,
     ) -> rusqlite::Result<Result<Role, NoRight>> {
-        let standing = self.standing(room, row, user)?.granted(role);
-        let checked = standing.check(self.rules(room, row)?.as_ref(), Right::Send, at);
+        let standing = self.standing(room, row, user, role)?;
+        let checked = self.rules(room, row)?.check(Right::Send, &standing, at);
         Ok(checked.map(|()| standing.role))
     }
 
@@ -107,17 +110,24 @@ impl AppendBatch<'_> {
             return Ok(Ok(change.role));
         }
         let (user, what): (&User, &Change) = (&change.user, &change.change);
-        let standing = self.standing(room, row, user)?.granted(change.role);
-        let role = standing.judge_change(self.rules(room, row)?.as_ref(), what, at);
+        let standing = self.standing(room, row, user, change.role)?;
+        let role = standing.judge_change(Some(&self.rules(room, row)?), what, at);
         Ok(role.map_err(ChangeError::from))
     }
 
-    fn rules(&self, room: &RoomName, row: RoomRow) -> rusqlite::Result<Option<RoomRules>> {
-        read_rules(self.transaction, room, row.id)
+    fn rules(&self, room: &RoomName, row: RoomRow) -> rusqlite::Result<RoomRules> {
+        Ok(read_rules(self.transaction, room, row.id)?.unwrap_or_else(|| RoomRules::unset(room)))
     }
 
-    /// Returns the standing that holds for a user.
-    fn standing(&self, room: &RoomName, row: RoomRow, user: &User) -> rusqlite::Result<Standing> {
-        Ok(read_standing(self.transaction, room, row.id, user.id())?.of(&user.key()))
+    /// Returns the standing that holds for a user with this role of the credentials or the host.
+    fn standing(
+        &self,
+        room: &RoomName,
+        row: RoomRow,
+        user: &User,
+        granted: Role,
+    ) -> rusqlite::Result<Standing> {
+        let stored = read_standing(self.transaction, room, row.id, user.id())?;
+        Ok(self.rules(room, row)?.standing(&user.key(), stored, granted))
     }
 }

@@ -81,7 +81,8 @@ impl AppendBatch<'_> {
         self.transaction.prepare_cached(sql)?.execute((room, guest)).map(|_| true)
     }
 
-    /// Lets a user follow a room, or ends that. The outcome has no position if the user follows too many rooms.
+    /// Lets a user follow a room, or ends that. The outcome has no position if the user follows too many rooms. Direct
+    /// rooms count separately.
     pub(crate) fn follow(&mut self, follow: &PreparedFollow) -> rusqlite::Result<Outcome> {
         let PreparedFollow { room, user, on, max } = follow;
         let (column, name) = (user_column(user), room.as_str());
@@ -96,8 +97,11 @@ impl AppendBatch<'_> {
         }
         let (followed, is_followed): (usize, bool) = self
             .transaction
-            .prepare_cached("SELECT count(*), coalesce(max(room = ?2), 0) FROM follows WHERE user = ?1")?
-            .query_row((&column, name), |row| Ok((row.get(0)?, row.get(1)?)))?;
+            .prepare_cached(
+                "SELECT count(*), coalesce(max(room = ?2), 0) FROM follows
+                    WHERE user = ?1 AND (room GLOB 'direct-*') = ?3",
+            )?
+            .query_row((&column, name, room.is_direct()), |row| Ok((row.get(0)?, row.get(1)?)))?;
         if is_followed {
             return Ok(self.answer(Some(0), false));
         }

@@ -189,6 +189,8 @@ impl<'t> AppendBatch<'t> {
                     Err(denied) => return Ok(Outcome::Refused(denied.into())),
                 }
             }
+            // Nobody is in a direct room before it is opened.
+            _ if room.is_direct() => return Ok(Outcome::Refused(ChangeError::Forbidden)),
             _ => message.role,
         };
         if let Err(error) = self.judge_links(room, known, (message, role))? {
