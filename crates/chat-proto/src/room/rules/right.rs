@@ -39,7 +39,7 @@ pub enum Right {
 
 impl Right {
     /// The rights that `joined.may` lists, in its order.
-    const LISTED: [Self; 10] = [
+    const LISTED: [Self; 11] = [
         Self::Send,
         Self::React,
         Self::Edit,
