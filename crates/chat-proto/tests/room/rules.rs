@@ -47,7 +47,7 @@ fn created(rules: RoomRules) -> Log {
 }
 
 /// The rights in an open room, as in section 3 of PROTOCOL.md: a right, then banned, muted, none, member, moderator, owner.
-const TABLE: [(Right, &str); 11] = [
+const TABLE: [(Right, &str); 12] = [
     (Right::Join, "no yes yes yes yes yes"),
     (Right::Send, "no muted yes yes yes yes"),
     (Right::React, "no muted yes yes yes yes"),
