@@ -161,6 +161,11 @@ test("acts are lines of the conversation, a title is shown, and the end of a mut
   await ann.sees("thanks");
   await bo.page.reload();
   await bo.sees("thanks");
+  const other = newRoom();
+  await create(ann, other, {}, "Another room");
+  await ann.page.getByRole("heading", { level: 1, name: "Another room" }).waitFor();
+  await ann.page.goto(`${server.url}#${room}`);
+  await ann.sees("thanks");
   const lines = [
     /^Ann changed the rules of the room · title: Team of Ann$/u,
     /^Ann made Bo a moderator\.$/u,

@@ -200,6 +200,7 @@ export interface Events {
     readonly join: "open" | "members";
     readonly post?: "members" | "moderators";
     readonly title?: string;
+    readonly receipts?: boolean;
     /** The users of a direct room. */
     readonly direct?: readonly User[];
   };
@@ -295,6 +296,7 @@ export interface Commands {
       readonly join?: "open" | "members";
       readonly post?: "members" | "moderators";
       readonly title?: string;
+      readonly receipts?: boolean;
     };
     reply: "done";
   };

@@ -42,6 +42,7 @@ mod pressure;
 mod probe;
 mod rates;
 mod reactions;
+mod receipts;
 mod refusal;
 mod renewal;
 mod restrictions;
@@ -122,6 +123,11 @@ pub fn cases() -> Vec<Case> {
             "unread",
             "UnreadCount in chat-proto; Room::mark and Room::unread, or the store",
             unread::cases(),
+        ),
+        group(
+            "receipts",
+            "the receipts of the room in chat-proto; Rooms::announce_read in chat-core",
+            receipts::cases(),
         ),
         group(
             "following",

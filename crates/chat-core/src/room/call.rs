@@ -1,6 +1,7 @@
 //! Calls of a store, each with a time limit.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::FutureExt;
@@ -17,7 +18,7 @@ use crate::{
 pub(crate) async fn append(
     room: &LiveRoom,
     message: NewMessage,
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
 ) -> Result<AppendReceipt, AppendError> {
     let appended = async {
         match room.log().append(message).await {
@@ -35,6 +36,9 @@ pub(crate) async fn append(
     metrics::histogram!("chat_append_seconds").record(started.elapsed());
     count(if receipt.duplicate { &rooms.counters.duplicates } else { &rooms.counters.appends });
     room.note_committed(&receipt.epoch, receipt.seq);
+    if !receipt.duplicate {
+        rooms.announce_activity(room.name());
+    }
     Ok(receipt)
 }
 
@@ -42,7 +46,7 @@ pub(crate) async fn append(
 pub(crate) async fn change(
     room: &LiveRoom,
     change: NewChange,
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
 ) -> Result<ChangeReceipt, ChangeError> {
     let kind = change.change.kind();
     let receipt = stored(room, room.log().change(change), rooms).await?;
@@ -58,7 +62,7 @@ pub(crate) async fn change(
 pub(crate) async fn govern(
     room: &LiveRoom,
     act: NewAct,
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
 ) -> Result<ChangeReceipt, ChangeError> {
     stored(room, room.log().govern(act), rooms).await
 }
@@ -67,7 +71,7 @@ pub(crate) async fn govern(
 async fn stored(
     room: &LiveRoom,
     answer: impl Future<Output = Result<ChangeReceipt, ChangeError>>,
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
 ) -> Result<ChangeReceipt, ChangeError> {
     let changed = async {
         match answer.await {
@@ -85,6 +89,9 @@ async fn stored(
     metrics::histogram!("chat_append_seconds").record(started.elapsed());
     if let Some(seq) = receipt.seq {
         room.note_committed(&receipt.epoch, seq);
+        if !receipt.duplicate {
+            rooms.announce_activity(room.name());
+        }
     }
     Ok(receipt)
 }

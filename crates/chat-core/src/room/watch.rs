@@ -275,7 +275,11 @@ impl Rooms {
         rules.other(user).cloned().map(Some).ok_or(ErrorCode::Forbidden)
     }
 
-    async fn standing(&self, room: &RoomName, user: &UserKey) -> Result<(RoomRules, Standing), MarkerError> {
+    pub(super) async fn standing(
+        &self,
+        room: &RoomName,
+        user: &UserKey,
+    ) -> Result<(RoomRules, Standing), MarkerError> {
         let log = self.one_log(room).await?;
         Ok(within(self, log.log().standing(user)).await?)
     }

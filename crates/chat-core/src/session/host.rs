@@ -235,6 +235,8 @@ impl Host {
         let marked = self.rooms.mark(&name, &user, seq).await?;
         if marked.moved {
             peers.announce_read(&user, &name, marked.seq);
+            // The marker is stored: without the rules, nobody else gets an event.
+            let _told = self.rooms.announce_read(&name, &self.user, &marked).await;
         }
         Ok(Done::Outcome(Outcome::Read(marked)))
     }
@@ -255,6 +257,9 @@ impl Host {
         let _turn = reads.count(user.clone()).await.map_err(Refused::TooEarly)?;
         marker(&self.rooms, self.rooms.store.follow(&user, &name, on, max)).await?;
         peers.announce_follow(&user, &name, on);
+        if !on {
+            self.rooms.announce_unfollowed(&name, &user);
+        }
         Ok(Done::Outcome(Outcome::Followed(on)))
     }
 

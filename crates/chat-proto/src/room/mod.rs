@@ -20,6 +20,7 @@ mod missed;
 mod occupancy;
 mod page;
 mod presence;
+mod receipts;
 mod resume;
 mod roster;
 mod rules;

@@ -121,9 +121,10 @@ fn every_command_of_the_table_is_read() {
 
 #[test]
 fn the_commands_about_rules_and_standings_are_read() {
-    let create = r#"{"type":"create","room":"lobby","join":"members","post":"moderators","title":"Hi"}"#;
+    let create = r#"{"type":"create","room":"lobby","join":"members","post":"moderators","title":"Hi","receipts":true}"#;
     assert!(matches!(command(create), Ok(Command::Create { rules, .. })
-        if (rules.join, rules.post, rules.title.as_deref()) == (JoinRule::Members, PostRule::Moderators, Some("Hi"))));
+        if (rules.join, rules.post, rules.title.as_deref(), rules.receipts)
+            == (JoinRule::Members, PostRule::Moderators, Some("Hi"), true)));
     let plain = r#"{"type":"create","room":"lobby"}"#;
     assert!(matches!(command(plain), Ok(Command::Create { rules, .. }) if rules == RoomRules::default()));
     let role = r#"{"type":"role","room":"lobby","user":"7","role":"moderator"}"#;
@@ -142,6 +143,7 @@ fn the_commands_about_rules_and_standings_are_read() {
         r#"{"type":"create","room":"lobby","join":"closed"}"#,
         r#"{"type":"create","room":"lobby","post":"everybody"}"#,
         r#"{"type":"create","room":"lobby","title":" "}"#,
+        r#"{"type":"create","room":"lobby","receipts":"true"}"#,
         &long,
         r#"{"type":"role","room":"lobby","user":"","role":"member"}"#,
         r#"{"type":"role","room":"lobby","user":"7","role":"admin"}"#,

@@ -12,6 +12,7 @@ mod occupancy;
 mod pages;
 mod presence;
 mod reader;
+mod receipts;
 mod renewal;
 mod resumption;
 mod roster;

@@ -79,12 +79,14 @@ fn act() -> impl Strategy<Value = Event> {
     let join = select(vec![JoinRule::Open, JoinRule::Members]);
     let post = select(vec![PostRule::Everybody, PostRule::Members, PostRule::Moderators]);
     let direct = option::of((user(), user()).prop_map(|(one, other)| Direct::new(&one, &other)));
-    let rules =
-        (join, post, option::of("[a-z가-힣]{1,20}"), direct).prop_map(|(join, post, title, direct)| {
-            let mut rules = RoomRules::default().with_join(join).with_post(post).with_title(title);
+    let rules = (join, post, option::of("[a-z가-힣]{1,20}"), any::<bool>(), direct).prop_map(
+        |(join, post, title, receipts, direct)| {
+            let rules = RoomRules::default().with_join(join).with_post(post).with_title(title);
+            let mut rules = rules.with_receipts(receipts);
             rules.direct = direct;
             rules
-        });
+        },
+    );
     prop_oneof![
         (room(), 1..1_000_u64, integer(), user(), user(), role(), restricted, reference()).prop_map(
             |(room, seq, at, by, user, role, restricted, reason)| {

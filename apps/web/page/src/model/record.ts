@@ -1,5 +1,6 @@
 import type { Chat, Events, Restriction, Room, User } from "@chat-core/client";
 import { moment } from "./format.ts";
+import { browser, text } from "./memory.ts";
 import { Cell } from "./store.ts";
 import type { Texts } from "./texts.ts";
 
@@ -28,6 +29,9 @@ const AGAIN = 10_000;
 /** The longest time of a timer, in ms. */
 const MAX_TIMER = 2 ** 31 - 1;
 
+/** Keeps a title for the next visit with this browser. */
+export const rememberTitle = (room: string, title?: string) => browser.write(`title.${room}`, title ?? null);
+
 /** What the log of a room has beside messages, as far as it has arrived: the title, and what moderators did. */
 export class RoomRecord {
   readonly state = new Cell<RecordState>({ acts: [] });
@@ -44,7 +48,8 @@ export class RoomRecord {
       if (epoch === this.#epoch) return;
       this.#epoch = epoch;
       this.#restrictions.clear();
-      this.state.set({ acts: [], with: user });
+      // The newest messages come without the rules that are older.
+      this.state.set({ acts: [], with: user, title: text(browser.read(`title.${room.name}`)) });
     });
     room.on("settings", (event) => this.#settings(event));
     room.on("role", (event) => this.#role(event));
@@ -63,6 +68,7 @@ export class RoomRecord {
       return this.state.set({ ...this.state.state, with: user ?? other });
     }
     const rules = { title, join, post };
+    rememberTitle(this.#room.name, title);
     this.#note({ seq, at, say: (t) => t.rulesSet(by.name, created === true, rules) }, { title });
   }
 

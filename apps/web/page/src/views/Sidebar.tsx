@@ -2,7 +2,7 @@ import { type Room, type RoomSummary, ChatError, roomName } from "@chat-core/cli
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { reason } from "../model/notice.ts";
-import type { RecordState } from "../model/record.ts";
+import { type RecordState, rememberTitle } from "../model/record.ts";
 import { Cell } from "../model/store.ts";
 import { isDirect, link, visit } from "../model/place.ts";
 import { useSession, useTexts } from "../ui/context.ts";
@@ -146,6 +146,7 @@ function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
           ...(post !== "" && { post }),
           ...(called !== "" && { title: called }),
         });
+        rememberTitle(room, called);
       }
       visit(room);
       onDone();

@@ -40,6 +40,9 @@ pub struct RoomRules {
     /// The title that clients show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// True if the members see how far the others have read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub receipts: bool,
     /// The users of a direct room. `None` for other rooms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direct: Option<Direct>,
@@ -97,6 +100,13 @@ impl RoomRules {
     #[must_use]
     pub fn with_title(mut self, title: impl Into<Option<String>>) -> Self {
         self.title = title.into();
+        self
+    }
+
+    /// Sets if the members see how far the others have read.
+    #[must_use]
+    pub fn with_receipts(mut self, receipts: bool) -> Self {
+        self.receipts = receipts;
         self
     }
 

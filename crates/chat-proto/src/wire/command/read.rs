@@ -301,7 +301,8 @@ fn rules(fields: &Fields<'_>, limits: &Limits) -> Result<RoomRules, ErrorCode> {
         Some(title) if !is_title(title, limits) => return Err(ErrorCode::BadCommand(TITLE)),
         title => title.map(ToOwned::to_owned),
     };
-    Ok(RoomRules::default().with_join(join).with_post(post).with_title(title))
+    let receipts = fields.boolean(Field::Receipts, "`receipts` must be true or false")?.unwrap_or_default();
+    Ok(RoomRules::default().with_join(join).with_post(post).with_title(title).with_receipts(receipts))
 }
 
 fn seqs(fields: &Fields<'_>, limits: &Limits) -> Result<Option<Vec<u64>>, ErrorCode> {

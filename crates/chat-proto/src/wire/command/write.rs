@@ -53,7 +53,7 @@ impl Command {
             Self::Create { room, rules } => {
                 frame = frame.of("create", room);
                 (frame.join, frame.post) = (Some(rules.join), Some(rules.post));
-                frame.title = rules.title.as_deref();
+                (frame.title, frame.receipts) = (rules.title.as_deref(), rules.receipts.then_some(true));
             }
             Self::Role { room, user, role } => {
                 frame = Frame { user: Some(user.id()), role: Some(*role), ..frame.of("role", room) };
@@ -150,6 +150,8 @@ struct Frame<'a> {
     post: Option<PostRule>,
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipts: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

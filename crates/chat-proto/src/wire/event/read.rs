@@ -118,6 +118,7 @@ pub struct RawEvent<'a> {
     pub post: Cow<'a, str>,
     #[serde(borrow)]
     pub title: Cow<'a, str>,
+    pub receipts: bool,
     #[serde(borrow)]
     pub direct: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -256,6 +257,7 @@ impl<'a> RawEvent<'a> {
                             post => need.of("post", word(post))?,
                         },
                         title: text(&self.title),
+                        receipts: self.receipts,
                         direct: need.of("direct", optional(self.direct))?,
                     },
                 }
