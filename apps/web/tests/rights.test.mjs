@@ -183,6 +183,28 @@ test("acts are lines of the conversation, a title is shown, and the end of a mut
   await bo.leave();
 });
 
+test("a room with receipts shows who has read the user's newest message", async () => {
+  const room = newRoom();
+  const ann = await signIn("u1", "Ann", "lobby");
+  await ann.page.getByRole("button", { name: "Join a room" }).click();
+  await ann.page.getByLabel("Create a room of your own, with rules").check();
+  await ann.page.getByLabel("Show who has read the messages").check();
+  await ann.page.getByLabel("Name of the room").fill(room);
+  await ann.page.keyboard.press("Enter");
+  await ann.page.getByRole("heading", { level: 1, name: room }).waitFor();
+  const bo = await signIn("u2", "Bo", room);
+  for (const text of ["first", "second"]) {
+    await ann.say(text);
+    await bo.sees(text);
+    await ann.row(text).getByText("Seen by Bo").waitFor();
+  }
+  assert.equal(await ann.page.getByText("Seen by Bo").count(), 1);
+  assert.equal(await bo.page.getByText(/^Seen by/u).count(), 0);
+  await assertAccessible(ann.page, "receipts");
+  await ann.leave();
+  await bo.leave();
+});
+
 test("a guest cannot own a room, and a room that exists is not created again", async () => {
   const room = newRoom();
   const cid = await Person.enter(browser, server.url, room, "Cid");

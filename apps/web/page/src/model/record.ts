@@ -16,6 +16,8 @@ export interface RecordState {
   readonly title?: string | undefined;
   /** The other user of a direct room. */
   readonly with?: User | undefined;
+  /** How far other users have read, where the room allows receipts. */
+  readonly seen: ReadonlyMap<string, { readonly name: string; readonly seq: number }>;
   /** The end of this user's restriction, if it has one. */
   readonly until?: number | undefined;
 }
@@ -34,7 +36,7 @@ export const rememberTitle = (room: string, title?: string) => browser.write(`ti
 
 /** What the log of a room has beside messages, as far as it has arrived: the title, and what moderators did. */
 export class RoomRecord {
-  readonly state = new Cell<RecordState>({ acts: [] });
+  readonly state = new Cell<RecordState>({ acts: [], seen: new Map() });
   readonly #chat: Chat;
   readonly #room: Room;
   readonly #restrictions = new Map<string, Restriction | undefined>();
@@ -49,9 +51,14 @@ export class RoomRecord {
       this.#epoch = epoch;
       this.#restrictions.clear();
       // The newest messages come without the rules that are older.
-      this.state.set({ acts: [], with: user, title: text(browser.read(`title.${room.name}`)) });
+      this.state.set({ acts: [], seen: new Map(), with: user, title: text(browser.read(`title.${room.name}`)) });
     });
     room.on("settings", (event) => this.#settings(event));
+    room.on("read", ({ user, seq }) => {
+      const { seen } = this.state.state;
+      if (user.id === chat.state.user?.id || seq <= (seen.get(user.id)?.seq ?? 0)) return;
+      this.state.set({ ...this.state.state, seen: new Map(seen).set(user.id, { name: user.name, seq }) });
+    });
     room.on("role", (event) => this.#role(event));
   }
 

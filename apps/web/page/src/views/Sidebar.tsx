@@ -130,6 +130,7 @@ function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
   const [join, setJoin] = useState<"open" | "members">("open");
   const [post, setPost] = useState<"" | "members" | "moderators">("");
   const [title, setTitle] = useState("");
+  const [receipts, setReceipts] = useState(false);
   const [problem, setProblem] = useState("");
   const field = useRef<HTMLInputElement>(null);
   const submit = async (event: SubmitEvent) => {
@@ -144,6 +145,7 @@ function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
           room,
           join,
           ...(post !== "" && { post }),
+          ...(receipts && { receipts }),
           ...(called !== "" && { title: called }),
         });
         rememberTitle(room, called);
@@ -198,6 +200,10 @@ function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
               <option value="members">{t.membersOnly}</option>
               <option value="moderators">{t.moderatorsOnly}</option>
             </select>
+          </label>
+          <label class="check">
+            <input type="checkbox" checked={receipts} onChange={({ currentTarget }) => setReceipts(currentTarget.checked)} />
+            {t.withReceipts}
           </label>
         </>
       )}
