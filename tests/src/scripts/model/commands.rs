@@ -132,7 +132,7 @@ impl Model {
             self.announce(client, room, "joined");
         }
         let of_all = ["send", "react", "edit", "delete"];
-        let of_moderators = ["delete_others", "pin", "restrict"];
+        let of_moderators = ["delete_others", "pin", "mention_room", "restrict"];
         let (role, more): (_, &[&str]) = match CLIENTS[client] {
             MODERATOR => ("moderator", &of_moderators),
             _ => ("member", &[]),

@@ -25,6 +25,8 @@ pub enum Right {
     DeleteOthers,
     /// Pin messages.
     Pin,
+    /// Mention all users of the room.
+    MentionRoom,
     /// Restrict users of a lower role.
     Restrict,
     /// Give roles up to that of a moderator.
@@ -35,13 +37,14 @@ pub enum Right {
 
 impl Right {
     /// The rights that `joined.may` lists, in its order.
-    const LISTED: [Self; 9] = [
+    const LISTED: [Self; 10] = [
         Self::Send,
         Self::React,
         Self::Edit,
         Self::Delete,
         Self::DeleteOthers,
         Self::Pin,
+        Self::MentionRoom,
         Self::Restrict,
         Self::Role,
         Self::Settings,
@@ -57,6 +60,7 @@ impl Right {
             Self::Delete => "delete",
             Self::DeleteOthers => "delete_others",
             Self::Pin => "pin",
+            Self::MentionRoom => "mention_room",
             Self::Restrict => "restrict",
             Self::Role => "role",
             Self::Settings => "settings",
@@ -152,7 +156,7 @@ impl RoomRules {
         match right {
             Right::Join | Right::Delete => join,
             Right::Send | Right::React | Right::Edit => join.max(post),
-            Right::DeleteOthers | Right::Pin | Right::Restrict => Role::Moderator,
+            Right::DeleteOthers | Right::Pin | Right::MentionRoom | Right::Restrict => Role::Moderator,
             Right::Role | Right::Settings => Role::Owner,
         }
     }
