@@ -205,6 +205,35 @@ test("a room with receipts shows who has read the user's newest message", async 
   await bo.leave();
 });
 
+test("an owner deletes all messages of a user, and later ones stay", async () => {
+  const room = newRoom();
+  const ann = await signIn("u1", "Ann", "lobby");
+  await create(ann, room);
+  await ann.page.getByRole("heading", { level: 1, name: room }).waitFor();
+  const bo = await signIn("u2", "Bo", room);
+  for (const text of ["spam 1", "spam 2"]) await bo.say(text);
+  await bo.sees("spam 2");
+  await ann.say("ham");
+  await ann.sees("ham");
+  const question = ann.page.waitForEvent("dialog");
+  const acted = moderate(ann, "u2", "Delete all messages");
+  await (await question).accept();
+  await acted;
+  for (const { page } of [ann, bo]) {
+    await page.getByText("Ann deleted this message.").nth(1).waitFor();
+    await page.locator(".act", { hasText: "Ann deleted all messages of Bo up to here." }).waitFor();
+    assert.deepEqual(await page.locator(".row .text").allInnerTexts(), ["ham"]);
+  }
+  await bo.say("after");
+  await ann.sees("after");
+  await bo.page.reload();
+  await bo.sees("after");
+  assert.equal(await bo.page.getByText("Ann deleted this message.").count(), 2);
+  assert.deepEqual(await bo.page.locator(".row .text").allInnerTexts(), ["ham", "after"]);
+  await ann.leave();
+  await bo.leave();
+});
+
 test("a guest cannot own a room, and a room that exists is not created again", async () => {
   const room = newRoom();
   const cid = await Person.enter(browser, server.url, room, "Cid");

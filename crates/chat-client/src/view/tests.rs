@@ -325,7 +325,7 @@ fn joined(log: &Log, now: u64, recovered: bool) -> Joined {
         role: standing.role,
         may: rules.rights(&standing, now),
         pins: bounds.pins,
-        unread: Some(log.unread(&reader().key(), bounds.head)),
+        unread: Some(log.unread(&reader().key(), bounds.head).count()),
     }
 }
 

@@ -255,7 +255,9 @@ impl Room for MemoryRoom {
     }
 
     async fn unread(&self, user: &UserKey, up_to: u64) -> Result<Unread, MarkerError> {
-        Ok(self.open()?.unread(user, up_to))
+        // The count reads up to 1,000 messages, for which writers must not wait.
+        let uncounted = self.open()?.unread(user, up_to);
+        Ok(uncounted.count())
     }
 
     /// Looks at all messages, as [`Scan`] does.

@@ -23,7 +23,9 @@ pub(crate) use files::{
 pub(crate) use identity::{Identity, StoreTimes, random_id, room_epoch};
 pub(crate) use message::MessageState;
 pub(crate) use purge::Purge;
-pub(crate) use rules::{count_standings, read_rules, read_standing, write_rules, write_standing};
+pub(crate) use rules::{
+    count_standings, read_rules, read_standing, remove_ended_standings, write_rules, write_standing,
+};
 #[cfg(test)]
 pub(crate) use schema::schema_of_version;
 pub(crate) use schema::{APPLICATION_ID, VERSION, migrate};

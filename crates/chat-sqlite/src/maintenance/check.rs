@@ -3,6 +3,7 @@ use std::path::Path;
 use chat_core::RoomName;
 use rusqlite::Connection;
 
+use super::check_markers::{check_follows, check_markers};
 use super::connect;
 use crate::OpenError;
 use crate::database::row::{message_id, seq_of, verified_frame};
@@ -19,6 +20,9 @@ const FIRST_WITH_THREADS: u32 = 6;
 
 /// The first version of the schema with rules of rooms.
 const FIRST_WITH_RULES: u32 = 7;
+
+/// The first version of the schema with markers and followed rooms.
+const FIRST_WITH_MARKERS: u32 = 8;
 
 /// Messages between two reports of progress.
 const PROGRESS_INTERVAL: u64 = 10_000;
@@ -57,7 +61,7 @@ impl Report {
         self.problems.is_empty()
     }
 
-    fn problem(&mut self, problem: impl FnOnce() -> String) {
+    pub(super) fn problem(&mut self, problem: impl FnOnce() -> String) {
         if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(problem());
         }
@@ -81,6 +85,12 @@ pub(crate) fn check(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Re
             if version >= FIRST_WITH_THREADS {
                 check_threads(&transaction, &room, &mut report)?;
             }
+            if version >= FIRST_WITH_MARKERS {
+                check_markers(&transaction, room.id, &room.name, &mut report)?;
+            }
+        }
+        if version >= FIRST_WITH_MARKERS {
+            check_follows(&transaction, &mut report)?;
         }
         transaction.finish()
     };

@@ -174,7 +174,10 @@ impl Room for SpoiledRoom {
     }
 
     async fn govern(&self, mut act: NewAct) -> Result<ChangeReceipt, ChangeError> {
-        match (self.defect, &act.act) {
+        match (self.defect, &mut act.act) {
+            (RestrictsForever | CountsEnded, Act::Restrict { restriction: Some(restriction), .. }) => {
+                restriction.until = None;
+            }
             (SomeActs, Act::Restrict { .. }) => return Err(ChangeError::Unsupported),
             (IgnoresGrants, _) => act.role = Role::None,
             (AllGovern, _) => act.is_host = true,

@@ -133,7 +133,7 @@ impl Model {
             self.announce(client, room, "joined");
         }
         let of_all = ["send", "react", "edit", "delete"];
-        let of_owners = ["delete_others", "pin", "restrict", "role", "settings", "purge"];
+        let of_owners = ["delete_others", "pin", "mention_room", "restrict", "role", "settings", "purge"];
         let (role, more): (_, &[&str]) = match CLIENTS[client] {
             OWNER => ("owner", &of_owners),
             _ => ("member", &[]),

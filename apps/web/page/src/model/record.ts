@@ -9,6 +9,8 @@ export interface Act {
   readonly seq: number;
   readonly at: number;
   readonly say: (t: Texts) => string;
+  /** The users of a purge, and the end of its range. */
+  readonly purge?: { readonly key: string; readonly to: number };
 }
 
 export interface RecordState {
@@ -60,6 +62,7 @@ export class RoomRecord {
       this.state.set({ ...this.state.state, seen: new Map(seen).set(user.id, { name: user.name, seq }) });
     });
     room.on("role", (event) => this.#role(event));
+    room.on("purged", (event) => this.#purged(event));
   }
 
   /** The name to show: of the other user, or of the room. */
@@ -90,6 +93,15 @@ export class RoomRecord {
     const isMine = user.id === this.#chat.state.user?.id;
     this.#note({ seq, at, say }, isMine ? { until: restricted?.until } : {});
     if (isMine) this.#watch(restricted?.until);
+  }
+
+  /** Notes a purge. One of many messages has several entries, of which the last one is shown. */
+  #purged({ seq, at, by, user, from, to }: Events["purged"]): void {
+    const { acts } = this.state.state;
+    const key = `${by.id} ${user.id}`;
+    const before = acts.find(({ purge }) => purge?.key === key && purge.to === from - 1);
+    if (before !== undefined) this.state.set({ ...this.state.state, acts: acts.filter((act) => act !== before) });
+    this.#note({ seq, at, say: (t) => t.purged(by.name, user.name), purge: { key, to } }, {});
   }
 
   #note(act: Act, more: Partial<RecordState>): void {

@@ -12,7 +12,7 @@ use super::rules::Projection;
 use super::{
     ActEffect, ActEntry, AppendError, AppendReceipt, Change, ChangeError, ChangeKind, ChangeReceipt, Linked,
     LogBounds, Marked, MarkerError, NewAct, NewChange, NewMessage, Page, Range, RoomRules, Standing,
-    StoredMessage, ThreadError, Unread, UnreadCount, Verdict,
+    StoredMessage, ThreadError, Uncounted, Unread, Verdict,
 };
 use crate::{Limits, Role, RoomLimits, RoomName, UserKey};
 
@@ -210,10 +210,16 @@ impl Log {
         }
         let (seq, at) = self.next(at);
         let none = || Projection::new(self.room.clone());
-        let context = match &self.projection {
+        let mut context = match &self.projection {
             Some(projection) => projection.context(&new, self.head > 0),
             None => none().context(&new, self.head > 0),
         };
+        if context.needs_space(&new, at, &self.limits)
+            && let Some(projection) = &mut self.projection
+        {
+            projection.remove_ended(at);
+            context = projection.context(&new, self.head > 0);
+        }
         let effect = context.judge(&new, at, &self.limits)?;
         let (ActEffect::Store(state) | ActEffect::Create(state)) = &effect else {
             return Ok((ChangeReceipt::unchanged(self.epoch.clone()), None));
@@ -288,18 +294,13 @@ impl Log {
         Ok(Marked::new(self.epoch.clone(), self.markers.get(user)).with_moved(moved))
     }
 
-    /// Returns the marker of a user, and the numbers of the unread messages up to `up_to`.
-    pub fn unread(&self, user: &UserKey, up_to: u64) -> Unread {
+    /// Returns the marker of a user, and the messages after it up to `up_to`, of which the unread ones are not counted
+    /// yet.
+    pub fn unread(&self, user: &UserKey, up_to: u64) -> Uncounted {
         let read = self.markers.get(user);
-        let mut count = UnreadCount::new(user);
-        for entry in self.entries.range(self.start(read)..self.start(up_to).max(self.start(read))).rev() {
-            if let Some(author) = entry.author()
-                && !count.look(&entry.stored, Some(author.is_guest()))
-            {
-                break;
-            }
-        }
-        Unread::new(self.epoch.clone(), self.head, read).with_count(&count)
+        let later = self.entries.range(self.start(read)..self.start(up_to).max(self.start(read))).rev();
+        let messages = later.filter_map(|entry| Some((entry.stored.clone(), entry.author()?.is_guest())));
+        Uncounted::new(Unread::new(self.epoch.clone(), self.head, read), user.clone(), messages)
     }
 
     /// Returns the bytes that the entries, keys and markers take.

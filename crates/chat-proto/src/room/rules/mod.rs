@@ -158,6 +158,11 @@ impl Restriction {
     pub fn new(what: Restrict, until: Option<u64>) -> Self {
         Self { what, until }
     }
+
+    /// Returns true if it has not ended at a time in milliseconds since the Unix epoch.
+    pub fn holds(&self, now: u64) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
 }
 
 impl Standing {
@@ -181,8 +186,12 @@ impl Standing {
 
     /// Returns the kind of the restriction at a time in milliseconds since the Unix epoch.
     pub fn restricted(&self, now: u64) -> Option<Restrict> {
-        let restriction = self.restriction?;
-        restriction.until.is_none_or(|until| now < until).then_some(restriction.what)
+        Some(self.restriction.filter(|restriction| restriction.holds(now))?.what)
+    }
+
+    /// Returns true if it has no effect any more, at a time in milliseconds since the Unix epoch.
+    pub fn has_ended(&self, now: u64) -> bool {
+        self.role == Role::None && self.restricted(now).is_none()
     }
 
     /// Returns true if a log need not keep it.

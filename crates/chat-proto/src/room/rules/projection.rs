@@ -62,6 +62,11 @@ impl Projection {
         }
     }
 
+    /// Removes the standings that have ended.
+    pub(in crate::room) fn remove_ended(&mut self, now: u64) {
+        self.standings.retain(|_, standing| !standing.has_ended(now));
+    }
+
     /// Applies an act of a user.
     pub(in crate::room) fn apply(&mut self, by: &User, effect: &ActEffect) {
         let (ActEffect::Store(state) | ActEffect::Create(state)) = effect else { return };

@@ -25,6 +25,8 @@ pub enum Right {
     DeleteOthers,
     /// Pin messages.
     Pin,
+    /// Mention all users of the room.
+    MentionRoom,
     /// Restrict users of a lower role.
     Restrict,
     /// Give roles up to that of a moderator.
@@ -37,13 +39,14 @@ pub enum Right {
 
 impl Right {
     /// The rights that `joined.may` lists, in its order.
-    const LISTED: [Self; 10] = [
+    const LISTED: [Self; 11] = [
         Self::Send,
         Self::React,
         Self::Edit,
         Self::Delete,
         Self::DeleteOthers,
         Self::Pin,
+        Self::MentionRoom,
         Self::Restrict,
         Self::Role,
         Self::Settings,
@@ -60,6 +63,7 @@ impl Right {
             Self::Delete => "delete",
             Self::DeleteOthers => "delete_others",
             Self::Pin => "pin",
+            Self::MentionRoom => "mention_room",
             Self::Restrict => "restrict",
             Self::Role => "role",
             Self::Settings => "settings",
@@ -156,7 +160,7 @@ impl RoomRules {
         match right {
             Right::Join | Right::Delete => join,
             Right::Send | Right::React | Right::Edit => join.max(post),
-            Right::DeleteOthers | Right::Pin | Right::Restrict => Role::Moderator,
+            Right::DeleteOthers | Right::Pin | Right::MentionRoom | Right::Restrict => Role::Moderator,
             Right::Role | Right::Settings | Right::Purge => Role::Owner,
         }
     }

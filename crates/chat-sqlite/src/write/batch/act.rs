@@ -7,7 +7,9 @@ use chat_core::{
 
 use super::{AppendBatch, Outcome, Position, RoomRow, refused};
 use crate::database::row::{LAST_ROOM, LAST_SEQ, checksum, message_id};
-use crate::database::{ACT_KIND, count_standings, read_rules, read_standing, write_rules, write_standing};
+use crate::database::{
+    ACT_KIND, count_standings, read_rules, read_standing, remove_ended_standings, write_rules, write_standing,
+};
 
 /// An act that waits for its `seq`.
 #[derive(Debug)]
@@ -25,7 +27,15 @@ impl AppendBatch<'_> {
             return Ok(Outcome::Refused(ChangeError::Forbidden));
         }
         let known = self.row(room)?;
-        let (context, at) = self.act_context(room, known, act)?;
+        let (mut context, at) = self.act_context(room, known, act)?;
+        // Once in a batch, so that acts on a full room do not keep the writer from its work.
+        if let Some(row) = known
+            && context.needs_space(act, at, limits)
+            && self.swept.insert(row.id)
+        {
+            remove_ended_standings(self.transaction, room, row.id, at)?;
+            context = self.context(room, row, act)?;
+        }
         let effect = match context.judge(act, at, limits) {
             Err(error) => return Ok(Outcome::Refused(error)),
             Ok(effect) => effect,

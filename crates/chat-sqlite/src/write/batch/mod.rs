@@ -5,7 +5,7 @@ mod marker;
 mod purge;
 mod scrub;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chat_core::{ChangeError, NewMessage, RoomName, StoredMessage, Unavailable, User};
 use rusqlite::{ErrorCode, OptionalExtension, Transaction};
@@ -100,6 +100,8 @@ pub(crate) struct AppendBatch<'t> {
     key_counts: &'t mut KeyCounts,
     rooms: HashMap<RoomName, RoomRow>,
     changed: ChangedMessages,
+    /// The ids of the rooms whose ended standings were removed.
+    swept: HashSet<i64>,
     bytes: usize,
     has_marked: bool,
 }
@@ -172,8 +174,8 @@ impl<'t> AppendBatch<'t> {
         limits: BatchLimits,
         key_counts: &'t mut KeyCounts,
     ) -> Self {
-        let (rooms, changed) = Default::default();
-        Self { transaction, now, limits, key_counts, rooms, changed, bytes: 0, has_marked: false }
+        let (rooms, changed, swept) = Default::default();
+        Self { transaction, now, limits, key_counts, rooms, changed, swept, bytes: 0, has_marked: false }
     }
 
     /// Stores a message, unless its key shows that it is stored already.

@@ -1,0 +1,100 @@
+//! A bus between the servers of a chat, on the same servers of NATS.
+
+mod packet;
+mod peer;
+mod task;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_nats::Client;
+use chat_core::{Bus, BusSink, NodeId, Notice};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::life::is_token;
+use crate::node::Connection;
+use crate::{OpenError, Options};
+
+use self::task::Task;
+
+/// The notices that wait to be sent. Further ones are lost, and the other nodes ask for the users of this one.
+const MAX_WAITING: usize = 16 * 1024;
+
+/// The bus of a chat on several servers, over the servers of NATS. It needs no stream.
+///
+/// Each notice has a number, so that a node notices a lost one. Then both nodes exchange their users. Each node gives a
+/// sign of life every second. It has left if there was none for 4 s.
+///
+/// ```no_run
+/// use chat_core::Chat;
+/// use chat_jetstream::{JetStreamStore, NatsBus, Options};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let servers = "nats://n1:4222,nats://n2:4222,nats://n3:4222";
+/// let bus = NatsBus::open(servers, &Options::default()).await?;
+/// let store = JetStreamStore::open(servers, Options::default()).await?;
+/// let chat = Chat::builder().node("eu-1".parse()?).store(store).bus(bus).build();
+/// # drop(chat);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct NatsBus {
+    client: Client,
+    connection: Arc<Connection>,
+    /// The first part of each subject.
+    prefix: String,
+    /// The runtime in which the bus was opened.
+    runtime: Handle,
+    notices: mpsc::Sender<Notice>,
+    /// The number of notices for which there was no place.
+    refused: Arc<AtomicU64>,
+    /// The other end of the queue, until a node connects.
+    waiting: Mutex<Option<mpsc::Receiver<Notice>>>,
+}
+
+impl NatsBus {
+    /// Connects to one of the servers with these addresses, separated by commas. The bus uses
+    /// [`Options::stream`] as the first part of its subjects, and [`Options::connect`].
+    ///
+    /// It must be called in a runtime of tokio, in which the bus then runs.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::InvalidName`] and [`OpenError::Unreachable`].
+    pub async fn open(servers: &str, options: &Options) -> Result<Self, OpenError> {
+        if !is_token(&options.stream) {
+            return Err(OpenError::InvalidName);
+        }
+        let opened = Connection::open(servers, options.connect.clone()).await;
+        let (client, connection) = opened.map_err(|error| OpenError::unreachable(servers, &error))?;
+        let (notices, waiting) = mpsc::channel(MAX_WAITING);
+        Ok(Self {
+            client,
+            connection,
+            prefix: format!("{}.b", options.stream),
+            runtime: Handle::current(),
+            notices,
+            refused: Arc::default(),
+            waiting: Mutex::new(Some(waiting)),
+        })
+    }
+}
+
+impl Bus for NatsBus {
+    fn connect(&self, node: &NodeId, sink: BusSink) {
+        let Some(waiting) = self.waiting.lock().take() else { return };
+        let (client, connection) = (self.client.clone(), Arc::clone(&self.connection));
+        let task = Task::new(client, connection, self.prefix.clone(), node.clone(), sink);
+        self.runtime.spawn(task.run(waiting, Arc::clone(&self.refused)));
+    }
+
+    fn publish(&self, _node: &NodeId, notice: &Notice) {
+        if self.notices.try_send(notice.clone()).is_err() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

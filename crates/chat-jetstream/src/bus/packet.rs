@@ -1,0 +1,32 @@
+use std::collections::BTreeMap;
+
+use chat_core::{NodeId, Notice};
+use serde::{Deserialize, Serialize};
+
+/// A message between nodes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Packet {
+    pub(super) from: NodeId,
+    /// A random number of the node, which another one of the same name does not have.
+    pub(super) life: u64,
+    pub(super) content: Content,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Content {
+    /// A notice for all nodes, or for the node on whose subject it is sent. `number` counts the notices of the node
+    /// there.
+    Notice { number: u64, notice: Notice },
+    /// A sign of life, with the numbers of the last notices.
+    Sign {
+        /// The number of the last notice for all nodes.
+        number: u64,
+        /// The numbers of the last notices for single nodes.
+        direct: BTreeMap<NodeId, u64>,
+    },
+    /// The node has missed notices of the addressed one.
+    Missed,
+    /// The node leaves.
+    Leaves,
+}

@@ -1,0 +1,38 @@
+/// A reason why a store cannot be opened. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The name of the stream is not valid.
+    #[error("the name of a stream is 1 to 64 ASCII letters, digits, - and _; choose another name")]
+    InvalidName,
+    /// No server can be reached, or it refuses the credentials.
+    #[error("no connection to the servers {servers}: {cause}; check the addresses and the credentials")]
+    Unreachable {
+        /// The addresses of the servers.
+        servers: String,
+        /// The error of the connection.
+        cause: String,
+    },
+    /// The stream cannot be read or created. The source has the answer of the servers.
+    #[error(
+        "the stream {stream} cannot be read or created: {cause}; check that JetStream is enabled, and that as many \
+         servers run as the stream has copies"
+    )]
+    NoStream {
+        /// The name of the stream.
+        stream: String,
+        /// The answer of the servers.
+        cause: String,
+    },
+    /// A stream of this name exists, but it is not one of this version of the chat.
+    #[error(
+        "the stream {0} is not a stream of this version of the chat; choose another name, or remove the stream"
+    )]
+    ForeignStream(String),
+}
+
+impl OpenError {
+    pub(crate) fn unreachable(servers: &str, cause: &impl std::fmt::Display) -> Self {
+        Self::Unreachable { servers: servers.to_owned(), cause: cause.to_string() }
+    }
+}

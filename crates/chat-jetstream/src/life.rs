@@ -1,0 +1,179 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use chat_core::RoomName;
+use serde_json::{Map, json};
+use sha1::{Digest, Sha1};
+
+use crate::link::{StreamConfig, StreamInfo};
+
+/// The key of the metadata whose value is a random number of the stream. A stream that is made again has another one.
+const LIFE: &str = "chat-life";
+
+/// The key of the metadata whose value is part of each epoch. It changes when the stream has lost its end.
+const EPOCH: &str = "chat-epoch";
+
+/// The key of the metadata with the version of the format, and that version.
+const FORMAT: (&str, &str) = ("chat-format", "1");
+
+/// A life of the stream: the time in which no place is given out twice.
+///
+/// The random number of the stream is part of each subject. So a record that was meant for a stream which is lost is
+/// not stored in its successor.
+#[derive(Debug)]
+pub(crate) struct Life {
+    stream: String,
+    life: String,
+    epoch: String,
+    /// The place up to which this node has heard of all messages.
+    heard: AtomicU64,
+    /// The highest place that this node knows of.
+    highest: AtomicU64,
+    is_lost: AtomicBool,
+}
+
+impl Life {
+    /// Returns the life that a stream has now, or `None` if it is not a stream of this crate.
+    pub(crate) fn of(info: &StreamInfo) -> Option<Self> {
+        let StreamConfig { name, subjects, metadata, .. } = &info.config;
+        let value = |key| metadata.get(key).filter(|value| is_token(value)).cloned();
+        let life = Self {
+            stream: name.clone(),
+            life: value(LIFE)?,
+            epoch: value(EPOCH)?,
+            heard: AtomicU64::new(info.state.last_seq),
+            highest: AtomicU64::new(info.state.last_seq),
+            is_lost: AtomicBool::new(false),
+        };
+        let is_known =
+            value(FORMAT.0)? == FORMAT.1 && life.subjects().iter().all(|own| subjects.contains(own));
+        is_known.then_some(life)
+    }
+
+    fn subjects(&self) -> [String; 2] {
+        [self.subject("*"), self.probe()]
+    }
+
+    /// Returns the subject of a room's records. A room's token is a hash: no text of a user is in a subject.
+    pub(crate) fn subject(&self, token: &str) -> String {
+        format!("{}.{}.m.{token}", self.stream, self.life)
+    }
+
+    /// Returns the token of the room of a record, if the subject is of this life. It may be that of a stored record or
+    /// of its copy for the nodes.
+    pub(crate) fn token<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        let rest = subject.strip_prefix(&*self.stream)?.strip_prefix('.')?.strip_prefix(&*self.life)?;
+        rest.strip_prefix(".m.").or_else(|| rest.strip_prefix(".e."))
+    }
+
+    /// Returns the subject of the messages that only show that the stream can store.
+    pub(crate) fn probe(&self) -> String {
+        format!("{}.{}.p", self.stream, self.life)
+    }
+
+    /// Returns the subject of all messages of this life.
+    pub(crate) fn all(&self) -> String {
+        format!("{}.{}.>", self.stream, self.life)
+    }
+
+    /// Returns the epoch of a room.
+    pub(crate) fn epoch(&self, room: &RoomName) -> String {
+        let hash = Sha1::new_with_prefix(&self.life).chain_update(" ").chain_update(&self.epoch);
+        hex(&hash.chain_update(" ").chain_update(room.as_str()).finalize()[..16])
+    }
+
+    /// Returns true if the stream has another life now.
+    pub(crate) fn differs(&self, other: &Self) -> bool {
+        (&self.life, &self.epoch) != (&other.life, &other.epoch)
+    }
+
+    /// Returns the highest place that this node knows of.
+    pub(crate) fn highest(&self) -> u64 {
+        self.highest.load(Ordering::SeqCst)
+    }
+
+    /// Records that a message is at this place.
+    pub(crate) fn saw(&self, place: u64) {
+        self.highest.fetch_max(place, Ordering::SeqCst);
+    }
+
+    /// Records that the subscription has delivered the message at this place. Returns false if one before it is
+    /// missing.
+    pub(crate) fn hear(&self, place: u64) -> bool {
+        self.saw(place);
+        self.heard.compare_exchange(place - 1, place, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+            || place <= self.heard()
+    }
+
+    /// Returns the place up to which this node has heard of all messages.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::SeqCst)
+    }
+
+    /// Records that all messages up to this place were heard of.
+    pub(crate) fn catch_up(&self, place: u64) {
+        self.heard.fetch_max(place, Ordering::SeqCst);
+    }
+
+    /// Records that the stream has lost messages at its end that this node knows of.
+    pub(crate) fn lose(&self) {
+        self.is_lost.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns true if the stream has lost messages at its end.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::SeqCst)
+    }
+}
+
+/// Returns the settings of a new stream.
+pub(crate) fn new_stream(stream: &str, replicas: usize) -> StreamConfig {
+    let life = random();
+    let subject = |part: &str| format!("{stream}.{life}.{part}");
+    let others = json!({
+        "retention": "limits",
+        "storage": "file",
+        "discard": "old",
+        "max_msgs_per_subject": -1,
+        "allow_direct": true,
+        "republish": { "src": subject("m.*"), "dest": subject("e.{{wildcard(1)}}") },
+    });
+    let metadata = [(LIFE, life.clone()), (EPOCH, random()), (FORMAT.0, FORMAT.1.to_owned())]
+        .map(|(k, v)| (k.to_owned(), v));
+    StreamConfig {
+        name: stream.to_owned(),
+        subjects: vec![subject("m.*"), subject("p")],
+        metadata: BTreeMap::from(metadata),
+        num_replicas: replicas,
+        others: others.as_object().cloned().unwrap_or_else(Map::new),
+    }
+}
+
+/// Returns the settings of a stream with another epoch.
+pub(crate) fn with_new_epoch(mut config: StreamConfig) -> StreamConfig {
+    config.metadata.insert(EPOCH.to_owned(), random());
+    config
+}
+
+/// Returns the token of a room in subjects.
+pub(crate) fn token(room: &RoomName) -> String {
+    hex(&Sha1::digest(room.as_str())[..16])
+}
+
+/// Returns true for a text that can be part of a subject.
+pub(crate) fn is_token(text: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    (1..=64).contains(&text.len()) && text.chars().all(is_allowed)
+}
+
+fn random() -> String {
+    format!("{:016x}", random_number())
+}
+
+pub(crate) fn random_number() -> u64 {
+    getrandom::u64().expect("the operating system always has random numbers once it is up")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,178 @@
+//! The requests to the stream. They are the JSON API of JetStream, so that only the core of the client is needed.
+
+mod batch;
+mod stream;
+mod time;
+
+use std::time::Duration;
+
+use async_nats::{Client, HeaderMap, Request, RequestErrorKind};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use chat_core::Unavailable;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use batch::From;
+pub(crate) use stream::{StreamConfig, StreamInfo};
+
+/// The time for a request that can be repeated.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The time for the acknowledgement of a record. The writer then asks if the record is stored.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The error codes of the server that this crate knows.
+mod code {
+    pub(super) const NO_STREAM: u32 = 10_059;
+    pub(super) const NO_MESSAGE: u32 = 10_037;
+    pub(super) const NAME_IN_USE: u32 = 10_058;
+    /// Another record was stored, or one is still on its way. Only the first form has a number.
+    pub(super) const WRONG_SEQUENCE: [u32; 2] = [10_071, 10_164];
+}
+
+/// A connection to the servers, and the name of the stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) client: Client,
+    pub(crate) stream: String,
+}
+
+/// An error of a request.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    /// No server answers for the stream: it has no leader now, or it does not exist.
+    #[error("no server answers for the stream {0}")]
+    NoResponders(String),
+    #[error("the servers did not answer in time")]
+    TimedOut,
+    #[error("the connection to the servers is lost: {0}")]
+    Disconnected(String),
+    #[error("the servers refused the request: {description} ({code})")]
+    Refused { code: u32, description: String },
+    #[error("the servers answered in a form that is not known")]
+    Malformed,
+}
+
+impl std::convert::From<LinkError> for Unavailable {
+    fn from(error: LinkError) -> Self {
+        Self::from_source(error)
+    }
+}
+
+/// The reason why a record is not stored, or may not be.
+#[derive(Clone, Debug)]
+pub(crate) enum AppendRefused {
+    /// Not stored: the room has, or will have, another record at its end.
+    WrongSequence,
+    /// Not stored: the stream has no leader now.
+    NoLeader,
+    /// Not stored, and a repeat would not be stored either.
+    Rejected(LinkError),
+    /// Perhaps stored, now or later.
+    Unknown,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer<T> {
+    Error { error: ApiError },
+    Ok(T),
+}
+
+#[derive(Deserialize)]
+struct ApiError {
+    #[serde(default)]
+    err_code: u32,
+    #[serde(default)]
+    description: String,
+}
+
+#[derive(Deserialize)]
+struct Acknowledged {
+    seq: u64,
+}
+
+#[derive(Deserialize)]
+struct Last {
+    message: LastMessage,
+}
+
+#[derive(Deserialize)]
+struct LastMessage {
+    seq: u64,
+    #[serde(default)]
+    data: String,
+}
+
+impl Link {
+    /// Stores a record at the end of a room whose last record is at the place `last`. Returns the place of the record.
+    pub(crate) async fn append(&self, subject: &str, last: u64, record: Bytes) -> Result<u64, AppendRefused> {
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Expected-Stream", self.stream.as_str());
+        headers.insert("Nats-Expected-Last-Subject-Sequence", last.to_string().as_str());
+        let request = Request::new().headers(headers).payload(record).timeout(Some(APPEND_TIMEOUT));
+        match self.request::<Acknowledged>(subject.to_owned(), request).await {
+            Ok(acknowledged) => Ok(acknowledged.seq),
+            Err(LinkError::NoResponders(_)) => Err(AppendRefused::NoLeader),
+            Err(LinkError::Refused { code, .. }) if code::WRONG_SEQUENCE.contains(&code) => {
+                Err(AppendRefused::WrongSequence)
+            }
+            Err(error @ LinkError::Refused { .. }) => Err(AppendRefused::Rejected(error)),
+            Err(_) => Err(AppendRefused::Unknown),
+        }
+    }
+
+    /// Stores a message without an expectation, and returns its place. An answer shows that a majority of the servers
+    /// has stored it.
+    pub(crate) async fn probe(&self, subject: &str) -> Result<u64, LinkError> {
+        let request = Request::new().timeout(Some(REQUEST_TIMEOUT));
+        Ok(self.request::<Acknowledged>(subject.to_owned(), request).await?.seq)
+    }
+
+    /// Returns the place and the bytes of the last record of a room, as the leader of the stream has it.
+    pub(crate) async fn last(&self, subject: &str) -> Result<Option<(u64, Bytes)>, LinkError> {
+        let query = serde_json::json!({ "last_by_subj": subject });
+        match self.api::<Last>(&format!("STREAM.MSG.GET.{}", self.stream), &query).await {
+            Ok(Last { message }) => {
+                let data = STANDARD.decode(message.data).map_err(|_| LinkError::Malformed)?;
+                Ok(Some((message.seq, data.into())))
+            }
+            Err(LinkError::Refused { code: code::NO_MESSAGE, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a request of the JetStream API.
+    async fn api<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        query: &(impl Serialize + Sync),
+    ) -> Result<T, LinkError> {
+        let query = serde_json::to_vec(query).map_err(|_| LinkError::Malformed)?;
+        let request = Request::new().payload(query.into()).timeout(Some(REQUEST_TIMEOUT));
+        self.request(format!("$JS.API.{method}"), request).await
+    }
+
+    async fn request<T: DeserializeOwned>(&self, subject: String, request: Request) -> Result<T, LinkError> {
+        let answer = self.client.send_request(subject, request).await;
+        let answer = answer.map_err(|error| match error.kind() {
+            RequestErrorKind::NoResponders => LinkError::NoResponders(self.stream.clone()),
+            RequestErrorKind::TimedOut => LinkError::TimedOut,
+            _ => LinkError::Disconnected(error.to_string()),
+        })?;
+        match serde_json::from_slice(&answer.payload) {
+            Ok(Answer::Ok(answer)) => Ok(answer),
+            Ok(Answer::Error { error }) => {
+                Err(LinkError::Refused { code: error.err_code, description: error.description })
+            }
+            Err(_) => Err(LinkError::Malformed),
+        }
+    }
+}
+
+/// Returns the number in a header.
+pub(crate) fn number(headers: Option<&HeaderMap>, name: &str) -> Option<u64> {
+    headers?.get(name)?.as_str().parse().ok()
+}

@@ -1,0 +1,69 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{Link, LinkError, code};
+
+/// The settings of a stream. Settings that this crate does not know are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StreamConfig {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) subjects: Vec<String>,
+    #[serde(default)]
+    pub(crate) metadata: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) num_replicas: usize,
+    #[serde(flatten)]
+    pub(crate) others: Map<String, Value>,
+}
+
+/// A stream, as its leader has it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct StreamInfo {
+    pub(crate) config: StreamConfig,
+    pub(crate) state: StreamState,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct StreamState {
+    #[serde(default)]
+    pub(crate) last_seq: u64,
+}
+
+#[derive(Deserialize)]
+struct Purged {
+    #[serde(rename = "success")]
+    _success: bool,
+}
+
+impl Link {
+    /// Returns the stream, or `None` if it does not exist.
+    pub(crate) async fn info(&self) -> Result<Option<StreamInfo>, LinkError> {
+        match self.api(&format!("STREAM.INFO.{}", self.stream), &json!({})).await {
+            Ok(info) => Ok(Some(info)),
+            Err(LinkError::Refused { code: code::NO_STREAM, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates the stream. If another node has created it meanwhile, that one is used.
+    pub(crate) async fn create(&self, config: &StreamConfig) -> Result<(), LinkError> {
+        match self.api::<StreamInfo>(&format!("STREAM.CREATE.{}", self.stream), config).await {
+            Ok(_) | Err(LinkError::Refused { code: code::NAME_IN_USE, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Changes the settings of the stream.
+    pub(crate) async fn update(&self, config: &StreamConfig) -> Result<(), LinkError> {
+        self.api::<StreamInfo>(&format!("STREAM.UPDATE.{}", self.stream), config).await.map(drop)
+    }
+
+    /// Removes the messages of a subject that are before a place.
+    pub(crate) async fn purge(&self, subject: &str, before: u64) -> Result<(), LinkError> {
+        let query = json!({ "filter": subject, "seq": before });
+        self.api::<Purged>(&format!("STREAM.PURGE.{}", self.stream), &query).await.map(drop)
+    }
+}

@@ -1,0 +1,91 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::{Client, ConnectError, ConnectOptions, Event};
+use chat_core::Unavailable;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+
+/// The notices that wait for the task that reports them. Further ones are lost, which the node repairs.
+const MAX_WAITING: usize = 16 * 1024;
+
+/// The interval of the pings after which a connection to a silent server is given up.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The time for which calls wait for a connection that was lost.
+const MAX_RECONNECT: Duration = Duration::from_secs(1);
+
+/// The longest pause between two tries to connect again.
+const MAX_RECONNECT_DELAY: Duration = Duration::from_millis(500);
+
+/// The state of the connection to the servers.
+#[derive(Debug, Default)]
+pub(crate) struct Connection {
+    /// The time at which the connection was lost. `None` while there is one.
+    lost: watch::Sender<Option<Instant>>,
+    /// Wakes the task that asks the leader of the stream.
+    pub(crate) nudge: Notify,
+}
+
+impl Connection {
+    /// Connects to one of the servers.
+    pub(crate) async fn open(
+        servers: &str,
+        options: ConnectOptions,
+    ) -> Result<(Client, Arc<Self>), ConnectError> {
+        let connection = Arc::new(Self::default());
+        let events = Arc::clone(&connection);
+        let servers: Vec<&str> = servers.split(',').map(str::trim).collect();
+        let client = options
+            .subscription_capacity(MAX_WAITING)
+            .ping_interval(PING_INTERVAL)
+            .max_reconnects(None)
+            .reconnect_delay_callback(|tries| {
+                let tries = u32::try_from(tries).unwrap_or(u32::MAX);
+                Duration::from_millis(20).saturating_mul(tries).min(MAX_RECONNECT_DELAY)
+            })
+            .event_callback(move |event| {
+                let events = Arc::clone(&events);
+                async move { events.take(&event) }
+            })
+            .connect(servers)
+            .await?;
+        Ok((client, connection))
+    }
+
+    /// Returns true if there is a connection, as far as the client has noticed.
+    pub(crate) fn is_open(&self) -> bool {
+        self.lost.borrow().is_none()
+    }
+
+    /// Waits until there is a connection. The client would keep requests until then, and send them late.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] if there has been none for longer than a reconnect takes.
+    pub(crate) async fn wait(&self) -> Result<(), Unavailable> {
+        let mut lost = self.lost.subscribe();
+        let Some(since) = *lost.borrow_and_update() else { return Ok(()) };
+        let rest = MAX_RECONNECT.saturating_sub(since.elapsed());
+        match timeout(rest, lost.wait_for(Option::is_none)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Unavailable::new("no connection to the servers of the stream")),
+        }
+    }
+
+    fn take(&self, event: &Event) {
+        match event {
+            Event::Connected => drop(self.lost.send_replace(None)),
+            Event::Disconnected | Event::Closed => {
+                if matches!(event, Event::Disconnected) {
+                    tracing::warn!("connection to the servers of the stream lost; it is made again");
+                }
+                self.lost.send_modify(|lost| *lost = lost.or_else(|| Some(Instant::now())));
+            }
+            Event::SlowConsumer(_) => tracing::warn!("notices of the stream lost; they are read from it"),
+            _ => {}
+        }
+        // Notices may have been lost.
+        self.nudge.notify_one();
+    }
+}

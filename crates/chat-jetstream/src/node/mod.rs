@@ -1,0 +1,159 @@
+//! One server of the chat, as a part of the cluster.
+
+mod asked;
+mod connection;
+mod peers;
+mod tasks;
+mod tend;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use chat_core::{Health, Limits, RoomName, Unavailable};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::life::{Life, token};
+use crate::link::Link;
+use crate::record::Unreadable;
+use crate::room::SharedRoom;
+
+pub(crate) use asked::Asked;
+pub(crate) use connection::Connection;
+pub(crate) use peers::Peers;
+pub(crate) use tend::find_or_create;
+
+/// The time without an answer of the stream's leader after which the store is not reachable.
+const MAX_SILENCE: Duration = Duration::from_secs(10);
+
+/// The time for the leader of the stream to answer a question.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The open rooms after whose number those that are not open any more are forgotten.
+const SWEEP_ROOMS: usize = 1_024;
+
+/// One server of the chat.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) link: Link,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) peers: Peers,
+    pub(crate) max_keys_per_user: usize,
+    pub(crate) retain_messages: Option<u64>,
+    replicas: usize,
+    life: Mutex<Arc<Life>>,
+    /// The rooms by their tokens. A room is dropped with its last opening and its writer.
+    rooms: Mutex<HashMap<String, Weak<SharedRoom>>>,
+    /// The limits of the chat, once it has opened a room.
+    limits: OnceLock<Arc<Limits>>,
+    /// The time of the last answer of the stream's leader.
+    answered: Mutex<Instant>,
+    /// The number of times that the node has asked the leader of the stream.
+    rounds: watch::Sender<u64>,
+    unreadable: AtomicU64,
+}
+
+impl Node {
+    pub(crate) fn new(
+        link: Link,
+        connection: Arc<Connection>,
+        options: &crate::Options,
+        name: String,
+        life: Life,
+    ) -> Self {
+        Self {
+            link,
+            connection,
+            peers: Peers::new(name),
+            max_keys_per_user: options.max_keys_per_user,
+            retain_messages: options.retain_messages,
+            replicas: options.replicas,
+            life: Mutex::new(Arc::new(life)),
+            rooms: Mutex::default(),
+            limits: OnceLock::new(),
+            answered: Mutex::new(Instant::now()),
+            rounds: watch::Sender::new(0),
+            unreadable: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the room of this name.
+    pub(crate) fn room(self: &Arc<Self>, name: &RoomName, limits: &Arc<Limits>) -> Arc<SharedRoom> {
+        let mut rooms = self.rooms.lock();
+        if let Some(room) = rooms.get(&token(name)).and_then(Weak::upgrade) {
+            return room;
+        }
+        if rooms.len() % SWEEP_ROOMS == SWEEP_ROOMS - 1 {
+            rooms.retain(|_, room| room.strong_count() > 0);
+        }
+        // With the lock of the rooms: a life that begins meanwhile finds the room there.
+        let life = self.life();
+        let room = SharedRoom::new(self, name.clone(), Arc::clone(limits), life);
+        rooms.insert(room.token.clone(), Arc::downgrade(&room));
+        room
+    }
+
+    /// Sets the limits of the chat. From then on, this node takes part in the cluster.
+    pub(crate) fn set_limits(&self, limits: &Arc<Limits>) {
+        if self.limits.set(Arc::clone(limits)).is_ok() {
+            self.nudge();
+        }
+    }
+
+    fn limits(&self) -> Option<&Arc<Limits>> {
+        self.limits.get()
+    }
+
+    fn life(&self) -> Arc<Life> {
+        Arc::clone(&self.life.lock())
+    }
+
+    fn open_room(&self, token: &str) -> Option<Arc<SharedRoom>> {
+        self.rooms.lock().get(token).and_then(Weak::upgrade)
+    }
+
+    fn open_rooms(&self) -> Vec<Arc<SharedRoom>> {
+        self.rooms.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Lets the node ask the leader of the stream soon, because something is not as it should be.
+    pub(crate) fn nudge(&self) {
+        self.connection.nudge.notify_one();
+    }
+
+    /// Counts a record that cannot be read, and returns the error.
+    pub(crate) fn unreadable(&self, unreadable: Unreadable) -> Unavailable {
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(place = unreadable.place, stream = %self.link.stream, "record unreadable; it is left out");
+        Unavailable::from_source(unreadable)
+    }
+
+    /// Returns the number of times that a record could not be read.
+    pub(crate) fn unreadable_count(&self) -> u64 {
+        self.unreadable.load(Ordering::Relaxed)
+    }
+
+    /// Asks the leader of the stream, and returns when this node has drawn the conclusions.
+    pub(crate) async fn check(&self) {
+        let mut rounds = self.rounds.subscribe();
+        // The first round may have begun before.
+        for _ in 0..2 {
+            rounds.mark_unchanged();
+            self.nudge();
+            let _late = timeout(CHECK_TIMEOUT, rounds.changed()).await;
+        }
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        if !self.connection.is_open() {
+            return Health::Unreachable("no connection to the servers of the stream".to_owned());
+        }
+        if self.answered.lock().elapsed() > MAX_SILENCE {
+            return Health::Unreachable("the stream has no leader".to_owned());
+        }
+        Health::Ready
+    }
+}

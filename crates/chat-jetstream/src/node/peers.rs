@@ -1,0 +1,91 @@
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use sha1::{Digest, Sha1};
+
+/// The time without a sign of life after which a node is not asked any more.
+const MAX_SILENCE: Duration = Duration::from_secs(7);
+
+/// The nodes of the cluster that are there, as far as this node knows.
+///
+/// One of them is asked to append to a room, so that writers seldom meet. It is only a hint: a node that has another
+/// view, or gets no answer, appends itself, and the stream takes one of two records.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    /// The name of this node.
+    name: String,
+    seen: Mutex<HashMap<String, Instant>>,
+}
+
+impl Peers {
+    pub(crate) fn new(name: String) -> Self {
+        Self { name, seen: Mutex::default() }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Records a sign of life of another node. Returns true if the node is new.
+    pub(crate) fn saw(&self, name: &str) -> bool {
+        let mut seen = self.seen.lock();
+        seen.retain(|_, at| at.elapsed() < MAX_SILENCE);
+        name != self.name && seen.insert(name.to_owned(), Instant::now()).is_none()
+    }
+
+    /// Records that a node does not answer.
+    pub(crate) fn lost(&self, name: &str) {
+        self.seen.lock().remove(name);
+    }
+
+    /// Returns the node that appends to a room, or `None` if it is this one.
+    pub(crate) fn of_room(&self, token: &str) -> Option<String> {
+        let seen = self.seen.lock();
+        let alive = seen.iter().filter(|(_, at)| at.elapsed() < MAX_SILENCE).map(|(name, _)| &**name);
+        let chosen = alive.chain([&*self.name]).max_by_key(|name| weight(name, token))?;
+        (chosen != self.name).then(|| chosen.to_owned())
+    }
+}
+
+/// Returns the weight of a node for a room. The highest one of all nodes decides, so that a node that comes or goes
+/// moves only its own rooms.
+fn weight(name: &str, token: &str) -> [u8; 20] {
+    Sha1::new_with_prefix(name).chain_update(" ").chain_update(token).finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peers(name: &str, others: &[&str]) -> Peers {
+        let peers = Peers::new(name.to_owned());
+        others.iter().for_each(|other| assert!(peers.saw(other)));
+        peers
+    }
+
+    #[test]
+    fn all_nodes_choose_the_same_node_for_a_room_and_each_node_has_some() {
+        let (a, b) = (peers("a", &["b", "c"]), peers("b", &["a", "c"]));
+        let mut rooms: HashMap<String, u32> = HashMap::new();
+        for number in 0..300 {
+            let token = number.to_string();
+            let chosen = a.of_room(&token).unwrap_or_else(|| "a".to_owned());
+            assert_eq!(b.of_room(&token).unwrap_or_else(|| "b".to_owned()), chosen);
+            *rooms.entry(chosen).or_default() += 1;
+        }
+        assert!(rooms.len() == 3 && rooms.values().all(|count| *count > 60), "{rooms:?}");
+    }
+
+    #[test]
+    fn a_node_that_leaves_moves_only_its_own_rooms() {
+        let a = peers("a", &["b", "c"]);
+        let tokens: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        let before: Vec<_> = tokens.iter().map(|token| a.of_room(token)).collect();
+        a.lost("c");
+        for (token, before) in tokens.iter().zip(before) {
+            let after = a.of_room(token);
+            assert!(after == before || before.as_deref() == Some("c"), "{before:?} {after:?}");
+        }
+    }
+}

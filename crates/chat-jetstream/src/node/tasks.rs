@@ -1,0 +1,130 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Message, SubscribeError, Subscriber};
+use futures_util::StreamExt;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::link::number;
+use crate::node::Node;
+use crate::record::Record;
+
+/// The interval at which the node asks the leader of the stream, and gives a sign of life.
+pub(super) const TICK: Duration = Duration::from_secs(2);
+
+/// The pause after the node has asked the leader early.
+const NUDGE_PAUSE: Duration = Duration::from_millis(20);
+
+/// The appends of other nodes that are in progress at the same time.
+const MAX_ASKED: usize = 4_096;
+
+impl Node {
+    /// Subscribes to the notices of the stream and of the other nodes. It returns when the server has the
+    /// subscriptions.
+    pub(crate) async fn start(self: &Arc<Self>) -> Result<JoinSet<()>, SubscribeError> {
+        let (client, stream) = (&self.link.client, &self.link.stream);
+        let records = client.subscribe(format!("{stream}.*.e.*")).await?;
+        let signs = client.subscribe(format!("{stream}.n.*")).await?;
+        // Only one of several nodes that have the same name by mistake gets a message.
+        let subject = self.asked_subject(self.peers.name());
+        let asked = client.queue_subscribe(subject, "asked".to_owned()).await?;
+        // Without an answer, the connection is lost, and the first question repairs what was missed.
+        let _lost = client.flush().await;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(self).hear(records));
+        tasks.spawn(Arc::clone(self).watch_peers(signs));
+        tasks.spawn(Arc::clone(self).serve(asked));
+        tasks.spawn(Arc::clone(self).keep());
+        Ok(tasks)
+    }
+
+    /// Reports what the stream has stored to the rooms that are open here.
+    async fn hear(self: Arc<Self>, mut records: Subscriber) {
+        while let Some(message) = records.next().await {
+            self.take(&message);
+        }
+    }
+
+    fn take(&self, message: &Message) {
+        let life = self.life();
+        let place = number(message.headers.as_ref(), "Nats-Sequence").filter(|place| *place > 0);
+        let (Some(token), Some(place)) = (life.token(&message.subject), place) else { return };
+        if !life.hear(place) {
+            self.nudge();
+        }
+        if let Some(room) = self.open_room(token)
+            && let Ok(record) = Record::decode(place, message.payload.clone())
+        {
+            room.hear(&life, &record);
+        }
+    }
+
+    /// Learns which other nodes are there. A node that is new gets a sign of life at once.
+    async fn watch_peers(self: Arc<Self>, mut signs: Subscriber) {
+        while let Some(message) = signs.next().await {
+            let Some(name) = message.subject.rsplit('.').next() else { continue };
+            if &*message.payload == LEAVES {
+                self.peers.lost(name);
+            } else if self.peers.saw(name) {
+                self.give_sign(LIVES).await;
+            }
+        }
+    }
+
+    /// Gives a sign of life, if this node can append for others.
+    pub(super) async fn give_sign(&self, sign: &'static [u8]) {
+        if self.limits().is_some() {
+            let subject = format!("{}.n.{}", self.link.stream, self.peers.name());
+            // The next one follows.
+            let _lost = self.link.client.publish(subject, sign.into()).await;
+        }
+    }
+
+    /// Tells the other nodes that this one leaves.
+    pub(crate) async fn leave(&self) {
+        self.give_sign(LEAVES).await;
+    }
+
+    /// Appends for other nodes.
+    async fn serve(self: Arc<Self>, mut asked: Subscriber) {
+        let permits = Arc::new(Semaphore::new(MAX_ASKED));
+        while let Some(message) = asked.next().await {
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+            let node = Arc::clone(&self);
+            tokio::spawn(async move {
+                node.answer(message).await;
+                drop(permit);
+            });
+        }
+    }
+
+    /// Asks the leader of the stream regularly, and whenever something is not as it should be.
+    async fn keep(self: Arc<Self>) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut has_failed = false;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.give_sign(LIVES).await,
+                () = self.connection.nudge.notified() => self.give_sign(LIVES).await,
+            }
+            match self.tend().await {
+                Ok(()) => has_failed = false,
+                Err(error) => {
+                    if !has_failed {
+                        tracing::warn!(%error, stream = %self.link.stream, "leader of the stream does not answer");
+                    }
+                    has_failed = true;
+                }
+            }
+            self.rounds.send_modify(|rounds| *rounds += 1);
+            sleep(NUDGE_PAUSE).await;
+        }
+    }
+}
+
+/// The payloads of signs of life.
+const LIVES: &[u8] = b"lives";
+const LEAVES: &[u8] = b"leaves";

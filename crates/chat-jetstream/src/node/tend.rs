@@ -1,0 +1,125 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chat_core::Unavailable;
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::time::sleep;
+
+use crate::life::{Life, new_stream, with_new_epoch};
+use crate::link::{From, Link, LinkError, StreamInfo};
+use crate::node::Node;
+use crate::record::Record;
+use crate::room::SharedRoom;
+
+/// The messages of the stream that are read after a loss of notices. After a longer one, each open room asks.
+const MAX_READ: u64 = 4_096;
+
+/// The rooms that ask the leader at the same time.
+const MAX_ASKING: usize = 32;
+
+/// The time in which notices that are on their way arrive.
+const NOTICE_TIME: Duration = Duration::from_millis(50);
+
+impl Node {
+    /// Compares what this node knows with what the leader of the stream says, and repairs what it has missed.
+    pub(super) async fn tend(&self) -> Result<(), Unavailable> {
+        let life = self.life();
+        let highest = life.highest();
+        let mut info = find_or_create(&self.link, self.replicas).await?;
+        *self.answered.lock() = Instant::now();
+        let found = self.life_of(&info)?;
+        if found.differs(&life) {
+            tracing::error!(stream = %self.link.stream, "stream was made again; rooms start new epochs");
+            self.renew(found);
+        } else if life.is_lost() || (info.state.last_seq < highest && self.is_behind(&life, highest).await?) {
+            tracing::error!(stream = %self.link.stream, highest, "stream has lost its end; rooms start new epochs");
+            self.link.update(&with_new_epoch(info.config)).await?;
+            info = find_or_create(&self.link, self.replicas).await?;
+            self.renew(self.life_of(&info)?);
+        } else {
+            self.repair(&life, info.state.last_seq).await?;
+        }
+        self.for_each_room(|room| async move { room.finish_renewal().await }).await
+    }
+
+    /// Returns true if the stream has this life.
+    pub(crate) async fn is_current(&self, life: &Life) -> Result<bool, LinkError> {
+        let info = self.link.info().await?;
+        Ok(info.and_then(|info| Life::of(&info)).is_some_and(|found| !found.differs(life)))
+    }
+
+    fn life_of(&self, info: &StreamInfo) -> Result<Life, Unavailable> {
+        Life::of(info).ok_or_else(|| Unavailable::new("the stream is not one of this version of the chat"))
+    }
+
+    /// Returns true if the stream gives out a place that it has given out before. Only a majority of the servers can
+    /// store a message, so a server that is not the leader any more cannot answer.
+    async fn is_behind(&self, life: &Life, highest: u64) -> Result<bool, LinkError> {
+        Ok(self.link.probe(&life.probe()).await? <= highest)
+    }
+
+    fn renew(&self, life: Life) {
+        let life = Arc::new(life);
+        *self.life.lock() = Arc::clone(&life);
+        for room in self.open_rooms() {
+            room.begin_renewal(&life);
+        }
+    }
+
+    /// Reads the messages up to this place of which the node has not heard.
+    async fn repair(&self, life: &Arc<Life>, last: u64) -> Result<(), Unavailable> {
+        if last > life.heard() {
+            sleep(NOTICE_TIME).await;
+        }
+        let heard = life.heard();
+        if last <= heard {
+            return Ok(());
+        }
+        if last - heard > MAX_READ {
+            self.for_each_room(|room| async move { room.look().await.map(drop) }).await?;
+            life.catch_up(last);
+            return Ok(());
+        }
+        loop {
+            let batch = self.link.batch(&life.all(), From::Place(life.heard() + 1), 256).await?;
+            for message in batch.messages {
+                let room = life.token(&message.subject).and_then(|token| self.open_room(token));
+                if let Some(room) = room
+                    && let Ok(record) = Record::decode(message.place, message.payload)
+                {
+                    room.hear(life, &record);
+                }
+                life.catch_up(message.place);
+            }
+            // A server that is behind has the rest at the next time.
+            if !batch.more || life.heard() >= last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Does this for all open rooms. Returns the first error after all rooms were tried.
+    async fn for_each_room<F: Future<Output = Result<(), Unavailable>>>(
+        &self,
+        act: impl Fn(Arc<SharedRoom>) -> F,
+    ) -> Result<(), Unavailable> {
+        let rooms = stream::iter(self.open_rooms());
+        let mut results = rooms.map(act).buffer_unordered(MAX_ASKING);
+        let mut first = Ok(());
+        while let Some(result) = results.next().await {
+            first = first.and(result);
+        }
+        first
+    }
+}
+
+/// Returns the stream. Creates it if it does not exist.
+pub(crate) async fn find_or_create(link: &Link, replicas: usize) -> Result<StreamInfo, LinkError> {
+    if let Some(info) = link.info().await? {
+        return Ok(info);
+    }
+    tracing::warn!(stream = %link.stream, replicas, "stream does not exist; it is created");
+    link.create(&new_stream(&link.stream, replicas)).await?;
+    link.info().await?.ok_or_else(|| LinkError::NoResponders(link.stream.clone()))
+}

@@ -1,0 +1,67 @@
+use std::fmt;
+
+use async_nats::ConnectOptions;
+use chat_core::NodeId;
+
+/// The configuration of a [`JetStreamStore`](crate::JetStreamStore).
+///
+/// ```
+/// use chat_jetstream::{ConnectOptions, Options};
+///
+/// let options = Options::default().with(|options| {
+///     options.replicas = 1;
+///     options.connect = ConnectOptions::with_token("secret".to_owned());
+/// });
+/// assert_eq!(options.stream, "chat");
+/// ```
+#[non_exhaustive]
+pub struct Options {
+    /// Name of the stream, and the first part of each subject: ASCII letters, digits, `-` and `_`. Chats that share
+    /// servers need different ones. Default `chat`.
+    pub stream: String,
+    /// Copies of a stream that is created. The stream can be used while more than half of them can. Default 3.
+    pub replicas: usize,
+    /// Name of this server of the chat. No other one may have it. Default `None`: a random name.
+    pub node: Option<NodeId>,
+    /// Newest messages of a room that can be read. Default `None`: all.
+    pub retain_messages: Option<u64>,
+    /// Idempotency keys of one user in a room that are remembered. Default 10,000.
+    pub max_keys_per_user: usize,
+    /// Credentials, TLS and other settings of the connection. The store sets the callbacks and the reconnects.
+    pub connect: ConnectOptions,
+}
+
+impl Options {
+    /// Applies changes to the options, in a single expression.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            stream: "chat".to_owned(),
+            replicas: 3,
+            node: None,
+            retain_messages: None,
+            max_keys_per_user: 10_000,
+            connect: ConnectOptions::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    /// Leaves out the settings of the connection, which have secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("stream", &self.stream)
+            .field("replicas", &self.replicas)
+            .field("node", &self.node)
+            .field("retain_messages", &self.retain_messages)
+            .field("max_keys_per_user", &self.max_keys_per_user)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,144 @@
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use chat_core::{NewMessage, UserKey};
+use sha1::{Digest, Sha1};
+
+/// The use of an idempotency key, as a record keeps it. The text of the key is only in the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyUse {
+    /// The user, as a hash. A collision would only let two users share a limit.
+    pub(crate) owner: u64,
+    /// The user and the key, as a hash.
+    pub(crate) slot: [u8; 16],
+    /// The hash of the content that the key stands for.
+    pub(crate) digest: [u8; 20],
+}
+
+impl KeyUse {
+    /// Returns the use of the key of a message, if it has one.
+    pub(crate) fn of(message: &NewMessage) -> Option<Self> {
+        let key = message.key.as_deref()?;
+        let user = user_digest(&message.user.key());
+        let slot = Sha1::new_with_prefix(user).chain_update(key).finalize();
+        let mut owner = [0; 8];
+        owner.copy_from_slice(&user[..8]);
+        let mut use_of = Self { owner: u64::from_be_bytes(owner), slot: [0; 16], digest: [0; 20] };
+        use_of.slot.copy_from_slice(&slot[..16]);
+        use_of.digest.copy_from_slice(&Sha1::digest(&*message.content()));
+        Some(use_of)
+    }
+
+    pub(super) fn encode(&self, bytes: &mut BytesMut) {
+        bytes.put_u64(self.owner);
+        bytes.put_slice(&self.slot);
+        bytes.put_slice(&self.digest);
+    }
+
+    pub(super) fn decode(bytes: &mut Bytes) -> Option<Self> {
+        let mut key = Self { owner: bytes.try_get_u64().ok()?, slot: [0; 16], digest: [0; 20] };
+        bytes.try_copy_to_slice(&mut key.slot).ok()?;
+        bytes.try_copy_to_slice(&mut key.digest).ok()?;
+        Some(key)
+    }
+}
+
+fn user_digest(user: &UserKey) -> [u8; 20] {
+    let kind = [u8::from(user.is_guest())];
+    Sha1::new_with_prefix(kind).chain_update(user.id()).finalize().into()
+}
+
+/// The keys of a room that are not older than the key window.
+#[derive(Debug, Default)]
+pub(crate) struct KeyWindow {
+    uses: HashMap<[u8; 16], Keyed>,
+    /// The slots, their times and their owners, oldest first.
+    order: VecDeque<([u8; 16], u64, u64)>,
+    /// The number of keys of each owner.
+    counts: HashMap<u64, usize>,
+}
+
+/// The entry that the use of a key has stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Keyed {
+    pub(crate) seq: u64,
+    pub(crate) at: u64,
+    digest: [u8; 20],
+}
+
+impl KeyWindow {
+    /// Returns the entry of an earlier use of the key. The error is an earlier use for another content.
+    pub(crate) fn find(&self, key: &KeyUse) -> Result<Option<Keyed>, OtherContent> {
+        match self.uses.get(&key.slot) {
+            Some(known) if known.digest != key.digest => Err(OtherContent),
+            known => Ok(known.copied()),
+        }
+    }
+
+    /// Returns the number of keys that the user of this key has.
+    pub(crate) fn count(&self, key: &KeyUse) -> usize {
+        self.counts.get(&key.owner).copied().unwrap_or_default()
+    }
+
+    /// Records the use of a key. A key that is known keeps its entry.
+    pub(crate) fn insert(&mut self, key: &KeyUse, seq: u64, at: u64) {
+        if self.uses.contains_key(&key.slot) {
+            return;
+        }
+        self.uses.insert(key.slot, Keyed { seq, at, digest: key.digest });
+        self.order.push_back((key.slot, at, key.owner));
+        *self.counts.entry(key.owner).or_default() += 1;
+    }
+
+    /// Forgets the keys that are older than the window.
+    pub(crate) fn forget(&mut self, now: u64, window: Duration) {
+        while let Some((slot, at, owner)) = self.order.front() {
+            if Duration::from_millis(now.saturating_sub(*at)) < window {
+                break;
+            }
+            self.uses.remove(slot);
+            if let Some(count) = self.counts.get_mut(owner) {
+                *count -= 1;
+                if *count == 0 {
+                    self.counts.remove(owner);
+                }
+            }
+            self.order.pop_front();
+        }
+    }
+}
+
+/// The key is known for another content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OtherContent;
+
+#[cfg(test)]
+mod tests {
+    use chat_core::{RawValue, User};
+
+    use super::*;
+
+    fn key(user: &str, key: &str, body: &str) -> KeyUse {
+        let body = RawValue::from_string(body.to_owned()).unwrap();
+        let message = NewMessage::new(User::guest(user).unwrap(), body).with_key(key.to_owned());
+        KeyUse::of(&message).unwrap()
+    }
+
+    #[test]
+    fn a_key_is_known_for_its_content_until_its_window_ends() {
+        let (mut keys, day) = (KeyWindow::default(), Duration::from_millis(100));
+        let first = key("ann", "k", "{}");
+        keys.insert(&first, 7, 1_000);
+        keys.insert(&key("bo", "k", "{}"), 8, 1_050);
+        assert_eq!(keys.find(&first).unwrap().map(|keyed| (keyed.seq, keyed.at)), Some((7, 1_000)));
+        assert_eq!(keys.find(&key("ann", "k", "{ }")), Err(OtherContent));
+        assert_eq!(keys.find(&key("ann", "l", "{}")), Ok(None));
+        assert_eq!(keys.count(&first), 1);
+        keys.forget(1_099, day);
+        assert!(keys.find(&first).unwrap().is_some());
+        keys.forget(1_100, day);
+        assert_eq!((keys.find(&first), keys.count(&first)), (Ok(None), 0));
+        assert!(keys.find(&key("bo", "k", "{}")).unwrap().is_some());
+    }
+}

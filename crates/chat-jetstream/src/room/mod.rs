@@ -1,0 +1,219 @@
+//! A room as one node has it, however often it is open there.
+
+mod places;
+mod read;
+mod sinks;
+mod stage;
+mod state;
+mod writer;
+
+use std::fmt;
+use std::sync::Arc;
+
+use chat_core::{
+    AppendError, AppendReceipt, Commit, CommitSink, Limits, LogBounds, NewMessage, RoomName, Unavailable,
+};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::life::{Life, token};
+use crate::node::Node;
+use crate::record::Record;
+
+use self::sinks::Sinks;
+use self::state::{Noted, RoomState, Tail};
+use self::writer::{Job, Writer};
+
+/// The appends that wait for the writer of a room. Further ones wait for a place.
+const MAX_WAITING: usize = 1_024;
+
+/// A room, shared by its openings on this node.
+pub(crate) struct SharedRoom {
+    pub(crate) node: Arc<Node>,
+    pub(crate) name: RoomName,
+    pub(crate) token: String,
+    limits: Arc<Limits>,
+    state: Mutex<RoomState>,
+    sinks: Sinks,
+    /// The queue of the writer, which runs only while there is something to write.
+    writer: Mutex<Option<mpsc::Sender<Job>>>,
+}
+
+/// The state of a room at one time.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    life: Arc<Life>,
+    tail: Tail,
+}
+
+impl SharedRoom {
+    /// Returns the room, as no record is known yet.
+    pub(crate) fn new(node: &Arc<Node>, name: RoomName, limits: Arc<Limits>, life: Arc<Life>) -> Arc<Self> {
+        Arc::new(Self {
+            node: Arc::clone(node),
+            token: token(&name),
+            name,
+            limits,
+            state: Mutex::new(RoomState::new(life)),
+            sinks: Sinks::default(),
+            writer: Mutex::default(),
+        })
+    }
+
+    /// Adds a sink, which gets reports while the returned value is held.
+    pub(crate) fn add_sink(&self, sink: CommitSink) -> Arc<CommitSink> {
+        self.sinks.add(sink)
+    }
+
+    /// Takes a record that this node or another one has stored, and reports its entries.
+    pub(crate) fn hear(&self, life: &Arc<Life>, record: &Record) {
+        let is_known = matches!(self.note(life, record), Noted::Known { .. });
+        if is_known && self.state.lock().report(record.id) {
+            let epoch = life.epoch(&self.name);
+            for entry in &record.entries {
+                self.sinks.report(Commit::Entry { epoch: &epoch, stored: &entry.stored });
+            }
+        }
+    }
+
+    /// Records that the log has this record.
+    fn note(&self, life: &Arc<Life>, record: &Record) -> Noted {
+        let noted = self.state.lock().note(life, record);
+        if noted == Noted::Contradicts {
+            life.lose();
+            self.node.nudge();
+        }
+        noted
+    }
+
+    /// Returns what this node knows of the room.
+    fn known(&self) -> View {
+        let state = self.state.lock();
+        View { life: Arc::clone(&state.life), tail: state.tail }
+    }
+
+    /// Asks the leader of the stream for the end of the log. Reports a new head.
+    pub(crate) async fn look(&self) -> Result<View, Unavailable> {
+        if let Ok(true) = self.ask_leader().await {
+            return self.view();
+        }
+        // The stream has lost its end or does not exist, or a server that is not the leader any more has answered.
+        self.node.check().await;
+        self.ask_leader().await?;
+        self.view()
+    }
+
+    /// Returns what this node knows of the room, unless it is starting a new epoch.
+    fn view(&self) -> Result<View, Unavailable> {
+        let state = self.state.lock();
+        if state.is_renewing {
+            return Err(Unavailable::new("the log is starting a new epoch"));
+        }
+        Ok(View { life: Arc::clone(&state.life), tail: state.tail })
+    }
+
+    /// Asks the leader of the stream for the end of the log. Returns false if this node knows of a later end, or of
+    /// another life.
+    async fn ask_leader(&self) -> Result<bool, Unavailable> {
+        let View { life, tail } = self.known();
+        let Some((place, bytes)) = self.node.link.last(&life.subject(&self.token)).await? else {
+            // A stream that was made again has no record of an earlier life either.
+            return Ok(tail.place == 0 && self.node.is_current(&life).await?);
+        };
+        let record = Record::decode(place, bytes).map_err(|unreadable| self.node.unreadable(unreadable))?;
+        match self.note(&life, &record) {
+            Noted::Known { is_new } => {
+                if is_new {
+                    let epoch = life.epoch(&self.name);
+                    self.sinks.report(Commit::Head { epoch: &epoch, head: record.last() });
+                }
+                Ok(place >= tail.place)
+            }
+            Noted::Ignored | Noted::Contradicts => Ok(false),
+        }
+    }
+
+    /// Returns the extent of the log.
+    pub(crate) async fn bounds(&self) -> Result<LogBounds, Unavailable> {
+        Ok(self.bounds_of(&self.look().await?))
+    }
+
+    fn bounds_of(&self, view: &View) -> LogBounds {
+        LogBounds::new(view.life.epoch(&self.name), view.tail.head).with_first(view.tail.first())
+    }
+
+    /// Appends a message on this node.
+    pub(crate) async fn append(self: &Arc<Self>, message: NewMessage) -> Result<AppendReceipt, AppendError> {
+        let (answer, answered) = oneshot::channel();
+        let until = Instant::now() + self.limits.rooms.call_timeout;
+        let mut job = Job { message, until, answer };
+        loop {
+            let queue = self.queue();
+            // A writer that has just ended returns the job.
+            match queue.send(job).await {
+                Ok(()) => break,
+                Err(returned) => job = returned.0,
+            }
+            self.writer.lock().take_if(|writer| writer.same_channel(&queue));
+        }
+        answered.await.unwrap_or_else(|_| Err(Unavailable::new("the writer of the room has ended").into()))
+    }
+
+    /// Returns the queue of the writer, and starts it if it does not run.
+    fn queue(self: &Arc<Self>) -> mpsc::Sender<Job> {
+        let mut writer = self.writer.lock();
+        let queue = writer.get_or_insert_with(|| {
+            let (queue, jobs) = mpsc::channel(MAX_WAITING);
+            tokio::spawn(Writer::new(Arc::clone(self), jobs).run());
+            queue
+        });
+        queue.clone()
+    }
+
+    /// Begins another life of the log. Until [`finish_renewal`](Self::finish_renewal) the room takes no call.
+    pub(crate) fn begin_renewal(&self, life: &Arc<Life>) {
+        let mut state = self.state.lock();
+        *state = RoomState::new(Arc::clone(life));
+        state.is_renewing = true;
+    }
+
+    /// Reports another life of the log, if one has begun.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] if the extent of the log is not known yet.
+    pub(crate) async fn finish_renewal(&self) -> Result<(), Unavailable> {
+        let life = {
+            let state = self.state.lock();
+            if !state.is_renewing {
+                return Ok(());
+            }
+            Arc::clone(&state.life)
+        };
+        if let Some((place, bytes)) = self.node.link.last(&life.subject(&self.token)).await? {
+            let record =
+                Record::decode(place, bytes).map_err(|unreadable| self.node.unreadable(unreadable))?;
+            self.note(&life, &record);
+        }
+        let bounds = self.bounds_of(&self.known());
+        self.sinks.report(Commit::Renewed(&bounds));
+        let head = {
+            let mut state = self.state.lock();
+            if !Arc::ptr_eq(&state.life, &life) {
+                return Ok(());
+            }
+            state.is_renewing = false;
+            state.tail.head
+        };
+        // Records that came meanwhile were not reported.
+        self.sinks.report(Commit::Head { epoch: &bounds.epoch, head });
+        Ok(())
+    }
+}
+
+impl fmt::Debug for SharedRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedRoom").field("token", &self.token).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,126 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::life::Life;
+use crate::record::Record;
+
+use super::places::Places;
+
+/// The records of which a room remembers that it has reported them.
+const MAX_REPORTED: usize = 32;
+
+/// The end of a room's log: its last record, as far as this node knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tail {
+    /// The place of the record; 0 if the room has none.
+    pub(crate) place: u64,
+    pub(crate) id: u64,
+    /// The position of its last entry.
+    pub(crate) head: u64,
+    /// The oldest position that can be read.
+    pub(crate) oldest: u64,
+    /// The time of its last entry.
+    pub(crate) at: u64,
+}
+
+impl Tail {
+    pub(crate) fn of(record: &Record) -> Self {
+        let Record { place, id, oldest, .. } = *record;
+        Self { place, id, head: record.last(), oldest, at: record.at() }
+    }
+
+    /// Returns the oldest position that can be read, or the next position if there is none.
+    pub(crate) fn first(&self) -> u64 {
+        self.oldest.max(1)
+    }
+
+    /// Returns true if this record cannot be in the same log after this end: a record between them is missing in the
+    /// log that has it.
+    fn excludes(&self, record: &Record) -> bool {
+        let is_next = record.first() == self.head + 1;
+        record.first() <= self.head || (is_next && record.previous != self.id)
+    }
+}
+
+/// The knowledge of a node about a room.
+#[derive(Debug)]
+pub(super) struct RoomState {
+    pub(super) life: Arc<Life>,
+    pub(super) tail: Tail,
+    pub(super) places: Places,
+    /// True from the start of a new epoch until the sinks have heard of it.
+    pub(super) is_renewing: bool,
+    /// The ids of the records that were reported last.
+    reported: VecDeque<u64>,
+}
+
+/// The result of [`RoomState::note`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// The record is of another life, or the room is renewed.
+    Ignored,
+    /// The record contradicts what this node knows: the stream has lost its end.
+    Contradicts,
+    /// The record is of the log. `is_new` is true if it is the new end.
+    Known { is_new: bool },
+}
+
+impl RoomState {
+    pub(super) fn new(life: Arc<Life>) -> Self {
+        let (tail, places, reported) = Default::default();
+        Self { life, tail, places, is_renewing: false, reported }
+    }
+
+    /// Records that the log has this record.
+    pub(super) fn note(&mut self, life: &Arc<Life>, record: &Record) -> Noted {
+        if !Arc::ptr_eq(&self.life, life) {
+            return Noted::Ignored;
+        }
+        life.saw(record.place);
+        let is_new = record.place > self.tail.place;
+        if is_new {
+            if self.tail.place > 0 && self.tail.excludes(record) {
+                return Noted::Contradicts;
+            }
+            self.tail = Tail::of(record);
+            self.places.forget_before(self.tail.oldest);
+        }
+        self.places.learn(record.first(), record.place);
+        if self.is_renewing { Noted::Ignored } else { Noted::Known { is_new } }
+    }
+
+    /// Records that a record is reported. Returns false if it was reported before.
+    pub(super) fn report(&mut self, id: u64) -> bool {
+        if self.reported.contains(&id) {
+            return false;
+        }
+        if self.reported.len() >= MAX_REPORTED {
+            self.reported.pop_front();
+        }
+        self.reported.push_back(id);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_core::StoredMessage;
+
+    use crate::record::Entry;
+
+    use super::*;
+
+    fn record(place: u64, id: u64, previous: u64, first: u64) -> Record {
+        let entry = Entry { stored: StoredMessage::new(first, "{}"), at: 1, key: None };
+        Record { place, id, previous, oldest: 1, entries: vec![entry] }
+    }
+
+    #[test]
+    fn a_log_that_has_lost_its_end_is_noticed() {
+        let tail = Tail::of(&record(7, 70, 60, 3));
+        assert!(!tail.excludes(&record(9, 90, 70, 4)), "the next record");
+        assert!(!tail.excludes(&record(12, 95, 94, 6)), "a later record");
+        assert!(tail.excludes(&record(9, 90, 61, 4)), "the next position after another record");
+        assert!(tail.excludes(&record(9, 90, 61, 3)), "a position that was given out");
+    }
+}

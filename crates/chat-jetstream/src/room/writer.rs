@@ -1,0 +1,243 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat_core::{AppendError, AppendReceipt, NewMessage, Unavailable};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::life::{Life, random_number};
+use crate::link::{AppendRefused, From};
+use crate::record::{KeyWindow, MAX_BYTES, MAX_ENTRIES, Record};
+
+use super::stage::{Applied, LogLimits, Staged, unix_millis};
+use super::{SharedRoom, Tail, View};
+
+/// The time after which a writer without an append ends, and forgets the keys of its room.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// The pause after a try that failed. Each further one is longer, up to the second value.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// The difference that the clocks of servers may have.
+const CLOCK_DIFFERENCE: Duration = Duration::from_secs(60);
+
+/// The positions by which the oldest one moves before the records below it are removed from the stream.
+const TRIM_STEP: u64 = 256;
+
+/// A message that waits for the writer.
+pub(super) struct Job {
+    pub(super) message: NewMessage,
+    /// The time until which it is tried to store the message.
+    pub(super) until: Instant,
+    pub(super) answer: oneshot::Sender<Result<AppendReceipt, AppendError>>,
+}
+
+/// The task that appends to one room on this node. Writers of other nodes may append to it too: of two records for one
+/// place, the stream takes one.
+pub(super) struct Writer {
+    room: Arc<SharedRoom>,
+    jobs: mpsc::Receiver<Job>,
+    /// `None` while the end of the log and its keys are not known.
+    log: Option<Applied>,
+    /// The oldest position when records were last removed.
+    trimmed: u64,
+}
+
+/// The result of a try to store a record.
+enum Tried {
+    Stored(u64),
+    /// Not stored, or nobody waits for it any more. If it is stored later, the next record is not.
+    Again,
+    Rejected(Unavailable),
+}
+
+impl Writer {
+    pub(super) fn new(room: Arc<SharedRoom>, jobs: mpsc::Receiver<Job>) -> Self {
+        Self { room, jobs, log: None, trimmed: 0 }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            let Ok(job) = timeout(IDLE, self.jobs.recv()).await else {
+                // Further messages start another writer. Those that wait are stored before this one ends.
+                self.jobs.close();
+                continue;
+            };
+            let Some(job) = job else { return };
+            let mut bytes = job.message.body.get().len();
+            let mut batch = vec![job];
+            while batch.len() < MAX_ENTRIES
+                && bytes < MAX_BYTES
+                && let Ok(job) = self.jobs.try_recv()
+            {
+                bytes += job.message.body.get().len();
+                batch.push(job);
+            }
+            self.store(batch).await;
+            self.trim().await;
+        }
+    }
+
+    /// Stores messages in one record, and answers each.
+    async fn store(&mut self, mut batch: Vec<Job>) {
+        let mut failures = 0;
+        loop {
+            batch = expire(batch);
+            if batch.is_empty() {
+                return;
+            }
+            if let Err(unavailable) = self.room.node.connection.wait().await {
+                return refuse(batch, &unavailable);
+            }
+            if self.catch_up(None).await.is_err() {
+                pause(&mut failures).await;
+                continue;
+            }
+            let Some(mut staged) = self.stage(&batch) else { continue };
+            if staged.record.entries.is_empty() {
+                return answer(batch, staged.answers);
+            }
+            match self.publish(&mut staged, &batch, &mut failures).await {
+                Tried::Stored(place) => {
+                    staged.record.place = place;
+                    if let Some(log) = &mut self.log {
+                        if log.tail.place < place {
+                            log.apply(&staged.record);
+                        }
+                        self.room.hear(&log.life, &staged.record);
+                    }
+                    return answer(batch, staged.answers);
+                }
+                Tried::Rejected(unavailable) => return refuse(batch, &unavailable),
+                Tried::Again => pause(&mut failures).await,
+            }
+        }
+    }
+
+    fn stage(&mut self, batch: &[Job]) -> Option<Staged> {
+        let SharedRoom { name, limits, node, .. } = &*self.room;
+        let log = LogLimits { max_keys: node.max_keys_per_user, retain_messages: node.retain_messages };
+        Some(self.log.as_mut()?.stage(name, batch.iter().map(|job| &job.message), limits, log))
+    }
+
+    /// Stores a record. A record without an acknowledgement is sent again as it is: the stream takes it once at most,
+    /// because it is stored only after the record that is the last one now.
+    async fn publish(&mut self, staged: &mut Staged, batch: &[Job], failures: &mut u32) -> Tried {
+        loop {
+            let Some(log) = &self.log else { return Tried::Again };
+            let (life, last) = (Arc::clone(&log.life), log.tail.place);
+            let highest = life.highest();
+            let subject = life.subject(&self.room.token);
+            match self.room.node.link.append(&subject, last, staged.bytes.clone()).await {
+                Ok(place) if place > highest => return Tried::Stored(place),
+                Ok(_) => {
+                    // A place that was given out before: the stream has lost its end.
+                    life.lose();
+                    self.room.node.nudge();
+                    self.log = None;
+                    return Tried::Again;
+                }
+                Err(AppendRefused::Rejected(error)) => return Tried::Rejected(error.into()),
+                Err(AppendRefused::NoLeader) => self.room.node.nudge(),
+                Err(AppendRefused::WrongSequence | AppendRefused::Unknown) => {}
+            }
+            match self.catch_up(Some(staged.record.id)).await {
+                Ok(Some(place)) => return Tried::Stored(place),
+                Ok(None) if self.log.as_ref().is_none_or(|log| log.tail.place != last) => {
+                    return Tried::Again;
+                }
+                Ok(None) | Err(_) => pause(failures).await,
+            }
+            let has_time = batch.iter().any(|job| job.until > Instant::now() && !job.answer.is_closed());
+            if !has_time || self.room.node.connection.wait().await.is_err() {
+                return Tried::Again;
+            }
+            if !Arc::ptr_eq(&life, &self.room.known().life) {
+                self.log = None;
+                return Tried::Again;
+            }
+        }
+    }
+
+    /// Applies the records that other nodes have stored. With the id of an own record, asks for the end of the log
+    /// before, and returns the place of that record if it is stored.
+    async fn catch_up(&mut self, own: Option<u64>) -> Result<Option<u64>, Unavailable> {
+        let known = self.room.known();
+        let is_current = self.log.as_ref().is_some_and(|log| Arc::ptr_eq(&log.life, &known.life));
+        let View { life, tail } = if own.is_some() || !is_current { self.room.look().await? } else { known };
+        if !is_current {
+            self.log = Some(self.load(life, tail).await?);
+            return Ok(None);
+        }
+        let Some(log) = &mut self.log else { return Ok(None) };
+        let mut place = None;
+        let from = From::Place(log.tail.place + 1);
+        let records = |record: &Record| {
+            place = place.or_else(|| (Some(record.id) == own).then_some(record.place));
+            log.apply(record);
+        };
+        self.room.each_record(&life, from, tail.place, records).await?;
+        Ok(place)
+    }
+
+    /// Reads the keys of a room that are within the key window.
+    async fn load(&self, life: Arc<Life>, tail: Tail) -> Result<Applied, Unavailable> {
+        let mut log = Applied { life: Arc::clone(&life), tail, keys: KeyWindow::default() };
+        let start = self.window_start();
+        if tail.place > 0 && tail.at >= start {
+            let from = From::Time(start);
+            self.room.each_record(&life, from, tail.place, |record| log.learn_keys(record)).await?;
+        }
+        Ok(log)
+    }
+
+    /// Returns the time before which no record has a key that is remembered.
+    fn window_start(&self) -> u64 {
+        let window = self.room.limits.rooms.key_window;
+        let window = window.saturating_add(window.min(CLOCK_DIFFERENCE));
+        unix_millis().saturating_sub(u64::try_from(window.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Removes records from the stream that cannot be read any more and have no keys that are remembered.
+    async fn trim(&mut self) {
+        let Some(log) = &self.log else { return };
+        let (life, oldest) = (Arc::clone(&log.life), log.tail.oldest);
+        if oldest < self.trimmed.max(1) + TRIM_STEP {
+            return;
+        }
+        self.trimmed = oldest;
+        // If it fails, the next step removes them too.
+        let _removed_later = self.room.remove_before(&life, oldest, self.window_start()).await;
+    }
+}
+
+/// Removes the messages for which nobody waits, and answers those whose time is over.
+fn expire(batch: Vec<Job>) -> Vec<Job> {
+    let now = Instant::now();
+    let waits = |job: &Job| !job.answer.is_closed();
+    let (waiting, expired): (Vec<_>, Vec<_>) =
+        batch.into_iter().filter(waits).partition(|job| job.until > now);
+    refuse(expired, &Unavailable::new("the stream did not store the message in time"));
+    waiting
+}
+
+fn refuse(batch: Vec<Job>, unavailable: &Unavailable) {
+    for job in batch {
+        let _gone = job.answer.send(Err(unavailable.clone().into()));
+    }
+}
+
+fn answer(batch: Vec<Job>, answers: Vec<Result<AppendReceipt, AppendError>>) {
+    for (job, answer) in batch.into_iter().zip(answers) {
+        let _gone = job.answer.send(answer);
+    }
+}
+
+/// Waits before the next try, with a random part, so that writers of several nodes do not meet again.
+async fn pause(failures: &mut u32) {
+    let (first, longest) = PAUSES;
+    let longest = first.saturating_mul(1 << (*failures).min(8)).min(longest);
+    *failures += 1;
+    let part = u32::try_from(random_number() % 1_000).unwrap_or_default();
+    sleep(longest / 2 + longest * part / 2_000).await;
+}

@@ -1,0 +1,173 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chat_core::{
+    AppendError, AppendReceipt, CommitSink, Health, Limits, LogBounds, NewMessage, Page, Range, Room,
+    RoomName, Search, SearchError, SearchPage, Store, Unavailable,
+};
+use parking_lot::Mutex;
+use tokio::sync::{RwLock, RwLockReadGuard};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::life::{Life, is_token, random_number};
+use crate::link::Link;
+use crate::node::{Asked, Connection, Node, find_or_create};
+use crate::room::SharedRoom;
+use crate::{OpenError, Options};
+
+/// The time for the last words of a store that is closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The rooms of a chat in a stream of NATS JetStream. A clone is another handle to the same store.
+///
+/// ```no_run
+/// use chat_core::{Chat, Text, User};
+/// use chat_jetstream::{JetStreamStore, Options};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = JetStreamStore::open("nats://n1:4222,nats://n2:4222", Options::default()).await?;
+/// let chat = Chat::builder().store(store).build();
+/// chat.post(&"lobby".parse()?, &User::guest("clock")?, &Text::new("It is noon.")).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct JetStreamStore(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    node: Arc<Node>,
+    /// True if the store is closed. A call holds it while it is in progress.
+    is_closed: RwLock<bool>,
+    /// The tasks of the node, which end with the store.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl JetStreamStore {
+    /// Opens the store on the servers with these addresses, separated by commas. Creates the stream if it does not
+    /// exist.
+    ///
+    /// It must be called in a runtime of tokio, in which the store then runs.
+    ///
+    /// # Errors
+    ///
+    /// Returns an [`OpenError`] whose text says what to do.
+    pub async fn open(servers: &str, options: Options) -> Result<Self, OpenError> {
+        if !is_token(&options.stream) {
+            return Err(OpenError::InvalidName);
+        }
+        let connected = Connection::open(servers, options.connect.clone()).await;
+        let (client, connection) = connected.map_err(|error| OpenError::unreachable(servers, &error))?;
+        let link = Link { client, stream: options.stream.clone() };
+        let info = find_or_create(&link, options.replicas).await;
+        let no_stream = |cause: String| OpenError::NoStream { stream: options.stream.clone(), cause };
+        let info = info.map_err(|error| no_stream(error.to_string()))?;
+        let life = Life::of(&info).ok_or_else(|| OpenError::ForeignStream(options.stream.clone()))?;
+        let name =
+            options.node.as_ref().map_or_else(|| format!("{:016x}", random_number()), ToString::to_string);
+        let node = Arc::new(Node::new(link, connection, &options, name, life));
+        let tasks = node.start().await.map_err(|error| OpenError::unreachable(servers, &error))?;
+        Ok(Self(Arc::new(Inner { node, is_closed: RwLock::new(false), tasks: Mutex::new(tasks) })))
+    }
+
+    /// Returns the number of times that a record of the stream could not be read, because it is damaged.
+    pub fn unreadable(&self) -> u64 {
+        self.0.node.unreadable_count()
+    }
+}
+
+impl Inner {
+    /// Begins a call. The store is not closed before it has ended.
+    async fn call(&self) -> Result<RwLockReadGuard<'_, bool>, Unavailable> {
+        let is_closed = self.is_closed.read().await;
+        if *is_closed {
+            return Err(Unavailable::new("the store is closed"));
+        }
+        self.node.connection.wait().await?;
+        Ok(is_closed)
+    }
+}
+
+#[async_trait]
+impl Store for JetStreamStore {
+    async fn open(
+        &self,
+        room: &RoomName,
+        limits: &Arc<Limits>,
+        sink: CommitSink,
+    ) -> Result<Arc<dyn Room>, Unavailable> {
+        let _call = self.0.call().await?;
+        self.0.node.set_limits(limits);
+        let room = self.0.node.room(room, limits);
+        let sink = room.add_sink(sink);
+        room.bounds().await?;
+        Ok(Arc::new(Opening { store: Arc::clone(&self.0), room, _sink: sink }))
+    }
+
+    fn health(&self) -> Health {
+        match self.0.is_closed.try_read() {
+            Ok(is_closed) if !*is_closed => self.0.node.health(),
+            _ => Health::Unreachable("the store is closed".to_owned()),
+        }
+    }
+
+    async fn close(&self) -> Result<(), Unavailable> {
+        let mut is_closed = self.0.is_closed.write().await;
+        if *is_closed {
+            return Ok(());
+        }
+        *is_closed = true;
+        let client = &self.0.node.link.client;
+        let last_words = async {
+            self.0.node.leave().await;
+            let _lost = client.flush().await;
+            client.drain().await
+        };
+        // All calls are answered: nothing is lost without them.
+        let _unheard = timeout(CLOSE_TIMEOUT, last_words).await;
+        self.0.tasks.lock().abort_all();
+        Ok(())
+    }
+}
+
+/// A room as the chat has it open.
+struct Opening {
+    store: Arc<Inner>,
+    room: Arc<SharedRoom>,
+    /// The sink gets reports while it is held.
+    _sink: Arc<CommitSink>,
+}
+
+#[async_trait]
+impl Room for Opening {
+    async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
+        let _call = self.store.call().await?;
+        let node = &self.store.node;
+        if let Some(other) = node.peers.of_room(&self.room.token) {
+            let asked = Asked { room: self.room.name.clone(), message: &message };
+            if let Some(answer) = node.ask(&other, &asked).await {
+                return answer;
+            }
+        }
+        self.room.append(message).await
+    }
+
+    async fn read(&self, range: Range) -> Result<Page, Unavailable> {
+        let _call = self.store.call().await?;
+        self.room.page(range).await
+    }
+
+    async fn bounds(&self) -> Result<LogBounds, Unavailable> {
+        let _call = self.store.call().await?;
+        self.room.bounds().await
+    }
+
+    /// Looks at the messages one by one, newest first, and at 20,000 at most.
+    async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {
+        let _call = self.store.call().await?;
+        self.room.find_messages(&search).await
+    }
+}

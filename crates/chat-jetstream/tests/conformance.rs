@@ -1,0 +1,166 @@
+//! The suite of `chat-store-conformance` on one server and on three. The rooms are open on one node, or on two in turn.
+
+#[path = "support/proxy.rs"]
+mod proxy;
+#[path = "support/servers.rs"]
+mod servers;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chat_core::{CommitSink, Health, Limits, Room, RoomName, Store, Unavailable};
+use chat_jetstream::{ConnectOptions, JetStreamStore, Options};
+use chat_store_conformance::{Backend, Capability, Fixture, certify};
+use serde_json::json;
+
+use proxy::Proxy;
+use servers::{Servers, request};
+
+/// The number of nodes.
+const NODES: usize = 2;
+
+/// The time for a node to notice that its connection is cut.
+const CUT_TIME: Duration = Duration::from_secs(5);
+
+const NO_CHANGES: &str = "the store keeps only messages";
+
+fn main() -> ExitCode {
+    let (one, three) = (Servers::start(1), Servers::start(3));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async { tokio::join!(one.ready(), three.ready()) });
+    let verdict = certify([
+        backend("one_server", &one, 1, false),
+        backend("one_server_in_turn", &one, 1, true),
+        backend("three_servers", &three, 3, false),
+    ]);
+    drop((one, three));
+    verdict
+}
+
+fn backend(name: &str, servers: &Servers, replicas: usize, in_turn: bool) -> Backend {
+    let server = servers.port(0);
+    let open = move |limits: Arc<Limits>| Cluster::open(server, replicas, in_turn, limits);
+    Backend::new(name, open)
+        .without(Capability::Changes, NO_CHANGES)
+        .without(Capability::Threads, NO_CHANGES)
+        .without(Capability::Rules, "the store keeps no rules of rooms")
+        .without(Capability::Markers, "the store keeps no markers")
+}
+
+/// Two nodes of a chat with a stream of its own. Each has its own way to the server.
+struct Cluster {
+    nodes: Vec<Arc<JetStreamStore>>,
+    ways: Vec<Proxy>,
+    stream: String,
+    replicas: usize,
+    limits: Arc<Limits>,
+    /// Opens rooms on all nodes in turn, whatever node the suite asks for.
+    in_turn: Option<Arc<InTurn>>,
+}
+
+impl Cluster {
+    async fn open(server: u16, replicas: usize, in_turn: bool, limits: Arc<Limits>) -> Self {
+        static STREAMS: AtomicUsize = AtomicUsize::new(0);
+        let stream = format!("t{}", STREAMS.fetch_add(1, Ordering::Relaxed));
+        let mut ways = Vec::new();
+        for _ in 0..NODES {
+            ways.push(Proxy::start(server).await);
+        }
+        let mut cluster = Self { nodes: Vec::new(), ways, stream, replicas, limits, in_turn: None };
+        cluster.connect(in_turn).await;
+        cluster
+    }
+
+    async fn connect(&mut self, in_turn: bool) {
+        self.nodes.clear();
+        for way in &self.ways {
+            let options = Options::default().with(|options| {
+                options.stream.clone_from(&self.stream);
+                options.replicas = self.replicas;
+                options.retain_messages = Some(self.limits.rooms.log_messages as u64);
+                options.max_keys_per_user = self.limits.rooms.log_keys;
+                // The servers would tell the addresses of each other, which no way leads to.
+                options.connect = ConnectOptions::new().ignore_discovered_servers();
+            });
+            let node = JetStreamStore::open(&way.address(), options).await.expect("a store");
+            self.nodes.push(Arc::new(node));
+        }
+        self.in_turn =
+            in_turn.then(|| Arc::new(InTurn { nodes: self.nodes.clone(), next: AtomicUsize::new(0) }));
+    }
+}
+
+#[async_trait]
+impl Fixture for Cluster {
+    fn store(&self, node: usize) -> Option<Arc<dyn Store>> {
+        if let Some(in_turn) = &self.in_turn {
+            return (node < NODES).then(|| Arc::clone(in_turn) as Arc<dyn Store>);
+        }
+        self.nodes.get(node).map(|node| Arc::clone(node) as Arc<dyn Store>)
+    }
+
+    async fn restart(&mut self) {
+        for node in &self.nodes {
+            let _closed_before = node.close().await;
+        }
+        self.connect(self.in_turn.is_some()).await;
+    }
+
+    fn set_reachable(&self, reachable: bool) -> bool {
+        let affected = if self.in_turn.is_some() { NODES } else { 1 };
+        self.ways[..affected].iter().for_each(|way| way.set_open(reachable));
+        if !reachable {
+            // The suite expects it at once.
+            let waited = tokio::task::block_in_place(|| {
+                let pause = Duration::from_millis(1);
+                let pauses = CUT_TIME.as_millis() / pause.as_millis();
+                (0..pauses).find(|_| {
+                    std::thread::sleep(pause);
+                    self.nodes[..affected].iter().all(|node| node.health() != Health::Ready)
+                })
+            });
+            return waited.is_some();
+        }
+        true
+    }
+
+    async fn renew(&self) -> bool {
+        let client = async_nats::connect(self.ways[0].address()).await.expect("a connection");
+        let deleted = request(&client, &format!("STREAM.DELETE.{}", self.stream), &json!({})).await;
+        deleted.is_some_and(|deleted| deleted["success"] == true)
+    }
+}
+
+/// A store that opens rooms on all nodes in turn.
+struct InTurn {
+    nodes: Vec<Arc<JetStreamStore>>,
+    next: AtomicUsize,
+}
+
+#[async_trait]
+impl Store for InTurn {
+    async fn open(
+        &self,
+        room: &RoomName,
+        limits: &Arc<Limits>,
+        sink: CommitSink,
+    ) -> Result<Arc<dyn Room>, Unavailable> {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        self.nodes[next % NODES].open(room, limits, sink).await
+    }
+
+    fn health(&self) -> Health {
+        let states = self.nodes.iter().map(|node| node.health());
+        states.reduce(|first, other| if first == Health::Ready { other } else { first }).expect("a node")
+    }
+
+    async fn close(&self) -> Result<(), Unavailable> {
+        for node in &self.nodes {
+            Store::close(&**node).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+use std::fs;
+use std::process::Command;
+use std::sync::Arc;
+
+use chat_core::Limits;
+
+use crate::proxy::Proxy;
+use crate::servers::Servers;
+use crate::support::{Opened, node};
+
+/// The server loses what it has stored after a copy of its directory was made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_has_lost_its_end_starts_a_new_epoch() {
+    let mut servers = Servers::start(1);
+    servers.ready().await;
+    let limits = Arc::new(Limits::default());
+    let store = node(&servers, |_| {}).await;
+    let lobby = Opened::open(&store, "lobby", &limits).await;
+    for text in ["1", "2", "3"] {
+        lobby.say(text).await;
+    }
+    let before = lobby.room.bounds().await.expect("bounds");
+    copy(&mut servers);
+    servers.ready().await;
+    for text in ["lost", "lost too"] {
+        while lobby.append(text, Some(text)).await.is_err() {}
+    }
+    restore(&mut servers);
+    lobby.is_renewed().await;
+    let after = lobby.room.bounds().await.expect("bounds");
+    assert_ne!(after.epoch, before.epoch);
+    assert_eq!((after.head, after.first), (3, 1));
+    // The keys of the lost messages are lost too.
+    let again = lobby.append("lost", Some("lost")).await.expect("a receipt");
+    assert_eq!((again.seq, again.duplicate, &again.epoch), (4, false, &after.epoch));
+    let texts: Vec<_> = lobby.texts().await.into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["1", "2", "3", "lost"]);
+}
+
+/// Another node, which knows nothing of the lost messages, stores more than were lost before this node looks again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_end_is_noticed_although_the_stream_is_longer_than_before() {
+    let mut servers = Servers::start(1);
+    servers.ready().await;
+    let limits = Arc::new(Limits::default());
+    let way = Proxy::start(servers.port(0)).await;
+    let options = chat_jetstream::Options::default().with(|options| options.replicas = 1);
+    let store = chat_jetstream::JetStreamStore::open(&way.address(), options).await.expect("a store");
+    let lobby = Opened::open(&store, "lobby", &limits).await;
+    lobby.say("1").await;
+    let before = lobby.room.bounds().await.expect("bounds");
+    copy(&mut servers);
+    servers.ready().await;
+    while lobby.append("lost", None).await.is_err() {}
+    way.set_open(false);
+    restore(&mut servers);
+    servers.ready().await;
+    let other = node(&servers, |_| {}).await;
+    let on_other = Opened::open(&other, "lobby", &limits).await;
+    for seq in 2..=9 {
+        assert_eq!(on_other.say("other").await, seq);
+    }
+    way.set_open(true);
+    lobby.is_renewed().await;
+    let after = lobby.room.bounds().await.expect("bounds");
+    assert!(after.epoch != before.epoch && after.head == 9, "{after:?}");
+    on_other.is_renewed().await;
+    assert_eq!(on_other.room.bounds().await.expect("bounds"), after);
+    assert_eq!(lobby.say("more").await, 10);
+}
+
+/// Stops the server, copies its directory, and starts it again.
+fn copy(servers: &mut Servers) {
+    servers.kill(0);
+    let home = servers.home(0);
+    let status = Command::new("cp").arg("-r").arg(home).arg(home.with_extension("copy")).status();
+    assert!(status.expect("a command that can be started").success());
+    servers.revive(0);
+}
+
+/// Stops the server, replaces its directory by the copy, and starts it again.
+fn restore(servers: &mut Servers) {
+    servers.kill(0);
+    let home = servers.home(0);
+    fs::remove_dir_all(home).expect("a directory that can be removed");
+    fs::rename(home.with_extension("copy"), home).expect("a directory that can be moved");
+    servers.revive(0);
+}

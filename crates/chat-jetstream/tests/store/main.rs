@@ -1,0 +1,14 @@
+//! Tests of the store with servers that fail, and with what only the servers show.
+
+#[path = "../support/proxy.rs"]
+mod proxy;
+#[path = "../support/servers.rs"]
+mod servers;
+
+mod history;
+mod leader;
+mod lost_end;
+mod notices;
+mod opening;
+mod support;
+mod trimming;

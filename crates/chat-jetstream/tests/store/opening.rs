@@ -1,0 +1,52 @@
+use chat_core::{Health, Store};
+use chat_jetstream::{JetStreamStore, OpenError, Options};
+use serde_json::json;
+
+use crate::servers::{Servers, request};
+use crate::support::node;
+
+#[tokio::test]
+async fn a_stream_of_something_else_is_refused_and_unchanged() {
+    let servers = Servers::start(1);
+    let client = servers.ready().await;
+    let config = json!({ "name": "chat", "subjects": ["orders.*"] });
+    request(&client, "STREAM.CREATE.chat", &config).await.expect("a stream");
+    let refused = JetStreamStore::open(&servers.addresses(), Options::default()).await;
+    assert!(matches!(refused, Err(OpenError::ForeignStream(name)) if name == "chat"));
+    let info = request(&client, "STREAM.INFO.chat", &json!({})).await.expect("a stream");
+    assert_eq!(info["config"]["subjects"], config["subjects"]);
+}
+
+#[tokio::test]
+async fn an_error_says_what_to_do() {
+    let servers = Servers::start(1);
+    servers.ready().await;
+    let open = |servers: String, stream: &str| {
+        let options = Options::default().with(|options| options.stream = stream.to_owned());
+        async move { JetStreamStore::open(&servers, options).await.expect_err("no store").to_string() }
+    };
+    // One server cannot keep three copies.
+    let error = open(servers.addresses(), "chat").await;
+    assert!(error.starts_with("the stream chat cannot be read or created: "), "{error}");
+    assert!(
+        error.ends_with(
+            "check that JetStream is enabled, and that as many servers run as the stream has copies"
+        )
+    );
+    let error = open("nats://127.0.0.1:1".to_owned(), "chat").await;
+    assert!(error.ends_with("check the addresses and the credentials"), "{error}");
+    let error = open(servers.addresses(), "no.dots").await;
+    assert!(error.starts_with("the name of a stream is 1 to 64 ASCII letters"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_whose_server_ends_is_unreachable_until_it_runs_again() {
+    let mut servers = Servers::start(1);
+    servers.ready().await;
+    let store = node(&servers, |_| {}).await;
+    assert_eq!(store.health(), Health::Ready);
+    servers.kill(0);
+    crate::support::eventually("an unreachable store", || async { store.health() != Health::Ready }).await;
+    servers.revive(0);
+    crate::support::eventually("a store that is ready", || async { store.health() == Health::Ready }).await;
+}

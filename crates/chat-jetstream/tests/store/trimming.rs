@@ -1,0 +1,51 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat_core::Limits;
+use serde_json::json;
+
+use crate::servers::{Servers, request};
+use crate::support::{Opened, eventually, node};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_that_cannot_be_read_are_removed_once_their_keys_are_old() {
+    let servers = Servers::start(1);
+    let client = servers.ready().await;
+    let limits = Limits::default().with(|limits| limits.rooms.key_window = Duration::from_millis(100));
+    let limits = Arc::new(limits);
+    let store = node(&servers, |options| options.retain_messages = Some(20)).await;
+    let lobby = Opened::open(&store, "lobby", &limits).await;
+    let said = std::sync::atomic::AtomicU64::new(0);
+    eventually("old records are removed", || async {
+        for _ in 0..100 {
+            said.store(lobby.say("hi").await, std::sync::atomic::Ordering::SeqCst);
+        }
+        let info = request(&client, "STREAM.INFO.chat", &json!({})).await.expect("a stream");
+        let (stored, said) =
+            (info["state"]["messages"].as_u64(), said.load(std::sync::atomic::Ordering::SeqCst));
+        said > 600 && stored.is_some_and(|stored| (20..said / 2).contains(&stored))
+    })
+    .await;
+    let head = said.into_inner();
+    let bounds = lobby.room.bounds().await.expect("bounds");
+    assert_eq!((bounds.head, bounds.first), (head, head - 19));
+    assert_eq!(lobby.texts().await.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_known_on_a_new_node_although_its_message_cannot_be_read_any_more() {
+    let servers = Servers::start(1);
+    servers.ready().await;
+    let limits = Arc::new(Limits::default());
+    let store = node(&servers, |options| options.retain_messages = Some(5)).await;
+    let lobby = Opened::open(&store, "lobby", &limits).await;
+    assert_eq!(lobby.append("first", Some("k")).await.expect("a receipt").seq, 1);
+    for _ in 0..300 {
+        lobby.say("hi").await;
+    }
+    let other = node(&servers, |options| options.retain_messages = Some(5)).await;
+    let lobby = Opened::open(&other, "lobby", &limits).await;
+    let repeated = lobby.append("first", Some("k")).await.expect("a receipt");
+    assert!(repeated.duplicate && repeated.seq == 1, "{repeated:?}");
+    assert_eq!(lobby.room.bounds().await.expect("bounds").first, 297);
+}
