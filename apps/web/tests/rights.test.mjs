@@ -161,6 +161,11 @@ test("acts are lines of the conversation, a title is shown, and the end of a mut
   await ann.sees("thanks");
   await bo.page.reload();
   await bo.sees("thanks");
+  const other = newRoom();
+  await create(ann, other, {}, "Another room");
+  await ann.page.getByRole("heading", { level: 1, name: "Another room" }).waitFor();
+  await ann.page.goto(`${server.url}#${room}`);
+  await ann.sees("thanks");
   const lines = [
     /^Ann changed the rules of the room · title: Team of Ann$/u,
     /^Ann made Bo a moderator\.$/u,
@@ -174,6 +179,57 @@ test("acts are lines of the conversation, a title is shown, and the end of a mut
     assert.deepEqual(rows, ["text", "act", "act", "act", "text"]);
     await assertAccessible(page, "acts in the conversation");
   }
+  await ann.leave();
+  await bo.leave();
+});
+
+test("a room with receipts shows who has read the user's newest message", async () => {
+  const room = newRoom();
+  const ann = await signIn("u1", "Ann", "lobby");
+  await ann.page.getByRole("button", { name: "Join a room" }).click();
+  await ann.page.getByLabel("Create a room of your own, with rules").check();
+  await ann.page.getByLabel("Show who has read the messages").check();
+  await ann.page.getByLabel("Name of the room").fill(room);
+  await ann.page.keyboard.press("Enter");
+  await ann.page.getByRole("heading", { level: 1, name: room }).waitFor();
+  const bo = await signIn("u2", "Bo", room);
+  for (const text of ["first", "second"]) {
+    await ann.say(text);
+    await bo.sees(text);
+    await ann.row(text).getByText("Seen by Bo").waitFor();
+  }
+  assert.equal(await ann.page.getByText("Seen by Bo").count(), 1);
+  assert.equal(await bo.page.getByText(/^Seen by/u).count(), 0);
+  await assertAccessible(ann.page, "receipts");
+  await ann.leave();
+  await bo.leave();
+});
+
+test("an owner deletes all messages of a user, and later ones stay", async () => {
+  const room = newRoom();
+  const ann = await signIn("u1", "Ann", "lobby");
+  await create(ann, room);
+  await ann.page.getByRole("heading", { level: 1, name: room }).waitFor();
+  const bo = await signIn("u2", "Bo", room);
+  for (const text of ["spam 1", "spam 2"]) await bo.say(text);
+  await bo.sees("spam 2");
+  await ann.say("ham");
+  await ann.sees("ham");
+  const question = ann.page.waitForEvent("dialog");
+  const acted = moderate(ann, "u2", "Delete all messages");
+  await (await question).accept();
+  await acted;
+  for (const { page } of [ann, bo]) {
+    await page.getByText("Ann deleted this message.").nth(1).waitFor();
+    await page.locator(".act", { hasText: "Ann deleted all messages of Bo up to here." }).waitFor();
+    assert.deepEqual(await page.locator(".row .text").allInnerTexts(), ["ham"]);
+  }
+  await bo.say("after");
+  await ann.sees("after");
+  await bo.page.reload();
+  await bo.sees("after");
+  assert.equal(await bo.page.getByText("Ann deleted this message.").count(), 2);
+  assert.deepEqual(await bo.page.locator(".row .text").allInnerTexts(), ["ham", "after"]);
   await ann.leave();
   await bo.leave();
 });

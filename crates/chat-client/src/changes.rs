@@ -1,7 +1,7 @@
 //! The commands that change messages.
 
 use chat_proto::command::Command;
-use chat_proto::{Change, ChangeReceipt, Mentions, RoomName};
+use chat_proto::{Change, ChangeReceipt, Mentions, RoomName, User};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
@@ -98,6 +98,18 @@ impl Client {
     /// [`Error`], as for every command.
     pub async fn pin(&self, room: &RoomName, seq: u64, on: bool) -> Result<ChangeReceipt, Error> {
         self.change(room, seq, Change::Pin { on }).await
+    }
+
+    /// Deletes all messages of the user with this id for good. It is for owners of the room. Messages that the user sends
+    /// later stay. A repeat changes nothing, unless there are such messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], as for every command. After [`ErrorCode::Unavailable`](crate::ErrorCode::Unavailable), the purge may
+    /// go on, and a repeat is safe.
+    pub async fn purge(&self, room: &RoomName, user: &User) -> Result<ChangeReceipt, Error> {
+        let command = Command::Purge { room: room.clone(), user: user.clone() };
+        self.send_change(room, &command).await
     }
 
     async fn change(&self, room: &RoomName, seq: u64, change: Change) -> Result<ChangeReceipt, Error> {

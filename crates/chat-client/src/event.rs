@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use chat_proto::{LimitsNotice, PresenceMode, PresenceState, RoomName, RoomSummary, User};
 
-use crate::{Closed, Joined, Lost, ReceivedAct, ReceivedChange, ReceivedMessage, ServerError};
+use crate::{Closed, Joined, Lost, ReceivedAct, ReceivedChange, ReceivedMessage, ReceivedPurge, ServerError};
 
 /// An event of a client: something that the server sent, or a change of the connection.
 ///
@@ -18,6 +18,9 @@ pub enum ClientEvent {
     /// A change to a message. It is an entry of the room's log like a message, so it arrives in order and once.
     /// [`ReceivedMessage::apply`] and [`RoomView`](crate::RoomView) bring a message to its present state.
     Changed(ReceivedChange),
+    /// Messages of a user were deleted. It is an entry of the room's log, so it arrives in order and once.
+    /// [`ReceivedMessage::apply_purge`] and [`RoomView`](crate::RoomView) delete them.
+    Purged(ReceivedPurge),
     /// Other rules of a room, or another standing of a user in it. It is an entry of the room's log too.
     Act(ReceivedAct),
     /// A range of entries that the client does not get, because the room's log no longer reached back.

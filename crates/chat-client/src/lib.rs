@@ -114,7 +114,7 @@ pub use client::Client;
 pub use error::{Closed, ConnectError, Error, InvalidCommand, Lost, ServerError, Violation};
 pub use event::{ClientEvent, Welcome};
 pub use events::Events;
-pub use message::{ReceivedChange, ReceivedMessage};
+pub use message::{ReceivedChange, ReceivedMessage, ReceivedPurge};
 pub use reply::{Joined, MembersPage, MessagePage, RoomsPage};
 #[cfg(feature = "tls")]
 pub use tls::{Roots, RootsError, TlsError};

@@ -52,6 +52,41 @@ pub struct ReceivedChange {
     pub what: What,
 }
 
+/// A purge, as the room's log has it: the messages of a user in a range of positions were deleted.
+/// [`ReceivedMessage::apply_purge`] applies it. A long purge has several entries.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ReceivedPurge {
+    /// The room.
+    pub room: RoomName,
+    /// The epoch in which the positions count.
+    pub epoch: Arc<str>,
+    /// The position of the entry in the room's log.
+    pub seq: u64,
+    /// The time of the commit, in ms since the Unix epoch by the server's clock.
+    pub at: u64,
+    /// The user who has purged.
+    pub by: User,
+    /// The author of the messages. Only the id counts.
+    pub user: User,
+    /// The first position.
+    pub from: u64,
+    /// The last position.
+    pub to: u64,
+}
+
+impl ReceivedPurge {
+    /// Returns the purge of a `purged` event, or `None` for other events.
+    pub(crate) fn from_wire(event: Event, epoch: &Arc<str>) -> Option<Self> {
+        match event {
+            Event::Purged { room, seq, at, by, user, from, to, .. } => {
+                Some(Self { room, epoch: Arc::clone(epoch), seq, at, by, user, from, to })
+            }
+            _ => None,
+        }
+    }
+}
+
 impl ReceivedMessage {
     /// Returns the text of a standard message. `None` if the message was deleted, or the body is of another kind.
     pub fn text(&self) -> Option<String> {
@@ -124,6 +159,16 @@ impl ReceivedMessage {
             self.folded = Some(folded);
         }
         is_known
+    }
+
+    /// Deletes the message, if a purge includes it and is newer than its [`rev`](Self::rev). Returns true if it was
+    /// deleted.
+    pub fn apply_purge(&mut self, purge: &ReceivedPurge) -> bool {
+        let ReceivedPurge { room, epoch, seq, at, by, user, from, to } = purge.clone();
+        let target = self.seq;
+        let is_purged = user.id() == self.user.id() && (from..=to).contains(&target);
+        let what = What::Deleted { reason: None };
+        is_purged && self.apply(&ReceivedChange { room, epoch, seq, at, by, target, what })
     }
 
     /// Counts a message of the thread that begins with this one, if it is newer than its [`rev`](Self::rev). Returns

@@ -45,6 +45,8 @@ mod link;
 mod messages;
 #[path = "broken/proxy.rs"]
 mod proxy;
+#[path = "broken/purges.rs"]
+mod purges;
 #[path = "broken/rules.rs"]
 mod rules;
 #[path = "broken/threads.rs"]
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         deletions::defects(),
         threads::defects(),
         hosts::defects(),
+        purges::defects(),
         rules::defects(),
         hello::defects(),
         unread::defects(),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::value::RawValue;
 
-use crate::{Act, Change, Role, RoomName, Unavailable, User};
+use crate::{Act, Change, Links, Mentions, Role, RoomName, Unavailable, User};
 
 /// The host's decision about what a user may do in a room.
 ///
@@ -93,16 +93,23 @@ pub enum Action<'a> {
         with: &'a str,
     },
     /// Append a message.
+    #[non_exhaustive]
     Send {
         /// The body, which has passed the check of the chat's [`Message`](crate::Message).
         body: &'a RawValue,
+        /// The messages and users that it names, `None` if there are none. It is not known yet if the log has the
+        /// messages.
+        links: Option<&'a Links>,
     },
     /// Change a message. The rules for all users hold besides: see [`Role`].
+    #[non_exhaustive]
     Change {
         /// The `seq` of the message.
         target: u64,
         /// The change. The body of an edit has passed the check of the chat's [`Message`](crate::Message).
         change: &'a Change,
+        /// The mentions that an edit sets, `None` if it leaves them as they are.
+        mentions: Option<&'a Mentions>,
     },
     /// Create the room or set its rules, or set the standing of a user. The rules for all users hold besides: see
     /// [`Right`](crate::Right).

@@ -174,6 +174,14 @@ pub enum Health {
 ///   [`ActEntry::encode`](crate::ActEntry::encode) makes the frame, which stays as it is. The rules and the standings
 ///   are kept when retention removes their entries, as long as the room has an epoch.
 ///   [`LogBounds::has_rules`](crate::LogBounds::has_rules) is true from the first act on.
+/// - **Purges.** [`purge`](Self::purge), where a log supports it, deletes the messages of a user up to the head at its
+///   beginning. The author is compared by [`UserKey::id`](crate::UserKey::id) alone. A purge may be several entries, so
+///   that a long one delays no other room: each entry deletes all messages of the user in its range that are not
+///   deleted, makes them visible in their new form together with the entry, and asks
+///   [`ActContext::judge_purge`](crate::ActContext::judge_purge) at its place, after
+///   [`NewAct::fits`](crate::NewAct::fits). [`ActEntry::encode`](crate::ActEntry::encode) makes the frame. Everything
+///   else is as for a deletion, with [`CommitSink::erase`] before each entry. A purge that has begun goes on if its
+///   future is dropped, and is completed after a crash. Without a message to delete, there is no entry.
 /// - **Direct rooms.** A log with rules asks [`NewAct::fits`](crate::NewAct::fits) before it judges an act. The rules
 ///   of a room that has none are [`RoomRules::unset`](crate::RoomRules::unset), so nobody writes into a direct room
 ///   before it is opened. [`RoomRules::standing`](crate::RoomRules::standing) gives the standing of a user under the
@@ -277,6 +285,18 @@ pub trait Room: Send + Sync {
     /// [`ChangeError::Unsupported`], the default, if the log keeps no rules. The other errors store nothing, except
     /// perhaps [`ChangeError::Unavailable`], after which a retry is safe.
     async fn govern(&self, _act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        Err(ChangeError::Unsupported)
+    }
+
+    /// Deletes all messages of a user that the log has now, and answers when all of them are erased. The act is an
+    /// [`Act::Purge`](crate::Act::Purge).
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::Unsupported`], the default, if the log has no purges. [`ChangeError::Forbidden`] and
+    /// [`ChangeError::Muted`] delete nothing more. After [`ChangeError::Unavailable`], a part of the messages may be
+    /// deleted, and a retry is safe.
+    async fn purge(&self, _act: NewAct) -> Result<ChangeReceipt, ChangeError> {
         Err(ChangeError::Unsupported)
     }
 

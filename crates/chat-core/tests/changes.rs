@@ -1,13 +1,10 @@
 //! Changes of messages: what members and readers get, and what the host decides.
 
-use std::sync::Arc;
-
 use chat_core::{
-    Action, AppendError, AppendReceipt, Authorize, Change, Chat, CommitSink, Forbidden, Limits, LogBounds,
-    MemoryRoom, NewChange, NewMessage, Page, PostError, Range, Role, Room, RoomName, Store, Text,
-    Unavailable, User, async_trait,
+    Action, Authorize, Change, Chat, Forbidden, Limits, NewChange, PostError, Role, RoomName, Text, User,
+    async_trait,
 };
-use chat_testkit::{Peer, chat, connect, lobby, member, pass, seqs, settle, types};
+use chat_testkit::{MessagesOnly, Peer, chat, connect, lobby, member, pass, seqs, settle, types};
 use serde_json::{Value, json};
 
 async fn change(peer: &mut Peer, kind: &str, seq: u64, more: Value) -> Value {
@@ -221,38 +218,6 @@ async fn the_host_changes_messages_itself() {
     assert_eq!(chat.change(&lobby(), delete).await.expect("a deletion").seq, Some(2));
     let events = ann.events().await;
     assert_eq!(events.last().expect("an event")["what"], "deleted");
-}
-
-/// A store that keeps only messages.
-struct MessagesOnly;
-
-struct Log(MemoryRoom);
-
-#[async_trait]
-impl Store for MessagesOnly {
-    async fn open(
-        &self,
-        room: &RoomName,
-        limits: &Arc<Limits>,
-        sink: CommitSink,
-    ) -> Result<Arc<dyn Room>, Unavailable> {
-        Ok(Arc::new(Log(MemoryRoom::new(room.clone(), Arc::clone(limits), sink))))
-    }
-}
-
-#[async_trait]
-impl Room for Log {
-    async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
-        self.0.append(message).await
-    }
-
-    async fn read(&self, range: Range) -> Result<Page, Unavailable> {
-        self.0.read(range).await
-    }
-
-    async fn bounds(&self) -> Result<LogBounds, Unavailable> {
-        self.0.bounds().await
-    }
 }
 
 #[tokio::test(start_paused = true)]

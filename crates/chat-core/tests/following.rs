@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chat_core::{Action, Chat, Forbidden, Limits, RoomName, Text, User};
+use chat_core::{Act, Action, Chat, Forbidden, Limits, NewAct, RoomName, RoomRules, Text, User};
 use chat_testkit::{Cluster, Mode, Peer, Store, chat, connect, guest, member, pass, settle};
 use serde_json::{Value, json};
 
@@ -244,7 +244,7 @@ fn summaries<const N: usize>(rooms: [(&str, u64); N]) -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_without_markers_answers_unsupported() {
-    let chat = Cluster::new().node("n1");
+    let chat = Cluster::without_markers().node("n1");
     let mut ann = connect(&chat, "ann").await;
     let joined = ann.join("lobby").await;
     assert!(["read", "unread", "mentions"].iter().all(|field| joined[field].is_null()), "{joined}");
@@ -254,4 +254,112 @@ async fn a_store_without_markers_answers_unsupported() {
         ann.ask(json!({"type": "rooms"})).await,
     ];
     assert!(replies.iter().all(|reply| reply["code"] == "unsupported"), "{replies:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_marker_reaches_the_connections_of_the_user_on_other_nodes() {
+    let cluster = Cluster::new();
+    let [n1, n2] = ["n1", "n2"].map(|name| cluster.builder(name).limits(limits()).build());
+    post(&n1, "lobby", 3).await;
+    let (mut ann, mut second) = (member(&n1, "ann").await, member(&n2, "ann").await);
+    let (mut third, mut stranger) = (follower(&n2, "ann").await, connect(&n2, "ann").await);
+    let mut bob = member(&n2, "bob").await;
+    for peer in [&mut ann, &mut second, &mut bob] {
+        peer.events().await;
+    }
+    read(&mut ann, "lobby", 2).await;
+    read(&mut ann, "lobby", 2).await;
+    let expected = json!({"type": "read", "room": "lobby", "user": guest("ann"), "seq": 2});
+    assert_eq!(second.events().await, std::slice::from_ref(&expected));
+    assert_eq!(third.events().await, [expected]);
+    for peer in [&mut ann, &mut stranger, &mut bob] {
+        assert!(peer.events().await.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_on_another_node_gets_activity_at_most_once_per_second() {
+    let cluster = Cluster::new();
+    let [n1, n2] = ["n1", "n2"].map(|name| cluster.builder(name).limits(limits()).build());
+    let mut ann = follower(&n2, "ann").await;
+    post(&n1, "lobby", 1).await;
+    assert_eq!(ann.events().await, [activity(1, 1)], "the room is not open on the node of the follower");
+    post(&n1, "lobby", 50).await;
+    assert!(ann.events().await.is_empty());
+    pass(3.0).await;
+    assert_eq!(ann.events().await, [activity(51, 51)], "the last entry is counted too");
+    pass(10.0).await;
+    assert!(ann.events().await.is_empty());
+    // A later entry is announced again.
+    post(&n1, "lobby", 1).await;
+    assert_eq!(ann.events().await, [activity(52, 52)]);
+    pass(3.0).await;
+    let mut other = connect(&n1, "ann").await;
+    follow(&mut other, "lobby", false).await;
+    settle().await;
+    ann.events().await;
+    post(&n1, "lobby", 1).await;
+    pass(3.0).await;
+    assert!(ann.events().await.is_empty(), "the user has ended to follow the room on another node");
+}
+
+/// Creates the lobby with receipts. The owner is not in it.
+async fn create_with_receipts(chat: &Chat) {
+    let rules = RoomRules::default().with_receipts(true);
+    let act = NewAct::new(User::new("42", "clock").expect("a user"), Act::Create { rules }).by_host();
+    chat.govern(&"lobby".parse().expect("a room"), act).await.expect("created");
+}
+
+fn receipt(name: &str, seq: u64) -> Value {
+    json!({"type": "read", "room": "lobby", "user": guest(name), "seq": seq})
+}
+
+#[tokio::test(start_paused = true)]
+async fn receipts_go_to_the_other_users_once_per_second() {
+    let cluster = Cluster::new();
+    let [n1, n2] = ["n1", "n2"].map(|name| cluster.builder(name).limits(limits()).build());
+    create_with_receipts(&n1).await;
+    post(&n1, "lobby", 9).await;
+    let (mut ann, mut bob, mut cid) =
+        (member(&n1, "ann").await, member(&n1, "bob").await, member(&n2, "cid").await);
+    for peer in [&mut ann, &mut bob, &mut cid] {
+        peer.events().await;
+    }
+    for seq in 2..=5 {
+        read(&mut ann, "lobby", seq).await;
+    }
+    for peer in [&mut bob, &mut cid] {
+        assert_eq!(peer.events().await, [receipt("ann", 2)]);
+    }
+    pass(1.1).await;
+    for peer in [&mut bob, &mut cid] {
+        assert_eq!(peer.events().await, [receipt("ann", 5)]);
+    }
+    pass(9.0).await;
+    for peer in [&mut ann, &mut bob, &mut cid] {
+        assert!(peer.events().await.is_empty());
+    }
+    // A user who only follows the room is seen by nobody.
+    let mut dan = follower(&n1, "dan").await;
+    read(&mut dan, "lobby", 5).await;
+    pass(2.0).await;
+    assert!(bob.events().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_without_receipts_or_with_many_users_sends_none() {
+    let few = limits().with(|limits| limits.rooms.presence_threshold = 1);
+    for (limits, with_receipts) in [(limits(), false), (few, true)] {
+        let chat = chat(limits);
+        if with_receipts {
+            create_with_receipts(&chat).await;
+        }
+        post(&chat, "lobby", 3).await;
+        let (mut ann, mut bob) = (member(&chat, "ann").await, member(&chat, "bob").await);
+        pass(2.0).await;
+        bob.events().await;
+        read(&mut ann, "lobby", 2).await;
+        pass(2.0).await;
+        assert!(bob.events().await.is_empty(), "{with_receipts}");
+    }
 }

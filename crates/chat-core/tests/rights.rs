@@ -60,7 +60,7 @@ async fn an_owner_gives_roles_and_a_moderator_mutes() {
     let mut ann = user(&chat, "ann").await;
     assert_eq!(create(&mut ann, json!({"title": "News"})).await["seq"], 1);
     let reply = ann.ask(json!({"type": "join", "room": "lobby", "last": 9})).await;
-    assert_eq!((&reply["role"], &reply["may"][8]), (&json!("owner"), &json!("settings")));
+    assert_eq!((&reply["role"], &reply["may"][9]), (&json!("owner"), &json!("settings")));
     let mut bob = joined(&chat, "bob").await;
     assert_eq!(ask(&mut ann, "role", json!({"user": "bob", "role": "moderator"})).await["seq"], 2);
     let mut zoe = joined(&chat, "zoe").await;

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chat_core::{
-    Action, AppendError, AppendReceipt, Authorize, Change, ChangeError, Chat, CommitSink, Forbidden, Limits,
-    Links, LogBounds, MemoryRoom, Mentions, NewChange, NewMessage, NoRight, Page, PostError, Range, RawValue,
-    Role, Room, RoomName, Store, Text, ThreadError, Unavailable, User, async_trait,
+    Action, AppendError, Authorize, Change, ChangeError, Chat, Forbidden, Limits, Links, Mentions, NewChange,
+    NewMessage, NoRight, PostError, Range, RawValue, Role, RoomName, Text, ThreadError, User, async_trait,
 };
-use chat_testkit::{Peer, chat, lobby, member};
+use chat_testkit::{MessagesOnly, Peer, chat, lobby, member};
 use serde_json::{Value, json};
 
 async fn send(peer: &mut Peer, more: Value) -> Value {
@@ -110,37 +109,35 @@ async fn the_host_posts_messages_with_links_and_reads_threads() {
     assert!(matches!(refused, Err(PostError::Change(ChangeError::TooManyPins))), "{refused:?}");
 }
 
-/// A store that keeps only messages.
-struct MessagesOnly;
-
-struct Log(MemoryRoom);
-
-#[async_trait]
-impl Store for MessagesOnly {
-    async fn open(
-        &self,
-        room: &RoomName,
-        limits: &Arc<Limits>,
-        sink: CommitSink,
-    ) -> Result<Arc<dyn Room>, Unavailable> {
-        Ok(Arc::new(Log(MemoryRoom::new(room.clone(), Arc::clone(limits), sink))))
+/// A host that forbids what names others: threads, answers and mentions.
+fn no_links(_: &User, _: &RoomName, action: &Action<'_>) -> Result<(), Forbidden> {
+    match action {
+        Action::Send { links: Some(links), .. } => {
+            let fields = (links.reply_to, links.thread, links.mentions.is_some());
+            Err(Forbidden::Rejected(format!("{fields:?}")))
+        }
+        Action::Change { mentions: Some(mentions), .. } => Err(Forbidden::Rejected(format!("{mentions:?}"))),
+        _ => Ok(()),
     }
 }
 
-#[async_trait]
-impl Room for Log {
-    async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
-        message.judge_without_threads()?;
-        self.0.append(message).await
+#[tokio::test(start_paused = true)]
+async fn the_host_sees_the_links_of_messages_and_the_mentions_of_edits() {
+    let chat = Chat::builder().authorize(no_links).build();
+    let mut ann = member(&chat, "ann").await;
+    assert_eq!(send(&mut ann, json!({})).await["seq"], 1);
+    for (fields, detail) in [
+        (json!({"reply_to": 1}), "(Some(1), None, false)"),
+        (json!({"thread": 1, "mentions": ["bob"]}), "(None, Some(1), true)"),
+        (json!({"mentions": "@room"}), "(None, None, true)"),
+    ] {
+        assert_eq!(send(&mut ann, fields).await["detail"], detail);
     }
-
-    async fn read(&self, range: Range) -> Result<Page, Unavailable> {
-        self.0.read(range).await
-    }
-
-    async fn bounds(&self) -> Result<LogBounds, Unavailable> {
-        self.0.bounds().await
-    }
+    let edit = json!({"type": "edit", "room": "lobby", "seq": 1, "body": {"text": "ho"}});
+    assert_eq!(ann.ask(edit.clone()).await["type"], "done");
+    let mut mentioning = edit;
+    mentioning["mentions"] = json!(["bob", "cid"]);
+    assert_eq!(ann.ask(mentioning).await["detail"], r#"Users(["bob", "cid"])"#);
 }
 
 #[tokio::test(start_paused = true)]

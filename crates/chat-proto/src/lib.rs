@@ -52,8 +52,8 @@ pub use room::{
     Gap, JoinError, JoinRule, Linked, Links, Log, LogBounds, Marked, MarkerError, Mentions, MessageChanges,
     NewAct, NewChange, NewMessage, Next, NoRight, Page, PostRule, Range, Reaction, ReactionSets, Replies,
     Restrict, Restriction, Resumption, Right, Rights, RoomRules, Roster, Scan, Search, SearchError,
-    SearchPage, Standing, StoredMessage, Tail, Target, ThreadError, Unavailable, Unread, UnreadCount,
-    Verdict, fold, resume, search_text,
+    SearchPage, Standing, StoredMessage, Tail, Target, ThreadError, Unavailable, Uncounted, Unread,
+    UnreadCount, Verdict, fold, resume, search_text,
 };
 pub use text::{InvalidText, Text};
 pub use user::{InvalidUser, InvalidUserName, User, UserKey, user_record};

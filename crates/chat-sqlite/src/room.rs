@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, Marked,
+    Act, AppendError, AppendReceipt, ChangeError, ChangeReceipt, CommitSink, Limits, LogBounds, Marked,
     MarkerError, NewAct, NewChange, NewMessage, Page, Range, Role, Room, RoomName, RoomRules, Scan, Search,
     SearchError, SearchPage, Standing, ThreadError, Unavailable, Unread, UserKey,
 };
@@ -54,6 +54,7 @@ impl SqliteRoom {
         parts: SharedParts,
     ) -> Self {
         parts.state.extend_key_window(key_window(&limits));
+        parts.state.extend_tail(limits.rooms.tail_events);
         let subscription = parts.state.notifier.subscribe(&name, &epoch, sink);
         Self { name, epoch, limits, parts, subscription }
     }
@@ -97,7 +98,11 @@ impl SharedParts {
         let unavailable = |cause: &str| ChangeError::from(Unavailable::new(cause));
         let (reply, receiver) = oneshot::channel();
         let notifier = &self.state.notifier;
-        let is_deletion = matches!(&entry, Prepared::Change(change) if change.is_deletion());
+        let is_deletion = match &entry {
+            Prepared::Change(change) => change.is_deletion(),
+            Prepared::Purge(_) => true,
+            _ => false,
+        };
         let pending =
             if is_deletion { notifier.pending_deletion(receiver) } else { notifier.pending(receiver) };
         let entry = self.queue.enter(entry, reply);
@@ -150,6 +155,15 @@ impl Room for SqliteRoom {
     async fn govern(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
         let act = PreparedAct { room: self.name.clone(), act, limits: Arc::clone(&self.limits) };
         let position = self.write(Prepared::Act(Box::new(act))).await?;
+        Ok(self.receipt(position))
+    }
+
+    async fn purge(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        if !matches!(act.act, Act::Purge { .. }) {
+            return Err(ChangeError::Unsupported);
+        }
+        let act = PreparedAct { room: self.name.clone(), act, limits: Arc::clone(&self.limits) };
+        let position = self.write(Prepared::Purge(Box::new(act))).await?;
         Ok(self.receipt(position))
     }
 

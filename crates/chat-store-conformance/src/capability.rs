@@ -16,6 +16,8 @@ pub enum Capability {
     Changes,
     /// Rooms have rules, and users in them roles and restrictions.
     Rules,
+    /// All messages of a user can be deleted at once.
+    Purges,
     /// Messages can answer others and be in threads.
     Threads,
     /// The store keeps the markers of users, and the rooms that they follow.

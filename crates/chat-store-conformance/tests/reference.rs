@@ -42,17 +42,20 @@ fn main() -> ExitCode {
         Backend::new("queued", |_| async { Queued::new() })
             .without(Capability::Changes, NO_CHANGES)
             .without(Capability::Rules, NO_RULES)
+            .without(Capability::Purges, NO_CHANGES)
             .without(Capability::Threads, NO_CHANGES)
             .without(Capability::Markers, NO_MARKERS),
         Backend::new("assigns_on_write", |_| async { AssignsOnWrite::new() })
             .without(Capability::MultipleNodes, "one process has the files open")
             .without(Capability::Changes, NO_CHANGES)
             .without(Capability::Rules, NO_RULES)
+            .without(Capability::Purges, NO_CHANGES)
             .without(Capability::Threads, NO_CHANGES)
             .without(Capability::Markers, NO_MARKERS),
         Backend::new("by_subscription", |_| async { BySubscription::new() })
             .without(Capability::Changes, NO_CHANGES)
             .without(Capability::Rules, NO_RULES)
+            .without(Capability::Purges, NO_CHANGES)
             .without(Capability::Threads, NO_CHANGES)
             .without(Capability::Markers, NO_MARKERS),
     ])

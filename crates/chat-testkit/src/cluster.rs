@@ -1,11 +1,11 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chat_core::{
     AppendError, AppendReceipt, Builder, ChangeError, ChangeReceipt, Chat, CommitSink, Limits, LogBounds,
-    MemoryRoom, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Search, SearchError,
-    SearchPage, Standing, Unavailable, UserKey,
+    Marked, MarkerError, MemoryRoom, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules,
+    Search, SearchError, SearchPage, Standing, Unavailable, Unread, UserKey,
 };
 use parking_lot::Mutex;
 
@@ -22,6 +22,12 @@ impl Cluster {
     /// Returns a cluster without nodes.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Returns a cluster whose store keeps no markers and no followed rooms.
+    pub fn without_markers() -> Self {
+        let store = SharedStore { follows: None, ..SharedStore::default() };
+        Self { store, ..Self::default() }
     }
 
     /// Returns the builder of a further node.
@@ -60,14 +66,27 @@ impl Cluster {
     }
 }
 
+/// The rooms that each user follows.
+type Follows = BTreeMap<UserKey, BTreeSet<RoomName>>;
+
 /// A store of rooms in memory that several chats open. The commits of all of them are reported to each opening.
-#[derive(Clone, Debug, Default)]
-pub struct SharedStore(Arc<Mutex<BTreeMap<RoomName, SharedRoom>>>);
+#[derive(Clone, Debug)]
+pub struct SharedStore {
+    rooms: Arc<Mutex<BTreeMap<RoomName, SharedRoom>>>,
+    /// `None` if the store keeps neither markers nor followed rooms.
+    follows: Option<Arc<Mutex<Follows>>>,
+}
+
+impl Default for SharedStore {
+    fn default() -> Self {
+        Self { rooms: Arc::default(), follows: Some(Arc::default()) }
+    }
+}
 
 impl SharedStore {
     /// Pauses or continues the reports to all sinks of a room. A commit during a pause is never reported.
     pub fn pause_reports(&self, room: &RoomName, is_paused: bool) {
-        if let Some(room) = self.0.lock().get(room) {
+        if let Some(room) = self.rooms.lock().get(room) {
             room.openings.lock().is_paused = is_paused;
         }
     }
@@ -111,7 +130,7 @@ impl chat_core::Store for SharedStore {
         limits: &Arc<Limits>,
         sink: CommitSink,
     ) -> Result<Arc<dyn Room>, Unavailable> {
-        let mut rooms = self.0.lock();
+        let mut rooms = self.rooms.lock();
         let shared = rooms
             .entry(room.clone())
             .or_insert_with(|| SharedRoom::new(room.clone(), Arc::clone(limits)))
@@ -123,7 +142,24 @@ impl chat_core::Store for SharedStore {
             openings.sinks.insert(id, sink);
             id
         };
-        Ok(Arc::new(Opening { shared, id }))
+        Ok(Arc::new(Opening { shared, id, keeps_markers: self.follows.is_some() }))
+    }
+
+    async fn follow(&self, user: &UserKey, room: &RoomName, on: bool, max: usize) -> Result<(), MarkerError> {
+        let follows = self.follows.as_ref().ok_or(MarkerError::Unsupported)?;
+        let mut follows = follows.lock();
+        let rooms = follows.entry(user.clone()).or_default();
+        match on {
+            true if rooms.len() >= max && !rooms.contains(room) => return Err(MarkerError::TooManyRooms),
+            true => rooms.insert(room.clone()),
+            false => rooms.remove(room),
+        };
+        Ok(())
+    }
+
+    async fn followed(&self, user: &UserKey) -> Result<Vec<RoomName>, MarkerError> {
+        let follows = self.follows.as_ref().ok_or(MarkerError::Unsupported)?;
+        Ok(follows.lock().get(user).into_iter().flatten().cloned().collect())
     }
 }
 
@@ -131,6 +167,7 @@ impl chat_core::Store for SharedStore {
 struct Opening {
     shared: SharedRoom,
     id: u64,
+    keeps_markers: bool,
 }
 
 impl Drop for Opening {
@@ -153,8 +190,24 @@ impl Room for Opening {
         self.shared.log.govern(act).await
     }
 
+    async fn purge(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        self.shared.log.purge(act).await
+    }
+
     async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
         self.shared.log.standing(user).await
+    }
+
+    async fn mark(&self, user: &UserKey, seq: u64) -> Result<Marked, MarkerError> {
+        if self.keeps_markers { self.shared.log.mark(user, seq).await } else { Err(MarkerError::Unsupported) }
+    }
+
+    async fn unread(&self, user: &UserKey, up_to: u64) -> Result<Unread, MarkerError> {
+        if self.keeps_markers {
+            self.shared.log.unread(user, up_to).await
+        } else {
+            Err(MarkerError::Unsupported)
+        }
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {

@@ -1,7 +1,8 @@
 //! Test support for code on top of `chat-core`, with paused time.
 //!
-//! [`Peer`] is the client's side of a connection in memory, [`Store`] a store that fails on request, and
-//! [`Cluster`] several chats that share a store and a bus. Nothing here is for production.
+//! [`Peer`] is the client's side of a connection in memory, [`Store`] a store that fails on request,
+//! [`MessagesOnly`] a store without optional parts, and [`Cluster`] several chats that share a store and a bus.
+//! Nothing here is for production.
 //!
 //! ```
 //! use chat_core::Chat;
@@ -32,12 +33,14 @@ use serde_json::{Value, json};
 mod bus;
 mod cluster;
 mod direct;
+mod messages_only;
 mod peer;
 mod store;
 mod wire;
 
 pub use bus::InProcessBus;
 pub use cluster::{Cluster, SharedStore};
+pub use messages_only::MessagesOnly;
 pub use peer::Peer;
 pub use store::{Mode, Store};
 pub use wire::{Frame, HIGH_WATER, Wire};

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,8 @@ struct State {
     appends: watch::Sender<usize>,
     read: Mode,
     count: Mode,
+    standing: Mode,
+    follow: Mode,
     bounds: Mode,
     close: Mode,
     /// The health that a test has set. `None` is ready.
@@ -51,6 +54,9 @@ struct State {
     opens: usize,
     reads: usize,
     counts: usize,
+    standings: usize,
+    /// The rooms whose logs cannot be read.
+    broken: BTreeSet<RoomName>,
     follows: MemoryStore,
     closes: usize,
     lost: Vec<u64>,
@@ -99,6 +105,21 @@ impl Store {
     /// Sets the behaviour of counting unread messages.
     pub fn count(&self, mode: Mode) {
         self.0.lock().count = mode;
+    }
+
+    /// Sets the behaviour of asking for the standing of a user. A slow answer is an old one.
+    pub fn standing(&self, mode: Mode) {
+        self.0.lock().standing = mode;
+    }
+
+    /// Sets the behaviour of following a room, and of ending that. A slow answer comes after the change.
+    pub fn follow(&self, mode: Mode) {
+        self.0.lock().follow = mode;
+    }
+
+    /// Lets the standings and the unread messages of a room not be read.
+    pub fn break_room(&self, room: RoomName) {
+        self.0.lock().broken.insert(room);
     }
 
     /// Sets the behaviour of asking for the bounds.
@@ -162,6 +183,11 @@ impl Store {
         self.0.lock().counts
     }
 
+    /// Returns the number of times that a standing was asked for.
+    pub fn standings(&self) -> usize {
+        self.0.lock().standings
+    }
+
     /// Returns the number of times that the store was closed.
     pub fn closes(&self) -> usize {
         self.0.lock().closes
@@ -206,12 +232,16 @@ impl chat_core::Store for Store {
             state.open
         };
         obey(mode).await?;
-        Ok(Arc::new(StoredRoom { store: self.clone(), log }))
+        Ok(Arc::new(StoredRoom { store: self.clone(), name: room.clone(), log }))
     }
 
     async fn follow(&self, user: &UserKey, room: &RoomName, on: bool, max: usize) -> Result<(), MarkerError> {
-        let follows = self.0.lock().follows.clone();
-        follows.follow(user, room, on, max).await
+        let (follows, mode) = {
+            let state = self.0.lock();
+            (state.follows.clone(), state.follow)
+        };
+        follows.follow(user, room, on, max).await?;
+        Ok(obey(mode).await?)
     }
 
     async fn followed(&self, user: &UserKey) -> Result<Vec<RoomName>, MarkerError> {
@@ -239,7 +269,15 @@ impl chat_core::Store for Store {
 
 struct StoredRoom {
     store: Store,
+    name: RoomName,
     log: MemoryRoom,
+}
+
+impl StoredRoom {
+    /// Returns the behaviour, unless the room is broken.
+    fn unless_broken(&self, state: &State, mode: Mode) -> Mode {
+        if state.broken.contains(&self.name) { Mode::Fails } else { mode }
+    }
 }
 
 #[async_trait]
@@ -266,8 +304,19 @@ impl Room for StoredRoom {
         self.log.govern(act).await
     }
 
+    async fn purge(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        self.log.purge(act).await
+    }
+
     async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
-        self.log.standing(user).await
+        let mode = {
+            let mut state = self.store.0.lock();
+            state.standings += 1;
+            self.unless_broken(&state, state.standing)
+        };
+        let standing = self.log.standing(user).await?;
+        obey(mode).await?;
+        Ok(standing)
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
@@ -293,7 +342,7 @@ impl Room for StoredRoom {
         let mode = {
             let mut state = self.store.0.lock();
             state.counts += 1;
-            state.count
+            self.unless_broken(&state, state.count)
         };
         obey(mode).await?;
         self.log.unread(user, up_to).await

@@ -185,6 +185,11 @@ impl Message {
         }
     }
 
+    /// Returns true if a purge of the messages of a user deletes it.
+    pub(super) fn is_kept_of(&self, user: &str) -> bool {
+        self.deleted.is_none() && self.author == user
+    }
+
     fn has(&self, reaction: &str, user: &str) -> bool {
         let users = self.reactions.iter().filter(|known| known.reaction == reaction).flat_map(|it| &it.users);
         users.into_iter().any(|(_, placer)| *placer == user)

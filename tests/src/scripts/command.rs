@@ -7,7 +7,7 @@ use proptest::sample::select;
 use serde_json::{Value, json};
 
 use super::change::{Change, change};
-use super::step::{ROOMS, room};
+use super::step::{CLIENTS, ROOMS, room};
 use super::{MAX_BODY, with_reference};
 
 /// A command. A room is an index into [`ROOMS`].
@@ -18,6 +18,8 @@ pub(super) enum Command {
     Send(usize, Option<u8>, Body),
     /// A change of the entry this far behind the newest.
     Change(usize, u64, Change),
+    /// A purge of the messages of one of the users.
+    Purge(usize, &'static str),
     History(usize, Page),
     Members(usize),
     Search(usize, Query),
@@ -134,6 +136,7 @@ const MALFORMED: &[Malformed] = &[
         true,
     ),
     malformed_command(r#"{"type":"pin","ref":"REF","room":"lobby","seq":1,"on":1}"#, "bad_command", true),
+    malformed_command(r#"{"type":"purge","ref":"REF","room":"lobby"}"#, "bad_command", true),
     malformed_command(
         r#"{"type":"history","ref":"REF","room":"lobby","before":2,"after":1}"#,
         "bad_cursor",
@@ -149,7 +152,7 @@ impl Command {
     /// Returns the room of a change.
     pub(super) fn room(&self) -> Option<usize> {
         match self {
-            Self::Change(room, ..) => Some(*room),
+            Self::Change(room, ..) | Self::Purge(room, _) => Some(*room),
             _ => None,
         }
     }
@@ -161,6 +164,7 @@ impl Command {
             Self::Leave(room) => json!({"type": "leave", "room": ROOMS[*room]}),
             Self::Send(room, _, body) => json!({"type": "send", "room": ROOMS[*room], "body": body.json()}),
             Self::Change(room, back, change) => change.json(ROOMS[*room], target(head, *back), head),
+            Self::Purge(room, user) => json!({"type": "purge", "room": ROOMS[*room], "user": user}),
             Self::History(room, _) => json!({"type": "history", "room": ROOMS[*room]}),
             Self::Members(room) => json!({"type": "members", "room": ROOMS[*room]}),
             Self::Search(room, Query { words, before, limit }) => {
@@ -253,6 +257,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         9 => (room(), proptest::option::weighted(0.6, 0_u8..2), body)
             .prop_map(|(room, key, body)| Command::Send(room, key, body)),
         9 => (room(), behind, change()).prop_map(|(room, back, change)| Command::Change(room, back, change)),
+        1 => (room(), select(&CLIENTS[..])).prop_map(|(room, user)| Command::Purge(room, user)),
         3 => (room(), page).prop_map(|(room, page)| Command::History(room, page)),
         1 => room().prop_map(Command::Members),
         2 => (room(), query).prop_map(|(room, query)| Command::Search(room, query)),
@@ -285,6 +290,7 @@ impl fmt::Display for Command {
             Self::Change(room, back, change) => {
                 write!(f, "{change} the entry {back} behind the head of {}", ROOMS[*room])
             }
+            Self::Purge(room, user) => write!(f, "purge {user} in {}", ROOMS[*room]),
             Self::History(room, Page { from, limit }) => {
                 write!(f, "history of {}", ROOMS[*room])?;
                 match from {

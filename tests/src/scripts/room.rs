@@ -1,6 +1,6 @@
 //! The model of a room.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -149,6 +149,37 @@ impl Room {
         }
         self.push(event.clone(), Some((target, change.what())));
         Ok(Changed::Stored(event))
+    }
+
+    /// Deletes the messages of a user, in the name of `by`. Returns the entry, `None` if there is none.
+    pub(super) fn purge(&mut self, room: &str, by: By, user: &str) -> Option<Value> {
+        let seq = self.head() + 1;
+        let messages = self.messages.iter_mut().filter(|(_, message)| message.is_kept_of(user));
+        let mut unpinned = Vec::new();
+        let purged: BTreeSet<u64> = messages
+            .map(|(purged, message)| {
+                unpinned.extend(message.is_pinned().then_some(*purged));
+                message.apply(by, Change::Delete { reason: None }, seq);
+                *purged
+            })
+            .collect();
+        let (from, to) = (*purged.first()?, *purged.last()?);
+        for erased in from..seq {
+            let subject = self.entry(erased).change.map_or(erased, |(target, _)| target);
+            if purged.contains(&subject) {
+                let present = self.present(erased);
+                self.entries[usize::try_from(erased - 1).expect("an index")].published = present;
+            }
+        }
+        let mut event = json!({
+            "type": "purged", "room": room, "seq": seq, "at": null, "by": {"id": by.user, "name": by.user},
+            "user": {"id": user, "name": user}, "from": from, "to": to,
+        });
+        if !unpinned.is_empty() {
+            event["unpinned"] = json!(unpinned);
+        }
+        self.push(event.clone(), None);
+        Some(event)
     }
 
     /// Returns the `seq` and the content of the entry with this key.

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use chat_core::{Action, Authorize, Chat, Forbidden, Limits, RateLimits, Role, RoomName, User, async_trait};
 
 use super::play::play;
-use super::step::{MODERATOR, Step};
+use super::step::{OWNER, Step};
 use super::{
     DEFAULT_FOUND, DEFAULT_PAGE, MAX_BODY, MAX_ERRORS, MAX_FOUND, MAX_FRAME, MAX_PAGE, MAX_ROOMS, RETAINED,
 };
@@ -78,7 +78,7 @@ impl ScriptServer {
     }
 }
 
-/// Forbids the room `staff`, and has one moderator.
+/// Forbids the room `staff`, and has one owner.
 struct Host;
 
 #[async_trait]
@@ -88,6 +88,6 @@ impl Authorize for Host {
     }
 
     async fn role(&self, user: &User, _: &RoomName) -> Result<Role, Forbidden> {
-        Ok(if user.name() == MODERATOR { Role::Moderator } else { Role::Member })
+        Ok(if user.name() == OWNER { Role::Owner } else { Role::Member })
     }
 }

@@ -12,8 +12,8 @@ use super::command::{Command, From, Malformed, command, malformed};
 /// The users of the clients. Two clients are the same user.
 pub(super) const CLIENTS: [&str; 4] = ["ann", "bob", "cid", "ann"];
 
-/// The user who is a moderator.
-pub(super) const MODERATOR: &str = "bob";
+/// The user who is an owner of each room.
+pub(super) const OWNER: &str = "bob";
 
 /// The rooms. They exceed the limit for one connection by one.
 pub(super) const ROOMS: [&str; 3] = ["lobby", "로비", "hall-2"];
@@ -79,6 +79,7 @@ impl Action {
                 Command::Leave(room)
                 | Command::Send(room, ..)
                 | Command::Change(room, ..)
+                | Command::Purge(room, _)
                 | Command::History(room, _)
                 | Command::Members(room)
                 | Command::Search(room, _)

@@ -1,4 +1,4 @@
-import type { Events, Message } from "./wire.js";
+import type { Message, MessageChange } from "./wire.js";
 
 /** Returns the newest entry that the state of a message contains. */
 export const revision = (message: Message): number => message.rev ?? message.seq;
@@ -14,21 +14,27 @@ const ERASED = {
 };
 
 /**
- * Applies a change to a message, so that the result is what a new reader gets. A change that the message contains
- * already has no effect, and neither has one of an unknown kind, such as `superseded`.
+ * Applies a change or a purge to a message, so that the result is what a new reader gets. One that the
+ * message contains already has no effect, and neither has one of another message or of an unknown kind, such as
+ * `superseded`.
  */
-export function fold(message: Message, change: Events["changed"]): Message {
-  if (change.seq <= revision(message)) return message;
+export function fold(message: Message, change: MessageChange): Message {
   const { what, seq: rev, at, by } = change;
+  const { seq, user } = message;
+  const isTarget =
+    what ? seq === change.target : (
+      seq >= change.from && seq <= change.to && user.id === change.user.id && !message.deleted
+    );
+  if (!isTarget || rev <= revision(message)) return message;
   const fields =
     what === "edited" ?
       {
         body: change.body,
         mentions: change.mentions,
-        edited: { at, by: by.id === message.user.id ? undefined : by },
+        edited: { at, by: by.id === user.id ? undefined : by },
         reactions: message.reactions?.map((reaction) => ({ ...reaction, stale: reaction.count })),
       }
-    : what === "deleted" ?
+    : !what || what === "deleted" ?
       { ...ERASED, deleted: { at, by, reason: change.reason } }
     : what === "reactions" ? { reactions: change.reactions[0] && change.reactions }
     : what === "pinned" ? { pinned: change.pinned || undefined }

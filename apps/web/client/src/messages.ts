@@ -1,5 +1,5 @@
 import { fold, revision } from "./fold.js";
-import type { Events, Message } from "./wire.js";
+import type { Message, MessageChange } from "./wire.js";
 
 /** The newest messages of a room, bounded. They have no hole that the log can fill. */
 export interface Messages {
@@ -17,8 +17,8 @@ export interface Messages {
   _pin(seqs: readonly number[]): void;
   /** Counts a message for the first message of its thread, unless that one contains it already. */
   _count(message: Message): void;
-  /** Applies a change. A message that is not held has only its pin. */
-  _change(change: Events["changed"]): void;
+  /** Applies a change, or a purge. A message that is not held has only its pin. */
+  _change(change: MessageChange): void;
   /** Removes the messages after `after` and up to `to` that a page of the log does not have, and adds the page. */
   _replace(after: number, to: number, page: readonly Message[]): void;
 }
@@ -90,9 +90,11 @@ export function createMessages(limit: number): Messages {
     _change(change) {
       if (change.what === "pinned") setPin(change.target, change.pinned);
       if (change.what === "deleted") setPin(change.target);
-      const held = messages.get(change.target);
-      const next = held && fold(held, change);
-      if (next && next !== held) set(next);
+      change.unpinned?.forEach((seq) => pinned.delete(seq));
+      for (const held of all()) {
+        const next = fold(held, change);
+        if (next !== held) set(next);
+      }
     },
     _replace: replace,
   };

@@ -31,7 +31,7 @@ const READ_INTERVAL = 1000;
 /** The cursor before the first entry. */
 const NOWHERE: Cursor = { epoch: "", seq: 0 };
 
-type Late = Extract<WireEvent, { type: "changed" | "message" | "presence" }>;
+type Late = Extract<WireEvent, { type: "changed" | "message" | "presence" | "purged" }>;
 type Fields<T extends CommandType> = Omit<Command<T>, "type" | "room">;
 type Done<T extends CommandType> = (error: ChatError | undefined, reply: Reply<T>) => void;
 
@@ -308,6 +308,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
         if (event.key && isMine) outbox._delete(event.key);
         break;
       case "changed":
+      case "purged":
         keepLate(event);
         if (!advance(event.seq)) return false;
         messages._change(event);
@@ -455,8 +456,8 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     ask("timed", type, fields, (error, reply) => {
       done(error, reply);
       for (const event of late) {
-        if (event.type === "changed") messages._change(event);
-        else if (event.type === "message") messages._count(event);
+        if (event.type === "message") messages._count(event);
+        else if (event.type !== "presence") messages._change(event);
         else if (type === "members") people._presence(event);
       }
       if (!--reads) late = [];

@@ -195,7 +195,17 @@ export interface Resumed {
 export interface RoomEvents
   extends Pick<
     Events,
-    "message" | "changed" | "gap" | "presence" | "occupancy" | "typing" | "read" | "role" | "settings" | "joined"
+    | "message"
+    | "changed"
+    | "purged"
+    | "gap"
+    | "presence"
+    | "occupancy"
+    | "typing"
+    | "read"
+    | "role"
+    | "settings"
+    | "joined"
   > {
   resumed: Resumed;
 }

@@ -200,8 +200,18 @@ export interface Events {
     readonly join: "open" | "members";
     readonly post?: "members" | "moderators";
     readonly title?: string;
+    readonly receipts?: boolean;
     /** The users of a direct room. */
     readonly direct?: readonly User[];
+  };
+  purged: InRoom & {
+    readonly seq: number;
+    readonly at: number;
+    readonly by: User;
+    readonly user: User;
+    readonly from: number;
+    readonly to: number;
+    readonly unpinned?: readonly number[];
   };
   rooms: { readonly rooms: readonly RoomSummary[]; readonly more: boolean };
   activity: InRoom & {
@@ -223,6 +233,11 @@ export interface Events {
     readonly detail?: unknown;
   };
 }
+
+/** An entry that changes messages. A purge has no `what`, and deletes. */
+export type MessageChange =
+  | (Events["changed"] & { readonly unpinned?: undefined })
+  | (Events["purged"] & { readonly what?: undefined; readonly reason?: undefined });
 
 /** The name of an event. */
 export type EventType = keyof Events;
@@ -295,6 +310,7 @@ export interface Commands {
       readonly join?: "open" | "members";
       readonly post?: "members" | "moderators";
       readonly title?: string;
+      readonly receipts?: boolean;
     };
     reply: "done";
   };

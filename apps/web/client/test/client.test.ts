@@ -114,6 +114,30 @@ withServer("rights follow a mute, and a ban refuses the room", async (_, open) =
   assert.deepEqual((await until(later, ({ status }) => status === "live")).pins, [seq]);
 }, SECRET);
 
+withServer("after a purge, a follower has what a new reader gets", async (_, open) => {
+  const user = (sub: string) => open("", { token: signed({ sub, name: sub, exp: Date.now() / 1000 + 600 }) });
+  const [owner, bo] = [user("ann"), user("bo").join("club")];
+  await until(bo, ({ status }) => status === "live");
+  const { seq } = await bo.send("root");
+  await bo.send("spam", { mentions: ["ann"] });
+  await owner.request({ type: "create", room: "team" });
+  const [ann, spammer] = [owner.join("team"), user("bo").join("team")];
+  const { seq: root } = await spammer.send("root");
+  await ann.send("an answer", { thread: root });
+  await spammer.edit(root, "edited");
+  await ann.react(root, "👍");
+  await ann.pin(root);
+  await spammer.send("call", { mentions: ["ann"] });
+  await until(ann, ({ mentions }) => mentions === 1);
+  const { seq: last = 0 } = await owner.request({ type: "purge", room: "team", user: "bo" });
+  await spammer.send("after");
+  await until(ann, ({ messages }) => texts({ messages }).at(-1) === "after");
+  const fresh = await until(user("cid").join("team"), ({ cursor }) => (cursor?.seq ?? 0) > last);
+  assert.deepEqual(ann.state.messages, fresh.messages);
+  assert.deepEqual([texts(fresh), ann.state.pins, ann.state.mentions], [[undefined, "an answer", undefined, "after"], [], 0]);
+  assert.equal((await bo.history({ seqs: [seq] })).messages.length, 1, "other rooms stay");
+}, SECRET);
+
 withServer("a direct room is the same for both users, and is announced to the other one", async (_, open) => {
   const user = (sub: string) => open("", { token: signed({ sub, name: sub, exp: Date.now() / 1000 + 600 }) });
   const [ann, bo, cid] = [user("ann"), user("bo"), user("cid")];

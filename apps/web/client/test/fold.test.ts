@@ -62,6 +62,33 @@ test("a change that is contained already, or unknown, has no effect", () => {
   assert.equal(fold(held, changed(`"seq":5,"target":1,"what":"superseded"`)), held);
 });
 
+test("a purge deletes the messages of its user in its range", () => {
+  const purged: Events["purged"] = {
+    ...{ room: "lobby", seq: 9, at: 2000, by: ann, user: { id: "bo", name: "Another name" } },
+    ...{ from: 2, to: 6, unpinned: [3] },
+  };
+  const messages = createMessages(10);
+  const deleted = { at: 1000, by: bo };
+  messages._pin([3, 8]);
+  messages._add([
+    message(1, { user: bo }),
+    message(2, { user: bo, key: "k", rev: 7, edited: { at: 1500 }, replies: { count: 1, last: 7 }, pinned: true }),
+    message(4),
+    message(5, { user: bo, rev: 6, deleted }),
+    message(6, { user: bo, rev: 10, thread: 1 }),
+  ]);
+  const before = messages._all();
+  messages._change(purged);
+  const { body: _, ...rest } = message(2, { user: bo, replies: { count: 1, last: 7 } });
+  const expected = [...before];
+  expected[1] = { ...rest, rev: 9, deleted: { at: 2000, by: ann } } as Message;
+  assert.deepEqual(messages._all(), expected);
+  assert.deepEqual(messages._pins(), [8]);
+  const once = messages._all();
+  messages._change(purged);
+  assert.equal(messages._all(), once);
+});
+
 test("the newer state of a message stays, whatever the order", () => {
   const [old, young] = [message(3), message(3, { rev: 9, body: { text: "new" } })];
   for (const order of [[old, young], [young, old]]) {

@@ -12,7 +12,9 @@ use super::cursor::{Delivery, Phase, RoomCursor};
 use super::request::{Reply, Request};
 use super::send_backoff::SendBackoff;
 use super::{PendingCommand, State};
-use crate::{ClientEvent, Joined, ReceivedAct, ReceivedChange, ReceivedMessage, ServerError, Violation};
+use crate::{
+    ClientEvent, Joined, ReceivedAct, ReceivedChange, ReceivedMessage, ReceivedPurge, ServerError, Violation,
+};
 
 /// The wait before a room is resumed again that refused for now, if the server gives no advice.
 const RESUME_WAIT: Duration = Duration::from_secs(1);
@@ -132,6 +134,7 @@ impl State {
         let epoch = &cursor.epoch;
         events.extend(match event {
             WireEvent::Changed { .. } => ReceivedChange::from_wire(event, epoch).map(ClientEvent::Changed),
+            WireEvent::Purged { .. } => ReceivedPurge::from_wire(event, epoch).map(ClientEvent::Purged),
             WireEvent::Role { .. } | WireEvent::Settings { .. } => {
                 ReceivedAct::from_wire(event, epoch).map(ClientEvent::Act)
             }

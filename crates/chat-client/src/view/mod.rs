@@ -161,6 +161,12 @@ impl RoomView {
                 self.unread.handle_read(*seq);
                 true
             }
+            ClientEvent::Purged(purge) if purge.room == self.room => {
+                let is_renewed = self.enter(&purge.epoch);
+                let purged =
+                    self.messages.iter_mut().filter_map(|held| held.apply_purge(purge).then_some(()));
+                purged.count() > 0 || is_renewed
+            }
             ClientEvent::Gap { room, epoch, to, .. } if *room == self.room => {
                 self.enter(epoch);
                 self.newest = self.newest.max(*to);

@@ -4,8 +4,8 @@
 //! `CHAT_SCRIPTS=<count>` sets the number of scripts.
 
 use chat_proto::{
-    Act, Change, Event, Folded, Limits, Links, Log, Mentions, NewAct, NewChange, NewMessage, PresenceMode,
-    Restrict, Restriction, Role, RoomRules, StoredMessage, User,
+    Act, Change, ChangedEntries, Event, Folded, Limits, Links, Log, Mentions, NewAct, NewChange, NewMessage,
+    PresenceMode, Restrict, Restriction, Role, RoomRules, StoredMessage, User,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -14,7 +14,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::{ReceivedAct, ReceivedChange};
+use crate::{ReceivedAct, ReceivedChange, ReceivedPurge};
 
 /// The default number of scripts.
 const SCRIPTS: u32 = 300;
@@ -31,6 +31,8 @@ enum Step {
     Post(bool, Option<u8>),
     /// A change of one of the newest entries, by one of the users.
     Change(u8, bool, Kind),
+    /// All messages of one of the users are deleted.
+    Purge(bool),
     /// An act of the host.
     Act(ActKind),
     /// The reader has read up to one of the newest entries, here or on another connection.
@@ -81,6 +83,7 @@ fn step() -> impl Strategy<Value = Step> {
         20 => (0..8_u8, any::<bool>()).prop_map(|(back, here)| Step::Mark(back, here)),
         10 => Just(Step::Resume),
         120 => (0..8_u8, any::<bool>(), kind).prop_map(|(back, user, kind)| Step::Change(back, user, kind)),
+        4 => any::<bool>().prop_map(Step::Purge),
         1 => Just(Step::Renew),
         60 => (1..8_u8, any::<bool>()).prop_map(|(count, live)| Step::Follow(count, live)),
         20 => Just(Step::Read),
@@ -178,11 +181,12 @@ impl World {
                 let change = NewChange::new(user(is_author), target, change);
                 let change = change.with_role(Role::Moderator).with_mentions(mentions);
                 let Ok((_, Some(changed))) = self.log.change(self.time, change) else { return };
-                for erased in changed.erased {
-                    let index = usize::try_from(erased.seq).unwrap() - 1;
-                    self.published[index] = erased;
-                }
-                self.published.push(changed.entry);
+                self.publish(changed);
+            }
+            Step::Purge(is_author) => {
+                let act = NewAct::new(user(true), Act::Purge { user: user(is_author) }).by_host();
+                let Ok((_, Some(purged))) = self.log.purge(self.time, act) else { return };
+                self.publish(purged);
             }
             Step::Act(kind) => {
                 let act = match kind {
@@ -240,6 +244,14 @@ impl World {
         }
     }
 
+    fn publish(&mut self, changed: ChangedEntries) {
+        for erased in changed.erased {
+            let index = usize::try_from(erased.seq).unwrap() - 1;
+            self.published[index] = erased;
+        }
+        self.published.push(changed.entry);
+    }
+
     /// Delivers the next entry, or a gap.
     fn follow(&mut self, is_live: bool) {
         let bounds = self.log.bounds();
@@ -260,6 +272,9 @@ impl World {
         let event = match next.event().unwrap() {
             event @ Event::Changed { .. } => {
                 ClientEvent::Changed(ReceivedChange::from_wire(event, &epoch).unwrap())
+            }
+            event @ Event::Purged { .. } => {
+                ClientEvent::Purged(ReceivedPurge::from_wire(event, &epoch).unwrap())
             }
             event @ (Event::Role { .. } | Event::Settings { .. }) => {
                 ClientEvent::Act(ReceivedAct::from_wire(event, &epoch).unwrap())
@@ -310,7 +325,7 @@ fn joined(log: &Log, now: u64, recovered: bool) -> Joined {
         role: standing.role,
         may: rules.rights(&standing, now),
         pins: bounds.pins,
-        unread: Some(log.unread(&reader().key(), bounds.head)),
+        unread: Some(log.unread(&reader().key(), bounds.head).count()),
     }
 }
 

@@ -91,6 +91,8 @@ pub(super) fn followed<'a>(entries: impl IntoIterator<Item = &'a Value>) -> Vec<
             let root = messages.iter_mut().find(|held| held["seq"] == entry["thread"]);
             root.into_iter().for_each(|root| count_reply(root, entry));
             messages.push(entry.clone());
+        } else if entry["type"] == "purged" {
+            messages.iter_mut().for_each(|held| purge(held, entry));
         } else if let Some(held) = messages.iter_mut().find(|held| held["seq"] == entry["target"]) {
             apply(held, entry);
         }
@@ -108,6 +110,15 @@ pub(super) fn count_reply(root: &mut Value, entry: &Value) {
         let count = root["replies"]["count"].as_u64().unwrap_or_default();
         root["replies"] = json!({"count": count + 1, "last": entry["seq"]});
         root["rev"] = entry["seq"].clone();
+    }
+}
+
+/// Applies a `purged` to a message of its user in its range, unless the message is deleted.
+fn purge(held: &mut Value, purged: &Value) {
+    let seq = held["seq"].as_u64();
+    let is_in_range = seq >= purged["from"].as_u64() && seq <= purged["to"].as_u64();
+    if is_in_range && held["user"]["id"] == purged["user"]["id"] && held["deleted"].is_null() {
+        apply(held, &with(purged.clone(), "what", "deleted"));
     }
 }
 

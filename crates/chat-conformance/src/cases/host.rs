@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -39,7 +40,7 @@ pub(super) const BRIEF: &str = "brief";
 /// The time for which the credentials of that user are valid. It is shorter than the notice of their end.
 pub(super) const BRIEF_TIME: Duration = Duration::from_secs(2);
 
-/// An identity check: the token `<id>:<name>` is the user.
+/// An identity check: the token `<id>:<name>` is the user, and `<id>:<name>:<role>` gives a role in all rooms too.
 pub(super) fn with_tokens(endpoint: Endpoint) -> Endpoint {
     endpoint.identify(Tokens { has_hello: false })
 }
@@ -79,8 +80,13 @@ impl Identify for Tokens {
             HANGING => pending().await,
             token => {
                 let (id, name) = token.split_once(':').ok_or(Denied::Unauthorized)?;
+                let (name, role) = name.split_once(':').unwrap_or((name, "none"));
                 let user = User::new(id, name).map_err(|_| Denied::Unauthorized)?;
                 let mut identity = Identity::from(user);
+                let role = serde_json::from_value(json!(role)).map_err(|_| Denied::Unauthorized)?;
+                if role != Role::None {
+                    identity.rights = Some(Arc::new(Granted(role)));
+                }
                 let valid = match name {
                     EXPIRING => Some(millis(300)),
                     BRIEF => Some(BRIEF_TIME),
@@ -93,13 +99,27 @@ impl Identify for Tokens {
     }
 }
 
+/// The role of a token.
+struct Granted(Role);
+
+#[async_trait]
+impl Authorize for Granted {
+    async fn authorize(&self, _: &User, _: &RoomName, _: &Action<'_>) -> Result<(), Forbidden> {
+        Ok(())
+    }
+
+    async fn role(&self, _: &User, _: &RoomName) -> Result<Role, Forbidden> {
+        Ok(self.0)
+    }
+}
+
 struct Rights;
 
 #[async_trait]
 impl Authorize for Rights {
     async fn authorize(&self, user: &User, room: &RoomName, action: &Action<'_>) -> Result<(), Forbidden> {
         let body: Value = match action {
-            Action::Send { body } => body_of(body),
+            Action::Send { body, .. } => body_of(body),
             Action::Change { change: Change::Edit { body }, .. } => body_of(body),
             Action::Direct { with } => json!({ "text": with }),
             _ => Value::Null,

@@ -40,8 +40,10 @@ mod pins;
 mod preflight;
 mod pressure;
 mod probe;
+mod purges;
 mod rates;
 mod reactions;
+mod receipts;
 mod refusal;
 mod renewal;
 mod restrictions;
@@ -111,6 +113,7 @@ pub fn cases() -> Vec<Case> {
             "RoomRules::check in chat-proto, or the store; Driver::poll_rights in chat-core",
             rooms_with_rules::cases(),
         ),
+        group("purges", "ActContext::judge_purge in chat-proto; Room::purge of the store", purges::cases()),
         group("pins", "Target::judge and LogBounds in chat-proto, or the store", pins::cases()),
         group(
             "threads",
@@ -122,6 +125,11 @@ pub fn cases() -> Vec<Case> {
             "unread",
             "UnreadCount in chat-proto; Room::mark and Room::unread, or the store",
             unread::cases(),
+        ),
+        group(
+            "receipts",
+            "the receipts of the room in chat-proto; Rooms::announce_read in chat-core",
+            receipts::cases(),
         ),
         group(
             "following",
@@ -174,7 +182,7 @@ fn source(group: &str) -> &'static str {
         "changes" | "commands" | "direct" | "following" | "mentions" | "messages" | "pins" | "search"
         | "threads" | "unread" => "PROTOCOL.md, section 3",
         "control" => "RFC 6455 section 5.5.3",
-        "deletions" | "folding" | "moderation" | "reactions" => "PROTOCOL.md, section 5.7",
+        "deletions" | "folding" | "moderation" | "purges" | "reactions" => "PROTOCOL.md, section 5.7",
         "roles" | "restrictions" | "rooms_with_rules" => "PROTOCOL.md, section 5.8",
         "drain" => "PROTOCOL.md, section 5.6",
         "events" | "occupancy" => "PROTOCOL.md, section 4",

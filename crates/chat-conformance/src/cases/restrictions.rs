@@ -132,6 +132,20 @@ chat_suite::cases!(
         bob.post(&room, "late").await.map(drop)
     }
 
+    /// A restriction whose end is over is none.
+    #[with(identify(with_tokens))]
+    async fn a_restriction_whose_end_is_over_is_none(stage: Stage) -> Verdict {
+        let room = stage.room();
+        let (mut ann, mut bob) = (owner(&stage, json!({})).await?, present(&stage, "2", "Bob").await?);
+        change_nothing(&mut ann, with(restrict(&room, "2", "ban"), "until", 1)).await?;
+        change(&mut ann, restrict(&room, "2", "mute")).await?;
+        bob.until("role").await?;
+        change(&mut ann, with(restrict(&room, "2", "ban"), "until", 1)).await?;
+        let entry = bob.until("role").await?;
+        bob.check(entry["restricted"].is_null(), "no restriction", &entry)?;
+        bob.post(&room, "hi").await.map(drop)
+    }
+
     /// A restriction holds whatever the role is.
     #[with(identify(with_tokens))]
     async fn a_muted_moderator_has_no_rights_of_the_role(stage: Stage) -> Verdict {

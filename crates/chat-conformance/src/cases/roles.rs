@@ -11,8 +11,19 @@ chat_suite::cases!(
         let mut ann = owner(&stage, json!({})).await?;
         let mut bob = present(&stage, "2", "Bob").await?;
         change(&mut ann, role(&room, "2", "moderator")).await?;
-        let rights =
-            ["send", "react", "edit", "delete", "delete_others", "pin", "restrict", "role", "settings"];
+        let rights = [
+            "send",
+            "react",
+            "edit",
+            "delete",
+            "delete_others",
+            "pin",
+            "mention_room",
+            "restrict",
+            "role",
+            "settings",
+            "purge",
+        ];
         let mut zoe = user(&stage, "3", "Zoe").await?;
         for (client, role, may) in [
             (&mut ann, "owner", &rights[..]),
@@ -123,6 +134,33 @@ chat_suite::cases!(
         boss.ask_for_error("forbidden", role(&room, &one, "member")).await?;
         change(&mut boss, restrict(&room, &one, "none")).await?;
         ann.post(&room, "hi").await.map(drop)
+    }
+
+    /// A `hello` that changes the role of a user counts for acts on the user that come after its reply.
+    #[with(identify(with_tokens))]
+    async fn a_hello_changes_the_role_of_its_user(stage: Stage) -> Verdict {
+        let room = stage.room();
+        let mut ann = owner(&stage, json!({})).await?;
+        let mut bob = present(&stage, "2", "Bob").await?;
+        bob.ask_for("welcome", json!({"type": "hello", "token": "2:Bob:owner"})).await?;
+        ann.ask_for_error("forbidden", restrict(&room, "2", "mute")).await?;
+        bob.ask_for("welcome", json!({"type": "hello", "token": "2:Bob:member"})).await?;
+        change(&mut ann, restrict(&room, "2", "mute")).await.map(drop)
+    }
+
+    /// A `hello` that takes the role which a room needs ends the membership, with a `left` without `ref`.
+    #[with(identify(with_tokens))]
+    async fn a_hello_without_the_role_ends_the_membership(stage: Stage) -> Verdict {
+        let room = stage.room();
+        let _ann = owner(&stage, json!({"join": "members"})).await?;
+        let mut bob = present(&stage, "2", "Bob:member").await?;
+        bob.ask_for("welcome", json!({"type": "hello", "token": "2:Bob:moderator"})).await?;
+        bob.post(&room, "still here").await?;
+        bob.ask_for("welcome", json!({"type": "hello", "token": "2:Bob"})).await?;
+        let left = bob.expect("left").await?;
+        bob.check(left["ref"].is_null() && left["room"] == room, "the end of the membership", &left)?;
+        bob.ask_for_error("not_joined", send(&room, "hi")).await?;
+        bob.ask_for_error("forbidden", json!({"type": "join", "room": room})).await.map(drop)
     }
 
     /// A lower role holds at its place in the log: no message that it forbids comes after it.

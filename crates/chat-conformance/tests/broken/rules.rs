@@ -38,6 +38,11 @@ defects! {
     a_server_that_takes_any_word_for_a_restriction_is_caught
     by roles::a_command_about_rules_with_bad_fields_is_refused =>
         commands("restrict", "what", "kick", "ban");
+    a_server_that_keeps_the_role_of_the_first_token_is_caught by roles::a_hello_changes_the_role_of_its_user =>
+        commands("hello", "token", "2:Bob:owner", "2:Bob");
+    a_server_that_keeps_a_user_whose_hello_took_the_role_is_caught
+    by roles::a_hello_without_the_role_ends_the_membership =>
+        hides_the_end();
     // Defects of restrictions.
     a_server_that_does_not_say_that_a_user_is_muted_is_caught
     by restrictions::a_muted_user_only_reads_and_deletes =>
@@ -71,6 +76,9 @@ defects! {
                 command["until"] = json!(9_000_000_000_000_000_u64);
             }
         });
+    a_server_that_restricts_users_after_the_end_is_caught
+    by restrictions::a_restriction_whose_end_is_over_is_none =>
+        Link::command(|command| remove_field(command, "until"));
     a_server_whose_moderators_cannot_be_muted_is_caught
     by restrictions::a_muted_moderator_has_no_rights_of_the_role =>
         commands("restrict", "what", "mute", "none");

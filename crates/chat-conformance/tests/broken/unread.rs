@@ -40,6 +40,18 @@ defects! {
             json!({"type": "read", "room": command["room"], "seq": command["seq"], "ref": command["ref"],
                    "user": {"id": "bob", "name": "bob"}})
         });
+    a_server_without_receipts_is_caught by receipts::the_other_users_see_a_read =>
+        Link::command(|command| remove_field(command, "receipts"));
+    a_server_whose_rules_lack_receipts_is_caught by receipts::the_rules_have_receipts =>
+        Link::event("settings", |event| remove_field(event, "receipts"));
+    a_server_whose_rooms_all_have_receipts_is_caught by receipts::a_room_without_receipts_shows_none =>
+        Link::command(|command| {
+            if command["type"] == "create" {
+                command["receipts"] = json!(true);
+            }
+        });
+    a_server_that_repeats_receipts_is_caught by receipts::receipts_come_at_most_once_per_second =>
+        repeats("read");
     a_server_that_lists_only_joined_rooms_is_caught
     by following::a_followed_room_is_listed_with_its_unread_messages =>
         Link::event("rooms", |event| event["rooms"] = json!([]));
@@ -63,12 +75,7 @@ defects! {
     a_server_without_activity_is_caught by following::a_followed_room_has_activity =>
         Link::drop_events(|event| event["type"] == "activity");
     a_server_that_repeats_activity_is_caught by following::activity_comes_at_most_once_per_second =>
-        Link::down(|frame, wires| {
-            let is_activity = frame.json().is_some_and(|event| event["type"] == "activity");
-            for _ in 0..if is_activity { 40 } else { 1 } {
-                wires.client(&frame);
-            }
-        });
+        repeats("activity");
     a_server_that_sends_activity_to_members_is_caught by following::a_member_gets_no_activity =>
         Link::down(|frame, wires| {
             wires.client(&frame);
@@ -101,6 +108,16 @@ defects! {
                 command["on"] = json!(true);
             }
         });
+}
+
+/// Sends each event of this type 40 times.
+fn repeats(kind: &'static str) -> Link {
+    Link::down(move |frame, wires| {
+        let is_of_kind = frame.json().is_some_and(|event| event["type"] == kind);
+        for _ in 0..if is_of_kind { 40 } else { 1 } {
+            wires.client(&frame);
+        }
+    })
 }
 
 /// Answers each `read` with its own position.

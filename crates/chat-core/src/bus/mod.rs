@@ -7,7 +7,8 @@ use std::sync::Arc;
 pub use node::{InvalidNodeId, NodeId};
 pub use notice::{InvalidNotice, NodePresence, Notice, RosterEntry};
 
-/// A transport between the servers of one chat, for the notices that no log carries: presence, typing, and kicks.
+/// A transport between the servers of one chat, for the notices that no log carries: presence, typing, markers that
+/// have moved, activity, and kicks.
 ///
 /// A chat on one server needs no bus. A bus only moves notices. The chat itself merges presence, asks other nodes for
 /// their users, and repairs what was lost while a node was not reachable.
@@ -24,7 +25,8 @@ pub use notice::{InvalidNotice, NodePresence, Notice, RosterEntry};
 ///   example because a buffer was full, the bus calls [`BusSink::node_joined`] again, on both nodes. They exchange
 ///   their rosters then.
 /// - **Order.** Notices may arrive late, in any order, and more than once. Typing ends by itself after
-///   8 s, so a lost end is repaired. A repeated kick closes no new connection.
+///   8 s, so a lost end is repaired. A repeated kick closes no new connection. Markers only move forward, so a client
+///   ignores a lower one.
 /// - **Echo.** A node may receive its own notices. It ignores them.
 ///
 /// # Examples

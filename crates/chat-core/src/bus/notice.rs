@@ -42,6 +42,32 @@ pub enum Notice {
         /// True if the user is typing.
         active: bool,
     },
+    /// A user has moved the marker of a room.
+    Read {
+        /// The room.
+        room: RoomName,
+        /// The user.
+        #[serde(with = "chat_proto::user_record")]
+        user: User,
+        /// The epoch in which the position counts.
+        epoch: String,
+        /// The position of the marker.
+        seq: u64,
+        /// True if the rules of the room allow receipts.
+        receipt: bool,
+    },
+    /// A user has ended to follow a room.
+    Unfollowed {
+        /// The room.
+        room: RoomName,
+        /// The user.
+        user: UserKey,
+    },
+    /// A room has new entries. A node publishes it at most once per second for each room.
+    Activity {
+        /// The room.
+        room: RoomName,
+    },
     /// All connections of a user must be closed.
     Kick {
         /// The user.

@@ -4,10 +4,10 @@ use super::Chat;
 use crate::error::PostError;
 use crate::room::{self, within};
 use crate::session::with_target;
-use crate::{Act, ChangeReceipt, NewAct, RoomName, RoomRules, Standing, Unavailable, UserKey};
+use crate::{Act, ChangeReceipt, NewAct, RoomName, RoomRules, Standing, Unavailable, User, UserKey};
 
 impl Chat {
-    /// Creates a room or sets its rules, gives a user a role, or restricts a user.
+    /// Creates a room or sets its rules, gives a user a role, restricts a user, or deletes all messages of a user.
     ///
     /// The act decides who acts: a user with a role, or the host itself, which may do everything. A user who is banned
     /// leaves the room on all connections. [`Authorize`](crate::Authorize) is not asked.
@@ -44,6 +44,38 @@ impl Chat {
         let target_role = with_target(&room, &mut new.act);
         new.target_role = new.target_role.max(target_role);
         Ok(room::govern(&room, new, self.rooms()).await?)
+    }
+
+    /// Deletes all messages of a user in a room, in the name of `by`. The host itself acts, so it may purge everybody.
+    /// Answers when nothing that the chat reads or keeps has a body of them. Messages that the user sends later stay.
+    ///
+    /// Only the id of `user` counts. To keep the user from writing meanwhile, [restrict](Act::Restrict) the user first.
+    ///
+    /// ```
+    /// use chat_core::{Chat, RoomName, Text, User};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let (chat, lobby): (Chat, RoomName) = (Chat::default(), "lobby".parse()?);
+    /// let (moderation, spammer) = (User::new("service:moderation", "Moderation")?, User::new("7", "Eve")?);
+    /// chat.post(&lobby, &spammer, &Text::new("Buy!")).await?;
+    /// let receipt = chat.purge(&lobby, &moderation, &spammer).await?;
+    /// assert_eq!(receipt.seq, Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PostError::Change`] and [`PostError::Unavailable`]. After the latter, the purge may go on, and a repeat is
+    /// safe.
+    ///
+    /// # Panics
+    ///
+    /// If it is awaited outside a tokio runtime.
+    pub async fn purge(&self, room: &RoomName, by: &User, user: &User) -> Result<ChangeReceipt, PostError> {
+        let act = Act::Purge { user: user.clone() };
+        self.govern(room, NewAct::new(by.clone(), act).by_host()).await
     }
 
     /// Returns the rules of a room, and the standing of a user in it. The role is that in the log of the room:

@@ -20,7 +20,7 @@ use parking_lot::RwLock;
 
 use crate::address::{LineLimit, LineLimits, PlainConnections};
 use crate::bus::{BusEvent, BusSink, Notice};
-use crate::room::Rooms;
+use crate::room::{LiveRoom, Rooms};
 use crate::session::{Identities, ReadQueues, Sessions};
 use crate::stats::Counters;
 use crate::{Health, Limits, RoomName, Stats, User, UserKey};
@@ -234,7 +234,27 @@ impl Shared {
             BusEvent::Notice(from, Notice::Kick { user, version }) if *from != self.rooms.nodes.id => {
                 self.sessions.kick_from(from, user, *version);
             }
+            BusEvent::Notice(from, notice) if self.rooms.nodes.has_joined(from) => {
+                self.tell_connections(notice);
+                self.rooms.receive(received);
+            }
             _ => self.rooms.receive(received),
+        }
+    }
+
+    /// Tells the connections of a user on this node what the user has done on another one.
+    fn tell_connections(&self, notice: &Notice) {
+        match notice {
+            Notice::Read { room, user, epoch, seq, .. } => {
+                let is_of_epoch = |room: Arc<LiveRoom>| room.state().is_of_epoch(epoch);
+                if self.rooms.find(room).is_none_or(is_of_epoch) {
+                    self.sessions.inboxes(&user.key()).iter().for_each(|inbox| inbox.note_read(room, *seq));
+                }
+            }
+            Notice::Unfollowed { room, user } => {
+                self.sessions.inboxes(user).iter().for_each(|inbox| inbox.note_unfollowed(room));
+            }
+            _ => {}
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Calls of a store, each with a time limit.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::future::FutureExt;
 
@@ -9,7 +10,7 @@ use crate::room::{LiveRoom, Rooms};
 use crate::stats::count;
 use crate::timer;
 use crate::{
-    AppendError, AppendReceipt, ChangeError, ChangeReceipt, Forbidden, MarkerError, NewAct, NewChange,
+    Act, AppendError, AppendReceipt, ChangeError, ChangeReceipt, Forbidden, MarkerError, NewAct, NewChange,
     NewMessage, Page, Range, Room, Search, SearchError, SearchPage, ThreadError, Unavailable,
 };
 
@@ -17,7 +18,7 @@ use crate::{
 pub(crate) async fn append(
     room: &LiveRoom,
     message: NewMessage,
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
 ) -> Result<AppendReceipt, AppendError> {
     let appended = async {
         match room.log().append(message).await {
@@ -35,6 +36,9 @@ pub(crate) async fn append(
     metrics::histogram!("chat_append_seconds").record(started.elapsed());
     count(if receipt.duplicate { &rooms.counters.duplicates } else { &rooms.counters.appends });
     room.note_committed(&receipt.epoch, receipt.seq);
+    if !receipt.duplicate {
+        rooms.announce_activity(room.name());
+    }
     Ok(receipt)
 }
 
@@ -42,7 +46,7 @@ pub(crate) async fn append(
 pub(crate) async fn change(
     room: &LiveRoom,
     change: NewChange,
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
 ) -> Result<ChangeReceipt, ChangeError> {
     let kind = change.change.kind();
     let receipt = stored(room, room.log().change(change), rooms).await?;
@@ -54,20 +58,41 @@ pub(crate) async fn change(
     Ok(receipt)
 }
 
-/// Sets the rules of a room or the standing of a user.
+/// Sets the rules of a room or the standing of a user, or deletes all messages of a user.
 pub(crate) async fn govern(
     room: &LiveRoom,
     act: NewAct,
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
 ) -> Result<ChangeReceipt, ChangeError> {
-    stored(room, room.log().govern(act), rooms).await
+    match act.act {
+        Act::Purge { .. } => purge(room, act, rooms).await,
+        _ => stored(room, room.log().govern(act), rooms).await,
+    }
+}
+
+/// Deletes all messages of a user. It may take longer than another call of a store.
+async fn purge(room: &LiveRoom, act: NewAct, rooms: &Arc<Rooms>) -> Result<ChangeReceipt, ChangeError> {
+    let limit = rooms.limits.rooms.purge_timeout;
+    stored_within(limit, room, room.log().purge(act), rooms).await
 }
 
 /// Waits until a change or an act is stored.
 async fn stored(
     room: &LiveRoom,
     answer: impl Future<Output = Result<ChangeReceipt, ChangeError>>,
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
+) -> Result<ChangeReceipt, ChangeError> {
+    let started = Instant::now();
+    let receipt = stored_within(rooms.limits.rooms.call_timeout, room, answer, rooms).await?;
+    metrics::histogram!("chat_append_seconds").record(started.elapsed());
+    Ok(receipt)
+}
+
+async fn stored_within(
+    limit: Duration,
+    room: &LiveRoom,
+    answer: impl Future<Output = Result<ChangeReceipt, ChangeError>>,
+    rooms: &Arc<Rooms>,
 ) -> Result<ChangeReceipt, ChangeError> {
     let changed = async {
         match answer.await {
@@ -80,11 +105,12 @@ async fn stored(
             answer => Ok(answer),
         }
     };
-    let started = Instant::now();
-    let receipt = within(rooms, changed).await??;
-    metrics::histogram!("chat_append_seconds").record(started.elapsed());
+    let receipt = within_time(limit, rooms, changed).await??;
     if let Some(seq) = receipt.seq {
         room.note_committed(&receipt.epoch, seq);
+        if !receipt.duplicate {
+            rooms.announce_activity(room.name());
+        }
     }
     Ok(receipt)
 }
@@ -156,7 +182,14 @@ pub(crate) async fn within<T>(
     rooms: &Rooms,
     answer: impl Future<Output = Result<T, Unavailable>>,
 ) -> Result<T, Unavailable> {
-    let limit = rooms.limits.rooms.call_timeout;
+    within_time(rooms.limits.rooms.call_timeout, rooms, answer).await
+}
+
+async fn within_time<T>(
+    limit: Duration,
+    rooms: &Rooms,
+    answer: impl Future<Output = Result<T, Unavailable>>,
+) -> Result<T, Unavailable> {
     let unavailable = match timer::timeout(limit, answer).await {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(unavailable)) => {

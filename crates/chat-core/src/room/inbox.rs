@@ -66,6 +66,11 @@ impl Inbox {
         self.waker.wake();
     }
 
+    /// Forgets that another connection has ended to follow a room, because this one follows it since then.
+    pub(crate) fn forget_unfollowed(&self, room: &RoomName) {
+        self.updates.forget_unfollowed(room);
+    }
+
     pub(crate) fn pop(&self) -> Option<RoomName> {
         self.rooms.lock().pop_front()
     }

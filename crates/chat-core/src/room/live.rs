@@ -142,6 +142,11 @@ impl LiveRoom {
         self.shared.update(|state| state.room.typing(state.started.elapsed(), member, active));
     }
 
+    /// Records that a user has moved the marker, in a room whose rules allow receipts.
+    pub(crate) fn receipt(&self, epoch: &str, user: &User, seq: u64) {
+        self.shared.update(|state| state.room.receipt(state.started.elapsed(), epoch, user, seq));
+    }
+
     /// Records that a user on another node started or stopped typing.
     pub(crate) fn remote_typing(&self, node: &str, user: &User, active: bool) {
         self.shared.update(|state| state.room.remote_typing(state.started.elapsed(), node, user, active));

@@ -131,7 +131,7 @@ impl Membership {
         let rejoined = self.seat.with(|member| self.room.state().rejoin(member, bounds, from));
         let mut joined = rejoined.unwrap_or(Err(JoinError::Renewed))?;
         (joined.role, joined.may) = (admitted.role, admitted.may);
-        self.admitted = Some(admitted);
+        self.stay(admitted);
         // An act since then may have changed them.
         let is_outdated = self.room.state().rights_seq() > admitted.head;
         if is_outdated && let Some(waker) = self.seat.change_rights() {
@@ -239,7 +239,18 @@ impl Membership {
 
     /// Records the rights with which the user stays in the room.
     pub(crate) fn stay(&mut self, admitted: Admitted) {
+        self.seat.set_granted(admitted.granted);
         self.admitted = Some(admitted);
+    }
+
+    /// Lets the session decide again if the user may be in the room.
+    pub(crate) fn change_rights(&self) {
+        self.seat.change_rights().into_iter().for_each(Waker::wake);
+    }
+
+    /// Returns the place of the user in the room, and the rights as they were decided last.
+    pub(crate) fn place(&self) -> Option<(Arc<Seat>, Admitted)> {
+        self.admitted.map(|admitted| (Arc::clone(&self.seat), admitted))
     }
 
     /// Records that this user started or stopped typing, if the user may show it.

@@ -130,6 +130,23 @@ impl MemoryRoom {
         Ok(changed)
     }
 
+    /// Deletes all messages of a user, and counts the bytes. It needs no space.
+    fn purge_charged(&self, act: NewAct) -> Result<(ChangeReceipt, Option<ChangedEntries>), ChangeError> {
+        let mut charged = self.open_charged()?;
+        let purged = charged.log.purge(unix_millis(), act)?;
+        charged.count(|| Arc::downgrade(&self.log) as Weak<dyn Holder>);
+        Ok(purged)
+    }
+
+    /// Reports the entries that a change or a purge has made or altered.
+    fn report(&self, epoch: &str, changed: Option<ChangedEntries>) {
+        let Some(ChangedEntries { erased, entry }) = changed else { return };
+        if !erased.is_empty() {
+            self.sink.erase(epoch, &erased);
+        }
+        self.sink.publish(epoch, &entry);
+    }
+
     /// Sets rules or a standing, and counts the bytes.
     fn govern_charged(&self, act: NewAct) -> Result<(ChangeReceipt, Option<StoredMessage>), ChangeError> {
         let has_space = self.sink.budget().is_none_or(|budget| budget.make_space(MESSAGE_OVERHEAD));
@@ -191,12 +208,13 @@ impl Room for MemoryRoom {
 
     async fn change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
         let (receipt, changed) = self.change_charged(change)?;
-        if let Some(ChangedEntries { erased, entry }) = changed {
-            if !erased.is_empty() {
-                self.sink.erase(&receipt.epoch, &erased);
-            }
-            self.sink.publish(&receipt.epoch, &entry);
-        }
+        self.report(&receipt.epoch, changed);
+        Ok(receipt)
+    }
+
+    async fn purge(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        let (receipt, purged) = self.purge_charged(act)?;
+        self.report(&receipt.epoch, purged);
         Ok(receipt)
     }
 
@@ -237,7 +255,9 @@ impl Room for MemoryRoom {
     }
 
     async fn unread(&self, user: &UserKey, up_to: u64) -> Result<Unread, MarkerError> {
-        Ok(self.open()?.unread(user, up_to))
+        // The count reads up to 1,000 messages, for which writers must not wait.
+        let uncounted = self.open()?.unread(user, up_to);
+        Ok(uncounted.count())
     }
 
     /// Looks at all messages, as [`Scan`] does.

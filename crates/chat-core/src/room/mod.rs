@@ -9,6 +9,7 @@ mod departures;
 mod flush;
 mod inbox;
 mod live;
+mod markers;
 mod membership;
 mod memory;
 mod nodes;

@@ -79,7 +79,7 @@ impl Nodes {
         self.version.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    pub(super) fn has_joined(&self, node: &NodeId) -> bool {
+    pub(crate) fn has_joined(&self, node: &NodeId) -> bool {
         self.state.lock().joined.contains(node)
     }
 

@@ -48,6 +48,12 @@ impl Rooms {
                     room.remote_typing(node, user, *active);
                 }
             }
+            Notice::Read { room, user, epoch, seq, receipt: true } => {
+                if let Some(room) = self.find(room) {
+                    room.receipt(epoch, user, *seq);
+                }
+            }
+            Notice::Activity { room } => self.note_activity(room),
             Notice::Roster { to, room, users, version } if *to == self.nodes.id => {
                 let open = self.find(room);
                 if let Some(room) = &open {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::bus::{Bus, NodeId};
 use crate::room::blank::BlankRooms;
 use crate::room::departures::Departures;
+use crate::room::markers::Announced;
 use crate::room::nodes::Nodes;
 use crate::room::opening::Opening;
 use crate::room::repair::MAX_REPAIRS;
@@ -44,6 +45,7 @@ pub(crate) struct Rooms {
     /// The turns of reads for repairs.
     pub(super) repairs: Semaphore,
     pub(super) watchers: Watchers,
+    pub(super) announced: Announced,
     // Nothing is awaited while this is held.
     pub(super) open: Mutex<Open>,
 }
@@ -72,7 +74,7 @@ impl Rooms {
         let (nodes, drained) = (Nodes::new(node, bus), watch::Sender::new(false));
         let (repairs, blank) = (Semaphore::new(MAX_REPAIRS), BlankRooms::new(&limits.rooms));
         let budget = Arc::new(MemoryBudget::new(limits.rooms.memory_bytes));
-        let (counters, watchers) = (Counters::default(), Watchers::default());
+        let (counters, watchers, announced) = Default::default();
         Self {
             limits,
             store,
@@ -86,6 +88,7 @@ impl Rooms {
             drained,
             repairs,
             watchers,
+            announced,
             open,
         }
     }

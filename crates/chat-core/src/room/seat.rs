@@ -21,8 +21,8 @@ pub(crate) struct Seat {
     inbox: Arc<Inbox>,
     /// The runtime in which the member has entered.
     runtime: Handle,
-    /// The role that the credentials and the host give the user.
-    granted: Role,
+    /// The role that the credentials and the host give the user, as it was asked for last.
+    granted: Mutex<Role>,
     /// True if the rights of the user may have changed.
     rights_changed: AtomicBool,
 }
@@ -39,11 +39,15 @@ pub(super) enum Flushed {
 impl Seat {
     pub(super) fn new(inbox: Arc<Inbox>, granted: Role) -> Self {
         let (member, rights_changed) = (Mutex::new(None), AtomicBool::new(false));
-        Self { member, inbox, runtime: Handle::current(), granted, rights_changed }
+        Self { member, inbox, runtime: Handle::current(), granted: Mutex::new(granted), rights_changed }
     }
 
     pub(crate) fn granted(&self) -> Role {
-        self.granted
+        *self.granted.lock()
+    }
+
+    pub(crate) fn set_granted(&self, granted: Role) {
+        *self.granted.lock() = granted;
     }
 
     /// Lets the session decide again if the user may be in the room. Returns its waker.

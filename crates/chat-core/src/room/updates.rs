@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 
-use parking_lot::Mutex;
-
+use crate::sync::Mutex;
 use crate::{RoomName, Unread, User};
 
 /// The largest number of rooms with updates. It is more than a connection is in and follows by default.
@@ -42,6 +41,13 @@ impl Updates {
                 false
             }
             _ => true,
+        }
+    }
+
+    /// Forgets that another connection of the user has ended to follow a room.
+    pub(super) fn forget_unfollowed(&self, room: &RoomName) {
+        if let Some(update) = self.0.lock().get_mut(room) {
+            update.followed = update.followed.filter(|followed| *followed);
         }
     }
 

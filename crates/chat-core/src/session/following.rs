@@ -39,6 +39,13 @@ impl Watching {
         self.watched = wanted;
     }
 
+    /// Counts the unread messages of a room again, for this connection alone.
+    fn note_behind(&self, room: &RoomName) {
+        if let Some(watcher) = self.watcher.as_ref().filter(|_| self.watched.contains(room)) {
+            self.rooms.note_behind(room, watcher);
+        }
+    }
+
     /// Takes over the rights of a renewed `hello`.
     pub(super) fn renew_rights(&self, ticket: &Ticket) {
         if let Some(watcher) = &self.watcher {
@@ -99,7 +106,7 @@ impl<C: Connection> Driver<'_, C> {
                 let effects = self.session.handle_activity(room.clone(), &unread, with);
                 self.perform(effects);
                 if update.is_stale {
-                    self.ticket.rooms.note_activity(&room);
+                    self.watching.note_behind(&room);
                 }
             }
         }

@@ -12,12 +12,18 @@ use super::end::End;
 use super::host::{Host, Refused};
 use super::operation::Done;
 use crate::connection::Connection;
-use crate::room::{Admitted, Backoff, LiveRoom, OwnFlushes, READ_PAUSE, govern};
+use crate::room::{Admitted, Backoff, LiveRoom, OwnFlushes, READ_PAUSE, Seat, govern};
 use crate::{Act, Action, CloseCode, ErrorCode, Event, NewAct, Role, RoomName, Unavailable};
 
 /// The decisions about rooms in which the rights of the session may have changed: one for each room.
 #[derive(Default)]
 pub(super) struct RightsChecks(Vec<(RoomName, Check)>);
+
+impl RightsChecks {
+    fn is_deciding(&self, room: &RoomName) -> bool {
+        self.0.iter().any(|(name, _)| name == room)
+    }
+}
 
 /// A decision: `None` if the user must leave the room.
 type Check = BoxFuture<'static, Result<Option<Admitted>, Unavailable>>;
@@ -62,6 +68,23 @@ impl Host {
         }
     }
 
+    /// Decides if the user may stay in a room after a `hello`, which can only have changed the role. Acts on the user
+    /// see the new role at once.
+    async fn stays_after_hello(
+        self,
+        room: Arc<LiveRoom>,
+        seat: Arc<Seat>,
+        admitted: Admitted,
+    ) -> Result<Option<Admitted>, Unavailable> {
+        if let Ok(granted) = self.role(room.name()).await {
+            seat.set_granted(granted);
+            if granted == admitted.granted {
+                return Ok(Some(admitted));
+            }
+        }
+        self.stays(room).await
+    }
+
     /// Decides if the user may stay in a room. A store that fails is asked again for
     /// [`RoomLimits::catch_up_timeout`](crate::RoomLimits::catch_up_timeout). Returns `None` if the user must leave.
     async fn stays(self, room: Arc<LiveRoom>) -> Result<Option<Admitted>, Unavailable> {
@@ -87,7 +110,7 @@ impl Host {
 /// that user give.
 pub(crate) fn with_target(room: &LiveRoom, act: &mut Act) -> Role {
     let mut granted = Role::None;
-    if let Act::Role { user, .. } | Act::Restrict { user, .. } = act {
+    if let Act::Role { user, .. } | Act::Restrict { user, .. } | Act::Purge { user } = act {
         let state = room.state();
         let id = user.id().to_owned();
         for (known, seat) in state.members_of(&id) {
@@ -134,11 +157,25 @@ impl<C: Connection> Driver<'_, C> {
         has_decided
     }
 
+    /// Decides again about all rooms after a `hello`.
+    pub(super) fn renew_rights(&mut self) {
+        self.watching.renew_rights(&self.ticket);
+        for membership in self.session.memberships() {
+            if self.rights.is_deciding(membership.name()) {
+                membership.change_rights();
+            } else if let Some(host) = Host::of(&self.ticket)
+                && let Some((seat, admitted)) = membership.place()
+            {
+                let (name, room) = (membership.name().clone(), Arc::clone(membership.room()));
+                self.rights.0.push((name, host.stays_after_hello(room, seat, admitted).boxed()));
+            }
+        }
+    }
+
     fn begin_checks(&mut self) {
         for membership in self.session.memberships() {
             let name = membership.name();
-            let is_checked = self.rights.0.iter().any(|(checked, _)| checked == name);
-            if !is_checked
+            if !self.rights.is_deciding(name)
                 && membership.take_rights_changed()
                 && let Some(host) = Host::of(&self.ticket)
             {

@@ -176,9 +176,9 @@ impl<C: Connection> Driver<'_, C> {
         if let Some(identification) = ticket.identification.clone() {
             identification.identities.apply(identity, ticket);
         }
-        self.watching.renew_rights(ticket);
-        self.session.share_rate(ticket.user_rate.take());
-        Ok(identified.until(ticket.take_expiry(self.started)))
+        self.renew_rights();
+        self.session.share_rate(self.ticket.user_rate.take());
+        Ok(identified.until(self.ticket.take_expiry(self.started)))
     }
 }
 

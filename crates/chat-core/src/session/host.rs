@@ -133,7 +133,8 @@ impl Host {
         if let Change::Edit { body } = &new.change {
             (self.rooms.check_body)(body, &self.rooms.limits).map_err(ErrorCode::from)?;
         }
-        self.may(&name, Action::Change { target: new.target, change: &new.change }).await?;
+        let mentions = new.mentions.as_ref();
+        self.may(&name, Action::Change { target: new.target, change: &new.change, mentions }).await?;
         // In a room without rules, the role decides about nothing else.
         let is_moderation = matches!(new.change, Change::Delete { .. } | Change::Pin { .. });
         if is_moderation || new.mentions == Some(Mentions::Room) || room.has_rules() {
@@ -173,7 +174,7 @@ impl Host {
             return append_to(room, message, self.rooms);
         }
         let allowed = async move {
-            self.may(&name, Action::Send { body: &message.body }).await?;
+            self.may(&name, Action::Send { body: &message.body, links: message.links.as_deref() }).await?;
             // In a room without rules, the role decides about nothing else.
             if room.has_rules() || message.links.as_deref().is_some_and(Links::mentions_room) {
                 message.role = self.role(&name).await?;
@@ -234,19 +235,30 @@ impl Host {
         let marked = self.rooms.mark(&name, &user, seq).await?;
         if marked.moved {
             peers.announce_read(&user, &name, marked.seq);
+            // The marker is stored: without the rules, nobody else gets an event.
+            let _told = self.rooms.announce_read(&name, &self.user, &marked).await;
         }
         Ok(Done::Outcome(Outcome::Read(marked)))
     }
 
-    /// Follows a room, or ends that.
-    pub(super) async fn follow(self, name: RoomName, on: bool, peers: Peers) -> Result<Done, Refused> {
+    /// Follows a room, or ends that. One command of a user at a time, so that the connections of the user learn the
+    /// states in the order in which they are stored.
+    pub(super) async fn follow(
+        self,
+        reads: Arc<ReadQueues>,
+        name: RoomName,
+        on: bool,
+        peers: Peers,
+    ) -> Result<Done, Refused> {
         if on {
             self.may_join(&name).await?;
         }
         let (user, max) = (self.user.key(), self.rooms.limits.rooms.max_followed_per_user);
+        let _turn = reads.count(user.clone()).await.map_err(Refused::TooEarly)?;
         marker(&self.rooms, self.rooms.store.follow(&user, &name, on, max)).await?;
+        peers.announce_follow(&user, &name, on);
         if !on {
-            peers.announce_unfollowed(&user, &name);
+            self.rooms.announce_unfollowed(&name, &user);
         }
         Ok(Done::Outcome(Outcome::Followed(on)))
     }

@@ -235,8 +235,8 @@ impl<C: Connection> Driver<'_, C> {
                 Work::Waiting(Kind::Other, host.read(name, joined.is_some(), seq, peers).boxed())
             }
             (Asked::Follow(on), _) => {
-                let peers = self.ticket.permit.peers();
-                Work::Waiting(Kind::Other, host.follow(name, on, peers).boxed())
+                let (reads, peers) = (Arc::clone(&self.ticket.reads), self.ticket.permit.peers());
+                Work::Waiting(Kind::Other, host.follow(reads, name, on, peers).boxed())
             }
             (Asked::Messages(seqs), Some(room)) => {
                 let reads = Arc::clone(&self.ticket.reads);

@@ -17,9 +17,14 @@ impl Peers {
         self.others(user).for_each(|inbox| inbox.note_read(room, seq));
     }
 
-    /// Tells the other connections that the user has ended to follow a room.
-    pub(super) fn announce_unfollowed(&self, user: &UserKey, room: &RoomName) {
-        self.others(user).for_each(|inbox| inbox.note_unfollowed(room));
+    /// Tells the other connections that the user has ended to follow a room. If the user follows it, such an end that
+    /// the session itself has not taken yet is of the past.
+    pub(super) fn announce_follow(&self, user: &UserKey, room: &RoomName, on: bool) {
+        if on {
+            self.inbox.forget_unfollowed(room);
+        } else {
+            self.others(user).for_each(|inbox| inbox.note_unfollowed(room));
+        }
     }
 
     /// Tells all connections of a user that the user follows a direct room.

@@ -201,7 +201,7 @@ impl Sessions {
     }
 
     /// Returns the inboxes of the connections of a user.
-    pub(super) fn inboxes(&self, user: &UserKey) -> Vec<Arc<Inbox>> {
+    pub(crate) fn inboxes(&self, user: &UserKey) -> Vec<Arc<Inbox>> {
         let index = self.index.lock();
         index.admitted.get(user).into_iter().flatten().map(|control| Arc::clone(&control.inbox)).collect()
     }

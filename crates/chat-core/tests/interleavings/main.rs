@@ -1,4 +1,4 @@
-//! The flushes of a room and the sessions of its members, under schedules that shuttle chooses.
+//! The flushes of a room, and the sessions of its members and followers, under schedules that shuttle chooses.
 //!
 //! The code of the chat runs unchanged. Shuttle decides at each lock of a room, of a member and of a socket which task
 //! runs next. It fails if all tasks wait, so a lost wake-up is found. A failure prints a schedule for
@@ -135,5 +135,17 @@ fn members_that_leave_get_nothing_more_and_the_others_all() {
             events.last_seq(None);
         }
         assert_eq!((staying.last_seq(None), staying.last_seq(Some("ping"))), (posted, posted));
+    });
+}
+
+#[test]
+fn a_follower_gets_the_activity_of_the_last_message() {
+    check(|chat| {
+        let ann = Member::follow(chat, "ann");
+        ann.socket().wait_for("done");
+        let host = post_and_ping(chat, 2, Arc::default());
+        ann.socket().wait_for("\"seq\":3,");
+        assert_eq!(host.join().expect("posted"), 3);
+        ann.close();
     });
 }

@@ -15,12 +15,21 @@ pub(crate) struct Member {
 impl Member {
     /// Starts a session, whose first command is a join.
     pub(crate) fn join(chat: &Chat, name: &str) -> Self {
+        Self::start(chat, name, r#"{"type":"join","room":"lobby"}"#)
+    }
+
+    /// Starts a session whose user follows the room, without a join.
+    pub(crate) fn follow(chat: &Chat, name: &str) -> Self {
+        Self::start(chat, name, r#"{"type":"follow","room":"lobby","on":true}"#)
+    }
+
+    fn start(chat: &Chat, name: &str, command: &'static str) -> Self {
         let user = User::guest(name).expect("a valid name");
         let ticket = chat.admit(Identity::from(user)).expect("admitted");
         let socket = Arc::new(Socket::default());
         let session = spawn(ticket.serve(Wire::new(Arc::clone(&socket))));
         let member = Self { socket, session };
-        member.command(r#"{"type":"join","room":"lobby"}"#);
+        member.command(command);
         member
     }
 

@@ -12,7 +12,7 @@ struct Rights;
 impl Authorize for Rights {
     async fn authorize(&self, user: &User, room: &RoomName, action: &Action<'_>) -> Result<(), Forbidden> {
         let body = match action {
-            Action::Send { body } => body.get(),
+            Action::Send { body, .. } => body.get(),
             _ => "",
         };
         match (room.as_str(), user.name()) {

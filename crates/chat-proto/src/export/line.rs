@@ -173,7 +173,7 @@ impl ExportLine {
         let head: Head<'_> =
             serde_json::from_str(text).map_err(|error| InvalidExport::NotJson { column: error.column() })?;
         let kind = match &*head.kind {
-            "message" | "role" | "settings" => {
+            "message" | "role" | "settings" | "purged" => {
                 let event = RawEvent::parse(text)?.to_event()?;
                 return Ok(Self::Event { event: Box::new(event), guest: head.guest });
             }

@@ -216,6 +216,13 @@ impl ExportReader {
                 check_user(by)?;
                 self.entry(room, *seq, *at)
             }
+            Event::Purged { room, seq, at, by, user, from, to, .. } => {
+                check_user(by)?;
+                check_user(user)?;
+                self.entry(room, *seq, *at)?;
+                check_position(*to, *seq - 1)?;
+                check_position(*from, *to)
+            }
             _ => Err(InvalidExport::UnknownType),
         }
     }

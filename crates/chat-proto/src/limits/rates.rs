@@ -5,7 +5,7 @@ use crate::Rate;
 /// Rates at which clients may cause work. [`Rate::UNLIMITED`] lifts one.
 ///
 /// A command costs tokens: `ping`, `typing`, `send`, `read` and an invalid command 1, `join`, `leave` and `follow` 2,
-/// `history`, `members`, `rooms`, `search` and `hello` 5.
+/// `history`, `members`, `rooms`, `search`, `purge` and `hello` 5.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RateLimits {

@@ -14,6 +14,8 @@ pub struct RoomLimits {
     pub max_created_per_hour: u32,
     /// Time for one call of a store, or of the host's code that authorizes. Default 5 s.
     pub call_timeout: Duration,
+    /// Time for which a purge may take before its reply is `unavailable`. The purge goes on after it. Default 60 s.
+    pub purge_timeout: Duration,
     /// Time for which a read of the log that fails is repeated for a member that is behind, with growing pauses of at
     /// most 5 s. Then the session is closed with 1011. Default 30 s.
     pub catch_up_timeout: Duration,
@@ -76,6 +78,7 @@ impl Default for RoomLimits {
             max_blank_per_user: 200,
             max_created_per_hour: 200,
             call_timeout: Duration::from_secs(5),
+            purge_timeout: Duration::from_secs(60),
             catch_up_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(10 * 60),
             presence_threshold: 100,

@@ -172,6 +172,7 @@ impl<W> Room<W> {
         self.committed = bounds.head;
         self.tail.restart(bounds.head);
         self.affected = Affected::default();
+        self.receipts.clear();
         self.has_news = true;
     }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 
+use super::event::Audience;
 use super::state::Waiting;
 use super::{Cursor, Member, Room, RoomEvent};
 
@@ -62,8 +63,7 @@ impl Flush {
 impl Member {
     /// Returns the position of this member before a flush.
     pub fn progress(&self, flush: &Flush) -> Progress {
-        let is_exception =
-            || flush.has_exception && flush.events.iter().any(|event| event.except == Some(self.id));
+        let is_exception = || flush.has_exception && flush.events.iter().any(|event| !event.is_for(self));
         if self.generation != flush.generation || !self.missed.is_empty() || self.occupancy.is_some() {
             Progress::Behind
         } else if self.cursor.position >= flush.to.position && self.cursor.seq >= flush.to.seq {
@@ -111,7 +111,7 @@ impl<W> Room<W> {
         }
         let (from, events, to) = self.tail.batch(self.flushed.0, self.max_batch);
         self.flush_to = to.position;
-        let has_exception = events.iter().any(|event| event.except.is_some());
+        let has_exception = events.iter().any(|event| event.audience != Audience::All);
         Some(Flush { from, to, generation: self.generation, events, has_exception })
     }
 

@@ -5,6 +5,7 @@ use super::affected::Affected;
 use super::early::Early;
 use super::missed::MissedPresence;
 use super::occupancy::Occupancy;
+use super::receipts::Receipts;
 use super::typing::{Source, Typing};
 use super::{Delivery, Joined, LogBounds, Member, Next, Resumption, RoomEvent, Roster, Tail, resume};
 use crate::command::JoinFrom;
@@ -51,6 +52,7 @@ pub struct Room<W> {
     pub(super) missed: MissedPresence,
     pub(super) occupancy: Occupancy,
     pub(super) typing: Typing,
+    pub(super) receipts: Receipts,
     /// Users on this node who started or stopped typing.
     pub(super) typing_here: Vec<(User, bool)>,
     /// True if a user whose last connection is lost leaves later.
@@ -98,6 +100,7 @@ impl<W> Room<W> {
             missed: MissedPresence::default(),
             occupancy: Occupancy::new(limits.rooms.presence_threshold),
             typing: Typing::default(),
+            receipts: Receipts::default(),
             typing_here: Vec::new(),
             defers_leaving: false,
             members: BTreeMap::new(),
@@ -226,13 +229,22 @@ impl<W> Room<W> {
 
     /// Returns the time at which [`handle_timer`](Self::handle_timer) is due, if it is.
     pub fn deadline(&self) -> Option<Duration> {
-        [self.typing.deadline(), self.occupancy.deadline()].into_iter().flatten().min()
+        [self.typing.deadline(), self.receipts.deadline(), self.occupancy.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Records that the [`deadline`](Self::deadline) has passed.
     pub fn handle_timer(&mut self, now: Duration) {
         self.announce_typing(now);
+        self.announce_receipts(now);
         self.announce_occupancy(now);
+    }
+
+    /// Returns true if the log is in this epoch, or if its epoch is not known yet.
+    pub fn is_of_epoch(&self, epoch: &str) -> bool {
+        self.epoch.as_ref().is_none_or(|known| known == epoch)
     }
 
     /// Returns true if the log has not started a new epoch since the member joined.
@@ -264,7 +276,7 @@ impl<W> Room<W> {
                 Next::Nothing => return Delivery::Nothing,
                 Next::CatchUp { up_to } => return Delivery::CatchUp { up_to },
                 Next::Events(mut events) => {
-                    events.retain(|event| event.except != Some(member.id));
+                    events.retain(|event| event.is_for(member));
                     if !events.is_empty() {
                         return Delivery::Events(events);
                     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::event::Audience;
 use super::{Member, Room, RoomEvent};
 use crate::{Event, User, UserKey};
 
@@ -157,7 +158,8 @@ impl<W> Room<W> {
         });
         for (user, active, except, is_here) in events {
             let event = Event::Typing { room: self.name.clone(), user: user.clone(), active };
-            self.push(RoomEvent { frame: event.encode(), is_entry: false, except });
+            let audience = except.map_or(Audience::All, Audience::AllBut);
+            self.push(RoomEvent::notice(event.encode(), audience));
             if is_here {
                 self.typing_here.push((user, active));
             }

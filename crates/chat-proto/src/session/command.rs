@@ -86,6 +86,7 @@ impl<M> Session<M> {
             Command::Restrict { room, user, restriction, reason } => {
                 (room, Action::Govern(Act::Restrict { user, restriction, reason }))
             }
+            Command::Purge { room, user } => (room, Action::Govern(Act::Purge { user })),
             Command::Messages { room, seqs } => (room, Action::Messages(seqs)),
             Command::Thread { room, root, range } => (room, Action::Thread(root, range)),
             Command::History { room, range } => (room, Action::History(range)),

@@ -121,9 +121,10 @@ fn every_command_of_the_table_is_read() {
 
 #[test]
 fn the_commands_about_rules_and_standings_are_read() {
-    let create = r#"{"type":"create","room":"lobby","join":"members","post":"moderators","title":"Hi"}"#;
+    let create = r#"{"type":"create","room":"lobby","join":"members","post":"moderators","title":"Hi","receipts":true}"#;
     assert!(matches!(command(create), Ok(Command::Create { rules, .. })
-        if (rules.join, rules.post, rules.title.as_deref()) == (JoinRule::Members, PostRule::Moderators, Some("Hi"))));
+        if (rules.join, rules.post, rules.title.as_deref(), rules.receipts)
+            == (JoinRule::Members, PostRule::Moderators, Some("Hi"), true)));
     let plain = r#"{"type":"create","room":"lobby"}"#;
     assert!(matches!(command(plain), Ok(Command::Create { rules, .. }) if rules == RoomRules::default()));
     let role = r#"{"type":"role","room":"lobby","user":"7","role":"moderator"}"#;
@@ -137,17 +138,22 @@ fn the_commands_about_rules_and_standings_are_read() {
     );
     let end = r#"{"type":"restrict","room":"lobby","user":"7","what":"none"}"#;
     assert!(matches!(command(end), Ok(Command::Restrict { restriction: None, reason: None, .. })));
+    let purge = r#"{"type":"purge","room":"lobby","user":"7"}"#;
+    assert!(matches!(command(purge), Ok(Command::Purge { user, .. }) if user.id() == "7"));
     let long = format!(r#"{{"type":"create","room":"lobby","title":"{}"}}"#, "x".repeat(129));
     for bad in [
         r#"{"type":"create","room":"lobby","join":"closed"}"#,
         r#"{"type":"create","room":"lobby","post":"everybody"}"#,
         r#"{"type":"create","room":"lobby","title":" "}"#,
+        r#"{"type":"create","room":"lobby","receipts":"true"}"#,
         &long,
         r#"{"type":"role","room":"lobby","user":"","role":"member"}"#,
         r#"{"type":"role","room":"lobby","user":"7","role":"admin"}"#,
         r#"{"type":"restrict","room":"lobby","user":"7","what":"kick"}"#,
         r#"{"type":"restrict","room":"lobby","user":"7","what":"none","until":5}"#,
         r#"{"type":"restrict","room":"lobby","user":"7\n","what":"ban"}"#,
+        r#"{"type":"purge","room":"lobby"}"#,
+        r#"{"type":"purge","room":"lobby","user":{"id":"7"}}"#,
     ] {
         assert!(matches!(command(bad), Err(ErrorCode::BadCommand(_))), "{bad}");
     }

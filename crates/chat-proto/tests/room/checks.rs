@@ -64,6 +64,8 @@ impl Model {
             let reader = self.readers.remove(&id).expect("the witness");
             self.room.leave(&reader.member);
             self.witness = Some(self.subscribe());
+            let active = self.typing.iter().filter(|(_, (_, active))| *active);
+            self.unfinished = active.map(|(user, _)| user.clone()).collect();
         }
     }
 
@@ -76,7 +78,10 @@ impl Model {
         self.check();
         self.pass(60_000);
         assert_eq!(self.room.deadline(), None);
-        let types = |(user, (_, active)): (String, (_, bool))| active.then_some(user);
+        let unfinished = std::mem::take(&mut self.unfinished);
+        let types = |(user, (_, active)): (String, (_, bool))| {
+            (active && !unfinished.contains(&user)).then_some(user)
+        };
         assert_eq!(std::mem::take(&mut self.typing).into_iter().find_map(types), None, "typing has ended");
         for id in self.readers.keys().copied().collect::<Vec<_>>() {
             while self.take(id) {}
@@ -201,6 +206,7 @@ impl Model {
         let user = event["user"]["name"].as_str().expect("a name").to_owned();
         let active = event["active"].as_bool().expect("true or false");
         let before = self.typing.insert(user.clone(), (self.now, active));
+        self.unfinished.remove(&user);
         let is_early = before.is_some_and(|(at, _)| self.now < at + Duration::from_secs(2));
         assert!(!is_early, "two events within 2 s: {event}");
         assert!(active || before.is_some_and(|(_, active)| active), "an end without a start: {event}");

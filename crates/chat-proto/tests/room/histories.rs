@@ -1,3 +1,4 @@
+use chat_proto::Limits;
 use proptest::prelude::*;
 
 use crate::model::{Model, Position, USERS};
@@ -111,4 +112,18 @@ proptest! {
         }
         model.finish();
     }
+}
+
+/// A subscriber that ends with the epoch does not get the `occupancy` that ends typing, and neither does the next one.
+#[test]
+fn a_subscriber_of_a_new_epoch_knows_nobody_who_was_typing() {
+    let mut model = Model::new(Limits::default().with(|limits| limits.rooms.presence_threshold = 1), true);
+    let join = |user| Step::Join(user, Position::Now);
+    let steps = [join(1), Step::Typing(0, true), join(0), Step::Leave(0), Step::Leave(0), Step::Renew(false)];
+    for step in steps {
+        step.perform(&mut model);
+        model.check();
+    }
+    assert_eq!(model.unfinished.len(), 1, "the first subscriber has seen a user who is typing");
+    model.finish();
 }

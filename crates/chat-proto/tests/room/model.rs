@@ -33,6 +33,8 @@ pub(crate) struct Model {
     pub(crate) now: Duration,
     /// The last event about typing of each user that the witness got: its time and its state.
     pub(crate) typing: BTreeMap<String, (Duration, bool)>,
+    /// The users who were typing by the last events that an earlier witness got. The present one may get no event.
+    pub(crate) unfinished: BTreeSet<String>,
     /// The time of the last `occupancy` event that the witness got.
     pub(crate) counted: Option<Duration>,
     /// The number of flushes to direct members.
@@ -87,6 +89,7 @@ impl Model {
             witness: None,
             now: Duration::ZERO,
             typing: BTreeMap::new(),
+            unfinished: BTreeSet::new(),
             counted: None,
             flushes: 0,
         };

@@ -47,7 +47,7 @@ fn created(rules: RoomRules) -> Log {
 }
 
 /// The rights in an open room, as in section 3 of PROTOCOL.md: a right, then banned, muted, none, member, moderator, owner.
-const TABLE: [(Right, &str); 10] = [
+const TABLE: [(Right, &str); 12] = [
     (Right::Join, "no yes yes yes yes yes"),
     (Right::Send, "no muted yes yes yes yes"),
     (Right::React, "no muted yes yes yes yes"),
@@ -55,9 +55,11 @@ const TABLE: [(Right, &str); 10] = [
     (Right::Delete, "no yes yes yes yes yes"),
     (Right::DeleteOthers, "no no no no yes yes"),
     (Right::Pin, "no no no no yes yes"),
+    (Right::MentionRoom, "no no no no yes yes"),
     (Right::Restrict, "no no no no yes yes"),
     (Right::Role, "no no no no no yes"),
     (Right::Settings, "no no no no no yes"),
+    (Right::Purge, "no no no no no yes"),
 ];
 
 #[test]
@@ -142,6 +144,43 @@ fn a_restriction_that_has_ended_can_be_removed() {
     let owner = user("ann");
     let (_, standing) = effect.standing(&owner).expect("a change");
     assert!(standing.is_default(), "it counts no longer: {standing:?}");
+}
+
+#[test]
+fn a_restriction_whose_end_is_over_is_none() {
+    let mute = |until| {
+        let restriction = Some(Restriction::new(Restrict::Mute, Some(until)));
+        let act = Act::Restrict { user: user("bob"), restriction, reason: None };
+        NewAct::new(user("ops"), act).by_host()
+    };
+    let mut log = log(&Limits::default());
+    assert_eq!(log.govern(100, mute(100)).expect("the host").0.seq, None, "everybody is without one already");
+    assert_eq!(log.govern(100, mute(101)).expect("the host").0.seq, Some(1));
+    assert_eq!(log.govern(100, mute(99)).expect("the host").0.seq, Some(2), "it ends the present one");
+    assert!(log.standing(&user("bob").key()).1.is_default());
+}
+
+#[test]
+fn standings_that_have_ended_make_space_for_others() {
+    let mut log = log(&Limits::default().with(|limits| limits.rooms.max_standings = 3));
+    let mute = |id: &str, until| {
+        let restriction = Some(Restriction::new(Restrict::Mute, Some(until)));
+        NewAct::new(user("ops"), Act::Restrict { user: user(id), restriction, reason: None }).by_host()
+    };
+    let is_full = |refused| matches!(refused, Err(ChangeError::Unavailable(_)));
+    for act in [mute("bob", 10), mute("cid", 20), role_of("ops", "zoe", Role::Member).by_host()] {
+        log.govern(1, act).expect("space");
+    }
+    assert!(is_full(log.govern(9, mute("dan", 90)).map(|(receipt, _)| receipt.seq)));
+    assert_eq!(log.standing(&user("bob").key()).1.restricted(9), Some(Restrict::Mute));
+    assert_eq!(log.govern(10, mute("dan", 90)).expect("the place of bob").0.seq, Some(4));
+    assert_eq!(log.standing(&user("cid").key()).1.restricted(19), Some(Restrict::Mute));
+    assert!(is_full(
+        log.govern(19, role_of("ops", "eve", Role::Member).by_host()).map(|(receipt, _)| receipt.seq)
+    ));
+    log.govern(20, role_of("ops", "eve", Role::Member).by_host()).expect("the place of cid");
+    assert_eq!(log.standing(&user("zoe").key()).1.role, Role::Member);
+    assert!(is_full(log.govern(21, mute("fay", 90)).map(|(receipt, _)| receipt.seq)));
 }
 
 #[test]

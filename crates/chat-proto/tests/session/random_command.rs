@@ -46,7 +46,8 @@ impl Expected {
     pub(crate) fn cost(&self) -> u32 {
         match self {
             Self::Room("join" | "leave" | "create" | "follow" | "unfollow", _) => 2,
-            Self::Room("history" | "messages" | "thread" | "members" | "search", _) | Self::Hello => 5,
+            Self::Room("history" | "messages" | "thread" | "members" | "search" | "purge", _)
+            | Self::Hello => 5,
             _ => 1,
         }
     }
@@ -77,7 +78,8 @@ impl RandomCommand {
 fn command() -> impl Strategy<Value = (Expected, String)> {
     let kind = select(vec![
         "join", "join", "join", "leave", "send", "send", "edit", "delete", "react", "pin", "create", "role",
-        "restrict", "history", "messages", "thread", "search", "members", "read", "follow", "unfollow",
+        "restrict", "purge", "history", "messages", "thread", "search", "members", "read", "follow",
+        "unfollow",
     ]);
     let room = || select(ROOMS.to_vec());
     prop_oneof![
@@ -135,6 +137,7 @@ fn to_room(kind: &str, room: &str) -> String {
         "create" => r#","join":"members""#,
         "role" => r#","user":"7","role":"member""#,
         "restrict" => r#","user":"7","what":"ban""#,
+        "purge" => r#","user":"7""#,
         "messages" => r#","seqs":[9,7]"#,
         "thread" => r#","thread":9,"before":12"#,
         "send" => r#","body":{"text":"hi"},"reply_to":8,"thread":7,"mentions":["ann"]"#,
@@ -172,9 +175,8 @@ pub(crate) fn answer_to(kind: &str) -> &'static str {
         "join" => "joined",
         "leave" => "left",
         "send" => "sent",
-        "edit" | "delete" | "react" | "pin" | "create" | "role" | "restrict" | "follow" | "unfollow" => {
-            "done"
-        }
+        "edit" | "delete" | "react" | "pin" | "create" | "role" | "restrict" | "purge" | "follow"
+        | "unfollow" => "done",
         "read" => "read",
         "history" | "messages" | "thread" => "history",
         "search" => "found",
@@ -193,7 +195,8 @@ pub(crate) fn kind_of(action: &Action) -> &'static str {
         Action::Change { .. } => "pin",
         Action::Govern(Act::Create { .. }) => "create",
         Action::Govern(Act::Role { .. }) => "role",
-        Action::Govern(_) => "restrict",
+        Action::Govern(Act::Restrict { .. }) => "restrict",
+        Action::Govern(_) => "purge",
         Action::Messages(_) => "messages",
         Action::Thread(..) => "thread",
         Action::History(_) => "history",

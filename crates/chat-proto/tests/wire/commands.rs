@@ -66,9 +66,11 @@ fn govern() -> impl Strategy<Value = Command> {
     let user = || "[a-z0-9가-힣]{1,9}".prop_map(|id| User::from_id(&id).expect("a good id"));
     let join = select(vec![JoinRule::Open, JoinRule::Members]);
     let post = select(vec![PostRule::Everybody, PostRule::Members, PostRule::Moderators]);
-    let rules = (join, post, option::of("[a-z가-힣]{1,20}")).prop_map(|(join, post, title)| {
-        RoomRules::default().with_join(join).with_post(post).with_title(title)
-    });
+    let rules = (join, post, option::of("[a-z가-힣]{1,20}"), any::<bool>()).prop_map(
+        |(join, post, title, receipts)| {
+            RoomRules::default().with_join(join).with_post(post).with_title(title).with_receipts(receipts)
+        },
+    );
     let role = select(vec![Role::None, Role::Member, Role::Moderator, Role::Owner]);
     let what = select(vec![Restrict::Mute, Restrict::Ban]);
     let restriction =
@@ -79,6 +81,7 @@ fn govern() -> impl Strategy<Value = Command> {
         (room(), user(), restriction, option::of("[a-z가-힣]{1,20}")).prop_map(
             |(room, user, restriction, reason)| Command::Restrict { room, user, restriction, reason }
         ),
+        (room(), user()).prop_map(|(room, user)| Command::Purge { room, user }),
     ]
 }
 

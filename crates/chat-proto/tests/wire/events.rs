@@ -79,12 +79,14 @@ fn act() -> impl Strategy<Value = Event> {
     let join = select(vec![JoinRule::Open, JoinRule::Members]);
     let post = select(vec![PostRule::Everybody, PostRule::Members, PostRule::Moderators]);
     let direct = option::of((user(), user()).prop_map(|(one, other)| Direct::new(&one, &other)));
-    let rules =
-        (join, post, option::of("[a-z가-힣]{1,20}"), direct).prop_map(|(join, post, title, direct)| {
-            let mut rules = RoomRules::default().with_join(join).with_post(post).with_title(title);
+    let rules = (join, post, option::of("[a-z가-힣]{1,20}"), any::<bool>(), direct).prop_map(
+        |(join, post, title, receipts, direct)| {
+            let rules = RoomRules::default().with_join(join).with_post(post).with_title(title);
+            let mut rules = rules.with_receipts(receipts);
             rules.direct = direct;
             rules
-        });
+        },
+    );
     prop_oneof![
         (room(), 1..1_000_u64, integer(), user(), user(), role(), restricted, reference()).prop_map(
             |(room, seq, at, by, user, role, restricted, reason)| {
@@ -94,6 +96,10 @@ fn act() -> impl Strategy<Value = Event> {
         (room(), 1..1_000_u64, integer(), user(), any::<bool>(), rules).prop_map(
             |(room, seq, at, by, created, rules)| Event::Settings { room, seq, at, by, created, rules }
         ),
+        (room(), 1..1_000_u64, integer(), user(), user(), integer(), integer(), vec(integer(), 0..3))
+            .prop_map(|(room, seq, at, by, user, from, to, unpinned)| {
+                Event::Purged { room, seq, at, by, user, from, to, unpinned }
+            }),
     ]
 }
 
@@ -352,6 +358,7 @@ fn examples() -> Vec<Value> {
                "what": "pinned", "pinned": true}),
         json!({"type": "role", "room": "lobby", "seq": 3, "at": 1, "by": user, "user": user, "role": "member"}),
         json!({"type": "settings", "room": "lobby", "seq": 3, "at": 1, "by": user, "join": "open"}),
+        json!({"type": "purged", "room": "lobby", "seq": 4, "at": 1, "by": user, "user": user, "from": 1, "to": 3}),
         message.clone(),
         json!({"type": "sent", "room": "lobby", "seq": 1, "at": 1}),
         json!({"type": "history", "room": "lobby", "epoch": "e", "messages": [message]}),

@@ -29,6 +29,9 @@ impl ChangeRecord {
 /// The column `kind` of an act.
 pub(crate) const ACT_KIND: i64 = 5;
 
+/// The column `kind` of a purge, which is an act too.
+pub(crate) const PURGE_KIND: i64 = 6;
+
 /// Returns the column `kind` of a change.
 pub(crate) fn kind_column(kind: ChangeKind) -> i64 {
     match kind {

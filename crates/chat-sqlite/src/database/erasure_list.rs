@@ -31,16 +31,27 @@ const SCHEMA: &str = "
     ) STRICT;
 ";
 
-/// The deletion of a message.
+/// The deletion of a message, or of all messages of a user in a range.
 #[derive(Clone, Debug)]
 pub(crate) struct Deletion {
     pub(crate) room: RoomName,
-    /// The position of the message.
+    /// The position of the message, or of the last one of a purge.
     pub(crate) seq: u64,
-    /// The time of the message, in milliseconds since the Unix epoch.
+    /// The time of the message, or of the purge, in milliseconds since the Unix epoch.
     pub(crate) at: u64,
     /// The user who has deleted it.
     pub(crate) by: User,
+    /// `None` for the deletion of one message.
+    pub(crate) purged: Option<PurgedRange>,
+}
+
+/// The messages of an entry of a purge.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PurgedRange {
+    /// The id of the author.
+    pub(crate) user: String,
+    /// The position of the first message.
+    pub(crate) from: u64,
 }
 
 /// The content of the column `deletion`, which has a checksum.
@@ -49,6 +60,8 @@ struct Record {
     at: u64,
     #[serde(with = "user_record")]
     by: User,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    purged: Option<PurgedRange>,
 }
 
 /// The deletions of a store, in a database of their own beside that of the rooms.
@@ -93,9 +106,9 @@ impl ErasureList {
         let before: u64 =
             transaction.prepare_cached("SELECT commits FROM store")?.query_row((), |row| row.get(0))?;
         let list = self.0.transaction()?;
-        for Deletion { room, seq, at, by } in deletions {
-            let record = serde_json::to_vec(&Record { at: *at, by: by.clone() })
-                .expect("texts and numbers are always JSON");
+        for Deletion { room, seq, at, by, purged } in deletions {
+            let record = Record { at: *at, by: by.clone(), purged: purged.clone() };
+            let record = serde_json::to_vec(&record).expect("texts and numbers are always JSON");
             let sum = checksum(room, *seq, &record);
             list.prepare_cached(
                 "INSERT INTO deletions (commits, room, seq, sum, deletion) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -135,7 +148,8 @@ impl ErasureList {
                 continue;
             }
             let record = serde_json::from_slice(record);
-            deletions.extend(record.ok().map(|Record { at, by }| Deletion { room, seq, at, by }));
+            let record: Option<Record> = record.ok();
+            deletions.extend(record.map(|Record { at, by, purged }| Deletion { room, seq, at, by, purged }));
         }
         Ok((deletions, last.filter(|_| count == limit)))
     }

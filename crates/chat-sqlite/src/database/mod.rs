@@ -7,21 +7,25 @@ mod erasure_list;
 mod files;
 mod identity;
 mod message;
+mod purge;
 pub(crate) mod row;
 mod rules;
 mod schema;
 
 use rusqlite::Connection;
 
-pub(crate) use change::{ACT_KIND, ChangeRecord, kind_column};
+pub(crate) use change::{ACT_KIND, ChangeRecord, PURGE_KIND, kind_column};
 pub(crate) use commit_mark::{CommitMark, CommitMarkFile, boot_id};
-pub(crate) use erasure_list::{Deletion, ErasureList};
+pub(crate) use erasure_list::{Deletion, ErasureList, PurgedRange};
 pub(crate) use files::{
     FileId, FileLock, Paths, exists, private_file, remove_database, sync_dir, verify_access, with_suffix,
 };
 pub(crate) use identity::{Identity, StoreTimes, random_id, room_epoch};
 pub(crate) use message::MessageState;
-pub(crate) use rules::{count_standings, read_rules, read_standing, write_rules, write_standing};
+pub(crate) use purge::Purge;
+pub(crate) use rules::{
+    count_standings, read_rules, read_standing, remove_ended_standings, write_rules, write_standing,
+};
 #[cfg(test)]
 pub(crate) use schema::schema_of_version;
 pub(crate) use schema::{APPLICATION_ID, VERSION, migrate};
@@ -38,6 +42,8 @@ pub(crate) struct LockedDatabase {
     pub(crate) times: StoreTimes,
     pub(crate) mark: CommitMarkFile,
     pub(crate) erasures: ErasureList,
+    /// The purges that were interrupted.
+    pub(crate) purges: Vec<Purge>,
     /// Held until the writer thread ends.
     pub(crate) lock: FileLock,
 }

@@ -75,6 +75,9 @@ pub(super) fn hashed_slot(slot: &[u8]) -> Vec<u8> {
     [owner, &Sha1::digest(key)].concat()
 }
 
+/// The first byte of the column of a guest: all guests come after all other users.
+pub(crate) const GUESTS: &[u8] = &[1];
+
 /// Returns the column of a user in `reactions`, `markers` and `follows`. Different users never have the same.
 pub(crate) fn user_column(user: &UserKey) -> Vec<u8> {
     user_column_of(user.is_guest(), user.id())

@@ -62,6 +62,26 @@ pub(crate) fn write_standing(
     connection.prepare_cached(sql)?.execute((id, user, is_owner, sum, text)).map(drop)
 }
 
+/// Removes the standings of a room that have ended at this time. One that is damaged stays.
+pub(crate) fn remove_ended_standings(
+    connection: &Connection,
+    room: &RoomName,
+    id: i64,
+    now: u64,
+) -> rusqlite::Result<()> {
+    let sql = "SELECT sum, standing, user FROM standings WHERE room = ?1 AND owner = 0";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([id])?;
+    let mut ended = Vec::new();
+    while let Some(row) = rows.next()? {
+        let user: String = row.get(2)?;
+        if decode(room, &user, row).is_ok_and(|standing: Standing| standing.has_ended(now)) {
+            ended.push(user);
+        }
+    }
+    ended.iter().try_for_each(|user| write_standing(connection, room, id, user, Standing::default()))
+}
+
 /// Returns the numbers of owners and of standings of a room.
 pub(crate) fn count_standings(connection: &Connection, id: i64) -> rusqlite::Result<(u64, u64)> {
     connection

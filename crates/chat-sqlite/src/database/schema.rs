@@ -6,7 +6,7 @@ use super::row::hashed_slot;
 pub(crate) const APPLICATION_ID: u32 = 0x6368_6174;
 
 /// The migrations from an empty database. The version of a schema is the number of its migrations.
-const MIGRATIONS: [&str; 8] = [V1, V2, V3, V4, V5, V6, V7, V8];
+const MIGRATIONS: [&str; 9] = [V1, V2, V3, V4, V5, V6, V7, V8, V10];
 
 // A message's id combines the number of its room and its `seq` (`row::message_id`). So a room is one range of ids, in
 // order, in `messages` and in `search`.
@@ -147,6 +147,18 @@ const V8: &str = "
         room TEXT NOT NULL,
         PRIMARY KEY (user, room)
     ) STRICT, WITHOUT ROWID;
+";
+
+// A purge is a row of `changes` with the kind 6 and the target 0, whose `entry` is its event. `purges` has those that are
+// not complete; `up_to` is the head of the room at the beginning, and `act` the act as JSON.
+const V10: &str = "
+    CREATE TABLE purges (
+        id INTEGER PRIMARY KEY,
+        room TEXT NOT NULL,
+        up_to INTEGER NOT NULL,
+        sum INTEGER NOT NULL,
+        act BLOB NOT NULL
+    ) STRICT;
 ";
 
 /// The number of migrations after which `keys.slot` has a digest in place of the text of a key.

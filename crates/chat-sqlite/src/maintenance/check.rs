@@ -3,10 +3,11 @@ use std::path::Path;
 use chat_core::RoomName;
 use rusqlite::Connection;
 
+use super::check_markers::{check_follows, check_markers};
 use super::connect;
 use crate::OpenError;
 use crate::database::row::{message_id, seq_of, verified_frame};
-use crate::database::{ACT_KIND, ChangeRecord, kind_column, read_rules, read_standing};
+use crate::database::{ACT_KIND, ChangeRecord, PURGE_KIND, kind_column, read_rules, read_standing};
 
 /// The largest number of problems in a [`Report`].
 const MAX_PROBLEMS: usize = 100;
@@ -19,6 +20,9 @@ const FIRST_WITH_THREADS: u32 = 6;
 
 /// The first version of the schema with rules of rooms.
 const FIRST_WITH_RULES: u32 = 7;
+
+/// The first version of the schema with markers and followed rooms.
+const FIRST_WITH_MARKERS: u32 = 8;
 
 /// Messages between two reports of progress.
 const PROGRESS_INTERVAL: u64 = 10_000;
@@ -57,7 +61,7 @@ impl Report {
         self.problems.is_empty()
     }
 
-    fn problem(&mut self, problem: impl FnOnce() -> String) {
+    pub(super) fn problem(&mut self, problem: impl FnOnce() -> String) {
         if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(problem());
         }
@@ -81,6 +85,12 @@ pub(crate) fn check(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Re
             if version >= FIRST_WITH_THREADS {
                 check_threads(&transaction, &room, &mut report)?;
             }
+            if version >= FIRST_WITH_MARKERS {
+                check_markers(&transaction, room.id, &room.name, &mut report)?;
+            }
+        }
+        if version >= FIRST_WITH_MARKERS {
+            check_follows(&transaction, &mut report)?;
         }
         transaction.finish()
     };
@@ -157,7 +167,7 @@ fn check_room(
         let is_readable = match (verified_frame(&parsed, row)?.1, kind) {
             (None, _) => false,
             (Some(_), None) => true,
-            (Some(_), Some(ACT_KIND)) => row.get(4) == Ok(0),
+            (Some(_), Some(ACT_KIND | PURGE_KIND)) => row.get(4) == Ok(0),
             (Some(text), Some(kind)) => ChangeRecord::decode(seq, text).is_some_and(|entry| {
                 let target = message_id(room.id, entry.target);
                 kind == kind_column(entry.kind) && row.get(4) == Ok(target)
@@ -260,7 +270,8 @@ pub(super) fn check_threads(
     let checks = [
         (
             "SELECT m.id FROM messages m WHERE m.id BETWEEN ?1 AND ?2 AND m.deleted IS NOT NULL AND NOT EXISTS
-             (SELECT 1 FROM changes c WHERE c.id = ?1 + m.deleted AND c.target = m.id AND c.kind = 2)",
+             (SELECT 1 FROM changes c WHERE c.id = ?1 + m.deleted
+                 AND (c.target = m.id AND c.kind = 2 OR c.kind = 6))",
             "has a deletion that the log does not have",
         ),
         (

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::check::{RoomRow, rooms};
 use super::connect;
 use crate::database::row::{KEY_DIGEST, SLOT_HEADER, message_id, seq_of, verified_frame};
-use crate::database::{ACT_KIND, ChangeRecord, Paths, VERSION, read_rules, read_standing};
+use crate::database::{ACT_KIND, ChangeRecord, PURGE_KIND, Paths, VERSION, read_rules, read_standing};
 use crate::{Exported, OpenError};
 
 /// Writes a store as an export.
@@ -23,6 +23,12 @@ pub(crate) fn export_all(dir: &Path, to: impl Write) -> io::Result<Exported> {
     }
     // One snapshot of all tables.
     let transaction = connection.unchecked_transaction().map_err(io::Error::other)?;
+    let sql = "SELECT count(*) FROM purges";
+    let purges: u64 = transaction.query_row(sql, (), |row| row.get(0)).map_err(io::Error::other)?;
+    if purges > 0 {
+        // The export would keep messages that are about to be deleted.
+        return Err(io::Error::other("a purge is not complete: start the server, and wait until it is"));
+    }
     let mut lines = Lines { to, sum: crc32fast::Hasher::new(), exported: Exported::default() };
     lines.write(&ExportLine::Export { version: EXPORT_VERSION })?;
     for room in rooms(&transaction, version).map_err(io::Error::other)? {
@@ -128,7 +134,7 @@ impl Room<'_> {
         let line = match kind {
             // The author of a message of an earlier version is unknown, as a guest of an earlier connection is.
             None => event(guest.unwrap_or(true)),
-            Some(ACT_KIND) => event(false),
+            Some(ACT_KIND | PURGE_KIND) => event(false),
             Some(_) => ChangeRecord::decode(seq, text).map(|entry| ExportLine::Changed {
                 room: self.name.clone(),
                 seq,

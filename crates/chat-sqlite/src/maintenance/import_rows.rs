@@ -9,8 +9,8 @@ use super::import::Imported;
 use crate::database::connection::checkpoint;
 use crate::database::row::{LAST_ROOM, LAST_SEQ, checksum, message_id, slot_of, user_column_of};
 use crate::database::{
-    ACT_KIND, APPLICATION_ID, ChangeRecord, Identity, kind_column, migrate, random_id, write_rules,
-    write_standing,
+    ACT_KIND, APPLICATION_ID, ChangeRecord, Identity, PURGE_KIND, kind_column, migrate, random_id,
+    write_rules, write_standing,
 };
 
 /// The time for which an imported store counts as open, in milliseconds: 30 years. The age of a key is less.
@@ -214,6 +214,15 @@ impl ImportRows {
             Event::Role { seq, at, .. } | Event::Settings { seq, at, .. } => {
                 row.governed = true;
                 self.insert_change(name, row, (*seq, *at), (ACT_KIND, 0), &frame)
+            }
+            Event::Purged { seq, at, user, from, to, .. } => {
+                // An earlier deletion of a message stays.
+                let sql = "UPDATE messages SET deleted = ?4, edited = NULL, reacted = NULL, pinned = NULL
+                    WHERE id BETWEEN ?1 AND ?2 AND deleted IS NULL
+                    AND json_extract(CAST(frame AS TEXT), '$.user.id') = ?3";
+                let range = (message_id(row.id, *from), message_id(row.id, *to));
+                self.connection.prepare_cached(sql)?.execute((range.0, range.1, user.id(), seq))?;
+                self.insert_change(name, row, (*seq, *at), (PURGE_KIND, 0), &frame)
             }
             _ => Ok(()),
         }

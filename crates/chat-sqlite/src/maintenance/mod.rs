@@ -2,6 +2,7 @@
 //! compaction, and the import into a new store.
 
 mod check;
+mod check_markers;
 mod compact;
 mod export;
 mod export_all;

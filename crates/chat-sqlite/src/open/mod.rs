@@ -18,8 +18,8 @@ pub(crate) use verify::verify;
 
 use crate::database::connection::{checkpoint, open_writer, set_durability};
 use crate::database::{
-    CommitMark, CommitMarkFile, ErasureList, FileLock, Identity, LockedDatabase, Paths, StoreTimes, boot_id,
-    exists, migrate, random_id, sync_dir, verify_access,
+    CommitMark, CommitMarkFile, ErasureList, FileLock, Identity, LockedDatabase, Paths, Purge, StoreTimes,
+    boot_id, exists, migrate, random_id, sync_dir, verify_access,
 };
 use crate::{Durability, OpenError, Options};
 
@@ -74,7 +74,8 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<(LockedDatabase, Ope
         .map_err(OpenError::io("write", &paths.mark))?;
     set_durability(&connection, options.durability).map_err(&sqlite)?;
     erasures.set_durability(options.durability).map_err(OpenError::sqlite(&paths.erasures))?;
-    Ok((LockedDatabase { paths, connection, identity, times, mark, erasures, lock }, opening))
+    let purges = Purge::read_all(&connection).map_err(&sqlite)?;
+    Ok((LockedDatabase { paths, connection, identity, times, mark, erasures, purges, lock }, opening))
 }
 
 pub(crate) fn create_dir(dir: &Path) -> Result<(), OpenError> {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use chat_core::{Change, Limits, NewChange, Role};
+use chat_core::{Act, Change, Limits, NewAct, NewChange, Role, User};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use crate::database::row::message_id;
-use crate::database::{Deletion, ErasureList, Identity, StoreTimes};
+use crate::database::{Deletion, ErasureList, Identity, Purge, PurgedRange, StoreTimes};
 use crate::write::{AppendBatch, BatchLimits, Clock, KeyCounts, Now, Outcome, PreparedChange};
 
 /// Deletions that are applied in one transaction.
@@ -46,7 +46,17 @@ fn delete(
         BatchLimits { max_keys: 0, max_markers: 0, max_guest_follows: 0, is_full: false, is_repeat: true };
     let mut batch = AppendBatch::new(&transaction, now, batch_limits, &mut key_counts);
     let mut deleted = 0;
-    for Deletion { room, seq, at, by } in deletions {
+    for Deletion { room, seq, at, by, purged } in deletions {
+        if let Some(PurgedRange { user, from }) = purged {
+            let Ok(user) = User::from_id(&user) else { continue };
+            let act = NewAct::new(by, Act::Purge { user }).by_host();
+            let mut purge = Purge::new(0, room, act, seq);
+            (purge.after, purge.until) = (from.saturating_sub(1), Some(at));
+            // The host may purge everybody.
+            while matches!(batch.purge(&mut purge, 0)?, Ok(false)) {}
+            deleted += purge.deleted;
+            continue;
+        }
         let found: Option<u64> = transaction
             .prepare_cached(
                 "SELECT m.at FROM messages m JOIN rooms r ON r.name = ?1 WHERE m.id = (r.id << ?3) | ?2",
@@ -63,7 +73,7 @@ fn delete(
             Outcome::Refused(error) => {
                 tracing::error!(room = %prepared.room, seq, %error, "message not deleted again");
             }
-            Outcome::Stored(..) | Outcome::Known(_) => {}
+            Outcome::Stored(..) | Outcome::Known(_) | Outcome::Purging { .. } => {}
         }
     }
     batch.finish()?;

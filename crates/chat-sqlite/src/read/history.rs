@@ -17,7 +17,7 @@ const ENTRIES: &str = "
     ORDER BY 1";
 
 /// The acts of a room, oldest first.
-const ACTS: &str = "SELECT id, sum, entry FROM changes WHERE id > ?1 AND id <= ?2 AND kind = 5 ORDER BY id";
+const ACTS: &str = "SELECT id, sum, entry FROM changes WHERE id > ?1 AND id <= ?2 AND kind >= 5 ORDER BY id";
 
 /// The messages of a JSON array of ids.
 const SELECTED: &str =

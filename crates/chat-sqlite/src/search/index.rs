@@ -2,12 +2,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::time::{Duration, Instant};
 
-use chat_core::{ChangeKind, RoomName};
+use chat_core::{ChangeKind, Event, RoomName, StoredMessage};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::ngrams::{index_terms, room_prefix};
-use crate::database::kind_column;
 use crate::database::row::{message_id, seq_of};
+use crate::database::{PURGE_KIND, kind_column};
 use crate::read::{UnreadableMessages, stored_message};
 
 /// Bytes of messages that one transaction indexes. More bytes cost less per message, but are searched later.
@@ -194,24 +194,29 @@ fn apply_changes(
     mut up_to: u64,
     unreadable: &UnreadableMessages,
 ) -> rusqlite::Result<u64> {
+    let deleted = kind_column(ChangeKind::Deleted);
     let mut changes = transaction.prepare_cached(
-        "SELECT id, target, kind = ?4 FROM chat.changes WHERE id > ?1 AND id <= ?2 AND kind <= ?4
-         ORDER BY id LIMIT ?3",
+        "SELECT id, target, kind, entry FROM chat.changes
+         WHERE id > ?1 AND id <= ?2 AND (kind <= ?3 OR kind = ?4) ORDER BY id",
     )?;
     let range = (message_id(room, from), message_id(room, up_to));
-    let rows = changes
-        .query_map((range.0, range.1, STEP_CHANGES, kind_column(ChangeKind::Deleted)), |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?
-        .collect::<rusqlite::Result<Vec<(i64, i64, bool)>>>()?;
-    if let Some((last, ..)) = rows.last()
-        && rows.len() == STEP_CHANGES
-    {
-        up_to = seq_of(*last);
-    }
+    let mut rows = changes.query((range.0, range.1, deleted, PURGE_KIND))?;
     let mut indexed: BTreeMap<i64, bool> = BTreeMap::new();
-    for (_, target, is_deleted) in rows.into_iter().filter(|(_, target, _)| seq_of(*target) <= from) {
-        *indexed.entry(target).or_default() |= is_deleted;
+    let mut looked = 0;
+    while let Some(row) = rows.next()? {
+        let (id, target, kind): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let targets = match kind {
+            PURGE_KIND => purged_messages(transaction, id, row.get(3)?)?,
+            _ => vec![target],
+        };
+        looked += targets.len().max(1);
+        for target in targets.into_iter().filter(|target| seq_of(*target) <= from) {
+            *indexed.entry(target).or_default() |= kind >= deleted;
+        }
+        if looked >= STEP_CHANGES {
+            up_to = seq_of(id);
+            break;
+        }
     }
     for target in indexed.keys() {
         transaction
@@ -236,6 +241,19 @@ fn apply_changes(
         transaction.prepare_cached("UPDATE source SET must_erase = 1")?.execute(())?;
     }
     Ok(up_to)
+}
+
+/// Returns the messages that an entry of a purge has deleted.
+fn purged_messages(transaction: &Connection, id: i64, entry: Vec<u8>) -> rusqlite::Result<Vec<i64>> {
+    let seq = seq_of(id);
+    let Ok(Event::Purged { from, to, .. }) = StoredMessage::new(seq, entry).event() else {
+        return Ok(Vec::new());
+    };
+    let room = id - seq.cast_signed();
+    transaction
+        .prepare_cached("SELECT id FROM chat.messages WHERE id BETWEEN ?1 + ?2 AND ?1 + ?3 AND deleted = ?4")?
+        .query_map((room, from, to.min(seq), seq), |row| row.get(0))?
+        .collect()
 }
 
 /// Returns `true` if the index may contain terms of a message that was deleted.

@@ -71,7 +71,7 @@ pub(crate) struct WriteConnection {
 
 impl WriteConnection {
     pub(crate) fn new(database: LockedDatabase, options: &Options, state: Arc<StoreState>) -> Self {
-        let LockedDatabase { paths, mut connection, identity, times, mark, erasures, lock } = database;
+        let LockedDatabase { paths, mut connection, identity, times, mark, erasures, lock, .. } = database;
         let wal = state.wal.clone();
         watch(&wal, &mut connection);
         Self {

@@ -7,6 +7,7 @@ mod counters;
 mod error;
 mod key_counts;
 mod notifier;
+mod purges;
 mod queue;
 mod quota;
 mod retention;

@@ -69,8 +69,8 @@ pub(crate) struct CommittedMessage {
     pub(crate) stored: StoredMessage,
     /// The present form of the entries that this deletion has erased.
     pub(crate) erased: Vec<StoredMessage>,
-    /// Permit of the append queue, released after the publication.
-    pub(crate) place: Place,
+    /// Permit of the append queue, released after the publication. A step of a purge needs none.
+    pub(crate) place: Option<Place>,
 }
 
 /// A committed message that a thread has taken to publish it.

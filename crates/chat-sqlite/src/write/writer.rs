@@ -6,17 +6,18 @@ use std::time::{Duration, Instant};
 
 use chat_core::{ChangeError, Unavailable};
 
-use super::batch::{AlteredEntry, AppendBatch, BatchLimits, Outcome, Prepared, StoredBatch};
+use super::batch::{AlteredEntry, AppendBatch, BatchLimits, Outcome, Position, Prepared, StoredBatch};
 use super::connection::WriteConnection;
 use super::error::WriteError;
 use super::key_counts::KeyCounts;
 use super::notifier::CommittedMessage;
+use super::purges::Purges;
 use super::queue::{AppendQueue, AppendRequest};
 use super::quota::Quota;
 use super::retention::{RetentionPolicy, RetentionSweep, SweepStep};
 use super::state::StoreState;
 use crate::Options;
-use crate::database::LockedDatabase;
+use crate::database::{LockedDatabase, Purge};
 use crate::search::Indexer;
 
 /// The longest time until a failing store is tried again.
@@ -66,11 +67,13 @@ struct Writer {
     is_checkpointing: bool,
     sweep: Option<RetentionSweep>,
     next_sweep: Instant,
+    purges: Purges,
 }
 
 impl Writer {
-    fn new(database: LockedDatabase, options: Options, state: Arc<StoreState>, indexer: Indexer) -> Self {
+    fn new(mut database: LockedDatabase, options: Options, state: Arc<StoreState>, indexer: Indexer) -> Self {
         Self {
+            purges: Purges::interrupted(std::mem::take(&mut database.purges)),
             connection: WriteConnection::new(database, &options, Arc::clone(&state)),
             state,
             indexer,
@@ -96,6 +99,7 @@ impl Writer {
             }
             self.is_checkpointing = self.connection.checkpoint();
             self.sweep();
+            self.purge();
         }
         // The connection of the writer must close last.
         self.indexer.stop();
@@ -113,6 +117,9 @@ impl Writer {
         } else if let Some(due) = self.connection.erasure_due() {
             left = left.min(due);
         }
+        if let Some(due) = self.purges.due() {
+            left = left.min(due);
+        }
         if self.state.notifier.has_backlog() { left.min(PUBLISH_DELAY) } else { left }
     }
 
@@ -122,6 +129,7 @@ impl Writer {
         if batch.is_empty() {
             return;
         }
+        self.purges.note_appends();
         match self.write(&batch) {
             Ok((mut stored, outcomes)) => {
                 for (request, outcome) in batch.into_iter().zip(outcomes) {
@@ -144,11 +152,11 @@ impl Writer {
         }
     }
 
-    fn reply(&self, request: AppendRequest, outcome: Outcome, batch: &mut StoredBatch) {
+    fn reply(&mut self, request: AppendRequest, outcome: Outcome, batch: &mut StoredBatch) {
         let AppendRequest { entry, reply, place } = request;
         let enqueue = |AlteredEntry { stored, erased }| {
             let room = entry.room().clone();
-            self.state.notifier.enqueue(CommittedMessage { room, stored, erased, place });
+            self.state.notifier.enqueue(CommittedMessage { room, stored, erased, place: Some(place) });
         };
         let result = match outcome {
             Outcome::Stored(receipt, stored) => {
@@ -167,6 +175,12 @@ impl Writer {
                 Ok(receipt)
             }
             Outcome::Known(receipt) => Ok(receipt),
+            Outcome::Purging { id, up_to } => {
+                if let Prepared::Purge(act) = entry {
+                    self.purges.begin(Purge::new(id, act.room, act.act, up_to), reply);
+                }
+                return;
+            }
             Outcome::Refused(error) => Err(error),
         };
         self.state.notifier.reply(reply, result);
@@ -174,14 +188,12 @@ impl Writer {
 
     fn write(&mut self, requests: &[AppendRequest]) -> Result<(StoredBatch, Vec<Outcome>), WriteError> {
         let now = self.connection.now();
-        let max_keys = self.options.max_keys_per_user.max(1);
-        let max_markers = self.options.max_markers.max(1);
-        let max_guest_follows = self.options.max_guest_follows.max(1);
+        let limits = self.batch_limits();
         let (quota, key_counts) = (&mut self.quota, &mut self.key_counts);
         let other_bytes = self.state.wal.bytes() + self.indexer.bytes();
         let written = self.connection.transact(|transaction, erasures| {
             let is_full = quota.is_full(transaction, other_bytes)?;
-            let limits = BatchLimits { max_keys, max_markers, max_guest_follows, is_full, is_repeat: false };
+            let limits = BatchLimits { is_full, ..limits };
             let mut batch = AppendBatch::new(transaction, now, limits, key_counts);
             let outcomes = requests
                 .iter()
@@ -189,6 +201,7 @@ impl Writer {
                     Prepared::Message(message) => batch.append(message),
                     Prepared::Change(change) => batch.change(change),
                     Prepared::Act(act) => batch.govern(act),
+                    Prepared::Purge(act) => batch.begin_purge(act),
                     Prepared::Marker(marker) => batch.mark(marker),
                     Prepared::Follow(follow) => batch.follow(follow),
                 })
@@ -204,13 +217,73 @@ impl Writer {
         if is_full {
             self.connection.request_emptying();
         }
-        if appended.bytes > 0 {
-            self.indexer.add(appended.bytes, std::mem::take(&mut appended.rooms));
+        self.note_stored(&mut appended);
+        Ok((appended, outcomes))
+    }
+
+    fn batch_limits(&self) -> BatchLimits {
+        BatchLimits {
+            max_keys: self.options.max_keys_per_user.max(1),
+            max_markers: self.options.max_markers.max(1),
+            max_guest_follows: self.options.max_guest_follows.max(1),
+            is_full: false,
+            is_repeat: false,
         }
-        if !appended.deletions.is_empty() {
+    }
+
+    /// Passes committed entries to the indexer, and lets deleted content be erased.
+    fn note_stored(&mut self, stored: &mut StoredBatch) {
+        if stored.bytes > 0 {
+            self.indexer.add(stored.bytes, std::mem::take(&mut stored.rooms));
+        }
+        if !stored.deletions.is_empty() {
             self.connection.request_erasure();
         }
-        Ok((appended, outcomes))
+    }
+
+    /// Carries out a step of a purge, if one is due.
+    fn purge(&mut self) {
+        let started = Instant::now();
+        let Some(mut running) = self.purges.take(started) else { return };
+        let after = running.purge.after;
+        let (now, limits, tail) = (self.connection.now(), self.batch_limits(), self.state.tail_events());
+        let key_counts = &mut self.key_counts;
+        let step = self.connection.transact(|transaction, erasures| {
+            let mut batch = AppendBatch::new(transaction, now, limits, key_counts);
+            let step = batch.purge(&mut running.purge, tail)?;
+            let stored = batch.finish()?;
+            if !stored.deletions.is_empty() {
+                erasures.add(transaction, &stored.deletions)?;
+            }
+            Ok((stored.bytes > 0 || stored.has_marked, (step, stored)))
+        });
+        match step {
+            Ok((step, mut stored)) => {
+                self.note_stored(&mut stored);
+                let (room, newest) = (running.purge.room.clone(), running.purge.newest);
+                if let Some(AlteredEntry { stored, erased }) = stored.take(&room, newest) {
+                    self.state.notifier.enqueue(CommittedMessage { room, stored, erased, place: None });
+                }
+                let result = match step {
+                    Ok(false) => return self.purges.go_on(running, started.elapsed()),
+                    Ok(true) => Ok(Position { seq: newest, at: now.at, duplicate: false }),
+                    Err(error) => Err(error),
+                };
+                running.answer(&self.state.notifier, result);
+            }
+            Err(error) => {
+                self.key_counts.clear();
+                running.purge.after = after;
+                let cause = error.to_string();
+                running.answer(&self.state.notifier, Err(Unavailable::new(&*cause).into()));
+                if error.may_concern_one_room() {
+                    tracing::error!(room = %running.purge.room, cause, "purge stopped; the next start tries again");
+                } else {
+                    self.purges.retry(running, RETRY_INTERVAL);
+                }
+                self.record_failure(&cause);
+            }
+        }
     }
 
     /// Starts or continues a retention sweep if it is due.

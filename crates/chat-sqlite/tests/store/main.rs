@@ -19,6 +19,7 @@ mod moving;
 mod open_errors;
 mod panics;
 mod processes;
+mod purges;
 mod reopening;
 mod retention;
 mod rules;

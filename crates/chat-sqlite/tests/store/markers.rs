@@ -198,3 +198,38 @@ async fn unread_messages_that_mention_the_user_are_counted() {
     }
     store.close_blocking();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_check_compares_the_recorded_numbers_with_the_rows() {
+    let (dir, store, lobby) = open_lobby();
+    append_all(&lobby, ["a"]).await;
+    for user in [user("1"), guest("ann").key()] {
+        mark(&lobby, &user, 1).await;
+        follow(&store, &user, &["lobby", "other"]).await;
+    }
+    store.close_blocking();
+    let problems = || SqliteStore::check(dir.path(), |_| ()).expect("a report").problems;
+    assert_eq!(problems(), [""; 0]);
+    for (damage, repair, problem) in [
+        (
+            "UPDATE rooms SET markers = 3",
+            "UPDATE rooms SET markers = 2",
+            "room lobby: it has 2 markers, but 3 are recorded",
+        ),
+        (
+            "UPDATE store SET guest_follows = 4",
+            "UPDATE store SET guest_follows = 2",
+            "guests follow 2 rooms, but 4 are recorded",
+        ),
+        (
+            "INSERT INTO markers (room, user, seq) VALUES (99, x'0031', 1)",
+            "DELETE FROM markers WHERE room = 99",
+            "1 markers have no room",
+        ),
+    ] {
+        dir.database().execute(damage, ()).expect("damaged");
+        assert_eq!(problems(), [problem]);
+        dir.database().execute(repair, ()).expect("repaired");
+    }
+    assert_eq!(problems(), [""; 0]);
+}

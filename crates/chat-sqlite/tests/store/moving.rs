@@ -56,6 +56,7 @@ async fn run(store: &SqliteStore, (what, room_number, user_number, seq): Step) {
             place.govern(act(Act::Restrict { user: by, restriction, reason })).await.is_ok()
         }
         15..17 => place.mark(&by.key(), seq).await.is_ok(),
+        17 => place.purge(act(Act::Purge { user: by })).await.is_ok(),
         _ => store
             .follow(&by.key(), &name(ROOMS[room_number % ROOMS.len()]), seq.is_multiple_of(2), 9)
             .await

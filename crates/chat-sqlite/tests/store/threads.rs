@@ -156,6 +156,7 @@ async fn pins_of_one_commit_do_not_exceed_the_limit() {
 fn downgrade(dir: &StoreDir) {
     let version_5 = "
         BEGIN;
+        DROP TABLE purges;
         DROP TABLE markers;
         DROP TABLE follows;
         ALTER TABLE rooms DROP COLUMN markers;

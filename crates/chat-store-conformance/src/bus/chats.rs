@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Case, Heard, Stage};
 use crate::cases::{eventually, same};
-use crate::{Failure, TIME_LIMIT, TestChat, Verdict};
+use crate::{Failure, Peer, TIME_LIMIT, TestChat, Verdict};
 
 /// A grace that does not end within a case.
 const LONG: Duration = Duration::from_secs(600);
@@ -100,6 +100,27 @@ chat_suite::cases!(
         same(&ann.closed().await?, &4503)
     }
 
+    /// A marker that has moved reaches the connections of the user on other nodes.
+    #[source = "chat_core::Bus, Loss"]
+    async fn a_read_reaches_the_user_on_all_nodes(stage: Stage) -> Verdict {
+        let (a, b) = both(&stage, LONG).await?;
+        let mut on_b = follower(&b, "ann").await?;
+        a.post("lobby", "hi").await?;
+        let (on_a, _) = a.join("ann", "lobby", &json!({})).await?;
+        on_a.send(&json!({"type": "read", "room": "lobby", "seq": 1}))?;
+        let read = on_b.event("read").await?;
+        same(&(&read["seq"], &read["user"]["name"]), &(&json!(1), &json!("ann")))
+    }
+
+    /// A user who follows a room gets its activity, although the entry was stored on another node.
+    #[source = "chat_core::Bus, Loss"]
+    async fn a_follower_on_another_node_gets_activity(stage: Stage) -> Verdict {
+        let (a, b) = both(&stage, LONG).await?;
+        let mut on_b = follower(&b, "ann").await?;
+        a.post("lobby", "hi").await?;
+        same(&on_b.event("activity").await?["room"], &json!("lobby"))
+    }
+
     /// The users of a node that is lost leave, and are there again when it comes back.
     #[source = "chat_core::Bus, Nodes"]
     async fn the_users_of_a_lost_node_leave_and_return(stage: Stage) -> Verdict {
@@ -155,6 +176,14 @@ async fn both(stage: &Stage, grace: Duration) -> Result<(TestChat, TestChat), Fa
     let (a, b) = (stage.chat("a", limits(grace)).await, stage.chat("b", limits(grace)).await);
     know_each_other(&[&a, &b]).await?;
     Ok((a, b))
+}
+
+/// Connects a user who follows the lobby, and is not in it.
+async fn follower(chat: &TestChat, name: &str) -> Result<Peer, Failure> {
+    let mut peer = chat.connect(name)?;
+    peer.send(&json!({"type": "follow", "room": "lobby", "on": true}))?;
+    peer.event("done").await?;
+    Ok(peer)
 }
 
 /// Returns limits with this grace. A room waits for the users of other nodes as long as the suite does.

@@ -30,7 +30,7 @@ chat_suite::cases!(
     async fn a_direct_room_that_is_opened_often_has_one_entry(stage: Stage) -> Verdict {
         let room = direct(&stage).await?;
         let opening = |room: OpenRoom, number: usize| async move {
-            let (one, other) = if number % 2 == 0 { ("Ann", "Bob") } else { ("Bob", "Ann") };
+            let (one, other) = if number.is_multiple_of(2) { ("Ann", "Bob") } else { ("Bob", "Ann") };
             let seq = room.govern(open(one, other)).await?.seq;
             check(seq.is_none_or(|seq| seq == 1), "the first entry, or none", seq)
         };

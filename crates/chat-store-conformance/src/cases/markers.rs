@@ -1,4 +1,6 @@
-use chat_core::{Change, MarkerError, NewChange, RoomName, User};
+use chat_core::{
+    Change, Links, MarkerError, Mentions, NewChange, NewMessage, RawValue, Role, RoomName, User,
+};
 
 use super::{ann, body, check, guest, same};
 use crate::{Capability, Case, Failure, OpenRoom, Stage, Verdict};
@@ -70,6 +72,31 @@ chat_suite::cases!(
         room.change(NewChange::new(bob, 3, reaction)).await?;
         let unread = room.unread(&zoe).await?;
         same(&(unread.unread, unread.head), &(1, 5))
+    }
+
+    /// Unread messages that name the user, or the room, are counted as mentions too.
+    #[with(needs(Capability::Markers))]
+    async fn mentions_among_the_unread_messages_are_counted(stage: Stage, room: OpenRoom) -> Verdict {
+        let bob = known("Bob");
+        for (author, mentions) in [
+            (ann(), Some(Mentions::users(["Zoe", "Bob"]))),
+            (ann(), Some(Mentions::Room)),
+            (ann(), Some(Mentions::users(["Zoe"]))),
+            (ann(), None),
+            (bob.clone(), Some(Mentions::users(["Bob"]))),
+        ] {
+            let body = RawValue::from_string(body("hi")).expect("a body is JSON");
+            let links = Links::default().with_mentions(mentions);
+            let message = NewMessage::new(author, body).with_links(links).with_role(Role::Moderator);
+            let sent = room.append_message(message).await;
+            check(sent.is_ok(), "a message that is stored", sent)?;
+        }
+        for (read, unread, mentions) in [(0, 4, 2), (1, 3, 1), (2, 2, 0)] {
+            room.mark(&bob, read).await?;
+            let counted = room.unread(&bob).await?;
+            same(&(counted.unread, counted.mentions), &(unread, mentions))?;
+        }
+        Ok(())
     }
 
     /// A number of unread messages is exact below 100, and 100 from there on.

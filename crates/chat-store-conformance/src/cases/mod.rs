@@ -14,6 +14,7 @@ mod nodes;
 mod numbers;
 mod pages;
 mod pins;
+mod purges;
 mod renewal;
 mod resume;
 mod retention;
@@ -45,6 +46,7 @@ pub fn cases() -> Vec<Case> {
         ("bodies", "chat_core::Room, Bodies", bodies::cases()),
         ("changes", "chat_core::Room, Changes", changes::cases()),
         ("rules", "chat_core::Room, Rules", rules::cases()),
+        ("purges", "chat_core::Room, Purges", purges::cases()),
         ("direct", "chat_core::Room, Direct rooms", needing(Capability::Rules, direct::cases())),
         ("pins", "chat_core::Room, Pins", needing(Capability::Changes, pins::cases())),
         ("threads", "chat_core::Room, Threads", threads::cases()),

@@ -72,9 +72,38 @@ chat_suite::cases!(
         same(&room.change(delete).await?.seq, &Some(5))?;
         room.govern(end("Bob")).await?;
         same(&send(&room, &bob, Role::None).await?, &Ok(7))?;
-        let ended = Restriction::new(Restrict::Ban, Some(1));
-        room.govern(restrict("Bob", Some(ended))).await?;
-        same(&send(&room, &bob, Role::None).await?, &Ok(9))
+        Ok(())
+    }
+
+    /// A restriction whose end is over is none: an act of it changes nothing, or ends the present restriction.
+    #[with(needs(Capability::Rules))]
+    async fn a_restriction_whose_end_is_over_is_none(stage: Stage, room: OpenRoom) -> Verdict {
+        let ended = || restrict("Bob", Some(Restriction::new(Restrict::Ban, Some(1))));
+        same(&room.govern(ended()).await?.seq, &None)?;
+        room.govern(mute("Bob")).await?;
+        same(&room.govern(ended()).await?.seq, &Some(2))?;
+        same(&room.standing(&known("Bob")).await?.1, &Standing::default())?;
+        same(&send(&room, &known("Bob"), Role::None).await?, &Ok(3))
+    }
+
+    /// A room keeps a limited number of standings, of which those that have ended make space for others.
+    #[with(needs(Capability::Rules))]
+    #[with(limits(|limits| limits.rooms.max_standings = 2))]
+    async fn ended_restrictions_make_space_for_others(stage: Stage, room: OpenRoom) -> Verdict {
+        room.govern(role("Ann", Role::Member)).await?;
+        // The time of an entry is at most this one.
+        let now = event(&room.entries_after(0).await?[0])?["at"].as_u64().unwrap_or_default();
+        let brief = Restriction::new(Restrict::Mute, Some(now + 1_000));
+        room.govern(restrict("Bob", Some(brief))).await?;
+        let full = room.try_govern(mute("Zoe")).await;
+        check(matches!(full, Err(ChangeError::Unavailable(_))), "`unavailable` beyond the limit", &full)?;
+        eventually("space after the end of a restriction", async || {
+            Ok(room.try_govern(mute("Zoe")).await.is_ok())
+        })
+        .await?;
+        same(&room.standing(&known("Ann")).await?.1.role, &Role::Member)?;
+        let full = room.try_govern(mute("Cid")).await;
+        check(matches!(full, Err(ChangeError::Unavailable(_))), "`unavailable` beyond the limit", &full)
     }
 
     /// The rules of a room decide who writes. A role that the credentials or the host give counts if it is higher.

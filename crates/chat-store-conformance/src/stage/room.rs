@@ -117,6 +117,12 @@ impl OpenRoom {
         self.log.govern(act).await
     }
 
+    /// Carries out a purge, and returns the answer of the room.
+    pub async fn try_purge(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        yield_now().await;
+        self.log.purge(act).await
+    }
+
     /// Returns the rules of the room, and the standing of a user.
     pub async fn standing(&self, user: &User) -> Result<(RoomRules, Standing), Failure> {
         yield_now().await;

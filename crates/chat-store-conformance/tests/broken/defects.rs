@@ -125,6 +125,9 @@ defects! {
     LetsMutedWrite:
         lets_muted_users_write fails rules::an_act_holds_for_each_later_entry,
         stores_a_message_after_the_act_that_forbids_it fails rules::no_entry_follows_an_act_that_forbids_it;
+    RestrictsForever: keeps_a_restriction_whose_end_is_over fails rules::a_restriction_whose_end_is_over_is_none;
+    CountsEnded: counts_restrictions_that_have_ended fails rules::ended_restrictions_make_space_for_others;
+    ManyStandings: keeps_too_many_standings fails rules::ended_restrictions_make_space_for_others;
     IgnoresGrants: ignores_the_roles_of_the_host fails rules::a_granted_role_counts_if_it_is_higher;
     GuestsHaveRoles: gives_guests_the_roles_of_users fails rules::a_role_is_not_that_of_a_guest;
     AllGovern: lets_each_user_act fails rules::who_may_act_is_judged_by_the_log;
@@ -141,6 +144,15 @@ defects! {
     RulesOfOneNode: keeps_rules_on_one_node fails rules::an_act_holds_on_each_node;
     SelectsUnsorted: reads_selected_messages_unsorted fails changes::selected_messages_are_read_in_their_present_form;
     FindsOldForm: finds_the_old_form_of_a_message fails changes::a_search_finds_the_present_form;
+    PurgesWithoutChanges: answers_done_to_a_purge_that_it_does_not_carry_out fails purges::a_purge_deletes_all_messages_of_its_user;
+    PurgesOldest: purges_the_oldest_message_only fails purges::a_purge_deletes_all_messages_of_its_user;
+    PurgesAll: purges_all_users fails purges::a_purge_deletes_all_messages_of_its_user;
+    PurgesUnreported: does_not_report_what_a_purge_erases fails purges::a_purge_reports_what_it_erases;
+    PurgesNoGuests: purges_no_guest_of_the_same_id fails purges::a_purge_deletes_the_messages_of_a_guest_too;
+    PurgesAgain: stores_a_purge_that_deletes_nothing fails purges::a_purge_without_messages_changes_nothing;
+    AllPurge: lets_each_user_purge fails purges::who_may_purge_is_judged_by_the_log;
+    RestartLosesPurges: restores_purged_messages_in_a_restart fails purges::a_restart_restores_nothing;
+    PurgeLostWhenDropped: stops_a_purge_with_its_caller fails purges::a_purge_goes_on_without_its_caller;
     NamesNoPins: names_no_pins fails pins::bounds_name_the_pinned_messages;
     ManyPins: accepts_too_many_pins fails pins::a_pin_over_the_limit_is_refused;
     RestartForgetsPins: forgets_pins_in_a_restart fails pins::a_restart_keeps_the_pins;
@@ -168,6 +180,8 @@ defects! {
     MarkersAnywhere: moves_a_marker_beyond_the_head_to_the_head fails markers::a_marker_beyond_the_head_is_refused;
     CountsOwn: counts_own_messages fails markers::own_messages_are_not_unread;
     CountsDeleted: counts_deleted_messages fails markers::deleted_messages_and_changes_are_not_unread;
+    CountsNoMentions: counts_no_mentions fails markers::mentions_among_the_unread_messages_are_counted;
+    CountsAllMentions: takes_each_message_for_a_mention fails markers::mentions_among_the_unread_messages_are_counted;
     CountsOn: counts_on_beyond_100 fails markers::a_number_below_100_is_exact;
     IgnoresUpTo: counts_to_the_head fails markers::a_count_ends_at_a_position;
     SharesMarkers: shares_markers_between_guests_and_users fails markers::a_guest_and_a_known_user_share_no_marker;

@@ -8,6 +8,7 @@ mod defects;
 #[path = "../support/held.rs"]
 mod held;
 mod markers;
+mod purges;
 mod room;
 mod sink;
 mod spoiled;

@@ -30,6 +30,8 @@ impl SpoiledRoom {
                 unread.unread =
                     messages().filter(|message| message["user"]["id"] != user.id()).count() as u64;
             }
+            CountsNoMentions => unread.mentions = 0,
+            CountsAllMentions => unread.mentions = unread.unread,
             CountsOn => unread.unread = unread.head - unread.read,
             RenewalKeepsMarkers => unread.read = self.shared.marker.load(Ordering::SeqCst),
             _ => {}

@@ -60,6 +60,7 @@ impl SpoiledRoom {
             OneConnection => message.connection = Some(1),
             LetsMutedWrite if id == "Bob" => message.user = User::new("Rob", "Bob").expect("a user"),
             GuestsHaveRoles => message.user = known(&id),
+            PurgesNoGuests if message.user.is_guest() => message.user = User::guest("Ave").expect("a user"),
             DirectForAll if id == "Zoe" => message.user = known("Ann"),
             IgnoresGrants => message.role = Role::None,
             RestartLosesRules if self.shared.life > 1 => message.role = Role::Owner,
@@ -87,6 +88,7 @@ impl SpoiledRoom {
             }
             _ => threads::spoil_page(self.defect, self.shared.life, &mut page),
         }
+        self.spoil_purged(&mut page);
         if self.defect == ReportsEarly {
             page.messages.retain(|stored| stored.seq <= self.visible.load(Ordering::SeqCst));
         }
@@ -172,7 +174,10 @@ impl Room for SpoiledRoom {
     }
 
     async fn govern(&self, mut act: NewAct) -> Result<ChangeReceipt, ChangeError> {
-        match (self.defect, &act.act) {
+        match (self.defect, &mut act.act) {
+            (RestrictsForever | CountsEnded, Act::Restrict { restriction: Some(restriction), .. }) => {
+                restriction.until = None;
+            }
             (SomeActs, Act::Restrict { .. }) => return Err(ChangeError::Unsupported),
             (IgnoresGrants, _) => act.role = Role::None,
             (AllGovern, _) => act.is_host = true,
@@ -186,6 +191,10 @@ impl Room for SpoiledRoom {
             receipt.seq = receipt.seq.or(Some(2));
         }
         answer
+    }
+
+    async fn purge(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        self.spoiled_purge(act).await
     }
 
     async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {

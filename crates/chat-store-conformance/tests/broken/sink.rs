@@ -31,7 +31,7 @@ pub(crate) fn spoil(
             };
             report(defect, node, &|stored| sink.publish(epoch, stored), &pending, stored);
         }
-        Commit::Erased { .. } if defect == ErasesUnreported => {}
+        Commit::Erased { .. } if matches!(defect, ErasesUnreported | PurgesUnreported) => {}
         Commit::Renewed(_) if matches!(defect, RenewalUnreported) => {}
         commit => sink.report(commit),
     })

@@ -93,6 +93,7 @@ impl Store for SpoiledStore {
             FewKeys => given.rooms.log_keys -= 1,
             ManyKeys => given.rooms.log_keys += 1,
             ManyPins => given.rooms.max_pins += 1,
+            ManyStandings => given.rooms.max_standings += 1,
             RemovesTooMany => given.rooms.log_messages -= 1,
             _ => {}
         }

@@ -127,6 +127,11 @@ impl Room for Opening {
         self.log.govern(act).await
     }
 
+    async fn purge(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        self.gate.check()?;
+        self.log.purge(act).await
+    }
+
     async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
         self.log.standing(user).await
     }

@@ -124,6 +124,10 @@ impl Room for Opening {
         self.log.room().govern(act).await
     }
 
+    async fn purge(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        self.log.room().purge(act).await
+    }
+
     async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
         self.log.room().standing(user).await
     }

@@ -27,6 +27,10 @@ pub(crate) enum Defect {
     ForgetsGuests,
     /// Kicks reach only one node.
     KicksOnOneNode,
+    /// No node hears of a marker that has moved.
+    LosesReads,
+    /// No node hears of new entries.
+    LosesActivity,
     /// Each delivery of a kick has another version.
     NumbersKicks,
     /// Notices have the name of the node that receives them.
@@ -134,6 +138,14 @@ fn deliver(state: &Mutex<State>, from: &NodeId, bytes: &[u8], defect: Defect) {
         && defect == Defect::NumbersKicks
     {
         *version = KICKS.fetch_add(1, Ordering::Relaxed);
+    }
+    let is_lost = match &notice {
+        Notice::Read { .. } => defect == Defect::LosesReads,
+        Notice::Activity { .. } => defect == Defect::LosesActivity,
+        _ => false,
+    };
+    if is_lost {
+        return;
     }
     let is_kick = matches!(notice, Notice::Kick { .. });
     let mut receivers = state.lock().reachable(from);

@@ -40,6 +40,7 @@ pub(super) enum Call {
     Members,
     Role,
     Restrict,
+    Purge,
     Audit,
     Ticket,
     Kick,
@@ -113,6 +114,7 @@ impl Call {
             Self::Post
                 | Self::Role
                 | Self::Restrict
+                | Self::Purge
                 | Self::Ticket
                 | Self::Kick
                 | Self::Drain
@@ -154,6 +156,9 @@ pub(super) async fn perform(
         }
         Call::Restrict => {
             moderation::restrict(chat, input::room(room)?, input::body(body, OVERHEAD_BYTES).await?).await
+        }
+        Call::Purge => {
+            moderation::purge(chat, input::room(room)?, input::body(body, OVERHEAD_BYTES).await?).await
         }
         Call::Audit => moderation::audit(chat, input::room(room)?, &query).await,
         Call::Ticket => ticket(admin, input::body(body, OVERHEAD_BYTES).await?),

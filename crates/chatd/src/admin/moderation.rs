@@ -37,6 +37,19 @@ enum What {
     None,
 }
 
+/// The body of a call that deletes all messages of a user.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewPurge {
+    by: Sender,
+    id: String,
+}
+
+pub(super) async fn purge(chat: &Chat, room: RoomName, new: NewPurge) -> Result<Reply, Problem> {
+    let NewPurge { by, id } = new;
+    govern(chat, &room, by, Act::Purge { user: user(&id)? }).await
+}
+
 pub(super) async fn role(chat: &Chat, room: RoomName, new: NewRole) -> Result<Reply, Problem> {
     let NewRole { by, id, role } = new;
     govern(chat, &room, by, Act::Role { user: user(&id)?, role }).await

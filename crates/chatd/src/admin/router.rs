@@ -14,11 +14,14 @@ use super::reply::{Problem, Reply};
 /// Time for one call, the body of its request included. It is longer than a call of a store may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Time for a purge, which may take longer than another call.
+const PURGE_TIMEOUT: Duration = Duration::from_secs(75);
+
 /// Time between two log lines about refused requests.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The calls. `{room}` stands for one segment of a path.
-const ROUTES: [(&str, &str, Call); 16] = [
+const ROUTES: [(&str, &str, Call); 17] = [
     ("GET", "/healthz", Call::Status),
     ("GET", "/readyz", Call::Status),
     ("GET", "/openapi.json", Call::OpenApi),
@@ -29,6 +32,7 @@ const ROUTES: [(&str, &str, Call); 16] = [
     ("GET", "/v1/rooms/{room}/members", Call::Members),
     ("POST", "/v1/rooms/{room}/roles", Call::Role),
     ("POST", "/v1/rooms/{room}/restrictions", Call::Restrict),
+    ("POST", "/v1/rooms/{room}/purges", Call::Purge),
     ("GET", "/v1/rooms/{room}/audit", Call::Audit),
     ("POST", "/v1/tickets", Call::Ticket),
     ("POST", "/v1/kick", Call::Kick),
@@ -58,7 +62,8 @@ pub(super) async fn handle(request: Request<Incoming>, peer: SocketAddr, admin: 
         }
         Err(methods) => return method_not_allowed(&methods),
     };
-    let answered = timeout(CALL_TIMEOUT, calls::perform(call, room, request, admin)).await;
+    let limit = if matches!(call, Call::Purge) { PURGE_TIMEOUT } else { CALL_TIMEOUT };
+    let answered = timeout(limit, calls::perform(call, room, request, admin)).await;
     let reply = match answered {
         Ok(Ok(reply)) => reply,
         Ok(Err(problem)) => close(problem.into()),

@@ -7,7 +7,7 @@ use crate::scripts::change::{By, Change};
 use crate::scripts::command::{Command, From, target};
 use crate::scripts::expected::Source;
 use crate::scripts::room::{Changed, Room};
-use crate::scripts::step::{CLIENTS, MODERATOR, ROOMS};
+use crate::scripts::step::{CLIENTS, OWNER, ROOMS};
 use crate::scripts::{DEFAULT_PAGE, MAX_PAGE, MAX_ROOMS, with_reference};
 
 impl Model {
@@ -30,6 +30,7 @@ impl Model {
                 let target = target(self.rooms[*room].head(), *back);
                 return self.change(client, *room, target, *change, reference);
             }
+            Command::Purge(room, purged) => return self.purge(client, *room, purged, reference),
             Command::Leave(room)
             | Command::History(room, _)
             | Command::Members(room)
@@ -132,9 +133,9 @@ impl Model {
             self.announce(client, room, "joined");
         }
         let of_all = ["send", "react", "edit", "delete"];
-        let of_moderators = ["delete_others", "pin", "restrict"];
+        let of_owners = ["delete_others", "pin", "mention_room", "restrict", "role", "settings", "purge"];
         let (role, more): (_, &[&str]) = match CLIENTS[client] {
-            MODERATOR => ("moderator", &of_moderators),
+            OWNER => ("owner", &of_owners),
             _ => ("member", &[]),
         };
         let may = [&of_all[..], more].concat();
@@ -205,6 +206,23 @@ impl Model {
         }
     }
 
+    fn purge(&mut self, client: usize, room: usize, purged: &str, reference: Option<&str>) {
+        let (user, connection) = (CLIENTS[client], self.online[&client].number);
+        if !self.is_member(client, room) {
+            return self.refuse(client, reference, &["not_joined"]);
+        }
+        if user != OWNER {
+            return self.refuse(client, reference, &["forbidden"]);
+        }
+        let by = By { user, connection, is_moderator: true };
+        let mut done = with_reference(reference, json!({"type": "done", "room": ROOMS[room]}));
+        if let Some(entry) = self.rooms[room].purge(ROOMS[room], by, purged) {
+            self.publish(room, &entry);
+            done["seq"] = entry["seq"].clone();
+        }
+        self.reply(client, done);
+    }
+
     fn change(&mut self, client: usize, room: usize, target: u64, change: Change, reference: Option<&str>) {
         let mut wrong = Vec::new();
         if let Change::Edit { body, .. } = change {
@@ -217,7 +235,7 @@ impl Model {
             return self.refuse(client, reference, &wrong);
         }
         let (user, connection) = (CLIENTS[client], self.online[&client].number);
-        let by = By { user, connection, is_moderator: user == MODERATOR };
+        let by = By { user, connection, is_moderator: user == OWNER };
         let mut done = with_reference(reference, json!({"type": "done", "room": ROOMS[room]}));
         match self.rooms[room].change(ROOMS[room], by, target, change) {
             Err(code) => return self.refuse(client, reference, &[code]),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Server, TOKEN};
 
 /// The calls that need the token.
-const CALLS: [(&str, &str); 13] = [
+const CALLS: [(&str, &str); 14] = [
     ("GET", "/metrics"),
     ("GET", "/v1/rooms"),
     ("GET", "/v1/rooms/lobby/messages"),
@@ -15,6 +15,7 @@ const CALLS: [(&str, &str); 13] = [
     ("GET", "/v1/rooms/lobby/members"),
     ("POST", "/v1/rooms/lobby/roles"),
     ("POST", "/v1/rooms/lobby/restrictions"),
+    ("POST", "/v1/rooms/lobby/purges"),
     ("GET", "/v1/rooms/lobby/audit"),
     ("POST", "/v1/tickets"),
     ("POST", "/v1/kick"),
@@ -115,6 +116,29 @@ async fn an_operator_bans_a_user_and_reads_the_record() -> Result<()> {
     ensure!(audit["messages"][0]["reason"] == "spam" && audit["more"] == true, "{audit}");
     let audit = server.call("GET", "/v1/rooms/lobby/audit?after=1", None).await?.json()?;
     ensure!(audit["messages"][0]["by"] == by && audit["messages"][0]["role"] == "owner", "{audit}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_purges_a_user() -> Result<()> {
+    let server = Server::start(BINARIES[0], &[]).await?;
+    let mut ann = Client::member(server.daemon.address(), "ann").await?;
+    let by = json!({"id": "service:ops", "name": "Ops"});
+    let post = json!({"user": {"id": "7", "name": "Eve"}, "body": {"text": "secret"}});
+    let posted = server.call("POST", "/v1/rooms/lobby/messages", Some(post)).await?;
+    ensure!(posted.status == 200, "{posted:?}");
+    let purge = json!({"by": by, "id": "7"});
+    let purged = server.call("POST", "/v1/rooms/lobby/purges", Some(purge.clone())).await?;
+    ensure!(purged.status == 200 && purged.json()?["seq"] == 2, "{purged:?}");
+    let again = server.call("POST", "/v1/rooms/lobby/purges", Some(purge)).await?;
+    ensure!(again.json()?["seq"].is_null(), "{again:?}");
+    let entry = ann.until("purged").await?;
+    ensure!(entry["by"] == by && entry["user"]["id"] == "7" && entry["to"] == 1, "{entry}");
+    let history = server.call("GET", "/v1/rooms/lobby/messages", None).await?.json()?;
+    let message = &history["messages"][0];
+    ensure!(message["deleted"]["by"] == by && message["body"].is_null(), "{history}");
+    let audit = server.call("GET", "/v1/rooms/lobby/audit", None).await?.json()?;
+    ensure!(audit["messages"][0] == entry, "{audit}");
     Ok(())
 }
 

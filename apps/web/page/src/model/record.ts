@@ -1,5 +1,6 @@
 import type { Chat, Events, Restriction, Room, User } from "@chat-core/client";
 import { moment } from "./format.ts";
+import { browser, text } from "./memory.ts";
 import { Cell } from "./store.ts";
 import type { Texts } from "./texts.ts";
 
@@ -8,6 +9,8 @@ export interface Act {
   readonly seq: number;
   readonly at: number;
   readonly say: (t: Texts) => string;
+  /** The users of a purge, and the end of its range. */
+  readonly purge?: { readonly key: string; readonly to: number };
 }
 
 export interface RecordState {
@@ -15,6 +18,8 @@ export interface RecordState {
   readonly title?: string | undefined;
   /** The other user of a direct room. */
   readonly with?: User | undefined;
+  /** How far other users have read, where the room allows receipts. */
+  readonly seen: ReadonlyMap<string, { readonly name: string; readonly seq: number }>;
   /** The end of this user's restriction, if it has one. */
   readonly until?: number | undefined;
 }
@@ -28,9 +33,12 @@ const AGAIN = 10_000;
 /** The longest time of a timer, in ms. */
 const MAX_TIMER = 2 ** 31 - 1;
 
+/** Keeps a title for the next visit with this browser. */
+export const rememberTitle = (room: string, title?: string) => browser.write(`title.${room}`, title ?? null);
+
 /** What the log of a room has beside messages, as far as it has arrived: the title, and what moderators did. */
 export class RoomRecord {
-  readonly state = new Cell<RecordState>({ acts: [] });
+  readonly state = new Cell<RecordState>({ acts: [], seen: new Map() });
   readonly #chat: Chat;
   readonly #room: Room;
   readonly #restrictions = new Map<string, Restriction | undefined>();
@@ -44,10 +52,17 @@ export class RoomRecord {
       if (epoch === this.#epoch) return;
       this.#epoch = epoch;
       this.#restrictions.clear();
-      this.state.set({ acts: [], with: user });
+      // The newest messages come without the rules that are older.
+      this.state.set({ acts: [], seen: new Map(), with: user, title: text(browser.read(`title.${room.name}`)) });
     });
     room.on("settings", (event) => this.#settings(event));
+    room.on("read", ({ user, seq }) => {
+      const { seen } = this.state.state;
+      if (user.id === chat.state.user?.id || seq <= (seen.get(user.id)?.seq ?? 0)) return;
+      this.state.set({ ...this.state.state, seen: new Map(seen).set(user.id, { name: user.name, seq }) });
+    });
     room.on("role", (event) => this.#role(event));
+    room.on("purged", (event) => this.#purged(event));
   }
 
   /** The name to show: of the other user, or of the room. */
@@ -63,6 +78,7 @@ export class RoomRecord {
       return this.state.set({ ...this.state.state, with: user ?? other });
     }
     const rules = { title, join, post };
+    rememberTitle(this.#room.name, title);
     this.#note({ seq, at, say: (t) => t.rulesSet(by.name, created === true, rules) }, { title });
   }
 
@@ -77,6 +93,15 @@ export class RoomRecord {
     const isMine = user.id === this.#chat.state.user?.id;
     this.#note({ seq, at, say }, isMine ? { until: restricted?.until } : {});
     if (isMine) this.#watch(restricted?.until);
+  }
+
+  /** Notes a purge. One of many messages has several entries, of which the last one is shown. */
+  #purged({ seq, at, by, user, from, to }: Events["purged"]): void {
+    const { acts } = this.state.state;
+    const key = `${by.id} ${user.id}`;
+    const before = acts.find(({ purge }) => purge?.key === key && purge.to === from - 1);
+    if (before !== undefined) this.state.set({ ...this.state.state, acts: acts.filter((act) => act !== before) });
+    this.#note({ seq, at, say: (t) => t.purged(by.name, user.name), purge: { key, to } }, {});
   }
 
   #note(act: Act, more: Partial<RecordState>): void {

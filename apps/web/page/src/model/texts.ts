@@ -53,6 +53,7 @@ const en = {
       draining: "The server is restarting. Try again in a moment.",
       origin_forbidden: "The server does not admit pages from this address.",
       unreachable: "The server does not answer.",
+      timeout: "The server has not answered yet.",
       forbidden: "You are not allowed to do this.",
       muted: "You are muted in this room.",
       too_many_rooms: "You follow too many rooms. Remove some from the list.",
@@ -87,6 +88,7 @@ const en = {
   everybody: "Everybody",
   everybodyInside: "Everybody in the room",
   membersOnly: "Members",
+  withReceipts: "Show who has read the messages",
   moderatorsOnly: "Moderators",
   guestsOwnNothing: "Only a user who signs in can own a room.",
   // Moderation
@@ -102,6 +104,9 @@ const en = {
     ban: "Remove from the room",
     free: "End the restriction",
   },
+  purge: "Delete all messages",
+  purgeSure: (user: string) => `Delete all messages of ${user} in this room? They cannot be restored.`,
+  purged: (by: string, user: string) => `${by} deleted all messages of ${user} up to here.`,
   roles: ROLES,
   standing: (room: string, role: Role, what: "mute" | "ban" | undefined, until?: string): string =>
     what === "ban"
@@ -163,6 +168,7 @@ const en = {
   sending: "Sending…",
   queued: "Waits for the connection",
   sent: "Sent",
+  seenBy: (names: string) => `Seen by ${names}`,
   failed: "Not sent.",
   retry: "Try again",
   discard: "Discard",
@@ -311,6 +317,7 @@ const ko: Texts = {
       draining: "서버가 다시 시작하는 중입니다. 잠시 뒤 다시 시도하세요.",
       origin_forbidden: "이 주소의 페이지는 접속할 수 없습니다.",
       unreachable: "서버가 응답하지 않습니다.",
+      timeout: "서버가 아직 응답하지 않았습니다.",
       forbidden: "허용되지 않은 동작입니다.",
       muted: "이 대화방에서 글쓰기가 제한되었습니다.",
       too_many_rooms: "대화방이 너무 많습니다. 목록에서 몇 개를 지우세요.",
@@ -344,6 +351,7 @@ const ko: Texts = {
   everybody: "누구나",
   everybodyInside: "대화방의 모든 사람",
   membersOnly: "멤버",
+  withReceipts: "누가 읽었는지 보여 주기",
   moderatorsOnly: "관리자",
   guestsOwnNothing: "로그인한 사용자만 대화방의 주인이 될 수 있습니다.",
   moderation: "역할과 제한",
@@ -358,6 +366,9 @@ const ko: Texts = {
     ban: "대화방에서 내보내기",
     free: "제한 해제",
   },
+  purge: "메시지 모두 삭제",
+  purgeSure: (user) => `이 대화방에서 ${user}님의 메시지를 모두 삭제할까요? 되돌릴 수 없습니다.`,
+  purged: (by, user) => `${by}님이 여기까지 ${user}님의 메시지를 모두 삭제했습니다.`,
   roles: { none: "역할 없음", member: "멤버", moderator: "관리자", owner: "주인" },
   standing: (room, role, what, until) =>
     what === "ban"
@@ -414,6 +425,7 @@ const ko: Texts = {
   sending: "보내는 중…",
   queued: "연결되면 보냅니다",
   sent: "보냄",
+  seenBy: (names) => `${names}님이 읽음`,
   failed: "보내지 못했습니다.",
   retry: "다시 보내기",
   discard: "지우기",

@@ -1,5 +1,6 @@
 import type { Message, PendingSend, Room } from "@chat-core/client";
 import { Cell } from "./store.ts";
+import { MAX_SEQS, isPurged } from "./timeline.ts";
 
 export interface ThreadState {
   /** The message with which the thread begins, once it is known. */
@@ -35,7 +36,8 @@ export class Thread {
     this.state = new Cell(this.#fold());
     this.#ends.push(
       room.subscribe(() => this.#update()),
-      room.on("changed", ({ target }) => void this.#reread(target)),
+      room.on("changed", ({ target }) => void this.#reread(({ seq }) => seq === target)),
+      room.on("purged", (purge) => void this.#reread((message) => isPurged(message, purge))),
     );
     void this.loadOlder();
     if (this.state.state.root === undefined) void this.#read([root]);
@@ -88,9 +90,10 @@ export class Thread {
     };
   }
 
-  /** Reads a changed message again that the room does not hold. */
-  async #reread(seq: number): Promise<void> {
-    if (this.#pages.has(seq)) await this.#read([seq]);
+  /** Reads changed messages again that the room does not hold. */
+  async #reread(isChanged: (message: Message) => boolean): Promise<void> {
+    const seqs = [...this.#pages.values()].filter(isChanged).map(({ seq }) => seq);
+    for (let start = 0; start < seqs.length; start += MAX_SEQS) await this.#read(seqs.slice(start, start + MAX_SEQS));
   }
 
   async #read(seqs: readonly number[]): Promise<void> {

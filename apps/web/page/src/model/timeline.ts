@@ -1,4 +1,4 @@
-import type { Message, Room, RoomState } from "@chat-core/client";
+import type { Events, Message, Room, RoomState } from "@chat-core/client";
 import { Cell } from "./store.ts";
 
 export interface TimelineState {
@@ -11,6 +11,9 @@ export interface TimelineState {
 
 const PAGE = 100;
 const AROUND = 30;
+
+/** The largest number of single messages in one page. */
+export const MAX_SEQS = 100;
 
 /**
  * The messages that the list shows: those of the room's state, or a part further back, which grows until it meets
@@ -33,9 +36,10 @@ export class Timeline {
     this.state = new Cell(this.#fold());
     this.#ends.push(
       room.subscribe(() => this.#publish()),
-      room.on("changed", ({ target }) => void this.#reread(target)),
+      room.on("changed", ({ target }) => void this.#reread(({ seq }) => seq === target)),
       // The first message of a thread counts its messages.
-      room.on("message", ({ thread }) => void (thread !== undefined && this.#reread(thread))),
+      room.on("message", ({ thread }) => void (thread !== undefined && this.#reread(({ seq }) => seq === thread))),
+      room.on("purged", (purge) => void this.#reread((message) => isPurged(message, purge))),
     );
   }
 
@@ -148,19 +152,25 @@ export class Timeline {
     return this.#joined.all;
   }
 
-  /** Reads a changed message of the extra part again. The room's own messages change by themselves. */
-  async #reread(seq: number): Promise<void> {
-    if (!this.#extra.some((message) => message.seq === seq)) return;
+  /** Reads changed messages of the extra part again. The room's own messages change by themselves. */
+  async #reread(isChanged: (message: Message) => boolean): Promise<void> {
+    const seqs = this.#extra.filter(isChanged).map(({ seq }) => seq);
     try {
-      const { messages } = await this.#room.history({ seqs: [seq] });
-      const newest = messages[0];
-      if (newest === undefined) return;
-      this.#extra = this.#extra.map((message) => (message.seq === seq ? newest : message));
-      this.#publish();
+      for (let start = 0; start < seqs.length; start += MAX_SEQS) {
+        const { messages } = await this.#room.history({ seqs: seqs.slice(start, start + MAX_SEQS) });
+        const newest = new Map(messages.map((message) => [message.seq, message]));
+        this.#extra = this.#extra.map((message) => newest.get(message.seq) ?? message);
+        this.#publish();
+      }
     } catch {
       // Offline: the next visit reads the page again.
     }
   }
+}
+
+/** True if a purge has deleted a message. */
+export function isPurged({ seq, user }: Message, purge: Events["purged"]): boolean {
+  return seq >= purge.from && seq <= purge.to && user.id === purge.user.id;
 }
 
 /** True if both show the same part of the room, apart from messages that have come at its end. */

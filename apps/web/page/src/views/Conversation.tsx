@@ -34,7 +34,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
   const chat = useSource(session.chat);
   const shown = useSource(panel);
   const record = session.record(room);
-  const { acts, title, until, with: other } = useSource(record.state);
+  const { acts, title, until, seen, with: other } = useSource(record.state);
   const { name } = record;
   const target = useSource(place)?.seq;
   const list = useRef<ListHandle>(null);
@@ -135,6 +135,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
             nameOf={nameOf}
             acts={acts}
             name={name}
+            seen={seen}
           />
         ) : (
           <Waiting state={state} />

@@ -4,7 +4,7 @@ import { useEffect, useImperativeHandle, useLayoutEffect, useMemo, useRef, useSt
 import type { Ref } from "preact";
 import { identity } from "../model/identity.ts";
 import { isRecord, tab } from "../model/memory.ts";
-import type { Act } from "../model/record.ts";
+import type { Act, RecordState } from "../model/record.ts";
 import { type Row, buildRows } from "../model/rows.ts";
 import { Timeline } from "../model/timeline.ts";
 import { type Anchor, type Edge, VirtualList } from "../ui/VirtualList.tsx";
@@ -29,6 +29,7 @@ interface Props {
   readonly target: number | undefined;
   readonly nameOf: (id: string) => string;
   readonly acts: readonly Act[];
+  readonly seen: RecordState["seen"];
   /** The name of the room to show. */
   readonly name: string;
   readonly handle: Ref<ListHandle>;
@@ -56,7 +57,7 @@ function storedPlace(room: string): { readonly seq: number; readonly edge: Edge 
 }
 
 export function MessageList(props: Props): JSX.Element {
-  const { room, state, me, actions, isOnline, target, handle, readAtFirst, nameOf, acts, name } = props;
+  const { room, state, me, actions, isOnline, target, handle, readAtFirst, nameOf, acts, name, seen } = props;
   const t = useTexts();
   const timeline = useMemo(() => new Timeline(room), [room]);
   useEffect(() => () => timeline.end(), [timeline]);
@@ -196,6 +197,9 @@ export function MessageList(props: Props): JSX.Element {
   // The first steps are true where everybody may come and write.
   const { isGuest } = useSession();
   const isOpen = isGuest && (state.role ?? "none") === "none" && state.may?.includes("send") !== false;
+  // Receipts stand below the user's newest message only.
+  const own = messages.findLast(({ user }) => user.id === me?.id)?.seq ?? Infinity;
+  const seenBy = [...seen.values()].filter(({ seq }) => seq >= own).map((reader) => reader.name);
   const waiting = isAtEnd && !newer ? 0 : state.unread;
   if (initial === undefined) return <div class="list" />;
   return (
@@ -218,6 +222,7 @@ export function MessageList(props: Props): JSX.Element {
             actions={actions}
             isOnline={isOnline}
             isTarget={revealed !== undefined && row.message?.seq === revealed}
+            seenBy={row.message?.seq === own ? seenBy.join(", ") : ""}
             find={find}
             nameOf={nameOf}
           />

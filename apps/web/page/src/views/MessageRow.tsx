@@ -39,6 +39,8 @@ interface Props {
   readonly actions: Actions;
   readonly isOnline: boolean;
   readonly isTarget: boolean;
+  /** The names of the users who have read the message, as far as they are shown. */
+  readonly seenBy?: string;
   readonly find: (seq: number) => Message | undefined;
   /** The name of a user, or the identifier of one who is not known. */
   readonly nameOf: (id: string) => string;
@@ -47,7 +49,7 @@ interface Props {
 /** Renders again only for a change that it shows. */
 export const MessageRow = memo(MessageRowView);
 
-function MessageRowView({ row, me, t, actions, isOnline, isTarget, find, nameOf }: Props): JSX.Element {
+function MessageRowView({ row, me, t, actions, isOnline, isTarget, seenBy = "", find, nameOf }: Props): JSX.Element {
   const { message, pending, act, user, at, isHead } = row;
   const isMine = user.id === me;
   const isForMe = message !== undefined && isMentioned(message, me);
@@ -107,6 +109,7 @@ function MessageRowView({ row, me, t, actions, isOnline, isTarget, find, nameOf 
             t={t}
           />
           {pending !== undefined && <Delivery pending={pending} isOnline={isOnline} t={t} actions={actions} />}
+          {seenBy !== "" && <Note icon="check" text={t.seenBy(seenBy)} />}
           {message !== undefined && <Reactions message={message} me={me} actions={actions} />}
           {message?.replies !== undefined && actions.thread !== undefined && (
             <button type="button" class="chip" aria-haspopup="true" onClick={() => actions.thread?.(message.seq)}>

@@ -6,7 +6,7 @@ import type { Texts } from "../model/texts.ts";
 import { useSession, useTexts } from "../ui/context.ts";
 
 /** What the form can do to a user. */
-const ACTS = ["mute-hour", "mute", "ban", "free", "member", "moderator", "owner", "none"] as const;
+const ACTS = ["mute-hour", "mute", "ban", "free", "member", "moderator", "owner", "none", "purge"] as const;
 
 type Act = (typeof ACTS)[number];
 
@@ -20,11 +20,11 @@ interface Props {
   readonly onUser: (user: string) => void;
 }
 
-/** Restrictions and roles of one user. The user need not be in the room, as one who was removed is not. */
+/** Restrictions, roles and the messages of one user. The user need not be in the room, as one who was removed is not. */
 export function ModerationForm({ room, may, user, onUser }: Props): JSX.Element {
   const t = useTexts();
   const { chat } = useSession();
-  const acts = ACTS.filter((act) => may.includes(act in t.restrictions ? "restrict" : "role"));
+  const acts = ACTS.filter((act) => may.includes(act in t.restrictions ? "restrict" : act === "purge" ? act : "role"));
   const [act, setAct] = useState<Act>(acts[0] ?? "member");
   const [problem, setProblem] = useState("");
   const choice = useRef<HTMLSelectElement>(null);
@@ -36,7 +36,7 @@ export function ModerationForm({ room, may, user, onUser }: Props): JSX.Element 
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     const id = user.trim();
-    if (id === "") return;
+    if (id === "" || (act === "purge" && !confirm(t.purgeSure(id)))) return;
     try {
       await chat.request(commandOf(room.name, id, act));
       setProblem("");
@@ -73,16 +73,18 @@ export function ModerationForm({ room, may, user, onUser }: Props): JSX.Element 
 }
 
 function nameOf(act: Act, t: Texts): string {
-  return { ...t.restrictions, ...t.roles }[act];
+  return { ...t.restrictions, ...t.roles, purge: t.purge }[act];
 }
 
-function commandOf(room: string, user: string, act: Act): Command<"restrict"> | Command<"role"> {
+function commandOf(room: string, user: string, act: Act): Command<"restrict" | "role" | "purge"> {
   switch (act) {
     case "mute-hour":
       return { type: "restrict", room, user, what: "mute", until: Date.now() + HOUR_MS };
     case "mute":
     case "ban":
       return { type: "restrict", room, user, what: act };
+    case "purge":
+      return { type: "purge", room, user };
     case "free":
       return { type: "restrict", room, user, what: "none" };
     default:

@@ -2,7 +2,7 @@ import { type Room, type RoomSummary, ChatError, roomName } from "@chat-core/cli
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { reason } from "../model/notice.ts";
-import type { RecordState } from "../model/record.ts";
+import { type RecordState, rememberTitle } from "../model/record.ts";
 import { Cell } from "../model/store.ts";
 import { isDirect, link, visit } from "../model/place.ts";
 import { useSession, useTexts } from "../ui/context.ts";
@@ -130,6 +130,7 @@ function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
   const [join, setJoin] = useState<"open" | "members">("open");
   const [post, setPost] = useState<"" | "members" | "moderators">("");
   const [title, setTitle] = useState("");
+  const [receipts, setReceipts] = useState(false);
   const [problem, setProblem] = useState("");
   const field = useRef<HTMLInputElement>(null);
   const submit = async (event: SubmitEvent) => {
@@ -144,8 +145,10 @@ function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
           room,
           join,
           ...(post !== "" && { post }),
+          ...(receipts && { receipts }),
           ...(called !== "" && { title: called }),
         });
+        rememberTitle(room, called);
       }
       visit(room);
       onDone();
@@ -197,6 +200,10 @@ function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
               <option value="members">{t.membersOnly}</option>
               <option value="moderators">{t.moderatorsOnly}</option>
             </select>
+          </label>
+          <label class="check">
+            <input type="checkbox" checked={receipts} onChange={({ currentTarget }) => setReceipts(currentTarget.checked)} />
+            {t.withReceipts}
           </label>
         </>
       )}

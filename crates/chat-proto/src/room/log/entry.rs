@@ -47,6 +47,12 @@ struct Changed {
 }
 
 impl Changed {
+    fn delete(&mut self, seq: u64, deleted: Deleted) {
+        self.changes.delete(seq, deleted);
+        self.message.erase();
+        self.reactions = ReactionSets::default();
+    }
+
     fn text_bytes(&self) -> usize {
         let NewMessage { user, key, body, links, .. } = &self.message;
         let key = key.as_ref().map_or(0, String::len);
@@ -106,10 +112,31 @@ impl Entry {
 
     /// Returns true for the message at `seq`, and for each change of it.
     pub(super) fn concerns(&self, seq: u64) -> bool {
+        self.subject() == Some(seq)
+    }
+
+    /// Returns the position of the message that the entry is or changes, `None` for an act.
+    pub(super) fn subject(&self) -> Option<u64> {
         match &self.content {
-            Content::Message(_) => self.stored.seq == seq,
-            Content::Change(entry) => entry.target == seq,
-            Content::Act => false,
+            Content::Message(_) => Some(self.stored.seq),
+            Content::Change(entry) => Some(entry.target),
+            Content::Act => None,
+        }
+    }
+
+    /// Returns true for a message of the user with this id that is not deleted.
+    pub(super) fn is_kept_of(&self, id: &str) -> bool {
+        let Content::Message(Message { author, changed, .. }) = &self.content else { return false };
+        let is_deleted =
+            changed.as_ref().is_some_and(|changed| changed.changes.newest(ChangeKind::Deleted).is_some());
+        author.id() == id && !is_deleted
+    }
+
+    /// Deletes a message, as a part of the purge at the position `seq`.
+    pub(super) fn purge(&mut self, room: &RoomName, seq: u64, deleted: Deleted) {
+        if let Some((_, changed)) = self.changed() {
+            changed.delete(seq, deleted);
+            self.fold(room);
         }
     }
 
@@ -176,11 +203,7 @@ impl Entry {
                 let other = Some(by.clone()).filter(|by| by.key() != *author);
                 changed.changes.edit(seq, Edited::new(at).with_by(other));
             }
-            Change::Delete { reason } => {
-                changed.changes.delete(seq, Deleted::new(at, by.clone(), reason));
-                changed.message.erase();
-                changed.reactions = ReactionSets::default();
-            }
+            Change::Delete { reason } => changed.delete(seq, Deleted::new(at, by.clone(), reason)),
             Change::React { reaction, on } => {
                 let state = changed.reactions.set(&reaction, &by, on, seq, changed.changes.edit);
                 changed.changes.react(seq, &reaction, state);

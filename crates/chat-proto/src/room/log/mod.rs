@@ -1,5 +1,6 @@
 mod entry;
 mod keys;
+mod purge;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::rules::Projection;
 use super::{
     ActEffect, ActEntry, AppendError, AppendReceipt, Change, ChangeError, ChangeKind, ChangeReceipt, Linked,
     LogBounds, Marked, MarkerError, NewAct, NewChange, NewMessage, Page, Range, RoomRules, Standing,
-    StoredMessage, ThreadError, Unread, UnreadCount, Verdict,
+    StoredMessage, ThreadError, Uncounted, Unread, Verdict,
 };
 use crate::{Limits, Role, RoomLimits, RoomName, UserKey};
 
@@ -59,7 +60,7 @@ pub struct Log {
 /// The entries that a change has made or altered. The log commits them together.
 #[derive(Debug)]
 pub struct ChangedEntries {
-    /// The present form of the entries that a deletion has erased: the message, and all its changes.
+    /// The present form of the entries that a deletion or a purge has erased: the messages, and all their changes.
     pub erased: Vec<StoredMessage>,
     /// The new entry.
     pub entry: StoredMessage,
@@ -179,13 +180,7 @@ impl Log {
         let entry = self.entries[index].apply(change, &self.room, seq, at);
         self.bytes += self.entries[index].bytes();
         let entry = entry.ok_or(ChangeError::NoMessage)?;
-        for seq in replaced {
-            let Some(index) = self.index(seq) else { continue };
-            let entry = &mut self.entries[index];
-            self.bytes -= entry.bytes();
-            entry.supersede(&self.room);
-            self.bytes += entry.bytes();
-        }
+        self.supersede(replaced);
         // A room may hold each change of the message as it was published.
         let is_erased = |erased: &&Entry| is_deletion && erased.concerns(target);
         let erased =
@@ -215,10 +210,16 @@ impl Log {
         }
         let (seq, at) = self.next(at);
         let none = || Projection::new(self.room.clone());
-        let context = match &self.projection {
+        let mut context = match &self.projection {
             Some(projection) => projection.context(&new, self.head > 0),
             None => none().context(&new, self.head > 0),
         };
+        if context.needs_space(&new, at, &self.limits)
+            && let Some(projection) = &mut self.projection
+        {
+            projection.remove_ended(at);
+            context = projection.context(&new, self.head > 0);
+        }
         let effect = context.judge(&new, at, &self.limits)?;
         let (ActEffect::Store(state) | ActEffect::Create(state)) = &effect else {
             return Ok((ChangeReceipt::unchanged(self.epoch.clone()), None));
@@ -293,18 +294,13 @@ impl Log {
         Ok(Marked::new(self.epoch.clone(), self.markers.get(user)).with_moved(moved))
     }
 
-    /// Returns the marker of a user, and the numbers of the unread messages up to `up_to`.
-    pub fn unread(&self, user: &UserKey, up_to: u64) -> Unread {
+    /// Returns the marker of a user, and the messages after it up to `up_to`, of which the unread ones are not counted
+    /// yet.
+    pub fn unread(&self, user: &UserKey, up_to: u64) -> Uncounted {
         let read = self.markers.get(user);
-        let mut count = UnreadCount::new(user);
-        for entry in self.entries.range(self.start(read)..self.start(up_to).max(self.start(read))).rev() {
-            if let Some(author) = entry.author()
-                && !count.look(&entry.stored, Some(author.is_guest()))
-            {
-                break;
-            }
-        }
-        Unread::new(self.epoch.clone(), self.head, read).with_count(&count)
+        let later = self.entries.range(self.start(read)..self.start(up_to).max(self.start(read))).rev();
+        let messages = later.filter_map(|entry| Some((entry.stored.clone(), entry.author()?.is_guest())));
+        Uncounted::new(Unread::new(self.epoch.clone(), self.head, read), user.clone(), messages)
     }
 
     /// Returns the bytes that the entries, keys and markers take.
@@ -415,7 +411,12 @@ impl Log {
         self.bytes -= oldest.bytes();
         self.pins.remove(&oldest.stored.seq);
         self.messages -= usize::from(oldest.is_message());
-        for seq in oldest.newest_changes() {
+        self.supersede(oldest.newest_changes());
+    }
+
+    /// Records that later entries have replaced these changes.
+    fn supersede(&mut self, changes: Vec<u64>) {
+        for seq in changes {
             let Some(index) = self.index(seq) else { continue };
             let entry = &mut self.entries[index];
             self.bytes -= entry.bytes();

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::Unread;
 use crate::{StoredMessage, UserKey};
 
 /// The mention of all members of a room.
@@ -113,6 +114,36 @@ impl<'u> UnreadCount<'u> {
     }
 }
 
+/// The messages after the marker of a user, in which the unread ones are not counted yet. They are shared with the log,
+/// so that a count, which reads each of them, needs no access to the log.
+#[derive(Debug)]
+pub struct Uncounted {
+    marker: Unread,
+    user: UserKey,
+    /// The messages, newest first, with true for those of guests.
+    messages: Vec<(StoredMessage, bool)>,
+}
+
+impl Uncounted {
+    /// Takes the messages after a marker, newest first, with true for those of guests: no more than a count looks at.
+    pub(in crate::room) fn new(
+        marker: Unread,
+        user: UserKey,
+        messages: impl Iterator<Item = (StoredMessage, bool)>,
+    ) -> Self {
+        // One more shows that there are more.
+        Self { marker, user, messages: messages.take(UnreadCount::MAX_MESSAGES + 1).collect() }
+    }
+
+    /// Counts the unread messages.
+    pub fn count(self) -> Unread {
+        let Self { marker, user, messages } = self;
+        let mut count = UnreadCount::new(&user);
+        let _ended = messages.iter().all(|(stored, is_guest)| count.look(stored, Some(*is_guest)));
+        marker.with_count(&count)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +208,21 @@ mod tests {
         assert_eq!(count(own(999).chain([message("bob", "")])).0, 1);
         assert_eq!(count(own(1_000)).0, 0);
         assert_eq!(count(own(1_001)).0, 100, "an older message may be unread");
+    }
+
+    #[test]
+    fn few_messages_are_taken_from_a_log_and_none_is_copied() {
+        let stored = message("ann", "");
+        let taken = |messages: usize| {
+            let messages = std::iter::repeat_n((stored.clone(), false), messages);
+            Uncounted::new(Unread::new("e", 7, 3), UserKey::new("ann"), messages)
+        };
+        let uncounted = taken(10_000);
+        assert_eq!(uncounted.messages.len(), 1_001);
+        assert!(uncounted.messages.iter().all(|(taken, _)| taken.frame.as_ptr() == stored.frame.as_ptr()));
+        assert_eq!(uncounted.count().unread, 100, "an older message may be unread");
+        let counted = taken(1_000).count();
+        assert_eq!((counted.head, counted.read, counted.unread), (7, 3, 0));
     }
 
     #[test]

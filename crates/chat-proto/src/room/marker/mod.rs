@@ -6,7 +6,7 @@ mod table;
 
 use crate::{ErrorCode, Unavailable};
 
-pub use count::UnreadCount;
+pub use count::{Uncounted, UnreadCount};
 pub use follows::Follows;
 pub(super) use table::Markers;
 

@@ -4,7 +4,8 @@ use super::{Restriction, RoomRules};
 use crate::room::is_reason;
 use crate::{Limits, Role, RoomName, User};
 
-/// An act on its way into a room: it sets the rules of the room, or the standing of a user.
+/// An act on its way into a room: it sets the rules of the room or the standing of a user, or deletes all messages of
+/// a user.
 ///
 /// ```
 /// use chat_proto::{Act, NewAct, Restrict, Restriction, Role, User};
@@ -61,6 +62,11 @@ pub enum Act {
         /// A reason, which members see.
         reason: Option<String>,
     },
+    /// Deletes all messages of a user.
+    Purge {
+        /// The user. Only the id counts.
+        user: User,
+    },
 }
 
 impl Act {
@@ -68,7 +74,7 @@ impl Act {
     pub fn target(&self) -> Option<&User> {
         match self {
             Self::Create { .. } | Self::Direct { .. } => None,
-            Self::Role { user, .. } | Self::Restrict { user, .. } => Some(user),
+            Self::Role { user, .. } | Self::Restrict { user, .. } | Self::Purge { user } => Some(user),
         }
     }
 
@@ -76,7 +82,7 @@ impl Act {
     pub fn is_valid(&self, limits: &Limits) -> bool {
         match self {
             Self::Create { rules } => rules.is_valid(limits),
-            Self::Direct { .. } | Self::Role { .. } => true,
+            Self::Direct { .. } | Self::Role { .. } | Self::Purge { .. } => true,
             Self::Restrict { reason, .. } => reason.as_ref().is_none_or(|reason| is_reason(reason, limits)),
         }
     }
@@ -89,12 +95,12 @@ impl NewAct {
     }
 
     /// Returns true if a room of this name can have the act. Nobody sets the rules of a direct room or gives roles in
-    /// it, and only the host restricts its users.
+    /// it, and only the host restricts its users or purges them.
     pub fn fits(&self, room: &RoomName) -> bool {
         match &self.act {
             Act::Direct { with } => *room == RoomName::direct(self.user.id(), with.id()),
             Act::Create { .. } | Act::Role { .. } => !room.is_direct(),
-            Act::Restrict { .. } => self.is_host || !room.is_direct(),
+            Act::Restrict { .. } | Act::Purge { .. } => self.is_host || !room.is_direct(),
         }
     }
 

@@ -2,7 +2,7 @@ use super::{Restriction, RoomRules, Standing};
 use crate::room::StoredMessage;
 use crate::{Event, Role, RoomName, User};
 
-/// An entry of a log that sets the rules of its room, or the standing of a user.
+/// An entry of a log that sets the rules of its room or the standing of a user, or deletes messages of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ActEntry {
@@ -38,6 +38,17 @@ pub enum ActState {
         /// The reason of the restriction.
         reason: Option<String>,
     },
+    /// A purge: the messages of a user in this range of positions are deleted.
+    Purge {
+        /// The user. Only the id counts.
+        user: User,
+        /// The first message.
+        from: u64,
+        /// The last message.
+        to: u64,
+        /// Those of the messages that were pinned.
+        unpinned: Vec<u64>,
+    },
 }
 
 impl ActEntry {
@@ -46,7 +57,7 @@ impl ActEntry {
         Self { seq, at, by, state }
     }
 
-    /// Returns the `settings` or `role` event of this entry. It stays as it is: a later act is an event of its own.
+    /// Returns the `settings`, `role` or `purged` event of this entry. It stays as it is: a later act is an event of its own.
     pub fn encode(&self, room: &RoomName) -> StoredMessage {
         let (room, by) = (room.clone(), self.by.clone());
         let Self { seq, at, .. } = *self;
@@ -54,6 +65,9 @@ impl ActEntry {
             ActState::Rules { rules, created } => Event::Settings { room, seq, at, by, created, rules },
             ActState::Standing { user, role, restriction, reason } => {
                 Event::Role { room, seq, at, by, user, role, restricted: restriction, reason }
+            }
+            ActState::Purge { user, from, to, unpinned } => {
+                Event::Purged { room, seq, at, by, user, from, to, unpinned }
             }
         };
         StoredMessage::new(seq, event.encode())
@@ -83,10 +97,10 @@ pub(in crate::room) fn affects(frame: &[u8]) -> Option<Affects> {
 }
 
 impl ActState {
-    /// Returns the standing of a user after the act, `None` for rules.
+    /// Returns the standing of a user after the act, `None` for rules and a purge.
     pub fn standing(&self) -> Option<(&User, Standing)> {
         match self {
-            Self::Rules { .. } => None,
+            Self::Rules { .. } | Self::Purge { .. } => None,
             Self::Standing { user, role, restriction, .. } => {
                 Some((user, Standing::new(*role, *restriction)))
             }

@@ -51,6 +51,7 @@ impl ActContext {
     ///
     /// [`ChangeError::Forbidden`] and [`ChangeError::Muted`] without the right, [`ChangeError::RoomExists`] for a room
     /// that somebody else uses, and [`ChangeError::Unavailable`] if the log keeps too many standings.
+    /// [`ChangeError::Unsupported`] for a purge, which [`judge_purge`](Self::judge_purge) decides about.
     pub fn judge(&self, new: &NewAct, now: u64, limits: &Limits) -> Result<ActEffect, ChangeError> {
         let is_direct = self.rules.as_ref().is_some_and(|rules| rules.direct.is_some());
         match &new.act {
@@ -70,17 +71,46 @@ impl ActContext {
             Act::Restrict { user, restriction, reason } => {
                 self.check(new, Right::Restrict, now)?;
                 self.check_rank(new)?;
-                let is_unchanged = match restriction {
-                    // One that has ended is removed too, so that it does not count.
-                    None => self.target.restriction.is_none(),
-                    restriction => self.target.restriction == *restriction,
-                };
-                let standing = Standing::new(self.target.role, *restriction);
+                // One whose end is over is none: the clock of a client may be wrong, and the act may come late.
+                let restriction = restriction.filter(|restriction| restriction.holds(now));
+                let is_unchanged = self.target.restriction == restriction;
+                let standing = Standing::new(self.target.role, restriction);
                 self.store(standing, is_unchanged, limits, |Standing { role, restriction }| {
                     ActState::Standing { user: user.clone(), role, restriction, reason: reason.clone() }
                 })
             }
+            Act::Purge { .. } => Err(ChangeError::Unsupported),
         }
+    }
+
+    /// Returns true if the act needs a standing more than the log keeps. Then a store removes those that
+    /// [have ended](Standing::has_ended) at the time `now`, and counts the others, before it lets the act be judged.
+    pub fn needs_space(&self, new: &NewAct, now: u64, limits: &Limits) -> bool {
+        let is_kept = match &new.act {
+            Act::Role { role, .. } => *role != Role::None,
+            Act::Restrict { restriction, .. } => {
+                restriction.is_some_and(|restriction| restriction.holds(now))
+            }
+            _ => false,
+        };
+        is_kept && self.target.is_default() && self.is_full(limits)
+    }
+
+    fn is_full(&self, limits: &Limits) -> bool {
+        self.standings >= limits.rooms.max_standings as u64
+    }
+
+    /// Decides about a purge at the time `now`, in milliseconds since the Unix epoch. A store calls it for each entry
+    /// of the purge.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::Forbidden`] and [`ChangeError::Muted`] without the right, and [`ChangeError::Forbidden`] for
+    /// another user of an equal or higher rank.
+    pub fn judge_purge(&self, new: &NewAct, now: u64) -> Result<(), ChangeError> {
+        self.check(new, Right::Purge, now)?;
+        let is_oneself = new.act.target().is_some_and(|user| user.id() == new.user.id());
+        if is_oneself { Ok(()) } else { self.check_rank(new) }
     }
 
     /// Decides about a direct room. Of two users who open it at the same time, the second one changes nothing.
@@ -163,7 +193,7 @@ impl ActContext {
             return Ok(ActEffect::Unchanged);
         }
         let is_new = self.target.is_default() && !standing.is_default();
-        if is_new && self.standings >= limits.rooms.max_standings as u64 {
+        if is_new && self.is_full(limits) {
             return Err(
                 Unavailable::over_quota("the room has too many users with a role or a restriction").into()
             );

@@ -40,6 +40,9 @@ pub struct RoomRules {
     /// The title that clients show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// True if the members see how far the others have read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub receipts: bool,
     /// The users of a direct room. `None` for other rooms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direct: Option<Direct>,
@@ -100,6 +103,13 @@ impl RoomRules {
         self
     }
 
+    /// Sets if the members see how far the others have read.
+    #[must_use]
+    pub fn with_receipts(mut self, receipts: bool) -> Self {
+        self.receipts = receipts;
+        self
+    }
+
     /// Returns true if the title has a size and characters that the protocol allows.
     pub fn is_valid(&self, limits: &Limits) -> bool {
         self.title.as_ref().is_none_or(|title| is_title(title, limits))
@@ -148,6 +158,11 @@ impl Restriction {
     pub fn new(what: Restrict, until: Option<u64>) -> Self {
         Self { what, until }
     }
+
+    /// Returns true if it has not ended at a time in milliseconds since the Unix epoch.
+    pub fn holds(&self, now: u64) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
 }
 
 impl Standing {
@@ -171,8 +186,12 @@ impl Standing {
 
     /// Returns the kind of the restriction at a time in milliseconds since the Unix epoch.
     pub fn restricted(&self, now: u64) -> Option<Restrict> {
-        let restriction = self.restriction?;
-        restriction.until.is_none_or(|until| now < until).then_some(restriction.what)
+        Some(self.restriction.filter(|restriction| restriction.holds(now))?.what)
+    }
+
+    /// Returns true if it has no effect any more, at a time in milliseconds since the Unix epoch.
+    pub fn has_ended(&self, now: u64) -> bool {
+        self.role == Role::None && self.restricted(now).is_none()
     }
 
     /// Returns true if a log need not keep it.

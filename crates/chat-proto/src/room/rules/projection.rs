@@ -62,12 +62,17 @@ impl Projection {
         }
     }
 
+    /// Removes the standings that have ended.
+    pub(in crate::room) fn remove_ended(&mut self, now: u64) {
+        self.standings.retain(|_, standing| !standing.has_ended(now));
+    }
+
     /// Applies an act of a user.
     pub(in crate::room) fn apply(&mut self, by: &User, effect: &ActEffect) {
         let (ActEffect::Store(state) | ActEffect::Create(state)) = effect else { return };
         match state {
             ActState::Rules { rules, .. } => self.rules = Some(rules.clone()),
-            ActState::Standing { .. } => {}
+            ActState::Standing { .. } | ActState::Purge { .. } => {}
         }
         if let Some((user, standing)) = effect.standing(by) {
             if standing.is_default() {

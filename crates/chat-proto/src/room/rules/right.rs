@@ -25,26 +25,32 @@ pub enum Right {
     DeleteOthers,
     /// Pin messages.
     Pin,
+    /// Mention all users of the room.
+    MentionRoom,
     /// Restrict users of a lower role.
     Restrict,
     /// Give roles up to that of a moderator.
     Role,
     /// Set the rules of the room.
     Settings,
+    /// Delete all messages of a user.
+    Purge,
 }
 
 impl Right {
     /// The rights that `joined.may` lists, in its order.
-    const LISTED: [Self; 9] = [
+    const LISTED: [Self; 11] = [
         Self::Send,
         Self::React,
         Self::Edit,
         Self::Delete,
         Self::DeleteOthers,
         Self::Pin,
+        Self::MentionRoom,
         Self::Restrict,
         Self::Role,
         Self::Settings,
+        Self::Purge,
     ];
 
     /// Returns the word on the wire.
@@ -57,9 +63,11 @@ impl Right {
             Self::Delete => "delete",
             Self::DeleteOthers => "delete_others",
             Self::Pin => "pin",
+            Self::MentionRoom => "mention_room",
             Self::Restrict => "restrict",
             Self::Role => "role",
             Self::Settings => "settings",
+            Self::Purge => "purge",
         }
     }
 }
@@ -152,8 +160,8 @@ impl RoomRules {
         match right {
             Right::Join | Right::Delete => join,
             Right::Send | Right::React | Right::Edit => join.max(post),
-            Right::DeleteOthers | Right::Pin | Right::Restrict => Role::Moderator,
-            Right::Role | Right::Settings => Role::Owner,
+            Right::DeleteOthers | Right::Pin | Right::MentionRoom | Right::Restrict => Role::Moderator,
+            Right::Role | Right::Settings | Right::Purge => Role::Owner,
         }
     }
 }

@@ -104,6 +104,13 @@ pub enum Command {
         /// A reason, which members see.
         reason: Option<String>,
     },
+    /// Deletes all messages of a user in a room.
+    Purge {
+        /// The room.
+        room: RoomName,
+        /// The user. Only the id is on the wire.
+        user: User,
+    },
     /// Reads single messages of a room's log.
     Messages {
         /// The room.
@@ -192,6 +199,7 @@ impl Command {
             | Self::Create { .. }
             | Self::Follow { .. } => 2,
             Self::Hello { .. }
+            | Self::Purge { .. }
             | Self::History { .. }
             | Self::Messages { .. }
             | Self::Thread { .. }
@@ -212,6 +220,7 @@ impl Command {
             | Self::Create { room, .. }
             | Self::Role { room, .. }
             | Self::Restrict { room, .. }
+            | Self::Purge { room, .. }
             | Self::Messages { room, .. }
             | Self::Thread { room, .. }
             | Self::History { room, .. }

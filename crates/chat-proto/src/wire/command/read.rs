@@ -104,6 +104,7 @@ fn command(fields: &Fields<'_>, limits: &Limits, known: KnownRoom<'_>) -> Result
             let (user, reason) = (user(fields)?, reason(fields, limits)?);
             Command::Restrict { room: room()?, user, restriction, reason }
         }
+        "purge" => Command::Purge { room: room()?, user: user(fields)? },
         "history" => match seqs(fields, limits)? {
             Some(seqs) => Command::Messages { room: room()?, seqs },
             None => match position(fields, Field::Thread, THREAD)? {
@@ -301,7 +302,8 @@ fn rules(fields: &Fields<'_>, limits: &Limits) -> Result<RoomRules, ErrorCode> {
         Some(title) if !is_title(title, limits) => return Err(ErrorCode::BadCommand(TITLE)),
         title => title.map(ToOwned::to_owned),
     };
-    Ok(RoomRules::default().with_join(join).with_post(post).with_title(title))
+    let receipts = fields.boolean(Field::Receipts, "`receipts` must be true or false")?.unwrap_or_default();
+    Ok(RoomRules::default().with_join(join).with_post(post).with_title(title).with_receipts(receipts))
 }
 
 fn seqs(fields: &Fields<'_>, limits: &Limits) -> Result<Option<Vec<u64>>, ErrorCode> {

@@ -53,7 +53,7 @@ impl Command {
             Self::Create { room, rules } => {
                 frame = frame.of("create", room);
                 (frame.join, frame.post) = (Some(rules.join), Some(rules.post));
-                frame.title = rules.title.as_deref();
+                (frame.title, frame.receipts) = (rules.title.as_deref(), rules.receipts.then_some(true));
             }
             Self::Role { room, user, role } => {
                 frame = Frame { user: Some(user.id()), role: Some(*role), ..frame.of("role", room) };
@@ -67,6 +67,9 @@ impl Command {
                     None => "none",
                 });
                 frame.until = restriction.and_then(|restriction| restriction.until);
+            }
+            Self::Purge { room, user } => {
+                frame = Frame { user: Some(user.id()), ..frame.of("purge", room) };
             }
             Self::Messages { room, seqs } => frame = Frame { seqs: Some(seqs), ..frame.of("history", room) },
             Self::Thread { room, root, range } => {
@@ -150,6 +153,8 @@ struct Frame<'a> {
     post: Option<PostRule>,
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipts: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -134,6 +134,19 @@ pub enum Event {
         #[serde(flatten)]
         rules: RoomRules,
     },
+    /// The messages of a user, from the position `from` to `to`, were deleted.
+    Purged {
+        room: RoomName,
+        seq: u64,
+        at: u64,
+        by: User,
+        user: User,
+        from: u64,
+        to: u64,
+        /// Those of the messages that were pinned.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        unpinned: Vec<u64>,
+    },
     /// The reply to a change of a message, or to an act.
     Done {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -375,6 +388,7 @@ impl Event {
             | Self::Changed { .. }
             | Self::Role { .. }
             | Self::Settings { .. }
+            | Self::Purged { .. }
             | Self::Activity { .. }
             | Self::Presence { .. }
             | Self::Occupancy { .. }
@@ -394,7 +408,8 @@ impl Event {
             Self::Message { room, seq, .. }
             | Self::Changed { room, seq, .. }
             | Self::Role { room, seq, .. }
-            | Self::Settings { room, seq, .. } => Some((room, *seq)),
+            | Self::Settings { room, seq, .. }
+            | Self::Purged { room, seq, .. } => Some((room, *seq)),
             Self::Unknown { reference: None, room: Some(room), seq: Some(seq), at: Some(_), .. } => {
                 Some((room, *seq))
             }

@@ -111,6 +111,8 @@ pub struct RawEvent<'a> {
     pub may: Option<&'a RawValue>,
     #[serde(borrow)]
     pub restricted: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub unpinned: Option<&'a RawValue>,
     pub created: bool,
     #[serde(borrow)]
     pub join: Cow<'a, str>,
@@ -118,6 +120,7 @@ pub struct RawEvent<'a> {
     pub post: Cow<'a, str>,
     #[serde(borrow)]
     pub title: Cow<'a, str>,
+    pub receipts: bool,
     #[serde(borrow)]
     pub direct: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -256,8 +259,22 @@ impl<'a> RawEvent<'a> {
                             post => need.of("post", word(post))?,
                         },
                         title: text(&self.title),
+                        receipts: self.receipts,
                         direct: need.of("direct", optional(self.direct))?,
                     },
+                }
+            }
+            "purged" => {
+                let need = Need("purged");
+                Event::Purged {
+                    room: need.of("room", self.room())?,
+                    seq: need.of("seq", self.seq.filter(|seq| *seq > 0))?,
+                    at: need.of("at", self.at)?,
+                    by: need.of("by", part(self.by))?,
+                    user: need.of("user", part(self.user))?,
+                    from: need.of("from", self.from)?,
+                    to: need.of("to", self.to)?,
+                    unpinned: need.of("unpinned", optional(self.unpinned))?.unwrap_or_default(),
                 }
             }
             "done" => Event::Done {

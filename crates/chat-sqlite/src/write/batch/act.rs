@@ -7,7 +7,9 @@ use chat_core::{
 
 use super::{AppendBatch, Outcome, Position, RoomRow, refused};
 use crate::database::row::{LAST_ROOM, LAST_SEQ, checksum, message_id};
-use crate::database::{ACT_KIND, count_standings, read_rules, read_standing, write_rules, write_standing};
+use crate::database::{
+    ACT_KIND, count_standings, read_rules, read_standing, remove_ended_standings, write_rules, write_standing,
+};
 
 /// An act that waits for its `seq`.
 #[derive(Debug)]
@@ -25,10 +27,15 @@ impl AppendBatch<'_> {
             return Ok(Outcome::Refused(ChangeError::Forbidden));
         }
         let known = self.row(room)?;
-        let (context, at) = match known {
-            Some(row) => (self.context(room, row, act)?, self.next_time(room, row)?),
-            None => (ActContext::default(), self.now.at),
-        };
+        let (mut context, at) = self.act_context(room, known, act)?;
+        // Once in a batch, so that acts on a full room do not keep the writer from its work.
+        if let Some(row) = known
+            && context.needs_space(act, at, limits)
+            && self.swept.insert(row.id)
+        {
+            remove_ended_standings(self.transaction, room, row.id, at)?;
+            context = self.context(room, row, act)?;
+        }
         let effect = match context.judge(act, at, limits) {
             Err(error) => return Ok(Outcome::Refused(error)),
             Ok(effect) => effect,
@@ -67,6 +74,19 @@ impl AppendBatch<'_> {
         self.rooms.insert(room.clone(), row);
         self.bytes += stored.frame.len();
         Ok(Outcome::Stored(Position { seq: Some(seq), at, duplicate: false }, stored))
+    }
+
+    /// Returns the state for the decision about an act, and the time of its entry.
+    pub(super) fn act_context(
+        &self,
+        room: &RoomName,
+        row: Option<RoomRow>,
+        act: &NewAct,
+    ) -> rusqlite::Result<(ActContext, u64)> {
+        Ok(match row {
+            Some(row) => (self.context(room, row, act)?, self.next_time(room, row)?),
+            None => (ActContext::default(), self.now.at),
+        })
     }
 
     fn context(&self, room: &RoomName, row: RoomRow, act: &NewAct) -> rusqlite::Result<ActContext> {

@@ -2,16 +2,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chat_core::{
-    Change, ChangeEntry, ChangeError, ChangeKind, Deleted, Edited, Limits, MessageChanges, NewChange,
-    NewMessage, Reaction, Role, RoomName, StoredMessage, Target, User, UserKey, Verdict,
+    ActState, Change, ChangeEntry, ChangeError, ChangeKind, Deleted, Edited, Limits, MessageChanges,
+    NewChange, NewMessage, Reaction, Role, RoomName, StoredMessage, Target, User, UserKey, Verdict,
 };
 use rusqlite::{OptionalExtension, Transaction};
 use serde_json::json;
 
+use super::purge::PurgeEntry;
 use super::scrub::rewrite_neighbours;
 use super::{AlteredEntry, AppendBatch, IdempotencyKey, Outcome, Position, RoomRow, refused};
-use crate::database::row::{LAST_SEQ, checksum, message_id, user_column, verified_frame};
-use crate::database::{ChangeRecord, Deletion, MessageState, kind_column};
+use crate::database::row::{LAST_SEQ, checksum, message_id, seq_of, user_column, verified_frame};
+use crate::database::{ChangeRecord, Deletion, MessageState, PurgedRange, kind_column};
 
 /// A change that waits for its `seq`.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ impl PreparedChange {
 #[derive(Debug, Default)]
 pub(super) struct ChangedMessages {
     pub(super) messages: HashMap<i64, ChangedMessage>,
+    pub(super) purges: Vec<PurgeEntry>,
     entries: Vec<NewEntry>,
 }
 
@@ -150,7 +152,7 @@ impl AppendBatch<'_> {
 
     /// Writes the changed messages. Returns them and the new entries, and the messages that were deleted.
     pub(super) fn finish_changes(&mut self) -> rusqlite::Result<(Altered, Vec<Deletion>)> {
-        let ChangedMessages { messages, entries } = std::mem::take(&mut self.changed);
+        let ChangedMessages { messages, purges, entries } = std::mem::take(&mut self.changed);
         let mut altered = Altered::new();
         let (mut erased_messages, mut deletions) = (Vec::new(), Vec::new());
         for (id, message) in messages.iter().filter(|(_, message)| message.is_altered) {
@@ -171,9 +173,22 @@ impl AppendBatch<'_> {
                     seq: message.seq,
                     at: message.at,
                     by: entry.by.clone(),
+                    purged: None,
                 }));
             }
             altered.insert((room.clone(), entry.seq), AlteredEntry { stored, erased });
+        }
+        for PurgeEntry { room, stored, purge, targets, erased, tail } in purges {
+            let held = targets.iter().map(|id| (room.clone(), seq_of(*id))).filter(|(_, seq)| *seq >= tail);
+            let held = held.filter_map(|message| Some(altered.get(&message)?.stored.clone()));
+            let changes = erased.iter().map(|entry| entry.encode(&room, None));
+            let erased = held.chain(changes).collect();
+            erased_messages.extend(targets);
+            if let ActState::Purge { user, from, to, .. } = purge.state {
+                let purged = Some(PurgedRange { user: user.id().to_owned(), from });
+                deletions.push(Deletion { room: room.clone(), seq: to, at: purge.at, by: purge.by, purged });
+            }
+            altered.insert((room, stored.seq), AlteredEntry { stored, erased });
         }
         erased_messages.sort_unstable();
         rewrite_neighbours(self.transaction, &erased_messages)?;
@@ -284,7 +299,6 @@ impl ChangedMessage {
     ) -> rusqlite::Result<Vec<ChangeEntry>> {
         self.is_altered = true;
         let mut changes = self.changes.take().unwrap_or_default();
-        let mut erased = Vec::new();
         let by = &change.user;
         change.edit_content(&mut self.message);
         match &change.change {
@@ -294,13 +308,10 @@ impl ChangedMessage {
             }
             Change::Delete { reason } => {
                 // A room may hold each of its newest entries as it was published.
-                erased = read_changes_of(transaction, &self.room, id, seq.saturating_sub(tail))?;
-                if changes.folded.pinned {
-                    set_pin(transaction, id, false)?;
-                }
-                changes.delete(seq, Deleted::new(at, by.clone(), reason.clone()));
-                self.message.erase();
-                transaction.prepare_cached("DELETE FROM reactions WHERE message = ?1")?.execute([id])?;
+                let erased = read_changes_of(transaction, &self.room, id, seq.saturating_sub(tail))?;
+                self.changes = Some(changes);
+                self.delete(transaction, id, seq, Deleted::new(at, by.clone(), reason.clone()))?;
+                return Ok(erased);
             }
             Change::React { reaction, on } => {
                 let known =
@@ -322,7 +333,35 @@ impl ChangedMessage {
             _ => {}
         }
         self.changes = Some(changes);
-        Ok(erased)
+        Ok(Vec::new())
+    }
+
+    pub(super) fn is_pinned(&self) -> bool {
+        self.changes.as_ref().is_some_and(|changes| changes.folded.pinned)
+    }
+
+    /// Returns the number of its reactions.
+    pub(super) fn reaction_count(&self) -> u64 {
+        let reactions = self.changes.iter().flat_map(|changes| &changes.folded.reactions);
+        reactions.map(|reaction| reaction.count).sum()
+    }
+
+    /// Deletes the message, by the entry `seq`.
+    pub(super) fn delete(
+        &mut self,
+        transaction: &Transaction<'_>,
+        id: i64,
+        seq: u64,
+        deleted: Deleted,
+    ) -> rusqlite::Result<()> {
+        self.is_altered = true;
+        let changes = self.changes.get_or_insert_default();
+        if changes.folded.pinned {
+            set_pin(transaction, id, false)?;
+        }
+        changes.delete(seq, deleted);
+        self.message.erase();
+        transaction.prepare_cached("DELETE FROM reactions WHERE message = ?1")?.execute([id]).map(drop)
     }
 
     fn write(&self, transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<StoredMessage> {

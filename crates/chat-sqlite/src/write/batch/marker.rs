@@ -2,10 +2,7 @@ use chat_core::{RoomName, UserKey};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{AppendBatch, Outcome, Position, refused};
-use crate::database::row::user_column;
-
-/// The first byte of the column of a guest: all guests come after all other users.
-const GUESTS: &[u8] = &[1];
+use crate::database::row::{GUESTS, user_column};
 
 /// A new position of a marker.
 #[derive(Debug)]

@@ -2,9 +2,10 @@ mod act;
 mod change;
 mod links;
 mod marker;
+mod purge;
 mod scrub;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chat_core::{ChangeError, NewMessage, RoomName, StoredMessage, Unavailable, User};
 use rusqlite::{ErrorCode, OptionalExtension, Transaction};
@@ -37,6 +38,7 @@ pub(crate) enum Prepared {
     Message(PreparedMessage),
     Change(Box<PreparedChange>),
     Act(Box<PreparedAct>),
+    Purge(Box<PreparedAct>),
     Marker(PreparedMarker),
     Follow(PreparedFollow),
 }
@@ -46,7 +48,7 @@ impl Prepared {
         match self {
             Self::Message(message) => &message.room,
             Self::Change(change) => &change.room,
-            Self::Act(act) => &act.room,
+            Self::Act(act) | Self::Purge(act) => &act.room,
             Self::Marker(marker) => &marker.room,
             Self::Follow(follow) => &follow.room,
         }
@@ -82,6 +84,11 @@ pub(crate) enum Outcome {
     Changed(Position),
     /// Nothing is stored, because the log has it.
     Known(Position),
+    /// A purge is accepted, of the messages up to a position.
+    Purging {
+        id: i64,
+        up_to: u64,
+    },
     Refused(ChangeError),
 }
 
@@ -93,6 +100,8 @@ pub(crate) struct AppendBatch<'t> {
     key_counts: &'t mut KeyCounts,
     rooms: HashMap<RoomName, RoomRow>,
     changed: ChangedMessages,
+    /// The ids of the rooms whose ended standings were removed.
+    swept: HashSet<i64>,
     bytes: usize,
     has_marked: bool,
 }
@@ -121,7 +130,7 @@ pub(crate) struct StoredBatch {
     pub(crate) rooms: Vec<i64>,
     /// The messages that were deleted.
     pub(crate) deletions: Vec<Deletion>,
-    /// `true` if a marker or a followed room was written.
+    /// `true` if a marker, a followed room, or the row of a purge was written.
     pub(crate) has_marked: bool,
     /// The changes of the batch and the messages that they have changed, in their present form.
     altered: HashMap<(RoomName, u64), AlteredEntry>,
@@ -165,8 +174,8 @@ impl<'t> AppendBatch<'t> {
         limits: BatchLimits,
         key_counts: &'t mut KeyCounts,
     ) -> Self {
-        let (rooms, changed) = Default::default();
-        Self { transaction, now, limits, key_counts, rooms, changed, bytes: 0, has_marked: false }
+        let (rooms, changed, swept) = Default::default();
+        Self { transaction, now, limits, key_counts, rooms, changed, swept, bytes: 0, has_marked: false }
     }
 
     /// Stores a message, unless its key shows that it is stored already.

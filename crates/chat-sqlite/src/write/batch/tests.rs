@@ -1,11 +1,12 @@
+use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{NewMessage, RawValue, User};
+use chat_core::{Act, NewAct, NewMessage, RawValue, Role, User};
 use rusqlite::Connection;
 
 use super::*;
 use crate::database::row::slot_owner;
-use crate::database::{migrate, schema_of_version};
+use crate::database::{Purge, migrate, schema_of_version};
 use crate::write::key_counts::KeyCounts;
 use crate::write::retention::{RetentionPolicy, RetentionSweep, SweepStep};
 
@@ -38,7 +39,7 @@ fn append(connection: &mut Connection, now: Now, keys: &[&str], max_keys: u64) -
                 receipt
             }
             Outcome::Known(receipt) => receipt,
-            Outcome::Changed(_) => panic!("not a message"),
+            Outcome::Changed(_) | Outcome::Purging { .. } => panic!("not a message"),
             Outcome::Refused(error) => panic!("{error}"),
         }
     };
@@ -183,4 +184,52 @@ fn a_key_of_an_earlier_version_is_still_a_duplicate_after_the_migration() {
     prepare(&mut connection);
     assert_eq!(append_one(&mut connection, now(9, 9, 0), "k", 9), (1, true));
     assert_eq!(append_one(&mut connection, now(9, 9, 0), "kk", 9), (2, false));
+}
+
+/// Commits what `work` does in one batch.
+fn batch<T>(connection: &mut Connection, work: impl FnOnce(&mut AppendBatch<'_>) -> T) -> T {
+    let transaction = connection.transaction().expect("a transaction");
+    let mut key_counts = KeyCounts::default();
+    let limits =
+        BatchLimits { max_keys: 9, max_markers: 2, max_guest_follows: 2, is_full: false, is_repeat: false };
+    let mut batch = AppendBatch::new(&transaction, now(1, 0, 0), limits, &mut key_counts);
+    let result = work(&mut batch);
+    batch.finish().expect("no error");
+    transaction.commit().expect("committed");
+    result
+}
+
+fn prepared_act(by: &str, act: Act, is_host: bool) -> PreparedAct {
+    let by = NewAct::new(User::new(by, by).expect("a user"), act);
+    let act = if is_host { by.by_host() } else { by };
+    PreparedAct { room: "lobby".parse().expect("a name"), act, limits: Arc::default() }
+}
+
+/// A right holds at the place of each entry, also of a purge with several entries.
+#[test]
+fn a_purge_stops_when_its_user_loses_the_right() {
+    let mut connection = Connection::open_in_memory().expect("a database");
+    prepare(&mut connection);
+    let owner = |role| Act::Role { user: User::new("boss", "boss").expect("a user"), role };
+    batch(&mut connection, |batch| batch.govern(&prepared_act("ops", owner(Role::Owner), true)))
+        .expect("a role");
+    for _ in 0..70 {
+        batch(&mut connection, |batch| {
+            let body = RawValue::from_string("{}".to_owned()).expect("JSON");
+            let message = NewMessage::new(User::new("eve", "eve").expect("a user"), body);
+            batch.append(&PreparedMessage { room: "lobby".parse().expect("a name"), message, key: None })
+        })
+        .expect("appended");
+    }
+    let act = prepared_act("boss", Act::Purge { user: User::new("eve", "eve").expect("a user") }, false);
+    let begun = batch(&mut connection, |batch| batch.begin_purge(&act)).expect("begun");
+    assert_eq!(begun, Outcome::Purging { id: 1, up_to: 71 });
+    let mut purge = Purge::read_all(&connection).expect("purges").pop().expect("a purge");
+    assert!(matches!(batch(&mut connection, |batch| batch.purge(&mut purge, 9)), Ok(Ok(false))));
+    assert_eq!((purge.newest, purge.deleted), (Some(72), 64));
+    batch(&mut connection, |batch| batch.govern(&prepared_act("ops", owner(Role::None), true)))
+        .expect("a role");
+    let stopped = batch(&mut connection, |batch| batch.purge(&mut purge, 9)).expect("no error");
+    assert_eq!(stopped, Err(ChangeError::Forbidden));
+    assert!(Purge::read_all(&connection).expect("purges").is_empty());
 }

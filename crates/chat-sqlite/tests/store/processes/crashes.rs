@@ -145,6 +145,7 @@ fn a_process_killed_at_any_write_of_a_migration_loses_no_message() {
 fn downgrade(dir: &StoreDir) {
     let version_1 = "
         BEGIN;
+        DROP TABLE purges;
         DROP TABLE markers;
         DROP TABLE follows;
         ALTER TABLE rooms DROP COLUMN markers;

@@ -1,6 +1,7 @@
 //! Processes that are killed, or run under `strace`. The child process is this program with one test.
 
 mod crashes;
+mod purges;
 mod traces;
 
 use std::env;
