@@ -49,6 +49,7 @@ fn backend(name: &str, servers: &Servers, replicas: usize, in_turn: bool) -> Bac
     let open = move |limits: Arc<Limits>| Cluster::open(server, replicas, in_turn, limits);
     Backend::new(name, open)
         .without(Capability::Changes, NO_CHANGES)
+        .without(Capability::Purges, NO_CHANGES)
         .without(Capability::Threads, NO_CHANGES)
         .without(Capability::Rules, "the store keeps no rules of rooms")
         .without(Capability::Markers, "the store keeps no markers")
