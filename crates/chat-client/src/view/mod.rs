@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use chat_proto::{ActState, Range, Rights, Role, RoomName, Unread, User};
 
-use crate::{ClientEvent, Joined, MessagePage, ReceivedAct, ReceivedChange, ReceivedMessage, What};
+use crate::{
+    ClientEvent, Joined, MessagePage, ReceivedAct, ReceivedChange, ReceivedMessage, ReceivedPurge, What,
+};
 use unread::UnreadState;
 
 /// The state of a room, from the events of a client: its newest messages in their present state, the pinned ones, the
@@ -163,9 +165,7 @@ impl RoomView {
             }
             ClientEvent::Purged(purge) if purge.room == self.room => {
                 let is_renewed = self.enter(&purge.epoch);
-                let purged =
-                    self.messages.iter_mut().filter_map(|held| held.apply_purge(purge).then_some(()));
-                purged.count() > 0 || is_renewed
+                self.handle_purge(purge) || is_renewed
             }
             ClientEvent::Gap { room, epoch, to, .. } if *room == self.room => {
                 self.enter(epoch);
@@ -250,6 +250,16 @@ impl RoomView {
             What::Pinned { pinned: false } | What::Deleted { .. } => self.pins.remove(&changed.target),
             _ => false,
         }
+    }
+
+    /// Handles a purge. Returns true if it concerns the view.
+    fn handle_purge(&mut self, purge: &ReceivedPurge) -> bool {
+        self.newest = self.newest.max(purge.seq);
+        self.unread.handle_purge(purge, self.as_of);
+        let unpinned = if purge.seq > self.as_of { &purge.unpinned[..] } else { &[] };
+        let unpinned = unpinned.iter().filter(|seq| self.pins.remove(seq)).count();
+        let purged = self.messages.iter_mut().filter_map(|held| held.apply_purge(purge).then_some(()));
+        purged.count() + unpinned > 0
     }
 
     fn handle_act(&mut self, act: &ReceivedAct) {

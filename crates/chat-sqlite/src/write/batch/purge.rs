@@ -160,7 +160,7 @@ impl AppendBatch<'_> {
         for id in ids {
             let Some(message) = self.changed_message(room, *id)? else { continue };
             reactions += message.reaction_count();
-            if message.is_pinned() {
+            if message.has_pin_change() {
                 unpinned.push(seq_of(*id));
             }
             let deleted = Deleted::new(at, by.clone(), None);
