@@ -27,7 +27,7 @@ impl Host {
             Some(room) => room,
             None => self.rooms.open(&name).await?,
         };
-        self.open_direct(&room, with, &peers).await?;
+        self.open_direct(&room, with, &reads, &peers).await?;
         let with = self.rooms.other_user(&name, &self.user().key()).await?;
         self.enter(reads, room, from, with).await
     }
@@ -43,7 +43,13 @@ impl Host {
     }
 
     /// Opens a direct room, unless it is open, and updates the name that it has of the user.
-    async fn open_direct(&self, room: &LiveRoom, with: User, peers: &Peers) -> Result<(), Refused> {
+    async fn open_direct(
+        &self,
+        room: &LiveRoom,
+        with: User,
+        reads: &Arc<ReadQueues>,
+        peers: &Peers,
+    ) -> Result<(), Refused> {
         let user = self.user();
         let (rules, _) = within(&self.rooms, room.log().standing(&user.key())).await?;
         let direct = rules.direct.unwrap_or_default();
@@ -58,23 +64,33 @@ impl Host {
             self.rooms.counters.refuse(|limited| &mut limited.created);
             return Err(Refused::TooEarly(wait));
         }
-        // The other user may be connected. Otherwise the name is learned when that user joins.
-        let with = peers.user(&UserKey::new(with.id())).unwrap_or(with);
         // First, so that both follow each room that is open, also after a crash in between.
         self.follow_both(room.name(), &with).await?;
         let act = NewAct::new(user.clone(), Act::Direct { with: with.clone() });
         let opened = govern(room, act, &self.rooms).await;
         if let Err(error) = opened {
-            if !matches!(error, ChangeError::Unavailable(_)) {
+            if self.is_unopened(room, &error).await {
                 self.set_follow(room.name(), &user.key(), false).await?;
                 self.set_follow(room.name(), &with.key(), false).await?;
             }
             return Err(error.into());
         }
         for follower in [user.key(), with.key()] {
-            peers.announce_followed(&follower, room.name());
+            peers.sessions.announce_follow(&self.rooms, reads, (follower, room.name().clone(), true));
         }
         Ok(())
+    }
+
+    /// Returns true if an opening that has failed has stored nothing, and the other user has not opened the room
+    /// meanwhile.
+    async fn is_unopened(&self, room: &LiveRoom, error: &ChangeError) -> bool {
+        match error {
+            ChangeError::Unavailable(unavailable) if !unavailable.is_over_quota() => false,
+            _ => {
+                let standing = within(&self.rooms, room.log().standing(&self.user().key())).await;
+                standing.is_ok_and(|(rules, _)| rules.other(&self.user().key()).is_none())
+            }
+        }
     }
 
     /// Lets both users follow the room, or none.
