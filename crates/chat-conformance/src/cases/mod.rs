@@ -180,7 +180,7 @@ fn source(group: &str) -> &'static str {
         "arrival" | "refusal" => "PROTOCOL.md, section 1",
         "close" => "RFC 6455 section 5.5.1",
         "changes" | "commands" | "direct" | "following" | "mentions" | "messages" | "pins" | "search"
-        | "threads" | "unread" => "PROTOCOL.md, section 3",
+        | "receipts" | "threads" | "unread" => "PROTOCOL.md, section 3",
         "control" => "RFC 6455 section 5.5.3",
         "deletions" | "folding" | "moderation" | "purges" | "reactions" => "PROTOCOL.md, section 5.7",
         "roles" | "restrictions" | "rooms_with_rules" => "PROTOCOL.md, section 5.8",

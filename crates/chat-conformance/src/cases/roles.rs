@@ -27,7 +27,7 @@ chat_suite::cases!(
         let mut zoe = user(&stage, "3", "Zoe").await?;
         for (client, role, may) in [
             (&mut ann, "owner", &rights[..]),
-            (&mut bob, "moderator", &rights[..7]),
+            (&mut bob, "moderator", &rights[..8]),
             (&mut zoe, "none", &rights[..4]),
         ] {
             let joined = client.ask_for("joined", json!({"type": "join", "room": room})).await?;
