@@ -38,8 +38,8 @@
 //!
 //! # Limits of this version
 //!
-//! The store keeps only messages: no edits, deletions, reactions, pins, threads, rules of rooms, markers and followed
-//! rooms. A search looks at the messages of a room one by one, at 20,000 at most.
+//! The store keeps only messages: no edits, deletions, purges, reactions, pins, threads, rules of rooms, markers and
+//! followed rooms. A search looks at the messages of a room one by one, at 20,000 at most.
 //!
 //! # Records
 //!

@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chat_core::{CommitSink, Health, Limits, Room, RoomName, Store, Unavailable};
 use chat_jetstream::{ConnectOptions, JetStreamStore, Options};
-use chat_store_conformance::{Backend, Capability, Fixture, certify};
+use chat_store_conformance::{Backend, Capability, Fixture, certify_concurrently};
 use serde_json::json;
 
 use proxy::Proxy;
@@ -21,6 +21,9 @@ use servers::{Servers, request};
 
 /// The number of nodes.
 const NODES: usize = 2;
+
+/// The cases that run at the same time. They mostly wait for the servers.
+const THREADS: usize = 8;
 
 /// The time for a node to notice that its connection is cut.
 const CUT_TIME: Duration = Duration::from_secs(5);
@@ -31,11 +34,12 @@ fn main() -> ExitCode {
     let (one, three) = (Servers::start(1), Servers::start(3));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async { tokio::join!(one.ready(), three.ready()) });
-    let verdict = certify([
+    let backends = [
         backend("one_server", &one, 1, false),
         backend("one_server_in_turn", &one, 1, true),
         backend("three_servers", &three, 3, false),
-    ]);
+    ];
+    let verdict = certify_concurrently(THREADS, backends);
     drop((one, three));
     verdict
 }
@@ -45,6 +49,7 @@ fn backend(name: &str, servers: &Servers, replicas: usize, in_turn: bool) -> Bac
     let open = move |limits: Arc<Limits>| Cluster::open(server, replicas, in_turn, limits);
     Backend::new(name, open)
         .without(Capability::Changes, NO_CHANGES)
+        .without(Capability::Purges, NO_CHANGES)
         .without(Capability::Threads, NO_CHANGES)
         .without(Capability::Rules, "the store keeps no rules of rooms")
         .without(Capability::Markers, "the store keeps no markers")

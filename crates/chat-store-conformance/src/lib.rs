@@ -83,6 +83,12 @@ pub fn certify(backends: impl IntoIterator<Item = Backend>) -> ExitCode {
     chat_suite::certify(cases, backends, None)
 }
 
+/// Runs all cases on all backends, as [`certify`] does, but this number of cases at the same time. It is for stores
+/// whose cases mostly wait for servers. `--test-threads` overrides the number.
+pub fn certify_concurrently(threads: usize, backends: impl IntoIterator<Item = Backend>) -> ExitCode {
+    chat_suite::certify(cases, backends, Some(threads))
+}
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
