@@ -100,8 +100,8 @@ impl Client {
         self.change(room, seq, Change::Pin { on }).await
     }
 
-    /// Deletes all messages of the user with this id for good. It is for owners of the room. Messages that the user sends
-    /// later stay. A repeat changes nothing, unless there are such messages.
+    /// Deletes all messages of the user with this id for good. It is for owners of the room. Messages that the user
+    /// sends later stay. A repeat changes nothing, unless there are such messages.
     ///
     /// # Errors
     ///

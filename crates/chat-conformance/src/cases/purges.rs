@@ -12,6 +12,7 @@ const SECRET: &str = "secret";
 chat_suite::cases!(
     /// After the `done` of a purge, nothing that the server sends has a body of the user, and one entry says it.
     #[with(identify(with_tokens))]
+    #[with(race("the other member may get an entry before or after a reply"))]
     async fn a_purged_body_is_gone_everywhere(stage: Stage) -> Verdict {
         let room = stage.room();
         let (mut ann, mut bob) = (owner(&stage, json!({})).await?, present(&stage, "2", "Bob").await?);
@@ -53,6 +54,7 @@ chat_suite::cases!(
 
     /// A client that has applied all entries has the same messages as one that reads them now.
     #[with(identify(with_tokens))]
+    #[with(race("the other member may get an entry before or after a reply"))]
     async fn a_follower_has_what_a_new_reader_gets(stage: Stage) -> Verdict {
         let room = stage.room();
         let (mut ann, mut bob) = (owner(&stage, json!({})).await?, present(&stage, "2", "Bob").await?);
@@ -84,6 +86,7 @@ chat_suite::cases!(
 
     /// A change of a purged message is `gone`, its deletion is a duplicate, and its key restores nothing.
     #[with(identify(with_tokens))]
+    #[with(race("the other member may get an entry before or after a reply"))]
     async fn a_purge_is_final(stage: Stage) -> Verdict {
         let room = stage.room();
         let (mut ann, mut bob) = (owner(&stage, json!({})).await?, present(&stage, "2", "Bob").await?);
@@ -106,6 +109,7 @@ chat_suite::cases!(
 
     /// A message that is sent after a purge stays.
     #[with(identify(with_tokens))]
+    #[with(race("the other member may get an entry before or after a reply"))]
     async fn a_later_message_stays(stage: Stage) -> Verdict {
         let room = stage.room();
         let (mut ann, mut bob) = (owner(&stage, json!({})).await?, present(&stage, "2", "Bob").await?);
@@ -148,6 +152,7 @@ chat_suite::cases!(
     /// Purged messages are not unread.
     #[source = "PROTOCOL.md, section 3"]
     #[with(identify(with_tokens))]
+    #[with(race("the other member may get an entry before or after a reply"))]
     async fn purged_messages_are_not_unread(stage: Stage) -> Verdict {
         let room = stage.room();
         let (mut ann, mut bob) = (owner(&stage, json!({})).await?, present(&stage, "2", "Bob").await?);
@@ -165,6 +170,7 @@ chat_suite::cases!(
     /// Only an owner purges: lower roles, and oneself.
     #[source = "PROTOCOL.md, section 5.8"]
     #[with(identify(with_tokens))]
+    #[with(race("the other member may get an entry before or after a reply"))]
     async fn only_an_owner_purges(stage: Stage) -> Verdict {
         let room = stage.room();
         let (mut ann, mut bob) = (owner(&stage, json!({})).await?, present(&stage, "2", "Bob").await?);
