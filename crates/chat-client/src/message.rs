@@ -73,14 +73,16 @@ pub struct ReceivedPurge {
     pub from: u64,
     /// The last position.
     pub to: u64,
+    /// The messages that were pinned until then, ascending.
+    pub unpinned: Vec<u64>,
 }
 
 impl ReceivedPurge {
     /// Returns the purge of a `purged` event, or `None` for other events.
     pub(crate) fn from_wire(event: Event, epoch: &Arc<str>) -> Option<Self> {
         match event {
-            Event::Purged { room, seq, at, by, user, from, to, .. } => {
-                Some(Self { room, epoch: Arc::clone(epoch), seq, at, by, user, from, to })
+            Event::Purged { room, seq, at, by, user, from, to, unpinned } => {
+                Some(Self { room, epoch: Arc::clone(epoch), seq, at, by, user, from, to, unpinned })
             }
             _ => None,
         }
@@ -164,7 +166,7 @@ impl ReceivedMessage {
     /// Deletes the message, if a purge includes it and is newer than its [`rev`](Self::rev). Returns true if it was
     /// deleted.
     pub fn apply_purge(&mut self, purge: &ReceivedPurge) -> bool {
-        let ReceivedPurge { room, epoch, seq, at, by, user, from, to } = purge.clone();
+        let ReceivedPurge { room, epoch, seq, at, by, user, from, to, .. } = purge.clone();
         let target = self.seq;
         let is_purged = user.id() == self.user.id() && (from..=to).contains(&target);
         let what = What::Deleted { reason: None };

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use chat_proto::{Mentions, Unread, User};
 
-use crate::{Joined, ReceivedChange, ReceivedMessage, What};
+use crate::{Joined, ReceivedChange, ReceivedMessage, ReceivedPurge, What};
 
 /// The largest number of unread messages. It stands for each larger number.
 const MAX: u64 = 100;
@@ -68,8 +68,11 @@ impl UnreadState {
         self.counted = Counted::default();
     }
 
-    pub(super) fn handle_read(&mut self, seq: u64) {
+    /// Handles a position of the marker. Returns true if it is a later one.
+    pub(super) fn handle_read(&mut self, seq: u64) -> bool {
+        let is_later = Some(seq) > self.read;
         self.read = self.read.max(Some(seq));
+        is_later
     }
 
     /// Handles that the view has all messages from a position on.
@@ -99,6 +102,14 @@ impl UnreadState {
         let is_unread = self.counted.read.is_some_and(|read| changed.target > read);
         let counts = matches!(changed.what, What::Edited { .. } | What::Deleted { .. } | What::Superseded);
         if is_counted && is_unread && counts {
+            self.counted.read = None;
+        }
+    }
+
+    /// Handles a purge that may alter what was counted. `as_of` is the entry up to which the server counted.
+    pub(super) fn handle_purge(&mut self, purge: &ReceivedPurge, as_of: u64) {
+        let is_counted = purge.from <= self.counted.to && purge.seq > as_of.min(self.counted.to);
+        if is_counted && self.counted.read.is_some_and(|read| purge.to > read) {
             self.counted.read = None;
         }
     }

@@ -340,6 +340,10 @@ impl ChangedMessage {
         self.changes.as_ref().is_some_and(|changes| changes.folded.pinned)
     }
 
+    pub(super) fn is_deleted(&self) -> bool {
+        self.changes.as_ref().is_some_and(|changes| changes.folded.deleted.is_some())
+    }
+
     /// Returns the number of its reactions.
     pub(super) fn reaction_count(&self) -> u64 {
         let reactions = self.changes.iter().flat_map(|changes| &changes.folded.reactions);
