@@ -217,7 +217,7 @@ impl Follower {
             self.view.handle_joined(&self.client.join(&room(), JoinFrom::Now).await?);
         }
         if let Some(range) = self.view.to_read() {
-            self.view.handle_page(&self.client.history(&room(), range).await?);
+            self.view.handle_page(range, &self.client.history(&room(), range).await?);
         }
         Ok(())
     }

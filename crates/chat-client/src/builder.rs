@@ -162,7 +162,7 @@ impl Builder {
         let (requests, driver_requests) = mpsc::channel(REQUESTS);
         let (driver_events, events) = mpsc::channel(self.settings.event_buffer);
         let (closing, driver_closing) = watch::channel(false);
-        let state = State::new(self.command_timeout, Arc::clone(&references), random);
+        let state = State::new(welcome.user.clone(), self.command_timeout, Arc::clone(&references), random);
         let driver = Driver::new(
             self.target,
             self.settings,

@@ -74,6 +74,16 @@ pub enum ClientEvent {
         /// The position of the marker.
         seq: u64,
     },
+    /// Another user in the room has read up to a position. It only arrives if the rules of the room allow `receipts`.
+    /// An earlier position than one before changes nothing.
+    Receipt {
+        /// The room.
+        room: RoomName,
+        /// The user.
+        user: User,
+        /// The position of the user's marker.
+        seq: u64,
+    },
     /// New entries in a room that the user follows and the client is not in, and the unread messages.
     Activity {
         /// The room.

@@ -79,8 +79,8 @@
 //!
 //! The reply to a command may arrive after events that do not fit. So while a command waits for its reply, the client
 //! continues to read. It drops the events that do not fit, and asks the log for them again when half of the buffer is
-//! free. A single task can therefore send and read in turn without a deadlock. Only presence, occupancy and typing,
-//! which no log has, are lost then. The client asks for markers and the activity of followed rooms again.
+//! free. A single task can therefore send and read in turn without a deadlock. Only presence, occupancy, typing and
+//! receipts, which no log has, are lost then. The client asks for markers and the activity of followed rooms again.
 //!
 //! # Lower levels
 //!

@@ -74,6 +74,8 @@ impl Joined {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MessagePage {
+    /// The epoch in which the positions count.
+    pub epoch: Arc<str>,
     /// The messages.
     pub messages: Vec<ReceivedMessage>,
     /// True if the log has more messages in that direction.

@@ -96,16 +96,16 @@ async fn events_of_a_later_protocol_are_ignored() {
 #[tokio::test]
 async fn the_cursor_advances_over_entries_of_an_unknown_type() {
     let (_client, mut events, mut peer, mut peers) = joined(5).await;
-    let purged = |seq: u64| format!(r#"{{"type":"purged","room":"lobby","seq":{seq},"at":1,"target":2}}"#);
+    let unknown = |seq: u64| format!(r#"{{"type":"danced","room":"lobby","seq":{seq},"at":1,"target":2}}"#);
     tell(&mut peer, &message_event(6)).await;
-    tell(&mut peer, &purged(7)).await;
+    tell(&mut peer, &unknown(7)).await;
     // A marker has a `seq` too and is not an entry.
-    tell(&mut peer, r#"{"type":"read","room":"lobby","seq":8,"user":{"id":"b","name":"b"}}"#).await;
+    tell(&mut peer, r#"{"type":"read","room":"lobby","seq":8,"user":{"id":"ann","name":"ann"}}"#).await;
     tell(&mut peer, &message_event(8)).await;
     assert_eq!(message(&mut events).await.seq, 6);
     assert!(matches!(next(&mut events).await, ClientEvent::Read { seq: 8, .. }));
     assert_eq!(message(&mut events).await.seq, 8);
-    tell(&mut peer, &purged(9)).await;
+    tell(&mut peer, &unknown(9)).await;
     // The client has read the entry before it notices the end.
     drop(peer);
     let mut peer = welcomed(&mut peers).await;

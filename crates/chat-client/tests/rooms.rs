@@ -104,6 +104,31 @@ async fn a_marker_moves_forward_and_is_seen_by_the_other_connections_of_the_user
 }
 
 #[tokio::test]
+async fn a_receipt_of_another_user_does_not_move_the_marker() {
+    let server = Server::with_users(users());
+    let team: RoomName = "team-7".parse().unwrap();
+    let (ann, mut anns) = connect(&server, "ann").await;
+    let (bob, _bobs) = connect(&server, "bob").await;
+    ann.create(&team, &RoomRules::default().with_receipts(true)).await.unwrap();
+    let mut view = RoomView::new(&ann.join(&team, JoinFrom::Now).await.unwrap(), ann.user(), 9);
+    bob.join(&team, JoinFrom::Now).await.unwrap();
+    bob.send(&team, &Text::new("hi")).await.unwrap();
+    view.handle_event(&ClientEvent::Message(message(&mut anns).await));
+    let unread = view.unread().unwrap();
+    assert_eq!((unread.read, unread.unread), (0, 1));
+
+    bob.read(&team, 2).await.unwrap();
+    let receipt = next(&mut anns).await;
+    assert!(
+        matches!(&receipt, ClientEvent::Receipt { room, user, seq: 2 } if *room == team && user == bob.user()),
+        "{receipt:?}"
+    );
+    assert!(!view.handle_event(&receipt));
+    assert_eq!(view.unread(), Some(unread));
+    assert!(!view.handle_event(&ClientEvent::Read { room: team, seq: 0 }));
+}
+
+#[tokio::test]
 async fn a_followed_room_announces_its_activity_also_after_a_reconnect() {
     let server = Server::with_users(users());
     let (ann, _anns) = connect(&server, "ann").await;

@@ -1,11 +1,12 @@
 //! Direct rooms: two users find one room, both follow it, and nobody else is in it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chat_core::{
     Act, Action, Authorize, ChangeError, Chat, CommitSink, Endpoint, Forbidden, IdentifyRequest, Identity,
     Limits, MemoryRoom, NewAct, NoRight, PostError, Restrict, Restriction, Role, Room, RoomName, Store, Text,
-    Unavailable, User, async_trait,
+    Unavailable, User, UserKey, async_trait,
 };
 use chat_testkit::{Peer, connect, pass, settle, start_on, types};
 use serde_json::{Value, json};
@@ -57,13 +58,18 @@ async fn a_connected_user_learns_of_the_room_and_finds_it_with_the_user() {
     let (mut ann, mut phone, mut bob) =
         (user(&chat, "ann").await, user(&chat, "ann").await, user(&chat, "bob").await);
     let joined = ann.ask(with("bob")).await;
-    assert_eq!((&joined["room"], &joined["with"]), (&json!(room()), &named("bob")));
+    let unseen = json!({"id": "bob", "name": "bob"});
+    assert_eq!(
+        (&joined["room"], &joined["with"]),
+        (&json!(room()), &unseen),
+        "as of one who is not connected"
+    );
     assert_eq!((&joined["role"], &joined["seq"]), (&json!("member"), &json!(1)));
     assert_eq!(joined["may"], json!(["send", "react", "edit", "delete"]));
-    for (peer, other) in [(&mut phone, "bob"), (&mut bob, "ann")] {
+    for (peer, other) in [(&mut phone, &unseen), (&mut bob, &named("ann"))] {
         let activity = peer.event().await;
         let expected = json!({"type": "activity", "room": room(), "seq": 1, "unread": 0, "mentions": 0,
-                              "with": named(other)});
+                              "with": other});
         assert_eq!(activity, expected);
     }
     assert_eq!(say(&mut ann).await["seq"], 2);
@@ -105,8 +111,7 @@ async fn both_join_at_the_same_moment() {
         let (mut ann, mut bob) = (user(&chat, "ann").await, user(&chat, "bob").await);
         let (one, other) = tokio::join!(ann.ask(with("bob")), bob.ask(with("ann")));
         assert_eq!((&one["type"], &one["room"]), (&other["type"], &other["room"]));
-        assert_eq!((&one["seq"], &other["seq"]), (&json!(1), &json!(1)));
-        assert_eq!(say(&mut ann).await["seq"], 2);
+        assert_eq!(say(&mut ann).await["seq"], 3, "after the opening and the name of the other user");
         for peer in [&mut ann, &mut bob] {
             assert_eq!(rooms(peer).await.len(), 1);
         }
@@ -208,6 +213,43 @@ async fn the_host_is_asked_about_the_other_user() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_direct_room_that_the_host_forbids_later_is_not_listed_and_has_no_activity() {
+    let forbidden = Arc::new(AtomicBool::new(false));
+    let is_forbidden = Arc::clone(&forbidden);
+    let authorize = move |_: &User, _: &RoomName, action: &Action<'_>| match action {
+        Action::Direct { .. } if is_forbidden.load(Ordering::Relaxed) => Err(Forbidden::Rights),
+        _ => Ok(()),
+    };
+    let chat = Chat::builder().authorize(authorize).build();
+    let (mut ann, mut bob) = (user(&chat, "ann").await, user(&chat, "bob").await);
+    ann.ask(with("bob")).await;
+    assert_eq!(bob.event().await["type"], "activity");
+    pass(2.0).await;
+    forbidden.store(true, Ordering::Relaxed);
+    assert_eq!(say(&mut ann).await["seq"], 2);
+    pass(2.0).await;
+    assert!(bob.events().await.is_empty() && rooms(&mut bob).await.is_empty());
+    let follow = json!({"type": "follow", "room": room(), "on": true});
+    assert_eq!(bob.ask(follow.clone()).await["code"], "forbidden");
+    forbidden.store(false, Ordering::Relaxed);
+    assert_eq!((bob.ask(follow).await["type"].take(), rooms(&mut bob).await.len()), (json!("done"), 1));
+    assert_eq!(say(&mut ann).await["seq"], 3);
+    pass(2.0).await;
+    assert_eq!(bob.events().await[0]["unread"], 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_opening_beyond_the_quota_leaves_no_follow() {
+    let (store, chat) = chat_testkit::Store::with_chat(Limits::default());
+    store.fill();
+    assert_eq!(user(&chat, "ann").await.ask(with("bob")).await["code"], "unavailable");
+    assert_eq!(chat.stats().over_quota, 1);
+    for id in ["ann", "bob"] {
+        assert!(store.followed(&UserKey::new(id)).await.expect("followed").is_empty(), "{id}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn direct_rooms_of_strangers_take_no_place_of_other_rooms() {
     let chat = limited(|limits| limits.rooms.max_followed_per_user = 2);
     let mut bob = user(&chat, "bob").await;
@@ -261,8 +303,8 @@ async fn a_store_without_markers_has_direct_rooms() {
     let chat = Chat::builder().store(WithoutMarkers).build();
     let (mut ann, mut bob) = (user(&chat, "ann").await, user(&chat, "bob").await);
     assert_eq!(ann.ask(with("bob")).await["type"], "joined");
-    assert_eq!(bob.ask(with("ann")).await["seq"], 1);
-    assert_eq!(say(&mut bob).await["seq"], 2);
+    assert_eq!(bob.ask(with("ann")).await["seq"], 2);
+    assert_eq!(say(&mut bob).await["seq"], 3);
 }
 
 /// Makes each user an owner of each room.

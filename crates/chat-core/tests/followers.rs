@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use chat_core::{Chat, Limits, RoomName, Text, User};
-use chat_testkit::{Mode, Peer, Store, connect, pass, settle};
+use chat_core::{Bus, Chat, Limits, NodeId, Notice, RoomName, Text, User};
+use chat_testkit::{Cluster, Mode, Peer, Store, connect, pass, settle};
 use serde_json::{Value, json};
 
 fn limits() -> Limits {
@@ -63,6 +63,25 @@ async fn connections_learn_the_states_of_a_followed_room_in_the_order_of_the_sto
     pass(2.0).await;
     post(&chat).await;
     assert_eq!(ann.events().await, [activity(1)], "the room is followed in the store");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_notice_of_another_node_does_not_undo_a_later_follow() {
+    let cluster = Cluster::new();
+    let [n1, n2] = ["n1", "n2"].map(|name| cluster.builder(name).limits(limits()).build());
+    let (mut ann, mut other) = (follower(&n2, "ann").await, connect(&n1, "ann").await);
+    let late = Notice::Unfollowed { room: room("lobby"), user: User::guest("ann").expect("a name").key() };
+    let from = "n1".parse::<NodeId>().expect("a node");
+    cluster.bus().publish(&from, &late);
+    settle().await;
+    post(&n1).await;
+    assert_eq!(ann.events().await, [activity(1)], "the room is followed in the store");
+    assert_eq!(other.ask(follow("lobby", false)).await["type"], "done");
+    settle().await;
+    pass(2.0).await;
+    post(&n1).await;
+    pass(2.0).await;
+    assert!(ann.events().await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

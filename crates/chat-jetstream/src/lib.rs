@@ -30,11 +30,22 @@
 //! - **When the server that leads the stream fails, no message can be sent for about 10 s**, until the others have
 //!   elected another leader. The server decides about that time. Members stay connected, and sends are answered with
 //!   `unavailable`; a repeat with the same key is safe. Nothing that was acknowledged is lost.
-//! - Each record has a checksum, and names the record before it. A record that is damaged is not returned:
-//!   [`JetStreamStore::unreadable`] counts it. A room whose newest record is damaged is unavailable.
+//! - Each record has a checksum, and names the record before it. A record that one copy lacks or has damaged is read
+//!   from the leader. If the leader has it damaged too, it is not returned, and [`JetStreamStore::unreadable`] counts
+//!   it; new keys are answered with `unavailable` for the key window. A room whose newest record is damaged is
+//!   unavailable.
 //! - If the stream has lost messages at its end, because an older copy was restored or more servers than a minority
 //!   have lost their disks, then rooms start new epochs as soon as a server notices. So does a stream that was removed:
 //!   it is created again, empty.
+//!
+//! # Known defects
+//!
+//! - If a copy lacks the first record of the key window, undamaged otherwise, a server that loads the keys from that
+//!   copy does not notice it, and can store a message with such a key again.
+//! - The users of a server in one room are one notice. If it is larger than the servers take (1 MiB by default, about
+//!   10,000 users), the other servers do not learn of those users.
+//! - A message without a key that is stored at the moment at which the stream loses its end can be stored again in the
+//!   new epoch.
 //!
 //! # Limits of this version
 //!

@@ -50,6 +50,13 @@ impl Life {
         is_known.then_some(life)
     }
 
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        let [stream, life, epoch] = ["chat", "a", "b"].map(ToOwned::to_owned);
+        let (heard, highest, is_lost) = Default::default();
+        Self { stream, life, epoch, heard, highest, is_lost }
+    }
+
     fn subjects(&self) -> [String; 2] {
         [self.subject("*"), self.probe()]
     }

@@ -63,6 +63,8 @@ struct State {
     /// True while no commit is reported.
     is_paused: bool,
     keeps_order: bool,
+    /// True while a quota refuses each act.
+    is_full: bool,
     /// The epoch that the bounds report instead of the log's own.
     epoch: Option<String>,
     /// The sink and the epoch of the room that was opened last.
@@ -95,6 +97,11 @@ impl Store {
     /// Sets the behaviour of appends.
     pub fn append(&self, mode: Mode) {
         self.0.lock().append.send_replace(mode);
+    }
+
+    /// Refuses each act because of a quota.
+    pub fn fill(&self) {
+        self.0.lock().is_full = true;
     }
 
     /// Sets the behaviour of reads.
@@ -301,6 +308,10 @@ impl Room for StoredRoom {
     }
 
     async fn govern(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        let is_full = self.store.0.lock().is_full;
+        if is_full {
+            return Err(Unavailable::over_quota("the disk quota is reached").into());
+        }
         self.log.govern(act).await
     }
 

@@ -194,7 +194,7 @@ pub(crate) enum StoreTask {
         /// File of the export, or - for standard input
         file: PathBuf,
     },
-    /// Write the names of all rooms with messages to standard output, one on each line
+    /// Write the names of all stored rooms to standard output, one on each line
     Rooms,
     /// Verify everything that is stored; exit code 0 if it is sound, 1 if not, 2 if it cannot be read
     Check,

@@ -55,6 +55,8 @@ pub(super) struct Message {
     pin: u64,
     reactions: Vec<Reaction>,
     is_pinned: bool,
+    /// The number of messages in the thread that begins with this one, and the newest of them.
+    replies: (u64, u64),
     /// The position of the deletion, and its description.
     deleted: Option<(u64, Value)>,
 }
@@ -121,8 +123,8 @@ impl Change {
 
 impl Message {
     pub(super) fn new(author: &'static str, connection: u64, event: Value) -> Self {
-        let (rev, edit, reaction, pin, reactions, is_pinned, deleted) = Default::default();
-        Self { author, connection, event, rev, edit, reaction, pin, reactions, is_pinned, deleted }
+        let (rev, edit, reaction, pin, reactions, is_pinned, replies, deleted) = Default::default();
+        Self { author, connection, event, rev, edit, reaction, pin, reactions, is_pinned, replies, deleted }
     }
 
     /// Returns the result of a change. `head` is the newest entry of the room.
@@ -200,9 +202,26 @@ impl Message {
         users.into_iter().any(|(_, placer)| *placer == user)
     }
 
-    /// Returns true if the message counts as unread for a user who has read nothing.
+    /// Returns true if the message counts as unread for a user who has not read so far.
     pub(super) fn is_unread(&self, user: &str) -> bool {
         self.deleted.is_none() && self.author != user
+    }
+
+    /// Returns true if the message mentions a user.
+    pub(super) fn mentions(&self, user: &str) -> bool {
+        let mentions = &self.event["mentions"];
+        *mentions == "@room" || mentions.as_array().is_some_and(|users| users.contains(&json!(user)))
+    }
+
+    /// Returns the root of the thread that the message is in.
+    pub(super) fn thread(&self) -> Option<u64> {
+        self.event["thread"].as_u64()
+    }
+
+    /// Counts a message of the thread that begins with this one.
+    pub(super) fn count_reply(&mut self, seq: u64) {
+        self.replies = (self.replies.0 + 1, seq);
+        self.rev = seq;
     }
 
     pub(super) fn is_pinned(&self) -> bool {
@@ -215,10 +234,13 @@ impl Message {
         if self.rev > 0 {
             event["rev"] = json!(self.rev);
         }
+        if let (count @ 1.., last) = self.replies {
+            event["replies"] = json!({"count": count, "last": last});
+        }
         if let Some((_, deleted)) = &self.deleted {
             event["deleted"] = deleted.clone();
             let fields = event.as_object_mut().expect("an event is an object");
-            fields.retain(|field, _| field != "body" && field != "key");
+            fields.retain(|field, _| !["body", "key", "mentions"].contains(&&**field));
             return event;
         }
         if self.edit > 0 {
@@ -249,7 +271,12 @@ impl Message {
         }
         event["what"] = json!(what);
         match what {
-            "edited" => event["body"] = self.event["body"].clone(),
+            "edited" => {
+                event["body"] = self.event["body"].clone();
+                if let Some(mentions) = self.event.get("mentions") {
+                    event["mentions"] = mentions.clone();
+                }
+            }
             "reactions" => event["reactions"] = self.reactions(),
             "pinned" => event["pinned"] = json!(self.is_pinned),
             _ => {

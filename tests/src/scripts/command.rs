@@ -7,6 +7,7 @@ use proptest::sample::select;
 use serde_json::{Value, json};
 
 use super::change::{Change, change};
+use super::links::{Links, links};
 use super::step::{CLIENTS, ROOMS, room};
 use super::{MAX_BODY, with_reference};
 
@@ -15,12 +16,17 @@ use super::{MAX_BODY, with_reference};
 pub(super) enum Command {
     Join(usize, From),
     Leave(usize),
-    Send(usize, Option<u8>, Body),
+    Send(usize, Option<u8>, Body, Links),
     /// A change of the entry this far behind the newest.
     Change(usize, u64, Change),
     /// A purge of the messages of one of the users.
     Purge(usize, &'static str),
     History(usize, Page),
+    /// The messages of the thread that begins with the entry this far behind the newest.
+    Thread(usize, u64, Page),
+    /// Moves the marker to the entry this far behind the newest.
+    Read(usize, u64),
+    Rooms,
     Members(usize),
     Search(usize, Query),
     Typing(usize, bool),
@@ -73,86 +79,15 @@ pub(super) struct Query {
 /// Queries that find most texts, some, the longest, those of a burst, or none.
 const WORDS: [&str; 6] = ["안녕", "1 안녕", "녕\u{3000}0", "XXX", "1.5", "mood"];
 
-/// An invalid command, or one that the host does not allow.
-#[derive(Debug)]
-pub(super) struct Malformed {
-    /// The text to send. `REF` in it stands for the `ref`.
-    pub(super) text: &'static str,
-    pub(super) code: &'static str,
-    /// True if a client that is not a member of the first room may get `not_joined` instead.
-    pub(super) for_members: bool,
-}
-
-const fn malformed_command(text: &'static str, code: &'static str, for_members: bool) -> Malformed {
-    Malformed { text, code, for_members }
-}
-
-const MALFORMED: &[Malformed] = &[
-    malformed_command("", "bad_json", false),
-    malformed_command("\u{feff}{}", "bad_json", false),
-    malformed_command("[\"ping\"]", "bad_json", false),
-    malformed_command(r#"{"type":"ping","#, "bad_json", false),
-    malformed_command(r#"{"type":"ping","ref":"REF","ref":"REF"}"#, "bad_command", false),
-    malformed_command(r#"{"type":"ping","ref":7}"#, "bad_command", false),
-    malformed_command(r#"{"ref":"REF"}"#, "bad_command", false),
-    malformed_command(r#"{"type":null,"ref":"REF"}"#, "bad_command", false),
-    malformed_command(r#"{"type":"dance","ref":"REF"}"#, "unknown_type", false),
-    malformed_command(r#"{"type":"hello","ref":"REF","token":"t"}"#, "already_identified", false),
-    malformed_command(r#"{"type":"hello","ref":"REF"}"#, "bad_command", false),
-    malformed_command(r#"{"type":"join","ref":"REF"}"#, "bad_command", false),
-    malformed_command(r#"{"type":"join","ref":"REF","room":"Lobby"}"#, "bad_room", false),
-    malformed_command(r#"{"type":"join","ref":"REF","room":["lobby"]}"#, "bad_command", false),
-    malformed_command(r#"{"type":"join","ref":"REF","room":"staff"}"#, "forbidden", false),
-    malformed_command(r#"{"type":"join","ref":"REF","room":"lobby","last":-1}"#, "bad_command", false),
-    malformed_command(
-        r#"{"type":"join","ref":"REF","room":"lobby","last":9007199254740992}"#,
-        "bad_command",
-        false,
-    ),
-    malformed_command(r#"{"type":"join","ref":"REF","room":"lobby","after":7}"#, "bad_command", false),
-    malformed_command(
-        r#"{"type":"join","ref":"REF","room":"lobby","last":1,"after":{"epoch":"e","seq":1}}"#,
-        "bad_command",
-        false,
-    ),
-    malformed_command(r#"{"type":"send","ref":"REF","room":"lobby"}"#, "bad_command", true),
-    malformed_command(r#"{"type":"send","ref":"REF","room":"lobby","body":"hi"}"#, "bad_command", true),
-    malformed_command(
-        r#"{"type":"send","ref":"REF","room":"lobby","key":"","body":{"text":"hi"}}"#,
-        "bad_key",
-        true,
-    ),
-    malformed_command(
-        r#"{"type":"send","ref":"REF","room":"lobby","key":"\u001b[31m","body":{"text":"hi"}}"#,
-        "bad_key",
-        true,
-    ),
-    malformed_command(r#"{"type":"send","ref":"REF","room":"","body":{"text":"hi"}}"#, "bad_room", false),
-    malformed_command(r#"{"type":"edit","ref":"REF","room":"lobby","seq":1}"#, "bad_command", true),
-    malformed_command(r#"{"type":"delete","ref":"REF","room":"lobby","seq":0}"#, "bad_command", true),
-    malformed_command(
-        r#"{"type":"react","ref":"REF","room":"lobby","seq":1,"reaction":"\u0007","on":true}"#,
-        "bad_command",
-        true,
-    ),
-    malformed_command(r#"{"type":"pin","ref":"REF","room":"lobby","seq":1,"on":1}"#, "bad_command", true),
-    malformed_command(r#"{"type":"purge","ref":"REF","room":"lobby"}"#, "bad_command", true),
-    malformed_command(
-        r#"{"type":"history","ref":"REF","room":"lobby","before":2,"after":1}"#,
-        "bad_cursor",
-        true,
-    ),
-    malformed_command(r#"{"type":"history","ref":"REF","room":"lobby","limit":1.5}"#, "bad_command", true),
-    malformed_command(r#"{"type":"search","ref":"REF","room":"lobby","query":" \t"}"#, "bad_query", true),
-    malformed_command(r#"{"type":"search","ref":"REF","room":"lobby"}"#, "bad_command", true),
-    malformed_command(r#"{"type":"typing","ref":"REF","room":"lobby","active":"yes"}"#, "bad_command", true),
-];
-
 impl Command {
-    /// Returns the room of a change.
+    /// Returns the room of a command that names entries by their distance from the newest one.
     pub(super) fn room(&self) -> Option<usize> {
         match self {
-            Self::Change(room, ..) | Self::Purge(room, _) => Some(*room),
+            Self::Change(room, ..)
+            | Self::Purge(room, _)
+            | Self::Send(room, ..)
+            | Self::Thread(room, ..)
+            | Self::Read(room, _) => Some(*room),
             _ => None,
         }
     }
@@ -162,10 +97,22 @@ impl Command {
         let mut command = match self {
             Self::Join(room, _) => json!({"type": "join", "room": ROOMS[*room]}),
             Self::Leave(room) => json!({"type": "leave", "room": ROOMS[*room]}),
-            Self::Send(room, _, body) => json!({"type": "send", "room": ROOMS[*room], "body": body.json()}),
+            Self::Send(room, _, body, links) => {
+                let mut send = links.json(head);
+                (send["type"], send["room"], send["body"]) =
+                    (json!("send"), json!(ROOMS[*room]), body.json());
+                send
+            }
             Self::Change(room, back, change) => change.json(ROOMS[*room], target(head, *back), head),
             Self::Purge(room, user) => json!({"type": "purge", "room": ROOMS[*room], "user": user}),
             Self::History(room, _) => json!({"type": "history", "room": ROOMS[*room]}),
+            Self::Thread(room, back, _) => {
+                json!({"type": "history", "room": ROOMS[*room], "thread": target(head, *back)})
+            }
+            Self::Read(room, back) => {
+                json!({"type": "read", "room": ROOMS[*room], "seq": target(head, *back)})
+            }
+            Self::Rooms => json!({"type": "rooms"}),
             Self::Members(room) => json!({"type": "members", "room": ROOMS[*room]}),
             Self::Search(room, Query { words, before, limit }) => {
                 let mut search = json!({"type": "search", "room": ROOMS[*room], "query": words});
@@ -179,7 +126,7 @@ impl Command {
             Self::Typing(room, active) => json!({"type": "typing", "room": ROOMS[*room], "active": active}),
             Self::Ping => json!({"type": "ping"}),
         };
-        if let Self::Send(_, Some(key), _) = self {
+        if let Self::Send(_, Some(key), ..) = self {
             command["key"] = json!(key.to_string());
         }
         if let Self::Join(_, From::Last(count)) = self {
@@ -188,7 +135,7 @@ impl Command {
         if let Some((epoch, seq)) = after {
             command["after"] = json!({"epoch": epoch, "seq": seq});
         }
-        if let Self::History(_, Page { from, limit }) = self {
+        if let Self::History(_, Page { from, limit }) | Self::Thread(_, _, Page { from, limit }) = self {
             match from {
                 Some((true, seq)) => command["before"] = json!(seq),
                 Some((false, seq)) => command["after"] = json!(seq),
@@ -246,29 +193,29 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         3 => Just(Body::Text(1)),
         1 => select(vec![Body::Longest, Body::TooLong, Body::Empty, Body::Blank, Body::Control, Body::Other]),
     ];
-    let page = (proptest::option::of((any::<bool>(), 0_u64..20)), proptest::option::of(0_u64..8))
-        .prop_map(|(from, limit)| Page { from, limit });
+    let page = || {
+        (proptest::option::of((any::<bool>(), 0_u64..20)), proptest::option::of(0_u64..8))
+            .prop_map(|(from, limit)| Page { from, limit })
+    };
     let query = (select(&WORDS[..]), proptest::option::of(0_u64..20), proptest::option::of(0_u64..5))
         .prop_map(|(words, before, limit)| Query { words, before, limit });
     let behind = prop_oneof![6 => 0_u64..5, 1 => 0_u64..20];
     prop_oneof![
         6 => (room(), from).prop_map(|(room, from)| Command::Join(room, from)),
         2 => room().prop_map(Command::Leave),
-        9 => (room(), proptest::option::weighted(0.6, 0_u8..2), body)
-            .prop_map(|(room, key, body)| Command::Send(room, key, body)),
-        9 => (room(), behind, change()).prop_map(|(room, back, change)| Command::Change(room, back, change)),
+        10 => (room(), proptest::option::weighted(0.5, 0_u8..3), body, links())
+            .prop_map(|(room, key, body, links)| Command::Send(room, key, body, links)),
+        9 => (room(), behind.clone(), change()).prop_map(|(room, back, change)| Command::Change(room, back, change)),
+        3 => (room(), page()).prop_map(|(room, page)| Command::History(room, page)),
+        2 => (room(), behind.clone(), page()).prop_map(|(room, back, page)| Command::Thread(room, back, page)),
+        3 => (room(), behind).prop_map(|(room, back)| Command::Read(room, back)),
+        1 => Just(Command::Rooms),
         1 => (room(), select(&CLIENTS[..])).prop_map(|(room, user)| Command::Purge(room, user)),
-        3 => (room(), page).prop_map(|(room, page)| Command::History(room, page)),
         1 => room().prop_map(Command::Members),
         2 => (room(), query).prop_map(|(room, query)| Command::Search(room, query)),
         1 => (room(), any::<bool>()).prop_map(|(room, active)| Command::Typing(room, active)),
         1 => Just(Command::Ping),
     ]
-}
-
-/// Generates an invalid command.
-pub(super) fn malformed() -> impl Strategy<Value = &'static Malformed> {
-    (0..MALFORMED.len()).prop_map(|index| &MALFORMED[index])
 }
 
 impl fmt::Display for Command {
@@ -283,27 +230,39 @@ impl fmt::Display for Command {
                 From::Stale(seq) => write!(f, "join {} after {seq} of another epoch", ROOMS[*room]),
             },
             Self::Leave(room) => write!(f, "leave {}", ROOMS[*room]),
-            Self::Send(room, None, body) => write!(f, "send {body:?} to {}", ROOMS[*room]),
-            Self::Send(room, Some(key), body) => {
-                write!(f, "send {body:?} to {} with key {key}", ROOMS[*room])
+            Self::Send(room, None, body, links) => write!(f, "send {body:?} to {}{links}", ROOMS[*room]),
+            Self::Send(room, Some(key), body, links) => {
+                write!(f, "send {body:?} to {} with key {key}{links}", ROOMS[*room])
             }
             Self::Change(room, back, change) => {
                 write!(f, "{change} the entry {back} behind the head of {}", ROOMS[*room])
             }
             Self::Purge(room, user) => write!(f, "purge {user} in {}", ROOMS[*room]),
-            Self::History(room, Page { from, limit }) => {
-                write!(f, "history of {}", ROOMS[*room])?;
-                match from {
-                    Some((true, seq)) => write!(f, " before {seq}")?,
-                    Some((false, seq)) => write!(f, " after {seq}")?,
-                    None => {}
-                }
-                limit.map_or(Ok(()), |limit| write!(f, ", limit {limit}"))
+            Self::History(room, page) => write!(f, "history of {}{page}", ROOMS[*room]),
+            Self::Thread(room, back, page) => {
+                write!(
+                    f,
+                    "history of the thread of the entry {back} behind the head of {}{page}",
+                    ROOMS[*room]
+                )
             }
+            Self::Read(room, back) => write!(f, "read {} up to {back} behind the head", ROOMS[*room]),
+            Self::Rooms => f.write_str("rooms"),
             Self::Members(room) => write!(f, "members of {}", ROOMS[*room]),
             Self::Search(room, query) => write!(f, "search {} for {query:?}", ROOMS[*room]),
             Self::Typing(room, active) => write!(f, "typing in {}: {active}", ROOMS[*room]),
             Self::Ping => f.write_str("ping"),
         }
+    }
+}
+
+impl fmt::Display for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.from {
+            Some((true, seq)) => write!(f, " before {seq}")?,
+            Some((false, seq)) => write!(f, " after {seq}")?,
+            None => {}
+        }
+        self.limit.map_or(Ok(()), |limit| write!(f, ", limit {limit}"))
     }
 }

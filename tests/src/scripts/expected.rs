@@ -16,6 +16,8 @@ pub(super) struct Expectation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Source {
     Replies,
+    /// The markers that other connections of the user move.
+    Markers,
     Room(usize),
 }
 

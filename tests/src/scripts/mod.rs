@@ -5,6 +5,8 @@
 mod change;
 mod command;
 mod expected;
+mod links;
+mod malformed;
 mod model;
 mod play;
 mod room;

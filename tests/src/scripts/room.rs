@@ -22,6 +22,8 @@ pub(super) struct Room {
     forgotten: u64,
     /// The `seq` and the content of the entry for each user and key: the body of a message, or all of an edit.
     keys: BTreeMap<(&'static str, String), (u64, Value)>,
+    /// The positions up to which users have read.
+    markers: BTreeMap<&'static str, u64>,
     /// The current epoch, if it is known for certain.
     pub(super) epoch: Option<String>,
 }
@@ -64,9 +66,30 @@ impl Room {
         newest.next_back().map_or(self.head(), |oldest| oldest - 1)
     }
 
-    /// Returns the number of messages that are unread for a user who has read nothing.
-    pub(super) fn unread(&self, user: &str) -> usize {
-        self.messages.values().filter(|message| message.is_unread(user)).count().min(100)
+    /// Returns the position up to which a user has read, the number of unread messages, and the number of those that
+    /// mention the user.
+    pub(super) fn unread(&self, user: &str) -> [u64; 3] {
+        let read = self.markers.get(user).copied().unwrap_or_default();
+        let later = self.messages.range(read + 1..).map(|(_, message)| message);
+        let unread: Vec<_> = later.filter(|message| message.is_unread(user)).collect();
+        let mentions = unread.iter().filter(|message| message.mentions(user)).count();
+        [read, unread.len() as u64, mentions as u64]
+    }
+
+    /// Moves the marker of a user, unless the entry does not exist. Returns its position, and true if it has moved.
+    pub(super) fn read(&mut self, user: &'static str, seq: u64) -> Option<(u64, bool)> {
+        if seq > self.head() {
+            return None;
+        }
+        let marker = self.markers.entry(user).or_default();
+        let moves = seq > *marker;
+        *marker = seq.max(*marker);
+        Some((*marker, moves))
+    }
+
+    /// Returns true if messages may name a message, as the root of their thread or otherwise.
+    pub(super) fn has_linked(&self, seq: u64, as_root: bool) -> bool {
+        self.messages.get(&seq).is_some_and(|message| !as_root || message.thread().is_none())
     }
 
     /// Returns the positions of the pinned messages.
@@ -85,7 +108,7 @@ impl Room {
             return self.messages.get(&seq).map_or_else(|| published.clone(), Message::present);
         };
         let mut event = published.clone();
-        let state = ["what", "body", "reason", "reactions", "pinned"];
+        let state = ["what", "body", "mentions", "reason", "reactions", "pinned"];
         event.as_object_mut().expect("an event is an object").retain(|field, _| !state.contains(&&**field));
         match self.messages.get(target) {
             Some(message) => message.add_state(what, seq, &mut event),
@@ -193,25 +216,37 @@ impl Room {
         room: &str,
         (user, connection): (&'static str, u64),
         key: Option<&str>,
-        body: Value,
+        (body, links): (Value, &Value),
     ) -> Value {
         let seq = self.head() + 1;
-        let mut message = json!({
-            "type": "message", "room": room, "seq": seq, "user": {"id": user, "name": user}, "at": null, "body": body,
-        });
+        let mut message = links.clone();
         if let Some(key) = key {
             message["key"] = json!(key);
-            self.keys.insert((user, key.to_owned()), (seq, body));
+            self.keys.insert((user, key.to_owned()), (seq, json!([body, links])));
+        }
+        for (field, value) in [
+            ("type", json!("message")),
+            ("room", json!(room)),
+            ("seq", json!(seq)),
+            ("user", json!({"id": user, "name": user})),
+            ("at", Value::Null),
+            ("body", body),
+        ] {
+            message[field] = value;
+        }
+        if let Some(root) = links["thread"].as_u64().and_then(|root| self.messages.get_mut(&root)) {
+            root.count_reply(seq);
         }
         self.messages.insert(seq, Message::new(user, connection, message.clone()));
         self.push(message.clone(), None);
         message
     }
 
-    /// Returns a page of the history, oldest first, and true if there is more in the same direction.
-    pub(super) fn page(&self, Page { from, limit }: Page) -> (Vec<Value>, bool) {
+    /// Returns a page of the history or of a thread, oldest first, and true if there is more in the same direction.
+    pub(super) fn page(&self, root: Option<u64>, Page { from, limit }: Page) -> (Vec<Value>, bool) {
         let limit = limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
-        let readable = self.messages.values().map(Message::present);
+        let is_in_thread = |message: &&Message| root.is_none() || message.thread() == root;
+        let readable = self.messages.values().filter(is_in_thread).map(Message::present);
         let seq = |message: &Value| message["seq"].as_u64().unwrap_or_default();
         let mut wanted: Vec<_> = match from {
             None => readable.collect(),

@@ -7,7 +7,8 @@ use chat_conformance::client::Frame;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::command::{Command, From, Malformed, command, malformed};
+use super::command::{Command, From, command};
+use super::malformed::{Malformed, malformed};
 
 /// The users of the clients. Two clients are the same user.
 pub(super) const CLIENTS: [&str; 4] = ["ann", "bob", "cid", "ann"];
@@ -74,13 +75,17 @@ impl Action {
     /// Returns the room that the client must be a member of.
     fn wants_member(&self) -> Option<usize> {
         match self {
-            Self::Command(Command::Join(..) | Command::Ping, _) | Self::Malformed(_) | Self::Ping(_) => None,
+            Self::Command(Command::Join(..) | Command::Rooms | Command::Ping, _)
+            | Self::Malformed(_)
+            | Self::Ping(_) => None,
             Self::Command(
                 Command::Leave(room)
                 | Command::Send(room, ..)
                 | Command::Change(room, ..)
                 | Command::Purge(room, _)
                 | Command::History(room, _)
+                | Command::Thread(room, ..)
+                | Command::Read(room, _)
                 | Command::Members(room)
                 | Command::Search(room, _)
                 | Command::Typing(room, _),

@@ -65,7 +65,7 @@ pub(crate) enum Outcome {
     Older(MessagePage),
     Who(Vec<String>),
     Joined(Joined),
-    Refreshed(MessagePage),
+    Refreshed(Range, MessagePage),
     Failed(Error),
     /// A refresh that must be repeated.
     NotRefreshed,
@@ -73,7 +73,7 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     pub(crate) fn is_refreshed(&self) -> bool {
-        matches!(self, Self::Joined(_) | Self::Refreshed(_) | Self::NotRefreshed)
+        matches!(self, Self::Joined(_) | Self::Refreshed(..) | Self::NotRefreshed)
     }
 }
 
@@ -164,7 +164,9 @@ impl Ask {
                 return Ok(Outcome::Who(members.iter().map(|user| user.name().to_owned()).collect()));
             }
             Self::Join => return Ok(Outcome::Joined(client.join(room, JoinFrom::Now).await?)),
-            Self::Refresh(range) => return Ok(Outcome::Refreshed(client.history(room, range).await?)),
+            Self::Refresh(range) => {
+                return Ok(Outcome::Refreshed(range, client.history(room, range).await?));
+            }
         }
         Ok(Outcome::Done)
     }

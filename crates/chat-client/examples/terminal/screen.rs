@@ -29,7 +29,7 @@ impl Screen {
     }
 
     pub(crate) fn handle_event(&mut self, event: &ClientEvent) {
-        self.view.handle_event(event);
+        let is_changed = self.view.handle_event(event);
         match event {
             ClientEvent::Message(message) => {
                 self.newest = message.seq;
@@ -49,6 +49,11 @@ impl Screen {
                 self.newest = act.seq;
                 println!("-- {}", text::act(act));
             }
+            ClientEvent::Purged(purge) => {
+                self.newest = purge.seq;
+                let (by, user) = (text::clean(purge.by.name()), text::clean(purge.user.name()));
+                println!("-- {by} deleted all messages of {user} from [{}] to [{}]", purge.from, purge.to);
+            }
             ClientEvent::Presence { user, state, .. } => {
                 let verb = if *state == PresenceState::Joined { "came" } else { "went" };
                 println!("-- {} {verb}", text::clean(user.name()));
@@ -61,7 +66,9 @@ impl Screen {
                 println!("-- connected again{}", self.unread());
             }
             ClientEvent::Resumed(_) => println!("-- connected again, but not all messages are left"),
-            ClientEvent::Read { seq, .. } => println!("-- read up to {seq} elsewhere{}", self.unread()),
+            ClientEvent::Read { seq, .. } if is_changed => {
+                println!("-- read up to {seq} elsewhere{}", self.unread());
+            }
             ClientEvent::Expelled { error, .. } => println!("-- the room refuses you: {}", error.message),
             ClientEvent::Error(error) => println!("-- {}", error.message),
             ClientEvent::Closed(reason) => println!("-- the end: {reason}"),
@@ -85,8 +92,8 @@ impl Screen {
                 println!("-- here: {}", names.join(", "));
             }
             Outcome::Joined(joined) => self.view.handle_joined(joined),
-            Outcome::Refreshed(page) => {
-                self.view.handle_page(page);
+            Outcome::Refreshed(range, page) => {
+                self.view.handle_page(*range, page);
                 self.note_oldest(page);
                 self.list();
             }

@@ -76,13 +76,19 @@ impl State {
             WireEvent::Typing { room, user, active } if has_capacity && self.cursors.contains_key(&room) => {
                 events.push(ClientEvent::Typing { room, user, active });
             }
-            WireEvent::Read { room, seq, .. } => {
+            WireEvent::Read { room, user, seq, .. } if user.id() == self.user.id() => {
                 if has_capacity {
                     events.push(ClientEvent::Read { room, seq });
-                } else if let Some(cursor) = self.cursors.get_mut(&room) {
-                    cursor.miss_read();
-                    self.lagging = true;
+                    return Ok(());
                 }
+                match self.cursors.get_mut(&room) {
+                    Some(cursor) => cursor.miss_read(),
+                    None => self.activity.miss(),
+                }
+                self.lagging = true;
+            }
+            WireEvent::Read { room, user, seq, .. } if has_capacity && self.cursors.contains_key(&room) => {
+                events.push(ClientEvent::Receipt { room, user, seq });
             }
             // The activity of a room that was joined meanwhile is among its entries.
             WireEvent::Activity { room, with, seq, unread, mentions }
@@ -293,3 +299,6 @@ fn server_error(event: WireEvent) -> Option<ServerError> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use chat_proto::RoomName;
 use chat_proto::command::{Command, JoinFrom, Token};
+use chat_proto::{RoomName, User};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -27,6 +27,7 @@ use request::{Reply, Request};
 /// The commands that wait for their replies, and the cursor of each room.
 #[derive(Debug)]
 pub(crate) struct State {
+    user: User,
     command_timeout: Duration,
     references: Arc<AtomicU64>,
     cursors: HashMap<RoomName, RoomCursor>,
@@ -95,8 +96,14 @@ impl PendingCommand {
 }
 
 impl State {
-    pub(crate) fn new(command_timeout: Duration, references: Arc<AtomicU64>, random: fn() -> u64) -> Self {
+    pub(crate) fn new(
+        user: User,
+        command_timeout: Duration,
+        references: Arc<AtomicU64>,
+        random: fn() -> u64,
+    ) -> Self {
         Self {
+            user,
             command_timeout,
             references,
             cursors: HashMap::new(),

@@ -107,5 +107,6 @@ fn page(stored: &[StoredMessage], more: bool, epoch: &Arc<str>) -> Result<Messag
     let message = |stored: &StoredMessage| {
         ReceivedMessage::from_wire(stored.event()?, epoch).ok_or(Violation::UnexpectedReply)
     };
-    Ok(MessagePage { messages: stored.iter().map(message).collect::<Result<_, _>>()?, more })
+    let messages = stored.iter().map(message).collect::<Result<_, _>>()?;
+    Ok(MessagePage { epoch: Arc::clone(epoch), messages, more })
 }

@@ -1,5 +1,7 @@
 //! The state of a room that a client follows.
 
+mod messages;
+mod reading;
 mod unread;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -10,6 +12,7 @@ use chat_proto::{ActState, Range, Rights, Role, RoomName, Unread, User};
 use crate::{
     ClientEvent, Joined, MessagePage, ReceivedAct, ReceivedChange, ReceivedMessage, ReceivedPurge, What,
 };
+use reading::Reading;
 use unread::UnreadState;
 
 /// The state of a room, from the events of a client: its newest messages in their present state, the pinned ones, the
@@ -33,7 +36,7 @@ use unread::UnreadState;
 ///         view.handle_joined(&client.join(&lobby, JoinFrom::Now).await?);
 ///     }
 ///     if let Some(range) = view.to_read() {
-///         view.handle_page(&client.history(&lobby, range).await?);
+///         view.handle_page(range, &client.history(&lobby, range).await?);
 ///     }
 ///     let Some(event) = events.next().await else { break };
 ///     if view.handle_event(&event) {
@@ -51,8 +54,7 @@ pub struct RoomView {
     capacity: usize,
     /// The messages, in order.
     messages: VecDeque<ReceivedMessage>,
-    /// The last position of those whose messages must be read, 0 if there are none.
-    unread_to: u64,
+    reading: Reading,
     /// The newest entry that the view has handled.
     newest: u64,
     /// The newest entry that the last `joined` includes.
@@ -72,13 +74,15 @@ impl RoomView {
     /// Returns the view of a room that the client has joined as the user `me`. It keeps the newest `capacity` messages,
     /// at most [`MAX_MESSAGES`](Self::MAX_MESSAGES). The messages up to now must be read.
     pub fn new(joined: &Joined, me: &User, capacity: usize) -> Self {
+        let mut reading = Reading::default();
+        reading.extend(joined.seq);
         Self {
             room: joined.room.clone(),
             epoch: Arc::clone(&joined.epoch),
             me: me.clone(),
             capacity: capacity.clamp(1, Self::MAX_MESSAGES),
             messages: VecDeque::new(),
-            unread_to: joined.seq,
+            reading,
             newest: 0,
             as_of: joined.seq,
             is_outdated: false,
@@ -130,7 +134,7 @@ impl RoomView {
     /// Returns the range of messages to read with [`history`](crate::Client::history), `None` if the view is up to
     /// date. [`handle_page`](Self::handle_page) takes the reply.
     pub fn to_read(&self) -> Option<Range> {
-        (self.unread_to > 0).then(|| Range::before(self.unread_to + 1, self.capacity))
+        self.reading.range(self.capacity)
     }
 
     /// Handles an event of the client. Returns true if the view is another one now.
@@ -139,38 +143,33 @@ impl RoomView {
             ClientEvent::Message(message) if message.room == self.room => {
                 self.enter(&message.epoch);
                 self.newest = self.newest.max(message.seq);
-                if let Some(root) = message.links.as_ref().and_then(|links| links.thread)
-                    && let Ok(index) = self.position(root)
-                {
-                    self.messages[index].count_reply(message);
-                }
-                self.insert(message.clone());
+                self.reading.handle_event(event);
+                self.apply(event);
+                self.evict();
                 true
             }
             ClientEvent::Changed(changed) if changed.room == self.room => {
                 let is_renewed = self.enter(&changed.epoch);
                 let is_pinned = self.handle_change(changed);
-                let held = self.position(changed.target).ok();
-                let held = held.and_then(|index| self.messages.get_mut(index));
-                held.is_some_and(|message| message.apply(changed)) || is_renewed || is_pinned
+                self.reading.handle_event(event);
+                self.apply(event) || is_renewed || is_pinned
+            }
+            ClientEvent::Purged(purge) if purge.room == self.room => {
+                let is_renewed = self.enter(&purge.epoch);
+                let is_unpinned = self.handle_purge(purge);
+                self.reading.handle_event(event);
+                self.apply(event) || is_renewed || is_unpinned
             }
             ClientEvent::Act(act) if act.room == self.room => {
                 self.enter(&act.epoch);
                 self.handle_act(act);
                 false
             }
-            ClientEvent::Read { room, seq } if *room == self.room => {
-                self.unread.handle_read(*seq);
-                true
-            }
-            ClientEvent::Purged(purge) if purge.room == self.room => {
-                let is_renewed = self.enter(&purge.epoch);
-                self.handle_purge(purge) || is_renewed
-            }
+            ClientEvent::Read { room, seq } if *room == self.room => self.unread.handle_read(*seq),
             ClientEvent::Gap { room, epoch, to, .. } if *room == self.room => {
                 self.enter(epoch);
                 self.newest = self.newest.max(*to);
-                self.unread_to = self.unread_to.max(*to);
+                self.reading.extend(*to);
                 self.unread.handle_gap(*to);
                 self.is_outdated |= *to > self.as_of;
                 true
@@ -179,8 +178,8 @@ impl RoomView {
                 self.enter(&joined.epoch);
                 if !joined.recovered {
                     let newest = self.messages.back().map_or(0, |message| message.seq);
-                    self.unread_to = self.unread_to.max(newest);
-                    self.newest = joined.seq.min(self.newest);
+                    self.reading.extend(newest.max(joined.seq));
+                    (self.newest, self.as_of) = (joined.seq.min(self.newest), joined.seq.min(self.as_of));
                     self.unread.set_complete_from(joined.seq + 1);
                 }
                 self.handle_joined(joined);
@@ -192,8 +191,8 @@ impl RoomView {
 
     /// Takes the reply to a [`join`](crate::Client::join) of this room.
     pub fn handle_joined(&mut self, joined: &Joined) {
-        // The events of the other epoch are still to come.
-        if joined.epoch != self.epoch || joined.seq < self.newest {
+        // The events of the other epoch are still to come, or the reply is late.
+        if joined.epoch != self.epoch || joined.seq < self.newest.max(self.as_of) {
             return;
         }
         self.as_of = joined.seq;
@@ -208,20 +207,24 @@ impl RoomView {
         self.unread.handle_read(seq);
     }
 
-    /// Takes the messages of the range that [`to_read`](Self::to_read) has named.
-    pub fn handle_page(&mut self, page: &MessagePage) {
-        if page.messages.iter().any(|message| message.epoch != self.epoch) {
+    /// Takes the messages of a range that [`to_read`](Self::to_read) has named. The view may have handled events since
+    /// then. A page is ignored if `to_read` names another range now.
+    pub fn handle_page(&mut self, range: Range, page: &MessagePage) {
+        if page.epoch != self.epoch {
             return;
         }
-        let unread_to = std::mem::take(&mut self.unread_to);
-        self.messages.retain(|message| message.seq > unread_to);
+        let Some((to, later)) = self.reading.finish(range) else { return };
+        self.messages.retain(|message| message.seq > to);
         for message in &page.messages {
-            self.put(message.clone());
+            self.put(message);
+        }
+        for event in &later {
+            self.apply(event);
         }
         let is_whole = !page.more && self.messages.len() <= self.capacity;
         self.evict();
-        let oldest = self.messages.front().map_or(unread_to + 1, |message| message.seq);
-        self.unread.handle_page(unread_to, if is_whole { 1 } else { oldest });
+        let oldest = self.messages.front().map_or(to + 1, |message| message.seq);
+        self.unread.handle_page(to, if is_whole { 1 } else { oldest });
     }
 
     /// Forgets the state of another epoch. Returns true if there is a new epoch.
@@ -231,7 +234,8 @@ impl RoomView {
             self.epoch = Arc::clone(epoch);
             self.messages.clear();
             self.pins.clear();
-            (self.unread_to, self.newest, self.as_of) = (0, 0, 0);
+            self.reading = Reading::default();
+            (self.newest, self.as_of) = (0, 0);
             self.is_outdated = true;
             self.unread.renew();
         }
@@ -252,14 +256,15 @@ impl RoomView {
         }
     }
 
-    /// Handles a purge. Returns true if it concerns the view.
+    /// Handles a purge as the room sees it. Returns true if other messages are pinned now.
     fn handle_purge(&mut self, purge: &ReceivedPurge) -> bool {
         self.newest = self.newest.max(purge.seq);
         self.unread.handle_purge(purge, self.as_of);
-        let unpinned = if purge.seq > self.as_of { &purge.unpinned[..] } else { &[] };
-        let unpinned = unpinned.iter().filter(|seq| self.pins.remove(seq)).count();
-        let purged = self.messages.iter_mut().filter_map(|held| held.apply_purge(purge).then_some(()));
-        purged.count() + unpinned > 0
+        let pinned = self.pins.len();
+        if purge.seq > self.as_of {
+            self.pins.retain(|pin| !purge.unpinned.contains(pin));
+        }
+        self.pins.len() < pinned
     }
 
     fn handle_act(&mut self, act: &ReceivedAct) {
@@ -269,31 +274,6 @@ impl RoomView {
             _ => true,
         };
         self.is_outdated |= concerns_me && act.seq > self.as_of;
-    }
-
-    fn insert(&mut self, message: ReceivedMessage) {
-        self.put(message);
-        self.evict();
-    }
-
-    fn put(&mut self, message: ReceivedMessage) {
-        match self.position(message.seq) {
-            Ok(index) if self.messages[index].rev() <= message.rev() => self.messages[index] = message,
-            Ok(_) => {}
-            Err(index) => self.messages.insert(index, message),
-        }
-    }
-
-    fn evict(&mut self) {
-        while self.messages.len() > self.capacity {
-            if let Some(evicted) = self.messages.pop_front() {
-                self.unread.handle_evicted(&evicted, &self.me);
-            }
-        }
-    }
-
-    fn position(&self, seq: u64) -> Result<usize, usize> {
-        self.messages.binary_search_by_key(&seq, |message| message.seq)
     }
 }
 

@@ -3,6 +3,8 @@
 //!
 //! `CHAT_SCRIPTS=<count>` sets the number of scripts.
 
+mod fixed;
+
 use chat_proto::{
     Act, Change, ChangedEntries, Event, Folded, Limits, Links, Log, Mentions, NewAct, NewChange, NewMessage,
     PresenceMode, Restrict, Restriction, Role, RoomRules, StoredMessage, User,
@@ -43,7 +45,13 @@ enum Step {
     Follow(u8, bool),
     /// The connection is lost, and the client resumes.
     Resume,
-    /// The client reads what may be out of date.
+    /// The connection is lost, and the client continues from now on.
+    Continue,
+    /// The client asks for what may be out of date. The server answers at once.
+    Ask,
+    /// The client gets the answer.
+    Answer,
+    /// Both, without anything between.
     Read,
 }
 
@@ -83,10 +91,13 @@ fn step() -> impl Strategy<Value = Step> {
         20 => (0..8_u8, any::<bool>()).prop_map(|(back, here)| Step::Mark(back, here)),
         10 => Just(Step::Resume),
         120 => (0..8_u8, any::<bool>(), kind).prop_map(|(back, user, kind)| Step::Change(back, user, kind)),
-        4 => any::<bool>().prop_map(Step::Purge),
+        8 => any::<bool>().prop_map(Step::Purge),
         1 => Just(Step::Renew),
         60 => (1..8_u8, any::<bool>()).prop_map(|(count, live)| Step::Follow(count, live)),
-        20 => Just(Step::Read),
+        4 => Just(Step::Continue),
+        20 => Just(Step::Ask),
+        20 => Just(Step::Answer),
+        10 => Just(Step::Read),
     ]
 }
 
@@ -129,6 +140,8 @@ struct World {
     /// The entries of this life of the log, as they were published.
     published: Vec<StoredMessage>,
     view: RoomView,
+    /// The answers on their way to the client.
+    asked: (Option<Joined>, Option<(Range, MessagePage)>),
     /// The last entry of the client.
     cursor: u64,
     time: u64,
@@ -138,7 +151,7 @@ impl World {
     fn new() -> Self {
         let log = new_log(1);
         let view = RoomView::new(&joined(&log, 0, true), &reader(), CAPACITY);
-        Self { log, lives: 1, published: Vec::new(), view, cursor: 0, time: 0 }
+        Self { log, lives: 1, published: Vec::new(), view, asked: (None, None), cursor: 0, time: 0 }
     }
 
     /// Joins the room from now on.
@@ -230,16 +243,32 @@ impl World {
                     self.follow(is_live);
                 }
             }
-            Step::Read => {
-                if self.view.needs_join() {
-                    let joined = self.joined(true);
+            Step::Continue => {
+                self.cursor = self.log.bounds().head;
+                self.view.handle_event(&ClientEvent::Resumed(self.joined(false)));
+            }
+            Step::Ask => {
+                if self.asked.0.is_none() && self.view.needs_join() {
+                    self.asked.0 = Some(self.joined(true));
+                }
+                if self.asked.1.is_none() {
+                    self.asked.1 = self.view.to_read().map(|range| (range, self.page(range)));
+                }
+            }
+            Step::Answer => {
+                let (joined, page) = std::mem::take(&mut self.asked);
+                if let Some(joined) = joined {
                     self.view.handle_joined(&joined);
                 }
-                if let Some(range) = self.view.to_read() {
-                    let page = self.page(range);
-                    self.view.handle_page(&page);
-                    assert!(self.view.to_read().is_none());
+                if let Some((range, page)) = page {
+                    self.view.handle_page(range, &page);
                 }
+            }
+            Step::Read => {
+                self.take(Step::Answer);
+                self.take(Step::Ask);
+                self.take(Step::Answer);
+                assert!(self.view.to_read().is_none());
             }
         }
     }
@@ -286,9 +315,10 @@ impl World {
 
     fn page(&self, range: Range) -> MessagePage {
         let page = self.log.read(range);
-        let epoch = page.epoch.into();
+        let epoch: Arc<str> = page.epoch.into();
         let message = |stored: &StoredMessage| ReceivedMessage::from_wire(stored.event().unwrap(), &epoch);
         MessagePage {
+            epoch: Arc::clone(&epoch),
             messages: page.messages.iter().map(|stored| message(stored).unwrap()).collect(),
             more: page.more,
         }

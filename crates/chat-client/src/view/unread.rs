@@ -68,8 +68,11 @@ impl UnreadState {
         self.counted = Counted::default();
     }
 
-    pub(super) fn handle_read(&mut self, seq: u64) {
+    /// Handles a position of the marker. Returns true if it is a later one.
+    pub(super) fn handle_read(&mut self, seq: u64) -> bool {
+        let is_later = Some(seq) > self.read;
         self.read = self.read.max(Some(seq));
+        is_later
     }
 
     /// Handles that the view has all messages from a position on.
@@ -103,7 +106,7 @@ impl UnreadState {
         }
     }
 
-    /// Handles a purge, which may delete messages that were counted, as [`handle_change`](Self::handle_change) does.
+    /// Handles a purge that may alter what was counted. `as_of` is the entry up to which the server counted.
     pub(super) fn handle_purge(&mut self, purge: &ReceivedPurge, as_of: u64) {
         let is_counted = purge.from <= self.counted.to && purge.seq > as_of.min(self.counted.to);
         if is_counted && self.counted.read.is_some_and(|read| purge.to > read) {

@@ -15,7 +15,7 @@ defects! {
     a_server_that_opens_a_direct_room_twice_is_caught by direct::a_direct_room_is_opened_once =>
         Link::event("joined", |event| {
             if event["with"]["id"] == "1" {
-                event["seq"] = json!(2);
+                event["seq"] = json!(3);
             }
         });
     a_server_that_does_not_store_the_users_is_caught by direct::a_direct_room_is_opened_once =>
@@ -35,9 +35,9 @@ defects! {
         Link::drop_events(|event| event["type"] == "activity");
     a_server_whose_activity_has_no_user_is_caught by direct::a_connected_user_learns_of_the_room =>
         Link::event("activity", |event| remove_field(event, "with"));
-    a_server_that_knows_no_name_of_a_connected_user_is_caught
+    a_server_that_tells_the_name_of_a_connected_user_is_caught
     by direct::a_connected_user_learns_of_the_room =>
-        Link::event("joined", |event| event["with"]["name"] = event["with"]["id"].clone());
+        Link::event("joined", |event| event["with"]["name"] = json!("Bob"));
     a_server_that_shows_which_direct_rooms_exist_is_caught
     by direct::others_cannot_tell_if_a_direct_room_exists =>
         Link::event("error", |event| {

@@ -252,7 +252,8 @@ impl Shared {
                 }
             }
             Notice::Unfollowed { room, user } => {
-                self.sessions.inboxes(user).iter().for_each(|inbox| inbox.note_unfollowed(room));
+                let ended = (user.clone(), room.clone(), false);
+                self.sessions.announce_follow(&self.rooms, &self.reads, ended);
             }
             _ => {}
         }

@@ -54,15 +54,9 @@ impl Inbox {
         self.waker.wake();
     }
 
-    /// Records that another connection of the user has ended to follow a room.
-    pub(crate) fn note_unfollowed(&self, room: &RoomName) {
-        self.updates.change(room, |update| update.followed = Some(false));
-        self.waker.wake();
-    }
-
-    /// Records that the user follows a direct room.
-    pub(crate) fn note_followed(&self, room: &RoomName) {
-        self.updates.change(room, |update| update.followed = Some(true));
+    /// Records that the user follows a direct room, or that another connection of the user has ended to follow a room.
+    pub(crate) fn note_follow(&self, room: &RoomName, on: bool) {
+        self.updates.change(room, |update| update.followed = Some(on));
         self.waker.wake();
     }
 

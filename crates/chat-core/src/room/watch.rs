@@ -89,6 +89,14 @@ impl Watcher {
         };
         ask(rooms, asked).await.ok()
     }
+
+    /// Returns false if the host forbids that the user is in a direct room with this one, or cannot decide.
+    async fn may_be_with(&self, rooms: &Rooms, room: &RoomName, with: Option<&User>) -> bool {
+        let authorize = self.authorize.lock().clone();
+        let (Some(authorize), Some(with)) = (authorize, with) else { return true };
+        let action = Action::Direct { with: with.id() };
+        ask(rooms, async { authorize.authorize(&self.user, room, &action).await }).await.is_ok()
+    }
 }
 
 impl Default for Watchers {
@@ -207,18 +215,27 @@ impl Rooms {
         }
         let Some(user) = allowed.first().map(|(watcher, _)| watcher.user.key()) else { return };
         // Before the reads of the store, of which there are two for a user however many connections there are.
-        let Ok(_turn) = self.watchers.turns.acquire().await else { return };
+        let Ok(turn) = self.watchers.turns.acquire().await else { return };
         let Ok((rules, standing)) = self.standing(room, &user).await else { return };
+        drop(turn);
         let now = unix_millis();
         allowed.retain(|(_, granted)| {
             rules.check(Right::Join, &rules.standing(&user, standing, *granted), now).is_ok()
         });
-        if allowed.is_empty() {
+        let with = rules.other(&user);
+        let mut watchers = Vec::new();
+        for (watcher, _) in allowed {
+            if watcher.may_be_with(self, room, with).await {
+                watchers.push(watcher);
+            }
+        }
+        if watchers.is_empty() {
             return;
         }
+        let Ok(_turn) = self.watchers.turns.acquire().await else { return };
         let Ok(unread) = self.unread(room, &user, u64::MAX).await else { return };
-        let activity = (unread, rules.other(&user).cloned());
-        for (watcher, _) in allowed {
+        let activity = (unread, with.cloned());
+        for watcher in watchers {
             watcher.inbox.updates.change(room, |update| update.activity = Some(Box::new(activity.clone())));
             watcher.inbox.waker.wake();
         }

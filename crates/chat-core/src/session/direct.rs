@@ -27,9 +27,21 @@ impl Host {
             Some(room) => room,
             None => self.rooms.open(&name).await?,
         };
-        self.open_direct(&room, with, &peers).await?;
-        let with = self.rooms.other_user(&name, &self.user().key()).await?;
-        self.enter(reads, room, from, with).await
+        let (rooms, user) = (Arc::clone(&self.rooms), self.user().key());
+        let other = UserKey::new(with.id());
+        let opened = self.open_direct(&room, with).await?;
+        if opened && other != user {
+            peers.sessions.announce_follow(&rooms, &reads, (other, name.clone(), true));
+        }
+        let entered = match rooms.other_user(&name, &user).await {
+            Ok(with) => self.enter(Arc::clone(&reads), room, from, with).await,
+            Err(code) => Err(code.into()),
+        };
+        // After that, so that the connection gets no activity of the room that it joins.
+        if opened {
+            peers.sessions.announce_follow(&rooms, &reads, (user, name, true));
+        }
+        entered
     }
 
     /// Checks the right to join a room by its name. Returns the other user of a direct room.
@@ -42,39 +54,46 @@ impl Host {
         Ok(with)
     }
 
-    /// Opens a direct room, unless it is open, and updates the name that it has of the user.
-    async fn open_direct(&self, room: &LiveRoom, with: User, peers: &Peers) -> Result<(), Refused> {
+    /// Opens a direct room, or updates the name that it has of the user. Returns true if it was opened.
+    async fn open_direct(&self, room: &LiveRoom, with: User) -> Result<bool, Refused> {
         let user = self.user();
         let (rules, _) = within(&self.rooms, room.log().standing(&user.key())).await?;
         let direct = rules.direct.unwrap_or_default();
         if direct.has_name_of(user) {
-            return Ok(());
+            return Ok(false);
         }
         if direct.contains(&user.key()) {
             govern(room, NewAct::new(user.clone(), Act::Direct { with }), &self.rooms).await?;
-            return Ok(());
+            return Ok(false);
         }
         if let Err(wait) = self.rooms.may_create(user, room) {
             self.rooms.counters.refuse(|limited| &mut limited.created);
             return Err(Refused::TooEarly(wait));
         }
-        // The other user may be connected. Otherwise the name is learned when that user joins.
-        let with = peers.user(&UserKey::new(with.id())).unwrap_or(with);
         // First, so that both follow each room that is open, also after a crash in between.
         self.follow_both(room.name(), &with).await?;
         let act = NewAct::new(user.clone(), Act::Direct { with: with.clone() });
         let opened = govern(room, act, &self.rooms).await;
         if let Err(error) = opened {
-            if !matches!(error, ChangeError::Unavailable(_)) {
+            if self.is_unopened(room, &error).await {
                 self.set_follow(room.name(), &user.key(), false).await?;
                 self.set_follow(room.name(), &with.key(), false).await?;
             }
             return Err(error.into());
         }
-        for follower in [user.key(), with.key()] {
-            peers.announce_followed(&follower, room.name());
+        Ok(true)
+    }
+
+    /// Returns true if an opening that has failed has stored nothing, and the other user has not opened the room
+    /// meanwhile.
+    async fn is_unopened(&self, room: &LiveRoom, error: &ChangeError) -> bool {
+        match error {
+            ChangeError::Unavailable(unavailable) if !unavailable.is_over_quota() => false,
+            _ => {
+                let standing = within(&self.rooms, room.log().standing(&self.user().key())).await;
+                standing.is_ok_and(|(rules, _)| rules.other(&self.user().key()).is_none())
+            }
         }
-        Ok(())
     }
 
     /// Lets both users follow the room, or none.

@@ -60,7 +60,7 @@ impl Host {
 
     /// Checks that the user may join a room, which need not be open.
     pub(super) async fn may_join(&self, name: &RoomName) -> Result<(), Refused> {
-        self.may(name, Action::Join).await?;
+        self.may_join_by_name(name).await?;
         let granted = self.role(name).await?;
         match self.rooms.may_be_in(name, &self.user().key(), granted).await? {
             true => Ok(()),

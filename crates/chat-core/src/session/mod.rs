@@ -5,6 +5,7 @@ mod direct;
 mod driver;
 mod end;
 mod fair_queue;
+mod follow_state;
 mod following;
 mod govern;
 mod hello;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::registry::Sessions;
 use crate::room::Inbox;
-use crate::{RoomName, User, UserKey};
+use crate::{RoomName, UserKey};
 
 /// The other connections of the user of a session, on this node.
 pub(super) struct Peers {
@@ -23,18 +23,8 @@ impl Peers {
         if on {
             self.inbox.forget_unfollowed(room);
         } else {
-            self.others(user).for_each(|inbox| inbox.note_unfollowed(room));
+            self.others(user).for_each(|inbox| inbox.note_follow(room, false));
         }
-    }
-
-    /// Tells all connections of a user that the user follows a direct room.
-    pub(super) fn announce_followed(&self, user: &UserKey, room: &RoomName) {
-        self.sessions.inboxes(user).iter().for_each(|inbox| inbox.note_followed(room));
-    }
-
-    /// Returns a user who is connected.
-    pub(super) fn user(&self, key: &UserKey) -> Option<User> {
-        self.sessions.user(key)
     }
 
     fn others(&self, user: &UserKey) -> impl Iterator<Item = Arc<Inbox>> {

@@ -206,11 +206,6 @@ impl Sessions {
         index.admitted.get(user).into_iter().flatten().map(|control| Arc::clone(&control.inbox)).collect()
     }
 
-    /// Returns a user who is connected, with the name of the newest connection.
-    pub(super) fn user(&self, key: &UserKey) -> Option<User> {
-        self.index.lock().admitted.get(key)?.last()?.user.clone()
-    }
-
     /// Closes all connections of a user. Returns their number.
     pub(crate) fn kick(&self, user: &UserKey) -> usize {
         let mut index = self.index.lock();

@@ -1,15 +1,16 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, Message, SubscribeError, Subscriber};
 use chat_core::{BusSink, NodeId, Notice};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::life::random_number;
+use crate::link::max_payload;
 use crate::node::Connection;
 
 use super::packet::{Content, Packet};
@@ -21,7 +22,13 @@ const TICK: Duration = Duration::from_secs(1);
 /// The nodes for which notices are counted, beyond those that are present.
 const MAX_COUNTED: usize = 1_024;
 
-/// The time for the client to take a message.
+/// The messages that are taken before silent nodes are removed, at most.
+const MAX_TAKEN: usize = 16 * 1024;
+
+/// The lives of nodes that have left of which a node remembers that they do not return.
+const MAX_LEFT: usize = 256;
+
+/// The time for the client to take a message. After one that it has not taken, none waits until it takes one.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The task of one node. It sends the notices of the node, and reports those of others.
@@ -34,6 +41,10 @@ pub(super) struct Task {
     life: u64,
     sink: BusSink,
     peers: HashMap<NodeId, Peer>,
+    /// The lives that have left, oldest first. Their last notices may arrive later, on another subject.
+    left: VecDeque<u64>,
+    /// True if the client has not taken the last message.
+    is_blocked: bool,
     /// The number of notices for all nodes.
     broadcasts: u64,
     /// The numbers of notices for single nodes.
@@ -48,8 +59,9 @@ impl Task {
         node: NodeId,
         sink: BusSink,
     ) -> Self {
-        let (peers, direct) = Default::default();
-        Self { client, connection, prefix, node, life: random_number(), sink, peers, broadcasts: 0, direct }
+        let (peers, left, direct, life) = (HashMap::new(), VecDeque::new(), BTreeMap::new(), random_number());
+        let (is_blocked, broadcasts) = (false, 0);
+        Self { client, connection, prefix, node, life, sink, peers, left, is_blocked, broadcasts, direct }
     }
 
     /// Runs until the bus is dropped.
@@ -65,18 +77,34 @@ impl Task {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // The sign of life is never late because of notices.
+                biased;
+                _ = ticks.tick() => {
+                    // The others see that numbers are missing.
+                    self.broadcasts += refused.swap(0, Ordering::Relaxed);
+                    self.sign().await;
+                    self.take_waiting(&mut broadcasts, &mut direct).await;
+                    self.expire();
+                }
                 notice = notices.recv() => match notice {
                     Some(notice) => self.publish(notice).await,
                     None => return self.send(None, Content::Leaves).await,
                 },
                 Some(message) = broadcasts.next() => self.take(&message, false).await,
                 Some(message) = direct.next() => self.take(&message, true).await,
-                _ = ticks.tick() => {
-                    // The others see that numbers are missing.
-                    self.broadcasts += refused.swap(0, Ordering::Relaxed);
-                    self.sign().await;
-                    self.expire();
-                }
+            }
+        }
+    }
+
+    /// Takes the messages that have arrived: after a stall of this node, the others were not silent.
+    async fn take_waiting(&mut self, broadcasts: &mut Subscriber, direct: &mut Subscriber) {
+        for _ in 0..MAX_TAKEN {
+            if let Some(message) = broadcasts.next().now_or_never().flatten() {
+                self.take(&message, false).await;
+            } else if let Some(message) = direct.next().now_or_never().flatten() {
+                self.take(&message, true).await;
+            } else {
+                return;
             }
         }
     }
@@ -95,16 +123,24 @@ impl Task {
 
     async fn publish(&mut self, notice: Notice) {
         let to = notice.recipient().cloned();
-        let number = match &to {
-            None => &mut self.broadcasts,
-            Some(node) => self.direct.entry(node.clone()).or_default(),
+        let last = match &to {
+            None => self.broadcasts,
+            Some(node) => self.direct.get(node).copied().unwrap_or_default(),
         };
-        *number += 1;
-        let number = *number;
-        self.send(to.as_ref(), Content::Notice { number, notice }).await;
+        let Some(payload) = self.encode(Content::Notice { number: last + 1, notice }) else { return };
+        if payload.len() > max_payload(&self.client) {
+            // It is not counted: the others would ask for it again and again.
+            tracing::error!(bytes = payload.len(), "notice for other nodes is too large; it is left out");
+            return;
+        }
+        match &to {
+            None => self.broadcasts += 1,
+            Some(node) => *self.direct.entry(node.clone()).or_default() += 1,
+        }
+        self.send_bytes(to.as_ref(), payload).await;
     }
 
-    async fn sign(&self) {
+    async fn sign(&mut self) {
         let present = self.direct.iter().filter(|(node, _)| self.peers.contains_key(*node));
         let direct = present.map(|(node, number)| (node.clone(), *number)).collect();
         let sign = Content::Sign { number: self.broadcasts, direct };
@@ -112,18 +148,27 @@ impl Task {
     }
 
     /// Sends a message. One that cannot be sent now is lost: the next number shows it.
-    async fn send(&self, to: Option<&NodeId>, content: Content) {
-        let packet = Packet { from: self.node.clone(), life: self.life, content };
-        if self.connection.is_open()
-            && let Ok(payload) = serde_json::to_vec(&packet)
-        {
-            let _lost = timeout(SEND_TIMEOUT, self.client.publish(self.subject(to), payload.into())).await;
+    async fn send(&mut self, to: Option<&NodeId>, content: Content) {
+        if let Some(payload) = self.encode(content) {
+            self.send_bytes(to, payload).await;
+        }
+    }
+
+    fn encode(&self, content: Content) -> Option<Vec<u8>> {
+        serde_json::to_vec(&Packet { from: self.node.clone(), life: self.life, content }).ok()
+    }
+
+    async fn send_bytes(&mut self, to: Option<&NodeId>, payload: Vec<u8>) {
+        if self.connection.is_open() {
+            let time = if self.is_blocked { Duration::ZERO } else { SEND_TIMEOUT };
+            let sent = timeout(time, self.client.publish(self.subject(to), payload.into())).await;
+            self.is_blocked = sent.is_err();
         }
     }
 
     async fn take(&mut self, message: &Message, is_direct: bool) {
         let Ok(Packet { from, life, content }) = serde_json::from_slice(&message.payload) else { return };
-        if from == self.node {
+        if from == self.node || self.left.contains(&life) {
             return;
         }
         if matches!(content, Content::Leaves) {
@@ -158,13 +203,17 @@ impl Task {
     }
 
     /// Lets both nodes exchange their users, because notices of the other node are lost.
-    async fn miss(&self, node: &NodeId) {
+    async fn miss(&mut self, node: &NodeId) {
         tracing::warn!(%node, "notices of another node lost; users are exchanged");
         self.sink.node_joined(node);
         self.send(Some(node), Content::Missed).await;
     }
 
     fn remove(&mut self, node: &NodeId, life: u64) {
+        if self.left.len() >= MAX_LEFT {
+            self.left.pop_front();
+        }
+        self.left.push_back(life);
         if self.peers.get(node).is_some_and(|peer| peer.life == life) {
             self.peers.remove(node);
             self.sink.node_left(node);

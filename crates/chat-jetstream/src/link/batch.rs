@@ -54,6 +54,13 @@ impl Link {
         loop {
             let answer = timeout(REQUEST_TIMEOUT, answers.next()).await.map_err(|_| LinkError::TimedOut)?;
             let answer = answer.ok_or(LinkError::TimedOut)?;
+            let before = number(answer.headers.as_ref(), "Nats-Last-Sequence");
+            let last = batch.messages.last().map_or(0, |last: &Stored| last.place);
+            if before.is_some_and(|before| before != last) {
+                // An answer before this one is lost. The next batch begins there.
+                batch.more = !batch.messages.is_empty();
+                return Ok(batch);
+            }
             match answer.status.map(|status| status.as_u16()) {
                 None => {}
                 // The end of the batch.

@@ -23,6 +23,12 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time for the acknowledgement of a record. The writer then asks if the record is stored.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The largest message of a server with its default settings.
+const MAX_PAYLOAD: usize = 1024 * 1024;
+
+/// The bytes that are left for the headers of a message.
+const HEADER_BYTES: usize = 1024;
+
 /// The error codes of the server that this crate knows.
 mod code {
     pub(super) const NO_STREAM: u32 = 10_059;
@@ -53,6 +59,8 @@ pub(crate) enum LinkError {
     Refused { code: u32, description: String },
     #[error("the servers answered in a form that is not known")]
     Malformed,
+    #[error("the record is larger than a message that the servers take")]
+    TooLarge,
 }
 
 impl std::convert::From<LinkError> for Unavailable {
@@ -95,18 +103,23 @@ struct Acknowledged {
 }
 
 #[derive(Deserialize)]
-struct Last {
-    message: LastMessage,
+struct Found {
+    message: FoundMessage,
 }
 
 #[derive(Deserialize)]
-struct LastMessage {
+struct FoundMessage {
     seq: u64,
     #[serde(default)]
     data: String,
 }
 
 impl Link {
+    /// Returns the largest payload of a message with the headers of this crate.
+    pub(crate) fn max_payload(&self) -> usize {
+        max_payload(&self.client)
+    }
+
     /// Stores a record at the end of a room whose last record is at the place `last`. Returns the place of the record.
     pub(crate) async fn append(&self, subject: &str, last: u64, record: Bytes) -> Result<u64, AppendRefused> {
         let mut headers = HeaderMap::new();
@@ -119,7 +132,9 @@ impl Link {
             Err(LinkError::Refused { code, .. }) if code::WRONG_SEQUENCE.contains(&code) => {
                 Err(AppendRefused::WrongSequence)
             }
-            Err(error @ LinkError::Refused { .. }) => Err(AppendRefused::Rejected(error)),
+            Err(error @ (LinkError::Refused { .. } | LinkError::TooLarge)) => {
+                Err(AppendRefused::Rejected(error))
+            }
             Err(_) => Err(AppendRefused::Unknown),
         }
     }
@@ -133,15 +148,23 @@ impl Link {
 
     /// Returns the place and the bytes of the last record of a room, as the leader of the stream has it.
     pub(crate) async fn last(&self, subject: &str) -> Result<Option<(u64, Bytes)>, LinkError> {
-        let query = serde_json::json!({ "last_by_subj": subject });
-        match self.api::<Last>(&format!("STREAM.MSG.GET.{}", self.stream), &query).await {
-            Ok(Last { message }) => {
+        self.message(&serde_json::json!({ "last_by_subj": subject })).await
+    }
+
+    async fn message(&self, query: &serde_json::Value) -> Result<Option<(u64, Bytes)>, LinkError> {
+        match self.api::<Found>(&format!("STREAM.MSG.GET.{}", self.stream), query).await {
+            Ok(Found { message }) => {
                 let data = STANDARD.decode(message.data).map_err(|_| LinkError::Malformed)?;
                 Ok(Some((message.seq, data.into())))
             }
             Err(LinkError::Refused { code: code::NO_MESSAGE, .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns the first message of a subject that is not before a place, as the leader of the stream has it.
+    pub(crate) async fn next(&self, subject: &str, place: u64) -> Result<Option<(u64, Bytes)>, LinkError> {
+        self.message(&serde_json::json!({ "next_by_subj": subject, "seq": place.max(1) })).await
     }
 
     /// Sends a request of the JetStream API.
@@ -160,6 +183,7 @@ impl Link {
         let answer = answer.map_err(|error| match error.kind() {
             RequestErrorKind::NoResponders => LinkError::NoResponders(self.stream.clone()),
             RequestErrorKind::TimedOut => LinkError::TimedOut,
+            RequestErrorKind::MaxPayloadExceeded => LinkError::TooLarge,
             _ => LinkError::Disconnected(error.to_string()),
         })?;
         match serde_json::from_slice(&answer.payload) {
@@ -170,6 +194,15 @@ impl Link {
             Err(_) => Err(LinkError::Malformed),
         }
     }
+}
+
+/// Returns the largest payload that the server takes, with room for headers.
+pub(crate) fn max_payload(client: &Client) -> usize {
+    match client.server_info().max_payload {
+        0 => MAX_PAYLOAD,
+        most => most,
+    }
+    .saturating_sub(HEADER_BYTES)
 }
 
 /// Returns the number in a header.

@@ -9,7 +9,6 @@ use tokio::time::sleep;
 use crate::life::{Life, new_stream, with_new_epoch};
 use crate::link::{From, Link, LinkError, StreamInfo};
 use crate::node::Node;
-use crate::record::Record;
 use crate::room::SharedRoom;
 
 /// The messages of the stream that are read after a loss of notices. After a longer one, each open room asks.
@@ -86,7 +85,7 @@ impl Node {
             for message in batch.messages {
                 let room = life.token(&message.subject).and_then(|token| self.open_room(token));
                 if let Some(room) = room
-                    && let Ok(record) = Record::decode(message.place, message.payload)
+                    && let Ok(record) = room.record(&message.subject, message.place, message.payload).await?
                 {
                     room.hear(life, &record);
                 }

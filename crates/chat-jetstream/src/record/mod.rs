@@ -5,13 +5,16 @@ mod keyed;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use chat_core::StoredMessage;
 
-pub(crate) use keyed::{KeyUse, KeyWindow};
+pub(crate) use keyed::{KeyUse, KeyWindow, Keyed};
 
 /// The version of the format.
 const VERSION: u8 = 1;
 
 /// The bytes of a record before its entries.
 const HEAD_BYTES: usize = 1 + 8 + 8 + 8 + 8 + 2;
+
+/// The bytes of an entry without its frame, at most.
+const ENTRY_BYTES: usize = 64;
 
 /// The bytes of the checksum at the end of a record.
 const SUM_BYTES: usize = 4;
@@ -47,6 +50,13 @@ pub(crate) struct Entry {
     pub(crate) key: Option<KeyUse>,
 }
 
+impl Entry {
+    /// Returns the bytes that the entry has in a record at most.
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.stored.frame.len() + ENTRY_BYTES
+    }
+}
+
 /// The bytes of a message of the stream are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the record at {place} in the stream is damaged, or of a later version")]
@@ -71,7 +81,7 @@ impl Record {
     }
 
     pub(crate) fn encode(&self) -> Bytes {
-        let frames: usize = self.entries.iter().map(|entry| entry.stored.frame.len() + 64).sum();
+        let frames: usize = self.entries.iter().map(Entry::max_bytes).sum();
         let mut bytes = BytesMut::with_capacity(HEAD_BYTES + frames + SUM_BYTES);
         bytes.put_u8(VERSION);
         bytes.put_u64(self.id);

@@ -2,6 +2,7 @@
 
 mod places;
 mod read;
+mod records;
 mod sinks;
 mod stage;
 mod state;
@@ -69,7 +70,7 @@ impl SharedRoom {
     /// Takes a record that this node or another one has stored, and reports its entries.
     pub(crate) fn hear(&self, life: &Arc<Life>, record: &Record) {
         let is_known = matches!(self.note(life, record), Noted::Known { .. });
-        if is_known && self.state.lock().report(record.id) {
+        if is_known && self.state.lock().report(life, record) {
             let epoch = life.epoch(&self.name);
             for entry in &record.entries {
                 self.sinks.report(Commit::Entry { epoch: &epoch, stored: &entry.stored });
@@ -87,6 +88,15 @@ impl SharedRoom {
         noted
     }
 
+    /// Records that the log has this record, and reports it if it is the new end.
+    fn learn(&self, life: &Arc<Life>, record: &Record) -> Noted {
+        let noted = self.note(life, record);
+        if noted == (Noted::Known { is_new: true }) {
+            self.sinks.report(Commit::Head { epoch: &life.epoch(&self.name), head: record.last() });
+        }
+        noted
+    }
+
     /// Returns what this node knows of the room.
     fn known(&self) -> View {
         let state = self.state.lock();
@@ -95,8 +105,11 @@ impl SharedRoom {
 
     /// Asks the leader of the stream for the end of the log. Reports a new head.
     pub(crate) async fn look(&self) -> Result<View, Unavailable> {
-        if let Ok(true) = self.ask_leader().await {
-            return self.view();
+        // A renewal that is just ending is waited for.
+        if let Ok(true) = self.ask_leader().await
+            && let Ok(view) = self.view()
+        {
+            return Ok(view);
         }
         // The stream has lost its end or does not exist, or a server that is not the leader any more has answered.
         self.node.check().await;
@@ -122,14 +135,8 @@ impl SharedRoom {
             return Ok(tail.place == 0 && self.node.is_current(&life).await?);
         };
         let record = Record::decode(place, bytes).map_err(|unreadable| self.node.unreadable(unreadable))?;
-        match self.note(&life, &record) {
-            Noted::Known { is_new } => {
-                if is_new {
-                    let epoch = life.epoch(&self.name);
-                    self.sinks.report(Commit::Head { epoch: &epoch, head: record.last() });
-                }
-                Ok(place >= tail.place)
-            }
+        match self.learn(&life, &record) {
+            Noted::Known { .. } => Ok(place >= tail.place),
             Noted::Ignored | Noted::Contradicts => Ok(false),
         }
     }

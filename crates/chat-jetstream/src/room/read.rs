@@ -9,6 +9,7 @@ use crate::link::From;
 use crate::record::Record;
 
 use super::places::Step;
+use super::records::{Found, Records};
 use super::{SharedRoom, View};
 
 /// Records in one request.
@@ -122,19 +123,22 @@ impl SharedRoom {
     /// Reads messages, oldest first. Those that the log has lost are left out.
     async fn collect(&self, life: &Arc<Life>, wanted: &Wanted) -> Result<Vec<StoredMessage>, Unavailable> {
         let Wanted { from, to, limit, max_bytes } = *wanted;
-        let mut place = self.find(life, from).await?;
-        let (subject, until) = (life.subject(&self.token), Instant::now() + MAX_LAG);
+        let place = self.find(life, from).await?;
+        let until = Instant::now() + MAX_LAG;
+        let mut records = Records::new(self, life.subject(&self.token), From::Place(place), Some(from));
         let (mut messages, mut bytes, mut next): (Vec<StoredMessage>, _, _) = (Vec::new(), 0, from);
         loop {
             let count = usize::try_from((to - next).min(BATCH)).unwrap_or(1);
-            let batch = self.node.link.batch(&subject, From::Place(place), count).await?;
-            for message in batch.messages {
-                place = message.place + 1;
-                let Ok(record) = Record::decode(message.place, message.payload) else {
-                    let _counted = self.node.unreadable(crate::record::Unreadable { place: message.place });
-                    continue;
+            let Found { records: found, more } = records.read(count).await?;
+            for record in found {
+                let record = match record {
+                    Ok(record) => record,
+                    Err(unreadable) => {
+                        let _counted = self.node.unreadable(unreadable);
+                        continue;
+                    }
                 };
-                self.note(life, &record);
+                self.learn(life, &record);
                 for entry in record.entries {
                     let stored = entry.stored;
                     if stored.seq < next {
@@ -152,7 +156,7 @@ impl SharedRoom {
             if next >= to {
                 return Ok(messages);
             }
-            if !batch.more {
+            if !more {
                 wait_for_replica(until).await?;
             }
         }
@@ -177,44 +181,44 @@ impl SharedRoom {
             if message.place >= high {
                 limit = from;
             } else {
-                let record = Record::decode(message.place, message.payload);
+                let record = self.record(&subject, message.place, message.payload).await?;
                 let record = record.map_err(|unreadable| self.node.unreadable(unreadable))?;
                 self.state.lock().places.found(record.first(), record.place);
                 if step == Step::LookAtOldest && record.first() > seq {
-                    return Ok(record.place);
+                    // The copy may lack older ones.
+                    return Ok(1);
                 }
             }
             guesses += 1;
         }
     }
 
-    /// Calls a function for each record of the room up to the one at the place `to`, which the log has.
+    /// Calls a function for each record of the room up to the one at the place `to`, which the log has. One that cannot
+    /// be read is `None`. `next` is the position of the first one, if it is known.
     pub(super) async fn each_record(
         &self,
         life: &Arc<Life>,
-        mut from: From,
+        from: From,
+        next: Option<u64>,
         to: u64,
-        mut apply: impl FnMut(&Record),
+        mut apply: impl FnMut(Option<&Record>),
     ) -> Result<(), Unavailable> {
-        let (subject, until) = (life.subject(&self.token), Instant::now() + MAX_LAG);
-        while !matches!(from, From::Place(place) if place > to) {
-            let batch = self.node.link.batch(&subject, from, 256).await?;
-            let is_empty = batch.messages.is_empty();
-            for message in batch.messages {
-                from = From::Place(message.place + 1);
-                if message.place > to {
-                    return Ok(());
-                }
-                match Record::decode(message.place, message.payload) {
-                    Ok(record) => apply(&record),
-                    Err(unreadable) => drop(self.node.unreadable(unreadable)),
+        let until = Instant::now() + MAX_LAG;
+        let mut records = Records::new(self, life.subject(&self.token), from, next);
+        // A scan that has not met the last record is not complete.
+        while !matches!(records.from, From::Place(place) if place > to) {
+            let Found { records: found, more } = records.read(256).await?;
+            for record in found {
+                match record {
+                    Ok(record) if record.place > to => return Ok(()),
+                    Ok(record) => apply(Some(&record)),
+                    Err(unreadable) => {
+                        apply(None);
+                        drop(self.node.unreadable(unreadable));
+                    }
                 }
             }
-            // The clock of the servers may say that even the last record is older.
-            if is_empty && matches!(from, From::Time(_)) && Instant::now() > until {
-                return Ok(());
-            }
-            if !batch.more && !matches!(from, From::Place(place) if place > to) {
+            if !more && !matches!(records.from, From::Place(place) if place > to) {
                 wait_for_replica(until).await?;
             }
         }
@@ -229,12 +233,11 @@ impl SharedRoom {
         time: u64,
     ) -> Result<(), Unavailable> {
         let subject = life.subject(&self.token);
-        let mut place = self.find(life, oldest).await?;
+        let place = self.find(life, oldest).await?;
         let recent = self.node.link.batch(&subject, From::Time(time), 1).await?;
-        if let Some(first) = recent.messages.first() {
-            place = place.min(first.place);
-        }
-        Ok(self.node.link.purge(&subject, place).await?)
+        // Without an answer, the copy may be behind.
+        let Some(first) = recent.messages.first() else { return Ok(()) };
+        Ok(self.node.link.purge(&subject, place.min(first.place)).await?)
     }
 }
 

@@ -50,8 +50,8 @@ pub(super) struct RoomState {
     pub(super) places: Places,
     /// True from the start of a new epoch until the sinks have heard of it.
     pub(super) is_renewing: bool,
-    /// The ids of the records that were reported last.
-    reported: VecDeque<u64>,
+    /// The places and the ids of the records that were reported last.
+    reported: VecDeque<(u64, u64)>,
 }
 
 /// The result of [`RoomState::note`].
@@ -77,6 +77,9 @@ impl RoomState {
             return Noted::Ignored;
         }
         life.saw(record.place);
+        if self.has_other(record) {
+            return Noted::Contradicts;
+        }
         let is_new = record.place > self.tail.place;
         if is_new {
             if self.tail.place > 0 && self.tail.excludes(record) {
@@ -89,15 +92,21 @@ impl RoomState {
         if self.is_renewing { Noted::Ignored } else { Noted::Known { is_new } }
     }
 
-    /// Records that a record is reported. Returns false if it was reported before.
-    pub(super) fn report(&mut self, id: u64) -> bool {
-        if self.reported.contains(&id) {
+    /// Returns true if another record is known at the place of this one.
+    fn has_other(&self, record: &Record) -> bool {
+        let mut known = self.reported.iter().copied().chain([(self.tail.place, self.tail.id)]);
+        known.any(|(place, id)| place == record.place && id != record.id)
+    }
+
+    /// Records that a record is reported. Returns false if it was reported before, or is of another life.
+    pub(super) fn report(&mut self, life: &Arc<Life>, record: &Record) -> bool {
+        if !Arc::ptr_eq(&self.life, life) || self.reported.iter().any(|(_, id)| *id == record.id) {
             return false;
         }
         if self.reported.len() >= MAX_REPORTED {
             self.reported.pop_front();
         }
-        self.reported.push_back(id);
+        self.reported.push_back((record.place, record.id));
         true
     }
 }
@@ -113,6 +122,20 @@ mod tests {
     fn record(place: u64, id: u64, previous: u64, first: u64) -> Record {
         let entry = Entry { stored: StoredMessage::new(first, "{}"), at: 1, key: None };
         Record { place, id, previous, oldest: 1, entries: vec![entry] }
+    }
+
+    #[test]
+    fn another_record_at_a_known_place_contradicts_the_log() {
+        let mut state = RoomState::new(Arc::new(Life::for_tests()));
+        let life = Arc::clone(&state.life);
+        for (place, id) in [(7, 70), (8, 80)] {
+            let record = record(place, id, id - 10, place);
+            assert_eq!(state.note(&life, &record), Noted::Known { is_new: true });
+            assert!(state.report(&life, &record));
+            assert_eq!(state.note(&life, &record), Noted::Known { is_new: false });
+        }
+        assert_eq!(state.note(&life, &record(8, 81, 70, 8)), Noted::Contradicts, "the end");
+        assert_eq!(state.note(&life, &record(7, 71, 60, 7)), Noted::Contradicts, "an earlier record");
     }
 
     #[test]

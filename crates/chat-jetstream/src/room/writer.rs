@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::life::{Life, random_number};
 use crate::link::{AppendRefused, From};
-use crate::record::{KeyWindow, MAX_BYTES, MAX_ENTRIES, Record};
+use crate::record::{MAX_BYTES, MAX_ENTRIES, Record};
 
 use super::stage::{Applied, LogLimits, Staged, unix_millis};
 use super::{SharedRoom, Tail, View};
@@ -78,7 +78,7 @@ impl Writer {
         }
     }
 
-    /// Stores messages in one record, and answers each.
+    /// Stores messages, in one record unless they are too large, and answers each.
     async fn store(&mut self, mut batch: Vec<Job>) {
         let mut failures = 0;
         loop {
@@ -95,20 +95,28 @@ impl Writer {
             }
             let Some(mut staged) = self.stage(&batch) else { continue };
             if staged.record.entries.is_empty() {
-                return answer(batch, staged.answers);
+                answer(&mut batch, staged.answers);
+                continue;
             }
-            match self.publish(&mut staged, &batch, &mut failures).await {
+            let count = staged.answers.len();
+            match self.publish(&mut staged, &batch[..count], &mut failures).await {
                 Tried::Stored(place) => {
                     staged.record.place = place;
                     if let Some(log) = &mut self.log {
                         if log.tail.place < place {
-                            log.apply(&staged.record);
+                            log.apply(Some(&staged.record));
                         }
                         self.room.hear(&log.life, &staged.record);
+                        if log.life.is_lost() {
+                            self.log = None;
+                            refuse(batch.drain(..count), &lost());
+                            continue;
+                        }
                     }
-                    return answer(batch, staged.answers);
+                    answer(&mut batch, staged.answers);
+                    failures = 0;
                 }
-                Tried::Rejected(unavailable) => return refuse(batch, &unavailable),
+                Tried::Rejected(unavailable) => refuse(batch.drain(..count), &unavailable),
                 Tried::Again => pause(&mut failures).await,
             }
         }
@@ -116,7 +124,11 @@ impl Writer {
 
     fn stage(&mut self, batch: &[Job]) -> Option<Staged> {
         let SharedRoom { name, limits, node, .. } = &*self.room;
-        let log = LogLimits { max_keys: node.max_keys_per_user, retain_messages: node.retain_messages };
+        let log = LogLimits {
+            max_keys: node.max_keys_per_user,
+            retain_messages: node.retain_messages,
+            max_bytes: MAX_BYTES.min(node.link.max_payload()),
+        };
         Some(self.log.as_mut()?.stage(name, batch.iter().map(|job| &job.message), limits, log))
     }
 
@@ -129,6 +141,10 @@ impl Writer {
             let highest = life.highest();
             let subject = life.subject(&self.room.token);
             match self.room.node.link.append(&subject, last, staged.bytes.clone()).await {
+                Ok(_) if life.is_lost() => {
+                    self.log = None;
+                    return Tried::Rejected(lost());
+                }
                 Ok(place) if place > highest => return Tried::Stored(place),
                 Ok(_) => {
                     // A place that was given out before: the stream has lost its end.
@@ -163,6 +179,10 @@ impl Writer {
     /// before, and returns the place of that record if it is stored.
     async fn catch_up(&mut self, own: Option<u64>) -> Result<Option<u64>, Unavailable> {
         let known = self.room.known();
+        if known.life.is_lost() {
+            self.log = None;
+            return Err(lost());
+        }
         let is_current = self.log.as_ref().is_some_and(|log| Arc::ptr_eq(&log.life, &known.life));
         let View { life, tail } = if own.is_some() || !is_current { self.room.look().await? } else { known };
         if !is_current {
@@ -171,22 +191,22 @@ impl Writer {
         }
         let Some(log) = &mut self.log else { return Ok(None) };
         let mut place = None;
-        let from = From::Place(log.tail.place + 1);
-        let records = |record: &Record| {
-            place = place.or_else(|| (Some(record.id) == own).then_some(record.place));
+        let (from, next) = (From::Place(log.tail.place + 1), log.tail.head + 1);
+        let records = |record: Option<&Record>| {
+            place = place.or(record.filter(|record| Some(record.id) == own).map(|record| record.place));
             log.apply(record);
         };
-        self.room.each_record(&life, from, tail.place, records).await?;
+        self.room.each_record(&life, from, Some(next), tail.place, records).await?;
         Ok(place)
     }
 
     /// Reads the keys of a room that are within the key window.
     async fn load(&self, life: Arc<Life>, tail: Tail) -> Result<Applied, Unavailable> {
-        let mut log = Applied { life: Arc::clone(&life), tail, keys: KeyWindow::default() };
+        let mut log = Applied::new(Arc::clone(&life), tail);
         let start = self.window_start();
         if tail.place > 0 && tail.at >= start {
             let from = From::Time(start);
-            self.room.each_record(&life, from, tail.place, |record| log.learn_keys(record)).await?;
+            self.room.each_record(&life, from, None, tail.place, |record| log.learn_keys(record)).await?;
         }
         Ok(log)
     }
@@ -211,6 +231,11 @@ impl Writer {
     }
 }
 
+/// Returns the answer of a log that has lost its end. A new epoch starts soon.
+fn lost() -> Unavailable {
+    Unavailable::new("the log has lost its end")
+}
+
 /// Removes the messages for which nobody waits, and answers those whose time is over.
 fn expire(batch: Vec<Job>) -> Vec<Job> {
     let now = Instant::now();
@@ -221,14 +246,15 @@ fn expire(batch: Vec<Job>) -> Vec<Job> {
     waiting
 }
 
-fn refuse(batch: Vec<Job>, unavailable: &Unavailable) {
+fn refuse(batch: impl IntoIterator<Item = Job>, unavailable: &Unavailable) {
     for job in batch {
         let _gone = job.answer.send(Err(unavailable.clone().into()));
     }
 }
 
-fn answer(batch: Vec<Job>, answers: Vec<Result<AppendReceipt, AppendError>>) {
-    for (job, answer) in batch.into_iter().zip(answers) {
+/// Answers the first messages, and removes them.
+fn answer(batch: &mut Vec<Job>, answers: Vec<Result<AppendReceipt, AppendError>>) {
+    for (job, answer) in batch.drain(..answers.len()).zip(answers) {
         let _gone = job.answer.send(answer);
     }
 }

@@ -10,5 +10,6 @@ mod leader;
 mod lost_end;
 mod notices;
 mod opening;
+mod sizes;
 mod support;
 mod trimming;

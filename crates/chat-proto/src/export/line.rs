@@ -146,6 +146,14 @@ pub enum InvalidExport {
     Time,
     #[error("it names an entry that does not come before it")]
     Position,
+    #[error(
+        "a direct room, and no other, has `direct` with its users sorted by `id`, and `join` is `members`"
+    )]
+    Direct,
+    #[error("the direct room of these users is {expected}")]
+    DirectName { expected: RoomName },
+    #[error("a direct room has a line `rules` before its messages")]
+    DirectWithoutRules,
     #[error("a line of this type comes before the line above it")]
     Order,
     #[error("the export ends here without its last line, {{\"type\":\"end\"}}: it is incomplete")]

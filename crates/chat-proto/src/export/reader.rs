@@ -1,6 +1,6 @@
 use super::{EXPORT_VERSION, ExportLine, InvalidExport};
 use crate::user::is_user_id;
-use crate::{Event, MAX_INTEGER, RoomName, User};
+use crate::{Event, MAX_INTEGER, RoomName, RoomRules, User};
 
 /// Bytes of the name of a user.
 const MAX_NAME_BYTES: usize = 128;
@@ -53,6 +53,7 @@ struct RoomState {
     head: u64,
     next: u64,
     last_at: u64,
+    has_rules: bool,
 }
 
 impl ExportReader {
@@ -94,8 +95,9 @@ impl ExportReader {
         match line {
             ExportLine::Export { .. } => Err(InvalidExport::Order),
             ExportLine::Room { room, seq, first, .. } => self.begin(room, *seq, *first),
-            ExportLine::Rules { room, .. } => {
-                self.room(room, Place::Rules)?;
+            ExportLine::Rules { room, rules } => {
+                self.room(room, Place::Rules)?.has_rules = true;
+                check_rules(room, rules)?;
                 // A room has one line with rules.
                 if self.place == Place::Rules {
                     Err(InvalidExport::Order)
@@ -157,7 +159,7 @@ impl ExportReader {
         if first == 0 || head > MAX_INTEGER || first > head + 1 {
             return Err(InvalidExport::Bounds);
         }
-        self.room = Some(RoomState { name: room.clone(), head, next: first, last_at: 0 });
+        self.room = Some(RoomState { name: room.clone(), head, next: first, last_at: 0, has_rules: false });
         self.place = Place::Room;
         Ok(())
     }
@@ -199,6 +201,10 @@ impl ExportReader {
             Event::Message { room, seq, user, at, folded, links, .. } => {
                 check_user(user)?;
                 self.entry(room, *seq, *at)?;
+                // The rules of a direct room say who may read its messages.
+                if room.is_direct() && self.room.as_ref().is_some_and(|state| !state.has_rules) {
+                    return Err(InvalidExport::DirectWithoutRules);
+                }
                 let links = links.iter().flat_map(|links| [links.reply_to, links.thread]);
                 links.flatten().try_for_each(|link| check_position(link, *seq - 1))?;
                 // The newest change of a message is a later entry.
@@ -212,8 +218,9 @@ impl ExportReader {
                 check_user(user)?;
                 self.entry(room, *seq, *at)
             }
-            Event::Settings { room, seq, at, by, .. } => {
+            Event::Settings { room, seq, at, by, rules, .. } => {
                 check_user(by)?;
+                check_rules(room, rules)?;
                 self.entry(room, *seq, *at)
             }
             Event::Purged { room, seq, at, by, user, from, to, .. } => {
@@ -255,6 +262,20 @@ impl ExportReader {
 
 fn check_position(seq: u64, last: u64) -> Result<(), InvalidExport> {
     if (1..=last).contains(&seq) { Ok(()) } else { Err(InvalidExport::Position) }
+}
+
+/// Checks that the rules of a room name the users of a direct room if it is one.
+fn check_rules(room: &RoomName, rules: &RoomRules) -> Result<(), InvalidExport> {
+    let Some(direct) = &rules.direct else {
+        return if room.is_direct() { Err(InvalidExport::Direct) } else { Ok(()) };
+    };
+    direct.users().iter().try_for_each(check_user)?;
+    let expected =
+        direct.room().filter(|_| room.is_direct() && *rules == RoomRules::of_direct(direct.clone()));
+    match expected.ok_or(InvalidExport::Direct)? {
+        expected if expected == *room => Ok(()),
+        expected => Err(InvalidExport::DirectName { expected }),
+    }
 }
 
 fn check_id(id: &str) -> Result<(), InvalidExport> {

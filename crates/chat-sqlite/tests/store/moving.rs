@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::{
-    Act, Change, JoinRule, Links, NewAct, NewChange, Restrict, Restriction, Role, Room, RoomRules, Search,
-    Store, User, UserKey,
+    Act, Change, JoinRule, Links, NewAct, NewChange, Restrict, Restriction, Role, Room, RoomName, RoomRules,
+    Search, Store, User, UserKey,
 };
 use chat_sqlite::{ImportError, Imported, OpenError, Options, SqliteStore};
 use proptest::prelude::*;
@@ -285,6 +285,58 @@ async fn an_invalid_line_is_refused_with_its_number() {
     assert!(matches!(refused(&not_text), ImportError::NotText { line: 2 }));
     let long = text.replacen("hi", &"x".repeat(17 << 20), 1);
     assert!(matches!(refused(long.as_bytes()), ImportError::TooLong { line: 3 }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_direct_room_has_the_users_of_its_name() {
+    let text = r#"{"type":"export","version":1}
+{"type":"room","room":"direct-af9cd49a3223f7ef1e80052dd6e10aec","seq":2,"governed":true}
+{"type":"rules","room":"direct-af9cd49a3223f7ef1e80052dd6e10aec","join":"members","direct":[{"id":"ann","name":"Ann"},{"id":"bob","name":"Bob"}]}
+{"type":"settings","room":"direct-af9cd49a3223f7ef1e80052dd6e10aec","seq":1,"at":5,"by":{"id":"ann","name":"Ann"},"created":true,"join":"members","direct":[{"id":"ann","name":"Ann"},{"id":"bob","name":"bob"}]}
+{"type":"message","room":"direct-af9cd49a3223f7ef1e80052dd6e10aec","seq":2,"user":{"id":"ann","name":"Ann"},"at":5,"body":{"text":"hi"}}
+{"type":"room","room":"lobby","seq":0,"governed":true}
+{"type":"rules","room":"lobby","join":"members"}
+{"type":"follow","user":"bob","room":"direct-af9cd49a3223f7ef1e80052dd6e10aec"}
+{"type":"end"}
+"#;
+    let (moved, _) = import(text.as_bytes());
+    let (store, pair) = (moved.open(), RoomName::direct("ann", "bob"));
+    let (rules, _) = room(&store, pair.as_str()).standing(&UserKey::new("ann")).await.expect("rules");
+    assert_eq!(rules.other(&UserKey::new("ann")).map(User::name), Some("Bob"));
+    store.close_blocking();
+    let users = r#","direct":[{"id":"ann","name":"Ann"},{"id":"bob","name":"Bob"}]"#;
+    let of_others = RoomName::direct("ann", "bog");
+    let expected = format!("the direct room of these users is {of_others}");
+    let of_lobby = r#""room":"lobby","join":"members""#;
+    for (from, to, line, problem) in [
+        (users, "", 3, "has `direct`"),
+        (of_lobby, &format!("{of_lobby}{users}"), 7, "has `direct`"),
+        (r#""id":"bob""#, r#""id":"bog""#, 3, &expected),
+        (r#""id":"bob","name":"bob""#, r#""id":"bog","name":"bob""#, 4, &expected),
+        (r#""id":"bob""#, r#""id":"aaa""#, 3, "sorted by `id`"),
+        (r#""name":"Bob""#, r#""name":"""#, 3, "a user has an id"),
+        (users, &format!("{users},\"title\":\"We\""), 3, "`join` is `members`"),
+        (r#""join":"members","direct""#, r#""join":"open","direct""#, 3, "`join` is `members`"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let error = refused(text.replacen(from, to, 1).as_bytes()).to_string();
+        assert!(error.starts_with(&format!("line {line}: ")) && error.contains(problem), "{from}: {error}");
+    }
+    let without = text.lines().filter(|line| !line.contains(r#""rules""#)).collect::<Vec<_>>().join("\n");
+    let error = refused(without.as_bytes()).to_string();
+    assert!(error.starts_with("line 4: a direct room has a line `rules`"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_direct_room_that_is_only_restricted_is_moved() {
+    let (dir, store, _) = open_lobby();
+    let place = room(&store, RoomName::direct("ann", "bob").as_str());
+    let restriction = Some(Restriction::new(Restrict::Ban, None));
+    let act = Act::Restrict { user: known("bob"), restriction, reason: None };
+    place.govern(NewAct::new(known("ops"), act).by_host()).await.expect("restricted");
+    store.close_blocking();
+    let (moved, _) = import(&export(&dir));
+    assert_eq!(export(&moved), export(&dir));
 }
 
 #[tokio::test(flavor = "multi_thread")]

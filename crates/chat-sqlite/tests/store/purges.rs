@@ -10,7 +10,7 @@ use chat_sqlite::{Opening, SqliteStore};
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use crate::changes::{edit, entries, known, react};
+use crate::changes::{delete, edit, entries, known, react};
 use crate::erasure::files_with;
 use crate::support::{
     StoreDir, append, draft, guest, limits, name, open_lobby, open_lobby_with, read_all, room, seqs,
@@ -226,11 +226,17 @@ async fn a_purge_that_a_close_interrupts_is_completed_by_the_next_opening() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_goes_on_after_its_caller_is_gone() {
-    let (_dir, store, lobby) = open_lobby();
+    let (dir, store, lobby) = open_lobby();
     fill_fast(&lobby, 1_000).await;
-    let abandoned = tokio::time::timeout(Duration::from_millis(1), lobby.purge(purge("eve"))).await;
-    assert!(abandoned.is_err() || kept_of_eve(&lobby).await == 0);
-    let _stored = lobby.append(draft(&known("bob"), None, "the purge is in the queue")).await;
+    let has_begun = wait_until(async || {
+        let begun = "SELECT (SELECT count(*) FROM purges) + (SELECT count(*) FROM changes)";
+        dir.database().query_row(begun, (), |row| row.get(0)).is_ok_and(|rows: u64| rows > 0)
+    });
+    tokio::select! {
+        biased;
+        () = has_begun => {}
+        purged = lobby.purge(purge("eve")) => assert!(purged.is_ok(), "{purged:?}"),
+    }
     wait_until(async || kept_of_eve(&lobby).await == 0).await;
     store.close_blocking();
 }
@@ -247,6 +253,7 @@ async fn a_restored_backup_is_purged_again() {
     let backup = fs::read(dir.file("chat.db")).expect("a database");
     let store = dir.open();
     let lobby = room(&store, "lobby");
+    lobby.change(delete(&known("mod"), 5)).await.expect("deleted, inside of the range of the purge");
     lobby.purge(purge("eve")).await.expect("purged");
     lobby.append(draft(&known("eve"), None, "secret later")).await.expect("appended");
     drop(lobby);
@@ -264,11 +271,19 @@ async fn a_restored_backup_is_purged_again() {
         201,
         "the messages of others, and the places of the deleted ones"
     );
+    let all = entries(&lobby).await;
+    let deletion = of_type(&all, "changed").pop().expect("the single deletion");
+    let deleted = all.iter().find(|entry| entry["seq"] == 5).expect("its message");
+    assert_eq!(deleted["deleted"]["by"]["id"], "mod", "the purge does not replace it: {deleted}");
+    assert_eq!(deleted["rev"], deletion["seq"], "{deleted}");
     let texts: Vec<_> = (0..150).map(word).collect();
     wait_until(async || files_with(&dir.path(), &texts).is_empty()).await;
     drop(lobby);
     store.close_blocking();
     assert!(SqliteStore::check(dir.path(), |_| ()).expect("a report").is_sound());
+    let (mut export, moved) = (Vec::new(), StoreDir::new());
+    SqliteStore::export_all(dir.path(), &mut export).expect("exported");
+    SqliteStore::import(moved.path(), &*export, |_| ()).expect("imported");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -278,11 +293,17 @@ async fn retention_removes_purged_messages_and_their_purge() {
         options.sweep_interval = Duration::from_millis(20);
     });
     fill_fast(&lobby, 300).await;
-    lobby.purge(purge("eve")).await.expect("purged");
+    let purged = lobby.purge(purge("eve")).await.expect("purged").seq.expect("an entry");
+    let rows = || {
+        let rows = "SELECT count(*) FROM changes WHERE kind = 6 AND id & 0xffffffff = ?1";
+        dir.database().query_row(rows, [purged], |row| row.get::<_, u64>(0)).expect("a number")
+    };
+    assert_eq!(rows(), 1, "the purge is stored");
     for _ in 0..60 {
         append(&lobby, "later").await.expect("appended");
     }
-    wait_until(async || lobby.bounds().await.is_ok_and(|bounds| bounds.first > 300)).await;
+    wait_until(async || lobby.bounds().await.is_ok_and(|bounds| bounds.first > purged)).await;
+    wait_until(async || rows() == 0).await;
     assert_eq!(kept_of_eve(&lobby).await, 0);
     store.close_blocking();
     let report = SqliteStore::check(dir.path(), |_| ()).expect("a report");

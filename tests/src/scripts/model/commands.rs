@@ -6,6 +6,7 @@ use super::{Model, user};
 use crate::scripts::change::{By, Change};
 use crate::scripts::command::{Command, From, target};
 use crate::scripts::expected::Source;
+use crate::scripts::links::Links;
 use crate::scripts::room::{Changed, Room};
 use crate::scripts::step::{CLIENTS, OWNER, ROOMS};
 use crate::scripts::{DEFAULT_PAGE, MAX_PAGE, MAX_ROOMS, with_reference};
@@ -22,10 +23,15 @@ impl Model {
         let room = match command {
             Command::Ping => return self.reply(client, with_reference(reference, json!({"type": "pong"}))),
             Command::Join(room, from) => return self.join(client, *room, *from, reference, after),
-            Command::Send(room, key, body) => {
-                let key = key.map(|key| key.to_string());
-                return self.send(client, *room, key.as_deref(), body.json(), body.error_code(), reference);
+            Command::Send(room, key, body, links) => {
+                let (key, content) = (key.map(|key| key.to_string()), (body.json(), *links));
+                return self.send(client, *room, key.as_deref(), content, body.error_code(), reference);
             }
+            Command::Read(room, back) => {
+                let seq = target(self.rooms[*room].head(), *back);
+                return self.read(client, *room, seq, reference);
+            }
+            Command::Rooms => return self.list(client, reference),
             Command::Change(room, back, change) => {
                 let target = target(self.rooms[*room].head(), *back);
                 return self.change(client, *room, target, *change, reference);
@@ -33,6 +39,7 @@ impl Model {
             Command::Purge(room, purged) => return self.purge(client, *room, purged, reference),
             Command::Leave(room)
             | Command::History(room, _)
+            | Command::Thread(room, ..)
             | Command::Members(room)
             | Command::Search(room, _)
             | Command::Typing(room, _) => *room,
@@ -42,8 +49,15 @@ impl Model {
         }
         let name = ROOMS[room];
         let reply = match command {
-            Command::History(_, page) => {
-                let (messages, more) = self.rooms[room].page(*page);
+            Command::History(_, page) | Command::Thread(_, _, page) => {
+                let root = match command {
+                    Command::Thread(_, back, _) => Some(target(self.rooms[room].head(), *back)),
+                    _ => None,
+                };
+                if root.is_some_and(|root| !self.rooms[room].has_linked(root, true)) {
+                    return self.refuse(client, reference, &["no_message"]);
+                }
+                let (messages, more) = self.rooms[room].page(root, *page);
                 let epoch = &self.rooms[room].epoch;
                 json!({"type": "history", "room": name, "epoch": epoch, "messages": messages, "more": more})
             }
@@ -139,11 +153,11 @@ impl Model {
             _ => ("member", &[]),
         };
         let may = [&of_all[..], more].concat();
+        let [read, unread, mentions] = self.rooms[room].unread(CLIENTS[client]);
         let mut joined = json!({
             "type": "joined", "room": ROOMS[room], "epoch": epoch, "seq": head, "first": forgotten + 1,
             "recovered": missing.is_none(), "members": self.users(room).len(), "presence": "each",
-            "read": 0, "unread": self.rooms[room].unread(CLIENTS[client]), "mentions": 0,
-            "role": role, "may": may,
+            "read": read, "unread": unread, "mentions": mentions, "role": role, "may": may,
         });
         let pins = self.rooms[room].pins();
         if !pins.is_empty() {
@@ -168,7 +182,7 @@ impl Model {
         client: usize,
         room: usize,
         key: Option<&str>,
-        body: Value,
+        (body, links): (Value, Links),
         error_code: Option<&'static str>,
         reference: Option<&str>,
     ) {
@@ -177,9 +191,20 @@ impl Model {
         if !self.is_member(client, room) {
             wrong.push("not_joined");
         }
+        let fields = links.json(self.rooms[room].head());
         let known = self.rooms[room].known(user, key);
-        if wrong.is_empty() && known.is_some_and(|(_, first)| *first != body) {
+        if wrong.is_empty() && known.is_some_and(|(_, first)| *first != json!([body, fields])) {
             wrong.push("key_conflict");
+        }
+        let is_linked = [("reply_to", false), ("thread", true)].into_iter().all(|(field, as_root)| {
+            fields[field].as_u64().is_none_or(|seq| self.rooms[room].has_linked(seq, as_root))
+        });
+        if wrong.is_empty() && known.is_none() {
+            if fields["mentions"] == "@room" && user != OWNER {
+                wrong.push("forbidden");
+            } else if !is_linked {
+                wrong.push("no_message");
+            }
         }
         if !wrong.is_empty() {
             return self.refuse(client, reference, &wrong);
@@ -191,10 +216,44 @@ impl Model {
             return self.reply(client, sent);
         }
         let connection = self.online[&client].number;
-        let message = self.rooms[room].write(ROOMS[room], (user, connection), key, body);
+        let message = self.rooms[room].write(ROOMS[room], (user, connection), key, (body, &fields));
         self.publish(room, &message);
         sent["seq"] = json!(self.rooms[room].head());
         self.reply(client, sent);
+    }
+
+    /// Moves the marker of the user, which other connections of the user learn if they are in the room.
+    fn read(&mut self, client: usize, room: usize, seq: u64, reference: Option<&str>) {
+        if !self.is_member(client, room) {
+            return self.refuse(client, reference, &["not_joined"]);
+        }
+        let Some((seq, has_moved)) = self.rooms[room].read(CLIENTS[client], seq) else {
+            return self.refuse(client, reference, &["bad_cursor"]);
+        };
+        let read = json!({"type": "read", "room": ROOMS[room], "user": user(client), "seq": seq});
+        let is_told = |other: &usize| *other != client && CLIENTS[*other] == CLIENTS[client];
+        for other in self.members(room).into_iter().filter(is_told).filter(|_| has_moved) {
+            self.expected[other].add(Source::Markers, read.clone());
+        }
+        self.reply(client, with_reference(reference, read));
+    }
+
+    /// Lists the rooms that a client is in.
+    fn list(&mut self, client: usize, reference: Option<&str>) {
+        let mut names: Vec<_> = self.online[&client].rooms.iter().map(|room| (ROOMS[*room], *room)).collect();
+        names.sort_unstable();
+        let summary = |(name, room): (&str, usize)| {
+            let [read, unread, mentions] = self.rooms[room].unread(CLIENTS[client]);
+            json!({
+                "room": name, "seq": self.rooms[room].head(), "read": read, "unread": unread,
+                "mentions": mentions,
+            })
+        };
+        let rooms: Vec<_> = names.into_iter().map(summary).collect();
+        self.reply(
+            client,
+            with_reference(reference, json!({"type": "rooms", "rooms": rooms, "more": false})),
+        );
     }
 
     /// Sends a new entry to the members.

@@ -12,6 +12,7 @@ use chat_conformance::client::Frame;
 use serde_json::{Value, json};
 
 use super::expected::{Expectation, Source, Termination};
+use super::links::Links;
 use super::room::Room;
 use super::step::{Action, CLIENTS, Ending, Framing, ROOMS, Step};
 use super::{MAX_BODY, MAX_ERRORS, MAX_FRAME, MAX_PAGE, MAX_ROOMS, with_reference};
@@ -155,7 +156,7 @@ impl Model {
     fn write(&mut self, client: usize, room: usize, text: &str) -> Vec<u8> {
         let body = json!({"text": text});
         if self.online.contains_key(&client) {
-            self.send(client, room, None, body.clone(), None, Some(text));
+            self.send(client, room, None, (body.clone(), Links::default()), None, Some(text));
         }
         let send = json!({"type": "send", "room": ROOMS[room], "body": body, "ref": text});
         Frame::text(send.to_string()).encode()

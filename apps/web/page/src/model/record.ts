@@ -20,8 +20,8 @@ export interface RecordState {
   readonly with?: User | undefined;
   /** How far other users have read, where the room allows receipts. */
   readonly seen: ReadonlyMap<string, { readonly name: string; readonly seq: number }>;
-  /** The end of this user's restriction, if it has one. */
-  readonly until?: number | undefined;
+  /** This user's restriction. One with an end may be over. */
+  readonly restricted?: Restriction | undefined;
 }
 
 const MOST = 200;
@@ -91,7 +91,7 @@ export class RoomRecord {
       return t.did(by.name, user.name, act, until) + (reason === undefined ? "" : ` (${reason})`);
     };
     const isMine = user.id === this.#chat.state.user?.id;
-    this.#note({ seq, at, say }, isMine ? { until: restricted?.until } : {});
+    this.#note({ seq, at, say }, isMine ? { restricted } : {});
     if (isMine) this.#watch(restricted?.until);
   }
 

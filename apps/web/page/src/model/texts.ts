@@ -90,7 +90,6 @@ const en = {
   membersOnly: "Members",
   withReceipts: "Show who has read the messages",
   moderatorsOnly: "Moderators",
-  guestsOwnNothing: "Only a user who signs in can own a room.",
   // Moderation
   moderation: "Roles and restrictions",
   moderate: (name: string) => `Roles and restrictions of ${name}`,
@@ -353,7 +352,6 @@ const ko: Texts = {
   membersOnly: "멤버",
   withReceipts: "누가 읽었는지 보여 주기",
   moderatorsOnly: "관리자",
-  guestsOwnNothing: "로그인한 사용자만 대화방의 주인이 될 수 있습니다.",
   moderation: "역할과 제한",
   moderate: (name) => `${name}님의 역할과 제한`,
   userId: "사용자",

@@ -1,4 +1,4 @@
-import { ChatError, type Message, type Room, type RoomState, type User } from "@chat-core/client";
+import { ChatError, type Message, type Restriction, type Room, type RoomState, type User } from "@chat-core/client";
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { moment } from "../model/format.ts";
@@ -34,7 +34,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
   const chat = useSource(session.chat);
   const shown = useSource(panel);
   const record = session.record(room);
-  const { acts, title, until, seen, with: other } = useSource(record.state);
+  const { acts, title, restricted, seen, with: other } = useSource(record.state);
   const { name } = record;
   const target = useSource(place)?.seq;
   const list = useRef<ListHandle>(null);
@@ -164,7 +164,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
             onLeaveUp={() => list.current?.focusLast()}
           />
         ) : (
-          <NoWriting room={room} until={until} t={t} />
+          <NoWriting room={room} restricted={restricted} t={t} />
         )}
       </main>
       {shown === "people" && <PeoplePanel room={room} state={state} me={chat.user?.id ?? ""} writeTo={writeTo} />}
@@ -206,20 +206,27 @@ function Waiting({ state }: { readonly state: RoomState }): JSX.Element {
 
 interface NoWritingProps {
   readonly room: Room;
-  readonly until: number | undefined;
+  readonly restricted: Restriction | undefined;
   readonly t: Texts;
 }
 
-/** The end of a restriction comes without an event, so the user can ask if it is not known. */
-function NoWriting({ room, until, t }: NoWritingProps): JSX.Element {
+/** A restriction with an end, or of before the first loaded entry, ends without an event: the user can ask for that. */
+function NoWriting({ room, restricted, t }: NoWritingProps): JSX.Element {
   const { chat } = useSession();
+  const until = restricted?.until;
   const ask = () => chat.request({ type: "join", room: room.name }).catch((error) => notice.set(reason(t, error)));
   return (
     <p class="no-writing" role="status">
-      {until === undefined ? t.mayNotWrite : t.mutedUntil(moment(until))}
-      <button type="button" class="text-button" onClick={() => void ask()}>
-        {t.askAgain}
-      </button>
+      {restricted === undefined
+        ? t.mayNotWrite
+        : until === undefined
+          ? t.refusal("muted")
+          : t.mutedUntil(moment(until))}
+      {(restricted === undefined || until !== undefined) && (
+        <button type="button" class="text-button" onClick={() => void ask()}>
+          {t.askAgain}
+        </button>
+      )}
     </p>
   );
 }

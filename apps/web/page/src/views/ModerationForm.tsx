@@ -5,8 +5,8 @@ import { notice, reason } from "../model/notice.ts";
 import type { Texts } from "../model/texts.ts";
 import { useSession, useTexts } from "../ui/context.ts";
 
-/** What the form can do to a user. */
-const ACTS = ["mute-hour", "mute", "ban", "free", "member", "moderator", "owner", "none", "purge"] as const;
+/** What the form can do to a user. An owner gives roles up to that of a moderator. */
+const ACTS = ["mute-hour", "mute", "ban", "free", "member", "moderator", "none", "purge"] as const;
 
 type Act = (typeof ACTS)[number];
 

@@ -1,6 +1,6 @@
-import { type Room, type RoomSummary, ChatError, roomName } from "@chat-core/client";
+import { type Room, type RoomSummary, roomName } from "@chat-core/client";
 import type { JSX } from "preact";
-import { useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { reason } from "../model/notice.ts";
 import { type RecordState, rememberTitle } from "../model/record.ts";
 import { Cell } from "../model/store.ts";
@@ -124,7 +124,7 @@ function RoomItem({ entry, isCurrent, canRemove }: ItemProps): JSX.Element {
 
 function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
   const t = useTexts();
-  const { chat } = useSession();
+  const { chat, isGuest } = useSession();
   const [name, setName] = useState("");
   const [hasRules, setRules] = useState(false);
   const [join, setJoin] = useState<"open" | "members">("open");
@@ -133,6 +133,7 @@ function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
   const [receipts, setReceipts] = useState(false);
   const [problem, setProblem] = useState("");
   const field = useRef<HTMLInputElement>(null);
+  useLayoutEffect(() => field.current?.focus(), []);
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     const room = roomName(name.trim().replace(/^#/u, "").replace(/\s+/gu, "-"));
@@ -153,8 +154,7 @@ function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
       visit(room);
       onDone();
     } catch (error) {
-      const isGuest = error instanceof ChatError && error.code === "forbidden";
-      setProblem(isGuest ? t.guestsOwnNothing : reason(t, error));
+      setProblem(reason(t, error));
     }
   };
   return (
@@ -170,16 +170,18 @@ function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
         aria-label={t.roomName}
         aria-describedby="room-hint"
         maxLength={64}
-        autoFocus
         dir="auto"
       />
       <button type="submit" class="button primary">
         {hasRules ? t.create : t.join}
       </button>
-      <label class="check">
-        <input type="checkbox" checked={hasRules} onChange={({ currentTarget }) => setRules(currentTarget.checked)} />
-        {t.withRules}
-      </label>
+      {/* A guest cannot own a room. */}
+      {!isGuest && (
+        <label class="check">
+          <input type="checkbox" checked={hasRules} onChange={({ currentTarget }) => setRules(currentTarget.checked)} />
+          {t.withRules}
+        </label>
+      )}
       {hasRules && (
         <>
           <label>

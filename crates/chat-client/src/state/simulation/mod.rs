@@ -110,7 +110,7 @@ impl World {
     fn new(from: &JoinFrom, before: u8) -> Self {
         let mut server = Server::default();
         server.restart();
-        let mut state = State::new(FOREVER, Arc::default(), || u64::MAX);
+        let mut state = State::new(User::from_id("me").unwrap(), FOREVER, Arc::default(), || u64::MAX);
         let now = Instant::now();
         state.handle_connected(now);
         let command = Command::Join { room: room(), from: from.clone() };

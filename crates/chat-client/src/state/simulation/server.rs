@@ -164,7 +164,7 @@ impl Server {
         let user = json!({"id": "a", "name": "a"});
         let entry = json!({"room": "lobby", "seq": seq, "at": 1});
         let fields = if is_unknown(&key) {
-            json!({"type": "archived"})
+            json!({"type": "danced"})
         } else if key.starts_with(ACT) {
             json!({"type": "role", "by": user, "user": user, "role": "moderator"})
         } else if let Some(target) = target(&key) {

@@ -43,6 +43,19 @@ impl Direct {
         !user.is_guest() && self.0.iter().any(|one| one.id() == user.id() && one.name() == user.name())
     }
 
+    pub(crate) fn users(&self) -> &[User] {
+        &self.0
+    }
+
+    /// Returns the name of the room of these users. `None` if they are not one or two, in the order of their ids.
+    pub(crate) fn room(&self) -> Option<RoomName> {
+        match self.users() {
+            [one] => Some(RoomName::direct(one.id(), one.id())),
+            [one, other] if one.id() < other.id() => Some(RoomName::direct(one.id(), other.id())),
+            _ => None,
+        }
+    }
+
     /// Returns the same users, of whom one has the name that this user has now.
     #[must_use]
     pub(super) fn renamed(mut self, user: &User) -> Self {
@@ -57,7 +70,7 @@ impl Direct {
 
 impl RoomRules {
     /// Returns the rules of a direct room.
-    pub(super) fn of_direct(direct: Direct) -> Self {
+    pub(crate) fn of_direct(direct: Direct) -> Self {
         Self { join: JoinRule::Members, direct: Some(direct), ..Self::default() }
     }
 

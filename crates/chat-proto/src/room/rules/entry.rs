@@ -57,8 +57,8 @@ impl ActEntry {
         Self { seq, at, by, state }
     }
 
-    /// Returns the `settings`, `role` or `purged` event of this entry. It stays as it is: a later act is an event of its
-    /// own.
+    /// Returns the `settings`, `role` or `purged` event of this entry. It stays as it is: a later act is an event of
+    /// its own.
     pub fn encode(&self, room: &RoomName) -> StoredMessage {
         let (room, by) = (room.clone(), self.by.clone());
         let Self { seq, at, .. } = *self;

@@ -341,6 +341,10 @@ impl ChangedMessage {
         self.changes.as_ref().is_some_and(|changes| changes.newest(ChangeKind::Pinned).is_some())
     }
 
+    pub(super) fn is_deleted(&self) -> bool {
+        self.changes.as_ref().is_some_and(|changes| changes.folded.deleted.is_some())
+    }
+
     /// Returns the number of its reactions.
     pub(super) fn reaction_count(&self) -> u64 {
         let reactions = self.changes.iter().flat_map(|changes| &changes.folded.reactions);

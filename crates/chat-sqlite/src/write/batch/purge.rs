@@ -159,6 +159,10 @@ impl AppendBatch<'_> {
         let (mut targets, mut unpinned, mut reactions, mut last) = (Vec::new(), Vec::new(), 0, None);
         for id in ids {
             let Some(message) = self.changed_message(room, *id)? else { continue };
+            // The row shows the state before the batch, which may have deleted it.
+            if message.is_deleted() {
+                continue;
+            }
             reactions += message.reaction_count();
             if message.has_pin_change() {
                 unpinned.push(seq_of(*id));
