@@ -73,7 +73,7 @@ pub struct ReceivedPurge {
     pub from: u64,
     /// The last position.
     pub to: u64,
-    /// The messages that were pinned until then, ascending.
+    /// Those of the messages that are or were pinned.
     pub unpinned: Vec<u64>,
 }
 

@@ -187,6 +187,11 @@ impl Message {
         }
     }
 
+    /// Returns true if the message is or was pinned.
+    pub(super) fn has_pin_change(&self) -> bool {
+        self.pin > 0
+    }
+
     /// Returns true if a purge of the messages of a user deletes it.
     pub(super) fn is_kept_of(&self, user: &str) -> bool {
         self.deleted.is_none() && self.author == user

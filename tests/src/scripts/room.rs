@@ -181,7 +181,7 @@ impl Room {
         let mut unpinned = Vec::new();
         let purged: BTreeSet<u64> = messages
             .map(|(purged, message)| {
-                unpinned.extend(message.is_pinned().then_some(*purged));
+                unpinned.extend(message.has_pin_change().then_some(*purged));
                 message.apply(by, Change::Delete { reason: None }, seq);
                 *purged
             })

@@ -69,6 +69,24 @@ chat_suite::cases!(
         same(&room.append(&eve, None, &body("later")).await?.seq, &8)
     }
 
+    /// A purge replaces the changes of pins. So its entry names messages that were pinned before, too.
+    #[with(needs(Capability::Purges))]
+    async fn a_purge_names_the_messages_that_were_pinned(stage: Stage, room: OpenRoom) -> Verdict {
+        for _ in 0..3 {
+            room.append(&known("Eve"), None, &body("hi")).await?;
+        }
+        for (seq, on) in [(1, true), (2, true), (2, false)] {
+            let pin = NewChange::new(known("Bob"), seq, Change::Pin { on }).with_role(Role::Moderator);
+            room.change(pin).await?;
+        }
+        same(&room.try_purge(purge("Eve")).await.map(|receipt| receipt.seq), &Ok(Some(7)))?;
+        let entries = events(&room.entries_after(0).await?)?;
+        let entry = &entries[&7];
+        check(entry["unpinned"] == serde_json::json!([1, 2]), "1 and 2 in `unpinned`", entry)?;
+        let superseded = [4, 5, 6].iter().all(|seq| entries[seq]["what"] == "superseded");
+        check(superseded, "no other change of a pin", &entries)
+    }
+
     /// Each entry of a purge deletes what it says: a reader that applies them has what a new reader reads.
     #[with(needs(Capability::Purges))]
     async fn fresh_equals_followed(stage: Stage, room: OpenRoom) -> Verdict {

@@ -147,6 +147,7 @@ defects! {
     PurgesWithoutChanges: answers_done_to_a_purge_that_it_does_not_carry_out fails purges::a_purge_deletes_all_messages_of_its_user;
     PurgesOldest: purges_the_oldest_message_only fails purges::a_purge_deletes_all_messages_of_its_user;
     PurgesAll: purges_all_users fails purges::a_purge_deletes_all_messages_of_its_user;
+    NamesNoUnpinned: names_no_messages_that_were_pinned fails purges::a_purge_names_the_messages_that_were_pinned;
     PurgesUnreported: does_not_report_what_a_purge_erases fails purges::a_purge_reports_what_it_erases;
     PurgesNoGuests: purges_no_guest_of_the_same_id fails purges::a_purge_deletes_the_messages_of_a_guest_too;
     PurgesAgain: stores_a_purge_that_deletes_nothing fails purges::a_purge_without_messages_changes_nothing;

@@ -44,8 +44,15 @@ impl SpoiledRoom {
         self.log.change(delete.with_role(Role::Owner)).await
     }
 
-    /// Restores deleted messages after a restart.
+    /// Restores deleted messages after a restart, or leaves out what a purge has unpinned.
     pub(crate) fn spoil_purged(&self, page: &mut Page) {
+        if self.defect == NamesNoUnpinned {
+            for stored in &mut page.messages {
+                let mut event = value(&stored.frame);
+                event["unpinned"].take();
+                *stored = StoredMessage::new(stored.seq, event.to_string());
+            }
+        }
         if self.defect != RestartLosesPurges || self.shared.life < 2 {
             return;
         }

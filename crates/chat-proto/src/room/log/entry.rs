@@ -184,6 +184,11 @@ impl Entry {
         self.newest(&[ChangeKind::Edited, ChangeKind::Reactions, ChangeKind::Pinned, ChangeKind::Deleted])
     }
 
+    /// Returns true if the message is or was pinned.
+    pub(super) fn has_pin_change(&self) -> bool {
+        !self.newest(&[ChangeKind::Pinned]).is_empty()
+    }
+
     fn newest(&self, kinds: &[ChangeKind]) -> Vec<u64> {
         let Content::Message(Message { changed: Some(changed), .. }) = &self.content else {
             return Vec::new();

@@ -41,10 +41,11 @@ impl Log {
             let Some(index) = self.index(*target) else { continue };
             let message = &mut self.entries[index];
             let replaced = message.newest_changes();
+            unpinned.extend(message.has_pin_change().then_some(*target));
             self.bytes -= message.bytes();
             message.purge(&self.room, seq, Deleted::new(at, new.user.clone(), None));
             self.bytes += message.bytes();
-            unpinned.extend(self.pins.take(target));
+            self.pins.remove(target);
             self.supersede(replaced);
         }
         let is_erased = |entry: &&Entry| entry.subject().is_some_and(|seq| purged.contains(&seq));

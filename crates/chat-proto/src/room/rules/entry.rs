@@ -46,7 +46,7 @@ pub enum ActState {
         from: u64,
         /// The last message.
         to: u64,
-        /// Those of the messages that were pinned.
+        /// Those of the messages that are or were pinned. The purge has replaced the changes of their pins.
         unpinned: Vec<u64>,
     },
 }

@@ -143,7 +143,7 @@ pub enum Event {
         user: User,
         from: u64,
         to: u64,
-        /// Those of the messages that were pinned.
+        /// Those of the messages that are or were pinned.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         unpinned: Vec<u64>,
     },

@@ -336,8 +336,9 @@ impl ChangedMessage {
         Ok(Vec::new())
     }
 
-    pub(super) fn is_pinned(&self) -> bool {
-        self.changes.as_ref().is_some_and(|changes| changes.folded.pinned)
+    /// Returns `true` if the message is or was pinned.
+    pub(super) fn has_pin_change(&self) -> bool {
+        self.changes.as_ref().is_some_and(|changes| changes.newest(ChangeKind::Pinned).is_some())
     }
 
     pub(super) fn is_deleted(&self) -> bool {

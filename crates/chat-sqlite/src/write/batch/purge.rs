@@ -164,7 +164,7 @@ impl AppendBatch<'_> {
                 continue;
             }
             reactions += message.reaction_count();
-            if message.is_pinned() {
+            if message.has_pin_change() {
                 unpinned.push(seq_of(*id));
             }
             let deleted = Deleted::new(at, by.clone(), None);
