@@ -36,6 +36,12 @@ const MAX_TIMER = 2 ** 31 - 1;
 /** Keeps a title for the next visit with this browser. */
 export const rememberTitle = (room: string, title?: string) => browser.write(`title.${room}`, title ?? null);
 
+/** Keeps the name of a user: the server names the other user of a direct room only once that user has joined it. */
+export const rememberUser = ({ id, name }: User) => browser.write(`user.${id}`, name);
+
+/** The name to show for the other user of a direct room. */
+export const nameOfUser = ({ id, name }: User): string => (name === id ? text(browser.read(`user.${id}`)) : name) ?? id;
+
 /** What the log of a room has beside messages, as far as it has arrived: the title, and what moderators did. */
 export class RoomRecord {
   readonly state = new Cell<RecordState>({ acts: [], seen: new Map() });
@@ -68,7 +74,7 @@ export class RoomRecord {
   /** The name to show: of the other user, or of the room. */
   get name(): string {
     const { with: user, title } = this.state.state;
-    return user?.name ?? title ?? this.#room.name;
+    return (user && nameOfUser(user)) ?? title ?? this.#room.name;
   }
 
   #settings({ seq, at, by, created, title, join, post, direct }: Events["settings"]): void {

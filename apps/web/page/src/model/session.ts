@@ -1,4 +1,4 @@
-import { type Chat, type Room, type RoomSummary, connect, roomName } from "@chat-core/client";
+import { type Chat, type Room, type RoomSummary, type User, connect, roomName } from "@chat-core/client";
 import { Directory } from "./directory.ts";
 import { Edits } from "./edits.ts";
 import { type Identity, chatPath } from "./identity.ts";
@@ -6,7 +6,7 @@ import { Line } from "./line.ts";
 import { isRecord, tab } from "./memory.ts";
 import { place, visit } from "./place.ts";
 import { OwnReactions } from "./reactions.ts";
-import { RoomRecord } from "./record.ts";
+import { RoomRecord, nameOfUser, rememberUser } from "./record.ts";
 import { Cell } from "./store.ts";
 
 /** More than a window holds by default, because the list shows thousands of messages without effort. */
@@ -81,12 +81,13 @@ export class Session {
   nameOf(entry: Pick<RoomSummary, "room" | "title" | "with">): string {
     const room = this.find(entry.room);
     const name = room === undefined ? entry.room : this.record(room).name;
-    return name === entry.room ? (entry.with?.name ?? entry.title ?? name) : name;
+    return name === entry.room ? ((entry.with && nameOfUser(entry.with)) ?? entry.title ?? name) : name;
   }
 
   /** Opens the direct room of this user and another one. */
-  async writeTo(user: string): Promise<void> {
-    const { room, with: other } = await this.chat.request({ type: "join", with: user });
+  async writeTo(user: User): Promise<void> {
+    rememberUser(user);
+    const { room, with: other } = await this.chat.request({ type: "join", with: user.id });
     this.directory.add(room);
     this.directory.update({ room, ...(other && { with: other }) });
     visit(room);

@@ -265,7 +265,7 @@ function actionsOf(
     own: session.reactions.of(room.name),
     // Guests prove nothing, so they have no direct rooms.
     ...(!session.isGuest && !isDirect(room.name) && {
-      writeTo: ({ id }: User) => void session.writeTo(id).catch((error) => notice.set(reason(t, error))),
+      writeTo: (user: User) => void session.writeTo(user).catch((error) => notice.set(reason(t, error))),
     }),
     ...(offered.has("send") && {
       reply: (message: Message) => setMode({ reply: message }),
