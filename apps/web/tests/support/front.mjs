@@ -12,9 +12,11 @@ export async function startFront(target) {
   const { hostname, port } = new URL(target);
   /** @param {import("node:http").IncomingMessage} incoming */
   const forward = ({ url = "/", method = "GET", headers }) =>
-    request({ hostname, port, path: url, method, headers: { ...headers, ...added } });
+    // A connection of its own for each request: the server may close an idle one at any time.
+    request({ hostname, port, path: url, method, agent: false, headers: { ...headers, ...added } });
   const front = createServer((incoming, response) => {
     const outgoing = forward(incoming);
+    outgoing.on("error", () => response.destroy());
     outgoing.on("response", (answer) => {
       response.writeHead(answer.statusCode ?? 502, answer.headers);
       answer.pipe(response);
@@ -23,6 +25,8 @@ export async function startFront(target) {
   });
   front.on("upgrade", (incoming, socket) => {
     const outgoing = forward(incoming);
+    outgoing.on("error", () => socket.destroy());
+    socket.on("error", () => outgoing.destroy());
     const reply = (/** @type {import("node:http").IncomingMessage} */ { statusCode, statusMessage, rawHeaders }) => {
       const lines = [`HTTP/1.1 ${statusCode} ${statusMessage}`];
       for (let at = 0; at < rawHeaders.length; at += 2) lines.push(`${rawHeaders[at]}: ${rawHeaders[at + 1]}`);
