@@ -8,7 +8,7 @@ use chat_core::{
     Forbidden, Limits, LogBounds, MemoryRoom, NewAct, NewMessage, Page, PostError, Range, Role, Room,
     RoomName, Store, Text, Unavailable, User, async_trait,
 };
-use chat_testkit::{connect, lobby};
+use chat_testkit::{MessagesOnly, connect, lobby};
 use serde_json::json;
 
 fn user(id: &str) -> User {
@@ -19,31 +19,36 @@ async fn post(chat: &Chat, id: &str, text: &str) -> u64 {
     chat.post(&lobby(), &user(id), &Text::new(text)).await.expect("posted").seq
 }
 
-/// Rooms in memory whose purges take this time.
-struct Slow(Duration);
+/// Rooms in memory whose purges take this time, or that have no purges.
+struct Purging(Option<Duration>);
 
-struct SlowRoom(MemoryRoom, Duration);
+struct PurgingRoom(MemoryRoom, Option<Duration>);
 
 #[async_trait]
-impl Store for Slow {
+impl Store for Purging {
     async fn open(
         &self,
         room: &RoomName,
         limits: &Arc<Limits>,
         sink: CommitSink,
     ) -> Result<Arc<dyn Room>, Unavailable> {
-        Ok(Arc::new(SlowRoom(MemoryRoom::new(room.clone(), Arc::clone(limits), sink), self.0)))
+        Ok(Arc::new(PurgingRoom(MemoryRoom::new(room.clone(), Arc::clone(limits), sink), self.0)))
     }
 }
 
 #[async_trait]
-impl Room for SlowRoom {
+impl Room for PurgingRoom {
     async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
         self.0.append(message).await
     }
 
+    async fn govern(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        self.0.govern(act).await
+    }
+
     async fn purge(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
-        tokio::time::sleep(self.1).await;
+        let time = self.1.ok_or(ChangeError::Unsupported)?;
+        tokio::time::sleep(time).await;
         self.0.purge(act).await
     }
 
@@ -78,64 +83,31 @@ async fn a_purge_may_take_longer_than_another_call_of_a_store() {
     let limits = Limits::default();
     let (call, purge) = (limits.rooms.call_timeout, limits.rooms.purge_timeout);
     assert!(call * 2 < purge);
-    let chat: Chat = Chat::builder().store(Slow(call * 2)).build();
+    let chat: Chat = Chat::builder().store(Purging(Some(call * 2))).build();
     post(&chat, "eve", "hi").await;
     let purged = chat.purge(&lobby(), &user("ops"), &user("eve")).await;
     assert_eq!(purged.expect("purged").seq, Some(2));
 
-    let chat: Chat = Chat::builder().store(Slow(purge * 2)).build();
+    let chat: Chat = Chat::builder().store(Purging(Some(purge * 2))).build();
     post(&chat, "eve", "hi").await;
     let purged = chat.purge(&lobby(), &user("ops"), &user("eve")).await;
     assert!(matches!(purged, Err(PostError::Unavailable(_))), "{purged:?}");
     assert_eq!(chat.stats().store_timeouts, 1);
 }
 
-/// A store without purges.
-struct Plain;
-
-struct PlainRoom(MemoryRoom);
-
-#[async_trait]
-impl Store for Plain {
-    async fn open(
-        &self,
-        room: &RoomName,
-        limits: &Arc<Limits>,
-        sink: CommitSink,
-    ) -> Result<Arc<dyn Room>, Unavailable> {
-        Ok(Arc::new(PlainRoom(MemoryRoom::new(room.clone(), Arc::clone(limits), sink))))
-    }
-}
-
-#[async_trait]
-impl Room for PlainRoom {
-    async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
-        self.0.append(message).await
-    }
-
-    async fn govern(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
-        self.0.govern(act).await
-    }
-
-    async fn read(&self, range: Range) -> Result<Page, Unavailable> {
-        self.0.read(range).await
-    }
-
-    async fn bounds(&self) -> Result<LogBounds, Unavailable> {
-        self.0.bounds().await
-    }
-}
-
 #[tokio::test]
 async fn a_store_without_purges_is_unsupported_and_keeps_the_messages() {
-    let chat: Chat = Chat::builder().store(Plain).build();
-    post(&chat, "eve", "hi").await;
-    let purged = chat.purge(&lobby(), &user("ops"), &user("eve")).await;
-    assert!(matches!(purged, Err(PostError::Change(ChangeError::Unsupported))), "{purged:?}");
-    let act = NewAct::new(user("ops"), Act::Purge { user: user("eve") }).by_host();
-    let governed = chat.govern(&lobby(), act).await;
-    assert!(matches!(governed, Err(PostError::Change(ChangeError::Unsupported))), "{governed:?}");
-    assert_eq!(chat.history(&lobby(), Range::entries(0, 9)).await.expect("a page").messages.len(), 1);
+    let chats: [Chat; 2] =
+        [Chat::builder().store(MessagesOnly).build(), Chat::builder().store(Purging(None)).build()];
+    for chat in chats {
+        post(&chat, "eve", "hi").await;
+        let purged = chat.purge(&lobby(), &user("ops"), &user("eve")).await;
+        assert!(matches!(purged, Err(PostError::Change(ChangeError::Unsupported))), "{purged:?}");
+        let act = NewAct::new(user("ops"), Act::Purge { user: user("eve") }).by_host();
+        let governed = chat.govern(&lobby(), act).await;
+        assert!(matches!(governed, Err(PostError::Change(ChangeError::Unsupported))), "{governed:?}");
+        assert_eq!(chat.history(&lobby(), Range::entries(0, 9)).await.expect("a page").messages.len(), 1);
+    }
 }
 
 /// A host that gives the role of an owner to `boss`, and forbids purges in the room `kept`.

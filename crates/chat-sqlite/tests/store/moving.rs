@@ -81,7 +81,7 @@ fn lines(text: &[u8]) -> Vec<Value> {
     lines.map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-/// What a store answers about its rooms.
+/// The answers of a store about its rooms.
 async fn content(store: &SqliteStore) -> Vec<Value> {
     let mut content = Vec::new();
     for place in ROOMS {

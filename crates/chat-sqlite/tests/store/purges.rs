@@ -174,7 +174,7 @@ async fn a_message_that_is_sent_during_a_purge_stays() {
     store.close_blocking();
 }
 
-/// What a room may hold as it was published is replaced before the entry is reported.
+/// A room may hold entries as they were published. They are replaced before the purge is reported.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_messages_are_reported_in_their_new_form() {
     let dir = StoreDir::new();
