@@ -272,7 +272,7 @@ async fn direct_rooms_of_strangers_take_no_place_of_other_rooms() {
     assert_eq!(user(&chat, "s1").await.ask(with("bob")).await["type"], "joined", "it is open");
     assert!(
         !rooms(&mut bob).await.iter().any(|room| room["room"] == json!(first)),
-        "bob has ended to follow it"
+        "bob no longer follows it"
     );
 }
 

@@ -292,7 +292,7 @@ async fn a_follower_on_another_node_gets_activity_at_most_once_per_second() {
     ann.events().await;
     post(&n1, "lobby", 1).await;
     pass(3.0).await;
-    assert!(ann.events().await.is_empty(), "the user has ended to follow the room on another node");
+    assert!(ann.events().await.is_empty(), "the user no longer follows the room on another node");
 }
 
 /// Creates the lobby with receipts. The owner is not in it.

@@ -56,7 +56,7 @@ pub enum Notice {
         /// True if the rules of the room allow receipts.
         receipt: bool,
     },
-    /// A user has ended to follow a room. It may be late, so a node asks the store if it is still so.
+    /// A user no longer follows a room. It may be late, so a node asks the store if it is still so.
     Unfollowed {
         /// The room.
         room: RoomName,

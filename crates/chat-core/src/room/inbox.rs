@@ -54,13 +54,13 @@ impl Inbox {
         self.waker.wake();
     }
 
-    /// Records that the user follows a direct room, or that another connection of the user has ended to follow a room.
+    /// Records that the user follows a direct room, or that another connection of the user no longer follows a room.
     pub(crate) fn note_follow(&self, room: &RoomName, on: bool) {
         self.updates.change(room, |update| update.followed = Some(on));
         self.waker.wake();
     }
 
-    /// Forgets that another connection has ended to follow a room, because this one follows it since then.
+    /// Forgets that another connection no longer follows a room, because this one follows it since then.
     pub(crate) fn forget_unfollowed(&self, room: &RoomName) {
         self.updates.forget_unfollowed(room);
     }

@@ -59,7 +59,7 @@ impl Rooms {
         Ok(may_have && self.standing(room, user).await?.0.receipts)
     }
 
-    /// Tells the other nodes that a user has ended to follow a room.
+    /// Tells the other nodes that a user no longer follows a room.
     pub(crate) fn announce_unfollowed(&self, room: &RoomName, user: &UserKey) {
         if !self.nodes.is_alone() {
             self.nodes.publish(&Notice::Unfollowed { room: room.clone(), user: user.clone() });

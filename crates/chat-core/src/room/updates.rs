@@ -15,7 +15,7 @@ pub(crate) struct Updates(Mutex<BTreeMap<RoomName, Update>>);
 pub(crate) struct Update {
     /// The position to which another connection of the user has moved the marker.
     pub(crate) read: Option<u64>,
-    /// False if another connection of the user has ended to follow the room. True if it is a direct room that was
+    /// False if another connection of the user no longer follows the room. True if it is a direct room that was
     /// opened.
     pub(crate) followed: Option<bool>,
     /// The unread messages of a followed room, and the other user of a direct room.
@@ -44,7 +44,7 @@ impl Updates {
         }
     }
 
-    /// Forgets that another connection of the user has ended to follow a room.
+    /// Forgets that another connection of the user no longer follows a room.
     pub(super) fn forget_unfollowed(&self, room: &RoomName) {
         if let Some(update) = self.0.lock().get_mut(room) {
             update.followed = update.followed.filter(|followed| *followed);

@@ -1,4 +1,4 @@
-//! The news that a user follows a room, or no longer, from another place than a command of the user on this node.
+//! Changes of the rooms that a user follows, if they come from another node or from another user.
 
 use std::sync::Arc;
 

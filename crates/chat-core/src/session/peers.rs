@@ -17,7 +17,7 @@ impl Peers {
         self.others(user).for_each(|inbox| inbox.note_read(room, seq));
     }
 
-    /// Tells the other connections that the user has ended to follow a room. If the user follows it, such an end that
+    /// Tells the other connections that the user no longer follows a room. If the user follows it, such an end that
     /// the session itself has not taken yet is of the past.
     pub(super) fn announce_follow(&self, user: &UserKey, room: &RoomName, on: bool) {
         if on {

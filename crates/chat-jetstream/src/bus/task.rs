@@ -25,7 +25,7 @@ const MAX_COUNTED: usize = 1_024;
 /// The messages that are taken before silent nodes are removed, at most.
 const MAX_TAKEN: usize = 16 * 1024;
 
-/// The lives of nodes that have left of which a node remembers that they do not return.
+/// The number of nodes that have left which a node remembers, so that a late notice does not bring one back.
 const MAX_LEFT: usize = 256;
 
 /// The time for the client to take a message. After one that it has not taken, none waits until it takes one.

@@ -29,7 +29,7 @@ impl<M> Session<M> {
         self.read(None, room, &Marked::new("", seq))
     }
 
-    /// Records that another connection of the user has ended to follow a room.
+    /// Records that another connection of the user no longer follows a room.
     pub fn handle_unfollowed(&mut self, room: &RoomName) {
         self.follow(room, false);
     }
@@ -84,9 +84,8 @@ impl<M> Session<M> {
         vec![Effect::Reply(Event::Read { reference, room, user, seq: marked.seq })]
     }
 
-    /// Adds a room to those that the connection follows, or removes it. Beyond the limit of a user, which can only be
-    /// reached if the user has ended to follow others elsewhere, the first one makes place. Direct rooms count
-    /// separately.
+    /// Adds a room to those that the connection follows, or removes it. Beyond the limit of a user, the first one is
+    /// removed: another connection of the user must have unfollowed one. Direct rooms count separately.
     pub(super) fn follow(&mut self, room: &RoomName, on: bool) {
         if on {
             self.following.insert(room.clone());

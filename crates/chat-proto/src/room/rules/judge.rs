@@ -83,8 +83,8 @@ impl ActContext {
         }
     }
 
-    /// Returns true if the act needs a standing more than the log keeps. Then a store removes those that
-    /// [have ended](Standing::has_ended) at the time `now`, and counts the others, before it lets the act be judged.
+    /// Returns true if the act adds a standing to a log that has as many as it may keep. Then a store removes those
+    /// that [have ended](Standing::has_ended) at the time `now` and counts the others, before the act is judged.
     pub fn needs_space(&self, new: &NewAct, now: u64, limits: &Limits) -> bool {
         let is_kept = match &new.act {
             Act::Role { role, .. } => *role != Role::None,

@@ -16,7 +16,7 @@ const STEP_ROWS: usize = 1_024;
 /// Messages that one step deletes. Appends to other rooms wait for one step.
 const STEP_MESSAGES: usize = 64;
 
-/// Reactions to the messages of one step after which it ends.
+/// The number of reactions to its messages at which a step ends.
 const STEP_REACTIONS: u64 = 1_024;
 
 /// The entry of one step.
