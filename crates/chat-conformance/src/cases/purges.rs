@@ -122,7 +122,7 @@ chat_suite::cases!(
         check(fits, "the deleted message and the later one", Events(&read))
     }
 
-    /// Messages that are sent during a purge are deleted before its entry, and stay after it.
+    /// Of the messages that are sent during a purge, those in its range are deleted, and all later ones stay.
     #[with(identify(with_tokens))]
     #[with(race("messages are on their way during the purge"))]
     async fn a_purge_has_a_place_among_messages(stage: Stage) -> Verdict {
@@ -142,11 +142,14 @@ chat_suite::cases!(
         let (written, purged) = tokio::join!(writing, purging);
         written?;
         let purged = purged?;
+        let entry = ann.until("purged").await?;
+        let to = entry["to"].as_u64();
+        let fits = entry["seq"] == purged && entry["from"] == 2 && to >= Some(2) && to < Some(purged);
+        ann.check(fits, format!("the entry {purged}, with a range from 2 that ends before it"), &entry)?;
         let history = page(&mut bob, json!({"type": "history", "room": room})).await?;
-        let is_right =
-            |message: &Value| message["deleted"].is_object() == (message["seq"].as_u64() < Some(purged));
+        let is_right = |message: &Value| message["deleted"].is_object() == (message["seq"].as_u64() <= to);
         let fits = history.len() == 21 && history.iter().all(is_right);
-        check(fits, format!("deleted messages before the entry {purged} only"), Events(&history))
+        check(fits, "deleted messages in the range of the purge only", Events(&history))
     }
 
     /// Purged messages are not unread.
