@@ -1,3 +1,6 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use chat_core::{
     Act, AppendError, Change, ChangeError, JoinRule, NewAct, NewChange, NewMessage, PostRule, Range,
     RawValue, Restrict, Restriction, Role, RoomRules, Standing, User,
@@ -167,25 +170,30 @@ chat_suite::cases!(
     /// Of messages that are appended while their author is muted, each is before the act or is refused.
     #[with(needs(Capability::Rules))]
     async fn no_entry_follows_an_act_that_forbids_it(stage: Stage, room: OpenRoom) -> Verdict {
-        let writing = async |room: OpenRoom| {
-            concurrently(8, room, |room, _| async move {
-                for _ in 0..25 {
-                    match send(&room, &known("Bob"), Role::None).await? {
-                        Ok(_) | Err(AppendError::Muted) => {}
-                        other => return Err(Failure::new("a message, or `muted`", format!("{other:?}"))),
-                    }
+        let is_muted = Arc::new(AtomicBool::new(false));
+        let writing = concurrently(8, (room.clone(), is_muted.clone()), |(room, is_muted), _| async move {
+            loop {
+                // The last message of each writer comes after the act.
+                let is_last = is_muted.load(Ordering::Acquire);
+                match send(&room, &known("Bob"), Role::None).await? {
+                    Ok(_) | Err(AppendError::Muted) if is_last => return Ok(()),
+                    Ok(_) | Err(AppendError::Muted) => {}
+                    other => return Err(Failure::new("a message, or `muted`", format!("{other:?}"))),
                 }
-                Ok(())
-            })
-            .await
-        };
+            }
+        });
         let muting = async {
             for _ in 0..10 {
                 room.say("between").await?;
             }
             room.govern(mute("Bob")).await
         };
-        let (written, muted) = tokio::join!(writing(room.clone()), muting);
+        let muting = async {
+            let muted = muting.await;
+            is_muted.store(true, Ordering::Release);
+            muted
+        };
+        let (written, muted) = tokio::join!(writing, muting);
         written?;
         let muted = muted?.seq.unwrap_or_default();
         let last = room.read_after(muted).await?;
