@@ -21,6 +21,7 @@ mod panics;
 mod processes;
 mod purges;
 mod reopening;
+mod repeated_purges;
 mod retention;
 mod rules;
 mod search;
