@@ -12,7 +12,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-pub(crate) use create::{create_unfinished, finish_unfinished, remove_unfinished};
+pub(crate) use create::{create_unfinished, finish_unfinished};
 pub use recovery::Opening;
 pub(crate) use verify::verify;
 

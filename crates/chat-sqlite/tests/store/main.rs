@@ -12,6 +12,7 @@ mod erasure;
 mod faults;
 mod fsync;
 mod histories;
+mod imports;
 mod keys;
 mod maintenance;
 mod markers;
