@@ -101,6 +101,8 @@ impl Writer {
             self.sweep();
             self.purge();
         }
+        // The indexer may wait for the end of an erasure.
+        self.connection.admit_reads();
         // The connection of the writer must close last.
         self.indexer.stop();
         self.connection.close()
