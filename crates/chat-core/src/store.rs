@@ -181,7 +181,9 @@ pub enum Health {
 ///   [`ActContext::judge_purge`](crate::ActContext::judge_purge) at its place, after
 ///   [`NewAct::fits`](crate::NewAct::fits). [`ActEntry::encode`](crate::ActEntry::encode) makes the frame. Everything
 ///   else is as for a deletion, with [`CommitSink::erase`] before each entry. A purge that has begun goes on if its
-///   future is dropped, and is completed after a crash. Without a message to delete, there is no entry.
+///   future is dropped, and is completed after a crash. Without a message to delete, there is no entry. A repeat by the
+///   same user may become a part of a purge that goes on, if that one then deletes the newer messages too. The number
+///   of purges that go on at once is limited.
 /// - **Direct rooms.** A log with rules asks [`NewAct::fits`](crate::NewAct::fits) before it judges an act. The rules
 ///   of a room that has none are [`RoomRules::unset`](crate::RoomRules::unset), so nobody writes into a direct room
 ///   before it is opened. [`RoomRules::standing`](crate::RoomRules::standing) gives the standing of a user under the

@@ -331,3 +331,47 @@ impl Store for SqliteStore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
+
+    use chat_core::{Change, NewChange, NewMessage, RawValue, Role, User};
+
+    use super::*;
+
+    /// The indexer waits while the writer waits for the reads before an erasure.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_store_closes_while_an_erasure_waits_for_a_read() {
+        let ann = User::new("ann", "Ann").expect("a user");
+        let text = || RawValue::from_string(r#"{"text":"hi"}"#.to_owned()).expect("JSON");
+        for round in 0..10 {
+            let dir = tempfile::tempdir().expect("a directory");
+            // Each append lets the indexer forget the message before it.
+            let options = Options::default().with(|options| {
+                options.retain_messages = Some(1);
+                options.sweep_interval = Duration::from_millis(1);
+            });
+            let store = SqliteStore::open(dir.path().join("store"), options).expect("a store");
+            let sink = CommitSink::new(|_| ());
+            let lobby = store.room("lobby".parse().expect("a name"), Arc::default(), sink);
+            let gate = Arc::clone(&store.0.parts.state.gate);
+            let read = gate.enter(None);
+            lobby.append(NewMessage::new(ann.clone(), text())).await.expect("appended");
+            let delete = NewChange::new(ann.clone(), 1, Change::Delete { reason: None });
+            lobby.change(delete.with_role(Role::Owner)).await.expect("deleted");
+            while gate.enter(Some(Instant::now())).is_some() {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..5 {
+                lobby.append(NewMessage::new(ann.clone(), text())).await.expect("appended");
+            }
+            let (closed, is_closed) = mpsc::channel();
+            thread::spawn(move || closed.send(store.close_blocking()));
+            let is_closed = is_closed.recv_timeout(Duration::from_secs(30));
+            assert_eq!(is_closed, Ok(true), "in round {round}");
+            drop(read);
+        }
+    }
+}

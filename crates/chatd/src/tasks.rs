@@ -74,7 +74,7 @@ fn import_from(dir: &Path, from: impl BufRead, name: &str) -> ExitCode {
     drop(line);
     let Imported { bytes, rooms, messages, lost, .. } = match imported {
         Ok(imported) => imported,
-        Err(problem) => return refuse(&format!("nothing was imported: {problem}")),
+        Err(problem) => return refuse(&format!("cannot import: {problem}")),
     };
     let line = format!(
         "{}: imported; rooms {rooms}, messages {messages}, lost {lost}, read {} in {:.1} s\n",

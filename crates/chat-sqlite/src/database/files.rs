@@ -140,7 +140,7 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
 
 /// Removes the files of a database. Open connections can still use them.
 pub(crate) fn remove_database(path: &Path) -> Result<(), OpenError> {
-    for file in ["", "-wal", "-shm"].map(|suffix| with_suffix(path, suffix)) {
+    for file in ["", "-journal", "-wal", "-shm"].map(|suffix| with_suffix(path, suffix)) {
         match fs::remove_file(&file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(OpenError::io("remove", &file)(error));

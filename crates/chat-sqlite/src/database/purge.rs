@@ -4,10 +4,19 @@ use rusqlite::{Connection, Row};
 use super::row::checksum;
 
 /// The purges of a store that may go on at once.
-const MAX_PURGES: u64 = 64;
+const MAX_PURGES: usize = 64;
+
+/// Those of users. The other places are for the host.
+const MAX_OF_USERS: usize = 48;
+
+/// Those of users in one room.
+const MAX_OF_ROOM: usize = 2;
+
+/// Those of one user in all rooms.
+const MAX_OF_USER: usize = 4;
 
 /// A purge that goes on. The table `purges` has it until it is complete, so that an interrupted one is completed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Purge {
     /// The number of the row, 0 without one.
     pub(crate) id: i64,
@@ -31,24 +40,38 @@ impl Purge {
         Self { id, room, act, after: 0, up_to, until: None, newest: None, deleted: 0 }
     }
 
-    /// Adds a purge to the table. Returns the number of its row, or `None` if too many go on.
-    pub(crate) fn insert(
+    /// Adds a purge to the table. If the same one goes on, its row gets the newer act and position instead. Returns the
+    /// number of the row, or the reason why the purge must not begin.
+    pub(crate) fn begin(
         connection: &Connection,
         room: &RoomName,
         act: &NewAct,
         up_to: u64,
-    ) -> rusqlite::Result<Option<i64>> {
-        let purges: u64 =
-            connection.prepare_cached("SELECT count(*) FROM purges")?.query_row((), |row| row.get(0))?;
-        if purges >= MAX_PURGES {
-            return Ok(None);
+    ) -> rusqlite::Result<Result<i64, &'static str>> {
+        let (purges, damaged) = read(connection)?;
+        let same = purges.iter().find(|purge| purge.is_same(room, act)).map(|purge| purge.id);
+        if same.is_none()
+            && let Some(reason) = reached_limit(&purges, damaged.len(), room, act)
+        {
+            return Ok(Err(reason));
         }
         let act = serde_json::to_vec(act).expect("texts and numbers are always JSON");
         let sum = checksum(room, up_to, &act);
-        connection
-            .prepare_cached("INSERT INTO purges (room, up_to, sum, act) VALUES (?1, ?2, ?3, ?4)")?
-            .execute((room.as_str(), up_to, sum, act))?;
-        Ok(Some(connection.last_insert_rowid()))
+        let id = connection
+            .prepare_cached(
+                "INSERT INTO purges (id, room, up_to, sum, act) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (id) DO UPDATE SET up_to = ?3, sum = ?4, act = ?5 RETURNING id",
+            )?
+            .query_row((same, room.as_str(), up_to, sum, act), |row| row.get(0))?;
+        Ok(Ok(id))
+    }
+
+    /// Returns `true` if an act is a repeat of this purge: the same user purges the same user in the same room.
+    pub(crate) fn is_same(&self, room: &RoomName, act: &NewAct) -> bool {
+        let id = |act: &NewAct| act.act.target().map(|user| user.id().to_owned());
+        self.room == *room
+            && id(&self.act) == id(act)
+            && (self.act.is_host, self.act.user.key()) == (act.is_host, act.user.key())
     }
 
     /// Removes a purge from the table, because it is complete.
@@ -56,18 +79,71 @@ impl Purge {
         connection.prepare_cached("DELETE FROM purges WHERE id = ?1")?.execute([self.id]).map(drop)
     }
 
-    /// Reads the purges that were interrupted. A damaged one is left out.
+    /// Reads the purges that are not complete. A damaged one is left out.
     pub(crate) fn read_all(connection: &Connection) -> rusqlite::Result<Vec<Self>> {
-        let mut statement = connection.prepare("SELECT id, room, up_to, sum, act FROM purges ORDER BY id")?;
-        let purges = statement.query_map((), decode)?;
-        purges.filter_map(Result::transpose).collect()
+        let (purges, _) = read(connection)?;
+        Ok(purges)
+    }
+
+    /// Returns the numbers of the rows that are damaged.
+    pub(crate) fn damaged(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
+        let (_, damaged) = read(connection)?;
+        Ok(damaged)
+    }
+
+    /// Reads the purges that were interrupted. Removes the damaged ones, because nobody can complete them.
+    pub(crate) fn take_interrupted(connection: &Connection) -> rusqlite::Result<Vec<Self>> {
+        let (purges, damaged) = read(connection)?;
+        for id in damaged {
+            connection.execute("DELETE FROM purges WHERE id = ?1", [id])?;
+            tracing::error!(
+                purge = id,
+                "purge removed: it differs from its checksum; messages of its user may be left"
+            );
+        }
+        Ok(purges)
     }
 }
 
-fn decode(row: &Row<'_>) -> rusqlite::Result<Option<Purge>> {
-    let (id, room, up_to): (i64, String, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-    let (sum, act): (i64, Vec<u8>) = (row.get(3)?, row.get(4)?);
-    let room = room.parse::<RoomName>().ok().filter(|room| checksum(room, up_to, &act) == sum);
-    let purge = room.zip(serde_json::from_slice(&act).ok());
-    Ok(purge.map(|(room, act)| Purge::new(id, room, act, up_to)))
+/// Returns the reason why a purge must not begin beside the stored ones, if there is one.
+fn reached_limit(purges: &[Purge], damaged: usize, room: &RoomName, act: &NewAct) -> Option<&'static str> {
+    if purges.len() + damaged >= MAX_PURGES {
+        return Some("too many purges go on");
+    }
+    if act.is_host {
+        return None;
+    }
+    let of_users = || purges.iter().filter(|purge| !purge.act.is_host);
+    if of_users().count() >= MAX_OF_USERS {
+        return Some("too many purges of users go on");
+    }
+    if of_users().filter(|purge| purge.room == *room).count() >= MAX_OF_ROOM {
+        return Some("too many purges go on in the room");
+    }
+    let user = act.user.key();
+    let is_full = of_users().filter(|purge| purge.act.user.key() == user).count() >= MAX_OF_USER;
+    is_full.then_some("too many purges of the user go on")
+}
+
+/// Reads the purges that are not complete, and the numbers of the rows that are damaged.
+fn read(connection: &Connection) -> rusqlite::Result<(Vec<Purge>, Vec<i64>)> {
+    let mut statement =
+        connection.prepare_cached("SELECT id, room, up_to, sum, act FROM purges ORDER BY id")?;
+    let mut rows = statement.query(())?;
+    let (mut purges, mut damaged) = (Vec::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        let id = row.get(0)?;
+        match decode(id, row) {
+            Some(purge) => purges.push(purge),
+            None => damaged.push(id),
+        }
+    }
+    Ok((purges, damaged))
+}
+
+fn decode(id: i64, row: &Row<'_>) -> Option<Purge> {
+    let (room, up_to, sum): (String, u64, i64) = (row.get(1).ok()?, row.get(2).ok()?, row.get(3).ok()?);
+    let act: Vec<u8> = row.get(4).ok()?;
+    let room = room.parse().ok().filter(|room| checksum(room, up_to, &act) == sum)?;
+    Some(Purge::new(id, room, serde_json::from_slice(&act).ok()?, up_to))
 }

@@ -7,7 +7,7 @@ use super::check_markers::{check_follows, check_markers};
 use super::connect;
 use crate::OpenError;
 use crate::database::row::{message_id, seq_of, verified_frame};
-use crate::database::{ACT_KIND, ChangeRecord, PURGE_KIND, kind_column, read_rules, read_standing};
+use crate::database::{ACT_KIND, ChangeRecord, PURGE_KIND, Purge, kind_column, read_rules, read_standing};
 
 /// The largest number of problems in a [`Report`].
 const MAX_PROBLEMS: usize = 100;
@@ -23,6 +23,9 @@ const FIRST_WITH_RULES: u32 = 7;
 
 /// The first version of the schema with markers and followed rooms.
 const FIRST_WITH_MARKERS: u32 = 8;
+
+/// The first version of the schema with purges.
+const FIRST_WITH_PURGES: u32 = 9;
 
 /// Messages between two reports of progress.
 const PROGRESS_INTERVAL: u64 = 10_000;
@@ -91,6 +94,11 @@ pub(crate) fn check(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Re
         }
         if version >= FIRST_WITH_MARKERS {
             check_follows(&transaction, &mut report)?;
+        }
+        if version >= FIRST_WITH_PURGES {
+            for id in Purge::damaged(&transaction)? {
+                report.problem(|| format!("purge {id} differs from its checksum: the next start removes it"));
+            }
         }
         transaction.finish()
     };

@@ -9,8 +9,12 @@ use serde_json::json;
 use super::check::{RoomRow, rooms};
 use super::connect;
 use crate::database::row::{KEY_DIGEST, SLOT_HEADER, message_id, seq_of, verified_frame};
-use crate::database::{ACT_KIND, ChangeRecord, PURGE_KIND, Paths, VERSION, read_rules, read_standing};
+use crate::database::{ACT_KIND, ChangeRecord, PURGE_KIND, Paths, Purge, VERSION, read_rules, read_standing};
 use crate::{Exported, OpenError};
+
+/// The reason why a store is not exported, and the fix.
+const INCOMPLETE_PURGE: &str = "a purge is not complete: start the server and wait until it is; if the log has \
+    `purge stopped`, restart the server once more";
 
 /// Writes a store as an export.
 pub(crate) fn export_all(dir: &Path, to: impl Write) -> io::Result<Exported> {
@@ -23,11 +27,9 @@ pub(crate) fn export_all(dir: &Path, to: impl Write) -> io::Result<Exported> {
     }
     // One snapshot of all tables.
     let transaction = connection.unchecked_transaction().map_err(io::Error::other)?;
-    let sql = "SELECT count(*) FROM purges";
-    let purges: u64 = transaction.query_row(sql, (), |row| row.get(0)).map_err(io::Error::other)?;
-    if purges > 0 {
+    if let Some(Purge { room, .. }) = Purge::read_all(&transaction).map_err(io::Error::other)?.first() {
         // The export would keep messages that are about to be deleted.
-        return Err(io::Error::other("a purge is not complete: start the server, and wait until it is"));
+        return Err(io::Error::other(format!("room {room}: {INCOMPLETE_PURGE}")));
     }
     let mut lines = Lines { to, sum: crc32fast::Hasher::new(), exported: Exported::default() };
     lines.write(&ExportLine::Export { version: EXPORT_VERSION })?;

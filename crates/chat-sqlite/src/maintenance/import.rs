@@ -1,3 +1,4 @@
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
@@ -7,9 +8,10 @@ use chat_proto::{ExportLine, ExportReader, InvalidExport};
 use super::import_rows::{ImportRows, RowError};
 use crate::OpenError;
 use crate::database::{
-    CommitMark, CommitMarkFile, ErasureList, FileLock, Identity, Paths, boot_id, sync_dir, verify_access,
+    CommitMark, CommitMarkFile, ErasureList, FileLock, Identity, Paths, boot_id, exists, remove_database,
+    sync_dir, verify_access,
 };
-use crate::open::{create_dir, create_unfinished, finish_unfinished, remove_unfinished};
+use crate::open::{create_dir, create_unfinished, finish_unfinished};
 use crate::search::build_index;
 use crate::{Durability, Options};
 
@@ -35,7 +37,8 @@ pub struct Imported {
     pub lost: u64,
 }
 
-/// The reason why an export was not imported. The directory has no store then.
+/// The reason why an export was not imported. The directory has no store then, unless only the search index or the last
+/// wait for the disk has failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
@@ -121,6 +124,7 @@ pub(crate) fn import(
     verify_access(&paths)?;
     let _lock = FileLock::acquire(&paths.lock)?;
     check_empty(&paths)?;
+    remove_published(&paths)?;
     let imported = fill(&paths, from, &mut progress).and_then(|(imported, identity)| {
         publish(&paths, &identity)?;
         Ok((imported, identity))
@@ -128,10 +132,10 @@ pub(crate) fn import(
     let (imported, identity) = match imported {
         Ok(imported) => imported,
         Err(error) => {
-            // What remains is no store: the next start or import removes it.
-            let _removed = remove_unfinished(&paths);
-            for path in [&paths.mark, &paths.erasures] {
-                let _removed = crate::database::remove_database(path);
+            // A database with its final name is a store, and needs its mark.
+            if matches!(exists(&paths.database), Ok(false)) {
+                // What remains is no store: the next import removes it.
+                let _removed = remove_published(&paths).and_then(|()| remove_database(&paths.unfinished()));
             }
             return Err(error);
         }
@@ -139,7 +143,7 @@ pub(crate) fn import(
     progress(imported);
     // Without an index, the server builds it when it starts.
     if build_index(&paths, &identity).is_err() {
-        crate::database::remove_database(&paths.index)?;
+        remove_database(&paths.index)?;
     }
     Ok(imported)
 }
@@ -148,16 +152,32 @@ fn check_empty(paths: &Paths) -> Result<(), ImportError> {
     let unreadable = OpenError::io("read", &paths.dir);
     let dir = if paths.dir.as_os_str().is_empty() { Path::new(".") } else { &paths.dir };
     let entries = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(unreadable)?;
-    // A file system has `lost+found`, an import that was killed leaves a database without its final name.
-    let unfinished = paths.unfinished();
-    let unfinished = unfinished.file_name().unwrap_or_default().as_encoded_bytes();
-    let found = entries.into_iter().map(|entry| entry.file_name()).find(|name| {
-        name != "chat.lock" && name != "lost+found" && !name.as_encoded_bytes().starts_with(unfinished)
-    });
+    // An import that was killed leaves a database without its final name, and perhaps what `publish` writes before it
+    // renames that. Without the unfinished database, these files are of a store that has lost its own.
+    let mut left = vec![paths.unfinished()];
+    if exists(&paths.unfinished())? {
+        left.extend([paths.mark.clone(), paths.erasures.clone()]);
+    }
+    let is_left = |name: &OsStr| {
+        let name = name.as_encoded_bytes();
+        left.iter().any(|path| name.starts_with(path.file_name().unwrap_or_default().as_encoded_bytes()))
+    };
+    // A file system has `lost+found`.
+    let found = entries
+        .into_iter()
+        .map(|entry| entry.file_name())
+        .find(|name| name != "chat.lock" && name != "lost+found" && !is_left(name));
     match found {
         Some(found) => Err(ImportError::NotEmpty { dir: paths.dir.clone(), found: found.into() }),
         None => Ok(()),
     }
+}
+
+/// Removes what [`publish`] has written before the rename. The unfinished database must be removed later: with it, the
+/// next import recognizes the rest.
+fn remove_published(paths: &Paths) -> Result<(), OpenError> {
+    remove_database(&paths.mark)?;
+    remove_database(&paths.erasures)
 }
 
 /// Writes all rows into a database that has not its final name yet.

@@ -1,5 +1,4 @@
 use std::fs::{self, File};
-use std::io;
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -7,7 +6,7 @@ use rusqlite::Connection;
 use crate::OpenError;
 use crate::database::connection::checkpoint;
 use crate::database::{
-    APPLICATION_ID, Paths, exists, migrate, private_file, random_id, sync_dir, with_suffix,
+    APPLICATION_ID, Paths, exists, migrate, private_file, random_id, remove_database, sync_dir,
 };
 
 /// Creates a database under another name and renames it, so that a crash leaves a complete database or none.
@@ -25,24 +24,11 @@ pub(super) fn create(paths: &Paths) -> Result<(), OpenError> {
 
 /// Creates an empty file for a database that has not its final name yet, and removes one that was not completed.
 pub(crate) fn create_unfinished(paths: &Paths) -> Result<(), OpenError> {
-    remove_unfinished(paths)?;
     let unfinished = paths.unfinished();
+    remove_database(&unfinished)?;
     // SQLite gives its other files the permissions of this one.
     let created = private_file().write(true).create_new(true).open(&unfinished);
     created.map_err(OpenError::io("create", &unfinished)).map(drop)
-}
-
-pub(crate) fn remove_unfinished(paths: &Paths) -> Result<(), OpenError> {
-    let unfinished = paths.unfinished();
-    for leftover in ["", "-journal", "-wal", "-shm"].map(|suffix| with_suffix(&unfinished, suffix)) {
-        match fs::remove_file(&leftover) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(OpenError::io("remove", &leftover)(error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Gives a complete database its final name.

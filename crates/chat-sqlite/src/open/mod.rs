@@ -12,7 +12,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-pub(crate) use create::{create_unfinished, finish_unfinished, remove_unfinished};
+pub(crate) use create::{create_unfinished, finish_unfinished};
 pub use recovery::Opening;
 pub(crate) use verify::verify;
 
@@ -74,7 +74,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<(LockedDatabase, Ope
         .map_err(OpenError::io("write", &paths.mark))?;
     set_durability(&connection, options.durability).map_err(&sqlite)?;
     erasures.set_durability(options.durability).map_err(OpenError::sqlite(&paths.erasures))?;
-    let purges = Purge::read_all(&connection).map_err(&sqlite)?;
+    let purges = Purge::take_interrupted(&connection).map_err(&sqlite)?;
     Ok((LockedDatabase { paths, connection, identity, times, mark, erasures, purges, lock }, opening))
 }
 

@@ -206,6 +206,11 @@ impl WriteConnection {
         self.must_erase.then(|| self.next_erasure.saturating_duration_since(Instant::now()))
     }
 
+    /// Lets reads go on that wait for a checkpoint.
+    pub(crate) fn admit_reads(&mut self) {
+        self.closed = None;
+    }
+
     fn empty_wal(&mut self) {
         let emptied =
             self.connection.busy_timeout(Duration::ZERO).and_then(|()| checkpoint(&self.connection));
@@ -239,7 +244,7 @@ impl WriteConnection {
     ///
     /// If a reader prevents it, the next start does it. That is not a failure.
     pub(crate) fn close(mut self) -> bool {
-        self.closed = None;
+        self.admit_reads();
         if let Err(error) = self.prepare() {
             return self.close_failed(&error);
         }

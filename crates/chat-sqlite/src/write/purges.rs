@@ -3,8 +3,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::connection::WriteConnection;
 use super::notifier::{CommitNotifier, Reply};
 use crate::database::Purge;
+
+/// The callers that wait for one purge.
+const MAX_WAITERS: usize = 16;
 
 /// The purges that go on. The writer carries out one step at a time, of one after the other, between two batches.
 #[derive(Debug)]
@@ -16,23 +20,45 @@ pub(super) struct Purges {
     has_appends: bool,
 }
 
-/// A purge, and the caller that waits for its end.
+/// A purge, and the callers that wait for its end.
 #[derive(Debug)]
 pub(super) struct RunningPurge {
     pub(super) purge: Purge,
-    reply: Option<oneshot::Sender<Reply>>,
+    /// `true` if an earlier process has begun it.
+    is_interrupted: bool,
+    waiters: Vec<oneshot::Sender<Reply>>,
 }
 
 impl Purges {
     /// Returns the purges that an earlier process has not completed.
     pub(super) fn interrupted(purges: Vec<Purge>) -> Self {
-        let running = purges.into_iter().map(|purge| RunningPurge { purge, reply: None }).collect();
+        let interrupted = |purge| RunningPurge { purge, is_interrupted: true, waiters: Vec::new() };
+        let running = purges.into_iter().map(interrupted).collect();
         Self { running, next: Instant::now(), has_appends: false }
     }
 
-    /// Adds a purge that is stored.
-    pub(super) fn begin(&mut self, purge: Purge, reply: oneshot::Sender<Reply>) {
-        self.running.push_back(RunningPurge { purge, reply: Some(reply) });
+    /// Adds a purge that is stored. A repeat of one that goes on waits for the end of that one, which then deletes the
+    /// newer messages too. Returns the caller if too many wait.
+    pub(super) fn begin(
+        &mut self,
+        purge: Purge,
+        reply: oneshot::Sender<Reply>,
+    ) -> Option<oneshot::Sender<Reply>> {
+        let same = |running: &&mut RunningPurge| running.purge.is_same(&purge.room, &purge.act);
+        let Some(running) = self.running.iter_mut().find(same) else {
+            self.running.push_back(RunningPurge { purge, is_interrupted: false, waiters: vec![reply] });
+            return None;
+        };
+        let Purge { id, act, up_to, .. } = purge;
+        let known = &mut running.purge;
+        // The rights of the user are as the newer act says.
+        (known.id, known.act, known.up_to) = (id, act, up_to);
+        running.waiters.retain(|waiter| !waiter.is_closed());
+        if running.waiters.len() >= MAX_WAITERS {
+            return Some(reply);
+        }
+        running.waiters.push(reply);
+        None
     }
 
     /// Records that messages were appended.
@@ -67,10 +93,23 @@ impl Purges {
 }
 
 impl RunningPurge {
-    /// Answers the caller, if one waits.
-    pub(super) fn answer(&mut self, notifier: &CommitNotifier, result: Reply) {
-        if let Some(reply) = self.reply.take() {
-            notifier.reply(reply, result);
+    /// Answers the callers that wait.
+    pub(super) fn answer(&mut self, notifier: &CommitNotifier, result: &Reply) {
+        for waiter in self.waiters.drain(..) {
+            notifier.reply(waiter, result.clone());
+        }
+    }
+
+    /// Stops a purge whose step fails. One that fails after a start too is given up, so that it does not take a place
+    /// for ever.
+    pub(super) fn stop(&self, connection: &mut WriteConnection, cause: &str) {
+        let room = &self.purge.room;
+        let is_given_up = self.is_interrupted
+            && connection.transact(|transaction, _| Ok((true, self.purge.remove(transaction)?))).is_ok();
+        if is_given_up {
+            tracing::error!(%room, cause, "purge given up; messages of its user are left");
+        } else {
+            tracing::error!(%room, cause, "purge stopped; the next start tries again");
         }
     }
 }

@@ -101,6 +101,8 @@ impl Writer {
             self.sweep();
             self.purge();
         }
+        // The indexer may wait for the end of an erasure.
+        self.connection.admit_reads();
         // The connection of the writer must close last.
         self.indexer.stop();
         self.connection.close()
@@ -176,8 +178,11 @@ impl Writer {
             }
             Outcome::Known(receipt) => Ok(receipt),
             Outcome::Purging { id, up_to } => {
-                if let Prepared::Purge(act) = entry {
-                    self.purges.begin(Purge::new(id, act.room, act.act, up_to), reply);
+                let Prepared::Purge(act) = entry else { return };
+                let refused = self.purges.begin(Purge::new(id, act.room, act.act, up_to), reply);
+                if let Some(reply) = refused {
+                    let error = Unavailable::over_quota("too many callers wait for the purge");
+                    self.state.notifier.reply(reply, Err(error.into()));
                 }
                 return;
             }
@@ -245,12 +250,13 @@ impl Writer {
     fn purge(&mut self) {
         let started = Instant::now();
         let Some(mut running) = self.purges.take(started) else { return };
-        let after = running.purge.after;
+        // A step that fails changes nothing.
+        let mut purge = running.purge.clone();
         let (now, limits, tail) = (self.connection.now(), self.batch_limits(), self.state.tail_events());
         let key_counts = &mut self.key_counts;
         let step = self.connection.transact(|transaction, erasures| {
             let mut batch = AppendBatch::new(transaction, now, limits, key_counts);
-            let step = batch.purge(&mut running.purge, tail)?;
+            let step = batch.purge(&mut purge, tail)?;
             let stored = batch.finish()?;
             if !stored.deletions.is_empty() {
                 erasures.add(transaction, &stored.deletions)?;
@@ -260,6 +266,7 @@ impl Writer {
         match step {
             Ok((step, mut stored)) => {
                 self.note_stored(&mut stored);
+                running.purge = purge;
                 let (room, newest) = (running.purge.room.clone(), running.purge.newest);
                 if let Some(AlteredEntry { stored, erased }) = stored.take(&room, newest) {
                     self.state.notifier.enqueue(CommittedMessage { room, stored, erased, place: None });
@@ -269,15 +276,14 @@ impl Writer {
                     Ok(true) => Ok(Position { seq: newest, at: now.at, duplicate: false }),
                     Err(error) => Err(error),
                 };
-                running.answer(&self.state.notifier, result);
+                running.answer(&self.state.notifier, &result);
             }
             Err(error) => {
                 self.key_counts.clear();
-                running.purge.after = after;
                 let cause = error.to_string();
-                running.answer(&self.state.notifier, Err(Unavailable::new(&*cause).into()));
+                running.answer(&self.state.notifier, &Err(Unavailable::new(&*cause).into()));
                 if error.may_concern_one_room() {
-                    tracing::error!(room = %running.purge.room, cause, "purge stopped; the next start tries again");
+                    running.stop(&mut self.connection, &cause);
                 } else {
                     self.purges.retry(running, RETRY_INTERVAL);
                 }

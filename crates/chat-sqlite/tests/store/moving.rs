@@ -182,7 +182,7 @@ async fn an_imported_store_knows_keys_and_is_indexed() {
 }
 
 /// A small export with a line of each type.
-async fn small() -> Vec<u8> {
+pub(crate) async fn small() -> Vec<u8> {
     let (dir, store, lobby) = open_lobby();
     let act = |act| NewAct::new(known("ops"), act).by_host();
     lobby.govern(act(Act::Create { rules: RoomRules::default() })).await.expect("created");

@@ -239,6 +239,24 @@ chat_suite::cases!(
         let last = room.read(Range::newest(1)).await?.messages;
         same(&events(&last)?.values().filter(|message| message["body"].is_object()).count(), &1)
     }
+
+    /// A repeat may join a purge that goes on. It deletes what its user has sent since that one began.
+    #[with(needs(Capability::Purges))]
+    async fn a_repeat_deletes_what_was_sent_since(stage: Stage, room: OpenRoom) -> Verdict {
+        for _ in 0..MANY {
+            room.append(&known("Eve"), None, &body("secret")).await?;
+        }
+        let head = room.bounds().await?.head;
+        let repeat = async {
+            eventually("an entry of the purge", || async { Ok(room.bounds().await?.head > head) }).await?;
+            room.append(&known("Eve"), None, &body("secret later")).await?;
+            room.try_purge(purge("Eve")).await.map_err(|error| Failure::new("a repeated purge", error))
+        };
+        let (first, repeat) = tokio::join!(room.try_purge(purge("Eve")), repeat);
+        check(first.is_ok(), "a purge", first)?;
+        repeat?;
+        same(&kept(&room).await?, &0)
+    }
 );
 
 fn known(id: &str) -> User {

@@ -153,6 +153,7 @@ defects! {
     PurgesAgain: stores_a_purge_that_deletes_nothing fails purges::a_purge_without_messages_changes_nothing;
     AllPurge: lets_each_user_purge fails purges::who_may_purge_is_judged_by_the_log;
     RestartLosesPurges: restores_purged_messages_in_a_restart fails purges::a_restart_restores_nothing;
+    PurgesOnce: answers_a_repeat_as_the_earlier_purge fails purges::a_repeat_deletes_what_was_sent_since;
     PurgeLostWhenDropped: stops_a_purge_with_its_caller fails purges::a_purge_goes_on_without_its_caller;
     NamesNoPins: names_no_pins fails pins::bounds_name_the_pinned_messages;
     ManyPins: accepts_too_many_pins fails pins::a_pin_over_the_limit_is_refused;

@@ -25,6 +25,12 @@ impl SpoiledRoom {
                 self.delete_oldest(&act).await?;
                 sleep(Duration::from_secs(1)).await;
             }
+            PurgesOnce => {
+                let purged = self.log.read(Range::acts(0, 1)).await?.messages;
+                if let Some(purged) = purged.first() {
+                    return Ok(ChangeReceipt::new(bounds.epoch, purged.seq));
+                }
+            }
             AllPurge => act.is_host = true,
             _ => {}
         }

@@ -70,8 +70,9 @@ impl AppendBatch<'_> {
         let Some(row) = known else {
             return Ok(Outcome::Known(Position { seq: None, at, duplicate: false }));
         };
-        let Some(id) = Purge::insert(self.transaction, room, act, row.head)? else {
-            return Ok(refused("too many purges go on"));
+        let id = match Purge::begin(self.transaction, room, act, row.head)? {
+            Ok(id) => id,
+            Err(reason) => return Ok(refused(reason)),
         };
         self.has_marked = true;
         Ok(Outcome::Purging { id, up_to: row.head })

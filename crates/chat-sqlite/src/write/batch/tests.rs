@@ -1,3 +1,5 @@
+mod purges;
+
 use std::sync::Arc;
 use std::time::Duration;
 
