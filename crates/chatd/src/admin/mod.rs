@@ -3,6 +3,7 @@
 mod calls;
 mod input;
 mod listener;
+mod mistake;
 mod moderation;
 mod reply;
 mod router;
