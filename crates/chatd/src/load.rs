@@ -134,8 +134,8 @@ fn parse(command: &Command) -> Result<ArgMatches, NotLoaded> {
     with_options_after_tasks(command.clone()).try_get_matches().map_err(not_loaded)
 }
 
-/// Returns a command in which the options of the server can also follow the tasks that use them. The help of a task does
-/// not list them again.
+/// Returns a command in which the options of the server can also follow the tasks that use them. The help of a task
+/// does not list them again.
 fn with_options_after_tasks(command: Command) -> Command {
     let options = command.get_arguments().filter(|arg| !arg.is_global_set());
     let options: Vec<_> = options.map(|arg| arg.clone().global(true).hide(true)).collect();
