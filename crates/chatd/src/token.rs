@@ -39,7 +39,7 @@ pub(crate) struct TokenOptions {
     #[arg(long, value_name = "ROOMS", value_delimiter = ',', value_parser = room)]
     rooms: Vec<(String, Role)>,
 
-    /// Make the user an owner of all rooms
+    /// Make the user an owner of all rooms except direct ones
     #[arg(long)]
     admin: bool,
 
