@@ -174,6 +174,7 @@ pub(crate) enum Task {
     /// Ask the server with the same options whether it is ready; exit code 0 if it is, 1 if not
     Health,
     /// Check or print the configuration
+    #[command(subcommand_required = true, arg_required_else_help = false)]
     Config {
         /// The part to do
         #[command(subcommand)]
@@ -257,6 +258,14 @@ impl Config {
         if let Some(text) = address.and_then(|address| self.exposure(address)) {
             add(&["listen"], &text);
         }
+        found
+    }
+
+    /// Returns the mistakes in the files of keys, each with the ids of its options. It loads nothing from a URL.
+    pub(crate) fn mistakes_in_files(&self) -> Vec<(&'static [&'static str], String)> {
+        let mut found = self.users.mistakes_in_files();
+        found.extend(self.tls.mistakes_in_files());
+        found.extend(self.admin.mistake_in_file());
         found
     }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, Command};
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The options that a file cannot set.
@@ -78,11 +79,16 @@ impl ConfigFile {
         let mut mistakes = remove_lines_without_toml(&mut text);
         let (table, _) = DeTable::parse_recoverable(&text);
         let mut options = BTreeMap::new();
-        for (key, value) in table.get_ref() {
-            let line = line_at(&text, key.span().start);
-            match option(key.get_ref(), value.get_ref(), command) {
-                Ok((id, values)) => drop(options.insert(id, FileOption { line, values })),
-                Err(mistake) => mistakes.entry(line).or_default().push(mistake),
+        // A table is a mistake. Its options are read, so that their mistakes are found, too.
+        let mut unread = vec![table.get_ref()];
+        while let Some(table) = unread.pop() {
+            for (key, value) in table {
+                let line = line_at(&text, key.span().start);
+                match option(key.get_ref(), value.get_ref(), command) {
+                    Ok((id, values)) => drop(options.entry(id).or_insert(FileOption { line, values })),
+                    Err(mistake) => mistakes.entry(line).or_default().push(mistake),
+                }
+                unread.extend(tables(value.get_ref()));
             }
         }
         let at = |line, text| Mistake { place: Some((path.to_owned(), line)), text };
@@ -137,6 +143,12 @@ fn line_at(text: &str, at: usize) -> usize {
     1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }
 
+/// Returns the table that a value is, or the tables of `[[name]]`.
+fn tables<'a>(value: &'a DeValue<'a>) -> impl Iterator<Item = &'a DeTable<'a>> {
+    let items = value.as_array().into_iter().flat_map(|items| items.iter().map(Spanned::get_ref));
+    std::iter::once(value).chain(items).filter_map(DeValue::as_table)
+}
+
 /// Returns the options that a file can set.
 pub(crate) fn options(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
     let options = command.get_arguments().filter_map(|arg| Some((arg.get_long()?, arg)));
@@ -154,7 +166,7 @@ pub(crate) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str
 fn option(key: &str, value: &DeValue<'_>, command: &Command) -> Result<(String, Vec<String>), String> {
     let Some((name, arg)) = options(command).find(|(name, _)| *name == key) else {
         let key_ = key.escape_debug();
-        if value.is_table() {
+        if tables(value).next().is_some() {
             return Err(format!(
                 "unknown table `{key_}`: write each option at the top level, as in `listen = \"...\"`"
             ));
@@ -268,6 +280,27 @@ mod tests {
                 "{found:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_mistakes_in_a_table_are_reported_too() {
+        let text = "max-connections = 0\n[tls]\ntls-crt = \"a\"\nlog-rate = \"all\"\n[tls.more]\necho = 1\n[[users]]\nguests = 1\n";
+        let table = |name| {
+            format!("unknown table `{name}`: write each option at the top level, as in `listen = \"...\"`")
+        };
+        assert_eq!(
+            mistakes(text),
+            [
+                "chatd.toml:1: max-connections: invalid value '0': 0 is not in 1..=10000000",
+                &format!("chatd.toml:2: {}", table("tls")),
+                "chatd.toml:3: unknown option `tls-crt`; did you mean `tls-cert`?",
+                "chatd.toml:4: log-rate: invalid value 'all': invalid digit found in string",
+                &format!("chatd.toml:5: {}", table("more")),
+                "chatd.toml:6: echo: expected true or false",
+                &format!("chatd.toml:7: {}", table("users")),
+                "chatd.toml:8: guests: expected true or false",
+            ]
+        );
     }
 
     #[test]

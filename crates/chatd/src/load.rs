@@ -7,12 +7,16 @@ use std::process::ExitCode;
 
 use chat_core::UpgradeMode;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, ValueEnum};
 
-use crate::config::{Config, Upgrade};
+use crate::config::{Config, ConfigTask, Task, Upgrade};
 use crate::config_file::{ConfigFile, Mistake, nearest};
 use crate::links::is_service_link;
 use crate::values::Values;
+
+/// The tasks that use the options of the server.
+const TASKS_WITH_OPTIONS: [&str; 2] = ["health", "config"];
 
 /// The sources of the options of a binary. They can be read again while it runs.
 #[derive(Clone, Debug)]
@@ -94,8 +98,15 @@ fn combine(
 ) -> Result<Loaded, NotLoaded> {
     let config = Config::from_arg_matches(matches).map_err(not_loaded)?;
     mistakes.extend(file.iter_mut().flat_map(|file| std::mem::take(&mut file.mistakes)));
-    mistakes.extend(config.contradictions().into_iter().map(|(ids, text)| match &file {
-        Some(file) => file.mistake(ids, text),
+    let mut found = config.contradictions();
+    if matches!(config.task, Some(Task::Config { task: ConfigTask::Check })) {
+        found.extend(config.mistakes_in_files());
+    }
+    mistakes.extend(found.into_iter().map(|(ids, text)| match &file {
+        Some(file) => {
+            let ids: Vec<_> = ids.iter().copied().filter(|id| !is_overridden(matches, id)).collect();
+            file.mistake(&ids, text)
+        }
         None => Mistake::new(text),
     }));
     if !mistakes.is_empty() {
@@ -120,7 +131,23 @@ impl NotLoaded {
 }
 
 fn parse(command: &Command) -> Result<ArgMatches, NotLoaded> {
-    command.clone().try_get_matches().map_err(not_loaded)
+    with_options_after_tasks(command.clone()).try_get_matches().map_err(not_loaded)
+}
+
+/// Returns a command in which the options of the server can also follow the tasks that use them. The help of a task
+/// does not list them again.
+fn with_options_after_tasks(command: Command) -> Command {
+    let options = command.get_arguments().filter(|arg| !arg.is_global_set());
+    let options: Vec<_> = options.map(|arg| arg.clone().global(true).hide(true)).collect();
+    let help = format!("All options of the server can be given, too: see {} --help", command.get_name());
+    TASKS_WITH_OPTIONS.into_iter().fold(command, |command, task| {
+        command.mut_subcommand(task, |task| task.args(options.clone()).after_help(help.clone()))
+    })
+}
+
+/// Returns true if a flag or a variable sets an option.
+fn is_overridden(matches: &ArgMatches, id: &str) -> bool {
+    matches!(matches.value_source(id), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]

@@ -1,5 +1,6 @@
 //! The options of TLS.
 
+use std::fs;
 use std::path::PathBuf;
 
 use chat_websocket::{Tls, TlsError};
@@ -30,6 +31,26 @@ impl TlsOptions {
             (None, Some(_)) => Some("--tls-key: name the file of the certificate with --tls-cert"),
             _ => None,
         }
+    }
+
+    /// Returns the mistakes in both files, each with the id of its option.
+    pub(crate) fn mistakes_in_files(&self) -> Vec<(&'static [&'static str], String)> {
+        let Err(error) = self.open() else { return Vec::new() };
+        let is_of_key = match &error {
+            TlsError::NoKey(_) => true,
+            TlsError::Read { path, .. } => Some(path) == self.tls_key.as_ref(),
+            _ => false,
+        };
+        if is_of_key {
+            return vec![(&["tls_key"], format!("--tls-key: {error}"))];
+        }
+        let mut found: Vec<(&'static [&'static str], String)> =
+            vec![(&["tls_cert"], format!("--tls-cert: {error}"))];
+        // Certificates are read first, so the error does not say if the key can be read.
+        if let Some((key, error)) = self.tls_key.iter().find_map(|key| Some((key, fs::read(key).err()?))) {
+            found.push((&["tls_key"], format!("--tls-key: cannot read {}: {error}", key.display())));
+        }
+        found
     }
 
     /// Reads the certificate. Returns `None` without the options.

@@ -39,7 +39,7 @@ pub(crate) struct TokenOptions {
     #[arg(long, value_name = "ROOMS", value_delimiter = ',', value_parser = room)]
     rooms: Vec<(String, Role)>,
 
-    /// Make the user an owner of all rooms
+    /// Make the user an owner of all rooms except direct ones
     #[arg(long)]
     admin: bool,
 
@@ -106,7 +106,14 @@ fn new_secret(path: &Path) -> Result<String, String> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let written = file.and_then(|mut file| writeln!(file, "{secret}").and_then(|()| file.sync_all()));
     let shown = path.display();
-    written.map_err(|error| format!("cannot write {shown}: {error}"))?;
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            format!(
+                "--new-key: {shown} exists already: name another file, or remove it if nobody uses its secret"
+            )
+        }
+        _ => format!("cannot write {shown}: {error}"),
+    })?;
     Ok(format!("{shown}: a new secret; start the server with --token-secret {shown}"))
 }
 

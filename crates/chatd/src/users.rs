@@ -102,13 +102,28 @@ impl UserOptions {
         found
     }
 
-    /// Returns the mistakes in the files of keys and secrets. It loads nothing from a URL.
-    pub(crate) fn check(&self) -> Vec<String> {
-        let mut files: Vec<_> = self.files().collect();
-        files.extend(self.token_jwks.as_deref().filter(|jwks| !is_url(jwks)).map(KeyFile::jwks));
-        let read = files.iter().map(|file| file.read().map(drop));
-        let problems = read.chain([self.proxy().map(drop)]).filter_map(Result::err);
-        problems.map(|problem| LoadError::new(problem).cause()).collect()
+    /// Returns the mistakes in the files of keys and secrets, each with the id of its option. It loads nothing from a
+    /// URL.
+    pub(crate) fn mistakes_in_files(&self) -> Vec<(&'static [&'static str], String)> {
+        let mut found: Vec<(&'static [&'static str], String)> = Vec::new();
+        let mut add = |ids: &'static [&'static str], problem: Option<LoadError>| {
+            let option = ids.concat().replace('_', "-");
+            found.extend(problem.map(|problem| (ids, format!("--{option}: {}", problem.cause()))));
+        };
+        let read = |file: KeyFile| file.read().err().map(LoadError::new);
+        self.token_secret.iter().for_each(|file| add(&["token_secret"], read(KeyFile::secret(file))));
+        self.token_public_key.iter().for_each(|file| add(&["token_public_key"], read(KeyFile::pem(file))));
+        match self.token_jwks.as_deref() {
+            Some(url) if is_url(url) => add(&["token_jwks"], KeyUrl::new(url).err().map(LoadError::new)),
+            Some(file) => add(&["token_jwks"], read(KeyFile::jwks(file))),
+            None => {}
+        }
+        if let Some(secret) = &self.proxy_secret {
+            let header = self.user_header.as_deref().unwrap_or_default();
+            let proxy = ProxyHeader::with_secret_file(header, SECRET_HEADER, secret);
+            add(&["proxy_secret"], proxy.err().map(LoadError::new));
+        }
+        found
     }
 
     /// Returns the tickets of the process, or `None` without `--tickets`.

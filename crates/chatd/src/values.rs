@@ -18,6 +18,8 @@ struct Value {
     texts: Vec<String>,
     form: Form,
     source: String,
+    /// The value that an option has if it is not set, as the help shows it.
+    default: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +51,7 @@ impl Values {
                 (_, None) => "default".to_owned(),
             };
             let texts = texts.map(|text| text.to_string_lossy().into_owned()).collect();
-            Value { option: name.to_owned(), texts, form, source }
+            Value { option: name.to_owned(), texts, form, source, default: default(arg) }
         };
         Self(options(command).map(value).collect())
     }
@@ -57,10 +59,10 @@ impl Values {
     /// Returns the values as a configuration file, with the source of each. Secrets are left out.
     pub(crate) fn to_toml(&self) -> String {
         let mut text = String::new();
-        for Value { option, texts, form, source } in &self.0 {
+        for Value { option, texts, form, source, default } in &self.0 {
             let shown: Vec<_> = texts.iter().map(|text| toml_value(text, *form)).collect();
             let line = match (form, &*shown) {
-                (_, []) => format!("# {option} is not set"),
+                (_, []) => format!("# {option} is not set; default: {default}"),
                 (Form::Secret, _) => format!("# {option} is hidden ({source})"),
                 (Form::Several, several) => format!("{option} = [{}]  # {source}", several.join(", ")),
                 (Form::Flag | Form::One, [value, ..]) => format!("{option} = {value}  # {source}"),
@@ -84,6 +86,13 @@ impl Values {
             }
         }
     }
+}
+
+/// Returns the default that the help of an option names.
+fn default(arg: &Arg) -> String {
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let named = help.rsplit_once("[default: ").and_then(|(_, default)| default.strip_suffix(']'));
+    named.unwrap_or("none").to_owned()
 }
 
 /// Returns a value in the form of TOML. The query of a URL may have a secret.

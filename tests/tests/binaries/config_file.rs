@@ -47,6 +47,100 @@ echo = \"no\"
 }
 
 #[test]
+fn mistakes_in_key_files_are_shown_with_the_others_and_with_the_line_of_their_option() -> Result<()> {
+    let home = TempDir::new()?;
+    let path = |name: &str| home.path().join(name).to_str().map(str::to_owned).context("a path in UTF-8");
+    let (file, short, good) = (path("chatd.toml")?, path("short")?, path("good")?);
+    fs::write(&short, "too short")?;
+    fs::write(&good, "x".repeat(32))?;
+    let missing = path("missing")?;
+    let lines = [
+        "[users]".to_owned(),
+        format!("token-secret = [{good:?}, {short:?}, {missing:?}]"),
+        format!("token-public-key = {good:?}"),
+        "max-connections = 0".to_owned(),
+        format!("token-jwks = {short:?}"),
+        format!("proxy-secret = {missing:?}"),
+        format!("tls-cert = {good:?}\ntls-key = {missing:?}"),
+        format!("admin-token = {short:?}"),
+    ];
+    fs::write(&file, lines.join("\n"))?;
+    for binary in Binary::one_per_adapter() {
+        let refused = run(binary, Path::new(&file), &["config", "check"])?;
+        let shown = String::from_utf8(refused.stderr)?;
+        let expected = [
+            "1: unknown table `users`: write each option at the top level".to_owned(),
+            format!("2: --token-secret: the key file {short} is not valid: "),
+            format!("2: --token-secret: the key file {missing} cannot be read: No such file"),
+            format!("3: --token-public-key: the key file {good} is not valid: "),
+            "4: max-connections: invalid value '0'".to_owned(),
+            format!("5: --token-jwks: the key file {short} is not valid: "),
+            "6: --user-header and --proxy-secret: set both or none".to_owned(),
+            format!("6: --proxy-secret: the key file {missing} cannot be read: No such file"),
+            format!("7: --tls-cert: {good} has no certificate in the PEM format"),
+            format!("8: --tls-key: cannot read {missing}: No such file"),
+            format!("9: --admin-token: {short}: the file must have one line"),
+        ];
+        ensure!(shown.lines().count() == expected.len(), "{shown}");
+        for (shown, expected) in shown.lines().zip(expected) {
+            ensure!(shown.starts_with(&format!("error: {file}:{expected}")), "{shown}\n{expected}");
+        }
+        ensure!(refused.status.code() == Some(2) && refused.stdout.is_empty(), "{}", refused.status);
+    }
+    // A flag that replaces a wrong key has no line in the file.
+    fs::write(&file, format!("token-secret = {missing:?}\n"))?;
+    let binary = Binary::one_per_adapter().next().context("a binary")?;
+    let accepted = run(binary, Path::new(&file), &["config", "check", "--token-secret", &good])?;
+    ensure!(accepted.status.success(), "{}", String::from_utf8_lossy(&accepted.stderr));
+    let refused = run(binary, Path::new(&file), &["config", "check", "--token-secret", &short])?;
+    let shown = String::from_utf8(refused.stderr)?;
+    ensure!(shown.starts_with("error: --token-secret: the key file "), "{shown}");
+    Ok(())
+}
+
+#[test]
+fn options_of_the_server_may_follow_a_task_that_uses_them() -> Result<()> {
+    let home = TempDir::new()?;
+    let file = home.path().join("chatd.toml");
+    fs::write(&file, "log-rate = 5\nmax-per-user = 6\nguests = true\n")?;
+    let file = file.to_str().context("a path in UTF-8")?;
+    for binary in Binary::one_per_adapter() {
+        let before = ["--log-rate", "7", "--allow-origin", "https://a.example", "--echo", "--config", file];
+        let printed = |arguments: &[&str]| -> Result<String> {
+            let printed = binary.run(arguments)?;
+            ensure!(printed.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&printed.stderr));
+            Ok(String::from_utf8(printed.stdout)?)
+        };
+        let expected = printed(&[&before[..], &["config", "print"]].concat())?;
+        for line in [
+            "log-rate = 7  # --log-rate",
+            "allow-origin = [\"https://a.example\"]  # --allow-origin",
+            "echo = true  # --echo",
+            &format!("max-per-user = 6  # {file}:2"),
+            &format!("guests = true  # {file}:3"),
+        ] {
+            ensure!(expected.lines().any(|shown| shown == line), "{line} is missing in {expected}");
+        }
+        for arguments in [
+            [&["config", "print"], &before[..]].concat(),
+            [&["config"], &before[..], &["print"]].concat(),
+            [&before[2..], &["config", "print"], &before[..2]].concat(),
+        ] {
+            ensure!(printed(&arguments)? == expected, "{arguments:?}");
+        }
+        // Nothing listens on port 1 of this address.
+        for arguments in [["health", "--listen", "127.0.0.1:1"], ["--listen", "127.0.0.1:1", "health"]] {
+            let asked = binary.run(&arguments)?;
+            let shown = String::from_utf8(asked.stderr)?;
+            ensure!(asked.status.code() == Some(1) && shown.contains("the server at 127.0.0.1:1"), "{shown}");
+        }
+        let help = printed(&["health", "--help"])?;
+        ensure!(!help.contains("--log-rate") && help.contains(&format!("{} --help", binary.name)), "{help}");
+    }
+    Ok(())
+}
+
+#[test]
 fn options_that_need_each_other_may_come_from_different_sources() -> Result<()> {
     let home = TempDir::new()?;
     let (file, token) = (home.path().join("chatd.toml"), home.path().join("token"));
@@ -98,7 +192,11 @@ async fn flags_override_variables_which_override_the_file() -> Result<()> {
             "max-connections = 8  # --max-connections".to_owned(),
             "echo = false  # default".to_owned(),
             "read-rate = \"256K\"  # default".to_owned(),
-            "# retain is not set".to_owned(),
+            "# retain is not set; default: keep all".to_owned(),
+            "# durability is not set; default: disk".to_owned(),
+            "# log-level is not set; default: info".to_owned(),
+            "# token-audience is not set; default: tokens without an audience".to_owned(),
+            "# allow-host is not set; default: none".to_owned(),
         ] {
             ensure!(text.lines().any(|shown| shown == line), "{line} is missing in {text}");
         }

@@ -38,7 +38,7 @@ fn help_lists_all_options_variables_and_commands() -> Result<()> {
 fn a_bad_option_gives_one_line_and_exit_code_2() -> Result<()> {
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let taken = taken.local_addr()?.to_string();
-    let bad: [&[&str]; 52] = [
+    let bad: [&[&str]; 55] = [
         &["--listen", "nowhere"],
         &["--listen", "127.0.0.1:70000"],
         &["--listen", &taken],
@@ -82,6 +82,9 @@ fn a_bad_option_gives_one_line_and_exit_code_2() -> Result<()> {
         &["--token-leeway", "1h", "--token-secret", "key"],
         &["--user-header", "X-User"],
         &["--user-header", "X User", "--proxy-secret", "key"],
+        &["config"],
+        &["health", "--log-rate", "all"],
+        &["config", "check", "--frobnicate"],
         &["token", "--sub", "ann"],
         &["token", "--key", "/nowhere", "--sub", "ann"],
         &["token", "--key", "/nowhere", "--sub", "ann", "--rooms", "lobby=king"],

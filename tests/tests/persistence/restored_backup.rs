@@ -70,7 +70,10 @@ async fn a_resume_after_a_restored_backup_reports_a_gap_and_a_new_epoch() -> Res
         ann.read_new_epoch().await.context(what)?;
         ann.send_messages(BACKED_UP, LOST).await.context(what)?;
         ann.client.close().await?;
-        ensure!(opened(&daemon.stop()?) == "new epoch", "{what}");
+        let log = daemon.stop()?;
+        ensure!(opened(&log) == "new epoch", "{what}");
+        let dir = log.iter().find_map(|line| line["dir"].as_str()).context("no line with the directory")?;
+        ensure!(Path::new(dir) == store, "{what}: {dir}");
     }
     Ok(())
 }

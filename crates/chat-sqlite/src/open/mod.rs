@@ -49,11 +49,11 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<(LockedDatabase, Ope
     let listed = erasures.newest_commit().map_err(OpenError::sqlite(&paths.erasures))?;
     let opening = recovery::opening(is_new, last.as_ref(), mark.is_copy(), &identity, listed);
     if let Opening::NewEpoch { reason } = opening {
-        tracing::warn!(?dir, reason, "new epoch started; clients must read their rooms again");
+        tracing::warn!(dir = %dir.display(), reason, "new epoch started; clients must read their rooms again");
         let deleted =
             restored::delete_again(&mut connection, &erasures, &identity, times).map_err(&sqlite)?;
         if deleted > 0 {
-            tracing::warn!(?dir, deleted, "messages deleted again that the restored database contained");
+            tracing::warn!(dir = %dir.display(), deleted, "messages deleted again that the restored database contained");
         }
         let before = last.map_or(0, |mark| mark.commits).max(identity.commits).max(listed);
         identity.epoch = random_id();

@@ -2,13 +2,13 @@
 
 use std::str::FromStr;
 
-use bytes::Buf;
 use chat_core::RoomName;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
+use super::mistake;
 use super::reply::Problem;
 
 /// Items of a page without `limit`.
@@ -62,10 +62,16 @@ pub(super) async fn body<T: DeserializeOwned>(body: Incoming, max: usize) -> Res
         Some(_) => Problem::too_large(),
         None => Problem::bad_request("the body of the request is not complete"),
     })?;
-    serde_json::from_reader(body.aggregate().reader()).map_err(|error| {
+    let text = body.to_bytes();
+    serde_json::from_slice(&text).map_err(|error| {
         // The text of the error could repeat a part of the body.
         let (line, column) = (error.line(), error.column());
-        Problem::bad_request(format!("the body is not the JSON of this call: line {line}, column {column}"))
+        let cause = match serde_json::from_slice(&text) {
+            Ok(value) => mistake::find::<T>(&value)
+                .map_or_else(|| "the body has a field twice".to_owned(), |mistake| mistake.to_string()),
+            Err(_) => "the body is not JSON".to_owned(),
+        };
+        Problem::bad_request(format!("{cause}: line {line}, column {column}"))
     })
 }
 

@@ -3,6 +3,7 @@
 mod calls;
 mod input;
 mod listener;
+mod mistake;
 mod moderation;
 mod reply;
 mod router;
@@ -89,9 +90,10 @@ impl AdminOptions {
         is_incomplete.then_some("--admin: name the file of the bearer token with --admin-token")
     }
 
-    /// Reads the token, to find a mistake in its file.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        self.admin_token.as_deref().map_or(Ok(()), |file| Token::read(file).map(drop))
+    /// Returns the mistake in the file of the token, with the id of its option.
+    pub(crate) fn mistake_in_file(&self) -> Option<(&'static [&'static str], String)> {
+        let problem = Token::read(self.admin_token.as_deref()?).err()?;
+        Some((&["admin_token"], problem))
     }
 }
 

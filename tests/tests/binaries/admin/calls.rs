@@ -206,6 +206,22 @@ async fn a_call_with_bad_input_changes_nothing_and_names_the_error() -> Result<(
     }
     let page = server.call("GET", post, None).await?.json()?;
     ensure!(page["messages"] == json!([]), "{page}");
+
+    let head = format!("Authorization: Bearer {TOKEN}\r\n");
+    for (body, message) in [
+        (r#"{"guest":true}"#, "`id` is missing: line 1,"),
+        (
+            "{\"id\":\"7\",\n\"s3cr3t\":1}",
+            "the body has an unknown field; its fields are `id`, `guest`: line 2,",
+        ),
+        (r#"{"id":"7","guest":"s3cr3t"}"#, "`guest` must be a boolean: line 1,"),
+        (r#"{"id":"7","id":"s3cr3t"}"#, "the body has a field twice: line 1,"),
+        (r#"{"id":s3cr3t}"#, "the body is not JSON: line 1,"),
+    ] {
+        let reply = server.request("POST", "/v1/kick", &head, body).await?;
+        let shown = reply.json()?["error"]["message"].to_string();
+        ensure!(reply.status == 400 && shown.starts_with(&format!("\"{message} column ")), "{body}: {shown}");
+    }
     Ok(())
 }
 
