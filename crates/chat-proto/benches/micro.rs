@@ -176,6 +176,8 @@ fn send_in_session(bencher: Bencher<'_, '_>, room: &RoomName) {
         role: Role::None,
         may: Rights::default(),
         with: None,
+        title: None,
+        restricted: None,
     };
     session.handle_outcome(now, Outcome::Joined { membership: Some(()), joined, unread: None });
     let text =

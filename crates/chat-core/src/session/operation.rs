@@ -11,8 +11,8 @@ use futures_util::future::{BoxFuture, FutureExt};
 use super::driver::Driver;
 use super::host::{Host, Refused, append_to};
 use crate::connection::Connection;
-use crate::room::{Admitted, LiveRoom, Membership, OwnFlushes};
-use crate::{Act, ErrorCode, LogBounds, NewChange, NewMessage, RoomName, Unread, User};
+use crate::room::{Admitted, Heading, LiveRoom, Membership, OwnFlushes};
+use crate::{Act, ErrorCode, LogBounds, NewChange, NewMessage, RoomName, Unread};
 
 /// An operation in flight.
 pub(super) struct InFlight {
@@ -54,9 +54,8 @@ pub(super) enum Done {
 pub(super) struct Entering {
     pub(super) bounds: LogBounds,
     pub(super) admitted: Admitted,
+    pub(super) heading: Heading,
     pub(super) unread: Option<Unread>,
-    /// The other user of a direct room.
-    pub(super) with: Option<User>,
 }
 
 impl Work {
@@ -295,7 +294,7 @@ impl<C: Connection> Driver<'_, C> {
     fn enter(
         &mut self,
         room: Arc<LiveRoom>,
-        Entering { bounds, admitted, unread, with }: Entering,
+        Entering { bounds, admitted, heading, unread }: Entering,
         from: &JoinFrom,
         is_resume: bool,
     ) -> Outcome<Membership> {
@@ -304,7 +303,7 @@ impl<C: Connection> Driver<'_, C> {
             let rejoined = membership.rejoin((bounds, admitted), from);
             return match rejoined {
                 Ok(mut joined) => {
-                    joined.with = with;
+                    heading.set(&mut joined);
                     self.count_join(is_resume, &joined);
                     if *from != JoinFrom::Now {
                         self.forget(&name, false);
@@ -320,7 +319,7 @@ impl<C: Connection> Driver<'_, C> {
         let rooms = Arc::clone(&self.ticket.rooms);
         match Membership::join(rooms, room, who, inbox, (bounds, admitted), from) {
             Ok((membership, mut joined)) => {
-                joined.with = with;
+                heading.set(&mut joined);
                 self.count_join(is_resume, &joined);
                 Outcome::Joined { membership: Some(membership), joined, unread }
             }

@@ -39,6 +39,8 @@ fn member_within(limits: Limits) -> Session<()> {
         role: Role::None,
         may: Rights::default(),
         with: None,
+        title: None,
+        restricted: None,
     };
     session.handle_outcome(Duration::ZERO, Outcome::Joined { membership: Some(()), joined, unread: None });
     session

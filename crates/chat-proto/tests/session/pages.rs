@@ -166,6 +166,8 @@ fn answer(command: &'static str, outcome: Outcome<()>) -> String {
         role: Role::None,
         may: Rights::default(),
         with: None,
+        title: None,
+        restricted: None,
     };
     ask("join", Outcome::Joined { membership: Some(()), joined, unread: None });
     match ask(command, outcome).as_slice() {

@@ -232,6 +232,8 @@ pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outc
                     role: Role::None,
                     may: Rights::default(),
                     with: None,
+                    title: None,
+                    restricted: None,
                 },
                 unread: None,
             }
