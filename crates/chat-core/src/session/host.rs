@@ -288,8 +288,15 @@ impl Host {
             }
             listed.push((name.clone(), rules));
         }
-        followed.retain(|name| listed.iter().any(|(listed, _)| listed == name));
+        // In turn with the other connections of the user, which may have ended to follow a room since then.
         let _turn = reads.count(user.clone()).await.map_err(Refused::TooEarly)?;
+        let mut followed = marker(&self.rooms, self.rooms.store.followed(&user)).await?;
+        listed.retain(|(name, _)| asked.joined.contains(name) || followed.contains(name));
+        followed.retain(|name| listed.iter().any(|(listed, _)| listed == name));
+        if listed.is_empty() && more {
+            // A client could not continue after such a page.
+            return Err(ErrorCode::Unavailable.into());
+        }
         let mut rooms = Vec::with_capacity(listed.len());
         for (name, rules) in listed {
             match self.summary(name, rules).await {

@@ -264,6 +264,15 @@ impl<C: Connection> Driver<'_, C> {
         self.in_flight.first().is_some_and(is_read)
     }
 
+    /// Returns true if a list of rooms is complete and waits for its turn among the replies.
+    pub(super) fn has_list(&self) -> bool {
+        let is_list = |operation: &InFlight| match &operation.work {
+            Work::Answered(outcome) => matches!(**outcome, Outcome::Listed { .. }),
+            Work::Waiting(..) => false,
+        };
+        self.in_flight.first().is_some_and(is_list)
+    }
+
     /// Skips the read in flight of a peer that is gone, so that it gives up its turn.
     pub(super) fn skip_read(&mut self) {
         if self.has_read() {
