@@ -145,6 +145,7 @@ impl ResumingClient {
                     break;
                 }
                 ClientEvent::Disconnected { .. }
+                | ClientEvent::ReconnectFailed { .. }
                 | ClientEvent::Reconnected
                 | ClientEvent::Presence { .. } => {}
                 other => bail!("{other:?} instead of a resume"),
@@ -173,6 +174,7 @@ impl ResumingClient {
                     self.resumes.push(Resume { epoch, recovered });
                 }
                 ClientEvent::Disconnected { .. }
+                | ClientEvent::ReconnectFailed { .. }
                 | ClientEvent::Reconnected
                 | ClientEvent::Presence { .. } => {}
                 other => bail!("{other:?} instead of {seq}"),
