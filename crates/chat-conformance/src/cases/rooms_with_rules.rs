@@ -85,8 +85,8 @@ chat_suite::cases!(
         for client in [&mut bob, &mut zoe] {
             let listed = client.ask_for("rooms", json!({"type": "rooms"})).await?;
             let listed_as = |name: &str| {
-                let rooms = listed["rooms"].as_array().into_iter().flatten();
-                rooms.cloned().find(|listed| listed["room"] == name).unwrap_or_default()
+                let mut rooms = listed["rooms"].as_array().into_iter().flatten();
+                rooms.find(|listed| listed["room"] == name).cloned().unwrap_or_default()
             };
             client.check(listed_as(&room)["title"] == "Talk", "the title Talk", &listed)?;
             let other = listed_as(&plain);

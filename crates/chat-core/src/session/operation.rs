@@ -317,7 +317,7 @@ impl<C: Connection> Driver<'_, C> {
                     if *from != JoinFrom::Now {
                         self.forget(&name, false);
                     }
-                    Outcome::Joined { membership: None, joined, unread }
+                    Outcome::Joined { membership: None, joined: Box::new(joined), unread }
                 }
                 Err(error) => ErrorCode::from(error).into(),
             };
@@ -330,7 +330,7 @@ impl<C: Connection> Driver<'_, C> {
             Ok((membership, mut joined)) => {
                 heading.set(&mut joined);
                 self.count_join(is_resume, &joined);
-                Outcome::Joined { membership: Some(membership), joined, unread }
+                Outcome::Joined { membership: Some(membership), joined: Box::new(joined), unread }
             }
             Err(error) => ErrorCode::from(error).into(),
         }

@@ -51,7 +51,7 @@ fn join(session: &mut Session<()>, name: &str, unread: Option<Unread>) -> Vec<Va
     let resumption = Resumption { after: 9, recovered: true, gap: None };
     let bounds = LogBounds::new("e", 9);
     let (role, may) = Default::default();
-    let joined = Joined {
+    let joined = Box::new(Joined {
         bounds,
         resumption,
         members: 1,
@@ -61,7 +61,7 @@ fn join(session: &mut Session<()>, name: &str, unread: Option<Unread>) -> Vec<Va
         with: None,
         title: Some("News".to_owned()),
         restricted: Some(Restriction::new(Restrict::Mute, Some(7))),
-    };
+    });
     events(session.handle_outcome(NOW, Outcome::Joined { membership: Some(()), joined, unread }))
 }
 

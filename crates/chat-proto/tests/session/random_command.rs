@@ -224,7 +224,7 @@ pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outc
             let membership = (!is_member).then(|| known(&operation.room));
             Outcome::Joined {
                 membership,
-                joined: Joined {
+                joined: Box::new(Joined {
                     bounds,
                     resumption,
                     members: 1,
@@ -234,7 +234,7 @@ pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outc
                     with: None,
                     title: None,
                     restricted: None,
-                },
+                }),
                 unread: None,
             }
         }
