@@ -1,5 +1,6 @@
 //! Clients that follow a room through each adapter, over connections that are cut, have the state that a new client
-//! reads: messages with their changes and threads, pinned messages, rights, and unread messages.
+//! reads: messages with their changes and threads, pinned messages, rights, restrictions, the title, and unread
+//! messages.
 //!
 //! Each script is generated from a seed, which a failure prints. `CHAT_SEED=<seed> cargo test -p chat-tests --test
 //! followed_rooms` runs the same script again, possibly in another order of events. `CHAT_SCRIPTS=<count>` sets the
@@ -231,6 +232,9 @@ impl Follower {
         let pins: Vec<_> = view.pins().filter(|pin| *pin >= first).collect();
         ensure!(pins == joined.pins, "{number} has the pins {pins:?} instead of {:?}", joined.pins);
         ensure!((view.role(), view.may()) == (joined.role, joined.may), "{number} has {:?}", view.may());
+        let (title, restricted) = (view.title(), view.restricted());
+        let fits = (title, restricted) == (joined.title.as_deref(), joined.restricted);
+        ensure!(fits, "{number} has {title:?} and {restricted:?} instead of {joined:?}");
         let unread = view.unread();
         if joined.unread.as_ref().is_some_and(|fresh| fresh.read + 1 >= first) {
             ensure!(unread == joined.unread, "{number} has {unread:?} instead of {:?}", joined.unread);

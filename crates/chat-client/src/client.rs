@@ -100,6 +100,33 @@ impl Client {
         }
     }
 
+    /// Joins the direct room of this user and another one, which is opened if it is not open yet. Only the id of the
+    /// user counts. [`Joined::room`] is the name of the room; every other command takes that name. Guests have no
+    /// direct rooms.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], as for every command.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: chat_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use chat_client::{JoinFrom, Text, User};
+    ///
+    /// let joined = client.join_direct(&User::from_id("bob")?, JoinFrom::Last(20)).await?;
+    /// client.send(&joined.room, &Text::new("hi")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn join_direct(&self, user: &User, from: JoinFrom) -> Result<Joined, Error> {
+        let command = Command::JoinDirect { with: user.clone(), from: from.clone() };
+        match self.call(Request::JoinDirect(from), &command).await? {
+            Reply::Joined(joined) => Ok(joined),
+            _ => Err(self.closed()),
+        }
+    }
+
     /// Leaves a room.
     ///
     /// # Errors

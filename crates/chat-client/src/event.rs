@@ -3,7 +3,10 @@ use std::time::Duration;
 
 use chat_proto::{LimitsNotice, PresenceMode, PresenceState, RoomName, RoomSummary, User};
 
-use crate::{Closed, Joined, Lost, ReceivedAct, ReceivedChange, ReceivedMessage, ReceivedPurge, ServerError};
+use crate::{
+    Closed, ConnectError, Joined, Lost, ReceivedAct, ReceivedChange, ReceivedMessage, ReceivedPurge,
+    ServerError,
+};
 
 /// An event of a client: something that the server sent, or a change of the connection.
 ///
@@ -112,6 +115,13 @@ pub enum ClientEvent {
         /// The reason.
         lost: Lost,
         /// The time until the client tries to reconnect.
+        retry_in: Duration,
+    },
+    /// An attempt to reconnect failed.
+    ReconnectFailed {
+        /// The reason.
+        error: ConnectError,
+        /// The time until the next attempt.
         retry_in: Duration,
     },
     /// The client has a connection again. A [`Resumed`](Self::Resumed) follows for each room.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use chat_proto::{Event, PresenceMode, Rights, Role, RoomName, RoomSummary, Unread, User};
+use chat_proto::{Event, PresenceMode, Restriction, Rights, Role, RoomName, RoomSummary, Unread, User};
 
 use crate::ReceivedMessage;
 
@@ -33,6 +33,10 @@ pub struct Joined {
     /// The marker of this user, and the messages after it up to [`seq`](Self::seq). `None` if the server keeps no
     /// markers.
     pub unread: Option<Unread>,
+    /// The title of the room.
+    pub title: Option<String>,
+    /// The restriction of this user.
+    pub restricted: Option<Restriction>,
 }
 
 impl Joined {
@@ -53,6 +57,8 @@ impl Joined {
             read,
             unread,
             mentions,
+            title,
+            restricted,
             ..
         } = event
         else {
@@ -64,7 +70,22 @@ impl Joined {
             (counts.unread, counts.mentions) = (unread.unwrap_or(0), mentions.unwrap_or(0));
             counts
         });
-        Some(Self { room, with, epoch, seq, first, recovered, members, presence, role, may, pins, unread })
+        Some(Self {
+            room,
+            with,
+            epoch,
+            seq,
+            first,
+            recovered,
+            members,
+            presence,
+            role,
+            may,
+            pins,
+            unread,
+            title,
+            restricted,
+        })
     }
 }
 

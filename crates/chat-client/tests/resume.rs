@@ -5,7 +5,9 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chat_client::{Client, ClientEvent, CloseCode, Closed, Error, JoinFrom, Joined, Lost, Reconnect, Text};
+use chat_client::{
+    Client, ClientEvent, CloseCode, Closed, ConnectError, Error, JoinFrom, Joined, Lost, Reconnect, Text,
+};
 use chat_core::{Chat, Limits};
 use serde_json::{Value, json};
 use support::{Proxy, Server, eager, lobby, member, message, next, url, within};
@@ -279,6 +281,17 @@ async fn a_client_gives_up_after_its_limit() {
     });
     drop(server);
     assert!(matches!(next(&mut events).await, ClientEvent::Disconnected { .. }));
-    assert!(matches!(next(&mut events).await, ClientEvent::Closed(Closed::GaveUp(_))));
+    let mut failures = 0;
+    loop {
+        match within(events.next()).await.unwrap() {
+            ClientEvent::ReconnectFailed { error: ConnectError::Io(_), retry_in } => {
+                assert!(retry_in <= Duration::from_millis(100));
+                failures += 1;
+            }
+            ClientEvent::Closed(Closed::GaveUp(_)) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(failures > 0, "no attempt was announced");
     assert!(matches!(within(ping).await.unwrap(), Some(Error::Closed(Closed::GaveUp(_)))));
 }

@@ -41,6 +41,40 @@ fn code<T: std::fmt::Debug>(refused: Result<T, Error>) -> ErrorCode {
 }
 
 #[tokio::test]
+async fn two_users_find_their_direct_room_and_it_resumes() {
+    let server = Server::with_users(users());
+    let (ann, mut anns) = connect(&server, "ann").await;
+    let joined = ann.join_direct(&User::from_id("bob").unwrap(), JoinFrom::Now).await.unwrap();
+    let room = joined.room.clone();
+    assert!(room.is_direct() && joined.with.unwrap().id() == "bob");
+    ann.send(&room, &Text::new("one")).await.unwrap();
+    assert_eq!(message(&mut anns).await.room, room);
+    let (bob, mut bobs) = connect(&server, "bob").await;
+    let joined = bob.join_direct(ann.user(), JoinFrom::Last(1)).await.unwrap();
+    assert_eq!((&joined.room, joined.with.as_ref()), (&room, Some(ann.user())));
+    let one = message(&mut bobs).await;
+    assert_eq!((one.seq, one.text().as_deref()), (2, Some("one")));
+    let named = act(&mut bobs).await.seq;
+
+    // Bob joins the room again while the connection is lost.
+    bob.reconnect().await.unwrap();
+    assert_eq!(bob.join_direct(ann.user(), JoinFrom::Now).await.unwrap().room, room);
+    let ClientEvent::Disconnected { .. } = next(&mut bobs).await else { panic!() };
+    let ClientEvent::Reconnected = next(&mut bobs).await else { panic!() };
+    let ClientEvent::Resumed(resumed) = next(&mut bobs).await else { panic!() };
+    assert!(resumed.recovered && resumed.room == room && resumed.with.as_ref() == Some(ann.user()));
+    for text in ["two", "three"] {
+        ann.send(&room, &Text::new(text)).await.unwrap();
+    }
+    assert_eq!([message(&mut bobs).await.seq, message(&mut bobs).await.seq], [named + 1, named + 2]);
+    bob.leave(&room).await.unwrap();
+
+    let guests = Server::start(Chat::default());
+    let (guest, _events) = guests.member().await;
+    assert_eq!(code(guest.join_direct(ann.user(), JoinFrom::Now).await), ErrorCode::Forbidden);
+}
+
+#[tokio::test]
 async fn a_message_answers_another_is_in_a_thread_and_mentions_users() {
     let server = Server::start(Chat::default());
     let (ann, _anns) = server.member().await;

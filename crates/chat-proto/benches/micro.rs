@@ -168,7 +168,7 @@ fn send_in_session(bencher: Bencher<'_, '_>, room: &RoomName) {
     let (mut session, _) = Session::<()>::open(Arc::new(limits), Identified::new(user(), "1"), now);
     session.handle_text(now, Command::Join { room: room.clone(), from: JoinFrom::Now }.encode(None).into());
     let resumption = Resumption { after: 0, recovered: true, gap: None };
-    let joined = Joined {
+    let joined = Box::new(Joined {
         bounds: last,
         resumption,
         members: 1,
@@ -176,7 +176,9 @@ fn send_in_session(bencher: Bencher<'_, '_>, room: &RoomName) {
         role: Role::None,
         may: Rights::default(),
         with: None,
-    };
+        title: None,
+        restricted: None,
+    });
     session.handle_outcome(now, Outcome::Joined { membership: Some(()), joined, unread: None });
     let text =
         Command::Send { room: room.clone(), key: None, body: body(), links: None }.encode(Some("4711"));

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use chat_core::{
@@ -75,15 +76,22 @@ pub struct SharedStore {
     rooms: Arc<Mutex<BTreeMap<RoomName, SharedRoom>>>,
     /// `None` if the store keeps neither markers nor followed rooms.
     follows: Option<Arc<Mutex<Follows>>>,
+    /// True while the followed rooms cannot be read.
+    hides_follows: Arc<AtomicBool>,
 }
 
 impl Default for SharedStore {
     fn default() -> Self {
-        Self { rooms: Arc::default(), follows: Some(Arc::default()) }
+        Self { rooms: Arc::default(), follows: Some(Arc::default()), hides_follows: Arc::default() }
     }
 }
 
 impl SharedStore {
+    /// Lets the followed rooms not be read, or be read again.
+    pub fn hide_follows(&self, hides: bool) {
+        self.hides_follows.store(hides, Ordering::Relaxed);
+    }
+
     /// Pauses or continues the reports to all sinks of a room. A commit during a pause is never reported.
     pub fn pause_reports(&self, room: &RoomName, is_paused: bool) {
         if let Some(room) = self.rooms.lock().get(room) {
@@ -159,6 +167,9 @@ impl chat_core::Store for SharedStore {
 
     async fn followed(&self, user: &UserKey) -> Result<Vec<RoomName>, MarkerError> {
         let follows = self.follows.as_ref().ok_or(MarkerError::Unsupported)?;
+        if self.hides_follows.load(Ordering::Relaxed) {
+            return Err(Unavailable::new("the disk is slow").into());
+        }
         Ok(follows.lock().get(user).into_iter().flatten().cloned().collect())
     }
 }

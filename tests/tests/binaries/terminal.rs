@@ -87,7 +87,8 @@ async fn two_terminals_show_the_same_after_the_server_was_killed() -> Result<()>
     let tokens =
         [("ann", "Ann", "lobby=moderator"), ("bob", "Bob", "lobby=member"), ("cid", "Cid", "lobby=member")];
     let [of_ann, of_bob, of_cid] = tokens.map(|(id, name, rooms)| {
-        token(binary, &key, &["--sub", id, "--name", name, "--rooms", rooms, "--expires", "1h"])
+        let rooms = format!("{rooms},direct-*=member");
+        token(binary, &key, &["--sub", id, "--name", name, "--rooms", &rooms, "--expires", "1h"])
     });
     let socket = TcpListener::bind("127.0.0.1:0")?;
     let (address, data) = (socket.local_addr()?, home.path().join("data"));
@@ -105,7 +106,7 @@ async fn two_terminals_show_the_same_after_the_server_was_killed() -> Result<()>
     ann.sees(&format!("[{EARLIER}] Ann: earlier {EARLIER}")).await?;
     let mut bob = Person::sit_down(address, &of_bob?)?;
     let ready = bob.sees("-- up to date").await?;
-    ensure!(ready.ends_with(&format!("({EARLIER} unread)")), "{ready}");
+    ensure!(ready.ends_with(&format!("({} older ones are unread: /older)", EARLIER - 50)), "{ready}");
     bob.write("/older").await?;
     bob.sees("[1] Ann: earlier 1").await?;
     bob.sees("-- end of the older messages").await?;
@@ -114,7 +115,7 @@ async fn two_terminals_show_the_same_after_the_server_was_killed() -> Result<()>
 
     ann.write("hello @bob").await?;
     ann.sees("[61] Ann: hello @bob").await?;
-    ensure!(bob.sees("[61] Ann: hello").await?.ends_with("@bob (1 unread, 1 for you)"), "{:#?}", bob.shown);
+    ensure!(bob.sees("[61] Ann: hello").await?.ends_with("@bob (for you)"), "{:#?}", bob.shown);
     bob.write("/react 61 👍").await?;
     both_see(&mut ann, &mut bob, "-- Bob reacted to [61] Ann: hello @bob 👍1").await?;
     bob.write("/reply 61 hi").await?;
@@ -162,9 +163,65 @@ async fn two_terminals_show_the_same_after_the_server_was_killed() -> Result<()>
         of_ann.len() == 51
             && of_ann.iter().any(|line| line.contains("(pinned) ") || line.ends_with("(pinned)"))
     );
+    ann.write("/direct Bob").await?;
+    ann.sees("-- Ann in a direct room with bob, with 1 here").await?;
+    ann.write("psst").await?;
+    ann.sees("[2] Ann: psst").await?;
+    bob.sees("-- Ann has written to you alone: /direct ann").await?;
+    bob.write("/direct ann").await?;
+    bob.sees("-- Bob in a direct room with Ann, with 2 here").await?;
+    bob.sees("[2] Ann: psst").await?;
+    bob.write("what?").await?;
+    both_see(&mut ann, &mut bob, "[4] Bob: what?").await?;
+    bob.write("/room lobby").await?;
+    bob.sees("-- Bob in lobby, with 2 here").await?;
+    bob.write("I am back").await?;
+    ensure!(cid.sees("[72] Bob: I am back").await? == "[72] Bob: I am back");
     for person in [ann, bob, cid] {
+        ensure!(!person.shown.iter().any(|line| line.contains("unread)")), "{:#?}", person.shown);
         person.leave().await?;
     }
     server.stop()?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_says_in_one_line_why_it_has_no_connection() -> Result<()> {
+    let run = |words: &[&str]| -> Result<(Option<i32>, String, String)> {
+        let output = example("terminal")?.args(words).stdin(Stdio::null()).output()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok((output.status.code(), text(&output.stdout), text(&output.stderr)))
+    };
+    let (status, shown, errors) = run(&["--help"])?;
+    ensure!(status == Some(0) && errors.is_empty() && shown.starts_with("usage: terminal ws://"), "{errors}");
+    ensure!(shown.contains("A guest may edit and delete only messages of the same connection."), "{shown}");
+    let (status, _, errors) = run(&["--port"])?;
+    ensure!(status == Some(2) && errors.starts_with("usage: terminal ws://"), "{errors}");
+
+    let binary = Binary::one_per_adapter().next().context("a binary")?;
+    let home = TempDir::new()?;
+    let key = new_secret(binary, &home, "key")?;
+    let keys = key.to_str().context("a path")?;
+    let server = Daemon::start_in(&home.path().join("data"), binary, &["--token-secret", keys])?;
+    let address = server.address();
+    let url = format!("ws://{address}/ws");
+    let (status, _, errors) = run(&[&url, "--token", "wrong"])?;
+    let expected = format!(
+        "no connection to {url}: the server refused the upgrade with 401 unauthorized; pass a valid token with --token\n"
+    );
+    ensure!(status == Some(1) && errors == expected, "{errors}");
+
+    let of_ann =
+        token(binary, &key, &["--sub", "ann", "--name", "Ann", "--rooms", "*=member", "--expires", "1h"])?;
+    let mut ann = Person::sit_down(address, &of_ann)?;
+    ann.sees("-- Ann in lobby, with 1 here").await?;
+    server.crash()?;
+    ann.sees("-- disconnected: ").await?;
+    for _ in 0..2 {
+        ann.sees("-- no connection: connection refused; the next attempt is in ").await?;
+    }
+    let (status, _, errors) = run(&[&url])?;
+    ensure!(status == Some(1) && errors.lines().count() == 1, "{errors}");
+    ensure!(errors.contains("connection refused; no server listens there"), "{errors}");
     Ok(())
 }

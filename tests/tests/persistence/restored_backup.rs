@@ -148,6 +148,7 @@ impl ResumingClient {
                     break;
                 }
                 ClientEvent::Disconnected { .. }
+                | ClientEvent::ReconnectFailed { .. }
                 | ClientEvent::Reconnected
                 | ClientEvent::Presence { .. } => {}
                 other => bail!("{other:?} instead of a resume"),
@@ -176,6 +177,7 @@ impl ResumingClient {
                     self.resumes.push(Resume { epoch, recovered });
                 }
                 ClientEvent::Disconnected { .. }
+                | ClientEvent::ReconnectFailed { .. }
                 | ClientEvent::Reconnected
                 | ClientEvent::Presence { .. } => {}
                 other => bail!("{other:?} instead of {seq}"),

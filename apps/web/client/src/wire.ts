@@ -165,6 +165,10 @@ export interface Events {
     readonly pins?: readonly number[];
     /** The other user of a direct room. */
     readonly with?: User;
+    /** The title of the room. */
+    readonly title?: string;
+    /** The restriction of this user. */
+    readonly restricted?: Restriction;
   };
   left: InRoom;
   message: InRoom & Message;

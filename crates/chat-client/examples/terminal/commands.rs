@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chat_client::{
-    Client, Error, ErrorCode, JoinFrom, Joined, Links, Mentions, MessagePage, Range, ReceivedMessage,
-    RoomName, Text,
+    Client, Error, JoinFrom, Joined, Links, Mentions, MessagePage, Range, ReceivedMessage, RoomName, Text,
+    User,
 };
 use tokio::time::sleep;
 
@@ -23,7 +23,11 @@ text               send a message; @name mentions a user
 /list              show the newest messages again
 /older             show older messages
 /who               list the users in the room
-/quit              leave";
+/direct bob        talk with bob alone; bob is the id of a user, or the name of one who has written here
+/room lobby        go to another room
+/quit              leave
+
+A guest may edit and delete only messages of the same connection.";
 
 /// The messages of one page.
 const PAGE: usize = 20;
@@ -34,9 +38,26 @@ const REFRESH_WAIT: Duration = Duration::from_secs(1);
 /// A line of the user.
 pub(crate) enum Input {
     Ask(Ask),
+    Go(Place),
     List,
     Help,
     Quit,
+}
+
+/// The room in which the user wants to be.
+pub(crate) enum Place {
+    Room(RoomName),
+    /// The direct room with a user.
+    Direct(User),
+}
+
+impl Place {
+    pub(crate) async fn join(&self, client: &Client) -> Result<Joined, Error> {
+        match self {
+            Self::Room(room) => client.join(room, JoinFrom::Now).await,
+            Self::Direct(user) => client.join_direct(user, JoinFrom::Now).await,
+        }
+    }
 }
 
 /// A command for the server.
@@ -89,6 +110,14 @@ impl Input {
             "help" => return Ok(Self::Help),
             "quit" => return Ok(Self::Quit),
             "who" => return Ok(Self::Ask(Ask::Who)),
+            "direct" => {
+                let user = User::from_id(&screen.user_id(rest)).map_err(|_| "name a user: /direct bob")?;
+                return Ok(Self::Go(Place::Direct(user)));
+            }
+            "room" => {
+                let room = rest.parse().map_err(|_| "name a room in lower case: /room lobby")?;
+                return Ok(Self::Go(Place::Room(room)));
+            }
             "read" => return Ok(Self::Ask(Ask::Read(screen.newest()))),
             "older" => {
                 return screen.oldest().map(|seq| Self::Ask(Ask::Older(seq))).ok_or("no older messages");
@@ -169,16 +198,5 @@ impl Ask {
             }
         }
         Ok(Outcome::Done)
-    }
-}
-
-/// Returns the reason of a failure in words.
-pub(crate) fn reason(error: &Error) -> String {
-    match error {
-        Error::Refused(refused) if refused.code == ErrorCode::Conflict => {
-            "somebody has edited the message in the meantime".to_owned()
-        }
-        Error::Refused(refused) => refused.message.clone(),
-        error => error.to_string(),
     }
 }

@@ -6,14 +6,15 @@
 //!
 //! A server that identifies its users takes `--token TOKEN` instead of `--name`.
 
-#![expect(clippy::print_stdout, reason = "the terminal is the output")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the terminal is the output")]
 
+mod advice;
 mod commands;
 mod screen;
 mod text;
 
-use std::error::Error;
 use std::io;
+use std::process::ExitCode;
 
 use chat_client::{Client, JoinFrom, RoomName};
 use tokio::sync::mpsc;
@@ -24,9 +25,28 @@ use screen::Screen;
 /// The number of commands that wait for their turn, at most.
 const MAX_WAITING: usize = 64;
 
+const USAGE: &str = "usage: terminal ws://HOST/ws [--name NAME | --token TOKEN] [--room ROOM]";
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let Options { url, name, token, room } = Options::read(std::env::args().skip(1))?;
+async fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| word == "--help" || word == "-h") {
+        println!("{USAGE}\n\nIn the conversation:\n{}", commands::HELP);
+        return ExitCode::SUCCESS;
+    }
+    let (problem, code) = match Options::read(words.into_iter()) {
+        Ok(options) => match talk(options).await {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(problem) => (problem, ExitCode::FAILURE),
+        },
+        Err(problem) => (problem, ExitCode::from(2)),
+    };
+    eprintln!("{problem}");
+    code
+}
+
+/// Talks until the user leaves. An error is a line for the user.
+async fn talk(Options { url, name, token, room }: Options) -> Result<(), String> {
     let mut builder = Client::builder(&url);
     if let Some(name) = name {
         builder = builder.name(name);
@@ -34,32 +54,54 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Some(token) = token {
         builder = builder.token(move || token.clone());
     }
-    let (client, mut events) = builder.connect().await?;
-    let mut screen = Screen::new(&client.join(&room, JoinFrom::Now).await?, client.user());
+    let (client, mut events) = builder
+        .connect()
+        .await
+        .map_err(|error| format!("no connection to {url}: {}", advice::connect(&error)))?;
+    let joined = client.join(&room, JoinFrom::Now).await;
+    let joined = joined.map_err(|error| {
+        format!("{room} cannot be joined: {}; try another --room", advice::command(&error))
+    })?;
+    let mut screen = Screen::new(&joined, client.user());
     let mut lines = read_lines();
     let (asks, asked) = mpsc::channel(MAX_WAITING);
     let (outcomes, mut outcome) = mpsc::channel(1);
-    tokio::spawn(perform(client.clone(), room, asked, outcomes));
+    tokio::spawn(perform(client.clone(), asked, outcomes));
     let mut is_refreshing = false;
     loop {
         if let Some(ask) = screen.to_refresh().filter(|_| !is_refreshing) {
-            is_refreshing = asks.try_send(ask).is_ok();
+            is_refreshing = asks.try_send((screen.room().clone(), ask)).is_ok();
         }
         tokio::select! {
             event = events.next() => match event {
                 Some(event) => screen.handle_event(&event),
                 None => return Ok(()),
             },
-            Some(outcome) = outcome.recv() => {
-                is_refreshing &= !outcome.is_refreshed();
-                screen.handle_outcome(&outcome);
+            Some((room, outcome)) = outcome.recv() => {
+                if room == *screen.room() {
+                    is_refreshing &= !outcome.is_refreshed();
+                    screen.handle_outcome(&outcome);
+                } else if let Outcome::Failed(_) = outcome {
+                    screen.handle_outcome(&outcome);
+                }
             }
             Some(line) = lines.recv() => match Input::read(&line, &screen) {
                 Ok(Input::Ask(ask)) => {
-                    if asks.try_send(ask).is_err() {
+                    if asks.try_send((screen.room().clone(), ask)).is_err() {
                         println!("-- too many commands wait");
                     }
                 }
+                // The events of the room wait meanwhile, so the screen that begins misses none.
+                Ok(Input::Go(place)) => match place.join(&client).await {
+                    Ok(joined) => {
+                        if joined.room != *screen.room() {
+                            let _left = client.leave(screen.room()).await;
+                        }
+                        screen = Screen::new(&joined, client.user());
+                        is_refreshing = false;
+                    }
+                    Err(error) => println!("-- not possible: {}", advice::command(&error)),
+                },
                 Ok(Input::List) => screen.list(),
                 Ok(Input::Quit) => break,
                 Ok(Input::Help) => println!("{}", commands::HELP),
@@ -70,22 +112,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     drop(asks);
     // The commands that wait are carried out first.
-    while let Some(outcome) = outcome.recv().await {
+    while let Some((_, outcome)) = outcome.recv().await {
         screen.handle_outcome(&outcome);
     }
-    Ok(client.close().await?)
+    client.close().await.map_err(|error| advice::command(&error))
 }
 
 /// Carries out one command after the other, while events are shown.
 async fn perform(
     client: Client,
-    room: RoomName,
-    mut asked: mpsc::Receiver<Ask>,
-    outcomes: mpsc::Sender<Outcome>,
+    mut asked: mpsc::Receiver<(RoomName, Ask)>,
+    outcomes: mpsc::Sender<(RoomName, Outcome)>,
 ) {
-    while let Some(ask) = asked.recv().await {
+    while let Some((room, ask)) = asked.recv().await {
         let outcome = ask.perform(&client, &room).await;
-        if outcomes.send(outcome).await.is_err() {
+        if outcomes.send((room, outcome)).await.is_err() {
             break;
         }
     }
@@ -112,19 +153,19 @@ struct Options {
 }
 
 impl Options {
-    fn read(mut words: impl Iterator<Item = String>) -> Result<Self, Box<dyn Error>> {
-        const USAGE: &str = "usage: terminal ws://HOST/ws [--name NAME | --token TOKEN] [--room ROOM]";
-        let (mut url, mut name, mut token, mut room) = (None, None, None, "lobby".parse()?);
+    fn read(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
+        let (mut url, mut name, mut token, mut room) = (None, None, None, "lobby".to_owned());
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or(USAGE);
             match word.as_str() {
                 "--name" => name = Some(value()?),
                 "--token" => token = Some(value()?),
-                "--room" => room = value()?.parse()?,
+                "--room" => room = value()?,
                 _ if url.is_none() && !word.starts_with('-') => url = Some(word),
-                _ => return Err(USAGE.into()),
+                _ => return Err(USAGE.to_owned()),
             }
         }
+        let room = room.parse().map_err(|error| format!("--room {room}: {error}"))?;
         Ok(Self { url: url.ok_or(USAGE)?, name, token, room })
     }
 }

@@ -1,16 +1,20 @@
 //! The lines that a user sees.
 
 use chat_client::{
-    ClientEvent, Joined, MessagePage, PresenceState, ReceivedMessage, Right, RoomView, Unread, User,
+    ClientEvent, Joined, MessagePage, PresenceState, ReceivedMessage, Right, RoomName, RoomView, Unread, User,
 };
 
-use crate::commands::{self, Ask, Outcome};
-use crate::text;
+use crate::commands::{Ask, Outcome};
+use crate::{advice, text};
 
 /// The number of messages that the screen keeps in their present state.
 const CAPACITY: usize = 50;
 
+/// The number of unread messages that stands for each larger number.
+const MANY: u64 = 100;
+
 pub(crate) struct Screen {
+    room: RoomName,
     view: RoomView,
     me: User,
     /// The oldest message that was shown, 0 if there are no older ones.
@@ -20,21 +24,30 @@ pub(crate) struct Screen {
 
 impl Screen {
     pub(crate) fn new(joined: &Joined, me: &User) -> Self {
-        println!("-- {} in {}, with {} here", text::clean(me.name()), joined.room, joined.members);
-        if !joined.may.contains(Right::Send) {
-            println!("-- you may not write here");
+        println!("-- {} in {}, with {} here", text::clean(me.name()), text::place(joined), joined.members);
+        match &joined.restricted {
+            Some(restriction) => println!("-- you are muted{}", text::until(restriction)),
+            None if !joined.may.contains(Right::Send) => println!("-- you may not write here"),
+            None => {}
         }
         let view = RoomView::new(joined, me, CAPACITY);
-        Self { view, me: me.clone(), oldest: u64::MAX, newest: joined.seq }
+        Self { room: joined.room.clone(), view, me: me.clone(), oldest: u64::MAX, newest: joined.seq }
+    }
+
+    pub(crate) fn room(&self) -> &RoomName {
+        &self.room
     }
 
     pub(crate) fn handle_event(&mut self, event: &ClientEvent) {
+        if room_of(event).is_some_and(|room| *room != self.room) {
+            return;
+        }
         let is_changed = self.view.handle_event(event);
         match event {
             ClientEvent::Message(message) => {
                 self.newest = message.seq;
                 self.oldest = self.oldest.min(message.seq);
-                println!("{}{}", text::message(message), self.unread());
+                println!("{}{}", text::message(message), text::mention(message, &self.me));
             }
             ClientEvent::Changed(changed) => {
                 self.newest = changed.seq;
@@ -62,16 +75,22 @@ impl Screen {
             ClientEvent::Disconnected { lost, retry_in } => {
                 println!("-- disconnected: {lost}; the next attempt is in {:.1} s", retry_in.as_secs_f64());
             }
-            ClientEvent::Resumed(joined) if joined.recovered => {
-                println!("-- connected again{}", self.unread());
+            ClientEvent::ReconnectFailed { error, retry_in } => {
+                let (reason, wait) = (advice::reason(error), retry_in.as_secs_f64());
+                println!("-- no connection: {reason}; the next attempt is in {wait:.1} s");
             }
+            ClientEvent::Resumed(joined) if joined.recovered => println!("-- connected again"),
             ClientEvent::Resumed(_) => println!("-- connected again, but not all messages are left"),
             ClientEvent::Read { seq, .. } if is_changed => {
                 println!("-- read up to {seq} elsewhere{}", self.unread());
             }
+            ClientEvent::Activity { with: Some(with), unread: 1.., .. } => {
+                let (name, id) = (text::clean(with.name()), text::clean(with.id()));
+                println!("-- {name} has written to you alone: /direct {id}");
+            }
             ClientEvent::Expelled { error, .. } => println!("-- the room refuses you: {}", error.message),
             ClientEvent::Error(error) => println!("-- {}", error.message),
-            ClientEvent::Closed(reason) => println!("-- the end: {reason}"),
+            ClientEvent::Closed(reason) => println!("-- the end: {}", advice::ended(reason)),
             _ => {}
         }
     }
@@ -97,7 +116,7 @@ impl Screen {
                 self.note_oldest(page);
                 self.list();
             }
-            Outcome::Failed(error) => println!("-- not possible: {}", commands::reason(error)),
+            Outcome::Failed(error) => println!("-- not possible: {}", advice::command(error)),
             Outcome::Done | Outcome::NotRefreshed => {}
         }
     }
@@ -148,12 +167,35 @@ impl Screen {
         self.oldest = if page.more { self.oldest.min(first) } else { 0 };
     }
 
+    /// Returns the number of unread messages that are older than those of the screen.
     fn unread(&self) -> String {
-        match self.view.unread() {
-            Some(Unread { unread: 0, .. }) | None => String::new(),
-            Some(Unread { unread, mentions: 0, .. }) => format!(" ({unread} unread)"),
-            Some(Unread { unread, mentions, .. }) => format!(" ({unread} unread, {mentions} for you)"),
+        let Some(Unread { unread, read, .. }) = self.view.unread() else { return String::new() };
+        let is_unread = |message: &&ReceivedMessage| {
+            message.seq > read && !message.is_deleted() && message.user.id() != self.me.id()
+        };
+        let older = unread.saturating_sub(self.view.messages().filter(is_unread).count() as u64);
+        match older {
+            0 => String::new(),
+            _ if unread == MANY => format!(" (at least {older} older ones are unread: /older)"),
+            1 => " (1 older one is unread: /older)".to_owned(),
+            _ => format!(" ({older} older ones are unread: /older)"),
         }
+    }
+}
+
+/// Returns the room of an event. The activity of another room is for each screen.
+fn room_of(event: &ClientEvent) -> Option<&RoomName> {
+    match event {
+        ClientEvent::Message(message) => Some(&message.room),
+        ClientEvent::Changed(changed) => Some(&changed.room),
+        ClientEvent::Purged(purge) => Some(&purge.room),
+        ClientEvent::Act(act) => Some(&act.room),
+        ClientEvent::Resumed(joined) => Some(&joined.room),
+        ClientEvent::Presence { room, .. }
+        | ClientEvent::Gap { room, .. }
+        | ClientEvent::Read { room, .. }
+        | ClientEvent::Expelled { room, .. } => Some(room),
+        _ => None,
     }
 }
 

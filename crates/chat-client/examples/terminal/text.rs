@@ -1,6 +1,41 @@
 //! Messages and acts as text.
 
-use chat_client::{ActState, ReceivedAct, ReceivedMessage, Restrict, Role, What};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use chat_client::{
+    ActState, Joined, Mentions, ReceivedAct, ReceivedMessage, Restrict, Restriction, Role, User, What,
+};
+
+/// Returns the room that was joined, by its title or its other user.
+pub(crate) fn place(joined: &Joined) -> String {
+    match (&joined.with, &joined.title) {
+        (Some(with), _) => format!("a direct room with {}", clean(with.name())),
+        (None, Some(title)) => format!("{} ({})", joined.room, clean(title)),
+        (None, None) => joined.room.to_string(),
+    }
+}
+
+/// Returns the time for which a restriction still holds, empty if it has no end.
+pub(crate) fn until(restriction: &Restriction) -> String {
+    let Some(end) = restriction.until else { return String::new() };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    match Duration::from_millis(end).saturating_sub(now).as_secs() {
+        seconds @ 0..120 => format!(" for {seconds} s"),
+        seconds @ 120..7_200 => format!(" for {} minutes", seconds / 60),
+        seconds => format!(" for {} hours", seconds / 3_600),
+    }
+}
+
+/// Returns the mark of a message of another user that mentions this one.
+pub(crate) fn mention(message: &ReceivedMessage, me: &User) -> &'static str {
+    let mentions = message.links.as_ref().and_then(|links| links.mentions.as_ref());
+    let is_mine = message.user.id() == me.id();
+    match mentions {
+        Some(Mentions::Room) if !is_mine => " (for you)",
+        Some(Mentions::Users(ids)) if !is_mine && ids.iter().any(|id| id == me.id()) => " (for you)",
+        _ => "",
+    }
+}
 
 /// Returns a message in its present state as one line.
 pub(crate) fn message(message: &ReceivedMessage) -> String {
@@ -55,9 +90,9 @@ pub(crate) fn act(act: &ReceivedAct) -> String {
         },
         ActState::Standing { user, role, restriction, .. } => {
             let user = clean(user.name());
-            match restriction.map(|restriction| restriction.what) {
-                Some(Restrict::Mute) => format!("{by} muted {user}"),
-                Some(Restrict::Ban) => format!("{by} banned {user}"),
+            match restriction.as_ref().map(|restriction| (restriction.what, until(restriction))) {
+                Some((Restrict::Mute, time)) => format!("{by} muted {user}{time}"),
+                Some((Restrict::Ban, time)) => format!("{by} banned {user}{time}"),
                 _ => format!("{by} gave {user} the role {}", role_name(*role)),
             }
         }

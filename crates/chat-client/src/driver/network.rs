@@ -52,8 +52,11 @@ impl Driver {
                     _ => None,
                 };
                 let wait = self.backoff.handle_failure(now - self.started, advice, random());
-                let wait = wait.ok_or(Closed::GaveUp(error))?;
-                self.connection = ConnState::Waiting { until: now + wait };
+                let Some(retry_in) = wait else { return Err(Closed::GaveUp(error)) };
+                self.connection = ConnState::Waiting { until: now + retry_in };
+                // A consumer that does not read needs the last failure only.
+                self.overflow.retain(|event| !matches!(event, ClientEvent::ReconnectFailed { .. }));
+                self.deliver(ClientEvent::ReconnectFailed { error, retry_in });
                 Ok(())
             }
             Err(error) => Err(Closed::Refused(error)),
@@ -79,8 +82,11 @@ impl Driver {
         let Some(retry_in) = wait else { return Err(Closed::Lost(lost)) };
         self.connection = ConnState::Waiting { until: now + retry_in };
         // A consumer that has not read the events of the last connection does not need them any more.
-        self.overflow
-            .retain(|event| !matches!(event, ClientEvent::Disconnected { .. } | ClientEvent::Reconnected));
+        let is_of_connection = |event: &ClientEvent| {
+            use ClientEvent::{Disconnected, ReconnectFailed, Reconnected};
+            matches!(event, Disconnected { .. } | ReconnectFailed { .. } | Reconnected)
+        };
+        self.overflow.retain(|event| !is_of_connection(event));
         self.deliver(ClientEvent::Disconnected { lost, retry_in });
         Ok(())
     }

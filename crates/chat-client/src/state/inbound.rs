@@ -183,7 +183,8 @@ impl State {
                 self.handle_missed_activity(page.clone(), now, has_capacity, events);
             }
             (Request::Follow(_) | Request::Rooms, _) => self.activity.start(),
-            (Request::Join(room, from), Reply::Joined(joined)) => {
+            (Request::Join(_, from) | Request::JoinDirect(from), Reply::Joined(joined)) => {
+                let room = pending.request.room().unwrap_or(&joined.room);
                 let cursor = RoomCursor::new(self.cursors.remove(room), joined, from);
                 self.cursors.insert(room.clone(), cursor);
                 self.send_pending(0);

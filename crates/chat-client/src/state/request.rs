@@ -24,6 +24,8 @@ pub(crate) enum Reply {
 #[derive(Debug)]
 pub(crate) enum Request {
     Join(RoomName, JoinFrom),
+    /// A `join` with a user. Its reply names the room.
+    JoinDirect(JoinFrom),
     Leave(RoomName),
     Send(RoomName),
     /// A change of a message, of the rules of a room, or of the standing of a user.
@@ -56,7 +58,7 @@ impl Request {
             | Self::Search(room)
             | Self::Members(room)
             | Self::Resume(room) => Some(room),
-            Self::Rooms | Self::Ping | Self::Hello | Self::MissedActivity => None,
+            Self::JoinDirect(_) | Self::Rooms | Self::Ping | Self::Hello | Self::MissedActivity => None,
         }
     }
 
@@ -68,7 +70,7 @@ impl Request {
     /// Reads the reply. `epoch` is the epoch of the room before the reply.
     pub(crate) fn read(&self, event: Event, epoch: &Arc<str>) -> Result<Reply, Violation> {
         Ok(match (self, event) {
-            (Self::Join(..) | Self::Resume(_), event @ Event::Joined { .. }) => {
+            (Self::Join(..) | Self::JoinDirect(_) | Self::Resume(_), event @ Event::Joined { .. }) => {
                 Reply::Joined(Joined::from_wire(event).ok_or(Violation::UnexpectedReply)?)
             }
             (Self::Leave(_), Event::Left { .. }) => Reply::Left,

@@ -7,7 +7,7 @@ mod unread;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use chat_proto::{ActState, Range, Rights, Role, RoomName, Unread, User};
+use chat_proto::{ActState, Range, Restriction, Rights, Role, RoomName, Unread, User};
 
 use crate::{
     ClientEvent, Joined, MessagePage, ReceivedAct, ReceivedChange, ReceivedMessage, ReceivedPurge, What,
@@ -15,8 +15,8 @@ use crate::{
 use reading::Reading;
 use unread::UnreadState;
 
-/// The state of a room, from the events of a client: its newest messages in their present state, the pinned ones, the
-/// role and the rights of the user, and the number of unread messages.
+/// The state of a room, from the events of a client: its title, its newest messages in their present state, the pinned
+/// ones, the role, the rights and the restriction of the user, and the number of unread messages.
 ///
 /// It is what a client reads that asks for them now. After a [`ClientEvent::Gap`], or without a recovery, a part of it
 /// may be out of date: [`to_read`](Self::to_read) is the range to read again. After another role of the user, and when
@@ -63,6 +63,8 @@ pub struct RoomView {
     is_outdated: bool,
     role: Role,
     may: Rights,
+    title: Option<String>,
+    restricted: Option<Restriction>,
     pins: BTreeSet<u64>,
     unread: UnreadState,
 }
@@ -88,6 +90,8 @@ impl RoomView {
             is_outdated: false,
             role: joined.role,
             may: joined.may,
+            title: joined.title.clone(),
+            restricted: joined.restricted,
             pins: joined.pins.iter().copied().collect(),
             unread: UnreadState::new(joined),
         }
@@ -101,6 +105,17 @@ impl RoomView {
     /// Returns the `seq`s of the pinned messages, ascending. The view may not have the messages themselves.
     pub fn pins(&self) -> impl DoubleEndedIterator<Item = u64> {
         self.pins.iter().copied()
+    }
+
+    /// Returns the title of the room, `None` if it has none.
+    pub fn title(&self) -> Option<&str> {
+        self.title.as_deref()
+    }
+
+    /// Returns the restriction of the user in the room. It ends without an event at
+    /// [`until`](Restriction::until).
+    pub fn restricted(&self) -> Option<Restriction> {
+        self.restricted
     }
 
     /// Returns the role of the user in the room.
@@ -161,9 +176,8 @@ impl RoomView {
                 self.apply(event) || is_renewed || is_unpinned
             }
             ClientEvent::Act(act) if act.room == self.room => {
-                self.enter(&act.epoch);
-                self.handle_act(act);
-                false
+                let is_renewed = self.enter(&act.epoch);
+                self.handle_act(act) || is_renewed
             }
             ClientEvent::Read { room, seq } if *room == self.room => self.unread.handle_read(*seq),
             ClientEvent::Gap { room, epoch, to, .. } if *room == self.room => {
@@ -197,7 +211,8 @@ impl RoomView {
         }
         self.as_of = joined.seq;
         self.is_outdated = false;
-        (self.role, self.may) = (joined.role, joined.may);
+        (self.role, self.may, self.restricted) = (joined.role, joined.may, joined.restricted);
+        self.title.clone_from(&joined.title);
         self.pins = joined.pins.iter().copied().collect();
         self.unread.handle_joined(joined);
     }
@@ -267,13 +282,23 @@ impl RoomView {
         self.pins.len() < pinned
     }
 
-    fn handle_act(&mut self, act: &ReceivedAct) {
+    /// Handles an act as the room sees it. Returns true if the title or the restriction of the user is another one now.
+    fn handle_act(&mut self, act: &ReceivedAct) -> bool {
         self.newest = self.newest.max(act.seq);
-        let concerns_me = match &act.state {
-            ActState::Standing { user, .. } => user.id() == self.me.id(),
-            _ => true,
-        };
-        self.is_outdated |= concerns_me && act.seq > self.as_of;
+        if act.seq <= self.as_of {
+            return false;
+        }
+        let before = (self.title.clone(), self.restricted);
+        match &act.state {
+            ActState::Rules { rules, .. } => self.title.clone_from(&rules.title),
+            ActState::Standing { user, restriction, .. } if user.id() == self.me.id() => {
+                self.restricted = *restriction;
+            }
+            ActState::Standing { .. } => return false,
+            _ => {}
+        }
+        self.is_outdated = true;
+        before != (self.title.clone(), self.restricted)
     }
 }
 

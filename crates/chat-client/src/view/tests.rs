@@ -120,6 +120,7 @@ fn a_view_equals_what_a_new_reader_gets() {
         let followed_pins: Vec<_> = world.view.pins().filter(|pin| *pin >= bounds.first).collect();
         let (fresh, view) = (world.joined(true), &world.view);
         prop_assert_eq!((view.role(), view.may(), followed_pins), (fresh.role, fresh.may, fresh.pins));
+        prop_assert_eq!((view.title(), view.restricted()), (fresh.title.as_deref(), fresh.restricted));
         // The view does not know of unread messages that the log has removed.
         let read = fresh.unread.as_ref().map_or(0, |fresh| fresh.read);
         if read + 1 >= bounds.first {
@@ -356,6 +357,8 @@ fn joined(log: &Log, now: u64, recovered: bool) -> Joined {
         may: rules.rights(&standing, now),
         pins: bounds.pins,
         unread: Some(log.unread(&reader().key(), bounds.head).count()),
+        restricted: standing.restriction_at(now),
+        title: rules.title,
     }
 }
 

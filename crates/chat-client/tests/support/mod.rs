@@ -131,11 +131,11 @@ pub(crate) async fn message(events: &mut Events) -> ReceivedMessage {
     }
 }
 
-/// Waits for the next event that is not a presence event.
+/// Waits for the next event that is neither a presence event nor a failed attempt to reconnect.
 pub(crate) async fn next(events: &mut Events) -> ClientEvent {
     loop {
         match within(events.next()).await.expect("an event") {
-            ClientEvent::Presence { .. } => {}
+            ClientEvent::Presence { .. } | ClientEvent::ReconnectFailed { .. } => {}
             event => return event,
         }
     }

@@ -35,6 +35,35 @@ chat_suite::cases!(
         bob.post(&room, "again").await.map(drop)
     }
 
+    /// `joined` has the restriction of a muted user, with its end, on each connection. Others have none.
+    #[source = "PROTOCOL.md, section 4"]
+    #[with(identify(with_tokens))]
+    async fn a_join_has_the_restriction(stage: Stage) -> Verdict {
+        let room = stage.room();
+        let join = json!({"type": "join", "room": room});
+        let (mut ann, mut bob) = (owner(&stage, json!({})).await?, present(&stage, "2", "Bob").await?);
+        let end =
+            ann.ask_for("sent", send(&room, "hi")).await?["at"].as_u64().unwrap_or_default() + 3_600_000;
+        for until in [None, Some(end)] {
+            let mute = restrict(&room, "2", "mute");
+            let (mute, restricted) = match until {
+                Some(end) => (with(mute, "until", end), json!({"what": "mute", "until": end})),
+                None => (mute, json!({"what": "mute"})),
+            };
+            change(&mut ann, mute).await?;
+            let mut again = user(&stage, "2", "Bob").await?;
+            for client in [&mut bob, &mut again] {
+                let joined = client.ask_for("joined", join.clone()).await?;
+                client.check(joined["restricted"] == restricted, format!("{restricted}"), &joined)?;
+            }
+            let joined = ann.ask_for("joined", join.clone()).await?;
+            ann.check(joined["restricted"].is_null(), "no restriction of Ann", &joined)?;
+        }
+        change(&mut ann, restrict(&room, "2", "none")).await?;
+        let joined = bob.ask_for("joined", join).await?;
+        bob.check(joined["restricted"].is_null(), "no restriction any more", &joined)
+    }
+
     /// The typing of a muted user is not shown.
     #[with(identify(with_tokens))]
     async fn the_typing_of_a_muted_user_is_not_shown(stage: Stage) -> Verdict {
@@ -129,7 +158,9 @@ chat_suite::cases!(
         bob.check(entry["restricted"]["until"] == now + 700, "the end of the restriction", &entry)?;
         bob.ask_for_error("muted", send(&room, "early")).await?;
         sleep(millis(1_000)).await;
-        bob.post(&room, "late").await.map(drop)
+        bob.post(&room, "late").await?;
+        let joined = bob.ask_for("joined", json!({"type": "join", "room": room})).await?;
+        bob.check(joined["restricted"].is_null(), "no restriction any more", &joined)
     }
 
     /// A restriction whose end is over is none.

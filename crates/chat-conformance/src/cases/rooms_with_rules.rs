@@ -61,6 +61,42 @@ chat_suite::cases!(
         bob.post(&room, "hi").await.map(drop)
     }
 
+    /// `joined` and `rooms` have the title of a room that has one.
+    #[source = "PROTOCOL.md, section 4"]
+    #[with(identify(with_tokens))]
+    async fn a_join_and_a_list_have_the_title(stage: Stage) -> Verdict {
+        let (room, plain) = (stage.room(), stage.named("plain"));
+        let join = json!({"type": "join", "room": room});
+        let mut ann = owner(&stage, json!({"title": "News"})).await?;
+        ann.join(&plain).await?;
+        let mut bob = user(&stage, "2", "Bob").await?;
+        let joined = bob.ask_for("joined", join.clone()).await?;
+        bob.check(joined["title"] == "News", "the title News", &joined)?;
+        change(&mut ann, with(create(&room), "title", "Talk")).await?;
+        let joined = bob.ask_for("joined", join.clone()).await?;
+        bob.check(joined["title"] == "Talk", "the title Talk", &joined)?;
+        let joined = bob.join(&plain).await?;
+        bob.check(joined["title"].is_null(), "no title", &joined)?;
+        // One client is in the rooms, the other one follows them.
+        let mut zoe = user(&stage, "3", "Zoe").await?;
+        for name in [&room, &plain] {
+            change_nothing(&mut zoe, json!({"type": "follow", "room": name, "on": true})).await?;
+        }
+        for client in [&mut bob, &mut zoe] {
+            let listed = client.ask_for("rooms", json!({"type": "rooms"})).await?;
+            let listed_as = |name: &str| {
+                let mut rooms = listed["rooms"].as_array().into_iter().flatten();
+                rooms.find(|listed| listed["room"] == name).cloned().unwrap_or_default()
+            };
+            client.check(listed_as(&room)["title"] == "Talk", "the title Talk", &listed)?;
+            let other = listed_as(&plain);
+            client.check(other["room"] == plain && other["title"].is_null(), "no title", &listed)?;
+        }
+        change(&mut ann, create(&room)).await?;
+        let joined = bob.ask_for("joined", join).await?;
+        bob.check(joined["title"].is_null(), "no title any more", &joined)
+    }
+
     /// In a room in which only some users write, others get `forbidden`, and their rights say so.
     #[with(identify(with_tokens))]
     async fn the_rules_decide_who_writes(stage: Stage) -> Verdict {

@@ -76,6 +76,15 @@ defects! {
                 command["until"] = json!(9_000_000_000_000_000_u64);
             }
         });
+    a_server_whose_joined_has_no_restriction_is_caught by restrictions::a_join_has_the_restriction =>
+        Link::event("joined", |event| remove_field(event, "restricted"));
+    a_server_whose_joined_has_no_end_of_a_restriction_is_caught by restrictions::a_join_has_the_restriction =>
+        Link::event("joined", |event| remove_field(&mut event["restricted"], "until"));
+    a_server_whose_joined_has_restrictions_of_others_is_caught by restrictions::a_join_has_the_restriction =>
+        Link::event("joined", |event| event["restricted"] = json!({"what": "mute"}));
+    a_server_whose_joined_has_restrictions_that_have_ended_is_caught
+    by restrictions::a_restriction_ends_by_itself =>
+        Link::event("joined", |event| event["restricted"] = json!({"what": "mute", "until": 1}));
     a_server_that_restricts_users_after_the_end_is_caught
     by restrictions::a_restriction_whose_end_is_over_is_none =>
         Link::command(|command| remove_field(command, "until"));
@@ -111,6 +120,19 @@ defects! {
                 command["post"] = json!("moderators");
             }
         });
+    a_server_whose_joined_has_no_title_is_caught by rooms_with_rules::a_join_and_a_list_have_the_title =>
+        Link::event("joined", |event| remove_field(event, "title"));
+    a_server_whose_joined_keeps_an_old_title_is_caught by rooms_with_rules::a_join_and_a_list_have_the_title =>
+        Link::event("joined", |event| {
+            if event["title"] == "Talk" {
+                event["title"] = json!("News");
+            }
+        });
+    a_server_that_lists_no_titles_is_caught by rooms_with_rules::a_join_and_a_list_have_the_title =>
+        Link::event("rooms", |event| titles(event, |room| remove_field(room, "title")));
+    a_server_that_lists_a_title_for_each_room_is_caught
+    by rooms_with_rules::a_join_and_a_list_have_the_title =>
+        Link::event("rooms", |event| titles(event, |room| room["title"] = json!("Talk")));
     a_server_that_promises_rights_that_the_rules_deny_is_caught
     by rooms_with_rules::the_rules_decide_who_writes =>
         Link::event("joined", |event| event["may"] = json!(["send", "react", "edit", "delete"]));
@@ -122,6 +144,11 @@ defects! {
     a_server_that_keeps_those_who_are_no_members_is_caught
     by rooms_with_rules::a_room_that_becomes_one_for_members_removes_others =>
         hides_the_end();
+}
+
+/// Changes each room of a list.
+fn titles(event: &mut Value, change: impl FnMut(&mut Value)) {
+    event["rooms"].as_array_mut().into_iter().flatten().for_each(change);
 }
 
 /// Replaces the value of a field of a command.

@@ -1,7 +1,11 @@
 //! The rights with which a user is in a room.
 
+use chat_proto::room::Joined;
+
 use crate::room::{LiveRoom, Rooms, unix_millis, within};
-use crate::{LogBounds, NoRight, Right, Rights, Role, RoomRules, Standing, Unavailable, UserKey};
+use crate::{
+    LogBounds, NoRight, Restriction, Right, Rights, Role, RoomRules, Standing, Unavailable, User, UserKey,
+};
 
 /// The rights of a user who may be in a room, as they were decided last.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +21,22 @@ pub(crate) struct Admitted {
     types_from: u64,
 }
 
+/// The fields of the reply to a join that come from the rules and the standing, beside the rights.
+#[derive(Debug)]
+pub(crate) struct Heading {
+    /// The other user of a direct room.
+    with: Option<User>,
+    title: Option<String>,
+    restricted: Option<Restriction>,
+}
+
+impl Heading {
+    /// Sets the fields of the reply.
+    pub(crate) fn set(self, joined: &mut Joined) {
+        (joined.with, joined.title, joined.restricted) = (self.with, self.title, self.restricted);
+    }
+}
+
 impl Admitted {
     /// Decides if a user may be in a room whose log has these bounds.
     pub(crate) async fn to(
@@ -25,13 +45,17 @@ impl Admitted {
         user: &UserKey,
         granted: Role,
         bounds: &LogBounds,
-    ) -> Result<Result<Self, NoRight>, Unavailable> {
+    ) -> Result<Result<(Self, Heading), NoRight>, Unavailable> {
         let (rules, standing) = if bounds.has_rules {
             within(rooms, room.log().standing(user)).await?
         } else {
             (RoomRules::unset(room.name()), Standing::default())
         };
-        Ok(Self::under(&rules, rules.standing(user, standing, granted), granted, bounds.head))
+        let standing = rules.standing(user, standing, granted);
+        Ok(Self::under(&rules, standing, granted, bounds.head).map(|admitted| {
+            let (with, restricted) = (rules.other(user).cloned(), standing.restriction_at(unix_millis()));
+            (admitted, Heading { with, title: rules.title, restricted })
+        }))
     }
 
     /// Decides if a user may stay in a room whose rules or standings have changed.

@@ -26,7 +26,7 @@ mod throttle;
 mod updates;
 mod watch;
 
-pub(crate) use admitted::Admitted;
+pub(crate) use admitted::{Admitted, Heading};
 pub(crate) use backoff::Backoff;
 pub(crate) use blank::{BlankSeat, TooManyBlank};
 pub(crate) use budget::MemoryBudget;

@@ -263,16 +263,16 @@ impl Rooms {
         marker(self, log.log().mark(user, seq)).await
     }
 
-    /// Returns true if the rules of a room, and the standing of the user, allow the user to be in it.
-    pub(crate) async fn may_be_in(
+    /// Returns the rules of a room, or `None` if they and the standing of the user do not allow the user to be in it.
+    pub(crate) async fn rules_for(
         &self,
         room: &RoomName,
         user: &UserKey,
         granted: Role,
-    ) -> Result<bool, MarkerError> {
+    ) -> Result<Option<RoomRules>, MarkerError> {
         let (rules, standing) = self.standing(room, user).await?;
         let standing = rules.standing(user, standing, granted);
-        Ok(rules.check(Right::Join, &standing, unix_millis()).is_ok())
+        Ok(rules.check(Right::Join, &standing, unix_millis()).is_ok().then_some(rules))
     }
 
     /// Returns the other user of a direct room, `None` for other rooms. No room is opened.
@@ -292,7 +292,8 @@ impl Rooms {
         rules.other(user).cloned().map(Some).ok_or(ErrorCode::Forbidden)
     }
 
-    pub(super) async fn standing(
+    /// Reads the rules of a room, and the standing that its log keeps for a user.
+    pub(crate) async fn standing(
         &self,
         room: &RoomName,
         user: &UserKey,

@@ -33,10 +33,7 @@ impl Host {
         if opened && other != user {
             peers.sessions.announce_follow(&rooms, &reads, (other, name.clone(), true));
         }
-        let entered = match rooms.other_user(&name, &user).await {
-            Ok(with) => self.enter(Arc::clone(&reads), room, from, with).await,
-            Err(code) => Err(code.into()),
-        };
+        let entered = self.enter(Arc::clone(&reads), room, from).await;
         // After that, so that the connection gets no activity of the room that it joins.
         if opened {
             peers.sessions.announce_follow(&rooms, &reads, (user, name, true));
@@ -44,14 +41,14 @@ impl Host {
         entered
     }
 
-    /// Checks the right to join a room by its name. Returns the other user of a direct room.
-    pub(super) async fn may_join_by_name(&self, name: &RoomName) -> Result<Option<User>, Refused> {
+    /// Checks the right to join a room by its name.
+    pub(super) async fn may_join_by_name(&self, name: &RoomName) -> Result<(), Refused> {
         self.may(name, Action::Join).await?;
         let with = self.rooms.other_user(name, &self.user().key()).await?;
         if let Some(with) = &with {
             self.may(name, Action::Direct { with: with.id() }).await?;
         }
-        Ok(with)
+        Ok(())
     }
 
     /// Opens a direct room, or updates the name that it has of the user. Returns true if it was opened.

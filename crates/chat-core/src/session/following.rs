@@ -77,9 +77,10 @@ impl<C: Connection> Driver<'_, C> {
     }
 
     /// Takes the updates from other connections of the user and from followed rooms, once the peer has got everything
-    /// before. Returns true if there are any.
+    /// before. Returns true if there are any. A list that is complete comes first, because the user may have ended to
+    /// follow one of its rooms since then.
     pub(super) fn take_updates(&mut self) -> bool {
-        if !self.is_quiet() {
+        if !self.is_quiet() || self.has_list() {
             return false;
         }
         let updates = self.ticket.permit.inbox().updates.take();

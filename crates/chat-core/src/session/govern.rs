@@ -13,7 +13,7 @@ use super::host::{Host, Refused};
 use super::operation::Done;
 use crate::connection::Connection;
 use crate::room::{Admitted, Backoff, LiveRoom, OwnFlushes, READ_PAUSE, Seat, govern};
-use crate::{Act, Action, CloseCode, ErrorCode, Event, NewAct, Role, RoomName, Unavailable};
+use crate::{Act, Action, CloseCode, ErrorCode, Event, NewAct, Role, RoomName, RoomRules, Unavailable};
 
 /// The decisions about rooms in which the rights of the session may have changed: one for each room.
 #[derive(Default)]
@@ -58,14 +58,12 @@ impl Host {
         Ok(Done::Outcome(Outcome::Changed(govern(&room, act, &self.rooms).await?)))
     }
 
-    /// Checks that the user may join a room, which need not be open.
-    pub(super) async fn may_join(&self, name: &RoomName) -> Result<(), Refused> {
+    /// Checks that the user may join a room, which need not be open. Returns the rules of the room.
+    pub(super) async fn may_join(&self, name: &RoomName) -> Result<RoomRules, Refused> {
         self.may_join_by_name(name).await?;
         let granted = self.role(name).await?;
-        match self.rooms.may_be_in(name, &self.user().key(), granted).await? {
-            true => Ok(()),
-            false => Err(ErrorCode::Forbidden.into()),
-        }
+        let rules = self.rooms.rules_for(name, &self.user().key(), granted).await?;
+        rules.ok_or(ErrorCode::Forbidden.into())
     }
 
     /// Decides if the user may stay in a room after a `hello`, which can only have changed the role. Acts on the user

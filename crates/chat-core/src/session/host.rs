@@ -17,8 +17,8 @@ use super::ticket::Ticket;
 use crate::room::{Admitted, LiveRoom, Rooms, append, ask, change, marker, search, thread, within};
 use crate::{
     Action, AppendError, Authorize, Change, ChangeError, ErrorCode, Forbidden, Links, LogBounds, MarkerError,
-    Mentions, NewChange, NewMessage, Range, Role, RoomName, RoomSummary, Search, SearchError, ThreadError,
-    Unavailable, User,
+    Mentions, NewChange, NewMessage, Range, Role, RoomName, RoomRules, RoomSummary, Search, SearchError,
+    ThreadError, Unavailable, User,
 };
 
 /// Entries that a join with `last` replays, if there are many changes among them.
@@ -67,21 +67,20 @@ impl Host {
         joined: Option<Arc<LiveRoom>>,
         from: JoinFrom,
     ) -> Result<Done, Refused> {
-        let with = self.may_join_by_name(&name).await?;
+        self.may_join_by_name(&name).await?;
         let room = match joined {
             Some(room) => room,
             None => self.rooms.open(&name).await?,
         };
-        self.enter(reads, room, from, with).await
+        self.enter(reads, room, from).await
     }
 
-    /// Reads all that a join needs. `with` is the other user of a direct room.
+    /// Reads all that a join needs.
     pub(super) async fn enter(
         self,
         reads: Arc<ReadQueues>,
         room: Arc<LiveRoom>,
         from: JoinFrom,
-        with: Option<User>,
     ) -> Result<Done, Refused> {
         let bounds = room.bounds(&self.rooms).await?;
         let is_resume = matches!(from, JoinFrom::After { .. });
@@ -94,13 +93,13 @@ impl Host {
         };
         let granted = self.role(room.name()).await?;
         let admitted = Admitted::to(&room, &self.rooms, &self.user.key(), granted, &bounds).await?;
-        let admitted = admitted.map_err(ErrorCode::from)?;
+        let (admitted, heading) = admitted.map_err(ErrorCode::from)?;
         // A member gets the later entries. A log that cannot count now must not keep the user out.
         let unread = match reads.count(self.user.key()).await {
             Ok(_turn) => marker(&self.rooms, room.log().unread(&self.user.key(), bounds.head)).await.ok(),
             Err(_) => None,
         };
-        Ok(Done::Bounds(room, from, Entering { bounds, admitted, unread, with }, is_resume))
+        Ok(Done::Bounds(room, from, Entering { bounds, admitted, heading, unread }, is_resume))
     }
 
     /// Returns the position before the newest `count` messages of a log in which positions do not count messages. The
@@ -275,9 +274,10 @@ impl Host {
                 more = true;
                 break;
             }
+            let mut rules = None;
             if !asked.joined.contains(name) {
                 match self.may_join(name).await {
-                    Ok(()) => {}
+                    Ok(allowed) => rules = Some(allowed),
                     Err(Refused::Error(ErrorCode::Forbidden | ErrorCode::Rejected, _)) => continue,
                     // One room that cannot be read must not hide the others.
                     Err(refused) => {
@@ -286,12 +286,20 @@ impl Host {
                     }
                 }
             }
-            listed.push(name.clone());
+            listed.push((name.clone(), rules));
         }
+        // In turn with the other connections of the user, which may have ended to follow a room since then.
         let _turn = reads.count(user.clone()).await.map_err(Refused::TooEarly)?;
+        let mut followed = marker(&self.rooms, self.rooms.store.followed(&user)).await?;
+        listed.retain(|(name, _)| asked.joined.contains(name) || followed.contains(name));
+        followed.retain(|name| listed.iter().any(|(listed, _)| listed == name));
+        if listed.is_empty() && more {
+            // A client could not continue after such a page.
+            return Err(ErrorCode::Unavailable.into());
+        }
         let mut rooms = Vec::with_capacity(listed.len());
-        for name in &listed {
-            match self.summary(name).await {
+        for (name, rules) in listed {
+            match self.summary(name, rules).await {
                 Ok(summary) => rooms.push(summary),
                 Err(refused) => failure = Some(refused),
             }
@@ -299,15 +307,19 @@ impl Host {
         if let Some(refused) = failure.filter(|_| rooms.is_empty()) {
             return Err(refused);
         }
-        followed.retain(|name| listed.contains(name));
         Ok(Done::Outcome(Outcome::Listed { rooms, more, followed }))
     }
 
-    async fn summary(&self, name: &RoomName) -> Result<RoomSummary, Refused> {
+    /// Counts the unread messages of a room. Its rules are read, unless they are known.
+    async fn summary(&self, name: RoomName, rules: Option<RoomRules>) -> Result<RoomSummary, Refused> {
         let user = self.user.key();
-        let unread = self.rooms.unread(name, &user, u64::MAX).await?;
-        let with = self.rooms.other_user(name, &user).await?;
-        Ok(RoomSummary::new(name.clone(), &unread).with_user(with))
+        let unread = self.rooms.unread(&name, &user, u64::MAX).await?;
+        let rules = match rules {
+            Some(rules) => rules,
+            None => self.rooms.standing(&name, &user).await?.0,
+        };
+        let with = rules.other(&user).cloned();
+        Ok(RoomSummary::new(name, &unread).with_user(with).with_title(rules.title))
     }
 
     /// Asks the host to authorize an action.

@@ -11,8 +11,8 @@ use futures_util::future::{BoxFuture, FutureExt};
 use super::driver::Driver;
 use super::host::{Host, Refused, append_to};
 use crate::connection::Connection;
-use crate::room::{Admitted, LiveRoom, Membership, OwnFlushes};
-use crate::{Act, ErrorCode, LogBounds, NewChange, NewMessage, RoomName, Unread, User};
+use crate::room::{Admitted, Heading, LiveRoom, Membership, OwnFlushes};
+use crate::{Act, ErrorCode, LogBounds, NewChange, NewMessage, RoomName, Unread};
 
 /// An operation in flight.
 pub(super) struct InFlight {
@@ -54,9 +54,8 @@ pub(super) enum Done {
 pub(super) struct Entering {
     pub(super) bounds: LogBounds,
     pub(super) admitted: Admitted,
+    pub(super) heading: Heading,
     pub(super) unread: Option<Unread>,
-    /// The other user of a direct room.
-    pub(super) with: Option<User>,
 }
 
 impl Work {
@@ -265,6 +264,15 @@ impl<C: Connection> Driver<'_, C> {
         self.in_flight.first().is_some_and(is_read)
     }
 
+    /// Returns true if a list of rooms is complete and waits for its turn among the replies.
+    pub(super) fn has_list(&self) -> bool {
+        let is_list = |operation: &InFlight| match &operation.work {
+            Work::Answered(outcome) => matches!(**outcome, Outcome::Listed { .. }),
+            Work::Waiting(..) => false,
+        };
+        self.in_flight.first().is_some_and(is_list)
+    }
+
     /// Skips the read in flight of a peer that is gone, so that it gives up its turn.
     pub(super) fn skip_read(&mut self) {
         if self.has_read() {
@@ -295,7 +303,7 @@ impl<C: Connection> Driver<'_, C> {
     fn enter(
         &mut self,
         room: Arc<LiveRoom>,
-        Entering { bounds, admitted, unread, with }: Entering,
+        Entering { bounds, admitted, heading, unread }: Entering,
         from: &JoinFrom,
         is_resume: bool,
     ) -> Outcome<Membership> {
@@ -304,12 +312,12 @@ impl<C: Connection> Driver<'_, C> {
             let rejoined = membership.rejoin((bounds, admitted), from);
             return match rejoined {
                 Ok(mut joined) => {
-                    joined.with = with;
+                    heading.set(&mut joined);
                     self.count_join(is_resume, &joined);
                     if *from != JoinFrom::Now {
                         self.forget(&name, false);
                     }
-                    Outcome::Joined { membership: None, joined, unread }
+                    Outcome::Joined { membership: None, joined: Box::new(joined), unread }
                 }
                 Err(error) => ErrorCode::from(error).into(),
             };
@@ -320,9 +328,9 @@ impl<C: Connection> Driver<'_, C> {
         let rooms = Arc::clone(&self.ticket.rooms);
         match Membership::join(rooms, room, who, inbox, (bounds, admitted), from) {
             Ok((membership, mut joined)) => {
-                joined.with = with;
+                heading.set(&mut joined);
                 self.count_join(is_resume, &joined);
-                Outcome::Joined { membership: Some(membership), joined, unread }
+                Outcome::Joined { membership: Some(membership), joined: Box::new(joined), unread }
             }
             Err(error) => ErrorCode::from(error).into(),
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
+use super::follow_state::FollowChanges;
 use super::kicks::RemoteKicks;
 use super::mechanism::{Mechanism, Open};
 use super::peers::Peers;
@@ -27,6 +28,7 @@ pub(crate) struct Sessions {
     remote_kicks: Mutex<RemoteKicks>,
     addresses: Mutex<Addresses>,
     refusals: Mutex<Refusals>,
+    pub(super) follow_changes: FollowChanges,
     /// Notified when the last connection has gone.
     all_closed: Notify,
 }
@@ -108,6 +110,7 @@ impl Sessions {
             remote_kicks: Mutex::default(),
             addresses: Mutex::default(),
             refusals: Mutex::default(),
+            follow_changes: FollowChanges::default(),
             all_closed: Notify::new(),
         }
     }

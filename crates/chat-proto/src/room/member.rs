@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::{Cursor, LogBounds, Page, Resumption, Rights, RoomEvent, StoredMessage};
+use super::{Cursor, LogBounds, Page, Restriction, Resumption, Rights, RoomEvent, StoredMessage};
 use crate::{Event, PresenceMode, PresenceState, Role, RoomName, User, UserKey};
 
 /// One connection's position in one room: see [`Room::join`](super::Room::join).
@@ -40,6 +40,10 @@ pub struct Joined {
     pub may: Rights,
     /// The other user of a direct room, whom the caller knows too.
     pub with: Option<User>,
+    /// The title of the room, which the caller knows too.
+    pub title: Option<String>,
+    /// The restriction of the user, which the caller knows too.
+    pub restricted: Option<Restriction>,
 }
 
 /// The next step of a member: see [`Room::take`](super::Room::take).

@@ -194,7 +194,7 @@ impl<W> Room<W> {
     fn joined(&self, bounds: LogBounds, resumption: Resumption) -> Joined {
         let (members, presence) = (self.roster.len(), self.presence());
         let (role, may) = Default::default();
-        Joined { bounds, resumption, members, presence, role, may, with: None }
+        Joined { bounds, resumption, members, presence, role, may, with: None, title: None, restricted: None }
     }
 
     /// Removes a member that leaves, or a subscriber. A second call for the same member changes nothing.

@@ -174,10 +174,10 @@ impl<M> Session<M> {
     fn joined(
         reference: Option<String>,
         room: RoomName,
-        joined: Joined,
+        joined: Box<Joined>,
         unread: Option<Unread>,
     ) -> Vec<Effect> {
-        let Joined { bounds, resumption, members, presence, role, may, with } = joined;
+        let Joined { bounds, resumption, members, presence, role, may, with, title, restricted } = *joined;
         let LogBounds { epoch, head, first, pins, .. } = bounds;
         let gap = resumption.gap.map(|gap| {
             Effect::Reply(Event::Gap { room: room.clone(), epoch: epoch.clone(), from: gap.from, to: gap.to })
@@ -204,6 +204,8 @@ impl<M> Session<M> {
             unread,
             mentions,
             with,
+            title,
+            restricted,
         };
         [Some(Effect::Reply(joined)), gap].into_iter().flatten().collect()
     }

@@ -117,7 +117,7 @@ pub enum Outcome<M> {
         /// The membership; `None` if the connection was a member before.
         membership: Option<M>,
         /// The answer of the room.
-        joined: Joined,
+        joined: Box<Joined>,
         /// The unread messages of the user. `None` if the log keeps no markers.
         unread: Option<Unread>,
     },

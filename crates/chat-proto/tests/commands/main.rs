@@ -31,7 +31,7 @@ fn member_within(limits: Limits) -> Session<()> {
     session.handle_text(Duration::ZERO, Bytes::from_static(br#"{"type":"join","room":"lobby"}"#));
     let bounds = LogBounds::new("e", 0);
     let resumption = Resumption { after: 0, recovered: true, gap: None };
-    let joined = Joined {
+    let joined = Box::new(Joined {
         bounds,
         resumption,
         members: 1,
@@ -39,7 +39,9 @@ fn member_within(limits: Limits) -> Session<()> {
         role: Role::None,
         may: Rights::default(),
         with: None,
-    };
+        title: None,
+        restricted: None,
+    });
     session.handle_outcome(Duration::ZERO, Outcome::Joined { membership: Some(()), joined, unread: None });
     session
 }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use chat_proto::room::{Joined, Marked};
 use chat_proto::session::{Action, Effect, Identified, Listing, Outcome, Session};
 use chat_proto::{
-    Event, Limits, LogBounds, Page, PresenceMode, Resumption, RoomName, RoomSummary, Unread, User,
+    Event, Limits, LogBounds, Page, PresenceMode, Restrict, Restriction, Resumption, RoomName, RoomSummary,
+    Unread, User,
 };
 use serde_json::{Value, json};
 
@@ -50,8 +51,17 @@ fn join(session: &mut Session<()>, name: &str, unread: Option<Unread>) -> Vec<Va
     let resumption = Resumption { after: 9, recovered: true, gap: None };
     let bounds = LogBounds::new("e", 9);
     let (role, may) = Default::default();
-    let joined =
-        Joined { bounds, resumption, members: 1, presence: PresenceMode::Each, role, may, with: None };
+    let joined = Box::new(Joined {
+        bounds,
+        resumption,
+        members: 1,
+        presence: PresenceMode::Each,
+        role,
+        may,
+        with: None,
+        title: Some("News".to_owned()),
+        restricted: Some(Restriction::new(Restrict::Mute, Some(7))),
+    });
     events(session.handle_outcome(NOW, Outcome::Joined { membership: Some(()), joined, unread }))
 }
 
@@ -61,6 +71,13 @@ fn follow(session: &mut Session<()>, name: &str, on: bool) {
     assert!(matches!(operation.action, Action::Follow(asked) if asked == on));
     let done = events(session.handle_outcome(NOW, Outcome::Followed(on)));
     assert_eq!(done, [json!({"type": "done", "room": name})]);
+}
+
+#[test]
+fn joined_has_the_title_and_the_restriction() {
+    let joined = join(&mut session(9), "a", None);
+    assert_eq!(joined[0]["title"], "News");
+    assert_eq!(joined[0]["restricted"], json!({"what": "mute", "until": 7}));
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn answer(command: &'static str, outcome: Outcome<()>) -> String {
     };
     let bounds = LogBounds::new("e", 9);
     let resumption = Resumption { after: 9, recovered: true, gap: None };
-    let joined = Joined {
+    let joined = Box::new(Joined {
         bounds,
         resumption,
         members: 1,
@@ -166,7 +166,9 @@ fn answer(command: &'static str, outcome: Outcome<()>) -> String {
         role: Role::None,
         may: Rights::default(),
         with: None,
-    };
+        title: None,
+        restricted: None,
+    });
     ask("join", Outcome::Joined { membership: Some(()), joined, unread: None });
     match ask(command, outcome).as_slice() {
         [Effect::Reply(event)] => String::from_utf8(event.encode().into()).expect("UTF-8"),

@@ -224,7 +224,7 @@ pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outc
             let membership = (!is_member).then(|| known(&operation.room));
             Outcome::Joined {
                 membership,
-                joined: Joined {
+                joined: Box::new(Joined {
                     bounds,
                     resumption,
                     members: 1,
@@ -232,7 +232,9 @@ pub(crate) fn outcome(operation: &Operation, gap: bool, is_member: bool) -> Outc
                     role: Role::None,
                     may: Rights::default(),
                     with: None,
-                },
+                    title: None,
+                    restricted: None,
+                }),
                 unread: None,
             }
         }

@@ -72,23 +72,28 @@ fn role() -> impl Strategy<Value = Role> {
     select(vec![Role::None, Role::Member, Role::Moderator, Role::Owner])
 }
 
-fn act() -> impl Strategy<Value = Event> {
+fn restricted() -> impl Strategy<Value = Option<Restriction>> {
     let what = select(vec![Restrict::Mute, Restrict::Ban]);
-    let restricted =
-        option::of((what, option::of(integer())).prop_map(|(what, until)| Restriction::new(what, until)));
+    option::of((what, option::of(integer())).prop_map(|(what, until)| Restriction::new(what, until)))
+}
+
+fn title() -> impl Strategy<Value = Option<String>> {
+    option::of("[a-z가-힣]{1,20}")
+}
+
+fn act() -> impl Strategy<Value = Event> {
     let join = select(vec![JoinRule::Open, JoinRule::Members]);
     let post = select(vec![PostRule::Everybody, PostRule::Members, PostRule::Moderators]);
     let direct = option::of((user(), user()).prop_map(|(one, other)| Direct::new(&one, &other)));
-    let rules = (join, post, option::of("[a-z가-힣]{1,20}"), any::<bool>(), direct).prop_map(
-        |(join, post, title, receipts, direct)| {
+    let rules =
+        (join, post, title(), any::<bool>(), direct).prop_map(|(join, post, title, receipts, direct)| {
             let rules = RoomRules::default().with_join(join).with_post(post).with_title(title);
             let mut rules = rules.with_receipts(receipts);
             rules.direct = direct;
             rules
-        },
-    );
+        });
     prop_oneof![
-        (room(), 1..1_000_u64, integer(), user(), user(), role(), restricted, reference()).prop_map(
+        (room(), 1..1_000_u64, integer(), user(), user(), role(), restricted(), reference()).prop_map(
             |(room, seq, at, by, user, role, restricted, reason)| {
                 Event::Role { room, seq, at, by, user, role, restricted, reason }
             }
@@ -162,11 +167,11 @@ fn with() -> impl Strategy<Value = Option<User>> {
 }
 
 fn summaries() -> impl Strategy<Value = Vec<RoomSummary>> {
-    let summary = (room(), integer(), integer(), 0..=100_u64, 0..=100_u64, with());
-    let summary = summary.prop_map(|(room, head, read, unread, mentions, with)| {
+    let summary = (room(), integer(), integer(), 0..=100_u64, 0..=100_u64, with(), title());
+    let summary = summary.prop_map(|(room, head, read, unread, mentions, with, title)| {
         let mut counted = Unread::new("e", head, read);
         (counted.unread, counted.mentions) = (unread, mentions);
-        RoomSummary::new(room, &counted).with_user(with)
+        RoomSummary::new(room, &counted).with_user(with).with_title(title)
     });
     vec(summary, 0..4)
 }
@@ -180,7 +185,7 @@ fn event() -> impl Strategy<Value = Event> {
         1..100_u64,
         any::<bool>(),
         (0..9_usize, presence_mode(), may(), vec(integer(), 0..3)),
-        (counts(), with()),
+        (counts(), with(), title(), restricted()),
     )
         .prop_map(
             |(
@@ -191,7 +196,7 @@ fn event() -> impl Strategy<Value = Event> {
                 first,
                 recovered,
                 (members, presence, (role, may), pins),
-                ((read, unread, mentions), with),
+                ((read, unread, mentions), with, title, restricted),
             )| Event::Joined {
                 reference,
                 room,
@@ -208,6 +213,8 @@ fn event() -> impl Strategy<Value = Event> {
                 unread,
                 mentions,
                 with,
+                title,
+                restricted,
             },
         );
     let history = (reference(), room(), text(), stored(), any::<bool>()).prop_map(

@@ -18,6 +18,8 @@ fn joined(epoch: &str, seq: u64, first: u64, recovered: bool) -> Joined {
         may,
         pins,
         unread,
+        title: None,
+        restricted: None,
     }
 }
 

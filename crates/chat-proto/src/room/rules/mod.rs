@@ -184,9 +184,14 @@ impl Standing {
         Self { role: self.role.max(role), ..self }
     }
 
+    /// Returns the restriction, unless it has ended at a time in milliseconds since the Unix epoch.
+    pub fn restriction_at(&self, now: u64) -> Option<Restriction> {
+        self.restriction.filter(|restriction| restriction.holds(now))
+    }
+
     /// Returns the kind of the restriction at a time in milliseconds since the Unix epoch.
     pub fn restricted(&self, now: u64) -> Option<Restrict> {
-        Some(self.restriction.filter(|restriction| restriction.holds(now))?.what)
+        Some(self.restriction_at(now)?.what)
     }
 
     /// Returns true if it has no effect any more, at a time in milliseconds since the Unix epoch.

@@ -74,6 +74,12 @@ pub enum Event {
         /// The other user of a direct room.
         #[serde(skip_serializing_if = "Option::is_none")]
         with: Option<User>,
+        /// The title of the room.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        title: Option<String>,
+        /// The restriction of the user.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        restricted: Option<Restriction>,
     },
     /// The reply to `leave`, and without a `ref` the end of a membership that the room no longer allows.
     Left {

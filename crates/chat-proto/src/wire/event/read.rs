@@ -195,6 +195,8 @@ impl<'a> RawEvent<'a> {
                     unread: self.unread,
                     mentions: part(self.mentions),
                     with: need.of("with", optional(self.with))?,
+                    title: text(&self.title),
+                    restricted: need.of("restricted", optional(self.restricted))?,
                 }
             }
             "left" => Event::Left { reference, room: Need("left").of("room", self.room())? },

@@ -19,19 +19,29 @@ pub struct RoomSummary {
     /// The other user of a direct room. `None` for other rooms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub with: Option<User>,
+    /// The title of the room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
 }
 
 impl RoomSummary {
     /// Returns the summary of a room for a user.
     pub fn new(room: RoomName, unread: &Unread) -> Self {
         let Unread { head, read, unread, mentions, .. } = *unread;
-        Self { room, seq: head, read, unread, mentions, with: None }
+        Self { room, seq: head, read, unread, mentions, with: None, title: None }
     }
 
     /// Sets the other user of a direct room.
     #[must_use]
     pub fn with_user(mut self, with: Option<User>) -> Self {
         self.with = with;
+        self
+    }
+
+    /// Sets the title.
+    #[must_use]
+    pub fn with_title(mut self, title: Option<String>) -> Self {
+        self.title = title;
         self
     }
 }
