@@ -206,7 +206,7 @@ test("a room with receipts shows who has read the user's newest message", async 
   await ann.page.getByRole("button", { name: "Join a room" }).click();
   await ann.page.getByLabel("Create a room of your own, with rules").check();
   await ann.page.getByLabel("Show who has read the messages").check();
-  await ann.page.getByLabel("Name of the room").fill(room);
+  await ann.page.getByLabel("Room name").fill(room);
   await ann.page.keyboard.press("Enter");
   await ann.page.getByRole("heading", { level: 1, name: room }).waitFor();
   const bo = await signIn("u2", "Bo", room);
