@@ -88,6 +88,17 @@ test("the name of an author opens the direct room, which comes back after a remo
   await cid.page.goto(`${server.url}#${room}`);
   await item(cid, "Dee").getByText("3 unread messages").waitFor({ state: "attached" });
 
+  // So does its address.
+  await remove(cid, "Dee");
+  await cid.page.goto("about:blank");
+  await cid.page.goto(`${server.url}${new URL(dee.page.url()).hash}`);
+  await cid.sees("hello Cid");
+  await item(cid, "Dee").waitFor();
+  await cid.page.goto(`${server.url}#${room}`);
+  await cid.page.reload();
+  await cid.sees("hello all");
+  await item(cid, "Dee").waitFor();
+
   await remove(cid, "Dee");
   await cid.page.getByRole("button", { name: "People: 2" }).click();
   await cid.page.getByRole("button", { name: "Message to Dee" }).click();

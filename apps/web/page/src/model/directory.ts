@@ -1,5 +1,5 @@
 import { type Chat, ChatError, type RoomSummary } from "@chat-core/client";
-import { browser, isRecord, tab, text } from "./memory.ts";
+import { browser, tab, text } from "./memory.ts";
 import { isDirect } from "./place.ts";
 import { Cell } from "./store.ts";
 
@@ -98,8 +98,10 @@ export class Directory {
       return this.#check(error);
     }
     this.#isAnswered = true;
-    const hidden = browser.read(this.#hiddenKey);
-    this.#hidden = isRecord(hidden) ? hidden : {};
+    // Without those that are not followed any more, or that the address names.
+    const isHidden = ([room]: [string, unknown]) => found.has(room) && this.#wanted.get(room) !== true;
+    this.#hidden = Object.fromEntries(Object.entries(browser.read(this.#hiddenKey) ?? {}).filter(isHidden));
+    browser.write(this.#hiddenKey, this.#hidden);
     for (const [room, isOn] of this.#wanted) {
       if (!isOn) found.delete(room);
       else if (!found.has(room)) found.set(room, this.#rooms.get(room) ?? blank(room));
